@@ -1,0 +1,414 @@
+//! A broadcast: the tracks that are published together, and who may write them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::budget::Budget;
+use crate::error::{Close, LookupError, PublishError};
+use crate::limits::Limits;
+use crate::name::{Path, TrackName};
+use crate::origin::Route;
+use crate::responder::{Ask, Desk, Want};
+use crate::track::{self, DERIVED, Term, TrackInfo, Waiting};
+use crate::wake::{Ticket, Wakers, lock};
+
+pub(crate) struct Shared {
+    path: Path,
+    limits: Arc<Limits>,
+    budget: Budget,
+    desk: Arc<Desk>,
+    state: Mutex<State>,
+}
+
+struct State {
+    tracks: BTreeMap<TrackName, Arc<track::Shared>>,
+    /// How many of the tracks the publisher made.
+    published: usize,
+    wanted: BTreeMap<TrackName, Arc<Want>>,
+    route: Route,
+    life: Life,
+    term: Term,
+    /// Changes to the set of tracks and to the life, for those who follow.
+    revision: u64,
+    wakers: Wakers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Live,
+    /// Its publisher is gone and may come back until then.
+    Parked(Instant),
+    Ended(Close),
+}
+
+impl Shared {
+    pub(crate) fn new(
+        path: Path,
+        route: Route,
+        (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
+    ) -> Arc<Self> {
+        let state = State {
+            tracks: BTreeMap::new(),
+            published: 0,
+            wanted: BTreeMap::new(),
+            route,
+            life: Life::Live,
+            term: 0,
+            revision: 0,
+            wakers: Wakers::default(),
+        };
+        Arc::new(Self { path, limits, budget, desk, state: Mutex::new(state) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        lock(&self.state).life
+    }
+
+    pub(crate) fn route(&self) -> Route {
+        lock(&self.state).route.clone()
+    }
+
+    pub(crate) fn tracks(&self) -> Vec<Arc<track::Shared>> {
+        lock(&self.state).tracks.values().cloned().collect()
+    }
+
+    /// A new publisher writes from now on; whatever the one before left open is cut.
+    pub(crate) fn renew(&self, route: Option<Route>, life: Life, why: Close) -> Term {
+        let (term, tracks, _woken) = {
+            let mut state = lock(&self.state);
+            state.term += 1;
+            state.life = life;
+            state.route = route.unwrap_or_else(|| state.route.clone());
+            state.revision += 1;
+            let tracks: Vec<_> = state.tracks.values().cloned().collect();
+            (state.term, tracks, state.wakers.take())
+        };
+        for track in tracks {
+            track.set_term(term, why);
+        }
+        term
+    }
+
+    /// Parks it, if this publisher is still the one that writes.
+    fn park(&self, term: Term, until: Instant) -> bool {
+        if lock(&self.state).term != term || self.life() != Life::Live {
+            return false;
+        }
+        self.renew(None, Life::Parked(until), Close::SourceLost);
+        true
+    }
+
+    pub(crate) fn end(&self, term: Option<Term>, why: Close) -> bool {
+        let (tracks, wanted, _woken) = {
+            let mut state = lock(&self.state);
+            let other = term.is_some_and(|term| term != state.term);
+            if other || matches!(state.life, Life::Ended(_)) {
+                return false;
+            }
+            state.life = Life::Ended(why);
+            state.revision += 1;
+            let tracks: Vec<_> = state.tracks.values().cloned().collect();
+            (tracks, std::mem::take(&mut state.wanted), state.wakers.take())
+        };
+        for track in tracks {
+            track.end(why);
+        }
+        for want in wanted.into_values() {
+            want.resolve(Err(LookupError::Closed(why)));
+        }
+        true
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        name: TrackName,
+        info: TrackInfo,
+        term: Term,
+    ) -> Result<track::Producer, PublishError> {
+        let (track, want, _woken) = {
+            let mut state = lock(&self.state);
+            if let Life::Ended(why) = state.life {
+                return Err(PublishError::Closed(why));
+            }
+            if term != DERIVED && term != state.term {
+                return Err(PublishError::Closed(Close::Replaced));
+            }
+            if let Some(track) = state.tracks.get(&name) {
+                return Ok(track::Producer::new(track.clone(), term));
+            }
+            if term != DERIVED {
+                if state.published >= self.limits.tracks_per_broadcast {
+                    return Err(PublishError::TooManyTracks);
+                }
+                state.published += 1;
+            }
+            let shared = (self.limits.clone(), self.budget.clone(), self.desk.clone());
+            let track = track::Shared::new(self.path.clone(), name.clone(), info, term, shared);
+            state.tracks.insert(name.clone(), track.clone());
+            state.revision += 1;
+            (track, state.wanted.remove(&name), state.wakers.take())
+        };
+        if let Some(want) = want {
+            want.resolve(Ok(()));
+        }
+        Ok(track::Producer::new(track, term))
+    }
+}
+
+/// Publishes a broadcast. Dropping it ends the broadcast with [`Close::SourceLost`].
+pub struct Producer {
+    shared: Arc<Shared>,
+    term: Term,
+    done: bool,
+}
+
+impl Producer {
+    pub(crate) fn new(shared: Arc<Shared>, term: Term) -> Self {
+        Self { shared, term, done: false }
+    }
+
+    /// The broadcast's path.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// The budget that its payloads are charged to.
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    /// Makes a track, or goes on with one that is there (of a parked broadcast, say).
+    pub fn track(&self, name: TrackName, info: TrackInfo) -> Result<track::Producer, PublishError> {
+        self.shared.add(name, info, self.term)
+    }
+
+    /// A consumer of this broadcast.
+    pub fn consume(&self) -> Consumer {
+        Consumer { shared: self.shared.clone() }
+    }
+
+    /// Whether another publisher has replaced this one, or the broadcast is over.
+    pub fn closed(&self) -> Option<Close> {
+        let state = lock(&self.shared.state);
+        match state.life {
+            Life::Ended(why) => Some(why),
+            _ if state.term != self.term => Some(Close::Replaced),
+            _ => None,
+        }
+    }
+
+    /// Waits for [`closed`](Self::closed).
+    pub fn poll_closed(&self, waiting: &mut Waiting, cx: &Context<'_>) -> Poll<Close> {
+        lock(&self.shared.state).wakers.register(&mut waiting.0, cx);
+        self.closed().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The publisher is gone but may come back until then: readers wait, ids go on.
+    pub fn park(mut self, until: Instant) {
+        self.done = true;
+        self.shared.park(self.term, until);
+    }
+
+    /// The broadcast is over.
+    pub fn end(mut self, why: Close) {
+        self.done = true;
+        self.shared.end(Some(self.term), why);
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if !self.done {
+            self.shared.end(Some(self.term), Close::SourceLost);
+        }
+    }
+}
+
+/// What [`Consumer::poll_changed`] reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// A publisher writes.
+    Live,
+    /// The publisher is gone and may come back.
+    Parked,
+    /// It is over.
+    Ended(Close),
+}
+
+/// Reads a broadcast. Two consumers are equal if they read the same broadcast.
+#[derive(Clone)]
+pub struct Consumer {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Consumer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The broadcast's path.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Where it comes from.
+    pub fn route(&self) -> Route {
+        self.shared.route()
+    }
+
+    /// Whether somebody writes it.
+    pub fn liveness(&self) -> Liveness {
+        match self.shared.life() {
+            Life::Live => Liveness::Live,
+            Life::Parked(_) => Liveness::Parked,
+            Life::Ended(why) => Liveness::Ended(why),
+        }
+    }
+
+    /// The names of its tracks now.
+    pub fn tracks(&self) -> Vec<TrackName> {
+        lock(&self.shared.state).tracks.keys().cloned().collect()
+    }
+
+    /// A track that is there now; no responder is asked.
+    pub fn get(&self, name: &TrackName) -> Option<track::Consumer> {
+        let shared = lock(&self.shared.state).tracks.get(name)?.clone();
+        Some(track::Consumer { shared })
+    }
+
+    /// A track: the one that is there, else one that a responder makes before `deadline`.
+    pub fn track(&self, name: &TrackName, deadline: Instant) -> Pending<track::Consumer> {
+        let want = {
+            let mut state = lock(&self.shared.state);
+            if let Some(shared) = state.tracks.get(name) {
+                return Pending::ready(Ok(track::Consumer { shared: shared.clone() }));
+            }
+            if let Life::Ended(why) = state.life {
+                return Pending::ready(Err(LookupError::Closed(why)));
+            }
+            state.wanted.retain(|_, want| want.outcome().is_none());
+            if let Some(want) = state.wanted.get(name) {
+                want.extend(deadline);
+                want.clone()
+            } else {
+                let ask = Ask::Track(self.shared.clone(), name.clone());
+                let want = Want::new(&self.shared.desk, ask, deadline);
+                state.wanted.insert(name.clone(), want.clone());
+                drop(state);
+                want.offer();
+                want
+            }
+        };
+        let (broadcast, name) = (self.clone(), name.clone());
+        Pending::waiting(want, Box::new(move || broadcast.get(&name)))
+    }
+
+    /// Makes a track that is derived from the others (packaged, encoded). It outlives a change of
+    /// the publisher and ends with the broadcast.
+    pub fn derive(
+        &self,
+        name: TrackName,
+        info: TrackInfo,
+    ) -> Result<track::Producer, PublishError> {
+        self.shared.add(name, info, DERIVED)
+    }
+
+    /// Waits until tracks were added or the liveness changed after `seen`; answers the new revision.
+    pub fn poll_changed(&self, seen: u64, waiting: &mut Waiting, cx: &Context<'_>) -> Poll<u64> {
+        let mut state = lock(&self.shared.state);
+        if state.revision != seen {
+            return Poll::Ready(state.revision);
+        }
+        state.wakers.register(&mut waiting.0, cx);
+        Poll::Pending
+    }
+
+    /// Requests of this broadcast whose deadline has passed are answered.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let wants: Vec<_> = lock(&self.shared.state).wanted.values().cloned().collect();
+        expire_wants(wants, now)
+    }
+}
+
+pub(crate) fn expire_wants(wants: Vec<Arc<Want>>, now: Instant) -> Option<Instant> {
+    let mut next = None;
+    for want in wants.into_iter().filter(|w| w.outcome().is_none()) {
+        let deadline = want.deadline();
+        if deadline <= now {
+            want.resolve(Err(LookupError::TimedOut));
+        } else {
+            next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
+        }
+    }
+    next
+}
+
+impl PartialEq for Consumer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broadcast::Consumer({:?})", self.shared.path)
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broadcast::Producer({:?})", self.shared.path)
+    }
+}
+
+type Get<T> = Box<dyn Fn() -> Option<T> + Send>;
+
+/// Something that may have to be produced first.
+#[must_use = "futures do nothing unless polled"]
+pub struct Pending<T> {
+    state: PendingState<T>,
+    ticket: Ticket,
+}
+
+enum PendingState<T> {
+    Ready(Option<Result<T, LookupError>>),
+    Waiting(Arc<Want>, Get<T>),
+}
+
+impl<T> Pending<T> {
+    pub(crate) fn ready(result: Result<T, LookupError>) -> Self {
+        Self { state: PendingState::Ready(Some(result)), ticket: Ticket::new() }
+    }
+
+    pub(crate) fn waiting(want: Arc<Want>, get: Get<T>) -> Self {
+        Self { state: PendingState::Waiting(want, get), ticket: Ticket::new() }
+    }
+}
+
+impl<T: Unpin> Future for Pending<T> {
+    type Output = Result<T, LookupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match &mut this.state {
+            PendingState::Ready(result) => {
+                Poll::Ready(result.take().unwrap_or(Err(LookupError::NotFound)))
+            }
+            PendingState::Waiting(want, get) => match want.poll(&mut this.ticket, cx) {
+                Poll::Ready(outcome) => {
+                    Poll::Ready(outcome.and_then(|()| get().ok_or(LookupError::NotFound)))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}

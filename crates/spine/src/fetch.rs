@@ -1,0 +1,398 @@
+//! Reading a range of the past: what memory holds, and what a responder brings for the rest.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::budget::Payload;
+use crate::limits::OBJECT_OVERHEAD_BYTES;
+use crate::object::{Cell, Header, Location, ObjectReader};
+use crate::responder::{Ask, Want};
+use crate::track::{Shared, State};
+use crate::wake::{Ticket, Wakers, lock};
+
+/// The order of groups. Objects inside a group are always in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// Oldest group first.
+    Ascending,
+    /// Newest group first.
+    Descending,
+}
+
+/// Identifies a request that several readers can share.
+pub(crate) type Key = (Location, Location, Order);
+
+/// Why objects of a range are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// They never existed.
+    Missing,
+    /// Nobody here knows them.
+    Unknown,
+    /// Nobody answered in time.
+    TimedOut,
+}
+
+/// What a fetch finds next.
+#[derive(Debug)]
+pub enum FetchEvent {
+    /// The next object; it may still be arriving.
+    Object(ObjectReader),
+    /// Nothing (more) is known of these groups, for this reason.
+    Gap {
+        /// First group of the gap.
+        from: u64,
+        /// Last group of the gap.
+        to: u64,
+        /// Why.
+        why: Absence,
+    },
+    /// The range is done.
+    End,
+}
+
+/// Reads a range.
+pub struct FetchCursor {
+    track: Arc<Shared>,
+    start: Location,
+    end: Location,
+    order: Order,
+    /// Groups that are not done, both ends included.
+    left: Option<(u64, u64)>,
+    /// The lowest object id still wanted of the group that is being read.
+    next_object: u64,
+    deadline: Instant,
+    asked: Option<Asked>,
+    ticket: Ticket,
+    stream_ticket: Ticket,
+}
+
+/// Groups that a responder was asked for.
+struct Asked {
+    want: Arc<Want>,
+    stream: Arc<Stream>,
+    next: usize,
+    from: u64,
+    to: u64,
+}
+
+/// What memory says about the group that is next.
+enum Here {
+    Object(Arc<Cell>),
+    /// All that there is of it was read; holes are unknown unless it is sealed.
+    Done {
+        sealed: bool,
+    },
+    /// This group and its neighbours up to `far` are not in memory.
+    Absent {
+        far: u64,
+        never: bool,
+    },
+}
+
+impl FetchCursor {
+    pub(crate) fn new(
+        track: Arc<Shared>,
+        range: RangeInclusive<Location>,
+        order: Order,
+        deadline: Instant,
+    ) -> Self {
+        let (start, end) = range.into_inner();
+        let largest = lock(&track.state).largest;
+        let end = largest.map_or(end, |largest| largest.min(end));
+        let left = largest.filter(|_| start <= end).map(|_| (start.group, end.group));
+        Self {
+            track,
+            start,
+            end,
+            order,
+            left,
+            next_object: 0,
+            deadline,
+            asked: None,
+            ticket: Ticket::new(),
+            stream_ticket: Ticket::new(),
+        }
+    }
+
+    /// When an answer that is being waited for is given up; poll again then.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.asked.as_ref().map(|_| self.deadline)
+    }
+
+    /// The next object or gap.
+    pub fn poll(&mut self, cx: &Context<'_>, now: Instant) -> Poll<FetchEvent> {
+        loop {
+            if let Some(asked) = self.asked.take() {
+                match self.poll_asked(asked, cx, now) {
+                    Poll::Ready(Some(event)) => return Poll::Ready(event),
+                    Poll::Ready(None) => continue,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let Some((low, high)) = self.left else { return Poll::Ready(FetchEvent::End) };
+            let near = if self.order == Order::Ascending { low } else { high };
+            let here = self.look(&lock(&self.track.state), near, (low, high));
+            match here {
+                Here::Object(cell) => {
+                    self.next_object = cell.header.id + 1;
+                    let reader = ObjectReader::new(self.track.clone(), near, cell);
+                    return Poll::Ready(FetchEvent::Object(reader));
+                }
+                Here::Done { sealed } => {
+                    self.pass(near);
+                    if !sealed {
+                        let why = Absence::Unknown;
+                        return Poll::Ready(FetchEvent::Gap { from: near, to: near, why });
+                    }
+                }
+                Here::Absent { far, never: true } => {
+                    self.pass(far);
+                    return Poll::Ready(gap(near, far, Absence::Missing));
+                }
+                Here::Absent { far, never: false } => self.ask(near.min(far), near.max(far)),
+            }
+        }
+    }
+
+    /// All groups up to `far`, in reading order, are done.
+    fn pass(&mut self, far: u64) {
+        self.next_object = 0;
+        self.left = self.left.and_then(|(low, high)| match self.order {
+            Order::Ascending => (far < high).then(|| (far + 1, high)),
+            Order::Descending => (far > low).then(|| (low, far - 1)),
+        });
+    }
+
+    fn look(&self, state: &State, near: u64, (low, high): (u64, u64)) -> Here {
+        let first = if near == self.start.group { self.start.object } else { 0 };
+        let last = if near == self.end.group { self.end.object } else { u64::MAX };
+        if let Some(group) = state.groups.get(&near) {
+            let next = first.max(self.next_object);
+            let object = (next <= last).then(|| group.objects.range(next..=last).next()).flatten();
+            return match object {
+                Some((_, cell)) => Here::Object(cell.clone()),
+                None => {
+                    let whole = group.subgroups.values().all(|s| s.end == Some(Ok(())));
+                    Here::Done { sealed: whole && group.end.is_some() }
+                }
+            };
+        }
+        let in_never = |id: u64| state.never.iter().find(|range| range.contains(&id));
+        let never = in_never(near);
+        let far = match self.order {
+            Order::Ascending => {
+                let present = state.groups.range(near..).next().map_or(high, |(id, _)| id - 1);
+                let until = match never {
+                    Some(range) => *range.end(),
+                    None => state
+                        .never
+                        .iter()
+                        .map(|r| *r.start())
+                        .filter(|s| *s > near)
+                        .min()
+                        .map_or(high, |s| s - 1),
+                };
+                high.min(present).min(until)
+            }
+            Order::Descending => {
+                let present = state.groups.range(..near).next_back().map_or(low, |(id, _)| id + 1);
+                let until = match never {
+                    Some(range) => *range.start(),
+                    None => state
+                        .never
+                        .iter()
+                        .map(|r| *r.end())
+                        .filter(|e| *e < near)
+                        .max()
+                        .map_or(low, |e| e + 1),
+                };
+                low.max(present).max(until)
+            }
+        };
+        Here::Absent { far, never: never.is_some() }
+    }
+
+    /// Asks the responders for groups, or joins somebody who has asked for the same.
+    fn ask(&mut self, from: u64, to: u64) {
+        let start = self.start.max(Location { group: from, object: 0 });
+        let end = self.end.min(Location { group: to, object: u64::MAX });
+        let key = (start, end, self.order);
+        let (want, fresh) = {
+            let mut state = lock(&self.track.state);
+            state.fetches.retain(|_, want| want.strong_count() > 0);
+            match state.fetches.get(&key).and_then(std::sync::Weak::upgrade) {
+                Some(want) => (want, false),
+                None => {
+                    let stream = Arc::new(Stream::default());
+                    let ask = Ask::Fetch(self.track.clone(), start..=end, self.order, stream);
+                    let want = Want::new(&self.track.desk, ask, self.deadline);
+                    state.fetches.insert(key, Arc::downgrade(&want));
+                    (want, true)
+                }
+            }
+        };
+        if fresh {
+            want.offer();
+        }
+        let Ask::Fetch(_, _, _, stream) = &want.ask else { return };
+        self.asked = Some(Asked { stream: stream.clone(), want, next: 0, from, to });
+    }
+
+    fn poll_asked(
+        &mut self,
+        mut asked: Asked,
+        cx: &Context<'_>,
+        now: Instant,
+    ) -> Poll<Option<FetchEvent>> {
+        let far = if self.order == Order::Ascending { asked.to } else { asked.from };
+        let answer = match asked.want.poll(&mut self.ticket, cx) {
+            Poll::Ready(Ok(())) => asked.stream.poll(asked.next, &mut self.stream_ticket, cx),
+            Poll::Ready(Err(_)) => Poll::Ready(Item::Gap(asked.from, asked.to, Absence::Unknown)),
+            Poll::Pending => Poll::Pending,
+        };
+        match answer {
+            Poll::Ready(Item::Object(group, cell)) => {
+                asked.next += 1;
+                self.asked = Some(asked);
+                let reader = ObjectReader::new(self.track.clone(), group, cell);
+                Poll::Ready(Some(FetchEvent::Object(reader)))
+            }
+            Poll::Ready(Item::Gap(from, to, why)) => {
+                asked.next += 1;
+                if asked.want.outcome() == Some(Ok(())) {
+                    self.asked = Some(asked);
+                } else {
+                    self.pass(far);
+                }
+                Poll::Ready(Some(FetchEvent::Gap { from, to, why }))
+            }
+            Poll::Ready(Item::End) => {
+                self.pass(far);
+                Poll::Ready(None)
+            }
+            Poll::Pending if now >= self.deadline => {
+                self.pass(far);
+                Poll::Ready(Some(gap(asked.from, asked.to, Absence::TimedOut)))
+            }
+            Poll::Pending => {
+                self.asked = Some(asked);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn gap(a: u64, b: u64, why: Absence) -> FetchEvent {
+    FetchEvent::Gap { from: a.min(b), to: a.max(b), why }
+}
+
+impl fmt::Debug for FetchCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FetchCursor({:?}..={:?})", self.start, self.end)
+    }
+}
+
+/// The answer to one request, shared by all who asked for the same.
+#[derive(Default)]
+pub(crate) struct Stream(Mutex<StreamState>);
+
+#[derive(Default)]
+struct StreamState {
+    items: Vec<Item>,
+    done: bool,
+    wakers: Wakers,
+}
+
+#[derive(Clone)]
+enum Item {
+    Object(u64, Arc<Cell>),
+    Gap(u64, u64, Absence),
+    End,
+}
+
+impl Stream {
+    fn poll(&self, next: usize, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<Item> {
+        let mut state = lock(&self.0);
+        match state.items.get(next) {
+            Some(item) => Poll::Ready(item.clone()),
+            None if state.done => Poll::Ready(Item::End),
+            None => {
+                state.wakers.register(ticket, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn push(&self, item: Option<Item>) {
+        let _woken = {
+            let mut state = lock(&self.0);
+            match item {
+                Some(item) => state.items.push(item),
+                None => state.done = true,
+            }
+            state.wakers.take()
+        };
+    }
+}
+
+/// Answers a fetch: objects in the order that was asked for. Dropping it early says that the rest
+/// is unknown.
+pub struct FetchProducer {
+    track: Arc<Shared>,
+    stream: Arc<Stream>,
+    /// Groups not spoken of yet, both ends included.
+    left: Option<(u64, u64)>,
+    order: Order,
+}
+
+impl FetchProducer {
+    pub(crate) fn new(
+        track: Arc<Shared>,
+        stream: Arc<Stream>,
+        range: RangeInclusive<Location>,
+        order: Order,
+    ) -> Self {
+        let left = Some((range.start().group, range.end().group));
+        Self { track, stream, left, order }
+    }
+
+    /// The next object.
+    pub fn object(&mut self, group: u64, header: Header, chunks: Vec<Payload>) {
+        self.spoke_of(group, false);
+        let overhead = self.track.budget.charge(OBJECT_OVERHEAD_BYTES);
+        let cell = Arc::new(Cell::whole(header, chunks, overhead));
+        self.stream.push(Some(Item::Object(group, cell)));
+    }
+
+    /// These groups are not to be had.
+    pub fn gap(&mut self, from: u64, to: u64, why: Absence) {
+        self.spoke_of(if self.order == Order::Ascending { to } else { from }, true);
+        self.stream.push(Some(Item::Gap(from, to, why)));
+    }
+
+    /// That was all: what was not sent does not exist.
+    pub fn end(mut self) {
+        self.left = None;
+    }
+
+    fn spoke_of(&mut self, group: u64, done: bool) {
+        let past = u64::from(done);
+        self.left = self.left.and_then(|(low, high)| match self.order {
+            Order::Ascending => Some((group.saturating_add(past), high)).filter(|(l, h)| l <= h),
+            Order::Descending => group.checked_sub(past).map(|g| (low, g)).filter(|(l, h)| l <= h),
+        });
+    }
+}
+
+impl Drop for FetchProducer {
+    fn drop(&mut self) {
+        if let Some((from, to)) = self.left {
+            self.stream.push(Some(Item::Gap(from, to, Absence::Unknown)));
+        }
+        self.stream.push(None);
+    }
+}

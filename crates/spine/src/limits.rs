@@ -1,0 +1,41 @@
+//! The numbers that protect a node's memory, each with its reason.
+
+/// Fields of a broadcast's path. draft-ietf-moq-transport §2.4.1 allows 32.
+pub const PATH_FIELDS_MAX: usize = 32;
+
+/// Bytes of a path, or of a path and a track name together. draft-ietf-moq-transport §2.4.1.
+pub const NAME_BYTES_MAX: usize = 4096;
+
+/// What one object costs besides its payload (cell, header, index entry), charged to the budget so
+/// that a flood of tiny objects is not free.
+pub const OBJECT_OVERHEAD_BYTES: usize = 256;
+
+/// Bounds of one [`Origin`](crate::Origin). A user may need to change any of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Cached media on the node. The writers pay: their oldest groups go when it is exceeded.
+    pub cache_bytes: usize,
+    /// One object. A larger one is refused and ends its publish: no encoder makes a 16 MiB frame.
+    pub object_bytes: usize,
+    /// One group. Its writer must cut before: a group is the smallest thing that can be evicted.
+    pub group_bytes: usize,
+    /// Broadcasts at one time. Each may hold a newest group that can't be evicted.
+    pub broadcasts: usize,
+    /// Tracks of one broadcast that its publisher makes (derived ones are not counted).
+    pub tracks_per_broadcast: usize,
+    /// Requests waiting in one responder's queue; more are declined at once.
+    pub requests_per_responder: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 1 << 30,
+            object_bytes: 16 << 20,
+            group_bytes: 64 << 20,
+            broadcasts: 2_000,
+            tracks_per_broadcast: 256,
+            requests_per_responder: 1_024,
+        }
+    }
+}

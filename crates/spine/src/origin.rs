@@ -1,0 +1,341 @@
+//! The origin: all broadcasts that a node knows, who publishes them, and who wants to hear of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::broadcast::{self, Life, Pending, expire_wants};
+use crate::budget::Budget;
+use crate::error::{Close, PublishError};
+use crate::limits::Limits;
+use crate::name::Path;
+use crate::responder::{Ask, Desk, Responder, Want};
+use crate::wake::{Ticket, Wakers, lock};
+
+/// A node of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// Where a broadcast comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The node that takes it from its encoder.
+    pub origin: NodeId,
+    /// The nodes between there and here.
+    pub hops: Vec<NodeId>,
+    /// The ownership under which it is published; a higher one replaces a lower one.
+    pub epoch: u64,
+}
+
+impl Route {
+    /// Published at this node.
+    pub const fn local(node: NodeId, epoch: u64) -> Self {
+        Self { origin: node, hops: Vec::new(), epoch }
+    }
+}
+
+/// What happens if somebody publishes the path already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeover {
+    /// The one who is there stays.
+    Refuse,
+    /// The new one writes from now on; ids go on.
+    Replace,
+}
+
+/// All broadcasts of a node. Clones share it.
+#[derive(Clone)]
+pub struct Origin {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    limits: Arc<Limits>,
+    budget: Budget,
+    desk: Arc<Desk>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    broadcasts: BTreeMap<Path, Arc<broadcast::Shared>>,
+    wanted: BTreeMap<Path, Arc<Want>>,
+    listeners: Vec<Weak<Listener>>,
+}
+
+impl Origin {
+    /// An origin without broadcasts.
+    pub fn new(limits: Limits) -> Self {
+        let budget = Budget::new(limits.cache_bytes);
+        let desk = Desk::new(limits.requests_per_responder);
+        let state = Mutex::default();
+        Self { inner: Arc::new(Inner { limits: Arc::new(limits), budget, desk, state }) }
+    }
+
+    /// The node's budget for media.
+    pub fn budget(&self) -> &Budget {
+        &self.inner.budget
+    }
+
+    /// Publishes a broadcast. A parked one of the same path goes on.
+    pub fn publish(
+        &self,
+        path: &Path,
+        route: Route,
+        takeover: Takeover,
+    ) -> Result<broadcast::Producer, PublishError> {
+        self.forget_ended();
+        self.check_room(path)?;
+        let inner = &self.inner;
+        let (shared, there, want) = {
+            let mut state = lock(&inner.state);
+            let there = state.broadcasts.get(path).map(|s| (s.clone(), s.life()));
+            match there {
+                Some((_, Life::Live)) if takeover == Takeover::Refuse => {
+                    return Err(PublishError::Busy);
+                }
+                Some((shared, life @ (Life::Live | Life::Parked(_)))) => (shared, Some(life), None),
+                Some((_, Life::Ended(_))) | None => {
+                    let parts = (inner.limits.clone(), inner.budget.clone(), inner.desk.clone());
+                    let shared = broadcast::Shared::new(path.clone(), route.clone(), parts);
+                    state.broadcasts.insert(path.clone(), shared.clone());
+                    (shared, None, state.wanted.remove(path))
+                }
+            }
+        };
+        let term = match there {
+            Some(Life::Live) => shared.renew(Some(route), Life::Live, Close::Replaced),
+            Some(_) => shared.renew(Some(route), Life::Live, Close::SourceLost),
+            None => 0,
+        };
+        self.announce(path, &Announce::Live(broadcast::Consumer::new(shared.clone())));
+        if let Some(want) = want {
+            want.resolve(Ok(()));
+        }
+        Ok(broadcast::Producer::new(shared, term))
+    }
+
+    /// A new broadcast needs room; one that goes on has it already.
+    fn check_room(&self, path: &Path) -> Result<(), PublishError> {
+        let broadcasts: Vec<_> = {
+            let state = lock(&self.inner.state);
+            if state.broadcasts.contains_key(path) {
+                return Ok(());
+            }
+            state.broadcasts.values().cloned().collect()
+        };
+        if broadcasts.len() >= self.inner.limits.broadcasts {
+            return Err(PublishError::TooManyBroadcasts);
+        }
+        let budget = &self.inner.budget;
+        if budget.exceeded() {
+            let tracks = broadcasts.iter().flat_map(|b| b.tracks());
+            let evictable: usize = tracks.map(|t| t.evictable_bytes()).sum();
+            if budget.used().saturating_sub(evictable) > budget.limit() {
+                return Err(PublishError::OutOfMemory);
+            }
+        }
+        Ok(())
+    }
+
+    /// A broadcast that is here now; no responder is asked.
+    pub fn get(&self, path: &Path) -> Option<broadcast::Consumer> {
+        let shared = lock(&self.inner.state).broadcasts.get(path)?.clone();
+        (!matches!(shared.life(), Life::Ended(_))).then(|| broadcast::Consumer::new(shared))
+    }
+
+    /// A broadcast: the one that is here, else one that a responder brings before `deadline`.
+    pub fn lookup(&self, path: &Path, deadline: Instant) -> Pending<broadcast::Consumer> {
+        if let Some(consumer) = self.get(path) {
+            return Pending::ready(Ok(consumer));
+        }
+        let (want, fresh) = {
+            let mut state = lock(&self.inner.state);
+            state.wanted.retain(|_, want| want.outcome().is_none());
+            if let Some(want) = state.wanted.get(path) {
+                want.extend(deadline);
+                (want.clone(), false)
+            } else {
+                let want = Want::new(&self.inner.desk, Ask::Broadcast(path.clone()), deadline);
+                state.wanted.insert(path.clone(), want.clone());
+                (want, true)
+            }
+        };
+        if fresh {
+            want.offer();
+        }
+        let (origin, path) = (self.clone(), path.clone());
+        Pending::waiting(want, Box::new(move || origin.get(&path)))
+    }
+
+    /// All broadcasts under `prefix`: those that are here, then every change.
+    pub fn announcements(&self, prefix: Path) -> Announcements {
+        let listener = Arc::new(Listener { prefix, state: Mutex::default() });
+        let mut state = lock(&self.inner.state);
+        for (path, shared) in &state.broadcasts {
+            let here = !matches!(shared.life(), Life::Ended(_));
+            if here && path.starts_with(&listener.prefix) {
+                let consumer = broadcast::Consumer::new(shared.clone());
+                lock(&listener.state).news.insert(path.clone(), News::Live(consumer));
+            }
+        }
+        state.listeners.retain(|l| l.strong_count() > 0);
+        state.listeners.push(Arc::downgrade(&listener));
+        Announcements { listener, ticket: Ticket::new(), told: BTreeMap::new() }
+    }
+
+    /// Answers requests for what is under `prefix`. Cheaper responders are asked first.
+    pub fn responder(&self, prefix: Path, cost: u32) -> Responder {
+        self.inner.desk.register(prefix, cost)
+    }
+
+    /// Ends what was parked for too long, gives up what nobody brought in time, and forgets what
+    /// has ended. Answers when to call again; call it too whenever a broadcast may have ended.
+    pub fn expire(&self, now: Instant) -> Option<Instant> {
+        let broadcasts: Vec<_> = lock(&self.inner.state).broadcasts.values().cloned().collect();
+        let mut next: Option<Instant> = None;
+        let mut at = |deadline: Option<Instant>| {
+            next = next.into_iter().chain(deadline).min();
+        };
+        for shared in broadcasts {
+            at(broadcast::Consumer::new(shared.clone()).expire(now));
+            if let Life::Parked(until) = shared.life() {
+                if until <= now {
+                    shared.end(None, Close::SourceLost);
+                } else {
+                    at(Some(until));
+                }
+            }
+        }
+        let wants: Vec<_> = lock(&self.inner.state).wanted.values().cloned().collect();
+        at(expire_wants(wants, now));
+        self.forget_ended();
+        next
+    }
+
+    /// Ends every broadcast.
+    pub fn shutdown(&self) {
+        let broadcasts: Vec<_> = lock(&self.inner.state).broadcasts.values().cloned().collect();
+        for shared in broadcasts {
+            shared.end(None, Close::Shutdown);
+        }
+        self.forget_ended();
+    }
+
+    fn forget_ended(&self) {
+        let gone: Vec<Path> = {
+            let mut state = lock(&self.inner.state);
+            let ended = |s: &Arc<broadcast::Shared>| matches!(s.life(), Life::Ended(_));
+            let gone: Vec<Path> =
+                state.broadcasts.iter().filter(|(_, s)| ended(s)).map(|(p, _)| p.clone()).collect();
+            for path in &gone {
+                state.broadcasts.remove(path);
+            }
+            gone
+        };
+        for path in gone {
+            self.announce(&path, &Announce::Gone(path.clone()));
+        }
+    }
+
+    fn announce(&self, path: &Path, what: &Announce) {
+        let listeners: Vec<_> =
+            lock(&self.inner.state).listeners.iter().filter_map(Weak::upgrade).collect();
+        for listener in listeners.iter().filter(|l| path.starts_with(&l.prefix)) {
+            let _woken = {
+                let mut state = lock(&listener.state);
+                let news = match (what, state.news.get(path)) {
+                    (Announce::Live(c), Some(News::Gone | News::GoneThenLive(_))) => {
+                        News::GoneThenLive(c.clone())
+                    }
+                    (Announce::Live(c), _) => News::Live(c.clone()),
+                    (Announce::Gone(_), _) => News::Gone,
+                };
+                state.news.insert(path.clone(), news);
+                state.wakers.take()
+            };
+        }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let broadcasts = lock(&self.inner.state).broadcasts.len();
+        write!(f, "Origin({broadcasts} broadcasts, {:?})", self.inner.budget)
+    }
+}
+
+/// News of a broadcast.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Announce {
+    /// It is here, or its publisher changed.
+    Live(broadcast::Consumer),
+    /// It is over.
+    Gone(Path),
+}
+
+/// What a listener has not heard yet: at most one entry a path, however slow it is.
+enum News {
+    Live(broadcast::Consumer),
+    Gone,
+    GoneThenLive(broadcast::Consumer),
+}
+
+struct Listener {
+    prefix: Path,
+    state: Mutex<ListenerState>,
+}
+
+#[derive(Default)]
+struct ListenerState {
+    news: BTreeMap<Path, News>,
+    wakers: Wakers,
+}
+
+/// Hears of broadcasts that come and go.
+pub struct Announcements {
+    listener: Arc<Listener>,
+    ticket: Ticket,
+    /// What the owner believes to be here: it never hears of an end without a beginning.
+    told: BTreeMap<Path, broadcast::Consumer>,
+}
+
+impl Announcements {
+    /// The next news.
+    pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Announce> {
+        let mut state = lock(&self.listener.state);
+        while let Some((path, news)) = state.news.pop_first() {
+            let known = self.told.contains_key(&path);
+            match news {
+                News::Live(consumer) => {
+                    self.told.insert(path, consumer.clone());
+                    return Poll::Ready(Announce::Live(consumer));
+                }
+                News::GoneThenLive(consumer) if !known => {
+                    self.told.insert(path, consumer.clone());
+                    return Poll::Ready(Announce::Live(consumer));
+                }
+                News::GoneThenLive(consumer) => {
+                    self.told.remove(&path);
+                    state.news.insert(path.clone(), News::Live(consumer));
+                    return Poll::Ready(Announce::Gone(path));
+                }
+                News::Gone if known => {
+                    self.told.remove(&path);
+                    return Poll::Ready(Announce::Gone(path));
+                }
+                News::Gone => {}
+            }
+        }
+        state.wakers.register(&mut self.ticket, cx);
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Announcements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Announcements({:?})", self.listener.prefix)
+    }
+}

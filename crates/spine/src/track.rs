@@ -1,0 +1,608 @@
+//! A track: groups of objects, written by one or several producers, read by cursors. One lock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::budget::{Budget, Charge};
+use crate::cursor::{Cursor, Filter, Policy};
+use crate::error::{Close, LookupError, ResetCode, WriteError};
+use crate::fetch::{FetchCursor, Order};
+use crate::group;
+use crate::limits::{Limits, OBJECT_OVERHEAD_BYTES};
+use crate::name::{Path, TrackName};
+use crate::object::{Cell, Location, Status};
+use crate::responder::{Desk, Want};
+use crate::wake::{Ticket, Wakers, Woken, lock};
+
+/// What a track says of itself, fixed when it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackInfo {
+    /// Units a second of [`Timing`](crate::Timing); none on opaque tracks.
+    pub timescale: Option<u32>,
+    /// The publisher's priority against the other tracks; lower is sent first.
+    pub priority: u8,
+    /// The order in which the publisher wants groups delivered.
+    pub order: Order,
+    /// Whether the publisher can begin a group when asked.
+    pub dynamic_groups: bool,
+    /// Never evicted while the broadcast lives: initialisation segments, catalogs.
+    pub pinned: bool,
+    /// Key-value pairs of the publisher, passed on as they are.
+    pub properties: Bytes,
+}
+
+impl Default for TrackInfo {
+    fn default() -> Self {
+        Self {
+            timescale: None,
+            priority: 128,
+            order: Order::Ascending,
+            dynamic_groups: false,
+            pinned: false,
+            properties: Bytes::new(),
+        }
+    }
+}
+
+/// What readers want of a track's producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Whether anybody reads.
+    pub forward: bool,
+    /// A reader wants a group newer than this one as soon as it can be.
+    pub new_group_above: Option<u64>,
+}
+
+/// Which publisher may write. A broadcast's publisher has the broadcast's term and loses its right
+/// when it is parked or replaced; derived tracks are written by ourselves for as long as the
+/// broadcast lives.
+pub(crate) type Term = u64;
+pub(crate) const DERIVED: Term = Term::MAX;
+
+pub(crate) struct Shared {
+    pub(crate) path: Path,
+    pub(crate) name: TrackName,
+    pub(crate) info: TrackInfo,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) budget: Budget,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) groups: BTreeMap<u64, Group>,
+    /// What happened, in order: the one queue that all cursors read, each from its own position.
+    pub(crate) log: VecDeque<Logged>,
+    /// The position of the log's first entry.
+    pub(crate) log_base: u64,
+    pub(crate) largest: Option<Location>,
+    pub(crate) end: Option<Close>,
+    pub(crate) wakers: Wakers,
+    /// Ranges of groups that the publisher says never existed.
+    pub(crate) never: Vec<RangeInclusive<u64>>,
+    /// Requests to responders under way: one answer serves all who ask for the same.
+    pub(crate) fetches: BTreeMap<crate::fetch::Key, Weak<Want>>,
+    term: Term,
+    /// Why writers of an earlier term are refused.
+    term_over: Option<Close>,
+    demand: Demand,
+    demand_revision: u64,
+    readers: usize,
+    evicted: u64,
+}
+
+pub(crate) struct Group {
+    pub(crate) objects: BTreeMap<u64, Arc<Cell>>,
+    pub(crate) subgroups: BTreeMap<u64, Subgroup>,
+    /// Ended, and its last object's id if it has one.
+    pub(crate) end: Option<Option<u64>>,
+    /// The position in the log where it begins.
+    pub(crate) first_event: u64,
+    bytes: usize,
+    _overhead: Charge,
+}
+
+pub(crate) struct Subgroup {
+    pub(crate) objects: Vec<Arc<Cell>>,
+    pub(crate) end: Option<Result<(), ResetCode>>,
+    pub(crate) writers: u32,
+    _overhead: Charge,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    Group,
+    Subgroup(u64),
+    Datagram(u64),
+    GroupEnd,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Logged {
+    pub(crate) at: Instant,
+    pub(crate) group: u64,
+    pub(crate) event: Event,
+}
+
+impl State {
+    fn log(&mut self, at: Instant, group: u64, event: Event) -> u64 {
+        self.log.push_back(Logged { at, group, event });
+        self.log_base + self.log.len() as u64 - 1
+    }
+
+    pub(crate) fn log_end(&self) -> u64 {
+        self.log_base + self.log.len() as u64
+    }
+
+    /// The newest group that decoding can start with; on opaque tracks any group that has begun.
+    pub(crate) fn newest_sync(&self) -> Option<u64> {
+        self.groups.iter().rev().find(|(_, g)| g.starts_sync()).map(|(id, _)| *id)
+    }
+
+    /// The oldest group that may go: never the newest one, nor the newest that can be started with
+    /// (as long as it is near enough to be worth it).
+    fn evictable(&self) -> Option<u64> {
+        #[cfg(test)]
+        if crate::faults::is(crate::faults::Fault::NewestEvicted) {
+            return self.groups.keys().next().copied();
+        }
+        let newest = *self.groups.keys().next_back()?;
+        let sync = self.groups.iter().rev().take(SYNC_KEPT).find(|(_, g)| g.starts_sync());
+        let sync = sync.map_or(newest, |(id, _)| *id);
+        self.groups.keys().copied().find(|id| *id != newest && *id != sync)
+    }
+
+    fn evict(&mut self, group: u64) {
+        self.groups.remove(&group);
+        self.evicted += 1;
+        while self.log.front().is_some_and(|e| !self.groups.contains_key(&e.group)) {
+            self.log.pop_front();
+            self.log_base += 1;
+        }
+    }
+
+    fn saw(&mut self, location: Location) {
+        if self.largest.is_none_or(|largest| location > largest) {
+            self.largest = Some(location);
+        }
+    }
+
+    pub(crate) fn check(&self, term: Term) -> Result<(), Close> {
+        match (self.end, self.term == term) {
+            (Some(why), _) => Err(why),
+            (None, true) => Ok(()),
+            (None, false) => Err(self.term_over.unwrap_or(Close::Replaced)),
+        }
+    }
+}
+
+/// Groups among which the newest startable one is kept from eviction.
+const SYNC_KEPT: usize = 16;
+
+impl Group {
+    fn starts_sync(&self) -> bool {
+        self.objects.values().next().is_some_and(|o| o.header.timing.is_none_or(|t| t.sync))
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        path: Path,
+        name: TrackName,
+        info: TrackInfo,
+        term: Term,
+        (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
+    ) -> Arc<Self> {
+        let state = Mutex::new(State { term, ..State::default() });
+        Arc::new(Self { path, name, info, limits, budget, desk, state })
+    }
+
+    /// Changes the state and wakes whom it concerns once the lock is released.
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        let (result, _woken): (R, Woken) = {
+            let mut state = lock(&self.state);
+            let result = f(&mut state);
+            (result, state.wakers.take())
+        };
+        result
+    }
+
+    pub(crate) fn wake(&self) {
+        self.change(|_| ());
+    }
+
+    pub(crate) fn register(&self, ticket: &mut Ticket, cx: &Context<'_>) {
+        lock(&self.state).wakers.register(ticket, cx);
+    }
+
+    /// A payload of `group` grew: the writer pays with its oldest groups if memory is short.
+    pub(crate) fn grown(&self, group: u64, bytes: usize) -> Result<(), WriteError> {
+        self.change(|state| self.grow(state, group, bytes))
+    }
+
+    fn grow(&self, state: &mut State, group: u64, bytes: usize) -> Result<(), WriteError> {
+        let Some(g) = state.groups.get_mut(&group) else { return Ok(()) };
+        g.bytes += bytes;
+        if g.bytes > self.limits.group_bytes {
+            return Err(WriteError::GroupTooLarge);
+        }
+        self.pay(state);
+        Ok(())
+    }
+
+    /// One group a write while the budget is exceeded: enough to come down, as every write adds at
+    /// most one object, and gentle where the bytes are shared with another track that holds them.
+    fn pay(&self, state: &mut State) {
+        if self.budget.exceeded()
+            && !self.info.pinned
+            && let Some(oldest) = state.evictable()
+        {
+            state.evict(oldest);
+        }
+    }
+
+    pub(crate) fn open_group(&self, id: u64, now: Instant, term: Term) -> Result<(), WriteError> {
+        self.change(|state| {
+            state.check(term).map_err(WriteError::Closed)?;
+            if !state.groups.contains_key(&id) {
+                let first_event = state.log(now, id, Event::Group);
+                let group = Group {
+                    objects: BTreeMap::new(),
+                    subgroups: BTreeMap::new(),
+                    end: None,
+                    first_event,
+                    bytes: 0,
+                    _overhead: self.budget.charge(OBJECT_OVERHEAD_BYTES),
+                };
+                state.groups.insert(id, group);
+                self.pay(state);
+            }
+            Ok(())
+        })
+    }
+
+    pub(crate) fn end_group(&self, id: u64, last: Option<u64>, now: Instant, term: Term) {
+        self.change(|state| {
+            if state.check(term).is_err() {
+                return;
+            }
+            let Some(group) = state.groups.get_mut(&id) else { return };
+            if group.end.is_none() {
+                group.end = Some(last);
+                state.log(now, id, Event::GroupEnd);
+            }
+        });
+    }
+
+    pub(crate) fn open_subgroup(
+        &self,
+        group: u64,
+        id: u64,
+        now: Instant,
+        term: Term,
+    ) -> Result<(), WriteError> {
+        self.change(|state| {
+            state.check(term).map_err(WriteError::Closed)?;
+            let overhead = self.budget.charge(OBJECT_OVERHEAD_BYTES);
+            let g = state.groups.get_mut(&group).ok_or(WriteError::Closed(Close::Evicted))?;
+            match g.subgroups.get_mut(&id) {
+                Some(subgroup) => subgroup.writers += 1,
+                None => {
+                    let subgroup = Subgroup {
+                        objects: Vec::new(),
+                        end: None,
+                        writers: 1,
+                        _overhead: overhead,
+                    };
+                    g.subgroups.insert(id, subgroup);
+                    state.log(now, group, Event::Subgroup(id));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// A writer of the subgroup is done with it. It is complete if one of them says so, and reset
+    /// only when the last of them gives up.
+    pub(crate) fn close_subgroup(&self, group: u64, id: u64, how: Result<(), ResetCode>) {
+        self.change(|state| {
+            let subgroup = state.groups.get_mut(&group).and_then(|g| g.subgroups.get_mut(&id));
+            let Some(subgroup) = subgroup else { return };
+            subgroup.writers = subgroup.writers.saturating_sub(1);
+            if subgroup.end.is_none() && (how.is_ok() || subgroup.writers == 0) {
+                subgroup.end = Some(how);
+            }
+        });
+    }
+
+    /// Adds an object, or says that there is one with its id already.
+    pub(crate) fn add(
+        &self,
+        group: u64,
+        cell: impl FnOnce(Charge) -> Cell,
+        bytes: usize,
+        term: Term,
+    ) -> Result<Added, WriteError> {
+        if bytes > self.limits.object_bytes {
+            return Err(WriteError::ObjectTooLarge);
+        }
+        let cell = Arc::new(cell(self.budget.charge(OBJECT_OVERHEAD_BYTES)));
+        let header = &cell.header;
+        let (id, via, arrived, status) = (header.id, header.via, header.arrived, header.status);
+        self.change(|state| {
+            state.check(term).map_err(WriteError::Closed)?;
+            let Some(g) = state.groups.get_mut(&group) else {
+                // Evicted under its writer: nobody can read it any more.
+                return Ok(Added::Dropped);
+            };
+            if let Some(there) = g.objects.get(&id) {
+                return Ok(Added::There(there.clone()));
+            }
+            if g.end.is_some_and(|last| last.is_none_or(|last| id > last)) {
+                return Ok(Added::Dropped);
+            }
+            match via {
+                crate::Via::Subgroup(subgroup) => {
+                    let s = g.subgroups.get_mut(&subgroup).ok_or(WriteError::Reset)?;
+                    if s.end.is_some() {
+                        return Err(WriteError::Reset);
+                    }
+                    let at = s.objects.partition_point(|o| o.header.id < id);
+                    s.objects.insert(at, cell.clone());
+                    g.objects.insert(id, cell.clone());
+                }
+                crate::Via::Datagram => {
+                    g.objects.insert(id, cell.clone());
+                    state.log(arrived, group, Event::Datagram(id));
+                }
+            }
+            if status == Status::Normal {
+                state.saw(Location { group, object: id });
+            }
+            self.grow(state, group, bytes)?;
+            Ok(Added::New(cell))
+        })
+    }
+
+    pub(crate) fn end(&self, why: Close) {
+        self.change(|state| {
+            if state.end.is_none() {
+                state.end = Some(why);
+                state.reset_open(ResetCode::CANCELLED);
+            }
+        });
+    }
+
+    /// The term of the publisher is over: what it left open is cut.
+    pub(crate) fn set_term(&self, term: Term, why: Close) {
+        self.change(|state| {
+            if state.term != DERIVED && state.term != term {
+                state.term = term;
+                state.term_over = Some(why);
+                state.reset_open(ResetCode::CANCELLED);
+            }
+        });
+    }
+
+    pub(crate) fn demand(&self, f: impl FnOnce(&mut Demand, &mut usize)) {
+        self.change(|state| {
+            let before = state.demand;
+            f(&mut state.demand, &mut state.readers);
+            state.demand.forward = state.readers > 0;
+            if state.demand != before {
+                state.demand_revision += 1;
+            }
+        });
+    }
+
+    /// Bytes of payload that eviction could free.
+    pub(crate) fn evictable_bytes(&self) -> usize {
+        let state = lock(&self.state);
+        if self.info.pinned {
+            return 0;
+        }
+        let all: usize = state.groups.values().map(|g| g.bytes).sum();
+        let newest = state.groups.values().next_back().map_or(0, |g| g.bytes);
+        all - newest
+    }
+}
+
+impl State {
+    fn reset_open(&mut self, code: ResetCode) {
+        for group in self.groups.values_mut() {
+            for subgroup in group.subgroups.values_mut().filter(|s| s.end.is_none()) {
+                subgroup.end = Some(Err(code));
+                for object in &subgroup.objects {
+                    object.abandon(code);
+                }
+            }
+            for object in group.objects.values().filter(|o| o.header.via == crate::Via::Datagram) {
+                object.abandon(code);
+            }
+        }
+    }
+}
+
+pub(crate) enum Added {
+    New(Arc<Cell>),
+    There(Arc<Cell>),
+    Dropped,
+}
+
+/// Writes a track. Clones and further producers of the same track may write it too: an object that
+/// is there already is dropped.
+#[derive(Clone)]
+pub struct Producer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) term: Term,
+    seen_demand: u64,
+}
+
+impl Producer {
+    pub(crate) fn new(shared: Arc<Shared>, term: Term) -> Self {
+        Self { shared, term, seen_demand: 0 }
+    }
+
+    /// The track's name.
+    pub fn name(&self) -> &TrackName {
+        &self.shared.name
+    }
+
+    /// What the track says of itself.
+    pub fn info(&self) -> &TrackInfo {
+        &self.shared.info
+    }
+
+    /// The budget that payloads for this track are charged to.
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    /// Opens a group. Several may be open at once; a group that is there already is joined.
+    pub fn group(&self, id: u64, now: Instant) -> Result<group::Producer, WriteError> {
+        self.shared.open_group(id, now, self.term)?;
+        Ok(group::Producer::new(self.shared.clone(), self.term, id))
+    }
+
+    /// Opens the group after the largest one so far.
+    pub fn next_group(&self, now: Instant) -> Result<group::Producer, WriteError> {
+        let id = self.next_group_id();
+        self.group(id, now)
+    }
+
+    /// The id that [`next_group`](Self::next_group) would take.
+    pub fn next_group_id(&self) -> u64 {
+        let state = lock(&self.shared.state);
+        let newest = state.groups.keys().next_back().copied();
+        let largest = state.largest.map(|l| l.group);
+        #[cfg(test)]
+        if crate::faults::is(crate::faults::Fault::GroupIdTwice) {
+            return newest.max(largest).unwrap_or(0);
+        }
+        newest.max(largest).map_or(0, |id| id + 1)
+    }
+
+    /// States that groups of this range do not exist and never will.
+    pub fn gap(&self, range: RangeInclusive<u64>) {
+        self.shared.change(|state| state.never.push(range));
+    }
+
+    /// What readers want, when it has changed since the last call.
+    pub fn poll_demand(&mut self, ticket: &mut Waiting, cx: &Context<'_>) -> Poll<Demand> {
+        let mut state = lock(&self.shared.state);
+        if state.demand_revision != self.seen_demand {
+            self.seen_demand = state.demand_revision;
+            return Poll::Ready(state.demand);
+        }
+        state.wakers.register(&mut ticket.0, cx);
+        Poll::Pending
+    }
+
+    /// Groups evicted so far because memory was short.
+    pub fn evicted(&self) -> u64 {
+        lock(&self.shared.state).evicted
+    }
+
+    /// The track is over. Readers get what there is, then the reason.
+    pub fn end(&self, why: Close) {
+        if lock(&self.shared.state).check(self.term).is_ok() {
+            self.shared.end(why);
+        }
+    }
+
+    /// A consumer of the same track.
+    pub fn consume(&self) -> Consumer {
+        Consumer { shared: self.shared.clone() }
+    }
+}
+
+/// A place in the list of those who wait; one for each task that polls.
+#[derive(Debug)]
+pub struct Waiting(pub(crate) Ticket);
+
+impl Waiting {
+    /// A new place.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(Ticket::new())
+    }
+}
+
+/// Reads a track: makes cursors.
+#[derive(Clone)]
+pub struct Consumer {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Consumer {
+    /// The track's name.
+    pub fn name(&self) -> &TrackName {
+        &self.shared.name
+    }
+
+    /// What the track says of itself.
+    pub fn info(&self) -> &TrackInfo {
+        &self.shared.info
+    }
+
+    /// The largest location seen.
+    pub fn largest(&self) -> Option<Location> {
+        lock(&self.shared.state).largest
+    }
+
+    /// Why it is over, if it is.
+    pub fn ended(&self) -> Option<Close> {
+        lock(&self.shared.state).end
+    }
+
+    /// Reads from `filter` on, under `policy`.
+    pub fn subscribe(&self, filter: Filter, policy: Policy) -> Cursor {
+        Cursor::new(self.shared.clone(), filter, policy)
+    }
+
+    /// Reads a range of the past: from memory, else from who can bring it before `deadline`. The
+    /// range ends at the largest location at the latest.
+    pub fn fetch(
+        &self,
+        range: RangeInclusive<Location>,
+        order: Order,
+        deadline: Instant,
+    ) -> FetchCursor {
+        FetchCursor::new(self.shared.clone(), range, order, deadline)
+    }
+
+    /// The complete object at this location, if it is in memory.
+    pub fn object(&self, location: Location) -> Result<crate::ObjectReader, LookupError> {
+        let state = lock(&self.shared.state);
+        let group = state.groups.get(&location.group).ok_or(LookupError::NotFound)?;
+        let cell = group.objects.get(&location.object).ok_or(LookupError::NotFound)?.clone();
+        drop(state);
+        Ok(crate::ObjectReader::new(self.shared.clone(), location.group, cell))
+    }
+
+    /// Asks the publisher for a group newer than `above`.
+    pub fn request_group(&self, above: u64) {
+        self.shared.demand(|demand, _| {
+            demand.new_group_above = demand.new_group_above.max(Some(above));
+        });
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "track::Producer({:?} {:?})", self.shared.path, self.shared.name)
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "track::Consumer({:?} {:?})", self.shared.path, self.shared.name)
+    }
+}
