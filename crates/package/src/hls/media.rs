@@ -1,0 +1,351 @@
+//! Media playlists. RFC 8216bis (draft-pantos-hls-rfc8216bis) §4.4; section numbers below are its.
+
+use std::fmt::Write;
+
+use crate::index::{Index, Rendition, Segment};
+use crate::limits::{PARTS_TARGET_DURATIONS, WINDOW_SEGMENTS};
+
+/// Which form of a media playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MediaOptions {
+    /// With parts, hints and blocking reload; without, a plain playlist for older players.
+    pub low_latency: bool,
+    /// Everything since the start instead of the live window.
+    pub everything: bool,
+    /// A delta update (`_HLS_skip=YES`).
+    pub skip: bool,
+}
+
+/// Renders the media playlist of `rendition`. `base` leads from the playlist to the folder of the
+/// video's media (`../media/VIDEO`). None until the target duration is fixed.
+pub fn render_media(
+    index: &Index,
+    rendition: &str,
+    base: &str,
+    options: MediaOptions,
+) -> Option<String> {
+    let r = index.rendition(rendition)?;
+    let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
+    let first = if options.everything || index.ended() { 0 } else { window_start(r) };
+    let segments: Vec<&Segment> = r.segments.iter().skip(first).collect();
+    let live = !index.ended();
+    let low_latency = options.low_latency && live;
+    // §6.2.5.1: the Skip Boundary lies six target durations behind the end.
+    let skipped = if options.skip && live { skippable(r, &segments, target) } else { 0 };
+
+    let mut out = String::with_capacity(512 + segments.len() * 128);
+    // §8: EXT-X-SKIP needs version 9; everything else here needs 6 (EXT-X-MAP).
+    let version = if skipped > 0 || low_latency { 9 } else { 6 };
+    let _ = write!(out, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}\n");
+    if low_latency {
+        server_control(&mut out, r, target);
+    }
+    let sequence = segments.first().map_or(0, |s| s.number);
+    let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{sequence}");
+    discontinuity_sequence(&mut out, segments.first().copied());
+    if segments.iter().all(|s| s.independent()) && !segments.is_empty() {
+        out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
+    if !live && first == 0 {
+        out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");
+    }
+    if skipped > 0 {
+        let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
+    }
+    let parts_from = parts_from(r, &segments, target);
+    let mut map = None;
+    for (i, segment) in segments.iter().enumerate() {
+        let fresh_map = map != Some(segment.info.init);
+        map = Some(segment.info.init);
+        if i < skipped {
+            continue;
+        }
+        let tags = SegmentTags { map: fresh_map, parts: low_latency && i >= parts_from };
+        write_segment(&mut out, (rendition, r), segment, base, tags);
+    }
+    if live {
+        if low_latency {
+            preload_hint(&mut out, rendition, &segments, base);
+            rendition_reports(&mut out, index, rendition);
+        }
+    } else {
+        out.push_str("#EXT-X-ENDLIST\n");
+    }
+    Some(out)
+}
+
+/// Target duration of a broadcast that ended before it was fixed.
+fn longest(r: &Rendition) -> u32 {
+    let longest = r.segments.iter().map(|s| r.seconds(s.duration()).ceil() as u32).max();
+    longest.unwrap_or(1).max(1)
+}
+
+fn window_start(r: &Rendition) -> usize {
+    // The segment that is being made does not count.
+    let open = usize::from(r.segments.back().is_some_and(|s| !s.complete));
+    r.segments.len().saturating_sub(WINDOW_SEGMENTS + open)
+}
+
+/// How many of the oldest segments lie behind the Skip Boundary.
+fn skippable(r: &Rendition, segments: &[&Segment], target: u32) -> usize {
+    let boundary = u64::from(target) * 6 * u64::from(r.timescale);
+    let mut behind = 0;
+    let newer = segments.iter().rev().take_while(|s| {
+        behind += s.duration();
+        behind <= boundary
+    });
+    segments.len().saturating_sub(newer.count() + 1)
+}
+
+/// The first segment that lists its parts.
+fn parts_from(r: &Rendition, segments: &[&Segment], target: u32) -> usize {
+    let reach = u64::from(target * PARTS_TARGET_DURATIONS) * u64::from(r.timescale);
+    let mut behind = 0;
+    let with_parts = segments.iter().rev().take_while(|s| {
+        let within = behind < reach;
+        behind += s.duration();
+        within
+    });
+    segments.len() - with_parts.count()
+}
+
+/// §4.4.3.8. PART-HOLD-BACK is three part targets, the least that is allowed to be recommended.
+fn server_control(out: &mut String, r: &Rendition, target: u32) {
+    let part = f64::from(r.part_target_ms) / 1000.0;
+    let _ = writeln!(
+        out,
+        "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={}.0,PART-HOLD-BACK={:.3}",
+        target * 6,
+        part * 3.0
+    );
+    let _ = writeln!(out, "#EXT-X-PART-INF:PART-TARGET={part:.3}");
+}
+
+/// §4.4.3.3: the sequence of the first segment, not counting a discontinuity tag of its own.
+fn discontinuity_sequence(out: &mut String, first: Option<&Segment>) {
+    let Some(first) = first else { return };
+    let own = u64::from(first.info.discontinuity);
+    let before = first.info.discontinuity_sequence.saturating_sub(own);
+    if before > 0 {
+        let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{before}");
+    }
+}
+
+struct SegmentTags {
+    map: bool,
+    parts: bool,
+}
+
+fn write_segment(
+    out: &mut String,
+    (name, r): (&str, &Rendition),
+    segment: &Segment,
+    base: &str,
+    tags: SegmentTags,
+) {
+    let info = &segment.info;
+    let folder = format!("{base}/{name}");
+    if info.discontinuity {
+        out.push_str("#EXT-X-DISCONTINUITY\n");
+    }
+    if tags.map || info.discontinuity {
+        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{folder}/{}\"", init_file(info.init));
+    }
+    // §4.4.4.6: on the first segment and after every discontinuity at least; on every one, so that
+    // a playlist's lines do not change when older ones leave the window.
+    let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", rfc3339(info.wall_clock_ms));
+    if tags.parts {
+        for (i, part) in segment.parts.iter().enumerate() {
+            let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
+            let gap = if info.gap { ",GAP=YES" } else { "" };
+            let duration = r.seconds(u64::from(part.duration));
+            let file = part_file(info.epoch, segment.number, i as u64);
+            let _ = writeln!(
+                out,
+                "#EXT-X-PART:DURATION={duration:.5},URI=\"{folder}/{file}\"{independent}{gap}"
+            );
+        }
+    }
+    if segment.complete {
+        if info.gap {
+            out.push_str("#EXT-X-GAP\n");
+        }
+        let file = segment_file(info.epoch, segment.number);
+        let duration = r.seconds(segment.duration());
+        let _ = writeln!(out, "#EXTINF:{duration:.5},\n{folder}/{file}");
+    }
+}
+
+/// §4.4.5.3: the part that comes next.
+fn preload_hint(out: &mut String, name: &str, segments: &[&Segment], base: &str) {
+    let Some(newest) = segments.last() else { return };
+    let (number, part) = match newest.complete {
+        true => (newest.number + 1, 0),
+        false => (newest.number, newest.parts.len() as u64),
+    };
+    let file = part_file(newest.info.epoch, number, part);
+    let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{base}/{name}/{file}\"");
+}
+
+/// §4.4.5.4: how far the other renditions are, so that a switch needs no extra round trip.
+fn rendition_reports(out: &mut String, index: &Index, own: &str) {
+    for (name, r) in index.renditions().filter(|(name, _)| *name != own) {
+        let Some(newest) = r.segments.back() else { continue };
+        let _ =
+            write!(out, "#EXT-X-RENDITION-REPORT:URI=\"{name}.m3u8\",LAST-MSN={}", newest.number);
+        match newest.parts.len() {
+            0 => out.push('\n'),
+            parts => {
+                let _ = writeln!(out, ",LAST-PART={}", parts - 1);
+            }
+        }
+    }
+}
+
+/// The file name of an initialisation segment.
+pub(crate) fn init_file(init: u64) -> String {
+    format!("init-{init:014x}.mp4")
+}
+
+fn segment_file(epoch: u64, number: u64) -> String {
+    format!("{epoch}-{number}.m4s")
+}
+
+fn part_file(epoch: u64, number: u64, part: u64) -> String {
+    format!("{epoch}-{number}.{part}.m4s")
+}
+
+/// `2026-11-22T13:49:44.123Z` of milliseconds since 1970.
+fn rfc3339(ms: u64) -> String {
+    let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
+    // Days to civil date: the year starts in March, so that leap days come last.
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
+    let milli = in_day % 1000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{index_of, two_renditions};
+
+    const LIVE: MediaOptions = MediaOptions { low_latency: true, everything: false, skip: false };
+
+    #[test]
+    fn dates_are_civil() {
+        for (ms, expect) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_763_819_384_123, "2025-11-22T13:49:44.123Z"),
+            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc3339(ms), expect);
+        }
+    }
+
+    #[test]
+    fn a_live_playlist_reads_like_this() {
+        let index = two_renditions();
+        let text = render_media(&index, "video", "../media/V", LIVE).unwrap();
+        let expect = "\
+#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-TARGETDURATION:2
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,PART-HOLD-BACK=3.000
+#EXT-X-PART-INF:PART-TARGET=1.000
+#EXT-X-MEDIA-SEQUENCE:10
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-MAP:URI=\"../media/V/video/init-00000000000007.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:20.000Z
+#EXT-X-PART:DURATION=1.00000,URI=\"../media/V/video/3-10.0.m4s\",INDEPENDENT=YES
+#EXT-X-PART:DURATION=1.00000,URI=\"../media/V/video/3-10.1.m4s\"
+#EXTINF:2.00000,
+../media/V/video/3-10.m4s
+#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:22.000Z
+#EXT-X-PART:DURATION=1.00000,URI=\"../media/V/video/3-11.0.m4s\",INDEPENDENT=YES
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"../media/V/video/3-11.1.m4s\"
+#EXT-X-RENDITION-REPORT:URI=\"audio.m3u8\",LAST-MSN=10,LAST-PART=1
+";
+        assert_eq!(text, expect);
+    }
+
+    #[test]
+    fn a_plain_playlist_has_no_low_latency_tags() {
+        let index = two_renditions();
+        let options = MediaOptions { low_latency: false, ..LIVE };
+        let text = render_media(&index, "video", "../media/V", options).unwrap();
+        for tag in ["PART", "PRELOAD", "SERVER-CONTROL", "REPORT"] {
+            assert!(!text.contains(tag), "{tag} in {text}");
+        }
+        assert_eq!(text.matches("#EXTINF").count(), 1, "the open segment is not listed");
+    }
+
+    #[test]
+    fn the_window_is_six_segments_and_parts_reach_three_target_durations_back() {
+        let index = index_of(100, &[2; 20], false);
+        let text = render_media(&index, "video", "m", LIVE).unwrap();
+        assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:114\n"), "{text}");
+        assert_eq!(text.matches("#EXTINF").count(), 6);
+        assert_eq!(text.matches("#EXT-X-PART:").count(), 6, "3 segments of 2 s with 2 parts");
+        let everything = MediaOptions { everything: true, ..LIVE };
+        let text = render_media(&index, "video", "m", everything).unwrap();
+        assert_eq!(text.matches("#EXTINF").count(), 20);
+    }
+
+    #[test]
+    fn a_delta_update_and_what_was_known_make_the_full_playlist() {
+        let index = index_of(100, &[2; 20], false);
+        let everything = MediaOptions { everything: true, ..LIVE };
+        let full = render_media(&index, "video", "m", everything).unwrap();
+        let delta =
+            render_media(&index, "video", "m", MediaOptions { skip: true, ..everything }).unwrap();
+        let skipped: usize = delta
+            .lines()
+            .find_map(|l| l.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS="))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(skipped, 20 - 6 - 1, "six target durations and the segment across the boundary");
+        let segment_lines = |text: &str| {
+            let at = text.find("#EXT-X-PROGRAM-DATE-TIME").unwrap();
+            text[at..].to_owned()
+        };
+        let full_lines = segment_lines(&full);
+        assert!(full_lines.ends_with(&segment_lines(&delta)));
+        assert_eq!(delta.matches("#EXTINF").count() + skipped, 20);
+    }
+
+    #[test]
+    fn the_end_is_marked_and_everything_is_listed() {
+        let index = index_of(100, &[2; 20], true);
+        let text = render_media(&index, "video", "m", LIVE).unwrap();
+        assert!(text.ends_with("#EXT-X-ENDLIST\n"));
+        assert_eq!(text.matches("#EXTINF").count(), 20);
+        assert!(!text.contains("PART"));
+    }
+
+    #[test]
+    fn playlists_wait_for_the_target_duration() {
+        let mut index = Index::new();
+        let part = crate::properties::Part {
+            duration: 90_000,
+            independent: true,
+            last: false,
+            target_ms: 1_000,
+            target_duration: None,
+        };
+        let properties = crate::properties::encode(&part, Some(&crate::testing::segment(10)));
+        let at = spine::Location { group: 10, object: 0 };
+        index.apply("video", 90_000, at, &properties, 10).unwrap();
+        assert_eq!(render_media(&index, "video", "m", LIVE), None);
+        index.end();
+        assert!(render_media(&index, "video", "m", LIVE).is_some(), "a very short broadcast");
+    }
+}

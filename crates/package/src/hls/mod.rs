@@ -1,0 +1,7 @@
+//! HLS and LL-HLS text: a pure function of the index and of the broadcast's description.
+
+mod media;
+mod multivariant;
+
+pub use media::{MediaOptions, render_media};
+pub use multivariant::{Variant, VariantKind, render_multivariant};

@@ -1,0 +1,147 @@
+//! Multivariant playlists. RFC 8216bis §4.4.6.
+
+use std::fmt::Write;
+
+/// One rendition as the multivariant playlist lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    /// The rendition's name; its playlist is NAME.m3u8.
+    pub name: String,
+    /// RFC 6381 codec string.
+    pub codec: String,
+    /// Peak bits a second as measured or declared, whichever is larger, without headroom.
+    pub peak: u64,
+    /// Mean bits a second as measured.
+    pub average: Option<u64>,
+    /// Picture or sound.
+    pub kind: VariantKind,
+}
+
+/// What a rendition carries.
+#[derive(Debug, Clone, PartialEq)]
+pub enum VariantKind {
+    /// Picture.
+    Video {
+        /// Luma samples across, after cropping.
+        width: u32,
+        /// Luma samples down, after cropping.
+        height: u32,
+        /// Frames a second.
+        frame_rate: Option<f64>,
+    },
+    /// Sound.
+    Audio {
+        /// Channels.
+        channels: u32,
+        /// BCP 47.
+        language: Option<String>,
+    },
+}
+
+const AUDIO_GROUP: &str = "audio";
+
+/// Renders the multivariant playlist. Videos come best first, audio tracks in their order; `query`
+/// is appended to every URI.
+pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String {
+    let query = query.filter(|q| !q.is_empty()).map(|q| format!("?{q}")).unwrap_or_default();
+    let is_audio = |v: &&Variant| matches!(v.kind, VariantKind::Audio { .. });
+    let audio: Vec<&Variant> = variants.iter().filter(is_audio).collect();
+    let video: Vec<&Variant> = variants.iter().filter(|v| !is_audio(v)).collect();
+    let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:6\n");
+    if video.is_empty() {
+        for v in &audio {
+            let codec = &v.codec;
+            let _ =
+                writeln!(out, "{},CODECS=\"{codec}\"\n{}.m3u8{query}", stream_inf(v, None), v.name);
+        }
+        return out;
+    }
+    for (i, a) in audio.iter().enumerate() {
+        let VariantKind::Audio { channels, language } = &a.kind else { continue };
+        let default = if i == 0 { "YES" } else { "NO" };
+        let label = language.clone().unwrap_or_else(|| format!("Audio {}", i + 1));
+        let language = language.as_ref().map(|l| format!(",LANGUAGE=\"{l}\"")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{AUDIO_GROUP}\",NAME=\"{label}\"{language},\
+             DEFAULT={default},AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}.m3u8{query}\"",
+            a.name
+        );
+    }
+    let loudest = audio.iter().max_by_key(|a| a.peak).copied();
+    for (i, v) in video.iter().enumerate() {
+        let VariantKind::Video { width, height, frame_rate } = v.kind else { continue };
+        let mut codecs = v.codec.clone();
+        for a in &audio {
+            if !codecs.split(',').any(|c| c == a.codec) {
+                codecs = format!("{codecs},{}", a.codec);
+            }
+        }
+        let _ = write!(
+            out,
+            "{},CODECS=\"{codecs}\",RESOLUTION={width}x{height}",
+            stream_inf(v, loudest)
+        );
+        if let Some(rate) = frame_rate {
+            let _ = write!(out, ",FRAME-RATE={rate:.3}");
+        }
+        // Higher is better; the first one listed is the best.
+        let _ = write!(out, ",SCORE={}.0", video.len() - i);
+        if !audio.is_empty() {
+            let _ = write!(out, ",AUDIO=\"{AUDIO_GROUP}\"");
+        }
+        let _ = writeln!(out, "\n{}.m3u8{query}", v.name);
+    }
+    out
+}
+
+/// BANDWIDTH is 1.2 times the peak, so that the segments to come do not exceed it either.
+fn stream_inf(v: &Variant, audio: Option<&Variant>) -> String {
+    let peak = v.peak + audio.map_or(0, |a| a.peak);
+    let mut line = format!("#EXT-X-STREAM-INF:BANDWIDTH={}", peak.max(1) * 12 / 10 + 1);
+    if let Some(average) = v.average {
+        let average = average + audio.and_then(|a| a.average).unwrap_or(0);
+        let _ = write!(line, ",AVERAGE-BANDWIDTH={}", average.max(1));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video(name: &str, height: u32, peak: u64) -> Variant {
+        let kind = VariantKind::Video { width: height * 16 / 9, height, frame_rate: Some(29.97) };
+        let codec = "avc1.64001f".to_owned();
+        Variant { name: name.to_owned(), codec, peak, average: Some(peak / 2), kind }
+    }
+
+    fn audio(name: &str) -> Variant {
+        let kind = VariantKind::Audio { channels: 2, language: None };
+        let codec = "mp4a.40.2".to_owned();
+        Variant { name: name.to_owned(), codec, peak: 128_000, average: Some(126_000), kind }
+    }
+
+    #[test]
+    fn picture_and_sound_are_apart() {
+        let text =
+            render_multivariant(&[video("video", 720, 3_000_000), audio("audio")], Some("a=b"));
+        let expect = "\
+#EXTM3U
+#EXT-X-VERSION:6
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 1\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio.m3u8?a=b\"
+#EXT-X-STREAM-INF:BANDWIDTH=3753601,AVERAGE-BANDWIDTH=1626000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970,SCORE=1.0,AUDIO=\"audio\"
+video.m3u8?a=b
+";
+        assert_eq!(text, expect);
+    }
+
+    #[test]
+    fn sound_alone_and_picture_alone_are_variants() {
+        let text = render_multivariant(&[audio("audio")], None);
+        assert!(text.contains("#EXT-X-STREAM-INF:BANDWIDTH=153601"), "{text}");
+        assert!(text.ends_with("\naudio.m3u8\n"));
+        let text = render_multivariant(&[video("video", 720, 1)], None);
+        assert!(!text.contains("AUDIO"), "{text}");
+    }
+}

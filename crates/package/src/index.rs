@@ -1,0 +1,222 @@
+//! The index of a broadcast: which segments and parts there are. It is built from the objects of the
+//! `.cmaf` tracks and their properties only, so that any node that follows them renders the same.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use spine::Location;
+
+use crate::limits::{INDEX_SEGMENTS, SEGMENT_PARTS};
+use crate::properties::{self, Malformed};
+
+/// Everything that playlists say of one broadcast.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Index {
+    renditions: BTreeMap<String, Rendition>,
+    /// TARGETDURATION in seconds, once it is fixed.
+    target_duration: Option<u32>,
+    ended: bool,
+}
+
+/// One media playlist's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendition {
+    /// Units a second of all times.
+    pub timescale: u32,
+    /// PART-TARGET in milliseconds.
+    pub part_target_ms: u32,
+    /// Oldest first, numbers without holes.
+    pub segments: VecDeque<Segment>,
+}
+
+/// One segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Media sequence number; the group id in every `.cmaf` track.
+    pub number: u64,
+    /// What its first object said.
+    pub info: properties::Segment,
+    /// Its parts so far.
+    pub parts: Vec<Part>,
+    /// No part will follow.
+    pub complete: bool,
+}
+
+/// One part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// In units of the timescale.
+    pub duration: u32,
+    /// It starts with a frame that decoding can start with.
+    pub independent: bool,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Segment {
+    /// Duration of the parts so far, in units of the timescale.
+    pub fn duration(&self) -> u64 {
+        self.parts.iter().map(|p| u64::from(p.duration)).sum()
+    }
+
+    /// Size of the parts so far.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|p| p.bytes).sum()
+    }
+
+    /// Whether decoding can start with its first frame.
+    pub fn independent(&self) -> bool {
+        self.parts.first().is_some_and(|p| p.independent)
+    }
+}
+
+/// How far a rendition has got: the newest segment's number and how many parts of it there are.
+/// Rises with every change; identifies one version of its playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Version {
+    /// The newest segment's number.
+    pub segment: u64,
+    /// Parts of it.
+    pub parts: u64,
+    /// Whether it is complete.
+    pub complete: bool,
+    /// Whether the broadcast has ended.
+    pub ended: bool,
+}
+
+impl Index {
+    /// An index without renditions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// TARGETDURATION in seconds; playlists wait until it is fixed.
+    pub fn target_duration(&self) -> Option<u32> {
+        self.target_duration
+    }
+
+    /// Whether the broadcast is over.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// A rendition by its name.
+    pub fn rendition(&self, name: &str) -> Option<&Rendition> {
+        self.renditions.get(name)
+    }
+
+    /// All renditions, by name.
+    pub fn renditions(&self) -> impl Iterator<Item = (&str, &Rendition)> {
+        self.renditions.iter().map(|(name, rendition)| (name.as_str(), rendition))
+    }
+
+    /// How far a rendition has got.
+    pub fn version(&self, name: &str) -> Version {
+        let newest = self.renditions.get(name).and_then(|r| r.segments.back());
+        let ended = self.ended;
+        newest.map_or(Version { ended, ..Version::default() }, |s| Version {
+            segment: s.number,
+            parts: s.parts.len() as u64,
+            complete: s.complete,
+            ended,
+        })
+    }
+
+    /// Takes one object of a `.cmaf` track: `at` its location, `properties` its own, `bytes` its size.
+    /// Objects come in order; the first ones of a rendition may be anywhere in the broadcast, from
+    /// the beginning of a group on.
+    pub fn apply(
+        &mut self,
+        rendition: &str,
+        timescale: u32,
+        at: Location,
+        properties: &[u8],
+        bytes: u64,
+    ) -> Result<(), Malformed> {
+        let (part, segment) = properties::decode(properties)?;
+        if timescale == 0 {
+            return Err(Malformed);
+        }
+        if self.target_duration.is_none() {
+            self.target_duration = part.target_duration;
+        }
+        if !self.renditions.contains_key(rendition) {
+            let new =
+                Rendition { timescale, part_target_ms: part.target_ms, segments: VecDeque::new() };
+            self.renditions.insert(rendition.to_owned(), new);
+        }
+        let Some(rendition) = self.renditions.get_mut(rendition) else { return Err(Malformed) };
+        if at.object == 0 {
+            let info = segment.ok_or(Malformed)?;
+            rendition.begin(at.group, info)?;
+        }
+        let Some(newest) = rendition.segments.back_mut() else { return Err(Malformed) };
+        let next = newest.parts.len() as u64;
+        if newest.number != at.group || next != at.object || newest.complete {
+            return Err(Malformed);
+        }
+        newest.parts.push(Part { duration: part.duration, independent: part.independent, bytes });
+        newest.complete = part.last || newest.parts.len() >= SEGMENT_PARTS;
+        Ok(())
+    }
+
+    /// Forgets segments below `number`: they are no longer to be had.
+    pub fn trim(&mut self, rendition: &str, number: u64) {
+        if let Some(rendition) = self.renditions.get_mut(rendition) {
+            while rendition.segments.front().is_some_and(|s| s.number < number) {
+                rendition.segments.pop_front();
+            }
+        }
+    }
+
+    /// The broadcast is over: what is there is all.
+    pub fn end(&mut self) {
+        self.ended = true;
+        for segment in self.renditions.values_mut().filter_map(|r| r.segments.back_mut()) {
+            segment.complete = true;
+        }
+    }
+}
+
+impl Rendition {
+    fn begin(&mut self, number: u64, info: properties::Segment) -> Result<(), Malformed> {
+        if let Some(newest) = self.segments.back_mut() {
+            if number != newest.number + 1 {
+                return Err(Malformed);
+            }
+            newest.complete = true;
+        }
+        if self.segments.len() >= INDEX_SEGMENTS {
+            self.segments.pop_front();
+        }
+        self.segments.push_back(Segment { number, info, parts: Vec::new(), complete: false });
+        Ok(())
+    }
+
+    /// Seconds of this many units.
+    pub fn seconds(&self, units: u64) -> f64 {
+        units as f64 / f64::from(self.timescale)
+    }
+
+    /// The segment with this number.
+    pub fn segment(&self, number: u64) -> Option<&Segment> {
+        let first = self.segments.front()?.number;
+        self.segments.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// Measured bits a second: the largest of any complete segment, and the mean of all of them.
+    pub fn bitrate(&self) -> Option<(u64, u64)> {
+        let complete = self.segments.iter().filter(|s| s.complete && s.duration() > 0);
+        let (mut peak, mut bytes, mut units) = (0u64, 0u64, 0u64);
+        for segment in complete {
+            peak = peak.max(self.rate(segment.bytes(), segment.duration()));
+            bytes += segment.bytes();
+            units += segment.duration();
+        }
+        (units > 0).then(|| (peak, self.rate(bytes, units)))
+    }
+
+    fn rate(&self, bytes: u64, units: u64) -> u64 {
+        let bits = u128::from(bytes) * 8 * u128::from(self.timescale);
+        u64::try_from(bits / u128::from(units.max(1))).unwrap_or(u64::MAX)
+    }
+}

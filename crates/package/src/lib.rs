@@ -1,0 +1,22 @@
+//! Packaging: raw tracks become CMAF segments and parts once, and everything that lists them (HLS,
+//! LL-HLS, later DASH) is a pure function of the index that those tracks describe.
+//!
+//! - [`Packager`] cuts frames into segments and parts: one cut list for all tracks of a broadcast.
+//! - [`Index`] is built from the packaged objects' [`properties`] only, on any node.
+//! - [`hls`] renders playlists, [`reload`] decides whether a request waits.
+//!
+//! Followed: draft-pantos-hls-rfc8216bis for playlists and blocking reload, ISO/IEC 23000-19 (CMAF)
+//! and draft-ietf-moq-cmsf-01 for the objects (one moof and one mdat each).
+
+#![forbid(unsafe_code)]
+
+pub mod hls;
+mod index;
+pub mod limits;
+pub mod properties;
+pub mod reload;
+
+#[cfg(test)]
+mod testing;
+
+pub use index::{Index, Part, Rendition, Segment, Version};

@@ -1,0 +1,30 @@
+//! The numbers that protect packaging and playlists, each with its reason.
+
+use std::time::Duration;
+
+/// Segments of the live window. A player needs three target durations behind the edge (RFC 8216bis
+/// §6.3.3); six leave it as much again to load from.
+pub const WINDOW_SEGMENTS: usize = 6;
+
+/// Parts are listed for the newest three target durations. RFC 8216bis §6.2.2 lets a server remove
+/// them behind that; Apple's players want them up to there.
+pub const PARTS_TARGET_DURATIONS: u32 = 3;
+
+/// How far a reload may ask ahead of the newest segment. RFC 8216bis §6.2.5.2: "more than two".
+pub const AHEAD_SEGMENTS: u64 = 2;
+
+/// A blocking reload is answered after three target durations at the latest. RFC 8216bis §6.2.5.2.
+pub const RELOAD_TARGET_DURATIONS: u32 = 3;
+
+/// Segments that an index keeps of one rendition, 24 hours of 2 s: beyond it the oldest go.
+pub const INDEX_SEGMENTS: usize = 43_200;
+
+/// Parts of one segment that an index takes: 0.2 s parts of a 12 s segment, three times over.
+pub const SEGMENT_PARTS: usize = 192;
+
+/// Audio waits this long for the video that decides where it is cut; then it goes on alone.
+pub const CUT_WAIT: Duration = Duration::from_millis(1_500);
+
+/// Initialisation segments of one broadcast. An encoder that changes its configuration more often
+/// than this in one broadcast is broken, and each one is kept in memory.
+pub const INITS: usize = 64;
