@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::nal::{self, LengthSize, NalUnit, Sync, sync_of};
 use super::record::{DecoderConfiguration, set_id};
+use super::sps::Sps;
 use super::{CODEC, malformed, too_large};
 use crate::codec::{Error, VideoConfig};
 use crate::limits;
@@ -94,30 +95,32 @@ impl Stream {
 
     /// Notices parameter sets that differ from the record.
     fn watch(&mut self, units: &[NalUnit<'_>]) -> Result<Option<VideoConfig>, Error> {
-        let known = |sets: &[Bytes], unit: &NalUnit<'_>| sets.iter().any(|s| s == unit.0);
-        let news = |record: &DecoderConfiguration, unit: &NalUnit<'_>| match unit.kind() {
-            7 => !known(record.sps(), unit),
-            8 => !known(record.pps(), unit),
-            _ => false,
+        let (old_sps, old_pps) = match &self.record {
+            Some(record) => (record.sps(), record.pps()),
+            None => (&self.pending_sps[..], &self.pending_pps[..]),
         };
-        let any = units.iter().any(|unit| match &self.record {
-            Some(record) => news(record, unit),
-            None => matches!(unit.kind(), 7 | 8),
-        });
-        if !any {
-            return Ok(None);
-        }
-        let (mut sps, mut pps) = match &self.record {
-            Some(record) => (record.sps().to_vec(), record.pps().to_vec()),
-            None => (self.pending_sps.clone(), self.pending_pps.clone()),
-        };
+        let mut fresh = Vec::new();
         for unit in units {
-            let sets = match unit.kind() {
-                7 => &mut sps,
-                8 => &mut pps,
+            let (known, readable) = match unit.kind() {
+                7 => (old_sps, Sps::parse(unit.0).is_ok()),
+                8 => (old_pps, set_id(unit.0).is_some()),
                 _ => continue,
             };
-            replace(sets, unit.0)?;
+            if known.iter().any(|set| set == unit.0) {
+                continue;
+            }
+            if readable {
+                fresh.push(*unit);
+            } else {
+                self.ignored_parameter_sets += 1;
+            }
+        }
+        if fresh.is_empty() {
+            return Ok(None);
+        }
+        let (mut sps, mut pps) = (old_sps.to_vec(), old_pps.to_vec());
+        for unit in fresh {
+            replace(if unit.kind() == 7 { &mut sps } else { &mut pps }, unit.0)?;
         }
         match DecoderConfiguration::new(sps.clone(), pps.clone()) {
             Ok(record) => {
