@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use spine::Location;
 
-use crate::limits::{INDEX_SEGMENTS, SEGMENT_PARTS};
+use crate::limits::{GAP_SEGMENTS, INDEX_SEGMENTS, SEGMENT_PARTS};
 use crate::properties::{self, Malformed};
 
 /// Everything that playlists say of one broadcast.
@@ -180,16 +180,52 @@ impl Index {
 impl Rendition {
     fn begin(&mut self, number: u64, info: properties::Segment) -> Result<(), Malformed> {
         if let Some(newest) = self.segments.back_mut() {
-            if number != newest.number + 1 {
+            if number <= newest.number {
                 return Err(Malformed);
             }
             newest.complete = true;
+            self.fill_gap(number, info)?;
         }
+        self.add(Segment { number, info, parts: Vec::new(), complete: false });
+        Ok(())
+    }
+
+    /// Numbers that this rendition left out are gaps: their time is divided evenly, so that every
+    /// node says the same of them.
+    fn fill_gap(&mut self, number: u64, next: properties::Segment) -> Result<(), Malformed> {
+        let Some(last) = self.segments.back() else { return Ok(()) };
+        let count = number - last.number - 1;
+        if count == 0 {
+            return Ok(());
+        }
+        if count > GAP_SEGMENTS {
+            return Err(Malformed);
+        }
+        let (first, end) = (last.number + 1, last.info.start + last.duration());
+        let each = (next.start.saturating_sub(end) / count).max(1);
+        let duration = u32::try_from(each).map_err(|_| Malformed)?;
+        let info = last.info;
+        for i in 0..count {
+            let start = end + each * i;
+            let passed_ms = (start - info.start) * 1000 / u64::from(self.timescale);
+            let gap = properties::Segment {
+                start,
+                wall_clock_ms: info.wall_clock_ms + passed_ms,
+                discontinuity: false,
+                gap: true,
+                ..info
+            };
+            let parts = vec![Part { duration, independent: true, bytes: 0 }];
+            self.add(Segment { number: first + i, info: gap, parts, complete: true });
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, segment: Segment) {
         if self.segments.len() >= INDEX_SEGMENTS {
             self.segments.pop_front();
         }
-        self.segments.push_back(Segment { number, info, parts: Vec::new(), complete: false });
-        Ok(())
+        self.segments.push_back(segment);
     }
 
     /// Seconds of this many units.

@@ -10,13 +10,19 @@
 
 #![forbid(unsafe_code)]
 
+mod cut;
 pub mod hls;
 mod index;
 pub mod limits;
+mod packager;
 pub mod properties;
 pub mod reload;
+mod rendition;
 
 #[cfg(test)]
 mod testing;
 
+pub use cut::CutRules;
 pub use index::{Index, Part, Rendition, Segment, Version};
+pub use packager::{Findings, Outputs, Packager, Rules, TrackId};
+pub use rendition::{Frame, Output};

@@ -28,3 +28,6 @@ pub const CUT_WAIT: Duration = Duration::from_millis(1_500);
 /// Initialisation segments of one broadcast. An encoder that changes its configuration more often
 /// than this in one broadcast is broken, and each one is kept in memory.
 pub const INITS: usize = 64;
+
+/// Segments in a row that a rendition may leave out; a longer hole begins a new list.
+pub const GAP_SEGMENTS: u64 = 1_800;

@@ -1,0 +1,12 @@
+//! Fragmented MP4 as CMAF wants it (ISO 23000-19): initialisation segments and fragment headers of one track.
+//!
+//! A chunk is [`fragment_header`] followed by the payloads of its samples, which stay where they are: nothing is copied.
+//! The header is the strictest common form of what players read: exactly one `traf`, `tfdt` with 64 bits, exactly one
+//! `trun`, duration, size and flags on every sample (shaka-player ignores the defaults of `trex`).
+
+mod boxes;
+mod fragment;
+mod init;
+
+pub use fragment::{FragmentError, Sample, fragment_header};
+pub use init::{TRACK_ID, init_segment};

@@ -1,0 +1,32 @@
+//! Media as values: codec configurations, the sane clock, fMP4/CMAF, FLV and the catalog.
+//!
+//! Nothing here opens, waits, spawns or asks for the time. A driver hands in bytes and gets values back:
+//!
+//! ```text
+//! flv::video(body) --> codec::h264::Stream::access_unit --> timeline::Timeline::push --> fmp4::fragment_header
+//!                            |                                                             fmp4::init_segment
+//!                            '--> codec::Config ------------------------------------------> catalog::Description
+//! ```
+//!
+//! | document | sections done | where |
+//! |---|---|---|
+//! | ISO 14496-10 (H.264) | 7.3.1, 7.3.2.1 (SPS with VUI), 7.3.2.3 (recovery point SEI), head of 7.3.3, Annex B | [`codec::h264`] |
+//! | ISO 14496-15 | 5.3.3 (avcC) | [`codec::h264`] |
+//! | ISO 14496-3 | 1.6.2.1, 1.6.6 (AudioSpecificConfig), 4.4.1.1 (PCE) | [`codec::aac`] |
+//! | ISO 14496-12 | 4.3, 8.2 to 8.8, 12.1 | [`fmp4`], [`mp4`] |
+//! | ISO 23000-19 (CMAF) | 7.3, 7.5 | [`fmp4`] |
+//! | FLV 10.1, E-RTMP v2 | legacy AVC and AAC; enhanced tags recognised and refused by name | [`flv`] |
+//! | draft-ietf-moq-msf-01, cmsf-01 | full catalogs with `cmaf` tracks | [`catalog`] |
+
+#![forbid(unsafe_code)]
+
+pub mod catalog;
+pub mod codec;
+pub mod flv;
+pub mod fmp4;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod limits;
+pub mod mp4;
+mod read;
+pub mod timeline;

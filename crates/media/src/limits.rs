@@ -1,0 +1,52 @@
+//! Every number that protects the process from what a peer sends, each with its reason.
+
+/// Longest decoder configuration (avcC, AudioSpecificConfig) that is read. Real ones are under 200 bytes; the largest
+/// legal avcC (32 SPS and 256 PPS of 64 KiB) serves nobody.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest SPS that is parsed. Scaling lists and HRD parameters together stay below 1 KiB.
+pub const SPS_BYTES_MAX: usize = 4 * 1024;
+
+/// Parameter sets kept per kind. ISO 14496-10 allows 32 SPS and 256 PPS; encoders use one to four.
+pub const PARAMETER_SETS_MAX: usize = 32;
+
+/// NAL units in one access unit. A 4K picture has at most a few hundred slices; without a bound one 16 MiB object of
+/// empty units would cost millions of iterations.
+pub const NAL_UNITS_MAX: usize = 16 * 1024;
+
+/// Largest picture side in pixels. H.264 level 6.2 ends at 16,888; nothing decodes more.
+pub const PICTURE_SIDE_MAX: u32 = 16_384;
+
+/// Plausible frame rates in frames per second; outside of them a declaration is ignored.
+pub const FRAME_RATE_MAX: u32 = 300;
+
+/// Highest audio sample rate: 96 kHz is AAC's highest index, twice that is room for lossless codecs.
+pub const SAMPLE_RATE_MAX: u32 = 192_000;
+
+/// Samples of one fragment. A segment of 10 s at 300 frames a second has 3,000.
+pub const FRAGMENT_SAMPLES_MAX: usize = 64 * 1024;
+
+/// Longest FLV tag body, equal to the object bound of the spine (DESIGN §8), and what 24 bits can say.
+pub const FLV_TAG_BYTES_MAX: usize = 16 * 1024 * 1024 - 1;
+
+/// Tracks of one timeline: the publisher-made tracks of one broadcast (DESIGN §8).
+pub const TIMELINE_TRACKS_MAX: usize = 256;
+
+/// A composition offset beyond this is a mistake and taken as zero. Sixteen reference frames at one frame a second
+/// would need more, no encoder does that live.
+pub const COMPOSITION_MS_MAX: i64 = 10_000;
+
+/// Longest catalog that is parsed: 256 tracks with 2 KiB of description and initialisation data each, doubled.
+pub const CATALOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// Tracks of a catalog that are read, see [`TIMELINE_TRACKS_MAX`]; derived ones come on top.
+pub const CATALOG_TRACKS_MAX: usize = 1024;
+
+/// Samples per track of an MP4 file that is read: 24 h at 60 frames a second.
+pub const MP4_SAMPLES_MAX: usize = 6_000_000;
+
+/// Tracks of an MP4 file.
+pub const MP4_TRACKS_MAX: usize = 64;
+
+/// Boxes that are walked in an MP4 file. A fragmented file of 24 h with parts of 0.2 s has 432,000 `moof`.
+pub const MP4_BOXES_MAX: usize = 4_000_000;

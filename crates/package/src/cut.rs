@@ -1,0 +1,223 @@
+//! The cut list: where a broadcast's segments begin, decided on its main track, followed by all.
+
+use std::time::Duration;
+
+/// Where segments may be cut and how long they may get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutRules {
+    /// A segment ends at the first key frame at or after 0.95 of it.
+    pub segment: Duration,
+    /// A group of pictures that is longer than this is cut without a key frame.
+    pub first_group_max: Duration,
+}
+
+impl Default for CutRules {
+    fn default() -> Self {
+        Self { segment: Duration::from_secs(2), first_group_max: Duration::from_secs(4) }
+    }
+}
+
+/// How far a segment may pass the target duration. RFC 8216bis §4.4.3.1: its duration rounded to the
+/// nearest second must not exceed it; the rest to half a second is left for clocks.
+const OVER_NS: i64 = 400_000_000;
+
+/// A group of pictures that is this little longer than whole seconds counts as whole: 60 frames at
+/// 29.97 a second are 2.002 s.
+const ROUND_NS: i64 = 20_000_000;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// Decides the cuts. Times are nanoseconds of the broadcast's timeline.
+#[derive(Debug, Clone)]
+pub struct Cutter {
+    rules: CutRules,
+    target: Option<u32>,
+    /// The first key frame, until the target duration is fixed.
+    first_sync: Option<i64>,
+    start: i64,
+}
+
+/// What the cutter must know of a frame of the main track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MainFrame {
+    /// Its decode time.
+    pub decode_ns: i64,
+    /// Decoding can start here.
+    pub sync: bool,
+    /// What comes does not follow from what was.
+    pub breaks: bool,
+    /// A part ends before it.
+    pub part_border: bool,
+    /// How long a part is.
+    pub part_ns: i64,
+}
+
+/// Why a segment begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A key frame, as it should be.
+    KeyFrame,
+    /// No key frame for too long: decoding can't start here.
+    TooLong,
+    /// A discontinuity.
+    Break,
+}
+
+impl Cutter {
+    /// A cutter whose first segment begins at `start_ns`. A target duration that the broadcast has
+    /// already stays.
+    pub fn new(rules: CutRules, start_ns: i64, target: Option<u32>) -> Self {
+        Self { rules, target, first_sync: None, start: start_ns }
+    }
+
+    /// TARGETDURATION in seconds, once it is fixed.
+    pub fn target_duration(&self) -> Option<u32> {
+        self.target
+    }
+
+    /// Looks at the next frame of the main track: does a segment begin with it?
+    pub fn frame(&mut self, frame: MainFrame) -> Option<Why> {
+        self.fix_target(&frame);
+        let elapsed = frame.decode_ns.saturating_sub(self.start);
+        let why = if elapsed <= 0 {
+            frame.breaks.then_some(Why::Break)
+        } else if frame.breaks {
+            Some(Why::Break)
+        } else if frame.sync && elapsed >= nanos(self.rules.segment) / 100 * 95 {
+            Some(Why::KeyFrame)
+        } else {
+            let longest = self.target.map(|t| i64::from(t) * SECOND_NS + OVER_NS);
+            let full = |longest| elapsed.saturating_add(frame.part_ns) > longest;
+            (frame.part_border && longest.is_some_and(full)).then_some(Why::TooLong)
+        };
+        if why.is_some() {
+            self.start = frame.decode_ns;
+        }
+        why
+    }
+
+    /// Fixed when the second key frame is seen, or after four seconds without one.
+    fn fix_target(&mut self, frame: &MainFrame) {
+        if self.target.is_some() {
+            return;
+        }
+        let least = nanos(self.rules.segment);
+        match self.first_sync {
+            _ if frame.breaks => self.first_sync = frame.sync.then_some(frame.decode_ns),
+            Some(first) if frame.sync => {
+                let group = frame.decode_ns.saturating_sub(first);
+                self.target = Some(seconds_up(group.max(least)));
+            }
+            None if frame.sync => self.first_sync = Some(frame.decode_ns),
+            _ => {}
+        }
+        let waited = frame.decode_ns.saturating_sub(self.first_sync.unwrap_or(self.start));
+        if self.target.is_none() && waited >= nanos(self.rules.first_group_max) {
+            self.target = Some(seconds_up(nanos(self.rules.first_group_max).max(least)));
+        }
+    }
+}
+
+fn seconds_up(ns: i64) -> u32 {
+    u32::try_from((ns - ROUND_NS).max(1).div_ceil_second()).unwrap_or(u32::MAX)
+}
+
+trait DivCeilSecond {
+    fn div_ceil_second(self) -> i64;
+}
+
+impl DivCeilSecond for i64 {
+    fn div_ceil_second(self) -> i64 {
+        (self + SECOND_NS - 1) / SECOND_NS
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs frames of `fps` with key frames at the given times for `seconds`; answers the target
+    /// duration and the cuts.
+    fn run(fps: f64, keys: impl Fn(f64) -> bool, seconds: f64) -> (Option<u32>, Vec<(f64, Why)>) {
+        let per_part = (fps / 3.0).round().max(1.0) as u64;
+        let part_ns = (per_part as f64 / fps * 1e9) as i64;
+        let mut cutter = Cutter::new(CutRules::default(), 0, None);
+        let (mut cuts, mut since) = (Vec::new(), 0);
+        for i in 0..(seconds * fps) as u64 {
+            let at = i as f64 / fps;
+            let frame = MainFrame {
+                decode_ns: (at * 1e9) as i64,
+                sync: keys(at),
+                breaks: false,
+                part_border: since % per_part == 0,
+                part_ns,
+            };
+            since += 1;
+            if let Some(why) = cutter.frame(frame) {
+                cuts.push(((at * 1000.0).round() / 1000.0, why));
+                since = 1;
+            }
+        }
+        (cutter.target_duration(), cuts)
+    }
+
+    fn every(group: f64) -> impl Fn(f64) -> bool {
+        move |at| (at / group - (at / group).round()).abs() < 1e-6
+    }
+
+    #[test]
+    fn segments_end_at_the_first_key_frame_of_about_two_seconds() {
+        let (target, cuts) = run(30.0, every(2.0), 7.0);
+        assert_eq!(target, Some(2));
+        assert_eq!(cuts, [(2.0, Why::KeyFrame), (4.0, Why::KeyFrame), (6.0, Why::KeyFrame)]);
+        let (target, cuts) = run(25.0, every(0.5), 4.1);
+        assert_eq!(target, Some(2));
+        assert_eq!(cuts, [(2.0, Why::KeyFrame), (4.0, Why::KeyFrame)]);
+        let (target, cuts) = run(30.0, |_| true, 4.0);
+        assert_eq!((target, cuts[0]), (Some(2), (1.9, Why::KeyFrame)));
+    }
+
+    #[test]
+    fn a_longer_group_makes_longer_segments() {
+        let (target, cuts) = run(30.0, every(3.0), 7.0);
+        assert_eq!(
+            (target, &cuts[..]),
+            (Some(3), &[(3.0, Why::KeyFrame), (6.0, Why::KeyFrame)][..])
+        );
+        let fps = 30_000.0 / 1001.0;
+        let (target, cuts) = run(fps, every(60.0 / fps), 5.0);
+        assert_eq!((target, cuts.len()), (Some(2), 2), "2.002 s are two seconds");
+    }
+
+    #[test]
+    fn a_group_without_end_is_cut_at_part_borders() {
+        let (target, cuts) = run(30.0, |at| at == 0.0, 20.0);
+        assert_eq!(target, Some(4));
+        assert!(cuts.len() >= 4, "{cuts:?}");
+        let mut last = 0.0;
+        for (at, why) in cuts {
+            assert_eq!(why, Why::TooLong);
+            assert!(at - last < 4.5, "rounded to the nearest second: {last}..{at}");
+            last = at;
+        }
+    }
+
+    #[test]
+    fn a_break_cuts_at_once() {
+        let mut cutter = Cutter::new(CutRules::default(), 0, Some(2));
+        let frame = MainFrame {
+            decode_ns: 500_000_000,
+            sync: false,
+            breaks: true,
+            part_border: false,
+            part_ns: 1,
+        };
+        assert_eq!(cutter.frame(frame), Some(Why::Break));
+        let key = MainFrame { decode_ns: 2_000_000_000, sync: true, breaks: false, ..frame };
+        assert_eq!(cutter.frame(key), None, "counted from the break");
+    }
+}

@@ -1,0 +1,410 @@
+//! The packager of one broadcast: raw frames in, parts of all its tracks out, by one cut list.
+//!
+//! Each track holds back its newest frame, for two reasons: a frame's duration is the next one's
+//! decode time minus its own, and only with the next one it is known whether a segment ends.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use media::codec::Config;
+
+use crate::cut::{CutRules, Cutter, MainFrame, Why};
+use crate::limits::CUT_WAIT;
+use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
+
+/// How a broadcast is packaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Where segments end.
+    pub cut: CutRules,
+    /// How long a part shall be.
+    pub part: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { cut: CutRules::default(), part: Duration::from_nanos(333_333_333) }
+    }
+}
+
+/// A track of the packager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrackId(pub usize);
+
+/// What packaging brings forth, each with the track that it is of.
+pub type Outputs = Vec<(TrackId, Output)>;
+
+/// What an encoder does that its owner should know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Segments that had to begin without a key frame, because the last one was too long ago.
+    pub segments_without_key_frame: u64,
+    /// Frames that came before their track could be decoded or cut.
+    pub frames_dropped: u64,
+    /// Audio that went on without the video that should have cut it.
+    pub cuts_not_waited_for: u64,
+}
+
+/// Packages one broadcast. Deterministic: the same frames in the same order give the same parts.
+pub struct Packager {
+    rules: Rules,
+    epoch: u64,
+    tracks: Vec<Track>,
+    /// The track that decides the cuts.
+    main: Option<usize>,
+    cutter: Option<Cutter>,
+    /// Segments that began and that some track has not reached.
+    cuts: VecDeque<Cut>,
+    next_number: u64,
+    discontinuities: u64,
+    /// The next cut is a discontinuity whatever else it is: a configuration changed.
+    break_pending: bool,
+    /// How far the main track has come.
+    main_ns: i64,
+    findings: Findings,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    start: SegmentStart,
+    /// Where the other tracks change over: the presentation time of the frame that begins it.
+    present_ns: i64,
+}
+
+struct Track {
+    rendition: Rendition,
+    video: bool,
+    configured: bool,
+    /// Frames that wait for the cut list, of tracks that do not make it.
+    waiting: VecDeque<Frame>,
+    /// The newest frame, and whether it begins a segment.
+    held: Option<Frame>,
+    /// Decode time of the newest frame, after which the next must lie.
+    last_decode: Option<i64>,
+    /// It made the cuts and stopped; others went on without it, so its next frame begins a segment.
+    stalled: bool,
+}
+
+impl Packager {
+    /// A packager whose first segment has number `first`, under ownership `epoch`.
+    pub fn new(rules: Rules, epoch: u64, first: u64) -> Self {
+        Self {
+            rules,
+            epoch,
+            tracks: Vec::new(),
+            main: None,
+            cutter: None,
+            cuts: VecDeque::new(),
+            next_number: first,
+            discontinuities: 0,
+            break_pending: false,
+            main_ns: i64::MIN,
+            findings: Findings::default(),
+        }
+    }
+
+    /// Adds a track. The first video track decides the cuts; without any, the first audio track.
+    pub fn add_track(&mut self, video: bool) -> TrackId {
+        self.tracks.push(Track {
+            rendition: Rendition::new(self.epoch),
+            video,
+            configured: false,
+            waiting: VecDeque::new(),
+            held: None,
+            last_decode: None,
+            stalled: false,
+        });
+        TrackId(self.tracks.len() - 1)
+    }
+
+    /// The number that the next new segment gets.
+    pub fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// The broadcast's target duration in seconds, once it is fixed.
+    pub fn target_duration(&self) -> Option<u32> {
+        self.cutter.as_ref().and_then(Cutter::target_duration)
+    }
+
+    /// A track's initialisation segment.
+    pub fn init(&self, track: TrackId) -> Option<u64> {
+        self.tracks.get(track.0).filter(|t| t.configured).map(|t| t.rendition.init())
+    }
+
+    /// What was found wrong with the broadcast.
+    pub fn findings(&self) -> Findings {
+        self.findings
+    }
+
+    /// A track's configuration, the first one or a change. After a change everything goes on behind
+    /// a discontinuity.
+    pub fn configure(&mut self, track: TrackId, config: &Config, out: &mut Outputs) {
+        let changed = self.tracks.get(track.0).is_some_and(|t| t.configured);
+        if changed {
+            self.flush(out);
+            self.break_pending = true;
+        }
+        let Some(t) = self.tracks.get_mut(track.0) else { return };
+        t.configured = true;
+        tagged(track.0, out, |out| t.rendition.configure(config, out));
+    }
+
+    /// A track decides the cuts from now on.
+    fn lead(&mut self, track: usize) {
+        self.main = Some(track);
+        self.break_pending |= self.cutter.is_some();
+    }
+
+    /// Takes the next frame of a track, in decode order.
+    pub fn push(&mut self, track: TrackId, frame: Frame, out: &mut Outputs) {
+        let Some(t) = self.tracks.get_mut(track.0) else { return };
+        let backwards = t.last_decode.is_some_and(|last| frame.decode <= last);
+        if !t.configured || backwards {
+            self.findings.frames_dropped += 1;
+            return;
+        }
+        t.last_decode = Some(frame.decode);
+        let video = t.video;
+        if video && !self.main.is_some_and(|main| self.tracks[main].video) {
+            if !frame.sync {
+                // Nothing before the first key frame can be decoded.
+                self.findings.frames_dropped += 1;
+                return;
+            }
+            self.lead(track.0);
+        }
+        if self.main == Some(track.0) {
+            self.push_main(track.0, frame, out);
+        } else if let Some(t) = self.tracks.get_mut(track.0) {
+            t.waiting.push_back(frame);
+        }
+        self.release(out);
+    }
+
+    fn push_main(&mut self, track: usize, mut frame: Frame, out: &mut Outputs) {
+        let Some(t) = self.tracks.get_mut(track) else { return };
+        frame.discontinuity |= self.break_pending;
+        let timescale = t.rendition.timescale();
+        let decode_ns = ticks_to_ns(frame.decode, timescale);
+        let first = t.rendition.segment().is_none() || t.stalled;
+        t.stalled = false;
+        let target = self.cutter.as_ref().and_then(Cutter::target_duration);
+        if first {
+            self.cutter = Some(Cutter::new(self.rules.cut.clone(), decode_ns, target));
+        }
+        let part_ns = t.rendition.part_ns();
+        let part_border = t.held.is_some() && t.rendition.ends_part();
+        let Some(cutter) = &mut self.cutter else { return };
+        let breaks = frame.discontinuity && !first;
+        let cut =
+            cutter.frame(MainFrame { decode_ns, sync: frame.sync, breaks, part_border, part_ns });
+        let begins = first || cut.is_some();
+        self.main_ns = decode_ns;
+        self.emit_held(track, Some(&frame), begins, out);
+        if begins {
+            if cut == Some(Why::TooLong) {
+                self.findings.segments_without_key_frame += 1;
+            }
+            self.begin_segment(track, &frame);
+        }
+        if let Some(t) = self.tracks.get_mut(track) {
+            t.held = Some(frame);
+        }
+    }
+
+    fn begin_segment(&mut self, track: usize, frame: &Frame) {
+        self.break_pending = false;
+        self.discontinuities += u64::from(frame.discontinuity);
+        let start = SegmentStart {
+            number: self.next_number,
+            discontinuity: frame.discontinuity,
+            discontinuity_sequence: self.discontinuities,
+        };
+        self.next_number += 1;
+        let Some(t) = self.tracks.get_mut(track) else { return };
+        let present_ns = ticks_to_ns(frame.present, t.rendition.timescale());
+        t.rendition.begin(start);
+        if self.tracks.len() > 1 {
+            self.cuts.push_back(Cut { start, present_ns });
+        }
+    }
+
+    /// Gives the held frame of a track its duration and hands it on. `ends`: its segment ends with it.
+    fn emit_held(&mut self, track: usize, next: Option<&Frame>, ends: bool, out: &mut Outputs) {
+        let target = self.target_duration();
+        let Some(t) = self.tracks.get_mut(track) else { return };
+        let Some(mut frame) = t.held.take() else { return };
+        if let Some(next) = next.filter(|n| !n.discontinuity) {
+            let duration = next.decode - frame.decode;
+            frame.duration = u32::try_from(duration).unwrap_or(frame.duration);
+        }
+        frame.duration = frame.duration.max(1);
+        let part = self.rules.part;
+        tagged(track, out, |out| t.rendition.push(frame, ends, part, target, out));
+    }
+
+    /// Hands on what the cut list allows of the tracks that follow it.
+    fn release(&mut self, out: &mut Outputs) {
+        if self.main.is_none() && !self.choose_main(out) {
+            return;
+        }
+        for track in 0..self.tracks.len() {
+            if self.main != Some(track) {
+                while self.release_one(track, out) {}
+            }
+        }
+        self.forget_cuts();
+    }
+
+    /// No video came for as long as audio may wait: audio decides the cuts.
+    fn choose_main(&mut self, out: &mut Outputs) -> bool {
+        let waited = |t: &Track| {
+            let span = t.waiting.back().zip(t.waiting.front());
+            let ticks = span.map_or(0, |(back, front)| back.decode - front.decode);
+            ticks_to_ns(ticks, t.rendition.timescale()) >= wait_ns()
+        };
+        let Some(track) = self.tracks.iter().position(|t| !t.video && waited(t)) else {
+            return false;
+        };
+        self.lead_waiting(track, out);
+        true
+    }
+
+    fn lead_waiting(&mut self, track: usize, out: &mut Outputs) {
+        self.lead(track);
+        let waiting = std::mem::take(&mut self.tracks[track].waiting);
+        for frame in waiting {
+            self.push_main(track, frame, out);
+        }
+    }
+
+    fn release_one(&mut self, track: usize, out: &mut Outputs) -> bool {
+        let Some(t) = self.tracks.get(track) else { return false };
+        let Some(frame) = t.waiting.front() else { return false };
+        let timescale = t.rendition.timescale();
+        // A frame belongs to the segment in which more than half of it lies.
+        let middle = ticks_to_ns(frame.present + i64::from(frame.duration) / 2, timescale);
+        let current = t.rendition.segment();
+        let next = self.cuts.iter().find(|c| current.is_none_or(|n| c.start.number > n));
+        let begins = match (current, next) {
+            (_, Some(cut)) if middle >= cut.present_ns => Some(self.latest_cut(cut, middle)),
+            (None, _) => return self.drop_early(track),
+            (Some(_), Some(_)) => None,
+            (Some(_), None) if self.main_ns >= middle => None,
+            (Some(_), None) => {
+                let newest = t.waiting.back().map_or(middle, |f| ticks_to_ns(f.decode, timescale));
+                if newest.saturating_sub(self.main_ns) < wait_ns() {
+                    return false;
+                }
+                self.findings.cuts_not_waited_for += 1;
+                self.cut_without_main(track, out)
+            }
+        };
+        let Some(mut frame) = self.tracks.get_mut(track).and_then(|t| t.waiting.pop_front()) else {
+            return false;
+        };
+        frame.discontinuity |= begins.is_some_and(|cut| cut.discontinuity);
+        self.emit_held(track, Some(&frame), begins.is_some(), out);
+        if let Some(t) = self.tracks.get_mut(track) {
+            if let Some(start) = begins {
+                t.rendition.begin(start);
+            }
+            t.held = Some(frame);
+        }
+        true
+    }
+
+    /// The main track has stopped: a segment must not grow for ever, so the others cut it. In the main
+    /// track the numbers that pass are gaps.
+    fn cut_without_main(&mut self, track: usize, out: &mut Outputs) -> Option<SegmentStart> {
+        let t = self.tracks.get(track)?;
+        let (frame, timescale) = (t.waiting.front()?, t.rendition.timescale());
+        let (decode_ns, part_ns) = (ticks_to_ns(frame.decode, timescale), t.rendition.part_ns());
+        let part_border = t.held.is_some() && t.rendition.ends_part();
+        let frame = MainFrame { decode_ns, sync: true, breaks: false, part_border, part_ns };
+        self.cutter.as_mut()?.frame(frame)?;
+        if let Some(main) = self.main {
+            self.emit_held(main, None, true, out);
+            self.tracks[main].stalled = true;
+        }
+        let discontinuity_sequence = self.discontinuities;
+        let start =
+            SegmentStart { number: self.next_number, discontinuity: false, discontinuity_sequence };
+        self.next_number += 1;
+        self.cuts.push_back(Cut { start, present_ns: decode_ns });
+        Some(start)
+    }
+
+    /// A track that had nothing for whole segments must not leave their numbers out while it has
+    /// begun: it goes from cut to cut.
+    fn latest_cut(&self, first: &Cut, middle: i64) -> SegmentStart {
+        let begun = self.cuts.iter().filter(|c| c.start.number >= first.start.number);
+        let latest = begun.take_while(|c| c.present_ns <= middle).last();
+        latest.unwrap_or(first).start
+    }
+
+    fn drop_early(&mut self, track: usize) -> bool {
+        // Before the first cut there is nothing to belong to; keep what may still get a place.
+        let Some(t) = self.tracks.get_mut(track) else { return false };
+        let Some(cut) = self.cuts.front() else { return false };
+        let timescale = t.rendition.timescale();
+        let early = t.waiting.front().is_some_and(|f| {
+            ticks_to_ns(f.present + i64::from(f.duration) / 2, timescale) < cut.present_ns
+        });
+        if early {
+            t.waiting.pop_front();
+            self.findings.frames_dropped += 1;
+        }
+        early
+    }
+
+    fn forget_cuts(&mut self) {
+        let main = self.main;
+        let behind =
+            self.tracks.iter().enumerate().filter(|(i, t)| main != Some(*i) && t.configured);
+        let lowest = behind.map(|(_, t)| t.rendition.segment().unwrap_or(0)).min();
+        let Some(lowest) = lowest else { return };
+        while self.cuts.len() > 1 && self.cuts.front().is_some_and(|c| c.start.number <= lowest) {
+            self.cuts.pop_front();
+        }
+        // A track that never comes must not make the list grow.
+        while self.cuts.len() > CUTS_MAX {
+            self.cuts.pop_front();
+        }
+    }
+
+    /// The publisher is gone (for now): everything that was taken goes out, segments end.
+    pub fn flush(&mut self, out: &mut Outputs) {
+        if self.main.is_none()
+            && let Some(track) = self.tracks.iter().position(|t| !t.waiting.is_empty())
+        {
+            self.lead_waiting(track, out);
+        }
+        self.main_ns = i64::MAX;
+        self.release(out);
+        self.main_ns = i64::MIN;
+        let target = self.target_duration();
+        for track in 0..self.tracks.len() {
+            self.emit_held(track, None, true, out);
+            if let Some(t) = self.tracks.get_mut(track) {
+                t.waiting.clear();
+                tagged(track, out, |out| t.rendition.flush(true, target, out));
+            }
+        }
+        self.break_pending = true;
+    }
+}
+
+/// Cuts that are kept for tracks that lag: a minute of 2 s segments.
+const CUTS_MAX: usize = 32;
+
+fn tagged(track: usize, out: &mut Outputs, f: impl FnOnce(&mut Vec<Output>)) {
+    let mut own = Vec::new();
+    f(&mut own);
+    out.extend(own.into_iter().map(|o| (TrackId(track), o)));
+}
+
+fn wait_ns() -> i64 {
+    i64::try_from(CUT_WAIT.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,282 @@
+//! One packaged track: frames become parts (one moof and one mdat each), parts become segments.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use media::codec::Config;
+use media::fmp4::{Sample, fragment_header, init_segment};
+use sha2::{Digest, Sha256};
+use spine::{Payload, Timing};
+
+use crate::properties::{self, Part, Segment};
+
+/// A frame of a raw track, as the packager takes it.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Decode time in units of the track's timescale.
+    pub decode: i64,
+    /// Presentation time.
+    pub present: i64,
+    /// Duration as far as it is known.
+    pub duration: u32,
+    /// Decoding can start here.
+    pub sync: bool,
+    /// It does not follow from the frame before.
+    pub discontinuity: bool,
+    /// Milliseconds since 1970 when it was taken.
+    pub wall_clock_ms: u64,
+    /// When it came in.
+    pub arrived: Instant,
+    /// The coded picture or sound; never copied from here on.
+    pub payload: Vec<Payload>,
+}
+
+impl Frame {
+    fn size(&self) -> usize {
+        self.payload.iter().map(|p| p.len()).sum()
+    }
+}
+
+/// What packaging brings forth.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// A new initialisation segment; its id is its name in the track `init`.
+    Init {
+        /// Its id: 53 bits of its hash, so that a browser can hold it in a number.
+        id: u64,
+        /// `ftyp` and `moov`.
+        bytes: Bytes,
+    },
+    /// A part: the object `part` of group `segment`.
+    Part {
+        /// Segment number.
+        segment: u64,
+        /// Part number in the segment.
+        part: u64,
+        /// No part of this segment follows.
+        last: bool,
+        /// PART and SEGMENT.
+        properties: Bytes,
+        /// Its place on the timeline.
+        timing: Timing,
+        /// When its last frame came in.
+        arrived: Instant,
+        /// `moof` and the head of `mdat`.
+        head: Vec<u8>,
+        /// The frames.
+        body: Vec<Payload>,
+    },
+}
+
+/// What a segment's first part says of it; the rest is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentStart {
+    pub(crate) number: u64,
+    pub(crate) discontinuity: bool,
+    pub(crate) discontinuity_sequence: u64,
+}
+
+/// One packaged track.
+pub(crate) struct Rendition {
+    epoch: u64,
+    timescale: u32,
+    init: u64,
+    /// How many frames make a part, and their duration; fixed with the first frame.
+    part: Option<PartSize>,
+    segment: Option<SegmentStart>,
+    next_part: u64,
+    sequence: u32,
+    frames: Vec<Frame>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PartSize {
+    frames: usize,
+    /// In units of the timescale.
+    duration: u32,
+    target_ms: u32,
+}
+
+impl Rendition {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            timescale: 1,
+            init: 0,
+            part: None,
+            segment: None,
+            next_part: 0,
+            sequence: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    /// A configuration, the first one or another. A part is never of two.
+    pub(crate) fn configure(&mut self, config: &Config, out: &mut Vec<Output>) {
+        self.timescale = config.timescale();
+        let bytes = init_segment(config, self.timescale);
+        self.init = init_id(&bytes);
+        out.push(Output::Init { id: self.init, bytes });
+    }
+
+    pub(crate) fn timescale(&self) -> u32 {
+        self.timescale
+    }
+
+    pub(crate) fn init(&self) -> u64 {
+        self.init
+    }
+
+    /// The number of the segment that is being made.
+    pub(crate) fn segment(&self) -> Option<u64> {
+        self.segment.map(|s| s.number)
+    }
+
+    /// Nanoseconds of a whole part; nothing before the first frame.
+    pub(crate) fn part_ns(&self) -> i64 {
+        self.part.map_or(0, |p| ticks_to_ns(i64::from(p.duration), self.timescale))
+    }
+
+    /// Begins a segment. The one before was ended by `last` on its last frame.
+    pub(crate) fn begin(&mut self, start: SegmentStart) {
+        self.segment = Some(start);
+        self.next_part = 0;
+    }
+
+    /// Adds a frame with its final duration. `last`: the segment ends with it.
+    pub(crate) fn push(
+        &mut self,
+        frame: Frame,
+        last: bool,
+        part_target: std::time::Duration,
+        target_duration: Option<u32>,
+        out: &mut Vec<Output>,
+    ) {
+        if self.part.is_none() {
+            self.part = Some(part_size(frame.duration, self.timescale, part_target));
+        }
+        let so_far: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
+        let Some(size) = self.part else { return };
+        // PART-TARGET is a promise: at a variable rate a part may hold fewer frames, never more time.
+        if so_far + u64::from(frame.duration) > u64::from(size.duration) {
+            self.flush(false, target_duration, out);
+        }
+        self.frames.push(frame);
+        if self.frames.len() >= size.frames || last {
+            self.flush(last, target_duration, out);
+        }
+    }
+
+    /// Whether the part that is being made is full with one more frame.
+    pub(crate) fn ends_part(&self) -> bool {
+        self.part.is_some_and(|size| self.frames.len() + 1 >= size.frames)
+    }
+
+    /// Ends the part that is being made, if there is any of it.
+    pub(crate) fn flush(
+        &mut self,
+        last: bool,
+        target_duration: Option<u32>,
+        out: &mut Vec<Output>,
+    ) {
+        let (Some(segment), Some(size)) = (self.segment, self.part) else { return };
+        let frames = std::mem::take(&mut self.frames);
+        let (Some(first), Some(newest)) = (frames.first(), frames.last()) else { return };
+        let samples: Vec<Sample> = frames.iter().map(sample).collect();
+        self.sequence = self.sequence.wrapping_add(1);
+        let start = u64::try_from(first.decode).unwrap_or(0);
+        let Ok(head) = fragment_header(self.sequence, start, &samples) else {
+            // More than 4 GiB in one part: bounds on objects make that impossible.
+            return;
+        };
+        let duration = frames.iter().fold(0u32, |sum, f| sum.saturating_add(f.duration));
+        let part = Part {
+            duration,
+            independent: first.sync,
+            last,
+            target_ms: size.target_ms,
+            target_duration,
+        };
+        let info = (self.next_part == 0).then_some(Segment {
+            epoch: self.epoch,
+            wall_clock_ms: first.wall_clock_ms,
+            start,
+            discontinuity: segment.discontinuity,
+            discontinuity_sequence: segment.discontinuity_sequence,
+            gap: false,
+            init: self.init,
+        });
+        let timing =
+            Timing { decode: first.decode, present: first.present, duration, sync: first.sync };
+        out.push(Output::Part {
+            segment: segment.number,
+            part: self.next_part,
+            last,
+            properties: properties::encode(&part, info.as_ref()),
+            timing,
+            arrived: newest.arrived,
+            head,
+            body: frames.into_iter().flat_map(|f| f.payload).collect(),
+        });
+        self.next_part += 1;
+    }
+}
+
+fn sample(frame: &Frame) -> Sample {
+    let offset = frame.present.saturating_sub(frame.decode);
+    Sample {
+        duration: frame.duration,
+        size: u32::try_from(frame.size()).unwrap_or(u32::MAX),
+        sync: frame.sync,
+        composition_offset: i32::try_from(offset).unwrap_or(0),
+    }
+}
+
+/// A part holds n frames, n = round(rate x part duration), at least one. PART-TARGET is their duration
+/// rounded up to the millisecond.
+fn part_size(frame: u32, timescale: u32, target: std::time::Duration) -> PartSize {
+    let wanted = target.as_nanos() * u128::from(timescale) / 1_000_000_000;
+    let frame = frame.max(1);
+    let frames = ((wanted + u128::from(frame) / 2) / u128::from(frame)).max(1);
+    let duration = frames * u128::from(frame);
+    let target_ms = (duration * 1000).div_ceil(u128::from(timescale));
+    PartSize {
+        frames: usize::try_from(frames).unwrap_or(usize::MAX),
+        duration: u32::try_from(duration).unwrap_or(u32::MAX),
+        target_ms: u32::try_from(target_ms).unwrap_or(u32::MAX),
+    }
+}
+
+/// 53 bits of the hash: the largest whole number of which every browser is sure.
+fn init_id(bytes: &[u8]) -> u64 {
+    let hash = Sha256::digest(bytes);
+    hash.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte)) >> 11
+}
+
+/// Units of a timescale in nanoseconds.
+pub(crate) fn ticks_to_ns(ticks: i64, timescale: u32) -> i64 {
+    let ns = i128::from(ticks) * 1_000_000_000 / i128::from(timescale.max(1));
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_part_is_a_whole_number_of_frames() {
+        let third = Duration::from_nanos(333_333_333);
+        for (frame, timescale, frames, target_ms) in [
+            (3_000, 90_000, 10, 334),
+            (3_003, 90_000, 10, 334),
+            (3_600, 90_000, 8, 320),
+            (1_024, 48_000, 16, 342),
+            (1_024, 44_100, 14, 326),
+            (90_000, 90_000, 1, 1_000),
+        ] {
+            let size = part_size(frame, timescale, third);
+            assert_eq!((size.frames, size.target_ms), (frames, target_ms), "{frame}/{timescale}");
+        }
+    }
+}
