@@ -29,7 +29,7 @@ const SECOND_NS: i64 = 1_000_000_000;
 
 /// Decides the cuts. Times are nanoseconds of the broadcast's timeline.
 #[derive(Debug, Clone)]
-pub struct Cutter {
+pub(crate) struct Cutter {
     rules: CutRules,
     target: Option<u32>,
     /// The first key frame, until the target duration is fixed.
@@ -39,22 +39,22 @@ pub struct Cutter {
 
 /// What the cutter must know of a frame of the main track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MainFrame {
+pub(crate) struct MainFrame {
     /// Its decode time.
-    pub decode_ns: i64,
+    pub(crate) decode_ns: i64,
     /// Decoding can start here.
-    pub sync: bool,
+    pub(crate) sync: bool,
     /// What comes does not follow from what was.
-    pub breaks: bool,
+    pub(crate) breaks: bool,
     /// A part ends before it.
-    pub part_border: bool,
+    pub(crate) part_border: bool,
     /// How long a part is.
-    pub part_ns: i64,
+    pub(crate) part_ns: i64,
 }
 
 /// Why a segment begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// A key frame, as it should be.
     KeyFrame,
     /// No key frame for too long: decoding can't start here.
@@ -66,17 +66,17 @@ pub enum Why {
 impl Cutter {
     /// A cutter whose first segment begins at `start_ns`. A target duration that the broadcast has
     /// already stays.
-    pub fn new(rules: CutRules, start_ns: i64, target: Option<u32>) -> Self {
+    pub(crate) fn new(rules: CutRules, start_ns: i64, target: Option<u32>) -> Self {
         Self { rules, target, first_sync: None, start: start_ns }
     }
 
     /// TARGETDURATION in seconds, once it is fixed.
-    pub fn target_duration(&self) -> Option<u32> {
+    pub(crate) fn target_duration(&self) -> Option<u32> {
         self.target
     }
 
     /// Looks at the next frame of the main track: does a segment begin with it?
-    pub fn frame(&mut self, frame: MainFrame) -> Option<Why> {
+    pub(crate) fn frame(&mut self, frame: MainFrame) -> Option<Why> {
         self.fix_target(&frame);
         let elapsed = frame.decode_ns.saturating_sub(self.start);
         let why = if elapsed <= 0 {

@@ -1,5 +1,10 @@
 //! Indexes for the tests of this crate.
 
+use std::sync::Arc;
+
+use media::codec::Config;
+use media::codec::aac::AudioSpecificConfig;
+use media::codec::h264::DecoderConfiguration;
 use spine::Location;
 
 use crate::index::Index;
@@ -54,4 +59,19 @@ fn add(index: &mut Index, rendition: &str, first: u64, parts: &[u64]) {
             index.apply(rendition, 90_000, at, &properties, 1_000).unwrap();
         }
     }
+}
+
+pub(crate) fn video_config() -> Config {
+    let sps: &'static [u8] = &[
+        0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00,
+        0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc6, 0x58,
+    ];
+    let pps: &'static [u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
+    let record = DecoderConfiguration::new(vec![sps.into()], vec![pps.into()]).unwrap();
+    Config::Video(Arc::new(record).config())
+}
+
+/// AAC-LC, 48 kHz, stereo.
+pub(crate) fn audio_config() -> Config {
+    Config::Audio(AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap().config())
 }

@@ -119,7 +119,8 @@ impl Shared {
             let tracks: Vec<_> = state.tracks.values().cloned().collect();
             (tracks, std::mem::take(&mut state.wanted), state.wakers.take())
         };
-        for track in tracks {
+        // What is derived still has the last of it to write: its producer ends it.
+        for track in tracks.iter().filter(|t| !t.derived) {
             track.end(why);
         }
         for want in wanted.into_values() {
@@ -313,7 +314,7 @@ impl Consumer {
     }
 
     /// Makes a track that is derived from the others (packaged, encoded). It outlives a change of
-    /// the publisher and ends with the broadcast.
+    /// the publisher, and the end of the broadcast until its last producer is dropped.
     pub fn derive(
         &self,
         name: TrackName,

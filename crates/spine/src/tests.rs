@@ -117,6 +117,11 @@ fn a_parked_broadcast_goes_on_under_the_same_ids_and_the_old_publisher_is_shut_o
     origin.expire(now + Duration::from_secs(15));
     assert_eq!(consumer.liveness(), broadcast::Liveness::Ended(Close::SourceLost));
     assert!(origin.get(&path()).is_none());
+    let packaged = consumer.get(&name("video.cmaf")).unwrap();
+    assert!(derived.next_group(now).is_ok(), "the last of it is still written");
+    assert_eq!(packaged.ended(), None);
+    drop(derived);
+    assert_eq!(packaged.ended(), Some(Close::Ended));
 }
 
 #[test]

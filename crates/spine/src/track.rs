@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     pub(crate) budget: Budget,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) derived: bool,
     pub(crate) state: Mutex<State>,
 }
 
@@ -201,7 +202,8 @@ impl Shared {
         (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
     ) -> Arc<Self> {
         let state = Mutex::new(State { term, ..State::default() });
-        Arc::new(Self { path, name, info, limits, budget, desk, state })
+        let derived = term == DERIVED;
+        Arc::new(Self { path, name, info, limits, budget, desk, derived, state })
     }
 
     /// Changes the state and wakes whom it concerns once the lock is released.
@@ -443,11 +445,22 @@ pub struct Producer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) term: Term,
     seen_demand: u64,
+    _ends: Option<Arc<EndsDerived>>,
+}
+
+/// Ends a derived track with its last producer, so that its readers never wait for nobody.
+struct EndsDerived(Arc<Shared>);
+
+impl Drop for EndsDerived {
+    fn drop(&mut self) {
+        self.0.end(Close::Ended);
+    }
 }
 
 impl Producer {
     pub(crate) fn new(shared: Arc<Shared>, term: Term) -> Self {
-        Self { shared, term, seen_demand: 0 }
+        let ends = (term == DERIVED).then(|| Arc::new(EndsDerived(shared.clone())));
+        Self { shared, term, seen_demand: 0, _ends: ends }
     }
 
     /// The track's name.
