@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) desk: Arc<Desk>,
     pub(crate) derived: bool,
+    /// Held by all producers of a derived track.
+    ends: Mutex<Weak<EndsDerived>>,
     pub(crate) state: Mutex<State>,
 }
 
@@ -203,7 +205,7 @@ impl Shared {
     ) -> Arc<Self> {
         let state = Mutex::new(State { term, ..State::default() });
         let derived = term == DERIVED;
-        Arc::new(Self { path, name, info, limits, budget, desk, derived, state })
+        Arc::new(Self { path, name, info, limits, budget, desk, derived, ends: Mutex::default(), state })
     }
 
     /// Changes the state and wakes whom it concerns once the lock is released.
@@ -459,7 +461,14 @@ impl Drop for EndsDerived {
 
 impl Producer {
     pub(crate) fn new(shared: Arc<Shared>, term: Term) -> Self {
-        let ends = (term == DERIVED).then(|| Arc::new(EndsDerived(shared.clone())));
+        let ends = shared.derived.then(|| {
+            let mut there = lock(&shared.ends);
+            there.upgrade().unwrap_or_else(|| {
+                let ends = Arc::new(EndsDerived(shared.clone()));
+                *there = Arc::downgrade(&ends);
+                ends
+            })
+        });
         Self { shared, term, seen_demand: 0, _ends: ends }
     }
 

@@ -1,0 +1,340 @@
+//! From an encoder's frames to raw tracks: the one way in that all ingest protocols share. It keeps
+//! the clock sane, numbers groups and cuts those that get too long.
+
+use std::time::{Duration, Instant};
+
+use spine::{Close, Header, Location, Payload, PublishError, TrackInfo, TrackName, WriteError, group, track};
+
+use crate::codec::{Config, Ratio};
+use crate::limits::{RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX};
+use crate::properties::GroupStart;
+use crate::timeline::{
+    Placed, Repairs, SourceClock, SourceFrame, Timeline, TooManyTracks, TrackId, TrackKind,
+};
+
+/// Which track of an encoder: pictures or sound, and the how manieth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// Pictures.
+    Video(u8),
+    /// Sound.
+    Audio(u8),
+}
+
+impl Slot {
+    /// The raw track's name: `video`, `video2`, `audio`, `audio2`.
+    pub fn name(self) -> TrackName {
+        let (word, n) = match self {
+            Self::Video(n) => ("video", n),
+            Self::Audio(n) => ("audio", n),
+        };
+        let name = if n == 0 { word.to_owned() } else { format!("{word}{}", u16::from(n) + 1) };
+        // invariant: at most eight characters, far below the bound of a name.
+        TrackName::new(name).unwrap_or(TrackName::from_static("track"))
+    }
+}
+
+/// Why an encoder's frame could not be taken. All of them end the publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IngestError {
+    /// A track can't be made.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A frame can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// More tracks than one clock may have.
+    #[error(transparent)]
+    Tracks(#[from] TooManyTracks),
+    /// A configuration of sound for pictures, or the other way round.
+    #[error("a configuration that is not of this kind of track")]
+    WrongKind,
+}
+
+/// When something came in, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// For order and latency.
+    pub at: Instant,
+    /// For the date of the programme: milliseconds since 1970.
+    pub wall_clock_ms: u64,
+}
+
+/// What an encoder sent, counted; for its owner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that were taken.
+    pub frames: u64,
+    /// Payload bytes of them.
+    pub bytes: u64,
+    /// Frames that had no place on the clock, or no configuration yet.
+    pub dropped: u64,
+    /// Groups that had to be cut without a key frame.
+    pub groups_cut: u64,
+    /// Milliseconds between the last two key frames.
+    pub key_frame_interval_ms: u64,
+}
+
+/// Publishes what one encoder sends, for as long as its connection lasts.
+#[derive(Debug)]
+pub struct Publication {
+    broadcast: spine::broadcast::Producer,
+    timeline: Timeline,
+    clock: SourceClock,
+    tracks: Vec<RawTrack>,
+    /// The wall clock at a decode time, anew at each discontinuity.
+    anchor: Option<(u64, i64)>,
+    counts: Counts,
+    /// Where raw audio begins its next group: with the newest video group.
+    video_group_ns: i64,
+}
+
+#[derive(Debug)]
+struct RawTrack {
+    slot: Slot,
+    id: TrackId,
+    config: Config,
+    producer: track::Producer,
+    open: Option<OpenGroup>,
+    /// The next group does not follow from what was: the publisher is new, or the source jumped.
+    broken: bool,
+    last_key_ns: Option<i64>,
+}
+
+struct OpenGroup {
+    group: group::Producer,
+    subgroup: group::SubgroupProducer,
+    next: u64,
+    start_ns: i64,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for OpenGroup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenGroup({} at {})", self.group.id(), self.next)
+    }
+}
+
+impl Publication {
+    /// Publishes on this broadcast. If it was parked, times go on above everything it has.
+    pub fn new(broadcast: spine::broadcast::Producer, clock: SourceClock) -> Self {
+        let end = end_of(&broadcast.consume());
+        let timeline = end.map_or_else(Timeline::new, Timeline::continue_after);
+        let counts = Counts::default();
+        Self {
+            broadcast,
+            timeline,
+            clock,
+            tracks: Vec::new(),
+            anchor: None,
+            counts,
+            video_group_ns: 0,
+        }
+    }
+
+    /// The budget that payloads must be charged to.
+    pub fn budget(&self) -> &spine::Budget {
+        self.broadcast.budget()
+    }
+
+    /// Why this publisher may write no longer, if that is so.
+    pub fn closed(&self) -> Option<Close> {
+        self.broadcast.closed()
+    }
+
+    /// The broadcast that is published.
+    pub fn broadcast(&self) -> &spine::broadcast::Producer {
+        &self.broadcast
+    }
+
+    /// What came in so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What was repaired so far.
+    pub fn repairs(&self) -> &Repairs {
+        self.timeline.repairs()
+    }
+
+    /// The configuration of a track, the first one or another. The same again is no change.
+    pub fn configure(&mut self, slot: Slot, config: Config, arrival: Arrival) -> Result<(), IngestError> {
+        let kind = match (&config, slot) {
+            (Config::Video(video), Slot::Video(_)) => {
+                TrackKind::Video { frame_rate: video.frame_rate }
+            }
+            (Config::Audio(audio), Slot::Audio(_)) => {
+                TrackKind::Audio { sample_rate: audio.sample_rate }
+            }
+            _ => return Err(IngestError::WrongKind),
+        };
+        if let Some(track) = self.tracks.iter_mut().find(|t| t.slot == slot) {
+            if track.config != config {
+                // Time goes on counting in the track's first timescale as long as that fits.
+                self.timeline.change_track(track.id, kind);
+                track.config = config;
+                track.close(arrival.at);
+                track.broken = true;
+            }
+            return Ok(());
+        }
+        let id = self.timeline.add_track(kind, self.clock)?;
+        let timescale = Some(config.timescale());
+        let priority = if matches!(slot, Slot::Audio(_)) { 64 } else { 128 };
+        let info = TrackInfo { timescale, priority, ..TrackInfo::default() };
+        let producer = self.broadcast.track(slot.name(), info)?;
+        let broken = producer.next_group_id() > 0;
+        self.tracks.push(RawTrack { slot, id, config, producer, open: None, broken, last_key_ns: None });
+        Ok(())
+    }
+
+    /// What the encoder declares of its frame rate, if the bitstream does not say.
+    pub fn declare_frame_rate(&mut self, slot: Slot, rate: Ratio) {
+        if let Some(track) = self.tracks.iter_mut().find(|t| t.slot == slot)
+            && let Config::Video(video) = &track.config
+            && video.frame_rate.is_none()
+        {
+            self.timeline.change_track(track.id, TrackKind::Video { frame_rate: Some(rate) });
+        }
+    }
+
+    /// Takes one frame, at once.
+    pub fn frame(
+        &mut self,
+        slot: Slot,
+        source: SourceFrame,
+        payload: Payload,
+        arrival: Arrival,
+    ) -> Result<(), IngestError> {
+        let Some(index) = self.tracks.iter().position(|t| t.slot == slot) else {
+            self.counts.dropped += 1;
+            return Ok(());
+        };
+        let Placed::Frame(timing) = self.timeline.push(self.tracks[index].id, source) else {
+            self.counts.dropped += 1;
+            return Ok(());
+        };
+        if timing.discontinuity.is_some() {
+            self.anchor = None;
+            self.tracks.iter_mut().for_each(|t| t.broken = true);
+        }
+        let track = &mut self.tracks[index];
+        let video = matches!(slot, Slot::Video(_));
+        let decode_ns = to_ns(timing.decode, track.config.timescale());
+        let (wall, at) = *self.anchor.get_or_insert((arrival.wall_clock_ms, decode_ns));
+        let wall_clock_ms = wall.saturating_add_signed((decode_ns - at) / 1_000_000);
+
+        let sync = source.sync || !video;
+        let begins = track.begins_group(decode_ns, sync && video, video, self.video_group_ns);
+        if begins {
+            if video {
+                self.video_group_ns = decode_ns;
+                self.counts.groups_cut += u64::from(!sync && track.open.is_some());
+            }
+            track.begin(decode_ns, arrival.at)?;
+        }
+        if sync && video {
+            if let Some(last) = track.last_key_ns.replace(decode_ns) {
+                let ms = (decode_ns - last) / 1_000_000;
+                self.counts.key_frame_interval_ms = u64::try_from(ms).unwrap_or(0);
+            }
+        }
+        self.counts.frames += 1;
+        self.counts.bytes += payload.len() as u64;
+        let timing = spine::Timing {
+            decode: timing.decode,
+            present: timing.present,
+            duration: timing.duration,
+            sync,
+        };
+        track.write(timing, payload, wall_clock_ms, arrival.at)?;
+        Ok(())
+    }
+
+    /// The encoder vanished but may come back until then.
+    pub fn park(mut self, until: Instant, now: Instant) {
+        self.close_groups(now);
+        self.broadcast.park(until);
+    }
+
+    /// The encoder is done.
+    pub fn end(mut self, why: Close, now: Instant) {
+        self.close_groups(now);
+        self.broadcast.end(why);
+    }
+
+    fn close_groups(&mut self, now: Instant) {
+        for track in &mut self.tracks {
+            track.close(now);
+        }
+    }
+}
+
+impl RawTrack {
+    /// Video begins a group with every key frame, and where one would get too long; audio with every
+    /// video group, and once a second.
+    fn begins_group(&self, decode_ns: i64, key: bool, video: bool, video_group_ns: i64) -> bool {
+        let Some(open) = &self.open else { return true };
+        let long = decode_ns - open.start_ns;
+        let full = open.bytes >= RAW_GROUP_BYTES_MAX;
+        let longest = if video { RAW_GROUP_MAX } else { RAW_AUDIO_GROUP_MAX };
+        let with_video = !video && video_group_ns > open.start_ns && decode_ns >= video_group_ns;
+        key || full || self.broken || with_video || long >= nanos(longest)
+    }
+
+    fn begin(&mut self, start_ns: i64, now: Instant) -> Result<(), WriteError> {
+        self.close(now);
+        let group = self.producer.next_group(now)?;
+        let subgroup = group.subgroup(0, now)?;
+        self.open = Some(OpenGroup { group, subgroup, next: 0, start_ns, bytes: 0 });
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        timing: spine::Timing,
+        payload: Payload,
+        wall_clock_ms: u64,
+        now: Instant,
+    ) -> Result<(), WriteError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut header = Header { timing: Some(timing), ..Header::new(open.next, now) };
+        header.priority = self.producer.info().priority;
+        if open.next == 0 {
+            let discontinuity = std::mem::take(&mut self.broken);
+            let config = self.config.clone();
+            header.properties = GroupStart { config, wall_clock_ms, discontinuity }.encode();
+        }
+        open.bytes += payload.len();
+        open.next += 1;
+        open.subgroup.write(header, vec![payload])
+    }
+
+    fn close(&mut self, now: Instant) {
+        if let Some(open) = self.open.take() {
+            open.subgroup.fin();
+            open.group.end(open.next.checked_sub(1), now);
+        }
+    }
+}
+
+/// Where everything that a broadcast holds ends.
+fn end_of(broadcast: &spine::broadcast::Consumer) -> Option<Duration> {
+    let tracks = broadcast.tracks().into_iter().filter_map(|name| broadcast.get(&name));
+    let ends = tracks.filter_map(|track| {
+        let Location { group, object } = track.largest()?;
+        let timing = track.object(Location { group, object }).ok()?.header().timing?;
+        let end = timing.decode + i64::from(timing.duration);
+        u64::try_from(to_ns(end, track.info().timescale?)).ok().map(Duration::from_nanos)
+    });
+    ends.max()
+}
+
+fn to_ns(ticks: i64, timescale: u32) -> i64 {
+    let ns = i128::from(ticks) * 1_000_000_000 / i128::from(timescale.max(1));
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
