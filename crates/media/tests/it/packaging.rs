@@ -348,7 +348,12 @@ fn check(source: &Source) {
         std::fs::write(&out, write(track, per_fragment)).unwrap();
         let (before, after) = (packets(&flv, selector), packets(&out, selector));
         assert_eq!(before.len(), after.len(), "{} {name}", source.name);
-        assert!(before.len() > 100, "{} {name}: only {}", source.name, before.len());
+        assert!(
+            before.len() > 100,
+            "{} {name}: only {}",
+            source.name,
+            before.len()
+        );
         let shift = after[0].0 - before[0].0;
         for (n, (b, a)) in before.iter().zip(&after).enumerate() {
             assert_eq!(
