@@ -82,7 +82,10 @@ impl Sample {
 
 /// Reads all tables of a file.
 pub fn demux(file: &Bytes) -> Result<Movie, Error> {
-    let mut walk = Walk::default();
+    let mut walk = Walk {
+        boxes: 0,
+        samples: file.len().min(limits::MP4_SAMPLES_MAX),
+    };
     let mut movie: Option<Movie> = None;
     let mut fragments = Vec::new();
     for found in walk.children(file, 0)? {
@@ -119,10 +122,13 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Counts boxes, so that a file of nothing but boxes has an end.
-#[derive(Debug, Default)]
+/// Counts boxes and samples, so that a file of nothing but announcements has an end.
+#[derive(Debug)]
 pub(super) struct Walk {
     boxes: usize,
+    /// Samples that may still come: a table can name the same bytes again and again, a real file has no more samples
+    /// than bytes.
+    samples: usize,
 }
 
 impl Walk {
@@ -164,6 +170,14 @@ impl Walk {
                 start,
             });
         }
+    }
+
+    pub(super) fn count_sample(&mut self) -> Result<(), Error> {
+        self.samples = self
+            .samples
+            .checked_sub(1)
+            .ok_or(Error::TooMany("samples", limits::MP4_SAMPLES_MAX))?;
+        Ok(())
     }
 
     /// The first box along a path.

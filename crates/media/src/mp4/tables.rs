@@ -1,7 +1,6 @@
 //! Sample tables (ISO 14496-12 §8.6, §8.7) and fragments (§8.8) to samples.
 
 use super::demux::{Error, Found, Sample, Track, Walk};
-use crate::limits;
 use crate::read::Reader;
 
 /// `trex`, §8.8.3: what samples have that say nothing themselves.
@@ -89,9 +88,6 @@ pub(super) fn samples(
     if count == 0 {
         return Ok(Vec::new());
     }
-    if count as usize > limits::MP4_SAMPLES_MAX {
-        return Err(Error::TooMany("samples", limits::MP4_SAMPLES_MAX));
-    }
     let mut places = Chunks::new(table(b"stsc"), table(b"stco"), table(b"co64"))?;
     let mut durations = Runs::new(table(b"stts"))?;
     let mut compositions = Runs::new(table(b"ctts"))?;
@@ -129,6 +125,7 @@ pub(super) fn samples(
                 hit
             }
         };
+        walk.count_sample()?;
         // Version 0 is unsigned by the letter, and signed in practice.
         let composition = compositions.next().unwrap_or(0) as i32;
         samples.push(Sample {
@@ -211,11 +208,7 @@ impl<'a> Chunks<'a> {
                 .chunk
                 .checked_add(1)
                 .ok_or(Error::Malformed("too many chunks"))?;
-            if let Some((first, per_chunk)) = self.coming.filter(|(first, _)| *first <= self.chunk)
-            {
-                if first < self.chunk && self.chunk > 1 && per_chunk == 0 {
-                    return Err(Error::Malformed("stsc goes back"));
-                }
+            if let Some((_, per_chunk)) = self.coming.filter(|(first, _)| *first <= self.chunk) {
                 self.per_chunk = per_chunk;
                 self.coming = self.run();
             }
@@ -314,7 +307,7 @@ pub(super) fn fragment(
                 i64::try_from(time).map_err(|_| Error::Malformed("a decode time beyond 2^63"))?;
         }
         for trun in boxes.iter().filter(|b| &b.kind == b"trun") {
-            run.add(trun, &mut track.samples, file_len)?;
+            run.add(walk, trun, &mut track.samples, file_len)?;
         }
     }
     Ok(())
@@ -331,6 +324,7 @@ impl Run {
     /// trun, §8.8.8.
     fn add(
         &mut self,
+        walk: &mut Walk,
         trun: &Found<'_>,
         samples: &mut Vec<Sample>,
         file_len: usize,
@@ -350,10 +344,6 @@ impl Run {
         } else {
             None
         };
-        // Without fields per sample a count costs nothing to announce.
-        if samples.len().saturating_add(count as usize) > limits::MP4_SAMPLES_MAX {
-            return Err(Error::TooMany("samples", limits::MP4_SAMPLES_MAX));
-        }
         for _ in 0..count {
             let mut field = |flag: u32, default: u32| {
                 if flags & flag != 0 {
@@ -369,6 +359,7 @@ impl Run {
             let Some(range) = inside(self.at, size, file_len) else {
                 return Ok(());
             };
+            walk.count_sample()?;
             let sync = sample_flags & NON_SYNC == 0;
             samples.push(Sample {
                 decode: self.decode,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use media::codec::{Config, aac::AudioSpecificConfig, h264};
 use media::flv::{self, Audio, TagKind, Video};
 use media::fmp4::{Sample, fragment_header, init_segment};
+use media::mp4::demux;
 use media::timeline::{Placed, SourceClock, SourceFrame, Timeline, Timing, TrackId, TrackKind};
 
 struct Dir(PathBuf);
@@ -374,6 +375,63 @@ fn check(source: &Source) {
             "{} {name}",
             source.name
         );
+    }
+
+    // What was written reads back, and so does what FFmpeg makes of the same packets.
+    for (name, track) in [("video.mp4", &ingest.video), ("audio.mp4", &ingest.audio)] {
+        let file = Bytes::from(std::fs::read(path(name)).unwrap());
+        let movie = demux(&file).unwrap();
+        let [read] = &movie.tracks[..] else {
+            panic!("{movie:?}")
+        };
+        assert_eq!(Some(&read.config), track.config.as_ref());
+        assert_eq!(read.samples.len(), track.frames.len());
+        for (sample, (timing, sync, data)) in read.samples.iter().zip(&track.frames) {
+            assert_eq!((sample.decode, sample.sync), (timing.decode, *sync));
+            assert_eq!(sample.data(&file).unwrap(), data);
+            assert_eq!(
+                sample.decode + i64::from(sample.composition),
+                timing.present
+            );
+        }
+    }
+    let flags = [
+        ("back.mp4", "0"),
+        ("front.mp4", "faststart"),
+        ("parts.mp4", "frag_keyframe+empty_moov"),
+    ];
+    for (name, flags) in flags {
+        let (from, out) = (flv.to_str().unwrap(), path(name));
+        let to = out.to_str().unwrap();
+        run(
+            "ffmpeg",
+            &[
+                "-v",
+                "error",
+                "-i",
+                from,
+                "-c",
+                "copy",
+                "-movflags",
+                flags,
+                "-y",
+                to,
+            ],
+        );
+        let file = Bytes::from(std::fs::read(&out).unwrap());
+        let movie = demux(&file).unwrap();
+        assert_eq!(movie.tracks.len(), 2, "{name}");
+        for (read, track) in movie.tracks.iter().zip([&ingest.video, &ingest.audio]) {
+            let config = track.config.as_ref().unwrap();
+            assert_eq!(read.config.codec_string(), config.codec_string());
+            assert_eq!(read.samples.len(), track.frames.len(), "{name}");
+            let mut last = i64::MIN;
+            for (sample, frame) in read.samples.iter().zip(&track.frames) {
+                assert_eq!(sample.data(&file).unwrap(), frame.2, "{name}");
+                assert!(sample.decode > last);
+                last = sample.decode;
+            }
+        }
     }
 
     let video = ingest
