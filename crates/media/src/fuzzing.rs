@@ -1,1 +1,126 @@
-//! x
+//! One function per parser, for fuzz targets and property tests: any bytes in, no panic out.
+
+use bytes::Bytes;
+
+use crate::codec::{aac, h264};
+use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
+use crate::{catalog, flv, fmp4, mp4};
+
+/// avcC, and what can be rebuilt of it.
+pub fn avcc(data: &[u8]) {
+    if let Ok((record, _)) = h264::DecoderConfiguration::parse(data) {
+        let again = h264::DecoderConfiguration::parse(&record.to_avcc());
+        assert!(
+            again.is_ok_and(|(again, _)| again == record),
+            "an avcC must read back as itself"
+        );
+        let config = crate::codec::Config::Video(std::sync::Arc::new(record).config());
+        let _ = fmp4::init_segment(&config, config.timescale());
+    }
+}
+
+/// One SPS.
+pub fn sps(data: &[u8]) {
+    let _ = h264::Sps::parse(data);
+}
+
+/// AudioSpecificConfig.
+pub fn asc(data: &[u8]) {
+    if let Ok(asc) = aac::AudioSpecificConfig::parse(data) {
+        let config = crate::codec::Config::Audio(asc.config());
+        let _ = fmp4::init_segment(&config, config.timescale());
+    }
+}
+
+/// A header and access units of one stream; the first byte says how long the header is.
+pub fn h264_stream(data: &[u8]) {
+    let Some((split, rest)) = data.split_first() else {
+        return;
+    };
+    let (header, units) = rest.split_at(usize::from(*split).min(rest.len()));
+    let mut stream = h264::Stream::new();
+    let _ = stream.header(header);
+    for unit in units.chunks(64) {
+        let _ = stream.access_unit(Bytes::copy_from_slice(unit));
+    }
+    let _ = h264::annex_b_to_lengths(rest);
+}
+
+/// Bodies of RTMP messages.
+pub fn flv_bodies(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    let _ = (flv::video(&body), flv::audio(&body));
+}
+
+/// An FLV file in pieces.
+pub fn flv_file(data: &[u8]) {
+    let mut reader = flv::Reader::new();
+    for piece in data.chunks(13) {
+        reader.push(piece);
+        while let Ok(Some(tag)) = reader.next_tag() {
+            let _ = (flv::video(&tag.body), flv::audio(&tag.body));
+        }
+    }
+}
+
+/// Timestamps of two tracks: decode times must rise whatever comes.
+pub fn timeline(data: &[u8]) {
+    let mut timeline = Timeline::new();
+    let kinds = [
+        TrackKind::Video { frame_rate: None },
+        TrackKind::Audio {
+            sample_rate: 44_100,
+        },
+    ];
+    let mut tracks = Vec::new();
+    for kind in kinds {
+        tracks.extend(
+            timeline
+                .add_track(kind, SourceClock::RTMP)
+                .map(|id| (id, i64::MIN)),
+        );
+    }
+    for step in data.as_chunks::<8>().0 {
+        let [what, c, s, _, a, b, d, e] = *step;
+        if what == 0xff {
+            timeline.resume();
+        }
+        let at = usize::from(what & 1);
+        let Some((id, last)) = tracks.get_mut(at) else {
+            return;
+        };
+        let frame = SourceFrame {
+            timestamp: u64::from(u32::from_be_bytes([a, b, d, e])),
+            composition: i32::from(c as i8) << (s & 31),
+            sync: what & 2 != 0,
+            samples: u32::from(s),
+        };
+        if let crate::timeline::Placed::Frame(timing) = timeline.push(*id, frame) {
+            assert!(timing.decode > *last, "decode times must rise");
+            *last = timing.decode;
+        }
+    }
+}
+
+/// An MP4 file.
+pub fn mp4(data: &[u8]) {
+    let file = Bytes::copy_from_slice(data);
+    if let Ok(movie) = mp4::demux(&file) {
+        for track in movie.tracks {
+            assert!(
+                track.samples.iter().all(|s| s.data(&file).is_some()),
+                "samples lie inside of the file"
+            );
+        }
+    }
+}
+
+/// A catalog.
+pub fn catalog(data: &[u8]) {
+    if let Ok(catalog) = catalog::Catalog::parse(data) {
+        for track in &catalog.tracks {
+            let _ = catalog.init_of(track);
+        }
+        let _ = catalog.to_json();
+    }
+}

@@ -42,7 +42,7 @@ pub const CATALOG_BYTES_MAX: usize = 1024 * 1024;
 /// Tracks of a catalog that are read, see [`TIMELINE_TRACKS_MAX`]; derived ones come on top.
 pub const CATALOG_TRACKS_MAX: usize = 1024;
 
-/// Samples per track of an MP4 file that is read: 24 h at 60 frames a second.
+/// Samples of an MP4 file that is read: 24 h at 60 frames a second, and never more than the file has bytes.
 pub const MP4_SAMPLES_MAX: usize = 6_000_000;
 
 /// Tracks of an MP4 file.

@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn configurations() {
         // bytes, codec string, core rate, output rate, channels, samples
-        let table: &[(&[u8], &str, u32, u32, u8, u32)] = &[
+        type Row = (&'static [u8], &'static str, u32, u32, u8, u32);
+        let table: &[Row] = &[
             (&[0x12, 0x10], "mp4a.40.2", 44_100, 44_100, 2, 1024),
             (&[0x11, 0x90], "mp4a.40.2", 48_000, 48_000, 2, 1024),
             (&[0x11, 0x88], "mp4a.40.2", 48_000, 48_000, 1, 1024),

@@ -174,7 +174,7 @@ fn audio_entry(out: &mut Vec<u8>, audio: &AudioConfig) {
         AudioCodec::Aac(asc) => boxed(out, b"mp4a", |out| {
             audio_entry_head(out, audio);
             full(out, b"esds", 0, 0, |out| {
-                elementary_stream(out, asc.bytes())
+                elementary_stream(out, asc.bytes());
             });
         }),
     }

@@ -113,7 +113,7 @@ impl VideoPace {
             }
         }
         let (decode, present, duration) = slot;
-        if decode > ideal.saturating_add(DRAG_MAX) {
+        if self.last.is_some_and(|last| ideal <= last) {
             repairs.times_not_rising += 1;
         }
         self.last = Some(decode);
@@ -255,8 +255,12 @@ impl Learner {
 
     fn add(&mut self, time: i64, hint: Option<Ratio>) -> Option<Grid> {
         let step = time.saturating_sub(self.last);
-        if self.frames == 0 || step <= 0 || step > DURATION_MAX || self.candidates.is_empty() {
+        if self.frames == 0 || step.abs() > DURATION_MAX || self.candidates.is_empty() {
             *self = Self::begin(time, hint);
+            return None;
+        }
+        if step <= 0 {
+            // A time that does not rise says nothing about the rate.
             return None;
         }
         self.last = time;

@@ -371,7 +371,8 @@ mod tests {
     #[test]
     fn reads_what_x264_writes() {
         // 1280x720p30 High from x264; 1920x1080 needs cropping (1088 coded lines).
-        let table: &[(&str, u32, u32, u8, Option<(u32, u32)>)] = &[
+        type Row = (&'static str, u32, u32, u8, Option<(u32, u32)>);
+        let table: &[Row] = &[
             (
                 "6764001facd9405005bb0110000003001000000303c0f1831960",
                 1280,
