@@ -23,10 +23,16 @@
 pub mod catalog;
 pub mod codec;
 pub mod flv;
+mod frames;
 pub mod fmp4;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod limits;
 pub mod mp4;
+pub mod properties;
+mod publication;
 mod read;
 pub mod timeline;
+
+pub use frames::{FrameEvent, Frames};
+pub use publication::{Arrival, Counts, IngestError, Publication, Slot};

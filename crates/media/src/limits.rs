@@ -1,5 +1,7 @@
 //! Every number that protects the process from what a peer sends, each with its reason.
 
+use std::time::Duration;
+
 /// Longest decoder configuration (avcC, AudioSpecificConfig) that is read. Real ones are under 200 bytes; the largest
 /// legal avcC (32 SPS and 256 PPS of 64 KiB) serves nobody.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
@@ -50,3 +52,13 @@ pub const MP4_TRACKS_MAX: usize = 64;
 
 /// Boxes that are walked in an MP4 file. A fragmented file of 24 h with parts of 0.2 s has 432,000 `moof`.
 pub const MP4_BOXES_MAX: usize = 4_000_000;
+
+/// A raw group of pictures is cut here without a key frame: readers that start at a group must not wait longer, and a
+/// group is the smallest thing that memory can give back.
+pub const RAW_GROUP_MAX: Duration = Duration::from_secs(4);
+
+/// Raw audio begins a group at least this often.
+pub const RAW_AUDIO_GROUP_MAX: Duration = Duration::from_secs(1);
+
+/// A raw group is cut here, well below the spine's bound for a group: 4 s at 64 Mbit/s.
+pub const RAW_GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;

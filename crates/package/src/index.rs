@@ -20,8 +20,6 @@ pub struct Index {
 /// One media playlist's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendition {
-    /// Units a second of all times.
-    pub timescale: u32,
     /// PART-TARGET in milliseconds.
     pub part_target_ms: u32,
     /// Oldest first, numbers without holes.
@@ -53,9 +51,20 @@ pub struct Part {
 }
 
 impl Segment {
-    /// Duration of the parts so far, in units of the timescale.
+    /// Duration of the parts so far, in units of the segment's timescale.
     pub fn duration(&self) -> u64 {
         self.parts.iter().map(|p| u64::from(p.duration)).sum()
+    }
+
+    /// Seconds of this many units.
+    pub fn seconds(&self, units: u64) -> f64 {
+        units as f64 / f64::from(self.info.timescale)
+    }
+
+    /// Bits a second of the parts so far.
+    pub fn bitrate(&self) -> u64 {
+        let bits = u128::from(self.bytes()) * 8 * u128::from(self.info.timescale);
+        u64::try_from(bits / u128::from(self.duration().max(1))).unwrap_or(u64::MAX)
     }
 
     /// Size of the parts so far.
@@ -127,21 +136,16 @@ impl Index {
     pub fn apply(
         &mut self,
         rendition: &str,
-        timescale: u32,
         at: Location,
         properties: &[u8],
         bytes: u64,
     ) -> Result<(), Malformed> {
         let (part, segment) = properties::decode(properties)?;
-        if timescale == 0 {
-            return Err(Malformed);
-        }
         if self.target_duration.is_none() {
             self.target_duration = part.target_duration;
         }
         if !self.renditions.contains_key(rendition) {
-            let new =
-                Rendition { timescale, part_target_ms: part.target_ms, segments: VecDeque::new() };
+            let new = Rendition { part_target_ms: part.target_ms, segments: VecDeque::new() };
             self.renditions.insert(rendition.to_owned(), new);
         }
         let Some(rendition) = self.renditions.get_mut(rendition) else { return Err(Malformed) };
@@ -207,7 +211,7 @@ impl Rendition {
         let info = last.info;
         for i in 0..count {
             let start = end + each * i;
-            let passed_ms = (start - info.start) * 1000 / u64::from(self.timescale);
+            let passed_ms = (start - info.start) * 1000 / u64::from(info.timescale);
             let gap = properties::Segment {
                 start,
                 wall_clock_ms: info.wall_clock_ms + passed_ms,
@@ -228,11 +232,6 @@ impl Rendition {
         self.segments.push_back(segment);
     }
 
-    /// Seconds of this many units.
-    pub fn seconds(&self, units: u64) -> f64 {
-        units as f64 / f64::from(self.timescale)
-    }
-
     /// The segment with this number.
     pub fn segment(&self, number: u64) -> Option<&Segment> {
         let first = self.segments.front()?.number;
@@ -241,18 +240,10 @@ impl Rendition {
 
     /// Measured bits a second: the largest of any complete segment, and the mean of all of them.
     pub fn bitrate(&self) -> Option<(u64, u64)> {
-        let complete = self.segments.iter().filter(|s| s.complete && s.duration() > 0);
-        let (mut peak, mut bytes, mut units) = (0u64, 0u64, 0u64);
-        for segment in complete {
-            peak = peak.max(self.rate(segment.bytes(), segment.duration()));
-            bytes += segment.bytes();
-            units += segment.duration();
-        }
-        (units > 0).then(|| (peak, self.rate(bytes, units)))
-    }
-
-    fn rate(&self, bytes: u64, units: u64) -> u64 {
-        let bits = u128::from(bytes) * 8 * u128::from(self.timescale);
-        u64::try_from(bits / u128::from(units.max(1))).unwrap_or(u64::MAX)
+        let complete = || self.segments.iter().filter(|s| s.complete && !s.info.gap);
+        let peak = complete().map(Segment::bitrate).max()?;
+        let bytes: u64 = complete().map(Segment::bytes).sum();
+        let seconds: f64 = complete().map(|s| s.seconds(s.duration())).sum();
+        Some((peak, (bytes as f64 * 8.0 / seconds.max(0.001)) as u64))
     }
 }

@@ -436,7 +436,7 @@ mod tests {
         packager: Packager,
         index: Index,
         out: Outputs,
-        names: Vec<(&'static str, u32)>,
+        names: Vec<&'static str>,
     }
 
     impl Bench {
@@ -448,7 +448,7 @@ mod tests {
                 let track = packager.add_track(*video);
                 let config = if *video { video_config() } else { audio_config() };
                 packager.configure(track, &config, &mut out);
-                names.push((if *video { "video" } else { "audio" }, config.timescale()));
+                names.push(if *video { "video" } else { "audio" });
             }
             Self { packager, index: Index::new(), out, names }
         }
@@ -467,9 +467,9 @@ mod tests {
             for (track, output) in self.out.drain(..) {
                 let Output::Part { segment, part, properties, head, .. } = output else { continue };
                 let at = Location { group: segment, object: part };
-                let (name, timescale) = self.names[track.0];
+                let name = self.names[track.0];
                 let bytes = head.len() as u64;
-                self.index.apply(name, timescale, at, &properties, bytes).unwrap();
+                self.index.apply(name, at, &properties, bytes).unwrap();
             }
         }
 
@@ -491,7 +491,7 @@ mod tests {
 
         fn segments(&self, name: &str) -> Vec<(u64, f64, usize, bool)> {
             let r = self.index.rendition(name).unwrap();
-            let seconds = |s: &crate::Segment| (r.seconds(s.duration()) * 1000.0).round() / 1000.0;
+            let seconds = |s: &crate::Segment| (s.seconds(s.duration()) * 1000.0).round() / 1000.0;
             r.segments.iter().map(|s| (s.number, seconds(s), s.parts.len(), s.complete)).collect()
         }
     }

@@ -198,6 +198,7 @@ impl Rendition {
             target_duration,
         };
         let info = (self.next_part == 0).then_some(Segment {
+            timescale: self.timescale,
             epoch: self.epoch,
             wall_clock_ms: first.wall_clock_ms,
             start,

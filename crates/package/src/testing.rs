@@ -12,6 +12,7 @@ use crate::properties::{Part, Segment, encode};
 
 pub(crate) fn segment(number: u64) -> Segment {
     Segment {
+        timescale: 90_000,
         epoch: 3,
         wall_clock_ms: number * 2_000,
         start: number * 180_000,
@@ -56,7 +57,7 @@ fn add(index: &mut Index, rendition: &str, first: u64, parts: &[u64]) {
             };
             let properties = encode(&part, (object == 0).then(|| segment(number)).as_ref());
             let at = Location { group: number, object };
-            index.apply(rendition, 90_000, at, &properties, 1_000).unwrap();
+            index.apply(rendition, at, &properties, 1_000).unwrap();
         }
     }
 }

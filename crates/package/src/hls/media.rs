@@ -31,7 +31,7 @@ pub fn render_media(
     let live = !index.ended();
     let low_latency = options.low_latency && live;
     // §6.2.5.1: the Skip Boundary lies six target durations behind the end.
-    let skipped = if options.skip && live { skippable(r, &segments, target) } else { 0 };
+    let skipped = if options.skip && live { skippable(&segments, target) } else { 0 };
 
     let mut out = String::with_capacity(512 + segments.len() * 128);
     // §8: EXT-X-SKIP needs version 9; everything else here needs 6 (EXT-X-MAP).
@@ -52,7 +52,7 @@ pub fn render_media(
     if skipped > 0 {
         let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
     }
-    let parts_from = parts_from(r, &segments, target);
+    let parts_from = parts_from(&segments, target);
     let mut map = None;
     for (i, segment) in segments.iter().enumerate() {
         let fresh_map = map != Some(segment.info.init);
@@ -61,7 +61,7 @@ pub fn render_media(
             continue;
         }
         let tags = SegmentTags { map: fresh_map, parts: low_latency && i >= parts_from };
-        write_segment(&mut out, (rendition, r), segment, base, tags);
+        write_segment(&mut out, rendition, segment, base, tags);
     }
     if live {
         if low_latency {
@@ -76,7 +76,7 @@ pub fn render_media(
 
 /// Target duration of a broadcast that ended before it was fixed.
 fn longest(r: &Rendition) -> u32 {
-    let longest = r.segments.iter().map(|s| r.seconds(s.duration()).ceil() as u32).max();
+    let longest = r.segments.iter().map(|s| s.seconds(s.duration()).ceil() as u32).max();
     longest.unwrap_or(1).max(1)
 }
 
@@ -87,23 +87,23 @@ fn window_start(r: &Rendition) -> usize {
 }
 
 /// How many of the oldest segments lie behind the Skip Boundary.
-fn skippable(r: &Rendition, segments: &[&Segment], target: u32) -> usize {
-    let boundary = u64::from(target) * 6 * u64::from(r.timescale);
-    let mut behind = 0;
+fn skippable(segments: &[&Segment], target: u32) -> usize {
+    let boundary = f64::from(target) * 6.0;
+    let mut behind = 0.0;
     let newer = segments.iter().rev().take_while(|s| {
-        behind += s.duration();
+        behind += s.seconds(s.duration());
         behind <= boundary
     });
     segments.len().saturating_sub(newer.count() + 1)
 }
 
 /// The first segment that lists its parts.
-fn parts_from(r: &Rendition, segments: &[&Segment], target: u32) -> usize {
-    let reach = u64::from(target * PARTS_TARGET_DURATIONS) * u64::from(r.timescale);
-    let mut behind = 0;
+fn parts_from(segments: &[&Segment], target: u32) -> usize {
+    let reach = f64::from(target * PARTS_TARGET_DURATIONS);
+    let mut behind = 0.0;
     let with_parts = segments.iter().rev().take_while(|s| {
         let within = behind < reach;
-        behind += s.duration();
+        behind += s.seconds(s.duration());
         within
     });
     segments.len() - with_parts.count()
@@ -136,13 +136,7 @@ struct SegmentTags {
     parts: bool,
 }
 
-fn write_segment(
-    out: &mut String,
-    (name, r): (&str, &Rendition),
-    segment: &Segment,
-    base: &str,
-    tags: SegmentTags,
-) {
+fn write_segment(out: &mut String, name: &str, segment: &Segment, base: &str, tags: SegmentTags) {
     let info = &segment.info;
     let folder = format!("{base}/{name}");
     if info.discontinuity {
@@ -158,7 +152,7 @@ fn write_segment(
         for (i, part) in segment.parts.iter().enumerate() {
             let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
             let gap = if info.gap { ",GAP=YES" } else { "" };
-            let duration = r.seconds(u64::from(part.duration));
+            let duration = segment.seconds(u64::from(part.duration));
             let file = part_file(info.epoch, segment.number, i as u64);
             let _ = writeln!(
                 out,
@@ -171,7 +165,7 @@ fn write_segment(
             out.push_str("#EXT-X-GAP\n");
         }
         let file = segment_file(info.epoch, segment.number);
-        let duration = r.seconds(segment.duration());
+        let duration = segment.seconds(segment.duration());
         let _ = writeln!(out, "#EXTINF:{duration:.5},\n{folder}/{file}");
     }
 }
@@ -343,7 +337,7 @@ mod tests {
         };
         let properties = crate::properties::encode(&part, Some(&crate::testing::segment(10)));
         let at = spine::Location { group: 10, object: 0 };
-        index.apply("video", 90_000, at, &properties, 10).unwrap();
+        index.apply("video", at, &properties, 10).unwrap();
         assert_eq!(render_media(&index, "video", "m", LIVE), None);
         index.end();
         assert!(render_media(&index, "video", "m", LIVE).is_some(), "a very short broadcast");

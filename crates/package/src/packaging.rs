@@ -1,0 +1,345 @@
+//! The packager on the spine: follows a broadcast's raw tracks and publishes what comes of them as
+//! derived tracks: `video.cmaf`, `audio.cmaf`, `init` and `catalog`.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use media::catalog::{Bitrate, Catalog, Description, Edition, Init, TrackDescription};
+use media::codec::{Config, Ratio};
+use media::properties::GroupStart;
+use media::{FrameEvent, Frames};
+use spine::broadcast::{Consumer, Liveness};
+use spine::{
+    Budget, Close, Filter, Header, Policy, PublishError, Start, TrackInfo, TrackName, Waiting,
+    WriteError, group, track,
+};
+
+use crate::limits::INITS;
+use crate::packager::{Findings, Outputs, Packager, Rules, TrackId};
+use crate::rendition::{Frame, Output};
+
+/// The track of initialisation segments: group = id, object 0.
+pub const INIT: TrackName = TrackName::from_static("init");
+/// The track that lists the packaged tracks.
+pub const CATALOG: TrackName = TrackName::from_static("catalog");
+const CMAF: &str = ".cmaf";
+
+/// Why packaging stopped before the broadcast did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PackagingError {
+    /// A derived track can't be made.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A part can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The encoder changes its configuration all the time.
+    #[error("the encoder changed its configuration more than {INITS} times")]
+    TooManyConfigurations,
+}
+
+/// Which tracks are packaged: those that encoders bring. Returns whether it is video.
+fn packaged(name: &TrackName) -> Option<(bool, &str)> {
+    let name = name.as_str()?;
+    let numbered =
+        |word: &str| name.strip_prefix(word).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    if numbered("video") { Some((true, name)) } else { numbered("audio").then_some((false, name)) }
+}
+
+/// Packages one broadcast for as long as it lasts.
+pub struct Packaging {
+    broadcast: Consumer,
+    seen: u64,
+    changed: Waiting,
+    packager: Packager,
+    sources: Vec<Source>,
+    init: track::Producer,
+    catalog: track::Producer,
+    inits: usize,
+    description: BTreeMap<String, TrackDescription>,
+    /// Everything that the publisher sent was flushed when it was gone.
+    flushed: bool,
+    out: Outputs,
+}
+
+struct Source {
+    id: TrackId,
+    name: String,
+    frames: Frames,
+    config: Option<Config>,
+    /// The wall clock at a decode time.
+    wall: (u64, i64),
+    packaged: Option<track::Producer>,
+    open: Option<(group::Producer, group::SubgroupProducer)>,
+    ended: bool,
+}
+
+impl Packaging {
+    /// Packages `broadcast` under ownership `epoch`, from segment `first` on.
+    pub fn new(
+        broadcast: Consumer,
+        rules: Rules,
+        epoch: u64,
+        first: u64,
+    ) -> Result<Self, PackagingError> {
+        let pinned = TrackInfo { pinned: true, priority: 0, ..TrackInfo::default() };
+        let init = broadcast.derive(INIT, pinned.clone())?;
+        let catalog = broadcast.derive(CATALOG, pinned)?;
+        Ok(Self {
+            broadcast,
+            seen: u64::MAX,
+            changed: Waiting::new(),
+            packager: Packager::new(rules, epoch, first),
+            sources: Vec::new(),
+            init,
+            catalog,
+            inits: 0,
+            description: BTreeMap::new(),
+            flushed: true,
+            out: Vec::new(),
+        })
+    }
+
+    /// What was found wrong with the broadcast.
+    pub fn findings(&self) -> Findings {
+        self.packager.findings()
+    }
+
+    /// The number that the next new segment gets.
+    pub fn next_number(&self) -> u64 {
+        self.packager.next_number()
+    }
+
+    /// Does what there is to do; ready when the broadcast is over.
+    pub fn poll(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Result<Close, PackagingError>> {
+        while let Poll::Ready(seen) = self.broadcast.poll_changed(self.seen, &mut self.changed, cx)
+        {
+            self.seen = seen;
+            self.add_sources()?;
+        }
+        // Round and round, a frame of each at a time, as the encoder interleaved them.
+        loop {
+            let mut progress = false;
+            for source in 0..self.sources.len() {
+                progress |= self.poll_source(source, cx, now)?;
+            }
+            if !progress {
+                break;
+            }
+        }
+        let liveness = self.broadcast.liveness();
+        if liveness != Liveness::Live && !self.flushed {
+            self.flushed = true;
+            self.packager.flush(&mut self.out);
+            self.write(now)?;
+        }
+        match liveness {
+            Liveness::Ended(why) if self.sources.iter().all(|s| s.ended) => Poll::Ready(Ok(why)),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn add_sources(&mut self) -> Result<(), PackagingError> {
+        for name in self.broadcast.tracks() {
+            let Some((video, text)) = packaged(&name) else { continue };
+            if self.sources.iter().any(|s| s.name == text) {
+                continue;
+            }
+            let Some(raw) = self.broadcast.get(&name) else { continue };
+            let frames =
+                Frames::new(raw.subscribe(Filter::from(Start::NewestGroup), Policy::EVERYTHING));
+            self.sources.push(Source {
+                id: self.packager.add_track(video),
+                name: text.to_owned(),
+                frames,
+                config: None,
+                wall: (0, 0),
+                packaged: None,
+                open: None,
+                ended: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn poll_source(
+        &mut self,
+        index: usize,
+        cx: &Context<'_>,
+        now: Instant,
+    ) -> Result<bool, PackagingError> {
+        let Some(source) = self.sources.get_mut(index).filter(|s| !s.ended) else {
+            return Ok(false);
+        };
+        let (header, payload) = match source.frames.poll(cx, now) {
+            Poll::Ready(FrameEvent::Frame { header, payload, .. }) => (header, payload),
+            Poll::Ready(FrameEvent::Lost) => return Ok(true),
+            Poll::Ready(FrameEvent::End(_)) => {
+                source.ended = true;
+                return Ok(true);
+            }
+            Poll::Pending => return Ok(false),
+        };
+        let Some(timing) = header.timing else { return Ok(true) };
+        let mut discontinuity = false;
+        let (id, mut fresh) = (source.id, None);
+        if let Ok(start) = GroupStart::decode(&header.properties) {
+            source.wall = (start.wall_clock_ms, timing.decode);
+            discontinuity = start.discontinuity;
+            if source.config.as_ref() != Some(&start.config) {
+                source.config = Some(start.config.clone());
+                fresh = Some(start.config);
+            }
+        }
+        let Some(config) = &source.config else { return Ok(true) };
+        let passed = (timing.decode - source.wall.1) * 1000 / i64::from(config.timescale());
+        let frame = Frame {
+            decode: timing.decode,
+            present: timing.present,
+            duration: timing.duration,
+            sync: timing.sync,
+            discontinuity,
+            wall_clock_ms: source.wall.0.saturating_add_signed(passed),
+            arrived: header.arrived,
+            payload,
+        };
+        self.flushed = false;
+        if let Some(config) = fresh {
+            self.packager.configure(id, &config, &mut self.out);
+            self.write(now)?;
+            self.describe(index, &config, timing.duration, now)?;
+        }
+        self.packager.push(id, frame, &mut self.out);
+        self.write(now)?;
+        Ok(true)
+    }
+
+    /// A configuration is new: lists change.
+    fn describe(
+        &mut self,
+        index: usize,
+        config: &Config,
+        frame: u32,
+        now: Instant,
+    ) -> Result<(), PackagingError> {
+        let (Some(source), Some(init)) = (
+            self.sources.get(index),
+            self.sources.get(index).and_then(|s| self.packager.init(s.id)),
+        ) else {
+            return Ok(());
+        };
+        let at = spine::Location { group: init, object: 0 };
+        let data = self.init.consume().object(at).ok().and_then(|o| o.whole()).unwrap_or_default();
+        let data = data.first().cloned().unwrap_or_default().into_bytes();
+        let rate = Ratio::new(config.timescale(), frame);
+        let name = format!("{}{CMAF}", source.name);
+        let init = Init { id: format!("{init:014x}"), data };
+        let mut track = TrackDescription::new(name, config, rate, init);
+        track.bitrate = Bitrate::default();
+        self.description.insert(source.name.clone(), track);
+        self.publish_catalog(now)
+    }
+
+    fn publish_catalog(&mut self, now: Instant) -> Result<(), PackagingError> {
+        // Pictures first; the names sort in the encoder's order.
+        let mut tracks: Vec<_> = self.description.values().cloned().collect();
+        tracks.sort_by_key(|t| t.alternatives);
+        let edition = Edition {
+            generated_at_ms: self.sources.iter().map(|s| s.wall.0).max(),
+            live: true,
+            target_latency_ms: 1_000,
+            duration_ms: None,
+            loc: false,
+        };
+        let json = Catalog::new(&Description { tracks }, edition).to_json();
+        let group = self.catalog.next_group(now)?;
+        let subgroup = group.subgroup(0, now)?;
+        let payload = self.catalog.budget().payload(json);
+        subgroup.write(Header { priority: 0, ..Header::new(0, now) }, vec![payload])?;
+        subgroup.fin();
+        group.end(Some(0), now);
+        Ok(())
+    }
+
+    /// Publishes what the packager has made.
+    fn write(&mut self, now: Instant) -> Result<(), PackagingError> {
+        for (track, output) in std::mem::take(&mut self.out) {
+            match output {
+                Output::Init { id, bytes } => self.write_init(id, bytes, now)?,
+                part @ Output::Part { .. } => {
+                    let broadcast = &self.broadcast;
+                    if let Some(source) = self.sources.iter_mut().find(|s| s.id == track) {
+                        source.write_part(broadcast, part, now)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_init(
+        &mut self,
+        id: u64,
+        bytes: bytes::Bytes,
+        now: Instant,
+    ) -> Result<(), PackagingError> {
+        self.inits += 1;
+        if self.inits > INITS {
+            return Err(PackagingError::TooManyConfigurations);
+        }
+        let group = self.init.group(id, now)?;
+        let subgroup = group.subgroup(0, now)?;
+        let payload = self.init.budget().payload(bytes);
+        subgroup.write(Header { priority: 0, ..Header::new(0, now) }, vec![payload])?;
+        subgroup.fin();
+        group.end(Some(0), now);
+        Ok(())
+    }
+}
+
+impl Source {
+    fn write_part(
+        &mut self,
+        broadcast: &Consumer,
+        output: Output,
+        now: Instant,
+    ) -> Result<(), PackagingError> {
+        let Output::Part { segment, part, last, properties, timing, arrived, head, body } = output
+        else {
+            return Ok(());
+        };
+        let producer = match &self.packaged {
+            Some(producer) => producer,
+            None => {
+                let timescale = self.config.as_ref().map(Config::timescale);
+                let info = TrackInfo { timescale, ..TrackInfo::default() };
+                // invariant: the raw name with five more bytes is far below the bound of a name.
+                let name = TrackName::new(format!("{}{CMAF}", self.name)).unwrap_or(INIT);
+                self.packaged.insert(broadcast.derive(name, info)?)
+            }
+        };
+        if part == 0 {
+            let group = producer.group(segment, now)?;
+            let subgroup = group.subgroup(0, now)?;
+            if let Some((_, before)) = self.open.replace((group, subgroup)) {
+                before.fin();
+            }
+        }
+        let budget: &Budget = producer.budget();
+        let Some((group, subgroup)) = &self.open else { return Ok(()) };
+        let header =
+            Header { timing: Some(timing), properties, arrived, ..Header::new(part, arrived) };
+        let mut chunks = Vec::with_capacity(1 + body.len());
+        chunks.push(budget.payload(head));
+        chunks.extend(body);
+        subgroup.write(header, chunks)?;
+        if last {
+            group.end(Some(part), now);
+            if let Some((_, subgroup)) = self.open.take() {
+                subgroup.fin();
+            }
+        }
+        Ok(())
+    }
+}
