@@ -195,22 +195,22 @@ impl<A: StreamCore, B: StreamCore> Pair<A, B> {
             rng,
         };
         let sent = pair.a.drain(now, Ok(()));
-        pair.to_b(sent);
+        pair.send_b(sent);
         let sent = pair.b.drain(now, Ok(()));
-        pair.to_a(sent);
+        pair.send_a(sent);
         pair
     }
 
     /// Gives a command to the first end.
     pub fn command_a(&mut self, command: A::Command) {
         let sent = self.a.command(self.now, command);
-        self.to_b(sent);
+        self.send_b(sent);
     }
 
     /// Gives a command to the second end.
     pub fn command_b(&mut self, command: B::Command) {
         let sent = self.b.command(self.now, command);
-        self.to_a(sent);
+        self.send_a(sent);
     }
 
     /// Delivers until nothing is on the way; time passes by the link's delay only.
@@ -242,11 +242,11 @@ impl<A: StreamCore, B: StreamCore> Pair<A, B> {
             self.deliver_due();
             if self.a.next_deadline().is_some_and(|at| at <= self.now) {
                 let sent = self.a.handle(self.now, Input::Timeout);
-                self.to_b(sent);
+                self.send_b(sent);
             }
             if self.b.next_deadline().is_some_and(|at| at <= self.now) {
                 let sent = self.b.handle(self.now, Input::Timeout);
-                self.to_a(sent);
+                self.send_a(sent);
             }
         }
         self.now = end;
@@ -256,28 +256,28 @@ impl<A: StreamCore, B: StreamCore> Pair<A, B> {
     pub fn cut(&mut self) {
         self.a.arriving.clear();
         self.b.arriving.clear();
-        self.to_a(vec![Arriving::Eof]);
-        self.to_b(vec![Arriving::Eof]);
+        self.send_a(vec![Arriving::Eof]);
+        self.send_b(vec![Arriving::Eof]);
         self.settle();
     }
 
     /// Sends raw bytes to the second end, past the first core: for peers that lie.
     pub fn inject_b(&mut self, bytes: impl Into<Bytes>) {
-        self.to_b(vec![Arriving::Bytes(bytes.into())]);
+        self.send_b(vec![Arriving::Bytes(bytes.into())]);
     }
 
     fn deliver_due(&mut self) {
         if self.a.next_arrival().is_some_and(|at| at <= self.now) {
             let sent = self.a.deliver(self.now, &mut self.rng, self.link.piece_max);
-            self.to_b(sent);
+            self.send_b(sent);
         }
         if self.b.next_arrival().is_some_and(|at| at <= self.now) {
             let sent = self.b.deliver(self.now, &mut self.rng, self.link.piece_max);
-            self.to_a(sent);
+            self.send_a(sent);
         }
     }
 
-    fn to_a(&mut self, sent: Vec<Arriving>) {
+    fn send_a(&mut self, sent: Vec<Arriving>) {
         let at = self.now + self.link.delay;
         self.a.arriving.extend(
             sent.into_iter()
@@ -286,7 +286,7 @@ impl<A: StreamCore, B: StreamCore> Pair<A, B> {
         );
     }
 
-    fn to_b(&mut self, sent: Vec<Arriving>) {
+    fn send_b(&mut self, sent: Vec<Arriving>) {
         let at = self.now + self.link.delay;
         self.b.arriving.extend(
             sent.into_iter()

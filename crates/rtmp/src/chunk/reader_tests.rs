@@ -319,7 +319,7 @@ fn unfinished_messages_are_bounded_together() {
 fn large_payloads_are_not_copied_by_the_writer() {
     let payload = Bytes::from(vec![5; 100_000]);
     let mut writer = ChunkWriter::new();
-    writer.set_chunk_size(60_000).unwrap();
+    writer.set_chunk_size(60_000);
     let mut out = Pieces::default();
     writer.write(&message(6, 0, payload.clone()), &mut out);
     let pieces: Vec<_> = out.take().collect();
@@ -354,7 +354,7 @@ proptest! {
             .collect();
         let mut writer = ChunkWriter::new();
         let mut reader = ChunkReader::new(Bounds::MEDIA);
-        writer.set_chunk_size(chunk_size).unwrap();
+        writer.set_chunk_size(chunk_size);
         reader.set_chunk_size(chunk_size).unwrap();
         let bytes = written(&mut writer, &messages);
         prop_assert_eq!(read(&mut reader, &bytes, seed), Ok(messages));

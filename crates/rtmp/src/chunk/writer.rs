@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{ChunkError, DEFAULT_CHUNK_SIZE, EXTENDED, Message, check_chunk_size};
+use super::{DEFAULT_CHUNK_SIZE, EXTENDED, Message};
+use crate::limits::CHUNK_SIZE_MAX;
 
 /// Below this a slice is copied beside its header: cheaper than a piece of its own for the socket.
 const COPIED_BYTES_MAX: usize = 1_024;
@@ -72,10 +73,9 @@ impl ChunkWriter {
         }
     }
 
-    /// Sets the size of the chunks after this; the caller has told the peer.
-    pub fn set_chunk_size(&mut self, size: u32) -> Result<(), ChunkError> {
-        self.chunk_size = check_chunk_size(size)?;
-        Ok(())
+    /// Sets the size of the chunks after this, at least 1; the caller has told the peer.
+    pub fn set_chunk_size(&mut self, size: u32) {
+        self.chunk_size = size.clamp(1, CHUNK_SIZE_MAX);
     }
 
     /// Writes one message. `chunk_stream` is 2 to 65,599; a payload over 24 bits of length is cut.
