@@ -3,8 +3,14 @@
 //! A core knows its protocol and nothing else: no socket, no clock, no random numbers. Its owner
 //! hands in what happened ([`Core::handle`], [`Core::command`]), always with the time, and then
 //! drains [`Core::poll`] until it answers [`Poll::Wait`].
+//!
+//! [`stream`] has the inputs and outputs that all cores over one byte stream share; [`harness`] runs
+//! two such cores against each other in virtual time.
 
 #![forbid(unsafe_code)]
+
+pub mod harness;
+pub mod stream;
 
 use std::time::Instant;
 
