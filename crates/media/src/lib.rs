@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod catalog;
 pub mod codec;
 pub mod flv;

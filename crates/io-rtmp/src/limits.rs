@@ -1,0 +1,24 @@
+//! The numbers that protect the RTMP listener, each with its reason.
+
+use std::time::Duration;
+
+/// Bytes read from a socket at once. 64 KiB reads cost a third of 4 KiB ones at 6 Mbit/s.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// Bytes read at once from a peer that has not been admitted: half-open connections must stay cheap.
+pub const SETUP_READ_BYTES: usize = 4 << 10;
+
+/// A peer that does not take our answers (they are tiny) for so long is gone.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After a refusal the connection stays open for the encoder to read it; then it is cut.
+pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
+
+/// Connections that have not been admitted, from all addresses.
+pub const HALF_OPEN_MAX: usize = 2_000;
+
+/// Connections that have not been admitted, from one address: an office behind one address has fewer.
+pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
+
+/// Media that could not be read and was passed over, after which an encoder is shown the door.
+pub const UNREADABLE_MAX: u64 = 1_000;

@@ -1,0 +1,122 @@
+//! Accepting connections.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use media::admission::Door;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
+use crate::session;
+
+/// What the listener counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections refused before their handshake, because too many were half open.
+    pub refused_half_open: AtomicU64,
+    /// Publishes refused.
+    pub refused_publishes: AtomicU64,
+    /// Connections that ended because the peer broke the protocol.
+    pub protocol_errors: AtomicU64,
+    /// Connections whose task panicked.
+    pub panics: AtomicU64,
+    /// Encoders live now.
+    pub live: AtomicUsize,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) door: Door,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) random: fn(&mut [u8; 32]),
+    half_open: Mutex<HalfOpen>,
+}
+
+#[derive(Default)]
+struct HalfOpen {
+    all: usize,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// Counts a connection as half open until it is dropped.
+pub(crate) struct HalfOpenGuard {
+    shared: Arc<Shared>,
+    address: IpAddr,
+}
+
+impl Shared {
+    fn half_open(self: &Arc<Self>, peer: SocketAddr) -> Option<HalfOpenGuard> {
+        let address = peer.ip();
+        let mut open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = open.by_address.get(&address).copied().unwrap_or(0);
+        if open.all >= HALF_OPEN_MAX || here >= HALF_OPEN_PER_ADDRESS_MAX {
+            return None;
+        }
+        open.all += 1;
+        open.by_address.insert(address, here + 1);
+        Some(HalfOpenGuard { shared: self.clone(), address })
+    }
+}
+
+impl Drop for HalfOpenGuard {
+    fn drop(&mut self) {
+        let mut open = self.shared.half_open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all = open.all.saturating_sub(1);
+        let here = open.by_address.get(&self.address).copied().unwrap_or(0);
+        if here <= 1 {
+            open.by_address.remove(&self.address);
+        } else {
+            open.by_address.insert(self.address, here - 1);
+        }
+    }
+}
+
+/// Accepts encoders until `stop` is ready, then ends their connections as if they were lost.
+/// `random` fills handshakes.
+pub async fn run(
+    listener: TcpListener,
+    door: Door,
+    counters: Arc<Counters>,
+    random: fn(&mut [u8; 32]),
+    stop: impl Future<Output = ()>,
+) {
+    let half_open = Mutex::default();
+    let shared = Arc::new(Shared { door, counters, random, half_open });
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            Some(ended) = connections.join_next() => {
+                if ended.is_err_and(|e| e.is_panic()) {
+                    shared.counters.panics.fetch_add(1, Ordering::Relaxed);
+                }
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: leave the queue alone for a moment.
+                tracing::warn!(%error, "rtmp: accept failed");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(guard) = shared.half_open(peer) else {
+            shared.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+        let _ = socket.set_nodelay(true);
+        connections.spawn(session::run(socket, peer, shared.clone(), guard));
+    }
+    connections.shutdown().await;
+}
