@@ -147,7 +147,7 @@ fn write_segment(out: &mut String, name: &str, segment: &Segment, base: &str, ta
     }
     // §4.4.4.6: on the first segment and after every discontinuity at least; on every one, so that
     // a playlist's lines do not change when older ones leave the window.
-    let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", rfc3339(info.wall_clock_ms));
+    let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(info.wall_clock_ms));
     if tags.parts {
         for (i, part) in segment.parts.iter().enumerate() {
             let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
@@ -209,8 +209,8 @@ fn part_file(epoch: u64, number: u64, part: u64) -> String {
     format!("{epoch}-{number}.{part}.m4s")
 }
 
-/// `2026-11-22T13:49:44.123Z` of milliseconds since 1970.
-fn rfc3339(ms: u64) -> String {
+/// RFC 3339 of milliseconds since 1970: `2026-11-22T13:49:44.123Z`.
+pub fn date_time(ms: u64) -> String {
     let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
     // Days to civil date: the year starts in March, so that leap days come last.
     let z = days + 719_468;
@@ -240,7 +240,7 @@ mod tests {
             (1_763_819_384_123, "2025-11-22T13:49:44.123Z"),
             (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
         ] {
-            assert_eq!(rfc3339(ms), expect);
+            assert_eq!(date_time(ms), expect);
         }
     }
 

@@ -1,0 +1,189 @@
+//! Routes, and what all answers share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::library::{Found, Library};
+use crate::shelf::Shelf;
+use crate::{media, pages, playlist};
+
+/// What delivery serves.
+#[derive(Clone)]
+pub struct Site {
+    /// Everything that can be watched.
+    pub library: Arc<Library>,
+    /// The server to paste into an encoder; none where there is no RTMP.
+    pub rtmp_url: Option<String>,
+}
+
+/// All routes of delivery.
+pub fn router(site: Site) -> Router {
+    Router::new()
+        .route("/", get(async || pages::page("index.html")))
+        .route("/live.json", get(live))
+        .route("/time", get(time))
+        .route("/assets/{*file}", get(asset))
+        .route("/favicon.ico", get(async || pages::asset("favicon.ico")))
+        .route("/{id}/watch", get(async || pages::page("watch.html")))
+        .route("/{id}/lifecycle", get(lifecycle))
+        .route("/{id}/views", get(views))
+        .route("/{id}/manifest/{file}", get(manifest))
+        .route("/{id}/media/{video}/{track}/{file}", get(media_file))
+        .with_state(site)
+}
+
+async fn asset(Path(file): Path<String>) -> Response {
+    pages::asset(&format!("assets/{file}"))
+}
+
+async fn live(State(site): State<Site>) -> Response {
+    let now = Instant::now();
+    let broadcasts: Vec<_> = site
+        .library
+        .on_air()
+        .iter()
+        .map(|shelf| {
+            let about = shelf.about();
+            json!({
+                "id": about.input,
+                "name": about.name,
+                "live": shelf.live(),
+                "startedAt": about.started_ms,
+                "viewers": shelf.viewers(now),
+            })
+        })
+        .collect();
+    let ingest = site.rtmp_url.as_ref().map(|rtmp| json!({ "rtmp": rtmp }));
+    as_json(&json!({ "broadcasts": broadcasts, "ingest": ingest }))
+}
+
+/// The server's clock, for players that measure latency.
+async fn time() -> Response {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = package::hls::date_time(u64::try_from(since.as_millis()).unwrap_or(0));
+    text("text/plain; charset=utf-8", "no-store", now.into())
+}
+
+async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response {
+    match site.library.find(&id) {
+        Found::Shelf { shelf, by_input } => {
+            let about = shelf.about();
+            let live = shelf.live();
+            let status = if live { "live" } else { "The broadcast has ended" };
+            as_json(&json!({
+                "isInput": by_input,
+                "videoUID": about.video,
+                "live": live,
+                "status": status,
+                "name": about.name,
+            }))
+        }
+        Found::OffAir(input) => as_json(&json!({
+            "isInput": true,
+            "videoUID": null,
+            "live": false,
+            "status": "The broadcaster is not live at the moment",
+            "name": input.name,
+        })),
+        Found::Nothing => playlist::not_found("no such video or live input"),
+    }
+}
+
+async fn views(State(site): State<Site>, Path(id): Path<String>) -> Response {
+    match site.library.find(&id) {
+        Found::Shelf { shelf, .. } => as_json(&json!({ "liveViewers": shelf.viewers(Instant::now()) })),
+        Found::OffAir(_) => as_json(&json!({ "liveViewers": 0 })),
+        Found::Nothing => playlist::not_found("no such video or live input"),
+    }
+}
+
+async fn manifest(
+    State(site): State<Site>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path((id, file)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let Some(name) = file.strip_suffix(".m3u8") else {
+        return playlist::not_found("no such manifest");
+    };
+    let shelf: Arc<Shelf> = match site.library.find(&id) {
+        Found::Shelf { shelf, .. } => shelf,
+        // The vendor's clients know 204 as "not started".
+        Found::OffAir(_) => return no_content(),
+        Found::Nothing => return playlist::not_found("no such video or live input"),
+    };
+    let query = query.unwrap_or_default();
+    if name == "video" {
+        return playlist::multivariant(&shelf, &query).await;
+    }
+    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    shelf.saw_viewer(peer.ip(), agent, Instant::now());
+    playlist::media(&shelf, name, &query).await
+}
+
+async fn media_file(
+    State(site): State<Site>,
+    Path((_, video, track, file)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    match site.library.find(&video) {
+        Found::Shelf { shelf, by_input: false } => {
+            media::file(&shelf, &track, &file, &headers).await
+        }
+        _ => playlist::not_found("no such video"),
+    }
+}
+
+/// Delivery may be used by pages of other origins. Nothing here depends on cookies.
+pub(crate) fn cors() -> axum::http::response::Builder {
+    Response::builder()
+        .header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
+        .header(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Content-Length, Content-Range, Date, ETag")
+        .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+}
+
+pub(crate) fn text(kind: &'static str, cache: &'static str, body: Bytes) -> Response {
+    cors()
+        .header(header::CONTENT_TYPE, kind)
+        .header(header::CACHE_CONTROL, cache)
+        .body(Body::from(body))
+        .unwrap_or_default()
+}
+
+pub(crate) fn plain(status: StatusCode, words: &str) -> Response {
+    let mut words = words.to_owned();
+    if !words.ends_with('\n') {
+        words.push('\n');
+    }
+    cors()
+        .status(status)
+        .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
+        .header(header::CACHE_CONTROL, "no-store")
+        .body(Body::from(words))
+        .unwrap_or_default()
+}
+
+pub(crate) fn no_content() -> Response {
+    let response = cors().status(StatusCode::NO_CONTENT).header(header::CACHE_CONTROL, "no-store");
+    response.body(Body::empty()).unwrap_or_default()
+}
+
+pub(crate) fn too_busy() -> Response {
+    let response = cors().status(StatusCode::SERVICE_UNAVAILABLE).header(header::RETRY_AFTER, "1");
+    response.body(Body::empty()).unwrap_or_default()
+}
+
+fn as_json(value: &serde_json::Value) -> Response {
+    text("application/json", "no-store", value.to_string().into())
+}

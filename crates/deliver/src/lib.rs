@@ -1,0 +1,21 @@
+//! HTTP delivery: playlists, media, pages.
+//!
+//! A [`Shelf`] follows the packaged tracks of one broadcast and knows what playlists say; [`Library`]
+//! finds the shelf for an id; [`router`] answers HTTP. Nothing here spawns: the node runs
+//! [`Shelf::follow`] for as long as the broadcast lasts.
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod http;
+mod library;
+pub mod limits;
+mod media;
+mod pages;
+mod playlist;
+mod shelf;
+mod viewers;
+
+pub use http::{Site, router};
+pub use library::{Found, InputState, Library};
+pub use shelf::{About, Counters, Shelf};

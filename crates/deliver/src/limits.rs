@@ -1,0 +1,19 @@
+//! The numbers that protect delivery, each with its reason.
+
+use std::time::Duration;
+
+/// Requests that wait for a playlist or a part at one time, on the node.
+pub const PARKED_MAX: usize = 50_000;
+
+/// Renderings kept of one rendition: plain, low latency, everything, delta, of the newest version.
+pub const RENDERINGS_MAX: usize = 8;
+
+/// A broadcast that is over is kept for its viewers to see its end.
+pub const ENDED_KEPT: Duration = Duration::from_secs(60);
+
+/// Viewers counted of one broadcast; more are not told apart.
+pub const VIEWERS_MAX: usize = 100_000;
+
+/// How far behind the newest segment media is promised without a recording is up to memory; requests
+/// for parts that are not there yet are held only this many segments ahead.
+pub const PART_AHEAD_SEGMENTS: u64 = 1;

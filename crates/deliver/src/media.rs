@@ -1,0 +1,255 @@
+//! Answering for initialisation segments, segments and parts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use spine::{Location, Payload};
+
+use crate::body::Pieces;
+use crate::http::{cors, too_busy};
+use crate::limits::PART_AHEAD_SEGMENTS;
+use crate::playlist::{not_found, wait_for};
+use crate::shelf::Shelf;
+
+/// What a file name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum File {
+    Init(u64),
+    Segment { epoch: u64, number: u64 },
+    Part { epoch: u64, number: u64, part: u64 },
+}
+
+impl File {
+    /// `init-HASH.mp4`, `EPOCH-N.m4s`, `EPOCH-N.P.m4s`: exactly as playlists write them.
+    fn parse(name: &str) -> Option<Self> {
+        if let Some(hash) = name.strip_prefix("init-") {
+            let hash = hash.strip_suffix(".mp4")?;
+            let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            let plain = hash.len() == 14 && hash.bytes().all(lower);
+            return plain.then(|| u64::from_str_radix(hash, 16).ok().map(Self::Init)).flatten();
+        }
+        let (epoch, rest) = name.strip_suffix(".m4s")?.split_once('-')?;
+        let epoch = number(epoch)?;
+        match rest.split_once('.') {
+            Some((n, part)) => Some(Self::Part { epoch, number: number(n)?, part: number(part)? }),
+            None => Some(Self::Segment { epoch, number: number(rest)? }),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| plain)
+}
+
+/// One file of a rendition.
+pub(crate) async fn file(
+    shelf: &Arc<Shelf>,
+    rendition: &str,
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let Some(file) = File::parse(name) else { return not_found("no such file") };
+    let pieces = match file {
+        File::Init(id) => shelf.init(id),
+        File::Segment { epoch, number } => segment(shelf, rendition, epoch, number),
+        File::Part { epoch, number, part } => {
+            match wait_for_part(shelf, rendition, number, part).await {
+                Ok(true) => this_part(shelf, rendition, epoch, number, part),
+                Ok(false) => None,
+                Err(response) => return *response,
+            }
+        }
+    };
+    let Some(pieces) = pieces else { return not_found("no longer, or not yet") };
+    shelf.counters().media.fetch_add(1, Ordering::Relaxed);
+    let kind = if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" };
+    let response = respond(pieces, kind, name, headers);
+    if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
+        shelf.counters().media_bytes.fetch_add(length, Ordering::Relaxed);
+    }
+    response
+}
+
+/// A part that a playlist has hinted at is waited for. RFC 8216bis §6.2.2: such a request blocks.
+async fn wait_for_part(
+    shelf: &Arc<Shelf>,
+    rendition: &str,
+    number: u64,
+    part: u64,
+) -> Result<bool, Box<Response>> {
+    let patience = shelf.with_index(|i| Duration::from_secs(u64::from(i.target_duration().unwrap_or(2)) * 3));
+    let there = wait_for(shelf, patience, |shelf| {
+        shelf.with_index(|index| {
+            let Some(newest) = index.rendition(rendition).and_then(|r| r.segments.back()) else {
+                return Some(false);
+            };
+            let parts = newest.parts.len() as u64;
+            let next = if newest.complete { (newest.number + 1, 0) } else { (newest.number, parts) };
+            if number < newest.number || (number == newest.number && part < parts) {
+                Some(true)
+            } else if index.ended()
+                || (number, part) > next
+                || number > newest.number + PART_AHEAD_SEGMENTS
+            {
+                Some(false)
+            } else {
+                None
+            }
+        })
+    });
+    match there.await {
+        Ok(there) => Ok(there.unwrap_or(false)),
+        Err(_) => Err(Box::new(too_busy())),
+    }
+}
+
+fn this_part(
+    shelf: &Shelf,
+    rendition: &str,
+    epoch: u64,
+    number: u64,
+    part: u64,
+) -> Option<Vec<Bytes>> {
+    let known = shelf.with_index(|index| {
+        index.rendition(rendition)?.segment(number).map(|s| s.info.epoch == epoch)
+    });
+    if known != Some(true) {
+        return None;
+    }
+    let track = shelf.track(rendition)?;
+    let object = track.object(Location { group: number, object: part }).ok()?;
+    Some(object.whole()?.into_iter().map(Payload::into_bytes).collect())
+}
+
+fn segment(shelf: &Shelf, rendition: &str, epoch: u64, number: u64) -> Option<Vec<Bytes>> {
+    let parts = shelf.with_index(|index| {
+        let segment = index.rendition(rendition)?.segment(number)?;
+        let there = segment.complete && segment.info.epoch == epoch && !segment.info.gap;
+        there.then_some(segment.parts.len() as u64)
+    })?;
+    let mut pieces = Vec::new();
+    for part in 0..parts {
+        pieces.extend(this_part(shelf, rendition, epoch, number, part)?);
+    }
+    Some(pieces)
+}
+
+/// Media never changes under its name.
+fn respond(pieces: Vec<Bytes>, kind: &'static str, etag: &str, headers: &HeaderMap) -> Response {
+    let etag = format!("\"{etag}\"");
+    let base = cors()
+        .header(header::CACHE_CONTROL, "public, max-age=31536000, immutable")
+        .header(header::ETAG, &etag)
+        .header(header::ACCEPT_RANGES, "bytes");
+    let matches = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
+    if matches {
+        return built(base.status(StatusCode::NOT_MODIFIED).body(Body::empty()));
+    }
+    let pieces = Pieces::new(pieces);
+    let whole = pieces.len();
+    let base = base.header(header::CONTENT_TYPE, kind);
+    let range = headers.get(header::RANGE).and_then(|v| v.to_str().ok());
+    match range.map(|range| byte_range(range, whole)) {
+        None | Some(Range::Ignored) => {
+            built(base.header(header::CONTENT_LENGTH, whole).body(pieces.into_body()))
+        }
+        Some(Range::Part(start, len)) => built(
+            base.status(StatusCode::PARTIAL_CONTENT)
+                .header(header::CONTENT_LENGTH, len)
+                .header(header::CONTENT_RANGE, format!("bytes {start}-{}/{whole}", start + len - 1))
+                .body(pieces.cut(start, len).into_body()),
+        ),
+        Some(Range::Outside) => built(
+            base.status(StatusCode::RANGE_NOT_SATISFIABLE)
+                .header(header::CONTENT_RANGE, format!("bytes */{whole}"))
+                .body(Body::empty()),
+        ),
+    }
+}
+
+fn built(response: Result<Response, axum::http::Error>) -> Response {
+    response.unwrap_or_else(|_| Response::new(Body::empty()))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    Part(u64, u64),
+    Outside,
+    /// Several ranges, or not bytes: the whole is sent. RFC 9110 §14.2.
+    Ignored,
+}
+
+/// RFC 9110 §14.1.2, a single range.
+fn byte_range(value: &str, whole: u64) -> Range {
+    let Some((first, last)) = value.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
+        return Range::Ignored;
+    };
+    let (start, end) = match (first.trim(), last.trim()) {
+        ("", "") => return Range::Ignored,
+        ("", suffix) => match suffix.parse::<u64>() {
+            Ok(suffix) => (whole.saturating_sub(suffix), whole),
+            Err(_) => return Range::Ignored,
+        },
+        (first, last) => {
+            let Ok(start) = first.parse::<u64>() else { return Range::Ignored };
+            match last {
+                "" => (start, whole),
+                last => match last.parse::<u64>() {
+                    Ok(last) if last >= start => (start, last.saturating_add(1).min(whole)),
+                    _ => return Range::Ignored,
+                },
+            }
+        }
+    };
+    if start < end { Range::Part(start, end - start) } else { Range::Outside }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_playlists_write_are_files() {
+        let init = File::Init(0x1f);
+        for (name, expect) in [
+            ("init-0000000000001f.mp4", Some(init)),
+            ("3-17.m4s", Some(File::Segment { epoch: 3, number: 17 })),
+            ("3-17.0.m4s", Some(File::Part { epoch: 3, number: 17, part: 0 })),
+            ("init-0000000000001F.mp4", None),
+            ("init-1f.mp4", None),
+            ("3-017.m4s", None),
+            ("+3-17.m4s", None),
+            ("3-17.1.2.m4s", None),
+            ("3-99999999999999999999.m4s", None),
+            ("../3-17.m4s", None),
+            (".m4s", None),
+            ("", None),
+        ] {
+            assert_eq!(File::parse(name), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_rfc_9110() {
+        for (value, expect) in [
+            ("bytes=0-9", Range::Part(0, 10)),
+            ("bytes=90-", Range::Part(90, 10)),
+            ("bytes=-5", Range::Part(95, 5)),
+            ("bytes=-500", Range::Part(0, 100)),
+            ("bytes=90-200", Range::Part(90, 10)),
+            ("bytes=100-", Range::Outside),
+            ("bytes=-0", Range::Outside),
+            ("bytes=9-0", Range::Ignored),
+            ("bytes=0-1,5-6", Range::Ignored),
+            ("pages=1-2", Range::Ignored),
+        ] {
+            assert_eq!(byte_range(value, 100), expect, "{value}");
+        }
+    }
+}

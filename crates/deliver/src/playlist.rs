@@ -1,0 +1,188 @@
+//! Answering for playlists.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use package::hls::{MediaOptions, Variant, VariantKind, render_multivariant};
+use package::limits::RELOAD_TARGET_DURATIONS;
+use package::reload::{Decision, Directives, decide};
+
+use crate::http::{no_content, text, too_busy};
+use crate::limits::PARKED_MAX;
+use crate::shelf::Shelf;
+
+/// What a client may ask of a playlist besides the delivery directives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    low_latency: bool,
+    everything: bool,
+}
+
+impl Wishes {
+    pub(crate) fn parse(query: &str, low_latency: bool) -> Self {
+        let mut wishes = Self { low_latency, everything: false };
+        for pair in query.split('&') {
+            match pair {
+                "protocol=llhls" => wishes.low_latency = true,
+                "protocol=hls" => wishes.low_latency = false,
+                "dvrEnabled=true" => wishes.everything = true,
+                _ => {}
+            }
+        }
+        wishes
+    }
+}
+
+/// The multivariant playlist.
+pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
+    // Until there is a media playlist to point to: the first one takes a second or two.
+    let ready = wait_for(shelf, Duration::from_secs(10), |shelf| {
+        let fixed = shelf.with_index(|index| index.target_duration().is_some() || index.ended());
+        fixed.then(|| variants(shelf)).filter(|v| !v.is_empty())
+    });
+    let Ok(ready) = ready.await else { return too_busy() };
+    match ready {
+        // The bitrates in it are measured, so it changes slowly.
+        Some(variants) => text(
+            "application/vnd.apple.mpegurl",
+            "max-age=2",
+            render_multivariant(&variants, Some(query)).into(),
+        ),
+        None => no_content(),
+    }
+}
+
+/// What there is, best first: the catalog and what was measured.
+fn variants(shelf: &Shelf) -> Vec<Variant> {
+    let Some(catalog) = shelf.catalog() else { return Vec::new() };
+    shelf.with_index(|index| {
+        let tracks = catalog.tracks.iter().filter_map(|track| {
+            let rendition = index.rendition(&track.name)?;
+            // Until a segment is complete, the first parts tell.
+            let measured = rendition.bitrate();
+            let first = || rendition.segments.back().map(package::Segment::bitrate);
+            let peak = measured.map(|m| m.0).or_else(first).unwrap_or(0);
+            let kind = match (track.width, track.height) {
+                (Some(width), Some(height)) => VariantKind::Video {
+                    width,
+                    height,
+                    frame_rate: track.framerate.as_ref().and_then(|n| n.as_f64()),
+                },
+                _ => VariantKind::Audio {
+                    channels: track.channel_config.as_ref()?.parse().ok()?,
+                    language: track.lang.clone(),
+                },
+            };
+            Some(Variant {
+                name: track.name.clone(),
+                codec: track.codec.clone()?,
+                peak: peak.max(track.bitrate.unwrap_or(0)),
+                average: measured.map(|m| m.1),
+                kind,
+            })
+        });
+        tracks.collect()
+    })
+}
+
+/// A media playlist, at once or when what is asked for is there.
+pub(crate) async fn media(shelf: &Arc<Shelf>, rendition: &str, query: &str) -> Response {
+    let directives = match Directives::parse(query) {
+        Ok(directives) => directives,
+        Err(error) => return bad_request(&error.to_string()),
+    };
+    let wishes = Wishes::parse(query, shelf.about().low_latency);
+    let target = shelf.with_index(|index| index.target_duration().unwrap_or(4));
+    let patience = Duration::from_secs(u64::from(target * RELOAD_TARGET_DURATIONS));
+    let decided = wait_for(shelf, patience, |shelf| {
+        let decision = shelf.with_index(|index| decide(index, rendition, &directives));
+        (decision != Decision::Wait).then_some(decision)
+    });
+    match decided.await {
+        Err(Busy) => return too_busy(),
+        Ok(Some(Decision::NotFound)) => return not_found("no such track"),
+        Ok(Some(Decision::TooFarAhead)) => {
+            return bad_request("_HLS_msn is more than two segments ahead");
+        }
+        // Nothing came in time: the playlist as it is, so that the client asks again. The encoder may
+        // come back.
+        Ok(Some(_) | None) => {}
+    }
+    let options = MediaOptions {
+        low_latency: wishes.low_latency,
+        everything: wishes.everything,
+        skip: directives.skip,
+    };
+    shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
+    match shelf.playlist(rendition, options) {
+        Some(playlist) => {
+            text("application/vnd.apple.mpegurl", cache(shelf, &directives), playlist)
+        }
+        None => not_found("nothing to play yet"),
+    }
+}
+
+/// An answer that waited for its content never changes for as long as the window lasts; one that did
+/// not is fresh for a moment only.
+fn cache(shelf: &Shelf, directives: &Directives) -> &'static str {
+    let ended = shelf.with_index(package::Index::ended);
+    if ended {
+        "max-age=10"
+    } else if directives.msn.is_some() {
+        "max-age=12"
+    } else {
+        "max-age=1"
+    }
+}
+
+pub(crate) struct Busy;
+
+/// Waits until `ready` has an answer, at most `patience`. Fails if too many wait already.
+pub(crate) async fn wait_for<T>(
+    shelf: &Arc<Shelf>,
+    patience: Duration,
+    ready: impl Fn(&Arc<Shelf>) -> Option<T>,
+) -> Result<Option<T>, Busy> {
+    let mut changes = shelf.changes();
+    if let Some(answer) = ready(shelf) {
+        return Ok(Some(answer));
+    }
+    let _parked = Parked::new(&shelf.counters().parked).ok_or(Busy)?;
+    let deadline = tokio::time::Instant::from_std(Instant::now() + patience);
+    loop {
+        match tokio::time::timeout_at(deadline, changes.changed()).await {
+            Ok(Ok(())) => {
+                if let Some(answer) = ready(shelf) {
+                    return Ok(Some(answer));
+                }
+            }
+            Ok(Err(_)) | Err(_) => return Ok(ready(shelf)),
+        }
+    }
+}
+
+struct Parked<'a>(&'a AtomicU64);
+
+impl<'a> Parked<'a> {
+    fn new(count: &'a AtomicU64) -> Option<Self> {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        let guard = Self(count);
+        (before < PARKED_MAX as u64).then_some(guard)
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn bad_request(words: &str) -> Response {
+    crate::http::plain(axum::http::StatusCode::BAD_REQUEST, words)
+}
+
+pub(crate) fn not_found(words: &str) -> Response {
+    crate::http::plain(axum::http::StatusCode::NOT_FOUND, words)
+}

@@ -1,0 +1,292 @@
+//! A shelf: what is to be had of one broadcast, kept up to date by following its packaged tracks.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media::catalog::Catalog;
+use package::hls::MediaOptions;
+use package::{CATALOG, INIT, Index, Version};
+use spine::broadcast::{Consumer, Liveness};
+use spine::{Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track};
+use tokio::sync::watch;
+
+use crate::limits::RENDERINGS_MAX;
+use crate::viewers::Viewers;
+
+const CMAF: &str = ".cmaf";
+
+/// What a shelf is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The video's uid.
+    pub video: String,
+    /// The live input's uid.
+    pub input: String,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Whether players get LL-HLS unless they ask for something else.
+    pub low_latency: bool,
+    /// Milliseconds since 1970 when it began.
+    pub started_ms: u64,
+}
+
+/// What delivery counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Media playlists rendered. Once a version and form, however many ask.
+    pub renderings: AtomicU64,
+    /// Playlist requests answered.
+    pub playlists: AtomicU64,
+    /// Parts and segments sent.
+    pub media: AtomicU64,
+    /// Bytes of them.
+    pub media_bytes: AtomicU64,
+    /// Requests that wait now.
+    pub parked: AtomicU64,
+}
+
+/// One broadcast's playlists and media.
+pub struct Shelf {
+    about: About,
+    broadcast: Consumer,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+    /// Counts changes of the index; requests wait on it.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    index: Index,
+    tracks: BTreeMap<String, track::Consumer>,
+    renderings: BTreeMap<String, Vec<Rendering>>,
+    viewers: Viewers,
+    ended_at: Option<Instant>,
+}
+
+struct Rendering {
+    version: Version,
+    options: MediaOptions,
+    text: Bytes,
+}
+
+impl Shelf {
+    /// An empty shelf; [`follow`](Self::follow) fills it.
+    pub fn new(about: About, broadcast: Consumer, counters: Arc<Counters>) -> Arc<Self> {
+        let (changes, _) = watch::channel(0);
+        Arc::new(Self { about, broadcast, counters, state: Mutex::default(), changes })
+    }
+
+    /// What it is called.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// What delivery counts.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// When it ended, if it has.
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.state().ended_at
+    }
+
+    /// Whether an encoder is on the air.
+    pub fn live(&self) -> bool {
+        self.ended_at().is_none() && !matches!(self.broadcast.liveness(), Liveness::Ended(_))
+    }
+
+    /// A copy of the index as it is.
+    pub fn index(&self) -> Index {
+        self.state().index.clone()
+    }
+
+    pub(crate) fn with_index<R>(&self, f: impl FnOnce(&Index) -> R) -> R {
+        f(&self.state().index)
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The packaged track of a rendition.
+    pub(crate) fn track(&self, rendition: &str) -> Option<track::Consumer> {
+        self.state().tracks.get(rendition).cloned()
+    }
+
+    pub(crate) fn init(&self, id: u64) -> Option<Vec<Bytes>> {
+        let track = self.broadcast.get(&INIT)?;
+        let object = track.object(Location { group: id, object: 0 }).ok()?;
+        Some(object.whole()?.into_iter().map(spine::Payload::into_bytes).collect())
+    }
+
+    /// The newest catalog.
+    pub fn catalog(&self) -> Option<Catalog> {
+        let track = self.broadcast.get(&CATALOG)?;
+        let object = track.object(track.largest()?).ok()?;
+        let bytes: Vec<u8> = object.whole()?.iter().flat_map(|c| c.to_vec()).collect();
+        Catalog::parse(&bytes).ok()
+    }
+
+    pub(crate) fn saw_viewer(&self, address: std::net::IpAddr, agent: &str, now: Instant) {
+        let mut state = self.state();
+        let window = window(&state.index);
+        state.viewers.saw(address, agent, now, window);
+    }
+
+    /// How many watch.
+    pub fn viewers(&self, now: Instant) -> usize {
+        let mut state = self.state();
+        let window = window(&state.index);
+        state.viewers.count(now, window)
+    }
+
+    /// The media playlist in this form: rendered once a version, shared by all who ask.
+    pub(crate) fn playlist(&self, rendition: &str, options: MediaOptions) -> Option<Bytes> {
+        let mut state = self.state();
+        let version = state.index.version(rendition);
+        let there = state.renderings.get(rendition).and_then(|list| {
+            list.iter().find(|r| r.version == version && r.options == options)
+        });
+        if let Some(there) = there {
+            return Some(there.text.clone());
+        }
+        let base = format!("../media/{}", self.about.video);
+        let text = package::hls::render_media(&state.index, rendition, &base, options)?;
+        self.counters.renderings.fetch_add(1, Ordering::Relaxed);
+        let text = Bytes::from(text);
+        let list = state.renderings.entry(rendition.to_owned()).or_default();
+        list.retain(|r| r.version == version);
+        if list.len() < RENDERINGS_MAX {
+            list.push(Rendering { version, options, text: text.clone() });
+        }
+        Some(text)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the packaged tracks until they end.
+    pub async fn follow(self: Arc<Self>) {
+        let mut follower = Follower {
+            shelf: self.clone(),
+            seen: u64::MAX,
+            changed: Waiting::new(),
+            tracks: Vec::new(),
+        };
+        poll_fn(|cx| follower.poll(cx)).await;
+        {
+            let mut state = self.state();
+            state.index.end();
+            state.ended_at = Some(Instant::now());
+        }
+        self.bump();
+    }
+
+    fn bump(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    fn apply(&self, rendition: &str, at: Location, properties: &[u8], bytes: u64) {
+        let mut state = self.state();
+        if let Err(error) = state.index.apply(rendition, at, properties, bytes) {
+            tracing::warn!(video = %self.about.video, rendition, ?at, %error, "a part has no place");
+        }
+    }
+}
+
+/// Viewers count for three target durations.
+fn window(index: &Index) -> Duration {
+    Duration::from_secs(u64::from(index.target_duration().unwrap_or(2)) * 3)
+}
+
+struct Follower {
+    shelf: Arc<Shelf>,
+    seen: u64,
+    changed: Waiting,
+    tracks: Vec<Followed>,
+}
+
+struct Followed {
+    name: String,
+    cursor: Cursor,
+    group: Option<SubgroupReader>,
+    ended: bool,
+}
+
+impl Follower {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let broadcast = self.shelf.broadcast.clone();
+        while let Poll::Ready(seen) = broadcast.poll_changed(self.seen, &mut self.changed, cx) {
+            self.seen = seen;
+            self.add_tracks(&broadcast);
+        }
+        let now = Instant::now();
+        let mut changed = false;
+        for track in &mut self.tracks {
+            changed |= track.poll(&self.shelf, cx, now);
+        }
+        if changed {
+            self.shelf.bump();
+        }
+        let over = matches!(broadcast.liveness(), Liveness::Ended(_));
+        if over && self.tracks.iter().all(|t| t.ended) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn add_tracks(&mut self, broadcast: &Consumer) {
+        for name in broadcast.tracks() {
+            let Some(rendition) = name.as_str().filter(|n| n.ends_with(CMAF)) else { continue };
+            if self.tracks.iter().any(|t| t.name == rendition) {
+                continue;
+            }
+            let Some(consumer) = broadcast.get(&name) else { continue };
+            let start = Start::At(Location { group: 0, object: 0 });
+            let cursor = consumer.subscribe(Filter::from(start), Policy::EVERYTHING);
+            let name = rendition.to_owned();
+            self.shelf.state().tracks.insert(name.clone(), consumer);
+            self.tracks.push(Followed { name, cursor, group: None, ended: false });
+        }
+    }
+}
+
+impl Followed {
+    /// Takes what is there; whether the index changed.
+    fn poll(&mut self, shelf: &Shelf, cx: &Context<'_>, now: Instant) -> bool {
+        let mut changed = false;
+        while !self.ended {
+            if let Some(group) = &mut self.group {
+                match group.poll(cx) {
+                    Poll::Ready(SubgroupEvent::Object(object)) => {
+                        let (header, at) = (object.header(), object.location());
+                        shelf.apply(&self.name, at, &header.properties, object.len() as u64);
+                        changed = true;
+                        continue;
+                    }
+                    Poll::Ready(SubgroupEvent::Fin | SubgroupEvent::Reset(_)) => {
+                        self.group = None;
+                        continue;
+                    }
+                    Poll::Pending => return changed,
+                }
+            }
+            match self.cursor.poll(cx, now) {
+                Poll::Ready(Event::Subgroup(reader)) => self.group = Some(reader),
+                Poll::Ready(Event::End(_)) => self.ended = true,
+                Poll::Ready(Event::Skipped { to, .. }) => {
+                    shelf.state().index.trim(&self.name, to + 1);
+                    changed = true;
+                }
+                Poll::Ready(Event::Group(_) | Event::GroupEnd { .. } | Event::Datagram(_)) => {}
+                Poll::Pending => return changed,
+            }
+        }
+        changed
+    }
+}
