@@ -40,6 +40,8 @@ const NO_PICTURE_AFTER_S = 1.5;
 /** A live window shorter than this is not worth a seek bar. */
 const SEEK_BAR_MIN_S = 30;
 const SEEK_STEP_S = 5;
+/** What stays buffered when the start is moved towards the edge; a shorter way is left to the catch-up. */
+const SNAP_RESERVE_S = 0.2;
 const SOUND_KEY = 'airwave.sound';
 
 export class AirwavePlayer extends HTMLElement {
@@ -64,6 +66,7 @@ export class AirwavePlayer extends HTMLElement {
   private pictured = false;
   private playedWithoutPictureS = 0;
   private lastTimeS = 0;
+  private startsLive = false;
 
   constructor() {
     super();
@@ -290,6 +293,7 @@ export class AirwavePlayer extends HTMLElement {
       if (load === this.loads) this.feed({ kind: 'failure', failure: { kind: 'network' } });
       return;
     }
+    this.startsLive = from === 'live';
     if (from === 'end') this.wantsToPlay = false;
     else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
     if (this.wantsToPlay) this.tryToPlay();
@@ -335,7 +339,10 @@ export class AirwavePlayer extends HTMLElement {
     video.addEventListener('playing', () => this.stallEnds());
     video.addEventListener('ended', () => this.feed({ kind: 'played-out' }));
     video.addEventListener('play', () => this.onPlay());
-    video.addEventListener('loadeddata', () => this.onPicture());
+    video.addEventListener('loadeddata', () => {
+      this.snapToLive();
+      this.onPicture();
+    });
     video.addEventListener('resize', () => this.onPicture());
     video.textTracks.addEventListener('addtrack', render);
     this.addEventListener('fullscreenchange', render);
@@ -370,6 +377,16 @@ export class AirwavePlayer extends HTMLElement {
   private onPicture(): void {
     this.pictured = this.video.videoWidth > 0 || this.isAudioOnly();
     this.render();
+  }
+
+  /** While the first segment was on its way the edge moved on: nothing was shown yet, so skip there at once. */
+  private snapToLive(): void {
+    const positionS = this.engine?.livePositionS() ?? null;
+    if (positionS === null || !this.startsLive) return;
+    this.startsLive = false;
+    const aheadS =
+      Math.min(positionS, this.video.currentTime + this.bufferS() - SNAP_RESERVE_S) - this.video.currentTime;
+    if (aheadS > SNAP_RESERVE_S) this.video.currentTime += aheadS;
   }
 
   private isAudioOnly(): boolean {

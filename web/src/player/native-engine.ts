@@ -1,4 +1,5 @@
 import type { Engine, EngineEvents, From, Level, Mode } from './engine';
+import type { Failure } from './session';
 
 /** `<video src=…m3u8>`: iOS, and browsers without Media Source Extensions. */
 export class NativeEngine implements Engine {
@@ -74,14 +75,18 @@ export class NativeEngine implements Engine {
   private onError(): void {
     const error = this.video.error;
     if (error === null) return;
-    switch (error.code) {
-      case MediaError.MEDIA_ERR_NETWORK:
-        return this.events.onFailure({ kind: 'network' });
-      case MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED:
-        // Also what a browser says about a 204 or a 404.
-        return this.events.onFailure({ kind: 'not-live' });
-      default:
-        return this.events.onFailure({ kind: 'media', detail: error.message || `error ${error.code}` });
-    }
+    this.events.onFailure(failureOf(error));
+  }
+}
+
+function failureOf(error: MediaError): Failure {
+  switch (error.code) {
+    case MediaError.MEDIA_ERR_NETWORK:
+      return { kind: 'network' };
+    case MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED:
+      // Also what a browser says about a 204 or a 404.
+      return { kind: 'not-live' };
+    default:
+      return { kind: 'media', detail: error.message || `error ${error.code}` };
   }
 }
