@@ -148,7 +148,7 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
     latencySeconds: samples.map(({ latency }) => Math.round(latency * 1000) / 1000),
     edgeLatencySeconds: samples.map(({ edge }) => edge).filter((edge) => edge !== null),
     targetLatencySeconds: samples.at(-1)?.target ?? null,
-    counter: options.counter ? counterReport(frames) : null,
+    counter: options.counter ? counterReport(frames, measured?.framesPresented ?? 0) : null,
     pixels: measured?.pixels ?? [],
     tone: tone === null ? null : { frequencyHz: tone.frequencyHz, levelDb: tone.levelDb },
     ended: measured?.ended ?? false,
@@ -158,7 +158,7 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
 }
 
 /** Which source frames were on the screen, by the number drawn into them. */
-function counterReport(frames) {
+function counterReport(frames, presented) {
   const values = frames.map(({ counter }) => counter);
   const seen = new Set(values);
   const first = Math.min(...seen);
@@ -166,8 +166,18 @@ function counterReport(frames) {
   const missing = [];
   for (let value = first; value <= last && missing.length < 1000; value++) if (!seen.has(value)) missing.push(value);
   const backwards = values.filter((value, at) => at > 0 && value < values[at - 1]).length;
-  const share = seen.size === 0 ? 0 : seen.size / (last - first + 1);
-  return { values, first: seen.size ? first : null, last: seen.size ? last : null, distinct: seen.size, missing, backwards, shownShare: share };
+  const source = seen.size === 0 ? 0 : last - first + 1;
+  return {
+    values,
+    first: seen.size ? first : null,
+    last: seen.size ? last : null,
+    distinct: seen.size,
+    missing,
+    backwards,
+    // Of the source's frames between the first and the last: presented by the compositor, and read by a callback.
+    presentedShare: source === 0 ? 0 : Math.min(1, presented / source),
+    readShare: source === 0 ? 0 : seen.size / source,
+  };
 }
 
 function median(list, key) {

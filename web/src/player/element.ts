@@ -67,6 +67,7 @@ export class AirwavePlayer extends HTMLElement {
   private playedWithoutPictureS = 0;
   private lastTimeS = 0;
   private startsLive = false;
+  private wasIdle = false;
 
   constructor() {
     super();
@@ -425,7 +426,9 @@ export class AirwavePlayer extends HTMLElement {
     }
     this.watchForMissingPicture();
     this.keepPace();
-    this.render();
+    // Nobody sees a hidden bar: leave the main thread to the picture.
+    if (!this.isIdle() || this.wasIdle !== this.isIdle() || this.notice() !== null) this.render();
+    this.wasIdle = this.isIdle();
   }
 
   private watchForMissingPicture(): void {
