@@ -68,6 +68,7 @@ await scenario('broadcast', async ({ host, page, open, stats, until, shadow, sho
   check('goes live by itself', await until(playing), await stats());
   await page.waitForTimeout(3_000);
   await page.mouse.move(640, 400);
+  await page.waitForTimeout(400);
   await shot('desktop-playing');
   const live = await stats();
   check('low latency', live.mode === 'Low latency' && live.latencySeconds < 2, live);
@@ -159,6 +160,27 @@ await scenario('phone', async ({ host, page, open, until, stats, shot }) => {
   });
   check('phone: every control is on the screen', cut.length === 0, cut);
 }, { viewport: PHONE, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
+
+await scenario('dvr', async ({ host, page, open, until, stats, shadow, shot }) => {
+  await host.goLive({ size: '640x360' });
+  await page.waitForTimeout(31_000);
+  await open(`/${INPUT}/watch?dvrEnabled=true`);
+  check('dvr: plays at the edge', await until(playing), await stats());
+  check('dvr: the bar reaches back to the start', await until(() => {
+    const seek = document.querySelector('airwave-player').shadowRoot.querySelector('.seek');
+    return !seek.hidden && Number(seek.max) - Number(seek.min) > 30;
+  }));
+  for (let press = 0; press < 4; press++) await page.keyboard.press('ArrowLeft');
+  check('dvr: arrows go back', await until(() => document.querySelector('airwave-player').stats.latencySeconds > 15), await stats());
+  await page.waitForTimeout(2_500);
+  await page.mouse.move(500, 300);
+  await page.waitForTimeout(400);
+  const behind = await stats();
+  check('dvr: stays where the viewer went', behind.latencySeconds > 15 && behind.playbackRate === 1 && behind.stalls === 0, behind);
+  await shot('desktop-dvr');
+  await shadow('.jump').click();
+  check('dvr: back to live', await until(() => document.querySelector('airwave-player').stats.latencySeconds < 2.5), await stats());
+});
 
 await scenario('hevc', async ({ host, open, until, stats, shot }) => {
   await host.goLive({ vcodec: 'libx265', size: '640x360' });

@@ -12,6 +12,8 @@ export interface View {
   notice: Notice | null;
   askForSound: boolean;
   pictured: boolean;
+  /** There is something that the buttons could act on. */
+  playable: boolean;
   /** null: nothing worth a bar. Seconds on the media timeline. */
   seek: { startS: number; endS: number; positionS: number; live: boolean } | null;
   captions: 'none' | 'off' | 'on';
@@ -108,6 +110,8 @@ export class Controls {
     this.frame.classList.toggle('paused', view.paused);
     this.frame.classList.toggle('pictured', view.pictured);
     this.frame.classList.toggle('off', !view.pictured);
+    this.frame.classList.toggle('nothing', !view.playable);
+    this.frame.classList.toggle('behind', view.live?.behind === true);
     this.setIcon('play', view.paused ? 'play' : 'pause', view.paused ? 'Play (space)' : 'Pause (space)');
     const silent = view.muted || view.volume === 0;
     this.setIcon('mute', silent ? 'muted' : 'volume', silent ? 'Unmute (M)' : 'Mute (M)');

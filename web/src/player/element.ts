@@ -30,6 +30,8 @@ export interface PlayerStats {
   notice: string;
 }
 
+type Source = { kind: 'id'; server: string; id: string } | { kind: 'url'; url: string };
+
 const TICK_MS = 250;
 const IDLE_AFTER_MS = 2_600;
 /** A picture that stands still for this long gets words. */
@@ -51,6 +53,7 @@ export class AirwavePlayer extends HTMLElement {
   private engine: Engine | null = null;
   /** Loads that were overtaken by a newer one must not attach. */
   private loads = 0;
+  private begun = 0;
   private askTimer = 0;
   private askAtMs = 0;
   private loadTimer = 0;
@@ -135,6 +138,7 @@ export class AirwavePlayer extends HTMLElement {
   disconnectedCallback(): void {
     window.clearInterval(this.tickTimer);
     this.unload();
+    this.begun++;
     window.clearTimeout(this.askTimer);
   }
 
@@ -201,6 +205,7 @@ export class AirwavePlayer extends HTMLElement {
   private begin(): void {
     const source = this.source();
     this.unload();
+    this.begun++;
     if (source === null) return;
     this.state = initial;
     this.feed({ kind: 'start' });
@@ -211,7 +216,7 @@ export class AirwavePlayer extends HTMLElement {
     }
   }
 
-  private source(): { kind: 'id'; server: string; id: string } | { kind: 'url'; url: string } | null {
+  private source(): Source | null {
     const src = this.getAttribute('src')?.trim() ?? '';
     if (src === '') return null;
     if (/[/:]/.test(src) || src.endsWith('.m3u8')) return { kind: 'url', url: src };
@@ -258,15 +263,23 @@ export class AirwavePlayer extends HTMLElement {
   private async ask(): Promise<void> {
     const source = this.source();
     if (source === null) return;
+    const begun = this.begun;
+    const input = await this.lifecycle(source);
+    // An answer about the `src` of before is no news.
+    if (begun === this.begun) this.feed(input);
+  }
+
+  private async lifecycle(source: Source): Promise<Input> {
+    if (source.kind === 'url') return { kind: 'lifecycle', lifecycle: direct };
     try {
-      const lifecycle = source.kind === 'id' ? await fetchLifecycle(source.server, source.id) : direct;
-      if (source.kind === 'id') {
-        this.dispatchEvent(new CustomEvent('airwave-lifecycle', { detail: lifecycle }));
-      }
-      this.feed({ kind: 'lifecycle', lifecycle });
+      const lifecycle = await fetchLifecycle(source.server, source.id);
+      this.dispatchEvent(new CustomEvent('airwave-lifecycle', { detail: lifecycle }));
+      return { kind: 'lifecycle', lifecycle };
     } catch (error) {
-      const failure: Failure = error instanceof Refused ? error.failure : { kind: 'network' };
-      this.feed({ kind: 'lifecycle-failed', failure });
+      return {
+        kind: 'lifecycle-failed',
+        failure: error instanceof Refused ? error.failure : { kind: 'network' },
+      };
     }
   }
 
@@ -592,6 +605,8 @@ export class AirwavePlayer extends HTMLElement {
       notice: this.notice(),
       askForSound: this.pictured && video.muted && !video.paused,
       pictured: this.pictured,
+      // iOS shows no first frame before somebody presses play.
+      playable: this.pictured || (this.engine !== null && !this.wantsToPlay),
       seek: this.seekBar(),
       captions:
         captions.length === 0 ? 'none' : captions.some(({ mode }) => mode === 'showing') ? 'on' : 'off',

@@ -34,10 +34,9 @@ function start(): void {
 
 function onLifecycle(answer: Lifecycle): void {
   lifecycle = answer;
-  if (answer.name !== null) {
-    element('title').textContent = answer.name;
-    document.title = `${answer.name} · Airwave`;
-  }
+  const name = answer.name ?? (answer.isInput ? 'Live broadcast' : 'Recording');
+  element('title').textContent = name;
+  document.title = `${name} · Airwave`;
   showLine();
 }
 
@@ -73,6 +72,7 @@ function onKey(event: KeyboardEvent): void {
     const panel = element<HTMLDetailsElement>('stats');
     panel.open = !panel.open;
     showNumbers();
+    if (panel.open) panel.scrollIntoView({ block: 'nearest' });
     return;
   }
   player.handleKey(event);
