@@ -135,12 +135,15 @@ await scenario('lost', async ({ host, open, stats, until, page, shot }) => {
   check('lost: words with a countdown', await until(() => /Connection lost, trying again in \d+ s/.test(document.querySelector('airwave-player').stats.notice), 25_000), await stats());
   await page.waitForTimeout(1_500);
   await shot('desktop-lost');
-  const before = (await stats()).framesShown;
   await host.reappear();
-  await until(() => document.querySelector('airwave-player').stats.state === 'live', 20_000);
+  check('lost: plays on by itself, and live', await until(() => {
+    const { state, latencySeconds, notice } = document.querySelector('airwave-player').stats;
+    return state === 'live' && notice === '' && latencySeconds < 3;
+  }, 20_000), await stats());
+  const before = (await stats()).framesShown;
   await page.waitForTimeout(4_000);
   const after = await stats();
-  check('lost: plays on by itself', after.state === 'live' && after.framesShown > before + 30, { before, after });
+  check('lost: the picture moves again', after.framesShown > before + 60, { before, after });
 }, { expectErrors: true });
 
 await scenario('phone', async ({ host, page, open, until, stats, shot }) => {

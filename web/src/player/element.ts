@@ -36,6 +36,8 @@ const TICK_MS = 250;
 const IDLE_AFTER_MS = 2_600;
 /** A picture that stands still for this long gets words. */
 const STALL_WORDS_AFTER_MS = 2_500;
+/** How long after an interruption the way back to the live edge is looked for. */
+const RETURN_WITHIN_MS = 3_000;
 const STEADY_AFTER_MS = 10_000;
 /** Played this long without a picture although one was announced: the decoder ignores the codec (HEVC in Chromium). */
 const NO_PICTURE_AFTER_S = 1.5;
@@ -71,6 +73,9 @@ export class AirwavePlayer extends HTMLElement {
   private lastTimeS = 0;
   private startsLive = false;
   private wasIdle = false;
+  /** Was near the live edge when last looked at without trouble; pausing and seeking are the viewer's own wish. */
+  private atEdge = false;
+  private stallEndedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor() {
     super();
@@ -124,6 +129,7 @@ export class AirwavePlayer extends HTMLElement {
 
   pause(): void {
     this.wantsToPlay = false;
+    this.atEdge = false;
     this.video.pause();
   }
 
@@ -420,7 +426,10 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private stallEnds(): void {
-    if (this.stallStartMs !== null) this.stalledMs += performance.now() - this.stallStartMs;
+    if (this.stallStartMs !== null) {
+      this.stalledMs += performance.now() - this.stallStartMs;
+      this.stallEndedAtMs = performance.now();
+    }
     this.stallStartMs = null;
     this.steadySinceMs = performance.now();
     this.feed({ kind: 'stalled', stalled: false });
@@ -438,6 +447,7 @@ export class AirwavePlayer extends HTMLElement {
       this.feed({ kind: 'steady' });
     }
     this.watchForMissingPicture();
+    this.returnToLive(now);
     this.keepPace();
     // Nobody sees a hidden bar: leave the main thread to the picture.
     if (!this.isIdle() || this.wasIdle !== this.isIdle() || this.notice() !== null) this.render();
@@ -455,6 +465,16 @@ export class AirwavePlayer extends HTMLElement {
     if (this.playedWithoutPictureS < NO_PICTURE_AFTER_S) return;
     const level = this.engine.level();
     this.feed({ kind: 'failure', failure: { kind: 'codec', codec: level?.codecs ?? '' } });
+  }
+
+  /** Whoever watched live before an interruption watches live after it. */
+  private returnToLive(now: number): void {
+    const positionS = this.engine?.livePositionS() ?? null;
+    if (positionS === null || this.video.paused || this.stallStartMs !== null) return;
+    const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
+    if (this.atEdge && behind && now - this.stallEndedAtMs < RETURN_WITHIN_MS)
+      this.video.currentTime = positionS;
+    else this.atEdge = !behind;
   }
 
   private keepPace(): void {
@@ -532,6 +552,7 @@ export class AirwavePlayer extends HTMLElement {
     const { seekable } = this.video;
     if (seekable.length === 0) return;
     const endS = this.engine?.livePositionS() ?? seekable.end(seekable.length - 1);
+    this.atEdge = false;
     this.video.currentTime = Math.min(endS, Math.max(seekable.start(0), positionS));
     if (this.state.name === 'replay' && this.state.ended && positionS < endS - 0.5)
       this.feed({ kind: 'replaying' });
