@@ -100,11 +100,28 @@ await scenario('broadcast', async ({ host, page, open, stats, until, shadow, sho
   await shot('desktop-interrupted');
 
   const recorded = host.current.uid;
+  await page.evaluate(() => {
+    const player = document.querySelector('airwave-player');
+    const still = player.shadowRoot.querySelector('.still');
+    window.flashes = 0;
+    const look = () => {
+      const { state } = player.stats;
+      if (state === 'replay' && still.hidden && player.video.currentTime < 1) window.flashes++;
+      if (window.flashes >= 0) requestAnimationFrame(look);
+    };
+    look();
+  });
   host.end();
   check('flows into the replay', await until(() => document.querySelector('airwave-player').stats.state === 'replay'), await stats());
   check('replay is loaded', await until(() => document.querySelector('airwave-player').video.duration > 10));
   check('says that the broadcast has ended', (await stats()).notice === 'The broadcast has ended' && (await stats()).videoUID === recorded, await stats());
   await page.waitForTimeout(800);
+  const flashes = await page.evaluate(() => {
+    const seen = window.flashes;
+    window.flashes = Number.NaN;
+    return seen;
+  });
+  check('the last frame stays until the replay stands at its end', flashes === 0, { flashes });
   await shot('desktop-ended');
   await shadow('.actions button').click();
   check('replay plays from the start', await until(() => {

@@ -21,6 +21,8 @@ export function installMeasure() {
       state.ended = true;
     });
     const onFrame = (_now, frame) => {
+      // What the same element plays after the end (the replay) is another measurement.
+      if (state.ended) return;
       video.requestVideoFrameCallback(onFrame);
       if (performance.now() < state.settleUntil) return;
       if (state.quality === null) {

@@ -39,6 +39,7 @@ const button = (part: string, name: Icon, label: string, keys: string) =>
 const TEMPLATE = `
 <div class="frame" role="region" aria-label="Video player. Keys: space plays and pauses, arrows seek and change the volume, M mutes, F is fullscreen, L jumps to live, C captions, P picture in picture." tabindex="0">
   <video playsinline preload="auto"></video>
+  <canvas class="still" aria-hidden="true" hidden></canvas>
   <div class="notice" role="status" aria-live="polite" hidden>
     <div class="mark" aria-hidden="true"></div>
     <div class="words"><p class="title"></p><p class="detail"></p></div>
@@ -104,6 +105,19 @@ export class Controls {
       const action = (event.target as HTMLElement).closest<HTMLElement>('[data-action]')?.dataset.action;
       if (action !== undefined) intents.act(action as Action);
     });
+  }
+
+  /** Keeps the last frame on the screen while another source is loaded behind it. */
+  holdStill(): void {
+    const still = this.find<HTMLCanvasElement>('.still');
+    still.width = this.video.videoWidth;
+    still.height = this.video.videoHeight;
+    still.getContext('2d')?.drawImage(this.video, 0, 0);
+    still.hidden = false;
+  }
+
+  dropStill(): void {
+    this.find('.still').hidden = true;
   }
 
   render(view: View): void {

@@ -72,6 +72,7 @@ export class AirwavePlayer extends HTMLElement {
   private playedWithoutPictureS = 0;
   private lastTimeS = 0;
   private startsLive = false;
+  private startsAtEnd = false;
   private wasIdle = false;
   /** Was near the live edge when last looked at without trouble; pausing and seeking are the viewer's own wish. */
   private atEdge = false;
@@ -211,6 +212,7 @@ export class AirwavePlayer extends HTMLElement {
   private begin(): void {
     const source = this.source();
     this.unload();
+    this.controls.dropStill();
     this.begun++;
     if (source === null) return;
     this.state = initial;
@@ -262,6 +264,7 @@ export class AirwavePlayer extends HTMLElement {
         return;
       case 'unload':
         this.unload();
+        this.controls.dropStill();
         return;
     }
   }
@@ -292,7 +295,12 @@ export class AirwavePlayer extends HTMLElement {
   private async load(id: string | null, from: From): Promise<void> {
     const source = this.source();
     if (source === null) return;
+    const held = this.pictured && this.video.videoWidth > 0;
+    if (held) this.controls.holdStill();
     this.unload();
+    // The still is dropped once there is a picture at the place where playback begins.
+    this.pictured = held;
+    this.startsAtEnd = from === 'end';
     const load = ++this.loads;
     const url = source.kind === 'url' ? source.url : this.manifestUrl(source.server, id ?? source.id);
     const events = {
@@ -364,6 +372,11 @@ export class AirwavePlayer extends HTMLElement {
       this.onPicture();
     });
     video.addEventListener('resize', () => this.onPicture());
+    video.addEventListener('seeked', () => {
+      if (this.startsAtEnd && video.currentTime < 1) return;
+      this.startsAtEnd = false;
+      this.controls.dropStill();
+    });
     video.textTracks.addEventListener('addtrack', render);
     this.addEventListener('fullscreenchange', render);
     frame.addEventListener('keydown', (event) => this.handleKey(event));
@@ -388,6 +401,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private onPlay(): void {
+    this.startsAtEnd = false;
     if (this.state.name === 'replay' && this.state.ended) {
       this.video.currentTime = this.video.seekable.length > 0 ? this.video.seekable.start(0) : 0;
       this.feed({ kind: 'replaying' });
@@ -395,7 +409,9 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private onPicture(): void {
-    this.pictured = this.video.videoWidth > 0 || this.isAudioOnly();
+    if (this.video.videoWidth === 0 && !this.isAudioOnly()) return;
+    this.pictured = true;
+    if (!this.startsAtEnd) this.controls.dropStill();
     this.render();
   }
 
