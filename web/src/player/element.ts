@@ -7,7 +7,9 @@
 import { isBehind, playbackRate } from './catch-up';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, type Level, startEngine } from './engine';
+import { pressKey } from './keys';
 import styles from './player.css?inline';
+import { captionTracks, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
 import { type Action, describe } from './words';
@@ -43,7 +45,6 @@ const STEADY_AFTER_MS = 10_000;
 const NO_PICTURE_AFTER_S = 1.5;
 /** A live window shorter than this is not worth a seek bar. */
 const SEEK_BAR_MIN_S = 30;
-const SEEK_STEP_S = 5;
 /** What stays buffered when the start is moved towards the edge; a shorter way is left to the catch-up. */
 const SNAP_RESERVE_S = 0.2;
 const SOUND_KEY = 'airwave.sound';
@@ -163,48 +164,9 @@ export class AirwavePlayer extends HTMLElement {
     if (target instanceof HTMLInputElement && !onRange) return;
     if (onButton && (event.key === ' ' || event.key === 'Enter')) return;
     if (onRange && event.key.startsWith('Arrow')) return;
-    if (!this.onKey(event.key)) return;
+    if (!pressKey(event.key, this.intents(), this.video)) return;
     event.preventDefault();
     this.wake();
-  }
-
-  private onKey(key: string): boolean {
-    const intents = this.intents();
-    switch (key.length === 1 ? key.toLowerCase() : key) {
-      case ' ':
-      case 'k':
-        intents.togglePlay();
-        return true;
-      case 'ArrowLeft':
-        intents.seekTo(this.video.currentTime - SEEK_STEP_S);
-        return true;
-      case 'ArrowRight':
-        intents.seekTo(this.video.currentTime + SEEK_STEP_S);
-        return true;
-      case 'ArrowUp':
-        intents.setVolume(this.video.volume + 0.1);
-        return true;
-      case 'ArrowDown':
-        intents.setVolume(this.video.volume - 0.1);
-        return true;
-      case 'm':
-        intents.toggleMute();
-        return true;
-      case 'f':
-        intents.toggleFullscreen();
-        return true;
-      case 'l':
-        intents.goLive();
-        return true;
-      case 'c':
-        intents.toggleCaptions();
-        return true;
-      case 'p':
-        intents.togglePip();
-        return true;
-      default:
-        return false;
-    }
   }
 
   // --- the session -----------------------------------------------------------------------------------------------
@@ -218,7 +180,7 @@ export class AirwavePlayer extends HTMLElement {
     this.state = initial;
     this.feed({ kind: 'start' });
     if (source.kind === 'id') {
-      fetchClockOffset(source.server).then((offsetMs) => {
+      void fetchClockOffset(source.server).then((offsetMs) => {
         this.clockOffsetMs = offsetMs;
       });
     }
@@ -250,16 +212,16 @@ export class AirwavePlayer extends HTMLElement {
         this.askAtMs = performance.now() + effect.afterMs;
         // A page in the background asks less often.
         this.askTimer = window.setTimeout(
-          () => this.ask(),
+          () => void this.ask(),
           document.hidden ? Math.max(effect.afterMs, 10_000) : effect.afterMs,
         );
         return;
       case 'load':
         window.clearTimeout(this.loadTimer);
-        this.loadTimer = window.setTimeout(() => this.load(effect.id, effect.from), effect.afterMs);
+        this.loadTimer = window.setTimeout(() => void this.load(effect.id, effect.from), effect.afterMs);
         return;
       case 'retry':
-        if (this.engine === null) this.load(null, 'live');
+        if (this.engine === null) void this.load(null, 'live');
         else this.engine.retry();
         return;
       case 'unload':
@@ -385,7 +347,7 @@ export class AirwavePlayer extends HTMLElement {
     frame.addEventListener('pointerleave', () => {
       this.idleAtMs = 0;
     });
-    video.addEventListener('click', (event) => this.onPictureClick(event as PointerEvent));
+    video.addEventListener('click', (event) => this.onPictureClick(event));
     video.addEventListener('dblclick', () => this.intents().toggleFullscreen());
   }
 
@@ -545,9 +507,12 @@ export class AirwavePlayer extends HTMLElement {
       },
       seekTo: (positionS) => this.seekTo(positionS),
       goLive: () => this.goLive(),
-      toggleCaptions: () => this.toggleCaptions(),
-      togglePip: () => this.togglePip(),
-      toggleFullscreen: () => this.toggleFullscreen(),
+      toggleCaptions: () => {
+        toggleCaptions(this.video);
+        this.render();
+      },
+      togglePip: () => togglePip(this.video),
+      toggleFullscreen: () => toggleFullscreen(this, this.video),
       act: (action) => this.act(action),
     };
   }
@@ -587,33 +552,6 @@ export class AirwavePlayer extends HTMLElement {
     this.tryToPlay();
   }
 
-  private toggleCaptions(): void {
-    const tracks = this.captionTracks();
-    const shown = tracks.findIndex((track) => track.mode === 'showing');
-    for (const track of tracks) track.mode = 'disabled';
-    // Off, first, second, …, off.
-    const following = tracks[shown + 1];
-    if (following !== undefined) following.mode = 'showing';
-    this.render();
-  }
-
-  private captionTracks(): TextTrack[] {
-    return [...this.video.textTracks].filter(({ kind }) => kind === 'captions' || kind === 'subtitles');
-  }
-
-  private togglePip(): void {
-    if (document.pictureInPictureElement !== null) document.exitPictureInPicture().catch(() => {});
-    else if (document.pictureInPictureEnabled) this.video.requestPictureInPicture?.().catch(() => {});
-  }
-
-  private toggleFullscreen(): void {
-    const video = this.video as HTMLVideoElement & { webkitEnterFullscreen?(): void };
-    if (document.fullscreenElement !== null) document.exitFullscreen().catch(() => {});
-    else if (this.requestFullscreen !== undefined) this.requestFullscreen().catch(() => {});
-    // iPhones show only the bare video in full screen.
-    else video.webkitEnterFullscreen?.();
-  }
-
   private wake(): void {
     this.idleAtMs = performance.now() + IDLE_AFTER_MS;
     this.controls.frame.classList.remove('idle');
@@ -632,7 +570,7 @@ export class AirwavePlayer extends HTMLElement {
     const { video } = this;
     const live = this.engine?.live === true && this.pictured;
     const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
-    const captions = this.captionTracks();
+    const captions = captionTracks(this.video);
     return {
       paused: video.paused,
       muted: video.muted,

@@ -138,6 +138,7 @@ function failureOf(data: ErrorData, hls: Hls): Failure {
     case ErrorDetails.LEVEL_EMPTY_ERROR:
       // 204 arrives as an empty text.
       return { kind: 'not-live' };
+    default:
   }
   const status = data.response?.code ?? 0;
   if (data.type === ErrorTypes.NETWORK_ERROR) {
