@@ -1,0 +1,40 @@
+// Finds Chromium and the node modules of web/, or says in words what is missing.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const require = createRequire(new URL('../../../web/package.json', import.meta.url));
+
+export class Missing extends Error {}
+
+export function modulePath(name) {
+  const path = fileURLToPath(new URL(`../../../web/node_modules/${name}`, import.meta.url));
+  if (!existsSync(path)) throw new Missing(`${name} is not installed: run "npm ci" in web/`);
+  return path;
+}
+
+export async function launch({ extraArgs = [] } = {}) {
+  modulePath('playwright-core/package.json');
+  const { chromium } = require('playwright-core');
+  const candidates = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+  const executablePath = candidates.find((candidate) => candidate && existsSync(candidate));
+  if (!executablePath) throw new Missing('Chromium is not installed: install the package "chromium" or set CHROMIUM to its path');
+  try {
+    return await chromium.launch({
+      executablePath,
+      headless: true,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--autoplay-policy=no-user-gesture-required',
+        ...extraArgs,
+      ],
+    });
+  } catch (error) {
+    throw new Missing(`Chromium does not start: ${error.message}`);
+  }
+}

@@ -1,0 +1,207 @@
+// Plays a broadcast in headless Chromium and prints one JSON object with what was really shown and heard.
+// Usage and the meaning of every field: README.md.
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { launch, Missing, modulePath } from './lib/chromium.mjs';
+import { installMeasure } from './lib/measure.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: 'string' },
+    seconds: { type: 'string', default: '10' },
+    player: { type: 'string', default: 'airwave' },
+    screenshot: { type: 'string' },
+    'sample-pixels': { type: 'string' },
+    counter: { type: 'boolean', default: false },
+    'counter-at': { type: 'string', default: '0,0,16,20' },
+    'source-width': { type: 'string' },
+    'expect-end': { type: 'boolean', default: false },
+    settle: { type: 'string', default: '1' },
+    'start-timeout': { type: 'string', default: '20' },
+    viewport: { type: 'string', default: '1280x800' },
+    'no-tone': { type: 'boolean', default: false },
+    'no-frames': { type: 'boolean', default: false },
+  },
+});
+
+const PLAYERS = { hlsjs: ['pages/hlsjs.html', 'hls.js/dist/hls.min.js', '/lib/hls.js'], shaka: ['pages/shaka.html', 'shaka-player/dist/shaka-player.compiled.js', '/lib/shaka.js'] };
+const SAMPLE_EVERY_MS = 250;
+
+try {
+  process.stdout.write(`${JSON.stringify(await main())}\n`);
+} catch (error) {
+  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
+  process.exitCode = error instanceof Missing ? 2 : 1;
+}
+
+async function main() {
+  if (!options.url) throw new Missing('--url is missing');
+  if (options.player !== 'airwave' && !(options.player in PLAYERS)) throw new Missing(`--player ${options.player}: airwave, hlsjs or shaka`);
+  const pages = options.player === 'airwave' ? null : await servePages(options.player);
+  const browser = await launch();
+  try {
+    return await play(browser, pages);
+  } finally {
+    await browser.close();
+    pages?.server.close();
+  }
+}
+
+async function play(browser, pages) {
+  const [width, height] = options.viewport.split('x').map(Number);
+  const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: true });
+  const page = await context.newPage();
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(`page: ${error.message}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error') errors.push(`console: ${message.text()} ${message.location()?.url ?? ''}`.trim());
+  });
+  await page.addInitScript(installMeasure);
+  const startedAt = Date.now();
+  const target = pages === null ? options.url : `${pages.url}?src=${encodeURIComponent(manifestOf(options.url))}`;
+  await page.goto(target, { waitUntil: 'domcontentloaded', timeout: Number(options['start-timeout']) * 1000 });
+
+  const first = await page
+    .waitForFunction(
+      () => {
+        const host = document.querySelector('airwave-player');
+        const video = host ? host.shadowRoot?.querySelector('video') : document.querySelector('video');
+        window.watched = video;
+        return video !== null && video !== undefined && video.videoWidth > 0 && video.currentTime > 0 && !video.paused;
+      },
+      undefined,
+      { timeout: Number(options['start-timeout']) * 1000, polling: 20 },
+    )
+    .catch(() => null);
+  if (first === null) errors.push(`no moving picture within ${options['start-timeout']} s`);
+  const startupMs = Date.now() - startedAt;
+
+  const [x, y, cell, bits] = options['counter-at'].split(',').map(Number);
+  await page.evaluate(
+    ([counter, pixels, settleMs]) => window.watched && window.measure.start(window.watched, { counter, pixels, settleMs }),
+    [
+      options.counter ? { x, y, cell, bits, sourceWidth: options['source-width'] ? Number(options['source-width']) : null } : null,
+      options['sample-pixels'] ? options['sample-pixels'].split(',').map(Number) : null,
+      Number(options.settle) * 1000,
+    ],
+  );
+  if (first !== null && !options['no-tone']) {
+    await page
+      .evaluate(() => {
+        const host = document.querySelector('airwave-player');
+        (host ?? window.watched).muted = false;
+        return window.measure.listen(window.watched);
+      })
+      .catch((error) => errors.push(`tone: ${error.message}`));
+  }
+
+  const samples = [];
+  const tones = [];
+  const until = Date.now() + (Number(options.seconds) + Number(options.settle)) * 1000;
+  let ended = false;
+  while (first !== null && Date.now() < until && !(options['expect-end'] && ended)) {
+    await new Promise((resolve) => setTimeout(resolve, SAMPLE_EVERY_MS));
+    const now = await page.evaluate(sample);
+    ended = now.ended;
+    if (now.latency !== null && !ended) samples.push(now);
+    if (now.tone?.levelDb != null && !ended) tones.push(now.tone);
+  }
+  if (options.screenshot) await page.screenshot({ path: options.screenshot });
+  // After the end the page has to say so; give it a moment.
+  if (ended) await new Promise((resolve) => setTimeout(resolve, 2_000));
+  const measured = first === null ? null : await page.evaluate(() => window.measure.result());
+  const player = await page.evaluate(() => {
+    const host = document.querySelector('airwave-player');
+    return host ? host.stats : window.player && { version: window.player.version, errors: window.player.errors };
+  });
+  const own = player?.errors ?? [];
+  return report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs });
+}
+
+function sample() {
+  const host = document.querySelector('airwave-player');
+  const numbers = host
+    ? { latency: host.stats.latencySeconds, edge: null, target: host.stats.targetLatencySeconds, rate: host.stats.playbackRate, buffer: host.stats.bufferSeconds }
+    : { latency: window.player?.latency() ?? null, edge: window.player?.edgeLatency() ?? null, target: window.player?.target() ?? null, rate: window.watched.playbackRate, buffer: null };
+  return { atMs: performance.now(), ...numbers, tone: window.measure.readTone(), ended: window.measure.state.ended };
+}
+
+function report({ measured, samples, tones, errors, player, startupMs }) {
+  const frames = measured?.frames ?? [];
+  const tone = median(tones, ({ frequencyHz }) => frequencyHz);
+  return {
+    player: options.player,
+    framesShown: { count: measured?.framesPresented ?? 0, calledBack: frames.length, list: options['no-frames'] ? [] : frames },
+    timeOriginMs: measured?.timeOriginMs ?? null,
+    maxGapMs: measured?.maxGapMs ?? null,
+    maxDisplayGapMs: measured?.maxDisplayGapMs ?? null,
+    jumpsBack: measured?.jumpsBack ?? 0,
+    videoWidth: measured?.videoWidth ?? 0,
+    videoHeight: measured?.videoHeight ?? 0,
+    decoded: measured?.decoded ?? 0,
+    dropped: measured?.dropped ?? 0,
+    stalls: measured?.stalls ?? [],
+    startupMs,
+    latencySeconds: samples.map(({ latency }) => Math.round(latency * 1000) / 1000),
+    edgeLatencySeconds: samples.map(({ edge }) => edge).filter((edge) => edge !== null),
+    targetLatencySeconds: samples.at(-1)?.target ?? null,
+    counter: options.counter ? counterReport(frames, measured?.framesPresented ?? 0) : null,
+    pixels: measured?.pixels ?? [],
+    tone: tone === null ? null : { frequencyHz: tone.frequencyHz, levelDb: tone.levelDb },
+    ended: measured?.ended ?? false,
+    stats: options.player === 'airwave' ? player : { version: player?.version },
+    errors,
+  };
+}
+
+/** Which source frames were on the screen, by the number drawn into them. */
+function counterReport(frames, presented) {
+  const values = frames.map(({ counter }) => counter);
+  const seen = new Set(values);
+  const first = Math.min(...seen);
+  const last = Math.max(...seen);
+  const missing = [];
+  for (let value = first; value <= last && missing.length < 1000; value++) if (!seen.has(value)) missing.push(value);
+  const backwards = values.filter((value, at) => at > 0 && value < values[at - 1]).length;
+  const source = seen.size === 0 ? 0 : last - first + 1;
+  return {
+    values,
+    first: seen.size ? first : null,
+    last: seen.size ? last : null,
+    distinct: seen.size,
+    missing,
+    backwards,
+    // Of the source's frames between the first and the last: presented by the compositor, and read by a callback.
+    presentedShare: source === 0 ? 0 : Math.min(1, presented / source),
+    readShare: source === 0 ? 0 : seen.size / source,
+  };
+}
+
+function median(list, key) {
+  const sorted = list.filter((entry) => key(entry) !== null).sort((a, b) => key(a) - key(b));
+  return sorted[Math.floor(sorted.length / 2)] ?? null;
+}
+
+/** `/ID/watch` and `/ID/iframe` stand for the manifest of the same id. */
+function manifestOf(url) {
+  return url.replace(/\/(watch|iframe)(\?|#|$)/, '/manifest/video.m3u8$2');
+}
+
+async function servePages(name) {
+  const [file, library, route] = PLAYERS[name];
+  const files = {
+    '/': ['text/html; charset=utf-8', path.join(path.dirname(fileURLToPath(import.meta.url)), file)],
+    [route]: ['text/javascript', modulePath(library)],
+  };
+  const server = http.createServer(async (request, response) => {
+    const found = files[new URL(request.url, 'http://localhost').pathname];
+    if (!found) return response.writeHead(204).end();
+    response.writeHead(200, { 'content-type': found[0] });
+    response.end(await readFile(found[1]));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { server, url: `http://127.0.0.1:${server.address().port}/` };
+}

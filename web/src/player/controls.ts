@@ -1,0 +1,257 @@
+/** The player's own controls: builds the shadow DOM once and renders a `View` into it. No decisions are made here. */
+import { type Icon, icon } from './icons';
+import type { Action, Notice } from './words';
+
+export interface View {
+  paused: boolean;
+  muted: boolean;
+  volume: number;
+  /** null: not live, no badge. */
+  live: { latencyS: number | null; behind: boolean } | null;
+  mode: string;
+  notice: Notice | null;
+  askForSound: boolean;
+  pictured: boolean;
+  /** There is something that the buttons could act on. */
+  playable: boolean;
+  /** null: nothing worth a bar. Seconds on the media timeline. */
+  seek: { startS: number; endS: number; positionS: number; live: boolean } | null;
+  captions: 'none' | 'off' | 'on';
+  fullscreen: boolean;
+  pip: boolean;
+}
+
+export interface Intents {
+  togglePlay(): void;
+  toggleMute(): void;
+  setVolume(volume: number): void;
+  seekTo(positionS: number): void;
+  goLive(): void;
+  toggleCaptions(): void;
+  togglePip(): void;
+  toggleFullscreen(): void;
+  act(action: Action): void;
+}
+
+const button = (part: string, name: Icon, label: string, keys: string) =>
+  `<button type="button" class="icon" data-part="${part}" aria-label="${label}" title="${label}" ${keys ? `aria-keyshortcuts="${keys}"` : ''}>${icon(name)}</button>`;
+
+const TEMPLATE = `
+<div class="frame" role="region" aria-label="Video player. Keys: space plays and pauses, arrows seek and change the volume, M mutes, F is fullscreen, L jumps to live, C captions, P picture in picture." tabindex="0">
+  <video playsinline preload="auto"></video>
+  <canvas class="still" aria-hidden="true" hidden></canvas>
+  <div class="notice" role="status" aria-live="polite" hidden>
+    <div class="mark" aria-hidden="true"></div>
+    <div class="words"><p class="title"></p><p class="detail"></p></div>
+    <div class="actions"></div>
+  </div>
+  <button type="button" class="sound" data-part="sound" hidden>${icon('muted')}<span>Tap for sound</span></button>
+  <div class="bar" role="group" aria-label="Player controls">
+    <input class="seek" data-part="seek" type="range" min="0" max="1000" step="any" value="0" aria-label="Position" hidden>
+    <div class="row">
+      ${button('play', 'play', 'Play (space)', 'Space')}
+      <button type="button" class="live" data-part="live" hidden><span class="dot" aria-hidden="true"></span><span>LIVE</span><span class="latency"></span></button>
+      <button type="button" class="jump" data-part="jump" title="Jump to live (L)" aria-keyshortcuts="L" hidden>${icon('forward')}<span>Jump to live</span></button>
+      <span class="time" data-part="time"></span>
+      <span class="space"></span>
+      <span class="mode" data-part="mode"></span>
+      ${button('captions', 'captions', 'Captions (C)', 'C')}
+      <span class="loudness">
+        ${button('mute', 'volume', 'Mute (M)', 'M')}
+        <input class="volume" data-part="volume" type="range" min="0" max="1" step="0.05" value="1" aria-label="Volume" aria-keyshortcuts="ArrowUp ArrowDown">
+      </span>
+      ${button('pip', 'pip', 'Picture in picture (P)', 'P')}
+      ${button('fullscreen', 'fullscreen', 'Full screen (F)', 'F')}
+    </div>
+  </div>
+</div>`;
+
+export class Controls {
+  readonly frame: HTMLElement;
+  readonly video: HTMLVideoElement;
+  private readonly root: ShadowRoot;
+  private shownNotice = '';
+  private seeking = false;
+  private readonly shownIcons = new Map<string, Icon>();
+
+  constructor(root: ShadowRoot, intents: Intents) {
+    this.root = root;
+    root.innerHTML = TEMPLATE;
+    this.frame = this.find('.frame');
+    this.video = this.find('video');
+    this.onClick('play', () => intents.togglePlay());
+    this.onClick('live', () => intents.goLive());
+    this.onClick('jump', () => intents.goLive());
+    this.onClick('mute', () => intents.toggleMute());
+    this.onClick('sound', () => intents.toggleMute());
+    this.onClick('captions', () => intents.toggleCaptions());
+    this.onClick('pip', () => intents.togglePip());
+    this.onClick('fullscreen', () => intents.toggleFullscreen());
+    const volume = this.part<HTMLInputElement>('volume');
+    volume.addEventListener('input', () => intents.setVolume(Number(volume.value)));
+    const seek = this.part<HTMLInputElement>('seek');
+    seek.addEventListener('pointerdown', () => {
+      this.seeking = true;
+    });
+    seek.addEventListener('input', () => {
+      fill(seek);
+      if (!this.seeking) intents.seekTo(Number(seek.value));
+    });
+    seek.addEventListener('change', () => {
+      this.seeking = false;
+      intents.seekTo(Number(seek.value));
+    });
+    this.find('.actions').addEventListener('click', (event) => {
+      const action = (event.target as HTMLElement).closest<HTMLElement>('[data-action]')?.dataset.action;
+      if (action !== undefined) intents.act(action as Action);
+    });
+  }
+
+  /** Keeps the last frame on the screen while another source is loaded behind it. */
+  holdStill(): void {
+    const still = this.find<HTMLCanvasElement>('.still');
+    still.width = this.video.videoWidth;
+    still.height = this.video.videoHeight;
+    still.getContext('2d')?.drawImage(this.video, 0, 0);
+    still.hidden = false;
+  }
+
+  dropStill(): void {
+    this.find('.still').hidden = true;
+  }
+
+  render(view: View): void {
+    this.frame.classList.toggle('paused', view.paused);
+    this.frame.classList.toggle('pictured', view.pictured);
+    this.frame.classList.toggle('off', !view.pictured);
+    this.frame.classList.toggle('nothing', !view.playable);
+    this.frame.classList.toggle('behind', view.live?.behind === true);
+    this.setIcon('play', view.paused ? 'play' : 'pause', view.paused ? 'Play (space)' : 'Pause (space)');
+    const silent = view.muted || view.volume === 0;
+    this.setIcon('mute', silent ? 'muted' : 'volume', silent ? 'Unmute (M)' : 'Mute (M)');
+    this.setIcon(
+      'fullscreen',
+      view.fullscreen ? 'shrink' : 'fullscreen',
+      view.fullscreen ? 'Leave full screen (F)' : 'Full screen (F)',
+    );
+    this.part('sound').hidden = !view.askForSound;
+    this.part('captions').hidden = view.captions === 'none';
+    this.part('captions').setAttribute('aria-pressed', String(view.captions === 'on'));
+    this.part('pip').hidden = !view.pip;
+    setText(this.part('mode'), view.mode);
+    this.renderLive(view);
+    this.renderSeek(view);
+    const volume = this.part<HTMLInputElement>('volume');
+    volume.value = String(view.muted ? 0 : view.volume);
+    fill(volume);
+    this.renderNotice(view.notice);
+  }
+
+  private renderLive({ live }: View): void {
+    const badge = this.part('live');
+    badge.hidden = live === null;
+    this.part('jump').hidden = live === null || !live.behind;
+    if (live === null) return;
+    badge.classList.toggle('behind', live.behind);
+    const latency = live.latencyS === null ? '' : `${live.latencyS.toFixed(live.latencyS < 10 ? 1 : 0)} s`;
+    setText(badge.querySelector('.latency'), latency);
+    const label = live.behind ? 'Behind live. Jump to live (L)' : 'Live';
+    const whole = latency === '' ? label : `${label}, ${latency} behind the source`;
+    if (badge.title !== whole) {
+      badge.title = whole;
+      badge.setAttribute('aria-label', whole);
+    }
+  }
+
+  private renderSeek({ seek }: View): void {
+    const input = this.part<HTMLInputElement>('seek');
+    input.hidden = seek === null;
+    if (seek === null) {
+      setText(this.part('time'), '');
+      return;
+    }
+    input.min = String(seek.startS);
+    input.max = String(seek.endS);
+    if (!this.seeking) input.value = String(seek.positionS);
+    fill(input);
+    const behindS = seek.endS - seek.positionS;
+    const position = seek.live ? `-${clock(behindS)}` : clock(seek.positionS - seek.startS);
+    const time = seek.live
+      ? behindS > 5
+        ? position
+        : ''
+      : `${position} / ${clock(seek.endS - seek.startS)}`;
+    setText(this.part('time'), time);
+    input.setAttribute('aria-valuetext', seek.live ? `${clock(behindS)} behind live` : time);
+  }
+
+  private renderNotice(notice: Notice | null): void {
+    const box = this.find('.notice');
+    const key = JSON.stringify(notice);
+    if (key === this.shownNotice) return;
+    const before = this.shownNotice === '' ? null : (JSON.parse(this.shownNotice) as Notice | null);
+    this.shownNotice = key;
+    box.hidden = notice === null;
+    if (notice === null) return;
+    box.className = `notice ${notice.tone}${notice.small ? ' small' : ''}`;
+    setText(box.querySelector('.title'), notice.title);
+    setText(box.querySelector('.detail'), notice.detail);
+    if (before?.tone !== notice.tone) {
+      const mark = this.find('.mark');
+      mark.innerHTML = notice.tone === 'busy' ? '' : icon(notice.tone === 'error' ? 'warning' : 'offair');
+    }
+    if (JSON.stringify(before?.actions) !== JSON.stringify(notice.actions)) {
+      this.find('.actions').replaceChildren(
+        ...notice.actions.map(({ id, label }) => {
+          const action = document.createElement('button');
+          action.type = 'button';
+          action.dataset.action = id;
+          action.textContent = label;
+          return action;
+        }),
+      );
+    }
+  }
+
+  private setIcon(part: string, name: Icon, label: string): void {
+    if (this.shownIcons.get(part) === name) return;
+    this.shownIcons.set(part, name);
+    const target = this.part(part);
+    target.innerHTML = icon(name);
+    target.title = label;
+    target.setAttribute('aria-label', label);
+  }
+
+  private onClick(part: string, handler: () => void): void {
+    this.part(part).addEventListener('click', handler);
+  }
+
+  private part<T extends HTMLElement = HTMLElement>(name: string): T {
+    return this.find<T>(`[data-part="${name}"]`);
+  }
+
+  private find<T extends HTMLElement = HTMLElement>(selector: string): T {
+    const found = this.root.querySelector<T>(selector);
+    if (found === null) throw new Error(`the template has no ${selector}`);
+    return found;
+  }
+}
+
+function setText(target: Element | null, text: string): void {
+  if (target !== null && target.textContent !== text) target.textContent = text;
+}
+
+/** The coloured part of a range input; CSS can't know the value by itself. */
+function fill(input: HTMLInputElement): void {
+  const min = Number(input.min);
+  const share = (Number(input.value) - min) / Math.max(1e-9, Number(input.max) - min);
+  input.style.setProperty('--fill', `${Math.round(share * 1000) / 10}%`);
+}
+
+export function clock(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (value: number) => String(value).padStart(2, '0');
+  const minutes = Math.floor(whole / 60);
+  const hours = Math.floor(minutes / 60);
+  return hours > 0 ? `${hours}:${two(minutes % 60)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}

@@ -1,0 +1,629 @@
+/**
+ * `<airwave-player src="ID | manifest URL" [autoplay] [muted] [dvr] [server="https://host"]>`
+ *
+ * Assembly: the session (session.ts) decides, an engine (engine.ts) plays, the controls show. Timers, requests and
+ * the media element live here.
+ */
+import { isBehind, playbackRate } from './catch-up';
+import { Controls, type Intents, type View } from './controls';
+import { type Engine, type From, type Level, startEngine } from './engine';
+import { pressKey } from './keys';
+import styles from './player.css?inline';
+import { captionTracks, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
+import { fetchClockOffset, fetchLifecycle, Refused } from './server';
+import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
+import { type Action, describe } from './words';
+
+export interface PlayerStats {
+  state: State['name'];
+  mode: string;
+  live: boolean;
+  videoUID: string | null;
+  framesShown: number;
+  framesDropped: number;
+  /** Source to screen by PROGRAM-DATE-TIME; the distance to the edge where the playlist has none. */
+  latencySeconds: number | null;
+  targetLatencySeconds: number | null;
+  bufferSeconds: number;
+  playbackRate: number;
+  stalls: number;
+  stalledSeconds: number;
+  level: Level | null;
+  notice: string;
+}
+
+type Source = { kind: 'id'; server: string; id: string } | { kind: 'url'; url: string };
+
+const TICK_MS = 250;
+const IDLE_AFTER_MS = 2_600;
+/** A picture that stands still for this long gets words. */
+const STALL_WORDS_AFTER_MS = 2_500;
+/** How long after an interruption the way back to the live edge is looked for. */
+const RETURN_WITHIN_MS = 3_000;
+const STEADY_AFTER_MS = 10_000;
+/** Played this long without a picture although one was announced: the decoder ignores the codec (HEVC in Chromium). */
+const NO_PICTURE_AFTER_S = 1.5;
+/** A live window shorter than this is not worth a seek bar. */
+const SEEK_BAR_MIN_S = 30;
+/** What stays buffered when the start is moved towards the edge; a shorter way is left to the catch-up. */
+const SNAP_RESERVE_S = 0.2;
+const SOUND_KEY = 'airwave.sound';
+
+export class AirwavePlayer extends HTMLElement {
+  static readonly observedAttributes = ['src'];
+
+  private state: State = initial;
+  private engine: Engine | null = null;
+  /** Loads that were overtaken by a newer one must not attach. */
+  private loads = 0;
+  private begun = 0;
+  private askTimer = 0;
+  private askAtMs = 0;
+  private loadTimer = 0;
+  private tickTimer = 0;
+  private clockOffsetMs = 0;
+  private readonly controls: Controls;
+  private wantsToPlay = true;
+  private idleAtMs = 0;
+  private stallStartMs: number | null = null;
+  private stalls = 0;
+  private stalledMs = 0;
+  private steadySinceMs = 0;
+  private pictured = false;
+  private playedWithoutPictureS = 0;
+  private lastTimeS = 0;
+  private startsLive = false;
+  private startsAtEnd = false;
+  private wasIdle = false;
+  /** Was near the live edge when last looked at without trouble; pausing and seeking are the viewer's own wish. */
+  private atEdge = false;
+  private stallEndedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: 'open' });
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(styles);
+    root.adoptedStyleSheets = [sheet];
+    this.controls = new Controls(root, this.intents());
+    this.listen();
+  }
+
+  get video(): HTMLVideoElement {
+    return this.controls.video;
+  }
+
+  get stats(): PlayerStats {
+    const quality = this.video.getVideoPlaybackQuality?.();
+    const dropped = quality?.droppedVideoFrames ?? 0;
+    const now = performance.now();
+    const stallingMs = this.stallStartMs === null ? 0 : now - this.stallStartMs;
+    return {
+      state: this.state.name,
+      mode: this.engine?.mode ?? '',
+      live: this.engine?.live ?? false,
+      videoUID: 'videoUID' in this.state ? this.state.videoUID : null,
+      framesShown: (quality?.totalVideoFrames ?? 0) - dropped,
+      framesDropped: dropped,
+      latencySeconds: this.latencyS(),
+      targetLatencySeconds: this.engine?.targetLatencyS() ?? null,
+      bufferSeconds: this.bufferS(),
+      playbackRate: this.video.playbackRate,
+      stalls: this.stalls,
+      stalledSeconds: (this.stalledMs + stallingMs) / 1000,
+      level: this.engine?.level() ?? null,
+      notice: describe(this.state, 0, this.pictured)?.title ?? '',
+    };
+  }
+
+  get muted(): boolean {
+    return this.video.muted;
+  }
+
+  set muted(muted: boolean) {
+    this.video.muted = muted;
+  }
+
+  play(): Promise<void> {
+    this.wantsToPlay = true;
+    return this.video.play();
+  }
+
+  pause(): void {
+    this.wantsToPlay = false;
+    this.atEdge = false;
+    this.video.pause();
+  }
+
+  connectedCallback(): void {
+    const soundWanted = remembered(SOUND_KEY) === 'on';
+    this.video.muted = this.hasAttribute('muted') || (this.hasAttribute('autoplay') && !soundWanted);
+    this.wantsToPlay = this.hasAttribute('autoplay');
+    this.tickTimer = window.setInterval(() => this.tick(), TICK_MS);
+    this.begin();
+  }
+
+  disconnectedCallback(): void {
+    window.clearInterval(this.tickTimer);
+    this.unload();
+    this.begun++;
+    window.clearTimeout(this.askTimer);
+  }
+
+  attributeChangedCallback(_name: string, before: string | null, after: string | null): void {
+    if (this.isConnected && before !== null && before !== after) this.begin();
+  }
+
+  /** For pages that want the keys to work without focus in the player. */
+  handleKey(event: KeyboardEvent): void {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.composedPath()[0];
+    const onButton =
+      target instanceof HTMLButtonElement || (target instanceof HTMLElement && target.tagName === 'SUMMARY');
+    const onRange = target instanceof HTMLInputElement && target.type === 'range';
+    if (target instanceof HTMLInputElement && !onRange) return;
+    if (onButton && (event.key === ' ' || event.key === 'Enter')) return;
+    if (onRange && event.key.startsWith('Arrow')) return;
+    if (!pressKey(event.key, this.intents(), this.video)) return;
+    event.preventDefault();
+    this.wake();
+  }
+
+  // --- the session -----------------------------------------------------------------------------------------------
+
+  private begin(): void {
+    const source = this.source();
+    this.unload();
+    this.controls.dropStill();
+    this.begun++;
+    if (source === null) return;
+    this.state = initial;
+    this.feed({ kind: 'start' });
+    if (source.kind === 'id') {
+      void fetchClockOffset(source.server).then((offsetMs) => {
+        this.clockOffsetMs = offsetMs;
+      });
+    }
+  }
+
+  private source(): Source | null {
+    const src = this.getAttribute('src')?.trim() ?? '';
+    if (src === '') return null;
+    if (/[/:]/.test(src) || src.endsWith('.m3u8')) return { kind: 'url', url: src };
+    const server = (this.getAttribute('server') ?? '').replace(/\/+$/, '');
+    return { kind: 'id', server, id: encodeURIComponent(src) };
+  }
+
+  private feed(input: Input): void {
+    const before = this.state;
+    const [state, effects] = next(before, input);
+    this.state = state;
+    for (const effect of effects) this.perform(effect);
+    if (before.name !== state.name) {
+      this.dispatchEvent(new CustomEvent('airwave-state', { detail: { state: state.name } }));
+    }
+    this.render();
+  }
+
+  private perform(effect: Effect): void {
+    switch (effect.do) {
+      case 'ask':
+        window.clearTimeout(this.askTimer);
+        this.askAtMs = performance.now() + effect.afterMs;
+        // A page in the background asks less often.
+        this.askTimer = window.setTimeout(
+          () => void this.ask(),
+          document.hidden ? Math.max(effect.afterMs, 10_000) : effect.afterMs,
+        );
+        return;
+      case 'load':
+        window.clearTimeout(this.loadTimer);
+        this.loadTimer = window.setTimeout(() => void this.load(effect.id, effect.from), effect.afterMs);
+        return;
+      case 'retry':
+        if (this.engine === null) void this.load(null, 'live');
+        else this.engine.retry();
+        return;
+      case 'unload':
+        this.unload();
+        this.controls.dropStill();
+        return;
+    }
+  }
+
+  private async ask(): Promise<void> {
+    const source = this.source();
+    if (source === null) return;
+    const begun = this.begun;
+    const input = await this.lifecycle(source);
+    // An answer about the `src` of before is no news.
+    if (begun === this.begun) this.feed(input);
+  }
+
+  private async lifecycle(source: Source): Promise<Input> {
+    if (source.kind === 'url') return { kind: 'lifecycle', lifecycle: direct };
+    try {
+      const lifecycle = await fetchLifecycle(source.server, source.id);
+      this.dispatchEvent(new CustomEvent('airwave-lifecycle', { detail: lifecycle }));
+      return { kind: 'lifecycle', lifecycle };
+    } catch (error) {
+      return {
+        kind: 'lifecycle-failed',
+        failure: error instanceof Refused ? error.failure : { kind: 'network' },
+      };
+    }
+  }
+
+  private async load(id: string | null, from: From): Promise<void> {
+    const source = this.source();
+    if (source === null) return;
+    const held = this.pictured && this.video.videoWidth > 0;
+    if (held) this.controls.holdStill();
+    this.unload();
+    // The still is dropped once there is a picture at the place where playback begins.
+    this.pictured = held;
+    this.startsAtEnd = from === 'end';
+    const load = ++this.loads;
+    const url = source.kind === 'url' ? source.url : this.manifestUrl(source.server, id ?? source.id);
+    const events = {
+      onLive: (live: boolean) => {
+        if (load === this.loads && !live) this.feed({ kind: 'playlist-ended' });
+      },
+      onFailure: (failure: Failure) => {
+        if (load === this.loads) this.feed({ kind: 'failure', failure });
+      },
+    };
+    try {
+      const engine = await startEngine(this.video, url, from, events);
+      if (load !== this.loads) return engine?.destroy();
+      this.engine = engine;
+      if (engine === null) return this.feed({ kind: 'failure', failure: { kind: 'browser' } });
+    } catch {
+      // The chunk with the engine did not arrive.
+      if (load === this.loads) this.feed({ kind: 'failure', failure: { kind: 'network' } });
+      return;
+    }
+    this.startsLive = from === 'live';
+    if (from === 'end') this.wantsToPlay = false;
+    else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
+    if (this.wantsToPlay) this.tryToPlay();
+  }
+
+  private manifestUrl(server: string, id: string): string {
+    return `${server}/${id}/manifest/video.m3u8${this.hasAttribute('dvr') ? '?dvrEnabled=true' : ''}`;
+  }
+
+  private unload(): void {
+    this.loads++;
+    window.clearTimeout(this.loadTimer);
+    this.engine?.destroy();
+    this.engine = null;
+    this.pictured = false;
+    this.playedWithoutPictureS = 0;
+    this.stallStartMs = null;
+    this.video.playbackRate = 1;
+  }
+
+  private tryToPlay(): void {
+    this.video.play().catch((error: unknown) => {
+      if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return;
+      if (this.video.muted) {
+        this.wantsToPlay = false;
+        return;
+      }
+      // Browsers allow a picture without sound; the button then offers the sound.
+      this.video.muted = true;
+      this.tryToPlay();
+    });
+  }
+
+  // --- the media element -----------------------------------------------------------------------------------------
+
+  private listen(): void {
+    const { video, frame } = this.controls;
+    const render = () => this.render();
+    for (const event of ['play', 'pause', 'volumechange', 'enterpictureinpicture', 'leavepictureinpicture']) {
+      video.addEventListener(event, render);
+    }
+    video.addEventListener('waiting', () => this.stallBegins());
+    video.addEventListener('playing', () => this.stallEnds());
+    video.addEventListener('ended', () => this.feed({ kind: 'played-out' }));
+    video.addEventListener('play', () => this.onPlay());
+    video.addEventListener('loadeddata', () => {
+      this.snapToLive();
+      this.onPicture();
+    });
+    video.addEventListener('resize', () => this.onPicture());
+    video.addEventListener('seeked', () => {
+      if (this.startsAtEnd && video.currentTime < 1) return;
+      this.startsAtEnd = false;
+      this.controls.dropStill();
+    });
+    video.textTracks.addEventListener('addtrack', render);
+    this.addEventListener('fullscreenchange', render);
+    frame.addEventListener('keydown', (event) => this.handleKey(event));
+    frame.addEventListener('pointermove', () => this.wake());
+    frame.addEventListener('focusin', () => this.wake());
+    frame.addEventListener('pointerleave', () => {
+      this.idleAtMs = 0;
+    });
+    video.addEventListener('click', (event) => this.onPictureClick(event));
+    video.addEventListener('dblclick', () => this.intents().toggleFullscreen());
+  }
+
+  private onPictureClick(event: PointerEvent): void {
+    // A finger first brings the controls; a mouse has them already.
+    if (event.pointerType === 'touch') {
+      if (this.isIdle()) this.wake();
+      else this.idleAtMs = 0;
+      this.render();
+      return;
+    }
+    this.intents().togglePlay();
+  }
+
+  private onPlay(): void {
+    this.startsAtEnd = false;
+    if (this.state.name === 'replay' && this.state.ended) {
+      this.video.currentTime = this.video.seekable.length > 0 ? this.video.seekable.start(0) : 0;
+      this.feed({ kind: 'replaying' });
+    }
+  }
+
+  private onPicture(): void {
+    if (this.video.videoWidth === 0 && !this.isAudioOnly()) return;
+    this.pictured = true;
+    if (!this.startsAtEnd) this.controls.dropStill();
+    this.render();
+  }
+
+  /** While the first segment was on its way the edge moved on: nothing was shown yet, so skip there at once. */
+  private snapToLive(): void {
+    const positionS = this.engine?.livePositionS() ?? null;
+    if (positionS === null || !this.startsLive) return;
+    this.startsLive = false;
+    const aheadS =
+      Math.min(positionS, this.video.currentTime + this.bufferS() - SNAP_RESERVE_S) - this.video.currentTime;
+    if (aheadS > SNAP_RESERVE_S) this.video.currentTime += aheadS;
+  }
+
+  private isAudioOnly(): boolean {
+    const level = this.engine?.level();
+    return (
+      level !== null &&
+      level !== undefined &&
+      level.codecs !== '' &&
+      !/avc|hvc|hev|vp0|av01/.test(level.codecs)
+    );
+  }
+
+  private stallBegins(): void {
+    if (this.video.paused || this.video.seeking || !this.pictured || this.stallStartMs !== null) return;
+    this.stallStartMs = performance.now();
+    this.stalls++;
+  }
+
+  private stallEnds(): void {
+    if (this.stallStartMs !== null) {
+      this.stalledMs += performance.now() - this.stallStartMs;
+      this.stallEndedAtMs = performance.now();
+    }
+    this.stallStartMs = null;
+    this.steadySinceMs = performance.now();
+    this.feed({ kind: 'stalled', stalled: false });
+  }
+
+  private tick(): void {
+    const now = performance.now();
+    const stalledForMs = this.stallStartMs === null ? 0 : now - this.stallStartMs;
+    if (this.state.name === 'live' && stalledForMs > STALL_WORDS_AFTER_MS)
+      this.feed({ kind: 'stalled', stalled: true });
+    // A playlist that vanished instead of ending: what was loaded has been shown.
+    if (this.state.name === 'ending' && stalledForMs > 1_000) this.feed({ kind: 'played-out' });
+    if (this.stallStartMs === null && now - this.steadySinceMs > STEADY_AFTER_MS) {
+      this.steadySinceMs = now;
+      this.feed({ kind: 'steady' });
+    }
+    this.watchForMissingPicture();
+    this.returnToLive(now);
+    this.keepPace();
+    // Nobody sees a hidden bar: leave the main thread to the picture.
+    if (!this.isIdle() || this.wasIdle !== this.isIdle() || this.notice() !== null) this.render();
+    this.wasIdle = this.isIdle();
+  }
+
+  private watchForMissingPicture(): void {
+    const elapsed = this.video.currentTime - this.lastTimeS;
+    this.lastTimeS = this.video.currentTime;
+    if (this.video.videoWidth > 0 || this.isAudioOnly() || this.engine === null) {
+      this.playedWithoutPictureS = 0;
+      return;
+    }
+    if (elapsed > 0 && elapsed < 1) this.playedWithoutPictureS += elapsed;
+    if (this.playedWithoutPictureS < NO_PICTURE_AFTER_S) return;
+    const level = this.engine.level();
+    this.feed({ kind: 'failure', failure: { kind: 'codec', codec: level?.codecs ?? '' } });
+  }
+
+  /** Whoever watched live before an interruption watches live after it. */
+  private returnToLive(now: number): void {
+    const positionS = this.engine?.livePositionS() ?? null;
+    if (positionS === null || this.video.paused || this.stallStartMs !== null) return;
+    const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
+    if (this.atEdge && behind && now - this.stallEndedAtMs < RETURN_WITHIN_MS)
+      this.video.currentTime = positionS;
+    else this.atEdge = !behind;
+  }
+
+  private keepPace(): void {
+    const latencyS = this.engine?.edgeLatencyS() ?? null;
+    const targetS = this.engine?.targetLatencyS() ?? null;
+    const paced = latencyS !== null && targetS !== null && !this.video.paused;
+    const rate = paced
+      ? playbackRate(this.video.playbackRate, { latencyS, targetS, bufferS: this.bufferS() })
+      : 1;
+    if (this.video.playbackRate !== rate) this.video.playbackRate = rate;
+  }
+
+  private latencyS(): number | null {
+    if (this.engine === null || !this.engine.live) return null;
+    const playingAtMs = this.engine.playingAtMs();
+    if (playingAtMs === null) return this.engine.edgeLatencyS();
+    return Math.max(0, (Date.now() + this.clockOffsetMs - playingAtMs) / 1000);
+  }
+
+  private bufferS(): number {
+    const { buffered, currentTime } = this.video;
+    for (let range = 0; range < buffered.length; range++) {
+      if (currentTime >= buffered.start(range) - 0.1 && currentTime <= buffered.end(range))
+        return buffered.end(range) - currentTime;
+    }
+    return 0;
+  }
+
+  // --- what the viewer wants -------------------------------------------------------------------------------------
+
+  private intents(): Intents {
+    return {
+      togglePlay: () => {
+        if (this.video.paused) {
+          this.wantsToPlay = true;
+          this.tryToPlay();
+        } else {
+          this.pause();
+        }
+      },
+      toggleMute: () => {
+        const silent = this.video.muted || this.video.volume === 0;
+        this.video.muted = !silent;
+        if (silent && this.video.volume === 0) this.video.volume = 0.5;
+        remember(SOUND_KEY, silent ? 'on' : 'off');
+        if (silent && this.video.paused && this.hasAttribute('autoplay') && this.engine?.live)
+          this.tryToPlay();
+      },
+      setVolume: (volume) => {
+        this.video.volume = Math.min(1, Math.max(0, volume));
+        this.video.muted = this.video.volume === 0;
+      },
+      seekTo: (positionS) => this.seekTo(positionS),
+      goLive: () => this.goLive(),
+      toggleCaptions: () => {
+        toggleCaptions(this.video);
+        this.render();
+      },
+      togglePip: () => togglePip(this.video),
+      toggleFullscreen: () => toggleFullscreen(this, this.video),
+      act: (action) => this.act(action),
+    };
+  }
+
+  private act(action: Action): void {
+    if (action === 'replay') {
+      this.video.currentTime = 0;
+      this.feed({ kind: 'replaying' });
+      this.wantsToPlay = true;
+      this.tryToPlay();
+      return;
+    }
+    if (action === 'watch-recording') this.wantsToPlay = true;
+    this.feed({ kind: action });
+  }
+
+  private seekTo(positionS: number): void {
+    const { seekable } = this.video;
+    if (seekable.length === 0) return;
+    const endS = this.engine?.livePositionS() ?? seekable.end(seekable.length - 1);
+    this.atEdge = false;
+    this.video.currentTime = Math.min(endS, Math.max(seekable.start(0), positionS));
+    if (this.state.name === 'replay' && this.state.ended && positionS < endS - 0.5)
+      this.feed({ kind: 'replaying' });
+    this.render();
+  }
+
+  private goLive(): void {
+    const positionS = this.engine?.livePositionS() ?? null;
+    if (positionS === null) {
+      this.feed({ kind: 'go-live' });
+      return;
+    }
+    if (isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0))
+      this.video.currentTime = positionS;
+    this.wantsToPlay = true;
+    this.tryToPlay();
+  }
+
+  private wake(): void {
+    this.idleAtMs = performance.now() + IDLE_AFTER_MS;
+    this.controls.frame.classList.remove('idle');
+  }
+
+  private isIdle(): boolean {
+    return performance.now() > this.idleAtMs && !this.video.paused && this.pictured;
+  }
+
+  private render(): void {
+    this.controls.frame.classList.toggle('idle', this.isIdle());
+    this.controls.render(this.view());
+  }
+
+  private view(): View {
+    const { video } = this;
+    const live = this.engine?.live === true && this.pictured;
+    const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
+    const captions = captionTracks(this.video);
+    return {
+      paused: video.paused,
+      muted: video.muted,
+      volume: video.volume,
+      live: live ? { latencyS: this.latencyS(), behind: behind || video.paused } : null,
+      mode: this.pictured && this.engine?.live ? (this.engine.mode ?? '') : '',
+      notice: this.notice(),
+      askForSound: this.pictured && video.muted && !video.paused,
+      pictured: this.pictured,
+      // iOS shows no first frame before somebody presses play.
+      playable: this.pictured || (this.engine !== null && !this.wantsToPlay),
+      seek: this.seekBar(),
+      captions:
+        captions.length === 0 ? 'none' : captions.some(({ mode }) => mode === 'showing') ? 'on' : 'off',
+      fullscreen: document.fullscreenElement === this,
+      pip: document.pictureInPictureEnabled === true,
+    };
+  }
+
+  private notice(): View['notice'] {
+    const notice = describe(this.state, (this.askAtMs - performance.now()) / 1000, this.pictured);
+    // A picture that only waits for a click on play needs no spinner.
+    return notice?.tone === 'busy' && !this.wantsToPlay && this.engine !== null && !notice.small
+      ? null
+      : notice;
+  }
+
+  private seekBar(): View['seek'] {
+    const { seekable, currentTime } = this.video;
+    if (!this.pictured || seekable.length === 0) return null;
+    const startS = seekable.start(0);
+    const live = this.engine?.live === true;
+    const endS = (live ? this.engine?.livePositionS() : null) ?? seekable.end(seekable.length - 1);
+    if (live && endS - startS < SEEK_BAR_MIN_S) return null;
+    return { startS, endS, positionS: Math.min(currentTime, endS), live };
+  }
+}
+
+/** A manifest URL has no lifecycle: it is there or it is not. */
+const direct: Lifecycle = { isInput: false, videoUID: null, live: true, status: '', name: null };
+
+function remembered(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function remember(key: string, value: string): void {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // Private windows may refuse; the choice then lasts as long as the page.
+  }
+}

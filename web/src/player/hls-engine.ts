@@ -1,0 +1,153 @@
+/** LL-HLS by hls.js. This module and hls.js are loaded only when a picture is wanted. */
+import Hls, { type ErrorData, ErrorDetails, ErrorTypes, Events, type LevelDetails } from 'hls.js';
+import type { Engine, EngineEvents, From, Level, Mode } from './engine';
+import type { Failure } from './session';
+
+/** A second fatal media error within this time is not repaired in place again. */
+const MEDIA_REPAIR_INTERVAL_MS = 5_000;
+
+export class HlsEngine implements Engine {
+  private readonly hls: Hls;
+  private liveNow: boolean | null = null;
+  private repairedAtMs = Number.NEGATIVE_INFINITY;
+
+  static supported(): boolean {
+    return Hls.isSupported();
+  }
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly url: string,
+    from: From,
+    private readonly events: EngineEvents,
+  ) {
+    this.hls = new Hls({
+      lowLatencyMode: true,
+      // A worker would need `worker-src blob:`; remuxing fMP4 is little work.
+      enableWorker: false,
+      // The distance to the edge is the server's PART-HOLD-BACK; each stall adds a little.
+      liveSyncOnStallIncrease: 0.5,
+      // Our own controller (catch-up.ts) paces the playback.
+      maxLiveSyncPlaybackRate: 1,
+      liveDurationInfinity: true,
+      backBufferLength: 60,
+      // Broadcasts come over the network that just carried the page: begin with a good picture.
+      abrEwmaDefaultEstimate: 3_000_000,
+      // Long outages are counted and explained by the session, not hidden in retries.
+      fragLoadPolicy: { default: loadPolicy(10_000, 20_000, 3) },
+      playlistLoadPolicy: { default: loadPolicy(15_000, 20_000, 2) },
+      manifestLoadPolicy: { default: loadPolicy(8_000, 10_000, 0) },
+    });
+    this.hls.on(Events.ERROR, (_event, data) => this.onError(data));
+    this.hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.onDetails(details, from));
+    this.hls.attachMedia(video);
+    this.hls.loadSource(url);
+  }
+
+  get mode(): Mode | null {
+    const details = this.hls.latestLevelDetails;
+    if (details === null) return null;
+    return details.live && details.partTarget > 0 ? 'Low latency' : 'HLS';
+  }
+
+  get live(): boolean {
+    return this.liveNow === true;
+  }
+
+  edgeLatencyS(): number | null {
+    return this.live && this.hls.latency > 0 ? this.hls.latency : null;
+  }
+
+  targetLatencyS(): number | null {
+    return this.live ? this.hls.targetLatency : null;
+  }
+
+  playingAtMs(): number | null {
+    return this.hls.playingDate?.getTime() ?? null;
+  }
+
+  livePositionS(): number | null {
+    return this.live ? this.hls.liveSyncPosition : null;
+  }
+
+  level(): Level | null {
+    const level = this.hls.levels[this.hls.currentLevel];
+    if (level === undefined) return null;
+    const codecs = [level.videoCodec, level.audioCodec].filter((codec) => codec !== undefined).join(',');
+    return { width: level.width, height: level.height, bitrateBps: level.bitrate, codecs };
+  }
+
+  retry(): void {
+    if (this.hls.levels.length === 0) this.hls.loadSource(this.url);
+    else this.hls.startLoad(this.live ? -1 : this.video.currentTime);
+  }
+
+  destroy(): void {
+    this.hls.destroy();
+  }
+
+  private onDetails(details: LevelDetails, from: From): void {
+    if (this.liveNow === details.live) return;
+    const first = this.liveNow === null;
+    this.liveNow = details.live;
+    if (first && from === 'end' && !details.live) this.video.currentTime = Math.max(0, details.edge - 0.05);
+    this.events.onLive(details.live);
+  }
+
+  private onError(data: ErrorData): void {
+    if (data.details === ErrorDetails.BUFFER_ADD_CODEC_ERROR) {
+      this.events.onFailure({ kind: 'codec', codec: data.mimeType?.match(/codecs="?([^"]+)/)?.[1] ?? '' });
+      return;
+    }
+    if (!data.fatal) return;
+    const now = performance.now();
+    if (
+      data.type === ErrorTypes.MEDIA_ERROR &&
+      repairable(data) &&
+      now - this.repairedAtMs > MEDIA_REPAIR_INTERVAL_MS
+    ) {
+      this.repairedAtMs = now;
+      this.hls.recoverMediaError();
+      return;
+    }
+    this.events.onFailure(failureOf(data, this.hls));
+  }
+}
+
+function loadPolicy(maxTimeToFirstByteMs: number, maxLoadTimeMs: number, retries: number) {
+  const retry = { maxNumRetry: retries, retryDelayMs: 300, maxRetryDelayMs: 1_500 };
+  return { maxTimeToFirstByteMs, maxLoadTimeMs, timeoutRetry: retry, errorRetry: retry };
+}
+
+function repairable(data: ErrorData): boolean {
+  return (
+    data.details !== ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR &&
+    data.details !== ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR
+  );
+}
+
+function failureOf(data: ErrorData, hls: Hls): Failure {
+  switch (data.details) {
+    case ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR:
+    case ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR: {
+      const declared = hls.levels.map((level) => level.attrs.CODECS).find((codecs) => codecs !== undefined);
+      return { kind: 'codec', codec: declared ?? codecsIn(data.error.message) };
+    }
+    case ErrorDetails.MANIFEST_PARSING_ERROR:
+    case ErrorDetails.LEVEL_PARSING_ERROR:
+    case ErrorDetails.LEVEL_EMPTY_ERROR:
+      // 204 arrives as an empty text.
+      return { kind: 'not-live' };
+    default:
+  }
+  const status = data.response?.code ?? 0;
+  if (data.type === ErrorTypes.NETWORK_ERROR) {
+    if (status === 204) return { kind: 'not-live' };
+    return status >= 400 ? { kind: 'http', status } : { kind: 'network' };
+  }
+  return { kind: 'media', detail: data.details };
+}
+
+function codecsIn(text: string): string {
+  return text.match(/\b(hvc1|hev1|av01|vp09|ac-3|ec-3|avc1)[\w.]*/g)?.join(',') ?? '';
+}

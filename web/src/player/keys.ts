@@ -1,0 +1,44 @@
+/** The keyboard. What is listed here is what the player's label and the watch page tell. */
+import type { Intents } from './controls';
+
+const SEEK_STEP_S = 5;
+const VOLUME_STEP = 0.1;
+
+/** Returns false for a key that the player leaves to the page. */
+export function pressKey(key: string, intents: Intents, video: HTMLVideoElement): boolean {
+  switch (key.length === 1 ? key.toLowerCase() : key) {
+    case ' ':
+    case 'k':
+      intents.togglePlay();
+      return true;
+    case 'ArrowLeft':
+      intents.seekTo(video.currentTime - SEEK_STEP_S);
+      return true;
+    case 'ArrowRight':
+      intents.seekTo(video.currentTime + SEEK_STEP_S);
+      return true;
+    case 'ArrowUp':
+      intents.setVolume(video.volume + VOLUME_STEP);
+      return true;
+    case 'ArrowDown':
+      intents.setVolume(video.volume - VOLUME_STEP);
+      return true;
+    case 'm':
+      intents.toggleMute();
+      return true;
+    case 'f':
+      intents.toggleFullscreen();
+      return true;
+    case 'l':
+      intents.goLive();
+      return true;
+    case 'c':
+      intents.toggleCaptions();
+      return true;
+    case 'p':
+      intents.togglePip();
+      return true;
+    default:
+      return false;
+  }
+}

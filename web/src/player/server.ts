@@ -1,0 +1,66 @@
+/** The few questions that the player asks the server besides media. */
+import type { Failure, Lifecycle } from './session';
+
+const TIMEOUT_MS = 8_000;
+
+export class Refused extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.kind);
+  }
+}
+
+export async function fetchLifecycle(base: string, id: string): Promise<Lifecycle> {
+  const response = await get(`${base}/${id}/lifecycle`);
+  if (!response.ok) throw new Refused({ kind: 'http', status: response.status });
+  try {
+    return parseLifecycle(await response.json());
+  } catch {
+    throw new Refused({ kind: 'network' });
+  }
+}
+
+export function parseLifecycle(body: unknown): Lifecycle {
+  const fields = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : null);
+  return {
+    isInput: fields.isInput === true,
+    videoUID: text(fields.videoUID),
+    live: fields.live === true,
+    status: text(fields.status) ?? '',
+    name: text(fields.name),
+  };
+}
+
+/** How far the server's clock is ahead of ours in ms, from `/time` (ISO 8601 text); 0 where there is none. */
+export async function fetchClockOffset(base: string): Promise<number> {
+  try {
+    const askedAt = Date.now();
+    const response = await get(`${base}/time`);
+    if (!response.ok) return 0;
+    const serverMs = Date.parse((await response.text()).trim());
+    if (Number.isNaN(serverMs)) return 0;
+    return serverMs - (askedAt + Date.now()) / 2;
+  } catch {
+    return 0;
+  }
+}
+
+/** null: the server does not tell. */
+export async function fetchViewers(base: string, id: string): Promise<number | null> {
+  try {
+    const response = await get(`${base}/${id}/views`);
+    if (!response.ok) return null;
+    const body = (await response.json()) as { liveViewers?: unknown };
+    return typeof body.liveViewers === 'number' ? body.liveViewers : null;
+  } catch {
+    return null;
+  }
+}
+
+async function get(url: string): Promise<Response> {
+  try {
+    return await fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch {
+    throw new Refused({ kind: 'network' });
+  }
+}

@@ -1,0 +1,103 @@
+/** The page at `/ID/watch`: the first path segment is a live input, a video or a signed token. */
+import '../player';
+import type { AirwavePlayer, PlayerStats } from '../player/element';
+import { fetchViewers } from '../player/server';
+import type { Lifecycle } from '../player/session';
+import { line, rows } from './text';
+
+const VIEWERS_EVERY_MS = 10_000;
+const NUMBERS_EVERY_MS = 500;
+
+const id = location.pathname.split('/')[1] ?? '';
+const player = document.createElement('airwave-player');
+let viewers: number | null = null;
+let lifecycle: Lifecycle | null = null;
+
+start();
+
+function start(): void {
+  player.setAttribute('src', decodeURIComponent(id));
+  player.setAttribute('autoplay', '');
+  if (new URLSearchParams(location.search).get('dvrEnabled') === 'true') player.setAttribute('dvr', '');
+  player.addEventListener('airwave-lifecycle', (event) =>
+    onLifecycle((event as CustomEvent<Lifecycle>).detail),
+  );
+  player.addEventListener('airwave-state', () => showLine());
+  document.addEventListener('keydown', onKey);
+  element('stage').append(player);
+  window.setInterval(showNumbers, NUMBERS_EVERY_MS);
+  window.setInterval(() => void countViewers(), VIEWERS_EVERY_MS);
+  // Once the picture runs; a first count with the picture on is the honest one.
+  window.setTimeout(() => void countViewers(), 2_500);
+  suggestHttps();
+}
+
+function onLifecycle(answer: Lifecycle): void {
+  lifecycle = answer;
+  const name = answer.name ?? (answer.isInput ? 'Live broadcast' : 'Recording');
+  element('title').textContent = name;
+  document.title = `${name} · Airwave`;
+  showLine();
+}
+
+function showLine(): void {
+  const text = line(player.stats, lifecycle, viewers);
+  const target = element('line');
+  if (target.textContent !== text) target.textContent = text;
+}
+
+async function countViewers(): Promise<void> {
+  if (document.hidden || player.stats.state !== 'live') return;
+  viewers = await fetchViewers('', id);
+  showLine();
+}
+
+function showNumbers(): void {
+  if (!element<HTMLDetailsElement>('stats').open) return;
+  element('numbers').replaceChildren(
+    ...rows(player.stats).map(([name, value]) => {
+      const row = document.createElement('div');
+      const term = document.createElement('dt');
+      const number = document.createElement('dd');
+      term.textContent = name;
+      number.textContent = value;
+      row.append(term, number);
+      return row;
+    }),
+  );
+}
+
+function onKey(event: KeyboardEvent): void {
+  if (event.shiftKey && event.key.toLowerCase() === 'd') {
+    const panel = element<HTMLDetailsElement>('stats');
+    panel.open = !panel.open;
+    showNumbers();
+    if (panel.open) panel.scrollIntoView({ block: 'nearest' });
+    return;
+  }
+  player.handleKey(event);
+}
+
+/** Browsers give WebTransport, WebCodecs and the camera to secure pages only. */
+function suggestHttps(): void {
+  if (window.isSecureContext) return;
+  const hint = element('https');
+  hint.hidden = false;
+  hint.textContent =
+    'This page came over plain HTTP, so it plays low-latency HLS. Over HTTPS, browsers also offer delivery with even less delay.';
+}
+
+function element<T extends HTMLElement = HTMLElement>(name: string): T {
+  const found = document.getElementById(name);
+  if (found === null) throw new Error(`watch.html has no #${name}`);
+  return found as T;
+}
+
+declare global {
+  interface Window {
+    /** For tests and for the console. */
+    airwave?: { player: AirwavePlayer; stats(): PlayerStats };
+  }
+}
+
+window.airwave = { player, stats: () => player.stats };

@@ -1,0 +1,19 @@
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  base: '/',
+  appType: 'mpa',
+  build: {
+    outDir: 'dist',
+    assetsDir: 'assets',
+    target: 'es2022',
+    // The pages run under `default-src 'self'`: no data: URLs, no inline polyfill.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    // hls.js is one lazily loaded chunk of about 600 kB; that is known and wanted.
+    chunkSizeWarningLimit: 700,
+    rolldownOptions: {
+      input: { index: 'index.html', watch: 'watch.html' },
+    },
+  },
+});
