@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# The pages: web.sh installed | install | build | check | test REPORT.json
+#
+# The names of the npm scripts that this relies on: build (into web/dist), check (lint and types), test (vitest).
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+WEB=$ROOT/web
+INSTALLED=$WEB/node_modules/.installed-lock # the lock file that node_modules was made from
+BUILT=$CACHE/web-built                      # as old as the newest build
+
+main() {
+    local command=${1:-}
+    [ $# -gt 0 ] && shift
+    case $command in
+    installed) cmp -s "$WEB/package-lock.json" "$INSTALLED" ;;
+    install) install ;;
+    build) build ;;
+    check) npm_run check ;;
+    test) npm_run test -- --reporter=default --reporter=json --outputFile.json="$1" ;;
+    *) fail "usage: scripts/web.sh installed | install | build | check | test REPORT.json" ;;
+    esac
+}
+
+# By contents and not by time: a checkout touches files that did not change.
+install() {
+    npm --prefix "$WEB" ci --no-audit --no-fund --loglevel=error ||
+        fail "npm ci failed in web/; its words are above."
+    cp "$WEB/package-lock.json" "$INSTALLED"
+}
+
+build() {
+    if up_to_date; then
+        note "web/dist is up to date"
+        return 0
+    fi
+    npm_run build
+    mkdir -p "$CACHE"
+    touch "$BUILT"
+}
+
+# Folders count too: a file that was deleted changes only the folder's time. `web` itself changes whenever dist is made.
+up_to_date() {
+    [ -f "$WEB/dist/index.html" ] && [ -f "$BUILT" ] &&
+        [ -z "$(find "$WEB" -mindepth 1 \( -name node_modules -o -path "$WEB/dist" \) -prune -o -newer "$BUILT" -print -quit)" ]
+}
+
+npm_run() {
+    local script=$1
+    shift
+    npm --prefix "$WEB" run --silent "$script" "$@"
+}
+
+main "$@"
