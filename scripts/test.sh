@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 RESULTS=$CACHE/test
-JUNIT=$TARGET/nextest/default/junit.xml # its place is set in .config/nextest.toml
+JUNIT=$ROOT/target/nextest/default/junit.xml # always there, also under CARGO_TARGET_DIR; set in .config/nextest.toml
 WEB_REPORT=$RESULTS/web.json
 export AIRWAVE_SKIP_LOG=$RESULTS/skipped
 
