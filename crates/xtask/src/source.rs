@@ -83,21 +83,26 @@ fn in_src(path: &str) -> bool {
 /// The paths, without ending, of the modules that this file declares under `#[cfg(test)]` and keeps elsewhere.
 fn test_modules(path: &str, source: &Source) -> Vec<String> {
     let stem = path.trim_end_matches(".rs");
-    let folder = ["/lib", "/main", "/mod"]
-        .iter()
-        .find_map(|root| stem.strip_suffix(root))
-        .unwrap_or(stem);
-    let declared = |line: &Line| {
-        let rest = line.code.split("mod ").nth(1)?;
-        let name = rest.strip_suffix(';')?;
-        Some(format!("{folder}/{name}"))
+    let beside = stem.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let below = match stem.strip_prefix(beside) {
+        Some("/lib" | "/main" | "/mod") => beside,
+        _ => stem,
     };
-    source
-        .lines
-        .iter()
-        .filter(|line| line.test)
-        .filter_map(declared)
-        .collect()
+    let mut found = Vec::new();
+    let mut named_file = None;
+    for line in source.lines.iter().filter(|line| line.test) {
+        if let Some((_, rest)) = line.raw.split_once("#[path = \"") {
+            named_file = rest.split(".rs\"").next();
+        }
+        let module = line.code.split("mod ").nth(1);
+        if let Some(name) = module.and_then(|rest| rest.strip_suffix(';')) {
+            found.push(match named_file.take() {
+                Some(file) => format!("{beside}/{file}"),
+                None => format!("{below}/{name}"),
+            });
+        }
+    }
+    found
 }
 
 /// Replaces what is inside comments, strings and characters by blanks. Line ends stay, so lines keep their numbers.
@@ -274,6 +279,11 @@ mod tests {
                 "#[cfg(test)]\npub(crate) mod model;",
             ),
             ("crates/x/src/real/model.rs", ""),
+            (
+                "crates/x/src/real/part.rs",
+                "#[cfg(test)]\n#[path = \"part_tests.rs\"]\nmod tests;",
+            ),
+            ("crates/x/src/real/part_tests.rs", ""),
             ("crates/x/src/real/model/deep.rs", ""),
             ("crates/x/tests/it.rs", ""),
         ]);
@@ -287,6 +297,7 @@ mod tests {
             [
                 "crates/x/src/real/model.rs",
                 "crates/x/src/real/model/deep.rs",
+                "crates/x/src/real/part_tests.rs",
                 "crates/x/src/tests.rs"
             ]
         );
