@@ -22,10 +22,18 @@ main() {
     esac
 }
 
-# By contents and not by time: a checkout touches files that did not change.
+# Not `npm ci`: it refuses a lock file that lacks an optional package of another platform, and registries exist that serve
+# only some platforms. What `ci` is for is kept: the versions and hashes of the lock file, which must fit package.json.
 install() {
-    npm --prefix "$WEB" ci --no-audit --no-fund --loglevel=error ||
-        fail "npm ci failed in web/; its words are above."
+    node -e '
+        const [manifest, lock] = process.argv.slice(1).map((file) => JSON.parse(fs.readFileSync(file)));
+        const wanted = ({ dependencies, devDependencies }) => JSON.stringify([dependencies, devDependencies]);
+        process.exit(wanted(manifest) === wanted(lock.packages[""]) ? 0 : 1);
+    ' "$WEB/package.json" "$WEB/package-lock.json" ||
+        fail "web/package-lock.json does not fit web/package.json." "Run: npm --prefix web install"
+    npm --prefix "$WEB" install --no-save --no-audit --no-fund --loglevel=error ||
+        fail "the npm packages of web/ could not be installed; npm's words are above."
+    # By contents and not by time: a checkout touches files that did not change.
     cp "$WEB/package-lock.json" "$INSTALLED"
 }
 
