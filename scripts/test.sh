@@ -97,7 +97,9 @@ last_line() {
     fi
     if [ "$SKIPPED" -gt 0 ]; then
         heading "Switched off (AIRWAVE_TEST_SKIP=${AIRWAVE_TEST_SKIP:-})"
-        sed -n 's/^AIRWAVE-SKIPPED /    /p' "$AIRWAVE_SKIP_LOG" | sort | uniq -c | sed 's/^ *1 \( *\)/\1/'
+        awk '/^AIRWAVE-SKIPPED / { tests[$2]++ }
+            END { for (name in tests) print "    " name (tests[name] > 1 ? ", " tests[name] " tests" : "") }' \
+            "$AIRWAVE_SKIP_LOG" | sort
         if [ -s "$RESULTS/skipped-web" ]; then sed 's/^/    /' "$RESULTS/skipped-web"; fi
     fi
     heading "The gate took $((SECONDS / 60)) min $((SECONDS % 60)) s"
