@@ -31,7 +31,7 @@ install() {
         process.exit(wanted(manifest) === wanted(lock.packages[""]) ? 0 : 1);
     ' "$WEB/package.json" "$WEB/package-lock.json" ||
         fail "web/package-lock.json does not fit web/package.json." "Run: npm --prefix web install"
-    npm --prefix "$WEB" install --no-save --no-audit --no-fund --loglevel=error ||
+    npm --prefix "$WEB" install --no-save --no-audit --no-fund --no-update-notifier --loglevel=error ||
         fail "the npm packages of web/ could not be installed; npm's words are above."
     # By contents and not by time: a checkout touches files that did not change.
     cp "$WEB/package-lock.json" "$INSTALLED"
