@@ -127,11 +127,12 @@ as_root() {
     fi
 }
 
-# The runner only starts processes: building it fast matters more than the code it becomes.
+# The runner only starts processes: building it fast matters more than the code it becomes. Without self-update it also
+# needs no HTTP and TLS.
 install_nextest() {
-    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
         CARGO_PROFILE_RELEASE_DEBUG=0 \
-        cargo install --quiet --locked "cargo-nextest@$NEXTEST" ||
+        cargo install --quiet --locked --no-default-features --features default-no-update "cargo-nextest@$NEXTEST" ||
         fail "cargo-nextest could not be built; cargo's words are above."
 }
 
