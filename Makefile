@@ -1,0 +1,30 @@
+# The commands of this project. What each does stands in scripts/; here are only their names.
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-run deps-test run test check web clean-demo
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## install what is missing, build, and start Airwave with a demo broadcast (HOST=0.0.0.0 for other machines)
+	@scripts/run.sh
+
+test: ## install what is missing and run the whole gate, the same as CI
+	@scripts/test.sh
+
+check: ## format, lint, types and the repository's rules; installs nothing
+	@scripts/check.sh
+
+deps: deps-test ## install what `run` and `test` need; asks first (YES=1: does not)
+
+deps-run: ## install only what `run` needs
+	@scripts/deps.sh run
+
+deps-test:
+	@scripts/deps.sh test
+
+web: ## build the player and the pages into web/dist, if they changed
+	@scripts/web.sh build
+
+clean-demo: ## forget the demo clip and what the demo recorded
+	@rm -rf .cache/demo airwave-data

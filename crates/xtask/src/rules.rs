@@ -1,0 +1,7 @@
+//! The rules, one file per subject.
+
+pub mod documents;
+pub mod layers;
+pub mod layout;
+pub mod licences;
+pub mod text;

@@ -1,0 +1,178 @@
+//! Rules about documents.
+
+use std::collections::BTreeSet;
+
+use crate::Finding;
+use crate::tree::Tree;
+use crate::workspace::Package;
+
+/// A decision that needs more is an essay: it goes elsewhere in docs/, and the decision points to it.
+const DECISION_LINES_MAX: usize = 25;
+
+/// Where the crates of others are listed, each with why it is here.
+pub const DEPENDENCIES: &str = "docs/dependencies.md";
+
+/// Relative links lead somewhere.
+#[must_use]
+pub fn links(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (path, text) in tree.with_ending(&["md"]) {
+        for (number, target) in targets(text) {
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains(':') {
+                continue;
+            }
+            let exists = resolve(path, file).is_some_and(|file| tree.contains(&file));
+            if !exists {
+                found.push(Finding::new(
+                    format!("{path}:{number}"),
+                    format!("a link to {file}, which does not exist"),
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The targets of `[text](target)` outside of code, with their line numbers.
+fn targets(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for (index, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        }
+        if fenced {
+            continue;
+        }
+        // Every second piece stands between backticks.
+        for piece in line.split('`').step_by(2) {
+            let links = piece.split("](").skip(1);
+            let inside = links.filter_map(|rest| rest.split([')', ' ']).next());
+            found.extend(inside.map(|target| (index + 1, target)));
+        }
+    }
+    found
+}
+
+/// A relative target as a path from the root; none if it leaves the repository.
+fn resolve(from: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            name => parts.push(name),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// Decisions are short.
+#[must_use]
+pub fn decisions(tree: &Tree) -> Vec<Finding> {
+    tree.with_ending(&["md"])
+        .filter(|(path, _)| path.starts_with("docs/decisions/"))
+        .filter_map(|(path, text)| {
+            let lines = text.lines().count();
+            let what = format!("{lines} lines, at most {DECISION_LINES_MAX}");
+            (lines > DECISION_LINES_MAX).then(|| Finding::new(path, what))
+        })
+        .collect()
+}
+
+/// Every crate of others that a manifest names is in the table of [`DEPENDENCIES`].
+#[must_use]
+pub fn dependencies(tree: &Tree, packages: &[Package]) -> Vec<Finding> {
+    let listed: BTreeSet<&str> = tree
+        .text(DEPENDENCIES)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let named: BTreeSet<&str> = packages
+        .iter()
+        .filter(|package| package.ours)
+        .flat_map(|package| &package.dependencies)
+        .filter(|dependency| !dependency.ours)
+        .map(|dependency| dependency.name.as_str())
+        .collect();
+    named
+        .difference(&listed)
+        .map(|name| {
+            Finding::new(
+                DEPENDENCIES,
+                format!("add a row for {name}: why it is here, its licence"),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::{Dependency, Kind};
+
+    #[test]
+    fn broken_links() {
+        for (link, good) in [
+            ("[a](b.md)", true),
+            ("[a](../LICENSE)", true),
+            ("[a](../docs)", true),
+            ("[a](./b.md#part)", true),
+            ("[a](#part)", true),
+            ("[a](https://example.org/x)", true),
+            ("`[a](c.md)`", true),
+            ("```\n[a](c.md)\n```", true),
+            ("[a](c.md)", false),
+            ("x [a](b.md) and [c](d.md \"title\")", false),
+            ("[a](../../b.md)", false),
+        ] {
+            let tree = Tree::fake(&[("docs/a.md", link), ("docs/b.md", ""), ("LICENSE", "")]);
+            assert_eq!(links(&tree).is_empty(), good, "{link}");
+        }
+    }
+
+    #[test]
+    fn long_decisions() {
+        let tree = Tree::fake(&[
+            ("docs/decisions/0001-a.md", &"x\n".repeat(26)),
+            ("docs/decisions/0002-b.md", &"x\n".repeat(25)),
+            ("docs/c.md", &"x\n".repeat(99)),
+        ]);
+        let places: Vec<_> = decisions(&tree)
+            .into_iter()
+            .map(|finding| finding.place)
+            .collect();
+        assert_eq!(places, ["docs/decisions/0001-a.md"]);
+    }
+
+    #[test]
+    fn unexplained_dependencies() {
+        let dependency = |name: &str, ours| Dependency {
+            name: name.to_owned(),
+            kind: Kind::Normal,
+            ours,
+        };
+        let package = Package {
+            name: "a".to_owned(),
+            ours: true,
+            dependencies: vec![
+                dependency("bytes", false),
+                dependency("left-pad", false),
+                dependency("spine", true),
+            ],
+            ..Package::default()
+        };
+        let tree = Tree::fake(&[(
+            DEPENDENCIES,
+            "| crate | why |\n|---|---|\n| `bytes` | shared memory |\n",
+        )]);
+        let found = dependencies(&tree, &[package]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].what.contains("left-pad"));
+    }
+}

@@ -1,0 +1,276 @@
+//! Rules about what stands in source files.
+
+use std::collections::BTreeSet;
+
+use crate::Finding;
+use crate::rules::layers;
+use crate::source::{Line, Source, sources};
+use crate::tree::{Tree, ending};
+
+/// A file that is longer than this has more than one subject.
+const LINES_MAX: usize = 800;
+
+/// The only crate that may say `unsafe`: it is built around a C library.
+const MAY_BE_UNSAFE: &[&str] = &["crates/encoder/"];
+
+/// Files of pure crates that may read the clock, and why.
+const MAY_READ_CLOCK: &[(&str, &str)] = &[(
+    "crates/sansio/src/harness",
+    "`Instant` has no constructor: the harness reads the clock once and counts virtual time from there",
+)];
+
+/// Tests that may sleep, and why. `tokio` tests under `start_paused` need no entry: their time is virtual.
+const MAY_SLEEP: &[(&str, &str)] = &[];
+
+/// Files are at most [`LINES_MAX`] lines long.
+#[must_use]
+pub fn length(tree: &Tree) -> Vec<Finding> {
+    tree.with_ending(&["rs", "ts", "svelte", "mjs"])
+        .filter_map(|(path, text)| {
+            let lines = text.lines().count();
+            let what = format!("{lines} lines, at most {LINES_MAX}: split it by subject");
+            (lines > LINES_MAX).then(|| Finding::new(path, what))
+        })
+        .collect()
+}
+
+/// Every `unwrap` and `expect` outside of tests says `invariant:` on its line, up to two lines above, or in the comment
+/// or attribute that these touch.
+#[must_use]
+pub fn invariants(tree: &Tree) -> Vec<Finding> {
+    let dev: Vec<String> = layers::dev_crates()
+        .map(|name| format!("crates/{name}/"))
+        .collect();
+    let mut found = Vec::new();
+    for (path, source, test) in sources(tree) {
+        if test || dev.iter().any(|folder| path.starts_with(folder.as_str())) {
+            continue;
+        }
+        for (index, line) in source.lines().iter().enumerate() {
+            let panics = line.code.contains(".unwrap()") || line.code.contains(".expect(");
+            if panics && !line.test && !justified(source.lines(), index) {
+                let what =
+                    "an unwrap or expect without an `invariant:` that says why it cannot fail";
+                found.push(at(path, line, what));
+            }
+        }
+    }
+    found
+}
+
+fn justified(lines: &[Line], index: usize) -> bool {
+    let says = |line: &Line| line.raw.contains("invariant:");
+    let first = index.saturating_sub(2);
+    if lines[first..=index].iter().any(says) {
+        return true;
+    }
+    let prose = |line: &&Line| {
+        let text = line.raw.trim_start();
+        text.starts_with("//") || text.starts_with("#[")
+    };
+    let above = lines[..index]
+        .iter()
+        .rev()
+        .skip_while(|line| line.number > first && !prose(line));
+    above.take_while(prose).any(says)
+}
+
+/// `unsafe` stands only where it must.
+#[must_use]
+pub fn unsafe_code(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (path, text) in tree.with_ending(&["rs"]) {
+        if MAY_BE_UNSAFE.iter().any(|folder| path.starts_with(folder)) {
+            continue;
+        }
+        let source = Source::new(text);
+        let unsafes = source
+            .lines()
+            .iter()
+            .filter(|line| has_word(&line.code, "unsafe"));
+        found.extend(unsafes.map(|line| at(path, line, "unsafe code outside of crate encoder")));
+    }
+    found
+}
+
+/// Pure crates are told the time.
+#[must_use]
+pub fn clocks(tree: &Tree) -> Vec<Finding> {
+    let pure: BTreeSet<&str> = layers::pure_crates().collect();
+    let mut found = Vec::new();
+    for (path, source, test) in sources(tree) {
+        let name = path.split('/').nth(1).unwrap_or_default();
+        let allowed = MAY_READ_CLOCK
+            .iter()
+            .any(|(prefix, _)| path.starts_with(prefix));
+        if test || allowed || !pure.contains(name) {
+            continue;
+        }
+        for line in source.lines().iter().filter(|line| !line.test) {
+            if line.code.contains("Instant::now") || line.code.contains("SystemTime::now") {
+                found.push(at(
+                    path,
+                    line,
+                    "a pure crate reads the clock: take `now` as an argument",
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// Tests wait for events, never for time to pass; and none is switched off silently.
+#[must_use]
+pub fn test_habits(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (path, text) in tree.with_ending(&["rs", "ts", "mjs"]) {
+        if MAY_SLEEP.iter().any(|(allowed, _)| path == *allowed) {
+            continue;
+        }
+        if ending(path) == "rs" {
+            found.extend(rust_tests(path, text));
+        } else if path.starts_with("tests/") || path.starts_with("web/") {
+            let source = Source::new(text);
+            let sleeps = source
+                .lines()
+                .iter()
+                .filter(|line| line.code.contains("waitForTimeout("));
+            found.extend(sleeps.map(|line| at(path, line, "a test sleeps: wait for the event")));
+        }
+    }
+    found
+}
+
+fn rust_tests(path: &str, text: &str) -> Vec<Finding> {
+    let all = path.starts_with("tests/")
+        || path
+            .split('/')
+            .any(|part| part == "tests" || part == "tests.rs");
+    let virtual_time = text.contains("start_paused");
+    let source = Source::new(text);
+    let mut found = Vec::new();
+    for line in source.lines().iter().filter(|line| all || line.test) {
+        let sleeps = line.code.contains("thread::sleep") || line.code.contains("time::sleep");
+        if sleeps && !virtual_time {
+            found.push(at(
+                path,
+                line,
+                "a test sleeps: wait for the event, or use virtual time",
+            ));
+        }
+        if line.code.contains("#[ignore") && !line.raw.contains("#[ignore = \"soak: ") {
+            let what = "a test is switched off: only `#[ignore = \"soak: ...\"]` may stand, for what `make soak` runs";
+            found.push(at(path, line, what));
+        }
+    }
+    found
+}
+
+fn at(path: &str, line: &Line, what: &str) -> Finding {
+    Finding::new(format!("{path}:{}", line.number), what)
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|found| found == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a rule on one file and gives the lines that it complains about.
+    fn lines(rule: fn(&Tree) -> Vec<Finding>, path: &str, text: &str) -> Vec<String> {
+        rule(&Tree::fake(&[(path, text)]))
+            .into_iter()
+            .map(|finding| finding.place.replace(path, ""))
+            .collect()
+    }
+
+    #[test]
+    fn long_files() {
+        let long = "x\n".repeat(LINES_MAX + 1);
+        assert_eq!(lines(length, "crates/a/src/lib.rs", &long).len(), 1);
+        assert_eq!(lines(length, "web/src/a.svelte", &long).len(), 1);
+        assert_eq!(lines(length, "web/src/a.ts", &long[2..]).len(), 0);
+        assert_eq!(lines(length, "docs/a.md", &long).len(), 0);
+    }
+
+    #[test]
+    fn unwraps_need_a_reason() {
+        let path = "crates/media/src/a.rs";
+        for (text, want) in [
+            ("a.unwrap();", &[":1"][..]),
+            ("a\n    .expect(\"b\");", &[":2"]),
+            ("// a.unwrap()\n\"b.unwrap()\"", &[]),
+            ("a.unwrap(); // invariant: a is some", &[]),
+            ("a.expect(\"invariant: a is some\");", &[]),
+            ("// invariant: a is some\nlet b =\n    a.unwrap();", &[]),
+            (
+                "// invariant: a is some,\n// because\n// of b\nlet c = a\n    .unwrap();",
+                &[],
+            ),
+            ("// invariant: of c\nc();\nd();\n\na.unwrap();", &[":5"]),
+            ("a.unwrap_or(b); a.unwrap_or_default();", &[]),
+            (
+                "#[cfg(test)]\nmod tests {\n    a.unwrap();\n}\nb.unwrap();",
+                &[":5"],
+            ),
+        ] {
+            assert_eq!(lines(invariants, path, text), want, "{text}");
+        }
+        assert_eq!(
+            lines(invariants, "crates/testkit/src/a.rs", "a.unwrap();").len(),
+            0
+        );
+        assert_eq!(
+            lines(invariants, "crates/media/tests/a.rs", "a.unwrap();").len(),
+            0
+        );
+    }
+
+    #[test]
+    fn unsafe_has_one_home() {
+        let text = "// unsafe\n#![forbid(unsafe_code)]\nunsafe { a() }\nlet b = \"unsafe\";";
+        assert_eq!(lines(unsafe_code, "crates/spine/src/a.rs", text), [":3"]);
+        assert_eq!(lines(unsafe_code, "tests/a.rs", text), [":3"]);
+        assert_eq!(lines(unsafe_code, "crates/encoder/src/a.rs", text).len(), 0);
+    }
+
+    #[test]
+    fn pure_crates_read_no_clock() {
+        let text = "let a = Instant::now();\nlet b = std::time::SystemTime::now();\n#[cfg(test)]\nfn c() { Instant::now(); }";
+        assert_eq!(lines(clocks, "crates/spine/src/a.rs", text), [":1", ":2"]);
+        assert_eq!(lines(clocks, "crates/sansio/src/harness.rs", text).len(), 0);
+        assert_eq!(lines(clocks, "crates/io-rtmp/src/a.rs", text).len(), 0);
+    }
+
+    #[test]
+    fn tests_do_not_sleep() {
+        let text = "thread::sleep(a);\ntokio::time::sleep(b).await;";
+        assert_eq!(
+            lines(test_habits, "crates/node/tests/a.rs", text),
+            [":1", ":2"]
+        );
+        assert_eq!(lines(test_habits, "tests/a.rs", text), [":1", ":2"]);
+        assert_eq!(lines(test_habits, "crates/node/src/a.rs", text).len(), 0);
+        let inside = "#[cfg(test)]\nfn c() { thread::sleep(a); }";
+        assert_eq!(lines(test_habits, "crates/node/src/a.rs", inside), [":2"]);
+        let paused = "#[tokio::test(start_paused = true)]\ntime::sleep(a)";
+        assert_eq!(
+            lines(test_habits, "crates/node/tests/a.rs", paused).len(),
+            0
+        );
+        let page = "await page.waitForTimeout(500);";
+        assert_eq!(lines(test_habits, "web/e2e/a.test.ts", page), [":1"]);
+    }
+
+    #[test]
+    fn tests_are_not_switched_off() {
+        let text = "#[ignore]\n#[ignore = \"flaky\"]\n#[ignore = \"soak: takes an hour\"]";
+        assert_eq!(
+            lines(test_habits, "crates/node/tests/a.rs", text),
+            [":1", ":2"]
+        );
+    }
+}

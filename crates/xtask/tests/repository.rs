@@ -1,0 +1,147 @@
+//! Every rule, on this repository.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use xtask::Finding;
+use xtask::rules::{documents, layers, layout, licences, text};
+use xtask::tree::Tree;
+use xtask::workspace::{self, Closures, Package};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// This repository, and not an empty folder in which every rule holds.
+fn tree() -> Result<Tree> {
+    let tree = Tree::load(&root())?;
+    for path in [
+        "Cargo.toml",
+        "README.md",
+        "crates/xtask/tests/repository.rs",
+    ] {
+        assert!(
+            tree.contains(path),
+            "the repository has no {path}: is {} its root?",
+            root().display()
+        );
+    }
+    Ok(tree)
+}
+
+fn packages() -> Result<Vec<Package>> {
+    let packages = workspace::packages(&root())?;
+    assert!(
+        packages
+            .iter()
+            .any(|package| package.ours && package.name == "xtask")
+    );
+    Ok(packages)
+}
+
+#[track_caller]
+fn none(found: Vec<Finding>) {
+    let lines: Vec<String> = found
+        .into_iter()
+        .map(|finding| finding.to_string())
+        .collect();
+    assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
+}
+
+#[test]
+fn crates_import_only_what_their_layer_allows() -> Result<()> {
+    none(layers::table(layers::TABLE));
+    none(layers::manifests(&packages()?));
+    Ok(())
+}
+
+#[test]
+fn pure_crates_are_built_with_nothing_impure() -> Result<()> {
+    let packages = packages()?;
+    let mut closures = Closures::new();
+    for name in layers::pure_crates() {
+        if packages
+            .iter()
+            .any(|package| package.ours && package.name == name)
+        {
+            closures.insert(name.to_owned(), workspace::closure(&root(), name)?);
+        }
+    }
+    assert!(closures.contains_key("sansio"));
+    none(layers::purity(&closures));
+    Ok(())
+}
+
+#[test]
+fn nothing_is_built_with_a_banned_crate() -> Result<()> {
+    let built_with = workspace::built_with(&root())?;
+    assert!(built_with.contains("xtask"));
+    none(layers::banned(&built_with));
+    Ok(())
+}
+
+#[test]
+fn all_licences_are_permissive() -> Result<()> {
+    none(licences::permissive(&packages()?));
+    Ok(())
+}
+
+#[test]
+fn dependencies_are_explained() -> Result<()> {
+    none(documents::dependencies(&tree()?, &packages()?));
+    Ok(())
+}
+
+#[test]
+fn manifests_are_complete() -> Result<()> {
+    none(layout::manifests(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn end_to_end_tests_run_one_at_a_time() -> Result<()> {
+    none(layout::end_to_end(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn files_are_short() -> Result<()> {
+    none(text::length(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn unwraps_say_why_they_cannot_fail() -> Result<()> {
+    none(text::invariants(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn unsafe_code_has_one_home() -> Result<()> {
+    none(text::unsafe_code(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn pure_crates_read_no_clock() -> Result<()> {
+    none(text::clocks(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn tests_neither_sleep_nor_hide() -> Result<()> {
+    none(text::test_habits(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn links_lead_somewhere() -> Result<()> {
+    none(documents::links(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn decisions_are_short() -> Result<()> {
+    none(documents::decisions(&tree()?));
+    Ok(())
+}

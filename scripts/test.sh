@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# The gate. Every step runs even if an earlier one failed, and the last line is always
+#   N passed, N failed, N skipped
+# A step that fails and is not a test (the format, a build) counts as one failed.
+#
+# AIRWAVE_TEST_SKIP=name,... switches tests off. The tests read it themselves and then write a line
+# `AIRWAVE-SKIPPED name` into the file AIRWAVE_SKIP_LOG: they are counted as skipped, not as passed, and listed.
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+RESULTS=$CACHE/test
+JUNIT=$ROOT/target/nextest/default/junit.xml # always there, also under CARGO_TARGET_DIR; set in .config/nextest.toml
+WEB_REPORT=$RESULTS/web.json
+export AIRWAVE_SKIP_LOG=$RESULTS/skipped
+
+PASSED=0
+FAILED=0
+SKIPPED=0
+FAILED_STEPS=()
+
+main() {
+    rm -rf "$RESULTS" "$JUNIT"
+    mkdir -p "$RESULTS"
+    : >"$AIRWAVE_SKIP_LOG"
+    trap last_line EXIT
+
+    # Without its tools nothing else here says anything.
+    attempt "Dependencies" scripts/deps.sh test || return 1
+    attempt "Demo clip" scripts/demo-clip.sh "$CACHE/demo/clip.mp4" || true
+    attempt "Pages" scripts/web.sh build || true
+    attempt "Format, lint, types" scripts/check.sh --no-rules || true
+    # All targets at once, so that the program and the tests share one build of every dependency.
+    attempt "Build" cargo build --quiet --workspace --bins --tests || true
+    run_tests "Tests of web/" count_web scripts/web.sh test "$WEB_REPORT"
+    run_tests "Tests" count_rust cargo nextest run --cargo-quiet --workspace --no-fail-fast
+    [ "$FAILED" -eq 0 ]
+}
+
+attempt() {
+    step "$@" && return 0
+    FAILED=$((FAILED + 1))
+    FAILED_STEPS+=("$1")
+    return 1
+}
+
+# run_tests TITLE COUNT COMMAND...: a runner that failed without naming a failed test (it did not build, it crashed)
+# is a failed step.
+run_tests() {
+    local title=$1 count=$2 before=$FAILED status=0
+    shift 2
+    step "$title" "$@" || status=$?
+    "$count"
+    if [ "$status" -ne 0 ] && [ "$FAILED" -eq "$before" ]; then
+        FAILED=$((FAILED + 1))
+        FAILED_STEPS+=("$title")
+    fi
+}
+
+# The report, not the summary on the screen: its format is kept stable.
+count_rust() {
+    local tests failures skipped
+    [ -s "$JUNIT" ] || return 0
+    tests=$(root_attribute tests)
+    failures=$(($(root_attribute failures) + $(root_attribute errors)))
+    skipped=$(grep -c '^AIRWAVE-SKIPPED ' "$AIRWAVE_SKIP_LOG") || true
+    PASSED=$((PASSED + tests - failures - skipped))
+    FAILED=$((FAILED + failures))
+    SKIPPED=$((SKIPPED + skipped))
+}
+
+root_attribute() {
+    local value
+    value=$(grep -m 1 -o '<testsuites [^>]*' "$JUNIT" | grep -o " $1=\"[0-9]*\"" | tr -dc 0-9) || true
+    echo "${value:-0}"
+}
+
+# Vitest's report counts; what it skipped goes into the same list as the others.
+count_web() {
+    local counts passed failed skipped
+    [ -s "$WEB_REPORT" ] || return 0
+    counts=$(node scripts/web-report.mjs "$WEB_REPORT" "$RESULTS/skipped-web")
+    read -r passed failed skipped <<<"$counts"
+    PASSED=$((PASSED + passed))
+    FAILED=$((FAILED + failed))
+    SKIPPED=$((SKIPPED + skipped))
+}
+
+# Runs on every way out, also on an interrupt.
+last_line() {
+    local status=$?
+    trap - EXIT
+    [ "$status" -eq 0 ] || [ "$FAILED" -gt 0 ] || FAILED=1
+    echo
+    if [ ${#FAILED_STEPS[@]} -gt 0 ]; then
+        heading "Failed steps"
+        printf '    %s\n' "${FAILED_STEPS[@]}"
+    fi
+    if [ "$SKIPPED" -gt 0 ]; then
+        heading "Switched off (AIRWAVE_TEST_SKIP=${AIRWAVE_TEST_SKIP:-})"
+        awk '/^AIRWAVE-SKIPPED / { tests[$2]++ }
+            END { for (name in tests) print "    " name (tests[name] > 1 ? ", " tests[name] " tests" : "") }' \
+            "$AIRWAVE_SKIP_LOG" | sort
+        if [ -s "$RESULTS/skipped-web" ]; then sed 's/^/    /' "$RESULTS/skipped-web"; fi
+    fi
+    heading "The gate took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+    echo "$PASSED passed, $FAILED failed, $SKIPPED skipped" | tee "$RESULTS/last-line"
+    exit "$status"
+}
+
+main "$@"
