@@ -87,6 +87,7 @@ pub struct Publication {
     counts: Counts,
     /// Where raw audio begins its next group: with the newest video group.
     video_group_ns: i64,
+    first_group: u64,
 }
 
 #[derive(Debug)]
@@ -116,8 +117,13 @@ impl std::fmt::Debug for OpenGroup {
 }
 
 impl Publication {
-    /// Publishes on this broadcast. If it was parked, times go on above everything it has.
-    pub fn new(broadcast: spine::broadcast::Producer, clock: SourceClock) -> Self {
+    /// Publishes on this broadcast, with raw groups from `first_group` on. If it was parked, times and
+    /// groups go on above everything it has.
+    pub fn new(
+        broadcast: spine::broadcast::Producer,
+        clock: SourceClock,
+        first_group: u64,
+    ) -> Self {
         let end = end_of(&broadcast.consume());
         let timeline = end.map_or_else(Timeline::new, Timeline::continue_after);
         let counts = Counts::default();
@@ -129,6 +135,7 @@ impl Publication {
             anchor: None,
             counts,
             video_group_ns: 0,
+            first_group,
         }
     }
 
@@ -231,13 +238,14 @@ impl Publication {
                 self.video_group_ns = decode_ns;
                 self.counts.groups_cut += u64::from(!sync && track.open.is_some());
             }
-            track.begin(decode_ns, arrival.at)?;
+            track.begin(decode_ns, self.first_group, arrival.at)?;
         }
-        if sync && video {
-            if let Some(last) = track.last_key_ns.replace(decode_ns) {
-                let ms = (decode_ns - last) / 1_000_000;
-                self.counts.key_frame_interval_ms = u64::try_from(ms).unwrap_or(0);
-            }
+        if sync
+            && video
+            && let Some(last) = track.last_key_ns.replace(decode_ns)
+        {
+            let ms = (decode_ns - last) / 1_000_000;
+            self.counts.key_frame_interval_ms = u64::try_from(ms).unwrap_or(0);
         }
         self.counts.frames += 1;
         self.counts.bytes += payload.len() as u64;
@@ -282,9 +290,9 @@ impl RawTrack {
         key || full || self.broken || with_video || long >= nanos(longest)
     }
 
-    fn begin(&mut self, start_ns: i64, now: Instant) -> Result<(), WriteError> {
+    fn begin(&mut self, start_ns: i64, first: u64, now: Instant) -> Result<(), WriteError> {
         self.close(now);
-        let group = self.producer.next_group(now)?;
+        let group = self.producer.group(self.producer.next_group_id().max(first), now)?;
         let subgroup = group.subgroup(0, now)?;
         self.open = Some(OpenGroup { group, subgroup, next: 0, start_ns, bytes: 0 });
         Ok(())

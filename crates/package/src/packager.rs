@@ -117,6 +117,12 @@ impl Packager {
         TrackId(self.tracks.len() - 1)
     }
 
+    /// The ownership under which segments begin from now on.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.tracks.iter_mut().for_each(|t| t.rendition.set_epoch(epoch));
+    }
+
     /// The number that the next new segment gets.
     pub fn next_number(&self) -> u64 {
         self.next_number

@@ -76,13 +76,10 @@ struct Source {
 }
 
 impl Packaging {
-    /// Packages `broadcast` under ownership `epoch`, from segment `first` on.
-    pub fn new(
-        broadcast: Consumer,
-        rules: Rules,
-        epoch: u64,
-        first: u64,
-    ) -> Result<Self, PackagingError> {
+    /// Packages `broadcast` from segment `first` on. Segments carry the epoch of the broadcast's route
+    /// at the time when they begin.
+    pub fn new(broadcast: Consumer, rules: Rules, first: u64) -> Result<Self, PackagingError> {
+        let epoch = broadcast.route().epoch;
         let pinned = TrackInfo { pinned: true, priority: 0, ..TrackInfo::default() };
         let init = broadcast.derive(INIT, pinned.clone())?;
         let catalog = broadcast.derive(CATALOG, pinned)?;
@@ -116,6 +113,7 @@ impl Packaging {
         while let Poll::Ready(seen) = self.broadcast.poll_changed(self.seen, &mut self.changed, cx)
         {
             self.seen = seen;
+            self.packager.set_epoch(self.broadcast.route().epoch);
             self.add_sources()?;
         }
         // Round and round, a frame of each at a time, as the encoder interleaved them.

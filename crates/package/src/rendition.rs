@@ -119,6 +119,10 @@ impl Rendition {
         out.push(Output::Init { id: self.init, bytes });
     }
 
+    pub(crate) fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
     pub(crate) fn timescale(&self) -> u32 {
         self.timescale
     }

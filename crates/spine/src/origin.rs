@@ -170,6 +170,14 @@ impl Origin {
         Pending::waiting(want, Box::new(move || origin.get(&path)))
     }
 
+    /// Ends a broadcast, whoever publishes it. False if there is none.
+    pub fn end(&self, path: &Path, why: Close) -> bool {
+        let shared = lock(&self.inner.state).broadcasts.get(path).cloned();
+        let ended = shared.is_some_and(|shared| shared.end(None, why));
+        self.forget_ended();
+        ended
+    }
+
     /// All broadcasts under `prefix`: those that are here, then every change.
     pub fn announcements(&self, prefix: Path) -> Announcements {
         let listener = Arc::new(Listener { prefix, state: Mutex::default() });

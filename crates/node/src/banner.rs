@@ -1,0 +1,77 @@
+//! What a person reads at the start, on a terminal.
+
+use std::fmt::Write;
+
+/// What there is to say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Banner {
+    pub(crate) version: &'static str,
+    /// Where to look.
+    pub(crate) page: Option<String>,
+    /// Where to watch, and the credit of what is on.
+    pub(crate) demo: Option<(String, Option<String>)>,
+    /// Server and stream key for an encoder, and the page where it will be seen.
+    pub(crate) encoder: Option<(String, String, String)>,
+    /// Where the API token is kept.
+    pub(crate) token_file: String,
+}
+
+impl Banner {
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        let _ = writeln!(out, "\n  Airwave {}\n", self.version);
+        if let Some((url, credit)) = &self.demo {
+            let _ = writeln!(out, "  Watch the demo   {url}");
+            if let Some(credit) = credit {
+                let _ = writeln!(out, "                   {credit}");
+            }
+        }
+        if let Some(page) = &self.page {
+            let _ = writeln!(out, "  What is on       {page}");
+        }
+        if let Some((server, key, watch)) = &self.encoder {
+            let _ = writeln!(out, "\n  Go live with OBS: Settings > Stream > Service \"Custom...\"");
+            let _ = writeln!(out, "    Server         {server}");
+            let _ = writeln!(out, "    Stream Key     {key}");
+            let _ = writeln!(out, "    Watch it at    {watch}");
+        }
+        let _ = writeln!(out, "\n  The API token is in {}\n", self.token_file);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newcomer_reads_this() {
+        let banner = Banner {
+            version: "0.1.0",
+            page: Some("http://127.0.0.1:8080/".into()),
+            demo: Some(("http://127.0.0.1:8080/00ab/watch".into(), Some("A film, CC BY 3.0".into()))),
+            encoder: Some((
+                "rtmp://127.0.0.1:1935/live".into(),
+                "KEY".into(),
+                "http://127.0.0.1:8080/00cd/watch".into(),
+            )),
+            token_file: "airwave-data/api-token".into(),
+        };
+        let expect = r#"
+  Airwave 0.1.0
+
+  Watch the demo   http://127.0.0.1:8080/00ab/watch
+                   A film, CC BY 3.0
+  What is on       http://127.0.0.1:8080/
+
+  Go live with OBS: Settings > Stream > Service "Custom..."
+    Server         rtmp://127.0.0.1:1935/live
+    Stream Key     KEY
+    Watch it at    http://127.0.0.1:8080/00cd/watch
+
+  The API token is in airwave-data/api-token
+
+"#;
+        assert_eq!(banner.text(), expect);
+    }
+}

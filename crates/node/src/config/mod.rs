@@ -1,0 +1,225 @@
+//! The configuration: what a user wrote, checked once, in a type that can only hold legal values.
+//!
+//! Built-in defaults < TOML file < environment `AIRWAVE__SECTION__KEY` < `--set section.key=value`.
+//! Unknown keys are errors; every error is told at once, with its key and where it came from.
+
+mod layers;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use layers::{ConfigError, Layer, load};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data: Data,
+    /// HTTP.
+    pub http: Http,
+    /// RTMP.
+    pub rtmp: Rtmp,
+    /// Names in the URLs that are handed out.
+    pub public: Public,
+    /// Encoders that come, go and come back.
+    pub ingest: Ingest,
+    /// Segments and parts.
+    pub hls: Hls,
+    /// Bounds.
+    pub limits: Limits,
+    /// The log.
+    pub log: Log,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The data directory; made if it is not there.
+    pub dir: PathBuf,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Where to listen; `"off"` for not at all.
+    pub listen: Listen,
+    /// The API in clear also where it can be overheard.
+    pub allow_plain_api: bool,
+}
+
+/// `[rtmp]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rtmp {
+    /// Where to listen; `"off"` for not at all.
+    pub listen: Listen,
+}
+
+/// `[public]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Public {
+    /// The host name in URLs; empty: the request's own.
+    pub host: String,
+}
+
+/// `[ingest]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// How long an encoder that was lost may take to come back.
+    #[serde(deserialize_with = "seconds")]
+    pub reconnect_s: Duration,
+    /// Who wins when two encoders publish to one input.
+    pub takeover: TakeoverPolicy,
+}
+
+/// Who wins when two encoders publish to one input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TakeoverPolicy {
+    /// The one that came last.
+    Latest,
+    /// The one that was there first.
+    First,
+}
+
+/// `[hls]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hls {
+    /// How long a part shall be, 100 to 1000 ms.
+    #[serde(deserialize_with = "part")]
+    pub part_ms: Duration,
+    /// A segment ends at the first key frame at or after 0.95 of this, 1000 to 10000 ms.
+    #[serde(deserialize_with = "segment")]
+    pub segment_ms: Duration,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Cached media in MiB; 0: a quarter of the machine's memory.
+    pub cache_mb: u32,
+    /// Broadcasts at one time.
+    pub broadcasts: u32,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,deliver=debug`.
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Short, for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A listener's address, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let address = text.parse().map_err(|_| {
+            serde::de::Error::custom(format!(
+                "{text:?} is no address: write IP:PORT, [IPv6]:PORT or \"off\""
+            ))
+        })?;
+        Ok(Self(Some(address)))
+    }
+}
+
+fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    within(deserializer, 0, 3_600, "seconds").map(Duration::from_secs)
+}
+
+fn part<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    // 333 ms means a third of a second.
+    let ms = within(deserializer, 100, 1_000, "milliseconds")?;
+    Ok(if ms == 333 { Duration::from_nanos(333_333_333) } else { Duration::from_millis(ms) })
+}
+
+fn segment<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    within(deserializer, 1_000, 10_000, "milliseconds").map(Duration::from_millis)
+}
+
+fn within<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+    least: u64,
+    most: u64,
+    unit: &str,
+) -> Result<u64, D::Error> {
+    let value = u64::deserialize(deserializer)?;
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(serde::de::Error::custom(format!("{value} is out of range: {least} to {most} {unit}")))
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // invariant: a test loads the built-in defaults.
+        load(&[]).unwrap_or_else(|errors| panic!("built-in defaults: {errors:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> Layer {
+        Layer::setting(text).unwrap()
+    }
+
+    #[test]
+    fn later_layers_win() {
+        assert_eq!(Config::default().http.listen.0, Some("[::]:8080".parse().unwrap()));
+        let file = Layer::text("a.toml", "[http]\nlisten = \"127.0.0.1:1\"\n[hls]\npart_ms = 200");
+        let config = load(&[file.clone().unwrap(), set("http.listen=127.0.0.1:2")]).unwrap();
+        assert_eq!(config.http.listen.0, Some("127.0.0.1:2".parse().unwrap()));
+        assert_eq!(config.hls.part_ms, Duration::from_millis(200));
+        assert_eq!(load(&[set("rtmp.listen=off")]).unwrap().rtmp.listen, Listen(None));
+        let variables = [("AIRWAVE__INGEST__RECONNECT_S".to_owned(), "7".to_owned())];
+        let config = load(&[Layer::environment(variables.into_iter()).unwrap()]).unwrap();
+        assert_eq!(config.ingest.reconnect_s, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn every_error_is_told_at_once_with_its_key() {
+        let layers = [
+            set("http.listen=nonsense"),
+            set("hls.part_ms=5"),
+            set("nothing.here=1"),
+            set("ingest.takeover=maybe"),
+            set("http.port=80"),
+        ];
+        let errors: Vec<String> = load(&layers).unwrap_err().iter().map(ToString::to_string).collect();
+        let text = errors.join("\n");
+        for key in ["http.listen", "hls.part_ms", "nothing", "ingest.takeover", "http.port"] {
+            assert!(text.contains(key), "{key} in\n{text}");
+        }
+        assert_eq!(errors.len(), 5, "{text}");
+    }
+}

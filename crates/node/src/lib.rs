@@ -1,0 +1,15 @@
+//! Assembly: a configuration becomes a running node. The program is a thin shell around this; tests
+//! start the same node that users start.
+
+#![forbid(unsafe_code)]
+
+mod banner;
+pub mod cli;
+pub mod config;
+mod demo;
+mod files;
+mod ingest;
+mod logging;
+mod node;
+
+pub use node::{Addresses, Node};

@@ -1,0 +1,392 @@
+//! A running node: its listeners, its tasks, its end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
+use deliver::{Library, Site};
+use package::{CutRules, Rules};
+use rtmp::client::Target;
+use serde::Serialize;
+use spine::Origin;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::banner::Banner;
+use crate::config::{Config, Listen};
+use crate::demo::Clip;
+use crate::files;
+use crate::ingest::{Ingest, State, now_ms};
+
+/// The file of the API token in the data directory.
+pub(crate) const API_TOKEN: &str = "api-token";
+const MASTER_KEY: &str = "master.key";
+const DATABASE: &str = "airwave.db";
+
+/// How long a stop may take: broadcasts end, answers go out.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a start is told besides its configuration.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Publish this file to the node itself.
+    pub demo: Option<PathBuf>,
+    /// Write this file once everything listens.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Where a node listens, as its ready file says. None where a listener is off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// The program's version.
+    pub version: &'static str,
+    /// The account's id.
+    pub account: &'static str,
+    /// HTTP.
+    pub http: Option<SocketAddr>,
+    /// HTTPS.
+    pub https: Option<SocketAddr>,
+    /// RTMP.
+    pub rtmp: Option<SocketAddr>,
+    /// RTMPS.
+    pub rtmps: Option<SocketAddr>,
+    /// SRT.
+    pub srt: Option<SocketAddr>,
+    /// QUIC.
+    pub quic: Option<SocketAddr>,
+    /// WebRTC media.
+    pub webrtc: Option<SocketAddr>,
+    /// Metrics and health.
+    pub admin: Option<SocketAddr>,
+}
+
+/// The tasks of a node. A panic ends one task, is counted, and no more.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl Tasks {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        set.spawn(task);
+        while let Some(ended) = set.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task panicked");
+            }
+        }
+    }
+
+    async fn join(&self) {
+        let mut set = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        while set.join_next().await.is_some() {}
+    }
+}
+
+/// A running node.
+pub struct Node {
+    addresses: Addresses,
+    origin: Origin,
+    stop: watch::Sender<bool>,
+    tasks: Tasks,
+    /// Tasks that run until the node stops; the first one that ends by itself is a failure.
+    services: tokio::sync::Mutex<JoinSet<&'static str>>,
+}
+
+impl Node {
+    /// Starts a node. It serves when this returns.
+    pub async fn start(config: Config, options: Options) -> Result<(Self, Banner)> {
+        let dir = config.data.dir.clone();
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("can't make the data directory {}", dir.display()))?;
+        let control = Arc::new(open_control(&dir)?);
+        let token = files::secret(&dir.join(API_TOKEN), || api_token().into_bytes())?;
+        let token = String::from_utf8_lossy(&token).trim().to_owned();
+        let http = bind(config.http.listen, "http.listen").await?;
+        let rtmp = bind(config.rtmp.listen, "rtmp.listen").await?;
+        let addresses = Addresses {
+            version: env!("CARGO_PKG_VERSION"),
+            account: "default",
+            http: address_of(http.as_ref())?,
+            https: None,
+            rtmp: address_of(rtmp.as_ref())?,
+            rtmps: None,
+            srt: None,
+            quic: None,
+            webrtc: None,
+            admin: None,
+        };
+
+        let node_id = NodeId::parse("local").context("the node's name")?;
+        control.park_all(&node_id, now_ms()).await.context("can't take up the last run's state")?;
+        let limits = spine::Limits {
+            cache_bytes: cache_bytes(config.limits.cache_mb),
+            broadcasts: config.limits.broadcasts as usize,
+            ..spine::Limits::default()
+        };
+        let origin = Origin::new(limits);
+        let library = Arc::new(Library::default());
+        let tasks = Tasks::default();
+        let cut = CutRules { segment: config.hls.segment_ms, ..CutRules::default() };
+        let ingest = Arc::new(Ingest {
+            control: control.clone(),
+            origin: origin.clone(),
+            library: library.clone(),
+            counters: Arc::default(),
+            tasks: tasks.clone(),
+            node: node_id,
+            rules: Rules { cut, part: config.hls.part_ms },
+            takeover: config.ingest.takeover,
+            reconnect: config.ingest.reconnect_s,
+            parked: Notify::new(),
+            state: Mutex::new(State::default()),
+        });
+
+        let (stop, stopped) = watch::channel(false);
+        let mut services = JoinSet::new();
+        let until_stop = |mut stopped: watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        let expire = ingest.clone().expire();
+        let end = until_stop(stopped.clone());
+        services.spawn(async move {
+            tokio::select! { () = expire => {}, () = end => {} }
+            "the clock of parked broadcasts"
+        });
+        if let Some(listener) = rtmp {
+            let run = io_rtmp::listen::run(
+                listener,
+                ingest.door(),
+                Arc::default(),
+                fill_random,
+                until_stop(stopped.clone()),
+            );
+            services.spawn(async move {
+                run.await;
+                "the RTMP listener"
+            });
+        }
+        let inputs = own_inputs(&control, &library, options.demo.is_some()).await?;
+        if let Some(listener) = http {
+            let site = Site { library: library.clone(), rtmp_url: None };
+            let api = api::router(api::Api {
+                control: control.clone(),
+                token: control::Secret::new(token),
+                library: library.clone(),
+                origin: origin.clone(),
+                rtmp_port: addresses.rtmp.map(|a| a.port()),
+                public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
+                allow_plain: config.http.allow_plain_api,
+                random: fill_random_bytes,
+            });
+            let router = deliver::router(site).merge(api);
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let serve = axum::serve(listener, service)
+                .with_graceful_shutdown(until_stop(stopped.clone()));
+            services.spawn(async move {
+                if let Err(error) = serve.await {
+                    tracing::error!(%error, "http");
+                }
+                "the HTTP listener"
+            });
+        }
+        let node = Self { addresses, origin, stop, tasks, services: services.into() };
+        let banner = node.begin(&config, &options, &control, inputs).await?;
+        if let Some(path) = &options.ready_file {
+            let mut json = serde_json::to_vec(&node.addresses)?;
+            json.push(b'\n');
+            files::write_atomically(path, &json)?;
+        }
+        Ok((node, banner))
+    }
+
+    /// The demo, and what there is to say.
+    async fn begin(
+        &self,
+        config: &Config,
+        options: &Options,
+        control: &Control,
+        inputs: OwnInputs,
+    ) -> Result<Banner> {
+        let host = |address: SocketAddr| match config.public.host.as_str() {
+            "" if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
+            "" => address.to_string(),
+            name => format!("{name}:{}", address.port()),
+        };
+        let page = self.addresses.http.map(|a| format!("http://{}/", host(a)));
+        let watch =
+            |input: &InputUid| page.as_ref().map(|p| format!("{p}{input}/watch")).unwrap_or_default();
+        let mut banner = Banner {
+            version: self.addresses.version,
+            page: page.clone(),
+            demo: None,
+            encoder: None,
+            token_file: config.data.dir.join(API_TOKEN).display().to_string(),
+        };
+        let Some(rtmp) = self.addresses.rtmp else { return Ok(banner) };
+        if let (Some(path), Some(input)) = (&options.demo, &inputs.demo) {
+            let clip = Clip::open(path)?;
+            banner.demo = Some((watch(input), clip.credit.clone()));
+            let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
+            let local = if rtmp.is_ipv6() { "[::1]" } else { "127.0.0.1" };
+            let url = format!("rtmp://{local}:{}/live/{}", rtmp.port(), keys.stream_key.expose());
+            let target = Target::parse(&url).context("the demo's address")?;
+            let mut stopped = self.stop.subscribe();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = clip.publish(target, fill_random) => {}
+                    _ = stopped.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+        let keys = control.input_keys(&inputs.first).await?;
+        banner.encoder = keys.map(|keys| {
+            let server = format!("rtmp://{}/live", host(rtmp));
+            (server, keys.stream_key.expose().to_owned(), watch(&inputs.first))
+        });
+        Ok(banner)
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Waits until something that should run for ever has ended; says what.
+    pub async fn failed(&self) -> String {
+        let mut services = self.services.lock().await;
+        match services.join_next().await {
+            Some(Ok(what)) => format!("{what} has ended"),
+            Some(Err(error)) => format!("a service failed: {error}"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends everything: encoders are let go, broadcasts end, answers go out; ten seconds at most.
+    pub async fn stop(&self) {
+        let _ = self.stop.send(true);
+        let drained = async {
+            self.origin.shutdown();
+            self.tasks.join().await;
+            let mut services = self.services.lock().await;
+            while services.join_next().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(DRAIN, drained).await;
+    }
+}
+
+/// The inputs that a node has from its first start: one to go live with, one for the demo.
+struct OwnInputs {
+    first: InputUid,
+    demo: Option<InputUid>,
+}
+
+const DEMO_NAME: &str = "Demo";
+const FIRST_NAME: &str = "My live input";
+
+async fn own_inputs(control: &Control, library: &Library, demo: bool) -> Result<OwnInputs> {
+    let mut all = Vec::new();
+    let mut page = Page { newest_first: false, ..Page::default() };
+    loop {
+        let list = control.inputs(page).await.context("can't read the live inputs")?;
+        all.extend(list.rows);
+        page.after = list.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    let name = |input: &control::Input| {
+        input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned)
+    };
+    for input in &all {
+        library.know(input.uid.as_str(), name(input));
+    }
+    let named = |wanted: &str| all.iter().find(|i| name(i).as_deref() == Some(wanted));
+    let first = match all.iter().find(|i| name(i).as_deref() != Some(DEMO_NAME)) {
+        Some(input) => input.uid.clone(),
+        None => create(control, library, FIRST_NAME).await?,
+    };
+    let demo = match (demo, named(DEMO_NAME)) {
+        (false, _) => None,
+        (true, Some(input)) => Some(input.uid.clone()),
+        (true, None) => Some(create(control, library, DEMO_NAME).await?),
+    };
+    Ok(OwnInputs { first, demo })
+}
+
+async fn create(control: &Control, library: &Library, name: &str) -> Result<InputUid> {
+    let mut settings = InputSettings::default();
+    settings.meta.insert("name".to_owned(), name.into());
+    let uid = InputUid::from_random(random());
+    let input = control.create_input(uid, settings, random(), now_ms()).await?;
+    library.know(input.uid.as_str(), Some(name.to_owned()));
+    Ok(input.uid)
+}
+
+fn open_control(dir: &Path) -> Result<Control> {
+    let key = files::secret(&dir.join(MASTER_KEY), || random::<32>().to_vec())?;
+    let key: [u8; 32] = key.try_into().ok().with_context(|| {
+        format!("{} must hold exactly 32 bytes", dir.join(MASTER_KEY).display())
+    })?;
+    let path = dir.join(DATABASE);
+    Control::open(&path, MasterKey::new(&key))
+        .with_context(|| format!("can't open {}", path.display()))
+}
+
+/// `aw_` makes it easy to find for scanners that look for leaked secrets.
+fn api_token() -> String {
+    let secret = control::Secret::from_random(random());
+    format!("aw_{}\n", secret.expose())
+}
+
+async fn bind(listen: Listen, key: &str) -> Result<Option<TcpListener>> {
+    let Some(address) = listen.0 else { return Ok(None) };
+    let bound = match TcpListener::bind(address).await {
+        // A machine without IPv6: all of IPv4 is what was meant.
+        Err(_) if address.ip().is_unspecified() && address.is_ipv6() => {
+            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map(Some).with_context(|| {
+        format!("can't listen on {address}: choose another address with --set {key}=IP:PORT")
+    })
+}
+
+fn address_of(listener: Option<&TcpListener>) -> Result<Option<SocketAddr>> {
+    Ok(listener.map(TcpListener::local_addr).transpose()?)
+}
+
+/// A quarter of the machine's memory, unless the configuration says.
+fn cache_bytes(mib: u32) -> usize {
+    if mib > 0 {
+        return mib as usize * (1 << 20);
+    }
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|t| t.split_whitespace().next()).and_then(|n| n.parse().ok());
+    kib.unwrap_or(4usize << 20) / 4 * 1024
+}
+
+/// Random bytes from the system's generator.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill_random_bytes(&mut bytes);
+    bytes
+}
+
+fn fill_random(bytes: &mut [u8; 32]) {
+    fill_random_bytes(bytes);
+}
+
+fn fill_random_bytes(bytes: &mut [u8]) {
+    // Without random numbers no key is a secret: better no server than that one.
+    if aws_lc_rs::rand::fill(bytes).is_err() {
+        std::process::abort();
+    }
+}
