@@ -51,6 +51,11 @@ impl Library {
         self.state().inputs.entry(input.to_owned()).or_default().name = name;
     }
 
+    /// An input was deleted. Its shelves stay until they are over.
+    pub fn forget(&self, input: &str) {
+        self.state().inputs.remove(input);
+    }
+
     /// A broadcast is on the air.
     pub fn open(&self, shelf: Arc<Shelf>) {
         let mut state = self.state();

@@ -4,20 +4,21 @@ use std::fmt::Write;
 
 /// What there is to say.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Banner {
-    pub(crate) version: &'static str,
+pub struct Banner {
+    pub version: &'static str,
     /// Where to look.
-    pub(crate) page: Option<String>,
+    pub page: Option<String>,
     /// Where to watch, and the credit of what is on.
-    pub(crate) demo: Option<(String, Option<String>)>,
+    pub demo: Option<(String, Option<String>)>,
     /// Server and stream key for an encoder, and the page where it will be seen.
-    pub(crate) encoder: Option<(String, String, String)>,
+    pub encoder: Option<(String, String, String)>,
     /// Where the API token is kept.
-    pub(crate) token_file: String,
+    pub token_file: String,
 }
 
 impl Banner {
-    pub(crate) fn text(&self) -> String {
+    /// The words.
+    pub fn text(&self) -> String {
         let mut out = String::new();
         let _ = writeln!(out, "\n  Airwave {}\n", self.version);
         if let Some((url, credit)) = &self.demo {

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-mod banner;
+pub mod banner;
 pub mod cli;
 pub mod config;
 mod demo;

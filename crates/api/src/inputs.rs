@@ -1,0 +1,242 @@
+//! Live inputs.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use bytes::Bytes;
+use control::{
+    Expect, Input, InputKeys, InputSettings, InputUid, Page,
+};
+use deliver::Found;
+use serde_json::{Map, Value, json};
+use spine::Close;
+
+use crate::Api;
+use crate::envelope::{ApiError, ok};
+use crate::merge;
+
+type Answer = Result<Response, ApiError>;
+
+pub(crate) async fn list(State(api): State<Api>, Path(account): Path<String>) -> Answer {
+    check_account(&account)?;
+    let list = api.control.inputs(Page::default()).await?;
+    let rows: Vec<Value> = list.rows.iter().map(summary).collect();
+    Ok(ok(&json!({ "liveInputs": rows, "range": rows.len(), "total": list.total })))
+}
+
+pub(crate) async fn create(
+    State(api): State<Api>,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    check_account(&account)?;
+    let mut settings = InputSettings::default();
+    merge::settings(&mut settings, &object(&body)?)?;
+    let uid = InputUid::from_random(random(&api));
+    let input = api.control.create_input(uid, settings, random(&api), now_ms()).await?;
+    api.library.know(input.uid.as_str(), name_of(&input));
+    tracing::info!(input = %input.uid, "live input created");
+    whole(&api, &headers, &input).await
+}
+
+pub(crate) async fn get(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let input = find(&api, &account, &uid).await?;
+    whole(&api, &headers, &input).await
+}
+
+pub(crate) async fn update(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let input = find(&api, &account, &uid).await?;
+    let mut settings = input.settings.clone();
+    merge::settings(&mut settings, &object(&body)?)?;
+    let expect = Expect::Rev(input.rev);
+    let disabled = input.settings.enabled && !settings.enabled;
+    let input = api.control.update_input(&input.uid, expect, settings, now_ms()).await?;
+    api.library.know(input.uid.as_str(), name_of(&input));
+    if disabled {
+        end_broadcast(&api, &input.uid);
+    }
+    whole(&api, &headers, &input).await
+}
+
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+) -> Answer {
+    let input = find(&api, &account, &uid).await?;
+    api.control.delete_input(&input.uid, Expect::Any, now_ms()).await?;
+    end_broadcast(&api, &input.uid);
+    api.library.forget(input.uid.as_str());
+    tracing::info!(input = %input.uid, "live input deleted");
+    Ok(ok(&Value::Null))
+}
+
+pub(crate) async fn rotate_keys(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let input = find(&api, &account, &uid).await?;
+    let input = api.control.rotate_keys(&input.uid, random(&api), now_ms(), None).await?;
+    // A broadcast on the old keys is disconnected.
+    end_broadcast(&api, &input.uid);
+    whole(&api, &headers, &input).await
+}
+
+fn end_broadcast(api: &Api, input: &InputUid) {
+    if let Ok(path) = spine::Path::new(["default".to_owned(), input.to_string()]) {
+        api.origin.end(&path, Close::Unauthorized);
+    }
+}
+
+async fn find(api: &Api, account: &str, uid: &str) -> Result<Input, ApiError> {
+    check_account(account)?;
+    let missing = || ApiError::not_found("there is no such live input");
+    let uid = InputUid::parse(uid).map_err(|_| missing())?;
+    api.control.input(&uid).await?.ok_or_else(missing)
+}
+
+/// A single-tenant installation has one account.
+fn check_account(account: &str) -> Result<(), ApiError> {
+    let known = account == "default";
+    known.then_some(()).ok_or_else(|| ApiError::not_found("the account of this server is: default"))
+}
+
+/// A body, which may be empty even where a JSON content type was sent: the SDKs do that.
+fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(ApiError::malformed("the body must be a JSON object")),
+        Err(error) => Err(ApiError::malformed(format!("the body is not JSON: {error}"))),
+    }
+}
+
+/// What lists show: no keys.
+fn summary(input: &Input) -> Value {
+    json!({
+        "uid": input.uid.as_str(),
+        "created": date(input.created_ms),
+        "modified": date(input.modified_ms),
+        "meta": input.settings.meta,
+        "enabled": input.settings.enabled,
+        "deleteRecordingAfterDays": input.settings.delete_recording_after_days,
+    })
+}
+
+async fn whole(api: &Api, headers: &HeaderMap, input: &Input) -> Answer {
+    let missing = || ApiError::not_found("there is no such live input");
+    let keys = api.control.input_keys(&input.uid).await?.ok_or_else(missing)?;
+    let mut value = summary(input);
+    let settings = serde_json::to_value(&input.settings).unwrap_or_default();
+    merge_into(&mut value, settings);
+    merge_into(&mut value, urls(api, headers, input, &keys));
+    if let Some(rotated) = input.keys_rotated_ms {
+        value["keysRotatedAt"] = date(rotated).into();
+    }
+    value["status"] = status(api, input);
+    Ok(ok(&value))
+}
+
+fn merge_into(value: &mut Value, more: Value) {
+    if let (Value::Object(value), Value::Object(more)) = (value, more) {
+        value.extend(more);
+    }
+}
+
+/// Ready-to-copy URLs for every protocol; null where a listener is off.
+fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Value {
+    let authority = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
+    let host = api.public_host.clone().unwrap_or_else(|| host_of(authority).to_owned());
+    let web = match &api.public_host {
+        Some(host) => format!("http://{host}{}", port_of(authority)),
+        None => format!("http://{authority}"),
+    };
+    let uid = input.uid.as_str();
+    let rtmp = api.rtmp_port.map(|port| {
+        json!({
+            "url": format!("rtmp://{host}:{port}/live/"),
+            "streamKey": keys.stream_key.expose(),
+        })
+    });
+    json!({
+        "rtmp": rtmp,
+        // Existing clients read this one, whatever it says.
+        "rtmps": rtmp,
+        "srt": null,
+        "webRTC": null,
+        "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": null },
+        "watch": format!("{web}/{uid}/watch"),
+    })
+}
+
+fn host_of(authority: &str) -> &str {
+    let end = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    &authority[..end.unwrap_or(authority.len())]
+}
+
+fn port_of(authority: &str) -> &str {
+    &authority[host_of(authority).len()..]
+}
+
+/// Null before the first connection, then the object form that clients in the wild read.
+fn status(api: &Api, input: &Input) -> Value {
+    match api.library.find(input.uid.as_str()) {
+        Found::Shelf { shelf, .. } => {
+            let state = if shelf.live() { "connected" } else { "client_disconnect" };
+            json!({ "current": { "state": state, "reason": null, "videoUID": shelf.about().video } })
+        }
+        Found::OffAir(state) if state.newest.is_some() => {
+            json!({ "current": { "state": "client_disconnect", "reason": null } })
+        }
+        _ => Value::Null,
+    }
+}
+
+fn name_of(input: &Input) -> Option<String> {
+    input.settings.meta.get("name").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn date(ms: u64) -> String {
+    package::hls::date_time(ms)
+}
+
+fn random<const N: usize>(api: &Api) -> [u8; N] {
+    let mut bytes = [0; N];
+    (api.random)(&mut bytes);
+    bytes
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_taken_out_of_authorities() {
+        for (authority, host, port) in [
+            ("example.com", "example.com", ""),
+            ("example.com:8080", "example.com", ":8080"),
+            ("127.0.0.1:1", "127.0.0.1", ":1"),
+            ("[::1]:8080", "[::1]", ":8080"),
+            ("[::1]", "[::1]", ""),
+        ] {
+            assert_eq!((host_of(authority), port_of(authority)), (host, port), "{authority}");
+        }
+    }
+}

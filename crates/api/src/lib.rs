@@ -1,0 +1,62 @@
+//! The REST API under `/client/v4/accounts/{account}`: shapes, errors and habits of the vendor's, so
+//! that existing clients work after a change of URL.
+//!
+//! Bodies are read leniently where official SDKs are sloppy (an empty body with a JSON content type,
+//! unknown fields), strictly where a user would want to know (a value out of range names its field).
+
+#![forbid(unsafe_code)]
+
+mod auth;
+mod envelope;
+mod inputs;
+mod merge;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use control::{Control, Secret};
+use deliver::Library;
+use spine::Origin;
+
+/// The largest body of a request that is not an upload.
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// What the API works on.
+#[derive(Clone)]
+pub struct Api {
+    /// The node's state.
+    pub control: Arc<Control>,
+    /// The bearer token.
+    pub token: Secret,
+    /// What is on the air.
+    pub library: Arc<Library>,
+    /// The broadcasts.
+    pub origin: Origin,
+    /// Where encoders publish; none where RTMP is off.
+    pub rtmp_port: Option<u16>,
+    /// The host name in URLs; none: the request's own.
+    pub public_host: Option<String>,
+    /// Serve the API in clear to others than this machine.
+    pub allow_plain: bool,
+    /// Fills a buffer with random bytes.
+    pub random: fn(&mut [u8]),
+}
+
+/// All routes of the API.
+pub fn router(api: Api) -> Router {
+    let account = "/client/v4/accounts/{account}/stream";
+    let path = |rest: &str| format!("{account}{rest}");
+    let guarded = axum::middleware::from_fn_with_state(api.clone(), auth::check);
+    Router::new()
+        .route(&path("/live_inputs"), get(inputs::list).post(inputs::create))
+        .route(
+            &path("/live_inputs/{uid}"),
+            get(inputs::get).put(inputs::update).delete(inputs::delete),
+        )
+        .route(&path("/live_inputs/{uid}/rotate_keys"), post(inputs::rotate_keys))
+        .route("/client/v4/{*rest}", axum::routing::any(envelope::no_such_route))
+        .layer(guarded)
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(api)
+}

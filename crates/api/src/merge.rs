@@ -1,0 +1,156 @@
+//! Merging a request's fields into an input's settings: what is not named stays, `null` resets.
+
+use control::{InputSettings, RecordingMode};
+use serde_json::{Map, Value};
+
+use crate::envelope::ApiError;
+
+/// Longest list of origins, and longest origin.
+const ORIGINS_MAX: usize = 100;
+const ORIGIN_BYTES_MAX: usize = 255;
+
+/// The vendor's bounds of `recording.timeoutSeconds` are not published; a day is more than anybody
+/// waits for an encoder.
+const TIMEOUT_SECONDS_MAX: u64 = 86_400;
+
+/// Applies the fields of a create or update body.
+pub(crate) fn settings(into: &mut InputSettings, body: &Map<String, Value>) -> Result<(), ApiError> {
+    for (name, value) in body {
+        match name.as_str() {
+            "meta" => into.meta = object(name, value)?,
+            "enabled" => into.enabled = boolean(name, value, true)?,
+            "preferLowLatency" => into.prefer_low_latency = boolean(name, value, true)?,
+            "defaultCreator" => into.default_creator = text(name, value)?,
+            "deleteRecordingAfterDays" => into.delete_recording_after_days = days(name, value)?,
+            "recording" => recording(into, value)?,
+            // Read-only fields of an object that was read and is written back, and those of others.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn recording(into: &mut InputSettings, value: &Value) -> Result<(), ApiError> {
+    let recording = &mut into.recording;
+    for (key, value) in &object("recording", value)? {
+        let name = &format!("recording.{key}");
+        match key.as_str() {
+            "mode" => recording.mode = mode(name, value)?,
+            "timeoutSeconds" => recording.timeout_seconds = timeout(name, value)?,
+            "requireSignedURLs" => recording.require_signed_urls = boolean(name, value, false)?,
+            "hideLiveViewerCount" => recording.hide_live_viewer_count = boolean(name, value, false)?,
+            "allowedOrigins" => recording.allowed_origins = origins(name, value)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
+    match value {
+        Value::Object(map) => Ok(map.clone()),
+        Value::Null => Ok(Map::new()),
+        _ => Err(ApiError::field(name, "must be an object")),
+    }
+}
+
+fn boolean(name: &str, value: &Value, default: bool) -> Result<bool, ApiError> {
+    match value {
+        Value::Bool(value) => Ok(*value),
+        Value::Null => Ok(default),
+        _ => Err(ApiError::field(name, "must be true or false")),
+    }
+}
+
+fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
+    match value {
+        Value::String(text) if text.len() <= 64 => Ok(Some(text.clone())),
+        Value::String(_) => Err(ApiError::field(name, "must have at most 64 characters")),
+        Value::Null => Ok(None),
+        _ => Err(ApiError::field(name, "must be a text")),
+    }
+}
+
+fn days(name: &str, value: &Value) -> Result<Option<u32>, ApiError> {
+    let wrong = || ApiError::field(name, "must be a whole number of days, at least 1, or null");
+    match value {
+        Value::Null => Ok(None),
+        // The SDKs send numbers as floats at times.
+        Value::Number(n) => {
+            let days = n.as_u64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0).map(|f| f as u64));
+            let days = days.and_then(|days| u32::try_from(days).ok()).filter(|days| *days >= 1);
+            days.map(Some).ok_or_else(wrong)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn timeout(name: &str, value: &Value) -> Result<u32, ApiError> {
+    let wrong = || ApiError::field(name, format!("must be 0 to {TIMEOUT_SECONDS_MAX} seconds"));
+    if value.is_null() {
+        return Ok(0);
+    }
+    let seconds = value.as_u64().filter(|s| *s <= TIMEOUT_SECONDS_MAX).ok_or_else(wrong)?;
+    u32::try_from(seconds).map_err(|_| wrong())
+}
+
+fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
+    match value.as_str() {
+        Some("automatic") => Ok(RecordingMode::Automatic),
+        Some("off") => Ok(RecordingMode::Off),
+        None if value.is_null() => Ok(RecordingMode::default()),
+        _ => Err(ApiError::field(name, "must be \"automatic\" or \"off\"")),
+    }
+}
+
+fn origins(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
+    let wrong = || {
+        ApiError::field(name, format!("must be a list of at most {ORIGINS_MAX} host names, or null"))
+    };
+    if value.is_null() {
+        return Ok(None);
+    }
+    let list = value.as_array().filter(|list| list.len() <= ORIGINS_MAX).ok_or_else(wrong)?;
+    let origin = |v: &Value| v.as_str().filter(|s| s.len() <= ORIGIN_BYTES_MAX).map(str::to_owned);
+    list.iter().map(origin).collect::<Option<Vec<_>>>().map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn merged(body: Value) -> Result<InputSettings, String> {
+        let mut into = InputSettings { delete_recording_after_days: Some(7), ..Default::default() };
+        let Value::Object(body) = body else { panic!("{body}") };
+        settings(&mut into, &body).map_err(|e| format!("{e:?}"))?;
+        Ok(into)
+    }
+
+    #[test]
+    fn what_is_not_named_stays_and_null_resets() {
+        let stays = merged(json!({"enabled": false, "unknown": 1})).unwrap();
+        assert_eq!((stays.enabled, stays.delete_recording_after_days), (false, Some(7)));
+        let reset = merged(json!({"deleteRecordingAfterDays": null, "recording": {"mode": "off"}}));
+        let reset = reset.unwrap();
+        assert_eq!((reset.delete_recording_after_days, reset.recording.mode), (None, RecordingMode::Off));
+        let days = merged(json!({"deleteRecordingAfterDays": 45.0})).unwrap();
+        assert_eq!(days.delete_recording_after_days, Some(45));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_field_and_what_would_do() {
+        for (body, field) in [
+            (json!({"enabled": "yes"}), "enabled"),
+            (json!({"meta": []}), "meta"),
+            (json!({"deleteRecordingAfterDays": 0}), "deleteRecordingAfterDays"),
+            (json!({"deleteRecordingAfterDays": 1.5}), "deleteRecordingAfterDays"),
+            (json!({"recording": {"mode": "on"}}), "recording.mode"),
+            (json!({"recording": {"timeoutSeconds": -1}}), "recording.timeoutSeconds"),
+            (json!({"recording": {"allowedOrigins": [1]}}), "recording.allowedOrigins"),
+        ] {
+            let error = merged(body).unwrap_err();
+            assert!(error.contains(&format!("{field}: must be")), "{error}");
+        }
+    }
+}

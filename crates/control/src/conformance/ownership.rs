@@ -1,0 +1,155 @@
+//! Ownership: epochs rise, numbers are used once, broadcasts go on or end.
+
+use super::{NOW, WAIT, an_input, claim, on_air, uid, video_uid};
+use crate::ClaimMode::{IfFree, TakeOver};
+use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD};
+use crate::{
+    ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, NodeId, OwnerError, Reserved,
+};
+
+pub async fn a_first_claim_begins_a_broadcast(control: &Control) {
+    let first = on_air(control).await;
+    assert_eq!((first.owned.epoch, &first.owned.video), (Epoch(1), &video_uid(1)));
+    assert_eq!((first.resumed, first.gap, first.first_segment), (false, 1..1, 1));
+    assert_eq!((first.first_group, first.superseded, first.ended), (0, None, None));
+    let video = control.broadcast_of(&uid(1)).await.unwrap().unwrap();
+    assert_eq!((video.uid.clone(), video.live(), video.segments), (video_uid(1), true, 0));
+}
+
+pub async fn a_claim_needs_an_input_that_is_enabled(control: &Control) {
+    let refused = control.claim(claim(1, TakeOver, NOW)).await;
+    assert_eq!(refused, Err(ClaimError::NoSuchInput));
+    an_input(control, 1).await;
+    let off = InputSettings { enabled: false, ..InputSettings::default() };
+    control.update_input(&uid(1), Expect::Any, off, NOW).await.unwrap();
+    assert_eq!(control.claim(claim(1, TakeOver, NOW)).await, Err(ClaimError::Disabled));
+}
+
+pub async fn a_claim_whose_answer_was_lost_is_repeated(control: &Control) {
+    let first = on_air(control).await;
+    assert_eq!(control.claim(claim(1, IfFree, NOW + 1)).await.unwrap(), first);
+    assert_eq!(control.claim(claim(1, TakeOver, NOW + 2)).await.unwrap(), first);
+}
+
+pub async fn if_free_leaves_the_owner_alone_and_take_over_does_not(control: &Control) {
+    let first = on_air(control).await;
+    let (node, session) = (claim(1, IfFree, 0).node, claim(1, IfFree, 0).session);
+    let refused = control.claim(claim(2, IfFree, NOW + 1)).await;
+    let owned = ClaimError::Owned { node: node.clone(), session: session.clone(), epoch: Epoch(1) };
+    assert_eq!(refused, Err(owned));
+    control.park(&first.owned, NOW + WAIT).await.unwrap();
+    let back = control.claim(claim(2, IfFree, NOW + 2)).await.unwrap();
+    assert!(back.resumed && back.superseded.is_none());
+    let third = control.claim(claim(3, TakeOver, NOW + 3)).await.unwrap();
+    let second = claim(2, IfFree, 0);
+    assert_eq!(third.superseded, Some((second.node, second.session)));
+    assert_eq!((third.owned.epoch, third.owned.video), (Epoch(3), video_uid(1)));
+}
+
+pub async fn encoder_reconnects_elsewhere_while_a_is_alive(control: &Control) {
+    let a = on_air(control).await.owned;
+    let b = control.claim(claim(2, TakeOver, NOW + 100)).await.unwrap();
+    assert!(b.resumed && b.owned.epoch > a.epoch && b.owned.video == a.video);
+    let fenced = OwnerError::Fenced { current: b.owned.epoch };
+    assert_eq!(control.reserve(&a, 9, 9).await, Err(fenced.clone()));
+    assert_eq!(control.park(&a, NOW).await, Err(fenced.clone()));
+    assert_eq!(control.release(&a, End::Goodbye, NOW).await, Err(fenced));
+    let live = control.broadcast_of(&uid(1)).await.unwrap().unwrap().live();
+    assert!(live, "what the old owner says has no effect");
+}
+
+pub async fn numbers_that_were_reserved_are_a_gap_for_the_next_owner(control: &Control) {
+    let a = on_air(control).await.owned;
+    let reserved = control.reserve(&a, 3, 0).await.unwrap();
+    assert_eq!(reserved, Reserved { segments_to: 3, groups_end: GROUP_BLOCK });
+    let fewer = control.reserve(&a, 2, 0).await.unwrap();
+    assert_eq!(fewer.segments_to, 3, "never fewer than before");
+    let b = control.claim(claim(2, TakeOver, NOW)).await.unwrap();
+    assert_eq!((b.gap, b.first_segment), (1..4, 4));
+    let c = control.claim(claim(3, TakeOver, NOW)).await.unwrap();
+    assert_eq!((c.gap, c.first_segment), (1..5, 5), "the first number was reserved by the claim");
+}
+
+pub async fn groups_come_in_blocks_that_are_given_out_once(control: &Control) {
+    let a = on_air(control).await;
+    let reserved = control.reserve(&a.owned, 0, GROUP_BLOCK + 1).await.unwrap();
+    assert_eq!(reserved.groups_end, 2 * GROUP_BLOCK);
+    let b = control.claim(claim(2, TakeOver, NOW)).await.unwrap();
+    assert_eq!(b.first_group, 2 * GROUP_BLOCK);
+    control.release(&b.owned, End::Goodbye, NOW).await.unwrap();
+    let c = control.claim(claim(3, TakeOver, NOW)).await.unwrap();
+    assert_eq!(c.first_group, 3 * GROUP_BLOCK, "in the next broadcast too");
+}
+
+pub async fn reservations_are_bounded(control: &Control) {
+    let a = on_air(control).await.owned;
+    for (segments, groups, ok) in [
+        (1 + RESERVE_AHEAD, 0, true),
+        (3 + 2 * RESERVE_AHEAD, 0, false),
+        (0, u64::MAX, false),
+        (u64::MAX, 0, false),
+    ] {
+        let reserved = control.reserve(&a, segments, groups).await;
+        assert_eq!(reserved.is_ok(), ok, "{segments} {groups} {reserved:?}");
+    }
+}
+
+pub async fn a_broadcast_without_media_leaves_no_video_and_its_numbers_are_not_reused(
+    control: &Control,
+) {
+    let a = on_air(control).await.owned;
+    control.reserve(&a, 7, 0).await.unwrap();
+    let ended = control.release(&a, End::Goodbye, NOW + 1).await.unwrap();
+    assert_eq!(ended, Ended { input: uid(1), video: a.video.clone(), kept: false });
+    assert_eq!(control.video(&a.video).await.unwrap(), None);
+    assert_eq!(control.broadcast_of(&uid(1)).await.unwrap(), None);
+    let again = control.release(&a, End::Goodbye, NOW + 1).await;
+    assert_eq!(again, Err(OwnerError::Fenced { current: a.epoch }));
+    let b = control.claim(claim(2, IfFree, NOW + 2)).await.unwrap();
+    assert_eq!((b.resumed, b.gap, b.first_segment), (false, 8..8, 8));
+}
+
+pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
+    let first = on_air(control).await.owned;
+    control.park(&first, NOW + WAIT).await.unwrap();
+    assert_eq!(control.next_expiry().await.unwrap(), Some(NOW + WAIT));
+    assert_eq!(control.expire(NOW + WAIT - 1).await.unwrap(), []);
+    let back = control.claim(claim(2, IfFree, NOW + WAIT - 1)).await.unwrap();
+    assert!(back.resumed && back.ended.is_none());
+    assert_eq!(back.owned.video, first.video);
+    assert_eq!(control.next_expiry().await.unwrap(), None);
+
+    control.park(&back.owned, NOW + 2 * WAIT).await.unwrap();
+    let late = control.claim(claim(3, IfFree, NOW + 2 * WAIT)).await.unwrap();
+    assert_eq!((late.resumed, &late.owned.video), (false, &video_uid(3)));
+    assert_eq!(late.ended.unwrap().video, first.video);
+}
+
+pub async fn ownerless_broadcasts_expire(control: &Control) {
+    let owned = on_air(control).await.owned;
+    assert_eq!(control.expire(u64::MAX >> 1).await.unwrap(), [], "it has an owner");
+    control.park(&owned, NOW + WAIT).await.unwrap();
+    let ended = control.expire(NOW + WAIT).await.unwrap();
+    assert_eq!(ended, [Ended { input: uid(1), video: owned.video, kept: false }]);
+    assert_eq!(control.expire(NOW + WAIT).await.unwrap(), []);
+}
+
+pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) {
+    let owned = on_air(control).await.owned;
+    let node = |n: &str| NodeId::parse(n).unwrap();
+    assert_eq!(control.park_all(&node("node 2"), NOW).await.unwrap(), []);
+    let parked = control.park_all(&node("node 1"), NOW + 60_000).await.unwrap();
+    assert_eq!(parked, [owned.clone()]);
+    assert_eq!(control.expire(NOW + 60_000 + WAIT - 1).await.unwrap(), []);
+    let back = control.claim(claim(2, IfFree, NOW + 60_001)).await.unwrap();
+    assert_eq!((back.resumed, back.owned.video), (true, owned.video));
+}
+
+pub async fn a_video_id_is_used_once(control: &Control) {
+    let a = on_air(control).await.owned;
+    control.reserve(&a, 1, 0).await.unwrap();
+    let mut other = claim(1, IfFree, NOW);
+    other.input = uid(2);
+    an_input(control, 2).await;
+    assert_eq!(control.claim(other).await, Err(ClaimError::VideoExists));
+}

@@ -1,0 +1,196 @@
+//! [`Control`]: what the rest of the node asks of its state.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{ClaimError, DocumentError, EngineError, OpenError, OwnerError};
+use crate::ids::{Expect, InputUid, NodeId, VideoUid};
+use crate::input::{Input, InputKeys, InputSettings, KEY_RANDOM_BYTES, KeyKind, List, Page};
+use crate::ownership::{Claim, Claimed, End, Ended, Owned, Reserved, Resolved};
+use crate::secret::{MasterKey, Secret};
+use crate::sqlite::{Engine, inputs, ownership, videos};
+use crate::video::Video;
+
+/// The node's state. Share it in an `Arc`.
+///
+/// A write is answered when it is on the disk; many writes share one sync. Dropping a method's
+/// future does not undo what was begun. Dropping the `Control` finishes what is queued.
+#[derive(Debug)]
+pub struct Control {
+    pub(crate) engine: Engine,
+    master: Arc<MasterKey>,
+}
+
+impl Control {
+    /// Opens the database at `path`, or makes it; older formats are migrated. Starts three threads,
+    /// which live as long as the `Control`. Takes a few milliseconds, whatever the size.
+    pub fn open(path: &Path, master: MasterKey) -> Result<Self, OpenError> {
+        Ok(Self { engine: Engine::open(path)?, master: Arc::new(master) })
+    }
+
+    /// Makes a live input. `uid` and `random` are fresh random bytes, used for nothing else.
+    pub async fn create_input(
+        &self,
+        uid: InputUid,
+        settings: InputSettings,
+        random: [u8; KEY_RANDOM_BYTES],
+        now_ms: u64,
+    ) -> Result<Input, DocumentError> {
+        let master = self.master.clone();
+        let keys = InputKeys::from_random(&random);
+        self.engine
+            .write(move |db| inputs::create(db, &master, &uid, &settings, &keys, now_ms))
+            .await
+    }
+
+    /// An input by its id.
+    pub async fn input(&self, uid: &InputUid) -> Result<Option<Input>, EngineError> {
+        let uid = uid.clone();
+        self.engine.read(move |db| inputs::get(db, &uid)).await
+    }
+
+    /// The keys of an input, decrypted.
+    pub async fn input_keys(&self, uid: &InputUid) -> Result<Option<InputKeys>, EngineError> {
+        let (uid, master) = (uid.clone(), self.master.clone());
+        self.engine.read(move |db| inputs::keys(db, &master, &uid)).await
+    }
+
+    /// The input that a key belongs to, at this time (an old key may have a grace time). Found by
+    /// the key's hash: see [`Secret::hash`] for why that needs no comparison in constant time.
+    pub async fn input_by_key(
+        &self,
+        kind: KeyKind,
+        key: &Secret,
+        now_ms: u64,
+    ) -> Result<Option<Input>, EngineError> {
+        let hash = key.hash();
+        self.engine.read(move |db| inputs::by_key(db, kind, &hash, now_ms)).await
+    }
+
+    /// Live inputs in the order of their creation.
+    pub async fn inputs(&self, page: Page) -> Result<List<Input>, EngineError> {
+        self.engine.read(move |db| inputs::list(db, page)).await
+    }
+
+    /// Replaces what an input's owner chose. To change one field: read, change, write with the
+    /// version that was read.
+    pub async fn update_input(
+        &self,
+        uid: &InputUid,
+        expect: Expect,
+        settings: InputSettings,
+        now_ms: u64,
+    ) -> Result<Input, DocumentError> {
+        let uid = uid.clone();
+        self.engine.write(move |db| inputs::update(db, &uid, expect, &settings, now_ms)).await
+    }
+
+    /// Gives an input new keys. The old ones are valid until `grace_until_ms`, or no longer. Ending
+    /// the broadcast that runs on them is the caller's part.
+    pub async fn rotate_keys(
+        &self,
+        uid: &InputUid,
+        random: [u8; KEY_RANDOM_BYTES],
+        now_ms: u64,
+        grace_until_ms: Option<u64>,
+    ) -> Result<Input, DocumentError> {
+        let (uid, master) = (uid.clone(), self.master.clone());
+        let keys = InputKeys::from_random(&random);
+        self.engine
+            .write(move |db| inputs::rotate(db, &master, &uid, &keys, now_ms, grace_until_ms))
+            .await
+    }
+
+    /// Deletes an input for good: its broadcast on the air ends, its recordings stay.
+    pub async fn delete_input(
+        &self,
+        uid: &InputUid,
+        expect: Expect,
+        now_ms: u64,
+    ) -> Result<(), DocumentError> {
+        let uid = uid.clone();
+        self.engine.write(move |db| inputs::delete(db, &uid, expect, now_ms)).await
+    }
+
+    /// Takes ownership of an input, in one transaction that also decides whether the open broadcast
+    /// goes on. It does if somebody has it, or if it was parked and its time is not over.
+    pub async fn claim(&self, claim: Claim) -> Result<Claimed, ClaimError> {
+        self.engine.write(move |db| ownership::claim(db, &claim)).await
+    }
+
+    /// Ends the broadcast.
+    pub async fn release(&self, owned: &Owned, why: End, now_ms: u64) -> Result<Ended, OwnerError> {
+        let owned = owned.clone();
+        self.engine.write(move |db| ownership::release(db, &owned, why, now_ms)).await
+    }
+
+    /// The encoder is away: whoever claims the input before `until_ms` goes on with the broadcast;
+    /// after that [`Control::expire`] ends it. The owner may still commit what it has.
+    pub async fn park(&self, owned: &Owned, until_ms: u64) -> Result<(), OwnerError> {
+        let owned = owned.clone();
+        self.engine.write(move |db| ownership::park(db, &owned, until_ms)).await
+    }
+
+    /// Reserves segment numbers up to `segments_to` and raw group ids below `groups_end` (rounded up
+    /// to whole blocks). A number may be shown to viewers only when it is reserved; a claim reserves
+    /// its first one, and each commit the one above it.
+    pub async fn reserve(
+        &self,
+        owned: &Owned,
+        segments_to: u64,
+        groups_end: u64,
+    ) -> Result<Reserved, OwnerError> {
+        let owned = owned.clone();
+        self.engine.write(move |db| ownership::reserve(db, &owned, segments_to, groups_end)).await
+    }
+
+    /// Parks every broadcast that `node` had: it has just started, so nobody has them. Each is
+    /// waited for as long as its claim said, from now.
+    pub async fn park_all(&self, node: &NodeId, now_ms: u64) -> Result<Vec<Owned>, EngineError> {
+        let node = node.clone();
+        self.engine.write(move |db| ownership::park_all(db, &node, now_ms)).await
+    }
+
+    /// Ends the broadcasts that nobody came back to in time.
+    pub async fn expire(&self, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
+        self.engine.write(move |db| ownership::expire(db, now_ms)).await
+    }
+
+    /// When [`Control::expire`] will next have something to do, as far as is known now.
+    pub async fn next_expiry(&self) -> Result<Option<u64>, EngineError> {
+        self.engine.read(ownership::next_expiry).await
+    }
+
+    /// The broadcast of an input that is on the air or waited for, else its newest one.
+    pub async fn broadcast_of(&self, input: &InputUid) -> Result<Option<Video>, EngineError> {
+        let input = input.clone();
+        self.engine.read(move |db| videos::newest_of(db, &input)).await
+    }
+
+    /// What an id from a URL names.
+    pub async fn resolve(&self, id: &str) -> Result<Option<Resolved>, EngineError> {
+        if VideoUid::parse(id).is_err() {
+            return Ok(None);
+        }
+        let id = id.to_owned();
+        self.engine.read(move |db| videos::resolve(db, &id)).await
+    }
+
+    /// A video by its id.
+    pub async fn video(&self, uid: &VideoUid) -> Result<Option<Video>, EngineError> {
+        let uid = uid.clone();
+        self.engine.read(move |db| videos::get(db, &uid)).await
+    }
+
+    /// Writes a consistent copy of the database to `path`, which must not exist, while it is in use.
+    /// (Not in a write group: a copy is long, and no write waits for it.)
+    pub async fn backup(&self, path: &Path) -> Result<(), EngineError> {
+        let path = path.to_string_lossy().into_owned();
+        self.engine.copy_to(path).await
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        self.engine.path()
+    }
+}

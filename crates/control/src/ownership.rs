@@ -1,0 +1,155 @@
+//! Who has an input: claims, owners and how broadcasts end. `reference/control-plane.md` §6.
+//!
+//! One broadcast is one video. An input's owner changes in one transaction that also decides whether
+//! the open broadcast goes on, and raises the input's epoch; every later write of an owner compares
+//! it. Numbers belong to the input: they rise over all of its broadcasts, and none that a viewer may
+//! have seen is given out again.
+
+use std::ops::Range;
+
+use crate::ids::{Epoch, InputUid, NodeId, SessionId, VideoUid};
+
+/// What a node asks for when an encoder has connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The input.
+    pub input: InputUid,
+    /// Who asks.
+    pub node: NodeId,
+    /// The encoder's connection. The same claim repeated (an answer was lost) gives the same answer.
+    pub session: SessionId,
+    /// What to do when somebody has it.
+    pub mode: ClaimMode,
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+    /// How long the broadcast is waited for should this node vanish without a word.
+    pub resume_within_ms: u64,
+    /// The id of the video if a new broadcast begins; random, used for nothing else.
+    pub new_video: VideoUid,
+}
+
+/// What to do when somebody has the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimMode {
+    /// Leave it to them.
+    IfFree,
+    /// Take it.
+    TakeOver,
+}
+
+/// The right to write to a broadcast, until somebody else claims the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// The input.
+    pub input: InputUid,
+    /// The ownership that every write compares.
+    pub epoch: Epoch,
+    /// The broadcast.
+    pub video: VideoUid,
+}
+
+/// A claim that was granted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The right to write.
+    pub owned: Owned,
+    /// The broadcast was open already and goes on.
+    pub resumed: bool,
+    /// Numbers that viewers may have seen and that were never committed: to be committed as gaps,
+    /// before anything else. Ends where `first_segment` begins; empty for a new broadcast.
+    pub gap: Range<u64>,
+    /// The number of the first new segment; reserved already.
+    pub first_segment: u64,
+    /// The first of [`crate::limits::GROUP_BLOCK`] raw group ids; reserved already.
+    pub first_group: u64,
+    /// Who had it until now, if somebody did: to be told.
+    pub superseded: Option<(NodeId, SessionId)>,
+    /// The earlier broadcast that this claim ended, because its time to come back was over.
+    pub ended: Option<Ended>,
+}
+
+/// Why a broadcast ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The encoder said goodbye.
+    Goodbye,
+    /// The encoder vanished and did not come back in time.
+    SourceLost,
+    /// The input was switched off, or its keys were changed.
+    Disabled,
+    /// The input was deleted.
+    InputDeleted,
+    /// What the encoder sent could not be used.
+    Malformed,
+    /// The node was stopped.
+    Shutdown,
+}
+
+impl End {
+    const ALL: [Self; 6] = [
+        Self::Goodbye,
+        Self::SourceLost,
+        Self::Disabled,
+        Self::InputDeleted,
+        Self::Malformed,
+        Self::Shutdown,
+    ];
+
+    pub(crate) fn column(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn from_column(n: i64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(n).ok()?).copied()
+    }
+}
+
+/// A broadcast that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The input.
+    pub input: InputUid,
+    /// The video.
+    pub video: VideoUid,
+    /// It has committed segments and stays as a video; else it is gone.
+    pub kept: bool,
+}
+
+/// What an id names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// A live input.
+    Input(InputUid),
+    /// A video.
+    Video {
+        /// Its id.
+        uid: VideoUid,
+        /// The input that it was broadcast on, which may be deleted by now.
+        input: InputUid,
+        /// It is on the air, or waited for.
+        live: bool,
+    },
+}
+
+/// How far numbers are reserved: those up to here may be shown to viewers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserved {
+    /// The last segment number.
+    pub segments_to: u64,
+    /// One more than the last raw group id.
+    pub groups_end: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_survive_their_column() {
+        for why in End::ALL {
+            assert_eq!(End::from_column(why.column()), Some(why));
+        }
+        assert_eq!(End::from_column(End::ALL.len() as i64), None);
+        assert_eq!(End::from_column(-1), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! The embedded engine: SQLite with a write-ahead log, one writer thread with group commit, and
+//! readers that never wait for it.
+
+pub(crate) mod inputs;
+pub(crate) mod ownership;
+mod schema;
+pub(crate) mod videos;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{EngineError, OpenError};
+use crate::limits::{BUSY_WAIT, CACHE_KIB, READ_QUEUE, READERS, WAL_PAGES, WRITE_QUEUE};
+use worker::{Job, ReadJob};
+
+/// An open database and its threads.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    writes: Option<mpsc::Sender<Job>>,
+    reads: Option<mpsc::Sender<ReadJob>>,
+    threads: Vec<JoinHandle<()>>,
+    path: PathBuf,
+}
+
+impl Engine {
+    /// Opens or makes the database, migrates it if it is older, and starts one writer and
+    /// [`READERS`] readers.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let mut db = Connection::open(path)?;
+        db.busy_timeout(BUSY_WAIT)?;
+        schema::check(&db)?;
+        configure(&db)?;
+        schema::migrate(&mut db)?;
+        let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
+        let (reads, read_queue) = mpsc::channel(READ_QUEUE);
+        let mut threads = vec![spawn("control-write", move || worker::write(db, write_queue))?];
+        let read_queue = std::sync::Arc::new(std::sync::Mutex::new(read_queue));
+        for _ in 0..READERS {
+            let (path, queue) = (path.to_owned(), read_queue.clone());
+            threads.push(spawn("control-read", move || worker::read(&path, &queue))?);
+        }
+        let path = path.to_owned();
+        Ok(Self { writes: Some(writes), reads: Some(reads), threads, path })
+    }
+
+    /// Runs `op` in the next group's transaction and answers when the disk has it. The future may be
+    /// dropped: once it was polled and there was room, the operation happens.
+    pub(crate) async fn write<T, E>(
+        &self,
+        op: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<EngineError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |db| {
+            let result = match db {
+                Some(db) => op(db),
+                None => Err(EngineError::Closed.into()),
+            };
+            let keep = result.is_ok();
+            let deliver = move |committed: Result<(), EngineError>| {
+                // Nobody may be waiting any more.
+                let _ = answer.send(committed.map_err(E::from).and(result));
+            };
+            (keep, Box::new(deliver))
+        });
+        let writes = self.writes.as_ref().ok_or(EngineError::Closed)?;
+        writes.send(job).await.map_err(|_| EngineError::Closed)?;
+        answered.await.unwrap_or_else(|_| Err(EngineError::Closed.into()))
+    }
+
+    /// Runs `op` on one consistent view of what is committed.
+    pub(crate) async fn read<T, E>(
+        &self,
+        op: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<EngineError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: ReadJob = Box::new(move |db| {
+            let result = db.and_then(|db| Ok((db, db.unchecked_transaction()?)));
+            let result = match result {
+                Ok((db, _view)) => op(db),
+                Err(error) => Err(error.into()),
+            };
+            let _ = answer.send(result);
+        });
+        let reads = self.reads.as_ref().ok_or(EngineError::Closed)?;
+        reads.send(job).await.map_err(|_| EngineError::Closed)?;
+        answered.await.unwrap_or_else(|_| Err(EngineError::Closed.into()))
+    }
+
+    /// A consistent copy into a new file. `VACUUM INTO` refuses a transaction and a reader's
+    /// `query_only`, so it has a connection and a thread of its own.
+    pub(crate) async fn copy_to(&self, to: String) -> Result<(), EngineError> {
+        let (answer, answered) = oneshot::channel();
+        let from = self.path.clone();
+        spawn("control-copy", move || {
+            let copy = || -> Result<(), EngineError> {
+                let db = Connection::open(&from)?;
+                db.busy_timeout(BUSY_WAIT)?;
+                db.execute("VACUUM INTO ?1", [&to])?;
+                let file = std::fs::File::open(&to).and_then(|file| file.sync_all());
+                file.map_err(|e| EngineError::Io(e.to_string()))
+            };
+            let _ = answer.send(copy());
+        })?;
+        answered.await.unwrap_or(Err(EngineError::Closed))
+    }
+
+    /// Where the database is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Engine {
+    /// Does what is queued and closes the database.
+    fn drop(&mut self) {
+        self.writes = None;
+        self.reads = None;
+        for thread in self.threads.drain(..) {
+            // A panic of a worker was seen by its callers.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(|e| EngineError::Io(e.to_string()))
+}
+
+/// What every connection needs. The journal mode is kept in the file; FULL syncs every commit.
+fn configure(db: &Connection) -> Result<(), EngineError> {
+    db.set_prepared_statement_cache_capacity(128);
+    let mode: String = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(EngineError::Internal(format!("journal mode {mode} instead of wal")));
+    }
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    db.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    Ok(())
+}
+
+/// A connection that can't write.
+fn open_reader(path: &Path) -> Result<Connection, EngineError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_WAIT)?;
+    db.set_prepared_statement_cache_capacity(128);
+    db.pragma_update(None, "query_only", true)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    Ok(db)
+}

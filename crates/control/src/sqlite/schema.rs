@@ -1,0 +1,189 @@
+//! The tables, and how older formats become this one.
+
+use rusqlite::Connection;
+
+use crate::error::{EngineError, OpenError};
+
+/// Marks the file as ours: "AWCP".
+const APPLICATION: i64 = 0x4157_4350;
+
+/// What turns format N into N + 1, in order. Never change an entry that was released: add one.
+const MIGRATIONS: &[&str] = &[FORMAT_1];
+
+/// The format that this program writes.
+pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
+
+const FORMAT_1: &str = "
+CREATE TABLE inputs (
+    ordinal         INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid             TEXT NOT NULL UNIQUE,
+    document        TEXT NOT NULL,
+    secrets         BLOB NOT NULL,
+    created_ms      INTEGER NOT NULL,
+    modified_ms     INTEGER NOT NULL,
+    keys_rotated_ms INTEGER,
+    rev             INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE input_keys (
+    hash     BLOB NOT NULL PRIMARY KEY,
+    kind     INTEGER NOT NULL,
+    input    TEXT NOT NULL REFERENCES inputs (uid) ON DELETE CASCADE,
+    until_ms INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX input_keys_of ON input_keys (input);
+
+-- Who has an input, and the counters that belong to it whoever has it.
+CREATE TABLE owners (
+    input         TEXT NOT NULL PRIMARY KEY REFERENCES inputs (uid) ON DELETE CASCADE,
+    epoch         INTEGER NOT NULL,
+    node          TEXT,
+    session       TEXT,
+    since_ms      INTEGER NOT NULL,
+    video         TEXT,
+    resume_ms     INTEGER NOT NULL,
+    expires_ms    INTEGER,
+    last_number   INTEGER NOT NULL,
+    reserved_to   INTEGER NOT NULL,
+    group_ceiling INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owners_of ON owners (node) WHERE node IS NOT NULL;
+CREATE INDEX owners_expiring ON owners (expires_ms) WHERE expires_ms IS NOT NULL;
+
+-- The log of claims: what another engine fences with, and a broadcast's history.
+CREATE TABLE claims (
+    input        TEXT NOT NULL,
+    epoch        INTEGER NOT NULL,
+    video        INTEGER NOT NULL REFERENCES videos (ordinal) ON DELETE CASCADE,
+    node         TEXT NOT NULL,
+    session      TEXT NOT NULL,
+    at_ms        INTEGER NOT NULL,
+    first_number INTEGER NOT NULL,
+    first_group  INTEGER NOT NULL,
+    resumed      INTEGER NOT NULL,
+    PRIMARY KEY (input, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_of ON claims (video);
+
+CREATE TABLE videos (
+    ordinal       INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid           TEXT NOT NULL UNIQUE,
+    input         TEXT NOT NULL,
+    document      TEXT NOT NULL,
+    rev           INTEGER NOT NULL,
+    created_ms    INTEGER NOT NULL,
+    modified_ms   INTEGER NOT NULL,
+    ended_ms      INTEGER,
+    ended_why     INTEGER,
+    delete_ms     INTEGER,
+    retain_days   INTEGER,
+    segments      INTEGER NOT NULL,
+    first_number  INTEGER,
+    last_number   INTEGER,
+    duration_ms   INTEGER NOT NULL,
+    bytes         INTEGER NOT NULL,
+    catalog       BLOB
+) STRICT;
+CREATE INDEX videos_of ON videos (input, ordinal);
+CREATE INDEX videos_due ON videos (delete_ms) WHERE delete_ms IS NOT NULL;
+CREATE INDEX videos_ended ON videos (ended_ms) WHERE ended_ms IS NOT NULL;
+
+CREATE TABLE segments (
+    video  INTEGER NOT NULL REFERENCES videos (ordinal) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    record BLOB NOT NULL,
+    PRIMARY KEY (video, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pages (
+    video        INTEGER NOT NULL REFERENCES videos (ordinal) ON DELETE CASCADE,
+    first_number INTEGER NOT NULL,
+    last_number  INTEGER NOT NULL,
+    object       TEXT NOT NULL,
+    bytes        INTEGER NOT NULL,
+    PRIMARY KEY (video, first_number)
+) STRICT, WITHOUT ROWID;
+
+-- Deleted from the index, objects not yet: what a crash must not make us forget.
+CREATE TABLE doomed (
+    video    TEXT NOT NULL PRIMARY KEY,
+    since_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Refuses what this program can't read, before anything is written.
+pub(super) fn check(db: &Connection) -> Result<u32, OpenError> {
+    let format: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let application: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let used = || db.prepare("SELECT 1 FROM sqlite_schema")?.exists([]);
+    if application != APPLICATION && (application != 0 || format != 0 || used()?) {
+        return Err(OpenError::Foreign);
+    }
+    if format > FORMAT {
+        return Err(OpenError::Newer { found: format, known: FORMAT });
+    }
+    Ok(format)
+}
+
+/// Brings the tables to this program's format, in one transaction.
+pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
+    if check(db)? == FORMAT {
+        return Ok(());
+    }
+    let transaction = db.transaction().map_err(EngineError::from)?;
+    // Another process may have done it while we waited for the lock.
+    let from = check(&transaction)? as usize;
+    for (done, migration) in MIGRATIONS.iter().enumerate().skip(from) {
+        transaction.execute_batch(migration)?;
+        crate::failpoint::hit("schema.migrated");
+        transaction.pragma_update(None, "user_version", done as u32 + 1)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(user_version: u32, application: i64, sql: &str) -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.pragma_update(None, "user_version", user_version).unwrap();
+        db.pragma_update(None, "application_id", application).unwrap();
+        db.execute_batch(sql).unwrap();
+        db
+    }
+
+    #[test]
+    fn only_our_own_formats_are_opened() {
+        let check = |user_version, application, sql: &str, expect: Result<(), OpenError>| {
+            let mut db = with(user_version, application, sql);
+            assert_eq!(migrate(&mut db), expect, "{user_version} {application:x} {sql}");
+        };
+        let newer = Err(OpenError::Newer { found: FORMAT + 2, known: FORMAT });
+        check(0, 0, "", Ok(()));
+        check(FORMAT + 2, APPLICATION, "", newer);
+        check(0, 0, "CREATE TABLE recipes (name TEXT)", Err(OpenError::Foreign));
+        check(1, 0, "", Err(OpenError::Foreign));
+        check(0, 77, "", Err(OpenError::Foreign));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_in_words() {
+        let text = OpenError::Newer { found: 3, known: 1 }.to_string();
+        let expect = "this data directory was written by a newer Airwave (format 3, this program \
+                      knows 1)";
+        assert!(text.starts_with(expect), "{text}");
+    }
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut db = with(0, 0, "");
+        migrate(&mut db).unwrap();
+        let before = db.total_changes();
+        migrate(&mut db).unwrap();
+        assert_eq!(db.total_changes(), before);
+        assert_eq!(check(&db), Ok(FORMAT));
+    }
+}

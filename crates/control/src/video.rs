@@ -1,0 +1,60 @@
+//! Videos: one broadcast each, live or over.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ids::{InputUid, Rev, VideoUid};
+use crate::ownership::End;
+
+/// A video. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Video {
+    /// Its id.
+    pub uid: VideoUid,
+    /// The input that it was broadcast on, which may be deleted by now.
+    pub input: InputUid,
+    /// When the broadcast began.
+    pub created_ms: u64,
+    /// When its document was last changed.
+    pub modified_ms: u64,
+    /// Its version, for compare-and-set.
+    pub rev: Rev,
+    /// When and why the broadcast ended; none while it is on the air or waited for.
+    pub ended: Option<(u64, End)>,
+    /// When it will be deleted, if it will.
+    pub delete_ms: Option<u64>,
+    /// Committed segments, gaps among them.
+    pub segments: u64,
+    /// The numbers of the first and the last committed segment.
+    pub numbers: Option<(u64, u64)>,
+    /// Duration of the committed segments.
+    pub duration_ms: u64,
+    /// Size of the committed segments.
+    pub bytes: u64,
+    /// What its owner chose.
+    pub settings: VideoSettings,
+}
+
+impl Video {
+    /// It is on the air, or waited for.
+    pub fn live(&self) -> bool {
+        self.ended.is_none()
+    }
+}
+
+/// What a video's owner chooses. Taken from the input when the broadcast begins.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VideoSettings {
+    /// The user's own values; `name` is what is shown.
+    pub meta: Map<String, Value>,
+    /// Who made it.
+    pub creator: Option<String>,
+    /// Whether watching needs a token.
+    #[serde(rename = "requireSignedURLs")]
+    pub require_signed_urls: bool,
+    /// Pages that may embed it; none and empty mean any.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Where its thumbnail is taken from, from 0 to 1.
+    pub thumbnail_timestamp_pct: Option<f64>,
+}
