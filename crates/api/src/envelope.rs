@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 
 /// An answer that worked.
 pub(crate) fn ok(result: &Value) -> Response {
-    respond(StatusCode::OK, &json!({
-        "success": true, "errors": [], "messages": [], "result": result,
-    }))
+    respond(
+        StatusCode::OK,
+        &json!({
+            "success": true, "errors": [], "messages": [], "result": result,
+        }),
+    )
 }
 
 /// An answer that did not.

@@ -4,9 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
-use control::{
-    Expect, Input, InputKeys, InputSettings, InputUid, Page,
-};
+use control::{Expect, Input, InputKeys, InputSettings, InputUid, Page};
 use deliver::Found;
 use serde_json::{Map, Value, json};
 use spine::Close;

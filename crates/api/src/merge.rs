@@ -14,7 +14,10 @@ const ORIGIN_BYTES_MAX: usize = 255;
 const TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Applies the fields of a create or update body.
-pub(crate) fn settings(into: &mut InputSettings, body: &Map<String, Value>) -> Result<(), ApiError> {
+pub(crate) fn settings(
+    into: &mut InputSettings,
+    body: &Map<String, Value>,
+) -> Result<(), ApiError> {
     for (name, value) in body {
         match name.as_str() {
             "meta" => into.meta = object(name, value)?,
@@ -38,7 +41,9 @@ fn recording(into: &mut InputSettings, value: &Value) -> Result<(), ApiError> {
             "mode" => recording.mode = mode(name, value)?,
             "timeoutSeconds" => recording.timeout_seconds = timeout(name, value)?,
             "requireSignedURLs" => recording.require_signed_urls = boolean(name, value, false)?,
-            "hideLiveViewerCount" => recording.hide_live_viewer_count = boolean(name, value, false)?,
+            "hideLiveViewerCount" => {
+                recording.hide_live_viewer_count = boolean(name, value, false)?
+            }
             "allowedOrigins" => recording.allowed_origins = origins(name, value)?,
             _ => {}
         }
@@ -77,7 +82,8 @@ fn days(name: &str, value: &Value) -> Result<Option<u32>, ApiError> {
         Value::Null => Ok(None),
         // The SDKs send numbers as floats at times.
         Value::Number(n) => {
-            let days = n.as_u64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0).map(|f| f as u64));
+            let days =
+                n.as_u64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0).map(|f| f as u64));
             let days = days.and_then(|days| u32::try_from(days).ok()).filter(|days| *days >= 1);
             days.map(Some).ok_or_else(wrong)
         }
@@ -105,7 +111,10 @@ fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
 
 fn origins(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
     let wrong = || {
-        ApiError::field(name, format!("must be a list of at most {ORIGINS_MAX} host names, or null"))
+        ApiError::field(
+            name,
+            format!("must be a list of at most {ORIGINS_MAX} host names, or null"),
+        )
     };
     if value.is_null() {
         return Ok(None);
@@ -133,7 +142,10 @@ mod tests {
         assert_eq!((stays.enabled, stays.delete_recording_after_days), (false, Some(7)));
         let reset = merged(json!({"deleteRecordingAfterDays": null, "recording": {"mode": "off"}}));
         let reset = reset.unwrap();
-        assert_eq!((reset.delete_recording_after_days, reset.recording.mode), (None, RecordingMode::Off));
+        assert_eq!(
+            (reset.delete_recording_after_days, reset.recording.mode),
+            (None, RecordingMode::Off)
+        );
         let days = merged(json!({"deleteRecordingAfterDays": 45.0})).unwrap();
         assert_eq!(days.delete_recording_after_days, Some(45));
     }

@@ -80,9 +80,14 @@ mod tests {
         let pieces = || Pieces::new(["abc", "", "defg", "h"].map(Bytes::from_static));
         assert_eq!(pieces().len(), 8);
         let text = |p: Pieces| -> Vec<u8> { p.pieces.iter().flat_map(|b| b.to_vec()).collect() };
-        for (start, len, expect) in
-            [(0, 8, "abcdefgh"), (2, 3, "cde"), (3, 4, "defg"), (7, 1, "h"), (7, 9, "h"), (8, 1, "")]
-        {
+        for (start, len, expect) in [
+            (0, 8, "abcdefgh"),
+            (2, 3, "cde"),
+            (3, 4, "defg"),
+            (7, 1, "h"),
+            (7, 9, "h"),
+            (8, 1, ""),
+        ] {
             assert_eq!(text(pieces().cut(start, len)), expect.as_bytes(), "{start}+{len}");
         }
     }

@@ -101,7 +101,9 @@ async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response
 
 async fn views(State(site): State<Site>, Path(id): Path<String>) -> Response {
     match site.library.find(&id) {
-        Found::Shelf { shelf, .. } => as_json(&json!({ "liveViewers": shelf.viewers(Instant::now()) })),
+        Found::Shelf { shelf, .. } => {
+            as_json(&json!({ "liveViewers": shelf.viewers(Instant::now()) }))
+        }
         Found::OffAir(_) => as_json(&json!({ "liveViewers": 0 })),
         Found::Nothing => playlist::not_found("no such video or live input"),
     }

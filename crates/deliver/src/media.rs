@@ -83,14 +83,16 @@ async fn wait_for_part(
     number: u64,
     part: u64,
 ) -> Result<bool, Box<Response>> {
-    let patience = shelf.with_index(|i| Duration::from_secs(u64::from(i.target_duration().unwrap_or(2)) * 3));
+    let patience =
+        shelf.with_index(|i| Duration::from_secs(u64::from(i.target_duration().unwrap_or(2)) * 3));
     let there = wait_for(shelf, patience, |shelf| {
         shelf.with_index(|index| {
             let Some(newest) = index.rendition(rendition).and_then(|r| r.segments.back()) else {
                 return Some(false);
             };
             let parts = newest.parts.len() as u64;
-            let next = if newest.complete { (newest.number + 1, 0) } else { (newest.number, parts) };
+            let next =
+                if newest.complete { (newest.number + 1, 0) } else { (newest.number, parts) };
             if number < newest.number || (number == newest.number && part < parts) {
                 Some(true)
             } else if index.ended()
@@ -147,7 +149,8 @@ fn respond(pieces: Vec<Bytes>, kind: &'static str, etag: &str, headers: &HeaderM
         .header(header::CACHE_CONTROL, "public, max-age=31536000, immutable")
         .header(header::ETAG, &etag)
         .header(header::ACCEPT_RANGES, "bytes");
-    let matches = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
+    let matches =
+        headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
     if matches {
         return built(base.status(StatusCode::NOT_MODIFIED).body(Body::empty()));
     }

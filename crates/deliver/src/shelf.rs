@@ -12,7 +12,9 @@ use media::catalog::Catalog;
 use package::hls::MediaOptions;
 use package::{CATALOG, INIT, Index, Version};
 use spine::broadcast::{Consumer, Liveness};
-use spine::{Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track};
+use spine::{
+    Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track,
+};
 use tokio::sync::watch;
 
 use crate::limits::RENDERINGS_MAX;
@@ -151,9 +153,10 @@ impl Shelf {
     pub(crate) fn playlist(&self, rendition: &str, options: MediaOptions) -> Option<Bytes> {
         let mut state = self.state();
         let version = state.index.version(rendition);
-        let there = state.renderings.get(rendition).and_then(|list| {
-            list.iter().find(|r| r.version == version && r.options == options)
-        });
+        let there = state
+            .renderings
+            .get(rendition)
+            .and_then(|list| list.iter().find(|r| r.version == version && r.options == options));
         if let Some(there) = there {
             return Some(there.text.clone());
         }

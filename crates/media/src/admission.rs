@@ -80,5 +80,6 @@ pub struct Admitted {
 }
 
 /// Decides who may publish.
-pub type Door =
-    Arc<dyn Fn(Asking) -> Pin<Box<dyn Future<Output = Result<Admitted, Refused>> + Send>> + Send + Sync>;
+pub type Door = Arc<
+    dyn Fn(Asking) -> Pin<Box<dyn Future<Output = Result<Admitted, Refused>> + Send>> + Send + Sync,
+>;

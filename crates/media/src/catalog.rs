@@ -186,10 +186,7 @@ pub struct Catalog {
 /// One entry of a catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(
-    missing_docs,
-    reason = "the fields are those of the draft, in its words"
-)]
+#[allow(missing_docs, reason = "the fields are those of the draft, in its words")]
 pub struct CatalogTrack {
     pub name: String,
     pub packaging: String,
@@ -271,11 +268,8 @@ const VERSION: &str = "draft-01";
 impl Catalog {
     /// Renders a description.
     pub fn new(description: &Description, edition: Edition) -> Self {
-        let mut tracks: Vec<CatalogTrack> = description
-            .tracks
-            .iter()
-            .map(|t| track(t, edition))
-            .collect();
+        let mut tracks: Vec<CatalogTrack> =
+            description.tracks.iter().map(|t| track(t, edition)).collect();
         if edition.loc {
             tracks.push(CatalogTrack {
                 name: "catalog.loc".to_owned(),
@@ -340,10 +334,8 @@ impl Catalog {
     /// The initialisation segment of a track, where it stands in the catalog.
     pub fn init_of(&self, track: &CatalogTrack) -> Option<Bytes> {
         let id = track.init_ref.as_ref()?;
-        let init = self
-            .init_data_list
-            .iter()
-            .find(|init| &init.id == id && init.kind == "inline")?;
+        let init =
+            self.init_data_list.iter().find(|init| &init.id == id && init.kind == "inline")?;
         BASE64.decode(&init.data).ok().map(Bytes::from)
     }
 }
@@ -374,12 +366,7 @@ fn track(track: &TrackDescription, edition: Edition) -> CatalogTrack {
         ..CatalogTrack::default()
     };
     match track.media {
-        MediaDescription::Video {
-            width,
-            height,
-            display_width,
-            frame_rate,
-        } => {
+        MediaDescription::Video { width, height, display_width, frame_rate } => {
             entry.width = Some(width);
             entry.height = Some(height);
             if display_width != width {
@@ -388,10 +375,7 @@ fn track(track: &TrackDescription, edition: Edition) -> CatalogTrack {
             }
             entry.framerate = frame_rate.and_then(frame_rate_number);
         }
-        MediaDescription::Audio {
-            sample_rate,
-            channels,
-        } => {
+        MediaDescription::Audio { sample_rate, channels } => {
             entry.samplerate = Some(sample_rate);
             entry.channel_config = Some(channels.to_string());
         }
@@ -438,15 +422,8 @@ mod tests {
             },
             codec: codec.into(),
             timescale: 90_000,
-            bitrate: Bitrate {
-                declared: Some(bitrate),
-                peak: Some(9),
-                average: None,
-            },
-            init: Init {
-                id: init.into(),
-                data: Bytes::from_static(b"init"),
-            },
+            bitrate: Bitrate { declared: Some(bitrate), peak: Some(9), average: None },
+            init: Init { id: init.into(), data: Bytes::from_static(b"init") },
             language: None,
             label: None,
             alternatives: 1,
@@ -455,22 +432,13 @@ mod tests {
 
     fn description() -> Description {
         let config = Config::Audio(AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap().config());
-        let init = Init {
-            id: "a0".into(),
-            data: Bytes::from_static(b"sound"),
-        };
+        let init = Init { id: "a0".into(), data: Bytes::from_static(b"sound") };
         let mut audio = TrackDescription::new("audio.cmaf", &config, None, init);
         audio.bitrate.peak = Some(128_000);
         Description {
             tracks: vec![
                 video("video.cmaf", "avc1.64001f", (1280, 720), 3_000_000, "v0"),
-                video(
-                    "video.480p.cmaf",
-                    "avc1.4d401f",
-                    (854, 480),
-                    1_200_000,
-                    "v1",
-                ),
+                video("video.480p.cmaf", "avc1.4d401f", (854, 480), 1_200_000, "v1"),
                 audio,
             ],
         }
@@ -504,10 +472,7 @@ mod tests {
         });
         let catalog = Catalog::new(&description(), LIVE);
         let json = catalog.to_json();
-        assert_eq!(
-            serde_json::from_slice::<serde_json::Value>(&json).unwrap(),
-            expect
-        );
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap(), expect);
         assert!(
             json.starts_with(b"{\"version\":\"draft-01\",\"generatedAt\":"),
             "the order of the draft"
@@ -527,12 +492,7 @@ mod tests {
             ..LIVE
         };
         let catalog = Catalog::new(&description(), over);
-        assert!(
-            catalog
-                .tracks
-                .iter()
-                .all(|t| !t.is_live && t.track_duration == Some(61_000))
-        );
+        assert!(catalog.tracks.iter().all(|t| !t.is_live && t.track_duration == Some(61_000)));
         assert!(catalog.tracks.iter().all(|t| t.target_latency.is_none()));
         assert_eq!(
             Catalog::complete().to_json(),
@@ -545,10 +505,7 @@ mod tests {
         let read = Catalog::parse(
             br#"{"version":"1","future":{},"tracks":[{"name":"v","packaging":"loc","isLive":true,"depends":["x"],"framerate":29.97}]}"#,
         );
-        assert_eq!(
-            read.unwrap().tracks[0].framerate.as_ref().unwrap().as_f64(),
-            Some(29.97)
-        );
+        assert_eq!(read.unwrap().tracks[0].framerate.as_ref().unwrap().as_f64(), Some(29.97));
         for bad in [
             &b"{}"[..],
             b"[]",

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use spine::{Chunk, Close, Cursor, Event, Header, ObjectReader, Payload, SubgroupEvent, SubgroupReader};
+use spine::{
+    Chunk, Close, Cursor, Event, Header, ObjectReader, Payload, SubgroupEvent, SubgroupReader,
+};
 
 /// What a track holds next.
 #[derive(Debug)]

@@ -10,10 +10,7 @@ use crate::{catalog, flv, fmp4, mp4};
 pub fn avcc(data: &[u8]) {
     if let Ok((record, _)) = h264::DecoderConfiguration::parse(data) {
         let again = h264::DecoderConfiguration::parse(&record.to_avcc());
-        assert!(
-            again.is_ok_and(|(again, _)| again == record),
-            "an avcC must read back as itself"
-        );
+        assert!(again.is_ok_and(|(again, _)| again == record), "an avcC must read back as itself");
         let config = crate::codec::Config::Video(std::sync::Arc::new(record).config());
         let _ = fmp4::init_segment(&config, config.timescale());
     }
@@ -66,19 +63,10 @@ pub fn flv_file(data: &[u8]) {
 /// Timestamps of two tracks: decode times must rise whatever comes.
 pub fn timeline(data: &[u8]) {
     let mut timeline = Timeline::new();
-    let kinds = [
-        TrackKind::Video { frame_rate: None },
-        TrackKind::Audio {
-            sample_rate: 44_100,
-        },
-    ];
+    let kinds = [TrackKind::Video { frame_rate: None }, TrackKind::Audio { sample_rate: 44_100 }];
     let mut tracks = Vec::new();
     for kind in kinds {
-        tracks.extend(
-            timeline
-                .add_track(kind, SourceClock::RTMP)
-                .map(|id| (id, i64::MIN)),
-        );
+        tracks.extend(timeline.add_track(kind, SourceClock::RTMP).map(|id| (id, i64::MIN)));
     }
     for step in data.as_chunks::<8>().0 {
         let [what, c, s, _, a, b, d, e] = *step;

@@ -24,8 +24,8 @@ pub mod admission;
 pub mod catalog;
 pub mod codec;
 pub mod flv;
-mod frames;
 pub mod fmp4;
+mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod limits;

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use spine::{Close, Header, Location, Payload, PublishError, TrackInfo, TrackName, WriteError, group, track};
+use spine::{
+    Close, Header, Location, Payload, PublishError, TrackInfo, TrackName, WriteError, group, track,
+};
 
 use crate::codec::{Config, Ratio};
 use crate::limits::{RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX};
@@ -165,7 +167,12 @@ impl Publication {
     }
 
     /// The configuration of a track, the first one or another. The same again is no change.
-    pub fn configure(&mut self, slot: Slot, config: Config, arrival: Arrival) -> Result<(), IngestError> {
+    pub fn configure(
+        &mut self,
+        slot: Slot,
+        config: Config,
+        arrival: Arrival,
+    ) -> Result<(), IngestError> {
         let kind = match (&config, slot) {
             (Config::Video(video), Slot::Video(_)) => {
                 TrackKind::Video { frame_rate: video.frame_rate }
@@ -191,7 +198,15 @@ impl Publication {
         let info = TrackInfo { timescale, priority, ..TrackInfo::default() };
         let producer = self.broadcast.track(slot.name(), info)?;
         let broken = producer.next_group_id() > 0;
-        self.tracks.push(RawTrack { slot, id, config, producer, open: None, broken, last_key_ns: None });
+        self.tracks.push(RawTrack {
+            slot,
+            id,
+            config,
+            producer,
+            open: None,
+            broken,
+            last_key_ns: None,
+        });
         Ok(())
     }
 

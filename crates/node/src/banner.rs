@@ -31,7 +31,8 @@ impl Banner {
             let _ = writeln!(out, "  What is on       {page}");
         }
         if let Some((server, key, watch)) = &self.encoder {
-            let _ = writeln!(out, "\n  Go live with OBS: Settings > Stream > Service \"Custom...\"");
+            let _ =
+                writeln!(out, "\n  Go live with OBS: Settings > Stream > Service \"Custom...\"");
             let _ = writeln!(out, "    Server         {server}");
             let _ = writeln!(out, "    Stream Key     {key}");
             let _ = writeln!(out, "    Watch it at    {watch}");
@@ -50,7 +51,10 @@ mod tests {
         let banner = Banner {
             version: "0.1.0",
             page: Some("http://127.0.0.1:8080/".into()),
-            demo: Some(("http://127.0.0.1:8080/00ab/watch".into(), Some("A film, CC BY 3.0".into()))),
+            demo: Some((
+                "http://127.0.0.1:8080/00ab/watch".into(),
+                Some("A film, CC BY 3.0".into()),
+            )),
             encoder: Some((
                 "rtmp://127.0.0.1:1935/live".into(),
                 "KEY".into(),

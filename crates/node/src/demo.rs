@@ -52,9 +52,12 @@ impl Clip {
             headers.push(Message { kind, timestamp: 0, payload: header.into() });
             for sample in &track.samples {
                 let data = sample.data(&file).context("a sample outside of the file")?;
-                let composition_ms = i64::from(sample.composition) * 1000 / i64::from(track.timescale);
+                let composition_ms =
+                    i64::from(sample.composition) * 1000 / i64::from(track.timescale);
                 let head = match kind {
-                    Kind::Video => flv::video_frame(sample.sync, i32::try_from(composition_ms)?).to_vec(),
+                    Kind::Video => {
+                        flv::video_frame(sample.sync, i32::try_from(composition_ms)?).to_vec()
+                    }
                     _ => flv::audio_frame().to_vec(),
                 };
                 let payload = [head.as_slice(), &data].concat().into();

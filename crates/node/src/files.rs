@@ -12,7 +12,8 @@ pub(crate) fn secret(path: &Path, new: impl FnOnce() -> Vec<u8>) -> Result<Vec<u
     match fs::File::open(path) {
         Ok(mut file) => {
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).with_context(|| format!("can't read {}", path.display()))?;
+            file.read_to_end(&mut bytes)
+                .with_context(|| format!("can't read {}", path.display()))?;
             Ok(bytes)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -38,6 +39,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(mode).open(path);
     let mut file = file.with_context(|| format!("can't write {}", path.display()))?;
-    file.write_all(bytes).and_then(|()| file.sync_all())
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
         .with_context(|| format!("can't write {}", path.display()))
 }

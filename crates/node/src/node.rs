@@ -186,8 +186,8 @@ impl Node {
             });
             let router = deliver::router(site).merge(api);
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let serve = axum::serve(listener, service)
-                .with_graceful_shutdown(until_stop(stopped.clone()));
+            let serve =
+                axum::serve(listener, service).with_graceful_shutdown(until_stop(stopped.clone()));
             services.spawn(async move {
                 if let Err(error) = serve.await {
                     tracing::error!(%error, "http");
@@ -219,8 +219,9 @@ impl Node {
             name => format!("{name}:{}", address.port()),
         };
         let page = self.addresses.http.map(|a| format!("http://{}/", host(a)));
-        let watch =
-            |input: &InputUid| page.as_ref().map(|p| format!("{p}{input}/watch")).unwrap_or_default();
+        let watch = |input: &InputUid| {
+            page.as_ref().map(|p| format!("{p}{input}/watch")).unwrap_or_default()
+        };
         let mut banner = Banner {
             version: self.addresses.version,
             page: page.clone(),

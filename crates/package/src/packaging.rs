@@ -191,7 +191,8 @@ impl Packaging {
             }
         }
         let Some(config) = &source.config else { return Ok(true) };
-        let passed = (timing.decode - source.wall.1) * 1000 / i64::from(config.timescale());
+        // The date of a segment is that of its first picture as it is shown.
+        let passed = (timing.present - source.wall.1) * 1000 / i64::from(config.timescale());
         let frame = Frame {
             decode: timing.decode,
             present: timing.present,

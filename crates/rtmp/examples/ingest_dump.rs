@@ -17,10 +17,7 @@ use sansio::{Core, Poll};
 #[allow(clippy::print_stdout)]
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let port = arguments
-        .next()
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(0);
+    let port = arguments.next().and_then(|port| port.parse().ok()).unwrap_or(0);
     let key = arguments.next();
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     println!("listening on {}", listener.local_addr()?);
@@ -61,10 +58,8 @@ fn serve(mut socket: &TcpStream, key: Option<&str>) -> std::io::Result<()> {
                 }
             }
         };
-        let wait = deadline.map(|at| {
-            at.saturating_duration_since(Instant::now())
-                .max(Duration::from_millis(1))
-        });
+        let wait = deadline
+            .map(|at| at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
         socket.set_read_timeout(wait)?;
         let input = match socket.read(&mut buffer) {
             Ok(0) => Input::Eof,
@@ -93,22 +88,13 @@ fn on_event(event: Event, key: Option<&str>, totals: &mut Totals) -> Option<Comm
                 return Some(Command::Accept { stream_id });
             }
             let description = "This stream key is not known here.".to_owned();
-            let refusal = Refusal {
-                code: RefusalCode::PublishDenied,
-                description,
-            };
+            let refusal = Refusal { code: RefusalCode::PublishDenied, description };
             Some(Command::Reject { stream_id, refusal })
         }
         Event::Play(play) => {
             let description = "There is no playing here.".to_owned();
-            let refusal = Refusal {
-                code: RefusalCode::PlayFailed,
-                description,
-            };
-            Some(Command::Reject {
-                stream_id: play.stream_id,
-                refusal,
-            })
+            let refusal = Refusal { code: RefusalCode::PlayFailed, description };
+            Some(Command::Reject { stream_id: play.stream_id, refusal })
         }
         Event::Media(media) => {
             // The head of the body says which codec: FLV's numbers or Enhanced RTMP's FourCC.

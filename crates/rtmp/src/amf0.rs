@@ -79,10 +79,7 @@ impl Value {
     /// An object from names and values.
     pub fn object<const N: usize>(properties: [(&str, Value); N]) -> Value {
         Value::Object(
-            properties
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+            properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         )
     }
 
@@ -112,10 +109,7 @@ impl Value {
 
     /// The first property of that name.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.properties()
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value)
+        self.properties().iter().find(|(n, _)| n == name).map(|(_, value)| value)
     }
 
     /// Appends this value.
@@ -307,10 +301,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], AmfError> {
-        let (head, rest) = self
-            .input
-            .split_first_chunk::<N>()
-            .ok_or(AmfError::CutOff)?;
+        let (head, rest) = self.input.split_first_chunk::<N>().ok_or(AmfError::CutOff)?;
         self.input = rest;
         Ok(*head)
     }
@@ -334,10 +325,7 @@ mod tests {
         check(&[0, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0], Value::Number(1.0));
         check(&[1, 1], Value::Boolean(true));
         check(b"\x02\x00\x03app", Value::text("app"));
-        check(
-            b"\x03\x00\x01a\x05\x00\x00\x09",
-            Value::object([("a", Value::Null)]),
-        );
+        check(b"\x03\x00\x01a\x05\x00\x00\x09", Value::object([("a", Value::Null)]));
         check(&[6], Value::Undefined);
         // The announced count of an ECMA array may lie.
         check(
@@ -348,15 +336,9 @@ mod tests {
             b"\x0a\x00\x00\x00\x02\x05\x06",
             Value::StrictArray(vec![Value::Null, Value::Undefined]),
         );
-        check(
-            &[11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60],
-            Value::Date { ms: 0.0, zone: 60 },
-        );
+        check(&[11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60], Value::Date { ms: 0.0, zone: 60 });
         check(b"\x0c\x00\x00\x00\x01x", Value::text("x"));
-        check(
-            b"\x10\x00\x01C\x00\x00\x09",
-            Value::TypedObject("C".into(), vec![]),
-        );
+        check(b"\x10\x00\x01C\x00\x00\x09", Value::TypedObject("C".into(), vec![]));
         check(b"\x02\x00\x01\xff", Value::text("\u{fffd}"));
     }
 
@@ -379,14 +361,8 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         // T9: nested 10,000 deep, as strict arrays and as objects.
-        assert_eq!(
-            decode_all(&[10, 0, 0, 0, 1].repeat(10_000)),
-            Err(AmfError::Depth)
-        );
-        assert_eq!(
-            decode_all(&[3, 0, 1, b'a'].repeat(10_000)),
-            Err(AmfError::Depth)
-        );
+        assert_eq!(decode_all(&[10, 0, 0, 0, 1].repeat(10_000)), Err(AmfError::Depth));
+        assert_eq!(decode_all(&[3, 0, 1, b'a'].repeat(10_000)), Err(AmfError::Depth));
         let mut value = Value::Null;
         for _ in 0..AMF_DEPTH_MAX {
             value = Value::StrictArray(vec![value]);
@@ -400,10 +376,7 @@ mod tests {
     fn long_texts_become_long_strings() {
         for len in [65_535, 65_536] {
             let value = Value::text("x".repeat(len));
-            assert_eq!(
-                encoded(&value)[0],
-                if len > 65_535 { LONG_STRING } else { STRING }
-            );
+            assert_eq!(encoded(&value)[0], if len > 65_535 { LONG_STRING } else { STRING });
             assert_eq!(decode_all(&encoded(&value)), Ok(vec![value]));
         }
     }
@@ -415,10 +388,8 @@ mod tests {
             "\\PC{0,12}".prop_map(Value::String),
             Just(Value::Null),
             Just(Value::Undefined),
-            (any::<i32>(), any::<i16>()).prop_map(|(ms, zone)| Value::Date {
-                ms: f64::from(ms),
-                zone
-            }),
+            (any::<i32>(), any::<i16>())
+                .prop_map(|(ms, zone)| Value::Date { ms: f64::from(ms), zone }),
         ];
         leaf.prop_recursive(4, 32, 6, |inner| {
             let properties = prop::collection::vec(("\\PC{0,8}", inner.clone()), 0..6);

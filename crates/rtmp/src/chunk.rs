@@ -35,13 +35,7 @@ pub struct Message {
 impl fmt::Debug for Message {
     /// Without the body: it may be a command with a stream key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Message {
-            chunk_stream,
-            stream_id,
-            type_id,
-            timestamp,
-            payload,
-        } = self;
+        let Message { chunk_stream, stream_id, type_id, timestamp, payload } = self;
         write!(
             f,
             "Message {{ chunk_stream: {chunk_stream}, stream_id: {stream_id}, type_id: {type_id}, \

@@ -191,9 +191,7 @@ impl Client {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.stage()
-            .filter(|stage| *stage != Stage::Live)
-            .map(|_| self.setup_deadline)
+        self.stage().filter(|stage| *stage != Stage::Live).map(|_| self.setup_deadline)
     }
 
     fn read(&mut self, mut input: &[u8]) -> Result<(), ClientError> {
@@ -245,14 +243,9 @@ impl Core for Client {
     fn command(&mut self, _now: Instant, command: Command) -> Result<(), ClientError> {
         match (&mut self.state, command) {
             (State::Closed, _) => Ok(()),
-            (
-                State::Open(session),
-                Command::Media {
-                    kind,
-                    timestamp,
-                    payload,
-                },
-            ) => session.send(kind, timestamp, payload, &mut self.connection),
+            (State::Open(session), Command::Media { kind, timestamp, payload }) => {
+                session.send(kind, timestamp, payload, &mut self.connection)
+            }
             (State::Handshake(_), Command::Media { .. }) => {
                 Err(ClientError::Misuse("media before the server has agreed"))
             }

@@ -108,9 +108,7 @@ impl<E> Connection<E> {
         let body = &message.payload[..];
         let number = |at: usize| {
             let field = body.get(at..at + 4).and_then(|field| field.try_into().ok());
-            field
-                .map(u32::from_be_bytes)
-                .ok_or(MessageError::CutOff(type_id))
+            field.map(u32::from_be_bytes).ok_or(MessageError::CutOff(type_id))
         };
         match type_id {
             type_id::SET_CHUNK_SIZE => self.reader.set_chunk_size(number(0)?)?,
@@ -125,9 +123,7 @@ impl<E> Connection<E> {
                 }
             }
             type_id::USER_CONTROL => {
-                let event = body
-                    .first_chunk::<2>()
-                    .ok_or(MessageError::CutOff(type_id))?;
+                let event = body.first_chunk::<2>().ok_or(MessageError::CutOff(type_id))?;
                 if u16::from_be_bytes(*event) == user_control::PING_REQUEST {
                     self.user_control(user_control::PING_RESPONSE, number(2)?);
                 }
@@ -151,10 +147,7 @@ impl<E> Connection<E> {
 
     /// Announces the size of our chunks, and writes them so from then on.
     pub(crate) fn set_chunk_size(&mut self) {
-        self.control(
-            type_id::SET_CHUNK_SIZE,
-            &limits::CHUNK_SIZE_SENT.to_be_bytes(),
-        );
+        self.control(type_id::SET_CHUNK_SIZE, &limits::CHUNK_SIZE_SENT.to_be_bytes());
         self.writer.set_chunk_size(limits::CHUNK_SIZE_SENT);
     }
 

@@ -45,11 +45,7 @@ pub fn chunk(data: &[u8]) {
                     Err(_) => return messages,
                 }
                 assert!(reader.held_bytes() <= bounds.partial_bytes_max);
-                for message in messages
-                    .iter()
-                    .rev()
-                    .take(1)
-                    .filter(|message| message.type_id == 1)
+                for message in messages.iter().rev().take(1).filter(|message| message.type_id == 1)
                 {
                     if let Some(size) = message.payload.first_chunk::<4>() {
                         let _ = reader.set_chunk_size(u32::from_be_bytes(*size));
@@ -71,11 +67,7 @@ pub fn chunk(data: &[u8]) {
     }
     let written: Vec<u8> = out.take().flatten().collect();
     let again = read(usize::MAX, Bounds::MEDIA, &written);
-    assert!(
-        again
-            .iter()
-            .eq(messages.iter().filter(|message| message.type_id != 1))
-    );
+    assert!(again.iter().eq(messages.iter().filter(|message| message.type_id != 1)));
 }
 
 /// A whole session behind the handshake. The first bytes choose the owner's answers and the cuts.
@@ -140,17 +132,13 @@ impl SessionCheck {
                 // A third of owners never answer.
                 match answers & 3 {
                     1 | 3 => Some(Command::Accept { stream_id }),
-                    2 => Some(Command::Reject {
-                        stream_id,
-                        refusal: refusal(),
-                    }),
+                    2 => Some(Command::Reject { stream_id, refusal: refusal() }),
                     _ => None,
                 }
             }
-            Event::Play(play) => Some(Command::Reject {
-                stream_id: play.stream_id,
-                refusal: refusal(),
-            }),
+            Event::Play(play) => {
+                Some(Command::Reject { stream_id: play.stream_id, refusal: refusal() })
+            }
             Event::Media(media) => {
                 assert!(self.open.contains(&(media.stream_id, true)) && !media.payload.is_empty());
                 None
@@ -166,10 +154,7 @@ impl SessionCheck {
 }
 
 fn refusal() -> Refusal {
-    Refusal {
-        code: RefusalCode::PublishDenied,
-        description: "No.".to_owned(),
-    }
+    Refusal { code: RefusalCode::PublishDenied, description: "No.".to_owned() }
 }
 
 #[cfg(test)]

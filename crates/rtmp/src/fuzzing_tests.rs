@@ -10,19 +10,12 @@ use crate::amf0::Value;
 use crate::chunk::Message;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/seeds")
-        .join(target);
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty());
-    paths
-        .into_iter()
-        .map(|path| std::fs::read(path).unwrap())
-        .collect()
+    paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 /// A few changes: flipped bytes, cuts, repeats.
@@ -47,9 +40,7 @@ fn mutated(seed: &[u8], random: u64) -> Vec<u8> {
 fn the_seeds_pass() {
     seeds("rtmp_amf0").iter().for_each(|seed| amf0(seed));
     seeds("rtmp_chunk").iter().for_each(|seed| chunk(seed));
-    seeds("rtmp_server_session")
-        .iter()
-        .for_each(|seed| server_session(epoch(), seed));
+    seeds("rtmp_server_session").iter().for_each(|seed| server_session(epoch(), seed));
 }
 
 proptest! {
@@ -76,9 +67,8 @@ proptest! {
 #[ignore = "writes into the tree"]
 fn write_seeds() {
     let write = |target: &str, name: &str, data: &[u8]| {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../fuzz/seeds")
-            .join(target);
+        let folder =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(name), data).unwrap();
     };
@@ -87,22 +77,12 @@ fn write_seeds() {
         ("encoder".to_owned(), Value::text("Lavf63.1.102")),
         ("stereo".to_owned(), Value::Boolean(true)),
         ("when".to_owned(), Value::Date { ms: 1.0, zone: 0 }),
-        (
-            "tracks".to_owned(),
-            Value::StrictArray(vec![Value::Null, Value::Undefined]),
-        ),
-        (
-            "typed".to_owned(),
-            Value::TypedObject("C".to_owned(), vec![]),
-        ),
+        ("tracks".to_owned(), Value::StrictArray(vec![Value::Null, Value::Undefined])),
+        ("typed".to_owned(), Value::TypedObject("C".to_owned(), vec![])),
     ]);
     let mut body = BytesMut::new();
     amf0::encode_all(
-        &[
-            Value::text("@setDataFrame"),
-            Value::text("onMetaData"),
-            metadata.clone(),
-        ],
+        &[Value::text("@setDataFrame"), Value::text("onMetaData"), metadata.clone()],
         &mut body,
     );
     write("rtmp_amf0", "metadata", &body);
@@ -111,10 +91,7 @@ fn write_seeds() {
         ("tcUrl", Value::text("rtmp://host/live")),
         ("flashVer", Value::text("FMLE/3.0")),
         ("capsEx", Value::Number(15.0)),
-        (
-            "fourCcList",
-            Value::StrictArray(vec![Value::text("av01"), Value::text("hvc1")]),
-        ),
+        ("fourCcList", Value::StrictArray(vec![Value::text("av01"), Value::text("hvc1")])),
     ]);
     let command = |name: &str, transaction: f64, values: &[Value]| {
         let mut body = BytesMut::new();
@@ -122,58 +99,26 @@ fn write_seeds() {
         amf0::encode_all(values, &mut body);
         body.freeze()
     };
-    write(
-        "rtmp_amf0",
-        "connect",
-        &command("connect", 1.0, std::slice::from_ref(&connect)),
-    );
+    write("rtmp_amf0", "connect", &command("connect", 1.0, std::slice::from_ref(&connect)));
 
     let message = |chunk_stream, stream_id, type_id, timestamp, payload: &[u8]| {
         let payload = bytes::Bytes::copy_from_slice(payload);
-        Message {
-            chunk_stream,
-            stream_id,
-            type_id,
-            timestamp,
-            payload,
-        }
+        Message { chunk_stream, stream_id, type_id, timestamp, payload }
     };
     let null = Value::Null;
     let name = Value::text("key?token=1");
     let setup = [
         message(2, 0, 5, 0, &2_500_000u32.to_be_bytes()),
         message(3, 0, 20, 0, &command("connect", 1.0, &[connect])),
-        message(
-            3,
-            0,
-            20,
-            0,
-            &command("releaseStream", 2.0, &[null.clone(), name.clone()]),
-        ),
-        message(
-            3,
-            0,
-            20,
-            0,
-            &command("FCPublish", 3.0, &[null.clone(), name.clone()]),
-        ),
-        message(
-            3,
-            0,
-            20,
-            0,
-            &command("createStream", 4.0, std::slice::from_ref(&null)),
-        ),
+        message(3, 0, 20, 0, &command("releaseStream", 2.0, &[null.clone(), name.clone()])),
+        message(3, 0, 20, 0, &command("FCPublish", 3.0, &[null.clone(), name.clone()])),
+        message(3, 0, 20, 0, &command("createStream", 4.0, std::slice::from_ref(&null))),
         message(
             3,
             1,
             17,
             0,
-            &[
-                &[0][..],
-                &command("publish", 5.0, &[null.clone(), name.clone()]),
-            ]
-            .concat(),
+            &[&[0][..], &command("publish", 5.0, &[null.clone(), name.clone()])].concat(),
         ),
     ];
     let mut tags = vec![8, 0, 0, 1, 0, 0, 5, 0, 0, 0, 0, 0xaf, 0, 0, 0, 12];
@@ -189,75 +134,29 @@ fn write_seeds() {
         message(2, 0, 4, 0, &[0, 6, 0, 0, 0, 1]),
     ];
     let ends = [
-        message(
-            3,
-            0,
-            20,
-            0,
-            &command("FCUnpublish", 6.0, &[null.clone(), name]),
-        ),
-        message(
-            3,
-            1,
-            20,
-            0,
-            &command("closeStream", 0.0, std::slice::from_ref(&null)),
-        ),
-        message(
-            3,
-            0,
-            20,
-            0,
-            &command("deleteStream", 7.0, &[null.clone(), Value::Number(1.0)]),
-        ),
+        message(3, 0, 20, 0, &command("FCUnpublish", 6.0, &[null.clone(), name])),
+        message(3, 1, 20, 0, &command("closeStream", 0.0, std::slice::from_ref(&null))),
+        message(3, 0, 20, 0, &command("deleteStream", 7.0, &[null.clone(), Value::Number(1.0)])),
     ];
     let play = [
         setup[1].clone(),
         setup[4].clone(),
-        message(
-            3,
-            1,
-            20,
-            0,
-            &command("play", 0.0, &[null, Value::text("x")]),
-        ),
+        message(3, 1, 20, 0, &command("play", 0.0, &[null, Value::text("x")])),
     ];
     let written = |head: &[u8], messages: &[&[Message]]| {
         let (mut writer, mut out) = (ChunkWriter::new(), Pieces::default());
-        messages
-            .iter()
-            .flat_map(|part| *part)
-            .for_each(|message| writer.write(message, &mut out));
+        messages.iter().flat_map(|part| *part).for_each(|message| writer.write(message, &mut out));
         [head.to_vec(), out.take().flatten().collect()].concat()
     };
     write("rtmp_chunk", "media", &written(&[9], &[&media]));
-    write(
-        "rtmp_chunk",
-        "whole",
-        &written(&[0], &[&setup, &media, &ends]),
-    );
-    write(
-        "rtmp_server_session",
-        "accepted",
-        &written(&[1, 99], &[&setup, &media, &ends]),
-    );
-    write(
-        "rtmp_server_session",
-        "rejected",
-        &written(&[2, 7], &[&setup, &media]),
-    );
-    write(
-        "rtmp_server_session",
-        "unanswered",
-        &written(&[4, 255], &[&setup, &media, &ends]),
-    );
+    write("rtmp_chunk", "whole", &written(&[0], &[&setup, &media, &ends]));
+    write("rtmp_server_session", "accepted", &written(&[1, 99], &[&setup, &media, &ends]));
+    write("rtmp_server_session", "rejected", &written(&[2, 7], &[&setup, &media]));
+    write("rtmp_server_session", "unanswered", &written(&[4, 255], &[&setup, &media, &ends]));
     write(
         "rtmp_server_session",
         "twice",
-        &written(
-            &[3, 60],
-            &[&setup, &media, &ends[1..2], &setup[5..], &media],
-        ),
+        &written(&[3, 60], &[&setup, &media, &ends[1..2], &setup[5..], &media]),
     );
     write("rtmp_server_session", "play", &written(&[1, 50], &[&play]));
 }

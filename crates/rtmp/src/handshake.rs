@@ -72,10 +72,7 @@ enum ServerState {
 impl Server {
     /// Waits for a client. `seed` is 32 fresh random bytes.
     pub fn new(seed: [u8; 32]) -> Server {
-        Server {
-            gather: Gather::default(),
-            state: ServerState::AwaitC0 { seed },
-        }
+        Server { gather: Gather::default(), state: ServerState::AwaitC0 { seed } }
     }
 
     /// Consumes handshake bytes from `input`, appends answers to `out`, and leaves what follows the
@@ -119,11 +116,7 @@ fn answer(c1: &[u8], seed: &[u8; 32], out: &mut BytesMut) -> Done {
             s1[4..8].copy_from_slice(&[4, 5, 0, 1]);
             digest::sign(&mut s1, schema, Role::Server);
             out.put_slice(&s1);
-            out.put_slice(&digest::echo(
-                packet(seed, 1, [0; 4]),
-                &client_digest,
-                Role::Server,
-            ));
+            out.put_slice(&digest::echo(packet(seed, 1, [0; 4]), &client_digest, Role::Server));
             Done::Digest(schema)
         }
         None => {
@@ -161,12 +154,7 @@ impl Client {
             }
         };
         out.put_slice(&c1);
-        Client {
-            gather: Gather::default(),
-            state: ClientState::AwaitS0,
-            seed,
-            wish,
-        }
+        Client { gather: Gather::default(), state: ClientState::AwaitS0, seed, wish }
     }
 
     /// As [`Server::read`].
@@ -231,10 +219,7 @@ fn packet(seed: &[u8; 32], number: u8, version: [u8; 4]) -> Vec<u8> {
     packet.extend_from_slice(&version);
     let mut block = 0u8;
     while packet.len() < PACKET_BYTES {
-        let noise = Sha256::new()
-            .chain_update(seed)
-            .chain_update([number, block])
-            .finalize();
+        let noise = Sha256::new().chain_update(seed).chain_update([number, block]).finalize();
         packet.extend_from_slice(&noise[..noise.len().min(PACKET_BYTES - packet.len())]);
         block = block.wrapping_add(1);
     }
@@ -266,11 +251,8 @@ mod tests {
 
     #[test]
     fn both_ends_agree_on_every_kind() {
-        for wish in [
-            Done::Plain,
-            Done::Digest(Schema::KeyFirst),
-            Done::Digest(Schema::DigestFirst),
-        ] {
+        for wish in [Done::Plain, Done::Digest(Schema::KeyFirst), Done::Digest(Schema::DigestFirst)]
+        {
             for piece in [1, 7, 1_536, 10_000] {
                 assert_eq!(run(wish, piece), (wish, wish));
             }
@@ -298,19 +280,15 @@ mod tests {
         let mut client = Client::start([5; 32], Done::Digest(Schema::DigestFirst), &mut out);
         let mut answer = vec![3];
         answer.resize(1 + 2 * PACKET_BYTES, 9);
-        assert_eq!(
-            client.read(&mut &answer[..], &mut out),
-            Ok(Some(Done::Plain))
-        );
+        assert_eq!(client.read(&mut &answer[..], &mut out), Ok(Some(Done::Plain)));
         assert_eq!(out.len(), 1 + 2 * PACKET_BYTES);
     }
 
     #[test]
     fn other_protocols_are_refused_in_words() {
         let check = |first: u8, words: &str| {
-            let error = Server::new([0; 32])
-                .read(&mut &[first][..], &mut BytesMut::new())
-                .unwrap_err();
+            let error =
+                Server::new([0; 32]).read(&mut &[first][..], &mut BytesMut::new()).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         };
         check(6, "RTMPE, version 6");

@@ -57,12 +57,7 @@ pub struct Media {
 impl std::fmt::Debug for Media {
     /// Without the payload, which is long.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Media {
-            stream_id,
-            kind,
-            timestamp,
-            payload,
-        } = self;
+        let Media { stream_id, kind, timestamp, payload } = self;
         write!(
             f,
             "Media {{ stream_id: {stream_id}, {kind:?} at {timestamp} ms, {} bytes }}",
@@ -84,10 +79,7 @@ pub enum MessageError {
     #[error("command without a name")]
     NoName,
     /// More parts in an aggregate than we take.
-    #[error(
-        "aggregate message with more than {} parts",
-        limits::AGGREGATE_PARTS_MAX
-    )]
+    #[error("aggregate message with more than {} parts", limits::AGGREGATE_PARTS_MAX)]
     Parts,
 }
 
@@ -112,16 +104,8 @@ impl Command {
         let Some(Value::String(name)) = values.next() else {
             return Err(MessageError::NoName);
         };
-        let transaction = values
-            .next()
-            .and_then(|value| value.as_number())
-            .unwrap_or(0.0);
-        Ok(Command {
-            stream_id: message.stream_id,
-            name,
-            transaction,
-            values: values.collect(),
-        })
+        let transaction = values.next().and_then(|value| value.as_number()).unwrap_or(0.0);
+        Ok(Command { stream_id: message.stream_id, name, transaction, values: values.collect() })
     }
 
     /// The command object.
@@ -151,13 +135,7 @@ pub(crate) fn command(name: &str, transaction: f64, values: &[Value]) -> Bytes {
 
 /// The media of a message: one, the parts of an aggregate, or nothing.
 pub(crate) fn media(message: Message, push: &mut impl FnMut(Media)) -> Result<(), MessageError> {
-    let Message {
-        stream_id,
-        type_id,
-        timestamp,
-        payload,
-        ..
-    } = message;
+    let Message { stream_id, type_id, timestamp, payload, .. } = message;
     if type_id == type_id::AGGREGATE {
         return aggregate(stream_id, timestamp, payload, push);
     }
@@ -186,12 +164,7 @@ fn one_media(
     };
     // Encoders send empty messages to say that nothing has changed, or by mistake; they mean nothing.
     if !payload.is_empty() {
-        push(Media {
-            stream_id,
-            kind,
-            timestamp,
-            payload,
-        });
+        push(Media { stream_id, kind, timestamp, payload });
     }
 }
 
@@ -240,13 +213,7 @@ fn aggregate(
         }
         let payload = body.split_to(length);
         let since_first = time.wrapping_sub(*first.get_or_insert(time));
-        one_media(
-            stream_id,
-            type_id,
-            timestamp.wrapping_add(since_first),
-            payload,
-            push,
-        );
+        one_media(stream_id, type_id, timestamp.wrapping_add(since_first), payload, push);
         // The back pointer tells nothing new, and some peers leave the last one out.
         body.advance(body.len().min(4));
     }
@@ -264,13 +231,7 @@ mod tests {
     }
 
     fn message(type_id: u8, timestamp: u32, payload: impl Into<Bytes>) -> Message {
-        Message {
-            chunk_stream: 4,
-            stream_id: 1,
-            type_id,
-            timestamp,
-            payload: payload.into(),
-        }
+        Message { chunk_stream: 4, stream_id: 1, type_id, timestamp, payload: payload.into() }
     }
 
     fn tag(type_id: u8, time: u32, body: &[u8]) -> Vec<u8> {
@@ -286,13 +247,8 @@ mod tests {
 
     #[test]
     fn aggregates_are_split_with_their_times_moved() {
-        let body = [
-            tag(8, 0xffff_fff0, b"a"),
-            tag(9, 5, b"vv"),
-            tag(99, 6, b"x"),
-            tag(9, 7, b""),
-        ]
-        .concat();
+        let body = [tag(8, 0xffff_fff0, b"a"), tag(9, 5, b"vv"), tag(99, 6, b"x"), tag(9, 7, b"")]
+            .concat();
         let expect = |kind, timestamp, payload: &'static [u8]| Media {
             stream_id: 1,
             kind,
@@ -300,23 +256,11 @@ mod tests {
             payload: payload.into(),
         };
         let all = parts(message(22, 1_000, body.clone())).unwrap();
-        assert_eq!(
-            all,
-            [
-                expect(Kind::Audio, 1_000, b"a"),
-                expect(Kind::Video, 1_021, b"vv")
-            ]
-        );
+        assert_eq!(all, [expect(Kind::Audio, 1_000, b"a"), expect(Kind::Video, 1_021, b"vv")]);
         // Without the last back pointer, and cut off elsewhere.
         assert!(parts(message(22, 0, body[..body.len() - 4].to_vec())).is_ok());
-        assert_eq!(
-            parts(message(22, 0, body[..7].to_vec())),
-            Err(MessageError::CutOff(22))
-        );
-        assert_eq!(
-            parts(message(22, 0, body[..11].to_vec())),
-            Err(MessageError::CutOff(22))
-        );
+        assert_eq!(parts(message(22, 0, body[..7].to_vec())), Err(MessageError::CutOff(22)));
+        assert_eq!(parts(message(22, 0, body[..11].to_vec())), Err(MessageError::CutOff(22)));
         let many = tag(8, 0, b"").repeat(limits::AGGREGATE_PARTS_MAX + 1);
         assert_eq!(parts(message(22, 0, many)), Err(MessageError::Parts));
     }
@@ -330,10 +274,7 @@ mod tests {
         let wrapped = with_set_data_frame(&plain);
         let amf3 = [&[0][..], &wrapped].concat();
         for (type_id, payload) in [(18, plain.clone()), (18, wrapped), (15, amf3.into())] {
-            assert_eq!(
-                parts(message(type_id, 0, payload)).unwrap()[0].payload,
-                plain
-            );
+            assert_eq!(parts(message(type_id, 0, payload)).unwrap()[0].payload, plain);
         }
     }
 
@@ -343,20 +284,11 @@ mod tests {
         let amf3 = [&[0][..], &body].concat();
         for message in [message(20, 0, body), message(17, 0, amf3)] {
             let command = Command::decode(&message).unwrap();
-            assert_eq!(
-                (command.name.as_str(), command.transaction),
-                ("publish", 4.0)
-            );
+            assert_eq!((command.name.as_str(), command.transaction), ("publish", 4.0));
             assert_eq!(command.argument(0).as_str(), Some("key"));
             assert_eq!(command.argument(7), &Value::Null);
         }
-        assert!(matches!(
-            Command::decode(&message(20, 0, vec![5])),
-            Err(MessageError::NoName)
-        ));
-        assert!(matches!(
-            Command::decode(&message(20, 0, vec![])),
-            Err(MessageError::NoName)
-        ));
+        assert!(matches!(Command::decode(&message(20, 0, vec![5])), Err(MessageError::NoName)));
+        assert!(matches!(Command::decode(&message(20, 0, vec![])), Err(MessageError::NoName)));
     }
 }

@@ -36,11 +36,7 @@ pub struct Config {
 impl Config {
     /// The bounds of [`limits`].
     pub fn new(seed: [u8; 32]) -> Config {
-        Config {
-            seed,
-            setup_timeout: limits::SETUP_TIMEOUT,
-            idle_timeout: limits::IDLE_TIMEOUT,
-        }
+        Config { seed, setup_timeout: limits::SETUP_TIMEOUT, idle_timeout: limits::IDLE_TIMEOUT }
     }
 }
 
@@ -277,10 +273,8 @@ impl Core for Server {
         if matches!(self.state, State::Closed) {
             return Ok(());
         }
-        let result = self
-            .check_deadline(now)
-            .map_err(ServerError::from)
-            .and_then(|()| match input {
+        let result =
+            self.check_deadline(now).map_err(ServerError::from).and_then(|()| match input {
                 Input::Bytes(bytes) => {
                     self.heard = now;
                     self.read(now, bytes)
@@ -319,10 +313,7 @@ impl Core for Server {
                 }
                 Ok(())
             }
-            Command::AskReconnect {
-                tc_url,
-                description,
-            } => {
+            Command::AskReconnect { tc_url, description } => {
                 session.ask_reconnect(tc_url, description, &mut self.connection);
                 Ok(())
             }

@@ -54,11 +54,7 @@ pub struct Link {
 impl Link {
     /// Pieces of up to 4,000 bytes, no delay.
     pub fn seeded(seed: u64) -> Link {
-        Link {
-            seed,
-            piece_max: 4_000,
-            delay: Duration::ZERO,
-        }
+        Link { seed, piece_max: 4_000, delay: Duration::ZERO }
     }
 }
 
@@ -109,11 +105,7 @@ impl<C: StreamCore> End<C> {
 
     /// Delivers what is due: a random piece of what has arrived, or the end.
     fn deliver(&mut self, now: Instant, rng: &mut Rng, piece_max: usize) -> Vec<Arriving> {
-        let wanted = if rng.below(4) == 0 {
-            1
-        } else {
-            1 + rng.below(piece_max)
-        };
+        let wanted = if rng.below(4) == 0 { 1 } else { 1 + rng.below(piece_max) };
         let mut piece = Vec::new();
         while piece.len() < wanted {
             match self.arriving.front_mut() {
@@ -187,13 +179,7 @@ impl<A: StreamCore, B: StreamCore> Pair<A, B> {
     /// Joins two cores that were both made at `now`.
     pub fn new(now: Instant, link: Link, a: A, b: B) -> Pair<A, B> {
         let rng = Rng::new(link.seed);
-        let mut pair = Pair {
-            now,
-            a: End::new(a),
-            b: End::new(b),
-            link,
-            rng,
-        };
+        let mut pair = Pair { now, a: End::new(a), b: End::new(b), link, rng };
         let sent = pair.a.drain(now, Ok(()));
         pair.send_b(sent);
         let sent = pair.b.drain(now, Ok(()));
@@ -215,10 +201,8 @@ impl<A: StreamCore, B: StreamCore> Pair<A, B> {
 
     /// Delivers until nothing is on the way; time passes by the link's delay only.
     pub fn settle(&mut self) {
-        while let Some(at) = [self.a.next_arrival(), self.b.next_arrival()]
-            .into_iter()
-            .flatten()
-            .min()
+        while let Some(at) =
+            [self.a.next_arrival(), self.b.next_arrival()].into_iter().flatten().min()
         {
             self.now = self.now.max(at);
             self.deliver_due();
@@ -279,20 +263,12 @@ impl<A: StreamCore, B: StreamCore> Pair<A, B> {
 
     fn send_a(&mut self, sent: Vec<Arriving>) {
         let at = self.now + self.link.delay;
-        self.a.arriving.extend(
-            sent.into_iter()
-                .filter(Arriving::matters)
-                .map(|item| (at, item)),
-        );
+        self.a.arriving.extend(sent.into_iter().filter(Arriving::matters).map(|item| (at, item)));
     }
 
     fn send_b(&mut self, sent: Vec<Arriving>) {
         let at = self.now + self.link.delay;
-        self.b.arriving.extend(
-            sent.into_iter()
-                .filter(Arriving::matters)
-                .map(|item| (at, item)),
-        );
+        self.b.arriving.extend(sent.into_iter().filter(Arriving::matters).map(|item| (at, item)));
     }
 }
 

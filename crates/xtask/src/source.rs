@@ -59,19 +59,14 @@ pub fn sources(tree: &Tree) -> Vec<(&str, Source, bool)> {
         .filter(|(path, _)| in_src(path))
         .map(|(path, text)| (path, Source::new(text)))
         .collect();
-    let test_modules: Vec<String> = files
-        .iter()
-        .flat_map(|(path, source)| test_modules(path, source))
-        .collect();
+    let test_modules: Vec<String> =
+        files.iter().flat_map(|(path, source)| test_modules(path, source)).collect();
     let is_test = |path: &str| {
         test_modules
             .iter()
             .any(|module| path == format!("{module}.rs") || path.starts_with(&format!("{module}/")))
     };
-    files
-        .into_iter()
-        .map(|(path, source)| (path, source, is_test(path)))
-        .collect()
+    files.into_iter().map(|(path, source)| (path, source, is_test(path))).collect()
 }
 
 /// `crates/NAME/src/...`
@@ -123,11 +118,7 @@ fn blank(text: &str) -> String {
             out.push(chars[at]);
             at += 1;
         } else {
-            out.extend(
-                chars[at..end]
-                    .iter()
-                    .map(|c| if *c == '\n' { '\n' } else { ' ' }),
-            );
+            out.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
             at = end;
         }
     }
@@ -177,9 +168,7 @@ fn raw_string(chars: &[char], start: usize) -> usize {
     let closes = |at: usize| {
         chars[at] == '"' && (1..=hashes).all(|offset| chars.get(at + offset) == Some(&'#'))
     };
-    (open + 1..chars.len())
-        .find(|at| closes(*at))
-        .map_or(chars.len(), |at| at + hashes + 1)
+    (open + 1..chars.len()).find(|at| closes(*at)).map_or(chars.len(), |at| at + hashes + 1)
 }
 
 fn follows_name(chars: &[char], at: usize) -> bool {
@@ -198,11 +187,7 @@ fn character(chars: &[char], start: usize) -> usize {
         let length = rest.iter().position(|c| *c == '\'');
         return length.map_or(chars.len(), |length| start + 3 + length + 1);
     }
-    if chars.get(start + 2) == Some(&'\'') {
-        start + 3
-    } else {
-        start
-    }
+    if chars.get(start + 2) == Some(&'\'') { start + 3 } else { start }
 }
 
 /// The indices of the lines that belong to an item under `#[cfg(test)]`, in text that went through [`blank`].
@@ -274,15 +259,9 @@ mod tests {
         let tree = Tree::fake(&[
             ("crates/x/src/lib.rs", "#[cfg(test)]\nmod tests;\nmod real;"),
             ("crates/x/src/tests.rs", ""),
-            (
-                "crates/x/src/real.rs",
-                "#[cfg(test)]\npub(crate) mod model;",
-            ),
+            ("crates/x/src/real.rs", "#[cfg(test)]\npub(crate) mod model;"),
             ("crates/x/src/real/model.rs", ""),
-            (
-                "crates/x/src/real/part.rs",
-                "#[cfg(test)]\n#[path = \"part_tests.rs\"]\nmod tests;",
-            ),
+            ("crates/x/src/real/part.rs", "#[cfg(test)]\n#[path = \"part_tests.rs\"]\nmod tests;"),
             ("crates/x/src/real/part_tests.rs", ""),
             ("crates/x/src/real/model/deep.rs", ""),
             ("crates/x/tests/it.rs", ""),

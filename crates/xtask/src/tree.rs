@@ -7,16 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// What is built, fetched or recorded; never part of the repository. Mirrors `.gitignore`.
-const NOT_OURS: &[&str] = &[
-    ".cache",
-    ".git",
-    "airwave-data",
-    "artifacts",
-    "corpus",
-    "dist",
-    "node_modules",
-    "target",
-];
+const NOT_OURS: &[&str] =
+    &[".cache", ".git", "airwave-data", "artifacts", "corpus", "dist", "node_modules", "target"];
 
 /// The endings of the files that some rule reads. Others are known by name only.
 const READ: &[&str] = &["rs", "ts", "svelte", "mjs", "md", "toml"];
@@ -45,15 +37,12 @@ impl Tree {
         &'a self,
         endings: &'a [&str],
     ) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.files()
-            .filter(move |(path, _)| endings.contains(&ending(path)))
+        self.files().filter(move |(path, _)| endings.contains(&ending(path)))
     }
 
     /// Every file, in the order of paths.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()))
+        self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     /// Whether there is a file or a folder of this path. The empty path is the root.
@@ -99,10 +88,7 @@ impl Tree {
 /// The part after the last dot of the file's name; empty if it has none.
 #[must_use]
 pub fn ending(path: &str) -> &str {
-    path.rsplit('/')
-        .next()
-        .and_then(|name| name.rsplit_once('.'))
-        .map_or("", |(_, ending)| ending)
+    path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, ending)| ending)
 }
 
 #[cfg(test)]
@@ -111,12 +97,9 @@ mod tests {
 
     #[test]
     fn endings() {
-        for (path, want) in [
-            ("a.rs", "rs"),
-            ("a.b/Makefile", ""),
-            ("x/a.test.ts", "ts"),
-            (".ci/run", ""),
-        ] {
+        for (path, want) in
+            [("a.rs", "rs"), ("a.b/Makefile", ""), ("x/a.test.ts", "ts"), (".ci/run", "")]
+        {
             assert_eq!(ending(path), want, "{path}");
         }
     }

@@ -87,28 +87,19 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<String> {
         .output()
         .context("starting cargo")?;
     if !output.status.success() {
-        bail!(
-            "cargo {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("cargo {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Lines such as `bytes v1.12.0` and `spine v0.1.0 (/path)`.
 fn tree_names(text: &str) -> BTreeSet<String> {
-    text.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect()
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 fn read_packages(metadata: &Value) -> Result<Vec<Package>> {
-    let members: BTreeSet<&str> = array(metadata, "workspace_members")?
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let members: BTreeSet<&str> =
+        array(metadata, "workspace_members")?.iter().filter_map(Value::as_str).collect();
     array(metadata, "packages")?
         .iter()
         .map(|package| {
@@ -132,23 +123,15 @@ fn read_dependency(value: &Value) -> Result<Dependency> {
         Some("build") => Kind::Build,
         Some(other) => bail!("a kind of dependency that is not known here: {other}"),
     };
-    Ok(Dependency {
-        name: text(value, "name")?.to_owned(),
-        kind,
-        ours: !value["path"].is_null(),
-    })
+    Ok(Dependency { name: text(value, "name")?.to_owned(), kind, ours: !value["path"].is_null() })
 }
 
 fn array<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
-    value[key]
-        .as_array()
-        .with_context(|| format!("cargo metadata: no list {key}"))
+    value[key].as_array().with_context(|| format!("cargo metadata: no list {key}"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
-    value[key]
-        .as_str()
-        .with_context(|| format!("cargo metadata: no text {key}"))
+    value[key].as_str().with_context(|| format!("cargo metadata: no text {key}"))
 }
 
 #[cfg(test)]
@@ -176,11 +159,7 @@ mod tests {
         let packages = read_packages(&metadata).unwrap();
         assert!(packages[0].ours && !packages[1].ours);
         assert_eq!(packages[1].license, "MIT");
-        let want = Dependency {
-            name: "bytes".into(),
-            kind: Kind::Dev,
-            ours: false,
-        };
+        let want = Dependency { name: "bytes".into(), kind: Kind::Dev, ours: false };
         assert_eq!(packages[0].dependencies, [want]);
     }
 }

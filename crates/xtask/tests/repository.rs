@@ -15,11 +15,7 @@ fn root() -> PathBuf {
 /// This repository, and not an empty folder in which every rule holds.
 fn tree() -> Result<Tree> {
     let tree = Tree::load(&root())?;
-    for path in [
-        "Cargo.toml",
-        "README.md",
-        "crates/xtask/tests/repository.rs",
-    ] {
+    for path in ["Cargo.toml", "README.md", "crates/xtask/tests/repository.rs"] {
         assert!(
             tree.contains(path),
             "the repository has no {path}: is {} its root?",
@@ -31,20 +27,13 @@ fn tree() -> Result<Tree> {
 
 fn packages() -> Result<Vec<Package>> {
     let packages = workspace::packages(&root())?;
-    assert!(
-        packages
-            .iter()
-            .any(|package| package.ours && package.name == "xtask")
-    );
+    assert!(packages.iter().any(|package| package.ours && package.name == "xtask"));
     Ok(packages)
 }
 
 #[track_caller]
 fn none(found: Vec<Finding>) {
-    let lines: Vec<String> = found
-        .into_iter()
-        .map(|finding| finding.to_string())
-        .collect();
+    let lines: Vec<String> = found.into_iter().map(|finding| finding.to_string()).collect();
     assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
 }
 
@@ -60,10 +49,7 @@ fn pure_crates_are_built_with_nothing_impure() -> Result<()> {
     let packages = packages()?;
     let mut closures = Closures::new();
     for name in layers::pure_crates() {
-        if packages
-            .iter()
-            .any(|package| package.ours && package.name == name)
-        {
+        if packages.iter().any(|package| package.ours && package.name == name) {
             closures.insert(name.to_owned(), workspace::closure(&root(), name)?);
         }
     }

@@ -138,9 +138,7 @@ fn sample_rate(bits: &mut BitReader<'_>) -> Result<u32, Error> {
     let rate = if index == 15 {
         bits.bits(24).ok_or(truncated("samplingFrequency"))?
     } else {
-        *SAMPLE_RATES
-            .get(index as usize)
-            .ok_or(malformed("reserved samplingFrequencyIndex"))?
+        *SAMPLE_RATES.get(index as usize).ok_or(malformed("reserved samplingFrequencyIndex"))?
     };
     if !(1_000..=limits::SAMPLE_RATE_MAX).contains(&rate) {
         return Err(malformed("sample rate out of range"));
@@ -214,10 +212,7 @@ fn malformed(what: &'static str) -> Error {
 }
 
 fn truncated(field: &'static str) -> Error {
-    Error::Truncated {
-        codec: CODEC,
-        field,
-    }
+    Error::Truncated { codec: CODEC, field }
 }
 
 #[cfg(test)]
@@ -236,61 +231,22 @@ mod tests {
             (&[0x11, 0xb8], "mp4a.40.2", 48_000, 48_000, 8, 1024),
             (&[0x11, 0x94], "mp4a.40.2", 48_000, 48_000, 2, 960),
             // LC with backward-compatible "no SBR", as ffmpeg writes it
-            (
-                &[0x12, 0x10, 0x56, 0xe5, 0x00],
-                "mp4a.40.2",
-                44_100,
-                44_100,
-                2,
-                1024,
-            ),
+            (&[0x12, 0x10, 0x56, 0xe5, 0x00], "mp4a.40.2", 44_100, 44_100, 2, 1024),
             // LC 24 kHz with backward-compatible SBR at 48 kHz
-            (
-                &[0x13, 0x10, 0x56, 0xe5, 0x98],
-                "mp4a.40.5",
-                24_000,
-                48_000,
-                2,
-                1024,
-            ),
+            (&[0x13, 0x10, 0x56, 0xe5, 0x98], "mp4a.40.5", 24_000, 48_000, 2, 1024),
             // HE-AAC, hierarchical: type 5, 24 kHz, stereo, ext 48 kHz, core LC
-            (
-                &[0x2b, 0x11, 0x88, 0x00],
-                "mp4a.40.5",
-                24_000,
-                48_000,
-                2,
-                1024,
-            ),
+            (&[0x2b, 0x11, 0x88, 0x00], "mp4a.40.5", 24_000, 48_000, 2, 1024),
             // HE-AAC v2: type 29, 24 kHz, mono, ext 48 kHz, core LC
-            (
-                &[0xeb, 0x09, 0x88, 0x00],
-                "mp4a.40.29",
-                24_000,
-                48_000,
-                1,
-                1024,
-            ),
+            (&[0xeb, 0x09, 0x88, 0x00], "mp4a.40.29", 24_000, 48_000, 1, 1024),
             // explicit rate 44,056 Hz
-            (
-                &[0x17, 0x80, 0x56, 0x0c, 0x10],
-                "mp4a.40.2",
-                44_056,
-                44_056,
-                2,
-                1024,
-            ),
+            (&[0x17, 0x80, 0x56, 0x0c, 0x10], "mp4a.40.2", 44_056, 44_056, 2, 1024),
         ];
         for (bytes, codec, rate, output, channels, samples) in table {
             let config = AudioSpecificConfig::parse(bytes)
                 .unwrap_or_else(|e| panic!("{bytes:02x?}: {e}"))
                 .config();
             assert_eq!(
-                (
-                    config.codec_string().as_str(),
-                    config.sample_rate,
-                    config.output_sample_rate
-                ),
+                (config.codec_string().as_str(), config.sample_rate, config.output_sample_rate),
                 (*codec, *rate, *output),
                 "{bytes:02x?}"
             );
@@ -309,10 +265,7 @@ mod tests {
             (&[0x12], "AAC: ends before samplingFrequencyIndex"),
             (&[0x00, 0x00], "AAC: audio object type 0"),
             (&[0x16, 0x90], "AAC: reserved samplingFrequencyIndex"),
-            (
-                &[0x17, 0x80, 0x00, 0x00, 0x10],
-                "AAC: sample rate out of range",
-            ),
+            (&[0x17, 0x80, 0x00, 0x00, 0x10], "AAC: sample rate out of range"),
             (&[0xff, 0xff, 0xff], "AAC: ends before samplingFrequency"),
             (&[0xb9, 0x90], "AAC: AAC-LD (low delay) is not supported"),
             (&[0xf9, 0x46, 0x40], "AAC: xHE-AAC (USAC) is not supported"),
@@ -362,12 +315,6 @@ mod tests {
             .chunks(8)
             .map(|c| c.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit)))
             .collect();
-        assert_eq!(
-            AudioSpecificConfig::parse(&bytes)
-                .unwrap()
-                .config()
-                .channels,
-            4
-        );
+        assert_eq!(AudioSpecificConfig::parse(&bytes).unwrap().config().channels, 4);
     }
 }

@@ -73,10 +73,7 @@ impl Ratio {
         while b != 0 {
             (a, b) = (b, a % b);
         }
-        Some(Self {
-            num: num / a,
-            den: den / a,
-        })
+        Some(Self { num: num / a, den: den / a })
     }
 
     /// The rate that an encoder means by a float such as 29.97 or 30.0: one of the broadcast rates or an integer if it
@@ -91,10 +88,7 @@ impl Ratio {
         integer
             .filter(near)
             .or_else(|| {
-                [24, 30, 48, 60, 120]
-                    .iter()
-                    .filter_map(|n| Self::new(n * 1000, 1001))
-                    .find(near)
+                [24, 30, 48, 60, 120].iter().filter_map(|n| Self::new(n * 1000, 1001)).find(near)
             })
             .or_else(|| Self::new((rate * 1000.0).round() as u32, 1000))
     }
@@ -263,11 +257,7 @@ mod tests {
             (1e9, None),
         ];
         for (rate, expect) in table {
-            assert_eq!(
-                Ratio::from_frame_rate(rate).map(|r| (r.num(), r.den())),
-                expect,
-                "{rate}"
-            );
+            assert_eq!(Ratio::from_frame_rate(rate).map(|r| (r.num(), r.den())), expect, "{rate}");
         }
     }
 }

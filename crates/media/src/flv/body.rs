@@ -137,12 +137,7 @@ pub fn video(body: &Bytes) -> Result<Video, Error> {
     let first = reader.u8().ok_or_else(short)?;
     // E-RTMP v2 "ExVideoTagHeader": the top bit says that what was the codec is a packet type.
     if first & 0x80 != 0 {
-        return Err(Error::Unsupported(enhanced(
-            first & 0x0f,
-            6,
-            7,
-            &mut reader,
-        )));
+        return Err(Error::Unsupported(enhanced(first & 0x0f, 6, 7, &mut reader)));
     }
     let frame_type = first >> 4;
     if frame_type == 5 {
@@ -161,16 +156,8 @@ pub fn video(body: &Bytes) -> Result<Video, Error> {
     let data = body.slice_ref(reader.rest());
     match packet_type {
         0 => Ok(Video::Header(format, data)),
-        1 => Ok(Video::Frame {
-            format,
-            flagged_key: frame_type == 1,
-            composition_ms,
-            data,
-        }),
-        value => Err(Error::UnknownPacketType {
-            codec: "AVC",
-            value,
-        }),
+        1 => Ok(Video::Frame { format, flagged_key: frame_type == 1, composition_ms, data }),
+        value => Err(Error::UnknownPacketType { codec: "AVC", value }),
     }
 }
 
@@ -183,12 +170,7 @@ pub fn audio(body: &Bytes) -> Result<Audio, Error> {
         10 => {}
         // E-RTMP v2 "ExAudioTagHeader"
         9 => {
-            return Err(Error::Unsupported(enhanced(
-                first & 0x0f,
-                5,
-                7,
-                &mut reader,
-            )));
+            return Err(Error::Unsupported(enhanced(first & 0x0f, 5, 7, &mut reader)));
         }
         id => return Err(Error::Unsupported(Codec::Legacy(legacy_audio(id)))),
     }
@@ -197,10 +179,7 @@ pub fn audio(body: &Bytes) -> Result<Audio, Error> {
     match packet_type {
         0 => Ok(Audio::Header(AudioFormat::Aac, data)),
         1 => Ok(Audio::Frame(AudioFormat::Aac, data)),
-        value => Err(Error::UnknownPacketType {
-            codec: "AAC",
-            value,
-        }),
+        value => Err(Error::UnknownPacketType { codec: "AAC", value }),
     }
 }
 
@@ -211,10 +190,7 @@ fn enhanced(packet_type: u8, multitrack: u8, mod_ex: u8, reader: &mut Reader<'_>
     if packet_type == mod_ex {
         return Codec::EnhancedUnnamed("ModEx");
     }
-    reader.array().map_or(
-        Codec::EnhancedUnnamed("a tag without codec"),
-        Codec::Enhanced,
-    )
+    reader.array().map_or(Codec::EnhancedUnnamed("a tag without codec"), Codec::Enhanced)
 }
 
 fn legacy_video(id: u8) -> &'static str {
@@ -290,10 +266,7 @@ mod tests {
             data: data.clone(),
         };
         let table: &[(&'static [u8], Result<Video, &str>)] = &[
-            (
-                &[0x17, 0, 0, 0, 0, 9, 9],
-                Ok(Video::Header(h264, data.clone())),
-            ),
+            (&[0x17, 0, 0, 0, 0, 9, 9], Ok(Video::Header(h264, data.clone()))),
             (&[0x17, 1, 0, 0, 80, 9, 9], Ok(frame(true, 80))),
             (&[0x27, 1, 0xff, 0xff, 0xd8, 9, 9], Ok(frame(false, -40))),
             (&[0x17, 2], Ok(Video::EndOfSequence(h264))),
@@ -307,18 +280,12 @@ mod tests {
                 Err("HEVC as unofficial FLV codec 12 (use Enhanced RTMP) is not supported"),
             ),
             (b"\x90hvc1", Err("HEVC over Enhanced RTMP is not supported")),
-            (
-                b"\x91zz\x00z",
-                Err("codec zz\\x00z (Enhanced RTMP) is not supported"),
-            ),
+            (b"\x91zz\x00z", Err("codec zz\\x00z (Enhanced RTMP) is not supported")),
             (b"\x96", Err("multitrack (Enhanced RTMP) is not supported")),
         ];
         for (bytes, expect) in table {
             let got = video(&Bytes::from_static(bytes)).map_err(|e| e.to_string());
-            assert_eq!(
-                got.as_ref().map_err(String::as_str),
-                expect.as_ref().map_err(|e| *e)
-            );
+            assert_eq!(got.as_ref().map_err(String::as_str), expect.as_ref().map_err(|e| *e));
         }
     }
 
@@ -326,14 +293,8 @@ mod tests {
     fn audio_bodies() {
         let data = Bytes::from_static(&[9, 9]);
         let table: &[(&'static [u8], Result<Audio, &str>)] = &[
-            (
-                &[0xaf, 0, 9, 9],
-                Ok(Audio::Header(AudioFormat::Aac, data.clone())),
-            ),
-            (
-                &[0xaf, 1, 9, 9],
-                Ok(Audio::Frame(AudioFormat::Aac, data.clone())),
-            ),
+            (&[0xaf, 0, 9, 9], Ok(Audio::Header(AudioFormat::Aac, data.clone()))),
+            (&[0xaf, 1, 9, 9], Ok(Audio::Frame(AudioFormat::Aac, data.clone()))),
             (&[0xaf], Err("an FLV audio body of only 1 bytes")),
             (&[0x2f, 1], Err("MP3 is not supported")),
             (&[0xb2, 1], Err("Speex is not supported")),
@@ -341,10 +302,7 @@ mod tests {
         ];
         for (bytes, expect) in table {
             let got = audio(&Bytes::from_static(bytes)).map_err(|e| e.to_string());
-            assert_eq!(
-                got.as_ref().map_err(String::as_str),
-                expect.as_ref().map_err(|e| *e)
-            );
+            assert_eq!(got.as_ref().map_err(String::as_str), expect.as_ref().map_err(|e| *e));
         }
     }
 
@@ -352,9 +310,7 @@ mod tests {
     fn written_heads_read_back() {
         for composition in [0, 1, -1, 0x7f_ffff, -0x80_0000] {
             let body = Bytes::copy_from_slice(&video_frame(true, composition));
-            let Video::Frame { composition_ms, .. } = video(&body).unwrap() else {
-                panic!()
-            };
+            let Video::Frame { composition_ms, .. } = video(&body).unwrap() else { panic!() };
             assert_eq!(composition_ms, composition);
         }
     }

@@ -186,21 +186,9 @@ mod tests {
     #[test]
     fn round_trip_in_pieces_of_every_size() {
         let tags = [
-            Tag {
-                kind: TagKind::Script,
-                timestamp: 0,
-                body: Bytes::from_static(b"meta"),
-            },
-            Tag {
-                kind: TagKind::Video,
-                timestamp: 0xff_ffff,
-                body: Bytes::from_static(&[1; 300]),
-            },
-            Tag {
-                kind: TagKind::Audio,
-                timestamp: u32::MAX,
-                body: Bytes::new(),
-            },
+            Tag { kind: TagKind::Script, timestamp: 0, body: Bytes::from_static(b"meta") },
+            Tag { kind: TagKind::Video, timestamp: 0xff_ffff, body: Bytes::from_static(&[1; 300]) },
+            Tag { kind: TagKind::Audio, timestamp: u32::MAX, body: Bytes::new() },
         ];
         let mut file = Vec::new();
         write_header(&mut file, true, true);

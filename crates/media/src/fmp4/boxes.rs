@@ -8,9 +8,7 @@ pub(super) fn boxed(out: &mut Vec<u8>, kind: &[u8; 4], contents: impl FnOnce(&mu
     out.put_u32(0);
     out.put_slice(kind);
     contents(out);
-    let size = u32::try_from(out.len() - start)
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
+    let size = u32::try_from(out.len() - start).unwrap_or(u32::MAX).to_be_bytes();
     if let Some(field) = out.get_mut(start..start + 4) {
         field.copy_from_slice(&size);
     }

@@ -97,11 +97,7 @@ pub fn fragment_header(
     for sample in samples {
         out.put_u32(sample.duration);
         out.put_u32(sample.size);
-        out.put_u32(if sample.sync {
-            FLAGS_SYNC
-        } else {
-            FLAGS_NON_SYNC
-        });
+        out.put_u32(if sample.sync { FLAGS_SYNC } else { FLAGS_NON_SYNC });
         if composition {
             out.put_i32(sample.composition_offset);
         }
@@ -120,12 +116,7 @@ mod tests {
     use super::*;
 
     fn sample(size: u32, composition_offset: i32) -> Sample {
-        Sample {
-            duration: 3003,
-            size,
-            sync: size == 5,
-            composition_offset,
-        }
+        Sample { duration: 3003, size, sync: size == 5, composition_offset }
     }
 
     /// Walks boxes and checks that sizes nest exactly.

@@ -64,11 +64,7 @@ fn track_header(out: &mut Vec<u8>, config: &Config) {
             out.put_u32(field);
         }
         out.put_u32(0); // layer, alternate_group
-        out.put_u16(if matches!(config, Config::Audio(_)) {
-            0x0100
-        } else {
-            0
-        });
+        out.put_u16(if matches!(config, Config::Audio(_)) { 0x0100 } else { 0 });
         out.put_u16(0);
         MATRIX.iter().for_each(|m| out.put_u32(*m));
         let (width, height) = match config {

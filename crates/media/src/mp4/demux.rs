@@ -82,10 +82,7 @@ impl Sample {
 
 /// Reads all tables of a file.
 pub fn demux(file: &Bytes) -> Result<Movie, Error> {
-    let mut walk = Walk {
-        boxes: 0,
-        samples: file.len().min(limits::MP4_SAMPLES_MAX),
-    };
+    let mut walk = Walk { boxes: 0, samples: file.len().min(limits::MP4_SAMPLES_MAX) };
     let mut movie: Option<Movie> = None;
     let mut fragments = Vec::new();
     for found in walk.children(file, 0)? {
@@ -115,9 +112,7 @@ impl<'a> Found<'a> {
     /// version, flags and the rest of a full box.
     pub(super) fn full(&self) -> Result<(u8, u32, Reader<'a>), Error> {
         let mut reader = Reader::new(self.data);
-        let head = reader
-            .u32()
-            .ok_or(Error::Malformed("a box without version"))?;
+        let head = reader.u32().ok_or(Error::Malformed("a box without version"))?;
         Ok(((head >> 24) as u8, head & 0x00ff_ffff, reader))
     }
 }
@@ -164,11 +159,7 @@ impl Walk {
             if self.boxes > limits::MP4_BOXES_MAX {
                 return Err(Error::TooMany("boxes", limits::MP4_BOXES_MAX));
             }
-            found.push(Found {
-                kind,
-                data: contents,
-                start,
-            });
+            found.push(Found { kind, data: contents, start });
         }
     }
 
@@ -200,10 +191,7 @@ impl Walk {
 }
 
 fn movie_box(walk: &mut Walk, moov: &Found<'_>, file_len: usize) -> Result<Movie, Error> {
-    let mut movie = Movie {
-        tracks: Vec::new(),
-        unsupported: Vec::new(),
-    };
+    let mut movie = Movie { tracks: Vec::new(), unsupported: Vec::new() };
     let children = walk.children(moov.data, 0)?;
     for trak in children.iter().filter(|b| &b.kind == b"trak") {
         if movie.tracks.len() + movie.unsupported.len() >= limits::MP4_TRACKS_MAX {
@@ -215,11 +203,7 @@ fn movie_box(walk: &mut Walk, moov: &Found<'_>, file_len: usize) -> Result<Movie
         }
     }
     for mvex in children.iter().filter(|b| &b.kind == b"mvex") {
-        for trex in walk
-            .children(mvex.data, 0)?
-            .iter()
-            .filter(|b| &b.kind == b"trex")
-        {
+        for trex in walk.children(mvex.data, 0)?.iter().filter(|b| &b.kind == b"trex") {
             tables::track_defaults(trex, &mut movie.tracks)?;
         }
     }
@@ -244,10 +228,7 @@ fn track_box(
         Some(mdhd) => {
             let (version, _, mut reader) = mdhd.full()?;
             reader.take(if version == 1 { 16 } else { 8 });
-            reader
-                .u32()
-                .filter(|t| *t > 0)
-                .ok_or(Error::Malformed("mdhd without timescale"))?
+            reader.u32().filter(|t| *t > 0).ok_or(Error::Malformed("mdhd without timescale"))?
         }
         None => return Err(Error::Malformed("a track without mdhd")),
     };
@@ -273,26 +254,13 @@ fn track_box(
     };
     let samples = tables::samples(walk, &stbl, file_len)?;
     let defaults = tables::Defaults::default();
-    Ok(Ok(Track {
-        id,
-        config,
-        length_size,
-        timescale,
-        edit_start,
-        samples,
-        defaults,
-    }))
+    Ok(Ok(Track { id, config, length_size, timescale, edit_start, samples, defaults }))
 }
 
 /// VisualSampleEntry, §12.1.3: 78 bytes before its boxes.
 fn video_entry(walk: &mut Walk, entry: &Found<'_>) -> Result<(Config, LengthSize), Error> {
-    let boxes = entry
-        .data
-        .get(78..)
-        .ok_or(Error::Malformed("a video sample entry ends early"))?;
-    let avcc = walk
-        .find(boxes, &[b"avcC"])?
-        .ok_or(Error::Malformed("avc1 without avcC"))?;
+    let boxes = entry.data.get(78..).ok_or(Error::Malformed("a video sample entry ends early"))?;
+    let avcc = walk.find(boxes, &[b"avcC"])?.ok_or(Error::Malformed("avc1 without avcC"))?;
     let (record, length) = DecoderConfiguration::parse(avcc.data)?;
     Ok((Config::Video(Arc::new(record).config()), length))
 }

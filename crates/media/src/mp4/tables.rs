@@ -53,11 +53,7 @@ impl<'a> Runs<'a> {
             }
             None => Reader::new(&[]),
         };
-        Ok(Self {
-            reader,
-            left: 0,
-            value: 0,
-        })
+        Ok(Self { reader, left: 0, value: 0 })
     }
 
     fn next(&mut self) -> Option<u32> {
@@ -102,11 +98,7 @@ pub(super) fn samples(
     let mut samples = Vec::new();
     let mut decode = 0i64;
     for number in 1..=count {
-        let size = if common != 0 {
-            common
-        } else {
-            sizes.u32().ok_or_else(early)?
-        };
+        let size = if common != 0 { common } else { sizes.u32().ok_or_else(early)? };
         let Some(start) = places.next(size)? else {
             break;
         };
@@ -128,13 +120,7 @@ pub(super) fn samples(
         walk.count_sample()?;
         // Version 0 is unsigned by the letter, and signed in practice.
         let composition = compositions.next().unwrap_or(0) as i32;
-        samples.push(Sample {
-            decode,
-            composition,
-            duration,
-            sync: is_sync,
-            range,
-        });
+        samples.push(Sample { decode, composition, duration, sync: is_sync, range });
         decode = decode.saturating_add(duration.into());
     }
     Ok(samples)
@@ -174,16 +160,8 @@ impl<'a> Chunks<'a> {
         runs.u32();
         let (_, _, mut offsets) = offsets.full()?;
         offsets.u32();
-        let mut chunks = Self {
-            runs,
-            offsets,
-            wide,
-            chunk: 0,
-            left: 0,
-            at: 0,
-            per_chunk: 0,
-            coming: None,
-        };
+        let mut chunks =
+            Self { runs, offsets, wide, chunk: 0, left: 0, at: 0, per_chunk: 0, coming: None };
         chunks.coming = chunks.run();
         Ok(chunks)
     }
@@ -196,18 +174,12 @@ impl<'a> Chunks<'a> {
 
     fn next(&mut self, size: u32) -> Result<Option<u64>, Error> {
         while self.left == 0 {
-            let offset = if self.wide {
-                self.offsets.u64()
-            } else {
-                self.offsets.u32().map(u64::from)
-            };
+            let offset =
+                if self.wide { self.offsets.u64() } else { self.offsets.u32().map(u64::from) };
             let Some(offset) = offset else {
                 return Ok(None);
             };
-            self.chunk = self
-                .chunk
-                .checked_add(1)
-                .ok_or(Error::Malformed("too many chunks"))?;
+            self.chunk = self.chunk.checked_add(1).ok_or(Error::Malformed("too many chunks"))?;
             if let Some((_, per_chunk)) = self.coming.filter(|(first, _)| *first <= self.chunk) {
                 self.per_chunk = per_chunk;
                 self.coming = self.run();
@@ -217,31 +189,20 @@ impl<'a> Chunks<'a> {
         }
         self.left -= 1;
         let at = self.at;
-        self.at = at
-            .checked_add(size.into())
-            .ok_or(Error::Malformed("a chunk goes beyond 2^64"))?;
+        self.at =
+            at.checked_add(size.into()).ok_or(Error::Malformed("a chunk goes beyond 2^64"))?;
         Ok(Some(at))
     }
 }
 
 pub(super) fn track_defaults(trex: &Found<'_>, tracks: &mut [Track]) -> Result<(), Error> {
     let (_, _, mut reader) = trex.full()?;
-    let fields = (
-        reader.u32(),
-        reader.u32(),
-        reader.u32(),
-        reader.u32(),
-        reader.u32(),
-    );
+    let fields = (reader.u32(), reader.u32(), reader.u32(), reader.u32(), reader.u32());
     let (Some(id), Some(_), Some(duration), Some(size), Some(flags)) = fields else {
         return Err(Error::Malformed("trex ends early"));
     };
     if let Some(track) = tracks.iter_mut().find(|t| t.id == id) {
-        track.defaults = Defaults {
-            duration,
-            size,
-            flags,
-        };
+        track.defaults = Defaults { duration, size, flags };
     }
     Ok(())
 }
@@ -253,11 +214,7 @@ pub(super) fn fragment(
     tracks: &mut [Track],
     file_len: usize,
 ) -> Result<(), Error> {
-    for traf in walk
-        .children(moof.data, 0)?
-        .iter()
-        .filter(|b| &b.kind == b"traf")
-    {
+    for traf in walk.children(moof.data, 0)?.iter().filter(|b| &b.kind == b"traf") {
         let boxes = walk.children(traf.data, 0)?;
         let Some(tfhd) = boxes.iter().find(|b| &b.kind == b"tfhd") else {
             return Err(Error::Malformed("traf without tfhd"));
@@ -287,21 +244,14 @@ pub(super) fn fragment(
             }
         }
         let mut run = Run {
-            decode: track
-                .samples
-                .last()
-                .map_or(0, |s| s.decode.saturating_add(s.duration.into())),
+            decode: track.samples.last().map_or(0, |s| s.decode.saturating_add(s.duration.into())),
             at: base,
             base,
             defaults,
         };
         if let Some(tfdt) = boxes.iter().find(|b| &b.kind == b"tfdt") {
             let (version, _, mut reader) = tfdt.full()?;
-            let time = if version == 1 {
-                reader.u64()
-            } else {
-                reader.u32().map(u64::from)
-            };
+            let time = if version == 1 { reader.u64() } else { reader.u32().map(u64::from) };
             let time = time.ok_or(Error::Malformed("tfdt ends early"))?;
             run.decode =
                 i64::try_from(time).map_err(|_| Error::Malformed("a decode time beyond 2^63"))?;
@@ -339,18 +289,11 @@ impl Run {
                 .checked_add_signed(offset.into())
                 .ok_or(Error::Malformed("a trun before the file"))?;
         }
-        let mut first_flags = if flags & 0x04 != 0 {
-            Some(reader.u32().ok_or_else(early)?)
-        } else {
-            None
-        };
+        let mut first_flags =
+            if flags & 0x04 != 0 { Some(reader.u32().ok_or_else(early)?) } else { None };
         for _ in 0..count {
             let mut field = |flag: u32, default: u32| {
-                if flags & flag != 0 {
-                    reader.u32().ok_or_else(early)
-                } else {
-                    Ok(default)
-                }
+                if flags & flag != 0 { reader.u32().ok_or_else(early) } else { Ok(default) }
             };
             let duration = field(0x100, self.defaults.duration)?;
             let size = field(0x200, self.defaults.size)?;
@@ -361,13 +304,7 @@ impl Run {
             };
             walk.count_sample()?;
             let sync = sample_flags & NON_SYNC == 0;
-            samples.push(Sample {
-                decode: self.decode,
-                composition,
-                duration,
-                sync,
-                range,
-            });
+            samples.push(Sample { decode: self.decode, composition, duration, sync, range });
             self.decode = self.decode.saturating_add(duration.into());
             self.at = self.at.saturating_add(size.into());
         }

@@ -32,11 +32,7 @@ enum State {
 
 impl AudioPace {
     pub(super) fn new(rate: u32, end: i128) -> Self {
-        Self {
-            rate,
-            next: to_ticks_up(end, rate),
-            state: State::Aligning,
-        }
+        Self { rate, next: to_ticks_up(end, rate), state: State::Aligning }
     }
 
     pub(super) fn raise_floor(&mut self, end: i128) {
@@ -52,11 +48,7 @@ impl AudioPace {
         moved: bool,
         repairs: &mut Repairs,
     ) -> Option<Slot> {
-        let samples = if samples == 0 {
-            SAMPLES_DEFAULT
-        } else {
-            samples.min(SAMPLES_MAX)
-        };
+        let samples = if samples == 0 { SAMPLES_DEFAULT } else { samples.min(SAMPLES_MAX) };
         let ideal = to_ticks(time, self.rate);
         let rate = i64::from(self.rate);
         if moved {
@@ -77,9 +69,7 @@ impl AudioPace {
                 ideal
             }
             State::Counting { off } if off + i64::from(samples) < rate => {
-                self.state = State::Counting {
-                    off: off + i64::from(samples),
-                };
+                self.state = State::Counting { off: off + i64::from(samples) };
                 return Some(self.emit(self.next, samples));
             }
             State::Counting { .. } => {
@@ -97,11 +87,6 @@ impl AudioPace {
 
     fn emit(&mut self, decode: i64, samples: u32) -> Slot {
         self.next = decode.saturating_add(samples.into());
-        Slot {
-            decode,
-            present: decode,
-            duration: samples,
-            end: to_nanos(self.next, self.rate),
-        }
+        Slot { decode, present: decode, duration: samples, end: to_nanos(self.next, self.rate) }
     }
 }

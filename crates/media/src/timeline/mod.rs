@@ -39,15 +39,9 @@ pub struct SourceClock {
 
 impl SourceClock {
     /// RTMP and FLV: 32 bits of milliseconds.
-    pub const RTMP: Self = Self {
-        bits: 32,
-        hz: 1_000,
-    };
+    pub const RTMP: Self = Self { bits: 32, hz: 1_000 };
     /// MPEG-TS: 33 bits at 90 kHz.
-    pub const MPEG_TS: Self = Self {
-        bits: 33,
-        hz: 90_000,
-    };
+    pub const MPEG_TS: Self = Self { bits: 33, hz: 90_000 };
 
     /// RTP: 32 bits at the rate of the payload format. The driver first moves all tracks to one origin by their sender
     /// reports. `None` when the rate is zero.
@@ -286,9 +280,7 @@ impl Timeline {
         };
         let timing = match &mut track.pace {
             Pace::Video(pace) => {
-                let composition = track
-                    .source
-                    .composition(frame.composition, &mut self.repairs);
+                let composition = track.source.composition(frame.composition, &mut self.repairs);
                 Some(pace.place(place.time, composition, place.moved, &mut self.repairs))
             }
             Pace::Audio(pace) => {
@@ -328,13 +320,8 @@ impl Timeline {
 
     /// Where everything so far ends, for [`Timeline::continue_after`].
     pub fn end(&self) -> Duration {
-        let end = self
-            .tracks
-            .iter()
-            .map(|t| t.end)
-            .max()
-            .unwrap_or_default()
-            .max(self.anchors.floor());
+        let end =
+            self.tracks.iter().map(|t| t.end).max().unwrap_or_default().max(self.anchors.floor());
         Duration::from_nanos(u64::try_from(end).unwrap_or(u64::MAX))
     }
 

@@ -45,23 +45,13 @@ pub(super) struct Anchors {
 
 impl Anchors {
     pub(super) fn new(floor: i128, start: i128) -> Self {
-        Self {
-            newest: None,
-            next_number: 0,
-            floor,
-            start,
-            kept: None,
-        }
+        Self { newest: None, next_number: 0, floor, start, kept: None }
     }
 
     pub(super) fn restart(&mut self, floor: i128, start: i128) {
         let resumed =
             (self.newest.is_some() || self.kept.is_some()).then_some(Discontinuity::Resumed);
-        *self = Self {
-            next_number: self.next_number,
-            kept: resumed,
-            ..Self::new(floor, start)
-        };
+        *self = Self { next_number: self.next_number, kept: resumed, ..Self::new(floor, start) };
     }
 
     /// Nothing may be placed before this.
@@ -78,11 +68,7 @@ impl Anchors {
     }
 
     fn open(&mut self, source: i128, ours: i128) -> Epoch {
-        let epoch = Epoch {
-            number: self.next_number,
-            offset: ours - source,
-            latest: source,
-        };
+        let epoch = Epoch { number: self.next_number, offset: ours - source, latest: source };
         self.next_number = self.next_number.saturating_add(1);
         self.newest = Some(epoch);
         epoch
@@ -146,10 +132,7 @@ pub(super) struct Place {
 
 impl Source {
     pub(super) fn waiting(clock: SourceClock) -> Self {
-        Self {
-            clock,
-            state: State::Waiting { lagging: None },
-        }
+        Self { clock, state: State::Waiting { lagging: None } }
     }
 
     pub(super) fn restart(&mut self) {
@@ -204,14 +187,7 @@ impl Source {
                 moved: true,
                 discontinuity: None,
             };
-            (
-                State::Running(Running {
-                    epoch,
-                    last: units,
-                    before: None,
-                }),
-                Locate::At(place),
-            )
+            (State::Running(Running { epoch, last: units, before: None }), Locate::At(place))
         };
         let Some(newest) = anchors.newest else {
             let units = self.nearest(timestamp, 0).rem_euclid(self.modulus());
@@ -230,21 +206,13 @@ impl Source {
             raise(anchors, newest.number, source);
             return begin(newest, units);
         }
-        let first = lagging.unwrap_or(Lag {
-            lag,
-            leader: newest.latest,
-        });
+        let first = lagging.unwrap_or(Lag { lag, leader: newest.latest });
         let led = newest.latest - first.leader;
         let catches_up = first.lag - lag >= led / 2;
         let hopeless =
             !(0..=START_DROP_MAX).contains(&lag) || (led >= START_VERDICT && !catches_up);
         if !hopeless || (lagging.is_some() && !can_start) {
-            return (
-                State::Waiting {
-                    lagging: Some(first),
-                },
-                Locate::Misaligned,
-            );
+            return (State::Waiting { lagging: Some(first) }, Locate::Misaligned);
         }
         repairs.aligned_by_arrival += 1;
         let epoch = anchors.open(source, front.max(anchors.floor));
@@ -259,19 +227,11 @@ impl Source {
         anchors: &mut Anchors,
         repairs: &mut Repairs,
     ) -> (Running, Place) {
-        let Running {
-            epoch,
-            last,
-            before,
-        } = running;
+        let Running { epoch, last, before } = running;
         let own = self.nearest(timestamp, last);
         let source = self.nanos(own);
         let newest = anchors.newest.unwrap_or(epoch);
-        let latest = if newest.number == epoch.number {
-            newest.latest
-        } else {
-            self.nanos(last)
-        };
+        let latest = if newest.number == epoch.number { newest.latest } else { self.nanos(last) };
         let back = self.nanos(last) - source;
         let ahead = source - latest.max(self.nanos(last));
         if back <= BACKWARD_MAX && ahead <= FORWARD_MAX {
@@ -280,18 +240,11 @@ impl Source {
             }
             raise(anchors, epoch.number, source);
             let before = before
-                .map(|b| Before {
-                    frames: b.frames + 1,
-                    ..b
-                })
+                .map(|b| Before { frames: b.frames + 1, ..b })
                 .filter(|b| b.frames < OUTLIER_FRAMES);
             // A step back is not where the next step starts from.
             return (
-                Running {
-                    epoch,
-                    last: own.max(last),
-                    before,
-                },
+                Running { epoch, last: own.max(last), before },
                 self.place(own, epoch, false, None),
             );
         }
@@ -302,17 +255,9 @@ impl Source {
             let source = self.nanos(units);
             if (source - newest.latest).abs() <= FORWARD_MAX {
                 raise(anchors, newest.number, source);
-                let before = Some(Before {
-                    offset: epoch.offset,
-                    last,
-                    frames: 0,
-                });
+                let before = Some(Before { offset: epoch.offset, last, frames: 0 });
                 return (
-                    Running {
-                        epoch: newest,
-                        last: units,
-                        before,
-                    },
+                    Running { epoch: newest, last: units, before },
                     self.place(units, newest, true, None),
                 );
             }
@@ -327,11 +272,7 @@ impl Source {
                 let source = self.nanos(units);
                 let epoch = anchors.open(source, source + old.offset);
                 return (
-                    Running {
-                        epoch,
-                        last: units,
-                        before: None,
-                    },
+                    Running { epoch, last: units, before: None },
                     self.place(units, epoch, true, None),
                 );
             }
@@ -347,17 +288,9 @@ impl Source {
         };
         // One new offset for all: this frame comes where the furthest track ends.
         let next = anchors.open(source, front);
-        let before = Some(Before {
-            offset: epoch.offset,
-            last,
-            frames: 0,
-        });
+        let before = Some(Before { offset: epoch.offset, last, frames: 0 });
         (
-            Running {
-                epoch: next,
-                last: own,
-                before,
-            },
+            Running { epoch: next, last: own, before },
             self.place(own, next, true, Some(discontinuity)),
         )
     }
@@ -369,12 +302,7 @@ impl Source {
         moved: bool,
         discontinuity: Option<Discontinuity>,
     ) -> Place {
-        Place {
-            time: self.nanos(units) + epoch.offset,
-            epoch: epoch.number,
-            moved,
-            discontinuity,
-        }
+        Place { time: self.nanos(units) + epoch.offset, epoch: epoch.number, moved, discontinuity }
     }
 
     fn modulus(&self) -> i128 {
@@ -393,12 +321,7 @@ impl Source {
     fn nearest(&self, timestamp: u64, reference: i128) -> i128 {
         let modulus = self.modulus();
         let ahead = (i128::from(timestamp) - reference).rem_euclid(modulus);
-        reference
-            + if ahead >= modulus / 2 {
-                ahead - modulus
-            } else {
-                ahead
-            }
+        reference + if ahead >= modulus / 2 { ahead - modulus } else { ahead }
     }
 }
 

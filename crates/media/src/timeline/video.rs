@@ -55,12 +55,7 @@ enum State {
 impl VideoPace {
     pub(super) fn new(hint: Option<Ratio>, end: i128) -> Self {
         let floor = to_ticks_up(end, VIDEO_TIMESCALE);
-        Self {
-            hint,
-            floor,
-            last: None,
-            state: State::Free(Learner::default()),
-        }
+        Self { hint, floor, last: None, state: State::Free(Learner::default()) }
     }
 
     pub(super) fn raise_floor(&mut self, end: i128) {
@@ -120,12 +115,7 @@ impl VideoPace {
         self.floor = decode.saturating_add(STEP_MIN);
         let end = to_nanos(decode.saturating_add(duration), VIDEO_TIMESCALE);
         // DURATION_MAX bounds it
-        Slot {
-            decode,
-            present,
-            duration: duration as u32,
-            end,
-        }
+        Slot { decode, present, duration: duration as u32, end }
     }
 }
 
@@ -141,12 +131,7 @@ struct Grid {
 
 impl Grid {
     fn new(rate: Ratio, anchor: i64) -> Self {
-        Self {
-            rate,
-            anchor,
-            misses: 0,
-            dragged: 0,
-        }
+        Self { rate, anchor, misses: 0, dragged: 0 }
     }
 
     fn at(&self, slot: i64) -> i64 {
@@ -166,9 +151,7 @@ impl Grid {
         let slot = nearest_slot(ideal.saturating_sub(self.anchor), self.rate);
         let error = ideal.saturating_sub(self.at(slot));
         let beyond = error - error.clamp(-TOLERANCE, TOLERANCE);
-        let reach = DRAG_MAX
-            .min(self.period() / 4)
-            .max(TOLERANCE.min(self.period() / 2));
+        let reach = DRAG_MAX.min(self.period() / 4).max(TOLERANCE.min(self.period() / 2));
         let fits = error.abs() <= reach && self.at(slot).saturating_add(beyond) >= floor;
         if !fits || (self.dragged + beyond).abs() > DRAGGED_MAX {
             self.misses += 1;
@@ -189,11 +172,7 @@ impl Grid {
         } else {
             decode.saturating_add(composition)
         };
-        Some((
-            decode,
-            present,
-            (self.at(slot.saturating_add(1)) - decode).max(1),
-        ))
+        Some((decode, present, (self.at(slot.saturating_add(1)) - decode).max(1)))
     }
 }
 
@@ -230,27 +209,14 @@ struct Candidate {
 
 impl Learner {
     fn begin(first: i64, hint: Option<Ratio>) -> Self {
-        let broadcast = [24, 30, 48, 60, 120]
-            .iter()
-            .filter_map(|n| Ratio::new(n * 1000, 1001));
+        let broadcast = [24, 30, 48, 60, 120].iter().filter_map(|n| Ratio::new(n * 1000, 1001));
         let integers = (1..=120).filter_map(|n| Ratio::new(n, 1));
         let candidates = hint
             .into_iter()
             .chain(integers.chain(broadcast).filter(|r| Some(*r) != hint))
-            .map(|rate| Candidate {
-                rate,
-                slot: 0,
-                skipped: 0,
-                low: 0,
-                high: 0,
-            })
+            .map(|rate| Candidate { rate, slot: 0, skipped: 0, low: 0, high: 0 })
             .collect();
-        Self {
-            first,
-            last: first,
-            frames: 1,
-            candidates,
-        }
+        Self { first, last: first, frames: 1, candidates }
     }
 
     fn add(&mut self, time: i64, hint: Option<Ratio>) -> Option<Grid> {
@@ -266,8 +232,7 @@ impl Learner {
         self.last = time;
         self.frames += 1;
         let (frames, elapsed) = (self.frames, time - self.first);
-        self.candidates
-            .retain_mut(|c| c.fits(step, elapsed, frames));
+        self.candidates.retain_mut(|c| c.fits(step, elapsed, frames));
         let found = self
             .candidates
             .iter()
@@ -276,10 +241,7 @@ impl Learner {
                 enough || (Some(c.rate) == hint && frames >= HINT_FRAMES)
             })
             .min_by_key(|c| (Some(c.rate) != hint, c.skipped, c.high - c.low))?;
-        Some(Grid::new(
-            found.rate,
-            self.first + (found.low + found.high) / 2,
-        ))
+        Some(Grid::new(found.rate, self.first + (found.low + found.high) / 2))
     }
 }
 

@@ -20,12 +20,7 @@ fn avcc() -> Vec<u8> {
 
 fn fragmented() -> Vec<u8> {
     let config = Config::Audio(AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap().config());
-    let sample = Sample {
-        duration: 1024,
-        size: 4,
-        sync: true,
-        composition_offset: -1,
-    };
+    let sample = Sample { duration: 1024, size: 4, sync: true, composition_offset: -1 };
     let mut file = init_segment(&config, 48_000).to_vec();
     for n in 0..3 {
         file.extend(fragment_header(n, u64::from(n) * 2048, &[sample; 2]).unwrap());
@@ -37,16 +32,10 @@ fn fragmented() -> Vec<u8> {
 fn seeds() -> Vec<(Parser, Vec<u8>)> {
     let mut flv = Vec::new();
     write_header(&mut flv, true, true);
-    write_tag(
-        &mut flv,
-        TagKind::Video,
-        0,
-        &[&[0x17, 0, 0, 0, 0][..], &avcc()].concat(),
-    );
+    write_tag(&mut flv, TagKind::Video, 0, &[&[0x17, 0, 0, 0, 0][..], &avcc()].concat());
     write_tag(&mut flv, TagKind::Audio, 0, &[0xaf, 0, 0x11, 0x90]);
-    let slice = [
-        0, 0, 0, 3, 0x65, 0x88, 0x80, 0, 0, 0, 4, 6, 6, 1, 0xc4, 0, 0, 1, 0x41, 0x88, 0x80,
-    ];
+    let slice =
+        [0, 0, 0, 3, 0x65, 0x88, 0x80, 0, 0, 0, 4, 6, 6, 1, 0xc4, 0, 0, 1, 0x41, 0x88, 0x80];
     let stream = [&[avcc().len() as u8][..], &avcc(), &slice].concat();
     let progressive = include_bytes!("seed.mp4");
     let catalog = br#"{"version":"draft-01","generatedAt":1,"tracks":[{"name":"v","packaging":"cmaf","isLive":true,
@@ -57,21 +46,13 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (fuzzing::sps, SPS.to_vec()),
         (fuzzing::asc, vec![0x2b, 0x11, 0x88, 0x00]),
         (fuzzing::asc, vec![0x13, 0x10, 0x56, 0xe5, 0x98]),
-        (
-            fuzzing::asc,
-            vec![0x11, 0x80, 0x04, 0xc8, 0x40, 0, 0x20, 0, 0, 0, 0],
-        ),
+        (fuzzing::asc, vec![0x11, 0x80, 0x04, 0xc8, 0x40, 0, 0x20, 0, 0, 0, 0]),
         (fuzzing::h264_stream, stream),
-        (
-            fuzzing::flv_bodies,
-            vec![0x17, 1, 0xff, 0xff, 0xd8, 1, 2, 3],
-        ),
+        (fuzzing::flv_bodies, vec![0x17, 1, 0xff, 0xff, 0xd8, 1, 2, 3]),
         (fuzzing::flv_file, flv),
         (
             fuzzing::timeline,
-            (0..64)
-                .flat_map(|n: u8| [n, 3, 9, 0, 0, 0, n / 8, n.wrapping_mul(33)])
-                .collect(),
+            (0..64).flat_map(|n: u8| [n, 3, 9, 0, 0, 0, n / 8, n.wrapping_mul(33)]).collect(),
         ),
         (fuzzing::mp4, fragmented()),
         (fuzzing::mp4, progressive.to_vec()),

@@ -30,12 +30,9 @@ impl Drop for Dir {
 }
 
 fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(args)
-        .output()
-        .unwrap_or_else(|e| {
-            panic!("this test needs `{program}` on the PATH (Debian: apt-get install ffmpeg): {e}")
-        });
+    let output = Command::new(program).args(args).output().unwrap_or_else(|e| {
+        panic!("this test needs `{program}` on the PATH (Debian: apt-get install ffmpeg): {e}")
+    });
     assert!(
         output.status.success(),
         "{program} {args:?}: {}",
@@ -63,10 +60,7 @@ struct Ingest {
 
 impl Ingest {
     fn file(bytes: &[u8]) -> Self {
-        let mut ingest = Self {
-            flags_agree: true,
-            ..Self::default()
-        };
+        let mut ingest = Self { flags_agree: true, ..Self::default() };
         let mut reader = flv::Reader::new();
         for piece in bytes.chunks(1500) {
             reader.push(piece);
@@ -85,18 +79,11 @@ impl Ingest {
         match flv::video(body).unwrap() {
             Video::Header(_, avcc) => {
                 let config = self.h264.header(&avcc).unwrap().unwrap();
-                let kind = TrackKind::Video {
-                    frame_rate: config.frame_rate,
-                };
+                let kind = TrackKind::Video { frame_rate: config.frame_rate };
                 self.video.config = Some(Config::Video(config));
                 self.video.id = Some(self.timeline.add_track(kind, SourceClock::RTMP).unwrap());
             }
-            Video::Frame {
-                flagged_key,
-                composition_ms,
-                data,
-                ..
-            } => {
+            Video::Frame { flagged_key, composition_ms, data, .. } => {
                 let unit = self.h264.access_unit(data).unwrap();
                 assert!(unit.has_picture && unit.changed.is_none());
                 let sync = unit.sync.is_sync();
@@ -121,9 +108,7 @@ impl Ingest {
         match flv::audio(body).unwrap() {
             Audio::Header(_, asc) => {
                 let config = AudioSpecificConfig::parse(&asc).unwrap().config();
-                let kind = TrackKind::Audio {
-                    sample_rate: config.sample_rate,
-                };
+                let kind = TrackKind::Audio { sample_rate: config.sample_rate };
                 self.audio.config = Some(Config::Audio(config));
                 self.audio.id = Some(self.timeline.add_track(kind, SourceClock::RTMP).unwrap());
             }
@@ -164,9 +149,7 @@ fn write(track: &Track, n: usize) -> Vec<u8> {
     for (sequence, (samples, frames)) in samples.chunks(n).zip(track.frames.chunks(n)).enumerate() {
         let base = u64::try_from(frames[0].0.decode).unwrap();
         out.extend(fragment_header(sequence as u32 + 1, base, samples).unwrap());
-        frames
-            .iter()
-            .for_each(|(_, _, data)| out.extend_from_slice(data));
+        frames.iter().for_each(|(_, _, data)| out.extend_from_slice(data));
     }
     out
 }
@@ -341,83 +324,45 @@ fn check(source: &Source) {
         source.name
     );
 
-    for (name, selector, map, track, per_fragment) in [
-        ("video.mp4", "v", "0:v", &ingest.video, 7),
-        ("audio.mp4", "a", "0:a", &ingest.audio, 16),
-    ] {
+    for (name, selector, map, track, per_fragment) in
+        [("video.mp4", "v", "0:v", &ingest.video, 7), ("audio.mp4", "a", "0:a", &ingest.audio, 16)]
+    {
         let out = path(name);
         std::fs::write(&out, write(track, per_fragment)).unwrap();
         let (before, after) = (packets(&flv, selector), packets(&out, selector));
         assert_eq!(before.len(), after.len(), "{} {name}", source.name);
-        assert!(
-            before.len() > 80,
-            "{} {name}: only {}",
-            source.name,
-            before.len()
-        );
+        assert!(before.len() > 80, "{} {name}: only {}", source.name, before.len());
         let shift = after[0].0 - before[0].0;
         for (n, (b, a)) in before.iter().zip(&after).enumerate() {
-            assert_eq!(
-                (b.2, &b.3),
-                (a.2, &a.3),
-                "{} {name} packet {n}",
-                source.name
-            );
+            assert_eq!((b.2, &b.3), (a.2, &a.3), "{} {name} packet {n}", source.name);
             // Milliseconds on one side, the exact grid on the other; the learner's phase adds one.
             assert!(
                 (a.0 - b.0 - shift).abs() < 0.0025 && (a.1 - b.1 - shift).abs() < 0.0025,
                 "{name} {n}: {b:?} {a:?}"
             );
         }
-        assert_eq!(
-            decoded(&flv, map),
-            decoded(&out, map),
-            "{} {name}",
-            source.name
-        );
+        assert_eq!(decoded(&flv, map), decoded(&out, map), "{} {name}", source.name);
     }
 
     // What was written reads back, and so does what FFmpeg makes of the same packets.
     for (name, track) in [("video.mp4", &ingest.video), ("audio.mp4", &ingest.audio)] {
         let file = Bytes::from(std::fs::read(path(name)).unwrap());
         let movie = demux(&file).unwrap();
-        let [read] = &movie.tracks[..] else {
-            panic!("{movie:?}")
-        };
+        let [read] = &movie.tracks[..] else { panic!("{movie:?}") };
         assert_eq!(Some(&read.config), track.config.as_ref());
         assert_eq!(read.samples.len(), track.frames.len());
         for (sample, (timing, sync, data)) in read.samples.iter().zip(&track.frames) {
             assert_eq!((sample.decode, sample.sync), (timing.decode, *sync));
             assert_eq!(sample.data(&file).unwrap(), data);
-            assert_eq!(
-                sample.decode + i64::from(sample.composition),
-                timing.present
-            );
+            assert_eq!(sample.decode + i64::from(sample.composition), timing.present);
         }
     }
-    let flags = [
-        ("back.mp4", "0"),
-        ("front.mp4", "faststart"),
-        ("parts.mp4", "frag_keyframe+empty_moov"),
-    ];
+    let flags =
+        [("back.mp4", "0"), ("front.mp4", "faststart"), ("parts.mp4", "frag_keyframe+empty_moov")];
     for (name, flags) in flags {
         let (from, out) = (flv.to_str().unwrap(), path(name));
         let to = out.to_str().unwrap();
-        run(
-            "ffmpeg",
-            &[
-                "-v",
-                "error",
-                "-i",
-                from,
-                "-c",
-                "copy",
-                "-movflags",
-                flags,
-                "-y",
-                to,
-            ],
-        );
+        run("ffmpeg", &["-v", "error", "-i", from, "-c", "copy", "-movflags", flags, "-y", to]);
         let file = Bytes::from(std::fs::read(&out).unwrap());
         let movie = demux(&file).unwrap();
         assert_eq!(movie.tracks.len(), 2, "{name}");
@@ -434,22 +379,11 @@ fn check(source: &Source) {
         }
     }
 
-    let video = ingest
-        .video
-        .frames
-        .iter()
-        .map(|f| f.0.decode)
-        .collect::<Vec<_>>();
+    let video = ingest.video.frames.iter().map(|f| f.0.decode).collect::<Vec<_>>();
     let exact = |w: &[i64]| ((w[1] - w[0]) as f64 - source.period).abs() < 1.0;
-    assert!(
-        video[8..].windows(2).all(exact),
-        "{}: the declared rate's grid",
-        source.name
-    );
+    assert!(video[8..].windows(2).all(exact), "{}: the declared rate's grid", source.name);
 
-    let Some(Config::Video(config)) = &ingest.video.config else {
-        panic!()
-    };
+    let Some(Config::Video(config)) = &ingest.video.config else { panic!() };
     assert_eq!(format!("{}x{}", config.width, config.height), source.size);
     let shown = run(
         "ffprobe",

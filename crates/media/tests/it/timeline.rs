@@ -57,16 +57,8 @@ impl Case {
         let (mut n, mut truth) = (0u32, 0.0);
         while truth < self.seconds {
             let timestamp = (self.round)(truth * 1000.0) as i64;
-            let period = if self.rate > 0.0 {
-                1.0 / self.rate
-            } else {
-                1.0 / 30.0
-            };
-            let shown = if self.b_frames {
-                f64::from([1, 3, 0, 0][n as usize % 4])
-            } else {
-                0.0
-            };
+            let period = if self.rate > 0.0 { 1.0 / self.rate } else { 1.0 / 30.0 };
+            let shown = if self.b_frames { f64::from([1, 3, 0, 0][n as usize % 4]) } else { 0.0 };
             let present = (self.round)((truth + shown * period) * 1000.0) as i64;
             frames.push(Sent {
                 track: VIDEO,
@@ -87,12 +79,7 @@ impl Case {
                 break;
             }
             let timestamp = (self.round)(truth * 1000.0) as i64;
-            frames.push(Sent {
-                track: AUDIO,
-                truth,
-                timestamp,
-                composition: 0,
-            });
+            frames.push(Sent { track: AUDIO, truth, timestamp, composition: 0 });
         }
         frames.sort_by(|a, b| a.truth.total_cmp(&b.truth));
         frames
@@ -100,12 +87,8 @@ impl Case {
 
     fn timeline(&self) -> (Timeline, [TrackId; 2]) {
         let mut timeline = Timeline::new();
-        let video = TrackKind::Video {
-            frame_rate: self.hint,
-        };
-        let audio = TrackKind::Audio {
-            sample_rate: self.sample_rate,
-        };
+        let video = TrackKind::Video { frame_rate: self.hint };
+        let audio = TrackKind::Audio { sample_rate: self.sample_rate };
         let ids = [video, audio].map(|kind| timeline.add_track(kind, SourceClock::RTMP).unwrap());
         (timeline, ids)
     }
@@ -129,11 +112,7 @@ impl Case {
     }
 
     fn seconds(&self, got: &Got) -> f64 {
-        let scale = if got.sent.track == VIDEO {
-            90_000.0
-        } else {
-            f64::from(self.sample_rate)
-        };
+        let scale = if got.sent.track == VIDEO { 90_000.0 } else { f64::from(self.sample_rate) };
         got.timing.decode as f64 / scale
     }
 
@@ -164,10 +143,7 @@ fn push_all(
             samples: if sent.track == AUDIO { 1024 } else { 0 },
         };
         match timeline.push(ids[sent.track], frame) {
-            Placed::Frame(timing) => got.push(Got {
-                sent: *sent,
-                timing,
-            }),
+            Placed::Frame(timing) => got.push(Got { sent: *sent, timing }),
             Placed::Dropped(why) => dropped.push(why),
         }
     }
@@ -195,13 +171,7 @@ fn two_hours_of_every_rate_without_drift() {
                 let long =
                     (rate.fract() != 0.0 || rate == 25.0 || rate == 0.0) && round(0.9) == 0.0;
                 let seconds = if long { 7200.0 } else { 120.0 };
-                let case = Case {
-                    rate,
-                    sample_rate,
-                    seconds,
-                    round,
-                    ..Case::default()
-                };
+                let case = Case { rate, sample_rate, seconds, round, ..Case::default() };
                 let frames = case.frames();
                 let (got, dropped, repairs) = case.run(&frames);
                 assert_eq!((got.len(), dropped.len()), (frames.len(), 0));
@@ -212,23 +182,13 @@ fn two_hours_of_every_rate_without_drift() {
                     "nothing was wrong with this source: {rate} {sample_rate}: {skew} ms"
                 );
                 assert_eq!(
-                    (
-                        repairs.grids_lost,
-                        repairs.audio_reanchored,
-                        repairs.times_not_rising
-                    ),
+                    (repairs.grids_lost, repairs.audio_reanchored, repairs.times_not_rising),
                     (0, 0, 0),
                     "{rate} {repairs:?}"
                 );
-                let audio: Vec<i64> = got
-                    .iter()
-                    .filter(|g| g.sent.track == AUDIO)
-                    .map(|g| g.timing.decode)
-                    .collect();
-                assert!(
-                    audio.windows(2).all(|w| w[1] - w[0] == 1024),
-                    "audio is counted"
-                );
+                let audio: Vec<i64> =
+                    got.iter().filter(|g| g.sent.track == AUDIO).map(|g| g.timing.decode).collect();
+                assert!(audio.windows(2).all(|w| w[1] - w[0] == 1024), "audio is counted");
                 let video: Vec<&Got> = got.iter().filter(|g| g.sent.track == VIDEO).collect();
                 if rate == 0.0 {
                     let off = video
@@ -257,12 +217,7 @@ fn two_hours_of_every_rate_without_drift() {
 fn a_declared_rate_is_used_at_once_and_a_wrong_one_is_dropped() {
     for (declared, right) in [((30_000, 1001), true), ((30, 1), false), ((60, 1), false)] {
         let hint = Ratio::new(declared.0, declared.1);
-        let case = Case {
-            rate: 30_000.0 / 1001.0,
-            hint,
-            seconds: 120.0,
-            ..Case::default()
-        };
+        let case = Case { rate: 30_000.0 / 1001.0, hint, seconds: 120.0, ..Case::default() };
         let (got, _, repairs) = case.run(&case.frames());
         assert!(case.skew_ms(&got, 0.0) < 25.0);
         let from = if right { 0.5 } else { 30.0 };
@@ -271,26 +226,14 @@ fn a_declared_rate_is_used_at_once_and_a_wrong_one_is_dropped() {
             .filter(|g| g.sent.track == VIDEO && g.sent.truth > from)
             .map(|g| g.timing.duration)
             .collect();
-        assert!(
-            durations.iter().all(|d| *d == 3003),
-            "{declared:?} {repairs:?}"
-        );
+        assert!(durations.iter().all(|d| *d == 3003), "{declared:?} {repairs:?}");
     }
 }
 
 #[test]
 fn b_frames_keep_their_composition_offsets() {
-    for (rate, shift) in [
-        (25.0, 0),
-        (30_000.0 / 1001.0, 0),
-        (60_000.0 / 1001.0, 0),
-        (25.0, -80),
-    ] {
-        let case = Case {
-            rate,
-            b_frames: true,
-            ..Case::default()
-        };
+    for (rate, shift) in [(25.0, 0), (30_000.0 / 1001.0, 0), (60_000.0 / 1001.0, 0), (25.0, -80)] {
+        let case = Case { rate, b_frames: true, ..Case::default() };
         let mut frames = case.frames();
         for sent in frames.iter_mut().filter(|s| s.track == VIDEO) {
             sent.composition += shift;
@@ -319,39 +262,24 @@ fn wraps_are_absorbed() {
         }
         let (got, dropped, repairs) = case.run(&frames);
         assert!(dropped.is_empty() && case.skew_ms(&got, 0.0) < 4.0);
-        assert!(
-            got.iter()
-                .all(|g| g.timing.discontinuity.is_none() && g.timing.epoch == 0)
-        );
-        assert_eq!(
-            repairs.wraps,
-            if before_wrap > 0 { 2 } else { 0 },
-            "once per track"
-        );
+        assert!(got.iter().all(|g| g.timing.discontinuity.is_none() && g.timing.epoch == 0));
+        assert_eq!(repairs.wraps, if before_wrap > 0 { 2 } else { 0 }, "once per track");
     }
 }
 
 #[test]
 fn other_clocks_wrap_too() {
-    for (clock, bits, hz) in [
-        (SourceClock::MPEG_TS, 33, 90_000),
-        (SourceClock::rtp(48_000).unwrap(), 32, 48_000),
-    ] {
+    for (clock, bits, hz) in
+        [(SourceClock::MPEG_TS, 33, 90_000), (SourceClock::rtp(48_000).unwrap(), 32, 48_000)]
+    {
         let mut timeline = Timeline::new();
         let kind = TrackKind::Video { frame_rate: None };
         let id = timeline.add_track(kind, clock).unwrap();
         let mut last = 0;
         for n in 0..250u64 {
             let timestamp = ((1 << bits) - 2 * hz + n * hz / 25) % (1 << bits);
-            let frame = SourceFrame {
-                timestamp,
-                composition: 0,
-                sync: true,
-                samples: 0,
-            };
-            let Placed::Frame(timing) = timeline.push(id, frame) else {
-                panic!()
-            };
+            let frame = SourceFrame { timestamp, composition: 0, sync: true, samples: 0 };
+            let Placed::Frame(timing) = timeline.push(id, frame) else { panic!() };
             assert!(n == 0 || timing.decode - last == 3600);
             last = timing.decode;
         }
@@ -377,11 +305,7 @@ fn jumps_are_absorbed_for_all_tracks_together() {
             let mut frames = case.frames();
             for sent in &mut frames {
                 sent.timestamp += 5_000_000;
-                let at = if sent.track == VIDEO {
-                    10.0
-                } else {
-                    10.0 + stagger
-                };
+                let at = if sent.track == VIDEO { 10.0 } else { 10.0 + stagger };
                 if sent.truth >= at {
                     sent.timestamp += by;
                 }
@@ -389,11 +313,7 @@ fn jumps_are_absorbed_for_all_tracks_together() {
             let (got, dropped, repairs) = case.run(&frames);
             assert!(dropped.len() <= 6, "{by} {stagger}: {dropped:?}");
             let told: Vec<_> = got.iter().filter_map(|g| g.timing.discontinuity).collect();
-            assert_eq!(
-                told.len(),
-                usize::from(jump),
-                "{by} {stagger}: {told:?} {repairs:?}"
-            );
+            assert_eq!(told.len(), usize::from(jump), "{by} {stagger}: {told:?} {repairs:?}");
             assert_eq!(repairs.outliers, 0);
             let skew = case.skew_ms(&got, 12.5);
             assert!(skew < 60.0, "{by} {stagger}: {skew} ms");
@@ -411,18 +331,11 @@ fn a_single_wrong_time_is_forgotten() {
     let case = Case::default();
     for by in [3_600_000, -3_600_000] {
         let mut frames = case.frames();
-        let wrong = frames
-            .iter()
-            .position(|s| s.track == VIDEO && s.truth > 10.0)
-            .unwrap();
+        let wrong = frames.iter().position(|s| s.track == VIDEO && s.truth > 10.0).unwrap();
         frames[wrong].timestamp += by;
         let (got, _, repairs) = case.run(&frames);
         assert_eq!(repairs.outliers, 1);
-        assert!(
-            case.skew_ms(&got, 10.5) < 4.0,
-            "{}",
-            case.skew_ms(&got, 10.5)
-        );
+        assert!(case.skew_ms(&got, 10.5) < 4.0, "{}", case.skew_ms(&got, 10.5));
     }
 }
 
@@ -443,11 +356,8 @@ fn equal_and_slightly_falling_times_still_rise() {
     assert!(dropped.is_empty() && got.iter().all(|g| g.timing.discontinuity.is_none()));
     assert!(repairs.times_not_rising >= 20, "{repairs:?}");
     assert!(case.skew_ms(&got, 0.0) < 60.0);
-    let all_equal: Vec<Sent> = case
-        .frames()
-        .into_iter()
-        .map(|s| Sent { timestamp: 7, ..s })
-        .collect();
+    let all_equal: Vec<Sent> =
+        case.frames().into_iter().map(|s| Sent { timestamp: 7, ..s }).collect();
     case.run(&all_equal);
 }
 
@@ -465,31 +375,17 @@ fn start_skew_of_thirty_seconds() {
             timestamp: n * 29,
             composition: 0,
         });
-        let sent: Vec<Sent> = std::iter::once(first)
-            .chain(burst)
-            .chain(frames.into_iter().skip(2))
-            .collect();
+        let sent: Vec<Sent> =
+            std::iter::once(first).chain(burst).chain(frames.into_iter().skip(2)).collect();
         let (got, dropped, repairs) = case.run(&sent);
         assert!((900..=1_000).contains(&dropped.len()), "{}", dropped.len());
         assert_eq!(repairs.aligned_by_arrival, 0);
-        assert!(
-            case.skew_ms(&got, 3.0) < 65.0,
-            "{}",
-            case.skew_ms(&got, 3.0)
-        );
+        assert!(case.skew_ms(&got, 3.0) < 65.0, "{}", case.skew_ms(&got, 3.0));
     }
     // Two clocks that have nothing to do with each other: aligned by arrival after at most a second.
-    for (track, by) in [
-        (AUDIO, 30_000),
-        (VIDEO, 30_000),
-        (AUDIO, 600_000),
-        (VIDEO, 3_000),
-    ] {
+    for (track, by) in [(AUDIO, 30_000), (VIDEO, 30_000), (AUDIO, 600_000), (VIDEO, 3_000)] {
         let mut frames = case.frames();
-        frames
-            .iter_mut()
-            .filter(|s| s.track == track)
-            .for_each(|s| s.timestamp += by);
+        frames.iter_mut().filter(|s| s.track == track).for_each(|s| s.timestamp += by);
         let (got, dropped, repairs) = case.run(&frames);
         assert!(dropped.len() < 70, "{track} {by}: {}", dropped.len());
         assert_eq!(repairs.aligned_by_arrival, 1, "{track} {by}");
@@ -508,11 +404,7 @@ fn start_skew_of_thirty_seconds() {
         }
         let (got, dropped, _) = case.run(&frames);
         assert!(dropped.is_empty());
-        assert!(
-            case.skew_ms(&got, 0.0) < 4.0,
-            "{track} {by}: {}",
-            case.skew_ms(&got, 0.0)
-        );
+        assert!(case.skew_ms(&got, 0.0) < 4.0, "{track} {by}: {}", case.skew_ms(&got, 0.0));
     }
 }
 
@@ -520,11 +412,7 @@ fn start_skew_of_thirty_seconds() {
 fn one_clock_drifts_by_a_thousandth() {
     for factor in [1.001, 0.999] {
         for (track, hint) in [(AUDIO, None), (VIDEO, None), (VIDEO, Ratio::new(30, 1))] {
-            let case = Case {
-                seconds: 1200.0,
-                hint,
-                ..Case::default()
-            };
+            let case = Case { seconds: 1200.0, hint, ..Case::default() };
             let mut frames = case.frames();
             for sent in frames.iter_mut().filter(|s| s.track == track) {
                 // What its timestamps say is the truth.
@@ -576,10 +464,7 @@ fn a_broadcaster_that_reconnects_goes_on_above() {
     let (again, dropped) = push_all(&mut timeline, ids, &frames);
     assert!(dropped.is_empty());
     assert_eq!(
-        again
-            .iter()
-            .filter_map(|g| g.timing.discontinuity)
-            .collect::<Vec<_>>(),
+        again.iter().filter_map(|g| g.timing.discontinuity).collect::<Vec<_>>(),
         [Discontinuity::Resumed]
     );
     assert_eq!(again[0].timing.discontinuity, Some(Discontinuity::Resumed));
@@ -590,23 +475,10 @@ fn a_broadcaster_that_reconnects_goes_on_above() {
 
     // The node was restarted in between: only the end is known.
     let mut timeline = Timeline::continue_after(end);
-    let id = timeline
-        .add_track(
-            TrackKind::Audio {
-                sample_rate: 44_100,
-            },
-            SourceClock::RTMP,
-        )
-        .unwrap();
-    let frame = SourceFrame {
-        timestamp: 9,
-        composition: 0,
-        sync: true,
-        samples: 1024,
-    };
-    let Placed::Frame(timing) = timeline.push(id, frame) else {
-        panic!()
-    };
+    let id =
+        timeline.add_track(TrackKind::Audio { sample_rate: 44_100 }, SourceClock::RTMP).unwrap();
+    let frame = SourceFrame { timestamp: 9, composition: 0, sync: true, samples: 1024 };
+    let Placed::Frame(timing) = timeline.push(id, frame) else { panic!() };
     assert!(timing.decode as f64 / 44_100.0 >= end.as_secs_f64());
 }
 
@@ -617,12 +489,7 @@ fn a_changed_track_goes_on_above() {
     let frames = case.frames();
     let (before, after) = frames.split_at(frames.len() / 2);
     let (got, _) = push_all(&mut timeline, ids, before);
-    timeline.change_track(
-        ids[AUDIO],
-        TrackKind::Audio {
-            sample_rate: 44_100,
-        },
-    );
+    timeline.change_track(ids[AUDIO], TrackKind::Audio { sample_rate: 44_100 });
     timeline.change_track(ids[VIDEO], TrackKind::Video { frame_rate: None });
     let (more, _) = push_all(&mut timeline, ids, after);
     for (track, old, new) in [(VIDEO, 90_000.0, 90_000.0), (AUDIO, 48_000.0, 44_100.0)] {

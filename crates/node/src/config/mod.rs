@@ -215,7 +215,8 @@ mod tests {
             set("ingest.takeover=maybe"),
             set("http.port=80"),
         ];
-        let errors: Vec<String> = load(&layers).unwrap_err().iter().map(ToString::to_string).collect();
+        let errors: Vec<String> =
+            load(&layers).unwrap_err().iter().map(ToString::to_string).collect();
         let text = errors.join("\n");
         for key in ["http.listen", "hls.part_ms", "nothing", "ingest.takeover", "http.port"] {
             assert!(text.contains(key), "{key} in\n{text}");

@@ -74,19 +74,9 @@ struct Header {
 
 enum Kind {
     /// Type 0: absolute time.
-    Full {
-        timestamp: u32,
-        extended: Option<u32>,
-        length: usize,
-        type_id: u8,
-        stream_id: u32,
-    },
+    Full { timestamp: u32, extended: Option<u32>, length: usize, type_id: u8, stream_id: u32 },
     /// Types 1 and 2: a difference, and perhaps a new length and type.
-    Delta {
-        delta: u32,
-        extended: Option<u32>,
-        shape: Option<(usize, u8)>,
-    },
+    Delta { delta: u32, extended: Option<u32>, shape: Option<(usize, u8)> },
     /// Type 3: as before.
     Same,
 }
@@ -117,10 +107,8 @@ impl ChunkReader {
 
     /// The peer gives up the message under way on a chunk stream (RTMP 1.0 §5.4.2).
     pub fn abort(&mut self, chunk_stream: u32) {
-        if let Some(partial) = self
-            .streams
-            .get_mut(&chunk_stream)
-            .and_then(|stream| stream.partial.take())
+        if let Some(partial) =
+            self.streams.get_mut(&chunk_stream).and_then(|stream| stream.partial.take())
         {
             self.held -= partial.capacity();
         }
@@ -154,29 +142,19 @@ impl ChunkReader {
 
     /// The header that stands next, if all of it is there. Consumes nothing.
     fn header(&self, input: &[u8]) -> Option<Header> {
-        let ahead = Ahead {
-            carry: &self.carry,
-            input,
-        };
+        let ahead = Ahead { carry: &self.carry, input };
         let first = ahead.byte(0)?;
         // RTMP 1.0 §5.3.1.1: 0 and 1 are escapes to one and two more bytes.
         let (mut at, chunk_stream) = match first & 0x3f {
             0 => (2, 64 + u32::from(ahead.byte(1)?)),
-            1 => (
-                3,
-                64 + u32::from(ahead.byte(1)?) + 256 * u32::from(ahead.byte(2)?),
-            ),
+            1 => (3, 64 + u32::from(ahead.byte(1)?) + 256 * u32::from(ahead.byte(2)?)),
             small => (1, u32::from(small)),
         };
         // RTMP 1.0 §5.3.1.2: 11, 7, 3 or 0 bytes of message header.
         let format = first >> 6;
         if format == 3 {
             at += self.repeated_extended(chunk_stream, &ahead, at)?;
-            return Some(Header {
-                bytes: at,
-                chunk_stream,
-                kind: Kind::Same,
-            });
+            return Some(Header { bytes: at, chunk_stream, kind: Kind::Same });
         }
         let mut timestamp = ahead.u24(at)?;
         let fields = at + 3;
@@ -188,37 +166,19 @@ impl ChunkReader {
             at += 4;
         }
         let kind = if format == 2 {
-            Kind::Delta {
-                delta: timestamp,
-                extended,
-                shape: None,
-            }
+            Kind::Delta { delta: timestamp, extended, shape: None }
         } else {
             let (length, type_id) = (ahead.u24(fields)? as usize, ahead.byte(fields + 3)?);
             if format == 1 {
-                Kind::Delta {
-                    delta: timestamp,
-                    extended,
-                    shape: Some((length, type_id)),
-                }
+                Kind::Delta { delta: timestamp, extended, shape: Some((length, type_id)) }
             } else {
                 // RTMP 1.0 §5.3.1.2.5: the one little-endian field.
                 let id = [4, 5, 6, 7].map(|offset| ahead.byte(fields + offset));
                 let stream_id = u32::from_le_bytes([id[0]?, id[1]?, id[2]?, id[3]?]);
-                Kind::Full {
-                    timestamp,
-                    extended,
-                    length,
-                    type_id,
-                    stream_id,
-                }
+                Kind::Full { timestamp, extended, length, type_id, stream_id }
             }
         };
-        Some(Header {
-            bytes: at,
-            chunk_stream,
-            kind,
-        })
+        Some(Header { bytes: at, chunk_stream, kind })
     }
 
     /// RTMP 1.0 §5.3.1.3: a type 3 chunk repeats the extended timestamp of the header it refers to.
@@ -265,19 +225,13 @@ impl ChunkReader {
             stream.begin_message(&header.kind);
             if stream.length > self.bounds.message_bytes_max {
                 let limit = self.bounds.message_bytes_max;
-                return Err(ChunkError::MessageTooLong {
-                    announced: stream.length,
-                    limit,
-                });
+                return Err(ChunkError::MessageTooLong { announced: stream.length, limit });
             }
             stream.partial = Some(Vec::new());
         }
         let arrived = stream.partial.as_ref().map_or(0, Vec::len);
         let left = (stream.length - arrived).min(self.chunk_size as usize);
-        self.current = Some(Current {
-            chunk_stream: id,
-            left,
-        });
+        self.current = Some(Current { chunk_stream: id, left });
         Ok(())
     }
 
@@ -316,12 +270,9 @@ impl ChunkReader {
         let Some(partial) = &mut stream.partial else {
             return Ok(None);
         };
-        if let Some(capacity) = grown_capacity(
-            partial,
-            now.len(),
-            stream.length,
-            self.bounds.ahead_bytes_max,
-        ) {
+        if let Some(capacity) =
+            grown_capacity(partial, now.len(), stream.length, self.bounds.ahead_bytes_max)
+        {
             let held = self.held - partial.capacity() + capacity;
             if held > self.bounds.partial_bytes_max {
                 return Err(ChunkError::TooMuchUnfinished(self.bounds.partial_bytes_max));
@@ -356,13 +307,7 @@ impl ChunkReader {
 impl Stream {
     fn begin_message(&mut self, kind: &Kind) {
         match *kind {
-            Kind::Full {
-                timestamp,
-                extended,
-                length,
-                type_id,
-                stream_id,
-            } => {
+            Kind::Full { timestamp, extended, length, type_id, stream_id } => {
                 // RTMP 1.0 §5.3.1.2.4: a type 3 chunk after a type 0 has that chunk's timestamp as delta.
                 *self = Stream {
                     timestamp,
@@ -374,11 +319,7 @@ impl Stream {
                     partial: None,
                 };
             }
-            Kind::Delta {
-                delta,
-                extended,
-                shape,
-            } => {
+            Kind::Delta { delta, extended, shape } => {
                 self.timestamp = self.timestamp.wrapping_add(delta);
                 self.delta = delta;
                 self.extended = extended;

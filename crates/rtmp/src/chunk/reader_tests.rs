@@ -9,13 +9,7 @@ use crate::chunk::writer::{ChunkWriter, Pieces, basic_header, put_u24};
 use crate::limits::{AHEAD_BYTES_MAX, CHUNK_STREAMS_MAX, MESSAGE_BYTES_MAX, PARTIAL_BYTES_MAX};
 
 fn message(chunk_stream: u32, timestamp: u32, payload: impl Into<Bytes>) -> Message {
-    Message {
-        chunk_stream,
-        stream_id: 1,
-        type_id: 9,
-        timestamp,
-        payload: payload.into(),
-    }
+    Message { chunk_stream, stream_id: 1, type_id: 9, timestamp, payload: payload.into() }
 }
 
 fn written(writer: &mut ChunkWriter, messages: &[Message]) -> Vec<u8> {
@@ -66,14 +60,7 @@ fn all_widths_of_chunk_stream_ids() {
     for id in [2, 3, 63, 64, 65, 318, 319, 320, 321, 65_598, 65_599] {
         let sent = [message(id, 5, vec![1; 300])];
         let bytes = written(&mut ChunkWriter::new(), &sent);
-        assert_eq!(
-            bytes[0] & 0x3f,
-            if id < 64 {
-                id as u8
-            } else {
-                u8::from(id > 319)
-            }
-        );
+        assert_eq!(bytes[0] & 0x3f, if id < 64 { id as u8 } else { u8::from(id > 319) });
         assert_eq!(
             read(&mut ChunkReader::new(Bounds::MEDIA), &bytes, 1),
             Ok(sent.to_vec()),
@@ -86,11 +73,8 @@ fn all_widths_of_chunk_stream_ids() {
 fn every_header_type_is_written_and_read() {
     let times = [10, 30, 50, 70, 95, 40];
     let sizes = [7, 7, 7, 7, 9, 9];
-    let sent: Vec<_> = times
-        .iter()
-        .zip(sizes)
-        .map(|(time, size)| message(4, *time, vec![0; size]))
-        .collect();
+    let sent: Vec<_> =
+        times.iter().zip(sizes).map(|(time, size)| message(4, *time, vec![0; size])).collect();
     let bytes = written(&mut ChunkWriter::new(), &sent);
     let mut formats = Vec::new();
     let mut at = 0;
@@ -100,10 +84,7 @@ fn every_header_type_is_written_and_read() {
     }
     // Full; a delta; the same delta; again; another size; back in time.
     assert_eq!(formats, [0, 2, 3, 3, 1, 0]);
-    assert_eq!(
-        read(&mut ChunkReader::new(Bounds::MEDIA), &bytes, 2),
-        Ok(sent)
-    );
+    assert_eq!(read(&mut ChunkReader::new(Bounds::MEDIA), &bytes, 2), Ok(sent));
 }
 
 #[test]
@@ -134,22 +115,11 @@ fn a_type_3_header_repeats_the_delta() {
 
 #[test]
 fn extended_timestamps_at_their_edges() {
-    let edges = [
-        0xff_fffe,
-        0xff_ffff,
-        0x100_0000,
-        0xffff_fffe,
-        0xffff_ffff,
-        0,
-        33,
-    ];
+    let edges = [0xff_fffe, 0xff_ffff, 0x100_0000, 0xffff_fffe, 0xffff_ffff, 0, 33];
     let sent: Vec<_> = edges.map(|time| message(4, time, vec![8; 500])).to_vec();
     for seed in 0..20 {
         let bytes = written(&mut ChunkWriter::new(), &sent);
-        assert_eq!(
-            read(&mut ChunkReader::new(Bounds::MEDIA), &bytes, seed),
-            Ok(sent.clone())
-        );
+        assert_eq!(read(&mut ChunkReader::new(Bounds::MEDIA), &bytes, seed), Ok(sent.clone()));
     }
 }
 
@@ -203,12 +173,7 @@ fn a_missing_extended_field_does_not_hold_back_the_last_byte() {
     bytes.put_slice(&[7; 128]);
     bytes.put(header(3, 4, 0, 0));
     bytes.put_u8(7);
-    assert_eq!(
-        read(&mut ChunkReader::new(Bounds::MEDIA), &bytes, 5)
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(read(&mut ChunkReader::new(Bounds::MEDIA), &bytes, 5).unwrap().len(), 1);
 }
 
 #[test]
@@ -241,10 +206,7 @@ fn an_aborted_message_is_forgotten() {
     reader.abort(99);
     assert_eq!(reader.held_bytes(), 0);
     let sent = [message(6, 20, vec![3; 10])];
-    assert_eq!(
-        read(&mut reader, &written(&mut ChunkWriter::new(), &sent), 7),
-        Ok(sent.to_vec())
-    );
+    assert_eq!(read(&mut reader, &written(&mut ChunkWriter::new(), &sent), 7), Ok(sent.to_vec()));
 }
 
 #[test]
@@ -259,10 +221,7 @@ fn lies_are_refused_by_name() {
     let announced = 0xff_ffff;
     check(
         &header(0, 7, 0, announced),
-        ChunkError::MessageTooLong {
-            announced,
-            limit: MESSAGE_BYTES_MAX,
-        },
+        ChunkError::MessageTooLong { announced, limit: MESSAGE_BYTES_MAX },
     );
     let mut twice = header(0, 7, 0, 200);
     twice.put_slice(&[0; 128]);
@@ -301,18 +260,13 @@ fn unfinished_messages_are_bounded_together() {
     for id in 10..14 {
         reader.set_chunk_size(MESSAGE_BYTES_MAX as u32 - 1).unwrap();
         let bytes = header(0, id, 0, MESSAGE_BYTES_MAX);
-        result = reader
-            .read(&mut &bytes[..])
-            .and_then(|_| reader.read(&mut &body[1..]));
+        result = reader.read(&mut &bytes[..]).and_then(|_| reader.read(&mut &body[1..]));
         assert!(reader.held_bytes() <= PARTIAL_BYTES_MAX);
         if result.is_err() {
             break;
         }
     }
-    assert_eq!(
-        result,
-        Err(ChunkError::TooMuchUnfinished(PARTIAL_BYTES_MAX))
-    );
+    assert_eq!(result, Err(ChunkError::TooMuchUnfinished(PARTIAL_BYTES_MAX)));
 }
 
 #[test]
@@ -323,10 +277,7 @@ fn large_payloads_are_not_copied_by_the_writer() {
     let mut out = Pieces::default();
     writer.write(&message(6, 0, payload.clone()), &mut out);
     let pieces: Vec<_> = out.take().collect();
-    assert_eq!(
-        pieces.iter().map(Bytes::len).collect::<Vec<_>>(),
-        [12, 60_000, 1, 40_000]
-    );
+    assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [12, 60_000, 1, 40_000]);
     assert_eq!(pieces[1].as_ptr(), payload.as_ptr());
 }
 

@@ -67,10 +67,7 @@ impl Pieces {
 impl ChunkWriter {
     /// A writer at the start of a chunk stream.
     pub fn new() -> ChunkWriter {
-        ChunkWriter {
-            chunk_size: DEFAULT_CHUNK_SIZE,
-            streams: BTreeMap::new(),
-        }
+        ChunkWriter { chunk_size: DEFAULT_CHUNK_SIZE, streams: BTreeMap::new() }
     }
 
     /// Sets the size of the chunks after this, at least 1; the caller has told the peer.
@@ -103,17 +100,8 @@ impl ChunkWriter {
         length: usize,
         out: &mut BytesMut,
     ) -> Option<u32> {
-        let &Message {
-            chunk_stream,
-            stream_id,
-            type_id,
-            timestamp,
-            ..
-        } = message;
-        let previous = self
-            .streams
-            .get(&chunk_stream)
-            .filter(|p| p.stream_id == stream_id);
+        let &Message { chunk_stream, stream_id, type_id, timestamp, .. } = message;
+        let previous = self.streams.get(&chunk_stream).filter(|p| p.stream_id == stream_id);
         // Time that goes back or far ahead gets a full header; so does the wrap at 32 bits.
         let delta = previous
             .and_then(|p| timestamp.checked_sub(p.timestamp))
@@ -149,16 +137,8 @@ impl ChunkWriter {
             }
         }
         let delta = previous.and(delta);
-        self.streams.insert(
-            chunk_stream,
-            Previous {
-                timestamp,
-                delta,
-                length,
-                type_id,
-                stream_id,
-            },
-        );
+        self.streams
+            .insert(chunk_stream, Previous { timestamp, delta, length, type_id, stream_id });
         extended
     }
 }

@@ -47,10 +47,7 @@ impl Session {
             let list = config.four_ccs.iter().map(Value::text).collect();
             object.push(("fourCcList", Value::StrictArray(list)));
         }
-        let object = object
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        let object = object.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         connection.command(0, "connect", CONNECT, &[Value::Object(object)]);
         Session::Connecting
     }
@@ -171,24 +168,12 @@ impl Session {
         let (chunk_stream, type_id, payload) = match kind {
             Kind::Audio => (AUDIO_CHUNKS, type_id::AUDIO, payload),
             Kind::Video => (VIDEO_CHUNKS, type_id::VIDEO, payload),
-            Kind::Data => (
-                DATA_CHUNKS,
-                type_id::DATA,
-                message::with_set_data_frame(&payload),
-            ),
+            Kind::Data => (DATA_CHUNKS, type_id::DATA, message::with_set_data_frame(&payload)),
         };
         if payload.len() > MESSAGE_BYTES_MAX {
-            return Err(ClientError::Misuse(
-                "a message of more than 24 bits of length",
-            ));
+            return Err(ClientError::Misuse("a message of more than 24 bits of length"));
         }
-        connection.message(&Message {
-            chunk_stream,
-            stream_id,
-            type_id,
-            timestamp,
-            payload,
-        });
+        connection.message(&Message { chunk_stream, stream_id, type_id, timestamp, payload });
         Ok(())
     }
 

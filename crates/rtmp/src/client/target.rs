@@ -98,21 +98,11 @@ mod tests {
         let check = |url: &str, expect: (bool, &str, u16, &str, &str, &str)| {
             let t = Target::parse(url).unwrap();
             let (app, tc_url, name) = (t.app.expose(), t.tc_url.expose(), t.name.expose());
-            assert_eq!(
-                (t.tls, t.host.as_str(), t.port, app, tc_url, name),
-                expect,
-                "{url}"
-            );
+            assert_eq!((t.tls, t.host.as_str(), t.port, app, tc_url, name), expect, "{url}");
             assert!(!format!("{t:?}").contains("KEY"));
         };
-        check(
-            "rtmp://h/live/KEY",
-            (false, "h", 1935, "live", "rtmp://h/live", "KEY"),
-        );
-        check(
-            "rtmps://h/a/b/KEY?x=/y",
-            (true, "h", 443, "a/b", "rtmps://h/a/b", "KEY?x=/y"),
-        );
+        check("rtmp://h/live/KEY", (false, "h", 1935, "live", "rtmp://h/live", "KEY"));
+        check("rtmps://h/a/b/KEY?x=/y", (true, "h", 443, "a/b", "rtmps://h/a/b", "KEY?x=/y"));
         check(
             "RTMP://[::1]:99/live/KEY",
             (false, "::1", 99, "live", "rtmp://[::1]:99/live", "KEY"),

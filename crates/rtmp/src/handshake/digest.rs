@@ -55,13 +55,11 @@ pub fn find(packet: &[u8], role: Role) -> Option<(Schema, Digest)> {
     if packet.len() != PACKET_BYTES || packet[4..8] == [0; 4] {
         return None;
     }
-    [Schema::DigestFirst, Schema::KeyFirst]
-        .into_iter()
-        .find_map(|schema| {
-            let at = position(packet, schema);
-            let digest = packet_digest(packet, at, role);
-            (packet[at..at + DIGEST_BYTES] == digest).then_some((schema, digest))
-        })
+    [Schema::DigestFirst, Schema::KeyFirst].into_iter().find_map(|schema| {
+        let at = position(packet, schema);
+        let digest = packet_digest(packet, at, role);
+        (packet[at..at + DIGEST_BYTES] == digest).then_some((schema, digest))
+    })
 }
 
 /// Puts a digest into our own C1 or S1, a whole packet.
@@ -87,10 +85,7 @@ fn position(packet: &[u8], schema: Schema) -> usize {
         Schema::KeyFirst => 8 + BLOCK_BYTES,
         Schema::DigestFirst => 8,
     };
-    let sum: usize = packet[block..block + 4]
-        .iter()
-        .map(|byte| usize::from(*byte))
-        .sum();
+    let sum: usize = packet[block..block + 4].iter().map(|byte| usize::from(*byte)).sum();
     block + 4 + sum % (BLOCK_BYTES - 4 - DIGEST_BYTES)
 }
 
@@ -121,10 +116,7 @@ mod tests {
                 let mut packet = vec![1; PACKET_BYTES];
                 packet[block..block + 4].copy_from_slice(&head);
                 sign(&mut packet, schema, Role::Client);
-                assert_eq!(
-                    find(&packet, Role::Client).map(|(schema, _)| schema),
-                    Some(schema)
-                );
+                assert_eq!(find(&packet, Role::Client).map(|(schema, _)| schema), Some(schema));
                 assert_eq!(find(&packet, Role::Server), None);
             }
         }

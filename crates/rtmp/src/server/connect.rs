@@ -64,10 +64,7 @@ impl Connect {
             tc_url: checked_name(text("tcUrl"))?,
             flash_ver: text("flashVer").chars().take(FLASH_VER_CHARS_MAX).collect(),
             caps_ex: CapsEx(
-                object
-                    .get("capsEx")
-                    .and_then(Value::as_number)
-                    .map_or(0, |n| n as u32),
+                object.get("capsEx").and_then(Value::as_number).map_or(0, |n| n as u32),
             ),
             four_ccs: four_ccs(object),
         })
@@ -92,18 +89,14 @@ fn four_ccs(object: &Value) -> Vec<FourCc> {
     let short = |code: &str| code.chars().take(4).collect::<String>();
     let mut found = Vec::new();
     if let Some(Value::StrictArray(list)) = object.get("fourCcList") {
-        found.extend(list.iter().filter_map(Value::as_str).map(|code| FourCc {
-            code: short(code),
-            mask: 0,
-        }));
+        found.extend(
+            list.iter().filter_map(Value::as_str).map(|code| FourCc { code: short(code), mask: 0 }),
+        );
     }
     for map in ["videoFourCcInfoMap", "audioFourCcInfoMap"] {
         let entries = object.get(map).map_or(&[][..], Value::properties);
         found.extend(entries.iter().filter_map(|(code, mask)| {
-            Some(FourCc {
-                code: short(code),
-                mask: mask.as_number()? as u32,
-            })
+            Some(FourCc { code: short(code), mask: mask.as_number()? as u32 })
         }));
     }
     found.truncate(limits::FOUR_CCS_MAX);
@@ -119,18 +112,11 @@ const AUDIO: [&str; 6] = ["mp4a", "Opus", "ac-3", "ec-3", "fLaC", ".mp3"];
 pub(super) fn answer() -> [Value; 2] {
     let map = |codes: &[&str]| {
         Value::Object(
-            codes
-                .iter()
-                .map(|code| ((*code).to_owned(), Value::Number(CAN_FORWARD)))
-                .collect(),
+            codes.iter().map(|code| ((*code).to_owned(), Value::Number(CAN_FORWARD))).collect(),
         )
     };
     let caps = CapsEx::RECONNECT.0 | CapsEx::MULTITRACK.0 | CapsEx::MOD_EX.0;
-    let list = VIDEO
-        .iter()
-        .chain(&AUDIO)
-        .map(|code| Value::text(*code))
-        .collect();
+    let list = VIDEO.iter().chain(&AUDIO).map(|code| Value::text(*code)).collect();
     [
         // Encoders of the Flash age look for Adobe's name and numbers.
         Value::object([
@@ -165,27 +151,18 @@ mod tests {
             ("tcUrl", Value::text("rtmp://host/live/key")),
             ("flashVer", Value::text("x".repeat(500))),
             ("capsEx", Value::Number(3.0)),
-            (
-                "fourCcList",
-                Value::StrictArray(vec![Value::text("av01"), Value::Null]),
-            ),
+            ("fourCcList", Value::StrictArray(vec![Value::text("av01"), Value::Null])),
             (
                 "videoFourCcInfoMap",
                 Value::object([("hvc1", Value::Number(4.0)), ("bad", Value::Null)]),
             ),
         ]);
         let connect = Connect::parse(&object).unwrap();
-        assert_eq!(
-            (connect.app.expose(), connect.app_query.expose()),
-            ("live/key", "t=1")
-        );
+        assert_eq!((connect.app.expose(), connect.app_query.expose()), ("live/key", "t=1"));
         assert_eq!(connect.flash_ver.len(), 128);
         assert!(connect.caps_ex.has(CapsEx::RECONNECT) && !connect.caps_ex.has(CapsEx::MOD_EX));
-        let codes: Vec<_> = connect
-            .four_ccs
-            .iter()
-            .map(|four_cc| (four_cc.code.as_str(), four_cc.mask))
-            .collect();
+        let codes: Vec<_> =
+            connect.four_ccs.iter().map(|four_cc| (four_cc.code.as_str(), four_cc.mask)).collect();
         assert_eq!(codes, [("av01", 0), ("hvc1", 4)]);
         assert!(!format!("{connect:?}").contains("key"));
     }

@@ -59,12 +59,7 @@ impl Offered {
     fn accept(self, stream_id: u32, announced: bool, connection: &mut Connection) -> Publishing {
         let code = "NetStream.Publish.Start";
         if announced {
-            connection.command(
-                0,
-                "onFCPublish",
-                0.0,
-                &[Value::Null, status("status", code, "")],
-            );
+            connection.command(0, "onFCPublish", 0.0, &[Value::Null, status("status", code, "")]);
         }
         connection.user_control(user_control::STREAM_BEGIN, stream_id);
         let status = status("status", code, "Publishing.");
@@ -111,18 +106,11 @@ impl Session {
         connection.set_chunk_size();
         // RTMP 1.0 §7.2.1.1
         connection.command(0, "_result", command.transaction, &connect::answer());
-        Ok(Some(Session {
-            connect,
-            streams: BTreeMap::new(),
-            next_stream: 1,
-            announced: false,
-        }))
+        Ok(Some(Session { connect, streams: BTreeMap::new(), next_stream: 1, announced: false }))
     }
 
     pub(super) fn is_publishing(&self) -> bool {
-        self.streams
-            .values()
-            .any(|stream| matches!(stream, Stream::Publishing(_)))
+        self.streams.values().any(|stream| matches!(stream, Stream::Publishing(_)))
     }
 
     /// Whether the owner owes an answer.
@@ -162,10 +150,7 @@ impl Session {
             "play" | "play2" => self.play(command, connection)?,
             // RTMP 1.0 §7.2.2.3: no answer.
             "deleteStream" => {
-                let id = command
-                    .argument(0)
-                    .as_number()
-                    .map_or(command.stream_id, |id| id as u32);
+                let id = command.argument(0).as_number().map_or(command.stream_id, |id| id as u32);
                 if let Some(mut stream) = self.streams.remove(&id) {
                     stream.end(id, End::Goodbye, connection);
                 }
@@ -186,12 +171,7 @@ impl Session {
             }
             "releaseStream" | "_checkbw" => acknowledge(command, connection),
             "getStreamLength" => {
-                connection.command(
-                    0,
-                    "_result",
-                    transaction,
-                    &[Value::Null, Value::Number(0.0)],
-                );
+                connection.command(0, "_result", transaction, &[Value::Null, Value::Number(0.0)]);
             }
             // A player's, meaningless here; and what answers nothing of ours.
             "pause" | "seek" | "receiveAudio" | "receiveVideo" | "_result" | "_error"
@@ -222,12 +202,7 @@ impl Session {
         self.next_stream = self.next_stream.wrapping_add(1);
         self.streams.insert(id, Stream::Idle);
         // RTMP 1.0 §7.2.1.3
-        connection.command(
-            0,
-            "_result",
-            transaction,
-            &[Value::Null, Value::Number(f64::from(id))],
-        );
+        connection.command(0, "_result", transaction, &[Value::Null, Value::Number(f64::from(id))]);
         Ok(())
     }
 
@@ -248,13 +223,7 @@ impl Session {
         };
         connection.set_bounds(Bounds::MEDIA);
         let connect = self.connect.clone();
-        connection.event(Event::Publish(Publish {
-            stream_id,
-            connect,
-            name,
-            query,
-            kind,
-        }));
+        connection.event(Event::Publish(Publish { stream_id, connect, name, query, kind }));
         Ok(())
     }
 
@@ -264,12 +233,7 @@ impl Session {
         let (name, query) = connect::split_query(command.argument(0).as_str().unwrap_or_default())?;
         *stream = Stream::PlayOffered;
         let connect = self.connect.clone();
-        connection.event(Event::Play(Play {
-            stream_id,
-            connect,
-            name,
-            query,
-        }));
+        connection.event(Event::Play(Play { stream_id, connect, name, query }));
         Ok(())
     }
 
@@ -345,10 +309,7 @@ impl Session {
         }
         let mut info = vec![
             ("level".to_owned(), Value::text("status")),
-            (
-                "code".to_owned(),
-                Value::text("NetConnection.Connect.ReconnectRequest"),
-            ),
+            ("code".to_owned(), Value::text("NetConnection.Connect.ReconnectRequest")),
             ("description".to_owned(), Value::String(description)),
         ];
         info.extend(tc_url.map(|url| ("tcUrl".to_owned(), Value::String(url))));
@@ -365,12 +326,7 @@ impl Session {
 /// An empty `_result` to those that wait for one.
 fn acknowledge(command: &Command, connection: &mut Connection) {
     if command.wants_answer() {
-        connection.command(
-            0,
-            "_result",
-            command.transaction,
-            &[Value::Null, Value::Undefined],
-        );
+        connection.command(0, "_result", command.transaction, &[Value::Null, Value::Undefined]);
     }
 }
 

@@ -24,13 +24,9 @@ fn lies_end_the_session_with_their_name() {
         bytes.extend_from_slice(&[9, 1, 0, 0, 0]);
         bytes
     };
-    let too_long = ChunkError::MessageTooLong {
-        announced: 0xff_ffff,
-        limit: limits::MESSAGE_BYTES_MAX,
-    };
-    let many: Vec<u8> = (0..80)
-        .flat_map(|id| message(100 + id, 1, 9, vec![0]))
-        .collect();
+    let too_long =
+        ChunkError::MessageTooLong { announced: 0xff_ffff, limit: limits::MESSAGE_BYTES_MAX };
+    let many: Vec<u8> = (0..80).flat_map(|id| message(100 + id, 1, 9, vec![0])).collect();
     let nested = command("x", 1.0, &[])
         .iter()
         .copied()
@@ -39,16 +35,8 @@ fn lies_end_the_session_with_their_name() {
     let depth = WireError::Message(MessageError::Command(AmfError::Depth));
     let cases: [(Vec<u8>, ServerError, Fault); 8] = [
         (header(0xff_ffff), chunk(too_long), Fault::Peer),
-        (
-            chunk_size(0),
-            chunk(ChunkError::ChunkSize(0)),
-            Fault::Malformed,
-        ),
-        (
-            chunk_size(1 << 31),
-            chunk(ChunkError::ChunkSize(1 << 31)),
-            Fault::Malformed,
-        ),
+        (chunk_size(0), chunk(ChunkError::ChunkSize(0)), Fault::Malformed),
+        (chunk_size(1 << 31), chunk(ChunkError::ChunkSize(1 << 31)), Fault::Malformed),
         (
             message(2, 0, 1, vec![0, 0]),
             WireError::Message(MessageError::CutOff(1)).into(),
@@ -59,11 +47,7 @@ fn lies_end_the_session_with_their_name() {
             WireError::Message(MessageError::CutOff(4)).into(),
             Fault::Malformed,
         ),
-        (
-            vec![0xc7],
-            chunk(ChunkError::NoEarlierHeader(7)),
-            Fault::Malformed,
-        ),
+        (vec![0xc7], chunk(ChunkError::NoEarlierHeader(7)), Fault::Malformed),
         (many, chunk(ChunkError::TooManyStreams), Fault::Peer),
         (message(7, 0, 20, nested), depth.into(), Fault::Malformed),
     ];
@@ -81,19 +65,11 @@ fn lies_end_the_session_with_their_name() {
 #[test]
 fn a_stranger_may_send_little() {
     let mut pair = liar(2);
-    pair.inject_b(message(
-        3,
-        0,
-        9,
-        vec![0; limits::SETUP_MESSAGE_BYTES_MAX + 1],
-    ));
+    pair.inject_b(message(3, 0, 9, vec![0; limits::SETUP_MESSAGE_BYTES_MAX + 1]));
     pair.settle();
     let announced = limits::SETUP_MESSAGE_BYTES_MAX + 1;
     let limit = limits::SETUP_MESSAGE_BYTES_MAX;
-    assert_eq!(
-        pair.b.error,
-        Some(chunk(ChunkError::MessageTooLong { announced, limit }))
-    );
+    assert_eq!(pair.b.error, Some(chunk(ChunkError::MessageTooLong { announced, limit })));
 }
 
 #[test]
@@ -104,25 +80,14 @@ fn commands_out_of_order_are_the_peers_fault() {
         pair
     };
     let check = |mut pair: Liars, stream_id: u32, name: &str, expect: PeerFault| {
-        say(
-            &mut pair,
-            stream_id,
-            name,
-            9.0,
-            &[Value::Null, Value::text(KEY)],
-        );
+        say(&mut pair, stream_id, name, 9.0, &[Value::Null, Value::text(KEY)]);
         assert_eq!(pair.b.error, Some(ServerError::Peer(expect)), "{name}");
     };
     check(liar(3), 0, "createStream", PeerFault::NotConnected);
     check(connected(), 0, "connect", PeerFault::ConnectedTwice);
     check(connected(), 0, "publish", PeerFault::NoSuchStream(0));
     check(connected(), 7, "play", PeerFault::NoSuchStream(7));
-    check(
-        publishing_liar(3, true),
-        1,
-        "publish",
-        PeerFault::StreamInUse(1),
-    );
+    check(publishing_liar(3, true), 1, "publish", PeerFault::StreamInUse(1));
     let mut many = connected();
     for _ in 0..limits::MESSAGE_STREAMS_MAX {
         say(&mut many, 0, "createStream", 2.0, &[Value::Null]);
@@ -132,10 +97,7 @@ fn commands_out_of_order_are_the_peers_fault() {
     say(&mut pair, 0, "createStream", 2.0, &[Value::Null]);
     let long = Value::text("x".repeat(limits::NAME_BYTES_MAX + 1));
     say(&mut pair, 2, "publish", 0.0, &[Value::Null, long]);
-    assert_eq!(
-        pair.b.error,
-        Some(ServerError::Peer(PeerFault::NameTooLong))
-    );
+    assert_eq!(pair.b.error, Some(ServerError::Peer(PeerFault::NameTooLong)));
 }
 
 #[test]
@@ -157,10 +119,7 @@ fn too_much_before_the_answer_ends_it() {
         pair.inject_b(message(6, 1, 9, vec![1; 4 << 20]));
     }
     pair.settle();
-    assert_eq!(
-        pair.b.error,
-        Some(ServerError::Peer(PeerFault::TooMuchUnanswered))
-    );
+    assert_eq!(pair.b.error, Some(ServerError::Peer(PeerFault::TooMuchUnanswered)));
     assert_eq!(ends(pair.b.take_events()), [(1, End::Lost)]);
 }
 
@@ -175,9 +134,7 @@ fn slow_peers_meet_their_deadlines() {
     pair.advance(Duration::from_millis(1));
     assert_eq!(
         pair.b.error,
-        Some(ServerError::Peer(PeerFault::HandshakeTimeout(
-            limits::SETUP_TIMEOUT
-        )))
+        Some(ServerError::Peer(PeerFault::HandshakeTimeout(limits::SETUP_TIMEOUT)))
     );
     assert_eq!(pair.b.closed, Some(pair.now));
 
@@ -190,9 +147,7 @@ fn slow_peers_meet_their_deadlines() {
     }
     assert_eq!(
         pair.b.error,
-        Some(ServerError::Peer(PeerFault::SetupTimeout(
-            limits::SETUP_TIMEOUT
-        )))
+        Some(ServerError::Peer(PeerFault::SetupTimeout(limits::SETUP_TIMEOUT)))
     );
 
     // The owner may think for as long as it likes; then silence counts.
@@ -205,12 +160,7 @@ fn slow_peers_meet_their_deadlines() {
     pair.advance(Duration::from_secs(29));
     assert!(pair.b.error.is_none());
     pair.advance(Duration::from_secs(2));
-    assert_eq!(
-        pair.b.error,
-        Some(ServerError::Peer(PeerFault::IdleTimeout(
-            limits::IDLE_TIMEOUT
-        )))
-    );
+    assert_eq!(pair.b.error, Some(ServerError::Peer(PeerFault::IdleTimeout(limits::IDLE_TIMEOUT))));
     assert_eq!(ends(pair.b.take_events()), [(1, End::Lost)]);
 }
 
@@ -244,29 +194,12 @@ fn players_can_be_refused() {
     let mut pair = liar(9);
     say(&mut pair, 0, "connect", 1.0, &[]);
     say(&mut pair, 0, "createStream", 2.0, &[Value::Null]);
-    say(
-        &mut pair,
-        1,
-        "play",
-        0.0,
-        &[Value::Null, Value::text("uid?token=1")],
-    );
+    say(&mut pair, 1, "play", 0.0, &[Value::Null, Value::text("uid?token=1")]);
     let events = pair.b.take_events();
-    let [Event::Play(play)] = &events[..] else {
-        panic!("{events:?}")
-    };
-    assert_eq!(
-        (play.name.expose(), play.query.expose()),
-        ("uid", "token=1")
-    );
-    let refusal = refusal(
-        RefusalCode::PlayStreamNotFound,
-        "Nothing is on the air here.",
-    );
-    pair.command_b(Command::Reject {
-        stream_id: 1,
-        refusal,
-    });
+    let [Event::Play(play)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((play.name.expose(), play.query.expose()), ("uid", "token=1"));
+    let refusal = refusal(RefusalCode::PlayStreamNotFound, "Nothing is on the air here.");
+    pair.command_b(Command::Reject { stream_id: 1, refusal });
     pair.settle();
     assert_eq!(pair.a.core.heard("Nothing is on the air here."), 1);
     assert!(pair.b.closed.is_some() && ends(pair.b.take_events()).is_empty());
@@ -284,13 +217,7 @@ fn control_messages_are_answered() {
     pair.inject_b(message(2, 0, 5, 1_000u32.to_be_bytes().to_vec()));
     pair.inject_b(message(6, 1, 9, vec![0; 2_500]));
     pair.settle();
-    let acks = pair
-        .a
-        .core
-        .heard
-        .windows(5)
-        .filter(|w| w[..4] == [0, 0, 4, 3])
-        .count();
+    let acks = pair.a.core.heard.windows(5).filter(|w| w[..4] == [0, 0, 4, 3]).count();
     assert!(acks >= 1, "{:?}", pair.a.core.heard);
     assert!(pair.b.error.is_none());
 }

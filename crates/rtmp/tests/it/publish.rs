@@ -15,11 +15,7 @@ use crate::support::*;
 
 #[test]
 fn media_arrives_as_it_was_sent() {
-    let wishes = [
-        Done::Plain,
-        Done::Digest(Schema::KeyFirst),
-        Done::Digest(Schema::DigestFirst),
-    ];
+    let wishes = [Done::Plain, Done::Digest(Schema::KeyFirst), Done::Digest(Schema::DigestFirst)];
     for seed in 0..30 {
         let link = Link {
             delay: Duration::from_millis(seed % 3),
@@ -29,49 +25,22 @@ fn media_arrives_as_it_was_sent() {
         let mut pair = pair(link, wishes[seed as usize / 3 % 3]);
         pair.settle();
         let publish = offer(&mut pair.b.take_events());
-        assert_eq!(
-            (publish.connect.app.expose(), publish.name.expose()),
-            ("live", KEY)
-        );
-        assert_eq!(
-            (publish.query.expose(), publish.kind),
-            ("token=canary", PublishKind::Live)
-        );
+        assert_eq!((publish.connect.app.expose(), publish.name.expose()), ("live", KEY));
+        assert_eq!((publish.query.expose(), publish.kind), ("token=canary", PublishKind::Live));
         assert_eq!(publish.connect.tc_url.expose(), "rtmp://host/live");
-        pair.command_b(Command::Accept {
-            stream_id: publish.stream_id,
-        });
+        pair.command_b(Command::Accept { stream_id: publish.stream_id });
         pair.settle();
 
         let mut sent = Vec::new();
-        let times = [
-            0,
-            20,
-            40,
-            40,
-            60,
-            0xff_fffe,
-            0xff_ffff,
-            0x100_0000,
-            0xffff_ffff,
-            3,
-        ];
+        let times = [0, 20, 40, 40, 60, 0xff_fffe, 0xff_ffff, 0x100_0000, 0xffff_ffff, 3];
         for (index, timestamp) in times.into_iter().enumerate() {
-            let kind = if index % 2 == 0 {
-                Kind::Video
-            } else {
-                Kind::Audio
-            };
+            let kind = if index % 2 == 0 { Kind::Video } else { Kind::Audio };
             let payload = Bytes::from(vec![index as u8; 1 + index * 977 % 4_000]);
             sent.push((kind, timestamp, payload.clone()));
             send(&mut pair, kind, timestamp, payload);
         }
         send(&mut pair, Kind::Data, 4, &b"\x02\x00\x0aonMetaData\x05"[..]);
-        sent.push((
-            Kind::Data,
-            4,
-            Bytes::from_static(b"\x02\x00\x0aonMetaData\x05"),
-        ));
+        sent.push((Kind::Data, 4, Bytes::from_static(b"\x02\x00\x0aonMetaData\x05")));
         pair.settle();
         let arrived = pair.b.take_events().into_iter().map(|event| match event {
             Event::Media(media) => (media.kind, media.timestamp, media.payload),
@@ -95,11 +64,7 @@ fn the_same_seed_gives_the_same_run() {
             send(&mut pair, Kind::Video, timestamp, vec![1; 3_000]);
         }
         pair.settle();
-        pair.b
-            .events
-            .iter()
-            .map(|(_, event)| format!("{event:?}"))
-            .collect::<Vec<_>>()
+        pair.b.events.iter().map(|(_, event)| format!("{event:?}")).collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
 }
@@ -129,11 +94,7 @@ fn a_refusal_reaches_the_client_in_words() {
         });
         pair.settle();
         let description = "This key is switched off.".to_owned();
-        let refused = Refused {
-            code: text.to_owned(),
-            description,
-            stage: Stage::Publish,
-        };
+        let refused = Refused { code: text.to_owned(), description, stage: Stage::Publish };
         assert_eq!(pair.a.error, Some(ClientError::Refused(refused)));
         assert_eq!(ends(pair.b.take_events()), [(1, End::Dismissed)]);
         assert!(pair.b.closed.is_some());
@@ -144,10 +105,7 @@ fn a_refusal_reaches_the_client_in_words() {
 fn a_publisher_is_replaced_in_words() {
     let mut pair = live(3);
     let refusal = refusal(RefusalCode::PublishBadName, "Another encoder took over.");
-    pair.command_b(Command::Reject {
-        stream_id: 1,
-        refusal,
-    });
+    pair.command_b(Command::Reject { stream_id: 1, refusal });
     pair.settle();
     let error = pair.a.error.as_ref().unwrap().to_string();
     assert_eq!(
@@ -162,15 +120,8 @@ fn each_way_to_end_is_told_once() {
     let number = |number: f64| Value::Number(number);
     let deletes = |pair: &mut Liars| say(pair, 0, "deleteStream", 4.0, &[Value::Null, number(1.0)]);
     let closes = |pair: &mut Liars| say(pair, 1, "closeStream", 0.0, &[Value::Null]);
-    let unpublishes = |pair: &mut Liars| {
-        say(
-            pair,
-            0,
-            "FCUnpublish",
-            5.0,
-            &[Value::Null, Value::text(KEY)],
-        )
-    };
+    let unpublishes =
+        |pair: &mut Liars| say(pair, 0, "FCUnpublish", 5.0, &[Value::Null, Value::text(KEY)]);
     let vanishes = |pair: &mut Liars| pair.cut();
     type Step<'a> = &'a dyn Fn(&mut Liars);
     let cases: [(&[Step<'_>], End); 5] = [
@@ -178,10 +129,7 @@ fn each_way_to_end_is_told_once() {
         (&[&closes, &deletes, &vanishes], End::Goodbye),
         (&[&unpublishes, &closes, &deletes, &vanishes], End::Goodbye),
         (&[&vanishes, &vanishes], End::Lost),
-        (
-            &[&|pair| pair.command_b(Command::Close), &vanishes],
-            End::Dismissed,
-        ),
+        (&[&|pair| pair.command_b(Command::Close), &vanishes], End::Dismissed),
     ];
     for accepted in [true, false] {
         for (steps, why) in &cases {
@@ -205,13 +153,7 @@ fn a_connection_may_publish_again() {
     assert_eq!(pair.a.core.heard("NetStream.Unpublish.Success"), 1);
     // The deadline counts anew.
     pair.advance(Duration::from_secs(9));
-    say(
-        &mut pair,
-        1,
-        "publish",
-        0.0,
-        &[Value::Null, Value::text("other")],
-    );
+    say(&mut pair, 1, "publish", 0.0, &[Value::Null, Value::text("other")]);
     accept(&mut pair);
     assert_eq!(pair.a.core.heard("NetStream.Publish.Start"), 2);
 }
@@ -249,19 +191,10 @@ fn a_server_that_drains_asks_to_reconnect() {
     });
     pair.settle();
     let description = "Restarting.".to_owned();
-    assert_eq!(
-        pair.a.take_events(),
-        [client::Event::ReconnectRequest {
-            tc_url,
-            description
-        }]
-    );
+    assert_eq!(pair.a.take_events(), [client::Event::ReconnectRequest { tc_url, description }]);
     // A peer that has not announced it is left alone.
     let mut pair = publishing_liar(8, true);
-    pair.command_b(Command::AskReconnect {
-        tc_url: None,
-        description: String::new(),
-    });
+    pair.command_b(Command::AskReconnect { tc_url: None, description: String::new() });
     pair.settle();
     assert_eq!(pair.a.core.heard("ReconnectRequest"), 0);
 }

@@ -22,10 +22,7 @@ pub(crate) const KEY: &str = "sixteen-canaries";
 pub(crate) fn pair(link: Link, handshake: Done) -> Clients {
     let now = epoch();
     let target = Target::parse(&format!("rtmp://host/live/{KEY}?token=canary")).unwrap();
-    let config = client::Config {
-        handshake,
-        ..client::Config::new(target, [1; 32])
-    };
+    let config = client::Config { handshake, ..client::Config::new(target, [1; 32]) };
     let server = Server::new(now, server::Config::new([2; 32]));
     Pair::new(now, link, Client::new(now, config), server)
 }
@@ -54,18 +51,11 @@ pub(crate) fn offer(events: &mut Vec<Event>) -> Publish {
 }
 
 pub(crate) fn refusal(code: RefusalCode, description: &str) -> Refusal {
-    Refusal {
-        code,
-        description: description.to_owned(),
-    }
+    Refusal { code, description: description.to_owned() }
 }
 
 pub(crate) fn send(pair: &mut Clients, kind: Kind, timestamp: u32, payload: impl Into<Bytes>) {
-    pair.command_a(client::Command::Media {
-        kind,
-        timestamp,
-        payload: payload.into(),
-    });
+    pair.command_a(client::Command::Media { kind, timestamp, payload: payload.into() });
 }
 
 /// What is left of events after media: how publishes ended.
@@ -112,20 +102,14 @@ impl Core for Mute {
 impl Mute {
     /// Whether a text is somewhere in what it heard.
     pub(crate) fn heard(&self, text: &str) -> usize {
-        self.heard
-            .windows(text.len())
-            .filter(|window| *window == text.as_bytes())
-            .count()
+        self.heard.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
     }
 }
 
 /// A peer of raw bytes, through with the plain handshake.
 pub(crate) fn liar(seed: u64) -> Liars {
     let now = epoch();
-    let link = Link {
-        delay: Duration::from_millis(5),
-        ..Link::seeded(seed)
-    };
+    let link = Link { delay: Duration::from_millis(5), ..Link::seeded(seed) };
     let server = Server::new(now, server::Config::new([2; 32]));
     let mut pair = Pair::new(now, link, Mute::default(), server);
     let mut hello = vec![3];
@@ -139,21 +123,9 @@ pub(crate) fn liar(seed: u64) -> Liars {
 /// A liar that asks to publish on stream 1, and was accepted if `accepted`.
 pub(crate) fn publishing_liar(seed: u64, accepted: bool) -> Liars {
     let mut pair = liar(seed);
-    say(
-        &mut pair,
-        0,
-        "connect",
-        1.0,
-        &[Value::object([("app", Value::text("live"))])],
-    );
+    say(&mut pair, 0, "connect", 1.0, &[Value::object([("app", Value::text("live"))])]);
     say(&mut pair, 0, "createStream", 2.0, &[Value::Null]);
-    say(
-        &mut pair,
-        1,
-        "publish",
-        3.0,
-        &[Value::Null, Value::text(KEY), Value::text("live")],
-    );
+    say(&mut pair, 1, "publish", 3.0, &[Value::Null, Value::text(KEY), Value::text("live")]);
     if accepted {
         accept(&mut pair);
     }
@@ -169,16 +141,8 @@ pub(crate) fn message(
 ) -> Vec<u8> {
     let mut out = Pieces::default();
     let payload = payload.into();
-    ChunkWriter::new().write(
-        &Message {
-            chunk_stream,
-            stream_id,
-            type_id,
-            timestamp: 0,
-            payload,
-        },
-        &mut out,
-    );
+    ChunkWriter::new()
+        .write(&Message { chunk_stream, stream_id, type_id, timestamp: 0, payload }, &mut out);
     out.take().flatten().collect()
 }
 
@@ -196,11 +160,6 @@ pub(crate) fn say(
     transaction: f64,
     values: &[Value],
 ) {
-    pair.inject_b(message(
-        3,
-        stream_id,
-        20,
-        command(name, transaction, values),
-    ));
+    pair.inject_b(message(3, stream_id, 20, command(name, transaction, values)));
     pair.settle();
 }

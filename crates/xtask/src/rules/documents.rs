@@ -103,10 +103,7 @@ pub fn dependencies(tree: &Tree, packages: &[Package]) -> Vec<Finding> {
     named
         .difference(&listed)
         .map(|name| {
-            Finding::new(
-                DEPENDENCIES,
-                format!("add a row for {name}: why it is here, its licence"),
-            )
+            Finding::new(DEPENDENCIES, format!("add a row for {name}: why it is here, its licence"))
         })
         .collect()
 }
@@ -143,20 +140,14 @@ mod tests {
             ("docs/decisions/0002-b.md", &"x\n".repeat(25)),
             ("docs/c.md", &"x\n".repeat(99)),
         ]);
-        let places: Vec<_> = decisions(&tree)
-            .into_iter()
-            .map(|finding| finding.place)
-            .collect();
+        let places: Vec<_> = decisions(&tree).into_iter().map(|finding| finding.place).collect();
         assert_eq!(places, ["docs/decisions/0001-a.md"]);
     }
 
     #[test]
     fn unexplained_dependencies() {
-        let dependency = |name: &str, ours| Dependency {
-            name: name.to_owned(),
-            kind: Kind::Normal,
-            ours,
-        };
+        let dependency =
+            |name: &str, ours| Dependency { name: name.to_owned(), kind: Kind::Normal, ours };
         let package = Package {
             name: "a".to_owned(),
             ours: true,

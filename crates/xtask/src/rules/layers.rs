@@ -28,11 +28,7 @@ pub struct Row {
 }
 
 const fn row(name: &'static str, layer: Layer, imports: &'static [&'static str]) -> Row {
-    Row {
-        name,
-        layer,
-        imports,
-    }
+    Row { name, layer, imports }
 }
 
 /// Everything; for the assembly and for tests only.
@@ -49,43 +45,15 @@ pub const TABLE: &[Row] = &[
     row("package", Layer::Pure, &["spine", "media"]),
     row("store", Layer::State, &[]),
     row("control", Layer::State, &[]),
-    row(
-        "record",
-        Layer::State,
-        &["spine", "media", "package", "store", "control"],
-    ),
+    row("record", Layer::State, &["spine", "media", "package", "store", "control"]),
     row("encode", Layer::Driver, &["spine", "media"]),
     row("encoder", Layer::Driver, &["media"]),
-    row(
-        "io-moq",
-        Layer::Driver,
-        &["moqt", "sansio", "spine", "media", "control"],
-    ),
-    row(
-        "io-rtmp",
-        Layer::Driver,
-        &["rtmp", "sansio", "spine", "media", "control"],
-    ),
-    row(
-        "io-srt",
-        Layer::Driver,
-        &["srt", "sansio", "spine", "media", "control"],
-    ),
-    row(
-        "io-webrtc",
-        Layer::Driver,
-        &["sansio", "spine", "media", "control"],
-    ),
-    row(
-        "deliver",
-        Layer::Driver,
-        &["package", "spine", "media", "record", "control"],
-    ),
-    row(
-        "api",
-        Layer::Driver,
-        &["control", "record", "spine", "media"],
-    ),
+    row("io-moq", Layer::Driver, &["moqt", "sansio", "spine", "media", "control"]),
+    row("io-rtmp", Layer::Driver, &["rtmp", "sansio", "spine", "media", "control"]),
+    row("io-srt", Layer::Driver, &["srt", "sansio", "spine", "media", "control"]),
+    row("io-webrtc", Layer::Driver, &["sansio", "spine", "media", "control"]),
+    row("deliver", Layer::Driver, &["package", "spine", "media", "record", "control"]),
+    row("api", Layer::Driver, &["control", "record", "spine", "media"]),
     row("node", Layer::Assembly, ANY),
     row("testkit", Layer::Dev, ANY),
     row("e2e", Layer::Dev, ANY),
@@ -131,10 +99,7 @@ const HEAVY: &[(&str, &[&str])] = &[
 
 /// In no build of ours, and why.
 const BANNED: &[(&str, &str)] = &[
-    (
-        "ring",
-        "aws-lc-rs is the one library for TLS, QUIC, DTLS and tokens",
-    ),
+    ("ring", "aws-lc-rs is the one library for TLS, QUIC, DTLS and tokens"),
     ("openssl-sys", "aws-lc-rs is the one library for TLS"),
 ];
 
@@ -157,30 +122,18 @@ pub fn table(table: &[Row]) -> Vec<Finding> {
     for row in table {
         for import in row.imports.iter().filter(|import| **import != "*") {
             let Some(imported) = table.iter().find(|other| other.name == *import) else {
-                found.push(Finding::new(
-                    row.name,
-                    format!("imports {import}, which has no row"),
-                ));
+                found.push(Finding::new(row.name, format!("imports {import}, which has no row")));
                 continue;
             };
             if imported.layer > row.layer {
-                found.push(Finding::new(
-                    row.name,
-                    format!("imports {import} from a higher layer"),
-                ));
+                found.push(Finding::new(row.name, format!("imports {import} from a higher layer")));
             }
             if row.name.starts_with("io-") && import.starts_with("io-") {
-                found.push(Finding::new(
-                    row.name,
-                    "a protocol driver imports another one",
-                ));
+                found.push(Finding::new(row.name, "a protocol driver imports another one"));
             }
         }
         if row.imports == ANY && row.layer < Layer::Assembly {
-            found.push(Finding::new(
-                row.name,
-                "only the assembly and tests may import everything",
-            ));
+            found.push(Finding::new(row.name, "only the assembly and tests may import everything"));
         }
     }
     found
@@ -200,11 +153,8 @@ pub fn manifests(packages: &[Package]) -> Vec<Finding> {
             continue;
         };
         for dependency in &package.dependencies {
-            let complaint = if dependency.ours {
-                ours(row, dependency)
-            } else {
-                heavy(row, dependency)
-            };
+            let complaint =
+                if dependency.ours { ours(row, dependency) } else { heavy(row, dependency) };
             found.extend(complaint.map(|what| Finding::new(&package.name, what)));
         }
     }
@@ -248,10 +198,7 @@ fn find(name: &str) -> Option<&'static Row> {
 fn ours(row: &Row, dependency: &Dependency) -> Option<String> {
     let name = dependency.name.as_str();
     if name == "node" && !IMPORT_NODE.contains(&row.name) {
-        return Some(format!(
-            "imports node; only {} may",
-            IMPORT_NODE.join(" and ")
-        ));
+        return Some(format!("imports node; only {} may", IMPORT_NODE.join(" and ")));
     }
     let allowed = match dependency.kind {
         _ if row.imports == ANY || row.imports.contains(&name) => true,
@@ -270,9 +217,7 @@ fn ours(row: &Row, dependency: &Dependency) -> Option<String> {
 }
 
 fn heavy(row: &Row, dependency: &Dependency) -> Option<String> {
-    let (name, users) = HEAVY
-        .iter()
-        .find(|(name, _)| *name == dependency.name.as_str())?;
+    let (name, users) = HEAVY.iter().find(|(name, _)| *name == dependency.name.as_str())?;
     let allowed = users.contains(&row.name) || dependency.kind == Kind::Dev;
     (!allowed).then(|| format!("names {name}; only {} may", users.join(" and ")))
 }
@@ -290,19 +235,11 @@ mod tests {
                 ours: *ours,
             })
             .collect();
-        Package {
-            name: name.to_owned(),
-            ours: true,
-            dependencies,
-            ..Package::default()
-        }
+        Package { name: name.to_owned(), ours: true, dependencies, ..Package::default() }
     }
 
     fn check(name: &str, dependency: (&str, Kind, bool)) -> Vec<String> {
-        manifests(&[package(name, &[dependency])])
-            .into_iter()
-            .map(|finding| finding.what)
-            .collect()
+        manifests(&[package(name, &[dependency])]).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
@@ -324,22 +261,14 @@ mod tests {
             ("spine", "media", Kind::Build, false),
         ] {
             let found = check(name, (dependency, kind, true));
-            assert_eq!(
-                found.is_empty(),
-                allowed,
-                "{name} {dependency} {kind:?}: {found:?}"
-            );
+            assert_eq!(found.is_empty(), allowed, "{name} {dependency} {kind:?}: {found:?}");
         }
     }
 
     #[test]
     fn an_unknown_crate_is_told_where_to_go() {
         let found = manifests(&[package("gadget", &[])]);
-        assert!(
-            found[0]
-                .what
-                .contains("add crate gadget to the layer table")
-        );
+        assert!(found[0].what.contains("add crate gadget to the layer table"));
     }
 
     #[test]
@@ -372,15 +301,9 @@ mod tests {
     #[test]
     fn a_table_that_breaks_the_layers_is_found() {
         assert_eq!(table(TABLE), []);
-        let upward = [
-            row("low", Layer::Pure, &["high"]),
-            row("high", Layer::State, &[]),
-        ];
+        let upward = [row("low", Layer::Pure, &["high"]), row("high", Layer::State, &[])];
         assert_eq!(table(&upward).len(), 1);
-        let sideways = [
-            row("io-a", Layer::Driver, &["io-b"]),
-            row("io-b", Layer::Driver, &[]),
-        ];
+        let sideways = [row("io-a", Layer::Driver, &["io-b"]), row("io-b", Layer::Driver, &[])];
         assert_eq!(table(&sideways).len(), 1);
         assert_eq!(table(&[row("low", Layer::Pure, ANY)]).len(), 1);
         assert_eq!(table(&[row("low", Layer::Pure, &["nobody"])]).len(), 1);

@@ -48,10 +48,7 @@ fn check(folder: &str, manifest: &Table) -> impl Iterator<Item = String> {
         || get("lints", "workspace").and_then(Value::as_bool) == Some(true);
     [
         (name, "the package's name is not its folder's"),
-        (
-            description,
-            "no description: say in a line what the crate is",
-        ),
+        (description, "no description: say in a line what the crate is"),
         (private, "not private: add publish.workspace = true"),
         (lints, "no lints: add [lints] workspace = true"),
     ]
@@ -67,14 +64,10 @@ pub fn end_to_end(tree: &Tree) -> Vec<Finding> {
     let is_e2e = |path: &str| path.ends_with("tests/e2e.rs") || path.contains("tests/e2e/");
     let exists = tree.files().any(|(path, _)| is_e2e(path));
     let config = tree.text(CONFIG).unwrap_or_default();
-    let limited = config
-        .lines()
-        .any(|line| line.starts_with("filter") && line.contains("binary(e2e)"));
+    let limited =
+        config.lines().any(|line| line.starts_with("filter") && line.contains("binary(e2e)"));
     let what = "the test binary `e2e` exists: uncomment its override";
-    (exists && !limited)
-        .then(|| Finding::new(CONFIG, what))
-        .into_iter()
-        .collect()
+    (exists && !limited).then(|| Finding::new(CONFIG, what)).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -108,11 +101,7 @@ mod tests {
             "description = \"x\"\n",
             "[lints]\nworkspace = true\n",
         ] {
-            assert_eq!(
-                check("crates/a/Cargo.toml", &good.replace(line, "")),
-                1,
-                "{line}"
-            );
+            assert_eq!(check("crates/a/Cargo.toml", &good.replace(line, "")), 1, "{line}");
         }
         assert_eq!(check("crates/b/Cargo.toml", good), 1);
         assert_eq!(check("crates/a/Cargo.toml", "not toml"), 1);

@@ -28,10 +28,8 @@ pub fn permissive(packages: &[Package]) -> Vec<Finding> {
         .iter()
         .filter(|package| !allows(&package.license))
         .map(|package| {
-            let what = format!(
-                "its licence {:?} is not in the list of permissive ones",
-                package.license
-            );
+            let what =
+                format!("its licence {:?} is not in the list of permissive ones", package.license);
             Finding::new(&package.name, what)
         })
         .collect()
@@ -40,10 +38,7 @@ pub fn permissive(packages: &[Package]) -> Vec<Finding> {
 /// Whether an SPDX expression can be met with permissive licences alone.
 fn allows(expression: &str) -> bool {
     // `MIT/Apache-2.0` is how older manifests wrote OR.
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
     any(&mut rest) && rest.is_empty()

@@ -38,9 +38,7 @@ pub fn length(tree: &Tree) -> Vec<Finding> {
 /// or attribute that these touch.
 #[must_use]
 pub fn invariants(tree: &Tree) -> Vec<Finding> {
-    let dev: Vec<String> = layers::dev_crates()
-        .map(|name| format!("crates/{name}/"))
-        .collect();
+    let dev: Vec<String> = layers::dev_crates().map(|name| format!("crates/{name}/")).collect();
     let mut found = Vec::new();
     for (path, source, test) in sources(tree) {
         if test || dev.iter().any(|folder| path.starts_with(folder.as_str())) {
@@ -68,10 +66,7 @@ fn justified(lines: &[Line], index: usize) -> bool {
         let text = line.raw.trim_start();
         text.starts_with("//") || text.starts_with("#[")
     };
-    let above = lines[..index]
-        .iter()
-        .rev()
-        .skip_while(|line| line.number > first && !prose(line));
+    let above = lines[..index].iter().rev().skip_while(|line| line.number > first && !prose(line));
     above.take_while(prose).any(says)
 }
 
@@ -84,10 +79,7 @@ pub fn unsafe_code(tree: &Tree) -> Vec<Finding> {
             continue;
         }
         let source = Source::new(text);
-        let unsafes = source
-            .lines()
-            .iter()
-            .filter(|line| has_word(&line.code, "unsafe"));
+        let unsafes = source.lines().iter().filter(|line| has_word(&line.code, "unsafe"));
         found.extend(unsafes.map(|line| at(path, line, "unsafe code outside of crate encoder")));
     }
     found
@@ -100,9 +92,7 @@ pub fn clocks(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
     for (path, source, test) in sources(tree) {
         let name = path.split('/').nth(1).unwrap_or_default();
-        let allowed = MAY_READ_CLOCK
-            .iter()
-            .any(|(prefix, _)| path.starts_with(prefix));
+        let allowed = MAY_READ_CLOCK.iter().any(|(prefix, _)| path.starts_with(prefix));
         if test || allowed || !pure.contains(name) {
             continue;
         }
@@ -131,10 +121,7 @@ pub fn test_habits(tree: &Tree) -> Vec<Finding> {
             found.extend(rust_tests(path, text));
         } else if path.starts_with("tests/") || path.starts_with("web/") {
             let source = Source::new(text);
-            let sleeps = source
-                .lines()
-                .iter()
-                .filter(|line| line.code.contains("waitForTimeout("));
+            let sleeps = source.lines().iter().filter(|line| line.code.contains("waitForTimeout("));
             found.extend(sleeps.map(|line| at(path, line, "a test sleeps: wait for the event")));
         }
     }
@@ -143,20 +130,14 @@ pub fn test_habits(tree: &Tree) -> Vec<Finding> {
 
 fn rust_tests(path: &str, text: &str) -> Vec<Finding> {
     let all = path.starts_with("tests/")
-        || path
-            .split('/')
-            .any(|part| part == "tests" || part == "tests.rs");
+        || path.split('/').any(|part| part == "tests" || part == "tests.rs");
     let virtual_time = text.contains("start_paused");
     let source = Source::new(text);
     let mut found = Vec::new();
     for line in source.lines().iter().filter(|line| all || line.test) {
         let sleeps = line.code.contains("thread::sleep") || line.code.contains("time::sleep");
         if sleeps && !virtual_time {
-            found.push(at(
-                path,
-                line,
-                "a test sleeps: wait for the event, or use virtual time",
-            ));
+            found.push(at(path, line, "a test sleeps: wait for the event, or use virtual time"));
         }
         if line.code.contains("#[ignore") && !line.raw.contains("#[ignore = \"soak: ") {
             let what = "a test is switched off: only `#[ignore = \"soak: ...\"]` may stand, for what `make soak` runs";
@@ -171,8 +152,7 @@ fn at(path: &str, line: &Line, what: &str) -> Finding {
 }
 
 fn has_word(code: &str, word: &str) -> bool {
-    code.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .any(|found| found == word)
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
 }
 
 #[cfg(test)]
@@ -206,27 +186,15 @@ mod tests {
             ("a.unwrap(); // invariant: a is some", &[]),
             ("a.expect(\"invariant: a is some\");", &[]),
             ("// invariant: a is some\nlet b =\n    a.unwrap();", &[]),
-            (
-                "// invariant: a is some,\n// because\n// of b\nlet c = a\n    .unwrap();",
-                &[],
-            ),
+            ("// invariant: a is some,\n// because\n// of b\nlet c = a\n    .unwrap();", &[]),
             ("// invariant: of c\nc();\nd();\n\na.unwrap();", &[":5"]),
             ("a.unwrap_or(b); a.unwrap_or_default();", &[]),
-            (
-                "#[cfg(test)]\nmod tests {\n    a.unwrap();\n}\nb.unwrap();",
-                &[":5"],
-            ),
+            ("#[cfg(test)]\nmod tests {\n    a.unwrap();\n}\nb.unwrap();", &[":5"]),
         ] {
             assert_eq!(lines(invariants, path, text), want, "{text}");
         }
-        assert_eq!(
-            lines(invariants, "crates/testkit/src/a.rs", "a.unwrap();").len(),
-            0
-        );
-        assert_eq!(
-            lines(invariants, "crates/media/tests/a.rs", "a.unwrap();").len(),
-            0
-        );
+        assert_eq!(lines(invariants, "crates/testkit/src/a.rs", "a.unwrap();").len(), 0);
+        assert_eq!(lines(invariants, "crates/media/tests/a.rs", "a.unwrap();").len(), 0);
     }
 
     #[test]
@@ -248,19 +216,13 @@ mod tests {
     #[test]
     fn tests_do_not_sleep() {
         let text = "thread::sleep(a);\ntokio::time::sleep(b).await;";
-        assert_eq!(
-            lines(test_habits, "crates/node/tests/a.rs", text),
-            [":1", ":2"]
-        );
+        assert_eq!(lines(test_habits, "crates/node/tests/a.rs", text), [":1", ":2"]);
         assert_eq!(lines(test_habits, "tests/a.rs", text), [":1", ":2"]);
         assert_eq!(lines(test_habits, "crates/node/src/a.rs", text).len(), 0);
         let inside = "#[cfg(test)]\nfn c() { thread::sleep(a); }";
         assert_eq!(lines(test_habits, "crates/node/src/a.rs", inside), [":2"]);
         let paused = "#[tokio::test(start_paused = true)]\ntime::sleep(a)";
-        assert_eq!(
-            lines(test_habits, "crates/node/tests/a.rs", paused).len(),
-            0
-        );
+        assert_eq!(lines(test_habits, "crates/node/tests/a.rs", paused).len(), 0);
         let page = "await page.waitForTimeout(500);";
         assert_eq!(lines(test_habits, "web/e2e/a.test.ts", page), [":1"]);
     }
@@ -268,9 +230,6 @@ mod tests {
     #[test]
     fn tests_are_not_switched_off() {
         let text = "#[ignore]\n#[ignore = \"flaky\"]\n#[ignore = \"soak: takes an hour\"]";
-        assert_eq!(
-            lines(test_habits, "crates/node/tests/a.rs", text),
-            [":1", ":2"]
-        );
+        assert_eq!(lines(test_habits, "crates/node/tests/a.rs", text), [":1", ":2"]);
     }
 }

@@ -23,16 +23,9 @@ fn malformed(what: &'static str) -> Error {
 }
 
 fn truncated(field: &'static str) -> Error {
-    Error::Truncated {
-        codec: CODEC,
-        field,
-    }
+    Error::Truncated { codec: CODEC, field }
 }
 
 fn too_large(what: &'static str, max: usize) -> Error {
-    Error::TooLarge {
-        codec: CODEC,
-        what,
-        max,
-    }
+    Error::TooLarge { codec: CODEC, what, max }
 }

@@ -105,10 +105,7 @@ pub(super) fn split_annex_b(data: &[u8]) -> Result<Vec<NalUnit<'_>>, Error> {
         };
         if inside {
             let zeros = unit.iter().rev().take_while(|b| **b == 0).count();
-            push(
-                &mut units,
-                unit.get(..unit.len() - zeros).unwrap_or_default(),
-            )?;
+            push(&mut units, unit.get(..unit.len() - zeros).unwrap_or_default())?;
         }
         if start.is_none() {
             return Ok(units);
@@ -146,11 +143,7 @@ pub fn sync_of(units: &[NalUnit<'_>]) -> Sync {
             _ => {}
         }
     }
-    if recovery && intra == Some(true) {
-        Sync::RecoveryPoint
-    } else {
-        Sync::None
-    }
+    if recovery && intra == Some(true) { Sync::RecoveryPoint } else { Sync::None }
 }
 
 /// slice_type of the slice header, ISO 14496-10 §7.3.3 and table 7-6: 2, 4, 7 and 9 are I and SI.
@@ -216,10 +209,7 @@ mod tests {
     fn annex_b_framing() {
         let table: &[(&[u8], &[u8])] = &[
             (&[0, 0, 1, 0x65, 9], &[0, 0, 0, 2, 0x65, 9]),
-            (
-                &[0, 0, 0, 1, 0x65, 9, 0, 0, 0, 1, 0x41],
-                &[0, 0, 0, 2, 0x65, 9, 0, 0, 0, 1, 0x41],
-            ),
+            (&[0, 0, 0, 1, 0x65, 9, 0, 0, 0, 1, 0x41], &[0, 0, 0, 2, 0x65, 9, 0, 0, 0, 1, 0x41]),
             (&[0, 0, 0, 1, 0x65, 9, 0, 0], &[0, 0, 0, 2, 0x65, 9]),
             (&[0, 0, 1, 0, 0, 1, 0x41], &[0, 0, 0, 1, 0x41]),
             (&[7, 7, 0, 0, 1, 0x41], &[0, 0, 0, 1, 0x41]),

@@ -23,23 +23,13 @@ impl DecoderConfiguration {
     /// From parameter sets as NAL units with header byte.
     pub fn new(sps: Vec<Bytes>, pps: Vec<Bytes>) -> Result<Self, Error> {
         if sps.len() > limits::PARAMETER_SETS_MAX || pps.len() > limits::PARAMETER_SETS_MAX {
-            return Err(too_large(
-                "number of parameter sets",
-                limits::PARAMETER_SETS_MAX,
-            ));
+            return Err(too_large("number of parameter sets", limits::PARAMETER_SETS_MAX));
         }
         // Their length in an avcC has 16 bits.
-        if sps
-            .iter()
-            .chain(&pps)
-            .any(|set| set.len() > usize::from(u16::MAX))
-        {
+        if sps.iter().chain(&pps).any(|set| set.len() > usize::from(u16::MAX)) {
             return Err(too_large("parameter set", usize::from(u16::MAX)));
         }
-        let first = Sps::parse(
-            sps.first()
-                .ok_or(malformed("no SPS in the configuration"))?,
-        )?;
+        let first = Sps::parse(sps.first().ok_or(malformed("no SPS in the configuration"))?)?;
         if pps.is_empty() {
             return Err(malformed("no PPS in the configuration"));
         }
@@ -73,12 +63,7 @@ impl DecoderConfiguration {
     /// The record as an avcC with 4-byte lengths.
     pub fn to_avcc(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(64);
-        out.put_slice(&[
-            1,
-            self.first.profile,
-            self.first.constraints,
-            self.first.level,
-        ]);
+        out.put_slice(&[1, self.first.profile, self.first.constraints, self.first.level]);
         out.put_u8(0xfc | 3);
         // invariant: `new` bounds both counts by PARAMETER_SETS_MAX, and the SPS count has 5 bits
         out.put_u8(0xe0 | (self.sps.len().min(31) as u8));
@@ -178,17 +163,11 @@ pub(super) mod tests {
     fn round_trip() {
         let record = DecoderConfiguration::new(vec![SPS.into()], vec![PPS.into()]).unwrap();
         let avcc = record.to_avcc();
-        assert_eq!(
-            DecoderConfiguration::parse(&avcc).unwrap(),
-            (record.clone(), LengthSize::Four)
-        );
+        assert_eq!(DecoderConfiguration::parse(&avcc).unwrap(), (record.clone(), LengthSize::Four));
         assert_eq!(record.codec_string(), "avc1.640028");
         assert!(avcc.ends_with(&[0xfd, 0xf8, 0xf8, 0]));
         for n in 0..avcc.len() - 4 {
-            assert!(
-                DecoderConfiguration::parse(&avcc[..n]).is_err(),
-                "cut at {n}"
-            );
+            assert!(DecoderConfiguration::parse(&avcc[..n]).is_err(), "cut at {n}");
         }
     }
 
@@ -198,14 +177,8 @@ pub(super) mod tests {
             (&[], "H.264: ends before configurationVersion"),
             (&[0, 0, 0, 1], "H.264: configurationVersion is not 1"),
             (&[1, 100, 0, 31, 0xfe, 0xe1], "H.264: lengths of 3 bytes"),
-            (
-                &[1, 100, 0, 31, 0xff, 0xe0, 0],
-                "H.264: no SPS in the configuration",
-            ),
-            (
-                &[1, 100, 0, 31, 0xff, 0xe1, 0xff, 0xff, 7],
-                "H.264: ends before a parameter set",
-            ),
+            (&[1, 100, 0, 31, 0xff, 0xe0, 0], "H.264: no SPS in the configuration"),
+            (&[1, 100, 0, 31, 0xff, 0xe1, 0xff, 0xff, 7], "H.264: ends before a parameter set"),
         ];
         for (bytes, expect) in table {
             assert_eq!(

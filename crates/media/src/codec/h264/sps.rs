@@ -49,9 +49,7 @@ impl Sps {
             return Err(truncated("SPS"));
         };
         if header & 0x1f != 7 {
-            return Err(malformed(
-                "a sequence parameter set that is another NAL unit",
-            ));
+            return Err(malformed("a sequence parameter set that is another NAL unit"));
         }
         let rbsp = unescape(payload, payload.len());
         let mut bits = BitReader::new(&rbsp);
@@ -68,11 +66,7 @@ fn parse(bits: &mut BitReader<'_>) -> Result<Option<Sps>, Error> {
         return Ok(None);
     };
     // The VUI is a courtesy: one that ends early (seen from cheap cameras) is as good as none.
-    let vui = if bits.bit() == Some(true) {
-        vui(bits)
-    } else {
-        Vui::default()
-    };
+    let vui = if bits.bit() == Some(true) { vui(bits) } else { Vui::default() };
     Ok(Some(Sps {
         id: head.id,
         profile: head.profile,
@@ -151,10 +145,7 @@ fn head(bits: &mut BitReader<'_>) -> Result<Option<Head>, Error> {
 
 /// The profiles whose SPS has chroma_format_idc and what follows, ISO 14496-10 §7.3.2.1.1.
 pub(super) fn has_chroma_fields(profile: u8) -> bool {
-    matches!(
-        profile,
-        100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
-    )
+    matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135)
 }
 
 /// ISO 14496-10 §7.3.2.1.1.1.
@@ -187,25 +178,15 @@ fn frame(bits: &mut BitReader<'_>, head: &Head) -> Result<Option<Frame>, Error> 
     let Some(fields) = frame_fields(bits) else {
         return Ok(None);
     };
-    let FrameFields {
-        width_mbs,
-        height_units,
-        progressive,
-        crop,
-    } = fields;
+    let FrameFields { width_mbs, height_units, progressive, crop } = fields;
     let field_factor = if progressive { 1 } else { 2 };
-    let (Some(width), Some(height)) = (
-        width_mbs.checked_mul(16),
-        height_units.checked_mul(16 * field_factor),
-    ) else {
+    let (Some(width), Some(height)) =
+        (width_mbs.checked_mul(16), height_units.checked_mul(16 * field_factor))
+    else {
         return Err(malformed("picture size out of range"));
     };
     // ISO 14496-10 §7.4.2.1.1: crop units follow the chroma format.
-    let chroma_array = if head.separate_colour_planes {
-        0
-    } else {
-        head.chroma_format
-    };
+    let chroma_array = if head.separate_colour_planes { 0 } else { head.chroma_format };
     let unit_x = if matches!(chroma_array, 1 | 2) { 2 } else { 1 };
     let unit_y = if chroma_array == 1 { 2 } else { 1 } * field_factor;
     let [left, right, top, bottom] = crop.map(u64::from);
@@ -221,11 +202,7 @@ fn frame(bits: &mut BitReader<'_>, head: &Head) -> Result<Option<Frame>, Error> 
     if width > max || height > max {
         return Err(too_large("picture side", limits::PICTURE_SIDE_MAX as usize));
     }
-    Ok(Some(Frame {
-        width: width as u32,
-        height: height as u32,
-        interlaced: !progressive,
-    }))
+    Ok(Some(Frame { width: width as u32, height: height as u32, interlaced: !progressive }))
 }
 
 struct FrameFields {
@@ -270,12 +247,7 @@ fn frame_fields(bits: &mut BitReader<'_>) -> Option<FrameFields> {
             *side = bits.ue()?;
         }
     }
-    Some(FrameFields {
-        width_mbs,
-        height_units,
-        progressive,
-        crop,
-    })
+    Some(FrameFields { width_mbs, height_units, progressive, crop })
 }
 
 #[derive(Default)]
@@ -299,9 +271,7 @@ fn vui_fields(bits: &mut BitReader<'_>, vui: &mut Vui) -> Option<()> {
                 let (w, h) = (bits.bits(16)?, bits.bits(16)?);
                 Ratio::new(w, h)
             }
-            index => SAMPLE_ASPECTS
-                .get(index as usize)
-                .and_then(|(w, h)| Ratio::new(*w, *h)),
+            index => SAMPLE_ASPECTS.get(index as usize).and_then(|(w, h)| Ratio::new(*w, *h)),
         };
     }
     if bits.bit()? {
@@ -319,12 +289,7 @@ fn vui_fields(bits: &mut BitReader<'_>, vui: &mut Vui) -> Option<()> {
             });
         } else if full_range {
             // 2 = unspecified
-            vui.colour = Some(Colour {
-                primaries: 2,
-                transfer: 2,
-                matrix: 2,
-                full_range,
-            });
+            vui.colour = Some(Colour { primaries: 2, transfer: 2, matrix: 2, full_range });
         }
     }
     if bits.bit()? {
@@ -373,13 +338,7 @@ mod tests {
         // 1280x720p30 High from x264; 1920x1080 needs cropping (1088 coded lines).
         type Row = (&'static str, u32, u32, u8, Option<(u32, u32)>);
         let table: &[Row] = &[
-            (
-                "6764001facd9405005bb0110000003001000000303c0f1831960",
-                1280,
-                720,
-                100,
-                Some((30, 1)),
-            ),
+            ("6764001facd9405005bb0110000003001000000303c0f1831960", 1280, 720, 100, Some((30, 1))),
             (
                 "67640028acd940780227e5c044000003000400000300f03c60c658",
                 1920,
@@ -390,10 +349,7 @@ mod tests {
         ];
         for (hex, width, height, profile, rate) in table {
             let sps = Sps::parse(&unhex(hex)).unwrap();
-            assert_eq!(
-                (sps.width, sps.height, sps.profile),
-                (*width, *height, *profile)
-            );
+            assert_eq!((sps.width, sps.height, sps.profile), (*width, *height, *profile));
             assert_eq!(sps.frame_rate.map(|r| (r.num(), r.den())), *rate);
         }
     }

@@ -85,12 +85,7 @@ impl Stream {
         }
         let sync = sync_of(&units);
         let data = if as_is { None } else { Some(nal::join(&units)) };
-        Ok(AccessUnit {
-            data: data.unwrap_or(packet),
-            sync,
-            has_picture,
-            changed,
-        })
+        Ok(AccessUnit { data: data.unwrap_or(packet), sync, has_picture, changed })
     }
 
     /// Notices parameter sets that differ from the record.
@@ -153,10 +148,7 @@ fn replace(sets: &mut Vec<Bytes>, unit: &[u8]) -> Result<(), Error> {
             }
         }
         None if sets.len() >= limits::PARAMETER_SETS_MAX => {
-            return Err(too_large(
-                "number of parameter sets",
-                limits::PARAMETER_SETS_MAX,
-            ));
+            return Err(too_large("number of parameter sets", limits::PARAMETER_SETS_MAX));
         }
         None => sets.push(new),
     }
@@ -166,11 +158,7 @@ fn replace(sets: &mut Vec<Bytes>, unit: &[u8]) -> Result<(), Error> {
 fn from_annex_b(data: &[u8]) -> Result<DecoderConfiguration, Error> {
     let units = nal::split_annex_b(data)?;
     let of = |kind: u8| -> Vec<Bytes> {
-        units
-            .iter()
-            .filter(|u| u.kind() == kind)
-            .map(|u| Bytes::copy_from_slice(u.0))
-            .collect()
+        units.iter().filter(|u| u.kind() == kind).map(|u| Bytes::copy_from_slice(u.0)).collect()
     };
     let (sps, pps) = (of(7), of(8));
     if sps.is_empty() {
@@ -197,9 +185,7 @@ mod tests {
 
     #[test]
     fn the_same_header_again_is_no_change() {
-        let avcc = DecoderConfiguration::new(vec![SPS.into()], vec![PPS.into()])
-            .unwrap()
-            .to_avcc();
+        let avcc = DecoderConfiguration::new(vec![SPS.into()], vec![PPS.into()]).unwrap().to_avcc();
         let mut stream = Stream::new();
         assert!(stream.header(&avcc).unwrap().is_some());
         assert!(stream.header(&avcc).unwrap().is_none());
@@ -209,28 +195,14 @@ mod tests {
 
     #[test]
     fn size_changes_in_band() {
-        let avcc = DecoderConfiguration::new(vec![SPS.into()], vec![PPS.into()])
-            .unwrap()
-            .to_avcc();
+        let avcc = DecoderConfiguration::new(vec![SPS.into()], vec![PPS.into()]).unwrap().to_avcc();
         let mut stream = Stream::new();
         stream.header(&avcc).unwrap();
         let unit = stream.access_unit(packet(&[OTHER_SPS, PPS, IDR])).unwrap();
         let changed = unit.changed.unwrap();
         assert_eq!((changed.width, changed.height), (1280, 720));
-        assert!(
-            stream
-                .access_unit(packet(&[OTHER_SPS, IDR]))
-                .unwrap()
-                .changed
-                .is_none()
-        );
-        assert!(
-            stream
-                .access_unit(packet(&[&[0x67, 1], IDR]))
-                .unwrap()
-                .changed
-                .is_none()
-        );
+        assert!(stream.access_unit(packet(&[OTHER_SPS, IDR])).unwrap().changed.is_none());
+        assert!(stream.access_unit(packet(&[&[0x67, 1], IDR])).unwrap().changed.is_none());
         assert_eq!(stream.ignored_parameter_sets(), 1);
     }
 
@@ -248,25 +220,13 @@ mod tests {
 
     #[test]
     fn annex_b_between_lengths() {
-        let avcc = DecoderConfiguration::new(vec![SPS.into()], vec![PPS.into()])
-            .unwrap()
-            .to_avcc();
+        let avcc = DecoderConfiguration::new(vec![SPS.into()], vec![PPS.into()]).unwrap().to_avcc();
         let mut stream = Stream::new();
         stream.header(&avcc).unwrap();
         let annex_b = [&[0, 0, 0, 1][..], IDR].concat();
-        assert_eq!(
-            stream.access_unit(annex_b.into()).unwrap().data,
-            packet(&[IDR])
-        );
+        assert_eq!(stream.access_unit(annex_b.into()).unwrap().data, packet(&[IDR]));
         let own = packet(&[IDR]);
-        assert_eq!(
-            stream.access_unit(own.clone()).unwrap().data.as_ptr(),
-            own.as_ptr()
-        );
-        assert!(
-            stream
-                .access_unit(Bytes::from_static(&[0, 0, 9, 9, 1]))
-                .is_err()
-        );
+        assert_eq!(stream.access_unit(own.clone()).unwrap().data.as_ptr(), own.as_ptr());
+        assert!(stream.access_unit(Bytes::from_static(&[0, 0, 9, 9, 1])).is_err());
     }
 }
