@@ -5,9 +5,9 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::{Expect, Input, InputKeys, InputSettings, InputUid, Page};
-use deliver::Found;
 use serde_json::{Map, Value, json};
 use spine::Close;
+use spine::broadcast::Liveness;
 
 use crate::Api;
 use crate::envelope::{ApiError, ok};
@@ -33,7 +33,6 @@ pub(crate) async fn create(
     merge::settings(&mut settings, &object(&body)?)?;
     let uid = InputUid::from_random(random(&api));
     let input = api.control.create_input(uid, settings, random(&api), now_ms()).await?;
-    api.library.know(input.uid.as_str(), name_of(&input));
     tracing::info!(input = %input.uid, "live input created");
     whole(&api, &headers, &input).await
 }
@@ -59,7 +58,6 @@ pub(crate) async fn update(
     let expect = Expect::Rev(input.rev);
     let disabled = input.settings.enabled && !settings.enabled;
     let input = api.control.update_input(&input.uid, expect, settings, now_ms()).await?;
-    api.library.know(input.uid.as_str(), name_of(&input));
     if disabled {
         end_broadcast(&api, &input.uid);
     }
@@ -73,7 +71,6 @@ pub(crate) async fn delete(
     let input = find(&api, &account, &uid).await?;
     api.control.delete_input(&input.uid, Expect::Any, now_ms()).await?;
     end_broadcast(&api, &input.uid);
-    api.library.forget(input.uid.as_str());
     tracing::info!(input = %input.uid, "live input deleted");
     Ok(ok(&Value::Null))
 }
@@ -91,9 +88,14 @@ pub(crate) async fn rotate_keys(
 }
 
 fn end_broadcast(api: &Api, input: &InputUid) {
-    if let Ok(path) = spine::Path::new(["default".to_owned(), input.to_string()]) {
+    if let Some(path) = path_of(input) {
         api.origin.end(&path, Close::Unauthorized);
     }
+}
+
+/// The MoQ namespace of a live input: `(<account>, <input uid>)`.
+fn path_of(input: &InputUid) -> Option<spine::Path> {
+    spine::Path::new(["default".to_owned(), input.to_string()]).ok()
 }
 
 async fn find(api: &Api, account: &str, uid: &str) -> Result<Input, ApiError> {
@@ -143,7 +145,7 @@ async fn whole(api: &Api, headers: &HeaderMap, input: &Input) -> Answer {
     if let Some(rotated) = input.keys_rotated_ms {
         value["keysRotatedAt"] = date(rotated).into();
     }
-    value["status"] = status(api, input);
+    value["status"] = status(api, input).await?;
     Ok(ok(&value))
 }
 
@@ -189,25 +191,19 @@ fn port_of(authority: &str) -> &str {
 }
 
 /// Null before the first connection, then the object form that clients in the wild read.
-fn status(api: &Api, input: &Input) -> Value {
-    match api.library.find(input.uid.as_str()) {
-        Found::Shelf { shelf, .. } => {
-            let state = if shelf.live() { "connected" } else { "client_disconnect" };
-            json!({ "current": { "state": state, "reason": null, "videoUID": shelf.about().video } })
-        }
-        Found::OffAir(state) if state.newest.is_some() => {
-            json!({ "current": { "state": "client_disconnect", "reason": null } })
-        }
-        _ => Value::Null,
-    }
-}
-
-fn name_of(input: &Input) -> Option<String> {
-    input.settings.meta.get("name").and_then(Value::as_str).map(str::to_owned)
+async fn status(api: &Api, input: &Input) -> Result<Value, ApiError> {
+    let Some(video) = api.control.broadcast_of(&input.uid).await? else { return Ok(Value::Null) };
+    let on_air = path_of(&input.uid).and_then(|path| api.origin.get(&path));
+    let (state, reason) = match on_air.map(|broadcast| broadcast.liveness()) {
+        Some(Liveness::Live) => ("connected", None),
+        Some(Liveness::Parked) => ("reconnecting", Some("the encoder was lost and may come back")),
+        Some(Liveness::Ended(_)) | None => ("client_disconnect", None),
+    };
+    Ok(json!({ "current": { "state": state, "reason": reason, "videoUID": video.uid.as_str() } }))
 }
 
 fn date(ms: u64) -> String {
-    package::hls::date_time(ms)
+    media::date::date_time(ms)
 }
 
 fn random<const N: usize>(api: &Api) -> [u8; N] {

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use control::{Control, Secret};
-use deliver::Library;
 use spine::Origin;
 
 /// The largest body of a request that is not an upload.
@@ -29,9 +28,7 @@ pub struct Api {
     pub control: Arc<Control>,
     /// The bearer token.
     pub token: Secret,
-    /// What is on the air.
-    pub library: Arc<Library>,
-    /// The broadcasts.
+    /// The broadcasts on the air.
     pub origin: Origin,
     /// Where encoders publish; none where RTMP is off.
     pub rtmp_port: Option<u16>,

@@ -42,7 +42,7 @@ fn recording(into: &mut InputSettings, value: &Value) -> Result<(), ApiError> {
             "timeoutSeconds" => recording.timeout_seconds = timeout(name, value)?,
             "requireSignedURLs" => recording.require_signed_urls = boolean(name, value, false)?,
             "hideLiveViewerCount" => {
-                recording.hide_live_viewer_count = boolean(name, value, false)?
+                recording.hide_live_viewer_count = boolean(name, value, false)?;
             }
             "allowedOrigins" => recording.allowed_origins = origins(name, value)?,
             _ => {}

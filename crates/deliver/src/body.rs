@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_range_cuts_across_pieces() {
-        let pieces = || Pieces::new(["abc", "", "defg", "h"].map(Bytes::from_static));
+        let pieces = || Pieces::new(["abc", "", "defg", "h"].map(Bytes::from));
         assert_eq!(pieces().len(), 8);
         let text = |p: Pieces| -> Vec<u8> { p.pieces.iter().flat_map(|b| b.to_vec()).collect() };
         for (start, len, expect) in [

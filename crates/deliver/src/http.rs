@@ -70,16 +70,16 @@ async fn live(State(site): State<Site>) -> Response {
 /// The server's clock, for players that measure latency.
 async fn time() -> Response {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = package::hls::date_time(u64::try_from(since.as_millis()).unwrap_or(0));
+    let now = ::media::date::date_time(u64::try_from(since.as_millis()).unwrap_or(0));
     text("text/plain; charset=utf-8", "no-store", now.into())
 }
 
 async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response {
-    match site.library.find(&id) {
+    match site.library.find(&id).await {
         Found::Shelf { shelf, by_input } => {
             let about = shelf.about();
             let live = shelf.live();
-            let status = if live { "live" } else { "The broadcast has ended" };
+            let status = if live { "live" } else { "the broadcast has ended" };
             as_json(&json!({
                 "isInput": by_input,
                 "videoUID": about.video,
@@ -88,23 +88,23 @@ async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response
                 "name": about.name,
             }))
         }
-        Found::OffAir(input) => as_json(&json!({
+        Found::OffAir { name } => as_json(&json!({
             "isInput": true,
             "videoUID": null,
             "live": false,
-            "status": "The broadcaster is not live at the moment",
-            "name": input.name,
+            "status": "the broadcaster is not live at the moment",
+            "name": name,
         })),
         Found::Nothing => playlist::not_found("no such video or live input"),
     }
 }
 
 async fn views(State(site): State<Site>, Path(id): Path<String>) -> Response {
-    match site.library.find(&id) {
+    match site.library.find(&id).await {
         Found::Shelf { shelf, .. } => {
             as_json(&json!({ "liveViewers": shelf.viewers(Instant::now()) }))
         }
-        Found::OffAir(_) => as_json(&json!({ "liveViewers": 0 })),
+        Found::OffAir { .. } => as_json(&json!({ "liveViewers": 0 })),
         Found::Nothing => playlist::not_found("no such video or live input"),
     }
 }
@@ -119,10 +119,10 @@ async fn manifest(
     let Some(name) = file.strip_suffix(".m3u8") else {
         return playlist::not_found("no such manifest");
     };
-    let shelf: Arc<Shelf> = match site.library.find(&id) {
+    let shelf: Arc<Shelf> = match site.library.find(&id).await {
         Found::Shelf { shelf, .. } => shelf,
         // The vendor's clients know 204 as "not started".
-        Found::OffAir(_) => return no_content(),
+        Found::OffAir { .. } => return no_content(),
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
     let query = query.unwrap_or_default();
@@ -139,7 +139,7 @@ async fn media_file(
     Path((_, video, track, file)): Path<(String, String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    match site.library.find(&video) {
+    match site.library.find(&video).await {
         Found::Shelf { shelf, by_input: false } => {
             media::file(&shelf, &track, &file, &headers).await
         }

@@ -17,5 +17,5 @@ mod shelf;
 mod viewers;
 
 pub use http::{Site, router};
-pub use library::{Found, InputState, Library};
+pub use library::{Found, Library};
 pub use shelf::{About, Counters, Shelf};

@@ -4,30 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use control::{Control, Resolved};
+
 use crate::limits::ENDED_KEPT;
 use crate::shelf::Shelf;
 
 /// All shelves of a node.
-#[derive(Default)]
-pub struct Library(Mutex<State>);
+pub struct Library {
+    control: Arc<Control>,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
     /// By video uid.
     shelves: BTreeMap<String, Arc<Shelf>>,
-    /// Known inputs, on the air or not.
-    inputs: BTreeMap<String, InputState>,
-}
-
-/// What is known of a live input.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct InputState {
-    /// What its owner calls it.
-    pub name: Option<String>,
-    /// The video that is on the air.
-    pub video: Option<String>,
-    /// The newest video, on the air or over.
-    pub newest: Option<String>,
+    /// What each input has on the air, by its uid.
+    on_air: BTreeMap<String, String>,
 }
 
 /// What an id stands for.
@@ -40,40 +33,34 @@ pub enum Found {
         by_input: bool,
     },
     /// An input that is not on the air.
-    OffAir(InputState),
+    OffAir {
+        /// What its owner calls it.
+        name: Option<String>,
+    },
     /// Nothing.
     Nothing,
 }
 
 impl Library {
-    /// Makes an input known.
-    pub fn know(&self, input: &str, name: Option<String>) {
-        self.state().inputs.entry(input.to_owned()).or_default().name = name;
-    }
-
-    /// An input was deleted. Its shelves stay until they are over.
-    pub fn forget(&self, input: &str) {
-        self.state().inputs.remove(input);
+    /// A library without shelves; inputs are known to `control`.
+    pub fn new(control: Arc<Control>) -> Self {
+        Self { control, state: Mutex::default() }
     }
 
     /// A broadcast is on the air.
     pub fn open(&self, shelf: Arc<Shelf>) {
         let mut state = self.state();
-        let about = shelf.about().clone();
-        let input = state.inputs.entry(about.input).or_default();
-        input.video = Some(about.video.clone());
-        input.newest = Some(about.video.clone());
-        state.shelves.insert(about.video, shelf);
+        let about = shelf.about();
+        state.on_air.insert(about.input.clone(), about.video.clone());
+        state.shelves.insert(about.video.clone(), shelf);
     }
 
     /// A broadcast is over; its shelf stays for a while for its viewers to see the end.
     pub fn close(&self, shelf: &Shelf) {
         let mut state = self.state();
         let about = shelf.about();
-        if let Some(input) = state.inputs.get_mut(&about.input)
-            && input.video.as_ref() == Some(&about.video)
-        {
-            input.video = None;
+        if state.on_air.get(&about.input) == Some(&about.video) {
+            state.on_air.remove(&about.input);
         }
     }
 
@@ -86,26 +73,40 @@ impl Library {
     }
 
     /// Looks an id up.
-    pub fn find(&self, id: &str) -> Found {
+    pub async fn find(&self, id: &str) -> Found {
+        if let Some(found) = self.shelf(id) {
+            return found;
+        }
+        match self.control.resolve(id).await {
+            Ok(Some(Resolved::Input(uid))) => {
+                let input = self.control.input(&uid).await.ok().flatten();
+                let name = input.as_ref().and_then(|i| i.settings.meta.get("name"));
+                Found::OffAir { name: name.and_then(|n| n.as_str()).map(str::to_owned) }
+            }
+            Ok(Some(Resolved::Video { .. }) | None) => Found::Nothing,
+            Err(error) => {
+                tracing::warn!(%error, "can't look up an id");
+                Found::Nothing
+            }
+        }
+    }
+
+    fn shelf(&self, id: &str) -> Option<Found> {
         let state = self.state();
         if let Some(shelf) = state.shelves.get(id) {
-            return Found::Shelf { shelf: shelf.clone(), by_input: false };
+            return Some(Found::Shelf { shelf: shelf.clone(), by_input: false });
         }
-        let Some(input) = state.inputs.get(id) else { return Found::Nothing };
-        match input.video.as_ref().and_then(|video| state.shelves.get(video)) {
-            Some(shelf) => Found::Shelf { shelf: shelf.clone(), by_input: true },
-            None => Found::OffAir(input.clone()),
-        }
+        let shelf = state.shelves.get(state.on_air.get(id)?)?.clone();
+        Some(Found::Shelf { shelf, by_input: true })
     }
 
     /// Everything on the air.
     pub fn on_air(&self) -> Vec<Arc<Shelf>> {
         let state = self.state();
-        let live = state.inputs.values().filter_map(|i| state.shelves.get(i.video.as_ref()?));
-        live.cloned().collect()
+        state.on_air.values().filter_map(|video| state.shelves.get(video)).cloned().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -68,7 +68,7 @@ fn variants(shelf: &Shelf) -> Vec<Variant> {
                 (Some(width), Some(height)) => VariantKind::Video {
                     width,
                     height,
-                    frame_rate: track.framerate.as_ref().and_then(|n| n.as_f64()),
+                    frame_rate: track.framerate.as_ref().and_then(serde_json::Number::as_f64),
                 },
                 _ => VariantKind::Audio {
                     channels: track.channel_config.as_ref()?.parse().ok()?,

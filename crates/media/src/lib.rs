@@ -23,6 +23,7 @@
 pub mod admission;
 pub mod catalog;
 pub mod codec;
+pub mod date;
 pub mod flv;
 pub mod fmp4;
 mod frames;

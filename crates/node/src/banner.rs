@@ -5,6 +5,7 @@ use std::fmt::Write;
 /// What there is to say.
 #[derive(Debug, Clone, Default)]
 pub struct Banner {
+    /// The program's version.
     pub version: &'static str,
     /// Where to look.
     pub page: Option<String>,

@@ -130,7 +130,7 @@ impl Node {
             ..spine::Limits::default()
         };
         let origin = Origin::new(limits);
-        let library = Arc::new(Library::default());
+        let library = Arc::new(Library::new(control.clone()));
         let tasks = Tasks::default();
         let cut = CutRules { segment: config.hls.segment_ms, ..CutRules::default() };
         let ingest = Arc::new(Ingest {
@@ -171,13 +171,12 @@ impl Node {
                 "the RTMP listener"
             });
         }
-        let inputs = own_inputs(&control, &library, options.demo.is_some()).await?;
+        let inputs = own_inputs(&control, options.demo.is_some()).await?;
         if let Some(listener) = http {
             let site = Site { library: library.clone(), rtmp_url: None };
             let api = api::router(api::Api {
                 control: control.clone(),
                 token: control::Secret::new(token),
-                library: library.clone(),
                 origin: origin.clone(),
                 rtmp_port: addresses.rtmp.map(|a| a.port()),
                 public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
@@ -290,43 +289,30 @@ struct OwnInputs {
 const DEMO_NAME: &str = "Demo";
 const FIRST_NAME: &str = "My live input";
 
-async fn own_inputs(control: &Control, library: &Library, demo: bool) -> Result<OwnInputs> {
-    let mut all = Vec::new();
-    let mut page = Page { newest_first: false, ..Page::default() };
-    loop {
-        let list = control.inputs(page).await.context("can't read the live inputs")?;
-        all.extend(list.rows);
-        page.after = list.next;
-        if page.after.is_none() {
-            break;
-        }
-    }
+async fn own_inputs(control: &Control, demo: bool) -> Result<OwnInputs> {
+    // They are the oldest ones, unless their owner has deleted them.
+    let page = Page { newest_first: false, rows: 10, ..Page::default() };
+    let oldest = control.inputs(page).await.context("can't read the live inputs")?.rows;
     let name = |input: &control::Input| {
         input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned)
     };
-    for input in &all {
-        library.know(input.uid.as_str(), name(input));
-    }
-    let named = |wanted: &str| all.iter().find(|i| name(i).as_deref() == Some(wanted));
-    let first = match all.iter().find(|i| name(i).as_deref() != Some(DEMO_NAME)) {
+    let first = match oldest.iter().find(|i| name(i).as_deref() != Some(DEMO_NAME)) {
         Some(input) => input.uid.clone(),
-        None => create(control, library, FIRST_NAME).await?,
+        None => create(control, FIRST_NAME).await?,
     };
-    let demo = match (demo, named(DEMO_NAME)) {
+    let demo = match (demo, oldest.iter().find(|i| name(i).as_deref() == Some(DEMO_NAME))) {
         (false, _) => None,
         (true, Some(input)) => Some(input.uid.clone()),
-        (true, None) => Some(create(control, library, DEMO_NAME).await?),
+        (true, None) => Some(create(control, DEMO_NAME).await?),
     };
     Ok(OwnInputs { first, demo })
 }
 
-async fn create(control: &Control, library: &Library, name: &str) -> Result<InputUid> {
+async fn create(control: &Control, name: &str) -> Result<InputUid> {
     let mut settings = InputSettings::default();
     settings.meta.insert("name".to_owned(), name.into());
     let uid = InputUid::from_random(random());
-    let input = control.create_input(uid, settings, random(), now_ms()).await?;
-    library.know(input.uid.as_str(), Some(name.to_owned()));
-    Ok(input.uid)
+    Ok(control.create_input(uid, settings, random(), now_ms()).await?.uid)
 }
 
 fn open_control(dir: &Path) -> Result<Control> {

@@ -3,5 +3,5 @@
 mod media;
 mod multivariant;
 
-pub use media::{MediaOptions, date_time, render_media};
+pub use media::{MediaOptions, render_media};
 pub use multivariant::{Variant, VariantKind, render_multivariant};

@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn other_urls_are_refused() {
         let check = |url: &str, expect: TargetError| {
-            assert_eq!(Target::parse(url).unwrap_err(), expect, "{url}")
+            assert_eq!(Target::parse(url).unwrap_err(), expect, "{url}");
         };
         check("http://h/live/KEY", TargetError::Scheme);
         check("h/live/KEY", TargetError::Scheme);

@@ -1,0 +1,108 @@
+//! The API of live inputs, over the wire.
+
+use serde_json::{Value, json};
+use testkit::{Clip, ClipSpec, Server, request};
+
+use crate::AIRWAVE;
+
+#[test]
+fn live_inputs_are_made_read_changed_and_deleted() {
+    let server = Server::start(AIRWAVE, &[]);
+    let made = server.api(
+        "POST",
+        "/stream/live_inputs",
+        Some(&json!({
+            "meta": { "name": "Hall 1" }, "recording": { "mode": "off", "timeoutSeconds": 3 },
+            "somethingNew": 1,
+        })),
+    );
+    assert_eq!(made.status, 200, "{}", made.text());
+    let envelope = made.json();
+    assert_eq!((&envelope["success"], &envelope["errors"]), (&json!(true), &json!([])));
+    let input = &envelope["result"];
+    let uid = input["uid"].as_str().unwrap();
+    assert!(uid.len() == 32 && uid.starts_with("00"), "{uid}");
+    assert_eq!(input["meta"]["name"], "Hall 1");
+    assert_eq!(input["recording"]["mode"], "off");
+    assert_eq!((&input["preferLowLatency"], &input["enabled"]), (&json!(true), &json!(true)));
+    assert_eq!(input["status"], Value::Null);
+    assert!(input["rtmps"]["url"].as_str().unwrap().ends_with("/live/"));
+    assert!(input["playback"]["hls"].as_str().unwrap().ends_with("/manifest/video.m3u8"));
+
+    let path = format!("/stream/live_inputs/{uid}");
+    // PUT merges.
+    let changed = server.api("PUT", &path, Some(&json!({ "preferLowLatency": false }))).json();
+    assert_eq!(changed["result"]["meta"]["name"], "Hall 1");
+    assert_eq!(changed["result"]["preferLowLatency"], false);
+    let read = server.api("GET", &path, None).json();
+    assert_eq!(read["result"]["rtmp"], input["rtmp"], "keys stay");
+
+    let list = server.api("GET", "/stream/live_inputs", None).json();
+    let rows = list["result"]["liveInputs"].as_array().unwrap();
+    let row = rows.iter().find(|r| r["uid"] == uid).unwrap();
+    assert!(row.get("rtmps").is_none(), "lists show no keys: {row}");
+
+    let rotated = server.api("POST", &format!("{path}/rotate_keys"), None).json();
+    assert_ne!(rotated["result"]["rtmp"]["streamKey"], input["rtmp"]["streamKey"]);
+    assert!(rotated["result"]["keysRotatedAt"].is_string());
+
+    assert_eq!(server.api("DELETE", &path, None).status, 200);
+    assert_eq!(server.api("GET", &path, None).status, 404);
+    assert_eq!(server.get(&format!("/{uid}/lifecycle")).status, 404);
+}
+
+#[test]
+fn refusals_say_what_is_wrong() {
+    let server = Server::start(AIRWAVE, &[]);
+    let inputs = "/stream/live_inputs";
+    let wrong = server.api("POST", inputs, Some(&json!({ "recording": { "mode": "maybe" } })));
+    assert_eq!(wrong.status, 400);
+    let error = &wrong.json()["errors"][0];
+    assert!(error["message"].as_str().unwrap().contains("recording.mode: must be"), "{error}");
+    assert_eq!(error["source"]["pointer"], "/recording/mode");
+
+    let url = server.url(&format!("/client/v4/accounts/default{inputs}"));
+    assert_eq!(request("GET", &url, &[], b"").status, 401);
+    assert_eq!(request("GET", &url, &[("authorization", "Bearer nonsense")], b"").status, 401);
+    let token = format!("bearer {}", server.token);
+    assert_eq!(request("GET", &url, &[("authorization", &token)], b"").status, 200);
+    let body = request("POST", &url, &[("authorization", &token)], b"{not json");
+    assert_eq!(body.status, 400);
+    let huge = vec![b' '; 100 << 10];
+    assert_eq!(request("POST", &url, &[("authorization", &token)], &huge).status, 413);
+    for path in [
+        "/client/v4/accounts/somebody/stream/live_inputs",
+        "/client/v4/accounts/default/nonsense",
+        "/client/v4/accounts/default/stream/live_inputs/00000000000000000000000000000000",
+        "/client/v4/accounts/default/stream/live_inputs/..%2f..",
+    ] {
+        let answer = request("GET", &server.url(path), &[("authorization", &token)], b"");
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        assert_eq!(answer.json()["success"], false);
+    }
+}
+
+#[test]
+fn what_an_input_is_doing_shows_in_its_status() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    let state =
+        || server.api("GET", &path, None).json()["result"]["status"]["current"]["state"].clone();
+    assert_eq!(server.lifecycle(&input.uid)["live"], false);
+    assert_eq!(server.get(&format!("/{}/manifest/video.m3u8", input.uid)).status, 204);
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut encoder = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    assert_eq!(state(), "connected");
+    assert_eq!(server.get(&format!("/{}/views", input.uid)).json(), json!({ "liveViewers": 0 }));
+    server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid));
+    assert_eq!(server.get(&format!("/{}/views", input.uid)).json(), json!({ "liveViewers": 1 }));
+    // Disabling ends the broadcast.
+    let disabled = server.api("PUT", &path, Some(&json!({ "enabled": false })));
+    assert_eq!(disabled.status, 200);
+    assert!(!encoder.wait(20).success());
+    testkit::wait_until("the end", 10, || {
+        (server.lifecycle(&input.uid)["live"] == false).then_some(())
+    });
+}

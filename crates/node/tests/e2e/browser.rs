@@ -1,0 +1,47 @@
+//! What a viewer sees and hears, in Chromium.
+
+use testkit::{Clip, ClipSpec, Server, play, skip};
+
+use crate::AIRWAVE;
+
+/// Plays a broadcast with one player and checks pictures, size and sound.
+fn check_player(player: &str, path: &str) {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 60) };
+    let clip = Clip::make(&spec);
+    let _encoder = clip.publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&path.replace("ID", &input.uid)).to_string();
+    let more = ["--counter", "--source-width", "640", "--settle", "4"];
+    let played = play(&url, player, 8, &more);
+    let report = &played.0;
+    assert_eq!(played.size(), (640, 360), "{report}");
+    assert!(played.presented_share() >= 0.99, "frames shown: {}", report["counter"]);
+    assert_eq!(report["counter"]["backwards"], 0, "{report}");
+    let tone = report["tone"]["frequencyHz"].as_f64().unwrap_or(0.0);
+    assert!((tone - 1000.0).abs() < 25.0, "the tone: {}", report["tone"]);
+    let level = report["tone"]["levelDb"].as_f64().unwrap_or(-99.0);
+    assert!((-30.0..-18.0).contains(&level), "the tone: {}", report["tone"]);
+}
+
+#[test]
+fn our_player_shows_every_frame_and_sounds_right() {
+    if !skip("browser") {
+        check_player("airwave", "/ID/watch");
+    }
+}
+
+#[test]
+fn stock_hls_js_shows_every_frame_and_sounds_right() {
+    if !skip("browser") {
+        check_player("hlsjs", "/ID/manifest/video.m3u8");
+    }
+}
+
+#[test]
+fn stock_shaka_player_shows_every_frame_and_sounds_right() {
+    if !skip("browser") {
+        check_player("shaka", "/ID/manifest/video.m3u8");
+    }
+}

@@ -1,0 +1,166 @@
+//! Encoders that come, go, come back and fight.
+
+use std::process::Command;
+
+use serde_json::json;
+use testkit::{Child, Clip, ClipSpec, Follower, Server, wait_until};
+
+use crate::AIRWAVE;
+
+/// Reloads until `done`, at most as often as a playlist of a minute changes.
+fn follow_until(follower: &mut Follower, what: &str, done: impl Fn(&Follower) -> bool) {
+    for _ in 0..300 {
+        follower.reload();
+        if done(follower) {
+            return;
+        }
+        assert!(!follower.newest.ended, "the broadcast ended before {what}");
+    }
+    panic!("no {what}");
+}
+
+fn discontinuities(follower: &Follower) -> usize {
+    follower.segments.values().filter(|(s, _)| s.discontinuity).count()
+}
+
+fn video_of(server: &Server, uid: &str) -> Follower {
+    Follower::new(server.url(&format!("/{uid}/manifest/video.cmaf.m3u8")))
+}
+
+#[test]
+fn a_wrong_key_is_refused_in_words() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let port = server.addresses["rtmp"].as_str().unwrap().to_owned();
+    let cases = [
+        (format!("rtmp://{port}/live/wrong"), "stream key is not known"),
+        (format!("rtmp://{port}/live/{}x", input.key), "stream key is not known"),
+    ];
+    for (url, words) in cases {
+        let mut encoder = clip.publish(&url, 1);
+        assert!(!encoder.wait(10).success());
+        assert!(encoder.output().contains(words), "{}", encoder.output());
+    }
+    let disabled = server.create_input(&json!({ "enabled": false }));
+    let mut encoder = clip.publish(&disabled.rtmp, 1);
+    assert!(!encoder.wait(10).success());
+    assert!(encoder.output().contains("disabled"), "{}", encoder.output());
+}
+
+#[test]
+fn a_stranger_who_guesses_keys_is_told_to_wait() {
+    let server = Server::start(AIRWAVE, &[]);
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let port = server.addresses["rtmp"].as_str().unwrap().to_owned();
+    let mut last = String::new();
+    for guess in 0..12 {
+        let mut encoder = clip.publish(&format!("rtmp://{port}/live/guess{guess}"), 1);
+        encoder.wait(10);
+        last = encoder.output();
+    }
+    assert!(last.contains("too many attempts"), "{last}");
+}
+
+#[test]
+fn an_encoder_that_vanishes_and_comes_back_goes_on_with_the_same_video() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut first = clip.publish(&input.rtmp, -1);
+    let video = server.wait_live(&input);
+    let mut follower = video_of(&server, &video);
+    follow_until(&mut follower, "two segments", |f| f.segments.len() >= 2);
+    first.kill();
+    let _second = clip.publish(&input.rtmp, -1);
+    follow_until(&mut follower, "a discontinuity", |f| discontinuities(f) == 1);
+    let at = follower.segments.len();
+    follow_until(&mut follower, "two more segments", |f| f.segments.len() >= at + 2);
+    assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str(), "the same video");
+    assert_eq!(discontinuities(&follower), 1, "one discontinuity");
+    let numbers: Vec<u64> = follower.segments.keys().copied().collect();
+    let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
+    assert_eq!(numbers, (first..=last).collect::<Vec<_>>(), "no number twice, none left out");
+    check_times_rise(&follower);
+}
+
+/// Decode times of all segments' first fragments rise: nothing goes back across a discontinuity.
+fn check_times_rise(follower: &Follower) {
+    let mut last = 0;
+    for (number, (_, bytes)) in &follower.segments {
+        let at = bytes.windows(4).position(|w| w == b"tfdt").unwrap();
+        let time = u64::from_be_bytes(bytes[at + 8..at + 16].try_into().unwrap());
+        assert!(time > last, "segment {number} at {time} after {last}");
+        last = time;
+    }
+}
+
+#[test]
+fn an_encoder_that_does_not_come_back_ends_the_broadcast() {
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=1"]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut encoder = clip.publish(&input.rtmp, -1);
+    let video = server.wait_live(&input);
+    let mut follower = video_of(&server, &video);
+    follow_until(&mut follower, "a segment", |f| !f.segments.is_empty());
+    encoder.kill();
+    wait_until("the end of the broadcast", 20, || follower.reload().ended.then_some(()));
+    assert_eq!(server.lifecycle(&input.uid)["live"], false);
+
+    // The next broadcast is another video, and its numbers go on above.
+    let _again = clip.publish(&input.rtmp, -1);
+    let next = server.wait_live(&input);
+    assert_ne!(next, video);
+    let mut second = video_of(&server, &next);
+    follow_until(&mut second, "a segment", |f| !f.segments.is_empty());
+    assert!(second.segments.keys().next() > follower.segments.keys().next_back());
+}
+
+#[test]
+fn the_latest_encoder_wins_and_the_loser_does_not_fight() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut first = clip.publish(&input.rtmp, -1);
+    let video = server.wait_live(&input);
+    let mut follower = video_of(&server, &video);
+    follow_until(&mut follower, "two segments", |f| f.segments.len() >= 2);
+    let mut second = clip.publish(&input.rtmp, -1);
+    assert!(!first.wait(20).success(), "the first one is shown the door");
+    let mut third = clip.publish(&input.rtmp, 1);
+    assert!(!third.wait(20).success());
+    assert!(third.output().contains("another encoder has taken over"), "{}", third.output());
+    follow_until(&mut follower, "a discontinuity", |f| discontinuities(f) == 1);
+    let at = follower.segments.len();
+    follow_until(&mut follower, "two more segments", |f| f.segments.len() >= at + 2);
+    assert_eq!(discontinuities(&follower), 1);
+    assert!(second.ended().is_none(), "the second one is live");
+    assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str());
+}
+
+#[test]
+fn the_first_encoder_stays_if_the_owner_wants_it_so() {
+    let server = Server::start(AIRWAVE, &["ingest.takeover=first"]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut first = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let mut second = clip.publish(&input.rtmp, 1);
+    assert!(!second.wait(20).success());
+    assert!(second.output().contains("already live"), "{}", second.output());
+    assert!(first.ended().is_none());
+}
+
+#[test]
+fn a_codec_that_is_not_carried_is_named() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=10"]);
+    command.args(["-t", "20", "-c:v", "flv1", "-f", "flv", &input.rtmp]);
+    let mut encoder = Child::start(&mut command);
+    assert!(!encoder.wait(20).success());
+    let output = encoder.output();
+    assert!(server.lifecycle(&input.uid)["live"] != true || output.contains("H.263"), "{output}");
+}

@@ -1,0 +1,139 @@
+//! An encoder goes live, and everything arrives: each packet, its bytes, its time.
+
+use std::path::Path;
+
+use testkit::{Clip, ClipSpec, Follower, Packet, Server, decode_errors, packets};
+
+use crate::AIRWAVE;
+
+/// Follows all of a broadcast: video on one thread, audio on another.
+fn follow_to_the_end(server: &Server, input: &str) -> [Follower; 2] {
+    let follow = |track: &str| {
+        let mut follower = Follower::new(server.url(&format!("/{input}/manifest/{track}.m3u8")));
+        while !follower.reload().ended {}
+        follower
+    };
+    std::thread::scope(|scope| {
+        let video = scope.spawn(|| follow("video.cmaf"));
+        let audio = scope.spawn(|| follow("audio.cmaf"));
+        [video.join().unwrap(), audio.join().unwrap()]
+    })
+}
+
+/// The packets of what a follower kept.
+fn received(folder: &Path, follower: &Follower, kind: char) -> Vec<Packet> {
+    let maps: Vec<&String> = follower.inits.keys().collect();
+    assert_eq!(maps.len(), 1, "one initialisation segment");
+    let file = folder.join(format!("{kind}.mp4"));
+    std::fs::write(&file, follower.file(maps[0])).unwrap();
+    assert_eq!(decode_errors(&file), "", "{kind} decodes");
+    packets(&file, kind)
+}
+
+fn check_same(source: &[Packet], got: &[Packet], kind: char) {
+    let hashes = |list: &[Packet]| list.iter().map(|p| p.hash.clone()).collect::<Vec<_>>();
+    assert_eq!(got.len(), source.len(), "{kind}: every packet");
+    assert!(hashes(source) == hashes(got), "{kind}: every packet's bytes, in order");
+    let shift = got[0].present_us - source[0].present_us;
+    for (s, g) in source.iter().zip(got) {
+        let off = g.present_us - s.present_us - shift;
+        // RTMP has whole milliseconds, and both ends round.
+        assert!(off.abs() <= 2_000, "{kind}: {} us off at {} us", off, s.present_us);
+    }
+}
+
+#[test]
+fn every_packet_arrives_with_its_bytes_and_its_time() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    let video_uid = server.wait_live(&input);
+    let [video, audio] = follow_to_the_end(&server, &input.uid);
+    assert!(encoder.wait(20).success(), "{}", encoder.output());
+
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, follower) in [('v', &video), ('a', &audio)] {
+        let source = packets(clip.path(), kind);
+        check_same(&source, &received(folder.path(), follower, kind), kind);
+    }
+    assert!(video.newest.ended && audio.newest.ended);
+    let numbers = |f: &Follower| f.segments.keys().copied().collect::<Vec<_>>();
+    assert_eq!(numbers(&video), numbers(&audio), "both tracks have the same numbers");
+    let first = numbers(&video)[0];
+    assert_eq!(numbers(&video), (first..first + 6).collect::<Vec<_>>(), "6 segments of 2 s");
+    assert_eq!(server.lifecycle(&video_uid)["live"], false, "the video is over");
+    assert_eq!(server.get(&format!("/{}/manifest/video.m3u8", input.uid)).status, 204);
+}
+
+#[test]
+fn playlists_keep_their_promises() {
+    let server = Server::start(AIRWAVE, &["hls.part_ms=200"]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
+    let _encoder = clip.publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let multivariant = server.get(&format!("/{}/manifest/video.m3u8", input.uid));
+    assert_eq!(multivariant.status, 200);
+    let text = multivariant.text();
+    for word in ["avc1.", "mp4a.40.2", "RESOLUTION=320x180", "FRAME-RATE=30.000", "AUDIO=\"audio\""]
+    {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    let mut video = Follower::new(server.url(&format!("/{}/manifest/video.cmaf.m3u8", input.uid)));
+    while !video.reload().ended {
+        let playlist = &video.newest;
+        assert_eq!(playlist.target_duration, 2);
+        let target = playlist.part_target.unwrap();
+        assert!((target - 0.2).abs() < 1e-9, "{target}");
+        let newest = playlist.segments.last().unwrap();
+        // What is hinted at comes next: the part after the newest one.
+        let hint = playlist.hint.clone().unwrap();
+        let (number, part) = match newest.file {
+            Some(_) => (newest.number + 1, 0),
+            None => (newest.number, newest.parts.len()),
+        };
+        assert!(hint.ends_with(&format!("-{number}.{part}.m4s")), "{hint}");
+        for segment in &playlist.segments {
+            for (i, part) in segment.parts.iter().enumerate() {
+                let last = segment.file.is_some() && i + 1 == segment.parts.len();
+                let full = part.duration > target * 0.85;
+                assert!(part.duration <= target + 1e-6 && (full || last), "{segment:?}");
+            }
+            assert!(segment.parts.first().is_none_or(|p| p.independent));
+        }
+    }
+    assert!(video.versions.len() >= 40, "a version a part: {}", video.versions.len());
+}
+
+#[test]
+fn a_reload_waits_for_its_part_and_not_for_what_is_far_away() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let _encoder = clip.publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let path = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
+    let mut follower = Follower::new(server.url(&path));
+    follower.reload();
+    let newest = follower.newest.segments.last().unwrap().number;
+    let far = server.get(&format!("{path}?_HLS_msn={}", newest + 10));
+    assert_eq!((far.status, far.text().contains("two segments")), (400, true), "{}", far.text());
+    assert_eq!(server.get(&format!("{path}?_HLS_part=1")).status, 400);
+    assert_eq!(server.get(&format!("{path}?_HLS_msn=x")).status, 400);
+    // A hinted part is answered when it is there.
+    let hint = follower.newest.hint.clone().unwrap();
+    let part = server.get(&server.url(&path).join(&hint).path);
+    assert_eq!(part.status, 200);
+    assert!(part.headers["cache-control"].contains("immutable"));
+    assert_eq!(&part.body[4..8], b"moof");
+    // Ranges, and names that no playlist writes.
+    let url = server.url(&path).join(&hint);
+    let range = testkit::request("GET", &url, &[("range", "bytes=4-7")], b"");
+    assert_eq!((range.status, range.body.as_slice()), (206, &b"moof"[..]));
+    let folder = url.path.rsplit_once('/').unwrap().0.to_owned();
+    for name in ["1-99999.m4s", "init-00000000000000.mp4", "..%2f..%2fapi-token", "x", "1-1.0.mp4"]
+    {
+        assert_eq!(server.get(&format!("{folder}/{name}")).status, 404, "{name}");
+    }
+}

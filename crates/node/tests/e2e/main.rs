@@ -1,0 +1,12 @@
+//! End to end: the built program, real encoders, real players.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod api;
+mod browser;
+mod encoders;
+mod live;
+mod program;
+
+/// The program under test.
+const AIRWAVE: &str = env!("CARGO_BIN_EXE_airwave");

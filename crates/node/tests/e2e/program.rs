@@ -1,0 +1,97 @@
+//! The program as its operator meets it: arguments, exit codes, signals, files.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use testkit::{Child, Clip, ClipSpec, Server, wait_until};
+
+use crate::AIRWAVE;
+
+fn run(arguments: &[&str]) -> (i32, String) {
+    let mut child = Child::start(Command::new(AIRWAVE).args(arguments));
+    let status = child.wait(20);
+    (status.code().unwrap_or(-1), child.output())
+}
+
+#[test]
+fn wrong_configuration_is_told_at_once_with_every_key() {
+    let (code, output) = run(&[
+        "serve",
+        "--set",
+        "http.listen=nonsense",
+        "--set",
+        "hls.part_ms=1",
+        "--set",
+        "no.such=1",
+    ]);
+    assert_eq!(code, 2, "{output}");
+    for key in ["http.listen", "hls.part_ms", "no: no such section"] {
+        assert!(output.contains(key), "{key} in {output}");
+    }
+    assert_eq!(run(&["serve", "--nonsense"]).0, 2);
+    assert_eq!(run(&["version"]), (0, format!("airwave {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_port_in_use_is_told_with_the_key_that_changes_it() {
+    let server = Server::start(AIRWAVE, &[]);
+    let taken = server.addresses["http"].as_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let (code, output) = run(&["serve", "--data", data, "--set", &format!("http.listen={taken}")]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("--set http.listen="), "{output}");
+}
+
+#[test]
+fn secrets_are_their_owners_only_and_the_token_is_printed_on_request() {
+    let server = Server::start(AIRWAVE, &[]);
+    for name in ["api-token", "master.key"] {
+        let mode = std::fs::metadata(server.data().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let (code, output) = run(&["token", "--data", server.data().to_str().unwrap()]);
+    assert_eq!((code, output.trim()), (0, server.token.as_str()));
+    let (code, output) = run(&["token", "--data", "/nonexistent"]);
+    assert_eq!(code, 1, "{output}");
+}
+
+#[test]
+fn a_signal_ends_broadcasts_in_good_order_and_the_next_start_knows_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut server = Server::start_in(AIRWAVE, &data, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut encoder = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    server.child().terminate();
+    assert_eq!(server.child().wait(15).code(), Some(0), "{}", server.child().output());
+    assert!(!encoder.wait(20).success(), "the encoder was let go");
+    let log = server.child().output();
+    assert!(!log.contains(&input.key), "the stream key is in the log:\n{log}");
+    drop(server);
+    let server = Server::start_in(AIRWAVE, &data, &[]);
+    let again = server.api("GET", &format!("/stream/live_inputs/{}", input.uid), None).json();
+    assert_eq!(again["result"]["rtmp"]["streamKey"], input.key.as_str());
+}
+
+#[test]
+fn the_demo_is_on_the_air_after_the_start() {
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready.json");
+    let mut command = Command::new(AIRWAVE);
+    command.args(["serve", "--set", "http.listen=127.0.0.1:0", "--set", "rtmp.listen=127.0.0.1:0"]);
+    command.arg("--data").arg(folder.path().join("data"));
+    command.arg("--demo").arg(clip.path()).arg("--ready-file").arg(&ready);
+    let _server = Child::start(&mut command);
+    let text = wait_until("the ready file", 20, || std::fs::read_to_string(&ready).ok());
+    let addresses: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let url = format!("http://{}/live.json", addresses["http"].as_str().unwrap());
+    let url = testkit::Url::parse(&url);
+    wait_until("the demo", 20, || {
+        let live = testkit::request("GET", &url, &[], b"").json();
+        (live["broadcasts"][0]["name"] == "Demo").then_some(())
+    });
+}

@@ -1,0 +1,118 @@
+//! Test clips: made by ffmpeg once, kept for the whole test run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::child::Child;
+
+/// What a clip is like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipSpec {
+    /// Names the file.
+    pub name: &'static str,
+    /// Whole seconds.
+    pub seconds: u32,
+    /// Pixels.
+    pub size: (u32, u32),
+    /// Frames a second, as ffmpeg reads it.
+    pub rate: &'static str,
+    /// Frames from key frame to key frame.
+    pub group: u32,
+    /// B-frames in a row.
+    pub b_frames: u32,
+    /// Pictures at all.
+    pub video: bool,
+    /// Sound at all.
+    pub audio: bool,
+}
+
+impl ClipSpec {
+    /// 320x180 at 30 frames a second, key frames every 2 s, two B-frames, a tone of 1 kHz.
+    pub const fn plain(name: &'static str, seconds: u32) -> Self {
+        Self {
+            name,
+            seconds,
+            size: (320, 180),
+            rate: "30",
+            group: 60,
+            b_frames: 2,
+            video: true,
+            audio: true,
+        }
+    }
+}
+
+/// A clip on disk.
+#[derive(Debug, Clone)]
+pub struct Clip(PathBuf);
+
+/// The frame number as 20 black and white squares in the top left corner, the highest bit first:
+/// tests/browser/README.md says how pages read it. Drawn apart and laid over the picture: cheap.
+fn counted(width: u32, height: u32, rate: &str) -> String {
+    format!(
+        "testsrc2=s={width}x{height}:r={rate}[picture];\
+         color=c=black:s=320x16:r={rate},format=yuv420p,\
+         geq=lum='if(bitand(floor(N/pow(2,19-floor(X/16))),1),235,16)':cb=128:cr=128[counter];\
+         [picture][counter]overlay=0:0:format=yuv420,format=yuv420p"
+    )
+}
+
+impl Clip {
+    /// Makes a clip, or takes the one that is there.
+    pub fn make(spec: &ClipSpec) -> Self {
+        Self::make_in(&std::env::temp_dir().join("airwave-test-clips"), spec)
+    }
+
+    fn make_in(folder: &Path, spec: &ClipSpec) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let path = folder.join(format!("{}-{}s.mp4", spec.name, spec.seconds));
+        if path.is_file() {
+            return Self(path);
+        }
+        let temporary = tempfile::Builder::new().suffix(".mp4").tempfile_in(folder).unwrap();
+        let (width, height) = spec.size;
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-y"]);
+        if spec.video {
+            command.args(["-f", "lavfi", "-i", &counted(width, height, spec.rate)]);
+        }
+        if spec.audio {
+            command.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"]);
+        }
+        if spec.video {
+            let (group, b) = (spec.group.to_string(), spec.b_frames.to_string());
+            command.args(["-c:v", "libx264", "-preset", "veryfast"]);
+            command.args(["-pix_fmt", "yuv420p", "-g", &group, "-keyint_min", &group]);
+            command.args(["-sc_threshold", "0", "-bf", &b]);
+        }
+        if spec.audio {
+            command.args(["-c:a", "aac", "-ac", "2", "-b:a", "96k"]);
+        }
+        command.args(["-t", &spec.seconds.to_string()]).arg(temporary.path());
+        let mut ffmpeg = Child::start(&mut command);
+        let status = ffmpeg.wait(120);
+        assert!(status.success(), "ffmpeg: {}", ffmpeg.output());
+        temporary.persist(&path).unwrap();
+        Self(path)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Publishes it in real time, as it is, `loops` times (-1: for ever).
+    pub fn publish(&self, url: &str, loops: i32) -> Child {
+        let mut command = Command::new("ffmpeg");
+        command.args([
+            "-v",
+            "error",
+            "-re",
+            "-stream_loop",
+            &(loops - 1).max(-1).to_string(),
+            "-i",
+        ]);
+        command.arg(&self.0).args(["-c", "copy", "-f", "flv", url]);
+        Child::start(&mut command)
+    }
+}

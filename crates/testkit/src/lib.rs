@@ -1,0 +1,26 @@
+//! What end-to-end tests use: the built program, encoders, a browser, a plain HTTP client, clips.
+//!
+//! Everything blocks, binds port 0 and stops what it started when it is dropped. A tool that is
+//! missing is a failure with words, not a skip; `AIRWAVE_TEST_SKIP=name,...` switches tests off, and
+//! what was switched off is written to the file that `AIRWAVE_SKIP_LOG` names.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "test code")]
+
+mod browser;
+mod child;
+mod clip;
+mod hls;
+mod http;
+mod media;
+mod server;
+mod wait;
+
+pub use browser::{Played, play};
+pub use child::Child;
+pub use clip::{Clip, ClipSpec};
+pub use hls::{Follower, MediaPlaylist, PlaylistPart, PlaylistSegment};
+pub use http::{Response, Url, request};
+pub use media::{Packet, decode_errors, packets};
+pub use server::{Input, Server};
+pub use wait::{skip, wait_until};

@@ -1,0 +1,126 @@
+//! The built program on free ports of the loopback.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::child::Child;
+use crate::http::{Response, Url, request};
+use crate::wait::wait_until;
+
+/// A running server. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    /// Where it listens, from its ready file.
+    pub addresses: Value,
+    /// The API token.
+    pub token: String,
+    data: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// A live input.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Its uid.
+    pub uid: String,
+    /// Where an encoder publishes, key included.
+    pub rtmp: String,
+    /// Its stream key.
+    pub key: String,
+}
+
+impl Server {
+    /// Starts `program` in a new data directory, with these settings besides free ports.
+    pub fn start(program: &str, settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut server = Self::start_in(program, &data, settings);
+        server._folder = Some(folder);
+        server
+    }
+
+    /// Starts `program` in this data directory.
+    pub fn start_in(program: &str, data: &Path, settings: &[&str]) -> Self {
+        let ready = data.with_extension("ready.json");
+        let _ = std::fs::remove_file(&ready);
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--data").arg(data).arg("--ready-file").arg(&ready);
+        for listener in ["http", "rtmp"] {
+            command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
+        }
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let mut child = Child::start(&mut command);
+        let text = wait_until("the server to be ready", 20, || {
+            assert!(child.ended().is_none(), "the server ended:\n{}", child.output());
+            std::fs::read_to_string(&ready).ok()
+        });
+        let token = std::fs::read_to_string(data.join("api-token")).unwrap().trim().to_owned();
+        let addresses = serde_json::from_str(&text).unwrap();
+        Self { child, addresses, token, data: data.to_owned(), _folder: None }
+    }
+
+    /// Its process.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// A URL of it.
+    pub fn url(&self, path: &str) -> Url {
+        let authority =
+            self.addresses["http"].as_str().expect("the HTTP listener is on").to_owned();
+        Url { authority, path: path.to_owned() }
+    }
+
+    /// Gets a path.
+    pub fn get(&self, path: &str) -> Response {
+        request("GET", &self.url(path), &[], b"")
+    }
+
+    /// Calls the API under the account.
+    pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
+        let url = self.url(&format!("/client/v4/accounts/default{path}"));
+        let authorization = format!("Bearer {}", self.token);
+        let headers = [("authorization", &*authorization), ("content-type", "application/json")];
+        let body = body.map(Value::to_string).unwrap_or_default();
+        request(method, &url, &headers, body.as_bytes())
+    }
+
+    /// Creates a live input with these fields.
+    pub fn create_input(&self, fields: &Value) -> Input {
+        let answer = self.api("POST", "/stream/live_inputs", Some(fields));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let result = answer.json()["result"].clone();
+        let text = |v: &Value| v.as_str().unwrap_or_else(|| panic!("{result}")).to_owned();
+        let key = text(&result["rtmp"]["streamKey"]);
+        let rtmp = format!("{}{key}", text(&result["rtmp"]["url"]));
+        Input { uid: text(&result["uid"]), rtmp, key }
+    }
+
+    /// Creates a live input with the defaults.
+    pub fn input(&self) -> Input {
+        self.create_input(&json!({ "meta": { "name": "Test" } }))
+    }
+
+    /// What an id is at the moment.
+    pub fn lifecycle(&self, id: &str) -> Value {
+        self.get(&format!("/{id}/lifecycle")).json()
+    }
+
+    /// Waits until an input is on the air; answers the video's uid.
+    pub fn wait_live(&self, input: &Input) -> String {
+        wait_until("the broadcast to begin", 20, || {
+            let lifecycle = self.lifecycle(&input.uid);
+            let live = lifecycle["live"] == true;
+            lifecycle["videoUID"].as_str().filter(|_| live).map(str::to_owned)
+        })
+    }
+}

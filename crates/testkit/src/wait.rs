@@ -1,0 +1,28 @@
+//! Waiting for events, and switching tests off.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Waits until `ready` answers, or fails after `seconds` with `what` was waited for. Outside programs
+/// tell nothing when they are ready, so this looks again and again.
+pub fn wait_until<T>(what: &str, seconds: u64, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {seconds} s for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether the test `name` is switched off; says so in the log of skipped tests.
+pub fn skip(name: &str) -> bool {
+    let list = std::env::var("AIRWAVE_TEST_SKIP").unwrap_or_default();
+    let off = list.split(',').any(|n| n.trim() == name);
+    if off && let Some(path) = std::env::var_os("AIRWAVE_SKIP_LOG") {
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        let _ = log.and_then(|mut log| writeln!(log, "AIRWAVE-SKIPPED {name}"));
+    }
+    off
+}
