@@ -193,4 +193,19 @@ impl Control {
     pub fn path(&self) -> &Path {
         self.engine.path()
     }
+
+    /// Makes the disk seem full once the database has grown by this many pages, or no longer.
+    #[cfg(feature = "failpoints")]
+    #[doc(hidden)]
+    pub async fn fail_writes_beyond(&self, pages: Option<u32>) -> Result<(), EngineError> {
+        self.engine
+            .write(move |db| {
+                let count: u32 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+                let max = pages.map_or(u32::MAX - 1, |pages| count + pages);
+                let _: u32 =
+                    db.query_row(&format!("PRAGMA max_page_count = {max}"), [], |row| row.get(0))?;
+                Ok(())
+            })
+            .await
+    }
 }
