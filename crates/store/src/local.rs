@@ -166,11 +166,14 @@ pub(crate) fn prepare(root: &Path) -> Result<(), OpenError> {
         fs::remove_file(left?.path())?;
     }
     if !mark.exists() {
-        fs::create_dir_all(root.join("o"))?;
         let text = format!("{MARK}{FORMAT}\n").into();
         stage(&staging.join("format"), &[text])?.sync_all()?;
         failpoint::hit("store.format_staged");
         fs::rename(staging.join("format"), &mark)?;
+        File::open(root)?.sync_all()?;
+    }
+    if !root.join("o").exists() {
+        fs::create_dir(root.join("o"))?;
         File::open(root)?.sync_all()?;
     }
     Ok(())
