@@ -156,6 +156,12 @@ impl Control {
         self.engine.write(move |db| ownership::expire(db, now_ms)).await
     }
 
+    /// This database is a backup that was put back: epochs and numbers that may have been given out
+    /// after it was made are skipped, and open broadcasts end. To be called once, before any claim.
+    pub async fn restored(&self, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
+        self.engine.write(move |db| ownership::restored(db, now_ms)).await
+    }
+
     /// When [`Control::expire`] will next have something to do, as far as is known now.
     pub async fn next_expiry(&self) -> Result<Option<u64>, EngineError> {
         self.engine.read(ownership::next_expiry).await

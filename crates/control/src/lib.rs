@@ -1,12 +1,13 @@
 //! The node's state: configuration documents, who owns which input, and the index of recordings.
 //!
-//! One [`Control`] over its engine, SQLite ([`mod@sqlite`]; no other module names it but for the
+//! One [`Control`] over its engine, SQLite (module `sqlite`; no other module names it but for the
 //! mapping of errors and columns). Times are arguments, in milliseconds since 1970; randomness is an
 //! argument too. A write is answered when the disk has it.
 //!
 //! | what | where |
 //! |---|---|
 //! | live inputs, their keys | [`Input`], [`InputKeys`] |
+//! | documents of other layers (tokens, outputs) | [`DocumentKey`], [`Document`] |
 //! | ownership: claim, park, release, expire | [`Claim`], [`Claimed`], [`Owned`] |
 //! | the index: commit, seal, read back | [`SegmentRecord`], [`UnsealedPage`], [`page`] |
 //! | videos: documents, retention, deletion | [`Video`], [`VideoFilter`], [`Usage`] |
@@ -18,6 +19,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod control;
+mod document;
 mod error;
 pub mod failpoint;
 mod ids;
@@ -34,6 +36,7 @@ mod varint;
 mod video;
 
 pub use control::Control;
+pub use document::{Document, DocumentKey};
 pub use error::{
     ClaimError, CommitError, DocumentError, EngineError, OpenError, OwnerError, SealError,
 };

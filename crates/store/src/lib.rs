@@ -1,7 +1,7 @@
 //! Objects: write-once, durable before they are acknowledged, named by opaque ids only.
 //!
 //! One [`Store`] over `object_store`. On a local disk puts go through a thread that syncs them in
-//! groups ([`mod@local`]); everything else is object_store's. What a put promises: when it is
+//! groups (module `local`); everything else is object_store's. What a put promises: when it is
 //! answered, the object is whole and survives the loss of power; until then it may be there or not,
 //! whole in either case; an object is never overwritten.
 //!

@@ -7,7 +7,7 @@ use super::{index, inputs};
 use crate::error::{ClaimError, DocumentError, EngineError, OwnerError};
 use crate::ids::{Epoch, InputUid, NodeId, SessionId, VideoUid, column};
 use crate::input::{Input, RecordingMode};
-use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD};
+use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD, RESTORE_SKIP};
 use crate::ownership::{Claim, ClaimMode, Claimed, End, Ended, Owned, Reserved};
 use crate::video::VideoSettings;
 
@@ -257,6 +257,20 @@ pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineE
         .query_map([column::to(now_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     due.into_iter().map(|(input, video)| end(db, &input, video, End::SourceLost, now_ms)).collect()
+}
+
+/// What was given out since the backup is not known: nothing open goes on, and all counters jump.
+pub(crate) fn restored(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
+    let open: Vec<(InputUid, VideoUid)> = db
+        .prepare_cached("SELECT input, video FROM owners WHERE video IS NOT NULL ORDER BY input")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    db.prepare_cached(
+        "UPDATE owners SET epoch = epoch + ?1, reserved_to = reserved_to + ?1,
+         group_ceiling = group_ceiling + ?1",
+    )?
+    .execute([column::to(RESTORE_SKIP)])?;
+    open.into_iter().map(|(input, video)| end(db, &input, video, End::SourceLost, now_ms)).collect()
 }
 
 pub(crate) fn next_expiry(db: &Connection) -> Result<Option<u64>, EngineError> {

@@ -19,6 +19,7 @@ control::conformance_suite! { super::sqlite:
         lists_have_pages_in_the_order_of_creation,
         a_deleted_input_is_gone_with_its_keys_and_its_owner_is_fenced,
         an_id_names_an_input_or_a_video_or_nothing,
+        other_layers_documents_are_compared_and_set,
     }
     index {
         what_was_committed_is_read_back_exactly,

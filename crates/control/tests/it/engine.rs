@@ -151,6 +151,27 @@ async fn a_backup_is_made_while_it_is_in_use_and_opens() {
     assert!(again.is_err(), "never over a file that is there");
 }
 
+#[tokio::test]
+async fn a_restored_backup_gives_out_nothing_that_was_given_out_after_it_was_made() {
+    let dir = TempDir::new().unwrap();
+    let control = open(&dir.path().join("control.db")).unwrap();
+    an_input(&control, 1).await;
+    let owned = control.claim(claim(1, ClaimMode::IfFree, NOW)).await.unwrap().owned;
+    commit_all(&control, &owned, 1..3).await;
+    let copy = dir.path().join("backup.db");
+    control.backup(&copy).await.unwrap();
+    commit_all(&control, &owned, 3..30).await;
+    let later = control.claim(claim(2, ClaimMode::TakeOver, NOW)).await.unwrap();
+
+    let restored = open(&copy).unwrap();
+    let ended = restored.restored(NOW).await.unwrap();
+    assert_eq!((ended.len(), &ended[0].video, ended[0].kept), (1, &owned.video, true));
+    let new = restored.claim(claim(3, ClaimMode::IfFree, NOW)).await.unwrap();
+    assert!(!new.resumed && new.owned.epoch > later.owned.epoch);
+    assert!(new.first_segment > later.first_segment && new.first_group > later.first_group);
+    commit_all(&restored, &new.owned, new.first_segment..new.first_segment + 2).await;
+}
+
 /// F1 of the foundation's speed goals, without an assertion: `cargo nextest run -p control
 /// --run-ignored all opening_is_quick --no-capture`.
 #[tokio::test]
