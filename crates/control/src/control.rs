@@ -156,6 +156,12 @@ impl Control {
         self.engine.write(move |db| ownership::expire(db, now_ms)).await
     }
 
+    /// This database is a backup that was put back: epochs and numbers that may have been given out
+    /// after it was made are skipped, and open broadcasts end. To be called once, before any claim.
+    pub async fn restored(&self, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
+        self.engine.write(move |db| ownership::restored(db, now_ms)).await
+    }
+
     /// When [`Control::expire`] will next have something to do, as far as is known now.
     pub async fn next_expiry(&self) -> Result<Option<u64>, EngineError> {
         self.engine.read(ownership::next_expiry).await
@@ -192,5 +198,20 @@ impl Control {
     /// Where the database is.
     pub fn path(&self) -> &Path {
         self.engine.path()
+    }
+
+    /// Makes the disk seem full once the database has grown by this many pages, or no longer.
+    #[cfg(feature = "failpoints")]
+    #[doc(hidden)]
+    pub async fn fail_writes_beyond(&self, pages: Option<u32>) -> Result<(), EngineError> {
+        self.engine
+            .write(move |db| {
+                let count: u32 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+                let max = pages.map_or(u32::MAX - 1, |pages| count + pages);
+                let _: u32 =
+                    db.query_row(&format!("PRAGMA max_page_count = {max}"), [], |row| row.get(0))?;
+                Ok(())
+            })
+            .await
     }
 }

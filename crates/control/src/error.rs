@@ -1,6 +1,7 @@
 //! Why an operation was refused. One type per operation; what the engine can suffer is in all.
 
 use crate::ids::{Epoch, NodeId, Rev, SessionId};
+use crate::record::RecordError;
 use crate::secret::CannotOpen;
 
 /// What the engine suffers from.
@@ -64,7 +65,7 @@ macro_rules! from_sqlite {
     )*};
 }
 
-from_sqlite!(OpenError, DocumentError, ClaimError, OwnerError);
+from_sqlite!(OpenError, DocumentError, ClaimError, OwnerError, CommitError, SealError);
 
 /// Why the data directory can't be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +157,52 @@ pub enum OwnerError {
     /// More numbers than may be reserved ahead.
     #[error("at most {} numbers can be reserved ahead", crate::limits::RESERVE_AHEAD)]
     TooFarAhead,
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Why a commit was refused. Nothing of its batch was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The owner's right is gone, or asks for too much.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// Another segment is committed under this number.
+    #[error("another segment is committed under the number {number}")]
+    Conflict {
+        /// The number.
+        number: u64,
+    },
+    /// Numbers rise by one: what is missing must be committed as a gap.
+    #[error("segment {expected} must be committed before")]
+    Hole {
+        /// The number that is next.
+        expected: u64,
+    },
+    /// A record that can't be stored.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// More records than one commit takes.
+    #[error("a commit takes at most {} records", crate::limits::COMMIT_RECORDS)]
+    TooMany,
+    /// The catalog is larger than the bound.
+    #[error("the catalog is larger than {} bytes", crate::limits::CATALOG_BYTES)]
+    CatalogTooLarge,
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Why a page was not sealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// The owner's right is gone.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// The page's records are not there: it is sealed already, or its video was deleted.
+    #[error("there is no such page to seal")]
+    NoSuchPage,
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -93,7 +93,7 @@ macro_rules! text_id {
     };
 }
 
-fn name(text: &str) -> Result<String, NotAName> {
+pub(crate) fn name(text: &str) -> Result<String, NotAName> {
     if (1..=NAME_BYTES).contains(&text.len()) { Ok(text.to_owned()) } else { Err(NotAName) }
 }
 
@@ -138,6 +138,8 @@ pub struct Rev(pub u64);
 pub enum Expect {
     /// This version of the document, and no later one.
     Rev(Rev),
+    /// Nothing.
+    Absent,
     /// Whatever is there: the last write wins.
     Any,
 }

@@ -75,3 +75,7 @@ pub const CATALOG_BYTES: usize = 64 << 10;
 
 /// Characters of a node's name and of a session's.
 pub const NAME_BYTES: usize = 128;
+
+/// Epochs and numbers that are skipped after a backup was restored: what was given out since the
+/// backup is not known. A year of segments of 2 s.
+pub const RESTORE_SKIP: u64 = 1 << 24;

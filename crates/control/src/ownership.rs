@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::ids::{Epoch, InputUid, NodeId, SessionId, VideoUid};
+use crate::record::SegmentRecord;
 
 /// What a node asks for when an encoder has connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,9 @@ pub struct Claimed {
     pub first_segment: u64,
     /// The first of [`crate::limits::GROUP_BLOCK`] raw group ids; reserved already.
     pub first_group: u64,
+    /// The newest committed segment of the broadcast: where its tracks' times end, and how many
+    /// discontinuities there were; none for a new broadcast.
+    pub last: Option<SegmentRecord>,
     /// Who had it until now, if somebody did: to be told.
     pub superseded: Option<(NodeId, SessionId)>,
     /// The earlier broadcast that this claim ended, because its time to come back was over.

@@ -58,3 +58,23 @@ pub struct VideoSettings {
     /// Where its thumbnail is taken from, from 0 to 1.
     pub thumbnail_timestamp_pct: Option<f64>,
 }
+
+/// What may be changed of a video.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VideoChange {
+    /// What its owner chose.
+    pub settings: VideoSettings,
+    /// When it will be deleted, if it will.
+    pub delete_ms: Option<u64>,
+}
+
+/// Which videos a list has; what is not set lets all pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VideoFilter {
+    /// Of this input.
+    pub input: Option<InputUid>,
+    /// On the air or waited for; or not.
+    pub live: Option<bool>,
+    /// Ended before this time.
+    pub ended_before_ms: Option<u64>,
+}

@@ -3,8 +3,8 @@
 use super::{NOW, an_input, claim, listed, random, uid};
 use crate::limits::DOCUMENT_BYTES;
 use crate::{
-    ClaimMode, Control, DocumentError, Expect, InputSettings, KeyKind, OwnerError, Page, Resolved,
-    Rev, Secret,
+    ClaimMode, Control, Document, DocumentError, DocumentKey, Expect, InputSettings, KeyKind,
+    OwnerError, Page, Resolved, Rev, Secret,
 };
 
 pub async fn an_input_is_what_was_made_of_it(control: &Control) {
@@ -126,4 +126,35 @@ pub async fn an_id_names_an_input_or_a_video_or_nothing(control: &Control) {
     for nothing in ["", "favicon.ico", uid(2).as_str(), "' OR 1=1 --"] {
         assert_eq!(resolved(nothing).await, None, "{nothing}");
     }
+}
+
+pub async fn other_layers_documents_are_compared_and_set(control: &Control) {
+    let key = |id: &str| DocumentKey::new("token", id).unwrap();
+    let put =
+        |id: &str, text: &'static str, expect| control.put_document(key(id), text.into(), expect);
+    let none = put("a", "one", Expect::Rev(Rev(1))).await;
+    assert_eq!(none, Err(DocumentError::NotFound));
+    let first = put("a", "one", Expect::Absent).await.unwrap();
+    assert_eq!(put("a", "two", Expect::Absent).await, Err(DocumentError::Exists));
+    let second = put("a", "two", Expect::Rev(first)).await.unwrap();
+    let old = put("a", "three", Expect::Rev(first)).await;
+    assert_eq!(old, Err(DocumentError::Changed { current: second }));
+    let found = Document { key: key("a"), content: "two".into(), rev: second };
+    assert_eq!(control.document(key("a")).await.unwrap(), Some(found));
+
+    put("b", "x", Expect::Any).await.unwrap();
+    let other = DocumentKey::new("output", "c").unwrap();
+    control.put_document(other, "y".into(), Expect::Any).await.unwrap();
+    let ids = async |after: &str| -> Vec<String> {
+        let list = control.documents("token", after).await.unwrap();
+        list.iter().map(|document| document.key.id().to_owned()).collect()
+    };
+    assert_eq!((ids("").await, ids("a").await), (vec!["a".into(), "b".into()], vec!["b".into()]));
+
+    let delete = control.delete_document(key("a"), Expect::Rev(first)).await;
+    assert_eq!(delete, Err(DocumentError::Changed { current: second }));
+    control.delete_document(key("a"), Expect::Rev(second)).await.unwrap();
+    assert_eq!(control.document(key("a")).await.unwrap(), None);
+    let again = put("a", "one", Expect::Absent).await.unwrap();
+    assert!(again > second, "a version is never used again");
 }

@@ -5,11 +5,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod documents;
+pub mod index;
 pub mod ownership;
+pub mod videos;
 
 use crate::{
     Claim, ClaimMode, Claimed, Control, Input, InputSettings, InputUid, KEY_RANDOM_BYTES, NodeId,
-    Page, SessionId, VideoUid,
+    Owned, Page, PartRecord, SegmentRecord, SessionId, TrackRecord, VideoUid,
 };
 
 /// The time at which cases begin.
@@ -73,4 +75,55 @@ pub async fn on_air(control: &Control) -> Claimed {
 pub async fn listed(control: &Control, page: Page) -> (Vec<InputUid>, Option<u64>) {
     let list = control.inputs(page).await.unwrap();
     (list.rows.into_iter().map(|input| input.uid).collect(), list.next)
+}
+
+/// A segment of 2 s and 1,000 bytes under this ownership.
+pub fn segment(owned: &Owned, number: u64) -> SegmentRecord {
+    let part = PartRecord {
+        duration: 180_000,
+        bytes: 1_000,
+        independent: true,
+        last: true,
+        target_known: true,
+    };
+    let track = TrackRecord {
+        name: "video.cmaf".into(),
+        timescale: 90_000,
+        start: number * 180_000,
+        wall_clock_ms: NOW + number * 2_000,
+        part_target_ms: 2_000,
+        target_duration: 2,
+        parts: vec![part],
+        ..TrackRecord::default()
+    };
+    SegmentRecord {
+        number,
+        epoch: owned.epoch,
+        object: Some(number ^ owned.epoch.0 << 32),
+        duration_ms: 2_000,
+        bytes: 1_000,
+        wall_clock_ms: track.wall_clock_ms,
+        gap: false,
+        discontinuity: false,
+        tracks: vec![track],
+    }
+}
+
+/// The same number without media.
+pub fn gap(owned: &Owned, number: u64) -> SegmentRecord {
+    SegmentRecord { object: None, bytes: 0, gap: true, ..segment(owned, number) }
+}
+
+/// Commits these numbers as segments, one a time.
+pub async fn commit_all(control: &Control, owned: &Owned, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        control.commit(owned, vec![segment(owned, number)], 0).await.unwrap();
+    }
+}
+
+/// The committed numbers of a broadcast that has no pages, and whether each is a gap.
+pub async fn tail(control: &Control, video: &VideoUid) -> Vec<(u64, bool)> {
+    let committed = control.committed_index(video, 0..u64::MAX >> 1).await.unwrap();
+    assert_eq!(committed.pages, []);
+    committed.tail.into_iter().map(|record| (record.number, record.gap)).collect()
 }

@@ -139,7 +139,7 @@ pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) 
     let node = |n: &str| NodeId::parse(n).unwrap();
     assert_eq!(control.park_all(&node("node 2"), NOW).await.unwrap(), []);
     let parked = control.park_all(&node("node 1"), NOW + 60_000).await.unwrap();
-    assert_eq!(parked, [owned.clone()]);
+    assert_eq!(parked, std::slice::from_ref(&owned));
     assert_eq!(control.expire(NOW + 60_000 + WAIT - 1).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + 60_001)).await.unwrap();
     assert_eq!((back.resumed, back.owned.video), (true, owned.video));

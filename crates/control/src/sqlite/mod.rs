@@ -1,6 +1,8 @@
 //! The embedded engine: SQLite with a write-ahead log, one writer thread with group commit, and
 //! readers that never wait for it.
 
+pub(crate) mod documents;
+pub(crate) mod index;
 pub(crate) mod inputs;
 pub(crate) mod ownership;
 mod schema;

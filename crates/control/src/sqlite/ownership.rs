@@ -2,23 +2,23 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::inputs;
 use super::inputs::document;
+use super::{index, inputs};
 use crate::error::{ClaimError, DocumentError, EngineError, OwnerError};
 use crate::ids::{Epoch, InputUid, NodeId, SessionId, VideoUid, column};
 use crate::input::{Input, RecordingMode};
-use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD};
+use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD, RESTORE_SKIP};
 use crate::ownership::{Claim, ClaimMode, Claimed, End, Ended, Owned, Reserved};
 use crate::video::VideoSettings;
 
 /// A row of `owners`.
-struct Owner {
+pub(super) struct Owner {
     epoch: u64,
     holder: Option<(NodeId, SessionId)>,
     video: Option<VideoUid>,
     expires_ms: Option<u64>,
-    last_number: u64,
-    reserved_to: u64,
+    pub(super) last_number: u64,
+    pub(super) reserved_to: u64,
     group_ceiling: u64,
 }
 
@@ -108,7 +108,8 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
         column::to(first_group),
         resumed,
     ])?;
-    Ok(Claimed { owned, resumed, gap, first_segment, first_group, superseded, ended })
+    let last = index::last(db, &owned.video)?;
+    Ok(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended })
 }
 
 /// The answer to a claim that was granted before, if this is one.
@@ -125,7 +126,8 @@ fn repeated(db: &Connection, claim: &Claim, owner: &Owner) -> Result<Option<Clai
     let owned = Owned { input: claim.input.clone(), epoch: Epoch(owner.epoch), video };
     let gap = (owner.last_number + 1).min(first_segment)..first_segment;
     let (superseded, ended) = (None, None);
-    Ok(Some(Claimed { owned, resumed, gap, first_segment, first_group, superseded, ended }))
+    let last = index::last(db, &owned.video)?;
+    Ok(Some(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended }))
 }
 
 /// A new broadcast's video.
@@ -199,7 +201,7 @@ pub(crate) fn end_open(
 }
 
 /// The owner's row, if the broadcast is still this owner's.
-fn fenced(db: &Connection, owned: &Owned) -> Result<Owner, OwnerError> {
+pub(super) fn fenced(db: &Connection, owned: &Owned) -> Result<Owner, OwnerError> {
     let owner = find(db, &owned.input)?;
     let current = owner.as_ref().map_or(owned.epoch, |owner| Epoch(owner.epoch));
     owner
@@ -255,6 +257,20 @@ pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineE
         .query_map([column::to(now_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     due.into_iter().map(|(input, video)| end(db, &input, video, End::SourceLost, now_ms)).collect()
+}
+
+/// What was given out since the backup is not known: nothing open goes on, and all counters jump.
+pub(crate) fn restored(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
+    let open: Vec<(InputUid, VideoUid)> = db
+        .prepare_cached("SELECT input, video FROM owners WHERE video IS NOT NULL ORDER BY input")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    db.prepare_cached(
+        "UPDATE owners SET epoch = epoch + ?1, reserved_to = reserved_to + ?1,
+         group_ceiling = group_ceiling + ?1",
+    )?
+    .execute([column::to(RESTORE_SKIP)])?;
+    open.into_iter().map(|(input, video)| end(db, &input, video, End::SourceLost, now_ms)).collect()
 }
 
 pub(crate) fn next_expiry(db: &Connection) -> Result<Option<u64>, EngineError> {

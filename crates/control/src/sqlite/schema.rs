@@ -104,6 +104,17 @@ CREATE TABLE pages (
     PRIMARY KEY (video, first_number)
 ) STRICT, WITHOUT ROWID;
 
+-- What other layers keep here; one counter gives all of their versions.
+CREATE TABLE documents (
+    kind    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    content BLOB NOT NULL,
+    rev     INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE document_rev (rev INTEGER NOT NULL) STRICT;
+INSERT INTO document_rev VALUES (0);
+
 -- Deleted from the index, objects not yet: what a crash must not make us forget.
 CREATE TABLE doomed (
     video    TEXT NOT NULL PRIMARY KEY,

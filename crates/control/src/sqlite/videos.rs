@@ -1,11 +1,15 @@
 //! Videos: their documents and what an id names.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::error::EngineError;
-use crate::ids::{InputUid, Rev, VideoUid, column};
+use super::inputs::{document, order, paged};
+use crate::error::{DocumentError, EngineError};
+use crate::ids::{Expect, InputUid, Rev, VideoUid, column};
+use crate::index::Usage;
+use crate::input::{List, Page};
+use crate::limits::LIST_ROWS;
 use crate::ownership::{End, Resolved};
-use crate::video::Video;
+use crate::video::{Video, VideoChange, VideoFilter};
 
 const COLUMNS: &str = "uid, input, created_ms, modified_ms, rev, ended_ms, ended_why, delete_ms,
     segments, first_number, last_number, duration_ms, bytes, document, ordinal";
@@ -60,4 +64,95 @@ pub(crate) fn resolve(db: &Connection, id: &str) -> Result<Option<Resolved>, Eng
         .prepare_cached("SELECT uid FROM inputs WHERE uid = ?1")?
         .query_row([id], |row| Ok(Resolved::Input(row.get(0)?)))
         .optional()?)
+}
+
+pub(crate) fn list(
+    db: &Connection,
+    filter: &VideoFilter,
+    page: Page,
+) -> Result<List<Video>, EngineError> {
+    // Each filter that is not set is a null, which lets every row pass.
+    let filters = "(?1 IS NULL OR input = ?1) AND (?2 IS NULL OR (ended_ms IS NULL) = ?2)
+        AND (?3 IS NULL OR ended_ms < ?3)";
+    let before = filter.ended_before_ms.map(column::to);
+    let total = format!("SELECT count(*) FROM videos WHERE {filters}");
+    let total = db
+        .prepare_cached(&total)?
+        .query_row(params![filter.input, filter.live, before], |row| column::u64(row, 0))?;
+    let (order, from) = order(page);
+    let rows = page.rows.min(LIST_ROWS);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM videos WHERE {filters} AND ordinal {} ?4
+         ORDER BY ordinal {order} LIMIT ?5",
+        if page.newest_first { "<" } else { ">" },
+    );
+    let found = db
+        .prepare_cached(&sql)?
+        .query_map(params![filter.input, filter.live, before, from, rows as i64 + 1], |row| {
+            Ok((video(row)?, column::u64(row, 14)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(paged(found, rows, total))
+}
+
+pub(crate) fn update(
+    db: &Connection,
+    uid: &VideoUid,
+    expect: Expect,
+    change: &VideoChange,
+    now_ms: u64,
+) -> Result<Video, DocumentError> {
+    let text = document(&change.settings)?;
+    let found = get(db, uid)?.ok_or(DocumentError::NotFound)?;
+    if !expect.holds(found.rev) {
+        return Err(DocumentError::Changed { current: found.rev });
+    }
+    db.prepare_cached(
+        "UPDATE videos SET document = ?2, delete_ms = ?3, modified_ms = ?4, rev = rev + 1
+         WHERE uid = ?1",
+    )?
+    .execute(params![uid, text, change.delete_ms.map(column::to), column::to(now_ms)])?;
+    get(db, uid)?.ok_or(DocumentError::NotFound)
+}
+
+/// Deletes a video's records, and remembers that its objects are still to be deleted.
+pub(crate) fn delete(db: &Connection, uid: &VideoUid, now_ms: u64) -> Result<(), DocumentError> {
+    let found = get(db, uid)?.ok_or(DocumentError::NotFound)?;
+    if found.live() {
+        return Err(DocumentError::Live);
+    }
+    db.prepare_cached("INSERT OR IGNORE INTO doomed VALUES (?1, ?2)")?
+        .execute(params![uid, column::to(now_ms)])?;
+    db.prepare_cached("DELETE FROM videos WHERE uid = ?1")?.execute([uid])?;
+    Ok(())
+}
+
+pub(crate) fn doomed(db: &Connection) -> Result<Vec<VideoUid>, EngineError> {
+    let mut select = db.prepare_cached("SELECT video FROM doomed ORDER BY since_ms, video")?;
+    Ok(select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(crate) fn forget(db: &Connection, uid: &VideoUid) -> Result<(), EngineError> {
+    db.prepare_cached("DELETE FROM doomed WHERE video = ?1")?.execute([uid])?;
+    Ok(())
+}
+
+/// Videos whose time to be deleted has come, the most overdue first.
+pub(crate) fn due(db: &Connection, now_ms: u64) -> Result<Vec<VideoUid>, EngineError> {
+    let mut select = db.prepare_cached(
+        "SELECT uid FROM videos WHERE delete_ms <= ?1 AND ended_ms IS NOT NULL
+         ORDER BY delete_ms, ordinal LIMIT ?2",
+    )?;
+    let due = select.query_map(params![column::to(now_ms), LIST_ROWS as i64], |row| row.get(0))?;
+    Ok(due.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(crate) fn usage(db: &Connection) -> Result<Vec<Usage>, EngineError> {
+    let mut select = db.prepare_cached(
+        "SELECT input, count(*), sum(bytes) FROM videos GROUP BY input ORDER BY input",
+    )?;
+    let usage = select.query_map([], |row| {
+        Ok(Usage { input: row.get(0)?, videos: column::u64(row, 1)?, bytes: column::u64(row, 2)? })
+    })?;
+    Ok(usage.collect::<rusqlite::Result<_>>()?)
 }

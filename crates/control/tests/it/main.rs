@@ -3,3 +3,5 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod conformance;
+mod crash;
+mod engine;

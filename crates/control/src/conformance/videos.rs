@@ -1,0 +1,130 @@
+//! Videos: listed, edited, kept as long as they should be, deleted for good.
+
+use super::{NOW, an_input, claim, commit_all, random, uid, video_uid};
+use crate::ClaimMode::IfFree;
+use crate::{
+    Control, DocumentError, End, Expect, InputSettings, List, Owned, Page, RecordingMode, Rev,
+    Usage, Video, VideoChange, VideoFilter, VideoUid,
+};
+
+const DAY: u64 = 86_400_000;
+
+async fn broadcast(control: &Control, seed: u8, segments: u64, begun: u64) -> Owned {
+    let claimed = control.claim(claim(seed, IfFree, begun)).await.unwrap();
+    let first = claimed.first_segment;
+    commit_all(control, &claimed.owned, first..first + segments).await;
+    claimed.owned
+}
+
+async fn recording(control: &Control, seed: u8, segments: u64, ended: u64) -> VideoUid {
+    let owned = broadcast(control, seed, segments, NOW).await;
+    control.release(&owned, End::Goodbye, ended).await.unwrap();
+    owned.video
+}
+
+fn ids(list: List<Video>) -> Vec<VideoUid> {
+    list.rows.into_iter().map(|video| video.uid).collect()
+}
+
+pub async fn a_recording_has_what_its_input_said_when_it_began(control: &Control) {
+    let mut settings = InputSettings::default();
+    settings.meta.insert("name".into(), "Sunday".into());
+    settings.default_creator = Some("me".into());
+    settings.recording.require_signed_urls = true;
+    settings.delete_recording_after_days = Some(30);
+    control.create_input(uid(1), settings.clone(), random(1), NOW).await.unwrap();
+    let owned = broadcast(control, 1, 2, NOW).await;
+    settings.delete_recording_after_days = Some(90);
+    control.update_input(&uid(1), Expect::Any, settings, NOW).await.unwrap();
+    control.release(&owned, End::Goodbye, NOW + 5_000).await.unwrap();
+    let video = control.video(&owned.video).await.unwrap().unwrap();
+    assert_eq!(video.ended, Some((NOW + 5_000, End::Goodbye)));
+    assert_eq!(video.delete_ms, Some(NOW + 5_000 + 30 * DAY));
+    assert_eq!(video.settings.meta["name"], "Sunday");
+    assert_eq!(video.settings.creator.as_deref(), Some("me"));
+    assert!(video.settings.require_signed_urls);
+}
+
+pub async fn videos_are_listed_by_what_is_asked_for(control: &Control) {
+    an_input(control, 1).await;
+    let one = recording(control, 1, 1, NOW + 10).await;
+    let two = recording(control, 2, 1, NOW + 20).await;
+    let live = broadcast(control, 3, 1, NOW + 30).await.video;
+    let check = async |filter: VideoFilter, expect: &[&VideoUid]| {
+        let list = control.videos(filter.clone(), Page::default()).await.unwrap();
+        assert_eq!(list.total, expect.len() as u64, "{filter:?}");
+        assert_eq!(ids(list).iter().collect::<Vec<_>>(), expect, "{filter:?}");
+    };
+    let any = VideoFilter::default();
+    check(any.clone(), &[&live, &two, &one]).await;
+    check(VideoFilter { input: Some(uid(1)), ..any.clone() }, &[&live, &two, &one]).await;
+    check(VideoFilter { input: Some(uid(2)), ..any.clone() }, &[]).await;
+    check(VideoFilter { live: Some(true), ..any.clone() }, &[&live]).await;
+    check(VideoFilter { live: Some(false), ..any.clone() }, &[&two, &one]).await;
+    check(VideoFilter { ended_before_ms: Some(NOW + 20), ..any.clone() }, &[&one]).await;
+    let page = Page { rows: 1, newest_first: false, after: None };
+    let first = control.videos(any.clone(), page).await.unwrap();
+    let second = control.videos(any, Page { after: first.next, ..page }).await.unwrap();
+    assert_eq!((ids(first), ids(second)), (vec![one], vec![two]));
+}
+
+pub async fn a_video_is_edited_by_version(control: &Control) {
+    an_input(control, 1).await;
+    let uid = recording(control, 1, 1, NOW).await;
+    let mut change = VideoChange { delete_ms: Some(NOW + DAY), ..VideoChange::default() };
+    change.settings.meta.insert("name".into(), "renamed".into());
+    let rev = control.video(&uid).await.unwrap().unwrap().rev;
+    let old = control.update_video(&uid, Expect::Rev(Rev(0)), change.clone(), NOW + 1).await;
+    assert_eq!(old, Err(DocumentError::Changed { current: rev }));
+    let new = control.update_video(&uid, Expect::Rev(rev), change.clone(), NOW + 1).await.unwrap();
+    assert_eq!(
+        (new.settings, new.delete_ms, new.modified_ms),
+        (change.settings, change.delete_ms, NOW + 1)
+    );
+    assert_eq!(control.due_videos(NOW + DAY - 1).await.unwrap(), []);
+    assert_eq!(control.due_videos(NOW + DAY).await.unwrap(), [uid]);
+}
+
+pub async fn a_deleted_video_is_gone_and_its_objects_are_remembered(control: &Control) {
+    an_input(control, 1).await;
+    let gone = recording(control, 1, 2, NOW).await;
+    let kept = recording(control, 2, 3, NOW).await;
+    let usage = |videos, bytes| vec![Usage { input: uid(1), videos, bytes }];
+    assert_eq!(control.usage().await.unwrap(), usage(2, 5_000));
+    control.delete_video(&gone, NOW).await.unwrap();
+    assert_eq!(control.video(&gone).await.unwrap(), None);
+    assert_eq!(control.resolve(gone.as_str()).await.unwrap(), None);
+    assert_eq!(control.committed_index(&gone, 0..99).await.unwrap().tail, []);
+    assert_eq!(control.usage().await.unwrap(), usage(1, 3_000));
+    assert_eq!(control.delete_video(&gone, NOW).await, Err(DocumentError::NotFound));
+    assert_eq!(control.doomed().await.unwrap(), std::slice::from_ref(&gone));
+    control.forget(&gone).await.unwrap();
+    assert_eq!(control.doomed().await.unwrap(), []);
+    assert!(control.video(&kept).await.unwrap().is_some());
+}
+
+pub async fn a_broadcast_on_the_air_is_not_deleted(control: &Control) {
+    an_input(control, 1).await;
+    let owned = broadcast(control, 1, 1, NOW).await;
+    assert_eq!(control.delete_video(&owned.video, NOW).await, Err(DocumentError::Live));
+    assert_eq!(control.delete_video(&video_uid(9), NOW).await, Err(DocumentError::NotFound));
+}
+
+pub async fn recordings_outlive_their_input(control: &Control) {
+    an_input(control, 1).await;
+    let owned = broadcast(control, 1, 1, NOW).await;
+    control.delete_input(&uid(1), Expect::Any, NOW + 1).await.unwrap();
+    let video = control.video(&owned.video).await.unwrap().unwrap();
+    assert_eq!(video.ended, Some((NOW + 1, End::InputDeleted)));
+    assert_eq!(video.input, uid(1));
+}
+
+pub async fn a_broadcast_that_is_not_recorded_has_no_time_to_be_deleted(control: &Control) {
+    let mut settings =
+        InputSettings { delete_recording_after_days: Some(30), ..Default::default() };
+    settings.recording.mode = RecordingMode::Off;
+    control.create_input(uid(1), settings, random(1), NOW).await.unwrap();
+    let owned = broadcast(control, 1, 0, NOW).await;
+    let ended = control.release(&owned, End::Goodbye, NOW).await.unwrap();
+    assert!(!ended.kept);
+}
