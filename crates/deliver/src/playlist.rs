@@ -37,10 +37,10 @@ impl Wishes {
 
 /// The multivariant playlist.
 pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
-    // Until there is a media playlist to point to: the first one takes a second or two.
+    // Until there are media playlists to point to: the first segment takes a second or two.
     let ready = wait_for(shelf, Duration::from_secs(10), |shelf| {
-        let fixed = shelf.with_index(|index| index.target_duration().is_some() || index.ended());
-        fixed.then(|| variants(shelf)).filter(|v| !v.is_empty())
+        let playable = shelf.with_index(package::Index::playable);
+        playable.then(|| variants(shelf)).filter(|v| !v.is_empty())
     });
     let Ok(ready) = ready.await else { return too_busy() };
     match ready {

@@ -263,6 +263,8 @@ impl Ingest {
         );
         let wait = match (left, timeout) {
             (Left::Dismissed, _) => return,
+            // Nothing of it could be used: there is nothing to come back to.
+            (Left::Faulty, _) if counts.frames == 0 => None,
             (Left::Goodbye, 0) => None,
             (Left::Lost | Left::Faulty, 0) => Some(self.reconnect),
             (_, n) => Some(Duration::from_secs(u64::from(n))),
