@@ -1,0 +1,64 @@
+//! The model, run: many histories without a fault, and each planted bug found.
+
+use super::life::run;
+use crate::faults::{Fault, with};
+
+const STEPS: u64 = 4_000;
+
+/// Histories, unless one is asked for by its seed.
+fn histories(first: u64, count: u64) {
+    let asked = std::env::var("AIRWAVE_MODEL_SEED").ok().and_then(|s| s.parse().ok());
+    let seeds = asked.map_or(first..first + count, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        if let Err(why) = run(seed, STEPS) {
+            panic!("{why}");
+        }
+    }
+}
+
+#[test]
+fn a_million_operations_agree_with_the_model_1() {
+    histories(1_000, 65);
+}
+
+#[test]
+fn a_million_operations_agree_with_the_model_2() {
+    histories(2_000, 65);
+}
+
+#[test]
+fn a_million_operations_agree_with_the_model_3() {
+    histories(3_000, 65);
+}
+
+#[test]
+fn a_million_operations_agree_with_the_model_4() {
+    histories(4_000, 65);
+}
+
+/// A planted bug is found within a few histories, as a difference or as a panic.
+fn finds(fault: Fault) {
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let found = (1..=20).find(|seed| {
+        let failed = || with(fault, || run(*seed, STEPS).is_err());
+        std::panic::catch_unwind(failed).unwrap_or(true)
+    });
+    std::panic::set_hook(quiet);
+    assert!(found.is_some(), "{fault:?} was not found");
+}
+
+#[test]
+fn a_skipped_wake_up_is_found() {
+    finds(Fault::SkippedWake);
+}
+
+#[test]
+fn eviction_of_the_newest_group_is_found() {
+    finds(Fault::NewestEvicted);
+}
+
+#[test]
+fn a_group_id_used_twice_is_found() {
+    finds(Fault::GroupIdTwice);
+}
