@@ -204,6 +204,16 @@ impl Track {
         self.objects[object].handles += 1;
     }
 
+    /// The caller of `add` keeps the object, also if its own group had to go for it.
+    pub(super) fn begin(&mut self, ledger: &mut Ledger, object: usize) {
+        self.hold(object);
+        let object = &mut self.objects[object];
+        object.writers += 1;
+        if object.handles == 1 && !object.stored {
+            ledger.used += object.charged;
+        }
+    }
+
     pub(super) fn release(&mut self, ledger: &mut Ledger, object: usize) {
         let object = &mut self.objects[object];
         object.handles -= 1;
@@ -374,11 +384,6 @@ impl Track {
             stored: false,
         });
         self.objects.len() - 1
-    }
-
-    pub(super) fn begin(&mut self, object: usize) {
-        self.hold(object);
-        self.objects[object].writers += 1;
     }
 
     /// A writer that has brought `offset` bytes brings `len` more.

@@ -329,9 +329,6 @@ impl Sim {
         self.slots[at.slot].as_ref().unwrap().tracks[at.track].name
     }
 
-    pub(super) fn kind_of_track(&self, at: At) -> (u64, usize) {
-        (self.slots[at.slot].as_ref().unwrap().serial, self.name(at))
-    }
 
     /// A track of some broadcast, ended or not.
     pub(super) fn any_track(&mut self) -> Option<At> {

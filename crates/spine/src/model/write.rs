@@ -148,7 +148,8 @@ impl Sim {
         let begun = real.as_ref().map(Option::is_some);
         same!("begin object", begun, object.as_ref().map(Option::is_some));
         if let (Ok(Some(writer)), Ok(Some(object))) = (real, object) {
-            self.track(at).0.begin(object);
+            let (track, ledger) = self.track(at);
+            track.begin(ledger, object);
             self.writing.push(Writing { at, object, offset: 0, declared, writer });
         }
         Ok(())
