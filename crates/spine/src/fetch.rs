@@ -149,6 +149,8 @@ impl FetchCursor {
                         return Poll::Ready(FetchEvent::Gap { from: near, to: near, why });
                     }
                 }
+                // Evicted while it was read: the rest of this group is one request.
+                Here::Absent { .. } if self.next_object > 0 => self.ask(near, near),
                 Here::Absent { far, never: true } => {
                     self.pass(far);
                     return Poll::Ready(gap(near, far, Absence::Missing));
@@ -218,7 +220,7 @@ impl FetchCursor {
 
     /// Asks the responders for groups, or joins somebody who has asked for the same.
     fn ask(&mut self, from: u64, to: u64) {
-        let start = self.start.max(Location { group: from, object: 0 });
+        let start = self.start.max(Location { group: from, object: self.next_object });
         let end = self.end.min(Location { group: to, object: u64::MAX });
         let key = (start, end, self.order);
         let (want, fresh) = {

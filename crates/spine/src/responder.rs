@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -126,6 +127,8 @@ impl Want {
 /// All responders of an origin, cheapest first.
 pub(crate) struct Desk {
     registered: Mutex<Vec<Registered>>,
+    /// Never used twice: a request remembers whom it was offered to.
+    next_id: AtomicU64,
     requests_max: usize,
 }
 
@@ -138,12 +141,12 @@ struct Registered {
 
 impl Desk {
     pub(crate) fn new(requests_max: usize) -> Arc<Self> {
-        Arc::new(Self { registered: Mutex::default(), requests_max })
+        Arc::new(Self { registered: Mutex::default(), next_id: AtomicU64::new(0), requests_max })
     }
 
     pub(crate) fn register(self: &Arc<Self>, prefix: Path, cost: u32) -> Responder {
         let mut registered = lock(&self.registered);
-        let id = registered.iter().map(|r| r.id + 1).max().unwrap_or(0);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let queue = Arc::new(Queue::default());
         let at = registered.partition_point(|r| r.cost <= cost);
         registered.insert(at, Registered { id, prefix, cost, queue: queue.clone() });

@@ -384,16 +384,19 @@ impl Shared {
             if g.end.is_some_and(|last| last.is_none_or(|last| id > last)) {
                 return Ok(Added::Dropped);
             }
+            if let crate::Via::Subgroup(id) = via
+                && g.subgroups.get(&id).is_none_or(|s| s.end.is_some())
+            {
+                return Err(WriteError::Reset);
+            }
             self.check_room(g, bytes)?;
             match via {
                 crate::Via::Subgroup(subgroup) => {
-                    let s = g.subgroups.get_mut(&subgroup).ok_or(WriteError::Reset)?;
-                    if s.end.is_some() {
-                        return Err(WriteError::Reset);
-                    }
-                    let at = s.objects.partition_point(|o| o.header.id < id);
-                    s.objects.insert(at, cell.clone());
                     g.objects.insert(id, cell.clone());
+                    if let Some(s) = g.subgroups.get_mut(&subgroup) {
+                        let at = s.objects.partition_point(|o| o.header.id < id);
+                        s.objects.insert(at, cell.clone());
+                    }
                 }
                 crate::Via::Datagram => {
                     g.objects.insert(id, cell.clone());

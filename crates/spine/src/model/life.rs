@@ -98,6 +98,9 @@ impl Sim {
         let real = self.origin.publish(&self.paths[path], Route::local(NodeId(1), 1), takeover);
         self.log(|| format!("publish {path} {takeover:?}: {refused:?}"));
         same!("publish", real.as_ref().err().copied(), refused);
+        if real.is_ok() {
+            self.asks.resolve(Kind::Broadcast(path), Ok(()));
+        }
         for slot in gone {
             self.sweep(slot)?;
         }
@@ -106,7 +109,6 @@ impl Sim {
         if fresh {
             let serial = self.serials;
             self.serials += 1;
-            self.asks.resolve(Kind::Broadcast(path), Ok(()));
             self.slots[path] = Some(Broadcast {
                 serial,
                 consumer: producer.consume(),
@@ -348,7 +350,7 @@ pub(super) fn run(seed: u64, steps: u64) -> Outcome {
         let result = (0..steps).try_for_each(|_| sim.step()).and_then(|()| sim.finish());
         result.map_err(|why| {
             let trace = sim.trace.take().unwrap_or_default();
-            let last = trace.len().saturating_sub(60);
+            let last = trace.len().saturating_sub(std::env::var("AIRWAVE_MODEL_TRACE").ok().and_then(|n| n.parse().ok()).unwrap_or(60));
             // Handles that are dropped after a failure would only fail again.
             std::mem::forget(sim);
             format!("AIRWAVE_MODEL_SEED={seed}: {why}\n{}", trace[last..].join("\n"))

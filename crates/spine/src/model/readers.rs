@@ -266,7 +266,7 @@ impl Fetch {
             };
             let far = self.left.iter().rev().take_while(alike).last().copied().unwrap_or(near);
             let (low, high) = (near.min(far), near.max(far));
-            if never(near) {
+            if never(near) && !partly {
                 self.pass(low, high);
                 return Some(FetchSeen::Gap(low, high, Absence::Missing));
             }

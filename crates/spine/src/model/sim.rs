@@ -254,6 +254,8 @@ pub(super) struct Sim {
     pub(super) held: Vec<(usize, Request)>,
     pub(super) listening: Vec<Listening>,
     pub(super) trace: Option<Vec<String>>,
+    /// How often each thing was seen, to know what the histories cover.
+    pub(super) seen: std::collections::BTreeMap<&'static str, u64>,
 }
 
 #[allow(clippy::disallowed_methods)]
@@ -302,6 +304,7 @@ impl Sim {
             held: Vec::new(),
             listening: Vec::new(),
             trace: traced.then(Vec::new),
+            seen: std::collections::BTreeMap::new(),
         }
     }
 
