@@ -219,7 +219,12 @@ impl Cursor {
             return Some(Event::End(Close::TooFarBehind));
         }
         // Never back: groups may begin out of order, and what was read is not read again.
-        self.position = self.position.max(state.groups.get(&newest)?.first_event);
+        let first = state.groups.get(&newest)?.first_event;
+        #[cfg(test)]
+        if crate::faults::is(crate::faults::Fault::CursorBack) {
+            self.position = first;
+        }
+        self.position = self.position.max(first);
         // The groups before the newest one are not wanted any more, whatever comes of them.
         self.from = self.from.max(Location { group: newest, object: 0 });
         Some(Event::Skipped { from: logged.group, to: newest - 1, why: Close::TooFarBehind })

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use crate::budget::{Budget, Charge};
 use crate::cursor::{Cursor, Filter, Policy};
 use crate::error::{Close, LookupError, ResetCode, WriteError};
+#[cfg(test)]
+use crate::faults::{self, Fault};
 use crate::fetch::{FetchCursor, Order};
 use crate::group;
 use crate::limits::{GAPS_MAX, ID_MAX, Limits, OBJECT_OVERHEAD_BYTES};
@@ -156,7 +158,7 @@ impl State {
     /// (as long as it is near enough to be worth it).
     fn evictable(&self) -> Option<u64> {
         #[cfg(test)]
-        if crate::faults::is(crate::faults::Fault::NewestEvicted) {
+        if faults::is(Fault::NewestEvicted) {
             return self.groups.keys().next().copied();
         }
         let newest = *self.groups.keys().next_back()?;
@@ -182,7 +184,10 @@ impl State {
     }
 
     pub(crate) fn check(&self, term: Term) -> Result<(), Close> {
-        match (self.end, self.term == term) {
+        let current = self.term == term;
+        #[cfg(test)]
+        let current = current || faults::is(Fault::TermUnchecked);
+        match (self.end, current) {
             (Some(why), _) => Err(why),
             (None, true) => Ok(()),
             (None, false) => Err(self.term_over.unwrap_or(Close::Replaced)),
@@ -375,7 +380,10 @@ impl Shared {
                 // Evicted under its writer: nobody can read it any more.
                 return Ok(Added::Dropped);
             };
-            if let Some(there) = g.objects.get(&id) {
+            let there = g.objects.get(&id);
+            #[cfg(test)]
+            let there = there.filter(|_| !faults::is(Fault::ObjectTwice));
+            if let Some(there) = there {
                 return Ok(Added::There(there.clone()));
             }
             if id > ID_MAX {
@@ -481,7 +489,7 @@ impl State {
         let newest = self.groups.keys().next_back().copied();
         let largest = newest.max(self.largest.map(|l| l.group)).max(self.floor);
         #[cfg(test)]
-        if crate::faults::is(crate::faults::Fault::GroupIdTwice) {
+        if faults::is(Fault::GroupIdTwice) {
             return largest.unwrap_or(0);
         }
         largest.map_or(0, |id| id + 1)

@@ -97,6 +97,13 @@ impl Sim {
         };
         let real = self.origin.publish(&self.paths[path], Route::local(NodeId(1), 1), takeover);
         self.log(|| format!("publish {path} {takeover:?}: {refused:?}"));
+        self.count(match (refused, life) {
+            (Some(PublishError::OutOfMemory), _) => "publish: out of memory",
+            (Some(_), _) => "publish: busy",
+            (None, Some(Life::Parked(_))) => "publish: resumed",
+            (None, Some(Life::Live)) => "publish: take-over",
+            (None, _) => "publish: new",
+        });
         same!("publish", real.as_ref().err().copied(), refused);
         if real.is_ok() {
             self.asks.resolve(Kind::Broadcast(path), Ok(()));
@@ -143,6 +150,7 @@ impl Sim {
     }
 
     fn end(&mut self, slot: usize, why: Close) {
+        self.count("broadcast: end");
         let broadcast = self.broadcast(slot);
         broadcast.life = Life::Ended(why);
         broadcast.revision += 1;
@@ -343,12 +351,15 @@ impl Sim {
     }
 }
 
+/// How often each thing was seen.
+pub(super) type Counts = std::collections::BTreeMap<&'static str, u64>;
+
 /// Runs one history; a failure tells the last operations.
-pub(super) fn run(seed: u64, steps: u64) -> Outcome {
+pub(super) fn run(seed: u64, steps: u64) -> Outcome<Counts> {
     let once = |traced| {
         let mut sim = Sim::new(seed, traced);
         let result = (0..steps).try_for_each(|_| sim.step()).and_then(|()| sim.finish());
-        result.map_err(|why| {
+        result.map(|()| std::mem::take(&mut sim.seen)).map_err(|why| {
             let trace = sim.trace.take().unwrap_or_default();
             let last = trace.len().saturating_sub(std::env::var("AIRWAVE_MODEL_TRACE").ok().and_then(|n| n.parse().ok()).unwrap_or(60));
             // Handles that are dropped after a failure would only fail again.

@@ -96,7 +96,18 @@ impl Sim {
             Event::End(why) => Seen::End(why),
         });
         f.wait.judge("cursor", &real, model)?;
-        let next = model.map(|_| f.model.clone());
+        self.count(match model {
+            None => "cursor: pending",
+            Some(Seen::Group(_)) => "cursor: group",
+            Some(Seen::Subgroup(_)) => "cursor: subgroup",
+            Some(Seen::Datagram(_)) => "cursor: datagram",
+            Some(Seen::GroupEnd(..)) => "cursor: group end",
+            Some(Seen::Skipped(_, _, Close::Evicted)) => "cursor: evicted",
+            Some(Seen::Skipped(..)) => "cursor: skipped",
+            Some(Seen::End(Close::TooFarBehind)) => "cursor: too far behind",
+            Some(Seen::End(_)) => "cursor: end",
+        });
+        let next = model.map(|_| self.following[i].model.clone());
         self.log(|| format!("cursor {i} on {at:?} sees {real:?}"));
         if let (Some(reader), Some(Seen::Subgroup(place)), Some(cursor)) = (subgroup, model, next) {
             let next = cursor.first_of(place.0);
@@ -167,6 +178,14 @@ impl Sim {
             SubgroupEvent::Reset(code) => SubSeen::Reset(code.0),
         });
         s.wait.judge("subgroup", &real, model)?;
+        self.count(match model {
+            None => "subgroup: pending",
+            Some(SubSeen::Object(_)) => "subgroup: object",
+            Some(SubSeen::Fin) => "subgroup: fin",
+            Some(SubSeen::Reset(1)) => "subgroup: cancelled",
+            Some(SubSeen::Reset(5)) => "subgroup: evicted",
+            Some(SubSeen::Reset(_)) => "subgroup: reset",
+        });
         self.log(|| format!("subgroup {i} {place:?} of {at:?} holds {real:?}"));
         if let (Some(reader), Some(SubSeen::Object(id))) = (object, model) {
             self.sub_reading[i].next = id + 1;
@@ -216,9 +235,17 @@ impl Sim {
         });
         r.wait.judge("object", &real, model)?;
         r.next += usize::from(payload.is_some());
+        let partly = r.next > 0;
         if let (Some(payload), Some(ChunkSeen::Data(start, end))) = (payload, model) {
             same!("payload", payload[..], bytes((at.slot, track.name), place, start..end)[..]);
         }
+        self.count(match model {
+            None => "object: pending",
+            Some(ChunkSeen::Data(..)) => "object: data",
+            Some(ChunkSeen::End) => "object: end",
+            Some(ChunkSeen::Reset(_)) if partly => "object: half and reset",
+            Some(ChunkSeen::Reset(_)) => "object: reset",
+        });
         self.log(|| format!("object {i} {place:?} of {at:?} holds {real:?}"));
         Ok(model)
     }
@@ -274,7 +301,7 @@ impl Sim {
             let end = (near + self.random.below(30), self.random.below(6));
             let orders = [Order::Ascending, Order::Descending];
             let order = orders[self.random.below(2) as usize];
-            let deadline = self.now + self.random.below(500);
+            let deadline = self.now + self.random.below(4_000);
             let location = |(group, object)| Location { group, object };
             let range = location(start)..=location(end);
             let cursor = self.consumer(at)?.fetch(range, order, self.time(deadline));
@@ -310,6 +337,15 @@ impl Sim {
                 f.wait.by_clock();
             }
             f.wait.judge("fetch", &real, model)?;
+            self.count(match model {
+                None => "fetch: pending",
+                Some(FetchSeen::Object(_)) if asked.is_some() => "fetch: object of a responder",
+                Some(FetchSeen::Object(_)) => "fetch: object",
+                Some(FetchSeen::Gap(_, _, Absence::Missing)) => "fetch: missing",
+                Some(FetchSeen::Gap(_, _, Absence::Unknown)) => "fetch: unknown",
+                Some(FetchSeen::Gap(_, _, Absence::TimedOut)) => "fetch: timed out",
+                Some(FetchSeen::End) => "fetch: end",
+            });
             self.log(|| format!("fetch {i} of {at:?} brings {real:?}"));
             if let (Some(reader), Some(FetchSeen::Object(object))) = (object, model) {
                 self.read(at, object, reader)?;
@@ -596,6 +632,14 @@ impl Sim {
             }
         };
         looking.wait.judge("lookup", &real, model)?;
+        self.count(match (model, &looking.ask) {
+            (None, _) => "lookup: pending",
+            (Some(Ok(_)), Ok(_)) => "lookup: here",
+            (Some(Ok(_)), Err(_)) => "lookup: brought",
+            (Some(Err(LookupError::NotFound)), _) => "lookup: not found",
+            (Some(Err(LookupError::TimedOut)), _) => "lookup: timed out",
+            (Some(Err(LookupError::Closed(_))), _) => "lookup: closed",
+        });
         self.log(|| format!("lookup {i}: {real:?}"));
         if real.is_pending() {
             self.looking.push(looking);
@@ -644,6 +688,11 @@ impl Sim {
             Announce::Gone(p) => (path(&p), None),
         });
         self.listening[i].wait.judge("announcements", &real, model)?;
+        self.count(match model {
+            None => "listener: pending",
+            Some((_, Some(_))) => "listener: live",
+            Some((_, None)) => "listener: gone",
+        });
         self.log(|| format!("listener {i} hears {real:?}"));
         Ok(())
     }

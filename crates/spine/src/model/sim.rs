@@ -267,7 +267,7 @@ impl Sim {
     pub(super) fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random(seed);
         let cache = [8_000, 30_000, 1 << 30][random.below(3) as usize];
-        let group = [4_000, 1 << 30][random.below(2) as usize];
+        let group = [1_500, 1 << 30][random.below(2) as usize];
         let ledger = Ledger { used: 0, cache, object: 300, group };
         let limits = Limits {
             cache_bytes: cache,
@@ -319,6 +319,10 @@ impl Sim {
         }
     }
 
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
     pub(super) fn broadcast(&mut self, slot: usize) -> &mut Broadcast {
         self.slots[slot].as_mut().unwrap()
     }
@@ -350,8 +354,8 @@ impl Sim {
     pub(super) fn step(&mut self) -> Outcome {
         self.now += self.random.below(4);
         match self.random.below(100) {
-            0..12 => self.open_group(),
-            12..15 => self.end_group(),
+            0..10 => self.open_group(),
+            10..15 => self.end_group(),
             15..24 => self.open_subgroup(),
             24..33 => self.write_object(),
             33..38 => self.begin_object(),
@@ -365,8 +369,8 @@ impl Sim {
             77..84 => self.poll_object(),
             84..86 => self.drop_reader(),
             86..89 => self.fetch(),
-            89..92 => self.respond(),
-            92..94 => self.look_up(),
+            89..93 => self.respond(),
+            93 => self.look_up(),
             94..96 => self.listen(),
             96..99 => self.demand(),
             _ => self.live(),

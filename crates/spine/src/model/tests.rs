@@ -1,19 +1,27 @@
 //! The model, run: many histories without a fault, and each planted bug found.
 
-use super::life::run;
+use super::life::{Counts, run};
 use crate::faults::{Fault, with};
 
 const STEPS: u64 = 4_000;
+
+/// How many kinds of things are counted.
+const KINDS: usize = 56;
 
 /// Histories, unless one is asked for by its seed.
 fn histories(first: u64, count: u64) {
     let asked = std::env::var("AIRWAVE_MODEL_SEED").ok().and_then(|s| s.parse().ok());
     let seeds = asked.map_or(first..first + count, |seed: u64| seed..seed + 1);
+    let mut all = Counts::new();
     for seed in seeds {
-        if let Err(why) = run(seed, STEPS) {
-            panic!("{why}");
+        match run(seed, STEPS) {
+            Ok(seen) => seen.into_iter().for_each(|(what, n)| *all.entry(what).or_default() += n),
+            Err(why) => panic!("{why}"),
         }
     }
+    // Nothing that the model tells apart may be missing, or a test of it would be idle.
+    let rare: Vec<_> = all.iter().filter(|(_, n)| **n < 3).collect();
+    assert!(asked.is_some() || all.len() == KINDS && rare.is_empty(), "{} kinds, {all:#?}", all.len());
 }
 
 #[test]
@@ -61,4 +69,24 @@ fn eviction_of_the_newest_group_is_found() {
 #[test]
 fn a_group_id_used_twice_is_found() {
     finds(Fault::GroupIdTwice);
+}
+
+#[test]
+fn an_object_kept_twice_is_found() {
+    finds(Fault::ObjectTwice);
+}
+
+#[test]
+fn a_lost_reset_is_found() {
+    finds(Fault::ResetLost);
+}
+
+#[test]
+fn a_writer_that_outlives_its_term_is_found() {
+    finds(Fault::TermUnchecked);
+}
+
+#[test]
+fn a_cursor_that_goes_back_is_found() {
+    finds(Fault::CursorBack);
 }

@@ -43,12 +43,20 @@ impl Sim {
         let writer = &self.writers[i].producer;
         let real = if kind > 4 { writer.next_group(now) } else { writer.group(id, now) };
         self.log(|| format!("group {id} of {at:?}: {model:?}"));
+        let reopened = !matches!(model, Ok(())) || id < next;
+        self.count(match model {
+            Ok(()) if reopened => "write: group joined",
+            Ok(()) => "write: group",
+            Err(_) => "write: group refused",
+        });
         same!("open group", real.as_ref().map(group::Producer::id), model.as_ref().map(|()| id));
         if let Ok(producer) = real {
             self.groups.push(GroupWriter { at, term, id, producer });
             if self.groups.len() > 40 {
                 self.groups.remove(0);
             }
+        } else if self.random.one_in(3) {
+            self.drop_writer(i);
         }
         Ok(())
     }
@@ -95,7 +103,7 @@ impl Sim {
         let (header, starts) = self.header(at, id);
         let mut ends = Vec::new();
         for _ in 0..self.random.below(3) {
-            let most = if self.random.one_in(30) { 200 } else { 60 };
+            let most = if self.random.one_in(12) { 250 } else { 60 };
             ends.push(ends.last().unwrap_or(&0) + 1 + self.random.below(most) as usize);
         }
         let starts_of = std::iter::once(0).chain(ends.iter().copied());
@@ -111,10 +119,22 @@ impl Sim {
             whole: Some(ends.clone()),
         };
         let (track, ledger) = self.track(at);
-        let model = track.add(ledger, new, term).map(|_| ());
+        let model = track.add(ledger, new, term);
+        self.count(match model {
+            Ok(Added::New(_)) => "write: object",
+            Ok(Added::There(_)) => "write: duplicate",
+            Ok(Added::Dropped) => "write: object dropped",
+            Err(WriteError::GroupTooLarge) => "write: group too large",
+            Err(WriteError::ObjectTooLarge) => "write: object too large",
+            Err(_) => "write: object refused",
+        });
+        let model = model.map(|_| ());
         let real = self.subs[i].producer.write(header, chunks);
         self.log(|| format!("object {group}/{subgroup}/{id} {ends:?} of {at:?}: {model:?}"));
         same!("write object", real, model);
+        if real.is_err() && self.random.one_in(2) {
+            self.close_subgroup_at(i);
+        }
         Ok(())
     }
 
@@ -144,6 +164,8 @@ impl Sim {
             Ok(Added::Dropped) => Ok(None),
             Err(why) => Err(why),
         };
+        let shared = object.is_ok_and(|o| o.is_some_and(|o| self.is_written(at, o)));
+        self.count(if shared { "write: second writer" } else { "write: begin" });
         self.log(|| format!("begin {group}/{subgroup}/{id} {declared:?} of {at:?}: {object:?}"));
         let begun = real.as_ref().map(Option::is_some);
         same!("begin object", begun, object.as_ref().map(Option::is_some));
@@ -153,6 +175,10 @@ impl Sim {
             self.writing.push(Writing { at, object, offset: 0, declared, writer });
         }
         Ok(())
+    }
+
+    fn is_written(&self, at: At, object: usize) -> bool {
+        self.writing.iter().any(|w| (w.at, w.object) == (at, object))
     }
 
     pub(super) fn continue_object(&mut self) -> Outcome {
@@ -212,6 +238,11 @@ impl Sim {
 
     pub(super) fn close_subgroup(&mut self) -> Outcome {
         let Some(i) = self.recent(self.subs.len()) else { return Ok(()) };
+        self.close_subgroup_at(i);
+        Ok(())
+    }
+
+    fn close_subgroup_at(&mut self, i: usize) {
         let sub = self.subs.remove(i);
         let how = match self.random.below(10) {
             0 => {
@@ -229,7 +260,6 @@ impl Sim {
         };
         self.track(sub.at).0.close_subgroup(sub.place, how);
         self.log(|| format!("subgroup {:?} of {:?} closed: {how:?}", sub.place, sub.at));
-        Ok(())
     }
 
     pub(super) fn write_rarely(&mut self) -> Outcome {
@@ -258,6 +288,7 @@ impl Sim {
             }
             5..8 => {
                 let evicted = self.track(at).0.evicted;
+                self.count(if evicted > 0 { "track: evicted" } else { "track: all there" });
                 same!("evicted groups", self.writers[i].producer.evicted(), evicted);
             }
             _ => self.drop_writer(i),
