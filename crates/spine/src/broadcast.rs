@@ -65,10 +65,6 @@ impl Shared {
         Arc::new(Self { path, limits, budget, desk, state: Mutex::new(state) })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn life(&self) -> Life {
         lock(&self.state).life
     }
@@ -349,7 +345,8 @@ impl Consumer {
                 want.extend(deadline);
                 want.clone()
             } else {
-                let ask = Ask::Track(self.shared.clone(), name.clone());
+                let shared = Arc::downgrade(&self.shared);
+                let ask = Ask::Track(self.shared.path.clone(), shared, name.clone());
                 let want = Want::new(&self.shared.desk, ask, deadline);
                 state.wanted.insert(name.clone(), want.clone());
                 drop(state);

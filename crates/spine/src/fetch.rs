@@ -230,7 +230,8 @@ impl FetchCursor {
                 Some(want) => (want, false),
                 None => {
                     let stream = Arc::new(Stream::default());
-                    let ask = Ask::Fetch(self.track.clone(), start..=end, self.order, stream);
+                    let (path, track) = (self.track.path.clone(), Arc::downgrade(&self.track));
+                    let ask = Ask::Fetch(path, track, start..=end, self.order, stream);
                     let want = Want::new(&self.track.desk, ask, self.deadline);
                     state.fetches.insert(key, Arc::downgrade(&want));
                     (want, true)
@@ -240,7 +241,7 @@ impl FetchCursor {
         if fresh {
             want.offer();
         }
-        let Ask::Fetch(_, _, _, stream) = &want.ask else { return };
+        let Ask::Fetch(.., stream) = &want.ask else { return };
         self.asked = Some(Asked { stream: stream.clone(), want, next: 0, from, to });
     }
 

@@ -95,6 +95,9 @@ impl Asks {
                 continue;
             }
             self.all[ask].tried.push(*id);
+            if queue.len() >= self.queue_max {
+                queue.retain(|ask| self.all[*ask].outcome.is_none());
+            }
             if queue.len() < self.queue_max {
                 queue.push(ask);
                 return;
@@ -114,6 +117,15 @@ impl Asks {
         for ask in self.all.iter_mut().filter(|a| a.outcome.is_none()) {
             if matches!(ask.kind, Kind::Track(s, _) if s == serial) {
                 ask.outcome = Some(Err(LookupError::Closed(why)));
+            }
+        }
+    }
+
+    /// The broadcast is gone: nobody is asked about it any more.
+    pub(super) fn forget(&mut self, serial: u64) {
+        for ask in self.all.iter_mut().filter(|a| a.outcome.is_none()) {
+            if matches!(ask.kind, Kind::Track(s, _) | Kind::Fetch(s, ..) if s == serial) {
+                ask.outcome = Some(Err(LookupError::NotFound));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use super::asks::Kind;
+use super::asks::{Asks, Kind};
 use super::readers::Seen;
 use super::reference::DERIVED;
 use super::sim::{
@@ -301,7 +301,11 @@ impl Sim {
             }
             self.drop_reading(i);
         }
-        self.decline_all(serial)?;
+        // Requests in hand are about it; those in a queue are not given out any more.
+        let about = |asks: &Asks, ask: usize| is_of(asks.all[ask].kind, serial);
+        while let Some(i) = self.held.iter().position(|h| about(&self.asks, h.0)) {
+            self.decline(i);
+        }
         let of = |l: &super::sim::Looking| match l.lookup {
             super::sim::Lookup::Track(s, ..) => s == slot,
             super::sim::Lookup::Broadcast(..) => false,
@@ -313,22 +317,11 @@ impl Sim {
         }
         self.publishers.retain(|p| p.slot != slot);
         let gone = self.slots[slot].take().ok_or("forgotten twice")?;
+        self.asks.forget(serial);
         for mut track in gone.tracks {
             track.model.drop_all(&mut self.ledger);
         }
         Ok(())
-    }
-
-    /// Requests about a broadcast that is over hold it: they are declined by all who are asked.
-    fn decline_all(&mut self, serial: u64) -> Outcome {
-        loop {
-            for i in 0..self.answerers.len() {
-                while self.poll_responder_at(i)? {}
-            }
-            let about = |(ask, _): &(usize, Request)| is_of(self.asks.all[*ask].kind, serial);
-            let Some(i) = self.held.iter().position(about) else { return Ok(()) };
-            self.decline(i);
-        }
     }
 
     /// The node stops: everything ends, and all memory is given back.
