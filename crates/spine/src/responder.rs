@@ -249,9 +249,7 @@ impl Request {
     fn new(want: &Arc<Want>) -> Option<Self> {
         let offered = || Offered(want.clone());
         Some(match want.ask.clone() {
-            Ask::Broadcast(path) => {
-                Self::Broadcast(BroadcastRequest { path, _offered: offered() })
-            }
+            Ask::Broadcast(path) => Self::Broadcast(BroadcastRequest { path, _offered: offered() }),
             Ask::Track(_, broadcast, name) => {
                 let broadcast = broadcast.upgrade()?;
                 Self::Track(TrackRequest { broadcast, name, offered: offered() })

@@ -214,7 +214,17 @@ impl Shared {
     ) -> Arc<Self> {
         let state = Mutex::new(State { term, ..State::default() });
         let derived = term == DERIVED;
-        Arc::new(Self { path, name, info, limits, budget, desk, derived, ends: Mutex::default(), state })
+        Arc::new(Self {
+            path,
+            name,
+            info,
+            limits,
+            budget,
+            desk,
+            derived,
+            ends: Mutex::default(),
+            state,
+        })
     }
 
     /// Changes the state and wakes whom it concerns once the lock is released.

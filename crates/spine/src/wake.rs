@@ -53,12 +53,6 @@ impl Wakers {
         self.waiting.push((Arc::downgrade(alive), cx.waker().clone()));
     }
 
-    /// How many wakers are kept.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// Takes all who wait; the caller wakes them once it has released the lock.
     #[must_use]
     pub(crate) fn take(&mut self) -> Woken {
@@ -79,5 +73,35 @@ impl Drop for Woken {
         for (_, waker) in self.0.drain(..) {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cx() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
+
+    #[test]
+    fn handles_that_come_and_go_on_something_quiet_do_not_pile_up() {
+        let mut wakers = Wakers::default();
+        for _ in 0..10_000 {
+            wakers.register(&mut Ticket::new(), &cx());
+        }
+        assert!(wakers.waiting.len() <= 64, "{}", wakers.waiting.len());
+    }
+
+    #[test]
+    fn one_place_that_waits_for_two_things_is_registered_once_with_each() {
+        let (mut busy, mut quiet) = (Wakers::default(), Wakers::default());
+        let mut ticket = Ticket::new();
+        for _ in 0..100 {
+            busy.register(&mut ticket, &cx());
+            quiet.register(&mut ticket, &cx());
+            drop(busy.take());
+        }
+        assert_eq!(quiet.waiting.len(), 1);
     }
 }

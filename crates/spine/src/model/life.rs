@@ -354,7 +354,12 @@ pub(super) fn run(seed: u64, steps: u64) -> Outcome<Counts> {
         let result = (0..steps).try_for_each(|_| sim.step()).and_then(|()| sim.finish());
         result.map(|()| std::mem::take(&mut sim.seen)).map_err(|why| {
             let trace = sim.trace.take().unwrap_or_default();
-            let last = trace.len().saturating_sub(std::env::var("AIRWAVE_MODEL_TRACE").ok().and_then(|n| n.parse().ok()).unwrap_or(60));
+            let last = trace.len().saturating_sub(
+                std::env::var("AIRWAVE_MODEL_TRACE")
+                    .ok()
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or(60),
+            );
             // Handles that are dropped after a failure would only fail again.
             std::mem::forget(sim);
             format!("AIRWAVE_MODEL_SEED={seed}: {why}\n{}", trace[last..].join("\n"))
@@ -362,4 +367,3 @@ pub(super) fn run(seed: u64, steps: u64) -> Outcome<Counts> {
     };
     once(false).or_else(|_| once(true))
 }
-

@@ -109,7 +109,8 @@ impl Cursor {
                 (What::GroupEnd, Some(g)) => return Some(Seen::GroupEnd(id, g.end.flatten())),
             }
         }
-        let past = |end| track.groups.iter().any(|g| g.id > end || (g.id == end && g.end.is_some()));
+        let past =
+            |end| track.groups.iter().any(|g| g.id > end || (g.id == end && g.end.is_some()));
         self.over = track.end.or((self.end_group.is_some_and(past)).then_some(Close::Ended));
         self.over.map(Seen::End)
     }

@@ -336,7 +336,6 @@ impl Sim {
         self.slots[at.slot].as_ref().unwrap().tracks[at.track].name
     }
 
-
     /// A track of some broadcast, ended or not.
     pub(super) fn any_track(&mut self) -> Option<At> {
         let slot = self.random.below(PATHS as u64) as usize;
@@ -391,11 +390,7 @@ fn byte((path, name): (usize, usize), (group, object): Loc, at: usize) -> u8 {
     ((key >> (at % 7 * 8)) as u8).wrapping_add(at as u8)
 }
 
-pub(super) fn bytes(
-    track: (usize, usize),
-    place: Loc,
-    range: std::ops::Range<usize>,
-) -> Vec<u8> {
+pub(super) fn bytes(track: (usize, usize), place: Loc, range: std::ops::Range<usize>) -> Vec<u8> {
     range.map(|i| byte(track, place, i)).collect()
 }
 

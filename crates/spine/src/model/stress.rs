@@ -1,6 +1,7 @@
 //! Real threads on one origin: publishers that are replaced, parked and gone, writers, readers and
 //! a clock. Nothing may stand still, and whatever a reader gets is in order and whole.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -54,7 +55,13 @@ fn publisher(world: &World, seed: u64) {
         // The other one may have taken it by now; then all writes are refused.
         if let Ok(track) = broadcast.track(video(), TrackInfo::default()) {
             for _ in 0..random.below(5) {
-                let _ = write_group(world, &track, &mut random);
+                let written = write_group(world, &track, &mut random);
+                // Who is refused is told why: a broadcast that looks live takes what is written.
+                if let Err(WriteError::Closed(why)) = written
+                    && why != Close::Evicted
+                {
+                    assert!(broadcast.closed().is_some(), "refused ({why}) by a live broadcast");
+                }
             }
         }
         match random.below(8) {
@@ -189,7 +196,10 @@ fn threads_neither_stand_still_nor_mix_things_up() {
     let (done, finished) = mpsc::channel();
     let spawn = |f: Box<dyn FnOnce(&World) -> u64 + Send>| {
         let (world, done) = (world.clone(), done.clone());
-        thread::spawn(move || done.send(f(&world)).unwrap())
+        thread::spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| f(&world)));
+            done.send(result.ok()).unwrap();
+        })
     };
     let publishers = (0..PUBLISHERS).map(|seed| {
         spawn(Box::new(move |world| {
@@ -206,12 +216,12 @@ fn threads_neither_stand_still_nor_mix_things_up() {
     })));
     let limit = Duration::from_secs(120);
     for _ in &publishers {
-        finished.recv_timeout(limit).unwrap();
+        finished.recv_timeout(limit).unwrap().unwrap();
     }
     world.over.store(true, Ordering::Release);
     world.origin.shutdown();
     others.iter().for_each(|t| t.thread().unpark());
-    let whole: u64 = others.iter().map(|_| finished.recv_timeout(limit).unwrap()).sum();
+    let whole: u64 = others.iter().map(|_| finished.recv_timeout(limit).unwrap().unwrap()).sum();
     for thread in publishers.into_iter().chain(others) {
         thread.join().unwrap();
     }

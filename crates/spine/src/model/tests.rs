@@ -21,7 +21,11 @@ fn histories(first: u64, count: u64) {
     }
     // Nothing that the model tells apart may be missing, or a test of it would be idle.
     let rare: Vec<_> = all.iter().filter(|(_, n)| **n < 3).collect();
-    assert!(asked.is_some() || all.len() == KINDS && rare.is_empty(), "{} kinds, {all:#?}", all.len());
+    assert!(
+        asked.is_some() || all.len() == KINDS && rare.is_empty(),
+        "{} kinds, {all:#?}",
+        all.len()
+    );
 }
 
 #[test]

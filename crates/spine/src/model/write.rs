@@ -366,8 +366,7 @@ impl Sim {
         let revision = track.demand_revision;
         let (forward, new_group_above) = (track.readers > 0, track.new_group_above);
         let writer = &mut self.writers[i];
-        let model =
-            (writer.seen_demand != revision).then_some(Demand { forward, new_group_above });
+        let model = (writer.seen_demand != revision).then_some(Demand { forward, new_group_above });
         writer.seen_demand = revision;
         let real = writer.producer.poll_demand(&mut writer.waiting, &writer.wait.cx());
         writer.wait.judge("demand", &real, model)
