@@ -175,12 +175,13 @@ impl Origin {
         Pending::waiting(want, Box::new(move || origin.get(&path)))
     }
 
-    /// Ends a broadcast, whoever publishes it. False if there is none.
-    pub fn end(&self, path: &Path, why: Close) -> bool {
+    /// Ends a broadcast, whoever publishes it. Nothing happens if there is none.
+    pub fn end(&self, path: &Path, why: Close) {
         let shared = lock(&self.inner.state).broadcasts.get(path).cloned();
-        let ended = shared.is_some_and(|shared| shared.end(None, why));
-        self.forget_ended();
-        ended
+        if let Some(shared) = shared {
+            shared.end(None, why);
+            self.forget_ended();
+        }
     }
 
     /// All broadcasts under `prefix`: those that are here, then every change.
