@@ -35,6 +35,8 @@ pub struct About {
     pub low_latency: bool,
     /// Milliseconds since 1970 when it began.
     pub started_ms: u64,
+    /// Whether the number of viewers is a secret.
+    pub hide_viewers: bool,
 }
 
 /// What delivery counts.
@@ -219,6 +221,7 @@ struct Follower {
 
 struct Followed {
     name: String,
+    memory: track::Consumer,
     cursor: Cursor,
     group: Option<SubgroupReader>,
     ended: bool,
@@ -250,11 +253,12 @@ impl Follower {
                 continue;
             }
             let Some(consumer) = broadcast.get(&name) else { continue };
+            let memory = consumer.clone();
             let start = Start::At(Location { group: 0, object: 0 });
             let cursor = consumer.subscribe(Filter::from(start), Policy::EVERYTHING);
             let name = rendition.to_owned();
             self.shelf.state().tracks.insert(name.clone(), consumer);
-            self.tracks.push(Followed { name, cursor, group: None, ended: false });
+            self.tracks.push(Followed { name, memory, cursor, group: None, ended: false });
         }
     }
 }
@@ -262,6 +266,15 @@ impl Follower {
 impl Followed {
     /// Takes what is there; whether the index changed.
     fn poll(&mut self, shelf: &Shelf, cx: &Context<'_>, now: Instant) -> bool {
+        let changed = self.follow(shelf, cx, now);
+        // What memory had to give back is no longer to be had.
+        if changed && let Some(oldest) = self.memory.oldest_group() {
+            shelf.state().index.trim(&self.name, oldest);
+        }
+        changed
+    }
+
+    fn follow(&mut self, shelf: &Shelf, cx: &Context<'_>, now: Instant) -> bool {
         let mut changed = false;
         while !self.ended {
             if let Some(group) = &mut self.group {

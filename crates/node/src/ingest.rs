@@ -198,6 +198,7 @@ impl Ingest {
             name: input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned),
             low_latency: input.settings.prefer_low_latency,
             started_ms: now_ms(),
+            hide_viewers: input.settings.recording.hide_live_viewer_count,
         };
         let shelf = Shelf::new(about, consumer.clone(), self.counters.clone());
         self.library.open(shelf.clone());

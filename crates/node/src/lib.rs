@@ -11,5 +11,7 @@ mod files;
 mod ingest;
 mod logging;
 mod node;
+mod tls;
+mod web;
 
 pub use node::{Addresses, Node};

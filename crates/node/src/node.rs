@@ -1,7 +1,7 @@
 //! A running node: its listeners, its tasks, its end.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crate::config::{Config, Listen};
 use crate::demo::Clip;
 use crate::files;
 use crate::ingest::{Ingest, State, now_ms};
+use crate::{tls, web};
 
 /// The file of the API token in the data directory.
 pub(crate) const API_TOKEN: &str = "api-token";
@@ -108,14 +109,20 @@ impl Node {
         let token = files::secret(&dir.join(API_TOKEN), || api_token().into_bytes())?;
         let token = String::from_utf8_lossy(&token).trim().to_owned();
         let http = bind(config.http.listen, "http.listen").await?;
+        let https = bind(config.https.listen, "https.listen").await?;
         let rtmp = bind(config.rtmp.listen, "rtmp.listen").await?;
+        let rtmps = bind(config.rtmps.listen, "rtmps.listen").await?;
+        let acceptors = match (&https, &rtmps) {
+            (None, None) => None,
+            _ => Some(tls::acceptors(&config.tls, &dir, &config.public.host)?),
+        };
         let addresses = Addresses {
             version: env!("CARGO_PKG_VERSION"),
             account: "default",
             http: address_of(http.as_ref())?,
-            https: None,
+            https: address_of(https.as_ref())?,
             rtmp: address_of(rtmp.as_ref())?,
-            rtmps: None,
+            rtmps: address_of(rtmps.as_ref())?,
             srt: None,
             quic: None,
             webrtc: None,
@@ -158,11 +165,15 @@ impl Node {
             tokio::select! { () = expire => {}, () = end => {} }
             "the clock of parked broadcasts"
         });
-        if let Some(listener) = rtmp {
+        let encoders: Arc<io_rtmp::listen::Counters> = Arc::default();
+        let rtmps_tls = acceptors.as_ref().map(|a| a.rtmps.clone());
+        for (listener, tls) in [(rtmp, None), (rtmps, rtmps_tls)] {
+            let Some(listener) = listener else { continue };
             let run = io_rtmp::listen::run(
                 listener,
+                tls,
                 ingest.door(),
-                Arc::default(),
+                encoders.clone(),
                 fill_random,
                 until_stop(stopped.clone()),
             );
@@ -172,25 +183,28 @@ impl Node {
             });
         }
         let inputs = own_inputs(&control, options.demo.is_some()).await?;
-        if let Some(listener) = http {
-            let site = Site { library: library.clone(), rtmp_url: None };
-            let api = api::router(api::Api {
-                control: control.clone(),
-                token: control::Secret::new(token),
-                origin: origin.clone(),
-                rtmp_port: addresses.rtmp.map(|a| a.port()),
-                public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
-                allow_plain: config.http.allow_plain_api,
-                random: fill_random_bytes,
-            });
-            let router = deliver::router(site).merge(api);
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let serve =
-                axum::serve(listener, service).with_graceful_shutdown(until_stop(stopped.clone()));
+        let site = Site { library: library.clone(), rtmp_url: None };
+        let api = api::Api {
+            control: control.clone(),
+            token: control::Secret::new(token),
+            origin: origin.clone(),
+            rtmp_port: addresses.rtmp.map(|a| a.port()),
+            rtmps_port: addresses.rtmps.map(|a| a.port()),
+            public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
+            allow_plain: config.http.allow_plain_api,
+            random: fill_random_bytes,
+        };
+        let https_tls = acceptors.as_ref().map(|a| a.https.clone());
+        let counters: Arc<web::Counters> = Arc::default();
+        for (listener, tls) in [(http, None), (https, https_tls)] {
+            let Some(listener) = listener else { continue };
+            // Over TLS a token can't be overheard.
+            let api = api::Api { allow_plain: api.allow_plain || tls.is_some(), ..api.clone() };
+            let router = deliver::router(site.clone()).merge(api::router(api));
+            let stop = until_stop(stopped.clone());
+            let serve = web::serve(listener, tls, router, counters.clone(), stop);
             services.spawn(async move {
-                if let Err(error) = serve.await {
-                    tracing::error!(%error, "http");
-                }
+                serve.await;
                 "the HTTP listener"
             });
         }
@@ -233,8 +247,14 @@ impl Node {
             let clip = Clip::open(path)?;
             banner.demo = Some((watch(input), clip.credit.clone()));
             let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
-            let local = if rtmp.is_ipv6() { "[::1]" } else { "127.0.0.1" };
-            let url = format!("rtmp://{local}:{}/live/{}", rtmp.port(), keys.stream_key.expose());
+            let local = match rtmp {
+                all if all.ip().is_unspecified() => match all {
+                    SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), all.port()),
+                    SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), all.port()),
+                },
+                one => one,
+            };
+            let url = format!("rtmp://{local}/live/{}", keys.stream_key.expose());
             let target = Target::parse(&url).context("the demo's address")?;
             let mut stopped = self.stop.subscribe();
             self.tasks.spawn(async move {
@@ -336,7 +356,7 @@ async fn bind(listen: Listen, key: &str) -> Result<Option<TcpListener>> {
     let bound = match TcpListener::bind(address).await {
         // A machine without IPv6: all of IPv4 is what was meant.
         Err(_) if address.ip().is_unspecified() && address.is_ipv6() => {
-            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).await
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }
         bound => bound,
     };

@@ -671,6 +671,11 @@ impl Consumer {
         lock(&self.shared.state).largest
     }
 
+    /// The oldest group in memory.
+    pub fn oldest_group(&self) -> Option<u64> {
+        lock(&self.shared.state).groups.keys().next().copied()
+    }
+
     /// Why it is over, if it is.
     pub fn ended(&self) -> Option<Close> {
         lock(&self.shared.state).end
