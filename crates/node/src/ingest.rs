@@ -26,6 +26,12 @@ use crate::node::{Tasks, random};
 /// A publisher that was replaced is refused for so long, so that two machines do not fight.
 const REPLACED_REFUSED: Duration = Duration::from_secs(30);
 
+/// A publisher without a frame for so long is taken for dead when another one comes.
+const HEARD_LATELY: Duration = Duration::from_secs(3);
+
+/// Raw group ids reserved ahead of the newest one. Sound begins one a second.
+const GROUPS_AHEAD: u64 = 1_024;
+
 /// Wrong keys from one address within [`ATTEMPTS_WINDOW`] before it is told to wait.
 const ATTEMPTS: u32 = 10;
 const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
@@ -97,13 +103,18 @@ impl Ingest {
             return Err(Refused::Disabled);
         }
         self.check_rivals(&input.uid, address)?;
+        let rival_alive = self.heard_lately(&input.uid);
         let claimed = self.claim(&input).await?;
         let broadcast = self.publish(&input, &claimed)?;
         let consumer = broadcast.consume();
         let fresh = {
             let mut state = self.state();
             let there = state.active.get(&input.uid).filter(|a| a.broadcast == consumer);
-            let replaced = there.and_then(|a| a.encoder).map(|rival| (rival, Instant::now()));
+            // Only one that was still sending can fight: an encoder that replaces its own dead
+            // connection has lost nothing to anybody.
+            let replaced = there
+                .and_then(|a| a.encoder.filter(|_| rival_alive))
+                .map(|rival| (rival, Instant::now()));
             let fresh = there.is_none();
             let active = Active {
                 broadcast: consumer.clone(),
@@ -142,6 +153,19 @@ impl Ingest {
             .replaced
             .is_some_and(|(loser, at)| loser == address && at.elapsed() < REPLACED_REFUSED);
         if live && lost_lately { Err(Refused::TakenOver) } else { Ok(()) }
+    }
+
+    /// Whether an encoder has sent something in the last moments.
+    fn heard_lately(&self, input: &InputUid) -> bool {
+        let Some(broadcast) = self.state().active.get(input).map(|a| a.broadcast.clone()) else {
+            return false;
+        };
+        let raw = broadcast.tracks().into_iter().filter(|n| n.as_str().is_some_and(is_raw));
+        let mut newest = raw.filter_map(|name| {
+            let track = broadcast.get(&name)?;
+            Some(track.object(track.largest()?).ok()?.header().arrived)
+        });
+        newest.any(|at| at.elapsed() < HEARD_LATELY)
     }
 
     async fn claim(&self, input: &Input) -> Result<Claimed, Refused> {
@@ -242,9 +266,14 @@ impl Ingest {
                 }
                 None => {
                     let ahead = packaging.next_number() + RESERVED_AHEAD;
-                    let owned = self.state().active.get(input).map(|a| a.owned.clone());
-                    if let Some(owned) = owned
-                        && let Err(error) = self.control.reserve(&owned, ahead, 0).await
+                    let active = self
+                        .state()
+                        .active
+                        .get(input)
+                        .map(|a| (a.owned.clone(), a.broadcast.clone()));
+                    if let Some((owned, broadcast)) = active
+                        && let Err(error) =
+                            self.control.reserve(&owned, ahead, groups_end(&broadcast)).await
                     {
                         tracing::warn!(%input, %error, "can't reserve segment numbers");
                     }
@@ -350,6 +379,18 @@ impl State {
             self.failures.entry(address).or_insert(fresh).count += 1;
         }
     }
+}
+
+/// A raw track, as encoders bring it.
+fn is_raw(name: &str) -> bool {
+    !name.contains('.') && (name.starts_with("video") || name.starts_with("audio"))
+}
+
+/// One more than the last raw group id that the next while may need.
+fn groups_end(broadcast: &Consumer) -> u64 {
+    let raw = broadcast.tracks().into_iter().filter(|n| n.as_str().is_some_and(is_raw));
+    let newest = raw.filter_map(|name| broadcast.get(&name)?.largest()).map(|l| l.group).max();
+    newest.unwrap_or(0) + GROUPS_AHEAD
 }
 
 /// The MoQ namespace of a live input: `(<account>, <input uid>)`.

@@ -186,7 +186,7 @@ impl Node {
         let site = Site { library: library.clone(), rtmp_url: None };
         let api = api::Api {
             control: control.clone(),
-            token: control::Secret::new(token),
+            token: control::Secret::new(token.clone()),
             origin: origin.clone(),
             rtmp_port: addresses.rtmp.map(|a| a.port()),
             rtmps_port: addresses.rtmps.map(|a| a.port()),
@@ -209,7 +209,7 @@ impl Node {
             });
         }
         let node = Self { addresses, origin, stop, tasks, services: services.into() };
-        let banner = node.begin(&config, &options, &control, inputs).await?;
+        let banner = node.begin(&config, &options, &control, inputs, &token).await?;
         if let Some(path) = &options.ready_file {
             let mut json = serde_json::to_vec(&node.addresses)?;
             json.push(b'\n');
@@ -225,6 +225,7 @@ impl Node {
         options: &Options,
         control: &Control,
         inputs: OwnInputs,
+        token: &str,
     ) -> Result<Banner> {
         let host = |address: SocketAddr| match config.public.host.as_str() {
             "" if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
@@ -237,7 +238,13 @@ impl Node {
         };
         let mut banner = Banner {
             version: self.addresses.version,
-            page: page.clone(),
+            // The page takes the token out of the address bar; it is shown on a terminal only.
+            page: page.as_ref().map(|page| format!("{page}#token={}", token.trim())),
+            secure_page: self
+                .addresses
+                .https
+                .filter(|a| !a.ip().is_loopback())
+                .map(|a| format!("https://{}/", host(a))),
             demo: None,
             encoder: None,
             token_file: config.data.dir.join(API_TOKEN).display().to_string(),

@@ -46,7 +46,7 @@ fn a_port_in_use_is_told_with_the_key_that_changes_it() {
 #[test]
 fn secrets_are_their_owners_only_and_the_token_is_printed_on_request() {
     let server = Server::start(AIRWAVE, &[]);
-    for name in ["api-token", "master.key"] {
+    for name in ["api-token", "master.key", "self-signed.key"] {
         let mode = std::fs::metadata(server.data().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
@@ -82,7 +82,10 @@ fn the_demo_is_on_the_air_after_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready.json");
     let mut command = Command::new(AIRWAVE);
-    command.args(["serve", "--set", "http.listen=127.0.0.1:0", "--set", "rtmp.listen=127.0.0.1:0"]);
+    command.arg("serve");
+    for listener in ["http", "https", "rtmp", "rtmps"] {
+        command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
+    }
     command.arg("--data").arg(folder.path().join("data"));
     command.arg("--demo").arg(clip.path()).arg("--ready-file").arg(&ready);
     let _server = Child::start(&mut command);
