@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod banner;
 pub mod cli;
 pub mod config;

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
@@ -17,12 +18,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::admin::Admin;
 use crate::banner::Banner;
 use crate::config::{Config, Listen};
 use crate::demo::Clip;
 use crate::files;
 use crate::ingest::{Ingest, State, now_ms};
-use crate::{tls, web};
+use crate::{admin, tls, web};
 
 /// The file of the API token in the data directory.
 pub(crate) const API_TOKEN: &str = "api-token";
@@ -68,23 +70,27 @@ pub struct Addresses {
 
 /// The tasks of a node. A panic ends one task, is counted, and no more.
 #[derive(Clone, Default)]
-pub(crate) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(crate) struct Tasks {
+    set: Arc<Mutex<JoinSet<()>>>,
+    panics: Arc<AtomicU64>,
+}
 
 impl Tasks {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         set.spawn(task);
         while let Some(ended) = set.try_join_next() {
             if let Err(error) = ended
                 && error.is_panic()
             {
+                self.panics.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "a task panicked");
             }
         }
     }
 
     async fn join(&self) {
-        let mut set = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut set = std::mem::take(&mut *self.set.lock().unwrap_or_else(PoisonError::into_inner));
         while set.join_next().await.is_some() {}
     }
 }
@@ -112,6 +118,7 @@ impl Node {
         let https = bind(config.https.listen, "https.listen").await?;
         let rtmp = bind(config.rtmp.listen, "rtmp.listen").await?;
         let rtmps = bind(config.rtmps.listen, "rtmps.listen").await?;
+        let admin = bind(config.admin.listen, "admin.listen").await?;
         let acceptors = match (&https, &rtmps) {
             (None, None) => None,
             _ => Some(tls::acceptors(&config.tls, &dir, &config.public.host)?),
@@ -126,7 +133,7 @@ impl Node {
             srt: None,
             quic: None,
             webrtc: None,
-            admin: None,
+            admin: address_of(admin.as_ref())?,
         };
 
         let node_id = NodeId::parse("local").context("the node's name")?;
@@ -183,6 +190,25 @@ impl Node {
             });
         }
         let inputs = own_inputs(&control, options.demo.is_some()).await?;
+        let counters: Arc<web::Counters> = Arc::default();
+        if let Some(listener) = admin {
+            let router = admin::router(Admin {
+                started: Instant::now(),
+                control: control.clone(),
+                origin: origin.clone(),
+                library: library.clone(),
+                delivery: ingest.counters.clone(),
+                encoders: encoders.clone(),
+                web: counters.clone(),
+                panics: tasks.panics.clone(),
+            });
+            let stop = until_stop(stopped.clone());
+            let serve = web::serve(listener, None, router, Arc::default(), stop);
+            services.spawn(async move {
+                serve.await;
+                "the admin listener"
+            });
+        }
         let site = Site { library: library.clone(), rtmp_url: None };
         let api = api::Api {
             control: control.clone(),
@@ -195,7 +221,6 @@ impl Node {
             random: fill_random_bytes,
         };
         let https_tls = acceptors.as_ref().map(|a| a.https.clone());
-        let counters: Arc<web::Counters> = Arc::default();
         for (listener, tls) in [(http, None), (https, https_tls)] {
             let Some(listener) = listener else { continue };
             // Over TLS a token can't be overheard.

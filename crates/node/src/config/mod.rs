@@ -29,6 +29,8 @@ pub struct Config {
     pub rtmps: Rtmp,
     /// The certificate of HTTPS and RTMPS.
     pub tls: Tls,
+    /// Metrics and health.
+    pub admin: Admin,
     /// Names in the URLs that are handed out.
     pub public: Public,
     /// Encoders that come, go and come back.
@@ -81,6 +83,14 @@ pub struct Tls {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rtmp {
+    /// Where to listen; `"off"` for not at all.
+    pub listen: Listen,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
     /// Where to listen; `"off"` for not at all.
     pub listen: Listen,
 }
