@@ -15,6 +15,7 @@ use control::{
 use deliver::{About, Counters, Library, Shelf};
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
+use media::health::{Health, Report};
 use package::{Packaging, Rules};
 use spine::broadcast::Consumer;
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
@@ -71,6 +72,8 @@ struct Active {
     /// Where its encoder is, while there is one.
     encoder: Option<IpAddr>,
     replaced: Option<(IpAddr, Instant)>,
+    /// How its encoder is doing, or did last.
+    health: Option<Arc<Mutex<Health>>>,
 }
 
 struct Failures {
@@ -121,6 +124,7 @@ impl Ingest {
                 owned: claimed.owned.clone(),
                 encoder: Some(address),
                 replaced,
+                health: None,
             };
             state.active.insert(input.uid.clone(), active);
             fresh
@@ -132,13 +136,32 @@ impl Ingest {
             input = %input.uid, video = %claimed.owned.video, protocol = asking.protocol,
             encoder = asking.encoder, peer = %asking.peer, resumed = !fresh, "on the air"
         );
-        let publication = Publication::new(broadcast, asking.clock, claimed.first_group);
+        let publication =
+            Publication::new(broadcast, asking.clock, claimed.first_group, Instant::now());
+        self.watch(&input.uid, publication.health());
         let ingest = self.clone();
         let timeout = input.settings.recording.timeout_seconds;
         let leave = move |publication: Publication, left: Left| {
             ingest.leave(publication, &claimed.owned, timeout, left);
         };
         Ok(Admitted { publication, leave: Box::new(leave) })
+    }
+
+    fn watch(&self, input: &InputUid, health: Arc<Mutex<Health>>) {
+        if let Some(active) = self.state().active.get_mut(input) {
+            active.health = Some(health);
+        }
+    }
+
+    /// How the encoder of an input is doing; nothing while there is none.
+    pub(crate) fn health(&self, input: &InputUid) -> Option<Report> {
+        let health = {
+            let state = self.state();
+            let active = state.active.get(input).filter(|a| a.encoder.is_some())?;
+            active.health.clone()?
+        };
+        let report = health.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
+        Some(report)
     }
 
     /// Who may take an input that somebody has.
