@@ -3,6 +3,7 @@
 //   node check-pages.mjs [--screenshots DIR] [--only NAME]
 import { parseArgs } from 'node:util';
 import { DevServer, INPUT } from './dev-server.mjs';
+import { TOKEN } from './lib/api.mjs';
 import { Scenarios } from './lib/scenario.mjs';
 
 const { values: options } = parseArgs({
@@ -202,6 +203,97 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await shot(`${name}-landing-light`);
   }, { viewport });
 }
+
+const HOUR_MS = 3_600_000;
+function furnish(host) {
+  const created = (hoursAgo) => new Date(Date.now() - hoursAgo * HOUR_MS).toISOString();
+  const video = (hoursAgo, duration, more = {}) => ({ uid: INPUT.replace(/^../, String(hoursAgo).padStart(2, '0')), meta: { name: 'Harbour camera' }, created: created(hoursAgo), duration, ...more });
+  host.api.inputs.set(INPUT, {
+    uid: INPUT,
+    key: 'the-key-of-the-harbour',
+    meta: { name: host.name, note: 'kept' },
+    enabled: true,
+    created: created(50),
+    status: { current: { state: 'connected', statusEnteredAt: created(2.1), videoUID: 'x' } },
+    health: { bitrateBps: 6_100_000, frameRate: 29.97, keyFrameIntervalSeconds: 8.3, uploadRatio: 1, advice: ['Key frames every 8.3 s: set the key-frame interval to 2 s.'] },
+  });
+  host.api.videos.set(INPUT, [video(2, -1, { status: { state: 'live-inprogress' } }), video(25, 3725), video(49, 190)]);
+  host.api.add('Town council, open session', { created: created(70), status: { current: { state: 'reconnecting' } } });
+  host.api.add('Chamber choir rehearsal, in the hall with the long name', { created: created(60), enabled: false });
+  return host.goLive({ size: '640x360' });
+}
+const text = (page, selector) => page.locator(selector).first().textContent();
+
+for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+  await scenario(`dashboard-${name}`, async ({ host, page, open, until, settled, narrow, shot }) => {
+    await open(`/#token=${TOKEN}`);
+    await page.locator('#new-name').waitFor();
+    await settled();
+    await shot(`${name}-dashboard-empty`);
+    check(`dashboard ${name}: the token is nowhere in the address or the history`, await page.evaluate(() => location.hash === '' && history.length <= 2));
+    await furnish(host);
+    await page.locator('article.live .recordings').waitFor();
+    check(`dashboard ${name}: what is on the air stands first`, (await text(page, '.inputs h2')) === host.name);
+    check(`dashboard ${name}: since when`, (await text(page, 'article.live .state')).includes('Live for 2 h 6 min'));
+    check(`dashboard ${name}: advice in words`, (await text(page, '.advice')).includes('key-frame interval to 2 s'));
+    check(`dashboard ${name}: one picture moves`, await until(() => {
+      const players = [...document.querySelectorAll('airwave-player')];
+      return players.length === 1 && players[0].stats.state === 'live' && players[0].stats.framesShown > 20;
+    }));
+    await page.locator('.recordings summary').click();
+    check(`dashboard ${name}: recordings with date and length`, /1:02:05/.test(await text(page, '.recordings')));
+    check(`dashboard ${name}: nothing is wider than the screen`, await narrow());
+    await settled();
+    await shot(`${name}-dashboard`, { fullPage: true });
+    await page.emulateMedia({ colorScheme: 'light' });
+    await settled();
+    await shot(`${name}-dashboard-light`, { fullPage: true });
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.locator('.recordings .danger').first().click();
+    await shot(`${name}-dashboard-question`);
+    check(`dashboard ${name}: asks before a recording is deleted`, (await text(page, 'dialog[open]')).includes('cannot be taken back'));
+    check(`dashboard ${name}: return is no`, await page.evaluate(() => document.activeElement.textContent === 'Cancel'));
+    await page.locator('dialog[open] .danger').click();
+    check(`dashboard ${name}: the recording is gone`, await until(() => document.querySelectorAll('.recordings li').length === 2));
+  }, { viewport, mayFail: /\/videos$/ });
+}
+
+await scenario('dashboard-keyboard', async ({ host, page, open, until }) => {
+  host.api.add('Only one');
+  await open('/');
+  await page.locator('#how').waitFor();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type(TOKEN);
+  await page.keyboard.press('Enter');
+  const card = page.locator('article');
+  await card.locator('.ingest').waitFor();
+  check('keyboard: signed in', true);
+  await card.getByRole('button', { name: 'Rename' }).press('Enter');
+  await page.keyboard.type('Another name');
+  await page.keyboard.press('Enter');
+  check('keyboard: renamed', await until(() => document.querySelector('article h2')?.textContent === 'Another name'));
+}, { mayFail: /\/videos$/ });
+
+await scenario('dashboard-trouble', async ({ host, page, open, until, shot }) => {
+  host.api.refusal = [403, 'the API is served over HTTPS only'];
+  await open(`/#token=${TOKEN}`);
+  check("trouble: a refusal in the server's words", await until(() => document.querySelector('#dashboard .problem')?.textContent.includes('over HTTPS only')));
+  await shot('desktop-dashboard-refused');
+  host.api.refusal = null;
+  await page.locator('#new-name').waitFor();
+  check('trouble: goes on by itself', (await page.locator('#dashboard .problem').count()) === 0);
+  await host.vanish();
+  check('trouble: a lost server in words', await until(() => document.querySelector('#dashboard .problem')?.textContent.includes('does not answer')));
+  await shot('desktop-dashboard-lost');
+  await host.reappear();
+  check('trouble: finds it again', await until(() => document.querySelector('#dashboard .problem') === null));
+  host.api.refusal = [401, 'the bearer token is not valid'];
+  check('trouble: a token that is not valid any more signs out', await until(() => document.querySelector('#sign-in-dialog').open && sessionStorage.length === 0));
+  check('trouble: and says so', (await text(page, '#sign-in-problem')).includes('airwave token'));
+  await shot('desktop-dashboard-401');
+}, { expectErrors: true });
 
 await scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
   await host.current.lasts(DVR_S);

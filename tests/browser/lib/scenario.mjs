@@ -34,11 +34,15 @@ export class Scenarios {
     return !this.only || this.only === name;
   }
 
-  async run(name, url, body, { viewport = { width: 1280, height: 800 }, expectErrors = false, ...context } = {}) {
+  /** `mayFail`: addresses whose absence is no error. */
+  async run(name, url, body, { viewport = { width: 1280, height: 800 }, expectErrors = false, mayFail = null, ...context } = {}) {
     const page = await this.browser.newPage({ viewport, colorScheme: 'dark', ...context });
     const errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
-    page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+    page.on('console', (message) => {
+      if (message.type() !== 'error' || mayFail?.test(message.location().url)) return;
+      errors.push(`${message.text()} ${message.location().url}`);
+    });
     const tools = this.tools(page, url);
     try {
       await body(tools);
