@@ -22,3 +22,13 @@ pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 
 /// Media that could not be read and was passed over, after which an encoder is shown the door.
 pub const UNREADABLE_MAX: u64 = 1_000;
+
+/// Video tracks of one connection: encoders' ladders have three to six steps.
+pub const VIDEO_TRACKS_MAX: usize = 8;
+
+/// Audio tracks of one connection: more than OBS has (six).
+pub const AUDIO_TRACKS_MAX: usize = 16;
+
+/// How far the shapes of two pictures may differ and still be the same, in per cent: 426x240 is 0.2 off 16:9, and odd sizes
+/// of small pictures are up to 1.
+pub const ASPECT_OFF_PERCENT_MAX: u64 = 2;
