@@ -11,6 +11,7 @@ use bytes::Bytes;
 use media::catalog::Catalog;
 use package::hls::MediaOptions;
 use package::{CATALOG, INIT, Index, Version};
+use record::{File, History};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
     Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track,
@@ -52,11 +53,21 @@ pub struct Counters {
     pub parked: AtomicU64,
 }
 
+/// Where a recorded broadcast's past is.
+pub struct Past {
+    /// Reads it.
+    pub history: Arc<History>,
+    /// What an earlier run of the server has committed of it.
+    pub index: Index,
+}
+
 /// One broadcast's playlists and media.
 pub struct Shelf {
     about: About,
     broadcast: Consumer,
     counters: Arc<Counters>,
+    /// Reads what memory has no more; none if it is not recorded.
+    history: Option<Arc<History>>,
     state: Mutex<State>,
     /// Counts changes of the index; requests wait on it.
     changes: watch::Sender<u64>,
@@ -78,10 +89,17 @@ struct Rendering {
 }
 
 impl Shelf {
-    /// An empty shelf; [`follow`](Self::follow) fills it.
-    pub fn new(about: About, broadcast: Consumer, counters: Arc<Counters>) -> Arc<Self> {
+    /// A shelf with what is committed of its past; [`follow`](Self::follow) fills it.
+    pub fn new(
+        about: About,
+        broadcast: Consumer,
+        counters: Arc<Counters>,
+        past: Option<Past>,
+    ) -> Arc<Self> {
         let (changes, _) = watch::channel(0);
-        Arc::new(Self { about, broadcast, counters, state: Mutex::default(), changes })
+        let (history, index) = past.map(|p| (p.history, p.index)).unzip();
+        let state = State { index: index.unwrap_or_default(), ..State::default() };
+        Arc::new(Self { about, broadcast, counters, history, state: state.into(), changes })
     }
 
     /// What it is called.
@@ -122,6 +140,17 @@ impl Shelf {
         self.state().tracks.get(rendition).cloned()
     }
 
+    /// A file that memory has no more, from the recording.
+    pub(crate) async fn recorded(&self, rendition: &str, file: File) -> Option<Bytes> {
+        let history = self.history.as_ref()?;
+        let video = control::VideoUid::parse(&self.about.video).ok()?;
+        let read = history.file(&video, rendition, file).await;
+        read.unwrap_or_else(|error| {
+            tracing::warn!(%video, %error, "can't read a recording");
+            None
+        })
+    }
+
     pub(crate) fn init(&self, id: u64) -> Option<Vec<Bytes>> {
         let track = self.broadcast.get(&INIT)?;
         let object = track.object(Location { group: id, object: 0 }).ok()?;
@@ -152,6 +181,9 @@ impl Shelf {
     /// The media playlist in this form: rendered once a version, shared by all who ask.
     pub(crate) fn playlist(&self, rendition: &str, options: MediaOptions) -> Option<Bytes> {
         let mut state = self.state();
+        if self.history.is_none() && (options.everything || state.index.ended()) {
+            state.forget_evicted(rendition);
+        }
         let version = state.index.version(rendition);
         let there = state
             .renderings
@@ -201,6 +233,20 @@ impl Shelf {
         let mut state = self.state();
         if let Err(error) = state.index.apply(rendition, at, properties, bytes) {
             tracing::warn!(video = %self.about.video, rendition, ?at, %error, "a part has no place");
+        }
+    }
+}
+
+impl State {
+    /// Without a recording, the past reaches as far as memory does.
+    fn forget_evicted(&mut self, rendition: &str) {
+        let Some(track) = self.tracks.get(rendition) else { return };
+        let Some(r) = self.index.rendition(rendition) else { return };
+        let there = |number| track.object(Location { group: number, object: 0 }).is_ok();
+        let first = r.segments.iter().map(|s| s.number).find(|number| there(*number));
+        if let Some(first) = first.filter(|n| r.segments.front().is_some_and(|s| s.number < *n)) {
+            self.index.trim(rendition, first);
+            self.renderings.remove(rendition);
         }
     }
 }

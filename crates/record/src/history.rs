@@ -1,12 +1,14 @@
 //! The past: recordings and their media, read from the index and the store.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use control::{
-    CommittedError, Control, DocumentError, EngineError, PageRef, SegmentRecord, VideoUid,
+    Committed, Control, DocumentError, EngineError, PageError, PageRef, SegmentRecord, VideoUid,
+    page,
 };
 use store::{Key, NotAKey, ReadError, Store};
 use tokio::sync::OnceCell;
@@ -20,21 +22,13 @@ pub enum HistoryError {
     /// The index.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A page of the index.
-    #[error(transparent)]
-    Page(#[from] CommittedError<FetchError>),
-    /// Media.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-/// Why a page can't be fetched.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// Its name is none of ours.
+    /// A page of the index is not what was written.
+    #[error("the page {0}: {1}")]
+    Damaged(String, PageError),
+    /// The name of a page is none of ours.
     #[error(transparent)]
     Name(#[from] NotAKey),
-    /// The store.
+    /// A page or media.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
@@ -93,23 +87,25 @@ impl History {
         &self,
         video: &VideoUid,
     ) -> Result<Option<Arc<Recording>>, HistoryError> {
-        let cell = self.cell(video, true);
+        let cell = self.cell(video);
         let read = cell.get_or_try_init(|| self.read(video)).await?.clone();
         self.trim();
         Ok(read)
     }
 
+    /// A video that is over, if it is in memory.
+    pub fn kept(&self, video: &VideoUid) -> Option<Arc<Recording>> {
+        self.known(video).filter(|recording| !recording.video.live())
+    }
+
     async fn read(&self, uid: &VideoUid) -> Result<Option<Arc<Recording>>, HistoryError> {
         let Some(video) = self.control.video(uid).await? else { return Ok(None) };
         let catalog = self.control.catalog(uid).await?;
-        let records = self
-            .control
-            .committed(uid, 0..u64::MAX >> 1, async |page| self.page(page).await)
-            .await?;
+        let records = self.committed(uid, 0..u64::MAX >> 1).await?;
         Ok(Some(Arc::new(Recording::new(video, catalog, records))))
     }
 
-    async fn page(&self, page: &PageRef) -> Result<Bytes, FetchError> {
+    async fn page(&self, page: &PageRef) -> Result<Bytes, HistoryError> {
         let kept = {
             let mut state = self.state();
             state.clock += 1;
@@ -135,6 +131,25 @@ impl History {
         Ok(bytes)
     }
 
+    /// What is committed of these numbers, in order.
+    async fn committed(
+        &self,
+        video: &VideoUid,
+        numbers: Range<u64>,
+    ) -> Result<Vec<SegmentRecord>, HistoryError> {
+        let Committed { pages, tail } =
+            self.control.committed_index(video, numbers.clone()).await?;
+        let mut records = Vec::new();
+        for page in pages {
+            let bytes = self.page(&page).await?;
+            let sealed = page::decode(&bytes);
+            let sealed = sealed.map_err(|e| HistoryError::Damaged(page.object.clone(), e))?;
+            records.extend(sealed.into_iter().filter(|r| numbers.contains(&r.number)));
+        }
+        records.extend(tail);
+        Ok(records)
+    }
+
     /// One record of a video, of a broadcast on the air too.
     async fn record(
         &self,
@@ -142,8 +157,7 @@ impl History {
         number: u64,
     ) -> Result<Option<SegmentRecord>, HistoryError> {
         let range = number..number.saturating_add(1);
-        let found =
-            self.control.committed(video, range, async |page| self.page(page).await).await?;
+        let found = self.committed(video, range).await?;
         Ok(found.into_iter().next())
     }
 
@@ -204,14 +218,11 @@ impl History {
 
     /// What is in memory of a video, however old: what is committed does not change.
     fn known(&self, video: &VideoUid) -> Option<Arc<Recording>> {
-        self.cell_if_there(video)?.get()?.clone()
+        let cell = self.state().recordings.get(video)?.cell.clone();
+        cell.get()?.clone()
     }
 
-    fn cell_if_there(&self, video: &VideoUid) -> Option<Arc<OnceCell<Option<Arc<Recording>>>>> {
-        self.state().recordings.get(video).map(|kept| kept.cell.clone())
-    }
-
-    fn cell(&self, video: &VideoUid, fresh: bool) -> Arc<OnceCell<Option<Arc<Recording>>>> {
+    fn cell(&self, video: &VideoUid) -> Arc<OnceCell<Option<Arc<Recording>>>> {
         let now = Instant::now();
         let mut state = self.state();
         state.clock += 1;
@@ -219,7 +230,7 @@ impl History {
         let stale = |kept: &Kept| {
             let over = |r: &Option<Arc<Recording>>| r.as_ref().is_some_and(|r| !r.video.live());
             let old = now.saturating_duration_since(kept.since) >= LIVE_INDEX_KEPT;
-            fresh && old && kept.cell.get().is_some_and(|r| !over(r))
+            old && kept.cell.get().is_some_and(|r| !over(r))
         };
         if state.recordings.get(video).is_some_and(stale) {
             state.recordings.remove(video);

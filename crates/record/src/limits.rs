@@ -30,9 +30,9 @@ pub const OWNER_WAIT: Duration = Duration::from_secs(5);
 /// How many segments a track may be behind the furthest one before it is left out.
 pub const LATE_SEGMENTS: u64 = 1;
 
-/// Numbers reserved above the one that is being made, with each commit: the next segment begins before
-/// this one is committed. After a kill they are what viewers see as a gap.
-pub const RESERVE_AHEAD: u64 = 1;
+/// Numbers reserved above the committed one, with each commit: the one that is being made, and the next,
+/// which begins before that one is committed. After a kill they are what viewers see as a gap.
+pub const RESERVE_AHEAD: u64 = 2;
 
 /// Recordings whose index is kept in memory.
 pub const RECORDINGS: usize = 256;

@@ -17,9 +17,7 @@ use store::{Key, Object, PutError, Store};
 use tokio::sync::watch;
 
 use crate::follow::{Follower, News};
-use crate::limits::{
-    BACKLOG_BYTES, OWNER_WAIT, PATIENCE, PUTS, RECORDS_WAITING, RESERVE_AHEAD, RETRY, RETRY_MAX,
-};
+use crate::limits::{OWNER_WAIT, PATIENCE, PUTS, RECORDS_WAITING, RESERVE_AHEAD, RETRY, RETRY_MAX};
 use crate::segment::Sealed;
 use crate::status::{Backlog, Status, Waiting};
 
@@ -39,17 +37,12 @@ pub struct Setup {
     pub first: u64,
     /// What the node's recorders have waiting.
     pub backlog: Backlog,
-    /// Bytes of this broadcast that may wait; [`BACKLOG_BYTES`] unless a test wants less.
+    /// Bytes of this broadcast that may wait: [`crate::limits::BACKLOG_BYTES`].
     pub backlog_bytes: usize,
-    /// How long the store may fail; [`PATIENCE`] unless a test wants less.
+    /// How long the store may fail: [`PATIENCE`], unless the node's owner chose otherwise.
     pub patience: Duration,
     /// Fresh random numbers, for names.
     pub random: fn() -> u64,
-}
-
-impl Setup {
-    /// The usual bounds.
-    pub const BOUNDS: (usize, Duration) = (BACKLOG_BYTES, PATIENCE);
 }
 
 /// How a recording came out.
@@ -246,11 +239,12 @@ impl Recorder {
 
     fn commit(&mut self) -> Task<Result<Committed, Outcome>> {
         let records: Vec<_> = self.ready.iter().take(COMMIT_RECORDS).cloned().collect();
+        let last = records.last().map_or(0, |r| r.number);
         let commit = Commit {
             control: self.control.clone(),
             owner: self.owner.clone(),
             status: self.status.clone(),
-            reserve_to: self.follower.newest() + RESERVE_AHEAD,
+            reserve_to: self.follower.newest().max(last + RESERVE_AHEAD),
             catalog: self.catalog.take(),
             records,
         };

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use control::{SegmentRecord, Video};
 use package::Index;
+use package::hls::{MediaOptions, render_media};
 use store::{Key, Object};
 
 use crate::index;
@@ -45,6 +47,7 @@ pub struct Recording {
     records: Vec<SegmentRecord>,
     /// Which record's object has an initialisation segment, and where.
     inits: BTreeMap<u64, (usize, Range<u64>)>,
+    rendered: Mutex<BTreeMap<(String, bool), Bytes>>,
 }
 
 impl Recording {
@@ -63,7 +66,22 @@ impl Recording {
         if !video.live() {
             index.end();
         }
-        Self { video, index, catalog, records, inits }
+        Self { video, index, catalog, records, inits, rendered: Mutex::default() }
+    }
+
+    /// A media playlist: everything, or the live window of a broadcast that is not over. Rendered once.
+    /// None if there is no such rendition, or nothing to list yet.
+    pub fn playlist(&self, rendition: &str, everything: bool) -> Option<Bytes> {
+        let rendered = || self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (rendition.to_owned(), everything);
+        if let Some(there) = rendered().get(&key) {
+            return Some(there.clone());
+        }
+        let options = MediaOptions { low_latency: false, everything, skip: false };
+        let base = format!("../media/{}", self.video.uid);
+        let text = Bytes::from(render_media(&self.index, rendition, &base, options)?);
+        rendered().insert(key, text.clone());
+        Some(text)
     }
 
     /// How many segments it has, gaps among them.
@@ -74,6 +92,12 @@ impl Recording {
     /// The newest record.
     pub fn last(&self) -> Option<&SegmentRecord> {
         self.records.last()
+    }
+
+    /// The newest record that has times, and how many gaps without any come after it.
+    pub fn newest_timed(&self) -> Option<(&SegmentRecord, u64)> {
+        let mut newest = self.records.iter().rev().zip(0..);
+        newest.find(|(record, _)| record.tracks.iter().any(|t| t.timescale > 0))
     }
 
     pub(crate) fn record(&self, number: u64) -> Option<&SegmentRecord> {

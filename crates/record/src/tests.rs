@@ -53,7 +53,10 @@ impl Node {
         let node = Self::open(tempfile::tempdir().unwrap());
         let settings =
             InputSettings { delete_recording_after_days: Some(30), ..InputSettings::default() };
-        node.control.create_input(input(), settings, std::array::from_fn(|i| i as u8), NOW).await.unwrap();
+        node.control
+            .create_input(input(), settings, std::array::from_fn(|i| i as u8), NOW)
+            .await
+            .unwrap();
         node
     }
 
