@@ -161,16 +161,16 @@ fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Valu
     let host = api.public_host.clone().unwrap_or_else(|| host_of(authority).to_owned());
     let web = web(api, headers);
     let uid = input.uid.as_str();
-    let rtmp = api.rtmp_port.map(|port| {
-        json!({
-            "url": format!("rtmp://{host}:{port}/live/"),
-            "streamKey": keys.stream_key.expose(),
-        })
-    });
+    let ingest = |scheme: &str, port: u16| {
+        let url = format!("{scheme}://{host}:{port}/live/");
+        json!({ "url": url, "streamKey": keys.stream_key.expose() })
+    };
+    let rtmp = api.rtmp_port.map(|port| ingest("rtmp", port));
+    let rtmps = api.rtmps_port.map(|port| ingest("rtmps", port));
     json!({
         "rtmp": rtmp,
-        // Existing clients read this one, whatever it says.
-        "rtmps": rtmp,
+        // Always filled, because existing clients read this one.
+        "rtmps": rtmps.or_else(|| rtmp.clone()),
         "srt": null,
         "webRTC": null,
         "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": null },

@@ -36,6 +36,8 @@ pub struct Api {
     pub origin: Origin,
     /// Where encoders publish; none where RTMP is off.
     pub rtmp_port: Option<u16>,
+    /// Where encoders publish over TLS; none where that is off.
+    pub rtmps_port: Option<u16>,
     /// The host name in URLs; none: the request's own.
     pub public_host: Option<String>,
     /// Serve the API in clear to others than this machine.
@@ -60,7 +62,8 @@ pub fn router(api: Api) -> Router {
         )
         .route(&path("/live_inputs/{uid}/rotate_keys"), post(inputs::rotate_keys))
         .route("/client/v4/{*rest}", axum::routing::any(envelope::no_such_route))
-        .layer(guarded)
+        // Not `layer`: that one would guard the fallback of the router that this one is merged into.
+        .route_layer(guarded)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
 }

@@ -60,7 +60,7 @@ async fn live(State(site): State<Site>) -> Response {
                 "name": about.name,
                 "live": shelf.live(),
                 "startedAt": about.started_ms,
-                "viewers": shelf.viewers(now),
+                "viewers": (!about.hide_viewers).then(|| shelf.viewers(now)),
             })
         })
         .collect();
@@ -114,6 +114,9 @@ async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response
 
 async fn views(State(site): State<Site>, Path(id): Path<String>) -> Response {
     match site.library.find(&id).await {
+        Found::Shelf { shelf, .. } if shelf.about().hide_viewers => {
+            plain(StatusCode::FORBIDDEN, "the number of viewers is not shown")
+        }
         Found::Shelf { shelf, .. } => {
             as_json(&json!({ "liveViewers": shelf.viewers(Instant::now()) }))
         }
@@ -176,10 +179,10 @@ pub(crate) fn cors() -> axum::http::response::Builder {
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
-pub(crate) fn text(kind: &'static str, cache: &'static str, body: Bytes) -> Response {
+pub(crate) fn text(kind: &'static str, cache: impl Into<String>, body: Bytes) -> Response {
     cors()
         .header(header::CONTENT_TYPE, kind)
-        .header(header::CACHE_CONTROL, cache)
+        .header(header::CACHE_CONTROL, cache.into())
         .body(Body::from(body))
         .unwrap_or_default()
 }

@@ -40,10 +40,10 @@ impl Wishes {
 
 /// The multivariant playlist.
 pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
-    // Until there is a media playlist to point to: the first one takes a second or two.
+    // Until there are media playlists to point to: the first segment takes a second or two.
     let ready = wait_for(shelf, Duration::from_secs(10), |shelf| {
-        let fixed = shelf.with_index(|index| index.target_duration().is_some() || index.ended());
-        let catalog = fixed.then(|| shelf.catalog()).flatten()?;
+        let playable = shelf.with_index(package::Index::playable);
+        let catalog = playable.then(|| shelf.catalog()).flatten()?;
         let variants = shelf.with_index(|index| variants(&catalog, index));
         (!variants.is_empty()).then_some(variants)
     });
@@ -53,10 +53,16 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
         Some(variants) => text(
             "application/vnd.apple.mpegurl",
             "max-age=2",
-            render_multivariant(&variants, Some(query)).into(),
+            render_multivariant(&variants, Some(&without_directives(query))).into(),
         ),
         None => no_content(),
     }
+}
+
+/// The query for media playlists: delivery directives belong to one request only.
+fn without_directives(query: &str) -> String {
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("_HLS_")).collect();
+    kept.join("&")
 }
 
 /// What there is, best first: the catalog and what was measured.
@@ -131,7 +137,9 @@ pub(crate) async fn media(shelf: &Arc<Shelf>, rendition: &str, query: &str) -> R
         let decision = shelf.with_index(|index| decide(index, rendition, &directives));
         (decision != Decision::Wait).then_some(decision)
     });
-    match decided.await {
+    let decided = decided.await;
+    let in_time = matches!(decided, Ok(Some(_)));
+    match decided {
         Err(Busy) => return too_busy(),
         Ok(Some(Decision::NotFound)) => return not_found("no such track"),
         Ok(Some(Decision::TooFarAhead)) => {
@@ -148,24 +156,26 @@ pub(crate) async fn media(shelf: &Arc<Shelf>, rendition: &str, query: &str) -> R
     };
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
     match shelf.playlist(rendition, options) {
-        Some(playlist) => {
-            text("application/vnd.apple.mpegurl", cache(shelf, &directives), playlist)
-        }
+        Some(playlist) => text(
+            "application/vnd.apple.mpegurl",
+            cache(shelf, directives.msn.is_some() && in_time),
+            playlist,
+        ),
         None => not_found("nothing to play yet"),
     }
 }
 
-/// An answer that waited for its content never changes for as long as the window lasts; one that did
-/// not is fresh for a moment only.
-fn cache(shelf: &Shelf, directives: &Directives) -> &'static str {
-    let ended = shelf.with_index(package::Index::ended);
-    if ended {
-        "max-age=10"
-    } else if directives.msn.is_some() {
-        "max-age=12"
-    } else {
-        "max-age=1"
-    }
+/// An answer to a request for a certain part never changes: it is good for as long as the window lasts
+/// (six target durations, RFC 8216bis §6.2.5.2). One that came too late, or was not waited for, is
+/// fresh for a moment only.
+fn cache(shelf: &Shelf, exact: bool) -> String {
+    let (ended, target) = shelf.with_index(|i| (i.ended(), i.target_duration().unwrap_or(2)));
+    let seconds = match (ended, exact) {
+        (true, _) => 10,
+        (false, true) => target * 6,
+        (false, false) => 1,
+    };
+    format!("max-age={seconds}")
 }
 
 pub(crate) struct Busy;

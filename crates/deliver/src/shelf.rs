@@ -36,6 +36,8 @@ pub struct About {
     pub low_latency: bool,
     /// Milliseconds since 1970 when it began.
     pub started_ms: u64,
+    /// Whether the number of viewers is a secret.
+    pub hide_viewers: bool,
 }
 
 /// What delivery counts.
@@ -181,9 +183,6 @@ impl Shelf {
     /// The media playlist in this form: rendered once a version, shared by all who ask.
     pub(crate) fn playlist(&self, rendition: &str, options: MediaOptions) -> Option<Bytes> {
         let mut state = self.state();
-        if self.history.is_none() && (options.everything || state.index.ended()) {
-            state.forget_evicted(rendition);
-        }
         let version = state.index.version(rendition);
         let there = state
             .renderings
@@ -237,20 +236,6 @@ impl Shelf {
     }
 }
 
-impl State {
-    /// Without a recording, the past reaches as far as memory does.
-    fn forget_evicted(&mut self, rendition: &str) {
-        let Some(track) = self.tracks.get(rendition) else { return };
-        let Some(r) = self.index.rendition(rendition) else { return };
-        let there = |number| track.object(Location { group: number, object: 0 }).is_ok();
-        let first = r.segments.iter().map(|s| s.number).find(|number| there(*number));
-        if let Some(first) = first.filter(|n| r.segments.front().is_some_and(|s| s.number < *n)) {
-            self.index.trim(rendition, first);
-            self.renderings.remove(rendition);
-        }
-    }
-}
-
 /// Viewers count for three target durations.
 fn window(index: &Index) -> Duration {
     Duration::from_secs(u64::from(index.target_duration().unwrap_or(2)) * 3)
@@ -265,6 +250,7 @@ struct Follower {
 
 struct Followed {
     name: String,
+    memory: track::Consumer,
     cursor: Cursor,
     group: Option<SubgroupReader>,
     ended: bool,
@@ -296,11 +282,12 @@ impl Follower {
                 continue;
             }
             let Some(consumer) = broadcast.get(&name) else { continue };
+            let memory = consumer.clone();
             let start = Start::At(Location { group: 0, object: 0 });
             let cursor = consumer.subscribe(Filter::from(start), Policy::EVERYTHING);
             let name = rendition.to_owned();
             self.shelf.state().tracks.insert(name.clone(), consumer);
-            self.tracks.push(Followed { name, cursor, group: None, ended: false });
+            self.tracks.push(Followed { name, memory, cursor, group: None, ended: false });
         }
     }
 }
@@ -308,6 +295,18 @@ impl Follower {
 impl Followed {
     /// Takes what is there; whether the index changed.
     fn poll(&mut self, shelf: &Shelf, cx: &Context<'_>, now: Instant) -> bool {
+        let changed = self.follow(shelf, cx, now);
+        // What memory had to give back is no longer to be had, unless it is recorded.
+        if changed
+            && shelf.history.is_none()
+            && let Some(oldest) = self.memory.oldest_group()
+        {
+            shelf.state().index.trim(&self.name, oldest);
+        }
+        changed
+    }
+
+    fn follow(&mut self, shelf: &Shelf, cx: &Context<'_>, now: Instant) -> bool {
         let mut changed = false;
         while !self.ended {
             if let Some(group) = &mut self.group {

@@ -22,3 +22,6 @@ pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 
 /// Media that could not be read and was passed over, after which an encoder is shown the door.
 pub const UNREADABLE_MAX: u64 = 1_000;
+
+/// A peer must finish its TLS handshake within this.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use media::admission::Door;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
+use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, TLS_HANDSHAKE};
 use crate::session;
 
 /// What the listener counts.
@@ -78,9 +79,10 @@ impl Drop for HalfOpenGuard {
 }
 
 /// Accepts encoders until `stop` is ready, then ends their connections as if they were lost.
-/// `random` fills handshakes.
+/// With `tls` this is RTMPS. `random` fills handshakes.
 pub async fn run(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     door: Door,
     counters: Arc<Counters>,
     random: fn(&mut [u8; 32]),
@@ -116,7 +118,19 @@ pub async fn run(
         };
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
         let _ = socket.set_nodelay(true);
-        connections.spawn(session::run(socket, peer, shared.clone(), guard));
+        let (shared, tls) = (shared.clone(), tls.clone());
+        connections.spawn(async move {
+            let Some(tls) = tls else {
+                return session::run(socket, peer, "rtmp", shared, guard).await;
+            };
+            let greeted = tokio::time::timeout(TLS_HANDSHAKE, tls.accept(socket)).await;
+            match greeted {
+                Ok(Ok(stream)) => session::run(stream, peer, "rtmps", shared, guard).await,
+                Ok(Err(_)) | Err(_) => {
+                    shared.counters.protocol_errors.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
     }
     connections.shutdown().await;
 }

@@ -14,8 +14,7 @@ use rtmp::server::{Command, Config, End, Event, Publish, Refusal, RefusalCode, S
 use sansio::stream::{Input, Output};
 use sansio::{Core, Poll};
 use spine::Waiting;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::limits::{CLOSE_LINGER, READ_BYTES, SETUP_READ_BYTES, WRITE_TIMEOUT};
@@ -23,22 +22,25 @@ use crate::listen::{HalfOpenGuard, Shared};
 use crate::publish::Live;
 
 /// Runs one connection to its end. Dropped early, its encoder counts as lost.
-pub(crate) async fn run(
-    socket: TcpStream,
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
     peer: SocketAddr,
+    protocol: &'static str,
     shared: Arc<Shared>,
     guard: HalfOpenGuard,
 ) {
     let mut seed = [0; 32];
     (shared.random)(&mut seed);
     let server = Server::new(Instant::now(), Config::new(seed));
-    let session = Session { socket, peer, shared, server, live: None, guard: Some(guard) };
+    let session =
+        Session { socket, peer, protocol, shared, server, live: None, guard: Some(guard) };
     session.run().await;
 }
 
-struct Session {
-    socket: TcpStream,
+struct Session<S> {
+    socket: S,
     peer: SocketAddr,
+    protocol: &'static str,
     shared: Arc<Shared>,
     server: Server,
     live: Option<OnAir>,
@@ -76,7 +78,7 @@ enum Woke {
     Replaced,
 }
 
-impl Session {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn run(mut self) {
         let mut buffer = vec![0; SETUP_READ_BYTES];
         loop {
@@ -191,7 +193,11 @@ impl Session {
             }
             Event::Media(media) => {
                 let taken = match &mut self.live {
-                    Some(OnAir { live: Some(live), .. }) => live.media(&media, now),
+                    Some(OnAir { live: Some(live), stream_id, .. })
+                        if *stream_id == media.stream_id =>
+                    {
+                        live.media(&media, now)
+                    }
                     _ => Ok(()),
                 };
                 match taken {
@@ -206,8 +212,8 @@ impl Session {
                     }
                 }
             }
-            Event::Ended { why, .. } => {
-                if let Some(mut on_air) = self.live.take() {
+            Event::Ended { why, stream_id } => {
+                if let Some(mut on_air) = self.live.take_if(|live| live.stream_id == stream_id) {
                     on_air.leave(match why {
                         End::Goodbye => Left::Goodbye,
                         End::Lost => Left::Lost,
@@ -227,11 +233,13 @@ impl Session {
         let asking = Asking {
             key: key_of(&publish),
             peer: self.peer,
-            protocol: "rtmp",
+            protocol: self.protocol,
             encoder: publish.connect.flash_ver.clone(),
             clock: SourceClock::RTMP,
         };
-        let answer = if asking.key.is_empty() {
+        let answer = if self.live.is_some() {
+            Err(Refused::Unavailable("this connection is already publishing".to_owned()))
+        } else if asking.key.is_empty() {
             Err(Refused::NoKey)
         } else {
             (self.shared.door)(asking).await

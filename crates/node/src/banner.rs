@@ -9,6 +9,8 @@ pub struct Banner {
     pub version: &'static str,
     /// Where to look.
     pub page: Option<String>,
+    /// The same for phones and other machines, which give pages their full powers over TLS only.
+    pub secure_page: Option<String>,
     /// Where to watch, and the credit of what is on.
     pub demo: Option<(String, Option<String>)>,
     /// Server and stream key for an encoder, and the page where it will be seen.
@@ -29,7 +31,14 @@ impl Banner {
             }
         }
         if let Some(page) = &self.page {
-            let _ = writeln!(out, "  What is on       {page}");
+            let _ = writeln!(out, "  Your page        {page}");
+        }
+        if let Some(page) = &self.secure_page {
+            let _ = writeln!(out, "  For phones       {page}");
+            let _ = writeln!(
+                out,
+                "                   (the certificate is self-signed: confirm the warning)"
+            );
         }
         if let Some((server, key, watch)) = &self.encoder {
             let _ =
@@ -51,7 +60,8 @@ mod tests {
     fn a_newcomer_reads_this() {
         let banner = Banner {
             version: "0.1.0",
-            page: Some("http://127.0.0.1:8080/".into()),
+            page: Some("http://127.0.0.1:8080/#token=aw_T".into()),
+            secure_page: Some("https://192.0.2.1:8443/".into()),
             demo: Some((
                 "http://127.0.0.1:8080/00ab/watch".into(),
                 Some("A film, CC BY 3.0".into()),
@@ -68,7 +78,9 @@ mod tests {
 
   Watch the demo   http://127.0.0.1:8080/00ab/watch
                    A film, CC BY 3.0
-  What is on       http://127.0.0.1:8080/
+  Your page        http://127.0.0.1:8080/#token=aw_T
+  For phones       https://192.0.2.1:8443/
+                   (the certificate is self-signed: confirm the warning)
 
   Go live with OBS: Settings > Stream > Service "Custom..."
     Server         rtmp://127.0.0.1:1935/live

@@ -27,6 +27,12 @@ use crate::node::{Tasks, random};
 /// A publisher that was replaced is refused for so long, so that two machines do not fight.
 const REPLACED_REFUSED: Duration = Duration::from_secs(30);
 
+/// A publisher without a frame for so long is taken for dead when another one comes.
+const HEARD_LATELY: Duration = Duration::from_secs(3);
+
+/// Raw group ids reserved ahead of the newest one. Sound begins one a second.
+const GROUPS_AHEAD: u64 = 1_024;
+
 /// Wrong keys from one address within [`ATTEMPTS_WINDOW`] before it is told to wait.
 const ATTEMPTS: u32 = 10;
 const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
@@ -37,9 +43,9 @@ const ADDRESSES_MAX: usize = 10_000;
 /// Segment numbers reserved at a time where nothing is recorded: nobody sees them left out.
 const RESERVED_AHEAD: u64 = 256;
 
-/// Segment numbers reserved at a time while a recorder's commits, which reserve too, are late. After a
-/// kill they are a gap.
-const RESERVED_AHEAD_RECORDING: u64 = 4;
+/// Segment numbers reserved above the next one while a recorder's commits, which reserve too, are late.
+/// After a kill they are a gap, so there are none to spare.
+const RESERVED_AHEAD_RECORDING: u64 = 0;
 
 /// A new broadcast on an input waits so long for the last commits of the one before.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
@@ -123,6 +129,7 @@ impl Ingest {
         }
         self.check_rivals(&input.uid, address)?;
         self.finish_before(&input.uid).await;
+        let rival_alive = self.heard_lately(&input.uid);
         let claimed = self.claim(&input).await?;
         let past = self.past(&claimed).await?;
         let broadcast = self.publish(&input, &claimed)?;
@@ -131,7 +138,9 @@ impl Ingest {
             let mut state = self.state();
             match state.active.get_mut(&input.uid).filter(|a| a.broadcast == consumer) {
                 Some(active) => {
-                    let rival = active.encoder.replace(address);
+                    // Only one that was still sending can fight: an encoder that replaces its own
+                    // dead connection has lost nothing to anybody.
+                    let rival = active.encoder.replace(address).filter(|_| rival_alive);
                     active.replaced = rival.map(|rival| (rival, Instant::now()));
                     active.owner.send_replace(claimed.owned.clone());
                     None
@@ -177,6 +186,19 @@ impl Ingest {
             .replaced
             .is_some_and(|(loser, at)| loser == address && at.elapsed() < REPLACED_REFUSED);
         if live && lost_lately { Err(Refused::TakenOver) } else { Ok(()) }
+    }
+
+    /// Whether an encoder has sent something in the last moments.
+    fn heard_lately(&self, input: &InputUid) -> bool {
+        let Some(broadcast) = self.state().active.get(input).map(|a| a.broadcast.clone()) else {
+            return false;
+        };
+        let raw = broadcast.tracks().into_iter().filter(|n| n.as_str().is_some_and(is_raw));
+        let mut newest = raw.filter_map(|name| {
+            let track = broadcast.get(&name)?;
+            Some(track.object(track.largest()?).ok()?.header().arrived)
+        });
+        newest.any(|at| at.elapsed() < HEARD_LATELY)
     }
 
     async fn claim(&self, input: &Input) -> Result<Claimed, Refused> {
@@ -268,6 +290,7 @@ impl Ingest {
             name: input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned),
             low_latency: input.settings.prefer_low_latency,
             started_ms: past.map_or_else(now_ms, |past| past.video.created_ms),
+            hide_viewers: input.settings.recording.hide_live_viewer_count,
         };
         let index = past.map(|past| past.index.clone()).unwrap_or_default();
         let earlier = earlier(claimed, index.target_duration());
@@ -335,6 +358,8 @@ impl Ingest {
         recorder: Option<&Status>,
     ) {
         let ahead = if recorder.is_some() { RESERVED_AHEAD_RECORDING } else { RESERVED_AHEAD };
+        let broadcast = packaging.broadcast().clone();
+        let (mut looked_at, mut groups) = (0, 0);
         loop {
             // A number is shown only when it is reserved: by the recorder's commits, else here, before
             // the first part of the segment is made.
@@ -344,6 +369,12 @@ impl Ingest {
                 match outcome {
                     Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
                     Poll::Pending if packaging.next_number() > reserved + 1 => Poll::Ready(None),
+                    // Once a segment: are there raw group ids for the next while?
+                    Poll::Pending if packaging.next_number() != looked_at => {
+                        looked_at = packaging.next_number();
+                        let short = groups_end(&broadcast) > groups + GROUPS_AHEAD / 2;
+                        if short { Poll::Ready(None) } else { Poll::Pending }
+                    }
                     Poll::Pending => Poll::Pending,
                 }
             })
@@ -357,9 +388,10 @@ impl Ingest {
                 }
                 None => {
                     let to = packaging.next_number() + ahead;
+                    groups = groups_end(&broadcast);
                     let owned = self.state().active.get(input).map(|a| a.owner.borrow().clone());
                     if let Some(owned) = owned
-                        && let Err(error) = self.control.reserve(&owned, to, 0).await
+                        && let Err(error) = self.control.reserve(&owned, to, groups).await
                     {
                         tracing::warn!(%input, %error, "can't reserve segment numbers");
                     }
@@ -379,6 +411,8 @@ impl Ingest {
         );
         let wait = match (left, timeout) {
             (Left::Dismissed, _) => return,
+            // Nothing of it could be used: there is nothing to come back to.
+            (Left::Faulty, _) if counts.frames == 0 => None,
             (Left::Goodbye, 0) => None,
             (Left::Lost | Left::Faulty, 0) => Some(self.reconnect),
             (_, n) => Some(Duration::from_secs(u64::from(n))),
@@ -526,6 +560,18 @@ fn shown_end(claimed: &Claimed, past: Option<&Recording>) -> Option<Duration> {
     let target = past.and_then(|p| p.index.target_duration()).unwrap_or(2);
     let lost = (claimed.gap.end - claimed.gap.start + untimed).min(GAP_NUMBERS_TIMED);
     Some(committed + Duration::from_secs(u64::from(target)) * u32::try_from(lost).unwrap_or(0))
+}
+
+/// A raw track, as encoders bring it.
+fn is_raw(name: &str) -> bool {
+    !name.contains('.') && (name.starts_with("video") || name.starts_with("audio"))
+}
+
+/// One more than the last raw group id that the next while may need.
+fn groups_end(broadcast: &Consumer) -> u64 {
+    let raw = broadcast.tracks().into_iter().filter(|n| n.as_str().is_some_and(is_raw));
+    let newest = raw.filter_map(|name| broadcast.get(&name)?.largest()).map(|l| l.group).max();
+    newest.unwrap_or(0) + GROUPS_AHEAD
 }
 
 /// The MoQ namespace of a live input: `(<account>, <input uid>)`.

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod banner;
 pub mod cli;
 pub mod config;
@@ -11,5 +12,7 @@ mod files;
 mod ingest;
 mod logging;
 mod node;
+mod tls;
+mod web;
 
 pub use node::{Addresses, Node};

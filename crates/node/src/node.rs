@@ -1,10 +1,11 @@
 //! A running node: its listeners, its tasks, its end.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
@@ -19,11 +20,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::admin::Admin;
 use crate::banner::Banner;
 use crate::config::{Config, Listen};
 use crate::demo::Clip;
 use crate::files;
 use crate::ingest::{Ingest, State, now_ms};
+use crate::{admin, tls, web};
 
 /// The file of the API token in the data directory.
 pub(crate) const API_TOKEN: &str = "api-token";
@@ -75,23 +78,27 @@ pub struct Addresses {
 
 /// The tasks of a node. A panic ends one task, is counted, and no more.
 #[derive(Clone, Default)]
-pub(crate) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(crate) struct Tasks {
+    set: Arc<Mutex<JoinSet<()>>>,
+    panics: Arc<AtomicU64>,
+}
 
 impl Tasks {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         set.spawn(task);
         while let Some(ended) = set.try_join_next() {
             if let Err(error) = ended
                 && error.is_panic()
             {
+                self.panics.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "a task panicked");
             }
         }
     }
 
     async fn join(&self) {
-        let mut set = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut set = std::mem::take(&mut *self.set.lock().unwrap_or_else(PoisonError::into_inner));
         while set.join_next().await.is_some() {}
     }
 }
@@ -123,18 +130,25 @@ impl Node {
         let token = files::secret(&dir.join(API_TOKEN), || api_token().into_bytes())?;
         let token = String::from_utf8_lossy(&token).trim().to_owned();
         let http = bind(config.http.listen, "http.listen").await?;
+        let https = bind(config.https.listen, "https.listen").await?;
         let rtmp = bind(config.rtmp.listen, "rtmp.listen").await?;
+        let rtmps = bind(config.rtmps.listen, "rtmps.listen").await?;
+        let admin = bind(config.admin.listen, "admin.listen").await?;
+        let acceptors = match (&https, &rtmps) {
+            (None, None) => None,
+            _ => Some(tls::acceptors(&config.tls, &dir, &config.public.host)?),
+        };
         let addresses = Addresses {
             version: env!("CARGO_PKG_VERSION"),
             account: "default",
             http: address_of(http.as_ref())?,
-            https: None,
+            https: address_of(https.as_ref())?,
             rtmp: address_of(rtmp.as_ref())?,
-            rtmps: None,
+            rtmps: address_of(rtmps.as_ref())?,
             srt: None,
             quic: None,
             webrtc: None,
-            admin: None,
+            admin: address_of(admin.as_ref())?,
         };
 
         let node_id = NodeId::parse("local").context("the node's name")?;
@@ -189,11 +203,15 @@ impl Node {
             tokio::select! { () = retain => {}, () = end => {} }
             "retention"
         });
-        if let Some(listener) = rtmp {
+        let encoders: Arc<io_rtmp::listen::Counters> = Arc::default();
+        let rtmps_tls = acceptors.as_ref().map(|a| a.rtmps.clone());
+        for (listener, tls) in [(rtmp, None), (rtmps, rtmps_tls)] {
+            let Some(listener) = listener else { continue };
             let run = io_rtmp::listen::run(
                 listener,
+                tls,
                 ingest.door(),
-                Arc::default(),
+                encoders.clone(),
                 fill_random,
                 until_stop(stopped.clone()),
             );
@@ -203,32 +221,53 @@ impl Node {
             });
         }
         let inputs = own_inputs(&control, options.demo.is_some()).await?;
-        if let Some(listener) = http {
-            let site = Site { library: library.clone(), rtmp_url: None };
-            let api = api::router(api::Api {
+        let counters: Arc<web::Counters> = Arc::default();
+        if let Some(listener) = admin {
+            let router = admin::router(Admin {
+                started: Instant::now(),
                 control: control.clone(),
-                history: history.clone(),
-                token: control::Secret::new(token),
                 origin: origin.clone(),
-                rtmp_port: addresses.rtmp.map(|a| a.port()),
-                public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
-                allow_plain: config.http.allow_plain_api,
-                random: fill_random_bytes,
+                library: library.clone(),
+                delivery: ingest.counters.clone(),
+                encoders: encoders.clone(),
+                web: counters.clone(),
+                panics: tasks.panics.clone(),
             });
-            let router = deliver::router(site).merge(api);
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let serve =
-                axum::serve(listener, service).with_graceful_shutdown(until_stop(stopped.clone()));
+            let stop = until_stop(stopped.clone());
+            let serve = web::serve(listener, None, router, Arc::default(), stop);
             services.spawn(async move {
-                if let Err(error) = serve.await {
-                    tracing::error!(%error, "http");
-                }
+                serve.await;
+                "the admin listener"
+            });
+        }
+        let site = Site { library: library.clone(), rtmp_url: None };
+        let api = api::Api {
+            control: control.clone(),
+            history: history.clone(),
+            token: control::Secret::new(token.clone()),
+            origin: origin.clone(),
+            rtmp_port: addresses.rtmp.map(|a| a.port()),
+            rtmps_port: addresses.rtmps.map(|a| a.port()),
+            public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
+            allow_plain: config.http.allow_plain_api,
+            random: fill_random_bytes,
+        };
+        let https_tls = acceptors.as_ref().map(|a| a.https.clone());
+        for (listener, tls) in [(http, None), (https, https_tls)] {
+            let Some(listener) = listener else { continue };
+            // Over TLS a token can't be overheard.
+            let api = api::Api { allow_plain: api.allow_plain || tls.is_some(), ..api.clone() };
+            let router = deliver::router(site.clone()).merge(api::router(api));
+            let stop = until_stop(stopped.clone());
+            let serve = web::serve(listener, tls, router, counters.clone(), stop);
+            services.spawn(async move {
+                serve.await;
                 "the HTTP listener"
             });
         }
         let services = services.into();
         let node = Self { addresses, origin, stop, tasks, _lock: lock, services };
-        let banner = node.begin(&config, &options, &control, inputs).await?;
+        let banner = node.begin(&config, &options, &control, inputs, &token).await?;
         if let Some(path) = &options.ready_file {
             let mut json = serde_json::to_vec(&node.addresses)?;
             json.push(b'\n');
@@ -244,6 +283,7 @@ impl Node {
         options: &Options,
         control: &Control,
         inputs: OwnInputs,
+        token: &str,
     ) -> Result<Banner> {
         let host = |address: SocketAddr| match config.public.host.as_str() {
             "" if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
@@ -256,7 +296,13 @@ impl Node {
         };
         let mut banner = Banner {
             version: self.addresses.version,
-            page: page.clone(),
+            // The page takes the token out of the address bar; it is shown on a terminal only.
+            page: page.as_ref().map(|page| format!("{page}#token={}", token.trim())),
+            secure_page: self
+                .addresses
+                .https
+                .filter(|a| !a.ip().is_loopback())
+                .map(|a| format!("https://{}/", host(a))),
             demo: None,
             encoder: None,
             token_file: config.data.dir.join(API_TOKEN).display().to_string(),
@@ -266,8 +312,14 @@ impl Node {
             let clip = Clip::open(path)?;
             banner.demo = Some((watch(input), clip.credit.clone()));
             let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
-            let local = if rtmp.is_ipv6() { "[::1]" } else { "127.0.0.1" };
-            let url = format!("rtmp://{local}:{}/live/{}", rtmp.port(), keys.stream_key.expose());
+            let local = match rtmp {
+                all if all.ip().is_unspecified() => match all {
+                    SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), all.port()),
+                    SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), all.port()),
+                },
+                one => one,
+            };
+            let url = format!("rtmp://{local}/live/{}", keys.stream_key.expose());
             let target = Target::parse(&url).context("the demo's address")?;
             let mut stopped = self.stop.subscribe();
             self.tasks.spawn(async move {
@@ -407,7 +459,7 @@ async fn bind(listen: Listen, key: &str) -> Result<Option<TcpListener>> {
     let bound = match TcpListener::bind(address).await {
         // A machine without IPv6: all of IPv4 is what was meant.
         Err(_) if address.ip().is_unspecified() && address.is_ipv6() => {
-            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).await
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }
         bound => bound,
     };

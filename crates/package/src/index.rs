@@ -103,6 +103,14 @@ impl Index {
         self.target_duration
     }
 
+    /// Whether there is enough to begin with: the target duration is fixed, and every rendition has a
+    /// whole segment.
+    pub fn playable(&self) -> bool {
+        let whole = |r: &Rendition| r.segments.front().is_some_and(|s| s.complete);
+        let begun = !self.renditions.is_empty() && self.renditions.values().all(whole);
+        self.ended || (self.target_duration.is_some() && begun)
+    }
+
     /// Whether the broadcast is over.
     pub fn ended(&self) -> bool {
         self.ended

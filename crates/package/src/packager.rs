@@ -94,6 +94,8 @@ struct Track {
     last_decode: Option<i64>,
     /// It made the cuts and stopped; others went on without it, so its next frame begins a segment.
     stalled: bool,
+    /// Its next frame begins a segment: it is the first one, or everything before was flushed.
+    fresh: bool,
 }
 
 impl Packager {
@@ -125,6 +127,7 @@ impl Packager {
             held: None,
             last_decode: None,
             stalled: false,
+            fresh: true,
         });
         TrackId(self.tracks.len() - 1)
     }
@@ -250,6 +253,7 @@ impl Packager {
         let Some(t) = self.tracks.get_mut(track) else { return };
         let present_ns = ticks_to_ns(frame.present, t.rendition.timescale());
         t.rendition.begin(start);
+        t.fresh = false;
         if self.tracks.len() > 1 {
             self.cuts.push_back(Cut { start, present_ns });
         }
@@ -314,7 +318,11 @@ impl Packager {
         let next = self.cuts.iter().find(|c| current.is_none_or(|n| c.start.number > n));
         let begins = match (current, next) {
             (_, Some(cut)) if middle >= cut.present_ns => Some(self.latest_cut(cut, middle)),
-            (None, _) => return self.drop_early(track),
+            // Sound that came a moment before the first picture belongs to it.
+            (_, Some(cut)) if t.fresh && middle >= cut.present_ns - LEAD_IN_NS => Some(cut.start),
+            (_, Some(_)) if t.fresh => return self.drop_early(track),
+            (_, None) if t.fresh => return false,
+            (None, _) => return false,
             (Some(_), Some(_)) => None,
             (Some(_), None) if self.main_ns >= middle => None,
             (Some(_), None) => {
@@ -334,6 +342,7 @@ impl Packager {
         if let Some(t) = self.tracks.get_mut(track) {
             if let Some(start) = begins {
                 t.rendition.begin(start);
+                t.fresh = false;
             }
             t.held = Some(frame);
         }
@@ -373,19 +382,11 @@ impl Packager {
         latest.unwrap_or(first).start
     }
 
+    /// Too far before the first cut there is nothing to belong to.
     fn drop_early(&mut self, track: usize) -> bool {
-        // Before the first cut there is nothing to belong to; keep what may still get a place.
-        let Some(t) = self.tracks.get_mut(track) else { return false };
-        let Some(cut) = self.cuts.front() else { return false };
-        let timescale = t.rendition.timescale();
-        let early = t.waiting.front().is_some_and(|f| {
-            ticks_to_ns(f.present + i64::from(f.duration) / 2, timescale) < cut.present_ns
-        });
-        if early {
-            t.waiting.pop_front();
-            self.findings.frames_dropped += 1;
-        }
-        early
+        let dropped = self.tracks.get_mut(track).is_some_and(|t| t.waiting.pop_front().is_some());
+        self.findings.frames_dropped += u64::from(dropped);
+        dropped
     }
 
     fn forget_cuts(&mut self) {
@@ -418,12 +419,16 @@ impl Packager {
             self.emit_held(track, None, true, out);
             if let Some(t) = self.tracks.get_mut(track) {
                 t.waiting.clear();
+                t.fresh = true;
                 tagged(track, out, |out| t.rendition.flush(true, target, out));
             }
         }
         self.break_pending = true;
     }
 }
+
+/// How long before the first picture sound may begin and still be part of it.
+const LEAD_IN_NS: i64 = 1_000_000_000;
 
 /// Cuts that are kept for tracks that lag: a minute of 2 s segments.
 const CUTS_MAX: usize = 32;

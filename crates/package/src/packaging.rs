@@ -72,6 +72,8 @@ struct Source {
     wall: (u64, i64),
     packaged: Option<track::Producer>,
     open: Option<(group::Producer, group::SubgroupProducer)>,
+    /// Frames are missing: what comes does not follow from what was.
+    lost: bool,
     ended: bool,
 }
 
@@ -103,6 +105,11 @@ impl Packaging {
     pub fn go_on_after(mut self, earlier: Earlier) -> Self {
         self.packager.go_on_after(earlier);
         self
+    }
+
+    /// The broadcast that is packaged.
+    pub fn broadcast(&self) -> &Consumer {
+        &self.broadcast
     }
 
     /// What was found wrong with the broadcast.
@@ -162,6 +169,7 @@ impl Packaging {
                 wall: (0, 0),
                 packaged: None,
                 open: None,
+                lost: false,
                 ended: false,
             });
         }
@@ -179,7 +187,10 @@ impl Packaging {
         };
         let (header, payload) = match source.frames.poll(cx, now) {
             Poll::Ready(FrameEvent::Frame { header, payload, .. }) => (header, payload),
-            Poll::Ready(FrameEvent::Lost) => return Ok(true),
+            Poll::Ready(FrameEvent::Lost) => {
+                source.lost = true;
+                return Ok(true);
+            }
             Poll::Ready(FrameEvent::End(_)) => {
                 source.ended = true;
                 return Ok(true);
@@ -187,11 +198,11 @@ impl Packaging {
             Poll::Pending => return Ok(false),
         };
         let Some(timing) = header.timing else { return Ok(true) };
-        let mut discontinuity = false;
+        let mut discontinuity = std::mem::take(&mut source.lost);
         let (id, mut fresh) = (source.id, None);
         if let Ok(start) = GroupStart::decode(&header.properties) {
             source.wall = (start.wall_clock_ms, timing.decode);
-            discontinuity = start.discontinuity;
+            discontinuity |= start.discontinuity;
             if source.config.as_ref() != Some(&start.config) {
                 source.config = Some(start.config.clone());
                 fresh = Some(start.config);

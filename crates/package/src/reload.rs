@@ -71,12 +71,17 @@ pub enum Decision {
 
 /// Decides one request against the index as it is.
 pub fn decide(index: &Index, rendition: &str, directives: &Directives) -> Decision {
-    let Some(r) = index.rendition(rendition) else { return Decision::NotFound };
+    let Some(r) = index.rendition(rendition) else {
+        // In a broadcast's first seconds its tracks still appear one by one.
+        let young = index.target_duration().is_none() && !index.ended();
+        return if young { Decision::Wait } else { Decision::NotFound };
+    };
     let Some(newest) = r.segments.back() else { return Decision::Wait };
     if index.ended() {
         return Decision::Ready;
     }
-    if index.target_duration().is_none() {
+    // Players want a whole segment to begin with; shaka-player fails without one.
+    if index.target_duration().is_none() || !r.segments.front().is_some_and(|s| s.complete) {
         return Decision::Wait;
     }
     let Some(msn) = directives.msn else { return Decision::Ready };

@@ -82,6 +82,8 @@ pub(crate) struct SegmentStart {
 pub(crate) struct Rendition {
     timescale: u32,
     init: u64,
+    /// A frame's duration as the configuration declares it.
+    nominal: Option<u32>,
     /// How many frames make a part, and their duration; fixed with the first frame.
     part: Option<PartSize>,
     segment: Option<SegmentStart>,
@@ -103,6 +105,7 @@ impl Rendition {
         Self {
             timescale: 1,
             init: 0,
+            nominal: None,
             part: None,
             segment: None,
             next_part: 0,
@@ -116,6 +119,14 @@ impl Rendition {
         self.timescale = config.timescale();
         let bytes = init_segment(config, self.timescale);
         self.init = init_id(&bytes);
+        self.nominal = match config {
+            Config::Video(video) => video.frame_rate.map(|rate| {
+                let ticks =
+                    u64::from(self.timescale) * u64::from(rate.den()) / u64::from(rate.num());
+                u32::try_from(ticks).unwrap_or(u32::MAX)
+            }),
+            Config::Audio(audio) => Some(audio.samples_per_frame),
+        };
         out.push(Output::Init { id: self.init, bytes });
     }
 
@@ -153,7 +164,8 @@ impl Rendition {
         out: &mut Vec<Output>,
     ) {
         if self.part.is_none() {
-            self.part = Some(part_size(frame.duration, self.timescale, part_target));
+            let frame = self.nominal.unwrap_or_else(|| likely(frame.duration, self.timescale));
+            self.part = Some(part_size(frame, self.timescale, part_target));
         }
         let so_far: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
         let Some(size) = self.part else { return };
@@ -246,6 +258,14 @@ fn part_size(frame: u32, timescale: u32, target: std::time::Duration) -> PartSiz
         duration: u32::try_from(duration).unwrap_or(u32::MAX),
         target_ms: u32::try_from(target_ms).unwrap_or(u32::MAX),
     }
+}
+
+/// The first frame's duration may be a millisecond off: that of the usual rate next to it.
+fn likely(frame: u32, timescale: u32) -> u32 {
+    let usual = [24_000, 25_000, 30_000, 50_000, 60_000]
+        .map(|rate| u32::try_from(u64::from(timescale) * 1_000 / rate).unwrap_or(u32::MAX));
+    let near = |usual: &u32| usual.abs_diff(frame) <= timescale / 500;
+    usual.into_iter().filter(near).min_by_key(|usual| usual.abs_diff(frame)).unwrap_or(frame)
 }
 
 /// 53 bits of the hash: the largest whole number of which every browser is sure.

@@ -12,10 +12,10 @@ use crate::budget::Budget;
 use crate::error::{Close, LookupError, PublishError};
 use crate::limits::Limits;
 use crate::name::{Path, TrackName};
-use crate::origin::Route;
+use crate::origin::{Route, Takeover};
 use crate::responder::{Ask, Desk, Want};
 use crate::track::{self, DERIVED, Term, TrackInfo, Waiting};
-use crate::wake::{Ticket, Wakers, lock};
+use crate::wake::{Ticket, Wakers, Woken, lock};
 
 pub(crate) struct Shared {
     path: Path,
@@ -65,10 +65,6 @@ impl Shared {
         Arc::new(Self { path, limits, budget, desk, state: Mutex::new(state) })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn life(&self) -> Life {
         lock(&self.state).life
     }
@@ -81,38 +77,58 @@ impl Shared {
         lock(&self.state).tracks.values().cloned().collect()
     }
 
-    /// A new publisher writes from now on; whatever the one before left open is cut.
-    pub(crate) fn renew(&self, route: Option<Route>, life: Life, why: Close) -> Term {
-        let (term, tracks, _woken) = {
-            let mut state = lock(&self.state);
-            state.term += 1;
-            state.life = life;
-            state.route = route.unwrap_or_else(|| state.route.clone());
-            state.revision += 1;
-            let tracks: Vec<_> = state.tracks.values().cloned().collect();
-            (state.term, tracks, state.wakers.take())
+    /// A new publisher writes from now on, if the broadcast is not over. What is looked at and what
+    /// is done about it are under one lock: the one before may leave at the same moment.
+    pub(crate) fn take_over(
+        &self,
+        route: &Route,
+        takeover: Takeover,
+    ) -> Result<Option<Renewal>, PublishError> {
+        let mut state = lock(&self.state);
+        let why = match (state.life, takeover) {
+            (Life::Live, Takeover::Refuse) => return Err(PublishError::Busy),
+            (Life::Live, Takeover::Replace) => Close::Replaced,
+            (Life::Parked(_), _) => Close::SourceLost,
+            (Life::Ended(_), _) => return Ok(None),
         };
-        for track in tracks {
-            track.set_term(term, why);
-        }
-        term
+        state.route = route.clone();
+        Ok(Some(state.renew(Life::Live, why)))
     }
 
     /// Parks it, if this publisher is still the one that writes.
-    fn park(&self, term: Term, until: Instant) -> bool {
-        if lock(&self.state).term != term || self.life() != Life::Live {
-            return false;
-        }
-        self.renew(None, Life::Parked(until), Close::SourceLost);
-        true
+    fn park(&self, term: Term, until: Instant) {
+        let renewal = {
+            let mut state = lock(&self.state);
+            if state.term != term || state.life != Life::Live {
+                return;
+            }
+            state.renew(Life::Parked(until), Close::SourceLost)
+        };
+        renewal.settle();
     }
 
-    pub(crate) fn end(&self, term: Option<Term>, why: Close) -> bool {
+    /// Ends it, if it was parked until `now` at most; else says when it will have been.
+    pub(crate) fn end_parked(&self, now: Instant) -> Option<Instant> {
+        match self.life() {
+            Life::Parked(until) if until > now => Some(until),
+            Life::Parked(_) => {
+                let parked = |s: &State| matches!(s.life, Life::Parked(until) if until <= now);
+                self.end_if(parked, Close::SourceLost);
+                None
+            }
+            Life::Live | Life::Ended(_) => None,
+        }
+    }
+
+    pub(crate) fn end(&self, term: Option<Term>, why: Close) {
+        self.end_if(|state| term.is_none_or(|term| term == state.term), why);
+    }
+
+    fn end_if(&self, may: impl FnOnce(&State) -> bool, why: Close) {
         let (tracks, wanted, _woken) = {
             let mut state = lock(&self.state);
-            let other = term.is_some_and(|term| term != state.term);
-            if other || matches!(state.life, Life::Ended(_)) {
-                return false;
+            if !may(&state) || matches!(state.life, Life::Ended(_)) {
+                return;
             }
             state.life = Life::Ended(why);
             state.revision += 1;
@@ -126,7 +142,6 @@ impl Shared {
         for want in wanted.into_values() {
             want.resolve(Err(LookupError::Closed(why)));
         }
-        true
     }
 
     fn add(
@@ -162,6 +177,35 @@ impl Shared {
             want.resolve(Ok(()));
         }
         Ok(track::Producer::new(track, term))
+    }
+}
+
+impl State {
+    fn renew(&mut self, life: Life, why: Close) -> Renewal {
+        self.term += 1;
+        self.life = life;
+        self.revision += 1;
+        let tracks = self.tracks.values().cloned().collect();
+        Renewal { term: self.term, why, tracks, _woken: self.wakers.take() }
+    }
+}
+
+/// A change of the publisher, to be settled once all locks are released.
+#[must_use]
+pub(crate) struct Renewal {
+    term: Term,
+    why: Close,
+    tracks: Vec<Arc<track::Shared>>,
+    _woken: Woken,
+}
+
+impl Renewal {
+    /// Whatever the one before left open is cut, and who waits is woken.
+    pub(crate) fn settle(self) -> Term {
+        for track in &self.tracks {
+            track.set_term(self.term, self.why);
+        }
+        self.term
     }
 }
 
@@ -301,7 +345,8 @@ impl Consumer {
                 want.extend(deadline);
                 want.clone()
             } else {
-                let ask = Ask::Track(self.shared.clone(), name.clone());
+                let shared = Arc::downgrade(&self.shared);
+                let ask = Ask::Track(self.shared.path.clone(), shared, name.clone());
                 let want = Want::new(&self.shared.desk, ask, deadline);
                 state.wanted.insert(name.clone(), want.clone());
                 drop(state);

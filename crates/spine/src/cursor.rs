@@ -102,10 +102,11 @@ pub struct Cursor {
     from: Location,
     end_group: Option<u64>,
     policy: Policy,
-    /// The group that was last begun, to know where a skip starts.
+    /// The highest group that was begun, to know where a skip starts.
     last_group: Option<u64>,
     ticket: Ticket,
-    over: bool,
+    /// Told to the reader, and so final.
+    over: Option<Close>,
 }
 
 impl Cursor {
@@ -125,7 +126,7 @@ impl Cursor {
             policy,
             last_group: None,
             ticket: Ticket::new(),
-            over: false,
+            over: None,
         }
     }
 
@@ -136,6 +137,9 @@ impl Cursor {
 
     /// The next thing. `now` is what the policy's latency is measured against.
     pub fn poll(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Event> {
+        if let Some(why) = self.over {
+            return Poll::Ready(Event::End(why));
+        }
         let shared = self.track.clone();
         let mut state = lock(&shared.state);
         loop {
@@ -150,7 +154,7 @@ impl Cursor {
             }
             let Some(group) = state.groups.get(&logged.group) else {
                 if logged.event == Logged::Group {
-                    self.last_group = Some(logged.group);
+                    self.last_group = self.last_group.max(Some(logged.group));
                     let (from, to) = (logged.group, logged.group);
                     return Poll::Ready(Event::Skipped { from, to, why: Close::Evicted });
                 }
@@ -159,7 +163,7 @@ impl Cursor {
             let id = logged.group;
             return Poll::Ready(match logged.event {
                 Logged::Group => {
-                    self.last_group = Some(id);
+                    self.last_group = self.last_group.max(Some(id));
                     Event::Group(id)
                 }
                 Logged::Subgroup(subgroup) => Event::Subgroup(SubgroupReader::new(
@@ -178,16 +182,11 @@ impl Cursor {
                 Logged::GroupEnd => Event::GroupEnd { group: id, last: group.end.flatten() },
             });
         }
-        if self.over {
-            return Poll::Ready(Event::End(Close::TooFarBehind));
-        }
-        if let Some(why) = state.end {
+        let past = |end| state.groups.range(end..).any(|(id, g)| *id > end || g.end.is_some());
+        let done = self.end_group.is_some_and(past).then_some(Close::Ended);
+        if let Some(why) = state.end.or(done) {
+            self.over = Some(why);
             return Poll::Ready(Event::End(why));
-        }
-        if self.end_group.is_some_and(|end| {
-            state.groups.range(end..).any(|(id, g)| *id > end || g.end.is_some())
-        }) {
-            return Poll::Ready(Event::End(Close::Ended));
         }
         state.wakers.register(&mut self.ticket, cx);
         Poll::Pending
@@ -201,15 +200,14 @@ impl Cursor {
     fn skip_lost(&mut self, state: &State, now: Instant) -> Option<Event> {
         if self.position < state.log_base {
             self.position = state.log_base;
-            let from = self.last_group.map_or(self.from.group, |g| g + 1);
-            let next = state.log.iter().map(|e| e.group).find(|g| self.wants(*g))?;
-            if next > from {
-                return Some(Event::Skipped { from, to: next - 1, why: Close::Evicted });
+            if let Some((from, to)) = self.lost(state) {
+                return Some(Event::Skipped { from, to, why: Close::Evicted });
             }
         }
         let index = usize::try_from(self.position - state.log_base).ok()?;
         let logged = state.log.get(index)?;
-        if now.saturating_duration_since(logged.at) <= self.policy.latency_max {
+        let late = now.saturating_duration_since(logged.at) > self.policy.latency_max;
+        if !late || !self.wants(logged.group) {
             return None;
         }
         let newest = state.newest_sync()?;
@@ -217,14 +215,29 @@ impl Cursor {
             return None;
         }
         if self.policy.on_lag == OnLag::Fail {
-            self.over = true;
-            self.position = state.log_end();
+            self.over = Some(Close::TooFarBehind);
             return Some(Event::End(Close::TooFarBehind));
         }
-        self.position = state.groups.get(&newest)?.first_event;
+        // Never back: groups may begin out of order, and what was read is not read again.
+        let first = state.groups.get(&newest)?.first_event;
+        #[cfg(test)]
+        if crate::faults::is(crate::faults::Fault::CursorBack) {
+            self.position = first;
+        }
+        self.position = self.position.max(first);
         // The groups before the newest one are not wanted any more, whatever comes of them.
         self.from = self.from.max(Location { group: newest, object: 0 });
         Some(Event::Skipped { from: logged.group, to: newest - 1, why: Close::TooFarBehind })
+    }
+
+    /// The groups behind the last one begun that were evicted: up to the next that is in memory.
+    /// What was never evicted is not among them, as it may still come.
+    fn lost(&self, state: &State) -> Option<(u64, u64)> {
+        let from = self.last_group.map_or(self.from.group, |g| self.from.group.max(g + 1));
+        let next = state.groups.range(from..).next().map(|(id, _)| *id);
+        let last = next.map_or(Some(u64::MAX), |next| next.checked_sub(1))?;
+        let to = last.min(state.floor?).min(self.end_group.unwrap_or(u64::MAX));
+        (from <= to).then_some((from, to))
     }
 }
 

@@ -7,6 +7,10 @@ pub(crate) enum Fault {
     SkippedWake,
     NewestEvicted,
     GroupIdTwice,
+    ObjectTwice,
+    ResetLost,
+    TermUnchecked,
+    CursorBack,
 }
 
 thread_local! {

@@ -149,6 +149,8 @@ impl FetchCursor {
                         return Poll::Ready(FetchEvent::Gap { from: near, to: near, why });
                     }
                 }
+                // Evicted while it was read: the rest of this group is one request.
+                Here::Absent { .. } if self.next_object > 0 => self.ask(near, near),
                 Here::Absent { far, never: true } => {
                     self.pass(far);
                     return Poll::Ready(gap(near, far, Absence::Missing));
@@ -218,7 +220,7 @@ impl FetchCursor {
 
     /// Asks the responders for groups, or joins somebody who has asked for the same.
     fn ask(&mut self, from: u64, to: u64) {
-        let start = self.start.max(Location { group: from, object: 0 });
+        let start = self.start.max(Location { group: from, object: self.next_object });
         let end = self.end.min(Location { group: to, object: u64::MAX });
         let key = (start, end, self.order);
         let (want, fresh) = {
@@ -228,7 +230,8 @@ impl FetchCursor {
                 Some(want) => (want, false),
                 None => {
                     let stream = Arc::new(Stream::default());
-                    let ask = Ask::Fetch(self.track.clone(), start..=end, self.order, stream);
+                    let (path, track) = (self.track.path.clone(), Arc::downgrade(&self.track));
+                    let ask = Ask::Fetch(path, track, start..=end, self.order, stream);
                     let want = Want::new(&self.track.desk, ask, self.deadline);
                     state.fetches.insert(key, Arc::downgrade(&want));
                     (want, true)
@@ -238,7 +241,7 @@ impl FetchCursor {
         if fresh {
             want.offer();
         }
-        let Ask::Fetch(_, _, _, stream) = &want.ask else { return };
+        let Ask::Fetch(.., stream) = &want.ask else { return };
         self.asked = Some(Asked { stream: stream.clone(), want, next: 0, from, to });
     }
 

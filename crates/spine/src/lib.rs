@@ -12,7 +12,8 @@
 //! - **Time is an argument.** Nothing in here reads a clock, spawns a task or opens a socket.
 //!
 //! Locks: one per track, one per broadcast, one per origin, always taken in the order origin,
-//! broadcast, track and never held while a waker runs.
+//! broadcast, track and never held while a waker runs. What is looked at and what is done about it
+//! are under one lock: publishers come back at the very moment when they are given up.
 
 #![forbid(unsafe_code)]
 

@@ -10,6 +10,13 @@ pub const NAME_BYTES_MAX: usize = 4096;
 /// that a flood of tiny objects is not free.
 pub const OBJECT_OVERHEAD_BYTES: usize = 256;
 
+/// The largest id of a group or an object. One less than an id can hold, so that there is always a
+/// next one.
+pub const ID_MAX: u64 = u64::MAX - 1;
+
+/// Ranges of groups that a track remembers as never having existed; the oldest is forgotten.
+pub const GAPS_MAX: usize = 1_024;
+
 /// Bounds of one [`Origin`](crate::Origin). A user may need to change any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -17,7 +24,8 @@ pub struct Limits {
     pub cache_bytes: usize,
     /// One object. A larger one is refused and ends its publish: no encoder makes a 16 MiB frame.
     pub object_bytes: usize,
-    /// One group. Its writer must cut before: a group is the smallest thing that can be evicted.
+    /// One group, its objects' [`OBJECT_OVERHEAD_BYTES`] included. Its writer must cut before: a
+    /// group is the smallest thing that can be evicted.
     pub group_bytes: usize,
     /// Broadcasts at one time. Each may hold a newest group that can't be evicted.
     pub broadcasts: usize,

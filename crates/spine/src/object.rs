@@ -216,6 +216,8 @@ impl Drop for ObjectWriter {
         let mut body = lock(&self.cell.body);
         body.writers -= 1;
         let changed = body.writers == 0 && body.state == State::Open;
+        #[cfg(test)]
+        let changed = changed && !crate::faults::is(crate::faults::Fault::ResetLost);
         if changed {
             body.state = State::Reset(ResetCode::CANCELLED);
         }

@@ -1,6 +1,6 @@
 //! The origin: all broadcasts that a node knows, who publishes them, and who wants to hear of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use crate::error::{Close, PublishError};
 use crate::limits::Limits;
 use crate::name::Path;
 use crate::responder::{Ask, Desk, Responder, Want};
-use crate::wake::{Ticket, Wakers, lock};
+use crate::wake::{Ticket, Wakers, Woken, lock};
 
 /// A node of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,28 +89,31 @@ impl Origin {
         self.forget_ended();
         self.check_room(path)?;
         let inner = &self.inner;
-        let (shared, there, want) = {
+        let (shared, renewal, want, _told) = {
             let mut state = lock(&inner.state);
-            let there = state.broadcasts.get(path).map(|s| (s.clone(), s.life()));
-            match there {
-                Some((_, Life::Live)) if takeover == Takeover::Refuse => {
-                    return Err(PublishError::Busy);
-                }
-                Some((shared, life @ (Life::Live | Life::Parked(_)))) => (shared, Some(life), None),
-                Some((_, Life::Ended(_))) | None => {
+            let there = state.broadcasts.get(path).cloned();
+            let renewal = match &there {
+                Some(shared) => shared.take_over(&route, takeover)?,
+                None => None,
+            };
+            let mut told = Vec::new();
+            let shared = match there {
+                Some(shared) if renewal.is_some() => shared,
+                ended => {
+                    if ended.is_some() {
+                        told.extend(state.announce(path, &Announce::Gone(path.clone())));
+                    }
                     let parts = (inner.limits.clone(), inner.budget.clone(), inner.desk.clone());
-                    let shared = broadcast::Shared::new(path.clone(), route.clone(), parts);
+                    let shared = broadcast::Shared::new(path.clone(), route, parts);
                     state.broadcasts.insert(path.clone(), shared.clone());
-                    (shared, None, state.wanted.remove(path))
+                    shared
                 }
-            }
+            };
+            let live = Announce::Live(broadcast::Consumer::new(shared.clone()));
+            told.extend(state.announce(path, &live));
+            (shared, renewal, state.wanted.remove(path), told)
         };
-        let term = match there {
-            Some(Life::Live) => shared.renew(Some(route), Life::Live, Close::Replaced),
-            Some(_) => shared.renew(Some(route), Life::Live, Close::SourceLost),
-            None => 0,
-        };
-        self.announce(path, &Announce::Live(broadcast::Consumer::new(shared.clone())));
+        let term = renewal.map_or(0, broadcast::Renewal::settle);
         if let Some(want) = want {
             want.resolve(Ok(()));
         }
@@ -148,11 +151,13 @@ impl Origin {
 
     /// A broadcast: the one that is here, else one that a responder brings before `deadline`.
     pub fn lookup(&self, path: &Path, deadline: Instant) -> Pending<broadcast::Consumer> {
-        if let Some(consumer) = self.get(path) {
-            return Pending::ready(Ok(consumer));
-        }
         let (want, fresh) = {
             let mut state = lock(&self.inner.state);
+            if let Some(shared) = state.broadcasts.get(path)
+                && !matches!(shared.life(), Life::Ended(_))
+            {
+                return Pending::ready(Ok(broadcast::Consumer::new(shared.clone())));
+            }
             state.wanted.retain(|_, want| want.outcome().is_none());
             if let Some(want) = state.wanted.get(path) {
                 want.extend(deadline);
@@ -170,12 +175,13 @@ impl Origin {
         Pending::waiting(want, Box::new(move || origin.get(&path)))
     }
 
-    /// Ends a broadcast, whoever publishes it. False if there is none.
-    pub fn end(&self, path: &Path, why: Close) -> bool {
+    /// Ends a broadcast, whoever publishes it. Nothing happens if there is none.
+    pub fn end(&self, path: &Path, why: Close) {
         let shared = lock(&self.inner.state).broadcasts.get(path).cloned();
-        let ended = shared.is_some_and(|shared| shared.end(None, why));
-        self.forget_ended();
-        ended
+        if let Some(shared) = shared {
+            shared.end(None, why);
+            self.forget_ended();
+        }
     }
 
     /// All broadcasts under `prefix`: those that are here, then every change.
@@ -191,7 +197,7 @@ impl Origin {
         }
         state.listeners.retain(|l| l.strong_count() > 0);
         state.listeners.push(Arc::downgrade(&listener));
-        Announcements { listener, ticket: Ticket::new(), told: BTreeMap::new() }
+        Announcements { listener, ticket: Ticket::new(), told: BTreeSet::new() }
     }
 
     /// Answers requests for what is under `prefix`. Cheaper responders are asked first.
@@ -209,13 +215,7 @@ impl Origin {
         };
         for shared in broadcasts {
             at(broadcast::Consumer::new(shared.clone()).expire(now));
-            if let Life::Parked(until) = shared.life() {
-                if until <= now {
-                    shared.end(None, Close::SourceLost);
-                } else {
-                    at(Some(until));
-                }
-            }
+            at(shared.end_parked(now));
         }
         let wants: Vec<_> = lock(&self.inner.state).wanted.values().cloned().collect();
         at(expire_wants(wants, now));
@@ -233,38 +233,41 @@ impl Origin {
     }
 
     fn forget_ended(&self) {
-        let gone: Vec<Path> = {
+        let (_gone, _told) = {
             let mut state = lock(&self.inner.state);
-            let ended = |s: &Arc<broadcast::Shared>| matches!(s.life(), Life::Ended(_));
-            let gone: Vec<Path> =
-                state.broadcasts.iter().filter(|(_, s)| ended(s)).map(|(p, _)| p.clone()).collect();
-            for path in &gone {
-                state.broadcasts.remove(path);
+            let ended = |s: &broadcast::Shared| matches!(s.life(), Life::Ended(_));
+            let gone: Vec<_> = state.broadcasts.extract_if(.., |_, s| ended(s)).collect();
+            let mut told = Vec::new();
+            for (path, _) in &gone {
+                told.extend(state.announce(path, &Announce::Gone(path.clone())));
             }
-            gone
+            (gone, told)
         };
-        for path in gone {
-            self.announce(&path, &Announce::Gone(path.clone()));
-        }
     }
+}
 
-    fn announce(&self, path: &Path, what: &Announce) {
-        let listeners: Vec<_> =
-            lock(&self.inner.state).listeners.iter().filter_map(Weak::upgrade).collect();
-        for listener in listeners.iter().filter(|l| path.starts_with(&l.prefix)) {
-            let _woken = {
-                let mut state = lock(&listener.state);
-                let news = match (what, state.news.get(path)) {
-                    (Announce::Live(c), Some(News::Gone | News::GoneThenLive(_))) => {
-                        News::GoneThenLive(c.clone())
-                    }
-                    (Announce::Live(c), _) => News::Live(c.clone()),
-                    (Announce::Gone(_), _) => News::Gone,
-                };
-                state.news.insert(path.clone(), news);
-                state.wakers.take()
+impl State {
+    /// Tells who listens, under the lock of what changed, so that news come in its order. The
+    /// caller drops the answer, and so wakes, once it has released the lock.
+    #[must_use]
+    fn announce(&self, path: &Path, what: &Announce) -> Vec<(Woken, Arc<Listener>)> {
+        let listeners = self.listeners.iter().filter_map(Weak::upgrade);
+        let concerned = listeners.filter(|l| path.starts_with(&l.prefix));
+        let told = concerned.map(|listener| {
+            let mut state = lock(&listener.state);
+            let news = match (what, state.news.get(path)) {
+                (Announce::Live(c), Some(News::Gone | News::GoneThenLive(_))) => {
+                    News::GoneThenLive(c.clone())
+                }
+                (Announce::Live(c), _) => News::Live(c.clone()),
+                (Announce::Gone(_), _) => News::Gone,
             };
-        }
+            state.news.insert(path.clone(), news);
+            let woken = state.wakers.take();
+            drop(state);
+            (woken, listener)
+        });
+        told.collect()
     }
 }
 
@@ -306,8 +309,9 @@ struct ListenerState {
 pub struct Announcements {
     listener: Arc<Listener>,
     ticket: Ticket,
-    /// What the owner believes to be here: it never hears of an end without a beginning.
-    told: BTreeMap<Path, broadcast::Consumer>,
+    /// What the owner believes to be here: it never hears of an end without a beginning. Names only:
+    /// a listener that does not listen must not keep what has ended in memory.
+    told: BTreeSet<Path>,
 }
 
 impl Announcements {
@@ -315,14 +319,14 @@ impl Announcements {
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Announce> {
         let mut state = lock(&self.listener.state);
         while let Some((path, news)) = state.news.pop_first() {
-            let known = self.told.contains_key(&path);
+            let known = self.told.contains(&path);
             match news {
                 News::Live(consumer) => {
-                    self.told.insert(path, consumer.clone());
+                    self.told.insert(path);
                     return Poll::Ready(Announce::Live(consumer));
                 }
                 News::GoneThenLive(consumer) if !known => {
-                    self.told.insert(path, consumer.clone());
+                    self.told.insert(path);
                     return Poll::Ready(Announce::Live(consumer));
                 }
                 News::GoneThenLive(consumer) => {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -17,20 +18,19 @@ use crate::object::Location;
 use crate::track::{self, TrackInfo};
 use crate::wake::{Ticket, Wakers, lock};
 
-/// Something that is asked of responders.
+/// Something that is asked of responders. A request in a queue must not keep in memory what has
+/// ended since, so it does not own what it is about.
 #[derive(Clone)]
 pub(crate) enum Ask {
     Broadcast(Path),
-    Track(Arc<broadcast::Shared>, TrackName),
-    Fetch(Arc<track::Shared>, RangeInclusive<Location>, Order, Arc<Stream>),
+    Track(Path, Weak<broadcast::Shared>, TrackName),
+    Fetch(Path, Weak<track::Shared>, RangeInclusive<Location>, Order, Arc<Stream>),
 }
 
 impl Ask {
     fn path(&self) -> &Path {
         match self {
-            Self::Broadcast(path) => path,
-            Self::Track(broadcast, _) => broadcast.path(),
-            Self::Fetch(track, ..) => &track.path,
+            Self::Broadcast(path) | Self::Track(path, ..) | Self::Fetch(path, ..) => path,
         }
     }
 }
@@ -70,6 +70,16 @@ impl Want {
 
     pub(crate) fn outcome(&self) -> Option<Result<(), LookupError>> {
         lock(&self.state).outcome
+    }
+
+    /// Whether it is worth asking somebody: not answered, and what it is about is still there.
+    fn is_open(&self) -> bool {
+        let there = match &self.ask {
+            Ask::Broadcast(_) => true,
+            Ask::Track(_, broadcast, _) => broadcast.strong_count() > 0,
+            Ask::Fetch(_, track, ..) => track.strong_count() > 0,
+        };
+        there && self.outcome().is_none()
     }
 
     pub(crate) fn extend(&self, deadline: Instant) {
@@ -126,6 +136,8 @@ impl Want {
 /// All responders of an origin, cheapest first.
 pub(crate) struct Desk {
     registered: Mutex<Vec<Registered>>,
+    /// Never used twice: a request remembers whom it was offered to.
+    next_id: AtomicU64,
     requests_max: usize,
 }
 
@@ -138,12 +150,12 @@ struct Registered {
 
 impl Desk {
     pub(crate) fn new(requests_max: usize) -> Arc<Self> {
-        Arc::new(Self { registered: Mutex::default(), requests_max })
+        Arc::new(Self { registered: Mutex::default(), next_id: AtomicU64::new(0), requests_max })
     }
 
     pub(crate) fn register(self: &Arc<Self>, prefix: Path, cost: u32) -> Responder {
         let mut registered = lock(&self.registered);
-        let id = registered.iter().map(|r| r.id + 1).max().unwrap_or(0);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let queue = Arc::new(Queue::default());
         let at = registered.partition_point(|r| r.cost <= cost);
         registered.insert(at, Registered { id, prefix, cost, queue: queue.clone() });
@@ -165,6 +177,9 @@ impl Queue {
     fn push(&self, want: Arc<Want>, max: usize) -> bool {
         let _woken = {
             let mut state = lock(&self.0);
+            if state.wants.len() >= max {
+                state.wants.retain(|want| want.is_open());
+            }
             if state.closed || state.wants.len() >= max {
                 return false;
             }
@@ -188,9 +203,10 @@ impl Responder {
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Request> {
         let mut state = lock(&self.queue.0);
         while let Some(want) = state.wants.pop_front() {
-            if want.outcome().is_none() {
-                drop(state);
-                return Poll::Ready(Request::new(want));
+            if want.outcome().is_none()
+                && let Some(request) = Request::new(&want)
+            {
+                return Poll::Ready(request);
             }
         }
         state.wakers.register(&mut self.ticket, cx);
@@ -229,15 +245,20 @@ pub enum Request {
 }
 
 impl Request {
-    fn new(want: Arc<Want>) -> Self {
-        let offered = Offered(want);
-        match offered.0.ask.clone() {
-            Ask::Broadcast(path) => Self::Broadcast(BroadcastRequest { path, _offered: offered }),
-            Ask::Track(broadcast, name) => Self::Track(TrackRequest { broadcast, name, offered }),
-            Ask::Fetch(track, range, order, stream) => {
-                Self::Fetch(FetchRequest { track, range, order, stream, offered })
+    /// Nothing, if what it is about is gone.
+    fn new(want: &Arc<Want>) -> Option<Self> {
+        let offered = || Offered(want.clone());
+        Some(match want.ask.clone() {
+            Ask::Broadcast(path) => Self::Broadcast(BroadcastRequest { path, _offered: offered() }),
+            Ask::Track(_, broadcast, name) => {
+                let broadcast = broadcast.upgrade()?;
+                Self::Track(TrackRequest { broadcast, name, offered: offered() })
             }
-        }
+            Ask::Fetch(_, track, range, order, stream) => {
+                let track = track.upgrade()?;
+                Self::Fetch(FetchRequest { track, range, order, stream, offered: offered() })
+            }
+        })
     }
 }
 

@@ -238,3 +238,199 @@ fn a_fetch_says_what_it_does_not_know() {
     .collect();
     assert_eq!(locations, ["2", "2-4 Unknown", "5", "6"]);
 }
+
+/// A track of a fresh origin, and who publishes it.
+fn video(limits: Limits) -> (Origin, broadcast::Producer, track::Producer) {
+    let origin = Origin::new(limits);
+    let broadcast = origin.publish(&path(), route(), Takeover::Refuse).unwrap();
+    let track = broadcast.track(name("video"), TrackInfo::default()).unwrap();
+    (origin, broadcast, track)
+}
+
+/// A group of one object.
+fn write(track: &track::Producer, group: u64, at: Instant, bytes: usize) {
+    let Ok(group) = track.group(group, at) else { panic!("no group") };
+    // Evicted at once, perhaps.
+    let Ok(subgroup) = group.subgroup(0, at) else { return };
+    subgroup.write(header(0, at), vec![track.budget().payload(vec![1; bytes])]).unwrap();
+    subgroup.fin();
+}
+
+fn events(cursor: &mut Cursor, now: Instant) -> Vec<String> {
+    let mut seen = Vec::new();
+    while let Poll::Ready(event) = cursor.poll(&cx(), now) {
+        match event {
+            Event::Group(id) => seen.push(format!("group {id}")),
+            Event::Skipped { from, to, why } => seen.push(format!("skipped {from}-{to} {why:?}")),
+            Event::End(why) => {
+                seen.push(format!("end {why:?}"));
+                break;
+            }
+            _ => {}
+        }
+    }
+    seen
+}
+
+fn patient(latency_s: u64, on_lag: OnLag) -> Policy {
+    Policy { latency_max: Duration::from_secs(latency_s), on_lag, priority: 0 }
+}
+
+#[test]
+fn a_reader_that_failed_stays_over() {
+    let now = start();
+    let (_origin, _broadcast, track) = video(Limits::default());
+    let mut cursor =
+        track.consume().subscribe(Filter::from(Start::NewestGroup), patient(1, OnLag::Fail));
+    write(&track, 0, now, 1);
+    write(&track, 1, now + Duration::from_secs(3), 1);
+    let late = now + Duration::from_secs(3);
+    assert_eq!(events(&mut cursor, late), ["end TooFarBehind"]);
+    write(&track, 2, late, 1);
+    assert_eq!(events(&mut cursor, late), ["end TooFarBehind"]);
+}
+
+#[test]
+fn a_skip_never_goes_back_and_is_not_for_what_the_filter_leaves_out() {
+    let now = start();
+    let late = now + Duration::from_secs(3);
+    let (_origin, _broadcast, track) = video(Limits::default());
+    let policy = patient(1, OnLag::SkipToLatest);
+    let mut all = track.consume().subscribe(Filter::from(Start::NewestGroup), policy);
+    let at = Start::At(Location { group: 5, object: 0 });
+    let mut from_five = track.consume().subscribe(Filter::from(at), policy);
+    write(&track, 9, late, 1);
+    assert_eq!(events(&mut all, late), ["group 9"]);
+    write(&track, 3, now, 1);
+    assert_eq!(events(&mut all, late), ["skipped 3-8 TooFarBehind"], "not group 9 again");
+    assert_eq!(events(&mut from_five, late), ["group 9"]);
+}
+
+#[test]
+fn an_evicted_group_does_not_come_back_nor_count_as_one_that_may_still_come() {
+    let now = start();
+    let limits = Limits { cache_bytes: 10_000, ..Limits::default() };
+    let (_origin, _broadcast, track) = video(limits);
+    let mut cursor =
+        track.consume().subscribe(Filter::from(Start::NewestGroup), Policy::EVERYTHING);
+    for id in [1, 2, 20, 21, 22] {
+        write(&track, id, now, 4_000);
+    }
+    assert_eq!(events(&mut cursor, now), ["skipped 0-20 Evicted", "group 21", "group 22"]);
+    for _ in 0..100 {
+        write(&track, 2, now, 4_000);
+    }
+    assert!(events(&mut cursor, now).is_empty());
+    assert_eq!(track.next_group_id(), 23);
+}
+
+#[test]
+fn the_term_s_end_also_cuts_the_last_object_of_a_complete_subgroup() {
+    let now = start();
+    let (origin, broadcast, track) = video(Limits::default());
+    let group = track.group(0, now).unwrap();
+    let subgroup = group.subgroup(0, now).unwrap();
+    let mut writer = subgroup.begin(header(0, now), None).unwrap().unwrap();
+    subgroup.fin();
+    let mut object = track.consume().object(Location { group: 0, object: 0 }).unwrap();
+    track.gap(5..=6);
+    let _new = origin.publish(&path(), route(), Takeover::Replace).unwrap();
+    assert_eq!(writer.write(origin.budget().payload(vec![1])), Err(WriteError::Reset));
+    assert_eq!(ready(object.poll_chunk(&cx())), Chunk::Reset(ResetCode::CANCELLED));
+    // The loser can neither end the winner's track nor say what does not exist.
+    track.end(Close::Ended);
+    track.gap(0..=99);
+    assert_eq!(track.consume().ended(), None);
+    drop(broadcast);
+    assert_eq!(track.consume().ended(), None);
+}
+
+#[test]
+fn a_flood_of_empty_objects_and_subgroups_fills_a_group() {
+    let now = start();
+    let limits = Limits { group_bytes: 10_000, ..Limits::default() };
+    let (_origin, _broadcast, track) = video(limits);
+    let group = track.group(0, now).unwrap();
+    let subgroup = group.subgroup(0, now).unwrap();
+    let full = Err(WriteError::GroupTooLarge);
+    let fit = (0..100).take_while(|id| subgroup.write(header(*id, now), vec![]) != full).count();
+    assert_eq!(fit, 38);
+    assert_eq!(group.subgroup(1, now).err(), full.err());
+    // What is refused is not left half there for readers to wait on.
+    assert!(subgroup.begin(header(99, now), None).is_err());
+    assert!(track.consume().object(Location { group: 0, object: 99 }).is_err());
+}
+
+#[test]
+fn the_largest_id_is_refused_because_nothing_comes_after_it() {
+    let now = start();
+    let (_origin, _broadcast, track) = video(Limits::default());
+    let malformed = WriteError::Closed(Close::Malformed);
+    assert_eq!(track.group(u64::MAX, now).err(), Some(malformed));
+    let group = track.group(u64::MAX - 1, now).unwrap();
+    assert_eq!(track.next_group(now).err(), Some(malformed));
+    let subgroup = group.subgroup(0, now).unwrap();
+    assert_eq!(subgroup.write(header(u64::MAX, now), vec![]), Err(malformed));
+}
+
+#[test]
+fn gaps_are_joined_and_bounded() {
+    let (_origin, _broadcast, track) = video(Limits::default());
+    for id in (0..10_000).chain(20_000..20_010) {
+        track.gap(id..=id);
+    }
+    assert_eq!(track.shared.state.lock().unwrap().never, [0..=9_999, 20_000..=20_009]);
+    for id in 30_000..40_000 {
+        track.gap(id * 2..=id * 2);
+    }
+    assert_eq!(track.shared.state.lock().unwrap().never.len(), limits::GAPS_MAX);
+}
+
+#[test]
+fn a_group_evicted_while_it_is_fetched_is_asked_for_from_where_the_reader_is() {
+    let now = start();
+    let limits = Limits { cache_bytes: 10_000, ..Limits::default() };
+    let (origin, _broadcast, track) = video(limits);
+    let mut past = origin.responder(Path::root(), 1);
+    let subgroup = track.group(0, now).unwrap().subgroup(0, now).unwrap();
+    subgroup.write(header(0, now), vec![]).unwrap();
+    subgroup.write(header(1, now), vec![]).unwrap();
+    write(&track, 1, now, 1);
+    let range = Location { group: 0, object: 0 }..=Location { group: 1, object: 9 };
+    let mut fetch = track.consume().fetch(range, Order::Ascending, now + Duration::from_secs(1));
+    assert!(matches!(ready(fetch.poll(&cx(), now)), FetchEvent::Object(_)));
+    for id in 2..6 {
+        write(&track, id, now, 4_000);
+    }
+    assert!(fetch.poll(&cx(), now).is_pending());
+    let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
+    assert_eq!(*request.range().start(), Location { group: 0, object: 1 });
+}
+
+#[test]
+fn neither_a_deaf_listener_nor_a_queue_keeps_what_has_ended() {
+    let now = start();
+    let (origin, broadcast, track) = video(Limits::default());
+    let mut listener = origin.announcements(Path::root());
+    let _busy = origin.responder(Path::root(), 1);
+    assert!(matches!(ready(listener.poll(&cx())), Announce::Live(_)));
+    let lookup = broadcast.consume().track(&name("audio"), now + Duration::from_secs(9));
+    write(&track, 0, now, 4_000);
+    drop((lookup, track, broadcast));
+    origin.expire(now);
+    assert_eq!(origin.budget().used(), 0);
+}
+
+#[test]
+fn a_new_responder_is_not_taken_for_one_that_was_asked_before() {
+    let now = start();
+    let origin = Origin::new(Limits::default());
+    let mut first = origin.responder(Path::root(), 1);
+    let mut lookup = Box::pin(origin.lookup(&path(), now + Duration::from_secs(9)));
+    let request = ready(first.poll(&cx()));
+    drop(first);
+    let mut second = origin.responder(Path::root(), 1);
+    drop(request);
+    assert!(lookup.as_mut().poll(&mut cx()).is_pending());
+    assert!(matches!(ready(second.poll(&cx())), Request::Broadcast(_)));
+}

@@ -12,9 +12,11 @@ use bytes::Bytes;
 use crate::budget::{Budget, Charge};
 use crate::cursor::{Cursor, Filter, Policy};
 use crate::error::{Close, LookupError, ResetCode, WriteError};
+#[cfg(test)]
+use crate::faults::{self, Fault};
 use crate::fetch::{FetchCursor, Order};
 use crate::group;
-use crate::limits::{Limits, OBJECT_OVERHEAD_BYTES};
+use crate::limits::{GAPS_MAX, ID_MAX, Limits, OBJECT_OVERHEAD_BYTES};
 use crate::name::{Path, TrackName};
 use crate::object::{Cell, Location, Status};
 use crate::responder::{Desk, Want};
@@ -86,6 +88,9 @@ pub(crate) struct State {
     /// The position of the log's first entry.
     pub(crate) log_base: u64,
     pub(crate) largest: Option<Location>,
+    /// The highest group that was evicted. A group is begun once: what is not above the floor does
+    /// not come (again), or a slow second writer would fill the log with groups that go at once.
+    pub(crate) floor: Option<u64>,
     pub(crate) end: Option<Close>,
     pub(crate) wakers: Wakers,
     /// Ranges of groups that the publisher says never existed.
@@ -153,7 +158,7 @@ impl State {
     /// (as long as it is near enough to be worth it).
     fn evictable(&self) -> Option<u64> {
         #[cfg(test)]
-        if crate::faults::is(crate::faults::Fault::NewestEvicted) {
+        if faults::is(Fault::NewestEvicted) {
             return self.groups.keys().next().copied();
         }
         let newest = *self.groups.keys().next_back()?;
@@ -164,6 +169,7 @@ impl State {
 
     fn evict(&mut self, group: u64) {
         self.groups.remove(&group);
+        self.floor = self.floor.max(Some(group));
         self.evicted += 1;
         while self.log.front().is_some_and(|e| !self.groups.contains_key(&e.group)) {
             self.log.pop_front();
@@ -178,7 +184,10 @@ impl State {
     }
 
     pub(crate) fn check(&self, term: Term) -> Result<(), Close> {
-        match (self.end, self.term == term) {
+        let current = self.term == term;
+        #[cfg(test)]
+        let current = current || faults::is(Fault::TermUnchecked);
+        match (self.end, current) {
             (Some(why), _) => Err(why),
             (None, true) => Ok(()),
             (None, false) => Err(self.term_over.unwrap_or(Close::Replaced)),
@@ -241,6 +250,15 @@ impl Shared {
         self.change(|state| self.grow(state, group, bytes))
     }
 
+    /// A group bounds what is not payload too: a million empty objects are not free. Said before
+    /// anything is added, so that nothing is left half there.
+    fn check_room(&self, group: &Group, bytes: usize) -> Result<(), WriteError> {
+        if group.bytes + bytes + OBJECT_OVERHEAD_BYTES > self.limits.group_bytes {
+            return Err(WriteError::GroupTooLarge);
+        }
+        Ok(())
+    }
+
     fn grow(&self, state: &mut State, group: u64, bytes: usize) -> Result<(), WriteError> {
         let Some(g) = state.groups.get_mut(&group) else { return Ok(()) };
         g.bytes += bytes;
@@ -263,23 +281,44 @@ impl Shared {
     }
 
     pub(crate) fn open_group(&self, id: u64, now: Instant, term: Term) -> Result<(), WriteError> {
+        self.change(|state| self.begin_group(state, id, now, term))
+    }
+
+    /// Opens the group after the largest one: found and taken under one lock, so that no two
+    /// writers get the same.
+    pub(crate) fn open_next_group(&self, now: Instant, term: Term) -> Result<u64, WriteError> {
         self.change(|state| {
-            state.check(term).map_err(WriteError::Closed)?;
-            if !state.groups.contains_key(&id) {
-                let first_event = state.log(now, id, Event::Group);
-                let group = Group {
-                    objects: BTreeMap::new(),
-                    subgroups: BTreeMap::new(),
-                    end: None,
-                    first_event,
-                    bytes: 0,
-                    _overhead: self.budget.charge(OBJECT_OVERHEAD_BYTES),
-                };
-                state.groups.insert(id, group);
-                self.pay(state);
-            }
-            Ok(())
+            let id = state.next_group_id();
+            self.begin_group(state, id, now, term).map(|()| id)
         })
+    }
+
+    fn begin_group(
+        &self,
+        state: &mut State,
+        id: u64,
+        now: Instant,
+        term: Term,
+    ) -> Result<(), WriteError> {
+        state.check(term).map_err(WriteError::Closed)?;
+        if id > ID_MAX {
+            return Err(WriteError::Closed(Close::Malformed));
+        }
+        if state.groups.contains_key(&id) || state.floor >= Some(id) {
+            return Ok(());
+        }
+        let first_event = state.log(now, id, Event::Group);
+        let group = Group {
+            objects: BTreeMap::new(),
+            subgroups: BTreeMap::new(),
+            end: None,
+            first_event,
+            bytes: 0,
+            _overhead: self.budget.charge(OBJECT_OVERHEAD_BYTES),
+        };
+        state.groups.insert(id, group);
+        self.pay(state);
+        Ok(())
     }
 
     pub(crate) fn end_group(&self, id: u64, last: Option<u64>, now: Instant, term: Term) {
@@ -304,22 +343,17 @@ impl Shared {
     ) -> Result<(), WriteError> {
         self.change(|state| {
             state.check(term).map_err(WriteError::Closed)?;
-            let overhead = self.budget.charge(OBJECT_OVERHEAD_BYTES);
             let g = state.groups.get_mut(&group).ok_or(WriteError::Closed(Close::Evicted))?;
-            match g.subgroups.get_mut(&id) {
-                Some(subgroup) => subgroup.writers += 1,
-                None => {
-                    let subgroup = Subgroup {
-                        objects: Vec::new(),
-                        end: None,
-                        writers: 1,
-                        _overhead: overhead,
-                    };
-                    g.subgroups.insert(id, subgroup);
-                    state.log(now, group, Event::Subgroup(id));
-                }
+            if let Some(subgroup) = g.subgroups.get_mut(&id) {
+                subgroup.writers += 1;
+                return Ok(());
             }
-            Ok(())
+            self.check_room(g, 0)?;
+            let overhead = self.budget.charge(OBJECT_OVERHEAD_BYTES);
+            let (objects, end) = (Vec::new(), None);
+            g.subgroups.insert(id, Subgroup { objects, end, writers: 1, _overhead: overhead });
+            state.log(now, group, Event::Subgroup(id));
+            self.grow(state, group, OBJECT_OVERHEAD_BYTES)
         })
     }
 
@@ -356,21 +390,31 @@ impl Shared {
                 // Evicted under its writer: nobody can read it any more.
                 return Ok(Added::Dropped);
             };
-            if let Some(there) = g.objects.get(&id) {
+            let there = g.objects.get(&id);
+            #[cfg(test)]
+            let there = there.filter(|_| !faults::is(Fault::ObjectTwice));
+            if let Some(there) = there {
                 return Ok(Added::There(there.clone()));
+            }
+            if id > ID_MAX {
+                return Err(WriteError::Closed(Close::Malformed));
             }
             if g.end.is_some_and(|last| last.is_none_or(|last| id > last)) {
                 return Ok(Added::Dropped);
             }
+            if let crate::Via::Subgroup(id) = via
+                && g.subgroups.get(&id).is_none_or(|s| s.end.is_some())
+            {
+                return Err(WriteError::Reset);
+            }
+            self.check_room(g, bytes)?;
             match via {
                 crate::Via::Subgroup(subgroup) => {
-                    let s = g.subgroups.get_mut(&subgroup).ok_or(WriteError::Reset)?;
-                    if s.end.is_some() {
-                        return Err(WriteError::Reset);
-                    }
-                    let at = s.objects.partition_point(|o| o.header.id < id);
-                    s.objects.insert(at, cell.clone());
                     g.objects.insert(id, cell.clone());
+                    if let Some(s) = g.subgroups.get_mut(&subgroup) {
+                        let at = s.objects.partition_point(|o| o.header.id < id);
+                        s.objects.insert(at, cell.clone());
+                    }
                 }
                 crate::Via::Datagram => {
                     g.objects.insert(id, cell.clone());
@@ -380,16 +424,29 @@ impl Shared {
             if status == Status::Normal {
                 state.saw(Location { group, object: id });
             }
-            self.grow(state, group, bytes)?;
+            self.grow(state, group, bytes + OBJECT_OVERHEAD_BYTES)?;
             Ok(Added::New(cell))
         })
     }
 
     pub(crate) fn end(&self, why: Close) {
+        self.change(|state| state.finish(why));
+    }
+
+    /// Ends it, if this writer may still write.
+    pub(crate) fn end_by(&self, why: Close, term: Term) {
         self.change(|state| {
-            if state.end.is_none() {
-                state.end = Some(why);
-                state.reset_open(ResetCode::CANCELLED);
+            if state.check(term).is_ok() {
+                state.finish(why);
+            }
+        });
+    }
+
+    /// The publisher says that these groups never existed.
+    pub(crate) fn gap(&self, range: RangeInclusive<u64>, term: Term) {
+        self.change(|state| {
+            if state.check(term).is_ok() && !range.is_empty() {
+                state.never(range);
             }
         });
     }
@@ -397,7 +454,8 @@ impl Shared {
     /// The term of the publisher is over: what it left open is cut.
     pub(crate) fn set_term(&self, term: Term, why: Close) {
         self.change(|state| {
-            if state.term != DERIVED && state.term != term {
+            // Two take-overs at one time may arrive here in either order.
+            if state.term != DERIVED && state.term < term {
                 state.term = term;
                 state.term_over = Some(why);
                 state.reset_open(ResetCode::CANCELLED);
@@ -429,15 +487,48 @@ impl Shared {
 }
 
 impl State {
+    fn finish(&mut self, why: Close) {
+        if self.end.is_none() {
+            self.end = Some(why);
+            self.reset_open(ResetCode::CANCELLED);
+        }
+    }
+
+    /// The id after the largest one that was ever used.
+    fn next_group_id(&self) -> u64 {
+        let newest = self.groups.keys().next_back().copied();
+        let largest = newest.max(self.largest.map(|l| l.group)).max(self.floor);
+        #[cfg(test)]
+        if faults::is(Fault::GroupIdTwice) {
+            return largest.unwrap_or(0);
+        }
+        largest.map_or(0, |id| id + 1)
+    }
+
+    /// Ranges are kept joined, in order, and bounded: to forget one only makes "missing" "unknown".
+    fn never(&mut self, range: RangeInclusive<u64>) {
+        let (mut from, mut to) = range.into_inner();
+        self.never.retain(|r| {
+            let apart = *r.start() > to.saturating_add(1) || r.end().saturating_add(1) < from;
+            if !apart {
+                (from, to) = (from.min(*r.start()), to.max(*r.end()));
+            }
+            apart
+        });
+        let at = self.never.partition_point(|r| *r.start() < from);
+        self.never.insert(at, from..=to);
+        if self.never.len() > GAPS_MAX {
+            self.never.remove(0);
+        }
+    }
+
     fn reset_open(&mut self, code: ResetCode) {
         for group in self.groups.values_mut() {
             for subgroup in group.subgroups.values_mut().filter(|s| s.end.is_none()) {
                 subgroup.end = Some(Err(code));
-                for object in &subgroup.objects {
-                    object.abandon(code);
-                }
             }
-            for object in group.objects.values().filter(|o| o.header.via == crate::Via::Datagram) {
+            // Also in subgroups that are complete: their last object may still be arriving.
+            for object in group.objects.values() {
                 object.abandon(code);
             }
         }
@@ -505,25 +596,18 @@ impl Producer {
 
     /// Opens the group after the largest one so far.
     pub fn next_group(&self, now: Instant) -> Result<group::Producer, WriteError> {
-        let id = self.next_group_id();
-        self.group(id, now)
+        let id = self.shared.open_next_group(now, self.term)?;
+        Ok(group::Producer::new(self.shared.clone(), self.term, id))
     }
 
     /// The id that [`next_group`](Self::next_group) would take.
     pub fn next_group_id(&self) -> u64 {
-        let state = lock(&self.shared.state);
-        let newest = state.groups.keys().next_back().copied();
-        let largest = state.largest.map(|l| l.group);
-        #[cfg(test)]
-        if crate::faults::is(crate::faults::Fault::GroupIdTwice) {
-            return newest.max(largest).unwrap_or(0);
-        }
-        newest.max(largest).map_or(0, |id| id + 1)
+        lock(&self.shared.state).next_group_id()
     }
 
     /// States that groups of this range do not exist and never will.
     pub fn gap(&self, range: RangeInclusive<u64>) {
-        self.shared.change(|state| state.never.push(range));
+        self.shared.gap(range, self.term);
     }
 
     /// What readers want, when it has changed since the last call.
@@ -544,9 +628,7 @@ impl Producer {
 
     /// The track is over. Readers get what there is, then the reason.
     pub fn end(&self, why: Close) {
-        if lock(&self.shared.state).check(self.term).is_ok() {
-            self.shared.end(why);
-        }
+        self.shared.end_by(why, self.term);
     }
 
     /// A consumer of the same track.
@@ -587,6 +669,11 @@ impl Consumer {
     /// The largest location seen.
     pub fn largest(&self) -> Option<Location> {
         lock(&self.shared.state).largest
+    }
+
+    /// The oldest group in memory.
+    pub fn oldest_group(&self) -> Option<u64> {
+        lock(&self.shared.state).groups.keys().next().copied()
     }
 
     /// Why it is over, if it is.

@@ -137,7 +137,7 @@ fn a_directory_that_cannot_be_made_is_refused_in_words() {
 
 /// The process that is killed: puts four objects at once, again and again.
 #[tokio::test]
-#[ignore = "run by the test below, as a process of its own"]
+#[ignore = "child: run by the test below, as a process of its own"]
 async fn node() {
     let Ok(dir) = std::env::var(DIR) else { return };
     let store = Arc::new(Store::open(Path::new(&dir)).unwrap());
@@ -204,7 +204,7 @@ async fn killed_at_every_point_what_was_acknowledged_is_there_and_nothing_is_tor
 /// What grouping gives over a sync for each put: `cargo nextest run -p store --run-ignored all
 /// grouped_puts --no-capture`. On a disk, not in memory: `TMPDIR` says where.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "soak: a measurement"]
 async fn grouped_puts_against_one_at_a_time() {
     let dir = TempDir::new().unwrap();
     let store = Arc::new(Store::open(dir.path()).unwrap());

@@ -23,7 +23,7 @@ fn open(dir: &Path) -> Control {
 /// The process that is killed: one node's life. It says on its standard output what it may show to
 /// viewers (`@shown N`) and what was acknowledged to it (`@acked N EPOCH`, `@sealed N`).
 #[tokio::test]
-#[ignore = "run by the tests below, as a process of its own"]
+#[ignore = "child: run by the tests below, as a process of its own"]
 async fn node() {
     let (Ok(dir), Ok(round)) = (std::env::var(DIR), std::env::var(ROUND)) else { return };
     let (dir, round): (_, u8) = (Path::new(&dir), round.parse().unwrap());

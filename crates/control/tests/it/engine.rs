@@ -175,7 +175,7 @@ async fn a_restored_backup_gives_out_nothing_that_was_given_out_after_it_was_mad
 /// F1 of the foundation's speed goals, without an assertion: `cargo nextest run -p control
 /// --run-ignored all opening_is_quick --no-capture`.
 #[tokio::test]
-#[ignore = "a measurement"]
+#[ignore = "soak: a measurement"]
 async fn opening_is_quick_with_ten_thousand_inputs() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("control.db");

@@ -43,6 +43,9 @@ pub(super) struct VideoPace {
     floor: i64,
     last: Option<i64>,
     state: State,
+    /// A declared rate is tried from the first frame on, once: parts and players like exact times
+    /// from the start, and a wrong one is found out within a few frames.
+    untried: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +58,7 @@ enum State {
 impl VideoPace {
     pub(super) fn new(hint: Option<Ratio>, end: i128) -> Self {
         let floor = to_ticks_up(end, VIDEO_TIMESCALE);
-        Self { hint, floor, last: None, state: State::Free(Learner::default()) }
+        Self { hint, floor, last: None, state: State::Free(Learner::default()), untried: true }
     }
 
     pub(super) fn raise_floor(&mut self, end: i128) {
@@ -80,6 +83,12 @@ impl VideoPace {
             (_, None) => DURATION_DEFAULT,
         };
         let mut slot = (free, ideal.saturating_add(composition), guess);
+        if std::mem::take(&mut self.untried)
+            && let Some(rate) = self.hint
+        {
+            self.state = State::Grid(Grid::new(rate, free));
+            repairs.grids_found += 1;
+        }
         match &mut self.state {
             State::Free(learner) => {
                 if moved {

@@ -21,8 +21,16 @@ pub struct Config {
     pub data: Data,
     /// HTTP.
     pub http: Http,
+    /// HTTPS.
+    pub https: Https,
     /// RTMP.
     pub rtmp: Rtmp,
+    /// RTMP over TLS.
+    pub rtmps: Rtmp,
+    /// The certificate of HTTPS and RTMPS.
+    pub tls: Tls,
+    /// Metrics and health.
+    pub admin: Admin,
     /// Names in the URLs that are handed out.
     pub public: Public,
     /// Encoders that come, go and come back.
@@ -55,10 +63,36 @@ pub struct Http {
     pub allow_plain_api: bool,
 }
 
-/// `[rtmp]`
+/// `[https]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Https {
+    /// Where to listen; `"off"` for not at all.
+    pub listen: Listen,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate and its chain; empty: a self-signed one is made.
+    pub certificate: String,
+    /// PEM file with its private key.
+    pub key: String,
+}
+
+/// `[rtmp]` and `[rtmps]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rtmp {
+    /// Where to listen; `"off"` for not at all.
+    pub listen: Listen,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
     /// Where to listen; `"off"` for not at all.
     pub listen: Listen,
 }

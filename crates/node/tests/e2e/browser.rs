@@ -4,17 +4,24 @@ use testkit::{Clip, ClipSpec, Server, play, skip};
 
 use crate::AIRWAVE;
 
+fn clip() -> Clip {
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 60) };
+    Clip::make(&spec)
+}
+
 /// Plays a broadcast with one player and checks pictures, size and sound.
 fn check_player(player: &str, path: &str) {
     let server = Server::start(AIRWAVE, &[]);
     let input = server.input();
-    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 60) };
-    let clip = Clip::make(&spec);
-    let _encoder = clip.publish(&input.rtmp, 1);
+    let _encoder = clip().publish(&input.rtmp, 1);
     server.wait_live(&input);
     let url = server.url(&path.replace("ID", &input.uid)).to_string();
+    check_url(&url, player);
+}
+
+fn check_url(url: &str, player: &str) {
     let more = ["--counter", "--source-width", "640", "--settle", "4"];
-    let played = play(&url, player, 8, &more);
+    let played = play(url, player, 8, &more);
     let report = &played.0;
     assert_eq!(played.size(), (640, 360), "{report}");
     assert!(played.presented_share() >= 0.99, "frames shown: {}", report["counter"]);
@@ -44,4 +51,18 @@ fn stock_shaka_player_shows_every_frame_and_sounds_right() {
     if !skip("browser") {
         check_player("shaka", "/ID/manifest/video.m3u8");
     }
+}
+
+#[test]
+fn everything_goes_over_tls_too() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let port = server.addresses["rtmps"].as_str().unwrap();
+    let _encoder = clip().publish(&format!("rtmps://{port}/live/{}", input.key), 1);
+    server.wait_live(&input);
+    let https = server.addresses["https"].as_str().unwrap();
+    check_url(&format!("https://{https}/{}/watch", input.uid), "airwave");
 }

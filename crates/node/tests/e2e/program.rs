@@ -46,7 +46,7 @@ fn a_port_in_use_is_told_with_the_key_that_changes_it() {
 #[test]
 fn secrets_are_their_owners_only_and_the_token_is_printed_on_request() {
     let server = Server::start(AIRWAVE, &[]);
-    for name in ["api-token", "master.key"] {
+    for name in ["api-token", "master.key", "self-signed.key"] {
         let mode = std::fs::metadata(server.data().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
@@ -82,7 +82,10 @@ fn the_demo_is_on_the_air_after_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready.json");
     let mut command = Command::new(AIRWAVE);
-    command.args(["serve", "--set", "http.listen=127.0.0.1:0", "--set", "rtmp.listen=127.0.0.1:0"]);
+    command.arg("serve");
+    for listener in ["http", "https", "rtmp", "rtmps", "admin"] {
+        command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
+    }
     command.arg("--data").arg(folder.path().join("data"));
     command.arg("--demo").arg(clip.path()).arg("--ready-file").arg(&ready);
     let _server = Child::start(&mut command);
@@ -94,4 +97,33 @@ fn the_demo_is_on_the_air_after_the_start() {
         let live = testkit::request("GET", &url, &[], b"").json();
         (live["broadcasts"][0]["name"] == "Demo").then_some(())
     });
+}
+
+#[test]
+fn the_admin_listener_tells_health_and_counts() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let _encoder = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid));
+    let authority = server.addresses["admin"].as_str().unwrap().to_owned();
+    let get = |path: &str| {
+        let url = testkit::Url { authority: authority.clone(), path: path.to_owned() };
+        testkit::request("GET", &url, &[], b"")
+    };
+    assert_eq!((get("/healthz").status, get("/readyz").status), (200, 200));
+    let metrics = get("/metrics").text();
+    for line in [
+        "airwave_broadcasts 1",
+        "airwave_rtmp_encoders 1",
+        "airwave_viewers 1",
+        "airwave_playlists_total 1",
+        "airwave_playlist_renderings_total 1",
+        "airwave_task_panics_total 0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} in\n{metrics}");
+    }
+    assert!(!metrics.contains(&input.key));
+    assert_eq!(server.get("/metrics").status, 404, "not on the public listener");
 }

@@ -85,8 +85,9 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         if let Some(rate) = frame_rate {
             let _ = write!(out, ",FRAME-RATE={rate:.3}");
         }
-        // Higher is better; the first one listed is the best.
-        let _ = write!(out, ",SCORE={}.0", video.len() - i);
+        // Higher is better; the first one listed is the best. Nothing lists captions yet, and players
+        // that are not told so look for them in segments (shaka-player fails on one that is open).
+        let _ = write!(out, ",SCORE={}.0,CLOSED-CAPTIONS=NONE", video.len() - i);
         if !audio.is_empty() {
             let _ = write!(out, ",AUDIO=\"{AUDIO_GROUP}\"");
         }
@@ -130,7 +131,7 @@ mod tests {
 #EXTM3U
 #EXT-X-VERSION:6
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 1\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio.m3u8?a=b\"
-#EXT-X-STREAM-INF:BANDWIDTH=3753601,AVERAGE-BANDWIDTH=1626000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970,SCORE=1.0,AUDIO=\"audio\"
+#EXT-X-STREAM-INF:BANDWIDTH=3753601,AVERAGE-BANDWIDTH=1626000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970,SCORE=1.0,CLOSED-CAPTIONS=NONE,AUDIO=\"audio\"
 video.m3u8?a=b
 ";
         assert_eq!(text, expect);

@@ -202,6 +202,8 @@ fn ours(row: &Row, dependency: &Dependency) -> Option<String> {
     }
     let allowed = match dependency.kind {
         _ if row.imports == ANY || row.imports.contains(&name) => true,
+        // Its own test features.
+        Kind::Dev if name == row.name => true,
         // Tests may also use what is pure, and the testkit above the pure layer.
         Kind::Dev => {
             let layer = find(name).map(|imported| imported.layer);

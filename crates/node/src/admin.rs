@@ -1,0 +1,139 @@
+//! The admin listener: is it alive, is it ready, what does it count.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use control::Control;
+use spine::Origin;
+
+use crate::web;
+
+/// What the node's counters are taken from.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) started: Instant,
+    pub(crate) control: Arc<Control>,
+    pub(crate) origin: Origin,
+    pub(crate) library: Arc<deliver::Library>,
+    pub(crate) delivery: Arc<deliver::Counters>,
+    pub(crate) encoders: Arc<io_rtmp::listen::Counters>,
+    pub(crate) web: Arc<web::Counters>,
+    pub(crate) panics: Arc<AtomicU64>,
+}
+
+/// The admin routes.
+pub(crate) fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(admin)
+}
+
+/// Ready to take encoders and viewers: everything listens (or this would not answer), and the state
+/// can be read.
+async fn ready(State(admin): State<Admin>) -> Response {
+    match admin.control.next_expiry().await {
+        Ok(_) => "ready\n".into_response(),
+        Err(error) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("the database: {error}\n")).into_response()
+        }
+    }
+}
+
+/// Prometheus' text format, version 0.0.4.
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text(&admin)).into_response()
+}
+
+fn text(admin: &Admin) -> String {
+    let mut out = Metrics::default();
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (delivery, encoders, web) = (&admin.delivery, &admin.encoders, &admin.web);
+    let shelves = admin.library.on_air();
+    let now = Instant::now();
+    let viewers: usize = shelves.iter().map(|s| s.viewers(now)).sum();
+
+    out.gauge("uptime_seconds", "Seconds since the start.", admin.started.elapsed().as_secs());
+    out.gauge("broadcasts", "Broadcasts on the air.", shelves.len() as u64);
+    out.gauge("viewers", "Viewers of all broadcasts.", viewers as u64);
+    let live = encoders.live.load(Ordering::Relaxed) as u64;
+    out.gauge("rtmp_encoders", "Encoders that publish over RTMP or RTMPS.", live);
+    out.gauge("media_cache_bytes", "Live media in memory.", admin.origin.budget().used() as u64);
+    out.gauge(
+        "media_cache_limit_bytes",
+        "Live media that memory may hold before the oldest goes.",
+        admin.origin.budget().limit() as u64,
+    );
+    out.gauge("playlist_requests_parked", "Requests that wait now.", of(&delivery.parked));
+
+    for (name, help, counter) in [
+        ("rtmp_connections", "RTMP connections accepted.", &encoders.connections),
+        (
+            "rtmp_half_open_refused",
+            "RTMP connections refused: too many half open.",
+            &encoders.refused_half_open,
+        ),
+        ("rtmp_publishes_refused", "Publishes refused.", &encoders.refused_publishes),
+        ("rtmp_protocol_errors", "RTMP connections ended by an error.", &encoders.protocol_errors),
+        ("http_connections", "HTTP connections accepted.", &web.connections),
+        ("http_connections_refused", "HTTP connections refused: too many.", &web.refused),
+        ("tls_handshakes_failed", "TLS handshakes that failed.", &web.handshakes_failed),
+        ("playlists", "Media playlists sent.", &delivery.playlists),
+        ("playlist_renderings", "Media playlists rendered: once a version.", &delivery.renderings),
+        ("media_files", "Segments, parts and initialisation segments sent.", &delivery.media),
+        ("media_file_bytes", "Bytes of them.", &delivery.media_bytes),
+        ("task_panics", "Tasks that panicked: a fault of Airwave.", &*admin.panics),
+    ] {
+        out.counter(name, help, of(counter));
+    }
+    out.0
+}
+
+#[derive(Default)]
+struct Metrics(String);
+
+impl Metrics {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.write(name, "gauge", help, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.write(&format!("{name}_total"), "counter", help, value);
+    }
+
+    fn write(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        let out = &mut self.0;
+        let _ = writeln!(out, "# HELP airwave_{name} {help}\n# TYPE airwave_{name} {kind}");
+        let _ = writeln!(out, "airwave_{name} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_read_like_this() {
+        let mut metrics = Metrics::default();
+        metrics.gauge("viewers", "Viewers.", 3);
+        metrics.counter("playlists", "Playlists sent.", 4);
+        let expect = "\
+# HELP airwave_viewers Viewers.
+# TYPE airwave_viewers gauge
+airwave_viewers 3
+# HELP airwave_playlists_total Playlists sent.
+# TYPE airwave_playlists_total counter
+airwave_playlists_total 4
+";
+        assert_eq!(metrics.0, expect);
+    }
+}
