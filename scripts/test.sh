@@ -11,12 +11,14 @@
 RESULTS=$CACHE/test
 JUNIT=$ROOT/target/nextest/default/junit.xml # always there, also under CARGO_TARGET_DIR; set in .config/nextest.toml
 WEB_REPORT=$RESULTS/web.json
+PAGES_REPORT=$RESULTS/pages.json
 export AIRWAVE_SKIP_LOG=$RESULTS/skipped
 
 PASSED=0
 FAILED=0
 SKIPPED=0
 FAILED_STEPS=()
+LOGGED=0 # lines of the log of skipped tests that are counted already
 
 main() {
     rm -rf "$RESULTS" "$JUNIT"
@@ -32,6 +34,7 @@ main() {
     # All targets at once, so that the program and the tests share one build of every dependency.
     attempt "Build" cargo build --quiet --workspace --bins --tests || true
     run_tests "Tests of web/" count_web scripts/web.sh test "$WEB_REPORT"
+    run_tests "Pages in Chromium" count_pages scripts/web.sh pages "$PAGES_REPORT"
     run_tests "Tests" count_rust cargo nextest run --cargo-quiet --workspace --no-fail-fast
     [ "$FAILED" -eq 0 ]
 }
@@ -62,10 +65,19 @@ count_rust() {
     [ -s "$JUNIT" ] || return 0
     tests=$(root_attribute tests)
     failures=$(($(root_attribute failures) + $(root_attribute errors)))
-    skipped=$(grep -c '^AIRWAVE-SKIPPED ' "$AIRWAVE_SKIP_LOG") || true
+    newly_skipped
+    skipped=$NEWLY_SKIPPED
     PASSED=$((PASSED + tests - failures - skipped))
     FAILED=$((FAILED + failures))
     SKIPPED=$((SKIPPED + skipped))
+}
+
+# newly_skipped: how many tests said since the last time that they are switched off.
+newly_skipped() {
+    local lines
+    lines=$(grep -c '^AIRWAVE-SKIPPED ' "$AIRWAVE_SKIP_LOG") || true
+    NEWLY_SKIPPED=$((lines - LOGGED))
+    LOGGED=$lines
 }
 
 root_attribute() {
@@ -83,6 +95,18 @@ count_web() {
     PASSED=$((PASSED + passed))
     FAILED=$((FAILED + failed))
     SKIPPED=$((SKIPPED + skipped))
+}
+
+# The checks of tests/browser/check-pages.mjs; switched off as a whole or not at all.
+count_pages() {
+    local counts passed failed
+    newly_skipped
+    SKIPPED=$((SKIPPED + NEWLY_SKIPPED))
+    [ -s "$PAGES_REPORT" ] || return 0
+    counts=$(node -p '[JSON.parse(fs.readFileSync(process.argv[1]))].map((all) => all.passed + " " + all.failed)[0]' "$PAGES_REPORT")
+    read -r passed failed <<<"$counts"
+    PASSED=$((PASSED + passed))
+    FAILED=$((FAILED + failed))
 }
 
 # Runs on every way out, also on an interrupt.

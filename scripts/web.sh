@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The pages: web.sh installed | install | build | check | test REPORT.json
+# The pages: web.sh installed | install | build | check | test REPORT.json | pages REPORT.json
 #
 # The names of the npm scripts that this relies on: build (into web/dist), check (lint and types), test (vitest).
 # shellcheck source=scripts/lib.sh
@@ -18,7 +18,8 @@ main() {
     build) build ;;
     check) npm_run check ;;
     test) npm_run test -- --reporter=default --reporter=json --outputFile.json="$1" ;;
-    *) fail "usage: scripts/web.sh installed | install | build | check | test REPORT.json" ;;
+    pages) node "$ROOT/tests/browser/check-pages.mjs" --report "$1" ;; # of web/dist, in Chromium
+    *) fail "usage: scripts/web.sh installed | install | build | check | test REPORT.json | pages REPORT.json" ;;
     esac
 }
 

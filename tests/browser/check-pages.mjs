@@ -1,63 +1,46 @@
 // Walks through what a viewer can meet, against the make-believe server: not live, live, reconnect, end, replay,
 // live again, lost connection, wrong codec, refusals, landing page. Prints one JSON object; exit code 1 if a check failed.
 //   node check-pages.mjs [--screenshots DIR] [--only NAME]
-import { mkdirSync } from 'node:fs';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { DevServer, INPUT } from './dev-server.mjs';
-import { launch, Missing } from './lib/chromium.mjs';
+import { TOKEN } from './lib/api.mjs';
+import { Scenarios } from './lib/scenario.mjs';
 
-const { values: options } = parseArgs({ options: { screenshots: { type: 'string' }, only: { type: 'string' } } });
+const { values: options } = parseArgs({
+  options: { screenshots: { type: 'string' }, only: { type: 'string' }, report: { type: 'string' } },
+});
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
-const checks = [];
-if (options.screenshots) mkdirSync(options.screenshots, { recursive: true });
+/** What the seek bar is worth showing for, and a bit more. */
+const DVR_S = 34;
 
-const browser = await launch().catch((error) => {
-  process.stderr.write(`${error.message}\n`);
-  process.exit(error instanceof Missing ? 2 : 1);
-});
+const scenarios = await Scenarios.start({ ...options, skippedBy: 'browser', name: 'browser-pages' });
+const { check } = scenarios;
 
-function check(name, passed, detail = '') {
-  checks.push({ name, passed: Boolean(passed), detail });
-  process.stderr.write(`${passed ? 'ok  ' : 'FAIL'} ${name} ${passed ? '' : JSON.stringify(detail)}\n`);
-}
-
-async function scenario(name, run, { server = null, viewport = DESKTOP, expectErrors = false, ...context } = {}) {
-  if (options.only && options.only !== name) return;
+async function scenario(name, run, { server = null, expectErrors = false, ...context } = {}) {
+  if (!scenarios.wanted(name)) return;
   const host = server ?? (await new DevServer().listen());
-  const page = await browser.newPage({ viewport, colorScheme: 'dark', ...context });
-  const errors = [];
-  page.on('pageerror', (error) => errors.push(error.message));
-  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
-  const tools = {
-    host,
-    page,
-    open: (route = `/${INPUT}/watch`) => page.goto(host.url + route, { waitUntil: 'domcontentloaded' }),
-    stats: () => page.evaluate(() => document.querySelector('airwave-player').stats),
-    until: (what, timeout = 15_000) => page.waitForFunction(what, undefined, { timeout, polling: 50 }).then(() => true, () => false),
-    shadow: (selector) => page.locator('airwave-player').locator(selector),
-    shot: async (file) => {
-      if (options.screenshots) await page.screenshot({ path: path.join(options.screenshots, `${file}.png`) });
-    },
-  };
-  try {
-    await run(tools);
-    if (!expectErrors) check(`${name}: no page or policy errors`, errors.length === 0, errors.slice(0, 3));
-  } catch (error) {
-    check(name, false, error.message.slice(0, 600));
-    await tools.shot(`failed-${name}`);
-  }
-  await page.close();
+  const body = (tools) => run({ ...tools, host, open: (route = `/${INPUT}/watch`) => tools.open(route) });
+  await scenarios.run(name, host.url, body, { expectErrors, ...context });
   await host.close();
 }
+
+// A broadcast with a past takes its time: it grows while the other scenarios run.
+const past = scenarios.wanted('dvr') ? await new DevServer().listen() : null;
+await past?.goLive({ size: '640x360' });
 
 const playing = () => {
   const { state, framesShown } = document.querySelector('airwave-player').stats;
   return state === 'live' && framesShown > 20;
 };
+const atTheEdge = () => {
+  const { mode, latencySeconds, framesShown } = document.querySelector('airwave-player').stats;
+  return mode === 'Low latency' && latencySeconds < 2 && framesShown > 60;
+};
+const shownMoreThan = (frames) => document.querySelector('airwave-player').stats.framesShown > frames;
+const behindBy = (seconds) => document.querySelector('airwave-player').stats.latencySeconds > seconds;
 
-await scenario('broadcast', async ({ host, page, open, stats, until, shadow, shot }) => {
+await scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, shot }) => {
   await open();
   check('not live: words', await until(() => document.querySelector('airwave-player').stats.notice.includes('not live')));
   await shot('desktop-not-live');
@@ -66,21 +49,20 @@ await scenario('broadcast', async ({ host, page, open, stats, until, shadow, sho
   });
   await host.goLive();
   check('goes live by itself', await until(playing), await stats());
-  await page.waitForTimeout(3_000);
+  check('low latency', await until(atTheEdge), await stats());
   await page.mouse.move(640, 400);
-  await page.waitForTimeout(400);
+  await settled();
   await shot('desktop-playing');
-  const live = await stats();
-  check('low latency', live.mode === 'Low latency' && live.latencySeconds < 2, live);
   check('sound is offered', await shadow('.sound').isVisible());
   await page.keyboard.press('m');
   check('key m gives sound', !(await page.evaluate(() => document.querySelector('airwave-player').muted)));
   await page.keyboard.press(' ');
   check('space pauses', await page.evaluate(() => document.querySelector('airwave-player').video.paused));
-  await page.waitForTimeout(6_000);
+  check('a paused picture falls behind', await until(behindBy, { arg: 5 }), await stats());
   check('jump to live is offered', await shadow('.jump').isVisible());
   await page.keyboard.press('Shift+D');
-  await page.waitForTimeout(600);
+  await page.locator('#numbers dd').first().waitFor();
+  await settled();
   await shot('desktop-behind-stats');
   await page.keyboard.press('l');
   check('key l jumps to live', await until(() => document.querySelector('airwave-player').stats.latencySeconds < 2.5), await stats());
@@ -92,8 +74,7 @@ await scenario('broadcast', async ({ host, page, open, stats, until, shadow, sho
     const player = document.querySelector('airwave-player');
     return player.video.videoWidth === 640 && player.stats.state === 'live';
   }), await stats());
-  await page.waitForTimeout(3_000);
-  check('frames keep coming after the reconnect', (await stats()).framesShown > before + 60, await stats());
+  check('frames keep coming after the reconnect', await until(shownMoreThan, { arg: before + 60 }), await stats());
 
   host.current.disconnect();
   check('words while the encoder is gone', await until(() => document.querySelector('airwave-player').stats.notice.includes('Waiting for the broadcaster')), await stats());
@@ -115,7 +96,14 @@ await scenario('broadcast', async ({ host, page, open, stats, until, shadow, sho
   check('flows into the replay', await until(() => document.querySelector('airwave-player').stats.state === 'replay'), await stats());
   check('replay is loaded', await until(() => document.querySelector('airwave-player').video.duration > 10));
   check('says that the broadcast has ended', (await stats()).notice === 'The broadcast has ended' && (await stats()).videoUID === recorded, await stats());
-  await page.waitForTimeout(800);
+  check('the replay stands at its end', await until(() => {
+    const player = document.querySelector('airwave-player');
+    const { video } = player;
+    return player.shadowRoot.querySelector('.still').hidden && !video.seeking && video.currentTime > video.duration - 1;
+  }), await page.evaluate(() => {
+    const { video, shadowRoot } = document.querySelector('airwave-player');
+    return { at: video.currentTime, of: video.duration, seeking: video.seeking, still: !shadowRoot.querySelector('.still').hidden };
+  }));
   const flashes = await page.evaluate(() => {
     const seen = window.flashes;
     window.flashes = Number.NaN;
@@ -129,7 +117,7 @@ await scenario('broadcast', async ({ host, page, open, stats, until, shadow, sho
     return !video.paused && video.currentTime > 0.5 && video.currentTime < 6;
   }), await stats());
   await page.mouse.move(600, 500);
-  await page.waitForTimeout(500);
+  await settled();
   await shot('desktop-replay');
   await host.goLive();
   check('a viewer in the replay is asked first', await until(() => document.querySelector('airwave-player').stats.notice.includes('new broadcast')), await stats());
@@ -138,69 +126,46 @@ await scenario('broadcast', async ({ host, page, open, stats, until, shadow, sho
   check('goes live again', await until(playing), await stats());
   host.end();
   await until(() => document.querySelector('airwave-player').stats.state === 'replay');
-  await page.waitForTimeout(500);
   await host.goLive({ vcodec: 'libx264' });
   check('at the end of the replay it goes live by itself', await until(playing), await stats());
   check('never reloaded', await page.evaluate(() => window.sameDocument === true));
 });
 
-await scenario('lost', async ({ host, open, stats, until, page, shot }) => {
+await scenario('lost', async ({ host, open, stats, until, settled, shot }) => {
   await host.goLive();
   await open();
   check('lost: plays first', await until(playing), await stats());
   await host.vanish();
-  check('lost: words with a countdown', await until(() => /Connection lost, trying again in \d+ s/.test(document.querySelector('airwave-player').stats.notice), 25_000), await stats());
-  await page.waitForTimeout(1_500);
+  check('lost: words with a countdown', await until(() => /Connection lost, trying again in \d+ s/.test(document.querySelector('airwave-player').stats.notice), { timeout: 25_000 }), await stats());
+  await settled();
   await shot('desktop-lost');
   await host.reappear();
   check('lost: plays on by itself, and live', await until(() => {
     const { state, latencySeconds, notice } = document.querySelector('airwave-player').stats;
     return state === 'live' && notice === '' && latencySeconds < 3;
-  }, 20_000), await stats());
+  }, { timeout: 20_000 }), await stats());
   const before = (await stats()).framesShown;
-  await page.waitForTimeout(4_000);
-  const after = await stats();
-  check('lost: the picture moves again', after.framesShown > before + 60, { before, after });
+  check('lost: the picture moves again', await until(shownMoreThan, { arg: before + 60 }), { before, after: await stats() });
 }, { expectErrors: true });
 
-await scenario('phone', async ({ host, page, open, until, stats, shot }) => {
+await scenario('phone', async ({ host, page, open, until, settled, narrow, stats, shot }) => {
   await open();
   await until(() => document.querySelector('airwave-player').stats.state === 'waiting');
+  await settled();
   await shot('phone-not-live');
   await host.goLive();
   check('phone: plays', await until(playing), await stats());
-  await page.waitForTimeout(3_500);
+  await until(atTheEdge);
   await page.touchscreen.tap(200, 260);
-  await page.waitForTimeout(400);
+  await settled();
   await shot('phone-playing');
-  check('phone: nothing is wider than the screen', await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+  check('phone: nothing is wider than the screen', await narrow());
   const cut = await page.evaluate(() => {
     const root = document.querySelector('airwave-player').shadowRoot;
     return [...root.querySelectorAll('.row > *')].filter((child) => child.getBoundingClientRect().right > window.innerWidth + 1).map((child) => child.className);
   });
   check('phone: every control is on the screen', cut.length === 0, cut);
 }, { viewport: PHONE, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
-
-await scenario('dvr', async ({ host, page, open, until, stats, shadow, shot }) => {
-  await host.goLive({ size: '640x360' });
-  await page.waitForTimeout(31_000);
-  await open(`/${INPUT}/watch?dvrEnabled=true`);
-  check('dvr: plays at the edge', await until(playing), await stats());
-  check('dvr: the bar reaches back to the start', await until(() => {
-    const seek = document.querySelector('airwave-player').shadowRoot.querySelector('.seek');
-    return !seek.hidden && Number(seek.max) - Number(seek.min) > 30;
-  }));
-  for (let press = 0; press < 4; press++) await page.keyboard.press('ArrowLeft');
-  check('dvr: arrows go back', await until(() => document.querySelector('airwave-player').stats.latencySeconds > 15), await stats());
-  await page.waitForTimeout(2_500);
-  await page.mouse.move(500, 300);
-  await page.waitForTimeout(400);
-  const behind = await stats();
-  check('dvr: stays where the viewer went', behind.latencySeconds > 15 && behind.playbackRate === 1 && behind.stalls === 0, behind);
-  await shot('desktop-dvr');
-  await shadow('.jump').click();
-  check('dvr: back to live', await until(() => document.querySelector('airwave-player').stats.latencySeconds < 2.5), await stats());
-});
 
 await scenario('hevc', async ({ host, open, until, stats, shot }) => {
   await host.goLive({ vcodec: 'libx265', size: '640x360' });
@@ -224,7 +189,7 @@ const listed = [
   { id: '00bbcc', name: 'Chamber choir rehearsal', live: true, startedAt: new Date().toISOString(), viewers: 0 },
 ];
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
-  await scenario(`landing-${name}`, async ({ host, page, open, shot }) => {
+  await scenario(`landing-${name}`, async ({ host, page, open, narrow, shot }) => {
     await open('/');
     await page.locator('#how').waitFor();
     check(`landing ${name}: says how to go live`, (await page.locator('#ingest').textContent()).startsWith('rtmp://127.0.0.1'));
@@ -232,14 +197,122 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     host.listed = listed;
     await page.locator('.card').first().waitFor({ timeout: 8_000 });
     check(`landing ${name}: lists what is on the air`, (await page.locator('.card').count()) === 3);
-    check(`landing ${name}: nothing is wider than the screen`, await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+    check(`landing ${name}: nothing is wider than the screen`, await narrow());
     await shot(`${name}-landing`);
     await page.emulateMedia({ colorScheme: 'light' });
     await shot(`${name}-landing-light`);
   }, { viewport });
 }
 
-await browser.close();
-const failed = checks.filter(({ passed }) => !passed);
-process.stdout.write(`${JSON.stringify({ passed: checks.length - failed.length, failed: failed.length, checks })}\n`);
-process.exit(failed.length > 0 ? 1 : 0);
+const HOUR_MS = 3_600_000;
+function furnish(host) {
+  const created = (hoursAgo) => new Date(Date.now() - hoursAgo * HOUR_MS).toISOString();
+  const video = (hoursAgo, duration, more = {}) => ({ uid: INPUT.replace(/^../, String(hoursAgo).padStart(2, '0')), meta: { name: 'Harbour camera' }, created: created(hoursAgo), duration, ...more });
+  host.api.inputs.set(INPUT, {
+    uid: INPUT,
+    key: 'the-key-of-the-harbour',
+    meta: { name: host.name, note: 'kept' },
+    enabled: true,
+    created: created(50),
+    status: { current: { state: 'connected', statusEnteredAt: created(2.1), videoUID: 'x' } },
+    health: { bitrateBps: 6_100_000, frameRate: 29.97, keyFrameIntervalSeconds: 8.3, uploadRatio: 1, advice: ['Key frames every 8.3 s: set the key-frame interval to 2 s.'] },
+  });
+  host.api.videos.set(INPUT, [video(2, -1, { status: { state: 'live-inprogress' } }), video(25, 3725), video(49, 190)]);
+  host.api.add('Town council, open session', { created: created(70), status: { current: { state: 'reconnecting' } } });
+  host.api.add('Chamber choir rehearsal, in the hall with the long name', { created: created(60), enabled: false });
+  return host.goLive({ size: '640x360' });
+}
+const text = (page, selector) => page.locator(selector).first().textContent();
+
+for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+  await scenario(`dashboard-${name}`, async ({ host, page, open, until, settled, narrow, shot }) => {
+    await open(`/#token=${TOKEN}`);
+    await page.locator('#new-name').waitFor();
+    await settled();
+    await shot(`${name}-dashboard-empty`);
+    check(`dashboard ${name}: the token is nowhere in the address or the history`, await page.evaluate(() => location.hash === '' && history.length <= 2));
+    await furnish(host);
+    await page.locator('article.live .recordings').waitFor();
+    check(`dashboard ${name}: what is on the air stands first`, (await text(page, '.inputs h2')) === host.name);
+    check(`dashboard ${name}: since when`, (await text(page, 'article.live .state')).includes('Live for 2 h 6 min'));
+    check(`dashboard ${name}: advice in words`, (await text(page, '.advice')).includes('key-frame interval to 2 s'));
+    check(`dashboard ${name}: one picture moves`, await until(() => {
+      const players = [...document.querySelectorAll('airwave-player')];
+      return players.length === 1 && players[0].stats.state === 'live' && players[0].stats.framesShown > 20;
+    }));
+    await page.locator('.recordings summary').click();
+    check(`dashboard ${name}: recordings with date and length`, /1:02:05/.test(await text(page, '.recordings')));
+    check(`dashboard ${name}: nothing is wider than the screen`, await narrow());
+    await settled();
+    await shot(`${name}-dashboard`, { fullPage: true });
+    await page.emulateMedia({ colorScheme: 'light' });
+    await settled();
+    await shot(`${name}-dashboard-light`, { fullPage: true });
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.locator('.recordings .danger').first().click();
+    await shot(`${name}-dashboard-question`);
+    check(`dashboard ${name}: asks before a recording is deleted`, (await text(page, 'dialog[open]')).includes('cannot be taken back'));
+    check(`dashboard ${name}: return is no`, await page.evaluate(() => document.activeElement.textContent === 'Cancel'));
+    await page.locator('dialog[open] .danger').click();
+    check(`dashboard ${name}: the recording is gone`, await until(() => document.querySelectorAll('.recordings li').length === 2));
+  }, { viewport, mayFail: /\/videos$/ });
+}
+
+await scenario('dashboard-keyboard', async ({ host, page, open, until }) => {
+  host.api.add('Only one');
+  await open('/');
+  await page.locator('#how').waitFor();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type(TOKEN);
+  await page.keyboard.press('Enter');
+  const card = page.locator('article');
+  await card.locator('.ingest').waitFor();
+  check('keyboard: signed in', true);
+  await card.getByRole('button', { name: 'Rename' }).press('Enter');
+  await page.keyboard.type('Another name');
+  await page.keyboard.press('Enter');
+  check('keyboard: renamed', await until(() => document.querySelector('article h2')?.textContent === 'Another name'));
+}, { mayFail: /\/videos$/ });
+
+await scenario('dashboard-trouble', async ({ host, page, open, until, shot }) => {
+  host.api.refusal = [403, 'the API is served over HTTPS only'];
+  await open(`/#token=${TOKEN}`);
+  check("trouble: a refusal in the server's words", await until(() => document.querySelector('#dashboard .problem')?.textContent.includes('over HTTPS only')));
+  await shot('desktop-dashboard-refused');
+  host.api.refusal = null;
+  await page.locator('#new-name').waitFor();
+  check('trouble: goes on by itself', (await page.locator('#dashboard .problem').count()) === 0);
+  await host.vanish();
+  check('trouble: a lost server in words', await until(() => document.querySelector('#dashboard .problem')?.textContent.includes('does not answer')));
+  await shot('desktop-dashboard-lost');
+  await host.reappear();
+  check('trouble: finds it again', await until(() => document.querySelector('#dashboard .problem') === null));
+  host.api.refusal = [401, 'the bearer token is not valid'];
+  check('trouble: a token that is not valid any more signs out', await until(() => document.querySelector('#sign-in-dialog').open && sessionStorage.length === 0));
+  check('trouble: and says so', (await text(page, '#sign-in-problem')).includes('airwave token'));
+  await shot('desktop-dashboard-401');
+}, { expectErrors: true });
+
+await scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
+  await host.current.lasts(DVR_S);
+  await open(`/${INPUT}/watch?dvrEnabled=true`);
+  check('dvr: plays at the edge', await until(playing), await stats());
+  check('dvr: the bar reaches back to the start', await until(() => {
+    const seek = document.querySelector('airwave-player').shadowRoot.querySelector('.seek');
+    return !seek.hidden && Number(seek.max) - Number(seek.min) > 30;
+  }));
+  for (let press = 0; press < 4; press++) await page.keyboard.press('ArrowLeft');
+  check('dvr: arrows go back', await until(behindBy, { arg: 15 }), await stats());
+  check('dvr: plays on there', await until(shownMoreThan, { arg: (await stats()).framesShown + 60 }), await stats());
+  await page.mouse.move(500, 300);
+  await settled();
+  const behind = await stats();
+  check('dvr: stays where the viewer went', behind.latencySeconds > 15 && behind.playbackRate === 1 && behind.stalls === 0, behind);
+  await shot('desktop-dvr');
+  await shadow('.jump').click();
+  check('dvr: back to live', await until(() => document.querySelector('airwave-player').stats.latencySeconds < 2.5), await stats());
+}, { server: past });
+
+process.exit(await scenarios.finish());

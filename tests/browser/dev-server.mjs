@@ -4,12 +4,13 @@ import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { MakeBelieveApi, TOKEN } from './lib/api.mjs';
 import { Broadcast } from './lib/origin.mjs';
 
-const DIST = fileURLToPath(new URL('../../web/dist/', import.meta.url));
+export const DIST = fileURLToPath(new URL('../../web/dist/', import.meta.url));
 export const INPUT = '00c0ffee00c0ffee00c0ffee00c0ffee';
 export const CSP = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
-const TYPES = {
+export const TYPES = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript',
   '.css': 'text/css',
@@ -22,6 +23,7 @@ const TYPES = {
 export class DevServer {
   constructor() {
     this.broadcasts = [];
+    this.api = new MakeBelieveApi();
     this.current = null;
     this.name = 'Harbour camera, north pier';
     this.status = 'the broadcaster has not connected yet';
@@ -94,6 +96,13 @@ export class DevServer {
     const file = async (name) => send(200, TYPES[path.extname(name)] ?? 'application/octet-stream', await readFile(path.join(DIST, name)));
 
     if (request.method === 'POST' && first === 'dev') return this.steer(tail, () => json({ ok: true }));
+    if (url.pathname.startsWith('/client/')) {
+      const chunks = [];
+      for await (const chunk of request) chunks.push(chunk);
+      const body = chunks.length === 0 ? null : JSON.parse(Buffer.concat(chunks).toString());
+      const [status, answer] = this.api.answer(request.method, url.pathname, request.headers.authorization, body);
+      return json(answer, status);
+    }
     if (url.pathname === '/') return file('index.html');
     if (first === 'assets' && /^[\w.-]+$/.test(tail)) return file(`assets/${tail}`).catch(() => send(404, 'text/plain', 'not found'));
     if (first === 'time') return send(200, 'text/plain', new Date().toISOString());
@@ -167,4 +176,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const server = await new DevServer().listen(process.argv.includes('--port') ? Number(option('--port')) : 8080);
   if (process.argv.includes('--live')) await server.goLive(process.argv.includes('--hevc') ? { vcodec: 'libx265' } : {});
   console.log(`${server.url}/${INPUT}/watch`);
+  console.log(`${server.url}/#token=${TOKEN}`);
 }

@@ -98,20 +98,26 @@ async function play(browser, pages) {
       .catch((error) => errors.push(`tone: ${error.message}`));
   }
 
-  const samples = [];
-  const tones = [];
-  const until = Date.now() + (Number(options.seconds) + Number(options.settle)) * 1000;
-  let ended = false;
-  while (first !== null && Date.now() < until && !(options['expect-end'] && ended)) {
-    await new Promise((resolve) => setTimeout(resolve, SAMPLE_EVERY_MS));
-    const now = await page.evaluate(sample);
-    ended = now.ended;
-    if (now.latency !== null && !ended) samples.push(now);
-    if (now.tone?.levelDb != null && !ended) tones.push(now.tone);
+  // Measured inside the page: what the wire between here and there costs must not thin out the samples.
+  const measuredMs = (Number(options.seconds) + Number(options.settle)) * 1000;
+  if (first !== null) {
+    await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
+    await page.waitForFunction(
+      ([lastsMs, stopAtEnd]) => performance.now() - window.samples.startedMs >= lastsMs || (stopAtEnd && window.measure.state.ended),
+      [measuredMs, options['expect-end']],
+      { timeout: measuredMs + 10_000, polling: 50 },
+    );
   }
+  const all = first === null ? [] : await page.evaluate(() => window.samples.list);
+  const samples = all.filter(({ latency }) => latency !== null);
+  const tones = all.map(({ tone }) => tone).filter((tone) => tone?.levelDb != null);
   if (options.screenshot) await page.screenshot({ path: options.screenshot });
-  // After the end the page has to say so; give it a moment.
-  if (ended) await new Promise((resolve) => setTimeout(resolve, 2_000));
+  // After the end our page has to say so.
+  if (all.length > 0 && pages === null && (await page.evaluate(() => window.measure.state.ended))) {
+    await page
+      .waitForFunction(() => document.querySelector('airwave-player')?.stats.notice !== '', undefined, { timeout: 5_000, polling: 50 })
+      .catch(() => errors.push('the broadcast has ended and the page does not say so'));
+  }
   const measured = first === null ? null : await page.evaluate(() => window.measure.result());
   const player = await page.evaluate(() => {
     const host = document.querySelector('airwave-player');
@@ -121,12 +127,18 @@ async function play(browser, pages) {
   return report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs });
 }
 
-function sample() {
+/** Runs in the page: latency, pace and tone at every tick, until the broadcast ends. */
+function collectSamples(everyMs) {
   const host = document.querySelector('airwave-player');
-  const numbers = host
-    ? { latency: host.stats.latencySeconds, edge: null, target: host.stats.targetLatencySeconds, rate: host.stats.playbackRate, buffer: host.stats.bufferSeconds }
-    : { latency: window.player?.latency() ?? null, edge: window.player?.edgeLatency() ?? null, target: window.player?.target() ?? null, rate: window.watched.playbackRate, buffer: null };
-  return { atMs: performance.now(), ...numbers, tone: window.measure.readTone(), ended: window.measure.state.ended };
+  const read = () =>
+    host
+      ? { latency: host.stats.latencySeconds, edge: null, target: host.stats.targetLatencySeconds, rate: host.stats.playbackRate, buffer: host.stats.bufferSeconds }
+      : { latency: window.player?.latency() ?? null, edge: window.player?.edgeLatency() ?? null, target: window.player?.target() ?? null, rate: window.watched.playbackRate, buffer: null };
+  window.samples = { startedMs: performance.now(), list: [] };
+  const timer = setInterval(() => {
+    if (window.measure.state.ended) return clearInterval(timer);
+    window.samples.list.push({ atMs: performance.now(), ...read(), tone: window.measure.readTone() });
+  }, everyMs);
 }
 
 function report({ measured, samples, tones, errors, player, startupMs }) {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { parseBroadcasts, since } from '../src/landing/broadcasts';
 import { playbackRate } from '../src/player/catch-up';
-import { clock } from '../src/player/controls';
 import { parseLifecycle } from '../src/player/server';
 import type { State } from '../src/player/session';
 import { codecName, describe as say } from '../src/player/words';
+import { clock } from '../src/shared/clock';
 
 const waiting: State = { name: 'waiting', recording: null, status: 'the broadcaster stopped', polls: 0 };
 const calm: State = {

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::{Expect, Input, InputKeys, InputSettings, InputUid, Page};
+use media::health::{Rate, Report};
 use serde_json::{Map, Value, json};
 use spine::Close;
 use spine::broadcast::Liveness;
@@ -146,6 +147,7 @@ async fn whole(api: &Api, headers: &HeaderMap, input: &Input) -> Answer {
         value["keysRotatedAt"] = date(rotated).into();
     }
     value["status"] = status(api, input).await?;
+    value["health"] = (api.health)(&input.uid).map_or(Value::Null, |report| health(&report));
     Ok(ok(&value))
 }
 
@@ -206,6 +208,33 @@ async fn status(api: &Api, input: &Input) -> Result<Value, ApiError> {
         Some(Liveness::Ended(_)) | None => ("client_disconnect", None),
     };
     Ok(json!({ "current": { "state": state, "reason": reason, "videoUID": video.uid.as_str() } }))
+}
+
+/// Ours: what the encoder does, and what its owner could do better, in words.
+fn health(report: &Report) -> Value {
+    let rate = |rate: &Rate| {
+        json!({
+            "bitsPerSecond": rate.bits_per_second,
+            "framesPerSecond": (rate.frames_per_second * 100.0).round() / 100.0,
+        })
+    };
+    let repairs = &report.repairs;
+    json!({
+        "connectedSeconds": report.connected_s,
+        "video": report.video.as_ref().map(rate),
+        "audio": report.audio.as_ref().map(rate),
+        "keyFrameIntervalSeconds": report.key_frame_interval_s,
+        "uploadRatio": report.upload_ratio.map(|r| (r * 1000.0).round() / 1000.0),
+        "framesDropped": report.dropped,
+        "repairs": {
+            "clockJumps": repairs.jumps_back + repairs.jumps_forward,
+            "timesNotRising": repairs.times_not_rising,
+            "audioReanchored": repairs.audio_reanchored,
+            "audioGaps": repairs.audio_gaps,
+            "droppedAtStart": repairs.dropped_at_start,
+        },
+        "advice": report.advice,
+    })
 }
 
 fn date(ms: u64) -> String {

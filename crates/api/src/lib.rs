@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use control::{Control, Secret};
+use control::{Control, InputUid, Secret};
+use media::health::Report;
 use record::History;
 use spine::Origin;
 
@@ -44,7 +45,12 @@ pub struct Api {
     pub allow_plain: bool,
     /// Fills a buffer with random bytes.
     pub random: fn(&mut [u8]),
+    /// How the encoder of a live input is doing.
+    pub health: HealthOf,
 }
+
+/// Tells how the encoder of a live input is doing; nothing while there is none.
+pub type HealthOf = Arc<dyn Fn(&InputUid) -> Option<Report> + Send + Sync>;
 
 /// All routes of the API.
 pub fn router(api: Api) -> Router {

@@ -29,6 +29,7 @@ pub mod fmp4;
 mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod health;
 pub mod limits;
 pub mod mp4;
 pub mod properties;

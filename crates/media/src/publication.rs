@@ -1,6 +1,7 @@
 //! From an encoder's frames to raw tracks: the one way in that all ingest protocols share. It keeps
 //! the clock sane, numbers groups and cuts those that get too long.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use spine::{
@@ -8,6 +9,7 @@ use spine::{
 };
 
 use crate::codec::{Config, Ratio};
+use crate::health::Health;
 use crate::limits::{RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX};
 use crate::properties::GroupStart;
 use crate::timeline::{
@@ -90,6 +92,7 @@ pub struct Publication {
     /// Where raw audio begins its next group: with the newest video group.
     video_group_ns: i64,
     first_group: u64,
+    health: Arc<Mutex<Health>>,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl Publication {
         broadcast: spine::broadcast::Producer,
         clock: SourceClock,
         first_group: u64,
+        now: Instant,
     ) -> Self {
         let end = end_of(&broadcast.consume());
         let timeline = end.map_or_else(Timeline::new, Timeline::continue_after);
@@ -138,6 +142,7 @@ impl Publication {
             counts,
             video_group_ns: 0,
             first_group,
+            health: Arc::new(Mutex::new(Health::new(now))),
         }
     }
 
@@ -164,6 +169,11 @@ impl Publication {
     /// The broadcast that is published.
     pub fn broadcast(&self) -> &spine::broadcast::Producer {
         &self.broadcast
+    }
+
+    /// How the encoder is doing; goes on telling while this publishes.
+    pub fn health(&self) -> Arc<Mutex<Health>> {
+        self.health.clone()
     }
 
     /// What came in so far.
@@ -274,6 +284,11 @@ impl Publication {
         }
         self.counts.frames += 1;
         self.counts.bytes += payload.len() as u64;
+        {
+            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            health.frame(video, payload.len(), decode_ns, arrival.at);
+            health.note(self.counts, *self.timeline.repairs());
+        }
         let timing = spine::Timing {
             decode: timing.decode,
             present: timing.present,

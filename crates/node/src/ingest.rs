@@ -15,6 +15,7 @@ use control::{
 use deliver::{About, Counters, Library, Past, Shelf};
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
+use media::health::{Health, Report};
 use package::{Earlier, Packaging, Rules};
 use record::{Backlog, History, Outcome, Recorder, Recording, Setup, Status};
 use spine::broadcast::{Consumer, Liveness};
@@ -96,6 +97,8 @@ struct Active {
     /// Where its encoder is, while there is one.
     encoder: Option<IpAddr>,
     replaced: Option<(IpAddr, Instant)>,
+    /// How its encoder is doing, or did last.
+    health: Option<Arc<Mutex<Health>>>,
 }
 
 struct Failures {
@@ -142,26 +145,29 @@ impl Ingest {
                     // dead connection has lost nothing to anybody.
                     let rival = active.encoder.replace(address).filter(|_| rival_alive);
                     active.replaced = rival.map(|rival| (rival, Instant::now()));
+                    active.health = None;
                     active.owner.send_replace(claimed.owned.clone());
                     None
                 }
                 None => {
                     let (owner, owned) = watch::channel(claimed.owned.clone());
                     let (broadcast, encoder) = (consumer.clone(), Some(address));
-                    let active = Active { broadcast, owner, encoder, replaced: None };
+                    let active = Active { broadcast, owner, encoder, replaced: None, health: None };
                     state.active.insert(input.uid.clone(), active);
                     Some(owned)
                 }
             }
         };
         let resumed = fresh.is_none();
-        let mut publication = Publication::new(broadcast, asking.clock, claimed.first_group);
+        let mut publication =
+            Publication::new(broadcast, asking.clock, claimed.first_group, Instant::now());
         if let Some(owned) = fresh {
             if let Some(end) = shown_end(&claimed, past.as_deref()) {
                 publication = publication.go_on_after(end);
             }
             self.begin_broadcast(&input, &claimed, consumer, owned, past.as_deref());
         }
+        self.watch(&input.uid, publication.health());
         tracing::info!(
             input = %input.uid, video = %claimed.owned.video, protocol = asking.protocol,
             encoder = asking.encoder, peer = %asking.peer, resumed, "on the air"
@@ -172,6 +178,23 @@ impl Ingest {
             ingest.leave(publication, &claimed.owned, timeout, left);
         };
         Ok(Admitted { publication, leave: Box::new(leave) })
+    }
+
+    fn watch(&self, input: &InputUid, health: Arc<Mutex<Health>>) {
+        if let Some(active) = self.state().active.get_mut(input) {
+            active.health = Some(health);
+        }
+    }
+
+    /// How the encoder of an input is doing; nothing while there is none.
+    pub(crate) fn health(&self, input: &InputUid) -> Option<Report> {
+        let health = {
+            let state = self.state();
+            let active = state.active.get(input).filter(|a| a.encoder.is_some())?;
+            active.health.clone()?
+        };
+        let report = health.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
+        Some(report)
     }
 
     /// Who may take an input that somebody has.
@@ -326,6 +349,7 @@ impl Ingest {
             ingest.broadcast_over(&input, &consumer).await;
             ingest.history.forget(&video);
             ingest.library.close(&shelf, recorded == Some(true));
+            ingest.tidy(&video).await;
             tracing::info!(%input, %video, ?recorded, "off the air");
         });
     }
@@ -467,6 +491,15 @@ impl Ingest {
         self.finished.notify_waiters();
     }
 
+    /// A video that is over keeps nothing that its index does not name.
+    async fn tidy(&self, video: &VideoUid) {
+        match self.history.collect_orphans(video).await {
+            Ok(0) => {}
+            Ok(orphans) => tracing::info!(%video, orphans, "objects that nothing named, deleted"),
+            Err(error) => tracing::warn!(%video, %error, "orphans stay"),
+        }
+    }
+
     /// Ends what a server before this one left open and nobody came back to.
     pub(crate) async fn expire_index(self: Arc<Self>) {
         loop {
@@ -474,6 +507,7 @@ impl Ingest {
                 Ok(ended) => {
                     for ended in ended {
                         self.history.forget(&ended.video);
+                        self.tidy(&ended.video).await;
                         tracing::info!(input = %ended.input, video = %ended.video, "ended");
                     }
                 }

@@ -251,6 +251,10 @@ impl Node {
             public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
             allow_plain: config.http.allow_plain_api,
             random: fill_random_bytes,
+            health: {
+                let ingest = ingest.clone();
+                Arc::new(move |input| ingest.health(input))
+            },
         };
         let https_tls = acceptors.as_ref().map(|a| a.https.clone());
         for (listener, tls) in [(http, None), (https, https_tls)] {

@@ -53,7 +53,7 @@ impl Encoder {
     fn go_live(origin: &Origin, start: Instant, level: u8) -> Self {
         let route = Route::local(NodeId(1), 7);
         let broadcast = origin.publish(&path(), route, Takeover::Replace).unwrap();
-        let mut publication = Publication::new(broadcast, SourceClock::RTMP, 0);
+        let mut publication = Publication::new(broadcast, SourceClock::RTMP, 0, start);
         let arrival = Arrival { at: start, wall_clock_ms: 1_700_000_000_000 };
         publication.configure(VIDEO, Config::Video(video(level)), arrival).unwrap();
         let asc = AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap();

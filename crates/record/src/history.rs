@@ -1,6 +1,6 @@
 //! The past: recordings and their media, read from the index and the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -31,6 +31,9 @@ pub enum HistoryError {
     /// A page or media.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// Orphans can't be listed or deleted.
+    #[error(transparent)]
+    Orphans(#[from] store::DeleteError),
 }
 
 /// Why a video was not deleted.
@@ -209,6 +212,26 @@ impl History {
             self.free(video).await?;
         }
         Ok(doomed.len())
+    }
+
+    /// Deletes objects of a video that is over which its index does not name: puts whose answer was lost,
+    /// what an owner left that was fenced. Answers how many there were.
+    pub async fn collect_orphans(&self, video: &VideoUid) -> Result<usize, HistoryError> {
+        let Some(recording) = self.recording(video).await? else { return Ok(0) };
+        if recording.video.live() {
+            return Ok(0);
+        }
+        let sealed = self.control.committed_index(video, 0..u64::MAX >> 1).await?.pages;
+        let mut named: BTreeSet<String> = sealed.into_iter().map(|page| page.object).collect();
+        named.extend(recording.objects().map(|key| key.as_str().to_owned()));
+        let mut orphans = 0;
+        for (key, _) in self.store.list(video.as_str()).await? {
+            if !named.contains(key.as_str()) {
+                self.store.delete(&key).await?;
+                orphans += 1;
+            }
+        }
+        Ok(orphans)
     }
 
     /// What was read of a video is no longer true: it was changed, ended or deleted.

@@ -94,6 +94,11 @@ impl Recording {
         self.records.last()
     }
 
+    /// The objects of its segments.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = Key> {
+        self.records.iter().filter_map(|record| key(self.video.uid.as_str(), record))
+    }
+
     /// The newest record that has times, and how many gaps without any come after it.
     pub fn newest_timed(&self) -> Option<(&SegmentRecord, u64)> {
         let mut newest = self.records.iter().rev().zip(0..);

@@ -298,6 +298,12 @@ async fn a_recording_is_what_was_live_byte_for_byte() {
     assert_eq!(sealed.pages.len(), 2, "pages of 64");
 
     let node = node.again().await;
+    let orphan = format!("o/{video}/1-7-00000000deadbeef");
+    let orphan = store::Key::parse(&orphan).unwrap();
+    node.store.put(&orphan, vec![Bytes::from_static(b"lost")]).await.unwrap();
+    assert_eq!(node.history.collect_orphans(&video).await.unwrap(), 1);
+    assert_eq!(node.history.collect_orphans(&video).await.unwrap(), 0);
+    assert_eq!(node.store.list(video.as_str()).await.unwrap().len(), 150 + 2);
     let recording = node.history.recording(&video).await.unwrap().unwrap();
     assert_eq!(recording.index, index);
     assert_eq!(playlists(&recording.index), playlists(&index));

@@ -104,7 +104,7 @@ impl MediaPlaylist {
 }
 
 /// An attribute of a tag, without its quotes.
-fn attribute(list: &str, name: &str) -> Option<String> {
+pub(crate) fn attribute(list: &str, name: &str) -> Option<String> {
     let mut rest = list;
     while !rest.is_empty() {
         let (key, value) = rest.split_once('=')?;

@@ -13,6 +13,7 @@ mod clip;
 mod hls;
 mod http;
 mod media;
+mod rules;
 mod server;
 mod wait;
 
@@ -22,5 +23,6 @@ pub use clip::{Clip, ClipSpec};
 pub use hls::{Follower, MediaPlaylist, PlaylistPart, PlaylistSegment};
 pub use http::{Response, Url, request};
 pub use media::{Packet, decode_errors, packets};
+pub use rules::{Broken, check, check_versions};
 pub use server::{Input, Server};
 pub use wait::{skip, wait_until};

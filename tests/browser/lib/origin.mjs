@@ -196,6 +196,13 @@ export class Broadcast {
     await audio.until(() => audio.segments.length > 1);
   }
 
+  /** Resolves when the broadcast is this long. */
+  async lasts(seconds) {
+    const { video } = this.tracks;
+    const lengthS = () => video.segments.reduce((sum, { duration }) => sum + duration, 0);
+    await video.until(() => video.ended || lengthS() >= seconds);
+  }
+
   disconnect() {
     this.source?.kill('SIGKILL');
     this.source = null;

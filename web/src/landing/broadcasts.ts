@@ -1,3 +1,5 @@
+import { date, list, number, record, text } from '../shared/json';
+
 /** `GET /live.json`: `{broadcasts: [{id, name, live, startedAt, viewers, thumbnail?}], ingest?: {rtmp}}`. */
 export interface Broadcast {
   id: string;
@@ -10,22 +12,17 @@ export interface Broadcast {
 
 export function parseBroadcasts(body: unknown): { broadcasts: Broadcast[]; ingest: string | null } {
   const fields = record(body);
-  const list = Array.isArray(fields.broadcasts) ? fields.broadcasts : [];
-  const broadcasts = list
+  const broadcasts = list(fields.broadcasts)
     .map(record)
-    .filter((entry) => typeof entry.id === 'string' && entry.id !== '' && entry.live !== false)
-    .map((entry) => {
-      const startedAt = typeof entry.startedAt === 'string' ? Date.parse(entry.startedAt) : Number.NaN;
-      return {
-        id: String(entry.id),
-        name: typeof entry.name === 'string' && entry.name.trim() !== '' ? entry.name : 'Live broadcast',
-        startedAt: Number.isNaN(startedAt) ? null : startedAt,
-        viewers: typeof entry.viewers === 'number' ? entry.viewers : null,
-        thumbnail: typeof entry.thumbnail === 'string' ? entry.thumbnail : null,
-      };
-    });
-  const rtmp = record(fields.ingest).rtmp;
-  return { broadcasts, ingest: typeof rtmp === 'string' ? rtmp : null };
+    .filter((entry) => text(entry.id) !== null && entry.live !== false)
+    .map((entry) => ({
+      id: String(entry.id),
+      name: text(entry.name) ?? 'Live broadcast',
+      startedAt: date(entry.startedAt),
+      viewers: number(entry.viewers),
+      thumbnail: text(entry.thumbnail),
+    }));
+  return { broadcasts, ingest: text(record(fields.ingest).rtmp) };
 }
 
 export function summary(count: number): string {
@@ -41,8 +38,4 @@ export function since(startedAtMs: number | null, nowMs: number): string {
   if (minutes < 60) return `Live for ${minutes} min`;
   const hours = Math.floor(minutes / 60);
   return `Live for ${hours} h ${minutes % 60} min`;
-}
-
-function record(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }

@@ -1,26 +1,71 @@
-/** The page at `/`: what is on the air, or how to get there. */
+/** The page at `/`: what is on the air, or how to get there; the dashboard for those who signed in. */
+import { keepToken, keptToken, takeToken } from '../dashboard/token';
+import { copyText } from '../shared/copy';
+import { hue } from '../shared/hue';
 import { type Broadcast, parseBroadcasts, since, summary } from './broadcasts';
+import { SignIn } from './sign-in';
 
 const POLL_MS = 5_000;
 let shown = '';
+let signedIn = false;
+let started = false;
+const signIn = new SignIn((token) => enter(token));
 
 start();
 
 function start(): void {
-  const address = `rtmp://${location.hostname}:1935/live/`;
-  setIngest(address);
   element('copy').addEventListener('click', () => void copyIngest());
+  // A link that was pasted into this very tab changes the address without loading the page.
+  window.addEventListener('hashchange', () => {
+    const token = takeToken(location, history);
+    if (token === null) return;
+    keepToken(token);
+    location.reload();
+  });
+  const token = takeToken(location, history) ?? keptToken();
+  if (token === null) showPublic();
+  else enter(token);
+}
+
+function enter(token: string): void {
+  signedIn = true;
+  keepToken(token);
+  show('dashboard');
+  const target = element('dashboard');
+  void import('../dashboard/main').then(({ openDashboard }) => {
+    element('sign-out').onclick = openDashboard(target, token, (words) => {
+      signedIn = false;
+      keepToken(null);
+      showPublic();
+      if (words !== '') signIn.open(words);
+      else element('sign-in').focus();
+    });
+  });
+}
+
+function showPublic(): void {
+  show('public');
+  if (started) return;
+  started = true;
+  setIngest(`rtmp://${location.hostname}:1935/live/`);
   void refresh();
 }
 
+function show(what: 'public' | 'dashboard'): void {
+  element('public').hidden = what !== 'public';
+  element('dashboard').hidden = what !== 'dashboard';
+  element('sign-in').hidden = what !== 'public';
+  element('sign-out').hidden = what !== 'dashboard';
+}
+
 async function refresh(): Promise<void> {
-  if (!document.hidden) {
+  if (!document.hidden && !signedIn) {
     try {
       const response = await fetch('/live.json', { cache: 'no-store', signal: AbortSignal.timeout(8_000) });
       if (!response.ok) throw new Error(String(response.status));
       const { broadcasts, ingest } = parseBroadcasts(await response.json());
       if (ingest !== null) setIngest(ingest);
-      show(broadcasts);
+      showBroadcasts(broadcasts);
     } catch {
       element('summary').textContent = 'The server does not answer. Trying again every few seconds.';
     }
@@ -28,7 +73,7 @@ async function refresh(): Promise<void> {
   window.setTimeout(() => void refresh(), POLL_MS);
 }
 
-function show(broadcasts: Broadcast[]): void {
+function showBroadcasts(broadcasts: Broadcast[]): void {
   element('summary').textContent = summary(broadcasts.length);
   element('how').hidden = broadcasts.length > 0;
   const key = JSON.stringify(broadcasts) + Math.floor(Date.now() / 60_000);
@@ -97,28 +142,13 @@ function watching(viewers: number | null): string {
   return viewers === null || viewers < 1 ? '' : `${viewers} watching`;
 }
 
-/** A steady colour per broadcast, so that the cards tell each other apart. */
-function hue(id: string): number {
-  let sum = 0;
-  for (const character of id) sum = (sum * 31 + character.charCodeAt(0)) % 9973;
-  // The golden angle keeps neighbours apart.
-  return Math.round(sum * 137.5) % 360;
-}
-
 function setIngest(address: string): void {
   element('ingest').textContent = address;
 }
 
 async function copyIngest(): Promise<void> {
   const button = element('copy');
-  try {
-    await navigator.clipboard.writeText(element('ingest').textContent ?? '');
-    button.textContent = 'Copied';
-  } catch {
-    // Plain http pages have no clipboard: select the text instead.
-    getSelection()?.selectAllChildren(element('ingest'));
-    button.textContent = 'Selected';
-  }
+  button.textContent = (await copyText(element('ingest').textContent ?? '')) ? 'Copied' : 'Not copied';
   window.setTimeout(() => {
     button.textContent = 'Copy';
   }, 1_500);

@@ -1,4 +1,5 @@
 /** The player's own controls: builds the shadow DOM once and renders a `View` into it. No decisions are made here. */
+import { clock } from '../shared/clock';
 import { type Icon, icon } from './icons';
 import type { Action, Notice } from './words';
 
@@ -246,12 +247,4 @@ function fill(input: HTMLInputElement): void {
   const min = Number(input.min);
   const share = (Number(input.value) - min) / Math.max(1e-9, Number(input.max) - min);
   input.style.setProperty('--fill', `${Math.round(share * 1000) / 10}%`);
-}
-
-export function clock(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const two = (value: number) => String(value).padStart(2, '0');
-  const minutes = Math.floor(whole / 60);
-  const hours = Math.floor(minutes / 60);
-  return hours > 0 ? `${hours}:${two(minutes % 60)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }

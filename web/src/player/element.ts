@@ -578,7 +578,8 @@ export class AirwavePlayer extends HTMLElement {
       live: live ? { latencyS: this.latencyS(), behind: behind || video.paused } : null,
       mode: this.pictured && this.engine?.live ? (this.engine.mode ?? '') : '',
       notice: this.notice(),
-      askForSound: this.pictured && video.muted && !video.paused,
+      // Who put the player there without sound did so on purpose; the button in the bar is enough.
+      askForSound: this.pictured && video.muted && !video.paused && !this.hasAttribute('muted'),
       pictured: this.pictured,
       // iOS shows no first frame before somebody presses play.
       playable: this.pictured || (this.engine !== null && !this.wantsToPlay),

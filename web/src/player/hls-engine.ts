@@ -5,6 +5,8 @@ import type { Failure } from './session';
 
 /** A second fatal media error within this time is not repaired in place again. */
 const MEDIA_REPAIR_INTERVAL_MS = 5_000;
+/** A seek to the very last frame never finishes in Chromium: it wants some media ahead of it. */
+const END_RESERVE_S = 0.3;
 
 export class HlsEngine implements Engine {
   private readonly hls: Hls;
@@ -90,7 +92,8 @@ export class HlsEngine implements Engine {
     if (this.liveNow === details.live) return;
     const first = this.liveNow === null;
     this.liveNow = details.live;
-    if (first && from === 'end' && !details.live) this.video.currentTime = Math.max(0, details.edge - 0.05);
+    if (first && from === 'end' && !details.live)
+      this.video.currentTime = Math.max(0, details.edge - END_RESERVE_S);
     this.events.onLive(details.live);
   }
 

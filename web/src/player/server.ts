@@ -26,7 +26,8 @@ export function parseLifecycle(body: unknown): Lifecycle {
     isInput: fields.isInput === true,
     videoUID: text(fields.videoUID),
     live: fields.live === true,
-    status: text(fields.status) ?? '',
+    // Why it is *not* live; on the air there is nothing to explain.
+    status: fields.live === true ? '' : (text(fields.status) ?? ''),
     name: text(fields.name),
   };
 }

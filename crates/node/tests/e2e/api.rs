@@ -98,6 +98,17 @@ fn what_an_input_is_doing_shows_in_its_status() {
     assert_eq!(server.get(&format!("/{}/views", input.uid)).json(), json!({ "liveViewers": 0 }));
     server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid));
     assert_eq!(server.get(&format!("/{}/views", input.uid)).json(), json!({ "liveViewers": 1 }));
+    // How its encoder is doing, after a few seconds of measuring.
+    let health = testkit::wait_until("health", 20, || {
+        let health = server.api("GET", &path, None).json()["result"]["health"].clone();
+        (health["uploadRatio"].is_number() && health["keyFrameIntervalSeconds"].is_number())
+            .then_some(health)
+    });
+    let near = |v: &Value, expect: f64, by: f64| (v.as_f64().unwrap() - expect).abs() < by;
+    assert!(near(&health["video"]["framesPerSecond"], 30.0, 3.0), "{health}");
+    assert!(near(&health["uploadRatio"], 1.0, 0.1), "{health}");
+    assert!(near(&health["keyFrameIntervalSeconds"], 2.0, 0.01), "{health}");
+    assert_eq!(health["advice"], json!([]));
     // Disabling ends the broadcast.
     let disabled = server.api("PUT", &path, Some(&json!({ "enabled": false })));
     assert_eq!(disabled.status, 200);

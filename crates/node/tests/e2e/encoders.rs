@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::json;
-use testkit::{Child, Clip, ClipSpec, Follower, Server, wait_until};
+use testkit::{Child, Clip, ClipSpec, Follower, Server, check_versions, wait_until};
 
 use crate::AIRWAVE;
 
@@ -82,6 +82,7 @@ fn an_encoder_that_vanishes_and_comes_back_goes_on_with_the_same_video() {
     let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
     assert_eq!(numbers, (first..=last).collect::<Vec<_>>(), "no number twice, none left out");
     check_times_rise(&follower);
+    assert_eq!(check_versions(&follower.versions), []);
 }
 
 /// Decode times of all segments' first fragments rise: nothing goes back across a discontinuity.
@@ -135,6 +136,7 @@ fn the_latest_encoder_wins_and_the_loser_does_not_fight() {
     let at = follower.segments.len();
     follow_until(&mut follower, "two more segments", |f| f.segments.len() >= at + 2);
     assert_eq!(discontinuities(&follower), 1);
+    assert_eq!(check_versions(&follower.versions), []);
     assert!(second.ended().is_none(), "the second one is live");
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str());
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use testkit::{Clip, ClipSpec, Follower, Packet, Server, decode_errors, packets};
+use testkit::{Clip, ClipSpec, Follower, Packet, Server, check_versions, decode_errors, packets};
 
 use crate::AIRWAVE;
 
@@ -104,6 +104,7 @@ fn playlists_keep_their_promises() {
         }
     }
     assert!(video.versions.len() >= 40, "a version a part: {}", video.versions.len());
+    assert_eq!(check_versions(&video.versions[..video.versions.len() - 1]), []);
 }
 
 #[test]

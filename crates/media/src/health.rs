@@ -1,0 +1,231 @@
+//! How an encoder is doing, in numbers and in words that a broadcaster understands.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::publication::Counts;
+use crate::timeline::Repairs;
+
+/// Rates are those of the last ten seconds, second by second.
+const WINDOW_SECONDS: usize = 10;
+const BUCKET: Duration = Duration::from_secs(1);
+
+/// A share of media that arrives in time below this shows on the screen sooner or later.
+const UPLOAD_RATIO_MIN: f64 = 0.95;
+
+/// Key frames further apart than this make segments that decoding can't start with.
+const KEY_FRAMES_MAX_S: f64 = 4.2;
+
+/// Key frames further apart than this cost latency.
+const KEY_FRAMES_GOOD_S: f64 = 2.2;
+
+/// Measures one encoder's connection.
+#[derive(Debug, Clone)]
+pub struct Health {
+    began: Instant,
+    full: VecDeque<Bucket>,
+    open: Bucket,
+    counts: Counts,
+    repairs: Repairs,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    start: Instant,
+    video: Sum,
+    audio: Sum,
+    /// The furthest decode time, in nanoseconds.
+    reached_ns: i64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    frames: u64,
+    bytes: u64,
+}
+
+/// How an encoder is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Seconds since it connected.
+    pub connected_s: u64,
+    /// Pictures, if any came.
+    pub video: Option<Rate>,
+    /// Sound, if any came.
+    pub audio: Option<Rate>,
+    /// Seconds between the last two key frames.
+    pub key_frame_interval_s: Option<f64>,
+    /// Media time that arrived per time that passed: below 1 the connection is too slow.
+    pub upload_ratio: Option<f64>,
+    /// Frames that could not be used.
+    pub dropped: u64,
+    /// What was repaired.
+    pub repairs: Repairs,
+    /// What to do about it, in words; empty if all is well.
+    pub advice: Vec<String>,
+}
+
+/// How much comes in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Bits a second.
+    pub bits_per_second: u64,
+    /// Frames a second.
+    pub frames_per_second: f64,
+}
+
+impl Health {
+    /// Of an encoder that has just connected.
+    pub(crate) fn new(now: Instant) -> Self {
+        let (video, audio) = (Sum::default(), Sum::default());
+        let open = Bucket { start: now, video, audio, reached_ns: 0 };
+        let (counts, repairs) = (Counts::default(), Repairs::default());
+        Self { began: now, full: VecDeque::new(), open, counts, repairs }
+    }
+
+    /// A frame was taken.
+    pub(crate) fn frame(&mut self, video: bool, bytes: usize, decode_ns: i64, now: Instant) {
+        if now.saturating_duration_since(self.open.start) >= BUCKET {
+            if self.full.len() >= WINDOW_SECONDS {
+                self.full.pop_front();
+            }
+            self.full.push_back(self.open);
+            let (video, audio) = (Sum::default(), Sum::default());
+            self.open = Bucket { start: now, video, audio, reached_ns: self.open.reached_ns };
+        }
+        let sum = if video { &mut self.open.video } else { &mut self.open.audio };
+        sum.frames += 1;
+        sum.bytes += bytes as u64;
+        self.open.reached_ns = self.open.reached_ns.max(decode_ns);
+    }
+
+    /// What the publication counts.
+    pub(crate) fn note(&mut self, counts: Counts, repairs: Repairs) {
+        (self.counts, self.repairs) = (counts, repairs);
+    }
+
+    /// How it is doing now.
+    pub fn report(&self, now: Instant) -> Report {
+        let span = self.full.front().map(|first| self.open.start.duration_since(first.start));
+        let seconds = span.map_or(0.0, |span| span.as_secs_f64());
+        let rate = |of: fn(&Bucket) -> Sum| {
+            let (frames, bytes) =
+                self.full.iter().map(of).fold((0, 0), |sum, s| (sum.0 + s.frames, sum.1 + s.bytes));
+            (frames > 0 && seconds > 0.0).then(|| Rate {
+                bits_per_second: (bytes as f64 * 8.0 / seconds) as u64,
+                frames_per_second: frames as f64 / seconds,
+            })
+        };
+        let (video, audio) = (rate(|b| b.video), rate(|b| b.audio));
+        let interval = self.counts.key_frame_interval_ms;
+        let mut report = Report {
+            connected_s: now.saturating_duration_since(self.began).as_secs(),
+            video,
+            audio,
+            key_frame_interval_s: (interval > 0).then(|| interval as f64 / 1000.0),
+            upload_ratio: self.upload_ratio(),
+            dropped: self.counts.dropped,
+            repairs: self.repairs,
+            advice: Vec::new(),
+        };
+        report.advice = advice(&report);
+        report
+    }
+
+    /// Over a few seconds at least: a burst at the start says nothing.
+    fn upload_ratio(&self) -> Option<f64> {
+        let (first, last) = (self.full.front()?, self.full.back()?);
+        let passed = last.start.duration_since(first.start).as_secs_f64();
+        let media = (last.reached_ns - first.reached_ns) as f64 / 1e9;
+        (self.full.len() >= 5 && passed > 0.0).then(|| media / passed)
+    }
+}
+
+fn advice(report: &Report) -> Vec<String> {
+    let mut words = Vec::new();
+    match report.key_frame_interval_s {
+        Some(s) if s > KEY_FRAMES_MAX_S => {
+            words.push(format!("key frames every {s:.1} s: set the key-frame interval to 2 s"));
+        }
+        Some(s) if s > KEY_FRAMES_GOOD_S => words.push(format!(
+            "key frames every {s:.1} s: an interval of 2 s or less gives viewers less delay"
+        )),
+        _ => {}
+    }
+    if let Some(ratio) = report.upload_ratio.filter(|r| *r < UPLOAD_RATIO_MIN) {
+        words.push(format!(
+            "only {:.0} % of the media arrives in time: lower the bitrate, or use a better connection",
+            ratio * 100.0
+        ));
+    }
+    if report.connected_s >= WINDOW_SECONDS as u64
+        && report.video.is_none()
+        && report.audio.is_none()
+    {
+        words.push("connected, but no media arrives: check the encoder's sources".to_owned());
+    }
+    let jumps = report.repairs.jumps_back + report.repairs.jumps_forward;
+    if jumps > 0 {
+        words.push(format!(
+            "the encoder's clock jumped {}: viewers saw a cut each time",
+            times(jumps)
+        ));
+    }
+    if report.repairs.audio_reanchored > 0 {
+        let n = times(report.repairs.audio_reanchored);
+        words.push(format!("sound ran away from the clock {n} and was put back"));
+    }
+    if report.dropped > 0 {
+        words.push(format!("{} frames could not be used", report.dropped));
+    }
+    words
+}
+
+fn times(n: u64) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::disallowed_methods)]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    /// 20 s of 25 pictures a second of 10,000 bytes, whose media time runs at `speed`.
+    fn run(speed: f64, key_ms: u64) -> Report {
+        let began = start();
+        let mut health = Health::new(began);
+        for i in 0..500u32 {
+            let at = Duration::from_millis(u64::from(i) * 40);
+            health.frame(true, 10_000, (at.as_secs_f64() * speed * 1e9) as i64, began + at);
+        }
+        let counts = Counts { key_frame_interval_ms: key_ms, ..Counts::default() };
+        health.note(counts, Repairs::default());
+        health.report(began + Duration::from_secs(20))
+    }
+
+    #[test]
+    fn a_healthy_encoder_needs_no_advice() {
+        let report = run(1.0, 2_000);
+        let video = report.video.unwrap();
+        assert!((video.frames_per_second - 25.0).abs() < 0.5, "{report:?}");
+        assert!((video.bits_per_second as f64 - 2e6).abs() < 5e4, "{report:?}");
+        assert!((report.upload_ratio.unwrap() - 1.0).abs() < 0.02, "{report:?}");
+        assert_eq!((report.audio, report.advice), (None, vec![]));
+    }
+
+    #[test]
+    fn advice_is_in_words() {
+        for (speed, key_ms, words) in [
+            (1.0, 8_300, "key frames every 8.3 s: set the key-frame interval to 2 s"),
+            (1.0, 4_000, "key frames every 4.0 s: an interval of 2 s or less"),
+            (0.8, 2_000, "only 80 % of the media arrives in time"),
+        ] {
+            let report = run(speed, key_ms);
+            assert!(report.advice[0].starts_with(words), "{:?}", report.advice);
+        }
+    }
+}

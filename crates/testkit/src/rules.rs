@@ -1,0 +1,362 @@
+//! Authoring rules for media playlists: draft-pantos-hls-rfc8216bis and Apple's HLS authoring
+//! specification. An independent reader of text: it shares nothing with the program that writes it.
+//!
+//! [`check`] looks at one playlist, [`check_versions`] at all that one URL answered over time.
+
+use std::collections::BTreeMap;
+
+use crate::hls::{MediaPlaylist, attribute};
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// What was found.
+    pub found: String,
+}
+
+/// Playlists round to 5 digits.
+const ROUNDING: f64 = 0.000_02;
+
+struct Checker<'a> {
+    text: &'a str,
+    playlist: MediaPlaylist,
+    broken: Vec<Broken>,
+}
+
+/// The broken rules of one media playlist.
+pub fn check(text: &str) -> Vec<Broken> {
+    if !text.starts_with("#EXTM3U\n") {
+        // RFC 8216bis §4.4.1.1.
+        return vec![Broken {
+            rule: "extm3u-first",
+            found: text.lines().next().unwrap_or("").into(),
+        }];
+    }
+    let mut checker = Checker { text, playlist: MediaPlaylist::parse(text), broken: Vec::new() };
+    checker.header();
+    checker.segments();
+    checker.parts();
+    checker.low_latency();
+    checker.end();
+    checker.broken
+}
+
+impl Checker<'_> {
+    fn rule(&mut self, holds: bool, rule: &'static str, found: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(Broken { rule, found: found() });
+        }
+    }
+
+    fn count(&self, tag: &str) -> usize {
+        let with = format!("{tag}:");
+        self.text.lines().filter(|l| *l == tag || l.starts_with(&with)).count()
+    }
+
+    fn value(&self, tag: &str) -> Option<&str> {
+        self.text.lines().find_map(|l| l.strip_prefix(tag)?.strip_prefix(':'))
+    }
+
+    /// §4.4.3.1, §4.4.3.2, §8.
+    fn header(&mut self) {
+        for tag in [
+            "#EXT-X-TARGETDURATION",
+            "#EXT-X-VERSION",
+            "#EXT-X-MEDIA-SEQUENCE",
+            "#EXT-X-PART-INF",
+            "#EXT-X-SERVER-CONTROL",
+            "#EXT-X-DISCONTINUITY-SEQUENCE",
+            "#EXT-X-SKIP",
+            "#EXT-X-ENDLIST",
+        ] {
+            let count = self.count(tag);
+            self.rule(count <= 1, "once", || format!("{tag} {count} times"));
+        }
+        let target = self.count("#EXT-X-TARGETDURATION");
+        self.rule(target == 1, "target-duration", || "no TARGETDURATION".into());
+        let version: u32 = self.value("#EXT-X-VERSION").and_then(|v| v.parse().ok()).unwrap_or(1);
+        let needed = if self.count("#EXT-X-SKIP") > 0 {
+            9
+        } else if self.count("#EXT-X-MAP") > 0 {
+            6
+        } else {
+            3
+        };
+        self.rule(version >= needed, "version", || format!("{version}, {needed} is needed"));
+        let first_segment = self.text.find("#EXTINF").unwrap_or(self.text.len());
+        let sequence = self.text.find("#EXT-X-MEDIA-SEQUENCE").unwrap_or(0);
+        self.rule(sequence < first_segment, "sequence-first", || "behind a segment".into());
+    }
+
+    /// §4.4.3.1, §4.4.4.5, §4.4.4.3.
+    fn segments(&mut self) {
+        let target = self.playlist.target_duration as f64;
+        let mut last_map: Option<String> = None;
+        for segment in self.playlist.segments.clone() {
+            let number = segment.number;
+            if let Some((duration, _)) = segment.file {
+                let fits = duration.round() <= target;
+                self.rule(fits, "segment-fits-target", || {
+                    format!("{number}: {duration} > {target}")
+                });
+                self.rule(duration > 0.0, "segment-duration", || format!("{number}: {duration}"));
+            }
+            let mapped = !segment.map.is_empty() || segment.gap;
+            self.rule(mapped, "map", || format!("{number} has no EXT-X-MAP"));
+            let same = last_map.as_ref().is_none_or(|m| *m == segment.map);
+            self.rule(same || segment.discontinuity, "map-change-is-discontinuity", || {
+                format!("{number}: {}", segment.map)
+            });
+            last_map = Some(segment.map.clone());
+        }
+        self.dates();
+    }
+
+    /// §4.4.4.6: dates go on with the durations, but for discontinuities.
+    fn dates(&mut self) {
+        let segments = self.playlist.segments.clone();
+        if let Some(first) = segments.first() {
+            // Apple's authoring specification: live playlists have dates.
+            self.rule(first.date.is_some(), "date", || "no PROGRAM-DATE-TIME".into());
+        }
+        for pair in segments.windows(2) {
+            let (a, b) = (&pair[0], &pair[1]);
+            let dates = a.date.as_deref().and_then(millis).zip(b.date.as_deref().and_then(millis));
+            if let (Some((from, to)), Some((duration, _)), false) =
+                (dates, &a.file, b.discontinuity)
+            {
+                let off = (to - from) - duration * 1000.0;
+                self.rule(off.abs() <= 50.0, "dates-go-on", || {
+                    format!("{}: {off} ms off", b.number)
+                });
+            }
+        }
+    }
+
+    /// §4.4.4.9.
+    fn parts(&mut self) {
+        let parts: usize = self.playlist.segments.iter().map(|s| s.parts.len()).sum();
+        let Some(target) = self.playlist.part_target else {
+            return self.rule(parts == 0, "part-inf", || "parts without PART-INF".into());
+        };
+        for segment in self.playlist.segments.clone() {
+            let number = segment.number;
+            for (i, part) in segment.parts.iter().enumerate() {
+                let last = segment.file.is_some() && i + 1 == segment.parts.len();
+                let (is, at) = (part.duration, format!("{number}.{i}"));
+                self.rule(is <= target + ROUNDING, "part-fits-target", || format!("{at}: {is}"));
+                let long = is >= 0.85 * target - ROUNDING;
+                self.rule(long || last, "part-long-enough", || format!("{at}: {is} of {target}"));
+            }
+            if let (Some((duration, _)), false) = (&segment.file, segment.parts.is_empty()) {
+                let sum: f64 = segment.parts.iter().map(|p| p.duration).sum();
+                let off = (sum - duration).abs();
+                self.rule(off < 0.001, "parts-make-the-segment", || {
+                    format!("{number}: {off} s off")
+                });
+            }
+        }
+    }
+
+    /// §4.4.3.8, §4.4.5.3, §4.4.5.4.
+    fn low_latency(&mut self) {
+        let Some(part) = self.playlist.part_target else { return };
+        let target = self.playlist.target_duration as f64;
+        let control = self.value("#EXT-X-SERVER-CONTROL").unwrap_or("").to_owned();
+        let number = |name: &str| attribute(&control, name).and_then(|v| v.parse::<f64>().ok());
+        let hold = number("PART-HOLD-BACK").unwrap_or(0.0);
+        // "MUST be at least twice the Part Target Duration", recommended is three times.
+        self.rule(hold >= 3.0 * part - ROUNDING, "part-hold-back", || format!("{hold} for {part}"));
+        let blocks = attribute(&control, "CAN-BLOCK-RELOAD").as_deref() == Some("YES");
+        self.rule(blocks, "can-block-reload", || control.clone());
+        if let Some(until) = number("CAN-SKIP-UNTIL") {
+            self.rule(until >= 6.0 * target, "can-skip-until", || format!("{until} for {target}"));
+        }
+        let hints = self.count("#EXT-X-PRELOAD-HINT");
+        self.rule(hints <= 1, "one-hint", || format!("{hints} hints"));
+        if let Some(hint) = self.playlist.hint.clone() {
+            let listed =
+                self.playlist.segments.iter().flat_map(|s| &s.parts).any(|p| p.uri == hint);
+            self.rule(!listed, "hint-is-to-come", || hint.clone());
+        }
+        for line in self.text.lines().filter_map(|l| l.strip_prefix("#EXT-X-RENDITION-REPORT:")) {
+            let whole = ["URI", "LAST-MSN"].iter().all(|name| attribute(line, name).is_some());
+            self.rule(whole, "rendition-report", || line.to_owned());
+        }
+    }
+
+    /// §4.4.3.4.
+    fn end(&mut self) {
+        let hinted = self.playlist.hint.is_some();
+        self.rule(!(self.playlist.ended && hinted), "nothing-after-the-end", || "a hint".into());
+        let whole = self.playlist.segments.iter().all(|s| s.file.is_some() || !self.playlist.ended);
+        self.rule(whole, "whole-at-the-end", || "a segment with parts only".into());
+        let skip = self.count("#EXT-X-SKIP") > 0;
+        let can = self.value("#EXT-X-SERVER-CONTROL").is_some_and(|c| c.contains("CAN-SKIP-UNTIL"));
+        self.rule(!skip || can, "skip-was-offered", || "SKIP without CAN-SKIP-UNTIL".into());
+    }
+}
+
+/// The broken rules of all versions of one playlist, oldest first, without delta updates. §6.2.1.
+pub fn check_versions(versions: &[String]) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let mut known: BTreeMap<u64, (f64, String)> = BTreeMap::new();
+    let mut parts: BTreeMap<(u64, usize), String> = BTreeMap::new();
+    let mut discontinuities: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut last: Option<MediaPlaylist> = None;
+    for text in versions {
+        broken.extend(check(text));
+        let now = MediaPlaylist::parse(text);
+        let mut rule = |holds: bool, rule: &'static str, found: String| {
+            if !holds {
+                broken.push(Broken { rule, found });
+            }
+        };
+        if let Some(before) = &last {
+            let (was, is) = (before.sequence, now.sequence);
+            rule(is >= was, "sequence-rises", format!("{was} then {is}"));
+            let (was, is) = (before.target_duration, now.target_duration);
+            rule(is == was, "target-is-fixed", format!("{was} then {is}"));
+            let fixed = now.part_target == before.part_target || now.ended;
+            rule(fixed, "part-target-is-fixed", format!("{:?}", now.part_target));
+        }
+        let mut sequence = now.discontinuity_sequence;
+        for segment in &now.segments {
+            let number = segment.number;
+            sequence += u64::from(segment.discontinuity);
+            let was = *discontinuities.entry(number).or_insert(sequence);
+            rule(was == sequence, "discontinuity-sequence", format!("{number}: {was}, {sequence}"));
+            if let Some((duration, uri)) = &segment.file {
+                let was = known.entry(number).or_insert_with(|| (*duration, uri.clone()));
+                let same = (was.0 - duration).abs() < ROUNDING && was.1 == *uri;
+                rule(same, "segments-never-change", format!("{number}: {uri}"));
+            }
+            for (i, part) in segment.parts.iter().enumerate() {
+                let was = parts.entry((number, i)).or_insert_with(|| part.uri.clone());
+                rule(*was == part.uri, "parts-never-change", format!("{number}.{i}: {}", part.uri));
+            }
+        }
+        last = Some(now);
+    }
+    broken
+}
+
+/// Milliseconds of the day, of `2026-11-22T13:49:44.123Z`; midnight is not tested across.
+fn millis(date: &str) -> Option<f64> {
+    let time = date.split_once('T')?.1.strip_suffix('Z')?;
+    let mut fields = time.split(':').map(|f| f.parse::<f64>().ok());
+    let (h, m, s) = (fields.next()??, fields.next()??, fields.next()??);
+    Some(((h * 60.0 + m) * 60.0 + s) * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-TARGETDURATION:2
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,PART-HOLD-BACK=3.000
+#EXT-X-PART-INF:PART-TARGET=1.000
+#EXT-X-MEDIA-SEQUENCE:10
+#EXT-X-MAP:URI=\"init-a.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:00.000Z
+#EXT-X-PART:DURATION=1.00000,URI=\"10.0\",INDEPENDENT=YES
+#EXT-X-PART:DURATION=1.00000,URI=\"10.1\"
+#EXTINF:2.00000,
+10
+#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z
+#EXT-X-PART:DURATION=1.00000,URI=\"11.0\",INDEPENDENT=YES
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"
+#EXT-X-RENDITION-REPORT:URI=\"audio.m3u8\",LAST-MSN=10
+";
+
+    #[test]
+    fn a_good_playlist_breaks_no_rule() {
+        assert_eq!(check(GOOD), []);
+        assert_eq!(check_versions(&[GOOD.to_owned(), GOOD.to_owned()]), []);
+    }
+
+    #[test]
+    fn every_rule_catches_its_mutant() {
+        for (rule, from, to) in [
+            ("extm3u-first", "#EXTM3U\n", ""),
+            ("once", "#EXT-X-VERSION:9\n", "#EXT-X-VERSION:9\n#EXT-X-VERSION:9\n"),
+            ("target-duration", "#EXT-X-TARGETDURATION:2\n", ""),
+            ("version", "#EXT-X-VERSION:9", "#EXT-X-VERSION:5"),
+            ("segment-fits-target", "#EXTINF:2.00000", "#EXTINF:2.50000"),
+            ("segment-duration", "#EXTINF:2.00000", "#EXTINF:0.00000"),
+            ("map", "#EXT-X-MAP:URI=\"init-a.mp4\"\n", ""),
+            (
+                "map-change-is-discontinuity",
+                "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
+                "#EXT-X-MAP:URI=\"init-b.mp4\"\n#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
+            ),
+            ("date", "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:00.000Z\n", ""),
+            ("dates-go-on", "T10:00:02.000Z", "T10:00:03.000Z"),
+            ("part-inf", "#EXT-X-PART-INF:PART-TARGET=1.000\n", ""),
+            (
+                "part-fits-target",
+                "PART:DURATION=1.00000,URI=\"10.1\"",
+                "PART:DURATION=1.10000,URI=\"10.1\"",
+            ),
+            (
+                "part-long-enough",
+                "PART:DURATION=1.00000,URI=\"10.0\"",
+                "PART:DURATION=0.80000,URI=\"10.0\"",
+            ),
+            (
+                "parts-make-the-segment",
+                "PART:DURATION=1.00000,URI=\"10.1\"",
+                "PART:DURATION=0.90000,URI=\"10.1\"",
+            ),
+            ("part-hold-back", "PART-HOLD-BACK=3.000", "PART-HOLD-BACK=2.500"),
+            ("can-block-reload", "CAN-BLOCK-RELOAD=YES,", ""),
+            ("can-skip-until", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=11.0"),
+            (
+                "one-hint",
+                "#EXT-X-PRELOAD-HINT",
+                "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"x\"\n#EXT-X-PRELOAD-HINT",
+            ),
+            ("hint-is-to-come", "URI=\"11.1\"", "URI=\"11.0\""),
+            ("rendition-report", ",LAST-MSN=10", ""),
+            ("nothing-after-the-end", "#EXT-X-RENDITION", "#EXT-X-ENDLIST\n#EXT-X-RENDITION"),
+            ("whole-at-the-end", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"", "#EXT-X-ENDLIST"),
+            ("skip-was-offered", "CAN-SKIP-UNTIL=12.0,", "#"),
+        ] {
+            let mutant = match rule {
+                "skip-was-offered" => GOOD
+                    .replace("CAN-SKIP-UNTIL=12.0,", "")
+                    .replace("#EXT-X-MAP", "#EXT-X-SKIP:SKIPPED-SEGMENTS=1\n#EXT-X-MAP"),
+                _ => GOOD.replacen(from, to, 1),
+            };
+            assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
+            let broken = check(&mutant);
+            assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
+        }
+    }
+
+    #[test]
+    fn every_rule_of_versions_catches_its_mutant() {
+        for (rule, from, to) in [
+            ("sequence-rises", "MEDIA-SEQUENCE:10", "MEDIA-SEQUENCE:9"),
+            ("target-is-fixed", "TARGETDURATION:2", "TARGETDURATION:3"),
+            ("part-target-is-fixed", "PART-TARGET=1.000", "PART-TARGET=1.100"),
+            (
+                "discontinuity-sequence",
+                "#EXT-X-MEDIA-SEQUENCE",
+                "#EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-MEDIA-SEQUENCE",
+            ),
+            ("segments-never-change", "\n10\n", "\nother\n"),
+            ("parts-never-change", "URI=\"10.1\"", "URI=\"other\""),
+        ] {
+            let mutant = GOOD.replacen(from, to, 1);
+            assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
+            let broken = check_versions(&[GOOD.to_owned(), mutant]);
+            assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+// The way of a broadcaster through the dashboard of a running Airwave: sign in by link, create an input, see its key,
+// publish, see it live, watch, lose the encoder, come back, end, delete. Needs ffmpeg. Exit code 1 if a check failed.
+//   node check-dashboard.mjs --url URL --token TOKEN [--dist] [--screenshots DIR]
+// --dist: the pages of web/dist instead of those inside the server.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { parseArgs } from 'node:util';
+import { startFront } from './front.mjs';
+import { Scenarios } from './lib/scenario.mjs';
+import { sourceArgs } from './lib/source.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: 'string' },
+    token: { type: 'string' },
+    dist: { type: 'boolean', default: false },
+    screenshots: { type: 'string' },
+    report: { type: 'string' },
+  },
+});
+if (!options.url || !options.token) {
+  process.stderr.write('usage: check-dashboard.mjs --url URL --token TOKEN [--dist] [--screenshots DIR]\n');
+  process.exit(2);
+}
+
+const PHONE = { width: 390, height: 844 };
+/** An encoder that was lost is waited for this long by default, and then the recording is sealed. */
+const END_TIMEOUT_MS = 40_000;
+const NAME = `Check of the dashboard ${process.pid}`;
+
+const front = options.dist ? await startFront(options.url) : null;
+const url = (front?.url ?? options.url).replace(/\/$/, '');
+const scenarios = await Scenarios.start(options);
+const { check } = scenarios;
+let encoder = null;
+
+const playing = () => {
+  const player = document.querySelector('airwave-player');
+  return player?.stats.state === 'live' && player.stats.framesShown > 20 && player.video.videoWidth > 0;
+};
+
+await scenarios.run('sign in', url, async ({ page, open, until, shot }) => {
+  await open('/');
+  await page.locator('#sign-in').click();
+  await page.locator('#token').fill('not-the-token');
+  await page.keyboard.press('Enter');
+  await page.locator('#sign-in-problem').waitFor();
+  check('a wrong token: words', (await page.locator('#sign-in-problem').textContent()).includes('not valid'));
+  await shot('desktop-sign-in-wrong');
+  await page.locator('#token').fill(options.token);
+  await page.keyboard.press('Enter');
+  check('the right token signs in', await until(() => document.querySelector('#dashboard .new') !== null));
+  await page.locator('#sign-out').click();
+  check('signs out', await until(() => !document.querySelector('#public').hidden && sessionStorage.length === 0));
+}, { expectErrors: true });
+
+await scenarios.run('dashboard', url, async (tools) => {
+  const { page, open, until, settled, shot, narrow } = tools;
+  await open(`/#token=${encodeURIComponent(options.token)}`);
+  check('a link signs in', await until(() => document.querySelector('#dashboard .new') !== null));
+  check('the token left the address', (await page.evaluate(() => location.href)) === `${url}/`);
+  await page.reload();
+  check('a reload stays signed in', await until(() => document.querySelector('#dashboard .new') !== null));
+  await shot('desktop-before', { fullPage: true });
+
+  await page.locator('#new-name').fill(NAME);
+  await page.keyboard.press('Enter');
+  const card = page.locator('article', { has: page.locator(`h2:text-is("${NAME}")`) });
+  await card.locator('.ingest').waitFor();
+  const uid = await card.getAttribute('data-uid');
+  const [server, key] = await card.locator('.ingest code').allTextContents();
+  check('shows where to publish', /^rtmps?:\/\/.+\/live\/$/.test(server) && key.length >= 16, { server });
+  await shot('desktop-created', { fullPage: true });
+  await page.reload();
+  await card.locator('.ingest').waitFor();
+  check('the key is hidden', !(await card.locator('.ingest').textContent()).includes(key));
+  await card.getByRole('button', { name: 'Show stream key' }).click();
+  check('the key is shown when asked for', (await card.locator('.ingest').textContent()).includes(key));
+  await card.getByRole('button', { name: 'Hide stream key' }).click();
+
+  encoder = publish(server + key);
+  const state = async (word, timeout = 15_000) =>
+    card.locator('.pill', { hasText: new RegExp(`^${word}$`) }).waitFor({ timeout }).then(() => true, () => false);
+  check('goes live', await state('Live'));
+  check('the picture moves', await until(playing, { timeout: 20_000 }));
+  await settled();
+  await shot('desktop-live', { fullPage: true });
+  await page.emulateMedia({ colorScheme: 'light' });
+  await shot('desktop-live-light', { fullPage: true });
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.setViewportSize(PHONE);
+  check('phone: nothing is wider than the screen', await narrow());
+  await shot('phone-live', { fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 800 });
+
+  await scenarios.run('watch page', url, async (watch) => {
+    await watch.open(`/${uid}/watch`);
+    check('the watch page plays', await watch.until(playing, { timeout: 20_000 }), await watch.stats());
+    check('the watch page names it', (await watch.page.locator('#title').textContent()) === NAME);
+    await watch.shot('desktop-watch-live');
+
+    await stop(encoder, 'SIGKILL');
+    check('a lost encoder: words on the dashboard', await state('Reconnecting'));
+    await shot('desktop-reconnecting', { fullPage: true });
+    check('a lost encoder: words for viewers', await watch.until(() => document.querySelector('airwave-player').stats.notice.includes('Waiting')), await watch.stats());
+    await watch.settled();
+    await watch.shot('desktop-watch-reconnecting');
+    const shown = (await watch.stats()).framesShown;
+    encoder = publish(server + key);
+    check('back on the air', await state('Live'));
+    check('the watch page plays on', await watch.until((frames) => {
+      const { state, notice, framesShown } = document.querySelector('airwave-player').stats;
+      return state === 'live' && notice === '' && framesShown > frames + 60;
+    }, { arg: shown, timeout: 20_000 }), await watch.stats());
+
+    await stop(encoder, 'SIGINT');
+    encoder = null;
+    check('the watch page says that it has ended', await watch.until(() => {
+      const { state, notice } = document.querySelector('airwave-player').stats;
+      return state === 'replay' && notice === 'The broadcast has ended';
+    }, { timeout: END_TIMEOUT_MS }), await watch.stats());
+    check('the last picture stands', await watch.until(() => {
+      const player = document.querySelector('airwave-player');
+      return player.shadowRoot.querySelector('.still').hidden && !player.video.seeking && player.video.currentTime > 1;
+    }), await watch.stats());
+    await watch.settled();
+    await watch.shot('desktop-watch-ended');
+  }, { expectErrors: true });
+  check('off the air', await state('Off the air', END_TIMEOUT_MS));
+  await shot('desktop-ended', { fullPage: true });
+
+  await card.getByRole('button', { name: 'Rename' }).click();
+  await page.keyboard.type(`${NAME}, renamed`);
+  await page.keyboard.press('Enter');
+  const renamed = page.locator(`article[data-uid="${uid}"]`);
+  check('renamed', await renamed.locator('h2', { hasText: 'renamed' }).waitFor().then(() => true, () => false));
+  await renamed.getByRole('button', { name: 'Disable' }).click();
+  check('disabled', await renamed.locator('.pill.disabled').waitFor().then(() => true, () => false));
+  await renamed.getByRole('button', { name: 'Enable' }).click();
+  await renamed.getByRole('button', { name: 'Disable' }).waitFor();
+  await renamed.getByRole('button', { name: 'New key' }).click();
+  await shot('desktop-new-key');
+  await page.locator('dialog[open] .danger').click();
+  await page.locator('dialog[open]').waitFor({ state: 'detached' });
+  await renamed.getByRole('button', { name: 'Show stream key' }).click();
+  const newKey = (await renamed.locator('.ingest code').allTextContents())[1];
+  check('the key is another one', newKey.length >= 16 && newKey !== key);
+  await renamed.getByRole('button', { name: 'Delete', exact: true }).first().click();
+  check('deleting says what is kept', (await page.locator('dialog[open]').textContent()).includes('Recordings are kept'));
+  await shot('desktop-delete');
+  await page.keyboard.press('Escape');
+  check('escape deletes nothing', await renamed.isVisible());
+  await renamed.getByRole('button', { name: 'Delete', exact: true }).first().click();
+  await page.locator('dialog[open] .danger').click();
+  check('deleted', await renamed.waitFor({ state: 'detached' }).then(() => true, () => false));
+  // A server without a list of recordings says so with a 404.
+}, { mayFail: /\/live_inputs\/\w+\/videos$/ });
+
+encoder?.kill('SIGKILL');
+front?.close();
+process.exit(await scenarios.finish());
+
+function publish(to) {
+  const encode = ['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '30', '-b:v', '1500k', '-c:a', 'aac'];
+  return spawn('ffmpeg', [...sourceArgs({ size: '640x360' }), ...encode, '-f', 'flv', to], { stdio: 'ignore' });
+}
+
+async function stop(process, signal) {
+  const gone = once(process, 'exit');
+  process.kill(signal);
+  await gone;
+}

@@ -1,0 +1,95 @@
+// What the page checks share: a browser, a page per scenario, waiting for states, counting, screenshots.
+// Nothing here waits for time to pass: `until` and `settled` wait for what the next step needs.
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { launch, Missing } from './chromium.mjs';
+
+export class Scenarios {
+  checks = [];
+
+  /** `skippedBy`: the name in AIRWAVE_TEST_SKIP that switches all of it off; it is then logged as `name`. */
+  static async start({ screenshots, only, report, skippedBy = null, name = null }) {
+    const scenarios = new Scenarios();
+    Object.assign(scenarios, { screenshots, only, report });
+    const off = (process.env.AIRWAVE_TEST_SKIP ?? '').split(',').map((entry) => entry.trim());
+    if (off.includes(skippedBy) || off.includes(name)) {
+      if (process.env.AIRWAVE_SKIP_LOG) appendFileSync(process.env.AIRWAVE_SKIP_LOG, `AIRWAVE-SKIPPED ${name}\n`);
+      process.stderr.write(`${name} is switched off by AIRWAVE_TEST_SKIP\n`);
+      process.exit(await scenarios.finish());
+    }
+    if (screenshots) mkdirSync(screenshots, { recursive: true });
+    scenarios.browser = await launch().catch((error) => {
+      process.stderr.write(`${error.message}\n`);
+      process.exit(error instanceof Missing ? 2 : 1);
+    });
+    return scenarios;
+  }
+
+  check = (name, passed, detail = '') => {
+    this.checks.push({ name, passed: Boolean(passed), detail });
+    process.stderr.write(`${passed ? 'ok  ' : 'FAIL'} ${name} ${passed ? '' : JSON.stringify(detail)}\n`);
+  };
+
+  wanted(name) {
+    return !this.only || this.only === name;
+  }
+
+  /** `mayFail`: addresses whose absence is no error. */
+  async run(name, url, body, { viewport = { width: 1280, height: 800 }, expectErrors = false, mayFail = null, ...context } = {}) {
+    const page = await this.browser.newPage({ viewport, colorScheme: 'dark', ...context });
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    page.on('console', (message) => {
+      if (message.type() !== 'error' || mayFail?.test(message.location().url)) return;
+      errors.push(`${message.text()} ${message.location().url}`);
+    });
+    const tools = this.tools(page, url);
+    try {
+      await body(tools);
+      if (!expectErrors) this.check(`${name}: no page or policy errors`, errors.length === 0, errors.slice(0, 3));
+    } catch (error) {
+      this.check(name, false, error.message.slice(0, 600));
+      await tools.shot(`failed-${name}`);
+    }
+    await page.close();
+  }
+
+  tools(page, url) {
+    return {
+      page,
+      open: (route) => page.goto(url + route, { waitUntil: 'domcontentloaded' }),
+      stats: () => page.evaluate(() => document.querySelector('airwave-player').stats),
+      /** Whether a state was reached. */
+      until: (state, { arg, timeout = 15_000 } = {}) =>
+        page.waitForFunction(state, arg, { timeout, polling: 50 }).then(() => true, () => false),
+      /** Every animation that ends has ended, in the page and in the player. */
+      settled: () => page.evaluate(settle),
+      shadow: (selector) => page.locator('airwave-player').locator(selector),
+      shot: async (file, more = {}) => {
+        if (this.screenshots) await page.screenshot({ path: path.join(this.screenshots, `${file}.png`), ...more });
+      },
+      narrow: () => page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
+    };
+  }
+
+  /** Prints the report; returns the exit code. */
+  async finish() {
+    await this.browser?.close();
+    const failed = this.checks.filter(({ passed }) => !passed).length;
+    const report = JSON.stringify({ passed: this.checks.length - failed, failed, checks: this.checks });
+    if (this.report) writeFileSync(this.report, report);
+    else process.stdout.write(`${report}\n`);
+    return failed > 0 ? 1 : 0;
+  }
+}
+
+/** Runs in the page. A style that changed starts its transition with the next frame, hence two of them. */
+async function settle() {
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  await frame();
+  await frame();
+  const roots = [document, ...[...document.querySelectorAll('airwave-player')].map(({ shadowRoot }) => shadowRoot)];
+  const running = roots.flatMap((root) => root.getAnimations());
+  const ending = running.filter((animation) => Number.isFinite(animation.effect.getComputedTiming().endTime));
+  await Promise.all(ending.map(({ finished }) => finished.catch(() => {})));
+}

@@ -1,0 +1,243 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Api, Failed, failure } from '../src/dashboard/api';
+import { parseHealth } from '../src/dashboard/health';
+import {
+  follow,
+  inOrder,
+  leftOut,
+  merge,
+  parseInput,
+  previewed,
+  stateLine,
+  stateWord,
+  whomToAsk,
+  type Input,
+} from '../src/dashboard/inputs';
+import { Poll } from '../src/dashboard/poll';
+import { takeToken, tokenInHash } from '../src/dashboard/token';
+import { length, parseVideos } from '../src/dashboard/videos';
+
+const NOW = 10_000_000;
+
+function input(fields: Record<string, unknown>): Input {
+  const parsed = parseInput({ uid: 'a', meta: { name: 'A' }, ...fields });
+  if (parsed === null) throw new Error('unusable');
+  return parsed;
+}
+
+const current = (state: string) => ({ status: { current: { state } } });
+
+describe('the token', () => {
+  test.each([
+    ['', null],
+    ['#token=', null],
+    ['#how', null],
+    ['#token=abc', 'abc'],
+    ['#token=a%2Bb%3D', 'a+b='],
+  ])('in %j is %j', (hash, token) => {
+    expect(tokenInHash(hash)).toBe(token);
+  });
+
+  test('leaves the address and the history at once', () => {
+    const place = { hash: '#token=abc', pathname: '/', search: '?x=1' };
+    const replaced: unknown[] = [];
+    const history = {
+      // Like the browser's: the place changes with the history.
+      replaceState: (_state: unknown, _title: string, url?: string | URL | null) => {
+        replaced.push(url);
+        place.hash = '';
+      },
+    };
+    expect(takeToken(place, history)).toBe('abc');
+    expect(replaced).toEqual(['/?x=1']);
+    expect(takeToken(place, history)).toBeNull();
+    expect(replaced).toHaveLength(1);
+  });
+});
+
+describe('failures in words', () => {
+  const envelope = { success: false, errors: [{ code: 1, message: 'meta: must be an object' }] };
+
+  test.each([
+    [401, {}, 'token', /airwave token/],
+    [403, envelope, 'forbidden', /^Meta: must be an object\.$/],
+    [404, {}, 'missing', /no longer there/],
+    [409, envelope, 'refused', /must be an object/],
+    [400, null, 'refused', /400/],
+    [507, { errors: [{ message: 'the disk is full' }] }, 'server', /The disk is full/],
+    [502, 'not an envelope', 'server', /502/],
+  ])('%d', (status, answer, fault, words) => {
+    const failed = failure(status, answer);
+    expect(failed.fault).toBe(fault);
+    expect(failed.message).toMatch(words);
+  });
+
+  test('no network, a body that is no JSON, a list that is not there', async () => {
+    const dead = new Api('t', () => Promise.reject(new TypeError('failed to fetch')));
+    await expect(dead.inputs()).rejects.toMatchObject({ fault: 'network' });
+    const odd = new Api('t', () => Promise.resolve(new Response('<html>', { status: 200 })));
+    await expect(odd.inputs()).resolves.toEqual({ rows: [], total: 0 });
+    const old = new Api('t', () => Promise.resolve(new Response('{}', { status: 404 })));
+    await expect(old.videos('a')).resolves.toBeNull();
+    await expect(old.input('a')).rejects.toBeInstanceOf(Failed);
+  });
+
+  test('the token is sent as bearer', async () => {
+    const sent: RequestInit[] = [];
+    const api = new Api('secret', (_url, init) => {
+      sent.push(init ?? {});
+      return Promise.resolve(new Response('{"result": {}}'));
+    });
+    await api.update('a', { enabled: false });
+    expect(sent[0]).toMatchObject({
+      method: 'PUT',
+      body: '{"enabled":false}',
+      headers: { authorization: 'Bearer secret', 'content-type': 'application/json' },
+    });
+  });
+});
+
+describe('live inputs', () => {
+  test.each([null, 7, {}, { uid: 3 }, []])('%j is none', (value) => {
+    expect(parseInput(value)).toBeNull();
+  });
+
+  test.each<[Record<string, unknown>, string, string]>([
+    [{ status: null }, 'Off the air', 'No encoder has connected yet.'],
+    [{ enabled: false }, 'Disabled', 'Encoders are turned away.'],
+    [current('connected'), 'Live', '3 watching'],
+    [current('reconnecting'), 'Reconnecting', 'The encoder was lost; viewers wait for it to come back.'],
+    [current('client_disconnect'), 'Off the air', 'Ready for the next broadcast.'],
+    [{ status: 'connected' }, 'Live', '3 watching'],
+    [{ status: { current: { state: 'ttl_exceeded', statusEnteredAt: NOW - 120_000 } } }, 'Off the air', 'Since 2 min ago'],
+  ])('%j is %s', (fields, word, line) => {
+    expect([stateWord(input(fields)), stateLine(input(fields), 3, NOW)]).toEqual([word, line]);
+  });
+
+  test('the same server under two names is shown once, and RTMPS first', () => {
+    const rtmp = { url: 'rtmp://h/live/', streamKey: 'k' };
+    expect(input({ rtmp, rtmps: rtmp }).ingest).toEqual([{ url: rtmp.url, key: 'k', plain: true }]);
+    const rtmps = { url: 'rtmps://h/live/', streamKey: 'k' };
+    expect(input({ rtmp, rtmps }).ingest.map(({ plain }) => plain)).toEqual([false, true]);
+    expect(input({ rtmp: null, rtmps: null }).ingest).toEqual([]);
+  });
+
+  test('the list renames and removes, and keeps what it leaves out', () => {
+    const known = [input({ ...current('connected'), rtmp: { url: 'u', streamKey: 'k' } }), input({ uid: 'gone' })];
+    const [merged, ...others] = merge([{ uid: 'a', meta: { name: 'B' }, enabled: false }], known);
+    expect(others).toEqual([]);
+    expect(merged).toMatchObject({ name: 'B', enabled: false, onAir: 'live', ingest: [{ key: 'k' }] });
+  });
+
+  test('since when, where the API does not say', () => {
+    const seen = input({ ...current('connected'), rtmp: { url: 'u', streamKey: 'k' } });
+    const listed = { id: 'a', name: 'A', startedAt: 5, viewers: 1, thumbnail: null };
+    expect(follow(undefined, seen, listed, NOW).sinceMs).toBe(5);
+    expect(follow(undefined, seen, undefined, NOW).sinceMs).toBeNull();
+    const ended = input(current('client_disconnect'));
+    expect(follow(seen, ended, undefined, NOW).sinceMs).toBe(NOW);
+    expect(follow({ ...seen, onAir: 'off', sinceMs: 7 }, ended, undefined, NOW).sinceMs).toBe(7);
+  });
+
+  test('what is on the air is asked for every time, the others in turn', () => {
+    const inputs = Array.from({ length: 20 }, (_, at) => input({ uid: `u${at}` }));
+    inputs.push(input({ uid: 'live', ...current('connected') }));
+    const asked = new Map<string, number>();
+    const seen = new Set<string>();
+    for (let round = 1; round <= 3; round++) {
+      const uids = whomToAsk(inputs, asked);
+      expect(uids).toHaveLength(8);
+      expect(uids).toContain('live');
+      for (const uid of uids) {
+        seen.add(uid);
+        asked.set(uid, round);
+      }
+    }
+    expect(seen.size).toBe(21);
+  });
+
+  test('order and the one picture that moves', () => {
+    const inputs = [
+      input({ uid: 'old', created: '2026-01-01T00:00:00Z' }),
+      input({ uid: 'new', created: '2026-02-01T00:00:00Z' }),
+      input({ uid: 'live', created: '2025-01-01T00:00:00Z', ...current('connected') }),
+      input({ uid: 'lost', created: '2024-01-01T00:00:00Z', ...current('reconnecting') }),
+    ];
+    expect(inOrder(inputs).map(({ uid }) => uid)).toEqual(['live', 'lost', 'new', 'old']);
+    expect([previewed(inputs, null), previewed(inputs, 'lost'), previewed(inputs, 'old')]).toEqual(['live', 'lost', 'live']);
+    expect(previewed([], 'x')).toBeNull();
+    expect([leftOut(3, 3), leftOut(3, 9)]).toEqual(['', 'Showing 3 of 9 live inputs. The API lists the others.']);
+  });
+});
+
+describe('health and recordings', () => {
+  test.each([undefined, null, 'bad', {}, { advice: [], bitrateBps: 'x' }])('health %j is hidden', (value) => {
+    expect(parseHealth(value)).toBeNull();
+  });
+
+  test('health in words, advice first', () => {
+    const facts = parseHealth({
+      bitrateBps: 6_100_000,
+      frameRate: 29.97,
+      keyFrameIntervalSeconds: 8.333,
+      uploadRatio: 0.71,
+      advice: ['a', { message: 'b' }, 7],
+    });
+    expect(facts?.map(({ name, value }) => `${name} ${value}`.trim())).toEqual([
+      'a',
+      'b',
+      'Bitrate 6.1 Mbit/s',
+      'Frame rate 29.97 fps',
+      'Key frames every 8.3 s',
+      'Upload 71 % of real time',
+    ]);
+  });
+
+  test('recordings, the newest first', () => {
+    const videos = parseVideos([
+      { uid: 'a', created: '2026-01-01T00:00:00Z', duration: 65.2, meta: { name: 'One' } },
+      { uid: 'b', created: '2026-01-02T00:00:00Z', duration: -1, status: { state: 'live-inprogress' } },
+      { uid: 'c', duration: -1, status: { state: 'error', errorReasonText: 'broken' } },
+      null,
+      {},
+    ]);
+    expect(videos.map(({ uid, name }) => [uid, name])).toEqual([['b', 'Recording'], ['a', 'One'], ['c', 'Recording']]);
+    expect(videos.map(length)).toEqual(['on the air', '1:05', '']);
+    expect(videos[2]?.failed).toBe('broken');
+  });
+});
+
+describe('polling', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  test('one round at a time, none while hidden, at once when asked', async () => {
+    let rounds = 0;
+    let hidden = false;
+    const poll = new Poll(
+      () => {
+        rounds++;
+        return Promise.resolve();
+      },
+      3_000,
+      () => hidden,
+    );
+    poll.now();
+    poll.now();
+    await vi.advanceTimersByTimeAsync(0);
+    // The second wish came during the first round and got one of its own.
+    expect(rounds).toBe(2);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(rounds).toBe(3);
+    hidden = true;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(rounds).toBe(3);
+    hidden = false;
+    poll.now();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(rounds).toBe(4);
+    poll.stop();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(rounds).toBe(4);
+  });
+});

@@ -1,0 +1,168 @@
+/** Live inputs as the dashboard shows them. Pure: no clock, no network, no DOM. */
+import { type Broadcast, since } from '../landing/broadcasts';
+import { type Fields, date, number, record, text } from '../shared/json';
+import { type Fact, parseHealth } from './health';
+
+export type OnAir = 'live' | 'reconnecting' | 'off';
+
+export interface Ingest {
+  url: string;
+  key: string;
+  /** The key travels in clear. */
+  plain: boolean;
+}
+
+export interface Input {
+  uid: string;
+  name: string;
+  named: boolean;
+  meta: Fields;
+  enabled: boolean;
+  createdMs: number | null;
+  onAir: OnAir;
+  /** When `onAir` became what it is. */
+  sinceMs: number | null;
+  /** Somebody has published here at some time. */
+  used: boolean;
+  reason: string;
+  videoUID: string | null;
+  ingest: Ingest[];
+  /** null: the server tells none. */
+  health: Fact[] | null;
+}
+
+/** Asked in one round: those on the air first, the others in turn. */
+const DETAILS_PER_ROUND = 8;
+
+/** From an entry of the list, or from a whole live input; null: unusable. */
+export function parseInput(value: unknown): Input | null {
+  const fields = record(value);
+  const uid = text(fields.uid);
+  if (uid === null) return null;
+  const meta = record(fields.meta);
+  const name = text(meta.name);
+  const { current, state } = status(fields.status);
+  return {
+    uid,
+    name: name ?? 'Live input without a name',
+    named: name !== null,
+    meta,
+    enabled: fields.enabled !== false,
+    createdMs: date(fields.created),
+    onAir: onAirOf(state),
+    sinceMs: date(current.statusEnteredAt),
+    used: state !== null,
+    reason: text(current.reason) ?? '',
+    videoUID: text(current.videoUID),
+    ingest: ingestOf(fields),
+    health: parseHealth(fields.health),
+  };
+}
+
+/** The object form `{current: {state, …}}`, or the bare word of the vendor's schema. */
+function status(value: unknown): { current: Fields; state: string | null } {
+  if (typeof value === 'string') return { current: {}, state: value };
+  const current = record(record(value).current);
+  return { current, state: text(current.state) };
+}
+
+function onAirOf(state: string | null): OnAir {
+  switch (state) {
+    case 'connected':
+    case 'reconnected':
+    case 'new_configuration_accepted':
+      return 'live';
+    case 'reconnecting':
+      return 'reconnecting';
+    default:
+      return 'off';
+  }
+}
+
+/** RTMPS before RTMP; a server without TLS says the same under both names. */
+function ingestOf(fields: Fields): Ingest[] {
+  const found: Ingest[] = [];
+  for (const entry of [record(fields.rtmps), record(fields.rtmp)]) {
+    const [url, key] = [text(entry.url), text(entry.streamKey)];
+    if (url === null || key === null || found.some((other) => other.url === url)) continue;
+    found.push({ url, key, plain: !url.startsWith('rtmps:') });
+  }
+  return found;
+}
+
+/** The list decides what there is and what it is called; a whole input keeps what lists leave out. */
+export function merge(rows: unknown[], known: Input[]): Input[] {
+  const before = new Map(known.map((input) => [input.uid, input]));
+  return rows.map(parseInput).flatMap((row) => {
+    if (row === null) return [];
+    const whole = before.get(row.uid);
+    if (whole === undefined) return [row];
+    const { name, named, meta, enabled } = row;
+    return [{ ...whole, name, named, meta, enabled }];
+  });
+}
+
+/** Where the API does not say since when, the page does: by the public list, or by what it saw itself. */
+export function follow(before: Input | undefined, now: Input, onAir: Broadcast | undefined, nowMs: number): Input {
+  if (now.sinceMs !== null) return now;
+  if (now.onAir === 'live' && onAir !== undefined && onAir.startedAt !== null) return { ...now, sinceMs: onAir.startedAt };
+  if (before === undefined || before.ingest.length === 0) return now;
+  return { ...now, sinceMs: before.onAir === now.onAir ? before.sinceMs : nowMs };
+}
+
+/** Whom to ask in this round, of `uids` in the order of their last answer, the oldest first. */
+export function whomToAsk(inputs: Input[], askedAtMs: ReadonlyMap<string, number>): string[] {
+  const rank = (input: Input) => (input.onAir === 'off' ? 1 : 0);
+  const asked = (input: Input) => askedAtMs.get(input.uid) ?? 0;
+  const sorted = [...inputs].sort((a, b) => rank(a) - rank(b) || asked(a) - asked(b));
+  return sorted.slice(0, DETAILS_PER_ROUND).map(({ uid }) => uid);
+}
+
+/** On the air first, then the newest. */
+export function inOrder(inputs: Input[]): Input[] {
+  const rank = (input: Input) => (input.onAir === 'off' ? 1 : 0);
+  return [...inputs].sort((a, b) => rank(a) - rank(b) || (b.createdMs ?? 0) - (a.createdMs ?? 0));
+}
+
+/** The one whose picture moves: a browser has few connections to a server, and the API needs one of them. */
+export function previewed(inputs: Input[], chosen: string | null): string | null {
+  const live = inputs.filter(({ onAir }) => onAir !== 'off').map(({ uid }) => uid);
+  return chosen !== null && live.includes(chosen) ? chosen : (live[0] ?? null);
+}
+
+export function stateWord(input: Input): string {
+  if (input.onAir === 'live') return 'Live';
+  if (input.onAir === 'reconnecting') return 'Reconnecting';
+  return input.enabled ? 'Off the air' : 'Disabled';
+}
+
+export function stateLine(input: Input, viewers: number | null, nowMs: number): string {
+  const watching = viewers === null || viewers < 1 ? '' : `${viewers} watching`;
+  switch (input.onAir) {
+    case 'live':
+      return [since(input.sinceMs, nowMs), watching].filter((part) => part !== '').join(' · ');
+    case 'reconnecting':
+      return 'The encoder was lost; viewers wait for it to come back.';
+    case 'off':
+      if (!input.enabled) return 'Encoders are turned away.';
+      if (!input.used) return 'No encoder has connected yet.';
+      return input.sinceMs === null ? 'Ready for the next broadcast.' : `Since ${ago(input.sinceMs, nowMs)}`;
+  }
+}
+
+export function ago(ms: number, nowMs: number): string {
+  const minutes = Math.max(0, Math.floor((nowMs - ms) / 60_000));
+  if (minutes < 1) return 'just now';
+  if (minutes < 60) return `${minutes} min ago`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ago` : `${Math.floor(hours / 24)} days ago`;
+}
+
+/** What `total` says about a list that is not whole. */
+export function leftOut(shown: number, total: number): string {
+  return total > shown ? `Showing ${shown} of ${total} live inputs. The API lists the others.` : '';
+}
+
+export function viewersOf(broadcast: Broadcast | undefined): number | null {
+  return number(broadcast?.viewers);
+}

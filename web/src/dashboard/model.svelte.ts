@@ -1,0 +1,129 @@
+/** What the dashboard shows, and what its buttons do. */
+import { type Broadcast, parseBroadcasts } from '../landing/broadcasts';
+import { type Api, Failed } from './api';
+import { follow, type Input, leftOut, merge, parseInput, whomToAsk } from './inputs';
+import { Poll } from './poll';
+
+const POLL_MS = 3_000;
+
+/** A question before something that cannot be taken back. */
+export interface Question {
+  title: string;
+  text: string;
+  yes: string;
+  run: () => Promise<void>;
+}
+
+export class Model {
+  inputs = $state<Input[]>([]);
+  onAir = $state<Broadcast[]>([]);
+  loaded = $state(false);
+  /** What is wrong with the whole page. */
+  problem = $state('');
+  more = $state('');
+  question = $state<Question | null>(null);
+  /** The live input whose picture was asked for. */
+  chosen = $state<string | null>(null);
+  /** Just created: shown with its key open. */
+  fresh = $state<string | null>(null);
+  nowMs = $state(Date.now());
+
+  private readonly askedAtMs = new Map<string, number>();
+  private readonly poll = new Poll(() => this.round(), POLL_MS);
+  private readonly onVisible = () => this.poll.now();
+
+  constructor(
+    readonly api: Api,
+    private readonly leave: (words: string) => void,
+  ) {}
+
+  start(): void {
+    document.addEventListener('visibilitychange', this.onVisible);
+    this.poll.now();
+  }
+
+  stop(): void {
+    document.removeEventListener('visibilitychange', this.onVisible);
+    this.poll.stop();
+  }
+
+  signOut(): void {
+    this.leave('');
+  }
+
+  /** Words for a failure; a token that is not valid any more leads out. */
+  explain(error: unknown): string {
+    if (!(error instanceof Failed)) throw error;
+    if (error.fault === 'token') this.leave(error.message);
+    return error.message;
+  }
+
+  async create(name: string): Promise<void> {
+    const input = this.take(await this.api.create(name));
+    this.fresh = input?.uid ?? null;
+  }
+
+  async rename(input: Input, name: string): Promise<void> {
+    // `meta` is replaced as a whole; what other programs keep in it stays.
+    this.take(await this.api.update(input.uid, { meta: { ...input.meta, name } }));
+  }
+
+  async setEnabled(input: Input, enabled: boolean): Promise<void> {
+    this.take(await this.api.update(input.uid, { enabled }));
+  }
+
+  async rotateKeys(input: Input): Promise<void> {
+    this.take(await this.api.rotateKeys(input.uid));
+  }
+
+  async remove(input: Input): Promise<void> {
+    await this.api.remove(input.uid);
+    this.inputs = this.inputs.filter(({ uid }) => uid !== input.uid);
+    this.poll.now();
+  }
+
+  private async round(): Promise<void> {
+    try {
+      const [{ rows, total }] = await Promise.all([this.api.inputs(), this.look()]);
+      this.inputs = merge(rows, this.inputs);
+      this.more = leftOut(rows.length, total);
+      const asked = whomToAsk(this.inputs, this.askedAtMs);
+      const answers = await Promise.allSettled(asked.map((uid) => this.api.input(uid)));
+      for (const answer of answers) if (answer.status === 'fulfilled') this.take(answer.value, false);
+      for (const uid of asked) this.askedAtMs.set(uid, Date.now());
+      this.problem = '';
+      this.loaded = true;
+    } catch (error) {
+      this.problem = this.explain(error);
+    }
+    this.nowMs = Date.now();
+  }
+
+  /** The public list knows since when, and how many watch. It is an extra: without it the page still works. */
+  private async look(): Promise<void> {
+    try {
+      const response = await fetch('/live.json', { cache: 'no-store', signal: AbortSignal.timeout(8_000) });
+      this.onAir = parseBroadcasts(await response.json()).broadcasts;
+    } catch {
+      this.onAir = [];
+    }
+  }
+
+  /** Puts a whole live input into its place. */
+  private take(answer: unknown, changed = true): Input | null {
+    const parsed = parseInput(answer);
+    if (parsed === null) return null;
+    const before = this.inputs.find(({ uid }) => uid === parsed.uid);
+    const broadcast = this.onAir.find(({ id }) => id === parsed.uid);
+    const input = follow(before, parsed, broadcast, Date.now());
+    if (before === undefined) {
+      // Deleted in the meantime, unless this page has just made it.
+      if (!changed) return null;
+      this.inputs = [input, ...this.inputs];
+    } else {
+      this.inputs = this.inputs.map((other) => (other.uid === input.uid ? input : other));
+    }
+    if (changed) this.poll.now();
+    return input;
+  }
+}

@@ -1,0 +1,46 @@
+/** The recordings of a live input. */
+import { clock } from '../shared/clock';
+import { date, number, record, text } from '../shared/json';
+
+export interface Video {
+  uid: string;
+  name: string;
+  createdMs: number | null;
+  /** null: not known yet. */
+  durationS: number | null;
+  live: boolean;
+  failed: string;
+}
+
+export function parseVideos(rows: unknown[]): Video[] {
+  return rows
+    .map(parseVideo)
+    .filter((video) => video !== null)
+    .sort((a, b) => (b.createdMs ?? 0) - (a.createdMs ?? 0));
+}
+
+function parseVideo(value: unknown): Video | null {
+  const fields = record(value);
+  const uid = text(fields.uid);
+  if (uid === null) return null;
+  const status = record(fields.status);
+  const durationS = number(fields.duration);
+  return {
+    uid,
+    name: text(record(fields.meta).name) ?? 'Recording',
+    createdMs: date(fields.created),
+    durationS: durationS === null || durationS < 0 ? null : durationS,
+    live: status.state === 'live-inprogress',
+    failed: status.state === 'error' ? (text(status.errorReasonText) ?? 'This recording has failed.') : '',
+  };
+}
+
+export function length(video: Video): string {
+  if (video.live) return 'on the air';
+  return video.durationS === null ? '' : clock(video.durationS);
+}
+
+export function day(ms: number | null): string {
+  if (ms === null) return '';
+  return new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
+}
