@@ -107,13 +107,13 @@ async fn find(api: &Api, account: &str, uid: &str) -> Result<Input, ApiError> {
 }
 
 /// A single-tenant installation has one account.
-fn check_account(account: &str) -> Result<(), ApiError> {
+pub(crate) fn check_account(account: &str) -> Result<(), ApiError> {
     let known = account == "default";
     known.then_some(()).ok_or_else(|| ApiError::not_found("the account of this server is: default"))
 }
 
 /// A body, which may be empty even where a JSON content type was sent: the SDKs do that.
-fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
+pub(crate) fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
     if body.is_empty() {
         return Ok(Map::new());
     }
@@ -161,10 +161,7 @@ fn merge_into(value: &mut Value, more: Value) {
 fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Value {
     let authority = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
     let host = api.public_host.clone().unwrap_or_else(|| host_of(authority).to_owned());
-    let web = match &api.public_host {
-        Some(host) => format!("http://{host}{}", port_of(authority)),
-        None => format!("http://{authority}"),
-    };
+    let web = web(api, headers);
     let uid = input.uid.as_str();
     let ingest = |scheme: &str, port: u16| {
         let url = format!("{scheme}://{host}:{port}/live/");
@@ -181,6 +178,15 @@ fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Valu
         "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": null },
         "watch": format!("{web}/{uid}/watch"),
     })
+}
+
+/// Where this server is found on the web, without the last slash.
+pub(crate) fn web(api: &Api, headers: &HeaderMap) -> String {
+    let authority = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
+    match &api.public_host {
+        Some(host) => format!("http://{host}{}", port_of(authority)),
+        None => format!("http://{authority}"),
+    }
 }
 
 fn host_of(authority: &str) -> &str {
@@ -241,7 +247,7 @@ fn random<const N: usize>(api: &Api) -> [u8; N] {
     bytes
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

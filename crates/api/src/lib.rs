@@ -10,6 +10,7 @@ mod auth;
 mod envelope;
 mod inputs;
 mod merge;
+mod videos;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use control::{Control, InputUid, Secret};
 use media::health::Report;
+use record::History;
 use spine::Origin;
 
 /// The largest body of a request that is not an upload.
@@ -27,6 +29,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 pub struct Api {
     /// The node's state.
     pub control: Arc<Control>,
+    /// Recordings.
+    pub history: Arc<History>,
     /// The bearer token.
     pub token: Secret,
     /// The broadcasts on the air.
@@ -54,6 +58,9 @@ pub fn router(api: Api) -> Router {
     let path = |rest: &str| format!("{account}{rest}");
     let guarded = axum::middleware::from_fn_with_state(api.clone(), auth::check);
     Router::new()
+        .route(account, get(videos::list))
+        .route(&path("/{uid}"), get(videos::get).post(videos::edit).delete(videos::delete))
+        .route(&path("/live_inputs/{uid}/videos"), get(videos::of_input))
         .route(&path("/live_inputs"), get(inputs::list).post(inputs::create))
         .route(
             &path("/live_inputs/{uid}"),

@@ -64,7 +64,7 @@ fn not_enforced(name: &str, wanted: bool) -> Result<(), ApiError> {
     if wanted { Err(ApiError::field(name, words)) } else { Ok(()) }
 }
 
-fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
+pub(crate) fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
     match value {
         Value::Object(map) => Ok(map.clone()),
         Value::Null => Ok(Map::new()),
@@ -72,7 +72,7 @@ fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-fn boolean(name: &str, value: &Value, default: bool) -> Result<bool, ApiError> {
+pub(crate) fn boolean(name: &str, value: &Value, default: bool) -> Result<bool, ApiError> {
     match value {
         Value::Bool(value) => Ok(*value),
         Value::Null => Ok(default),
@@ -80,7 +80,7 @@ fn boolean(name: &str, value: &Value, default: bool) -> Result<bool, ApiError> {
     }
 }
 
-fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
+pub(crate) fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
     match value {
         Value::String(text) if text.len() <= 64 => Ok(Some(text.clone())),
         Value::String(_) => Err(ApiError::field(name, "must have at most 64 characters")),
@@ -122,7 +122,7 @@ fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
     }
 }
 
-fn origins(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
+pub(crate) fn origins(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
     let wrong = || {
         ApiError::field(
             name,

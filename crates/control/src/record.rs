@@ -110,8 +110,8 @@ pub enum RecordError {
     /// More than [`RECORD_BYTES`].
     #[error("a record has at most {RECORD_BYTES} bytes")]
     Bytes,
-    /// It was made under another ownership than the one that commits it.
-    #[error("the record is of another ownership")]
+    /// It was made under a later ownership than the one that commits it.
+    #[error("the record is of a later ownership")]
     Epoch,
 }
 

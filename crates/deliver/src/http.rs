@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -88,9 +89,21 @@ async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response
                 "name": about.name,
             }))
         }
-        Found::OffAir { name } => as_json(&json!({
+        Found::Recording { recording, by_input } => {
+            let video = &recording.video;
+            let live = video.live();
+            let status = if live { "waiting for the encoder" } else { "the broadcast has ended" };
+            as_json(&json!({
+                "isInput": by_input,
+                "videoUID": video.uid.as_str(),
+                "live": live,
+                "status": status,
+                "name": video.settings.meta.get("name"),
+            }))
+        }
+        Found::OffAir { name, recording } => as_json(&json!({
             "isInput": true,
-            "videoUID": null,
+            "videoUID": recording.as_ref().map(control::VideoUid::as_str),
             "live": false,
             "status": "the broadcaster is not live at the moment",
             "name": name,
@@ -107,7 +120,7 @@ async fn views(State(site): State<Site>, Path(id): Path<String>) -> Response {
         Found::Shelf { shelf, .. } => {
             as_json(&json!({ "liveViewers": shelf.viewers(Instant::now()) }))
         }
-        Found::OffAir { .. } => as_json(&json!({ "liveViewers": 0 })),
+        Found::OffAir { .. } | Found::Recording { .. } => as_json(&json!({ "liveViewers": 0 })),
         Found::Nothing => playlist::not_found("no such video or live input"),
     }
 }
@@ -122,13 +135,17 @@ async fn manifest(
     let Some(name) = file.strip_suffix(".m3u8") else {
         return playlist::not_found("no such manifest");
     };
+    let query = query.unwrap_or_default();
     let shelf: Arc<Shelf> = match site.library.find(&id).await {
         Found::Shelf { shelf, .. } => shelf,
+        Found::Recording { recording, .. } => {
+            site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);
+            return playlist::recorded(&recording, name, &query);
+        }
         // The vendor's clients know 204 as "not started".
         Found::OffAir { .. } => return no_content(),
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
-    let query = query.unwrap_or_default();
     if name == "video" {
         return playlist::multivariant(&shelf, &query).await;
     }
@@ -145,6 +162,10 @@ async fn media_file(
     match site.library.find(&video).await {
         Found::Shelf { shelf, by_input: false } => {
             media::file(&shelf, &track, &file, &headers).await
+        }
+        Found::Recording { recording, by_input: false } => {
+            let video = &recording.video.uid;
+            media::recorded(&site.library, video, &track, &file, &headers).await
         }
         _ => playlist::not_found("no such video"),
     }

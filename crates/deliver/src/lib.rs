@@ -1,7 +1,7 @@
 //! HTTP delivery: playlists, media, pages.
 //!
 //! A [`Shelf`] follows the packaged tracks of one broadcast and knows what playlists say; [`Library`]
-//! finds the shelf for an id; [`router`] answers HTTP. Nothing here spawns: the node runs
+//! finds the shelf for an id, or the recording of what is over; [`router`] answers HTTP. Nothing here spawns: the node runs
 //! [`Shelf::follow`] for as long as the broadcast lasts.
 
 #![forbid(unsafe_code)]
@@ -18,4 +18,4 @@ mod viewers;
 
 pub use http::{Site, router};
 pub use library::{Found, Library};
-pub use shelf::{About, Counters, Shelf};
+pub use shelf::{About, Counters, Past, Shelf};

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use control::{Control, Resolved};
+use control::{Control, InputUid, Resolved, VideoUid};
+use record::{History, HistoryError, Recording};
 
 use crate::limits::ENDED_KEPT;
-use crate::shelf::Shelf;
+use crate::shelf::{Counters, Shelf};
 
 /// All shelves of a node.
 pub struct Library {
-    control: Arc<Control>,
+    history: Arc<History>,
+    counters: Arc<Counters>,
     state: Mutex<State>,
 }
 
@@ -32,19 +34,43 @@ pub enum Found {
         /// The id was the input's.
         by_input: bool,
     },
+    /// A video of which only the recording is there: it is over, or its encoder is waited for since
+    /// the server was started again.
+    Recording {
+        /// The video.
+        recording: Arc<Recording>,
+        /// The id was the input's.
+        by_input: bool,
+    },
     /// An input that is not on the air.
     OffAir {
         /// What its owner calls it.
         name: Option<String>,
+        /// Its newest recording.
+        recording: Option<VideoUid>,
     },
     /// Nothing.
     Nothing,
 }
 
 impl Library {
-    /// A library without shelves; inputs are known to `control`.
-    pub fn new(control: Arc<Control>) -> Self {
-        Self { control, state: Mutex::default() }
+    /// A library without shelves; inputs and recordings are known to `history`.
+    pub fn new(history: Arc<History>, counters: Arc<Counters>) -> Self {
+        Self { history, counters, state: Mutex::default() }
+    }
+
+    /// Recordings.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// What delivery counts.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    fn control(&self) -> &Control {
+        self.history.control()
     }
 
     /// A broadcast is on the air.
@@ -55,12 +81,20 @@ impl Library {
         state.shelves.insert(about.video.clone(), shelf);
     }
 
-    /// A broadcast is over; its shelf stays for a while for its viewers to see the end.
-    pub fn close(&self, shelf: &Shelf) {
+    /// A broadcast is over. `recorded`: from now on its recording is what is to be had; else its shelf
+    /// stays for a while for its viewers to see the end.
+    pub fn close(&self, shelf: &Arc<Shelf>, recorded: bool) {
         let mut state = self.state();
         let about = shelf.about();
+        let this = state.shelves.get(&about.video).is_some_and(|there| Arc::ptr_eq(there, shelf));
+        if !this {
+            return;
+        }
         if state.on_air.get(&about.input) == Some(&about.video) {
             state.on_air.remove(&about.input);
+        }
+        if recorded {
+            state.shelves.remove(&about.video);
         }
     }
 
@@ -77,18 +111,44 @@ impl Library {
         if let Some(found) = self.shelf(id) {
             return found;
         }
-        match self.control.resolve(id).await {
-            Ok(Some(Resolved::Input(uid))) => {
-                let input = self.control.input(&uid).await.ok().flatten();
-                let name = input.as_ref().and_then(|i| i.settings.meta.get("name"));
-                Found::OffAir { name: name.and_then(|n| n.as_str()).map(str::to_owned) }
-            }
-            Ok(Some(Resolved::Video { .. }) | None) => Found::Nothing,
-            Err(error) => {
-                tracing::warn!(%error, "can't look up an id");
-                Found::Nothing
-            }
+        let kept = VideoUid::parse(id).ok().and_then(|uid| self.history.kept(&uid));
+        if let Some(recording) = kept {
+            return Found::Recording { recording, by_input: false };
         }
+        self.look_up(id).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "can't look up an id");
+            Found::Nothing
+        })
+    }
+
+    async fn look_up(&self, id: &str) -> Result<Found, HistoryError> {
+        match self.control().resolve(id).await? {
+            Some(Resolved::Input(uid)) => self.off_air(&uid).await,
+            Some(Resolved::Video { uid, .. }) => {
+                let recording = self.history.recording(&uid).await?;
+                // It may have begun or ended in between.
+                Ok(match (self.shelf(id), recording) {
+                    (Some(found), _) => found,
+                    (None, Some(recording)) => Found::Recording { recording, by_input: false },
+                    (None, None) => Found::Nothing,
+                })
+            }
+            None => Ok(Found::Nothing),
+        }
+    }
+
+    async fn off_air(&self, uid: &InputUid) -> Result<Found, HistoryError> {
+        let newest = self.control().broadcast_of(uid).await?;
+        if let Some(video) = newest.as_ref().filter(|v| v.live())
+            && let Some(recording) = self.history.recording(&video.uid).await?
+        {
+            return Ok(Found::Recording { recording, by_input: true });
+        }
+        let input = self.control().input(uid).await?;
+        let name = input.as_ref().and_then(|i| i.settings.meta.get("name"));
+        let name = name.and_then(|n| n.as_str()).map(str::to_owned);
+        let recorded = newest.filter(|v| v.segments > 0 && !v.live());
+        Ok(Found::OffAir { name, recording: recorded.map(|v| v.uid) })
     }
 
     fn shelf(&self, id: &str) -> Option<Found> {

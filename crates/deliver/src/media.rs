@@ -8,37 +8,31 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
+use control::VideoUid;
+use record::File;
 use spine::{Location, Payload};
 
 use crate::body::Pieces;
 use crate::http::{cors, too_busy};
+use crate::library::Library;
 use crate::limits::PART_AHEAD_SEGMENTS;
 use crate::playlist::{not_found, wait_for};
-use crate::shelf::Shelf;
+use crate::shelf::{Counters, Shelf};
 
-/// What a file name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum File {
-    Init(u64),
-    Segment { epoch: u64, number: u64 },
-    Part { epoch: u64, number: u64, part: u64 },
-}
-
-impl File {
-    /// `init-HASH.mp4`, `EPOCH-N.m4s`, `EPOCH-N.P.m4s`: exactly as playlists write them.
-    fn parse(name: &str) -> Option<Self> {
-        if let Some(hash) = name.strip_prefix("init-") {
-            let hash = hash.strip_suffix(".mp4")?;
-            let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-            let plain = hash.len() == 14 && hash.bytes().all(lower);
-            return plain.then(|| u64::from_str_radix(hash, 16).ok().map(Self::Init)).flatten();
-        }
-        let (epoch, rest) = name.strip_suffix(".m4s")?.split_once('-')?;
-        let epoch = number(epoch)?;
-        match rest.split_once('.') {
-            Some((n, part)) => Some(Self::Part { epoch, number: number(n)?, part: number(part)? }),
-            None => Some(Self::Segment { epoch, number: number(rest)? }),
-        }
+/// What a file name stands for: `init-HASH.mp4`, `EPOCH-N.m4s`, `EPOCH-N.P.m4s`, exactly as playlists
+/// write them.
+fn parse(name: &str) -> Option<File> {
+    if let Some(hash) = name.strip_prefix("init-") {
+        let hash = hash.strip_suffix(".mp4")?;
+        let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let plain = hash.len() == 14 && hash.bytes().all(lower);
+        return plain.then(|| u64::from_str_radix(hash, 16).ok().map(File::Init)).flatten();
+    }
+    let (epoch, rest) = name.strip_suffix(".m4s")?.split_once('-')?;
+    let epoch = number(epoch)?;
+    match rest.split_once('.') {
+        Some((n, part)) => Some(File::Part { epoch, number: number(n)?, part: number(part)? }),
+        None => Some(File::Segment { epoch, number: number(rest)? }),
     }
 }
 
@@ -54,8 +48,8 @@ pub(crate) async fn file(
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let Some(file) = File::parse(name) else { return not_found("no such file") };
-    let pieces = match file {
+    let Some(file) = parse(name) else { return not_found("no such file") };
+    let in_memory = match file {
         File::Init(id) => shelf.init(id),
         File::Segment { epoch, number } => segment(shelf, rendition, epoch, number),
         File::Part { epoch, number, part } => {
@@ -66,12 +60,45 @@ pub(crate) async fn file(
             }
         }
     };
+    let pieces = match in_memory {
+        Some(pieces) => Some(pieces),
+        None => shelf.recorded(rendition, file).await.map(|bytes| vec![bytes]),
+    };
     let Some(pieces) = pieces else { return not_found("no longer, or not yet") };
-    shelf.counters().media.fetch_add(1, Ordering::Relaxed);
+    sent(shelf.counters(), pieces, rendition, name, headers)
+}
+
+/// One file of a broadcast that is not in memory.
+pub(crate) async fn recorded(
+    library: &Library,
+    video: &VideoUid,
+    rendition: &str,
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let Some(file) = parse(name) else { return not_found("no such file") };
+    match library.history().file(video, rendition, file).await {
+        Ok(Some(bytes)) => sent(library.counters(), vec![bytes], rendition, name, headers),
+        Ok(None) => not_found("not in this recording"),
+        Err(error) => {
+            tracing::warn!(%video, %error, "can't read a recording");
+            too_busy()
+        }
+    }
+}
+
+fn sent(
+    counters: &Counters,
+    pieces: Vec<Bytes>,
+    rendition: &str,
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    counters.media.fetch_add(1, Ordering::Relaxed);
     let kind = if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" };
     let response = respond(pieces, kind, name, headers);
     if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
-        shelf.counters().media_bytes.fetch_add(length, Ordering::Relaxed);
+        counters.media_bytes.fetch_add(length, Ordering::Relaxed);
     }
     response
 }
@@ -234,7 +261,7 @@ mod tests {
             (".m4s", None),
             ("", None),
         ] {
-            assert_eq!(File::parse(name), expect, "{name}");
+            assert_eq!(parse(name), expect, "{name}");
         }
     }
 

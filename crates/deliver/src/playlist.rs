@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
+use media::catalog::Catalog;
+use package::Index;
 use package::hls::{MediaOptions, Variant, VariantKind, render_multivariant};
 use package::limits::RELOAD_TARGET_DURATIONS;
 use package::reload::{Decision, Directives, decide};
+use record::Recording;
 
 use crate::http::{no_content, text, too_busy};
 use crate::limits::PARKED_MAX;
@@ -40,7 +43,9 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
     // Until there are media playlists to point to: the first segment takes a second or two.
     let ready = wait_for(shelf, Duration::from_secs(10), |shelf| {
         let playable = shelf.with_index(package::Index::playable);
-        playable.then(|| variants(shelf)).filter(|v| !v.is_empty())
+        let catalog = playable.then(|| shelf.catalog()).flatten()?;
+        let variants = shelf.with_index(|index| variants(&catalog, index));
+        (!variants.is_empty()).then_some(variants)
     });
     let Ok(ready) = ready.await else { return too_busy() };
     match ready {
@@ -61,36 +66,62 @@ fn without_directives(query: &str) -> String {
 }
 
 /// What there is, best first: the catalog and what was measured.
-fn variants(shelf: &Shelf) -> Vec<Variant> {
-    let Some(catalog) = shelf.catalog() else { return Vec::new() };
-    shelf.with_index(|index| {
-        let tracks = catalog.tracks.iter().filter_map(|track| {
-            let rendition = index.rendition(&track.name)?;
-            // Until a segment is complete, the first parts tell.
-            let measured = rendition.bitrate();
-            let first = || rendition.segments.back().map(package::Segment::bitrate);
-            let peak = measured.map(|m| m.0).or_else(first).unwrap_or(0);
-            let kind = match (track.width, track.height) {
-                (Some(width), Some(height)) => VariantKind::Video {
-                    width,
-                    height,
-                    frame_rate: track.framerate.as_ref().and_then(serde_json::Number::as_f64),
-                },
-                _ => VariantKind::Audio {
-                    channels: track.channel_config.as_ref()?.parse().ok()?,
-                    language: track.lang.clone(),
-                },
-            };
-            Some(Variant {
-                name: track.name.clone(),
-                codec: track.codec.clone()?,
-                peak: peak.max(track.bitrate.unwrap_or(0)),
-                average: measured.map(|m| m.1),
-                kind,
-            })
-        });
-        tracks.collect()
-    })
+fn variants(catalog: &Catalog, index: &Index) -> Vec<Variant> {
+    let tracks = catalog.tracks.iter().filter_map(|track| {
+        let rendition = index.rendition(&track.name)?;
+        // Until a segment is complete, the first parts tell.
+        let measured = rendition.bitrate();
+        let first = || rendition.segments.back().map(package::Segment::bitrate);
+        let peak = measured.map(|m| m.0).or_else(first).unwrap_or(0);
+        let kind = match (track.width, track.height) {
+            (Some(width), Some(height)) => VariantKind::Video {
+                width,
+                height,
+                frame_rate: track.framerate.as_ref().and_then(serde_json::Number::as_f64),
+            },
+            _ => VariantKind::Audio {
+                channels: track.channel_config.as_ref()?.parse().ok()?,
+                language: track.lang.clone(),
+            },
+        };
+        Some(Variant {
+            name: track.name.clone(),
+            codec: track.codec.clone()?,
+            peak: peak.max(track.bitrate.unwrap_or(0)),
+            average: measured.map(|m| m.1),
+            kind,
+        })
+    });
+    tracks.collect()
+}
+
+/// A playlist of what is over, or waited for since the server was started again: `name` is that of a
+/// rendition, or `video` for the multivariant playlist.
+pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Response {
+    if let Err(error) = Directives::parse(query) {
+        return bad_request(&error.to_string());
+    }
+    // It may be deleted at any time: nobody keeps its playlists.
+    let cache = "max-age=1";
+    let list = match name {
+        "video" => {
+            let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
+            let variants = catalog.map(|catalog| variants(&catalog, &recording.index));
+            let variants = variants.filter(|v| !v.is_empty());
+            variants.map(|v| render_multivariant(&v, Some(query)).into())
+        }
+        name => {
+            if recording.index.rendition(name).is_none() && recording.index.ended() {
+                return not_found("no such track");
+            }
+            recording.playlist(name, Wishes::parse(query, false).everything)
+        }
+    };
+    match list {
+        Some(list) => text("application/vnd.apple.mpegurl", cache, list),
+        None if recording.video.live() => no_content(),
+        None => not_found("nothing was recorded"),
+    }
 }
 
 /// A media playlist, at once or when what is asked for is there.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use media::catalog::Catalog;
 use package::hls::MediaOptions;
 use package::{CATALOG, INIT, Index, Version};
+use record::{File, History};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
     Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track,
@@ -54,11 +55,21 @@ pub struct Counters {
     pub parked: AtomicU64,
 }
 
+/// Where a recorded broadcast's past is.
+pub struct Past {
+    /// Reads it.
+    pub history: Arc<History>,
+    /// What an earlier run of the server has committed of it.
+    pub index: Index,
+}
+
 /// One broadcast's playlists and media.
 pub struct Shelf {
     about: About,
     broadcast: Consumer,
     counters: Arc<Counters>,
+    /// Reads what memory has no more; none if it is not recorded.
+    history: Option<Arc<History>>,
     state: Mutex<State>,
     /// Counts changes of the index; requests wait on it.
     changes: watch::Sender<u64>,
@@ -80,10 +91,17 @@ struct Rendering {
 }
 
 impl Shelf {
-    /// An empty shelf; [`follow`](Self::follow) fills it.
-    pub fn new(about: About, broadcast: Consumer, counters: Arc<Counters>) -> Arc<Self> {
+    /// A shelf with what is committed of its past; [`follow`](Self::follow) fills it.
+    pub fn new(
+        about: About,
+        broadcast: Consumer,
+        counters: Arc<Counters>,
+        past: Option<Past>,
+    ) -> Arc<Self> {
         let (changes, _) = watch::channel(0);
-        Arc::new(Self { about, broadcast, counters, state: Mutex::default(), changes })
+        let (history, index) = past.map(|p| (p.history, p.index)).unzip();
+        let state = State { index: index.unwrap_or_default(), ..State::default() };
+        Arc::new(Self { about, broadcast, counters, history, state: state.into(), changes })
     }
 
     /// What it is called.
@@ -122,6 +140,17 @@ impl Shelf {
     /// The packaged track of a rendition.
     pub(crate) fn track(&self, rendition: &str) -> Option<track::Consumer> {
         self.state().tracks.get(rendition).cloned()
+    }
+
+    /// A file that memory has no more, from the recording.
+    pub(crate) async fn recorded(&self, rendition: &str, file: File) -> Option<Bytes> {
+        let history = self.history.as_ref()?;
+        let video = control::VideoUid::parse(&self.about.video).ok()?;
+        let read = history.file(&video, rendition, file).await;
+        read.unwrap_or_else(|error| {
+            tracing::warn!(%video, %error, "can't read a recording");
+            None
+        })
     }
 
     pub(crate) fn init(&self, id: u64) -> Option<Vec<Bytes>> {
@@ -267,8 +296,11 @@ impl Followed {
     /// Takes what is there; whether the index changed.
     fn poll(&mut self, shelf: &Shelf, cx: &Context<'_>, now: Instant) -> bool {
         let changed = self.follow(shelf, cx, now);
-        // What memory had to give back is no longer to be had.
-        if changed && let Some(oldest) = self.memory.oldest_group() {
+        // What memory had to give back is no longer to be had, unless it is recorded.
+        if changed
+            && shelf.history.is_none()
+            && let Some(oldest) = self.memory.oldest_group()
+        {
             shelf.state().index.trim(&self.name, oldest);
         }
         changed

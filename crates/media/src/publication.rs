@@ -146,6 +146,16 @@ impl Publication {
         }
     }
 
+    /// Goes on above `end`, where what viewers may have seen of this broadcast ends, if memory holds
+    /// nothing of it any more.
+    #[must_use]
+    pub fn go_on_after(mut self, end: Duration) -> Self {
+        if end_of(&self.broadcast.consume()).is_none() {
+            self.timeline = Timeline::continue_after(end);
+        }
+        self
+    }
+
     /// The budget that payloads must be charged to.
     pub fn budget(&self) -> &spine::Budget {
         self.broadcast.budget()

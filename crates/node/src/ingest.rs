@@ -10,16 +10,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use control::{
     Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId, Owned,
-    Secret, SessionId, VideoUid,
+    RecordingMode, Secret, SegmentRecord, SessionId, VideoUid,
 };
-use deliver::{About, Counters, Library, Shelf};
+use deliver::{About, Counters, Library, Past, Shelf};
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
 use media::health::{Health, Report};
-use package::{Packaging, Rules};
-use spine::broadcast::Consumer;
+use package::{Earlier, Packaging, Rules};
+use record::{Backlog, History, Outcome, Recorder, Recording, Setup, Status};
+use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::TakeoverPolicy;
 use crate::node::{Tasks, random};
@@ -40,12 +41,33 @@ const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
 /// Addresses remembered for wrong keys.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// Segment numbers reserved ahead of the one that is being made.
+/// Segment numbers reserved at a time where nothing is recorded: nobody sees them left out.
 const RESERVED_AHEAD: u64 = 256;
+
+/// Segment numbers reserved above the next one while a recorder's commits, which reserve too, are late.
+/// After a kill they are a gap, so there are none to spare.
+const RESERVED_AHEAD_RECORDING: u64 = 0;
+
+/// A new broadcast on an input waits so long for the last commits of the one before.
+const FINISH_WAIT: Duration = Duration::from_secs(5);
+
+/// A parked broadcast's end is decided in memory. The index waits a little longer, so that what the
+/// recorder still has can be committed.
+const PARK_MARGIN_MS: u64 = 15_000;
+
+/// How often broadcasts are looked for that a server before this one left open.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+
+/// Numbers of a gap whose time is left out on the timeline too; more are of an outage.
+const GAP_NUMBERS_TIMED: u64 = 32;
 
 /// What all ingest of a node shares.
 pub(crate) struct Ingest {
     pub(crate) control: Arc<Control>,
+    pub(crate) history: Arc<History>,
+    pub(crate) backlog: Backlog,
+    /// How long the store may fail before a segment is a gap.
+    pub(crate) patience: Duration,
     pub(crate) origin: Origin,
     pub(crate) library: Arc<Library>,
     pub(crate) counters: Arc<Counters>,
@@ -56,6 +78,8 @@ pub(crate) struct Ingest {
     pub(crate) reconnect: Duration,
     /// Something was parked: its end must be looked for.
     pub(crate) parked: Notify,
+    /// A broadcast is committed and released.
+    pub(crate) finished: Notify,
     pub(crate) state: Mutex<State>,
 }
 
@@ -68,7 +92,8 @@ pub(crate) struct State {
 /// An input with a broadcast in memory.
 struct Active {
     broadcast: Consumer,
-    owned: Owned,
+    /// The newest claim, which the recorder commits under.
+    owner: watch::Sender<Owned>,
     /// Where its encoder is, while there is one.
     encoder: Option<IpAddr>,
     replaced: Option<(IpAddr, Instant)>,
@@ -106,39 +131,47 @@ impl Ingest {
             return Err(Refused::Disabled);
         }
         self.check_rivals(&input.uid, address)?;
+        self.finish_before(&input.uid).await;
         let rival_alive = self.heard_lately(&input.uid);
         let claimed = self.claim(&input).await?;
+        let past = self.past(&claimed).await?;
         let broadcast = self.publish(&input, &claimed)?;
         let consumer = broadcast.consume();
         let fresh = {
             let mut state = self.state();
-            let there = state.active.get(&input.uid).filter(|a| a.broadcast == consumer);
-            // Only one that was still sending can fight: an encoder that replaces its own dead
-            // connection has lost nothing to anybody.
-            let replaced = there
-                .and_then(|a| a.encoder.filter(|_| rival_alive))
-                .map(|rival| (rival, Instant::now()));
-            let fresh = there.is_none();
-            let active = Active {
-                broadcast: consumer.clone(),
-                owned: claimed.owned.clone(),
-                encoder: Some(address),
-                replaced,
-                health: None,
-            };
-            state.active.insert(input.uid.clone(), active);
-            fresh
+            match state.active.get_mut(&input.uid).filter(|a| a.broadcast == consumer) {
+                Some(active) => {
+                    // Only one that was still sending can fight: an encoder that replaces its own
+                    // dead connection has lost nothing to anybody.
+                    let rival = active.encoder.replace(address).filter(|_| rival_alive);
+                    active.replaced = rival.map(|rival| (rival, Instant::now()));
+                    active.health = None;
+                    active.owner.send_replace(claimed.owned.clone());
+                    None
+                }
+                None => {
+                    let (owner, owned) = watch::channel(claimed.owned.clone());
+                    let (broadcast, encoder) = (consumer.clone(), Some(address));
+                    let active = Active { broadcast, owner, encoder, replaced: None, health: None };
+                    state.active.insert(input.uid.clone(), active);
+                    Some(owned)
+                }
+            }
         };
-        if fresh {
-            self.begin_broadcast(&input, &claimed, consumer);
+        let resumed = fresh.is_none();
+        let mut publication =
+            Publication::new(broadcast, asking.clock, claimed.first_group, Instant::now());
+        if let Some(owned) = fresh {
+            if let Some(end) = shown_end(&claimed, past.as_deref()) {
+                publication = publication.go_on_after(end);
+            }
+            self.begin_broadcast(&input, &claimed, consumer, owned, past.as_deref());
         }
+        self.watch(&input.uid, publication.health());
         tracing::info!(
             input = %input.uid, video = %claimed.owned.video, protocol = asking.protocol,
-            encoder = asking.encoder, peer = %asking.peer, resumed = !fresh, "on the air"
+            encoder = asking.encoder, peer = %asking.peer, resumed, "on the air"
         );
-        let publication =
-            Publication::new(broadcast, asking.clock, claimed.first_group, Instant::now());
-        self.watch(&input.uid, publication.health());
         let ingest = self.clone();
         let timeout = input.settings.recording.timeout_seconds;
         let leave = move |publication: Publication, left: Left| {
@@ -202,15 +235,42 @@ impl Ingest {
             resume_within_ms: u64::try_from(self.wait(input).as_millis()).unwrap_or(u64::MAX),
             new_video: VideoUid::from_random(random()),
         };
-        let claimed = self.control.claim(claim).await.map_err(|error| match error {
+        self.control.claim(claim).await.map_err(|error| match error {
             ClaimError::Disabled => Refused::Disabled,
             ClaimError::NoSuchInput => Refused::UnknownKey,
             other => Refused::Unavailable(other.to_string()),
-        })?;
-        let ahead = claimed.first_segment + RESERVED_AHEAD;
-        let reserved = self.control.reserve(&claimed.owned, ahead, claimed.first_group).await;
-        reserved.map_err(|e| Refused::Unavailable(e.to_string()))?;
-        Ok(claimed)
+        })
+    }
+
+    /// The last commits of the broadcast before come first, so that this one is a new one.
+    async fn finish_before(&self, input: &InputUid) {
+        let finished = async {
+            loop {
+                let notified = self.finished.notified();
+                let finishing = self.state().active.get(input).is_some_and(|active| {
+                    matches!(active.broadcast.liveness(), Liveness::Ended(_))
+                });
+                if !finishing {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        if tokio::time::timeout(FINISH_WAIT, finished).await.is_err() {
+            tracing::warn!(%input, "the recording of the broadcast before is not finished");
+        }
+    }
+
+    /// What is committed of a broadcast that goes on and that memory has nothing of.
+    async fn past(&self, claimed: &Claimed) -> Result<Option<Arc<Recording>>, Refused> {
+        let in_memory = self.origin.get(&path_of(&claimed.owned.input)).is_some();
+        if !claimed.resumed || in_memory {
+            return Ok(None);
+        }
+        let video = &claimed.owned.video;
+        self.history.forget(video);
+        let past = self.history.recording(video).await;
+        past.map_err(|e| Refused::Unavailable(e.to_string()))
     }
 
     fn wait(&self, input: &Input) -> Duration {
@@ -238,43 +298,106 @@ impl Ingest {
     }
 
     /// Packages a new broadcast and puts it on a shelf, for as long as it lasts.
-    fn begin_broadcast(self: &Arc<Self>, input: &Input, claimed: &Claimed, consumer: Consumer) {
+    fn begin_broadcast(
+        self: &Arc<Self>,
+        input: &Input,
+        claimed: &Claimed,
+        consumer: Consumer,
+        owner: watch::Receiver<Owned>,
+        past: Option<&Recording>,
+    ) {
+        let recorded = input.settings.recording.mode == RecordingMode::Automatic;
         let about = About {
             video: claimed.owned.video.to_string(),
             input: input.uid.to_string(),
             name: input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned),
             low_latency: input.settings.prefer_low_latency,
-            started_ms: now_ms(),
+            started_ms: past.map_or_else(now_ms, |past| past.video.created_ms),
             hide_viewers: input.settings.recording.hide_live_viewer_count,
         };
-        let shelf = Shelf::new(about, consumer.clone(), self.counters.clone());
+        let index = past.map(|past| past.index.clone()).unwrap_or_default();
+        let earlier = earlier(claimed, index.target_duration());
+        let past = recorded.then(|| Past { history: self.history.clone(), index });
+        let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
         self.library.open(shelf.clone());
         let packaging = Packaging::new(consumer.clone(), self.rules.clone(), claimed.first_segment);
-        let (ingest, input) = (self.clone(), input.uid.clone());
-        let reserved = claimed.first_segment + RESERVED_AHEAD;
+        let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
+        let status = recorder.as_ref().map(Recorder::status);
+        let (ingest, input, video) = (self.clone(), input.uid.clone(), claimed.owned.video.clone());
+        let before = claimed.last.is_some();
+        let reserved = claimed.first_segment;
         self.tasks.spawn(async move {
             let package = async {
                 match packaging {
-                    Ok(packaging) => ingest.package(&input, packaging, reserved).await,
+                    Ok(packaging) => {
+                        let packaging = match earlier {
+                            Some(earlier) => packaging.go_on_after(earlier),
+                            None => packaging,
+                        };
+                        ingest.package(&input, packaging, reserved, status.as_deref()).await;
+                    }
                     Err(error) => tracing::error!(%input, %error, "can't package"),
                 }
             };
-            tokio::join!(package, shelf.clone().follow());
+            let record = async {
+                let recorder = recorder?;
+                let status = recorder.status();
+                let complete = recorder.run().await == Outcome::Complete;
+                Some(complete && (before || status.committed() > 0))
+            };
+            let ((), (), recorded) = tokio::join!(package, shelf.clone().follow(), record);
             ingest.broadcast_over(&input, &consumer).await;
-            ingest.library.close(&shelf);
-            tracing::info!(%input, video = shelf.about().video, "off the air");
+            ingest.history.forget(&video);
+            ingest.library.close(&shelf, recorded == Some(true));
+            ingest.tidy(&video).await;
+            tracing::info!(%input, %video, ?recorded, "off the air");
         });
     }
 
-    async fn package(&self, input: &InputUid, mut packaging: Packaging, mut reserved: u64) {
+    fn recorder(
+        &self,
+        claimed: &Claimed,
+        broadcast: Consumer,
+        owner: watch::Receiver<Owned>,
+    ) -> Recorder {
+        Recorder::new(Setup {
+            control: self.control.clone(),
+            store: self.history.store().clone(),
+            broadcast,
+            owner,
+            gap: claimed.gap.clone(),
+            first: claimed.first_segment,
+            backlog: self.backlog.clone(),
+            backlog_bytes: record::limits::BACKLOG_BYTES,
+            patience: self.patience,
+            random: || u64::from_be_bytes(random()),
+        })
+    }
+
+    async fn package(
+        &self,
+        input: &InputUid,
+        mut packaging: Packaging,
+        mut reserved: u64,
+        recorder: Option<&Status>,
+    ) {
+        let ahead = if recorder.is_some() { RESERVED_AHEAD_RECORDING } else { RESERVED_AHEAD };
+        let broadcast = packaging.broadcast().clone();
+        let (mut looked_at, mut groups) = (0, 0);
         loop {
-            // A number is shown only when it is reserved, so the next ones are reserved in time.
+            // A number is shown only when it is reserved: by the recorder's commits, else here, before
+            // the first part of the segment is made.
             let outcome = poll_fn(|cx| {
-                let now = Instant::now();
-                match packaging.poll(cx, now) {
+                let outcome = packaging.poll(cx, Instant::now());
+                reserved = reserved.max(recorder.map_or(0, Status::reserved_to));
+                match outcome {
                     Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-                    Poll::Pending if packaging.next_number() + RESERVED_AHEAD / 2 > reserved => {
-                        Poll::Ready(None)
+                    Poll::Pending if packaging.next_number() > reserved + 1 => Poll::Ready(None),
+                    // Once a segment: are there raw group ids for the next while?
+                    Poll::Pending if packaging.next_number() != looked_at => {
+                        looked_at = packaging.next_number();
+                        let short = groups_end(&broadcast) > groups + GROUPS_AHEAD / 2;
+                        if short { Poll::Ready(None) } else { Poll::Pending }
                     }
                     Poll::Pending => Poll::Pending,
                 }
@@ -288,19 +411,15 @@ impl Ingest {
                     return;
                 }
                 None => {
-                    let ahead = packaging.next_number() + RESERVED_AHEAD;
-                    let active = self
-                        .state()
-                        .active
-                        .get(input)
-                        .map(|a| (a.owned.clone(), a.broadcast.clone()));
-                    if let Some((owned, broadcast)) = active
-                        && let Err(error) =
-                            self.control.reserve(&owned, ahead, groups_end(&broadcast)).await
+                    let to = packaging.next_number() + ahead;
+                    groups = groups_end(&broadcast);
+                    let owned = self.state().active.get(input).map(|a| a.owner.borrow().clone());
+                    if let Some(owned) = owned
+                        && let Err(error) = self.control.reserve(&owned, to, groups).await
                     {
                         tracing::warn!(%input, %error, "can't reserve segment numbers");
                     }
-                    reserved = ahead;
+                    reserved = to;
                 }
             }
         }
@@ -330,37 +449,71 @@ impl Ingest {
         }
         match wait {
             Some(wait) => publication.park(now + wait, now),
+            // Released when everything of it is committed: `broadcast_over`.
             None => publication.end(Close::Ended, now),
         }
         let (ingest, owned) = (self.clone(), owned.clone());
         self.tasks.spawn(async move {
-            let now = now_ms();
-            let told = match wait {
-                Some(wait) => {
-                    let until = now + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 2);
-                    ingest.control.park(&owned, until).await
+            if let Some(wait) = wait
+                && let Err(error) = {
+                    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 4);
+                    ingest.control.park(&owned, now_ms() + wait_ms + PARK_MARGIN_MS).await
                 }
-                None => ingest.control.release(&owned, End::Goodbye, now).await.map(|_| ()),
-            };
-            if let Err(error) = told {
+            {
                 tracing::debug!(input = %owned.input, %error, "not the owner any more");
             }
             ingest.parked.notify_one();
         });
     }
 
+    /// Nothing more will be committed: the input is free.
     async fn broadcast_over(&self, input: &InputUid, broadcast: &Consumer) {
+        let this = |active: &&Active| active.broadcast == *broadcast;
         let owned = {
-            let mut state = self.state();
-            let this = state.active.get(input).is_some_and(|a| a.broadcast == *broadcast);
-            if !this {
-                return;
-            }
-            state.active.remove(input).map(|a| a.owned)
+            let state = self.state();
+            state.active.get(input).filter(this).map(|a| a.owner.borrow().clone())
         };
-        // A goodbye has released it already; then there is nothing to do.
-        if let Some(owned) = owned {
-            let _ = self.control.release(&owned, End::SourceLost, now_ms()).await;
+        let why = match broadcast.liveness() {
+            Liveness::Ended(why) => why,
+            Liveness::Live | Liveness::Parked => Close::Internal,
+        };
+        if let Some(owned) = owned
+            && let Err(error) = self.control.release(&owned, end_of(why), now_ms()).await
+        {
+            tracing::debug!(%input, %error, "not the owner any more");
+        }
+        {
+            let mut state = self.state();
+            if state.active.get(input).as_ref().is_some_and(this) {
+                state.active.remove(input);
+            }
+        }
+        self.finished.notify_waiters();
+    }
+
+    /// A video that is over keeps nothing that its index does not name.
+    async fn tidy(&self, video: &VideoUid) {
+        match self.history.collect_orphans(video).await {
+            Ok(0) => {}
+            Ok(orphans) => tracing::info!(%video, orphans, "objects that nothing named, deleted"),
+            Err(error) => tracing::warn!(%video, %error, "orphans stay"),
+        }
+    }
+
+    /// Ends what a server before this one left open and nobody came back to.
+    pub(crate) async fn expire_index(self: Arc<Self>) {
+        loop {
+            match self.control.expire(now_ms()).await {
+                Ok(ended) => {
+                    for ended in ended {
+                        self.history.forget(&ended.video);
+                        self.tidy(&ended.video).await;
+                        tracing::info!(input = %ended.input, video = %ended.video, "ended");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "can't end old broadcasts"),
+            }
+            tokio::time::sleep(EXPIRE_EVERY).await;
         }
     }
 
@@ -402,6 +555,45 @@ impl State {
             self.failures.entry(address).or_insert(fresh).count += 1;
         }
     }
+}
+
+/// Why a broadcast ended, in the words of the index.
+fn end_of(why: Close) -> End {
+    match why {
+        Close::Ended => End::Goodbye,
+        Close::Shutdown | Close::GoingAway => End::Shutdown,
+        Close::Malformed => End::Malformed,
+        Close::Unauthorized => End::Disabled,
+        _ => End::SourceLost,
+    }
+}
+
+/// What the packager of a broadcast must know that goes on in another process.
+fn earlier(claimed: &Claimed, target_duration: Option<u32>) -> Option<Earlier> {
+    let tracks = claimed.last.iter().flat_map(|last| &last.tracks);
+    let discontinuities = tracks.map(|t| t.discontinuity_sequence).max().unwrap_or(0);
+    claimed.resumed.then_some(Earlier { discontinuities, target_duration })
+}
+
+/// Where what viewers may have seen of a broadcast ends: what is committed, and behind it the numbers
+/// that were lost, a target duration each.
+fn shown_end(claimed: &Claimed, past: Option<&Recording>) -> Option<Duration> {
+    // The newest record may be a gap that has no times.
+    let timed = |r: &&SegmentRecord| r.tracks.iter().any(|t| t.timescale > 0);
+    let last = claimed.last.as_ref().filter(timed).map(|last| (last, 0));
+    let (last, untimed) = match last {
+        Some(last) => last,
+        None => past?.newest_timed()?,
+    };
+    let nanos = last
+        .tracks
+        .iter()
+        .filter(|t| t.timescale > 0)
+        .map(|t| u128::from(t.end()) * 1_000_000_000 / u128::from(t.timescale));
+    let committed = Duration::from_nanos(u64::try_from(nanos.max()?).unwrap_or(u64::MAX / 2));
+    let target = past.and_then(|p| p.index.target_duration()).unwrap_or(2);
+    let lost = (claimed.gap.end - claimed.gap.start + untimed).min(GAP_NUMBERS_TIMED);
+    Some(committed + Duration::from_secs(u64::from(target)) * u32::try_from(lost).unwrap_or(0))
 }
 
 /// A raw track, as encoders bring it.

@@ -11,9 +11,11 @@ use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
 use deliver::{Library, Site};
 use package::{CutRules, Rules};
+use record::{Backlog, History, Retention};
 use rtmp::client::Target;
 use serde::Serialize;
 use spine::Origin;
+use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -30,6 +32,12 @@ use crate::{admin, tls, web};
 pub(crate) const API_TOKEN: &str = "api-token";
 const MASTER_KEY: &str = "master.key";
 const DATABASE: &str = "airwave.db";
+const MEDIA: &str = "media";
+const LOCK: &str = "lock";
+
+/// How often what is kept too long is looked for. The floor of free space must be looked after before
+/// a busy node has written a gigabyte.
+const RETENTION_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a stop may take: broadcasts end, answers go out.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -101,6 +109,8 @@ pub struct Node {
     origin: Origin,
     stop: watch::Sender<bool>,
     tasks: Tasks,
+    /// No other process uses the data directory while this one does.
+    _lock: std::fs::File,
     /// Tasks that run until the node stops; the first one that ends by itself is a failure.
     services: tokio::sync::Mutex<JoinSet<&'static str>>,
 }
@@ -111,7 +121,12 @@ impl Node {
         let dir = config.data.dir.clone();
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("can't make the data directory {}", dir.display()))?;
+        let lock = lock(&dir)?;
         let control = Arc::new(open_control(&dir)?);
+        let media = dir.join(MEDIA);
+        let store = Store::open(&media)
+            .with_context(|| format!("can't open the recordings in {}", media.display()))?;
+        let history = Arc::new(History::new(control.clone(), Arc::new(store)));
         let token = files::secret(&dir.join(API_TOKEN), || api_token().into_bytes())?;
         let token = String::from_utf8_lossy(&token).trim().to_owned();
         let http = bind(config.http.listen, "http.listen").await?;
@@ -144,20 +159,25 @@ impl Node {
             ..spine::Limits::default()
         };
         let origin = Origin::new(limits);
-        let library = Arc::new(Library::new(control.clone()));
+        let counters: Arc<deliver::Counters> = Arc::default();
+        let library = Arc::new(Library::new(history.clone(), counters.clone()));
         let tasks = Tasks::default();
         let cut = CutRules { segment: config.hls.segment_ms, ..CutRules::default() };
         let ingest = Arc::new(Ingest {
             control: control.clone(),
+            history: history.clone(),
+            backlog: Backlog::new(record::limits::NODE_BACKLOG_BYTES),
+            patience: config.limits.recorder_patience_s,
             origin: origin.clone(),
             library: library.clone(),
-            counters: Arc::default(),
+            counters,
             tasks: tasks.clone(),
             node: node_id,
             rules: Rules { cut, part: config.hls.part_ms },
             takeover: config.ingest.takeover,
             reconnect: config.ingest.reconnect_s,
             parked: Notify::new(),
+            finished: Notify::new(),
             state: Mutex::new(State::default()),
         });
 
@@ -171,6 +191,17 @@ impl Node {
         services.spawn(async move {
             tokio::select! { () = expire => {}, () = end => {} }
             "the clock of parked broadcasts"
+        });
+        let (expire, end) = (ingest.clone().expire_index(), until_stop(stopped.clone()));
+        services.spawn(async move {
+            tokio::select! { () = expire => {}, () = end => {} }
+            "the clock of broadcasts that were left open"
+        });
+        let (retain, end) =
+            (retain(history.clone(), config.retention), until_stop(stopped.clone()));
+        services.spawn(async move {
+            tokio::select! { () = retain => {}, () = end => {} }
+            "retention"
         });
         let encoders: Arc<io_rtmp::listen::Counters> = Arc::default();
         let rtmps_tls = acceptors.as_ref().map(|a| a.rtmps.clone());
@@ -212,6 +243,7 @@ impl Node {
         let site = Site { library: library.clone(), rtmp_url: None };
         let api = api::Api {
             control: control.clone(),
+            history: history.clone(),
             token: control::Secret::new(token.clone()),
             origin: origin.clone(),
             rtmp_port: addresses.rtmp.map(|a| a.port()),
@@ -237,7 +269,8 @@ impl Node {
                 "the HTTP listener"
             });
         }
-        let node = Self { addresses, origin, stop, tasks, services: services.into() };
+        let services = services.into();
+        let node = Self { addresses, origin, stop, tasks, _lock: lock, services };
         let banner = node.begin(&config, &options, &control, inputs, &token).await?;
         if let Some(path) = &options.ready_file {
             let mut json = serde_json::to_vec(&node.addresses)?;
@@ -369,6 +402,44 @@ async fn create(control: &Control, name: &str) -> Result<InputUid> {
     settings.meta.insert("name".to_owned(), name.into());
     let uid = InputUid::from_random(random());
     Ok(control.create_input(uid, settings, random(), now_ms()).await?.uid)
+}
+
+/// Deletes what is kept too long, for as long as the node runs.
+async fn retain(history: Arc<History>, config: crate::config::Retention) {
+    let retention = Retention {
+        max_age: config.max_age_days,
+        max_total_bytes: config.max_total_gb,
+        min_free_bytes: config.min_free_gb,
+    };
+    loop {
+        match retention.pass(&history, now_ms()).await {
+            Ok(pass) => {
+                for (video, why) in pass.deleted {
+                    tracing::info!(%video, why, "recording deleted by retention");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "retention"),
+        }
+        tokio::time::sleep(RETENTION_EVERY).await;
+    }
+}
+
+/// One process for each data directory. The lock goes with the process, however it ends.
+fn lock(dir: &Path) -> Result<std::fs::File> {
+    let path = dir.join(LOCK);
+    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
+    let file =
+        file.with_context(|| format!("can't write to the data directory {}", dir.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => anyhow::bail!(
+            "another Airwave uses the data directory {}: stop it, or choose another one with --data",
+            dir.display()
+        ),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("can't lock {}", path.display()))
+        }
+    }
 }
 
 fn open_control(dir: &Path) -> Result<Control> {

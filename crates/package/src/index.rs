@@ -149,6 +149,19 @@ impl Index {
         bytes: u64,
     ) -> Result<(), Malformed> {
         let (part, segment) = properties::decode(properties)?;
+        self.add(rendition, at, &part, segment, bytes)
+    }
+
+    /// Takes one part as [`apply`](Self::apply) does, its properties read already: so an index is built
+    /// from what a recording kept. `segment` is needed with a segment's first part.
+    pub fn add(
+        &mut self,
+        rendition: &str,
+        at: Location,
+        part: &properties::Part,
+        segment: Option<properties::Segment>,
+        bytes: u64,
+    ) -> Result<(), Malformed> {
         if self.target_duration.is_none() {
             self.target_duration = part.target_duration;
         }

@@ -25,6 +25,6 @@ mod testing;
 
 pub use cut::CutRules;
 pub use index::{Index, Part, Rendition, Segment, Version};
-pub use packager::{Findings, Outputs, Packager, Rules, TrackId};
+pub use packager::{Earlier, Findings, Outputs, Packager, Rules, TrackId};
 pub use packaging::{CATALOG, INIT, Packaging, PackagingError};
 pub use rendition::{Frame, Output};

@@ -27,6 +27,15 @@ impl Default for Rules {
     }
 }
 
+/// How far a broadcast had got whose packager is gone, with the process that it ran in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Earlier {
+    /// Discontinuities so far.
+    pub discontinuities: u64,
+    /// The target duration, which never changes.
+    pub target_duration: Option<u32>,
+}
+
 /// A track of the packager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrackId(pub usize);
@@ -57,6 +66,8 @@ pub struct Packager {
     cuts: VecDeque<Cut>,
     next_number: u64,
     discontinuities: u64,
+    /// What the broadcast's earlier packager had fixed.
+    earlier_target: Option<u32>,
     /// The next cut is a discontinuity whatever else it is: a configuration changed.
     break_pending: bool,
     /// How far the main track has come.
@@ -99,6 +110,7 @@ impl Packager {
             cuts: VecDeque::new(),
             next_number: first,
             discontinuities: 0,
+            earlier_target: None,
             break_pending: false,
             main_ns: i64::MIN,
             findings: Findings::default(),
@@ -108,7 +120,7 @@ impl Packager {
     /// Adds a track. The first video track decides the cuts; without any, the first audio track.
     pub fn add_track(&mut self, video: bool) -> TrackId {
         self.tracks.push(Track {
-            rendition: Rendition::new(self.epoch),
+            rendition: Rendition::new(),
             video,
             configured: false,
             waiting: VecDeque::new(),
@@ -123,7 +135,13 @@ impl Packager {
     /// The ownership under which segments begin from now on.
     pub fn set_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
-        self.tracks.iter_mut().for_each(|t| t.rendition.set_epoch(epoch));
+    }
+
+    /// The broadcast goes on behind a discontinuity; its earlier packager is gone.
+    pub fn go_on_after(&mut self, earlier: Earlier) {
+        self.discontinuities = earlier.discontinuities;
+        self.earlier_target = earlier.target_duration;
+        self.break_pending = true;
     }
 
     /// The number that the next new segment gets.
@@ -133,7 +151,7 @@ impl Packager {
 
     /// The broadcast's target duration in seconds, once it is fixed.
     pub fn target_duration(&self) -> Option<u32> {
-        self.cutter.as_ref().and_then(Cutter::target_duration)
+        self.cutter.as_ref().and_then(Cutter::target_duration).or(self.earlier_target)
     }
 
     /// A track's initialisation segment.
@@ -192,13 +210,13 @@ impl Packager {
     }
 
     fn push_main(&mut self, track: usize, mut frame: Frame, out: &mut Outputs) {
+        let target = self.target_duration();
         let Some(t) = self.tracks.get_mut(track) else { return };
         frame.discontinuity |= self.break_pending;
         let timescale = t.rendition.timescale();
         let decode_ns = ticks_to_ns(frame.decode, timescale);
         let first = t.rendition.segment().is_none() || t.stalled;
         t.stalled = false;
-        let target = self.cutter.as_ref().and_then(Cutter::target_duration);
         if first {
             self.cutter = Some(Cutter::new(self.rules.cut.clone(), decode_ns, target));
         }
@@ -227,6 +245,7 @@ impl Packager {
         self.discontinuities += u64::from(frame.discontinuity);
         let start = SegmentStart {
             number: self.next_number,
+            epoch: self.epoch,
             discontinuity: frame.discontinuity,
             discontinuity_sequence: self.discontinuities,
         };
@@ -348,8 +367,12 @@ impl Packager {
             self.tracks[main].stalled = true;
         }
         let discontinuity_sequence = self.discontinuities;
-        let start =
-            SegmentStart { number: self.next_number, discontinuity: false, discontinuity_sequence };
+        let start = SegmentStart {
+            number: self.next_number,
+            epoch: self.epoch,
+            discontinuity: false,
+            discontinuity_sequence,
+        };
         self.next_number += 1;
         self.cuts.push_back(Cut { start, present_ns: decode_ns });
         Some(start)

@@ -16,7 +16,7 @@ use spine::{
 };
 
 use crate::limits::INITS;
-use crate::packager::{Findings, Outputs, Packager, Rules, TrackId};
+use crate::packager::{Earlier, Findings, Outputs, Packager, Rules, TrackId};
 use crate::rendition::{Frame, Output};
 
 /// The track of initialisation segments: group = id, object 0.
@@ -98,6 +98,18 @@ impl Packaging {
             flushed: true,
             out: Vec::new(),
         })
+    }
+
+    /// The broadcast goes on behind a discontinuity; its earlier packaging is gone.
+    #[must_use]
+    pub fn go_on_after(mut self, earlier: Earlier) -> Self {
+        self.packager.go_on_after(earlier);
+        self
+    }
+
+    /// The broadcast that is packaged.
+    pub fn broadcast(&self) -> &Consumer {
+        &self.broadcast
     }
 
     /// What was found wrong with the broadcast.

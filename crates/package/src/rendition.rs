@@ -72,13 +72,14 @@ pub enum Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentStart {
     pub(crate) number: u64,
+    /// The ownership under which it begins, the same in all tracks.
+    pub(crate) epoch: u64,
     pub(crate) discontinuity: bool,
     pub(crate) discontinuity_sequence: u64,
 }
 
 /// One packaged track.
 pub(crate) struct Rendition {
-    epoch: u64,
     timescale: u32,
     init: u64,
     /// A frame's duration as the configuration declares it.
@@ -100,9 +101,8 @@ struct PartSize {
 }
 
 impl Rendition {
-    pub(crate) fn new(epoch: u64) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            epoch,
             timescale: 1,
             init: 0,
             nominal: None,
@@ -128,10 +128,6 @@ impl Rendition {
             Config::Audio(audio) => Some(audio.samples_per_frame),
         };
         out.push(Output::Init { id: self.init, bytes });
-    }
-
-    pub(crate) fn set_epoch(&mut self, epoch: u64) {
-        self.epoch = epoch;
     }
 
     pub(crate) fn timescale(&self) -> u32 {
@@ -215,7 +211,7 @@ impl Rendition {
         };
         let info = (self.next_part == 0).then_some(Segment {
             timescale: self.timescale,
-            epoch: self.epoch,
+            epoch: segment.epoch,
             wall_clock_ms: first.wall_clock_ms,
             start,
             discontinuity: segment.discontinuity,

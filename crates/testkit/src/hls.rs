@@ -170,7 +170,11 @@ impl Follower {
 
     fn take(&mut self, segment: PlaylistSegment) {
         let number = segment.number;
-        if !segment.gap && !self.inits.contains_key(&segment.map) {
+        // Nothing of a gap may be loaded, its parts neither (GAP=YES).
+        if segment.gap {
+            return;
+        }
+        if !self.inits.contains_key(&segment.map) {
             let bytes = self.fetch(&segment.map);
             self.inits.insert(segment.map.clone(), bytes);
         }
@@ -181,7 +185,7 @@ impl Follower {
             }
         }
         let Some((_, uri)) = &segment.file else { return };
-        if self.segments.contains_key(&number) || segment.gap {
+        if self.segments.contains_key(&number) {
             return;
         }
         let whole = self.fetch(uri);

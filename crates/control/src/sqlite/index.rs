@@ -34,7 +34,9 @@ pub(crate) fn commit(
     }
     let mut last_number = owner.last_number;
     for record in records {
-        if record.epoch != owned.epoch {
+        // What began under an earlier ownership of the same broadcast may be committed under this one:
+        // a publisher that was replaced on this node has left segments behind.
+        if record.epoch > owned.epoch {
             return Err(RecordError::Epoch.into());
         }
         let encoded = record.encode()?;

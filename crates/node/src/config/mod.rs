@@ -37,6 +37,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Segments and parts.
     pub hls: Hls,
+    /// How long recordings are kept.
+    pub retention: Retention,
     /// Bounds.
     pub limits: Limits,
     /// The log.
@@ -136,6 +138,21 @@ pub struct Hls {
     pub segment_ms: Duration,
 }
 
+/// `[retention]`. None: without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Days after their end; 0 for ever.
+    #[serde(deserialize_with = "days")]
+    pub max_age_days: Option<Duration>,
+    /// Gigabytes of all recordings together, as bytes; 0 without end.
+    #[serde(deserialize_with = "gigabytes")]
+    pub max_total_gb: Option<u64>,
+    /// Gigabytes that stay free on the disk, as bytes; 0 for none.
+    #[serde(deserialize_with = "gigabytes")]
+    pub min_free_gb: Option<u64>,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,6 +161,9 @@ pub struct Limits {
     pub cache_mb: u32,
     /// Broadcasts at one time.
     pub broadcasts: u32,
+    /// How long the disk may fail before a segment becomes a gap in the recording, 1 to 600 s.
+    #[serde(deserialize_with = "patience")]
+    pub recorder_patience_s: Duration,
 }
 
 /// `[log]`
@@ -189,6 +209,10 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration
     within(deserializer, 0, 3_600, "seconds").map(Duration::from_secs)
 }
 
+fn patience<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    within(deserializer, 1, 600, "seconds").map(Duration::from_secs)
+}
+
 fn part<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     // 333 ms means a third of a second.
     let ms = within(deserializer, 100, 1_000, "milliseconds")?;
@@ -197,6 +221,20 @@ fn part<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D
 
 fn segment<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     within(deserializer, 1_000, 10_000, "milliseconds").map(Duration::from_millis)
+}
+
+fn days<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let days = within(deserializer, 0, 36_500, "days")?;
+    Ok((days > 0).then(|| Duration::from_secs(days * 86_400)))
+}
+
+fn gigabytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let gigabytes = f64::deserialize(deserializer)?;
+    if (0.0..=1e9).contains(&gigabytes) {
+        let bytes = (gigabytes * 1e9) as u64;
+        return Ok((bytes > 0).then_some(bytes));
+    }
+    Err(serde::de::Error::custom(format!("{gigabytes} is out of range: 0 to 1000000000 GB")))
 }
 
 fn within<'de, D: serde::Deserializer<'de>>(
@@ -238,6 +276,13 @@ mod tests {
         let variables = [("AIRWAVE__INGEST__RECONNECT_S".to_owned(), "7".to_owned())];
         let config = load(&[Layer::environment(variables.into_iter()).unwrap()]).unwrap();
         assert_eq!(config.ingest.reconnect_s, Duration::from_secs(7));
+        let retention = Config::default().retention;
+        assert_eq!((retention.max_age_days, retention.max_total_gb), (None, None));
+        assert_eq!(retention.min_free_gb, Some(1_000_000_000));
+        let settings = ["retention.max_age_days=2", "retention.max_total_gb=0.5"].map(set);
+        let retention = load(&settings).unwrap().retention;
+        assert_eq!(retention.max_age_days, Some(Duration::from_secs(172_800)));
+        assert_eq!(retention.max_total_gb, Some(500_000_000));
     }
 
     #[test]
@@ -248,13 +293,21 @@ mod tests {
             set("nothing.here=1"),
             set("ingest.takeover=maybe"),
             set("http.port=80"),
+            set("retention.min_free_gb=-1"),
         ];
         let errors: Vec<String> =
             load(&layers).unwrap_err().iter().map(ToString::to_string).collect();
         let text = errors.join("\n");
-        for key in ["http.listen", "hls.part_ms", "nothing", "ingest.takeover", "http.port"] {
+        for key in [
+            "http.listen",
+            "hls.part_ms",
+            "nothing",
+            "ingest.takeover",
+            "http.port",
+            "retention.min_free_gb",
+        ] {
             assert!(text.contains(key), "{key} in\n{text}");
         }
-        assert_eq!(errors.len(), 5, "{text}");
+        assert_eq!(errors.len(), 6, "{text}");
     }
 }

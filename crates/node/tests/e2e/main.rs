@@ -7,6 +7,7 @@ mod browser;
 mod encoders;
 mod live;
 mod program;
+mod recording;
 
 /// The program under test.
 const AIRWAVE: &str = env!("CARGO_BIN_EXE_airwave");

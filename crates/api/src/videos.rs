@@ -1,0 +1,334 @@
+//! Videos: recordings, and what is on the air. `reference/cloudflare-api.md` §4.4 and §4.5.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use bytes::Bytes;
+use control::{Expect, InputUid, Page, Video, VideoChange, VideoFilter, VideoUid};
+use media::catalog::Catalog;
+use media::date::date_time;
+use record::DeleteError;
+use serde_json::{Map, Value, json};
+
+use crate::Api;
+use crate::envelope::{ApiError, ok};
+use crate::inputs::{check_account, now_ms, object, web};
+use crate::merge;
+
+type Answer = Result<Response, ApiError>;
+
+/// How many videos a list has at most, and unless something else is asked for.
+const LIMIT: usize = 1_000;
+
+/// The vendor's minimum: 30 days after the upload.
+const DELETION_MS_MIN: u64 = 30 * 86_400_000;
+
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Path(account): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    check_account(&account)?;
+    let wanted = Wanted::parse(&query.unwrap_or_default())?;
+    let (rows, total) = found(&api, &wanted).await?;
+    let videos = values(&api, &headers, &rows).await?;
+    Ok(match wanted.counts {
+        false => ok(&Value::Array(videos)),
+        true => ok(&json!({ "videos": videos, "range": rows.len(), "total": total })),
+    })
+}
+
+/// The recordings of one input, the broadcast on the air among them.
+pub(crate) async fn of_input(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Answer {
+    check_account(&account)?;
+    let mut wanted = Wanted::parse(&query.unwrap_or_default())?;
+    let input = InputUid::parse(&uid).map_err(|_| ApiError::not_found("no such live input"))?;
+    wanted.filter.input = Some(input.clone());
+    let (rows, total) = found(&api, &wanted).await?;
+    if rows.is_empty() && api.control.input(&input).await?.is_none() {
+        return Err(ApiError::not_found("there is no such live input"));
+    }
+    let videos = values(&api, &headers, &rows).await?;
+    Ok(match wanted.counts {
+        false => ok(&Value::Array(videos)),
+        true => ok(&json!({ "videos": videos, "range": rows.len(), "total": total })),
+    })
+}
+
+pub(crate) async fn get(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let video = find(&api, &account, &uid).await?;
+    Ok(ok(&value(&api, &headers, &video).await?))
+}
+
+/// Edits: POST, as the vendor has it.
+pub(crate) async fn edit(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let video = find(&api, &account, &uid).await?;
+    let body = object(&body)?;
+    let mut change = VideoChange { settings: video.settings.clone(), delete_ms: video.delete_ms };
+    merge_change(&mut change, &video, &body)?;
+    let expect = Expect::Rev(video.rev);
+    let video = api.control.update_video(&video.uid, expect, change, now_ms()).await?;
+    api.history.forget(&video.uid);
+    Ok(ok(&value(&api, &headers, &video).await?))
+}
+
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    Path((account, uid)): Path<(String, String)>,
+) -> Answer {
+    let video = find(&api, &account, &uid).await?;
+    match api.history.delete(&video.uid, now_ms()).await {
+        Ok(()) => {}
+        Err(DeleteError::Document(error)) => return Err(error.into()),
+        // It is gone for everybody; the disk is freed when it can be.
+        Err(error @ DeleteError::Media(_)) => tracing::warn!(video = %video.uid, %error, "delete"),
+    }
+    tracing::info!(video = %video.uid, "video deleted");
+    Ok(ok(&Value::Null))
+}
+
+fn merge_change(
+    change: &mut VideoChange,
+    video: &Video,
+    body: &Map<String, Value>,
+) -> Result<(), ApiError> {
+    for (name, value) in body {
+        let settings = &mut change.settings;
+        match name.as_str() {
+            "meta" => settings.meta = merge::object(name, value)?,
+            "creator" => settings.creator = merge::text(name, value)?,
+            "requireSignedURLs" => {
+                settings.require_signed_urls = merge::boolean(name, value, false)?;
+            }
+            "allowedOrigins" => settings.allowed_origins = merge::origins(name, value)?,
+            "thumbnailTimestampPct" => {
+                let share = value.as_f64().filter(|share| (0.0..=1.0).contains(share));
+                if share.is_none() && !value.is_null() {
+                    return Err(ApiError::field(name, "must be a number from 0 to 1"));
+                }
+                settings.thumbnail_timestamp_pct = share;
+            }
+            "scheduledDeletion" => change.delete_ms = deletion(name, value, video)?,
+            "uid" if value.as_str().is_some_and(|uid| uid != video.uid.as_str()) => {
+                return Err(ApiError::field(name, "must be the video's own id, or left out"));
+            }
+            // Read-only fields of an object that was read and is written back, and those of others.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn deletion(name: &str, value: &Value, video: &Video) -> Result<Option<u64>, ApiError> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let wrong = || {
+        ApiError::field(
+            name,
+            "must be a date such as 2027-01-31T12:00:00Z, at least 30 days after the video was made, \
+             or null",
+        )
+    };
+    let at = value.as_str().and_then(media::date::parse_date_time).ok_or_else(wrong)?;
+    (at >= video.created_ms + DELETION_MS_MIN).then_some(Some(at)).ok_or_else(wrong)
+}
+
+async fn find(api: &Api, account: &str, uid: &str) -> Result<Video, ApiError> {
+    check_account(account)?;
+    let missing = || ApiError::not_found("there is no such video");
+    let uid = VideoUid::parse(uid).map_err(|_| missing())?;
+    api.control.video(&uid).await?.ok_or_else(missing)
+}
+
+/// What a list is asked for.
+#[derive(Debug, Default)]
+struct Wanted {
+    filter: VideoFilter,
+    limit: usize,
+    oldest_first: bool,
+    counts: bool,
+    ids: Vec<String>,
+    creator: Option<String>,
+    name: Option<String>,
+    search: Option<String>,
+    after_ms: Option<u64>,
+    before_ms: Option<u64>,
+}
+
+impl Wanted {
+    fn parse(query: &str) -> Result<Self, ApiError> {
+        let mut wanted = Self { limit: LIMIT, ..Self::default() };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decoded(value);
+            let date = || {
+                let at = media::date::parse_date_time(&value);
+                at.ok_or_else(|| {
+                    ApiError::field(name, "must be a date such as 2027-01-31T12:00:00Z")
+                })
+            };
+            match name {
+                "status" => match value.as_str() {
+                    "ready" => wanted.filter.live = Some(false),
+                    "live-inprogress" => wanted.filter.live = Some(true),
+                    // The other states are of uploads: nothing is in them.
+                    _ => wanted.limit = 0,
+                },
+                "type" if value == "vod" => wanted.limit = 0,
+                "live_input_id" => {
+                    let input = InputUid::parse(&value);
+                    wanted.filter.input =
+                        Some(input.map_err(|_| ApiError::field(name, "must be an input's id"))?);
+                }
+                "id" => wanted.ids = value.split(',').map(str::to_owned).collect(),
+                "creator" => wanted.creator = Some(value),
+                "video_name" | "name" => wanted.name = Some(value),
+                "search" => wanted.search = Some(value.to_lowercase()),
+                "start" | "after" => wanted.after_ms = Some(date()?),
+                "end" | "before" => wanted.before_ms = Some(date()?),
+                "asc" => wanted.oldest_first = value == "true",
+                "include_counts" => wanted.counts = value == "true",
+                "limit" => {
+                    let limit = value.parse().ok().filter(|n| (1..=LIMIT).contains(n));
+                    let wrong = || ApiError::field(name, format!("must be 1 to {LIMIT}"));
+                    wanted.limit = wanted.limit.min(limit.ok_or_else(wrong)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn has(&self, video: &Video) -> bool {
+        let name = video.settings.meta.get("name").and_then(Value::as_str);
+        let named = |n: &String| name == Some(n) || video.uid.as_str() == n;
+        (self.ids.is_empty() || self.ids.iter().any(|id| id == video.uid.as_str()))
+            && self.creator.as_ref().is_none_or(|c| video.settings.creator.as_ref() == Some(c))
+            && self.name.as_ref().is_none_or(|names| names.split(',').any(|n| named(&n.to_owned())))
+            && self
+                .search
+                .as_ref()
+                .is_none_or(|s| name.is_some_and(|n| n.to_lowercase().contains(s)))
+            && self.after_ms.is_none_or(|at| video.created_ms >= at)
+            && self.before_ms.is_none_or(|at| video.created_ms < at)
+    }
+}
+
+/// Percent-decoding, and plus as a space, as forms write it.
+fn decoded(text: &str) -> String {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let hex = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+        let decoded = match byte {
+            b'+' => b' ',
+            b'%' => match (hex(bytes.next()), hex(bytes.next())) {
+                // invariant: two hex digits are at most 255.
+                (Some(high), Some(low)) => (high * 16 + low) as u8,
+                _ => b'?',
+            },
+            other => other,
+        };
+        out.push(decoded);
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Walks the pages until there are enough.
+async fn found(api: &Api, wanted: &Wanted) -> Result<(Vec<Video>, u64), ApiError> {
+    let (mut rows, mut total, mut after) = (Vec::new(), 0, None);
+    while rows.len() < wanted.limit {
+        let page = Page { after, newest_first: !wanted.oldest_first, ..Page::default() };
+        let list = api.control.videos(wanted.filter.clone(), page).await?;
+        total = list.total;
+        let room = wanted.limit - rows.len();
+        rows.extend(list.rows.into_iter().filter(|v| wanted.has(v)).take(room));
+        after = list.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok((rows, total))
+}
+
+async fn values(api: &Api, headers: &HeaderMap, videos: &[Video]) -> Result<Vec<Value>, ApiError> {
+    let mut values = Vec::with_capacity(videos.len());
+    for video in videos {
+        values.push(value(api, headers, video).await?);
+    }
+    Ok(values)
+}
+
+async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, ApiError> {
+    let catalog = api.control.catalog(&video.uid).await?;
+    let catalog = catalog.and_then(|json| Catalog::parse(&json).ok());
+    let size = catalog.as_ref().and_then(|c| c.tracks.iter().find_map(|t| t.width.zip(t.height)));
+    let (width, height) =
+        size.map_or((-1, -1), |(width, height)| (i64::from(width), i64::from(height)));
+    let (web, uid, live) = (web(api, headers), video.uid.as_str(), video.live());
+    let ready_at = video.ended.map(|(at, _)| date_time(at));
+    let seconds = video.duration_ms as f64 / 1000.0;
+    let settings = &video.settings;
+    Ok(json!({
+        "uid": uid,
+        "creator": settings.creator,
+        "meta": settings.meta,
+        "created": date_time(video.created_ms),
+        "modified": date_time(video.modified_ms),
+        "uploaded": date_time(video.created_ms),
+        "readyToStream": !live,
+        "readyToStreamAt": ready_at,
+        "status": {
+            "state": if live { "live-inprogress" } else { "ready" },
+            "pctComplete": if live { "0.000000" } else { "100.000000" },
+            "errorReasonCode": "",
+            "errorReasonText": "",
+        },
+        "thumbnailTimestampPct": settings.thumbnail_timestamp_pct.unwrap_or(0.0),
+        "preview": format!("{web}/{uid}/watch"),
+        "size": video.bytes,
+        "duration": if live { json!(-1) } else { json!(seconds) },
+        "input": { "width": width, "height": height },
+        "maxDurationSeconds": null,
+        "scheduledDeletion": video.delete_ms.map(date_time),
+        "allowedOrigins": settings.allowed_origins.clone().unwrap_or_default(),
+        "requireSignedURLs": settings.require_signed_urls,
+        "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": null },
+        "watermark": null,
+        "liveInput": video.input.as_str(),
+        "clippedFrom": null,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_read() {
+        let wanted = Wanted::parse("status=ready&video_name=Hall%201+b&limit=7&asc=true").unwrap();
+        assert_eq!(wanted.filter.live, Some(false));
+        assert_eq!(wanted.name.as_deref(), Some("Hall 1 b"));
+        assert_eq!((wanted.limit, wanted.oldest_first), (7, true));
+        assert_eq!(Wanted::parse("status=queued").unwrap().limit, 0);
+        for wrong in ["limit=0", "limit=1001", "live_input_id=x", "before=yesterday"] {
+            assert!(Wanted::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The past: recordings and their media, read from the index and the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use control::{
+    Committed, Control, DocumentError, EngineError, PageError, PageRef, SegmentRecord, VideoUid,
+    page,
+};
+use store::{Key, NotAKey, ReadError, Store};
+use tokio::sync::OnceCell;
+
+use crate::limits::{LIVE_INDEX_KEPT, PAGES, RECORDING_SEGMENTS, RECORDINGS};
+use crate::recording::{File, Recording, locate};
+
+/// Why something of the past can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The index.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A page of the index is not what was written.
+    #[error("the page {0}: {1}")]
+    Damaged(String, PageError),
+    /// The name of a page is none of ours.
+    #[error(transparent)]
+    Name(#[from] NotAKey),
+    /// A page or media.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Orphans can't be listed or deleted.
+    #[error(transparent)]
+    Orphans(#[from] store::DeleteError),
+}
+
+/// Why a video was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// The index refuses: there is none, or it is live.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// It is gone from the index; its objects are deleted later.
+    #[error("the video is deleted, its media not yet: {0}")]
+    Media(#[from] store::DeleteError),
+}
+
+/// Reads what was recorded. Share it in an `Arc`.
+pub struct History {
+    control: Arc<Control>,
+    store: Arc<Store>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    recordings: BTreeMap<VideoUid, Kept>,
+    pages: BTreeMap<String, (u64, Bytes)>,
+    /// Counts uses, to know what was not used for longest.
+    clock: u64,
+}
+
+struct Kept {
+    cell: Arc<OnceCell<Option<Arc<Recording>>>>,
+    since: Instant,
+    used: u64,
+}
+
+impl History {
+    /// Reads what `control` and `store` have.
+    pub fn new(control: Arc<Control>, store: Arc<Store>) -> Self {
+        Self { control, store, state: Mutex::default() }
+    }
+
+    /// The index that it reads.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// The objects that it reads.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// A video as far as it is committed; none if there is no such video. Read once, however many
+    /// ask; that of a broadcast which is not over is up to a second old.
+    pub async fn recording(
+        &self,
+        video: &VideoUid,
+    ) -> Result<Option<Arc<Recording>>, HistoryError> {
+        let cell = self.cell(video);
+        let read = cell.get_or_try_init(|| self.read(video)).await?.clone();
+        self.trim();
+        Ok(read)
+    }
+
+    /// A video that is over, if it is in memory.
+    pub fn kept(&self, video: &VideoUid) -> Option<Arc<Recording>> {
+        self.known(video).filter(|recording| !recording.video.live())
+    }
+
+    async fn read(&self, uid: &VideoUid) -> Result<Option<Arc<Recording>>, HistoryError> {
+        let Some(video) = self.control.video(uid).await? else { return Ok(None) };
+        let catalog = self.control.catalog(uid).await?;
+        let records = self.committed(uid, 0..u64::MAX >> 1).await?;
+        Ok(Some(Arc::new(Recording::new(video, catalog, records))))
+    }
+
+    async fn page(&self, page: &PageRef) -> Result<Bytes, HistoryError> {
+        let kept = {
+            let mut state = self.state();
+            state.clock += 1;
+            let clock = state.clock;
+            state.pages.get_mut(&page.object).map(|(used, bytes)| {
+                *used = clock;
+                bytes.clone()
+            })
+        };
+        if let Some(bytes) = kept {
+            return Ok(bytes);
+        }
+        let bytes = self.store.read(&Key::parse(&page.object)?).await?;
+        let mut state = self.state();
+        if state.pages.len() >= PAGES
+            && let Some(oldest) =
+                state.pages.iter().min_by_key(|(_, (used, _))| *used).map(|(name, _)| name.clone())
+        {
+            state.pages.remove(&oldest);
+        }
+        let clock = state.clock;
+        state.pages.insert(page.object.clone(), (clock, bytes.clone()));
+        Ok(bytes)
+    }
+
+    /// What is committed of these numbers, in order.
+    async fn committed(
+        &self,
+        video: &VideoUid,
+        numbers: Range<u64>,
+    ) -> Result<Vec<SegmentRecord>, HistoryError> {
+        let Committed { pages, tail } =
+            self.control.committed_index(video, numbers.clone()).await?;
+        let mut records = Vec::new();
+        for page in pages {
+            let bytes = self.page(&page).await?;
+            let sealed = page::decode(&bytes);
+            let sealed = sealed.map_err(|e| HistoryError::Damaged(page.object.clone(), e))?;
+            records.extend(sealed.into_iter().filter(|r| numbers.contains(&r.number)));
+        }
+        records.extend(tail);
+        Ok(records)
+    }
+
+    /// One record of a video, of a broadcast on the air too.
+    async fn record(
+        &self,
+        video: &VideoUid,
+        number: u64,
+    ) -> Result<Option<SegmentRecord>, HistoryError> {
+        let range = number..number.saturating_add(1);
+        let found = self.committed(video, range).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The bytes of a file; none if it is not committed, or a gap.
+    pub async fn file(
+        &self,
+        video: &VideoUid,
+        track: &str,
+        file: File,
+    ) -> Result<Option<Bytes>, HistoryError> {
+        let known = self.known(video).and_then(|r| r.locate(track, file));
+        let located = match (known, file) {
+            (Some(located), _) => Some(located),
+            (None, File::Init(_)) => {
+                self.recording(video).await?.and_then(|r| r.locate(track, file))
+            }
+            (None, File::Segment { number, .. } | File::Part { number, .. }) => {
+                let record = self.record(video, number).await?;
+                record.and_then(|record| locate(video.as_str(), &record, track, file))
+            }
+        };
+        let Some((key, range)) = located else { return Ok(None) };
+        match self.store.read_ranges(&key, &[range]).await {
+            Ok(read) => Ok(read.into_iter().next()),
+            // Deleted a moment ago.
+            Err(ReadError::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a video that is over: gone from the index and from here at once, its disk space when
+    /// this returns.
+    pub async fn delete(&self, video: &VideoUid, now_ms: u64) -> Result<(), DeleteError> {
+        self.control.delete_video(video, now_ms).await?;
+        self.forget(video);
+        self.free(video).await
+    }
+
+    async fn free(&self, video: &VideoUid) -> Result<(), DeleteError> {
+        self.store.delete_video(video.as_str()).await?;
+        self.control.forget(video).await.map_err(DocumentError::from)?;
+        Ok(())
+    }
+
+    /// Frees the disk of videos that were deleted before a crash, or while the store failed.
+    pub async fn finish_deletions(&self) -> Result<usize, DeleteError> {
+        let doomed = self.control.doomed().await.map_err(DocumentError::from)?;
+        for video in &doomed {
+            self.free(video).await?;
+        }
+        Ok(doomed.len())
+    }
+
+    /// Deletes objects of a video that is over which its index does not name: puts whose answer was lost,
+    /// what an owner left that was fenced. Answers how many there were.
+    pub async fn collect_orphans(&self, video: &VideoUid) -> Result<usize, HistoryError> {
+        let Some(recording) = self.recording(video).await? else { return Ok(0) };
+        if recording.video.live() {
+            return Ok(0);
+        }
+        let sealed = self.control.committed_index(video, 0..u64::MAX >> 1).await?.pages;
+        let mut named: BTreeSet<String> = sealed.into_iter().map(|page| page.object).collect();
+        named.extend(recording.objects().map(|key| key.as_str().to_owned()));
+        let mut orphans = 0;
+        for (key, _) in self.store.list(video.as_str()).await? {
+            if !named.contains(key.as_str()) {
+                self.store.delete(&key).await?;
+                orphans += 1;
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// What was read of a video is no longer true: it was changed, ended or deleted.
+    pub fn forget(&self, video: &VideoUid) {
+        self.state().recordings.remove(video);
+    }
+
+    /// What is in memory of a video, however old: what is committed does not change.
+    fn known(&self, video: &VideoUid) -> Option<Arc<Recording>> {
+        let cell = self.state().recordings.get(video)?.cell.clone();
+        cell.get()?.clone()
+    }
+
+    fn cell(&self, video: &VideoUid) -> Arc<OnceCell<Option<Arc<Recording>>>> {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.clock += 1;
+        let used = state.clock;
+        let stale = |kept: &Kept| {
+            let over = |r: &Option<Arc<Recording>>| r.as_ref().is_some_and(|r| !r.video.live());
+            let old = now.saturating_duration_since(kept.since) >= LIVE_INDEX_KEPT;
+            old && kept.cell.get().is_some_and(|r| !over(r))
+        };
+        if state.recordings.get(video).is_some_and(stale) {
+            state.recordings.remove(video);
+        }
+        let new = || Kept { cell: Arc::default(), since: now, used };
+        let kept = state.recordings.entry(video.clone()).or_insert_with(new);
+        kept.used = used;
+        kept.cell.clone()
+    }
+
+    /// Forgets what was not used for longest, beyond the bounds.
+    fn trim(&self) {
+        let mut state = self.state();
+        loop {
+            let size =
+                |kept: &Kept| kept.cell.get().and_then(Option::as_ref).map_or(0, |r| r.segments());
+            let segments: usize = state.recordings.values().map(size).sum();
+            let count = state.recordings.len();
+            if count <= 1 || (count <= RECORDINGS && segments <= RECORDING_SEGMENTS) {
+                return;
+            }
+            let oldest = state.recordings.iter().min_by_key(|(_, kept)| kept.used);
+            let Some(oldest) = oldest.map(|(video, _)| video.clone()) else { return };
+            state.recordings.remove(&oldest);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,40 @@
+//! Recording: what is packaged goes into the store and the index, and comes back from there.
+//!
+//! - [`Recorder`] follows the packaged tracks of one broadcast: one object a segment number with all
+//!   tracks in it, put first, committed second, in order.
+//! - [`History`] reads the past: [`Recording`] is a video's index and catalog, and media is read by
+//!   byte ranges of the committed objects.
+//! - [`Retention`] deletes what is too old or too much.
+//!
+//! **When a segment is sealed.** Segment N is put when every recorded track has completed it, or when
+//! the furthest track has also completed N+1: a track that is later than a whole segment is left out
+//! of N, counted ([`Status::late_parts`]), and waited for no longer.
+//!
+//! **What is lost is a gap, never silence.** Sealed segments wait in memory while the store fails, up to
+//! the bounds of [`limits`]; beyond them they become gap records, counted ([`Status::gaps`]) and logged.
+//!
+//! Deliberately absent: a spool on disk. With objects on a local disk it would be on the same one.
+//!
+//! Nothing here spawns: the node runs [`Recorder::run`] and [`Retention::pass`].
+
+#![forbid(unsafe_code)]
+
+mod follow;
+mod history;
+mod index;
+pub mod limits;
+mod recorder;
+mod recording;
+mod retention;
+mod segment;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use history::{DeleteError, History, HistoryError};
+pub use recorder::{Outcome, Recorder, Setup};
+pub use recording::{File, Recording};
+pub use retention::{Pass, Retention};
+pub use segment::is_recorded;
+pub use status::{Backlog, Status};

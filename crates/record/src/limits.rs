@@ -1,0 +1,50 @@
+//! The numbers that protect recording, each with its reason.
+
+use std::time::Duration;
+
+/// Sealed segments of one broadcast that wait for the store. DESIGN §8: 64 MiB, more than a minute of
+/// 6 Mbit/s.
+pub const BACKLOG_BYTES: usize = 64 << 20;
+
+/// Sealed segments of all broadcasts that wait for the store: eight broadcasts at their own bound. They
+/// are shared with the live cache, but can't be evicted while they wait.
+pub const NODE_BACKLOG_BYTES: usize = 512 << 20;
+
+/// How long the store may fail before a segment becomes a gap. DESIGN §8: 60 s.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Puts of one broadcast at one time: a slow store is used in parallel, commits stay in order.
+pub const PUTS: usize = 4;
+
+/// The first pause after a failure, and the longest; it doubles in between.
+pub const RETRY: Duration = Duration::from_millis(100);
+/// The longest pause after failures.
+pub const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Records that wait for the database. A record is small; beyond this many (hours) recording stops.
+pub const RECORDS_WAITING: usize = 4_096;
+
+/// How long a commit that was refused waits for the claim of the same node that replaced its owner.
+pub const OWNER_WAIT: Duration = Duration::from_secs(5);
+
+/// How many segments a track may be behind the furthest one before it is left out.
+pub const LATE_SEGMENTS: u64 = 1;
+
+/// Numbers reserved above the committed one, with each commit: the one that is being made, and the next,
+/// which begins before that one is committed. After a kill they are what viewers see as a gap.
+pub const RESERVE_AHEAD: u64 = 2;
+
+/// Recordings whose index is kept in memory.
+pub const RECORDINGS: usize = 256;
+
+/// Segments of all of them: a day of 2 s segments is 43,200, about 20 MB.
+pub const RECORDING_SEGMENTS: usize = 100_000;
+
+/// How long the index of a broadcast that is not over is taken as it was read.
+pub const LIVE_INDEX_KEPT: Duration = Duration::from_secs(1);
+
+/// Pages of the index kept in memory, for reads of single segments of a broadcast on the air.
+pub const PAGES: usize = 256;
+
+/// Videos that one pass of retention deletes at most, so that a pass ends.
+pub const PASS_DELETES: usize = 1_000;

@@ -1,0 +1,160 @@
+//! A recording as it was read: its index, its catalog, and where its media is.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use control::{SegmentRecord, Video};
+use package::Index;
+use package::hls::{MediaOptions, render_media};
+use store::{Key, Object};
+
+use crate::index;
+
+/// A file of a recording, as playlists name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum File {
+    /// An initialisation segment.
+    Init(u64),
+    /// A segment.
+    Segment {
+        /// The ownership in its name.
+        epoch: u64,
+        /// Its number.
+        number: u64,
+    },
+    /// A part.
+    Part {
+        /// The ownership in its name.
+        epoch: u64,
+        /// The segment's number.
+        number: u64,
+        /// Its place in the segment.
+        part: u64,
+    },
+}
+
+/// What is committed of a video.
+#[derive(Debug)]
+pub struct Recording {
+    /// The video as it was.
+    pub video: Video,
+    /// What playlists say; ended if the broadcast is.
+    pub index: Index,
+    /// The catalog that was kept, as bytes.
+    pub catalog: Option<Bytes>,
+    records: Vec<SegmentRecord>,
+    /// Which record's object has an initialisation segment, and where.
+    inits: BTreeMap<u64, (usize, Range<u64>)>,
+    rendered: Mutex<BTreeMap<(String, bool), Bytes>>,
+}
+
+impl Recording {
+    pub(crate) fn new(video: Video, catalog: Option<Bytes>, records: Vec<SegmentRecord>) -> Self {
+        let (mut index, mut inits) = (Index::new(), BTreeMap::new());
+        for (i, record) in records.iter().enumerate() {
+            if let Err(error) = index::add(&mut index, record) {
+                tracing::error!(video = %video.uid, segment = record.number, %error, "in no order");
+            }
+            for track in record.tracks.iter().filter(|_| record.object.is_some()) {
+                if let Some(range) = &track.init_at {
+                    inits.entry(track.init).or_insert((i, range.clone()));
+                }
+            }
+        }
+        if !video.live() {
+            index.end();
+        }
+        Self { video, index, catalog, records, inits, rendered: Mutex::default() }
+    }
+
+    /// A media playlist: everything, or the live window of a broadcast that is not over. Rendered once.
+    /// None if there is no such rendition, or nothing to list yet.
+    pub fn playlist(&self, rendition: &str, everything: bool) -> Option<Bytes> {
+        let rendered = || self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (rendition.to_owned(), everything);
+        if let Some(there) = rendered().get(&key) {
+            return Some(there.clone());
+        }
+        let options = MediaOptions { low_latency: false, everything, skip: false };
+        let base = format!("../media/{}", self.video.uid);
+        let text = Bytes::from(render_media(&self.index, rendition, &base, options)?);
+        rendered().insert(key, text.clone());
+        Some(text)
+    }
+
+    /// How many segments it has, gaps among them.
+    pub fn segments(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The newest record.
+    pub fn last(&self) -> Option<&SegmentRecord> {
+        self.records.last()
+    }
+
+    /// The objects of its segments.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = Key> {
+        self.records.iter().filter_map(|record| key(self.video.uid.as_str(), record))
+    }
+
+    /// The newest record that has times, and how many gaps without any come after it.
+    pub fn newest_timed(&self) -> Option<(&SegmentRecord, u64)> {
+        let mut newest = self.records.iter().rev().zip(0..);
+        newest.find(|(record, _)| record.tracks.iter().any(|t| t.timescale > 0))
+    }
+
+    pub(crate) fn record(&self, number: u64) -> Option<&SegmentRecord> {
+        let first = self.records.first()?.number;
+        self.records.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// Where a file is.
+    pub(crate) fn locate(&self, track: &str, file: File) -> Option<(Key, Range<u64>)> {
+        match file {
+            File::Init(id) => {
+                let (record, range) = self.inits.get(&id)?;
+                let key = key(self.video.uid.as_str(), self.records.get(*record)?)?;
+                Some((key, range.clone()))
+            }
+            File::Segment { number, .. } | File::Part { number, .. } => {
+                locate(self.video.uid.as_str(), self.record(number)?, track, file)
+            }
+        }
+    }
+}
+
+/// Where a segment or a part is in its record's object.
+pub(crate) fn locate(
+    video: &str,
+    record: &SegmentRecord,
+    track: &str,
+    file: File,
+) -> Option<(Key, Range<u64>)> {
+    let key = key(video, record)?;
+    let track = record.tracks.iter().find(|t| t.name == track && !t.gap)?;
+    let range = match file {
+        File::Init(_) => return None,
+        File::Segment { epoch, .. } | File::Part { epoch, .. } if epoch != record.epoch.0 => {
+            return None;
+        }
+        File::Segment { .. } => {
+            let end = track.ranges().last().map_or(track.offset, |(_, range)| range.end);
+            track.offset..end
+        }
+        File::Part { part, .. } => track.ranges().nth(usize::try_from(part).ok()?)?.1,
+    };
+    (!range.is_empty()).then_some((key, range))
+}
+
+fn key(video: &str, record: &SegmentRecord) -> Option<Key> {
+    let object = Object {
+        video: video.to_owned(),
+        page: false,
+        epoch: record.epoch.0,
+        number: record.number,
+        random: record.object?,
+    };
+    Key::new(&object).ok()
+}

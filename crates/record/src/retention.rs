@@ -1,0 +1,97 @@
+//! Deleting what is too old or too much: records first, objects after, the oldest broadcast first.
+
+use std::time::Duration;
+
+use control::{DocumentError, EngineError, Page, VideoFilter, VideoUid};
+
+use crate::history::{DeleteError, History};
+use crate::limits::PASS_DELETES;
+
+/// What is kept. None: without end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// How long after their end.
+    pub max_age: Option<Duration>,
+    /// All recordings together.
+    pub max_total_bytes: Option<u64>,
+    /// What must stay free on the disk.
+    pub min_free_bytes: Option<u64>,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Videos that were deleted, and the reason in a word.
+    pub deleted: Vec<(VideoUid, &'static str)>,
+}
+
+impl Retention {
+    /// Deletes what has to go now: videos whose own time has come, then by age, total size and free
+    /// space. A broadcast on the air is never deleted.
+    pub async fn pass(&self, history: &History, now_ms: u64) -> Result<Pass, DeleteError> {
+        let mut pass = Pass::default();
+        history.finish_deletions().await?;
+        let control = history.control();
+        for video in control.due_videos(now_ms).await.map_err(DocumentError::from)? {
+            pass.delete(history, video, now_ms, "due").await?;
+        }
+        if let Some(age) = self.max_age {
+            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            let before = Some(now_ms.saturating_sub(age_ms));
+            let old = oldest(history, before).await.map_err(DocumentError::from)?;
+            for video in old {
+                pass.delete(history, video, now_ms, "age").await?;
+            }
+        }
+        while let Some(why) = self.too_much(history).await.map_err(DocumentError::from)? {
+            let oldest = oldest(history, None).await.map_err(DocumentError::from)?;
+            let Some(video) = oldest.into_iter().next() else { break };
+            if pass.deleted.len() >= PASS_DELETES {
+                break;
+            }
+            pass.delete(history, video, now_ms, why).await?;
+        }
+        Ok(pass)
+    }
+
+    async fn too_much(&self, history: &History) -> Result<Option<&'static str>, EngineError> {
+        if let Some(max) = self.max_total_bytes {
+            let total: u64 = history.control().usage().await?.iter().map(|u| u.bytes).sum();
+            if total > max {
+                return Ok(Some("total size"));
+            }
+        }
+        let free = history.store().free_bytes();
+        let low = self.min_free_bytes.zip(free).is_some_and(|(min, free)| free < min);
+        Ok(low.then_some("free space"))
+    }
+}
+
+impl Pass {
+    async fn delete(
+        &mut self,
+        history: &History,
+        video: VideoUid,
+        now_ms: u64,
+        why: &'static str,
+    ) -> Result<(), DeleteError> {
+        match history.delete(&video, now_ms).await {
+            Ok(()) => self.deleted.push((video, why)),
+            // Its owner was faster.
+            Err(DeleteError::Document(DocumentError::NotFound)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Videos that are over, the oldest first.
+async fn oldest(
+    history: &History,
+    ended_before_ms: Option<u64>,
+) -> Result<Vec<VideoUid>, EngineError> {
+    let filter = VideoFilter { input: None, live: Some(false), ended_before_ms };
+    let page = Page { newest_first: false, ..Page::default() };
+    let list = history.control().videos(filter, page).await?;
+    Ok(list.rows.into_iter().map(|video| video.uid).collect())
+}
