@@ -292,7 +292,8 @@ mod tests {
     fn audio_packets() {
         use AudioFormat::{Aac, Ac3, Eac3, Flac, Mp3, Opus};
         let ab = || Bytes::from_static(b"ab");
-        let table: Vec<(&'static [u8], Vec<(u8, Audio)>)> = vec![
+        type Row = (&'static [u8], Vec<(u8, Audio)>);
+        let table: Vec<Row> = vec![
             (b"\x90Opusab", vec![(0, Audio::Header(Opus, ab()))]),
             (b"\x90ac-3", vec![(0, Audio::Header(Ac3, Bytes::new()))]),
             (b"\x91ec-3ab", vec![(0, Audio::Frame(Eac3, ab()))]),
