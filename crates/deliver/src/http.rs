@@ -136,14 +136,18 @@ async fn manifest(
         return playlist::not_found("no such manifest");
     };
     let query = query.unwrap_or_default();
-    let shelf: Arc<Shelf> = match site.library.find(&id).await {
-        Found::Shelf { shelf, .. } => shelf,
+    let (shelf, by_input): (Arc<Shelf>, bool) = match site.library.find(&id).await {
+        Found::Shelf { shelf, by_input } => (shelf, by_input),
         Found::Recording { recording, .. } => {
             site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);
             return playlist::recorded(&recording, name, &query);
         }
-        // The vendor's clients know 204 as "not started".
-        Found::OffAir { .. } => return no_content(),
+        Found::OffAir { .. } => match site.library.lately(&id).filter(|_| name != "video") {
+            // Those who were watching see the end of it.
+            Some(shelf) => (shelf, true),
+            // The vendor's clients know 204 as "not started".
+            None => return no_content(),
+        },
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
     if name == "video" {
@@ -151,7 +155,7 @@ async fn manifest(
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     shelf.saw_viewer(peer.ip(), agent, Instant::now());
-    playlist::media(&shelf, name, &query).await
+    playlist::media(&shelf, name, &query, by_input).await
 }
 
 async fn media_file(

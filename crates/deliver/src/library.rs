@@ -21,6 +21,8 @@ pub struct Library {
 struct State {
     /// By video uid.
     shelves: BTreeMap<String, Arc<Shelf>>,
+    /// What each input had on the air a moment ago, for those who were watching.
+    lately: BTreeMap<String, Arc<Shelf>>,
     /// What each input has on the air, by its uid.
     on_air: BTreeMap<String, String>,
 }
@@ -77,6 +79,7 @@ impl Library {
     pub fn open(&self, shelf: Arc<Shelf>) {
         let mut state = self.state();
         let about = shelf.about();
+        state.lately.remove(&about.input);
         state.on_air.insert(about.input.clone(), about.video.clone());
         state.shelves.insert(about.video.clone(), shelf);
     }
@@ -92,6 +95,7 @@ impl Library {
         }
         if state.on_air.get(&about.input) == Some(&about.video) {
             state.on_air.remove(&about.input);
+            state.lately.insert(about.input.clone(), shelf.clone());
         }
         if recorded {
             state.shelves.remove(&about.video);
@@ -103,7 +107,9 @@ impl Library {
         let mut state = self.state();
         let gone = |s: &Arc<Shelf>| s.ended_at().is_some_and(|at| at + ENDED_KEPT <= now);
         state.shelves.retain(|_, shelf| !gone(shelf));
-        state.shelves.values().filter_map(|s| s.ended_at()).map(|at| at + ENDED_KEPT).min()
+        state.lately.retain(|_, shelf| !gone(shelf));
+        let kept = state.shelves.values().chain(state.lately.values());
+        kept.filter_map(|s| s.ended_at()).map(|at| at + ENDED_KEPT).min()
     }
 
     /// Looks an id up.
@@ -158,6 +164,11 @@ impl Library {
         }
         let shelf = state.shelves.get(state.on_air.get(id)?)?.clone();
         Some(Found::Shelf { shelf, by_input: true })
+    }
+
+    /// What this input had on the air until a moment ago.
+    pub(crate) fn lately(&self, input: &str) -> Option<Arc<Shelf>> {
+        self.state().lately.get(input).cloned()
     }
 
     /// Everything on the air.

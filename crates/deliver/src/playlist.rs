@@ -98,9 +98,10 @@ fn variants(catalog: &Catalog, index: &Index) -> Vec<Variant> {
 /// A playlist of what is over, or waited for since the server was started again: `name` is that of a
 /// rendition, or `video` for the multivariant playlist.
 pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Response {
-    if let Err(error) = Directives::parse(query) {
-        return bad_request(&error.to_string());
-    }
+    let directives = match Directives::parse(query) {
+        Ok(directives) => directives,
+        Err(error) => return bad_request(&error.to_string()),
+    };
     // It may be deleted at any time: nobody keeps its playlists.
     let cache = "max-age=1";
     let list = match name {
@@ -114,7 +115,9 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
             if recording.index.rendition(name).is_none() && recording.index.ended() {
                 return not_found("no such track");
             }
-            recording.playlist(name, Wishes::parse(query, false).everything)
+            // Who asks for a part has watched it live: its playlist ends where it was.
+            let replay = recording.index.ended() && directives.msn.is_none();
+            recording.playlist(name, replay || Wishes::parse(query, false).everything)
         }
     };
     match list {
@@ -124,8 +127,14 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
     }
 }
 
-/// A media playlist, at once or when what is asked for is there.
-pub(crate) async fn media(shelf: &Arc<Shelf>, rendition: &str, query: &str) -> Response {
+/// A media playlist, at once or when what is asked for is there. `by_input`: by the address at which
+/// the input is watched live.
+pub(crate) async fn media(
+    shelf: &Arc<Shelf>,
+    rendition: &str,
+    query: &str,
+    by_input: bool,
+) -> Response {
     let directives = match Directives::parse(query) {
         Ok(directives) => directives,
         Err(error) => return bad_request(&error.to_string()),
@@ -149,9 +158,11 @@ pub(crate) async fn media(shelf: &Arc<Shelf>, rendition: &str, query: &str) -> R
         // come back.
         Ok(Some(_) | None) => {}
     }
+    let ended = shelf.with_index(package::Index::ended);
+    let replay = ended && !by_input && directives.msn.is_none();
     let options = MediaOptions {
         low_latency: wishes.low_latency,
-        everything: wishes.everything,
+        everything: wishes.everything || replay,
         skip: directives.skip,
     };
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);

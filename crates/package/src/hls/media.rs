@@ -12,7 +12,8 @@ use crate::limits::{PARTS_TARGET_DURATIONS, WINDOW_SEGMENTS};
 pub struct MediaOptions {
     /// With parts, hints and blocking reload; without, a plain playlist for older players.
     pub low_latency: bool,
-    /// Everything since the start instead of the live window.
+    /// Everything since the start instead of the live window. Of what is over, too, the window alone is
+    /// for players that were watching live: MEDIA-SEQUENCE never goes back (§6.2.2).
     pub everything: bool,
     /// A delta update (`_HLS_skip=YES`).
     pub skip: bool,
@@ -28,7 +29,7 @@ pub fn render_media(
 ) -> Option<String> {
     let r = index.rendition(rendition)?;
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
-    let first = if options.everything || index.ended() { 0 } else { window_start(r) };
+    let first = if options.everything { 0 } else { window_start(r) };
     let segments: Vec<&Segment> = r.segments.iter().skip(first).collect();
     let live = !index.ended();
     let low_latency = options.low_latency && live;
@@ -48,7 +49,7 @@ pub fn render_media(
     if segments.iter().all(|s| s.independent()) && !segments.is_empty() {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
-    if !live && first == 0 {
+    if !live && options.everything {
         out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");
     }
     if skipped > 0 {
@@ -291,12 +292,18 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_marked_and_everything_is_listed() {
+    fn the_end_is_marked_for_those_who_watched_live_and_everything_is_listed_for_others() {
         let index = index_of(100, &[2; 20], true);
-        let text = render_media(&index, "video", "m", LIVE).unwrap();
-        assert!(text.ends_with("#EXT-X-ENDLIST\n"));
-        assert_eq!(text.matches("#EXTINF").count(), 20);
-        assert!(!text.contains("PART"));
+        let live = render_media(&index, "video", "m", LIVE).unwrap();
+        assert!(live.contains("#EXT-X-MEDIA-SEQUENCE:114\n"), "{live}");
+        let replay = MediaOptions { everything: true, ..LIVE };
+        let replay = render_media(&index, "video", "m", replay).unwrap();
+        assert!(replay.contains("#EXT-X-PLAYLIST-TYPE:VOD\n"), "{replay}");
+        assert_eq!(replay.matches("#EXTINF").count(), 20);
+        for text in [live, replay] {
+            assert!(text.ends_with("#EXT-X-ENDLIST\n"));
+            assert!(!text.contains("PART"));
+        }
     }
 
     #[test]
