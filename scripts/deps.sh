@@ -22,8 +22,12 @@ main() {
     toolchains "$1"
     look_for_run
     if [ "$1" = test ]; then look_for_test; fi
-    if nothing_missing; then return 0; fi
+    if ! nothing_missing; then install_missing; fi
+    # It stays inside this clone, so there is nothing to ask; and it needs pip.
+    if [ "$1" = test ]; then scripts/ffmpeg9.sh; fi
+}
 
+install_missing() {
     list
     agree
     if [ ${#DEBIAN[@]} -gt 0 ]; then step "Debian packages: ${DEBIAN[*]}" install_debian; fi

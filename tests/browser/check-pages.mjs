@@ -215,7 +215,7 @@ function furnish(host) {
     enabled: true,
     created: created(50),
     status: { current: { state: 'connected', statusEnteredAt: created(2.1), videoUID: 'x' } },
-    health: { bitrateBps: 6_100_000, frameRate: 29.97, keyFrameIntervalSeconds: 8.3, uploadRatio: 1, advice: ['Key frames every 8.3 s: set the key-frame interval to 2 s.'] },
+    health: { video: { bitsPerSecond: 6_100_000, framesPerSecond: 29.97 }, audio: { bitsPerSecond: 128_000 }, keyFrameIntervalSeconds: 8.3, uploadRatio: 1, advice: ['Key frames every 8.3 s: set the key-frame interval to 2 s.'] },
   });
   host.api.videos.set(INPUT, [video(2, -1, { status: { state: 'live-inprogress' } }), video(25, 3725), video(49, 190)]);
   host.api.add('Town council, open session', { created: created(70), status: { current: { state: 'reconnecting' } } });

@@ -171,14 +171,16 @@ describe('live inputs', () => {
 });
 
 describe('health and recordings', () => {
-  test.each([undefined, null, 'bad', {}, { advice: [], bitrateBps: 'x' }])('health %j is hidden', (value) => {
+  test.each([undefined, null, 'bad', {}, { advice: [], video: 'x', framesDropped: 0 }])('health %j is hidden', (value) => {
     expect(parseHealth(value)).toBeNull();
   });
 
   test('health in words, advice first', () => {
     const facts = parseHealth({
-      bitrateBps: 6_100_000,
-      frameRate: 29.97,
+      video: { bitsPerSecond: 6_100_000, framesPerSecond: 29.97 },
+      audio: { bitsPerSecond: 128_000, framesPerSecond: 46.88 },
+      repairs: { clockJumps: 1, audioGaps: 2, droppedAtStart: 9 },
+      framesDropped: 0,
       keyFrameIntervalSeconds: 8.333,
       uploadRatio: 0.71,
       advice: ['a', { message: 'b' }, 7],
@@ -186,10 +188,12 @@ describe('health and recordings', () => {
     expect(facts?.map(({ name, value }) => `${name} ${value}`.trim())).toEqual([
       'a',
       'b',
-      'Bitrate 6.1 Mbit/s',
+      'Video 6.1 Mbit/s',
+      'Sound 128 kbit/s',
       'Frame rate 29.97 fps',
       'Key frames every 8.3 s',
       'Upload 71 % of real time',
+      'Times repaired 3',
     ]);
   });
 

@@ -10,3 +10,4 @@ pub mod listen;
 mod publish;
 pub mod push;
 mod session;
+mod tracks;

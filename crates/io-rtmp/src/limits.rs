@@ -25,3 +25,13 @@ pub const UNREADABLE_MAX: u64 = 1_000;
 
 /// A peer must finish its TLS handshake within this.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Video tracks of one connection: encoders' ladders have three to six steps.
+pub const VIDEO_TRACKS_MAX: usize = 8;
+
+/// Audio tracks of one connection: more than OBS has (six).
+pub const AUDIO_TRACKS_MAX: usize = 16;
+
+/// How far the shapes of two pictures may differ and still be the same, in per cent: 426x240 is 0.2 off 16:9, and odd sizes
+/// of small pictures are up to 1.
+pub const ASPECT_OFF_PERCENT_MAX: u64 = 2;

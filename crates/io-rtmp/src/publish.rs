@@ -2,20 +2,21 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use media::codec::{Config, Ratio, aac, h264};
 use media::flv;
-use media::timeline::SourceFrame;
-use media::{Arrival, IngestError, Publication, Slot};
+use media::{Arrival, IngestError, Publication};
 use rtmp::amf0::Value;
 use rtmp::{Kind, Media};
 
 use crate::limits::UNREADABLE_MAX;
+use crate::tracks::{Message, Tracks};
 
 /// Why what an encoder sends can't go on air, in words for its user.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
     /// A codec that is not carried.
-    #[error("{0}: send H.264 video and AAC audio")]
+    #[error(
+        "{0}: send H.264, HEVC, AV1, VP9 or VP8 video and AAC, Opus, AC-3, E-AC-3, FLAC or MP3 audio"
+    )]
     Codec(String),
     /// Too much of it can't be read.
     #[error("the media can't be read: {0}")]
@@ -25,22 +26,30 @@ pub(crate) enum Unusable {
     Ingest(#[from] IngestError),
 }
 
-const VIDEO: Slot = Slot::Video(0);
-const AUDIO: Slot = Slot::Audio(0);
+/// What is wrong with one message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// With its body.
+    #[error(transparent)]
+    Body(#[from] flv::Error),
+    /// With what the codec finds in it.
+    #[error(transparent)]
+    Codec(#[from] media::codec::Error),
+    /// It can't be published.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+}
 
 /// An encoder on air.
 pub(crate) struct Live {
     publication: Publication,
-    video: h264::Stream,
-    audio: Option<Config>,
-    declared_rate: Option<Ratio>,
+    tracks: Tracks,
     unreadable: u64,
 }
 
 impl Live {
     pub(crate) fn new(publication: Publication) -> Self {
-        let video = h264::Stream::new();
-        Self { publication, video, audio: None, declared_rate: None, unreadable: 0 }
+        Self { publication, tracks: Tracks::default(), unreadable: 0 }
     }
 
     pub(crate) fn publication(&self) -> &Publication {
@@ -54,138 +63,68 @@ impl Live {
     /// Takes one message.
     pub(crate) fn media(&mut self, media: &Media, now: Instant) -> Result<(), Unusable> {
         let arrival = Arrival { at: now, wall_clock_ms: wall_clock_ms() };
-        match media.kind {
+        let taken = match media.kind {
             Kind::Video => self.video(media, arrival),
             Kind::Audio => self.audio(media, arrival),
             Kind::Data => {
                 self.data(&media.payload);
                 Ok(())
             }
-        }
-    }
-
-    fn video(&mut self, media: &Media, arrival: Arrival) -> Result<(), Unusable> {
-        let body = match flv::video(&media.payload) {
-            Ok(body) => body,
-            Err(error) => return self.unreadable(&error),
         };
-        match body {
-            flv::Video::Header(_, record) => match self.video.header(&record) {
-                Ok(Some(config)) => self.configure_video(config, arrival),
-                Ok(None) => Ok(()),
-                Err(error) => self.unreadable(&error),
-            },
-            flv::Video::Frame { composition_ms, data, .. } => {
-                let unit = match self.video.access_unit(data) {
-                    Ok(unit) => unit,
-                    // Parameter sets may still come; until then there is nothing to show.
-                    Err(media::codec::Error::NoConfiguration { .. }) => return Ok(()),
-                    Err(error) => return self.unreadable(&error),
-                };
-                if let Some(config) = unit.changed {
-                    self.configure_video(config, arrival)?;
-                }
-                if !unit.has_picture {
-                    return Ok(());
-                }
-                let frame = SourceFrame {
-                    timestamp: u64::from(media.timestamp),
-                    composition: composition_ms,
-                    sync: unit.sync.is_sync(),
-                    samples: 0,
-                };
-                let payload = self.publication.budget().payload(unit.data);
-                Ok(self.publication.frame(VIDEO, frame, payload, arrival)?)
-            }
-            flv::Video::EndOfSequence(_) | flv::Video::Command => Ok(()),
-        }
+        taken.or_else(|fault| self.fault(fault))
     }
 
-    fn configure_video(
-        &mut self,
-        config: media::codec::VideoConfig,
-        arrival: Arrival,
-    ) -> Result<(), Unusable> {
-        self.publication.configure(VIDEO, Config::Video(config), arrival)?;
-        if let Some(rate) = self.declared_rate {
-            self.publication.declare_frame_rate(VIDEO, rate);
+    /// One message may hold several tracks; what is wrong with one does not keep the others out.
+    fn video(&mut self, media: &Media, arrival: Arrival) -> Result<(), Fault> {
+        let flv::Message { offset_ns: _, tracks } = flv::video(&media.payload)?;
+        let mut taken = Ok(());
+        for (id, body) in tracks {
+            let message = Message { id, timestamp: media.timestamp, arrival };
+            let one = self.tracks.video(&mut self.publication, message, body);
+            taken = taken.and(one);
         }
-        Ok(())
+        taken
     }
 
-    fn audio(&mut self, media: &Media, arrival: Arrival) -> Result<(), Unusable> {
-        let body = match flv::audio(&media.payload) {
-            Ok(body) => body,
-            Err(error) => return self.unreadable(&error),
-        };
-        match body {
-            flv::Audio::Header(_, record) => {
-                let config = match aac::AudioSpecificConfig::parse(&record) {
-                    Ok(asc) => Config::Audio(asc.config()),
-                    Err(error) => return self.unreadable(&error),
-                };
-                self.audio = Some(config.clone());
-                Ok(self.publication.configure(AUDIO, config, arrival)?)
-            }
-            flv::Audio::Frame(_, data) => {
-                let Some(Config::Audio(config)) = &self.audio else { return Ok(()) };
-                let frame = SourceFrame {
-                    timestamp: u64::from(media.timestamp),
-                    composition: 0,
-                    sync: true,
-                    samples: config.samples_per_frame,
-                };
-                let payload = self.publication.budget().payload(data);
-                Ok(self.publication.frame(AUDIO, frame, payload, arrival)?)
-            }
+    fn audio(&mut self, media: &Media, arrival: Arrival) -> Result<(), Fault> {
+        // E-RTMP v2 "Enhanced Audio": a message without body is a period of silence.
+        if media.payload.is_empty() {
+            return Ok(());
         }
+        let flv::Message { offset_ns: _, tracks } = flv::audio(&media.payload)?;
+        let mut taken = Ok(());
+        for (id, body) in tracks {
+            let message = Message { id, timestamp: media.timestamp, arrival };
+            let one = self.tracks.audio(&mut self.publication, message, body);
+            taken = taken.and(one);
+        }
+        taken
     }
 
     /// `onMetaData`: what the encoder says of itself.
     fn data(&mut self, payload: &[u8]) {
         let Ok(values) = rtmp::amf0::decode_all(payload) else { return };
         let rate = values.iter().find_map(|v| v.get("framerate")).and_then(Value::as_number);
-        self.declared_rate = rate.and_then(Ratio::from_frame_rate);
-        if let Some(rate) = self.declared_rate {
-            self.publication.declare_frame_rate(VIDEO, rate);
-        }
+        self.tracks.declare_frame_rate(&mut self.publication, rate);
     }
 
     /// A codec that is not carried ends the publish at once; other faults are passed over, a while.
-    fn unreadable(&mut self, error: &dyn Fault) -> Result<(), Unusable> {
-        if error.unsupported() {
-            return Err(Unusable::Codec(error.words()));
+    fn fault(&mut self, fault: Fault) -> Result<(), Unusable> {
+        use media::codec::Error;
+        match fault {
+            // Parameter sets may still come; until then there is nothing to show.
+            Fault::Codec(Error::NoConfiguration { .. }) => return Ok(()),
+            Fault::Codec(Error::Unsupported { .. }) | Fault::Body(flv::Error::Unsupported(_)) => {
+                return Err(Unusable::Codec(fault.to_string()));
+            }
+            Fault::Ingest(error) => return Err(error.into()),
+            Fault::Codec(_) | Fault::Body(_) => {}
         }
         self.unreadable += 1;
         if self.unreadable > UNREADABLE_MAX {
-            return Err(Unusable::Unreadable(error.words()));
+            return Err(Unusable::Unreadable(fault.to_string()));
         }
         Ok(())
-    }
-}
-
-trait Fault {
-    fn unsupported(&self) -> bool;
-    fn words(&self) -> String;
-}
-
-impl Fault for flv::Error {
-    fn unsupported(&self) -> bool {
-        matches!(self, Self::Unsupported(_))
-    }
-
-    fn words(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Fault for media::codec::Error {
-    fn unsupported(&self) -> bool {
-        matches!(self, Self::Unsupported { .. })
-    }
-
-    fn words(&self) -> String {
-        self.to_string()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::codec::{aac, h264};
+use crate::codec::{aac, h264, hevc};
+use crate::properties::GroupStart;
 use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
 use crate::{catalog, flv, fmp4, mp4};
 
@@ -27,6 +28,56 @@ pub fn asc(data: &[u8]) {
         let config = crate::codec::Config::Audio(asc.config());
         let _ = fmp4::init_segment(&config, config.timescale());
     }
+}
+
+/// hvcC, and what can be rebuilt of it.
+pub fn hvcc(data: &[u8]) {
+    if let Ok((record, _)) = hevc::DecoderConfiguration::parse(data) {
+        let again = hevc::DecoderConfiguration::parse(&record.to_hvcc());
+        assert!(again.is_ok_and(|(again, _)| again == record), "an hvcC must read back as itself");
+    }
+    let _ = hevc::Sps::parse(data);
+}
+
+/// Every codec through the one door that protocols use: a header and packets of one stream, whose configuration must
+/// read back from a group's properties. The first byte says how long the header is.
+pub fn streams(data: &[u8]) {
+    use crate::codec::{AudioFormat as A, AudioStream, Config, VideoFormat as V, VideoStream};
+    let Some((split, rest)) = data.split_first() else {
+        return;
+    };
+    let (header, packets) = rest.split_at(usize::from(*split).min(rest.len()));
+    let packets = || packets.chunks(64);
+    for format in [V::H264, V::Hevc, V::Av1, V::Vp9, V::Vp8] {
+        let mut stream = VideoStream::new(format);
+        let mut configs = vec![stream.header(header).ok().flatten()];
+        for packet in packets() {
+            let unit = stream.access_unit(Bytes::copy_from_slice(packet));
+            configs.push(unit.ok().and_then(|unit| unit.changed));
+        }
+        configs.into_iter().flatten().for_each(|config| reads_back(Config::Video(config)));
+    }
+    for format in [A::Aac, A::Opus, A::Ac3, A::Eac3, A::Flac, A::Mp3] {
+        let mut stream = AudioStream::new(format);
+        let mut configs = vec![stream.header(header).ok().flatten()];
+        for packet in packets() {
+            configs.push(stream.frame(packet).ok().and_then(|unit| unit.changed));
+        }
+        configs.into_iter().flatten().for_each(|config| reads_back(Config::Audio(config)));
+    }
+}
+
+fn reads_back(config: crate::codec::Config) {
+    let _ = fmp4::init_segment(&config, config.timescale());
+    let start = GroupStart { config, wall_clock_ms: 1, discontinuity: false };
+    let again = GroupStart::decode(&start.encode());
+    assert!(again.is_ok_and(|again| similar(&again, &start)), "{start:?}");
+}
+
+/// The same, but for what a record does not hold: how long frames of AC-3 are.
+fn similar(a: &GroupStart, b: &GroupStart) -> bool {
+    let strings = |s: &GroupStart| (s.config.codec_string(), s.config.timescale());
+    strings(a) == strings(b)
 }
 
 /// A header and access units of one stream; the first byte says how long the header is.

@@ -31,6 +31,19 @@ pub const FRAGMENT_SAMPLES_MAX: usize = 64 * 1024;
 /// Longest FLV tag body, equal to the object bound of the spine (DESIGN §8), and what 24 bits can say.
 pub const FLV_TAG_BYTES_MAX: usize = 16 * 1024 * 1024 - 1;
 
+/// Tracks of one E-RTMP message: their ids have 8 bits.
+pub const FLV_TRACKS_MAX: usize = 256;
+
+/// ModEx packets ahead of one message. One kind is defined; each costs three bytes, so that without a bound a message of
+/// 16 MiB would cost millions of rounds.
+pub const FLV_MOD_EX_MAX: usize = 16;
+
+/// OBUs of one AV1 temporal unit. A 4K picture has at most 128 tiles, each of which may be an OBU.
+pub const OBUS_MAX: usize = 4 * 1024;
+
+/// Frames of one audio packet that are counted. Opus has 48 at most, E-AC-3 has up to 8 + 8 substreams of 6.
+pub const AUDIO_FRAMES_MAX: usize = 128;
+
 /// Tracks of one timeline: the publisher-made tracks of one broadcast (DESIGN §8).
 pub const TIMELINE_TRACKS_MAX: usize = 256;
 

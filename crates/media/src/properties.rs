@@ -7,10 +7,14 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::codec::aac::AudioSpecificConfig;
-use crate::codec::h264::DecoderConfiguration;
-use crate::codec::{AudioCodec, Config, VideoCodec};
 use std::sync::Arc;
+
+use crate::codec::aac::AudioSpecificConfig;
+use crate::codec::{
+    AudioCodec, AudioConfig, Config, VideoCodec, VideoConfig, ac3, av1, flac, h264, hevc, mp3,
+    opus, vpx,
+};
+use crate::limits::PICTURE_SIDE_MAX;
 
 /// draft-ietf-moq-loc-04: VIDEO_CONFIG.
 const VIDEO_CONFIG: u64 = 0x0d;
@@ -22,6 +26,9 @@ const CODEC: u64 = 0x3805;
 const WALL_CLOCK: u64 = 0x3806;
 /// Ours: 1 if the group does not follow from the one before.
 const DISCONTINUITY: u64 = 0x3808;
+
+/// Ours: width and height, for codecs whose record does not say them; 32 bits each.
+const SIZE: u64 = 0x380a;
 
 /// Properties that can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -134,48 +141,101 @@ pub struct GroupStart {
 impl GroupStart {
     /// As properties of the group's first object.
     pub fn encode(&self) -> Bytes {
-        let pairs = PairsWriter::default();
-        let (pairs, codec) = match &self.config {
-            Config::Video(video) => match &video.codec {
-                VideoCodec::H264(record) => (pairs.bytes(VIDEO_CONFIG, &record.to_avcc()), b"avc1"),
-            },
-            Config::Audio(audio) => match &audio.codec {
-                AudioCodec::Aac(asc) => (pairs.bytes(AUDIO_CONFIG, asc.bytes()), b"mp4a"),
-            },
+        let (kind, codec, record) = match &self.config {
+            Config::Video(video) => {
+                let (codec, record) = video_record(video);
+                (VIDEO_CONFIG, codec, record)
+            }
+            Config::Audio(audio) => {
+                let (codec, record) = audio_record(audio);
+                (AUDIO_CONFIG, codec, record)
+            }
         };
-        pairs
+        let pairs = PairsWriter::default().bytes(kind, &record);
+        let pairs = pairs
             .bytes(CODEC, codec)
             .number(WALL_CLOCK, self.wall_clock_ms)
-            .number(DISCONTINUITY, u64::from(self.discontinuity))
-            .finish()
+            .number(DISCONTINUITY, u64::from(self.discontinuity));
+        match &self.config {
+            Config::Video(VideoConfig { codec: VideoCodec::Vpx(_), width, height, .. }) => {
+                pairs.number(SIZE, u64::from(*width) << 32 | u64::from(*height)).finish()
+            }
+            _ => pairs.finish(),
+        }
     }
 
     /// Reads the properties of a group's first object; pairs that are not known are passed over.
     pub fn decode(properties: &[u8]) -> Result<Self, Malformed> {
         let (mut codec, mut record, mut wall_clock_ms, mut discontinuity) = (None, None, 0, false);
+        let mut size = None;
         for pair in pairs(properties) {
             match pair? {
                 (VIDEO_CONFIG | AUDIO_CONFIG, Value::Bytes(bytes)) => record = Some(bytes),
                 (CODEC, Value::Bytes(bytes)) => codec = Some(bytes),
                 (WALL_CLOCK, Value::Number(ms)) => wall_clock_ms = ms,
                 (DISCONTINUITY, Value::Number(n)) => discontinuity = n != 0,
+                (SIZE, Value::Number(n)) => size = Some(((n >> 32) as u32, n as u32)),
                 _ => {}
             }
         }
         let record = record.ok_or(Malformed)?;
-        let config = match codec.ok_or(Malformed)? {
-            b"avc1" => {
-                let (record, _) = DecoderConfiguration::parse(record).map_err(|_| Malformed)?;
-                Config::Video(Arc::new(record).config())
-            }
-            b"mp4a" => {
-                let asc = AudioSpecificConfig::parse(record).map_err(|_| Malformed)?;
-                Config::Audio(asc.config())
-            }
-            _ => return Err(Malformed),
-        };
+        let config = config_of(codec.ok_or(Malformed)?, record, size).ok_or(Malformed)?;
         Ok(Self { config, wall_clock_ms, discontinuity })
     }
+}
+
+/// The name of the sample entry, and the record that goes into it (LOC: VIDEO_CONFIG is that record).
+fn video_record(video: &VideoConfig) -> (&'static [u8], Bytes) {
+    match &video.codec {
+        VideoCodec::H264(record) => (b"avc1", record.to_avcc()),
+        VideoCodec::Hevc(record) => (b"hvc1", record.to_hvcc()),
+        VideoCodec::Av1(record) => (b"av01", record.to_av1c()),
+        VideoCodec::Vpx(config) => {
+            let codec = if config.vp9 { b"vp09" } else { b"vp08" };
+            (codec, Bytes::copy_from_slice(&config.to_record()))
+        }
+    }
+}
+
+fn audio_record(audio: &AudioConfig) -> (&'static [u8], Bytes) {
+    match &audio.codec {
+        AudioCodec::Aac(asc) => (b"mp4a", asc.bytes().clone()),
+        AudioCodec::Opus(head) => (b"Opus", head.to_opus_head()),
+        AudioCodec::Flac(info) => (b"fLaC", info.to_dfla()),
+        AudioCodec::Ac3(config) => {
+            let codec = if config.is_enhanced() { b"ec-3" } else { b"ac-3" };
+            (codec, config.record().clone())
+        }
+        // Its sample entry is `mp4a` too.
+        AudioCodec::Mp3(config) => (b".mp3", Bytes::copy_from_slice(&config.to_record())),
+    }
+}
+
+fn config_of(codec: &[u8], record: &[u8], size: Option<(u32, u32)>) -> Option<Config> {
+    let vpx = |vp9| {
+        let sides = 1..=PICTURE_SIDE_MAX;
+        let (width, height) = size.filter(|(w, h)| sides.contains(w) && sides.contains(h))?;
+        Some(vpx::CodecConfiguration::parse(vp9, record).ok()?.config(width, height))
+    };
+    let ac3 = |enhanced| Some(ac3::Configuration::parse(enhanced, record).ok()?.config());
+    Some(match codec {
+        b"avc1" => {
+            Config::Video(Arc::new(h264::DecoderConfiguration::parse(record).ok()?.0).config())
+        }
+        b"hvc1" => {
+            Config::Video(Arc::new(hevc::DecoderConfiguration::parse(record).ok()?.0).config())
+        }
+        b"av01" => Config::Video(Arc::new(av1::CodecConfiguration::parse(record).ok()?).config()),
+        b"vp09" => Config::Video(vpx(true)?),
+        b"vp08" => Config::Video(vpx(false)?),
+        b"mp4a" => Config::Audio(AudioSpecificConfig::parse(record).ok()?.config()),
+        b"Opus" => Config::Audio(opus::Head::parse(record).ok()?.config()),
+        b"fLaC" => Config::Audio(flac::StreamInfo::parse(record).ok()?.config()),
+        b"ac-3" => Config::Audio(ac3(false)?),
+        b"ec-3" => Config::Audio(ac3(true)?),
+        b".mp3" => Config::Audio(mp3::Configuration::parse(record).ok()?.config()),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

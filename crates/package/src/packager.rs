@@ -311,6 +311,10 @@ impl Packager {
     fn release_one(&mut self, track: usize, out: &mut Outputs) -> bool {
         let Some(t) = self.tracks.get(track) else { return false };
         let Some(frame) = t.waiting.front() else { return false };
+        // An alternate of the picture begins with a key frame, like the main track.
+        if t.video && t.fresh && !frame.sync {
+            return self.drop_early(track);
+        }
         let timescale = t.rendition.timescale();
         // A frame belongs to the segment in which more than half of it lies.
         let middle = ticks_to_ns(frame.present + i64::from(frame.duration) / 2, timescale);
@@ -632,6 +636,53 @@ mod tests {
         assert!(bench.index.rendition("video").is_none());
         assert!(bench.segments("audio").len() > 2);
         assert_eq!(bench.packager.findings().frames_dropped, 200);
+    }
+
+    /// Two pictures at 30 fps, the second with its key frames `late` frames behind those of the first; `group` frames long.
+    fn ladder(late: i64, group: i64) -> Bench {
+        let mut bench = Bench::new(&[true, true]);
+        bench.names = vec!["video", "video2"];
+        for i in 0..300 {
+            bench.push(0, frame(i * 3_000, 3_000, i % group == 0));
+            // Encoders put milliseconds on their times.
+            let jitter = [0, 30, -30][(i % 3) as usize] * i.min(1);
+            bench.push(1, frame(i * 3_000 + jitter, 3_000, (i - late) % group == 0));
+        }
+        bench.flush();
+        bench
+    }
+
+    #[test]
+    fn an_alternate_is_cut_at_its_own_key_frames_where_they_are_aligned() {
+        let bench = ladder(0, 60);
+        let (main, other) = (bench.segments("video"), bench.segments("video2"));
+        assert_eq!(main.len(), 5);
+        assert_eq!(
+            main.iter().map(|s| s.0).collect::<Vec<_>>(),
+            other.iter().map(|s| s.0).collect::<Vec<_>>()
+        );
+        for segment in &bench.index.rendition("video2").unwrap().segments {
+            assert!(segment.parts[0].independent, "{}", segment.number);
+            assert!((segment.seconds(segment.duration()) - 2.0).abs() < 0.002);
+        }
+        assert_eq!(bench.packager.findings(), Findings::default());
+    }
+
+    #[test]
+    fn an_alternate_with_key_frames_elsewhere_says_that_its_segments_are_not_independent() {
+        let bench = ladder(7, 60);
+        let main = &bench.index.rendition("video").unwrap().segments;
+        let other = &bench.index.rendition("video2").unwrap().segments;
+        assert!(main.iter().all(|s| s.parts[0].independent));
+        assert!(other[0].parts[0].independent, "it begins with a key frame");
+        assert!(other.iter().skip(1).all(|s| !s.parts[0].independent));
+        let pairs = main.iter().zip(other).skip(1);
+        assert!(pairs.clone().count() == 4);
+        for (a, b) in pairs {
+            assert_eq!(a.number, b.number);
+            assert!(a.info.start.abs_diff(b.info.start) <= 90, "cut at the same time");
+        }
+        assert_eq!(bench.packager.findings().frames_dropped, 7, "before its first key frame");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use media::properties::GroupStart;
 use media::{FrameEvent, Frames};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
-    Budget, Close, Filter, Header, Policy, PublishError, Start, TrackInfo, TrackName, Waiting,
-    WriteError, group, track,
+    Budget, Close, Filter, Header, Location, Policy, PublishError, Start, TrackInfo, TrackName,
+    Waiting, WriteError, group, track,
 };
 
 use crate::limits::INITS;
@@ -159,8 +159,9 @@ impl Packaging {
                 continue;
             }
             let Some(raw) = self.broadcast.get(&name) else { continue };
-            let frames =
-                Frames::new(raw.subscribe(Filter::from(Start::NewestGroup), Policy::EVERYTHING));
+            // Everything from the start: sound that came ahead of the first picture may already be a group back.
+            let start = Start::At(Location { group: 0, object: 0 });
+            let frames = Frames::new(raw.subscribe(Filter::from(start), Policy::EVERYTHING));
             self.sources.push(Source {
                 id: self.packager.add_track(video),
                 name: text.to_owned(),
@@ -246,7 +247,7 @@ impl Packaging {
         ) else {
             return Ok(());
         };
-        let at = spine::Location { group: init, object: 0 };
+        let at = Location { group: init, object: 0 };
         let data = self.init.consume().object(at).ok().and_then(|o| o.whole()).unwrap_or_default();
         let data = data.first().cloned().unwrap_or_default().into_bytes();
         let rate = Ratio::new(config.timescale(), frame);

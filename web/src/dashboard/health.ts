@@ -1,5 +1,5 @@
 /** What an encoder really sends, in words a broadcaster understands. Every number may be missing. */
-import { list, number, record, text } from '../shared/json';
+import { type Fields, list, number, record, text } from '../shared/json';
 
 export interface Fact {
   kind: 'number' | 'advice';
@@ -7,16 +7,27 @@ export interface Fact {
   value: string;
 }
 
-type Row = [field: string, name: string, words: (value: number) => string];
+type Row = [name: string, value: number | null, words: (value: number) => string];
 
-const ROWS: Row[] = [
-  ['bitrateBps', 'Bitrate', (bps) => (bps < 1e6 ? `${Math.round(bps / 1e3)} kbit/s` : `${(bps / 1e6).toFixed(1)} Mbit/s`)],
-  ['frameRate', 'Frame rate', (rate) => `${trim(rate, 2)} fps`],
-  ['keyFrameIntervalSeconds', 'Key frames', (seconds) => `every ${trim(seconds, 1)} s`],
-  ['uploadRatio', 'Upload', (ratio) => (ratio >= 0.98 ? 'keeps up' : `${Math.round(ratio * 100)} % of real time`)],
-  ['timestampRepairs', 'Times repaired', String],
-  ['framesDropped', 'Frames dropped', String],
-];
+/** A count of nothing is no news. */
+const some = (count: number | null) => (count === 0 ? null : count);
+const upload = (ratio: number) => (ratio >= 0.98 ? 'keeps up' : `${Math.round(ratio * 100)} % of real time`);
+const bits = (bps: number) => (bps < 1e6 ? `${Math.round(bps / 1e3)} kbit/s` : `${(bps / 1e6).toFixed(1)} Mbit/s`);
+
+function rows(health: Fields): Row[] {
+  const [video, audio, repairs] = [record(health.video), record(health.audio), record(health.repairs)];
+  // What is left out before the first key frame is no repair of the encoder's doing.
+  const repaired = ['clockJumps', 'timesNotRising', 'audioReanchored', 'audioGaps'];
+  return [
+    ['Video', some(number(video.bitsPerSecond)), bits],
+    ['Sound', some(number(audio.bitsPerSecond)), bits],
+    ['Frame rate', some(number(video.framesPerSecond)), (rate) => `${trim(rate, 2)} fps`],
+    ['Key frames', number(health.keyFrameIntervalSeconds), (seconds) => `every ${trim(seconds, 1)} s`],
+    ['Upload', number(health.uploadRatio), upload],
+    ['Times repaired', some(repaired.reduce((sum, name) => sum + (number(repairs[name]) ?? 0), 0)), String],
+    ['Frames dropped', some(number(health.framesDropped)), String],
+  ];
+}
 
 /** null: the server tells nothing. Advice comes first. */
 export function parseHealth(value: unknown): Fact[] | null {
@@ -25,10 +36,9 @@ export function parseHealth(value: unknown): Fact[] | null {
     .map((entry) => text(entry) ?? text(record(entry).message))
     .filter((words) => words !== null)
     .map((words): Fact => ({ kind: 'advice', name: '', value: words }));
-  const numbers = ROWS.flatMap(([field, name, words]): Fact[] => {
-    const found = number(fields[field]);
-    return found === null ? [] : [{ kind: 'number', name, value: words(found) }];
-  });
+  const numbers = rows(fields).flatMap(([name, found, words]): Fact[] =>
+    found === null ? [] : [{ kind: 'number', name, value: words(found) }],
+  );
   const facts = [...advice, ...numbers];
   return facts.length === 0 ? null : facts;
 }

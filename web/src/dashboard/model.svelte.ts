@@ -28,6 +28,7 @@ export class Model {
   fresh = $state<string | null>(null);
   nowMs = $state(Date.now());
 
+  private left = false;
   private readonly askedAtMs = new Map<string, number>();
   private readonly poll = new Poll(() => this.round(), POLL_MS);
   private readonly onVisible = () => this.poll.now();
@@ -48,13 +49,13 @@ export class Model {
   }
 
   signOut(): void {
-    this.leave('');
+    this.out('');
   }
 
   /** Words for a failure; a token that is not valid any more leads out. */
   explain(error: unknown): string {
     if (!(error instanceof Failed)) throw error;
-    if (error.fault === 'token') this.leave(error.message);
+    if (error.fault === 'token') this.out(error.message);
     return error.message;
   }
 
@@ -80,6 +81,13 @@ export class Model {
     await this.api.remove(input.uid);
     this.inputs = this.inputs.filter(({ uid }) => uid !== input.uid);
     this.poll.now();
+  }
+
+  /** Several requests may learn at the same time that the token is not valid any more. */
+  private out(words: string): void {
+    if (this.left) return;
+    this.left = true;
+    this.leave(words);
   }
 
   private async round(): Promise<void> {

@@ -30,11 +30,13 @@ export class Poll {
 
   private async round(): Promise<void> {
     this.running = true;
-    await this.task();
-    this.running = false;
-    if (this.stopped) return;
-    const pauseMs = this.again ? 0 : this.pauseMs;
-    this.again = false;
-    this.timer = setTimeout(() => this.now(), pauseMs);
+    try {
+      await this.task();
+    } finally {
+      // Also after a bug in the task: a page that asks again shows it again, one that does not looks healthy.
+      this.running = false;
+      if (!this.stopped) this.timer = setTimeout(() => this.now(), this.again ? 0 : this.pauseMs);
+      this.again = false;
+    }
   }
 }

@@ -1,9 +1,20 @@
 //! What a decoder must know before the first frame, per codec, and what the bitstream says about each frame.
 //!
-//! A further codec is a further variant of [`VideoCodec`] or [`AudioCodec`] and a file beside `h264` and `aac`.
+//! A further codec is a further variant of [`VideoCodec`] or [`AudioCodec`], a file beside `h264` and `aac`, and an arm in
+//! `stream`, through which protocols feed them.
 
 pub mod aac;
+pub mod ac3;
+pub mod av1;
+pub mod flac;
 pub mod h264;
+pub mod hevc;
+pub mod mp3;
+pub mod opus;
+mod stream;
+pub mod vpx;
+
+pub use stream::{AccessUnit, AudioFormat, AudioStream, SoundUnit, VideoFormat, VideoStream};
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +65,19 @@ pub enum Error {
         /// Codec in words.
         codec: &'static str,
     },
+}
+
+impl Error {
+    /// The same under another codec's name: for what codecs share.
+    pub(crate) fn of(self, codec: &'static str) -> Self {
+        match self {
+            Self::Truncated { field, .. } => Self::Truncated { codec, field },
+            Self::Malformed { what, .. } => Self::Malformed { codec, what },
+            Self::Unsupported { what, .. } => Self::Unsupported { codec, what },
+            Self::TooLarge { what, max, .. } => Self::TooLarge { codec, what, max },
+            Self::NoConfiguration { .. } => Self::NoConfiguration { codec },
+        }
+    }
 }
 
 /// A positive ratio in lowest terms: frame rates, sample aspect ratios.
@@ -151,6 +175,12 @@ pub const VIDEO_TIMESCALE: u32 = 90_000;
 pub enum VideoCodec {
     /// H.264; length-prefixed NAL units with 4-byte lengths.
     H264(Arc<h264::DecoderConfiguration>),
+    /// HEVC; length-prefixed NAL units with 4-byte lengths.
+    Hevc(Arc<hevc::DecoderConfiguration>),
+    /// AV1; temporal units without delimiters, each OBU with its size.
+    Av1(Arc<av1::CodecConfiguration>),
+    /// VP9 or VP8; frames and superframes as they are.
+    Vpx(vpx::CodecConfiguration),
 }
 
 /// Colour as ISO 23091-2 code points (`colr` box of type `nclx`).
@@ -188,6 +218,9 @@ impl VideoConfig {
     pub fn codec_string(&self) -> String {
         match &self.codec {
             VideoCodec::H264(record) => record.codec_string(),
+            VideoCodec::Hevc(record) => record.codec_string(),
+            VideoCodec::Av1(record) => record.codec_string(),
+            VideoCodec::Vpx(record) => record.codec_string(),
         }
     }
 
@@ -211,6 +244,14 @@ impl VideoConfig {
 pub enum AudioCodec {
     /// AAC; raw access units without ADTS headers.
     Aac(aac::AudioSpecificConfig),
+    /// Opus packets.
+    Opus(opus::Head),
+    /// AC-3 or E-AC-3 sync frames.
+    Ac3(ac3::Configuration),
+    /// FLAC frames.
+    Flac(flac::StreamInfo),
+    /// MP3 frames.
+    Mp3(mp3::Configuration),
 }
 
 /// Sound: what a player must know.
@@ -224,7 +265,7 @@ pub struct AudioConfig {
     pub output_sample_rate: u32,
     /// Channels that a decoder puts out, without parametric stereo.
     pub channels: u8,
-    /// Samples of one access unit at [`Self::sample_rate`].
+    /// Samples of one access unit at [`Self::sample_rate`]; of codecs whose packets differ, what is usual.
     pub samples_per_frame: u32,
 }
 
@@ -233,6 +274,11 @@ impl AudioConfig {
     pub fn codec_string(&self) -> String {
         match &self.codec {
             AudioCodec::Aac(asc) => asc.codec_string(),
+            // Opus-in-ISOBMFF §4.4 and FLAC-in-ISOBMFF §3.4: the name of the sample entry.
+            AudioCodec::Opus(_) => "Opus".to_owned(),
+            AudioCodec::Flac(_) => "fLaC".to_owned(),
+            AudioCodec::Ac3(config) => config.codec_string(),
+            AudioCodec::Mp3(config) => config.codec_string(),
         }
     }
 }

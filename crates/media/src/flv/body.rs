@@ -4,23 +4,9 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes};
 
+use super::enhanced;
+use crate::codec::{AudioFormat, VideoFormat};
 use crate::read::Reader;
-
-/// Video formats that are carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VideoFormat {
-    /// CodecID 7.
-    H264,
-}
-
-/// Audio formats that are carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AudioFormat {
-    /// SoundFormat 10.
-    Aac,
-}
 
 /// What a video message holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +26,11 @@ pub enum Video {
     },
     /// The publisher says that the sequence is over.
     EndOfSequence(VideoFormat),
+    /// AMF pairs such as `colorInfo`: nothing to show, and the bitstream decides.
+    Metadata(Bytes),
+    /// A descriptor of MPEG-2 TS in place of a configuration. It holds nothing that the sequence header in the
+    /// bitstream does not.
+    Descriptor(VideoFormat, Bytes),
     /// A command or information frame (frame type 5): nothing to show.
     Command,
 }
@@ -51,6 +42,25 @@ pub enum Audio {
     Header(AudioFormat, Bytes),
     /// One access unit.
     Frame(AudioFormat, Bytes),
+    /// The publisher says that the sequence is over, or that there is silence.
+    EndOfSequence(AudioFormat),
+    /// Which channel goes to which speaker; the codecs that are carried say it themselves.
+    Channels(AudioFormat, Bytes),
+}
+
+/// A message, taken apart into what it holds of each track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<B> {
+    /// Nanoseconds, less than a millisecond, after the message's timestamp (ModEx TimestampOffsetNano).
+    pub offset_ns: u32,
+    /// Track ids with their bodies, in order. A message without multitrack is of track 0.
+    pub tracks: Vec<(u8, B)>,
+}
+
+impl<B> Message<B> {
+    pub(super) fn of(body: B) -> Self {
+        Self { offset_ns: 0, tracks: vec![(0, body)] }
+    }
 }
 
 /// What a publisher said in `onMetaData`. Everything is a claim: the bitstream decides.
@@ -90,6 +100,12 @@ pub enum Error {
     /// A codec that this server does not carry.
     #[error("{0} is not supported")]
     Unsupported(Codec),
+    /// A length in the message goes beyond its end.
+    #[error("an FLV {0} body that ends inside of a track")]
+    Overrun(&'static str),
+    /// Beyond a bound of [`crate::limits`].
+    #[error("an FLV {0} body of more than {1}")]
+    TooMany(&'static str, &'static str),
 }
 
 /// A codec by its name, for people.
@@ -99,15 +115,15 @@ pub enum Codec {
     Legacy(&'static str),
     /// A FourCC of E-RTMP.
     Enhanced([u8; 4]),
-    /// A tag of E-RTMP whose FourCC is not at its usual place (multitrack, ModEx) or is missing.
-    EnhancedUnnamed(&'static str),
+    /// What E-RTMP reserves for later.
+    Reserved(&'static str),
 }
 
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Legacy(name) => f.write_str(name),
-            Self::EnhancedUnnamed(what) => write!(f, "{what} (Enhanced RTMP)"),
+            Self::Reserved(what) => write!(f, "{what} (Enhanced RTMP)"),
             Self::Enhanced(four) => {
                 let name = match four {
                     b"avc1" => "H.264",
@@ -130,18 +146,18 @@ impl fmt::Display for Codec {
     }
 }
 
-/// Reads the body of a video message (RTMP type 9, FLV tag type 9).
-pub fn video(body: &Bytes) -> Result<Video, Error> {
+/// Reads the body of a video message (RTMP type 9, FLV tag type 9), legacy or enhanced.
+pub fn video(body: &Bytes) -> Result<Message<Video>, Error> {
     let mut reader = Reader::new(body);
     let short = || Error::Short("video", body.len());
     let first = reader.u8().ok_or_else(short)?;
     // E-RTMP v2 "ExVideoTagHeader": the top bit says that what was the codec is a packet type.
     if first & 0x80 != 0 {
-        return Err(Error::Unsupported(enhanced(first & 0x0f, 6, 7, &mut reader)));
+        return enhanced::video(body, first, reader);
     }
     let frame_type = first >> 4;
     if frame_type == 5 {
-        return Ok(Video::Command);
+        return Ok(Message::of(Video::Command));
     }
     match first & 0x0f {
         7 => {}
@@ -150,47 +166,45 @@ pub fn video(body: &Bytes) -> Result<Video, Error> {
     let format = VideoFormat::H264;
     let packet_type = reader.u8().ok_or_else(short)?;
     if packet_type == 2 {
-        return Ok(Video::EndOfSequence(format));
+        return Ok(Message::of(Video::EndOfSequence(format)));
     }
     let composition_ms = reader.i24().ok_or_else(short)?;
     let data = body.slice_ref(reader.rest());
     match packet_type {
-        0 => Ok(Video::Header(format, data)),
-        1 => Ok(Video::Frame { format, flagged_key: frame_type == 1, composition_ms, data }),
+        0 => Ok(Message::of(Video::Header(format, data))),
+        1 => Ok(Message::of(Video::Frame {
+            format,
+            flagged_key: frame_type == 1,
+            composition_ms,
+            data,
+        })),
         value => Err(Error::UnknownPacketType { codec: "AVC", value }),
     }
 }
 
-/// Reads the body of an audio message (RTMP type 8, FLV tag type 8).
-pub fn audio(body: &Bytes) -> Result<Audio, Error> {
+/// Reads the body of an audio message (RTMP type 8, FLV tag type 8), legacy or enhanced.
+pub fn audio(body: &Bytes) -> Result<Message<Audio>, Error> {
     let mut reader = Reader::new(body);
     let short = || Error::Short("audio", body.len());
     let first = reader.u8().ok_or_else(short)?;
     match first >> 4 {
-        10 => {}
-        // E-RTMP v2 "ExAudioTagHeader"
-        9 => {
-            return Err(Error::Unsupported(enhanced(first & 0x0f, 5, 7, &mut reader)));
+        // MP3 and MP3 at 8 kHz have no packet type: each body is frames.
+        2 | 14 => {
+            let data = body.slice_ref(reader.rest());
+            return Ok(Message::of(Audio::Frame(AudioFormat::Mp3, data)));
         }
+        // E-RTMP v2 "ExAudioTagHeader"
+        9 => return enhanced::audio(body, first, reader),
+        10 => {}
         id => return Err(Error::Unsupported(Codec::Legacy(legacy_audio(id)))),
     }
     let packet_type = reader.u8().ok_or_else(short)?;
     let data = body.slice_ref(reader.rest());
     match packet_type {
-        0 => Ok(Audio::Header(AudioFormat::Aac, data)),
-        1 => Ok(Audio::Frame(AudioFormat::Aac, data)),
+        0 => Ok(Message::of(Audio::Header(AudioFormat::Aac, data))),
+        1 => Ok(Message::of(Audio::Frame(AudioFormat::Aac, data))),
         value => Err(Error::UnknownPacketType { codec: "AAC", value }),
     }
-}
-
-fn enhanced(packet_type: u8, multitrack: u8, mod_ex: u8, reader: &mut Reader<'_>) -> Codec {
-    if packet_type == multitrack {
-        return Codec::EnhancedUnnamed("multitrack");
-    }
-    if packet_type == mod_ex {
-        return Codec::EnhancedUnnamed("ModEx");
-    }
-    reader.array().map_or(Codec::EnhancedUnnamed("a tag without codec"), Codec::Enhanced)
 }
 
 fn legacy_video(id: u8) -> &'static str {
@@ -213,7 +227,6 @@ fn legacy_audio(id: u8) -> &'static str {
     match id {
         0 => "linear PCM (platform endian)",
         1 => "ADPCM",
-        2 => "MP3",
         3 => "linear PCM (little endian)",
         4 => "Nellymoser 16 kHz",
         5 => "Nellymoser 8 kHz",
@@ -222,7 +235,6 @@ fn legacy_audio(id: u8) -> &'static str {
         8 => "G.711 mu-law",
         11 => "Speex",
         13 => "Opus as unofficial FLV codec 13 (use Enhanced RTMP)",
-        14 => "MP3 8 kHz",
         15 => "device-specific sound",
         _ => "an unknown FLV audio codec",
     }
@@ -279,13 +291,10 @@ mod tests {
                 &[0x1c, 0],
                 Err("HEVC as unofficial FLV codec 12 (use Enhanced RTMP) is not supported"),
             ),
-            (b"\x90hvc1", Err("HEVC over Enhanced RTMP is not supported")),
-            (b"\x91zz\x00z", Err("codec zz\\x00z (Enhanced RTMP) is not supported")),
-            (b"\x96", Err("multitrack (Enhanced RTMP) is not supported")),
         ];
         for (bytes, expect) in table {
             let got = video(&Bytes::from_static(bytes)).map_err(|e| e.to_string());
-            assert_eq!(got.as_ref().map_err(String::as_str), expect.as_ref().map_err(|e| *e));
+            assert_eq!(got, expect.clone().map(Message::of).map_err(str::to_owned));
         }
     }
 
@@ -296,13 +305,12 @@ mod tests {
             (&[0xaf, 0, 9, 9], Ok(Audio::Header(AudioFormat::Aac, data.clone()))),
             (&[0xaf, 1, 9, 9], Ok(Audio::Frame(AudioFormat::Aac, data.clone()))),
             (&[0xaf], Err("an FLV audio body of only 1 bytes")),
-            (&[0x2f, 1], Err("MP3 is not supported")),
+            (&[0x2f, 9, 9], Ok(Audio::Frame(AudioFormat::Mp3, data.clone()))),
             (&[0xb2, 1], Err("Speex is not supported")),
-            (b"\x90Opus", Err("Opus over Enhanced RTMP is not supported")),
         ];
         for (bytes, expect) in table {
             let got = audio(&Bytes::from_static(bytes)).map_err(|e| e.to_string());
-            assert_eq!(got.as_ref().map_err(String::as_str), expect.as_ref().map_err(|e| *e));
+            assert_eq!(got, expect.clone().map(Message::of).map_err(str::to_owned));
         }
     }
 
@@ -310,7 +318,10 @@ mod tests {
     fn written_heads_read_back() {
         for composition in [0, 1, -1, 0x7f_ffff, -0x80_0000] {
             let body = Bytes::copy_from_slice(&video_frame(true, composition));
-            let Video::Frame { composition_ms, .. } = video(&body).unwrap() else { panic!() };
+            let [(0, Video::Frame { composition_ms, .. })] = video(&body).unwrap().tracks[..]
+            else {
+                panic!()
+            };
             assert_eq!(composition_ms, composition);
         }
     }

@@ -1,13 +1,16 @@
 //! FLV: the bodies of RTMP audio and video messages, and the framing of a file.
 //!
-//! Legacy tags (Adobe FLV 10.1, Annex E.4) of AVC and AAC are read. The enhanced tags of E-RTMP v2 are recognised by
-//! their first byte and refused with the name of their codec, as are the old codecs.
+//! Legacy tags (Adobe FLV 10.1, Annex E.4) of AVC, AAC and MP3, and the enhanced tags of E-RTMP v2 with all their packet
+//! types, several tracks of one message included. What is parsed never depends on what was negotiated: encoders send
+//! FourCC tags that they did not announce. Other codecs are refused by name.
 
 mod body;
+mod enhanced;
 mod file;
 
+pub use crate::codec::{AudioFormat, VideoFormat};
 pub use body::{
-    Audio, AudioFormat, DeclaredMetadata, Error, Video, VideoFormat, audio, audio_frame,
-    audio_header, video, video_frame, video_header,
+    Audio, Codec, DeclaredMetadata, Error, Message, Video, audio, audio_frame, audio_header, video,
+    video_frame, video_header,
 };
 pub use file::{FileError, Reader, Tag, TagKind, write_header, write_tag};

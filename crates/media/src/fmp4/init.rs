@@ -124,8 +124,13 @@ fn media(out: &mut Vec<u8>, config: &Config, timescale: u32) {
 
 /// VisualSampleEntry, §12.1.3.
 fn video_entry(out: &mut Vec<u8>, video: &VideoConfig) {
+    // The names that want all parameter sets in the entry, and none in band.
     let kind = match &video.codec {
         VideoCodec::H264(_) => b"avc1",
+        VideoCodec::Hevc(_) => b"hvc1",
+        VideoCodec::Av1(_) => b"av01",
+        VideoCodec::Vpx(config) if config.vp9 => b"vp09",
+        VideoCodec::Vpx(_) => b"vp08",
     };
     boxed(out, kind, |out| {
         out.put_bytes(0, 6);
@@ -143,6 +148,12 @@ fn video_entry(out: &mut Vec<u8>, video: &VideoConfig) {
         out.put_i16(-1);
         match &video.codec {
             VideoCodec::H264(record) => boxed(out, b"avcC", |out| out.put_slice(&record.to_avcc())),
+            VideoCodec::Hevc(record) => boxed(out, b"hvcC", |out| out.put_slice(&record.to_hvcc())),
+            VideoCodec::Av1(record) => boxed(out, b"av1C", |out| out.put_slice(&record.to_av1c())),
+            // VP-in-ISOBMFF §2.2: a full box of version 1
+            VideoCodec::Vpx(config) => {
+                full(out, b"vpcC", 1, 0, |out| out.put_slice(&config.to_record()));
+            }
         }
         if let Some(colour) = video.colour {
             // §12.1.5
@@ -168,31 +179,54 @@ fn video_entry(out: &mut Vec<u8>, video: &VideoConfig) {
 fn audio_entry(out: &mut Vec<u8>, audio: &AudioConfig) {
     match &audio.codec {
         AudioCodec::Aac(asc) => boxed(out, b"mp4a", |out| {
-            audio_entry_head(out, audio);
-            full(out, b"esds", 0, 0, |out| {
-                elementary_stream(out, asc.bytes());
-            });
+            audio_entry_head(out, audio, 16);
+            full(out, b"esds", 0, 0, |out| elementary_stream(out, 0x40, asc.bytes()));
         }),
+        AudioCodec::Mp3(config) => boxed(out, b"mp4a", |out| {
+            audio_entry_head(out, audio, 16);
+            full(out, b"esds", 0, 0, |out| elementary_stream(out, config.object_type(), &[]));
+        }),
+        // Opus-in-ISOBMFF §4.3.1
+        AudioCodec::Opus(head) => boxed(out, b"Opus", |out| {
+            audio_entry_head(out, audio, 16);
+            boxed(out, b"dOps", |out| out.put_slice(&head.to_dops()));
+        }),
+        // FLAC-in-ISOBMFF §3.3.1
+        AudioCodec::Flac(info) => boxed(out, b"fLaC", |out| {
+            audio_entry_head(out, audio, info.bits_per_sample.into());
+            full(out, b"dfLa", 0, 0, |out| out.put_slice(&info.to_dfla()));
+        }),
+        // TS 102 366 §F.3 and §F.5
+        AudioCodec::Ac3(config) => {
+            let kinds = if config.is_enhanced() { (b"ec-3", b"dec3") } else { (b"ac-3", b"dac3") };
+            boxed(out, kinds.0, |out| {
+                audio_entry_head(out, audio, 16);
+                boxed(out, kinds.1, |out| out.put_slice(config.record()));
+            });
+        }
     }
 }
 
-fn audio_entry_head(out: &mut Vec<u8>, audio: &AudioConfig) {
+fn audio_entry_head(out: &mut Vec<u8>, audio: &AudioConfig, sample_size: u16) {
     out.put_bytes(0, 6);
     out.put_u16(1);
     out.put_bytes(0, 8);
     out.put_u16(audio.channels.into());
-    out.put_u16(16);
+    out.put_u16(sample_size);
     out.put_u32(0);
     // 16.16; a rate that does not fit stands in the decoder's configuration only
     out.put_u32(u16::try_from(audio.sample_rate).map_or(0, |rate| u32::from(rate) << 16));
 }
 
 /// ES_Descriptor, ISO 14496-1 §7.2.6.5, as ISO 14496-14 §3.1 wants it.
-fn elementary_stream(out: &mut Vec<u8>, asc: &[u8]) {
-    let decoder_specific = descriptor(0x05, asc);
-    let mut decoder_config = vec![0x40, 0x15, 0, 0, 0]; // MPEG-4 audio, audio stream, buffer size unknown
+///
+/// `object_type` is of ISO 14496-1 table 5: 0x40 = MPEG-4 audio; the others have nothing decoder-specific.
+fn elementary_stream(out: &mut Vec<u8>, object_type: u8, specific: &[u8]) {
+    let mut decoder_config = vec![object_type, 0x15, 0, 0, 0]; // audio stream, buffer size unknown
     decoder_config.put_u64(0); // bitrates unknown
-    decoder_config.put_slice(&decoder_specific);
+    if !specific.is_empty() {
+        decoder_config.put_slice(&descriptor(0x05, specific));
+    }
     let mut stream = vec![0, 0, 0]; // ES_ID and flags
     stream.put_slice(&descriptor(0x04, &decoder_config));
     stream.put_slice(&descriptor(0x06, &[2]));

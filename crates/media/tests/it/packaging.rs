@@ -76,7 +76,9 @@ impl Ingest {
     }
 
     fn video(&mut self, timestamp: u32, body: &Bytes) {
-        match flv::video(body).unwrap() {
+        let message = flv::video(body).unwrap();
+        let [(0, body)] = &message.tracks[..] else { panic!() };
+        match body.clone() {
             Video::Header(_, avcc) => {
                 let config = self.h264.header(&avcc).unwrap().unwrap();
                 let kind = TrackKind::Video { frame_rate: config.frame_rate };
@@ -100,12 +102,14 @@ impl Ingest {
                 };
                 self.video.frames.push((timing, sync, unit.data));
             }
-            Video::EndOfSequence(_) | Video::Command => {}
+            _ => {}
         }
     }
 
     fn audio(&mut self, timestamp: u32, body: &Bytes) {
-        match flv::audio(body).unwrap() {
+        let message = flv::audio(body).unwrap();
+        let [(0, body)] = &message.tracks[..] else { panic!() };
+        match body.clone() {
             Audio::Header(_, asc) => {
                 let config = AudioSpecificConfig::parse(&asc).unwrap().config();
                 let kind = TrackKind::Audio { sample_rate: config.sample_rate };
@@ -125,6 +129,7 @@ impl Ingest {
                 };
                 self.audio.frames.push((timing, true, data));
             }
+            _ => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod api;
 mod browser;
+mod codecs;
 mod encoders;
 mod live;
 mod program;

@@ -56,44 +56,60 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         }
         return out;
     }
+    // A variant's CODECS are those of everything in its group (§4.4.6.2), and a player leaves out variants of which it
+    // can't play one: so each audio codec has a group of its own.
+    let mut groups: Vec<&str> = Vec::new();
     for (i, a) in audio.iter().enumerate() {
         let VariantKind::Audio { channels, language } = &a.kind else { continue };
-        let default = if i == 0 { "YES" } else { "NO" };
+        let known = groups.iter().position(|codec| *codec == a.codec);
+        let group = known.unwrap_or(groups.len());
+        if known.is_none() {
+            groups.push(&a.codec);
+        }
+        // §4.4.6.1: at most one default a group.
+        let default = if known.is_none() { "YES" } else { "NO" };
         let label = language.clone().unwrap_or_else(|| format!("Audio {}", i + 1));
         let language = language.as_ref().map(|l| format!(",LANGUAGE=\"{l}\"")).unwrap_or_default();
         let _ = writeln!(
             out,
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{AUDIO_GROUP}\",NAME=\"{label}\"{language},\
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{label}\"{language},\
              DEFAULT={default},AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}.m3u8{query}\"",
+            group_id(group),
             a.name
         );
     }
-    let loudest = audio.iter().max_by_key(|a| a.peak).copied();
-    for (i, v) in video.iter().enumerate() {
-        let VariantKind::Video { width, height, frame_rate } = v.kind else { continue };
-        let mut codecs = v.codec.clone();
-        for a in &audio {
-            if !codecs.split(',').any(|c| c == a.codec) {
-                codecs = format!("{codecs},{}", a.codec);
+    // Without sound there is one round.
+    for group in 0..groups.len().max(1) {
+        let codec = groups.get(group).copied();
+        let loudest =
+            audio.iter().filter(|a| Some(&*a.codec) == codec).max_by_key(|a| a.peak).copied();
+        for (i, v) in video.iter().enumerate() {
+            let VariantKind::Video { width, height, frame_rate } = v.kind else { continue };
+            let codecs =
+                [Some(&*v.codec), codec].into_iter().flatten().collect::<Vec<_>>().join(",");
+            let _ = write!(
+                out,
+                "{},CODECS=\"{codecs}\",RESOLUTION={width}x{height}",
+                stream_inf(v, loudest)
+            );
+            if let Some(rate) = frame_rate {
+                let _ = write!(out, ",FRAME-RATE={rate:.3}");
             }
+            // Higher is better; the first one listed is the best, with the first sound. Nothing lists captions yet, and
+            // players that are not told so look for them in segments (shaka-player fails on one that is open).
+            let score = (groups.len().max(1) - group) * video.len() - i;
+            let _ = write!(out, ",SCORE={score}.0,CLOSED-CAPTIONS=NONE");
+            if codec.is_some() {
+                let _ = write!(out, ",AUDIO=\"{}\"", group_id(group));
+            }
+            let _ = writeln!(out, "\n{}.m3u8{query}", v.name);
         }
-        let _ = write!(
-            out,
-            "{},CODECS=\"{codecs}\",RESOLUTION={width}x{height}",
-            stream_inf(v, loudest)
-        );
-        if let Some(rate) = frame_rate {
-            let _ = write!(out, ",FRAME-RATE={rate:.3}");
-        }
-        // Higher is better; the first one listed is the best. Nothing lists captions yet, and players
-        // that are not told so look for them in segments (shaka-player fails on one that is open).
-        let _ = write!(out, ",SCORE={}.0,CLOSED-CAPTIONS=NONE", video.len() - i);
-        if !audio.is_empty() {
-            let _ = write!(out, ",AUDIO=\"{AUDIO_GROUP}\"");
-        }
-        let _ = writeln!(out, "\n{}.m3u8{query}", v.name);
     }
     out
+}
+
+fn group_id(group: usize) -> String {
+    if group == 0 { AUDIO_GROUP.to_owned() } else { format!("{AUDIO_GROUP}{}", group + 1) }
 }
 
 /// BANDWIDTH is 1.2 times the peak, so that the segments to come do not exceed it either.
@@ -135,6 +151,52 @@ mod tests {
 video.m3u8?a=b
 ";
         assert_eq!(text, expect);
+    }
+
+    #[test]
+    fn several_tracks_are_alternatives() {
+        let tracks = [
+            video("video", 720, 3_000_000),
+            video("video2", 360, 800_000),
+            audio("audio"),
+            Variant { codec: "ac-3".to_owned(), peak: 192_000, ..audio("audio2") },
+            audio("audio3"),
+        ];
+        let text = render_multivariant(&tracks, None);
+        let field = |line: &str, name: &str| {
+            let (_, rest) =
+                line.split_once(&format!("{name}=")).unwrap_or_else(|| panic!("{line}"));
+            rest.trim_start_matches('"').split(['"']).next().unwrap().to_owned()
+        };
+        let lines = |tag: &str| text.lines().filter(|l| l.starts_with(tag)).collect::<Vec<_>>();
+        let media: Vec<_> = lines("#EXT-X-MEDIA")
+            .into_iter()
+            .map(|l| (field(l, "GROUP-ID"), l.contains("DEFAULT=YES"), field(l, "URI")))
+            .collect();
+        let row = |group: &str, default, uri: &str| (group.to_owned(), default, uri.to_owned());
+        assert_eq!(
+            media,
+            [
+                row("audio", true, "audio.m3u8"),
+                row("audio2", true, "audio2.m3u8"),
+                row("audio", false, "audio3.m3u8")
+            ]
+        );
+        let variants: Vec<_> = lines("#EXT-X-STREAM-INF")
+            .into_iter()
+            .map(|l| (field(l, "CODECS"), field(l, ",AUDIO")))
+            .collect();
+        let pair = |codecs: &str, group: &str| (format!("avc1.64001f,{codecs}"), group.to_owned());
+        assert_eq!(
+            variants,
+            [
+                pair("mp4a.40.2", "audio"),
+                pair("mp4a.40.2", "audio"),
+                pair("ac-3", "audio2"),
+                pair("ac-3", "audio2")
+            ]
+        );
+        assert!(text.contains("SCORE=4.0") && text.contains("SCORE=1.0"), "{text}");
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! Those that also come in band are left where they are, so that the packets of an encoder stay byte for byte what it
 //! sent; when they differ from the record, a new record comes of it.
 
-mod nal;
+pub(in crate::codec) mod nal;
 mod record;
-mod sps;
+pub(in crate::codec) mod sps;
 mod stream;
 
 pub use nal::{LengthSize, NalUnit, Sync, annex_b_to_lengths, sync_of};

@@ -62,7 +62,10 @@ impl Sync {
 }
 
 /// Splits length-prefixed bytes. Empty units are skipped; a length beyond the end is an error.
-pub(super) fn split_lengths(data: &[u8], size: LengthSize) -> Result<Vec<NalUnit<'_>>, Error> {
+pub(in crate::codec) fn split_lengths(
+    data: &[u8],
+    size: LengthSize,
+) -> Result<Vec<NalUnit<'_>>, Error> {
     let mut reader = Reader::new(data);
     let mut units = Vec::new();
     while !reader.is_empty() {
@@ -88,12 +91,12 @@ fn push<'a>(units: &mut Vec<NalUnit<'a>>, unit: &'a [u8]) -> Result<(), Error> {
 }
 
 /// Starts like Annex B: 00 00 01 or 00 00 00 01.
-pub(super) fn looks_like_annex_b(data: &[u8]) -> bool {
+pub(in crate::codec) fn looks_like_annex_b(data: &[u8]) -> bool {
     data.starts_with(&[0, 0, 1]) || data.starts_with(&[0, 0, 0, 1])
 }
 
 /// Splits an Annex B byte stream, ISO 14496-10 §B.1; trailing zero bytes belong to no unit.
-pub(super) fn split_annex_b(data: &[u8]) -> Result<Vec<NalUnit<'_>>, Error> {
+pub(in crate::codec) fn split_annex_b(data: &[u8]) -> Result<Vec<NalUnit<'_>>, Error> {
     let mut units = Vec::new();
     let mut rest = data;
     let mut inside = false;
@@ -120,7 +123,7 @@ pub fn annex_b_to_lengths(data: &[u8]) -> Result<Bytes, Error> {
     Ok(join(&split_annex_b(data)?))
 }
 
-pub(super) fn join(units: &[NalUnit<'_>]) -> Bytes {
+pub(in crate::codec) fn join(units: &[NalUnit<'_>]) -> Bytes {
     let total = units.iter().map(|u| u.0.len() + 4).sum();
     let mut out = BytesMut::with_capacity(total);
     for unit in units {
@@ -186,7 +189,7 @@ fn sei_number(reader: &mut Reader<'_>) -> Option<usize> {
 }
 
 /// Removes emulation prevention bytes (ISO 14496-10 §7.3.1) from at most `max` bytes.
-pub(super) fn unescape(data: &[u8], max: usize) -> Vec<u8> {
+pub(in crate::codec) fn unescape(data: &[u8], max: usize) -> Vec<u8> {
     let data = data.get(..max).unwrap_or(data);
     let mut out = Vec::with_capacity(data.len());
     let mut zeros = 0;

@@ -309,7 +309,7 @@ fn vui_fields(bits: &mut BitReader<'_>, vui: &mut Vui) -> Option<()> {
 }
 
 /// ISO 14496-10 table E-1; index 0 is unspecified.
-const SAMPLE_ASPECTS: [(u32, u32); 17] = [
+pub(in crate::codec) const SAMPLE_ASPECTS: [(u32, u32); 17] = [
     (0, 0),
     (1, 1),
     (12, 11),

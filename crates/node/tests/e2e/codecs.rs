@@ -1,0 +1,280 @@
+//! Every codec of Enhanced RTMP, sent by FFmpeg 9 and compared packet by packet with what it sent.
+//!
+//! All comparisons are exact. A clip is encoded once into Matroska and published with `-c copy`; FFmpeg carries the packets
+//! of all these codecs over FLV unchanged (Matroska holds NAL units with lengths and AV1 without temporal delimiters, as
+//! fMP4 does), we keep them, and the same FFmpeg reads both files. Only configuration records are not compared: ours are
+//! written anew. Times agree within RTMP's millisecond.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use testkit::{Child, Follower, Packet, Server, play, skip, wait_until};
+
+use crate::AIRWAVE;
+
+const FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/ffmpeg9/ffmpeg");
+const SECONDS: &str = "8";
+
+const H264: &[&str] =
+    &["libx264", "-preset", "ultrafast", "-g", "60", "-bf", "2", "-sc_threshold", "0"];
+// Open groups: key frames behind the first one are CRA with leading pictures.
+const HEVC: &[&str] = &[
+    "libx265",
+    "-preset",
+    "ultrafast",
+    "-x265-params",
+    "keyint=60:min-keyint=60:scenecut=0:open-gop=1:bframes=3:log-level=0",
+];
+const AV1: &[&str] = &["libsvtav1", "-preset", "12", "-g", "60"];
+const VP9: &[&str] = &["libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "60"];
+const AAC: &[&str] = &["aac"];
+const OPUS: &[&str] = &["libopus"];
+const FLAC: &[&str] = &["flac"];
+const AC3: &[&str] = &["ac3"];
+const EAC3: &[&str] = &["eac3"];
+const MP3: &[&str] = &["libmp3lame"];
+
+/// A track of a clip, and what it becomes.
+#[derive(Clone, Copy)]
+struct Track {
+    /// Its encoder with options.
+    encoder: &'static [&'static str],
+    /// The packaged track.
+    name: &'static str,
+    /// Pixels of a picture.
+    size: Option<(u32, u32)>,
+}
+
+const fn picture(encoder: &'static [&'static str]) -> Track {
+    Track { encoder, name: "video.cmaf", size: Some((320, 180)) }
+}
+
+const fn sound(encoder: &'static [&'static str]) -> Track {
+    Track { encoder, name: "audio.cmaf", size: None }
+}
+
+impl Track {
+    fn kind(&self) -> char {
+        if self.size.is_some() { 'v' } else { 'a' }
+    }
+}
+
+fn ffmpeg() -> Command {
+    assert!(Path::new(FFMPEG).is_file(), "FFmpeg 9 is missing: make deps-test fetches it");
+    let mut command = Command::new(FFMPEG);
+    command.args(["-nostdin", "-v", "error"]);
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    let mut child = Child::start(command);
+    let status = child.wait(120);
+    let output = child.output();
+    assert!(status.success(), "{status}: {output}");
+    output
+}
+
+/// Encodes a clip; each track has a picture or a tone of its own.
+fn clip(folder: &Path, tracks: &[Track]) -> PathBuf {
+    let path = folder.join("clip.mkv");
+    let mut command = ffmpeg();
+    for (i, track) in tracks.iter().enumerate() {
+        let source = match track.size {
+            Some((width, height)) => format!("testsrc2=s={width}x{height}:r=30,format=yuv420p"),
+            None => format!("sine=frequency={}:sample_rate=48000,volume=4", 1000 + 220 * (i - 1)),
+        };
+        command.args(["-f", "lavfi", "-i", &source]);
+    }
+    let (mut videos, mut audios) = (0, 0);
+    for (i, track) in tracks.iter().enumerate() {
+        let nth = if track.kind() == 'v' { &mut videos } else { &mut audios };
+        command.args(["-map", &i.to_string()]);
+        command.arg(format!("-c:{}:{nth}", track.kind())).arg(track.encoder[0]);
+        for option in track.encoder[1..].chunks(2) {
+            command.arg(format!("{}:{}:{nth}", option[0], track.kind())).arg(option[1]);
+        }
+        *nth += 1;
+    }
+    command.args(["-ac", "2", "-t", SECONDS]).arg(&path);
+    run(&mut command);
+    path
+}
+
+/// The packets of one track of a file (`v:0`, `a:1`), as they are stored.
+fn packets(file: &Path, track: &str) -> Vec<Packet> {
+    let mut command = ffmpeg();
+    command.arg("-i").arg(file);
+    command.args(["-map", &format!("0:{track}"), "-c", "copy", "-copyts", "-f", "framemd5", "-"]);
+    let text = run(&mut command);
+    let base = text.lines().find_map(|l| l.strip_prefix("#tb 0: ")).unwrap();
+    let (num, den) = base.split_once('/').unwrap();
+    let (num, den): (i64, i64) = (num.trim().parse().unwrap(), den.trim().parse().unwrap());
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let present: i64 = fields[2].parse().unwrap();
+        Packet { present_us: present * 1_000_000 * num / den, hash: fields[5].to_owned() }
+    };
+    text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()).map(row).collect()
+}
+
+/// Follows a packaged track from its first segment to the end of the broadcast.
+fn follow(server: &Server, video: &str, name: &str) -> Follower {
+    let path = format!("/{video}/manifest/{name}.m3u8");
+    wait_until(name, 20, || (server.get(&path).status == 200).then_some(()));
+    let mut follower = Follower::new(server.url(&path));
+    while !follower.reload().ended {}
+    follower
+}
+
+fn publish(clip: &Path, url: &str) -> Child {
+    let mut command = ffmpeg();
+    command.args(["-re", "-i"]).arg(clip).args(["-map", "0", "-c", "copy", "-f", "flv", url]);
+    Child::start(&mut command)
+}
+
+/// Publishes a clip of these tracks; everything must arrive, and the list must hold these variants.
+fn check(tracks: &[Track], codecs: &[&str]) {
+    if skip("codecs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), tracks);
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let mut encoder = publish(&clip, &input.rtmp);
+    let video = server.wait_live(&input);
+    let followers: Vec<Follower> = std::thread::scope(|scope| {
+        let (server, video) = (&server, &video);
+        let all: Vec<_> =
+            tracks.iter().map(|t| scope.spawn(|| follow(server, video, t.name))).collect();
+        let list = wait_until("every variant in the list", 20, || {
+            let list = server.get(&format!("/{video}/manifest/video.m3u8")).text();
+            assert!(!list.contains("ENDLIST"));
+            (list.matches("#EXT-X-STREAM-INF").count() == codecs.len()).then_some(list)
+        });
+        for codecs in codecs {
+            assert!(list.contains(&format!("CODECS=\"{codecs}\"")), "{codecs} in {list}");
+        }
+        all.into_iter().map(|follower| follower.join().unwrap()).collect()
+    });
+    assert!(encoder.wait(20).success(), "{}", encoder.output());
+    let (mut videos, mut audios) = (0, 0);
+    for (track, follower) in tracks.iter().zip(&followers) {
+        let nth = if track.kind() == 'v' { &mut videos } else { &mut audios };
+        let source = packets(&clip, &format!("{}:{nth}", track.kind()));
+        *nth += 1;
+        check_track(folder.path(), track, follower, &source);
+    }
+}
+
+fn check_track(folder: &Path, track: &Track, follower: &Follower, source: &[Packet]) {
+    let name = track.name;
+    let maps: Vec<&String> = follower.inits.keys().collect();
+    assert_eq!(maps.len(), 1, "{name}: one initialisation segment");
+    let file = folder.join(format!("{name}.mp4"));
+    std::fs::write(&file, follower.file(maps[0])).unwrap();
+    let mut decode = ffmpeg();
+    let errors = run(decode.args(["-xerror", "-i"]).arg(&file).args(["-f", "null", "-"]));
+    assert_eq!(errors, "", "{name} decodes");
+
+    let got = packets(&file, &format!("{}:0", track.kind()));
+    let hashes = |list: &[Packet]| list.iter().map(|p| p.hash.clone()).collect::<Vec<_>>();
+    let differs = source.iter().zip(&got).position(|(s, g)| s.hash != g.hash);
+    let counts = (source.len(), got.len());
+    assert!(hashes(source) == hashes(&got), "{name}: {counts:?} packets, differ at {differs:?}");
+    let shift = got[0].present_us - source[0].present_us;
+    for (s, g) in source.iter().zip(&got) {
+        let off = g.present_us - s.present_us - shift;
+        assert!(off.abs() <= 2_000, "{name}: {off} us off at {} us", s.present_us);
+    }
+    assert_eq!(follower.segments.len(), 4, "{name}: segments of 2 s");
+    for (segment, _) in follower.segments.values() {
+        assert!(!segment.gap && !segment.discontinuity, "{name}: {segment:?}");
+        assert!(segment.parts.first().is_none_or(|p| p.independent), "{name}: {segment:?}");
+    }
+}
+
+#[test]
+fn hevc_and_aac_arrive() {
+    check(&[picture(HEVC), sound(AAC)], &["hvc1.1.6.L60.90,mp4a.40.2"]);
+}
+
+#[test]
+fn av1_and_opus_arrive() {
+    check(&[picture(AV1), sound(OPUS)], &["av01.0.00M.08,Opus"]);
+}
+
+#[test]
+fn vp9_and_opus_arrive() {
+    check(&[picture(VP9), sound(OPUS)], &["vp09.00.11.08,Opus"]);
+}
+
+#[test]
+fn h264_and_flac_arrive() {
+    check(&[picture(H264), sound(FLAC)], &["avc1.4d400d,fLaC"]);
+}
+
+#[test]
+fn h264_and_ac3_arrive() {
+    check(&[picture(H264), sound(AC3)], &["avc1.4d400d,ac-3"]);
+}
+
+#[test]
+fn h264_and_eac3_arrive() {
+    check(&[picture(H264), sound(EAC3)], &["avc1.4d400d,ec-3"]);
+}
+
+#[test]
+fn h264_and_mp3_arrive() {
+    check(&[picture(H264), sound(MP3)], &["avc1.4d400d,mp4a.6B"]);
+}
+
+#[test]
+fn two_pictures_and_two_sounds_of_one_connection_arrive() {
+    let tracks = [
+        picture(H264),
+        Track { name: "video2.cmaf", size: Some((640, 360)), ..picture(HEVC) },
+        sound(AAC),
+        Track { name: "audio2.cmaf", ..sound(OPUS) },
+    ];
+    // Each picture with each sound.
+    let codecs = [
+        "avc1.4d400d,mp4a.40.2",
+        "hvc1.1.6.L63.90,mp4a.40.2",
+        "avc1.4d400d,Opus",
+        "hvc1.1.6.L63.90,Opus",
+    ];
+    check(&tracks, &codecs);
+}
+
+/// Chromium plays what it can: hls.js, the pixels' size, the tone.
+fn check_browser(encoder: &'static [&'static str]) {
+    if skip("browser") || skip("codecs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), &[picture(encoder), sound(OPUS)]);
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let mut command = ffmpeg();
+    command.args(["-re", "-stream_loop", "5", "-i"]).arg(&clip);
+    command.args(["-map", "0", "-c", "copy", "-f", "flv", &input.rtmp]);
+    let _encoder = Child::start(&mut command);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/manifest/video.m3u8", input.uid)).to_string();
+    let played = play(&url, "hlsjs", 6, &["--settle", "4"]);
+    let report = &played.0;
+    assert_eq!(played.size(), (320, 180), "{report}");
+    let tone = report["tone"]["frequencyHz"].as_f64().unwrap_or(0.0);
+    assert!((tone - 1000.0).abs() < 25.0, "the tone: {}", report["tone"]);
+}
+
+#[test]
+fn chromium_plays_av1_and_opus() {
+    check_browser(AV1);
+}
+
+#[test]
+fn chromium_plays_vp9_and_opus() {
+    check_browser(VP9);
+}
