@@ -193,6 +193,7 @@ impl Follower {
                     self.newest = self.newest.max(number);
                     if self.next.is_some_and(|next| number < next) {
                         self.status.late_parts.fetch_add(1, Ordering::Relaxed);
+                        self.status.changed.notify_one();
                         continue;
                     }
                     let shares = self.open.entry(number).or_default();

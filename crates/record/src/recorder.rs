@@ -257,6 +257,7 @@ impl Recorder {
         if let Some(head) = committed.head {
             self.status.committed.store(head.last_number, Ordering::Release);
             self.status.reserved(head.reserved_to);
+            self.status.changed.notify_one();
         }
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use tokio::sync::Notify;
+
 /// Counters of one recorder.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -12,9 +14,15 @@ pub struct Status {
     pub(crate) gaps: AtomicU64,
     pub(crate) late_parts: AtomicU64,
     pub(crate) failures: AtomicU64,
+    pub(crate) changed: Notify,
 }
 
 impl Status {
+    /// Waits for the next commit or late part.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     /// The newest committed number.
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)

@@ -266,14 +266,18 @@ fn record(node: &Node, live: &Live, claimed: &Claimed, bounds: &Bounds) -> Runni
     Running { task: tokio::spawn(recorder.run()), status, owner }
 }
 
-async fn until(what: &str, mut ready: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
-        if ready() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+async fn until(what: &str, status: &Status, ready: impl Fn() -> bool) {
+    while !ready() {
+        let changed = tokio::time::timeout(Duration::from_secs(20), status.changed()).await;
+        assert!(changed.is_ok(), "waited for {what}");
     }
-    panic!("waited for {what}");
+}
+
+/// Lets the recorder do what it can do now.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -349,13 +353,13 @@ async fn a_late_track_is_waited_for_by_one_segment_and_no_longer() {
     let running = record(&node, &live, &claimed, &WIDE);
     live.both(first);
     live.segment("video.cmaf", first + 1);
-    until("the first segment", || running.status.committed() == first).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("the first segment", &running.status, || running.status.committed() == first).await;
+    settle().await;
     assert_eq!(running.status.committed(), first, "audio may still come");
     live.segment("video.cmaf", first + 2);
-    until("the second segment", || running.status.committed() == first + 1).await;
+    until("the second segment", &running.status, || running.status.committed() == first + 1).await;
     live.segment("audio.cmaf", first + 1);
-    until("the late parts", || running.status.late_parts() == PARTS).await;
+    until("the late parts", &running.status, || running.status.late_parts() == PARTS).await;
     live.segment("audio.cmaf", first + 2);
     live.end();
     assert_eq!(running.task.await.unwrap(), Outcome::Complete);
@@ -378,13 +382,13 @@ async fn a_store_that_fails_makes_gaps_and_recovers() {
     let bounds = Bounds { backlog_bytes: 20_000, patience: Duration::from_millis(400) };
     let running = record(&node, &live, &claimed, &bounds);
     live.both(first);
-    until("the first segment", || running.status.committed() == first).await;
+    until("the first segment", &running.status, || running.status.committed() == first).await;
     let tmp = node.media().join("tmp");
     std::fs::remove_dir_all(&tmp).unwrap();
     for number in first + 1..first + 6 {
         live.both(number);
     }
-    until("all given up", || running.status.committed() == first + 5).await;
+    until("all given up", &running.status, || running.status.committed() == first + 5).await;
     assert_eq!(running.status.gaps(), 5);
     assert!(running.status.failures() > 0 && running.status.backlog_bytes() == 0);
     std::fs::create_dir(&tmp).unwrap();
@@ -408,17 +412,17 @@ async fn another_encoder_of_the_same_node_goes_on_and_a_stranger_ends_it() {
     let mut live = Live::new(first_claim.owned.epoch.0);
     let running = record(&node, &live, &first_claim, &WIDE);
     live.both(first);
-    until("the first segment", || running.status.committed() == first).await;
+    until("the first segment", &running.status, || running.status.committed() == first).await;
     // The next segment began under the first ownership and is committed under the second.
     live.segment("video.cmaf", first + 1);
     let second = node.claim(2).await;
     assert!(second.resumed);
     live.segment("audio.cmaf", first + 1);
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    settle().await;
     running.owner.send_replace(second.owned.clone());
     live.epoch = second.owned.epoch.0;
     live.both(first + 2);
-    until("three segments", || running.status.committed() == first + 2).await;
+    until("three segments", &running.status, || running.status.committed() == first + 2).await;
     let epochs: Vec<u64> =
         node.records(&second.owned.video).await.iter().map(|r| r.epoch.0).collect();
     assert_eq!(epochs, [1, 1, 2]);
@@ -438,7 +442,7 @@ async fn after_a_kill_the_same_video_goes_on_above_a_gap() {
     live.both(first);
     live.both(first + 1);
     live.part("video.cmaf", first + 2, 0, 0);
-    until("two segments", || running.status.committed() == first + 1).await;
+    until("two segments", &running.status, || running.status.committed() == first + 1).await;
     running.task.abort();
     let _ = running.task.await;
     drop(live);
