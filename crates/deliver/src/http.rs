@@ -136,7 +136,7 @@ async fn manifest(
         return playlist::not_found("no such manifest");
     };
     let query = query.unwrap_or_default();
-    let (shelf, by_input): (Arc<Shelf>, bool) = match site.library.find(&id).await {
+    let (shelf, by_input): (Arc<Shelf>, bool) = match site.library.find_begun(&id).await {
         Found::Shelf { shelf, by_input } => (shelf, by_input),
         Found::Recording { recording, .. } => {
             site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);

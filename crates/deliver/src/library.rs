@@ -7,7 +7,7 @@ use std::time::Instant;
 use control::{Control, InputUid, Resolved, VideoUid};
 use record::{History, HistoryError, Recording};
 
-use crate::limits::ENDED_KEPT;
+use crate::limits::{BEGINNING, ENDED_KEPT};
 use crate::shelf::{Counters, Shelf};
 
 /// All shelves of a node.
@@ -125,6 +125,21 @@ impl Library {
             tracing::warn!(%error, "can't look up an id");
             Found::Nothing
         })
+    }
+
+    /// Like [`find`](Self::find), but a broadcast that has been claimed this moment, and of which
+    /// nothing is to be had yet, is waited for: its shelf opens at once.
+    pub(crate) async fn find_begun(&self, id: &str) -> Found {
+        let deadline = Instant::now() + BEGINNING;
+        loop {
+            let found = self.find(id).await;
+            let Found::Recording { recording, .. } = &found else { return found };
+            let begun = !recording.video.live() || recording.segments() > 0;
+            if begun || Instant::now() >= deadline {
+                return found;
+            }
+            tokio::time::sleep(BEGINNING / 50).await;
+        }
     }
 
     async fn look_up(&self, id: &str) -> Result<Found, HistoryError> {

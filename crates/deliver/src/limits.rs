@@ -17,3 +17,6 @@ pub const VIEWERS_MAX: usize = 100_000;
 /// How far behind the newest segment media is promised without a recording is up to memory; requests
 /// for parts that are not there yet are held only this many segments ahead.
 pub const PART_AHEAD_SEGMENTS: u64 = 1;
+
+/// A broadcast whose claim is recorded gets its shelf within this; a request between the two waits.
+pub const BEGINNING: Duration = Duration::from_secs(1);
