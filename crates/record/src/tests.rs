@@ -397,7 +397,7 @@ async fn a_store_that_fails_makes_gaps_and_recovers() {
     assert_eq!(running.task.await.unwrap(), Outcome::Complete);
     node.control.release(&claimed.owned, End::Goodbye, NOW).await.unwrap();
     let recording = node.history.recording(&claimed.owned.video).await.unwrap().unwrap();
-    let text = playlists(&recording.index)[0].clone().unwrap();
+    let text = playlists(&recording.index)[3].clone().unwrap();
     assert_eq!((text.matches("#EXT-X-GAP").count(), text.matches("#EXTINF").count()), (5, 7));
     let gap = File::Segment { epoch: claimed.owned.epoch.0, number: first + 1 };
     let read = node.history.file(&claimed.owned.video, "video.cmaf", gap).await.unwrap();
@@ -467,7 +467,7 @@ async fn after_a_kill_the_same_video_goes_on_above_a_gap() {
     assert_eq!(gaps, [vec![false; 2], vec![true; count], vec![false]].concat());
     node.control.release(&again.owned, End::Goodbye, NOW).await.unwrap();
     let recording = node.history.recording(&again.owned.video).await.unwrap().unwrap();
-    let text = playlists(&recording.index)[0].clone().unwrap();
+    let text = playlists(&recording.index)[3].clone().unwrap();
     assert_eq!(text.matches("#EXT-X-GAP").count(), count);
     assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
 }
