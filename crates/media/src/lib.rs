@@ -15,7 +15,7 @@
 //! | ISO 14496-3 | 1.6.2.1, 1.6.6 (AudioSpecificConfig), 4.4.1.1 (PCE) | [`codec::aac`] |
 //! | ISO 14496-12 | 4.3, 8.2 to 8.8, 12.1 | [`fmp4`], [`mp4`] |
 //! | ISO 23000-19 (CMAF) | 7.3, 7.5 | [`fmp4`] |
-//! | FLV 10.1, E-RTMP v2 | legacy AVC and AAC; enhanced tags recognised and refused by name | [`flv`] |
+//! | FLV 10.1, E-RTMP v2 | all packet types, multitrack, ModEx; codecs that are not carried are refused by name | [`flv`] |
 //! | draft-ietf-moq-msf-01, cmsf-01 | full catalogs with `cmaf` tracks | [`catalog`] |
 
 #![forbid(unsafe_code)]
