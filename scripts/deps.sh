@@ -75,7 +75,17 @@ look_for_run() {
 
 look_for_test() {
     has chromium || has chromium-browser || has google-chrome || DEBIAN+=("$(chromium_package)")
+    # GStreamer as an encoder: rtmp2sink and the AAC encoder are "bad", the H.264 encoder is "ugly".
+    gstreamer rtmp2sink voaacenc x264enc flvmux ||
+        DEBIAN+=(gstreamer1.0-tools gstreamer1.0-plugins-{base,good,bad,ugly})
     cargo nextest --version >/dev/null 2>&1 || MISSING_NEXTEST=yes
+}
+
+# gstreamer ELEMENT...: whether GStreamer is there and has all of them.
+gstreamer() {
+    local element
+    has gst-launch-1.0 || return 1
+    for element in "$@"; do gst-inspect-1.0 --exists "$element" || return 1; done
 }
 
 # Ubuntu has no package `chromium`; its `chromium-browser` brings the snap.

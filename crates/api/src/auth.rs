@@ -34,7 +34,7 @@ pub(crate) async fn check(
 }
 
 /// The scheme's case does not matter. RFC 9110 §11.1.
-fn bearer(header: &str) -> Option<&str> {
+pub(crate) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -189,12 +189,12 @@ pub(crate) fn web(api: &Api, headers: &HeaderMap) -> String {
     }
 }
 
-fn host_of(authority: &str) -> &str {
+pub(crate) fn host_of(authority: &str) -> &str {
     let end = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
     &authority[..end.unwrap_or(authority.len())]
 }
 
-fn port_of(authority: &str) -> &str {
+pub(crate) fn port_of(authority: &str) -> &str {
     &authority[host_of(authority).len()..]
 }
 

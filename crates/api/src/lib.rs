@@ -8,6 +8,8 @@
 
 mod auth;
 mod envelope;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inputs;
 mod merge;
 mod videos;

@@ -102,7 +102,7 @@ pub(crate) async fn delete(
     Ok(ok(&Value::Null))
 }
 
-fn merge_change(
+pub(crate) fn merge_change(
     change: &mut VideoChange,
     video: &Video,
     body: &Map<String, Value>,
@@ -158,7 +158,7 @@ async fn find(api: &Api, account: &str, uid: &str) -> Result<Video, ApiError> {
 
 /// What a list is asked for.
 #[derive(Debug, Default)]
-struct Wanted {
+pub(crate) struct Wanted {
     filter: VideoFilter,
     limit: usize,
     oldest_first: bool,
@@ -172,7 +172,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn parse(query: &str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         let mut wanted = Self { limit: LIMIT, ..Self::default() };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -22,6 +22,8 @@ mod control;
 mod document;
 mod error;
 pub mod failpoint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod index;
 mod input;

@@ -82,7 +82,8 @@ pub struct PartRecord {
 impl TrackRecord {
     /// Decode time where the next segment would begin.
     pub fn end(&self) -> u64 {
-        self.start + self.parts.iter().map(|part| u64::from(part.duration)).sum::<u64>()
+        let parts = self.parts.iter().map(|part| u64::from(part.duration)).sum();
+        self.start.saturating_add(parts)
     }
 
     /// Each part with the bytes of the object that it is.

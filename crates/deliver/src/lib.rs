@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod body;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod library;
 pub mod limits;

@@ -21,7 +21,7 @@ use crate::shelf::{Counters, Shelf};
 
 /// What a file name stands for: `init-HASH.mp4`, `EPOCH-N.m4s`, `EPOCH-N.P.m4s`, exactly as playlists
 /// write them.
-fn parse(name: &str) -> Option<File> {
+pub(crate) fn parse(name: &str) -> Option<File> {
     if let Some(hash) = name.strip_prefix("init-") {
         let hash = hash.strip_suffix(".mp4")?;
         let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
@@ -208,7 +208,7 @@ fn built(response: Result<Response, axum::http::Error>) -> Response {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub(crate) enum Range {
     Part(u64, u64),
     Outside,
     /// Several ranges, or not bytes: the whole is sent. RFC 9110 §14.2.
@@ -216,7 +216,7 @@ enum Range {
 }
 
 /// RFC 9110 §14.1.2, a single range.
-fn byte_range(value: &str, whole: u64) -> Range {
+pub(crate) fn byte_range(value: &str, whole: u64) -> Range {
     let Some((first, last)) = value.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
         return Range::Ignored;
     };

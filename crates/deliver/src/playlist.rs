@@ -60,7 +60,7 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
 }
 
 /// The query for media playlists: delivery directives belong to one request only.
-fn without_directives(query: &str) -> String {
+pub(crate) fn without_directives(query: &str) -> String {
     let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("_HLS_")).collect();
     kept.join("&")
 }
@@ -109,7 +109,8 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
             let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
             let variants = catalog.map(|catalog| variants(&catalog, &recording.index));
             let variants = variants.filter(|v| !v.is_empty());
-            variants.map(|v| render_multivariant(&v, Some(query)).into())
+            let query = without_directives(query);
+            variants.map(|v| render_multivariant(&v, Some(&query)).into())
         }
         name => {
             if recording.index.rendition(name).is_none() && recording.index.ended() {

@@ -3,9 +3,43 @@
 use bytes::Bytes;
 
 use crate::codec::{aac, h264, hevc};
-use crate::properties::GroupStart;
+use crate::properties::{GroupStart, pairs};
 use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
 use crate::{catalog, flv, fmp4, mp4};
+
+/// What wraps media. The first byte says in what: bodies of RTMP messages, an FLV file, an MP4 file.
+pub fn containers(data: &[u8]) {
+    dispatch(data, &[flv_bodies, flv_file, mp4]);
+}
+
+/// Configuration records, bitstreams and the clock. The first byte says which of them.
+pub fn codecs(data: &[u8]) {
+    dispatch(data, &[stream, avcc, hvcc, sps, asc, annex_b, timeline]);
+}
+
+/// What is written for other nodes and for later. The first byte says which: properties, a catalog.
+pub fn written(data: &[u8]) {
+    dispatch(data, &[properties, catalog]);
+}
+
+fn dispatch(data: &[u8], bodies: &[fn(&[u8])]) {
+    if let Some((which, data)) = data.split_first()
+        && let Some(body) = bodies.get(usize::from(*which) % bodies.len())
+    {
+        body(data);
+    }
+}
+
+/// Properties of an object: pairs, and those of a group's first one, which read back.
+pub fn properties(data: &[u8]) {
+    let count = pairs(data).count();
+    assert!(count <= data.len(), "each pair has at least a byte");
+    if let Ok(start) = GroupStart::decode(data) {
+        let _ = fmp4::init_segment(&start.config, start.config.timescale());
+        let again = GroupStart::decode(&start.encode());
+        assert!(again.is_ok_and(|again| similar(&again, &start)), "{start:?}");
+    }
+}
 
 /// avcC, and what can be rebuilt of it.
 pub fn avcc(data: &[u8]) {
@@ -39,32 +73,40 @@ pub fn hvcc(data: &[u8]) {
     let _ = hevc::Sps::parse(data);
 }
 
-/// Every codec through the one door that protocols use: a header and packets of one stream, whose configuration must
-/// read back from a group's properties. The first byte says how long the header is.
-pub fn streams(data: &[u8]) {
+/// One codec through the door that protocols use. The first byte says which; what follows is cut by [`pieces`] into a
+/// header, which may be empty, and packets. Each configuration must read back from a group's properties.
+pub fn stream(data: &[u8]) {
     use crate::codec::{AudioFormat as A, AudioStream, Config, VideoFormat as V, VideoStream};
-    let Some((split, rest)) = data.split_first() else {
+    let Some((which, rest)) = data.split_first() else {
         return;
     };
-    let (header, packets) = rest.split_at(usize::from(*split).min(rest.len()));
-    let packets = || packets.chunks(64);
-    for format in [V::H264, V::Hevc, V::Av1, V::Vp9, V::Vp8] {
-        let mut stream = VideoStream::new(format);
-        let mut configs = vec![stream.header(header).ok().flatten()];
-        for packet in packets() {
-            let unit = stream.access_unit(Bytes::copy_from_slice(packet));
-            configs.push(unit.ok().and_then(|unit| unit.changed));
-        }
-        configs.into_iter().flatten().for_each(|config| reads_back(Config::Video(config)));
+    let mut pieces = pieces(rest);
+    let header = pieces.next().unwrap_or_default();
+    let video = [V::H264, V::Hevc, V::Av1, V::Vp9, V::Vp8];
+    let audio = [A::Aac, A::Opus, A::Ac3, A::Eac3, A::Flac, A::Mp3];
+    let which = usize::from(*which) % (video.len() + audio.len());
+    if let Some(format) = video.get(which) {
+        let mut stream = VideoStream::new(*format);
+        let first = stream.header(header).ok().flatten();
+        let units = pieces.map(|packet| stream.access_unit(Bytes::copy_from_slice(packet)));
+        let changed = units.filter_map(|unit| unit.ok()?.changed);
+        first.into_iter().chain(changed).for_each(|config| reads_back(Config::Video(config)));
+    } else if let Some(format) = audio.get(which - video.len()) {
+        let mut stream = AudioStream::new(*format);
+        let first = stream.header(header).ok().flatten();
+        let changed = pieces.filter_map(|packet| stream.frame(packet).ok()?.changed);
+        first.into_iter().chain(changed).for_each(|config| reads_back(Config::Audio(config)));
     }
-    for format in [A::Aac, A::Opus, A::Ac3, A::Eac3, A::Flac, A::Mp3] {
-        let mut stream = AudioStream::new(format);
-        let mut configs = vec![stream.header(header).ok().flatten()];
-        for packet in packets() {
-            configs.push(stream.frame(packet).ok().and_then(|unit| unit.changed));
-        }
-        configs.into_iter().flatten().for_each(|config| reads_back(Config::Audio(config)));
-    }
+}
+
+/// Pieces with their length before them, in two bytes.
+fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = data.split_first_chunk::<2>()?;
+        let (piece, rest) = rest.split_at(usize::from(u16::from_be_bytes(*length)).min(rest.len()));
+        data = rest;
+        Some(piece)
+    })
 }
 
 fn reads_back(config: crate::codec::Config) {
@@ -80,18 +122,9 @@ fn similar(a: &GroupStart, b: &GroupStart) -> bool {
     strings(a) == strings(b)
 }
 
-/// A header and access units of one stream; the first byte says how long the header is.
-pub fn h264_stream(data: &[u8]) {
-    let Some((split, rest)) = data.split_first() else {
-        return;
-    };
-    let (header, units) = rest.split_at(usize::from(*split).min(rest.len()));
-    let mut stream = h264::Stream::new();
-    let _ = stream.header(header);
-    for unit in units.chunks(64) {
-        let _ = stream.access_unit(Bytes::copy_from_slice(unit));
-    }
-    let _ = h264::annex_b_to_lengths(rest);
+/// An H.264 access unit with start codes.
+pub fn annex_b(data: &[u8]) {
+    let _ = h264::annex_b_to_lengths(data);
 }
 
 /// Bodies of RTMP messages.

@@ -9,6 +9,8 @@ pub mod cli;
 pub mod config;
 mod demo;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingest;
 mod logging;
 mod node;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use spine::Location;
 
-use crate::limits::{GAP_SEGMENTS, INDEX_SEGMENTS, SEGMENT_PARTS};
+use crate::limits::{GAP_SEGMENTS, INDEX_SEGMENTS, NUMBER_MAX, SEGMENT_PARTS, TARGET_DURATION_MAX};
 use crate::properties::{self, Malformed};
 
 /// Everything that playlists say of one broadcast.
@@ -162,6 +162,9 @@ impl Index {
         segment: Option<properties::Segment>,
         bytes: u64,
     ) -> Result<(), Malformed> {
+        if !believable(at, part, segment.as_ref()) {
+            return Err(Malformed);
+        }
         if self.target_duration.is_none() {
             self.target_duration = part.target_duration;
         }
@@ -200,6 +203,19 @@ impl Index {
             segment.complete = true;
         }
     }
+}
+
+/// Properties may come from another node or a damaged record: what is calculated with them must not overflow.
+fn believable(
+    at: Location,
+    part: &properties::Part,
+    segment: Option<&properties::Segment>,
+) -> bool {
+    let numbers = |s: &properties::Segment| [s.start, s.wall_clock_ms, s.discontinuity_sequence];
+    at.group <= NUMBER_MAX
+        && part.target_ms <= TARGET_DURATION_MAX * 1_000
+        && part.target_duration.is_none_or(|seconds| seconds <= TARGET_DURATION_MAX)
+        && segment.is_none_or(|s| numbers(s).iter().all(|n| *n <= NUMBER_MAX))
 }
 
 impl Rendition {

@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 mod cut;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hls;
 mod index;
 pub mod limits;

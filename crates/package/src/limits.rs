@@ -29,5 +29,12 @@ pub const CUT_WAIT: Duration = Duration::from_millis(1_500);
 /// than this in one broadcast is broken, and each one is kept in memory.
 pub const INITS: usize = 64;
 
+/// The largest number or time that an index takes, as large as a variable-length integer (RFC 9000 §16) can be: what is
+/// added to one stays below 2^64.
+pub const NUMBER_MAX: u64 = (1 << 62) - 1;
+
+/// The longest target duration that an index takes, in seconds. The configuration allows 10; an hour is a lie.
+pub const TARGET_DURATION_MAX: u32 = 3_600;
+
 /// Segments in a row that a rendition may leave out; a longer hole begins a new list.
 pub const GAP_SEGMENTS: u64 = 1_800;

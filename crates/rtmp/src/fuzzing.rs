@@ -10,8 +10,20 @@ use sansio::{Core, Poll};
 use crate::amf0;
 use crate::chunk::writer::Pieces;
 use crate::chunk::{Bounds, ChunkReader, ChunkWriter};
-use crate::handshake::PACKET_BYTES;
+use crate::client::{self, Client, Target};
+use crate::handshake::digest::Schema;
+use crate::handshake::{Done, PACKET_BYTES};
+use crate::message::Kind;
 use crate::server::{Command, Config, Event, Refusal, RefusalCode, Server};
+
+/// What every message is made of. The first byte says which: values or chunks.
+pub fn wire(data: &[u8]) {
+    match data.split_first() {
+        Some((0, data)) => amf0(data),
+        Some((_, data)) => chunk(data),
+        None => {}
+    }
+}
 
 /// Whatever decodes, encodes to something that decodes to the same.
 pub fn amf0(data: &[u8]) {
@@ -70,7 +82,10 @@ pub fn chunk(data: &[u8]) {
     assert!(again.iter().eq(messages.iter().filter(|message| message.type_id != 1)));
 }
 
-/// A whole session behind the handshake. The first bytes choose the owner's answers and the cuts.
+/// Bit of a session's first byte: its bytes begin with the handshake, else that is done already.
+const WITH_HANDSHAKE: u8 = 8;
+
+/// A whole session. The first bytes choose the owner's answers and the cuts.
 /// Promise: every offer ends exactly once, media lies between acceptance and end, and `Close` is last.
 pub fn server_session(now: Instant, data: &[u8]) {
     let Some((&[answers, cut], data)) = data.split_first_chunk::<2>() else {
@@ -81,10 +96,10 @@ pub fn server_session(now: Instant, data: &[u8]) {
         open: Vec::new(),
         closed: false,
     };
-    let mut hello = vec![3];
-    hello.resize(1 + 2 * PACKET_BYTES, 0);
-    let _ = session.server.handle(now, Input::Bytes(&hello));
-    session.drain(now, answers);
+    if answers & WITH_HANDSHAKE == 0 {
+        let _ = session.server.handle(now, Input::Bytes(&hello()));
+        session.drain(now, answers);
+    }
     let mut time = now;
     for piece in data.chunks(1 + usize::from(cut)) {
         time += Duration::from_millis(u64::from(answers >> 4));
@@ -97,6 +112,70 @@ pub fn server_session(now: Instant, data: &[u8]) {
     let _ = session.server.handle(time, Input::Eof);
     session.drain(time, answers);
     assert!(session.closed && session.open.is_empty());
+}
+
+/// C0 to C2, or S0 to S2: nobody looks at what plain ones hold.
+fn hello() -> Vec<u8> {
+    let mut hello = vec![3];
+    hello.resize(1 + 2 * PACKET_BYTES, 0);
+    hello
+}
+
+/// A hostile server against the publishing client. The first bytes choose what the client wants, and
+/// the cuts. Promise: media is sent only after the server has agreed, an error or a goodbye closes,
+/// and `Close` is last.
+pub fn client_session(now: Instant, data: &[u8]) {
+    let Some((&[wishes, cut], data)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    // invariant: a constant, and a test connects with it.
+    let Ok(target) = Target::parse("rtmp://host/live/key?token=1") else {
+        return;
+    };
+    let mut config = client::Config::new(target, [0; 32]);
+    if wishes & 1 == 1 {
+        config.handshake = Done::Digest(Schema::DigestFirst);
+        config.four_ccs = vec!["av01".to_owned()];
+    }
+    let mut client = Client::new(now, config);
+    let mut closed = drain(&mut client, now);
+    let hello = if wishes & WITH_HANDSHAKE == 0 { hello() } else { Vec::new() };
+    let mut time = now;
+    for piece in hello.chunks(PACKET_BYTES).chain(data.chunks(1 + usize::from(cut))) {
+        time += Duration::from_millis(u64::from(wishes >> 4));
+        let failed = client.handle(time, Input::Bytes(piece)).is_err();
+        let ended = drain(&mut client, time);
+        assert!(!(closed && (ended || failed)), "something after Close");
+        closed |= ended;
+        assert!(!failed || closed, "an error without Close");
+    }
+    if wishes & 2 == 2 {
+        assert!(client.command(time, client::Command::Goodbye).is_ok());
+    } else {
+        assert_eq!(client.handle(time, Input::Eof).is_err(), !closed);
+    }
+    assert_ne!(closed, drain(&mut client, time), "one Close, whatever comes");
+}
+
+/// Sends media as soon as that is allowed; says whether the client has closed.
+fn drain(client: &mut Client, now: Instant) -> bool {
+    let mut closed = false;
+    while let Poll::Output(output) = client.poll() {
+        assert!(!closed, "an output after Close");
+        match output {
+            Output::Send(bytes) => assert!(!bytes.is_empty()),
+            Output::Close => closed = true,
+            Output::Event(client::Event::Publishing) => {
+                for kind in [Kind::Video, Kind::Audio, Kind::Data] {
+                    let payload = bytes::Bytes::from_static(&[0x17; 200]);
+                    let media = client::Command::Media { kind, timestamp: u32::MAX, payload };
+                    assert!(client.command(now, media).is_ok());
+                }
+            }
+            Output::Event(client::Event::ReconnectRequest { .. }) => {}
+        }
+    }
+    closed
 }
 
 struct SessionCheck {
@@ -158,5 +237,14 @@ fn refusal() -> Refusal {
 }
 
 #[cfg(test)]
-#[path = "fuzzing_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+    use sansio::harness::{epoch, replay};
+
+    #[test]
+    fn seeds_and_changes_of_them_pass() {
+        replay("rtmp_wire", 1_000, wire);
+        replay("rtmp_server", 1_000, |data| server_session(epoch(), data));
+        replay("rtmp_client", 1_000, |data| client_session(epoch(), data));
+    }
+}

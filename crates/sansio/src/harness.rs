@@ -1,10 +1,14 @@
 //! Two cores against each other over a byte stream, in virtual time: no socket, no sleep, and the same
 //! seed gives the same run. Writes are cut and joined at random on their way, as TCP may do.
 
+mod seeds;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+
+pub use seeds::replay;
 
 use crate::Poll;
 use crate::stream::{Input, Output, StreamCore};

@@ -4,6 +4,7 @@ use media::codec::{Config, aac::AudioSpecificConfig};
 use media::flv::{TagKind, write_header, write_tag};
 use media::fmp4::{Sample, fragment_header, init_segment};
 use media::fuzzing;
+use media::properties::GroupStart;
 use proptest::prelude::*;
 
 type Parser = fn(&[u8]);
@@ -61,7 +62,12 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
     write_tag(&mut flv, TagKind::Audio, 0, &[0xaf, 0, 0x11, 0x90]);
     let slice =
         [0, 0, 0, 3, 0x65, 0x88, 0x80, 0, 0, 0, 4, 6, 6, 1, 0xc4, 0, 0, 1, 0x41, 0x88, 0x80];
-    let stream = [&[avcc().len() as u8][..], &avcc(), &slice].concat();
+    let stream = |which: u8, pieces: &[&[u8]]| {
+        let pieces = pieces.iter().flat_map(|p| [&(p.len() as u16).to_be_bytes()[..], p].concat());
+        [which].into_iter().chain(pieces).collect::<Vec<u8>>()
+    };
+    let config = Config::Audio(AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap().config());
+    let properties = GroupStart { config, wall_clock_ms: 1_700_000_000_000, discontinuity: true };
     let progressive = include_bytes!("seed.mp4");
     let catalog = br#"{"version":"draft-01","generatedAt":1,"tracks":[{"name":"v","packaging":"cmaf","isLive":true,
         "role":"video","initRef":"v0","framerate":30,"bitrate":1}],"initDataList":[{"id":"v0","type":"inline",
@@ -72,20 +78,18 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (fuzzing::asc, vec![0x2b, 0x11, 0x88, 0x00]),
         (fuzzing::asc, vec![0x13, 0x10, 0x56, 0xe5, 0x98]),
         (fuzzing::asc, vec![0x11, 0x80, 0x04, 0xc8, 0x40, 0, 0x20, 0, 0, 0, 0]),
-        (fuzzing::h264_stream, stream),
         (fuzzing::hvcc, HVCC.to_vec()),
-        (fuzzing::streams, [&[HVCC.len() as u8][..], HVCC, &[0, 0, 0, 3, 0x28, 1, 0x80]].concat()),
-        (
-            fuzzing::streams,
-            [&[AV1C.len() as u8][..], AV1C, &AV1C[4..], &[0x32, 2, 0x10, 0]].concat(),
-        ),
-        (fuzzing::streams, [&[8, 0, 11, 0x82, 2, 2, 2, 0, 0][..], VP9_KEY].concat()),
-        (fuzzing::streams, [&[0][..], VP8_KEY].concat()),
-        (fuzzing::streams, [&[OPUS_HEAD.len() as u8][..], OPUS_HEAD, &[0xff, 0x83]].concat()),
-        (fuzzing::streams, [&[FLAC.len() as u8][..], FLAC, &[0xff, 0xf8, 0xaa, 0x1c, 0]].concat()),
-        (fuzzing::streams, [&[0][..], AC3].concat()),
-        (fuzzing::streams, [&[0][..], EAC3].concat()),
-        (fuzzing::streams, vec![0, 0xff, 0xfb, 0x94, 0x44, 0, 0]),
+        (fuzzing::annex_b, [&[0, 0, 1][..], SPS, &[0, 0, 0, 1], PPS].concat()),
+        (fuzzing::stream, stream(0, &[&avcc(), &slice])),
+        (fuzzing::stream, stream(1, &[HVCC, &[0, 0, 0, 3, 0x28, 1, 0x80]])),
+        (fuzzing::stream, stream(2, &[AV1C, &[&AV1C[4..], &[0x32, 2, 0x10, 0]].concat()])),
+        (fuzzing::stream, stream(3, &[&[0, 11, 0x82, 2, 2, 2, 0, 0], VP9_KEY])),
+        (fuzzing::stream, stream(4, &[&[], VP8_KEY])),
+        (fuzzing::stream, stream(6, &[OPUS_HEAD, &[0xff, 0x83]])),
+        (fuzzing::stream, stream(7, &[&[], AC3])),
+        (fuzzing::stream, stream(8, &[&[], EAC3])),
+        (fuzzing::stream, stream(9, &[FLAC, &[0xff, 0xf8, 0xaa, 0x1c, 0]])),
+        (fuzzing::stream, stream(10, &[&[], &[0xff, 0xfb, 0x94, 0x44, 0, 0]])),
         (fuzzing::flv_bodies, b"\x96\x21avc1\0\0\0\x04\0\0\x01aav01\x07\0\0\x01b".to_vec()),
         (fuzzing::flv_bodies, b"\x97\x02\x0f\x42\x3f\x03av01ab".to_vec()),
         (fuzzing::flv_bodies, b"\x95\x11mp4a\0\0\0\x02ab\x01\0\0\x02ab".to_vec()),
@@ -98,7 +102,14 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (fuzzing::mp4, fragmented()),
         (fuzzing::mp4, progressive.to_vec()),
         (fuzzing::catalog, catalog.to_vec()),
+        (fuzzing::properties, properties.encode().to_vec()),
     ]
+}
+
+#[test]
+fn seeds_of_the_fuzz_targets() {
+    sansio::harness::replay("media_containers", 300, fuzzing::containers);
+    sansio::harness::replay("media_codecs", 300, fuzzing::codecs);
 }
 
 #[test]

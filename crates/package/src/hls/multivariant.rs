@@ -41,9 +41,9 @@ pub enum VariantKind {
 const AUDIO_GROUP: &str = "audio";
 
 /// Renders the multivariant playlist. Videos come best first, audio tracks in their order; `query`
-/// is appended to every URI.
+/// is appended to every URI, but for parameters that would break the list.
 pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String {
-    let query = query.filter(|q| !q.is_empty()).map(|q| format!("?{q}")).unwrap_or_default();
+    let query = query.map(appended).unwrap_or_default();
     let is_audio = |v: &&Variant| matches!(v.kind, VariantKind::Audio { .. });
     let audio: Vec<&Variant> = variants.iter().filter(is_audio).collect();
     let video: Vec<&Variant> = variants.iter().filter(|v| !is_audio(v)).collect();
@@ -108,6 +108,16 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
     out
 }
 
+/// What of a query can stand in a URI: an attribute ends at a quotation mark, a playlist has no control characters
+/// (§4.1), and clients send both.
+fn appended(query: &str) -> String {
+    // RFC 3986 §3.4.
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&b);
+    let kept = query.split('&').filter(|pair| !pair.is_empty() && pair.bytes().all(allowed));
+    let kept = kept.collect::<Vec<_>>().join("&");
+    if kept.is_empty() { kept } else { format!("?{kept}") }
+}
+
 fn group_id(group: usize) -> String {
     if group == 0 { AUDIO_GROUP.to_owned() } else { format!("{AUDIO_GROUP}{}", group + 1) }
 }
@@ -137,6 +147,20 @@ mod tests {
         let kind = VariantKind::Audio { channels: 2, language: None };
         let codec = "mp4a.40.2".to_owned();
         Variant { name: name.to_owned(), codec, peak: 128_000, average: Some(126_000), kind }
+    }
+
+    #[test]
+    fn a_query_cannot_break_the_list() {
+        for (query, expect) in [
+            ("", ""),
+            ("a=b&protocol=llhls", "?a=b&protocol=llhls"),
+            ("a=b%22&&c", "?a=b%22&c"),
+            ("a=\"b&c=d", "?c=d"),
+            ("a=b\n#EXT", ""),
+            ("a=\u{93}&b=\u{e9}", ""),
+        ] {
+            assert_eq!(appended(query), expect, "{query:?}");
+        }
     }
 
     #[test]

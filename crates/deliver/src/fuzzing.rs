@@ -1,0 +1,41 @@
+//! What a player or anybody else asks for, for the fuzz targets in `fuzz/` and for tests: any text in, no panic out.
+
+use axum::http::Uri;
+use record::File;
+
+use crate::media::{Range, byte_range, parse};
+use crate::pages;
+use crate::playlist::{Wishes, without_directives};
+
+/// A request target and, behind a line break, the value of `Range`.
+pub fn request(text: &str) {
+    let (target, range) = text.split_once('\n').unwrap_or((text, ""));
+    for whole in [0, 1, 1_000] {
+        if let Range::Part(start, length) = byte_range(range, whole) {
+            assert!(length > 0 && start + length <= whole, "{range:?} of {whole}");
+        }
+    }
+    // What is no URI does not get further than the HTTP library.
+    let Ok(uri) = target.parse::<Uri>() else {
+        return;
+    };
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    if let Some(file) = parse(name) {
+        assert_eq!(written(file), name, "one name for each file");
+    }
+    let _ = pages::asset(name);
+    let query = uri.query().unwrap_or_default();
+    package::fuzzing::query(query);
+    let kept = without_directives(query);
+    assert_eq!(without_directives(&kept), kept);
+    let _ = Wishes::parse(query, true);
+}
+
+/// As playlists write it.
+fn written(file: File) -> String {
+    match file {
+        File::Init(id) => format!("init-{id:014x}.mp4"),
+        File::Segment { epoch, number } => format!("{epoch}-{number}.m4s"),
+        File::Part { epoch, number, part } => format!("{epoch}-{number}.{part}.m4s"),
+    }
+}

@@ -1,0 +1,153 @@
+//! Seeds of what is asked over HTTP, configured, and kept.
+
+use std::io::Result;
+
+use control::{Epoch, PartRecord, SegmentRecord, TrackRecord};
+use package::properties::{Part, Segment, encode};
+
+use crate::Seeds;
+
+pub(crate) fn write(seeds: &Seeds) -> Result<()> {
+    requests(seeds)?;
+    records(seeds)?;
+    parts(seeds)?;
+    let catalog = br#"{"version":"draft-01","generatedAt":1763812800123,"tracks":[{"name":"video.cmaf","packaging":"cmaf",
+"isLive":true,"role":"video","initRef":"00000000000007","codec":"avc1.64001f","width":1280,"height":720,"framerate":29.97,
+"bitrate":3000000,"timescale":90000,"targetLatency":1000},{"name":"audio.cmaf","packaging":"cmaf","isLive":true,"role":
+"audio","initRef":"00000000000008","codec":"mp4a.40.2","channelConfig":"2","samplerate":48000,"lang":"en"}],
+"initDataList":[{"id":"00000000000007","type":"inline","data":"aW5pdA=="}]}"#;
+    seeds.add("stored", "catalog", 0, &[&[1], &catalog[..]].concat())
+}
+
+const INPUT: &str = r#"{"meta":{"name":"Hall 1"},"enabled":true,"preferLowLatency":false,"defaultCreator":"me",
+"deleteRecordingAfterDays":45.0,"recording":{"mode":"automatic","timeoutSeconds":30,"requireSignedURLs":false,
+"hideLiveViewerCount":true,"allowedOrigins":[]}}"#;
+const VIDEO: &str = r#"{"meta":{"name":"\u00e9"},"creator":null,"requireSignedURLs":true,"allowedOrigins":["example.com"],
+"thumbnailTimestampPct":0.5,"scheduledDeletion":"2027-01-31T12:00:00Z","uid":"0123456789abcdef0123456789abcdef"}"#;
+const LIST: &str = "status=ready&type=live&video_name=Hall%201+b&limit=7&asc=true&include_counts=true&search=a&creator=me\
+                    &id=a,b&before=2027-01-31T12:00:00Z&after=2024-01-31T12:00:00.5%2B01:00&live_input_id=\
+                    0123456789abcdef0123456789abcdef";
+
+fn requests(seeds: &Seeds) -> Result<()> {
+    let uid = "0123456789abcdef0123456789abcdef";
+    for (name, target, range) in [
+        ("reload", "/manifest/video.cmaf.m3u8?_HLS_msn=17&_HLS_part=2&_HLS_skip=YES", ""),
+        ("multivariant", "/manifest/video.m3u8?protocol=llhls&dvrEnabled=true&a=%22b", ""),
+        ("part", "/media/V/video.cmaf/3-17.0.m4s", "bytes=0-99"),
+        ("segment", "/media/V/video.cmaf/3-17.m4s", "bytes=-500"),
+        ("init", "/media/V/video.cmaf/init-0000000000001f.mp4", "bytes=90-"),
+        ("strange", "/%2e%2e/..%2f%00/a\"{}|%zz?%00=&&=", "bytes=18446744073709551615-0,1-"),
+    ] {
+        let text = format!("/{uid}{target}\n{range}");
+        seeds.add("requests", &format!("watch-{name}"), 0, text.as_bytes())?;
+    }
+    for (which, name, text) in [
+        (0, "input", INPUT),
+        (1, "video", VIDEO),
+        (2, "list", LIST),
+        (3, "host", "[::1]:8080"),
+        (3, "bearer", "Bearer abc"),
+    ] {
+        seeds.add("requests", &format!("api-{name}"), 1, &[&[which], text.as_bytes()].concat())?;
+    }
+    let defaults = include_bytes!("../../crates/node/src/config/defaults.toml");
+    seeds.add("requests", "config-file", 2, defaults)?;
+    seeds.add(
+        "requests",
+        "config-wrong",
+        2,
+        b"[http]\nlisten = \"nonsense\"\n[hls]\npart_ms = 5\n[no]\nb = {c = [1]}",
+    )?;
+    seeds.add("requests", "config-setting", 3, b"http.listen=127.0.0.1:0")?;
+    seeds.add("requests", "config-variable", 4, b"RETENTION__MIN_FREE_GB=0.5")
+}
+
+fn a_record() -> SegmentRecord {
+    let part = |duration, bytes, independent| PartRecord {
+        duration,
+        bytes,
+        independent,
+        last: false,
+        target_known: true,
+    };
+    let video = TrackRecord {
+        name: "video.cmaf".into(),
+        timescale: 90_000,
+        start: 1 << 40,
+        wall_clock_ms: 1_763_812_800_123,
+        discontinuity: true,
+        discontinuity_sequence: 3,
+        gap: false,
+        init: (1 << 53) - 1,
+        init_at: Some(0..700),
+        part_target_ms: 334,
+        target_duration: 2,
+        offset: 700,
+        parts: (0..6).map(|i| part(30_000, 250_000 + i, i == 0)).collect(),
+    };
+    let audio = TrackRecord {
+        name: "audio.cmaf".into(),
+        timescale: 48_000,
+        discontinuity: false,
+        init_at: None,
+        offset: 1_500_715,
+        parts: (0..6).map(|i| part(16_384 - (i & 1) * 1_024, 5_333, true)).collect(),
+        ..video.clone()
+    };
+    SegmentRecord {
+        number: 7,
+        epoch: Epoch(4),
+        object: Some(u64::MAX),
+        duration_ms: 2_000,
+        bytes: 1_532_713,
+        wall_clock_ms: 1_763_812_800_123,
+        gap: false,
+        discontinuity: true,
+        tracks: vec![video, audio],
+    }
+}
+
+fn records(seeds: &Seeds) -> Result<()> {
+    let record = a_record().encode().expect("a record");
+    let gap = SegmentRecord { gap: true, object: None, bytes: 0, tracks: Vec::new(), ..a_record() };
+    let gap = gap.encode().expect("a gap");
+    seeds.add("stored", "record", 2, &[&[0], &record[..]].concat())?;
+    seeds.add("stored", "record-gap", 2, &[&[0], &gap[..]].concat())?;
+    // Lengths are numbers of seven bits a byte, the lowest first.
+    let length = |r: &[u8]| vec![r.len() as u8 & 0x7f | 0x80, (r.len() >> 7) as u8];
+    let records = [&length(&record), &record[..], &length(&gap), &gap].concat();
+    let page = [&b"AWPG\x01\x02\x07"[..], &records].concat();
+    seeds.add("stored", "page", 2, &[&[2], &page[..]].concat())?;
+    seeds.add("stored", "page-records", 2, &[&[3], &records[..]].concat())
+}
+
+fn parts(seeds: &Seeds) -> Result<()> {
+    let segment = Segment {
+        timescale: 90_000,
+        epoch: 3,
+        wall_clock_ms: 1_763_812_800_123,
+        start: 1 << 40,
+        discontinuity: false,
+        discontinuity_sequence: 1,
+        gap: false,
+        init: 7,
+    };
+    let mut data = Vec::new();
+    for number in 0..4u64 {
+        for at in 0..3 {
+            let part = Part {
+                duration: 30_000,
+                independent: at == 0,
+                last: at == 2,
+                target_ms: 334,
+                target_duration: (number > 0).then_some(2),
+            };
+            let start = segment.start + number * 90_000;
+            let segment = Segment { start, discontinuity: number == 2, ..segment };
+            let properties = encode(&part, (at == 0).then_some(&segment));
+            data.push(properties.len() as u8);
+            data.extend_from_slice(&properties);
+        }
+    }
+    seeds.add("stored", "parts", 1, &data)
+}
