@@ -1,0 +1,389 @@
+//! Fetch streams (draft-18 §11.4.4): a header, then objects and ranges that are missing, each told by
+//! its difference to the one before.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::carry::{Carry, Fields, Stop};
+use super::subgroup::{properties_span, take_payload};
+use super::{Via, WriteError, opening};
+use crate::error::{DataError, Violation};
+use crate::location::{GroupOrder, Location};
+use crate::properties::Properties;
+use crate::request::RequestId;
+use crate::varint;
+use crate::version::Version;
+
+/// Serialization flags.
+mod flag {
+    pub(super) const SUBGROUP: u64 = 0x03;
+    pub(super) const SUBGROUP_ZERO: u64 = 0x00;
+    pub(super) const SUBGROUP_PRIOR: u64 = 0x01;
+    pub(super) const SUBGROUP_NEXT: u64 = 0x02;
+    pub(super) const SUBGROUP_PRESENT: u64 = 0x03;
+    pub(super) const OBJECT: u64 = 0x04;
+    pub(super) const GROUP: u64 = 0x08;
+    pub(super) const PRIORITY: u64 = 0x10;
+    pub(super) const PROPERTIES: u64 = 0x20;
+    pub(super) const DATAGRAM: u64 = 0x40;
+    /// Values that are no flags.
+    pub(super) const END_OF_NON_EXISTENT: u64 = 0x8c;
+    pub(super) const END_OF_UNKNOWN: u64 = 0x10c;
+}
+
+/// The head of an object on a fetch stream. It always has the status Normal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchObject {
+    /// Group and object ID.
+    pub location: Location,
+    /// How it was published.
+    pub via: Via,
+    /// Publisher priority.
+    pub priority: u8,
+    /// As they came.
+    pub properties: Properties,
+    /// Payload bytes that follow.
+    pub payload_length: u64,
+}
+
+/// Why objects of a range are not on a fetch stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Missing {
+    /// They do not exist.
+    NonExistent,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What comes next on a fetch stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchItem {
+    /// An object begins. If its payload length is 0 it is also complete. Between it and what came before
+    /// nothing exists.
+    Object(FetchObject),
+    /// The next bytes of its payload, never none.
+    Payload {
+        /// A slice of the chunk that was read.
+        bytes: Bytes,
+        /// Whether the object is complete with it.
+        last: bool,
+    },
+    /// From what came before (or the start of the range) up to and with this location.
+    Gap {
+        /// Why.
+        missing: Missing,
+        /// The last location of it.
+        end: Location,
+    },
+}
+
+/// What both sides remember of the stream so far.
+#[derive(Debug, Clone, Default)]
+struct Prior {
+    /// Of the last object or range.
+    location: Option<Location>,
+    /// Of the last object.
+    subgroup: Option<u64>,
+    /// Of the last object.
+    priority: Option<u8>,
+}
+
+/// Reads a fetch stream, behind its header.
+#[derive(Debug)]
+pub struct FetchReader {
+    order: GroupOrder,
+    prior: Prior,
+    payload_left: u64,
+    carry: Carry,
+}
+
+enum Parsed {
+    Object {
+        location: Location,
+        via: Via,
+        priority: u8,
+        properties: std::ops::Range<usize>,
+        payload_length: u64,
+    },
+    Gap(Missing, Location),
+}
+
+impl FetchReader {
+    /// For the answer to a FETCH that asked for this order.
+    pub fn new(_version: Version, order: GroupOrder) -> FetchReader {
+        FetchReader { order, prior: Prior::default(), payload_left: 0, carry: Carry::default() }
+    }
+
+    /// Whether the stream stands inside an object.
+    pub fn is_inside_object(&self) -> bool {
+        self.payload_left > 0 || !self.carry.is_empty()
+    }
+
+    /// Takes the next item out of `input`, which is the next chunk of the stream. `None`: it is used up.
+    #[inline]
+    pub fn read(&mut self, input: &mut Bytes) -> Result<Option<FetchItem>, DataError> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        if self.payload_left > 0 {
+            let bytes = take_payload(&mut self.payload_left, input);
+            return Ok(Some(FetchItem::Payload { bytes, last: self.payload_left == 0 }));
+        }
+        let (order, prior) = (self.order, &self.prior);
+        let parse = |fields: &mut Fields<'_>| parse(order, prior, fields);
+        let Some((parsed, head)) = self.carry.take(input, parse)? else {
+            return Ok(None);
+        };
+        match parsed {
+            Parsed::Gap(missing, end) => {
+                self.prior.location = Some(end);
+                Ok(Some(FetchItem::Gap { missing, end }))
+            }
+            Parsed::Object { location, via, priority, properties, payload_length } => {
+                let properties = match properties.is_empty() {
+                    true => Properties::empty(),
+                    false => Properties::of_object(
+                        head.slice(properties),
+                        location.group,
+                        location.object,
+                    )?,
+                };
+                self.prior.remember(location, via, priority);
+                self.payload_left = payload_length;
+                Ok(Some(FetchItem::Object(FetchObject {
+                    location,
+                    via,
+                    priority,
+                    properties,
+                    payload_length,
+                })))
+            }
+        }
+    }
+
+    /// The stream ended with a FIN.
+    pub fn finish(&self) -> Result<(), Violation> {
+        if self.is_inside_object() {
+            // draft-18 §11.4
+            return Err(Violation::protocol("a stream ends in the middle of an object"));
+        }
+        Ok(())
+    }
+}
+
+impl Prior {
+    fn remember(&mut self, location: Location, via: Via, priority: u8) {
+        self.location = Some(location);
+        self.priority = Some(priority);
+        if let Via::Subgroup(id) = via {
+            self.subgroup = Some(id);
+        }
+    }
+}
+
+const NO_PRIOR: Violation =
+    Violation::protocol("an object refers to the one before it, but there is none");
+const OVERFLOW: Violation = Violation::protocol("an ID on a fetch stream overflows");
+
+#[inline]
+fn parse(order: GroupOrder, prior: &Prior, fields: &mut Fields<'_>) -> Result<Parsed, Stop> {
+    let flags = fields.number()?;
+    if flags >= 0x80 {
+        return parse_gap(order, prior, flags, fields);
+    }
+    let group = if flags & flag::GROUP != 0 { Some(fields.number()?) } else { None };
+    let via = parse_via(prior, flags, fields)?;
+    let object = if flags & flag::OBJECT != 0 { Some(fields.number()?) } else { None };
+    let location = locate(order, prior.location, group, object)?;
+    let priority = match flags & flag::PRIORITY {
+        0 => prior.priority.ok_or(NO_PRIOR)?,
+        _ => fields.byte()?,
+    };
+    let properties = match flags & flag::PROPERTIES {
+        0 => 0..0,
+        _ => properties_span(fields)?,
+    };
+    let payload_length = fields.number()?;
+    Ok(Parsed::Object { location, via, priority, properties, payload_length })
+}
+
+fn parse_via(prior: &Prior, flags: u64, fields: &mut Fields<'_>) -> Result<Via, Stop> {
+    if flags & flag::DATAGRAM != 0 {
+        // draft-18 §11.4.4.1: the two bits are ignored. We take them for no field.
+        return Ok(Via::Datagram);
+    }
+    Ok(Via::Subgroup(match flags & flag::SUBGROUP {
+        flag::SUBGROUP_ZERO => 0,
+        flag::SUBGROUP_PRIOR => prior.subgroup.ok_or(NO_PRIOR)?,
+        flag::SUBGROUP_NEXT => prior.subgroup.ok_or(NO_PRIOR)?.checked_add(1).ok_or(OVERFLOW)?,
+        _ => fields.number()?,
+    }))
+}
+
+/// draft-18 §11.4.4.1: where an object is, from its two fields and what came before.
+fn locate(
+    order: GroupOrder,
+    prior: Option<Location>,
+    group: Option<u64>,
+    object: Option<u64>,
+) -> Result<Location, DataError> {
+    let Some(prior) = prior else {
+        // The first one has both fields, as they are.
+        return match (group, object) {
+            (Some(group), Some(object)) => Ok(Location { group, object }),
+            _ => Err(NO_PRIOR.into()),
+        };
+    };
+    let next = prior.object.checked_add(1);
+    match group {
+        Some(delta) => {
+            let step = delta.checked_add(1).ok_or(OVERFLOW)?;
+            let group = match order {
+                GroupOrder::Ascending => prior.group.checked_add(step),
+                GroupOrder::Descending => prior.group.checked_sub(step),
+            };
+            let object = object.or(next);
+            Ok(Location { group: group.ok_or(OVERFLOW)?, object: object.ok_or(OVERFLOW)? })
+        }
+        None => {
+            let object = match object {
+                // draft-18 §10.12.3: objects of a group come in the order of their IDs.
+                Some(0) => return Err(DataError::MalformedTrack("an object twice in a fetch")),
+                Some(delta) => prior.object.checked_add(delta),
+                None => next,
+            };
+            Ok(Location { group: prior.group, object: object.ok_or(OVERFLOW)? })
+        }
+    }
+}
+
+/// draft-18 §11.4.4.2. Both IDs are as they are, not differences; a payload length of 0 follows (the
+/// text leaves both open, other implementations do so).
+fn parse_gap(
+    order: GroupOrder,
+    prior: &Prior,
+    flags: u64,
+    fields: &mut Fields<'_>,
+) -> Result<Parsed, Stop> {
+    let missing = match flags {
+        flag::END_OF_NON_EXISTENT => Missing::NonExistent,
+        flag::END_OF_UNKNOWN => Missing::Unknown,
+        _ => return Err(Violation::protocol("unknown serialization flags of an object").into()),
+    };
+    let end = Location { group: fields.number()?, object: fields.number()? };
+    if fields.number()? != 0 {
+        return Err(Violation::protocol("an end of range has a payload").into());
+    }
+    if prior.location.is_some_and(|prior| !is_behind(order, prior, end)) {
+        return Err(DataError::MalformedTrack("an end of range before the object before it").into());
+    }
+    Ok(Parsed::Gap(missing, end))
+}
+
+/// Whether `next` may follow `prior` on a fetch stream.
+fn is_behind(order: GroupOrder, prior: Location, next: Location) -> bool {
+    match order {
+        GroupOrder::Ascending => next > prior,
+        GroupOrder::Descending => {
+            next.group < prior.group || (next.group == prior.group && next.object > prior.object)
+        }
+    }
+}
+
+/// Writes a fetch stream: its header, then the heads of objects, whose payloads go between them.
+#[derive(Debug, Clone)]
+pub struct FetchWriter {
+    order: GroupOrder,
+    prior: Prior,
+}
+
+impl FetchWriter {
+    /// Writes the header of the answer to a FETCH that asked for this order.
+    pub fn new(
+        _version: Version,
+        request: RequestId,
+        order: GroupOrder,
+        out: &mut BytesMut,
+    ) -> FetchWriter {
+        varint::write(opening::FETCH, out);
+        varint::write(request.0, out);
+        FetchWriter { order, prior: Prior::default() }
+    }
+
+    /// Writes the head of the next object; `payload_length` bytes must follow.
+    #[inline]
+    pub fn object(&mut self, head: &FetchObject, out: &mut BytesMut) -> Result<(), WriteError> {
+        let (group, object) = self.fields(head.location)?;
+        let subgroup = match head.via {
+            Via::Datagram => flag::DATAGRAM,
+            Via::Subgroup(0) => flag::SUBGROUP_ZERO,
+            Via::Subgroup(id) if self.prior.subgroup == Some(id) => flag::SUBGROUP_PRIOR,
+            Via::Subgroup(id) if self.prior.subgroup == Some(id - 1) => flag::SUBGROUP_NEXT,
+            Via::Subgroup(_) => flag::SUBGROUP_PRESENT,
+        };
+        let has = |present: bool, flag: u64| if present { flag } else { 0 };
+        let new_priority = self.prior.priority != Some(head.priority);
+        let flags = subgroup
+            | has(group.is_some(), flag::GROUP)
+            | has(object.is_some(), flag::OBJECT)
+            | has(new_priority, flag::PRIORITY)
+            | has(!head.properties.is_empty(), flag::PROPERTIES);
+        varint::write(flags, out);
+        if let Some(group) = group {
+            varint::write(group, out);
+        }
+        if let (flag::SUBGROUP_PRESENT, Via::Subgroup(id)) = (subgroup, head.via) {
+            varint::write(id, out);
+        }
+        if let Some(object) = object {
+            varint::write(object, out);
+        }
+        if new_priority {
+            out.put_u8(head.priority);
+        }
+        if !head.properties.is_empty() {
+            varint::write(head.properties.as_bytes().len() as u64, out);
+            out.put_slice(head.properties.as_bytes());
+        }
+        varint::write(head.payload_length, out);
+        self.prior.remember(head.location, head.via, head.priority);
+        Ok(())
+    }
+
+    /// Says that what lies between the last thing written and `end`, inclusive, is missing.
+    pub fn gap(
+        &mut self,
+        missing: Missing,
+        end: Location,
+        out: &mut BytesMut,
+    ) -> Result<(), WriteError> {
+        if self.prior.location.is_some_and(|prior| !is_behind(self.order, prior, end)) {
+            return Err(WriteError::Order);
+        }
+        let flags = match missing {
+            Missing::NonExistent => flag::END_OF_NON_EXISTENT,
+            Missing::Unknown => flag::END_OF_UNKNOWN,
+        };
+        varint::write(flags, out);
+        varint::write(end.group, out);
+        varint::write(end.object, out);
+        varint::write(0, out);
+        self.prior.location = Some(end);
+        Ok(())
+    }
+
+    /// The group and object field of the next object.
+    fn fields(&self, next: Location) -> Result<(Option<u64>, Option<u64>), WriteError> {
+        let Some(prior) = self.prior.location else {
+            return Ok((Some(next.group), Some(next.object)));
+        };
+        if !is_behind(self.order, prior, next) {
+            return Err(WriteError::Order);
+        }
+        let follows = prior.object.checked_add(1) == Some(next.object);
+        if next.group == prior.group {
+            return Ok((None, (!follows).then(|| next.object - prior.object)));
+        }
+        let delta = next.group.abs_diff(prior.group) - 1;
+        Ok((Some(delta), (!follows).then_some(next.object)))
+    }
+}

@@ -1,0 +1,42 @@
+//! MoQ Transport without I/O: the session of either end, and objects on their streams.
+//!
+//! [`Session`] is a core in the sense of [`sansio`]: what the transport tells, time and the owner's wishes
+//! go in; bytes for streams and events come out. Objects do not pass through it: the owner of a data
+//! stream drives a reader or writer of [`data`] by itself, cut-through, without the session's lock.
+//!
+//! One draft is spoken today: draft-ietf-moq-transport-18. What drafts disagree on stands in [`version`].
+//! Which sections are done is in `docs/protocols/moq.md`.
+
+#![forbid(unsafe_code)]
+// The session behind the API follows in the next steps.
+#![allow(dead_code)]
+
+pub mod code;
+pub mod data;
+mod error;
+pub mod limits;
+mod location;
+mod name;
+mod parameters;
+pub mod properties;
+mod request;
+mod secret;
+pub mod session;
+mod token;
+mod varint;
+pub mod version;
+mod wire;
+
+pub use code::{DoneCode, RequestCode, ResetCode, SessionCode};
+pub use error::{DataError, SessionError, Violation};
+pub use location::{Filter, GroupOrder, Location, Range};
+pub use name::{NameError, Namespace, TextError, TrackName};
+pub use parameters::Parameters;
+pub use properties::Properties;
+pub use request::{
+    Answer, Done, Fetch, FetchOk, JoiningStart, Redirect, Request, RequestError, RequestId,
+};
+pub use secret::Secret;
+pub use session::Session;
+pub use token::{AuthToken, Token};
+pub use version::Version;

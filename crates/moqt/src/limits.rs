@@ -1,0 +1,77 @@
+//! Every number that protects a node from a MoQT peer, each with its reason.
+
+use std::time::Duration;
+
+/// The body of a control message: its length field has 16 bits (draft-18 §10).
+pub const MESSAGE_BYTES_MAX: usize = 0xffff;
+
+/// Parameters in one message. Draft 18 defines 13, of which only tokens may repeat.
+pub const PARAMETERS_MAX: u64 = 64;
+
+/// Fields of a namespace (draft-18 §2.4.1).
+pub const NAMESPACE_FIELDS_MAX: usize = 32;
+
+/// Bytes of a namespace and a track name together, lengths not counted (draft-18 §2.4.1).
+pub const NAME_BYTES_MAX: usize = 4_096;
+
+/// A reason in words (draft-18 §1.4.4).
+pub const REASON_BYTES_MAX: usize = 1_024;
+
+/// The URI of a GOAWAY (draft-18 §10.4); we hold redirects to the same.
+pub const URI_BYTES_MAX: usize = 8_192;
+
+/// The value of a key-value pair with an odd type (draft-18 §1.4.3).
+pub const PAIR_VALUE_BYTES_MAX: u64 = 0xffff;
+
+/// The properties of one object. The draft sets no bound; LOC and CMSF need less than 1 KiB, a codec
+/// configuration at most a few. They are held whole, so a stream's memory is bounded by this.
+pub const OBJECT_PROPERTIES_BYTES_MAX: u64 = 64 << 10;
+
+/// Requests of the peer that are open at once. QUIC's limit of bidirectional streams is the first bound;
+/// this one holds if the driver sets that one too high.
+pub const REQUESTS_MAX: usize = 1_000;
+
+/// Unanswered REQUEST_UPDATEs of one request. Draft 18 has no way to announce a bound; one more is
+/// refused with EXCESSIVE_LOAD, which ends its request.
+pub const UPDATES_MAX: usize = 16;
+
+/// Out-of-order gaps in the peer's Request IDs that we remember. IDs arrive on streams of their own, so
+/// some are late and some (of streams that were reset at once) never come.
+pub const REQUEST_ID_GAPS_MAX: usize = 1_024;
+
+/// From the start of a session to the peer's SETUP. It is one round trip away.
+pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of requests that came before the peer's SETUP, of all streams. A client pipelines a handful of
+/// requests of some hundred bytes.
+pub const EARLY_BYTES_MAX: usize = 64 << 10;
+
+/// Data streams whose track alias is not known yet: their SUBSCRIBE_OK or PUBLISH is on its way, on
+/// another stream. More are refused with STOP_SENDING.
+pub const WAITING_STREAMS_MAX: usize = 256;
+
+/// Datagrams that wait for their alias.
+pub const WAITING_DATAGRAMS_MAX: usize = 64;
+
+/// How long both wait: some round trips, with a retransmission.
+pub const ALIAS_WAIT: Duration = Duration::from_secs(2);
+
+/// Aliases of ended subscriptions that we still know, to discard late objects quickly (draft-18 §11.1).
+pub const RETIRED_ALIASES_MAX: usize = 1_024;
+
+/// What we let the peer register as authorization tokens (MAX_AUTH_TOKEN_CACHE_SIZE). A signed token has
+/// about 1 KiB; each entry counts 16 bytes more (draft-18 §10.3.1.3).
+pub const TOKEN_CACHE_BYTES: u64 = 16 << 10;
+
+/// Namespaces that one SUBSCRIBE_NAMESPACE of ours may list. A relay that has more is asked with a longer
+/// prefix.
+pub const NAMESPACES_MAX: usize = 10_000;
+
+/// The least time that we wait for late streams after PUBLISH_DONE, if it did not count them.
+pub const DONE_WAIT_MIN: Duration = Duration::from_secs(2);
+
+/// The longest such wait, whatever the delivery timeouts of the subscription are.
+pub const DONE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest GOAWAY timeout that we keep. A longer one is as good as none.
+pub const GOAWAY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
