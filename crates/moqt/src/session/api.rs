@@ -180,6 +180,8 @@ pub enum Command {
 
 /// What the session wants done, or tells.
 #[derive(Debug)]
+// Moved once through a short queue: boxes would cost more.
+#[allow(clippy::large_enum_variant)]
 pub enum Output {
     /// Write on our control stream: a unidirectional stream, opened with the first of these, never closed,
     /// more urgent than all others.
