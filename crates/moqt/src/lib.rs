@@ -8,14 +8,13 @@
 //! Which sections are done is in `docs/protocols/moq.md`.
 
 #![forbid(unsafe_code)]
-// The session behind the API follows in the next steps.
-#![allow(dead_code)]
 
 pub mod code;
 pub mod data;
 mod error;
 pub mod limits;
 mod location;
+mod message;
 mod name;
 mod parameters;
 pub mod properties;

@@ -46,12 +46,22 @@ pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// requests of some hundred bytes.
 pub const EARLY_BYTES_MAX: usize = 64 << 10;
 
+/// Inputs that are held before the peer's SETUP: pieces of requests, and data streams that outran it.
+pub const EARLY_INPUTS_MAX: usize = 1_024;
+
+/// Bytes of messages that are not whole, on all request streams whose request is not known yet. A request
+/// of the full size is 64 KiB; most fit into one packet.
+pub const NASCENT_BYTES_MAX: usize = 256 << 10;
+
 /// Data streams whose track alias is not known yet: their SUBSCRIBE_OK or PUBLISH is on its way, on
 /// another stream. More are refused with STOP_SENDING.
 pub const WAITING_STREAMS_MAX: usize = 256;
 
 /// Datagrams that wait for their alias.
 pub const WAITING_DATAGRAMS_MAX: usize = 64;
+
+/// Their bytes.
+pub const WAITING_DATAGRAM_BYTES_MAX: usize = 128 << 10;
 
 /// How long both wait: some round trips, with a retransmission.
 pub const ALIAS_WAIT: Duration = Duration::from_secs(2);
@@ -63,9 +73,12 @@ pub const RETIRED_ALIASES_MAX: usize = 1_024;
 /// about 1 KiB; each entry counts 16 bytes more (draft-18 §10.3.1.3).
 pub const TOKEN_CACHE_BYTES: u64 = 16 << 10;
 
-/// Namespaces that one SUBSCRIBE_NAMESPACE of ours may list. A relay that has more is asked with a longer
-/// prefix.
-pub const NAMESPACES_MAX: usize = 10_000;
+/// Bytes of namespaces that one SUBSCRIBE_NAMESPACE of ours may list, each counted with
+/// [`NAMESPACE_OVERHEAD_BYTES`]. A relay that has more is asked with a longer prefix.
+pub const NAMESPACES_BYTES_MAX: usize = 4 << 20;
+
+/// What a namespace in a list takes besides its bytes.
+pub const NAMESPACE_OVERHEAD_BYTES: usize = 128;
 
 /// The least time that we wait for late streams after PUBLISH_DONE, if it did not count them.
 pub const DONE_WAIT_MIN: Duration = Duration::from_secs(2);

@@ -7,35 +7,128 @@
 //! take [`Session::alias`].
 
 mod api;
+mod data;
+mod goaway;
+mod ids;
+mod owner;
+mod peer;
+mod requests;
+mod responses;
+mod setup;
+mod tokens;
+mod updates;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+use bytes::Bytes;
 use sansio::{Core, Poll};
 
 pub use api::{
     Command, Config, DataHeader, DataId, Event, Input, Output, Peer, StreamId, Transport,
 };
 
-use crate::error::SessionError;
+use crate::code::{ResetCode, SessionCode};
+use crate::error::{SessionError, Violation};
+use crate::message::MessageReader;
 use crate::request::{Request, RequestId};
 use crate::version::Version;
+use data::Routes;
+use goaway::GoAways;
+use ids::SeenIds;
+use requests::Requests;
+use setup::Early;
+use tokens::TokenCache;
 
 /// One end of a session.
 pub struct Session {
     config: Config,
+    role: Role,
+    phase: Phase,
     outputs: VecDeque<Output>,
+    control: MessageReader,
+    control_opened: bool,
+    early: Early,
+    /// Streams of the peer whose first message is not whole.
+    nascent: BTreeMap<StreamId, MessageReader>,
+    /// Streams of the peer that are of no interest any more, but not at their end.
+    dead: BTreeSet<StreamId>,
+    requests: Requests,
+    routes: Routes,
+    tokens: TokenCache,
+    seen: SeenIds,
+    next_id: u64,
+    next_stream: u64,
+    next_alias: u64,
+    goaways: GoAways,
+    timers: BTreeSet<(Instant, Timer)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Client,
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The peer's SETUP has not come.
+    Opening,
+    Open,
+    Closed,
+}
+
+/// What a time that passes is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The peer's SETUP must be there.
+    Setup,
+    /// Data streams and datagrams whose alias did not become known.
+    Waiting,
+    /// Streams of a subscription after its PUBLISH_DONE.
+    Done(RequestId),
+    /// The peer must have left.
+    GoAway,
+    /// The peer must have left one request.
+    RequestGoAway(RequestId),
 }
 
 impl Session {
     /// The client's end. Its SETUP is the first output.
-    pub fn client(_now: Instant, config: Config) -> Session {
-        Session { config, outputs: VecDeque::new() }
+    pub fn client(now: Instant, config: Config) -> Session {
+        Session::new(now, config, Role::Client)
     }
 
     /// The server's end. Its SETUP is the first output.
-    pub fn server(_now: Instant, config: Config) -> Session {
-        Session { config, outputs: VecDeque::new() }
+    pub fn server(now: Instant, config: Config) -> Session {
+        Session::new(now, config, Role::Server)
+    }
+
+    fn new(now: Instant, config: Config, role: Role) -> Session {
+        // draft-18 §10.1: the client's IDs are even.
+        let (ours, peers) = if role == Role::Client { (0, 1) } else { (1, 0) };
+        let mut session = Session {
+            role,
+            phase: Phase::Opening,
+            outputs: VecDeque::new(),
+            control: MessageReader::default(),
+            control_opened: false,
+            early: Early::default(),
+            nascent: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            requests: Requests::default(),
+            routes: Routes::default(),
+            tokens: TokenCache::new(config.token_cache_bytes),
+            seen: SeenIds::new(peers),
+            next_id: ours,
+            next_stream: 0,
+            next_alias: 0,
+            goaways: GoAways::default(),
+            timers: BTreeSet::from([(now + config.setup_timeout, Timer::Setup)]),
+            config,
+        };
+        session.send_setup();
+        session
     }
 
     /// The draft that is spoken.
@@ -43,22 +136,98 @@ impl Session {
         self.config.version
     }
 
-    /// Asks the peer, and says which name the request has. It is misuse after a GOAWAY of the peer, and
-    /// for a second subscription to a track in the same role (draft-18 §5.1).
-    pub fn request(&mut self, _now: Instant, _request: Request) -> Result<RequestId, SessionError> {
-        Err(SessionError::Misuse("the session is not open"))
+    /// Asks the peer, and says which name the request has. It is misuse after a GOAWAY of the peer, for a
+    /// second subscription to a track in the same role (draft-18 §5.1), and for parameters that the
+    /// request does not have.
+    pub fn request(&mut self, _now: Instant, request: Request) -> Result<RequestId, SessionError> {
+        self.ask(request).map_err(SessionError::Misuse)
     }
 
-    /// The alias of a track that we publish: to a subscription that is accepted, or offered with PUBLISH.
-    pub fn alias(&self, _id: RequestId) -> Option<u64> {
-        None
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
     }
 
-    /// Counts one more data stream of a subscription that we publish to, or of a fetch that we serve, and
-    /// says the track alias for a subgroup's header. `None`: the request is over, or objects may not be
-    /// sent yet; open no stream.
-    pub fn open_data(&mut self, _id: RequestId) -> Option<u64> {
-        None
+    fn send(&mut self, stream: StreamId, bytes: Bytes) {
+        self.outputs.push_back(Output::Send { stream, bytes });
+    }
+
+    fn reset(&mut self, stream: StreamId, code: ResetCode) {
+        let code = self.config.version.reset_code(code);
+        self.outputs.push_back(Output::Reset { stream, code });
+    }
+
+    fn stop(&mut self, stream: StreamId, code: ResetCode) {
+        let code = self.config.version.reset_code(code);
+        self.outputs.push_back(Output::Stop { stream, code });
+    }
+
+    fn stop_data(&mut self, stream: DataId, code: ResetCode) {
+        let code = self.config.version.reset_code(code);
+        self.outputs.push_back(Output::StopData { stream, code });
+    }
+
+    fn close(&mut self, code: SessionCode, reason: String) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Closed;
+            self.timers.clear();
+            let code = self.config.version.session_code(code);
+            self.outputs.push_back(Output::Close { code, reason });
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: Input) -> Result<(), Violation> {
+        match input {
+            Input::ControlOpened(bytes) => {
+                if std::mem::replace(&mut self.control_opened, true) {
+                    return Err(Violation::protocol("a second control stream"));
+                }
+                self.on_control(now, &bytes)
+            }
+            Input::Control(bytes) => self.on_control(now, &bytes),
+            // draft-18 §3.3
+            Input::ControlClosed => Err(Violation::protocol("the control stream was closed")),
+            Input::Timeout => Ok(()),
+            input if self.phase == Phase::Opening => {
+                self.keep_early(input);
+                Ok(())
+            }
+            Input::Bytes { stream, bytes } => self.on_bytes(now, stream, &bytes),
+            Input::Finished(stream) => self.on_finished(stream),
+            Input::Reset { stream, code } => {
+                self.on_reset(stream, code);
+                Ok(())
+            }
+            Input::Stopped { stream, code } => {
+                self.on_stopped(stream, code);
+                Ok(())
+            }
+            Input::DataOpened { stream, header } => self.on_data_opened(now, stream, header),
+            Input::DataClosed(stream) => {
+                self.on_data_closed(stream);
+                Ok(())
+            }
+            Input::Datagram(bytes) => self.on_datagram(now, bytes),
+        }
+    }
+
+    fn on_timers(&mut self, now: Instant) -> Result<(), SessionError> {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Setup if self.phase == Phase::Opening => {
+                    return Err(SessionError::Timeout(Violation::new(
+                        SessionCode::ControlMessageTimeout,
+                        "no SETUP in time",
+                    )));
+                }
+                Timer::Setup => {}
+                Timer::Waiting => self.give_up_waiting(now),
+                Timer::Done(id) => self.done_waited(id),
+                Timer::GoAway => self.goaway_is_over()?,
+                Timer::RequestGoAway(id) => self.request_goaway_is_over(id),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -68,15 +237,28 @@ impl Core for Session {
     type Output = Output;
     type Error = SessionError;
 
-    fn handle(&mut self, _now: Instant, _input: Input) -> Result<(), SessionError> {
-        Ok(())
+    fn handle(&mut self, now: Instant, input: Input) -> Result<(), SessionError> {
+        if self.phase == Phase::Closed {
+            return Ok(());
+        }
+        let result = self.on_timers(now).and_then(|()| Ok(self.input(now, input)?));
+        if let Err(SessionError::Peer(violation) | SessionError::Timeout(violation)) = &result {
+            self.close(violation.code, violation.what.to_owned());
+        }
+        result
     }
 
-    fn command(&mut self, _now: Instant, _command: Command) -> Result<(), SessionError> {
-        Ok(())
+    fn command(&mut self, now: Instant, command: Command) -> Result<(), SessionError> {
+        if self.phase == Phase::Closed {
+            return Ok(());
+        }
+        self.on_command(now, command).map_err(SessionError::Misuse)
     }
 
     fn poll(&mut self) -> Poll<Output> {
-        self.outputs.pop_front().map_or(Poll::Wait(None), Poll::Output)
+        match self.outputs.pop_front() {
+            Some(output) => Poll::Output(output),
+            None => Poll::Wait(self.timers.first().map(|(at, _)| *at)),
+        }
     }
 }

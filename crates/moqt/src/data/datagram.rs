@@ -75,6 +75,13 @@ impl Datagram {
         Ok(Some(datagram))
     }
 
+    /// The track alias of a datagram that can't be read on.
+    pub(crate) fn alias_of(bytes: &[u8]) -> Option<u64> {
+        let mut fields = Fields::new(bytes);
+        let mut number = || fields.number().ok();
+        number().and_then(|_kind| number())
+    }
+
     /// Writes the datagram as a whole: the payload is copied, as transports take datagrams in one piece.
     pub fn encode(&self, _version: Version) -> Result<Bytes, WriteError> {
         let (status, payload) = match &self.body {

@@ -348,6 +348,8 @@ pub struct Peer {
     pub authority: String,
     /// Name and version of its software. It may hold anything: escape it before showing it.
     pub implementation: String,
+    /// How much we may register as tokens: 16 bytes and the value for each (draft-18 §10.3.1.3).
+    pub token_cache_bytes: u64,
     /// Its authorization tokens.
     pub tokens: Vec<AuthToken>,
 }
@@ -378,6 +380,9 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// How much the peer may register as tokens.
     pub token_cache_bytes: u64,
+    /// Types of mandatory track properties that our owner understands (draft-18 §2.5.1). Tracks with
+    /// others are refused.
+    pub mandatory_properties: Vec<u64>,
     /// Any number: which reserved option stands in our SETUP (draft-18 §14).
     pub grease: u16,
     /// From the start to the peer's SETUP.
@@ -395,6 +400,7 @@ impl Config {
             implementation: String::new(),
             tokens: Vec::new(),
             token_cache_bytes: limits::TOKEN_CACHE_BYTES,
+            mandatory_properties: Vec::new(),
             grease: 0,
             setup_timeout: limits::SETUP_TIMEOUT,
         }
