@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
-use crate::{media, pages, playlist};
+use crate::{dash, media, pages, playlist};
 
 /// What delivery serves.
 #[derive(Clone)]
@@ -132,17 +132,22 @@ async fn manifest(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Some(name) = file.strip_suffix(".m3u8") else {
-        return playlist::not_found("no such manifest");
+    let (name, mpd) = match (file.strip_suffix(".m3u8"), &*file) {
+        (Some(name), _) => (name, false),
+        (None, "video.mpd") => ("video", true),
+        (None, _) => return playlist::not_found("no such manifest"),
     };
     let query = query.unwrap_or_default();
     let (shelf, by_input): (Arc<Shelf>, bool) = match site.library.find_begun(&id).await {
         Found::Shelf { shelf, by_input } => (shelf, by_input),
         Found::Recording { recording, .. } => {
             site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);
-            return playlist::recorded(&recording, name, &query);
+            return match mpd {
+                true => dash::recorded(&site.library, &recording).await,
+                false => playlist::recorded(&recording, name, &query),
+            };
         }
-        Found::OffAir { .. } => match site.library.lately(&id).filter(|_| name != "video") {
+        Found::OffAir { .. } => match site.library.lately(&id).filter(|_| mpd || name != "video") {
             // Those who were watching see the end of it.
             Some(shelf) => (shelf, true),
             // The vendor's clients know 204 as "not started".
@@ -150,11 +155,14 @@ async fn manifest(
         },
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
-    if name == "video" {
+    if name == "video" && !mpd {
         return playlist::multivariant(&shelf, &query).await;
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     shelf.saw_viewer(peer.ip(), agent, Instant::now());
+    if mpd {
+        return dash::mpd(&shelf, &query).await;
+    }
     playlist::media(&shelf, name, &query, by_input).await
 }
 

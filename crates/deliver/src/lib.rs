@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod dash;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;

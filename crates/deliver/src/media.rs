@@ -1,5 +1,6 @@
 //! Answering for initialisation segments, segments and parts.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::VideoUid;
+use futures_util::StreamExt;
 use record::File;
 use spine::{Location, Payload};
 
@@ -51,6 +53,15 @@ pub(crate) async fn file(
     let Some(file) = parse(name) else { return not_found("no such file") };
     let in_memory = match file {
         File::Init(id) => shelf.init(id),
+        File::Segment { epoch, number } if growing(shelf, rendition, number) => {
+            match wait_for_part(shelf, rendition, number, 0).await {
+                Ok(true) if same_epoch(shelf, rendition, epoch, number) => {
+                    return as_it_grows(shelf, rendition, epoch, number);
+                }
+                Ok(_) => None,
+                Err(response) => return *response,
+            }
+        }
         File::Segment { epoch, number } => segment(shelf, rendition, epoch, number),
         File::Part { epoch, number, part } => {
             match wait_for_part(shelf, rendition, number, part).await {
@@ -95,8 +106,7 @@ fn sent(
     headers: &HeaderMap,
 ) -> Response {
     counters.media.fetch_add(1, Ordering::Relaxed);
-    let kind = if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" };
-    let response = respond(pieces, kind, name, headers);
+    let response = respond(pieces, kind(rendition), name, headers);
     if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
         counters.media_bytes.fetch_add(length, Ordering::Relaxed);
     }
@@ -110,9 +120,7 @@ async fn wait_for_part(
     number: u64,
     part: u64,
 ) -> Result<bool, Box<Response>> {
-    let patience =
-        shelf.with_index(|i| Duration::from_secs(u64::from(i.target_duration().unwrap_or(2)) * 3));
-    let there = wait_for(shelf, patience, |shelf| {
+    let there = wait_for(shelf, patience(shelf), |shelf| {
         shelf.with_index(|index| {
             let Some(newest) = index.rendition(rendition).and_then(|r| r.segments.back()) else {
                 return Some(false);
@@ -145,10 +153,7 @@ fn this_part(
     number: u64,
     part: u64,
 ) -> Option<Vec<Bytes>> {
-    let known = shelf.with_index(|index| {
-        index.rendition(rendition)?.segment(number).map(|s| s.info.epoch == epoch)
-    });
-    if known != Some(true) {
+    if !same_epoch(shelf, rendition, epoch, number) {
         return None;
     }
     let track = shelf.track(rendition)?;
@@ -169,11 +174,74 @@ fn segment(shelf: &Shelf, rendition: &str, epoch: u64, number: u64) -> Option<Ve
     Some(pieces)
 }
 
+fn same_epoch(shelf: &Shelf, rendition: &str, epoch: u64, number: u64) -> bool {
+    shelf.with_index(|index| {
+        let segment = index.rendition(rendition).and_then(|r| r.segment(number));
+        segment.is_some_and(|s| s.info.epoch == epoch)
+    })
+}
+
+/// Whether this is the segment that is being made, or the next one.
+fn growing(shelf: &Shelf, rendition: &str, number: u64) -> bool {
+    shelf.with_index(|index| {
+        let newest = index.rendition(rendition).and_then(|r| r.segments.back());
+        let live = newest.filter(|_| !index.ended());
+        live.is_some_and(|s| number == s.number + u64::from(s.complete))
+    })
+}
+
+/// The segment that is being made, each part as soon as it is there: what low-latency DASH plays. Its
+/// length is not known yet, so there are no ranges of it.
+fn as_it_grows(shelf: &Arc<Shelf>, rendition: &str, epoch: u64, number: u64) -> Response {
+    shelf.counters().media.fetch_add(1, Ordering::Relaxed);
+    let (shelf, name) = (shelf.clone(), rendition.to_owned());
+    let parts = futures_util::stream::unfold(0, move |part| {
+        let (shelf, name) = (shelf.clone(), name.clone());
+        async move {
+            let there = wait_for_part_of(&shelf, &name, number, part).await;
+            let pieces = there.then(|| this_part(&shelf, &name, epoch, number, part)).flatten()?;
+            let bytes = pieces.iter().map(|p| p.len() as u64).sum();
+            shelf.counters().media_bytes.fetch_add(bytes, Ordering::Relaxed);
+            Some((futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)), part + 1))
+        }
+    });
+    let response = cors()
+        .header(header::CACHE_CONTROL, IMMUTABLE)
+        .header(header::CONTENT_TYPE, kind(rendition))
+        .body(Body::from_stream(parts.flatten()));
+    built(response)
+}
+
+/// Whether this part comes; not if its segment is complete without it.
+async fn wait_for_part_of(shelf: &Arc<Shelf>, rendition: &str, number: u64, part: u64) -> bool {
+    let there = wait_for(shelf, patience(shelf), |shelf| {
+        shelf.with_index(|index| {
+            let segment = index.rendition(rendition).and_then(|r| r.segment(number));
+            match segment {
+                Some(s) if part < s.parts.len() as u64 => Some(true),
+                Some(s) if !s.complete && !index.ended() => None,
+                _ => Some(false),
+            }
+        })
+    });
+    matches!(there.await, Ok(Some(true)))
+}
+
+fn patience(shelf: &Shelf) -> Duration {
+    shelf.with_index(|i| Duration::from_secs(u64::from(i.target_duration().unwrap_or(2)) * 3))
+}
+
+fn kind(rendition: &str) -> &'static str {
+    if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" }
+}
+
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
 /// Media never changes under its name.
 fn respond(pieces: Vec<Bytes>, kind: &'static str, etag: &str, headers: &HeaderMap) -> Response {
     let etag = format!("\"{etag}\"");
     let base = cors()
-        .header(header::CACHE_CONTROL, "public, max-age=31536000, immutable")
+        .header(header::CACHE_CONTROL, IMMUTABLE)
         .header(header::ETAG, &etag)
         .header(header::ACCEPT_RANGES, "bytes");
     let matches =

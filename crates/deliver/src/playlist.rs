@@ -19,8 +19,8 @@ use crate::shelf::Shelf;
 /// What a client may ask of a playlist besides the delivery directives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wishes {
-    low_latency: bool,
-    everything: bool,
+    pub(crate) low_latency: bool,
+    pub(crate) everything: bool,
 }
 
 impl Wishes {

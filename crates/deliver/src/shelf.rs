@@ -18,6 +18,7 @@ use spine::{
 };
 use tokio::sync::watch;
 
+use crate::dash::Mpds;
 use crate::limits::RENDERINGS_MAX;
 use crate::viewers::Viewers;
 
@@ -80,6 +81,7 @@ struct State {
     index: Index,
     tracks: BTreeMap<String, track::Consumer>,
     renderings: BTreeMap<String, Vec<Rendering>>,
+    mpds: Mpds,
     viewers: Viewers,
     ended_at: Option<Instant>,
 }
@@ -201,6 +203,13 @@ impl Shelf {
             list.push(Rendering { version, options, text: text.clone() });
         }
         Some(text)
+    }
+
+    /// Looks at the index and at what MPDs need besides it, under one lock.
+    pub(crate) fn with_mpds<R>(&self, f: impl FnOnce(&Index, &mut Mpds) -> R) -> R {
+        let mut state = self.state();
+        let State { index, mpds, .. } = &mut *state;
+        f(index, mpds)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -37,6 +37,20 @@ pub struct Segment {
     pub parts: Vec<Part>,
     /// No part will follow.
     pub complete: bool,
+    /// Where it stands in the run of segments that it belongs to.
+    pub period: Period,
+}
+
+/// The beginning of a run of segments that follow from each other with one initialisation segment: a
+/// Period of DASH, for as long as no other rendition begins a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The number of its first segment.
+    pub number: u64,
+    /// Decode time of its first frame, in units of the segment's timescale.
+    pub start: u64,
+    /// Milliseconds since 1970 at its first frame.
+    pub wall_clock_ms: u64,
 }
 
 /// One part.
@@ -227,7 +241,8 @@ impl Rendition {
             newest.complete = true;
             self.fill_gap(number, info)?;
         }
-        self.add(Segment { number, info, parts: Vec::new(), complete: false });
+        let period = self.period(number, &info);
+        self.add(Segment { number, info, parts: Vec::new(), complete: false, period });
         Ok(())
     }
 
@@ -257,9 +272,20 @@ impl Rendition {
                 ..info
             };
             let parts = vec![Part { duration, independent: true, bytes: 0 }];
-            self.add(Segment { number: first + i, info: gap, parts, complete: true });
+            let period = self.period(first + i, &gap);
+            self.add(Segment { number: first + i, info: gap, parts, complete: true, period });
         }
         Ok(())
+    }
+
+    /// `number` begins a new period, or goes on with that of the segment before.
+    fn period(&self, number: u64, info: &properties::Segment) -> Period {
+        let goes_on = self.segments.back().filter(|last| {
+            let same = |s: &properties::Segment| (s.init, s.epoch, s.gap, s.timescale);
+            last.number + 1 == number && !info.discontinuity && same(&last.info) == same(info)
+        });
+        let new = Period { number, start: info.start, wall_clock_ms: info.wall_clock_ms };
+        goes_on.map_or(new, |last| last.period)
     }
 
     fn add(&mut self, segment: Segment) {

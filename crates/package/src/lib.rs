@@ -1,9 +1,9 @@
 //! Packaging: raw tracks become CMAF segments and parts once, and everything that lists them (HLS,
-//! LL-HLS, later DASH) is a pure function of the index that those tracks describe.
+//! LL-HLS, DASH) is a pure function of the index that those tracks describe.
 //!
 //! - [`Packager`] cuts frames into segments and parts: one cut list for all tracks of a broadcast.
 //! - [`Index`] is built from the packaged objects' [`properties`] only, on any node.
-//! - [`hls`] renders playlists, [`reload`] decides whether a request waits.
+//! - [`hls`] renders playlists and [`dash`] MPDs, [`reload`] decides whether a request waits.
 //!
 //! Followed: draft-pantos-hls-rfc8216bis for playlists and blocking reload, ISO/IEC 23000-19 (CMAF)
 //! and draft-ietf-moq-cmsf-01 for the objects (one moof and one mdat each).
@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod cut;
+pub mod dash;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod hls;

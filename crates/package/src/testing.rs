@@ -42,7 +42,12 @@ pub(crate) fn two_renditions() -> Index {
     index
 }
 
-fn add(index: &mut Index, rendition: &str, first: u64, parts: &[u64]) {
+/// The initialisation segment of a rendition in these indexes.
+pub(crate) fn init_of(rendition: &str) -> u64 {
+    if rendition.starts_with("audio") { 8 } else { 7 }
+}
+
+pub(crate) fn add(index: &mut Index, rendition: &str, first: u64, parts: &[u64]) {
     let whole = parts[0];
     for (i, count) in parts.iter().enumerate() {
         let number = first + i as u64;
@@ -55,7 +60,8 @@ fn add(index: &mut Index, rendition: &str, first: u64, parts: &[u64]) {
                 target_ms: duration.div_ceil(90),
                 target_duration: Some(2),
             };
-            let properties = encode(&part, (object == 0).then(|| segment(number)).as_ref());
+            let segment = Segment { init: init_of(rendition), ..segment(number) };
+            let properties = encode(&part, (object == 0).then_some(&segment));
             let at = Location { group: number, object };
             index.apply(rendition, at, &properties, 1_000).unwrap();
         }

@@ -3,5 +3,6 @@
 mod media;
 mod multivariant;
 
+pub(crate) use media::init_file;
 pub use media::{MediaOptions, render_media};
 pub use multivariant::{Variant, VariantKind, render_multivariant};

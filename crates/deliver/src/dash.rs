@@ -1,0 +1,143 @@
+//! Answering for MPDs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use media::catalog::Catalog;
+use package::dash::{Content, MpdOptions, Sources, render_mpd};
+use package::{Index, Version};
+use record::{File, Recording};
+
+use crate::http::{no_content, text, too_busy};
+use crate::library::Library;
+use crate::limits::RENDERINGS_MAX;
+use crate::playlist::{Wishes, not_found, wait_for};
+use crate::shelf::Shelf;
+
+const MPD: &str = "application/dash+xml";
+
+/// What a shelf keeps for its MPDs.
+#[derive(Default)]
+pub(crate) struct Mpds {
+    /// By initialisation segment; bounded by how many of them a broadcast may have.
+    contents: BTreeMap<u64, Content>,
+    renderings: Vec<Rendering>,
+}
+
+struct Rendering {
+    options: MpdOptions,
+    versions: Vec<Version>,
+    text: Bytes,
+}
+
+/// The MPD of what is on the air.
+pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
+    let wishes = Wishes::parse(query, shelf.about().low_latency);
+    let options =
+        MpdOptions { low_latency: wishes.low_latency, everything: wishes.everything };
+    // As for HLS: the first segment takes a second or two.
+    let playable = wait_for(shelf, Duration::from_secs(10), |shelf| {
+        shelf.with_index(Index::playable).then_some(())
+    });
+    if playable.await.is_err() {
+        return too_busy();
+    }
+    learn(shelf).await;
+    shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
+    match rendered(shelf, options) {
+        Some((text_of, ended)) => text(MPD, if ended { "max-age=10" } else { "max-age=1" }, text_of),
+        None => no_content(),
+    }
+}
+
+/// Reads the initialisation segments that are listed and not known yet.
+async fn learn(shelf: &Arc<Shelf>) {
+    let unknown: BTreeMap<u64, String> = shelf.with_mpds(|index, mpds| {
+        inits(index).filter(|(init, _)| !mpds.contents.contains_key(init)).collect()
+    });
+    for (init, rendition) in unknown {
+        let bytes = match shelf.init(init) {
+            Some(pieces) => Some(Bytes::from(pieces.concat())),
+            // It was made before the server was started again.
+            None => shelf.recorded(&rendition, File::Init(init)).await,
+        };
+        if let Some(content) = bytes.as_ref().and_then(Content::from_init) {
+            shelf.with_mpds(|_, mpds| mpds.contents.insert(init, content));
+        }
+    }
+}
+
+/// Rendered once a version, shared by all who ask; and whether the broadcast has ended.
+fn rendered(shelf: &Shelf, options: MpdOptions) -> Option<(Bytes, bool)> {
+    let languages = shelf.catalog().map(|catalog| languages(&catalog)).unwrap_or_default();
+    shelf.with_mpds(|index, mpds| {
+        let versions: Vec<Version> =
+            index.renditions().map(|(name, _)| index.version(name)).collect();
+        let there =
+            mpds.renderings.iter().find(|r| r.versions == versions && r.options == options);
+        if let Some(there) = there {
+            return Some((there.text.clone(), index.ended()));
+        }
+        let base = format!("../media/{}", shelf.about().video);
+        let sources = Sources { contents: &mpds.contents, languages: &languages, base: &base };
+        let text = Bytes::from(render_mpd(index, sources, options)?);
+        shelf.counters().renderings.fetch_add(1, Ordering::Relaxed);
+        mpds.renderings.retain(|r| r.versions == versions);
+        if mpds.renderings.len() < RENDERINGS_MAX {
+            mpds.renderings.push(Rendering { options, versions, text: text.clone() });
+        }
+        Some((text, index.ended()))
+    })
+}
+
+/// The MPD of what is over, or waited for since the server was started again.
+pub(crate) async fn recorded(library: &Library, recording: &Recording) -> Response {
+    let video = &recording.video.uid;
+    let mut contents = BTreeMap::new();
+    for (init, rendition) in inits(&recording.index) {
+        if contents.contains_key(&init) {
+            continue;
+        }
+        match library.history().file(video, &rendition, File::Init(init)).await {
+            Ok(bytes) => {
+                let content = bytes.as_ref().and_then(Content::from_init);
+                contents.extend(content.map(|content| (init, content)));
+            }
+            Err(error) => {
+                tracing::warn!(%video, %error, "can't read a recording");
+                return too_busy();
+            }
+        }
+    }
+    let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
+    let languages = catalog.map(|catalog| languages(&catalog)).unwrap_or_default();
+    let base = format!("../media/{video}");
+    let sources = Sources { contents: &contents, languages: &languages, base: &base };
+    let options = MpdOptions { low_latency: false, everything: true };
+    match render_mpd(&recording.index, sources, options) {
+        // It may be deleted at any time: nobody keeps it.
+        Some(mpd) => text(MPD, "max-age=1", mpd.into()),
+        None if recording.video.live() => no_content(),
+        None => not_found("nothing was recorded"),
+    }
+}
+
+/// Each initialisation segment that an index names, with a rendition that has it.
+fn inits(index: &Index) -> impl Iterator<Item = (u64, String)> + '_ {
+    index.renditions().flat_map(|(name, rendition)| {
+        let mut last = None;
+        rendition.segments.iter().filter_map(move |segment| {
+            let init = segment.info.init;
+            (last.replace(init) != Some(init)).then(|| (init, name.to_owned()))
+        })
+    })
+}
+
+fn languages(catalog: &Catalog) -> BTreeMap<String, String> {
+    let tracks = catalog.tracks.iter();
+    tracks.filter_map(|t| Some((t.name.clone(), t.lang.clone()?))).collect()
+}

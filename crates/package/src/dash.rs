@@ -1,0 +1,296 @@
+//! DASH: the MPD of a broadcast, a pure function of its index. ISO/IEC 23009-1:2022 (section numbers
+//! below are its), in the shape of DASH-IF IOP's main live profile.
+//!
+//! - Segments are those of HLS, under the same names: `SegmentTemplate` with `$Number$` and a
+//!   `SegmentTimeline`, so every duration is exact.
+//! - A Period begins with each discontinuity, each other initialisation segment, and at each end of a
+//!   gap; what nobody has is a hole between two Periods.
+//! - Live, the timeline is the wall clock: `availabilityStartTime` is 1970 and a Period starts at its
+//!   PROGRAM-DATE-TIME, so that nothing has to be remembered of what has left the window.
+
+mod content;
+mod periods;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use media::date::date_time;
+
+pub use content::Content;
+use periods::{Period, Run};
+
+use crate::index::{Index, Segment};
+use crate::limits::{LATENCY_TARGET_MS, WINDOW_SEGMENTS};
+
+/// Which form of an MPD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MpdOptions {
+    /// The segment that is being made is listed, to be had while its parts come.
+    pub low_latency: bool,
+    /// Everything since the start instead of the live window. Of what is over there is only everything.
+    pub everything: bool,
+}
+
+/// What the MPD takes besides the index.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// What each initialisation segment says of its track. Renditions whose one is not there are left out.
+    pub contents: &'a BTreeMap<u64, Content>,
+    /// BCP 47 by the rendition's name.
+    pub languages: &'a BTreeMap<String, String>,
+    /// Leads from the MPD to the folder of the video's media: `../media/VIDEO`.
+    pub base: &'a str,
+}
+
+/// Renders the MPD. None until there is something to list and the target duration is fixed.
+pub fn render_mpd(index: &Index, sources: Sources<'_>, options: MpdOptions) -> Option<String> {
+    let live = !index.ended();
+    let options = MpdOptions {
+        low_latency: options.low_latency && live,
+        everything: options.everything || !live,
+    };
+    let target = index.target_duration().or(index.ended().then_some(2))?;
+    let periods = periods::of(index, sources.contents, options);
+    if periods.is_empty() {
+        return None;
+    }
+    let mut out = String::with_capacity(4_096);
+    out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    match live {
+        true => head_live(&mut out, &periods, target, options),
+        false => head_static(&mut out, &periods, target),
+    }
+    for period in &periods {
+        write_period(&mut out, index, period, sources, options);
+    }
+    if live {
+        // §5.8.4.11: relative to the MPD, so that it leads to whoever served it.
+        out.push_str(
+            "  <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"../../time\"/>\n",
+        );
+    }
+    out.push_str("</MPD>\n");
+    Some(out)
+}
+
+const NAMESPACE: &str = "xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
+     profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\"";
+
+fn head_live(out: &mut String, periods: &[Period<'_>], target: u32, options: MpdOptions) {
+    // Without the segment that is being made, a new list is due with each segment; with it, soon after
+    // its first part.
+    let update = if options.low_latency { 0.5 } else { f64::from(target) };
+    let reach: f64 = match options.everything {
+        true => periods.last().map_or(0.0, Period::end) - periods.first().map_or(0.0, |p| p.start),
+        false => periods::longest(periods) * WINDOW_SEGMENTS as f64,
+    };
+    let newest = periods.last().map_or(0.0, Period::end);
+    let _ = writeln!(
+        out,
+        "<MPD {NAMESPACE} type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\" \
+         publishTime=\"{}\" minimumUpdatePeriod=\"PT{update}S\" timeShiftBufferDepth=\"PT{reach:.3}S\" \
+         maxSegmentDuration=\"PT{:.3}S\" minBufferTime=\"PT{target}S\" \
+         suggestedPresentationDelay=\"PT{:.3}S\">",
+        date_time((newest * 1000.0) as u64),
+        periods::longest(periods),
+        delay_s(target, options),
+    );
+    if options.low_latency {
+        // §K.3.2: players speed up and slow down by as much as nobody hears.
+        let _ = writeln!(
+            out,
+            "  <ServiceDescription id=\"0\">\n    <Latency target=\"{LATENCY_TARGET_MS}\" \
+             max=\"{}\" min=\"{}\"/>\n    <PlaybackRate max=\"1.04\" min=\"0.96\"/>\n  </ServiceDescription>",
+            LATENCY_TARGET_MS * 2,
+            LATENCY_TARGET_MS / 2
+        );
+    }
+}
+
+fn delay_s(target: u32, options: MpdOptions) -> f64 {
+    match options.low_latency {
+        true => LATENCY_TARGET_MS as f64 / 1000.0,
+        // As HLS: three target durations behind the end.
+        false => f64::from(target) * 3.0,
+    }
+}
+
+fn head_static(out: &mut String, periods: &[Period<'_>], target: u32) {
+    let duration = periods.last().map_or(0.0, Period::end);
+    let _ = writeln!(
+        out,
+        "<MPD {NAMESPACE} type=\"static\" mediaPresentationDuration=\"PT{duration:.3}S\" \
+         maxSegmentDuration=\"PT{:.3}S\" minBufferTime=\"PT{target}S\">",
+        periods::longest(periods)
+    );
+}
+
+fn write_period(
+    out: &mut String,
+    index: &Index,
+    period: &Period<'_>,
+    sources: Sources<'_>,
+    options: MpdOptions,
+) {
+    let _ = write!(out, "  <Period id=\"{}\" start=\"PT{:.3}S\"", period.number, period.start);
+    if index.ended() {
+        let _ = write!(out, " duration=\"PT{:.3}S\"", period.duration());
+    }
+    out.push_str(">\n");
+    // Pictures of one codec are levels of one set; each sound is a choice of its own.
+    let (video, audio): (Vec<&Run<'_>>, Vec<&Run<'_>>) =
+        period.runs.iter().partition(|run| run.content.is_video());
+    let mut families: Vec<(&str, Vec<&Run<'_>>)> = Vec::new();
+    for run in video {
+        match families.iter_mut().find(|(family, _)| *family == run.content.family()) {
+            Some((_, runs)) => runs.push(run),
+            None => families.push((run.content.family(), vec![run])),
+        }
+    }
+    let sets = families.into_iter().map(|(_, runs)| runs).chain(audio.into_iter().map(|r| vec![r]));
+    for (i, runs) in sets.enumerate() {
+        write_set(out, index, period, &runs, i == 0, sources, options);
+    }
+    out.push_str("  </Period>\n");
+}
+
+fn write_set(
+    out: &mut String,
+    index: &Index,
+    period: &Period<'_>,
+    runs: &[&Run<'_>],
+    main: bool,
+    sources: Sources<'_>,
+    options: MpdOptions,
+) {
+    let Some(first) = runs.first() else { return };
+    let kind = if first.content.is_video() { "video" } else { "audio" };
+    let _ = write!(
+        out,
+        "    <AdaptationSet contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\""
+    );
+    if runs.iter().all(|run| run.segments.iter().all(|s| s.independent())) {
+        out.push_str(" startWithSAP=\"1\"");
+    }
+    if let Some(language) = sources.languages.get(first.name) {
+        let _ = write!(out, " lang=\"{}\"", escaped(language));
+    }
+    out.push_str(">\n");
+    if kind == "audio" || main {
+        let role = if first.name.trim_end_matches(".cmaf") == kind { "main" } else { "alternate" };
+        let _ = writeln!(
+            out,
+            "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"{role}\"/>"
+        );
+    }
+    for run in runs {
+        let bitrate = index.rendition(run.name).and_then(crate::index::Rendition::bitrate);
+        let first = || run.segments.iter().map(|s| s.bitrate()).max();
+        let peak = bitrate.map(|b| b.0).or_else(first).unwrap_or(0).max(1);
+        let _ = write!(
+            out,
+            "      <Representation id=\"{}\" codecs=\"{}\" bandwidth=\"{peak}\"",
+            escaped(run.name),
+            escaped(&run.content.codec)
+        );
+        run.content.write_attributes(out);
+        out.push_str(">\n");
+        run.content.write_channels(out);
+        write_template(out, index, period, run, sources.base, options);
+        out.push_str("      </Representation>\n");
+    }
+    out.push_str("    </AdaptationSet>\n");
+}
+
+/// §5.3.9.4 and §5.3.9.6.
+fn write_template(
+    out: &mut String,
+    index: &Index,
+    period: &Period<'_>,
+    run: &Run<'_>,
+    base: &str,
+    options: MpdOptions,
+) {
+    let Some(first) = run.segments.first() else { return };
+    let info = &first.info;
+    let folder = format!("{}/{}", escaped(base), escaped(run.name));
+    let _ = write!(
+        out,
+        "        <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \
+         initialization=\"{folder}/{}\" media=\"{folder}/{}-$Number$.m4s\"",
+        info.timescale,
+        period.offset(info.timescale),
+        first.number,
+        crate::hls::init_file(info.init),
+        info.epoch,
+    );
+    let part = index.rendition(run.name).map_or(0, |r| r.part_target_ms);
+    if options.low_latency && run.open().is_some() {
+        // §5.3.9.5.3: a segment is there as soon as its first part is.
+        let early = periods::expected(run) as f64 / f64::from(info.timescale) - f64::from(part) / 1e3;
+        let _ = write!(
+            out,
+            " availabilityTimeOffset=\"{:.3}\" availabilityTimeComplete=\"false\"",
+            early.max(0.0)
+        );
+    }
+    out.push_str(">\n          <SegmentTimeline>\n");
+    for (start, duration, repeat) in timeline(run) {
+        out.push_str("            <S");
+        if let Some(start) = start {
+            let _ = write!(out, " t=\"{start}\"");
+        }
+        let _ = write!(out, " d=\"{duration}\"");
+        if repeat > 0 {
+            let _ = write!(out, " r=\"{repeat}\"");
+        }
+        out.push_str("/>\n");
+    }
+    out.push_str("          </SegmentTimeline>\n        </SegmentTemplate>\n");
+}
+
+/// `S` elements: the start where it does not follow from the one before, the duration, and how often it
+/// repeats.
+fn timeline(run: &Run<'_>) -> Vec<(Option<u64>, u64, u64)> {
+    let mut entries: Vec<(Option<u64>, u64, u64)> = Vec::new();
+    let mut end = None;
+    for segment in &run.segments {
+        let start = segment.info.start;
+        let duration = match segment.complete {
+            true => segment.duration(),
+            false => periods::expected(run),
+        };
+        let follows = end == Some(start);
+        match entries.last_mut() {
+            Some((_, d, repeat)) if follows && *d == duration => *repeat += 1,
+            _ => entries.push(((!follows).then_some(start), duration, 0)),
+        }
+        end = Some(start + duration);
+    }
+    entries
+}
+
+/// XML 1.0 §2.4: text in an attribute. Names and languages come from encoders.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a segment is listed.
+fn listed(segment: &Segment, options: MpdOptions) -> bool {
+    !segment.info.gap && (segment.complete || (options.low_latency && !segment.parts.is_empty()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! What an initialisation segment says of its track, as an MPD needs it.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use media::codec::{Config, Ratio};
+use media::mp4;
+
+/// A track as its initialisation segment describes it: an older Period may have another codec or size
+/// than the broadcast has today.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// RFC 6381 codec string.
+    pub codec: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Video { width: u32, height: u32, frame_rate: Option<Ratio> },
+    Audio { sample_rate: u32, channels: u8 },
+}
+
+impl Content {
+    /// Reads an initialisation segment. None if it is not one of ours.
+    pub fn from_init(init: &Bytes) -> Option<Self> {
+        let movie = mp4::demux(init).ok()?;
+        movie.tracks.first().map(|track| Self::new(&track.config))
+    }
+
+    /// The content of a track with this configuration.
+    pub fn new(config: &Config) -> Self {
+        let kind = match config {
+            Config::Video(video) => Kind::Video {
+                width: video.width,
+                height: video.height,
+                frame_rate: video.frame_rate,
+            },
+            Config::Audio(audio) => {
+                Kind::Audio { sample_rate: audio.output_sample_rate, channels: audio.channels }
+            }
+        };
+        Self { codec: config.codec_string(), kind }
+    }
+
+    pub(super) fn is_video(&self) -> bool {
+        matches!(self.kind, Kind::Video { .. })
+    }
+
+    /// Codecs of one family can follow each other in one buffer: the four characters in front.
+    pub(super) fn family(&self) -> &str {
+        self.codec.split('.').next().unwrap_or(&self.codec)
+    }
+
+    pub(super) fn write_attributes(&self, out: &mut String) {
+        match self.kind {
+            Kind::Video { width, height, frame_rate } => {
+                let _ = write!(out, " width=\"{width}\" height=\"{height}\"");
+                if let Some(rate) = frame_rate {
+                    let _ = match rate.den() {
+                        1 => write!(out, " frameRate=\"{}\"", rate.num()),
+                        den => write!(out, " frameRate=\"{}/{den}\"", rate.num()),
+                    };
+                }
+            }
+            Kind::Audio { sample_rate, .. } => {
+                let _ = write!(out, " audioSamplingRate=\"{sample_rate}\"");
+            }
+        }
+    }
+
+    pub(super) fn write_channels(&self, out: &mut String) {
+        if let Kind::Audio { channels, .. } = self.kind {
+            let _ = writeln!(
+                out,
+                "        <AudioChannelConfiguration \
+                 schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" \
+                 value=\"{channels}\"/>"
+            );
+        }
+    }
+}

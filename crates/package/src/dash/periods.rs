@@ -1,0 +1,148 @@
+//! From an index to Periods: which segments stand in which, and where each begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Content, MpdOptions, listed};
+use crate::index::{Index, Rendition, Segment};
+use crate::limits::WINDOW_SEGMENTS;
+
+/// One Period.
+#[derive(Debug)]
+pub(super) struct Period<'a> {
+    /// The number of its first segment, also of one that has left the window: its name.
+    pub(super) number: u64,
+    /// Seconds on the presentation's timeline.
+    pub(super) start: f64,
+    /// Media time at its start: so many ticks of so many a second.
+    origin: (u64, u32),
+    pub(super) runs: Vec<Run<'a>>,
+}
+
+/// What a Period has of one rendition: segments with one initialisation segment, numbers without holes.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub(super) name: &'a str,
+    pub(super) content: &'a Content,
+    pub(super) segments: Vec<&'a Segment>,
+}
+
+impl Run<'_> {
+    /// The segment that is being made.
+    pub(super) fn open(&self) -> Option<&Segment> {
+        self.segments.last().copied().filter(|s| !s.complete)
+    }
+}
+
+impl Period<'_> {
+    /// Seconds of it, as far as is known.
+    pub(super) fn duration(&self) -> f64 {
+        let (ticks, timescale) = self.origin;
+        let origin = ticks as f64 / f64::from(timescale);
+        let end = |run: &Run<'_>| {
+            let last = run.segments.last()?;
+            let ticks = last.info.start + last.duration();
+            Some(ticks as f64 / f64::from(last.info.timescale) - origin)
+        };
+        self.runs.iter().filter_map(end).fold(0.0, f64::max)
+    }
+
+    /// Where it ends on the presentation's timeline.
+    pub(super) fn end(&self) -> f64 {
+        self.start + self.duration()
+    }
+
+    /// §5.3.9.6.1 presentationTimeOffset: its start in a track's own ticks, to the nearest.
+    pub(super) fn offset(&self, timescale: u32) -> u64 {
+        let (ticks, own) = self.origin;
+        let scaled = u128::from(ticks) * u128::from(timescale) + u128::from(own / 2);
+        u64::try_from(scaled / u128::from(own.max(1))).unwrap_or(u64::MAX)
+    }
+}
+
+/// All Periods, oldest first.
+pub(super) fn of<'a>(
+    index: &'a Index,
+    contents: &'a BTreeMap<u64, Content>,
+    options: MpdOptions,
+) -> Vec<Period<'a>> {
+    let renditions: Vec<(&str, &Rendition)> = index.renditions().collect();
+    let from = if options.everything { 0 } else { window_start(&renditions) };
+    let mut numbers = BTreeSet::new();
+    for (_, rendition) in &renditions {
+        numbers.extend(rendition.segments.iter().map(|s| s.number).filter(|n| *n >= from));
+    }
+    let mut periods: Vec<Period<'a>> = Vec::new();
+    let (mut begun, mut end) = (None, 0.0);
+    for number in numbers {
+        let there: Vec<(&str, &Segment)> =
+            renditions.iter().filter_map(|(name, r)| Some((*name, r.segment(number)?))).collect();
+        // The newest of their beginnings begins a Period of all.
+        let Some(first) = there.iter().map(|(_, s)| s).max_by_key(|s| s.period.number) else {
+            continue;
+        };
+        if begun != Some(first.period.number) {
+            begun = Some(first.period.number);
+            // What is over is one stretch from zero on; what was lost keeps its time.
+            let start = match index.ended() {
+                true => end,
+                false => first.period.wall_clock_ms as f64 / 1000.0,
+            };
+            periods.push(Period {
+                number: first.period.number,
+                start,
+                origin: (first.period.start, first.info.timescale),
+                runs: Vec::new(),
+            });
+        }
+        let Some(period) = periods.last_mut() else { continue };
+        for (name, segment) in &there {
+            let Some(content) = contents.get(&segment.info.init) else { continue };
+            if listed(segment, options) {
+                push(&mut period.runs, name, content, segment);
+            }
+        }
+        let (ticks, timescale) = period.origin;
+        let origin = ticks as f64 / f64::from(timescale);
+        let reach = there.iter().map(|(_, s)| {
+            (s.info.start + s.duration()) as f64 / f64::from(s.info.timescale) - origin
+        });
+        end = period.start + reach.fold(0.0, f64::max);
+    }
+    periods.retain(|p| !p.runs.is_empty());
+    periods
+}
+
+fn push<'a>(
+    runs: &mut Vec<Run<'a>>,
+    name: &'a str,
+    content: &'a Content,
+    segment: &'a Segment,
+) {
+    match runs.iter_mut().find(|run| run.name == name) {
+        Some(run) => run.segments.push(segment),
+        None => runs.push(Run { name, content, segments: vec![segment] }),
+    }
+}
+
+/// The number at which the live window begins: that of pictures, if there are any, holds for all.
+fn window_start(renditions: &[(&str, &Rendition)]) -> u64 {
+    let main = renditions.iter().find(|(name, _)| name.starts_with("video"));
+    let Some((_, main)) = main.or(renditions.first()) else { return 0 };
+    // The segment that is being made does not count.
+    let open = usize::from(main.segments.back().is_some_and(|s| !s.complete));
+    let first = main.segments.len().saturating_sub(WINDOW_SEGMENTS + open);
+    main.segments.get(first).map_or(0, |s| s.number)
+}
+
+/// How long the open segment will be, in ticks: as long as the one before, unless it is longer already.
+pub(super) fn expected(run: &Run<'_>) -> u64 {
+    let complete = run.segments.iter().rev().find(|s| s.complete).map(|s| s.duration());
+    let so_far = run.open().map_or(0, Segment::duration);
+    complete.unwrap_or(0).max(so_far)
+}
+
+/// Seconds of the longest segment that is listed.
+pub(super) fn longest(periods: &[Period<'_>]) -> f64 {
+    let segments = periods.iter().flat_map(|p| &p.runs).flat_map(|run| &run.segments);
+    segments.map(|s| s.seconds(s.duration())).fold(0.0, f64::max)
+}

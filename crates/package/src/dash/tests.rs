@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+
+use spine::Location;
+
+use super::*;
+use crate::properties::{Part, Segment as Info, encode};
+use crate::testing::{add, audio_config, init_of, segment, two_renditions, video_config};
+
+const LIVE: MpdOptions = MpdOptions { low_latency: false, everything: false };
+const LOW: MpdOptions = MpdOptions { low_latency: true, everything: false };
+
+fn contents() -> BTreeMap<u64, Content> {
+    [(7, Content::new(&video_config())), (8, Content::new(&audio_config()))].into()
+}
+
+fn render(index: &Index, options: MpdOptions) -> String {
+    let (contents, languages) = (contents(), BTreeMap::new());
+    let sources = Sources { contents: &contents, languages: &languages, base: "../media/V" };
+    render_mpd(index, sources, options).unwrap()
+}
+
+/// Values of an attribute, in the order of the text.
+fn values<'a>(text: &'a str, attribute: &str) -> Vec<&'a str> {
+    let pattern = format!(" {attribute}=\"");
+    text.split(&pattern).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+/// Two renditions with `count` whole segments from 10 on; `change` may alter what a segment says.
+fn changed(count: u64, change: impl Fn(&str, u64, &mut Info)) -> Index {
+    let mut index = Index::new();
+    for rendition in ["audio.cmaf", "video.cmaf"] {
+        for number in 10..10 + count {
+            let mut info = Info { init: init_of(rendition), ..segment(number) };
+            change(rendition, number, &mut info);
+            let part = Part {
+                duration: 180_000,
+                independent: true,
+                last: true,
+                target_ms: 2_000,
+                target_duration: Some(2),
+            };
+            let at = Location { group: number, object: 0 };
+            index.apply(rendition, at, &encode(&part, Some(&info)), 500_000).unwrap();
+        }
+    }
+    index
+}
+
+#[test]
+fn a_live_mpd_reads_like_this() {
+    let text = render(&two_renditions(), LIVE);
+    let expect = "\
+<?xml version=\"1.0\" encoding=\"UTF-8\"?>
+<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\" type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\" publishTime=\"1970-01-01T00:00:22.000Z\" minimumUpdatePeriod=\"PT2S\" timeShiftBufferDepth=\"PT12.000S\" maxSegmentDuration=\"PT2.000S\" minBufferTime=\"PT2S\" suggestedPresentationDelay=\"PT6.000S\">
+  <Period id=\"10\" start=\"PT20.000S\">
+    <AdaptationSet contentType=\"video\" mimeType=\"video/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">
+      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>
+      <Representation id=\"video\" codecs=\"avc1.640028\" bandwidth=\"8000\" width=\"1920\" height=\"1080\" frameRate=\"30\">
+        <SegmentTemplate timescale=\"90000\" presentationTimeOffset=\"1800000\" startNumber=\"10\" initialization=\"../media/V/video/init-00000000000007.mp4\" media=\"../media/V/video/3-$Number$.m4s\">
+          <SegmentTimeline>
+            <S t=\"1800000\" d=\"180000\"/>
+          </SegmentTimeline>
+        </SegmentTemplate>
+      </Representation>
+    </AdaptationSet>
+    <AdaptationSet contentType=\"audio\" mimeType=\"audio/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">
+      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>
+      <Representation id=\"audio\" codecs=\"mp4a.40.2\" bandwidth=\"8000\" audioSamplingRate=\"48000\">
+        <AudioChannelConfiguration schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"2\"/>
+        <SegmentTemplate timescale=\"90000\" presentationTimeOffset=\"1800000\" startNumber=\"10\" initialization=\"../media/V/audio/init-00000000000008.mp4\" media=\"../media/V/audio/3-$Number$.m4s\">
+          <SegmentTimeline>
+            <S t=\"1800000\" d=\"180000\"/>
+          </SegmentTimeline>
+        </SegmentTemplate>
+      </Representation>
+    </AdaptationSet>
+  </Period>
+  <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"../../time\"/>
+</MPD>
+";
+    assert_eq!(text, expect);
+}
+
+#[test]
+fn low_latency_lists_the_segment_that_is_being_made() {
+    let mut index = Index::new();
+    add(&mut index, "video.cmaf", 10, &[6, 6, 1]);
+    assert!(!render(&index, LIVE).contains("availabilityTime"), "only what is whole");
+    let text = render(&index, LOW);
+    assert_eq!(values(&text, "t"), ["1800000"]);
+    assert_eq!((values(&text, "d"), values(&text, "r")), (vec!["180000"], vec!["2"]), "{text}");
+    assert_eq!(values(&text, "availabilityTimeOffset"), ["1.666"], "a part after it began");
+    assert_eq!(values(&text, "availabilityTimeComplete"), ["false"]);
+    assert_eq!(values(&text, "minimumUpdatePeriod"), ["PT0.5S"]);
+    assert!(text.contains("<Latency target=\"2000\""), "{text}");
+}
+
+#[test]
+fn the_window_is_that_of_hls_and_dvr_has_everything() {
+    let index = changed(20, |_, _, _| ());
+    let text = render(&index, LIVE);
+    assert_eq!(values(&text, "startNumber"), ["24", "24"]);
+    assert_eq!(values(&text, "r"), ["5", "5"]);
+    // The Period keeps its name and its beginning when that has left the window.
+    assert_eq!((values(&text, "id")[0], values(&text, "start")), ("10", vec!["PT20.000S"]));
+    assert_eq!(values(&text, "presentationTimeOffset"), ["1800000", "1800000"]);
+    let text = render(&index, MpdOptions { everything: true, ..LIVE });
+    assert_eq!((values(&text, "startNumber"), values(&text, "r")), (vec!["10"; 2], vec!["19"; 2]));
+    assert_eq!(values(&text, "timeShiftBufferDepth"), ["PT40.000S"]);
+}
+
+#[test]
+fn a_period_begins_where_the_media_does_not_follow() {
+    // An encoder that comes back 5 s later: media time goes on, the wall clock has gone on.
+    let back = |_: &str, number: u64, info: &mut Info| {
+        if number >= 13 {
+            info.discontinuity = number == 13;
+            info.discontinuity_sequence = 1;
+            info.epoch = 4;
+            info.wall_clock_ms += 5_000;
+        }
+    };
+    // The size changes; sound goes on as it was.
+    let size = |rendition: &str, number: u64, info: &mut Info| {
+        if number >= 13 && rendition == "video.cmaf" {
+            info.init = 7 + 2;
+        }
+    };
+    for (name, change, starts) in [
+        ("back", &back as &dyn Fn(&str, u64, &mut Info), ["PT20.000S", "PT31.000S"]),
+        ("size", &size, ["PT20.000S", "PT26.000S"]),
+    ] {
+        let mut index = changed(5, change);
+        let mut contents = contents();
+        contents.insert(9, Content::new(&video_config()));
+        let languages = BTreeMap::new();
+        let sources = Sources { contents: &contents, languages: &languages, base: "m" };
+        let text = render_mpd(&index, sources, LIVE).unwrap();
+        assert_eq!(values(&text, "start"), starts, "{name}: {text}");
+        assert_eq!(values(&text, "startNumber"), ["10", "10", "13", "13"], "{name}");
+        let offsets = values(&text, "presentationTimeOffset");
+        assert_eq!(offsets, ["1800000", "1800000", "2340000", "2340000"], "{name}");
+        // What is over has no holes, and the same files.
+        index.end();
+        let over = render_mpd(&index, sources, LIVE).unwrap();
+        assert_eq!(values(&over, "start"), ["PT0.000S", "PT6.000S"], "{name}: {over}");
+        assert_eq!(values(&over, "duration"), ["PT6.000S", "PT4.000S"], "{name}");
+        assert_eq!(values(&over, "media"), values(&text, "media"), "{name}");
+        assert_eq!(values(&over, "mediaPresentationDuration"), ["PT10.000S"], "{name}");
+        assert!(over.contains("type=\"static\"") && !over.contains("UTCTiming"), "{over}");
+    }
+}
+
+#[test]
+fn gaps_are_holes() {
+    let gap = |_: &str, number: u64, info: &mut Info| info.gap = (13..15).contains(&number);
+    let mut index = changed(8, gap);
+    let text = render(&index, MpdOptions { everything: true, ..LIVE });
+    assert_eq!(values(&text, "start"), ["PT20.000S", "PT30.000S"], "{text}");
+    assert_eq!(values(&text, "startNumber"), ["10", "10", "15", "15"]);
+    assert_eq!(values(&text, "r"), ["2"; 4]);
+    // In the replay too: its length is that of HLS.
+    index.end();
+    let text = render(&index, LIVE);
+    assert_eq!(values(&text, "start"), ["PT0.000S", "PT10.000S"], "{text}");
+    // Of one rendition: the other one goes on alone.
+    let video = |name: &str, number: u64, info: &mut Info| {
+        info.gap = name == "video.cmaf" && number == 13;
+    };
+    let text = render(&changed(5, video), MpdOptions { everything: true, ..LIVE });
+    assert_eq!(values(&text, "start"), ["PT20.000S", "PT26.000S", "PT28.000S"], "{text}");
+    assert_eq!(text.matches("contentType=\"video\"").count(), 2);
+    assert_eq!(text.matches("contentType=\"audio\"").count(), 3);
+}
+
+#[test]
+fn nothing_to_list_is_no_mpd() {
+    let (contents, languages) = (BTreeMap::new(), BTreeMap::new());
+    let sources = Sources { contents: &contents, languages: &languages, base: "m" };
+    assert_eq!(render_mpd(&two_renditions(), sources, LIVE), None, "nothing is known of the tracks");
+    assert_eq!(render_mpd(&Index::new(), sources, LIVE), None);
+}
+
+#[test]
+fn what_encoders_say_is_text() {
+    let contents = contents();
+    let languages = [("audio".to_owned(), "d\"e<&\u{7}".to_owned())].into();
+    let sources = Sources { contents: &contents, languages: &languages, base: "m" };
+    let text = render_mpd(&two_renditions(), sources, LIVE).unwrap();
+    assert_eq!(values(&text, "lang"), ["d&quot;e&lt;&amp;"]);
+}
