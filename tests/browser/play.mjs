@@ -27,7 +27,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const PLAYERS = { hlsjs: ['pages/hlsjs.html', 'hls.js/dist/hls.min.js', '/lib/hls.js'], shaka: ['pages/shaka.html', 'shaka-player/dist/shaka-player.compiled.js', '/lib/shaka.js'] };
+const PLAYERS = { dashjs: ['pages/dashjs.html', 'dashjs/dist/modern/umd/dash.all.min.js', '/lib/dash.js'], hlsjs: ['pages/hlsjs.html', 'hls.js/dist/hls.min.js', '/lib/hls.js'], shaka: ['pages/shaka.html', 'shaka-player/dist/shaka-player.compiled.js', '/lib/shaka.js'] };
 const SAMPLE_EVERY_MS = 250;
 
 try {
@@ -39,7 +39,7 @@ try {
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');
-  if (options.player !== 'airwave' && !(options.player in PLAYERS)) throw new Missing(`--player ${options.player}: airwave, hlsjs or shaka`);
+  if (options.player !== 'airwave' && !(options.player in PLAYERS)) throw new Missing(`--player ${options.player}: airwave, hlsjs, shaka or dashjs`);
   const pages = options.player === 'airwave' ? null : await servePages(options.player);
   const browser = await launch();
   try {

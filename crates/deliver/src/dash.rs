@@ -37,8 +37,7 @@ struct Rendering {
 /// The MPD of what is on the air.
 pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
     let wishes = Wishes::parse(query, shelf.about().low_latency);
-    let options =
-        MpdOptions { low_latency: wishes.low_latency, everything: wishes.everything };
+    let options = MpdOptions { low_latency: wishes.low_latency, everything: wishes.everything };
     // As for HLS: the first segment takes a second or two.
     let playable = wait_for(shelf, Duration::from_secs(10), |shelf| {
         shelf.with_index(Index::playable).then_some(())
@@ -49,7 +48,9 @@ pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
     learn(shelf).await;
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
     match rendered(shelf, options) {
-        Some((text_of, ended)) => text(MPD, if ended { "max-age=10" } else { "max-age=1" }, text_of),
+        Some((text_of, ended)) => {
+            text(MPD, if ended { "max-age=10" } else { "max-age=1" }, text_of)
+        }
         None => no_content(),
     }
 }
@@ -77,8 +78,7 @@ fn rendered(shelf: &Shelf, options: MpdOptions) -> Option<(Bytes, bool)> {
     shelf.with_mpds(|index, mpds| {
         let versions: Vec<Version> =
             index.renditions().map(|(name, _)| index.version(name)).collect();
-        let there =
-            mpds.renderings.iter().find(|r| r.versions == versions && r.options == options);
+        let there = mpds.renderings.iter().find(|r| r.versions == versions && r.options == options);
         if let Some(there) = there {
             return Some((there.text.clone(), index.ended()));
         }

@@ -202,7 +202,10 @@ fn as_it_grows(shelf: &Arc<Shelf>, rendition: &str, epoch: u64, number: u64) -> 
             let pieces = there.then(|| this_part(&shelf, &name, epoch, number, part)).flatten()?;
             let bytes = pieces.iter().map(|p| p.len() as u64).sum();
             shelf.counters().media_bytes.fetch_add(bytes, Ordering::Relaxed);
-            Some((futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)), part + 1))
+            Some((
+                futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)),
+                part + 1,
+            ))
         }
     });
     let response = cors()

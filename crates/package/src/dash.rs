@@ -178,10 +178,8 @@ fn write_set(
     out.push_str(">\n");
     if kind == "audio" || main {
         let role = if first.name.trim_end_matches(".cmaf") == kind { "main" } else { "alternate" };
-        let _ = writeln!(
-            out,
-            "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"{role}\"/>"
-        );
+        let _ =
+            writeln!(out, "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"{role}\"/>");
     }
     for run in runs {
         let bitrate = index.rendition(run.name).and_then(crate::index::Rendition::bitrate);
@@ -227,7 +225,8 @@ fn write_template(
     let part = index.rendition(run.name).map_or(0, |r| r.part_target_ms);
     if options.low_latency && run.open().is_some() {
         // §5.3.9.5.3: a segment is there as soon as its first part is.
-        let early = periods::expected(run) as f64 / f64::from(info.timescale) - f64::from(part) / 1e3;
+        let early =
+            periods::expected(run) as f64 / f64::from(info.timescale) - f64::from(part) / 1e3;
         let _ = write!(
             out,
             " availabilityTimeOffset=\"{:.3}\" availabilityTimeComplete=\"false\"",

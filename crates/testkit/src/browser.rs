@@ -24,7 +24,7 @@ impl Played {
     }
 }
 
-/// Plays a page or manifest with one of the players (`airwave`, `hlsjs`, `shaka`).
+/// Plays a page or manifest with one of the players (`airwave`, `hlsjs`, `shaka`, `dashjs`).
 pub fn play(url: &str, player: &str, seconds: u32, more: &[&str]) -> Played {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/play.mjs");
     let mut command = Command::new("node");

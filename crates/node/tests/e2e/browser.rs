@@ -54,6 +54,20 @@ fn stock_shaka_player_shows_every_frame_and_sounds_right() {
 }
 
 #[test]
+fn stock_dash_js_shows_every_frame_and_sounds_right() {
+    if !skip("browser") {
+        check_player("dashjs", "/ID/manifest/video.mpd");
+    }
+}
+
+#[test]
+fn stock_shaka_player_plays_the_mpd_too() {
+    if !skip("browser") {
+        check_player("shaka", "/ID/manifest/video.mpd");
+    }
+}
+
+#[test]
 fn everything_goes_over_tls_too() {
     if skip("browser") {
         return;

@@ -5,6 +5,7 @@
 mod api;
 mod browser;
 mod codecs;
+mod dash;
 mod encoders;
 mod live;
 mod program;

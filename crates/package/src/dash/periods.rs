@@ -112,12 +112,7 @@ pub(super) fn of<'a>(
     periods
 }
 
-fn push<'a>(
-    runs: &mut Vec<Run<'a>>,
-    name: &'a str,
-    content: &'a Content,
-    segment: &'a Segment,
-) {
+fn push<'a>(runs: &mut Vec<Run<'a>>, name: &'a str, content: &'a Content, segment: &'a Segment) {
     match runs.iter_mut().find(|run| run.name == name) {
         Some(run) => run.segments.push(segment),
         None => runs.push(Run { name, content, segments: vec![segment] }),

@@ -92,7 +92,7 @@ fn low_latency_lists_the_segment_that_is_being_made() {
     assert_eq!(values(&text, "availabilityTimeOffset"), ["1.666"], "a part after it began");
     assert_eq!(values(&text, "availabilityTimeComplete"), ["false"]);
     assert_eq!(values(&text, "minimumUpdatePeriod"), ["PT0.5S"]);
-    assert!(text.contains("<Latency target=\"2000\""), "{text}");
+    assert!(text.contains("<Latency target=\"1500\""), "{text}");
 }
 
 #[test]
@@ -177,7 +177,11 @@ fn gaps_are_holes() {
 fn nothing_to_list_is_no_mpd() {
     let (contents, languages) = (BTreeMap::new(), BTreeMap::new());
     let sources = Sources { contents: &contents, languages: &languages, base: "m" };
-    assert_eq!(render_mpd(&two_renditions(), sources, LIVE), None, "nothing is known of the tracks");
+    assert_eq!(
+        render_mpd(&two_renditions(), sources, LIVE),
+        None,
+        "nothing is known of the tracks"
+    );
     assert_eq!(render_mpd(&Index::new(), sources, LIVE), None);
 }
 
