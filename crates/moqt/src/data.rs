@@ -96,3 +96,7 @@ pub enum WriteError {
     #[error("an object with a status and a payload")]
     Status,
 }
+
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;

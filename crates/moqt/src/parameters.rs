@@ -227,6 +227,29 @@ impl Parameters {
         Kind::ALL.into_iter().find(|kind| self.has(*kind) && !allowed(*kind))
     }
 
+    /// Without what must not stand in such a message.
+    #[cfg(test)]
+    pub(crate) fn within(mut self, version: Version, scope: Scope) -> Parameters {
+        while let Some(kind) = self.out_of_scope(version, scope) {
+            match kind {
+                Kind::ObjectDeliveryTimeout => self.object_delivery_timeout_ms = None,
+                Kind::AuthorizationToken => self.tokens.clear(),
+                Kind::RendezvousTimeout => self.rendezvous_timeout_ms = None,
+                Kind::SubgroupDeliveryTimeout => self.subgroup_delivery_timeout_ms = None,
+                Kind::Expires => self.expires_ms = None,
+                Kind::LargestObject => self.largest = None,
+                Kind::FillTimeout => self.fill_timeout_ms = None,
+                Kind::Forward => self.forward = None,
+                Kind::SubscriberPriority => self.subscriber_priority = None,
+                Kind::SubscriptionFilter => self.filter = None,
+                Kind::GroupOrder => self.group_order = None,
+                Kind::NewGroupRequest => self.new_group = None,
+                Kind::TrackNamespacePrefix => self.namespace_prefix = None,
+            }
+        }
+        self
+    }
+
     fn has(&self, kind: Kind) -> bool {
         match kind {
             Kind::ObjectDeliveryTimeout => self.object_delivery_timeout_ms.is_some(),

@@ -1,0 +1,287 @@
+//! Values of all kinds, for tests.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::code::RequestCode;
+use crate::data::{
+    Body, Datagram, FetchObject, ObjectHead, Status, SubgroupHeader, SubgroupId, Via,
+};
+use crate::location::{Filter, GroupOrder, Location, Range};
+use crate::message::first::{First, scope_of};
+use crate::name::{Namespace, TrackName};
+use crate::parameters::{Parameters, Scope};
+use crate::properties::{Properties, Value, kind};
+use crate::request::{Fetch, JoiningStart, Redirect, Request, RequestError, RequestId};
+use crate::secret::Secret;
+use crate::token::{AuthToken, Token};
+use crate::version::Version;
+
+/// Small and large numbers alike.
+pub(crate) fn number() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0u32..64).prop_map(|(number, shift)| number >> shift)
+}
+
+pub(crate) fn location() -> impl Strategy<Value = Location> {
+    (number(), number()).prop_map(|(group, object)| Location { group, object })
+}
+
+fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..max).prop_map(Bytes::from)
+}
+
+pub(crate) fn namespace() -> impl Strategy<Value = Namespace> {
+    vec(vec(any::<u8>(), 1..20), 0..5).prop_map(|fields| Namespace::new(fields).unwrap())
+}
+
+pub(crate) fn track() -> BoxedStrategy<TrackName> {
+    (namespace(), bytes(20))
+        .prop_map(|(namespace, name)| TrackName::new(namespace, name).unwrap())
+        .boxed()
+}
+
+fn group_order() -> impl Strategy<Value = GroupOrder> {
+    prop_oneof![Just(GroupOrder::Ascending), Just(GroupOrder::Descending)]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    prop_oneof![
+        Just(Filter::NextGroup),
+        Just(Filter::NextObject),
+        location().prop_map(Filter::From),
+        (location(), number()).prop_map(|(start, groups)| Filter::Range {
+            start,
+            end_group: start.group.saturating_add(groups),
+        }),
+    ]
+}
+
+fn auth_token() -> impl Strategy<Value = AuthToken> {
+    (number(), bytes(30)).prop_map(|(kind, value)| AuthToken { kind, value: Secret::new(value) })
+}
+
+pub(crate) fn token() -> impl Strategy<Value = Token> {
+    prop_oneof![
+        number().prop_map(|alias| Token::Delete { alias }),
+        (number(), auth_token()).prop_map(|(alias, token)| Token::Register { alias, token }),
+        number().prop_map(|alias| Token::UseAlias { alias }),
+        auth_token().prop_map(Token::UseValue),
+    ]
+}
+
+/// Any parameters that may stand there.
+pub(crate) fn parameters(scope: Scope) -> BoxedStrategy<Parameters> {
+    let times = (
+        option::of(number()),
+        option::of(number()),
+        option::of(number()),
+        option::of(number()),
+        option::of(number()),
+    );
+    let others = (
+        vec(token(), 0..3),
+        option::of(location()),
+        option::of(any::<bool>()),
+        option::of(any::<u8>()),
+        option::of(filter()),
+        option::of(group_order()),
+        option::of(number()),
+        option::of(namespace()),
+    );
+    (times, others)
+        .prop_map(move |(times, others)| {
+            let all = Parameters {
+                object_delivery_timeout_ms: times.0,
+                rendezvous_timeout_ms: times.1,
+                subgroup_delivery_timeout_ms: times.2,
+                expires_ms: times.3,
+                fill_timeout_ms: times.4,
+                tokens: others.0,
+                largest: others.1,
+                forward: others.2,
+                subscriber_priority: others.3,
+                filter: others.4,
+                group_order: others.5,
+                new_group: others.6,
+                namespace_prefix: others.7,
+            };
+            all.within(Version::Draft18, scope)
+        })
+        // Boxes, here and below: what is built of these would not fit onto a stack.
+        .boxed()
+}
+
+/// Properties of a track or an object: nothing that only one of them may have.
+pub(crate) fn properties() -> impl Strategy<Value = Properties> {
+    let pair = (number(), number(), vec(any::<u8>(), 0..30));
+    vec(pair, 0..5).prop_map(|pairs| {
+        let special = |number: &u64| {
+            kind::MANDATORY.contains(number)
+                || [0x0b, 0x0e, 0x22, 0x30, 0x3c, 0x3e].contains(number)
+        };
+        let pairs: Vec<(u64, Value<'_>)> = pairs
+            .iter()
+            .filter(|(number, ..)| !special(number))
+            .map(|(number, value, bytes)| match number % 2 {
+                0 => (*number, Value::Number(*value)),
+                _ => (*number, Value::Bytes(bytes)),
+            })
+            .collect();
+        Properties::from_pairs(&pairs).unwrap()
+    })
+}
+
+fn fetch() -> BoxedStrategy<Fetch> {
+    let standalone = (track(), location(), location())
+        .prop_map(|(track, start, end)| Fetch::Standalone { track, range: Range { start, end } });
+    let joining = (number(), number(), any::<bool>()).prop_map(|(id, group, relative)| {
+        let start =
+            if relative { JoiningStart::Relative(group) } else { JoiningStart::Absolute(group) };
+        Fetch::Joining { subscription: RequestId(id), start }
+    });
+    prop_oneof![standalone, joining].boxed()
+}
+
+pub(crate) fn request() -> BoxedStrategy<Request> {
+    prop_oneof![
+        (track(), parameters(Scope::Subscribe))
+            .prop_map(|(track, parameters)| Request::Subscribe { track, parameters }),
+        (track(), parameters(Scope::Publish), properties()).prop_map(
+            |(track, parameters, properties)| Request::Publish { track, parameters, properties }
+        ),
+        (fetch(), parameters(Scope::Fetch))
+            .prop_map(|(fetch, parameters)| Request::Fetch { fetch, parameters }),
+        (track(), parameters(Scope::TrackStatus))
+            .prop_map(|(track, parameters)| Request::TrackStatus { track, parameters }),
+        (namespace(), parameters(Scope::PublishNamespace)).prop_map(|(namespace, parameters)| {
+            Request::PublishNamespace { namespace, parameters }
+        }),
+        (namespace(), parameters(Scope::SubscribeNamespace))
+            .prop_map(|(prefix, parameters)| Request::SubscribeNamespace { prefix, parameters }),
+        (namespace(), parameters(Scope::SubscribeTracks))
+            .prop_map(|(prefix, parameters)| Request::SubscribeTracks { prefix, parameters }),
+    ]
+    .boxed()
+}
+
+pub(crate) fn first() -> impl Strategy<Value = First> {
+    (number(), request(), number()).prop_map(|(id, request, alias)| {
+        let alias = (scope_of(&request) == Scope::Publish).then_some(alias);
+        First { id: RequestId(id), request, alias }
+    })
+}
+
+pub(crate) fn request_error() -> impl Strategy<Value = RequestError> {
+    let redirect = ("[a-z:/.]{0,20}", track()).prop_map(|(uri, track)| Redirect {
+        uri,
+        namespace: track.namespace().clone(),
+        name: track.name().clone(),
+    });
+    (option::of(0u64..1 << 40), ".{0,40}", option::of(redirect)).prop_map(
+        |(retry, reason, redirect)| RequestError {
+            code: if redirect.is_some() { RequestCode::Redirect } else { RequestCode::Timeout },
+            retry_after: retry.map(Duration::from_millis),
+            reason,
+            redirect,
+        },
+    )
+}
+
+fn priority() -> impl Strategy<Value = Option<u8>> {
+    option::of(any::<u8>())
+}
+
+pub(crate) fn subgroup_header() -> impl Strategy<Value = SubgroupHeader> {
+    let subgroup = prop_oneof![
+        Just(SubgroupId::Zero),
+        Just(SubgroupId::FirstObject),
+        number().prop_map(SubgroupId::Given),
+    ];
+    (number(), number(), subgroup, priority(), any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(|(alias, group, subgroup, priority, properties, end_of_group, first_object)| {
+            SubgroupHeader {
+                alias,
+                group,
+                subgroup,
+                priority,
+                properties,
+                end_of_group,
+                first_object,
+            }
+        })
+}
+
+/// Objects with rising IDs, as a stream with or without properties has them, and their payloads.
+pub(crate) fn subgroup_objects(
+    with_properties: bool,
+) -> impl Strategy<Value = Vec<(ObjectHead, Bytes)>> {
+    let object = (number(), properties(), bytes(50));
+    vec(object, 0..8).prop_map(move |objects| {
+        let mut objects: Vec<_> = objects;
+        objects.sort_by_key(|(id, ..)| *id);
+        objects.dedup_by_key(|(id, ..)| *id);
+        objects
+            .into_iter()
+            .map(|(id, properties, payload)| {
+                let properties = if with_properties { properties } else { Properties::empty() };
+                let payload_length = payload.len() as u64;
+                let status = Status::Normal;
+                (ObjectHead { id, properties, status, payload_length }, payload)
+            })
+            .collect()
+    })
+}
+
+/// Objects in the order of a fetch, and their payloads.
+pub(crate) fn fetch_objects(order: GroupOrder) -> impl Strategy<Value = Vec<(FetchObject, Bytes)>> {
+    let via = prop_oneof![
+        Just(Via::Datagram),
+        (0u64..4).prop_map(Via::Subgroup),
+        number().prop_map(Via::Subgroup)
+    ];
+    let place = prop_oneof![location(), (0u64..3, 0u64..5).prop_map(|(g, o)| Location::new(g, o))];
+    let object = (place, via, any::<u8>(), properties(), bytes(50));
+    vec(object, 0..10).prop_map(move |mut objects| {
+        objects.sort_by_key(|(location, ..)| match order {
+            GroupOrder::Ascending => (location.group, location.object),
+            GroupOrder::Descending => (u64::MAX - location.group, location.object),
+        });
+        objects.dedup_by_key(|(location, ..)| *location);
+        objects
+            .into_iter()
+            .map(|(location, via, priority, properties, payload)| {
+                let payload_length = payload.len() as u64;
+                (FetchObject { location, via, priority, properties, payload_length }, payload)
+            })
+            .collect()
+    })
+}
+
+pub(crate) fn datagram() -> impl Strategy<Value = Datagram> {
+    let payload = bytes(60).prop_map(Body::Payload);
+    let status = prop_oneof![
+        Just(Body::Status(Status::Normal)),
+        Just(Body::Status(Status::EndOfGroup)),
+        Just(Body::Status(Status::EndOfTrack)),
+    ];
+    let body = prop_oneof![payload, status];
+    (number(), number(), number(), priority(), any::<bool>(), properties(), body).prop_map(
+        |(alias, group, object, priority, end_of_group, properties, body)| {
+            let special = !matches!(body, Body::Payload(_));
+            let bare = matches!(body, Body::Status(Status::EndOfGroup | Status::EndOfTrack));
+            Datagram {
+                alias,
+                group,
+                object,
+                priority,
+                end_of_group: end_of_group && !special,
+                properties: if bare { Properties::empty() } else { properties },
+                body,
+            }
+        },
+    )
+}

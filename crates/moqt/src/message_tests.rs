@@ -1,0 +1,337 @@
+//! Messages as bytes: known ones, and any at all.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::first::{First, scope_of};
+use super::goaway::GoAway;
+use super::publish::PublishDone;
+use super::response::RequestOk;
+use super::setup::Setup;
+use super::subscribe::SubscribeOk;
+use super::update::Update;
+use super::*;
+use crate::arbitrary;
+use crate::code::{DoneCode, RequestCode};
+use crate::error::Violation;
+use crate::location::{Filter, GroupOrder, Location, Range};
+use crate::name::{Namespace, TrackName};
+use crate::parameters::{Parameters, Scope};
+use crate::properties::{Properties, Value, kind as property};
+use crate::request::{
+    Done, Fetch, FetchOk, JoiningStart, Redirect, Request, RequestError, RequestId,
+};
+use crate::secret::Secret;
+use crate::token::{AuthToken, Token};
+use crate::version::Version;
+
+const V: Version = Version::Draft18;
+
+/// Hexadecimal digits with blanks between them.
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|digit| *digit != b' ').collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// The one message in these bytes.
+fn message(bytes: &[u8]) -> (u64, Body) {
+    let mut reader = MessageReader::default();
+    reader.push(bytes);
+    let message = reader.next().unwrap();
+    assert_eq!(reader.held(), 0);
+    message
+}
+
+/// The bytes are what is written for the value, and mean it.
+fn check<T: PartialEq + std::fmt::Debug>(
+    text: &str,
+    value: &T,
+    decode: impl Fn(u64, Body) -> Result<T, Violation>,
+    encode: impl Fn(&T) -> Result<Bytes, TooLong>,
+) {
+    let bytes = hex(text);
+    assert_eq!(encode(value).unwrap(), bytes, "{value:?}");
+    let (kind, body) = message(&bytes);
+    assert_eq!(decode(kind, body).as_ref(), Ok(value));
+}
+
+fn check_first(text: &str, id: u64, request: Request, alias: Option<u64>) {
+    let first = First { id: RequestId(id), request, alias };
+    check(text, &first, |kind, body| First::decode(V, kind, body), |first| first.encode(V));
+}
+
+fn namespace() -> Namespace {
+    Namespace::new(["acc", "cam"]).unwrap()
+}
+
+fn track(name: &'static str) -> TrackName {
+    TrackName::new(namespace(), name).unwrap()
+}
+
+#[test]
+fn vectors_draft18_s10_3_setup() {
+    let setup = Setup {
+        path: Some(Bytes::from_static(b"/")),
+        authority: Some(Bytes::from_static(b"a.example")),
+        implementation: Bytes::from_static(b"airwave"),
+        ..Setup::default()
+    };
+    let text = "af00 0017 01 01 2f 04 09 612e6578616d706c65 02 07 61697277617665";
+    check(text, &setup, |_, body| Setup::decode(body), Setup::encode);
+}
+
+#[test]
+fn vectors_draft18_s10_7_subscribe() {
+    let parameters = Parameters {
+        forward: Some(true),
+        subscriber_priority: Some(128),
+        filter: Some(Filter::NextObject),
+        group_order: Some(GroupOrder::Descending),
+        ..Parameters::default()
+    };
+    let text = "03 001c 00 02 03616363 0363616d 07 636174616c6f67 04 10 01 10 80 01 01 02 01 02";
+    check_first(text, 0, Request::Subscribe { track: track("catalog"), parameters }, None);
+    let token = Token::UseValue(AuthToken::new(Secret::new("jwt")));
+    let parameters = Parameters { tokens: vec![token], ..Parameters::default() };
+    let text = "03 001a 00 02 03616363 0363616d 07 636174616c6f67 01 03 05 03 00 6a7774";
+    check_first(text, 0, Request::Subscribe { track: track("catalog"), parameters }, None);
+}
+
+#[test]
+fn vectors_draft18_s10_8_subscribe_ok() {
+    let ok = SubscribeOk {
+        alias: 1,
+        parameters: Parameters { largest: Some(Location::new(300, 7)), ..Parameters::default() },
+        properties: Properties::from_pairs(&[(
+            property::DEFAULT_PUBLISHER_PRIORITY,
+            Value::Number(64),
+        )])
+        .unwrap(),
+    };
+    let text = "04 0008 01 01 09 812c 07 0e 40";
+    check(text, &ok, |_, body| SubscribeOk::decode(V, body), |ok| ok.encode(V));
+}
+
+#[test]
+fn vectors_draft18_s10_6_request_error() {
+    let mut error = RequestError::new(RequestCode::DoesNotExist, "");
+    let text = "05 0003 10 00 00";
+    check(text, &error, |_, body| RequestError::decode(V, body), |error| error.encode(V));
+    error.code = RequestCode::Redirect;
+    error.retry_after = Some(std::time::Duration::ZERO);
+    error.redirect = Some(Redirect {
+        uri: "moqt://b.example/".to_owned(),
+        namespace: Namespace::root(),
+        name: Bytes::new(),
+    });
+    let text = "05 0017 34 01 00 11 6d6f71743a2f2f622e6578616d706c652f 00 00";
+    check(text, &error, |_, body| RequestError::decode(V, body), |error| error.encode(V));
+}
+
+#[test]
+fn vectors_draft18_s10_12_fetch() {
+    let parameters = Parameters::default();
+    let fetch = Fetch::Joining { subscription: RequestId(0), start: JoiningStart::Relative(0) };
+    let request = Request::Fetch { fetch, parameters: parameters.clone() };
+    check_first("16 0005 02 02 00 00 00", 2, request, None);
+    let range = Range { start: Location::new(5, 0), end: Location::new(5, Range::WHOLE_GROUP) };
+    let fetch = Fetch::Standalone { track: track("catalog"), range };
+    let text = "16 0018 02 01 02 03616363 0363616d 07 636174616c6f67 05 00 05 00 00";
+    check_first(text, 2, Request::Fetch { fetch, parameters: parameters.clone() }, None);
+    let ok = FetchOk {
+        end_of_track: false,
+        end: range.end,
+        parameters,
+        properties: Properties::empty(),
+    };
+    let text = "18 0004 00 05 00 00";
+    check(text, &ok, |_, body| FetchOk::decode(V, body), |ok| ok.encode(V));
+}
+
+#[test]
+fn vectors_draft18_s10_4_goaway() {
+    let mut goaway =
+        GoAway { uri: String::new(), timeout_ms: 5_000, unprocessed: Some(RequestId(14)) };
+    let text = "10 0004 00 9388 0e";
+    check(text, &goaway, |_, body| GoAway::decode(body, true), GoAway::encode);
+    goaway.unprocessed = None;
+    let text = "10 0003 00 9388";
+    check(text, &goaway, |_, body| GoAway::decode(body, false), GoAway::encode);
+}
+
+#[test]
+fn vectors_draft18_s10_16_to_s10_18_namespaces() {
+    let prefix = Namespace::new(["acc"]).unwrap();
+    let request = Request::SubscribeNamespace { prefix, parameters: Parameters::default() };
+    check_first("50 0007 04 01 03616363 00", 4, request, None);
+    let suffix = Namespace::new(["cam"]).unwrap();
+    let decode = |_, body| namespace::decode_suffix(body);
+    let encode = |suffix: &Namespace| namespace::encode_suffix(false, suffix);
+    check("08 0005 01 0363616d", &suffix, decode, encode);
+    let encode = |suffix: &Namespace| namespace::encode_suffix(true, suffix);
+    check("0e 0005 01 0363616d", &suffix, decode, encode);
+}
+
+#[test]
+fn vectors_draft18_s10_10_publish() {
+    let parameters = Parameters { forward: Some(false), ..Parameters::default() };
+    let properties = Properties::from_pairs(&[(property::DYNAMIC_GROUPS, Value::Number(1))]);
+    let request =
+        Request::Publish { track: track("video"), parameters, properties: properties.unwrap() };
+    let text = "1d 0016 01 02 03616363 0363616d 05 766964656f 03 01 10 00 30 01";
+    check_first(text, 1, request, Some(3));
+    let done = PublishDone {
+        done: Done { code: DoneCode::TrackEnded, reason: String::new() },
+        streams: Some(12),
+    };
+    let text = "0b 0003 02 0c 00";
+    check(text, &done, |_, body| PublishDone::decode(V, body), |done| done.encode(V));
+    // draft-18 §10.11: 2^62 - 1 is "not known".
+    let unknown = PublishDone { streams: None, ..done };
+    let text = "0b 000b 02 ff3fffffffffffffff 00";
+    check(text, &unknown, |_, body| PublishDone::decode(V, body), |done| done.encode(V));
+}
+
+#[test]
+fn vectors_draft18_s10_9_request_update() {
+    let parameters = Parameters { forward: Some(true), ..Parameters::default() };
+    let update = Update { id: RequestId(6), parameters };
+    let decode = |_, body| Update::decode(V, Scope::UpdateOfSubscription, body);
+    check("02 0004 06 01 10 01", &update, decode, |update| update.encode(V));
+}
+
+/// Messages come in pieces of any size, several in one piece.
+#[test]
+fn draft18_s10_frames_are_put_together() {
+    let bytes = hex("08 0005 01 0363616d af00 0000 0b 0003 02 0c 00");
+    for piece in 1..=bytes.len() {
+        let mut reader = MessageReader::default();
+        let mut kinds = Vec::new();
+        for piece in bytes.chunks(piece) {
+            reader.push(piece);
+            while let Some((kind, _)) = reader.next() {
+                kinds.push(kind);
+            }
+        }
+        assert_eq!(kinds, [kind::NAMESPACE, kind::SETUP, kind::PUBLISH_DONE], "{piece}");
+        assert_eq!(reader.held(), 0);
+    }
+}
+
+#[test]
+fn draft18_s1_4_4_our_reasons_are_cut() {
+    let reason = "\u{e9}".repeat(600);
+    let error = RequestError::new(RequestCode::Timeout, reason.clone());
+    let (_, body) = message(&error.encode(V).unwrap());
+    assert_eq!(RequestError::decode(V, body).unwrap().reason, reason[..1_024]);
+}
+
+#[test]
+fn draft18_s14_unknown_codes_are_internal_errors() {
+    for code in [0x9d, 0x11c, 0x3fff] {
+        let mut out = BytesMut::new();
+        varint::write(code, &mut out);
+        out.put_slice(&[0, 0]);
+        let error = RequestError::decode(V, Body::new(out.clone().freeze())).unwrap();
+        assert_eq!(error.code, RequestCode::InternalError);
+        let done = PublishDone::decode(V, Body::new(out.freeze())).unwrap();
+        assert_eq!(done.done.code, DoneCode::InternalError);
+    }
+}
+
+#[test]
+fn draft18_s10_3_unknown_options_are_ignored_and_may_repeat() {
+    let setup = Setup { grease: Some(5), ..Setup::default() };
+    let (_, body) = message(&setup.encode().unwrap());
+    assert_eq!(Setup::decode(body), Ok(Setup::default()));
+    let mut out = hex("8100 01");
+    out.extend(hex("00 02 00 03"));
+    assert_eq!(Setup::decode(Body::new(out.into())), Ok(Setup::default()));
+}
+
+/// In no message may a field lack or one byte be too many.
+#[test]
+fn draft18_s10_lengths_must_match() {
+    type Decodes = fn(Body) -> bool;
+    let cases: [(&str, Decodes); 7] = [
+        ("00 02 03616363 0363616d 07 636174616c6f67 01 10 01", |body| {
+            First::decode(V, kind::SUBSCRIBE, body).is_ok()
+        }),
+        ("02 01 02 03616363 0363616d 07 636174616c6f67 05 00 05 00 00", |body| {
+            First::decode(V, kind::FETCH, body).is_ok()
+        }),
+        ("04 01 03616363 00", |body| First::decode(V, kind::SUBSCRIBE_TRACKS, body).is_ok()),
+        ("00 9388 0e", |body| GoAway::decode(body, true).is_ok()),
+        ("02 0c 00", |body| PublishDone::decode(V, body).is_ok()),
+        ("06 01 10 01", |body| Update::decode(V, Scope::UpdateOfSubscription, body).is_ok()),
+        ("01 0363616d", |body| namespace::decode_suffix(body).is_ok()),
+    ];
+    for (text, decodes) in cases {
+        let mut bytes = hex(text);
+        assert!(decodes(Body::new(bytes.clone().into())), "{text}");
+        for cut in 0..bytes.len() {
+            assert!(!decodes(Body::new(bytes[..cut].to_vec().into())), "{text} cut at {cut}");
+        }
+        bytes.push(0);
+        assert!(!decodes(Body::new(bytes.into())), "{text} and a byte");
+    }
+}
+
+proptest! {
+    #[test]
+    fn requests_that_are_written_are_read(first in arbitrary::first()) {
+        let scope = scope_of(&first.request);
+        prop_assert_eq!(first.request.parameters().out_of_scope(V, scope), None);
+        let bytes = first.encode(V).unwrap();
+        let (kind, body) = message(&bytes);
+        prop_assert_eq!(First::decode(V, kind, body), Ok(first));
+    }
+
+    #[test]
+    fn answers_that_are_written_are_read(
+        parameters in arbitrary::parameters(Scope::SubscribeOk),
+        status in arbitrary::parameters(Scope::TrackStatusOk),
+        properties in arbitrary::properties(),
+        alias: u64,
+        end in arbitrary::location(),
+        end_of_track: bool,
+    ) {
+        let ok = SubscribeOk { alias, parameters, properties: properties.clone() };
+        let (_, body) = message(&ok.encode(V).unwrap());
+        prop_assert_eq!(SubscribeOk::decode(V, body), Ok(ok));
+        let ok = RequestOk { parameters: status, properties: properties.clone() };
+        let (_, body) = message(&ok.encode(V).unwrap());
+        prop_assert_eq!(RequestOk::decode(V, Scope::TrackStatusOk, body), Ok(ok));
+        let ok = FetchOk { end_of_track, end, parameters: Parameters::default(), properties };
+        let (_, body) = message(&ok.encode(V).unwrap());
+        prop_assert_eq!(FetchOk::decode(V, body), Ok(ok));
+    }
+
+    #[test]
+    fn errors_that_are_written_are_read(error in arbitrary::request_error()) {
+        let (_, body) = message(&error.encode(V).unwrap());
+        prop_assert_eq!(RequestError::decode(V, body), Ok(error));
+    }
+
+    /// Whatever stands in a message, reading it ends, and what is read can be written.
+    #[test]
+    fn any_bytes_are_read_or_refused(kind in 0u64..0x60, bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        let body = || Body::new(Bytes::from(bytes.clone()));
+        if let Ok(first) = First::decode(V, kind, body()) {
+            let (kind, body) = message(&first.encode(V).unwrap());
+            prop_assert_eq!(First::decode(V, kind, body), Ok(first));
+        }
+        let _ = Setup::decode(body());
+        let _ = GoAway::decode(body(), true);
+        let _ = PublishDone::decode(V, body());
+        let _ = SubscribeOk::decode(V, body());
+        let _ = FetchOk::decode(V, body());
+        let _ = RequestError::decode(V, body());
+        let _ = Update::decode(V, Scope::UpdateOfSubscription, body());
+        let _ = namespace::decode_suffix(body());
+        let _ = namespace::decode_blocked(body());
+    }
+}

@@ -1,0 +1,353 @@
+//! Which request a data stream or datagram of the peer belongs to (draft-18 §11.1), and how many there
+//! were.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::api::{DataHeader, DataId, Event};
+use super::requests::{Entry, Kind, Receiving};
+use super::{Session, Timer};
+use crate::code::{ResetCode, SessionCode};
+use crate::data::Datagram;
+use crate::error::{DataError, Violation};
+use crate::limits;
+use crate::location::GroupOrder;
+use crate::name::TrackName;
+use crate::properties::Properties;
+use crate::request::RequestId;
+
+/// What an alias of the peer means.
+#[derive(Debug, Clone, Copy)]
+enum Alias {
+    Live(RequestId),
+    /// Of a subscription that is over: late objects are thrown away at once (draft-18 §11.1).
+    Retired,
+}
+
+/// The peer's aliases and data streams.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    aliases: BTreeMap<u64, Alias>,
+    retired: VecDeque<u64>,
+    streams: BTreeMap<DataId, RequestId>,
+    /// Streams whose alias is not known yet, oldest first.
+    waiting: VecDeque<WaitingStream>,
+    datagrams: VecDeque<(Instant, u64, Bytes)>,
+    datagram_bytes: usize,
+}
+
+#[derive(Debug)]
+struct WaitingStream {
+    until: Instant,
+    alias: u64,
+    stream: DataId,
+    /// It was reset meanwhile, and only counts.
+    closed: bool,
+}
+
+impl Session {
+    /// The alias of a track that we publish: to a subscription that is accepted, or offered with PUBLISH.
+    pub fn alias(&self, id: RequestId) -> Option<u64> {
+        match &self.requests.get(id)?.kind {
+            Kind::Publishing(publishing) => publishing.alias,
+            _ => None,
+        }
+    }
+
+    /// Counts one more data stream of a subscription that we publish to, or of a fetch that we serve, and
+    /// says the track alias for a subgroup's header (for a fetch: 0). `None`: open no stream, because the
+    /// request is over, not accepted yet, or (a fetch) has its stream.
+    pub fn open_data(&mut self, id: RequestId) -> Option<u64> {
+        match &mut self.requests.get_mut(id)?.kind {
+            Kind::Publishing(publishing) if publishing.done.is_none() => {
+                let alias = publishing.alias?;
+                publishing.streams += 1;
+                publishing.streams_open += 1;
+                Some(alias)
+            }
+            // draft-18 §10.12.3: objects may precede FETCH_OK; there is one stream.
+            Kind::Serving(serving) if serving.joining.is_none() && serving.streams == 0 => {
+                serving.streams = 1;
+                serving.streams_open = 1;
+                Some(0)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn on_data_opened(
+        &mut self,
+        now: Instant,
+        stream: DataId,
+        header: DataHeader,
+    ) -> Result<(), Violation> {
+        match header {
+            DataHeader::Fetch(id) => self.on_fetch_stream(stream, id),
+            DataHeader::Subgroup(header) => {
+                match self.routes.aliases.get(&header.alias) {
+                    Some(Alias::Live(id)) => self.attach(stream, *id),
+                    Some(Alias::Retired) => self.stop_data(stream, ResetCode::Cancelled),
+                    None if self.routes.waiting.len() < limits::WAITING_STREAMS_MAX => {
+                        let until = now + limits::ALIAS_WAIT;
+                        let alias = header.alias;
+                        let waiting = WaitingStream { until, alias, stream, closed: false };
+                        self.routes.waiting.push_back(waiting);
+                        self.timers.insert((until, Timer::Waiting));
+                    }
+                    None => self.stop_data(stream, ResetCode::ExcessiveLoad),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn on_fetch_stream(&mut self, stream: DataId, id: RequestId) -> Result<(), Violation> {
+        // A name that we never gave. (The draft is silent; it can be no late stream.)
+        if id.0 % 2 != self.next_id % 2 || id.0 >= self.next_id {
+            return Err(Violation::protocol("a fetch stream of a request that does not exist"));
+        }
+        let Some(Kind::Fetching(fetching)) = self.requests.get_mut(id).map(|entry| &mut entry.kind)
+        else {
+            self.stop_data(stream, ResetCode::Cancelled);
+            return Ok(());
+        };
+        if std::mem::replace(&mut fetching.arrived, true) {
+            // draft-18 §10.12.3: on a single stream.
+            return Err(Violation::protocol("a second stream for one fetch"));
+        }
+        let order = fetching.order;
+        self.routes.streams.insert(stream, id);
+        self.event(Event::Data { stream, id, order });
+        Ok(())
+    }
+
+    fn attach(&mut self, stream: DataId, id: RequestId) {
+        let Some(Kind::Receiving(receiving)) =
+            self.requests.get_mut(id).map(|entry| &mut entry.kind)
+        else {
+            return;
+        };
+        receiving.streams += 1;
+        receiving.streams_open += 1;
+        self.routes.streams.insert(stream, id);
+        self.event(Event::Data { stream, id, order: GroupOrder::Ascending });
+    }
+
+    pub(super) fn on_data_closed(&mut self, stream: DataId) {
+        if let Some(waiting) = self.routes.waiting.iter_mut().find(|it| it.stream == stream) {
+            waiting.closed = true;
+            return;
+        }
+        let Some(id) = self.routes.streams.remove(&stream) else { return };
+        match self.requests.get_mut(id).map(|entry| &mut entry.kind) {
+            Some(Kind::Receiving(receiving)) => {
+                receiving.streams_open = receiving.streams_open.saturating_sub(1);
+                self.end_if_drained(id);
+            }
+            Some(Kind::Fetching(fetching)) => {
+                fetching.closed = true;
+                self.end_if_fetched(id);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_datagram(&mut self, now: Instant, bytes: Bytes) -> Result<(), Violation> {
+        match Datagram::decode(self.config.version, bytes.clone()) {
+            Ok(None) => {}
+            Ok(Some(datagram)) => match self.routes.aliases.get(&datagram.alias) {
+                Some(Alias::Live(id)) => {
+                    let id = *id;
+                    self.event(Event::Datagram { id, datagram });
+                }
+                Some(Alias::Retired) => {}
+                None => self.keep_datagram(now, datagram.alias, bytes),
+            },
+            Err(DataError::Session(violation)) => return Err(violation),
+            // draft-18 §2.4.2: the subscription must be cancelled.
+            Err(DataError::MalformedTrack(_)) => {
+                let alias = Datagram::alias_of(&bytes).and_then(|it| self.routes.aliases.get(&it));
+                if let Some(Alias::Live(id)) = alias {
+                    let id = *id;
+                    self.cancel(id, ResetCode::MalformedTrack);
+                    self.event(Event::Cancelled { id, code: ResetCode::MalformedTrack });
+                }
+            }
+            Err(DataError::Limit(..)) => {}
+        }
+        Ok(())
+    }
+
+    fn keep_datagram(&mut self, now: Instant, alias: u64, bytes: Bytes) {
+        let routes = &mut self.routes;
+        if routes.datagrams.len() < limits::WAITING_DATAGRAMS_MAX
+            && routes.datagram_bytes + bytes.len() <= limits::WAITING_DATAGRAM_BYTES_MAX
+        {
+            let until = now + limits::ALIAS_WAIT;
+            routes.datagram_bytes += bytes.len();
+            routes.datagrams.push_back((until, alias, bytes));
+            self.timers.insert((until, Timer::Waiting));
+        }
+    }
+
+    /// Notes the alias that the peer chose for a subscription.
+    pub(super) fn learn_alias(
+        &mut self,
+        alias: u64,
+        id: RequestId,
+        track: &TrackName,
+    ) -> Result<(), Violation> {
+        if let Some(Alias::Live(other)) = self.routes.aliases.get(&alias)
+            && let Some(Kind::Receiving(receiving)) =
+                self.requests.get(*other).map(|entry| &entry.kind)
+            && receiving.track != *track
+        {
+            // draft-18 §11.1
+            let what = "a track alias that is in use for another track";
+            return Err(Violation::new(SessionCode::DuplicateTrackAlias, what));
+        }
+        self.routes.retired.retain(|retired| *retired != alias);
+        self.routes.aliases.insert(alias, Alias::Live(id));
+        Ok(())
+    }
+
+    /// Hands out what waited for an alias, once its request was told.
+    pub(super) fn serve_waiting(&mut self, alias: u64, id: RequestId) {
+        let mut rest = VecDeque::new();
+        for waiting in std::mem::take(&mut self.routes.waiting) {
+            if waiting.alias != alias {
+                rest.push_back(waiting);
+            } else if !waiting.closed {
+                self.attach(waiting.stream, id);
+            } else if let Some(Kind::Receiving(receiving)) =
+                self.requests.get_mut(id).map(|entry| &mut entry.kind)
+            {
+                receiving.streams += 1;
+            }
+        }
+        self.routes.waiting = rest;
+        let mut rest = VecDeque::new();
+        for (until, waiting, bytes) in std::mem::take(&mut self.routes.datagrams) {
+            if waiting != alias {
+                rest.push_back((until, waiting, bytes));
+                continue;
+            }
+            self.routes.datagram_bytes -= bytes.len();
+            if let Ok(Some(datagram)) = Datagram::decode(self.config.version, bytes) {
+                self.event(Event::Datagram { id, datagram });
+            }
+        }
+        self.routes.datagrams = rest;
+    }
+
+    pub(super) fn give_up_waiting(&mut self, now: Instant) {
+        while let Some(waiting) = self.routes.waiting.pop_front_if(|it| it.until <= now) {
+            if !waiting.closed {
+                // draft-18 §11.4.2: a stream of an unknown alias may be abandoned.
+                self.stop_data(waiting.stream, ResetCode::Cancelled);
+            }
+        }
+        while let Some((.., bytes)) = self.routes.datagrams.pop_front_if(|it| it.0 <= now) {
+            self.routes.datagram_bytes -= bytes.len();
+        }
+    }
+
+    /// PUBLISH_DONE came.
+    pub(super) fn begin_draining(&mut self, now: Instant, id: RequestId, streams: Option<u64>) {
+        let Some(Kind::Receiving(receiving)) =
+            self.requests.get_mut(id).map(|entry| &mut entry.kind)
+        else {
+            return;
+        };
+        receiving.done = Some(streams);
+        let track = receiving.track.clone();
+        let at = now + receiving.done_wait;
+        self.requests.release_receiving(&track, id);
+        self.timers.insert((at, Timer::Done(id)));
+        self.end_if_drained(id);
+    }
+
+    pub(super) fn done_waited(&mut self, id: RequestId) {
+        if let Some(Kind::Receiving(receiving)) =
+            self.requests.get_mut(id).map(|entry| &mut entry.kind)
+        {
+            receiving.done_waited = true;
+            self.end_if_drained(id);
+        }
+    }
+
+    fn end_if_drained(&mut self, id: RequestId) {
+        let drained = |entry: &Entry| match &entry.kind {
+            Kind::Receiving(receiving) => receiving.is_drained(),
+            _ => false,
+        };
+        if self.requests.get(id).is_some_and(drained) {
+            self.finish_and_remove(id);
+            self.event(Event::Drained { id });
+        }
+    }
+
+    /// A fetch of ours is over with its answer and its data stream.
+    pub(super) fn end_if_fetched(&mut self, id: RequestId) {
+        let over = |entry: &Entry| match &entry.kind {
+            Kind::Fetching(fetching) => entry.answered && fetching.closed,
+            _ => false,
+        };
+        if self.requests.get(id).is_some_and(over) {
+            self.finish_and_remove(id);
+        }
+    }
+
+    /// Stops all data streams of a request that is over, and forgets its alias but for its name.
+    pub(super) fn drop_data(&mut self, id: RequestId, entry: &Entry, code: ResetCode) {
+        if let Kind::Receiving(Receiving { alias: Some(alias), .. }) = entry.kind
+            && matches!(self.routes.aliases.get(&alias), Some(Alias::Live(live)) if *live == id)
+        {
+            self.retire(alias);
+        }
+        if !matches!(entry.kind, Kind::Receiving(_) | Kind::Fetching(_)) {
+            return;
+        }
+        let streams: Vec<DataId> =
+            self.routes.streams.iter().filter(|(_, of)| **of == id).map(|(it, _)| *it).collect();
+        for stream in streams {
+            self.routes.streams.remove(&stream);
+            self.stop_data(stream, code);
+        }
+    }
+
+    /// An alias of a publication that was refused at once: its objects may be on their way.
+    pub(super) fn retire_unknown(&mut self, alias: u64) {
+        if !self.routes.aliases.contains_key(&alias) {
+            self.retire(alias);
+        }
+    }
+
+    fn retire(&mut self, alias: u64) {
+        self.routes.aliases.insert(alias, Alias::Retired);
+        self.routes.retired.push_back(alias);
+        if self.routes.retired.len() > limits::RETIRED_ALIASES_MAX
+            && let Some(oldest) = self.routes.retired.pop_front()
+        {
+            self.routes.aliases.remove(&oldest);
+        }
+    }
+}
+
+impl Receiving {
+    /// Notes the track's properties, which the wait after PUBLISH_DONE depends on: at least the larger
+    /// one of the two delivery timeouts (draft-18 §10.11), of each the smaller one of both sides (§8).
+    pub(super) fn set_properties(&mut self, properties: &Properties) {
+        self.dynamic_groups = properties.dynamic_groups();
+        let smaller = |ours: u64, theirs: u64| match (ours, theirs) {
+            (0, ms) | (ms, 0) => ms,
+            (ours, theirs) => ours.min(theirs),
+        };
+        let object = smaller(self.object_timeout_ms, properties.object_delivery_timeout_ms());
+        let subgroup = smaller(self.subgroup_timeout_ms, properties.subgroup_delivery_timeout_ms());
+        let wait = Duration::from_millis(object.max(subgroup));
+        self.done_wait = wait.clamp(limits::DONE_WAIT_MIN, limits::DONE_WAIT_MAX);
+    }
+}

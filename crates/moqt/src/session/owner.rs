@@ -1,0 +1,469 @@
+//! What the owner wants.
+
+use std::time::Instant;
+
+use super::api::{Command, Event, Output, StreamId};
+use super::requests::{Entry, Fetching, Kind, Prefix, Publishing, Receiving};
+use super::{Phase, Session};
+use crate::code::ResetCode;
+use crate::location::Location;
+use crate::message::first::{First, scope_of};
+use crate::message::namespace::{encode_blocked, encode_suffix};
+use crate::message::publish::PublishDone;
+use crate::message::response::RequestOk;
+use crate::message::subscribe::SubscribeOk;
+use crate::message::update::Update;
+use crate::name::{Namespace, TrackName};
+use crate::parameters::{Parameters, Scope};
+use crate::properties::Properties;
+use crate::request::{
+    Answer, Done, Fetch, FetchOk, JoiningStart, Request, RequestError, RequestId,
+};
+
+const TOO_LONG: &str = "a message of more than 65,535 bytes";
+const OUT_OF_SCOPE: &str = "a parameter where it can't be";
+
+impl Session {
+    pub(super) fn on_command(
+        &mut self,
+        now: Instant,
+        command: Command,
+    ) -> Result<(), &'static str> {
+        match command {
+            Command::Request(request) => self.ask(request).map(drop),
+            Command::Answer { id, answer } => self.answer(id, answer),
+            Command::Update { id, parameters } => self.update(id, parameters),
+            Command::AnswerUpdate { id, answer } => self.answer_update(id, answer),
+            Command::Cancel { id, code } => {
+                self.cancel(id, code);
+                Ok(())
+            }
+            Command::DataClosed { id } => {
+                self.our_data_closed(id);
+                Ok(())
+            }
+            Command::Done { id, done } => self.done(id, done),
+            Command::Namespace { id, namespace } => self.tell_namespace(id, &namespace, false),
+            Command::NamespaceDone { id, namespace } => self.tell_namespace(id, &namespace, true),
+            Command::PublishBlocked { id, track } => self.tell_blocked(id, &track),
+            Command::GoAway { request, uri, timeout } => {
+                self.say_goaway(now, request, uri, timeout)
+            }
+            Command::Close { code, reason } => {
+                self.close(code, reason);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, request: Request) -> Result<RequestId, &'static str> {
+        if self.phase == Phase::Closed {
+            return Err("the session is closed");
+        }
+        if self.goaways.received {
+            // draft-18 §10.4
+            return Err("the peer is going away: no new request");
+        }
+        if request.parameters().out_of_scope(self.config.version, scope_of(&request)).is_some() {
+            return Err(OUT_OF_SCOPE);
+        }
+        let alias = matches!(request, Request::Publish { .. }).then_some(self.next_alias);
+        let kind = self.kind_of_ours(&request, alias)?;
+        let id = RequestId(self.next_id);
+        let first = First { id, request, alias };
+        let bytes = first.encode(self.config.version).map_err(|_| TOO_LONG)?;
+        self.next_alias += u64::from(alias.is_some());
+        self.next_id += 2;
+        let stream = StreamId::Ours(self.next_stream);
+        self.next_stream += 1;
+        let mut entry = Entry::new(stream, kind);
+        self.outputs.push_back(Output::Open(stream));
+        self.send(stream, bytes);
+        if matches!(entry.kind, Kind::TrackStatus) {
+            // draft-18 §10.14: the first and only message.
+            entry.sending = false;
+            self.outputs.push_back(Output::Finish(stream));
+        }
+        self.requests.insert(id, entry);
+        Ok(id)
+    }
+
+    /// What a request of ours is to us, if it may be made.
+    fn kind_of_ours(&self, request: &Request, alias: Option<u64>) -> Result<Kind, &'static str> {
+        Ok(match request {
+            // draft-18 §5.1
+            Request::Subscribe { track, .. } if self.requests.receiving(track).is_some() => {
+                return Err("a second subscription to a track");
+            }
+            Request::Publish { track, .. } if self.requests.publishing(track).is_some() => {
+                return Err("a second publication of a track");
+            }
+            Request::Subscribe { track, parameters } => {
+                Kind::Receiving(Receiving::new(track.clone(), None, parameters))
+            }
+            Request::Publish { track, parameters, .. } => {
+                let mut publishing = Publishing::new(track.clone(), alias, parameters);
+                publishing.joining = parameters.largest;
+                Kind::Publishing(publishing)
+            }
+            Request::Fetch { fetch, parameters } => Kind::Fetching(Fetching {
+                order: parameters.group_order.unwrap_or_default(),
+                start: self.start_of(fetch)?,
+                arrived: false,
+                closed: false,
+            }),
+            Request::TrackStatus { .. } => Kind::TrackStatus,
+            Request::PublishNamespace { .. } => Kind::Namespace,
+            Request::SubscribeNamespace { prefix, .. } => {
+                Kind::Prefix(Prefix::new(prefix.clone(), false))
+            }
+            Request::SubscribeTracks { prefix, .. } => {
+                Kind::Prefix(Prefix::new(prefix.clone(), true))
+            }
+        })
+    }
+
+    fn start_of(&self, fetch: &Fetch) -> Result<Option<Location>, &'static str> {
+        match fetch {
+            Fetch::Standalone { range, .. } if range.is_backward() => {
+                Err("a fetch that ends before it begins")
+            }
+            Fetch::Standalone { range, .. } => Ok(Some(range.start)),
+            Fetch::Joining { subscription, start } => {
+                let entry = self.requests.get(*subscription);
+                if !entry.is_some_and(|entry| matches!(entry.kind, Kind::Receiving(_))) {
+                    return Err("a joining fetch without its subscription");
+                }
+                Ok(match start {
+                    JoiningStart::Relative(_) => None,
+                    JoiningStart::Absolute(group) => Some(Location::new(*group, 0)),
+                })
+            }
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Answer) -> Result<(), &'static str> {
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        if entry.is_ours() || entry.answered || !entry.is_told() {
+            return Err("an answer to a request that wants none");
+        }
+        match (&entry.kind, answer) {
+            (_, Answer::Error(error)) => {
+                let stream = entry.stream;
+                self.remove(id);
+                self.refuse(stream, &error);
+                Ok(())
+            }
+            (Kind::Serving(_), Answer::FetchOk(ok)) => self.accept_fetch(id, &ok),
+            (Kind::Serving(_), _) | (_, Answer::FetchOk(_)) => {
+                Err("FETCH_OK answers FETCH, and nothing else does")
+            }
+            (Kind::Publishing(_), Answer::Ok { parameters, properties }) => {
+                self.accept_subscribe(id, parameters, properties)
+            }
+            (Kind::Receiving(_), Answer::Ok { parameters, properties }) => {
+                self.accept_publish(id, parameters, properties)
+            }
+            (_, Answer::Ok { parameters, properties }) => self.accept(id, parameters, properties),
+        }
+    }
+
+    fn accept_subscribe(
+        &mut self,
+        id: RequestId,
+        parameters: Parameters,
+        properties: Properties,
+    ) -> Result<(), &'static str> {
+        let version = self.config.version;
+        if parameters.out_of_scope(version, Scope::SubscribeOk).is_some() {
+            return Err(OUT_OF_SCOPE);
+        }
+        let largest = parameters.largest;
+        let ok = SubscribeOk { alias: self.next_alias, parameters, properties };
+        let bytes = ok.encode(version).map_err(|_| TOO_LONG)?;
+        self.next_alias += 1;
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        entry.answered = true;
+        if let Kind::Publishing(publishing) = &mut entry.kind {
+            publishing.alias = Some(ok.alias);
+            publishing.joining = largest;
+        }
+        let stream = entry.stream;
+        self.send(stream, bytes);
+        self.tell_updates(id);
+        self.release_held(id);
+        Ok(())
+    }
+
+    fn accept_publish(
+        &mut self,
+        id: RequestId,
+        parameters: Parameters,
+        properties: Properties,
+    ) -> Result<(), &'static str> {
+        let Some(Kind::Receiving(receiving)) = self.requests.get(id).map(|entry| &entry.kind)
+        else {
+            return Ok(());
+        };
+        if parameters.new_group.is_some() && !receiving.dynamic_groups {
+            return Err(NOT_DYNAMIC);
+        }
+        let track = receiving.track.clone();
+        self.check_ok(id, &parameters, &properties)?;
+        // draft-18 §5.1: a SUBSCRIBE of ours that crossed the PUBLISH is given up first.
+        if let Some(rival) = self.requests.receiving(&track).filter(|rival| *rival != id) {
+            self.cancel(rival, ResetCode::Cancelled);
+            self.event(Event::Cancelled { id: rival, code: ResetCode::Cancelled });
+            self.requests.set_receiving(&track, id);
+        }
+        if let Some(Kind::Receiving(receiving)) =
+            self.requests.get_mut(id).map(|entry| &mut entry.kind)
+        {
+            receiving.object_timeout_ms = parameters.object_delivery_timeout_ms.unwrap_or(0);
+            receiving.subgroup_timeout_ms = parameters.subgroup_delivery_timeout_ms.unwrap_or(0);
+        }
+        self.accept(id, parameters, properties)
+    }
+
+    /// REQUEST_OK.
+    fn accept(
+        &mut self,
+        id: RequestId,
+        parameters: Parameters,
+        properties: Properties,
+    ) -> Result<(), &'static str> {
+        self.check_ok(id, &parameters, &properties)?;
+        let ok = RequestOk { parameters, properties };
+        let bytes = ok.encode(self.config.version).map_err(|_| TOO_LONG)?;
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        entry.answered = true;
+        let stream = entry.stream;
+        let over = matches!(entry.kind, Kind::TrackStatus);
+        self.send(stream, bytes);
+        if over {
+            // draft-18 §10.14
+            self.finish_and_remove(id);
+        } else {
+            self.tell_updates(id);
+        }
+        Ok(())
+    }
+
+    fn check_ok(
+        &self,
+        id: RequestId,
+        parameters: &Parameters,
+        properties: &Properties,
+    ) -> Result<(), &'static str> {
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        if parameters.out_of_scope(self.config.version, entry.ok_scope()).is_some() {
+            return Err(OUT_OF_SCOPE);
+        }
+        // draft-18 §10.5
+        if !properties.is_empty() && !matches!(entry.kind, Kind::TrackStatus) {
+            return Err("track properties in an answer that has none");
+        }
+        Ok(())
+    }
+
+    fn accept_fetch(&mut self, id: RequestId, ok: &FetchOk) -> Result<(), &'static str> {
+        let version = self.config.version;
+        if ok.parameters.out_of_scope(version, Scope::FetchOk).is_some() {
+            return Err(OUT_OF_SCOPE);
+        }
+        let bytes = ok.encode(version).map_err(|_| TOO_LONG)?;
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        entry.answered = true;
+        let stream = entry.stream;
+        self.send(stream, bytes);
+        self.tell_updates(id);
+        self.end_if_served(id);
+        Ok(())
+    }
+
+    fn update(&mut self, id: RequestId, parameters: Parameters) -> Result<(), &'static str> {
+        let version = self.config.version;
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        // draft-18 §10.9: by who made it, and by the subscriber of an accepted PUBLISH.
+        let may = entry.is_ours() || (matches!(entry.kind, Kind::Receiving(_)) && entry.answered);
+        let Some(scope) = entry.update_scope().filter(|_| may) else {
+            return Err("an update of a request that we may not change");
+        };
+        if parameters.out_of_scope(version, scope).is_some() {
+            return Err(OUT_OF_SCOPE);
+        }
+        if let Kind::Receiving(receiving) = &entry.kind
+            && parameters.new_group.is_some()
+            && !receiving.dynamic_groups
+        {
+            return Err(NOT_DYNAMIC);
+        }
+        if !entry.sending {
+            return Ok(());
+        }
+        let stream = entry.stream;
+        let prefix = parameters.namespace_prefix.clone();
+        let update = Update { id: RequestId(self.next_id), parameters };
+        let bytes = update.encode(version).map_err(|_| TOO_LONG)?;
+        self.next_id += 2;
+        self.send(stream, bytes);
+        if let Some(entry) = self.requests.get_mut(id) {
+            entry.our_updates.push_back(prefix);
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, id: RequestId, done: Done) -> Result<(), &'static str> {
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        let may = entry.is_ours() || entry.answered;
+        match &mut entry.kind {
+            Kind::Publishing(publishing) if may => {
+                publishing.done.get_or_insert(done);
+                self.finish_if_done(id);
+                Ok(())
+            }
+            _ => Err("PUBLISH_DONE where we publish to nobody"),
+        }
+    }
+
+    fn our_data_closed(&mut self, id: RequestId) {
+        match self.requests.get_mut(id).map(|entry| &mut entry.kind) {
+            Some(Kind::Publishing(publishing)) => {
+                publishing.streams_open = publishing.streams_open.saturating_sub(1);
+                self.finish_if_done(id);
+            }
+            Some(Kind::Serving(serving)) => {
+                serving.streams_open = 0;
+                self.end_if_served(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// PUBLISH_DONE, once all streams are closed (draft-18 §10.11).
+    pub(super) fn finish_if_done(&mut self, id: RequestId) {
+        let Some(entry) = self.requests.get_mut(id) else { return };
+        let stream = entry.stream;
+        let Kind::Publishing(publishing) = &mut entry.kind else { return };
+        if publishing.streams_open > 0 {
+            return;
+        }
+        let Some(done) = publishing.done.take() else { return };
+        let message = PublishDone { done, streams: Some(publishing.streams) };
+        // A reason of at most 1,024 bytes always fits.
+        if let Ok(bytes) = message.encode(self.config.version) {
+            self.send(stream, bytes);
+        }
+        self.finish_and_remove(id);
+    }
+
+    /// A fetch is over with its answer and its data stream.
+    fn end_if_served(&mut self, id: RequestId) {
+        let over = |entry: &Entry| match &entry.kind {
+            Kind::Serving(serving) => {
+                entry.answered && serving.streams > 0 && serving.streams_open == 0
+            }
+            _ => false,
+        };
+        if self.requests.get(id).is_some_and(over) {
+            self.finish_and_remove(id);
+        }
+    }
+
+    fn tell_namespace(
+        &mut self,
+        id: RequestId,
+        namespace: &Namespace,
+        done: bool,
+    ) -> Result<(), &'static str> {
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        let (stream, may) = (entry.stream, !entry.is_ours() && entry.answered);
+        let prefix = match &mut entry.kind {
+            Kind::Prefix(prefix) if may && !prefix.tracks => prefix,
+            _ => return Err("a namespace where nobody asked for them"),
+        };
+        // A peer that moved its prefix meanwhile does not want it any more.
+        let Some(suffix) = namespace.suffix(&prefix.prefix) else {
+            prefix.forget(namespace);
+            return Ok(());
+        };
+        // draft-18 §10.18: no NAMESPACE_DONE before its NAMESPACE.
+        let news = if done { prefix.forget(namespace) } else { prefix.remember(namespace) };
+        if news {
+            let bytes = encode_suffix(done, &suffix).map_err(|_| TOO_LONG)?;
+            self.send(stream, bytes);
+        }
+        Ok(())
+    }
+
+    fn tell_blocked(&mut self, id: RequestId, track: &TrackName) -> Result<(), &'static str> {
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        let prefix = match &entry.kind {
+            Kind::Prefix(prefix) if !entry.is_ours() && entry.answered && prefix.tracks => prefix,
+            _ => return Err("PUBLISH_BLOCKED where nobody asked for tracks"),
+        };
+        let Some(suffix) = track.namespace().suffix(&prefix.prefix) else { return Ok(()) };
+        // A part of a name is a name.
+        if let Ok(track) = TrackName::new(suffix, track.name().clone()) {
+            let stream = entry.stream;
+            self.send(stream, encode_blocked(&track).map_err(|_| TOO_LONG)?);
+        }
+        Ok(())
+    }
+
+    /// Ends a request by force, with all of its streams that are ours to stop (draft-18 §3.3.2).
+    pub(super) fn cancel(&mut self, id: RequestId, code: ResetCode) {
+        let Some(entry) = self.remove(id) else { return };
+        if entry.sending {
+            self.reset(entry.stream, code);
+        }
+        if entry.receiving {
+            self.stop(entry.stream, code);
+        }
+    }
+
+    /// Ends a request whose last word we have said.
+    pub(super) fn finish_and_remove(&mut self, id: RequestId) {
+        if let Some(entry) = self.remove(id)
+            && entry.sending
+        {
+            self.outputs.push_back(Output::Finish(entry.stream));
+        }
+    }
+
+    /// Forgets a request, and what hangs on it.
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Entry> {
+        let mut entry = self.requests.remove(id)?;
+        if entry.receiving {
+            self.bury(entry.stream);
+        }
+        self.refuse_all_held(&mut entry);
+        self.drop_data(id, &entry, ResetCode::Cancelled);
+        Some(entry)
+    }
+
+    /// What still comes on a stream of the peer is of no interest.
+    pub(super) fn bury(&mut self, stream: StreamId) {
+        if matches!(stream, StreamId::Peers(_)) {
+            self.dead.insert(stream);
+        }
+    }
+
+    /// REQUEST_ERROR, and nothing after it (draft-18 §3.3.2).
+    pub(super) fn refuse(&mut self, stream: StreamId, error: &RequestError) {
+        self.say_error(stream, error);
+        self.outputs.push_back(Output::Finish(stream));
+    }
+
+    pub(super) fn say_error(&mut self, stream: StreamId, error: &RequestError) {
+        // Only a redirect can be too long; then the rest of it is said.
+        let bytes = error.encode(self.config.version).or_else(|_| {
+            RequestError { redirect: None, ..error.clone() }.encode(self.config.version)
+        });
+        if let Ok(bytes) = bytes {
+            self.send(stream, bytes);
+        }
+    }
+}
+
+const NOT_DYNAMIC: &str = "NEW_GROUP_REQUEST for a track that has no dynamic groups";

@@ -1,0 +1,178 @@
+//! REQUEST_UPDATE of the peer (draft-18 §10.9): told one after the other, answered in that order.
+
+use super::Session;
+use super::api::{Event, Output};
+use super::requests::{Entry, Kind, PeerUpdate};
+use super::tokens::TokenFault;
+use crate::code::{DoneCode, RequestCode, ResetCode};
+use crate::error::Violation;
+use crate::limits;
+use crate::message::response::RequestOk;
+use crate::message::update::Update;
+use crate::parameters::{Parameters, Scope};
+use crate::request::{Answer, Done, RequestError, RequestId};
+use crate::wire::Body;
+
+impl Session {
+    pub(super) fn on_update(&mut self, id: RequestId, body: Body) -> Result<(), Violation> {
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        // By who made the request, and by the subscriber of our PUBLISH.
+        let may = !entry.is_ours() || matches!(entry.kind, Kind::Publishing(_));
+        let Some(scope) = entry.update_scope().filter(|_| may) else {
+            return Err(Violation::protocol("an update of a request that the peer may not change"));
+        };
+        let update = Update::decode(self.config.version, scope, body)?;
+        self.seen.take(update.id)?;
+        let tokens = match self.tokens.resolve(&update.parameters.tokens) {
+            Ok(tokens) => tokens,
+            Err(TokenFault::Session(violation)) => return Err(violation),
+            Err(TokenFault::Request(code, what)) => {
+                self.refuse_update(id, code, what);
+                return Ok(());
+            }
+        };
+        if let (Kind::Prefix(own), Some(prefix)) =
+            (&entry.kind, &update.parameters.namespace_prefix)
+        {
+            // draft-18 §10.2.14
+            if self.requests.overlaps(own.tracks, prefix, Some(id)) {
+                let what = "the prefix overlaps with another one";
+                self.refuse_update(id, RequestCode::PrefixOverlap, what);
+                return Ok(());
+            }
+            if prefix.is_nowhere() {
+                self.refuse_update(id, RequestCode::DoesNotExist, "nothing is there");
+                return Ok(());
+            }
+        }
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        if entry.updates.len() >= limits::UPDATES_MAX {
+            self.refuse_update(
+                id,
+                RequestCode::ExcessiveLoad,
+                "too many updates without an answer",
+            );
+            return Ok(());
+        }
+        if matches!(&entry.kind, Kind::Publishing(publishing) if publishing.done.is_some()) {
+            // PUBLISH_DONE is on its way.
+            return Ok(());
+        }
+        entry.updates.push_back(PeerUpdate { parameters: update.parameters, tokens });
+        self.tell_updates(id);
+        Ok(())
+    }
+
+    /// Tells the updates that the owner may know by now: after the request's own answer.
+    pub(super) fn tell_updates(&mut self, id: RequestId) {
+        let Some(entry) = self.requests.get_mut(id).filter(|entry| entry.answered) else { return };
+        let untold = entry.updates_told;
+        entry.updates_told = entry.updates.len();
+        let events: Vec<Event> = entry
+            .updates
+            .iter()
+            .skip(untold)
+            .map(|PeerUpdate { parameters, tokens }| Event::Update {
+                id,
+                parameters: parameters.clone(),
+                tokens: tokens.clone(),
+            })
+            .collect();
+        self.outputs.extend(events.into_iter().map(Output::Event));
+    }
+
+    /// The owner's answer to the oldest update.
+    pub(super) fn answer_update(
+        &mut self,
+        id: RequestId,
+        answer: Answer,
+    ) -> Result<(), &'static str> {
+        let version = self.config.version;
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        if entry.updates_told == 0 {
+            return Err("an answer to an update that is not there");
+        }
+        let (parameters, properties) = match answer {
+            Answer::Ok { parameters, properties } => (parameters, properties),
+            Answer::Error(error) => {
+                self.fail_update(id, &error);
+                return Ok(());
+            }
+            Answer::FetchOk(_) => return Err("FETCH_OK answers no update"),
+        };
+        if !properties.is_empty() || parameters.out_of_scope(version, Scope::UpdateOk).is_some() {
+            return Err("the answer to an update holds what it can't");
+        }
+        let ok = RequestOk { parameters, properties };
+        let bytes = ok.encode(version).map_err(|_| "an answer that is too long")?;
+        entry.updates_told -= 1;
+        if let Some(update) = entry.updates.pop_front() {
+            entry.apply(&update.parameters, &ok.parameters);
+        }
+        let stream = entry.stream;
+        self.send(stream, bytes);
+        self.release_held(id);
+        Ok(())
+    }
+
+    /// An update that the session itself refuses.
+    fn refuse_update(&mut self, id: RequestId, code: RequestCode, what: &'static str) {
+        let told = self.requests.get(id).is_some_and(Entry::is_told);
+        // The publisher of a subscription of ours goes on until it says so.
+        let stays = self.requests.get(id).is_some_and(Entry::survives_failed_update);
+        self.fail_update(id, &RequestError::new(code, what));
+        if told && !stays {
+            self.event(Event::Cancelled { id, code: ResetCode::Cancelled });
+        }
+    }
+
+    /// draft-18 §10.9.1: an update that fails takes its request with it.
+    fn fail_update(&mut self, id: RequestId, error: &RequestError) {
+        let Some(entry) = self.requests.get_mut(id) else { return };
+        let stream = entry.stream;
+        entry.updates.clear();
+        entry.updates_told = 0;
+        let answered = entry.answered;
+        let survives = entry.survives_failed_update();
+        if let Kind::Publishing(publishing) = &mut entry.kind
+            && answered
+        {
+            let reason = "an update failed".to_owned();
+            publishing.done = Some(Done { code: DoneCode::UpdateFailed, reason });
+            self.say_error(stream, error);
+            self.finish_if_done(id);
+        } else if survives {
+            self.say_error(stream, error);
+        } else {
+            self.remove(id);
+            self.refuse(stream, error);
+        }
+    }
+}
+
+impl Entry {
+    fn survives_failed_update(&self) -> bool {
+        self.answered && matches!(self.kind, Kind::Receiving(_))
+    }
+
+    /// What an accepted update changes for the session.
+    fn apply(&mut self, update: &Parameters, answer: &Parameters) {
+        match &mut self.kind {
+            Kind::Publishing(publishing) => {
+                if let Some(forward) = update.forward {
+                    if forward && !publishing.forward {
+                        // draft-18 §5.1
+                        publishing.joining = answer.largest;
+                    }
+                    publishing.forward = forward;
+                }
+            }
+            Kind::Prefix(prefix) => {
+                if let Some(to) = &update.namespace_prefix {
+                    prefix.prefix = to.clone();
+                }
+            }
+            _ => {}
+        }
+    }
+}
