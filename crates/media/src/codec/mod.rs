@@ -13,6 +13,7 @@ pub mod mp3;
 pub mod opus;
 mod stream;
 pub mod vpx;
+mod vui;
 
 pub use stream::{AccessUnit, AudioFormat, AudioStream, SoundUnit, VideoFormat, VideoStream};
 

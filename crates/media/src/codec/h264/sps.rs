@@ -2,6 +2,7 @@
 
 use super::nal::unescape;
 use super::{malformed, too_large, truncated};
+use crate::codec::vui::Vui;
 use crate::codec::{Colour, Error, Ratio};
 use crate::limits;
 use crate::read::BitReader;
@@ -250,84 +251,12 @@ fn frame_fields(bits: &mut BitReader<'_>) -> Option<FrameFields> {
     Some(FrameFields { width_mbs, height_units, progressive, crop })
 }
 
-#[derive(Default)]
-struct Vui {
-    sample_aspect: Option<Ratio>,
-    colour: Option<Colour>,
-    frame_rate: Option<Ratio>,
-}
-
+/// ISO 14496-10 §E.1.1, up to the timing. §E.2.1: a tick is a field time, so a frame has two.
 fn vui(bits: &mut BitReader<'_>) -> Vui {
     let mut vui = Vui::default();
-    let _complete = vui_fields(bits, &mut vui);
+    let _complete = vui.signal(bits).and_then(|()| vui.timing(bits, 2));
     vui
 }
-
-/// ISO 14496-10 Annex E, §E.1.1, up to the timing.
-fn vui_fields(bits: &mut BitReader<'_>, vui: &mut Vui) -> Option<()> {
-    if bits.bit()? {
-        vui.sample_aspect = match bits.bits(8)? {
-            255 => {
-                let (w, h) = (bits.bits(16)?, bits.bits(16)?);
-                Ratio::new(w, h)
-            }
-            index => SAMPLE_ASPECTS.get(index as usize).and_then(|(w, h)| Ratio::new(*w, *h)),
-        };
-    }
-    if bits.bit()? {
-        let _overscan_appropriate = bits.bit()?;
-    }
-    if bits.bit()? {
-        let _video_format = bits.bits(3)?;
-        let full_range = bits.bit()?;
-        if bits.bit()? {
-            vui.colour = Some(Colour {
-                primaries: bits.bits(8)? as u8,
-                transfer: bits.bits(8)? as u8,
-                matrix: bits.bits(8)? as u8,
-                full_range,
-            });
-        } else if full_range {
-            // 2 = unspecified
-            vui.colour = Some(Colour { primaries: 2, transfer: 2, matrix: 2, full_range });
-        }
-    }
-    if bits.bit()? {
-        bits.ue()?;
-        bits.ue()?;
-    }
-    if bits.bit()? {
-        let units_in_tick = bits.bits(32)?;
-        let time_scale = bits.bits(32)?;
-        // §E.2.1: a tick is a field time, so a frame has two.
-        vui.frame_rate = units_in_tick
-            .checked_mul(2)
-            .and_then(|units| Ratio::new(time_scale, units))
-            .filter(|rate| (0.1..=f64::from(limits::FRAME_RATE_MAX)).contains(&rate.as_f64()));
-    }
-    Some(())
-}
-
-/// ISO 14496-10 table E-1; index 0 is unspecified.
-pub(in crate::codec) const SAMPLE_ASPECTS: [(u32, u32); 17] = [
-    (0, 0),
-    (1, 1),
-    (12, 11),
-    (10, 11),
-    (16, 11),
-    (40, 33),
-    (24, 11),
-    (20, 11),
-    (32, 11),
-    (80, 33),
-    (18, 11),
-    (15, 11),
-    (64, 33),
-    (160, 99),
-    (4, 3),
-    (3, 2),
-    (2, 1),
-];
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::{kind, kind_of, malformed, too_large, truncated};
 use crate::codec::h264::nal::unescape;
-use crate::codec::h264::sps::SAMPLE_ASPECTS;
+use crate::codec::vui::Vui;
 use crate::codec::{Colour, Error, Ratio};
 use crate::limits;
 use crate::read::BitReader;
@@ -177,13 +177,6 @@ fn profile_tier_level(bits: &mut BitReader<'_>, layers: u8) -> Option<ProfileTie
     Some(ProfileTierLevel { space, high_tier, profile, compatibility, constraints, level })
 }
 
-#[derive(Default)]
-struct Vui {
-    sample_aspect: Option<Ratio>,
-    colour: Option<Colour>,
-    frame_rate: Option<Ratio>,
-}
-
 /// From log2_max_pic_order_cnt_lsb_minus4 to the timing of the VUI.
 fn up_to_vui(bits: &mut BitReader<'_>, layers: u8, vui: &mut Vui) -> Option<()> {
     let poc_bits = bits.ue()?.checked_add(4).filter(|n| *n <= 16)?;
@@ -273,52 +266,18 @@ fn skip_reference_sets(bits: &mut BitReader<'_>) -> Option<()> {
     Some(())
 }
 
-/// H.265 Annex E, §E.2.1, up to the timing.
+/// H.265 §E.2.1, up to the timing.
 fn vui_fields(bits: &mut BitReader<'_>, vui: &mut Vui) -> Option<()> {
-    if bits.bit()? {
-        vui.sample_aspect = match bits.bits(8)? {
-            255 => {
-                let (w, h) = (bits.bits(16)?, bits.bits(16)?);
-                Ratio::new(w, h)
-            }
-            index => SAMPLE_ASPECTS.get(index as usize).and_then(|(w, h)| Ratio::new(*w, *h)),
-        };
-    }
-    if bits.bit()? {
-        let _overscan_appropriate = bits.bit()?;
-    }
-    if bits.bit()? {
-        let _video_format = bits.bits(3)?;
-        let full_range = bits.bit()?;
-        if bits.bit()? {
-            vui.colour = Some(Colour {
-                primaries: bits.bits(8)? as u8,
-                transfer: bits.bits(8)? as u8,
-                matrix: bits.bits(8)? as u8,
-                full_range,
-            });
-        } else if full_range {
-            // 2 = unspecified
-            vui.colour = Some(Colour { primaries: 2, transfer: 2, matrix: 2, full_range });
-        }
-    }
-    if bits.bit()? {
-        bits.ue()?;
-        bits.ue()?;
-    }
+    vui.signal(bits)?;
     // neutral_chroma_indication_flag, field_seq_flag, frame_field_info_present_flag
     bits.bits(3)?;
     if bits.bit()? {
+        // The default display window.
         for _ in 0..4 {
             bits.ue()?;
         }
     }
-    if bits.bit()? {
-        let (units, scale) = (bits.bits(32)?, bits.bits(32)?);
-        vui.frame_rate = Ratio::new(scale, units)
-            .filter(|rate| (0.1..=f64::from(limits::FRAME_RATE_MAX)).contains(&rate.as_f64()));
-    }
-    Some(())
+    vui.timing(bits, 1)
 }
 
 #[cfg(test)]
