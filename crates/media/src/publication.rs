@@ -204,7 +204,7 @@ impl Publication {
         };
         if let Some(track) = self.tracks.iter_mut().find(|t| t.slot == slot) {
             if track.config != config {
-                // Time goes on counting in the track's first timescale as long as that fits.
+                // Sound counts in its rate: from here on in the new one.
                 self.timeline.change_track(track.id, kind);
                 track.config = config;
                 track.close(arrival.at);
@@ -373,7 +373,10 @@ fn end_of(broadcast: &spine::broadcast::Consumer) -> Option<Duration> {
         let Location { group, object } = track.largest()?;
         let timing = track.object(Location { group, object }).ok()?.header().timing?;
         let end = timing.decode + i64::from(timing.duration);
-        u64::try_from(to_ns(end, track.info().timescale?)).ok().map(Duration::from_nanos)
+        // Sound of another rate counts otherwise: what the group says holds, not the track's first rate.
+        let first = track.object(Location { group, object: 0 }).ok()?;
+        let start = GroupStart::decode(&first.header().properties).ok()?;
+        u64::try_from(to_ns(end, start.config.timescale())).ok().map(Duration::from_nanos)
     });
     ends.max()
 }

@@ -16,7 +16,7 @@ use deliver::{About, Counters, Library, Past, Shelf};
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
 use media::health::{Health, Report};
-use package::{Earlier, Packaging, Rules};
+use package::{Earlier, Index, Packaging, Rules};
 use record::{Backlog, History, Outcome, Recorder, Recording, Setup, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
@@ -316,7 +316,7 @@ impl Ingest {
             hide_viewers: input.settings.recording.hide_live_viewer_count,
         };
         let index = past.map(|past| past.index.clone()).unwrap_or_default();
-        let earlier = earlier(claimed, index.target_duration());
+        let earlier = earlier(claimed, &index);
         let past = recorded.then(|| Past { history: self.history.clone(), index });
         let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
         self.library.open(shelf.clone());
@@ -569,10 +569,15 @@ fn end_of(why: Close) -> End {
 }
 
 /// What the packager of a broadcast must know that goes on in another process.
-fn earlier(claimed: &Claimed, target_duration: Option<u32>) -> Option<Earlier> {
-    let tracks = claimed.last.iter().flat_map(|last| &last.tracks);
-    let discontinuities = tracks.map(|t| t.discontinuity_sequence).max().unwrap_or(0);
-    claimed.resumed.then_some(Earlier { discontinuities, target_duration })
+fn earlier(claimed: &Claimed, index: &Index) -> Option<Earlier> {
+    // The newest record may be a gap that knows nothing of tracks.
+    let newest = index.renditions().filter_map(|(_, r)| r.segments.back());
+    let parts = index.renditions().map(|(name, r)| (name.to_owned(), r.part_target_ms));
+    claimed.resumed.then(|| Earlier {
+        discontinuities: newest.map(|s| s.info.discontinuity_sequence).max().unwrap_or(0),
+        target_duration: index.target_duration(),
+        part_targets_ms: parts.collect(),
+    })
 }
 
 /// Where what viewers may have seen of a broadcast ends: what is committed, and behind it the numbers

@@ -86,14 +86,19 @@ impl Cutter {
         } else if frame.sync && elapsed >= nanos(self.rules.segment) / 100 * 95 {
             Some(Why::KeyFrame)
         } else {
-            let longest = self.target.map(|t| i64::from(t) * SECOND_NS + OVER_NS);
-            let full = |longest| elapsed.saturating_add(frame.part_ns) > longest;
-            (frame.part_border && longest.is_some_and(full)).then_some(Why::TooLong)
+            let full = self.too_long_with(frame.decode_ns.saturating_add(frame.part_ns));
+            (frame.part_border && full).then_some(Why::TooLong)
         };
         if why.is_some() {
             self.start = frame.decode_ns;
         }
         why
+    }
+
+    /// Whether the segment would be longer than playlists may say if it reached to `end_ns`.
+    pub(crate) fn too_long_with(&self, end_ns: i64) -> bool {
+        let longest = self.target.map(|t| i64::from(t) * SECOND_NS + OVER_NS);
+        longest.is_some_and(|longest| end_ns.saturating_sub(self.start) > longest)
     }
 
     /// Fixed when the second key frame is seen, or after four seconds without one.

@@ -3,7 +3,7 @@
 //! Each track holds back its newest frame, for two reasons: a frame's duration is the next one's
 //! decode time minus its own, and only with the next one it is known whether a segment ends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use media::codec::Config;
@@ -28,12 +28,14 @@ impl Default for Rules {
 }
 
 /// How far a broadcast had got whose packager is gone, with the process that it ran in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Earlier {
     /// Discontinuities so far.
     pub discontinuities: u64,
     /// The target duration, which never changes.
     pub target_duration: Option<u32>,
+    /// PART-TARGET of each packaged track in milliseconds, which never changes either.
+    pub part_targets_ms: BTreeMap<String, u32>,
 }
 
 /// A track of the packager.
@@ -72,6 +74,8 @@ pub struct Packager {
     break_pending: bool,
     /// How far the main track has come.
     main_ns: i64,
+    /// Nothing more will come for now: nobody waits for the main track.
+    flushing: bool,
     findings: Findings,
 }
 
@@ -113,6 +117,7 @@ impl Packager {
             earlier_target: None,
             break_pending: false,
             main_ns: i64::MIN,
+            flushing: false,
             findings: Findings::default(),
         }
     }
@@ -137,8 +142,15 @@ impl Packager {
         self.epoch = epoch;
     }
 
+    /// What playlists have said of a track's parts, before this packager.
+    pub fn promise_part_target(&mut self, track: TrackId, part_target_ms: u32) {
+        if let Some(t) = self.tracks.get_mut(track.0) {
+            t.rendition.promise(part_target_ms);
+        }
+    }
+
     /// The broadcast goes on behind a discontinuity; its earlier packager is gone.
-    pub fn go_on_after(&mut self, earlier: Earlier) {
+    pub fn go_on_after(&mut self, earlier: &Earlier) {
         self.discontinuities = earlier.discontinuities;
         self.earlier_target = earlier.target_duration;
         self.break_pending = true;
@@ -254,9 +266,8 @@ impl Packager {
         let present_ns = ticks_to_ns(frame.present, t.rendition.timescale());
         t.rendition.begin(start);
         t.fresh = false;
-        if self.tracks.len() > 1 {
-            self.cuts.push_back(Cut { start, present_ns });
-        }
+        // Kept also while there is no other track: one that comes later goes by them.
+        self.cuts.push_back(Cut { start, present_ns });
     }
 
     /// Gives the held frame of a track its duration and hands it on. `ends`: its segment ends with it.
@@ -329,6 +340,11 @@ impl Packager {
             (None, _) => return false,
             (Some(_), Some(_)) => None,
             (Some(_), None) if self.main_ns >= middle => None,
+            // Sound that outlasts the picture by so much that the segment would get too long.
+            (Some(_), None) if self.flushing && self.too_long_with(middle) => {
+                self.cut_without_main(track, out)
+            }
+            (Some(_), None) if self.flushing => None,
             (Some(_), None) => {
                 let newest = t.waiting.back().map_or(middle, |f| ticks_to_ns(f.decode, timescale));
                 if newest.saturating_sub(self.main_ns) < wait_ns() {
@@ -378,6 +394,10 @@ impl Packager {
         Some(start)
     }
 
+    fn too_long_with(&self, ns: i64) -> bool {
+        self.cutter.as_ref().is_some_and(|cutter| cutter.too_long_with(ns))
+    }
+
     /// A track that had nothing for whole segments must not leave their numbers out while it has
     /// begun: it goes from cut to cut.
     fn latest_cut(&self, first: &Cut, middle: i64) -> SegmentStart {
@@ -398,7 +418,7 @@ impl Packager {
         let behind =
             self.tracks.iter().enumerate().filter(|(i, t)| main != Some(*i) && t.configured);
         let lowest = behind.map(|(_, t)| t.rendition.segment().unwrap_or(0)).min();
-        let Some(lowest) = lowest else { return };
+        let lowest = lowest.unwrap_or(0);
         while self.cuts.len() > 1 && self.cuts.front().is_some_and(|c| c.start.number <= lowest) {
             self.cuts.pop_front();
         }
@@ -415,8 +435,9 @@ impl Packager {
         {
             self.lead_waiting(track, out);
         }
-        self.main_ns = i64::MAX;
+        self.flushing = true;
         self.release(out);
+        self.flushing = false;
         self.main_ns = i64::MIN;
         let target = self.target_duration();
         for track in 0..self.tracks.len() {
@@ -431,8 +452,9 @@ impl Packager {
     }
 }
 
-/// How long before the first picture sound may begin and still be part of it.
-const LEAD_IN_NS: i64 = 1_000_000_000;
+/// How long before the first picture sound may begin and still be part of its segment, which must not
+/// pass the target duration with it (RFC 8216bis §4.4.3.1: rounded to the nearest second).
+const LEAD_IN_NS: i64 = 400_000_000;
 
 /// Cuts that are kept for tracks that lag: a minute of 2 s segments.
 const CUTS_MAX: usize = 32;

@@ -58,6 +58,8 @@ pub struct Packaging {
     catalog: track::Producer,
     inits: usize,
     description: BTreeMap<String, TrackDescription>,
+    /// What an earlier packaging has said of parts, by packaged track.
+    part_targets_ms: BTreeMap<String, u32>,
     /// Everything that the publisher sent was flushed when it was gone.
     flushed: bool,
     out: Outputs,
@@ -95,6 +97,7 @@ impl Packaging {
             catalog,
             inits: 0,
             description: BTreeMap::new(),
+            part_targets_ms: BTreeMap::new(),
             flushed: true,
             out: Vec::new(),
         })
@@ -103,7 +106,8 @@ impl Packaging {
     /// The broadcast goes on behind a discontinuity; its earlier packaging is gone.
     #[must_use]
     pub fn go_on_after(mut self, earlier: Earlier) -> Self {
-        self.packager.go_on_after(earlier);
+        self.packager.go_on_after(&earlier);
+        self.part_targets_ms = earlier.part_targets_ms;
         self
     }
 
@@ -162,8 +166,12 @@ impl Packaging {
             // Everything from the start: sound that came ahead of the first picture may already be a group back.
             let start = Start::At(Location { group: 0, object: 0 });
             let frames = Frames::new(raw.subscribe(Filter::from(start), Policy::EVERYTHING));
+            let id = self.packager.add_track(video);
+            if let Some(promised) = self.part_targets_ms.get(&format!("{text}{CMAF}")) {
+                self.packager.promise_part_target(id, *promised);
+            }
             self.sources.push(Source {
-                id: self.packager.add_track(video),
+                id,
                 name: text.to_owned(),
                 frames,
                 config: None,

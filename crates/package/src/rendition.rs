@@ -84,8 +84,10 @@ pub(crate) struct Rendition {
     init: u64,
     /// A frame's duration as the configuration declares it.
     nominal: Option<u32>,
-    /// How many frames make a part, and their duration; fixed with the first frame.
+    /// How many frames make a part, and their duration; fixed with a configuration's first frame.
     part: Option<PartSize>,
+    /// PART-TARGET in milliseconds, once it was said: it never changes.
+    promised_ms: Option<u32>,
     segment: Option<SegmentStart>,
     next_part: u64,
     sequence: u32,
@@ -107,6 +109,7 @@ impl Rendition {
             init: 0,
             nominal: None,
             part: None,
+            promised_ms: None,
             segment: None,
             next_part: 0,
             sequence: 0,
@@ -117,6 +120,8 @@ impl Rendition {
     /// A configuration, the first one or another. A part is never of two.
     pub(crate) fn configure(&mut self, config: &Config, out: &mut Vec<Output>) {
         self.timescale = config.timescale();
+        // Its frames may be longer or shorter, and time may count otherwise.
+        self.part = None;
         let bytes = init_segment(config, self.timescale);
         self.init = init_id(&bytes);
         self.nominal = match config {
@@ -128,6 +133,11 @@ impl Rendition {
             Config::Audio(audio) => Some(audio.samples_per_frame),
         };
         out.push(Output::Init { id: self.init, bytes });
+    }
+
+    /// PART-TARGET is this, said before this rendition was made.
+    pub(crate) fn promise(&mut self, part_target_ms: u32) {
+        self.promised_ms = Some(part_target_ms);
     }
 
     pub(crate) fn timescale(&self) -> u32 {
@@ -165,7 +175,9 @@ impl Rendition {
     ) {
         if self.part.is_none() {
             let frame = self.nominal.unwrap_or_else(|| likely(frame.duration, self.timescale));
-            self.part = Some(part_size(frame, self.timescale, part_target));
+            let size = part_size(frame, self.timescale, part_target, self.promised_ms);
+            self.promised_ms = Some(size.target_ms);
+            self.part = Some(size);
         }
         let so_far: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
         let Some(size) = self.part else { return };
@@ -246,17 +258,25 @@ fn sample(frame: &Frame) -> Sample {
 }
 
 /// A part holds n frames, n = round(rate x part duration), at least one. PART-TARGET is their duration
-/// rounded up to the millisecond.
-fn part_size(frame: u32, timescale: u32, target: std::time::Duration) -> PartSize {
+/// rounded up to the millisecond, unless it was said before: then as many frames as that allows.
+fn part_size(
+    frame: u32,
+    timescale: u32,
+    target: std::time::Duration,
+    promised_ms: Option<u32>,
+) -> PartSize {
     let wanted = target.as_nanos() * u128::from(timescale) / 1_000_000_000;
-    let frame = frame.max(1);
-    let frames = ((wanted + u128::from(frame) / 2) / u128::from(frame)).max(1);
-    let duration = frames * u128::from(frame);
+    let frame = u128::from(frame.max(1));
+    let mut frames = (wanted + frame / 2) / frame;
+    if let Some(promised) = promised_ms {
+        frames = u128::from(promised) * u128::from(timescale) / 1000 / frame;
+    }
+    let duration = frames.max(1) * frame;
     let target_ms = (duration * 1000).div_ceil(u128::from(timescale));
     PartSize {
-        frames: usize::try_from(frames).unwrap_or(usize::MAX),
+        frames: usize::try_from(frames.max(1)).unwrap_or(usize::MAX),
         duration: u32::try_from(duration).unwrap_or(u32::MAX),
-        target_ms: u32::try_from(target_ms).unwrap_or(u32::MAX),
+        target_ms: promised_ms.unwrap_or(u32::try_from(target_ms).unwrap_or(u32::MAX)),
     }
 }
 
@@ -288,16 +308,24 @@ mod tests {
     #[test]
     fn a_part_is_a_whole_number_of_frames() {
         let third = Duration::from_nanos(333_333_333);
-        for (frame, timescale, frames, target_ms) in [
-            (3_000, 90_000, 10, 334),
-            (3_003, 90_000, 10, 334),
-            (3_600, 90_000, 8, 320),
-            (1_024, 48_000, 16, 342),
-            (1_024, 44_100, 14, 326),
-            (90_000, 90_000, 1, 1_000),
+        for (frame, timescale, promised, frames, target_ms) in [
+            (3_000, 90_000, None, 10, 334),
+            (3_003, 90_000, None, 10, 334),
+            (3_600, 90_000, None, 8, 320),
+            (1_024, 48_000, None, 16, 342),
+            (1_024, 44_100, None, 14, 326),
+            (90_000, 90_000, None, 1, 1_000),
+            // Said before: never longer, also where another rate begins.
+            (3_000, 90_000, Some(334), 10, 334),
+            (3_600, 90_000, Some(334), 8, 334),
+            (3_000, 90_000, Some(320), 9, 320),
+            (1_024, 44_100, Some(342), 14, 342),
+            (1_024, 48_000, Some(326), 15, 326),
+            (90_000, 90_000, Some(334), 1, 334),
         ] {
-            let size = part_size(frame, timescale, third);
-            assert_eq!((size.frames, size.target_ms), (frames, target_ms), "{frame}/{timescale}");
+            let size = part_size(frame, timescale, third, promised);
+            let found = (size.frames, size.target_ms);
+            assert_eq!(found, (frames, target_ms), "{frame}/{timescale}, {promised:?}");
         }
     }
 }

@@ -102,8 +102,10 @@ mod tests {
         );
         let flags: Vec<u8> = text.bytes().filter(|b| *b != b' ').map(|b| b - b'0').collect();
         let read = |flags: &[u8], ticks| {
-            let bytes: Vec<u8> =
-                flags.chunks(8).map(|c| c.iter().fold(0, |n, b| n << 1 | b) << (8 - c.len())).collect();
+            let bytes: Vec<u8> = flags
+                .chunks(8)
+                .map(|c| c.iter().fold(0, |n, b| n << 1 | b) << (8 - c.len()))
+                .collect();
             let (mut vui, mut bits) = (Vui::default(), BitReader::new(&bytes));
             let _ = vui.signal(&mut bits).and_then(|()| vui.timing(&mut bits, ticks));
             vui

@@ -4,4 +4,5 @@
 
 mod hostile;
 mod packaging;
+mod streams;
 mod timeline;

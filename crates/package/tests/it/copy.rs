@@ -1,7 +1,5 @@
 //! From an encoder's frames to playlists, through the spine, and through a second one.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
-
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};

@@ -1,0 +1,7 @@
+//! What the modules do together, from an encoder's frames to playlists, in one binary.
+
+#![allow(clippy::unwrap_used, reason = "tests; clippy's own exemption ends at helper functions")]
+
+mod anchors;
+mod copy;
+mod studio;
