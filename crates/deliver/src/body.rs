@@ -44,6 +44,11 @@ impl Pieces {
         Self::new(pieces)
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = Bytes> {
+        self.pieces.into_iter()
+    }
+
     pub(crate) fn into_body(self) -> Body {
         Body::new(self)
     }

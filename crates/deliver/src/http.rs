@@ -14,6 +14,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
 use crate::{dash, media, pages, playlist};
@@ -196,6 +197,16 @@ pub(crate) fn text(kind: &'static str, cache: impl Into<String>, body: Bytes) ->
         .header(header::CONTENT_TYPE, kind)
         .header(header::CACHE_CONTROL, cache.into())
         .body(Body::from(body))
+        .unwrap_or_default()
+}
+
+/// Text of pieces, some of which others share.
+pub(crate) fn in_pieces(kind: &'static str, cache: String, pieces: Pieces) -> Response {
+    cors()
+        .header(header::CONTENT_TYPE, kind)
+        .header(header::CACHE_CONTROL, cache)
+        .header(header::CONTENT_LENGTH, pieces.len())
+        .body(pieces.into_body())
         .unwrap_or_default()
 }
 

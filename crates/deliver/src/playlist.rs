@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
+use bytes::Bytes;
 use media::catalog::Catalog;
 use package::Index;
 use package::hls::{MediaOptions, Variant, VariantKind, render_multivariant};
@@ -12,7 +13,8 @@ use package::limits::RELOAD_TARGET_DURATIONS;
 use package::reload::{Decision, Directives, decide};
 use record::Recording;
 
-use crate::http::{no_content, text, too_busy};
+use crate::body::Pieces;
+use crate::http::{in_pieces, no_content, text, too_busy};
 use crate::limits::PARKED_MAX;
 use crate::shelf::Shelf;
 
@@ -59,10 +61,28 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
     }
 }
 
-/// The query for media playlists: delivery directives belong to one request only.
+/// The query for media playlists: delivery directives belong to one request only. It stands between
+/// quotes, so it must have none.
 pub(crate) fn without_directives(query: &str) -> String {
     let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("_HLS_")).collect();
-    kept.join("&")
+    kept.join("&").replace('"', "%22")
+}
+
+const REPORT: &[u8] = b"#EXT-X-RENDITION-REPORT:";
+
+/// Rendition reports name playlists as the multivariant playlist does, query and all. They are the last
+/// lines of a playlist that is rendered once for everybody, so only they are written anew.
+fn with_query(text: &Bytes, query: &str) -> Pieces {
+    let query = without_directives(query);
+    let lines = text.split_inclusive(|b| *b == b'\n').rev();
+    let reports: usize = lines.take_while(|l| l.starts_with(REPORT)).map(<[u8]>::len).sum();
+    if query.is_empty() || reports == 0 {
+        return Pieces::new([text.clone()]);
+    }
+    let at = text.len() - reports;
+    let own = String::from_utf8_lossy(&text.slice(at..)).into_owned();
+    let own = own.replace(".m3u8\",LAST-MSN", &format!(".m3u8?{query}\",LAST-MSN"));
+    Pieces::new([text.slice(..at), own.into()])
 }
 
 /// What there is, best first: the catalog and what was measured.
@@ -168,11 +188,10 @@ pub(crate) async fn media(
     };
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
     match shelf.playlist(rendition, options) {
-        Some(playlist) => text(
-            "application/vnd.apple.mpegurl",
-            cache(shelf, directives.msn.is_some() && in_time),
-            playlist,
-        ),
+        Some(playlist) => {
+            let cache = cache(shelf, directives.msn.is_some() && in_time);
+            in_pieces("application/vnd.apple.mpegurl", cache, with_query(&playlist, query))
+        }
         None => not_found("nothing to play yet"),
     }
 }
@@ -238,4 +257,39 @@ pub(crate) fn bad_request(words: &str) -> Response {
 
 pub(crate) fn not_found(words: &str) -> Response {
     crate::http::plain(axum::http::StatusCode::NOT_FOUND, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(pieces: Pieces) -> String {
+        let bytes: Vec<u8> = pieces.into_iter().flatten().collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn reports_have_the_query_that_the_multivariant_playlist_gave() {
+        let media = "#EXTM3U\n#EXTINF:2.0,\n../media/V/v/1-1.m4s\n";
+        let report = |query: &str| {
+            ["a", "b"].map(|name| {
+                format!(
+                    "#EXT-X-RENDITION-REPORT:URI=\"{name}.m3u8{query}\",LAST-MSN=7,LAST-PART=1\n"
+                )
+            })
+        };
+        let text = Bytes::from(format!("{media}{}", report("").concat()));
+        for (query, expect) in [
+            ("", ""),
+            ("_HLS_msn=7&_HLS_part=2", ""),
+            ("protocol=llhls&_HLS_msn=7", "?protocol=llhls"),
+            ("a=1&dvrEnabled=true&_HLS_skip=YES", "?a=1&dvrEnabled=true"),
+            ("x=\"y\"", "?x=%22y%22"),
+        ] {
+            let expect = format!("{media}{}", report(expect).concat());
+            assert_eq!(written(with_query(&text, query)), expect, "{query}");
+        }
+        let ended = Bytes::from("#EXTM3U\n#EXT-X-ENDLIST\n");
+        assert_eq!(written(with_query(&ended, "a=1")), "#EXTM3U\n#EXT-X-ENDLIST\n");
+    }
 }

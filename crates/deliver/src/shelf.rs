@@ -11,7 +11,7 @@ use bytes::Bytes;
 use media::catalog::Catalog;
 use package::hls::MediaOptions;
 use package::{CATALOG, INIT, Index, Version};
-use record::{File, History};
+use record::{File, History, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
     Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track,
@@ -62,6 +62,8 @@ pub struct Past {
     pub history: Arc<History>,
     /// What an earlier run of the server has committed of it.
     pub index: Index,
+    /// How its recorder is doing.
+    pub recorder: Arc<Status>,
 }
 
 /// One broadcast's playlists and media.
@@ -71,6 +73,8 @@ pub struct Shelf {
     counters: Arc<Counters>,
     /// Reads what memory has no more; none if it is not recorded.
     history: Option<Arc<History>>,
+    /// Knows what will not be in the recording.
+    recorder: Option<Arc<Status>>,
     state: Mutex<State>,
     /// Counts changes of the index; requests wait on it.
     changes: watch::Sender<u64>,
@@ -101,9 +105,13 @@ impl Shelf {
         past: Option<Past>,
     ) -> Arc<Self> {
         let (changes, _) = watch::channel(0);
-        let (history, index) = past.map(|p| (p.history, p.index)).unzip();
-        let state = State { index: index.unwrap_or_default(), ..State::default() };
-        Arc::new(Self { about, broadcast, counters, history, state: state.into(), changes })
+        let (mut state, mut history, mut recorder) = (State::default(), None, None);
+        if let Some(past) = past {
+            state.index = past.index;
+            (history, recorder) = (Some(past.history), Some(past.recorder));
+        }
+        let state = state.into();
+        Arc::new(Self { about, broadcast, counters, history, recorder, state, changes })
     }
 
     /// What it is called.
@@ -278,10 +286,25 @@ impl Follower {
             changed |= track.poll(&self.shelf, cx, now);
         }
         if changed {
+            self.lose();
             self.shelf.bump();
         }
         let over = matches!(broadcast.liveness(), Liveness::Ended(_));
         if over && self.tracks.iter().all(|t| t.ended) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What the recorder lost plays for as long as memory has it; then it is a gap.
+    fn lose(&self) {
+        let Some(recorder) = &self.shelf.recorder else { return };
+        let oldest = self.tracks.iter().filter_map(|t| t.memory.oldest_group()).min();
+        let lost = recorder.take_lost(oldest.unwrap_or(0));
+        if lost.is_empty() {
+            return;
+        }
+        let mut state = self.shelf.state();
+        for number in lost {
+            self.tracks.iter().for_each(|track| state.index.lose(&track.name, number));
+        }
     }
 
     fn add_tracks(&mut self, broadcast: &Consumer) {

@@ -317,12 +317,13 @@ impl Ingest {
         };
         let index = past.map(|past| past.index.clone()).unwrap_or_default();
         let earlier = earlier(claimed, &index);
-        let past = recorded.then(|| Past { history: self.history.clone(), index });
+        let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
+        let status = recorder.as_ref().map(Recorder::status);
+        let history = self.history.clone();
+        let past = status.clone().map(|recorder| Past { history, index, recorder });
         let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
         self.library.open(shelf.clone());
         let packaging = Packaging::new(consumer.clone(), self.rules.clone(), claimed.first_segment);
-        let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
-        let status = recorder.as_ref().map(Recorder::status);
         let (ingest, input, video) = (self.clone(), input.uid.clone(), claimed.owned.video.clone());
         let before = claimed.last.is_some();
         let reserved = claimed.first_segment;

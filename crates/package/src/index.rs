@@ -210,6 +210,17 @@ impl Index {
         }
     }
 
+    /// A complete segment is no longer to be had: it stays in its place, as a gap.
+    pub fn lose(&mut self, rendition: &str, number: u64) {
+        let rendition = self.renditions.get_mut(rendition);
+        let Some(segment) = rendition.and_then(|r| r.segment_mut(number)) else { return };
+        if segment.complete && !segment.info.gap {
+            let duration = u32::try_from(segment.duration()).unwrap_or(u32::MAX);
+            segment.info.gap = true;
+            segment.parts = vec![Part { duration, independent: true, bytes: 0 }];
+        }
+    }
+
     /// The broadcast is over: what is there is all.
     pub fn end(&mut self) {
         self.ended = true;
@@ -299,6 +310,11 @@ impl Rendition {
     pub fn segment(&self, number: u64) -> Option<&Segment> {
         let first = self.segments.front()?.number;
         self.segments.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    fn segment_mut(&mut self, number: u64) -> Option<&mut Segment> {
+        let first = self.segments.front()?.number;
+        self.segments.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
     /// Measured bits a second: the largest of any complete segment, and the mean of all of them.

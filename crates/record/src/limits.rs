@@ -48,3 +48,7 @@ pub const PAGES: usize = 256;
 
 /// Videos that one pass of retention deletes at most, so that a pass ends.
 pub const PASS_DELETES: usize = 1_000;
+
+/// Lost segments remembered for playlists that list them after memory has let them go: hours of a full
+/// disk. Beyond it the oldest are listed without media until the broadcast ends.
+pub const LOST_KEPT: usize = 16_384;

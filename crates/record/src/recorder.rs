@@ -206,7 +206,7 @@ impl Recorder {
     }
 
     fn gap(&self, sealed: &Sealed) -> SegmentRecord {
-        self.status.gaps.fetch_add(1, Ordering::Relaxed);
+        self.status.lose(sealed.number);
         sealed.gap(self.owner.borrow().epoch)
     }
 
@@ -340,7 +340,7 @@ impl Put {
                 }
             }
             if Instant::now() + pause >= self.give_up {
-                self.status.gaps.fetch_add(1, Ordering::Relaxed);
+                self.status.lose(sealed.number);
                 tracing::error!(
                     video = self.video,
                     segment = sealed.number,

@@ -1,9 +1,12 @@
 //! How a recorder is doing, for health and for whoever shows numbers to viewers.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::limits::LOST_KEPT;
 
 /// Counters of one recorder.
 #[derive(Debug, Default)]
@@ -15,6 +18,8 @@ pub struct Status {
     pub(crate) late_parts: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) changed: Notify,
+    /// Numbers that are gaps and that nobody has asked for yet.
+    lost: Mutex<BTreeSet<u64>>,
 }
 
 impl Status {
@@ -46,6 +51,23 @@ impl Status {
     /// Segments that were lost, and are gaps in the recording. More than none is an alarm.
     pub fn gaps(&self) -> u64 {
         self.gaps.load(Ordering::Relaxed)
+    }
+
+    /// A segment is lost.
+    pub(crate) fn lose(&self, number: u64) {
+        self.gaps.fetch_add(1, Ordering::Relaxed);
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.insert(number);
+        while lost.len() > LOST_KEPT {
+            lost.pop_first();
+        }
+    }
+
+    /// Segments below `number` that were lost, each told once.
+    pub fn take_lost(&self, number: u64) -> BTreeSet<u64> {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lost.split_off(&number);
+        std::mem::replace(&mut lost, kept)
     }
 
     /// Parts that came when their segment was sealed already.

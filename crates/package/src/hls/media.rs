@@ -5,7 +5,7 @@ use std::fmt::Write;
 use media::date::date_time;
 
 use crate::index::{Index, Rendition, Segment};
-use crate::limits::{PARTS_TARGET_DURATIONS, WINDOW_SEGMENTS};
+use crate::limits::{PARTS_TARGET_DURATIONS, SEGMENT_PARTS, WINDOW_SEGMENTS};
 
 /// Which form of a media playlist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +63,8 @@ pub fn render_media(
         if i < skipped {
             continue;
         }
-        let tags = SegmentTags { map: fresh_map, parts: low_latency && i >= parts_from };
+        let parts = (low_latency && i >= parts_from).then_some(r.part_target_ms);
+        let tags = SegmentTags { map: fresh_map, part_target_ms: parts };
         write_segment(&mut out, rendition, segment, base, tags);
     }
     if live {
@@ -136,7 +137,21 @@ fn discontinuity_sequence(out: &mut String, first: Option<&Segment>) {
 
 struct SegmentTags {
     map: bool,
-    parts: bool,
+    /// With its parts, of which none may be longer.
+    part_target_ms: Option<u32>,
+}
+
+/// The durations of a segment's parts. A gap has none of its own: it is divided so that none is longer
+/// than the part target and all but the last are as long (§4.4.4.9).
+fn parts(segment: &Segment, target_ms: u32) -> Vec<(u32, bool)> {
+    if !segment.info.gap {
+        return segment.parts.iter().map(|p| (p.duration, p.independent)).collect();
+    }
+    let whole = segment.duration();
+    let each = (u64::from(target_ms) * u64::from(segment.info.timescale) / 1000).max(1);
+    let each = each.max(whole.div_ceil(SEGMENT_PARTS as u64));
+    let durations = (0..whole.div_ceil(each)).map(|i| each.min(whole - i * each));
+    durations.map(|duration| (u32::try_from(duration).unwrap_or(u32::MAX), true)).collect()
 }
 
 fn write_segment(out: &mut String, name: &str, segment: &Segment, base: &str, tags: SegmentTags) {
@@ -151,11 +166,11 @@ fn write_segment(out: &mut String, name: &str, segment: &Segment, base: &str, ta
     // §4.4.4.6: on the first segment and after every discontinuity at least; on every one, so that
     // a playlist's lines do not change when older ones leave the window.
     let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(info.wall_clock_ms));
-    if tags.parts {
-        for (i, part) in segment.parts.iter().enumerate() {
-            let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
+    if let Some(target_ms) = tags.part_target_ms {
+        for (i, (duration, independent)) in parts(segment, target_ms).into_iter().enumerate() {
+            let independent = if independent { ",INDEPENDENT=YES" } else { "" };
             let gap = if info.gap { ",GAP=YES" } else { "" };
-            let duration = segment.seconds(u64::from(part.duration));
+            let duration = segment.seconds(u64::from(duration));
             let file = part_file(info.epoch, segment.number, i as u64);
             let _ = writeln!(
                 out,
@@ -289,6 +304,25 @@ mod tests {
         let full_lines = segment_lines(&full);
         assert!(full_lines.ends_with(&segment_lines(&delta)));
         assert_eq!(delta.matches("#EXTINF").count() + skipped, 20);
+    }
+
+    #[test]
+    fn a_gap_has_parts_that_keep_the_part_target() {
+        let mut index = index_of(10, &[2; 4], false);
+        index.lose("video", 12);
+        let text = render_media(&index, "video", "m", LIVE).unwrap();
+        let parts: Vec<&str> = text.lines().filter(|l| l.contains("GAP=YES")).collect();
+        let part = |n| {
+            let uri = format!("m/video/3-12.{n}.m4s");
+            format!("#EXT-X-PART:DURATION=1.00000,URI=\"{uri}\",INDEPENDENT=YES,GAP=YES")
+        };
+        assert_eq!(parts, [part(0), part(1)]);
+        assert_eq!(text.matches("#EXT-X-GAP").count(), 1, "{text}");
+        // A part target that does not divide it: only the last one is shorter.
+        let segment = index.rendition("video").unwrap().segment(12).unwrap();
+        let durations = |ms| super::parts(segment, ms).iter().map(|p| p.0).collect::<Vec<_>>();
+        assert_eq!(durations(334), [30_060, 30_060, 30_060, 30_060, 30_060, 29_700]);
+        assert_eq!(durations(0).len(), SEGMENT_PARTS, "bounded");
     }
 
     #[test]

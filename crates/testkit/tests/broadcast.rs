@@ -1,0 +1,182 @@
+//! A broadcast of ten minutes in virtual time, with everything that goes wrong in one, against the
+//! authoring rules: every version of every playlist, and what delta updates make of it.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "test code")]
+
+// The same broadcaster that `package` is tested with.
+#[allow(dead_code, reason = "half of it is for the tests of package")]
+#[path = "../../package/tests/it/studio.rs"]
+mod studio;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use package::Index;
+use package::hls::{MediaOptions, render_media};
+use studio::{AUDIO, Sent, Show, Studio, TRACKS, VIDEO, hevc};
+use testkit::{MediaPlaylist, check, check_versions};
+
+const LIVE: MediaOptions = MediaOptions { low_latency: true, everything: false, skip: false };
+const DVR: MediaOptions = MediaOptions { everything: true, ..LIVE };
+
+/// How long it is: more in a soak run.
+fn minutes() -> f64 {
+    let said = std::env::var("AIRWAVE_BROADCAST_MINUTES");
+    said.ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(10.0)
+}
+
+/// A client that has the whole list and asks for what is new only.
+#[derive(Default)]
+struct DeltaClient {
+    /// What it has of each segment, as lines.
+    segments: Vec<String>,
+    /// The number of the first one.
+    first: u64,
+    updates: usize,
+    skipped: usize,
+}
+
+/// The lines of a playlist by segment, and those before and behind them. What belongs to a segment that
+/// is not complete is behind.
+fn split(text: &str) -> (String, Vec<String>, String) {
+    let (mut head, mut segments, mut open) = (String::new(), Vec::new(), String::new());
+    for line in text.split_inclusive('\n') {
+        let of_playlist =
+            ["#EXTM3U", "#EXT-X-VERSION", "#EXT-X-TARGETDURATION", "#EXT-X-SERVER-CONTROL"]
+                .into_iter()
+                .chain([
+                    "#EXT-X-PART-INF",
+                    "#EXT-X-MEDIA-SEQUENCE",
+                    "#EXT-X-DISCONTINUITY-SEQUENCE",
+                ])
+                .chain(["#EXT-X-INDEPENDENT-SEGMENTS", "#EXT-X-SKIP"])
+                .any(|tag| line.starts_with(tag));
+        if of_playlist {
+            head.push_str(line);
+            continue;
+        }
+        open.push_str(line);
+        if !line.starts_with('#') {
+            segments.push(std::mem::take(&mut open));
+        }
+    }
+    (head, segments, open)
+}
+
+/// Parts of older segments are no longer listed; everything else of a segment stays as it was.
+fn without_parts(segment: &str) -> String {
+    segment.split_inclusive('\n').filter(|l| !l.starts_with("#EXT-X-PART:")).collect()
+}
+
+impl DeltaClient {
+    /// RFC 8216bis §6.3.7: what it skips is what was known.
+    fn update(&mut self, delta: &str, full: &str) {
+        let playlist = MediaPlaylist::parse(full);
+        let (head, new, open) = split(delta);
+        let skipped = delta.lines().find_map(|l| l.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS="));
+        let skipped: usize = skipped.map_or(0, |n| n.parse().unwrap());
+        let known = usize::try_from(playlist.sequence - self.first).unwrap_or(0);
+        self.segments.drain(..known.min(self.segments.len()));
+        assert!(skipped <= self.segments.len(), "it skips what nobody can know");
+        if skipped > 0 {
+            // §6.2.5.1: nothing within the skip boundary, six target durations behind the end.
+            let seconds =
+                |l: &str| l.strip_prefix("#EXTINF:")?.trim_end_matches(",").parse::<f64>().ok();
+            let kept: f64 = delta.lines().filter_map(seconds).sum();
+            assert!(kept + 2.0 >= playlist.target_duration as f64 * 6.0, "{kept} s are left");
+        }
+        self.segments.truncate(skipped);
+        self.segments.extend(new);
+        self.first = playlist.sequence;
+        (self.updates, self.skipped) = (self.updates + 1, self.skipped + skipped);
+        let (full_head, full_segments, full_open) = split(full);
+        let same = |a: &str, b: &str| without_parts(a) == without_parts(b);
+        assert_eq!(self.segments.len(), full_segments.len());
+        for (mine, theirs) in self.segments.iter().zip(&full_segments) {
+            assert!(same(mine, theirs), "reconstructed:\n{mine}\nin full:\n{theirs}");
+        }
+        assert_eq!(open, full_open);
+        let plain = |head: &str| -> Vec<String> {
+            let lines = head.lines().filter(|l| !l.starts_with("#EXT-X-SKIP"));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(plain(&head), plain(&full_head));
+    }
+}
+
+/// Everything that viewers were told.
+#[derive(Default)]
+struct Viewers {
+    versions: BTreeMap<&'static str, Vec<String>>,
+    clients: BTreeMap<&'static str, DeltaClient>,
+    changes: usize,
+}
+
+impl Viewers {
+    fn look(&mut self, index: &Index) {
+        if !index.playable() {
+            return;
+        }
+        self.changes += 1;
+        for track in TRACKS {
+            let render = |options| render_media(index, track, "../media/V", options).unwrap();
+            let live = render(LIVE);
+            let versions = self.versions.entry(track).or_default();
+            if versions.last() != Some(&live) {
+                versions.push(live);
+            }
+            // The whole list is long: now and then, as one who watches with DVR loads it.
+            if self.changes.is_multiple_of(23) {
+                let (full, delta) = (render(DVR), render(MediaOptions { skip: true, ..DVR }));
+                assert_eq!(check(&full), [], "{full}");
+                self.clients.entry(track).or_default().update(&delta, &full);
+                let plain = render(MediaOptions { low_latency: false, ..DVR });
+                assert_eq!(check(&plain), [], "{plain}");
+            }
+        }
+    }
+}
+
+fn show(seconds: f64) -> Vec<Sent> {
+    Show { seconds, b_frames: true, ..Show::default() }.frames()
+}
+
+#[test]
+fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
+    let third = minutes() * 60.0 / 3.0;
+    let mut viewers = Viewers::default();
+    let mut studio = Studio::new();
+    // The camera stops for ten seconds, and the sound goes on.
+    let mut frames = show(third);
+    frames.retain(|f| f.slot == AUDIO || !(30.0..40.0).contains(&f.truth));
+    studio.send(&frames, |index| viewers.look(index));
+    // The encoder vanishes and comes back, with its clock from zero.
+    studio.reconnect_after(Duration::from_secs(5), |index| viewers.look(index));
+    let mut frames = show(2.0 * third);
+    // Half-way it changes the codec.
+    let change = frames.iter_mut().find(|f| f.slot == VIDEO && f.sync && f.truth >= third);
+    change.unwrap().config = Some(hevc());
+    studio.send(&frames, |index| viewers.look(index));
+    studio.end();
+    viewers.look(&studio.index);
+
+    for (track, versions) in &viewers.versions {
+        assert!(versions.len() as f64 > minutes() * 60.0 * 2.5, "{track}: a version a part");
+        let broken = check_versions(versions);
+        assert!(broken.is_empty(), "{track}: {} rules broken: {:?}", broken.len(), &broken[..3]);
+        let ended = versions.last().unwrap();
+        assert!(ended.ends_with("#EXT-X-ENDLIST\n"), "{ended}");
+        let everything = render_media(&studio.index, track, "../media/V", DVR).unwrap();
+        assert_eq!(check(&everything), []);
+        let whole = MediaPlaylist::parse(&everything);
+        let gaps = whole.segments.iter().filter(|s| s.gap).count();
+        let (is_picture, breaks) =
+            (*track == TRACKS[0], whole.segments.iter().filter(|s| s.discontinuity).count());
+        assert_eq!((gaps > 0, breaks), (is_picture, 2), "{track}: {gaps} gaps");
+        let maps: std::collections::BTreeSet<_> = whole.segments.iter().map(|s| &s.map).collect();
+        assert_eq!(maps.len(), if is_picture { 2 } else { 1 }, "{track}");
+        assert!((whole.segments.len() as f64 - minutes() * 30.0).abs() < 8.0, "{track}");
+        let client = &viewers.clients[track];
+        assert!(client.updates > 100 && client.skipped > 10_000, "{track}: {}", client.skipped);
+    }
+}
