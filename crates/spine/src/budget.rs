@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use crate::limits::{GROUPS_KEPT, GROUPS_KEPT_MIN, SHARE_OF_WINDOWS};
+
 /// The node's budget for media in memory. Clones share it.
 #[derive(Clone)]
 pub struct Budget(Arc<Inner>);
@@ -52,6 +54,19 @@ impl Budget {
 
     pub(crate) fn exceeded(&self) -> bool {
         self.used() > self.0.limit
+    }
+
+    /// How many of its newest groups a track that writes now may keep; all of them while there is
+    /// room.
+    pub(crate) fn kept_groups(&self) -> Option<usize> {
+        let (used, limit) = (self.used(), self.0.limit);
+        if used > limit {
+            Some(GROUPS_KEPT_MIN)
+        } else if used > limit - limit / SHARE_OF_WINDOWS {
+            Some(GROUPS_KEPT)
+        } else {
+            None
+        }
     }
 }
 

@@ -315,9 +315,8 @@ impl SubgroupReader {
         let Some(subgroup) = subgroup else {
             return Poll::Ready(SubgroupEvent::Reset(ResetCode::TOO_FAR_BEHIND));
         };
-        let at = subgroup.objects.partition_point(|o| o.header.id < self.next);
-        if let Some(cell) = subgroup.objects.get(at) {
-            self.next = cell.header.id + 1;
+        if let Some((id, cell)) = subgroup.objects.get(subgroup.position(self.next)) {
+            self.next = id + 1;
             let cell = cell.clone();
             drop(state);
             let reader = ObjectReader::new(self.track.clone(), self.group, cell);

@@ -17,6 +17,19 @@ pub const ID_MAX: u64 = u64::MAX - 1;
 /// Ranges of groups that a track remembers as never having existed; the oldest is forgotten.
 pub const GAPS_MAX: usize = 1_024;
 
+/// The newest groups of a track that stay whatever is short: the one that is being written, and the one
+/// before it, at whose end those read who keep up. With one only, a packager lost the last frames of
+/// each group as soon as the cache was full.
+pub const GROUPS_KEPT_MIN: usize = 2;
+
+/// The newest groups of a track that stay as long as the whole cache is not over its limit: a live window
+/// of six segments, the one that is being made, and one for those who are late. Without it tracks of
+/// one broadcast, which pay at random, would not keep the same segments.
+pub const GROUPS_KEPT: usize = 8;
+
+/// The share of the cache, one in so many, that only live windows may fill. Above it all older groups go.
+pub const SHARE_OF_WINDOWS: usize = 8;
+
 /// Bounds of one [`Origin`](crate::Origin). A user may need to change any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -1,5 +1,6 @@
 //! One promise of the spine a test; the random model in `model.rs` checks them together.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -304,6 +305,81 @@ fn a_skip_never_goes_back_and_is_not_for_what_the_filter_leaves_out() {
     write(&track, 3, now, 1);
     assert_eq!(events(&mut all, late), ["skipped 3-8 TooFarBehind"], "not group 9 again");
     assert_eq!(events(&mut from_five, late), ["group 9"]);
+}
+
+#[test]
+fn a_reader_that_keeps_up_loses_nothing_however_short_memory_is() {
+    let now = start();
+    let (origin, _broadcast, track) = video(Limits { cache_bytes: 1_000, ..Limits::default() });
+    let mut cursor =
+        track.consume().subscribe(Filter::from(Start::NewestGroup), Policy::EVERYTHING);
+    let mut read = 0;
+    let mut reader: Option<SubgroupReader> = None;
+    let mut later = VecDeque::new();
+    let payload = || vec![origin.budget().payload(vec![1; 4_000])];
+    let mut subgroup = track.next_group(now).unwrap().subgroup(0, now).unwrap();
+    subgroup.write(header(0, now), payload()).unwrap();
+    for _ in 0..20 {
+        // All at once: the end of a group, and the beginning of the next one.
+        subgroup.write(header(1, now), payload()).unwrap();
+        subgroup.fin();
+        subgroup = track.next_group(now).unwrap().subgroup(0, now).unwrap();
+        subgroup.write(header(0, now), payload()).unwrap();
+        loop {
+            while let Poll::Ready(event) = cursor.poll(&cx(), now) {
+                match event {
+                    Event::Subgroup(subgroup) => later.push_back(subgroup),
+                    Event::Skipped { .. } => panic!("{event:?}"),
+                    _ => {}
+                }
+            }
+            if reader.is_none() {
+                reader = later.pop_front();
+            }
+            match reader.as_mut().map(|r| r.poll(&cx())) {
+                Some(Poll::Ready(SubgroupEvent::Object(_))) => read += 1,
+                Some(Poll::Ready(SubgroupEvent::Fin)) => reader = None,
+                Some(Poll::Ready(SubgroupEvent::Reset(code))) => panic!("{code:?} after {read}"),
+                Some(Poll::Pending) | None => break,
+            }
+        }
+    }
+    assert_eq!(read, 41);
+}
+
+#[test]
+fn live_windows_stay_as_long_as_the_limit_holds() {
+    let now = start();
+    let (origin, broadcast, video) = video(Limits { cache_bytes: 150_000, ..Limits::default() });
+    let audio = broadcast.track(name("audio"), TrackInfo::default()).unwrap();
+    let groups = |track: &track::Producer| {
+        let newest = track.next_group_id();
+        let there = |id: &u64| track.consume().object(Location { group: *id, object: 0 }).is_ok();
+        (0..newest).rev().take_while(there).count()
+    };
+    let packaged = broadcast.track(name("video.cmaf"), TrackInfo::default()).unwrap();
+    let write_all = |track: &track::Producer, id, payloads: Vec<Payload>| {
+        let subgroup = track.group(id, now).unwrap().subgroup(0, now).unwrap();
+        for (n, payload) in (0..).zip(payloads) {
+            subgroup.write(header(n, now), vec![payload]).unwrap();
+        }
+    };
+    // While the pictures' bytes are shared nobody frees any, and sound pays too, again and again.
+    for id in 0..100 {
+        let picture = origin.budget().payload(vec![1; 8_000]);
+        write_all(&video, id, vec![picture.clone()]);
+        write_all(&audio, id, (0..10).map(|_| origin.budget().payload(vec![1; 10])).collect());
+        write_all(&packaged, id, vec![picture]);
+        for track in [&video, &audio, &packaged] {
+            assert!(groups(track) >= 8.min(id as usize + 1), "{track:?} {id}");
+        }
+    }
+    assert!(origin.budget().used() <= 150_000, "{:?}", origin.budget());
+    // Where they do not fit, the newest two stay.
+    for id in 100..200 {
+        write(&video, id, now, 60_000);
+    }
+    assert_eq!(groups(&video), 2);
 }
 
 #[test]

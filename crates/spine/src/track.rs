@@ -16,7 +16,7 @@ use crate::error::{Close, LookupError, ResetCode, WriteError};
 use crate::faults::{self, Fault};
 use crate::fetch::{FetchCursor, Order};
 use crate::group;
-use crate::limits::{GAPS_MAX, ID_MAX, Limits, OBJECT_OVERHEAD_BYTES};
+use crate::limits::{GAPS_MAX, GROUPS_KEPT_MIN, ID_MAX, Limits, OBJECT_OVERHEAD_BYTES};
 use crate::name::{Path, TrackName};
 use crate::object::{Cell, Location, Status};
 use crate::responder::{Desk, Want};
@@ -118,7 +118,8 @@ pub(crate) struct Group {
 }
 
 pub(crate) struct Subgroup {
-    pub(crate) objects: Vec<Arc<Cell>>,
+    /// By id. The ids stand beside, so that looking for one touches no object.
+    pub(crate) objects: Vec<(u64, Arc<Cell>)>,
     pub(crate) end: Option<Result<(), ResetCode>>,
     pub(crate) writers: u32,
     _overhead: Charge,
@@ -154,17 +155,18 @@ impl State {
         self.groups.iter().rev().find(|(_, g)| g.starts_sync()).map(|(id, _)| *id)
     }
 
-    /// The oldest group that may go: never the newest one, nor the newest that can be started with
-    /// (as long as it is near enough to be worth it).
-    fn evictable(&self) -> Option<u64> {
+    /// The oldest group that may go: none of the newest `kept`, nor the newest that can be started
+    /// with (as long as it is near enough to be worth it).
+    fn evictable(&self, kept: usize) -> Option<u64> {
         #[cfg(test)]
         if faults::is(Fault::NewestEvicted) {
             return self.groups.keys().next().copied();
         }
-        let newest = *self.groups.keys().next_back()?;
+        let may_go = self.groups.len().saturating_sub(kept);
+        let mut oldest = self.groups.keys().copied().take(may_go);
+        let first = oldest.next()?;
         let sync = self.groups.iter().rev().take(SYNC_KEPT).find(|(_, g)| g.starts_sync());
-        let sync = sync.map_or(newest, |(id, _)| *id);
-        self.groups.keys().copied().find(|id| *id != newest && *id != sync)
+        if sync.is_some_and(|(id, _)| *id == first) { oldest.next() } else { Some(first) }
     }
 
     fn evict(&mut self, group: u64) {
@@ -197,6 +199,16 @@ impl State {
 
 /// Groups among which the newest startable one is kept from eviction.
 const SYNC_KEPT: usize = 16;
+
+impl Subgroup {
+    /// Where the first object from `id` on is. Writers and readers are nearly always at the end.
+    pub(crate) fn position(&self, id: u64) -> usize {
+        match self.objects.last() {
+            Some((last, _)) if *last >= id => self.objects.partition_point(|(o, _)| *o < id),
+            _ => self.objects.len(),
+        }
+    }
+}
 
 impl Group {
     fn starts_sync(&self) -> bool {
@@ -269,12 +281,12 @@ impl Shared {
         Ok(())
     }
 
-    /// One group a write while the budget is exceeded: enough to come down, as every write adds at
-    /// most one object, and gentle where the bytes are shared with another track that holds them.
+    /// One group a write while memory is short: enough to come down, as every write adds at most one
+    /// object, and gentle where the bytes are shared with another track that holds them.
     fn pay(&self, state: &mut State) {
-        if self.budget.exceeded()
-            && !self.info.pinned
-            && let Some(oldest) = state.evictable()
+        if !self.info.pinned
+            && let Some(kept) = self.budget.kept_groups()
+            && let Some(oldest) = state.evictable(kept)
         {
             state.evict(oldest);
         }
@@ -412,8 +424,8 @@ impl Shared {
                 crate::Via::Subgroup(subgroup) => {
                     g.objects.insert(id, cell.clone());
                     if let Some(s) = g.subgroups.get_mut(&subgroup) {
-                        let at = s.objects.partition_point(|o| o.header.id < id);
-                        s.objects.insert(at, cell.clone());
+                        let at = s.position(id);
+                        s.objects.insert(at, (id, cell.clone()));
                     }
                 }
                 crate::Via::Datagram => {
@@ -480,9 +492,8 @@ impl Shared {
         if self.info.pinned {
             return 0;
         }
-        let all: usize = state.groups.values().map(|g| g.bytes).sum();
-        let newest = state.groups.values().next_back().map_or(0, |g| g.bytes);
-        all - newest
+        let may_go = state.groups.len().saturating_sub(GROUPS_KEPT_MIN);
+        state.groups.values().take(may_go).map(|g| g.bytes).sum()
     }
 }
 

@@ -2,7 +2,9 @@
 //! the implementation; ids, times and bytes are bare numbers.
 
 use super::Loc;
-use crate::limits::OBJECT_OVERHEAD_BYTES as OVERHEAD;
+use crate::limits::{
+    GROUPS_KEPT, GROUPS_KEPT_MIN, OBJECT_OVERHEAD_BYTES as OVERHEAD, SHARE_OF_WINDOWS,
+};
 use crate::{Close, WriteError};
 
 pub(super) const CANCELLED: u64 = 0x1;
@@ -165,14 +167,19 @@ impl Track {
     // Memory.
 
     fn pay(&mut self, ledger: &mut Ledger) {
-        if ledger.used <= ledger.cache || self.pinned {
+        let kept = match ledger.used {
+            all if all > ledger.cache => GROUPS_KEPT_MIN,
+            most if most > ledger.cache - ledger.cache / SHARE_OF_WINDOWS => GROUPS_KEPT,
+            _ => return,
+        };
+        if self.pinned {
             return;
         }
-        let Some(newest) = self.groups.last().map(|g| g.id) else { return };
         let near = self.groups.iter().rev().take(SYNC_KEPT);
-        let kept = near.filter(|g| self.starts(g)).map(|g| g.id).next().unwrap_or(newest);
-        let oldest = self.groups.iter().position(|g| g.id != newest && g.id != kept);
-        let Some(oldest) = oldest else { return };
+        let startable = near.filter(|g| self.starts(g)).map(|g| g.id).next();
+        let newest: Vec<u64> = self.groups.iter().rev().take(kept).map(|g| g.id).collect();
+        let may_go = |g: &Group| !newest.contains(&g.id) && Some(g.id) != startable;
+        let Some(oldest) = self.groups.iter().position(may_go) else { return };
         let gone = self.groups.remove(oldest);
         self.forget(ledger, &gone);
         self.floor = self.floor.max(Some(gone.id));
@@ -222,9 +229,9 @@ impl Track {
         }
     }
 
-    /// Bytes that eviction could free: all but the newest group.
+    /// Bytes that eviction could free: all but the newest groups.
     pub(super) fn evictable(&self) -> usize {
-        let older = self.groups.len().saturating_sub(1);
+        let older = self.groups.len().saturating_sub(GROUPS_KEPT_MIN);
         if self.pinned { 0 } else { self.groups[..older].iter().map(|g| g.bytes).sum() }
     }
 
