@@ -8,7 +8,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::code::RequestCode;
-use crate::data::{Body, Datagram, FetchObject, ObjectHead, Status, SubgroupHeader, SubgroupId, Via};
+use crate::data::{
+    Body, Datagram, FetchObject, ObjectHead, Status, SubgroupHeader, SubgroupId, Via,
+};
 use crate::location::{Filter, GroupOrder, Location, Range};
 use crate::message::first::{First, scope_of};
 use crate::name::{Namespace, TrackName};
@@ -90,26 +92,27 @@ pub(crate) fn parameters(scope: Scope) -> BoxedStrategy<Parameters> {
         option::of(number()),
         option::of(namespace()),
     );
-    (times, others).prop_map(move |(times, others)| {
-        let all = Parameters {
-            object_delivery_timeout_ms: times.0,
-            rendezvous_timeout_ms: times.1,
-            subgroup_delivery_timeout_ms: times.2,
-            expires_ms: times.3,
-            fill_timeout_ms: times.4,
-            tokens: others.0,
-            largest: others.1,
-            forward: others.2,
-            subscriber_priority: others.3,
-            filter: others.4,
-            group_order: others.5,
-            new_group: others.6,
-            namespace_prefix: others.7,
-        };
-        all.within(Version::Draft18, scope)
-    })
-    // Boxes, here and below: what is built of these would not fit onto a stack.
-    .boxed()
+    (times, others)
+        .prop_map(move |(times, others)| {
+            let all = Parameters {
+                object_delivery_timeout_ms: times.0,
+                rendezvous_timeout_ms: times.1,
+                subgroup_delivery_timeout_ms: times.2,
+                expires_ms: times.3,
+                fill_timeout_ms: times.4,
+                tokens: others.0,
+                largest: others.1,
+                forward: others.2,
+                subscriber_priority: others.3,
+                filter: others.4,
+                group_order: others.5,
+                new_group: others.6,
+                namespace_prefix: others.7,
+            };
+            all.within(Version::Draft18, scope)
+        })
+        // Boxes, here and below: what is built of these would not fit onto a stack.
+        .boxed()
 }
 
 /// Properties of a track or an object: nothing that only one of them may have.
@@ -198,17 +201,18 @@ pub(crate) fn subgroup_header() -> impl Strategy<Value = SubgroupHeader> {
         Just(SubgroupId::FirstObject),
         number().prop_map(SubgroupId::Given),
     ];
-    (number(), number(), subgroup, priority(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(alias, group, subgroup, priority, properties, end_of_group, first_object)| SubgroupHeader {
-            alias,
-            group,
-            subgroup,
-            priority,
-            properties,
-            end_of_group,
-            first_object,
-        },
-    )
+    (number(), number(), subgroup, priority(), any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(|(alias, group, subgroup, priority, properties, end_of_group, first_object)| {
+            SubgroupHeader {
+                alias,
+                group,
+                subgroup,
+                priority,
+                properties,
+                end_of_group,
+                first_object,
+            }
+        })
 }
 
 /// Objects with rising IDs, as a stream with or without properties has them, and their payloads.
@@ -234,7 +238,11 @@ pub(crate) fn subgroup_objects(
 
 /// Objects in the order of a fetch, and their payloads.
 pub(crate) fn fetch_objects(order: GroupOrder) -> impl Strategy<Value = Vec<(FetchObject, Bytes)>> {
-    let via = prop_oneof![Just(Via::Datagram), (0u64..4).prop_map(Via::Subgroup), number().prop_map(Via::Subgroup)];
+    let via = prop_oneof![
+        Just(Via::Datagram),
+        (0u64..4).prop_map(Via::Subgroup),
+        number().prop_map(Via::Subgroup)
+    ];
     let place = prop_oneof![location(), (0u64..3, 0u64..5).prop_map(|(g, o)| Location::new(g, o))];
     let object = (place, via, any::<u8>(), properties(), bytes(50));
     vec(object, 0..10).prop_map(move |mut objects| {

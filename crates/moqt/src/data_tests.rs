@@ -142,9 +142,12 @@ fn vectors_draft18_s11_4_2_subgroup() {
     for piece in 1..=bytes.len() {
         let (read, read_objects) = read_subgroup(&bytes, piece).unwrap();
         assert_eq!(read, header);
-        assert!(read_objects.iter().map(|(head, payload)| (head, &payload[..])).eq(
-            objects.iter().map(|(head, payload)| (head, &payload[..]))
-        ));
+        assert!(
+            read_objects
+                .iter()
+                .map(|(head, payload)| (head, &payload[..]))
+                .eq(objects.iter().map(|(head, payload)| (head, &payload[..])))
+        );
     }
 }
 
@@ -326,7 +329,11 @@ fn draft18_s11_4_4_2_after_a_marker() {
     assert_eq!(head.location, Location::new(5, 5));
     assert_eq!((head.via, head.priority), (Via::Subgroup(7), 9));
     // A marker first: the next object has none to take its subgroup or priority from.
-    for text in ["05 02 808c 05 04 00 10 07 01 61", "05 02 808c 05 04 00 00 01 61", "05 02 808c 05 04 00 11 07 01 61"] {
+    for text in [
+        "05 02 808c 05 04 00 10 07 01 61",
+        "05 02 808c 05 04 00 00 01 61",
+        "05 02 808c 05 04 00 11 07 01 61",
+    ] {
         let result = read_fetch(&hex(text), 4, GroupOrder::Ascending);
         let good = text.contains("00 10 07");
         assert_eq!(result.is_ok(), good, "{text}");

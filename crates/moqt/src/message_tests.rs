@@ -18,7 +18,9 @@ use crate::location::{Filter, GroupOrder, Location, Range};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::{Properties, Value, kind as property};
-use crate::request::{Done, Fetch, FetchOk, JoiningStart, Redirect, Request, RequestError, RequestId};
+use crate::request::{
+    Done, Fetch, FetchOk, JoiningStart, Redirect, Request, RequestError, RequestId,
+};
 use crate::secret::Secret;
 use crate::token::{AuthToken, Token};
 use crate::version::Version;
@@ -135,10 +137,7 @@ fn vectors_draft18_s10_12_fetch() {
     let fetch = Fetch::Joining { subscription: RequestId(0), start: JoiningStart::Relative(0) };
     let request = Request::Fetch { fetch, parameters: parameters.clone() };
     check_first("16 0005 02 02 00 00 00", 2, request, None);
-    let range = Range {
-        start: Location::new(5, 0),
-        end: Location::new(5, Range::WHOLE_GROUP),
-    };
+    let range = Range { start: Location::new(5, 0), end: Location::new(5, Range::WHOLE_GROUP) };
     let fetch = Fetch::Standalone { track: track("catalog"), range };
     let text = "16 0018 02 01 02 03616363 0363616d 07 636174616c6f67 05 00 05 00 00";
     check_first(text, 2, Request::Fetch { fetch, parameters: parameters.clone() }, None);
@@ -180,11 +179,8 @@ fn vectors_draft18_s10_16_to_s10_18_namespaces() {
 fn vectors_draft18_s10_10_publish() {
     let parameters = Parameters { forward: Some(false), ..Parameters::default() };
     let properties = Properties::from_pairs(&[(property::DYNAMIC_GROUPS, Value::Number(1))]);
-    let request = Request::Publish {
-        track: track("video"),
-        parameters,
-        properties: properties.unwrap(),
-    };
+    let request =
+        Request::Publish { track: track("video"), parameters, properties: properties.unwrap() };
     let text = "1d 0016 01 02 03616363 0363616d 05 766964656f 03 01 10 00 30 01";
     check_first(text, 1, request, Some(3));
     let done = PublishDone {

@@ -143,6 +143,28 @@ impl Session {
         self.ask(request).map_err(SessionError::Misuse)
     }
 
+    /// Requests that are open, of both sides.
+    pub fn open_requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// How many things are held on behalf of requests and streams; 0 when all are over. For tests.
+    #[doc(hidden)]
+    pub fn kept(&self) -> usize {
+        self.requests.len()
+            + self.nascent.len()
+            + self.dead.len()
+            + self.routes.len()
+            + self.early.len()
+    }
+
+    /// Bytes of the peer that are held. For tests.
+    #[doc(hidden)]
+    pub fn kept_bytes(&self) -> usize {
+        let nascent: usize = self.nascent.values().map(MessageReader::held).sum();
+        nascent + self.requests.held() + self.routes.held() + self.early.held()
+    }
+
     fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }

@@ -47,6 +47,16 @@ struct WaitingStream {
     closed: bool,
 }
 
+impl Routes {
+    pub(super) fn len(&self) -> usize {
+        self.streams.len() + self.waiting.len() + self.datagrams.len()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.datagram_bytes
+    }
+}
+
 impl Session {
     /// The alias of a track that we publish: to a subscription that is accepted, or offered with PUBLISH.
     pub fn alias(&self, id: RequestId) -> Option<u64> {

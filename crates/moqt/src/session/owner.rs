@@ -92,7 +92,10 @@ impl Session {
     fn kind_of_ours(&self, request: &Request, alias: Option<u64>) -> Result<Kind, &'static str> {
         Ok(match request {
             // draft-18 §5.1
-            Request::Subscribe { track, .. } if self.requests.receiving(track).is_some() => {
+            Request::Subscribe { track, .. }
+                if self.requests.receiving(track).is_some()
+                    || self.requests.offered(track).is_some() =>
+            {
                 return Err("a second subscription to a track");
             }
             Request::Publish { track, .. } if self.requests.publishing(track).is_some() => {
@@ -211,11 +214,11 @@ impl Session {
         let track = receiving.track.clone();
         self.check_ok(id, &parameters, &properties)?;
         // draft-18 §5.1: a SUBSCRIBE of ours that crossed the PUBLISH is given up first.
-        if let Some(rival) = self.requests.receiving(&track).filter(|rival| *rival != id) {
+        if let Some(rival) = self.requests.receiving(&track) {
             self.cancel(rival, ResetCode::Cancelled);
             self.event(Event::Cancelled { id: rival, code: ResetCode::Cancelled });
-            self.requests.set_receiving(&track, id);
         }
+        self.requests.accept_offered(&track, id);
         if let Some(Kind::Receiving(receiving)) =
             self.requests.get_mut(id).map(|entry| &mut entry.kind)
         {

@@ -166,7 +166,9 @@ impl Session {
             }
             Request::Publish { track, properties, .. } => {
                 let rival = self.requests.receiving(track).and_then(|id| self.requests.get(id));
-                if rival.is_some_and(|entry| entry.answered || !entry.is_ours()) {
+                if rival.is_some_and(|entry| entry.answered)
+                    || self.requests.offered(track).is_some()
+                {
                     let what = "the track is published already";
                     return Err((RequestCode::DuplicateSubscription, what));
                 }

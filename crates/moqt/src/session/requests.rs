@@ -251,6 +251,8 @@ pub(super) struct Requests {
     /// Subscriptions by track and role (true: we publish): at most one each (draft-18 §5.1).
     publishing: BTreeMap<TrackName, RequestId>,
     receiving: BTreeMap<TrackName, RequestId>,
+    /// Tracks that the peer offered, while they are not accepted. Our SUBSCRIBE for one may be on its way.
+    offered: BTreeMap<TrackName, RequestId>,
     peers: usize,
 }
 
@@ -271,6 +273,15 @@ impl Requests {
         self.entries.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of messages that are not whole.
+    pub(super) fn held(&self) -> usize {
+        self.entries.values().map(|entry| entry.reader.held()).sum()
+    }
+
     /// How many the peer has open.
     pub(super) fn peers(&self) -> usize {
         self.peers
@@ -282,10 +293,9 @@ impl Requests {
             Kind::Publishing(publishing) => {
                 self.publishing.insert(publishing.track.clone(), id);
             }
-            // Our SUBSCRIBE stays where it is while the peer's PUBLISH of the same track is new: the
-            // answer to that decides (draft-18 §5.1).
             Kind::Receiving(receiving) => {
-                self.receiving.entry(receiving.track.clone()).or_insert(id);
+                let map = if entry.is_ours() { &mut self.receiving } else { &mut self.offered };
+                map.insert(receiving.track.clone(), id);
             }
             _ => {}
         }
@@ -299,7 +309,10 @@ impl Requests {
         self.peers -= usize::from(!entry.is_ours());
         match &entry.kind {
             Kind::Publishing(publishing) => release(&mut self.publishing, &publishing.track, id),
-            Kind::Receiving(receiving) => release(&mut self.receiving, &receiving.track, id),
+            Kind::Receiving(receiving) => {
+                release(&mut self.receiving, &receiving.track, id);
+                release(&mut self.offered, &receiving.track, id);
+            }
             _ => {}
         }
         Some(entry)
@@ -315,14 +328,21 @@ impl Requests {
         self.receiving.get(track).copied()
     }
 
-    /// Makes `id` the one subscription to its track.
-    pub(super) fn set_receiving(&mut self, track: &TrackName, id: RequestId) {
+    /// What the peer offers of a track and we have not accepted.
+    pub(super) fn offered(&self, track: &TrackName) -> Option<RequestId> {
+        self.offered.get(track).copied()
+    }
+
+    /// An offer that is accepted: the one subscription to its track.
+    pub(super) fn accept_offered(&mut self, track: &TrackName, id: RequestId) {
+        release(&mut self.offered, track, id);
         self.receiving.insert(track.clone(), id);
     }
 
     /// A subscription that is over, though late streams may come: another one may begin.
     pub(super) fn release_receiving(&mut self, track: &TrackName, id: RequestId) {
         release(&mut self.receiving, track, id);
+        release(&mut self.offered, track, id);
     }
 
     /// Whether a prefix overlaps with one of the peer's other requests of the same type.

@@ -20,12 +20,23 @@ pub(super) struct Early {
     bytes: usize,
 }
 
+impl Early {
+    pub(super) fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Session {
     pub(super) fn send_setup(&mut self) {
         let Config { transport, path, authority, implementation, tokens, .. } = &self.config;
         // draft-18 §10.3.1.1, §10.3.1.2
         let url = self.role == Role::Client && *transport == Transport::Quic;
-        let text = |text: &str| url.then(|| Bytes::copy_from_slice(text.as_bytes()));
+        let text =
+            |text: &str| (url && !text.is_empty()).then(|| Bytes::copy_from_slice(text.as_bytes()));
         let setup = Setup {
             path: text(path),
             authority: text(authority),
