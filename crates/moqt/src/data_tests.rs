@@ -22,14 +22,14 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
+/// Heads and payloads.
+type Objects = Vec<(ObjectHead, Vec<u8>)>;
+
 /// What a subgroup stream holds, chunks put together.
-fn read_subgroup(
-    bytes: &[u8],
-    piece: usize,
-) -> Result<(SubgroupHeader, Vec<(ObjectHead, Vec<u8>)>), DataError> {
+fn read_subgroup(bytes: &[u8], piece: usize) -> Result<(SubgroupHeader, Objects), DataError> {
     let mut opening = OpeningReader::new(V);
     let mut stream: Option<(SubgroupHeader, SubgroupReader)> = None;
-    let mut objects: Vec<(ObjectHead, Vec<u8>)> = Vec::new();
+    let mut objects = Objects::new();
     for chunk in bytes.chunks(piece) {
         let mut chunk = Bytes::copy_from_slice(chunk);
         if stream.is_none() {

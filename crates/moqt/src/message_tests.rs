@@ -255,7 +255,8 @@ fn draft18_s10_3_unknown_options_are_ignored_and_may_repeat() {
 /// In no message may a field lack or one byte be too many.
 #[test]
 fn draft18_s10_lengths_must_match() {
-    let cases: [(&str, fn(Body) -> bool); 7] = [
+    type Decodes = fn(Body) -> bool;
+    let cases: [(&str, Decodes); 7] = [
         ("00 02 03616363 0363616d 07 636174616c6f67 01 10 01", |body| {
             First::decode(V, kind::SUBSCRIBE, body).is_ok()
         }),

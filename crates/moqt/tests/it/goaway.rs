@@ -100,8 +100,9 @@ fn draft18_s10_4_one_request_moves() {
     let third = pair.establish(Client, subscribe("third"));
     pair.advance(Duration::from_secs(3));
     let ended = Event::Cancelled { id, code: ResetCode::GoingAway };
-    assert_eq!(pair.take(Server), [ended.clone()]);
-    assert_eq!(pair.take(Client), [ended]);
+    for side in [Server, Client] {
+        assert_eq!(pair.take(side), std::slice::from_ref(&ended));
+    }
     for id in [other, third] {
         assert!(pair.send_group(Server, id, 1, &["a"]).is_some());
     }

@@ -504,7 +504,7 @@ fn read_data(reading: &mut Incoming, bytes: &mut Bytes, received: &mut Vec<Recei
                         payload: Vec::new(),
                     }),
                     FetchItem::Payload { bytes, .. } => {
-                        payload_of(received, *request, None, &bytes)
+                        payload_of(received, *request, None, &bytes);
                     }
                     FetchItem::Gap { .. } => {}
                 }
