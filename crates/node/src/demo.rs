@@ -1,6 +1,6 @@
 //! The demo: a short clip, published to this server over RTMP again and again, without a seam in time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,27 @@ use media::codec::{AudioCodec, Config, VideoCodec};
 use media::{flv, mp4};
 use rtmp::Kind;
 use rtmp::client::Target;
+
+/// The clip for `--demo` without a file: beside the program, where packages put it, or in the clone that
+/// the program was built in.
+pub(crate) fn installed_clip() -> Result<PathBuf, String> {
+    let program = std::env::current_exe().map_err(|e| format!("can't find myself: {e}"))?;
+    let program = program.canonicalize().unwrap_or(program);
+    let beside = program.parent().map(|folder| folder.join("demo.mp4"));
+    let above = program.ancestors().skip(2);
+    let shared = above.clone().next().map(|prefix| prefix.join("share/airwave/demo.mp4"));
+    let built = above.map(|folder| folder.join(".cache/demo/clip.mp4"));
+    let places: Vec<PathBuf> = beside.into_iter().chain(shared).chain(built).collect();
+    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| NO_CLIP.to_owned())
+}
+
+const NO_CLIP: &str = "\
+--demo needs a clip, and none came with this program. Take one of yours:
+  airwave serve --demo=FILE.mp4
+or let ffmpeg make a test picture with a tone:
+  ffmpeg -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=sample_rate=48000 -t 16 \\
+      -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac demo.mp4
+In a clone of the project, `make run` fetches and makes one.";
 
 /// A clip, ready to be sent: messages of one round, in the order of their times.
 pub(crate) struct Clip {

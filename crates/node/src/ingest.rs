@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,13 +16,13 @@ use deliver::{About, Counters, Library, Past, Shelf};
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
 use media::health::{Health, Report};
-use package::{Earlier, Index, Packaging, Rules};
+use package::{CutRules, Earlier, Index, Packaging, Rules};
 use record::{Backlog, History, Outcome, Recorder, Recording, Setup, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
 use tokio::sync::{Notify, watch};
 
-use crate::config::TakeoverPolicy;
+use crate::config::{Config, TakeoverPolicy};
 use crate::node::{Tasks, random};
 
 /// A publisher that was replaced is refused for so long, so that two machines do not fight.
@@ -61,21 +61,39 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 /// Numbers of a gap whose time is left out on the timeline too; more are of an outage.
 const GAP_NUMBERS_TIMED: u64 = 32;
 
+/// What the configuration says; it may change while the node runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// How long the store may fail before a segment is a gap.
+    patience: Duration,
+    rules: Rules,
+    takeover: TakeoverPolicy,
+    reconnect: Duration,
+}
+
+impl Settings {
+    pub(crate) fn of(config: &Config) -> Self {
+        let cut = CutRules { segment: config.hls.segment_ms, ..CutRules::default() };
+        Self {
+            patience: config.limits.recorder_patience_s,
+            rules: Rules { cut, part: config.hls.part_ms },
+            takeover: config.ingest.takeover,
+            reconnect: config.ingest.reconnect_s,
+        }
+    }
+}
+
 /// What all ingest of a node shares.
 pub(crate) struct Ingest {
     pub(crate) control: Arc<Control>,
     pub(crate) history: Arc<History>,
     pub(crate) backlog: Backlog,
-    /// How long the store may fail before a segment is a gap.
-    pub(crate) patience: Duration,
     pub(crate) origin: Origin,
     pub(crate) library: Arc<Library>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) tasks: Tasks,
     pub(crate) node: NodeId,
-    pub(crate) rules: Rules,
-    pub(crate) takeover: TakeoverPolicy,
-    pub(crate) reconnect: Duration,
+    pub(crate) settings: RwLock<Settings>,
     /// Something was parked: its end must be looked for.
     pub(crate) parked: Notify,
     /// A broadcast is committed and released.
@@ -114,6 +132,15 @@ impl Ingest {
             let ingest = ingest.clone();
             Box::pin(async move { ingest.admit(asking).await })
         })
+    }
+
+    /// From now on; broadcasts that are on the air keep their segments and parts as they began.
+    pub(crate) fn change(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn admit(self: Arc<Self>, asking: Asking) -> Result<Admitted, Refused> {
@@ -202,7 +229,7 @@ impl Ingest {
         let state = self.state();
         let Some(active) = state.active.get(input) else { return Ok(()) };
         let live = active.encoder.is_some();
-        if live && self.takeover == TakeoverPolicy::First {
+        if live && self.settings().takeover == TakeoverPolicy::First {
             return Err(Refused::Busy);
         }
         let lost_lately = active
@@ -275,7 +302,7 @@ impl Ingest {
 
     fn wait(&self, input: &Input) -> Duration {
         match input.settings.recording.timeout_seconds {
-            0 => self.reconnect,
+            0 => self.settings().reconnect,
             n => Duration::from_secs(u64::from(n)),
         }
     }
@@ -323,7 +350,8 @@ impl Ingest {
         let past = status.clone().map(|recorder| Past { history, index, recorder });
         let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
         self.library.open(shelf.clone());
-        let packaging = Packaging::new(consumer.clone(), self.rules.clone(), claimed.first_segment);
+        let rules = self.settings().rules;
+        let packaging = Packaging::new(consumer.clone(), rules, claimed.first_segment);
         let (ingest, input, video) = (self.clone(), input.uid.clone(), claimed.owned.video.clone());
         let before = claimed.last.is_some();
         let reserved = claimed.first_segment;
@@ -370,7 +398,7 @@ impl Ingest {
             first: claimed.first_segment,
             backlog: self.backlog.clone(),
             backlog_bytes: record::limits::BACKLOG_BYTES,
-            patience: self.patience,
+            patience: self.settings().patience,
             random: || u64::from_be_bytes(random()),
         })
     }
@@ -439,7 +467,7 @@ impl Ingest {
             // Nothing of it could be used: there is nothing to come back to.
             (Left::Faulty, _) if counts.frames == 0 => None,
             (Left::Goodbye, 0) => None,
-            (Left::Lost | Left::Faulty, 0) => Some(self.reconnect),
+            (Left::Lost | Left::Faulty, 0) => Some(self.settings().reconnect),
             (_, n) => Some(Duration::from_secs(u64::from(n))),
         };
         if publication.closed().is_some() {

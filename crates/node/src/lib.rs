@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod ingest;
 mod logging;
 mod node;
+mod reload;
 mod tls;
 mod web;
 

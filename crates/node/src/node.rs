@@ -4,13 +4,12 @@ use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
 use deliver::{Library, Site};
-use package::{CutRules, Rules};
 use record::{Backlog, History, Retention};
 use rtmp::client::Target;
 use serde::Serialize;
@@ -22,10 +21,11 @@ use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::banner::Banner;
-use crate::config::{Config, Listen};
+use crate::config::{self, Config, Listen, Loaded};
 use crate::demo::Clip;
 use crate::files;
-use crate::ingest::{Ingest, State, now_ms};
+use crate::ingest::{Ingest, Settings, State, now_ms};
+use crate::reload::{Reloadable, Report};
 use crate::{admin, tls, web};
 
 /// The file of the API token in the data directory.
@@ -109,6 +109,7 @@ pub struct Node {
     origin: Origin,
     stop: watch::Sender<bool>,
     tasks: Tasks,
+    reloadable: Reloadable,
     /// No other process uses the data directory while this one does.
     _lock: std::fs::File,
     /// Tasks that run until the node stops; the first one that ends by itself is a failure.
@@ -162,20 +163,16 @@ impl Node {
         let counters: Arc<deliver::Counters> = Arc::default();
         let library = Arc::new(Library::new(history.clone(), counters.clone()));
         let tasks = Tasks::default();
-        let cut = CutRules { segment: config.hls.segment_ms, ..CutRules::default() };
         let ingest = Arc::new(Ingest {
             control: control.clone(),
             history: history.clone(),
             backlog: Backlog::new(record::limits::NODE_BACKLOG_BYTES),
-            patience: config.limits.recorder_patience_s,
             origin: origin.clone(),
             library: library.clone(),
             counters,
             tasks: tasks.clone(),
             node: node_id,
-            rules: Rules { cut, part: config.hls.part_ms },
-            takeover: config.ingest.takeover,
-            reconnect: config.ingest.reconnect_s,
+            settings: RwLock::new(Settings::of(&config)),
             parked: Notify::new(),
             finished: Notify::new(),
             state: Mutex::new(State::default()),
@@ -197,8 +194,8 @@ impl Node {
             tokio::select! { () = expire => {}, () = end => {} }
             "the clock of broadcasts that were left open"
         });
-        let (retain, end) =
-            (retain(history.clone(), config.retention), until_stop(stopped.clone()));
+        let (retention, kept) = watch::channel(config.retention);
+        let (retain, end) = (retain(history.clone(), kept), until_stop(stopped.clone()));
         services.spawn(async move {
             tokio::select! { () = retain => {}, () = end => {} }
             "retention"
@@ -270,7 +267,13 @@ impl Node {
             });
         }
         let services = services.into();
-        let node = Self { addresses, origin, stop, tasks, _lock: lock, services };
+        let reloadable = Reloadable {
+            dir,
+            certificate: acceptors.as_ref().map(|a| a.certificate.clone()),
+            ingest: ingest.clone(),
+            retention,
+        };
+        let node = Self { addresses, origin, stop, tasks, reloadable, _lock: lock, services };
         let banner = node.begin(&config, &options, &control, inputs, &token).await?;
         if let Some(path) = &options.ready_file {
             let mut json = serde_json::to_vec(&node.addresses)?;
@@ -346,6 +349,11 @@ impl Node {
         &self.addresses
     }
 
+    /// Takes what can be taken of a new configuration; an error changes nothing.
+    pub fn reload(&self, current: &Loaded, new: &Loaded) -> Result<Report> {
+        self.reloadable.reload(current, new)
+    }
+
     /// Waits until something that should run for ever has ended; says what.
     pub async fn failed(&self) -> String {
         let mut services = self.services.lock().await;
@@ -405,13 +413,14 @@ async fn create(control: &Control, name: &str) -> Result<InputUid> {
 }
 
 /// Deletes what is kept too long, for as long as the node runs.
-async fn retain(history: Arc<History>, config: crate::config::Retention) {
-    let retention = Retention {
-        max_age: config.max_age_days,
-        max_total_bytes: config.max_total_gb,
-        min_free_bytes: config.min_free_gb,
-    };
+async fn retain(history: Arc<History>, mut kept: watch::Receiver<config::Retention>) {
     loop {
+        let config = *kept.borrow_and_update();
+        let retention = Retention {
+            max_age: config.max_age_days,
+            max_total_bytes: config.max_total_gb,
+            min_free_bytes: config.min_free_gb,
+        };
         match retention.pass(&history, now_ms()).await {
             Ok(pass) => {
                 for (video, why) in pass.deleted {
@@ -420,7 +429,8 @@ async fn retain(history: Arc<History>, config: crate::config::Retention) {
             }
             Err(error) => tracing::warn!(%error, "retention"),
         }
-        tokio::time::sleep(RETENTION_EVERY).await;
+        // At once when other rules hold.
+        let _ = tokio::time::timeout(RETENTION_EVERY, kept.changed()).await;
     }
 }
 

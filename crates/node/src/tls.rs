@@ -1,14 +1,18 @@
 //! Certificates: by files, else a self-signed one that is kept in the data directory.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result, bail};
 use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::config::Tls;
 use crate::files;
@@ -22,19 +26,62 @@ pub(crate) struct Acceptors {
     pub(crate) https: TlsAcceptor,
     /// No protocol is negotiated.
     pub(crate) rtmps: TlsAcceptor,
+    /// Where both take their certificate from.
+    pub(crate) certificate: Arc<Certificate>,
+}
+
+/// The certificate in use; connections that are made after a change get the new one.
+#[derive(Debug)]
+pub(crate) struct Certificate(RwLock<Arc<CertifiedKey>>);
+
+impl Certificate {
+    pub(crate) fn replace(&self, new: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
 }
 
 /// Loads the certificate of the configuration, or makes one for `host` and this machine.
 pub(crate) fn acceptors(tls: &Tls, dir: &Path, host: &str) -> Result<Acceptors> {
-    let files = match (tls.certificate.as_str(), tls.key.as_str()) {
-        ("", "") => self_signed(dir, host)?,
-        ("", _) | (_, "") => bail!("tls.certificate and tls.key belong together: set both or none"),
-        (certificate, key) => (read(Path::new(certificate))?, read(Path::new(key))?),
-    };
-    Ok(Acceptors { https: acceptor(&files, &[b"h2", b"http/1.1"])?, rtmps: acceptor(&files, &[])? })
+    let provider = Arc::new(default_provider());
+    let certificate = Arc::new(Certificate(RwLock::new(Arc::new(load(tls, dir, host)?))));
+    Ok(Acceptors {
+        https: acceptor(&provider, &certificate, &[b"h2", b"http/1.1"])?,
+        rtmps: acceptor(&provider, &certificate, &[])?,
+        certificate,
+    })
 }
 
-fn acceptor((certificate, key): &(Vec<u8>, Vec<u8>), protocols: &[&[u8]]) -> Result<TlsAcceptor> {
+/// Reads the certificate and the key; both must be there and belong together.
+pub(crate) fn load(tls: &Tls, dir: &Path, host: &str) -> Result<CertifiedKey> {
+    let (certificate, key) = match files_of(tls)? {
+        Some(files) => files,
+        None => self_signed(dir, host)?,
+    };
+    certified(&certificate, &key)
+}
+
+/// Whether the files of the configuration, if it names any, can be used.
+pub(crate) fn check(tls: &Tls) -> Result<()> {
+    match files_of(tls)? {
+        Some((certificate, key)) => certified(&certificate, &key).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn files_of(tls: &Tls) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    match (tls.certificate.as_str(), tls.key.as_str()) {
+        ("", "") => Ok(None),
+        (certificate, key) => Ok(Some((read(Path::new(certificate))?, read(Path::new(key))?))),
+    }
+}
+
+fn certified(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey> {
     let chain = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<Vec<_>, _>>()
         .context("the certificate is not PEM")?;
@@ -42,10 +89,20 @@ fn acceptor((certificate, key): &(Vec<u8>, Vec<u8>), protocols: &[&[u8]]) -> Res
         bail!("there is no certificate in the certificate's file");
     }
     let key = PrivateKeyDer::from_pem_slice(key).context("the key is not a PEM private key")?;
-    let mut config = ServerConfig::builder()
+    CertifiedKey::from_der(chain, key, &default_provider())
+        .context("the certificate and the key do not belong together")
+}
+
+fn acceptor(
+    provider: &Arc<CryptoProvider>,
+    certificate: &Arc<Certificate>,
+    protocols: &[&[u8]],
+) -> Result<TlsAcceptor> {
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .context("TLS versions")?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("the certificate and the key do not belong together")?;
+        .with_cert_resolver(certificate.clone());
     config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

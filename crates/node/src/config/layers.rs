@@ -1,14 +1,19 @@
 //! Merging what users wrote: each layer is a table; later ones win key by key.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, conflicts};
 
-/// Every key with its default. The order is the one in which people read them.
-const DEFAULTS: &str = include_str!("defaults.toml");
+/// Every key with its default and its explanation. The order is the one in which people read them.
+pub const SAMPLE: &str = include_str!("defaults.toml");
+
+/// Where a value comes from that nobody gave.
+const DEFAULT: &str = "default";
 
 /// One place where configuration comes from.
 #[derive(Debug, Clone)]
@@ -49,17 +54,26 @@ impl Layer {
         }
     }
 
-    /// `AIRWAVE__SECTION__KEY=value`, of all environment variables.
+    /// `AIRWAVE__SECTION__KEY=value`, of all environment variables: a layer each.
     pub fn environment(
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, ConfigError> {
-        let mut table = Table::new();
-        for (name, value) in variables {
-            let Some(path) = name.strip_prefix("AIRWAVE__") else { continue };
-            let path: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
-            insert(&mut table, &path, value_of(&value));
-        }
-        Ok(Self { from: "the environment".to_owned(), table })
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Vec<Result<Self, ConfigError>> {
+        let ours = variables.filter_map(|(name, value)| {
+            let name = name.to_str()?.to_owned();
+            let path = name.strip_prefix("AIRWAVE__")?.to_ascii_lowercase();
+            let path: Vec<String> = path.split("__").map(str::to_owned).collect();
+            Some((name, path, value))
+        });
+        ours.map(|(from, path, value)| {
+            let Some(value) = value.to_str() else {
+                let (key, problem) = (path.join("."), "the value is not UTF-8".to_owned());
+                return Err(ConfigError { key, problem, from });
+            };
+            let mut table = Table::new();
+            insert(&mut table, &path, value_of(value));
+            Ok(Self { from, table })
+        })
+        .collect()
     }
 
     /// `--data DIR`.
@@ -107,56 +121,193 @@ fn insert(table: &mut Table, path: &[String], value: Value) {
     }
 }
 
+/// A configuration, and where each of its values came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What holds.
+    pub config: Config,
+    values: Table,
+    origins: BTreeMap<String, String>,
+}
+
+/// Every key, as `section.key`, in the order in which people read them.
+pub fn keys() -> Vec<String> {
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in SAMPLE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            keys.push(format!("{section}.{key}"));
+        }
+    }
+    keys
+}
+
+impl Loaded {
+    /// The value of a key as it was written; nothing if there is no such key.
+    fn value(&self, key: &str) -> Option<&Value> {
+        let (section, key) = key.split_once('.')?;
+        self.values.get(section)?.get(key)
+    }
+
+    fn origin(&self, key: &str) -> &str {
+        self.origins.get(key).map_or(DEFAULT, String::as_str)
+    }
+
+    /// An error of a key, with where its value came from.
+    pub fn error(&self, key: &str, problem: String) -> ConfigError {
+        ConfigError { key: key.to_owned(), problem, from: self.origin(key).to_owned() }
+    }
+
+    /// The keys whose values differ.
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        keys().into_iter().filter(|key| self.value(key) != other.value(key)).collect()
+    }
+
+    /// As TOML that could be read again, with where each value came from.
+    pub fn print(&self) -> String {
+        let shown: Vec<(String, String)> = keys()
+            .into_iter()
+            .map(|key| {
+                let value = self.value(&key).map(Value::to_string).unwrap_or_default();
+                let value = if is_secret(&key) && value != "\"\"" { MASKED.into() } else { value };
+                let name = key.split_once('.').map_or(key.as_str(), |(_, name)| name).to_owned();
+                let line = format!("{name} = {value}");
+                (key, line)
+            })
+            .collect();
+        let width = shown.iter().map(|(_, line)| line.chars().count()).max().unwrap_or(0);
+        let mut out = String::from("# What is in effect, and where it came from.\n");
+        let mut section = "";
+        for (key, line) in &shown {
+            let own = key.split('.').next().unwrap_or_default();
+            if own != section {
+                out.push_str(&format!("\n[{own}]\n"));
+                section = own;
+            }
+            out.push_str(&format!("{line:width$}  # {}\n", self.origin(key)));
+        }
+        out
+    }
+}
+
+const MASKED: &str = "\"********\"";
+
+/// Keys whose values nobody may read over a shoulder. `tls.key` is the name of a file.
+fn is_secret(key: &str) -> bool {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    ["token", "secret", "password", "passphrase", "master_key"].iter().any(|s| name.contains(s))
+}
+
 /// Merges the layers over the defaults, the last one strongest, and checks the result.
-pub fn load(layers: &[Layer]) -> Result<Config, Vec<ConfigError>> {
+pub fn load(layers: &[Layer]) -> Result<Loaded, Vec<ConfigError>> {
     // invariant: the defaults are part of the program and a test loads them.
-    let mut merged: Table = DEFAULTS.parse().unwrap_or_default();
+    let mut values: Table = SAMPLE.parse().unwrap_or_default();
+    let mut origins = BTreeMap::new();
     let mut errors = Vec::new();
     for layer in layers {
         for (section, value) in &layer.table {
-            merge_section(&mut merged, section, value, &layer.from, &mut errors);
+            let mut merge = Merge { values: &mut values, origins: &mut origins, layer };
+            merge.section(section, value, &mut errors);
         }
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    Config::deserialize(Value::Table(merged)).map_err(|error| {
+    let config = Config::deserialize(Value::Table(values.clone())).map_err(|error| {
         let problem = error.to_string();
         vec![ConfigError { key: String::new(), problem, from: "the configuration".to_owned() }]
-    })
+    })?;
+    let loaded = Loaded { config, values, origins };
+    let conflicts = conflicts(&loaded.config).into_iter();
+    errors.extend(conflicts.map(|(key, problem)| loaded.error(key, problem)));
+    if errors.is_empty() { Ok(loaded) } else { Err(errors) }
 }
 
-fn merge_section(
-    merged: &mut Table,
-    section: &str,
-    value: &Value,
-    from: &str,
-    errors: &mut Vec<ConfigError>,
-) {
-    let mut wrong = |key: &str, problem: String| {
-        errors.push(ConfigError { key: key.to_owned(), problem, from: from.to_owned() });
-    };
-    let known = merged.get(section).and_then(Value::as_table).cloned();
-    let (Some(known), Some(values)) = (known, value.as_table()) else {
-        let sections: Vec<&str> = merged.keys().map(String::as_str).collect();
-        return wrong(section, format!("no such section; there are {}", sections.join(", ")));
-    };
-    for (key, value) in values {
-        let path = format!("{section}.{key}");
-        if !known.contains_key(key) {
-            let keys: Vec<&str> = known.keys().map(String::as_str).collect();
-            wrong(&path, format!("no such key; [{section}] has {}", keys.join(", ")));
-            continue;
+/// One layer on its way into what is merged.
+struct Merge<'a> {
+    values: &'a mut Table,
+    origins: &'a mut BTreeMap<String, String>,
+    layer: &'a Layer,
+}
+
+impl Merge<'_> {
+    fn section(&mut self, section: &str, value: &Value, errors: &mut Vec<ConfigError>) {
+        let mut wrong = |key: &str, problem: String| {
+            let from = self.layer.from.clone();
+            errors.push(ConfigError { key: key.to_owned(), problem, from });
+        };
+        let known = self.values.get(section).and_then(Value::as_table).cloned();
+        let (Some(known), Some(values)) = (known, value.as_table()) else {
+            let sections: Vec<&str> = self.values.keys().map(String::as_str).collect();
+            return wrong(section, format!("no such section; there are {}", sections.join(", ")));
+        };
+        for (key, value) in values {
+            let path = format!("{section}.{key}");
+            if !known.contains_key(key) {
+                let keys: Vec<&str> = known.keys().map(String::as_str).collect();
+                wrong(&path, format!("no such key; [{section}] has {}", keys.join(", ")));
+                continue;
+            }
+            // Each value is tried alone over the defaults, so that every error is found and has its key.
+            let mut tried: Table = SAMPLE.parse().unwrap_or_default();
+            let place = [section.to_owned(), key.clone()];
+            insert(&mut tried, &place, value.clone());
+            if let Err(error) = Config::deserialize(Value::Table(tried)) {
+                let text = error.to_string();
+                let problem = text.lines().next().unwrap_or("not understood").to_owned();
+                wrong(&path, problem);
+                continue;
+            }
+            insert(self.values, &place, value.clone());
+            self.origins.insert(path, self.layer.from.clone());
         }
-        // Each value is tried alone over the defaults, so that every error is found and has its key.
-        let mut tried: Table = DEFAULTS.parse().unwrap_or_default();
-        insert(&mut tried, &[section.to_owned(), key.clone()], value.clone());
-        if let Err(error) = Config::deserialize(Value::Table(tried)) {
-            let text = error.to_string();
-            let problem = text.lines().next().unwrap_or("not understood").to_owned();
-            wrong(&path, problem);
-            continue;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        for (key, secret) in [
+            ("api.token", true),
+            ("secrets.master_key", true),
+            ("store.s3_secret", true),
+            ("tls.key", false),
+            ("http.listen", false),
+        ] {
+            assert_eq!(is_secret(key), secret, "{key}");
         }
-        insert(merged, &[section.to_owned(), key.clone()], value.clone());
+    }
+
+    #[test]
+    fn every_key_of_the_sample_is_listed_once() {
+        let mut listed = keys();
+        let values: Table = SAMPLE.parse().unwrap();
+        let sections = values.iter().map(|(name, section)| (name, section.as_table().unwrap()));
+        let mut there: Vec<String> =
+            sections.flat_map(|(name, s)| s.keys().map(move |k| format!("{name}.{k}"))).collect();
+        listed.sort();
+        there.sort();
+        assert_eq!(listed, there);
+    }
+
+    #[test]
+    fn the_printed_configuration_says_where_values_came_from_and_reads_back() {
+        let file = Layer::text("a.toml", "[hls]\npart_ms = 200").unwrap();
+        let set = Layer::setting("http.listen=127.0.0.1:1").unwrap();
+        let printed = load(&[file, set]).unwrap().print();
+        let line = |start: &str| printed.lines().find(|l| l.starts_with(start)).unwrap().to_owned();
+        assert!(line("part_ms = 200 ").ends_with("  # a.toml"), "{printed}");
+        assert!(line("listen = \"127.0.0.1:1\"").ends_with("  # --set http.listen"), "{printed}");
+        assert!(line("reconnect_s = 15").ends_with("  # default"), "{printed}");
+        let again = load(&[Layer::text("printed", &printed).unwrap()]).unwrap();
+        assert_eq!(again.print().replace("# printed", ""), {
+            let lines = printed.lines().map(|l| match l.split_once("  # ") {
+                Some((value, _)) => format!("{value}  "),
+                None => l.to_owned(),
+            });
+            lines.map(|l| l + "\n").collect::<String>()
+        });
     }
 }

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 
-pub use layers::{ConfigError, Layer, load};
+pub use layers::{ConfigError, Layer, Loaded, SAMPLE, keys, load};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -173,6 +174,7 @@ pub struct Log {
     /// `text` or `json`.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,deliver=debug`.
+    #[serde(deserialize_with = "filter")]
     pub level: String,
 }
 
@@ -237,6 +239,48 @@ fn gigabytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
     Err(serde::de::Error::custom(format!("{gigabytes} is out of range: 0 to 1000000000 GB")))
 }
 
+/// The filter's own reading takes a mistyped level for the name of a module, and is silent from then on.
+fn filter<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"].iter().any(|l| word.eq_ignore_ascii_case(l))
+    };
+    let wrong = text.split(',').map(str::trim).find(|part| !part.contains('=') && !level(part));
+    match (wrong, EnvFilter::try_new(&text)) {
+        (Some(part), _) => Err(serde::de::Error::custom(format!(
+            "{part:?} is no level: write off, error, warn, info, debug or trace, or MODULE=LEVEL"
+        ))),
+        (None, Err(error)) => Err(serde::de::Error::custom(format!("{text:?}: {error}"))),
+        (None, Ok(_)) => Ok(text),
+    }
+}
+
+/// What is wrong between keys that are right by themselves.
+fn conflicts(config: &Config) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    match (config.tls.certificate.as_str(), config.tls.key.as_str()) {
+        ("", "") => {}
+        ("", _) => found.push(("tls.certificate", "tls.key is set: set both, or none".to_owned())),
+        (_, "") => found.push(("tls.key", "tls.certificate is set: set both, or none".to_owned())),
+        _ => {}
+    }
+    let listeners = [
+        ("http.listen", config.http.listen),
+        ("https.listen", config.https.listen),
+        ("rtmp.listen", config.rtmp.listen),
+        ("rtmps.listen", config.rtmps.listen),
+        ("admin.listen", config.admin.listen),
+    ];
+    for (i, (key, listen)) in listeners.iter().enumerate() {
+        let Some(address) = listen.0.filter(|a| a.port() != 0) else { continue };
+        let same = listeners[..i].iter().find(|(_, other)| other.0 == Some(address));
+        if let Some((other, _)) = same {
+            found.push((key, format!("{address} is the address of {other} too")));
+        }
+    }
+    found
+}
+
 fn within<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
     least: u64,
@@ -253,7 +297,7 @@ fn within<'de, D: serde::Deserializer<'de>>(
 impl Default for Config {
     fn default() -> Self {
         // invariant: a test loads the built-in defaults.
-        load(&[]).unwrap_or_else(|errors| panic!("built-in defaults: {errors:?}"))
+        load(&[]).unwrap_or_else(|errors| panic!("built-in defaults: {errors:?}")).config
     }
 }
 
@@ -269,18 +313,20 @@ mod tests {
     fn later_layers_win() {
         assert_eq!(Config::default().http.listen.0, Some("[::]:8080".parse().unwrap()));
         let file = Layer::text("a.toml", "[http]\nlisten = \"127.0.0.1:1\"\n[hls]\npart_ms = 200");
-        let config = load(&[file.clone().unwrap(), set("http.listen=127.0.0.1:2")]).unwrap();
+        let config = load(&[file.clone().unwrap(), set("http.listen=127.0.0.1:2")]).unwrap().config;
         assert_eq!(config.http.listen.0, Some("127.0.0.1:2".parse().unwrap()));
         assert_eq!(config.hls.part_ms, Duration::from_millis(200));
-        assert_eq!(load(&[set("rtmp.listen=off")]).unwrap().rtmp.listen, Listen(None));
-        let variables = [("AIRWAVE__INGEST__RECONNECT_S".to_owned(), "7".to_owned())];
-        let config = load(&[Layer::environment(variables.into_iter()).unwrap()]).unwrap();
+        assert_eq!(load(&[set("rtmp.listen=off")]).unwrap().config.rtmp.listen, Listen(None));
+        let variables = [("AIRWAVE__INGEST__RECONNECT_S".into(), "7".into())];
+        let layers: Vec<Layer> =
+            Layer::environment(variables.into_iter()).into_iter().map(Result::unwrap).collect();
+        let config = load(&layers).unwrap().config;
         assert_eq!(config.ingest.reconnect_s, Duration::from_secs(7));
         let retention = Config::default().retention;
         assert_eq!((retention.max_age_days, retention.max_total_gb), (None, None));
         assert_eq!(retention.min_free_gb, Some(1_000_000_000));
         let settings = ["retention.max_age_days=2", "retention.max_total_gb=0.5"].map(set);
-        let retention = load(&settings).unwrap().retention;
+        let retention = load(&settings).unwrap().config.retention;
         assert_eq!(retention.max_age_days, Some(Duration::from_secs(172_800)));
         assert_eq!(retention.max_total_gb, Some(500_000_000));
     }
@@ -294,6 +340,9 @@ mod tests {
             set("ingest.takeover=maybe"),
             set("http.port=80"),
             set("retention.min_free_gb=-1"),
+            set("log.level=inof"),
+            set("tls.key=a.pem"),
+            set("admin.listen=[::]:1935"),
         ];
         let errors: Vec<String> =
             load(&layers).unwrap_err().iter().map(ToString::to_string).collect();
@@ -305,9 +354,12 @@ mod tests {
             "ingest.takeover",
             "http.port",
             "retention.min_free_gb",
+            "log.level: \"inof\" is no level",
+            "tls.certificate: tls.key is set",
+            "admin.listen: [::]:1935 is the address of rtmp.listen too",
         ] {
             assert!(text.contains(key), "{key} in\n{text}");
         }
-        assert_eq!(errors.len(), 6, "{text}");
+        assert_eq!(errors.len(), 9, "{text}");
     }
 }

@@ -1,0 +1,170 @@
+//! `airwave serve`
+
+use std::io::{IsTerminal, Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::configured::Configured;
+use super::{failed, misused, wrong};
+use crate::banner::Banner;
+use crate::config::Loaded;
+use crate::demo;
+use crate::logging::LogLevel;
+use crate::node::{Node, Options};
+
+const EXAMPLES: &str = "\
+Examples:
+  airwave serve                                    ports 8080 (HTTP), 8443 (HTTPS), 1935 (RTMP), 1936 (RTMPS)
+  airwave serve --demo                             with a broadcast to look at
+  airwave serve --config /etc/airwave.toml --data /var/lib/airwave
+  airwave serve --set http.listen=127.0.0.1:9000 --set rtmps.listen=off
+
+SIGTERM and Ctrl-C end broadcasts in good order (10 s at most; a second one does not wait).
+SIGHUP reads the configuration and the certificate again and says what needs a restart.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    configured: Configured,
+    /// Publish a clip to the server itself, again and again: this file (MP4 or FLV), or the one that
+    /// came with Airwave
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    demo: Option<Option<PathBuf>>,
+    /// Write this file once everything listens: JSON with all addresses
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> ExitCode {
+        let loaded = match self.configured.load() {
+            Ok(loaded) => loaded,
+            Err(errors) => return wrong(&errors),
+        };
+        let demo = match self.demo {
+            None => None,
+            Some(Some(file)) => Some(file),
+            Some(None) => match demo::installed_clip() {
+                Ok(file) => Some(file),
+                Err(words) => return misused(&words),
+            },
+        };
+        let log = crate::logging::start(&loaded.config.log);
+        let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&format!("can't start: {error}")),
+        };
+        let options = Options { demo, ready_file: self.ready_file };
+        runtime.block_on(serve(&self.configured, loaded, options, &log))
+    }
+}
+
+async fn serve(
+    configured: &Configured,
+    loaded: Loaded,
+    options: Options,
+    log: &LogLevel,
+) -> ExitCode {
+    // Before anything listens: a signal that comes early must not end the program in its own way.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&format!("can't start: {error}")),
+    };
+    let (node, banner) = match Node::start(loaded.config.clone(), options).await {
+        Ok(started) => started,
+        Err(error) => return failed(&format!("{error:#}")),
+    };
+    greet(&banner);
+    let mut current = loaded;
+    let outcome = loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => break None,
+                Asked::Reload => current = reload(configured, current, &node, log),
+            },
+            failure = node.failed() => break Some(failure),
+        }
+    };
+    // A second signal does not wait for anything.
+    tokio::select! {
+        () = node.stop() => {}
+        () = signals.stop() => {}
+    }
+    match outcome {
+        None => ExitCode::SUCCESS,
+        Some(failure) => failed(&failure),
+    }
+}
+
+/// Takes a new configuration, as a whole or not at all; answers the one that holds.
+fn reload(configured: &Configured, current: Loaded, node: &Node, log: &LogLevel) -> Loaded {
+    let new = match configured.load() {
+        Ok(new) => new,
+        Err(errors) => {
+            for error in errors {
+                tracing::error!(%error, "SIGHUP: wrong configuration; nothing was changed");
+            }
+            return current;
+        }
+    };
+    match node.reload(&current, &new) {
+        Ok(report) => {
+            log.set(&new.config.log.level);
+            let list = |keys: &[String]| if keys.is_empty() { "none".into() } else { keys.join(", ") };
+            tracing::info!(changed = list(&report.changed), "SIGHUP: configuration reloaded");
+            if !report.restart.is_empty() {
+                tracing::warn!(keys = list(&report.restart), "SIGHUP: these need a restart");
+            }
+            new
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(error, "SIGHUP: wrong configuration; nothing was changed");
+            current
+        }
+    }
+}
+
+/// On a terminal only: it shows a stream key.
+fn greet(banner: &Banner) {
+    if stdout().is_terminal() {
+        let _ = stdout().write_all(banner.text().as_bytes());
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+enum Asked {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while let Asked::Reload = self.next().await {}
+    }
+}

@@ -1,0 +1,85 @@
+//! Changing the configuration of a running node: what follows at once, and what needs a restart.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use crate::config::{self, Loaded};
+use crate::ingest::{Ingest, Settings};
+use crate::tls::{self, Certificate};
+
+/// The parts of a running node that follow the configuration.
+pub(crate) struct Reloadable {
+    /// Where a self-signed certificate is kept, and the name that it is for.
+    pub(crate) dir: PathBuf,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) retention: watch::Sender<config::Retention>,
+}
+
+/// What came of a reload.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Keys whose new values hold from now on.
+    pub changed: Vec<String>,
+    /// Keys whose new values hold after a restart.
+    pub restart: Vec<String>,
+}
+
+/// How a change of a key reaches a running node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// At once: for what happens from now on. Broadcasts on the air go on as they began.
+    AtOnce,
+    /// Sockets are bound, memory is laid out, and routers are built once.
+    Restart,
+}
+
+fn reach(key: &str) -> Option<Reach> {
+    match key {
+        "tls.certificate" | "tls.key" => Some(Reach::AtOnce),
+        "ingest.reconnect_s" | "ingest.takeover" => Some(Reach::AtOnce),
+        "hls.part_ms" | "hls.segment_ms" => Some(Reach::AtOnce),
+        "retention.max_age_days" | "retention.max_total_gb" | "retention.min_free_gb" => {
+            Some(Reach::AtOnce)
+        }
+        "limits.recorder_patience_s" | "log.level" => Some(Reach::AtOnce),
+        "data.dir" | "http.listen" | "https.listen" | "rtmp.listen" | "rtmps.listen"
+        | "admin.listen" => Some(Reach::Restart),
+        "http.allow_plain_api" | "public.host" => Some(Reach::Restart),
+        "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
+        _ => None,
+    }
+}
+
+impl Reloadable {
+    /// Takes what can be taken of `new`. An error changes nothing.
+    pub(crate) fn reload(&self, current: &Loaded, new: &Loaded) -> Result<Report> {
+        let differing = current.differing(new);
+        let (changed, restart) =
+            differing.into_iter().partition(|key| reach(key) == Some(Reach::AtOnce));
+        let config = &new.config;
+        // The files may have new contents under their old names: a renewed certificate.
+        if let Some(certificate) = &self.certificate {
+            let host = &current.config.public.host;
+            certificate.replace(tls::load(&config.tls, &self.dir, host)?);
+        }
+        self.ingest.change(Settings::of(config));
+        self.retention.send_replace(config.retention);
+        Ok(Report { changed, restart })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_every_key_it_is_known_how_a_change_reaches_a_running_node() {
+        for key in config::keys() {
+            assert!(reach(&key).is_some(), "{key}: does it need a restart? Say so here");
+        }
+    }
+}
