@@ -1,6 +1,6 @@
 //! Who may use the API: a bearer token, and in clear only from this machine.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header;
@@ -17,7 +17,7 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    if !api.allow_plain && !peer.ip().to_canonical().is_loopback() {
+    if !may_ask(api.allow_plain, peer.ip()) {
         return ApiError::forbidden(
             "the API is served in clear to this machine only, because a token could be overheard: \
              set http.allow_plain_api = true to allow it",
@@ -33,6 +33,11 @@ pub(crate) async fn check(
     }
 }
 
+/// In clear from this machine only, unless told otherwise.
+fn may_ask(allow_plain: bool, peer: IpAddr) -> bool {
+    allow_plain || peer.to_canonical().is_loopback()
+}
+
 /// The scheme's case does not matter. RFC 9110 §11.1.
 pub(crate) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
@@ -42,4 +47,24 @@ pub(crate) fn bearer(header: &str) -> Option<&str> {
 /// Compared by hashes, so that time tells nothing of the token.
 fn same(token: &str, expect: &Secret) -> bool {
     Secret::new(token).hash() == expect.hash()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flips `http.allow_plain_api`.
+    #[test]
+    fn in_clear_from_this_machine_only_unless_told_otherwise() {
+        for (peer, allow, expect) in [
+            ("127.0.0.1", false, true),
+            ("::1", false, true),
+            ("::ffff:127.0.0.1", false, true),
+            ("192.0.2.1", false, false),
+            ("2001:db8::1", false, false),
+            ("192.0.2.1", true, true),
+        ] {
+            assert_eq!(may_ask(allow, peer.parse().unwrap()), expect, "{peer} {allow}");
+        }
+    }
 }

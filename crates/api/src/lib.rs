@@ -11,6 +11,7 @@ mod envelope;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inputs;
+mod limits;
 mod merge;
 mod videos;
 
@@ -23,8 +24,7 @@ use media::health::Report;
 use record::History;
 use spine::Origin;
 
-/// The largest body of a request that is not an upload.
-pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
+use crate::limits::BODY_BYTES_MAX;
 
 /// What the API works on.
 #[derive(Clone)]

@@ -4,14 +4,7 @@ use control::{InputSettings, RecordingMode};
 use serde_json::{Map, Value};
 
 use crate::envelope::ApiError;
-
-/// Longest list of origins, and longest origin.
-const ORIGINS_MAX: usize = 100;
-const ORIGIN_BYTES_MAX: usize = 255;
-
-/// The vendor's bounds of `recording.timeoutSeconds` are not published; a day is more than anybody
-/// waits for an encoder.
-const TIMEOUT_SECONDS_MAX: u64 = 86_400;
+use crate::limits::{ORIGIN_BYTES_MAX, ORIGINS_MAX, TIMEOUT_SECONDS_MAX};
 
 /// Applies the fields of a create or update body.
 pub(crate) fn settings(

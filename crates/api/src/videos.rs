@@ -13,15 +13,10 @@ use serde_json::{Map, Value, json};
 use crate::Api;
 use crate::envelope::{ApiError, ok};
 use crate::inputs::{check_account, now_ms, object, web};
+use crate::limits::{DELETION_MS_MIN, LIST_VIDEOS_MAX};
 use crate::merge;
 
 type Answer = Result<Response, ApiError>;
-
-/// How many videos a list has at most, and unless something else is asked for.
-const LIMIT: usize = 1_000;
-
-/// The vendor's minimum: 30 days after the upload.
-const DELETION_MS_MIN: u64 = 30 * 86_400_000;
 
 pub(crate) async fn list(
     State(api): State<Api>,
@@ -173,7 +168,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
-        let mut wanted = Self { limit: LIMIT, ..Self::default() };
+        let mut wanted = Self { limit: LIST_VIDEOS_MAX, ..Self::default() };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decoded(value);
@@ -205,8 +200,8 @@ impl Wanted {
                 "asc" => wanted.oldest_first = value == "true",
                 "include_counts" => wanted.counts = value == "true",
                 "limit" => {
-                    let limit = value.parse().ok().filter(|n| (1..=LIMIT).contains(n));
-                    let wrong = || ApiError::field(name, format!("must be 1 to {LIMIT}"));
+                    let limit = value.parse().ok().filter(|n| (1..=LIST_VIDEOS_MAX).contains(n));
+                    let wrong = || ApiError::field(name, format!("must be 1 to {LIST_VIDEOS_MAX}"));
                     wanted.limit = wanted.limit.min(limit.ok_or_else(wrong)?);
                 }
                 _ => {}

@@ -195,6 +195,12 @@ impl Control {
         self.engine.copy_to(path).await
     }
 
+    /// The same of a database that this process does not have open; another one may, and may write to it. Blocks for as
+    /// long as it takes.
+    pub fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
+        crate::sqlite::copy_file(from, to)
+    }
+
     /// Where the database is.
     pub fn path(&self) -> &Path {
         self.engine.path()

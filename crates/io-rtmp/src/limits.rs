@@ -23,6 +23,12 @@ pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 /// Media that could not be read and was passed over, after which an encoder is shown the door.
 pub const UNREADABLE_MAX: u64 = 1_000;
 
+/// Publishing: a server that does not answer to a connection for so long is not there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Publishing: a server that takes nothing for so long is gone. What is behind by half a minute is not live.
+pub const PUSH_STALL: Duration = Duration::from_secs(30);
+
 /// A peer must finish its TLS handshake within this.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 

@@ -187,6 +187,15 @@ pub fn mp4(data: &[u8]) {
     }
 }
 
+/// A fragmented MP4 file, in pieces.
+pub fn mp4_stream(data: &[u8]) {
+    let mut reader = mp4::Reader::new();
+    for piece in data.chunks(97) {
+        reader.push(piece);
+        while let Ok(Some(_)) = reader.next_event() {}
+    }
+}
+
 /// A catalog.
 pub fn catalog(data: &[u8]) {
     if let Ok(catalog) = catalog::Catalog::parse(data) {

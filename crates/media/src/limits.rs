@@ -66,6 +66,12 @@ pub const MP4_TRACKS_MAX: usize = 64;
 /// Boxes that are walked in an MP4 file. A fragmented file of 24 h with parts of 0.2 s has 432,000 `moof`.
 pub const MP4_BOXES_MAX: usize = 4_000_000;
 
+/// The index of an MP4 file (`moov`): [`MP4_SAMPLES_MAX`] samples of a track cost up to 16 bytes each.
+pub const MP4_MOOV_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// A fragment of an MP4 file that is read as it comes: 10 s at 50 Mbit/s.
+pub const MP4_FRAGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A raw group of pictures is cut here without a key frame: readers that start at a group must not wait longer, and a
 /// group is the smallest thing that memory can give back.
 pub const RAW_GROUP_MAX: Duration = Duration::from_secs(4);

@@ -23,43 +23,12 @@ use spine::{Close, Origin, Path, PublishError, Route, Takeover};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, TakeoverPolicy};
+use crate::limits::{
+    ADDRESSES_MAX, ATTEMPTS, ATTEMPTS_WINDOW, EXPIRE_EVERY, FINISH_WAIT, GAP_NUMBERS_TIMED,
+    GROUPS_AHEAD, HEARD_LATELY, PARK_MARGIN_MS, REPLACED_REFUSED, RESERVED_AHEAD,
+    RESERVED_AHEAD_RECORDING,
+};
 use crate::node::{Tasks, random};
-
-/// A publisher that was replaced is refused for so long, so that two machines do not fight.
-const REPLACED_REFUSED: Duration = Duration::from_secs(30);
-
-/// A publisher without a frame for so long is taken for dead when another one comes.
-const HEARD_LATELY: Duration = Duration::from_secs(3);
-
-/// Raw group ids reserved ahead of the newest one. Sound begins one a second.
-const GROUPS_AHEAD: u64 = 1_024;
-
-/// Wrong keys from one address within [`ATTEMPTS_WINDOW`] before it is told to wait.
-const ATTEMPTS: u32 = 10;
-const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
-
-/// Addresses remembered for wrong keys.
-const ADDRESSES_MAX: usize = 10_000;
-
-/// Segment numbers reserved at a time where nothing is recorded: nobody sees them left out.
-const RESERVED_AHEAD: u64 = 256;
-
-/// Segment numbers reserved above the next one while a recorder's commits, which reserve too, are late.
-/// After a kill they are a gap, so there are none to spare.
-const RESERVED_AHEAD_RECORDING: u64 = 0;
-
-/// A new broadcast on an input waits so long for the last commits of the one before.
-const FINISH_WAIT: Duration = Duration::from_secs(5);
-
-/// A parked broadcast's end is decided in memory. The index waits a little longer, so that what the
-/// recorder still has can be committed.
-const PARK_MARGIN_MS: u64 = 15_000;
-
-/// How often broadcasts are looked for that a server before this one left open.
-const EXPIRE_EVERY: Duration = Duration::from_secs(5);
-
-/// Numbers of a gap whose time is left out on the timeline too; more are of an outage.
-const GAP_NUMBERS_TIMED: u64 = 32;
 
 /// What the configuration says; it may change while the node runs.
 #[derive(Debug, Clone)]

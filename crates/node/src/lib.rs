@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod backup;
 pub mod banner;
 pub mod cli;
 pub mod config;
@@ -12,6 +13,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingest;
+mod limits;
 mod logging;
 mod node;
 mod reload;

@@ -25,22 +25,16 @@ use crate::config::{self, Config, Listen, Loaded};
 use crate::demo::Clip;
 use crate::files;
 use crate::ingest::{Ingest, Settings, State, now_ms};
+use crate::limits::{RETENTION_EVERY, STOP};
 use crate::reload::{Reloadable, Report};
 use crate::{admin, tls, web};
 
 /// The file of the API token in the data directory.
 pub(crate) const API_TOKEN: &str = "api-token";
-const MASTER_KEY: &str = "master.key";
-const DATABASE: &str = "airwave.db";
-const MEDIA: &str = "media";
+pub(crate) const MASTER_KEY: &str = "master.key";
+pub(crate) const DATABASE: &str = "airwave.db";
+pub(crate) const MEDIA: &str = "media";
 const LOCK: &str = "lock";
-
-/// How often what is kept too long is looked for. The floor of free space must be looked after before
-/// a busy node has written a gigabyte.
-const RETENTION_EVERY: Duration = Duration::from_secs(10);
-
-/// How long a stop may take: broadcasts end, answers go out.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a start is told besides its configuration.
 #[derive(Debug, Default)]
@@ -316,7 +310,7 @@ impl Node {
         };
         let Some(rtmp) = self.addresses.rtmp else { return Ok(banner) };
         if let (Some(path), Some(input)) = (&options.demo, &inputs.demo) {
-            let clip = Clip::open(path)?;
+            let clip = Clip::open(path).await?;
             banner.demo = Some((watch(input), clip.credit.clone()));
             let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
             let local = match rtmp {
@@ -373,7 +367,7 @@ impl Node {
             let mut services = self.services.lock().await;
             while services.join_next().await.is_some() {}
         };
-        let _ = tokio::time::timeout(DRAIN, drained).await;
+        let _ = tokio::time::timeout(STOP, drained).await;
     }
 }
 
@@ -415,12 +409,7 @@ async fn create(control: &Control, name: &str) -> Result<InputUid> {
 /// Deletes what is kept too long, for as long as the node runs.
 async fn retain(history: Arc<History>, mut kept: watch::Receiver<config::Retention>) {
     loop {
-        let config = *kept.borrow_and_update();
-        let retention = Retention {
-            max_age: config.max_age_days,
-            max_total_bytes: config.max_total_gb,
-            min_free_bytes: config.min_free_gb,
-        };
+        let retention = rules(*kept.borrow_and_update());
         match retention.pass(&history, now_ms()).await {
             Ok(pass) => {
                 for (video, why) in pass.deleted {
@@ -431,6 +420,14 @@ async fn retain(history: Arc<History>, mut kept: watch::Receiver<config::Retenti
         }
         // At once when other rules hold.
         let _ = tokio::time::timeout(RETENTION_EVERY, kept.changed()).await;
+    }
+}
+
+fn rules(config: config::Retention) -> Retention {
+    Retention {
+        max_age: config.max_age_days,
+        max_total_bytes: config.max_total_gb,
+        min_free_bytes: config.min_free_gb,
     }
 }
 
@@ -504,7 +501,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn fill_random(bytes: &mut [u8; 32]) {
+pub(crate) fn fill_random(bytes: &mut [u8; 32]) {
     fill_random_bytes(bytes);
 }
 
@@ -512,5 +509,20 @@ fn fill_random_bytes(bytes: &mut [u8]) {
     // Without random numbers no key is a secret: better no server than that one.
     if aws_lc_rs::rand::fill(bytes).is_err() {
         std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Layer, load};
+
+    /// Flips `retention.max_age_days`. What a pass then deletes is tested where it is done, in `record`: a day is too long
+    /// to wait for here.
+    #[test]
+    fn retention_takes_the_age_from_the_configuration() {
+        let layer = Layer::setting("retention.max_age_days=2").unwrap();
+        let age = |layers: &[Layer]| rules(load(layers).unwrap().config.retention).max_age;
+        assert_eq!((age(&[]), age(&[layer])), (None, Some(Duration::from_secs(2 * 86_400))));
     }
 }

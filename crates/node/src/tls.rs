@@ -17,8 +17,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use crate::config::Tls;
 use crate::files;
 
-const CERTIFICATE: &str = "self-signed.pem";
-const KEY: &str = "self-signed.key";
+pub(crate) const CERTIFICATE: &str = "self-signed.pem";
+pub(crate) const KEY: &str = "self-signed.key";
 
 /// What HTTPS and RTMPS greet their peers with.
 pub(crate) struct Acceptors {

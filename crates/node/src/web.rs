@@ -21,20 +21,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-/// A peer must finish its TLS handshake, and the head of each request, within this.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// Connections at one time: three quarters of the usual descriptor limit of 20,000.
-const CONNECTIONS_MAX: usize = 15_000;
-
-/// Request heads beyond this are refused. Cookies and tokens fit; nothing else is long.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-
-/// Streams of one HTTP/2 connection: a player holds a few parked reloads and downloads.
-const STREAMS_MAX: u32 = 128;
-
-/// After a stop, answers that are under way may take this long.
-const DRAIN: Duration = Duration::from_secs(5);
+use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
 
 /// What the HTTP listeners count.
 #[derive(Debug, Default)]

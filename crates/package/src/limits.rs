@@ -42,3 +42,6 @@ pub const GAP_SEGMENTS: u64 = 1_800;
 /// What low-latency DASH aims at behind the live edge: a segment is known half a second after its first
 /// part at the latest, and then comes as it is made; the rest is what the network may take.
 pub const LATENCY_TARGET_MS: u32 = 1_500;
+
+/// Segments, parts and renditions of a playlist that a client reads: a day of 2 s segments, twice.
+pub const PLAYLIST_ENTRIES_MAX: usize = 100_000;

@@ -214,6 +214,25 @@ impl History {
         Ok(doomed.len())
     }
 
+    /// The objects that the index names for a video: its segments, and the sealed pages of the index itself. Empty if there
+    /// is no such video.
+    pub async fn named(&self, video: &VideoUid) -> Result<BTreeSet<Key>, HistoryError> {
+        match self.recording(video).await? {
+            Some(recording) => self.named_by(&recording).await,
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
+    async fn named_by(&self, recording: &Recording) -> Result<BTreeSet<Key>, HistoryError> {
+        let video = &recording.video.uid;
+        let sealed = self.control.committed_index(video, 0..u64::MAX >> 1).await?.pages;
+        let mut named: BTreeSet<Key> = recording.objects().collect();
+        for page in sealed {
+            named.insert(Key::parse(&page.object)?);
+        }
+        Ok(named)
+    }
+
     /// Deletes objects of a video that is over which its index does not name: puts whose answer was lost,
     /// what an owner left that was fenced. Answers how many there were.
     pub async fn collect_orphans(&self, video: &VideoUid) -> Result<usize, HistoryError> {
@@ -221,12 +240,10 @@ impl History {
         if recording.video.live() {
             return Ok(0);
         }
-        let sealed = self.control.committed_index(video, 0..u64::MAX >> 1).await?.pages;
-        let mut named: BTreeSet<String> = sealed.into_iter().map(|page| page.object).collect();
-        named.extend(recording.objects().map(|key| key.as_str().to_owned()));
+        let named = self.named_by(&recording).await?;
         let mut orphans = 0;
         for (key, _) in self.store.list(video.as_str()).await? {
-            if !named.contains(key.as_str()) {
+            if !named.contains(&key) {
                 self.store.delete(&key).await?;
                 orphans += 1;
             }

@@ -135,18 +135,30 @@ fn link(at: &Path, name: &Path, directories: &mut BTreeSet<PathBuf>) -> io::Resu
     Ok(())
 }
 
+/// Checks that a directory is a store that this program can read.
+pub(crate) fn check(root: &Path) -> Result<(), OpenError> {
+    match fs::read_to_string(root.join("format")) {
+        Ok(text) => check_mark(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::Foreign),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn check_mark(text: &str) -> Result<(), OpenError> {
+    let format = text.strip_prefix(MARK).and_then(|n| n.trim_end().parse().ok());
+    let found: u32 = format.ok_or(OpenError::Foreign)?;
+    if found > FORMAT {
+        return Err(OpenError::Newer { found, known: FORMAT });
+    }
+    Ok(())
+}
+
 /// Makes or checks a store's directory, and clears what a crash left in `tmp/`.
 pub(crate) fn prepare(root: &Path) -> Result<(), OpenError> {
     fs::create_dir_all(root)?;
     let mark = root.join("format");
     match fs::read_to_string(&mark) {
-        Ok(text) => {
-            let format = text.strip_prefix(MARK).and_then(|n| n.trim_end().parse().ok());
-            let found: u32 = format.ok_or(OpenError::Foreign)?;
-            if found > FORMAT {
-                return Err(OpenError::Newer { found, known: FORMAT });
-            }
-        }
+        Ok(text) => check_mark(&text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // `tmp` alone: we were killed while making it.
             let other = |entry: io::Result<fs::DirEntry>| {

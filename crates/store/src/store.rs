@@ -23,6 +23,8 @@ pub struct Store {
     /// On a local disk: who puts, and where.
     local: Option<(Putter, PathBuf)>,
     room: Arc<Semaphore>,
+    /// Somebody else's store, perhaps in use: nothing is put or deleted.
+    read_only: bool,
 }
 
 impl Store {
@@ -32,19 +34,30 @@ impl Store {
         local::prepare(root)?;
         let objects = Arc::new(LocalFileSystem::new_with_prefix(root)?);
         let local = Some((Putter::start(root)?, root.to_owned()));
-        Ok(Self { objects, local, room: room() })
+        Ok(Self { objects, local, room: room(), read_only: false })
+    }
+
+    /// Opens the store in a directory to read it, while another process may be putting into it. Puts and deletes are
+    /// refused.
+    pub fn open_to_read(root: &Path) -> Result<Self, OpenError> {
+        local::check(root)?;
+        let objects = Arc::new(LocalFileSystem::new_with_prefix(root)?);
+        Ok(Self { objects, local: None, room: room(), read_only: true })
     }
 
     /// A store in memory, for tests.
     pub fn in_memory() -> Self {
         let objects = Arc::new(object_store::memory::InMemory::new());
-        Self { objects, local: None, room: room() }
+        Self { objects, local: None, room: room(), read_only: false }
     }
 
     /// Stores an object, given in chunks, under a name that is not in use. When this returns, the
     /// object is durable. Waits for room when [`QUEUE_KIB`] are on their way already. The future may
     /// be dropped: the object is then stored or not, never in part.
     pub async fn put(&self, key: &Key, chunks: Vec<Bytes>) -> Result<(), PutError> {
+        if self.read_only {
+            return Err(PutError::Closed);
+        }
         let kib = chunks.iter().map(Bytes::len).sum::<usize>().div_ceil(1024);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX).clamp(1, QUEUE_KIB);
         let room = self.room.clone().acquire_many_owned(kib).await;
@@ -100,6 +113,7 @@ impl Store {
     /// Deletes one object; one that is not there is deleted. A crash may bring it back on a local
     /// disk: whoever collects orphans finds it again.
     pub async fn delete(&self, key: &Key) -> Result<(), DeleteError> {
+        self.writable()?;
         match self.objects.delete(&key.path()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
@@ -109,6 +123,7 @@ impl Store {
     /// Deletes all objects of a video. When it returns, they are gone for good and the disk has
     /// their room. Call it again after a failure or a crash.
     pub async fn delete_video(&self, video: &str) -> Result<(), DeleteError> {
+        self.writable()?;
         let prefix = Key::prefix(video).map_err(io::Error::other)?;
         if let Some((_, root)) = &self.local {
             let root = root.clone();
@@ -119,6 +134,10 @@ impl Store {
         let names = self.objects.list(Some(&prefix)).map_ok(|object| object.location).boxed();
         self.objects.delete_stream(names).try_for_each(|_| async { Ok(()) }).await?;
         Ok(())
+    }
+
+    fn writable(&self) -> io::Result<()> {
+        if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     /// Bytes that may still be written to the disk; none if that is not known.

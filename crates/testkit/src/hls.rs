@@ -2,123 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use package::hls::{MediaPlaylist, PlaylistSegment};
+
 use crate::http::{Response, Url, request};
-
-/// A media playlist, as far as tests look at it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct MediaPlaylist {
-    /// TARGETDURATION.
-    pub target_duration: u64,
-    /// PART-TARGET in seconds.
-    pub part_target: Option<f64>,
-    /// MEDIA-SEQUENCE.
-    pub sequence: u64,
-    /// DISCONTINUITY-SEQUENCE.
-    pub discontinuity_sequence: u64,
-    /// Segments; the last one may have parts only.
-    pub segments: Vec<PlaylistSegment>,
-    /// The hinted part.
-    pub hint: Option<String>,
-    /// ENDLIST.
-    pub ended: bool,
-}
-
-/// One segment of a playlist.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PlaylistSegment {
-    /// Media sequence number.
-    pub number: u64,
-    /// EXTINF in seconds and the URI, once it is complete.
-    pub file: Option<(f64, String)>,
-    /// Its parts.
-    pub parts: Vec<PlaylistPart>,
-    /// EXT-X-DISCONTINUITY before it.
-    pub discontinuity: bool,
-    /// EXT-X-GAP.
-    pub gap: bool,
-    /// Its initialisation segment.
-    pub map: String,
-    /// EXT-X-PROGRAM-DATE-TIME.
-    pub date: Option<String>,
-}
-
-/// One part of a playlist.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlaylistPart {
-    /// DURATION.
-    pub duration: f64,
-    /// URI.
-    pub uri: String,
-    /// INDEPENDENT=YES.
-    pub independent: bool,
-}
-
-impl MediaPlaylist {
-    /// Reads a playlist.
-    pub fn parse(text: &str) -> Self {
-        assert!(text.starts_with("#EXTM3U\n"), "{text}");
-        let mut playlist = Self::default();
-        let mut segment = PlaylistSegment::default();
-        let mut duration = 0.0;
-        for line in text.lines() {
-            let (tag, value) = line.split_once(':').unwrap_or((line, ""));
-            match tag {
-                "#EXT-X-TARGETDURATION" => playlist.target_duration = value.parse().unwrap(),
-                "#EXT-X-PART-INF" => {
-                    playlist.part_target =
-                        attribute(value, "PART-TARGET").map(|v| v.parse().unwrap());
-                }
-                "#EXT-X-MEDIA-SEQUENCE" => {
-                    playlist.sequence = value.parse().unwrap();
-                    segment.number = playlist.sequence;
-                }
-                "#EXT-X-DISCONTINUITY-SEQUENCE" => {
-                    playlist.discontinuity_sequence = value.parse().unwrap();
-                }
-                "#EXT-X-DISCONTINUITY" => segment.discontinuity = true,
-                "#EXT-X-GAP" => segment.gap = true,
-                "#EXT-X-MAP" => segment.map = attribute(value, "URI").unwrap(),
-                "#EXT-X-PROGRAM-DATE-TIME" => segment.date = Some(value.to_owned()),
-                "#EXT-X-PART" => segment.parts.push(PlaylistPart {
-                    duration: attribute(value, "DURATION").unwrap().parse().unwrap(),
-                    uri: attribute(value, "URI").unwrap(),
-                    independent: attribute(value, "INDEPENDENT").is_some(),
-                }),
-                "#EXTINF" => duration = value.trim_end_matches(',').parse().unwrap(),
-                "#EXT-X-PRELOAD-HINT" => playlist.hint = attribute(value, "URI"),
-                "#EXT-X-ENDLIST" => playlist.ended = true,
-                _ if !line.starts_with('#') && !line.is_empty() => {
-                    segment.file = Some((duration, line.to_owned()));
-                    let (number, map) = (segment.number + 1, segment.map.clone());
-                    playlist.segments.push(std::mem::take(&mut segment));
-                    (segment.number, segment.map) = (number, map);
-                }
-                _ => {}
-            }
-        }
-        if !segment.parts.is_empty() {
-            playlist.segments.push(segment);
-        }
-        playlist
-    }
-}
-
-/// An attribute of a tag, without its quotes.
-pub(crate) fn attribute(list: &str, name: &str) -> Option<String> {
-    let mut rest = list;
-    while !rest.is_empty() {
-        let (key, value) = rest.split_once('=')?;
-        let (value, next) = match value.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => value.split_once(',').map_or((value, ""), |(v, n)| (v, n)),
-        };
-        if key == name {
-            return Some(value.to_owned());
-        }
-        rest = next.trim_start_matches(',');
-    }
-    None
-}
 
 /// Follows one media playlist by blocking reloads and keeps every part.
 pub struct Follower {
@@ -160,7 +46,8 @@ impl Follower {
         }
         let answer = get(&url);
         assert_eq!(answer.status, 200, "{url}: {}", answer.text());
-        self.newest = MediaPlaylist::parse(&answer.text());
+        self.newest = MediaPlaylist::parse(&answer.text())
+            .unwrap_or_else(|e| panic!("{e}: {}", answer.text()));
         self.versions.push(answer.text());
         for segment in self.newest.segments.clone() {
             self.take(segment);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::hls::{MediaPlaylist, attribute};
+use package::hls::{MediaPlaylist, attribute};
 
 /// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub fn check(text: &str) -> Vec<Broken> {
             found: text.lines().next().unwrap_or("").into(),
         }];
     }
-    let mut checker = Checker { text, playlist: MediaPlaylist::parse(text), broken: Vec::new() };
+    let mut checker =
+        Checker { text, playlist: MediaPlaylist::parse(text).unwrap(), broken: Vec::new() };
     checker.header();
     checker.segments();
     checker.parts();
@@ -208,7 +209,7 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
     let mut last: Option<MediaPlaylist> = None;
     for text in versions {
         broken.extend(check(text));
-        let now = MediaPlaylist::parse(text);
+        let now = MediaPlaylist::parse(text).unwrap();
         let mut rule = |holds: bool, rule: &'static str, found: String| {
             if !holds {
                 broken.push(Broken { rule, found });

@@ -43,6 +43,11 @@ impl Server {
 
     /// Starts `program` in this data directory.
     pub fn start_in(program: &str, data: &Path, settings: &[&str]) -> Self {
+        Self::start_with(program, data, settings, &[])
+    }
+
+    /// Starts `program` in this data directory, with these arguments besides.
+    pub fn start_with(program: &str, data: &Path, settings: &[&str], arguments: &[&str]) -> Self {
         let ready = data.with_extension("ready.json");
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new(program);
@@ -53,6 +58,7 @@ impl Server {
         for setting in settings {
             command.args(["--set", setting]);
         }
+        command.args(arguments);
         let mut child = Child::start(&mut command);
         let text = wait_until("the server to be ready", 20, || {
             assert!(child.ended().is_none(), "the server ended:\n{}", child.output());

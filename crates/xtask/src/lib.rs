@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+pub mod docs;
 pub mod rules;
 pub mod source;
 pub mod tree;

@@ -1,5 +1,6 @@
 //! The rules, one file per subject.
 
+pub mod configuration;
 pub mod documents;
 pub mod layers;
 pub mod layout;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use xtask::Finding;
-use xtask::rules::{documents, layers, layout, licences, text};
+use xtask::docs;
+use xtask::rules::{configuration, documents, layers, layout, licences, text};
 use xtask::tree::Tree;
 use xtask::workspace::{self, Closures, Package};
 
@@ -129,5 +130,18 @@ fn links_lead_somewhere() -> Result<()> {
 #[test]
 fn decisions_are_short() -> Result<()> {
     none(documents::decisions(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn every_key_of_the_configuration_has_a_test() -> Result<()> {
+    assert!(docs::keys(&tree()?).len() > 15, "the keys are found");
+    none(configuration::tested(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn generated_documents_are_what_the_code_says() -> Result<()> {
+    none(docs::stale(&tree()?));
     Ok(())
 }

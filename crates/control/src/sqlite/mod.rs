@@ -106,14 +106,8 @@ impl Engine {
         let (answer, answered) = oneshot::channel();
         let from = self.path.clone();
         spawn("control-copy", move || {
-            let copy = || -> Result<(), EngineError> {
-                let db = Connection::open(&from)?;
-                db.busy_timeout(BUSY_WAIT)?;
-                db.execute("VACUUM INTO ?1", [&to])?;
-                let file = std::fs::File::open(&to).and_then(|file| file.sync_all());
-                file.map_err(|e| EngineError::Io(e.to_string()))
-            };
-            let _ = answer.send(copy());
+            let copied = connect(&from).and_then(|db| copy(&db, &to));
+            let _ = answer.send(copied);
         })?;
         answered.await.unwrap_or(Err(EngineError::Closed))
     }
@@ -134,6 +128,27 @@ impl Drop for Engine {
             let _ = thread.join();
         }
     }
+}
+
+/// A consistent copy of a database that this process may not have open, and another one may. Nothing of it is migrated.
+pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<(), OpenError> {
+    let db = connect(from)?;
+    schema::check(&db)?;
+    Ok(copy(&db, &to.to_string_lossy())?)
+}
+
+/// A connection to a database that is there.
+fn connect(path: &Path) -> Result<Connection, EngineError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_WAIT)?;
+    Ok(db)
+}
+
+fn copy(db: &Connection, to: &str) -> Result<(), EngineError> {
+    db.execute("VACUUM INTO ?1", [to])?;
+    let file = std::fs::File::open(to).and_then(|file| file.sync_all());
+    file.map_err(|e| EngineError::Io(e.to_string()))
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {

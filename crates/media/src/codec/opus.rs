@@ -58,6 +58,18 @@ impl Head {
         Ok(Self { channels, pre_skip, input_rate, gain, family, mapping })
     }
 
+    /// Reads the body of a `dOps`: the same fields, big-endian.
+    pub fn from_dops(dops: &[u8]) -> Result<Self, Error> {
+        let truncated = Error::Truncated { codec: CODEC, field: "dOps" };
+        let [0, channels, skip_a, skip_b, r, a, t, e, gain_a, gain_b, rest @ ..] = dops else {
+            return Err(truncated);
+        };
+        let mut head = b"OpusHead\x01".to_vec();
+        head.extend([*channels, *skip_b, *skip_a, *e, *t, *a, *r, *gain_b, *gain_a]);
+        head.extend(rest);
+        Self::parse(&head)
+    }
+
     /// The header with its magic again.
     pub fn to_opus_head(&self) -> Bytes {
         let mut out = b"OpusHead\x01".to_vec();
@@ -129,6 +141,8 @@ mod tests {
         assert_eq!((head.channels, head.pre_skip, head.input_rate), (2, 312, 48_000));
         assert_eq!(head.to_opus_head(), HEAD);
         assert_eq!(&head.to_dops()[..], b"\0\x02\x01\x38\0\0\xbb\x80\0\0\0");
+        assert_eq!(Head::from_dops(&head.to_dops()), Ok(head));
+        assert!(Head::from_dops(b"\0\x02\x01").is_err());
         for n in 0..HEAD.len() {
             assert!(Head::parse(&HEAD[..n]).is_err(), "cut at {n}");
         }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    AudioCodec, AudioConfig, Error, VideoConfig, aac, ac3, av1, flac, h264, hevc, mp3, opus, vpx,
+    AudioCodec, AudioConfig, Error, VideoCodec, VideoConfig, aac, ac3, av1, flac, h264, hevc, mp3,
+    opus, vpx,
 };
 
 /// Video codecs that are carried.
@@ -200,6 +201,46 @@ impl AudioFormat {
             Self::Eac3 => "E-AC-3",
             Self::Flac => "FLAC",
             Self::Mp3 => "MP3",
+        }
+    }
+}
+
+impl VideoFormat {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
+            Self::Vp9 => "VP9",
+            Self::Vp8 => "VP8",
+        }
+    }
+}
+
+impl VideoConfig {
+    /// Its codec.
+    pub fn format(&self) -> VideoFormat {
+        match &self.codec {
+            VideoCodec::H264(_) => VideoFormat::H264,
+            VideoCodec::Hevc(_) => VideoFormat::Hevc,
+            VideoCodec::Av1(_) => VideoFormat::Av1,
+            VideoCodec::Vpx(config) if config.vp9 => VideoFormat::Vp9,
+            VideoCodec::Vpx(_) => VideoFormat::Vp8,
+        }
+    }
+}
+
+impl AudioConfig {
+    /// Its codec.
+    pub fn format(&self) -> AudioFormat {
+        match &self.codec {
+            AudioCodec::Aac(_) => AudioFormat::Aac,
+            AudioCodec::Opus(_) => AudioFormat::Opus,
+            AudioCodec::Ac3(config) if config.is_enhanced() => AudioFormat::Eac3,
+            AudioCodec::Ac3(_) => AudioFormat::Ac3,
+            AudioCodec::Flac(_) => AudioFormat::Flac,
+            AudioCodec::Mp3(_) => AudioFormat::Mp3,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
 use super::enhanced;
 use crate::codec::{AudioFormat, VideoFormat};
@@ -240,29 +240,6 @@ fn legacy_audio(id: u8) -> &'static str {
     }
 }
 
-/// The body of a message with a video configuration.
-pub fn video_header(record: &[u8]) -> Vec<u8> {
-    [&[0x17, 0, 0, 0, 0], record].concat()
-}
-
-/// The head of a message with a video frame; the access unit follows.
-pub fn video_frame(key: bool, composition_ms: i32) -> [u8; 5] {
-    let [_, a, b, c] = composition_ms.clamp(-0x80_0000, 0x7f_ffff).to_be_bytes();
-    [if key { 0x17 } else { 0x27 }, 1, a, b, c]
-}
-
-/// The body of a message with an audio configuration.
-pub fn audio_header(record: &[u8]) -> Vec<u8> {
-    let mut out = vec![0xaf, 0];
-    out.put_slice(record);
-    out
-}
-
-/// The head of a message with an audio frame; the access unit follows.
-pub fn audio_frame() -> [u8; 2] {
-    [0xaf, 1]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,18 +288,6 @@ mod tests {
         for (bytes, expect) in table {
             let got = audio(&Bytes::from_static(bytes)).map_err(|e| e.to_string());
             assert_eq!(got, expect.clone().map(Message::of).map_err(str::to_owned));
-        }
-    }
-
-    #[test]
-    fn written_heads_read_back() {
-        for composition in [0, 1, -1, 0x7f_ffff, -0x80_0000] {
-            let body = Bytes::copy_from_slice(&video_frame(true, composition));
-            let [(0, Video::Frame { composition_ms, .. })] = video(&body).unwrap().tracks[..]
-            else {
-                panic!()
-            };
-            assert_eq!(composition_ms, composition);
         }
     }
 }

@@ -7,10 +7,11 @@
 mod body;
 mod enhanced;
 mod file;
+mod write;
 
 pub use crate::codec::{AudioFormat, VideoFormat};
-pub use body::{
-    Audio, Codec, DeclaredMetadata, Error, Message, Video, audio, audio_frame, audio_header, video,
-    video_frame, video_header,
-};
+pub use body::{Audio, Codec, DeclaredMetadata, Error, Message, Video, audio, video};
 pub use file::{FileError, Reader, Tag, TagKind, write_header, write_tag};
+pub use write::{
+    audio_four_cc, audio_frame, audio_header, record, video_four_cc, video_frame, video_header,
+};

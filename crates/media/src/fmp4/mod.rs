@@ -7,6 +7,8 @@
 mod boxes;
 mod fragment;
 mod init;
+mod merge;
 
 pub use fragment::{FragmentError, Sample, fragment_header};
 pub use init::{TRACK_ID, init_segment};
+pub use merge::{MergeError, TrackIds, append_fragments, merge_inits};

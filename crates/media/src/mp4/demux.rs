@@ -1,13 +1,11 @@
-//! Boxes to tracks: ISO 14496-12 §8.2 to §8.8. H.264 and AAC; other tracks are named and left out.
+//! Boxes to tracks: ISO 14496-12 §8.2 to §8.8. Tracks of codecs that are not carried are named and left out.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::tables;
-use crate::codec::aac::AudioSpecificConfig;
-use crate::codec::h264::{DecoderConfiguration, LengthSize};
+use super::{entry, tables};
+use crate::codec::h264::{LengthSize, with_four_byte_lengths};
 use crate::codec::{self, Config};
 use crate::limits;
 use crate::read::Reader;
@@ -35,8 +33,17 @@ pub enum Error {
 pub struct Movie {
     /// Those that can be carried.
     pub tracks: Vec<Track>,
-    /// Sample entries that cannot, such as `hvc1`.
-    pub unsupported: Vec<String>,
+    /// Those that cannot.
+    pub unsupported: Vec<Unsupported>,
+}
+
+/// A track that can't be carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Handler: `vide`, `soun`; others are subtitles, time codes and the like.
+    pub handler: [u8; 4],
+    /// The name of its sample entry, such as `apcn`.
+    pub entry: String,
 }
 
 /// One track.
@@ -50,8 +57,10 @@ pub struct Track {
     pub length_size: LengthSize,
     /// Ticks per second.
     pub timescale: u32,
-    /// media_time of the edit list's first real edit: what is presented at time zero.
+    /// media_time of the edit list's first real edit: what is presented at [`Self::delay_us`].
     pub edit_start: i64,
+    /// Microseconds of nothing ahead of that edit.
+    pub delay_us: i64,
     /// In decode order.
     pub samples: Vec<Sample>,
     pub(super) defaults: tables::Defaults,
@@ -80,23 +89,65 @@ impl Sample {
     }
 }
 
-/// Reads all tables of a file.
-pub fn demux(file: &Bytes) -> Result<Movie, Error> {
-    let mut walk = Walk { boxes: 0, samples: file.len().min(limits::MP4_SAMPLES_MAX) };
-    let mut movie: Option<Movie> = None;
-    let mut fragments = Vec::new();
-    for found in walk.children(file, 0)? {
-        match &found.kind {
-            b"moov" if movie.is_none() => movie = Some(movie_box(&mut walk, &found, file.len())?),
-            b"moof" => fragments.push(found),
-            _ => {}
+impl Track {
+    /// Microseconds of a time in ticks, rounded down.
+    pub fn us(&self, ticks: i64) -> i64 {
+        let us = i128::from(ticks) * 1_000_000;
+        i64::try_from(us.div_euclid(i128::from(self.timescale.max(1)))).unwrap_or(i64::MAX)
+    }
+
+    /// When a time of this track is on the clock that all tracks of the file share, in microseconds.
+    pub fn shared_us(&self, ticks: i64) -> i64 {
+        self.us(ticks.saturating_sub(self.edit_start)).saturating_add(self.delay_us)
+    }
+
+    /// A sample's bytes as everything inside the server has them: NAL units with lengths of four bytes.
+    pub fn frame(&self, data: Bytes) -> Result<Bytes, Error> {
+        match (self.length_size, &self.config) {
+            (LengthSize::Four, _) | (_, Config::Audio(_)) => Ok(data),
+            (size, Config::Video(_)) => Ok(with_four_byte_lengths(&data, size)?),
         }
     }
-    let mut movie = movie.ok_or(Error::NoMovie)?;
-    for moof in fragments {
-        tables::fragment(&mut walk, &moof, &mut movie.tracks, file.len())?;
+}
+
+/// Reads all tables of a file.
+pub fn demux(file: &Bytes) -> Result<Movie, Error> {
+    let mut walk = Walk::new(file.len(), 0);
+    let boxes = walk.children(file, 0)?;
+    assemble(walk, &boxes, file.len())
+}
+
+/// A box of a file's outermost level that was read apart from its media.
+#[derive(Clone, Debug)]
+pub struct TopBox {
+    /// Such as `moov`.
+    pub kind: [u8; 4],
+    /// Offset of the box itself in the file.
+    pub start: usize,
+    /// Its contents without header.
+    pub contents: Bytes,
+}
+
+/// Reads all tables of a file of which only `moov` and `moof` boxes are in memory. Samples lie inside of `file_len`.
+pub fn demux_boxes(boxes: &[TopBox], file_len: usize) -> Result<Movie, Error> {
+    let found: Vec<Found<'_>> =
+        boxes.iter().map(|b| Found { kind: b.kind, data: &b.contents, start: b.start }).collect();
+    assemble(Walk::new(file_len, 0), &found, file_len)
+}
+
+fn assemble(mut walk: Walk, boxes: &[Found<'_>], file_len: usize) -> Result<Movie, Error> {
+    let moov = boxes.iter().find(|b| &b.kind == b"moov").ok_or(Error::NoMovie)?;
+    let mut movie = movie_box(&mut walk, moov, file_len)?;
+    for moof in boxes.iter().filter(|b| &b.kind == b"moof") {
+        tables::fragment(&mut walk, moof, &mut movie.tracks, file_len)?;
     }
     Ok(movie)
+}
+
+/// Reads the contents of a `moov` whose media is elsewhere.
+pub(super) fn movie(contents: &[u8]) -> Result<Movie, Error> {
+    let mut walk = Walk::new(contents.len(), 0);
+    movie_box(&mut walk, &Found { kind: *b"moov", data: contents, start: 0 }, 0)
 }
 
 /// A box: its type, its contents, and where they start in the file.
@@ -124,9 +175,15 @@ pub(super) struct Walk {
     /// Samples that may still come: a table can name the same bytes again and again, a real file has no more samples
     /// than bytes.
     samples: usize,
+    /// Where in the file the bytes begin that are walked: for offsets that count from the file's start.
+    pub(super) origin: u64,
 }
 
 impl Walk {
+    pub(super) fn new(bytes: usize, origin: u64) -> Self {
+        Self { boxes: 0, samples: bytes.min(limits::MP4_SAMPLES_MAX), origin }
+    }
+
     /// The boxes inside of `data`, which starts at `offset` in the file. A last box that is cut off ends the list.
     pub(super) fn children<'a>(
         &mut self,
@@ -193,13 +250,17 @@ impl Walk {
 fn movie_box(walk: &mut Walk, moov: &Found<'_>, file_len: usize) -> Result<Movie, Error> {
     let mut movie = Movie { tracks: Vec::new(), unsupported: Vec::new() };
     let children = walk.children(moov.data, 0)?;
+    let timescale = match children.iter().find(|b| &b.kind == b"mvhd") {
+        Some(mvhd) => timescale(mvhd)?,
+        None => return Err(Error::Malformed("a movie without mvhd")),
+    };
     for trak in children.iter().filter(|b| &b.kind == b"trak") {
         if movie.tracks.len() + movie.unsupported.len() >= limits::MP4_TRACKS_MAX {
             return Err(Error::TooMany("tracks", limits::MP4_TRACKS_MAX));
         }
-        match track_box(walk, trak, file_len)? {
+        match track_box(walk, trak, timescale, file_len)? {
             Ok(track) => movie.tracks.push(track),
-            Err(name) => movie.unsupported.push(name),
+            Err(unsupported) => movie.unsupported.push(unsupported),
         }
     }
     for mvex in children.iter().filter(|b| &b.kind == b"mvex") {
@@ -210,12 +271,20 @@ fn movie_box(walk: &mut Walk, moov: &Found<'_>, file_len: usize) -> Result<Movie
     Ok(movie)
 }
 
-/// The inner error is the name of what cannot be carried.
+/// Of `mvhd` and `mdhd`, which begin alike.
+fn timescale(found: &Found<'_>) -> Result<u32, Error> {
+    let (version, _, mut reader) = found.full()?;
+    reader.take(if version == 1 { 16 } else { 8 });
+    reader.u32().filter(|t| *t > 0).ok_or(Error::Malformed("a header without timescale"))
+}
+
+/// The inner error is what cannot be carried.
 fn track_box(
     walk: &mut Walk,
     trak: &Found<'_>,
+    movie_timescale: u32,
     file_len: usize,
-) -> Result<Result<Track, String>, Error> {
+) -> Result<Result<Track, Unsupported>, Error> {
     let id = match walk.find(trak.data, &[b"tkhd"])? {
         Some(tkhd) => {
             let (version, _, mut reader) = tkhd.full()?;
@@ -225,11 +294,7 @@ fn track_box(
         None => return Err(Error::Malformed("a track without tkhd")),
     };
     let timescale = match walk.find(trak.data, &[b"mdia", b"mdhd"])? {
-        Some(mdhd) => {
-            let (version, _, mut reader) = mdhd.full()?;
-            reader.take(if version == 1 { 16 } else { 8 });
-            reader.u32().filter(|t| *t > 0).ok_or(Error::Malformed("mdhd without timescale"))?
-        }
+        Some(mdhd) => timescale(&mdhd)?,
         None => return Err(Error::Malformed("a track without mdhd")),
     };
     let Some(stbl) = walk.find(trak.data, &[b"mdia", b"minf", b"stbl"])? else {
@@ -243,79 +308,19 @@ fn track_box(
     let Some(entry) = walk.children(reader.rest(), 0)?.into_iter().next() else {
         return Err(Error::Malformed("a track without sample entry"));
     };
-    let (config, length_size) = match &entry.kind {
-        b"avc1" | b"avc3" => video_entry(walk, &entry)?,
-        b"mp4a" => (audio_entry(walk, &entry)?, LengthSize::Four),
-        other => return Ok(Err(other.escape_ascii().to_string())),
+    let Some((config, length_size)) = entry::config(walk, &entry)? else {
+        let hdlr = walk.find(trak.data, &[b"mdia", b"hdlr"])?;
+        let handler = hdlr.and_then(|hdlr| hdlr.data.get(8..)?.first_chunk::<4>().copied());
+        let handler = handler.unwrap_or_default();
+        return Ok(Err(Unsupported { handler, entry: entry.kind.escape_ascii().to_string() }));
     };
-    let edit_start = match walk.find(trak.data, &[b"edts", b"elst"])? {
+    let (delay, edit_start) = match walk.find(trak.data, &[b"edts", b"elst"])? {
         Some(elst) => tables::edit_start(&elst)?,
-        None => 0,
+        None => (0, 0),
     };
+    let delay_us = i128::from(delay) * 1_000_000 / i128::from(movie_timescale);
+    let delay_us = i64::try_from(delay_us).unwrap_or(0);
     let samples = tables::samples(walk, &stbl, file_len)?;
     let defaults = tables::Defaults::default();
-    Ok(Ok(Track { id, config, length_size, timescale, edit_start, samples, defaults }))
-}
-
-/// VisualSampleEntry, §12.1.3: 78 bytes before its boxes.
-fn video_entry(walk: &mut Walk, entry: &Found<'_>) -> Result<(Config, LengthSize), Error> {
-    let boxes = entry.data.get(78..).ok_or(Error::Malformed("a video sample entry ends early"))?;
-    let avcc = walk.find(boxes, &[b"avcC"])?.ok_or(Error::Malformed("avc1 without avcC"))?;
-    let (record, length) = DecoderConfiguration::parse(avcc.data)?;
-    Ok((Config::Video(Arc::new(record).config()), length))
-}
-
-/// AudioSampleEntry, §12.2.3: 28 bytes before its boxes; QuickTime's versions 1 and 2 have more.
-fn audio_entry(walk: &mut Walk, entry: &Found<'_>) -> Result<Config, Error> {
-    let early = Error::Malformed("an audio sample entry ends early");
-    let mut version = Reader::new(entry.data.get(8..).ok_or(early.clone())?);
-    let skip = match version.u16() {
-        Some(1) => 28 + 16,
-        Some(2) => 28 + 36,
-        _ => 28,
-    };
-    let boxes = entry.data.get(skip..).ok_or(early)?;
-    let esds = match walk.find(boxes, &[b"esds"])? {
-        Some(esds) => Some(esds),
-        None => walk.find(boxes, &[b"wave", b"esds"])?,
-    };
-    let (_, _, reader) = esds.ok_or(Error::Malformed("mp4a without esds"))?.full()?;
-    let asc =
-        decoder_specific(reader).ok_or(Error::Malformed("esds without AudioSpecificConfig"))?;
-    Ok(Config::Audio(AudioSpecificConfig::parse(asc)?.config()))
-}
-
-/// ES_Descriptor > DecoderConfigDescriptor > DecoderSpecificInfo, ISO 14496-1 §7.2.6.
-fn decoder_specific<'a>(mut reader: Reader<'a>) -> Option<&'a [u8]> {
-    let mut stream = descriptor(&mut reader, 0x03)?;
-    stream.u16()?;
-    let flags = stream.u8()?;
-    if flags & 0x80 != 0 {
-        stream.u16()?;
-    }
-    if flags & 0x40 != 0 {
-        let url = stream.u8()?;
-        stream.take(url.into())?;
-    }
-    if flags & 0x20 != 0 {
-        stream.u16()?;
-    }
-    let mut decoder = descriptor(&mut stream, 0x04)?;
-    decoder.take(13)?;
-    Some(descriptor(&mut decoder, 0x05)?.rest())
-}
-
-fn descriptor<'a>(reader: &mut Reader<'a>, tag: u8) -> Option<Reader<'a>> {
-    if reader.u8()? != tag {
-        return None;
-    }
-    let mut len = 0usize;
-    for _ in 0..4 {
-        let byte = reader.u8()?;
-        len = len << 7 | usize::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    reader.take(len).map(Reader::new)
+    Ok(Ok(Track { id, config, length_size, timescale, edit_start, delay_us, samples, defaults }))
 }

@@ -14,26 +14,26 @@ pub(super) struct Defaults {
 /// sample_is_non_sync_sample, §8.8.3.1.
 const NON_SYNC: u32 = 0x0001_0000;
 
-/// media_time of the first edit that is not empty, §8.6.6.
-pub(super) fn edit_start(elst: &Found<'_>) -> Result<i64, Error> {
+/// Of the first edit that is not empty, §8.6.6: the length of the empty ones before it in the movie's timescale, and its
+/// media_time.
+pub(super) fn edit_start(elst: &Found<'_>) -> Result<(u64, i64), Error> {
     let (version, _, mut reader) = elst.full()?;
     let count = reader.u32().unwrap_or(0);
+    let mut delay = 0u64;
     for _ in 0..count {
-        let start = if version == 1 {
-            reader.u64();
-            reader.u64().map(|t| t as i64)
+        let (length, start) = if version == 1 {
+            (reader.u64(), reader.u64().map(|t| t as i64))
         } else {
-            reader.u32();
-            reader.u32().map(|t| i64::from(t as i32))
+            (reader.u32().map(u64::from), reader.u32().map(|t| i64::from(t as i32)))
         };
         reader.u32();
-        match start {
-            Some(-1) => {}
-            Some(start) => return Ok(start),
-            None => break,
+        match (length, start) {
+            (Some(length), Some(-1)) => delay = delay.saturating_add(length),
+            (Some(_), Some(start)) => return Ok((delay, start)),
+            _ => break,
         }
     }
-    Ok(0)
+    Ok((0, 0))
 }
 
 /// Runs of a table: (count, value) pairs of `stts` and `ctts`, read as they are needed.
@@ -228,7 +228,9 @@ pub(super) fn fragment(
         // §8.8.7.1: each field is there when its flag is.
         let mut base = moof.start as u64;
         if flags & 0x01 != 0 {
-            base = reader.u64().ok_or_else(early)?;
+            let absolute = reader.u64().ok_or_else(early)?;
+            base =
+                absolute.checked_sub(walk.origin).ok_or(Error::Malformed("a base in the past"))?;
         }
         if flags & 0x02 != 0 {
             reader.u32();

@@ -101,6 +101,8 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         ),
         (fuzzing::mp4, fragmented()),
         (fuzzing::mp4, progressive.to_vec()),
+        (fuzzing::mp4_stream, fragmented()),
+        (fuzzing::mp4_stream, progressive.to_vec()),
         (fuzzing::catalog, catalog.to_vec()),
         (fuzzing::properties, properties.encode().to_vec()),
     ]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use media::codec::{Config, aac::AudioSpecificConfig, h264};
 use media::flv::{self, Audio, TagKind, Video};
 use media::fmp4::{Sample, fragment_header, init_segment};
-use media::mp4::demux;
+use media::mp4::{Event, Frame, Movie, Reader, StreamError, demux};
 use media::timeline::{Placed, SourceClock, SourceFrame, Timeline, Timing, TrackId, TrackKind};
 
 struct Dir(PathBuf);
@@ -371,6 +371,7 @@ fn check(source: &Source) {
         let file = Bytes::from(std::fs::read(&out).unwrap());
         let movie = demux(&file).unwrap();
         assert_eq!(movie.tracks.len(), 2, "{name}");
+        check_streamed(name, &file, &movie);
         for (read, track) in movie.tracks.iter().zip([&ingest.video, &ingest.audio]) {
             let config = track.config.as_ref().unwrap();
             assert_eq!(read.config.codec_string(), config.codec_string());
@@ -404,5 +405,43 @@ fn check(source: &Source) {
     );
     for expect in ["avc1", "16:9", "bt709"] {
         assert!(shown.contains(expect), "{}: {shown}", source.name);
+    }
+}
+
+/// Read as it comes, a fragmented file holds the same; a progressive one is refused.
+fn check_streamed(name: &str, file: &Bytes, movie: &Movie) {
+    for piece in [1, 997, file.len()] {
+        let mut reader = Reader::new();
+        let mut frames: Vec<Vec<Frame>> = vec![Vec::new(); 2];
+        let mut end = Ok(());
+        'file: for bytes in file.chunks(piece) {
+            reader.push(bytes);
+            loop {
+                match reader.next_event() {
+                    Ok(Some(Event::Movie(found))) => assert_eq!(found.tracks.len(), 2),
+                    Ok(Some(Event::Fragment(found))) => {
+                        found.into_iter().for_each(|f| frames[f.track].push(f));
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        end = Err(error);
+                        break 'file;
+                    }
+                }
+            }
+        }
+        if name != "parts.mp4" {
+            assert_eq!(end, Err(StreamError::NotFragmented), "{name}");
+            continue;
+        }
+        assert_eq!(end, Ok(()));
+        for (track, got) in movie.tracks.iter().zip(&frames) {
+            assert_eq!(track.samples.len(), got.len(), "in pieces of {piece}");
+            for (want, got) in track.samples.iter().zip(got) {
+                assert_eq!(want.data(file).as_ref(), Some(&got.data));
+                let times = |s: &media::mp4::Sample| (s.decode, s.composition, s.duration, s.sync);
+                assert_eq!(times(want), times(&got.sample));
+            }
+        }
     }
 }

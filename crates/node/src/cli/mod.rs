@@ -1,9 +1,13 @@
 //! The command line: one file a command.
 
+mod backup;
 mod config;
 mod configured;
+mod publish;
 mod serve;
+mod terminal;
 mod token;
+mod watch;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -32,10 +36,18 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments or con
 enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Send a file or a pipe to a server, paced in real time
+    Publish(publish::Publish),
+    /// Watch a broadcast in numbers: tracks, bitrates, latency, gaps; and record it
+    Watch(watch::Watch),
     /// Write a sample configuration, show the one in effect, or check it
     Config(config::Arguments),
     /// Print the API token of a data directory
     Token(token::Token),
+    /// Copy a data directory, while a server uses it or not
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    Restore(backup::Restore),
     /// Print the version
     Version,
 }
@@ -47,8 +59,12 @@ const WRONG: u8 = 2;
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Command::Serve(serve) => serve.run(),
+        Command::Publish(publish) => publish.run(),
+        Command::Watch(watch) => watch.run(),
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::Version => say(&format!("airwave {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -76,4 +92,14 @@ fn wrong(errors: &[ConfigError]) -> ExitCode {
         let _ = writeln!(stderr(), "airwave: configuration: {error}");
     }
     ExitCode::from(WRONG)
+}
+
+/// Until somebody asks the program to end.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+    }
 }

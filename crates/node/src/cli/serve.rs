@@ -32,7 +32,7 @@ pub(super) struct Serve {
     configured: Configured,
     /// Publish a clip to the server itself, again and again: this file (MP4 or FLV), or the one that
     /// came with Airwave
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
     demo: Option<Option<PathBuf>>,
     /// Write this file once everything listens: JSON with all addresses
     #[arg(long, value_name = "FILE")]
@@ -114,7 +114,8 @@ fn reload(configured: &Configured, current: Loaded, node: &Node, log: &LogLevel)
     match node.reload(&current, &new) {
         Ok(report) => {
             log.set(&new.config.log.level);
-            let list = |keys: &[String]| if keys.is_empty() { "none".into() } else { keys.join(", ") };
+            let list =
+                |keys: &[String]| if keys.is_empty() { "none".into() } else { keys.join(", ") };
             tracing::info!(changed = list(&report.changed), "SIGHUP: configuration reloaded");
             if !report.restart.is_empty() {
                 tracing::warn!(keys = list(&report.restart), "SIGHUP: these need a restart");

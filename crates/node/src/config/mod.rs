@@ -243,7 +243,9 @@ fn gigabytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
 fn filter<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     let level = |word: &str| {
-        ["off", "error", "warn", "info", "debug", "trace"].iter().any(|l| word.eq_ignore_ascii_case(l))
+        ["off", "error", "warn", "info", "debug", "trace"]
+            .iter()
+            .any(|l| word.eq_ignore_ascii_case(l))
     };
     let wrong = text.split(',').map(str::trim).find(|part| !part.contains('=') && !level(part));
     match (wrong, EnvFilter::try_new(&text)) {

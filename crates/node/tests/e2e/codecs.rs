@@ -132,8 +132,19 @@ fn publish(clip: &Path, url: &str) -> Child {
     Child::start(&mut command)
 }
 
+/// The same with our own publisher, out of an MP4 file.
+fn publish_ours(clip: &Path, url: &str) -> Child {
+    let file = clip.with_extension("mp4");
+    run(ffmpeg().arg("-i").arg(clip).args(["-map", "0", "-c", "copy"]).arg(&file));
+    Child::start(Command::new(AIRWAVE).arg("publish").arg(&file).args(["--to", url]))
+}
+
 /// Publishes a clip of these tracks; everything must arrive, and the list must hold these variants.
 fn check(tracks: &[Track], codecs: &[&str]) {
+    check_by(publish, tracks, codecs);
+}
+
+fn check_by(publish: fn(&Path, &str) -> Child, tracks: &[Track], codecs: &[&str]) {
     if skip("codecs") {
         return;
     }
@@ -245,6 +256,35 @@ fn two_pictures_and_two_sounds_of_one_connection_arrive() {
         "hvc1.1.6.L63.90,Opus",
     ];
     check(&tracks, &codecs);
+}
+
+#[test]
+fn our_publisher_sends_two_pictures_and_two_sounds() {
+    let tracks = [
+        picture(H264),
+        Track { name: "video2.cmaf", size: Some((640, 360)), ..picture(HEVC) },
+        sound(AAC),
+        Track { name: "audio2.cmaf", ..sound(OPUS) },
+    ];
+    let codecs = [
+        "avc1.4d400d,mp4a.40.2",
+        "hvc1.1.6.L63.90,mp4a.40.2",
+        "avc1.4d400d,Opus",
+        "hvc1.1.6.L63.90,Opus",
+    ];
+    check_by(publish_ours, &tracks, &codecs);
+}
+
+#[test]
+fn our_publisher_sends_av1_and_flac_and_mp3() {
+    let tracks = [picture(AV1), sound(FLAC), Track { name: "audio2.cmaf", ..sound(MP3) }];
+    check_by(publish_ours, &tracks, &["av01.0.00M.08,fLaC", "av01.0.00M.08,mp4a.6B"]);
+}
+
+#[test]
+fn our_publisher_sends_vp9_and_ac3_and_eac3() {
+    let tracks = [picture(VP9), sound(AC3), Track { name: "audio2.cmaf", ..sound(EAC3) }];
+    check_by(publish_ours, &tracks, &["vp09.00.11.08,ac-3", "vp09.00.11.08,ec-3"]);
 }
 
 /// Chromium plays what it can: hls.js, the pixels' size, the tone.

@@ -96,6 +96,7 @@ fn check_times_rise(follower: &Follower) {
     }
 }
 
+/// Flips `ingest.reconnect_s`.
 #[test]
 fn an_encoder_that_does_not_come_back_ends_the_broadcast() {
     let server = Server::start(AIRWAVE, &["ingest.reconnect_s=1"]);
@@ -141,6 +142,7 @@ fn the_latest_encoder_wins_and_the_loser_does_not_fight() {
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str());
 }
 
+/// Flips `ingest.takeover`.
 #[test]
 fn the_first_encoder_stays_if_the_owner_wants_it_so() {
     let server = Server::start(AIRWAVE, &["ingest.takeover=first"]);

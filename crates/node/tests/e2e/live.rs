@@ -7,7 +7,7 @@ use testkit::{Clip, ClipSpec, Follower, Packet, Server, check_versions, decode_e
 use crate::AIRWAVE;
 
 /// Follows all of a broadcast: video on one thread, audio on another.
-fn follow_to_the_end(server: &Server, input: &str) -> [Follower; 2] {
+pub(crate) fn follow_to_the_end(server: &Server, input: &str) -> [Follower; 2] {
     let follow = |track: &str| {
         let mut follower = Follower::new(server.url(&format!("/{input}/manifest/{track}.m3u8")));
         while !follower.reload().ended {}
@@ -21,7 +21,7 @@ fn follow_to_the_end(server: &Server, input: &str) -> [Follower; 2] {
 }
 
 /// The packets of what a follower kept.
-fn received(folder: &Path, follower: &Follower, kind: char) -> Vec<Packet> {
+pub(crate) fn received(folder: &Path, follower: &Follower, kind: char) -> Vec<Packet> {
     let maps: Vec<&String> = follower.inits.keys().collect();
     assert_eq!(maps.len(), 1, "one initialisation segment");
     let file = folder.join(format!("{kind}.mp4"));
@@ -30,7 +30,7 @@ fn received(folder: &Path, follower: &Follower, kind: char) -> Vec<Packet> {
     packets(&file, kind)
 }
 
-fn check_same(source: &[Packet], got: &[Packet], kind: char) {
+pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) {
     let hashes = |list: &[Packet]| list.iter().map(|p| p.hash.clone()).collect::<Vec<_>>();
     assert_eq!(got.len(), source.len(), "{kind}: every packet");
     assert!(hashes(source) == hashes(got), "{kind}: every packet's bytes, in order");

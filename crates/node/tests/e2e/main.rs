@@ -3,13 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod api;
+mod backup;
 mod browser;
 mod codecs;
 mod dash;
 mod encoders;
+mod keys;
 mod live;
 mod program;
+mod publish;
 mod recording;
+mod reload;
+mod watch;
 
 /// The program under test.
 const AIRWAVE: &str = env!("CARGO_BIN_EXE_airwave");

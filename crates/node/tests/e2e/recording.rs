@@ -26,7 +26,7 @@ fn playlist(server: &Server, id: &str, track: &str, query: &str) -> MediaPlaylis
     let url = track_url(server, id, track, query);
     let answer = testkit::request("GET", &url, &[], b"");
     assert_eq!(answer.status, 200, "{url}: {}", answer.text());
-    MediaPlaylist::parse(&answer.text())
+    MediaPlaylist::parse(&answer.text()).unwrap()
 }
 
 fn video(server: &Server, uid: &str) -> Value {
@@ -319,6 +319,7 @@ fn dvr_reaches_back_to_the_first_segment_also_beyond_memory() {
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], json!(uid));
 }
 
+/// Flips `limits.recorder_patience_s`.
 #[test]
 fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
     let settings = ["limits.recorder_patience_s=1"];
@@ -365,6 +366,7 @@ fn a_data_directory_has_one_server() {
     assert_eq!(server.get("/time").status, 200);
 }
 
+/// Flips `retention.max_total_gb`.
 #[test]
 fn retention_by_total_size_keeps_the_newest() {
     let folder = tempfile::tempdir().unwrap();

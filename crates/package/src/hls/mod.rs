@@ -1,8 +1,13 @@
-//! HLS and LL-HLS text: a pure function of the index and of the broadcast's description.
+//! HLS and LL-HLS text: a pure function of the index and of the broadcast's description; and back, for clients.
 
 mod media;
 mod multivariant;
+mod parse;
 
 pub(crate) use media::init_file;
 pub use media::{MediaOptions, render_media};
 pub use multivariant::{Variant, VariantKind, render_multivariant};
+pub use parse::{
+    MediaPlaylist, MediaRendition, Multivariant, ParseError, Playlist, PlaylistPart,
+    PlaylistSegment, VariantStream, attribute,
+};

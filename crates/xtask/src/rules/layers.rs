@@ -54,6 +54,7 @@ pub const TABLE: &[Row] = &[
     row("io-webrtc", Layer::Driver, &["sansio", "spine", "media", "control"]),
     row("deliver", Layer::Driver, &["package", "spine", "media", "record", "control"]),
     row("api", Layer::Driver, &["control", "record", "spine", "media"]),
+    row("client", Layer::Driver, &["io-rtmp", "rtmp", "package", "media"]),
     row("node", Layer::Assembly, ANY),
     row("testkit", Layer::Dev, ANY),
     row("e2e", Layer::Dev, ANY),

@@ -9,7 +9,7 @@ mod record;
 pub(in crate::codec) mod sps;
 mod stream;
 
-pub use nal::{LengthSize, NalUnit, Sync, annex_b_to_lengths, sync_of};
+pub use nal::{LengthSize, NalUnit, Sync, annex_b_to_lengths, sync_of, with_four_byte_lengths};
 pub use record::DecoderConfiguration;
 pub use sps::Sps;
 pub use stream::{AccessUnit, Stream};

@@ -118,6 +118,11 @@ pub(in crate::codec) fn split_annex_b(data: &[u8]) -> Result<Vec<NalUnit<'_>>, E
     }
 }
 
+/// Rewrites NAL units with lengths of one or two bytes as ones with lengths of four; HEVC has the same framing.
+pub fn with_four_byte_lengths(data: &[u8], size: LengthSize) -> Result<Bytes, Error> {
+    Ok(join(&split_lengths(data, size)?))
+}
+
 /// Rewrites Annex B as NAL units with 4-byte lengths.
 pub fn annex_b_to_lengths(data: &[u8]) -> Result<Bytes, Error> {
     Ok(join(&split_annex_b(data)?))

@@ -1,0 +1,19 @@
+//! The numbers that bound what a request may hold, each with its reason.
+
+/// The largest body of a request that is not an upload.
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Origins in a list of an input's or a video's settings.
+pub(crate) const ORIGINS_MAX: usize = 100;
+
+/// One origin: a host name has no more.
+pub(crate) const ORIGIN_BYTES_MAX: usize = 255;
+
+/// `recording.timeoutSeconds`. The vendor's bounds are not published; a day is more than anybody waits for an encoder.
+pub(crate) const TIMEOUT_SECONDS_MAX: u64 = 86_400;
+
+/// How many videos a list has at most, and unless something else is asked for.
+pub(crate) const LIST_VIDEOS_MAX: usize = 1_000;
+
+/// The vendor's minimum until a video is deleted: 30 days after the upload.
+pub(crate) const DELETION_MS_MIN: u64 = 30 * 86_400_000;

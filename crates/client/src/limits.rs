@@ -1,0 +1,47 @@
+//! The numbers that protect a client from what it reads, each with its reason.
+
+use std::time::Duration;
+
+/// Frames that wait between the thread that reads a source and the one that sends: about a second.
+pub const ITEMS_WAITING: usize = 64;
+
+/// How far tracks of a pipe may lie apart before the slow one is not waited for: a fragment of one track comes after
+/// the other's, and fragments of 10 s exist.
+pub const INTERLEAVE: Duration = Duration::from_secs(15);
+
+/// Bytes that wait for another track's frames: [`INTERLEAVE`] at 50 Mbit/s.
+pub const INTERLEAVE_BYTES: usize = 96 << 20;
+
+/// Bytes read from a pipe or a file at once.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// Frames read ahead to learn a source's tracks before anything is sent. In FLV the sound's header may come behind the
+/// first pictures.
+pub const PEEK_FRAMES: usize = 32;
+
+/// A server that does not answer to a connection for so long is not there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request for a playlist may be held for three target durations, of 10 s at most, and a little more.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// One answer: a segment of 10 s at 100 Mbit/s, or the longest playlist.
+pub const BODY_BYTES_MAX: usize = 128 << 20;
+
+/// From one address to the next.
+pub const REDIRECTS_MAX: usize = 5;
+
+/// How often a request is sent in all, if the server is in trouble or the connection breaks.
+pub const RETRIES: u32 = 4;
+
+/// The pause after the first failure; after the n-th it is n times as long.
+pub const RETRY_AFTER: Duration = Duration::from_millis(300);
+
+/// Tracks of one broadcast that are followed: a ladder of eight pictures and as many sounds.
+pub const TRACKS_MAX: usize = 16;
+
+/// Events that wait between those who load and the one who counts.
+pub const EVENTS_WAITING: usize = 64;
+
+/// What may wait in memory for another track while recording, before the file can go on.
+pub const RECORD_BYTES_WAITING: usize = 256 << 20;

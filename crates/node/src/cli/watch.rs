@@ -1,0 +1,360 @@
+//! `airwave watch`
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use client::watch::{self, Begin, HttpError, Options, Report, TrackReport, Url, WatchError};
+use serde_json::{Value, json};
+
+use super::publish::{Tls, UNTRUSTED};
+use super::terminal::{clock, size};
+use super::{failed, misused};
+
+const EXAMPLES: &str = "\
+Examples:
+  airwave watch http://127.0.0.1:8080/ID                  until the broadcast ends or Ctrl-C
+  airwave watch https://example.org/ID/watch --for 60     a minute of it
+  airwave watch http://127.0.0.1:8080/ID --wait --record show.mp4
+  airwave watch https://example.org/live.m3u8 --json      a line of JSON a second, and one at the end
+
+Everything is loaded as a low-latency player loads it, of every rendition; nothing is decoded. Latency is how old the
+first frame of a part is when the part is announced here: what a player without any buffer would have. It is from the
+server's clock (EXT-X-PROGRAM-DATE-TIME) to this machine's, and as right as the two agree.
+A recording begins with the oldest segment that is listed and holds all tracks in one fragmented MP4; when a
+track's configuration changes, it goes on in FILE-2.mp4.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Watch {
+    /// http(s)://HOST/ID, the address of a watch page, or of a playlist (.m3u8)
+    #[arg(value_name = "URL")]
+    url: String,
+    /// Keep what is watched in this file, a fragmented MP4
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// End after so many seconds
+    #[arg(long = "for", value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// Wait for a broadcast that has not begun yet
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON: an object a second, and a summary at the end
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    tls: Tls,
+}
+
+impl Watch {
+    pub(super) fn run(self) -> ExitCode {
+        let url = match Url::parse(&self.url).and_then(|url| url.playlist().map(|_| url)) {
+            Ok(url) => url,
+            Err(problem) => return misused(&problem.to_string()),
+        };
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&format!("can't start: {error}")),
+        };
+        match runtime.block_on(self.watch(url)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&words(&error)),
+        }
+    }
+
+    async fn watch(&self, url: Url) -> Result<(), WatchError> {
+        let options = Options {
+            url,
+            trust: self.tls.trust(),
+            begin: Begin::Live,
+            wait: self.wait,
+            record: self.record.clone(),
+        };
+        let time = self.seconds.map(Duration::from_secs);
+        let stop = async {
+            let asked = async {
+                // Without its handlers nothing would ever stop in good order.
+                if super::stop_signal().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            match time {
+                Some(time) => drop(tokio::time::timeout(time, asked).await),
+                None => asked.await,
+            }
+        };
+        let mut stop = std::pin::pin!(stop);
+        let mut watch = tokio::select! {
+            begun = watch::Watch::begin(&options) => begun?,
+            () = &mut stop => return Ok(()),
+        };
+        let names: Vec<String> = watch.tracks().iter().map(|t| t.name.clone()).collect();
+        let mut table = Table::new(&names);
+        let watched = watch
+            .run(stop, |report| {
+                let text = match self.json {
+                    true => format!("{}\n", second(&names, report)),
+                    false => table.row(report),
+                };
+                let _ = stdout().write_all(text.as_bytes());
+            })
+            .await;
+        let (report, files) = match (watched, watch.finish()) {
+            (Ok(()), finished) => finished?,
+            // What was recorded until then is kept.
+            (Err(error), _) => return Err(error),
+        };
+        let text = match self.json {
+            true => format!("{}\n", summary_json(&names, &report, &files)),
+            false => summary(&names, &report, &files),
+        };
+        let _ = stdout().write_all(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// A row a second under headings that come back now and then.
+struct Table {
+    names: Vec<String>,
+    rows: u64,
+}
+
+/// Rows between two headings: a terminal's height.
+const HEADING_EVERY: u64 = 20;
+
+impl Table {
+    fn new(names: &[String]) -> Self {
+        Self { names: names.to_vec(), rows: 0 }
+    }
+
+    fn row(&mut self, report: &Report) -> String {
+        let mut out = String::new();
+        if self.rows % HEADING_EVERY == 0 {
+            out.push_str(&format!("{:8}  {:>8}", "time", "latency"));
+            for name in &self.names {
+                out.push_str(&format!("  {name:>COLUMN$}"));
+            }
+            out.push_str("  lost  gaps\n");
+        }
+        self.rows += 1;
+        let latency =
+            report.latency().map_or("-".to_owned(), |l| format!("{:.2} s", l.as_secs_f64()));
+        out.push_str(&format!("{}  {latency:>8}", clock(report.watched)));
+        for track in &report.tracks {
+            out.push_str(&format!("  {:>COLUMN$}", cell(track)));
+        }
+        out.push_str(&format!("  {:4}  {:4}\n", report.lost(), report.gaps()));
+        out
+    }
+}
+
+/// As wide as `12.34 Mbit/s 29.97 fps`.
+const COLUMN: usize = 22;
+
+fn cell(track: &TrackReport) -> String {
+    let Some(bits) = track.bits_per_second else { return "-".to_owned() };
+    let picture = track.size.is_some();
+    match track.frames_per_second.filter(|_| picture) {
+        Some(fps) => format!("{} {fps:5.2} fps", rate(bits)),
+        None => rate(bits),
+    }
+}
+
+fn rate(bits: f64) -> String {
+    if bits >= 1e6 {
+        format!("{:.2} Mbit/s", bits / 1e6)
+    } else {
+        format!("{:.0} kbit/s", bits / 1e3)
+    }
+}
+
+fn ms(time: Option<Duration>) -> Option<f64> {
+    time.map(|t| (t.as_secs_f64() * 1e5).round() / 100.0)
+}
+
+fn track_json(name: &str, track: &TrackReport) -> Value {
+    let round = |n: Option<f64>| n.map(|n| (n * 100.0).round() / 100.0);
+    json!({
+        "name": name,
+        "codec": track.codec,
+        "width": track.size.map(|s| s.0),
+        "height": track.size.map(|s| s.1),
+        "sampleRate": track.sound.map(|s| s.0),
+        "channels": track.sound.map(|s| s.1),
+        "bitsPerSecond": track.bits_per_second.map(f64::round),
+        "framesPerSecond": round(track.frames_per_second),
+        "latencyMs": ms(track.latency),
+        "latencyMaxMs": ms(track.latency_max),
+        "loadMaxMs": ms(Some(track.load_max)),
+        "seconds": round(Some(track.seconds)),
+        "bytes": track.bytes,
+        "frames": track.frames,
+        "keyFrames": track.key_frames,
+        "segments": track.segments,
+        "parts": track.parts,
+        "lost": track.lost,
+        "gaps": track.gaps,
+        "discontinuities": track.discontinuities,
+        "timeJumps": track.time_jumps,
+    })
+}
+
+fn second(names: &[String], report: &Report) -> Value {
+    let tracks: Vec<Value> =
+        names.iter().zip(&report.tracks).map(|(name, track)| track_json(name, track)).collect();
+    json!({
+        "watchedSeconds": report.watched.as_secs_f64().round(),
+        "latencyMs": ms(report.latency()),
+        "tracks": tracks,
+    })
+}
+
+fn summary_json(names: &[String], report: &Report, files: &[PathBuf]) -> Value {
+    let mut summary = second(names, report);
+    let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+    if let Some(object) = summary.as_object_mut() {
+        object.insert("recorded".to_owned(), json!(files));
+    }
+    json!({ "summary": summary })
+}
+
+fn summary(names: &[String], report: &Report, files: &[PathBuf]) -> String {
+    let mut out = format!("\nwatched for {}\n", clock(report.watched));
+    for (name, track) in names.iter().zip(&report.tracks) {
+        let mut what = track.codec.clone().unwrap_or_else(|| "unknown codec".to_owned());
+        if let Some((width, height)) = track.size {
+            what.push_str(&format!(" {width}x{height}"));
+        }
+        if let Some((rate, channels)) = track.sound {
+            what.push_str(&format!(" {rate} Hz, {channels} ch"));
+        }
+        out.push_str(&format!("{name}: {what}\n"));
+        let rate = track.bits_per_second.map_or("-".to_owned(), rate);
+        out.push_str(&format!(
+            "  {:.1} s of media, {}, {rate}, {} frames",
+            track.seconds,
+            size(track.bytes),
+            track.frames
+        ));
+        if track.size.is_some() {
+            let fps = track.frames_per_second.unwrap_or(0.0);
+            out.push_str(&format!(" ({fps:.2} fps), {} key frames", track.key_frames));
+        }
+        out.push('\n');
+        if let (Some(mean), Some(max)) = (track.latency, track.latency_max) {
+            out.push_str(&format!(
+                "  latency {:.2} s in the mean, {:.2} s at most; loading took up to {:.0} ms\n",
+                mean.as_secs_f64(),
+                max.as_secs_f64(),
+                track.load_max.as_secs_f64() * 1e3
+            ));
+        }
+        out.push_str(&format!("  {}\n", troubles(track)));
+    }
+    match files {
+        [] => {}
+        [file] => out.push_str(&format!("recorded in {}\n", file.display())),
+        many => {
+            let many: Vec<String> = many.iter().map(|f| f.display().to_string()).collect();
+            out.push_str(&format!(
+                "recorded in {} files, because the configuration changed: {}\n",
+                many.len(),
+                many.join(", ")
+            ));
+        }
+    }
+    out
+}
+
+fn troubles(track: &TrackReport) -> String {
+    let counts = [
+        (track.lost, "could not be loaded"),
+        (track.gaps, "gaps"),
+        (track.discontinuities, "discontinuities"),
+        (track.time_jumps, "jumps in time"),
+    ];
+    let found: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts = format!("{} segments and {} parts", track.segments, track.parts);
+    if found.is_empty() {
+        format!("{parts}, nothing lost")
+    } else {
+        format!("{parts}; {}", found.join(", "))
+    }
+}
+
+/// An error, and what can be done about it.
+fn words(error: &WatchError) -> String {
+    match error {
+        WatchError::Http(HttpError::Tls { .. }) => format!("{error}\n{UNTRUSTED}"),
+        WatchError::NotOnAir(_) => format!("{error}; --wait waits for it"),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let picture = TrackReport {
+            codec: Some("avc1.64001f".to_owned()),
+            size: Some((1280, 720)),
+            seconds: 61.2,
+            bytes: 23_000_000,
+            bits_per_second: Some(3_012_000.0),
+            frames: 1_530,
+            frames_per_second: Some(25.0),
+            key_frames: 64,
+            latency: Some(Duration::from_millis(412)),
+            latency_max: Some(Duration::from_millis(530)),
+            load_max: Duration::from_millis(14),
+            segments: 2,
+            parts: 180,
+            gaps: 1,
+            ..TrackReport::default()
+        };
+        let sound = TrackReport {
+            codec: Some("mp4a.40.2".to_owned()),
+            sound: Some((48_000, 2)),
+            seconds: 61.2,
+            bytes: 980_000,
+            bits_per_second: Some(128_100.0),
+            frames: 2_869,
+            frames_per_second: Some(46.9),
+            latency: Some(Duration::from_millis(398)),
+            parts: 184,
+            ..TrackReport::default()
+        };
+        Report { watched: Duration::from_secs(62), tracks: vec![picture, sound] }
+    }
+
+    #[test]
+    fn a_person_reads_this() {
+        let names = ["video".to_owned(), "audio".to_owned()];
+        let mut table = Table::new(&names);
+        let expect = "\
+time       latency                   video                   audio  lost  gaps
+00:01:02    0.41 s   3.01 Mbit/s 25.00 fps              128 kbit/s     0     1
+";
+        assert_eq!(table.row(&report()), expect);
+        assert_eq!(table.row(&report()).lines().count(), 1, "the heading stands once");
+        let expect = "
+watched for 00:01:02
+video: avc1.64001f 1280x720
+  61.2 s of media, 23.0 MB, 3.01 Mbit/s, 1530 frames (25.00 fps), 64 key frames
+  latency 0.41 s in the mean, 0.53 s at most; loading took up to 14 ms
+  2 segments and 180 parts; 1 gaps
+audio: mp4a.40.2 48000 Hz, 2 ch
+  61.2 s of media, 980 kB, 128 kbit/s, 2869 frames
+  0 segments and 184 parts, nothing lost
+recorded in a.mp4
+";
+        assert_eq!(summary(&names, &report(), &["a.mp4".into()]), expect);
+        let json = summary_json(&names, &report(), &[]);
+        assert_eq!(json["summary"]["tracks"][0]["latencyMs"], 412.0);
+        assert_eq!(json["summary"]["tracks"][1]["sampleRate"], 48_000);
+    }
+}

@@ -1,0 +1,65 @@
+//! The numbers that protect a running node, each with its reason.
+
+use std::time::Duration;
+
+/// A peer must finish its TLS handshake, and the head of each request, within this.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Connections at one time: three quarters of the usual descriptor limit of 20,000.
+pub(crate) const CONNECTIONS_MAX: usize = 15_000;
+
+/// Request heads beyond this are refused. Cookies and tokens fit; nothing else is long.
+pub(crate) const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Streams of one HTTP/2 connection: a player holds a few parked reloads and downloads.
+pub(crate) const STREAMS_MAX: u32 = 128;
+
+/// After a stop, answers that are under way may take this long.
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
+
+/// A publisher that was replaced is refused for so long, so that two machines do not fight.
+pub(crate) const REPLACED_REFUSED: Duration = Duration::from_secs(30);
+
+/// A publisher without a frame for so long is taken for dead when another one comes.
+pub(crate) const HEARD_LATELY: Duration = Duration::from_secs(3);
+
+/// Raw group ids reserved ahead of the newest one. Sound begins one a second.
+pub(crate) const GROUPS_AHEAD: u64 = 1_024;
+
+/// Wrong keys from one address within [`ATTEMPTS_WINDOW`] before it is told to wait.
+pub(crate) const ATTEMPTS: u32 = 10;
+/// How long a wrong key is remembered.
+pub(crate) const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
+
+/// Addresses remembered for wrong keys.
+pub(crate) const ADDRESSES_MAX: usize = 10_000;
+
+/// Segment numbers reserved at a time where nothing is recorded: nobody sees them left out.
+pub(crate) const RESERVED_AHEAD: u64 = 256;
+
+/// Segment numbers reserved above the next one while a recorder's commits, which reserve too, are late.
+/// After a kill they are a gap, so there are none to spare.
+pub(crate) const RESERVED_AHEAD_RECORDING: u64 = 0;
+
+/// A new broadcast on an input waits so long for the last commits of the one before.
+pub(crate) const FINISH_WAIT: Duration = Duration::from_secs(5);
+
+/// A parked broadcast's end is decided in memory. The index waits a little longer, so that what the
+/// recorder still has can be committed.
+pub(crate) const PARK_MARGIN_MS: u64 = 15_000;
+
+/// How often broadcasts are looked for that a server before this one left open.
+pub(crate) const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+
+/// Numbers of a gap whose time is left out on the timeline too; more are of an outage.
+pub(crate) const GAP_NUMBERS_TIMED: u64 = 32;
+
+/// How often what is kept too long is looked for. The floor of free space must be looked after before
+/// a busy node has written a gigabyte.
+pub(crate) const RETENTION_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a stop may take: broadcasts end, answers go out.
+pub(crate) const STOP: Duration = Duration::from_secs(10);
+
+/// A backup copies the database again so often at most, because something that it names was deleted meanwhile.
+pub(crate) const BACKUP_ROUNDS_MAX: u32 = 5;

@@ -1,0 +1,218 @@
+//! Each key of the configuration, flipped: what it changes is seen from outside. A rule of the repository wants a test for
+//! every key; some stand where their subject is.
+
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::Value;
+use testkit::{Child, Clip, ClipSpec, Server, wait_until};
+
+use crate::AIRWAVE;
+
+fn run(arguments: &[&str]) -> (i32, String) {
+    let mut child = Child::start(Command::new(AIRWAVE).args(arguments));
+    let status = child.wait(20);
+    (status.code().unwrap_or(-1), child.output())
+}
+
+/// Flips `data.dir`.
+#[test]
+fn the_data_directory() {
+    let server = Server::start(AIRWAVE, &[]);
+    let dir = format!("data.dir={}", server.data().display());
+    assert_eq!(run(&["token", "--set", &dir]), (0, format!("{}\n", server.token)));
+}
+
+/// A listener that is off is not there; else it is where the key says.
+fn check_listener(name: &str) {
+    let free = {
+        let server = Server::start(AIRWAVE, &[]);
+        server.addresses[name].as_str().unwrap().to_owned()
+    };
+    let server = Server::start(AIRWAVE, &[&format!("{name}.listen={free}")]);
+    assert_eq!(server.addresses[name], free.as_str());
+    assert!(TcpStream::connect(&free).is_ok());
+    drop(server);
+    let server = Server::start(AIRWAVE, &[&format!("{name}.listen=off")]);
+    assert_eq!(server.addresses[name], Value::Null);
+    assert!(TcpStream::connect(&free).is_err());
+}
+
+/// Flips `http.listen`.
+#[test]
+fn the_http_listener() {
+    check_listener("http");
+}
+
+/// Flips `https.listen`.
+#[test]
+fn the_https_listener() {
+    check_listener("https");
+}
+
+/// Flips `rtmp.listen`.
+#[test]
+fn the_rtmp_listener() {
+    check_listener("rtmp");
+}
+
+/// Flips `rtmps.listen`.
+#[test]
+fn the_rtmps_listener() {
+    check_listener("rtmps");
+}
+
+/// Flips `admin.listen`.
+#[test]
+fn the_admin_listener() {
+    check_listener("admin");
+}
+
+/// Flips `tls.certificate` and `tls.key`.
+#[test]
+fn certificates_are_those_of_the_files_and_must_belong_together() {
+    let [one, two] = [(); 2].map(|()| Server::start(AIRWAVE, &[]));
+    let file = |server: &Server, name: &str| server.data().join(name).display().to_string();
+    let certificate = format!("tls.certificate={}", file(&one, "self-signed.pem"));
+    let key = format!("tls.key={}", file(&one, "self-signed.key"));
+    let server = Server::start(AIRWAVE, &[&certificate, &key]);
+    let address = server.addresses["https"].as_str().unwrap();
+    let url = format!("https://{address}/00000000000000000000000000000000");
+    let trusts = |ca: &str| {
+        let (_, output) = run(&["watch", &url, "--ca", ca]);
+        assert!(output.contains("answers 404") != output.contains("TLS"), "{output}");
+        output.contains("answers 404")
+    };
+    assert!(trusts(&file(&one, "self-signed.pem")) && !trusts(&file(&two, "self-signed.pem")));
+    let other = format!("tls.key={}", file(&two, "self-signed.key"));
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let mut serve = vec!["serve", "--data", data, "--set", &certificate, "--set", &other];
+    for listener in [
+        "http.listen=127.0.0.1:0",
+        "https.listen=127.0.0.1:0",
+        "rtmp.listen=127.0.0.1:0",
+        "rtmps.listen=127.0.0.1:0",
+        "admin.listen=127.0.0.1:0",
+    ] {
+        serve.extend(["--set", listener]);
+    }
+    let (code, output) = run(&serve);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("the certificate and the key do not belong together"), "{output}");
+}
+
+/// Flips `public.host`.
+#[test]
+fn the_host_in_urls() {
+    let server = Server::start(AIRWAVE, &["public.host=live.example.org"]);
+    let made = server.api("POST", "/stream/live_inputs", Some(&serde_json::json!({}))).json();
+    let result = &made["result"];
+    for url in [&result["rtmps"]["url"], &result["playback"]["hls"]] {
+        assert!(url.as_str().unwrap().contains("//live.example.org"), "{result}");
+    }
+}
+
+/// The first media playlist of a broadcast with key frames every second.
+fn playlist(setting: &str) -> String {
+    let server = Server::start(AIRWAVE, &[setting]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
+    let _encoder = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid)).text()
+}
+
+/// Flips `hls.part_ms`.
+#[test]
+fn the_length_of_parts() {
+    let list = playlist("hls.part_ms=200");
+    assert!(list.contains("PART-TARGET=0.200"), "{list}");
+}
+
+/// Flips `hls.segment_ms`.
+#[test]
+fn the_length_of_segments() {
+    let list = playlist("hls.segment_ms=4000");
+    assert!(list.contains("#EXT-X-TARGETDURATION:4\n"), "{list}");
+    assert!(list.contains("#EXTINF:4.0"), "{list}");
+}
+
+/// Flips `retention.min_free_gb`.
+#[test]
+fn the_floor_of_free_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start_in(AIRWAVE, &data, &["retention.min_free_gb=0"]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("tiny", 1));
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    let uid = server.wait_live(&input);
+    assert!(encoder.wait(20).success());
+    wait_until("the end", 20, || (server.lifecycle(&uid)["live"] == false).then_some(()));
+    drop(server);
+    // No disk has so much: whatever is kept is too much.
+    let server = Server::start_in(AIRWAVE, &data, &["retention.min_free_gb=1000000"]);
+    wait_until("retention", 20, || {
+        (server.get(&format!("/{uid}/lifecycle")).status == 404).then_some(())
+    });
+}
+
+fn metric(server: &Server, name: &str) -> u64 {
+    let authority = server.addresses["admin"].as_str().unwrap().to_owned();
+    let url = testkit::Url { authority, path: "/metrics".to_owned() };
+    let text = testkit::request("GET", &url, &[], b"").text();
+    let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"));
+    line.trim().parse().unwrap()
+}
+
+/// Flips `limits.cache_mb`.
+#[test]
+fn the_memory_for_live_media() {
+    let server = Server::start(AIRWAVE, &["limits.cache_mb=48"]);
+    assert_eq!(metric(&server, "airwave_media_cache_limit_bytes "), 48 << 20);
+}
+
+/// Flips `limits.broadcasts`.
+#[test]
+fn the_number_of_broadcasts() {
+    let server = Server::start(AIRWAVE, &["limits.broadcasts=1"]);
+    let (one, two) = (server.input(), server.input());
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let _first = clip.publish(&one.rtmp, -1);
+    server.wait_live(&one);
+    let (code, output) = run(&["publish", clip.path().to_str().unwrap(), "--to", &two.rtmp]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("the server refused"), "{output}");
+}
+
+/// Flips `log.format`.
+#[test]
+fn the_form_of_the_log() {
+    let mut server = Server::start(AIRWAVE, &["log.format=json"]);
+    server.input();
+    let line = wait_until("a line", 10, || {
+        server
+            .child()
+            .output()
+            .lines()
+            .find(|l| l.contains("live input created"))
+            .map(str::to_owned)
+    });
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["message"], "live input created");
+}
+
+/// Flips `log.level`.
+#[test]
+fn the_level_of_the_log() {
+    for (level, expect) in [("log.level=info", true), ("log.level=error", false)] {
+        let mut server = Server::start(AIRWAVE, &[level]);
+        server.input();
+        server.child().terminate();
+        server.child().wait(20);
+        let log = server.child().output();
+        assert_eq!(log.contains("live input created"), expect, "{level}: {log}");
+    }
+}
