@@ -271,7 +271,7 @@ async fn videos(control: &Control) -> Result<Vec<VideoUid>> {
     let mut found = Vec::new();
     let mut page = Page { newest_first: false, ..Page::default() };
     loop {
-        let list = control.videos(VideoFilter::default(), page.clone()).await;
+        let list = control.videos(VideoFilter::default(), page).await;
         let list = list.context("can't list the videos")?;
         found.extend(list.rows.into_iter().map(|video| video.uid));
         match list.next {

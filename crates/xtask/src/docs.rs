@@ -8,8 +8,10 @@ use crate::tree::Tree;
 /// The file of every key of the configuration, with its explanation.
 const DEFAULTS: &str = "crates/node/src/config/defaults.toml";
 
+type Make = fn(&Tree) -> String;
+
 /// What is generated: its path, and what makes it.
-const GENERATED: &[(&str, fn(&Tree) -> String)] =
+const GENERATED: &[(&str, Make)] =
     &[("docs/limits.md", limits), ("docs/configuration.md", configuration)];
 
 /// Every generated document that is not what the code says.

@@ -146,7 +146,7 @@ fn describe(track: &Track) -> String {
         text.push_str(&format!(" {width}x{height}"));
     }
     if let Some(rate) = track.frame_rate {
-        text.push_str(&format!(" {:.2} fps", rate));
+        text.push_str(&format!(" {rate:.2} fps"));
     }
     text
 }

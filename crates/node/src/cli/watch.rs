@@ -131,7 +131,7 @@ impl Table {
 
     fn row(&mut self, report: &Report) -> String {
         let mut out = String::new();
-        if self.rows % HEADING_EVERY == 0 {
+        if self.rows.is_multiple_of(HEADING_EVERY) {
             out.push_str(&format!("{:8}  {:>8}", "time", "latency"));
             for name in &self.names {
                 out.push_str(&format!("  {name:>COLUMN$}"));
