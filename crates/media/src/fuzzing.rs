@@ -7,9 +7,10 @@ use crate::properties::{GroupStart, pairs};
 use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
 use crate::{catalog, flv, fmp4, mp4};
 
-/// What wraps media. The first byte says in what: bodies of RTMP messages, an FLV file, an MP4 file.
+/// What wraps media. The first byte says in what: bodies of RTMP messages, an FLV file, an MP4 file, a
+/// fragmented one as it comes, segments that are put into one file.
 pub fn containers(data: &[u8]) {
-    dispatch(data, &[flv_bodies, flv_file, mp4]);
+    dispatch(data, &[flv_bodies, flv_file, mp4, mp4_stream, merged]);
 }
 
 /// Configuration records, bitstreams and the clock. The first byte says which of them.
@@ -193,6 +194,17 @@ pub fn mp4_stream(data: &[u8]) {
     for piece in data.chunks(97) {
         reader.push(piece);
         while let Ok(Some(_)) = reader.next_event() {}
+    }
+}
+
+/// Initialisation segment and segments to one file.
+pub fn merged(data: &[u8]) {
+    if let Ok((mut file, ids)) = fmp4::merge_inits(&[data, data]) {
+        let head = file.len();
+        let (mut sequence, ids) = (0, ids.first().cloned().unwrap_or_default());
+        if fmp4::append_fragments(&mut file, data, &ids, &mut sequence).is_ok() {
+            assert!(file.len() <= head + data.len(), "nothing is added");
+        }
     }
 }
 

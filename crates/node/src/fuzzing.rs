@@ -29,7 +29,7 @@ pub fn stored(data: &[u8]) {
 }
 
 /// What comes over HTTP, and the configuration. The first byte says which: a request to watch, one to the API, a
-/// configuration file, a setting, an environment variable.
+/// configuration file, a setting, an environment variable, a playlist.
 pub fn requests(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
@@ -40,10 +40,11 @@ pub fn requests(data: &[u8]) {
         1 => api::fuzzing::request(data),
         2 => configuration(Layer::text("airwave.toml", &text)),
         3 => configuration(Layer::setting(&text)),
+        5 => package::fuzzing::playlist(&text),
         _ => {
             let (name, value) = text.split_once('=').unwrap_or((&text, ""));
-            let variable = (format!("AIRWAVE__{name}"), value.to_owned());
-            configuration(Layer::environment([variable].into_iter()));
+            let variable = (format!("AIRWAVE__{name}").into(), value.into());
+            Layer::environment([variable].into_iter()).into_iter().for_each(configuration);
         }
     }
 }

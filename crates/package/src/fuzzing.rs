@@ -2,7 +2,7 @@
 
 use spine::Location;
 
-use crate::hls::{MediaOptions, Variant, VariantKind, render_media, render_multivariant};
+use crate::hls::{MediaOptions, Playlist, Variant, VariantKind, render_media, render_multivariant};
 use crate::reload::{Decision, Directives, decide};
 use crate::{Index, properties};
 
@@ -60,6 +60,20 @@ pub fn query(query: &str) {
     assert_eq!(list.lines().count(), 5, "a query adds no lines: {list}");
     let uri = |start: &str| list.split_once(start).map(|(_, rest)| rest);
     assert!(uri("URI=\"audio.m3u8").is_some_and(|rest| rest.starts_with(['"', '?'])), "{list}");
+}
+
+/// A playlist of somebody else's.
+pub fn playlist(text: &str) {
+    match Playlist::parse(text) {
+        Ok(Playlist::Media(list)) => {
+            let lines = text.lines().count();
+            assert!(list.segments.len() <= lines, "a segment has a line");
+        }
+        Ok(Playlist::Multivariant(list)) => {
+            assert!(list.variants.iter().all(|v| !v.uri.is_empty()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
 }
 
 /// Lines of RFC 8216 §4.1, and every quoted string ends where it began.

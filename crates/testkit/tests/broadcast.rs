@@ -71,7 +71,7 @@ fn without_parts(segment: &str) -> String {
 impl DeltaClient {
     /// RFC 8216bis §6.3.7: what it skips is what was known.
     fn update(&mut self, delta: &str, full: &str) {
-        let playlist = MediaPlaylist::parse(full);
+        let playlist = MediaPlaylist::parse(full).unwrap();
         let (head, new, open) = split(delta);
         let skipped = delta.lines().find_map(|l| l.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS="));
         let skipped: usize = skipped.map_or(0, |n| n.parse().unwrap());
@@ -168,7 +168,7 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
         assert!(ended.ends_with("#EXT-X-ENDLIST\n"), "{ended}");
         let everything = render_media(&studio.index, track, "../media/V", DVR).unwrap();
         assert_eq!(check(&everything), []);
-        let whole = MediaPlaylist::parse(&everything);
+        let whole = MediaPlaylist::parse(&everything).unwrap();
         let gaps = whole.segments.iter().filter(|s| s.gap).count();
         let (is_picture, breaks) =
             (*track == TRACKS[0], whole.segments.iter().filter(|s| s.discontinuity).count());

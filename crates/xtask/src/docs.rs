@@ -200,8 +200,7 @@ fn number(name: &str, value: &str) -> String {
     match () {
         () if name.contains("BYTES") => bytes(n),
         () if name.contains("KIB") => bytes(n << 10),
-        () if name.ends_with("_MS") => format!("{} ms", grouped(n)),
-        () if name.ends_with("_S") => format!("{} s", grouped(n)),
+        () if name.split('_').any(|word| word == "MS") => format!("{} ms", grouped(n)),
         () => grouped(n),
     }
 }
