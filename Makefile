@@ -1,7 +1,7 @@
 # The commands of this project. What each does stands in scripts/; here are only their names.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-run deps-test run test check fuzz web clean-demo
+.PHONY: help deps deps-run deps-test run test check bench fuzz web clean-demo
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ check: ## format, lint, types and the repository's rules; installs nothing
 
 fuzz: ## run every fuzz target for MINUTES (30), JOBS (2) at a time, and tell what came of it
 	@scripts/fuzz.sh
+
+bench: ## measure what it costs, beside nginx (QUICK=1: roughly; a machine at rest); figures in bench/RESULTS.md
+	@scripts/bench.sh
 
 deps: deps-test ## install what `run` and `test` need; asks first (YES=1: does not)
 

@@ -58,6 +58,7 @@ pub const TABLE: &[Row] = &[
     row("node", Layer::Assembly, ANY),
     row("testkit", Layer::Dev, ANY),
     row("e2e", Layer::Dev, ANY),
+    row("bench", Layer::Dev, ANY),
     row("xtask", Layer::Dev, &[]),
 ];
 
@@ -261,6 +262,8 @@ mod tests {
             ("deliver", "node", Kind::Dev, false),
             ("node", "io-rtmp", Kind::Normal, true),
             ("testkit", "node", Kind::Normal, true),
+            ("bench", "io-rtmp", Kind::Normal, true),
+            ("bench", "node", Kind::Normal, false),
             ("spine", "media", Kind::Build, false),
         ] {
             let found = check(name, (dependency, kind, true));

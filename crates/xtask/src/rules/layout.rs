@@ -27,10 +27,16 @@ pub fn manifests(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// `NAME` of `crates/NAME/Cargo.toml`.
+/// The members that do not stand in `crates/`: what is run by hand and never shipped.
+const AT_THE_ROOT: &[&str] = &["bench"];
+
+/// `NAME` of `crates/NAME/Cargo.toml`, or of one of those [`AT_THE_ROOT`].
 fn crate_folder(path: &str) -> Option<&str> {
-    let folder = path.strip_prefix("crates/")?.strip_suffix("/Cargo.toml")?;
-    (!folder.contains('/')).then_some(folder)
+    let folder = path.strip_suffix("/Cargo.toml")?;
+    if AT_THE_ROOT.contains(&folder) {
+        return Some(folder);
+    }
+    folder.strip_prefix("crates/").filter(|folder| !folder.contains('/'))
 }
 
 fn check(folder: &str, manifest: &Table) -> impl Iterator<Item = String> {
@@ -106,5 +112,6 @@ mod tests {
         assert_eq!(check("crates/b/Cargo.toml", good), 1);
         assert_eq!(check("crates/a/Cargo.toml", "not toml"), 1);
         assert_eq!(check("fuzz/Cargo.toml", ""), 0);
+        assert_eq!(check("bench/Cargo.toml", good), 1, "its name is another one");
     }
 }

@@ -1,0 +1,186 @@
+//! What Airwave costs, beside its peers. `make bench` runs all of it; README.md says how to read it.
+
+#![forbid(unsafe_code)]
+
+mod airwave;
+mod anchor;
+mod client;
+mod host;
+mod load_http;
+mod load_rtmp;
+mod measure;
+mod peer;
+mod report;
+mod ring;
+mod stats;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+
+use crate::peer::Peers;
+use crate::report::Results;
+
+/// Measures Airwave beside its peers
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    #[command(subcommand)]
+    measure: Measure,
+    /// The server: a release build
+    #[arg(long, global = true, default_value = "target/release/airwave")]
+    program: PathBuf,
+    /// The folder that scripts/nginx.sh has filled
+    #[arg(long, global = true, default_value = ".cache/nginx")]
+    nginx: PathBuf,
+    /// The program of SRS, if there is one
+    #[arg(long, global = true)]
+    srs: Option<PathBuf>,
+    /// Where clips are kept
+    #[arg(long, global = true, default_value = ".cache/bench")]
+    clips: PathBuf,
+    /// Where the lines of JSON go
+    #[arg(long, global = true, default_value = "bench/results")]
+    results: PathBuf,
+    /// Fewer and shorter runs: shows that everything works, and roughly where the figures are
+    #[arg(long, global = true)]
+    quick: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum Measure {
+    /// Makes the clips, so that nothing is encoded while something is measured
+    Clips,
+    /// I1: CPU of a stream, beside nginx-rtmp and SRS
+    Ingest,
+    /// I6: 200 streams on one core
+    Hold,
+    /// I5: bytes in to object visible, inside of one process
+    Visible,
+    /// C5: what recording adds
+    Recording,
+    /// H1, H2, H3: segments, parts and playlists over HTTPS, beside nginx
+    Delivery,
+    /// H9: from the encoder's frame to the picture in Chromium
+    Glass,
+    /// H9: the server's share, from a part's last byte to the playlist that names it
+    Share,
+    /// H11: from the goodbye to a replay that plays
+    Replay,
+    /// F1: from exec to the first answer
+    Start,
+    /// F2, F3, F4: size, memory and CPU of a server that does nothing
+    Idle,
+    /// Everything, in this order
+    All,
+}
+
+impl Measure {
+    const EACH: [Self; 10] = [
+        Self::Idle,
+        Self::Start,
+        Self::Ingest,
+        Self::Hold,
+        Self::Visible,
+        Self::Recording,
+        Self::Delivery,
+        Self::Share,
+        Self::Replay,
+        Self::Glass,
+    ];
+}
+
+/// What every measure is told.
+pub(crate) struct Setup {
+    pub(crate) program: PathBuf,
+    pub(crate) peers: Peers,
+    pub(crate) clips: PathBuf,
+    pub(crate) results: Results,
+}
+
+impl Setup {
+    /// How many pairs of runs.
+    fn pairs(&self) -> usize {
+        if self.results.quick { 2 } else { 5 }
+    }
+
+    /// `full`, or less of it in a hurry.
+    fn window(&self, full: Duration) -> Duration {
+        if self.results.quick { full.div_f64(2.5) } else { full }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("bench: {error:#}\n"),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all runs count.
+fn run(arguments: &Arguments) -> Result<bool> {
+    ensure!(
+        arguments.program.is_file(),
+        "{} is not there: cargo build --release -p node",
+        arguments.program.display()
+    );
+    let results =
+        Results { folder: arguments.results.clone(), commit: commit()?, quick: arguments.quick };
+    let setup = Setup {
+        program: arguments.program.canonicalize()?,
+        peers: Peers { nginx: arguments.nginx.clone(), srs: arguments.srs.clone() },
+        clips: arguments.clips.clone(),
+        results,
+    };
+    let list = match arguments.measure {
+        Measure::All => Measure::EACH.to_vec(),
+        one => vec![one],
+    };
+    let mut valid = true;
+    for measure in list {
+        valid &= one(measure, &setup).with_context(|| format!("{measure:?}"))?;
+    }
+    Ok(valid)
+}
+
+fn one(measure: Measure, setup: &Setup) -> Result<bool> {
+    host::pin(host::LOAD_CORE)?;
+    match measure {
+        Measure::Clips => {
+            host::unpin()?;
+            measure::clips(setup)
+        }
+        Measure::Ingest => measure::ingest::cost(setup),
+        Measure::Hold => measure::ingest::hold(setup),
+        Measure::Visible => measure::visible::run(setup),
+        Measure::Recording => measure::recording::run(setup),
+        Measure::Delivery => measure::delivery::run(setup),
+        Measure::Glass => measure::glass::run(setup),
+        Measure::Share => measure::share::run(setup),
+        Measure::Replay => measure::replay::run(setup),
+        Measure::Start => measure::start::run(setup),
+        Measure::Idle => measure::idle::run(setup),
+        Measure::All => Ok(true),
+    }
+}
+
+/// The commit that is measured, with a mark if there is more than it.
+fn commit() -> Result<String> {
+    let git = |arguments: &[&str]| -> Result<String> {
+        let output = Command::new("git").args(arguments).output().context("starting git")?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=10", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Ok(if changed.is_empty() { commit } else { format!("{commit}+") })
+}

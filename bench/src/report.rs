@@ -1,0 +1,249 @@
+//! What a run says: a line of JSON for machines, words for people, and whether it counts.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::anchor;
+use crate::stats::Sample;
+
+/// How far a peer may miss its known figure before a run is void.
+pub(crate) const PEER_OFF_MAX: f64 = 0.20;
+
+/// What is known of a peer on the reference machine: performance figures that were measured there with
+/// the machine at rest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    /// The peer, and doing what.
+    pub(crate) what: &'static str,
+    /// Its figure.
+    pub(crate) figure: f64,
+    /// In what.
+    pub(crate) unit: &'static str,
+}
+
+/// Per cent of a core for one stream of 6.85 Mbit/s.
+pub(crate) const NGINX_RTMP_HLS: Known =
+    Known { what: "nginx-rtmp with hls on", figure: 0.48, unit: "% of a core a stream" };
+/// Over HTTPS, sendfile on.
+pub(crate) const NGINX_SEGMENTS: Known =
+    Known { what: "nginx, 3 MB files over HTTPS", figure: 0.741, unit: "CPU-s/GB" };
+/// The same.
+pub(crate) const NGINX_PARTS: Known =
+    Known { what: "nginx, 100 KB files over HTTPS", figure: 0.730, unit: "CPU-s/GB" };
+/// The same.
+pub(crate) const NGINX_PLAYLISTS: Known =
+    Known { what: "nginx, 2 KB files over HTTPS", figure: 114_000.0, unit: "requests/CPU-s" };
+
+impl Known {
+    /// How far `measured` is off, and whether that voids the run.
+    pub(crate) fn check(&self, measured: f64) -> (f64, bool) {
+        let off = measured / self.figure - 1.0;
+        (off, off.is_nan() || off.abs() > PEER_OFF_MAX)
+    }
+}
+
+/// Gathers what one measure has found.
+pub(crate) struct Report {
+    id: &'static str,
+    fields: serde_json::Map<String, Value>,
+    lines: String,
+    void: Vec<String>,
+    anchor: f64,
+}
+
+impl Report {
+    /// Begins a run: the machine is looked at first.
+    pub(crate) fn begin(id: &'static str) -> Result<Self> {
+        let anchor = anchor::aes_gb_per_s()?;
+        Ok(Self {
+            id,
+            fields: serde_json::Map::new(),
+            lines: String::new(),
+            void: Vec::new(),
+            anchor,
+        })
+    }
+
+    /// A figure or a setting.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.fields.insert(name.to_owned(), value.into());
+    }
+
+    /// Several values of one figure; the median with its spread for people.
+    pub(crate) fn sample(&mut self, name: &str, unit: &str, sample: &Sample) {
+        let (low, high) = sample.interval();
+        let value = json!({
+            "median": sample.median(), "min": sample.min(), "max": sample.max(),
+            "low": low, "high": high, "n": sample.len(),
+        });
+        self.set(name, value);
+        self.say(format_args!(
+            "{name}: {} {unit} (90 % of medians {} to {}; {} to {} in {} runs)",
+            short(sample.median()),
+            short(low),
+            short(high),
+            short(sample.min()),
+            short(sample.max()),
+            sample.len()
+        ));
+    }
+
+    /// Many times of one event.
+    pub(crate) fn times(&mut self, name: &str, sample: &Sample) {
+        let value = json!({
+            "p50": sample.median(), "p90": sample.percentile(0.9), "p99": sample.percentile(0.99),
+            "max": sample.max(), "n": sample.len(),
+        });
+        self.set(name, value);
+        self.say(format_args!(
+            "{name}: p50 {} ms, p90 {} ms, p99 {} ms, max {} ms of {}",
+            short(sample.median()),
+            short(sample.percentile(0.9)),
+            short(sample.percentile(0.99)),
+            short(sample.max()),
+            sample.len()
+        ));
+    }
+
+    /// A line for people.
+    pub(crate) fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.lines, "  {line}");
+    }
+
+    /// The run does not count, and why.
+    pub(crate) fn void(&mut self, why: impl Into<String>) {
+        self.void.push(why.into());
+    }
+
+    /// A peer's figure beside the known one.
+    pub(crate) fn peer(&mut self, known: &Known, measured: f64) {
+        let (off, void) = known.check(measured);
+        let (what, unit) = (known.what, known.unit);
+        let off = off * 100.0;
+        self.set(
+            "peer",
+            json!({ "what": what, "known": known.figure, "measured": measured, "unit": unit }),
+        );
+        self.say(format_args!(
+            "{what}: {} {unit}, {off:+.0} % off the known {}",
+            short(measured),
+            known.figure
+        ));
+        if void {
+            self.void(format!("{what} is {off:+.0} % off its known figure"));
+        }
+    }
+
+    /// Looks at the machine again, appends the line and prints the words. Whether the run counts.
+    pub(crate) fn end(mut self, results: &Results) -> Result<bool> {
+        let after = anchor::aes_gb_per_s()?;
+        if !anchor::steady(self.anchor, after) {
+            self.void(format!(
+                "the machine changed: AES at {:.2}, then {after:.2} GB/s",
+                self.anchor
+            ));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let line = json!({
+            "id": self.id,
+            "date": media::date::date_time(now * 1000),
+            "commit": results.commit,
+            "machine": crate::host::class(),
+            "quick": results.quick,
+            "aes_gb_per_s": [self.anchor, after],
+            "void": self.void,
+            "figures": self.fields,
+        });
+        results.append(&line)?;
+        for why in &self.void {
+            let _ = writeln!(self.lines, "  VOID: {why}");
+        }
+        results.print(&format!("{}\n{}", self.id, self.lines))?;
+        Ok(self.void.is_empty())
+    }
+}
+
+/// Where lines go.
+#[derive(Debug, Clone)]
+pub(crate) struct Results {
+    /// The folder of the files, one a day.
+    pub(crate) folder: PathBuf,
+    /// What was measured.
+    pub(crate) commit: String,
+    /// In a hurry: fewer and shorter runs.
+    pub(crate) quick: bool,
+}
+
+impl Results {
+    fn append(&self, line: &Value) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let date = line["date"].as_str().and_then(|d| d.get(..10)).context("a date")?;
+        let path = self.folder.join(format!("{date}.jsonl"));
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        writeln!(file, "{line}")?;
+        Ok(())
+    }
+
+    fn print(&self, text: &str) -> Result<()> {
+        Ok(std::io::stdout().write_all(text.as_bytes())?)
+    }
+}
+
+/// Three figures that matter.
+pub(crate) fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_far_from_its_known_figure_voids_the_run() {
+        for (measured, void) in [
+            (0.48, false),
+            (0.48 * 1.19, false),
+            (0.48 * 1.21, true),
+            (0.48 * 0.81, false),
+            (0.48 * 0.79, true),
+            (0.0, true),
+            (f64::NAN, true),
+        ] {
+            assert_eq!(NGINX_RTMP_HLS.check(measured).1, void, "{measured}");
+        }
+    }
+
+    #[test]
+    fn each_run_is_one_line_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let results =
+            Results { folder: folder.path().join("r"), commit: "abc".to_owned(), quick: true };
+        for n in 0..2 {
+            results.append(&json!({ "date": "2026-11-26T00:00:00.000Z", "n": n })).unwrap();
+        }
+        let text = std::fs::read_to_string(folder.path().join("r/2026-11-26.jsonl")).unwrap();
+        let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1]["n"], 1);
+    }
+
+    #[test]
+    fn three_figures() {
+        for (value, text) in
+            [(1234.5, "1234"), (12.345, "12.3"), (1.2345, "1.23"), (0.12345, "0.123")]
+        {
+            assert_eq!(short(value), text);
+        }
+    }
+}
