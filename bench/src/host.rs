@@ -151,18 +151,21 @@ pub(crate) fn bytes_below(folder: &Path) -> u64 {
 pub(crate) fn class() -> String {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let gib = status_number(&memory, "MemTotal:").unwrap_or(0) as f64 / f64::from(1 << 20);
+    let flags = cpuinfo("flags");
+    let kind = if flags.split(' ').any(|f| f == "hypervisor") { "virtual" } else { "bare" };
+    let (processor, arch) = (processor(), std::env::consts::ARCH);
+    format!("{} {kind} cores, {processor}, {arch}, {gib:.0} GiB, Linux {}", cores(), kernel())
+}
+
+/// The processor's name.
+pub(crate) fn processor() -> String {
+    cpuinfo("model name")
+}
+
+fn cpuinfo(name: &str) -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = info.lines().find(|line| line.starts_with(name));
-        line.and_then(|l| l.split_once(": ")).map_or_else(String::new, |(_, v)| v.trim().to_owned())
-    };
-    let virtual_machine = if info.contains(" hypervisor") { "virtual" } else { "bare" };
-    format!(
-        "{} {virtual_machine} cores, {}, {gib:.0} GiB, Linux {}",
-        cores(),
-        [field("model name"), std::env::consts::ARCH.to_owned()].join(", "),
-        kernel()
-    )
+    let line = info.lines().find(|line| line.starts_with(name));
+    line.and_then(|l| l.split_once(": ")).map_or_else(String::new, |(_, v)| v.trim().to_owned())
 }
 
 /// Major and minor number of the kernel: what follows names its builder.

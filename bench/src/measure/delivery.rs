@@ -60,6 +60,7 @@ pub(crate) fn run(setup: &Setup) -> Result<bool> {
         report.say(format_args!("{} bytes, {} connections", case.content.len(), case.connections));
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut busy: f64 = 0.0;
+        let mut rates = Vec::new();
         for _ in 0..setup.pairs() {
             for (pid, target, runs) in
                 [(their_pid, &their, &mut theirs), (our_pid, &our, &mut ours)]
@@ -67,6 +68,7 @@ pub(crate) fn run(setup: &Setup) -> Result<bool> {
                 let (answered, cpu) = window(setup, pid, target, case.connections)?;
                 busy = busy.max(answered.busy);
                 ensure!(answered.requests > 0, "no answers");
+                rates.push(answered.requests as f64 / answered.seconds);
                 runs.push(if case.requests {
                     answered.requests as f64 / cpu.seconds
                 } else {
@@ -80,6 +82,7 @@ pub(crate) fn run(setup: &Setup) -> Result<bool> {
         report.sample("ratio", "", &ratios(&ours, &theirs));
         report.set("noise", noise(&theirs));
         report.set("generator_busy", busy);
+        report.set("requests_per_s", Sample::new(rates).median());
         report.say(format_args!(
             "one run of nginx to the next: {:.1} %; the generator used up to {:.0} % of its core",
             noise(&theirs) * 100.0,

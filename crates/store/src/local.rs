@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -22,6 +22,9 @@ use crate::limits::{GROUP_BYTES, GROUP_PUTS, QUEUE_PUTS};
 /// What the file `format` says, and the format that this program writes.
 const MARK: &str = "airwave media, format ";
 const FORMAT: u32 = 1;
+
+/// Chunks in one write; the system takes no more (`IOV_MAX`).
+const SLICES: usize = 1_024;
 
 /// One object on its way; `_room` is its share of the queue.
 pub(crate) struct Put {
@@ -114,8 +117,26 @@ fn write(root: &Path, made: &mut u64, group: Vec<Put>) {
 
 fn stage(at: &Path, chunks: &[Bytes]) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(at)?;
-    chunks.iter().try_for_each(|chunk| file.write_all(chunk))?;
+    write_all(&mut file, chunks)?;
     Ok(file)
+}
+
+/// A segment has a chunk for each frame: written one by one, the calls cost more than the bytes.
+fn write_all(file: &mut impl Write, chunks: &[Bytes]) -> io::Result<()> {
+    for chunks in chunks.chunks(SLICES) {
+        let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+        let mut slices = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            match file.write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => IoSlice::advance_slices(&mut slices, n),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives the file its name, and notes what must be synced for the name to last.
@@ -199,4 +220,48 @@ pub(crate) fn remove(root: &Path, prefix: &str) -> io::Result<()> {
         _ => {}
     }
     directory.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a few bytes at a time, and is interrupted in between.
+    #[derive(Default)]
+    struct Slow {
+        taken: Vec<u8>,
+        calls: usize,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(bytes)])
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            assert!(slices.len() <= SLICES, "the system would refuse this");
+            self.calls += 1;
+            if self.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let some: Vec<u8> = slices.iter().flat_map(|s| s.iter().copied()).take(700).collect();
+            self.taken.extend(&some);
+            Ok(some.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_chunk_is_written_in_its_order() {
+        for sizes in [vec![], vec![0], vec![0, 5, 0, 0, 1_999, 0], vec![3; 2 * SLICES + 5]] {
+            let chunks: Vec<Bytes> =
+                sizes.iter().enumerate().map(|(n, size)| vec![n as u8; *size].into()).collect();
+            let mut file = Slow::default();
+            write_all(&mut file, &chunks).unwrap();
+            assert!(file.taken == chunks.concat(), "{} chunks", chunks.len());
+        }
+    }
 }
