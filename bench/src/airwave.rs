@@ -72,7 +72,8 @@ impl Airwave {
         let answer = testkit::request("GET", url, &[], b"");
         ensure!(answer.status == 200, "{url}: {} {}", answer.status, answer.text());
         let text = answer.text();
-        let playlist = MediaPlaylist::parse(&text);
+        let playlist =
+            MediaPlaylist::parse(&text).map_err(|problem| anyhow::anyhow!("{url}: {problem}"))?;
         Ok((text, playlist))
     }
 

@@ -89,6 +89,7 @@ impl Viewer {
         let body = self.client.get(&path)?;
         let at = Instant::now();
         let list = MediaPlaylist::parse(&String::from_utf8_lossy(&body));
+        let list = list.map_err(|problem| anyhow::anyhow!("{path}: {problem}"))?;
         let first = self.newest.is_none();
         for segment in &list.segments {
             if let Some((seconds, _)) = segment.file {
