@@ -3,6 +3,7 @@
 //! What encoders send is captured from real ones; what no encoder sends (requests, records) stands in [`written`].
 
 mod capture;
+mod moqt;
 mod recorded;
 mod session;
 mod written;
@@ -20,6 +21,7 @@ fn main() -> std::io::Result<()> {
     }
     recorded::files(&seeds)?;
     session::write(&seeds)?;
+    moqt::write(&seeds)?;
     written::write(&seeds)
 }
 

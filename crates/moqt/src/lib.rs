@@ -13,7 +13,11 @@
 mod arbitrary;
 pub mod code;
 pub mod data;
+#[cfg(test)]
+mod differential_tests;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 mod location;
 mod message;

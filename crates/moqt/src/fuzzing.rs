@@ -1,0 +1,444 @@
+//! The fuzz targets in `fuzz/` as functions, so that the committed seeds are tests too. Each panics on a
+//! broken promise.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use sansio::{Core, Poll};
+
+use crate::data::{
+    Datagram, FetchItem, FetchObject, FetchReader, FetchWriter, Missing, ObjectHead, Opening,
+    OpeningReader, SubgroupHeader, SubgroupItem, SubgroupReader, SubgroupWriter,
+};
+use crate::error::DataError;
+use crate::limits;
+use crate::location::{GroupOrder, Location};
+use crate::message::MessageReader;
+use crate::message::first::First;
+use crate::message::goaway::GoAway;
+use crate::message::publish::PublishDone;
+use crate::message::response::RequestOk;
+use crate::message::setup::Setup;
+use crate::message::subscribe::SubscribeOk;
+use crate::message::update::Update;
+use crate::message::{TooLong, namespace};
+use crate::parameters::{Parameters, Scope};
+use crate::properties::Properties;
+use crate::request::{Answer, Done, FetchOk, Request, RequestError, RequestId};
+use crate::session::{
+    Command, Config, DataHeader, DataId, Event, Input, Output, Session, StreamId,
+};
+use crate::version::Version;
+use crate::wire::Body;
+use crate::{DoneCode, RequestCode, ResetCode};
+
+const V: Version = Version::Draft18;
+
+/// One control message. The first byte says of what type it is taken. Promise: what can be read can be
+/// written, and means the same then.
+pub fn control(data: &[u8]) {
+    let Some((kind, rest)) = data.split_first() else { return };
+    let body = Body::new(Bytes::copy_from_slice(rest));
+    let again = |bytes: Result<Bytes, TooLong>| {
+        // What came in one message may be too long only if it was not written in the shortest way.
+        let mut reader = MessageReader::default();
+        reader.push(&bytes.ok()?);
+        let message = reader.next();
+        assert!(message.is_some() && reader.held() == 0);
+        message
+    };
+    macro_rules! round {
+        ($decode:expr, $encode:expr) => {{
+            let decode = $decode;
+            if let Ok(value) = decode(u64::from(*kind), body) {
+                if let Some((kind, body)) = again($encode(&value)) {
+                    assert_eq!(decode(kind, body), Ok(value));
+                }
+            }
+        }};
+    }
+    match kind {
+        0x00 => round!(
+            // Grease is written, not kept.
+            |_, body| Setup::decode(body),
+            Setup::encode
+        ),
+        0x02 => round!(
+            |_, body| Update::decode(V, Scope::UpdateOfSubscription, body),
+            |update: &Update| update.encode(V)
+        ),
+        0x04 => round!(|_, body| SubscribeOk::decode(V, body), |ok: &SubscribeOk| ok.encode(V)),
+        0x05 => {
+            round!(|_, body| RequestError::decode(V, body), |error: &RequestError| error.encode(V))
+        }
+        0x07 => {
+            round!(|_, body| RequestOk::decode(V, Scope::TrackStatusOk, body), |ok: &RequestOk| ok
+                .encode(V))
+        }
+        0x08 => {
+            round!(|_, body| namespace::decode_suffix(body), |suffix| namespace::encode_suffix(
+                false, suffix
+            ))
+        }
+        0x0b => round!(|_, body| PublishDone::decode(V, body), |done: &PublishDone| done.encode(V)),
+        0x0f => round!(|_, body| namespace::decode_blocked(body), namespace::encode_blocked),
+        0x10 => round!(|_, body| GoAway::decode(body, true), GoAway::encode),
+        0x18 => round!(|_, body| FetchOk::decode(V, body), |ok: &FetchOk| ok.encode(V)),
+        _ => round!(|kind, body| First::decode(V, kind, body), |first: &First| first.encode(V)),
+    }
+}
+
+/// A unidirectional stream or a datagram. The first byte says which, and how the stream is cut. Promises:
+/// cut differently it means the same, and what was read can be written and read again.
+pub fn data(data: &[u8]) {
+    let Some((&[how, cut], bytes)) = data.split_first_chunk::<2>() else { return };
+    if how % 4 == 0 {
+        return datagram(bytes);
+    }
+    let order = if how % 4 == 1 { GroupOrder::Descending } else { GroupOrder::Ascending };
+    let whole = read(bytes, usize::MAX, order);
+    let pieces = read(bytes, 1 + usize::from(cut), order);
+    assert_eq!(whole, pieces);
+    if let Some(written) = write(&whole, order) {
+        let again = read(&written, usize::MAX, order);
+        assert_eq!(again.opening, whole.opening);
+        // All but an object that was cut off.
+        assert_eq!(again.items, whole.items);
+    }
+}
+
+fn datagram(bytes: &[u8]) {
+    if let Ok(Some(datagram)) = Datagram::decode(V, Bytes::copy_from_slice(bytes)) {
+        let again = datagram.encode(V).map(|bytes| Datagram::decode(V, bytes));
+        assert_eq!(again, Ok(Ok(Some(datagram))));
+    }
+}
+
+/// What a stream held until its end or its first error.
+#[derive(Debug, PartialEq)]
+struct Stream {
+    opening: Option<Opening>,
+    items: Vec<Item>,
+    error: Option<DataError>,
+}
+
+/// An object with its payload so far, or a gap.
+#[derive(Debug, PartialEq)]
+enum Item {
+    Object(ObjectHead, Vec<u8>),
+    Fetched(FetchObject, Vec<u8>),
+    Gap(Missing, Location),
+}
+
+enum Reading {
+    Subgroup(SubgroupReader),
+    Fetch(FetchReader),
+}
+
+fn read(bytes: &[u8], piece: usize, order: GroupOrder) -> Stream {
+    let mut stream = Stream { opening: None, items: Vec::new(), error: None };
+    let mut opening = OpeningReader::new(V);
+    let mut reading = None;
+    for chunk in bytes.chunks(piece) {
+        let mut chunk = Bytes::copy_from_slice(chunk);
+        if stream.opening.is_none() {
+            match opening.read(&mut chunk) {
+                Ok(None) => {
+                    assert!(chunk.is_empty());
+                    continue;
+                }
+                Ok(Some(opening)) => {
+                    reading = match &opening {
+                        Opening::Subgroup(header) => {
+                            Some(Reading::Subgroup(SubgroupReader::new(V, header)))
+                        }
+                        Opening::Fetch(_) => Some(Reading::Fetch(FetchReader::new(V, order))),
+                        Opening::Control(_) | Opening::Padding => None,
+                    };
+                    stream.opening = Some(opening);
+                }
+                Err(error) => {
+                    stream.error = Some(error);
+                    return stream;
+                }
+            }
+        }
+        if let Some(reading) = &mut reading
+            && let Err(error) = read_on(reading, &mut chunk, &mut stream.items)
+        {
+            stream.error = Some(error);
+            return stream;
+        }
+    }
+    stream
+}
+
+fn read_on(
+    reading: &mut Reading,
+    chunk: &mut Bytes,
+    items: &mut Vec<Item>,
+) -> Result<(), DataError> {
+    let before = chunk.clone();
+    let payload = |items: &mut Vec<Item>, bytes: Bytes, last: bool| {
+        assert!(!bytes.is_empty());
+        // A slice of the chunk, not a copy.
+        assert!(before.as_ptr_range().contains(&bytes.as_ptr()));
+        let (payload, length) = match items.last_mut() {
+            Some(Item::Object(head, payload)) => (payload, head.payload_length),
+            Some(Item::Fetched(head, payload)) => (payload, head.payload_length),
+            _ => panic!("a payload without an object"),
+        };
+        payload.extend_from_slice(&bytes);
+        assert_eq!(last, payload.len() as u64 == length);
+    };
+    match reading {
+        Reading::Subgroup(reader) => {
+            while let Some(item) = reader.read(chunk)? {
+                match item {
+                    SubgroupItem::Object(head) => items.push(Item::Object(head, Vec::new())),
+                    SubgroupItem::Payload { bytes, last } => payload(items, bytes, last),
+                }
+            }
+        }
+        Reading::Fetch(reader) => {
+            while let Some(item) = reader.read(chunk)? {
+                match item {
+                    FetchItem::Object(head) => items.push(Item::Fetched(head, Vec::new())),
+                    FetchItem::Payload { bytes, last } => payload(items, bytes, last),
+                    FetchItem::Gap { missing, end } => items.push(Item::Gap(missing, end)),
+                }
+            }
+        }
+    }
+    assert!(chunk.is_empty());
+    Ok(())
+}
+
+/// The same stream in our own words.
+fn write(stream: &Stream, order: GroupOrder) -> Option<BytesMut> {
+    let mut out = BytesMut::new();
+    match stream.opening.as_ref()? {
+        Opening::Subgroup(header) => write_subgroup(header, &stream.items, &mut out),
+        Opening::Fetch(id) => write_fetch(*id, order, &stream.items, &mut out)?,
+        Opening::Control(_) | Opening::Padding => return None,
+    }
+    Some(out)
+}
+
+fn write_subgroup(header: &SubgroupHeader, items: &[Item], out: &mut BytesMut) {
+    header.encode(V, out);
+    let mut writer = SubgroupWriter::new(V, header);
+    for item in items {
+        let Item::Object(head, payload) = item else { panic!("{item:?}") };
+        assert_eq!(writer.object(head, out), Ok(()));
+        out.put_slice(payload);
+    }
+}
+
+/// `None`: in an order that no publisher sends.
+fn write_fetch(id: RequestId, order: GroupOrder, items: &[Item], out: &mut BytesMut) -> Option<()> {
+    let mut writer = FetchWriter::new(V, id, order, out);
+    for item in items {
+        match item {
+            Item::Fetched(head, payload) => {
+                writer.object(head, out).ok()?;
+                out.put_slice(payload);
+            }
+            Item::Gap(missing, end) => writer.gap(*missing, *end, out).ok()?,
+            Item::Object(..) => panic!("{item:?}"),
+        }
+    }
+    Some(())
+}
+
+/// A whole session. The first byte says which end it is and what its owner answers; then follow steps: a
+/// byte that says what, one that says on which stream, one that says how many bytes, the bytes. Promises:
+/// nothing follows `Close`, an error closes, a request is told once, and what is held is bounded.
+pub fn session(now: Instant, data: &[u8]) {
+    let Some((&owner, mut data)) = data.split_first() else { return };
+    let config = Config::new(V);
+    let session =
+        if owner & 1 == 0 { Session::server(now, config) } else { Session::client(now, config) };
+    let mut check = Check { session, now, owner, told: BTreeSet::new(), closed: false, data: 0 };
+    check.drain();
+    if owner & 2 != 0 {
+        check.input(Input::ControlOpened(Bytes::from_static(&[0xaf, 0, 0, 0])));
+    }
+    if owner & 1 == 1 {
+        check.ask();
+    }
+    while let Some((&[what, stream, length], rest)) = data.split_first_chunk::<3>() {
+        let (bytes, rest) = rest.split_at(rest.len().min(usize::from(length)));
+        data = rest;
+        check.step(what, u64::from(stream), bytes);
+    }
+    check.now += Duration::from_secs(100);
+    check.input(Input::Timeout);
+}
+
+struct Check {
+    session: Session,
+    now: Instant,
+    owner: u8,
+    told: BTreeSet<RequestId>,
+    closed: bool,
+    data: u64,
+}
+
+impl Check {
+    /// A request of each kind that has an answer of its own.
+    fn ask(&mut self) {
+        let parameters = Parameters::default;
+        let track = crate::name::TrackName::from_text("a--b");
+        let prefix = crate::name::Namespace::new(["a"]);
+        let (Ok(track), Ok(prefix)) = (track, prefix) else { return };
+        let range = crate::location::Range { start: Location::new(1, 0), end: Location::new(2, 0) };
+        for request in [
+            Request::Subscribe { track: track.clone(), parameters: parameters() },
+            Request::Publish {
+                track: track.clone(),
+                parameters: parameters(),
+                properties: Properties::empty(),
+            },
+            Request::Fetch {
+                fetch: crate::request::Fetch::Standalone { track, range },
+                parameters: parameters(),
+            },
+            Request::SubscribeNamespace { prefix: prefix.clone(), parameters: parameters() },
+            Request::SubscribeTracks { prefix: prefix.clone(), parameters: parameters() },
+            Request::PublishNamespace { namespace: prefix, parameters: parameters() },
+        ] {
+            assert!(self.session.request(self.now, request).is_ok());
+        }
+        self.drain();
+    }
+
+    fn step(&mut self, what: u8, stream: u64, bytes: &[u8]) {
+        let bytes = Bytes::copy_from_slice(bytes);
+        let side = if what & 0x80 == 0 { StreamId::Peers(stream) } else { StreamId::Ours(stream) };
+        let input = match what & 0x0f {
+            0 => Input::Control(bytes),
+            1 => Input::ControlOpened(bytes),
+            2..=6 => Input::Bytes { stream: side, bytes },
+            7 => Input::Finished(side),
+            8 => Input::Reset { stream: side, code: stream },
+            9 => Input::Stopped { stream: side, code: stream },
+            10 => {
+                self.data += 1;
+                let header = DataHeader::Fetch(RequestId(stream));
+                Input::DataOpened { stream: DataId(self.data), header }
+            }
+            11 => match OpeningReader::new(V).read(&mut bytes.clone()) {
+                Ok(Some(Opening::Subgroup(header))) => {
+                    self.data += 1;
+                    let header = DataHeader::Subgroup(header);
+                    Input::DataOpened { stream: DataId(self.data), header }
+                }
+                _ => return,
+            },
+            12 => Input::DataClosed(DataId(stream)),
+            13 => Input::Datagram(bytes),
+            14 => {
+                self.now += Duration::from_millis(100 * stream);
+                Input::Timeout
+            }
+            _ => return self.act(RequestId(stream)),
+        };
+        self.input(input);
+    }
+
+    fn input(&mut self, input: Input) {
+        let was_closed = self.closed;
+        let result = self.session.handle(self.now, input);
+        self.drain();
+        assert!(result.is_ok() || (self.closed && !was_closed), "{result:?}");
+        let requests = self.session.open_requests();
+        // Ours, the peer's, and partial messages of each.
+        assert!(requests <= 6 + limits::REQUESTS_MAX);
+        let bytes_max = limits::NASCENT_BYTES_MAX
+            + limits::EARLY_BYTES_MAX
+            + limits::WAITING_DATAGRAM_BYTES_MAX
+            + requests * (limits::MESSAGE_BYTES_MAX + 11);
+        assert!(self.session.kept_bytes() <= bytes_max);
+    }
+
+    /// The owner does something about a request, or nothing if there is none.
+    fn act(&mut self, id: RequestId) {
+        let done = Done { code: DoneCode::TrackEnded, reason: String::new() };
+        let command = match self.owner >> 4 {
+            0..=2 => Command::Cancel { id, code: ResetCode::Cancelled },
+            3 | 4 => Command::Done { id, done },
+            5 | 6 => Command::AnswerUpdate { id, answer: Answer::ok() },
+            7 | 8 => {
+                Command::AnswerUpdate { id, answer: Answer::error(RequestCode::Timeout, "late") }
+            }
+            9 | 10 => Command::Update { id, parameters: Parameters::default() },
+            11 => Command::DataClosed { id },
+            12 => {
+                let _ = self.session.open_data(id);
+                return;
+            }
+            _ => Command::GoAway {
+                request: Some(id),
+                uri: String::new(),
+                timeout: Duration::from_secs(1),
+            },
+        };
+        // Much of it is misuse, which changes nothing.
+        let _ = self.session.command(self.now, command);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Poll::Output(output) = self.session.poll() {
+            assert!(!self.closed, "an output after Close: {output:?}");
+            match output {
+                Output::Close { .. } => self.closed = true,
+                Output::Event(Event::Request { id, request, .. }) => {
+                    assert!(self.told.insert(id), "a request twice");
+                    self.answer(id, &request);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, request: &Request) {
+        let answer = match (self.owner >> 2 & 3, request) {
+            (0, _) => return,
+            (1, _) => Answer::error(RequestCode::DoesNotExist, "no"),
+            (_, Request::Fetch { fetch: crate::request::Fetch::Standalone { range, .. }, .. }) => {
+                Answer::FetchOk(FetchOk {
+                    end_of_track: false,
+                    end: range.end,
+                    parameters: Parameters::default(),
+                    properties: Properties::empty(),
+                })
+            }
+            (_, Request::Subscribe { .. }) => Answer::Ok {
+                parameters: Parameters {
+                    largest: Some(Location::new(7, 7)),
+                    ..Parameters::default()
+                },
+                properties: Properties::empty(),
+            },
+            _ => Answer::ok(),
+        };
+        let result = self.session.command(self.now, Command::Answer { id, answer });
+        assert!(result.is_ok(), "{result:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sansio::harness::{epoch, replay};
+
+    #[test]
+    fn seeds_and_changes_of_them_pass() {
+        replay("moqt_control", 1_000, control);
+        replay("moqt_data", 1_000, data);
+        replay("moqt_session", 1_000, |data| session(epoch(), data));
+    }
+}
