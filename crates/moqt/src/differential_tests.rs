@@ -61,8 +61,11 @@ fn spoilt() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// ID, properties, status, payload.
+type Object = (u64, Vec<u8>, u64, Vec<u8>);
+
 /// Objects of a subgroup stream as the other one sees them, until the first error.
-fn subgroup_theirs(mut bytes: &[u8]) -> Option<Vec<(u64, Vec<u8>, u64, Vec<u8>)>> {
+fn subgroup_theirs(mut bytes: &[u8]) -> Option<Vec<Object>> {
     let header = theirs::SubgroupHeader::decode(&mut bytes).ok()?;
     let mut reader = theirs::SubgroupObjectReader::new(&header);
     let mut objects = Vec::new();
@@ -84,7 +87,7 @@ fn subgroup_theirs(mut bytes: &[u8]) -> Option<Vec<(u64, Vec<u8>, u64, Vec<u8>)>
 }
 
 /// The same, ours; `Err(true)`: refused for what the other one does not look at.
-fn subgroup_ours(bytes: &[u8]) -> Result<Vec<(u64, Vec<u8>, u64, Vec<u8>)>, bool> {
+fn subgroup_ours(bytes: &[u8]) -> Result<Vec<Object>, bool> {
     let refused = |error| !matches!(error, DataError::Session(_));
     let mut chunk = Bytes::copy_from_slice(bytes);
     let opening = OpeningReader::new(V).read(&mut chunk).map_err(refused)?;

@@ -13,7 +13,7 @@ use crate::data::{
 };
 use crate::error::DataError;
 use crate::limits;
-use crate::location::{GroupOrder, Location};
+use crate::location::{GroupOrder, Location, Range};
 use crate::message::MessageReader;
 use crate::message::first::First;
 use crate::message::goaway::GoAway;
@@ -23,9 +23,10 @@ use crate::message::setup::Setup;
 use crate::message::subscribe::SubscribeOk;
 use crate::message::update::Update;
 use crate::message::{TooLong, namespace};
+use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
-use crate::request::{Answer, Done, FetchOk, Request, RequestError, RequestId};
+use crate::request::{Answer, Done, Fetch, FetchOk, Request, RequestError, RequestId};
 use crate::session::{
     Command, Config, DataHeader, DataId, Event, Input, Output, Session, StreamId,
 };
@@ -59,27 +60,23 @@ pub fn control(data: &[u8]) {
         }};
     }
     match kind {
-        0x00 => round!(
-            // Grease is written, not kept.
-            |_, body| Setup::decode(body),
-            Setup::encode
-        ),
-        0x02 => round!(
-            |_, body| Update::decode(V, Scope::UpdateOfSubscription, body),
-            |update: &Update| update.encode(V)
-        ),
+        0x00 => round!(|_, body| Setup::decode(body), Setup::encode),
+        0x02 => {
+            let scope = Scope::UpdateOfSubscription;
+            round!(|_, body| Update::decode(V, scope, body), |update: &Update| update.encode(V));
+        }
         0x04 => round!(|_, body| SubscribeOk::decode(V, body), |ok: &SubscribeOk| ok.encode(V)),
         0x05 => {
-            round!(|_, body| RequestError::decode(V, body), |error: &RequestError| error.encode(V))
+            let encode = |error: &RequestError| error.encode(V);
+            round!(|_, body| RequestError::decode(V, body), encode);
         }
         0x07 => {
-            round!(|_, body| RequestOk::decode(V, Scope::TrackStatusOk, body), |ok: &RequestOk| ok
-                .encode(V))
+            let scope = Scope::TrackStatusOk;
+            round!(|_, body| RequestOk::decode(V, scope, body), |ok: &RequestOk| ok.encode(V));
         }
         0x08 => {
-            round!(|_, body| namespace::decode_suffix(body), |suffix| namespace::encode_suffix(
-                false, suffix
-            ))
+            let encode = |suffix: &Namespace| namespace::encode_suffix(false, suffix);
+            round!(|_, body| namespace::decode_suffix(body), encode);
         }
         0x0b => round!(|_, body| PublishDone::decode(V, body), |done: &PublishDone| done.encode(V)),
         0x0f => round!(|_, body| namespace::decode_blocked(body), namespace::encode_blocked),
@@ -260,7 +257,16 @@ pub fn session(now: Instant, data: &[u8]) {
     let config = Config::new(V);
     let session =
         if owner & 1 == 0 { Session::server(now, config) } else { Session::client(now, config) };
-    let mut check = Check { session, now, owner, told: BTreeSet::new(), closed: false, data: 0 };
+    let mut check = Check {
+        session,
+        now,
+        owner,
+        told: BTreeSet::new(),
+        finished: BTreeSet::new(),
+        ended: BTreeSet::new(),
+        closed: false,
+        data: 0,
+    };
     check.drain();
     if owner & 2 != 0 {
         check.input(Input::ControlOpened(Bytes::from_static(&[0xaf, 0, 0, 0])));
@@ -282,6 +288,10 @@ struct Check {
     now: Instant,
     owner: u8,
     told: BTreeSet<RequestId>,
+    /// Streams on which we have nothing more to say.
+    finished: BTreeSet<StreamId>,
+    /// Streams on which the peer has: a transport tells nothing after that.
+    ended: BTreeSet<StreamId>,
     closed: bool,
     data: u64,
 }
@@ -290,10 +300,10 @@ impl Check {
     /// A request of each kind that has an answer of its own.
     fn ask(&mut self) {
         let parameters = Parameters::default;
-        let track = crate::name::TrackName::from_text("a--b");
-        let prefix = crate::name::Namespace::new(["a"]);
+        let track = TrackName::from_text("a--b");
+        let prefix = Namespace::new(["a"]);
         let (Ok(track), Ok(prefix)) = (track, prefix) else { return };
-        let range = crate::location::Range { start: Location::new(1, 0), end: Location::new(2, 0) };
+        let range = Range { start: Location::new(1, 0), end: Location::new(2, 0) };
         for request in [
             Request::Subscribe { track: track.clone(), parameters: parameters() },
             Request::Publish {
@@ -301,10 +311,7 @@ impl Check {
                 parameters: parameters(),
                 properties: Properties::empty(),
             },
-            Request::Fetch {
-                fetch: crate::request::Fetch::Standalone { track, range },
-                parameters: parameters(),
-            },
+            Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters: parameters() },
             Request::SubscribeNamespace { prefix: prefix.clone(), parameters: parameters() },
             Request::SubscribeTracks { prefix: prefix.clone(), parameters: parameters() },
             Request::PublishNamespace { namespace: prefix, parameters: parameters() },
@@ -345,7 +352,14 @@ impl Check {
             }
             _ => return self.act(RequestId(stream)),
         };
-        self.input(input);
+        let new = match &input {
+            Input::Bytes { stream, .. } => !self.ended.contains(stream),
+            Input::Finished(stream) | Input::Reset { stream, .. } => self.ended.insert(*stream),
+            _ => true,
+        };
+        if new {
+            self.input(input);
+        }
     }
 
     fn input(&mut self, input: Input) {
@@ -354,12 +368,11 @@ impl Check {
         self.drain();
         assert!(result.is_ok() || (self.closed && !was_closed), "{result:?}");
         let requests = self.session.open_requests();
-        // Ours, the peer's, and partial messages of each.
         assert!(requests <= 6 + limits::REQUESTS_MAX);
         let bytes_max = limits::NASCENT_BYTES_MAX
             + limits::EARLY_BYTES_MAX
             + limits::WAITING_DATAGRAM_BYTES_MAX
-            + requests * (limits::MESSAGE_BYTES_MAX + 11);
+            + limits::PENDING_BYTES_MAX;
         assert!(self.session.kept_bytes() <= bytes_max);
     }
 
@@ -395,6 +408,12 @@ impl Check {
             assert!(!self.closed, "an output after Close: {output:?}");
             match output {
                 Output::Close { .. } => self.closed = true,
+                Output::Send { stream, bytes } => {
+                    assert!(!bytes.is_empty() && !self.finished.contains(&stream));
+                }
+                Output::Finish(stream) | Output::Reset { stream, .. } => {
+                    assert!(self.finished.insert(stream), "{stream:?} ends twice");
+                }
                 Output::Event(Event::Request { id, request, .. }) => {
                     assert!(self.told.insert(id), "a request twice");
                     self.answer(id, &request);
@@ -408,7 +427,7 @@ impl Check {
         let answer = match (self.owner >> 2 & 3, request) {
             (0, _) => return,
             (1, _) => Answer::error(RequestCode::DoesNotExist, "no"),
-            (_, Request::Fetch { fetch: crate::request::Fetch::Standalone { range, .. }, .. }) => {
+            (_, Request::Fetch { fetch: Fetch::Standalone { range, .. }, .. }) => {
                 Answer::FetchOk(FetchOk {
                     end_of_track: false,
                     end: range.end,

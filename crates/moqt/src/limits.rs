@@ -53,6 +53,10 @@ pub const EARLY_INPUTS_MAX: usize = 1_024;
 /// of the full size is 64 KiB; most fit into one packet.
 pub const NASCENT_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes that open requests hold besides themselves, of one session: messages that are not whole, updates
+/// without an answer, joining fetches that wait. Mostly some hundred; tokens may make them 64 KiB each.
+pub const PENDING_BYTES_MAX: usize = 1 << 20;
+
 /// Data streams whose track alias is not known yet: their SUBSCRIBE_OK or PUBLISH is on its way, on
 /// another stream. More are refused with STOP_SENDING.
 pub const WAITING_STREAMS_MAX: usize = 256;

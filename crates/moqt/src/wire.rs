@@ -24,6 +24,10 @@ impl Body {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn byte(&mut self) -> Result<u8, Violation> {
         let byte = *self.0.first().ok_or(CUT_OFF)?;
         self.skip(1);

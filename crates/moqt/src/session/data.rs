@@ -2,7 +2,7 @@
 //! were.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -15,7 +15,6 @@ use crate::error::{DataError, Violation};
 use crate::limits;
 use crate::location::GroupOrder;
 use crate::name::TrackName;
-use crate::properties::Properties;
 use crate::request::RequestId;
 
 /// What an alias of the peer means.
@@ -36,6 +35,8 @@ pub(super) struct Routes {
     waiting: VecDeque<WaitingStream>,
     datagrams: VecDeque<(Instant, u64, Bytes)>,
     datagram_bytes: usize,
+    /// When the oldest of both is given up, if a timer runs.
+    armed: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl Session {
                         let alias = header.alias;
                         let waiting = WaitingStream { until, alias, stream, closed: false };
                         self.routes.waiting.push_back(waiting);
-                        self.timers.insert((until, Timer::Waiting));
+                        self.arm_waiting();
                     }
                     None => self.stop_data(stream, ResetCode::ExcessiveLoad),
                 }
@@ -198,6 +199,19 @@ impl Session {
             let until = now + limits::ALIAS_WAIT;
             routes.datagram_bytes += bytes.len();
             routes.datagrams.push_back((until, alias, bytes));
+            self.arm_waiting();
+        }
+    }
+
+    /// One timer for all that waits: that of the oldest.
+    fn arm_waiting(&mut self) {
+        let routes = &mut self.routes;
+        let stream = routes.waiting.front().map(|waiting| waiting.until);
+        let datagram = routes.datagrams.front().map(|(until, ..)| *until);
+        if routes.armed.is_none()
+            && let Some(until) = [stream, datagram].into_iter().flatten().min()
+        {
+            routes.armed = Some(until);
             self.timers.insert((until, Timer::Waiting));
         }
     }
@@ -253,6 +267,7 @@ impl Session {
     }
 
     pub(super) fn give_up_waiting(&mut self, now: Instant) {
+        self.routes.armed = None;
         while let Some(waiting) = self.routes.waiting.pop_front_if(|it| it.until <= now) {
             if !waiting.closed {
                 // draft-18 §11.4.2: a stream of an unknown alias may be abandoned.
@@ -262,6 +277,7 @@ impl Session {
         while let Some((.., bytes)) = self.routes.datagrams.pop_front_if(|it| it.0 <= now) {
             self.routes.datagram_bytes -= bytes.len();
         }
+        self.arm_waiting();
     }
 
     /// PUBLISH_DONE came.
@@ -273,7 +289,8 @@ impl Session {
         };
         receiving.done = Some(streams);
         let track = receiving.track.clone();
-        let at = now + receiving.done_wait;
+        let at = now + receiving.done_wait();
+        receiving.done_at = Some(at);
         self.requests.release_receiving(&track, id);
         self.timers.insert((at, Timer::Done(id)));
         self.end_if_drained(id);
@@ -317,6 +334,9 @@ impl Session {
         {
             self.retire(alias);
         }
+        if let Kind::Receiving(Receiving { done_at: Some(at), .. }) = entry.kind {
+            self.timers.remove(&(at, Timer::Done(id)));
+        }
         if !matches!(entry.kind, Kind::Receiving(_) | Kind::Fetching(_)) {
             return;
         }
@@ -343,21 +363,5 @@ impl Session {
         {
             self.routes.aliases.remove(&oldest);
         }
-    }
-}
-
-impl Receiving {
-    /// Notes the track's properties, which the wait after PUBLISH_DONE depends on: at least the larger
-    /// one of the two delivery timeouts (draft-18 §10.11), of each the smaller one of both sides (§8).
-    pub(super) fn set_properties(&mut self, properties: &Properties) {
-        self.dynamic_groups = properties.dynamic_groups();
-        let smaller = |ours: u64, theirs: u64| match (ours, theirs) {
-            (0, ms) | (ms, 0) => ms,
-            (ours, theirs) => ours.min(theirs),
-        };
-        let object = smaller(self.object_timeout_ms, properties.object_delivery_timeout_ms());
-        let subgroup = smaller(self.subgroup_timeout_ms, properties.subgroup_delivery_timeout_ms());
-        let wait = Duration::from_millis(object.max(subgroup));
-        self.done_wait = wait.clamp(limits::DONE_WAIT_MIN, limits::DONE_WAIT_MAX);
     }
 }

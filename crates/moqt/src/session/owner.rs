@@ -150,6 +150,13 @@ impl Session {
         if entry.is_ours() || entry.answered || !entry.is_told() {
             return Err("an answer to a request that wants none");
         }
+        if !entry.sending {
+            // PUBLISH_DONE came before the answer, which nobody waits for any more.
+            if let Some(entry) = self.requests.get_mut(id) {
+                entry.answered = true;
+            }
+            return Ok(());
+        }
         match (&entry.kind, answer) {
             (_, Answer::Error(error)) => {
                 let stream = entry.stream;
@@ -222,8 +229,7 @@ impl Session {
         if let Some(Kind::Receiving(receiving)) =
             self.requests.get_mut(id).map(|entry| &mut entry.kind)
         {
-            receiving.object_timeout_ms = parameters.object_delivery_timeout_ms.unwrap_or(0);
-            receiving.subgroup_timeout_ms = parameters.subgroup_delivery_timeout_ms.unwrap_or(0);
+            receiving.set_parameters(&parameters);
         }
         self.accept(id, parameters, properties)
     }
@@ -306,6 +312,11 @@ impl Session {
         }
         let stream = entry.stream;
         let prefix = parameters.namespace_prefix.clone();
+        if let Some(Kind::Receiving(receiving)) =
+            self.requests.get_mut(id).map(|entry| &mut entry.kind)
+        {
+            receiving.set_parameters(&parameters);
+        }
         let update = Update { id: RequestId(self.next_id), parameters };
         let bytes = update.encode(version).map_err(|_| TOO_LONG)?;
         self.next_id += 2;

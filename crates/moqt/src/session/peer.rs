@@ -30,9 +30,7 @@ impl Session {
         bytes: &[u8],
     ) -> Result<(), Violation> {
         if let Some(id) = self.requests.on_stream(stream) {
-            if let Some(entry) = self.requests.get_mut(id) {
-                entry.reader.push(bytes);
-            }
+            self.requests.push(id, bytes);
             return self.read_request(now, id);
         }
         if matches!(stream, StreamId::Ours(_)) || self.dead.contains(&stream) {
@@ -56,10 +54,11 @@ impl Session {
     }
 
     fn read_request(&mut self, now: Instant, id: RequestId) -> Result<(), Violation> {
-        while let Some((kind, body)) =
-            self.requests.get_mut(id).and_then(|entry| entry.reader.next())
-        {
+        while let Some((kind, body)) = self.requests.next_message(id) {
             self.on_message(now, id, kind, body)?;
+        }
+        if self.requests.get(id).is_some() && !self.requests.has_room_for(0) {
+            self.end_by_peer(id, ResetCode::ExcessiveLoad);
         }
         Ok(())
     }
@@ -116,6 +115,7 @@ impl Session {
         kind: u64,
         body: Body,
     ) -> Result<(), Violation> {
+        let bytes = body.len();
         let first = First::decode(self.config.version, kind, body)?;
         self.seen.take(first.id)?;
         let (id, alias) = (first.id, first.alias);
@@ -125,14 +125,12 @@ impl Session {
             Err(TokenFault::Request(code, what)) => Err((code, what)),
         };
         let begun = match tokens.and_then(|tokens| self.admit(&first.request).map(|()| tokens)) {
-            Ok(tokens) => self.begin(stream, first, tokens)?,
+            Ok(tokens) => self.begin(stream, first, tokens, bytes)?,
             Err(refusal) => Err(refusal),
         };
         match begun {
             Ok(()) => {
-                if let Some(entry) = self.requests.get_mut(id) {
-                    entry.reader = reader;
-                }
+                self.requests.set_reader(id, reader);
                 self.read_request(now, id)
             }
             Err((code, what)) => {
@@ -205,12 +203,13 @@ impl Session {
         stream: StreamId,
         first: First,
         tokens: Vec<AuthToken>,
+        bytes: usize,
     ) -> Result<Result<(), Refusal>, Violation> {
         let First { id, request, alias } = first;
         if let Request::Fetch { fetch: Fetch::Joining { subscription, start }, parameters } =
             request
         {
-            let joining = Joining { subscription, start, parameters, tokens };
+            let joining = Joining { bytes, subscription, start, parameters, tokens };
             return Ok(self.begin_joining(stream, id, joining));
         }
         if let (Request::Publish { track, .. }, Some(alias)) = (&request, alias) {
@@ -234,6 +233,9 @@ impl Session {
         joining: Joining,
     ) -> Result<(), Refusal> {
         let subscription = joining.subscription;
+        if !self.requests.has_room_for(joining.bytes) {
+            return Err((RequestCode::ExcessiveLoad, "too much that waits"));
+        }
         let Some(entry) = self.requests.get_mut(subscription) else {
             return Err(NOT_JOINABLE);
         };
@@ -278,11 +280,7 @@ impl Session {
     }
 
     fn tell_joining(&mut self, id: RequestId, track: &crate::name::TrackName, location: Location) {
-        let Some(Kind::Serving(serving)) = self.requests.get_mut(id).map(|entry| &mut entry.kind)
-        else {
-            return;
-        };
-        let Some(joining) = serving.joining.take() else { return };
+        let Some(joining) = self.requests.take_joining(id) else { return };
         let range: Range = joining.range(location);
         if range.is_backward() {
             // draft-18 §10.12.3
@@ -359,13 +357,8 @@ impl Session {
     pub(super) fn on_stopped(&mut self, stream: StreamId, code: u64) {
         let Some(id) = self.requests.on_stream(stream) else { return };
         let Some(entry) = self.requests.get_mut(id) else { return };
+        // Of our TRACK_STATUS the sending side is finished already: nothing follows it anyway.
         if !entry.sending || entry.is_over_but_for_data() {
-            return;
-        }
-        if entry.is_ours() && matches!(entry.kind, Kind::TrackStatus) {
-            // Nothing follows that request anyway.
-            entry.sending = false;
-            self.reset(stream, ResetCode::Cancelled);
             return;
         }
         let code = self.config.version.reset_code_of(code);

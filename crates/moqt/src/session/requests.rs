@@ -1,7 +1,7 @@
 //! The requests of a session that are open, of both sides.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::api::StreamId;
 use crate::limits;
@@ -9,8 +9,10 @@ use crate::location::{GroupOrder, Location, Range};
 use crate::message::MessageReader;
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
+use crate::properties::Properties;
 use crate::request::{Done, JoiningStart, RequestId};
 use crate::token::AuthToken;
+use crate::wire::Body;
 
 /// One request.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 pub(super) struct PeerUpdate {
+    /// As it came.
+    pub(super) bytes: usize,
     pub(super) parameters: Parameters,
     pub(super) tokens: Vec<AuthToken>,
 }
@@ -86,11 +90,11 @@ pub(super) struct Receiving {
     pub(super) done: Option<Option<u64>>,
     /// The wait after it is over.
     pub(super) done_waited: bool,
-    /// draft-18 §10.11: how long to wait for late streams.
-    pub(super) done_wait: Duration,
-    /// What we said of delivery timeouts, in milliseconds.
-    pub(super) object_timeout_ms: u64,
-    pub(super) subgroup_timeout_ms: u64,
+    /// When that wait is over.
+    pub(super) done_at: Option<Instant>,
+    /// Delivery timeouts in milliseconds, 0 for none: of objects and of subgroups, by us and by the track.
+    pub(super) our_timeouts: [u64; 2],
+    pub(super) track_timeouts: [u64; 2],
     pub(super) dynamic_groups: bool,
 }
 
@@ -104,6 +108,8 @@ pub(super) struct Serving {
 
 #[derive(Debug, Clone)]
 pub(super) struct Joining {
+    /// As it came.
+    pub(super) bytes: usize,
     pub(super) subscription: RequestId,
     pub(super) start: JoiningStart,
     pub(super) parameters: Parameters,
@@ -175,6 +181,15 @@ impl Entry {
         }
     }
 
+    /// Bytes of what waits here.
+    fn pending(&self) -> usize {
+        let joining = match &self.kind {
+            Kind::Serving(Serving { joining: Some(joining), .. }) => joining.bytes,
+            _ => 0,
+        };
+        joining + self.updates.iter().map(|update| update.bytes).sum::<usize>()
+    }
+
     /// Whether the owner knows of it.
     pub(super) fn is_told(&self) -> bool {
         !matches!(&self.kind, Kind::Serving(serving) if serving.joining.is_some())
@@ -190,11 +205,41 @@ impl Receiving {
             streams_open: 0,
             done: None,
             done_waited: false,
-            done_wait: limits::DONE_WAIT_MIN,
-            object_timeout_ms: parameters.object_delivery_timeout_ms.unwrap_or(0),
-            subgroup_timeout_ms: parameters.subgroup_delivery_timeout_ms.unwrap_or(0),
+            done_at: None,
+            our_timeouts: [
+                parameters.object_delivery_timeout_ms.unwrap_or(0),
+                parameters.subgroup_delivery_timeout_ms.unwrap_or(0),
+            ],
+            track_timeouts: [0, 0],
             dynamic_groups: false,
         }
+    }
+
+    /// Notes what we say of delivery timeouts later.
+    pub(super) fn set_parameters(&mut self, parameters: &Parameters) {
+        let said = [parameters.object_delivery_timeout_ms, parameters.subgroup_delivery_timeout_ms];
+        for (ours, said) in self.our_timeouts.iter_mut().zip(said) {
+            *ours = said.unwrap_or(*ours);
+        }
+    }
+
+    /// Notes the track's properties.
+    pub(super) fn set_properties(&mut self, properties: &Properties) {
+        self.dynamic_groups = properties.dynamic_groups();
+        self.track_timeouts =
+            [properties.object_delivery_timeout_ms(), properties.subgroup_delivery_timeout_ms()];
+    }
+
+    /// How long to wait for late streams after PUBLISH_DONE: at least the larger one of the two delivery
+    /// timeouts (draft-18 §10.11), of each the smaller one of both sides (§8).
+    pub(super) fn done_wait(&self) -> Duration {
+        let smaller = |(ours, theirs): (&u64, &u64)| match (*ours, *theirs) {
+            (0, ms) | (ms, 0) => ms,
+            (ours, theirs) => ours.min(theirs),
+        };
+        let timeouts = self.our_timeouts.iter().zip(&self.track_timeouts).map(smaller);
+        let wait = Duration::from_millis(timeouts.max().unwrap_or(0));
+        wait.clamp(limits::DONE_WAIT_MIN, limits::DONE_WAIT_MAX)
     }
 
     /// Whether all streams that were announced have come and gone.
@@ -254,6 +299,10 @@ pub(super) struct Requests {
     /// Tracks that the peer offered, while they are not accepted. Our SUBSCRIBE for one may be on its way.
     offered: BTreeMap<TrackName, RequestId>,
     peers: usize,
+    /// Bytes of messages that are not whole.
+    partial: usize,
+    /// Bytes of updates and joining fetches that wait.
+    pending: usize,
 }
 
 impl Requests {
@@ -277,9 +326,64 @@ impl Requests {
         self.entries.len()
     }
 
-    /// Bytes of messages that are not whole.
+    /// Bytes that open requests hold besides themselves.
     pub(super) fn held(&self) -> usize {
-        self.entries.values().map(|entry| entry.reader.held()).sum()
+        self.partial + self.pending
+    }
+
+    /// Takes bytes of a request's stream.
+    pub(super) fn push(&mut self, id: RequestId, bytes: &[u8]) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.reader.push(bytes);
+            self.partial += bytes.len();
+        }
+    }
+
+    /// The next whole message on a request's stream.
+    pub(super) fn next_message(&mut self, id: RequestId) -> Option<(u64, Body)> {
+        let reader = &mut self.entries.get_mut(&id)?.reader;
+        let before = reader.held();
+        let message = reader.next();
+        self.partial -= before - reader.held();
+        message
+    }
+
+    /// What followed the request itself on its stream.
+    pub(super) fn set_reader(&mut self, id: RequestId, reader: MessageReader) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            self.partial += reader.held();
+            entry.reader = reader;
+        }
+    }
+
+    /// Whether so much more may be held.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.held() + bytes <= limits::PENDING_BYTES_MAX
+    }
+
+    /// Holds an update until it is answered.
+    pub(super) fn hold_update(&mut self, id: RequestId, update: PeerUpdate) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            self.pending += update.bytes;
+            entry.updates.push_back(update);
+        }
+    }
+
+    /// The oldest update that the owner knows.
+    pub(super) fn take_update(&mut self, id: RequestId) -> Option<PeerUpdate> {
+        let entry = self.entries.get_mut(&id)?;
+        let update = entry.updates.pop_front()?;
+        entry.updates_told = entry.updates_told.saturating_sub(1);
+        self.pending -= update.bytes;
+        Some(update)
+    }
+
+    /// A joining fetch whose time has come.
+    pub(super) fn take_joining(&mut self, id: RequestId) -> Option<Joining> {
+        let Kind::Serving(serving) = &mut self.entries.get_mut(&id)?.kind else { return None };
+        let joining = serving.joining.take()?;
+        self.pending -= joining.bytes;
+        Some(joining)
     }
 
     /// How many the peer has open.
@@ -300,6 +404,7 @@ impl Requests {
             _ => {}
         }
         self.peers += usize::from(!entry.is_ours());
+        self.pending += entry.pending();
         self.entries.insert(id, entry);
     }
 
@@ -307,6 +412,8 @@ impl Requests {
         let entry = self.entries.remove(&id)?;
         self.by_stream.remove(&entry.stream);
         self.peers -= usize::from(!entry.is_ours());
+        self.partial -= entry.reader.held();
+        self.pending -= entry.pending();
         match &entry.kind {
             Kind::Publishing(publishing) => release(&mut self.publishing, &publishing.track, id),
             Kind::Receiving(receiving) => {

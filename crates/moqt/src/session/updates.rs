@@ -21,6 +21,7 @@ impl Session {
         let Some(scope) = entry.update_scope().filter(|_| may) else {
             return Err(Violation::protocol("an update of a request that the peer may not change"));
         };
+        let bytes = body.len();
         let update = Update::decode(self.config.version, scope, body)?;
         self.seen.take(update.id)?;
         let tokens = match self.tokens.resolve(&update.parameters.tokens) {
@@ -45,8 +46,8 @@ impl Session {
                 return Ok(());
             }
         }
-        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
-        if entry.updates.len() >= limits::UPDATES_MAX {
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        if entry.updates.len() >= limits::UPDATES_MAX || !self.requests.has_room_for(bytes) {
             self.refuse_update(
                 id,
                 RequestCode::ExcessiveLoad,
@@ -58,7 +59,8 @@ impl Session {
             // PUBLISH_DONE is on its way.
             return Ok(());
         }
-        entry.updates.push_back(PeerUpdate { parameters: update.parameters, tokens });
+        let update = PeerUpdate { bytes, parameters: update.parameters, tokens };
+        self.requests.hold_update(id, update);
         self.tell_updates(id);
         Ok(())
     }
@@ -72,7 +74,7 @@ impl Session {
             .updates
             .iter()
             .skip(untold)
-            .map(|PeerUpdate { parameters, tokens }| Event::Update {
+            .map(|PeerUpdate { parameters, tokens, .. }| Event::Update {
                 id,
                 parameters: parameters.clone(),
                 tokens: tokens.clone(),
@@ -88,7 +90,7 @@ impl Session {
         answer: Answer,
     ) -> Result<(), &'static str> {
         let version = self.config.version;
-        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
         if entry.updates_told == 0 {
             return Err("an answer to an update that is not there");
         }
@@ -105,12 +107,16 @@ impl Session {
         }
         let ok = RequestOk { parameters, properties };
         let bytes = ok.encode(version).map_err(|_| "an answer that is too long")?;
-        entry.updates_told -= 1;
-        if let Some(update) = entry.updates.pop_front() {
+        let (stream, sending) = (entry.stream, entry.sending);
+        if let Some(update) = self.requests.take_update(id)
+            && let Some(entry) = self.requests.get_mut(id)
+        {
             entry.apply(&update.parameters, &ok.parameters);
         }
-        let stream = entry.stream;
-        self.send(stream, bytes);
+        // After PUBLISH_DONE there is nobody to tell.
+        if sending {
+            self.send(stream, bytes);
+        }
         self.release_held(id);
         Ok(())
     }
@@ -128,10 +134,9 @@ impl Session {
 
     /// draft-18 §10.9.1: an update that fails takes its request with it.
     fn fail_update(&mut self, id: RequestId, error: &RequestError) {
+        while self.requests.take_update(id).is_some() {}
         let Some(entry) = self.requests.get_mut(id) else { return };
-        let stream = entry.stream;
-        entry.updates.clear();
-        entry.updates_told = 0;
+        let (stream, sending) = (entry.stream, entry.sending);
         let answered = entry.answered;
         let survives = entry.survives_failed_update();
         if let Kind::Publishing(publishing) = &mut entry.kind
@@ -142,7 +147,9 @@ impl Session {
             self.say_error(stream, error);
             self.finish_if_done(id);
         } else if survives {
-            self.say_error(stream, error);
+            if sending {
+                self.say_error(stream, error);
+            }
         } else {
             self.remove(id);
             self.refuse(stream, error);

@@ -492,6 +492,24 @@ fn floods_are_bounded() {
         alone.drain();
     }
     assert!(alone.session.kept_bytes() <= moqt::limits::NASCENT_BYTES_MAX);
+    // The same behind requests that are open, and updates with tokens of 16,000 bytes.
+    let mut alone = Alone::server();
+    let token = [&hex("03 be82 03 00")[..], &vec![b'x'; 16_000]].concat();
+    for i in 0..300u64 {
+        let id = 0xe000_0000u32 | (4 * i) as u32;
+        let (name, update) = (i.to_be_bytes(), (id + 2).to_be_bytes());
+        let subscribe =
+            [&[3, 0, 19][..], &id.to_be_bytes(), &[1, 3, b'a', b'c', b'c', 8], &name, &[0]];
+        let body = [&update[..], &[1], &token].concat();
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        let half = [&[2, 0xff, 0xff][..], &[0; 9_000]].concat();
+        let bytes = [subscribe.concat(), [&[2][..], &length, &body].concat(), half].concat();
+        let stream = StreamId::Peers(i);
+        alone.session.handle(alone.now, Input::Bytes { stream, bytes: bytes.into() }).unwrap();
+        alone.drain();
+    }
+    assert_eq!(alone.closed, None);
+    assert!(alone.session.kept_bytes() <= moqt::limits::PENDING_BYTES_MAX);
     // Namespaces without end, at a subscriber.
     let mut alone = Alone::client();
     alone.step(Ours(2, "07 0001 00"));

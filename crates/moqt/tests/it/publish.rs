@@ -32,6 +32,29 @@ fn draft18_s10_10_data_before_the_answer() {
     }
 }
 
+/// A publication that is over before it was answered.
+#[test]
+fn draft18_s10_11_done_before_the_answer() {
+    for refuse in [false, true] {
+        let mut pair = Pair::new(1);
+        let id = pair.ask(Client, publish("video"));
+        let stream = pair.send_group(Client, id, 7, &["a"]).unwrap();
+        // Not among those that come: the subscription stays for a while.
+        pair.client.session.open_data(id).unwrap();
+        pair.command(Client, Command::DataClosed { id });
+        pair.finish_data(Client, id, stream);
+        let done = Done { code: DoneCode::TrackEnded, reason: String::new() };
+        pair.command(Client, Command::Done { id, done: done.clone() });
+        pair.settle();
+        assert!(pair.take(Server).contains(&Event::Done { id, done }));
+        let answer = if refuse { Answer::error(RequestCode::Timeout, "") } else { Answer::ok() };
+        pair.answer(Server, id, answer);
+        pair.advance(std::time::Duration::from_secs(3));
+        assert_eq!(pair.take(Server), [Event::Drained { id }]);
+        assert_eq!(pair.client.session.kept() + pair.server.session.kept(), 0);
+    }
+}
+
 #[test]
 fn draft18_s10_10_an_unwanted_publication() {
     for seed in 0..100 {

@@ -1,7 +1,7 @@
 //! A client and a server with a network between them: streams keep their order, among each other there
 //! is none; bytes are cut anywhere. The same seed gives the same run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -84,6 +84,8 @@ pub(crate) struct End {
     pub(crate) stopped: Vec<(DataId, u64)>,
     pub(crate) closed: Option<(u64, String)>,
     pub(crate) error: Option<SessionError>,
+    /// Request streams on which it has said all.
+    finished: BTreeSet<StreamId>,
     incoming: BTreeMap<DataId, Incoming>,
     control: Option<OpeningReader>,
     deadline: Option<Instant>,
@@ -98,6 +100,7 @@ impl End {
             stopped: Vec::new(),
             closed: None,
             error: None,
+            finished: BTreeSet::new(),
             incoming: BTreeMap::new(),
             control: Some(OpeningReader::new(V)),
             deadline: None,
@@ -426,12 +429,15 @@ impl Pair {
                 Output::Control(bytes) => self.send_bytes(other, Channel::Control, bytes),
                 Output::Open(_) => {}
                 Output::Send { stream, bytes } => {
+                    assert!(!self.end(side).finished.contains(&stream), "{stream:?} is finished");
                     self.send_bytes(other, Channel::Request(across(stream)), bytes);
                 }
                 Output::Finish(stream) => {
+                    assert!(self.end(side).finished.insert(stream), "{stream:?} ends twice");
                     self.send(other, Channel::Request(across(stream)), Item::Finish);
                 }
                 Output::Reset { stream, code } => {
+                    assert!(self.end(side).finished.insert(stream), "{stream:?} ends twice");
                     self.send(other, Channel::Request(across(stream)), Item::Reset(code));
                 }
                 Output::Stop { stream, code } => {
