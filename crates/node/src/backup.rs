@@ -297,3 +297,112 @@ fn copy_file(from: &Path, to: &Path) -> std::io::Result<u64> {
     };
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use control::conformance::{NOW, an_input, claim, segment};
+    use control::{Claim, ClaimMode, End, VideoUid};
+    use store::Object;
+
+    use super::*;
+
+    fn key_of(video: &VideoUid, record: &control::SegmentRecord) -> store::Key {
+        let object = Object {
+            video: video.to_string(),
+            page: false,
+            epoch: record.epoch.0,
+            number: record.number,
+            random: record.object.unwrap(),
+        };
+        store::Key::new(&object).unwrap()
+    }
+
+    /// A data directory with two recordings of two segments.
+    async fn data_directory(dir: &Path) -> Vec<VideoUid> {
+        fs::create_dir_all(dir).unwrap();
+        fs::write(dir.join(MASTER_KEY), [7; 32]).unwrap();
+        fs::write(dir.join(API_TOKEN), "aw_token\n").unwrap();
+        let control = open(&dir.join(DATABASE), dir).unwrap();
+        let store = Store::open(&dir.join(MEDIA)).unwrap();
+        an_input(&control, 1).await;
+        let mut videos = Vec::new();
+        for session in [1, 2] {
+            let wanted = Claim { now_ms: NOW, ..claim(session, ClaimMode::IfFree, NOW) };
+            let claimed = control.claim(wanted).await.unwrap();
+            let owned = claimed.owned;
+            for number in claimed.first_segment..claimed.first_segment + 2 {
+                let record = segment(&owned, number);
+                let key = key_of(&owned.video, &record);
+                store.put(&key, vec![Bytes::from_static(b"media")]).await.unwrap();
+                control.commit(&owned, vec![record], 0).await.unwrap();
+            }
+            control.release(&owned, End::Goodbye, NOW).await.unwrap();
+            videos.push(owned.video);
+        }
+        videos
+    }
+
+    async fn named(dir: &Path, video: &VideoUid) -> BTreeSet<store::Key> {
+        let control = Arc::new(open(&dir.join(DATABASE), dir).unwrap());
+        let store = Arc::new(Store::open_to_read(&dir.join(MEDIA)).unwrap());
+        History::new(control, store).named(video).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_meanwhile_is_in_neither_the_index_nor_the_objects_of_the_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+        let videos = data_directory(&data).await;
+        // When the first object of the first video is copied, the second video is deleted, records first.
+        let mut deleted = false;
+        let (source, doomed) = (data.clone(), videos[1].clone());
+        let copied = backup(&data, &to, |_| {
+            if std::mem::replace(&mut deleted, true) {
+                return;
+            }
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    let control = open(&source.join(DATABASE), &source).unwrap();
+                    runtime.block_on(control.delete_video(&doomed, NOW)).unwrap();
+                    fs::remove_dir_all(source.join(MEDIA).join("o").join(doomed.as_str())).unwrap();
+                });
+            });
+        })
+        .await
+        .unwrap();
+        assert_eq!((copied.videos, copied.objects, copied.missing), (1, 2, 0));
+        for key in named(&to, &videos[0]).await {
+            assert_eq!(fs::read(to.join(MEDIA).join(key.as_str())).unwrap(), b"media");
+        }
+        assert_eq!(named(&to, &videos[1]).await, BTreeSet::new());
+        assert!(!to.join(MEDIA).join("o").join(videos[1].as_str()).exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_in_the_source_is_counted_and_the_rest_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+        let videos = data_directory(&data).await;
+        let lost = named(&data, &videos[0]).await.into_iter().next().unwrap();
+        fs::remove_file(data.join(MEDIA).join(lost.as_str())).unwrap();
+        let copied = backup(&data, &to, |_| {}).await.unwrap();
+        assert_eq!((copied.videos, copied.objects, copied.missing), (2, 3, 1));
+        let again = folder.path().join("again");
+        let restored = restore(&to, &again, |_| {}).await.unwrap();
+        assert_eq!((restored.objects, restored.missing), (3, 1));
+        assert_eq!(named(&again, &videos[1]).await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_was_not_finished_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+        data_directory(&data).await;
+        backup(&data, &to, |_| {}).await.unwrap();
+        fs::remove_file(to.join(MARK)).unwrap();
+        let error = restore(&to, &folder.path().join("again"), |_| {}).await.unwrap_err();
+        assert!(error.to_string().contains("not finished"), "{error}");
+    }
+}

@@ -18,10 +18,11 @@ pub(super) fn read(
     let broken = |problem: String| SourceError::Broken { name: name.to_owned(), problem };
     let mut reader = flv::Reader::new();
     let mut buffer = vec![0; READ_BYTES];
-    let mut clock = Clock { zero_us, last: None, at_us: zero_us, step_us: 0 };
+    let mut clock = Clock { zero_us, last: None, at_us: zero_us };
+    let mut round = Round::default();
     loop {
         let n = match from.read(&mut buffer) {
-            Ok(0) => return Ok(clock.at_us + clock.step_us),
+            Ok(0) => return Ok(zero_us + round.length_us()),
             Ok(n) => n,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(SourceError::Read { name: name.to_owned(), error }.into()),
@@ -35,7 +36,12 @@ pub(super) fn read(
                 TagKind::Other(_) => continue,
             };
             match items {
-                Ok(items) => items.into_iter().try_for_each(|item| sink.give(item))?,
+                Ok(items) => {
+                    for item in items {
+                        round.see(&item);
+                        sink.give(item)?;
+                    }
+                }
                 // Some encoders send empty messages as a heartbeat.
                 Err(flv::Error::Short(..)) => {}
                 Err(error) => return Err(broken(error.to_string()).into()),
@@ -49,8 +55,41 @@ struct Clock {
     zero_us: u64,
     last: Option<u32>,
     at_us: u64,
-    /// The last distance between two tags: how long the last frame is, for who plays it again.
+}
+
+/// How long a round is, for who plays it again: each track goes on behind its own end. FLV does not say how long the last
+/// frame is: as long as the one before.
+#[derive(Default)]
+struct Round(Vec<Spanned>);
+
+struct Spanned {
+    video: bool,
+    id: u8,
+    first_us: u64,
+    last_us: u64,
     step_us: u64,
+}
+
+impl Round {
+    fn see(&mut self, item: &Item) {
+        let Item::Frame(frame) = item else { return };
+        let (video, id) = (matches!(frame.codec, Codec::Video(_)), frame.id);
+        match self.0.iter_mut().find(|track| (track.video, track.id) == (video, id)) {
+            Some(track) => {
+                track.step_us = frame.at_us.saturating_sub(track.last_us);
+                track.last_us = frame.at_us;
+            }
+            None => {
+                let (first_us, last_us) = (frame.at_us, frame.at_us);
+                self.0.push(Spanned { video, id, first_us, last_us, step_us: 0 });
+            }
+        }
+    }
+
+    fn length_us(&self) -> u64 {
+        let length = |track: &Spanned| track.last_us + track.step_us - track.first_us;
+        self.0.iter().map(length).max().unwrap_or(0)
+    }
 }
 
 impl Clock {
@@ -58,11 +97,6 @@ impl Clock {
         let Some(last) = self.last.replace(timestamp) else { return self.zero_us };
         // Tags of two tracks may be a little out of order.
         let step = i64::from(timestamp.wrapping_sub(last) as i32) * 1_000;
-        if let Ok(step) = u64::try_from(step)
-            && step > 0
-        {
-            self.step_us = step;
-        }
         self.at_us = self.at_us.saturating_add_signed(step).max(self.zero_us);
         self.at_us
     }
@@ -110,9 +144,29 @@ mod tests {
 
     #[test]
     fn the_clock_does_not_wrap_and_forgives_a_little_disorder() {
-        let mut clock = Clock { zero_us: 7, last: None, at_us: 7, step_us: 0 };
+        let mut clock = Clock { zero_us: 7, last: None, at_us: 7 };
         let times = [u32::MAX - 10, u32::MAX, 9, 5, 29].map(|t| clock.at(t));
         assert_eq!(times, [7, 10_007, 20_007, 16_007, 40_007]);
-        assert_eq!(clock.step_us, 24_000);
+    }
+
+    #[test]
+    fn a_round_is_as_long_as_its_longest_track() {
+        let frame = |codec: Codec, at_us: u64| {
+            Item::Frame(Frame {
+                codec,
+                id: 0,
+                at_us,
+                composition_us: 0,
+                key: true,
+                data: Bytes::new(),
+            })
+        };
+        let (video, audio) =
+            (Codec::Video(flv::VideoFormat::H264), Codec::Audio(flv::AudioFormat::Aac));
+        let mut round = Round::default();
+        for item in [(video, 0), (audio, 70), (video, 40), (audio, 91), (video, 80), (audio, 112)] {
+            round.see(&frame(item.0, item.1));
+        }
+        assert_eq!(round.length_us(), 120);
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn read(name: &str, file: &File, again: bool, sink: &mut Sink) -> Res
     drop(boxes);
     let tracks = tracks_of(name, &movie)?;
     let zero_us = zero(&movie).ok_or_else(|| broken("it has no frames".to_owned()))?;
-    let length_us = length(&movie, zero_us);
+    let length_us = length(&movie);
     for track in &tracks {
         sink.give(Item::Track(track.clone()))?;
     }
@@ -110,11 +110,13 @@ fn zero(movie: &Movie) -> Option<i64> {
     movie.tracks.iter().filter_map(|t| Some(t.shared_us(t.samples.first()?.decode))).min()
 }
 
-/// From the first frame to the end of the last one.
-fn length(movie: &Movie, zero_us: i64) -> u64 {
-    let ends = movie.tracks.iter().filter_map(|track| {
-        let last = track.samples.last()?;
-        Some(track.shared_us(last.decode.saturating_add(last.duration.into())))
+/// How long a round is: as long as the longest track. The tracks may begin apart from each other (pictures are decoded ahead
+/// of their time), and each goes on behind its own end.
+fn length(movie: &Movie) -> u64 {
+    let lengths = movie.tracks.iter().filter_map(|track| {
+        let (first, last) = (track.samples.first()?, track.samples.last()?);
+        let end = last.decode.saturating_add(last.duration.into());
+        Some(track.us(end.saturating_sub(first.decode)))
     });
-    u64::try_from(ends.max().unwrap_or(zero_us).saturating_sub(zero_us)).unwrap_or(0)
+    u64::try_from(lengths.max().unwrap_or(0)).unwrap_or(0)
 }

@@ -17,16 +17,17 @@ Examples:
   airwave backup /backup/monday                           of ./airwave-data
   airwave backup /backup/monday --data /var/lib/airwave   while the server runs, too
 
-Everything is in it: live inputs with their keys, the API token, all recordings up to this moment, of broadcasts on the
-air as well. Keep it as safe as the data directory. On the same file system recordings take no further room.";
+Everything is in it: live inputs with their keys, the API token, all recordings up to this moment, of
+broadcasts on the air as well. Keep it as safe as the data directory. On the same file system
+recordings take no further room.";
 
 const RESTORE: &str = "\
 Examples:
   airwave restore /backup/monday --data /var/lib/airwave
   airwave serve --data /var/lib/airwave
 
-The data directory must be new or empty. Broadcasts that were on the air at the time of the backup have ended; the backup
-stays as it is.";
+The data directory must be new or empty. Broadcasts that were on the air at the time of the backup
+have ended; the backup stays as it is.";
 
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP)]

@@ -23,8 +23,8 @@ Examples:
   ffmpeg -i film.mkv -c copy -f mp4 -movflags frag_keyframe+empty_moov+default_base_moof - \\
       | airwave publish - --to rtmp://127.0.0.1:1935/live/KEY
 
-Sends H.264 and AAC as every server takes them; HEVC, AV1, VP9, VP8, Opus, AC-3, E-AC-3, FLAC and further
-tracks as Enhanced RTMP. Nothing is encoded anew. Ctrl-C ends the broadcast in good order.";
+Sends H.264, AAC and MP3 as every server takes them; HEVC, AV1, VP9, VP8, Opus, AC-3, E-AC-3, FLAC
+and further tracks as Enhanced RTMP. Nothing is encoded anew. Ctrl-C ends the broadcast in good order.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -45,10 +45,10 @@ pub(super) struct Publish {
 /// Whom to trust over TLS.
 #[derive(Debug, Args)]
 pub(super) struct Tls {
-    /// Trust the certificate in this PEM file too: a self-signed server's own, or a private authority's
+    /// Trust this PEM file too: a self-signed server's certificate, or a private authority's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
-    /// Take any certificate. Whoever sits in between can read everything, the key included
+    /// Take any certificate: whoever sits in between can read everything, keys included
     #[arg(long)]
     insecure: bool,
 }

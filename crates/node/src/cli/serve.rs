@@ -17,21 +17,21 @@ use crate::node::{Node, Options};
 
 const EXAMPLES: &str = "\
 Examples:
-  airwave serve                                    ports 8080 (HTTP), 8443 (HTTPS), 1935 (RTMP), 1936 (RTMPS)
+  airwave serve                                    HTTP 8080, HTTPS 8443, RTMP 1935, RTMPS 1936
   airwave serve --demo                             with a broadcast to look at
   airwave serve --config /etc/airwave.toml --data /var/lib/airwave
   airwave serve --set http.listen=127.0.0.1:9000 --set rtmps.listen=off
 
 SIGTERM and Ctrl-C end broadcasts in good order (10 s at most; a second one does not wait).
-SIGHUP reads the configuration and the certificate again and says what needs a restart.";
+SIGHUP reads the configuration and the certificate again and says what needs a restart; a terminal that
+goes away ends the server.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
     #[command(flatten)]
     configured: Configured,
-    /// Publish a clip to the server itself, again and again: this file (MP4 or FLV), or the one that
-    /// came with Airwave
+    /// Publish a clip to itself: an MP4 or FLV, or the one that came along
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     demo: Option<Option<PathBuf>>,
     /// Write this file once everything listens: JSON with all addresses
@@ -138,6 +138,8 @@ fn greet(banner: &Banner) {
 }
 
 struct Signals {
+    /// A terminal that goes away sends SIGHUP too, and means something else.
+    on_terminal: bool,
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -151,6 +153,7 @@ enum Asked {
 impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
+            on_terminal: stdout().is_terminal(),
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
@@ -161,7 +164,10 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.hangup.recv() => match self.on_terminal && !stdout().is_terminal() {
+                true => Asked::Stop,
+                false => Asked::Reload,
+            },
         }
     }
 

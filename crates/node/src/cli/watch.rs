@@ -20,11 +20,11 @@ Examples:
   airwave watch http://127.0.0.1:8080/ID --wait --record show.mp4
   airwave watch https://example.org/live.m3u8 --json      a line of JSON a second, and one at the end
 
-Everything is loaded as a low-latency player loads it, of every rendition; nothing is decoded. Latency is how old the
-first frame of a part is when the part is announced here: what a player without any buffer would have. It is from the
-server's clock (EXT-X-PROGRAM-DATE-TIME) to this machine's, and as right as the two agree.
-A recording begins with the oldest segment that is listed and holds all tracks in one fragmented MP4; when a
-track's configuration changes, it goes on in FILE-2.mp4.";
+Everything is loaded as a low-latency player loads it, of every rendition; nothing is decoded. Latency
+is how old the first frame of a part is when the part is announced here: what a player without any
+buffer would have. It is from the server's clock (EXT-X-PROGRAM-DATE-TIME) to this machine's, and as
+right as the two agree. A recording begins with the oldest segment that is listed and holds all tracks
+in one fragmented MP4; when a track's configuration changes, it goes on in FILE-2.mp4.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -221,7 +221,8 @@ fn summary_json(names: &[String], report: &Report, files: &[PathBuf]) -> Value {
 }
 
 fn summary(names: &[String], report: &Report, files: &[PathBuf]) -> String {
-    let mut out = format!("\nwatched for {}\n", clock(report.watched));
+    let watched = Duration::from_secs_f64(report.watched.as_secs_f64().round());
+    let mut out = format!("\nwatched for {}\n", clock(watched));
     for (name, track) in names.iter().zip(&report.tracks) {
         let mut what = track.codec.clone().unwrap_or_else(|| "unknown codec".to_owned());
         if let Some((width, height)) = track.size {

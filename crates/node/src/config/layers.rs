@@ -217,9 +217,20 @@ pub fn load(layers: &[Layer]) -> Result<Loaded, Vec<ConfigError>> {
         vec![ConfigError { key: String::new(), problem, from: "the configuration".to_owned() }]
     })?;
     let loaded = Loaded { config, values, origins };
-    let conflicts = conflicts(&loaded.config).into_iter();
-    errors.extend(conflicts.map(|(key, problem)| loaded.error(key, problem)));
+    for (key, problem, why) in conflicts(&loaded.config) {
+        let from = loaded.origin(why).to_owned();
+        errors.push(ConfigError { key: key.to_owned(), problem, from });
+    }
     if errors.is_empty() { Ok(loaded) } else { Err(errors) }
+}
+
+/// The library's words for types are those of programmers.
+fn in_words(problem: &str) -> String {
+    problem
+        .replace("expected u64", "expected a whole number, 0 or more")
+        .replace("expected u32", "expected a whole number, 0 or more")
+        .replace("expected f64", "expected a number")
+        .replace("unknown variant", "unknown value")
 }
 
 /// One layer on its way into what is merged.
@@ -253,8 +264,8 @@ impl Merge<'_> {
             insert(&mut tried, &place, value.clone());
             if let Err(error) = Config::deserialize(Value::Table(tried)) {
                 let text = error.to_string();
-                let problem = text.lines().next().unwrap_or("not understood").to_owned();
-                wrong(&path, problem);
+                let problem = text.lines().next().unwrap_or("not understood");
+                wrong(&path, in_words(problem));
                 continue;
             }
             insert(self.values, &place, value.clone());

@@ -257,13 +257,19 @@ fn filter<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D
     }
 }
 
-/// What is wrong between keys that are right by themselves.
-fn conflicts(config: &Config) -> Vec<(&'static str, String)> {
+/// What is wrong between keys that are right by themselves: with which key, what, and the key that somebody set.
+fn conflicts(config: &Config) -> Vec<(&'static str, String, &'static str)> {
     let mut found = Vec::new();
     match (config.tls.certificate.as_str(), config.tls.key.as_str()) {
         ("", "") => {}
-        ("", _) => found.push(("tls.certificate", "tls.key is set: set both, or none".to_owned())),
-        (_, "") => found.push(("tls.key", "tls.certificate is set: set both, or none".to_owned())),
+        ("", _) => {
+            let problem = "tls.key is set: set both, or none".to_owned();
+            found.push(("tls.certificate", problem, "tls.key"));
+        }
+        (_, "") => {
+            let problem = "tls.certificate is set: set both, or none".to_owned();
+            found.push(("tls.key", problem, "tls.certificate"));
+        }
         _ => {}
     }
     let listeners = [
@@ -277,7 +283,7 @@ fn conflicts(config: &Config) -> Vec<(&'static str, String)> {
         let Some(address) = listen.0.filter(|a| a.port() != 0) else { continue };
         let same = listeners[..i].iter().find(|(_, other)| other.0 == Some(address));
         if let Some((other, _)) = same {
-            found.push((key, format!("{address} is the address of {other} too")));
+            found.push((key, format!("{address} is the address of {other} too"), key));
         }
     }
     found

@@ -8,6 +8,7 @@ mod browser;
 mod codecs;
 mod dash;
 mod encoders;
+mod help;
 mod keys;
 mod live;
 mod program;

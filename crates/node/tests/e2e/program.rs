@@ -1,6 +1,7 @@
 //! The program as its operator meets it: arguments, exit codes, signals, files.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use testkit::{Child, Clip, ClipSpec, Server, wait_until};
@@ -89,7 +90,36 @@ fn the_demo_is_on_the_air_after_the_start() {
     command.arg("--data").arg(folder.path().join("data"));
     command.arg("--demo").arg(clip.path()).arg("--ready-file").arg(&ready);
     let _server = Child::start(&mut command);
-    let text = wait_until("the ready file", 20, || std::fs::read_to_string(&ready).ok());
+    wait_demo(&ready);
+}
+
+#[test]
+fn the_demo_without_a_file_takes_the_clip_that_came_with_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let program = at("airwave");
+    std::fs::copy(AIRWAVE, &program).unwrap();
+    let start = |data: &str, ready: &Path| {
+        let mut command = Command::new(&program);
+        command.args(["serve", "--demo"]);
+        for listener in ["http", "https", "rtmp", "rtmps", "admin"] {
+            command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
+        }
+        Child::start(command.arg("--data").arg(at(data)).arg("--ready-file").arg(ready))
+    };
+    let mut alone = start("alone", &at("never.json"));
+    assert_eq!(alone.wait(20).code(), Some(2));
+    for words in ["airwave serve --demo=FILE.mp4", "ffmpeg -f lavfi", "make run"] {
+        assert!(alone.output().contains(words), "{words} in {}", alone.output());
+    }
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    std::fs::copy(clip.path(), at("demo.mp4")).unwrap();
+    let _server = start("data", &at("ready.json"));
+    wait_demo(&at("ready.json"));
+}
+
+fn wait_demo(ready: &Path) {
+    let text = wait_until("the ready file", 20, || std::fs::read_to_string(ready).ok());
     let addresses: serde_json::Value = serde_json::from_str(&text).unwrap();
     let url = format!("http://{}/live.json", addresses["http"].as_str().unwrap());
     let url = testkit::Url::parse(&url);
