@@ -115,7 +115,9 @@ fn zero(movie: &Movie) -> Option<i64> {
 fn length(movie: &Movie) -> u64 {
     let lengths = movie.tracks.iter().filter_map(|track| {
         let (first, last) = (track.samples.first()?, track.samples.last()?);
-        let end = last.decode.saturating_add(last.duration.into());
+        // Muxers cut the last frame of sound short, to where the pictures end; a decoder plays all of it.
+        let whole = track.samples.iter().rev().take(2).map(|s| s.duration).max()?;
+        let end = last.decode.saturating_add(whole.into());
         Some(track.us(end.saturating_sub(first.decode)))
     });
     u64::try_from(lengths.max().unwrap_or(0)).unwrap_or(0)
