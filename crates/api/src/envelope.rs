@@ -41,6 +41,10 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, 10_001, message)
     }
 
+    pub(crate) fn internal(message: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, 10_010, message)
+    }
+
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, 10_003, what)
     }

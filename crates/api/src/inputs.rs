@@ -175,7 +175,7 @@ fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Valu
         "rtmps": rtmps.or_else(|| rtmp.clone()),
         "srt": null,
         "webRTC": null,
-        "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": null },
+        "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": format!("{web}/{uid}/manifest/video.mpd") },
         "watch": format!("{web}/{uid}/watch"),
     })
 }
@@ -237,11 +237,11 @@ fn health(report: &Report) -> Value {
     })
 }
 
-fn date(ms: u64) -> String {
+pub(crate) fn date(ms: u64) -> String {
     media::date::date_time(ms)
 }
 
-fn random<const N: usize>(api: &Api) -> [u8; N] {
+pub(crate) fn random<const N: usize>(api: &Api) -> [u8; N] {
     let mut bytes = [0; N];
     (api.random)(&mut bytes);
     bytes

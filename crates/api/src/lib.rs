@@ -13,12 +13,14 @@ pub mod fuzzing;
 mod inputs;
 mod limits;
 mod merge;
+mod signing;
 mod videos;
 
 use std::sync::Arc;
 
+use access::Access;
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use control::{Control, InputUid, Secret};
 use media::health::Report;
 use record::History;
@@ -31,6 +33,8 @@ use crate::limits::BODY_BYTES_MAX;
 pub struct Api {
     /// The node's state.
     pub control: Arc<Control>,
+    /// Who may watch.
+    pub access: Arc<Access>,
     /// Recordings.
     pub history: Arc<History>,
     /// The bearer token.
@@ -62,6 +66,9 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route(account, get(videos::list))
         .route(&path("/{uid}"), get(videos::get).post(videos::edit).delete(videos::delete))
+        .route(&path("/{uid}/token"), post(signing::token))
+        .route(&path("/keys"), get(signing::keys).post(signing::create_key))
+        .route(&path("/keys/{id}"), delete(signing::delete_key))
         .route(&path("/live_inputs/{uid}/videos"), get(videos::of_input))
         .route(&path("/live_inputs"), get(inputs::list).post(inputs::create))
         .route(

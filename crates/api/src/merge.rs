@@ -35,26 +35,15 @@ fn recording(into: &mut InputSettings, value: &Value) -> Result<(), ApiError> {
             "timeoutSeconds" => recording.timeout_seconds = timeout(name, value)?,
             "requireSignedURLs" => {
                 recording.require_signed_urls = boolean(name, value, false)?;
-                not_enforced(name, recording.require_signed_urls)?;
             }
             "hideLiveViewerCount" => {
                 recording.hide_live_viewer_count = boolean(name, value, false)?;
             }
-            "allowedOrigins" => {
-                recording.allowed_origins = origins(name, value)?;
-                let any = recording.allowed_origins.as_ref().is_none_or(Vec::is_empty);
-                not_enforced(name, !any)?;
-            }
+            "allowedOrigins" => recording.allowed_origins = origins(name, value)?,
             _ => {}
         }
     }
     Ok(())
-}
-
-/// A lock that does not lock must not look like one.
-fn not_enforced(name: &str, wanted: bool) -> Result<(), ApiError> {
-    let words = "is not enforced by this version of Airwave: anybody who knows the id can watch";
-    if wanted { Err(ApiError::field(name, words)) } else { Ok(()) }
 }
 
 pub(crate) fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
@@ -154,18 +143,6 @@ mod tests {
         );
         let days = merged(json!({"deleteRecordingAfterDays": 45.0})).unwrap();
         assert_eq!(days.delete_recording_after_days, Some(45));
-    }
-
-    #[test]
-    fn a_lock_that_would_not_lock_is_refused() {
-        for body in [
-            json!({"recording": {"requireSignedURLs": true}}),
-            json!({"recording": {"allowedOrigins": ["example.com"]}}),
-        ] {
-            assert!(merged(body).unwrap_err().contains("is not enforced"));
-        }
-        let none = json!({"recording": {"requireSignedURLs": false, "allowedOrigins": []}});
-        assert!(merged(none).is_ok());
     }
 
     #[test]

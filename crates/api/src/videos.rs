@@ -304,7 +304,7 @@ async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, A
         "scheduledDeletion": video.delete_ms.map(date_time),
         "allowedOrigins": settings.allowed_origins.clone().unwrap_or_default(),
         "requireSignedURLs": settings.require_signed_urls,
-        "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": null },
+        "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": format!("{web}/{uid}/manifest/video.mpd") },
         "watermark": null,
         "liveInput": video.input.as_str(),
         "clippedFrom": null,

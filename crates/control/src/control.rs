@@ -28,6 +28,12 @@ impl Control {
         Ok(Self { engine: Engine::open(path)?, master: Arc::new(master) })
     }
 
+    /// A key for another purpose than what is stored here, made from the master key: the same for the
+    /// same `purpose` at every start, and telling nothing of the master key.
+    pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
+        self.master.derive(purpose)
+    }
+
     /// Makes a live input. `uid` and `random` are fresh random bytes, used for nothing else.
     pub async fn create_input(
         &self,

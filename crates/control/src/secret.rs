@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -53,15 +53,19 @@ pub struct KeyHash(pub [u8; 32]);
 pub struct CannotOpen;
 
 /// The master key, under which secrets are encrypted (AES-256-GCM).
-pub struct MasterKey(LessSafeKey);
+pub struct MasterKey {
+    sealing: LessSafeKey,
+    deriving: hmac::Key,
+}
 
 impl MasterKey {
     /// Takes the key; where it is kept is the caller's business.
     pub fn new(key: &[u8; 32]) -> Self {
+        let deriving = hmac::Key::new(hmac::HMAC_SHA256, key);
         // invariant: the key has the length that AES-256-GCM asks for, the only way to fail.
         #[allow(clippy::expect_used)]
         let key = UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are an AES-256 key");
-        Self(LessSafeKey::new(key))
+        Self { sealing: LessSafeKey::new(key), deriving }
     }
 
     /// Encrypts; `nonce` must be fresh random bytes. `owner` must be named again to open it, so that
@@ -73,9 +77,16 @@ impl MasterKey {
         let nonce = Nonce::assume_unique_for_key(nonce);
         // invariant: AES-GCM refuses only texts of many gigabytes.
         #[allow(clippy::expect_used)]
-        self.0.seal_in_place_append_tag(nonce, aad, &mut text).expect("a short text");
+        self.sealing.seal_in_place_append_tag(nonce, aad, &mut text).expect("a short text");
         sealed.extend_from_slice(&text);
         sealed
+    }
+
+    /// A key for another purpose, the same at every start: HMAC-SHA-256 of its name.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut key = [0; 32];
+        key.copy_from_slice(hmac::sign(&self.deriving, purpose.as_bytes()).as_ref());
+        key
     }
 
     /// Opens what [`MasterKey::seal`] made.
@@ -84,7 +95,7 @@ impl MasterKey {
         let mut text = text.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let aad = Aad::from(owner.as_bytes());
-        let plain = self.0.open_in_place(nonce, aad, &mut text).map_err(|_| CannotOpen)?;
+        let plain = self.sealing.open_in_place(nonce, aad, &mut text).map_err(|_| CannotOpen)?;
         Ok(plain.to_vec())
     }
 }
@@ -105,6 +116,15 @@ mod tests {
         assert_eq!(format!("{secret:?} {:?}", MasterKey::new(&[1; 32])), "*** ***");
         assert_eq!(secret.expose().len(), 32);
         assert!(!secret.expose().contains(['+', '/', '=']));
+    }
+
+    #[test]
+    fn derived_keys_differ_by_purpose_and_master_key() {
+        let key = |master, purpose| MasterKey::new(&[master; 32]).derive(purpose);
+        assert_eq!(key(1, "a"), key(1, "a"));
+        assert_ne!(key(1, "a"), key(1, "b"));
+        assert_ne!(key(1, "a"), key(2, "a"));
+        assert_ne!(key(1, "a"), [1; 32]);
     }
 
     #[test]

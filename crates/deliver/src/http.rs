@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use access::{Access, Pass};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, RawQuery, State};
+use axum::extract::{ConnectInfo, Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
@@ -17,30 +18,36 @@ use serde_json::json;
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
-use crate::{dash, media, pages, playlist};
+use crate::{dash, gate, media, pages, playlist};
 
 /// What delivery serves.
 #[derive(Clone)]
 pub struct Site {
     /// Everything that can be watched.
     pub library: Arc<Library>,
+    /// Who may watch it.
+    pub access: Arc<Access>,
     /// The server to paste into an encoder; none where there is no RTMP.
     pub rtmp_url: Option<String>,
 }
 
 /// All routes of delivery.
 pub fn router(site: Site) -> Router {
+    // What belongs to an id. There is no other way to it than through the gate.
+    let gated = Router::new()
+        .route("/{id}/watch", get(async || pages::page("watch.html")))
+        .route("/{id}/lifecycle", get(lifecycle))
+        .route("/{id}/views", get(views))
+        .route("/{id}/manifest/{file}", get(manifest))
+        .route("/{id}/media/{video}/{track}/{file}", get(media_file))
+        .route_layer(axum::middleware::from_fn_with_state(site.clone(), gate::gate));
     Router::new()
         .route("/", get(async || pages::page("index.html")))
         .route("/live.json", get(live))
         .route("/time", get(time))
         .route("/assets/{*file}", get(asset))
         .route("/favicon.ico", get(async || pages::asset("favicon.ico")))
-        .route("/{id}/watch", get(async || pages::page("watch.html")))
-        .route("/{id}/lifecycle", get(lifecycle))
-        .route("/{id}/views", get(views))
-        .route("/{id}/manifest/{file}", get(manifest))
-        .route("/{id}/media/{video}/{track}/{file}", get(media_file))
+        .merge(gated)
         .with_state(site)
 }
 
@@ -50,9 +57,13 @@ async fn asset(Path(file): Path<String>) -> Response {
 
 async fn live(State(site): State<Site>) -> Response {
     let now = Instant::now();
-    let broadcasts: Vec<_> = site
-        .library
-        .on_air()
+    let mut on_air = Vec::new();
+    for shelf in site.library.on_air() {
+        if site.access.listed(&shelf.about().input, gate::now_ms()).await {
+            on_air.push(shelf);
+        }
+    }
+    let broadcasts: Vec<_> = on_air
         .iter()
         .map(|shelf| {
             let about = shelf.about();
@@ -76,8 +87,8 @@ async fn time() -> Response {
     text("text/plain; charset=utf-8", "no-store", now.into())
 }
 
-async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response {
-    match site.library.find(&id).await {
+async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
+    match site.library.find(&pass.id).await {
         Found::Shelf { shelf, by_input } => {
             let about = shelf.about();
             let live = shelf.live();
@@ -113,8 +124,8 @@ async fn lifecycle(State(site): State<Site>, Path(id): Path<String>) -> Response
     }
 }
 
-async fn views(State(site): State<Site>, Path(id): Path<String>) -> Response {
-    match site.library.find(&id).await {
+async fn views(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
+    match site.library.find(&pass.id).await {
         Found::Shelf { shelf, .. } if shelf.about().hide_viewers => {
             plain(StatusCode::FORBIDDEN, "the number of viewers is not shown")
         }
@@ -129,7 +140,8 @@ async fn views(State(site): State<Site>, Path(id): Path<String>) -> Response {
 async fn manifest(
     State(site): State<Site>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path((id, file)): Path<(String, String)>,
+    Extension(Pass { id, .. }): Extension<Pass>,
+    Path((_, file)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -169,7 +181,8 @@ async fn manifest(
 
 async fn media_file(
     State(site): State<Site>,
-    Path((_, video, track, file)): Path<(String, String, String, String)>,
+    Extension(Pass { id: video, .. }): Extension<Pass>,
+    Path((_, _, track, file)): Path<(String, String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
     match site.library.find(&video).await {

@@ -10,6 +10,7 @@ mod body;
 mod dash;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 mod http;
 mod library;
 pub mod limits;

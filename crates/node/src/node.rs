@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use access::{Access, Countries};
 use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
 use deliver::{Library, Site};
@@ -32,6 +33,8 @@ use crate::{admin, tls, web};
 /// The file of the API token in the data directory.
 pub(crate) const API_TOKEN: &str = "api-token";
 pub(crate) const MASTER_KEY: &str = "master.key";
+/// What the key that signs links is made for; another name would end all links.
+const PLAYBACK_TOKENS: &str = "playback tokens";
 pub(crate) const DATABASE: &str = "airwave.db";
 pub(crate) const MEDIA: &str = "media";
 const LOCK: &str = "lock";
@@ -121,6 +124,9 @@ impl Node {
         let media = dir.join(MEDIA);
         let store = Store::open(&media)
             .with_context(|| format!("can't open the recordings in {}", media.display()))?;
+        let seed = control.derive_key(PLAYBACK_TOKENS);
+        let countries = countries(&config.access.country_database)?;
+        let access = Arc::new(Access::load(control.clone(), &seed, countries).await?);
         let history = Arc::new(History::new(control.clone(), Arc::new(store)));
         let token = files::secret(&dir.join(API_TOKEN), || api_token().into_bytes())?;
         let token = String::from_utf8_lossy(&token).trim().to_owned();
@@ -231,9 +237,10 @@ impl Node {
                 "the admin listener"
             });
         }
-        let site = Site { library: library.clone(), rtmp_url: None };
+        let site = Site { library: library.clone(), access: access.clone(), rtmp_url: None };
         let api = api::Api {
             control: control.clone(),
+            access: access.clone(),
             history: history.clone(),
             token: control::Secret::new(token.clone()),
             origin: origin.clone(),
@@ -447,6 +454,13 @@ fn lock(dir: &Path) -> Result<std::fs::File> {
             Err(error).with_context(|| format!("can't lock {}", path.display()))
         }
     }
+}
+
+fn countries(database: &str) -> Result<Option<Countries>> {
+    if database.is_empty() {
+        return Ok(None);
+    }
+    Countries::open(Path::new(database)).context("access.country_database").map(Some)
 }
 
 fn open_control(dir: &Path) -> Result<Control> {

@@ -48,7 +48,7 @@ fn reach(key: &str) -> Option<Reach> {
         "limits.recorder_patience_s" | "log.level" => Some(Reach::AtOnce),
         "data.dir" | "http.listen" | "https.listen" | "rtmp.listen" | "rtmps.listen"
         | "admin.listen" => Some(Reach::Restart),
-        "http.allow_plain_api" | "public.host" => Some(Reach::Restart),
+        "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
         _ => None,
     }

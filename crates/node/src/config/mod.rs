@@ -34,6 +34,8 @@ pub struct Config {
     pub admin: Admin,
     /// Names in the URLs that are handed out.
     pub public: Public,
+    /// Who may watch.
+    pub access: AccessRules,
     /// Encoders that come, go and come back.
     pub ingest: Ingest,
     /// Segments and parts.
@@ -104,6 +106,14 @@ pub struct Admin {
 pub struct Public {
     /// The host name in URLs; empty: the request's own.
     pub host: String,
+}
+
+/// `[access]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRules {
+    /// A MaxMind database of countries; empty: none is known.
+    pub country_database: String,
 }
 
 /// `[ingest]`

@@ -1,0 +1,378 @@
+//! The gate that everybody who watches passes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use control::{Control, DocumentKey, EngineError, Expect, InputUid, Resolved, VideoUid};
+
+use crate::claims::Grant;
+use crate::keys::{NewKey, PublicKey};
+use crate::limits::{CLOCK_SKEW, KEYS, POLICIES_KEPT, POLICY_AGE, TOKENS_KEPT};
+use crate::origins;
+use crate::rules::{self, Countries};
+use crate::token::{self, OwnKey, TokenError, VerifyingKey};
+
+/// The documents that signing keys are kept in.
+const KIND: &str = "signing-key";
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor<'a> {
+    /// Where from.
+    pub address: IpAddr,
+    /// The page that asks (`Origin`); none if it is no page, or one of this server's.
+    pub origin: Option<&'a str>,
+    /// The host that it asks (`Host`): this server's own pages may always embed.
+    pub host: Option<&'a str>,
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// Who passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// The uid of what may be watched. Not looked up: there may be nothing of this name.
+    pub id: String,
+    /// It needs a token, or only some pages may embed it: no shared list may name it.
+    pub restricted: bool,
+    /// Files may be downloaded.
+    pub downloadable: bool,
+}
+
+/// Who did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It needs a token.
+    #[error("this needs a signed link: put a token in the place of the id")]
+    NeedsToken,
+    /// The token is not taken.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token is for something else.
+    #[error("this token is for something else")]
+    OtherSubject,
+    /// The token's rules are against it.
+    #[error("this link may not be used from here")]
+    Rules,
+    /// The page may not embed it.
+    #[error("this page may not show it: its owner has named others (allowedOrigins)")]
+    Origin,
+    /// Nothing can be looked up at the moment.
+    #[error("who may watch can't be looked up at the moment; try again")]
+    Unavailable,
+}
+
+/// What an input's or a video's owner has said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Policy {
+    require_token: bool,
+    /// Each list must allow the page.
+    origins: Vec<Vec<String>>,
+    /// The input that a video was broadcast on.
+    input: Option<String>,
+    /// While the broadcast lasts: what holds for who watches by the input's address.
+    by_input: Option<Box<Policy>>,
+}
+
+/// Access to everything that can be watched.
+pub struct Access {
+    control: Arc<Control>,
+    own: OwnKey,
+    countries: Option<Countries>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: BTreeMap<String, Arc<VerifyingKey>>,
+    /// By the token's hash: which key it names, and what it grants.
+    tokens: BTreeMap<[u8; 32], (String, Arc<Grant>)>,
+    /// By uid: when it was read, and what was said; nothing if there is no such thing.
+    policies: BTreeMap<String, (u64, Option<Arc<Policy>>)>,
+}
+
+/// Signing keys can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The state can't be read.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The server's own key can't be made.
+    #[error("the key that signs links can't be made")]
+    OwnKey,
+}
+
+impl Access {
+    /// Reads the signing keys. `seed` makes the server's own one; it must be the same at every start.
+    pub async fn load(
+        control: Arc<Control>,
+        seed: &[u8; 32],
+        countries: Option<Countries>,
+    ) -> Result<Self, LoadError> {
+        let own = OwnKey::from_seed(seed).ok_or(LoadError::OwnKey)?;
+        let mut keys = BTreeMap::new();
+        keys.extend(VerifyingKey::new(own.public.clone()).map(|k| (own.kid.clone(), Arc::new(k))));
+        let mut after = String::new();
+        loop {
+            let page = control.documents(KIND, &after).await?;
+            let Some(last) = page.last() else { break };
+            last.key.id().clone_into(&mut after);
+            for document in page {
+                let public = serde_json::from_slice::<PublicKey>(&document.content).ok();
+                match public.and_then(VerifyingKey::new) {
+                    Some(key) => {
+                        keys.insert(document.key.id().to_owned(), Arc::new(key));
+                    }
+                    None => tracing::error!(key = document.key.id(), "a signing key is damaged"),
+                }
+            }
+        }
+        let state = State { keys, ..State::default() };
+        Ok(Self { control, own, countries, state: state.into() })
+    }
+
+    /// Whether countries are known, for those who write rules.
+    pub fn knows_countries(&self) -> bool {
+        self.countries.is_some()
+    }
+
+    /// Whoever asks for what `segment` names, the first segment of a path: a uid, or a token.
+    pub async fn enter(&self, segment: &str, visitor: Visitor<'_>) -> Result<Pass, Refusal> {
+        if !is_token(segment) {
+            let policy = self.policy(segment, visitor.now_ms).await?;
+            return self.open(segment, &policy.unwrap_or_default(), visitor);
+        }
+        let grant = self.grant(segment, visitor)?;
+        let policy = self.policy(&grant.sub, visitor.now_ms).await?.unwrap_or_default();
+        embeds(&policy, visitor)?;
+        Ok(passed(&grant.sub, &policy, &grant))
+    }
+
+    /// Whoever asks for a file of a video. `segment` is what the playlist's address began with: a token
+    /// for the video or for its input; the input's uid, while it has the video on the air; any other uid
+    /// means nothing.
+    pub async fn media(
+        &self,
+        segment: &str,
+        video: &str,
+        visitor: Visitor<'_>,
+    ) -> Result<Pass, Refusal> {
+        let policy = self.policy(video, visitor.now_ms).await?.unwrap_or_default();
+        if !is_token(segment) {
+            let by_input = policy.input.as_deref() == Some(segment);
+            let holds = policy.by_input.as_deref().filter(|_| by_input).unwrap_or(&policy);
+            return self.open(video, holds, visitor);
+        }
+        let grant = self.grant(segment, visitor)?;
+        if grant.sub != video && policy.input.as_ref() != Some(&grant.sub) {
+            return Err(Refusal::OtherSubject);
+        }
+        embeds(&policy, visitor)?;
+        Ok(passed(video, &policy, &grant))
+    }
+
+    /// Whether anybody may know that this is on the air.
+    pub async fn listed(&self, id: &str, now_ms: u64) -> bool {
+        let policy = self.policy(id, now_ms).await;
+        policy.is_ok_and(|policy| policy.is_none_or(|p| !p.restricted()))
+    }
+
+    fn open(&self, id: &str, policy: &Policy, visitor: Visitor<'_>) -> Result<Pass, Refusal> {
+        if policy.require_token {
+            return Err(Refusal::NeedsToken);
+        }
+        embeds(policy, visitor)?;
+        Ok(Pass { id: id.to_owned(), restricted: policy.restricted(), downloadable: true })
+    }
+
+    /// What a token grants to this visitor now.
+    fn grant(&self, token: &str, visitor: Visitor<'_>) -> Result<Arc<Grant>, Refusal> {
+        let grant = self.checked(token)?;
+        if grant.expires_ms <= visitor.now_ms {
+            return Err(TokenError::Expired.into());
+        }
+        let skew = u64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(0);
+        if grant.not_before_ms.is_some_and(|at| at > visitor.now_ms.saturating_add(skew)) {
+            return Err(TokenError::NotYet.into());
+        }
+        if !rules::allow(&grant.rules, visitor.address, self.countries.as_ref()) {
+            return Err(Refusal::Rules);
+        }
+        Ok(grant)
+    }
+
+    /// A signature is checked once, its key looked for each time: deleting a key ends all its tokens.
+    fn checked(&self, token: &str) -> Result<Arc<Grant>, TokenError> {
+        let kid = token::kid(token)?;
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        let key = {
+            let state = self.state();
+            let key = state.keys.get(&kid).cloned().ok_or(TokenError::UnknownKey)?;
+            if let Some((of, grant)) = state.tokens.get(&hash)
+                && *of == kid
+            {
+                return Ok(grant.clone());
+            }
+            key
+        };
+        let grant = Arc::new(token::verify(token, &key)?);
+        let mut state = self.state();
+        if state.tokens.len() >= TOKENS_KEPT {
+            state.tokens.clear();
+        }
+        state.tokens.insert(hash, (kid, grant.clone()));
+        Ok(grant)
+    }
+
+    async fn policy(&self, id: &str, now_ms: u64) -> Result<Option<Arc<Policy>>, Refusal> {
+        let age = u64::try_from(POLICY_AGE.as_millis()).unwrap_or(0);
+        let fresh = |read_ms: u64| read_ms <= now_ms && now_ms - read_ms < age;
+        if let Some((read_ms, policy)) = self.state().policies.get(id)
+            && fresh(*read_ms)
+        {
+            return Ok(policy.clone());
+        }
+        let policy = self.read_policy(id).await.map_err(|error| {
+            tracing::warn!(%error, "can't look up who may watch");
+            Refusal::Unavailable
+        })?;
+        let policy = policy.map(Arc::new);
+        let mut state = self.state();
+        if state.policies.len() >= POLICIES_KEPT {
+            state.policies.retain(|_, (read_ms, _)| fresh(*read_ms));
+        }
+        // Of so many at once the newest are read again each time.
+        if state.policies.len() < POLICIES_KEPT {
+            state.policies.insert(id.to_owned(), (now_ms, policy.clone()));
+        }
+        Ok(policy)
+    }
+
+    async fn read_policy(&self, id: &str) -> Result<Option<Policy>, EngineError> {
+        match self.control.resolve(id).await? {
+            None => Ok(None),
+            Some(Resolved::Input(uid)) => Ok(self.of_input(&uid).await?),
+            Some(Resolved::Video { uid, .. }) => self.of_video(&uid).await,
+        }
+    }
+
+    async fn of_input(&self, uid: &InputUid) -> Result<Option<Policy>, EngineError> {
+        let Some(input) = self.control.input(uid).await? else { return Ok(None) };
+        let recording = &input.settings.recording;
+        Ok(Some(Policy {
+            require_token: recording.require_signed_urls,
+            origins: recording.allowed_origins.iter().cloned().collect(),
+            input: None,
+            by_input: None,
+        }))
+    }
+
+    /// While a broadcast lasts, what its input says holds besides (who locks an input locks what is on
+    /// the air), and alone for who watches by the input's address.
+    async fn of_video(&self, uid: &VideoUid) -> Result<Option<Policy>, EngineError> {
+        let Some(video) = self.control.video(uid).await? else { return Ok(None) };
+        let mut policy = Policy {
+            require_token: video.settings.require_signed_urls,
+            origins: video.settings.allowed_origins.iter().cloned().collect(),
+            input: Some(video.input.to_string()),
+            by_input: None,
+        };
+        if video.live()
+            && let Some(input) = self.of_input(&video.input).await?
+        {
+            policy.require_token |= input.require_token;
+            policy.origins.extend(input.origins.iter().cloned());
+            policy.by_input = Some(Box::new(input));
+        }
+        Ok(Some(policy))
+    }
+
+    /// A token of the server's own making.
+    pub fn sign(&self, grant: &Grant) -> Option<String> {
+        self.own.sign(grant)
+    }
+
+    /// A token signed with a signing key of its owner's: its id, and its private half as it was answered
+    /// (PEM, or base64 of that). None if it is not that key.
+    pub fn sign_with(&self, id: &str, pem: &str, grant: &Grant) -> Option<String> {
+        let key = self.state().keys.get(id).cloned()?;
+        let token = token::sign_with(key.public.algorithm, id, pem, grant)?;
+        // Another key of the same kind signs too, and nobody could use what it signed.
+        token::verify(&token, &key).ok().map(|_| token)
+    }
+
+    /// The ids of all signing keys and when they were made, ms since 1970.
+    pub fn keys(&self) -> Vec<(String, u64)> {
+        let state = self.state();
+        let others = state.keys.iter().filter(|(id, _)| **id != self.own.kid);
+        others.map(|(id, key)| (id.clone(), key.public.created_ms)).collect()
+    }
+
+    /// Keeps the public half of a new key; from now on its tokens are good. False if there are too many.
+    pub async fn add_key(&self, key: &NewKey) -> Result<bool, EngineError> {
+        if self.keys().len() >= KEYS {
+            return Ok(false);
+        }
+        let Some(verifying) = VerifyingKey::new(key.public.clone()) else { return Ok(false) };
+        let content = serde_json::to_vec(&key.public).unwrap_or_default();
+        let Ok(name) = DocumentKey::new(KIND, &key.id) else { return Ok(false) };
+        match self.control.put_document(name, Bytes::from(content), Expect::Absent).await {
+            Ok(_) => {}
+            Err(control::DocumentError::Engine(error)) => return Err(error),
+            Err(_) => return Ok(false),
+        }
+        self.state().keys.insert(key.id.clone(), Arc::new(verifying));
+        Ok(true)
+    }
+
+    /// Deletes a signing key: its tokens are refused from now on. False if there is none.
+    pub async fn delete_key(&self, id: &str) -> Result<bool, EngineError> {
+        let known = self.keys().iter().any(|(known, _)| known == id);
+        let Some(name) = known.then(|| DocumentKey::new(KIND, id).ok()).flatten() else {
+            return Ok(false);
+        };
+        // Refused first: if the disk fails, the key is gone until the next start at least.
+        {
+            let mut state = self.state();
+            state.keys.remove(id);
+            state.tokens.retain(|_, (kid, _)| kid != id);
+        }
+        match self.control.delete_document(name, Expect::Any).await {
+            Ok(()) => Ok(true),
+            Err(control::DocumentError::Engine(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Policy {
+    fn restricted(&self) -> bool {
+        self.require_token || self.origins.iter().any(|list| !list.is_empty())
+    }
+}
+
+/// A uid has no dot, a JWT has two.
+fn is_token(segment: &str) -> bool {
+    segment.contains('.')
+}
+
+fn passed(id: &str, policy: &Policy, grant: &Grant) -> Pass {
+    let restricted = policy.restricted() || !grant.rules.is_empty();
+    Pass { id: id.to_owned(), restricted, downloadable: grant.downloadable }
+}
+
+/// Who is no page (a native player, a program) has no origin, and nothing would keep it from naming one.
+fn embeds(policy: &Policy, visitor: Visitor<'_>) -> Result<(), Refusal> {
+    let Some(origin) = visitor.origin else { return Ok(()) };
+    let own = visitor.host.is_some() && origins::authority(origin) == visitor.host;
+    let all = policy.origins.iter().all(|list| origins::allowed(list, origin));
+    if own || all { Ok(()) } else { Err(Refusal::Origin) }
+}

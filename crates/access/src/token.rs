@@ -1,0 +1,128 @@
+//! Tokens: JWTs, checked and made.
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use serde_json::{Map, Value};
+
+use crate::claims::Grant;
+use crate::keys::{self, Algorithm, PublicKey, ed25519_public};
+use crate::limits::TOKEN_BYTES;
+
+/// Why a token is not taken. None of them says which part of a signature was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No JWT, too long, or signed in a way that is not taken (`none`, HS256...).
+    #[error("this is no token: a JWT signed with RS256, ES256 or EdDSA is expected")]
+    Malformed,
+    /// There is no such signing key, or not any more.
+    #[error("this token's signing key is not known here, or was deleted")]
+    UnknownKey,
+    /// The signature is not good.
+    #[error("this token's signature is not good")]
+    Signature,
+    /// A claim is missing or is not what it should be.
+    #[error("this token's claim {0} is missing or cannot be read")]
+    Claim(&'static str),
+    /// Its time is over.
+    #[error("this token has expired")]
+    Expired,
+    /// Its time has not begun.
+    #[error("this token is not valid yet")]
+    NotYet,
+}
+
+/// A key that tokens are checked with.
+pub(crate) struct VerifyingKey {
+    pub(crate) public: PublicKey,
+    decoding: DecodingKey,
+}
+
+impl VerifyingKey {
+    /// None if the key is damaged.
+    pub(crate) fn new(public: PublicKey) -> Option<Self> {
+        let decoding = public.decoding()?;
+        Some(Self { public, decoding })
+    }
+}
+
+/// Which key a token names: in its header, or in its claims as the vendor's clients do. Nothing of it is
+/// believed yet.
+pub(crate) fn kid(token: &str) -> Result<String, TokenError> {
+    if token.len() > TOKEN_BYTES {
+        return Err(TokenError::Malformed);
+    }
+    // Refuses algorithms that it does not know, `none` among them.
+    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+    if let Some(kid) = header.kid {
+        return Ok(kid);
+    }
+    let claims: Map<String, Value> = jsonwebtoken::dangerous::insecure_decode_claims(token)
+        .map_err(|_| TokenError::Malformed)?;
+    let kid = claims.get("kid").and_then(Value::as_str).map(str::to_owned);
+    kid.ok_or(TokenError::Claim("kid"))
+}
+
+/// Checks a token's signature with its key, and reads what it grants.
+pub(crate) fn verify(token: &str, key: &VerifyingKey) -> Result<Grant, TokenError> {
+    let algorithm = key.public.algorithm.jwa();
+    // RFC 8725 §3.1: the key says how it signs, never the token.
+    let mut validation = Validation::new(algorithm);
+    // Times are ours: the vendor's sample writes them as text, and they are looked at with every request.
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &validation);
+    let decoded = decoded.map_err(|error| match error.kind() {
+        jsonwebtoken::errors::ErrorKind::InvalidSignature
+        | jsonwebtoken::errors::ErrorKind::InvalidAlgorithm => TokenError::Signature,
+        _ => TokenError::Malformed,
+    })?;
+    Grant::from_claims(&decoded.claims)
+}
+
+/// The server's own key: it signs for those who ask its API.
+pub(crate) struct OwnKey {
+    pub(crate) kid: String,
+    encoding: EncodingKey,
+    pub(crate) public: PublicKey,
+}
+
+impl OwnKey {
+    /// The key of this seed, the same at every start.
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
+        let jwk = ed25519_public(&pair);
+        // The name follows from the key, so that tokens of another master key are told apart.
+        let x = jwk.get("x").and_then(Value::as_str).unwrap_or_default();
+        let kid = format!("own-{}", x.get(..12).unwrap_or(x));
+        let encoding = EncodingKey::from_ed_der(pair.to_pkcs8v1().ok()?.as_ref());
+        let public = PublicKey { algorithm: Algorithm::EdDsa, created_ms: 0, jwk };
+        Some(Self { kid, encoding, public })
+    }
+
+    /// A token that grants this.
+    pub(crate) fn sign(&self, grant: &Grant) -> Option<String> {
+        let mut header = Header::new(Algorithm::EdDsa.jwa());
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, &grant.to_claims(&self.kid), &self.encoding).ok()
+    }
+}
+
+/// A token signed with an owner's private key: PEM, or base64 of that.
+pub(crate) fn sign_with(
+    algorithm: Algorithm,
+    kid: &str,
+    pem: &str,
+    grant: &Grant,
+) -> Option<String> {
+    let der = keys::from_pem(pem)?;
+    let encoding = match algorithm {
+        Algorithm::Rs256 => EncodingKey::from_rsa_der(keys::rsa_key(&der)?),
+        Algorithm::Es256 => EncodingKey::from_ec_der(&der),
+        Algorithm::EdDsa => EncodingKey::from_ed_der(&der),
+    };
+    let mut header = Header::new(algorithm.jwa());
+    header.kid = Some(kid.to_owned());
+    jsonwebtoken::encode(&header, &grant.to_claims(kid), &encoding).ok()
+}

@@ -1,0 +1,97 @@
+//! The gate in front of everything that belongs to an id: `access` says who passes.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use access::{Pass, Refusal, Visitor};
+use axum::extract::{ConnectInfo, RawPathParams, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::http::{Site, plain};
+
+/// Whoever waited longer than this is looked at again: a link may have ended meanwhile, or been taken
+/// back.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// Lets a request pass, with its [`Pass`] beside it, or refuses it. Handlers take the id from the `Pass`:
+/// what was looked at and what is served are then the same.
+pub(crate) async fn gate(
+    State(site): State<Site>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    params: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let param = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    let asked = Asked {
+        segment: param("id").unwrap_or_default().to_owned(),
+        video: param("video").map(str::to_owned),
+        peer,
+        origin: field(&request, header::ORIGIN),
+        host: field(&request, header::HOST)
+            .or_else(|| request.uri().authority().map(ToString::to_string)),
+    };
+    let pass = match asked.ask(&site).await {
+        Ok(pass) => pass,
+        Err(refusal) => return refused(refusal),
+    };
+    let restricted = pass.restricted;
+    request.extensions_mut().insert(pass);
+    let began = Instant::now();
+    let mut response = next.run(request).await;
+    if began.elapsed() > AGAIN_AFTER
+        && let Err(refusal) = asked.ask(&site).await
+    {
+        return refused(refusal);
+    }
+    if restricted {
+        // RFC 9110 §12.5.5: who asks decides.
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+/// What a request says of itself, kept for the second look.
+struct Asked {
+    segment: String,
+    video: Option<String>,
+    peer: SocketAddr,
+    origin: Option<String>,
+    host: Option<String>,
+}
+
+impl Asked {
+    async fn ask(&self, site: &Site) -> Result<Pass, Refusal> {
+        let visitor = Visitor {
+            address: self.peer.ip().to_canonical(),
+            origin: self.origin.as_deref(),
+            host: self.host.as_deref(),
+            now_ms: now_ms(),
+        };
+        match &self.video {
+            Some(video) => site.access.media(&self.segment, video, visitor).await,
+            None => site.access.enter(&self.segment, visitor).await,
+        }
+    }
+}
+
+fn field(request: &Request, name: HeaderName) -> Option<String> {
+    request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// RFC 9110 §15.5.2, §15.5.4: 401 asks for a (better) token, 403 will not change.
+fn refused(refusal: Refusal) -> Response {
+    let status = match refusal {
+        Refusal::NeedsToken | Refusal::Token(_) => StatusCode::UNAUTHORIZED,
+        Refusal::OtherSubject | Refusal::Rules | Refusal::Origin => StatusCode::FORBIDDEN,
+        Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    plain(status, &refusal.to_string())
+}

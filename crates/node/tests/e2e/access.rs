@@ -1,0 +1,350 @@
+//! Links that only the right people can open, as those see it who have them and who have not.
+
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use testkit::{Child, Clip, ClipSpec, Input, Response, Server, request, wait_until};
+
+use crate::AIRWAVE;
+
+fn clip() -> Clip {
+    Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) })
+}
+
+/// An input that asks for tokens, on the air.
+fn locked(server: &Server) -> (Input, String, Child) {
+    let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
+    let encoder = clip().publish(&input.rtmp, -1);
+    // Nobody may look: the API tells.
+    let video = wait_until("the broadcast to begin", 20, || {
+        let path = format!("/stream/live_inputs/{}", input.uid);
+        let status = server.api("GET", &path, None).json()["result"]["status"].clone();
+        status["current"]["videoUID"].as_str().map(str::to_owned)
+    });
+    (input, video, encoder)
+}
+
+fn token(server: &Server, uid: &str, body: &Value) -> String {
+    let answer = server.api("POST", &format!("/stream/{uid}/token"), Some(body));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["result"]["token"].as_str().unwrap().to_owned()
+}
+
+fn now_s() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+/// Everything that a player fetches, from this first path segment on.
+fn watch(server: &Server, segment: &str) -> Result<Vec<String>, Response> {
+    let get = |url: &testkit::Url| {
+        let answer = request("GET", url, &[], b"");
+        if answer.status == 200 { Ok(answer.text()) } else { Err(answer) }
+    };
+    let mut seen = Vec::new();
+    let main = server.url(&format!("/{segment}/manifest/video.m3u8"));
+    let text = get(&main)?;
+    let list = text.lines().find(|l| l.starts_with("video")).unwrap_or_else(|| panic!("{text}"));
+    let list = main.join(list);
+    let text = get(&list)?;
+    let map = text.split("EXT-X-MAP:URI=\"").nth(1).unwrap().split('"').next().unwrap();
+    let media = text.lines().find(|l| l.ends_with(".m4s")).unwrap_or_else(|| panic!("{text}"));
+    for file in [map, media] {
+        let url = list.join(file);
+        get(&url)?;
+        seen.push(url.path);
+    }
+    get(&server.url(&format!("/{segment}/manifest/video.mpd")))?;
+    for page in ["watch", "lifecycle", "views"] {
+        get(&server.url(&format!("/{segment}/{page}")))?;
+    }
+    Ok(seen)
+}
+
+#[test]
+fn a_link_opens_what_is_locked_and_is_taken_back() {
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, video, _encoder) = locked(&server);
+    for id in [&input.uid, &video] {
+        let refused = watch(&server, id).unwrap_err();
+        assert_eq!(refused.status, 401, "{id}: {}", refused.text());
+        assert!(refused.text().contains("signed link"), "{}", refused.text());
+        assert_eq!(refused.headers["access-control-allow-origin"], "*", "players read it");
+        for page in ["watch", "lifecycle", "views"] {
+            assert_eq!(server.get(&format!("/{id}/{page}")).status, 401, "{page}");
+        }
+    }
+    assert_eq!(server.get("/live.json").json()["broadcasts"], json!([]), "no list names it");
+    // The server's own signature, for the input and for the video.
+    let of_input = token(&server, &input.uid, &json!({}));
+    let files = watch(&server, &of_input).unwrap();
+    watch(&server, &token(&server, &video, &json!({}))).unwrap();
+    // The files belong to the link: without it, and with one for something else, they stay shut.
+    let other = server.input();
+    let wrong = token(&server, &other.uid, &json!({}));
+    for file in &files {
+        let tail = file.split_once("/media/").unwrap().1;
+        for (segment, status) in [(&*input.uid, 401), (&*video, 401), ("x", 401), (&*wrong, 403)] {
+            assert_eq!(server.get(&format!("/{segment}/media/{tail}")).status, status, "{segment}");
+        }
+        // Nor under a name that is the same only when it is decoded.
+        let hex = format!("%{:02x}", video.as_bytes()[0]);
+        let coded = tail.replacen(&video[..1], &hex, 1);
+        assert_ne!(server.get(&format!("/x/media/{coded}")).status, 200, "{coded}");
+    }
+    // It ends by itself.
+    let short = token(&server, &input.uid, &json!({ "exp": now_s() + 2 }));
+    watch(&server, &short).unwrap();
+    let path = format!("/{short}/manifest/video.cmaf.m3u8");
+    let ended = wait_until("the link to end", 20, || {
+        let answer = server.get(&path);
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((ended.status, ended.text().contains("expired")), (401, true), "{}", ended.text());
+    // Its owner unlocks it for all.
+    let open = json!({ "recording": { "requireSignedURLs": false } });
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    assert_eq!(server.api("PUT", &path, Some(&open)).status, 200);
+    wait_until("everybody to get in", 20, || watch(&server, &input.uid).ok());
+}
+
+/// Signs as an owner's service would: with Node's own cryptography, and nothing of ours.
+fn sign_elsewhere(key: &Value, algorithm: &str, claims: &Value) -> String {
+    let script = r#"
+        const [jwk, algorithm, kid, claims] = process.argv.slice(1);
+        const { createPrivateKey, sign } = require('node:crypto');
+        const key = createPrivateKey({ key: JSON.parse(jwk), format: 'jwk' });
+        const part = (json) => Buffer.from(json).toString('base64url');
+        const text = part(JSON.stringify({ alg: algorithm, kid })) + '.' + part(claims);
+        const digest = algorithm === 'EdDSA' ? null : 'sha256';
+        const signature = sign(digest, Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
+        console.log(text + '.' + signature.toString('base64url'));
+    "#;
+    let jwk = STANDARD.decode(key["jwk"].as_str().unwrap()).unwrap();
+    let mut command = Command::new("node");
+    command.args(["-e", script, "--", std::str::from_utf8(&jwk).unwrap(), algorithm]);
+    command.args([key["id"].as_str().unwrap(), &claims.to_string()]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn an_owners_service_signs_links_until_its_key_is_deleted() {
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, _, _encoder) = locked(&server);
+    let claims = json!({ "sub": input.uid, "exp": (now_s() + 600).to_string() });
+    for algorithm in ["RS256", "ES256", "EdDSA"] {
+        let key = server.api("POST", "/stream/keys", Some(&json!({ "algorithm": algorithm })));
+        assert_eq!(key.status, 200, "{}", key.text());
+        let key = key.json()["result"].clone();
+        let pem = STANDARD.decode(key["pem"].as_str().unwrap()).unwrap();
+        assert!(pem.starts_with(b"-----BEGIN PRIVATE KEY-----"), "{algorithm}");
+        let link = sign_elsewhere(&key, algorithm, &claims);
+        watch(&server, &link).unwrap_or_else(|r| panic!("{algorithm}: {}", r.text()));
+        // The server signs with it too, for who hands it over.
+        let given = json!({ "id": key["id"], "pem": key["pem"] });
+        let given = token(&server, &input.uid, &given);
+        watch(&server, &given).unwrap_or_else(|r| panic!("{algorithm}: {}", r.text()));
+        let keys = server.api("GET", "/stream/keys", None).json()["result"].clone();
+        assert_eq!((keys.as_array().unwrap().len(), &keys[0]["id"]), (1, &key["id"]), "{keys}");
+        assert!(!keys.to_string().contains("pem"), "a private key is shown once: {keys}");
+        // Taken back.
+        let path = format!("/stream/keys/{}", key["id"].as_str().unwrap());
+        let revoked = server.api("DELETE", &path, None);
+        assert_eq!((revoked.status, &revoked.json()["result"]), (200, &json!("Revoked")));
+        for link in [&link, &given] {
+            let refused = watch(&server, link).unwrap_err();
+            assert_eq!(refused.status, 401, "{algorithm}: {}", refused.text());
+        }
+        assert_eq!(server.api("DELETE", &path, None).status, 404);
+    }
+}
+
+#[test]
+fn wrong_tokens_of_every_kind_are_refused() {
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, _, _encoder) = locked(&server);
+    let key = server.api("POST", "/stream/keys", Some(&json!({ "algorithm": "ES256" })));
+    let key = key.json()["result"].clone();
+    let good = json!({ "sub": input.uid, "exp": now_s() + 600 });
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        sign_elsewhere(&key, "ES256", &claims)
+    };
+    let link = sign_elsewhere(&key, "ES256", &good);
+    watch(&server, &link).unwrap();
+    let [head, claims, signature]: [&str; 3] =
+        link.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let coded =
+        |json: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json.to_string());
+    let kid = &key["id"];
+    let long = format!("{head}.{claims}.{}", "A".repeat(7 << 10));
+    for (name, token, status) in [
+        ("no algorithm", format!("{}.{claims}.", coded(json!({ "alg": "none", "kid": kid }))), 401),
+        ("no signature", format!("{head}.{claims}."), 401),
+        (
+            "HS256",
+            format!("{}.{claims}.{signature}", coded(json!({ "alg": "HS256", "kid": kid }))),
+            401,
+        ),
+        (
+            "RS256",
+            format!("{}.{claims}.{signature}", coded(json!({ "alg": "RS256", "kid": kid }))),
+            401,
+        ),
+        (
+            "another key",
+            format!("{}.{claims}.{signature}", coded(json!({ "alg": "ES256", "kid": "k" }))),
+            401,
+        ),
+        ("no key", format!("{}.{claims}.{signature}", coded(json!({ "alg": "ES256" }))), 401),
+        (
+            "other claims",
+            format!("{head}.{}.{signature}", coded(json!({ "sub": input.uid, "exp": 9e9 }))),
+            401,
+        ),
+        ("cut", link[..link.len() - 4].to_owned(), 401),
+        ("dots", "..".to_owned(), 401),
+        ("words", "this.is.nothing".to_owned(), 401),
+        ("long", long, 401),
+        ("no end", with("exp", Value::Null), 401),
+        ("no time", with("exp", json!("soon")), 401),
+        ("over", with("exp", json!(now_s() - 1)), 401),
+        ("not yet", with("nbf", json!(now_s() + 600)), 401),
+        ("no subject", with("sub", Value::Null), 401),
+        ("another subject", with("sub", json!("0".repeat(32))), 404),
+        ("no rules", with("accessRules", json!([{ "type": "moon" }])), 401),
+        (
+            "not from here",
+            with(
+                "accessRules",
+                json!([{ "type": "ip.src", "action": "block", "ip": ["127.0.0.0/8"] }]),
+            ),
+            403,
+        ),
+    ] {
+        let answer = server.get(&format!("/{token}/manifest/video.m3u8"));
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+    }
+    let from_here = json!([
+        { "type": "ip.src", "action": "allow", "ip": ["127.0.0.1", "::1"] },
+        { "type": "any", "action": "block" },
+    ]);
+    watch(&server, &with("accessRules", from_here)).unwrap();
+}
+
+#[test]
+fn only_the_pages_that_are_named_may_embed() {
+    let server = Server::start(AIRWAVE, &[]);
+    let origins = json!({ "recording": { "allowedOrigins": ["*.example.com", "localhost:3000"] } });
+    let input = server.create_input(&origins);
+    let _encoder = clip().publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/manifest/video.m3u8", input.uid));
+    let own = format!("http://{}", url.authority);
+    for (origin, status) in [
+        (Some("https://www.example.com"), 200),
+        (Some("http://localhost:3000"), 200),
+        (Some(&*own), 200),
+        (None, 200),
+        (Some("https://example.com"), 403),
+        (Some("https://evil.org"), 403),
+        (Some("null"), 403),
+    ] {
+        let headers: Vec<(&str, &str)> = origin.map(|o| ("origin", o)).into_iter().collect();
+        let answer = request("GET", &url, &headers, b"");
+        assert_eq!(answer.status, status, "{origin:?}: {}", answer.text());
+        if status == 200 {
+            assert_eq!(answer.headers["vary"], "Origin", "a shared cache asks again");
+        }
+    }
+}
+
+/// A database of MaxMind's format in which 127.0.0.0/8 is in this country, and nothing else is known.
+/// MaxMind DB File Format Specification, version 2.0.
+fn database(country: &str) -> Vec<u8> {
+    const NODES: u32 = 8;
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.push(2 << 5 | u8::try_from(text.len()).unwrap());
+        out.extend_from_slice(text.as_bytes());
+    };
+    // The search tree: a node a bit, two records of 24 bits; NODES is "not known", above it is data.
+    let mut out = Vec::new();
+    for node in 0..NODES {
+        let bit = 127u8 >> (7 - node) & 1;
+        let on = if node + 1 == NODES { NODES + 16 } else { node + 1 };
+        for side in 0..2 {
+            let record = if side == bit { on } else { NODES };
+            out.extend_from_slice(&record.to_be_bytes()[1..]);
+        }
+    }
+    out.extend_from_slice(&[0; 16]);
+    out.push(7 << 5 | 1);
+    text(&mut out, "country");
+    out.push(7 << 5 | 1);
+    text(&mut out, "iso_code");
+    text(&mut out, country);
+    out.extend_from_slice(b"\xab\xcd\xefMaxMind.com");
+    out.push(7 << 5 | 9);
+    for (name, value) in [
+        ("node_count", &[6 << 5 | 1, 8][..]),
+        ("record_size", &[5 << 5 | 1, 24]),
+        ("ip_version", &[5 << 5 | 1, 4]),
+        ("binary_format_major_version", &[5 << 5 | 1, 2]),
+        ("binary_format_minor_version", &[5 << 5]),
+        ("build_epoch", &[1, 2, 1]),
+        ("database_type", b"\x47Country"),
+        ("languages", &[0, 4]),
+        ("description", &[7 << 5]),
+    ] {
+        text(&mut out, name);
+        out.extend_from_slice(value);
+    }
+    out
+}
+
+/// Flips `access.country_database`.
+#[test]
+fn rules_know_countries_by_the_operators_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("countries.mmdb");
+    std::fs::write(&file, database("DE")).unwrap();
+    let setting = format!("access.country_database={}", file.display());
+    let server = Server::start(AIRWAVE, &[&setting]);
+    let (input, _, _encoder) = locked(&server);
+    let rule = |action: &str, country: &str| {
+        json!({ "accessRules": [
+            { "type": "ip.geoip.country", "action": action, "country": [country] },
+            { "type": "any", "action": if action == "allow" { "block" } else { "allow" } },
+        ] })
+    };
+    for (action, country, status) in
+        [("allow", "DE", 200), ("allow", "FR", 403), ("block", "DE", 403), ("block", "FR", 200)]
+    {
+        let link = token(&server, &input.uid, &rule(action, country));
+        let answer = server.get(&format!("/{link}/manifest/video.m3u8"));
+        assert_eq!(answer.status, status, "{action} {country}: {}", answer.text());
+    }
+    // Without one, such a token would open nothing: it is not made.
+    let plain = Server::start(AIRWAVE, &[]);
+    let input = plain.input();
+    let path = format!("/stream/{}/token", input.uid);
+    let refused = plain.api("POST", &path, Some(&rule("allow", "DE")));
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("access.country_database"), "{}", refused.text());
+    // Another file is told at the start.
+    std::fs::write(&file, "no database").unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let mut command = Command::new(AIRWAVE);
+    command.args(["serve", "--data", &data, "--set", &setting]);
+    for listener in ["http", "https", "rtmp", "rtmps", "admin"] {
+        command.args(["--set", &format!("{listener}.listen=off")]);
+    }
+    let mut child = Child::start(&mut command);
+    assert_eq!(child.wait(20).code(), Some(1));
+    let told = child.output();
+    assert!(told.contains("access.country_database") && told.contains("MaxMind"), "{told}");
+}
