@@ -1,7 +1,7 @@
 # The commands of this project. What each does stands in scripts/; here are only their names.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-run deps-test run test check bench fuzz web clean-demo
+.PHONY: help deps deps-run deps-test run test check bench fuzz web clean-demo soak
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ run: ## install what is missing, build, and start Airwave with a demo broadcast 
 
 test: ## install what is missing and run the whole gate, the same as CI
 	@scripts/test.sh
+
+soak: ## what is too long for the gate: kills, floods, long plays, fuzzing (FUZZ_MINUTES=0 without)
+	@scripts/soak.sh
 
 check: ## format, lint, types and the repository's rules; installs nothing
 	@scripts/check.sh

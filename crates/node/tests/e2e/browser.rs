@@ -4,8 +4,16 @@ use testkit::{Clip, ClipSpec, Server, play, skip};
 
 use crate::AIRWAVE;
 
+/// How long a player is looked at: longer in a soak run.
+fn seconds() -> u32 {
+    let said = std::env::var("AIRWAVE_PLAY_SECONDS");
+    said.ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(8)
+}
+
+/// Longer than it is looked at: its frames are counted.
 fn clip() -> Clip {
-    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 60) };
+    let length = seconds() + 52;
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", length) };
     Clip::make(&spec)
 }
 
@@ -21,7 +29,7 @@ fn check_player(player: &str, path: &str) {
 
 fn check_url(url: &str, player: &str) {
     let more = ["--counter", "--source-width", "640", "--settle", "4"];
-    let played = play(url, player, 8, &more);
+    let played = play(url, player, seconds(), &more);
     let report = &played.0;
     assert_eq!(played.size(), (640, 360), "{report}");
     assert!(played.presented_share() >= 0.99, "frames shown: {}", report["counter"]);

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# What is too long for the gate: the same tests with larger sizes, and the fuzz targets. Writes .cache/soak/report.md,
+# the table that docs/test-report.md keeps.
+#
+# FUZZ_MINUTES (30) is the time of each fuzz target, 0 leaves them out. The sizes below can be set from outside as well.
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+OUT=$CACHE/soak
+REPORT=$OUT/report.md
+FUZZ_MINUTES=${FUZZ_MINUTES:-30}
+
+export AIRWAVE_KILL_ROUNDS=${AIRWAVE_KILL_ROUNDS:-200}                # kill -9 of the whole program
+export AIRWAVE_POWER_ROUNDS=${AIRWAVE_POWER_ROUNDS:-20}               # what was not synced is lost
+export AIRWAVE_ROUNDS=${AIRWAVE_ROUNDS:-40000}                        # connect, publish, leave
+export AIRWAVE_POLLS=${AIRWAVE_POLLS:-1000000}                        # of ids that do not exist
+export AIRWAVE_STRANGERS=${AIRWAVE_STRANGERS:-200}                    # connections that say nothing, nonsense, or half
+export AIRWAVE_BROADCAST_MINUTES=${AIRWAVE_BROADCAST_MINUTES:-120}    # in virtual time, against the authoring rules
+export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player in Chromium
+
+# One step a row of the report: what it is, and which tests.
+STEPS=(
+    "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
+    "Power cuts, $AIRWAVE_POWER_ROUNDS rounds|power::"
+    "$AIRWAVE_ROUNDS times connect, publish, leave|rounds::"
+    "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::"
+    "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
+    "Each player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock"
+    "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player"
+)
+
+main() {
+    rm -rf "$OUT"
+    mkdir -p "$OUT"
+    scripts/deps.sh test
+    step "Pages" scripts/web.sh build
+    step "Build" cargo build --quiet --workspace --bins --tests
+    {
+        echo "Commit $(git rev-parse --short HEAD), $(date -u +%F)."
+        echo
+        echo "| what | result | took | said |"
+        echo "|---|---|---|---|"
+    } >"$REPORT"
+    local row failed=0
+    for row in "${STEPS[@]}"; do
+        run "${row%%|*}" "${row#*|}" || failed=$((failed + 1))
+    done
+    if [ "$FUZZ_MINUTES" -gt 0 ]; then
+        MINUTES=$FUZZ_MINUTES step "Fuzz targets" scripts/fuzz.sh || failed=$((failed + 1))
+        {
+            echo
+            cat "$CACHE/fuzz/report.md"
+        } >>"$REPORT"
+    fi
+    heading "The report is $REPORT"
+    cat "$REPORT"
+    return "$((failed > 0))"
+}
+
+# What a test prints of its figures stands in the last column.
+run() {
+    local title=$1 tests=$2 started=$SECONDS status=0 log
+    log=$OUT/$(printf '%s' "$tests" | tr -cs 'a-z_\n' -).log
+    step "$title" cargo nextest run --profile soak --cargo-quiet --workspace --no-capture \
+        -E "test(/$tests/)" >"$log" 2>&1 || status=$?
+    local words said
+    words=$(grep -oE '[0-9]+ tests? run: .*' "$log" | tail -n 1 | sed 's/, [0-9]* skipped//')
+    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills)' "$log" | tail -n 2 | tr '\n|' '; ') || true
+    echo "| $title | ${words:-did not run} | $((SECONDS - started)) s | $said |" >>"$REPORT"
+    if [ "$status" -ne 0 ]; then tail -n 40 "$log"; fi
+    return "$status"
+}
+
+main "$@"
