@@ -17,7 +17,7 @@ use crate::kills::acknowledged;
 const DISK_MIB: u32 = 24;
 const SETTINGS: [&str; 4] = [
     "hls.segment_ms=1000",
-    "limits.cache_mb=1",
+    "limits.cache_mb=3",
     "limits.recorder_patience_s=1",
     "retention.min_free_gb=0.008",
 ];
