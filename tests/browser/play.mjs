@@ -19,6 +19,7 @@ const { values: options } = parseArgs({
     'counter-at': { type: 'string', default: '0,0,16,20' },
     'source-width': { type: 'string' },
     'expect-end': { type: 'boolean', default: false },
+    replay: { type: 'boolean', default: false },
     settle: { type: 'string', default: '1' },
     'start-timeout': { type: 'string', default: '20' },
     viewport: { type: 'string', default: '1280x800' },
@@ -118,13 +119,37 @@ async function play(browser, pages) {
       .waitForFunction(() => document.querySelector('airwave-player')?.stats.notice !== '', undefined, { timeout: 5_000, polling: 50 })
       .catch(() => errors.push('the broadcast has ended and the page does not say so'));
   }
+  const replay = options.replay && first !== null ? await watchReplay(page) : null;
   const measured = first === null ? null : await page.evaluate(() => window.measure.result());
   const player = await page.evaluate(() => {
     const host = document.querySelector('airwave-player');
     return host ? host.stats : window.player && { version: window.player.version, errors: window.player.errors };
   });
   const own = player?.errors ?? [];
-  return report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs });
+  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), replay };
+}
+
+/** The page that was watching live becomes the replay: its states, whether it was loaded again, and what plays from the start. */
+async function watchReplay(page) {
+  const state = (wanted) =>
+    page.waitForFunction((wanted) => document.querySelector('airwave-player').stats.state === wanted, wanted, { timeout: 30_000, polling: 20 });
+  await state('replay');
+  await page.waitForFunction(() => document.querySelector('airwave-player').video.duration > 1, undefined, { timeout: 10_000, polling: 20 });
+  // In the document that was watching live: it remembers what was put there.
+  const sameDocument = await page.evaluate(() => window.watched !== undefined && performance.getEntriesByType('navigation').length === 1);
+  await page.locator('airwave-player').locator('.actions button').click();
+  await page.waitForFunction(
+    () => {
+      const { video } = document.querySelector('airwave-player');
+      return !video.paused && !video.seeking && video.currentTime > 0.5 && video.currentTime < 6;
+    },
+    undefined,
+    { timeout: 10_000, polling: 20 },
+  );
+  return page.evaluate((sameDocument) => {
+    const { video, stats } = document.querySelector('airwave-player');
+    return { sameDocument, duration: video.duration, at: video.currentTime, width: video.videoWidth, videoUID: stats.videoUID, sameElement: video === window.watched };
+  }, sameDocument);
 }
 
 /** Runs in the page: latency, pace and tone at every tick, until the broadcast ends. */

@@ -70,7 +70,13 @@ pub(crate) async fn delete(
     Path((account, uid)): Path<(String, String)>,
 ) -> Answer {
     let input = find(&api, &account, &uid).await?;
+    // Its index is written by its owner: no encoder comes from here on, and what is on the air is
+    // recorded to its end before there is no owner any more.
+    let closed = InputSettings { enabled: false, ..input.settings.clone() };
+    api.control.update_input(&input.uid, Expect::Any, closed, now_ms()).await?;
+    (api.dismiss)(input.uid.clone()).await;
     api.control.delete_input(&input.uid, Expect::Any, now_ms()).await?;
+    // One that was let in before it was closed.
     end_broadcast(&api, &input.uid);
     tracing::info!(input = %input.uid, "live input deleted");
     Ok(ok(&Value::Null))

@@ -16,6 +16,8 @@ mod merge;
 mod signing;
 mod videos;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use access::Access;
@@ -53,10 +55,15 @@ pub struct Api {
     pub random: fn(&mut [u8]),
     /// How the encoder of a live input is doing.
     pub health: HealthOf,
+    /// Ends the broadcast of a live input.
+    pub dismiss: Dismiss,
 }
 
 /// Tells how the encoder of a live input is doing; nothing while there is none.
 pub type HealthOf = Arc<dyn Fn(&InputUid) -> Option<Report> + Send + Sync>;
+
+/// Ends the broadcast of a live input; done when everything of it is recorded, or that takes too long.
+pub type Dismiss = Arc<dyn Fn(InputUid) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// All routes of the API.
 pub fn router(api: Api) -> Router {

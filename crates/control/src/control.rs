@@ -213,7 +213,7 @@ impl Control {
     }
 
     /// Makes the disk seem full once the database has grown by this many pages, or no longer.
-    #[cfg(feature = "failpoints")]
+    #[cfg(feature = "conformance")]
     #[doc(hidden)]
     pub async fn fail_writes_beyond(&self, pages: Option<u32>) -> Result<(), EngineError> {
         self.engine

@@ -21,7 +21,6 @@ pub mod conformance;
 mod control;
 mod document;
 mod error;
-pub mod failpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod ids;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media::catalog::Catalog;
 use package::hls::MediaOptions;
+use package::limits::LIVE_SEGMENTS;
 use package::{CATALOG, INIT, Index, Version};
 use record::{File, History, Status};
 use spine::broadcast::{Consumer, Liveness};
@@ -250,6 +251,7 @@ impl Shelf {
         if let Err(error) = state.index.apply(rendition, at, properties, bytes) {
             tracing::warn!(video = %self.about.video, rendition, ?at, %error, "a part has no place");
         }
+        state.index.bound(rendition, LIVE_SEGMENTS);
     }
 }
 

@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use control::Control;
+use record::{History, Space};
 use spine::Origin;
 
 use crate::web;
@@ -26,6 +27,8 @@ pub(crate) struct Admin {
     pub(crate) encoders: Arc<io_rtmp::listen::Counters>,
     pub(crate) web: Arc<web::Counters>,
     pub(crate) panics: Arc<AtomicU64>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) history: Arc<History>,
 }
 
 /// The admin routes.
@@ -41,7 +44,11 @@ pub(crate) fn router(admin: Admin) -> Router {
 /// can be read.
 async fn ready(State(admin): State<Admin>) -> Response {
     match admin.control.next_expiry().await {
-        Ok(_) => "ready\n".into_response(),
+        // It takes encoders and viewers all the same.
+        Ok(_) => match admin.space.paused() {
+            Some(why) => format!("ready, but {why}\n").into_response(),
+            None => "ready\n".into_response(),
+        },
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("the database: {error}\n")).into_response()
         }
@@ -74,6 +81,17 @@ fn text(admin: &Admin) -> String {
         admin.origin.budget().limit() as u64,
     );
     out.gauge("playlist_requests_parked", "Requests that wait now.", of(&delivery.parked));
+
+    if let Some(free) = admin.history.store().free_bytes() {
+        out.gauge("disk_free_bytes", "Bytes that are free where recordings are.", free);
+    }
+    let paused = u64::from(admin.space.paused().is_some());
+    out.gauge("recording_paused", "1 while the disk is too full to record.", paused);
+    out.counter(
+        "recording_segments_lost",
+        "Segments that are gaps in recordings: the disk was full, failed or too slow.",
+        admin.space.lost(),
+    );
 
     for (name, help, counter) in [
         ("rtmp_connections", "RTMP connections accepted.", &encoders.connections),

@@ -17,7 +17,7 @@ use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
 use media::health::{Health, Report};
 use package::{CutRules, Earlier, Index, Packaging, Rules};
-use record::{Backlog, History, Outcome, Recorder, Recording, Setup, Status};
+use record::{Backlog, History, Outcome, Recorder, Recording, Setup, Space, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
 use tokio::sync::{Notify, watch};
@@ -57,6 +57,8 @@ pub(crate) struct Ingest {
     pub(crate) control: Arc<Control>,
     pub(crate) history: Arc<History>,
     pub(crate) backlog: Backlog,
+    /// The room that recordings have on the disk.
+    pub(crate) space: Arc<Space>,
     pub(crate) origin: Origin,
     pub(crate) library: Arc<Library>,
     pub(crate) counters: Arc<Counters>,
@@ -86,6 +88,8 @@ struct Active {
     replaced: Option<(IpAddr, Instant)>,
     /// How its encoder is doing, or did last.
     health: Option<Arc<Mutex<Health>>>,
+    /// How its recorder is doing, if it is recorded.
+    recorder: Option<Arc<Status>>,
 }
 
 struct Failures {
@@ -148,7 +152,8 @@ impl Ingest {
                 None => {
                     let (owner, owned) = watch::channel(claimed.owned.clone());
                     let (broadcast, encoder) = (consumer.clone(), Some(address));
-                    let active = Active { broadcast, owner, encoder, replaced: None, health: None };
+                    let (replaced, health, recorder) = (None, None, None);
+                    let active = Active { broadcast, owner, encoder, replaced, health, recorder };
                     state.active.insert(input.uid.clone(), active);
                     Some(owned)
                 }
@@ -184,13 +189,32 @@ impl Ingest {
 
     /// How the encoder of an input is doing; nothing while there is none.
     pub(crate) fn health(&self, input: &InputUid) -> Option<Report> {
-        let health = {
+        let (health, recorded) = {
             let state = self.state();
             let active = state.active.get(input).filter(|a| a.encoder.is_some())?;
-            active.health.clone()?
+            (active.health.clone()?, active.recorder.clone())
         };
-        let report = health.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
+        let mut report =
+            health.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
+        if let Some(recorder) = recorded {
+            report.advice.extend(self.space.paused().map(|why| why.to_string()));
+            let (lost, plural) = match recorder.gaps() {
+                1 => (1, ""),
+                n => (n, "s"),
+            };
+            if lost > 0 {
+                report.advice.push(format!(
+                    "{lost} segment{plural} of this broadcast could not be recorded: gaps in the replay"
+                ));
+            }
+        }
         Some(report)
+    }
+
+    /// Ends the broadcast of an input, and waits until everything of it is committed.
+    pub(crate) async fn dismiss(&self, input: &InputUid) {
+        self.origin.end(&path_of(input), Close::Unauthorized);
+        self.finish_before(input).await;
     }
 
     /// Who may take an input that somebody has.
@@ -315,6 +339,9 @@ impl Ingest {
         let earlier = earlier(claimed, &index);
         let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
         let status = recorder.as_ref().map(Recorder::status);
+        if let Some(active) = self.state().active.get_mut(&input.uid) {
+            active.recorder = status.clone();
+        }
         let history = self.history.clone();
         let past = status.clone().map(|recorder| Past { history, index, recorder });
         let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
@@ -340,6 +367,9 @@ impl Ingest {
             let record = async {
                 let recorder = recorder?;
                 let status = recorder.status();
+                if let Err(error) = ingest.history.expect_objects(&video).await {
+                    tracing::warn!(%video, %error, "orphans may stay after a crash");
+                }
                 let complete = recorder.run().await == Outcome::Complete;
                 Some(complete && (before || status.committed() > 0))
             };
@@ -366,6 +396,7 @@ impl Ingest {
             gap: claimed.gap.clone(),
             first: claimed.first_segment,
             backlog: self.backlog.clone(),
+            space: self.space.clone(),
             backlog_bytes: record::limits::BACKLOG_BYTES,
             patience: self.settings().patience,
             random: || u64::from_be_bytes(random()),
@@ -491,7 +522,7 @@ impl Ingest {
 
     /// A video that is over keeps nothing that its index does not name.
     async fn tidy(&self, video: &VideoUid) {
-        match self.history.collect_orphans(video).await {
+        match self.history.tidy(video).await {
             Ok(0) => {}
             Ok(orphans) => tracing::info!(%video, orphans, "objects that nothing named, deleted"),
             Err(error) => tracing::warn!(%video, %error, "orphans stay"),
@@ -500,6 +531,9 @@ impl Ingest {
 
     /// Ends what a server before this one left open and nobody came back to.
     pub(crate) async fn expire_index(self: Arc<Self>) {
+        if let Err(error) = self.history.tidy_left().await {
+            tracing::warn!(%error, "orphans of earlier broadcasts stay");
+        }
         loop {
             match self.control.expire(now_ms()).await {
                 Ok(ended) => {

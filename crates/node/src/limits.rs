@@ -58,6 +58,9 @@ pub(crate) const GAP_NUMBERS_TIMED: u64 = 32;
 /// a busy node has written a gigabyte.
 pub(crate) const RETENTION_EVERY: Duration = Duration::from_secs(10);
 
+/// How soon after a pass of retention the next one may be, if there is less room than there must be.
+pub(crate) const RETENTION_AT_ONCE: Duration = Duration::from_secs(1);
+
 /// How long a stop may take: broadcasts end, answers go out.
 pub(crate) const STOP: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,7 @@ use access::{Access, Countries};
 use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
 use deliver::{Library, Site};
-use record::{Backlog, History, Retention};
+use record::{Backlog, History, Retention, Space};
 use rtmp::client::Target;
 use serde::Serialize;
 use spine::Origin;
@@ -26,7 +26,7 @@ use crate::config::{self, Config, Listen, Loaded};
 use crate::demo::Clip;
 use crate::files;
 use crate::ingest::{Ingest, Settings, State, now_ms};
-use crate::limits::{RETENTION_EVERY, STOP};
+use crate::limits::{RETENTION_AT_ONCE, RETENTION_EVERY, STOP};
 use crate::reload::{Reloadable, Report};
 use crate::{admin, tls, web};
 
@@ -167,6 +167,7 @@ impl Node {
             control: control.clone(),
             history: history.clone(),
             backlog: Backlog::new(record::limits::NODE_BACKLOG_BYTES),
+            space: Arc::default(),
             origin: origin.clone(),
             library: library.clone(),
             counters,
@@ -195,7 +196,8 @@ impl Node {
             "the clock of broadcasts that were left open"
         });
         let (retention, kept) = watch::channel(config.retention);
-        let (retain, end) = (retain(history.clone(), kept), until_stop(stopped.clone()));
+        let (retain, end) =
+            (retain(history.clone(), ingest.space.clone(), kept), until_stop(stopped.clone()));
         services.spawn(async move {
             tokio::select! { () = retain => {}, () = end => {} }
             "retention"
@@ -229,6 +231,8 @@ impl Node {
                 encoders: encoders.clone(),
                 web: counters.clone(),
                 panics: tasks.panics.clone(),
+                space: ingest.space.clone(),
+                history: history.clone(),
             });
             let stop = until_stop(stopped.clone());
             let serve = web::serve(listener, None, router, Arc::default(), stop);
@@ -252,6 +256,13 @@ impl Node {
             health: {
                 let ingest = ingest.clone();
                 Arc::new(move |input| ingest.health(input))
+            },
+            dismiss: {
+                let ingest = ingest.clone();
+                Arc::new(move |input| {
+                    let ingest = ingest.clone();
+                    Box::pin(async move { ingest.dismiss(&input).await })
+                })
             },
         };
         let https_tls = acceptors.as_ref().map(|a| a.https.clone());
@@ -414,9 +425,14 @@ async fn create(control: &Control, name: &str) -> Result<InputUid> {
 }
 
 /// Deletes what is kept too long, for as long as the node runs.
-async fn retain(history: Arc<History>, mut kept: watch::Receiver<config::Retention>) {
+async fn retain(
+    history: Arc<History>,
+    space: Arc<Space>,
+    mut kept: watch::Receiver<config::Retention>,
+) {
     loop {
         let retention = rules(*kept.borrow_and_update());
+        space.set_floor(retention.min_free_bytes);
         match retention.pass(&history, now_ms()).await {
             Ok(pass) => {
                 for (video, why) in pass.deleted {
@@ -425,8 +441,12 @@ async fn retain(history: Arc<History>, mut kept: watch::Receiver<config::Retenti
             }
             Err(error) => tracing::warn!(%error, "retention"),
         }
-        // At once when other rules hold.
-        let _ = tokio::time::timeout(RETENTION_EVERY, kept.changed()).await;
+        let _ = space.look(history.store());
+        // Sooner when other rules hold, or what is being recorded needs room.
+        tokio::select! {
+            _ = tokio::time::timeout(RETENTION_EVERY, kept.changed()) => {}
+            () = async { tokio::join!(space.short(), tokio::time::sleep(RETENTION_AT_ONCE)); } => {}
+        }
     }
 }
 

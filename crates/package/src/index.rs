@@ -210,6 +210,14 @@ impl Index {
         }
     }
 
+    /// Forgets the oldest segments of a rendition beyond so many.
+    pub fn bound(&mut self, rendition: &str, segments: usize) {
+        if let Some(rendition) = self.renditions.get_mut(rendition) {
+            let surplus = rendition.segments.len().saturating_sub(segments);
+            rendition.segments.drain(..surplus);
+        }
+    }
+
     /// A complete segment is no longer to be had: it stays in its place, as a gap.
     pub fn lose(&mut self, rendition: &str, number: u64) {
         let rendition = self.renditions.get_mut(rendition);

@@ -16,8 +16,13 @@ pub const AHEAD_SEGMENTS: u64 = 2;
 /// A blocking reload is answered after three target durations at the latest. RFC 8216bis §6.2.5.2.
 pub const RELOAD_TARGET_DURATIONS: u32 = 3;
 
-/// Segments that an index keeps of one rendition, 24 hours of 2 s: beyond it the oldest go.
-pub const INDEX_SEGMENTS: usize = 43_200;
+/// Segments that an index keeps of one rendition: a week of 2 s, half a gigabyte and 40 MB of text in all.
+/// Beyond it the oldest go. Of a longer recording playlists list the newest week.
+pub const INDEX_SEGMENTS: usize = 302_400;
+
+/// Segments that the list of a broadcast on the air reaches back to, a day of 2 s: it is rendered anew
+/// with every part.
+pub const LIVE_SEGMENTS: usize = 43_200;
 
 /// Parts of one segment that an index takes: 0.2 s parts of a 12 s segment, three times over.
 pub const SEGMENT_PARTS: usize = 192;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use control::{
-    Committed, Control, DocumentError, EngineError, PageError, PageRef, SegmentRecord, VideoUid,
-    page,
+    Committed, Control, DocumentError, DocumentKey, EngineError, Expect, PageError, PageRef,
+    SegmentRecord, VideoUid, page,
 };
 use store::{Key, NotAKey, ReadError, Store};
 use tokio::sync::OnceCell;
@@ -34,6 +34,9 @@ pub enum HistoryError {
     /// Orphans can't be listed or deleted.
     #[error(transparent)]
     Orphans(#[from] store::DeleteError),
+    /// What was tidied can't be written down.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
 }
 
 /// Why a video was not deleted.
@@ -52,6 +55,14 @@ pub struct History {
     control: Arc<Control>,
     store: Arc<Store>,
     state: Mutex<State>,
+}
+
+/// Documents that name videos whose orphans were not looked for.
+const UNTIDY: &str = "untidy";
+
+fn untidy(video: &VideoUid) -> Result<DocumentKey, DocumentError> {
+    let key = DocumentKey::new(UNTIDY, video.as_str());
+    key.map_err(|error| EngineError::Internal(error.to_string()).into())
 }
 
 #[derive(Default)]
@@ -104,8 +115,13 @@ impl History {
     async fn read(&self, uid: &VideoUid) -> Result<Option<Arc<Recording>>, HistoryError> {
         let Some(video) = self.control.video(uid).await? else { return Ok(None) };
         let catalog = self.control.catalog(uid).await?;
-        let records = self.committed(uid, 0..u64::MAX >> 1).await?;
+        let records = self.records(uid).await?;
         Ok(Some(Arc::new(Recording::new(video, catalog, records))))
+    }
+
+    /// Everything that is committed of a video, in order.
+    pub async fn records(&self, video: &VideoUid) -> Result<Vec<SegmentRecord>, HistoryError> {
+        self.committed(video, 0..u64::MAX >> 1).await
     }
 
     async fn page(&self, page: &PageRef) -> Result<Bytes, HistoryError> {
@@ -233,10 +249,50 @@ impl History {
         Ok(named)
     }
 
+    /// Objects of this video may be stored from now on. Until [`History::tidy`] has looked for those that
+    /// nothing names, this is remembered, also over a crash.
+    pub async fn expect_objects(&self, video: &VideoUid) -> Result<(), DeleteError> {
+        self.control.put_document(untidy(video)?, Bytes::new(), Expect::Any).await?;
+        Ok(())
+    }
+
+    /// Deletes what nothing names of a video that is over, and remembers that this was done. Answers how
+    /// many objects there were.
+    pub async fn tidy(&self, video: &VideoUid) -> Result<usize, HistoryError> {
+        let orphans = self.collect_orphans(video).await?;
+        match self.control.delete_document(untidy(video)?, Expect::Any).await {
+            Ok(()) | Err(DocumentError::NotFound) => Ok(orphans),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tidies the videos that ended while nobody could: before a crash, or while the store failed.
+    /// Answers how many objects nothing named.
+    pub async fn tidy_left(&self) -> Result<usize, HistoryError> {
+        let (mut orphans, mut after) = (0, String::new());
+        loop {
+            let left = self.control.documents(UNTIDY, &after).await?;
+            let Some(last) = left.last() else { return Ok(orphans) };
+            after = last.key.id().to_owned();
+            for document in &left {
+                let Ok(video) = VideoUid::parse(document.key.id()) else { continue };
+                let live = self.control.video(&video).await?.is_some_and(|v| v.live());
+                if !live {
+                    orphans += self.tidy(&video).await?;
+                }
+            }
+        }
+    }
+
     /// Deletes objects of a video that is over which its index does not name: puts whose answer was lost,
     /// what an owner left that was fenced. Answers how many there were.
-    pub async fn collect_orphans(&self, video: &VideoUid) -> Result<usize, HistoryError> {
-        let Some(recording) = self.recording(video).await? else { return Ok(0) };
+    async fn collect_orphans(&self, video: &VideoUid) -> Result<usize, HistoryError> {
+        let Some(recording) = self.recording(video).await? else {
+            // It ended before anything was committed: what was stored is no video's.
+            let stored = self.store.list(video.as_str()).await?.len();
+            self.store.delete_video(video.as_str()).await?;
+            return Ok(stored);
+        };
         if recording.video.live() {
             return Ok(0);
         }

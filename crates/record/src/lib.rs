@@ -27,6 +27,7 @@ mod recorder;
 mod recording;
 mod retention;
 mod segment;
+mod space;
 mod status;
 
 #[cfg(test)]
@@ -37,4 +38,5 @@ pub use recorder::{Outcome, Recorder, Setup};
 pub use recording::{File, Recording};
 pub use retention::{Pass, Retention};
 pub use segment::is_recorded;
+pub use space::{Paused, Space};
 pub use status::{Backlog, Status};

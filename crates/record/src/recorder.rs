@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::follow::{Follower, News};
 use crate::limits::{OWNER_WAIT, PATIENCE, PUTS, RECORDS_WAITING, RESERVE_AHEAD, RETRY, RETRY_MAX};
 use crate::segment::Sealed;
+use crate::space::Space;
 use crate::status::{Backlog, Status, Waiting};
 
 /// What a recorder is told.
@@ -37,6 +38,8 @@ pub struct Setup {
     pub first: u64,
     /// What the node's recorders have waiting.
     pub backlog: Backlog,
+    /// The room that they have on the disk.
+    pub space: Arc<Space>,
     /// Bytes of this broadcast that may wait: [`crate::limits::BACKLOG_BYTES`].
     pub backlog_bytes: usize,
     /// How long the store may fail: [`PATIENCE`], unless the node's owner chose otherwise.
@@ -65,6 +68,7 @@ pub struct Recorder {
     owner: watch::Receiver<Owned>,
     follower: Follower,
     backlog: Backlog,
+    space: Arc<Space>,
     backlog_bytes: usize,
     patience: Duration,
     random: fn() -> u64,
@@ -97,6 +101,7 @@ impl Recorder {
             store: setup.store,
             owner: setup.owner,
             backlog: setup.backlog,
+            space: setup.space,
             backlog_bytes: setup.backlog_bytes,
             patience: setup.patience,
             random: setup.random,
@@ -170,12 +175,14 @@ impl Recorder {
             News::Sealed(sealed) => {
                 let bytes = sealed.bytes();
                 let room = self.backlog.take(&self.status, bytes, self.backlog_bytes);
+                let space = self.space.look(&self.store).is_ok();
                 match room {
-                    Some(room) if !sealed.shares.is_empty() => {
+                    Some(room) if space && !sealed.shares.is_empty() => {
                         self.queue.push_back((sealed, Instant::now(), room));
                     }
                     _ => {
-                        if !sealed.shares.is_empty() {
+                        // A full disk was told once.
+                        if space && !sealed.shares.is_empty() {
                             tracing::error!(
                                 segment = sealed.number,
                                 "the store is too slow: this segment is not recorded"
@@ -207,6 +214,7 @@ impl Recorder {
 
     fn gap(&self, sealed: &Sealed) -> SegmentRecord {
         self.status.lose(sealed.number);
+        self.space.lose();
         sealed.gap(self.owner.borrow().epoch)
     }
 
@@ -226,6 +234,7 @@ impl Recorder {
                 store: self.store.clone(),
                 video: self.owner.borrow().video.to_string(),
                 status: self.status.clone(),
+                space: self.space.clone(),
                 random: self.random,
                 give_up: at + self.patience,
             };
@@ -305,6 +314,7 @@ async fn seal(
     let (video, epoch) = (owned.video.to_string(), owned.epoch.0);
     let key = Key::new(&Object { video, page: true, epoch, number: page.first_number, random })?;
     store.put(&key, vec![page.bytes.clone()]).await?;
+    failpoint::hit("record.page_stored");
     control.seal_page(owned, page, key.as_str()).await?;
     Ok(true)
 }
@@ -314,6 +324,7 @@ struct Put {
     store: Arc<Store>,
     video: String,
     status: Arc<Status>,
+    space: Arc<Space>,
     random: fn() -> u64,
     give_up: Instant,
 }
@@ -327,6 +338,7 @@ impl Put {
             let (chunks, record) = sealed.object(inits, random);
             match self.put(&record, random, chunks).await {
                 Ok(()) => {
+                    failpoint::hit("record.stored");
                     return Stored { record, inits: inits.iter().map(|(id, _)| *id).collect() };
                 }
                 Err(error) => {
@@ -339,8 +351,10 @@ impl Put {
                     );
                 }
             }
-            if Instant::now() + pause >= self.give_up {
+            let full = self.space.look(&self.store).is_err();
+            if full || Instant::now() + pause >= self.give_up {
                 self.status.lose(sealed.number);
+                self.space.lose();
                 tracing::error!(
                     video = self.video,
                     segment = sealed.number,
@@ -439,6 +453,7 @@ impl Commit {
         let mut head = None;
         for batch in self.records.chunks(COMMIT_RECORDS) {
             let committed = self.control.commit(owned, batch.to_vec(), self.reserve_to).await?;
+            failpoint::hit("record.committed");
             head = Some(committed);
         }
         Ok(head)

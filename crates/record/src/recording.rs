@@ -158,3 +158,68 @@ fn key(video: &str, record: &SegmentRecord) -> Option<Key> {
     };
     Key::new(&object).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use control::{End, Epoch, InputUid, PartRecord, Rev, TrackRecord, VideoSettings, VideoUid};
+    use package::limits::INDEX_SEGMENTS;
+
+    use super::*;
+
+    fn record(number: u64) -> SegmentRecord {
+        let (independent, last, target_known) = (true, true, true);
+        let part = PartRecord { duration: 180_000, bytes: 9, independent, last, target_known };
+        let track = TrackRecord {
+            name: "video.cmaf".into(),
+            timescale: 90_000,
+            start: number * 180_000,
+            wall_clock_ms: number * 2_000,
+            discontinuity: false,
+            discontinuity_sequence: 0,
+            gap: false,
+            init: 7,
+            init_at: (number == 1).then_some(0..5),
+            part_target_ms: 334,
+            target_duration: 2,
+            offset: 5,
+            parts: vec![part],
+        };
+        let (epoch, object, tracks) = (Epoch(1), Some(number), vec![track]);
+        SegmentRecord { number, epoch, object, bytes: 14, tracks, ..SegmentRecord::default() }
+    }
+
+    fn recording(segments: u64) -> Recording {
+        let video = Video {
+            uid: VideoUid::from_random([7; 16]),
+            input: InputUid::from_random([8; 15]),
+            created_ms: 0,
+            modified_ms: 0,
+            rev: Rev(1),
+            ended: Some((1, End::Goodbye)),
+            delete_ms: None,
+            segments,
+            numbers: Some((1, segments)),
+            duration_ms: segments * 2_000,
+            bytes: segments * 14,
+            settings: VideoSettings::default(),
+        };
+        Recording::new(video, None, (1..=segments).map(record).collect())
+    }
+
+    #[test]
+    fn a_recording_of_days_is_listed_whole_up_to_a_week() {
+        for (segments, first) in [(100_000, 1), (INDEX_SEGMENTS as u64 + 5, 6)] {
+            let recording = recording(segments);
+            let text = recording.playlist("video.cmaf", true).unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
+            assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{first}\n")), "{segments}");
+            let listed = text.matches("#EXTINF").count();
+            assert_eq!(listed as u64, segments.min(INDEX_SEGMENTS as u64));
+            assert!(text.ends_with(&format!("1-{segments}.m4s\n#EXT-X-ENDLIST\n")));
+            // What is not listed is there all the same, and so is what it needs.
+            let file = File::Segment { epoch: 1, number: 1 };
+            assert!(recording.locate("video.cmaf", file).is_some());
+            assert!(recording.locate("video.cmaf", File::Init(7)).is_some());
+        }
+    }
+}

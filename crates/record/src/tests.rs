@@ -258,6 +258,7 @@ fn record(node: &Node, live: &Live, claimed: &Claimed, bounds: &Bounds) -> Runni
         gap: claimed.gap.clone(),
         first: claimed.first_segment,
         backlog: Backlog::new(NODE_BACKLOG_BYTES),
+        space: Arc::default(),
         backlog_bytes: bounds.backlog_bytes,
         patience: bounds.patience,
         random,
@@ -305,8 +306,8 @@ async fn a_recording_is_what_was_live_byte_for_byte() {
     let orphan = format!("o/{video}/1-7-00000000deadbeef");
     let orphan = store::Key::parse(&orphan).unwrap();
     node.store.put(&orphan, vec![Bytes::from_static(b"lost")]).await.unwrap();
-    assert_eq!(node.history.collect_orphans(&video).await.unwrap(), 1);
-    assert_eq!(node.history.collect_orphans(&video).await.unwrap(), 0);
+    assert_eq!(node.history.tidy(&video).await.unwrap(), 1);
+    assert_eq!(node.history.tidy(&video).await.unwrap(), 0);
     assert_eq!(node.store.list(video.as_str()).await.unwrap().len(), 150 + 2);
     let recording = node.history.recording(&video).await.unwrap().unwrap();
     assert_eq!(recording.index, index);

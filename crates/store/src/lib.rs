@@ -10,7 +10,6 @@
 #![forbid(unsafe_code)]
 
 mod error;
-pub mod failpoint;
 mod key;
 pub mod limits;
 mod local;

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::error::{OpenError, PutError};
-use crate::failpoint;
 use crate::key::Key;
 use crate::limits::{GROUP_BYTES, GROUP_PUTS, QUEUE_PUTS};
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use store::{Key, Object, OpenError, PutError, ReadError, Store, failpoint};
+use store::{Key, Object, OpenError, PutError, ReadError, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 

@@ -103,15 +103,15 @@ impl Clip {
 
     /// Publishes it in real time, as it is, `loops` times (-1: for ever).
     pub fn publish(&self, url: &str, loops: i32) -> Child {
+        self.publish_at(1.0, url, loops)
+    }
+
+    /// Publishes it so many times faster than it plays.
+    pub fn publish_at(&self, speed: f64, url: &str, loops: i32) -> Child {
         let mut command = Command::new("ffmpeg");
-        command.args([
-            "-v",
-            "error",
-            "-re",
-            "-stream_loop",
-            &(loops - 1).max(-1).to_string(),
-            "-i",
-        ]);
+        let loops = (loops - 1).max(-1).to_string();
+        command.args(["-v", "error", "-readrate", &speed.to_string()]);
+        command.args(["-stream_loop", &loops, "-i"]);
         command.arg(&self.0).args(["-c", "copy", "-f", "flv", url]);
         Child::start(&mut command)
     }

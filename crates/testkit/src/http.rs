@@ -75,18 +75,29 @@ impl Response {
 
 /// Sends one request; fails the test if no answer comes within 30 s.
 pub fn request(method: &str, url: &Url, headers: &[(&str, &str)], body: &[u8]) -> Response {
-    let mut socket = TcpStream::connect(&url.authority).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    try_request(method, url, headers, body).unwrap_or_else(|e| panic!("{method} {url}: {e}"))
+}
+
+/// Sends one request to a server that may be gone at any moment.
+pub fn try_request(
+    method: &str,
+    url: &Url,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Response> {
+    let mut socket = TcpStream::connect(&url.authority)?;
+    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut head = format!("{method} {} HTTP/1.1\r\nhost: {}\r\n", url.path, url.authority);
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()));
-    socket.write_all(head.as_bytes()).unwrap();
-    socket.write_all(body).unwrap();
+    socket.write_all(head.as_bytes())?;
+    socket.write_all(body)?;
     let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).unwrap_or_else(|e| panic!("{method} {url}: {e}"));
-    parse(&bytes).unwrap_or_else(|| panic!("{method} {url}: {} bytes are no answer", bytes.len()))
+    socket.read_to_end(&mut bytes)?;
+    let words = || std::io::Error::other(format!("{} bytes are no answer", bytes.len()));
+    parse(&bytes).ok_or_else(words)
 }
 
 fn parse(bytes: &[u8]) -> Option<Response> {

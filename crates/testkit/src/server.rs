@@ -48,6 +48,17 @@ impl Server {
 
     /// Starts `program` in this data directory, with these arguments besides.
     pub fn start_with(program: &str, data: &Path, settings: &[&str], arguments: &[&str]) -> Self {
+        Self::start_as(program, data, settings, arguments, &[])
+    }
+
+    /// Starts `program` in this data directory, with these arguments and environment variables.
+    pub fn start_as(
+        program: &str,
+        data: &Path,
+        settings: &[&str],
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let ready = data.with_extension("ready.json");
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new(program);
@@ -58,7 +69,7 @@ impl Server {
         for setting in settings {
             command.args(["--set", setting]);
         }
-        command.args(arguments);
+        command.args(arguments).envs(variables.iter().copied());
         let mut child = Child::start(&mut command);
         let text = wait_until("the server to be ready", 20, || {
             assert!(child.ended().is_none(), "the server ended:\n{}", child.output());

@@ -20,9 +20,16 @@ pub fn wait_until<T>(what: &str, seconds: u64, mut ready: impl FnMut() -> Option
 pub fn skip(name: &str) -> bool {
     let list = std::env::var("AIRWAVE_TEST_SKIP").unwrap_or_default();
     let off = list.split(',').any(|n| n.trim() == name);
-    if off && let Some(path) = std::env::var_os("AIRWAVE_SKIP_LOG") {
+    if off {
+        log_skipped(name);
+    }
+    off
+}
+
+/// Lists a test as skipped.
+pub(crate) fn log_skipped(name: &str) {
+    if let Some(path) = std::env::var_os("AIRWAVE_SKIP_LOG") {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(path);
         let _ = log.and_then(|mut log| writeln!(log, "AIRWAVE-SKIPPED {name}"));
     }
-    off
 }

@@ -7,7 +7,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::ownership::fenced;
 use crate::error::{CommitError, EngineError, OwnerError, SealError};
-use crate::failpoint;
 use crate::ids::{VideoUid, column};
 use crate::index::{Committed, Head, PageRef, UnsealedPage};
 use crate::limits::{CATALOG_BYTES, COMMIT_RECORDS, PAGE_RECORDS, RESERVE_AHEAD};

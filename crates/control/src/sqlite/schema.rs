@@ -146,7 +146,7 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
     let from = check(&transaction)? as usize;
     for (done, migration) in MIGRATIONS.iter().enumerate().skip(from) {
         transaction.execute_batch(migration)?;
-        crate::failpoint::hit("schema.migrated");
+        failpoint::hit("schema.migrated");
         transaction.pragma_update(None, "user_version", done as u32 + 1)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;

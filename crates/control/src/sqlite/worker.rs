@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use super::open_reader;
 use crate::error::EngineError;
-use crate::failpoint;
 use crate::limits::{GROUP_COLLECT, GROUP_OPERATIONS};
 
 /// Tells one caller its result, given what became of the group.

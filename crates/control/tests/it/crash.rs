@@ -8,9 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use control::conformance::{NOW, gap, random, segment, uid};
-use control::{
-    Claim, ClaimMode, Control, InputSettings, MasterKey, NodeId, SessionId, VideoUid, failpoint,
-};
+use control::{Claim, ClaimMode, Control, InputSettings, MasterKey, NodeId, SessionId, VideoUid};
 use tempfile::TempDir;
 
 const DIR: &str = "AIRWAVE_TEST_DIR";

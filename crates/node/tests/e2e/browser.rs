@@ -76,6 +76,28 @@ fn stock_shaka_player_plays_the_mpd_too() {
 }
 
 #[test]
+fn the_page_that_was_watching_live_becomes_the_replay() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 16) };
+    let mut encoder = Clip::make(&spec).publish(&input.rtmp, 1);
+    let video = server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let played = play(&url, "airwave", 40, &["--expect-end", "--replay", "--settle", "1"]);
+    assert!(encoder.wait(20).success(), "{}", encoder.output());
+    let replay = &played.0["replay"];
+    assert_eq!(played.0["ended"], true, "{}", played.0);
+    assert_eq!((&replay["sameDocument"], &replay["videoUID"]), (&true.into(), &video.into()));
+    let seconds = replay["duration"].as_f64().unwrap();
+    assert!((15.8..16.3).contains(&seconds), "the whole broadcast: {replay}");
+    assert_eq!(replay["width"], 640, "{replay}");
+    assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0);
+}
+
+#[test]
 fn everything_goes_over_tls_too() {
     if skip("browser") {
         return;

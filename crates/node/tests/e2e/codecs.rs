@@ -12,7 +12,7 @@ use testkit::{Child, Follower, Packet, Server, play, skip, wait_until};
 
 use crate::AIRWAVE;
 
-const FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/ffmpeg9/ffmpeg");
+pub(crate) const FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/ffmpeg9/ffmpeg");
 const SECONDS: &str = "8";
 
 const H264: &[&str] =
@@ -66,7 +66,7 @@ fn ffmpeg() -> Command {
     command
 }
 
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let mut child = Child::start(command);
     let status = child.wait(120);
     let output = child.output();
@@ -101,7 +101,7 @@ fn clip(folder: &Path, tracks: &[Track]) -> PathBuf {
 }
 
 /// The packets of one track of a file (`v:0`, `a:1`), as they are stored.
-fn packets(file: &Path, track: &str) -> Vec<Packet> {
+pub(crate) fn packets(file: &Path, track: &str) -> Vec<Packet> {
     let mut command = ffmpeg();
     command.arg("-i").arg(file);
     command.args(["-map", &format!("0:{track}"), "-c", "copy", "-copyts", "-f", "framemd5", "-"]);
@@ -175,7 +175,24 @@ fn check_by(publish: fn(&Path, &str) -> Child, tracks: &[Track], codecs: &[&str]
         let source = packets(&clip, &format!("{}:{nth}", track.kind()));
         *nth += 1;
         check_track(folder.path(), track, follower, &source);
+        // And as it was recorded: the same packets, in files of the same bytes.
+        let replay = replay(&server, &video, track.name);
+        check_track(folder.path(), track, &replay, &source);
+        for (number, (_, bytes)) in &follower.segments {
+            assert!(&replay.segments[number].1 == bytes, "{}: segment {number}", track.name);
+        }
     }
+}
+
+/// The recording of a track, once the broadcast is over.
+pub(crate) fn replay(server: &Server, video: &str, name: &str) -> Follower {
+    wait_until("the recording", 20, || {
+        let answer = server.api("GET", &format!("/stream/{video}"), None).json();
+        (answer["result"]["readyToStream"] == true).then_some(())
+    });
+    let mut replay = Follower::new(server.url(&format!("/{video}/manifest/{name}.m3u8")));
+    assert!(replay.reload().ended && replay.versions[0].contains("#EXT-X-PLAYLIST-TYPE:VOD"));
+    replay
 }
 
 fn check_track(folder: &Path, track: &Track, follower: &Follower, source: &[Packet]) {

@@ -3,15 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod access;
+mod aftermath;
 mod api;
 mod backup;
 mod browser;
+mod changes;
 mod codecs;
 mod dash;
+mod disk;
 mod encoders;
 mod help;
 mod keys;
+mod kills;
 mod live;
+mod power;
 mod program;
 mod publish;
 mod recording;

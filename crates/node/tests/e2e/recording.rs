@@ -354,6 +354,41 @@ fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
 }
 
 #[test]
+fn deleting_an_input_on_the_air_records_it_to_its_end() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let mut encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, -1);
+    let uid = server.wait_live(&input);
+    let mut live = Follower::new(track_url(&server, &uid, "video.cmaf", ""));
+    // In the middle of a segment that has begun.
+    let open = |list: &MediaPlaylist| {
+        let newest = list.segments.last().unwrap();
+        (list.segments.len() >= 3 && newest.file.is_none()).then(|| newest.clone())
+    };
+    let shown = loop {
+        live.reload();
+        if let Some(newest) = open(&live.newest).filter(|newest| newest.parts.len() >= 2) {
+            break newest;
+        }
+    };
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    assert_eq!(server.api("DELETE", &path, None).status, 200);
+    assert_eq!(server.api("GET", &path, None).status, 404);
+    assert!(!encoder.wait(20).success(), "the encoder is shown the door");
+    // At once: the answer came when everything was committed.
+    let recorded = everything(&server, &uid, "video.cmaf", "");
+    assert!(recorded.newest.ended);
+    let last = recorded.newest.segments.last().unwrap();
+    assert!(last.number >= shown.number && !last.gap, "{last:?} of {shown:?}");
+    let seconds: f64 = shown.parts.iter().map(|part| part.duration).sum();
+    let kept = recorded.segments[&shown.number].0.file.as_ref().unwrap().0;
+    assert!(kept + 1e-6 >= seconds, "{kept} s of {seconds} s that were shown");
+    assert_eq!(video(&server, &uid)["status"]["state"], "ready");
+    let mut again = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, 1);
+    assert!(!again.wait(20).success(), "its key is gone");
+}
+
+#[test]
 fn a_data_directory_has_one_server() {
     let server = Server::start(AIRWAVE, &[]);
     let data = server.data().to_str().unwrap().to_owned();

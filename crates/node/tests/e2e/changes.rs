@@ -1,0 +1,154 @@
+//! An encoder that changes its codec or its picture's size while it is on the air: everything plays on,
+//! live and in the replay.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bytes::Bytes;
+use io_rtmp::push::{Message, Options, Push};
+use media::flv::{Reader, Tag, TagKind};
+use rtmp::Kind;
+use rtmp::client::Target;
+use testkit::{Follower, Server, check, check_versions, decode_errors, wait_until};
+
+use crate::AIRWAVE;
+use crate::codecs::{FFMPEG, packets, replay, run};
+
+const SECONDS: u32 = 6;
+
+/// A file of FLV with a key frame every second.
+fn flv(folder: &Path, name: &str, size: &str, encoder: &[&str]) -> PathBuf {
+    let path = folder.join(format!("{name}.flv"));
+    let mut command = Command::new(FFMPEG);
+    command.args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"]);
+    command.arg(format!("testsrc2=s={size}:r=30,format=yuv420p"));
+    command.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"]);
+    command.arg("-c:v").args(encoder).args(["-c:a", "aac", "-ac", "2"]);
+    command.args(["-t", &SECONDS.to_string()]).arg(&path);
+    run(&mut command);
+    path
+}
+
+fn tags(file: &Path, offset_ms: u32) -> Vec<Tag> {
+    let mut reader = Reader::new();
+    reader.push(&std::fs::read(file).unwrap());
+    let mut tags = Vec::new();
+    while let Some(mut tag) = reader.next_tag().unwrap() {
+        tag.timestamp += offset_ms;
+        tags.push(tag);
+    }
+    tags
+}
+
+/// Sends tags as one encoder would; after each second of them `watch` looks at what came of it.
+fn broadcast(url: &str, tags: &[Tag], mut watch: impl FnMut(u32)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let options = Options { seed: [7; 32], four_ccs: Vec::new(), tls: None };
+    let mut push = runtime.block_on(Push::connect(Target::parse(url).unwrap(), options)).unwrap();
+    let mut second = 0;
+    for tag in tags {
+        let kind = match tag.kind {
+            TagKind::Video => Kind::Video,
+            TagKind::Audio => Kind::Audio,
+            _ => continue,
+        };
+        if tag.timestamp / 1000 > second {
+            second = tag.timestamp / 1000;
+            watch(second);
+        }
+        let payload = Bytes::copy_from_slice(&tag.body);
+        let message = Message { kind, timestamp: tag.timestamp, payload };
+        runtime.block_on(push.send(message)).unwrap();
+    }
+    runtime.block_on(push.goodbye()).unwrap();
+}
+
+/// One list: both pictures, one discontinuity between them, and nothing that a decoder minds.
+fn check_list(folder: &Path, list: &Follower, kind: char, sources: &[PathBuf]) {
+    let marks = list.segments.values().filter(|(s, _)| s.discontinuity).count();
+    assert_eq!(marks, 1, "{kind}: one discontinuity");
+    let numbers: Vec<u64> = list.segments.keys().copied().collect();
+    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "{kind}: {numbers:?}");
+    let hashes = |file: &Path| -> Vec<String> {
+        packets(file, &format!("{kind}:0")).into_iter().map(|p| p.hash).collect()
+    };
+    let mut maps: Vec<&String> = Vec::new();
+    for (segment, _) in list.segments.values() {
+        if !maps.contains(&&segment.map) {
+            maps.push(&segment.map);
+        }
+    }
+    let mut got = Vec::new();
+    for (i, map) in maps.iter().enumerate() {
+        let file = folder.join(format!("{kind}{i}.mp4"));
+        std::fs::write(&file, list.file(map)).unwrap();
+        assert_eq!(decode_errors(&file), "", "{kind} {map} decodes");
+        got.push(hashes(&file));
+    }
+    let want: Vec<Vec<String>> = sources.iter().map(|file| hashes(file)).collect();
+    if kind == 'v' {
+        assert!(got == want, "every picture, before and after");
+    } else {
+        assert_eq!(maps.len(), 1, "the sound goes on as it was");
+        assert!(got.concat() == want.concat(), "every sound");
+    }
+}
+
+fn check_change(first: (&str, &[&str]), second: (&str, &[&str])) {
+    let folder = tempfile::tempdir().unwrap();
+    let one = flv(folder.path(), "one", first.0, first.1);
+    let other = flv(folder.path(), "other", second.0, second.1);
+    let sent = [tags(&one, 0), tags(&other, SECONDS * 1000)].concat();
+    let server = Server::start(AIRWAVE, &["hls.segment_ms=1000"]);
+    let input = server.input();
+    let mut live: Option<(String, Follower)> = None;
+    broadcast(&input.rtmp, &sent, |second| {
+        if second == 3 {
+            let uid = server.wait_live(&input);
+            let path = format!("/{uid}/manifest/video.cmaf.m3u8");
+            wait_until("a list", 20, || (server.get(&path).status == 200).then_some(()));
+            live = Some((uid, Follower::new(server.url(&path))));
+        }
+        // The list of a second ago is there: only the newest frame is held back.
+        if let Some((_, follower)) = &mut live {
+            let done = |f: &Follower| f.segments.len() as u32 + 1 >= second;
+            while !done(follower) {
+                follower.reload();
+            }
+        }
+    });
+    let (uid, mut live) = live.unwrap();
+    while !live.reload().ended {}
+    let sources = [one, other];
+    check_list(folder.path(), &live, 'v', &sources);
+    assert_eq!(check_versions(&live.versions[..live.versions.len() - 1]), []);
+    for (track, kind) in crate::aftermath::TRACKS {
+        let replay = replay(&server, &uid, track);
+        assert_eq!(check(&replay.versions[0]), [], "{}", replay.versions[0]);
+        check_list(folder.path(), &replay, kind, &sources);
+    }
+}
+
+const H264: &[&str] =
+    &["libx264", "-preset", "ultrafast", "-g", "30", "-bf", "0", "-sc_threshold", "0"];
+const HEVC: &[&str] = &[
+    "libx265",
+    "-preset",
+    "ultrafast",
+    "-x265-params",
+    "keyint=30:min-keyint=30:scenecut=0:bframes=0:log-level=0",
+];
+
+#[test]
+fn another_size_mid_stream_plays_on() {
+    if !testkit::skip("codecs") {
+        check_change(("320x180", H264), ("640x360", H264));
+    }
+}
+
+#[test]
+fn another_codec_mid_stream_plays_on() {
+    if !testkit::skip("codecs") {
+        check_change(("320x180", H264), ("320x180", HEVC));
+    }
+}

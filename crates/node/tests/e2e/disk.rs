@@ -1,0 +1,220 @@
+//! A disk that is full, and one that can't be written any more: the broadcast goes on, what is not recorded
+//! is a gap, words say so, and with room there is recording again.
+
+use control::VideoUid;
+use serde_json::Value;
+use testkit::{
+    Clip, ClipSpec, Follower, Input, Mount, Server, can_mount, check, make_image, try_request,
+    wait_until,
+};
+
+use crate::AIRWAVE;
+use crate::aftermath::{Aftermath, Known, Source};
+use crate::codecs::replay;
+use crate::kills::acknowledged;
+
+/// MiB of the whole disk, and GB of it that must stay free.
+const DISK_MIB: u32 = 24;
+const SETTINGS: [&str; 4] = [
+    "hls.segment_ms=1000",
+    "limits.cache_mb=3",
+    "limits.recorder_patience_s=1",
+    "retention.min_free_gb=0.008",
+];
+
+/// Of about a megabit, so that memory soon has no more of what is lost.
+fn clip() -> Clip {
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 60) };
+    Clip::make(&spec)
+}
+
+struct Rig {
+    disk: Mount,
+    server: Server,
+    input: Input,
+    video: String,
+    live: Follower,
+    encoder: testkit::Child,
+}
+
+impl Rig {
+    /// On the air, with something recorded.
+    fn start(disk: Mount) -> Self {
+        let server = Server::start_in(AIRWAVE, &disk.path().join("data"), &SETTINGS);
+        let input = server.input();
+        let encoder = clip().publish_at(2.0, &input.rtmp, 1);
+        let video = server.wait_live(&input);
+        let path = format!("/{video}/manifest/video.cmaf.m3u8");
+        wait_until("a list", 20, || (server.get(&path).status == 200).then_some(()));
+        let live = Follower::new(server.url(&path));
+        let mut rig = Self { disk, server, input, video, live, encoder };
+        rig.watch(4);
+        rig
+    }
+
+    /// Watches so many more segments.
+    fn watch(&mut self, segments: usize) {
+        let wanted = self.live.segments.len() + segments;
+        while self.live.segments.len() < wanted {
+            assert!(!self.live.reload().ended, "the broadcast ended");
+        }
+    }
+
+    fn admin(&self, path: &str) -> String {
+        let authority = self.server.addresses["admin"].as_str().unwrap().to_owned();
+        let url = testkit::Url { authority, path: path.to_owned() };
+        let answer = try_request("GET", &url, &[], b"").unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.text()
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.admin("/metrics");
+        let line = text.lines().find_map(|l| l.strip_prefix(&format!("airwave_{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    fn advice(&self) -> String {
+        let path = format!("/stream/live_inputs/{}", self.input.uid);
+        let input: Value = self.server.api("GET", &path, None).json();
+        input["result"]["health"]["advice"].to_string()
+    }
+
+    /// Publishes to the end, and looks at everything that is left.
+    fn check_to_the_end(mut self) {
+        // The live list knows the gaps as soon as memory has none of it any more.
+        let dvr = format!("/{}/manifest/video.cmaf.m3u8?dvrEnabled=true", self.video);
+        let told: Vec<u64> = wait_until("gaps in the live list", 20, || {
+            let list = testkit::MediaPlaylist::parse(&self.server.get(&dvr).text()).unwrap();
+            assert!(!list.ended, "the broadcast ended");
+            let gaps = list.segments.iter().filter(|s| s.gap).map(|s| s.number);
+            Some(gaps.collect()).filter(|gaps: &Vec<u64>| !gaps.is_empty())
+        });
+        while !self.live.reload().ended {}
+        assert!(self.encoder.wait(60).success(), "{}", self.encoder.output());
+        let seen: Vec<u64> = self.live.segments.keys().copied().collect();
+        let all: Vec<u64> = (seen[0]..=seen[seen.len() - 1]).collect();
+        assert_eq!(seen, all, "the live picture is whole");
+
+        let replay = replay(&self.server, &self.video, "video.cmaf");
+        assert_eq!(check(&replay.versions[0]), []);
+        let gaps: Vec<u64> =
+            replay.newest.segments.iter().filter(|s| s.gap).map(|s| s.number).collect();
+        assert!(told.iter().all(|number| gaps.contains(number)), "{told:?} {gaps:?}");
+        for (number, (_, bytes)) in &self.live.segments {
+            match replay.segments.get(number) {
+                Some((_, recorded)) => assert!(recorded == bytes, "segment {number}"),
+                None => assert!(gaps.contains(number), "segment {number} is silently missing"),
+            }
+        }
+        let last = *replay.segments.keys().next_back().unwrap();
+        assert!(last > gaps[gaps.len() - 1], "recorded again after the gaps {gaps:?}");
+        let data = self.disk.path().join("data");
+        let uid = VideoUid::parse(&self.video).unwrap();
+        drop(self.server);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (source, mut known) = (Source::new(clip().path()), Known::default());
+            let left = Aftermath::open(&data);
+            left.check(&uid, &source, &mut known).await;
+            left.check_tidy(&uid).await;
+        });
+    }
+}
+
+#[test]
+fn a_full_disk_pauses_recording_and_nothing_else() {
+    if !can_mount() {
+        return;
+    }
+    let mut rig = Rig::start(Mount::memory(DISK_MIB).unwrap());
+    assert_eq!((rig.metric("recording_paused"), rig.advice()), (0, "[]".to_owned()));
+    // Somebody else fills the disk, to the last byte.
+    let filler = rig.disk.path().join("filler");
+    let _ = std::fs::write(&filler, vec![1; (DISK_MIB as usize) << 20]);
+    wait_until("the pause", 20, || (rig.metric("recording_paused") == 1).then_some(()));
+    rig.watch(8);
+    assert!(rig.admin("/readyz").contains("recording is paused: the disk has 0.0 MB free"));
+    assert!(rig.advice().contains("recording is paused"), "{}", rig.advice());
+    let refused = rig.server.api("POST", "/stream/live_inputs", Some(&serde_json::json!({})));
+    assert!([200, 507].contains(&refused.status), "{}", refused.text());
+    std::fs::remove_file(&filler).unwrap();
+    wait_until("recording again", 20, || (rig.metric("recording_paused") == 0).then_some(()));
+    rig.watch(8);
+    assert!(rig.metric("recording_segments_lost_total") >= 4);
+    assert!(rig.advice().contains("could not be recorded"), "{}", rig.advice());
+    rig.check_to_the_end();
+}
+
+#[test]
+fn a_disk_that_is_filled_by_recordings_has_the_oldest_deleted() {
+    if !can_mount() {
+        return;
+    }
+    let disk = Mount::memory(DISK_MIB).unwrap();
+    let server = Server::start_in(AIRWAVE, &disk.path().join("data"), &SETTINGS);
+    let input = server.input();
+    let mut videos = Vec::new();
+    for _ in 0..2 {
+        let mut encoder = clip().publish_at(60.0, &input.rtmp, 1);
+        let video = server.wait_live(&input);
+        assert!(encoder.wait(60).success(), "{}", encoder.output());
+        wait_until("the end", 30, || (server.lifecycle(&video)["live"] == false).then_some(()));
+        videos.push(video);
+    }
+    // The next one needs the room.
+    let filler = disk.path().join("filler");
+    let free = 8_000_000 - 1_000_000;
+    let size = server.api("GET", &format!("/stream/{}", videos[0]), None).json();
+    let size = size["result"]["size"].as_u64().unwrap();
+    assert!(size > 1_100_000, "a clip of {size} bytes frees enough");
+    let used = disk_free(disk.path()).saturating_sub(free);
+    std::fs::write(&filler, vec![1; usize::try_from(used).unwrap()]).unwrap();
+    wait_until("the oldest to be deleted", 30, || {
+        (server.get(&format!("/{}/lifecycle", videos[0])).status == 404).then_some(())
+    });
+    assert_eq!(server.lifecycle(&videos[1])["live"], false, "the newest stays");
+}
+
+fn disk_free(path: &std::path::Path) -> u64 {
+    let out = std::process::Command::new("df").args(["-B1", "--output=avail"]).arg(path).output();
+    let text = String::from_utf8(out.unwrap().stdout).unwrap();
+    text.lines().last().unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_leaves_the_broadcast_and_what_was_recorded() {
+    if !can_mount() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("disk");
+    make_image(&image, 64);
+    let mut rig = Rig::start(Mount::image(&image).unwrap());
+    let said = acknowledged(&rig.server, &rig.video).unwrap();
+    // What a file system does when its disk fails.
+    rig.disk.remount("abort");
+    rig.watch(10);
+    let refused = rig.server.api("POST", "/stream/live_inputs", Some(&serde_json::json!({})));
+    assert!(refused.status >= 500, "{}", refused.text());
+    assert_eq!(rig.server.get(&format!("/{}/lifecycle", rig.video)).status, 200);
+    wait_until("words", 20, || rig.advice().contains("could not be recorded").then_some(()));
+    let Rig { disk, mut server, mut encoder, video, .. } = rig;
+    server.child().kill();
+    encoder.kill();
+    drop((server, disk));
+
+    // Repaired, mounted again: everything that was acknowledged is there, and recording goes on.
+    let disk = Mount::image(&image).unwrap();
+    let data = disk.path().join("data");
+    let uid = VideoUid::parse(&video).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (source, mut known) = (Source::new(clip().path()), Known::default());
+        let left = Aftermath::open(&data);
+        assert!(left.bytes(&uid).await >= said, "{said} bytes were acknowledged");
+        left.check(&uid, &source, &mut known).await;
+    });
+    let server = Server::start_in(AIRWAVE, &data, &SETTINGS);
+    assert_eq!(server.lifecycle(&video)["live"], true, "the encoder is waited for");
+}
