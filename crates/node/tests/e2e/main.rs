@@ -5,17 +5,22 @@
 mod access;
 mod api;
 mod backup;
+mod beside;
 mod browser;
 mod codecs;
 mod dash;
 mod encoders;
 mod help;
+mod hostile;
 mod keys;
+mod lies;
 mod live;
 mod program;
 mod publish;
 mod recording;
 mod reload;
+mod rounds;
+mod startup;
 mod watch;
 
 /// The program under test.
