@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 
 fn main() -> std::io::Result<()> {
     let seeds = Seeds(Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds"));
-    if seeds.0.exists() {
-        std::fs::remove_dir_all(&seeds.0)?;
-    }
+    seeds.clear()?;
     for encoder in capture::ENCODERS {
         let capture = capture::run(encoder)?;
         recorded::write(&seeds, encoder.name, &capture)?;
@@ -28,6 +26,19 @@ fn main() -> std::io::Result<()> {
 struct Seeds(PathBuf);
 
 impl Seeds {
+    /// Takes away what was made; inputs that broke something (`found-...`) stay.
+    fn clear(&self) -> std::io::Result<()> {
+        for target in std::fs::read_dir(&self.0)? {
+            for seed in std::fs::read_dir(target?.path())? {
+                let seed = seed?;
+                if !seed.file_name().to_string_lossy().starts_with("found-") {
+                    std::fs::remove_file(seed.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One seed: its first byte, which for most targets says what it is, and the rest.
     fn add(&self, target: &str, name: &str, first: u8, data: &[u8]) -> std::io::Result<()> {
         let folder = self.0.join(target);

@@ -50,6 +50,11 @@ fn requests(seeds: &Seeds) -> Result<()> {
     ] {
         seeds.add("requests", &format!("api-{name}"), 1, &[&[which], text.as_bytes()].concat())?;
     }
+    let list = b"#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,\
+PART-HOLD-BACK=1.002\n#EXT-X-PART-INF:PART-TARGET=0.334\n#EXT-X-MEDIA-SEQUENCE:7\n#EXT-X-MAP:URI=\"../media/V/init.mp4\"\n\
+#EXT-X-PROGRAM-DATE-TIME:2025-11-22T12:00:00.123Z\n#EXT-X-PART:DURATION=0.333,URI=\"7.0.m4s\",INDEPENDENT=YES\n\
+#EXTINF:2.00000,\n7.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-GAP\n#EXTINF:2.0,\n8.m4s\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"9.0.m4s\"\n";
+    seeds.add("requests", "playlist", 5, list)?;
     let defaults = include_bytes!("../../crates/node/src/config/defaults.toml");
     seeds.add("requests", "config-file", 2, defaults)?;
     seeds.add(

@@ -61,8 +61,9 @@ pub fn decode(page: &[u8]) -> Result<Vec<SegmentRecord>, PageError> {
     let input = &mut content.get(MAGIC.len() + 1..).ok_or(PageError::Damaged)?;
     let count = take_count(input, PAGE_RECORDS)?;
     let first = take(input)?;
+    let end = first.checked_add(count as u64).ok_or(PageError::Damaged)?;
     let mut records = Vec::with_capacity(count);
-    for number in (first..).take(count) {
+    for number in first..end {
         records.push(SegmentRecord::decode(number, take_bytes(input, RECORD_BYTES)?)?);
     }
     if input.is_empty() { Ok(records) } else { Err(PageError::Damaged) }

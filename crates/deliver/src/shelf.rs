@@ -232,6 +232,7 @@ impl Shelf {
             seen: u64::MAX,
             changed: Waiting::new(),
             tracks: Vec::new(),
+            catalog: None,
         };
         poll_fn(|cx| follower.poll(cx)).await;
         {
@@ -265,6 +266,8 @@ struct Follower {
     seen: u64,
     changed: Waiting,
     tracks: Vec<Followed>,
+    /// While it lasts, packaging may still make tracks.
+    catalog: Option<Cursor>,
 }
 
 struct Followed {
@@ -291,7 +294,7 @@ impl Follower {
             self.lose();
             self.shelf.bump();
         }
-        let over = matches!(broadcast.liveness(), Liveness::Ended(_));
+        let over = matches!(broadcast.liveness(), Liveness::Ended(_)) && self.packaged(cx, now);
         if over && self.tracks.iter().all(|t| t.ended) { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -309,7 +312,28 @@ impl Follower {
         }
     }
 
+    /// Whether packaging is done.
+    fn packaged(&mut self, cx: &Context<'_>, now: Instant) -> bool {
+        let Some(catalog) = &mut self.catalog else { return true };
+        loop {
+            match catalog.poll(cx, now) {
+                Poll::Ready(Event::End(_)) => {
+                    self.catalog = None;
+                    return true;
+                }
+                Poll::Ready(_) => {}
+                Poll::Pending => return false,
+            }
+        }
+    }
+
     fn add_tracks(&mut self, broadcast: &Consumer) {
+        if self.catalog.is_none() {
+            let start = Start::At(Location { group: 0, object: 0 });
+            let subscribe =
+                |c: track::Consumer| c.subscribe(Filter::from(start), Policy::EVERYTHING);
+            self.catalog = broadcast.get(&CATALOG).map(subscribe);
+        }
         for name in broadcast.tracks() {
             let Some(rendition) = name.as_str().filter(|n| n.ends_with(CMAF)) else { continue };
             if self.tracks.iter().any(|t| t.name == rendition) {

@@ -19,6 +19,8 @@ use crate::session;
 pub struct Counters {
     /// Connections accepted.
     pub connections: AtomicU64,
+    /// Connections now.
+    pub open: AtomicUsize,
     /// Connections refused before their handshake, because too many were half open.
     pub refused_half_open: AtomicU64,
     /// Publishes refused.
@@ -43,6 +45,22 @@ pub(crate) struct Shared {
 struct HalfOpen {
     all: usize,
     by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// Counts a connection as open until it is dropped.
+struct OpenGuard(Arc<Counters>);
+
+impl OpenGuard {
+    fn new(counters: &Arc<Counters>) -> Self {
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        Self(counters.clone())
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Counts a connection as half open until it is dropped.
@@ -119,7 +137,9 @@ pub async fn run(
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
         let _ = socket.set_nodelay(true);
         let (shared, tls) = (shared.clone(), tls.clone());
+        let open = OpenGuard::new(&shared.counters);
         connections.spawn(async move {
+            let _open = open;
             let Some(tls) = tls else {
                 return session::run(socket, peer, "rtmp", shared, guard).await;
             };

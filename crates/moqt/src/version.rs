@@ -253,3 +253,67 @@ static DRAFT_18: Row = Row {
         (ResetCode::MalformedTrack, 0x12),
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Each code has one number, each number one code; all others, grease among them, are internal errors.
+    fn check<C: Copy + PartialEq + std::fmt::Debug>(
+        table: &[(C, u64)],
+        number: impl Fn(C) -> u64,
+        code: impl Fn(u64) -> C,
+        internal_error: C,
+    ) {
+        let numbers: BTreeSet<u64> = table.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers.len(), table.len());
+        for (known, known_number) in table {
+            assert_eq!((number(*known), code(*known_number)), (*known_number, *known));
+        }
+        for unknown in (0..0x200).chain([u64::MAX]).filter(|it| !numbers.contains(it)) {
+            assert_eq!(code(unknown), internal_error, "{unknown:#x}");
+        }
+    }
+
+    #[test]
+    fn draft18_s15_10_error_codes() {
+        let version = Version::Draft18;
+        let row = version.row();
+        check(
+            row.session_codes,
+            |code| version.session_code(code),
+            |number| version.session_code_of(number),
+            SessionCode::InternalError,
+        );
+        check(
+            row.request_codes,
+            |code| version.request_code(code),
+            |number| version.request_code_of(number),
+            RequestCode::InternalError,
+        );
+        check(
+            row.done_codes,
+            |code| version.done_code(code),
+            |number| version.done_code_of(number),
+            DoneCode::InternalError,
+        );
+        check(
+            row.reset_codes,
+            |code| version.reset_code(code),
+            |number| version.reset_code_of(number),
+            ResetCode::InternalError,
+        );
+    }
+
+    #[test]
+    fn draft18_s3_1_tokens() {
+        for version in Version::ALL {
+            assert_eq!(Version::from_alpn(version.alpn().as_bytes()), Some(*version));
+        }
+        for other in ["moq-00", "moqt", "moqt-17", "moqt-18 ", "h3"] {
+            assert_eq!(Version::from_alpn(other.as_bytes()), None, "{other}");
+        }
+    }
+}

@@ -74,6 +74,11 @@ fn text(admin: &Admin) -> String {
     out.gauge("viewers", "Viewers of all broadcasts.", viewers as u64);
     let live = encoders.live.load(Ordering::Relaxed) as u64;
     out.gauge("rtmp_encoders", "Encoders that publish over RTMP or RTMPS.", live);
+    let open = encoders.open.load(Ordering::Relaxed) as u64;
+    out.gauge("rtmp_connections_open", "RTMP and RTMPS connections.", open);
+    out.gauge("http_connections_open", "HTTP and HTTPS connections.", of(&web.open));
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
+    out.gauge("tasks", "Tasks that have not ended.", tasks);
     out.gauge("media_cache_bytes", "Live media in memory.", admin.origin.budget().used() as u64);
     out.gauge(
         "media_cache_limit_bytes",

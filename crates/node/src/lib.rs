@@ -16,6 +16,7 @@ mod ingest;
 mod limits;
 mod logging;
 mod node;
+mod patient;
 mod reload;
 mod tls;
 mod web;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A peer must finish its TLS handshake, and the head of each request, within this.
+/// A peer must finish its TLS handshake, say which HTTP it speaks, and finish the head of each request, within this each.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Connections at one time: three quarters of the usual descriptor limit of 20,000.
@@ -10,6 +10,9 @@ pub(crate) const CONNECTIONS_MAX: usize = 15_000;
 
 /// Request heads beyond this are refused. Cookies and tokens fit; nothing else is long.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// An answer of which nothing is read for so long has no reader. It holds media in memory meanwhile.
+pub(crate) const STALLED: Duration = Duration::from_secs(30);
 
 /// Streams of one HTTP/2 connection: a player holds a few parked reloads and downloads.
 pub(crate) const STREAMS_MAX: u32 = 128;

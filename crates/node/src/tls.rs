@@ -63,13 +63,20 @@ pub(crate) fn load(tls: &Tls, dir: &Path, host: &str) -> Result<CertifiedKey> {
         Some(files) => files,
         None => self_signed(dir, host)?,
     };
-    certified(&certificate, &key)
+    certified(&certificate, &key).with_context(|| named(tls))
+}
+
+/// Which files were looked at.
+fn named(tls: &Tls) -> String {
+    format!("tls.certificate={:?}, tls.key={:?}", tls.certificate, tls.key)
 }
 
 /// Whether the files of the configuration, if it names any, can be used.
 pub(crate) fn check(tls: &Tls) -> Result<()> {
     match files_of(tls)? {
-        Some((certificate, key)) => certified(&certificate, &key).map(drop),
+        Some((certificate, key)) => {
+            certified(&certificate, &key).map(drop).with_context(|| named(tls))
+        }
         None => Ok(()),
     }
 }

@@ -22,16 +22,35 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
+use crate::patient::Patient;
 
 /// What the HTTP listeners count.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Connections accepted.
     pub(crate) connections: AtomicU64,
+    /// Connections now.
+    pub(crate) open: AtomicU64,
     /// Connections refused because there were too many.
     pub(crate) refused: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub(crate) handshakes_failed: AtomicU64,
+}
+
+/// Counts a connection as open until it is dropped.
+struct OpenGuard(Arc<Counters>);
+
+impl OpenGuard {
+    fn new(counters: &Arc<Counters>) -> Self {
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        Self(counters.clone())
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Serves `router` until `stop`, then lets answers finish.
@@ -73,8 +92,9 @@ pub(crate) async fn serve(
         let _ = socket.set_nodelay(true);
         let (tls, router, counters) = (tls.clone(), router.clone(), counters.clone());
         let watcher = graceful.watcher();
+        let open = OpenGuard::new(&counters);
         connections.spawn(async move {
-            let _permit = permit;
+            let (_permit, _open) = (permit, open);
             match tls {
                 None => answer(socket, peer, router, watcher).await,
                 Some(tls) => match handshake(&tls, socket).await {
@@ -123,7 +143,8 @@ async fn answer<S>(
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(HANDSHAKE);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let stream = TokioIo::new(Patient::new(stream, HANDSHAKE));
+    let connection = builder.serve_connection(stream, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%peer, %error, "http: connection ended");
     }

@@ -148,7 +148,9 @@ impl Follower {
             self.poll_track(index, cx, now);
         }
         self.seal();
-        let ended = matches!(broadcast.liveness(), Liveness::Ended(_));
+        // While the catalog lasts, packaging may still make tracks.
+        let packaged = self.catalog.as_ref().is_none_or(|catalog| catalog.ended);
+        let ended = matches!(broadcast.liveness(), Liveness::Ended(_)) && packaged;
         if ended && self.tracks.iter().all(|t| t.track.ended) {
             self.over = true;
             self.news.push_back(News::Over);

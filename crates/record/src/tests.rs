@@ -117,6 +117,8 @@ struct Live {
     index: Index,
     epoch: u64,
     media: Media,
+    /// Its last producers: `init` and `catalog` last as long as packaging.
+    packaging: Vec<track::Producer>,
     _origin: Origin,
 }
 
@@ -126,13 +128,14 @@ impl Live {
         let path = spine::Path::new(["default".to_owned(), "x".to_owned()]).unwrap();
         let route = Route::local(spine::NodeId(0), epoch);
         let producer = origin.publish(&path, route, Takeover::Replace).unwrap();
-        let live = Self {
+        let mut live = Self {
             producer,
             tracks: BTreeMap::new(),
             open: BTreeMap::new(),
             index: Index::new(),
             epoch,
             media: BTreeMap::new(),
+            packaging: Vec::new(),
             _origin: origin,
         };
         live.alone(INIT, INIT_ID, b"the initialisation segment");
@@ -140,7 +143,7 @@ impl Live {
         live
     }
 
-    fn alone(&self, name: TrackName, group: u64, bytes: &'static [u8]) {
+    fn alone(&mut self, name: TrackName, group: u64, bytes: &'static [u8]) {
         let now = Instant::now();
         let info = TrackInfo { pinned: true, ..TrackInfo::default() };
         let track = self.producer.consume().derive(name, info).unwrap();
@@ -150,8 +153,7 @@ impl Live {
         subgroup.write(Header::new(0, now), vec![payload]).unwrap();
         subgroup.fin();
         group.end(Some(0), now);
-        // The track outlives this producer until the broadcast ends.
-        std::mem::forget(track);
+        self.packaging.push(track);
     }
 
     /// One part of segment `number`; the last one ends it.
@@ -217,6 +219,7 @@ impl Live {
     fn end(mut self) -> (Index, Media) {
         self.open.clear();
         self.producer.end(Close::Ended);
+        self.packaging.clear();
         for (_, track) in std::mem::take(&mut self.tracks) {
             track.end(Close::Ended);
         }

@@ -152,7 +152,10 @@ impl Shared {
     ) -> Result<track::Producer, PublishError> {
         let (track, want, _woken) = {
             let mut state = lock(&self.state);
-            if let Life::Ended(why) = state.life {
+            // What is derived of it may begin when the last of it is already there.
+            if let Life::Ended(why) = state.life
+                && term != DERIVED
+            {
                 return Err(PublishError::Closed(why));
             }
             if term != DERIVED && term != state.term {
@@ -358,8 +361,9 @@ impl Consumer {
         Pending::waiting(want, Box::new(move || broadcast.get(&name)))
     }
 
-    /// Makes a track that is derived from the others (packaged, encoded). It outlives a change of
-    /// the publisher, and the end of the broadcast until its last producer is dropped.
+    /// Makes a track that is derived from the others (packaged, encoded), also of a broadcast that has
+    /// ended: a short one may be over before anybody looked. It outlives a change of the publisher, and
+    /// the end of the broadcast until its last producer is dropped.
     pub fn derive(
         &self,
         name: TrackName,

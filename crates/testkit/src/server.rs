@@ -1,5 +1,6 @@
 //! The built program on free ports of the loopback.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -130,6 +131,33 @@ impl Server {
     /// What an id is at the moment.
     pub fn lifecycle(&self, id: &str) -> Value {
         self.get(&format!("/{id}/lifecycle")).json()
+    }
+
+    /// Everything that `/metrics` says, by name without `airwave_`.
+    pub fn metrics(&self) -> BTreeMap<String, u64> {
+        let authority = self.addresses["admin"].as_str().expect("the admin listener is on");
+        let url = Url { authority: authority.to_owned(), path: "/metrics".to_owned() };
+        let text = request("GET", &url, &[], b"").text();
+        let values = text.lines().filter_map(|line| line.strip_prefix("airwave_")?.split_once(' '));
+        values.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    }
+
+    /// One of them.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics();
+        *metrics.get(name).unwrap_or_else(|| panic!("no {name} in {metrics:?}"))
+    }
+
+    /// How many descriptors its process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Its resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Waits until an input is on the air; answers the video's uid.

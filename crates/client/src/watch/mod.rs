@@ -114,6 +114,9 @@ pub struct TrackName {
 /// How long between two questions whether a broadcast has begun.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How often the list of a broadcast that has just begun is looked at again, until it is the same twice.
+const SETTLE_ROUNDS: u32 = 6;
+
 /// A broadcast that is being watched.
 pub struct Watch {
     tracks: Vec<TrackName>,
@@ -135,12 +138,22 @@ impl Watch {
             url: options.url.clone(),
             uri: options.url.path.clone(),
         })?;
-        let tracks = loop {
+        let mut tracks = loop {
             match tracks(&mut http, &playlist).await {
                 Err(WatchError::NotOnAir(_)) if options.wait => tokio::time::sleep(ASK_AGAIN).await,
                 found => break found?,
             }
         };
+        // A broadcast that has just begun lists its tracks as they come.
+        for _ in 0..if options.wait { SETTLE_ROUNDS } else { 0 } {
+            tokio::time::sleep(ASK_AGAIN).await;
+            let again = self::tracks(&mut http, &playlist).await?;
+            let same = again.len() == tracks.len();
+            tracks = again;
+            if same {
+                break;
+            }
+        }
         let (sender, events) = mpsc::channel(EVENTS_WAITING);
         let mut tasks = JoinSet::new();
         for (i, track) in tracks.iter().enumerate() {

@@ -361,6 +361,13 @@ impl Session {
         if !entry.sending || entry.is_over_but_for_data() {
             return;
         }
+        if entry.is_ours() && matches!(entry.kind, Kind::Receiving(_) | Kind::Fetching(_)) {
+            // A publisher that wants no updates. One that gives up resets its own side, too, and only that
+            // would end what it sends (draft-18 §3.3.2 wants both); so its data is not given up for this.
+            entry.sending = false;
+            self.reset(stream, ResetCode::Cancelled);
+            return;
+        }
         let code = self.config.version.reset_code_of(code);
         self.end_by_peer(id, code);
     }

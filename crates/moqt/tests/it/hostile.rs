@@ -23,12 +23,14 @@ enum Step {
     Ours(u64, &'static str),
     PeersFin(u64),
     OursFin(u64),
+    OursStopped(u64),
     FetchStream(u64),
     Datagram(&'static str),
 }
 
 use Step::{
-    Control, ControlClosed, Datagram, FetchStream, Ours, OursFin, Peers, PeersFin, SecondControl,
+    Control, ControlClosed, Datagram, FetchStream, Ours, OursFin, OursStopped, Peers, PeersFin,
+    SecondControl,
 };
 
 pub(crate) fn hex(text: &str) -> Bytes {
@@ -103,6 +105,7 @@ impl Alone {
             Ours(stream, text) => Input::Bytes { stream: StreamId::Ours(stream), bytes: hex(text) },
             PeersFin(stream) => Input::Finished(StreamId::Peers(stream)),
             OursFin(stream) => Input::Finished(StreamId::Ours(stream)),
+            OursStopped(stream) => Input::Stopped { stream: StreamId::Ours(stream), code: 0 },
             FetchStream(id) => {
                 self.data += 1;
                 let header = DataHeader::Fetch(RequestId(id));
@@ -423,6 +426,29 @@ fn draft18_what_must_be_borne() {
     let unknown =
         Event::Answered { id: RequestId(0), answer: Answer::error(RequestCode::InternalError, "") };
     assert!(alone.events.contains(&unknown), "{:?}", alone.events);
+}
+
+/// A publisher that wants no updates of a SUBSCRIBE stops our side, and goes on; any other STOP_SENDING
+/// ends its request.
+#[test]
+fn draft18_s3_3_2_stop_sending() {
+    for (stream, ends) in [(0, false), (1, false), (2, true), (3, true), (4, false), (6, true)] {
+        let mut alone = Alone::client();
+        alone.step(OursStopped(stream));
+        alone.step(OursStopped(stream));
+        let id = RequestId(2 * stream);
+        let told = Event::Cancelled { id, code: moqt::ResetCode::InternalError };
+        assert_eq!(alone.events.contains(&told), ends, "{stream}");
+        // The answer still counts, where there is one to wait for.
+        if stream == 0 {
+            alone.step(Ours(0, "04 0002 01 00"));
+            alone.command(Command::Update { id, parameters: Parameters::default() });
+            assert!(matches!(alone.events.last(), Some(Event::Answered { .. })));
+            alone.step(OursFin(0));
+            let ended = Event::Cancelled { id, code: moqt::ResetCode::Cancelled };
+            assert!(alone.events.contains(&ended));
+        }
+    }
 }
 
 /// Requests that are refused without the owner, with the draft's code.

@@ -304,6 +304,36 @@ fn our_publisher_sends_vp9_and_ac3_and_eac3() {
     check_by(publish_ours, &tracks, &["vp09.00.11.08,ac-3", "vp09.00.11.08,ec-3"]);
 }
 
+#[test]
+fn a_recording_of_watch_has_all_tracks_in_one_file() {
+    if skip("codecs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let large = Track { size: Some((640, 360)), ..picture(HEVC) };
+    let clip = clip(folder.path(), &[picture(H264), large, sound(AAC), sound(OPUS)]);
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let file = folder.path().join("got.mp4");
+    let url = server.url(&format!("/{}", input.uid)).to_string();
+    let mut command = Command::new(AIRWAVE);
+    let mut watcher = Child::start(command.args(["watch", &url, "--wait", "--record"]).arg(&file));
+    let mut publisher = publish_ours(&clip, &input.rtmp);
+    assert!(publisher.wait(40).success(), "{}", publisher.output());
+    assert!(watcher.wait(40).success(), "{}", watcher.output());
+    assert_eq!(watcher.output().matches("nothing lost").count(), 4, "{}", watcher.output());
+    let mut decode = ffmpeg();
+    let errors =
+        run(decode.args(["-xerror", "-i"]).arg(&file).args(["-map", "0", "-f", "null", "-"]));
+    assert_eq!(errors, "", "everything decodes");
+    for track in ["v:0", "v:1", "a:0", "a:1"] {
+        let hashes =
+            |file: &Path| packets(file, track).into_iter().map(|p| p.hash).collect::<Vec<_>>();
+        let (source, got) = (hashes(&clip), hashes(&file));
+        assert!(source == got, "{track}: {} of {} packets", got.len(), source.len());
+    }
+}
+
 /// Chromium plays what it can: hls.js, the pixels' size, the tone.
 fn check_browser(encoder: &'static [&'static str]) {
     if skip("browser") || skip("codecs") {

@@ -6,6 +6,7 @@ mod access;
 mod aftermath;
 mod api;
 mod backup;
+mod beside;
 mod browser;
 mod changes;
 mod codecs;
@@ -13,14 +14,18 @@ mod dash;
 mod disk;
 mod encoders;
 mod help;
+mod hostile;
 mod keys;
 mod kills;
+mod lies;
 mod live;
 mod power;
 mod program;
 mod publish;
 mod recording;
 mod reload;
+mod rounds;
+mod startup;
 mod watch;
 
 /// The program under test.

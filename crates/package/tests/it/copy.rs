@@ -190,6 +190,26 @@ fn a_reconnect_with_another_configuration_is_one_discontinuity_in_both_tracks() 
 }
 
 #[test]
+fn a_broadcast_that_is_over_before_anybody_looked_is_packaged_all_the_same() {
+    let (origin, start) = (Origin::new(Limits::default()), epoch());
+    let mut encoder = Encoder::go_live(&origin, start, 0x28);
+    let consumer = encoder.publication.broadcast().consume();
+    let mut packaging = Packaging::new(consumer.clone(), Rules::default(), 1).unwrap();
+    for ms in [0, 33, 66] {
+        encoder.frame(VIDEO, ms, ms == 0, 0, 100);
+        encoder.frame(AUDIO, ms, true, 1024, 10);
+    }
+    encoder.publication.end(Close::Ended, start);
+    assert_eq!(packaging.poll(&cx(), start), Poll::Ready(Ok(Close::Ended)));
+    drop(packaging);
+    for name in ["video.cmaf", "audio.cmaf"] {
+        let frames: usize =
+            objects(&consumer, name).iter().map(|o| o.whole().unwrap().len() - 1).sum();
+        assert_eq!(frames, 3, "{name}");
+    }
+}
+
+#[test]
 fn the_end_of_a_broadcast_flushes_what_was_held_back() {
     let (origin, start) = (Origin::new(Limits::default()), epoch());
     let mut encoder = Encoder::go_live(&origin, start, 0x28);

@@ -327,7 +327,7 @@ impl Sim {
     ) -> Outcome {
         let broadcast = self.slots[slot].as_mut().unwrap();
         let over = match broadcast.life {
-            super::sim::Life::Ended(why) => Some(why),
+            super::sim::Life::Ended(why) if term != DERIVED => Some(why),
             _ if term != DERIVED && term != broadcast.term => Some(Close::Replaced),
             _ => ended,
         };

@@ -1,0 +1,302 @@
+//! Strangers who flood, stall and lie, beside an encoder and a viewer who notice nothing.
+//!
+//! `AIRWAVE_STRANGERS` is how many connections of each kind come to each port (24 in the gate), `AIRWAVE_POLLS` how often
+//! unknown ids are asked for (20,000 in the gate, a million in soak).
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread::scope;
+use std::time::{Duration, Instant};
+
+use sansio::harness::Rng;
+use testkit::{Server, Url, request};
+
+use crate::AIRWAVE;
+use crate::beside::{Beside, Held, size};
+
+/// Every listener.
+const PORTS: [&str; 5] = ["rtmp", "rtmps", "http", "https", "admin"];
+
+/// Nobody may hold a connection for longer than this without asking for something: the deadlines are 10 s.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// A connection from an address of its own: RTMP lets one address hold only so many.
+pub(crate) fn connect(server: &Server, port: &str, from: u8) -> TcpStream {
+    let to = server.addresses[port].as_str().unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let socket = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("127.0.1.{from}:0").parse().unwrap()).unwrap();
+        socket.connect(to).await.unwrap().into_std().unwrap()
+    });
+    socket.set_nonblocking(false).unwrap();
+    socket
+}
+
+/// Reads until the server closes; true if it does in time.
+pub(crate) fn closed(socket: &mut TcpStream, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        socket.set_read_timeout(Some(left)).unwrap();
+        match socket.read(&mut buffer) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Bytes that mean nothing, or begin like something.
+fn noise(number: u64) -> Vec<u8> {
+    let mut rng = Rng::new(number);
+    let starts: [&[u8]; 6] = [
+        b"",
+        b"\x03",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET / HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\0",
+    ];
+    let mut bytes = starts[rng.below(starts.len())].to_vec();
+    bytes.extend((0..rng.below(8_000)).map(|_| rng.next_u64() as u8));
+    bytes
+}
+
+#[test]
+fn random_slow_and_half_open_connections_disturb_nobody() {
+    let strangers = size("AIRWAVE_STRANGERS", 24);
+    let server = Server::start(AIRWAVE, &[]);
+    let held = Held::by(&server);
+    let beside = Beside::start(&server);
+    scope(|scope| {
+        for (index, port) in PORTS.into_iter().enumerate() {
+            let (server, from) = (&server, 10 * (1 + index as u8));
+            scope.spawn(move || half_open(server, port, from, strangers));
+            scope.spawn(move || slow(server, port, from + 1));
+            scope.spawn(move || random(server, port, from + 2, strangers));
+        }
+    });
+    beside.finish(&server);
+    held.again(&server);
+}
+
+/// Connects and says nothing.
+fn half_open(server: &Server, port: &str, from: u8, count: usize) {
+    let mut sockets: Vec<TcpStream> = (0..count).map(|_| connect(server, port, from)).collect();
+    let deadline = Instant::now() + PATIENCE;
+    for socket in &mut sockets {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(closed(socket, left), "{port}: a silent connection is kept");
+    }
+}
+
+/// Says something sensible, a byte at a time, and never all of it.
+fn slow(server: &Server, port: &str, from: u8) {
+    let words: Vec<u8> = match port {
+        "rtmp" => [&[3][..], &[0; 1_536]].concat(),
+        "rtmps" | "https" => [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 500]].concat(),
+        _ => [&b"GET / HTTP/1.1\r\nx: "[..], &[b'a'; 500]].concat(),
+    };
+    let mut socket = connect(server, port, from);
+    let began = Instant::now();
+    for byte in words {
+        // Between two bytes it looks for the end, which is what it waits for.
+        if socket.write_all(&[byte]).is_err() || closed(&mut socket, Duration::from_millis(200)) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{port}: a slow connection is kept");
+    }
+    panic!("{port}: a slow connection was let finish");
+}
+
+fn random(server: &Server, port: &str, from: u8, count: usize) {
+    for number in 0..count as u64 {
+        let mut socket = connect(server, port, from);
+        // The server may have closed by then.
+        let _ = socket.write_all(&noise(number));
+        let _ = socket.shutdown(Shutdown::Write);
+        assert!(closed(&mut socket, PATIENCE), "{port}: noise {number} is kept");
+    }
+}
+
+/// Raw requests, and the statuses that are answers to them. None: closed without an answer.
+const REQUESTS: &[(&str, &[Option<u16>])] = &[
+    ("GET /../../etc/passwd HTTP/1.1", &[Some(404)]),
+    ("GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1", &[Some(404)]),
+    ("GET /..%2f..%2fapi-token HTTP/1.1", &[Some(404)]),
+    ("GET //etc/passwd HTTP/1.1", &[Some(404)]),
+    ("GET /assets/../../Cargo.toml HTTP/1.1", &[Some(404)]),
+    ("GET /assets/..%2f..%2fmaster.key HTTP/1.1", &[Some(404)]),
+    ("GET /assets/%00 HTTP/1.1", &[Some(404)]),
+    ("GET /INPUT%00/manifest/video.m3u8 HTTP/1.1", &[Some(404)]),
+    ("GET /INPUT/manifest/video.cmaf.m3u8%00 HTTP/1.1", &[Some(404)]),
+    ("GET /INPUT/manifest/..%2f..%2fapi-token HTTP/1.1", &[Some(404)]),
+    ("GET /INPUT/manifest/%2e%2e.m3u8 HTTP/1.1", &[Some(404)]),
+    ("GET /INPUT/media/VIDEO/video.cmaf/..%2f..%2f..%2fairwave.db HTTP/1.1", &[Some(404)]),
+    ("GET /INPUT/media/VIDEO/..%2f..%2f/1-1.m4s HTTP/1.1", &[Some(404)]),
+    ("GET /INPUT/media/..%2f..%2flock/video.cmaf/1-1.m4s HTTP/1.1", &[Some(404)]),
+    ("GET /%ff%fe/watch%20 HTTP/1.1", &[Some(400), Some(404)]),
+    ("GET /%/%zz HTTP/1.1", &[Some(400), Some(404)]),
+    ("GET /client/v4/accounts/..%2f/stream HTTP/1.1", &[Some(401)]),
+    ("GET /INPUT/manifest/video.cmaf.m3u8?_HLS_msn=-1 HTTP/1.1", &[Some(400)]),
+    ("GET /INPUT/manifest/video.cmaf.m3u8?_HLS_msn=99999999999999999999 HTTP/1.1", &[Some(400)]),
+    ("GET /INPUT/manifest/video.cmaf.m3u8?_HLS_msn=18446744073709551615 HTTP/1.1", &[Some(400)]),
+    ("GET relative HTTP/1.1", &[Some(400), Some(404), None]),
+    ("GET / HTTP/9.9", &[Some(400), None]),
+    ("GET  HTTP/1.1", &[Some(400), None]),
+    ("\0\0\0\0", &[Some(400), None]),
+    ("DELETE /INPUT/manifest/video.m3u8 HTTP/1.1", &[Some(405)]),
+    ("POST / HTTP/1.1\r\ncontent-length: 99999999999999999999", &[Some(400), None]),
+    ("POST / HTTP/1.1\r\ncontent-length: -1", &[Some(400), None]),
+    (
+        "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 5",
+        &[Some(400), Some(405), None],
+    ),
+    ("GET / HTTP/1.1\r\nhost: a\r\nhost", &[Some(400), None]),
+];
+
+/// What a server answers to this head, its status alone.
+fn status_of(server: &Server, head: &[u8]) -> Option<u16> {
+    let mut socket = connect(server, "http", 9);
+    let _ = socket.write_all(head);
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer);
+    assert!(!text.contains("root:") && !text.contains("SQLite"), "{text}");
+    text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok())
+}
+
+#[test]
+fn paths_and_heads_that_lie_get_a_plain_no() {
+    let server = Server::start(AIRWAVE, &[]);
+    let held = Held::by(&server);
+    let beside = Beside::start(&server);
+    let mut wrong = Vec::new();
+    for (head, allowed) in REQUESTS {
+        let head = head.replace("INPUT", beside.input()).replace("VIDEO", beside.video());
+        let request = format!("{head}\r\nconnection: close\r\n\r\n");
+        let status = status_of(&server, request.as_bytes());
+        if !allowed.contains(&status) {
+            wrong.push((head, status));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20));
+    assert!([Some(414), Some(431), None].contains(&status_of(&server, long.as_bytes())));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100_000));
+    assert!([Some(431), Some(400), None].contains(&status_of(&server, many.as_bytes())));
+    bodies(&server);
+    beside.finish(&server);
+    held.again(&server);
+}
+
+/// Bodies of somebody who has the token: still nothing that hurts.
+fn bodies(server: &Server) {
+    let authorization = format!("Bearer {}", server.token);
+    let url = server.url("/client/v4/accounts/default/stream/live_inputs");
+    let headers = [("authorization", &*authorization), ("content-type", "application/json")];
+    let deep = "[".repeat(60_000);
+    let name = format!("{{\"meta\":{{\"name\":\"{}\"}}}}", "a".repeat(60_000));
+    for (body, status) in [
+        (&b"{"[..], 400),
+        (b"[]", 400),
+        (b"\xff\xfe", 400),
+        (b"{\"enabled\":1e999}", 400),
+        (deep.as_bytes(), 400),
+        (name.as_bytes(), 400),
+        (&[b' '; 70_000], 413),
+    ] {
+        let answer = request("POST", &url, &headers, body);
+        assert_eq!(answer.status, status, "{:?}: {}", &body[..body.len().min(20)], answer.text());
+    }
+    for token in ["", "Bearer", "Bearer ", "Basic x", "Bearer \u{e9}"] {
+        let answer = request("GET", &url, &[("authorization", token)], b"");
+        assert_eq!(answer.status, 401, "{token:?}");
+    }
+}
+
+#[test]
+fn unknown_ids_may_be_asked_for_as_often_as_anybody_likes() {
+    let polls = size("AIRWAVE_POLLS", 20_000);
+    let server = Server::start(AIRWAVE, &[]);
+    let held = Held::by(&server);
+    let beside = Beside::start(&server);
+    poll_unknown(&server, 0, polls / 10);
+    let resident = server.resident_kib();
+    let began = Instant::now();
+    scope(|scope| {
+        for client in 1..=3u64 {
+            let server = &server;
+            scope.spawn(move || poll_unknown(server, client, polls * 3 / 10));
+        }
+    });
+    let grown = server.resident_kib().saturating_sub(resident);
+    println!("{} polls in {:?}, {grown} KiB more in memory", polls * 9 / 10, began.elapsed());
+    beside.finish(&server);
+    held.again(&server);
+    // The broadcast beside goes on meanwhile: half a megabyte of media a minute is its share.
+    assert!(grown <= 16 << 10, "{grown} KiB more in memory");
+}
+
+/// One connection after the other, a thousand requests each, every one for another id.
+fn poll_unknown(server: &Server, client: u64, count: usize) {
+    let mut rng = Rng::new(client);
+    let mut asked = 0;
+    while asked < count {
+        let mut socket = connect(server, "http", 100 + client as u8);
+        socket.set_nodelay(true).unwrap();
+        let many = (count - asked).min(1_000);
+        for number in 0..many {
+            let id = format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64());
+            let path = match number % 4 {
+                0 => format!("/{id}/manifest/video.m3u8"),
+                1 => format!("/{id}/lifecycle"),
+                2 => format!("/{id}/manifest/video.cmaf.m3u8?_HLS_msn=7&_HLS_part=1"),
+                _ => format!("/{id}/media/{id}/video.cmaf/1-1.m4s"),
+            };
+            let host = "host: a\r\n";
+            let last = if number + 1 == many { "connection: close\r\n" } else { "" };
+            socket
+                .write_all(format!("GET {path} HTTP/1.1\r\n{host}{last}\r\n").as_bytes())
+                .unwrap();
+            let answer = answer(&mut socket);
+            assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+        }
+        asked += many;
+    }
+}
+
+/// One answer with a length.
+fn answer(socket: &mut TcpStream) -> String {
+    let (mut text, mut buffer) = (Vec::new(), [0; 1_024]);
+    loop {
+        let count = socket.read(&mut buffer).unwrap();
+        assert!(count > 0, "closed: {}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&buffer[..count]);
+        let Some(head) = text.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let words = String::from_utf8_lossy(&text[..head]).to_ascii_lowercase();
+        let length = words.split_once("content-length: ").map(|(_, rest)| rest);
+        let length = length.and_then(|l| l.lines().next()?.parse::<usize>().ok());
+        let length = length.unwrap_or_else(|| panic!("an answer without length: {words}"));
+        if text.len() >= head + 4 + length {
+            return String::from_utf8_lossy(&text).into_owned();
+        }
+    }
+}
+
+#[test]
+fn the_admin_listener_says_nothing_but_what_it_is_for() {
+    let server = Server::start(AIRWAVE, &[]);
+    let authority = server.addresses["admin"].as_str().unwrap().to_owned();
+    for path in ["/", "/../api-token", "/metrics/..%2f..%2fmaster.key", "/%00", "/client/v4/user"] {
+        let url = Url { authority: authority.clone(), path: path.to_owned() };
+        assert_eq!(request("GET", &url, &[], b"").status, 404, "{path}");
+    }
+}
