@@ -16,6 +16,7 @@ HOST_TRIPLE=$(rustc -vV | sed -n 's/^host: //p')
 BINARIES=$ROOT/fuzz/target/$HOST_TRIPLE/release
 OUT=$CACHE/fuzz
 REPORT=$OUT/report.md
+COMMIT=$(git rev-parse --short HEAD)
 
 # Inputs are small: what needs a long one to break is rare, and short ones are quick.
 LENGTH_MAX=16384
@@ -67,7 +68,7 @@ run() {
 
 report() {
     {
-        echo "$(date -u +%Y-%m-%d), commit $(git rev-parse --short HEAD), $MINUTES min each, $JOBS at a time:"
+        echo "$(date -u +%Y-%m-%d), commit $COMMIT, $MINUTES min each, $JOBS at a time:"
         echo
         echo "| target | executions | a second | new units | corpus | edges reached | slowest input | result |"
         echo "|---|---|---|---|---|---|---|---|"
