@@ -148,7 +148,8 @@ fn encoders_that_come_and_go_leave_nothing_behind() {
         total - first * ENCODERS,
         first * ENCODERS
     );
-    assert_eq!(after.1, before.1, "descriptors");
+    // A connection to the admin listener of ours may still be closing when they are counted.
+    wait_until("descriptors to return", 30, || (server.descriptors() <= before.1).then_some(()));
     // A kept broadcast has one or two editions of its catalog, as its tracks came together or not.
     assert!(after.0.abs_diff(before.0) <= ENCODERS as u64 * KEPT_BYTES_DIFFER, "charged bytes");
     assert!(grown <= GROWTH_KIB_MAX, "{grown} KiB more in memory");
