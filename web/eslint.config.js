@@ -1,9 +1,9 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist'] },
+  { ignores: ['**/dist'] },
   {
-    files: ['src/**/*.ts', 'e2e/**/*.ts'],
+    files: ['src/**/*.ts', 'e2e/**/*.{ts,tsx}', 'packages/**/*.{ts,tsx}'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {

@@ -1,8 +1,12 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
+import { budget } from './budget.ts';
+
+/** What the player may cost a visitor before the first byte of media, hls.js apart. */
+const PLAYER_KB_MAX = 60;
 
 export default defineConfig({
-  plugins: [svelte()],
+  plugins: [svelte(), budget('embed.html', PLAYER_KB_MAX, ['hls-engine'])],
   base: '/',
   appType: 'mpa',
   build: {
@@ -15,7 +19,7 @@ export default defineConfig({
     // hls.js is one lazily loaded chunk of about 600 kB; that is known and wanted.
     chunkSizeWarningLimit: 700,
     rolldownOptions: {
-      input: { index: 'index.html', watch: 'watch.html' },
+      input: { index: 'index.html', watch: 'watch.html', embed: 'embed.html' },
     },
   },
 });

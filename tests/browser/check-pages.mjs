@@ -1,10 +1,12 @@
 // Walks through what a viewer can meet, against the make-believe server: not live, live, reconnect, end, replay,
 // live again, lost connection, wrong codec, refusals, landing page. Prints one JSON object; exit code 1 if a check failed.
-//   node check-pages.mjs [--screenshots DIR] [--only NAME]
+//   node check-pages.mjs [--screenshots DIR] [--only NAME,...]
 import { parseArgs } from 'node:util';
 import { DevServer, INPUT } from './dev-server.mjs';
 import { TOKEN } from './lib/api.mjs';
 import { Scenarios } from './lib/scenario.mjs';
+import { languages, quality, speed } from './scenarios/choices.mjs';
+import { othersAreNotFramed, steeredFromOutside } from './scenarios/embed.mjs';
 
 const { values: options } = parseArgs({
   options: { screenshots: { type: 'string' }, only: { type: 'string' }, report: { type: 'string' } },
@@ -295,13 +297,120 @@ await scenario('dashboard-trouble', async ({ host, page, open, until, shot }) =>
   await shot('desktop-dashboard-401');
 }, { expectErrors: true });
 
+await scenario('choices', async ({ host, open, until, stats, shadow, ...tools }) => {
+  const all = { check, open, until, stats, shadow, ...tools };
+  await host.goLive({ size: '640x360', ladder: true });
+  await open(`/${INPUT}/watch`);
+  await quality(all, [360, 180]);
+  await languages(all);
+  host.end();
+  await until(() => document.querySelector('airwave-player').stats.state === 'replay');
+  await shadow('.actions button').click();
+  check('choices: the replay plays', await until(() => !document.querySelector('airwave-player').video.paused), await stats());
+  await speed(all);
+});
+
+await scenario('phone-choices', async ({ host, page, open, until, narrow, settled, shot, shadow }) => {
+  await host.goLive({ size: '640x360', ladder: true });
+  await open(`/${INPUT}/iframe?autoplay=true`);
+  await until(playing);
+  await page.touchscreen.tap(195, 100);
+  await shadow('[data-part="settings"]').tap();
+  await settled();
+  await shot('phone-menu');
+  const within = await page.evaluate(() => {
+    const { top, left, right, bottom } = document.querySelector('airwave-player').shadowRoot.querySelector('.menu').getBoundingClientRect();
+    return top >= 0 && left >= 0 && right <= innerWidth && bottom <= innerHeight;
+  });
+  check('phone menu: is on the screen', within && (await narrow()));
+  const cut = await page.evaluate(() => {
+    const root = document.querySelector('airwave-player').shadowRoot;
+    return [...root.querySelectorAll('.row > *')].filter((child) => child.getBoundingClientRect().right > window.innerWidth + 1).map((child) => child.className);
+  });
+  check('phone menu: every control is on the screen', cut.length === 0, cut);
+}, { viewport: { width: 390, height: 220 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
+
+await scenario('embed', async ({ host, ...tools }) => {
+  await host.goLive({ size: '640x360' });
+  await steeredFromOutside({ check, ...tools }, { server: host.url, id: INPUT, size: [640, 360], end: () => host.end() });
+});
+
+await scenario('framed', ({ host, ...tools }) => othersAreNotFramed({ check, ...tools }, { server: host.url, id: INPUT }), { expectErrors: true });
+
+await scenario('embed-options', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
+  const asked = [];
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+  const manifests = () => asked.filter((path) => path.includes('/manifest/')).length;
+  await host.goLive({ size: '640x360', ladder: true });
+  await open(`/${INPUT}/iframe?preload=none&poster=%2Fposter.svg&primaryColor=%23204080`);
+  check('preload=none: a poster and a button', await until(() => {
+    const root = document.querySelector('airwave-player').shadowRoot;
+    return root.querySelector('.big').checkVisibility() && root.querySelector('.poster').naturalWidth > 0;
+  }), await stats());
+  check('preload=none: nothing is loaded', manifests() === 0, asked);
+  check('primaryColor: readable ink', (await page.evaluate(() => getComputedStyle(document.querySelector('airwave-player').shadowRoot.querySelector('.big')).color)) === 'rgb(255, 255, 255)');
+  await settled();
+  await shot('desktop-embed-poster');
+  await page.setViewportSize(PHONE);
+  await shot('phone-embed-poster');
+  await shadow('.big').click();
+  check('preload=none: plays when asked to', await until(playing), await stats());
+  check('poster: makes room for the picture', await shadow('.poster').isHidden());
+  await open(`/${INPUT}/iframe?defaultTextTrack=de`);
+  const { recording } = await until(() => document.querySelector('airwave-player').pictured).then(() => ({ recording: host.current.uid }));
+  check('preload=metadata: a first picture that stands', await page.evaluate(() => document.querySelector('airwave-player').video.paused && document.querySelector('airwave-player').suspended));
+  await page.keyboard.press(' ');
+  check('preload=metadata: begins where live is now', await until(() => {
+    const { latencySeconds, framesShown } = document.querySelector('airwave-player').stats;
+    return framesShown > 20 && latencySeconds < 3;
+  }), await stats());
+  check('defaultTextTrack: shown from the start', await until(() => [...document.querySelector('airwave-player').video.textTracks].some(({ language, mode }) => language === 'de' && mode === 'showing')));
+  await host.current.lasts(10);
+  host.end();
+  await open(`/${recording}/iframe?startTime=0m4s&loop=true&controls=false&autoplay=true&muted=true`);
+  check('startTime: begins there', await until(() => {
+    const { currentTime, paused } = document.querySelector('airwave-player').video;
+    return !paused && currentTime >= 4 && currentTime < 8;
+  }), await stats());
+  check('controls=false: none', await page.evaluate(() => !document.querySelector('airwave-player').shadowRoot.querySelector('.bar').checkVisibility()));
+  await shot('phone-embed-bare');
+  await page.evaluate(() => {
+    const { video } = document.querySelector('airwave-player');
+    video.currentTime = video.duration - 0.5;
+  });
+  check('loop: begins again', await until(() => {
+    const { currentTime, paused, seeking } = document.querySelector('airwave-player').video;
+    return !paused && !seeking && currentTime > 0.1 && currentTime < 3;
+  }), await stats());
+});
+
+await scenario('share', async ({ host, page, open, until, shot }) => {
+  host.name = `"><img src=x onerror="document.title='hacked'">`;
+  await open();
+  check('share: the name is text', await until((name) => document.getElementById('title').textContent === name, { arg: host.name }));
+  await page.setViewportSize(PHONE);
+  await shot('phone-share');
+  await page.getByRole('button', { name: 'Copy link' }).click();
+  check('share: the link', await until(async (url) => (await navigator.clipboard.readText()) === url, { arg: `${host.url}/${INPUT}/watch` }));
+  await page.getByRole('button', { name: 'Copy embed code' }).click();
+  check('share: says that it is copied', await until(() => document.getElementById('copied').textContent === 'Copied'));
+  const code = await page.evaluate(() => navigator.clipboard.readText());
+  // On a page without a policy, as most are.
+  await page.goto('about:blank');
+  const embedded = await page.evaluate((html) => {
+    const { body } = new DOMParser().parseFromString(html, 'text/html');
+    return { elements: body.querySelectorAll('*').length, src: body.querySelector('iframe')?.src, title: body.querySelector('iframe')?.title };
+  }, code);
+  check('share: one iframe with the name as its title', embedded.elements === 1 && embedded.src === `${host.url}/${INPUT}/iframe` && embedded.title === host.name, embedded);
+}, { permissions: ['clipboard-read', 'clipboard-write'] });
+
 await scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
   await host.current.lasts(DVR_S);
   await open(`/${INPUT}/watch?dvrEnabled=true`);
   check('dvr: plays at the edge', await until(playing), await stats());
   check('dvr: the bar reaches back to the start', await until(() => {
     const seek = document.querySelector('airwave-player').shadowRoot.querySelector('.seek');
-    return !seek.hidden && Number(seek.max) - Number(seek.min) > 30;
+    return seek.checkVisibility() && Number(seek.max) - Number(seek.min) > 30;
   }));
   for (let press = 0; press < 4; press++) await page.keyboard.press('ArrowLeft');
   check('dvr: arrows go back', await until(behindBy, { arg: 15 }), await stats());
@@ -309,6 +418,8 @@ await scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, 
   await page.mouse.move(500, 300);
   await settled();
   const behind = await stats();
+  await shadow('.seek').hover({ position: { x: 300, y: 12 } });
+  check('dvr: the time under the pointer', /^-\d+:\d\d$/.test(await shadow('.scrub').textContent()), await shadow('.scrub').textContent());
   check('dvr: stays where the viewer went', behind.latencySeconds > 15 && behind.playbackRate === 1 && behind.stalls === 0, behind);
   await shot('desktop-dvr');
   await shadow('.jump').click();

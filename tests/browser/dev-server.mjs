@@ -9,7 +9,10 @@ import { Broadcast } from './lib/origin.mjs';
 
 export const DIST = fileURLToPath(new URL('../../web/dist/', import.meta.url));
 export const INPUT = '00c0ffee00c0ffee00c0ffee00c0ffee';
-export const CSP = "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+// As crates/deliver/src/pages.rs has them.
+const POLICY = "default-src 'self'; media-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'";
+export const CSP = `${POLICY}; frame-ancestors 'none'`;
+export const EMBEDDED_CSP = `${POLICY}; img-src 'self' https: http:`;
 export const TYPES = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript',
@@ -19,6 +22,8 @@ export const TYPES = {
   '.m4s': 'video/mp4',
   '.mp4': 'video/mp4',
 };
+
+const POSTER = '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="360"><rect width="640" height="360" fill="#24506e"/><circle cx="320" cy="180" r="90" fill="#f0b84a"/></svg>';
 
 export class DevServer {
   constructor() {
@@ -83,12 +88,12 @@ export class DevServer {
     const url = new URL(request.url, 'http://localhost');
     const [first, ...rest] = url.pathname.split('/').slice(1);
     const tail = rest.join('/');
-    const send = (status, type, body = '') => {
+    const send = (status, type, body = '', policy = CSP) => {
       response.writeHead(status, {
         'content-type': type,
         'cache-control': 'no-store',
         'access-control-allow-origin': '*',
-        ...(type.startsWith('text/html') ? { 'content-security-policy': CSP } : {}),
+        ...(type.startsWith('text/html') ? { 'content-security-policy': policy } : {}),
       });
       response.end(body);
     };
@@ -108,6 +113,9 @@ export class DevServer {
     if (first === 'time') return send(200, 'text/plain', new Date().toISOString());
     if (first === 'live.json') return json(this.list());
     if (tail === 'watch') return file('watch.html');
+    if (tail === 'iframe') return send(200, TYPES['.html'], await readFile(path.join(DIST, 'embed.html')), EMBEDDED_CSP);
+    if (url.pathname === '/embed/sdk.latest.js') return file('embed/sdk.latest.js');
+    if (url.pathname === '/poster.svg') return send(200, TYPES['.svg'], POSTER);
 
     const broadcast = first === INPUT ? this.current : this.broadcasts.find(({ uid }) => uid === first);
     if (tail === 'lifecycle') return this.lifecycle(first, json, send);
@@ -117,9 +125,11 @@ export class DevServer {
       if (!broadcast) return send(404, 'text/plain', 'no such video');
       return send(200, TYPES['.m3u8'], broadcast.multivariant(url.search));
     }
-    const list = tail.match(/^manifest\/(video|audio)\.m3u8$/);
+    const captions = tail.match(/^manifest\/captions-(en|de)(?:\.m3u8|-(\d+)\.vtt)$/);
+    if (captions) return this.captions(broadcast ?? this.broadcasts.at(-1), captions[1], captions[2], send);
+    const list = tail.match(/^manifest\/(video2?|audio2?)\.m3u8$/);
     if (list) return this.playlist(first, broadcast ?? this.broadcasts.at(-1), list[1], url, send);
-    const media = tail.match(/^media\/([0-9a-f]+)\/(video|audio)\/([\w.-]+)$/);
+    const media = tail.match(/^media\/([0-9a-f]+)\/(video2?|audio2?)\/([\w.-]+)$/);
     if (media) {
       const track = this.broadcasts.find(({ uid }) => uid === media[1])?.tracks[media[2]];
       const bytes = await track?.mediaFile(media[3]);
@@ -141,6 +151,13 @@ export class DevServer {
       whole: id !== INPUT && track.ended,
     });
     return send(200, TYPES['.m3u8'], body);
+  }
+
+  captions(broadcast, language, number, send) {
+    if (!broadcast?.ladder) return send(404, 'text/plain', 'no captions');
+    if (number === undefined) return send(200, TYPES['.m3u8'], broadcast.captions(language));
+    const file = broadcast.captionsFile(language, Number(number));
+    return file === null ? send(404, 'text/plain', 'no such segment') : send(200, 'text/vtt', file);
   }
 
   lifecycle(id, json, send) {

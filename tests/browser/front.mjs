@@ -6,7 +6,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { CSP, DIST, TYPES } from './dev-server.mjs';
+import { CSP, DIST, EMBEDDED_CSP, TYPES } from './dev-server.mjs';
 
 export async function startFront(target, port = 0) {
   const server = http.createServer((request, response) => {
@@ -15,7 +15,7 @@ export async function startFront(target, port = 0) {
     if (file === null) return pass(target, request, response);
     const type = TYPES[path.extname(file)] ?? 'application/octet-stream';
     readFile(path.join(DIST, file)).then(
-      (bytes) => response.writeHead(200, { 'content-type': type, 'content-security-policy': CSP }).end(bytes),
+      (bytes) => response.writeHead(200, { 'content-type': type, 'content-security-policy': file === 'embed.html' ? EMBEDDED_CSP : CSP }).end(bytes),
       () => response.writeHead(404).end(),
     );
   });
@@ -26,6 +26,8 @@ export async function startFront(target, port = 0) {
 function fileOf(pathname) {
   if (pathname === '/') return 'index.html';
   if (/^\/[^/]+\/watch$/.test(pathname)) return 'watch.html';
+  if (/^\/[^/]+\/iframe$/.test(pathname)) return 'embed.html';
+  if (pathname === '/embed/sdk.latest.js') return pathname.slice(1);
   return /^\/assets\/[\w.-]+$/.test(pathname) ? pathname.slice(1) : null;
 }
 

@@ -40,6 +40,9 @@ pub struct Pass {
     pub restricted: bool,
     /// Files may be downloaded.
     pub downloadable: bool,
+    /// Who may put its player into a page: each of these lists must name the page
+    /// ([`frame_sources`](crate::frame_sources)). None: everybody.
+    pub embedders: Vec<Vec<String>>,
 }
 
 /// Who did not.
@@ -185,7 +188,12 @@ impl Access {
             return Err(Refusal::NeedsToken);
         }
         embeds(policy, visitor)?;
-        Ok(Pass { id: id.to_owned(), restricted: policy.restricted(), downloadable: true })
+        Ok(Pass {
+            id: id.to_owned(),
+            restricted: policy.restricted(),
+            downloadable: true,
+            embedders: policy.embedders(),
+        })
     }
 
     /// What a token grants to this visitor now.
@@ -357,6 +365,10 @@ impl Policy {
     fn restricted(&self) -> bool {
         self.require_token || self.origins.iter().any(|list| !list.is_empty())
     }
+
+    fn embedders(&self) -> Vec<Vec<String>> {
+        self.origins.iter().filter(|list| !list.is_empty()).cloned().collect()
+    }
 }
 
 /// A uid has no dot, a JWT has two.
@@ -366,7 +378,12 @@ fn is_token(segment: &str) -> bool {
 
 fn passed(id: &str, policy: &Policy, grant: &Grant) -> Pass {
     let restricted = policy.restricted() || !grant.rules.is_empty();
-    Pass { id: id.to_owned(), restricted, downloadable: grant.downloadable }
+    Pass {
+        id: id.to_owned(),
+        restricted,
+        downloadable: grant.downloadable,
+        embedders: policy.embedders(),
+    }
 }
 
 /// Who is no page (a native player, a program) has no origin, and nothing would keep it from naming one.

@@ -22,5 +22,6 @@ mod token;
 
 pub use claims::Grant;
 pub use gate::{Access, Pass, Refusal, Visitor};
+pub use origins::frame_sources;
 pub use rules::{Countries, Rule, RuleError, WrongDatabase};
 pub use token::TokenError;

@@ -7,6 +7,26 @@ pub(crate) fn allowed(list: &[String], origin: &str) -> bool {
     list.is_empty() || list.iter().any(|entry| fits(entry, authority))
 }
 
+/// One list as sources of a content security policy (CSP 3 §2.3.1), for `frame-ancestors`; this server's
+/// own pages are always among them. What is no host there, and might be something else, names nobody.
+pub fn frame_sources(list: &[String]) -> String {
+    let mut sources = String::from("'self'");
+    for entry in list {
+        let entry = entry.trim().to_ascii_lowercase();
+        let name = entry.strip_prefix("*.").unwrap_or(&entry);
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+        if name.is_empty() || !name.bytes().all(plain) {
+            continue;
+        }
+        // Without a port a source stands for the scheme's own one alone.
+        let any_port = if port(&entry).is_none() && entry != "localhost" { ":*" } else { "" };
+        for scheme in ["http", "https"] {
+            sources.extend([" ", scheme, "://", &entry, any_port]);
+        }
+    }
+    sources
+}
+
 /// `https://name:port` without its scheme.
 pub(crate) fn authority(origin: &str) -> Option<&str> {
     let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"))?;
@@ -65,5 +85,23 @@ mod tests {
             assert_eq!(allowed(&[entry.to_owned()], origin), expect, "{entry} {origin}");
         }
         assert!(allowed(&[], "null"));
+    }
+
+    #[test]
+    fn lists_are_sources_of_a_policy() {
+        for (list, expect) in [
+            (vec![], "'self'"),
+            (vec!["X.com"], "'self' http://x.com:* https://x.com:*"),
+            (vec!["*.x.com"], "'self' http://*.x.com:* https://*.x.com:*"),
+            (vec!["localhost"], "'self' http://localhost https://localhost"),
+            (
+                vec!["localhost:3000", "[::1]:80"],
+                "'self' http://localhost:3000 https://localhost:3000 http://[::1]:80 https://[::1]:80",
+            ),
+            (vec!["*", "", "*.", "x.com; script-src *", "x.com y.com", "'none'", "x/y"], "'self'"),
+        ] {
+            let list: Vec<String> = list.into_iter().map(str::to_owned).collect();
+            assert_eq!(frame_sources(&list), expect, "{list:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use record::File;
 use crate::media::{Range, byte_range, parse};
 use crate::pages;
 use crate::playlist::{Wishes, without_directives};
+use crate::share::{page_of, parameter};
 
 /// A request target and, behind a line break, the value of `Range`.
 pub fn request(text: &str) {
@@ -29,6 +30,9 @@ pub fn request(text: &str) {
     let kept = without_directives(query);
     assert_eq!(without_directives(&kept), kept);
     let _ = Wishes::parse(query, true);
+    if let Some(url) = parameter(query, "url") {
+        let _ = page_of(&url, "http://localhost");
+    }
 }
 
 /// As playlists write it.

@@ -87,7 +87,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 /// RFC 9110 §15.5.2, §15.5.4: 401 asks for a (better) token, 403 will not change.
-fn refused(refusal: Refusal) -> Response {
+pub(crate) fn refused(refusal: Refusal) -> Response {
     let status = match refusal {
         Refusal::NeedsToken | Refusal::Token(_) => StatusCode::UNAUTHORIZED,
         Refusal::OtherSubject | Refusal::Rules | Refusal::Origin => StatusCode::FORBIDDEN,

@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
-use crate::{dash, gate, media, pages, playlist};
+use crate::{dash, gate, media, pages, playlist, share};
 
 /// What delivery serves.
 #[derive(Clone)]
@@ -29,30 +29,42 @@ pub struct Site {
     pub access: Arc<Access>,
     /// The server to paste into an encoder; none where there is no RTMP.
     pub rtmp_url: Option<String>,
+    /// The host name in URLs; none: the request's own.
+    pub public_host: Option<String>,
+    /// How this listener is reached: `http` or `https`.
+    pub scheme: &'static str,
 }
 
 /// All routes of delivery.
 pub fn router(site: Site) -> Router {
     // What belongs to an id. There is no other way to it than through the gate.
     let gated = Router::new()
-        .route("/{id}/watch", get(async || pages::page("watch.html")))
+        .route("/{id}/watch", get(share::watch))
+        .route("/{id}/iframe", get(share::iframe))
         .route("/{id}/lifecycle", get(lifecycle))
         .route("/{id}/views", get(views))
         .route("/{id}/manifest/{file}", get(manifest))
         .route("/{id}/media/{video}/{track}/{file}", get(media_file))
         .route_layer(axum::middleware::from_fn_with_state(site.clone(), gate::gate));
     Router::new()
-        .route("/", get(async || pages::page("index.html")))
+        .route("/", get(async || pages::landing()))
         .route("/live.json", get(live))
         .route("/time", get(time))
         .route("/assets/{*file}", get(asset))
-        .route("/favicon.ico", get(async || pages::asset("favicon.ico")))
+        .route("/favicon.ico", get(async || pages::favicon()))
+        .route("/embed/{file}", get(script))
+        // Asks the gate itself: the id is in the query.
+        .route("/oembed", get(share::oembed))
         .merge(gated)
         .with_state(site)
 }
 
 async fn asset(Path(file): Path<String>) -> Response {
     pages::asset(&format!("assets/{file}"))
+}
+
+async fn script(Path(file): Path<String>) -> Response {
+    pages::script(&format!("embed/{file}"))
 }
 
 async fn live(State(site): State<Site>) -> Response {

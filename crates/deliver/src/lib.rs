@@ -17,6 +17,7 @@ pub mod limits;
 mod media;
 mod pages;
 mod playlist;
+mod share;
 mod shelf;
 mod viewers;
 

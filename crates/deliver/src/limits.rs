@@ -20,3 +20,6 @@ pub const PART_AHEAD_SEGMENTS: u64 = 1;
 
 /// A broadcast whose claim is recorded gets its shelf within this; a request between the two waits.
 pub const BEGINNING: Duration = Duration::from_secs(1);
+
+/// Of a name in the head of a page and in oEmbed: more than any preview shows, less than a page of text.
+pub const SHARED_NAME_CHARS_MAX: usize = 200;

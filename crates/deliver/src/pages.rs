@@ -1,41 +1,122 @@
 //! The pages, embedded when the program was built.
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
-/// Nothing is inline, nothing comes from another host. Players hand media to the browser as blobs.
-const POLICY: &str = "default-src 'self'; media-src 'self' blob:; object-src 'none'; \
-                      base-uri 'none'; form-action 'self'";
+/// Nothing is inline, nothing comes from another host. Players hand media to the browser as blobs, and
+/// hls.js gives its tracks of captions an empty file (`data:,WEBVTT`).
+macro_rules! policy {
+    ($more:literal) => {
+        concat!(
+            "default-src 'self'; media-src 'self' blob: data:; object-src 'none'; base-uri 'none'; ",
+            "form-action 'self'; ",
+            $more
+        )
+    };
+}
+
+/// Nobody else's page may put ours into a frame: a click on it would be a click on the dashboard.
+const POLICY: &str = policy!("frame-ancestors 'none'");
+
+/// The player is there to be framed, by pages from anywhere (also from a file or an app, which no
+/// `frame-ancestors` matches), unless its owner has named them: then [`embedded`] adds a policy for
+/// each list, as a browser obeys all that it gets. Its poster is whatever the page around it chose.
+const EMBEDDED_POLICY: &str = policy!("img-src 'self' https: http:");
+
+/// Scripts with a name that stays are asked for again after this.
+const SCRIPT_CACHE: &str = "public, max-age=300";
 
 const WITHOUT_PAGES: &str = "The pages are not in this build of Airwave. With Node.js: \
                              (cd web && npm ci && npm run build), then build the server again.\n";
 
-/// A page by its file name.
-pub(crate) fn page(name: &str) -> Response {
-    match find(name) {
-        Some(bytes) => respond("text/html; charset=utf-8", "no-cache", bytes),
-        None => crate::http::plain(StatusCode::OK, WITHOUT_PAGES),
+/// The page at `/`.
+pub(crate) fn landing() -> Response {
+    html(StatusCode::OK, POLICY, find("index.html").map(Bytes::from_static))
+}
+
+/// The page at `/ID/iframe`; `embedders`: whose pages may frame it, none: everybody's.
+pub(crate) fn embedded(embedders: &[Vec<String>]) -> Response {
+    let page = find("embed.html").map(Bytes::from_static);
+    let mut response = html(StatusCode::OK, EMBEDDED_POLICY, page);
+    for list in embedders {
+        let ancestors = format!("frame-ancestors {}", access::frame_sources(list));
+        // invariant: hosts are visible ASCII; if they were not, nobody's page may frame it.
+        let policy = HeaderValue::from_str(&ancestors)
+            .unwrap_or(HeaderValue::from_static("frame-ancestors 'none'"));
+        response.headers_mut().append(header::CONTENT_SECURITY_POLICY, policy);
     }
+    response
+}
+
+/// The page at `/ID/watch`; `about`: elements of its head, instead of the title that the file has.
+pub(crate) fn watch(status: StatusCode, about: &str) -> Response {
+    html(status, POLICY, find("watch.html").map(|page| with_head(page, about)))
+}
+
+fn with_head(page: &'static [u8], about: &str) -> Bytes {
+    let marked = std::str::from_utf8(page).ok().and_then(|text| {
+        let (before, rest) = text.split_once("<!--about-->")?;
+        let (_, after) = rest.split_once("<!--/about-->")?;
+        Some([before, about, after].concat())
+    });
+    marked.map_or(Bytes::from_static(page), Bytes::from)
+}
+
+fn html(status: StatusCode, policy: &'static str, page: Option<Bytes>) -> Response {
+    let Some(page) = page else {
+        return crate::http::plain(status, WITHOUT_PAGES);
+    };
+    let mut response = respond("text/html; charset=utf-8", "no-cache", policy, page);
+    *response.status_mut() = status;
+    response
 }
 
 /// A file that pages load; its name has a hash of its content.
 pub(crate) fn asset(name: &str) -> Response {
-    let kind = match name.rsplit_once('.').map(|(_, ending)| ending) {
+    match find(name) {
+        Some(bytes) => {
+            respond(kind(name), "public, max-age=31536000, immutable", POLICY, bytes.into())
+        }
+        None => crate::http::plain(StatusCode::NOT_FOUND, "no such file"),
+    }
+}
+
+/// A script for pages of other origins.
+pub(crate) fn script(name: &str) -> Response {
+    let Some(bytes) = find(name) else {
+        return crate::http::plain(StatusCode::NOT_FOUND, "no such file");
+    };
+    let mut response = respond(kind(name), SCRIPT_CACHE, POLICY, bytes.into());
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    let anywhere = HeaderValue::from_static("cross-origin");
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), anywhere);
+    response
+}
+
+/// Browsers ask for this one beside everything that is no page of ours, a playlist say.
+pub(crate) fn favicon() -> Response {
+    let icon = |name: &str| name.starts_with("assets/airwave-") && name.ends_with(".svg");
+    match FILES.iter().find(|(name, _)| icon(name)) {
+        Some((name, bytes)) => {
+            respond(kind(name), "public, max-age=86400", POLICY, (*bytes).into())
+        }
+        None => crate::http::no_content(),
+    }
+}
+
+fn kind(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
         Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("svg") => "image/svg+xml",
         Some("png") => "image/png",
-        Some("ico") => "image/x-icon",
         Some("json" | "webmanifest") => "application/json",
         _ => "application/octet-stream",
-    };
-    match find(name) {
-        Some(bytes) => respond(kind, "public, max-age=31536000, immutable", bytes),
-        None => crate::http::plain(StatusCode::NOT_FOUND, "no such file"),
     }
 }
 
@@ -43,13 +124,27 @@ fn find(name: &str) -> Option<&'static [u8]> {
     FILES.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
 }
 
-fn respond(kind: &'static str, cache: &'static str, bytes: &'static [u8]) -> Response {
+fn respond(kind: &'static str, cache: &'static str, policy: &'static str, body: Bytes) -> Response {
     Response::builder()
         .header(header::CONTENT_TYPE, kind)
         .header(header::CACHE_CONTROL, cache)
-        .header(header::CONTENT_SECURITY_POLICY, POLICY)
+        .header(header::CONTENT_SECURITY_POLICY, policy)
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
         .header(header::REFERRER_POLICY, "no-referrer")
-        .body(Body::from(Bytes::from_static(bytes)))
+        .body(Body::from(body))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_is_put_where_the_page_marks_it() {
+        let page = b"<head><!--about--><title>x</title><!--/about--></head>";
+        assert_eq!(with_head(page, "<title>y</title>"), "<head><title>y</title></head>");
+        for unmarked in [&b"<head></head>"[..], b"<!--about-->", b"\xff"] {
+            assert_eq!(with_head(unmarked, "y"), unmarked);
+        }
+    }
 }

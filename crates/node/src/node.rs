@@ -241,7 +241,14 @@ impl Node {
                 "the admin listener"
             });
         }
-        let site = Site { library: library.clone(), access: access.clone(), rtmp_url: None };
+        let public_host = Some(config.public.host.clone()).filter(|host| !host.is_empty());
+        let site = Site {
+            library: library.clone(),
+            access: access.clone(),
+            rtmp_url: None,
+            public_host: public_host.clone(),
+            scheme: "http",
+        };
         let api = api::Api {
             control: control.clone(),
             access: access.clone(),
@@ -250,7 +257,7 @@ impl Node {
             origin: origin.clone(),
             rtmp_port: addresses.rtmp.map(|a| a.port()),
             rtmps_port: addresses.rtmps.map(|a| a.port()),
-            public_host: Some(config.public.host.clone()).filter(|h| !h.is_empty()),
+            public_host,
             allow_plain: config.http.allow_plain_api,
             random: fill_random_bytes,
             health: {
@@ -270,7 +277,9 @@ impl Node {
             let Some(listener) = listener else { continue };
             // Over TLS a token can't be overheard.
             let api = api::Api { allow_plain: api.allow_plain || tls.is_some(), ..api.clone() };
-            let router = deliver::router(site.clone()).merge(api::router(api));
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let site = Site { scheme, ..site.clone() };
+            let router = deliver::router(site).merge(api::router(api));
             let stop = until_stop(stopped.clone());
             let serve = web::serve(listener, tls, router, counters.clone(), stop);
             services.spawn(async move {

@@ -158,42 +158,26 @@ export class Broadcast {
     this.startedAt = Date.now();
     this.size = '1280x720';
     this.codecs = 'avc1.4d401f';
+    this.ladder = false;
   }
 
-  /** Resolves when there is something to play. */
+  /** Resolves when there is something to play. `ladder`: two pictures, two sounds and captions. */
   async connect(options = {}) {
     this.size = options.size ?? '1280x720';
+    this.ladder = options.ladder ?? false;
     this.source = startSource(options);
-    const { video, audio } = this.tracks;
-    const startsAt = { video: null, audio: null };
-    const partMs = options.partMs ?? 200;
-    const gopS = options.gopS ?? 2;
-    const wall = (name, fragment) => {
-      // Paced by -re: the first fragment is complete one duration after its first frame.
-      startsAt[name] ??= Date.now() - fragment.duration * 1000 - fragment.decodeTime * 1000;
-      return startsAt[name] + fragment.decodeTime * 1000;
-    };
-    readFragments(this.source.stdout, {
-      onInit: (bytes, _timescale, moov) => {
-        video.setInit(bytes);
-        this.codecs = videoCodec(moov);
-      },
-      onFragment: (fragment) => {
-        const endS = fragment.decodeTime + fragment.duration;
-        video.add(fragment, Math.abs(endS / gopS - Math.round(endS / gopS)) < 0.005, wall('video', fragment));
-      },
+    if (this.ladder) for (const name of ['video2', 'audio2']) this.tracks[name] ??= new Track(name, this.uid);
+    const { video, audio, video2, audio2 } = this.tracks;
+    const times = { partMs: options.partMs ?? 200, gopS: options.gopS ?? 2 };
+    readVideo(this.source.stdout, video, times, (moov) => {
+      this.codecs = videoCodec(moov);
     });
-    let audioSegment = 1;
-    readFragments(this.source.stdio[3], {
-      onInit: (bytes) => audio.setInit(bytes),
-      onFragment: (fragment) => {
-        const last = fragment.decodeTime + fragment.duration + partMs / 2000 >= audioSegment * gopS;
-        if (last) audioSegment++;
-        audio.add(fragment, last, wall('audio', fragment));
-      },
-    });
-    await video.until(() => video.segments.length > 1);
-    await audio.until(() => audio.segments.length > 1);
+    readAudio(this.source.stdio[3], audio, times);
+    if (this.ladder) {
+      readVideo(this.source.stdio[4], video2, times);
+      readAudio(this.source.stdio[5], audio2, times);
+    }
+    for (const track of Object.values(this.tracks)) await track.until(() => track.segments.length > 1);
   }
 
   /** Resolves when the broadcast is this long. */
@@ -222,16 +206,88 @@ export class Broadcast {
 
   multivariant(query) {
     const [width, height] = this.size.split('x');
-    return [
-      '#EXTM3U',
-      '#EXT-X-VERSION:9',
-      '#EXT-X-INDEPENDENT-SEGMENTS',
-      `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="audio.m3u8${query}"`,
-      `#EXT-X-STREAM-INF:BANDWIDTH=3200000,AVERAGE-BANDWIDTH=2700000,CODECS="${this.codecs},mp4a.40.2",RESOLUTION=${width}x${height},FRAME-RATE=30.000,AUDIO="audio"`,
-      `video.m3u8${query === '' ? '?track' : `${query}&track`}`,
-      '',
-    ].join('\n');
+    const list = (name) => `${name}.m3u8${name === 'video' && query === '' ? '?track' : query}${name === 'video' && query !== '' ? '&track' : ''}`;
+    const sound = (name, label, language, first) =>
+      `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="${label}"${language},DEFAULT=${first},AUTOSELECT=YES,CHANNELS="2",URI="${list(name)}"`;
+    const picture = (name, bandwidth, size, more = '') => [
+      `#EXT-X-STREAM-INF:BANDWIDTH=${bandwidth},CODECS="${this.codecs},mp4a.40.2",RESOLUTION=${size},FRAME-RATE=30.000,AUDIO="audio"${more}`,
+      list(name),
+    ];
+    const lines = ['#EXTM3U', '#EXT-X-VERSION:9', '#EXT-X-INDEPENDENT-SEGMENTS'];
+    if (!this.ladder) {
+      lines.push(sound('audio', 'Audio', '', 'YES'), ...picture('video', 3200000, `${width}x${height}`));
+    } else {
+      const captions = (name, language) =>
+        `#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="captions",NAME="${name}",LANGUAGE="${language}",DEFAULT=NO,AUTOSELECT=YES,URI="captions-${language}.m3u8"`;
+      lines.push(sound('audio', 'Original', ',LANGUAGE="en"', 'YES'), sound('audio2', 'Dubbed', ',LANGUAGE="de"', 'NO'));
+      lines.push(captions('English', 'en'), captions('Deutsch', 'de'));
+      lines.push(...picture('video', 3200000, `${width}x${height}`, ',SUBTITLES="captions"'));
+      lines.push(...picture('video2', 600000, '320x180', ',SUBTITLES="captions"'));
+    }
+    return [...lines, ''].join('\n');
   }
+
+  /** One WebVTT file for each segment of the picture. */
+  captions(language) {
+    const { video } = this.tracks;
+    const shown = video.segments.filter(({ complete }) => complete);
+    const first = this.ended ? 0 : Math.max(0, shown.length - WINDOW);
+    const target = Math.max(1, Math.ceil(Math.max(...shown.map(({ duration }) => duration))));
+    const lines = ['#EXTM3U', '#EXT-X-VERSION:6', `#EXT-X-TARGETDURATION:${target}`, `#EXT-X-MEDIA-SEQUENCE:${first}`];
+    for (const { number, duration, wallMs } of shown.slice(first)) {
+      lines.push(`#EXT-X-PROGRAM-DATE-TIME:${new Date(wallMs).toISOString()}`);
+      lines.push(`#EXTINF:${duration.toFixed(5)},`, `captions-${language}-${number}.vtt`);
+    }
+    if (this.ended) lines.push('#EXT-X-ENDLIST');
+    return `${lines.join('\n')}\n`;
+  }
+
+  captionsFile(language, number) {
+    const segment = this.tracks.video.segments[number];
+    if (!segment?.complete) return null;
+    const from = segment.parts[0].decodeTime;
+    const time = (seconds) => `00:${new Date(seconds * 1000).toISOString().slice(14, 23)}`;
+    const words = language === 'de' ? `Satz ${number}` : `Line ${number}`;
+    // Those at the edge get a line when its segment is complete, and time to read it.
+    const until = from + 4 * segment.duration;
+    return `WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n${time(from)} --> ${time(until)}\n${words}\n`;
+  }
+}
+
+/** Paced by -re: the first fragment is complete one duration after its first frame. */
+function wallClock() {
+  let startsAt = null;
+  return (fragment) => {
+    startsAt ??= Date.now() - fragment.duration * 1000 - fragment.decodeTime * 1000;
+    return startsAt + fragment.decodeTime * 1000;
+  };
+}
+
+function readVideo(stream, track, { gopS }, onMoov = () => {}) {
+  const wall = wallClock();
+  readFragments(stream, {
+    onInit: (bytes, _timescale, moov) => {
+      track.setInit(bytes);
+      onMoov(moov);
+    },
+    onFragment: (fragment) => {
+      const endS = fragment.decodeTime + fragment.duration;
+      track.add(fragment, Math.abs(endS / gopS - Math.round(endS / gopS)) < 0.005, wall(fragment));
+    },
+  });
+}
+
+function readAudio(stream, track, { gopS, partMs }) {
+  const wall = wallClock();
+  let segment = 1;
+  readFragments(stream, {
+    onInit: (bytes) => track.setInit(bytes),
+    onFragment: (fragment) => {
+      const last = fragment.decodeTime + fragment.duration + partMs / 2000 >= segment * gopS;
+      if (last) segment++;
+      track.add(fragment, last, wall(fragment));
+    },
+  });
 }
 
 function videoCodec(moov) {

@@ -1,8 +1,10 @@
 // What the page checks share: a browser, a page per scenario, waiting for states, counting, screenshots.
 // Nothing here waits for time to pass: `until` and `settled` wait for what the next step needs.
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { launch, Missing } from './chromium.mjs';
+import { launch, Missing, modulePath } from './chromium.mjs';
+
+const axe = () => readFileSync(modulePath('axe-core/axe.min.js'), 'utf8');
 
 export class Scenarios {
   checks = [];
@@ -31,7 +33,7 @@ export class Scenarios {
   };
 
   wanted(name) {
-    return !this.only || this.only === name;
+    return !this.only || this.only.split(',').includes(name);
   }
 
   /** `mayFail`: addresses whose absence is no error. */
@@ -49,7 +51,7 @@ export class Scenarios {
       if (!expectErrors) this.check(`${name}: no page or policy errors`, errors.length === 0, errors.slice(0, 3));
     } catch (error) {
       this.check(name, false, error.message.slice(0, 600));
-      await tools.shot(`failed-${name}`);
+      if (this.screenshots) await page.screenshot({ path: path.join(this.screenshots, `failed-${name}.png`) });
     }
     await page.close();
   }
@@ -65,8 +67,11 @@ export class Scenarios {
       /** Every animation that ends has ended, in the page and in the player. */
       settled: () => page.evaluate(settle),
       shadow: (selector) => page.locator('airwave-player').locator(selector),
+      /** Looks at a state: axe must find nothing, and a picture is kept for those who want to see it. */
       shot: async (file, more = {}) => {
         if (this.screenshots) await page.screenshot({ path: path.join(this.screenshots, `${file}.png`), ...more });
+        const found = await violations(page);
+        this.check(`${file}: axe finds nothing`, found.length === 0, found);
       },
       narrow: () => page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
     };
@@ -81,6 +86,13 @@ export class Scenarios {
     else process.stdout.write(`${report}\n`);
     return failed > 0 ? 1 : 0;
   }
+}
+
+/** By the debugger, which no content security policy keeps out. */
+async function violations(page) {
+  if (await page.evaluate(() => !('axe' in window))) await page.evaluate(axe());
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 200)} ${failureSummary}`).join('; ')}`);
 }
 
 /** Runs in the page. A style that changed starts its transition with the next frame, hence two of them. */

@@ -1,6 +1,9 @@
 /** The player's own controls: builds the shadow DOM once and renders a `View` into it. No decisions are made here. */
 import { clock } from '../shared/clock';
+import type { Section, SectionId } from './choices';
 import { type Icon, icon } from './icons';
+import { Menu } from './menu';
+import type { RemoteKind } from './remote';
 import type { Action, Notice } from './words';
 
 export interface View {
@@ -20,6 +23,15 @@ export interface View {
   captions: 'none' | 'off' | 'on';
   fullscreen: boolean;
   pip: boolean;
+  /** No controls at all: whoever put the player there has their own. */
+  bare: boolean;
+  /** The address of a picture to show before the first one of the broadcast. */
+  poster: string | null;
+  /** A large button in the middle: nothing was played yet and nothing plays by itself. */
+  askToPlay: boolean;
+  menu: Section[];
+  /** null: there is no other screen to send the picture to. */
+  remote: { kind: RemoteKind | null; connected: boolean } | null;
 }
 
 export interface Intents {
@@ -27,7 +39,13 @@ export interface Intents {
   toggleMute(): void;
   setVolume(volume: number): void;
   seekTo(positionS: number): void;
+  seekToStart(): void;
   goLive(): void;
+  choose(section: SectionId, value: string): void;
+  toggleMenu(): void;
+  /** By so many steps of those that the menu offers. */
+  changeSpeed(steps: number): void;
+  promptRemote(): void;
   toggleCaptions(): void;
   togglePip(): void;
   toggleFullscreen(): void;
@@ -38,25 +56,33 @@ const button = (part: string, name: Icon, label: string, keys: string) =>
   `<button type="button" class="icon" data-part="${part}" aria-label="${label}" title="${label}" ${keys ? `aria-keyshortcuts="${keys}"` : ''}>${icon(name)}</button>`;
 
 const TEMPLATE = `
-<div class="frame" role="region" aria-label="Video player. Keys: space plays and pauses, arrows seek and change the volume, M mutes, F is fullscreen, L jumps to live, C captions, P picture in picture." tabindex="0">
+<div class="frame" role="region" aria-label="Video player. Keys: space plays and pauses, arrows seek and change the volume, Home and End go to the start and to live, M mutes, F is fullscreen, L jumps to live, C captions, S settings, P picture in picture." tabindex="0">
   <video playsinline preload="auto"></video>
   <canvas class="still" aria-hidden="true" hidden></canvas>
+  <img class="poster" alt="" hidden>
+  <button type="button" class="big" data-part="big" aria-label="Play" hidden>${icon('play')}</button>
   <div class="notice" role="status" aria-live="polite" hidden>
     <div class="mark" aria-hidden="true"></div>
     <div class="words"><p class="title"></p><p class="detail"></p></div>
     <div class="actions"></div>
   </div>
   <button type="button" class="sound" data-part="sound" hidden>${icon('muted')}<span>Tap for sound</span></button>
+  <div class="menu" data-part="menu" role="menu" id="menu" aria-label="Settings" hidden></div>
   <div class="bar" role="group" aria-label="Player controls">
-    <input class="seek" data-part="seek" type="range" min="0" max="1000" step="any" value="0" aria-label="Position" hidden>
+    <div class="track" data-part="track" hidden>
+      <input class="seek" data-part="seek" type="range" min="0" max="1000" step="any" value="0" aria-label="Position">
+      <span class="scrub" data-part="scrub" aria-hidden="true" hidden></span>
+    </div>
     <div class="row">
       ${button('play', 'play', 'Play (space)', 'Space')}
-      <button type="button" class="live" data-part="live" hidden><span class="dot" aria-hidden="true"></span><span>LIVE</span><span class="latency"></span></button>
+      <button type="button" class="live" data-part="live" hidden><span class="dot" aria-hidden="true"></span><span>LIVE</span> <span class="latency"></span></button>
       <button type="button" class="jump" data-part="jump" title="Jump to live (L)" aria-keyshortcuts="L" hidden>${icon('forward')}<span>Jump to live</span></button>
       <span class="time" data-part="time"></span>
       <span class="space"></span>
       <span class="mode" data-part="mode"></span>
       ${button('captions', 'captions', 'Captions (C)', 'C')}
+      <button type="button" class="icon" data-part="settings" aria-label="Settings (S)" title="Settings (S)" aria-keyshortcuts="S" aria-haspopup="menu" aria-expanded="false" aria-controls="menu" hidden>${icon('settings')}</button>
+      ${button('remote', 'cast', 'Play on another screen', '')}
       <span class="loudness">
         ${button('mute', 'volume', 'Mute (M)', 'M')}
         <input class="volume" data-part="volume" type="range" min="0" max="1" step="0.05" value="1" aria-label="Volume" aria-keyshortcuts="ArrowUp ArrowDown">
@@ -70,9 +96,11 @@ const TEMPLATE = `
 export class Controls {
   readonly frame: HTMLElement;
   readonly video: HTMLVideoElement;
+  readonly menu: Menu;
   private readonly root: ShadowRoot;
   private shownNotice = '';
   private seeking = false;
+  private seekShown: View['seek'] = null;
   private readonly shownIcons = new Map<string, Icon>();
 
   constructor(root: ShadowRoot, intents: Intents) {
@@ -80,7 +108,10 @@ export class Controls {
     root.innerHTML = TEMPLATE;
     this.frame = this.find('.frame');
     this.video = this.find('video');
+    this.menu = new Menu(this.part('settings'), this.part('menu'), this.frame, (section, value) => intents.choose(section, value));
     this.onClick('play', () => intents.togglePlay());
+    this.onClick('big', () => intents.togglePlay());
+    this.onClick('remote', () => intents.promptRemote());
     this.onClick('live', () => intents.goLive());
     this.onClick('jump', () => intents.goLive());
     this.onClick('mute', () => intents.toggleMute());
@@ -90,9 +121,25 @@ export class Controls {
     this.onClick('fullscreen', () => intents.toggleFullscreen());
     const volume = this.part<HTMLInputElement>('volume');
     volume.addEventListener('input', () => intents.setVolume(Number(volume.value)));
+    this.listenToSeek(intents);
+    this.find('.poster').addEventListener('error', (event) => {
+      // A picture that is not there must not cover the one that comes.
+      (event.target as HTMLElement).dataset.failed = '';
+    });
+    this.find('.actions').addEventListener('click', (event) => {
+      const action = (event.target as HTMLElement).closest<HTMLElement>('[data-action]')?.dataset.action;
+      if (action !== undefined) intents.act(action as Action);
+    });
+  }
+
+  private listenToSeek(intents: Intents): void {
     const seek = this.part<HTMLInputElement>('seek');
     seek.addEventListener('pointerdown', () => {
       this.seeking = true;
+    });
+    seek.addEventListener('pointermove', (event) => this.showScrub(event.offsetX / Math.max(1, seek.clientWidth)));
+    seek.addEventListener('pointerleave', () => {
+      this.part('scrub').hidden = true;
     });
     seek.addEventListener('input', () => {
       fill(seek);
@@ -102,10 +149,18 @@ export class Controls {
       this.seeking = false;
       intents.seekTo(Number(seek.value));
     });
-    this.find('.actions').addEventListener('click', (event) => {
-      const action = (event.target as HTMLElement).closest<HTMLElement>('[data-action]')?.dataset.action;
-      if (action !== undefined) intents.act(action as Action);
-    });
+  }
+
+  /** The time under the pointer. */
+  private showScrub(share: number): void {
+    if (this.seekShown === null) return;
+    const { startS, endS, live } = this.seekShown;
+    const within = Math.min(1, Math.max(0, share));
+    const scrub = this.part('scrub');
+    scrub.hidden = false;
+    scrub.style.setProperty('--at', `${within * 100}%`);
+    const beforeEndS = (1 - within) * (endS - startS);
+    setText(scrub, live ? `-${clock(beforeEndS)}` : clock(within * (endS - startS)));
   }
 
   /** Keeps the last frame on the screen while another source is loaded behind it. */
@@ -127,6 +182,7 @@ export class Controls {
     this.frame.classList.toggle('off', !view.pictured);
     this.frame.classList.toggle('nothing', !view.playable);
     this.frame.classList.toggle('behind', view.live?.behind === true);
+    this.frame.classList.toggle('bare', view.bare);
     this.setIcon('play', view.paused ? 'play' : 'pause', view.paused ? 'Play (space)' : 'Pause (space)');
     const silent = view.muted || view.volume === 0;
     this.setIcon('mute', silent ? 'muted' : 'volume', silent ? 'Unmute (M)' : 'Mute (M)');
@@ -139,6 +195,13 @@ export class Controls {
     this.part('captions').hidden = view.captions === 'none';
     this.part('captions').setAttribute('aria-pressed', String(view.captions === 'on'));
     this.part('pip').hidden = !view.pip;
+    this.part('big').hidden = !view.askToPlay || view.notice !== null;
+    this.renderPoster(view.poster);
+    this.renderRemote(view.remote);
+    this.menu.render(view.menu);
+    // Of these there may be none; each takes the place of something that narrow players can do without.
+    const extra = ['captions', 'settings', 'remote'].filter((name) => !this.part(name).hidden).length;
+    this.frame.dataset.extra = String(extra);
     setText(this.part('mode'), view.mode);
     this.renderLive(view);
     this.renderSeek(view);
@@ -146,6 +209,25 @@ export class Controls {
     volume.value = String(view.muted ? 0 : view.volume);
     fill(volume);
     this.renderNotice(view.notice);
+  }
+
+  private renderPoster(address: string | null): void {
+    const poster = this.find<HTMLImageElement>('.poster');
+    if (address !== null && poster.getAttribute('src') !== address) {
+      delete poster.dataset.failed;
+      poster.src = address;
+    }
+    poster.hidden = address === null || poster.dataset.failed !== undefined;
+    this.frame.classList.toggle('postered', !poster.hidden);
+  }
+
+  private renderRemote(remote: View['remote']): void {
+    const target = this.part('remote');
+    target.hidden = remote === null;
+    if (remote === null) return;
+    const airplay = remote.kind === 'airplay';
+    this.setIcon('remote', airplay ? 'airplay' : 'cast', airplay ? 'AirPlay' : 'Cast');
+    target.setAttribute('aria-pressed', String(remote.connected));
   }
 
   private renderLive({ live }: View): void {
@@ -156,8 +238,9 @@ export class Controls {
     badge.classList.toggle('behind', live.behind);
     const latency = live.latencyS === null ? '' : `${live.latencyS.toFixed(live.latencyS < 10 ? 1 : 0)} s`;
     setText(badge.querySelector('.latency'), latency);
-    const label = live.behind ? 'Behind live. Jump to live (L)' : 'Live';
-    const whole = latency === '' ? label : `${label}, ${latency} behind the source`;
+    // What is read stands in it as what is seen: voice control calls buttons by their words.
+    const seen = latency === '' ? 'Live' : `Live ${latency} behind the source`;
+    const whole = live.behind ? `${seen}. Jump to live (L)` : seen;
     if (badge.title !== whole) {
       badge.title = whole;
       badge.setAttribute('aria-label', whole);
@@ -166,7 +249,8 @@ export class Controls {
 
   private renderSeek({ seek }: View): void {
     const input = this.part<HTMLInputElement>('seek');
-    input.hidden = seek === null;
+    this.seekShown = seek;
+    this.part('track').hidden = seek === null;
     if (seek === null) {
       setText(this.part('time'), '');
       return;

@@ -1,17 +1,22 @@
 /**
- * `<airwave-player src="ID | manifest URL" [autoplay] [muted] [dvr] [server="https://host"]>`
+ * `<airwave-player src="ID | manifest URL" [autoplay] [muted] [dvr] [server="https://host"] …>`; README.md has all attributes.
  *
  * Assembly: the session (session.ts) decides, an engine (engine.ts) plays, the controls show. Timers, requests and
  * the media element live here.
  */
+import { remember, remembered } from '../shared/memory';
 import { isBehind, playbackRate } from './catch-up';
+import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './choices';
 import { Controls, type Intents, type View } from './controls';
-import { type Engine, type From, type Level, startEngine } from './engine';
+import { type Engine, type From, isAudioOnly, type Level, startEngine } from './engine';
 import { pressKey } from './keys';
 import styles from './player.css?inline';
-import { captionTracks, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
+import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
+import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
+import { manifestUrl, type Source, sourceOf } from './source';
+import { Stalls } from './stalls';
 import { type Action, describe } from './words';
 
 export interface PlayerStats {
@@ -29,10 +34,9 @@ export interface PlayerStats {
   stalls: number;
   stalledSeconds: number;
   level: Level | null;
+  levels: number;
   notice: string;
 }
-
-type Source = { kind: 'id'; server: string; id: string } | { kind: 'url'; url: string };
 
 const TICK_MS = 250;
 const IDLE_AFTER_MS = 2_600;
@@ -47,10 +51,13 @@ const NO_PICTURE_AFTER_S = 1.5;
 const SEEK_BAR_MIN_S = 30;
 /** What stays buffered when the start is moved towards the edge; a shorter way is left to the catch-up. */
 const SNAP_RESERVE_S = 0.2;
+/** What browsers play with sound. */
+const SPEED_MIN = 0.25;
+const SPEED_MAX = 4;
 const SOUND_KEY = 'airwave.sound';
 
 export class AirwavePlayer extends HTMLElement {
-  static readonly observedAttributes = ['src'];
+  static readonly observedAttributes = ['src', 'bare', 'poster', 'captions'];
 
   private state: State = initial;
   private engine: Engine | null = null;
@@ -65,9 +72,17 @@ export class AirwavePlayer extends HTMLElement {
   private readonly controls: Controls;
   private wantsToPlay = true;
   private idleAtMs = 0;
-  private stallStartMs: number | null = null;
-  private stalls = 0;
-  private stalledMs = 0;
+  private readonly stalls = new Stalls();
+  private readonly remote: Remote;
+  /** A load that waits for somebody to press play (`preload="none"`). */
+  private held: { id: string | null; from: From } | null = null;
+  /** The first picture is there and nothing more is loaded before somebody presses play. */
+  private suspended = false;
+  /** Something of this source was played. */
+  private begunToPlay = false;
+  /** Of replays; a live picture keeps its own pace. */
+  private speed = 1;
+  private captionsWanted: string | null = null;
   private steadySinceMs = 0;
   private pictured = false;
   private playedWithoutPictureS = 0;
@@ -77,7 +92,6 @@ export class AirwavePlayer extends HTMLElement {
   private wasIdle = false;
   /** Was near the live edge when last looked at without trouble; pausing and seeking are the viewer's own wish. */
   private atEdge = false;
-  private stallEndedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor() {
     super();
@@ -86,6 +100,7 @@ export class AirwavePlayer extends HTMLElement {
     sheet.replaceSync(styles);
     root.adoptedStyleSheets = [sheet];
     this.controls = new Controls(root, this.intents());
+    this.remote = new Remote(this.video, () => this.render());
     this.listen();
   }
 
@@ -97,7 +112,6 @@ export class AirwavePlayer extends HTMLElement {
     const quality = this.video.getVideoPlaybackQuality?.();
     const dropped = quality?.droppedVideoFrames ?? 0;
     const now = performance.now();
-    const stallingMs = this.stallStartMs === null ? 0 : now - this.stallStartMs;
     return {
       state: this.state.name,
       mode: this.engine?.mode ?? '',
@@ -107,11 +121,12 @@ export class AirwavePlayer extends HTMLElement {
       framesDropped: dropped,
       latencySeconds: this.latencyS(),
       targetLatencySeconds: this.engine?.targetLatencyS() ?? null,
-      bufferSeconds: this.bufferS(),
+      bufferSeconds: bufferedS(this.video),
       playbackRate: this.video.playbackRate,
-      stalls: this.stalls,
-      stalledSeconds: (this.stalledMs + stallingMs) / 1000,
+      stalls: this.stalls.count,
+      stalledSeconds: this.stalls.totalS(now),
       level: this.engine?.level() ?? null,
+      levels: this.engine?.levels().length ?? 0,
       notice: describe(this.state, 0, this.pictured)?.title ?? '',
     };
   }
@@ -124,9 +139,45 @@ export class AirwavePlayer extends HTMLElement {
     this.video.muted = muted;
   }
 
+  get volume(): number {
+    return this.video.volume;
+  }
+
+  set volume(volume: number) {
+    this.video.volume = Math.min(1, Math.max(0, volume));
+  }
+
+  get currentTime(): number {
+    return this.video.currentTime;
+  }
+
+  /** Before anything is loaded: where a recording begins. */
+  set currentTime(positionS: number) {
+    if (this.video.seekable.length > 0) this.seekTo(positionS);
+    else this.setAttribute('start', String(Math.max(0, positionS)));
+  }
+
+  /** What recordings are played at; a live picture keeps its own pace. */
+  get playbackRate(): number {
+    return this.speed;
+  }
+
+  set playbackRate(rate: number) {
+    this.speed = Math.min(SPEED_MAX, Math.max(SPEED_MIN, rate));
+    this.keepPace();
+    this.render();
+  }
+
+  /** The last frame of a recording was shown. */
+  get ended(): boolean {
+    return this.video.ended || (this.state.name === 'replay' && this.state.ended);
+  }
+
   play(): Promise<void> {
     this.wantsToPlay = true;
-    return this.video.play();
+    if (this.engine !== null) return this.video.play();
+    this.loadHeld();
+    return new Promise((resolve) => this.video.addEventListener('playing', () => resolve(), { once: true }));
   }
 
   pause(): void {
@@ -139,6 +190,7 @@ export class AirwavePlayer extends HTMLElement {
     const soundWanted = remembered(SOUND_KEY) === 'on';
     this.video.muted = this.hasAttribute('muted') || (this.hasAttribute('autoplay') && !soundWanted);
     this.wantsToPlay = this.hasAttribute('autoplay');
+    this.captionsWanted = this.getAttribute('captions');
     this.tickTimer = window.setInterval(() => this.tick(), TICK_MS);
     this.begin();
   }
@@ -150,20 +202,26 @@ export class AirwavePlayer extends HTMLElement {
     window.clearTimeout(this.askTimer);
   }
 
-  attributeChangedCallback(_name: string, before: string | null, after: string | null): void {
-    if (this.isConnected && before !== null && before !== after) this.begin();
+  attributeChangedCallback(name: string, before: string | null, after: string | null): void {
+    if (!this.isConnected || before === after) return;
+    if (name === 'src') {
+      if (before !== null) this.begin();
+      return;
+    }
+    if (name === 'captions') this.captionsWanted = after;
+    this.onCaptions();
   }
 
   /** For pages that want the keys to work without focus in the player. */
   handleKey(event: KeyboardEvent): void {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || this.hasAttribute('bare')) return;
     const target = event.composedPath()[0];
     const onButton =
       target instanceof HTMLButtonElement || (target instanceof HTMLElement && target.tagName === 'SUMMARY');
     const onRange = target instanceof HTMLInputElement && target.type === 'range';
     if (target instanceof HTMLInputElement && !onRange) return;
     if (onButton && (event.key === ' ' || event.key === 'Enter')) return;
-    if (onRange && event.key.startsWith('Arrow')) return;
+    if (onRange && /^(Arrow|Home|End|Page)/.test(event.key)) return;
     if (!pressKey(event.key, this.intents(), this.video)) return;
     event.preventDefault();
     this.wake();
@@ -172,10 +230,11 @@ export class AirwavePlayer extends HTMLElement {
   // --- the session -----------------------------------------------------------------------------------------------
 
   private begin(): void {
-    const source = this.source();
+    const source = sourceOf(this);
     this.unload();
     this.controls.dropStill();
     this.begun++;
+    this.begunToPlay = false;
     if (source === null) return;
     this.state = initial;
     this.feed({ kind: 'start' });
@@ -184,14 +243,6 @@ export class AirwavePlayer extends HTMLElement {
         this.clockOffsetMs = offsetMs;
       });
     }
-  }
-
-  private source(): Source | null {
-    const src = this.getAttribute('src')?.trim() ?? '';
-    if (src === '') return null;
-    if (/[/:]/.test(src) || src.endsWith('.m3u8')) return { kind: 'url', url: src };
-    const server = (this.getAttribute('server') ?? '').replace(/\/+$/, '');
-    return { kind: 'id', server, id: encodeURIComponent(src) };
   }
 
   private feed(input: Input): void {
@@ -218,7 +269,7 @@ export class AirwavePlayer extends HTMLElement {
         return;
       case 'load':
         window.clearTimeout(this.loadTimer);
-        this.loadTimer = window.setTimeout(() => void this.load(effect.id, effect.from), effect.afterMs);
+        this.loadTimer = window.setTimeout(() => this.loadOrHold(effect.id, effect.from), effect.afterMs);
         return;
       case 'retry':
         if (this.engine === null) void this.load(null, 'live');
@@ -232,7 +283,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private async ask(): Promise<void> {
-    const source = this.source();
+    const source = sourceOf(this);
     if (source === null) return;
     const begun = this.begun;
     const input = await this.lifecycle(source);
@@ -254,8 +305,21 @@ export class AirwavePlayer extends HTMLElement {
     }
   }
 
+  private loadOrHold(id: string | null, where: 'live' | 'start' | 'end'): void {
+    const from = where === 'start' ? { s: Number(this.getAttribute('start')) || 0 } : where;
+    if (this.getAttribute('preload') !== 'none' || this.wantsToPlay || this.begunToPlay) return void this.load(id, from);
+    this.held = { id, from };
+    this.render();
+  }
+
+  private loadHeld(): void {
+    const { held } = this;
+    this.held = null;
+    if (held !== null) void this.load(held.id, held.from);
+  }
+
   private async load(id: string | null, from: From): Promise<void> {
-    const source = this.source();
+    const source = sourceOf(this);
     if (source === null) return;
     const held = this.pictured && this.video.videoWidth > 0;
     if (held) this.controls.holdStill();
@@ -264,7 +328,7 @@ export class AirwavePlayer extends HTMLElement {
     this.pictured = held;
     this.startsAtEnd = from === 'end';
     const load = ++this.loads;
-    const url = source.kind === 'url' ? source.url : this.manifestUrl(source.server, id ?? source.id);
+    const url = manifestUrl(source, id, this.hasAttribute('dvr'));
     const events = {
       onLive: (live: boolean) => {
         if (load === this.loads && !live) this.feed({ kind: 'playlist-ended' });
@@ -274,7 +338,7 @@ export class AirwavePlayer extends HTMLElement {
       },
     };
     try {
-      const engine = await startEngine(this.video, url, from, events);
+      const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted }, events);
       if (load !== this.loads) return engine?.destroy();
       this.engine = engine;
       if (engine === null) return this.feed({ kind: 'failure', failure: { kind: 'browser' } });
@@ -289,18 +353,16 @@ export class AirwavePlayer extends HTMLElement {
     if (this.wantsToPlay) this.tryToPlay();
   }
 
-  private manifestUrl(server: string, id: string): string {
-    return `${server}/${id}/manifest/video.m3u8${this.hasAttribute('dvr') ? '?dvrEnabled=true' : ''}`;
-  }
-
   private unload(): void {
     this.loads++;
     window.clearTimeout(this.loadTimer);
     this.engine?.destroy();
     this.engine = null;
+    this.held = null;
+    this.suspended = false;
     this.pictured = false;
     this.playedWithoutPictureS = 0;
-    this.stallStartMs = null;
+    this.stalls.forget();
     this.video.playbackRate = 1;
   }
 
@@ -327,7 +389,7 @@ export class AirwavePlayer extends HTMLElement {
     }
     video.addEventListener('waiting', () => this.stallBegins());
     video.addEventListener('playing', () => this.stallEnds());
-    video.addEventListener('ended', () => this.feed({ kind: 'played-out' }));
+    video.addEventListener('ended', () => this.onEnded());
     video.addEventListener('play', () => this.onPlay());
     video.addEventListener('loadeddata', () => {
       this.snapToLive();
@@ -339,7 +401,7 @@ export class AirwavePlayer extends HTMLElement {
       this.startsAtEnd = false;
       this.controls.dropStill();
     });
-    video.textTracks.addEventListener('addtrack', render);
+    video.textTracks.addEventListener('addtrack', () => this.onCaptions());
     this.addEventListener('fullscreenchange', render);
     frame.addEventListener('keydown', (event) => this.handleKey(event));
     frame.addEventListener('pointermove', () => this.wake());
@@ -348,10 +410,13 @@ export class AirwavePlayer extends HTMLElement {
       this.idleAtMs = 0;
     });
     video.addEventListener('click', (event) => this.onPictureClick(event));
-    video.addEventListener('dblclick', () => this.intents().toggleFullscreen());
+    video.addEventListener('dblclick', () => {
+      if (!this.hasAttribute('bare')) this.intents().toggleFullscreen();
+    });
   }
 
   private onPictureClick(event: PointerEvent): void {
+    if (this.hasAttribute('bare')) return;
     // A finger first brings the controls; a mouse has them already.
     if (event.pointerType === 'touch') {
       if (this.isIdle()) this.wake();
@@ -364,16 +429,48 @@ export class AirwavePlayer extends HTMLElement {
 
   private onPlay(): void {
     this.startsAtEnd = false;
+    if (!this.begunToPlay) this.beginsToPlay();
     if (this.state.name === 'replay' && this.state.ended) {
       this.video.currentTime = this.video.seekable.length > 0 ? this.video.seekable.start(0) : 0;
       this.feed({ kind: 'replaying' });
     }
   }
 
+  /** Time has passed since the picture was loaded: live is elsewhere by now. */
+  private beginsToPlay(): void {
+    this.begunToPlay = true;
+    if (this.suspended) this.engine?.resume();
+    this.suspended = false;
+    if (this.engine?.live !== true) return;
+    this.atEdge = true;
+    this.stalls.endedAtMs = performance.now();
+  }
+
+  private onEnded(): void {
+    const again = this.hasAttribute('loop') && this.state.name === 'replay' && this.state.next === null;
+    if (!again) return this.feed({ kind: 'played-out' });
+    this.video.currentTime = 0;
+    this.tryToPlay();
+  }
+
+  private onCaptions(): void {
+    const wanted = this.captionsWanted === null ? undefined : captionsFor(this.video, this.captionsWanted);
+    if (wanted !== undefined) {
+      showCaptions(this.video, wanted);
+      // From here on it is the viewer's choice.
+      this.captionsWanted = null;
+    }
+    this.render();
+  }
+
   private onPicture(): void {
-    if (this.video.videoWidth === 0 && !this.isAudioOnly()) return;
+    if (this.video.videoWidth === 0 && !isAudioOnly(this.engine?.level() ?? null)) return;
     this.pictured = true;
     if (!this.startsAtEnd) this.controls.dropStill();
+    if (!this.wantsToPlay && !this.begunToPlay && this.getAttribute('preload') !== 'auto') {
+      this.suspended = true;
+      this.engine?.suspend();
+    }
     this.render();
   }
 
@@ -383,44 +480,28 @@ export class AirwavePlayer extends HTMLElement {
     if (positionS === null || !this.startsLive) return;
     this.startsLive = false;
     const aheadS =
-      Math.min(positionS, this.video.currentTime + this.bufferS() - SNAP_RESERVE_S) - this.video.currentTime;
+      Math.min(positionS, this.video.currentTime + bufferedS(this.video) - SNAP_RESERVE_S) - this.video.currentTime;
     if (aheadS > SNAP_RESERVE_S) this.video.currentTime += aheadS;
   }
 
-  private isAudioOnly(): boolean {
-    const level = this.engine?.level();
-    return (
-      level !== null &&
-      level !== undefined &&
-      level.codecs !== '' &&
-      !/avc|hvc|hev|vp0|av01/.test(level.codecs)
-    );
-  }
-
   private stallBegins(): void {
-    if (this.video.paused || this.video.seeking || !this.pictured || this.stallStartMs !== null) return;
-    this.stallStartMs = performance.now();
-    this.stalls++;
+    if (!this.video.paused && !this.video.seeking && this.pictured) this.stalls.begin(performance.now());
   }
 
   private stallEnds(): void {
-    if (this.stallStartMs !== null) {
-      this.stalledMs += performance.now() - this.stallStartMs;
-      this.stallEndedAtMs = performance.now();
-    }
-    this.stallStartMs = null;
+    this.stalls.end(performance.now());
     this.steadySinceMs = performance.now();
     this.feed({ kind: 'stalled', stalled: false });
   }
 
   private tick(): void {
     const now = performance.now();
-    const stalledForMs = this.stallStartMs === null ? 0 : now - this.stallStartMs;
+    const stalledForMs = this.stalls.currentMs(now);
     if (this.state.name === 'live' && stalledForMs > STALL_WORDS_AFTER_MS)
       this.feed({ kind: 'stalled', stalled: true });
     // A playlist that vanished instead of ending: what was loaded has been shown.
     if (this.state.name === 'ending' && stalledForMs > 1_000) this.feed({ kind: 'played-out' });
-    if (this.stallStartMs === null && now - this.steadySinceMs > STEADY_AFTER_MS) {
+    if (!this.stalls.stalling && now - this.steadySinceMs > STEADY_AFTER_MS) {
       this.steadySinceMs = now;
       this.feed({ kind: 'steady' });
     }
@@ -435,7 +516,7 @@ export class AirwavePlayer extends HTMLElement {
   private watchForMissingPicture(): void {
     const elapsed = this.video.currentTime - this.lastTimeS;
     this.lastTimeS = this.video.currentTime;
-    if (this.video.videoWidth > 0 || this.isAudioOnly() || this.engine === null) {
+    if (this.video.videoWidth > 0 || isAudioOnly(this.engine?.level() ?? null) || this.engine === null) {
       this.playedWithoutPictureS = 0;
       return;
     }
@@ -448,9 +529,9 @@ export class AirwavePlayer extends HTMLElement {
   /** Whoever watched live before an interruption watches live after it. */
   private returnToLive(now: number): void {
     const positionS = this.engine?.livePositionS() ?? null;
-    if (positionS === null || this.video.paused || this.stallStartMs !== null) return;
+    if (positionS === null || this.video.paused || this.stalls.stalling) return;
     const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
-    if (this.atEdge && behind && now - this.stallEndedAtMs < RETURN_WITHIN_MS)
+    if (this.atEdge && behind && now - this.stalls.endedAtMs < RETURN_WITHIN_MS)
       this.video.currentTime = positionS;
     else this.atEdge = !behind;
   }
@@ -459,9 +540,10 @@ export class AirwavePlayer extends HTMLElement {
     const latencyS = this.engine?.edgeLatencyS() ?? null;
     const targetS = this.engine?.targetLatencyS() ?? null;
     const paced = latencyS !== null && targetS !== null && !this.video.paused;
+    const unpaced = this.mayChooseSpeed() ? this.speed : 1;
     const rate = paced
-      ? playbackRate(this.video.playbackRate, { latencyS, targetS, bufferS: this.bufferS() })
-      : 1;
+      ? playbackRate(this.video.playbackRate, { latencyS, targetS, bufferS: bufferedS(this.video) })
+      : unpaced;
     if (this.video.playbackRate !== rate) this.video.playbackRate = rate;
   }
 
@@ -472,21 +554,15 @@ export class AirwavePlayer extends HTMLElement {
     return Math.max(0, (Date.now() + this.clockOffsetMs - playingAtMs) / 1000);
   }
 
-  private bufferS(): number {
-    const { buffered, currentTime } = this.video;
-    for (let range = 0; range < buffered.length; range++) {
-      if (currentTime >= buffered.start(range) - 0.1 && currentTime <= buffered.end(range))
-        return buffered.end(range) - currentTime;
-    }
-    return 0;
-  }
-
   // --- what the viewer wants -------------------------------------------------------------------------------------
 
   private intents(): Intents {
     return {
       togglePlay: () => {
-        if (this.video.paused) {
+        if (this.held !== null) {
+          this.wantsToPlay = true;
+          this.loadHeld();
+        } else if (this.video.paused) {
           this.wantsToPlay = true;
           this.tryToPlay();
         } else {
@@ -506,7 +582,12 @@ export class AirwavePlayer extends HTMLElement {
         this.video.muted = this.video.volume === 0;
       },
       seekTo: (positionS) => this.seekTo(positionS),
+      seekToStart: () => this.seekTo(0),
       goLive: () => this.goLive(),
+      choose: (section, value) => this.choose(section, value),
+      toggleMenu: () => this.controls.menu.toggle(),
+      changeSpeed: (steps) => this.changeSpeed(steps),
+      promptRemote: () => this.remote.prompt(),
       toggleCaptions: () => {
         toggleCaptions(this.video);
         this.render();
@@ -515,6 +596,34 @@ export class AirwavePlayer extends HTMLElement {
       toggleFullscreen: () => toggleFullscreen(this, this.video),
       act: (action) => this.act(action),
     };
+  }
+
+  private choose(section: SectionId, value: string): void {
+    switch (section) {
+      case 'quality':
+        this.engine?.chooseLevel(value === AUTO ? null : Number(value));
+        break;
+      case 'audio':
+        this.engine?.chooseAudio(Number(value));
+        break;
+      case 'captions':
+        showCaptions(this.video, value === OFF ? undefined : captionTracks(this.video)[Number(value)]);
+        break;
+      case 'speed':
+        this.playbackRate = Number(value);
+        break;
+    }
+    this.render();
+  }
+
+  private changeSpeed(steps: number): void {
+    if (!this.mayChooseSpeed()) return;
+    const nearest = SPEEDS.reduce((best, rate) => (Math.abs(rate - this.speed) < Math.abs(best - this.speed) ? rate : best));
+    this.playbackRate = SPEEDS[SPEEDS.indexOf(nearest) + steps] ?? this.speed;
+  }
+
+  private mayChooseSpeed(): boolean {
+    return this.engine !== null && !this.engine.live && this.state.name === 'replay';
   }
 
   private act(action: Action): void {
@@ -558,7 +667,7 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private isIdle(): boolean {
-    return performance.now() > this.idleAtMs && !this.video.paused && this.pictured;
+    return performance.now() > this.idleAtMs && !this.video.paused && this.pictured && !this.controls.menu.open;
   }
 
   private render(): void {
@@ -582,7 +691,12 @@ export class AirwavePlayer extends HTMLElement {
       askForSound: this.pictured && video.muted && !video.paused && !this.hasAttribute('muted'),
       pictured: this.pictured,
       // iOS shows no first frame before somebody presses play.
-      playable: this.pictured || (this.engine !== null && !this.wantsToPlay),
+      playable: this.pictured || ((this.engine !== null || this.held !== null) && !this.wantsToPlay),
+      bare: this.hasAttribute('bare'),
+      poster: this.begunToPlay && this.pictured ? null : this.getAttribute('poster'),
+      askToPlay: !this.begunToPlay && !this.wantsToPlay && (this.pictured || this.held !== null),
+      menu: this.pictured ? this.menu() : [],
+      remote: this.remote.available ? { kind: this.remote.kind, connected: this.remote.connected } : null,
       seek: this.seekBar(),
       captions:
         captions.length === 0 ? 'none' : captions.some(({ mode }) => mode === 'showing') ? 'on' : 'off',
@@ -591,10 +705,24 @@ export class AirwavePlayer extends HTMLElement {
     };
   }
 
+  private menu(): Section[] {
+    const { engine } = this;
+    const captions = captionTracks(this.video).map(({ label, language, mode }) => ({ label, language, chosen: mode === 'showing' }));
+    return sections({
+      levels: engine?.levels() ?? [],
+      chosenLevel: engine?.chosenLevel() ?? null,
+      shown: engine?.level() ?? null,
+      audio: engine?.audioTracks() ?? [],
+      captions,
+      speed: this.mayChooseSpeed() ? this.speed : null,
+    });
+  }
+
   private notice(): View['notice'] {
     const notice = describe(this.state, (this.askAtMs - performance.now()) / 1000, this.pictured);
     // A picture that only waits for a click on play needs no spinner.
-    return notice?.tone === 'busy' && !this.wantsToPlay && this.engine !== null && !notice.small
+    const waitsForPlay = !this.wantsToPlay && (this.engine !== null || this.held !== null);
+    return notice?.tone === 'busy' && waitsForPlay && !notice.small
       ? null
       : notice;
   }
@@ -612,19 +740,3 @@ export class AirwavePlayer extends HTMLElement {
 
 /** A manifest URL has no lifecycle: it is there or it is not. */
 const direct: Lifecycle = { isInput: false, videoUID: null, live: true, status: '', name: null };
-
-function remembered(key: string): string | null {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
-}
-
-function remember(key: string, value: string): void {
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // Private windows may refuse; the choice then lasts as long as the page.
-  }
-}

@@ -7,6 +7,14 @@ export interface Level {
   codecs: string;
 }
 
+/** One of several sounds of the same broadcast. */
+export interface AudioTrack {
+  name: string;
+  /** BCP 47; empty where the playlist does not say. */
+  language: string;
+  chosen: boolean;
+}
+
 export interface EngineEvents {
   /** Live or ended; told again whenever it changes. */
   onLive(live: boolean): void;
@@ -14,7 +22,8 @@ export interface EngineEvents {
 }
 
 export type Mode = 'Low latency' | 'HLS';
-export type From = 'live' | 'start' | 'end';
+/** Where playback begins: at the live edge, so many seconds after the start, or standing at the end. */
+export type From = 'live' | 'end' | { s: number };
 
 /** What turns a manifest into a moving picture: hls.js, or the browser itself. */
 export interface Engine {
@@ -28,30 +37,47 @@ export interface Engine {
   /** Where "live" is on the media element's timeline. */
   livePositionS(): number | null;
   level(): Level | null;
+  /** All levels in the order of the playlist; empty where the browser chooses by itself and tells nobody. */
+  levels(): Level[];
+  /** An index of `levels`; null: chosen by what the network carries. */
+  chosenLevel(): number | null;
+  chooseLevel(index: number | null): void;
+  audioTracks(): AudioTrack[];
+  chooseAudio(index: number): void;
+  /** Stop loading until `resume`: nobody is watching yet. */
+  suspend(): void;
+  resume(): void;
   retry(): void;
   destroy(): void;
 }
 
+/** What to play. */
+export interface Wanted {
+  url: string;
+  from: From;
+  /** BCP 47 tag of the captions to begin with. */
+  captions: string | null;
+}
+
 export async function startEngine(
   video: HTMLVideoElement,
-  url: string,
-  from: From,
+  wanted: Wanted,
   events: EngineEvents,
 ): Promise<Engine | null> {
   if (prefersNative(video)) {
     const { NativeEngine } = await import('./native-engine');
-    return new NativeEngine(video, url, from, events);
+    return new NativeEngine(video, wanted, events);
   }
   const { HlsEngine } = await import('./hls-engine');
-  if (HlsEngine.supported()) return new HlsEngine(video, url, from, events);
+  if (HlsEngine.supported()) return new HlsEngine(video, wanted, events);
   if (video.canPlayType(HLS_TYPE) !== '') {
     const { NativeEngine } = await import('./native-engine');
-    return new NativeEngine(video, url, from, events);
+    return new NativeEngine(video, wanted, events);
   }
   return null;
 }
 
-const HLS_TYPE = 'application/vnd.apple.mpegurl';
+export const HLS_TYPE = 'application/vnd.apple.mpegurl';
 
 /** Apple's phones and tablets play LL-HLS best by themselves, and keep it in the pocket and on AirPlay. */
 function prefersNative(video: HTMLVideoElement): boolean {
@@ -60,4 +86,8 @@ function prefersNative(video: HTMLVideoElement): boolean {
     /iP(hone|ad|od)/.test(navigator.userAgent) ||
     (/Mac/.test(navigator.platform) && navigator.maxTouchPoints > 1);
   return appleTouch || !('MediaSource' in window);
+}
+
+export function isAudioOnly(level: Level | null): boolean {
+  return level !== null && level.codecs !== '' && !/avc|hvc|hev|vp0|av01/.test(level.codecs);
 }

@@ -1,6 +1,15 @@
 /** LL-HLS by hls.js. This module and hls.js are loaded only when a picture is wanted. */
-import Hls, { type ErrorData, ErrorDetails, ErrorTypes, Events, type LevelDetails } from 'hls.js';
-import type { Engine, EngineEvents, From, Level, Mode } from './engine';
+import Hls, { type ErrorData, ErrorDetails, ErrorTypes, Events, type Level as HlsLevel, type LevelDetails } from 'hls.js';
+import {
+  type AudioTrack,
+  type Engine,
+  type EngineEvents,
+  type From,
+  HLS_TYPE,
+  type Level,
+  type Mode,
+  type Wanted,
+} from './engine';
 import type { Failure } from './session';
 
 /** A second fatal media error within this time is not repaired in place again. */
@@ -10,6 +19,7 @@ const END_RESERVE_S = 0.3;
 
 export class HlsEngine implements Engine {
   private readonly hls: Hls;
+  private readonly url: string;
   private liveNow: boolean | null = null;
   private repairedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -19,10 +29,10 @@ export class HlsEngine implements Engine {
 
   constructor(
     private readonly video: HTMLVideoElement,
-    private readonly url: string,
-    from: From,
+    { url, from, captions }: Wanted,
     private readonly events: EngineEvents,
   ) {
+    this.url = url;
     this.hls = new Hls({
       lowLatencyMode: true,
       // A worker would need `worker-src blob:`; remuxing fMP4 is little work.
@@ -33,6 +43,7 @@ export class HlsEngine implements Engine {
       maxLiveSyncPlaybackRate: 1,
       liveDurationInfinity: true,
       backBufferLength: 60,
+      ...(captions === null ? {} : { subtitlePreference: { lang: captions } }),
       // Broadcasts come over the network that just carried the page: begin with a good picture.
       abrEwmaDefaultEstimate: 3_000_000,
       // Long outages are counted and explained by the session, not hidden in retries.
@@ -43,6 +54,7 @@ export class HlsEngine implements Engine {
     this.hls.on(Events.ERROR, (_event, data) => this.onError(data));
     this.hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.onDetails(details, from));
     this.hls.attachMedia(video);
+    this.offerAirPlay();
     this.hls.loadSource(url);
   }
 
@@ -74,9 +86,37 @@ export class HlsEngine implements Engine {
 
   level(): Level | null {
     const level = this.hls.levels[this.hls.currentLevel];
-    if (level === undefined) return null;
-    const codecs = [level.videoCodec, level.audioCodec].filter((codec) => codec !== undefined).join(',');
-    return { width: level.width, height: level.height, bitrateBps: level.bitrate, codecs };
+    return level === undefined ? null : levelOf(level);
+  }
+
+  levels(): Level[] {
+    return this.hls.levels.map(levelOf);
+  }
+
+  chosenLevel(): number | null {
+    const { manualLevel } = this.hls;
+    return manualLevel < 0 ? null : manualLevel;
+  }
+
+  chooseLevel(index: number | null): void {
+    this.hls.nextLevel = index ?? -1;
+  }
+
+  audioTracks(): AudioTrack[] {
+    const chosen = this.hls.audioTrack;
+    return this.hls.audioTracks.map(({ name, lang }, at) => ({ name, language: lang ?? '', chosen: at === chosen }));
+  }
+
+  chooseAudio(index: number): void {
+    this.hls.audioTrack = index;
+  }
+
+  suspend(): void {
+    this.hls.stopLoad();
+  }
+
+  resume(): void {
+    this.hls.startLoad(this.live ? -1 : this.video.currentTime);
   }
 
   retry(): void {
@@ -92,9 +132,25 @@ export class HlsEngine implements Engine {
     if (this.liveNow === details.live) return;
     const first = this.liveNow === null;
     this.liveNow = details.live;
-    if (first && from === 'end' && !details.live)
-      this.video.currentTime = Math.max(0, details.edge - END_RESERVE_S);
+    if (first && !details.live && from !== 'live') {
+      const endS = Math.max(0, details.edge - END_RESERVE_S);
+      const startS = from === 'end' ? endS : Math.min(from.s, endS);
+      if (startS > 0) this.video.currentTime = startS;
+    }
     this.events.onLive(details.live);
+  }
+
+  /**
+   * Media Source Extensions cannot be sent to a television, the playlist itself can: Safari takes this second source
+   * when its viewer picks a device. https://webkit.org/blog/15036/how-to-use-media-source-extensions-with-airplay/
+   */
+  private offerAirPlay(): void {
+    if (!('ManagedMediaSource' in window) || !('WebKitPlaybackTargetAvailabilityEvent' in window)) return;
+    const source = document.createElement('source');
+    source.type = HLS_TYPE;
+    source.src = this.url;
+    this.video.append(source);
+    this.video.disableRemotePlayback = false;
   }
 
   private onError(data: ErrorData): void {
@@ -115,6 +171,11 @@ export class HlsEngine implements Engine {
     }
     this.events.onFailure(failureOf(data, this.hls));
   }
+}
+
+function levelOf(level: HlsLevel): Level {
+  const codecs = [level.videoCodec, level.audioCodec].filter((codec) => codec !== undefined).join(',');
+  return { width: level.width, height: level.height, bitrateBps: level.bitrate, codecs };
 }
 
 function loadPolicy(maxTimeToFirstByteMs: number, maxLoadTimeMs: number, retries: number) {

@@ -7,6 +7,10 @@ declare global {
   interface HTMLElementTagNameMap {
     'airwave-player': AirwavePlayer;
   }
+  interface Window {
+    /** For tests and for the console. */
+    airwave?: { player: AirwavePlayer; stats(): AirwavePlayer['stats'] };
+  }
 }
 
 export { AirwavePlayer };

@@ -23,6 +23,21 @@ export function pressKey(key: string, intents: Intents, video: HTMLVideoElement)
     case 'ArrowDown':
       intents.setVolume(video.volume - VOLUME_STEP);
       return true;
+    case 'Home':
+      intents.seekToStart();
+      return true;
+    case 'End':
+      intents.goLive();
+      return true;
+    case '<':
+      intents.changeSpeed(-1);
+      return true;
+    case '>':
+      intents.changeSpeed(1);
+      return true;
+    case 's':
+      intents.toggleMenu();
+      return true;
     case 'm':
       intents.toggleMute();
       return true;

@@ -1,18 +1,19 @@
-import type { Engine, EngineEvents, From, Level, Mode } from './engine';
+import type { AudioTrack, Engine, EngineEvents, From, Level, Mode, Wanted } from './engine';
 import type { Failure } from './session';
 
 /** `<video src=…m3u8>`: iOS, and browsers without Media Source Extensions. */
 export class NativeEngine implements Engine {
   readonly mode: Mode = 'HLS';
   live = true;
+  private readonly url: string;
   private readonly abort = new AbortController();
 
   constructor(
     private readonly video: HTMLVideoElement,
-    private readonly url: string,
-    from: From,
+    { url, from }: Wanted,
     private readonly events: EngineEvents,
   ) {
+    this.url = url;
     const options = { signal: this.abort.signal };
     video.addEventListener('loadedmetadata', () => this.onMetadata(from), options);
     video.addEventListener('durationchange', () => this.onDuration(), options);
@@ -45,6 +46,31 @@ export class NativeEngine implements Engine {
     return width > 0 ? { width, height, bitrateBps: 0, codecs: '' } : null;
   }
 
+  levels(): Level[] {
+    return [];
+  }
+
+  chosenLevel(): null {
+    return null;
+  }
+
+  chooseLevel(): void {}
+
+  audioTracks(): AudioTrack[] {
+    return [...this.tracks()].map(({ label, language, enabled }) => ({ name: label, language, chosen: enabled }));
+  }
+
+  chooseAudio(index: number): void {
+    [...this.tracks()].forEach((track, at) => {
+      track.enabled = at === index;
+    });
+  }
+
+  /** The browser loads what it thinks right. */
+  suspend(): void {}
+
+  resume(): void {}
+
   retry(): void {
     this.video.src = this.url;
     this.video.load();
@@ -61,8 +87,16 @@ export class NativeEngine implements Engine {
     return seekable.length > 0 ? seekable.end(seekable.length - 1) : null;
   }
 
+  /** Safari only. */
+  private tracks(): Iterable<NativeAudioTrack> {
+    return (this.video as HTMLVideoElement & { audioTracks?: Iterable<NativeAudioTrack> }).audioTracks ?? [];
+  }
+
   private onMetadata(from: From): void {
-    if (from === 'end' && Number.isFinite(this.video.duration)) this.video.currentTime = this.video.duration;
+    const { duration } = this.video;
+    if (from === 'live' || !Number.isFinite(duration)) return;
+    const startS = from === 'end' ? duration : Math.min(from.s, duration);
+    if (startS > 0) this.video.currentTime = startS;
   }
 
   private onDuration(): void {
@@ -77,6 +111,12 @@ export class NativeEngine implements Engine {
     if (error === null) return;
     this.events.onFailure(failureOf(error));
   }
+}
+
+interface NativeAudioTrack {
+  label: string;
+  language: string;
+  enabled: boolean;
 }
 
 function failureOf(error: MediaError): Failure {

@@ -1,12 +1,14 @@
 /** The page at `/ID/watch`: the first path segment is a live input, a video or a signed token. */
 import '../player';
-import type { AirwavePlayer, PlayerStats } from '../player/element';
+import { copyText } from '../shared/copy';
+import { embedCode } from '../shared/embed';
 import { fetchViewers } from '../player/server';
 import type { Lifecycle } from '../player/session';
 import { line, rows } from './text';
 
 const VIEWERS_EVERY_MS = 10_000;
 const NUMBERS_EVERY_MS = 500;
+const COPIED_FOR_MS = 1_500;
 
 const id = location.pathname.split('/')[1] ?? '';
 const player = document.createElement('airwave-player');
@@ -22,22 +24,49 @@ function start(): void {
   player.addEventListener('airwave-lifecycle', (event) =>
     onLifecycle((event as CustomEvent<Lifecycle>).detail),
   );
-  player.addEventListener('airwave-state', () => showLine());
+  player.addEventListener('airwave-state', () => {
+    if (lifecycle === null && player.stats.state === 'stopped') entitle('Nothing to watch here');
+    showLine();
+  });
   document.addEventListener('keydown', onKey);
   element('stage').append(player);
   window.setInterval(showNumbers, NUMBERS_EVERY_MS);
   window.setInterval(() => void countViewers(), VIEWERS_EVERY_MS);
   // Once the picture runs; a first count with the picture on is the honest one.
   window.setTimeout(() => void countViewers(), 2_500);
+  offer('copy-link', () => location.href);
+  offer('copy-embed', () => embedCode(location.origin, decodeURIComponent(id), lifecycle?.name ?? ''));
   suggestHttps();
+}
+
+function offer(name: string, text: () => string): void {
+  const button = element(name);
+  const label = button.textContent;
+  button.addEventListener('click', () => {
+    void copyText(text()).then((copied) => {
+      const said = copied ? 'Copied' : 'Not copied';
+      button.textContent = said;
+      element('copied').textContent = said;
+      window.setTimeout(() => {
+        button.textContent = label;
+        element('copied').textContent = '';
+      }, COPIED_FOR_MS);
+    });
+  });
 }
 
 function onLifecycle(answer: Lifecycle): void {
   lifecycle = answer;
   const name = answer.name ?? (answer.isInput ? 'Live broadcast' : 'Recording');
-  element('title').textContent = name;
+  entitle(name);
   document.title = `${name} · Airwave`;
   showLine();
+}
+
+function entitle(words: string): void {
+  const title = element('title');
+  title.textContent = words;
+  title.hidden = false;
 }
 
 function showLine(): void {
@@ -91,13 +120,6 @@ function element<T extends HTMLElement = HTMLElement>(name: string): T {
   const found = document.getElementById(name);
   if (found === null) throw new Error(`watch.html has no #${name}`);
   return found as T;
-}
-
-declare global {
-  interface Window {
-    /** For tests and for the console. */
-    airwave?: { player: AirwavePlayer; stats(): PlayerStats };
-  }
 }
 
 window.airwave = { player, stats: () => player.stats };

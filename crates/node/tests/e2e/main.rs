@@ -25,6 +25,7 @@ mod publish;
 mod recording;
 mod reload;
 mod rounds;
+mod share;
 mod startup;
 mod watch;
 

@@ -1,0 +1,104 @@
+// The player in an iframe of another origin, steered by `window.Stream`. Against the make-believe server and, with
+// check-embed.mjs, against a running Airwave.
+import { startEmbedding, withPlayer } from '../lib/embedding.mjs';
+
+/** `end`: ends the broadcast. `size`: of the picture. */
+export async function steeredFromOutside({ check, page, until, shot }, { server, id, size, end }) {
+  const query = 'autoplay=true&muted=true&primaryColor=%23f48120&letterboxColor=%23123456&dvrEnabled=true';
+  const embedding = await startEmbedding(withPlayer(server, id, query));
+  await page.goto(embedding.url);
+  await page.evaluate(listen);
+  check('embed: plays, and the page knows', await until(() => !window.player.paused && window.player.currentTime > 0 && window.heard.has('playing')), await told(page));
+  check('embed: the size of the picture', await until(([width, height]) => window.player.videoWidth === width && window.player.videoHeight === height, { arg: size }), await told(page));
+  check('embed: time goes on', await until(() => window.heard.has('timeupdate')));
+  const { muted, duration, primaryColor, letterboxColor, src } = await told(page);
+  check('embed: what the query said', muted === true && primaryColor === '#f48120' && letterboxColor === '#123456', { muted, primaryColor, letterboxColor });
+  check('embed: live has no end, and an id', duration === 'Infinity' && src === id, { duration, src });
+  check('embed: what is loaded', await until(() => window.player.buffered.length > 0 && window.player.buffered.end(0) > 0), await told(page));
+  const frame = page.frames().find((other) => other.url().includes('/iframe'));
+  const inside = (body, arg) => frame.evaluate(body, arg);
+  const colours = await inside(() => {
+    const { frame } = window.airwave.player.controls;
+    return [getComputedStyle(frame).getPropertyValue('--accent'), getComputedStyle(window.airwave.player).backgroundColor];
+  });
+  check('embed: colours are on the player', colours[0] === '#f48120' && colours[1] === 'rgb(18, 52, 86)', colours);
+  await shot('desktop-embedded');
+
+  await page.evaluate(() => window.player.pause());
+  check('embed: pauses', await until(() => window.player.paused && window.heard.has('pause')));
+  check('embed: play is a promise', (await page.evaluate(() => window.player.play().then(() => 'playing', ({ name }) => name))) === 'playing');
+  await page.evaluate(() => {
+    window.player.muted = false;
+    window.player.volume = 0.5;
+  });
+  const sounds = () => frame.waitForFunction(() => !window.airwave.player.muted && window.airwave.player.volume === 0.5, null, { timeout: 10_000 }).then(() => true, () => false);
+  check('embed: sound and volume reach the player', await sounds());
+  await page.evaluate(() => {
+    window.player.controls = false;
+  });
+  const bare = () => frame.waitForFunction(() => !window.airwave.player.shadowRoot.querySelector('.bar').checkVisibility(), null, { timeout: 10_000 }).then(() => true, () => false);
+  check('embed: controls can be taken away', await bare());
+
+  await inside(() => {
+    window.volumes = [];
+    window.airwave.player.video.addEventListener('volumechange', () => window.volumes.push(window.airwave.player.volume));
+  });
+  await page.evaluate(stranger);
+  await until(() => window.strangerSpoke === true);
+  await page.evaluate(() => {
+    window.player.volume = 0.75;
+  });
+  const heard = await frame.waitForFunction(() => window.volumes.includes(0.75) && window.volumes, null, { timeout: 10_000 }).then((handle) => handle.jsonValue());
+  check('embed: another frame of the page steers nothing', heard.every((volume) => volume === 0.75), heard);
+
+  await end();
+  check('embed: the end of the broadcast is told', await until(() => window.player.ended && Number.isFinite(window.player.duration), { timeout: 40_000 }), await told(page));
+  await page.evaluate(() => {
+    window.player.currentTime = 1;
+    window.player.playbackRate = 2;
+    return window.player.play();
+  });
+  const fast = () => frame.waitForFunction(() => window.airwave.player.video.playbackRate === 2 && !window.airwave.player.video.paused, null, { timeout: 10_000 }).then(() => true, () => false);
+  check('embed: the replay plays from there, at twice the speed', await fast(), await told(page));
+  embedding.close();
+}
+
+/** Every page but the player keeps out of frames. */
+export async function othersAreNotFramed({ check, page }, { server, id }) {
+  for (const path of ['/', `/${id}/watch`]) {
+    const embedding = await startEmbedding({ body: `<iframe title="Not allowed" src="${server}${path}"></iframe>` });
+    const refused = page.waitForEvent('console', { predicate: (message) => /frame-ancestors/.test(message.text()), timeout: 10_000 });
+    await page.goto(embedding.url);
+    check(`framed: ${path} refuses`, await refused.then(() => true, () => false));
+    embedding.close();
+  }
+}
+
+/** Runs in the page around the player. */
+function listen() {
+  window.player = window.Stream(document.getElementById('frame'));
+  window.heard = new Set();
+  for (const name of ['play', 'playing', 'pause', 'timeupdate', 'ended', 'volumechange', 'seeked']) {
+    window.player.addEventListener(name, () => window.heard.add(name));
+  }
+}
+
+/** Another frame of the same page, that knows the protocol. */
+function stranger() {
+  window.addEventListener('message', ({ data }) => {
+    if (data === 'spoke') window.strangerSpoke = true;
+  });
+  const frame = document.createElement('iframe');
+  frame.title = 'A stranger';
+  frame.srcdoc = `<script>
+    for (const message of [{ kind: 'hello' }, { kind: 'set', name: 'volume', value: 0.1 }]) parent.frames[0].postMessage({ airwave: 1, ...message }, '*');
+    parent.postMessage('spoke', '*');
+  </script>`;
+  document.body.append(frame);
+}
+
+const told = (page) =>
+  page.evaluate(() => {
+    const { muted, duration, primaryColor, letterboxColor, src, paused, ended, currentTime, videoWidth, buffered } = window.player;
+    return { muted, duration: String(duration), primaryColor, letterboxColor, src, paused, ended, currentTime, videoWidth, buffered: buffered.length, heard: [...window.heard] };
+  });

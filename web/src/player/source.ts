@@ -1,0 +1,16 @@
+/** What `src` means: an id on a server, or the URL of a manifest. */
+export type Source = { kind: 'id'; server: string; id: string } | { kind: 'url'; url: string };
+
+export function sourceOf(player: Element): Source | null {
+  const src = player.getAttribute('src')?.trim() ?? '';
+  if (src === '') return null;
+  if (/[/:]/.test(src) || src.endsWith('.m3u8')) return { kind: 'url', url: src };
+  const server = (player.getAttribute('server') ?? '').replace(/\/+$/, '');
+  return { kind: 'id', server, id: encodeURIComponent(src) };
+}
+
+/** `id`: of the video to play instead of the source's own. */
+export function manifestUrl(source: Source, id: string | null, dvr: boolean): string {
+  if (source.kind === 'url') return source.url;
+  return `${source.server}/${id ?? source.id}/manifest/video.m3u8${dvr ? '?dvrEnabled=true' : ''}`;
+}
