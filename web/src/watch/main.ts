@@ -25,7 +25,9 @@ function start(): void {
     onLifecycle((event as CustomEvent<Lifecycle>).detail),
   );
   player.addEventListener('airwave-state', () => {
-    if (lifecycle === null && player.stats.state === 'stopped') entitle('Nothing to watch here');
+    const nothing = lifecycle === null && player.stats.state === 'stopped';
+    if (nothing) entitle('Nothing to watch here');
+    element('share').hidden = nothing;
     showLine();
   });
   document.addEventListener('keydown', onKey);
