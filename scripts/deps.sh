@@ -23,8 +23,11 @@ main() {
     look_for_run
     if [ "$1" = test ]; then look_for_test; fi
     if ! nothing_missing; then install_missing; fi
-    # It stays inside this clone, so there is nothing to ask; and it needs pip.
-    if [ "$1" = test ]; then scripts/ffmpeg9.sh; fi
+    # They stay inside this clone, so there is nothing to ask; and they need pip.
+    if [ "$1" = test ]; then
+        scripts/ffmpeg9.sh
+        scripts/moq-peer.sh
+    fi
 }
 
 install_missing() {

@@ -175,7 +175,17 @@ fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Valu
     };
     let rtmp = api.rtmp_port.map(|port| ingest("rtmp", port));
     let rtmps = api.rtmps_port.map(|port| ingest("rtmps", port));
+    // Ours: the key in the path to publish, the namespace for both.
+    let moq = api.quic_port.map(|port| {
+        let url = format!("moqt://{host}:{port}/");
+        json!({
+            "publish": format!("{url}{}", keys.stream_key.expose()),
+            "play": url,
+            "namespace": ["default", uid],
+        })
+    });
     json!({
+        "moq": moq,
         "rtmp": rtmp,
         // Always filled, because existing clients read this one.
         "rtmps": rtmps.or_else(|| rtmp.clone()),

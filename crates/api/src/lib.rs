@@ -47,6 +47,8 @@ pub struct Api {
     pub rtmp_port: Option<u16>,
     /// Where encoders publish over TLS; none where that is off.
     pub rtmps_port: Option<u16>,
+    /// Where MoQ listens, if it does.
+    pub quic_port: Option<u16>,
     /// The host name in URLs; none: the request's own.
     pub public_host: Option<String>,
     /// Serve the API in clear to others than this machine.

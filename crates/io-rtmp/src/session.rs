@@ -232,6 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stream_id = publish.stream_id;
         let asking = Asking {
             key: key_of(&publish),
+            path: None,
             peer: self.peer,
             protocol: self.protocol,
             encoder: publish.connect.flash_ver.clone(),

@@ -15,6 +15,8 @@ use crate::timeline::SourceClock;
 pub struct Asking {
     /// The secret that names the input: its stream key.
     pub key: String,
+    /// The broadcast that it names besides, where the protocol names one; it must be the key's own.
+    pub path: Option<spine::Path>,
     /// Where the encoder is.
     pub peer: SocketAddr,
     /// The protocol, as its owner reads it: `rtmp`, `rtmps`, `srt`, `whip`, `moq`.
@@ -41,6 +43,9 @@ pub enum Refused {
     /// No input has this key.
     #[error("this stream key is not known here: copy it again from the input's page")]
     UnknownKey,
+    /// The key is that of another input than the one that is named.
+    #[error("this stream key is of another input: publish in the namespace of its own")]
+    NotItsInput,
     /// The owner switched the input off.
     #[error("this input is disabled: enable it to go live")]
     Disabled,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Config, Ratio};
-use crate::limits;
+use crate::{limits, properties};
 
 /// All tracks of a broadcast.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,6 +46,8 @@ pub struct TrackDescription {
     pub bitrate: Bitrate,
     /// Its initialisation segment.
     pub init: Init,
+    /// Its decoder configuration: `avcC`, `AudioSpecificConfig` and the like.
+    pub record: Bytes,
     /// BCP 47, where it is known.
     pub language: Option<String>,
     /// A name for people, where there is one.
@@ -138,6 +140,7 @@ impl TrackDescription {
             timescale: config.timescale(),
             bitrate: Bitrate::default(),
             init,
+            record: properties::record(config),
             language: None,
             label: None,
             alternatives: match role {
@@ -265,6 +268,9 @@ pub enum Error {
 
 const VERSION: &str = "draft-01";
 
+/// What the name of a packaged track has behind that of its raw track.
+const PACKAGED: &str = ".cmaf";
+
 impl Catalog {
     /// Renders a description.
     pub fn new(description: &Description, edition: Edition) -> Self {
@@ -296,6 +302,25 @@ impl Catalog {
             tracks,
             init_data_list,
         }
+    }
+
+    /// Renders the raw tracks of the same description: LOC, draft-ietf-moq-loc-04. They stand in a catalog of their
+    /// own, because browser players that know only `cmaf` trip over them.
+    pub fn loc(description: &Description, edition: Edition) -> Self {
+        let mut catalog = Self::new(description, Edition { loc: false, ..edition });
+        catalog.init_data_list.clear();
+        for (entry, track) in catalog.tracks.iter_mut().zip(&description.tracks) {
+            entry.name = track.name.strip_suffix(PACKAGED).unwrap_or(&track.name).to_owned();
+            entry.packaging = "loc".to_owned();
+            entry.max_grp_sap_starting_type = None;
+            entry.init_ref = Some(entry.name.clone());
+            catalog.init_data_list.push(InitData {
+                id: entry.name.clone(),
+                kind: "inline".to_owned(),
+                data: BASE64.encode(&track.record),
+            });
+        }
+        catalog
     }
 
     /// The catalog that ends a broadcast of which nothing remains, MSF §5.
@@ -424,6 +449,7 @@ mod tests {
             timescale: 90_000,
             bitrate: Bitrate { declared: Some(bitrate), peak: Some(9), average: None },
             init: Init { id: init.into(), data: Bytes::from_static(b"init") },
+            record: Bytes::from_static(b"record"),
             language: None,
             label: None,
             alternatives: 1,
@@ -480,6 +506,38 @@ mod tests {
         let read = Catalog::parse(&json).unwrap();
         assert_eq!(read, catalog);
         assert_eq!(read.init_of(&read.tracks[2]).unwrap(), "sound");
+    }
+
+    #[test]
+    fn raw_tracks_stand_in_a_catalog_of_their_own() {
+        let catalog = Catalog::loc(&description(), LIVE);
+        let expect = serde_json::json!({
+          "version": "draft-01",
+          "generatedAt": 1_763_812_800_000_u64,
+          "tracks": [
+            { "name": "video", "packaging": "loc", "isLive": true, "role": "video",
+              "renderGroup": 1, "altGroup": 1, "targetLatency": 1000, "initRef": "video",
+              "codec": "avc1.64001f", "width": 1280, "height": 720, "framerate": 30,
+              "timescale": 90000, "bitrate": 3_000_000 },
+            { "name": "video.480p", "packaging": "loc", "isLive": true, "role": "video",
+              "renderGroup": 1, "altGroup": 1, "targetLatency": 1000, "initRef": "video.480p",
+              "codec": "avc1.4d401f", "width": 854, "height": 480, "framerate": 30,
+              "timescale": 90000, "bitrate": 1_200_000 },
+            { "name": "audio", "packaging": "loc", "isLive": true, "role": "audio",
+              "renderGroup": 1, "altGroup": 2, "targetLatency": 1000, "initRef": "audio",
+              "codec": "mp4a.40.2", "samplerate": 48000, "channelConfig": "2",
+              "timescale": 48000, "bitrate": 128_000 },
+          ],
+          "initDataList": [
+            { "id": "video", "type": "inline", "data": "cmVjb3Jk" },
+            { "id": "video.480p", "type": "inline", "data": "cmVjb3Jk" },
+            { "id": "audio", "type": "inline", "data": "EZA=" }
+          ]
+        });
+        let json = catalog.to_json();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap(), expect);
+        let read = Catalog::parse(&json).unwrap();
+        assert_eq!(read.init_of(&read.tracks[2]).unwrap(), [0x11, 0x90][..]);
     }
 
     #[test]

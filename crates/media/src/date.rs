@@ -2,18 +2,25 @@
 
 /// RFC 3339 of milliseconds since 1970: `2026-11-22T13:49:44.123Z`.
 pub fn date_time(ms: u64) -> String {
-    let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
+    let in_day = ms % 86_400_000;
+    let (year, month, day) = ymd(ms);
+    let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
+    let milli = in_day % 1000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// Year, month and day of milliseconds since 1970, in UTC.
+pub fn ymd(ms: u64) -> (i32, u8, u8) {
     // Days to civil date: the year starts in March, so that leap days come last.
-    let z = days + 719_468;
+    let z = ms / 86_400_000 + 719_468;
     let (era, doe) = (z / 146_097, z % 146_097);
     let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
     let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     let mp = (5 * doy + 2) / 153;
     let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
     let year = yoe + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
-    let milli = in_day % 1000;
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    // 64 bits of milliseconds are 600 million years.
+    (i32::try_from(year).unwrap_or(i32::MAX), month as u8, day as u8)
 }
 
 /// Milliseconds since 1970 of an RFC 3339 date; a date alone is its midnight in UTC. None if it is

@@ -16,7 +16,8 @@
 //! | ISO 14496-12 | 4.3, 8.2 to 8.8, 12.1 | [`fmp4`], [`mp4`] |
 //! | ISO 23000-19 (CMAF) | 7.3, 7.5 | [`fmp4`] |
 //! | FLV 10.1, E-RTMP v2 | all packet types, multitrack, ModEx; codecs that are not carried are refused by name | [`flv`] |
-//! | draft-ietf-moq-msf-01, cmsf-01 | full catalogs with `cmaf` tracks | [`catalog`] |
+//! | draft-ietf-moq-msf-01, cmsf-01 | full catalogs with `cmaf` and `loc` tracks; objects of `cmaf` tracks are read | [`catalog`], [`moq`] |
+//! | draft-ietf-moq-loc-04 | bare frames; TIMESTAMP, TIMESCALE, VIDEO_FRAME_MARKING, VIDEO_CONFIG, AUDIO_CONFIG | [`properties`], [`moq`] |
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ mod frames;
 pub mod fuzzing;
 pub mod health;
 pub mod limits;
+pub mod moq;
 pub mod mp4;
 pub mod properties;
 mod publication;

@@ -81,3 +81,6 @@ pub const RAW_AUDIO_GROUP_MAX: Duration = Duration::from_secs(1);
 
 /// A raw group is cut here, well below the spine's bound for a group: 4 s at 64 Mbit/s.
 pub const RAW_GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Frames that may be decoded ahead of their turn: H.264 and HEVC allow 16.
+pub const REORDER_FRAMES_MAX: usize = 16;

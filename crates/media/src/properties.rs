@@ -1,9 +1,12 @@
 //! Key-value pairs on objects, as MoQ has them: the type as the difference to the one before, even
-//! types with a number, odd types with a length and bytes (draft-ietf-moq-transport §1.4.3). Numbers
-//! are RFC 9000 §16 variable-length integers.
+//! types with a number, odd types with a length and bytes (draft-ietf-moq-transport-18 §1.4.3).
+//! Numbers are the variable-length integers of the drafts from 17 on (§1.4.1), so that what stands on
+//! an object is sent as it is.
 //!
-//! On the first object of each raw group stands what a reader needs to start there: the codec, its
-//! configuration, the wall clock, and whether it follows from the group before.
+//! Raw tracks are LOC tracks (draft-ietf-moq-loc-04): every frame says when it is shown
+//! ([`FrameProperties`]). On the first object of each raw group stands besides what a reader needs to
+//! start there: the codec, its configuration, the wall clock, and whether it follows from the group
+//! before.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -16,10 +19,20 @@ use crate::codec::{
 };
 use crate::limits::PICTURE_SIDE_MAX;
 
+/// draft-ietf-moq-loc-04: TIMESCALE, of a track or an object.
+pub const TIMESCALE: u64 = 0x08;
+/// draft-ietf-moq-loc-04: VIDEO_FRAME_MARKING.
+pub const VIDEO_FRAME_MARKING: u64 = 0x09;
 /// draft-ietf-moq-loc-04: VIDEO_CONFIG.
-const VIDEO_CONFIG: u64 = 0x0d;
+pub const VIDEO_CONFIG: u64 = 0x0d;
 /// draft-ietf-moq-loc-04: AUDIO_CONFIG.
-const AUDIO_CONFIG: u64 = 0x0f;
+pub const AUDIO_CONFIG: u64 = 0x0f;
+/// draft-ietf-moq-loc-04: TIMESTAMP, when a frame is shown.
+pub const TIMESTAMP: u64 = 0x10;
+/// draft-ietf-moq-transport-18: DEFAULT_PUBLISHER_PRIORITY, of a track.
+pub const DEFAULT_PUBLISHER_PRIORITY: u64 = 0x0e;
+/// draft-ietf-moq-transport-18: DYNAMIC_GROUPS, of a track.
+pub const DYNAMIC_GROUPS: u64 = 0x30;
 /// Ours, in the range for applications: the sample entry's four characters.
 const CODEC: u64 = 0x3805;
 /// Ours: milliseconds since 1970 when the first frame of the group was taken.
@@ -43,7 +56,7 @@ pub struct PairsWriter {
 }
 
 impl PairsWriter {
-    /// An even type and its number. Numbers above 2^62-1 are cut to it.
+    /// An even type and its number.
     pub fn number(mut self, kind: u64, value: u64) -> Self {
         debug_assert!(kind.is_multiple_of(2) && kind >= self.last);
         put_varint(&mut self.out, kind - self.last);
@@ -103,25 +116,32 @@ fn read_pair<'a>(input: &mut &'a [u8], kind: &mut u64) -> Result<(u64, Value<'a>
     Ok((*kind, Value::Bytes(value)))
 }
 
-/// RFC 9000 §16. Values above 2^62-1 are cut to it.
+/// draft-ietf-moq-transport-18 §1.4.1: as many ones lead the first byte as bytes follow it.
 pub fn put_varint(out: &mut BytesMut, value: u64) {
-    match value {
-        0..=0x3f => out.put_u8(value as u8),
-        0x40..=0x3fff => out.put_u16(0x4000 | value as u16),
-        0x4000..=0x3fff_ffff => out.put_u32(0x8000_0000 | value as u32),
-        _ => out.put_u64(0xc000_0000_0000_0000 | value.min(0x3fff_ffff_ffff_ffff)),
+    // 7 bits fit one byte, 14 two, and so on; 64 bits take nine.
+    let bits = (u64::BITS - value.leading_zeros()).max(1);
+    let more = bits.div_ceil(7) - 1;
+    if more >= 8 {
+        out.put_u8(0xff);
+        return out.put_u64(value);
     }
+    let ones = !(0xff_u8 >> more);
+    let head = (value >> (8 * more)) as u8;
+    out.put_u8(ones | head);
+    let bytes = value.to_be_bytes();
+    out.put_slice(&bytes[bytes.len() - more as usize..]);
 }
 
-/// RFC 9000 §16.
+/// draft-ietf-moq-transport-18 §1.4.1; encodings that are longer than need be are valid.
 pub fn varint(input: &mut &[u8]) -> Result<u64, Malformed> {
     let first = *input.first().ok_or(Malformed)?;
-    let len = 1usize << (first >> 6);
-    if input.len() < len {
+    let more = first.leading_ones() as usize;
+    if input.len() <= more {
         return Err(Malformed);
     }
-    let mut value = u64::from(input.get_u8() & 0x3f);
-    for _ in 1..len {
+    input.advance(1);
+    let mut value = u64::from(first & (0x7f_u16 >> more) as u8);
+    for _ in 0..more {
         value = value << 8 | u64::from(input.get_u8());
     }
     Ok(value)
@@ -138,10 +158,44 @@ pub struct GroupStart {
     pub discontinuity: bool,
 }
 
-impl GroupStart {
-    /// As properties of the group's first object.
+/// What a frame of a raw track says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameProperties<'a> {
+    /// When it is shown, in the track's timescale.
+    pub present: i64,
+    /// Whether it is a picture, and then whether decoding can start here.
+    pub picture: Option<bool>,
+    /// On the first of a group.
+    pub start: Option<&'a GroupStart>,
+}
+
+impl FrameProperties<'_> {
+    /// As properties of the object.
     pub fn encode(&self) -> Bytes {
-        let (kind, codec, record) = match &self.config {
+        let mut pairs = PairsWriter::default();
+        if let Some(sync) = self.picture {
+            pairs = pairs.bytes(VIDEO_FRAME_MARKING, &[frame_marking(sync)]);
+        }
+        let start = self.start.map(|start| (start, start.record()));
+        if let Some((_, (kind, _, record))) = &start {
+            pairs = pairs.bytes(*kind, record);
+        }
+        pairs = pairs.number(TIMESTAMP, u64::try_from(self.present).unwrap_or(0));
+        match &start {
+            Some((start, (_, codec, _))) => start.ours(pairs, codec).finish(),
+            None => pairs.finish(),
+        }
+    }
+}
+
+/// RFC 9626 §3.2, a frame without layers that is one object: start, end, independent.
+fn frame_marking(sync: bool) -> u8 {
+    if sync { 0b1110_0000 } else { 0b1100_0000 }
+}
+
+impl GroupStart {
+    fn record(&self) -> (u64, &'static [u8], Bytes) {
+        match &self.config {
             Config::Video(video) => {
                 let (codec, record) = video_record(video);
                 (VIDEO_CONFIG, codec, record)
@@ -150,17 +204,19 @@ impl GroupStart {
                 let (codec, record) = audio_record(audio);
                 (AUDIO_CONFIG, codec, record)
             }
-        };
-        let pairs = PairsWriter::default().bytes(kind, &record);
+        }
+    }
+
+    fn ours(&self, pairs: PairsWriter, codec: &[u8]) -> PairsWriter {
         let pairs = pairs
             .bytes(CODEC, codec)
             .number(WALL_CLOCK, self.wall_clock_ms)
             .number(DISCONTINUITY, u64::from(self.discontinuity));
         match &self.config {
             Config::Video(VideoConfig { codec: VideoCodec::Vpx(_), width, height, .. }) => {
-                pairs.number(SIZE, u64::from(*width) << 32 | u64::from(*height)).finish()
+                pairs.number(SIZE, u64::from(*width) << 32 | u64::from(*height))
             }
-            _ => pairs.finish(),
+            _ => pairs,
         }
     }
 
@@ -181,6 +237,14 @@ impl GroupStart {
         let record = record.ok_or(Malformed)?;
         let config = config_of(codec.ok_or(Malformed)?, record, size).ok_or(Malformed)?;
         Ok(Self { config, wall_clock_ms, discontinuity })
+    }
+}
+
+/// The record that a decoder of this configuration needs.
+pub fn record(config: &Config) -> Bytes {
+    match config {
+        Config::Video(video) => video_record(video).1,
+        Config::Audio(audio) => audio_record(audio).1,
     }
 }
 
@@ -250,7 +314,8 @@ mod tests {
             wall_clock_ms: 1_763_812_800_123,
             discontinuity: true,
         };
-        let encoded = start.encode();
+        let encoded =
+            FrameProperties { present: 90_000, picture: None, start: Some(&start) }.encode();
         assert_eq!(GroupStart::decode(&encoded), Ok(start.clone()));
         for len in 0..encoded.len() {
             assert_ne!(GroupStart::decode(&encoded[..len]), Ok(start.clone()), "cut at {len}");
@@ -264,5 +329,40 @@ mod tests {
         lie[1] = 60;
         assert_eq!(pairs(&lie).next(), Some(Err(Malformed)));
         assert_eq!(pairs(&[0xff; 16]).count(), 1, "stops at the first that can't be read");
+    }
+
+    #[test]
+    fn frames_are_loc_objects() {
+        // TIMESTAMP 1234 as in the drafts' vectors; a picture has its marking before it.
+        let sound = FrameProperties { present: 1234, picture: None, start: None };
+        assert_eq!(sound.encode(), [0x10, 0x84, 0xd2][..]);
+        let picture = FrameProperties { picture: Some(true), ..sound };
+        assert_eq!(picture.encode(), [0x09, 0x01, 0xe0, 0x07, 0x84, 0xd2][..]);
+    }
+
+    #[test]
+    fn numbers_as_the_drafts_print_them() {
+        for (value, bytes) in [
+            (0, &[0x00][..]),
+            (37, &[0x25]),
+            (127, &[0x7f]),
+            (128, &[0x80, 0x80]),
+            (15_293, &[0xbb, 0xbd]),
+            (226_442_877, &[0xed, 0x7f, 0x3e, 0x7d]),
+            (2_893_212_287_960, &[0xfa, 0xa1, 0xa0, 0xe4, 0x03, 0xd8]),
+            (151_288_809_941_952, &[0xfc, 0x89, 0x98, 0xab, 0xc6, 0x6b, 0xc0]),
+            (70_423_237_261_249_041, &[0xfe, 0xfa, 0x31, 0x8f, 0xa8, 0xe3, 0xca, 0x11]),
+            (u64::MAX, &[0xff; 9]),
+        ] {
+            let mut out = BytesMut::new();
+            put_varint(&mut out, value);
+            assert_eq!(out, bytes, "{value}");
+            let mut rest = bytes;
+            assert_eq!((varint(&mut rest), rest), (Ok(value), &[][..]));
+        }
+        assert_eq!(varint(&mut &[0x80, 0x25][..]), Ok(37), "longer than need be");
+        for cut in [&[][..], &[0x80], &[0xff; 8]] {
+            assert_eq!(varint(&mut &cut[..]), Err(Malformed));
+        }
     }
 }

@@ -11,7 +11,9 @@ use spine::{
 use crate::codec::{Config, Ratio};
 use crate::health::Health;
 use crate::limits::{RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX};
-use crate::properties::GroupStart;
+use crate::properties::{
+    DEFAULT_PUBLISHER_PRIORITY, FrameProperties, GroupStart, PairsWriter, TIMESCALE,
+};
 use crate::timeline::{
     Placed, Repairs, SourceClock, SourceFrame, Timeline, TooManyTracks, TrackId, TrackKind,
 };
@@ -215,7 +217,11 @@ impl Publication {
         let id = self.timeline.add_track(kind, self.clock)?;
         let timescale = Some(config.timescale());
         let priority = if matches!(slot, Slot::Audio(_)) { 64 } else { 128 };
-        let info = TrackInfo { timescale, priority, ..TrackInfo::default() };
+        let properties = PairsWriter::default()
+            .number(TIMESCALE, config.timescale().into())
+            .number(DEFAULT_PUBLISHER_PRIORITY, priority.into())
+            .finish();
+        let info = TrackInfo { timescale, priority, properties, ..TrackInfo::default() };
         let producer = self.broadcast.track(slot.name(), info)?;
         let broken = producer.next_group_id() > 0;
         self.tracks.push(RawTrack {
@@ -348,11 +354,13 @@ impl RawTrack {
         let Some(open) = &mut self.open else { return Ok(()) };
         let mut header = Header { timing: Some(timing), ..Header::new(open.next, now) };
         header.priority = self.producer.info().priority;
-        if open.next == 0 {
+        let start = (open.next == 0).then(|| {
             let discontinuity = std::mem::take(&mut self.broken);
-            let config = self.config.clone();
-            header.properties = GroupStart { config, wall_clock_ms, discontinuity }.encode();
-        }
+            GroupStart { config: self.config.clone(), wall_clock_ms, discontinuity }
+        });
+        let picture = matches!(self.slot, Slot::Video(_)).then_some(timing.sync);
+        header.properties =
+            FrameProperties { present: timing.present, picture, start: start.as_ref() }.encode();
         open.bytes += payload.len();
         open.next += 1;
         open.subgroup.write(header, vec![payload])

@@ -110,6 +110,11 @@ impl Properties {
             .map(|(_, value)| value)
     }
 
+    /// Pairs that were checked when they came in, or that the owner wrote itself.
+    pub fn from_checked(bytes: Bytes) -> Properties {
+        Properties(bytes)
+    }
+
     /// The first number of an even type.
     pub fn number(&self, kind: u64) -> Option<u64> {
         match self.find(kind) {

@@ -127,6 +127,9 @@ impl Ingest {
             self.state().failed(address);
             return Err(Refused::UnknownKey);
         };
+        if asking.path.is_some_and(|path| path != path_of(&input.uid)) {
+            return Err(Refused::NotItsInput);
+        }
         if !input.settings.enabled {
             return Err(Refused::Disabled);
         }

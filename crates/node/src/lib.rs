@@ -17,6 +17,7 @@ mod limits;
 mod logging;
 mod node;
 mod patient;
+mod quic;
 mod reload;
 mod tls;
 mod web;

@@ -28,7 +28,7 @@ use crate::files;
 use crate::ingest::{Ingest, Settings, State, now_ms};
 use crate::limits::{RETENTION_AT_ONCE, RETENTION_EVERY, STOP};
 use crate::reload::{Reloadable, Report};
-use crate::{admin, tls, web};
+use crate::{admin, quic, tls, web};
 
 /// The file of the API token in the data directory.
 pub(crate) const API_TOKEN: &str = "api-token";
@@ -135,6 +135,7 @@ impl Node {
         let rtmp = bind(config.rtmp.listen, "rtmp.listen").await?;
         let rtmps = bind(config.rtmps.listen, "rtmps.listen").await?;
         let admin = bind(config.admin.listen, "admin.listen").await?;
+        let quic = quic::open(&config)?;
         let acceptors = match (&https, &rtmps) {
             (None, None) => None,
             _ => Some(tls::acceptors(&config.tls, &dir, &config.public.host)?),
@@ -147,7 +148,7 @@ impl Node {
             rtmp: address_of(rtmp.as_ref())?,
             rtmps: address_of(rtmps.as_ref())?,
             srt: None,
-            quic: None,
+            quic: quic.as_ref().map(|quic| quic.address),
             webrtc: None,
             admin: address_of(admin.as_ref())?,
         };
@@ -219,6 +220,23 @@ impl Node {
                 "the RTMP listener"
             });
         }
+        let fingerprint = quic.as_ref().map(|quic| quic.fingerprint.clone()).unwrap_or_default();
+        let moq: Arc<io_moq::listen::Counters> = Arc::default();
+        if let Some(quic) = quic {
+            let renew = quic.renewal();
+            let service = io_moq::listen::Service {
+                origin: origin.clone(),
+                door: ingest.door(),
+                gate: quic::gate(access.clone()),
+                open_namespaces: config.moq.open_namespaces.clone(),
+                counters: moq.clone(),
+            };
+            let listen = io_moq::listen::run(quic.endpoint, service, until_stop(stopped.clone()));
+            services.spawn(async move {
+                tokio::select! { () = listen => {}, () = renew => {} }
+                "the QUIC listener"
+            });
+        }
         let inputs = own_inputs(&control, options.demo.is_some()).await?;
         let counters: Arc<web::Counters> = Arc::default();
         if let Some(listener) = admin {
@@ -257,6 +275,7 @@ impl Node {
             origin: origin.clone(),
             rtmp_port: addresses.rtmp.map(|a| a.port()),
             rtmps_port: addresses.rtmps.map(|a| a.port()),
+            quic_port: addresses.quic.map(|a| a.port()),
             public_host,
             allow_plain: config.http.allow_plain_api,
             random: fill_random_bytes,
@@ -279,7 +298,9 @@ impl Node {
             let api = api::Api { allow_plain: api.allow_plain || tls.is_some(), ..api.clone() };
             let scheme = if tls.is_some() { "https" } else { "http" };
             let site = Site { scheme, ..site.clone() };
-            let router = deliver::router(site).merge(api::router(api));
+            let router = deliver::router(site)
+                .merge(api::router(api))
+                .merge(quic::router(fingerprint.clone()));
             let stop = until_stop(stopped.clone());
             let serve = web::serve(listener, tls, router, counters.clone(), stop);
             services.spawn(async move {

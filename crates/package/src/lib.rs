@@ -29,5 +29,5 @@ mod testing;
 pub use cut::CutRules;
 pub use index::{Index, Part, Rendition, Segment, Version};
 pub use packager::{Earlier, Findings, Outputs, Packager, Rules, TrackId};
-pub use packaging::{CATALOG, INIT, Packaging, PackagingError};
+pub use packaging::{CATALOG, CATALOG_LOC, INIT, Packaging, PackagingError};
 pub use rendition::{Frame, Output};

@@ -1,13 +1,16 @@
 //! The packager on the spine: follows a broadcast's raw tracks and publishes what comes of them as
-//! derived tracks: `video.cmaf`, `audio.cmaf`, `init` and `catalog`.
+//! derived tracks: `video.cmaf`, `audio.cmaf`, `init`, and the catalogs of packaged and of raw tracks.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use media::catalog::{Bitrate, Catalog, Description, Edition, Init, TrackDescription};
 use media::codec::{Config, Ratio};
-use media::properties::GroupStart;
+use media::properties::{
+    DEFAULT_PUBLISHER_PRIORITY, DYNAMIC_GROUPS, GroupStart, PairsWriter, TIMESCALE,
+};
 use media::{FrameEvent, Frames};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
@@ -23,6 +26,11 @@ use crate::rendition::{Frame, Output};
 pub const INIT: TrackName = TrackName::from_static("init");
 /// The track that lists the packaged tracks.
 pub const CATALOG: TrackName = TrackName::from_static("catalog");
+/// The track that lists the raw tracks, as LOC.
+pub const CATALOG_LOC: TrackName = TrackName::from_static("catalog.loc");
+
+/// Players that follow a catalog live and read no past get it again when they come, at most so often.
+const CATALOG_AGAIN: Duration = Duration::from_secs(1);
 const CMAF: &str = ".cmaf";
 
 /// Why packaging stopped before the broadcast did.
@@ -55,7 +63,7 @@ pub struct Packaging {
     packager: Packager,
     sources: Vec<Source>,
     init: track::Producer,
-    catalog: track::Producer,
+    catalogs: [Listing; 2],
     inits: usize,
     description: BTreeMap<String, TrackDescription>,
     /// What an earlier packaging has said of parts, by packaged track.
@@ -63,6 +71,18 @@ pub struct Packaging {
     /// Everything that the publisher sent was flushed when it was gone.
     flushed: bool,
     out: Outputs,
+}
+
+/// A catalog. Its groups are whole editions; a reader that asks for a new group gets the last one again.
+struct Listing {
+    track: track::Producer,
+    render: fn(&Description, Edition) -> Catalog,
+    demand: Waiting,
+    /// The last edition, and when it was published.
+    last: Option<Bytes>,
+    at: Option<Instant>,
+    /// A new group is wanted above this one.
+    wanted: Option<u64>,
 }
 
 struct Source {
@@ -84,9 +104,25 @@ impl Packaging {
     /// at the time when they begin.
     pub fn new(broadcast: Consumer, rules: Rules, first: u64) -> Result<Self, PackagingError> {
         let epoch = broadcast.route().epoch;
-        let pinned = TrackInfo { pinned: true, priority: 0, ..TrackInfo::default() };
-        let init = broadcast.derive(INIT, pinned.clone())?;
-        let catalog = broadcast.derive(CATALOG, pinned)?;
+        let urgent = |pinned| {
+            let pairs = PairsWriter::default().number(DEFAULT_PUBLISHER_PRIORITY, 0);
+            let properties = if pinned { pairs } else { pairs.number(DYNAMIC_GROUPS, 1) }.finish();
+            let dynamic_groups = !pinned;
+            TrackInfo { pinned, priority: 0, dynamic_groups, properties, ..TrackInfo::default() }
+        };
+        let init = broadcast.derive(INIT, urgent(true))?;
+        let listing = |name, render| {
+            let track = broadcast.derive(name, urgent(false))?;
+            Ok::<_, PublishError>(Listing {
+                track,
+                render,
+                demand: Waiting::new(),
+                last: None,
+                at: None,
+                wanted: None,
+            })
+        };
+        let catalogs = [listing(CATALOG, Catalog::new)?, listing(CATALOG_LOC, Catalog::loc)?];
         Ok(Self {
             broadcast,
             seen: u64::MAX,
@@ -94,7 +130,7 @@ impl Packaging {
             packager: Packager::new(rules, epoch, first),
             sources: Vec::new(),
             init,
-            catalog,
+            catalogs,
             inits: 0,
             description: BTreeMap::new(),
             part_targets_ms: BTreeMap::new(),
@@ -142,6 +178,11 @@ impl Packaging {
             }
             if !progress {
                 break;
+            }
+        }
+        for catalog in self.catalogs.iter_mut() {
+            if catalog.is_wanted(cx, now) {
+                catalog.publish(now)?;
             }
         }
         let liveness = self.broadcast.liveness();
@@ -264,10 +305,6 @@ impl Packaging {
         let mut track = TrackDescription::new(name, config, rate, init);
         track.bitrate = Bitrate::default();
         self.description.insert(source.name.clone(), track);
-        self.publish_catalog(now)
-    }
-
-    fn publish_catalog(&mut self, now: Instant) -> Result<(), PackagingError> {
         // Pictures first; the names sort in the encoder's order.
         let mut tracks: Vec<_> = self.description.values().cloned().collect();
         tracks.sort_by_key(|t| t.alternatives);
@@ -276,15 +313,13 @@ impl Packaging {
             live: true,
             target_latency_ms: 1_000,
             duration_ms: None,
-            loc: false,
+            loc: true,
         };
-        let json = Catalog::new(&Description { tracks }, edition).to_json();
-        let group = self.catalog.next_group(now)?;
-        let subgroup = group.subgroup(0, now)?;
-        let payload = self.catalog.budget().payload(json);
-        subgroup.write(Header { priority: 0, ..Header::new(0, now) }, vec![payload])?;
-        subgroup.fin();
-        group.end(Some(0), now);
+        let description = Description { tracks };
+        for catalog in &mut self.catalogs {
+            catalog.last = Some((catalog.render)(&description, edition).to_json());
+            catalog.publish(now)?;
+        }
         Ok(())
     }
 
@@ -304,12 +339,7 @@ impl Packaging {
         Ok(())
     }
 
-    fn write_init(
-        &mut self,
-        id: u64,
-        bytes: bytes::Bytes,
-        now: Instant,
-    ) -> Result<(), PackagingError> {
+    fn write_init(&mut self, id: u64, bytes: Bytes, now: Instant) -> Result<(), PackagingError> {
         self.inits += 1;
         if self.inits > INITS {
             return Err(PackagingError::TooManyConfigurations);
@@ -320,6 +350,31 @@ impl Packaging {
         subgroup.write(Header { priority: 0, ..Header::new(0, now) }, vec![payload])?;
         subgroup.fin();
         group.end(Some(0), now);
+        Ok(())
+    }
+}
+
+impl Listing {
+    /// Whether a reader waits for it; called again with every frame, which is often enough.
+    fn is_wanted(&mut self, cx: &Context<'_>, now: Instant) -> bool {
+        while let Poll::Ready(demand) = self.track.poll_demand(&mut self.demand, cx) {
+            self.wanted = demand.new_group_above;
+        }
+        let Some(at) = self.at else { return false };
+        let newest = self.track.next_group_id().checked_sub(1);
+        self.wanted.is_some_and(|above| newest <= Some(above))
+            && now.saturating_duration_since(at) >= CATALOG_AGAIN
+    }
+
+    fn publish(&mut self, now: Instant) -> Result<(), PackagingError> {
+        let Some(json) = self.last.clone() else { return Ok(()) };
+        let group = self.track.next_group(now)?;
+        let subgroup = group.subgroup(0, now)?;
+        let payload = self.track.budget().payload(json);
+        subgroup.write(Header { priority: 0, ..Header::new(0, now) }, vec![payload])?;
+        subgroup.fin();
+        group.end(Some(0), now);
+        self.at = Some(now);
         Ok(())
     }
 }
@@ -339,7 +394,11 @@ impl Source {
             Some(producer) => producer,
             None => {
                 let timescale = self.config.as_ref().map(Config::timescale);
-                let info = TrackInfo { timescale, ..TrackInfo::default() };
+                // CMAF says its timescale itself, but a reader of properties alone wants it too.
+                let properties = PairsWriter::default()
+                    .number(TIMESCALE, timescale.unwrap_or(1).into())
+                    .finish();
+                let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
                 // invariant: the raw name with five more bytes is far below the bound of a name.
                 let name = TrackName::new(format!("{}{CMAF}", self.name)).unwrap_or(INIT);
                 self.packaged.insert(broadcast.derive(name, info)?)

@@ -77,7 +77,7 @@ impl SubgroupProducer {
             return Err(WriteError::ObjectTooLarge);
         }
         let header = Header { via: Via::Subgroup(self.id), ..header };
-        let added = self.shared.add(self.group, |o| Cell::open(header, o), 0, self.term)?;
+        let added = self.shared.add(self.group, |o| Cell::open(header, len, o), 0, self.term)?;
         Ok(match added {
             Added::New(cell) | Added::There(cell) => {
                 Some(ObjectWriter::new(self.shared.clone(), self.group, cell, len))

@@ -91,6 +91,8 @@ impl Header {
 /// One object in memory, shared by the group that holds it and everybody who reads it.
 pub(crate) struct Cell {
     pub(crate) header: Header,
+    /// The payload's length, where the first writer knew it.
+    declared: Option<u64>,
     body: Mutex<Body>,
     _overhead: Charge,
 }
@@ -115,12 +117,12 @@ impl Cell {
     pub(crate) fn whole(header: Header, chunks: Vec<Payload>, overhead: Charge) -> Self {
         let len = chunks.iter().map(|c| c.len()).sum();
         let body = Body { chunks, len, state: State::Done, writers: 0 };
-        Self { header, body: Mutex::new(body), _overhead: overhead }
+        Self { header, declared: Some(len as u64), body: Mutex::new(body), _overhead: overhead }
     }
 
-    pub(crate) fn open(header: Header, overhead: Charge) -> Self {
+    pub(crate) fn open(header: Header, declared: Option<u64>, overhead: Charge) -> Self {
         let body = Body { chunks: Vec::new(), len: 0, state: State::Open, writers: 0 };
-        Self { header, body: Mutex::new(body), _overhead: overhead }
+        Self { header, declared, body: Mutex::new(body), _overhead: overhead }
     }
 
     /// Resets a payload that will not be completed.
@@ -286,6 +288,15 @@ impl ObjectReader {
     pub fn whole(&self) -> Option<Vec<Payload>> {
         let body = lock(&self.cell.body);
         (body.state == State::Done).then(|| body.chunks.clone())
+    }
+
+    /// How long the payload is or will be; unknown while it is written by who could not say.
+    pub fn length(&self) -> Option<u64> {
+        let body = lock(&self.cell.body);
+        match body.state {
+            State::Done => Some(body.len as u64),
+            State::Open | State::Reset(_) => self.cell.declared,
+        }
     }
 
     /// Bytes of the payload that are there.

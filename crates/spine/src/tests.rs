@@ -510,3 +510,35 @@ fn a_new_responder_is_not_taken_for_one_that_was_asked_before() {
     assert!(lookup.as_mut().poll(&mut cx()).is_pending());
     assert!(matches!(ready(second.poll(&cx())), Request::Broadcast(_)));
 }
+
+#[test]
+fn a_reader_knows_how_long_an_object_will_be_if_its_writer_does() {
+    let origin = Origin::new(Limits::default());
+    let now = start();
+    let broadcast = origin.publish(&path(), route(), Takeover::Refuse).unwrap();
+    let track = broadcast.track(name("chat"), TrackInfo::default()).unwrap();
+    let group = track.group(0, now).unwrap();
+    let subgroup = group.subgroup(0, now).unwrap();
+    for (id, declared) in [(0, Some(5)), (1, None)] {
+        let mut writer = subgroup.begin(header(id, now), declared).unwrap().unwrap();
+        let reader = track.consume().object(Location { group: 0, object: id }).unwrap();
+        assert_eq!(reader.length(), declared);
+        writer.write(track.budget().payload(&b"hello"[..])).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(reader.length(), Some(5), "whole");
+    }
+}
+
+#[test]
+fn what_exists_elsewhere_is_the_largest_too() {
+    let origin = Origin::new(Limits::default());
+    let broadcast = origin.publish(&path(), route(), Takeover::Refuse).unwrap();
+    let track = broadcast.track(name("chat"), TrackInfo::default()).unwrap();
+    let far = Location { group: 40, object: 2 };
+    track.saw(far);
+    track.saw(Location { group: 3, object: 9 });
+    assert_eq!(track.consume().largest(), Some(far));
+    assert_eq!(track.next_group_id(), 41);
+    let next = track.consume().subscribe(Filter::from(Start::NextObject), Policy::EVERYTHING);
+    assert_eq!(next.from(), Location { group: 40, object: 3 });
+}

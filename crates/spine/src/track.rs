@@ -621,6 +621,15 @@ impl Producer {
         self.shared.gap(range, self.term);
     }
 
+    /// States that this object exists elsewhere, though it did not come here: what is newer comes behind it.
+    pub fn saw(&self, location: Location) {
+        self.shared.change(|state| {
+            if state.check(self.term).is_ok() {
+                state.saw(location);
+            }
+        });
+    }
+
     /// What readers want, when it has changed since the last call.
     pub fn poll_demand(&mut self, ticket: &mut Waiting, cx: &Context<'_>) -> Poll<Demand> {
         let mut state = lock(&self.shared.state);

@@ -64,7 +64,7 @@ impl Server {
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(data).arg("--ready-file").arg(&ready);
-        for listener in ["http", "https", "rtmp", "rtmps", "admin"] {
+        for listener in ["http", "https", "rtmp", "rtmps", "quic", "admin"] {
             command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
         }
         for setting in settings {

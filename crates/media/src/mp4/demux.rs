@@ -150,6 +150,19 @@ pub(super) fn movie(contents: &[u8]) -> Result<Movie, Error> {
     movie_box(&mut walk, &Found { kind: *b"moov", data: contents, start: 0 }, 0)
 }
 
+impl Movie {
+    /// Reads the fragments of a piece of the same movie that came by itself: its samples, with ranges in the piece, take
+    /// the place of those before.
+    pub fn fragment(&mut self, piece: &Bytes) -> Result<(), Error> {
+        let mut walk = Walk::new(piece.len(), 0);
+        self.tracks.iter_mut().for_each(|track| track.samples.clear());
+        for moof in walk.children(piece, 0)?.iter().filter(|b| &b.kind == b"moof") {
+            tables::fragment(&mut walk, moof, &mut self.tracks, piece.len())?;
+        }
+        Ok(())
+    }
+}
+
 /// A box: its type, its contents, and where they start in the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {

@@ -42,6 +42,8 @@ impl SourceClock {
     pub const RTMP: Self = Self { bits: 32, hz: 1_000 };
     /// MPEG-TS: 33 bits at 90 kHz.
     pub const MPEG_TS: Self = Self { bits: 33, hz: 90_000 };
+    /// MoQ, whose tracks each have a timescale: 62 bits of microseconds, into which all are brought.
+    pub const MICROSECONDS: Self = Self { bits: 62, hz: 1_000_000 };
 
     /// RTP: 32 bits at the rate of the payload format. The driver first moves all tracks to one origin by their sender
     /// reports. `None` when the rate is zero.

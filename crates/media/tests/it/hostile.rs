@@ -4,7 +4,7 @@ use media::codec::{Config, aac::AudioSpecificConfig};
 use media::flv::{TagKind, write_header, write_tag};
 use media::fmp4::{Sample, fragment_header, init_segment};
 use media::fuzzing;
-use media::properties::GroupStart;
+use media::properties::{FrameProperties, GroupStart};
 use proptest::prelude::*;
 
 type Parser = fn(&[u8]);
@@ -104,7 +104,12 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (fuzzing::mp4_stream, fragmented()),
         (fuzzing::mp4_stream, progressive.to_vec()),
         (fuzzing::catalog, catalog.to_vec()),
-        (fuzzing::properties, properties.encode().to_vec()),
+        (
+            fuzzing::properties,
+            FrameProperties { present: 0, picture: Some(true), start: Some(&properties) }
+                .encode()
+                .to_vec(),
+        ),
     ]
 }
 

@@ -28,6 +28,10 @@ pub struct Config {
     pub rtmp: Rtmp,
     /// RTMP over TLS.
     pub rtmps: Rtmp,
+    /// QUIC.
+    pub quic: Quic,
+    /// MoQ.
+    pub moq: Moq,
     /// The certificate of HTTPS and RTMPS.
     pub tls: Tls,
     /// Metrics and health.
@@ -90,6 +94,22 @@ pub struct Tls {
 pub struct Rtmp {
     /// Where to listen; `"off"` for not at all.
     pub listen: Listen,
+}
+
+/// `[quic]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quic {
+    /// Where to listen; `"off"` for not at all.
+    pub listen: Listen,
+}
+
+/// `[moq]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moq {
+    /// First fields of namespaces in which anybody may publish; `*` for all but live inputs.
+    pub open_namespaces: Vec<String>,
 }
 
 /// `[admin]`

@@ -19,6 +19,7 @@ mod keys;
 mod kills;
 mod lies;
 mod live;
+mod moq;
 mod power;
 mod program;
 mod publish;

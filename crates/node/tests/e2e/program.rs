@@ -84,7 +84,7 @@ fn the_demo_is_on_the_air_after_the_start() {
     let ready = folder.path().join("ready.json");
     let mut command = Command::new(AIRWAVE);
     command.arg("serve");
-    for listener in ["http", "https", "rtmp", "rtmps", "admin"] {
+    for listener in ["http", "https", "rtmp", "rtmps", "quic", "admin"] {
         command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
     }
     command.arg("--data").arg(folder.path().join("data"));

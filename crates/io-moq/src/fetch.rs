@@ -1,0 +1,216 @@
+//! FETCH: a range of the past, from memory or from who can bring it.
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use moqt::data::{FetchObject, FetchWriter, Missing};
+use moqt::session::Command;
+use moqt::{
+    Answer, FetchOk, GroupOrder, Location, Parameters, Properties, Range, RequestCode, RequestId,
+};
+use spine::{Absence, Chunk, FetchCursor, FetchEvent, ObjectReader, Order, track};
+
+use crate::limits::FETCH_MAX;
+use crate::link::Link;
+use crate::play::{location, via_of};
+use crate::priority;
+use crate::transport::SendStream;
+
+/// Answers a FETCH, then sends what there is.
+pub(crate) async fn serve(
+    link: Arc<Link>,
+    id: RequestId,
+    track: track::Consumer,
+    range: Range,
+    parameters: Parameters,
+) {
+    let answer = |answer| link.command(Command::Answer { id, answer });
+    let Some(largest) = track.largest().map(location) else {
+        // draft-18 §10.12: nothing was published.
+        return answer(Answer::error(RequestCode::InvalidRange, "the track has no object yet"));
+    };
+    if range.is_backward() || range.start > largest {
+        let words = "the range starts behind the largest object";
+        return answer(Answer::error(RequestCode::InvalidRange, words));
+    }
+    let end = if range.end > largest { largest } else { range.end };
+    let properties = Properties::from_checked(track.info().properties.clone());
+    answer(Answer::FetchOk(FetchOk {
+        end_of_track: track.ended().is_some() && end == largest,
+        end,
+        parameters: Parameters::default(),
+        properties,
+    }));
+    if link.with(|session| session.open_data(id)).is_none() {
+        return;
+    }
+    send(&link, id, &track, range.start, end, &parameters).await;
+    link.command(Command::DataClosed { id });
+}
+
+async fn send(
+    link: &Link,
+    id: RequestId,
+    track: &track::Consumer,
+    start: Location,
+    end: Location,
+    parameters: &Parameters,
+) {
+    let Some(mut stream) = link.connection.open_uni().await else { return };
+    let (subscriber, publisher) =
+        (parameters.subscriber_priority.unwrap_or(128), track.info().priority);
+    // draft-18 §10.12: ascending, unless the subscriber says otherwise.
+    let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
+    stream.set_priority(priority::of_stream(subscriber, publisher, order, start.group, 3));
+    let fill = parameters.fill_timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
+    let deadline = Instant::now() + fill;
+    let at = |at: Location| spine::Location { group: at.group, object: at.object };
+    let spine_order = match order {
+        GroupOrder::Ascending => Order::Ascending,
+        GroupOrder::Descending => Order::Descending,
+    };
+    let cursor = track.fetch(at(start)..=at(end), spine_order, deadline);
+    let mut head = BytesMut::new();
+    let writer = FetchWriter::new(link.version, id, order, &mut head);
+    let mut answer = Answering { writer, order, end, last: None, head };
+    match answer.run(cursor, &mut stream).await {
+        ControlFlow::Continue(()) => {
+            let mut rest = [answer.head.split().freeze()];
+            if stream.write(&mut rest).await.is_ok() {
+                stream.finish();
+                stream.stopped().await;
+            }
+        }
+        ControlFlow::Break(code) => stream.reset(link.version.reset_code(code)),
+    }
+}
+
+/// A fetch stream that is written.
+struct Answering {
+    writer: FetchWriter,
+    order: GroupOrder,
+    end: Location,
+    last: Option<Location>,
+    /// What is written but not sent.
+    head: BytesMut,
+}
+
+impl Answering {
+    async fn run(
+        &mut self,
+        mut cursor: FetchCursor,
+        stream: &mut SendStream,
+    ) -> ControlFlow<moqt::ResetCode> {
+        loop {
+            let deadline = cursor.deadline();
+            let event = poll_fn(|cx| cursor.poll(cx, Instant::now()));
+            let event = match deadline {
+                Some(at) => match tokio::time::timeout_at(at.into(), event).await {
+                    Ok(event) => event,
+                    // Polled again, it says so itself.
+                    Err(_) => continue,
+                },
+                None => event.await,
+            };
+            match event {
+                FetchEvent::Object(object) => self.object(object, stream).await?,
+                FetchEvent::Gap { from, to, why } => self.gap(from, to, why)?,
+                FetchEvent::End => return ControlFlow::Continue(()),
+            }
+        }
+    }
+
+    async fn object(
+        &mut self,
+        mut object: ObjectReader,
+        stream: &mut SendStream,
+    ) -> ControlFlow<moqt::ResetCode> {
+        let header = object.header();
+        if header.status != spine::Status::Normal {
+            // draft-18 §11.4.4: a fetch has no status; what does not exist is left out.
+            return ControlFlow::Continue(());
+        }
+        let at = location(object.location());
+        let mut chunks: Vec<Bytes> = vec![Bytes::new()];
+        let payload_length = match object.length() {
+            Some(length) => length,
+            None => {
+                chunks.extend(rest(&mut object).await?);
+                chunks.iter().map(|chunk| chunk.len() as u64).sum()
+            }
+        };
+        let header = object.header();
+        let described = FetchObject {
+            location: at,
+            via: via_of(header.via),
+            priority: header.priority,
+            properties: Properties::from_checked(header.properties.clone()),
+            payload_length,
+        };
+        if self.writer.object(&described, &mut self.head).is_err() {
+            return ControlFlow::Break(moqt::ResetCode::InternalError);
+        }
+        self.last = Some(at);
+        chunks[0] = self.head.split().freeze();
+        if let Some(ready) = object.whole().filter(|_| chunks.len() == 1) {
+            chunks.extend(ready.into_iter().map(spine::Payload::into_bytes));
+            return write(stream, &mut chunks).await;
+        }
+        write(stream, &mut chunks).await?;
+        loop {
+            match poll_fn(|cx| object.poll_chunk(cx)).await {
+                Chunk::Data(chunk) => write(stream, &mut [chunk.into_bytes()]).await?,
+                Chunk::End => return ControlFlow::Continue(()),
+                // Its length was told: no other object can follow on this stream.
+                Chunk::Reset(_) => {
+                    return ControlFlow::Break(moqt::ResetCode::UnknownObjectStatus);
+                }
+            }
+        }
+    }
+
+    /// What is unknown is said to be unknown.
+    fn gap(&mut self, from: u64, to: u64, why: Absence) -> ControlFlow<moqt::ResetCode> {
+        let missing = match why {
+            Absence::Missing => Missing::NonExistent,
+            Absence::Unknown | Absence::TimedOut => Missing::Unknown,
+        };
+        let last = match self.order {
+            GroupOrder::Ascending => Location::new(to, u64::MAX).min(self.end),
+            GroupOrder::Descending if from == self.end.group => self.end,
+            GroupOrder::Descending => Location::new(from, u64::MAX),
+        };
+        // Everything up to the end of the range was sent: nothing is missing before it.
+        if self.last.is_some_and(|sent| sent.group == last.group && sent >= last) {
+            return ControlFlow::Continue(());
+        }
+        match self.writer.gap(missing, last, &mut self.head) {
+            Ok(()) => {
+                self.last = Some(last);
+                ControlFlow::Continue(())
+            }
+            Err(_) => ControlFlow::Break(moqt::ResetCode::UnknownObjectStatus),
+        }
+    }
+}
+
+async fn rest(object: &mut ObjectReader) -> ControlFlow<moqt::ResetCode, Vec<Bytes>> {
+    let mut chunks = Vec::new();
+    loop {
+        match poll_fn(|cx| object.poll_chunk(cx)).await {
+            Chunk::Data(chunk) => chunks.push(chunk.into_bytes()),
+            Chunk::End => return ControlFlow::Continue(chunks),
+            Chunk::Reset(_) => return ControlFlow::Break(moqt::ResetCode::UnknownObjectStatus),
+        }
+    }
+}
+
+async fn write(stream: &mut SendStream, chunks: &mut [Bytes]) -> ControlFlow<moqt::ResetCode> {
+    match stream.write(chunks).await {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(moqt::ResetCode::Cancelled),
+    }
+}

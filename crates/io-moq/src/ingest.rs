@@ -1,0 +1,439 @@
+//! A live input that is published over MoQ: catalog and media become frames.
+//!
+//! What comes is written to a spine of its own first (`staging`), cut-through and in whatever order
+//! streams arrive; read from there group by group, it is an encoder's stream as any other.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use media::admission::{Admitted, Asking, Left, Refused};
+use media::catalog::{Catalog, CatalogTrack};
+use media::moq::{Fault, Track};
+use media::timeline::SourceClock;
+use media::{Arrival, FrameEvent, Frames, Publication, Slot};
+use moqt::{Answer, DoneCode, Filter, Location, RequestCode, RequestId};
+use spine::broadcast::Producer;
+use spine::{NodeId, Origin, Path, Policy, Route, Start, Takeover, TrackInfo, TrackName, Waiting};
+
+use crate::limits::{
+    AUDIO_TRACKS_MAX, PUBLISHED_TRACKS_MAX, STAGING_BYTES, UNREADABLE_MAX, VIDEO_TRACKS_MAX,
+};
+use crate::play::joined;
+use crate::publish::{Offer, Offered, Publisher, info_of};
+use crate::session::Relay;
+use crate::take::Taken;
+
+const CATALOG: &str = "catalog";
+
+/// Serves a live input's namespace for as long as the peer publishes in it.
+pub(crate) async fn run(publisher: Publisher, path: Path) {
+    let asking = Asking {
+        key: publisher.key.clone(),
+        path: Some(path),
+        peer: publisher.link.connection.peer(),
+        protocol: "moq",
+        encoder: publisher.implementation.clone(),
+        clock: SourceClock::MICROSECONDS,
+    };
+    let answer = match asking.key.is_empty() {
+        true => Err(Refused::NoKey),
+        false => (publisher.relay.door)(asking).await,
+    };
+    let admitted = match answer {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            publisher.relay.counters.refused_publishes.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(
+                peer = %publisher.link.connection.peer(), reason = %refused, "moq: publish refused"
+            );
+            return publisher.refuse(code_of(&refused), refused.to_string()).await;
+        }
+    };
+    let on_air = OnAir::new(&publisher, admitted);
+    match staging() {
+        Ok(staging) => Ingest::new(publisher, on_air, staging).run().await,
+        Err(error) => tracing::error!(%error, "moq: no staging"),
+    }
+}
+
+fn code_of(refused: &Refused) -> RequestCode {
+    match refused {
+        Refused::Unavailable(_) | Refused::TooManyAttempts => RequestCode::ExcessiveLoad,
+        Refused::Busy | Refused::TakenOver => RequestCode::Uninterested,
+        _ => RequestCode::Unauthorized,
+    }
+}
+
+fn staging() -> Result<Producer, spine::PublishError> {
+    let limits = spine::Limits {
+        cache_bytes: STAGING_BYTES,
+        broadcasts: 1,
+        tracks_per_broadcast: PUBLISHED_TRACKS_MAX,
+        ..spine::Limits::default()
+    };
+    let route = Route::local(NodeId(0), 0);
+    Origin::new(limits).publish(&Path::root(), route, Takeover::Refuse)
+}
+
+/// An admitted encoder. Dropped, also with its connection, it is lost, unless it said goodbye.
+struct OnAir {
+    publication: Option<Publication>,
+    leave: Option<Box<dyn FnOnce(Publication, Left) + Send>>,
+    relay: std::sync::Arc<Relay>,
+    goodbye: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl OnAir {
+    fn new(publisher: &Publisher, admitted: Admitted) -> Self {
+        let relay = publisher.relay.clone();
+        relay.counters.live.fetch_add(1, Ordering::Relaxed);
+        let Admitted { publication, leave } = admitted;
+        let (publication, leave) = (Some(publication), Some(leave));
+        Self { publication, leave, relay, goodbye: publisher.goodbye.clone() }
+    }
+
+    fn leave(&mut self, left: Left) {
+        if let (Some(publication), Some(leave)) = (self.publication.take(), self.leave.take()) {
+            self.relay.counters.live.fetch_sub(1, Ordering::Relaxed);
+            leave(publication, left);
+        }
+    }
+}
+
+impl Drop for OnAir {
+    fn drop(&mut self) {
+        let goodbye = self.goodbye.load(Ordering::Relaxed);
+        self.leave(if goodbye { Left::Goodbye } else { Left::Lost });
+    }
+}
+
+/// A track of the catalog that is read.
+struct Reading {
+    name: TrackName,
+    track: Track,
+    frames: Option<Frames>,
+    ended: bool,
+}
+
+struct Ingest {
+    publisher: Publisher,
+    on_air: OnAir,
+    staging: Producer,
+    seen: u64,
+    changed: Waiting,
+    closed: Waiting,
+    catalog: Option<Frames>,
+    readings: Vec<Reading>,
+    /// Names that the catalog had when they were asked for or left out.
+    known: BTreeMap<String, ()>,
+    unreadable: u64,
+    /// Requests of the peer that are open.
+    namespaces: Vec<RequestId>,
+    offered: BTreeMap<RequestId, Bytes>,
+}
+
+/// Why reading stops for a moment.
+enum Woke {
+    Catalog(Catalog),
+    Replaced,
+    Faulty(String),
+    /// All of its media is over.
+    Over,
+}
+
+enum Next {
+    Offer(Option<Offer>),
+    Woke(Woke),
+}
+
+type Taking = std::pin::Pin<Box<dyn Future<Output = (Option<RequestId>, Bytes, Taken)> + Send>>;
+
+impl Ingest {
+    fn new(publisher: Publisher, on_air: OnAir, staging: Producer) -> Self {
+        Self {
+            publisher,
+            on_air,
+            staging,
+            seen: u64::MAX,
+            changed: Waiting::new(),
+            closed: Waiting::new(),
+            catalog: None,
+            readings: Vec::new(),
+            known: BTreeMap::new(),
+            unreadable: 0,
+            namespaces: Vec::new(),
+            offered: BTreeMap::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        let mut taking: FuturesUnordered<Taking> = FuturesUnordered::new();
+        let mut asked_for_catalog = false;
+        let left = loop {
+            let next = poll_fn(|cx| match self.publisher.offers.poll_recv(cx) {
+                Poll::Ready(offer) => Poll::Ready(Next::Offer(offer)),
+                Poll::Pending => self.poll(cx).map(Next::Woke),
+            });
+            let offer = tokio::select! {
+                Some((id, name, taken)) = taking.next() => {
+                    tracing::debug!(track = %name.escape_ascii(), ?taken, "moq: a track is over");
+                    id.map(|id| self.offered.remove(&id));
+                    // The publisher may offer its catalog itself, or begin again.
+                    if name == CATALOG && id.is_none() && taken != Taken::Done(DoneCode::TrackEnded) {
+                        asked_for_catalog = false;
+                    }
+                    continue;
+                }
+                next = next => match next {
+                    Next::Offer(offer) => offer,
+                    Next::Woke(Woke::Catalog(catalog)) if catalog.is_complete => break Left::Goodbye,
+                    Next::Woke(Woke::Catalog(catalog)) => {
+                        for name in self.new_tracks(&catalog) {
+                            taking.push(self.subscribe(name, Filter::NextGroup));
+                        }
+                        continue;
+                    }
+                    Next::Woke(Woke::Over) => break Left::Goodbye,
+                    Next::Woke(Woke::Replaced) => break Left::Dismissed,
+                    Next::Woke(Woke::Faulty(reason)) => {
+                        let peer = self.publisher.link.connection.peer();
+                        tracing::info!(%peer, %reason, "moq: publish ended");
+                        break Left::Faulty;
+                    }
+                },
+            };
+            match offer {
+                Some(Offer::Namespace(id)) => {
+                    self.publisher.answer(id, Answer::ok());
+                    self.namespaces.push(id);
+                    let offered = self.offered.values().any(|name| name == CATALOG);
+                    if !asked_for_catalog && !offered {
+                        asked_for_catalog = true;
+                        // From its start: a catalog may have been written once, and long ago.
+                        let all = Filter::From(Location::default());
+                        taking.push(self.subscribe(Bytes::from_static(CATALOG.as_bytes()), all));
+                    }
+                }
+                Some(Offer::Track(offered)) => taking.push(self.accept(offered)),
+                Some(Offer::Gone(id)) => {
+                    self.namespaces.retain(|namespace| *namespace != id);
+                    self.offered.remove(&id);
+                    if self.namespaces.is_empty() && self.offered.is_empty() {
+                        break Left::Goodbye;
+                    }
+                }
+                None => break Left::Lost,
+            }
+        };
+        let left = if self.publisher.said_goodbye() { Left::Goodbye } else { left };
+        self.on_air.leave(left);
+        let Self { publisher, staging, .. } = self;
+        drop((taking, staging));
+        let reason = match left {
+            Left::Dismissed => Refused::TakenOver.to_string(),
+            _ => "the broadcast has ended".to_owned(),
+        };
+        publisher.refuse(RequestCode::Uninterested, reason).await;
+    }
+
+    fn accept(&mut self, offered: Offered) -> Taking {
+        let (id, name) = (offered.id, offered.name.clone());
+        self.offered.insert(id, name.clone());
+        let track = match TrackName::new(name.clone()) {
+            Ok(name) => self.staging.track(name, info_of(&offered.properties)),
+            Err(_) => Err(spine::PublishError::TooManyTracks),
+        };
+        if let Some(reading) = self.readings.iter_mut().find(|r| r.name.as_bytes() == name) {
+            let _ = reading.track.properties(offered.properties.as_bytes());
+        }
+        let take = self.publisher.accept(offered, track);
+        Box::pin(async move { (Some(id), name, take.await) })
+    }
+
+    fn subscribe(&self, name: Bytes, filter: Filter) -> Taking {
+        let staging = self.staging.consume();
+        let track = name.clone();
+        let make = move |info: TrackInfo| {
+            let name = TrackName::new(track).map_err(|_| spine::PublishError::TooManyTracks)?;
+            staging.derive(name, info)
+        };
+        let take = self.publisher.subscribe(name.clone(), filter, make);
+        Box::pin(async move { (None, name, take.await) })
+    }
+
+    /// Takes up what the catalog has new; answers the tracks to subscribe to.
+    fn new_tracks(&mut self, catalog: &Catalog) -> Vec<Bytes> {
+        let mut wanted = Vec::new();
+        let (mut videos, mut audios) = (0, 0);
+        for reading in &self.readings {
+            match reading.track.slot() {
+                Slot::Video(_) => videos += 1,
+                Slot::Audio(_) => audios += 1,
+            }
+        }
+        for entry in choose(&catalog.tracks) {
+            if self.known.len() >= PUBLISHED_TRACKS_MAX
+                || self.known.insert(entry.name.clone(), ()).is_some()
+            {
+                continue;
+            }
+            let init = catalog.init_of(entry);
+            let track = match Track::new(entry, init.as_ref(), videos, audios) {
+                Ok(track) => track,
+                Err(why) => {
+                    tracing::warn!(track = %entry.name.escape_debug(), "a track is left out: {why}");
+                    continue;
+                }
+            };
+            let room = match track.slot() {
+                Slot::Video(_) => &mut videos,
+                Slot::Audio(_) => &mut audios,
+            };
+            *room += 1;
+            let Ok(name) = TrackName::new(entry.name.clone()) else { continue };
+            if videos > VIDEO_TRACKS_MAX || audios > AUDIO_TRACKS_MAX {
+                tracing::warn!("there are too many tracks in a catalog");
+                break;
+            }
+            let bytes = Bytes::copy_from_slice(name.as_bytes());
+            if !self.offered.values().any(|offered| *offered == bytes) {
+                wanted.push(bytes);
+            }
+            self.readings.push(Reading { name, track, frames: None, ended: false });
+        }
+        // Tracks may be there already, or come while nothing else changes.
+        self.seen = u64::MAX;
+        wanted
+    }
+
+    /// Hands on what came.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woke> {
+        let Some(publication) = &mut self.on_air.publication else { return Poll::Pending };
+        if publication.broadcast().poll_closed(&mut self.closed, cx).is_ready() {
+            return Poll::Ready(Woke::Replaced);
+        }
+        let now = Instant::now();
+        let staging = self.staging.consume();
+        while let Poll::Ready(seen) = staging.poll_changed(self.seen, &mut self.changed, cx) {
+            self.seen = seen;
+            let follow = |name: &TrackName| {
+                let start = Start::At(spine::Location { group: 0, object: 0 });
+                let track = staging.get(name)?;
+                let frames =
+                    Frames::new(track.subscribe(spine::Filter::from(start), Policy::EVERYTHING));
+                Some((frames, track.info().properties.clone()))
+            };
+            if self.catalog.is_none() {
+                self.catalog = follow(&TrackName::from_static(CATALOG)).map(|(frames, _)| frames);
+            }
+            for reading in self.readings.iter_mut().filter(|r| r.frames.is_none()) {
+                if let Some((frames, properties)) = follow(&reading.name) {
+                    let _ = reading.track.properties(&properties);
+                    reading.frames = Some(frames);
+                }
+            }
+        }
+        if let Poll::Ready(catalog) = poll_catalog(&mut self.catalog, cx, now) {
+            return Poll::Ready(Woke::Catalog(catalog));
+        }
+        // Round and round, a frame of each at a time, as the encoder interleaved them.
+        loop {
+            let mut progress = false;
+            for reading in self.readings.iter_mut().filter(|r| !r.ended) {
+                let Some(frames) = &mut reading.frames else { continue };
+                let (header, payload) = match frames.poll(cx, now) {
+                    Poll::Ready(FrameEvent::Frame { header, payload, .. }) => (header, payload),
+                    Poll::Ready(FrameEvent::Lost) => {
+                        progress = true;
+                        continue;
+                    }
+                    Poll::Ready(FrameEvent::End(_)) => {
+                        (reading.ended, progress) = (true, true);
+                        continue;
+                    }
+                    Poll::Pending => continue,
+                };
+                progress = true;
+                if header.status != spine::Status::Normal {
+                    continue;
+                }
+                let arrival = Arrival { at: header.arrived, wall_clock_ms: wall_clock_ms() };
+                let payload = joined(payload);
+                let taken =
+                    reading.track.object(publication, &header.properties, &payload, arrival);
+                if let Err(fault) = taken
+                    && let Some(reason) = faulty(fault, &mut self.unreadable)
+                {
+                    return Poll::Ready(Woke::Faulty(reason));
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        if !self.readings.is_empty() && self.readings.iter().all(|r| r.ended) {
+            return Poll::Ready(Woke::Over);
+        }
+        Poll::Pending
+    }
+}
+
+/// Objects behind the first of a group are changes to the catalog, which publishers of media do not send
+/// while players can't read them; the next whole one says the same.
+fn poll_catalog(catalog: &mut Option<Frames>, cx: &mut Context<'_>, now: Instant) -> Poll<Catalog> {
+    let Some(frames) = catalog else { return Poll::Pending };
+    loop {
+        match frames.poll(cx, now) {
+            Poll::Ready(FrameEvent::Frame { header, payload, .. }) if header.id == 0 => {
+                match Catalog::parse(&joined(payload)) {
+                    Ok(parsed) => return Poll::Ready(parsed),
+                    Err(error) => tracing::warn!(%error, "moq: a catalog can't be read"),
+                }
+            }
+            Poll::Ready(FrameEvent::Frame { .. } | FrameEvent::Lost) => {}
+            Poll::Ready(FrameEvent::End(_)) => {
+                // It may be offered again.
+                *catalog = None;
+                return Poll::Pending;
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// Entries that are media. Where the same is there in two packagings, CMAF: it says when frames are
+/// decoded.
+fn choose(entries: &[CatalogTrack]) -> impl Iterator<Item = &CatalogTrack> {
+    let cmaf = |role: Option<&str>| {
+        entries.iter().any(|e| e.packaging == "cmaf" && e.role.as_deref() == role)
+    };
+    entries.iter().filter(move |entry| {
+        entry.packaging == "cmaf" || (entry.packaging == "loc" && !cmaf(entry.role.as_deref()))
+    })
+}
+
+/// Why this ends the publish, if it does.
+fn faulty(fault: Fault, unreadable: &mut u64) -> Option<String> {
+    use media::codec::Error;
+    match fault {
+        // A configuration may still come; until then there is nothing to show.
+        Fault::Codec(Error::NoConfiguration { .. }) => return None,
+        Fault::Codec(Error::Unsupported { .. }) | Fault::Ingest(_) => {
+            return Some(fault.to_string());
+        }
+        _ => {}
+    }
+    *unreadable += 1;
+    (*unreadable > UNREADABLE_MAX).then(|| format!("the media can't be read: {fault}"))
+}
+
+fn wall_clock_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,26 @@
+//! MoQ Transport on sockets: the driver around the core of the crate `moqt`.
+//!
+//! [`listen`] serves peers: what is on the spine can be subscribed to and fetched ([`play`], [`fetch`],
+//! [`announce`]), and what they publish becomes a live input ([`ingest`]) or, in an open namespace, a
+//! broadcast as it is ([`open`]). Nothing here spawns by itself but [`listen::run`], which owns the tasks
+//! of its connections and ends them with itself.
+
+#![forbid(unsafe_code)]
+
+mod announce;
+mod fetch;
+mod ingest;
+pub mod limits;
+mod link;
+pub mod listen;
+mod names;
+mod open;
+mod play;
+mod priority;
+mod publish;
+mod session;
+mod take;
+pub mod transport;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The numbers that protect the MoQ listener, each with its reason.
+
+use std::time::Duration;
+
+/// A peer must finish its QUIC and TLS handshake within this.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Connections whose handshake has not begun to be answered, of all addresses.
+pub const INCOMING: usize = 1_024;
+
+/// Connections that have not said SETUP, from all addresses.
+pub const HALF_OPEN_MAX: usize = 2_000;
+
+/// Connections that have not said SETUP, from one address: an office behind one address has fewer.
+pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
+
+/// Request streams that a peer may have open. A player has one for each of a dozen tracks, a relay many
+/// more; each costs a few hundred bytes.
+pub const REQUEST_STREAMS: u32 = 256;
+
+/// Data streams that a peer may have open to us: subgroups of all its tracks that are still arriving.
+pub const DATA_STREAMS: u32 = 64;
+
+/// What one stream may have in flight to us: a key frame of 25 Mbit/s video, more than a
+/// bandwidth-delay product of it.
+pub const STREAM_WINDOW: u32 = 1_250_000;
+
+/// What all streams of a connection may have in flight to us.
+pub const RECEIVE_WINDOW: u32 = 8 << 20;
+
+/// What we may have unacknowledged. A small window breaks priorities: what is urgent waits behind what
+/// is not. It must hold two of the largest objects and two bandwidth-delay products.
+pub const SEND_WINDOW: u64 = 2 << 20;
+
+/// Datagrams that wait, in bytes, in each direction.
+pub const DATAGRAM_BUFFER: usize = 256 << 10;
+
+/// Packets after which a peer answers. One answer for two packets is a tenth of all work.
+pub const ACK_THRESHOLD: u32 = 20;
+
+/// A word now and then keeps a mapping in a router alive (30 s is the shortest that is common).
+pub const KEEP_ALIVE: Duration = Duration::from_secs(8);
+
+/// A peer that is not heard of for so long is gone.
+pub const IDLE: Duration = Duration::from_secs(30);
+
+/// Bytes read from a stream at once.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// After a close the connection stays for its last words to arrive; then it is forgotten.
+pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
+
+/// Messages on one request stream that wait for a peer which does not read them. A namespace
+/// subscription may have a thousand names to tell at once.
+pub const QUEUED_ANSWERS_MAX: usize = 4_096;
+
+/// A subscriber to whom an object can't be sent for so long loses its group, unless it is the newest. Less
+/// than what memory holds of any track, more than a hiccup of a mobile network.
+pub const LAG_MAX: Duration = Duration::from_secs(5);
+
+/// Streams of one subscription at once: a group each, with two subgroups or three. A subscriber that has
+/// so many open is so many groups behind.
+pub const STREAMS_PER_SUBSCRIPTION: usize = 64;
+
+/// The longest that a FETCH waits for who can bring what is not in memory.
+pub const FETCH_MAX: Duration = Duration::from_secs(30);
+
+/// Namespaces that are told for one SUBSCRIBE_NAMESPACE: more than broadcasts on a node.
+pub const ANNOUNCED_MAX: usize = 10_000;
+
+/// Tracks of a broadcast that are offered for one SUBSCRIBE_TRACKS.
+pub const OFFERED_TRACKS_MAX: usize = 256;
+
+/// The longest that a SUBSCRIBE waits for its publisher (RENDEZVOUS_TIMEOUT).
+pub const RENDEZVOUS_MAX: Duration = Duration::from_secs(30);
+
+/// Namespaces that one connection publishes in.
+pub const NAMESPACES_MAX: usize = 16;
+
+/// Tracks that one connection publishes in a namespace, besides those of its catalog.
+pub const PUBLISHED_TRACKS_MAX: usize = 64;
+
+/// Media of one connection that is on its way from streams to frames.
+pub const STAGING_BYTES: usize = 64 << 20;
+
+/// Objects that could not be read and were passed over, after which a publisher is shown the door.
+pub const UNREADABLE_MAX: u64 = 1_000;
+
+/// Video tracks of one publisher: ladders have three to six steps.
+pub const VIDEO_TRACKS_MAX: u8 = 8;
+
+/// Audio tracks of one publisher.
+pub const AUDIO_TRACKS_MAX: u8 = 16;
+
+/// How often who watches is looked at again: a token that ends, or is revoked, ends its view within it.
+pub const GATE_AGAIN: Duration = Duration::from_millis(900);

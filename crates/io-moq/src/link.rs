@@ -1,0 +1,524 @@
+//! One connection: drives the session core over QUIC streams.
+//!
+//! [`Driver::next`] does all the work of a connection and answers what happened, event by event. What runs
+//! beside it (a stream that is read, a subscription that is served) is a *job*: a future that the driver
+//! polls. Nothing is spawned; a connection is one task.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use moqt::data::{Datagram, Opening, OpeningReader};
+use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
+use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
+use sansio::{Core, Poll};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::limits::{CLOSE_LINGER, QUEUED_ANSWERS_MAX};
+use crate::priority;
+use crate::transport::{Connection, Ended, Read, RecvStream, SendStream, WriteEnd};
+
+/// Answers which request stream is over with it.
+type Job = Pin<Box<dyn Future<Output = Option<StreamId>> + Send>>;
+
+/// What jobs share with the driver.
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    pub(crate) version: Version,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    session: Session,
+    /// Jobs that the driver has not taken up yet.
+    jobs: Vec<Job>,
+    /// Data streams of the peer that wait for the session to say whose they are.
+    waiting: BTreeMap<DataId, oneshot::Sender<Belongs>>,
+    /// Who hears of a request: of ours, and of a track that the peer publishes to us.
+    owners: BTreeMap<RequestId, mpsc::UnboundedSender<Told>>,
+}
+
+/// What the owner of a request is told.
+pub(crate) enum Told {
+    /// A data stream of it.
+    Data(DataStream),
+    /// An object of it in a datagram.
+    Datagram(Datagram),
+    /// Its answer, its end, and what is between them.
+    Event(Event),
+}
+
+/// What a data stream of the peer turned out to be.
+enum Belongs {
+    To(RequestId),
+    /// To nobody: stop it with this code.
+    Nobody(u64),
+}
+
+/// A data stream of the peer, behind its header, and whom it belongs to.
+pub(crate) struct DataStream {
+    pub(crate) header: DataHeader,
+    /// What came with the header.
+    pub(crate) first: Bytes,
+    pub(crate) stream: RecvStream,
+    _closed: DataClosed,
+}
+
+/// Tells the session that a data stream is over, when it is dropped.
+pub(crate) struct DataClosed {
+    link: Arc<Link>,
+    id: DataId,
+}
+
+impl Drop for DataClosed {
+    fn drop(&mut self) {
+        self.link.state().waiting.remove(&self.id);
+        self.link.handle(Input::DataClosed(self.id));
+    }
+}
+
+impl Link {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the session, then has the driver take what it says.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Session) -> R) -> R {
+        let result = f(&mut self.state().session);
+        self.changed.notify_one();
+        result
+    }
+
+    pub(crate) fn command(&self, command: Command) {
+        // Misuse is without effect: the request ended while the command was made.
+        if let Err(error) = self.with(|session| session.command(Instant::now(), command)) {
+            tracing::debug!(peer = %self.connection.peer(), %error, "moq: command without effect");
+        }
+    }
+
+    fn handle(&self, input: Input) {
+        // A violation is also the last output of the session.
+        if let Err(error) = self.with(|session| session.handle(Instant::now(), input)) {
+            tracing::info!(peer = %self.connection.peer(), %error, "moq: session ended");
+        }
+    }
+
+    /// Asks the peer; everything about it goes to the receiver.
+    pub(crate) fn request(
+        &self,
+        request: Request,
+    ) -> Result<(RequestId, mpsc::UnboundedReceiver<Told>), SessionError> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let id = {
+            let mut state = self.state();
+            let id = state.session.request(Instant::now(), request)?;
+            state.owners.insert(id, sender);
+            id
+        };
+        self.changed.notify_one();
+        Ok((id, receiver))
+    }
+
+    /// Becomes the owner of a track that the peer publishes to us. Before it is answered.
+    pub(crate) fn own(&self, id: RequestId) -> mpsc::UnboundedReceiver<Told> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state().owners.insert(id, sender);
+        receiver
+    }
+
+    /// Nobody wants to hear of this request any more.
+    pub(crate) fn disown(&self, id: RequestId) {
+        self.state().owners.remove(&id);
+    }
+
+    /// Runs this future for as long as the connection lasts.
+    pub(crate) fn run(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let job = async move {
+            job.await;
+            None
+        };
+        self.state().jobs.push(Box::pin(job));
+        self.changed.notify_one();
+    }
+
+    /// Ends the session because a data stream or datagram can't be read; or only says how to stop that
+    /// stream.
+    pub(crate) fn fault(&self, error: DataError) -> u64 {
+        match error {
+            DataError::Session(violation) => {
+                self.close(violation.code, violation.what);
+                self.version.session_code(violation.code)
+            }
+            DataError::MalformedTrack(_) => {
+                self.version.reset_code(moqt::ResetCode::MalformedTrack)
+            }
+            DataError::Limit(code, _) => self.version.reset_code(code),
+        }
+    }
+
+    pub(crate) fn close(&self, code: SessionCode, reason: &str) {
+        self.command(Command::Close { code, reason: reason.to_owned() });
+    }
+}
+
+/// Does the work of one connection.
+pub(crate) struct Driver {
+    link: Arc<Link>,
+    jobs: FuturesUnordered<Job>,
+    events: VecDeque<Event>,
+    /// Our sides of request streams.
+    streams: BTreeMap<StreamId, Sides>,
+    control: Option<mpsc::UnboundedSender<Write>>,
+    timer: Option<Instant>,
+    over: bool,
+}
+
+/// What a stream's writer is told.
+enum Write {
+    Bytes(Bytes),
+    Finish,
+    Reset(u64),
+}
+
+/// How the two sides of a request stream are told what to do.
+struct Sides {
+    write: mpsc::UnboundedSender<Write>,
+    stop: Option<oneshot::Sender<u64>>,
+}
+
+/// The other ends of it.
+struct Ends {
+    write: mpsc::UnboundedReceiver<Write>,
+    stop: oneshot::Receiver<u64>,
+}
+
+fn sides() -> (Sides, Ends) {
+    let ((write, writes), (stop, stops)) = (mpsc::unbounded_channel(), oneshot::channel());
+    (Sides { write, stop: Some(stop) }, Ends { write: writes, stop: stops })
+}
+
+impl Driver {
+    /// Drives `session` over `connection`.
+    pub(crate) fn new(connection: Connection, session: Session) -> Self {
+        let version = session.version();
+        let state =
+            State { session, jobs: Vec::new(), waiting: BTreeMap::new(), owners: BTreeMap::new() };
+        let link = Link { connection, version, state: Mutex::new(state), changed: Notify::new() };
+        Self {
+            link: Arc::new(link),
+            jobs: FuturesUnordered::new(),
+            events: VecDeque::new(),
+            streams: BTreeMap::new(),
+            control: None,
+            timer: None,
+            over: false,
+        }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The next thing that happened; how the connection ended, once it has. Dropping the future loses
+    /// nothing.
+    pub(crate) async fn next(&mut self) -> Result<Event, Ended> {
+        loop {
+            self.drain();
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            if self.over {
+                return Err(self.link.connection.closed().await);
+            }
+            let link = self.link.clone();
+            let timer = async {
+                match self.timer {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = link.changed.notified() => {}
+                Some(over) = self.jobs.next() => {
+                    if let Some(stream) = over {
+                        self.streams.remove(&stream);
+                    }
+                }
+                Some((send, recv)) = link.connection.accept_bi() => self.accept(send, recv),
+                Some(stream) = link.connection.accept_uni() => {
+                    let read = read_data(link.clone(), stream);
+                    self.jobs.push(Box::pin(async {
+                        read.await;
+                        None
+                    }));
+                }
+                Some(datagram) = link.connection.read_datagram() => {
+                    link.handle(Input::Datagram(datagram));
+                }
+                () = timer => link.handle(Input::Timeout),
+                ended = link.connection.closed() => return Err(ended),
+            }
+        }
+    }
+
+    /// Takes all that the session has to say.
+    fn drain(&mut self) {
+        loop {
+            let output = {
+                let mut state = self.link.state();
+                for job in state.jobs.drain(..) {
+                    self.jobs.push(job);
+                }
+                state.session.poll()
+            };
+            match output {
+                Poll::Output(output) => self.output(output),
+                Poll::Wait(timer) => {
+                    self.timer = timer;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Control(bytes) => self.write_control(bytes),
+            Output::Open(id) => {
+                let (sides, ends) = sides();
+                self.streams.insert(id, sides);
+                self.jobs.push(Box::pin(open(self.link.clone(), id, ends)));
+            }
+            Output::Send { stream, bytes } => self.tell(stream, Write::Bytes(bytes)),
+            Output::Finish(stream) => self.tell(stream, Write::Finish),
+            Output::Reset { stream, code } => self.tell(stream, Write::Reset(code)),
+            Output::Stop { stream, code } => {
+                let stop = self.streams.get_mut(&stream).and_then(|sides| sides.stop.take());
+                if let Some(stop) = stop {
+                    let _ = stop.send(code);
+                }
+            }
+            Output::StopData { stream, code } => {
+                if let Some(waiting) = self.link.state().waiting.remove(&stream) {
+                    let _ = waiting.send(Belongs::Nobody(code));
+                }
+            }
+            Output::Event(Event::Data { stream, id, .. }) => {
+                if let Some(waiting) = self.link.state().waiting.remove(&stream) {
+                    let _ = waiting.send(Belongs::To(id));
+                }
+            }
+            Output::Event(Event::Datagram { id, datagram }) => {
+                if let Some(owner) = self.link.state().owners.get(&id) {
+                    let _ = owner.send(Told::Datagram(datagram));
+                }
+            }
+            Output::Event(event) => self.event(event),
+            Output::Close { code, reason } => {
+                self.link.connection.close(code, &reason);
+                self.over = true;
+            }
+        }
+    }
+
+    /// What is about an owned request goes to its owner.
+    fn event(&mut self, event: Event) {
+        let about = match &event {
+            Event::Answered { id, .. }
+            | Event::UpdateAnswered { id, .. }
+            | Event::Update { id, .. }
+            | Event::Cancelled { id, .. }
+            | Event::Done { id, .. }
+            | Event::Drained { id }
+            | Event::Namespace { id, .. }
+            | Event::NamespaceDone { id, .. }
+            | Event::PublishBlocked { id, .. } => Some(*id),
+            _ => None,
+        };
+        let owner = about.and_then(|id| self.link.state().owners.get(&id).cloned());
+        match owner {
+            Some(owner) => drop(owner.send(Told::Event(event))),
+            None => self.events.push_back(event),
+        }
+    }
+
+    fn write_control(&mut self, bytes: Bytes) {
+        let control = self.control.get_or_insert_with(|| {
+            let (sender, writes) = mpsc::unbounded_channel();
+            let link = self.link.clone();
+            self.jobs.push(Box::pin(async move {
+                let stream = link.connection.open_uni().await?;
+                stream.set_priority(priority::CONTROL);
+                if write_stream(&link, stream, writes).await.is_some() {
+                    link.handle(Input::ControlClosed);
+                }
+                None
+            }));
+            sender
+        });
+        let _ = control.send(Write::Bytes(bytes));
+    }
+
+    fn tell(&mut self, stream: StreamId, write: Write) {
+        if let Some(sides) = self.streams.get(&stream) {
+            let _ = sides.write.send(write);
+        }
+    }
+
+    /// A request of the peer.
+    fn accept(&mut self, send: SendStream, recv: RecvStream) {
+        let id = StreamId::Peers(recv.id());
+        let (sides, ends) = sides();
+        self.streams.insert(id, sides);
+        self.jobs.push(Box::pin(both(self.link.clone(), id, (send, recv), ends)));
+    }
+}
+
+/// Opens a request stream of ours.
+async fn open(link: Arc<Link>, id: StreamId, ends: Ends) -> Option<StreamId> {
+    let streams = link.connection.open_bi().await?;
+    both(link, id, streams, ends).await
+}
+
+/// Both sides of a request stream, to the end of both.
+async fn both(
+    link: Arc<Link>,
+    id: StreamId,
+    (send, recv): (SendStream, RecvStream),
+    ends: Ends,
+) -> Option<StreamId> {
+    send.set_priority(priority::REQUEST);
+    let write = async {
+        if let Some(code) = write_stream(&link, send, ends.write).await {
+            link.handle(Input::Stopped { stream: id, code });
+        }
+    };
+    tokio::join!(write, read_request(&link, id, recv, ends.stop));
+    Some(id)
+}
+
+/// Writes what it is told, to the end of the stream; answers the peer's code if it wants no more.
+async fn write_stream(
+    link: &Link,
+    mut stream: SendStream,
+    mut writes: mpsc::UnboundedReceiver<Write>,
+) -> Option<u64> {
+    loop {
+        let write = tokio::select! {
+            write = writes.recv() => write?,
+            code = stream.stopped() => {
+                // Dropping the stream resets it, as the peer wants.
+                return code;
+            }
+        };
+        match write {
+            Write::Bytes(bytes) => {
+                if writes.len() > QUEUED_ANSWERS_MAX {
+                    link.close(SessionCode::ControlMessageTimeout, "answers are not read");
+                }
+                match stream.write(&mut [bytes]).await {
+                    Ok(()) => {}
+                    Err(WriteEnd::Stopped(code)) => return Some(code),
+                    Err(WriteEnd::Lost) => return None,
+                }
+            }
+            Write::Finish => {
+                stream.finish();
+                return stream.stopped().await;
+            }
+            Write::Reset(code) => {
+                stream.reset(code);
+                return None;
+            }
+        }
+    }
+}
+
+async fn read_request(
+    link: &Link,
+    id: StreamId,
+    mut recv: RecvStream,
+    mut stop: oneshot::Receiver<u64>,
+) {
+    loop {
+        let read = tokio::select! {
+            read = recv.read() => read,
+            Ok(code) = &mut stop => return recv.stop(code),
+        };
+        match read {
+            Read::Chunk(bytes) => link.handle(Input::Bytes { stream: id, bytes }),
+            Read::Fin => return link.handle(Input::Finished(id)),
+            Read::Reset(code) => return link.handle(Input::Reset { stream: id, code }),
+            Read::Lost => return,
+        }
+    }
+}
+
+/// A unidirectional stream of the peer: its control stream, or data.
+async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
+    let mut opening = OpeningReader::new(link.version);
+    loop {
+        let mut chunk = match stream.read().await {
+            Read::Chunk(chunk) => chunk,
+            // Nothing was said on it.
+            Read::Fin | Read::Reset(_) | Read::Lost => return,
+        };
+        let header = match opening.read(&mut chunk) {
+            Ok(None) => continue,
+            Ok(Some(Opening::Padding)) => return,
+            Ok(Some(Opening::Control(first))) => {
+                return read_control(&link, first, chunk, stream).await;
+            }
+            Ok(Some(Opening::Subgroup(header))) => DataHeader::Subgroup(header),
+            Ok(Some(Opening::Fetch(id))) => DataHeader::Fetch(id),
+            Err(error) => return stream.stop(link.fault(error)),
+        };
+        return hand_over(link, header, chunk, stream).await;
+    }
+}
+
+async fn read_control(link: &Link, first: Bytes, more: Bytes, mut stream: RecvStream) {
+    link.handle(Input::ControlOpened(first));
+    if !more.is_empty() {
+        link.handle(Input::Control(more));
+    }
+    loop {
+        match stream.read().await {
+            Read::Chunk(bytes) => link.handle(Input::Control(bytes)),
+            Read::Fin | Read::Reset(_) => return link.handle(Input::ControlClosed),
+            Read::Lost => return,
+        }
+    }
+}
+
+/// Asks the session whose stream this is, and gives it to who takes it.
+async fn hand_over(link: Arc<Link>, header: DataHeader, first: Bytes, mut stream: RecvStream) {
+    let id = DataId(stream.id());
+    let (sender, belongs) = oneshot::channel();
+    link.state().waiting.insert(id, sender);
+    let closed = DataClosed { link: link.clone(), id };
+    link.handle(Input::DataOpened { stream: id, header });
+    match belongs.await {
+        Ok(Belongs::To(request)) => {
+            let data = DataStream { header, first, stream, _closed: closed };
+            // Dropped, if there is no owner any more: the stream is stopped then.
+            if let Some(owner) = link.state().owners.get(&request) {
+                let _ = owner.send(Told::Data(data));
+            }
+        }
+        Ok(Belongs::Nobody(code)) => stream.stop(code),
+        Err(_) => {}
+    }
+}
+
+/// Gives the peer time to read the last words.
+pub(crate) async fn linger(connection: &Connection) {
+    let _ = tokio::time::timeout(CLOSE_LINGER, connection.closed()).await;
+}

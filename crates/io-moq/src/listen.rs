@@ -1,0 +1,167 @@
+//! Accepting connections.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use media::admission::Door;
+use moqt::Version;
+use spine::Origin;
+use tokio::task::JoinSet;
+
+use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
+use crate::open::OpenBroadcasts;
+use crate::session::{self, Relay};
+use crate::transport::Endpoint;
+
+/// The ALPN tokens that are spoken, the most wanted first.
+pub fn protocols() -> Vec<&'static str> {
+    vec![Version::Draft18.alpn()]
+}
+
+/// What the listener counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections whose handshake succeeded.
+    pub connections: AtomicU64,
+    /// Connections open now.
+    pub open: AtomicUsize,
+    /// Connections refused before their handshake, because too many were half open.
+    pub refused_half_open: AtomicU64,
+    /// Handshakes that failed.
+    pub failed_handshakes: AtomicU64,
+    /// Publishes refused.
+    pub refused_publishes: AtomicU64,
+    /// Connections whose task panicked.
+    pub panics: AtomicU64,
+    /// Encoders live now.
+    pub live: AtomicUsize,
+}
+
+/// Somebody wants to watch a broadcast.
+#[derive(Clone)]
+pub struct Watching {
+    /// Which one.
+    pub path: spine::Path,
+    /// The first segment of the path of its URL, or what follows `jwt=` in its query: a token, perhaps.
+    pub token: String,
+    /// Where from.
+    pub peer: SocketAddr,
+}
+
+/// Decides who may watch what, in words for who may not. Asked again and again while somebody watches.
+pub type Gate = Arc<
+    dyn Fn(Watching) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync,
+>;
+
+/// What a listener serves.
+pub struct Service {
+    /// All broadcasts.
+    pub origin: Origin,
+    /// Who may publish to live inputs.
+    pub door: Door,
+    /// Who may watch.
+    pub gate: Gate,
+    /// First fields of namespaces in which anybody may publish; `*` for all.
+    pub open_namespaces: Vec<String>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct HalfOpen {
+    all: usize,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// Counts a connection as half open until it is dropped.
+pub(crate) struct HalfOpenGuard {
+    half_open: Arc<Mutex<HalfOpen>>,
+    address: IpAddr,
+}
+
+fn half_open(half_open: &Arc<Mutex<HalfOpen>>, peer: SocketAddr) -> Option<HalfOpenGuard> {
+    let address = peer.ip().to_canonical();
+    let mut open = half_open.lock().unwrap_or_else(PoisonError::into_inner);
+    let here = open.by_address.get(&address).copied().unwrap_or(0);
+    if open.all >= HALF_OPEN_MAX || here >= HALF_OPEN_PER_ADDRESS_MAX {
+        return None;
+    }
+    open.all += 1;
+    open.by_address.insert(address, here + 1);
+    Some(HalfOpenGuard { half_open: half_open.clone(), address })
+}
+
+impl Drop for HalfOpenGuard {
+    fn drop(&mut self) {
+        let mut open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all = open.all.saturating_sub(1);
+        let here = open.by_address.get(&self.address).copied().unwrap_or(0);
+        if here <= 1 {
+            open.by_address.remove(&self.address);
+        } else {
+            open.by_address.insert(self.address, here - 1);
+        }
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct OpenGuard(Arc<Counters>);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
+pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
+    let Service { origin, door, gate, open_namespaces, counters } = service;
+    let open = OpenBroadcasts::default();
+    let relay = Arc::new(Relay { origin, door, gate, counters, open_namespaces, open });
+    let guards: Arc<Mutex<HalfOpen>> = Arc::default();
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let incoming = tokio::select! {
+            () = &mut stop => break,
+            Some(ended) = connections.join_next() => {
+                if ended.is_err_and(|e: tokio::task::JoinError| e.is_panic()) {
+                    relay.counters.panics.fetch_add(1, Ordering::Relaxed);
+                }
+                continue;
+            }
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => incoming,
+                None => break,
+            },
+        };
+        let Some(guard) = half_open(&guards, incoming.peer()) else {
+            relay.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
+            incoming.refuse();
+            continue;
+        };
+        let relay = relay.clone();
+        connections.spawn(async move {
+            let counters = relay.counters.clone();
+            match incoming.accept().await {
+                Ok(connection) => {
+                    counters.connections.fetch_add(1, Ordering::Relaxed);
+                    counters.open.fetch_add(1, Ordering::Relaxed);
+                    let _open = OpenGuard(counters);
+                    session::run(connection, relay, guard).await;
+                }
+                Err(error) => {
+                    counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%error, "moq: handshake failed");
+                }
+            }
+        });
+    }
+    endpoint.close();
+    connections.shutdown().await;
+    endpoint.wait_idle().await;
+}

@@ -1,0 +1,47 @@
+//! Names and codes of the wire and of the spine.
+
+use moqt::{DoneCode, Namespace, ResetCode, Version};
+use spine::{Close, Path, TrackName};
+
+/// A namespace as the path of a broadcast. Both have the same bounds.
+pub(crate) fn path_of(namespace: &Namespace) -> Option<Path> {
+    Path::new(namespace.fields().iter().cloned()).ok()
+}
+
+/// The path of a broadcast as a namespace; nothing, if a field is empty, which MoQ has not.
+pub(crate) fn namespace_of(path: &Path) -> Option<Namespace> {
+    Namespace::new(path.fields().iter().cloned()).ok()
+}
+
+/// A track's name on the spine.
+pub(crate) fn name_of(track: &moqt::TrackName) -> Option<TrackName> {
+    TrackName::new(track.name().clone()).ok()
+}
+
+/// Why a track is over, as PUBLISH_DONE says it.
+pub(crate) fn done_code(why: Close) -> DoneCode {
+    match why {
+        Close::Ended | Close::SourceLost | Close::Replaced | Close::Evicted => DoneCode::TrackEnded,
+        Close::TooFarBehind => DoneCode::TooFarBehind,
+        Close::Malformed => DoneCode::MalformedTrack,
+        Close::Expired => DoneCode::Expired,
+        Close::Unauthorized => DoneCode::Unauthorized,
+        Close::GoingAway | Close::Shutdown => DoneCode::GoingAway,
+        Close::Internal => DoneCode::InternalError,
+    }
+}
+
+/// Why a stream is reset. On the spine stand the numbers of the drafts from 17 on.
+pub(crate) fn reset_code(version: Version, code: spine::ResetCode) -> u64 {
+    version.reset_code(Version::Draft18.reset_code_of(code.0))
+}
+
+/// The code of a stream that the peer reset, on the spine.
+pub(crate) fn reset_of(version: Version, code: u64) -> spine::ResetCode {
+    spine::ResetCode(Version::Draft18.reset_code(version.reset_code_of(code)))
+}
+
+/// CANCELLED and the like, on the spine.
+pub(crate) fn reset(code: ResetCode) -> spine::ResetCode {
+    spine::ResetCode(Version::Draft18.reset_code(code))
+}

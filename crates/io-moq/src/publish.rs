@@ -1,0 +1,206 @@
+//! What a peer publishes: media for a live input, or tracks of an open namespace.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use moqt::session::{Command, Event};
+use moqt::{
+    Answer, Filter, Namespace, Parameters, Properties, Request, RequestCode, RequestId, ResetCode,
+};
+use spine::{PublishError, TrackInfo, track};
+use tokio::sync::mpsc;
+
+use crate::limits::RENDEZVOUS_MAX;
+use crate::link::{Link, Told};
+use crate::names::path_of;
+use crate::session::Relay;
+use crate::take::{Taken, take};
+use crate::{ingest, open};
+
+/// What a peer says of one namespace.
+pub(crate) enum Offer {
+    /// It has tracks in it.
+    Namespace(RequestId),
+    /// It publishes this one.
+    Track(Offered),
+    /// It withdrew an offer.
+    Gone(RequestId),
+}
+
+/// A track that is offered with PUBLISH.
+pub(crate) struct Offered {
+    pub(crate) id: RequestId,
+    /// Its name in the namespace.
+    pub(crate) name: Bytes,
+    pub(crate) parameters: Parameters,
+    pub(crate) properties: Properties,
+    pub(crate) told: mpsc::UnboundedReceiver<Told>,
+}
+
+/// A peer that publishes in a namespace.
+pub(crate) struct Publisher {
+    pub(crate) link: Arc<Link>,
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) namespace: Namespace,
+    /// From the path of its URL.
+    pub(crate) key: String,
+    pub(crate) implementation: String,
+    pub(crate) offers: mpsc::UnboundedReceiver<Offer>,
+    /// Set when the peer closes the session in good order.
+    pub(crate) goodbye: Arc<AtomicBool>,
+}
+
+impl Publisher {
+    /// Serves the namespace for as long as the peer publishes in it.
+    pub(crate) async fn run(self) {
+        let Some(path) = path_of(&self.namespace) else { return };
+        if self.relay.is_open(&path) {
+            open::run(self, path).await;
+        } else {
+            ingest::run(self, path).await;
+        }
+    }
+
+    pub(crate) fn said_goodbye(&self) -> bool {
+        self.goodbye.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
+        self.link.command(Command::Answer { id, answer });
+    }
+
+    /// Refuses what is offered, and all that will be.
+    pub(crate) async fn refuse(mut self, code: RequestCode, reason: String) {
+        while let Some(offer) = self.offers.recv().await {
+            match offer {
+                Offer::Namespace(id) | Offer::Track(Offered { id, .. }) => {
+                    self.link.disown(id);
+                    self.answer(id, Answer::error(code, reason.clone()));
+                }
+                Offer::Gone(_) => {}
+            }
+        }
+    }
+
+    /// Takes a track that the peer offers.
+    pub(crate) fn accept(
+        &self,
+        offered: Offered,
+        track: Result<track::Producer, PublishError>,
+    ) -> impl Future<Output = Taken> + Send + use<> {
+        let Offered { id, told, parameters, .. } = offered;
+        let answer = match &track {
+            Ok(track) => {
+                saw(track, &parameters);
+                Answer::ok()
+            }
+            Err(error) => Answer::error(RequestCode::ExcessiveLoad, error.to_string()),
+        };
+        self.answer(id, answer);
+        let link = self.link.clone();
+        async move {
+            match track {
+                Ok(track) => take(link, id, told, track).await,
+                Err(_) => {
+                    link.disown(id);
+                    Taken::Refused
+                }
+            }
+        }
+    }
+
+    /// Asks the peer for a track. What it says of the track makes the one that it is written to.
+    pub(crate) fn subscribe<M>(
+        &self,
+        name: Bytes,
+        filter: Filter,
+        make: M,
+    ) -> impl Future<Output = Taken> + Send + use<M>
+    where
+        M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
+    {
+        subscribe(self.link.clone(), self.namespace.clone(), name, filter, make)
+    }
+}
+
+/// A request of ours. Dropped, it is cancelled, if it is not over.
+struct Asked {
+    link: Arc<Link>,
+    id: RequestId,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.link.disown(self.id);
+        self.link.command(Command::Cancel { id: self.id, code: ResetCode::Cancelled });
+    }
+}
+
+async fn subscribe(
+    link: Arc<Link>,
+    namespace: Namespace,
+    name: Bytes,
+    filter: Filter,
+    make: impl FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send,
+) -> Taken {
+    let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
+    let rendezvous = u64::try_from(RENDEZVOUS_MAX.as_millis()).unwrap_or(u64::MAX) / 3;
+    let parameters = Parameters {
+        filter: Some(filter),
+        forward: Some(true),
+        // Announced a moment before its tracks, usually.
+        rendezvous_timeout_ms: Some(rendezvous),
+        ..Parameters::default()
+    };
+    let asked = link.request(Request::Subscribe { track, parameters });
+    let Ok((id, mut told)) = asked else { return Taken::Refused };
+    let _asked = Asked { link: link.clone(), id };
+    loop {
+        match told.recv().await {
+            Some(Told::Event(Event::Answered {
+                answer: Answer::Ok { properties, parameters },
+                ..
+            })) => {
+                return match make(info_of(&properties)) {
+                    Ok(track) => {
+                        saw(&track, &parameters);
+                        take(link, id, told, track).await
+                    }
+                    Err(_) => Taken::Refused,
+                };
+            }
+            Some(Told::Event(Event::Answered { answer, .. })) => {
+                if let Answer::Error(error) = answer {
+                    let reason = error.reason.escape_debug();
+                    tracing::info!(code = ?error.code, %reason, "moq: a track is not given");
+                }
+                return Taken::Cancelled;
+            }
+            Some(Told::Event(Event::Cancelled { .. })) | None => return Taken::Cancelled,
+            Some(_) => {}
+        }
+    }
+}
+
+/// The largest object that the publisher knows is the largest here too (draft-18 §10.2.5: a relay does not
+/// lie about it).
+fn saw(track: &track::Producer, parameters: &Parameters) {
+    if let Some(largest) = parameters.largest {
+        track.saw(spine::Location { group: largest.group, object: largest.object });
+    }
+}
+
+/// What a publisher's properties say of a track.
+pub(crate) fn info_of(properties: &Properties) -> TrackInfo {
+    TrackInfo {
+        priority: properties.default_priority(),
+        order: match properties.default_group_order() {
+            moqt::GroupOrder::Ascending => spine::Order::Ascending,
+            moqt::GroupOrder::Descending => spine::Order::Descending,
+        },
+        dynamic_groups: properties.dynamic_groups(),
+        properties: properties.as_bytes().clone(),
+        ..TrackInfo::default()
+    }
+}

@@ -1,0 +1,240 @@
+//! Objects that a peer publishes go into a track of the spine, cut-through.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use moqt::data::{
+    Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupItem, SubgroupReader,
+};
+use moqt::session::{DataHeader, Event};
+use moqt::{DataError, DoneCode, RequestId, ResetCode, Violation};
+use spine::{Header, ObjectWriter, WriteError, group, track};
+use tokio::sync::mpsc;
+
+use crate::link::{DataStream, Link, Told};
+use crate::names::{reset, reset_of};
+use crate::transport::{Read, RecvStream};
+
+/// How what was taken came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The publisher says that it is over, for this reason.
+    Done(DoneCode),
+    /// The publisher broke it off.
+    Cancelled,
+    /// The publisher does not keep to the rules, or the track is over here.
+    Refused,
+}
+
+/// Why a stream is not read on.
+enum Fault {
+    /// What came can't be read.
+    Data(DataError),
+    /// It can't be kept.
+    Write(WriteError),
+}
+
+impl From<DataError> for Fault {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self::Data(violation.into())
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// Writes everything that comes for a subscription of ours into `track`, to its end.
+pub(crate) async fn take(
+    link: Arc<Link>,
+    id: RequestId,
+    mut told: mpsc::UnboundedReceiver<Told>,
+    track: track::Producer,
+) -> Taken {
+    let mut streams = FuturesUnordered::new();
+    let mut end = None;
+    let taken = loop {
+        tokio::select! {
+            told = told.recv() => match told {
+                Some(Told::Data(data)) => streams.push(subgroup(&link, data, &track)),
+                Some(Told::Datagram(datagram)) => {
+                    if datagram_object(datagram, &track).is_err() {
+                        break Taken::Refused;
+                    }
+                }
+                Some(Told::Event(Event::Done { done, .. })) => end = Some(done.code),
+                Some(Told::Event(Event::Drained { .. })) | None => {
+                    break end.map_or(Taken::Cancelled, Taken::Done);
+                }
+                Some(Told::Event(Event::Cancelled { .. })) => break Taken::Cancelled,
+                Some(Told::Event(_)) => {}
+            },
+            Some(result) = streams.next() => {
+                if let Err(Fault::Write(WriteError::Closed(_))) = result {
+                    break Taken::Refused;
+                }
+            }
+        }
+    };
+    drop(streams);
+    link.disown(id);
+    taken
+}
+
+/// One subgroup's stream, or what is left of it.
+async fn subgroup(
+    link: &Arc<Link>,
+    data: DataStream,
+    track: &track::Producer,
+) -> Result<(), Fault> {
+    let DataStream { header, first, mut stream, .. } = data;
+    let DataHeader::Subgroup(header) = header else { return Ok(()) };
+    let result = copy(link, &header, first, &mut stream, track).await;
+    match &result {
+        Ok(()) => {}
+        Err(Fault::Data(error)) => stream.stop(link.fault(*error)),
+        Err(Fault::Write(error)) => {
+            tracing::debug!(track = ?track.name(), %error, "moq: a stream is not kept");
+            stream.stop(link.version.reset_code(ResetCode::ExcessiveLoad));
+        }
+    }
+    result
+}
+
+async fn copy(
+    link: &Link,
+    header: &SubgroupHeader,
+    first: Bytes,
+    stream: &mut RecvStream,
+    track: &track::Producer,
+) -> Result<(), Fault> {
+    let mut reader = SubgroupReader::new(link.version, header);
+    let group = track.group(header.group, Instant::now())?;
+    let mut copying = Copying { header, track, group, subgroup: None, object: None };
+    let mut chunk = first;
+    loop {
+        while let Some(item) = reader.read(&mut chunk)? {
+            match item {
+                SubgroupItem::Object(head) => {
+                    copying.object(reader.subgroup().unwrap_or(head.id), head)?;
+                }
+                SubgroupItem::Payload { bytes, last } => copying.payload(bytes, last)?,
+            }
+        }
+        match stream.read().await {
+            Read::Chunk(bytes) => chunk = bytes,
+            Read::Fin => {
+                reader.finish()?;
+                copying.fin(reader.largest());
+                return Ok(());
+            }
+            Read::Reset(code) => {
+                copying.reset(reset_of(link.version, code));
+                return Ok(());
+            }
+            Read::Lost => {
+                copying.reset(reset(ResetCode::SessionClosed));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A subgroup on its way into the spine.
+struct Copying<'a> {
+    header: &'a SubgroupHeader,
+    track: &'a track::Producer,
+    group: group::Producer,
+    subgroup: Option<group::SubgroupProducer>,
+    object: Option<ObjectWriter>,
+}
+
+impl Copying<'_> {
+    fn object(&mut self, subgroup: u64, head: ObjectHead) -> Result<(), WriteError> {
+        let now = Instant::now();
+        let subgroup = match &self.subgroup {
+            Some(subgroup) => subgroup,
+            None => self.subgroup.insert(self.group.subgroup(subgroup, now)?),
+        };
+        let header = Header {
+            priority: self.header.priority.unwrap_or(self.track.info().priority),
+            status: status_of(head.status),
+            properties: head.properties.as_bytes().clone(),
+            ..Header::new(head.id, now)
+        };
+        if head.payload_length == 0 {
+            subgroup.write(header, Vec::new())?;
+            if head.status != Status::Normal {
+                self.group.end(Some(head.id), now);
+            }
+            return Ok(());
+        }
+        // Nothing, if it is there already: its payload is passed over.
+        self.object = subgroup.begin(header, Some(head.payload_length))?;
+        Ok(())
+    }
+
+    fn payload(&mut self, bytes: Bytes, last: bool) -> Result<(), WriteError> {
+        let Some(object) = &mut self.object else { return Ok(()) };
+        object.write(self.track.budget().payload(bytes))?;
+        if last && let Some(object) = self.object.take() {
+            object.finish()?;
+        }
+        Ok(())
+    }
+
+    fn fin(&mut self, largest: Option<u64>) {
+        if let Some(subgroup) = self.subgroup.take() {
+            subgroup.fin();
+        }
+        if self.header.end_of_group {
+            self.group.end(largest, Instant::now());
+        }
+    }
+
+    fn reset(&mut self, code: spine::ResetCode) {
+        self.object = None;
+        if let Some(subgroup) = self.subgroup.take() {
+            subgroup.reset(code);
+        }
+    }
+}
+
+fn datagram_object(datagram: Datagram, track: &track::Producer) -> Result<(), WriteError> {
+    let now = Instant::now();
+    let group = track.group(datagram.group, now)?;
+    let (status, payload) = match datagram.body {
+        Body::Payload(payload) => (spine::Status::Normal, payload),
+        Body::Status(status) => (status_of(status), Bytes::new()),
+    };
+    let header = Header {
+        priority: datagram.priority.unwrap_or(track.info().priority),
+        status,
+        properties: datagram.properties.as_bytes().clone(),
+        ..Header::new(datagram.object, now)
+    };
+    group.datagram(header, track.budget().payload(payload))?;
+    if datagram.end_of_group || status != spine::Status::Normal {
+        group.end(Some(datagram.object), now);
+    }
+    Ok(())
+}
+
+fn status_of(status: Status) -> spine::Status {
+    match status {
+        Status::Normal => spine::Status::Normal,
+        Status::EndOfGroup => spine::Status::EndOfGroup,
+        Status::EndOfTrack => spine::Status::EndOfTrack,
+    }
+}

@@ -1,0 +1,7 @@
+//! The listener against a client of our own core, over QUIC on the loopback. The numbers in the names are
+//! those of the relay's duties in docs/protocols/moq.md.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod duties;
+mod rig;

@@ -1,0 +1,320 @@
+//! A listener, and clients of it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media::Publication;
+use media::admission::{Admitted, Door, Refused};
+use moqt::session::{Command, Config, Event};
+use moqt::{
+    Answer, Filter, Namespace, Parameters, Properties, Request, RequestId, Session, TrackName,
+    Version,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use spine::{
+    Chunk, Header, NodeId, Origin, Path, Policy, Route, SubgroupEvent, Takeover, TrackInfo,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::link::{DataStream, Driver, Link, Told};
+use crate::listen::{self, Service, Watching, protocols};
+use crate::take::{Taken, take};
+use crate::transport::{Certificate, Endpoint, Trust, fingerprint};
+
+/// Long enough for a busy machine; nothing waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(PATIENCE, future).await;
+    waited.unwrap_or_else(|_| panic!("waited for {what}"))
+}
+
+pub(super) fn namespace(fields: &[&str]) -> Namespace {
+    Namespace::new(fields.iter().map(|f| Bytes::copy_from_slice(f.as_bytes()))).unwrap()
+}
+
+pub(super) fn track(fields: &[&str], name: &str) -> TrackName {
+    TrackName::new(namespace(fields), Bytes::copy_from_slice(name.as_bytes())).unwrap()
+}
+
+pub(super) struct Rig {
+    pub(super) origin: Origin,
+    endpoint: Endpoint,
+    hash: [u8; 32],
+    stop: watch::Sender<bool>,
+}
+
+impl Rig {
+    /// Listens; the key `KEY` is that of the input `one`, and `open` is an open namespace.
+    pub(super) fn new() -> Self {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let made = params.self_signed(&pair).unwrap();
+        let hash = fingerprint(made.der());
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+        let certificate = Certificate { chain: vec![made.der().clone()], key };
+        let any = ([127, 0, 0, 1], 0).into();
+        let endpoint = Endpoint::server(any, certificate, &protocols()).unwrap();
+        let origin = Origin::new(spine::Limits::default());
+        let (stop, mut stopped) = watch::channel(false);
+        let service = Service {
+            origin: origin.clone(),
+            door: door(origin.clone()),
+            gate: Arc::new(|watching| Box::pin(async move { gate(&watching) })),
+            open_namespaces: vec!["open".to_owned()],
+            counters: Arc::default(),
+        };
+        let until = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        tokio::spawn(listen::run(endpoint.clone(), service, until));
+        Self { origin, endpoint, hash, stop }
+    }
+
+    /// A client with this path in its URL.
+    pub(super) async fn client(&self, path: &str) -> Client {
+        let to = self.endpoint.local_address().unwrap();
+        let endpoint = Endpoint::client(to).unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        let config = Config {
+            path: path.to_owned(),
+            authority: to.to_string(),
+            ..Config::new(Version::Draft18)
+        };
+        let session = Session::client(Instant::now(), config);
+        let mut driver = Driver::new(connection, session);
+        let link = driver.link().clone();
+        let (sender, events) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            // Nobody listening is no end of the connection.
+            while let Ok(event) = driver.next().await {
+                let _ = sender.send(event);
+            }
+        });
+        Client {
+            link,
+            events,
+            task,
+            local: Origin::new(spine::Limits::default()),
+            _endpoint: endpoint,
+        }
+    }
+
+    /// A broadcast of our own with one track, and a writer of it.
+    pub(super) fn broadcast(&self, fields: &[&str]) -> spine::broadcast::Producer {
+        let path = Path::new(fields.iter().map(|f| Bytes::copy_from_slice(f.as_bytes()))).unwrap();
+        self.origin.publish(&path, Route::local(NodeId(0), 1), Takeover::Replace).unwrap()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+    }
+}
+
+/// `secret` needs the token `TOKEN`.
+fn gate(watching: &Watching) -> Result<(), String> {
+    let secret = watching.path.fields().last().is_some_and(|field| field == "secret");
+    let may = !secret || watching.token == "TOKEN";
+    may.then_some(()).ok_or_else(|| "this needs a token".to_owned())
+}
+
+fn door(origin: Origin) -> Door {
+    Arc::new(move |asking| {
+        let origin = origin.clone();
+        Box::pin(async move {
+            let own = Path::new(["default", "one"]).unwrap();
+            if asking.key != "KEY" {
+                return Err(Refused::UnknownKey);
+            }
+            if asking.path.is_some_and(|path| path != own) {
+                return Err(Refused::NotItsInput);
+            }
+            let now = Instant::now();
+            let route = Route::local(NodeId(0), 1);
+            let broadcast = origin.publish(&own, route, Takeover::Replace).unwrap();
+            let publication = Publication::new(broadcast, asking.clock, 0, now);
+            let leave = |publication: Publication, _| {
+                publication.end(spine::Close::Ended, Instant::now());
+            };
+            Ok(Admitted { publication, leave: Box::new(leave) })
+        })
+    })
+}
+
+/// An object as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Object {
+    pub(super) group: u64,
+    pub(super) id: u64,
+    pub(super) via: spine::Via,
+    pub(super) properties: Bytes,
+    pub(super) payload: Bytes,
+}
+
+pub(super) struct Client {
+    pub(super) link: Arc<Link>,
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    task: JoinHandle<()>,
+    local: Origin,
+    _endpoint: Endpoint,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A subscription of a client.
+pub(super) struct Subscribed {
+    pub(super) id: RequestId,
+    pub(super) answer: Answer,
+    pub(super) objects: mpsc::UnboundedReceiver<Object>,
+    pub(super) taken: JoinHandle<Taken>,
+    _broadcast: spine::broadcast::Producer,
+}
+
+impl Subscribed {
+    pub(super) async fn next(&mut self) -> Object {
+        soon("an object", self.objects.recv()).await.unwrap()
+    }
+}
+
+impl Client {
+    pub(super) async fn event(&mut self) -> Event {
+        soon("an event", self.events.recv()).await.unwrap()
+    }
+
+    /// The next request of the server.
+    pub(super) async fn asked(&mut self) -> (RequestId, Request) {
+        loop {
+            if let Event::Request { id, request, .. } = self.event().await {
+                return (id, request);
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) async fn ask(
+        &self,
+        request: Request,
+    ) -> (RequestId, Answer, mpsc::UnboundedReceiver<Told>) {
+        let (id, mut told) = self.link.request(request).unwrap();
+        let answer = answered(&mut told).await;
+        (id, answer, told)
+    }
+
+    /// Subscribes; a refused subscription has no objects.
+    pub(super) async fn subscribe(&self, track: TrackName, parameters: Parameters) -> Subscribed {
+        let request = Request::Subscribe { track, parameters };
+        let (id, answer, told) = self.ask(request).await;
+        self.follow(id, answer, told)
+    }
+
+    /// Follows what comes for a subscription.
+    pub(super) fn follow(
+        &self,
+        id: RequestId,
+        answer: Answer,
+        told: mpsc::UnboundedReceiver<Told>,
+    ) -> Subscribed {
+        let path = Path::new([format!("{}", id.0)]).unwrap();
+        let route = Route::local(NodeId(0), 0);
+        let broadcast = self.local.publish(&path, route, Takeover::Refuse).unwrap();
+        let name = spine::TrackName::from_static("copy");
+        let producer = broadcast.track(name, TrackInfo::default()).unwrap();
+        let (sender, objects) = mpsc::unbounded_channel();
+        tokio::spawn(read(producer.consume(), sender));
+        let taken = tokio::spawn(take(self.link.clone(), id, told, producer));
+        Subscribed { id, answer, objects, taken, _broadcast: broadcast }
+    }
+
+    /// Publishes in a namespace: what the server answers.
+    pub(super) async fn publish_namespace(&self, fields: &[&str]) -> Answer {
+        let request = Request::PublishNamespace {
+            namespace: namespace(fields),
+            parameters: Parameters::default(),
+        };
+        self.ask(request).await.1
+    }
+
+    /// Publishes a track: what the server answers.
+    pub(super) async fn publish(&self, track: TrackName) -> (RequestId, Answer) {
+        let request = Request::Publish {
+            track,
+            parameters: Parameters::default(),
+            properties: Properties::empty(),
+        };
+        let (id, answer, _) = self.ask(request).await;
+        (id, answer)
+    }
+
+    /// The bytes of a data stream for a fetch.
+    pub(super) async fn fetched(told: &mut mpsc::UnboundedReceiver<Told>) -> DataStream {
+        loop {
+            if let Some(Told::Data(data)) = soon("the fetch's stream", told.recv()).await {
+                return data;
+            }
+        }
+    }
+
+    pub(super) fn command(&self, command: Command) {
+        self.link.command(command);
+    }
+}
+
+pub(super) async fn answered(told: &mut mpsc::UnboundedReceiver<Told>) -> Answer {
+    loop {
+        match soon("an answer", told.recv()).await {
+            Some(Told::Event(Event::Answered { answer, .. })) => return answer,
+            Some(_) => {}
+            None => panic!("the request is over"),
+        }
+    }
+}
+
+/// Reads everything of a track, subgroup by subgroup as they come.
+async fn read(track: spine::track::Consumer, sender: mpsc::UnboundedSender<Object>) {
+    let start = spine::Start::At(spine::Location { group: 0, object: 0 });
+    let mut cursor = track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
+    loop {
+        match poll_fn(|cx| cursor.poll(cx, Instant::now())).await {
+            spine::Event::Subgroup(mut reader) => {
+                let sender = sender.clone();
+                tokio::spawn(async move {
+                    while let SubgroupEvent::Object(object) = poll_fn(|cx| reader.poll(cx)).await {
+                        send(object, &sender).await;
+                    }
+                });
+            }
+            spine::Event::Datagram(object) => send(object, &sender).await,
+            spine::Event::End(_) => return,
+            _ => {}
+        }
+    }
+}
+
+async fn send(mut object: spine::ObjectReader, sender: &mpsc::UnboundedSender<Object>) {
+    let mut payload = Vec::new();
+    loop {
+        match poll_fn(|cx| object.poll_chunk(cx)).await {
+            Chunk::Data(chunk) => payload.extend_from_slice(&chunk.into_bytes()),
+            Chunk::End => break,
+            Chunk::Reset(_) => return,
+        }
+    }
+    let Header { id, via, properties, .. } = object.header().clone();
+    let group = object.location().group;
+    let _ = sender.send(Object { group, id, via, properties, payload: payload.into() });
+}
+
+/// What is new from now on.
+pub(super) fn next_object() -> Parameters {
+    Parameters { filter: Some(Filter::NextObject), ..Parameters::default() }
+}

@@ -1,0 +1,201 @@
+//! QUIC: its certificate, and where MoQ listens.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use access::{Access, Refusal, Visitor};
+use io_moq::listen::{Gate, protocols};
+use io_moq::transport::{Certificate, Endpoint, fingerprint};
+use rcgen::{CertificateParams, KeyPair};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::config::{Config, Tls};
+use crate::ingest::now_ms;
+
+/// Browsers take a certificate by its hash only if it is valid for at most 14 days. It begins a day ago,
+/// for clocks that are behind.
+const VALID_DAYS: u64 = 13;
+
+/// A new one takes its place after so many days: pages that hold the old one's hash have days to come
+/// back.
+const RENEW_DAYS: u64 = 6;
+
+/// How often the date is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// The SHA-256 of the certificate that is shown now, in hex; none if it needs no hash.
+#[derive(Clone, Default)]
+pub(crate) struct Fingerprint(Arc<Mutex<Option<String>>>);
+
+/// The QUIC listener.
+pub(crate) struct Quic {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address: SocketAddr,
+    pub(crate) fingerprint: Fingerprint,
+    /// For whom certificates are made here; none if one is configured.
+    made_for: Option<String>,
+}
+
+/// Who may watch over MoQ: whoever may watch over HTTP. The namespace of an input is `(account, uid)`.
+pub(crate) fn gate(access: Arc<Access>) -> Gate {
+    Arc::new(move |watching| {
+        let access = access.clone();
+        Box::pin(async move {
+            let uid = watching.path.fields().get(1).cloned().unwrap_or_default();
+            let uid = String::from_utf8(uid.to_vec()).map_err(|_| "no such input".to_owned())?;
+            let visitor = Visitor {
+                address: watching.peer.ip().to_canonical(),
+                origin: None,
+                host: None,
+                now_ms: now_ms(),
+            };
+            match access.enter(&uid, visitor).await {
+                Ok(_) => return Ok(()),
+                Err(Refusal::NeedsToken) if !watching.token.is_empty() => {}
+                Err(refusal) => return Err(refusal.to_string()),
+            }
+            let pass = access.enter(&watching.token, visitor).await;
+            match pass {
+                Ok(pass) if pass.id == uid => Ok(()),
+                Ok(_) => Err(Refusal::NeedsToken.to_string()),
+                Err(refusal) => Err(refusal.to_string()),
+            }
+        })
+    })
+}
+
+/// Opens the listener, if it is on.
+pub(crate) fn open(config: &Config) -> Result<Option<Quic>> {
+    let Some(address) = config.quic.listen.0 else { return Ok(None) };
+    let configured = configured(&config.tls)?;
+    let made_for = configured.is_none().then(|| config.public.host.clone());
+    let shown = Fingerprint::default();
+    let certificate = match configured {
+        Some(certificate) => certificate,
+        None => self_signed(&config.public.host, &shown)?,
+    };
+    let endpoint = Endpoint::server(address, certificate, &protocols()).with_context(|| {
+        format!(
+            "can't listen on {address} (UDP): choose another address with --set quic.listen=IP:PORT"
+        )
+    })?;
+    let address = endpoint.local_address()?;
+    Ok(Some(Quic { endpoint, address, fingerprint: shown, made_for }))
+}
+
+/// Renews a certificate that was made here, for as long as the node runs.
+pub(crate) async fn renew(endpoint: Endpoint, shown: Fingerprint, made_for: Option<String>) {
+    let Some(host) = made_for else { return std::future::pending().await };
+    let mut made = now_ms();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if now_ms().saturating_sub(made) < RENEW_DAYS * DAY_MS {
+            continue;
+        }
+        let renewed = self_signed(&host, &shown)
+            .and_then(|certificate| Ok(endpoint.set_certificate(certificate, &protocols())?));
+        match renewed {
+            Ok(()) => made = now_ms(),
+            Err(error) => tracing::error!("can't renew the certificate of QUIC: {error:#}"),
+        }
+    }
+}
+
+impl Quic {
+    /// What [`renew`] needs.
+    pub(crate) fn renewal(&self) -> impl Future<Output = ()> + Send + use<> {
+        renew(self.endpoint.clone(), self.fingerprint.clone(), self.made_for.clone())
+    }
+}
+
+/// `/certificate.sha256`: for `serverCertificateHashes` of WebTransport.
+pub(crate) fn router(shown: Fingerprint) -> Router {
+    Router::new().route("/certificate.sha256", get(async move || shown.answer()))
+}
+
+impl Fingerprint {
+    fn set(&self, hash: [u8; 32]) {
+        let hex = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(hex);
+    }
+
+    fn answer(&self) -> Response {
+        let hex = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let headers = [
+            (header::CACHE_CONTROL, "no-store"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        ];
+        match hex {
+            Some(hex) => (headers, hex).into_response(),
+            None => {
+                let words = "the certificate of this server is not self-signed, or QUIC is off";
+                (StatusCode::NOT_FOUND, headers, words).into_response()
+            }
+        }
+    }
+}
+
+fn configured(tls: &Tls) -> Result<Option<Certificate>> {
+    let (certificate, key) = match (tls.certificate.as_str(), tls.key.as_str()) {
+        ("", "") => return Ok(None),
+        ("", _) | (_, "") => bail!("tls.certificate and tls.key belong together: set both or none"),
+        files => files,
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("{certificate} is no PEM certificate"))?;
+    let key = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("{key} is no PEM private key"))?;
+    Ok(Some(Certificate { chain, key }))
+}
+
+/// ECDSA over P-256, as browsers want it.
+fn self_signed(host: &str, shown: &Fingerprint) -> Result<Certificate> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if !host.is_empty() && !names.iter().any(|n| n == host) {
+        names.push(host.to_owned());
+    }
+    let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).context("can't make a key")?;
+    let mut params = CertificateParams::new(names).context("the certificate's names")?;
+    let yesterday = now_ms().saturating_sub(DAY_MS);
+    let date = |ms: u64| {
+        let (year, month, day) = media::date::ymd(ms);
+        rcgen::date_time_ymd(year, month, day)
+    };
+    (params.not_before, params.not_after) =
+        (date(yesterday), date(yesterday + VALID_DAYS * DAY_MS));
+    let made = params.self_signed(&pair).context("can't make a certificate")?;
+    shown.set(fingerprint(made.der()));
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+    Ok(Certificate { chain: vec![made.der().clone()], key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_browsers_take_by_its_hash() {
+        let shown = Fingerprint::default();
+        assert_eq!(shown.answer().status(), StatusCode::NOT_FOUND);
+        let certificate = self_signed("example.net", &shown).unwrap();
+        let hash = shown.0.lock().unwrap().clone().unwrap();
+        assert_eq!(hash.len(), 64);
+        // It covers its renewal, and is never valid for more than 14 days.
+        const { assert!(VALID_DAYS <= 14 && RENEW_DAYS + 2 < VALID_DAYS) };
+        assert!(matches!(certificate.key, PrivateKeyDer::Pkcs8(_)));
+        let again = self_signed("example.net", &shown).unwrap();
+        assert_ne!(again.chain, certificate.chain);
+        assert_ne!(shown.0.lock().unwrap().clone().unwrap(), hash, "the new one's is shown");
+    }
+}

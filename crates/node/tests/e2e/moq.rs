@@ -1,0 +1,193 @@
+//! MoQ from outside: an independent client (moq-rs, draft 18 over raw QUIC) watches what an encoder
+//! publishes, publishes what players watch, and talks over the relay.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use testkit::{
+    Child, Clip, ClipSpec, Follower, Packet, Server, decode_errors, packets, skip, wait_until,
+};
+
+use crate::AIRWAVE;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// The independent client.
+fn peer(server: &Server, path: &str, what: &str, rest: &[&str]) -> Child {
+    let root = Path::new(ROOT);
+    let library = root.join(".cache/moq-peer");
+    assert!(library.is_dir(), "the MoQ client is missing: make deps-test fetches it");
+    let quic = server.addresses["quic"].as_str().expect("the QUIC listener is on");
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", library).arg(root.join("tests/moq/peer.py")).arg(what);
+    command.arg(format!("moqt://{quic}/{path}")).args(rest);
+    Child::start(&mut command)
+}
+
+fn end(mut peer: Child, seconds: u64) {
+    let status = peer.wait(seconds);
+    assert!(status.success(), "{status}: {}", peer.output());
+}
+
+/// Where `got` stands in `source`: all of it in one piece.
+fn run_of(source: &[Packet], got: &[String], what: &str) -> usize {
+    let from = source.iter().position(|packet| packet.hash == got[0]);
+    let from = from.unwrap_or_else(|| panic!("{what}: the first packet is none of the source's"));
+    let same = source[from..].iter().zip(got).take_while(|(s, g)| s.hash == **g).count();
+    assert_eq!(same, got.len(), "{what}: from packet {from} on");
+    from
+}
+
+fn hashes(packets: &[Packet]) -> Vec<String> {
+    packets.iter().map(|packet| packet.hash.clone()).collect()
+}
+
+#[test]
+fn an_independent_client_watches_an_encoder() {
+    if skip("moq") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let namespace = format!("default/{}", input.uid);
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let watch = |folder: &Path| {
+        let viewer = peer(&server, "", "watch", &[&namespace, folder.to_str().unwrap()]);
+        wait_until("the viewer to have begun", 20, || {
+            (viewer.output().matches("begun").count() == 3).then_some(())
+        });
+        viewer
+    };
+    let first = watch(folders[0].path());
+    // The second viewer comes when the catalog is seconds old.
+    let list = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
+    wait_until("six seconds", 20, || {
+        (server.get(&list).text().matches("#EXTINF").count() >= 3).then_some(())
+    });
+    let second = watch(folders[1].path());
+    assert!(encoder.wait(30).success(), "{}", encoder.output());
+    end(first, 30);
+    end(second, 30);
+
+    let least = [8 * 30, 2 * 30];
+    for (folder, least) in folders.iter().zip(least) {
+        let [pictures, sound] = ['v', 'a'].map(|kind| packets(clip.path(), kind));
+        for (name, kind, source) in [("video.cmaf", 'v', &pictures), ("audio.cmaf", 'a', &sound)] {
+            let file = folder.path().join(format!("{name}.mp4"));
+            assert_eq!(decode_errors(&file), "", "{name} decodes");
+            let got = packets(&file, kind);
+            let from = run_of(source, &hashes(&got), name);
+            assert_eq!(from + got.len(), source.len(), "{name}: to the end");
+            if kind == 'v' {
+                assert!(got.len() >= least, "{name}: {} packets", got.len());
+            }
+        }
+        // The raw track: each frame an object, with its time.
+        let json = std::fs::read_to_string(folder.path().join("video.json")).unwrap();
+        let raw: Vec<(String, i64)> = serde_json::from_str(&json).unwrap();
+        let got: Vec<String> = raw.iter().map(|(hash, _)| hash.clone()).collect();
+        let from = run_of(&pictures, &got, "video");
+        assert_eq!(from + raw.len(), pictures.len(), "video: to the end");
+        assert!(raw.len() >= least, "video: {} objects", raw.len());
+        let shift = raw[0].1 - pictures[from].present_us;
+        for ((_, at), source) in raw.iter().zip(&pictures[from..]) {
+            let off = at - source.present_us - shift;
+            assert!(off.abs() <= 2_000, "{off} us off at {} us", source.present_us);
+        }
+    }
+}
+
+/// The clip as fragments of a tenth of a second, of one track each.
+fn fragmented(folder: &Path, clip: &Clip) -> PathBuf {
+    let path = folder.join("fragmented.mp4");
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(clip.path()).args(["-c", "copy"]);
+    command.args(["-movflags", "empty_moov+default_base_moof", "-frag_duration", "100000"]);
+    let mut ffmpeg = Child::start(command.arg(&path));
+    assert!(ffmpeg.wait(60).success(), "{}", ffmpeg.output());
+    path
+}
+
+#[test]
+fn an_independent_publisher_plays_in_hls() {
+    if skip("moq") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let folder = tempfile::tempdir().unwrap();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let file = fragmented(folder.path(), &clip);
+    let namespace = format!("default/{}", input.uid);
+    let publisher = peer(&server, &input.key, "publish", &[&namespace, file.to_str().unwrap()]);
+    let video = server.wait_live(&input);
+    let followers: Vec<Follower> = std::thread::scope(|scope| {
+        let follow = |name: &'static str| {
+            let path = format!("/{video}/manifest/{name}.m3u8");
+            let server = &server;
+            scope.spawn(move || {
+                wait_until(name, 20, || (server.get(&path).status == 200).then_some(()));
+                let mut follower = Follower::new(server.url(&path));
+                while !follower.reload().ended {}
+                follower
+            })
+        };
+        let all = [follow("video.cmaf"), follow("audio.cmaf")];
+        all.into_iter().map(|follower| follower.join().unwrap()).collect()
+    });
+    end(publisher, 30);
+    for (follower, kind) in followers.iter().zip(['v', 'a']) {
+        let file = folder.path().join(format!("{kind}.mp4"));
+        let map = follower.inits.keys().next().unwrap();
+        std::fs::write(&file, follower.file(map)).unwrap();
+        assert_eq!(decode_errors(&file), "", "{kind} decodes");
+        let (source, got) = (packets(clip.path(), kind), packets(&file, kind));
+        let from = run_of(&source, &hashes(&got), &kind.to_string());
+        assert_eq!(from + got.len(), source.len(), "{kind}: to the end");
+        let seconds = if kind == 'v' { got.len() / 30 } else { got.len() * 1024 / 48_000 };
+        assert!(seconds >= 8, "{kind}: {seconds} s");
+        let shift = got[0].present_us - source[from].present_us;
+        for (g, s) in got.iter().zip(&source[from..]) {
+            let off = g.present_us - s.present_us - shift;
+            assert!(off.abs() <= 1_000, "{kind}: {off} us off at {} us", s.present_us);
+        }
+    }
+    // It is an input like any other: its recording is there.
+    let list = server.api("GET", "/stream", None).json();
+    let videos = list["result"].as_array().unwrap();
+    assert!(videos.iter().any(|v: &Value| v["uid"] == video.as_str()), "{list}");
+}
+
+#[test]
+fn others_talk_over_the_relay_and_nobody_takes_an_input() {
+    if skip("moq") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["moq.open_namespaces=[\"anon\"]"]);
+    let _speaker = peer(&server, "", "say", &["anon/room", "chat"]);
+    let mut listener = peer(&server, "", "hear", &["anon/room", "chat"]);
+    assert!(listener.wait(30).success(), "{}", listener.output());
+    let lines: Vec<u32> = listener
+        .output()
+        .lines()
+        .filter_map(|line| line.strip_prefix("line ")?.parse().ok())
+        .collect();
+    assert_eq!(lines.len(), 5, "{}", listener.output());
+    assert!(lines.windows(2).all(|pair| pair[1] == pair[0] + 1), "{lines:?}");
+    // With the key of another input, and with none.
+    let [one, two] = [server.input(), server.input()];
+    let folder = tempfile::tempdir().unwrap();
+    let file = fragmented(folder.path(), &Clip::make(&ClipSpec::plain("short", 2)));
+    for path in [two.key.as_str(), "", "nonsense"] {
+        let namespace = format!("default/{}", one.uid);
+        let mut thief = peer(&server, path, "publish", &[&namespace, file.to_str().unwrap()]);
+        thief.wait(30);
+        for input in [&one, &two] {
+            assert_eq!(server.lifecycle(&input.uid)["live"], false, "{path}");
+        }
+    }
+}

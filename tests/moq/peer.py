@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""An independent MoQ client for the end-to-end tests: moq-rs (moq-dev/moq) from .cache/moq-peer.
+
+    peer.py watch URL NAMESPACE FOLDER   every track of the catalog, to the end of the broadcast
+    peer.py publish URL NAMESPACE FILE   a fragmented MP4, in real time
+    peer.py say URL NAMESPACE TRACK      a line a tenth of a second, until it is ended
+    peer.py hear URL NAMESPACE TRACK     the first five lines
+
+`watch` finds its way by the MSF catalog alone. It writes FOLDER/NAME.mp4 for each cmaf track (initialisation
+segment, then the objects in order), and FOLDER/NAME.json for the raw track `video`: [MD5, microseconds] of
+each object. It prints a line as soon as a track has begun.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import pathlib
+import struct
+import sys
+
+import moq
+
+
+async def watch(client, namespace, folder):
+    broadcast = await client.announced_broadcast(namespace)
+    track = await broadcast.subscribe_track("catalog")
+    catalog = json.loads((await track.read_frame()).payload)
+    track.cancel()
+    inits = {init["id"]: base64.b64decode(init["data"]) for init in catalog["initDataList"]}
+    cmaf = [entry for entry in catalog["tracks"] if entry["packaging"] == "cmaf"]
+    jobs = [whole(broadcast, entry["name"]) for entry in cmaf]
+    *tracks, raw = await asyncio.gather(*jobs, whole(broadcast, "video"))
+    folder = pathlib.Path(folder)
+    for entry, frames in zip(cmaf, tracks):
+        media = b"".join(frame.payload for frame in frames)
+        (folder / f"{entry['name']}.mp4").write_bytes(inits[entry["initRef"]] + media)
+    objects = [[hashlib.md5(frame.payload).hexdigest(), frame.timestamp_us] for frame in raw]
+    (folder / "video.json").write_text(json.dumps(objects))
+
+
+async def whole(broadcast, name):
+    """All objects of a track, in order, to its end."""
+    track = await broadcast.subscribe_track(name)
+    groups, jobs = {}, []
+
+    async def read(group):
+        groups[group.sequence] = [frame async for frame in group]
+
+    async for group in track.groups_as_arrived():
+        if not jobs:
+            print("begun", name, group.sequence, flush=True)
+        jobs.append(asyncio.create_task(read(group)))
+    await asyncio.gather(*jobs)
+    return [frame for sequence in sorted(groups) for frame in groups[sequence]]
+
+
+async def publish(client, namespace, file):
+    data = pathlib.Path(file).read_bytes()
+    boxes, at = [], 0
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        boxes.append((kind, data[at : at + size]))
+        at += size
+    broadcast = client.create_broadcast(namespace)
+    stream = broadcast.publish_container_stream(moq.ContainerFormat.FMP4)
+    broadcast.announce()
+    # The file has fragments of 100 ms.
+    loop = asyncio.get_running_loop()
+    began, fragments = loop.time(), 0
+    for kind, box in boxes:
+        if kind == b"moof":
+            await asyncio.sleep(began + fragments * 0.1 - loop.time())
+            fragments += 1
+        stream.write(box)
+    stream.finish()
+    broadcast.close()
+    # The last words must get out.
+    await asyncio.sleep(1)
+
+
+async def say(client, namespace, name):
+    broadcast = client.create_broadcast(namespace)
+    track = broadcast.publish_track(name)
+    broadcast.announce()
+    for line in range(10_000):
+        track.write_frame(f"line {line}".encode())
+        await asyncio.sleep(0.1)
+
+
+async def hear(client, namespace, name):
+    broadcast = await client.announced_broadcast(namespace)
+    track = await broadcast.subscribe_track(name)
+    for _ in range(5):
+        print((await track.read_frame()).payload.decode(), flush=True)
+
+
+async def main():
+    what, url, *rest = sys.argv[1:]
+    async with moq.Client(url, tls_verify=False) as client:
+        await {"watch": watch, "publish": publish, "say": say, "hear": hear}[what](client, *rest)
+
+
+asyncio.run(asyncio.wait_for(main(), 120))
