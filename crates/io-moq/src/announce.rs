@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use crate::limits::{ANNOUNCED_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
 use crate::names::namespace_of;
-use crate::session::Viewer;
 use crate::play::{Serving, Wishes, location, order_of};
+use crate::session::Viewer;
 
 /// Tells the namespaces below `prefix` as they come and go.
 pub(crate) async fn namespaces(link: Arc<Link>, id: RequestId, viewer: Viewer, prefix: Path) {

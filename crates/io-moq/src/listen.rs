@@ -53,9 +53,8 @@ pub struct Watching {
 }
 
 /// Decides who may watch what, in words for who may not. Asked again and again while somebody watches.
-pub type Gate = Arc<
-    dyn Fn(Watching) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync,
->;
+pub type Gate =
+    Arc<dyn Fn(Watching) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// What a listener serves.
 pub struct Service {

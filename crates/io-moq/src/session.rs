@@ -325,7 +325,11 @@ impl Viewer {
     }
 
     /// A track by its name, if it may be watched.
-    async fn find(&self, name: &moqt::TrackName, wait: Duration) -> Result<track::Consumer, Answer> {
+    async fn find(
+        &self,
+        name: &moqt::TrackName,
+        wait: Duration,
+    ) -> Result<track::Consumer, Answer> {
         // One authorised track says nothing about others: each request is looked at.
         if let Some(path) = path_of(name.namespace())
             && let Err(reason) = self.may_watch(&path).await

@@ -220,6 +220,7 @@ impl Node {
                 "the RTMP listener"
             });
         }
+        let greeted = quic.as_ref().map(quic::Quic::shown);
         let fingerprint = quic.as_ref().map(|quic| quic.fingerprint.clone()).unwrap_or_default();
         let moq: Arc<io_moq::listen::Counters> = Arc::default();
         if let Some(quic) = quic {
@@ -312,6 +313,7 @@ impl Node {
         let reloadable = Reloadable {
             dir,
             certificate: acceptors.as_ref().map(|a| a.certificate.clone()),
+            quic: greeted,
             ingest: ingest.clone(),
             retention,
         };

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use access::{Access, Refusal, Visitor};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use access::{Access, Refusal, Visitor};
 use io_moq::listen::{Gate, protocols};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
 use rcgen::{CertificateParams, KeyPair};
@@ -110,7 +110,29 @@ pub(crate) async fn renew(endpoint: Endpoint, shown: Fingerprint, made_for: Opti
     }
 }
 
+/// What the listener greets with, for those who change it.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    endpoint: Endpoint,
+    fingerprint: Fingerprint,
+}
+
+impl Shown {
+    /// Takes the files of the configuration, which may have new contents. One that was made here stays.
+    pub(crate) fn replace(&self, config: &Config) -> Result<()> {
+        if let Some(certificate) = configured(&config.tls)? {
+            self.endpoint.set_certificate(certificate, &protocols())?;
+            *self.fingerprint.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(())
+    }
+}
+
 impl Quic {
+    pub(crate) fn shown(&self) -> Shown {
+        Shown { endpoint: self.endpoint.clone(), fingerprint: self.fingerprint.clone() }
+    }
+
     /// What [`renew`] needs.
     pub(crate) fn renewal(&self) -> impl Future<Output = ()> + Send + use<> {
         renew(self.endpoint.clone(), self.fingerprint.clone(), self.made_for.clone())

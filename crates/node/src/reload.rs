@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::config::{self, Loaded};
 use crate::ingest::{Ingest, Settings};
+use crate::quic;
 use crate::tls::{self, Certificate};
 
 /// The parts of a running node that follow the configuration.
@@ -15,6 +16,7 @@ pub(crate) struct Reloadable {
     /// Where a self-signed certificate is kept, and the name that it is for.
     pub(crate) dir: PathBuf,
     pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) quic: Option<quic::Shown>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) retention: watch::Sender<config::Retention>,
 }
@@ -46,7 +48,13 @@ fn reach(key: &str) -> Option<Reach> {
             Some(Reach::AtOnce)
         }
         "limits.recorder_patience_s" | "log.level" => Some(Reach::AtOnce),
-        "data.dir" | "http.listen" | "https.listen" | "rtmp.listen" | "rtmps.listen"
+        "data.dir"
+        | "http.listen"
+        | "https.listen"
+        | "rtmp.listen"
+        | "rtmps.listen"
+        | "quic.listen"
+        | "moq.open_namespaces"
         | "admin.listen" => Some(Reach::Restart),
         "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
@@ -65,6 +73,9 @@ impl Reloadable {
         if let Some(certificate) = &self.certificate {
             let host = &current.config.public.host;
             certificate.replace(tls::load(&config.tls, &self.dir, host)?);
+        }
+        if let Some(quic) = &self.quic {
+            quic.replace(config)?;
         }
         self.ingest.change(Settings::of(config));
         self.retention.send_replace(config.retention);
