@@ -340,7 +340,7 @@ fn rules_know_countries_by_the_operators_database() {
     let data = folder.path().join("data").display().to_string();
     let mut command = Command::new(AIRWAVE);
     command.args(["serve", "--data", &data, "--set", &setting]);
-    for listener in ["http", "https", "rtmp", "rtmps", "admin"] {
+    for listener in ["http", "https", "rtmp", "rtmps", "quic", "admin"] {
         command.args(["--set", &format!("{listener}.listen=off")]);
     }
     let mut child = Child::start(&mut command);

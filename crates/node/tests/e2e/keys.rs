@@ -68,6 +68,19 @@ fn the_admin_listener() {
     check_listener("admin");
 }
 
+/// Flips `quic.listen`.
+#[test]
+fn the_quic_listener() {
+    for (setting, on) in [("quic.listen=127.0.0.1:0", true), ("quic.listen=off", false)] {
+        let server = Server::start(AIRWAVE, &[setting]);
+        let hash = server.get("/certificate.sha256");
+        assert_eq!(server.addresses["quic"].is_string(), on, "{}", server.addresses);
+        assert_eq!(hash.status, if on { 200 } else { 404 }, "{}", hash.text());
+        let made = server.api("POST", "/stream/live_inputs", Some(&serde_json::json!({}))).json();
+        assert_eq!(made["result"]["moq"].is_object(), on, "{made}");
+    }
+}
+
 /// Flips `tls.certificate` and `tls.key`.
 #[test]
 fn certificates_are_those_of_the_files_and_must_belong_together() {
@@ -93,6 +106,7 @@ fn certificates_are_those_of_the_files_and_must_belong_together() {
         "https.listen=127.0.0.1:0",
         "rtmp.listen=127.0.0.1:0",
         "rtmps.listen=127.0.0.1:0",
+        "quic.listen=127.0.0.1:0",
         "admin.listen=127.0.0.1:0",
     ] {
         serve.extend(["--set", listener]);

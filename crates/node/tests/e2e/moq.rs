@@ -162,6 +162,7 @@ fn an_independent_publisher_plays_in_hls() {
     assert!(videos.iter().any(|v: &Value| v["uid"] == video.as_str()), "{list}");
 }
 
+/// Flips `moq.open_namespaces`.
 #[test]
 fn others_talk_over_the_relay_and_nobody_takes_an_input() {
     if skip("moq") {
@@ -178,6 +179,15 @@ fn others_talk_over_the_relay_and_nobody_takes_an_input() {
         .collect();
     assert_eq!(lines.len(), 5, "{}", listener.output());
     assert!(lines.windows(2).all(|pair| pair[1] == pair[0] + 1), "{lines:?}");
+    // Elsewhere nothing is open: nobody hears of what is refused.
+    let mut closed = Server::start(AIRWAVE, &[]);
+    let speaker = peer(&closed, "", "say", &["anon/room", "chat"]);
+    let mut listener = peer(&closed, "", "hear", &["anon/room", "chat"]);
+    wait_until("a publish to be refused", 20, || {
+        closed.child().output().contains("publish refused").then_some(())
+    });
+    assert!(listener.ended().is_none(), "{}", listener.output());
+    drop((speaker, listener));
     // With the key of another input, and with none.
     let [one, two] = [server.input(), server.input()];
     let folder = tempfile::tempdir().unwrap();

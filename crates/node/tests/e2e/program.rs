@@ -102,7 +102,7 @@ fn the_demo_without_a_file_takes_the_clip_that_came_with_the_program() {
     let start = |data: &str, ready: &Path| {
         let mut command = Command::new(&program);
         command.args(["serve", "--demo"]);
-        for listener in ["http", "https", "rtmp", "rtmps", "admin"] {
+        for listener in ["http", "https", "rtmp", "rtmps", "quic", "admin"] {
             command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
         }
         Child::start(command.arg("--data").arg(at(data)).arg("--ready-file").arg(ready))

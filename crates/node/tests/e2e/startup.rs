@@ -21,7 +21,7 @@ fn serve(program: &Path, arguments: &[&str]) -> Command {
     for port in PORTS {
         command.args(["--set", &format!("{port}.listen=127.0.0.1:0")]);
     }
-    command.args(arguments);
+    command.args(["--set", "quic.listen=127.0.0.1:0"]).args(arguments);
     command
 }
 
