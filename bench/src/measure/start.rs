@@ -85,7 +85,7 @@ fn start(program: &Path, data: &Path) -> Result<(f64, f64)> {
     let mut command = Command::new(program);
     command.arg("serve").arg("--data").arg(data);
     command.args(["--set", &format!("http.listen={address}"), "--set", "log.level=warn"]);
-    for listener in ["https", "rtmp", "rtmps", "admin"] {
+    for listener in ["https", "rtmp", "rtmps", "quic", "admin"] {
         command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());

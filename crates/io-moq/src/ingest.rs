@@ -242,7 +242,7 @@ impl Ingest {
         publisher.refuse(RequestCode::Uninterested, reason).await;
     }
 
-    fn accept(&mut self, offered: Offered) -> Taking {
+    fn accept(&mut self, offered: Box<Offered>) -> Taking {
         let (id, name) = (offered.id, offered.name.clone());
         self.offered.insert(id, name.clone());
         let track = match TrackName::new(name.clone()) {

@@ -23,7 +23,7 @@ pub(crate) enum Offer {
     /// It has tracks in it.
     Namespace(RequestId),
     /// It publishes this one.
-    Track(Offered),
+    Track(Box<Offered>),
     /// It withdrew an offer.
     Gone(RequestId),
 }
@@ -74,9 +74,10 @@ impl Publisher {
     pub(crate) async fn refuse(mut self, code: RequestCode, reason: String) {
         while let Some(offer) = self.offers.recv().await {
             match offer {
-                Offer::Namespace(id) | Offer::Track(Offered { id, .. }) => {
-                    self.link.disown(id);
-                    self.answer(id, Answer::error(code, reason.clone()));
+                Offer::Namespace(id) => self.answer(id, Answer::error(code, reason.clone())),
+                Offer::Track(offered) => {
+                    self.link.disown(offered.id);
+                    self.answer(offered.id, Answer::error(code, reason.clone()));
                 }
                 Offer::Gone(_) => {}
             }
@@ -86,10 +87,10 @@ impl Publisher {
     /// Takes a track that the peer offers.
     pub(crate) fn accept(
         &self,
-        offered: Offered,
+        offered: Box<Offered>,
         track: Result<track::Producer, PublishError>,
     ) -> impl Future<Output = Taken> + Send + use<> {
-        let Offered { id, told, parameters, .. } = offered;
+        let Offered { id, told, parameters, .. } = *offered;
         let answer = match &track {
             Ok(track) => {
                 saw(track, &parameters);

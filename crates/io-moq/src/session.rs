@@ -190,7 +190,7 @@ impl Connected {
                 self.offer(
                     id,
                     namespace,
-                    Offer::Track(Offered { id, name, parameters, properties, told }),
+                    Offer::Track(Box::new(Offered { id, name, parameters, properties, told })),
                 );
             }
         }
