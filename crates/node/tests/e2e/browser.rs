@@ -32,7 +32,9 @@ fn check_url(url: &str, player: &str) {
     let played = play(url, player, seconds(), &more);
     let report = &played.0;
     assert_eq!(played.size(), (640, 360), "{report}");
-    assert!(played.presented_share() >= 0.99, "frames shown: {}", report["counter"]);
+    // dash.js plays up to 4 % faster and slower to keep its latency: a frame between two refreshes is not shown.
+    let share = if player == "dashjs" { 0.95 } else { 0.99 };
+    assert!(played.presented_share() >= share, "frames shown: {}", report["counter"]);
     assert_eq!(report["counter"]["backwards"], 0, "{report}");
     let tone = report["tone"]["frequencyHz"].as_f64().unwrap_or(0.0);
     assert!((tone - 1000.0).abs() < 25.0, "the tone: {}", report["tone"]);

@@ -132,6 +132,19 @@ fn publish(clip: &Path, url: &str) -> Child {
     Child::start(&mut command)
 }
 
+/// The same with GStreamer, which has an RTMP client of its own.
+fn publish_gstreamer(clip: &Path, url: &str) -> Child {
+    let file = clip.with_extension("mp4");
+    run(ffmpeg().arg("-i").arg(clip).args(["-map", "0", "-c", "copy"]).arg(&file));
+    let pipeline = format!(
+        "filesrc location={} ! qtdemux name=d flvmux name=m streamable=true ! \
+         rtmp2sink location={url} sync=true \
+         d.video_0 ! queue ! h264parse ! m.video d.audio_0 ! queue ! aacparse ! m.audio",
+        file.display()
+    );
+    Child::start(Command::new("gst-launch-1.0").arg("-q").args(pipeline.split_whitespace()))
+}
+
 /// The same with our own publisher, out of an MP4 file.
 fn publish_ours(clip: &Path, url: &str) -> Child {
     let file = clip.with_extension("mp4");
@@ -255,6 +268,12 @@ fn h264_and_eac3_arrive() {
 #[test]
 fn h264_and_mp3_arrive() {
     check(&[picture(H264), sound(MP3)], &["avc1.4d400d,mp4a.6B"]);
+}
+
+#[test]
+fn h264_and_aac_of_gstreamer_arrive() {
+    let codecs = ["avc1.4d400d,mp4a.40.2"];
+    check_by(publish_gstreamer, &[picture(H264), sound(AAC)], &codecs);
 }
 
 #[test]
