@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use control::Secret;
@@ -14,9 +14,10 @@ use crate::envelope::ApiError;
 pub(crate) async fn check(
     State(api): State<Api>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    name_host(&mut request);
     if !may_ask(api.allow_plain, peer.ip()) {
         return ApiError::forbidden(
             "the API is served in clear to this machine only, because a token could be overheard: \
@@ -34,6 +35,16 @@ pub(crate) async fn check(
 }
 
 /// In clear from this machine only, unless told otherwise.
+/// HTTP/2 has the host in its target (RFC 9113 §8.3.1): what answers with URLs reads one field.
+fn name_host(request: &mut Request) {
+    let host = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    if let Some(host) = host
+        && !request.headers().contains_key(header::HOST)
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
 fn may_ask(allow_plain: bool, peer: IpAddr) -> bool {
     allow_plain || peer.to_canonical().is_loopback()
 }
@@ -52,6 +63,25 @@ fn same(token: &str, expect: &Secret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_of_http_2_is_a_field_like_any_other() {
+        for (uri, field, expect) in [
+            ("https://example.com:8443/x", None, Some("example.com:8443")),
+            ("https://example.com/x", Some("other"), Some("other")),
+            ("/x", Some("other"), Some("other")),
+            ("/x", None, None),
+        ] {
+            let mut request = axum::http::Request::builder().uri(uri);
+            if let Some(field) = field {
+                request = request.header(header::HOST, field);
+            }
+            let mut request = request.body(axum::body::Body::empty()).unwrap();
+            name_host(&mut request);
+            let host = request.headers().get(header::HOST).and_then(|v| v.to_str().ok());
+            assert_eq!(host, expect, "{uri}");
+        }
+    }
 
     /// Flips `http.allow_plain_api`.
     #[test]

@@ -199,9 +199,10 @@ fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Valu
 /// Where this server is found on the web, without the last slash.
 pub(crate) fn web(api: &Api, headers: &HeaderMap) -> String {
     let authority = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
+    let scheme = if api.tls { "https" } else { "http" };
     match &api.public_host {
-        Some(host) => format!("http://{host}{}", port_of(authority)),
-        None => format!("http://{authority}"),
+        Some(host) => format!("{scheme}://{host}{}", port_of(authority)),
+        None => format!("{scheme}://{authority}"),
     }
 }
 

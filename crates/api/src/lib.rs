@@ -53,6 +53,8 @@ pub struct Api {
     pub public_host: Option<String>,
     /// Serve the API in clear to others than this machine.
     pub allow_plain: bool,
+    /// This is the router of a listener with TLS: URLs that are handed out say https.
+    pub tls: bool,
     /// Fills a buffer with random bytes.
     pub random: fn(&mut [u8]),
     /// How the encoder of a live input is doing.

@@ -279,6 +279,7 @@ impl Node {
             quic_port: addresses.quic.map(|a| a.port()),
             public_host,
             allow_plain: config.http.allow_plain_api,
+            tls: false,
             random: fill_random_bytes,
             health: {
                 let ingest = ingest.clone();
@@ -296,7 +297,11 @@ impl Node {
         for (listener, tls) in [(http, None), (https, https_tls)] {
             let Some(listener) = listener else { continue };
             // Over TLS a token can't be overheard.
-            let api = api::Api { allow_plain: api.allow_plain || tls.is_some(), ..api.clone() };
+            let api = api::Api {
+                allow_plain: api.allow_plain || tls.is_some(),
+                tls: tls.is_some(),
+                ..api.clone()
+            };
             let scheme = if tls.is_some() { "https" } else { "http" };
             let site = Site { scheme, ..site.clone() };
             let router = deliver::router(site)
