@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use access::{Access, Refusal, Visitor};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs
 
 use crate::config::{Config, Tls};
 use crate::ingest::now_ms;
+use crate::tls;
 
 /// Browsers take a certificate by its hash only if it is valid for at most 14 days. It begins a day ago,
 /// for clocks that are behind.
@@ -167,17 +168,13 @@ impl Fingerprint {
     }
 }
 
-fn configured(tls: &Tls) -> Result<Option<Certificate>> {
-    let (certificate, key) = match (tls.certificate.as_str(), tls.key.as_str()) {
-        ("", "") => return Ok(None),
-        ("", _) | (_, "") => bail!("tls.certificate and tls.key belong together: set both or none"),
-        files => files,
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .with_context(|| format!("{certificate} is no PEM certificate"))?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .with_context(|| format!("{key} is no PEM private key"))?;
+fn configured(config: &Tls) -> Result<Option<Certificate>> {
+    tls::check(config)?;
+    let Some((certificate, key)) = tls::files_of(config)? else { return Ok(None) };
+    let chain = CertificateDer::pem_slice_iter(&certificate)
+        .collect::<Result<_, _>>()
+        .context("the certificate is not PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(&key).context("the key is not a PEM private key")?;
     Ok(Some(Certificate { chain, key }))
 }
 

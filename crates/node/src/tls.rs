@@ -81,7 +81,8 @@ pub(crate) fn check(tls: &Tls) -> Result<()> {
     }
 }
 
-fn files_of(tls: &Tls) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+/// The contents of the files that the configuration names: the certificate, and its key.
+pub(crate) fn files_of(tls: &Tls) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     match (tls.certificate.as_str(), tls.key.as_str()) {
         ("", "") => Ok(None),
         (certificate, key) => Ok(Some((read(Path::new(certificate))?, read(Path::new(key))?))),
