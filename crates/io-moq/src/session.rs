@@ -359,10 +359,13 @@ async fn find(
         }
         None
     };
-    match timeout(LOOKUP, here).await {
-        Ok(Some(track)) => return Ok(track),
-        Ok(None) | Err(_) if wait.is_zero() => return Err(missing()),
-        Ok(None) | Err(_) => {}
+    if let Ok(Some(track)) = timeout(LOOKUP, here).await {
+        return Ok(track);
+    }
+    // A catalog names packaged tracks before their first part is made.
+    let beginning = wait.is_zero() && origin.get(&path).is_some_and(|b| is_live(&b));
+    if wait.is_zero() && !beginning {
+        return Err(missing());
     }
     // draft-18 §10.2.4: the publisher may be on its way.
     let come = async {
@@ -379,15 +382,25 @@ async fn find(
                 if let Some(track) = broadcast.get(&track) {
                     return track;
                 }
-                if matches!(broadcast.liveness(), spine::broadcast::Liveness::Ended(_)) {
+                if !is_live(&broadcast) {
                     break;
                 }
             }
         }
     };
+    if beginning {
+        return timeout(BEGINNING, come).await.map_err(|_| missing());
+    }
     let late = || Answer::error(RequestCode::Timeout, "the publisher did not come in time");
     timeout(wait, come).await.map_err(|_| late())
 }
+
+fn is_live(broadcast: &spine::broadcast::Consumer) -> bool {
+    !matches!(broadcast.liveness(), spine::broadcast::Liveness::Ended(_))
+}
+
+/// How long a track of a broadcast that is on the air may take to begin: two parts of the longest kind.
+const BEGINNING: Duration = Duration::from_secs(2);
 
 /// How long an upstream may take to say whether it has a track.
 const LOOKUP: Duration = Duration::from_secs(5);
