@@ -20,13 +20,13 @@ export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each 
 
 # One step a row of the report: what it is, and which tests.
 STEPS=(
+    "Each player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock"
+    "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player"
     "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
     "Power cuts, $AIRWAVE_POWER_ROUNDS rounds|power::"
     "$AIRWAVE_ROUNDS times connect, publish, leave|rounds::"
     "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
-    "Each player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock"
-    "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player"
 )
 
 main() {

@@ -27,6 +27,7 @@ pub(crate) struct Admin {
     pub(crate) encoders: Arc<io_rtmp::listen::Counters>,
     pub(crate) web: Arc<web::Counters>,
     pub(crate) panics: Arc<AtomicU64>,
+    pub(crate) holes: Arc<AtomicU64>,
     pub(crate) space: Arc<Space>,
     pub(crate) history: Arc<History>,
 }
@@ -114,6 +115,11 @@ fn text(admin: &Admin) -> String {
         ("playlist_renderings", "Media playlists rendered: once a version.", &delivery.renderings),
         ("media_files", "Segments, parts and initialisation segments sent.", &delivery.media),
         ("media_file_bytes", "Bytes of them.", &delivery.media_bytes),
+        (
+            "packaging_holes",
+            "Places where frames had left the cache before they were packaged.",
+            &*admin.holes,
+        ),
         ("task_panics", "Tasks that panicked: a fault of Airwave.", &*admin.panics),
     ] {
         out.counter(name, help, of(counter));

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -62,6 +63,8 @@ pub(crate) struct Ingest {
     pub(crate) origin: Origin,
     pub(crate) library: Arc<Library>,
     pub(crate) counters: Arc<Counters>,
+    /// Places where frames had left the cache before they were packaged.
+    pub(crate) holes: Arc<AtomicU64>,
     pub(crate) tasks: Tasks,
     pub(crate) node: NodeId,
     pub(crate) settings: RwLock<Settings>,
@@ -415,12 +418,18 @@ impl Ingest {
     ) {
         let ahead = if recorder.is_some() { RESERVED_AHEAD_RECORDING } else { RESERVED_AHEAD };
         let broadcast = packaging.broadcast().clone();
-        let (mut looked_at, mut groups) = (0, 0);
+        let (mut looked_at, mut groups, mut holes) = (0, 0, 0);
         loop {
             // A number is shown only when it is reserved: by the recorder's commits, else here, before
             // the first part of the segment is made.
             let outcome = poll_fn(|cx| {
                 let outcome = packaging.poll(cx, Instant::now());
+                let found = packaging.findings().holes;
+                if found > holes {
+                    tracing::warn!(%input, "frames were lost before they were packaged: the machine is too busy or limits.cache_mb too small");
+                    self.holes.fetch_add(found - holes, Ordering::Relaxed);
+                    holes = found;
+                }
                 reserved = reserved.max(recorder.map_or(0, Status::reserved_to));
                 match outcome {
                     Poll::Ready(outcome) => Poll::Ready(Some(outcome)),

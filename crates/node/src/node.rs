@@ -172,6 +172,7 @@ impl Node {
             origin: origin.clone(),
             library: library.clone(),
             counters,
+            holes: Arc::default(),
             tasks: tasks.clone(),
             node: node_id,
             settings: RwLock::new(Settings::of(&config)),
@@ -250,6 +251,7 @@ impl Node {
                 encoders: encoders.clone(),
                 web: counters.clone(),
                 panics: tasks.panics.clone(),
+                holes: ingest.holes.clone(),
                 space: ingest.space.clone(),
                 history: history.clone(),
             });

@@ -54,6 +54,8 @@ pub struct Findings {
     pub frames_dropped: u64,
     /// Audio that went on without the video that should have cut it.
     pub cuts_not_waited_for: u64,
+    /// Places where frames had left the cache before they were packaged.
+    pub holes: u64,
 }
 
 /// Packages one broadcast. Deterministic: the same frames in the same order give the same parts.
@@ -171,6 +173,11 @@ impl Packager {
         self.tracks.get(track.0).filter(|t| t.configured).map(|t| t.rendition.init())
     }
 
+    /// Frames are gone before they could be pushed.
+    pub(crate) fn lost(&mut self) {
+        self.findings.holes += 1;
+    }
+
     /// What was found wrong with the broadcast.
     pub fn findings(&self) -> Findings {
         self.findings
@@ -275,13 +282,24 @@ impl Packager {
         let target = self.target_duration();
         let Some(t) = self.tracks.get_mut(track) else { return };
         let Some(mut frame) = t.held.take() else { return };
-        if let Some(next) = next.filter(|n| !n.discontinuity) {
-            let duration = next.decode - frame.decode;
-            frame.duration = u32::try_from(duration).unwrap_or(frame.duration);
+        let mut hole = false;
+        if let Some(next) = next.filter(|n| !n.discontinuity || !ends) {
+            let duration = u32::try_from(next.decode - frame.decode).unwrap_or(frame.duration);
+            // Inside a part a frame's place is the sum of the durations before it.
+            let bridged = ticks_to_ns(i64::from(duration), t.rendition.timescale()) <= BRIDGED_NS;
+            hole = next.discontinuity && !bridged;
+            if !hole {
+                frame.duration = duration;
+            }
         }
         frame.duration = frame.duration.max(1);
         let part = self.rules.part;
-        tagged(track, out, |out| t.rendition.push(frame, ends, part, target, out));
+        tagged(track, out, |out| {
+            t.rendition.push(frame, ends, part, target, out);
+            if hole {
+                t.rendition.flush(false, target, out);
+            }
+        });
     }
 
     /// Hands on what the cut list allows of the tracks that follow it.
@@ -456,6 +474,10 @@ impl Packager {
 /// pass the target duration with it (RFC 8216bis §4.4.3.1: rounded to the nearest second).
 const LEAD_IN_NS: i64 = 400_000_000;
 
+/// Frames that are missing inside a segment, to this length: the one before them lasts so much longer. What
+/// follows a longer hole begins a part, which has its own time.
+const BRIDGED_NS: i64 = 150_000_000;
+
 /// Cuts that are kept for tracks that lag: a minute of 2 s segments.
 const CUTS_MAX: usize = 32;
 
@@ -587,6 +609,46 @@ mod tests {
             let full = self.parts[0].duration;
             let (last, others) = self.parts.split_last().unwrap();
             others.iter().all(|p| p.duration == full && p.independent) && last.duration <= full
+        }
+    }
+
+    #[test]
+    fn sound_that_lacks_frames_inside_a_segment_stays_in_its_place() {
+        for (missing, bridged) in [(1, true), (5, true), (6, true), (7, false), (40, false)] {
+            let mut bench = Bench::new(&[true, false]);
+            let lacks = 50..50 + missing;
+            let mut placed = BTreeMap::new();
+            for i in 0..150 {
+                for sound in i * 1_600 / 1_024..(i + 1) * 1_600 / 1_024 {
+                    if !lacks.contains(&sound) {
+                        let mut frame = frame(sound * 1024, 1024, true);
+                        frame.discontinuity = sound == lacks.end;
+                        bench.packager.push(TrackId(1), frame, &mut bench.out);
+                    }
+                }
+                bench.packager.push(
+                    TrackId(0),
+                    frame(i * 3_000, 3_000, i % 60 == 0),
+                    &mut bench.out,
+                );
+                for (track, output) in bench.out.drain(..) {
+                    let (TrackId(1), Output::Part { timing, body, .. }) = (track, output) else {
+                        continue;
+                    };
+                    placed.insert(timing.decode, (i64::from(timing.duration), body.len() as i64));
+                }
+            }
+            let mut ends = 0;
+            for (start, (duration, frames)) in placed {
+                let hole = start - ends;
+                let here = ends == lacks.start * 1024;
+                assert_eq!(hole, if here && !bridged { missing * 1024 } else { 0 }, "at {start}");
+                let within = (start..start + duration).contains(&(lacks.start * 1024));
+                let lacking = if bridged && within { missing } else { 0 };
+                assert_eq!(duration, (frames + lacking) * 1024, "at {start}");
+                ends = start + duration;
+            }
+            assert!(ends > 200 * 1024, "the sound goes on: {ends}");
         }
     }
 

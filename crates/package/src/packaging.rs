@@ -239,6 +239,7 @@ impl Packaging {
             Poll::Ready(FrameEvent::Frame { header, payload, .. }) => (header, payload),
             Poll::Ready(FrameEvent::Lost) => {
                 source.lost = true;
+                self.packager.lost();
                 return Ok(true);
             }
             Poll::Ready(FrameEvent::End(_)) => {

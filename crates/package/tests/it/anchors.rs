@@ -3,6 +3,7 @@
 //! on all of them: decode times rise, sound stays with its picture, no segment is much too long.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use media::codec::Config;
 use package::{Earlier, Findings};
@@ -322,4 +323,23 @@ fn what_an_encoder_does_wrong_is_found() {
     let long = found(show(1_800, 61.0));
     assert!(long.segments_without_key_frame >= 13, "{long:?}");
     assert_eq!(found(show(0, 20.0)).frames_dropped, 600);
+}
+
+#[test]
+fn in_a_cache_that_is_full_nothing_is_lost_to_a_packager_less_than_a_group_late() {
+    for (every_ms, lost) in [(0, false), (300, false), (900, false), (2_500, true)] {
+        let mut studio = Studio::cramped(16 << 10, Duration::from_millis(every_ms));
+        studio.send(&plain(), |_| ());
+        assert_eq!(studio.findings().holes > 0, lost, "{every_ms} ms: {:?}", studio.findings());
+        studio.end();
+        for name in ["video.cmaf", "audio.cmaf"] {
+            let rendition = studio.index.rendition(name).unwrap();
+            let (mut holes, mut end) = (0, rendition.segments[0].info.start);
+            for segment in rendition.segments.iter().filter(|s| !s.info.gap) {
+                holes += u64::from(segment.info.start != end);
+                end = segment.info.start + segment.duration();
+            }
+            assert_eq!(holes > 0, lost, "{name} every {every_ms} ms");
+        }
+    }
 }

@@ -160,6 +160,9 @@ pub(crate) struct Studio {
     pub(crate) placed: Vec<(&'static str, u64, f64, f64)>,
     start: Instant,
     now: Duration,
+    /// How often packaging gets its turn; zero: with each frame.
+    every: Duration,
+    polled: Duration,
     publication: Option<Publication>,
     packaging: Packaging,
     broadcast: Consumer,
@@ -169,16 +172,22 @@ pub(crate) struct Studio {
 impl Studio {
     /// On the air, and nothing sent.
     pub(crate) fn new() -> Self {
-        Self::made(|packaging| packaging)
+        Self::made(Limits::default(), |packaging| packaging)
+    }
+
+    /// In a cache of so many bytes, and packaged only as often.
+    pub(crate) fn cramped(cache_bytes: usize, every: Duration) -> Self {
+        let limits = Limits { cache_bytes, ..Limits::default() };
+        Self { every, ..Self::made(limits, |packaging| packaging) }
     }
 
     /// Goes on with a broadcast whose earlier packaging is gone.
     pub(crate) fn after(earlier: Earlier) -> Self {
-        Self::made(|packaging| packaging.go_on_after(earlier))
+        Self::made(Limits::default(), |packaging| packaging.go_on_after(earlier))
     }
 
-    fn made(change: impl FnOnce(Packaging) -> Packaging) -> Self {
-        let (origin, start) = (Origin::new(Limits::default()), epoch());
+    fn made(limits: Limits, change: impl FnOnce(Packaging) -> Packaging) -> Self {
+        let (origin, start) = (Origin::new(limits), epoch());
         let publication = publish(&origin, start);
         let broadcast = publication.broadcast().consume();
         let packaging = Packaging::new(broadcast.clone(), Rules::default(), 100).unwrap();
@@ -189,6 +198,8 @@ impl Studio {
             placed: Vec::new(),
             start,
             now: Duration::ZERO,
+            every: Duration::ZERO,
+            polled: Duration::ZERO,
             publication: Some(publication),
             packaging,
             broadcast,
@@ -218,7 +229,10 @@ impl Studio {
                 samples: sent.samples,
             };
             publication.frame(sent.slot, frame, payload, arrival).unwrap();
-            self.poll(&mut part);
+            if self.now >= self.polled + self.every {
+                self.polled = self.now;
+                self.poll(&mut part);
+            }
         }
     }
 
