@@ -33,6 +33,7 @@ fn recording(into: &mut InputSettings, value: &Value) -> Result<(), ApiError> {
         match key.as_str() {
             "mode" => recording.mode = mode(name, value)?,
             "timeoutSeconds" => recording.timeout_seconds = timeout(name, value)?,
+            "maxTotalBytes" => recording.max_total_bytes = bytes(name, value)?,
             "requireSignedURLs" => {
                 recording.require_signed_urls = boolean(name, value, false)?;
             }
@@ -95,6 +96,17 @@ fn timeout(name: &str, value: &Value) -> Result<u32, ApiError> {
     u32::try_from(seconds).map_err(|_| wrong())
 }
 
+fn bytes(name: &str, value: &Value) -> Result<Option<u64>, ApiError> {
+    let wrong = || ApiError::field(name, "must be a whole number of bytes, at least 1, or null");
+    let Value::Number(n) = value else {
+        return if value.is_null() { Ok(None) } else { Err(wrong()) };
+    };
+    // The SDKs send numbers as floats at times; the database has 63 bits.
+    let float = || n.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0).map(|f| f as u64);
+    let bytes = n.as_u64().or_else(float).filter(|n| (1..=i64::MAX as u64).contains(n));
+    bytes.map(Some).ok_or_else(wrong)
+}
+
 fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
     match value.as_str() {
         Some("automatic") => Ok(RecordingMode::Automatic),
@@ -154,6 +166,9 @@ mod tests {
             (json!({"deleteRecordingAfterDays": 1.5}), "deleteRecordingAfterDays"),
             (json!({"recording": {"mode": "on"}}), "recording.mode"),
             (json!({"recording": {"timeoutSeconds": -1}}), "recording.timeoutSeconds"),
+            (json!({"recording": {"maxTotalBytes": 0}}), "recording.maxTotalBytes"),
+            (json!({"recording": {"maxTotalBytes": 1.5}}), "recording.maxTotalBytes"),
+            (json!({"recording": {"maxTotalBytes": 1e30}}), "recording.maxTotalBytes"),
             (json!({"recording": {"allowedOrigins": [1]}}), "recording.allowedOrigins"),
         ] {
             let error = merged(body).unwrap_err();

@@ -76,4 +76,6 @@ pub struct Usage {
     pub videos: u64,
     /// Their size.
     pub bytes: u64,
+    /// How much of it the input's owner wants to keep ([`RecordingSettings::max_total_bytes`](crate::RecordingSettings)).
+    pub max_bytes: Option<u64>,
 }

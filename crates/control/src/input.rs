@@ -50,6 +50,8 @@ pub struct RecordingSettings {
     pub mode: RecordingMode,
     /// Seconds that an encoder is waited for; 0 is the node's default.
     pub timeout_seconds: u32,
+    /// Bytes of recordings beyond which the oldest are deleted; none: what the node keeps.
+    pub max_total_bytes: Option<u64>,
     /// Whether watching needs a token.
     #[serde(rename = "requireSignedURLs")]
     pub require_signed_urls: bool,
@@ -88,6 +90,7 @@ impl Default for RecordingSettings {
         Self {
             mode: RecordingMode::Automatic,
             timeout_seconds: 0,
+            max_total_bytes: None,
             require_signed_urls: false,
             allowed_origins: None,
             hide_live_viewer_count: false,
@@ -226,7 +229,7 @@ mod tests {
         check(r#"{"unknown":1,"recording":{"unknown":2}}"#, plain.clone());
         check(
             r#"{"enabled":false,"preferLowLatency":false,"deleteRecordingAfterDays":30,
-               "defaultCreator":"me","recording":{"mode":"off","timeoutSeconds":7,
+               "defaultCreator":"me","recording":{"mode":"off","timeoutSeconds":7,"maxTotalBytes":1099511627776,
                "requireSignedURLs":true,"allowedOrigins":["*.example.com"],
                "hideLiveViewerCount":true}}"#,
             InputSettings {
@@ -237,6 +240,7 @@ mod tests {
                 recording: RecordingSettings {
                     mode: RecordingMode::Off,
                     timeout_seconds: 7,
+                    max_total_bytes: Some(1 << 40),
                     require_signed_urls: true,
                     allowed_origins: Some(vec!["*.example.com".into()]),
                     hide_live_viewer_count: true,

@@ -492,6 +492,7 @@ async fn retain(
 fn rules(config: config::Retention) -> Retention {
     Retention {
         max_age: config.max_age_days,
+        max_input_bytes: config.max_input_gb,
         max_total_bytes: config.max_total_gb,
         min_free_bytes: config.min_free_gb,
     }

@@ -44,9 +44,10 @@ fn reach(key: &str) -> Option<Reach> {
         "tls.certificate" | "tls.key" => Some(Reach::AtOnce),
         "ingest.reconnect_s" | "ingest.takeover" => Some(Reach::AtOnce),
         "hls.part_ms" | "hls.segment_ms" => Some(Reach::AtOnce),
-        "retention.max_age_days" | "retention.max_total_gb" | "retention.min_free_gb" => {
-            Some(Reach::AtOnce)
-        }
+        "retention.max_age_days"
+        | "retention.max_input_gb"
+        | "retention.max_total_gb"
+        | "retention.min_free_gb" => Some(Reach::AtOnce),
         "limits.recorder_patience_s" | "log.level" => Some(Reach::AtOnce),
         "data.dir"
         | "http.listen"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control::{DocumentError, EngineError, Page, VideoFilter, VideoUid};
+use control::{DocumentError, EngineError, InputUid, Page, VideoFilter, VideoUid};
 
 use crate::history::{DeleteError, History};
 use crate::limits::PASS_DELETES;
@@ -12,6 +12,8 @@ use crate::limits::PASS_DELETES;
 pub struct Retention {
     /// How long after their end.
     pub max_age: Option<Duration>,
+    /// The recordings of each input that has no bound of its own.
+    pub max_input_bytes: Option<u64>,
     /// All recordings together.
     pub max_total_bytes: Option<u64>,
     /// What must stay free on the disk.
@@ -26,8 +28,8 @@ pub struct Pass {
 }
 
 impl Retention {
-    /// Deletes what has to go now: videos whose own time has come, then by age, total size and free
-    /// space. A broadcast on the air is never deleted.
+    /// Deletes what has to go now: videos whose own time has come, then by age, size of an input's, total
+    /// size and free space. A broadcast on the air is never deleted.
     pub async fn pass(&self, history: &History, now_ms: u64) -> Result<Pass, DeleteError> {
         let mut pass = Pass::default();
         history.finish_deletions().await?;
@@ -38,13 +40,14 @@ impl Retention {
         if let Some(age) = self.max_age {
             let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
             let before = Some(now_ms.saturating_sub(age_ms));
-            let old = oldest(history, before).await.map_err(DocumentError::from)?;
+            let old = oldest(history, None, before).await.map_err(DocumentError::from)?;
             for video in old {
                 pass.delete(history, video, now_ms, "age").await?;
             }
         }
+        self.bound_inputs(history, now_ms, &mut pass).await?;
         while let Some(why) = self.too_much(history).await.map_err(DocumentError::from)? {
-            let oldest = oldest(history, None).await.map_err(DocumentError::from)?;
+            let oldest = oldest(history, None, None).await.map_err(DocumentError::from)?;
             let Some(video) = oldest.into_iter().next() else { break };
             if pass.deleted.len() >= PASS_DELETES {
                 break;
@@ -52,6 +55,33 @@ impl Retention {
             pass.delete(history, video, now_ms, why).await?;
         }
         Ok(pass)
+    }
+
+    async fn bound_inputs(
+        &self,
+        history: &History,
+        now_ms: u64,
+        pass: &mut Pass,
+    ) -> Result<(), DeleteError> {
+        let control = history.control();
+        for usage in control.usage().await.map_err(DocumentError::from)? {
+            let Some(max) = usage.max_bytes.or(self.max_input_bytes) else { continue };
+            let mut over = usage.bytes.saturating_sub(max);
+            if over == 0 {
+                continue;
+            }
+            let old =
+                oldest(history, Some(usage.input), None).await.map_err(DocumentError::from)?;
+            for video in old {
+                if over == 0 || pass.deleted.len() >= PASS_DELETES {
+                    break;
+                }
+                let size = control.video(&video).await.map_err(DocumentError::from)?;
+                over = over.saturating_sub(size.map_or(0, |video| video.bytes));
+                pass.delete(history, video, now_ms, "size of the input's").await?;
+            }
+        }
+        Ok(())
     }
 
     async fn too_much(&self, history: &History) -> Result<Option<&'static str>, EngineError> {
@@ -88,9 +118,10 @@ impl Pass {
 /// Videos that are over, the oldest first.
 async fn oldest(
     history: &History,
+    input: Option<InputUid>,
     ended_before_ms: Option<u64>,
 ) -> Result<Vec<VideoUid>, EngineError> {
-    let filter = VideoFilter { input: None, live: Some(false), ended_before_ms };
+    let filter = VideoFilter { input, live: Some(false), ended_before_ms };
     let page = Page { newest_first: false, ..Page::default() };
     let list = history.control().videos(filter, page).await?;
     Ok(list.rows.into_iter().map(|video| video.uid).collect())

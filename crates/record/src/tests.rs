@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use control::{
-    Claim, ClaimMode, Claimed, Control, End, InputSettings, InputUid, MasterKey, NodeId, Owned,
-    Page, SegmentRecord, SessionId, VideoFilter, VideoUid,
+    Claim, ClaimMode, Claimed, Control, End, Expect, InputSettings, InputUid, MasterKey, NodeId,
+    Owned, Page, SegmentRecord, SessionId, VideoFilter, VideoUid,
 };
 use package::hls::{MediaOptions, render_media};
 use package::properties::{Part, Segment, encode};
@@ -502,13 +502,25 @@ async fn retention_deletes_the_oldest_and_frees_the_disk() {
     assert_eq!(pass.deleted, [(videos[0].clone(), "age")]);
     assert_eq!(left().await, videos[1..]);
     assert!(node.store.list(videos[0].as_str()).await.unwrap().is_empty());
+    // What its owner keeps comes before what the node keeps of each.
+    let mut settings = node.control.input(&input()).await.unwrap().unwrap().settings;
+    settings.recording.max_total_bytes = Some(u64::MAX >> 1);
+    node.control.update_input(&input(), Expect::Any, settings.clone(), NOW).await.unwrap();
+    let each = Retention { max_input_bytes: Some(newest), ..Retention::default() };
+    assert_eq!(each.pass(&node.history, NOW).await.unwrap().deleted, []);
+    settings.recording.max_total_bytes = None;
+    node.control.update_input(&input(), Expect::Any, settings, NOW).await.unwrap();
+    let pass = each.pass(&node.history, NOW).await.unwrap();
+    assert_eq!(pass.deleted, [(videos[1].clone(), "size of the input's")]);
     let total = Retention { max_total_bytes: Some(newest), ..Retention::default() };
+    assert_eq!(total.pass(&node.history, NOW).await.unwrap().deleted, []);
+    let total = Retention { max_total_bytes: Some(newest - 1), ..Retention::default() };
     let pass = total.pass(&node.history, NOW).await.unwrap();
-    assert_eq!(pass.deleted, [(videos[1].clone(), "total size")]);
+    assert_eq!(pass.deleted, [(videos[2].clone(), "total size")]);
     let free = Retention { min_free_bytes: Some(u64::MAX), ..Retention::default() };
-    node.history.recording(&videos[2]).await.unwrap().unwrap();
-    assert_eq!(free.pass(&node.history, NOW).await.unwrap().deleted.len(), 2);
-    assert!(node.history.recording(&videos[2]).await.unwrap().is_none());
+    node.history.recording(&videos[3]).await.unwrap().unwrap();
+    assert_eq!(free.pass(&node.history, NOW).await.unwrap().deleted.len(), 1);
+    assert!(node.history.recording(&videos[3]).await.unwrap().is_none());
     assert_eq!(left().await, []);
     assert!(node.control.doomed().await.unwrap().is_empty());
 }

@@ -89,7 +89,12 @@ pub async fn a_deleted_video_is_gone_and_its_objects_are_remembered(control: &Co
     an_input(control, 1).await;
     let gone = recording(control, 1, 2, NOW).await;
     let kept = recording(control, 2, 3, NOW).await;
-    let usage = |videos, bytes| vec![Usage { input: uid(1), videos, bytes }];
+    let usage =
+        |videos, bytes| vec![Usage { input: uid(1), videos, bytes, max_bytes: Some(4_000) }];
+    let input = control.input(&uid(1)).await.unwrap().unwrap();
+    let mut settings = input.settings;
+    settings.recording.max_total_bytes = Some(4_000);
+    control.update_input(&uid(1), Expect::Rev(input.rev), settings, NOW).await.unwrap();
     assert_eq!(control.usage().await.unwrap(), usage(2, 5_000));
     control.delete_video(&gone, NOW).await.unwrap();
     assert_eq!(control.video(&gone).await.unwrap(), None);

@@ -149,10 +149,18 @@ pub(crate) fn due(db: &Connection, now_ms: u64) -> Result<Vec<VideoUid>, EngineE
 
 pub(crate) fn usage(db: &Connection) -> Result<Vec<Usage>, EngineError> {
     let mut select = db.prepare_cached(
-        "SELECT input, count(*), sum(bytes) FROM videos GROUP BY input ORDER BY input",
+        "SELECT input, count(*), sum(bytes),
+             (SELECT json_extract(document, '$.recording.maxTotalBytes') FROM inputs WHERE uid = input)
+         FROM videos GROUP BY input ORDER BY input",
     )?;
     let usage = select.query_map([], |row| {
-        Ok(Usage { input: row.get(0)?, videos: column::u64(row, 1)?, bytes: column::u64(row, 2)? })
+        let bound = row.get::<_, Option<i64>>(3)?;
+        Ok(Usage {
+            input: row.get(0)?,
+            videos: column::u64(row, 1)?,
+            bytes: column::u64(row, 2)?,
+            max_bytes: bound.and_then(|bytes| u64::try_from(bytes).ok()),
+        })
     })?;
     Ok(usage.collect::<rusqlite::Result<_>>()?)
 }

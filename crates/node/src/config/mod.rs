@@ -176,6 +176,9 @@ pub struct Retention {
     /// Days after their end; 0 for ever.
     #[serde(deserialize_with = "days")]
     pub max_age_days: Option<Duration>,
+    /// Gigabytes of each input's recordings, as bytes; 0 without end.
+    #[serde(deserialize_with = "gigabytes")]
+    pub max_input_gb: Option<u64>,
     /// Gigabytes of all recordings together, as bytes; 0 without end.
     #[serde(deserialize_with = "gigabytes")]
     pub max_total_gb: Option<u64>,

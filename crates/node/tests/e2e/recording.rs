@@ -402,6 +402,7 @@ fn a_data_directory_has_one_server() {
 }
 
 /// Flips `retention.max_total_gb`.
+/// Flips `retention.max_input_gb`.
 #[test]
 fn retention_by_total_size_keeps_the_newest() {
     let folder = tempfile::tempdir().unwrap();
@@ -422,8 +423,16 @@ fn retention_by_total_size_keeps_the_newest() {
     drop(server);
     let bound = format!("retention.max_total_gb={:.9}", size * 1.5 / 1e9);
     let server = Server::start_in(AIRWAVE, &data, &[&bound]);
-    wait_until("retention", 20, || {
-        (server.get(&format!("/{}/lifecycle", uids[0])).status == 404).then_some(())
-    });
+    let gone = |server: &Server, uid: &str| {
+        wait_until("retention", 20, || {
+            (server.get(&format!("/{uid}/lifecycle")).status == 404).then_some(())
+        });
+    };
+    gone(&server, &uids[0]);
     assert_eq!(video(&server, &uids[1])["status"]["state"], "ready", "the newest stays");
+    // The same of one input.
+    drop(server);
+    let bound = format!("retention.max_input_gb={:.9}", size * 0.5 / 1e9);
+    let server = Server::start_in(AIRWAVE, &data, &[&bound]);
+    gone(&server, &uids[1]);
 }
