@@ -415,7 +415,10 @@ fn retention_by_total_size_keeps_the_newest() {
         let mut encoder = clip.publish(&input.rtmp, 1);
         let uid = server.wait_live(&input);
         assert!(encoder.wait(20).success());
-        wait_ended(&server, &uid);
+        // Off the air is at once; its end is in the database a moment later.
+        wait_until("the recording", 20, || {
+            (video(&server, &uid)["status"]["state"] == "ready").then_some(())
+        });
         uids.push(uid);
     }
     assert_ne!(uids[0], uids[1], "the next broadcast is another video");
