@@ -26,6 +26,7 @@ main() {
     # They stay inside this clone, so there is nothing to ask; and they need pip.
     if [ "$1" = test ]; then
         scripts/ffmpeg9.sh
+        scripts/nginx.sh
         scripts/moq-peer.sh
     fi
 }

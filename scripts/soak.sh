@@ -15,6 +15,7 @@ export AIRWAVE_POWER_ROUNDS=${AIRWAVE_POWER_ROUNDS:-20}               # what was
 export AIRWAVE_ROUNDS=${AIRWAVE_ROUNDS:-40000}                        # connect, publish, leave
 export AIRWAVE_POLLS=${AIRWAVE_POLLS:-1000000}                        # of ids that do not exist
 export AIRWAVE_STRANGERS=${AIRWAVE_STRANGERS:-200}                    # connections that say nothing, nonsense, or half
+export AIRWAVE_PLAYERS=${AIRWAVE_PLAYERS:-1000}                       # behind nginx, of one broadcast
 export AIRWAVE_BROADCAST_MINUTES=${AIRWAVE_BROADCAST_MINUTES:-120}    # in virtual time, against the authoring rules
 export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player in Chromium
 
@@ -26,6 +27,7 @@ STEPS=(
     "Power cuts, $AIRWAVE_POWER_ROUNDS rounds|power::"
     "$AIRWAVE_ROUNDS times connect, publish, leave|rounds::"
     "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::"
+    "$AIRWAVE_PLAYERS players behind nginx, with and without tokens|edge::"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
 )
 
@@ -65,7 +67,7 @@ run() {
         -E "test(/$tests/)" >"$log" 2>&1 || status=$?
     local words said
     words=$(grep -oE '[0-9]+ tests? run: .*' "$log" | tail -n 1 | sed 's/, [0-9]* skipped//')
-    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills)' "$log" | tail -n 2 | tr '\n|' '; ') || true
+    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills|players)' "$log" | tail -n 2 | tr '\n|' '; ') || true
     echo "| $title | ${words:-did not run} | $((SECONDS - started)) s | $said |" >>"$REPORT"
     if [ "$status" -ne 0 ]; then tail -n 40 "$log"; fi
     return "$status"

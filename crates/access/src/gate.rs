@@ -40,6 +40,8 @@ pub struct Pass {
     pub restricted: bool,
     /// Files may be downloaded.
     pub downloadable: bool,
+    /// When its token ends, milliseconds since 1970; none without a token.
+    pub until_ms: Option<u64>,
     /// Who may put its player into a page: each of these lists must name the page
     /// ([`frame_sources`](crate::frame_sources)). None: everybody.
     pub embedders: Vec<Vec<String>>,
@@ -192,6 +194,7 @@ impl Access {
             id: id.to_owned(),
             restricted: policy.restricted(),
             downloadable: true,
+            until_ms: None,
             embedders: policy.embedders(),
         })
     }
@@ -382,6 +385,7 @@ fn passed(id: &str, policy: &Policy, grant: &Grant) -> Pass {
         id: id.to_owned(),
         restricted,
         downloadable: grant.downloadable,
+        until_ms: Some(grant.expires_ms),
         embedders: policy.embedders(),
     }
 }

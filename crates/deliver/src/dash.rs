@@ -12,10 +12,11 @@ use package::dash::{Content, MpdOptions, Sources, render_mpd};
 use package::{Index, Version};
 use record::{File, Recording};
 
-use crate::http::{no_content, text, too_busy};
+use crate::http::{SHARED_MOMENT, no_content, text, too_busy};
 use crate::library::Library;
 use crate::limits::RENDERINGS_MAX;
-use crate::playlist::{Wishes, not_found, wait_for};
+use crate::playlist::{not_found, wait_for};
+use crate::query::Wishes;
 use crate::shelf::Shelf;
 
 const MPD: &str = "application/dash+xml";
@@ -36,8 +37,11 @@ struct Rendering {
 
 /// The MPD of what is on the air.
 pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
-    let wishes = Wishes::parse(query, shelf.about().low_latency);
-    let options = MpdOptions { low_latency: wishes.low_latency, everything: wishes.everything };
+    let wishes = Wishes::parse(query);
+    let options = MpdOptions {
+        low_latency: wishes.low_latency(shelf.about().low_latency),
+        everything: wishes.everything,
+    };
     // As for HLS: the first segment takes a second or two.
     let playable = wait_for(shelf, Duration::from_secs(10), |shelf| {
         shelf.with_index(Index::playable).then_some(())
@@ -51,7 +55,7 @@ pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
         Some((text_of, ended)) => {
             text(MPD, if ended { "max-age=10" } else { "max-age=1" }, text_of)
         }
-        None => no_content(),
+        None => no_content(SHARED_MOMENT),
     }
 }
 
@@ -121,7 +125,7 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording) -> Respon
     match render_mpd(&recording.index, sources, options) {
         // It may be deleted at any time: nobody keeps it.
         Some(mpd) => text(MPD, "max-age=1", mpd.into()),
-        None if recording.video.live() => no_content(),
+        None if recording.video.live() => no_content(SHARED_MOMENT),
         None => not_found("nothing was recorded"),
     }
 }

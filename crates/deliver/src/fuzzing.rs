@@ -5,7 +5,7 @@ use record::File;
 
 use crate::media::{Range, byte_range, parse};
 use crate::pages;
-use crate::playlist::{Wishes, without_directives};
+use crate::query::Wishes;
 use crate::share::{page_of, parameter};
 
 /// A request target and, behind a line break, the value of `Range`.
@@ -27,9 +27,8 @@ pub fn request(text: &str) {
     let _ = pages::asset(name);
     let query = uri.query().unwrap_or_default();
     package::fuzzing::query(query);
-    let kept = without_directives(query);
-    assert_eq!(without_directives(&kept), kept);
-    let _ = Wishes::parse(query, true);
+    let wishes = Wishes::parse(query);
+    assert_eq!(Wishes::parse(&wishes.handed_on()), wishes, "{query}");
     if let Some(url) = parameter(query, "url") {
         let _ = page_of(&url, "http://localhost");
     }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use access::{Pass, Refusal, Visitor};
-use axum::extract::{ConnectInfo, RawPathParams, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, Extension, RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::http::{Site, plain};
+use crate::http::{Site, no_content, plain};
 
 /// Whoever waited longer than this is looked at again: a link may have ended meanwhile, or been taken
 /// back.
@@ -37,7 +37,8 @@ pub(crate) async fn gate(
         Ok(pass) => pass,
         Err(refusal) => return refused(refusal),
     };
-    let restricted = pass.restricted;
+    let (restricted, by_origin) = (pass.restricted, !pass.embedders.is_empty());
+    let edge = request.headers().get(EDGE).is_some_and(|v| v == CHECKS);
     request.extensions_mut().insert(pass);
     let began = Instant::now();
     let mut response = next.run(request).await;
@@ -46,11 +47,48 @@ pub(crate) async fn gate(
     {
         return refused(refusal);
     }
-    if restricted {
+    if by_origin {
         // RFC 9110 §12.5.5: who asks decides.
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
     }
+    if restricted && !edge {
+        keep_private(response.headers_mut());
+    }
     response
+}
+
+/// What a shared cache sends with each request if it asks [`allowed`] before it answers from what it has.
+const EDGE: HeaderName = HeaderName::from_static("airwave-edge");
+const CHECKS: &str = "checks";
+
+/// Which uid a path segment stands for, for the key of a cache.
+const ID: HeaderName = HeaderName::from_static("airwave-id");
+
+/// May this visitor watch? The gate has answered that; a cache keeps it for a second, and no longer than the token
+/// lasts.
+pub(crate) async fn allowed(Extension(pass): Extension<Pass>) -> Response {
+    let left_ms = pass.until_ms.map(|until| until.saturating_sub(now_ms()));
+    let cache = if left_ms.is_some_and(|left| left < 1_000) { "no-store" } else { "max-age=1" };
+    let mut response = no_content(cache);
+    if let Ok(id) = HeaderValue::from_str(&pass.id) {
+        response.headers_mut().insert(ID, id);
+    }
+    response
+}
+
+/// What is locked belongs to who was let in: a shared cache would hand it to everybody who knows the address, a
+/// token that has ended included. RFC 9111 §5.2.2.7.
+fn keep_private(headers: &mut HeaderMap) {
+    let Some(shared) = headers.get(header::CACHE_CONTROL).and_then(|v| v.to_str().ok()) else {
+        return;
+    };
+    if shared == "no-store" {
+        return;
+    }
+    let own = format!("private, {}", shared.trim_start_matches("public, "));
+    if let Ok(own) = HeaderValue::from_str(&own) {
+        headers.insert(header::CACHE_CONTROL, own);
+    }
 }
 
 /// What a request says of itself, kept for the second look.
@@ -94,4 +132,23 @@ pub(crate) fn refused(refusal: Refusal) -> Response {
         Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
     plain(status, &refusal.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_locked_is_not_for_shared_caches() {
+        for (shared, own) in [
+            ("public, max-age=31536000, immutable", "private, max-age=31536000, immutable"),
+            ("max-age=12", "private, max-age=12"),
+            ("no-store", "no-store"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(shared));
+            keep_private(&mut headers);
+            assert_eq!(headers[header::CACHE_CONTROL], own);
+        }
+    }
 }

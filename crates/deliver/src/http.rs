@@ -43,6 +43,8 @@ pub fn router(site: Site) -> Router {
         .route("/{id}/iframe", get(share::iframe))
         .route("/{id}/lifecycle", get(lifecycle))
         .route("/{id}/views", get(views))
+        .route("/{id}/allowed", get(gate::allowed))
+        .route("/{id}/allowed/{video}", get(gate::allowed))
         .route("/{id}/manifest/{file}", get(manifest))
         .route("/{id}/media/{video}/{track}/{file}", get(media_file))
         .route_layer(axum::middleware::from_fn_with_state(site.clone(), gate::gate));
@@ -176,7 +178,7 @@ async fn manifest(
             // Those who were watching see the end of it.
             Some(shelf) => (shelf, true),
             // The vendor's clients know 204 as "not started".
-            None => return no_content(),
+            None => return no_content(SHARED_MOMENT),
         },
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
@@ -248,8 +250,12 @@ pub(crate) fn plain(status: StatusCode, words: &str) -> Response {
         .unwrap_or_default()
 }
 
-pub(crate) fn no_content() -> Response {
-    let response = cors().status(StatusCode::NO_CONTENT).header(header::CACHE_CONTROL, "no-store");
+/// What changes at any moment and is the same for all who ask: a shared cache asks once a second for all of them,
+/// a browser always.
+pub(crate) const SHARED_MOMENT: &str = "max-age=0, s-maxage=1";
+
+pub(crate) fn no_content(cache: &'static str) -> Response {
+    let response = cors().status(StatusCode::NO_CONTENT).header(header::CACHE_CONTROL, cache);
     response.body(Body::empty()).unwrap_or_default()
 }
 
@@ -259,5 +265,5 @@ pub(crate) fn too_busy() -> Response {
 }
 
 fn as_json(value: &serde_json::Value) -> Response {
-    text("application/json", "no-store", value.to_string().into())
+    text("application/json", SHARED_MOMENT, value.to_string().into())
 }

@@ -17,10 +17,12 @@ pub mod limits;
 mod media;
 mod pages;
 mod playlist;
+mod query;
 mod share;
 mod shelf;
 mod viewers;
 
 pub use http::{Site, router};
 pub use library::{Found, Library};
+pub use query::PARAMETERS;
 pub use shelf::{About, Counters, Past, Shelf};

@@ -105,7 +105,7 @@ pub(crate) fn favicon() -> Response {
         Some((name, bytes)) => {
             respond(kind(name), "public, max-age=86400", POLICY, (*bytes).into())
         }
-        None => crate::http::no_content(),
+        None => crate::http::no_content("no-store"),
     }
 }
 

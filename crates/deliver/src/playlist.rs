@@ -14,31 +14,10 @@ use package::reload::{Decision, Directives, decide};
 use record::Recording;
 
 use crate::body::Pieces;
-use crate::http::{in_pieces, no_content, text, too_busy};
+use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
 use crate::limits::PARKED_MAX;
+use crate::query::Wishes;
 use crate::shelf::Shelf;
-
-/// What a client may ask of a playlist besides the delivery directives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wishes {
-    pub(crate) low_latency: bool,
-    pub(crate) everything: bool,
-}
-
-impl Wishes {
-    pub(crate) fn parse(query: &str, low_latency: bool) -> Self {
-        let mut wishes = Self { low_latency, everything: false };
-        for pair in query.split('&') {
-            match pair {
-                "protocol=llhls" => wishes.low_latency = true,
-                "protocol=hls" => wishes.low_latency = false,
-                "dvrEnabled=true" => wishes.everything = true,
-                _ => {}
-            }
-        }
-        wishes
-    }
-}
 
 /// The multivariant playlist.
 pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
@@ -55,17 +34,10 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
         Some(variants) => text(
             "application/vnd.apple.mpegurl",
             "max-age=2",
-            render_multivariant(&variants, Some(&without_directives(query))).into(),
+            render_multivariant(&variants, Some(&Wishes::parse(query).handed_on())).into(),
         ),
-        None => no_content(),
+        None => no_content(SHARED_MOMENT),
     }
-}
-
-/// The query for media playlists: delivery directives belong to one request only. It stands between
-/// quotes, so it must have none.
-pub(crate) fn without_directives(query: &str) -> String {
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("_HLS_")).collect();
-    kept.join("&").replace('"', "%22")
 }
 
 const REPORT: &[u8] = b"#EXT-X-RENDITION-REPORT:";
@@ -73,7 +45,6 @@ const REPORT: &[u8] = b"#EXT-X-RENDITION-REPORT:";
 /// Rendition reports name playlists as the multivariant playlist does, query and all. They are the last
 /// lines of a playlist that is rendered once for everybody, so only they are written anew.
 fn with_query(text: &Bytes, query: &str) -> Pieces {
-    let query = without_directives(query);
     let lines = text.split_inclusive(|b| *b == b'\n').rev();
     let reports: usize = lines.take_while(|l| l.starts_with(REPORT)).map(<[u8]>::len).sum();
     if query.is_empty() || reports == 0 {
@@ -129,7 +100,7 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
             let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
             let variants = catalog.map(|catalog| variants(&catalog, &recording.index));
             let variants = variants.filter(|v| !v.is_empty());
-            let query = without_directives(query);
+            let query = Wishes::parse(query).handed_on();
             variants.map(|v| render_multivariant(&v, Some(&query)).into())
         }
         name => {
@@ -138,12 +109,12 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
             }
             // Who asks for a part has watched it live: its playlist ends where it was.
             let replay = recording.index.ended() && directives.msn.is_none();
-            recording.playlist(name, replay || Wishes::parse(query, false).everything)
+            recording.playlist(name, replay || Wishes::parse(query).everything)
         }
     };
     match list {
         Some(list) => text("application/vnd.apple.mpegurl", cache, list),
-        None if recording.video.live() => no_content(),
+        None if recording.video.live() => no_content(SHARED_MOMENT),
         None => not_found("nothing was recorded"),
     }
 }
@@ -160,7 +131,7 @@ pub(crate) async fn media(
         Ok(directives) => directives,
         Err(error) => return bad_request(&error.to_string()),
     };
-    let wishes = Wishes::parse(query, shelf.about().low_latency);
+    let wishes = Wishes::parse(query);
     let target = shelf.with_index(|index| index.target_duration().unwrap_or(4));
     let patience = Duration::from_secs(u64::from(target * RELOAD_TARGET_DURATIONS));
     let decided = wait_for(shelf, patience, |shelf| {
@@ -182,7 +153,7 @@ pub(crate) async fn media(
     let ended = shelf.with_index(package::Index::ended);
     let replay = ended && !by_input && directives.msn.is_none();
     let options = MediaOptions {
-        low_latency: wishes.low_latency,
+        low_latency: wishes.low_latency(shelf.about().low_latency),
         everything: wishes.everything || replay,
         skip: directives.skip,
     };
@@ -190,7 +161,11 @@ pub(crate) async fn media(
     match shelf.playlist(rendition, options) {
         Some(playlist) => {
             let cache = cache(shelf, directives.msn.is_some() && in_time);
-            in_pieces("application/vnd.apple.mpegurl", cache, with_query(&playlist, query))
+            in_pieces(
+                "application/vnd.apple.mpegurl",
+                cache,
+                with_query(&playlist, &wishes.handed_on()),
+            )
         }
         None => not_found("nothing to play yet"),
     }
@@ -281,15 +256,13 @@ mod tests {
         let text = Bytes::from(format!("{media}{}", report("").concat()));
         for (query, expect) in [
             ("", ""),
-            ("_HLS_msn=7&_HLS_part=2", ""),
-            ("protocol=llhls&_HLS_msn=7", "?protocol=llhls"),
-            ("a=1&dvrEnabled=true&_HLS_skip=YES", "?a=1&dvrEnabled=true"),
-            ("x=\"y\"", "?x=%22y%22"),
+            ("protocol=llhls", "?protocol=llhls"),
+            ("dvrEnabled=true&protocol=hls", "?dvrEnabled=true&protocol=hls"),
         ] {
             let expect = format!("{media}{}", report(expect).concat());
             assert_eq!(written(with_query(&text, query)), expect, "{query}");
         }
         let ended = Bytes::from("#EXTM3U\n#EXT-X-ENDLIST\n");
-        assert_eq!(written(with_query(&ended, "a=1")), "#EXTM3U\n#EXT-X-ENDLIST\n");
+        assert_eq!(written(with_query(&ended, "dvrEnabled=true")), "#EXTM3U\n#EXT-X-ENDLIST\n");
     }
 }

@@ -1,4 +1,5 @@
-//! What end-to-end tests use: the built program, encoders, a browser, a plain HTTP client, clips.
+//! What end-to-end tests use: the built program, encoders, a browser, a plain HTTP client, clips; nginx in front of
+//! the program, and an audience behind it.
 //!
 //! Everything blocks, binds port 0 and stops what it started when it is dropped. A tool that is
 //! missing is a failure with words, not a skip; `AIRWAVE_TEST_SKIP=name,...` switches tests off, and
@@ -7,25 +8,31 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "test code")]
 
+mod audience;
 mod browser;
 mod child;
 mod clip;
+mod edge;
 mod hls;
 mod http;
 mod media;
 mod mount;
+mod relay;
 mod rules;
 mod server;
 mod wait;
 
+pub use audience::{Seen, watch};
 pub use browser::{Played, play};
 pub use child::Child;
 pub use clip::{Clip, ClipSpec};
+pub use edge::{Edge, NGINX_CONF};
 pub use hls::Follower;
 pub use http::{Response, Url, request, try_request};
 pub use media::{Packet, decode_errors, packets};
 pub use mount::{Mount, can_mount, make_image};
 pub use package::hls::{MediaPlaylist, PlaylistPart, PlaylistSegment};
+pub use relay::Relay;
 pub use rules::{Broken, check, check_versions};
 pub use server::{Input, Server};
 pub use wait::{skip, wait_until};

@@ -14,7 +14,7 @@ fn clip() -> Clip {
 }
 
 /// An input that asks for tokens, on the air.
-fn locked(server: &Server) -> (Input, String, Child) {
+pub(crate) fn locked(server: &Server) -> (Input, String, Child) {
     let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
     let encoder = clip().publish(&input.rtmp, -1);
     // Nobody may look: the API tells.
@@ -26,7 +26,7 @@ fn locked(server: &Server) -> (Input, String, Child) {
     (input, video, encoder)
 }
 
-fn token(server: &Server, uid: &str, body: &Value) -> String {
+pub(crate) fn token(server: &Server, uid: &str, body: &Value) -> String {
     let answer = server.api("POST", &format!("/stream/{uid}/token"), Some(body));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["result"]["token"].as_str().unwrap().to_owned()

@@ -12,6 +12,7 @@ mod changes;
 mod codecs;
 mod dash;
 mod disk;
+mod edge;
 mod encoders;
 mod help;
 mod hostile;

@@ -1,0 +1,244 @@
+//! nginx in front of the program as docs/cdn.md sets it up, and an audience behind it: the origin is asked once for
+//! each version of a playlist and for each part, however many watch.
+//!
+//! `AIRWAVE_PLAYERS` is how many watch (100 in the gate, 1,000 in soak).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use testkit::{Clip, ClipSpec, Edge, NGINX_CONF, Relay, Server, Url, request, skip, watch};
+
+use crate::AIRWAVE;
+use crate::access::{locked, token};
+use crate::beside::size;
+
+/// Of each track, every player downloads so many; a part is a third of a second.
+const PARTS: usize = 24;
+
+/// What the issue allows: requests at the origin for each version of a playlist and for each part.
+const REQUESTS_MAX: f64 = 1.05;
+
+struct Asked {
+    requests: usize,
+    different: usize,
+}
+
+impl Asked {
+    fn each(&self) -> f64 {
+        self.requests as f64 / self.different.max(1) as f64
+    }
+}
+
+/// The requests whose path has this folder behind the first segment, by what they ask for: without that segment, and
+/// with what of the query has a meaning, sorted.
+fn asked(requests: &[String], folder: &str, wanted: impl Fn(&str) -> bool) -> Asked {
+    let mut times = BTreeMap::<String, usize>::new();
+    for target in requests {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let Some((_, rest)) = path[1..].split_once('/') else { continue };
+        let mut pairs: Vec<&str> = query.split('&').filter(|p| p.starts_with("_HLS_")).collect();
+        pairs.sort_unstable();
+        let what = format!("{rest}?{}", pairs.join("&"));
+        if rest.starts_with(folder) && wanted(&what) {
+            *times.entry(what).or_default() += 1;
+        }
+    }
+    Asked { requests: times.values().sum(), different: times.len() }
+}
+
+fn check(tokens: bool) {
+    if skip("edge") {
+        return;
+    }
+    let players = size("AIRWAVE_PLAYERS", 100);
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, _encoder) = if tokens {
+        let (input, _, encoder) = locked(&server);
+        (input, encoder)
+    } else {
+        let input = server.input();
+        let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
+        let encoder = clip.publish(&input.rtmp, -1);
+        server.wait_live(&input);
+        (input, encoder)
+    };
+    let segments: Vec<String> = (0..players)
+        .map(|_| if tokens { token(&server, &input.uid, &json!({})) } else { input.uid.clone() })
+        .collect();
+    let relay = Relay::start(server.addresses["http"].as_str().unwrap().parse().unwrap());
+    let edge = Edge::start(relay.address());
+    let began = std::time::Instant::now();
+    let seen = watch(edge.address(), &segments, PARTS);
+    let seconds = began.elapsed().as_secs_f64();
+
+    let requests = relay.requests();
+    let versions = asked(&requests, "manifest/", |what| what.contains("_HLS_msn"));
+    let parts = asked(&requests, "media/", |_| true);
+    let others = asked(&requests, "manifest/", |what| !what.contains("_HLS_msn"));
+    let mut spread: Vec<f64> = seen.spread.iter().map(std::time::Duration::as_secs_f64).collect();
+    spread.sort_by(f64::total_cmp);
+    let late = spread.get(spread.len() / 2).copied().unwrap_or_default();
+    eprintln!(
+        "{players} players, tokens {tokens}: {} playlists and {} parts in {seconds:.1} s; the origin \
+         was asked {:.3} times for each of {} versions, {:.3} times for each of {} parts, {} times \
+         for anything else; from the first player to the last {late:.2} s",
+        seen.playlists,
+        seen.parts,
+        versions.each(),
+        versions.different,
+        parts.each(),
+        parts.different,
+        others.requests,
+    );
+    assert!(seen.parts >= players * 2 * PARTS, "each has its parts: {}", seen.parts);
+    assert_eq!(versions.different, seen.versions.len(), "all versions came from the origin");
+    assert!(versions.each() <= REQUESTS_MAX, "{} for each version", versions.each());
+    assert!(parts.each() <= REQUESTS_MAX, "{} for each part", parts.each());
+    // Plain requests are good for a second, the multivariant playlist for two.
+    let moments = 3.0 * (seconds + 2.0);
+    assert!(others.requests as f64 <= moments, "{} plain requests", others.requests);
+    // H7: rendered once a version, however many ask. Plain answers may be versions of their own.
+    let renderings = server.metric("playlist_renderings_total") as usize;
+    let most = versions.different + others.requests;
+    assert!(renderings <= most, "{renderings} renderings of {most} versions");
+}
+
+#[test]
+fn the_origin_is_asked_once_for_everybody() {
+    check(false);
+}
+
+#[test]
+fn the_origin_is_asked_once_for_everybody_who_has_a_token() {
+    check(true);
+}
+
+#[test]
+fn the_edge_serves_only_whom_the_origin_lets_in() {
+    if skip("edge") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, video, _encoder) = locked(&server);
+    let edge = Edge::start(server.addresses["http"].as_str().unwrap().parse().unwrap());
+    let get = |path: &str, headers: &[(&str, &str)]| {
+        let authority = edge.address().to_string();
+        request("GET", &Url { authority, path: path.to_owned() }, headers, b"")
+    };
+    let link = token(&server, &input.uid, &json!({}));
+    let list = format!("/{link}/manifest/video.cmaf.m3u8");
+    let answer = get(&list, &[]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!answer.text().contains(&link), "nobody's token in a playlist");
+    let text = answer.text();
+    let part = text.lines().find(|l| l.ends_with(".m4s")).unwrap();
+    let part = Url::parse(&format!("http://h{list}")).join(part).path;
+    let first = get(&part, &[]);
+    assert_eq!(first.status, 200);
+    assert!(first.headers["cache-control"].starts_with("public"), "{:?}", first.headers);
+    // Kept by now, and for nobody else: each with the words and the header fields of the origin.
+    let other = token(&server, &server.input().uid, &json!({}));
+    let bare = part.replace(&link, &input.uid);
+    let by_video = part.replace(&link, &video);
+    for (path, status) in [
+        (bare, 401),
+        (by_video, 401),
+        (part.replace(&link, &other), 403),
+        (part.replace(&link, "a.b.c"), 401),
+        (list.replace(&link, &input.uid), 401),
+        (list.replace(&link, &other), 204),
+    ] {
+        let answer = get(&path, &[]);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert_eq!(answer.headers["access-control-allow-origin"], "*", "{path}");
+    }
+    // Another token for the same: the same bytes, without a request for media at the origin.
+    let again = token(&server, &input.uid, &json!({}));
+    let before = server.metric("media_files_total");
+    assert_eq!(get(&part.replace(&link, &again), &[]).body, first.body);
+    assert_eq!(server.metric("media_files_total"), before);
+    // Pages that may not embed it are refused, whatever was kept for others.
+    let origins =
+        json!({ "recording": { "requireSignedURLs": true, "allowedOrigins": ["good.example"] } });
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    assert_eq!(server.api("PUT", &path, Some(&origins)).status, 200);
+    let allowed = |origin: &str| get(&list, &[("origin", origin)]).status;
+    testkit::wait_until("the change to hold", 5, || {
+        (allowed("https://evil.example") == 403).then_some(())
+    });
+    assert_eq!(allowed("https://good.example"), 200);
+    assert_eq!(allowed("https://evil.example"), 403);
+}
+
+#[test]
+fn without_an_edge_that_checks_what_is_locked_is_for_no_shared_cache() {
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, _, _encoder) = locked(&server);
+    let link = token(&server, &input.uid, &json!({}));
+    let url = server.url(&format!("/{link}/manifest/video.cmaf.m3u8"));
+    for (headers, expect) in
+        [(&[][..], "private, max-age=1"), (&[("airwave-edge", "checks")][..], "max-age=1")]
+    {
+        let answer = request("GET", &url, headers, b"");
+        assert_eq!(answer.headers["cache-control"], expect);
+        assert!(!answer.headers.contains_key("vary"), "the address alone decides");
+    }
+    let allowed =
+        |path: String| request("GET", &server.url(&path), &[("airwave-edge", "checks")], b"");
+    let answer = allowed(format!("/{link}/allowed"));
+    assert_eq!((answer.status, &*answer.headers["airwave-id"]), (204, &*input.uid));
+    assert_eq!(answer.headers["cache-control"], "max-age=1");
+    assert_eq!(allowed(format!("/{}/allowed", input.uid)).status, 401);
+    // Not longer than the token lasts.
+    let soon: Value = json!({ "exp": std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() + 1 });
+    let ending = token(&server, &input.uid, &soon);
+    let answer = allowed(format!("/{ending}/allowed"));
+    assert!(answer.status == 401 || answer.headers["cache-control"] == "no-store");
+}
+
+#[test]
+fn the_order_of_a_query_changes_nothing() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
+    let _encoder = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let path = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
+    let mut follower = testkit::Follower::new(server.url(&path));
+    let newest = follower.reload().segments.last().unwrap().number;
+    // Both wait for the next segment, so both are of one version.
+    let (next, server) = (newest + 1, &server);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asking = [
+            format!("_HLS_msn={next}&_HLS_part=0&dvrEnabled=true&protocol=llhls"),
+            format!("protocol=llhls&_HLS_part=0&viewer=42&dvrEnabled=true&_HLS_msn={next}"),
+        ]
+        .map(|query| format!("{path}?{query}"))
+        .map(|target| scope.spawn(move || server.get(&target)));
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    for answer in &answers {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.text(), answers[0].text());
+        assert_eq!(answer.headers["cache-control"], "max-age=12", "six target durations");
+        let report = "URI=\"audio.cmaf.m3u8?dvrEnabled=true&protocol=llhls\"";
+        assert!(answer.text().contains(report), "{}", answer.text());
+    }
+    let list =
+        |query: &str| server.get(&format!("/{}/manifest/video.m3u8?{query}", input.uid)).text();
+    let expect = "video.cmaf.m3u8?dvrEnabled=true&protocol=llhls";
+    for query in ["dvrEnabled=true&protocol=llhls", "viewer=7&protocol=llhls&dvrEnabled=true"] {
+        assert!(list(query).contains(expect), "{}", list(query));
+        assert!(!list(query).contains("viewer"));
+    }
+}
+
+#[test]
+fn the_edge_keeps_apart_what_the_server_reads_of_a_query() {
+    let key = NGINX_CONF.lines().find(|l| l.contains("proxy_cache_key \"$airwave_id/manifest/"));
+    let key = key.unwrap();
+    for parameter in deliver::PARAMETERS {
+        let pair = format!("{parameter}=$arg_{parameter}");
+        assert!(key.contains(&pair), "{pair} is not in the key of docs/cdn/nginx.conf");
+    }
+}
