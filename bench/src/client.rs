@@ -27,7 +27,18 @@ impl Client {
 
     /// The body of what a path answers with 200.
     pub(crate) fn get(&mut self, path: &str) -> Result<Vec<u8>> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.ask(path, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    /// Sends a text.
+    pub(crate) fn post(&mut self, path: &str, text: &str) -> Result<Vec<u8>> {
+        let length = text.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
+        self.ask(path, &format!("{head}\r\n{text}"))
+    }
+
+    fn ask(&mut self, path: &str, request: &str) -> Result<Vec<u8>> {
         self.stream.write_all(request.as_bytes())?;
         let head = loop {
             if let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -37,7 +48,7 @@ impl Client {
             }
             self.more()?;
         };
-        ensure!(head.starts_with("http/1.1 200"), "{path}: {head}");
+        ensure!(head.starts_with("http/1.1 20"), "{path}: {head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
         let length: usize = length.and_then(|v| v.trim().parse().ok()).context("no length")?;
         while self.buffer.len() < length {

@@ -189,7 +189,7 @@ impl Viewer {
 
 /// An answer as it comes in.
 #[derive(Debug, Default)]
-struct Answer {
+pub(crate) struct Answer {
     head: Vec<u8>,
     /// Bytes of the body that are still to come, once the head is known.
     left: Option<u64>,
@@ -197,7 +197,7 @@ struct Answer {
 
 impl Answer {
     /// Takes bytes of the stream; answers how many answers they complete.
-    fn take(&mut self, mut bytes: &[u8], answered: &mut Answered) -> Result<u64> {
+    pub(crate) fn take(&mut self, mut bytes: &[u8], answered: &mut Answered) -> Result<u64> {
         let mut whole = 0;
         while !bytes.is_empty() {
             let Some(left) = self.left else {

@@ -7,6 +7,7 @@ mod anchor;
 mod client;
 mod host;
 mod load_http;
+mod load_parked;
 mod load_rtmp;
 mod measure;
 mod peer;
@@ -64,6 +65,10 @@ enum Measure {
     Recording,
     /// H1, H2, H3: segments, parts and playlists over HTTPS, beside nginx
     Delivery,
+    /// H4, H5, H6: ten thousand who wait for a playlist over TLS, beside nginx with nchan
+    Parked,
+    /// H8: TLS handshakes, beside nginx
+    Handshake,
     /// H9: from the encoder's frame to the picture in Chromium
     Glass,
     /// H9: the server's share, from a part's last byte to the playlist that names it
@@ -79,7 +84,7 @@ enum Measure {
 }
 
 impl Measure {
-    const EACH: [Self; 10] = [
+    const EACH: [Self; 12] = [
         Self::Idle,
         Self::Start,
         Self::Ingest,
@@ -87,6 +92,8 @@ impl Measure {
         Self::Visible,
         Self::Recording,
         Self::Delivery,
+        Self::Parked,
+        Self::Handshake,
         Self::Share,
         Self::Replay,
         Self::Glass,
@@ -165,6 +172,8 @@ fn one(measure: Measure, setup: &Setup) -> Result<bool> {
         Measure::Visible => measure::visible::run(setup),
         Measure::Recording => measure::recording::run(setup),
         Measure::Delivery => measure::delivery::run(setup),
+        Measure::Parked => measure::parked::run(setup),
+        Measure::Handshake => measure::handshake::run(setup),
         Measure::Glass => measure::glass::run(setup),
         Measure::Share => measure::share::run(setup),
         Measure::Replay => measure::replay::run(setup),

@@ -12,6 +12,7 @@ use crate::host::on_server_core;
 
 const NGINX_RTMP: &str = include_str!("../peers/nginx-rtmp.conf");
 const NGINX_STATIC: &str = include_str!("../peers/nginx-static.conf");
+const NGINX_NCHAN: &str = include_str!("../peers/nginx-nchan.conf");
 const SRS: &str = include_str!("../peers/srs.conf");
 
 /// Where the peers' programs are.
@@ -59,6 +60,13 @@ impl Peers {
         };
         let values = [("certificate", certificate), ("key", key)];
         start(NGINX_STATIC, &values, |config, dir| self.nginx(config, dir), put)
+    }
+
+    /// nginx that lets subscribers wait over TLS until they are told something.
+    pub(crate) fn nginx_nchan(&self, certificate: &Path, key: &Path) -> Result<Peer> {
+        let modules = self.nginx.join("usr/lib/nginx/modules");
+        let values = [("certificate", certificate), ("key", key), ("modules", modules.as_path())];
+        start(NGINX_NCHAN, &values, |config, dir| self.nginx(config, dir), |_| Ok(()))
     }
 
     /// SRS that takes RTMP and makes HLS; none where there is no SRS.
@@ -166,7 +174,7 @@ mod tests {
     fn all_templates_are_filled() {
         let names = ["port", "dir", "modules", "certificate", "key"];
         let values = names.map(|name| (name, format!("/{name}")));
-        for template in [NGINX_RTMP, NGINX_STATIC, SRS] {
+        for template in [NGINX_RTMP, NGINX_STATIC, NGINX_NCHAN, SRS] {
             let text = fill(template, &values).unwrap();
             assert!(text.contains("/port") && text.contains("/dir/hls") || text.contains("ssl"));
             assert!(fill(template, &values[..1]).is_err());

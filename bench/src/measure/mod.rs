@@ -2,8 +2,10 @@
 
 pub(crate) mod delivery;
 pub(crate) mod glass;
+pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod ingest;
+pub(crate) mod parked;
 pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod share;
