@@ -2,12 +2,14 @@
 //!
 //! [`listen`] serves peers: what is on the spine can be subscribed to and fetched ([`play`], [`fetch`],
 //! [`announce`]), and what they publish becomes a live input ([`ingest`]) or, in an open namespace, a
-//! broadcast as it is ([`open`]). Nothing here spawns by itself but [`listen::run`], which owns the tasks
-//! of its connections and ends them with itself.
+//! broadcast as it is ([`open`]). [`client`] is the other end: it asks a server, and serves it what we publish
+//! there. Nothing here spawns by itself but [`listen::run`], which owns the tasks of its connections and ends
+//! them with itself.
 
 #![forbid(unsafe_code)]
 
 mod announce;
+pub mod client;
 mod fetch;
 mod ingest;
 pub mod limits;

@@ -146,6 +146,55 @@ async fn subscribe(
     make: impl FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send,
 ) -> Taken {
     let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
+    let granted = match ask(&link, track, filter).await {
+        Ok(granted) => granted,
+        Err(Denied::Answered(error)) => {
+            let reason = error.reason.escape_debug();
+            tracing::info!(code = ?error.code, %reason, "moq: a track is not given");
+            return Taken::Cancelled;
+        }
+        Err(Denied::Over) => return Taken::Cancelled,
+        Err(Denied::Misuse) => return Taken::Refused,
+    };
+    match make(info_of(&granted.properties)) {
+        Ok(track) => granted.take(track).await,
+        Err(_) => Taken::Refused,
+    }
+}
+
+/// Why a track that was asked for does not come.
+pub(crate) enum Denied {
+    /// The peer says why.
+    Answered(moqt::RequestError),
+    /// The peer or the connection is gone.
+    Over,
+    /// It can't be asked for.
+    Misuse,
+}
+
+/// A subscription of ours that the peer has agreed to. Dropped, it is cancelled.
+pub(crate) struct Granted {
+    asked: Asked,
+    told: mpsc::UnboundedReceiver<Told>,
+    parameters: Parameters,
+    pub(crate) properties: Properties,
+}
+
+impl Granted {
+    /// Writes what comes into this track, to its end.
+    pub(crate) async fn take(self, track: track::Producer) -> Taken {
+        saw(&track, &self.parameters);
+        let link = self.asked.link.clone();
+        take(link, self.asked.id, self.told, track).await
+    }
+}
+
+/// Subscribes to a track of the peer.
+pub(crate) async fn ask(
+    link: &Arc<Link>,
+    track: moqt::TrackName,
+    filter: Filter,
+) -> Result<Granted, Denied> {
     let rendezvous = u64::try_from(RENDEZVOUS_MAX.as_millis()).unwrap_or(u64::MAX) / 3;
     let parameters = Parameters {
         filter: Some(filter),
@@ -154,31 +203,19 @@ async fn subscribe(
         rendezvous_timeout_ms: Some(rendezvous),
         ..Parameters::default()
     };
-    let asked = link.request(Request::Subscribe { track, parameters });
-    let Ok((id, mut told)) = asked else { return Taken::Refused };
-    let _asked = Asked { link: link.clone(), id };
+    let request = Request::Subscribe { track, parameters };
+    let (id, mut told) = link.request(request).map_err(|_| Denied::Misuse)?;
+    let asked = Asked { link: link.clone(), id };
     loop {
         match told.recv().await {
-            Some(Told::Event(Event::Answered {
-                answer: Answer::Ok { properties, parameters },
-                ..
-            })) => {
-                return match make(info_of(&properties)) {
-                    Ok(track) => {
-                        saw(&track, &parameters);
-                        take(link, id, told, track).await
-                    }
-                    Err(_) => Taken::Refused,
-                };
-            }
-            Some(Told::Event(Event::Answered { answer, .. })) => {
-                if let Answer::Error(error) = answer {
-                    let reason = error.reason.escape_debug();
-                    tracing::info!(code = ?error.code, %reason, "moq: a track is not given");
+            Some(Told::Event(Event::Answered { answer, .. })) => match answer {
+                Answer::Ok { properties, parameters } => {
+                    return Ok(Granted { asked, told, parameters, properties });
                 }
-                return Taken::Cancelled;
-            }
-            Some(Told::Event(Event::Cancelled { .. })) | None => return Taken::Cancelled,
+                Answer::Error(error) => return Err(Denied::Answered(error)),
+                Answer::FetchOk(_) => return Err(Denied::Over),
+            },
+            Some(Told::Event(Event::Cancelled { .. })) | None => return Err(Denied::Over),
             Some(_) => {}
         }
     }

@@ -57,17 +57,7 @@ pub(crate) async fn run(connection: Connection, relay: Arc<Relay>, guard: HalfOp
         ..Config::new(version)
     };
     let mut driver = Driver::new(connection.clone(), Session::server(Instant::now(), config));
-    let mut serving = Connected {
-        link: driver.link().clone(),
-        relay,
-        guard: Some(guard),
-        key: String::new(),
-        token: String::new(),
-        implementation: String::new(),
-        requests: BTreeMap::new(),
-        publishing: BTreeMap::new(),
-        goodbye: Arc::default(),
-    };
+    let mut serving = Connected::new(driver.link().clone(), relay, Some(guard));
     let ended = loop {
         match driver.next().await {
             Ok(event) => serving.event(event),
@@ -81,7 +71,8 @@ pub(crate) async fn run(connection: Connection, relay: Arc<Relay>, guard: HalfOp
     linger(&connection).await;
 }
 
-struct Connected {
+/// What a peer has asked for.
+pub(crate) struct Connected {
     link: Arc<Link>,
     relay: Arc<Relay>,
     guard: Option<HalfOpenGuard>,
@@ -106,7 +97,30 @@ enum Open {
 }
 
 impl Connected {
-    fn event(&mut self, event: Event) {
+    pub(crate) fn new(link: Arc<Link>, relay: Arc<Relay>, guard: Option<HalfOpenGuard>) -> Self {
+        Self {
+            link,
+            relay,
+            guard,
+            key: String::new(),
+            token: String::new(),
+            implementation: String::new(),
+            requests: BTreeMap::new(),
+            publishing: BTreeMap::new(),
+            goodbye: Arc::default(),
+        }
+    }
+
+    /// Whether something is still being sent.
+    pub(crate) fn serves(&self) -> bool {
+        self.requests.values().any(|open| match open {
+            Open::Subscription(updates) => !updates.is_closed(),
+            Open::Job(cancel) => !cancel.is_closed(),
+            Open::Offer(_) => false,
+        })
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
         self.requests.retain(|_, open| match open {
             Open::Subscription(updates) => !updates.is_closed(),
             Open::Job(cancel) => !cancel.is_closed(),

@@ -31,6 +31,8 @@ pub enum Trust {
     Fingerprint([u8; 32]),
     /// Anybody. For tests, and where somebody said so.
     Anybody,
+    /// Whom this lets through.
+    Verified(Arc<dyn ServerCertVerifier>),
 }
 
 /// Why there is no endpoint.
@@ -56,10 +58,37 @@ pub enum ConnectError {
     /// The peer, or the way to it.
     #[error("{0}")]
     Connection(#[from] quinn::ConnectionError),
+    /// Its certificate is not one to trust.
+    #[error("TLS: {0}")]
+    Untrusted(String),
+    /// It speaks something else.
+    #[error("the server speaks no draft of MoQ that is spoken here")]
+    Protocol,
     /// No answer.
     #[error("the peer did not finish its handshake in time")]
     TimedOut,
 }
+
+impl ConnectError {
+    /// TLS ends a QUIC handshake with 0x100 and its alert (RFC 9001 §4.8).
+    fn of(error: quinn::ConnectionError) -> Self {
+        let quinn::ConnectionError::TransportError(wrong) = &error else {
+            return match error {
+                quinn::ConnectionError::TimedOut => Self::TimedOut,
+                other => Self::Connection(other),
+            };
+        };
+        match u64::from(wrong.code).checked_sub(0x100) {
+            Some(NO_APPLICATION_PROTOCOL) => Self::Protocol,
+            // bad_certificate to certificate_unknown, and unknown_ca.
+            Some(42..=46 | 48) => Self::Untrusted(wrong.reason.clone()),
+            _ => Self::Connection(error),
+        }
+    }
+}
+
+/// RFC 7301 §3.2.
+const NO_APPLICATION_PROTOCOL: u64 = 120;
 
 /// A UDP socket with everything behind it.
 #[derive(Clone)]
@@ -159,7 +188,7 @@ impl Incoming {
 
 async fn finish(connecting: quinn::Connecting) -> Result<Connection, ConnectError> {
     match tokio::time::timeout(limits::HANDSHAKE, connecting).await {
-        Ok(connected) => Ok(Connection(connected?)),
+        Ok(connected) => Ok(Connection(connected.map_err(ConnectError::of)?)),
         Err(_) => Err(ConnectError::TimedOut),
     }
 }
@@ -201,11 +230,15 @@ fn server_config(
 
 fn client_config(trust: Trust, protocols: &[&str]) -> Result<quinn::ClientConfig, EndpointError> {
     let provider = provider();
-    let verifier = Verifier { trust, provider: provider.clone() };
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Fingerprint(hash) => Arc::new(Verifier { hash: Some(hash), provider: provider.clone() }),
+        Trust::Anybody => Arc::new(Verifier { hash: None, provider: provider.clone() }),
+        Trust::Verified(verifier) => verifier,
+    };
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     tls.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
     let crypto = QuicClientConfig::try_from(tls)?;
@@ -221,7 +254,8 @@ fn provider() -> Arc<CryptoProvider> {
 /// Checks a server by its fingerprint, as browsers do with `serverCertificateHashes`.
 #[derive(Debug)]
 struct Verifier {
-    trust: Trust,
+    /// None: anybody.
+    hash: Option<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -234,11 +268,11 @@ impl ServerCertVerifier for Verifier {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        match self.trust {
-            Trust::Fingerprint(wanted) if fingerprint(certificate) != wanted => {
+        match self.hash {
+            Some(wanted) if fingerprint(certificate) != wanted => {
                 Err(CertificateError::ApplicationVerificationFailure.into())
             }
-            Trust::Fingerprint(_) | Trust::Anybody => Ok(ServerCertVerified::assertion()),
+            _ => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -336,11 +370,11 @@ impl Connection {
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// The peer's code, if it closed the connection itself.
-    pub(crate) code: Option<u64>,
+    pub code: Option<u64>,
     /// In words, the peer's or ours. A stranger's: to be escaped.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 impl From<quinn::ConnectionError> for Ended {

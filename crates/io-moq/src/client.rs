@@ -1,0 +1,354 @@
+//! Our end of a connection to somebody else's server: watching its tracks, publishing ours.
+//!
+//! A [`Client`] does the work of the connection for as long as [`Client::run`] is polled; a [`Handle`] asks. What
+//! we publish is a broadcast on a spine of our own, which the server subscribes to as any peer does; what we
+//! subscribe to is written into tracks of a [`Remote`], as what is published to us is.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use media::admission::{Door, Refused};
+use moqt::session::{Command, Config, Event};
+use moqt::{
+    Answer, DoneCode, Filter, Namespace, Parameters, Request, RequestError, ResetCode, Session,
+    SessionCode, Version,
+};
+use spine::broadcast::Producer;
+use spine::{NodeId, Origin, Path, PublishError, Route, Takeover, TrackName, track};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::limits::{PUBLISHED_TRACKS_MAX, STAGING_BYTES};
+use crate::link::{Driver, Link, Told, linger};
+use crate::listen::{Counters, protocols};
+use crate::names::path_of;
+use crate::publish::{Denied, ask, info_of};
+use crate::session::{Connected, Relay};
+use crate::take::Taken;
+pub use crate::transport::{ConnectError, Ended, EndpointError, Trust};
+use crate::transport::{Connection, Endpoint};
+
+/// Where to, and as whom.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// A name or an address, without brackets: what the certificate must be for.
+    pub host: String,
+    /// UDP.
+    pub port: u16,
+    /// What follows the authority in the URL, with its query. It may hold a key: keep it out of logs.
+    pub path: String,
+}
+
+impl Server {
+    /// Host and port as a URL has them.
+    pub fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The name leads nowhere.
+    #[error("can't find {host}: {error}")]
+    Name {
+        /// The host.
+        host: String,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// There is no socket, or no TLS.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// No connection.
+    #[error("can't connect to {server}: {error}")]
+    Connect {
+        /// Host and port.
+        server: String,
+        /// Why.
+        error: ConnectError,
+    },
+}
+
+/// Why something that was asked for is not given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The server says why.
+    #[error("{}", words(.0))]
+    Answered(RequestError),
+    /// The session is over.
+    #[error("the connection ended")]
+    Over,
+    /// The name can't be asked for, or is asked for already.
+    #[error("this can't be asked for")]
+    Misuse,
+}
+
+impl Denial {
+    /// Whether asking again later may help: nothing is there yet.
+    pub fn is_absence(&self) -> bool {
+        use moqt::RequestCode::{DoesNotExist, Timeout};
+        matches!(self, Self::Answered(error) if matches!(error.code, DoesNotExist | Timeout))
+    }
+
+    /// Whether the server took us for somebody who may not do this.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Answered(error) if error.code == moqt::RequestCode::Unauthorized)
+    }
+}
+
+fn words(error: &RequestError) -> String {
+    match error.reason.escape_debug().to_string() {
+        reason if reason.is_empty() => format!("{:?}", error.code),
+        reason => reason,
+    }
+}
+
+impl From<Denied> for Denial {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Answered(error) => Self::Answered(error),
+            Denied::Over => Self::Over,
+            Denied::Misuse => Self::Misuse,
+        }
+    }
+}
+
+/// A connection to a server, and what it asks of us.
+pub struct Client {
+    driver: Driver,
+    serving: Connected,
+    _endpoint: Endpoint,
+}
+
+impl Client {
+    /// Connects. What `origin` holds is what the server may subscribe to.
+    pub async fn connect(server: &Server, trust: Trust, origin: Origin) -> Result<Self, ClientError> {
+        let failed = |error| ClientError::Connect { server: server.authority(), error };
+        let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
+        let wrong = |error| ClientError::Name { host: server.host.clone(), error };
+        let mut last = failed(ConnectError::TimedOut);
+        for address in found.map_err(wrong)? {
+            let endpoint = Endpoint::client(address)?;
+            match endpoint.connect(address, &server.host, trust.clone(), &protocols()).await {
+                Ok(connection) => return Ok(Self::begin(connection, endpoint, server, origin)),
+                Err(error) => last = failed(error),
+            }
+        }
+        Err(last)
+    }
+
+    fn begin(connection: Connection, endpoint: Endpoint, server: &Server, origin: Origin) -> Self {
+        let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn));
+        let config = Config {
+            path: server.path.clone(),
+            authority: server.authority(),
+            implementation: concat!("airwave/", env!("CARGO_PKG_VERSION")).to_owned(),
+            // invariant: TLS lets nothing pass that we did not offer.
+            ..Config::new(version.unwrap_or(Version::Draft18))
+        };
+        let driver = Driver::new(connection, Session::client(Instant::now(), config));
+        // A server may subscribe and fetch; it publishes nothing to us that we did not ask for.
+        let closed: Door = Arc::new(|_| Box::pin(async { Err(Refused::NoKey) }));
+        let relay = Relay {
+            origin,
+            door: closed,
+            gate: Arc::new(|_| Box::pin(async { Ok(()) })),
+            counters: Arc::new(Counters::default()),
+            open_namespaces: Vec::new(),
+            open: Default::default(),
+        };
+        let serving = Connected::new(driver.link().clone(), Arc::new(relay), None);
+        Self { driver, serving, _endpoint: endpoint }
+    }
+
+    /// Who asks over this connection.
+    pub fn handle(&self) -> Handle {
+        Handle { link: self.driver.link().clone() }
+    }
+
+    /// Works until the connection is over. Dropping the future loses nothing.
+    pub async fn run(&mut self) -> Ended {
+        loop {
+            match self.driver.next().await {
+                Ok(event) => self.serving.event(event),
+                Err(ended) => return ended,
+            }
+        }
+    }
+
+    /// Works until everything that the server subscribed to was sent, which ends with its tracks; then
+    /// says goodbye.
+    pub async fn finish(mut self) {
+        while self.serving.serves() {
+            tokio::select! {
+                event = self.driver.next() => match event {
+                    Ok(event) => self.serving.event(event),
+                    Err(_) => return,
+                },
+                // What is served may have ended without a word from the peer.
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+        let handle = self.handle();
+        handle.goodbye();
+        let over = tokio::time::timeout(LAST_WORDS, self.run());
+        let _ = over.await;
+        linger(&handle.link.connection).await;
+    }
+}
+
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
+
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Asks over a connection. While [`Client::run`] is not polled, nothing is answered.
+#[derive(Clone)]
+pub struct Handle {
+    link: Arc<Link>,
+}
+
+impl Handle {
+    /// Publishes the namespace: from now on the server may subscribe to its tracks.
+    pub async fn publish(&self, namespace: &Namespace) -> Result<Published, Denial> {
+        let (namespace, parameters) = (namespace.clone(), Parameters::default());
+        let request = Request::PublishNamespace { namespace, parameters };
+        let (_, mut told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
+        loop {
+            match told.recv().await {
+                Some(Told::Event(Event::Answered { answer, .. })) => {
+                    return match answer {
+                        Answer::Error(error) => Err(Denial::Answered(error)),
+                        Answer::Ok { .. } | Answer::FetchOk(_) => Ok(Published { told }),
+                    };
+                }
+                Some(Told::Event(Event::Cancelled { .. })) | None => return Err(Denial::Over),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The broadcast of a namespace, to subscribe to its tracks.
+    pub fn remote(&self, namespace: Namespace) -> Result<Remote, PublishError> {
+        let limits = spine::Limits {
+            cache_bytes: STAGING_BYTES,
+            broadcasts: 1,
+            tracks_per_broadcast: PUBLISHED_TRACKS_MAX,
+            ..spine::Limits::default()
+        };
+        let path = path_of(&namespace).unwrap_or_else(Path::root);
+        let route = Route::local(NodeId(0), 0);
+        let staging = Origin::new(limits).publish(&path, route, Takeover::Refuse)?;
+        Ok(Remote { link: self.link.clone(), namespace, staging })
+    }
+
+    /// Hears of the namespaces that begin so. Ends when it is dropped, or with the connection.
+    pub fn namespaces(&self, prefix: Namespace) -> Result<Namespaces, Denial> {
+        let parameters = Parameters::default();
+        let request = Request::SubscribeNamespace { prefix, parameters };
+        let (id, told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
+        Ok(Namespaces { link: self.link.clone(), id, told })
+    }
+
+    /// Ends the session in good order.
+    pub fn goodbye(&self) {
+        self.link.close(SessionCode::NoError, "");
+    }
+}
+
+/// A namespace that the server takes tracks of.
+pub struct Published {
+    told: mpsc::UnboundedReceiver<Told>,
+}
+
+impl Published {
+    /// Waits until the server wants no more of it.
+    pub async fn withdrawn(&mut self) {
+        loop {
+            match self.told.recv().await {
+                Some(Told::Event(Event::Cancelled { .. })) | None => return,
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// The namespaces that a server tells of.
+pub struct Namespaces {
+    link: Arc<Link>,
+    id: moqt::RequestId,
+    told: mpsc::UnboundedReceiver<Told>,
+}
+
+impl Namespaces {
+    /// The next one that is there.
+    pub async fn next(&mut self) -> Result<Namespace, Denial> {
+        loop {
+            match self.told.recv().await {
+                Some(Told::Event(Event::Namespace { namespace, .. })) => return Ok(namespace),
+                Some(Told::Event(Event::Answered { answer: Answer::Error(error), .. })) => {
+                    return Err(Denial::Answered(error));
+                }
+                Some(Told::Event(Event::Cancelled { .. })) | None => return Err(Denial::Over),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        self.link.disown(self.id);
+        self.link.command(Command::Cancel { id: self.id, code: ResetCode::Cancelled });
+    }
+}
+
+/// A broadcast of the server.
+pub struct Remote {
+    link: Arc<Link>,
+    namespace: Namespace,
+    staging: Producer,
+}
+
+/// A track that comes.
+pub struct Subscribed {
+    /// What has come.
+    pub track: track::Consumer,
+    over: oneshot::Receiver<Taken>,
+}
+
+impl Subscribed {
+    /// How it ended, once everything has come: whether the publisher ended the track; else in words.
+    pub async fn over(&mut self) -> Result<(), String> {
+        match (&mut self.over).await {
+            Ok(Taken::Done(DoneCode::TrackEnded | DoneCode::SubscriptionEnded)) => Ok(()),
+            Ok(Taken::Done(code)) => Err(format!("the server ended the subscription: {code:?}")),
+            Ok(Taken::Cancelled) => Err("the server broke the subscription off".to_owned()),
+            Ok(Taken::Refused) => Err("what came can't be kept".to_owned()),
+            Err(_) => Err("the connection ended".to_owned()),
+        }
+    }
+}
+
+impl Remote {
+    /// Subscribes to a track. It is read for as long as the connection lasts, also when what is returned is
+    /// dropped.
+    pub async fn subscribe(&self, name: &str, filter: Filter) -> Result<Subscribed, Denial> {
+        let bytes = Bytes::copy_from_slice(name.as_bytes());
+        let track = moqt::TrackName::new(self.namespace.clone(), bytes);
+        let granted = ask(&self.link, track.map_err(|_| Denial::Misuse)?, filter).await?;
+        let name = TrackName::new(name.to_owned()).map_err(|_| Denial::Misuse)?;
+        // Derived: it ends when nobody writes it any more.
+        let made = self.staging.consume().derive(name, info_of(&granted.properties));
+        let producer = made.map_err(|_| Denial::Misuse)?;
+        let track = producer.consume();
+        let (tell, over) = oneshot::channel();
+        self.link.run(async move {
+            let _ = tell.send(granted.take(producer).await);
+        });
+        Ok(Subscribed { track, over })
+    }
+}
