@@ -18,6 +18,7 @@ export AIRWAVE_STRANGERS=${AIRWAVE_STRANGERS:-200}                    # connecti
 export AIRWAVE_PLAYERS=${AIRWAVE_PLAYERS:-1000}                       # behind nginx, of one broadcast
 export AIRWAVE_BROADCAST_MINUTES=${AIRWAVE_BROADCAST_MINUTES:-120}    # in virtual time, against the authoring rules
 export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player in Chromium
+export AIRWAVE_MOQ_SECONDS=${AIRWAVE_MOQ_SECONDS:-600}               # of an encoder that others watch over MoQ
 
 # One step a row of the report: what it is, and which tests.
 STEPS=(
@@ -29,6 +30,7 @@ STEPS=(
     "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::"
     "$AIRWAVE_PLAYERS players behind nginx, with and without tokens|edge::"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
+    "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"
 )
 
 main() {
@@ -67,7 +69,7 @@ run() {
         -E "test(/$tests/)" >"$log" 2>&1 || status=$?
     local words said
     words=$(grep -oE '[0-9]+ tests? run: .*' "$log" | tail -n 1 | sed 's/, [0-9]* skipped//')
-    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills|players)' "$log" | tail -n 2 | tr '\n|' '; ') || true
+    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills|players|packets)' "$log" | tail -n 2 | tr '\n|' '; ') || true
     echo "| $title | ${words:-did not run} | $((SECONDS - started)) s | $said |" >>"$REPORT"
     if [ "$status" -ne 0 ]; then tail -n 40 "$log"; fi
     return "$status"

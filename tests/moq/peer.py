@@ -15,6 +15,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import pathlib
 import struct
 import sys
@@ -101,4 +102,5 @@ async def main():
         await {"watch": watch, "publish": publish, "say": say, "hear": hear}[what](client, *rest)
 
 
-asyncio.run(asyncio.wait_for(main(), 120))
+# Whatever happens, it ends by itself.
+asyncio.run(asyncio.wait_for(main(), int(os.environ.get("MOQ_PEER_SECONDS", "120"))))

@@ -3,13 +3,15 @@
 //!
 //! ```text
 //! source::start --> Item (tracks, frames) --> publish::run: paces --> publish::messages --> io_rtmp::push
-//! watch::Watch: playlists --> a follower a track --> what was measured, and a recording
+//!                                                                  `-> publish::moq: a spine of its own --> io_moq::client
+//! watch::Watch: playlists, or the catalog --> a follower a track --> what was measured, and a recording
 //! ```
 //!
 //! A source knows nothing of protocols, so that others than RTMP can be added beside it.
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod limits;
 pub mod publish;
 pub mod source;

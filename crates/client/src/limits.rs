@@ -45,3 +45,21 @@ pub const EVENTS_WAITING: usize = 64;
 
 /// What may wait in memory for another track while recording, before the file can go on.
 pub const RECORD_BYTES_WAITING: usize = 256 << 20;
+
+/// The media of a broadcast that is published over MoQ, in memory for who subscribes: a minute at 8 Mbit/s.
+pub const PUBLISHED_BYTES: usize = 64 << 20;
+
+/// The pause after a MoQ session was lost; after the n-th failure in a row it is n times as long.
+pub const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+
+/// The longest pause between two tries to connect again: an encoder is waited for 15 s, by default.
+pub const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// What was published must have been fetched by the server so long after its end.
+pub const LAST_MEDIA: Duration = Duration::from_secs(10);
+
+/// An initialisation segment that a catalog does not name yet: it is sent before what needs it.
+pub const INIT_WAIT: Duration = Duration::from_secs(5);
+
+/// How much a player holds before it shows something: what a stall is measured against.
+pub const PLAYER_BUFFER: Duration = Duration::from_millis(500);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use io_moq::transport::fingerprint;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
@@ -15,7 +16,7 @@ use tokio_rustls::rustls::crypto::{
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
 /// Whom to trust.
@@ -27,6 +28,8 @@ pub enum Trust {
     /// These certificates, and the authorities that this machine trusts: a PEM file with a server's self-signed
     /// certificate, or with a private authority's.
     File(PathBuf),
+    /// The one whose certificate has this SHA-256, and nobody else.
+    Fingerprint([u8; 32]),
     /// Anybody. What is sent can be read by who sits in between.
     Anybody,
 }
@@ -50,18 +53,37 @@ pub enum TrustError {
 impl Trust {
     /// What connections over TLS are made with.
     pub fn connector(&self) -> Result<TlsConnector, TrustError> {
-        let provider = Arc::new(default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?
             .dangerous();
-        let verifier: Arc<dyn ServerCertVerifier> = match self {
-            Self::Anybody => Arc::new(Unchecked(provider)),
-            Self::System => Arc::new(Pinned::new(Vec::new(), &provider)?),
-            Self::File(path) => Arc::new(Pinned::new(certificates(path)?, &provider)?),
-        };
-        let config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
+        let config =
+            builder.with_custom_certificate_verifier(self.verifier()?).with_no_client_auth();
         Ok(TlsConnector::from(Arc::new(config)))
     }
+
+    /// What looks at a server's certificate.
+    pub fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
+        let provider = Arc::new(default_provider());
+        Ok(match self {
+            Self::Anybody => Arc::new(Unchecked { fingerprint: None, provider }),
+            Self::Fingerprint(hash) => Arc::new(Unchecked { fingerprint: Some(*hash), provider }),
+            Self::System => Arc::new(Pinned::new(Vec::new(), &provider)?),
+            Self::File(path) => Arc::new(Pinned::new(certificates(path)?, &provider)?),
+        })
+    }
+}
+
+/// Reads a SHA-256 in hexadecimal digits, with or without colons.
+pub fn parse_fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: String = text.chars().filter(|c| *c != ':').collect();
+    let mut hash = [0; 32];
+    if digits.len() != 64 || !digits.is_ascii() {
+        return None;
+    }
+    for (i, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(hash)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
@@ -154,20 +176,28 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Takes any certificate. The peer still proves that it has the key of the one it shows.
+/// Takes any certificate, or the one with this SHA-256. The peer still proves that it has the key of the one it shows.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+struct Unchecked {
+    fingerprint: Option<[u8; 32]>,
+    provider: Arc<CryptoProvider>,
+}
 
 impl ServerCertVerifier for Unchecked {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        match self.fingerprint {
+            Some(wanted) if fingerprint(end_entity) != wanted => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -176,7 +206,7 @@ impl ServerCertVerifier for Unchecked {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -186,11 +216,34 @@ impl ServerCertVerifier for Unchecked {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_read_as_tools_write_them() {
+        let plain = "00ff".repeat(16);
+        let colons = plain.as_bytes().chunks(2).map(|b| std::str::from_utf8(b).unwrap());
+        let colons = colons.collect::<Vec<_>>().join(":").to_uppercase();
+        let hash: [u8; 32] = std::array::from_fn(|i| if i % 2 == 0 { 0 } else { 0xff });
+        for (text, expect) in [
+            (plain.as_str(), Some(hash)),
+            (&colons, Some(hash)),
+            (&plain[2..], None),
+            (&plain.replace('f', "g"), None),
+            (&plain.replace("ff", "é"), None),
+            ("", None),
+        ] {
+            assert_eq!(parse_fingerprint(text), expect, "{text}");
+        }
     }
 }

@@ -126,7 +126,11 @@ pub struct Client {
 
 impl Client {
     /// Connects. What `origin` holds is what the server may subscribe to.
-    pub async fn connect(server: &Server, trust: Trust, origin: Origin) -> Result<Self, ClientError> {
+    pub async fn connect(
+        server: &Server,
+        trust: Trust,
+        origin: Origin,
+    ) -> Result<Self, ClientError> {
         let failed = |error| ClientError::Connect { server: server.authority(), error };
         let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
         let wrong = |error| ClientError::Name { host: server.host.clone(), error };

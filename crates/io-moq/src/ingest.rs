@@ -17,7 +17,8 @@ use media::catalog::{Catalog, CatalogTrack};
 use media::moq::{Fault, Track};
 use media::timeline::SourceClock;
 use media::{Arrival, FrameEvent, Frames, Publication, Slot};
-use moqt::{Answer, DoneCode, Filter, Location, RequestCode, RequestId};
+use moqt::session::Command;
+use moqt::{Answer, DoneCode, Filter, Location, RequestCode, RequestId, ResetCode};
 use spine::broadcast::Producer;
 use spine::{NodeId, Origin, Path, Policy, Route, Start, Takeover, TrackInfo, TrackName, Waiting};
 
@@ -195,7 +196,10 @@ impl Ingest {
                     Next::Woke(Woke::Catalog(catalog)) if catalog.is_complete => break Left::Goodbye,
                     Next::Woke(Woke::Catalog(catalog)) => {
                         for name in self.new_tracks(&catalog) {
-                            taking.push(self.subscribe(name, Filter::NextGroup));
+                            // From its start, or that of the group that is under way: nothing that
+                            // went on air before we asked need be lost.
+                            let all = Filter::From(Location::default());
+                            taking.push(self.subscribe(name, all));
                         }
                         continue;
                     }
@@ -233,8 +237,12 @@ impl Ingest {
         };
         let left = if self.publisher.said_goodbye() { Left::Goodbye } else { left };
         self.on_air.leave(left);
-        let Self { publisher, staging, .. } = self;
+        let Self { publisher, staging, namespaces, .. } = self;
         drop((taking, staging));
+        // draft-18 §10.15: we want no more of it.
+        for id in namespaces {
+            publisher.link.command(Command::Cancel { id, code: ResetCode::Cancelled });
+        }
         let reason = match left {
             Left::Dismissed => Refused::TakenOver.to_string(),
             _ => "the broadcast has ended".to_owned(),

@@ -231,7 +231,9 @@ fn server_config(
 fn client_config(trust: Trust, protocols: &[&str]) -> Result<quinn::ClientConfig, EndpointError> {
     let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Fingerprint(hash) => Arc::new(Verifier { hash: Some(hash), provider: provider.clone() }),
+        Trust::Fingerprint(hash) => {
+            Arc::new(Verifier { hash: Some(hash), provider: provider.clone() })
+        }
         Trust::Anybody => Arc::new(Verifier { hash: None, provider: provider.clone() }),
         Trust::Verified(verifier) => verifier,
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use client::publish::{Options, Progress, PublishError, Source};
+use client::publish::{Options, Packaging, Progress, PublishError, Source, Target as To};
 use client::source::Place;
 use client::trust::Trust;
 use rtmp::client::Target;
@@ -66,6 +66,7 @@ async fn publish_once(
     target: Target,
     random: fn(&mut [u8; 32]),
 ) -> Result<(), PublishError> {
-    let options = Options { target, trust: Trust::System, random };
+    let (target, packaging) = (To::Rtmp(target), Packaging::default());
+    let options = Options { target, packaging, trust: Trust::System, random };
     client::publish::run(source?, options, &Progress::default(), std::future::pending()).await
 }

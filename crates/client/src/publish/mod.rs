@@ -1,17 +1,19 @@
 //! Publishing a source, paced in real time.
 
+mod air;
 mod messages;
+mod moq;
 mod target;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use io_moq::client::{ClientError, Denial};
 use io_rtmp::push::{Options as Connecting, Push, PushError};
-use rtmp::client::Target;
 use tokio::sync::mpsc;
 
-pub use target::{TargetProblem, target};
+pub use target::{Target, TargetProblem, target};
 
 use crate::limits::PEEK_FRAMES;
 use crate::source::{self, Item, Place, SourceError, Track};
@@ -73,11 +75,23 @@ impl Source {
     }
 }
 
+/// How media is put into objects over MoQ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Packaging {
+    /// CMAF: with decode times, as players with Media Source Extensions take it.
+    #[default]
+    Cmaf,
+    /// LOC: a frame an object, as players with WebCodecs take it.
+    Loc,
+}
+
 /// Where to.
 pub struct Options {
     /// Server and key.
     pub target: Target,
-    /// Whom to trust over `rtmps://`.
+    /// Over MoQ.
+    pub packaging: Packaging,
+    /// Whom to trust over `rtmps://` and `moqt://`.
     pub trust: Trust,
     /// Fills handshakes.
     pub random: fn(&mut [u8; 32]),
@@ -91,12 +105,32 @@ pub struct Progress {
     frames: AtomicU64,
     behind_us: AtomicU64,
     live: AtomicU64,
+    sessions: AtomicU64,
 }
 
 impl Progress {
-    /// Whether the server has agreed.
+    /// Whether the server has agreed, and is there.
     pub fn live(&self) -> bool {
         self.live.load(Ordering::Relaxed) > 0
+    }
+
+    /// How often the server has agreed.
+    pub fn sessions(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    fn set_live(&self, live: bool) {
+        self.live.store(live.into(), Ordering::Relaxed);
+        self.sessions.fetch_add(live.into(), Ordering::Relaxed);
+    }
+
+    /// A frame has left that was due at `at_us` after `start`.
+    fn sent_frame(&self, start: Instant, at_us: u64) {
+        let late = start.elapsed().saturating_sub(Duration::from_micros(at_us));
+        let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        self.behind_us.store(late_us, Ordering::Relaxed);
+        self.sent_us.fetch_max(at_us, Ordering::Relaxed);
+        self.frames.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Time of the source that was sent.
@@ -138,26 +172,59 @@ pub enum PublishError {
     /// Whom to trust.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// No session with a MoQ server.
+    #[error(transparent)]
+    Moq(#[from] ClientError),
+    /// A MoQ server that does not want it.
+    #[error("the server refused: {0}")]
+    Denied(#[from] Denial),
+    /// It wanted it, and does not any more.
+    #[error(
+        "the server wants no more of it: another encoder may have taken over, or the input was disabled"
+    )]
+    Withdrawn,
+    /// The MoQ session is over.
+    #[error("the connection ended: {0}")]
+    Lost(String),
+    /// What the source holds can't be put into objects.
+    #[error("can't be published: {0}")]
+    Media(String),
 }
 
 /// Publishes until the source ends or `stop` is ready, and says goodbye. A dropped future is a lost connection.
 pub async fn run(
-    mut source: Source,
+    source: Source,
     options: Options,
     progress: &Progress,
     stop: impl Future<Output = ()>,
 ) -> Result<(), PublishError> {
+    let Options { target, packaging, trust, random } = options;
+    match target {
+        Target::Rtmp(target) => {
+            let mut seed = [0; 32];
+            random(&mut seed);
+            let tls = if target.tls { Some(trust.connector()?) } else { None };
+            let four_ccs = messages::four_ccs(&source.tracks());
+            let connecting = Push::connect(target, Connecting { seed, four_ccs, tls });
+            push(source, connecting, progress, stop).await
+        }
+        Target::Moq(address) => moq::run(source, address, packaging, trust, progress, stop).await,
+    }
+}
+
+/// Over RTMP.
+async fn push(
+    mut source: Source,
+    connecting: impl Future<Output = Result<Push, PushError>>,
+    progress: &Progress,
+    stop: impl Future<Output = ()>,
+) -> Result<(), PublishError> {
     let mut stop = std::pin::pin!(stop);
-    let mut seed = [0; 32];
-    (options.random)(&mut seed);
-    let tls = if options.target.tls { Some(options.trust.connector()?) } else { None };
-    let four_ccs = messages::four_ccs(&source.tracks());
-    let connecting = Push::connect(options.target, Connecting { seed, four_ccs, tls });
     let mut push = tokio::select! {
         connected = connecting => connected?,
         () = &mut stop => return Ok(()),
     };
-    progress.live.store(1, Ordering::Relaxed);
+    progress.set_live(true);
     let start = Instant::now();
     let mut messages = Messages::new(&source.tracks());
     let mut head = std::mem::take(&mut source.head).into_iter();
@@ -192,11 +259,7 @@ pub async fn run(
             progress.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         if let Some(at_us) = at_us {
-            let late = start.elapsed().saturating_sub(Duration::from_micros(at_us));
-            let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-            progress.behind_us.store(late_us, Ordering::Relaxed);
-            progress.sent_us.fetch_max(at_us, Ordering::Relaxed);
-            progress.frames.fetch_add(1, Ordering::Relaxed);
+            progress.sent_frame(start, at_us);
         }
     }
     Ok(push.goodbye().await?)

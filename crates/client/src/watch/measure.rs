@@ -1,11 +1,12 @@
 //! What was watched, in numbers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::codec::Config;
 use media::mp4::{Event, Reader};
 
+use super::stall::Player;
 use super::track::Media;
 
 /// What was measured of all tracks.
@@ -73,6 +74,10 @@ pub struct TrackReport {
     pub lost: u64,
     /// Decode times that do not go on where the last ones ended, without a discontinuity.
     pub time_jumps: u64,
+    /// How often a player with half a second in its buffer would have run dry.
+    pub stalls: u64,
+    /// How long it would have stood still in all.
+    pub stalled: Duration,
 }
 
 /// Counts one track.
@@ -89,6 +94,7 @@ pub(super) struct Measured {
     latencies: u32,
     newest_latency: Option<Duration>,
     rates: (Option<f64>, Option<f64>),
+    player: Player,
     reader: Option<Mp4>,
 }
 
@@ -109,6 +115,7 @@ impl Measured {
 
     pub(super) fn discontinuity(&mut self) {
         self.total.discontinuities += 1;
+        self.player = Player::default();
         if let Some(reader) = &mut self.reader {
             reader.next = None;
         }
@@ -123,6 +130,10 @@ impl Measured {
             false => total.segments += 1,
         }
         total.load_max = total.load_max.max(media.loaded_in);
+        if let Some(stalled) = self.player.took(Instant::now(), media.seconds) {
+            total.stalls += 1;
+            total.stalled += stalled;
+        }
         if let Some(latency) = media.latency {
             total.latency_max = total.latency_max.max(Some(latency));
             self.newest_latency = Some(latency);

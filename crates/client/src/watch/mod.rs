@@ -1,12 +1,16 @@
-//! Watching a broadcast over HLS and LL-HLS: what a player would load, in numbers.
+//! Watching a broadcast over HLS, LL-HLS or MoQ: what a player would load, in numbers.
 //!
 //! ```text
-//! playlist(s) --> Follower, a task a track --> Event --> Watch: counts, records, reports once a second
+//! hls: playlist(s) --> Follower, a task a track --+--> Event --> Watch: counts, records, reports once a second
+//! moq: catalog ------> Follower, a task a track --'
 //! ```
 
+mod hls;
 mod http;
 mod measure;
+mod moq;
 mod record;
+mod stall;
 mod track;
 mod url;
 
@@ -14,7 +18,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use package::hls::{Multivariant, ParseError, Playlist};
+use io_moq::client::{ClientError, Denial};
+use package::hls::ParseError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -24,12 +29,33 @@ pub use record::RecordError;
 pub use track::Begin;
 pub use url::{Url, UrlProblem};
 
+use crate::address::MoqAddress;
 use crate::limits::{EVENTS_WAITING, TRACKS_MAX};
 use crate::trust::{Trust, TrustError};
-use http::Http;
 use measure::Measured;
 use record::Recorder;
-use track::{Event, Follower, What};
+use track::{Event, What};
+
+/// What can be watched.
+#[derive(Debug, Clone)]
+pub enum Address {
+    /// A page, a broadcast or a playlist, over HTTP.
+    Hls(Url),
+    /// A broadcast on a MoQ server.
+    Moq(MoqAddress),
+}
+
+impl Address {
+    /// Reads a URL.
+    pub fn parse(url: &str) -> Result<Self, UrlProblem> {
+        if MoqAddress::is_one(url) {
+            return Ok(Self::Moq(MoqAddress::parse(url).map_err(UrlProblem::Moq)?));
+        }
+        let url = Url::parse(url)?;
+        url.playlist()?;
+        Ok(Self::Hls(url))
+    }
+}
 
 /// Why watching failed or ended early.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +69,7 @@ pub enum WatchError {
     Trust(#[from] TrustError),
     /// Nothing is on the air there.
     #[error("nothing is on the air at {0}")]
-    NotOnAir(Url),
+    NotOnAir(String),
     /// The server has no such playlist, or does not give it.
     #[error("{url} answers {status}")]
     Status {
@@ -71,10 +97,39 @@ pub enum WatchError {
     /// The list has no tracks, or too many.
     #[error("{url} lists {count} tracks; 1 to {TRACKS_MAX} can be followed")]
     Tracks {
-        /// The playlist.
-        url: Url,
+        /// The playlist, or the catalog's place.
+        url: String,
         /// How many it has.
         count: usize,
+    },
+    /// No session with a MoQ server.
+    #[error(transparent)]
+    Moq(#[from] ClientError),
+    /// The MoQ server does not give what was asked for.
+    #[error("{address} does not give {what}: {denial}")]
+    Denied {
+        /// Where.
+        address: MoqAddress,
+        /// A track, or a list.
+        what: String,
+        /// Why.
+        denial: Denial,
+    },
+    /// What was followed over MoQ came to an end that was none.
+    #[error("{address}: {problem}")]
+    Broken {
+        /// Where.
+        address: MoqAddress,
+        /// In words.
+        problem: String,
+    },
+    /// There is more than one broadcast, and the address does not say which.
+    #[error("{address} has several broadcasts: name one of them\n{}", .list.join("\n"))]
+    Several {
+        /// Where.
+        address: MoqAddress,
+        /// Addresses of each.
+        list: Vec<String>,
     },
     /// What is recorded.
     #[error(transparent)]
@@ -87,9 +142,9 @@ pub enum WatchError {
 /// What to watch, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Of a page, a broadcast or a playlist.
-    pub url: Url,
-    /// Whom to trust over HTTPS.
+    /// What to watch.
+    pub url: Address,
+    /// Whom to trust over HTTPS and QUIC.
     pub trust: Trust,
     /// Where to begin.
     pub begin: Begin,
@@ -102,13 +157,19 @@ pub struct Options {
 /// One track that is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackName {
-    /// As the playlist names it.
+    /// As the playlist or the catalog names it, without `.cmaf`.
     pub name: String,
     /// CODECS of the list, for pictures.
     pub codecs: Option<String>,
     /// Pixels.
     pub size: Option<(u32, u32)>,
-    url: Url,
+}
+
+/// What a list is made of.
+struct Begun {
+    tracks: Vec<TrackName>,
+    /// The followers; they end with this.
+    tasks: JoinSet<()>,
 }
 
 /// How long between two questions whether a broadcast has begun.
@@ -132,37 +193,11 @@ pub struct Watch {
 impl Watch {
     /// Finds the tracks and begins to follow each, in a task of its own. Needs a tokio runtime.
     pub async fn begin(options: &Options) -> Result<Self, WatchError> {
-        let tls = options.trust.connector()?;
-        let mut http = Http::new(tls.clone());
-        let playlist = options.url.playlist().map_err(|_| WatchError::Reference {
-            url: options.url.clone(),
-            uri: options.url.path.clone(),
-        })?;
-        let mut tracks = loop {
-            match tracks(&mut http, &playlist).await {
-                Err(WatchError::NotOnAir(_)) if options.wait => tokio::time::sleep(ASK_AGAIN).await,
-                found => break found?,
-            }
-        };
-        // A broadcast that has just begun lists its tracks as they come.
-        for _ in 0..if options.wait { SETTLE_ROUNDS } else { 0 } {
-            tokio::time::sleep(ASK_AGAIN).await;
-            let again = self::tracks(&mut http, &playlist).await?;
-            let same = again.len() == tracks.len();
-            tracks = again;
-            if same {
-                break;
-            }
-        }
         let (sender, events) = mpsc::channel(EVENTS_WAITING);
-        let mut tasks = JoinSet::new();
-        for (i, track) in tracks.iter().enumerate() {
-            let http = Http::new(tls.clone());
-            let follower = Follower::new(i, track.url.clone(), http, sender.clone());
-            // Recording takes all there is.
-            let begin = if options.record.is_some() { Begin::Oldest } else { options.begin };
-            tasks.spawn(follower.run(begin));
-        }
+        let Begun { tracks, tasks } = match &options.url {
+            Address::Hls(url) => hls::begin(url, options, sender).await?,
+            Address::Moq(address) => moq::begin(address, options, sender).await?,
+        };
         let recorder = options.record.clone().map(|path| Recorder::new(path, tracks.len()));
         let measured = tracks.iter().map(|_| Measured::default()).collect();
         let running = tracks.len();
@@ -235,54 +270,4 @@ impl Watch {
         }
         Ok(())
     }
-}
-
-/// The tracks of a broadcast: of each rendition once, pictures first.
-async fn tracks(http: &mut Http, playlist: &Url) -> Result<Vec<TrackName>, WatchError> {
-    let answer = http.get(playlist).await?;
-    match answer.status {
-        200 => {}
-        204 => return Err(WatchError::NotOnAir(playlist.clone())),
-        status => return Err(WatchError::Status { url: playlist.clone(), status }),
-    }
-    let url = answer.url;
-    let text = String::from_utf8_lossy(&answer.body);
-    let list = match Playlist::parse(&text) {
-        Ok(list) => list,
-        Err(error) => return Err(WatchError::Playlist { url, error }),
-    };
-    let tracks = match list {
-        Playlist::Media(_) => {
-            vec![TrackName { name: name_of(&url.path), codecs: None, size: None, url }]
-        }
-        Playlist::Multivariant(list) => listed(&list, &url)?,
-    };
-    match tracks.len() {
-        1..=TRACKS_MAX => Ok(tracks),
-        count => Err(WatchError::Tracks { url: playlist.clone(), count }),
-    }
-}
-
-fn listed(list: &Multivariant, url: &Url) -> Result<Vec<TrackName>, WatchError> {
-    let mut tracks: Vec<TrackName> = Vec::new();
-    let variants = list.variants.iter().map(|v| (&v.uri, v.codecs.clone(), v.resolution));
-    let audio = list.renditions.iter().filter(|r| r.kind == "AUDIO");
-    for (uri, codecs, size) in variants.chain(audio.map(|r| (&r.uri, None, None))) {
-        let own = url
-            .join(uri)
-            .map_err(|_| WatchError::Reference { url: url.clone(), uri: uri.clone() })?;
-        // A variant stands once for each group of sound.
-        if !tracks.iter().any(|t| t.url == own) {
-            tracks.push(TrackName { name: name_of(&own.path), codecs, size, url: own });
-        }
-    }
-    Ok(tracks)
-}
-
-/// `video` of `/ID/manifest/video.cmaf.m3u8?query`.
-fn name_of(path: &str) -> String {
-    let path = path.split('?').next().unwrap_or_default();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let name = name.trim_end_matches(".m3u8");
-    name.strip_suffix(".cmaf").unwrap_or(name).to_owned()
 }

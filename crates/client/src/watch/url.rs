@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::address::AddressProblem;
+
 /// A URL that can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
@@ -19,11 +21,16 @@ pub struct Url {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlProblem {
     /// A protocol that Airwave will watch.
-    #[error("watching over {0} is not there yet; http:// and https:// (HLS) are")]
+    #[error("watching over {0} is not there yet; http:// and https:// (HLS) and moqt:// are")]
     NotYet(&'static str),
     /// Another one, or none.
-    #[error("write http(s)://HOST/ID, the address of a watch page, or of a playlist (.m3u8)")]
+    #[error(
+        "write http(s)://HOST/ID, the address of a watch page, or of a playlist (.m3u8); or moqt://HOST:4443/"
+    )]
     Scheme,
+    /// An address of MoQ that is wrong.
+    #[error(transparent)]
+    Moq(AddressProblem),
     /// It has no host, or no port number where one should be.
     #[error("the URL's host or port is wrong")]
     Host,
@@ -43,7 +50,6 @@ impl Url {
             "https" => true,
             "rtmp" | "rtmps" => return Err(UrlProblem::NotYet("RTMP")),
             "srt" => return Err(UrlProblem::NotYet("SRT")),
-            "moqt" => return Err(UrlProblem::NotYet("MoQ")),
             _ => return Err(UrlProblem::Scheme),
         };
         let rest = rest.split('#').next().unwrap_or_default();
@@ -163,7 +169,6 @@ mod tests {
         }
         for (address, expect) in [
             ("rtmp://h/live/KEY", UrlProblem::NotYet("RTMP")),
-            ("moqt://h/", UrlProblem::NotYet("MoQ")),
             ("h/ID", UrlProblem::Scheme),
             ("ftp://h/ID", UrlProblem::Scheme),
             ("http://h", UrlProblem::NoBroadcast),

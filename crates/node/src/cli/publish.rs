@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
-use client::publish::{self, Options, Progress, PublishError, Source};
+use clap::{Args, ValueEnum};
+use client::publish::{self, Options, Packaging, Progress, PublishError, Source, Target};
 use client::source::{Place, Track};
-use client::trust::Trust;
+use client::trust::{Trust, parse_fingerprint};
+use io_moq::client::{ClientError as MoqError, ConnectError};
 use io_rtmp::push::PushError;
-use rtmp::client::{ClientError, Target};
+use rtmp::client::ClientError;
 
 use super::terminal::{Line, clock, rate, size};
 use super::{failed, misused};
@@ -20,11 +21,16 @@ Examples:
   airwave publish clip.mp4 --to rtmp://127.0.0.1:1935/live/KEY
   airwave publish clip.mp4 --to rtmps://example.org:1936/live/KEY --loop
   airwave publish clip.mp4 --to rtmps://127.0.0.1:1936/live/KEY --ca airwave-data/self-signed.pem
+  airwave publish clip.mp4 --to 'moqt://127.0.0.1:4443/KEY#msf:default-ID' --insecure
   ffmpeg -i film.mkv -c copy -f mp4 -movflags frag_keyframe+empty_moov+default_base_moof - \\
       | airwave publish - --to rtmp://127.0.0.1:1935/live/KEY
 
 Sends H.264, AAC and MP3 as every server takes them; HEVC, AV1, VP9, VP8, Opus, AC-3, E-AC-3, FLAC
-and further tracks as Enhanced RTMP. Nothing is encoded anew. Ctrl-C ends the broadcast in good order.";
+and further tracks as Enhanced RTMP. Nothing is encoded anew. Ctrl-C ends the broadcast in good order.
+
+Over MoQ (draft 18, QUIC) the key stands in the path and the namespace behind #msf:, where ID is the live
+input's. A catalog (MSF) lists the tracks, in CMAF or, with --packaging loc, in LOC. When the connection
+is lost it is made again, and the broadcast goes on.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,14 +38,33 @@ pub(super) struct Publish {
     /// An MP4 (plain or fragmented) or FLV file; `-`: fragmented MP4 or FLV from standard input
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
-    /// Where to: rtmp://HOST[:PORT]/APP/KEY, or rtmps:// for the same over TLS
+    /// rtmp(s)://HOST[:PORT]/APP/KEY, or moqt://HOST[:PORT]/KEY#msf:default-ID
     #[arg(long, value_name = "URL")]
     to: String,
     /// Begin again at the end, for ever, with times that go on
     #[arg(long = "loop")]
     again: bool,
+    /// What frames are put into over MoQ
+    #[arg(long, value_enum, default_value = "cmaf")]
+    packaging: Pack,
     #[command(flatten)]
     tls: Tls,
+}
+
+/// How media is put into objects.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Pack {
+    Cmaf,
+    Loc,
+}
+
+impl From<Pack> for Packaging {
+    fn from(pack: Pack) -> Self {
+        match pack {
+            Pack::Cmaf => Self::Cmaf,
+            Pack::Loc => Self::Loc,
+        }
+    }
 }
 
 /// Whom to trust over TLS.
@@ -48,6 +73,9 @@ pub(super) struct Tls {
     /// Trust this PEM file too: a self-signed server's certificate, or a private authority's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
+    /// Trust only the certificate with this SHA-256 (see /certificate.sha256)
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["insecure", "ca"], value_parser = fingerprint)]
+    sha256: Option<[u8; 32]>,
     /// Take any certificate: whoever sits in between can read everything, keys included
     #[arg(long)]
     insecure: bool,
@@ -55,18 +83,33 @@ pub(super) struct Tls {
 
 impl Tls {
     pub(super) fn trust(&self) -> Trust {
-        match &self.ca {
-            Some(file) => Trust::File(file.clone()),
-            None if self.insecure => Trust::Anybody,
-            None => Trust::System,
+        match (&self.ca, self.sha256) {
+            (Some(file), _) => Trust::File(file.clone()),
+            (None, Some(hash)) => Trust::Fingerprint(hash),
+            (None, None) if self.insecure => Trust::Anybody,
+            (None, None) => Trust::System,
         }
     }
+}
+
+fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    parse_fingerprint(text).ok_or_else(|| "a SHA-256 has 64 hexadecimal digits".to_owned())
 }
 
 /// What to do about a certificate that is not trusted.
 pub(super) const UNTRUSTED: &str = "\
 If the server's certificate is self-signed, copy it here and name it with --ca FILE (of an Airwave server it is
 self-signed.pem in its data directory), or take any certificate with --insecure.";
+
+/// The same over QUIC, whose own certificate is renewed every few days.
+pub(super) const UNTRUSTED_QUIC: &str = "\
+If the server's certificate is self-signed, name its SHA-256 with --sha256 (of an Airwave server it is at
+http://HOST:8080/certificate.sha256), or take any certificate with --insecure.";
+
+/// Whether a MoQ session failed because of whom the server is.
+pub(super) fn is_untrusted(error: &MoqError) -> bool {
+    matches!(error, MoqError::Connect { error: ConnectError::Untrusted(_), .. })
+}
 
 impl Publish {
     pub(super) fn run(self) -> ExitCode {
@@ -106,9 +149,10 @@ impl Publish {
         };
         let mut line = Line::new();
         let tracks: Vec<String> = source.tracks().into_iter().map(describe).collect();
-        let server = format!("{}:{}", target.host, target.port);
+        let server = target.server();
         line.say(&format!("{} -> {server}: {}", self.file.display(), tracks.join(", ")));
-        let options = Options { target, trust: self.tls.trust(), random: fill_random };
+        let (packaging, trust) = (self.packaging.into(), self.tls.trust());
+        let options = Options { target, packaging, trust, random: fill_random };
         let progress = Progress::default();
         let run = publish::run(source, options, &progress, stop);
         let mut run = std::pin::pin!(run);
@@ -127,7 +171,7 @@ impl Publish {
         };
         line.end();
         let (sent, bytes) = (progress.sent(), progress.bytes());
-        if progress.live() {
+        if progress.sessions() > 0 {
             line.say(&format!(
                 "sent {} in {} frames, {} ({})",
                 clock(sent),
@@ -153,7 +197,8 @@ fn describe(track: &Track) -> String {
 
 fn state(progress: &Progress, bytes: u64) -> String {
     if !progress.live() {
-        return "connecting".to_owned();
+        let again = if progress.sessions() > 0 { "connecting again" } else { "connecting" };
+        return again.to_owned();
     }
     let mut text = format!("{}  {}", clock(progress.sent()), rate(bytes, Duration::from_secs(1)));
     if progress.behind() > Duration::from_millis(500) {
@@ -167,6 +212,7 @@ fn state(progress: &Progress, bytes: u64) -> String {
 fn words(error: &PublishError) -> String {
     match error {
         PublishError::Push(PushError::Tls { .. }) => format!("{error}\n{UNTRUSTED}"),
+        PublishError::Moq(wrong) if is_untrusted(wrong) => format!("{error}\n{UNTRUSTED_QUIC}"),
         PublishError::Push(PushError::Client(ClientError::Refused(refused))) => {
             format!(
                 "the server refused: {}\n({}, {})",

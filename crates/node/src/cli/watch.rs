@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use client::watch::{self, Begin, HttpError, Options, Report, TrackReport, Url, WatchError};
+use client::watch::{self, Address, Begin, HttpError, Options, Report, TrackReport, WatchError};
 use serde_json::{Value, json};
 
-use super::publish::{Tls, UNTRUSTED};
+use super::publish::{Tls, UNTRUSTED, UNTRUSTED_QUIC, is_untrusted};
 use super::terminal::{clock, size};
 use super::{failed, misused};
 
@@ -19,17 +19,24 @@ Examples:
   airwave watch https://example.org/ID/watch --for 60     a minute of it
   airwave watch http://127.0.0.1:8080/ID --wait --record show.mp4
   airwave watch https://example.org/live.m3u8 --json      a line of JSON a second, and one at the end
+  airwave watch 'moqt://127.0.0.1:4443/#msf:default-ID' --insecure
 
 Everything is loaded as a low-latency player loads it, of every rendition; nothing is decoded. Latency
 is how old the first frame of a part is when the part is announced here: what a player without any
 buffer would have. It is from the server's clock (EXT-X-PROGRAM-DATE-TIME) to this machine's, and as
 right as the two agree. A recording begins with the oldest segment that is listed and holds all tracks
-in one fragmented MP4; when a track's configuration changes, it goes on in FILE-2.mp4.";
+in one fragmented MP4; when a track's configuration changes, it goes on in FILE-2.mp4.
+
+Over MoQ (draft 18, QUIC) the broadcast is named behind #msf:, where ID is the live input's; where a
+server has only one, it need not be. A token stands in the path, or as ?jwt=. The CMAF tracks of the
+catalog are followed from the segment on that is under way.
+
+A stall is counted when a player that holds half a second would have run dry.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Watch {
-    /// http(s)://HOST/ID, the address of a watch page, or of a playlist (.m3u8)
+    /// http(s)://HOST/ID, a watch page, or a playlist (.m3u8); or moqt://HOST[:PORT]/#msf:default-ID
     #[arg(value_name = "URL")]
     url: String,
     /// Keep what is watched in this file, a fragmented MP4
@@ -50,7 +57,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn run(self) -> ExitCode {
-        let url = match Url::parse(&self.url).and_then(|url| url.playlist().map(|_| url)) {
+        let url = match Address::parse(&self.url) {
             Ok(url) => url,
             Err(problem) => return misused(&problem.to_string()),
         };
@@ -64,7 +71,7 @@ impl Watch {
         }
     }
 
-    async fn watch(&self, url: Url) -> Result<(), WatchError> {
+    async fn watch(&self, url: Address) -> Result<(), WatchError> {
         let options = Options {
             url,
             trust: self.tls.trust(),
@@ -198,6 +205,8 @@ fn track_json(name: &str, track: &TrackReport) -> Value {
         "gaps": track.gaps,
         "discontinuities": track.discontinuities,
         "timeJumps": track.time_jumps,
+        "stalls": track.stalls,
+        "stalledMs": ms(Some(track.stalled)),
     })
 }
 
@@ -276,8 +285,15 @@ fn troubles(track: &TrackReport) -> String {
         (track.discontinuities, "discontinuities"),
         (track.time_jumps, "jumps in time"),
     ];
-    let found: Vec<String> =
+    let mut found: Vec<String> =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if track.stalls > 0 {
+        found.push(format!(
+            "{} stalls of {:.1} s in all",
+            track.stalls,
+            track.stalled.as_secs_f64()
+        ));
+    }
     let parts = format!("{} segments and {} parts", track.segments, track.parts);
     if found.is_empty() {
         format!("{parts}, nothing lost")
@@ -290,6 +306,7 @@ fn troubles(track: &TrackReport) -> String {
 fn words(error: &WatchError) -> String {
     match error {
         WatchError::Http(HttpError::Tls { .. }) => format!("{error}\n{UNTRUSTED}"),
+        WatchError::Moq(wrong) if is_untrusted(wrong) => format!("{error}\n{UNTRUSTED_QUIC}"),
         WatchError::NotOnAir(_) => format!("{error}; --wait waits for it"),
         _ => error.to_string(),
     }
@@ -327,6 +344,8 @@ mod tests {
             frames_per_second: Some(46.9),
             latency: Some(Duration::from_millis(398)),
             parts: 184,
+            stalls: 2,
+            stalled: Duration::from_millis(1_240),
             ..TrackReport::default()
         };
         Report { watched: Duration::from_secs(62), tracks: vec![picture, sound] }
@@ -350,7 +369,7 @@ video: avc1.64001f 1280x720
   2 segments and 180 parts; 1 gaps
 audio: mp4a.40.2 48000 Hz, 2 ch
   61.2 s of media, 980 kB, 128 kbit/s, 2869 frames
-  0 segments and 184 parts, nothing lost
+  0 segments and 184 parts; 2 stalls of 1.2 s in all
 recorded in a.mp4
 ";
         assert_eq!(summary(&names, &report(), &["a.mp4".into()]), expect);

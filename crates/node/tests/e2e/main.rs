@@ -21,6 +21,7 @@ mod kills;
 mod lies;
 mod live;
 mod moq;
+mod moq_program;
 mod power;
 mod program;
 mod publish;

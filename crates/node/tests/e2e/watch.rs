@@ -151,7 +151,11 @@ fn what_can_not_be_watched_is_said_in_words() {
         (&at("/00000000000000000000000000000000"), 1, "answers 404"),
         (&at("/"), 2, "names no broadcast"),
         ("http://127.0.0.1:1/ID", 1, "can't connect to 127.0.0.1:1: Connection refused"),
-        ("rtmp://127.0.0.1/live/KEY", 2, "RTMP is not there yet; http:// and https:// (HLS) are"),
+        (
+            "rtmp://127.0.0.1/live/KEY",
+            2,
+            "RTMP is not there yet; http:// and https:// (HLS) and moqt:// are",
+        ),
         ("ID", 2, "write http(s)://HOST/ID"),
     ];
     for (url, code, words) in table {

@@ -1,0 +1,168 @@
+//! Publishing over MoQ: the source goes on air here, in real time, and a server subscribes to it. A session that is
+//! lost is made again; what went on air meanwhile is lost, but for the group that is under way.
+
+use std::future::{Future, poll_fn};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use io_moq::client::{Client, Trust as MoqTrust};
+use moqt::Namespace;
+use spine::Origin;
+use tokio::sync::watch;
+
+use super::air::OnAir;
+use super::{Packaging, Progress, PublishError, Source};
+use crate::address::MoqAddress;
+use crate::limits::{LAST_MEDIA, RECONNECT_AFTER, RECONNECT_AFTER_MAX};
+use crate::source::{Item, SourceError};
+use crate::trust::Trust;
+
+pub(super) async fn run(
+    source: Source,
+    address: MoqAddress,
+    packaging: Packaging,
+    trust: Trust,
+    progress: &Progress,
+    stop: impl Future<Output = ()>,
+) -> Result<(), PublishError> {
+    let mut stop = std::pin::pin!(stop);
+    let namespace = address.namespace.clone().unwrap_or_else(Namespace::root);
+    let mut air = OnAir::new(&namespace, packaging)?;
+    let (end, ended) = watch::channel(false);
+    let (began, begun) = watch::channel(false);
+    let connected = Connected {
+        address,
+        namespace,
+        trust: MoqTrust::Verified(trust.verifier()?),
+        origin: air.origin(),
+        progress,
+        began,
+        ended,
+    };
+    let mut session = std::pin::pin!(connected.run());
+    let mut paced = Paced { source, head: Vec::new().into_iter(), held: None, start: None };
+    paced.head = std::mem::take(&mut paced.source.head).into_iter();
+    let done = loop {
+        tokio::select! {
+            over = &mut session => return over,
+            over = poll_fn(|cx| air.poll(cx)) => over?,
+            next = paced.next(begun.clone()) => match next {
+                Ok(Some(item)) => {
+                    let at_us = if let Item::Frame(frame) = &item { Some(frame.at_us) } else { None };
+                    let bytes = air.take(item)?;
+                    progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                    if let (Some(at_us), Some(start)) = (at_us, paced.start) {
+                        progress.sent_frame(start, at_us);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                // What was sent stays a broadcast that ended in good order.
+                Err(error) => break Err(error.into()),
+            },
+            () = &mut stop => break Ok(()),
+        }
+    };
+    if !*begun.borrow() {
+        return done;
+    }
+    air.end();
+    poll_fn(|cx| air.poll(cx)).await?;
+    let _ = end.send(true);
+    drop(air);
+    // A server that does not fetch the end, or is away, is not waited for for ever.
+    let over = tokio::time::timeout(LAST_MEDIA, session).await;
+    done.and(over.unwrap_or(Ok(())))
+}
+
+/// A source in real time, from the moment when the server first agrees.
+struct Paced {
+    source: Source,
+    head: std::vec::IntoIter<Item>,
+    held: Option<Item>,
+    start: Option<Instant>,
+}
+
+impl Paced {
+    /// The next item when its time has come. Dropping the future loses nothing.
+    async fn next(
+        &mut self,
+        mut begun: watch::Receiver<bool>,
+    ) -> Result<Option<Item>, SourceError> {
+        if self.start.is_none() {
+            // An error is the end of the session, which is told elsewhere.
+            if begun.wait_for(|begun| *begun).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.start = Some(Instant::now());
+        }
+        if self.held.is_none() {
+            self.held = match self.head.next() {
+                Some(item) => Some(item),
+                None => self.source.next().await?,
+            };
+        }
+        if let (Some(Item::Frame(frame)), Some(start)) = (&self.held, self.start) {
+            let due = start + Duration::from_micros(frame.at_us);
+            tokio::time::sleep_until(due.into()).await;
+        }
+        Ok(self.held.take())
+    }
+}
+
+/// A session, and the next one when it is lost.
+struct Connected<'a> {
+    address: MoqAddress,
+    namespace: Namespace,
+    trust: MoqTrust,
+    origin: Origin,
+    progress: &'a Progress,
+    /// True from the first agreement on.
+    began: watch::Sender<bool>,
+    /// The broadcast is over: what is left is sent, and that is all.
+    ended: watch::Receiver<bool>,
+}
+
+impl Connected<'_> {
+    async fn run(mut self) -> Result<(), PublishError> {
+        let mut failures = 0;
+        loop {
+            let over = self.session().await;
+            let was_live = self.progress.live();
+            self.progress.set_live(false);
+            let Err(error) = over else { return Ok(()) };
+            let fatal = match &error {
+                PublishError::Denied(denial) => denial.is_unauthorized(),
+                PublishError::Withdrawn => true,
+                _ => false,
+            };
+            if fatal || *self.ended.borrow() || !*self.began.borrow() {
+                return Err(error);
+            }
+            failures = if was_live { 1 } else { failures + 1 };
+            tokio::time::sleep((RECONNECT_AFTER * failures).min(RECONNECT_AFTER_MAX)).await;
+        }
+    }
+
+    /// One session, to its end.
+    async fn session(&mut self) -> Result<(), PublishError> {
+        let origin = self.origin.clone();
+        let mut client = Client::connect(&self.address.server, self.trust.clone(), origin).await?;
+        let handle = client.handle();
+        let lost = |ended: io_moq::client::Ended| {
+            PublishError::Lost(ended.reason.escape_debug().to_string())
+        };
+        let mut published = tokio::select! {
+            published = handle.publish(&self.namespace) => published?,
+            ended = client.run() => return Err(lost(ended)),
+        };
+        self.progress.set_live(true);
+        self.began.send_replace(true);
+        tokio::select! {
+            ended = client.run() => return Err(lost(ended)),
+            () = published.withdrawn() => return Err(PublishError::Withdrawn),
+            _ = self.ended.wait_for(|ended| *ended) => {}
+        }
+        client.finish().await;
+        Ok(())
+    }
+}

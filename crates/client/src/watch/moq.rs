@@ -1,0 +1,391 @@
+//! Watching over MoQ: the CMAF tracks of a catalog, each object as it comes.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use io_moq::client::{Client, Denial, Handle, Remote, Subscribed, Trust};
+use media::catalog::{Catalog, CatalogTrack};
+use media::mp4::{Event as Boxes, Reader};
+use media::{FrameEvent, Frames};
+use moqt::{Filter, Location, Namespace};
+use package::properties::{self, Part, Segment};
+use spine::{Header, Origin, Payload, Policy, Start};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::track::{Event, Media, What};
+use super::{ASK_AGAIN, Begun, Options, SETTLE_ROUNDS, TrackName, WatchError};
+use crate::address::MoqAddress;
+use crate::limits::{CONNECT_TIMEOUT, INIT_WAIT, TRACKS_MAX};
+
+/// Initialisation segments by their id, and by the track that has them now.
+type Inits = BTreeMap<String, Bytes>;
+
+/// Connects, reads the catalog, and follows each track in a task of its own; two more drive the connection and
+/// read the catalog on.
+pub(super) async fn begin(
+    address: &MoqAddress,
+    options: &Options,
+    sender: mpsc::Sender<Event>,
+) -> Result<Begun, WatchError> {
+    let trust = Trust::Verified(options.trust.verifier()?);
+    let origin = Origin::new(spine::Limits::default());
+    let mut client = Client::connect(&address.server, trust, origin).await?;
+    let handle = client.handle();
+    let mut tasks = JoinSet::new();
+    let end: End = Arc::default();
+    let ended = end.clone();
+    tasks.spawn(async move {
+        let reason = client.run().await.reason.escape_debug().to_string();
+        // Before the connection is dropped, and with it what the others wait for.
+        *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        drop(client);
+    });
+    let namespace = match &address.namespace {
+        Some(namespace) => namespace.clone(),
+        None => the_only_one(&handle, address, options.wait).await?,
+    };
+    let address = MoqAddress { namespace: Some(namespace.clone()), ..address.clone() };
+    let remote = handle.remote(namespace).map_err(|error| WatchError::Broken {
+        address: address.clone(),
+        problem: error.to_string(),
+    })?;
+    let (mut catalog, mut editions) = catalog(&remote, &address, options.wait, &mut tasks).await?;
+    // A broadcast that has just begun lists its tracks as they come.
+    for _ in 0..if options.wait { SETTLE_ROUNDS } else { 0 } {
+        if tokio::time::timeout(ASK_AGAIN, editions.changed()).await.is_err() {
+            break;
+        }
+        catalog = editions.borrow_and_update().clone();
+    }
+    let entries: Vec<CatalogTrack> = followed(&catalog).cloned().collect();
+    if !(1..=TRACKS_MAX).contains(&entries.len()) {
+        return Err(WatchError::Tracks { url: address.to_string(), count: entries.len() });
+    }
+    let (tell, inits) = watch::channel(Inits::new());
+    tasks.spawn(collect(editions.clone(), tell));
+    let mut tracks = Vec::new();
+    for (track, entry) in entries.iter().enumerate() {
+        tracks.push(name_of(entry));
+        // From the group that is under way.
+        let asked = remote.subscribe(&entry.name, Filter::From(Location::default())).await;
+        let subscribed = asked.map_err(|denial| denied(&address, &entry.name, denial))?;
+        let follower = Follower {
+            track,
+            name: entry.name.clone(),
+            address: address.clone(),
+            events: sender.clone(),
+            inits: inits.clone(),
+            end: end.clone(),
+            next: None,
+            seconds: 0.0,
+            segment: None,
+            boxes: None,
+        };
+        tasks.spawn(follower.run(subscribed));
+    }
+    // What is subscribed to stays with the connection.
+    tasks.spawn(async move {
+        std::future::pending::<()>().await;
+        drop(remote);
+    });
+    Ok(Begun { tracks, tasks })
+}
+
+/// Why the connection ended, once it has.
+type End = Arc<Mutex<Option<String>>>;
+
+fn denied(address: &MoqAddress, what: &str, denial: Denial) -> WatchError {
+    match denial.is_absence() {
+        true => WatchError::NotOnAir(address.to_string()),
+        false => WatchError::Denied { address: address.clone(), what: what.to_owned(), denial },
+    }
+}
+
+/// The broadcast that is there, if it is the only one.
+async fn the_only_one(
+    handle: &Handle,
+    address: &MoqAddress,
+    wait: bool,
+) -> Result<Namespace, WatchError> {
+    let list = |denial| denied(address, "a list of what is there", denial);
+    let mut namespaces = handle.namespaces(Namespace::root()).map_err(list)?;
+    let first = match wait {
+        true => namespaces.next().await.map_err(list)?,
+        false => match tokio::time::timeout(LIST_WAIT, namespaces.next()).await {
+            Ok(first) => first.map_err(list)?,
+            Err(_) => return Err(WatchError::NotOnAir(address.to_string())),
+        },
+    };
+    let mut found = vec![first];
+    while let Ok(more) = tokio::time::timeout(LIST_MORE, namespaces.next()).await {
+        found.push(more.map_err(list)?);
+        if found.len() > TRACKS_MAX {
+            break;
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        many => {
+            let named = |namespace| MoqAddress { namespace: Some(namespace), ..address.clone() };
+            let list = many.iter().map(|n| named(n.clone()).to_string()).collect();
+            Err(WatchError::Several { address: address.clone(), list })
+        }
+    }
+}
+
+/// A server tells of what it has at once; one that is far away takes a moment.
+const LIST_WAIT: Duration = CONNECT_TIMEOUT;
+
+/// All that is there comes in one go.
+const LIST_MORE: Duration = Duration::from_millis(300);
+
+/// The catalog, and every further edition of it.
+async fn catalog(
+    remote: &Remote,
+    address: &MoqAddress,
+    wait: bool,
+    tasks: &mut JoinSet<()>,
+) -> Result<(Catalog, watch::Receiver<Catalog>), WatchError> {
+    let subscribed = loop {
+        // From the group that is under way: it may have been written long ago.
+        match remote.subscribe(&address.catalog, Filter::From(Location::default())).await {
+            Err(denial) if wait && denial.is_absence() => tokio::time::sleep(ASK_AGAIN).await,
+            asked => break asked.map_err(|denial| denied(address, "the catalog", denial))?,
+        }
+    };
+    let start = Start::At(spine::Location { group: 0, object: 0 });
+    let cursor = subscribed.track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
+    let mut frames = Frames::new(cursor);
+    let broken = |problem: String| WatchError::Broken { address: address.clone(), problem };
+    let first = match edition(&mut frames).await {
+        Some(first) => first.map_err(|error| broken(format!("the catalog: {error}")))?,
+        None => return Err(WatchError::NotOnAir(address.to_string())),
+    };
+    let (tell, editions) = watch::channel(first.clone());
+    tasks.spawn(async move {
+        while let Some(next) = edition(&mut frames).await {
+            // One that can't be read changes nothing.
+            if let Ok(next) = next {
+                tell.send_replace(next);
+            }
+        }
+        drop(subscribed);
+    });
+    Ok((first, editions))
+}
+
+/// The next whole catalog; none when the track is over. Changes to one are passed over.
+async fn edition(frames: &mut Frames) -> Option<Result<Catalog, media::catalog::Error>> {
+    loop {
+        match poll_fn(|cx| frames.poll(cx, Instant::now())).await {
+            FrameEvent::Frame { header, payload, .. } if header.id == 0 => {
+                return Some(Catalog::parse(&joined(payload)));
+            }
+            FrameEvent::Frame { .. } | FrameEvent::Lost => {}
+            FrameEvent::End(_) => return None,
+        }
+    }
+}
+
+/// Keeps every initialisation segment that a catalog has named, and which of them is each track's.
+async fn collect(mut editions: watch::Receiver<Catalog>, tell: watch::Sender<Inits>) {
+    loop {
+        let catalog = editions.borrow_and_update().clone();
+        tell.send_modify(|inits| {
+            for entry in followed(&catalog) {
+                if let (Some(id), Some(init)) = (&entry.init_ref, catalog.init_of(entry)) {
+                    if inits.len() < INITS_MAX {
+                        inits.insert(id.clone(), init.clone());
+                    }
+                    inits.insert(own(&entry.name), init);
+                }
+            }
+        });
+        if editions.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// No id has a slash in Airwave's catalogs, and others' name one init a track.
+fn own(track: &str) -> String {
+    format!("/{track}")
+}
+
+/// More than a broadcast of Airwave may have.
+const INITS_MAX: usize = 256;
+
+fn followed(catalog: &Catalog) -> impl Iterator<Item = &CatalogTrack> {
+    catalog.tracks.iter().filter(|entry| entry.packaging == "cmaf")
+}
+
+fn name_of(entry: &CatalogTrack) -> TrackName {
+    TrackName {
+        name: entry.name.strip_suffix(".cmaf").unwrap_or(&entry.name).to_owned(),
+        codecs: entry.codec.clone().filter(|_| entry.role.as_deref() == Some("video")),
+        size: entry.width.zip(entry.height),
+    }
+}
+
+/// Follows one track.
+struct Follower {
+    track: usize,
+    /// In the catalog.
+    name: String,
+    address: MoqAddress,
+    events: mpsc::Sender<Event>,
+    inits: watch::Receiver<Inits>,
+    end: End,
+    /// The segment that should come next.
+    next: Option<u64>,
+    /// Of the segment, so far.
+    seconds: f64,
+    segment: Option<Segment>,
+    /// Reads durations where objects do not say theirs.
+    boxes: Option<(Bytes, Reader)>,
+}
+
+impl Follower {
+    async fn run(mut self, mut subscribed: Subscribed) {
+        let what = match self.follow(&mut subscribed).await {
+            Ok(()) => What::Ended,
+            Err(error) => What::Failed(error),
+        };
+        let _ = self.give(what).await;
+    }
+
+    async fn follow(&mut self, subscribed: &mut Subscribed) -> Result<(), WatchError> {
+        let start = Start::At(spine::Location { group: 0, object: 0 });
+        let filter = spine::Filter::from(start);
+        let mut frames = Frames::new(subscribed.track.subscribe(filter, Policy::EVERYTHING));
+        loop {
+            match poll_fn(|cx| frames.poll(cx, Instant::now())).await {
+                FrameEvent::Frame { group, header, payload } => {
+                    if header.status == spine::Status::Normal {
+                        self.object(group, &header, joined(payload)).await?;
+                    }
+                }
+                FrameEvent::Lost => self.give(What::Lost(1)).await?,
+                FrameEvent::End(_) => break,
+            }
+        }
+        subscribed.over().await.map_err(|problem| {
+            let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let problem = end.unwrap_or(problem);
+            WatchError::Broken { address: self.address.clone(), problem }
+        })
+    }
+
+    async fn object(
+        &mut self,
+        group: u64,
+        header: &Header,
+        bytes: Bytes,
+    ) -> Result<(), WatchError> {
+        let said = properties::decode(&header.properties).ok();
+        let new = header.id == 0 || self.next.is_none_or(|next| group >= next);
+        if new {
+            self.begin(group, said.as_ref().and_then(|(_, segment)| segment.as_ref())).await?;
+        }
+        if self.segment.as_ref().is_some_and(|segment| segment.gap) {
+            return Ok(());
+        }
+        let Some(init) = self.init().await else {
+            return self.give(What::Lost(1)).await;
+        };
+        let loaded_in = header.arrived.elapsed();
+        let (seconds, latency) = match (&said, &self.segment) {
+            (Some((part, _)), Some(segment)) => {
+                (seconds_of(part, segment), latency(segment, self.seconds))
+            }
+            _ => (self.measure(&init, &bytes), None),
+        };
+        self.seconds += seconds;
+        let part = true;
+        let media = Media { number: group, part, init, bytes, seconds, latency, loaded_in };
+        self.give(What::Media(media)).await
+    }
+
+    /// A segment begins.
+    async fn begin(&mut self, group: u64, segment: Option<&Segment>) -> Result<(), WatchError> {
+        let discontinuity = segment.is_some_and(|segment| segment.discontinuity);
+        // Numbers of segments rise by one; those of other publishers' groups need not.
+        if let (Some(next), Some(_)) = (self.next, segment)
+            && group > next
+            && !discontinuity
+        {
+            self.give(What::Lost(group - next)).await?;
+        }
+        if discontinuity && self.next.is_some() {
+            self.give(What::Discontinuity).await?;
+        }
+        if segment.is_some_and(|segment| segment.gap) {
+            self.give(What::Gap).await?;
+        }
+        self.next = Some(group.saturating_add(1));
+        self.seconds = 0.0;
+        self.segment = segment.copied();
+        Ok(())
+    }
+
+    /// The initialisation segment of what comes now. The catalog is on a stream of its own, and may be later.
+    async fn init(&mut self) -> Option<Bytes> {
+        let id = match &self.segment {
+            Some(segment) => format!("{:014x}", segment.init),
+            None => own(&self.name),
+        };
+        let there = self.inits.wait_for(|inits| inits.contains_key(&id));
+        let found = tokio::time::timeout(INIT_WAIT, there).await.ok()?.ok()?;
+        found.get(&id).cloned()
+    }
+
+    /// How long the fragments of this object last.
+    fn measure(&mut self, init: &Bytes, bytes: &Bytes) -> f64 {
+        if self.boxes.as_ref().is_none_or(|(known, _)| known != init) {
+            let mut reader = Reader::new();
+            reader.push(init);
+            self.boxes = Some((init.clone(), reader));
+        }
+        let Some((_, reader)) = &mut self.boxes else { return 0.0 };
+        reader.push(bytes);
+        let mut ticks = 0;
+        while let Ok(Some(event)) = reader.next_event() {
+            if let Boxes::Fragment(frames) = event {
+                ticks += frames.iter().map(|frame| u64::from(frame.sample.duration)).sum::<u64>();
+            }
+        }
+        let timescale = reader.movie().and_then(|m| m.tracks.first()).map_or(1, |t| t.timescale);
+        ticks as f64 / f64::from(timescale.max(1))
+    }
+
+    async fn give(&self, what: What) -> Result<(), WatchError> {
+        let event = Event { track: self.track, what };
+        self.events.send(event).await.map_err(|_| WatchError::Stopped)
+    }
+}
+
+fn seconds_of(part: &Part, segment: &Segment) -> f64 {
+    f64::from(part.duration) / f64::from(segment.timescale.max(1))
+}
+
+/// How old the frame is that stands so far behind the segment's start, by both clocks.
+fn latency(segment: &Segment, seconds: f64) -> Option<Duration> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let at =
+        Duration::from_millis(segment.wall_clock_ms) + Duration::try_from_secs_f64(seconds).ok()?;
+    Some(now.saturating_sub(at))
+}
+
+fn joined(chunks: Vec<Payload>) -> Bytes {
+    let mut chunks: Vec<Bytes> = chunks.into_iter().map(Payload::into_bytes).collect();
+    if chunks.len() == 1 {
+        return chunks.pop().unwrap_or_default();
+    }
+    let mut all = BytesMut::new();
+    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+    all.freeze()
+}

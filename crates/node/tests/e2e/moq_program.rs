@@ -1,0 +1,189 @@
+//! `airwave publish` and `airwave watch` over MoQ: what is sent arrives, and what can't be is said.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use testkit::{Child, Clip, ClipSpec, Server, decode_errors, packets, wait_until};
+
+use crate::AIRWAVE;
+use crate::live::{check_same, follow_to_the_end, received};
+
+fn quic(server: &Server) -> String {
+    server.addresses["quic"].as_str().expect("the QUIC listener is on").to_owned()
+}
+
+/// The address of an input's broadcast, for who has this in the path.
+fn address(server: &Server, path: &str, uid: &str) -> String {
+    format!("moqt://{}/{path}#msf:default-{uid}", quic(server))
+}
+
+fn publish(file: &Path, url: &str, more: &[&str]) -> Child {
+    let mut command = Command::new(AIRWAVE);
+    Child::start(command.arg("publish").arg(file).args(["--to", url, "--insecure"]).args(more))
+}
+
+fn watch(url: &str, more: &[&str]) -> Child {
+    Child::start(Command::new(AIRWAVE).args(["watch", url]).args(more))
+}
+
+/// Runs to its end; what it said.
+fn outcome(mut program: Child) -> (i32, String) {
+    let status = program.wait(40);
+    (status.code().unwrap_or(-1), program.output())
+}
+
+fn summary(output: &str) -> Value {
+    let last = output.lines().last().unwrap_or_default();
+    let line: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {output}"));
+    line["summary"].clone()
+}
+
+#[test]
+fn what_is_published_over_moq_is_watched_over_moq_packet_by_packet() {
+    let server = Server::start(AIRWAVE, &[]);
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for packaging in ["cmaf", "loc"] {
+            let (server, clip, folder) = (&server, &clip, folder.path());
+            scope.spawn(move || {
+                let input = server.input();
+                let file = folder.join(format!("{packaging}.mp4"));
+                let record = ["--insecure", "--wait", "--json", "--record", file.to_str().unwrap()];
+                let program = watch(&address(server, "", &input.uid), &record);
+                let to = address(server, &input.key, &input.uid);
+                let mut publisher = publish(clip.path(), &to, &["--packaging", packaging]);
+                server.wait_live(&input);
+                let followed = follow_to_the_end(server, &input.uid);
+                assert!(publisher.wait(20).success(), "{packaging}: {}", publisher.output());
+                let said = publisher.output();
+                assert!(said.contains("sent 00:00:12"), "{packaging}: {said}");
+                assert!(!said.contains(&input.key), "{packaging}: {said}");
+                let (code, output) = outcome(program);
+                assert_eq!(code, 0, "{packaging}: {output}");
+                assert_eq!(decode_errors(&file), "", "{packaging} decodes");
+                for (kind, follower) in ['v', 'a'].into_iter().zip(&followed) {
+                    let own = tempfile::tempdir().unwrap();
+                    let source = packets(clip.path(), kind);
+                    check_same(&source, &received(own.path(), follower, kind), kind);
+                    check_same(&source, &packets(&file, kind), kind);
+                }
+                let summary = summary(&output);
+                let [picture, sound] = &summary["tracks"].as_array().unwrap()[..] else {
+                    panic!("{summary}")
+                };
+                assert_eq!(picture["frames"], 360, "{summary}");
+                for track in [picture, sound] {
+                    for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
+                        assert_eq!(track[nothing], 0, "{packaging}: {nothing}: {summary}");
+                    }
+                    // A part of 1/3 s is whole when it is sent, so its first frame is as old by then.
+                    let latency = track["latencyMs"].as_f64().unwrap();
+                    assert!((200.0..800.0).contains(&latency), "{packaging}: {summary}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_publisher_comes_back_to_a_server_that_was_away() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().join("data");
+    let mut server = Server::start_in(AIRWAVE, &data, &[]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let to = address(&server, &input.key, &input.uid);
+    let mut publisher = publish(clip.path(), &to, &[]);
+    let before = server.wait_live(&input);
+    let listen = format!("quic.listen={}", quic(&server));
+    server.child().signal("TERM");
+    server.child().wait(20);
+    drop(server);
+    let server = Server::start_in(AIRWAVE, &data, &[&listen]);
+    let after = server.wait_live(&input);
+    assert_ne!(before, after, "the first broadcast ended with its server");
+    let followed = follow_to_the_end(&server, &input.uid);
+    assert!(publisher.wait(20).success(), "{}", publisher.output());
+    for (kind, follower) in ['v', 'a'].into_iter().zip(&followed) {
+        let folder = tempfile::tempdir().unwrap();
+        let hashes =
+            |list: Vec<testkit::Packet>| list.into_iter().map(|p| p.hash).collect::<Vec<_>>();
+        let got = hashes(received(folder.path(), follower, kind));
+        let source = hashes(packets(clip.path(), kind));
+        assert!(source.ends_with(&got), "{kind}: {} packets, the rest of the clip", got.len());
+        assert!(got.len() * 6 > source.len(), "{kind}: {} of {}", got.len(), source.len());
+    }
+}
+
+#[test]
+fn who_is_trusted_over_quic_and_which_broadcast_is_meant() {
+    let server = Server::start(AIRWAVE, &[]);
+    let [one, two] = [server.input(), server.input()];
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let _encoder = clip.publish(&one.rtmp, -1);
+    server.wait_live(&one);
+    let any = format!("moqt://{}/", quic(&server));
+    let (code, output) = outcome(watch(&any, &["--for", "2"]));
+    assert_eq!(code, 1, "{output}");
+    for word in ["TLS", "--sha256", "--insecure"] {
+        assert!(output.contains(word), "{word} in {output}");
+    }
+    let hash = server.get("/certificate.sha256").text();
+    let (code, output) = outcome(watch(&any, &["--for", "3", "--sha256", &hash]));
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("nothing lost"), "the only broadcast needs no name: {output}");
+    let (code, output) = outcome(watch(&any, &["--for", "2", "--sha256", &"00".repeat(32)]));
+    assert_eq!(code, 1, "{output}");
+
+    let _other = clip.publish(&two.rtmp, -1);
+    server.wait_live(&two);
+    let (code, output) = outcome(watch(&any, &["--insecure"]));
+    assert_eq!(code, 1, "{output}");
+    for input in [&one, &two] {
+        assert!(output.contains(&format!("#msf:default-{}", input.uid)), "{output}");
+    }
+    let mut program = watch(&address(&server, "", &two.uid), &["--insecure"]);
+    wait_until("two rows", 20, || (program.output().lines().count() > 2).then_some(()));
+    program.signal("INT");
+    assert_eq!(program.wait(10).code(), Some(0));
+}
+
+#[test]
+fn what_can_not_be_had_over_moq_is_said_in_words() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let uid = &input.uid;
+    let table = [
+        (address(&server, "", uid), 1, "nothing is on the air at moqt://"),
+        (format!("moqt://{}/#default/{uid}", quic(&server)), 2, "#msf:default-ID--catalog"),
+        ("moqt://127.0.0.1:x/".to_owned(), 2, "host or port is wrong"),
+        ("moqt://nowhere.invalid/".to_owned(), 1, "can't find nowhere.invalid"),
+    ];
+    for (url, code, words) in &table {
+        let (got, output) = outcome(watch(url, &["--insecure", "--for", "20"]));
+        assert_eq!(got, *code, "{url}: {output}");
+        assert!(output.contains(words), "{words} in {output}");
+    }
+    let clip = Clip::make(&ClipSpec::plain("short", 4));
+    let other = server.input();
+    let table = [
+        (address(&server, "nonsense", uid), 1, "the server refused: "),
+        (address(&server, &other.key, uid), 1, "the server refused: "),
+        (format!("moqt://{}/{}", quic(&server), input.key), 2, "names no broadcast"),
+    ];
+    for (url, code, words) in &table {
+        let (got, output) = outcome(publish(clip.path(), url, &[]));
+        assert_eq!(got, *code, "{output}");
+        assert!(output.contains(words), "{words} in {output}");
+        assert!(!output.contains(&input.key) && !output.contains(&other.key), "{output}");
+    }
+    // Another encoder takes over: this one does not fight.
+    let first = publish(clip.path(), &address(&server, &input.key, uid), &["--loop"]);
+    server.wait_live(&input);
+    let _second = clip.publish(&input.rtmp, -1);
+    let (code, output) = outcome(first);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("the server wants no more of it"), "{output}");
+}
