@@ -45,7 +45,7 @@ pub(super) struct Publish {
     #[arg(long = "loop")]
     again: bool,
     /// What frames are put into over MoQ
-    #[arg(long, value_enum, default_value = "cmaf")]
+    #[arg(long, value_enum, value_name = "AS", default_value = "cmaf")]
     packaging: Pack,
     #[command(flatten)]
     tls: Tls,
