@@ -56,7 +56,11 @@ pub const TABLE: &[Row] = &[
     row("io-webrtc", Layer::Driver, &["sansio", "spine", "media", "control"]),
     row("deliver", Layer::Driver, &["package", "spine", "media", "record", "control", "access"]),
     row("api", Layer::Driver, &["control", "record", "spine", "media", "access"]),
-    row("client", Layer::Driver, &["io-rtmp", "rtmp", "io-moq", "moqt", "package", "media", "spine"]),
+    row(
+        "client",
+        Layer::Driver,
+        &["io-rtmp", "rtmp", "io-moq", "moqt", "package", "media", "spine"],
+    ),
     row("node", Layer::Assembly, ANY),
     row("testkit", Layer::Dev, ANY),
     row("e2e", Layer::Dev, ANY),
