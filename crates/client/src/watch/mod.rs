@@ -109,17 +109,17 @@ pub enum WatchError {
     #[error("{address} does not give {what}: {denial}")]
     Denied {
         /// Where.
-        address: MoqAddress,
+        address: String,
         /// A track, or a list.
         what: String,
         /// Why.
-        denial: Denial,
+        denial: Box<Denial>,
     },
     /// What was followed over MoQ came to an end that was none.
     #[error("{address}: {problem}")]
     Broken {
         /// Where.
-        address: MoqAddress,
+        address: String,
         /// In words.
         problem: String,
     },
@@ -127,7 +127,7 @@ pub enum WatchError {
     #[error("{address} has several broadcasts: name one of them\n{}", .list.join("\n"))]
     Several {
         /// Where.
-        address: MoqAddress,
+        address: String,
         /// Addresses of each.
         list: Vec<String>,
     },

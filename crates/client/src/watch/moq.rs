@@ -50,7 +50,7 @@ pub(super) async fn begin(
     };
     let address = MoqAddress { namespace: Some(namespace.clone()), ..address.clone() };
     let remote = handle.remote(namespace).map_err(|error| WatchError::Broken {
-        address: address.clone(),
+        address: address.to_string(),
         problem: error.to_string(),
     })?;
     let (mut catalog, mut editions) = catalog(&remote, &address, options.wait, &mut tasks).await?;
@@ -101,7 +101,11 @@ type End = Arc<Mutex<Option<String>>>;
 fn denied(address: &MoqAddress, what: &str, denial: Denial) -> WatchError {
     match denial.is_absence() {
         true => WatchError::NotOnAir(address.to_string()),
-        false => WatchError::Denied { address: address.clone(), what: what.to_owned(), denial },
+        false => WatchError::Denied {
+            address: address.to_string(),
+            what: what.to_owned(),
+            denial: Box::new(denial),
+        },
     }
 }
 
@@ -132,7 +136,7 @@ async fn the_only_one(
         many => {
             let named = |namespace| MoqAddress { namespace: Some(namespace), ..address.clone() };
             let list = many.iter().map(|n| named(n.clone()).to_string()).collect();
-            Err(WatchError::Several { address: address.clone(), list })
+            Err(WatchError::Several { address: address.to_string(), list })
         }
     }
 }
@@ -160,7 +164,7 @@ async fn catalog(
     let start = Start::At(spine::Location { group: 0, object: 0 });
     let cursor = subscribed.track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
     let mut frames = Frames::new(cursor);
-    let broken = |problem: String| WatchError::Broken { address: address.clone(), problem };
+    let broken = |problem: String| WatchError::Broken { address: address.to_string(), problem };
     let first = match edition(&mut frames).await {
         Some(first) => first.map_err(|error| broken(format!("the catalog: {error}")))?,
         None => return Err(WatchError::NotOnAir(address.to_string())),
@@ -276,7 +280,7 @@ impl Follower {
         subscribed.over().await.map_err(|problem| {
             let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let problem = end.unwrap_or(problem);
-            WatchError::Broken { address: self.address.clone(), problem }
+            WatchError::Broken { address: self.address.to_string(), problem }
         })
     }
 
