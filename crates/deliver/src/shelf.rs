@@ -281,10 +281,15 @@ struct Followed {
 impl Follower {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let broadcast = self.shelf.broadcast.clone();
-        while let Poll::Ready(seen) = broadcast.poll_changed(self.seen, &mut self.changed, cx) {
-            self.seen = seen;
+        let liveness = loop {
+            // Before the tracks: those that came together with the end would be passed over.
+            let liveness = broadcast.liveness();
+            match broadcast.poll_changed(self.seen, &mut self.changed, cx) {
+                Poll::Ready(seen) => self.seen = seen,
+                Poll::Pending => break liveness,
+            }
             self.add_tracks(&broadcast);
-        }
+        };
         let now = Instant::now();
         let mut changed = false;
         for track in &mut self.tracks {
@@ -294,7 +299,7 @@ impl Follower {
             self.lose();
             self.shelf.bump();
         }
-        let over = matches!(broadcast.liveness(), Liveness::Ended(_)) && self.packaged(cx, now);
+        let over = matches!(liveness, Liveness::Ended(_)) && self.packaged(cx, now);
         if over && self.tracks.iter().all(|t| t.ended) { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -164,12 +164,17 @@ impl Packaging {
 
     /// Does what there is to do; ready when the broadcast is over.
     pub fn poll(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Result<Close, PackagingError>> {
-        while let Poll::Ready(seen) = self.broadcast.poll_changed(self.seen, &mut self.changed, cx)
-        {
-            self.seen = seen;
+        let liveness = loop {
+            // Looked at before the tracks, and again whenever anything changed: tracks that came together with
+            // the end would be passed over.
+            let liveness = self.broadcast.liveness();
+            match self.broadcast.poll_changed(self.seen, &mut self.changed, cx) {
+                Poll::Ready(seen) => self.seen = seen,
+                Poll::Pending => break liveness,
+            }
             self.packager.set_epoch(self.broadcast.route().epoch);
             self.add_sources()?;
-        }
+        };
         // Round and round, a frame of each at a time, as the encoder interleaved them.
         loop {
             let mut progress = false;
@@ -185,7 +190,6 @@ impl Packaging {
                 catalog.publish(now)?;
             }
         }
-        let liveness = self.broadcast.liveness();
         if liveness != Liveness::Live && !self.flushed {
             self.flushed = true;
             self.packager.flush(&mut self.out);

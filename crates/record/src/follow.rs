@@ -139,10 +139,15 @@ impl Follower {
             return Poll::Pending;
         }
         let broadcast = self.broadcast.clone();
-        while let Poll::Ready(seen) = broadcast.poll_changed(self.seen, &mut self.changed, cx) {
-            self.seen = seen;
+        let liveness = loop {
+            // Before the tracks: those that came together with the end would be passed over.
+            let liveness = broadcast.liveness();
+            match broadcast.poll_changed(self.seen, &mut self.changed, cx) {
+                Poll::Ready(seen) => self.seen = seen,
+                Poll::Pending => break liveness,
+            }
             self.add_tracks();
-        }
+        };
         self.poll_catalog(cx, now);
         for index in 0..self.tracks.len() {
             self.poll_track(index, cx, now);
@@ -150,7 +155,7 @@ impl Follower {
         self.seal();
         // While the catalog lasts, packaging may still make tracks.
         let packaged = self.catalog.as_ref().is_none_or(|catalog| catalog.ended);
-        let ended = matches!(broadcast.liveness(), Liveness::Ended(_)) && packaged;
+        let ended = matches!(liveness, Liveness::Ended(_)) && packaged;
         if ended && self.tracks.iter().all(|t| t.track.ended) {
             self.over = true;
             self.news.push_back(News::Over);
