@@ -28,6 +28,7 @@ main() {
         scripts/ffmpeg9.sh
         scripts/nginx.sh
         scripts/moq-peer.sh
+        scripts/sdk.sh
     fi
 }
 

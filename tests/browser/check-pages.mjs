@@ -214,6 +214,7 @@ function furnish(host) {
     uid: INPUT,
     key: 'the-key-of-the-harbour',
     meta: { name: host.name, note: 'kept' },
+    recording: { requireSignedURLs: false },
     enabled: true,
     created: created(50),
     status: { current: { state: 'connected', statusEnteredAt: created(2.1), videoUID: 'x' } },
@@ -251,6 +252,21 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await settled();
     await shot(`${name}-dashboard-light`, { fullPage: true });
     await page.emulateMedia({ colorScheme: 'dark' });
+    const sharing = page.locator('article.live .sharing');
+    await sharing.locator('summary').click();
+    check(`dashboard ${name}: who may watch`, (await sharing.locator('summary').textContent()).includes('everybody'));
+    await sharing.getByRole('switch').click();
+    await sharing.getByLabel('For whom').fill('Anna & <b>Otto</b>');
+    await sharing.getByRole('button', { name: 'Make and copy a link' }).click();
+    await sharing.locator('li').waitFor();
+    check(`dashboard ${name}: a link for somebody`, (await sharing.locator('li').textContent()).includes('Anna & <b>Otto</b>'));
+    check(`dashboard ${name}: only who has it`, (await sharing.locator('summary').textContent()).includes('only who has the link'));
+    check(`dashboard ${name}: with the links nothing is wider than the screen`, await narrow());
+    await settled();
+    await shot(`${name}-dashboard-links`, { fullPage: true });
+    await sharing.getByRole('button', { name: /^Take it back/ }).click();
+    check(`dashboard ${name}: and it is taken back`, await sharing.locator('li').waitFor({ state: 'detached' }).then(() => true, () => false));
+    check(`dashboard ${name}: the picture goes on for its owner`, await until(() => document.querySelector('airwave-player')?.stats.state === 'live'));
     await page.locator('.recordings .danger').first().click();
     await shot(`${name}-dashboard-question`);
     check(`dashboard ${name}: asks before a recording is deleted`, (await text(page, 'dialog[open]')).includes('cannot be taken back'));

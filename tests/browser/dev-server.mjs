@@ -86,10 +86,13 @@ export class DevServer {
 
   async answer(request, response) {
     const url = new URL(request.url, 'http://localhost');
-    const [first, ...rest] = url.pathname.split('/').slice(1);
+    const [segment, ...rest] = url.pathname.split('/').slice(1);
+    // A token of the make-believe API begins with what it opens.
+    const first = segment.split('.').length === 3 ? segment.split('.')[0] : segment;
     const tail = rest.join('/');
-    const send = (status, type, body = '', policy = CSP) => {
+    const send = (status, type, body = '', policy = CSP, cookie = null) => {
       response.writeHead(status, {
+        ...(cookie === null ? {} : { 'set-cookie': cookie }),
         'content-type': type,
         'cache-control': 'no-store',
         'access-control-allow-origin': '*',
@@ -105,8 +108,8 @@ export class DevServer {
       const chunks = [];
       for await (const chunk of request) chunks.push(chunk);
       const body = chunks.length === 0 ? null : JSON.parse(Buffer.concat(chunks).toString());
-      const [status, answer] = this.api.answer(request.method, url.pathname, request.headers.authorization, body);
-      return json(answer, status);
+      const [status, answer, cookie] = this.api.answer(request.method, url.pathname, request.headers, body);
+      return send(status, 'application/json', JSON.stringify(answer), CSP, cookie);
     }
     if (url.pathname === '/') return file('index.html');
     if (first === 'assets' && /^[\w.-]+$/.test(tail)) return file(`assets/${tail}`).catch(() => send(404, 'text/plain', 'not found'));

@@ -14,10 +14,13 @@ import {
   type Input,
 } from '../src/dashboard/inputs';
 import { Poll } from '../src/dashboard/poll';
+import { parseLinks, summary as sharing } from '../src/dashboard/links';
+import { currentSession, signIn } from '../src/dashboard/session';
 import { takeToken, tokenInHash } from '../src/dashboard/token';
 import { length, parseVideos } from '../src/dashboard/videos';
 
 const NOW = 10_000_000;
+const SESSION = { csrf: 'word' };
 
 function input(fields: Record<string, unknown>): Input {
   const parsed = parseInput({ uid: 'a', meta: { name: 'A' }, ...fields });
@@ -73,27 +76,54 @@ describe('failures in words', () => {
   });
 
   test('no network, a body that is no JSON, a list that is not there', async () => {
-    const dead = new Api('t', () => Promise.reject(new TypeError('failed to fetch')));
+    const dead = new Api(SESSION, () => Promise.reject(new TypeError('failed to fetch')));
     await expect(dead.inputs()).rejects.toMatchObject({ fault: 'network' });
-    const odd = new Api('t', () => Promise.resolve(new Response('<html>', { status: 200 })));
+    const odd = new Api(SESSION, () => Promise.resolve(new Response('<html>', { status: 200 })));
     await expect(odd.inputs()).resolves.toEqual({ rows: [], total: 0 });
-    const old = new Api('t', () => Promise.resolve(new Response('{}', { status: 404 })));
+    const old = new Api(SESSION, () => Promise.resolve(new Response('{}', { status: 404 })));
     await expect(old.videos('a')).resolves.toBeNull();
     await expect(old.input('a')).rejects.toBeInstanceOf(Failed);
   });
 
-  test('the token is sent as bearer', async () => {
+  test('what changes something says the word of the session, and nothing else does', async () => {
     const sent: RequestInit[] = [];
-    const api = new Api('secret', (_url, init) => {
+    const api = new Api(SESSION, (_url, init) => {
       sent.push(init ?? {});
       return Promise.resolve(new Response('{"result": {}}'));
     });
     await api.update('a', { enabled: false });
+    await api.input('a');
     expect(sent[0]).toMatchObject({
       method: 'PUT',
       body: '{"enabled":false}',
-      headers: { authorization: 'Bearer secret', 'content-type': 'application/json' },
+      credentials: 'same-origin',
+      headers: { 'x-csrf-token': 'word', 'content-type': 'application/json' },
     });
+    expect(sent[1]?.headers).toEqual({});
+  });
+
+  test.each([
+    [200, { result: { signedIn: true, csrfToken: 'word' } }, SESSION],
+    [200, { result: { signedIn: false } }, null],
+    [200, { result: { signedIn: true } }, null],
+    [403, {}, null],
+  ])('whether somebody is signed in: %d %j', async (status, answer, session) => {
+    const send = () => Promise.resolve(new Response(JSON.stringify(answer), { status }));
+    await expect(currentSession(send)).resolves.toEqual(session);
+  });
+
+  test('signing in shows the token once, and a refusal has words', async () => {
+    const sent: RequestInit[] = [];
+    const answer = (status: number, body: unknown) => (_url: unknown, init?: RequestInit) => {
+      sent.push(init ?? {});
+      return Promise.resolve(new Response(JSON.stringify(body), { status }));
+    };
+    const good = answer(200, { result: { signedIn: true, csrfToken: 'word' } });
+    await expect(signIn('secret', good)).resolves.toEqual(SESSION);
+    expect(sent[0]).toMatchObject({ method: 'POST', body: '{"token":"secret"}' });
+    await expect(signIn('wrong', answer(401, {}))).rejects.toMatchObject({ fault: 'token' });
+    const wait = { errors: [{ message: 'too many wrong API tokens from this address: wait 6 s' }] };
+    await expect(signIn('wrong', answer(429, wait))).rejects.toThrow('wait 6 s');
   });
 });
 
@@ -243,5 +273,24 @@ describe('polling', () => {
     poll.stop();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(rounds).toBe(4);
+  });
+});
+
+describe('links', () => {
+  test('are read without belief', () => {
+    const rows = [{ id: 'a', token: 'x.y.z', name: 'Anna', expires: '2027-01-01T00:00:00Z' }, { id: 'b' }, 7, { id: 'c', token: 't' }];
+    expect(parseLinks(rows)).toEqual([
+      { id: 'a', token: 'x.y.z', name: 'Anna', expiresMs: Date.UTC(2027, 0, 1) },
+      { id: 'c', token: 't', name: 'Link without a name', expiresMs: null },
+    ]);
+  });
+
+  test.each([
+    [false, 0, /everybody/],
+    [true, 0, /gets a link/],
+    [true, 1, /has the link$/],
+    [true, 2, /one of 2 links$/],
+  ])('who may watch: %s with %d', (locked, count, words) => {
+    expect(sharing(locked, count)).toMatch(words);
   });
 });

@@ -78,6 +78,18 @@ describe('catch-up', () => {
 });
 
 describe('what comes from the server', () => {
+  test('a refusal has the reason of the server, or ours', () => {
+    const refused = (words?: string): State => ({
+      name: 'stopped',
+      failure: { kind: 'http', status: 401, ...(words === undefined ? {} : { words }) },
+      videoUID: null,
+    });
+    const detail = (words?: string) => say(refused(words), 0, false)?.detail;
+    expect(detail('this link was taken back')).toBe('This link was taken back. Ask the broadcaster for a new link.');
+    expect(detail()).toMatch(/^The link is not valid, or no longer\. Ask/);
+    expect(detail('')).toBe(detail());
+  });
+
   test.each([null, 7, 'text', {}, { live: 'yes', videoUID: 7 }])('lifecycle %j is not live', (body) => {
     expect(parseLifecycle(body)).toEqual({
       isInput: false,

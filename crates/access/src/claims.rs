@@ -18,6 +18,8 @@ pub struct Grant {
     pub downloadable: bool,
     /// Who may use it.
     pub rules: Vec<Rule>,
+    /// The link that it belongs to, which may be taken back.
+    pub link: Option<String>,
 }
 
 impl Grant {
@@ -36,6 +38,7 @@ impl Grant {
             not_before_ms: seconds(claims, "nbf")?,
             downloadable: claims.get("downloadable").is_some_and(|d| d == true),
             rules,
+            link: claims.get("jti").and_then(Value::as_str).map(str::to_owned),
         })
     }
 
@@ -53,6 +56,9 @@ impl Grant {
         if !self.rules.is_empty() {
             let rules: Vec<Value> = self.rules.iter().map(Rule::to_json).collect();
             claims.insert("accessRules".to_owned(), rules.into());
+        }
+        if let Some(link) = &self.link {
+            claims.insert("jti".to_owned(), json!(link));
         }
         claims
     }
@@ -107,6 +113,7 @@ mod tests {
             not_before_ms: Some(5_000),
             downloadable: true,
             rules: rules::parse(&rules).unwrap(),
+            link: Some("l".to_owned()),
         };
         assert_eq!(Grant::from_claims(&grant.to_claims("k")), Ok(grant));
     }

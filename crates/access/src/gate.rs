@@ -51,7 +51,7 @@ pub struct Pass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It needs a token.
-    #[error("this needs a signed link: put a token in the place of the id")]
+    #[error("this opens with a signed link only")]
     NeedsToken,
     /// The token is not taken.
     #[error(transparent)]
@@ -84,7 +84,7 @@ struct Policy {
 
 /// Access to everything that can be watched.
 pub struct Access {
-    control: Arc<Control>,
+    pub(crate) control: Arc<Control>,
     own: OwnKey,
     countries: Option<Countries>,
     state: Mutex<State>,
@@ -97,6 +97,8 @@ struct State {
     tokens: BTreeMap<[u8; 32], (String, Arc<Grant>)>,
     /// By uid: when it was read, and what was said; nothing if there is no such thing.
     policies: BTreeMap<String, (u64, Option<Arc<Policy>>)>,
+    /// By uid and id: when it was read, and whether the link is there.
+    links: BTreeMap<(String, String), (u64, bool)>,
 }
 
 /// Signing keys can't be read.
@@ -150,7 +152,7 @@ impl Access {
             let policy = self.policy(segment, visitor.now_ms).await?;
             return self.open(segment, &policy.unwrap_or_default(), visitor);
         }
-        let grant = self.grant(segment, visitor)?;
+        let grant = self.grant(segment, visitor).await?;
         let policy = self.policy(&grant.sub, visitor.now_ms).await?.unwrap_or_default();
         embeds(&policy, visitor)?;
         Ok(passed(&grant.sub, &policy, &grant))
@@ -171,7 +173,7 @@ impl Access {
             let holds = policy.by_input.as_deref().filter(|_| by_input).unwrap_or(&policy);
             return self.open(video, holds, visitor);
         }
-        let grant = self.grant(segment, visitor)?;
+        let grant = self.grant(segment, visitor).await?;
         if grant.sub != video && policy.input.as_ref() != Some(&grant.sub) {
             return Err(Refusal::OtherSubject);
         }
@@ -200,7 +202,7 @@ impl Access {
     }
 
     /// What a token grants to this visitor now.
-    fn grant(&self, token: &str, visitor: Visitor<'_>) -> Result<Arc<Grant>, Refusal> {
+    async fn grant(&self, token: &str, visitor: Visitor<'_>) -> Result<Arc<Grant>, Refusal> {
         let grant = self.checked(token)?;
         if grant.expires_ms <= visitor.now_ms {
             return Err(TokenError::Expired.into());
@@ -212,7 +214,39 @@ impl Access {
         if !rules::allow(&grant.rules, visitor.address, self.countries.as_ref()) {
             return Err(Refusal::Rules);
         }
+        if let Some(link) = &grant.link
+            && !self.link_is_kept(&grant.sub, link, visitor.now_ms).await?
+        {
+            return Err(TokenError::TakenBack.into());
+        }
         Ok(grant)
+    }
+
+    async fn link_is_kept(&self, uid: &str, id: &str, now_ms: u64) -> Result<bool, Refusal> {
+        let age = u64::try_from(POLICY_AGE.as_millis()).unwrap_or(0);
+        let fresh = |read_ms: u64| read_ms <= now_ms && now_ms - read_ms < age;
+        let key = (uid.to_owned(), id.to_owned());
+        if let Some((read_ms, there)) = self.state().links.get(&key)
+            && fresh(*read_ms)
+        {
+            return Ok(*there);
+        }
+        let there = self.link_is_there(uid, id).await.map_err(|error| {
+            tracing::warn!(%error, "can't look up a link");
+            Refusal::Unavailable
+        })?;
+        let mut state = self.state();
+        if state.links.len() >= POLICIES_KEPT {
+            state.links.retain(|_, (read_ms, _)| fresh(*read_ms));
+        }
+        if state.links.len() < POLICIES_KEPT {
+            state.links.insert(key, (now_ms, there));
+        }
+        Ok(there)
+    }
+
+    pub(crate) fn forget_link(&self, uid: &str, id: &str) {
+        self.state().links.remove(&(uid.to_owned(), id.to_owned()));
     }
 
     /// A signature is checked once, its key looked for each time: deleting a key ends all its tokens.
@@ -230,7 +264,12 @@ impl Access {
             }
             key
         };
-        let grant = Arc::new(token::verify(token, &key)?);
+        let mut grant = token::verify(token, &key)?;
+        if kid != self.own.kid {
+            // Who signs by themselves may number their tokens as they like: those are no links of ours.
+            grant.link = None;
+        }
+        let grant = Arc::new(grant);
         let mut state = self.state();
         if state.tokens.len() >= TOKENS_KEPT {
             state.tokens.clear();
@@ -261,6 +300,11 @@ impl Access {
             state.policies.insert(id.to_owned(), (now_ms, policy.clone()));
         }
         Ok(policy)
+    }
+
+    /// Somebody has changed an input or a video here: what is remembered of them is read again.
+    pub fn forget_policies(&self) {
+        self.state().policies.clear();
     }
 
     async fn read_policy(&self, id: &str) -> Result<Option<Policy>, EngineError> {

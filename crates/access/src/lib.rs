@@ -12,16 +12,25 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api_token;
 mod claims;
 mod gate;
 pub mod keys;
 pub mod limits;
+pub mod link;
 mod origins;
+pub mod permission;
+pub mod rate;
 pub mod rules;
+pub mod session;
+pub mod table;
 mod token;
 
+pub use api_token::{ApiTokens, Denied, Principal};
 pub use claims::Grant;
 pub use gate::{Access, Pass, Refusal, Visitor};
 pub use origins::frame_sources;
+pub use permission::{Permission, Resource};
 pub use rules::{Countries, Rule, RuleError, WrongDatabase};
+pub use session::Sessions;
 pub use token::TokenError;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::limits::{RULE_ENTRIES, RULES};
@@ -22,9 +23,10 @@ enum Of {
     Countries(Vec<String>),
 }
 
-/// An address and how many of its leading bits count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Network {
+/// An address and how many of its leading bits count; written `192.0.2.0/24`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network {
     address: IpAddr,
     bits: u8,
 }
@@ -61,7 +63,7 @@ fn rule(rule: &Value) -> Result<Rule, RuleError> {
     let of = match text("type") {
         Some("any") => Of::Any,
         Some("ip.src") => {
-            let networks = entries("ip")?.into_iter().map(network).collect::<Option<_>>();
+            let networks = entries("ip")?.into_iter().map(Network::parse).collect::<Option<_>>();
             let words =
                 "ip is a list of addresses and networks, such as 192.0.2.0/24 and 2001:db8::/32";
             Of::Networks(networks.ok_or_else(|| wrong(words))?)
@@ -81,19 +83,34 @@ fn country(text: &str) -> Option<String> {
     letters.then(|| text.to_ascii_uppercase())
 }
 
-fn network(text: &str) -> Option<Network> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let whole = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.unwrap_or(whole);
-    (bits <= whole).then_some(Network { address, bits })
+impl TryFrom<String> for Network {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no address and no network")
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        format!("{}/{}", network.address, network.bits)
+    }
 }
 
 impl Network {
-    fn has(self, address: IpAddr) -> bool {
+    /// An address, or a network such as `192.0.2.0/24`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(whole);
+        (bits <= whole).then_some(Self { address, bits })
+    }
+
+    /// Whether this address is in it.
+    pub fn has(self, address: IpAddr) -> bool {
         let bits = |address| -> u128 {
             match address {
                 // Shifted up, so that leading bits lead.
@@ -115,7 +132,7 @@ impl Rule {
         let (kind, list) = match &self.of {
             Of::Any => ("any", None),
             Of::Networks(networks) => {
-                let text = |n: &Network| format!("{}/{}", n.address, n.bits);
+                let text = |n: &Network| String::from(*n);
                 ("ip.src", Some(("ip", json!(networks.iter().map(text).collect::<Vec<_>>()))))
             }
             Of::Countries(countries) => ("ip.geoip.country", Some(("country", json!(countries)))),

@@ -29,6 +29,9 @@ pub enum TokenError {
     /// Its time has not begun.
     #[error("this token is not valid yet")]
     NotYet,
+    /// Its owner has taken it back.
+    #[error("this link was taken back")]
+    TakenBack,
 }
 
 /// A key that tokens are checked with.

@@ -1,17 +1,50 @@
-//! Who may use the API: a bearer token, and in clear only from this machine.
+//! Who asks: an API token in a header, or the session of a page. And who may ask at all.
 
 use std::net::{IpAddr, SocketAddr};
 
+use access::rate::{Limiter, neighbourhood};
+use access::session::csrf_matches;
+use access::{Denied, Principal, limits};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use control::Secret;
 
 use crate::Api;
 use crate::envelope::ApiError;
+use crate::inputs::now_ms;
+use crate::session::cookie;
 
-pub(crate) async fn check(
+/// Who asks, and from where; beside every request that got past [`identify`].
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    pub(crate) address: IpAddr,
+    /// The cookie, if it is the session of a page.
+    pub(crate) session: Option<Secret>,
+}
+
+/// How often whom.
+#[derive(Debug)]
+pub struct Rates {
+    address: Limiter<IpAddr>,
+    token: Limiter<String>,
+    wrong: Limiter<IpAddr>,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            address: Limiter::new(limits::API_ADDRESS, limits::RATES_KEPT),
+            token: Limiter::new(limits::API_TOKEN, limits::RATES_KEPT),
+            wrong: Limiter::new(limits::WRONG_TOKENS, limits::RATES_KEPT),
+        }
+    }
+}
+
+/// Before anything else: in clear from this machine only, and not too often.
+pub(crate) async fn admit(
     State(api): State<Api>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     mut request: Request,
@@ -25,16 +58,130 @@ pub(crate) async fn check(
         )
         .into_response();
     }
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    match given.and_then(bearer) {
-        Some(token) if same(token, &api.token) => next.run(request).await,
-        Some(_) => ApiError::unauthorized("this API token is not valid").into_response(),
-        None => ApiError::unauthorized("send the API token as: Authorization: Bearer TOKEN")
-            .into_response(),
+    if let Err(wait_s) = api.rates.address.take(neighbourhood(peer.ip()), now_ms()) {
+        let words = "too many requests from this address";
+        return ApiError::too_many(words, wait_s).into_response();
+    }
+    next.run(request).await
+}
+
+/// Puts the [`Caller`] beside the request, or refuses it.
+pub(crate) async fn identify(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    match caller(&api, peer.ip(), &method, &headers).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
     }
 }
 
-/// In clear from this machine only, unless told otherwise.
+async fn caller(
+    api: &Api,
+    address: IpAddr,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Caller, ApiError> {
+    let now = now_ms();
+    let (principal, session) = match credential(headers) {
+        Some(token) => (known(api, token, address, now).await?, None),
+        None => {
+            let (principal, cookie) = of_session(api, address, method, headers, now).await?;
+            (principal, Some(cookie))
+        }
+    };
+    if let Err(wait_s) = api.rates.token.take(principal.id.clone(), now) {
+        return Err(ApiError::too_many("too many requests with this API token", wait_s));
+    }
+    Ok(Caller { principal, address, session })
+}
+
+/// Whose token this is. Who tried too many wrong ones waits, whatever comes next.
+pub(crate) async fn known(
+    api: &Api,
+    token: &str,
+    address: IpAddr,
+    now_ms: u64,
+) -> Result<Principal, ApiError> {
+    let neighbourhood = neighbourhood(address);
+    let wait = |wait_s| ApiError::too_many("too many wrong API tokens from this address", wait_s);
+    api.rates.wrong.look(&neighbourhood, now_ms).map_err(wait)?;
+    let found = api.tokens.authenticate(token, address, now_ms).await;
+    if found == Err(Denied::Unknown) {
+        // The bucket was looked at: what it gives now is of no interest.
+        let _ = api.rates.wrong.take(neighbourhood, now_ms);
+        tracing::warn!(%address, "api: a wrong API token");
+    }
+    found.map_err(denied)
+}
+
+async fn of_session(
+    api: &Api,
+    address: IpAddr,
+    method: &Method,
+    headers: &HeaderMap,
+    now_ms: u64,
+) -> Result<(Principal, Secret), ApiError> {
+    let cookie = cookie(headers, api.tls).ok_or_else(|| {
+        ApiError::unauthorized("send the API token as: Authorization: Bearer TOKEN")
+    })?;
+    let over = || ApiError::unauthorized("this session is over: sign in again");
+    let holder = api.sessions.holder(&cookie, now_ms).await?.ok_or_else(over)?;
+    let principal = api.tokens.holder(&holder, address, now_ms).await.map_err(denied)?;
+    if !method.is_safe() {
+        let given = headers.get(CSRF_TOKEN).and_then(|value| value.to_str().ok());
+        let matches = given.is_some_and(|given| csrf_matches(&cookie, given));
+        if !matches || !of_this_server(headers) {
+            return Err(ApiError::forbidden(
+                "a page must send what GET /client/v4/session calls csrfToken as X-CSRF-Token",
+            ));
+        }
+    }
+    Ok((principal, cookie))
+}
+
+pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+
+fn denied(denied: Denied) -> ApiError {
+    match denied {
+        Denied::Engine(error) => error.into(),
+        Denied::Address => ApiError::forbidden(&denied.to_string()),
+        Denied::Unknown | Denied::Disabled | Denied::Expired | Denied::NotYet => {
+            ApiError::unauthorized(&denied.to_string())
+        }
+    }
+}
+
+/// Whether no page of another server asks. Browsers say who asks; other programs say nothing, and have no cookies that
+/// somebody else could use.
+pub(crate) fn of_this_server(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host = text(header::HOST).unwrap_or_default();
+    let origin = text(header::ORIGIN).is_none_or(|origin| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    });
+    let site = text(HeaderName::from_static("sec-fetch-site"));
+    origin && site.is_none_or(|site| site == "same-origin" || site == "none")
+}
+
+/// The token of a request, wherever clients of the vendor's put it: a bearer token, the key of the older pair
+/// `X-Auth-Email` and `X-Auth-Key` (there are no addresses here, so the first is not looked at), or the user service key.
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = |name| text(HeaderName::from_static(name)).map(str::trim);
+    text(header::AUTHORIZATION)
+        .map(|given| bearer(given).unwrap_or_default())
+        .or_else(|| own("x-auth-key"))
+        .or_else(|| own("x-auth-user-service-key"))
+}
+
 /// HTTP/2 has the host in its target (RFC 9113 §8.3.1): what answers with URLs reads one field.
 fn name_host(request: &mut Request) {
     let host = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
@@ -45,6 +192,7 @@ fn name_host(request: &mut Request) {
     }
 }
 
+/// In clear from this machine only, unless told otherwise.
 fn may_ask(allow_plain: bool, peer: IpAddr) -> bool {
     allow_plain || peer.to_canonical().is_loopback()
 }
@@ -55,14 +203,49 @@ pub(crate) fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compared by hashes, so that time tells nothing of the token.
-fn same(token: &str, expect: &Secret) -> bool {
-    Secret::new(token).hash() == expect.hash()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        list.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn tokens_are_found_where_clients_put_them() {
+        for (list, expect) in [
+            (&[("authorization", "Bearer t")][..], Some("t")),
+            (&[("authorization", "bearer  t ")], Some("t")),
+            (&[("authorization", "Basic t")], Some("")),
+            (&[("authorization", "t")], Some("")),
+            (&[("x-auth-email", "a@example.com"), ("x-auth-key", "t")], Some("t")),
+            (&[("x-auth-user-service-key", "t")], Some("t")),
+            (&[("x-auth-email", "a@example.com")], None),
+            (&[("cookie", "t")], None),
+        ] {
+            assert_eq!(credential(&headers(list)), expect, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_servers_are_told_apart() {
+        for (list, expect) in [
+            (&[("host", "x.com:8443")][..], true),
+            (&[("host", "x.com:8443"), ("origin", "https://X.com:8443")], true),
+            (&[("host", "x.com"), ("origin", "https://x.com:8443")], false),
+            (&[("host", "x.com"), ("origin", "https://evil.org")], false),
+            (&[("host", "x.com"), ("origin", "null")], false),
+            (&[("origin", "https://x.com")], false),
+            (&[("host", "x.com"), ("sec-fetch-site", "same-origin")], true),
+            (&[("host", "x.com"), ("sec-fetch-site", "same-site")], false),
+            (&[("host", "x.com"), ("sec-fetch-site", "cross-site")], false),
+        ] {
+            assert_eq!(of_this_server(&headers(list)), expect, "{list:?}");
+        }
+    }
 
     #[test]
     fn the_host_of_http_2_is_a_field_like_any_other() {

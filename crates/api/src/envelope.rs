@@ -1,19 +1,41 @@
 //! The envelope `{success, errors, messages, result}`, and errors in it.
 
+use access::Permission;
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use control::{DocumentError, EngineError};
 use serde_json::{Value, json};
 
+use crate::paging::Paging;
+
+/// The id of what an answer is about; the audit log takes it from there.
+#[derive(Debug, Clone)]
+pub(crate) struct Made(pub(crate) String);
+
 /// An answer that worked.
 pub(crate) fn ok(result: &Value) -> Response {
-    respond(
-        StatusCode::OK,
-        &json!({
-            "success": true, "errors": [], "messages": [], "result": result,
-        }),
-    )
+    ok_with(result, &json!([]))
+}
+
+/// The same with something to say.
+pub(crate) fn ok_with(result: &Value, messages: &Value) -> Response {
+    let body = json!({ "success": true, "errors": [], "messages": messages, "result": result });
+    let mut response = respond(StatusCode::OK, &body);
+    let id = ["uid", "id"].iter().find_map(|name| result.get(name)?.as_str());
+    if let Some(id) = id {
+        response.extensions_mut().insert(Made(id.to_owned()));
+    }
+    response
+}
+
+/// A page of a list.
+pub(crate) fn ok_page(rows: &[Value], paging: &Paging, total: u64) -> Response {
+    let body = json!({
+        "success": true, "errors": [], "messages": [], "result": rows,
+        "result_info": paging.info(rows.len(), total),
+    });
+    respond(StatusCode::OK, &body)
 }
 
 /// An answer that did not.
@@ -39,6 +61,17 @@ impl ApiError {
 
     pub(crate) fn forbidden(message: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, 10_001, message)
+    }
+
+    /// The token is good, and may not do this.
+    pub(crate) fn lacks(permission: Permission) -> Self {
+        Self::forbidden(&format!("this API token has no permission {}", permission.name()))
+    }
+
+    pub(crate) fn too_many(words: &str, wait_s: u32) -> Self {
+        let message = format!("{words}: wait {wait_s} s");
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, 10_011, message);
+        Self { retry_after_s: Some(wait_s), ..error }
     }
 
     pub(crate) fn internal(message: &str) -> Self {
@@ -71,6 +104,11 @@ impl IntoResponse for ApiError {
             "success": false, "errors": [error], "messages": [], "result": null,
         });
         let mut response = respond(self.status, &body);
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §11.6.1.
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

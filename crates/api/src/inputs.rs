@@ -1,5 +1,8 @@
 //! Live inputs.
 
+use access::Permission::{InputsRead, InputsWrite};
+use access::Resource;
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -11,71 +14,87 @@ use spine::Close;
 use spine::broadcast::Liveness;
 
 use crate::Api;
+use crate::auth::Caller;
 use crate::envelope::{ApiError, ok};
 use crate::merge;
 
+pub(crate) const MISSING: &str = "there is no such live input";
+
 type Answer = Result<Response, ApiError>;
 
-pub(crate) async fn list(State(api): State<Api>, Path(account): Path<String>) -> Answer {
-    check_account(&account)?;
-    let list = api.control.inputs(Page::default()).await?;
-    let rows: Vec<Value> = list.rows.iter().map(summary).collect();
-    Ok(ok(&json!({ "liveInputs": rows, "range": rows.len(), "total": list.total })))
+pub(crate) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {
+    let sees = |uid: &str| caller.principal.may(InputsRead, Resource::Input(uid));
+    let everything = caller.principal.may(InputsRead, Resource::Account);
+    let (mut rows, mut page) = (Vec::new(), Page::default());
+    // Who may see only some finds them also where there are many others.
+    let total = loop {
+        let list = api.control.inputs(page).await?;
+        rows.extend(list.rows.iter().filter(|i| everything || sees(i.uid.as_str())).map(summary));
+        match (everything, list.next) {
+            (true, _) => break list.total,
+            (false, None) => break rows.len() as u64,
+            (false, after) => page.after = after,
+        }
+    };
+    Ok(ok(&json!({ "liveInputs": rows, "range": rows.len(), "total": total })))
 }
 
 pub(crate) async fn create(
     State(api): State<Api>,
-    Path(account): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    check_account(&account)?;
     let mut settings = InputSettings::default();
     merge::settings(&mut settings, &object(&body)?)?;
     let uid = InputUid::from_random(random(&api));
     let input = api.control.create_input(uid, settings, random(&api), now_ms()).await?;
     tracing::info!(input = %input.uid, "live input created");
-    whole(&api, &headers, &input).await
+    whole(&api, &caller, &headers, &input).await
 }
 
 pub(crate) async fn get(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+    Path((_, uid)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let input = find(&api, &account, &uid).await?;
-    whole(&api, &headers, &input).await
+    let input = find(&api, &uid).await?;
+    whole(&api, &caller, &headers, &input).await
 }
 
 pub(crate) async fn update(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+    Path((_, uid)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let input = find(&api, &account, &uid).await?;
+    let input = find(&api, &uid).await?;
     let mut settings = input.settings.clone();
     merge::settings(&mut settings, &object(&body)?)?;
     let expect = Expect::Rev(input.rev);
     let disabled = input.settings.enabled && !settings.enabled;
     let input = api.control.update_input(&input.uid, expect, settings, now_ms()).await?;
+    api.access.forget_policies();
     if disabled {
         end_broadcast(&api, &input.uid);
     }
-    whole(&api, &headers, &input).await
+    whole(&api, &caller, &headers, &input).await
 }
 
 pub(crate) async fn delete(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Path((_, uid)): Path<(String, String)>,
 ) -> Answer {
-    let input = find(&api, &account, &uid).await?;
+    let input = find(&api, &uid).await?;
     // Its index is written by its owner: no encoder comes from here on, and what is on the air is
     // recorded to its end before there is no owner any more.
     let closed = InputSettings { enabled: false, ..input.settings.clone() };
     api.control.update_input(&input.uid, Expect::Any, closed, now_ms()).await?;
     (api.dismiss)(input.uid.clone()).await;
     api.control.delete_input(&input.uid, Expect::Any, now_ms()).await?;
+    api.access.delete_links(input.uid.as_str()).await?;
     // One that was let in before it was closed.
     end_broadcast(&api, &input.uid);
     tracing::info!(input = %input.uid, "live input deleted");
@@ -84,14 +103,15 @@ pub(crate) async fn delete(
 
 pub(crate) async fn rotate_keys(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+    Path((_, uid)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let input = find(&api, &account, &uid).await?;
+    let input = find(&api, &uid).await?;
     let input = api.control.rotate_keys(&input.uid, random(&api), now_ms(), None).await?;
     // A broadcast on the old keys is disconnected.
     end_broadcast(&api, &input.uid);
-    whole(&api, &headers, &input).await
+    whole(&api, &caller, &headers, &input).await
 }
 
 fn end_broadcast(api: &Api, input: &InputUid) {
@@ -105,9 +125,8 @@ fn path_of(input: &InputUid) -> Option<spine::Path> {
     spine::Path::new(["default".to_owned(), input.to_string()]).ok()
 }
 
-async fn find(api: &Api, account: &str, uid: &str) -> Result<Input, ApiError> {
-    check_account(account)?;
-    let missing = || ApiError::not_found("there is no such live input");
+async fn find(api: &Api, uid: &str) -> Result<Input, ApiError> {
+    let missing = || ApiError::not_found(MISSING);
     let uid = InputUid::parse(uid).map_err(|_| missing())?;
     api.control.input(&uid).await?.ok_or_else(missing)
 }
@@ -142,13 +161,16 @@ fn summary(input: &Input) -> Value {
     })
 }
 
-async fn whole(api: &Api, headers: &HeaderMap, input: &Input) -> Answer {
-    let missing = || ApiError::not_found("there is no such live input");
+async fn whole(api: &Api, caller: &Caller, headers: &HeaderMap, input: &Input) -> Answer {
+    let missing = || ApiError::not_found(MISSING);
     let keys = api.control.input_keys(&input.uid).await?.ok_or_else(missing)?;
+    // Who may only read must not be able to publish.
+    let writes = caller.principal.may(InputsWrite, Resource::Input(input.uid.as_str()));
+    let keys = writes.then_some(keys);
     let mut value = summary(input);
     let settings = serde_json::to_value(&input.settings).unwrap_or_default();
     merge_into(&mut value, settings);
-    merge_into(&mut value, urls(api, headers, input, &keys));
+    merge_into(&mut value, urls(api, headers, input, keys.as_ref()));
     if let Some(rotated) = input.keys_rotated_ms {
         value["keysRotatedAt"] = date(rotated).into();
     }
@@ -163,15 +185,16 @@ fn merge_into(value: &mut Value, more: Value) {
     }
 }
 
-/// Ready-to-copy URLs for every protocol; null where a listener is off.
-fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Value {
+/// Ready-to-copy URLs for every protocol; null where a listener is off, and in place of keys that are not shown.
+fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: Option<&InputKeys>) -> Value {
     let authority = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
     let host = api.public_host.clone().unwrap_or_else(|| host_of(authority).to_owned());
     let web = web(api, headers);
     let uid = input.uid.as_str();
+    let key = keys.map(|keys| keys.stream_key.expose());
     let ingest = |scheme: &str, port: u16| {
         let url = format!("{scheme}://{host}:{port}/live/");
-        json!({ "url": url, "streamKey": keys.stream_key.expose() })
+        json!({ "url": url, "streamKey": key })
     };
     let rtmp = api.rtmp_port.map(|port| ingest("rtmp", port));
     let rtmps = api.rtmps_port.map(|port| ingest("rtmps", port));
@@ -179,7 +202,7 @@ fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: &InputKeys) -> Valu
     let moq = api.quic_port.map(|port| {
         let url = format!("moqt://{host}:{port}/");
         json!({
-            "publish": format!("{url}{}", keys.stream_key.expose()),
+            "publish": key.map(|key| format!("{url}{key}")),
             "play": url,
             "namespace": ["default", uid],
         })

@@ -1,4 +1,4 @@
-//! The REST API under `/client/v4/accounts/{account}`: shapes, errors and habits of the vendor's, so
+//! The REST API under `/client/v4`: shapes, errors and habits of the vendor's, so
 //! that existing clients work after a change of URL.
 //!
 //! Bodies are read leniently where official SDKs are sloppy (an empty body with a JSON content type,
@@ -6,29 +6,36 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod auth;
 mod envelope;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inputs;
 mod limits;
+mod links;
 mod merge;
+mod paging;
+mod routes;
+mod session;
 mod signing;
+mod tokens;
 mod videos;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use access::Access;
+use access::{Access, ApiTokens, Sessions};
 use axum::Router;
-use axum::routing::{delete, get, post};
-use control::{Control, InputUid, Secret};
+use control::{Control, InputUid};
 use media::health::Report;
 use record::History;
 use spine::Origin;
 
+pub use crate::auth::Rates;
 use crate::limits::BODY_BYTES_MAX;
+pub use crate::routes::table;
 
 /// What the API works on.
 #[derive(Clone)]
@@ -39,8 +46,12 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Recordings.
     pub history: Arc<History>,
-    /// The bearer token.
-    pub token: Secret,
+    /// Who may use this API.
+    pub tokens: Arc<ApiTokens>,
+    /// Who is signed in to the pages.
+    pub sessions: Arc<Sessions>,
+    /// How often; one for all listeners.
+    pub rates: Arc<Rates>,
     /// The broadcasts on the air.
     pub origin: Origin,
     /// Where encoders publish; none where RTMP is off.
@@ -71,25 +82,5 @@ pub type Dismiss = Arc<dyn Fn(InputUid) -> Pin<Box<dyn Future<Output = ()> + Sen
 
 /// All routes of the API.
 pub fn router(api: Api) -> Router {
-    let account = "/client/v4/accounts/{account}/stream";
-    let path = |rest: &str| format!("{account}{rest}");
-    let guarded = axum::middleware::from_fn_with_state(api.clone(), auth::check);
-    Router::new()
-        .route(account, get(videos::list))
-        .route(&path("/{uid}"), get(videos::get).post(videos::edit).delete(videos::delete))
-        .route(&path("/{uid}/token"), post(signing::token))
-        .route(&path("/keys"), get(signing::keys).post(signing::create_key))
-        .route(&path("/keys/{id}"), delete(signing::delete_key))
-        .route(&path("/live_inputs/{uid}/videos"), get(videos::of_input))
-        .route(&path("/live_inputs"), get(inputs::list).post(inputs::create))
-        .route(
-            &path("/live_inputs/{uid}"),
-            get(inputs::get).put(inputs::update).delete(inputs::delete),
-        )
-        .route(&path("/live_inputs/{uid}/rotate_keys"), post(inputs::rotate_keys))
-        .route("/client/v4/{*rest}", axum::routing::any(envelope::no_such_route))
-        // Not `layer`: that one would guard the fallback of the router that this one is merged into.
-        .route_layer(guarded)
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(api)
+    routes::router(&api).layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(api)
 }

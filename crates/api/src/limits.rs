@@ -17,3 +17,18 @@ pub(crate) const LIST_VIDEOS_MAX: usize = 1_000;
 
 /// The vendor's minimum until a video is deleted: 30 days after the upload.
 pub(crate) const DELETION_MS_MIN: u64 = 30 * 86_400_000;
+
+/// Rows of a page of API tokens or of the audit log; the vendor's bound for the latter.
+pub(crate) const PER_PAGE_MAX: u64 = 1_000;
+
+/// Policies of one API token: as many as there are scopes, with room for denials.
+pub(crate) const TOKEN_POLICIES_MAX: usize = 20;
+
+/// Networks, or live inputs and videos, that one policy of an API token names. Its document has 16 KiB.
+pub(crate) const TOKEN_LIST_MAX: usize = 100;
+
+/// Characters of an API token's name; the vendor's bound.
+pub(crate) const TOKEN_NAME_CHARS_MAX: usize = 120;
+
+/// Characters of what a link is called.
+pub(crate) const LINK_NAME_CHARS_MAX: usize = 64;

@@ -15,18 +15,15 @@ use serde_json::{Map, Value, json};
 
 use crate::Api;
 use crate::envelope::{ApiError, ok};
-use crate::inputs::{check_account, date, now_ms, object, random};
+use crate::inputs::{date, now_ms, object, random};
 use crate::merge;
+
+pub(crate) const MISSING: &str = "there is no such video or live input";
 
 type Answer = Result<Response, ApiError>;
 
 /// The key's private half is in this answer and nowhere else.
-pub(crate) async fn create_key(
-    State(api): State<Api>,
-    Path(account): Path<String>,
-    body: Bytes,
-) -> Answer {
-    check_account(&account)?;
+pub(crate) async fn create_key(State(api): State<Api>, body: Bytes) -> Answer {
     let body = object(&body)?;
     let algorithm = match body.get("algorithm") {
         None | Some(Value::Null) => Algorithm::default(),
@@ -53,17 +50,15 @@ pub(crate) async fn create_key(
     })))
 }
 
-pub(crate) async fn keys(State(api): State<Api>, Path(account): Path<String>) -> Answer {
-    check_account(&account)?;
+pub(crate) async fn keys(State(api): State<Api>) -> Answer {
     let row = |(id, created): &(String, u64)| json!({ "id": id, "key_id": id, "created": date(*created) });
     Ok(ok(&api.access.keys().iter().map(row).collect::<Value>()))
 }
 
 pub(crate) async fn delete_key(
     State(api): State<Api>,
-    Path((account, id)): Path<(String, String)>,
+    Path((_, id)): Path<(String, String)>,
 ) -> Answer {
-    check_account(&account)?;
     if !api.access.delete_key(&id).await? {
         return Err(ApiError::not_found("there is no such signing key"));
     }
@@ -74,10 +69,9 @@ pub(crate) async fn delete_key(
 /// A token for a video or a live input.
 pub(crate) async fn token(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Path((_, uid)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
-    check_account(&account)?;
     exists(&api, &uid).await?;
     let body = object(&body)?;
     let now = now_ms();
@@ -104,8 +98,8 @@ pub(crate) async fn token(
     Ok(ok(&json!({ "token": token })))
 }
 
-async fn exists(api: &Api, uid: &str) -> Result<(), ApiError> {
-    let missing = || ApiError::not_found("there is no such video or live input");
+pub(crate) async fn exists(api: &Api, uid: &str) -> Result<(), ApiError> {
+    let missing = || ApiError::not_found(MISSING);
     let input = InputUid::parse(uid).map_err(|_| missing())?;
     if api.control.input(&input).await?.is_some() {
         return Ok(());
@@ -134,11 +128,12 @@ pub(crate) fn grant(body: &Map<String, Value>, sub: String, now: u64) -> Result<
         not_before_ms: Some(time("nbf", body)?.unwrap_or(now - age(TOKEN_AGE_DEFAULT))),
         downloadable: downloadable.transpose()?.unwrap_or(false),
         rules,
+        link: None,
     })
 }
 
 /// Seconds since 1970 as a number or as digits, in milliseconds.
-fn time(name: &str, body: &Map<String, Value>) -> Result<Option<u64>, ApiError> {
+pub(crate) fn time(name: &str, body: &Map<String, Value>) -> Result<Option<u64>, ApiError> {
     let wrong = || ApiError::field(name, "must be seconds since 1970");
     let seconds = match body.get(name) {
         None | Some(Value::Null) => return Ok(None),

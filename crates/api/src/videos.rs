@@ -1,5 +1,8 @@
 //! Videos: recordings, and what is on the air. `reference/cloudflare-api.md` §4.4 and §4.5.
 
+use access::Permission::VideosRead;
+use access::Resource;
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -11,22 +14,24 @@ use record::DeleteError;
 use serde_json::{Map, Value, json};
 
 use crate::Api;
+use crate::auth::Caller;
 use crate::envelope::{ApiError, ok};
-use crate::inputs::{check_account, now_ms, object, web};
+use crate::inputs::{now_ms, object, web};
 use crate::limits::{DELETION_MS_MIN, LIST_VIDEOS_MAX};
 use crate::merge;
+
+pub(crate) const MISSING: &str = "there is no such video";
 
 type Answer = Result<Response, ApiError>;
 
 pub(crate) async fn list(
     State(api): State<Api>,
-    Path(account): Path<String>,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    check_account(&account)?;
     let wanted = Wanted::parse(&query.unwrap_or_default())?;
-    let (rows, total) = found(&api, &wanted).await?;
+    let (rows, total) = found(&api, &caller, &wanted).await?;
     let videos = values(&api, &headers, &rows).await?;
     Ok(match wanted.counts {
         false => ok(&Value::Array(videos)),
@@ -37,15 +42,15 @@ pub(crate) async fn list(
 /// The recordings of one input, the broadcast on the air among them.
 pub(crate) async fn of_input(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+    Path((_, uid)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    check_account(&account)?;
     let mut wanted = Wanted::parse(&query.unwrap_or_default())?;
     let input = InputUid::parse(&uid).map_err(|_| ApiError::not_found("no such live input"))?;
     wanted.filter.input = Some(input.clone());
-    let (rows, total) = found(&api, &wanted).await?;
+    let (rows, total) = found(&api, &caller, &wanted).await?;
     if rows.is_empty() && api.control.input(&input).await?.is_none() {
         return Err(ApiError::not_found("there is no such live input"));
     }
@@ -58,41 +63,43 @@ pub(crate) async fn of_input(
 
 pub(crate) async fn get(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Path((_, uid)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let video = find(&api, &account, &uid).await?;
+    let video = find(&api, &uid).await?;
     Ok(ok(&value(&api, &headers, &video).await?))
 }
 
 /// Edits: POST, as the vendor has it.
 pub(crate) async fn edit(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Path((_, uid)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let video = find(&api, &account, &uid).await?;
+    let video = find(&api, &uid).await?;
     let body = object(&body)?;
     let mut change = VideoChange { settings: video.settings.clone(), delete_ms: video.delete_ms };
     merge_change(&mut change, &video, &body)?;
     let expect = Expect::Rev(video.rev);
     let video = api.control.update_video(&video.uid, expect, change, now_ms()).await?;
     api.history.forget(&video.uid);
+    api.access.forget_policies();
     Ok(ok(&value(&api, &headers, &video).await?))
 }
 
 pub(crate) async fn delete(
     State(api): State<Api>,
-    Path((account, uid)): Path<(String, String)>,
+    Path((_, uid)): Path<(String, String)>,
 ) -> Answer {
-    let video = find(&api, &account, &uid).await?;
+    let video = find(&api, &uid).await?;
     match api.history.delete(&video.uid, now_ms()).await {
         Ok(()) => {}
         Err(DeleteError::Document(error)) => return Err(error.into()),
         // It is gone for everybody; the disk is freed when it can be.
         Err(error @ DeleteError::Media(_)) => tracing::warn!(video = %video.uid, %error, "delete"),
     }
+    api.access.delete_links(video.uid.as_str()).await?;
     tracing::info!(video = %video.uid, "video deleted");
     Ok(ok(&Value::Null))
 }
@@ -144,9 +151,8 @@ fn deletion(name: &str, value: &Value, video: &Video) -> Result<Option<u64>, Api
     (at >= video.created_ms + DELETION_MS_MIN).then_some(Some(at)).ok_or_else(wrong)
 }
 
-async fn find(api: &Api, account: &str, uid: &str) -> Result<Video, ApiError> {
-    check_account(account)?;
-    let missing = || ApiError::not_found("there is no such video");
+async fn find(api: &Api, uid: &str) -> Result<Video, ApiError> {
+    let missing = || ApiError::not_found(MISSING);
     let uid = VideoUid::parse(uid).map_err(|_| missing())?;
     api.control.video(&uid).await?.ok_or_else(missing)
 }
@@ -172,12 +178,7 @@ impl Wanted {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decoded(value);
-            let date = || {
-                let at = media::date::parse_date_time(&value);
-                at.ok_or_else(|| {
-                    ApiError::field(name, "must be a date such as 2027-01-31T12:00:00Z")
-                })
-            };
+            let date = || date(name, &value);
             match name {
                 "status" => match value.as_str() {
                     "ready" => wanted.filter.live = Some(false),
@@ -225,8 +226,15 @@ impl Wanted {
     }
 }
 
+/// A point in time of a query; a day begins at midnight.
+pub(crate) fn date(name: &str, value: &str) -> Result<u64, ApiError> {
+    let at = media::date::parse_date_time(value);
+    let at = at.or_else(|| media::date::parse_date_time(&format!("{value}T00:00:00Z")));
+    at.ok_or_else(|| ApiError::field(name, "must be a date such as 2027-01-31T12:00:00Z"))
+}
+
 /// Percent-decoding, and plus as a space, as forms write it.
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -246,19 +254,26 @@ fn decoded(text: &str) -> String {
 }
 
 /// Walks the pages until there are enough.
-async fn found(api: &Api, wanted: &Wanted) -> Result<(Vec<Video>, u64), ApiError> {
+async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<(Vec<Video>, u64), ApiError> {
+    let everything = caller.principal.may(VideosRead, Resource::Account);
+    let sees = |video: &Video| {
+        let resource = Resource::Video { uid: video.uid.as_str(), input: video.input.as_str() };
+        everything || caller.principal.may(VideosRead, resource)
+    };
     let (mut rows, mut total, mut after) = (Vec::new(), 0, None);
     while rows.len() < wanted.limit {
         let page = Page { after, newest_first: !wanted.oldest_first, ..Page::default() };
         let list = api.control.videos(wanted.filter.clone(), page).await?;
         total = list.total;
         let room = wanted.limit - rows.len();
-        rows.extend(list.rows.into_iter().filter(|v| wanted.has(v)).take(room));
+        rows.extend(list.rows.into_iter().filter(|v| sees(v) && wanted.has(v)).take(room));
         after = list.next;
         if after.is_none() {
             break;
         }
     }
+    // How many others there are is nobody's business.
+    let total = if everything { total } else { rows.len() as u64 };
     Ok((rows, total))
 }
 

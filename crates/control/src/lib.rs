@@ -10,12 +10,14 @@
 //! | documents of other layers (tokens, outputs) | [`DocumentKey`], [`Document`] |
 //! | ownership: claim, park, release, expire | [`Claim`], [`Claimed`], [`Owned`] |
 //! | the index: commit, seal, read back | [`SegmentRecord`], [`UnsealedPage`], [`page`] |
+//! | who changed what | [`AuditEntry`], [`AuditFilter`] |
 //! | videos: documents, retention, deletion | [`Video`], [`VideoFilter`], [`Usage`] |
 //!
 //! Deliberately absent: a trait for engines (there is one), watches, and knowledge of media.
 
 #![forbid(unsafe_code)]
 
+mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod control;
@@ -36,6 +38,7 @@ mod sqlite;
 mod varint;
 mod video;
 
+pub use audit::{AuditEntry, AuditFilter};
 pub use control::Control;
 pub use document::{Document, DocumentKey};
 pub use error::{

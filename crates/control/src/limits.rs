@@ -79,3 +79,15 @@ pub const NAME_BYTES: usize = 128;
 /// Epochs and numbers that are skipped after a backup was restored: what was given out since the
 /// backup is not known. A year of segments of 2 s.
 pub const RESTORE_SKIP: u64 = 1 << 24;
+
+/// Entries of the audit log. A change a minute for two months; some 30 MB.
+pub const AUDIT_ROWS: u64 = 100_000;
+
+/// And no older than this: a year, and time to look at it.
+pub const AUDIT_AGE: Duration = Duration::from_secs(400 * 86_400);
+
+/// Characters of one text of an entry: ids and names are shorter.
+pub const AUDIT_TEXT_CHARS: usize = 128;
+
+/// Names of fields in one entry.
+pub const AUDIT_FIELDS: usize = 32;

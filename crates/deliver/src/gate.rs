@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::http::{Site, no_content, plain};
+use crate::pages;
 
 /// Whoever waited longer than this is looked at again: a link may have ended meanwhile, or been taken
 /// back.
@@ -33,9 +34,10 @@ pub(crate) async fn gate(
         host: field(&request, header::HOST)
             .or_else(|| request.uri().authority().map(ToString::to_string)),
     };
+    let page = Page::of(request.uri().path());
     let pass = match asked.ask(&site).await {
         Ok(pass) => pass,
-        Err(refusal) => return refused(refusal),
+        Err(refusal) => return turned_away(refusal, page),
     };
     let (restricted, by_origin) = (pass.restricted, !pass.embedders.is_empty());
     let edge = request.headers().get(EDGE).is_some_and(|v| v == CHECKS);
@@ -45,7 +47,7 @@ pub(crate) async fn gate(
     if began.elapsed() > AGAIN_AFTER
         && let Err(refusal) = asked.ask(&site).await
     {
-        return refused(refusal);
+        return turned_away(refusal, page);
     }
     if by_origin {
         // RFC 9110 §12.5.5: who asks decides.
@@ -122,6 +124,43 @@ fn field(request: &Request, name: HeaderName) -> Option<String> {
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is asked for, as far as a refusal differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Watch,
+    Embedded,
+    /// No page: a program reads the answer.
+    None,
+}
+
+impl Page {
+    fn of(path: &str) -> Self {
+        match path.rsplit('/').next() {
+            Some("watch") => Self::Watch,
+            Some("iframe") => Self::Embedded,
+            _ => Self::None,
+        }
+    }
+}
+
+/// Who opens a page reads why in the player, which asks for it again and gets the words.
+fn turned_away(refusal: Refusal, page: Page) -> Response {
+    let words = refused(refusal);
+    match page {
+        Page::Watch if pages::there() => {
+            let head = "<title>Airwave</title>\n    <meta name=\"robots\" content=\"noindex\" />";
+            pages::watch(words.status(), head)
+        }
+        // Anybody's page may show that there is nothing to see.
+        Page::Embedded if pages::there() => {
+            let mut page = pages::embedded(&[]);
+            *page.status_mut() = words.status();
+            page
+        }
+        Page::Watch | Page::Embedded | Page::None => words,
+    }
 }
 
 /// RFC 9110 §15.5.2, §15.5.4: 401 asks for a (better) token, 403 will not change.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use access::table::Row;
 use access::{Access, Pass};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -35,30 +36,62 @@ pub struct Site {
     pub scheme: &'static str,
 }
 
+/// Who passes to a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// It belongs to nobody.
+    Everybody,
+    /// It belongs to `{id}`: whoever its owner lets in, by the gate. There is no other way to it.
+    Gate,
+    /// The same; the handler asks the gate itself, because the id is in the query.
+    GateInside,
+}
+
+/// Every route with who passes: the router is made of this list, and so is the table in `docs/security.md`
+/// (`AIRWAVE_WRITE_SNAPSHOTS=1 cargo nextest run -p node authorisation` writes it).
+#[rustfmt::skip]
+fn routes() -> Vec<(Who, &'static str, MethodRouter<Site>)> {
+    use Who::{Everybody, Gate, GateInside};
+    vec![
+        (Everybody, "/", get(async || pages::landing())),
+        (Everybody, "/live.json", get(live)),
+        (Everybody, "/time", get(time)),
+        (Everybody, "/assets/{*file}", get(asset)),
+        (Everybody, "/favicon.ico", get(async || pages::favicon())),
+        (Everybody, "/embed/{file}", get(script)),
+        (GateInside, "/oembed", get(share::oembed)),
+        (Gate, "/{id}/watch", get(share::watch)),
+        (Gate, "/{id}/iframe", get(share::iframe)),
+        (Gate, "/{id}/lifecycle", get(lifecycle)),
+        (Gate, "/{id}/views", get(views)),
+        (Gate, "/{id}/allowed", get(gate::allowed)),
+        (Gate, "/{id}/allowed/{video}", get(gate::allowed)),
+        (Gate, "/{id}/manifest/{file}", get(manifest)),
+        (Gate, "/{id}/media/{video}/{track}/{file}", get(media_file)),
+    ]
+}
+
 /// All routes of delivery.
 pub fn router(site: Site) -> Router {
-    // What belongs to an id. There is no other way to it than through the gate.
-    let gated = Router::new()
-        .route("/{id}/watch", get(share::watch))
-        .route("/{id}/iframe", get(share::iframe))
-        .route("/{id}/lifecycle", get(lifecycle))
-        .route("/{id}/views", get(views))
-        .route("/{id}/allowed", get(gate::allowed))
-        .route("/{id}/allowed/{video}", get(gate::allowed))
-        .route("/{id}/manifest/{file}", get(manifest))
-        .route("/{id}/media/{video}/{track}/{file}", get(media_file))
-        .route_layer(axum::middleware::from_fn_with_state(site.clone(), gate::gate));
-    Router::new()
-        .route("/", get(async || pages::landing()))
-        .route("/live.json", get(live))
-        .route("/time", get(time))
-        .route("/assets/{*file}", get(asset))
-        .route("/favicon.ico", get(async || pages::favicon()))
-        .route("/embed/{file}", get(script))
-        // Asks the gate itself: the id is in the query.
-        .route("/oembed", get(share::oembed))
-        .merge(gated)
-        .with_state(site)
+    let add = |router: Router<Site>,
+               (who, path, handler): (Who, &'static str, MethodRouter<Site>)| {
+        let gate = axum::middleware::from_fn_with_state(site.clone(), gate::gate);
+        let handler = if who == Who::Gate { handler.route_layer(gate) } else { handler };
+        router.route(path, handler)
+    };
+    routes().into_iter().fold(Router::new(), add).with_state(site.clone())
+}
+
+/// The rows of the authorisation table.
+pub fn table() -> Vec<Row> {
+    let row = |(who, path, _): (Who, &'static str, MethodRouter<Site>)| {
+        let (who, of) = match who {
+            Who::Everybody => ("everybody", "nobody's"),
+            Who::Gate | Who::GateInside => ("whom its owner lets in", "the video or live input"),
+        };
+        Row { method: "GET", path: path.to_owned(), who, of }
+    };
+    routes().into_iter().map(row).collect()
 }
 
 async fn asset(Path(file): Path<String>) -> Response {

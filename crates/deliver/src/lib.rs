@@ -22,7 +22,7 @@ mod share;
 mod shelf;
 mod viewers;
 
-pub use http::{Site, router};
+pub use http::{Site, router, table};
 pub use library::{Found, Library};
 pub use query::PARAMETERS;
 pub use shelf::{About, Counters, Past, Shelf};

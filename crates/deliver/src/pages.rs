@@ -33,6 +33,11 @@ const SCRIPT_CACHE: &str = "public, max-age=300";
 const WITHOUT_PAGES: &str = "The pages are not in this build of Airwave. With Node.js: \
                              (cd web && npm ci && npm run build), then build the server again.\n";
 
+/// Whether the pages are in this build.
+pub(crate) fn there() -> bool {
+    find("watch.html").is_some()
+}
+
 /// The page at `/`.
 pub(crate) fn landing() -> Response {
     html(StatusCode::OK, POLICY, find("index.html").map(Bytes::from_static))

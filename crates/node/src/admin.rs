@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use control::Control;
 use record::{History, Space};
 use spine::Origin;
@@ -32,13 +32,20 @@ pub(crate) struct Admin {
     pub(crate) history: Arc<History>,
 }
 
-/// The admin routes.
+/// The admin routes: the router is made of this list, and so is the authorisation table.
+fn routes() -> [(&'static str, MethodRouter<Admin>); 3] {
+    [("/healthz", get(async || "ok\n")), ("/readyz", get(ready)), ("/metrics", get(metrics))]
+}
+
+/// The router of the admin listener.
 pub(crate) fn router(admin: Admin) -> Router {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(admin)
+    let add = |router: Router<Admin>, (path, handler)| router.route(path, handler);
+    routes().into_iter().fold(Router::new(), add).with_state(admin)
+}
+
+/// The paths of the admin listener.
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(path, _)| path)
 }
 
 /// Ready to take encoders and viewers: everything listens (or this would not answer), and the state

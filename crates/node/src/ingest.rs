@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use access::limits;
+use access::rate::{self, Limiter};
 use control::{
     Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId, Owned,
     RecordingMode, Secret, SegmentRecord, SessionId, VideoUid,
@@ -25,9 +27,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, TakeoverPolicy};
 use crate::limits::{
-    ADDRESSES_MAX, ATTEMPTS, ATTEMPTS_WINDOW, EXPIRE_EVERY, FINISH_WAIT, GAP_NUMBERS_TIMED,
-    GROUPS_AHEAD, HEARD_LATELY, PARK_MARGIN_MS, REPLACED_REFUSED, RESERVED_AHEAD,
-    RESERVED_AHEAD_RECORDING,
+    EXPIRE_EVERY, FINISH_WAIT, GAP_NUMBERS_TIMED, GROUPS_AHEAD, HEARD_LATELY, PARK_MARGIN_MS,
+    REPLACED_REFUSED, RESERVED_AHEAD, RESERVED_AHEAD_RECORDING,
 };
 use crate::node::{Tasks, random};
 
@@ -72,13 +73,13 @@ pub(crate) struct Ingest {
     pub(crate) parked: Notify,
     /// A broadcast is committed and released.
     pub(crate) finished: Notify,
+    pub(crate) rates: Rates,
     pub(crate) state: Mutex<State>,
 }
 
 #[derive(Default)]
 pub(crate) struct State {
     active: BTreeMap<InputUid, Active>,
-    failures: BTreeMap<IpAddr, Failures>,
 }
 
 /// An input with a broadcast in memory.
@@ -95,9 +96,19 @@ struct Active {
     recorder: Option<Arc<Status>>,
 }
 
-struct Failures {
-    count: u32,
-    since: Instant,
+/// How often who may try to publish.
+pub(crate) struct Rates {
+    wrong_keys: Limiter<IpAddr>,
+    keys: Limiter<String>,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            wrong_keys: Limiter::new(limits::WRONG_STREAM_KEYS, limits::RATES_KEPT),
+            keys: Limiter::new(limits::STREAM_KEY, limits::RATES_KEPT),
+        }
+    }
 }
 
 impl Ingest {
@@ -121,15 +132,17 @@ impl Ingest {
 
     async fn admit(self: Arc<Self>, asking: Asking) -> Result<Admitted, Refused> {
         let address = asking.peer.ip().to_canonical();
-        if self.state().too_many_failures(address) {
-            return Err(Refused::TooManyAttempts);
-        }
+        let neighbourhood = rate::neighbourhood(address);
+        let wait = |_| Refused::TooManyAttempts;
+        self.rates.wrong_keys.look(&neighbourhood, now_ms()).map_err(wait)?;
         let key = Secret::new(asking.key);
         let found = self.control.input_by_key(KeyKind::Stream, &key, now_ms()).await;
         let Some(input) = found.map_err(|e| Refused::Unavailable(e.to_string()))? else {
-            self.state().failed(address);
+            // It was looked at: what it gives now is of no interest.
+            let _ = self.rates.wrong_keys.take(neighbourhood, now_ms());
             return Err(Refused::UnknownKey);
         };
+        self.rates.keys.take(input.uid.to_string(), now_ms()).map_err(wait)?;
         if asking.path.is_some_and(|path| path != path_of(&input.uid)) {
             return Err(Refused::NotItsInput);
         }
@@ -584,20 +597,6 @@ impl Ingest {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn too_many_failures(&mut self, address: IpAddr) -> bool {
-        self.failures.retain(|_, f| f.since.elapsed() < ATTEMPTS_WINDOW);
-        self.failures.get(&address).is_some_and(|f| f.count >= ATTEMPTS)
-    }
-
-    fn failed(&mut self, address: IpAddr) {
-        if self.failures.len() < ADDRESSES_MAX {
-            let fresh = Failures { count: 0, since: Instant::now() };
-            self.failures.entry(address).or_insert(fresh).count += 1;
-        }
     }
 }
 

@@ -19,7 +19,9 @@ mod node;
 mod patient;
 mod quic;
 mod reload;
+mod routes;
 mod tls;
 mod web;
 
 pub use node::{Addresses, Node};
+pub use routes::table;

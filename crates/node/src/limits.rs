@@ -29,14 +29,6 @@ pub(crate) const HEARD_LATELY: Duration = Duration::from_secs(3);
 /// Raw group ids reserved ahead of the newest one. Sound begins one a second.
 pub(crate) const GROUPS_AHEAD: u64 = 1_024;
 
-/// Wrong keys from one address within [`ATTEMPTS_WINDOW`] before it is told to wait.
-pub(crate) const ATTEMPTS: u32 = 10;
-/// How long a wrong key is remembered.
-pub(crate) const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
-
-/// Addresses remembered for wrong keys.
-pub(crate) const ADDRESSES_MAX: usize = 10_000;
-
 /// Segment numbers reserved at a time where nothing is recorded: nobody sees them left out.
 pub(crate) const RESERVED_AHEAD: u64 = 256;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use access::{Access, Countries};
+use access::{Access, ApiTokens, Countries, Sessions};
 use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
 use deliver::{Library, Site};
@@ -25,7 +25,7 @@ use crate::banner::Banner;
 use crate::config::{self, Config, Listen, Loaded};
 use crate::demo::Clip;
 use crate::files;
-use crate::ingest::{Ingest, Settings, State, now_ms};
+use crate::ingest::{Ingest, Rates, Settings, State, now_ms};
 use crate::limits::{RETENTION_AT_ONCE, RETENTION_EVERY, STOP};
 use crate::reload::{Reloadable, Report};
 use crate::{admin, quic, tls, web};
@@ -127,9 +127,12 @@ impl Node {
         let seed = control.derive_key(PLAYBACK_TOKENS);
         let countries = countries(&config.access.country_database)?;
         let access = Arc::new(Access::load(control.clone(), &seed, countries).await?);
+        access.sweep_links(now_ms()).await?;
         let history = Arc::new(History::new(control.clone(), Arc::new(store)));
         let token = files::secret(&dir.join(API_TOKEN), || api_token().into_bytes())?;
         let token = String::from_utf8_lossy(&token).trim().to_owned();
+        let tokens = ApiTokens::new(control.clone(), &control::Secret::new(token.clone()));
+        let sessions = Sessions::load(control.clone()).await?;
         let http = bind(config.http.listen, "http.listen").await?;
         let https = bind(config.https.listen, "https.listen").await?;
         let rtmp = bind(config.rtmp.listen, "rtmp.listen").await?;
@@ -178,6 +181,7 @@ impl Node {
             settings: RwLock::new(Settings::of(&config)),
             parked: Notify::new(),
             finished: Notify::new(),
+            rates: Rates::default(),
             state: Mutex::new(State::default()),
         });
 
@@ -274,7 +278,9 @@ impl Node {
             control: control.clone(),
             access: access.clone(),
             history: history.clone(),
-            token: control::Secret::new(token.clone()),
+            tokens: Arc::new(tokens),
+            sessions: Arc::new(sessions),
+            rates: Arc::default(),
             origin: origin.clone(),
             rtmp_port: addresses.rtmp.map(|a| a.port()),
             rtmps_port: addresses.rtmps.map(|a| a.port()),
@@ -523,7 +529,7 @@ fn countries(database: &str) -> Result<Option<Countries>> {
     Countries::open(Path::new(database)).context("access.country_database").map(Some)
 }
 
-fn open_control(dir: &Path) -> Result<Control> {
+pub(crate) fn open_control(dir: &Path) -> Result<Control> {
     let key = files::secret(&dir.join(MASTER_KEY), || random::<32>().to_vec())?;
     let key: [u8; 32] = key.try_into().ok().with_context(|| {
         format!("{} must hold exactly 32 bytes", dir.join(MASTER_KEY).display())

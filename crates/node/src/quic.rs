@@ -140,9 +140,12 @@ impl Quic {
     }
 }
 
-/// `/certificate.sha256`: for `serverCertificateHashes` of WebTransport.
+/// For `serverCertificateHashes` of WebTransport; a row of the authorisation table.
+pub(crate) const CERTIFICATE_HASH: &str = "/certificate.sha256";
+
+/// The only route.
 pub(crate) fn router(shown: Fingerprint) -> Router {
-    Router::new().route("/certificate.sha256", get(async move || shown.answer()))
+    Router::new().route(CERTIFICATE_HASH, get(async move || shown.answer()))
 }
 
 impl Fingerprint {

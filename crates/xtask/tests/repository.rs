@@ -145,3 +145,9 @@ fn generated_documents_are_what_the_code_says() -> Result<()> {
     none(docs::stale(&tree()?));
     Ok(())
 }
+
+#[test]
+fn every_route_says_who_may_use_it() -> Result<()> {
+    none(text::routes(&tree()?));
+    Ok(())
+}

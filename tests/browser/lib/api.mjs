@@ -1,8 +1,10 @@
-// A make-believe REST API in memory: live inputs, their recordings, health. For the states of the dashboard that a
+// A make-believe REST API in memory: sessions, live inputs, their links and recordings, health. For the states of the dashboard that a
 // server can't be brought into at will.
 import { randomBytes } from 'node:crypto';
 
-const ROUTE = /^\/client\/v4\/accounts\/default\/stream(?:\/live_inputs)?(?:\/([0-9a-f]{32}))?(?:\/(videos|rotate_keys))?$/;
+const ROUTE =
+  /^\/client\/v4\/accounts\/default\/stream(?:\/live_inputs)?(?:\/([0-9a-f]{32}))?(?:\/(videos|rotate_keys|token|links(?:\/([0-9a-f]{32}))?))?$/;
+const COOKIE = 'airwave-session';
 export const TOKEN = 'a-token-of-the-make-believe-server';
 
 export class MakeBelieveApi {
@@ -13,23 +15,36 @@ export class MakeBelieveApi {
     /** Answered to everything, when set. */
     this.refusal = null;
     this.asked = 0;
+    /** Cookies, each with the word that belongs to it. */
+    this.sessions = new Map();
+    /** Live input to the links that were made for it. */
+    this.links = new Map();
   }
 
   add(name, more = {}) {
     const uid = randomBytes(16).toString('hex');
-    this.inputs.set(uid, { uid, meta: { name }, enabled: true, created: new Date().toISOString(), key: randomBytes(16).toString('hex'), status: null, ...more });
+    this.inputs.set(uid, { uid, meta: { name }, enabled: true, recording: { requireSignedURLs: false }, created: new Date().toISOString(), key: randomBytes(16).toString('hex'), status: null, ...more });
     return uid;
   }
 
-  /** null: not a route of the API. */
-  answer(method, pathname, authorization, body) {
-    if (!pathname.startsWith('/client/v4/')) return null;
+  /** Status, body, and the cookie to set if there is one. */
+  answer(method, pathname, headers, body) {
     this.asked++;
+    const cookie = (headers.cookie ?? '').match(new RegExp(`${COOKIE}=(\\w+)`))?.[1];
+    const word = this.sessions.get(cookie);
+    if (pathname === '/client/v4/session' && method !== 'DELETE') return this.session(method, word, body);
     if (this.refusal !== null) return failed(...this.refusal);
-    if (authorization !== `Bearer ${TOKEN}`) return failed(401, 'the bearer token is not valid');
+    if (word === undefined) return failed(401, 'this session is over: sign in again');
+    if (method !== 'GET' && headers['x-csrf-token'] !== word) return failed(403, 'a page must send its csrfToken');
+    if (pathname === '/client/v4/session') {
+      this.sessions.delete(cookie);
+      return [...done({ signedIn: false }), `${COOKIE}=; Path=/client/v4; Max-Age=0`];
+    }
     const match = pathname.match(ROUTE);
     if (!match) return failed(404, 'no such API route');
-    const [, uid, more] = match;
+    const [, uid, more, link] = match;
+    if (more === 'token') return done({ token: `${uid}.own.token` });
+    if (more?.startsWith('links')) return this.linksOf(method, uid, link, body);
     if (!pathname.includes('/live_inputs')) return this.removeVideo(uid);
     if (uid === undefined && method === 'GET') {
       const rows = [...this.inputs.values()].map(({ uid, meta, enabled, created }) => ({ uid, meta, enabled, created }));
@@ -40,9 +55,30 @@ export class MakeBelieveApi {
     if (!input) return failed(404, 'there is no such live input');
     if (more === 'videos') return this.videos.has(uid) ? done(this.videos.get(uid)) : failed(404, 'no such API route');
     if (more === 'rotate_keys') input.key = randomBytes(16).toString('hex');
-    if (method === 'PUT') Object.assign(input, body);
+    if (method === 'PUT') Object.assign(input, body, { recording: { ...input.recording, ...body.recording } });
     if (method === 'DELETE') this.inputs.delete(uid);
     return done(method === 'DELETE' ? null : whole(input));
+  }
+
+  session(method, word, body) {
+    if (method === 'GET') return done(word === undefined ? { signedIn: false } : { signedIn: true, csrfToken: word });
+    if (body?.token !== TOKEN) return failed(401, 'this API token is not valid');
+    const [cookie, made] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')];
+    this.sessions.set(cookie, made);
+    const signedIn = done({ signedIn: true, csrfToken: made });
+    return [...signedIn, `${COOKIE}=${cookie}; Path=/client/v4; HttpOnly; SameSite=Strict`];
+  }
+
+  linksOf(method, uid, link, body) {
+    const links = this.links.get(uid) ?? [];
+    if (method === 'POST') {
+      const id = randomBytes(16).toString('hex');
+      const made = { id, name: body.name, token: `${uid}.${id}.link`, expires: new Date(body.exp * 1000).toISOString() };
+      this.links.set(uid, [made, ...links]);
+      return done(made);
+    }
+    if (method === 'DELETE') this.links.set(uid, links.filter(({ id }) => id !== link));
+    return done(method === 'GET' ? links : { id: link });
   }
 
   removeVideo(uid) {

@@ -1,5 +1,6 @@
-/** The REST API with a bearer token. Every failure is a `Failed` whose words a person can act on. */
+/** The REST API with the session of this browser. Every failure is a `Failed` whose words a person can act on. */
 import { list, record, text } from '../shared/json';
+import type { Session } from './session';
 
 const ACCOUNT = '/client/v4/accounts/default/stream';
 const TIMEOUT_MS = 10_000;
@@ -17,8 +18,8 @@ export class Failed extends Error {
 
 export class Api {
   constructor(
-    private readonly token: string,
-    private readonly send: typeof fetch = (...request) => fetch(...request),
+    private readonly session: Session,
+    private readonly send?: typeof fetch,
   ) {}
 
   async inputs(): Promise<{ rows: unknown[]; total: number }> {
@@ -62,28 +63,55 @@ export class Api {
     return this.ask('DELETE', `/${uid}`);
   }
 
-  private async ask(method: string, route: string, body?: unknown): Promise<unknown> {
-    let response: Response;
-    let answer: unknown;
-    try {
-      response = await this.send(ACCOUNT + route, {
-        method,
-        cache: 'no-store',
-        credentials: 'omit',
-        headers: {
-          authorization: `Bearer ${this.token}`,
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
-      answer = await response.text().then(parse);
-    } catch {
-      throw new Failed('network', 'The server does not answer. Check the network of this device, and that Airwave runs.');
-    }
-    if (response.ok) return record(answer).result;
-    throw failure(response.status, answer);
+  /** What stands in the place of the uid in addresses that this page opens itself; for a day. */
+  async token(uid: string): Promise<string | null> {
+    const exp = Math.floor(Date.now() / 1000) + 86_000;
+    return text(record(await this.ask('POST', `/${uid}/token`, { exp })).token);
   }
+
+  async links(uid: string): Promise<unknown[]> {
+    return list(await this.ask('GET', `/${uid}/links`));
+  }
+
+  createLink(uid: string, name: string, expiresMs: number): Promise<unknown> {
+    return this.ask('POST', `/${uid}/links`, { name, exp: Math.floor(expiresMs / 1000) });
+  }
+
+  removeLink(uid: string, link: string): Promise<unknown> {
+    return this.ask('DELETE', `/${uid}/links/${link}`);
+  }
+
+  private ask(method: string, route: string, body?: unknown): Promise<unknown> {
+    const headers: Record<string, string> = method === 'GET' ? {} : { 'x-csrf-token': this.session.csrf };
+    return request(method, ACCOUNT + route, headers, body, this.send);
+  }
+}
+
+/** One request to this server; the result of its answer. */
+export async function request(
+  method: string,
+  route: string,
+  headers: Record<string, string>,
+  body?: unknown,
+  send: typeof fetch = (...asked) => fetch(...asked),
+): Promise<unknown> {
+  let response: Response;
+  let answer: unknown;
+  try {
+    response = await send(route, {
+      method,
+      cache: 'no-store',
+      credentials: 'same-origin',
+      headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    answer = await response.text().then(parse);
+  } catch {
+    throw new Failed('network', 'The server does not answer. Check the network of this device, and that Airwave runs.');
+  }
+  if (response.ok) return record(answer).result;
+  throw failure(response.status, answer);
 }
 
 export function failure(status: number, answer: unknown): Failed {
@@ -96,7 +124,7 @@ export function failure(status: number, answer: unknown): Failed {
     case 404:
       return new Failed('missing', said || 'That is no longer there.');
     case 429:
-      return new Failed('server', 'Too many requests. Try again in a moment.');
+      return new Failed('server', said || 'Too many requests. Try again in a moment.');
     default:
       if (status < 500) return new Failed('refused', said || `The server refused this (${status}).`);
       return new Failed('server', `The server could not do this: ${said || `error ${status}`}`);

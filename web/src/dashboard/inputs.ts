@@ -27,6 +27,8 @@ export interface Input {
   reason: string;
   videoUID: string | null;
   ingest: Ingest[];
+  /** Only a signed link opens it; null: not known yet, lists do not say. */
+  locked: boolean | null;
   /** null: the server tells none. */
   health: Fact[] | null;
 }
@@ -55,6 +57,7 @@ export function parseInput(value: unknown): Input | null {
     reason: text(current.reason) ?? '',
     videoUID: text(current.videoUID),
     ingest: ingestOf(fields),
+    locked: fields.recording === undefined ? null : record(fields.recording).requireSignedURLs === true,
     health: parseHealth(fields.health),
   };
 }

@@ -28,6 +28,8 @@ export class Model {
   fresh = $state<string | null>(null);
   nowMs = $state(Date.now());
 
+  private ownKeys = $state<Record<string, string>>({});
+  private readonly ownKeysAsked = new Set<string>();
   private left = false;
   private readonly askedAtMs = new Map<string, number>();
   private readonly poll = new Poll(() => this.round(), POLL_MS);
@@ -73,6 +75,17 @@ export class Model {
     this.take(await this.api.update(input.uid, { enabled }));
   }
 
+  async setLocked(input: Input, locked: boolean): Promise<void> {
+    this.take(await this.api.update(input.uid, { recording: { requireSignedURLs: locked } }));
+  }
+
+  /** By what this page opens a live input that is locked; null: not known yet. */
+  ownKey(uid: string): string | null {
+    const known = this.ownKeys[uid];
+    if (known === undefined) void this.fetchOwnKey(uid);
+    return known ?? null;
+  }
+
   async rotateKeys(input: Input): Promise<void> {
     this.take(await this.api.rotateKeys(input.uid));
   }
@@ -81,6 +94,18 @@ export class Model {
     await this.api.remove(input.uid);
     this.inputs = this.inputs.filter(({ uid }) => uid !== input.uid);
     this.poll.now();
+  }
+
+  /** Once for each: it is good for a day, and a page that is open for longer is loaded again. */
+  private async fetchOwnKey(uid: string): Promise<void> {
+    if (this.ownKeysAsked.has(uid)) return;
+    this.ownKeysAsked.add(uid);
+    try {
+      const key = await this.api.token(uid);
+      if (key !== null) this.ownKeys = { ...this.ownKeys, [uid]: key };
+    } catch (error) {
+      this.problem = this.explain(error);
+    }
   }
 
   /** Several requests may learn at the same time that the token is not valid any more. */

@@ -1,6 +1,4 @@
-/** The API token of this tab: from the form or from a link, kept until the tab is closed. */
-
-const KEY = 'airwave.token';
+/** The API token of a link `/#token=…`. It is shown to the server once, for a session, and kept nowhere. */
 
 export interface Place {
   hash: string;
@@ -23,21 +21,4 @@ export function takeToken(place: Place, history: Pick<History, 'replaceState'>):
   const token = tokenInHash(place.hash);
   history.replaceState(null, '', place.pathname + place.search);
   return token;
-}
-
-export function keptToken(): string | null {
-  try {
-    return sessionStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
-}
-
-export function keepToken(token: string | null): void {
-  try {
-    if (token === null) sessionStorage.removeItem(KEY);
-    else sessionStorage.setItem(KEY, token);
-  } catch {
-    // Refused by the browser: signed in until the page is left.
-  }
 }

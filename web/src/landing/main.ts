@@ -1,5 +1,7 @@
 /** The page at `/`: what is on the air, or how to get there; the dashboard for those who signed in. */
-import { keepToken, keptToken, takeToken } from '../dashboard/token';
+import { Failed } from '../dashboard/api';
+import { currentSession, type Session, signIn, signOut } from '../dashboard/session';
+import { takeToken } from '../dashboard/token';
 import { copyText } from '../shared/copy';
 import { hue } from '../shared/hue';
 import { type Broadcast, parseBroadcasts, since, summary } from './broadcasts';
@@ -9,35 +11,48 @@ const POLL_MS = 5_000;
 let shown = '';
 let signedIn = false;
 let started = false;
-const signIn = new SignIn((token) => enter(token));
+const dialog = new SignIn((session) => enter(session));
 
-start();
+void start();
 
-function start(): void {
+async function start(): Promise<void> {
   element('copy').addEventListener('click', () => void copyIngest());
   // A link that was pasted into this very tab changes the address without loading the page.
   window.addEventListener('hashchange', () => {
     const token = takeToken(location, history);
-    if (token === null) return;
-    keepToken(token);
-    location.reload();
+    if (token !== null) void enterBy(token);
   });
-  const token = takeToken(location, history) ?? keptToken();
-  if (token === null) showPublic();
-  else enter(token);
+  const token = takeToken(location, history);
+  if (token !== null) return enterBy(token);
+  const session = await currentSession();
+  if (session === null) showPublic();
+  else enter(session);
 }
 
-function enter(token: string): void {
+/** By a link: whoever is refused reads why, and may try another token. */
+async function enterBy(token: string): Promise<void> {
+  try {
+    const session = await signIn(token);
+    if (signedIn) location.reload();
+    else enter(session);
+  } catch (error) {
+    if (!(error instanceof Failed)) throw error;
+    if (signedIn) return;
+    showPublic();
+    dialog.open(error.message);
+  }
+}
+
+function enter(session: Session): void {
   signedIn = true;
-  keepToken(token);
   show('dashboard');
   const target = element('dashboard');
   void import('../dashboard/main').then(({ openDashboard }) => {
-    element('sign-out').onclick = openDashboard(target, token, (words) => {
+    element('sign-out').onclick = openDashboard(target, session, (words) => {
       signedIn = false;
-      keepToken(null);
+      void signOut(session);
       showPublic();
-      if (words !== '') signIn.open(words);
+      if (words !== '') dialog.open(words);
       else element('sign-in').focus();
     });
   });

@@ -1,5 +1,6 @@
-/** The dialog that asks for the API token, and what a link with a token does. */
-import { Api, Failed } from '../dashboard/api';
+/** The dialog that asks for the API token. */
+import { Failed } from '../dashboard/api';
+import { type Session, signIn } from '../dashboard/session';
 
 export class SignIn {
   private readonly dialog = find<HTMLDialogElement>('sign-in-dialog');
@@ -7,8 +8,7 @@ export class SignIn {
   private readonly words = find('sign-in-problem');
   private readonly button = find<HTMLButtonElement>('sign-in-go');
 
-  /** `signedIn` gets a token that the server accepts. */
-  constructor(private readonly signedIn: (token: string) => void) {
+  constructor(private readonly signedIn: (session: Session) => void) {
     find('sign-in').addEventListener('click', () => this.open(''));
     find('sign-in-cancel').addEventListener('click', () => this.dialog.close());
     find('sign-in-form').addEventListener('submit', (event) => {
@@ -29,10 +29,10 @@ export class SignIn {
     if (token === '') return;
     this.button.disabled = true;
     try {
-      await new Api(token).inputs();
+      const session = await signIn(token);
       this.field.value = '';
       this.dialog.close();
-      this.signedIn(token);
+      this.signedIn(session);
     } catch (error) {
       if (!(error instanceof Failed)) throw error;
       this.say(error.message);

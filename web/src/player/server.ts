@@ -11,12 +11,19 @@ export class Refused extends Error {
 
 export async function fetchLifecycle(base: string, id: string): Promise<Lifecycle> {
   const response = await get(`${base}/${id}/lifecycle`);
-  if (!response.ok) throw new Refused({ kind: 'http', status: response.status });
+  if (!response.ok) throw new Refused({ kind: 'http', status: response.status, words: await words(response) });
   try {
     return parseLifecycle(await response.json());
   } catch {
     throw new Refused({ kind: 'network' });
   }
+}
+
+/** Why the server refuses, in its own words: one short line of text, or nothing. */
+async function words(response: Response): Promise<string> {
+  if (!(response.headers.get('content-type') ?? '').startsWith('text/plain')) return '';
+  const text = (await response.text().catch(() => '')).trim();
+  return text.length > 200 || text.includes('\n') ? '' : text;
 }
 
 export function parseLifecycle(body: unknown): Lifecycle {

@@ -17,7 +17,8 @@ export interface Lifecycle {
 
 export type Failure =
   | { kind: 'network' }
-  | { kind: 'http'; status: number }
+  /** `words`: why, if the server said so. */
+  | { kind: 'http'; status: number; words?: string }
   /** The manifest is not there (204), or a playlist that was live is gone. */
   | { kind: 'not-live' }
   | { kind: 'codec'; codec: string }

@@ -80,7 +80,7 @@ function stopped(failure: Failure): Notice {
         return card(
           'error',
           'You may not watch this broadcast',
-          'The link is not valid, or no longer. Ask the broadcaster for a new one.',
+          refusal(failure.words ?? ''),
           [{ id: 'try-again', label: 'Try again' }],
         );
       }
@@ -103,6 +103,12 @@ function stopped(failure: Failure): Notice {
         { id: 'try-again', label: 'Try again' },
       ]);
   }
+}
+
+/** The server's reason, and what to do about it. */
+function refusal(words: string): string {
+  const reason = sentence(words) || 'The link is not valid, or no longer.';
+  return `${reason} Ask the broadcaster for a new link.`;
 }
 
 /** A name a person knows for an RFC 6381 codec string. */

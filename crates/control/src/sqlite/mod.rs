@@ -1,6 +1,7 @@
 //! The embedded engine: SQLite with a write-ahead log, one writer thread with group commit, and
 //! readers that never wait for it.
 
+pub(crate) mod audit;
 pub(crate) mod documents;
 pub(crate) mod index;
 pub(crate) mod inputs;

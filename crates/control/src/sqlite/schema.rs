@@ -8,7 +8,7 @@ use crate::error::{EngineError, OpenError};
 const APPLICATION: i64 = 0x4157_4350;
 
 /// What turns format N into N + 1, in order. Never change an entry that was released: add one.
-const MIGRATIONS: &[&str] = &[FORMAT_1];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2];
 
 /// The format that this program writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -120,6 +120,24 @@ CREATE TABLE doomed (
     video    TEXT NOT NULL PRIMARY KEY,
     since_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+const FORMAT_2: &str = "
+-- Who changed what. Numbers are never used again: what is missing was there.
+CREATE TABLE audit (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms      INTEGER NOT NULL,
+    actor      TEXT NOT NULL,
+    actor_name TEXT NOT NULL,
+    via        TEXT NOT NULL,
+    address    TEXT,
+    action     TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    resource   TEXT NOT NULL,
+    fields     TEXT NOT NULL,
+    status     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX audit_at ON audit (at_ms);
 ";
 
 /// Refuses what this program can't read, before anything is written.

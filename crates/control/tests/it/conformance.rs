@@ -10,6 +10,10 @@ fn sqlite() -> (Control, TempDir) {
 }
 
 control::conformance_suite! { super::sqlite:
+    changes {
+        changes_are_read_back_in_order_and_by_what_is_asked_for,
+        what_is_old_or_long_is_not_kept,
+    }
     documents {
         an_input_is_what_was_made_of_it,
         a_write_that_expects_another_version_is_refused,

@@ -26,7 +26,7 @@ fn check(name: &str, text: &str) {
 
 #[test]
 fn every_help() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 15] = [
         &[],
         &["serve"],
         &["publish"],
@@ -36,6 +36,9 @@ fn every_help() {
         &["config", "print"],
         &["config", "check"],
         &["token"],
+        &["token", "create"],
+        &["token", "list"],
+        &["token", "revoke"],
         &["backup"],
         &["restore"],
         &["version"],

@@ -30,6 +30,7 @@ mod reload;
 mod rounds;
 mod share;
 mod startup;
+mod tokens;
 mod watch;
 
 /// The program under test.

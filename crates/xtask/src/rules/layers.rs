@@ -55,7 +55,7 @@ pub const TABLE: &[Row] = &[
     row("io-srt", Layer::Driver, &["srt", "sansio", "spine", "media", "control"]),
     row("io-webrtc", Layer::Driver, &["sansio", "spine", "media", "control"]),
     row("deliver", Layer::Driver, &["package", "spine", "media", "record", "control", "access"]),
-    row("api", Layer::Driver, &["control", "record", "spine", "media", "access"]),
+    row("api", Layer::Driver, &["control", "record", "spine", "media", "access", "store"]),
     row(
         "client",
         Layer::Driver,

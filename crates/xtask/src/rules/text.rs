@@ -151,6 +151,36 @@ fn rust_tests(path: &str, text: &str) -> Vec<Finding> {
     found
 }
 
+/// Where routes are declared: lists with who may use each, of which the routers and the authorisation table are made. How
+/// often such a file may say `.route(`: in the loops over its list.
+const MAY_ROUTE: &[(&str, usize)] = &[
+    ("crates/api/src/routes.rs", 2),
+    ("crates/deliver/src/http.rs", 1),
+    ("crates/node/src/quic.rs", 1),
+    ("crates/node/src/admin.rs", 1),
+];
+
+/// Every route is a row of the authorisation table.
+#[must_use]
+pub fn routes(tree: &Tree) -> Vec<Finding> {
+    let what = "a route outside of the authorisation table: put it into the list of `routes()` in \
+                crates/api/src/routes.rs (the API) or crates/deliver/src/http.rs (delivery), with who may use it and on \
+                what; then AIRWAVE_WRITE_SNAPSHOTS=1 cargo nextest run -p node authorisation";
+    let mut found = Vec::new();
+    for (path, source, test) in sources(tree) {
+        let allowed = MAY_ROUTE.iter().find(|(file, _)| *file == path).map_or(0, |(_, n)| *n);
+        let says = |line: &&Line| {
+            let code = &line.code;
+            let calls = [".route(", ".route_service(", ".nest(", ".nest_service(", ".fallback("];
+            let routes = calls.iter().any(|call| code.contains(call)) && !code.contains(".route()");
+            !test && !line.test && routes
+        };
+        let lines = source.lines().iter().filter(says).skip(allowed);
+        found.extend(lines.map(|line| at(path, line, what)));
+    }
+    found
+}
+
 fn at(path: &str, line: &Line, what: &str) -> Finding {
     Finding::new(format!("{path}:{}", line.number), what)
 }
@@ -215,6 +245,14 @@ mod tests {
         assert_eq!(lines(clocks, "crates/spine/src/a.rs", text), [":1", ":2"]);
         assert_eq!(lines(clocks, "crates/sansio/src/harness.rs", text).len(), 0);
         assert_eq!(lines(clocks, "crates/io-rtmp/src/a.rs", text).len(), 0);
+    }
+
+    #[test]
+    fn routes_have_rows() {
+        let text = "r.route(&path, handler);\nr.route(a, b);\n#[cfg(test)]\nfn c() { r.route(a, b); }\n// r.route(a)";
+        assert_eq!(lines(routes, "crates/api/src/inputs.rs", text), [":1", ":2"]);
+        assert_eq!(lines(routes, "crates/deliver/src/http.rs", text), [":2"]);
+        assert_eq!(lines(routes, "crates/api/tests/a.rs", text).len(), 0);
     }
 
     #[test]

@@ -1,0 +1,238 @@
+//! Every route with who may use it. There is no route without a row: the router is made of this list, and so is the
+//! table in `docs/security.md`.
+
+use access::table::Row;
+use access::{Permission, Resource};
+use axum::extract::{RawPathParams, Request, State};
+use axum::handler::Handler;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use axum::{Router, routing};
+use control::VideoUid;
+
+use crate::audit::Change;
+use crate::auth::Caller;
+use crate::envelope::{ApiError, Made, no_such_route};
+use crate::inputs::check_account;
+use crate::{Api, audit, auth, inputs, links, session, signing, tokens, videos};
+
+/// What a route is about: whoever asks must be allowed it *on that*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// The account as a whole.
+    Account,
+    /// The live input `{uid}`.
+    Input,
+    /// The video `{uid}`.
+    Video,
+    /// The video or the live input `{uid}`.
+    Either,
+    /// A list: the handler leaves out what the caller may not see.
+    List,
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A token with this permission on that.
+    Needs(Permission, Of),
+    /// Any token: it is about itself.
+    Itself,
+    /// Everybody: it is about signing in.
+    Everybody,
+}
+
+/// One route.
+pub(crate) struct Route {
+    method: &'static str,
+    path: String,
+    rule: Rule,
+    handler: MethodRouter<Api>,
+}
+
+fn route<H, T>(method: &'static str, path: &str, rule: Rule, handler: H) -> Route
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    let handler = match method {
+        "GET" => routing::get(handler),
+        "POST" => routing::post(handler),
+        "PUT" => routing::put(handler),
+        _ => routing::delete(handler),
+    };
+    Route { method, path: format!("/client/v4{path}"), rule, handler }
+}
+
+/// Add a route here, with the permission that it needs and what of. Then write the table anew
+/// (`AIRWAVE_WRITE_SNAPSHOTS=1 cargo nextest run -p node authorisation`); the tests of `tests/it/authorisation.rs` try every row
+/// with two owners by themselves.
+#[rustfmt::skip]
+fn routes() -> Vec<Route> {
+    use Of::{Account, Either, Input, List, Video};
+    use Permission::{AuditRead, InputsRead, InputsWrite, KeysRead, KeysWrite, LinksWrite, TokensRead, TokensWrite, VideosRead,
+        VideosWrite};
+    let needs = |permission, of| Rule::Needs(permission, of);
+    let mut routes = vec![
+        route("GET", "/accounts/{account}/stream", needs(VideosRead, List), videos::list),
+        route("GET", "/accounts/{account}/stream/{uid}", needs(VideosRead, Video), videos::get),
+        route("POST", "/accounts/{account}/stream/{uid}", needs(VideosWrite, Video), videos::edit),
+        route("DELETE", "/accounts/{account}/stream/{uid}", needs(VideosWrite, Video), videos::delete),
+        route("POST", "/accounts/{account}/stream/{uid}/token", needs(LinksWrite, Either), signing::token),
+        route("GET", "/accounts/{account}/stream/{uid}/links", needs(LinksWrite, Either), links::list),
+        route("POST", "/accounts/{account}/stream/{uid}/links", needs(LinksWrite, Either), links::create),
+        route("DELETE", "/accounts/{account}/stream/{uid}/links/{id}", needs(LinksWrite, Either), links::delete),
+        route("GET", "/accounts/{account}/stream/keys", needs(KeysRead, Account), signing::keys),
+        route("POST", "/accounts/{account}/stream/keys", needs(KeysWrite, Account), signing::create_key),
+        route("DELETE", "/accounts/{account}/stream/keys/{id}", needs(KeysWrite, Account), signing::delete_key),
+        route("GET", "/accounts/{account}/stream/live_inputs", needs(InputsRead, List), inputs::list),
+        route("POST", "/accounts/{account}/stream/live_inputs", needs(InputsWrite, Account), inputs::create),
+        route("GET", "/accounts/{account}/stream/live_inputs/{uid}", needs(InputsRead, Input), inputs::get),
+        route("PUT", "/accounts/{account}/stream/live_inputs/{uid}", needs(InputsWrite, Input), inputs::update),
+        route("DELETE", "/accounts/{account}/stream/live_inputs/{uid}", needs(InputsWrite, Input), inputs::delete),
+        route("POST", "/accounts/{account}/stream/live_inputs/{uid}/rotate_keys", needs(InputsWrite, Input), inputs::rotate_keys),
+        route("GET", "/accounts/{account}/stream/live_inputs/{uid}/videos", needs(VideosRead, Input), videos::of_input),
+        route("GET", "/accounts/{account}/audit_logs", needs(AuditRead, Account), audit::list),
+        route("POST", "/session", Rule::Everybody, session::sign_in),
+        route("GET", "/session", Rule::Everybody, session::current),
+        route("DELETE", "/session", Rule::Itself, session::sign_out),
+    ];
+    // The vendor has these twice: of a user, and of an account.
+    for of in ["/user", "/accounts/{account}"] {
+        let at = |rest: &str| format!("{of}/tokens{rest}");
+        routes.extend([
+            route("GET", &at(""), needs(TokensRead, Account), tokens::list),
+            route("POST", &at(""), needs(TokensWrite, Account), tokens::create),
+            route("GET", &at("/verify"), Rule::Itself, tokens::verify),
+            route("GET", &at("/permission_groups"), needs(TokensRead, Account), tokens::scopes),
+            route("GET", &at("/{id}"), needs(TokensRead, Account), tokens::get),
+            route("PUT", &at("/{id}"), needs(TokensWrite, Account), tokens::update),
+            route("DELETE", &at("/{id}"), needs(TokensWrite, Account), tokens::delete),
+            route("PUT", &at("/{id}/value"), needs(TokensWrite, Account), tokens::roll),
+        ]);
+    }
+    routes
+}
+
+/// The router of the list, each route behind its rule; what is not in it needs a token too.
+pub(crate) fn router(api: &Api) -> Router<Api> {
+    let known = || from_fn_with_state(api.clone(), auth::identify);
+    let nothing = routing::any(no_such_route).layer(known());
+    let nothing = Router::new().route("/client/v4/{*rest}", nothing);
+    let router = routes().into_iter().fold(nothing, |router, route| {
+        let Route { method, path, rule, handler } = route;
+        let handler = match rule {
+            Rule::Everybody => handler,
+            _ => {
+                let behind = Behind { api: api.clone(), method, path: path.clone(), rule };
+                handler.route_layer(from_fn_with_state(behind, authorise)).route_layer(known())
+            }
+        };
+        router.route(&path, handler)
+    });
+    // Not `layer`: that one would guard the fallback of the router that this one is merged into.
+    router.route_layer(from_fn_with_state(api.clone(), auth::admit))
+}
+
+/// The rows of the authorisation table.
+pub fn table() -> Vec<Row> {
+    let row = |route: Route| {
+        let (who, of) = match route.rule {
+            Rule::Needs(permission, of) => (permission.name(), of.name()),
+            Rule::Itself => ("any API token or session", "itself"),
+            Rule::Everybody => ("everybody", "signing in"),
+        };
+        Row { method: route.method, path: route.path, who, of }
+    };
+    routes().into_iter().map(row).collect()
+}
+
+impl Of {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Account => "the account",
+            Self::Input => "the live input",
+            Self::Video => "the video",
+            Self::Either => "the video or live input",
+            Self::List => "each of the list",
+        }
+    }
+}
+
+/// A route, as its guard knows it.
+#[derive(Clone)]
+struct Behind {
+    api: Api,
+    method: &'static str,
+    path: String,
+    rule: Rule,
+}
+
+/// Lets a caller pass who is allowed to, and writes down what was changed. What belongs to others is not there: 404, in
+/// the very words of what is not there.
+async fn authorise(
+    State(behind): State<Behind>,
+    params: RawPathParams,
+    request: Request,
+    next: Next,
+) -> Response {
+    let param = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    let Some(caller) = request.extensions().get::<Caller>().cloned() else {
+        return ApiError::unauthorized("who asks is not known").into_response();
+    };
+    let Behind { api, method, path, rule } = behind;
+    let resource = param("id").or(param("uid")).unwrap_or_default();
+    let (change, request) = match Change::begin(&caller, method, &path, resource, request).await {
+        Ok(begun) => begun,
+        Err(error) => return error.into_response(),
+    };
+    let checked = match param("account").map_or(Ok(()), check_account) {
+        Ok(()) => may(&api, &caller, rule, param("uid").unwrap_or_default()).await,
+        Err(error) => Err(error),
+    };
+    let response = match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    if let Some(change) = change {
+        let made = response.extensions().get::<Made>().cloned();
+        let status = response.status();
+        change.end(&api, status, made).await;
+    }
+    response
+}
+
+async fn may(api: &Api, caller: &Caller, rule: Rule, uid: &str) -> Result<(), ApiError> {
+    let Rule::Needs(permission, of) = rule else { return Ok(()) };
+    let decide = |resource, missing: &str| {
+        let allowed = caller.principal.may(permission, resource);
+        match resource == Resource::Account || caller.principal.knows(resource) {
+            _ if allowed => Ok(()),
+            true => Err(ApiError::lacks(permission)),
+            false => Err(ApiError::not_found(missing)),
+        }
+    };
+    let video = async || match VideoUid::parse(uid) {
+        Ok(parsed) => Ok(api.control.video(&parsed).await?),
+        Err(_) => Ok::<_, ApiError>(None),
+    };
+    match of {
+        Of::Account => decide(Resource::Account, ""),
+        Of::List if caller.principal.may_somewhere(permission) => Ok(()),
+        Of::List => Err(ApiError::lacks(permission)),
+        Of::Input => decide(Resource::Input(uid), inputs::MISSING),
+        Of::Video => match video().await? {
+            Some(video) => {
+                decide(Resource::Video { uid, input: video.input.as_str() }, videos::MISSING)
+            }
+            None => Err(ApiError::not_found(videos::MISSING)),
+        },
+        Of::Either => match video().await? {
+            Some(video) => {
+                decide(Resource::Video { uid, input: video.input.as_str() }, signing::MISSING)
+            }
+            None => decide(Resource::Input(uid), signing::MISSING),
+        },
+    }
+}

@@ -1,0 +1,124 @@
+//! The audit log.
+
+use access::permission::Resources;
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, ROOT, ask, bearer, only};
+
+const ACCOUNT: &str = "/client/v4/accounts/default";
+
+async fn log(desk: &Desk, query: &str) -> Vec<Value> {
+    let (name, root) = bearer(ROOT);
+    let path = format!("{ACCOUNT}/audit_logs?{query}");
+    let answer = ask(&desk.router(), "GET", &path, &[(name, &root)], "").await;
+    answer.result().as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn every_change_is_written_down_with_who_and_what_and_no_secret() {
+    let desk = Desk::new().await;
+    let router = desk.router();
+    let (name, root) = bearer(ROOT);
+    let root = [(name, &*root)];
+    let body = json!({ "meta": { "name": "x", "pin": "hush-1" }, "recording": { "mode": "off", "requireSignedURLs": true } });
+    let inputs = format!("{ACCOUNT}/stream/live_inputs");
+    let made = ask(&router, "POST", &inputs, &root, &body.to_string()).await.result();
+    let uid = made["uid"].as_str().unwrap();
+    ask(&router, "GET", &inputs, &root, "").await.result();
+    ask(&router, "POST", &format!("{inputs}/{uid}/rotate_keys"), &root, "").await.result();
+    let other = desk.owned().await;
+    let (id, token) = desk.token(&["stream:read"], only(&other)).await;
+    let (name, token) = bearer(&token);
+    let path = format!("{inputs}/{}", other.input);
+    let refused = ask(&router, "DELETE", &path, &[(name, &token)], "").await;
+    assert_eq!(refused.status, 403);
+    // Who is not known writes nothing: strangers could fill the log.
+    assert_eq!(ask(&router, "DELETE", &path, &[], "").await.status, 401);
+
+    let entries = log(&desk, "direction=asc").await;
+    let line = |e: &Value| {
+        let text = |v: &Value| v.as_str().unwrap_or("?").to_owned();
+        let parts =
+            [&e["actor"]["id"], &e["action"]["type"], &e["resource"]["type"], &e["resource"]["id"]];
+        (parts.map(text).join(" "), e["action"]["result"] == true)
+    };
+    assert_eq!(
+        entries.iter().map(line).collect::<Vec<_>>(),
+        [
+            (format!("root create live_inputs {uid}"), true),
+            (format!("root rotate_keys live_inputs {uid}"), true),
+            (format!("{id} delete live_inputs {}", other.input), false),
+        ]
+    );
+    let first = &entries[0];
+    assert_eq!(
+        first["metadata"]["fields"],
+        json!(["meta", "recording.mode", "recording.requireSignedURLs"])
+    );
+    assert_eq!((&first["actor"]["ip"], &first["interface"]), (&json!("127.0.0.1"), &json!("api")));
+    assert!(first["when"].as_str().unwrap().starts_with("20"), "{first}");
+    let all = json!(entries).to_string();
+    for secret in ["hush", "pin", ROOT, &token[7..], made["rtmp"]["streamKey"].as_str().unwrap()] {
+        assert!(!all.contains(secret), "{secret} in {all}");
+    }
+    // As it can be asked for.
+    let count = async |query: &str| log(&desk, query).await.len();
+    assert_eq!(count("action.type=create").await, 1);
+    assert_eq!(count(&format!("actor.id={id}")).await, 1);
+    assert_eq!(count("actor.ip=192.0.2.1").await, 0);
+    assert_eq!(count("page=2&per_page=2").await, 1);
+    assert_eq!(count("page=3&per_page=2").await, 0);
+    assert_eq!(count("since=2020-01-01&before=2020-01-02T00:00:00Z").await, 0);
+    assert_eq!(count("since=2020-01-01").await, 3);
+    assert_eq!(count(&format!("id={}", first["id"].as_str().unwrap())).await, 1);
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_verified_rolled_and_deleted_as_the_vendor_does() {
+    let desk = Desk::new().await;
+    let router = desk.router();
+    let (name, root) = bearer(ROOT);
+    let root = [(name, &*root)];
+    let tokens = "/client/v4/user/tokens";
+    let groups =
+        ask(&router, "GET", &format!("{tokens}/permission_groups"), &root, "").await.result();
+    let group = groups.as_array().unwrap().iter().find(|g| g["name"] == "Stream Read").unwrap();
+    let body = json!({
+        "name": "reader", "expires_on": "2999-01-01T00:00:00Z",
+        "condition": { "request_ip": { "in": ["127.0.0.0/8", "::1"] } },
+        "policies": [{ "effect": "allow", "permission_groups": [{ "id": group["id"] }],
+            "resources": { "com.cloudflare.api.account.default": "*" } }],
+    });
+    let made = ask(&router, "POST", tokens, &root, &body.to_string()).await.result();
+    let (id, value) = (made["id"].as_str().unwrap(), made["value"].as_str().unwrap());
+    assert_eq!(
+        (&made["status"], &made["expires_on"]),
+        (&json!("active"), &json!("2999-01-01T00:00:00.000Z"))
+    );
+    let list = ask(&router, "GET", tokens, &root, "").await;
+    assert_eq!(
+        (list.json()["result_info"]["total_count"].clone(), &list.result()[0]["id"]),
+        (json!(1), &json!(id))
+    );
+    assert!(!list.text.contains(value), "{}", list.text);
+    let verify = async |value: &str| {
+        let (name, token) = bearer(value);
+        ask(&router, "GET", &format!("{tokens}/verify"), &[(name, &token)], "").await
+    };
+    assert_eq!(verify(value).await.result()["id"], id);
+    let one = format!("{tokens}/{id}");
+    let mut off = body.clone();
+    off["status"] = json!("disabled");
+    ask(&router, "PUT", &one, &root, &off.to_string()).await.result();
+    assert_eq!(verify(value).await.status, 401);
+    ask(&router, "PUT", &one, &root, &body.to_string()).await.result();
+    let rolled = ask(&router, "PUT", &format!("{one}/value"), &root, "{}").await.result();
+    assert_eq!(verify(value).await.status, 401);
+    assert_eq!(verify(rolled.as_str().unwrap()).await.status, 200);
+    ask(&router, "DELETE", &one, &root, "").await.result();
+    assert_eq!(verify(rolled.as_str().unwrap()).await.status, 401);
+    // The account's tokens are the same ones.
+    let (id, _) = desk.token(&["all"], Resources::All).await;
+    let account = ask(&router, "GET", &format!("{ACCOUNT}/tokens/{id}"), &root, "").await.result();
+    assert_eq!(account["policies"][0]["permission_groups"][0]["name"], "Everything");
+}

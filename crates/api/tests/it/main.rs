@@ -1,0 +1,9 @@
+//! The API over its own router, without sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod authorisation;
+mod changes;
+mod desk;
+mod pages;
+mod rates;

@@ -1,0 +1,56 @@
+//! Whoever asks too often waits.
+
+use std::net::SocketAddr;
+
+use access::limits::{API_TOKEN, WRONG_TOKENS};
+use access::permission::Resources;
+
+use crate::desk::{Answer, Desk, ROOT, ask, ask_from, bearer};
+
+const INPUTS: &str = "/client/v4/accounts/default/stream/live_inputs";
+
+fn told_to_wait(answer: &Answer) {
+    assert_eq!(answer.status, 429, "{}", answer.text);
+    let seconds: u32 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    // The SDKs obey up to a minute.
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    assert!(answer.text.contains("wait"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn wrong_tokens_from_one_address_are_refused_unseen_after_some() {
+    let desk = Desk::new().await;
+    let router = desk.router();
+    let (name, wrong) = bearer("aw_nonsense");
+    for _ in 0..WRONG_TOKENS.burst as usize {
+        assert_eq!(ask(&router, "GET", INPUTS, &[(name, &wrong)], "").await.status, 401);
+    }
+    told_to_wait(&ask(&router, "GET", INPUTS, &[(name, &wrong)], "").await);
+    // The right one too, so that nothing is learnt by trying on; and to sign in is to try.
+    let (name, right) = bearer(ROOT);
+    told_to_wait(&ask(&router, "GET", INPUTS, &[(name, &right)], "").await);
+    let body = format!(r#"{{"token":"{ROOT}"}}"#);
+    told_to_wait(&ask(&router, "POST", "/client/v4/session", &[], &body).await);
+    let elsewhere: SocketAddr = "[::1]:9".parse().unwrap();
+    let answer = ask_from(elsewhere, &router, "GET", INPUTS, &[(name, &right)], "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn one_token_waits_and_another_does_not() {
+    let desk = Desk::new().await;
+    let router = desk.router();
+    let (_, mad) = desk.token(&["inputs:read"], Resources::All).await;
+    let (name, mad) = bearer(&mad);
+    let mut waited = None;
+    for _ in 0..API_TOKEN.burst as usize * 3 {
+        let answer = ask(&router, "GET", INPUTS, &[(name, &mad)], "").await;
+        if answer.status != 200 {
+            waited = Some(answer);
+            break;
+        }
+    }
+    told_to_wait(&waited.expect("a bound"));
+    let (name, root) = bearer(ROOT);
+    assert_eq!(ask(&router, "GET", INPUTS, &[(name, &root)], "").await.status, 200);
+}

@@ -1,0 +1,87 @@
+// A person locks a broadcast, gives a link to a friend and takes it back again: two people, two browsers that know nothing of
+// each other, on a running Airwave with a broadcast on the air.
+//   node check-friend.mjs --server URL --id INPUT --token TOKEN [--screenshots DIR]
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { Scenarios } from './lib/scenario.mjs';
+
+const { values: options } = parseArgs({
+  options: { server: { type: 'string' }, id: { type: 'string' }, token: { type: 'string' }, screenshots: { type: 'string' } },
+});
+const { server, id, token } = options;
+const scenarios = await Scenarios.start(options);
+const { check } = scenarios;
+
+const playing = (more) => {
+  const player = document.querySelector('airwave-player');
+  return player?.stats.state === 'live' && player.stats.framesShown > more && player.video.videoWidth > 0;
+};
+const said = (words) => document.querySelector('airwave-player')?.shadowRoot.textContent.includes(words);
+const REFUSED = 'You may not watch this broadcast';
+
+await scenarios.run('owner', server, async ({ page, open, until, settled, shot }) => {
+  await open(`/#token=${encodeURIComponent(token)}`);
+  check('the owner signs in by the link of the terminal', await until(() => document.querySelector('#dashboard .new') !== null));
+  const stored = () => page.evaluate(() => [JSON.stringify({ ...localStorage, ...sessionStorage }), document.cookie, location.href].join(' '));
+  check('no script can read what signs in', !(await stored()).includes(token) && !(await stored()).includes('airwave-session'));
+  const [cookie] = await page.context().cookies(`${server}/client/v4/session`);
+  check('the cookie is the browser\'s alone', cookie?.httpOnly && cookie.sameSite === 'Strict' && cookie.path === '/client/v4', cookie);
+  await page.reload();
+  check('a reload stays signed in', await until(() => document.querySelector('#dashboard .new') !== null));
+
+  const card = page.locator(`article[data-uid="${id}"]`);
+  check('the owner sees the picture', await until(playing, { arg: 10, timeout: 20_000 }));
+  const sharing = card.locator('.sharing');
+  await sharing.locator('summary').click();
+  await sharing.getByRole('switch').click();
+  await sharing.locator('form').waitFor();
+  check('it is locked', (await sharing.locator('summary').textContent()).includes('only who gets a link'));
+  await shot('friend-owner-locked', { fullPage: true });
+
+  await scenarios.run('stranger', server, async (stranger) => {
+    const answer = await stranger.open(`/${id}/watch`);
+    check('a stranger is refused', answer.status() === 401);
+    check('in words, in the player', await stranger.until(said, { arg: REFUSED }));
+    await stranger.settled();
+    await stranger.shot('friend-stranger');
+  }, { expectErrors: true });
+
+  await sharing.getByLabel('For whom').fill('Otto');
+  await sharing.getByRole('button', { name: 'Make and copy a link' }).click();
+  await sharing.locator('li').waitFor();
+  await settled();
+  await shot('friend-owner-link', { fullPage: true });
+  // As the owner hands it on: what the button put on the clipboard.
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: server });
+  await sharing.getByRole('button', { name: 'Copy the link for Otto' }).click();
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+  check('a link is on the clipboard', link.startsWith(`${server}/ey`) && link.endsWith('/watch'), link);
+
+  await scenarios.run('friend', '', async (friend) => {
+    await friend.open(link);
+    check('the friend watches', await friend.until(playing, { arg: 20, timeout: 20_000 }), await friend.stats());
+    const shown = (await friend.stats()).framesShown;
+    check('and goes on watching', await friend.until(playing, { arg: shown + 60, timeout: 20_000 }), await friend.stats());
+    await friend.shot('friend-watches');
+    await sharing.getByRole('button', { name: 'Take it back: the link for Otto' }).click();
+    await sharing.locator('li').waitFor({ state: 'detached' });
+    const began = Date.now();
+    check('taken back, the picture ends in words', await friend.until(said, { arg: REFUSED, timeout: 10_000 }), await friend.stats());
+    // What was in the buffer may be shown; no second more is fetched.
+    check('within a few seconds', Date.now() - began < 6_000, Date.now() - began);
+    await friend.settled();
+    await friend.shot('friend-refused');
+    await friend.open(link);
+    check('the link opens nothing any more, and says why', await friend.until(said, { arg: 'This link was taken back' }));
+    await friend.settled();
+    await friend.shot('friend-taken-back');
+  }, { expectErrors: true });
+
+  const shown = await page.evaluate(() => document.querySelector('airwave-player').stats.framesShown);
+  check('the owner goes on watching', await until(playing, { arg: shown + 30, timeout: 20_000 }));
+  await page.locator('#sign-out').click();
+  check('signs out', await until(() => !document.querySelector('#public').hidden));
+  await page.reload();
+  check('and stays out', await until(() => !document.querySelector('#public').hidden && document.querySelector('#dashboard .new') === null));
+});
+process.exit(await scenarios.finish());
