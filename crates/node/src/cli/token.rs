@@ -137,7 +137,7 @@ fn open(configured: &Configured) -> Result<Desk, ExitCode> {
 
 impl Desk {
     /// The same log as that of the API: who has the directory, from this machine.
-    fn note(&self, action: &str, resource: &str, outcome: &Result<(), String>) {
+    fn note(&self, action: &str, resource: &str, done: bool) {
         let entry = AuditEntry {
             at_ms: now_ms(),
             actor: access::Principal::ROOT.to_owned(),
@@ -146,7 +146,7 @@ impl Desk {
             action: action.to_owned(),
             kind: "tokens".to_owned(),
             resource: resource.to_owned(),
-            status: if outcome.is_ok() { 200 } else { 400 },
+            status: if done { 200 } else { 400 },
             ..AuditEntry::default()
         };
         if let Err(error) = self.runtime.block_on(self.control.record_change(entry)) {
@@ -167,7 +167,7 @@ impl Create {
         };
         let made = desk.runtime.block_on(desk.tokens.create(wanted, node::random(), now_ms()));
         let id = made.as_ref().map(|(token, _)| token.id.clone()).unwrap_or_default();
-        desk.note("create", &id, &made.as_ref().map(|_| ()).map_err(ToString::to_string));
+        desk.note("create", &id, made.is_ok());
         match made {
             Ok((_, value)) => say(&format!("{}\n", value.expose())),
             Err(error) => failed(&error.to_string()),
@@ -249,7 +249,7 @@ impl Revoke {
             Err(code) => return code,
         };
         let revoked = desk.runtime.block_on(desk.tokens.delete(&self.id));
-        desk.note("delete", &self.id, &revoked.as_ref().map(|()| ()).map_err(ToString::to_string));
+        desk.note("delete", &self.id, revoked.is_ok());
         match revoked {
             Ok(()) => say(&format!("{} is revoked\n", self.id)),
             Err(TokenChangeError::NotFound) => {
