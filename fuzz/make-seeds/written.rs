@@ -9,6 +9,7 @@ use crate::Seeds;
 
 pub(crate) fn write(seeds: &Seeds) -> Result<()> {
     requests(seeds)?;
+    tokens(seeds)?;
     records(seeds)?;
     parts(seeds)?;
     let catalog = br#"{"version":"draft-01","generatedAt":1763812800123,"tracks":[{"name":"video.cmaf","packaging":"cmaf",
@@ -27,6 +28,34 @@ const VIDEO: &str = r#"{"meta":{"name":"\u00e9"},"creator":null,"requireSignedUR
 const LIST: &str = "status=ready&type=live&video_name=Hall%201+b&limit=7&asc=true&include_counts=true&search=a&creator=me\
                     &id=a,b&before=2027-01-31T12:00:00Z&after=2024-01-31T12:00:00.5%2B01:00&live_input_id=\
                     0123456789abcdef0123456789abcdef";
+
+const CLAIMS: &str = r#"{"sub":"0123456789abcdef0123456789abcdef","exp":1795700000,"nbf":"1795600000","downloadable":true,
+"jti":"l","accessRules":[{"type":"ip.src","action":"allow","ip":["192.0.2.0/24","2001:db8::/32"]},
+{"type":"ip.geoip.country","action":"block","country":["DE"]},{"type":"any","action":"block"}]}"#;
+const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
+                   -----END PRIVATE KEY-----\n";
+
+fn tokens(seeds: &Seeds) -> Result<()> {
+    let header = r#"{"alg":"EdDSA","kid":"own"}"#;
+    let signed = access::fuzzing::sample(header, CLAIMS);
+    let none = format!("{}.", access::fuzzing::sample(r#"{"alg":"none"}"#, CLAIMS));
+    let jwk = r#"{"alg":"EdDSA","kid":"own","jwk":{"kty":"OKP","crv":"Ed25519","x":"AA"},"jku":"https://example.com","crit":["exp"]}"#;
+    let strange = r#"{"sub":"a","exp":1e300,"nbf":-1,"accessRules":[{"type":"moon"}]}"#;
+    let api = format!("aw_0123456789abcdef0123456789abcdef_{}", "A".repeat(32));
+    for (which, name, text) in [
+        (0, "signed", &*signed),
+        (0, "none", &none),
+        (1, "header", header),
+        (1, "header-jwk", jwk),
+        (2, "claims", CLAIMS),
+        (2, "claims-strange", strange),
+        (3, "api-token", &api),
+        (4, "pem", PEM),
+    ] {
+        seeds.add("tokens", name, which, text.as_bytes())?;
+    }
+    Ok(())
+}
 
 fn requests(seeds: &Seeds) -> Result<()> {
     let uid = "0123456789abcdef0123456789abcdef";

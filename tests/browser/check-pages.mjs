@@ -207,9 +207,9 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
 }
 
 const HOUR_MS = 3_600_000;
+const created = (hoursAgo) => new Date(Date.now() - hoursAgo * HOUR_MS).toISOString();
+const video = (hoursAgo, duration, more = {}) => ({ uid: INPUT.replace(/^../, String(hoursAgo).padStart(2, '0')), meta: { name: 'Harbour camera' }, created: created(hoursAgo), duration, ...more });
 function furnish(host) {
-  const created = (hoursAgo) => new Date(Date.now() - hoursAgo * HOUR_MS).toISOString();
-  const video = (hoursAgo, duration, more = {}) => ({ uid: INPUT.replace(/^../, String(hoursAgo).padStart(2, '0')), meta: { name: 'Harbour camera' }, created: created(hoursAgo), duration, ...more });
   host.api.inputs.set(INPUT, {
     uid: INPUT,
     key: 'the-key-of-the-harbour',
@@ -275,6 +275,26 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     check(`dashboard ${name}: the recording is gone`, await until(() => document.querySelectorAll('.recordings li').length === 2));
   }, { viewport, mayFail: /\/videos$/ });
 }
+
+await scenario('dashboard-hostile', async ({ host, page, open }) => {
+  const hostile = `"><img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
+  host.name = hostile;
+  await furnish(host);
+  const input = host.api.inputs.get(INPUT);
+  Object.assign(input, { health: { ...input.health, advice: [hostile] }, recording: { requireSignedURLs: true } });
+  host.api.videos.set(INPUT, [video(2, 190, { meta: { name: hostile }, status: { state: 'error', errorReasonText: hostile } })]);
+  host.api.linksOf('POST', INPUT, undefined, { name: hostile, exp: Date.now() / 1000 + 3600 });
+  host.api.add(hostile);
+  await open(`/#token=${TOKEN}`);
+  const card = page.locator('article.live');
+  await card.locator('.recordings summary').click();
+  await card.locator('.sharing summary').click();
+  await card.locator('.sharing li').waitFor();
+  for (const place of ['h2', '.advice', '.sharing li', '.recordings li']) {
+    check(`hostile: ${place} is text`, (await card.locator(place).first().textContent()).includes(hostile));
+  }
+  check('hostile: nothing of it became an element', await page.evaluate(() => document.title !== 'hacked' && document.querySelector('img[onerror], main script') === null));
+}, { mayFail: /\/videos$/ });
 
 await scenario('dashboard-keyboard', async ({ host, page, open, until }) => {
   host.api.add('Only one');

@@ -439,7 +439,7 @@ fn value(id: &str, random: &[u8; 40]) -> Secret {
     Secret::new(format!("{PREFIX}{id}_{}", Secret::from_random(secret).expose()))
 }
 
-fn id_of(value: &str) -> Option<&str> {
+pub(crate) fn id_of(value: &str) -> Option<&str> {
     let (id, _) = value.strip_prefix(PREFIX)?.split_at_checked(ID_CHARS)?;
     key(id).map(|_| id)
 }

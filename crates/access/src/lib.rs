@@ -14,6 +14,8 @@
 
 pub mod api_token;
 mod claims;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 pub mod keys;
 pub mod limits;

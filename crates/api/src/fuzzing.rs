@@ -1,13 +1,17 @@
 //! Bodies and queries, for the fuzz targets in `fuzz/` and for tests: any bytes in, no panic out.
 
+use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use control::{InputSettings, InputUid, Rev, Video, VideoChange, VideoSettings, VideoUid};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::auth::bearer;
+use crate::auth::{bearer, of_this_server};
 use crate::inputs::{host_of, object, port_of};
 use crate::merge;
+use crate::paging::Paging;
+use crate::session::cookie;
+use crate::tokens::wanted;
 use crate::videos::{Wanted, merge_change};
 
 /// The first byte says what it is: the body for an input, the body for a video, the query of a list, a header.
@@ -18,11 +22,23 @@ pub fn request(data: &[u8]) {
     let body = object(&Bytes::copy_from_slice(data));
     let text = String::from_utf8_lossy(data);
     match (which % 4, body) {
-        (0, Ok(body)) => input(&body),
+        (0, Ok(body)) => {
+            input(&body);
+            let _ = wanted(&body);
+        }
         (1, Ok(body)) => video(&body),
-        (2, _) => drop(Wanted::parse(&text)),
+        (2, _) => {
+            let _ = (Wanted::parse(&text), Paging::parse(&text));
+        }
         (3, _) => {
             let _ = bearer(&text);
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                let headers = HeaderMap::from_iter([
+                    (header::COOKIE, value.clone()),
+                    (header::ORIGIN, value),
+                ]);
+                let _ = (cookie(&headers, true), of_this_server(&headers));
+            }
             assert_eq!(format!("{}{}", host_of(&text), port_of(&text)), text);
         }
         _ => {}

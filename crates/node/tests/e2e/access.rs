@@ -200,6 +200,25 @@ fn wrong_tokens_of_every_kind_are_refused() {
             format!("{}.{claims}.{signature}", coded(json!({ "alg": "ES256", "kid": "k" }))),
             401,
         ),
+        (
+            "a key of its own",
+            format!(
+                "{}.{claims}.{signature}",
+                coded(json!({ "alg": "ES256", "kid": kid, "jwk": { "kty": "EC", "crv": "P-256" },
+                    "jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/" }))
+            ),
+            401,
+        ),
+        (
+            "a key in a file",
+            format!(
+                "{}.{claims}.{signature}",
+                coded(json!({ "alg": "ES256", "kid": "../../master.key" }))
+            ),
+            401,
+        ),
+        ("digits that are none", with("exp", json!("1e99")), 401),
+        ("a list of times", with("exp", json!([now_s() + 600])), 401),
         ("no key", format!("{}.{claims}.{signature}", coded(json!({ "alg": "ES256" }))), 401),
         (
             "other claims",

@@ -223,6 +223,75 @@ fn bodies(server: &Server) {
 }
 
 #[test]
+fn heads_of_ten_megabytes_are_not_read() {
+    let server = Server::start(AIRWAVE, &[]);
+    let resident = server.resident_kib();
+    let long = "A".repeat(10 << 20);
+    for head in [
+        format!("GET /client/v4/session HTTP/1.1\r\nauthorization: Bearer {long}"),
+        format!("GET /client/v4/session HTTP/1.1\r\ncookie: airwave-session={long}"),
+        format!("GET /client/v4/session HTTP/1.1\r\nx-auth-key: {long}"),
+        format!("GET /client/v4/session HTTP/1.1\r\nx-csrf-token: {long}"),
+        format!("GET /ey.{long}.x/manifest/video.m3u8 HTTP/1.1\r\nhost: a"),
+    ] {
+        let status = status_of(&server, format!("{head}\r\n\r\n").as_bytes());
+        let name = &head[..60];
+        assert!([Some(414), Some(431), None].contains(&status), "{name}: {status:?}");
+    }
+    let grown = server.resident_kib().saturating_sub(resident);
+    assert!(grown < 8 << 10, "{grown} KiB more in memory");
+    assert_eq!(server.get("/live.json").status, 200);
+}
+
+/// What a path segment may be that leads elsewhere: up, into files, into heads, out of a query.
+const SEGMENTS: [&str; 12] = [
+    "..",
+    "%2e%2e",
+    "..%2f..%2fapi-token",
+    "..%5c..%5cmaster.key",
+    "%2fetc%2fpasswd",
+    "%00",
+    "a%0d%0aset-cookie:%20x=y",
+    "%ff%fe",
+    "'%20OR%201=1%20--",
+    "%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+    "{uid}",
+    "0123456789ABCDEF0123456789ABCDEF",
+];
+
+#[test]
+fn every_segment_of_every_route_takes_nothing_that_leads_elsewhere() {
+    let server = Server::start(AIRWAVE, &[]);
+    let uid = server.input().uid;
+    let master = std::fs::read(server.data().join("master.key")).unwrap();
+    let authorization = format!("Bearer {}", server.token);
+    let mut tried = 0;
+    for (listener, row) in node::table() {
+        let authority = server.addresses[listener.split(',').next().unwrap()].as_str().unwrap();
+        let parameters = row.path.split('/').filter(|s| s.starts_with('{') && *s != "{account}");
+        for parameter in parameters.chain(row.path.contains("{account}").then_some("{account}")) {
+            for segment in SEGMENTS.iter().map(|s| (*s).to_owned()).chain(["x".repeat(9_000)]) {
+                let path = row.path.replacen(parameter, &segment, 1);
+                let path = path.replace("{account}", "default").replace("{uid}", &uid);
+                let path = path.replace(['{', '}', '*'], "");
+                let url = Url { authority: authority.to_owned(), path };
+                let headers = [("authorization", &*authorization)];
+                let answer = request(row.method, &url, &headers, b"");
+                tried += 1;
+                let told = format!("{} {}: {}", row.method, url.path, answer.text());
+                assert!(answer.status < 500, "{told}");
+                assert!(!answer.headers.contains_key("set-cookie"), "{told}");
+                assert!(!answer.body.windows(master.len()).any(|w| w == master), "{told}");
+                for secret in [&*server.token, "root:x:", "SQLite", "<script>alert"] {
+                    assert!(!answer.text().contains(secret), "{secret} in {told}");
+                }
+            }
+        }
+    }
+    assert!(tried > 500, "{tried}");
+}
+
+#[test]
 fn unknown_ids_may_be_asked_for_as_often_as_anybody_likes() {
     let polls = size("AIRWAVE_POLLS", 20_000);
     let server = Server::start(AIRWAVE, &[]);
