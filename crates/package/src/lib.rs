@@ -3,6 +3,7 @@
 //!
 //! - [`Packager`] cuts frames into segments and parts: one cut list for all tracks of a broadcast.
 //! - [`Index`] is built from the packaged objects' [`properties`] only, on any node.
+//! - [`Recut`] cuts encoded levels like their original.
 //! - [`hls`] renders playlists and [`dash`] MPDs, [`reload`] decides whether a request waits.
 //!
 //! Followed: draft-pantos-hls-rfc8216bis for playlists and blocking reload, ISO/IEC 23000-19 (CMAF)
@@ -20,6 +21,7 @@ pub mod limits;
 mod packager;
 mod packaging;
 pub mod properties;
+mod recut;
 pub mod reload;
 mod rendition;
 
@@ -30,4 +32,5 @@ pub use cut::CutRules;
 pub use index::{Index, Part, Rendition, Segment, Version};
 pub use packager::{Earlier, Findings, Outputs, Packager, Rules, TrackId};
 pub use packaging::{CATALOG, CATALOG_LOC, INIT, Packaging, PackagingError};
+pub use recut::{Recut, RecutError, RecutPart};
 pub use rendition::{Frame, Output};

@@ -19,6 +19,35 @@ pub struct MediaOptions {
     pub skip: bool,
 }
 
+/// A playlist for a level of the ladder: it has the segments and parts of its original, under names of its own.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    /// The rendition in the index.
+    pub original: &'a str,
+    /// What it is called in the playlist: the level, or the original itself.
+    pub name: &'a str,
+    /// All levels of this original, whose progress is its own; they are reported beside what is in the index.
+    pub levels: &'a Levels<'a>,
+    /// The initialisation segment under this name, from that of the original.
+    pub init: &'a dyn Fn(u64) -> u64,
+}
+
+/// Which levels there are: the original's rendition, and their names.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels<'a> {
+    /// The rendition that they are made of.
+    pub original: &'a str,
+    /// Their names.
+    pub names: &'a [String],
+}
+
+impl<'a> Names<'a> {
+    /// A rendition of the index under its own name.
+    pub fn own(rendition: &'a str, levels: &'a Levels<'a>) -> Self {
+        Self { original: rendition, name: rendition, levels, init: &|init| init }
+    }
+}
+
 /// Renders the media playlist of `rendition`. `base` leads from the playlist to the folder of the
 /// video's media (`../media/VIDEO`). None until the target duration is fixed.
 pub fn render_media(
@@ -27,7 +56,17 @@ pub fn render_media(
     base: &str,
     options: MediaOptions,
 ) -> Option<String> {
-    let r = index.rendition(rendition)?;
+    render_media_as(index, Names::own(rendition, &Levels::default()), base, options)
+}
+
+/// The same for a level, or for what has levels beside it.
+pub fn render_media_as(
+    index: &Index,
+    names: Names<'_>,
+    base: &str,
+    options: MediaOptions,
+) -> Option<String> {
+    let r = index.rendition(names.original)?;
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
     let first = if options.everything { 0 } else { window_start(r) };
     let segments: Vec<&Segment> = r.segments.iter().skip(first).collect();
@@ -65,12 +104,12 @@ pub fn render_media(
         }
         let parts = (low_latency && i >= parts_from).then_some(r.part_target_ms);
         let tags = SegmentTags { map: fresh_map, part_target_ms: parts };
-        write_segment(&mut out, rendition, segment, base, tags);
+        write_segment(&mut out, names, segment, base, tags);
     }
     if live {
         if low_latency {
-            preload_hint(&mut out, rendition, &segments, base);
-            rendition_reports(&mut out, index, rendition);
+            preload_hint(&mut out, names.name, &segments, base);
+            rendition_reports(&mut out, index, names);
         }
     } else {
         out.push_str("#EXT-X-ENDLIST\n");
@@ -154,14 +193,20 @@ fn parts(segment: &Segment, target_ms: u32) -> Vec<(u32, bool)> {
     durations.map(|duration| (u32::try_from(duration).unwrap_or(u32::MAX), true)).collect()
 }
 
-fn write_segment(out: &mut String, name: &str, segment: &Segment, base: &str, tags: SegmentTags) {
+fn write_segment(
+    out: &mut String,
+    names: Names<'_>,
+    segment: &Segment,
+    base: &str,
+    tags: SegmentTags,
+) {
     let info = &segment.info;
-    let folder = format!("{base}/{name}");
+    let folder = format!("{base}/{}", names.name);
     if info.discontinuity {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }
     if tags.map || info.discontinuity {
-        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{folder}/{}\"", init_file(info.init));
+        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{folder}/{}\"", init_file((names.init)(info.init)));
     }
     // §4.4.4.6: on the first segment and after every discontinuity at least; on every one, so that
     // a playlist's lines do not change when older ones leave the window.
@@ -200,16 +245,23 @@ fn preload_hint(out: &mut String, name: &str, segments: &[&Segment], base: &str)
 }
 
 /// §4.4.5.4: how far the other renditions are, so that a switch needs no extra round trip.
-fn rendition_reports(out: &mut String, index: &Index, own: &str) {
-    for (name, r) in index.renditions().filter(|(name, _)| *name != own) {
-        let Some(newest) = r.segments.back() else { continue };
-        let _ =
-            write!(out, "#EXT-X-RENDITION-REPORT:URI=\"{name}.m3u8\",LAST-MSN={}", newest.number);
-        match newest.parts.len() {
-            0 => out.push('\n'),
-            parts => {
-                let _ = writeln!(out, ",LAST-PART={}", parts - 1);
-            }
+fn rendition_reports(out: &mut String, index: &Index, names: Names<'_>) {
+    for (original, r) in index.renditions() {
+        let levels = names.levels.names.iter().filter(|_| names.levels.original == original);
+        let all = std::iter::once(original).chain(levels.map(String::as_str));
+        for name in all.filter(|name| *name != names.name) {
+            rendition_report(out, name, r);
+        }
+    }
+}
+
+fn rendition_report(out: &mut String, name: &str, r: &Rendition) {
+    let Some(newest) = r.segments.back() else { return };
+    let _ = write!(out, "#EXT-X-RENDITION-REPORT:URI=\"{name}.m3u8\",LAST-MSN={}", newest.number);
+    match newest.parts.len() {
+        0 => out.push('\n'),
+        parts => {
+            let _ = writeln!(out, ",LAST-PART={}", parts - 1);
         }
     }
 }
@@ -258,6 +310,39 @@ mod tests {
 #EXT-X-RENDITION-REPORT:URI=\"audio.m3u8\",LAST-MSN=10,LAST-PART=1
 ";
         assert_eq!(text, expect);
+    }
+
+    #[test]
+    fn a_level_has_the_lines_of_its_original_under_its_own_name() {
+        let index = two_renditions();
+        let own = ["video.360p", "video.144p"].map(str::to_owned);
+        let levels = Levels { original: "video", names: &own };
+        let text = |names| render_media_as(&index, names, "../media/V", LIVE).unwrap();
+        let original = text(Names::own("video", &levels));
+        let init = |init: u64| init + 0xf0;
+        let names = Names { original: "video", name: "video.360p", levels: &levels, init: &init };
+        let level = text(names);
+        let lines = |text: &str| {
+            let media = text.lines().filter(|l| !l.contains("REPORT")).collect::<Vec<_>>();
+            media.join("\n")
+        };
+        let renamed = lines(&original).replace("/video/", "/video.360p/");
+        assert_eq!(lines(&level), renamed.replace("init-00000000000007", "init-000000000000f7"));
+        let reports = |text: &str| -> Vec<String> {
+            let reports = text.lines().filter_map(|l| l.split_once("URI=\""));
+            let reports = reports.filter(|(tag, _)| tag.contains("REPORT"));
+            reports.map(|(_, rest)| rest.replace(".m3u8\",LAST-MSN=", " ")).collect()
+        };
+        assert_eq!(
+            reports(&original),
+            ["audio 10,LAST-PART=1", "video.360p 11,LAST-PART=0", "video.144p 11,LAST-PART=0"]
+        );
+        assert_eq!(
+            reports(&level),
+            ["audio 10,LAST-PART=1", "video 11,LAST-PART=0", "video.144p 11,LAST-PART=0"]
+        );
+        let audio = text(Names::own("audio", &levels));
+        assert_eq!(reports(&audio).len(), 3, "{audio}");
     }
 
     #[test]

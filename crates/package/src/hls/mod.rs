@@ -5,7 +5,7 @@ mod multivariant;
 mod parse;
 
 pub(crate) use media::init_file;
-pub use media::{MediaOptions, render_media};
+pub use media::{Levels, MediaOptions, Names, render_media, render_media_as};
 pub use multivariant::{Variant, VariantKind, render_multivariant};
 pub use parse::{
     MediaPlaylist, MediaRendition, Multivariant, ParseError, Playlist, PlaylistPart,

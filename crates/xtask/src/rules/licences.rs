@@ -18,6 +18,7 @@ const PERMISSIVE: &[&str] = &[
     "OpenSSL",
     "Unicode-3.0",
     "Unlicense",
+    "WTFPL",
     "Zlib",
 ];
 

@@ -1,0 +1,393 @@
+//! One segment, encoded: the original's parts in, parts of all wanted levels out, while both come.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use media::codec::h264::{self, annex_b_to_lengths};
+use media::codec::{Config, VideoConfig};
+use media::fmp4::init_segment;
+use media::mp4::{self, Event, Reader};
+use package::{Recut, RecutError};
+use tokio::time::timeout;
+
+use crate::ladder::{Level, codec_of};
+use crate::limits::{LOOK_BACK_SEGMENTS, WORKER_SILENT_MAX};
+use crate::made::Made;
+use crate::original::{Original, OriginalPart, OriginalSegment};
+use crate::pool::Lease;
+use crate::wire::{Frame, FromEncoder, Output, Source, ToEncoder, WireError};
+use crate::worker::{Counters, From, To, WorkerError};
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    /// The process.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// What the process said.
+    #[error("the encoder failed: {0}")]
+    Failed(String),
+    /// A part of the original is not there.
+    #[error("a part of the original is not there")]
+    NoOriginal,
+    /// The original's boxes.
+    #[error("the original: {0}")]
+    Mp4(#[from] mp4::StreamError),
+    /// No codec that can be decoded.
+    #[error("the original is in no codec that can be decoded")]
+    Codec,
+    /// What the encoder made is no H.264.
+    #[error("what the encoder made: {0}")]
+    Made(#[from] media::codec::Error),
+    /// It does not fill the original's parts.
+    #[error(transparent)]
+    Recut(#[from] RecutError),
+}
+
+impl JobError {
+    /// Whether the process has done the job to its end, so that it may do another.
+    pub(crate) fn spares_worker(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+/// What is made of one segment.
+pub(crate) struct Job<'a> {
+    pub(crate) original: &'a dyn Original,
+    pub(crate) number: u64,
+    pub(crate) config: &'a VideoConfig,
+    pub(crate) init: &'a Bytes,
+    pub(crate) encoder: &'a str,
+    /// The largest first.
+    pub(crate) levels: Vec<(Level, Arc<Made>)>,
+    pub(crate) counters: &'a Counters,
+}
+
+/// The configuration of an original, from its initialisation segment.
+pub(crate) fn config_of(init: &Bytes) -> Option<VideoConfig> {
+    let mut reader = Reader::new();
+    reader.push(init);
+    let Ok(Some(Event::Movie(movie))) = reader.next_event() else { return None };
+    movie.tracks.into_iter().find_map(|track| match track.config {
+        Config::Video(video) => Some(video),
+        Config::Audio(_) => None,
+    })
+}
+
+/// How a worker is told to begin.
+pub(crate) fn begin(
+    config: &VideoConfig,
+    reorder: u8,
+    levels: impl Iterator<Item = Level>,
+    encoder: &str,
+) -> Result<ToEncoder, JobError> {
+    let source = Source {
+        codec: codec_of(config).ok_or(JobError::Codec)?,
+        width: config.width,
+        height: config.height,
+        reorder,
+        record: media::properties::record(&Config::Video(config.clone())),
+    };
+    let outputs = levels.map(|level| Output::H264(level.output(config, encoder))).collect();
+    Ok(ToEncoder::Begin { source, outputs })
+}
+
+/// The initialisation segment of a level, from its parameter sets in Annex B.
+pub(crate) fn init_of(parameters: &[u8], timescale: u32) -> Result<Bytes, media::codec::Error> {
+    let units = annex_b_to_lengths(parameters)?;
+    let (mut sps, mut pps) = (Vec::new(), Vec::new());
+    let mut rest = units;
+    while rest.len() > 4 {
+        let len = u32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+        // Lengths are those that were just written.
+        let unit = rest.split_off((4 + len).min(rest.len()));
+        let whole = std::mem::replace(&mut rest, unit).slice(4..);
+        match whole.first().map(|b| b & 0x1f) {
+            Some(7) => sps.push(whole),
+            Some(8) => pps.push(whole),
+            _ => {}
+        }
+    }
+    let record = Arc::new(h264::DecoderConfiguration::new(sps, pps)?);
+    Ok(init_segment(&Config::Video(record.config()), timescale))
+}
+
+/// What both ways share.
+struct Shared {
+    recuts: Vec<(Recut, usize, Arc<Made>)>,
+}
+
+impl Shared {
+    fn each(
+        &mut self,
+        mut f: impl FnMut(&mut Recut) -> Result<(), RecutError>,
+    ) -> Result<(), RecutError> {
+        for (recut, next, made) in &mut self.recuts {
+            let done = f(recut);
+            hand_out(recut, next, made);
+            done?;
+        }
+        Ok(())
+    }
+}
+
+fn hand_out(recut: &mut Recut, next: &mut usize, made: &Made) {
+    while let Some(part) = recut.take() {
+        made.push(*next, part.pieces);
+        *next += 1;
+    }
+}
+
+impl Job<'_> {
+    /// Does it. Parts go to those who wait as they come.
+    pub(crate) async fn run(&self, lease: &mut Lease, first: OriginalPart) -> Result<(), JobError> {
+        let segment = self.original.segment(self.number).ok_or(JobError::NoOriginal)?;
+        let shared = Mutex::new(Shared { recuts: Vec::new() });
+        let worker = lease.worker().ok_or(WorkerError::Ended)?;
+        let mut feed = Feed {
+            job: self,
+            to: &mut worker.to,
+            reader: Reader::new(),
+            shared: &shared,
+            offset: None,
+            begun: false,
+        };
+        feed.reader.push(self.init);
+        let decodes = self.counters.decodes.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(number = self.number, levels = self.levels.len(), decodes, "encoding");
+        let ended = AtomicBool::new(false);
+        let fed = async {
+            feed.segment(segment, first).await?;
+            ended.store(true, Ordering::Release);
+            Ok::<_, JobError>(())
+        };
+        tokio::try_join!(fed, receive(&mut worker.from, &shared, self.counters, &ended))?;
+        shared.lock().unwrap_or_else(PoisonError::into_inner).each(Recut::end)?;
+        self.counters.encodes.fetch_add(self.levels.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+async fn receive(
+    from: &mut From,
+    shared: &Mutex<Shared>,
+    counters: &Counters,
+    ended: &AtomicBool,
+) -> Result<(), JobError> {
+    loop {
+        let read = from.read();
+        tokio::pin!(read);
+        let message = loop {
+            match timeout(WORKER_SILENT_MAX, &mut read).await {
+                Ok(message) => break message?,
+                // While the original is being made it has nothing to say for long; then it must hurry.
+                Err(_) if ended.load(Ordering::Acquire) => return Err(WorkerError::Silent.into()),
+                Err(_) => {}
+            }
+        };
+        match message {
+            FromEncoder::Began { .. } => {}
+            FromEncoder::Packet { output, present, sync, data } => {
+                let data = annex_b_to_lengths(&data)?;
+                let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let place = shared.recuts.get_mut(usize::from(output));
+                let Some((recut, next, made)) = place else {
+                    return Err(WorkerError::from(WireError::Unknown("the output")).into());
+                };
+                let done = recut.frame(present, sync, data);
+                hand_out(recut, next, made);
+                done?;
+            }
+            FromEncoder::Done { decoded, broken } => {
+                counters.pictures.fetch_add(u64::from(decoded), Ordering::Relaxed);
+                counters.broken_frames.fetch_add(u64::from(broken), Ordering::Relaxed);
+                return Ok(());
+            }
+            FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+            FromEncoder::Hello(_) => {
+                return Err(WorkerError::from(WireError::Unknown("the greeting")).into());
+            }
+        }
+    }
+}
+
+struct Feed<'a> {
+    job: &'a Job<'a>,
+    to: &'a mut To,
+    reader: Reader,
+    shared: &'a Mutex<Shared>,
+    /// Presentation minus decode time of key frames.
+    offset: Option<i64>,
+    begun: bool,
+}
+
+/// A frame of the original.
+struct Coded {
+    decode: i64,
+    present: i64,
+    duration: u32,
+    sync: bool,
+    data: Bytes,
+}
+
+impl Feed<'_> {
+    async fn segment(
+        &mut self,
+        segment: OriginalSegment,
+        first: OriginalPart,
+    ) -> Result<(), JobError> {
+        if !segment.independent {
+            self.look_back().await?;
+        }
+        let number = self.job.number;
+        let mut part = first;
+        let (mut shown_from, mut open) = (None, false);
+        for index in 1.. {
+            let frames = self.frames(&part)?;
+            let from = match (shown_from, frames.first()) {
+                (Some(from), _) => from,
+                (None, Some(frame)) => {
+                    self.begin(frame).await?;
+                    let from = self.shown_from(frame, segment.independent);
+                    self.begin_recuts(from);
+                    *shown_from.insert(from)
+                }
+                (None, None) => return Err(JobError::NoOriginal),
+            };
+            let (duration, last) = (part.duration, part.last);
+            self.shared
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .each(|recut| recut.part(duration, last))?;
+            for (i, frame) in frames.iter().enumerate() {
+                let shown = frame.present >= from;
+                open |= !shown;
+                // Groups begin where a part does, so that lists are right which say that it is independent.
+                let begins = i == 0 && frame.sync;
+                self.send(frame, shown, begins).await?;
+            }
+            if last {
+                break;
+            }
+            part = match self.job.original.part(number, index).await {
+                Some(part) => part,
+                // The broadcast ended in the middle of it.
+                None if self.job.original.segment(number).is_some_and(|s| s.complete) => break,
+                None => return Err(JobError::NoOriginal),
+            };
+        }
+        // Who had such pictures will have them again; else it is not worth waiting for the next segment.
+        if open || self.job.original.segment(number + 1).is_some() {
+            self.leading_of_next().await?;
+        }
+        self.to.send(&ToEncoder::End).await?;
+        Ok(())
+    }
+
+    /// Where the pictures of a segment begin.
+    fn shown_from(&self, first: &Coded, independent: bool) -> i64 {
+        match independent {
+            true => first.present,
+            false => first.decode + self.offset.unwrap_or(0),
+        }
+    }
+
+    /// Pictures that are shown in this segment and coded at the head of the next (an open group of pictures).
+    async fn leading_of_next(&mut self) -> Result<(), JobError> {
+        let (original, number) = (self.job.original, self.job.number);
+        // At the end of a broadcast there is none, and what there is is all there is.
+        let Some(part) = original.part(number + 1, 0).await else { return Ok(()) };
+        let (this, next) = (original.segment(number), original.segment(number + 1));
+        let Some(next) = next.filter(|next| this.is_some_and(|this| this.init == next.init)) else {
+            return Ok(());
+        };
+        let frames = self.frames(&part)?;
+        let Some(first) = frames.first() else { return Ok(()) };
+        let until = self.shown_from(first, next.independent);
+        let Some(last) = frames.iter().rposition(|f| f.present < until) else { return Ok(()) };
+        for frame in &frames[..=last] {
+            self.send(frame, frame.present < until, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Decoding can't start with this segment: what came before it is decoded, and not shown.
+    async fn look_back(&mut self) -> Result<(), JobError> {
+        let number = self.job.number;
+        let oldest = number.saturating_sub(LOOK_BACK_SEGMENTS);
+        let mut from = number;
+        loop {
+            let before = from.checked_sub(1).filter(|n| *n >= oldest);
+            let Some(before) = before else { return Ok(()) };
+            let Some(segment) = self.job.original.segment(before) else { return Ok(()) };
+            from = before;
+            if segment.independent {
+                break;
+            }
+        }
+        for number in from..number {
+            for index in 0.. {
+                let part = self.job.original.part(number, index).await;
+                let part = part.ok_or(JobError::NoOriginal)?;
+                for frame in &self.frames(&part)? {
+                    self.begin(frame).await?;
+                    self.send(frame, false, false).await?;
+                }
+                if part.last {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self, part: &OriginalPart) -> Result<Vec<Coded>, JobError> {
+        for piece in &part.pieces {
+            self.reader.push(piece);
+        }
+        let mut frames = Vec::new();
+        while let Some(event) = self.reader.next_event()? {
+            let Event::Fragment(samples) = event else { continue };
+            frames.extend(samples.into_iter().map(|f| Coded {
+                decode: f.sample.decode,
+                present: f.sample.decode + i64::from(f.sample.composition),
+                duration: f.sample.duration,
+                sync: f.sample.sync,
+                data: f.data,
+            }));
+        }
+        Ok(frames)
+    }
+
+    /// With the first frame it is known how far presentation lags behind.
+    async fn begin(&mut self, frame: &Coded) -> Result<(), JobError> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
+        let offset = frame.present - frame.decode;
+        self.offset = Some(offset);
+        let frames = offset.max(0) / i64::from(frame.duration.max(1));
+        let reorder = u8::try_from(frames.min(16)).unwrap_or(0);
+        let levels = self.job.levels.iter().map(|(level, _)| level.clone());
+        let message = begin(self.job.config, reorder, levels, self.job.encoder)?;
+        self.to.send(&message).await?;
+        Ok(())
+    }
+
+    fn begin_recuts(&self, present: i64) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let levels = self.job.levels.iter();
+        shared.recuts = levels
+            .map(|(_, made)| (Recut::new(self.job.number, present), 0, made.clone()))
+            .collect();
+    }
+
+    async fn send(&mut self, frame: &Coded, shown: bool, begins: bool) -> Result<(), JobError> {
+        let Coded { present, sync, .. } = *frame;
+        let data = frame.data.clone();
+        let frame = Frame { present, sync, shown, begins, data };
+        self.to.send(&ToEncoder::Frame(frame)).await?;
+        Ok(())
+    }
+}

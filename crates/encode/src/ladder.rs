@@ -1,0 +1,210 @@
+//! The ladder: which levels an original has. Nothing is encoded to know it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use media::codec::{VideoCodec, VideoConfig};
+
+use crate::limits::{LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN};
+use crate::wire::{Codec, H264};
+
+/// Rises when the same level is encoded in another way: what was made before is then another thing.
+pub(crate) const VERSION: u32 = 1;
+
+/// A level that is wanted where the original is larger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rung {
+    /// Pixels of the shorter side, which is the height of a picture that lies.
+    pub height: u32,
+    /// Bits a second at most, in kbit.
+    pub max_kbps: u32,
+}
+
+/// What is wrong with a rung that somebody wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no level: write 720p, or 720p=2500 for at most 2500 kbit/s (heights of 96 to 4320, 50 to 100000 kbit/s)"
+)]
+pub struct NoRung(String);
+
+impl FromStr for Rung {
+    type Err = NoRung;
+
+    fn from_str(text: &str) -> Result<Self, NoRung> {
+        let wrong = || NoRung(text.chars().take(40).collect());
+        let (height, cap) = match text.split_once('=') {
+            Some((height, cap)) => (height, Some(cap)),
+            None => (text, None),
+        };
+        let height = height.strip_suffix('p').and_then(|h| h.parse().ok()).ok_or_else(wrong)?;
+        let max_kbps = match cap {
+            Some(cap) => cap.parse().map_err(|_| wrong())?,
+            None => usual_kbps(height),
+        };
+        if !(96..=4_320).contains(&height) || !(50..=100_000).contains(&max_kbps) {
+            return Err(wrong());
+        }
+        Ok(Self { height, max_kbps })
+    }
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}p={}", self.height, self.max_kbps)
+    }
+}
+
+/// What moving pictures of this height need, in kbit/s.
+fn usual_kbps(height: u32) -> u32 {
+    let table = [(144, 160), (240, 400), (360, 800), (480, 1_400), (720, 2_800), (1_080, 5_000)];
+    let table = table.into_iter().chain([(1_440, 9_000), (2_160, 16_000), (4_320, 40_000)]);
+    let fits = table.into_iter().find(|(h, _)| *h >= height);
+    fits.map_or(40_000, |(_, kbps)| kbps)
+}
+
+/// Levels below the original, the largest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ladder {
+    rungs: Vec<Rung>,
+}
+
+/// One level of an original.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// Its name: `360p`, or `h264` for the original's own size.
+    pub name: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Bits a second at most, in kbit.
+    pub max_kbps: u32,
+    /// `level_idc` of H.264.
+    pub level_idc: u8,
+}
+
+impl Ladder {
+    /// From rungs in any order; each height once.
+    pub fn new(mut rungs: Vec<Rung>) -> Self {
+        rungs.sort_by_key(|r| std::cmp::Reverse(r.height));
+        rungs.dedup_by_key(|r| r.height);
+        rungs.truncate(LADDER_MAX);
+        Self { rungs }
+    }
+
+    /// The original and nothing else.
+    pub fn copy_only() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing beside the original.
+    pub fn is_copy_only(&self) -> bool {
+        self.rungs.is_empty()
+    }
+
+    /// The levels of an original, the largest first. Never larger than it. What only new devices can play (HEVC, AV1,
+    /// VP9, H.264 beyond 8 bits and 4:2:0) gets a level of its own size that all can.
+    pub fn levels(&self, original: &VideoConfig) -> Vec<Level> {
+        let (width, height) = (original.display_width(), original.height);
+        let short = width.min(height);
+        let pixels = u64::from(original.width) * u64::from(original.height);
+        let side = original.width.max(original.height).max(width);
+        if self.is_copy_only() || short < SIDE_MIN || side > SIDE_MAX || pixels > PIXELS_MAX {
+            return Vec::new();
+        }
+        let mut levels: Vec<Level> = Vec::new();
+        if !plays_everywhere(original) {
+            let own = self.rungs.iter().find(|r| r.height == short);
+            let kbps = own.map_or_else(|| usual_kbps(short), |r| r.max_kbps);
+            levels.push(level("h264".to_owned(), (width & !1, height & !1), kbps));
+        }
+        for rung in self.rungs.iter().filter(|r| r.height < short) {
+            let scaled = |side: u32| {
+                let exact = u64::from(side) * u64::from(rung.height) * 2 / u64::from(short);
+                // To the nearest even number.
+                u32::try_from(exact.div_ceil(4) * 2).unwrap_or(SIDE_MIN).max(SIDE_MIN)
+            };
+            let even = rung.height & !1;
+            let size = if width < height { (even, scaled(height)) } else { (scaled(width), even) };
+            if size.0.max(size.1) <= SIDE_MAX {
+                levels.push(level(format!("{}p", rung.height), size, rung.max_kbps));
+            }
+        }
+        levels
+    }
+}
+
+fn level(name: String, (width, height): (u32, u32), max_kbps: u32) -> Level {
+    Level { name, width, height, max_kbps, level_idc: level_idc(width, height, max_kbps) }
+}
+
+fn plays_everywhere(original: &VideoConfig) -> bool {
+    match &original.codec {
+        // Baseline, Main, High: 8 bits, 4:2:0.
+        VideoCodec::H264(record) => {
+            matches!(record.sps().first().and_then(|s| s.get(1)), Some(66 | 77 | 100))
+        }
+        _ => false,
+    }
+}
+
+/// ISO 14496-10 Table A-1: the lowest level for 60 frames a second of this size and this cap (High profile: 1.25 times
+/// that of Main). Not by the rate that was measured, so that it is known before the first frame.
+fn level_idc(width: u32, height: u32, max_kbps: u32) -> u8 {
+    let blocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
+    let table: [(u8, u64, u64, u32); 11] = [
+        (13, 11_880, 396, 960),
+        (21, 19_800, 792, 5_000),
+        (30, 40_500, 1_620, 12_500),
+        (31, 108_000, 3_600, 17_500),
+        (32, 216_000, 5_120, 25_000),
+        (40, 245_760, 8_192, 25_000),
+        (42, 522_240, 8_704, 62_500),
+        (50, 589_824, 22_080, 168_750),
+        (51, 983_040, 36_864, 300_000),
+        (52, 2_073_600, 36_864, 300_000),
+        (62, 16_711_680, 139_264, 1_000_000),
+    ];
+    let fits = table
+        .iter()
+        .find(|(_, rate, size, kbps)| blocks * 60 <= *rate && blocks <= *size && max_kbps <= *kbps);
+    fits.map_or(62, |(level, ..)| *level)
+}
+
+impl Level {
+    /// RFC 6381: High profile, as every level is encoded.
+    pub fn codec_string(&self) -> String {
+        format!("avc1.6400{:02x}", self.level_idc)
+    }
+
+    /// As the encoder is told.
+    pub(crate) fn output(&self, original: &VideoConfig, encoder: &str) -> H264 {
+        let rate = original.frame_rate.map_or((30, 1), |r| (r.num(), r.den()));
+        H264 {
+            width: self.width,
+            height: self.height,
+            frame_rate: rate,
+            crf_tenths: 230,
+            max_kbps: self.max_kbps,
+            // A second: a player that has buffered a part is never surprised by more.
+            buffer_kbit: self.max_kbps,
+            level: self.level_idc,
+            colour: original
+                .colour
+                .map(|c| [c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]),
+            encoder: encoder.to_owned(),
+        }
+    }
+}
+
+/// The wire's name for a codec.
+pub(crate) fn codec_of(original: &VideoConfig) -> Option<Codec> {
+    Some(match &original.codec {
+        VideoCodec::H264(_) => Codec::H264,
+        VideoCodec::Hevc(_) => Codec::Hevc,
+        VideoCodec::Av1(_) => Codec::Av1,
+        VideoCodec::Vpx(config) if config.vp9 => Codec::Vp9,
+        VideoCodec::Vpx(_) => Codec::Vp8,
+        _ => return None,
+    })
+}

@@ -1,0 +1,33 @@
+//! Levels of quality that are made when somebody watches them.
+//!
+//! Decoding and encoding happen in processes of their own (`airwave-encode`), so that no library of codecs is in the
+//! server and a stranger's frames cost one of them at worst.
+//!
+//! - [`wire`] is what server and process say to each other, [`Program`] finds one.
+//! - [`Ladder`] says which levels an original has; nothing is encoded to know it.
+//! - [`Renditions`] makes them, a segment at a time: once, however many ask, and the next one ahead.
+//! - [`Original`] is where the segments come from.
+//!
+//! Spawns: a task for each job, by [`Renditions::run`], which ends with it.
+
+#![forbid(unsafe_code)]
+
+#[doc(hidden)]
+pub mod fuzzing;
+mod job;
+mod ladder;
+pub mod limits;
+mod made;
+mod original;
+mod pool;
+mod program;
+mod renditions;
+pub mod wire;
+mod worker;
+
+pub use ladder::{Ladder, Level, NoRung, Rung};
+pub use made::{Failed, Made};
+pub use original::{Answer, Original, OriginalPart, OriginalSegment};
+pub use program::{Program, Unavailable};
+pub use renditions::{Renditions, SOFTWARE, Settings};
+pub use worker::Counters;

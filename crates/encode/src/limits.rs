@@ -1,0 +1,61 @@
+//! Numbers that protect the server from its encoders, and the machine from both.
+
+use std::time::Duration;
+
+/// One coded picture on the wire, both ways: as large as an object of the spine may be.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// A message that is no picture: parameter sets, words, the list of what is wanted.
+pub const MESSAGE_BYTES_MAX: usize = 256 << 10;
+
+/// Outputs of one decode. A ladder has fewer rungs; each costs a picture of memory and an encoder.
+pub const OUTPUTS_MAX: usize = 16;
+
+/// Words of an encoder: what it says when it fails, or of itself.
+pub const WORDS_BYTES_MAX: usize = 1_024;
+
+/// Pictures that are wider or higher are not decoded: 8K is 7680 x 4320, and a few more for those who crop.
+pub const SIDE_MAX: u32 = 8_192;
+
+/// Pixels of a picture that is decoded: 8K. A decoder holds up to 17 of them, 12 bytes a pixel at worst.
+pub const PIXELS_MAX: u64 = 8_192 * 4_352;
+
+/// Pictures of a side below this are not encoded: a macroblock.
+pub const SIDE_MIN: u32 = 16;
+
+/// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit.
+pub const PROCESS_BYTES_MAX: u64 = 4 << 30;
+
+/// Files that an encoder process may have open: its pipes and what libraries read at their start.
+pub const PROCESS_FILES_MAX: u64 = 32;
+
+/// How long an encoder program may take to say what it is.
+pub const VERSION_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Rungs of a ladder: from 144p to 4320p there are nine in use.
+pub const LADDER_MAX: usize = 12;
+
+/// Jobs that wait for a worker, of all inputs together: beyond it viewers get "busy" at once.
+pub const WAITING_MAX: usize = 256;
+
+/// How long a job waits for a worker: longer than a segment, and its viewer has run dry.
+pub const WORKER_WAIT: Duration = Duration::from_secs(4);
+
+/// How long an encoder may take over what it was given before it is killed: a frame of 8K takes a second on a small
+/// machine, a hostile one for ever.
+pub const WORKER_SILENT_MAX: Duration = Duration::from_secs(10);
+
+/// Segments kept that were asked for and can't be made, so that not every request begins anew.
+pub const FAILED_KEPT: Duration = Duration::from_secs(5);
+
+/// Frames that are looked back over for the key frame that a segment without one of its own needs, in segments.
+pub const LOOK_BACK_SEGMENTS: u64 = 8;
+
+/// Initialisation segments of levels that are kept; each is a kilobyte.
+pub const INITS_MAX: usize = 4_096;
+
+/// Jobs that were begun and have not been taken up: they are taken up at once, so this many are a flood.
+pub const JOBS_MAX: usize = 256;
+
+/// Places in a video at which a level is watched; more than so many at one time only lose the segment made ahead.
+pub const DEMAND_MAX: usize = 64;

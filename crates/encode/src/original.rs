@@ -1,0 +1,45 @@
+//! Where originals come from: a broadcast on the air, or a recording.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+/// What an answer that takes a while is.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Option<T>> + Send + 'a>>;
+
+/// A part of an original segment.
+#[derive(Debug, Clone)]
+pub struct OriginalPart {
+    /// `moof` and `mdat`.
+    pub pieces: Vec<Bytes>,
+    /// In units of the track's timescale.
+    pub duration: u32,
+    /// No part of the segment follows.
+    pub last: bool,
+}
+
+/// What is known of an original segment that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginalSegment {
+    /// Its initialisation segment.
+    pub init: u64,
+    /// It begins with a key frame.
+    pub independent: bool,
+    /// All of it is there.
+    pub complete: bool,
+}
+
+/// One track of a video that levels are made of.
+pub trait Original: Send + Sync {
+    /// The video's uid.
+    fn video(&self) -> &str;
+    /// The packaged track, such as `video.cmaf`.
+    fn track(&self) -> &str;
+    /// A segment that has begun.
+    fn segment(&self, number: u64) -> Option<OriginalSegment>;
+    /// A part: waited for while its segment is being made, or is the next one. None if it never comes.
+    fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart>;
+    /// An initialisation segment.
+    fn init(&self, id: u64) -> Answer<'_, Bytes>;
+}

@@ -1,0 +1,499 @@
+//! Levels on demand: single flight, what is made ahead, and what is kept.
+//!
+//! The unit is one segment of one level. Whoever asks for one that nobody has begins a job; a job makes all levels of
+//! its segment that are wanted from one decode. At its end the next segment is begun for the levels that somebody
+//! still watches, live as in the past: live the next segment is just not there yet, and its parts are encoded as they
+//! come.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::job::{Job, JobError, begin, config_of, init_of};
+use crate::ladder::{self, Level};
+use crate::limits::{DEMAND_MAX, FAILED_KEPT, INITS_MAX, JOBS_MAX, WORKER_SILENT_MAX};
+use crate::made::{Failed, Made};
+use crate::original::{Original, OriginalPart};
+use crate::pool::{NoWorker, Pool, Priority};
+use crate::program::Program;
+use crate::wire::{FromEncoder, ToEncoder};
+use crate::worker::Counters;
+
+/// How levels are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Jobs at one time.
+    pub workers: usize,
+    /// Bytes of made segments that are kept.
+    pub cache_bytes: usize,
+    /// How long after its last request a level is still made ahead, and an idle worker kept.
+    pub linger: Duration,
+    /// How long a job may wait for a worker.
+    pub patience: Duration,
+    /// The H.264 encoder's name in FFmpeg.
+    pub encoder: String,
+}
+
+/// The encoder that needs no hardware.
+pub const SOFTWARE: &str = "libx264";
+
+/// Makes levels. Somebody runs [`run`](Self::run) for as long as it shall.
+pub struct Renditions {
+    pool: Arc<Pool>,
+    settings: Settings,
+    words: String,
+    jobs: mpsc::Sender<Begun>,
+    queue: Mutex<Option<mpsc::Receiver<Begun>>>,
+    state: Mutex<State>,
+}
+
+/// A segment of an original: video, track, number.
+type Segment = (String, String, u64);
+
+#[derive(Default)]
+struct State {
+    made: BTreeMap<(Segment, LevelKey), Entry>,
+    /// Jobs that have not begun to encode: levels may still join.
+    open: BTreeMap<Segment, Vec<(Level, Arc<Made>)>>,
+    /// What is watched: by video and track, and level.
+    demand: BTreeMap<(String, String), BTreeMap<LevelKey, Demand>>,
+    inits: BTreeMap<u64, Bytes>,
+    bytes: usize,
+    clock: u64,
+}
+
+/// A level that is encoded otherwise is another one.
+type LevelKey = (String, u32, u32, u32);
+
+fn key_of(level: &Level) -> LevelKey {
+    (level.name.clone(), level.width, level.height, level.max_kbps)
+}
+
+struct Entry {
+    made: Arc<Made>,
+    used: u64,
+}
+
+struct Demand {
+    level: Level,
+    /// Segments that were asked for, and when.
+    asked: BTreeMap<u64, Instant>,
+}
+
+impl Demand {
+    /// Whether this segment was asked for not long ago.
+    fn fresh(&self, number: u64, now: Instant, linger: Duration) -> bool {
+        self.asked.get(&number).is_some_and(|at| now.saturating_duration_since(*at) < linger)
+    }
+}
+
+/// A job that is to be done.
+struct Begun {
+    segment: Segment,
+    original: Arc<dyn Original>,
+    priority: Priority,
+}
+
+impl Renditions {
+    /// Levels made by this program.
+    pub fn new(program: Program, settings: Settings) -> Arc<Self> {
+        let (jobs, queue) = mpsc::channel(JOBS_MAX);
+        let hardware = settings.encoder != SOFTWARE;
+        if !program.has_encoder(&settings.encoder) {
+            tracing::warn!(encoder = %settings.encoder, "FFmpeg has no such encoder here; {SOFTWARE} does it");
+        }
+        let words = program.words.clone();
+        let pool = Pool::new(program, settings.workers, settings.patience, hardware);
+        let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
+        Arc::new(Self { pool, settings, words, jobs, queue, state })
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.pool.counters
+    }
+
+    /// The id of a level's initialisation segment; known before anything was encoded.
+    pub fn init_id(&self, original: u64, level: &Level) -> u64 {
+        let (name, width, height, kbps) = key_of(level);
+        let text = format!(
+            "{} {} {} {original} {name} {width} {height} {kbps} {}",
+            self.words,
+            self.settings.encoder,
+            ladder::VERSION,
+            level.level_idc
+        );
+        let hash = Sha256::digest(text.as_bytes());
+        // 53 bits, as those of originals.
+        hash.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte)) >> 11
+    }
+
+    /// The initialisation segment of a level of the original whose own is `id`.
+    pub async fn init(
+        &self,
+        original: &dyn Original,
+        id: u64,
+        level: &Level,
+    ) -> Result<Bytes, Failed> {
+        let own = self.init_id(id, level);
+        if let Some(there) = self.state().inits.get(&own) {
+            return Ok(there.clone());
+        }
+        let init = original.init(id).await.ok_or(Failed::NoOriginal)?;
+        let made = self.make_init(&init, level).await.inspect_err(|error| {
+            tracing::warn!(video = original.video(), level = level.name, %error, "no initialisation segment");
+        });
+        let made = made.map_err(|_| Failed::Encoder)?;
+        let mut state = self.state();
+        if state.inits.len() >= INITS_MAX {
+            state.inits.pop_first();
+        }
+        state.inits.insert(own, made.clone());
+        Ok(made)
+    }
+
+    /// A job without frames: the encoder says its parameter sets.
+    async fn make_init(&self, init: &Bytes, level: &Level) -> Result<Bytes, JobError> {
+        let config = config_of(init).ok_or(JobError::Codec)?;
+        let mut lease = match self.pool.lease(Priority::Live).await {
+            Ok(lease) => lease,
+            Err(NoWorker::Busy) => return Err(JobError::Failed(NoWorker::Busy.to_string())),
+            Err(NoWorker::Worker(error)) => return Err(error.into()),
+        };
+        let worker = lease.worker().ok_or(crate::worker::WorkerError::Ended)?;
+        worker
+            .to
+            .send(&begin(&config, 0, [level.clone()].into_iter(), &self.settings.encoder)?)
+            .await?;
+        worker.to.send(&ToEncoder::End).await?;
+        let mut made = None;
+        loop {
+            let message = tokio::time::timeout(WORKER_SILENT_MAX, worker.from.read()).await;
+            match message.map_err(|_| crate::worker::WorkerError::Silent)?? {
+                FromEncoder::Began { parameters, .. } => {
+                    made = Some(init_of(&parameters, media::codec::VIDEO_TIMESCALE)?);
+                }
+                FromEncoder::Done { .. } => break,
+                FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+                FromEncoder::Packet { .. } | FromEncoder::Hello(_) => {}
+            }
+        }
+        lease.done();
+        made.ok_or_else(|| JobError::Failed("no parameter sets".to_owned()))
+    }
+
+    /// A segment of a level, which may still be being made. Who asks for it will want the next one too.
+    pub fn segment(
+        &self,
+        original: &Arc<dyn Original>,
+        number: u64,
+        level: &Level,
+    ) -> Result<Arc<Made>, Failed> {
+        let now = Instant::now();
+        let (video, track) = (original.video().to_owned(), original.track().to_owned());
+        let live = original.segment(number).is_none_or(|s| !s.complete);
+        let mut state = self.state();
+        let demand = state.demand.entry((video.clone(), track.clone())).or_default();
+        let asked = demand
+            .entry(key_of(level))
+            .or_insert_with(|| Demand { level: level.clone(), asked: BTreeMap::new() });
+        asked.asked.insert(number, now);
+        if asked.asked.len() > DEMAND_MAX {
+            asked.asked.pop_first();
+        }
+        let segment = (video, track, number);
+        state.clock += 1;
+        let used = state.clock;
+        let key = (segment.clone(), key_of(level));
+        if let Some(entry) = state.made.get_mut(&key) {
+            let stale = entry.made.outcome().is_some_and(|(how, at)| {
+                how.is_err() && now.saturating_duration_since(at) >= FAILED_KEPT
+            });
+            if !stale {
+                entry.used = used;
+                entry.made.ask();
+                return Ok(entry.made.clone());
+            }
+        }
+        let made = Arc::new(Made::new());
+        made.ask();
+        state.made.insert(key, Entry { made: made.clone(), used });
+        if let Some(open) = state.open.get_mut(&segment) {
+            open.push((level.clone(), made.clone()));
+            return Ok(made);
+        }
+        let levels = vec![(level.clone(), made.clone())];
+        let priority = if live { Priority::Live } else { Priority::Seeking };
+        self.begin(&mut state, segment, levels, original.clone(), priority)?;
+        Ok(made)
+    }
+
+    fn begin(
+        &self,
+        state: &mut State,
+        segment: Segment,
+        levels: Vec<(Level, Arc<Made>)>,
+        original: Arc<dyn Original>,
+        priority: Priority,
+    ) -> Result<(), Failed> {
+        let begun = Begun { segment: segment.clone(), original, priority };
+        if self.jobs.try_send(begun).is_err() {
+            for (level, made) in levels {
+                made.finish(Err(Failed::Busy));
+                state.made.remove(&(segment.clone(), key_of(&level)));
+            }
+            return Err(Failed::Busy);
+        }
+        state.open.insert(segment, levels);
+        Ok(())
+    }
+
+    /// Does the jobs, each in a task of its own that ends with it, and ends workers that have nothing to do. Runs until it
+    /// is dropped, and its jobs with it.
+    pub async fn run(self: Arc<Self>) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut queue) = queue else { return };
+        let mut jobs = JoinSet::new();
+        loop {
+            let now = Instant::now();
+            let next = self.pool.reap(now, self.settings.linger);
+            self.forget(now);
+            let next = next.unwrap_or(now + self.settings.linger.max(Duration::from_secs(1)));
+            tokio::select! {
+                begun = queue.recv() => {
+                    // The sender is ours.
+                    let Some(begun) = begun else { return };
+                    jobs.spawn(self.clone().work(begun));
+                }
+                Some(ended) = jobs.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a job panicked");
+                    }
+                }
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+        }
+    }
+
+    async fn work(self: Arc<Self>, begun: Begun) {
+        let (video, track, number) = begun.segment.clone();
+        let original = begun.original.clone();
+        let mut guard =
+            Abandoned { renditions: &self, segment: &begun.segment, levels: Vec::new() };
+        // Live this waits until the segment begins.
+        let Some(first) = original.part(number, 0).await else {
+            guard.levels = self.close(&begun.segment, &[]);
+            return guard.finish(Err(Failed::NoOriginal));
+        };
+        let wanted = match number.checked_sub(1) {
+            Some(before) => self.wanted(&video, &track, before),
+            None => Vec::new(),
+        };
+        guard.levels = self.close(&begun.segment, &wanted);
+        let outcome = self.attempts(&begun, first, &guard.levels).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(%video, number, %error, "a segment can't be encoded");
+        }
+        guard.finish(outcome);
+        self.trim();
+        self.make_ahead(&begun);
+    }
+
+    /// Nobody joins any more. Levels of `wanted` that nobody asked for yet join last.
+    fn close(&self, segment: &Segment, wanted: &[Level]) -> Vec<(Level, Arc<Made>)> {
+        let mut state = self.state();
+        let mut levels = state.open.remove(segment).unwrap_or_default();
+        for level in wanted {
+            let key = (segment.clone(), key_of(level));
+            if !state.made.contains_key(&key) {
+                let made = Arc::new(Made::new());
+                let used = state.clock;
+                state.made.insert(key, Entry { made: made.clone(), used });
+                levels.push((level.clone(), made));
+            }
+        }
+        levels.sort_by_key(|(level, _)| std::cmp::Reverse((level.height, level.width)));
+        levels
+    }
+
+    /// Levels of which somebody has asked for segment `number`, not long ago.
+    fn wanted(&self, video: &str, track: &str, number: u64) -> Vec<Level> {
+        let now = Instant::now();
+        let state = self.state();
+        let demand = state.demand.get(&(video.to_owned(), track.to_owned()));
+        let fresh = |d: &&Demand| d.fresh(number, now, self.settings.linger);
+        let levels = demand.into_iter().flat_map(BTreeMap::values).filter(fresh);
+        levels.map(|d| d.level.clone()).collect()
+    }
+
+    /// A worker may die under a job: it is done once more.
+    async fn attempts(
+        &self,
+        begun: &Begun,
+        first: OriginalPart,
+        levels: &[(Level, Arc<Made>)],
+    ) -> Result<(), Failed> {
+        let mut again = true;
+        loop {
+            let error = match self.attempt(begun, first.clone(), levels).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            match error {
+                Attempt::Failed(failed) => return Err(failed),
+                Attempt::Lost(error) if again => {
+                    tracing::warn!(video = begun.segment.0, number = begun.segment.2, %error, "an encoder was lost");
+                    again = false;
+                }
+                Attempt::Lost(error) => {
+                    tracing::warn!(video = begun.segment.0, number = begun.segment.2, %error, "an encoder was lost again");
+                    return Err(Failed::Encoder);
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        begun: &Begun,
+        first: OriginalPart,
+        levels: &[(Level, Arc<Made>)],
+    ) -> Result<(), Attempt> {
+        let original = &begun.original;
+        let number = begun.segment.2;
+        let no_original = Attempt::Failed(Failed::NoOriginal);
+        let Some(segment) = original.segment(number) else { return Err(no_original) };
+        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
+        let config = config_of(&init).ok_or(Attempt::Failed(Failed::Encoder))?;
+        let mut lease = match self.pool.lease(begun.priority).await {
+            Ok(lease) => lease,
+            Err(NoWorker::Busy) => return Err(Attempt::Failed(Failed::Busy)),
+            Err(NoWorker::Worker(error)) => return Err(Attempt::Lost(error.into())),
+        };
+        let job = Job {
+            original: original.as_ref(),
+            number,
+            config: &config,
+            init: &init,
+            encoder: &self.settings.encoder,
+            levels: levels.to_vec(),
+            counters: &self.pool.counters,
+        };
+        match job.run(&mut lease, first).await {
+            Ok(()) => {
+                lease.done();
+                Ok(())
+            }
+            Err(JobError::NoOriginal) => Err(no_original),
+            Err(error) if error.spares_worker() => {
+                tracing::warn!(video = begun.segment.0, number, %error, "not encoded");
+                Err(Attempt::Failed(Failed::Encoder))
+            }
+            Err(error) => {
+                self.pool.counters.lost.fetch_add(1, Ordering::Relaxed);
+                Err(Attempt::Lost(error))
+            }
+        }
+    }
+
+    /// The next segment, for those who have asked for this one.
+    fn make_ahead(&self, begun: &Begun) {
+        let (video, track, number) = &begun.segment;
+        let next = (video.clone(), track.clone(), number + 1);
+        let wanted = self.wanted(video, track, *number);
+        let live = begun.original.segment(number + 1).is_none_or(|s| !s.complete);
+        let mut state = self.state();
+        if wanted.is_empty() || state.open.contains_key(&next) {
+            return;
+        }
+        let mut levels = Vec::new();
+        for level in wanted {
+            let key = (next.clone(), key_of(&level));
+            if !state.made.contains_key(&key) {
+                let made = Arc::new(Made::new());
+                let used = state.clock;
+                state.made.insert(key, Entry { made: made.clone(), used });
+                levels.push((level, made));
+            }
+        }
+        if levels.is_empty() {
+            return;
+        }
+        self.pool.counters.prefetched.fetch_add(levels.len() as u64, Ordering::Relaxed);
+        let priority = if live { Priority::Live } else { Priority::Prefetch };
+        let original = begun.original.clone();
+        // Too much is going on: then it is made when it is asked for.
+        let _ = self.begin(&mut state, next, levels, original, priority);
+    }
+
+    /// Forgets what was not used for longest, beyond the bound.
+    fn trim(&self) {
+        let mut state = self.state();
+        let done = |e: &Entry| e.made.outcome().is_some();
+        state.bytes = state.made.values().filter(|e| done(e)).map(|e| e.made.bytes()).sum();
+        while state.bytes > self.settings.cache_bytes {
+            let kept = state.made.iter().filter(|(_, e)| done(e));
+            let oldest = kept.min_by_key(|(_, e)| e.used).map(|(key, _)| key.clone());
+            let Some(entry) = oldest.and_then(|key| state.made.remove(&key)) else { return };
+            state.bytes -= entry.made.bytes();
+        }
+    }
+
+    /// Forgets failures and what nobody watches any more.
+    fn forget(&self, now: Instant) {
+        let mut state = self.state();
+        state.made.retain(|_, entry| {
+            entry.made.outcome().is_none_or(|(how, at)| {
+                how.is_ok() || now.saturating_duration_since(at) < FAILED_KEPT
+            })
+        });
+        let linger = self.settings.linger;
+        state.demand.retain(|_, levels| {
+            for demand in levels.values_mut() {
+                demand.asked.retain(|_, at| now.saturating_duration_since(*at) < linger);
+            }
+            levels.retain(|_, demand| !demand.asked.is_empty());
+            !levels.is_empty()
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Attempt {
+    /// For good.
+    Failed(Failed),
+    /// The worker, not necessarily the job.
+    Lost(JobError),
+}
+
+/// A job's levels: whoever waits for them hears of its end, also when it is dropped or panics.
+struct Abandoned<'a> {
+    renditions: &'a Renditions,
+    segment: &'a Segment,
+    levels: Vec<(Level, Arc<Made>)>,
+}
+
+impl Abandoned<'_> {
+    fn finish(&mut self, outcome: Result<(), Failed>) {
+        for (_, made) in self.levels.drain(..) {
+            made.finish(outcome);
+        }
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        let open = self.renditions.close(self.segment, &[]);
+        self.levels.extend(open);
+        self.finish(Err(Failed::Encoder));
+    }
+}

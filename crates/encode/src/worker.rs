@@ -1,0 +1,193 @@
+//! One encoder process and its pipes.
+
+use std::io;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::limits::{VERSION_DEADLINE, WORDS_BYTES_MAX, WORKER_SILENT_MAX};
+use crate::program::Program;
+use crate::wire::{self, FromEncoder, ToEncoder, WireError};
+
+/// Why a worker is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkerError {
+    /// It can't be started.
+    #[error("the encoder can't be started: {0}")]
+    Start(io::Error),
+    /// It ended, or its pipe did.
+    #[error("the encoder has ended")]
+    Ended,
+    /// It took too long.
+    #[error("the encoder does not answer")]
+    Silent,
+    /// It says what the wire does not have.
+    #[error("the encoder: {0}")]
+    Wire(#[from] WireError),
+}
+
+/// What workers have done.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Processes that run now.
+    pub processes: AtomicU64,
+    /// Processes started so far.
+    pub started: AtomicU64,
+    /// Jobs whose process ended, was killed, or broke the wire.
+    pub lost: AtomicU64,
+    /// Segments of originals decoded.
+    pub decodes: AtomicU64,
+    /// Segments of levels encoded.
+    pub encodes: AtomicU64,
+    /// Pictures decoded.
+    pub pictures: AtomicU64,
+    /// Frames that could not be decoded.
+    pub broken_frames: AtomicU64,
+    /// Requests that found no worker in time.
+    pub refused: AtomicU64,
+    /// Segments made ahead of a request for them.
+    pub prefetched: AtomicU64,
+}
+
+/// A running process. It is killed when this is dropped.
+pub(crate) struct Worker {
+    pub(crate) to: To,
+    pub(crate) from: From,
+    /// Since when it has nothing to do.
+    pub(crate) idle_since: Instant,
+    _running: Running,
+    child: Child,
+}
+
+struct Running(Arc<Counters>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.processes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// Starts a process and waits for its greeting.
+    pub(crate) async fn start(
+        program: &Program,
+        hardware: bool,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, WorkerError> {
+        let mut command = Command::new(&program.path);
+        command.arg("work");
+        if hardware {
+            command.arg("--hardware");
+        }
+        command.env_clear().kill_on_drop(true).current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(WorkerError::Start)?;
+        counters.processes.fetch_add(1, Ordering::Relaxed);
+        counters.started.fetch_add(1, Ordering::Relaxed);
+        let running = Running(counters.clone());
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stderr = child.stderr.take();
+        let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            return Err(WorkerError::Ended);
+        };
+        let from =
+            From { pipe: BufReader::with_capacity(64 << 10, stdout), words: Words::new(stderr) };
+        let mut worker =
+            Self { to: To(stdin), from, idle_since: Instant::now(), _running: running, child };
+        match timeout(VERSION_DEADLINE, worker.from.read()).await {
+            Err(_) => Err(WorkerError::Silent),
+            Ok(Ok(FromEncoder::Hello(_))) => Ok(worker),
+            Ok(Ok(_)) => Err(WireError::Unknown("the greeting").into()),
+            Ok(Err(error)) => Err(error),
+        }
+    }
+
+    /// Whether the process is still there.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+/// The way to the process.
+pub(crate) struct To(ChildStdin);
+
+impl To {
+    pub(crate) async fn send(&mut self, message: &ToEncoder) -> Result<(), WorkerError> {
+        let bytes = message.encode();
+        match timeout(WORKER_SILENT_MAX, self.0.write_all(&bytes)).await {
+            Err(_) => Err(WorkerError::Silent),
+            Ok(Err(_)) => Err(WorkerError::Ended),
+            Ok(Ok(())) => Ok(()),
+        }
+    }
+}
+
+/// The way from the process.
+pub(crate) struct From {
+    pipe: BufReader<ChildStdout>,
+    words: Words,
+}
+
+impl From {
+    /// The next message. Not to be dropped half read: the worker goes with it.
+    pub(crate) async fn read(&mut self) -> Result<FromEncoder, WorkerError> {
+        let Self { pipe, words } = self;
+        let message = read(pipe);
+        tokio::pin!(message);
+        loop {
+            tokio::select! {
+                message = &mut message => return message,
+                () = words.log() => {}
+            }
+        }
+    }
+}
+
+async fn read(pipe: &mut BufReader<ChildStdout>) -> Result<FromEncoder, WorkerError> {
+    let mut head = [0; 5];
+    pipe.read_exact(&mut head).await.map_err(|_| WorkerError::Ended)?;
+    let (kind, len) = wire::head_of(head)?;
+    let mut body = Vec::new();
+    // Grows with what comes, not by what was announced.
+    let read = pipe.take(len as u64).read_to_end(&mut body).await;
+    if read.map_err(|_| WorkerError::Ended)? < len {
+        return Err(WorkerError::Ended);
+    }
+    Ok(FromEncoder::decode(kind, Bytes::from(body))?)
+}
+
+/// What it writes for people. A hostile stream may make it write a lot: only the first lines are told.
+struct Words {
+    pipe: Option<BufReader<tokio::io::Take<ChildStderr>>>,
+}
+
+/// Bytes of a process's words that are read at all.
+const WORDS_MAX: u64 = 16 << 10;
+
+impl Words {
+    fn new(stderr: ChildStderr) -> Self {
+        Self { pipe: Some(BufReader::with_capacity(WORDS_BYTES_MAX, stderr.take(WORDS_MAX))) }
+    }
+
+    /// Logs the next line; never ready once there are no more.
+    async fn log(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
+        // What was read of a line stays in the buffer if this is dropped.
+        let line = match pipe.fill_buf().await {
+            Ok(bytes) if !bytes.is_empty() => bytes.len(),
+            _ => {
+                self.pipe = None;
+                return;
+            }
+        };
+        let text = String::from_utf8_lossy(pipe.buffer()).trim().to_owned();
+        pipe.consume(line);
+        tracing::warn!(words = %text, "encoder");
+    }
+}

@@ -1,0 +1,7 @@
+//! The encoder program as its users see it: what it makes of files that ffmpeg made, and what it does not let through.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod faults;
+mod levels;
+mod studio;
