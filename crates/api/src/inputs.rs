@@ -260,6 +260,7 @@ fn health(report: &Report) -> Value {
     };
     let repairs = &report.repairs;
     json!({
+        "protocol": report.protocol,
         "connectedSeconds": report.connected_s,
         "video": report.video.as_ref().map(rate),
         "audio": report.audio.as_ref().map(rate),

@@ -25,4 +25,4 @@ mod viewers;
 pub use http::{Site, router, table};
 pub use library::{Found, Library};
 pub use query::PARAMETERS;
-pub use shelf::{About, Counters, Past, Shelf};
+pub use shelf::{About, Counters, Past, Seat, Shelf};

@@ -8,7 +8,7 @@ use control::{Control, InputUid, Resolved, VideoUid};
 use record::{History, HistoryError, Recording};
 
 use crate::limits::{BEGINNING, ENDED_KEPT};
-use crate::shelf::{Counters, Shelf};
+use crate::shelf::{Counters, Seat, Shelf};
 
 /// All shelves of a node.
 pub struct Library {
@@ -179,6 +179,17 @@ impl Library {
         }
         let shelf = state.shelves.get(state.on_air.get(id)?)?.clone();
         Some(Found::Shelf { shelf, by_input: true })
+    }
+
+    /// The video that this input has on the air, by its uid.
+    pub fn on_air_video(&self, input: &str) -> Option<String> {
+        self.state().on_air.get(input).cloned()
+    }
+
+    /// A place among those who watch what this input has on the air; none if that is nothing.
+    pub fn seat(&self, input: &str) -> Option<Seat> {
+        let state = self.state();
+        state.shelves.get(state.on_air.get(input)?).map(|shelf| shelf.seat())
     }
 
     /// What this input had on the air until a moment ago.

@@ -79,6 +79,17 @@ pub struct Shelf {
     state: Mutex<State>,
     /// Counts changes of the index; requests wait on it.
     changes: watch::Sender<u64>,
+    /// Who watches over a connection of its own, not by playlists.
+    seats: Arc<AtomicUsize>,
+}
+
+/// A place among those who watch, until it is dropped.
+pub struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -112,7 +123,8 @@ impl Shelf {
             (history, recorder) = (Some(past.history), Some(past.recorder));
         }
         let state = state.into();
-        Arc::new(Self { about, broadcast, counters, history, recorder, state, changes })
+        let seats = Arc::default();
+        Arc::new(Self { about, broadcast, counters, history, recorder, state, changes, seats })
     }
 
     /// What it is called.
@@ -188,7 +200,13 @@ impl Shelf {
     pub fn viewers(&self, now: Instant) -> usize {
         let mut state = self.state();
         let window = window(&state.index);
-        state.viewers.count(now, window)
+        state.viewers.count(now, window) + self.seats.load(Ordering::Relaxed)
+    }
+
+    /// Somebody watches over a session of another protocol.
+    pub fn seat(&self) -> Seat {
+        self.seats.fetch_add(1, Ordering::Relaxed);
+        Seat(self.seats.clone())
     }
 
     /// The media playlist in this form: rendered once a version, shared by all who ask.

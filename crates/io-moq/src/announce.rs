@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use crate::limits::{ANNOUNCED_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
 use crate::names::namespace_of;
-use crate::play::{Serving, Wishes, location, order_of};
-use crate::session::Viewer;
+use crate::play::{Serving, Update, Wishes, location, order_of};
+use crate::viewer::{Viewer, secrets};
 
 /// Tells the namespaces below `prefix` as they come and go.
 pub(crate) async fn namespaces(link: Arc<Link>, id: RequestId, viewer: Viewer, prefix: Path) {
@@ -83,13 +83,19 @@ async fn offer_all(
     if viewer.may_watch(&path).await.is_err() {
         return;
     }
+    let _seat = viewer.seat(&path);
     tokio::select! {
-        () = offer_tracks(link, broadcast, parameters) => {}
+        () = offer_tracks(link, viewer, broadcast, parameters) => {}
         _ = viewer.shut_out(path) => {}
     }
 }
 
-async fn offer_tracks(link: &Arc<Link>, broadcast: Consumer, parameters: &Parameters) {
+async fn offer_tracks(
+    link: &Arc<Link>,
+    viewer: &Viewer,
+    broadcast: Consumer,
+    parameters: &Parameters,
+) {
     let Some(namespace) = namespace_of(broadcast.path()) else { return };
     let (mut seen, mut waiting) = (u64::MAX, Waiting::new());
     let mut offered = BTreeSet::new();
@@ -103,7 +109,8 @@ async fn offer_tracks(link: &Arc<Link>, broadcast: Consumer, parameters: &Parame
                 }
                 for name in broadcast.tracks() {
                     if offered.len() < OFFERED_TRACKS_MAX && offered.insert(name.clone()) {
-                        serving.push(offer(link, &namespace, &broadcast, name, parameters));
+                        let offer = offer(link, viewer, &namespace, &broadcast, name, parameters);
+                        serving.push(offer);
                     }
                 }
             }
@@ -115,6 +122,7 @@ async fn offer_tracks(link: &Arc<Link>, broadcast: Consumer, parameters: &Parame
 /// Offers one track, and serves it if it is wanted.
 async fn offer(
     link: &Arc<Link>,
+    viewer: &Viewer,
     namespace: &Namespace,
     broadcast: &Consumer,
     name: TrackName,
@@ -149,11 +157,23 @@ async fn offer(
     let mut wishes = Wishes::new(&accepted, largest);
     wishes.forward = accepted.forward.unwrap_or(forward);
     let order = order_of(&accepted, &track);
-    let serving = Serving { link: link.clone(), id, track, order, wishes, updates };
+    let serving = Serving {
+        link: link.clone(),
+        id,
+        track,
+        order,
+        wishes,
+        updates,
+        // draft-18 §10.2.2: the token is that of the SUBSCRIBE_TRACKS, which is looked at for all.
+        viewer: None,
+        counters: viewer.relay.counters.clone(),
+    };
     let listen = async move {
         while let Some(told) = told.recv().await {
             match told {
-                Told::Event(Event::Update { parameters, .. }) => drop(update.send(parameters)),
+                Told::Event(Event::Update { parameters, tokens, .. }) => {
+                    drop(update.send(Update { parameters, tokens: secrets(&tokens) }));
+                }
                 Told::Event(Event::Cancelled { .. }) => return,
                 _ => {}
             }

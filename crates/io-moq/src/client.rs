@@ -4,6 +4,8 @@
 //! we publish is a broadcast on a spine of our own, which the server subscribes to as any peer does; what we
 //! subscribe to is written into tracks of a [`Remote`], as what is published to us is.
 
+mod fetch;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +27,8 @@ use crate::names::path_of;
 use crate::publish::{Denied, ask, info_of};
 use crate::session::{Connected, Relay};
 use crate::take::Taken;
+pub use fetch::{Fetched, Item};
+
 pub use crate::transport::{ConnectError, Ended, EndpointError, Trust};
 use crate::transport::{Connection, Endpoint};
 
@@ -161,6 +165,8 @@ impl Client {
             origin,
             door: closed,
             gate: Arc::new(|_| Box::pin(async { Ok(()) })),
+            audience: Arc::new(|_| Box::new(())),
+            past: Arc::new(|_| Box::pin(async { None })),
             counters: Arc::new(Counters::default()),
             open_namespaces: Vec::new(),
             open: Default::default(),
@@ -178,6 +184,11 @@ impl Client {
     pub async fn run(&mut self) -> Ended {
         loop {
             match self.driver.next().await {
+                // draft-18 §10.4: who is asked to leave leaves, and comes back.
+                Ok(Event::GoAway { request: None, .. }) => {
+                    let reason = "the server is going away".to_owned();
+                    return Ended { code: Some(0), reason };
+                }
                 Ok(event) => self.serving.event(event),
                 Err(ended) => return ended,
             }
@@ -343,7 +354,7 @@ impl Remote {
     pub async fn subscribe(&self, name: &str, filter: Filter) -> Result<Subscribed, Denial> {
         let bytes = Bytes::copy_from_slice(name.as_bytes());
         let track = moqt::TrackName::new(self.namespace.clone(), bytes);
-        let granted = ask(&self.link, track.map_err(|_| Denial::Misuse)?, filter).await?;
+        let granted = ask(&self.link, track.map_err(|_| Denial::Misuse)?, filter, None).await?;
         let name = TrackName::new(name.to_owned()).map_err(|_| Denial::Misuse)?;
         // Derived: it ends when nobody writes it any more.
         let made = self.staging.consume().derive(name, info_of(&granted.properties));

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,21 +12,23 @@ use moqt::session::Command;
 use moqt::{
     Answer, FetchOk, GroupOrder, Location, Parameters, Properties, Range, RequestCode, RequestId,
 };
-use spine::{Absence, Chunk, FetchCursor, FetchEvent, ObjectReader, Order, track};
+use spine::{Absence, Chunk, FetchCursor, FetchEvent, ObjectReader, Order, TrackInfo, track};
 
 use crate::limits::FETCH_MAX;
 use crate::link::Link;
-use crate::play::{location, via_of};
+use crate::listen::Counters;
+use crate::play::{is_cached_too_long, location, via_of};
 use crate::priority;
 use crate::transport::SendStream;
 
 /// Answers a FETCH, then sends what there is.
 pub(crate) async fn serve(
-    link: Arc<Link>,
+    link: &Arc<Link>,
     id: RequestId,
     track: track::Consumer,
     range: Range,
     parameters: Parameters,
+    counters: &Counters,
 ) {
     let answer = |answer| link.command(Command::Answer { id, answer });
     let Some(largest) = track.largest().map(location) else {
@@ -47,7 +50,8 @@ pub(crate) async fn serve(
     if link.with(|session| session.open_data(id)).is_none() {
         return;
     }
-    send(&link, id, &track, range.start, end, &parameters).await;
+    counters.fetches.fetch_add(1, Ordering::Relaxed);
+    send(link, id, &track, (range.start, end), &parameters, counters).await;
     link.command(Command::DataClosed { id });
 }
 
@@ -55,9 +59,9 @@ async fn send(
     link: &Link,
     id: RequestId,
     track: &track::Consumer,
-    start: Location,
-    end: Location,
+    (start, end): (Location, Location),
     parameters: &Parameters,
+    counters: &Counters,
 ) {
     let Some(mut stream) = link.connection.open_uni().await else { return };
     let (subscriber, publisher) =
@@ -65,6 +69,8 @@ async fn send(
     // draft-18 §10.12: ascending, unless the subscriber says otherwise.
     let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
     stream.set_priority(priority::of_stream(subscriber, publisher, order, start.group, 3));
+    // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
+    let patient = parameters.fill_timeout_ms.is_none();
     let fill = parameters.fill_timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
     let deadline = Instant::now() + fill;
     let at = |at: Location| spine::Location { group: at.group, object: at.object };
@@ -75,7 +81,8 @@ async fn send(
     let cursor = track.fetch(at(start)..=at(end), spine_order, deadline);
     let mut head = BytesMut::new();
     let writer = FetchWriter::new(link.version, id, order, &mut head);
-    let mut answer = Answering { writer, order, end, last: None, head };
+    let (info, last, expired) = (track.info(), None, None);
+    let mut answer = Answering { writer, order, end, last, head, counters, info, expired, patient };
     match answer.run(cursor, &mut stream).await {
         ControlFlow::Continue(()) => {
             let mut rest = [answer.head.split().freeze()];
@@ -89,16 +96,22 @@ async fn send(
 }
 
 /// A fetch stream that is written.
-struct Answering {
+struct Answering<'a> {
     writer: FetchWriter,
     order: GroupOrder,
     end: Location,
     last: Option<Location>,
     /// What is written but not sent.
     head: BytesMut,
+    counters: &'a Counters,
+    info: &'a TrackInfo,
+    /// Up to here objects were passed over, because they may not be kept any longer.
+    expired: Option<Location>,
+    /// Waits anew for each object.
+    patient: bool,
 }
 
-impl Answering {
+impl Answering<'_> {
     async fn run(
         &mut self,
         mut cursor: FetchCursor,
@@ -117,8 +130,14 @@ impl Answering {
             };
             match event {
                 FetchEvent::Object(object) => self.object(object, stream).await?,
-                FetchEvent::Gap { from, to, why } => self.gap(from, to, why)?,
-                FetchEvent::End => return ControlFlow::Continue(()),
+                FetchEvent::Gap { from, to, why } => {
+                    self.expired()?;
+                    self.gap(from, to, why)?;
+                }
+                FetchEvent::End => return self.expired(),
+            }
+            if self.patient {
+                cursor.extend(Instant::now() + FETCH_MAX);
             }
         }
     }
@@ -134,6 +153,11 @@ impl Answering {
             return ControlFlow::Continue(());
         }
         let at = location(object.location());
+        if is_cached_too_long(self.info, header, Instant::now()) {
+            self.expired = Some(at);
+            return ControlFlow::Continue(());
+        }
+        self.expired()?;
         let mut chunks: Vec<Bytes> = vec![Bytes::new()];
         let payload_length = match object.length() {
             Some(length) => length,
@@ -154,6 +178,7 @@ impl Answering {
             return ControlFlow::Break(moqt::ResetCode::InternalError);
         }
         self.last = Some(at);
+        self.counters.sent(payload_length);
         chunks[0] = self.head.split().freeze();
         if let Some(ready) = object.whole().filter(|_| chunks.len() == 1) {
             chunks.extend(ready.into_iter().map(spine::Payload::into_bytes));
@@ -169,6 +194,18 @@ impl Answering {
                     return ControlFlow::Break(moqt::ResetCode::UnknownObjectStatus);
                 }
             }
+        }
+    }
+
+    /// Says that what was passed over is unknown (draft-18 §12.2).
+    fn expired(&mut self) -> ControlFlow<moqt::ResetCode> {
+        let Some(at) = self.expired.take() else { return ControlFlow::Continue(()) };
+        match self.writer.gap(Missing::Unknown, at, &mut self.head) {
+            Ok(()) => {
+                self.last = Some(at);
+                ControlFlow::Continue(())
+            }
+            Err(_) => ControlFlow::Break(moqt::ResetCode::UnknownObjectStatus),
         }
     }
 

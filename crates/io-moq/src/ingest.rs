@@ -35,7 +35,8 @@ const CATALOG: &str = "catalog";
 /// Serves a live input's namespace for as long as the peer publishes in it.
 pub(crate) async fn run(publisher: Publisher, path: Path) {
     let asking = Asking {
-        key: publisher.key.clone(),
+        // A key is text; what is none is nobody's.
+        key: String::from_utf8_lossy(publisher.key.expose()).into_owned(),
         path: Some(path),
         peer: publisher.link.connection.peer(),
         protocol: "moq",
@@ -271,7 +272,7 @@ impl Ingest {
             let name = TrackName::new(track).map_err(|_| spine::PublishError::TooManyTracks)?;
             staging.derive(name, info)
         };
-        let take = self.publisher.subscribe(name.clone(), filter, make);
+        let take = self.publisher.subscribe(name.clone(), (filter, None), make);
         Box::pin(async move { (None, name, take.await) })
     }
 

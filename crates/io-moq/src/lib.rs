@@ -23,6 +23,8 @@ mod publish;
 mod session;
 mod take;
 pub mod transport;
+mod upstream;
+mod viewer;
 
 #[cfg(test)]
 mod tests;

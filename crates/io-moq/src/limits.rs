@@ -94,3 +94,13 @@ pub const AUDIO_TRACKS_MAX: u8 = 16;
 
 /// How often who watches is looked at again: a token that ends, or is revoked, ends its view within it.
 pub const GATE_AGAIN: Duration = Duration::from_millis(900);
+
+/// Tokens of one message that are looked at: who needs more than a few has none that is good.
+pub const TOKENS_MAX: usize = 8;
+
+/// NEW_GROUP_REQUESTs that wait for a publisher to be asked: each is a subscriber that waits for its track.
+pub const WANTED_MAX: usize = 1_000;
+
+/// A listener that stops asks its peers to leave, and waits for them so long. They have little to finish: what
+/// is live goes on elsewhere, or ends with the node.
+pub const DRAIN: Duration = Duration::from_millis(500);

@@ -176,7 +176,8 @@ pub(crate) struct Driver {
     streams: BTreeMap<StreamId, Sides>,
     control: Option<mpsc::UnboundedSender<Write>>,
     timer: Option<Instant>,
-    over: bool,
+    /// What we closed with.
+    over: Option<u64>,
 }
 
 /// What a stream's writer is told.
@@ -217,12 +218,17 @@ impl Driver {
             streams: BTreeMap::new(),
             control: None,
             timer: None,
-            over: false,
+            over: None,
         }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// With which code we have closed the session, if we have.
+    pub(crate) fn closed_with(&self) -> Option<u64> {
+        self.over
     }
 
     /// The next thing that happened; how the connection ended, once it has. Dropping the future loses
@@ -233,7 +239,7 @@ impl Driver {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            if self.over {
+            if self.over.is_some() {
                 return Err(self.link.connection.closed().await);
             }
             let link = self.link.clone();
@@ -323,7 +329,7 @@ impl Driver {
             Output::Event(event) => self.event(event),
             Output::Close { code, reason } => {
                 self.link.connection.close(code, &reason);
-                self.over = true;
+                self.over = Some(code);
             }
         }
     }

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use media::admission::Door;
+pub use moqt::Secret;
 use moqt::Version;
 use spine::Origin;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
+use crate::limits::{DRAIN, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
 use crate::open::OpenBroadcasts;
 use crate::session::{self, Relay};
 use crate::transport::Endpoint;
@@ -39,6 +41,28 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// Encoders live now.
     pub live: AtomicUsize,
+    /// Sessions that ended with an error, the peer's or ours.
+    pub session_errors: AtomicU64,
+    /// Subscriptions accepted.
+    pub subscriptions: AtomicU64,
+    /// Subscriptions served now.
+    pub subscriptions_open: AtomicUsize,
+    /// Fetches accepted.
+    pub fetches: AtomicU64,
+    /// Objects sent, for subscriptions and fetches.
+    pub objects: AtomicU64,
+    /// Bytes of their payloads.
+    pub object_bytes: AtomicU64,
+    /// Groups that a subscriber was too slow for, or that were too old for it.
+    pub groups_skipped: AtomicU64,
+}
+
+impl Counters {
+    /// An object was sent.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        self.object_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Somebody wants to watch a broadcast.
@@ -46,15 +70,56 @@ pub struct Counters {
 pub struct Watching {
     /// Which one.
     pub path: spine::Path,
-    /// The first segment of the path of its URL, or what follows `jwt=` in its query: a token, perhaps.
-    pub token: String,
+    /// What may be tokens, the most particular first: of the request, of the session, the first segment of
+    /// the path of its URL, and what follows `jwt=` in its query.
+    pub tokens: Vec<Secret>,
     /// Where from.
     pub peer: SocketAddr,
 }
 
-/// Decides who may watch what, in words for who may not. Asked again and again while somebody watches.
+/// Why somebody may not watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barred {
+    /// For programs.
+    pub why: Why,
+    /// For people.
+    pub words: String,
+}
+
+/// The kinds of reasons that MoQ tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A token is missing, or not for this.
+    Unauthorized,
+    /// The token was good once.
+    Expired,
+    /// It is no token.
+    Malformed,
+}
+
+impl Barred {
+    /// Without a right to it.
+    pub fn unauthorized(words: impl Into<String>) -> Self {
+        Self { why: Why::Unauthorized, words: words.into() }
+    }
+}
+
+/// Decides who may watch what. Asked again and again while somebody watches.
 pub type Gate =
-    Arc<dyn Fn(Watching) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Watching) -> Pin<Box<dyn Future<Output = Result<(), Barred>> + Send>> + Send + Sync>;
+
+/// Counts who watches a broadcast, until what it answers is dropped. Once for each session.
+pub type Audience = Arc<dyn Fn(&spine::Path) -> Seat + Send + Sync>;
+
+/// A place among those who watch.
+pub type Seat = Box<dyn Send + Sync>;
+
+/// Finds a broadcast that is over, by the namespace of its recording.
+pub type Past = Arc<
+    dyn Fn(spine::Path) -> Pin<Box<dyn Future<Output = Option<spine::broadcast::Consumer>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// What a listener serves.
 pub struct Service {
@@ -64,6 +129,10 @@ pub struct Service {
     pub door: Door,
     /// Who may watch.
     pub gate: Gate,
+    /// Who does.
+    pub audience: Audience,
+    /// What is over.
+    pub past: Past,
     /// First fields of namespaces in which anybody may publish; `*` for all.
     pub open_namespaces: Vec<String>,
     /// What is counted.
@@ -118,9 +187,11 @@ impl Drop for OpenGuard {
 
 /// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
-    let Service { origin, door, gate, open_namespaces, counters } = service;
+    let Service { origin, door, gate, audience, past, open_namespaces, counters } = service;
     let open = OpenBroadcasts::default();
-    let relay = Arc::new(Relay { origin, door, gate, counters, open_namespaces, open });
+    let relay = Relay { origin, door, gate, audience, past, counters, open_namespaces, open };
+    let (drain, draining) = watch::channel(false);
+    let relay = Arc::new(relay);
     let guards: Arc<Mutex<HalfOpen>> = Arc::default();
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -143,7 +214,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
             incoming.refuse();
             continue;
         };
-        let relay = relay.clone();
+        let (relay, draining) = (relay.clone(), draining.clone());
         connections.spawn(async move {
             let counters = relay.counters.clone();
             match incoming.accept().await {
@@ -151,7 +222,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
                     counters.connections.fetch_add(1, Ordering::Relaxed);
                     counters.open.fetch_add(1, Ordering::Relaxed);
                     let _open = OpenGuard(counters);
-                    session::run(connection, relay, guard).await;
+                    session::run(connection, relay, guard, draining).await;
                 }
                 Err(error) => {
                     counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
@@ -160,6 +231,10 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
             }
         });
     }
+    // draft-18 §10.4: who is asked to leave goes elsewhere without a gap.
+    drain.send_replace(true);
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, all).await;
     endpoint.close();
     connections.shutdown().await;
     endpoint.wait_idle().await;

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,19 +12,22 @@ use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId,
 use moqt::session::Command;
 use moqt::{
     Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestId, ResetCode,
+    Secret,
 };
 use spine::{
-    Chunk, Close, Cursor, Event, Filter, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
-    SubgroupReader, Via, track,
+    Chunk, Close, Cursor, Event, Filter, Header, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
+    SubgroupReader, TrackInfo, Via, track,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
 
 use crate::limits::{LAG_MAX, STREAMS_PER_SUBSCRIPTION};
 use crate::link::Link;
+use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
 use crate::priority;
 use crate::transport::{SendStream, WriteEnd};
+use crate::viewer::Viewer;
 
 /// What a subscriber may change while it is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(crate) struct Wishes {
     pub(crate) end_group: Option<u64>,
     /// Milliseconds after which an object is too old; 0: never.
     pub(crate) timeout_ms: u64,
+    /// Milliseconds after its end in which all of a subgroup must have arrived; 0: any.
+    pub(crate) subgroup_timeout_ms: u64,
 }
 
 impl Wishes {
@@ -50,6 +56,7 @@ impl Wishes {
             from,
             end_group,
             timeout_ms: parameters.object_delivery_timeout_ms.unwrap_or(0),
+            subgroup_timeout_ms: parameters.subgroup_delivery_timeout_ms.unwrap_or(0),
         }
     }
 
@@ -66,6 +73,8 @@ impl Wishes {
         self.forward = parameters.forward.unwrap_or(self.forward);
         self.priority = parameters.subscriber_priority.unwrap_or(self.priority);
         self.timeout_ms = parameters.object_delivery_timeout_ms.unwrap_or(self.timeout_ms);
+        self.subgroup_timeout_ms =
+            parameters.subgroup_delivery_timeout_ms.unwrap_or(self.subgroup_timeout_ms);
     }
 }
 
@@ -113,6 +122,12 @@ pub(crate) fn ask_for_group(track: &track::Consumer, parameters: &Parameters) {
     }
 }
 
+/// What a REQUEST_UPDATE says.
+pub(crate) struct Update {
+    pub(crate) parameters: Parameters,
+    pub(crate) tokens: Vec<Secret>,
+}
+
 /// Serves an accepted subscription to its end.
 pub(crate) struct Serving {
     pub(crate) link: Arc<Link>,
@@ -121,12 +136,33 @@ pub(crate) struct Serving {
     pub(crate) order: GroupOrder,
     pub(crate) wishes: Wishes,
     /// REQUEST_UPDATEs; closed when the request is over.
-    pub(crate) updates: mpsc::UnboundedReceiver<Parameters>,
+    pub(crate) updates: mpsc::UnboundedReceiver<Update>,
+    /// Whose it is, to renew its tokens.
+    pub(crate) viewer: Option<Viewer>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Counts a subscription as open until it is dropped.
+struct OpenSubscription(Arc<Counters>);
+
+impl OpenSubscription {
+    fn new(counters: &Arc<Counters>) -> Self {
+        counters.subscriptions.fetch_add(1, Ordering::Relaxed);
+        counters.subscriptions_open.fetch_add(1, Ordering::Relaxed);
+        Self(counters.clone())
+    }
+}
+
+impl Drop for OpenSubscription {
+    fn drop(&mut self) {
+        self.0.subscriptions_open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Serving {
     /// Sends until the track, the subscription or its filter is over.
     pub(crate) async fn run(mut self) {
+        let _open = OpenSubscription::new(&self.counters);
         let Some(code) = self.deliver().await else { return };
         let done = Done { code, reason: String::new() };
         self.link.command(Command::Done { id: self.id, done });
@@ -150,7 +186,11 @@ impl Serving {
             tokio::select! {
                 biased;
                 update = self.updates.recv() => {
-                    if self.update(&update?) {
+                    let update = update?;
+                    if let Some(viewer) = &self.viewer {
+                        viewer.renew(update.tokens);
+                    }
+                    if self.update(&update.parameters) {
                         streams.clear();
                         cursor = self.follow();
                     }
@@ -160,7 +200,10 @@ impl Serving {
                 event = poll_fn(|cx| cursor.poll(cx, Instant::now())), if room => match event {
                     Event::Subgroup(reader) => streams.push(self.stream(reader, changes.clone())),
                     Event::Datagram(object) => self.datagram(&object),
-                    Event::Group(_) | Event::GroupEnd { .. } | Event::Skipped { .. } => {}
+                    Event::Skipped { .. } => {
+                        self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Event::Group(_) | Event::GroupEnd { .. } => {}
                     // draft-18 §10.11: the end of the filter is not the end of the track.
                     Event::End(Close::Ended) if self.track.ended().is_none() => {
                         end = Some(DoneCode::SubscriptionEnded);
@@ -212,9 +255,15 @@ impl Serving {
             properties: Properties::from_checked(header.properties.clone()),
             body,
         };
+        let length = match &datagram.body {
+            Body::Payload(payload) => payload.len() as u64,
+            Body::Status(_) => 0,
+        };
         // draft-18 §11.3: one that is too large for the path is dropped.
-        if let Ok(bytes) = datagram.encode(self.link.version) {
-            self.link.connection.send_datagram(bytes);
+        if let Ok(bytes) = datagram.encode(self.link.version)
+            && self.link.connection.send_datagram(bytes)
+        {
+            self.counters.sent(length);
         }
     }
 
@@ -225,8 +274,22 @@ impl Serving {
         changes: watch::Receiver<Wishes>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
-        let (track, wishes) = (self.track.clone(), self.wishes);
-        Streaming { link, id, track, order, wishes, changes, began: Instant::now(), reader }.run()
+        let (track, wishes, counters) = (self.track.clone(), self.wishes, self.counters.clone());
+        let began = Instant::now();
+        let complete_since = None;
+        Streaming {
+            link,
+            id,
+            track,
+            order,
+            wishes,
+            changes,
+            began,
+            reader,
+            counters,
+            complete_since,
+        }
+        .run()
     }
 }
 
@@ -240,6 +303,9 @@ struct Streaming {
     changes: watch::Receiver<Wishes>,
     began: Instant,
     reader: SubgroupReader,
+    counters: Arc<Counters>,
+    /// When the end of the subgroup was first known.
+    complete_since: Option<Instant>,
 }
 
 /// Why a stream ends before its subgroup does.
@@ -277,6 +343,9 @@ impl Streaming {
             SubgroupEvent::Object(first) => first,
             SubgroupEvent::Fin | SubgroupEvent::Reset(_) => return,
         };
+        if is_cached_too_long(self.track.info(), first.header(), Instant::now()) {
+            return;
+        }
         let Some(alias) = self.link.with(|session| session.open_data(self.id)) else { return };
         let _counted = Counted { link: self.link.clone(), id: self.id };
         let opened = match self.stale_at(&first) {
@@ -288,11 +357,27 @@ impl Streaming {
         match self.send(&mut stream, alias, first).await {
             Ok(()) => {
                 stream.finish();
-                stream.stopped().await;
+                self.arrive(&mut stream).await;
             }
-            Err(Cut::Reset(code)) => stream.reset(self.link.version.reset_code(code)),
+            Err(Cut::Reset(code)) => {
+                self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+                stream.reset(self.link.version.reset_code(code));
+            }
             Err(Cut::Source(code)) => stream.reset(reset_code(self.link.version, code)),
             Err(Cut::Gone) => {}
+        }
+    }
+
+    /// Until everything is acknowledged, or it is too late for that (draft-18 §8).
+    async fn arrive(&mut self, stream: &mut SendStream) {
+        let Some(timeout) = self.subgroup_timeout() else {
+            stream.stopped().await;
+            return;
+        };
+        let since = *self.complete_since.get_or_insert_with(Instant::now);
+        if timeout_at((since + timeout).into(), stream.stopped()).await.is_err() {
+            self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+            stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
         }
     }
 
@@ -310,7 +395,8 @@ impl Streaming {
         alias: u64,
         first: ObjectReader,
     ) -> Result<(), Cut> {
-        let info = self.track.info();
+        let track = self.track.clone();
+        let info = track.info();
         let header = SubgroupHeader {
             alias,
             group: self.reader.group(),
@@ -320,8 +406,8 @@ impl Streaming {
             },
             priority: Some(first.header().priority).filter(|p| *p != info.priority),
             properties: true,
-            // Our own media has one subgroup a group.
-            end_of_group: info.timescale.is_some(),
+            // Our own media has one subgroup a group; of what is relayed, its publisher has said so.
+            end_of_group: info.timescale.is_some() || self.reader.ends_group(),
             first_object: first.header().id == 0,
         };
         let mut head = BytesMut::with_capacity(64);
@@ -329,13 +415,19 @@ impl Streaming {
         let mut writer = SubgroupWriter::new(self.link.version, &header);
         let mut object = first;
         loop {
-            self.object(stream, &mut writer, head, &mut object).await?;
+            let bytes = self.object(stream, &mut writer, head, &mut object).await?;
+            self.counters.sent(bytes);
             head = BytesMut::with_capacity(32);
             if self.changes.has_changed().unwrap_or(false) {
                 self.wishes = *self.changes.borrow_and_update();
                 self.prioritise(stream);
             }
             object = match poll_fn(|cx| self.reader.poll(cx)).await {
+                SubgroupEvent::Object(next)
+                    if is_cached_too_long(info, next.header(), Instant::now()) =>
+                {
+                    return Err(Cut::Reset(ResetCode::DeliveryTimeout));
+                }
                 SubgroupEvent::Object(next) => next,
                 SubgroupEvent::Fin => return Ok(()),
                 SubgroupEvent::Reset(code) => return Err(Cut::Source(code)),
@@ -343,14 +435,14 @@ impl Streaming {
         }
     }
 
-    /// Sends one object, by reference, also while it is still arriving.
+    /// Sends one object, by reference, also while it is still arriving. Answers how long it was.
     async fn object(
-        &self,
+        &mut self,
         stream: &mut SendStream,
         writer: &mut SubgroupWriter,
         mut head: BytesMut,
         object: &mut ObjectReader,
-    ) -> Result<(), Cut> {
+    ) -> Result<u64, Cut> {
         let mut chunks: Vec<Bytes> = vec![Bytes::new()];
         let length = match object.length() {
             Some(length) => length,
@@ -373,7 +465,8 @@ impl Streaming {
         chunks[0] = head.freeze();
         if let Some(ready) = object.whole().filter(|_| chunks.len() == 1) {
             chunks.extend(ready.into_iter().map(spine::Payload::into_bytes));
-            return self.write(stream, &mut chunks, object).await;
+            self.write(stream, &mut chunks, object).await?;
+            return Ok(length);
         }
         self.write(stream, &mut chunks, object).await?;
         loop {
@@ -381,7 +474,7 @@ impl Streaming {
                 Chunk::Data(chunk) => {
                     self.write(stream, &mut [chunk.into_bytes()], object).await?;
                 }
-                Chunk::End => return Ok(()),
+                Chunk::End => return Ok(length),
                 Chunk::Reset(code) => return Err(Cut::Source(code)),
             }
         }
@@ -389,12 +482,19 @@ impl Streaming {
 
     /// Writes, unless the object gets too old over it.
     async fn write(
-        &self,
+        &mut self,
         stream: &mut SendStream,
         chunks: &mut [Bytes],
         object: &ObjectReader,
     ) -> Result<(), Cut> {
         loop {
+            if self.subgroup_timeout().is_some() && self.reader.is_complete() {
+                self.complete_since.get_or_insert_with(Instant::now);
+            }
+            let late = self.complete_since.zip(self.subgroup_timeout()).map(|(at, t)| at + t);
+            if late.is_some_and(|late| late <= Instant::now()) {
+                return Err(Cut::Reset(ResetCode::DeliveryTimeout));
+            }
             let until = match self.stale_at(object) {
                 Some(at) if Instant::now() < at => at,
                 None => return Ok(stream.write(chunks).await?),
@@ -405,11 +505,21 @@ impl Streaming {
                 Some(_) if self.is_newest() => Instant::now() + LAG_MAX / 10,
                 Some(_) => return Err(Cut::Reset(ResetCode::TooFarBehind)),
             };
+            // Its end may come while this waits.
+            let look = self.subgroup_timeout().map(|_| Instant::now() + LAG_MAX / 50);
+            let until = [late, look].into_iter().flatten().fold(until, Instant::min);
             // What was written is taken out of the chunks, also when time is up.
             if let Ok(written) = timeout_at(until.into(), stream.write(chunks)).await {
                 return Ok(written?);
             }
         }
+    }
+
+    /// SUBGROUP_DELIVERY_TIMEOUT: the smaller one, as above.
+    fn subgroup_timeout(&self) -> Option<Duration> {
+        let properties = Properties::from_checked(self.track.info().properties.clone());
+        let said = [self.wishes.subgroup_timeout_ms, properties.subgroup_delivery_timeout_ms()];
+        said.into_iter().filter(|ms| *ms > 0).min().map(Duration::from_millis)
     }
 
     fn is_newest(&self) -> bool {
@@ -429,6 +539,15 @@ impl Streaming {
         let said = [self.wishes.timeout_ms, properties.object_delivery_timeout_ms()];
         said.into_iter().filter(|ms| *ms > 0).min().map(Duration::from_millis)
     }
+}
+
+/// Whether MAX_CACHE_DURATION of the track is over for this object: it may not be sent any more, and what
+/// became of it is unknown (draft-18 §12.2).
+pub(crate) fn is_cached_too_long(info: &TrackInfo, header: &Header, now: Instant) -> bool {
+    // Most tracks have no properties of that kind: nothing is copied for them.
+    let properties = Properties::from_checked(info.properties.clone());
+    let Some(most) = properties.max_cache_duration_ms() else { return false };
+    now.saturating_duration_since(header.arrived) > Duration::from_millis(most)
 }
 
 async fn whole(object: &mut ObjectReader) -> Result<Vec<Bytes>, Cut> {

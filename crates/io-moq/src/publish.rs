@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Filter, Namespace, Parameters, Properties, Request, RequestCode, RequestId, ResetCode,
+    Answer, Filter, Namespace, Parameters, Properties, Request, RequestCode, RequestId, Secret,
 };
 use spine::{PublishError, TrackInfo, track};
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use crate::link::{Link, Told};
 use crate::names::path_of;
 use crate::session::Relay;
 use crate::take::{Taken, take};
+use crate::upstream::Asked;
 use crate::{ingest, open};
 
 /// What a peer says of one namespace.
@@ -43,8 +44,8 @@ pub(crate) struct Publisher {
     pub(crate) link: Arc<Link>,
     pub(crate) relay: Arc<Relay>,
     pub(crate) namespace: Namespace,
-    /// From the path of its URL.
-    pub(crate) key: String,
+    /// The stream key that it has shown.
+    pub(crate) key: Secret,
     pub(crate) implementation: String,
     pub(crate) offers: mpsc::UnboundedReceiver<Offer>,
     /// Set when the peer closes the session in good order.
@@ -115,26 +116,13 @@ impl Publisher {
     pub(crate) fn subscribe<M>(
         &self,
         name: Bytes,
-        filter: Filter,
+        (filter, new_group): (Filter, Option<u64>),
         make: M,
     ) -> impl Future<Output = Taken> + Send + use<M>
     where
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
-        subscribe(self.link.clone(), self.namespace.clone(), name, filter, make)
-    }
-}
-
-/// A request of ours. Dropped, it is cancelled, if it is not over.
-struct Asked {
-    link: Arc<Link>,
-    id: RequestId,
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.link.disown(self.id);
-        self.link.command(Command::Cancel { id: self.id, code: ResetCode::Cancelled });
+        subscribe(self.link.clone(), self.namespace.clone(), name, (filter, new_group), make)
     }
 }
 
@@ -142,11 +130,11 @@ async fn subscribe(
     link: Arc<Link>,
     namespace: Namespace,
     name: Bytes,
-    filter: Filter,
+    (filter, new_group): (Filter, Option<u64>),
     make: impl FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send,
 ) -> Taken {
     let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
-    let granted = match ask(&link, track, filter).await {
+    let granted = match ask(&link, track, filter, new_group).await {
         Ok(granted) => granted,
         Err(Denied::Answered(error)) => {
             let reason = error.reason.escape_debug();
@@ -184,8 +172,8 @@ impl Granted {
     /// Writes what comes into this track, to its end.
     pub(crate) async fn take(self, track: track::Producer) -> Taken {
         saw(&track, &self.parameters);
-        let link = self.asked.link.clone();
-        take(link, self.asked.id, self.told, track).await
+        let (link, id) = self.asked.request();
+        take(link, id, self.told, track).await
     }
 }
 
@@ -194,18 +182,20 @@ pub(crate) async fn ask(
     link: &Arc<Link>,
     track: moqt::TrackName,
     filter: Filter,
+    new_group: Option<u64>,
 ) -> Result<Granted, Denied> {
     let rendezvous = u64::try_from(RENDEZVOUS_MAX.as_millis()).unwrap_or(u64::MAX) / 3;
     let parameters = Parameters {
         filter: Some(filter),
         forward: Some(true),
+        new_group,
         // Announced a moment before its tracks, usually.
         rendezvous_timeout_ms: Some(rendezvous),
         ..Parameters::default()
     };
     let request = Request::Subscribe { track, parameters };
     let (id, mut told) = link.request(request).map_err(|_| Denied::Misuse)?;
-    let asked = Asked { link: link.clone(), id };
+    let asked = Asked::new(link, id);
     loop {
         match told.recv().await {
             Some(Told::Event(Event::Answered { answer, .. })) => match answer {

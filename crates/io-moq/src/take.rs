@@ -1,6 +1,8 @@
 //! Objects that a peer publishes go into a track of the spine, cut-through.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,9 +11,9 @@ use futures_util::stream::FuturesUnordered;
 use moqt::data::{
     Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupItem, SubgroupReader,
 };
-use moqt::session::{DataHeader, Event};
-use moqt::{DataError, DoneCode, RequestId, ResetCode, Violation};
-use spine::{Header, ObjectWriter, WriteError, group, track};
+use moqt::session::{Command, DataHeader, Event};
+use moqt::{DataError, DoneCode, Parameters, RequestId, ResetCode, Violation};
+use spine::{Header, ObjectWriter, Waiting, WriteError, group, track};
 use tokio::sync::mpsc;
 
 use crate::link::{DataStream, Link, Told};
@@ -64,8 +66,14 @@ pub(crate) async fn take(
 ) -> Taken {
     let mut streams = FuturesUnordered::new();
     let mut end = None;
+    let mut wanted = NewGroups::new(track.clone());
     let taken = loop {
         tokio::select! {
+            new_group = poll_fn(|cx| wanted.poll(cx)) => {
+                let new_group = Some(new_group);
+                let parameters = Parameters { new_group, ..Parameters::default() };
+                link.command(Command::Update { id, parameters });
+            }
             told = told.recv() => match told {
                 Some(Told::Data(data)) => streams.push(subgroup(&link, data, &track)),
                 Some(Told::Datagram(datagram)) => {
@@ -90,6 +98,46 @@ pub(crate) async fn take(
     drop(streams);
     link.disown(id);
     taken
+}
+
+/// NEW_GROUP_REQUESTs of our readers on their way to the publisher (draft-18 §10.2.13).
+struct NewGroups {
+    track: track::Producer,
+    waiting: Waiting,
+    /// What the publisher was asked for and has not begun yet.
+    outstanding: Option<u64>,
+}
+
+impl NewGroups {
+    fn new(track: track::Producer) -> Self {
+        Self { track, waiting: Waiting::new(), outstanding: None }
+    }
+
+    /// The next value to ask the publisher with.
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<u64> {
+        loop {
+            let demand = match self.track.poll_demand(&mut self.waiting, cx) {
+                Poll::Ready(demand) => demand,
+                Poll::Pending => return Poll::Pending,
+            };
+            let largest = self.track.consume().largest().map(|largest| largest.group);
+            let Some(above) = demand.new_group_above.filter(|_| self.track.info().dynamic_groups)
+            else {
+                continue;
+            };
+            if let Some(wanted) = to_ask(above.saturating_add(1), largest, self.outstanding) {
+                self.outstanding = Some(wanted);
+                return Poll::Ready(wanted);
+            }
+        }
+    }
+}
+
+/// Only what is new is asked for, and not while as much is outstanding.
+fn to_ask(wanted: u64, largest: Option<u64>, outstanding: Option<u64>) -> Option<u64> {
+    let begun = |group: u64| largest.is_some_and(|largest| largest >= group);
+    let asked = outstanding.is_some_and(|asked| asked >= wanted && !begun(asked));
+    (!begun(wanted) && !asked).then_some(wanted)
 }
 
 /// One subgroup's stream, or what is left of it.
@@ -165,7 +213,13 @@ impl Copying<'_> {
         let now = Instant::now();
         let subgroup = match &self.subgroup {
             Some(subgroup) => subgroup,
-            None => self.subgroup.insert(self.group.subgroup(subgroup, now)?),
+            None => {
+                let subgroup = self.group.subgroup(subgroup, now)?;
+                if self.header.end_of_group {
+                    subgroup.ends_group();
+                }
+                self.subgroup.insert(subgroup)
+            }
         };
         let header = Header {
             priority: self.header.priority.unwrap_or(self.track.info().priority),
@@ -236,5 +290,29 @@ fn status_of(status: Status) -> spine::Status {
         Status::Normal => spine::Status::Normal,
         Status::EndOfGroup => spine::Status::EndOfGroup,
         Status::EndOfTrack => spine::Status::EndOfTrack,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draft18_s10_2_13_d17_only_what_is_new_is_asked_for() {
+        for (wanted, largest, outstanding, expect) in [
+            (1, None, None, Some(1)),
+            (5, Some(4), None, Some(5)),
+            // It has begun already.
+            (5, Some(5), None, None),
+            (3, Some(9), None, None),
+            // As much, or more, is outstanding.
+            (5, Some(4), Some(5), None),
+            (5, Some(4), Some(7), None),
+            (8, Some(4), Some(7), Some(8)),
+            // It was, and came.
+            (8, Some(7), Some(7), Some(8)),
+        ] {
+            assert_eq!(to_ask(wanted, largest, outstanding), expect, "{wanted} {largest:?}");
+        }
     }
 }

@@ -47,6 +47,8 @@ struct Sum {
 /// How an encoder is doing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
+    /// What it publishes over, as [`crate::admission::Asking`] names it; empty where nobody said.
+    pub protocol: &'static str,
     /// Seconds since it connected.
     pub connected_s: u64,
     /// Pictures, if any came.
@@ -119,6 +121,7 @@ impl Health {
         let (video, audio) = (rate(|b| b.video), rate(|b| b.audio));
         let interval = self.counts.key_frame_interval_ms;
         let mut report = Report {
+            protocol: "",
             connected_s: now.saturating_duration_since(self.began).as_secs(),
             video,
             audio,

@@ -25,6 +25,7 @@ pub(crate) struct Admin {
     pub(crate) library: Arc<deliver::Library>,
     pub(crate) delivery: Arc<deliver::Counters>,
     pub(crate) encoders: Arc<io_rtmp::listen::Counters>,
+    pub(crate) moq: Arc<io_moq::listen::Counters>,
     pub(crate) web: Arc<web::Counters>,
     pub(crate) panics: Arc<AtomicU64>,
     pub(crate) holes: Arc<AtomicU64>,
@@ -73,6 +74,7 @@ fn text(admin: &Admin) -> String {
     let mut out = Metrics::default();
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (delivery, encoders, web) = (&admin.delivery, &admin.encoders, &admin.web);
+    let moq = &admin.moq;
     let shelves = admin.library.on_air();
     let now = Instant::now();
     let viewers: usize = shelves.iter().map(|s| s.viewers(now)).sum();
@@ -84,6 +86,13 @@ fn text(admin: &Admin) -> String {
     out.gauge("rtmp_encoders", "Encoders that publish over RTMP or RTMPS.", live);
     let open = encoders.open.load(Ordering::Relaxed) as u64;
     out.gauge("rtmp_connections_open", "RTMP and RTMPS connections.", open);
+    for (name, help, now) in [
+        ("moq_publishers", "Live inputs that are published over MoQ.", &moq.live),
+        ("moq_sessions_open", "MoQ sessions.", &moq.open),
+        ("moq_subscriptions_open", "MoQ subscriptions that are served.", &moq.subscriptions_open),
+    ] {
+        out.gauge(name, help, now.load(Ordering::Relaxed) as u64);
+    }
     out.gauge("http_connections_open", "HTTP and HTTPS connections.", of(&web.open));
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
     out.gauge("tasks", "Tasks that have not ended.", tasks);
@@ -115,6 +124,25 @@ fn text(admin: &Admin) -> String {
         ),
         ("rtmp_publishes_refused", "Publishes refused.", &encoders.refused_publishes),
         ("rtmp_protocol_errors", "RTMP connections ended by an error.", &encoders.protocol_errors),
+        ("moq_sessions", "MoQ sessions accepted.", &moq.connections),
+        (
+            "moq_half_open_refused",
+            "MoQ connections refused: too many half open.",
+            &moq.refused_half_open,
+        ),
+        ("moq_handshakes_failed", "QUIC handshakes that failed.", &moq.failed_handshakes),
+        ("moq_publishes_refused", "Publishes over MoQ refused.", &moq.refused_publishes),
+        (
+            "moq_session_errors",
+            "MoQ sessions ended by an error, ours or the peer's.",
+            &moq.session_errors,
+        ),
+        ("moq_session_panics", "MoQ sessions that panicked: a fault of Airwave.", &moq.panics),
+        ("moq_subscriptions", "MoQ subscriptions accepted.", &moq.subscriptions),
+        ("moq_fetches", "MoQ fetches accepted.", &moq.fetches),
+        ("moq_objects", "MoQ objects sent.", &moq.objects),
+        ("moq_object_bytes", "Bytes of them.", &moq.object_bytes),
+        ("moq_groups_skipped", "Groups that a subscriber was too slow for.", &moq.groups_skipped),
         ("http_connections", "HTTP connections accepted.", &web.connections),
         ("http_connections_refused", "HTTP connections refused: too many.", &web.refused),
         ("tls_handshakes_failed", "TLS handshakes that failed.", &web.handshakes_failed),

@@ -13,6 +13,8 @@ pub struct Banner {
     pub secure_page: Option<String>,
     /// Where to watch, and the credit of what is on.
     pub demo: Option<(String, Option<String>)>,
+    /// The same over MoQ.
+    pub moq: Option<String>,
     /// Server and stream key for an encoder, and the page where it will be seen.
     pub encoder: Option<(String, String, String)>,
     /// Where the API token is kept.
@@ -29,6 +31,9 @@ impl Banner {
             if let Some(credit) = credit {
                 let _ = writeln!(out, "                   {credit}");
             }
+        }
+        if let Some(address) = &self.moq {
+            let _ = writeln!(out, "  Over MoQ         {address}");
         }
         if let Some(page) = &self.page {
             let _ = writeln!(out, "  Your page        {page}");
@@ -66,6 +71,7 @@ mod tests {
                 "http://127.0.0.1:8080/00ab/watch".into(),
                 Some("A film, CC BY 3.0".into()),
             )),
+            moq: Some("moqt://127.0.0.1:4443/#msf:default-00ab".into()),
             encoder: Some((
                 "rtmp://127.0.0.1:1935/live".into(),
                 "KEY".into(),
@@ -78,6 +84,7 @@ mod tests {
 
   Watch the demo   http://127.0.0.1:8080/00ab/watch
                    A film, CC BY 3.0
+  Over MoQ         moqt://127.0.0.1:4443/#msf:default-00ab
   Your page        http://127.0.0.1:8080/#token=aw_T
   For phones       https://192.0.2.1:8443/
                    (the certificate is self-signed: confirm the warning)

@@ -90,8 +90,8 @@ struct Active {
     /// Where its encoder is, while there is one.
     encoder: Option<IpAddr>,
     replaced: Option<(IpAddr, Instant)>,
-    /// How its encoder is doing, or did last.
-    health: Option<Arc<Mutex<Health>>>,
+    /// How its encoder is doing, or did last, and over which protocol.
+    health: Option<(Arc<Mutex<Health>>, &'static str)>,
     /// How its recorder is doing, if it is recorded.
     recorder: Option<Arc<Status>>,
 }
@@ -187,7 +187,7 @@ impl Ingest {
             }
             self.begin_broadcast(&input, &claimed, consumer, owned, past.as_deref());
         }
-        self.watch(&input.uid, publication.health());
+        self.watch(&input.uid, publication.health(), asking.protocol);
         tracing::info!(
             input = %input.uid, video = %claimed.owned.video, protocol = asking.protocol,
             encoder = asking.encoder, peer = %asking.peer, resumed, "on the air"
@@ -200,21 +200,22 @@ impl Ingest {
         Ok(Admitted { publication, leave: Box::new(leave) })
     }
 
-    fn watch(&self, input: &InputUid, health: Arc<Mutex<Health>>) {
+    fn watch(&self, input: &InputUid, health: Arc<Mutex<Health>>, protocol: &'static str) {
         if let Some(active) = self.state().active.get_mut(input) {
-            active.health = Some(health);
+            active.health = Some((health, protocol));
         }
     }
 
     /// How the encoder of an input is doing; nothing while there is none.
     pub(crate) fn health(&self, input: &InputUid) -> Option<Report> {
-        let (health, recorded) = {
+        let ((health, protocol), recorded) = {
             let state = self.state();
             let active = state.active.get(input).filter(|a| a.encoder.is_some())?;
             (active.health.clone()?, active.recorder.clone())
         };
         let mut report =
             health.lock().unwrap_or_else(PoisonError::into_inner).report(Instant::now());
+        report.protocol = protocol;
         if let Some(recorder) = recorded {
             report.advice.extend(self.space.paused().map(|why| why.to_string()));
             let (lost, plural) = match recorder.gaps() {

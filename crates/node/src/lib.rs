@@ -16,6 +16,7 @@ mod ingest;
 mod limits;
 mod logging;
 mod node;
+mod past;
 mod patient;
 mod quic;
 mod reload;

@@ -61,3 +61,15 @@ pub(crate) const STOP: Duration = Duration::from_secs(10);
 
 /// A backup copies the database again so often at most, because something that it names was deleted meanwhile.
 pub(crate) const BACKUP_ROUNDS_MAX: u32 = 5;
+
+/// Recordings that are offered over MoQ at once. Each is an index that is in memory anyway, and a few kilobytes.
+pub(crate) const PAST_BROADCASTS: usize = 64;
+
+/// Media of recordings that is on its way to who fetches it over MoQ.
+pub(crate) const PAST_BYTES: usize = 64 << 20;
+
+/// Ranges of recordings that are read at once; more wait.
+pub(crate) const PAST_ANSWERS: usize = 64;
+
+/// Ranges that wait for it.
+pub(crate) const PAST_WAITING: usize = 1_024;

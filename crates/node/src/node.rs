@@ -27,6 +27,7 @@ use crate::demo::Clip;
 use crate::files;
 use crate::ingest::{Ingest, Rates, Settings, State, now_ms};
 use crate::limits::{RETENTION_AT_ONCE, RETENTION_EVERY, STOP};
+use crate::past::Past;
 use crate::reload::{Reloadable, Report};
 use crate::{admin, quic, tls, web};
 
@@ -230,16 +231,23 @@ impl Node {
         let moq: Arc<io_moq::listen::Counters> = Arc::default();
         if let Some(quic) = quic {
             let renew = quic.renewal();
+            let past = Arc::new(Past::new(library.clone()));
+            let answer = past.clone().run(origin.clone());
             let service = io_moq::listen::Service {
                 origin: origin.clone(),
                 door: ingest.door(),
                 gate: quic::gate(access.clone()),
+                audience: quic::audience(library.clone()),
+                past: Arc::new(move |path| {
+                    let past = past.clone();
+                    Box::pin(async move { past.find(path).await })
+                }),
                 open_namespaces: config.moq.open_namespaces.clone(),
                 counters: moq.clone(),
             };
             let listen = io_moq::listen::run(quic.endpoint, service, until_stop(stopped.clone()));
             services.spawn(async move {
-                tokio::select! { () = listen => {}, () = renew => {} }
+                tokio::select! { () = listen => {}, () = renew => {}, () = answer => {} }
                 "the QUIC listener"
             });
         }
@@ -253,6 +261,7 @@ impl Node {
                 library: library.clone(),
                 delivery: ingest.counters.clone(),
                 encoders: encoders.clone(),
+                moq: moq.clone(),
                 web: counters.clone(),
                 panics: tasks.panics.clone(),
                 holes: ingest.holes.clone(),
@@ -368,6 +377,7 @@ impl Node {
                 .filter(|a| !a.ip().is_loopback())
                 .map(|a| format!("https://{}/", host(a))),
             demo: None,
+            moq: None,
             encoder: None,
             token_file: config.data.dir.join(API_TOKEN).display().to_string(),
         };
@@ -375,6 +385,8 @@ impl Node {
         if let (Some(path), Some(input)) = (&options.demo, &inputs.demo) {
             let clip = Clip::open(path).await?;
             banner.demo = Some((watch(input), clip.credit.clone()));
+            let moq = |quic| format!("moqt://{}/#msf:default-{input}", host(quic));
+            banner.moq = self.addresses.quic.map(moq);
             let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
             let local = match rtmp {
                 all if all.ip().is_unspecified() => match all {

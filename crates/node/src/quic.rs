@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use access::{Access, Refusal, Visitor};
+use access::{Access, Refusal, TokenError, Visitor};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use io_moq::listen::{Gate, protocols};
+use io_moq::listen::{Audience, Barred, Gate, Why, protocols};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
 use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -52,25 +52,46 @@ pub(crate) fn gate(access: Arc<Access>) -> Gate {
         let access = access.clone();
         Box::pin(async move {
             let uid = watching.path.fields().get(1).cloned().unwrap_or_default();
-            let uid = String::from_utf8(uid.to_vec()).map_err(|_| "no such input".to_owned())?;
+            let uid = String::from_utf8(uid.to_vec());
+            let uid = uid.map_err(|_| Barred::unauthorized("no such input"))?;
             let visitor = Visitor {
                 address: watching.peer.ip().to_canonical(),
                 origin: None,
                 host: None,
                 now_ms: now_ms(),
             };
-            match access.enter(&uid, visitor).await {
+            let mut refusal = match access.enter(&uid, visitor).await {
                 Ok(_) => return Ok(()),
-                Err(Refusal::NeedsToken) if !watching.token.is_empty() => {}
-                Err(refusal) => return Err(refusal.to_string()),
+                Err(refusal @ Refusal::NeedsToken) => refusal,
+                Err(refusal) => return Err(barred(refusal)),
+            };
+            // What was said of the most particular token is what is told.
+            for token in watching.tokens.iter().rev() {
+                let Ok(token) = std::str::from_utf8(token.expose()) else { continue };
+                match access.media(token, &uid, visitor).await {
+                    Ok(_) => return Ok(()),
+                    Err(other) => refusal = other,
+                }
             }
-            let pass = access.enter(&watching.token, visitor).await;
-            match pass {
-                Ok(pass) if pass.id == uid => Ok(()),
-                Ok(_) => Err(Refusal::NeedsToken.to_string()),
-                Err(refusal) => Err(refusal.to_string()),
-            }
+            Err(barred(refusal))
         })
+    })
+}
+
+fn barred(refusal: Refusal) -> Barred {
+    let why = match refusal {
+        Refusal::Token(TokenError::Expired) => Why::Expired,
+        Refusal::Token(TokenError::Malformed) => Why::Malformed,
+        _ => Why::Unauthorized,
+    };
+    Barred { why, words: refusal.to_string() }
+}
+
+/// Who watches over MoQ is counted with the others.
+pub(crate) fn audience(library: Arc<deliver::Library>) -> Audience {
+    Arc::new(move |path| {
+        let uid = path.fields().get(1).and_then(|uid| std::str::from_utf8(uid).ok());
+        Box::new(uid.and_then(|uid| library.seat(uid)))
     })
 }
 

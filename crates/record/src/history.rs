@@ -151,7 +151,7 @@ impl History {
     }
 
     /// What is committed of these numbers, in order.
-    async fn committed(
+    pub(crate) async fn committed(
         &self,
         video: &VideoUid,
         numbers: Range<u64>,

@@ -23,6 +23,7 @@ mod follow;
 mod history;
 mod index;
 pub mod limits;
+mod past;
 mod recorder;
 mod recording;
 mod retention;
@@ -34,6 +35,7 @@ mod status;
 mod tests;
 
 pub use history::{DeleteError, History, HistoryError};
+pub use past::{Extent, PastGroup, PastObject};
 pub use recorder::{Outcome, Recorder, Setup};
 pub use recording::{File, Recording};
 pub use retention::{Pass, Retention};

@@ -52,3 +52,6 @@ pub const PASS_DELETES: usize = 1_000;
 /// Lost segments remembered for playlists that list them after memory has let them go: hours of a full
 /// disk. Beyond it the oldest are listed without media until the broadcast ends.
 pub const LOST_KEPT: usize = 16_384;
+
+/// Records of the index that are read at once for who fetches the past: four minutes of segments.
+pub const PAST_RECORDS: u64 = 128;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Close, ResetCode};
 use crate::object::{Location, ObjectReader};
-use crate::track::{Event as Logged, Shared, State};
+use crate::track::{Event as Logged, Shared, State, Subgroup};
 use crate::wake::{Ticket, lock};
 
 /// Where a subscription starts.
@@ -306,6 +306,22 @@ impl SubgroupReader {
     /// The subgroup's id.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether its writer has said that it holds the largest object of the group.
+    pub fn ends_group(&self) -> bool {
+        self.look(|subgroup| subgroup.ends_group)
+    }
+
+    /// Whether all of its objects are there.
+    pub fn is_complete(&self) -> bool {
+        self.look(|subgroup| subgroup.end == Some(Ok(())))
+    }
+
+    fn look(&self, what: impl Fn(&Subgroup) -> bool) -> bool {
+        let state = lock(&self.track.state);
+        let group = state.groups.get(&self.group);
+        group.and_then(|group| group.subgroups.get(&self.id)).is_some_and(what)
     }
 
     /// The next object.

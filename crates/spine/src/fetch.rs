@@ -1,12 +1,13 @@
 //! Reading a range of the past: what memory holds, and what a responder brings for the rest.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::budget::Payload;
+use crate::budget::{Budget, Payload};
 use crate::limits::OBJECT_OVERHEAD_BYTES;
 use crate::object::{Cell, Header, Location, ObjectReader};
 use crate::responder::{Ask, Want};
@@ -70,6 +71,10 @@ pub struct FetchCursor {
     stream_ticket: Ticket,
 }
 
+/// Items of an answer that are kept for readers who share it. Who falls further behind the fastest of them asks again,
+/// for what is left.
+pub(crate) const WINDOW: usize = 64;
+
 /// Groups that a responder was asked for.
 struct Asked {
     want: Arc<Want>,
@@ -121,6 +126,14 @@ impl FetchCursor {
     /// When an answer that is being waited for is given up; poll again then.
     pub fn deadline(&self) -> Option<Instant> {
         self.asked.as_ref().map(|_| self.deadline)
+    }
+
+    /// Waits for answers until then.
+    pub fn extend(&mut self, deadline: Instant) {
+        self.deadline = self.deadline.max(deadline);
+        if let Some(asked) = &self.asked {
+            asked.want.extend(self.deadline);
+        }
     }
 
     /// The next object or gap.
@@ -227,8 +240,8 @@ impl FetchCursor {
             let mut state = lock(&self.track.state);
             state.fetches.retain(|_, want| want.strong_count() > 0);
             match state.fetches.get(&key).and_then(std::sync::Weak::upgrade) {
-                Some(want) => (want, false),
-                None => {
+                Some(want) if want.ask.is_whole() => (want, false),
+                _ => {
                     let stream = Arc::new(Stream::default());
                     let (path, track) = (self.track.path.clone(), Arc::downgrade(&self.track));
                     let ask = Ask::Fetch(path, track, start..=end, self.order, stream);
@@ -260,6 +273,9 @@ impl FetchCursor {
         match answer {
             Poll::Ready(Item::Object(group, cell)) => {
                 asked.next += 1;
+                if (asked.from..=asked.to).contains(&group) {
+                    self.stands_at(group, cell.header.id + 1);
+                }
                 self.asked = Some(asked);
                 let reader = ObjectReader::new(self.track.clone(), group, cell);
                 Poll::Ready(Some(FetchEvent::Object(reader)))
@@ -267,12 +283,18 @@ impl FetchCursor {
             Poll::Ready(Item::Gap(from, to, why)) => {
                 asked.next += 1;
                 if asked.want.outcome() == Some(Ok(())) {
+                    let behind = if self.order == Order::Ascending { to } else { from };
+                    if behind != far && (asked.from..=asked.to).contains(&behind) {
+                        self.pass(behind);
+                    }
                     self.asked = Some(asked);
                 } else {
                     self.pass(far);
                 }
                 Poll::Ready(Some(FetchEvent::Gap { from, to, why }))
             }
+            // Others who share the answer are far ahead: the rest is another request.
+            Poll::Ready(Item::Passed) => Poll::Ready(None),
             Poll::Ready(Item::End) => {
                 self.pass(far);
                 Poll::Ready(None)
@@ -286,6 +308,17 @@ impl FetchCursor {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl FetchCursor {
+    /// Everything before this location, in reading order, is read.
+    fn stands_at(&mut self, group: u64, object: u64) {
+        self.next_object = object;
+        self.left = self.left.map(|(low, high)| match self.order {
+            Order::Ascending => (group.max(low), high),
+            Order::Descending => (low, group.min(high)),
+        });
     }
 }
 
@@ -305,23 +338,48 @@ pub(crate) struct Stream(Mutex<StreamState>);
 
 #[derive(Default)]
 struct StreamState {
-    items: Vec<Item>,
+    items: VecDeque<Item>,
+    /// Items that are not kept any more.
+    gone: usize,
+    /// How far the fastest reader is.
+    read: usize,
     done: bool,
     wakers: Wakers,
+    /// The writer waits for room.
+    writer: Wakers,
 }
 
 #[derive(Clone)]
 enum Item {
     Object(u64, Arc<Cell>),
     Gap(u64, u64, Absence),
+    /// No longer kept.
+    Passed,
     End,
 }
 
 impl Stream {
+    /// Whether who comes now can read all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        lock(&self.0).gone == 0
+    }
+
     fn poll(&self, next: usize, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<Item> {
         let mut state = lock(&self.0);
-        match state.items.get(next) {
-            Some(item) => Poll::Ready(item.clone()),
+        let Some(index) = next.checked_sub(state.gone) else { return Poll::Ready(Item::Passed) };
+        let found = state.items.get(index).cloned();
+        match found {
+            Some(item) => {
+                state.read = state.read.max(next + 1);
+                while state.items.len() > WINDOW && state.gone < state.read {
+                    state.items.pop_front();
+                    state.gone += 1;
+                }
+                let woken = state.writer.take();
+                drop(state);
+                drop(woken);
+                Poll::Ready(item)
+            }
             None if state.done => Poll::Ready(Item::End),
             None => {
                 state.wakers.register(ticket, cx);
@@ -334,7 +392,13 @@ impl Stream {
         let _woken = {
             let mut state = lock(&self.0);
             match item {
-                Some(item) => state.items.push(item),
+                Some(item) => {
+                    state.items.push_back(item);
+                    while state.items.len() > WINDOW && state.gone < state.read {
+                        state.items.pop_front();
+                        state.gone += 1;
+                    }
+                }
                 None => state.done = true,
             }
             state.wakers.take()
@@ -350,6 +414,7 @@ pub struct FetchProducer {
     /// Groups not spoken of yet, both ends included.
     left: Option<(u64, u64)>,
     order: Order,
+    ticket: Ticket,
 }
 
 impl FetchProducer {
@@ -360,7 +425,7 @@ impl FetchProducer {
         order: Order,
     ) -> Self {
         let left = Some((range.start().group, range.end().group));
-        Self { track, stream, left, order }
+        Self { track, stream, left, order, ticket: Ticket::new() }
     }
 
     /// The next object.
@@ -369,6 +434,26 @@ impl FetchProducer {
         let overhead = self.track.budget.charge(OBJECT_OVERHEAD_BYTES);
         let cell = Arc::new(Cell::whole(header, chunks, overhead));
         self.stream.push(Some(Item::Object(group, cell)));
+    }
+
+    /// Ready when the readers have come so far that more is worth bringing. Who brings more all the same fills memory.
+    pub fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.stream.0);
+        if state.gone + state.items.len() < state.read + WINDOW {
+            return Poll::Ready(());
+        }
+        state.writer.register(&mut self.ticket, cx);
+        Poll::Pending
+    }
+
+    /// The budget that payloads must be charged to.
+    pub fn budget(&self) -> &Budget {
+        &self.track.budget
+    }
+
+    /// Whether anybody still reads the answer.
+    pub fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.stream) > 1
     }
 
     /// These groups are not to be had.

@@ -86,6 +86,11 @@ impl SubgroupProducer {
         })
     }
 
+    /// It will hold the largest object of its group: who reads it is told before the group ends.
+    pub fn ends_group(&self) {
+        self.shared.ends_group(self.group, self.id);
+    }
+
     /// The subgroup is complete.
     pub fn fin(mut self) {
         self.open = false;

@@ -28,6 +28,14 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
+    /// Whether an answer to it, if there is one already, can be read from its beginning.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self {
+            Self::Fetch(.., stream) => stream.is_whole(),
+            Self::Broadcast(_) | Self::Track(..) => true,
+        }
+    }
+
     fn path(&self) -> &Path {
         match self {
             Self::Broadcast(path) | Self::Track(path, ..) | Self::Fetch(path, ..) => path,

@@ -483,6 +483,60 @@ fn a_group_evicted_while_it_is_fetched_is_asked_for_from_where_the_reader_is() {
     assert_eq!(*request.range().start(), Location { group: 0, object: 1 });
 }
 
+/// Answers a request with an object a group, as far as there is room for it.
+fn bring(origin: &Origin, answer: &mut FetchProducer, from: &mut u64, to: u64) {
+    while *from <= to && answer.poll_room(&cx()).is_ready() {
+        answer.object(*from, header(0, start()), vec![origin.budget().payload(vec![0; 1_000])]);
+        *from += 1;
+    }
+}
+
+#[test]
+fn an_answer_of_any_length_passes_through_a_window_and_who_is_slow_asks_again() {
+    let now = start();
+    let (origin, _broadcast, track) = video(Limits::default());
+    let mut past = origin.responder(Path::root(), 1);
+    write(&track, 5_000, now, 1);
+    let range = || Location { group: 0, object: 0 }..=Location { group: 4_999, object: 9 };
+    let deadline = now + Duration::from_secs(1);
+    let fetch = || track.consume().fetch(range(), Order::Ascending, deadline);
+    let (mut fast, mut slow) = (fetch(), fetch());
+    assert!(fast.poll(&cx(), now).is_pending() && slow.poll(&cx(), now).is_pending());
+    let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
+    let (mut answer, mut next) = (request.accept(), 0);
+    let mut most = 0;
+    let group = |event: FetchEvent| match event {
+        FetchEvent::Object(object) => object.location().group,
+        other => panic!("{other:?}"),
+    };
+    for expect in 0..5_000 {
+        bring(&origin, &mut answer, &mut next, 4_999);
+        most = most.max(origin.budget().used());
+        assert_eq!(group(ready(fast.poll(&cx(), now))), expect);
+        // The other one reads its first three and falls asleep.
+        if expect < 3 {
+            assert_eq!(group(ready(slow.poll(&cx(), now))), expect);
+        }
+    }
+    assert!(most < 300_000, "{most} bytes of five million");
+    answer.end();
+    assert!(matches!(ready(fast.poll(&cx(), now)), FetchEvent::End));
+    // A third who comes now can't join what is half gone.
+    let mut late = fetch();
+    for (cursor, from) in [(&mut slow, 3), (&mut late, 0)] {
+        assert!(cursor.poll(&cx(), now).is_pending());
+        let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
+        assert_eq!(request.range().start().group, from);
+        let (mut answer, mut next) = (request.accept(), from);
+        for expect in from..5_000 {
+            bring(&origin, &mut answer, &mut next, 4_999);
+            assert_eq!(group(ready(cursor.poll(&cx(), now))), expect);
+        }
+        answer.end();
+        assert!(matches!(ready(cursor.poll(&cx(), now)), FetchEvent::End));
+    }
+}
+
 #[test]
 fn neither_a_deaf_listener_nor_a_queue_keeps_what_has_ended() {
     let now = start();

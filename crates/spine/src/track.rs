@@ -122,6 +122,8 @@ pub(crate) struct Subgroup {
     pub(crate) objects: Vec<(u64, Arc<Cell>)>,
     pub(crate) end: Option<Result<(), ResetCode>>,
     pub(crate) writers: u32,
+    /// It holds the largest object of its group.
+    pub(crate) ends_group: bool,
     _overhead: Charge,
 }
 
@@ -363,10 +365,21 @@ impl Shared {
             self.check_room(g, 0)?;
             let overhead = self.budget.charge(OBJECT_OVERHEAD_BYTES);
             let (objects, end) = (Vec::new(), None);
-            g.subgroups.insert(id, Subgroup { objects, end, writers: 1, _overhead: overhead });
+            let (writers, ends_group) = (1, false);
+            let new = Subgroup { objects, end, writers, ends_group, _overhead: overhead };
+            g.subgroups.insert(id, new);
             state.log(now, group, Event::Subgroup(id));
             self.grow(state, group, OBJECT_OVERHEAD_BYTES)
         })
+    }
+
+    /// This subgroup will hold the largest object of its group.
+    pub(crate) fn ends_group(&self, group: u64, id: u64) {
+        let mut state = lock(&self.state);
+        let subgroup = state.groups.get_mut(&group).and_then(|g| g.subgroups.get_mut(&id));
+        if let Some(subgroup) = subgroup {
+            subgroup.ends_group = true;
+        }
     }
 
     /// A writer of the subgroup is done with it. It is complete if one of them says so, and reset

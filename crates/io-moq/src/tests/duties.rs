@@ -18,9 +18,9 @@ use crate::link::Told;
 use crate::take::Taken;
 use crate::transport::Read;
 
-const VIDEO: TrackName = TrackName::from_static("video");
+pub(super) const VIDEO: TrackName = TrackName::from_static("video");
 
-fn code(answer: &Answer) -> Option<RequestCode> {
+pub(super) fn code(answer: &Answer) -> Option<RequestCode> {
     match answer {
         Answer::Error(error) => Some(error.code),
         _ => None,
@@ -40,7 +40,7 @@ fn from(group: u64, object: u64) -> Parameters {
 }
 
 /// A whole group of one subgroup.
-fn group(track: &spine::track::Producer, id: u64, payloads: &[&'static str]) {
+pub(super) fn group(track: &spine::track::Producer, id: u64, payloads: &[&'static str]) {
     let now = Instant::now();
     let group = track.group(id, now).unwrap();
     let subgroup = group.subgroup(0, now).unwrap();
@@ -52,7 +52,7 @@ fn group(track: &spine::track::Producer, id: u64, payloads: &[&'static str]) {
     group.end(Some(payloads.len() as u64 - 1), now);
 }
 
-fn text(object: &Object) -> (u64, u64, &str) {
+pub(super) fn text(object: &Object) -> (u64, u64, &str) {
     (object.group, object.id, std::str::from_utf8(&object.payload).unwrap())
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use media::Publication;
 use media::admission::{Admitted, Door, Refused};
 use moqt::session::{Command, Config, Event};
 use moqt::{
-    Answer, Filter, Namespace, Parameters, Properties, Request, RequestId, Session, TrackName,
-    Version,
+    Answer, AuthToken, Filter, Namespace, Parameters, Properties, Request, RequestId, Session,
+    Token, TrackName, Version,
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use spine::{
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::link::{DataStream, Driver, Link, Told};
-use crate::listen::{self, Service, Watching, protocols};
+use crate::listen::{self, Barred, Counters, Service, Watching, Why, protocols};
 use crate::take::{Taken, take};
 use crate::transport::{Certificate, Endpoint, Trust, fingerprint};
 
@@ -42,14 +43,41 @@ pub(super) fn track(fields: &[&str], name: &str) -> TrackName {
 
 pub(super) struct Rig {
     pub(super) origin: Origin,
+    /// What is over.
+    pub(super) past: Origin,
     endpoint: Endpoint,
     hash: [u8; 32],
     stop: watch::Sender<bool>,
+    /// Set: no token is good any more.
+    pub(super) revoked: Arc<AtomicBool>,
+    /// Places among those who watch.
+    pub(super) watching: Arc<AtomicUsize>,
+    pub(super) counters: Arc<Counters>,
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Rig {
     /// Listens; the key `KEY` is that of the input `one`, and `open` is an open namespace.
     pub(super) fn new() -> Self {
+        Self::with(spine::Limits::default())
+    }
+
+    /// The same with this much memory.
+    pub(super) fn with(limits: spine::Limits) -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let made = params.self_signed(&pair).unwrap();
@@ -58,24 +86,49 @@ impl Rig {
         let certificate = Certificate { chain: vec![made.der().clone()], key };
         let any = ([127, 0, 0, 1], 0).into();
         let endpoint = Endpoint::server(any, certificate, &protocols()).unwrap();
-        let origin = Origin::new(spine::Limits::default());
+        let origin = Origin::new(limits);
+        let past = Origin::new(spine::Limits::default());
         let (stop, mut stopped) = watch::channel(false);
+        let (revoked, watching) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let counters = Arc::<Counters>::default();
         let service = Service {
             origin: origin.clone(),
             door: door(origin.clone()),
-            gate: Arc::new(|watching| Box::pin(async move { gate(&watching) })),
+            gate: {
+                let revoked = revoked.clone();
+                Arc::new(move |watching| {
+                    let gone = revoked.load(Ordering::Relaxed);
+                    Box::pin(async move { gate(&watching, gone) })
+                })
+            },
+            audience: {
+                let watching = watching.clone();
+                Arc::new(move |_| Box::new(Counted::new(&watching)))
+            },
+            past: {
+                let past = past.clone();
+                Arc::new(move |path| {
+                    let found = past.get(&path);
+                    Box::pin(async move { found })
+                })
+            },
             open_namespaces: vec!["open".to_owned()],
-            counters: Arc::default(),
+            counters: counters.clone(),
         };
         let until = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         tokio::spawn(listen::run(endpoint.clone(), service, until));
-        Self { origin, endpoint, hash, stop }
+        Self { origin, past, endpoint, hash, stop, revoked, watching, counters }
     }
 
     /// A client with this path in its URL.
     pub(super) async fn client(&self, path: &str) -> Client {
+        self.client_with(path, Vec::new()).await
+    }
+
+    /// A client with this path in its URL and these tokens in its SETUP.
+    pub(super) async fn client_with(&self, path: &str, tokens: Vec<Token>) -> Client {
         let to = self.endpoint.local_address().unwrap();
         let endpoint = Endpoint::client(to).unwrap();
         let trust = Trust::Fingerprint(self.hash);
@@ -83,6 +136,7 @@ impl Rig {
         let config = Config {
             path: path.to_owned(),
             authority: to.to_string(),
+            tokens,
             ..Config::new(Version::Draft18)
         };
         let session = Session::client(Instant::now(), config);
@@ -104,6 +158,20 @@ impl Rig {
         }
     }
 
+    /// Asks everybody to leave, and stops.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// A connection that says whatever it is told to.
+    pub(super) async fn raw(&self) -> (Endpoint, crate::transport::Connection) {
+        let to = self.endpoint.local_address().unwrap();
+        let endpoint = Endpoint::client(to).unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        (endpoint, connection)
+    }
+
     /// A broadcast of our own with one track, and a writer of it.
     pub(super) fn broadcast(&self, fields: &[&str]) -> spine::broadcast::Producer {
         let path = Path::new(fields.iter().map(|f| Bytes::copy_from_slice(f.as_bytes()))).unwrap();
@@ -117,11 +185,17 @@ impl Drop for Rig {
     }
 }
 
-/// `secret` needs the token `TOKEN`.
-fn gate(watching: &Watching) -> Result<(), String> {
+/// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`; `OLD` was good once.
+fn gate(watching: &Watching, revoked: bool) -> Result<(), Barred> {
     let secret = watching.path.fields().last().is_some_and(|field| field == "secret");
-    let may = !secret || watching.token == "TOKEN";
-    may.then_some(()).ok_or_else(|| "this needs a token".to_owned())
+    let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
+    if !secret || has("FRESH") || (has("TOKEN") && !revoked) {
+        return Ok(());
+    }
+    if has("OLD") {
+        return Err(Barred { why: Why::Expired, words: "this token has expired".to_owned() });
+    }
+    Err(Barred::unauthorized("this needs a token"))
 }
 
 fn door(origin: Origin) -> Door {
@@ -237,20 +311,31 @@ impl Client {
 
     /// Publishes in a namespace: what the server answers.
     pub(super) async fn publish_namespace(&self, fields: &[&str]) -> Answer {
-        let request = Request::PublishNamespace {
-            namespace: namespace(fields),
-            parameters: Parameters::default(),
-        };
+        self.publish_namespace_with(fields, Parameters::default()).await
+    }
+
+    /// The same with these parameters.
+    pub(super) async fn publish_namespace_with(
+        &self,
+        fields: &[&str],
+        parameters: Parameters,
+    ) -> Answer {
+        let request = Request::PublishNamespace { namespace: namespace(fields), parameters };
         self.ask(request).await.1
     }
 
     /// Publishes a track: what the server answers.
     pub(super) async fn publish(&self, track: TrackName) -> (RequestId, Answer) {
-        let request = Request::Publish {
-            track,
-            parameters: Parameters::default(),
-            properties: Properties::empty(),
-        };
+        self.publish_with(track, Parameters::default()).await
+    }
+
+    /// The same with these parameters.
+    pub(super) async fn publish_with(
+        &self,
+        track: TrackName,
+        parameters: Parameters,
+    ) -> (RequestId, Answer) {
+        let request = Request::Publish { track, parameters, properties: Properties::empty() };
         let (id, answer, _) = self.ask(request).await;
         (id, answer)
     }
@@ -317,4 +402,27 @@ async fn send(mut object: spine::ObjectReader, sender: &mpsc::UnboundedSender<Ob
 /// What is new from now on.
 pub(super) fn next_object() -> Parameters {
     Parameters { filter: Some(Filter::NextObject), ..Parameters::default() }
+}
+
+/// With this token.
+pub(super) fn with_token(token: &'static str) -> Parameters {
+    Parameters { tokens: vec![use_value(token)], ..next_object() }
+}
+
+pub(super) fn use_value(token: &'static str) -> Token {
+    Token::UseValue(AuthToken::new(moqt::Secret::new(token)))
+}
+
+pub(super) fn register(alias: u64, token: &'static str) -> Token {
+    Token::Register { alias, token: AuthToken::new(moqt::Secret::new(token)) }
+}
+
+/// Looks again and again, while others work.
+pub(super) async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    soon(what, async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{Child, Clip, ClipSpec, Server, decode_errors, packets, wait_until};
 
 use crate::AIRWAVE;
@@ -186,4 +186,109 @@ fn what_can_not_be_had_over_moq_is_said_in_words() {
     let (code, output) = outcome(first);
     assert_eq!(code, 1, "{output}");
     assert!(output.contains("the server wants no more of it"), "{output}");
+}
+
+/// Ends in good order; what it said.
+fn stop(mut program: Child) -> String {
+    program.signal("INT");
+    program.wait(20);
+    program.output()
+}
+
+#[test]
+fn who_watches_over_moq_is_counted_and_its_encoder_is_described() {
+    let server = Server::start(AIRWAVE, &[]);
+    let [moq, rtmp] = [server.input(), server.input()];
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let publisher = publish(clip.path(), &address(&server, &moq.key, &moq.uid), &["--loop"]);
+    let _encoder = clip.publish(&rtmp.rtmp, -1);
+    server.wait_live(&moq);
+    server.wait_live(&rtmp);
+    let protocol = |uid: &str| {
+        let answer = server.api("GET", &format!("/stream/live_inputs/{uid}"), None).json();
+        answer["result"]["health"]["protocol"].clone()
+    };
+    assert_eq!((protocol(&moq.uid), protocol(&rtmp.uid)), ("moq".into(), "rtmp".into()));
+    let views = |uid: &str| server.get(&format!("/{uid}/views")).json()["liveViewers"].clone();
+    assert_eq!(views(&moq.uid), 0);
+    let url = address(&server, "", &moq.uid);
+    let viewers = [watch(&url, &["--insecure"]), watch(&url, &["--insecure"])];
+    wait_until("two viewers", 20, || (views(&moq.uid) == 2).then_some(()));
+    assert_eq!(views(&rtmp.uid), 0);
+    let metrics = server.metrics();
+    for (name, least) in [
+        ("moq_publishers", 1),
+        ("moq_sessions_open", 3),
+        ("viewers", 2),
+        // A catalog, pictures and sound for each of two.
+        ("moq_subscriptions_open", 2),
+        ("moq_objects_total", 2),
+        ("moq_object_bytes_total", 1_000),
+    ] {
+        assert!(metrics[name] >= least, "{name}: {}", metrics[name]);
+    }
+    for nothing in ["moq_publishes_refused_total", "moq_session_panics_total"] {
+        assert_eq!(metrics[nothing], 0, "{nothing}");
+    }
+    for viewer in viewers {
+        assert!(stop(viewer).contains("nothing lost"));
+    }
+    wait_until("nobody to watch", 20, || (views(&moq.uid) == 0).then_some(()));
+    // The owner takes the key back: whoever publishes with it is off the air.
+    let rotate = format!("/stream/live_inputs/{}/rotate_keys", moq.uid);
+    assert_eq!(server.api("POST", &rotate, None).status, 200);
+    let (code, output) = outcome(publisher);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("the server"), "{output}");
+}
+
+#[test]
+fn a_token_opens_over_moq_what_is_locked_and_its_end_ends_the_view() {
+    let server = Server::start(AIRWAVE, &[]);
+    let locked = json!({ "recording": { "requireSignedURLs": true } });
+    let [input, other] = [server.create_input(&locked), server.create_input(&locked)];
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let encoders = [&input, &other].map(|input| clip.publish(&input.rtmp, -1));
+    for input in [&input, &other] {
+        let path = format!("/stream/live_inputs/{}", input.uid);
+        wait_until("the broadcast to begin", 20, || {
+            let status = server.api("GET", &path, None).json()["result"]["status"].clone();
+            status["current"]["videoUID"].as_str().map(str::to_owned)
+        });
+    }
+    let token = |uid: &str, body: Value| {
+        let answer = server.api("POST", &format!("/stream/{uid}/token"), Some(&body));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["result"]["token"].as_str().unwrap().to_owned()
+    };
+    let (good, wrong) = (token(&input.uid, json!({})), token(&other.uid, json!({})));
+    let query = format!("?jwt={good}");
+    for (path, words) in [
+        ("", "signed link"),
+        (input.key.as_str(), "no token"),
+        (wrong.as_str(), "for something else"),
+        (good.as_str(), ""),
+        (query.as_str(), ""),
+    ] {
+        let program = watch(&address(&server, path, &input.uid), &["--insecure", "--for", "3"]);
+        let (code, output) = outcome(program);
+        assert_eq!(code, i32::from(!words.is_empty()), "{output}");
+        assert!(output.contains(words), "{words:?} in {output}");
+        assert!(!output.contains(&good) && !output.contains(&wrong), "{output}");
+    }
+    // It ends by itself, and with it what it opened; the neighbour's goes on.
+    let neighbour = watch(&address(&server, &wrong, &other.uid), &["--insecure"]);
+    let until = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() + 5;
+    let short = token(&input.uid, json!({ "exp": until }));
+    let (code, output) = outcome(watch(&address(&server, &short, &input.uid), &["--insecure"]));
+    let ended = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("the server ended the subscription: Expired"), "{output}");
+    assert!(
+        output.contains("Mbit/s") || output.contains("kbit/s"),
+        "it watched until then: {output}"
+    );
+    assert!(ended >= until as f64, "{ended} {until}");
+    assert!(stop(neighbour).contains("nothing lost"));
+    drop(encoders);
 }

@@ -1,0 +1,130 @@
+//! The past of a track, from a server.
+
+use bytes::{Bytes, BytesMut};
+use moqt::data::{FetchItem, FetchReader, Missing};
+use moqt::{Answer, Fetch, FetchOk, GroupOrder, Location, Parameters, Properties, Range, Request};
+use tokio::sync::mpsc;
+
+use super::{Denial, Remote};
+use crate::link::{DataStream, Told};
+use crate::publish::Denied;
+use crate::transport::Read;
+use crate::upstream::Asked;
+
+/// What comes of a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// An object.
+    Object {
+        /// Where.
+        at: Location,
+        /// As its publisher gave them.
+        properties: Properties,
+        /// All of it.
+        payload: Bytes,
+    },
+    /// From what came before up to and with this location there is nothing, or nobody knows.
+    Gap {
+        /// Why.
+        missing: Missing,
+        /// The last location of it.
+        end: Location,
+    },
+}
+
+/// A range that comes. Dropped, it is cancelled.
+pub struct Fetched {
+    /// What the server said of it.
+    pub ok: FetchOk,
+    _asked: Asked,
+    _told: mpsc::UnboundedReceiver<Told>,
+    data: DataStream,
+    reader: FetchReader,
+    chunk: Bytes,
+    object: Option<(Location, Properties, BytesMut)>,
+}
+
+impl Remote {
+    /// Asks for a range of a track.
+    pub async fn fetch(
+        &self,
+        name: &str,
+        range: Range,
+        order: GroupOrder,
+    ) -> Result<Fetched, Denial> {
+        let bytes = Bytes::copy_from_slice(name.as_bytes());
+        let track = moqt::TrackName::new(self.namespace.clone(), bytes);
+        let track = track.map_err(|_| Denial::Misuse)?;
+        let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
+        let fetch = Fetch::Standalone { track, range };
+        let request = Request::Fetch { fetch, parameters };
+        let (id, mut told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
+        let asked = Asked::new(&self.link, id);
+        let (mut ok, mut data) = (None, None);
+        loop {
+            match told.recv().await {
+                Some(Told::Event(moqt::session::Event::Answered { answer, .. })) => match answer {
+                    Answer::FetchOk(said) => ok = Some(said),
+                    Answer::Error(error) => return Err(Denied::Answered(error).into()),
+                    Answer::Ok { .. } => return Err(Denial::Over),
+                },
+                Some(Told::Data(stream)) => data = Some(stream),
+                Some(Told::Event(moqt::session::Event::Cancelled { .. })) | None => {
+                    return Err(Denial::Over);
+                }
+                Some(_) => {}
+            }
+            match (ok.take(), data.take()) {
+                (Some(ok), Some(mut data)) => {
+                    let reader = FetchReader::new(self.link.version, order);
+                    let chunk = std::mem::take(&mut data.first);
+                    let (_asked, _told, object) = (asked, told, None);
+                    return Ok(Fetched { ok, _asked, _told, data, reader, chunk, object });
+                }
+                (said, stream) => (ok, data) = (said, stream),
+            }
+        }
+    }
+}
+
+impl Fetched {
+    /// The next item; none when the range is complete, and words if it never will be.
+    pub async fn next(&mut self) -> Result<Option<Item>, String> {
+        loop {
+            match self.reader.read(&mut self.chunk).map_err(|error| error.to_string())? {
+                Some(FetchItem::Object(head)) => {
+                    let empty = head.payload_length == 0;
+                    self.object = Some((head.location, head.properties, BytesMut::new()));
+                    if empty {
+                        return Ok(self.whole());
+                    }
+                }
+                Some(FetchItem::Payload { bytes, last }) => {
+                    if let Some((.., payload)) = &mut self.object {
+                        payload.extend_from_slice(&bytes);
+                    }
+                    if last {
+                        return Ok(self.whole());
+                    }
+                }
+                Some(FetchItem::Gap { missing, end }) => {
+                    return Ok(Some(Item::Gap { missing, end }));
+                }
+                None => match self.data.stream.read().await {
+                    Read::Chunk(bytes) => self.chunk = bytes,
+                    Read::Fin => {
+                        self.reader.finish().map_err(|error| error.to_string())?;
+                        return Ok(None);
+                    }
+                    Read::Reset(code) => return Err(format!("the server broke off ({code:#x})")),
+                    Read::Lost => return Err("the connection ended".to_owned()),
+                },
+            }
+        }
+    }
+
+    fn whole(&mut self) -> Option<Item> {
+        let (at, properties, payload) = self.object.take()?;
+        Some(Item::Object { at, properties, payload: payload.freeze() })
+    }
+}

@@ -1,0 +1,212 @@
+//! Who may do what: tokens wherever they can stand, looked at for each request and again and again.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use moqt::session::Command;
+use moqt::{
+    Answer, DoneCode, Fetch, Location, Parameters, Range, Request, RequestCode, ResetCode, Token,
+};
+use spine::TrackInfo;
+
+use super::duties::{VIDEO, code, group, text};
+use super::rig::{Rig, next_object, register, soon, track, until, use_value, with_token};
+use crate::limits::GATE_AGAIN;
+use crate::link::Told;
+use crate::take::Taken;
+
+fn secret() -> moqt::TrackName {
+    track(&["default", "secret"], "video")
+}
+
+#[tokio::test]
+async fn d01_d19_a_viewers_token_may_stand_in_setup_or_in_the_request() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    group(&video, 0, &["a"]);
+    let unauthorized = Some(RequestCode::Unauthorized);
+    let parameters = |tokens: Vec<Token>| Parameters { tokens, ..next_object() };
+    for (what, path, setup, tokens, expect) in [
+        ("nothing", "/", vec![], vec![], unauthorized),
+        ("setup", "/", vec![use_value("TOKEN")], vec![], None),
+        ("setup, wrong", "/", vec![use_value("WRONG")], vec![], unauthorized),
+        ("setup, registered", "/", vec![register(1, "TOKEN")], vec![], None),
+        (
+            "an alias of setup",
+            "/",
+            vec![register(1, "TOKEN")],
+            vec![Token::UseAlias { alias: 1 }],
+            None,
+        ),
+        ("request", "/", vec![], vec![use_value("TOKEN")], None),
+        (
+            "request, beside a wrong one in the path",
+            "/WRONG",
+            vec![],
+            vec![use_value("TOKEN")],
+            None,
+        ),
+        ("request, the second of two", "/", vec![], vec![use_value("X"), use_value("TOKEN")], None),
+        ("expired", "/", vec![], vec![use_value("OLD")], Some(RequestCode::ExpiredAuthToken)),
+    ] {
+        let client = rig.client_with(path, setup).await;
+        let one = client.subscribe(secret(), parameters(tokens.clone())).await;
+        assert_eq!(code(&one.answer), expect, "SUBSCRIBE: {what}");
+        let range = Range { start: Location::new(0, 0), end: Location::new(0, 0) };
+        let fetch = Fetch::Standalone { track: secret(), range };
+        let tokens = Parameters { tokens, ..Parameters::default() };
+        let fetch = Request::Fetch { fetch, parameters: tokens.clone() };
+        assert_eq!(code(&client.ask(fetch).await.1), expect, "FETCH: {what}");
+        let status = Request::TrackStatus { track: secret(), parameters: tokens };
+        assert_eq!(code(&client.ask(status).await.1), expect, "TRACK_STATUS: {what}");
+    }
+}
+
+#[tokio::test]
+async fn d01_what_one_subscriber_may_see_another_may_not() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let (one, two) = (rig.client("/TOKEN").await, rig.client("/").await);
+    let mut seen = one.subscribe(secret(), next_object()).await;
+    let refused = two.subscribe(secret(), next_object()).await;
+    assert_eq!(code(&refused.answer), Some(RequestCode::Unauthorized));
+    group(&video, 0, &["a"]);
+    assert_eq!(text(&seen.next().await), (0, 0, "a"));
+    // The token of one request is not that of the next one.
+    let allowed = two.subscribe(secret(), with_token("TOKEN")).await;
+    assert_eq!(code(&allowed.answer), None);
+    let other = Request::TrackStatus { track: secret(), parameters: Parameters::default() };
+    assert_eq!(code(&two.ask(other).await.1), Some(RequestCode::Unauthorized));
+}
+
+#[tokio::test]
+async fn d01_d19_a_token_that_is_revoked_ends_what_it_allowed() {
+    const { assert!(GATE_AGAIN.as_millis() < Duration::from_secs(1).as_millis()) };
+    let rig = Rig::new();
+    let broadcasts = ["one", "secret"].map(|name| rig.broadcast(&["default", name]));
+    let [open, video] =
+        broadcasts.each_ref().map(|b| b.track(VIDEO, TrackInfo::default()).unwrap());
+    let client = rig.client("/").await;
+    let mut neighbour = client.subscribe(track(&["default", "one"], "video"), next_object()).await;
+    let one = client.subscribe(secret(), with_token("TOKEN")).await;
+    let other = rig.client("/").await;
+    let mut renewed = other.subscribe(secret(), with_token("TOKEN")).await;
+    // A fresh token takes the old one's place.
+    let fresh = Parameters { tokens: vec![use_value("FRESH")], ..Parameters::default() };
+    other.command(Command::Update { id: renewed.id, parameters: fresh });
+    let status = Request::TrackStatus { track: secret(), parameters: with_token("FRESH") };
+    let status = match status {
+        Request::TrackStatus { track, parameters } => {
+            Request::TrackStatus { track, parameters: Parameters { filter: None, ..parameters } }
+        }
+        other => other,
+    };
+    assert_eq!(code(&other.ask(status).await.1), None, "the update has arrived before it");
+    rig.revoked.store(true, Ordering::Relaxed);
+    let done = soon("the end of what the token allowed", one.taken).await.unwrap();
+    assert_eq!(done, Taken::Done(DoneCode::Unauthorized));
+    let again = client.subscribe(secret(), with_token("TOKEN")).await;
+    assert_eq!(code(&again.answer), Some(RequestCode::Unauthorized));
+    group(&video, 0, &["still"]);
+    group(&open, 0, &["here"]);
+    assert_eq!(text(&renewed.next().await), (0, 0, "still"));
+    assert_eq!(text(&neighbour.next().await), (0, 0, "here"));
+}
+
+#[tokio::test]
+async fn d01_a_fetch_that_is_under_way_ends_with_its_token() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    // Nobody brings group 0: the fetch waits for who could.
+    let path = broadcast.path().clone();
+    let mut responder = rig.origin.responder(path, 1);
+    group(&video, 5, &["a"]);
+    let client = rig.client("/").await;
+    let range = Range { start: Location::new(0, 0), end: Location::new(5, 0) };
+    let fetch = Fetch::Standalone { track: secret(), range };
+    let parameters = Parameters { tokens: vec![use_value("TOKEN")], ..Parameters::default() };
+    let (_, answer, mut told) = client.ask(Request::Fetch { fetch, parameters }).await;
+    assert!(matches!(answer, Answer::FetchOk(_)), "{answer:?}");
+    let _held =
+        soon("the responder to be asked", std::future::poll_fn(|cx| responder.poll(cx))).await;
+    rig.revoked.store(true, Ordering::Relaxed);
+    let reset = loop {
+        match soon("the end of the fetch", told.recv()).await {
+            Some(Told::Event(moqt::session::Event::Cancelled { code, .. })) => break code,
+            Some(_) => {}
+            None => panic!("the request is over without a word"),
+        }
+    };
+    assert_eq!(reset, ResetCode::Cancelled);
+}
+
+#[tokio::test]
+async fn d01_a_stream_key_may_stand_in_the_request_and_is_that_of_the_namespace() {
+    let rig = Rig::new();
+    let own: &[&str] = &["default", "one"];
+    let parameters = |token: &'static str| Parameters {
+        tokens: if token.is_empty() { Vec::new() } else { vec![use_value(token)] },
+        ..Parameters::default()
+    };
+    for (path, setup, token, namespace, expect) in [
+        ("/", vec![], "KEY", own, None),
+        ("/", vec![use_value("KEY")], "", own, None),
+        ("/WRONG", vec![use_value("KEY")], "", own, None),
+        ("/KEY", vec![], "WRONG", own, Some(RequestCode::Unauthorized)),
+        ("/", vec![], "TOKEN", own, Some(RequestCode::Unauthorized)),
+        ("/", vec![], "KEY", &["default", "two"], Some(RequestCode::Unauthorized)),
+        ("/", vec![], "KEY", &["default"], Some(RequestCode::Unauthorized)),
+        ("/", vec![], "KEY", &["default", "one", "more"], Some(RequestCode::Unauthorized)),
+    ] {
+        let client = rig.client_with(path, setup.clone()).await;
+        let answer = client.publish_namespace_with(namespace, parameters(token)).await;
+        assert_eq!(code(&answer), expect, "PUBLISH_NAMESPACE at {path} with {token:?}");
+        let client = rig.client_with(path, setup).await;
+        let name = track(namespace, "video");
+        let answer = client.publish_with(name, parameters(token)).await.1;
+        assert_eq!(code(&answer), expect, "PUBLISH at {path} with {token:?}");
+    }
+    // The namespace is open to this session by its key; another key in a later request is not passed over.
+    let client = rig.client("/").await;
+    assert_eq!(code(&client.publish_namespace_with(own, parameters("KEY")).await), None);
+    for (token, expect) in [("WRONG", Some(RequestCode::Unauthorized)), ("KEY", None), ("", None)] {
+        let name = track(own, if token.is_empty() { "none" } else { token });
+        let answer = client.publish_with(name, parameters(token)).await.1;
+        assert_eq!(code(&answer), expect, "{token:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_watches_is_counted_once_a_session_and_what_is_sent_is_counted() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let _sound = broadcast.track(spine::TrackName::from_static("audio"), TrackInfo::default());
+    let [one, two] = [rig.client("/").await, rig.client("/").await];
+    let name = |track_name| track(&["default", "one"], track_name);
+    let mut first = one.subscribe(name("video"), next_object()).await;
+    let _more = one.subscribe(name("audio"), next_object()).await;
+    let mut second = two.subscribe(name("video"), next_object()).await;
+    let watching = || rig.watching.load(Ordering::Relaxed);
+    until("two to be seated", || watching() == 2).await;
+    let open = || rig.counters.subscriptions_open.load(Ordering::Relaxed);
+    until("three subscriptions", || open() == 3).await;
+    group(&video, 0, &["ab", "cde"]);
+    for viewer in [&mut first, &mut second] {
+        for _ in 0..2 {
+            viewer.next().await;
+        }
+    }
+    let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    until("all to be counted", || of(&rig.counters.objects) == 4).await;
+    assert_eq!(of(&rig.counters.object_bytes), 10);
+    assert_eq!((of(&rig.counters.subscriptions), of(&rig.counters.session_errors)), (3, 0));
+    drop((two, second));
+    until("one to leave", || watching() == 1).await;
+    one.link.close(moqt::SessionCode::ProtocolViolation, "a test");
+    until("the other to leave", || watching() == 0 && open() == 0).await;
+    until("its error to be counted", || of(&rig.counters.session_errors) == 1).await;
+}

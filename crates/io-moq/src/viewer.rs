@@ -1,0 +1,243 @@
+//! Who wants to see something: what a peer has shown of itself, and what it may see for that.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use moqt::session::Peer;
+use moqt::{Answer, AuthToken, RequestCode, Secret};
+use spine::{Announce, Origin, Path, Waiting, track};
+use tokio::time::timeout;
+
+use crate::limits::{GATE_AGAIN, TOKENS_MAX};
+use crate::listen::{Barred, Seat, Watching, Why};
+use crate::names::{name_of, path_of};
+use crate::session::Relay;
+
+/// What a peer showed in SETUP: a stream key, or tokens.
+#[derive(Default, Clone)]
+pub(crate) struct Credentials {
+    /// AUTHORIZATION_TOKEN of SETUP.
+    setup: Vec<Secret>,
+    /// The first segment of the path.
+    segment: Option<Secret>,
+    /// All of it that may be a viewer's token, the most particular first.
+    pub(crate) tokens: Vec<Secret>,
+}
+
+impl Credentials {
+    pub(crate) fn new(peer: &Peer) -> Self {
+        let (path, query) = peer.path.split_once('?').unwrap_or((&peer.path, ""));
+        let segment = path.trim_start_matches('/').split('/').next().filter(|s| !s.is_empty());
+        let segment = segment.map(secret);
+        let jwt = query.split('&').find_map(|pair| pair.strip_prefix("jwt=")).map(secret);
+        let setup = secrets(&peer.tokens);
+        let tokens = setup.iter().cloned().chain(jwt).chain(segment.clone()).collect();
+        Self { setup, segment, tokens }
+    }
+
+    /// The stream key of who publishes: of the request, else of SETUP, else of the path.
+    pub(crate) fn key(&self, request: Vec<Secret>) -> Secret {
+        let said = request.into_iter().next().or_else(|| self.setup.first().cloned());
+        said.or_else(|| self.segment.clone()).unwrap_or_else(|| Secret::new(Bytes::new()))
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// Whatever kind a token says it is of: a stream key and a JWT are told apart by who reads them.
+pub(crate) fn secrets(tokens: &[AuthToken]) -> Vec<Secret> {
+    tokens.iter().take(TOKENS_MAX).map(|token| token.value.clone()).collect()
+}
+
+/// The places that a session has among those who watch: one for each broadcast.
+#[derive(Clone, Default)]
+pub(crate) struct Seats(Arc<Mutex<BTreeMap<Path, Weak<Seat>>>>);
+
+/// Who wants to see something, and what there is to see.
+#[derive(Clone)]
+pub(crate) struct Viewer {
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) peer: SocketAddr,
+    /// Of the request, also by its updates.
+    pub(crate) own: Arc<Mutex<Vec<Secret>>>,
+    /// Of the session.
+    pub(crate) session: Vec<Secret>,
+    pub(crate) seats: Seats,
+}
+
+impl Viewer {
+    fn own(&self) -> MutexGuard<'_, Vec<Secret>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An update has shown others: they take the place of those that the request had.
+    pub(crate) fn renew(&self, tokens: Vec<Secret>) {
+        if !tokens.is_empty() {
+            *self.own() = tokens;
+        }
+    }
+
+    /// Whether this broadcast may be watched; else why not.
+    pub(crate) async fn may_watch(&self, path: &Path) -> Result<(), Barred> {
+        if self.relay.is_open(path) {
+            return Ok(());
+        }
+        let tokens = self.own().iter().chain(&self.session).cloned().collect();
+        let watching = Watching { path: path.clone(), tokens, peer: self.peer };
+        (self.relay.gate)(watching).await
+    }
+
+    /// Waits until the broadcast may not be watched any more; answers why.
+    pub(crate) async fn shut_out(&self, path: Path) -> Barred {
+        loop {
+            tokio::time::sleep(GATE_AGAIN).await;
+            if let Err(barred) = self.may_watch(&path).await {
+                return barred;
+            }
+        }
+    }
+
+    /// Is counted among those who watch the broadcast until this is dropped.
+    pub(crate) fn seat(&self, path: &Path) -> Arc<Seat> {
+        let mut seats = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.retain(|_, seat| seat.strong_count() > 0);
+        if let Some(seat) = seats.get(path).and_then(Weak::upgrade) {
+            return seat;
+        }
+        let seat = Arc::new((self.relay.audience)(path));
+        seats.insert(path.clone(), Arc::downgrade(&seat));
+        seat
+    }
+
+    /// A track by its name, if it may be watched.
+    pub(crate) async fn find(
+        &self,
+        name: &moqt::TrackName,
+        wait: Duration,
+    ) -> Result<track::Consumer, Answer> {
+        // One authorised track says nothing about others: each request is looked at.
+        if let Some(path) = path_of(name.namespace())
+            && let Err(barred) = self.may_watch(&path).await
+        {
+            let code = match barred.why {
+                Why::Unauthorized => RequestCode::Unauthorized,
+                Why::Expired => RequestCode::ExpiredAuthToken,
+                Why::Malformed => RequestCode::MalformedAuthToken,
+            };
+            return Err(Answer::error(code, barred.words));
+        }
+        if let Some(track) = self.past(name).await {
+            return Ok(track);
+        }
+        find(&self.relay.origin, name, wait).await
+    }
+
+    /// A track of a broadcast that is over.
+    async fn past(&self, name: &moqt::TrackName) -> Option<track::Consumer> {
+        let (path, track) = (path_of(name.namespace())?, name_of(name)?);
+        if self.relay.origin.get(&path).is_some() {
+            return None;
+        }
+        (self.relay.past)(path).await?.get(&track)
+    }
+}
+
+/// A track by its name; waits for its publisher as long as the subscriber would.
+async fn find(
+    origin: &Origin,
+    name: &moqt::TrackName,
+    wait: Duration,
+) -> Result<track::Consumer, Answer> {
+    let missing = || Answer::error(RequestCode::DoesNotExist, "no such track here");
+    let (Some(path), Some(track)) = (path_of(name.namespace()), name_of(name)) else {
+        return Err(missing());
+    };
+    let deadline = Instant::now() + wait.max(LOOKUP);
+    let here = async {
+        if let Some(broadcast) = origin.get(&path)
+            && let Ok(track) = broadcast.track(&track, deadline).await
+        {
+            return Some(track);
+        }
+        None
+    };
+    if let Ok(Some(track)) = timeout(LOOKUP, here).await {
+        return Ok(track);
+    }
+    // A catalog names packaged tracks before their first part is made.
+    let beginning = wait.is_zero() && origin.get(&path).is_some_and(|b| is_live(&b));
+    if wait.is_zero() && !beginning {
+        return Err(missing());
+    }
+    // draft-18 §10.2.4: the publisher may be on its way.
+    let come = async {
+        let mut announcements = origin.announcements(path.clone());
+        loop {
+            let news = poll_fn(|cx| announcements.poll(cx)).await;
+            let Announce::Live(broadcast) = news else { continue };
+            if *broadcast.path() != path {
+                continue;
+            }
+            let (mut seen, mut waiting) = (u64::MAX, Waiting::new());
+            loop {
+                seen = poll_fn(|cx| broadcast.poll_changed(seen, &mut waiting, cx)).await;
+                if let Some(track) = broadcast.get(&track) {
+                    return track;
+                }
+                if !is_live(&broadcast) {
+                    break;
+                }
+            }
+        }
+    };
+    if beginning {
+        return timeout(BEGINNING, come).await.map_err(|_| missing());
+    }
+    let late = || Answer::error(RequestCode::Timeout, "the publisher did not come in time");
+    timeout(wait, come).await.map_err(|_| late())
+}
+
+fn is_live(broadcast: &spine::broadcast::Consumer) -> bool {
+    !matches!(broadcast.liveness(), spine::broadcast::Liveness::Ended(_))
+}
+
+/// How long a track of a broadcast that is on the air may take to begin: two parts of the longest kind.
+const BEGINNING: Duration = Duration::from_secs(2);
+
+/// How long an upstream may take to say whether it has a track.
+const LOOKUP: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d01_the_most_particular_token_counts() {
+        let token = |text: &'static str| AuthToken::new(Secret::new(text));
+        let shown = |path: &str, tokens: Vec<AuthToken>| {
+            Credentials::new(&Peer { path: path.to_owned(), tokens, ..Peer::default() })
+        };
+        let text = |secret: &Secret| String::from_utf8(secret.expose().to_vec()).unwrap();
+        for (path, setup, request, tokens, key) in [
+            ("", vec![], None, "", ""),
+            ("/", vec![], None, "", ""),
+            ("/KEY", vec![], None, "KEY", "KEY"),
+            ("/KEY/more?a=b", vec![], Some("OWN"), "KEY", "OWN"),
+            ("/?a=b&jwt=A.B.C", vec![], None, "A.B.C", ""),
+            ("/PATH?jwt=JWT", vec![token("SETUP")], None, "SETUP JWT PATH", "SETUP"),
+            ("", vec![token("ONE"), token("TWO")], Some("OWN"), "ONE TWO", "OWN"),
+        ] {
+            let shown = shown(path, setup);
+            let found: Vec<String> = shown.tokens.iter().map(text).collect();
+            assert_eq!(found.join(" "), tokens, "{path}");
+            let request = request.map(secret).into_iter().collect();
+            assert_eq!(text(&shown.key(request)), key, "{path}");
+        }
+    }
+}
