@@ -42,11 +42,20 @@ async def watch(client, namespace, folder):
 
 async def whole(broadcast, name):
     """All objects of a track, in order, to its end."""
-    track = await broadcast.subscribe_track(name)
+    # Left to itself the library gives a group up as soon as a newer one is there.
+    patient = moq.Subscription(max_age_us=60_000_000)
+    track = await broadcast.subscribe_track(name, patient)
     groups, jobs = {}, []
 
     async def read(group):
-        groups[group.sequence] = [frame async for frame in group]
+        frames = groups.setdefault(group.sequence, [])
+        try:
+            async for frame in group:
+                frames.append(frame)
+        except Exception as error:
+            why = str(getattr(error, "details", error))
+            print("broken", name, group.sequence, "after", len(frames), "frames:", why, flush=True)
+            raise
 
     async for group in track.groups_as_arrived():
         if not jobs:

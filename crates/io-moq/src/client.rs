@@ -216,6 +216,13 @@ impl Client {
     }
 }
 
+/// A connection that is dropped without a word would look like one that broke.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.driver.link().connection.close(0, "");
+    }
+}
+
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
 
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);

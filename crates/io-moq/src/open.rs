@@ -83,6 +83,7 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path) {
     let mut responder = None;
     let mut announced: Option<RequestId> = None;
     let mut published = BTreeMap::new();
+    let mut begun = false;
     let mut taking: FuturesUnordered<Taking> = FuturesUnordered::new();
     loop {
         let wanted = poll_fn(|cx| match &mut responder {
@@ -90,43 +91,46 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path) {
             None => std::task::Poll::Pending,
         });
         tokio::select! {
-            offer = publisher.offers.recv() => match offer {
-                Some(Offer::Namespace(id)) => {
-                    publisher.answer(id, Answer::ok());
-                    announced = Some(id);
-                    responder.get_or_insert_with(|| {
-                        publisher.relay.origin.responder(path.clone(), COST)
-                    });
-                    // It is asked for what others are asked for already (draft-18 §9.5).
-                    seen = u64::MAX;
-                }
-                Some(Offer::Track(offered)) => {
-                    let room = published.len() < PUBLISHED_TRACKS_MAX;
-                    let name = TrackName::new(offered.name.clone());
-                    let track = match name {
-                        Ok(name) if room => consumer.derive(name, info_of(&offered.properties)),
-                        _ => Err(PublishError::TooManyTracks),
-                    };
-                    if let Ok(track) = &track {
-                        own.insert(track.name().clone());
+            offer = publisher.offers.recv() => {
+                begun = true;
+                match offer {
+                    Some(Offer::Namespace(id)) => {
+                        publisher.answer(id, Answer::ok());
+                        announced = Some(id);
+                        responder.get_or_insert_with(|| {
+                            publisher.relay.origin.responder(path.clone(), COST)
+                        });
+                        // It is asked for what others are asked for already (draft-18 §9.5).
+                        seen = u64::MAX;
                     }
-                    // Who publishes a track may also know its past.
-                    responder.get_or_insert_with(|| {
-                        publisher.relay.origin.responder(path.clone(), COST)
-                    });
-                    let id = offered.id;
-                    published.insert(id, ());
-                    let take = publisher.accept(offered, track);
-                    taking.push(boxed(Some(id), take));
-                }
-                Some(Offer::Gone(id)) => {
-                    published.remove(&id);
-                    if announced == Some(id) {
-                        announced = None;
+                    Some(Offer::Track(offered)) => {
+                        let room = published.len() < PUBLISHED_TRACKS_MAX;
+                        let name = TrackName::new(offered.name.clone());
+                        let track = match name {
+                            Ok(name) if room => consumer.derive(name, info_of(&offered.properties)),
+                            _ => Err(PublishError::TooManyTracks),
+                        };
+                        if let Ok(track) = &track {
+                            own.insert(track.name().clone());
+                        }
+                        // Who publishes a track may also know its past.
+                        responder.get_or_insert_with(|| {
+                            publisher.relay.origin.responder(path.clone(), COST)
+                        });
+                        let id = offered.id;
+                        published.insert(id, ());
+                        let take = publisher.accept(offered, track);
+                        taking.push(boxed(Some(id), take));
                     }
+                    Some(Offer::Gone(id)) => {
+                        published.remove(&id);
+                        if announced == Some(id) {
+                            announced = None;
+                        }
+                    }
+                    None => return,
                 }
-                None => return,
-            },
+            }
             // Only who is asked brings: a track costs nothing until somebody wants it.
             request = wanted => match request {
                 Request::Track(request)
@@ -171,7 +175,7 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path) {
                 }
             }
         }
-        if announced.is_none() && published.is_empty() && taking.is_empty() {
+        if begun && announced.is_none() && published.is_empty() && taking.is_empty() {
             return;
         }
     }

@@ -523,6 +523,12 @@ fn an_answer_of_any_length_passes_through_a_window_and_who_is_slow_asks_again() 
     assert!(matches!(ready(fast.poll(&cx(), now)), FetchEvent::End));
     // A third who comes now can't join what is half gone.
     let mut late = fetch();
+    // The slow one asks for the rest of the group that it is in by itself.
+    assert!(slow.poll(&cx(), now).is_pending());
+    let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
+    assert_eq!(*request.range().start(), Location { group: 2, object: 1 });
+    assert_eq!(request.range().end().group, 2);
+    request.accept().end();
     for (cursor, from) in [(&mut slow, 3), (&mut late, 0)] {
         assert!(cursor.poll(&cx(), now).is_pending());
         let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };

@@ -11,6 +11,7 @@
 use std::fmt;
 
 pub mod docs;
+pub mod moq;
 pub mod rules;
 pub mod source;
 pub mod tree;

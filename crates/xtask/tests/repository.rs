@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use xtask::Finding;
-use xtask::docs;
 use xtask::rules::{configuration, documents, layers, layout, licences, text};
 use xtask::tree::Tree;
 use xtask::workspace::{self, Closures, Package};
+use xtask::{docs, moq};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -137,6 +137,12 @@ fn decisions_are_short() -> Result<()> {
 fn every_key_of_the_configuration_has_a_test() -> Result<()> {
     assert!(docs::keys(&tree()?).len() > 15, "the keys are found");
     none(configuration::tested(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn every_duty_of_a_moq_relay_has_a_test() -> Result<()> {
+    none(moq::untested(&tree()?));
     Ok(())
 }
 

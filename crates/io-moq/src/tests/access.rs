@@ -204,8 +204,10 @@ async fn who_watches_is_counted_once_a_session_and_what_is_sent_is_counted() {
     until("all to be counted", || of(&rig.counters.objects) == 4).await;
     assert_eq!(of(&rig.counters.object_bytes), 10);
     assert_eq!((of(&rig.counters.subscriptions), of(&rig.counters.session_errors)), (3, 0));
-    drop((two, second));
+    two.link.close(moqt::SessionCode::NoError, "");
     until("one to leave", || watching() == 1).await;
+    assert_eq!(of(&rig.counters.session_errors), 0, "a goodbye is no error");
+    drop((two, second));
     one.link.close(moqt::SessionCode::ProtocolViolation, "a test");
     until("the other to leave", || watching() == 0 && open() == 0).await;
     until("its error to be counted", || of(&rig.counters.session_errors) == 1).await;

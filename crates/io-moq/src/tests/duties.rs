@@ -472,7 +472,7 @@ async fn d23_the_past_is_fetched_and_what_is_unknown_is_said_to_be() {
 }
 
 /// Objects as `group.object payload`, gaps as `!` (never existed) or `?` and their last group.
-async fn read_fetch(
+pub(super) async fn read_fetch(
     told: &mut tokio::sync::mpsc::UnboundedReceiver<Told>,
     order: GroupOrder,
 ) -> String {

@@ -5,4 +5,5 @@
 
 mod access;
 mod duties;
+mod relay;
 mod rig;

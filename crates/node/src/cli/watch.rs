@@ -285,21 +285,18 @@ fn troubles(track: &TrackReport) -> String {
         (track.discontinuities, "discontinuities"),
         (track.time_jumps, "jumps in time"),
     ];
-    let mut found: Vec<String> =
+    let found: Vec<String> =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    if track.stalls > 0 {
-        found.push(format!(
-            "{} stalls of {:.1} s in all",
-            track.stalls,
-            track.stalled.as_secs_f64()
-        ));
-    }
     let parts = format!("{} segments and {} parts", track.segments, track.parts);
-    if found.is_empty() {
-        format!("{parts}, nothing lost")
-    } else {
-        format!("{parts}; {}", found.join(", "))
+    let mut out = match found.is_empty() {
+        true => format!("{parts}, nothing lost"),
+        false => format!("{parts}; {}", found.join(", ")),
+    };
+    if track.stalls > 0 {
+        let seconds = track.stalled.as_secs_f64();
+        out.push_str(&format!("; {} stalls of {seconds:.1} s in all", track.stalls));
     }
+    out
 }
 
 /// An error, and what can be done about it.
@@ -369,7 +366,7 @@ video: avc1.64001f 1280x720
   2 segments and 180 parts; 1 gaps
 audio: mp4a.40.2 48000 Hz, 2 ch
   61.2 s of media, 980 kB, 128 kbit/s, 2869 frames
-  0 segments and 184 parts; 2 stalls of 1.2 s in all
+  0 segments and 184 parts, nothing lost; 2 stalls of 1.2 s in all
 recorded in a.mp4
 ";
         assert_eq!(summary(&names, &report(), &["a.mp4".into()]), expect);

@@ -231,7 +231,9 @@ fn who_watches_over_moq_is_counted_and_its_encoder_is_described() {
         assert_eq!(metrics[nothing], 0, "{nothing}");
     }
     for viewer in viewers {
-        assert!(stop(viewer).contains("nothing lost"));
+        wait_until("two rows", 20, || (viewer.output().lines().count() > 2).then_some(()));
+        let output = stop(viewer);
+        assert!(output.contains("nothing lost"), "{output}");
     }
     wait_until("nobody to watch", 20, || (views(&moq.uid) == 0).then_some(()));
     // The owner takes the key back: whoever publishes with it is off the air.
@@ -265,7 +267,8 @@ fn a_token_opens_over_moq_what_is_locked_and_its_end_ends_the_view() {
     let query = format!("?jwt={good}");
     for (path, words) in [
         ("", "signed link"),
-        (input.key.as_str(), "no token"),
+        // A stream key is for who publishes.
+        (input.key.as_str(), "signed link"),
         (wrong.as_str(), "for something else"),
         (good.as_str(), ""),
         (query.as_str(), ""),
@@ -291,4 +294,117 @@ fn a_token_opens_over_moq_what_is_locked_and_its_end_ends_the_view() {
     assert!(ended >= until as f64, "{ended} {until}");
     assert!(stop(neighbour).contains("nothing lost"));
     drop(encoders);
+}
+
+/// Everything of a range of a track: the payload of each group, and what is said to be missing.
+fn fetch(
+    server: &Server,
+    uid: &str,
+    track: &str,
+    range: moqt::Range,
+    order: moqt::GroupOrder,
+) -> Result<Vec<(u64, Option<Vec<u8>>)>, String> {
+    use io_moq::client::{Client, Item, Trust};
+    let address = client::address::MoqAddress::parse(&address(server, "", uid)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let namespace = address.namespace.clone().unwrap();
+    runtime.block_on(async {
+        let origin = spine::Origin::new(spine::Limits::default());
+        let mut client = Client::connect(&address.server, Trust::Anybody, origin)
+            .await
+            .map_err(|e| e.to_string())?;
+        let remote = client.handle().remote(namespace).unwrap();
+        let work = async {
+            let mut fetched =
+                remote.fetch(track, range, order).await.map_err(|denial| denial.to_string())?;
+            let mut groups: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
+            while let Some(item) = fetched.next().await? {
+                match item {
+                    Item::Object { at, payload, .. } => match groups.last_mut() {
+                        Some((group, Some(bytes))) if *group == at.group => bytes.extend(&payload),
+                        _ => groups.push((at.group, Some(payload.to_vec()))),
+                    },
+                    Item::Gap { end, .. } => groups.push((end.group, None)),
+                }
+            }
+            Ok(groups)
+        };
+        tokio::select! {
+            done = work => done,
+            ended = client.run() => Err(ended.reason),
+        }
+    })
+}
+
+#[test]
+fn the_past_is_fetched_from_the_recording_while_on_the_air_and_when_it_is_over() {
+    use moqt::{GroupOrder, Location, Range};
+    // Memory for some seconds only: the rest of the broadcast is on the disk.
+    let server = Server::start(AIRWAVE, &["limits.cache_mb=2"]);
+    let input = server.input();
+    let spec = ClipSpec { size: (640, 360), ..ClipSpec::plain("past", 24) };
+    let clip = Clip::make(&spec);
+    let mut encoder = clip.publish_at(2.0, &input.rtmp, 1);
+    let video = server.wait_live(&input);
+    // Segments as players load them; the list of all of them is that of DVR.
+    let segments = |id: &str| -> Vec<(u64, Vec<u8>)> {
+        let list = server.url(&format!("/{id}/manifest/video.cmaf.m3u8?dvrEnabled=true"));
+        let text = server.get(&list.path).text();
+        let files = text.lines().filter(|line| line.ends_with(".m4s") && !line.starts_with('#'));
+        let number = |file: &str| {
+            let name = file.rsplit('/').next().unwrap();
+            name.trim_end_matches(".m4s").split('-').nth(1).unwrap().parse().unwrap()
+        };
+        files.map(|file| (number(file), server.get(&list.join(file).path).body)).collect()
+    };
+    let whole = |from: u64, to: u64| Range {
+        start: Location::new(from, 0),
+        end: Location::new(to, Range::WHOLE_GROUP),
+    };
+    let check = |id: &str, order| {
+        let listed = segments(id);
+        let (first, last) = (listed[0].0, listed.last().unwrap().0);
+        let mut got = fetch(&server, id, "video.cmaf", whole(first, last), order).unwrap();
+        if order == GroupOrder::Descending {
+            assert!(got.windows(2).all(|pair| pair[0].0 > pair[1].0), "{id}: descending");
+            got.reverse();
+        }
+        assert_eq!(got.len(), listed.len(), "{id}: every segment");
+        for ((number, bytes), (group, object)) in listed.iter().zip(&got) {
+            assert_eq!(number, group, "{id}");
+            assert!(object.as_ref() == Some(bytes), "{id}: segment {number}, byte for byte");
+        }
+        (first, last)
+    };
+    let number_of = || segments(&input.uid).len();
+    wait_until("eight segments", 40, || (number_of() >= 8).then_some(()));
+    for order in [GroupOrder::Ascending, GroupOrder::Descending] {
+        check(&input.uid, order);
+    }
+    assert!(encoder.wait(60).success(), "{}", encoder.output());
+    wait_until("the recording", 20, || {
+        (server.lifecycle(&input.uid)["live"] == false).then_some(())
+    });
+    // The second viewer, and the one of much later, get the same from the video's own namespace.
+    for order in [GroupOrder::Ascending, GroupOrder::Descending, GroupOrder::Ascending] {
+        check(&video, order);
+    }
+    let (first, last) = check(&video, GroupOrder::Ascending);
+    // Before the first segment nothing ever was; a range behind the last is none.
+    let early =
+        fetch(&server, &video, "video.cmaf", whole(first - 1, first), GroupOrder::Ascending);
+    assert_eq!(early.unwrap()[0], (first - 1, None));
+    let late =
+        fetch(&server, &video, "video.cmaf", whole(last + 1, last + 2), GroupOrder::Ascending);
+    assert!(late.unwrap_err().contains("behind the largest"), "INVALID_RANGE");
+    // Its catalog says that it is over.
+    let catalog = fetch(&server, &video, "catalog", whole(0, 0), GroupOrder::Ascending).unwrap();
+    let catalog: Value = serde_json::from_slice(catalog[0].1.as_ref().unwrap()).unwrap();
+    assert_eq!(catalog["tracks"][0]["isLive"], false, "{catalog}");
+    assert!(catalog["tracks"][0]["trackDuration"].as_u64().unwrap() > 20_000, "{catalog}");
+    // What was never there is denied.
+    let missing = fetch(&server, &video, "video2.cmaf", whole(0, 0), GroupOrder::Ascending);
+    assert!(missing.is_err());
+    let nobody = "0".repeat(32);
+    assert!(fetch(&server, &nobody, "video.cmaf", whole(0, 0), GroupOrder::Ascending).is_err());
 }
