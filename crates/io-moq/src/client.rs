@@ -21,7 +21,7 @@ use spine::{NodeId, Origin, Path, PublishError, Route, Takeover, TrackName, trac
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limits::{PUBLISHED_TRACKS_MAX, STAGING_BYTES};
-use crate::link::{Driver, Link, Told, linger};
+use crate::link::{Driver, Link, Told};
 use crate::listen::{Counters, protocols};
 use crate::names::path_of;
 use crate::publish::{Denied, ask, info_of};
@@ -125,7 +125,7 @@ impl From<Denied> for Denial {
 pub struct Client {
     driver: Driver,
     serving: Connected,
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
 }
 
 impl Client {
@@ -172,7 +172,7 @@ impl Client {
             open: Default::default(),
         };
         let serving = Connected::new(driver.link().clone(), Arc::new(relay), None);
-        Self { driver, serving, _endpoint: endpoint }
+        Self { driver, serving, endpoint }
     }
 
     /// Who asks over this connection.
@@ -210,9 +210,15 @@ impl Client {
         }
         let handle = self.handle();
         handle.goodbye();
-        let over = tokio::time::timeout(LAST_WORDS, self.run());
-        let _ = over.await;
-        linger(&handle.link.connection).await;
+        self.run().await;
+        self.leave().await;
+    }
+
+    /// After the connection is over: until the last words have gone out, a second at most. A program that ends
+    /// before that looks as if it was lost.
+    pub async fn leave(self) {
+        self.driver.link().connection.close(0, "");
+        let _ = tokio::time::timeout(LAST_WORDS, self.endpoint.wait_idle()).await;
     }
 }
 

@@ -20,7 +20,9 @@ use media::{Arrival, FrameEvent, Frames, Publication, Slot};
 use moqt::session::Command;
 use moqt::{Answer, DoneCode, Filter, Location, RequestCode, RequestId, ResetCode};
 use spine::broadcast::Producer;
-use spine::{NodeId, Origin, Path, Policy, Route, Start, Takeover, TrackInfo, TrackName, Waiting};
+use spine::{
+    Close, NodeId, Origin, Path, Policy, Route, Start, Takeover, TrackInfo, TrackName, Waiting,
+};
 
 use crate::limits::{
     AUDIO_TRACKS_MAX, PUBLISHED_TRACKS_MAX, STAGING_BYTES, UNREADABLE_MAX, VIDEO_TRACKS_MAX,
@@ -205,7 +207,14 @@ impl Ingest {
                         continue;
                     }
                     Next::Woke(Woke::Over) => break Left::Goodbye,
-                    Next::Woke(Woke::Replaced) => break Left::Dismissed,
+                    Next::Woke(Woke::Replaced) => {
+                        // A server that stops wants all of it again when it is back.
+                        let closed = self.on_air.publication.as_ref().and_then(|p| p.closed());
+                        if matches!(closed, Some(Close::Shutdown | Close::GoingAway)) {
+                            self.namespaces.clear();
+                        }
+                        break Left::Dismissed;
+                    }
                     Next::Woke(Woke::Faulty(reason)) => {
                         let peer = self.publisher.link.connection.peer();
                         tracing::info!(%peer, %reason, "moq: publish ended");

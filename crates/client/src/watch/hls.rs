@@ -48,7 +48,7 @@ pub(super) async fn begin(
         tasks.spawn(follower.run(begin));
     }
     let tracks = tracks.into_iter().map(|(track, _)| track).collect();
-    Ok(Begun { tracks, tasks })
+    Ok(Begun { tracks, tasks, leave: None })
 }
 
 /// The tracks of a broadcast: of each rendition once, pictures first.

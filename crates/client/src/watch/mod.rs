@@ -170,6 +170,8 @@ struct Begun {
     tracks: Vec<TrackName>,
     /// The followers; they end with this.
     tasks: JoinSet<()>,
+    /// How to leave in good order, where that is a thing.
+    leave: Option<moq::Leave>,
 }
 
 /// How long between two questions whether a broadcast has begun.
@@ -184,6 +186,7 @@ pub struct Watch {
     events: mpsc::Receiver<Event>,
     /// The followers; they end with this.
     _tasks: JoinSet<()>,
+    leave: Option<moq::Leave>,
     measured: Vec<Measured>,
     running: usize,
     recorder: Option<Recorder>,
@@ -194,7 +197,7 @@ impl Watch {
     /// Finds the tracks and begins to follow each, in a task of its own. Needs a tokio runtime.
     pub async fn begin(options: &Options) -> Result<Self, WatchError> {
         let (sender, events) = mpsc::channel(EVENTS_WAITING);
-        let Begun { tracks, tasks } = match &options.url {
+        let Begun { tracks, tasks, leave } = match &options.url {
             Address::Hls(url) => hls::begin(url, options, sender).await?,
             Address::Moq(address) => moq::begin(address, options, sender).await?,
         };
@@ -202,7 +205,7 @@ impl Watch {
         let measured = tracks.iter().map(|_| Measured::default()).collect();
         let running = tracks.len();
         let begun = Instant::now();
-        Ok(Self { tracks, events, _tasks: tasks, measured, running, recorder, begun })
+        Ok(Self { tracks, events, _tasks: tasks, leave, measured, running, recorder, begun })
     }
 
     /// What is followed.
@@ -212,6 +215,18 @@ impl Watch {
 
     /// Watches to the end, or until `stop` is ready, and hands out what was measured once a second.
     pub async fn run(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        second: impl FnMut(&Report),
+    ) -> Result<(), WatchError> {
+        let watched = self.follow(stop, second).await;
+        if let Some(leave) = self.leave.take() {
+            leave.run().await;
+        }
+        watched
+    }
+
+    async fn follow(
         &mut self,
         stop: impl Future<Output = ()>,
         mut second: impl FnMut(&Report),

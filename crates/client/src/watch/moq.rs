@@ -13,7 +13,7 @@ use media::{FrameEvent, Frames};
 use moqt::{Filter, Location, Namespace};
 use package::properties::{self, Part, Segment};
 use spine::{Header, Origin, Payload, Policy, Start};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::track::{Event, Media, What};
@@ -38,11 +38,13 @@ pub(super) async fn begin(
     let mut tasks = JoinSet::new();
     let end: End = Arc::default();
     let ended = end.clone();
+    let (gone, left) = oneshot::channel();
     tasks.spawn(async move {
         let reason = client.run().await.reason.escape_debug().to_string();
         // Before the connection is dropped, and with it what the others wait for.
         *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        drop(client);
+        client.leave().await;
+        let _ = gone.send(());
     });
     let namespace = match &address.namespace {
         Some(namespace) => namespace.clone(),
@@ -92,7 +94,21 @@ pub(super) async fn begin(
         std::future::pending::<()>().await;
         drop(remote);
     });
-    Ok(Begun { tracks, tasks })
+    let leave = Some(Leave { handle, left });
+    Ok(Begun { tracks, tasks, leave })
+}
+
+/// Says goodbye, so that nobody is waited for who has left.
+pub(super) struct Leave {
+    handle: Handle,
+    left: oneshot::Receiver<()>,
+}
+
+impl Leave {
+    pub(super) async fn run(self) {
+        self.handle.goodbye();
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.left).await;
+    }
 }
 
 /// Why the connection ended, once it has.
