@@ -209,7 +209,7 @@ impl Ingest {
                     Next::Woke(Woke::Over) => break Left::Goodbye,
                     Next::Woke(Woke::Replaced) => {
                         // A server that stops wants all of it again when it is back.
-                        let closed = self.on_air.publication.as_ref().and_then(|p| p.closed());
+                        let closed = self.on_air.publication.as_ref().and_then(Publication::closed);
                         if matches!(closed, Some(Close::Shutdown | Close::GoingAway)) {
                             self.namespaces.clear();
                         }

@@ -29,7 +29,7 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
     let (start, end) = request.range().into_inner();
     let range = Range {
         start: Location::new(start.group, start.object),
-        end: Location::new(end.group, end.object.min(Range::WHOLE_GROUP)),
+        end: Location::new(end.group, end.object),
     };
     let order = match request.order() {
         Order::Ascending => GroupOrder::Ascending,
@@ -175,7 +175,7 @@ impl Answering {
             Missing::NonExistent => Absence::Missing,
             Missing::Unknown => Absence::Unknown,
         };
-        let whole = end.object >= Range::WHOLE_GROUP || end >= self.covered;
+        let whole = end.object == Range::WHOLE_GROUP || end >= self.covered;
         let begun = self.at.is_some_and(|at| at.group == end.group);
         if !whole && missing == Missing::Unknown {
             return Err(Broken);

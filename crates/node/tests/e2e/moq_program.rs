@@ -296,14 +296,17 @@ fn a_token_opens_over_moq_what_is_locked_and_its_end_ends_the_view() {
     drop(encoders);
 }
 
-/// Everything of a range of a track: the payload of each group, and what is said to be missing.
+/// Groups with their payloads; without one, what is said to be missing up to and with this group.
+type Groups = Vec<(u64, Option<Vec<u8>>)>;
+
+/// Everything of a range of a track.
 fn fetch(
     server: &Server,
     uid: &str,
     track: &str,
     range: moqt::Range,
     order: moqt::GroupOrder,
-) -> Result<Vec<(u64, Option<Vec<u8>>)>, String> {
+) -> Result<Groups, String> {
     use io_moq::client::{Client, Item, Trust};
     let address = client::address::MoqAddress::parse(&address(server, "", uid)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -317,7 +320,7 @@ fn fetch(
         let work = async {
             let mut fetched =
                 remote.fetch(track, range, order).await.map_err(|denial| denial.to_string())?;
-            let mut groups: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
+            let mut groups = Groups::new();
             while let Some(item) = fetched.next().await? {
                 match item {
                     Item::Object { at, payload, .. } => match groups.last_mut() {
