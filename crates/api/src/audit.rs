@@ -1,5 +1,8 @@
 //! The audit log: written for every change that somebody known asks for, and read in the vendor's shape.
 
+use std::net::IpAddr;
+
+use access::Principal;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{RawQuery, Request, State};
 use axum::http::{StatusCode, header};
@@ -31,6 +34,7 @@ fn action(method: &'static str, path: &str) -> (String, String) {
     let named = path.ends_with('}');
     let verb = match (method, last) {
         (_, Some(verb)) => verb,
+        ("DELETE", _) if kind == "session" => "sign_out",
         ("DELETE", _) => "delete",
         ("POST", _) if !named => "create",
         _ => "update",
@@ -85,6 +89,24 @@ impl Change {
         if let Err(error) = api.control.record_change(self.0).await {
             tracing::error!(%error, action, kind, "a change is missing in the audit log");
         }
+    }
+}
+
+/// Somebody has opened a session: the beginning of what a page changes.
+pub(crate) async fn signed_in(api: &Api, principal: &Principal, address: IpAddr) {
+    let entry = AuditEntry {
+        at_ms: now_ms(),
+        actor: principal.id.clone(),
+        actor_name: principal.name.clone(),
+        via: "page".to_owned(),
+        address: Some(address.to_canonical().to_string()),
+        action: "sign_in".to_owned(),
+        kind: "session".to_owned(),
+        status: 200,
+        ..AuditEntry::default()
+    };
+    if let Err(error) = api.control.record_change(entry).await {
+        tracing::error!(%error, "a session is missing in the audit log");
     }
 }
 
@@ -180,7 +202,7 @@ mod tests {
             ("DELETE", format!("{stream}/keys/{{id}}"), ("delete", "keys")),
             ("PUT", "/client/v4/user/tokens/{id}".to_owned(), ("update", "tokens")),
             ("PUT", "/client/v4/user/tokens/{id}/value".to_owned(), ("value", "tokens")),
-            ("DELETE", "/client/v4/session".to_owned(), ("delete", "session")),
+            ("DELETE", "/client/v4/session".to_owned(), ("sign_out", "session")),
         ] {
             let (action, kind) = action(method, &path);
             assert_eq!((action.as_str(), kind.as_str()), expect, "{method} {path}");

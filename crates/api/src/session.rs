@@ -14,10 +14,10 @@ use control::Secret;
 use media::date::date_time;
 use serde_json::{Value, json};
 
-use crate::Api;
 use crate::auth::{Caller, known, of_this_server};
 use crate::envelope::{ApiError, ok};
 use crate::inputs::{now_ms, object, random};
+use crate::{Api, audit};
 
 type Answer = Result<Response, ApiError>;
 
@@ -75,6 +75,7 @@ pub(crate) async fn sign_in(
     let holder = api.tokens.holder_id(&principal);
     let session = api.sessions.begin(holder, random(&api), now).await?;
     tracing::info!(token = principal.id, address = %peer.ip(), "signed in");
+    audit::signed_in(&api, &principal, peer.ip()).await;
     let mut response = ok(&about(&principal, &session));
     set_cookie(&mut response, session.expose(), SESSION_AGE.as_secs(), api.tls);
     Ok(response)

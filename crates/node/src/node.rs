@@ -420,7 +420,16 @@ impl Node {
 
     /// Takes what can be taken of a new configuration; an error changes nothing.
     pub fn reload(&self, current: &Loaded, new: &Loaded) -> Result<Report> {
-        self.reloadable.reload(current, new)
+        let report = self.reloadable.reload(current, new)?;
+        if let Some(entry) = report.audit_entry(now_ms()) {
+            let control = self.reloadable.ingest.control.clone();
+            self.tasks.spawn(async move {
+                if let Err(error) = control.record_change(entry).await {
+                    tracing::error!(%error, "a reload is missing in the audit log");
+                }
+            });
+        }
+        Ok(report)
     }
 
     /// Waits until something that should run for ever has ended; says what.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
+use control::AuditEntry;
 use tokio::sync::watch;
 
 use crate::config::{self, Loaded};
@@ -28,6 +29,24 @@ pub struct Report {
     pub changed: Vec<String>,
     /// Keys whose new values hold after a restart.
     pub restart: Vec<String>,
+}
+
+impl Report {
+    /// For the audit log: who may send the signal has the machine. None if nothing was changed.
+    pub(crate) fn audit_entry(&self, now_ms: u64) -> Option<AuditEntry> {
+        let fields: Vec<String> = self.changed.iter().chain(&self.restart).cloned().collect();
+        (!fields.is_empty()).then(|| AuditEntry {
+            at_ms: now_ms,
+            actor: access::Principal::ROOT.to_owned(),
+            actor_name: "who may signal the server".to_owned(),
+            via: "configuration".to_owned(),
+            action: "reload".to_owned(),
+            kind: "configuration".to_owned(),
+            fields,
+            status: 200,
+            ..AuditEntry::default()
+        })
+    }
 }
 
 /// How a change of a key reaches a running node.

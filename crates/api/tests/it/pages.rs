@@ -3,7 +3,7 @@
 use access::limits::SESSION_AGE;
 use access::permission::Resources;
 use axum::Router;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::desk::{Desk, ROOT, ask, bearer};
 
@@ -45,6 +45,12 @@ async fn a_page_signs_in_works_and_signs_out() {
     assert_eq!(ask(&router, "GET", INPUTS, &[cookie], "").await.status, 401);
     let none = ask(&router, "GET", SESSION, &[cookie], "").await.result();
     assert_eq!(none, json!({ "signedIn": false }));
+    let (name, root) = bearer(ROOT);
+    let log = "/client/v4/accounts/default/audit_logs";
+    let log = ask(&router, "GET", log, &[(name, &root)], "").await.result();
+    let line = |e: &Value| (e["action"]["type"].clone(), e["interface"].clone());
+    let lines: Vec<_> = log.as_array().unwrap().iter().map(line).collect();
+    assert_eq!(lines, ["sign_out", "create", "sign_in"].map(|a| (json!(a), json!("page"))));
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! The command line: one file a command.
 
+mod audit;
 mod backup;
 mod config;
 mod configured;
 mod publish;
 mod serve;
+mod state;
 mod terminal;
 mod token;
 mod watch;
@@ -42,8 +44,10 @@ enum Command {
     Watch(watch::Watch),
     /// Write a sample configuration, show the one in effect, or check it
     Config(config::Arguments),
-    /// Print the API token of a data directory
+    /// Print the API token of a data directory; make, list and revoke others
     Token(token::Token),
+    /// List who changed what
+    Audit(audit::Audit),
     /// Copy a data directory, while a server uses it or not
     Backup(backup::Backup),
     /// Make a data directory of a backup
@@ -63,6 +67,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Watch(watch) => watch.run(),
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Version => say(&format!("airwave {}\n", env!("CARGO_PKG_VERSION"))),

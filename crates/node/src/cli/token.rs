@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use access::ApiTokens;
 use access::api_token::{ApiToken, TokenChangeError, Wanted};
 use access::permission::{Policy, Resources, SCOPES, Scope};
 use clap::{Args, Subcommand};
-use control::{AuditEntry, Control, InputUid, Secret, VideoUid};
+use control::{AuditEntry, InputUid, Secret, VideoUid};
 
 use super::configured::Configured;
+use super::state::State;
 use super::{failed, misused, say, wrong};
 use crate::ingest::now_ms;
 use crate::node;
@@ -108,31 +108,17 @@ impl Token {
     }
 }
 
-/// The state of a data directory, which a server may be using at the same time: SQLite keeps the two apart, and the
-/// server looks at a token again twice a second.
+/// The tokens of a data directory.
 struct Desk {
-    control: Arc<Control>,
+    state: State,
     tokens: ApiTokens,
-    runtime: tokio::runtime::Runtime,
 }
 
 fn open(configured: &Configured) -> Result<Desk, ExitCode> {
-    let config = configured.load().map_err(|errors| wrong(&errors))?.config;
-    let dir = &config.data.dir;
-    // Nothing is made here: a directory that nobody has served is a mistyped one.
-    if !dir.join(node::DATABASE).exists() {
-        let dir = dir.display();
-        return Err(failed(&format!(
-            "{dir} is no data directory: the first `airwave serve` makes it"
-        )));
-    }
-    let control = node::open_control(dir).map_err(|error| failed(&format!("{error:#}")))?;
-    let root = std::fs::read_to_string(dir.join(node::API_TOKEN)).unwrap_or_default();
-    let control = Arc::new(control);
-    let tokens = ApiTokens::new(control.clone(), &Secret::new(root.trim()));
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.map_err(|error| failed(&format!("can't start: {error}")))?;
-    Ok(Desk { control, tokens, runtime })
+    let state = State::open(configured)?;
+    let root = std::fs::read_to_string(state.dir.join(node::API_TOKEN)).unwrap_or_default();
+    let tokens = ApiTokens::new(state.control.clone(), &Secret::new(root.trim()));
+    Ok(Desk { state, tokens })
 }
 
 impl Desk {
@@ -149,7 +135,7 @@ impl Desk {
             status: if done { 200 } else { 400 },
             ..AuditEntry::default()
         };
-        if let Err(error) = self.runtime.block_on(self.control.record_change(entry)) {
+        if let Err(error) = self.state.runtime.block_on(self.state.control.record_change(entry)) {
             tracing::error!(%error, "a change is missing in the audit log");
         }
     }
@@ -165,7 +151,8 @@ impl Create {
             Ok(desk) => desk,
             Err(code) => return code,
         };
-        let made = desk.runtime.block_on(desk.tokens.create(wanted, node::random(), now_ms()));
+        let made =
+            desk.state.runtime.block_on(desk.tokens.create(wanted, node::random(), now_ms()));
         let id = made.as_ref().map(|(token, _)| token.id.clone()).unwrap_or_default();
         desk.note("create", &id, made.is_ok());
         match made {
@@ -211,7 +198,7 @@ impl List {
             Ok(desk) => desk,
             Err(code) => return code,
         };
-        match desk.runtime.block_on(desk.tokens.list()) {
+        match desk.state.runtime.block_on(desk.tokens.list()) {
             Ok(tokens) if tokens.is_empty() => say("no tokens but the one of the data directory\n"),
             Ok(tokens) => {
                 say(&tokens.iter().map(|token| line(token, now_ms())).collect::<String>())
@@ -248,7 +235,7 @@ impl Revoke {
             Ok(desk) => desk,
             Err(code) => return code,
         };
-        let revoked = desk.runtime.block_on(desk.tokens.delete(&self.id));
+        let revoked = desk.state.runtime.block_on(desk.tokens.delete(&self.id));
         desk.note("delete", &self.id, revoked.is_ok());
         match revoked {
             Ok(()) => say(&format!("{} is revoked\n", self.id)),

@@ -26,7 +26,7 @@ fn check(name: &str, text: &str) {
 
 #[test]
 fn every_help() {
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["serve"],
         &["publish"],
@@ -39,6 +39,7 @@ fn every_help() {
         &["token", "create"],
         &["token", "list"],
         &["token", "revoke"],
+        &["audit"],
         &["backup"],
         &["restore"],
         &["version"],

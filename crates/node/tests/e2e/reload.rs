@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
 use testkit::{Child, Clip, ClipSpec, Server, wait_until};
 
 use crate::AIRWAVE;
@@ -138,6 +139,15 @@ fn a_hangup_reloads_what_it_can_and_says_what_needs_a_restart() {
     let log = reload(&mut server, &new, &config, "need a restart");
     assert!(log.contains("changed=\"ingest.takeover, log.level\""), "{log}");
     assert!(log.contains("keys=\"limits.cache_mb\""), "{log}");
+    let noted = wait_until("the audit log", 10, || {
+        let log = server.api("GET", "/audit_logs?action.type=reload", None).json();
+        log["result"].as_array().filter(|log| log.len() == 1).map(|log| log[0].clone())
+    });
+    let fields = json!(["ingest.takeover", "log.level", "limits.cache_mb"]);
+    assert_eq!(
+        (&noted["interface"], &noted["metadata"]["fields"]),
+        (&json!("configuration"), &fields)
+    );
     let mut third = clip.publish(&input.rtmp, -1);
     assert!(!third.wait(20).success(), "the first one stays now");
     drop(second);

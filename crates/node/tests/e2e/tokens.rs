@@ -75,6 +75,13 @@ fn a_token_of_the_command_line_is_good_at_once_and_taken_back_within_a_second() 
         })
     };
     assert!(noted(true) && noted(false), "{log}");
+    let mut printed = Child::start(
+        Command::new(AIRWAVE).args(["audit", "--action", "delete", "--data"]).arg(server.data()),
+    );
+    assert_eq!(printed.wait(20).code(), Some(0));
+    let printed = printed.output();
+    assert_eq!(printed.lines().count(), 2, "{printed}");
+    assert!(printed.contains(&format!("by command line: delete tokens {id} REFUSED")), "{printed}");
     server.child().terminate();
     server.child().wait(15);
     let words = server.child().output();
