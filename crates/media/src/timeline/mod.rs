@@ -13,9 +13,10 @@
 //! audio:  Counting <--> Aligning (blocks dropped)                  (audio.rs)
 //! ```
 //!
-//! Start skew: blocks of a track that is more than 1 s behind the leading one are dropped until they have caught up. If
-//! they do not catch up within 1 s of the leader (two clocks that have nothing to do with each other), or are more than
-//! 30 s behind, the track is aligned by arrival instead: better than half a minute of silence.
+//! Start: a track whose first time lies in what the others have sent so far is placed there, up to 30 s late: the
+//! frames come late, the clock is the same. Blocks of a track that begins more than 1 s before the others did are dropped
+//! until they have caught up. If they do not catch up within 1 s of the leader (two clocks that have nothing to do with
+//! each other), or are more than 30 s behind, the track is aligned by arrival: better than half a minute of silence.
 
 mod audio;
 mod source;

@@ -12,10 +12,10 @@ const BACKWARD_MAX: i128 = NANOS / 4;
 /// segment longer than that; above the pauses of an encoder that drops frames on a bad uplink.
 const FORWARD_MAX: i128 = 5 * NANOS;
 
-/// At the start a track further behind than this is misaligned.
+/// At the start a track that begins so much before the others is misaligned.
 const START_SKEW_MAX: i128 = NANOS;
 
-/// A track further behind than this will not catch up: its clock is another one.
+/// A track further behind than this neither catches up nor is only late: its clock is another one.
 const START_DROP_MAX: i128 = 30 * NANOS;
 
 /// How long the leader runs before it is decided whether a lagging track catches up.
@@ -29,7 +29,9 @@ const OUTLIER_FRAMES: u32 = 3;
 struct Epoch {
     number: u32,
     offset: i128,
-    /// The latest source time of any track, in nanoseconds.
+    /// The source time that it was opened with, in nanoseconds.
+    first: i128,
+    /// The latest source time of any track.
     latest: i128,
 }
 
@@ -68,7 +70,8 @@ impl Anchors {
     }
 
     fn open(&mut self, source: i128, ours: i128) -> Epoch {
-        let epoch = Epoch { number: self.next_number, offset: ours - source, latest: source };
+        let (number, offset) = (self.next_number, ours - source);
+        let epoch = Epoch { number, offset, first: source, latest: source };
         self.next_number = self.next_number.saturating_add(1);
         self.newest = Some(epoch);
         epoch
@@ -197,8 +200,12 @@ impl Source {
         let units = self.nearest(timestamp, self.units(newest.latest));
         let source = self.nanos(units);
         let lag = newest.latest - source;
-        let aligned = (-FORWARD_MAX..=START_SKEW_MAX).contains(&lag)
-            && source + newest.offset >= anchors.floor;
+        // A first time that others have passed, but that lies in what they have sent, is of the same clock: its
+        // frames are late, not wrong. A clock of its own begins before them, or behind what they have reached.
+        let late = lagging.is_none() && source >= newest.first - START_SKEW_MAX;
+        let lag_max = if late { START_DROP_MAX } else { START_SKEW_MAX };
+        let aligned =
+            (-FORWARD_MAX..=lag_max).contains(&lag) && source + newest.offset >= anchors.floor;
         if aligned {
             if lagging.is_some() && !can_start {
                 return (State::Waiting { lagging }, Locate::Misaligned);

@@ -409,6 +409,20 @@ fn start_skew_of_thirty_seconds() {
 }
 
 #[test]
+fn a_track_that_comes_late_but_is_timed_right_stays_in_place() {
+    let case = Case::default();
+    for (track, late) in [(VIDEO, 1.3), (AUDIO, 1.3), (VIDEO, 3.0), (AUDIO, 3.0), (VIDEO, 20.0)] {
+        let mut frames = case.frames();
+        let arrives = |s: &Sent| s.truth + if s.track == track { late } else { 0.0 };
+        frames.sort_by(|a, b| arrives(a).total_cmp(&arrives(b)));
+        let (got, dropped, repairs) = case.run(&frames);
+        assert_eq!((dropped.len(), repairs.aligned_by_arrival), (0, 0), "{track} {late}");
+        let skew = case.skew_ms(&got, 0.0);
+        assert!(skew < 4.0, "{track} {late}: {skew} ms");
+    }
+}
+
+#[test]
 fn one_clock_drifts_by_a_thousandth() {
     for factor in [1.001, 0.999] {
         for (track, hint) in [(AUDIO, None), (VIDEO, None), (VIDEO, Ratio::new(30, 1))] {

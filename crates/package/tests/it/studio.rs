@@ -25,6 +25,8 @@ pub(crate) struct Sent {
     pub(crate) slot: Slot,
     /// Seconds at which its content really is.
     pub(crate) truth: f64,
+    /// Seconds after that at which it arrives.
+    pub(crate) late: f64,
     /// Milliseconds that the encoder says.
     pub(crate) timestamp: i64,
     pub(crate) composition: i32,
@@ -72,6 +74,7 @@ impl Show {
             frames.push(Sent {
                 slot: VIDEO,
                 truth,
+                late: 0.0,
                 timestamp: ms(truth),
                 composition: (ms(truth + ahead * period) - ms(truth)) as i32,
                 sync: self.group > 0 && n.is_multiple_of(self.group),
@@ -91,6 +94,7 @@ impl Show {
             frames.push(Sent {
                 slot: AUDIO,
                 truth,
+                late: 0.0,
                 timestamp: ms(truth),
                 composition: 0,
                 sync: true,
@@ -207,18 +211,18 @@ impl Studio {
         }
     }
 
-    /// Sends frames; time passes as their content does. `part` sees the index after each part.
+    /// Sends frames in the order in which they arrive; time passes as they do. `part` sees the index after each part.
     pub(crate) fn send(&mut self, frames: &[Sent], mut part: impl FnMut(&Index)) {
         let begun = self.now;
         for sent in frames {
-            self.now = begun + Duration::from_secs_f64(sent.truth);
+            self.now = begun + Duration::from_secs_f64(sent.truth + sent.late);
             let arrival = self.arrival();
             let publication = self.publication.as_mut().unwrap();
             if let Some(config) = &sent.config {
                 publication.configure(sent.slot, config.clone(), arrival).unwrap();
             }
             // Its first bytes say where its content really is.
-            let micros = (self.now.as_secs_f64() * 1e6) as u64;
+            let micros = ((begun.as_secs_f64() + sent.truth) * 1e6) as u64;
             let mut bytes = vec![0; if sent.sync && sent.samples == 0 { 900 } else { 150 }];
             bytes[..8].copy_from_slice(&micros.to_be_bytes());
             let payload = publication.budget().payload(bytes);
