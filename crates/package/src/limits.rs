@@ -27,8 +27,13 @@ pub const LIVE_SEGMENTS: usize = 43_200;
 /// Parts of one segment that an index takes: 0.2 s parts of a 12 s segment, three times over.
 pub const SEGMENT_PARTS: usize = 192;
 
-/// Audio waits this long for the video that decides where it is cut; then it goes on alone.
+/// Audio waits this long for the video that decides where it is cut, or longer than video has been late; then it goes on
+/// alone.
 pub const CUT_WAIT: Duration = Duration::from_millis(1_500);
+
+/// The longest wait for pictures that come late all the time, and how late a picture may be and still get into the
+/// segments that sound has cut without it: what a player's buffer bears, and few enough frames to hold.
+pub const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// Initialisation segments of one broadcast. An encoder that changes its configuration more often
 /// than this in one broadcast is broken, and each one is kept in memory.

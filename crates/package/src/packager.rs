@@ -9,7 +9,7 @@ use std::time::Duration;
 use media::codec::Config;
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
-use crate::limits::CUT_WAIT;
+use crate::limits::{CUT_WAIT, LATE_MAX};
 use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
 
 /// How a broadcast is packaged.
@@ -76,6 +76,8 @@ pub struct Packager {
     break_pending: bool,
     /// How far the main track has come.
     main_ns: i64,
+    /// How far it was behind the others at most, since it made the last cut and before that.
+    late_ns: [i64; 2],
     /// Nothing more will come for now: nobody waits for the main track.
     flushing: bool,
     findings: Findings,
@@ -98,7 +100,7 @@ struct Track {
     held: Option<Frame>,
     /// Decode time of the newest frame, after which the next must lie.
     last_decode: Option<i64>,
-    /// It made the cuts and stopped; others went on without it, so its next frame begins a segment.
+    /// It made the cuts and stopped for so long that its segment was ended: its next frame begins one.
     stalled: bool,
     /// Its next frame begins a segment: it is the first one, or everything before was flushed.
     fresh: bool,
@@ -119,6 +121,7 @@ impl Packager {
             earlier_target: None,
             break_pending: false,
             main_ns: i64::MIN,
+            late_ns: [0; 2],
             flushing: false,
             findings: Findings::default(),
         }
@@ -193,13 +196,16 @@ impl Packager {
         }
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.configured = true;
+        // Sound of another rate counts otherwise.
+        t.last_decode = None;
         tagged(track.0, out, |out| t.rendition.configure(config, out));
     }
 
     /// A track decides the cuts from now on.
-    fn lead(&mut self, track: usize) {
+    fn lead(&mut self, track: usize, first: Option<&Frame>) {
         self.main = Some(track);
-        self.break_pending |= self.cutter.is_some();
+        let late = first.is_some_and(|frame| self.is_overtaken(track, frame));
+        self.break_pending |= self.cutter.is_some() && !late;
     }
 
     /// Takes the next frame of a track, in decode order.
@@ -218,7 +224,7 @@ impl Packager {
                 self.findings.frames_dropped += 1;
                 return;
             }
-            self.lead(track.0);
+            self.lead(track.0, Some(&frame));
         }
         if self.main == Some(track.0) {
             self.push_main(track.0, frame, out);
@@ -229,16 +235,24 @@ impl Packager {
     }
 
     fn push_main(&mut self, track: usize, mut frame: Frame, out: &mut Outputs) {
+        self.note_lateness(track, &frame);
+        if self.is_overtaken(track, &frame) {
+            return self.follow_late(track, frame, out);
+        }
         let target = self.target_duration();
+        let passed = self.unreached(track).next().is_some();
         let Some(t) = self.tracks.get_mut(track) else { return };
         frame.discontinuity |= self.break_pending;
         let timescale = t.rendition.timescale();
         let decode_ns = ticks_to_ns(frame.decode, timescale);
-        let first = t.rendition.segment().is_none() || t.stalled;
+        let first = t.rendition.segment().is_none() || t.stalled || passed;
         t.stalled = false;
         if first {
             self.cutter = Some(Cutter::new(self.rules.cut.clone(), decode_ns, target));
+            // What it had before lies before the cuts of others.
+            self.emit_held(track, None, true, out);
         }
+        let Some(t) = self.tracks.get_mut(track) else { return };
         let part_ns = t.rendition.part_ns();
         let part_border = t.held.is_some() && t.rendition.ends_part();
         let Some(cutter) = &mut self.cutter else { return };
@@ -252,11 +266,71 @@ impl Packager {
             if cut == Some(Why::TooLong) {
                 self.findings.segments_without_key_frame += 1;
             }
+            self.late_ns = [0, self.late_ns[0]];
             self.begin_segment(track, &frame);
         }
         if let Some(t) = self.tracks.get_mut(track) {
             t.held = Some(frame);
         }
+    }
+
+    /// The cuts that a track has not reached.
+    fn unreached(&self, track: usize) -> impl Iterator<Item = &Cut> {
+        let current = self.tracks.get(track).and_then(|t| t.rendition.segment());
+        self.cuts.iter().filter(move |c| current.is_none_or(|n| c.start.number > n))
+    }
+
+    /// Whether the others were cut without the main track up to this frame of it: it is late.
+    fn is_overtaken(&self, track: usize, frame: &Frame) -> bool {
+        let Some(t) = self.tracks.get(track) else { return false };
+        let present_ns = ticks_to_ns(frame.present, t.rendition.timescale());
+        let newest = self.unreached(track).last();
+        let breaks = frame.discontinuity || self.break_pending;
+        !breaks && newest.is_some_and(|c| present_ns < c.present_ns + LEAD_IN_NS)
+    }
+
+    /// A number is the same time in all tracks: a main track that is late goes by the cuts that were made without it.
+    fn follow_late(&mut self, track: usize, frame: Frame, out: &mut Outputs) {
+        let Some(t) = self.tracks.get(track) else { return };
+        let Some(next) = self.unreached(track).next() else { return };
+        let timescale = t.rendition.timescale();
+        let present_ns = ticks_to_ns(frame.present, timescale);
+        let begins = if present_ns >= next.present_ns {
+            Some(self.latest_cut(next, present_ns))
+        } else if t.fresh && present_ns >= next.present_ns - LEAD_IN_NS {
+            Some(next.start)
+        } else if t.fresh || t.stalled {
+            self.findings.frames_dropped += 1;
+            return;
+        } else {
+            None
+        };
+        let hole = t.held.as_ref().is_some_and(|held| {
+            ticks_to_ns(frame.decode - held.decode, timescale) > BRIDGED_NS && begins.is_some()
+        });
+        self.main_ns = ticks_to_ns(frame.decode, timescale);
+        self.emit_held(track, Some(&frame).filter(|_| !hole), begins.is_some(), out);
+        let Some(t) = self.tracks.get_mut(track) else { return };
+        if let Some(start) = begins {
+            t.rendition.begin(start);
+            (t.fresh, t.stalled) = (false, false);
+        }
+        t.held = Some(frame);
+    }
+
+    fn note_lateness(&mut self, track: usize, frame: &Frame) {
+        let ns = |t: &Track, frame: &Frame| ticks_to_ns(frame.decode, t.rendition.timescale());
+        let Some(own) = self.tracks.get(track).map(|t| ns(t, frame)) else { return };
+        let others = self.tracks.iter().enumerate().filter(|(i, _)| *i != track);
+        let newest = others.filter_map(|(_, t)| Some(ns(t, t.waiting.back().or(t.held.as_ref())?)));
+        let late = newest.max().map_or(0, |newest| newest.saturating_sub(own));
+        self.late_ns[0] = self.late_ns[0].max(late);
+    }
+
+    /// How long the others wait for the main track: half a second longer than it was late.
+    fn wait_ns(&self) -> i64 {
+        let late = self.late_ns[0].max(self.late_ns[1]).saturating_add(500_000_000);
+        late.clamp(nanos(CUT_WAIT), nanos(LATE_MAX))
     }
 
     fn begin_segment(&mut self, track: usize, frame: &Frame) {
@@ -320,7 +394,7 @@ impl Packager {
         let waited = |t: &Track| {
             let span = t.waiting.back().zip(t.waiting.front());
             let ticks = span.map_or(0, |(back, front)| back.decode - front.decode);
-            ticks_to_ns(ticks, t.rendition.timescale()) >= wait_ns()
+            ticks_to_ns(ticks, t.rendition.timescale()) >= nanos(CUT_WAIT)
         };
         let Some(track) = self.tracks.iter().position(|t| !t.video && waited(t)) else {
             return false;
@@ -330,7 +404,7 @@ impl Packager {
     }
 
     fn lead_waiting(&mut self, track: usize, out: &mut Outputs) {
-        self.lead(track);
+        self.lead(track, None);
         let waiting = std::mem::take(&mut self.tracks[track].waiting);
         for frame in waiting {
             self.push_main(track, frame, out);
@@ -365,7 +439,7 @@ impl Packager {
             (Some(_), None) if self.flushing => None,
             (Some(_), None) => {
                 let newest = t.waiting.back().map_or(middle, |f| ticks_to_ns(f.decode, timescale));
-                if newest.saturating_sub(self.main_ns) < wait_ns() {
+                if newest.saturating_sub(self.main_ns) < self.wait_ns() {
                     return false;
                 }
                 self.findings.cuts_not_waited_for += 1;
@@ -387,8 +461,8 @@ impl Packager {
         true
     }
 
-    /// The main track has stopped: a segment must not grow for ever, so the others cut it. In the main
-    /// track the numbers that pass are gaps.
+    /// The main track has stopped, or is late: a segment must not grow for ever, so the others cut it. In the main
+    /// track the numbers that pass are gaps, unless what belongs there comes after all.
     fn cut_without_main(&mut self, track: usize, out: &mut Outputs) -> Option<SegmentStart> {
         let t = self.tracks.get(track)?;
         let (frame, timescale) = (t.waiting.front()?, t.rendition.timescale());
@@ -396,7 +470,9 @@ impl Packager {
         let part_border = t.held.is_some() && t.rendition.ends_part();
         let frame = MainFrame { decode_ns, sync: true, breaks: false, part_border, part_ns };
         self.cutter.as_mut()?.frame(frame)?;
-        if let Some(main) = self.main {
+        if let Some(main) = self.main
+            && decode_ns.saturating_sub(self.main_ns) > nanos(LATE_MAX)
+        {
             self.emit_held(main, None, true, out);
             self.tracks[main].stalled = true;
         }
@@ -431,16 +507,8 @@ impl Packager {
         dropped
     }
 
+    /// All that a late track, also one that is not there yet, may need are kept.
     fn forget_cuts(&mut self) {
-        let main = self.main;
-        let behind =
-            self.tracks.iter().enumerate().filter(|(i, t)| main != Some(*i) && t.configured);
-        let lowest = behind.map(|(_, t)| t.rendition.segment().unwrap_or(0)).min();
-        let lowest = lowest.unwrap_or(0);
-        while self.cuts.len() > 1 && self.cuts.front().is_some_and(|c| c.start.number <= lowest) {
-            self.cuts.pop_front();
-        }
-        // A track that never comes must not make the list grow.
         while self.cuts.len() > CUTS_MAX {
             self.cuts.pop_front();
         }
@@ -478,7 +546,7 @@ const LEAD_IN_NS: i64 = 400_000_000;
 /// follows a longer hole begins a part, which has its own time.
 const BRIDGED_NS: i64 = 150_000_000;
 
-/// Cuts that are kept for tracks that lag: a minute of 2 s segments.
+/// Cuts that are kept for tracks that are late or lag: a minute of 2 s segments.
 const CUTS_MAX: usize = 32;
 
 fn tagged(track: usize, out: &mut Outputs, f: impl FnOnce(&mut Vec<Output>)) {
@@ -487,298 +555,9 @@ fn tagged(track: usize, out: &mut Outputs, f: impl FnOnce(&mut Vec<Output>)) {
     out.extend(own.into_iter().map(|o| (TrackId(track), o)));
 }
 
-fn wait_ns() -> i64 {
-    i64::try_from(CUT_WAIT.as_nanos()).unwrap_or(i64::MAX)
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::index::Index;
-    use crate::testing::{audio_config, video_config};
-    use spine::Location;
-    use std::time::Instant;
-
-    #[allow(clippy::disallowed_methods)]
-    fn frame(decode: i64, duration: u32, sync: bool) -> Frame {
-        Frame {
-            decode,
-            present: decode,
-            duration,
-            sync,
-            discontinuity: false,
-            wall_clock_ms: 1_000_000 + u64::try_from(decode).unwrap() / 90,
-            arrived: Instant::now(),
-            payload: vec![spine::Budget::new(usize::MAX).payload(vec![1; 100])],
-        }
-    }
-
-    /// A packager with the index that its output makes.
-    struct Bench {
-        packager: Packager,
-        index: Index,
-        out: Outputs,
-        names: Vec<&'static str>,
-    }
-
-    impl Bench {
-        fn new(tracks: &[bool]) -> Self {
-            let mut packager = Packager::new(Rules::default(), 1, 100);
-            let mut out = Vec::new();
-            let mut names = Vec::new();
-            for video in tracks {
-                let track = packager.add_track(*video);
-                let config = if *video { video_config() } else { audio_config() };
-                packager.configure(track, &config, &mut out);
-                names.push(if *video { "video" } else { "audio" });
-            }
-            Self { packager, index: Index::new(), out, names }
-        }
-
-        fn push(&mut self, track: usize, frame: Frame) {
-            self.packager.push(TrackId(track), frame, &mut self.out);
-            self.drain();
-        }
-
-        fn flush(&mut self) {
-            self.packager.flush(&mut self.out);
-            self.drain();
-        }
-
-        fn drain(&mut self) {
-            for (track, output) in self.out.drain(..) {
-                let Output::Part { segment, part, properties, head, .. } = output else { continue };
-                let at = Location { group: segment, object: part };
-                let name = self.names[track.0];
-                let bytes = head.len() as u64;
-                self.index.apply(name, at, &properties, bytes).unwrap();
-            }
-        }
-
-        /// Video at 30 fps with a key frame every `group` frames and audio at 48 kHz, as an encoder
-        /// interleaves them, from one time to another.
-        fn run(&mut self, from_ms: i64, to_ms: i64, group: i64, discontinuity: bool) {
-            let mut sound = (from_ms * 48 + 1023) / 1024;
-            let mut fresh = discontinuity;
-            for i in from_ms * 30 / 1000..to_ms * 30 / 1000 {
-                while sound * 1024 * 90_000 < i * 3_000 * 48_000 {
-                    self.push(1, frame(sound * 1024, 1024, true));
-                    sound += 1;
-                }
-                let mut picture = frame(i * 3_000, 3_000, i % group == 0);
-                picture.discontinuity = std::mem::take(&mut fresh);
-                self.push(0, picture);
-            }
-        }
-
-        fn segments(&self, name: &str) -> Vec<(u64, f64, usize, bool)> {
-            let r = self.index.rendition(name).unwrap();
-            let seconds = |s: &crate::Segment| (s.seconds(s.duration()) * 1000.0).round() / 1000.0;
-            r.segments.iter().map(|s| (s.number, seconds(s), s.parts.len(), s.complete)).collect()
-        }
-    }
-
-    #[test]
-    fn picture_and_sound_are_cut_at_the_same_times_into_the_same_numbers() {
-        let mut bench = Bench::new(&[true, false]);
-        bench.run(0, 6_100, 60, false);
-        assert_eq!(bench.index.target_duration(), Some(2));
-        let video = bench.segments("video");
-        assert_eq!(&video[..3], [(100, 2.0, 6, true), (101, 2.0, 6, true), (102, 2.0, 6, true)]);
-        let audio = bench.segments("audio");
-        assert_eq!(audio.iter().map(|s| s.0).collect::<Vec<_>>()[..3], [100, 101, 102]);
-        for segment in &audio[..2] {
-            assert!((segment.1 - 2.0).abs() <= 0.0214, "nearest frame border: {segment:?}");
-        }
-        let (mut sum, r) = (0, bench.index.rendition("audio").unwrap());
-        for segment in &r.segments {
-            assert_eq!(segment.info.start, sum, "sums never drift");
-            sum += segment.duration();
-        }
-        assert!(r.segments.iter().all(Segment2::whole), "{:?}", r.segments);
-        assert_eq!(bench.packager.findings(), Findings::default());
-    }
-
-    trait Segment2 {
-        fn whole(&self) -> bool;
-    }
-
-    impl Segment2 for crate::Segment {
-        /// Every part but the last has the same duration and can be started with (sound).
-        fn whole(&self) -> bool {
-            let full = self.parts[0].duration;
-            let (last, others) = self.parts.split_last().unwrap();
-            others.iter().all(|p| p.duration == full && p.independent) && last.duration <= full
-        }
-    }
-
-    #[test]
-    fn sound_that_lacks_frames_inside_a_segment_stays_in_its_place() {
-        for (missing, bridged) in [(1, true), (5, true), (6, true), (7, false), (40, false)] {
-            let mut bench = Bench::new(&[true, false]);
-            let lacks = 50..50 + missing;
-            let mut placed = BTreeMap::new();
-            for i in 0..150 {
-                for sound in i * 1_600 / 1_024..(i + 1) * 1_600 / 1_024 {
-                    if !lacks.contains(&sound) {
-                        let mut frame = frame(sound * 1024, 1024, true);
-                        frame.discontinuity = sound == lacks.end;
-                        bench.packager.push(TrackId(1), frame, &mut bench.out);
-                    }
-                }
-                bench.packager.push(
-                    TrackId(0),
-                    frame(i * 3_000, 3_000, i % 60 == 0),
-                    &mut bench.out,
-                );
-                for (track, output) in bench.out.drain(..) {
-                    let (TrackId(1), Output::Part { timing, body, .. }) = (track, output) else {
-                        continue;
-                    };
-                    placed.insert(timing.decode, (i64::from(timing.duration), body.len() as i64));
-                }
-            }
-            let mut ends = 0;
-            for (start, (duration, frames)) in placed {
-                let hole = start - ends;
-                let here = ends == lacks.start * 1024;
-                assert_eq!(hole, if here && !bridged { missing * 1024 } else { 0 }, "at {start}");
-                let within = (start..start + duration).contains(&(lacks.start * 1024));
-                let lacking = if bridged && within { missing } else { 0 };
-                assert_eq!(duration, (frames + lacking) * 1024, "at {start}");
-                ends = start + duration;
-            }
-            assert!(ends > 200 * 1024, "the sound goes on: {ends}");
-        }
-    }
-
-    #[test]
-    fn a_publisher_that_comes_back_goes_on_behind_a_discontinuity() {
-        let mut bench = Bench::new(&[true, false]);
-        bench.run(0, 3_000, 60, false);
-        bench.flush();
-        let before = bench.segments("video").len();
-        assert!(bench.segments("video").iter().all(|s| s.3), "nothing stays open");
-        bench.run(4_000, 8_050, 60, true);
-        for name in ["video", "audio"] {
-            let r = bench.index.rendition(name).unwrap();
-            let marks: Vec<bool> = r.segments.iter().map(|s| s.info.discontinuity).collect();
-            assert_eq!(marks.iter().filter(|m| **m).count(), 1, "{name} {marks:?}");
-            assert!(marks[before], "{name}: at the first new segment");
-            assert_eq!(r.segments[before].info.discontinuity_sequence, 1);
-            assert!(
-                r.segments
-                    .iter()
-                    .zip(r.segments.iter().skip(1))
-                    .all(|(a, b)| a.number + 1 == b.number)
-            );
-        }
-    }
-
-    #[test]
-    fn sound_alone_decides_the_cuts_itself() {
-        let mut bench = Bench::new(&[false]);
-        for i in 0..300 {
-            bench.push(0, frame(i * 1024, 1024, true));
-        }
-        bench.flush();
-        let audio = bench.segments("audio");
-        assert_eq!(audio[0].0, 100);
-        assert!(audio[..3].iter().all(|s| (1.9..=2.0).contains(&s.1)), "{audio:?}");
-        assert_eq!(bench.index.target_duration(), Some(2));
-        let total: f64 = audio.iter().map(|s| s.1).sum();
-        assert!((total - 300.0 * 1024.0 / 48_000.0).abs() < 0.01, "every frame is there: {total}");
-    }
-
-    #[test]
-    fn a_camera_that_stops_leaves_gaps_and_the_sound_goes_on() {
-        let mut bench = Bench::new(&[true, false]);
-        bench.run(0, 4_000, 60, false);
-        let mut sound = 4_000 * 48 / 1024 + 1;
-        while sound * 1024 < 12_000 * 48 {
-            bench.push(1, frame(sound * 1024, 1024, true));
-            sound += 1;
-        }
-        let audio = bench.segments("audio");
-        assert!(audio.len() >= 4, "{audio:?}");
-        assert!(audio.iter().all(|s| s.1 < 2.5), "{audio:?}");
-        bench.run(12_000, 16_100, 60, false);
-        let r = bench.index.rendition("video").unwrap();
-        assert!(r.segments.iter().any(|s| s.info.gap));
-        let starts: Vec<u64> = r.segments.iter().map(|s| s.info.start).collect();
-        assert!(starts.is_sorted(), "{starts:?}");
-        assert!(r.segments.back().unwrap().number + 2 >= bench.packager.next_number());
-    }
-
-    #[test]
-    fn no_key_frame_ever_gives_no_picture_but_sound() {
-        let mut bench = Bench::new(&[true, false]);
-        for i in 0..200 {
-            bench.push(0, frame(i * 3_000 + 1, 3_000, false));
-            bench.push(1, frame(i * 1_600, 1_600, true));
-        }
-        assert!(bench.index.rendition("video").is_none());
-        assert!(bench.segments("audio").len() > 2);
-        assert_eq!(bench.packager.findings().frames_dropped, 200);
-    }
-
-    /// Two pictures at 30 fps, the second with its key frames `late` frames behind those of the first; `group` frames long.
-    fn ladder(late: i64, group: i64) -> Bench {
-        let mut bench = Bench::new(&[true, true]);
-        bench.names = vec!["video", "video2"];
-        for i in 0..300 {
-            bench.push(0, frame(i * 3_000, 3_000, i % group == 0));
-            // Encoders put milliseconds on their times.
-            let jitter = [0, 30, -30][(i % 3) as usize] * i.min(1);
-            bench.push(1, frame(i * 3_000 + jitter, 3_000, (i - late) % group == 0));
-        }
-        bench.flush();
-        bench
-    }
-
-    #[test]
-    fn an_alternate_is_cut_at_its_own_key_frames_where_they_are_aligned() {
-        let bench = ladder(0, 60);
-        let (main, other) = (bench.segments("video"), bench.segments("video2"));
-        assert_eq!(main.len(), 5);
-        assert_eq!(
-            main.iter().map(|s| s.0).collect::<Vec<_>>(),
-            other.iter().map(|s| s.0).collect::<Vec<_>>()
-        );
-        for segment in &bench.index.rendition("video2").unwrap().segments {
-            assert!(segment.parts[0].independent, "{}", segment.number);
-            assert!((segment.seconds(segment.duration()) - 2.0).abs() < 0.002);
-        }
-        assert_eq!(bench.packager.findings(), Findings::default());
-    }
-
-    #[test]
-    fn an_alternate_with_key_frames_elsewhere_says_that_its_segments_are_not_independent() {
-        let bench = ladder(7, 60);
-        let main = &bench.index.rendition("video").unwrap().segments;
-        let other = &bench.index.rendition("video2").unwrap().segments;
-        assert!(main.iter().all(|s| s.parts[0].independent));
-        assert!(other[0].parts[0].independent, "it begins with a key frame");
-        assert!(other.iter().skip(1).all(|s| !s.parts[0].independent));
-        let pairs = main.iter().zip(other).skip(1);
-        assert!(pairs.clone().count() == 4);
-        for (a, b) in pairs {
-            assert_eq!(a.number, b.number);
-            assert!(a.info.start.abs_diff(b.info.start) <= 90, "cut at the same time");
-        }
-        assert_eq!(bench.packager.findings().frames_dropped, 7, "before its first key frame");
-    }
-
-    #[test]
-    fn a_new_configuration_begins_a_new_segment_behind_a_discontinuity() {
-        let mut bench = Bench::new(&[true, false]);
-        bench.run(0, 3_000, 30, false);
-        let config = video_config();
-        bench.packager.configure(TrackId(0), &config, &mut bench.out);
-        bench.drain();
-        bench.run(3_000, 6_050, 30, false);
-        let r = bench.index.rendition("video").unwrap();
-        let at = r.segments.iter().position(|s| s.info.discontinuity).unwrap();
-        assert_eq!((r.segments[at].info.start, at), (270_000, 2));
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@
 //! - [`Retention`] deletes what is too old or too much.
 //!
 //! **When a segment is sealed.** Segment N is put when every recorded track has completed it, or when
-//! the furthest track has also completed N+1: a track that is later than a whole segment is left out
+//! the furthest track has also completed N+5 ([`limits::LATE_SEGMENTS`]): a track that is later is left out
 //! of N, counted ([`Status::late_parts`]), and waited for no longer.
 //!
 //! **What is lost is a gap, never silence.** Sealed segments wait in memory while the store fails, up to

@@ -27,8 +27,9 @@ pub const RECORDS_WAITING: usize = 4_096;
 /// How long a commit that was refused waits for the claim of the same node that replaced its owner.
 pub const OWNER_WAIT: Duration = Duration::from_secs(5);
 
-/// How many segments a track may be behind the furthest one before it is left out.
-pub const LATE_SEGMENTS: u64 = 1;
+/// How many segments a track may be behind the furthest one before it is left out: as late as packaging takes it, ten
+/// seconds of 2 s segments.
+pub const LATE_SEGMENTS: u64 = 5;
 
 /// Numbers reserved above the committed one, with each commit: the one that is being made, and the next,
 /// which begins before that one is committed. After a kill they are what viewers see as a gap.

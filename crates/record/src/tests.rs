@@ -21,7 +21,7 @@ use spine::{
 use store::Store;
 use tokio::sync::watch;
 
-use crate::limits::{BACKLOG_BYTES, NODE_BACKLOG_BYTES};
+use crate::limits::{BACKLOG_BYTES, LATE_SEGMENTS, NODE_BACKLOG_BYTES};
 use crate::{Backlog, File, History, Outcome, Recorder, Retention, Setup, Status};
 
 const NOW: u64 = 1_763_812_800_000;
@@ -349,27 +349,31 @@ async fn a_recording_is_what_was_live_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_late_track_is_waited_for_by_one_segment_and_no_longer() {
+async fn a_late_track_is_waited_for_by_some_segments_and_no_longer() {
     let node = Node::new().await;
     let claimed = node.claim(1).await;
     let first = claimed.first_segment;
     let mut live = Live::new(claimed.owned.epoch.0);
     let running = record(&node, &live, &claimed, &WIDE);
     live.both(first);
-    live.segment("video.cmaf", first + 1);
+    for number in first + 1..=first + LATE_SEGMENTS {
+        live.segment("video.cmaf", number);
+    }
     until("the first segment", &running.status, || running.status.committed() == first).await;
     settle().await;
     assert_eq!(running.status.committed(), first, "audio may still come");
-    live.segment("video.cmaf", first + 2);
+    live.segment("video.cmaf", first + 1 + LATE_SEGMENTS);
     until("the second segment", &running.status, || running.status.committed() == first + 1).await;
     live.segment("audio.cmaf", first + 1);
     until("the late parts", &running.status, || running.status.late_parts() == PARTS).await;
-    live.segment("audio.cmaf", first + 2);
+    for number in first + 2..=first + 1 + LATE_SEGMENTS {
+        live.segment("audio.cmaf", number);
+    }
     live.end();
     assert_eq!(running.task.await.unwrap(), Outcome::Complete);
     let records = node.records(&claimed.owned.video).await;
     let tracks: Vec<usize> = records.iter().map(|r| r.tracks.len()).collect();
-    assert_eq!(tracks, [2, 1, 2]);
+    assert_eq!(tracks, [2, 1, 2, 2, 2, 2, 2]);
     node.control.release(&claimed.owned, End::Goodbye, NOW).await.unwrap();
     let recording = node.history.recording(&claimed.owned.video).await.unwrap().unwrap();
     let audio = recording.index.rendition("audio.cmaf").unwrap();

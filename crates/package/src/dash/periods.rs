@@ -76,21 +76,18 @@ pub(super) fn of<'a>(
     for number in numbers {
         let there: Vec<(&str, &Segment)> =
             renditions.iter().filter_map(|(name, r)| Some((*name, r.segment(number)?))).collect();
-        // The newest of their beginnings begins a Period of all.
-        let Some(first) = there.iter().map(|(_, s)| s).max_by_key(|s| s.period.number) else {
-            continue;
-        };
-        if begun != Some(first.period.number) {
-            begun = Some(first.period.number);
+        let Some(boundary) = boundary(&renditions, &there, number) else { continue };
+        if begun != Some(boundary.number) {
+            begun = Some(boundary.number);
             // What is over is one stretch from zero on; what was lost keeps its time.
             let start = match index.ended() {
                 true => end,
-                false => first.period.wall_clock_ms as f64 / 1000.0,
+                false => boundary.wall_clock_ms as f64 / 1000.0,
             };
             periods.push(Period {
-                number: first.period.number,
+                number: boundary.number,
                 start,
-                origin: (first.period.start, first.info.timescale),
+                origin: boundary.origin,
                 runs: Vec::new(),
             });
         }
@@ -110,6 +107,38 @@ pub(super) fn of<'a>(
     }
     periods.retain(|p| !p.runs.is_empty());
     periods
+}
+
+/// Where a Period begins.
+struct Boundary {
+    number: u64,
+    origin: (u64, u32),
+    wall_clock_ms: u64,
+}
+
+/// The beginning of the Period that a number lies in: the newest one of the runs that are there, or, if that is newer,
+/// the end of a rendition that is there no longer. So it is the same for every number of the Period.
+fn boundary(
+    renditions: &[(&str, &Rendition)],
+    there: &[(&str, &Segment)],
+    number: u64,
+) -> Option<Boundary> {
+    let begun = there.iter().map(|(_, s)| Boundary {
+        number: s.period.number,
+        origin: (s.period.start, s.info.timescale),
+        wall_clock_ms: s.period.wall_clock_ms,
+    });
+    let over = renditions.iter().filter_map(|(_, r)| {
+        let last = r.segments.back().filter(|last| last.number < number)?;
+        let duration = last.duration();
+        Some(Boundary {
+            number: last.number + 1,
+            origin: (last.info.start + duration, last.info.timescale),
+            wall_clock_ms: last.info.wall_clock_ms + (last.seconds(duration) * 1000.0) as u64,
+        })
+    });
+    // Of equal ones the last: runs that begin say best where they do.
+    over.chain(begun).max_by_key(|b| b.number)
 }
 
 fn push<'a>(runs: &mut Vec<Run<'a>>, name: &'a str, content: &'a Content, segment: &'a Segment) {

@@ -173,6 +173,52 @@ fn gaps_are_holes() {
     assert_eq!(text.matches("contentType=\"audio\"").count(), 3);
 }
 
+/// Each Period once, one behind the other, and as long in all as the media.
+#[test]
+fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
+    type There = fn(&str, u64) -> bool;
+    let table: [(&str, There, &[&str]); 4] = [
+        ("picture ends", |name, n| name == "audio.cmaf" || n < 13, &["10", "13"]),
+        ("sound ends", |name, n| name == "video.cmaf" || n < 13, &["10", "13"]),
+        (
+            "picture comes and goes",
+            |name, n| name == "audio.cmaf" || (12..15).contains(&n),
+            &["10", "12", "15"],
+        ),
+        ("sound from picture", |name, n| (name == "audio.cmaf") == (n >= 14), &["10", "14"]),
+    ];
+    for (what, there, ids) in table {
+        let mut index = Index::new();
+        for rendition in ["audio.cmaf", "video.cmaf"] {
+            for number in (10..22).filter(|n| there(rendition, *n)) {
+                let info = Info { init: init_of(rendition), ..segment(number) };
+                let part = Part {
+                    duration: 180_000,
+                    independent: true,
+                    last: true,
+                    target_ms: 2_000,
+                    target_duration: Some(2),
+                };
+                let at = Location { group: number, object: 0 };
+                index.apply(rendition, at, &encode(&part, Some(&info)), 500_000).unwrap();
+            }
+        }
+        let of_periods = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|l| l.contains("<Period"));
+            lines.map(|l| values(l, "id")[0].to_owned()).collect()
+        };
+        let live = render(&index, MpdOptions { everything: true, ..LIVE });
+        assert_eq!(of_periods(&live), ids, "{what}: {live}");
+        index.end();
+        let over = render(&index, LIVE);
+        assert_eq!(of_periods(&over), ids, "{what}: {over}");
+        assert_eq!(values(&over, "mediaPresentationDuration"), ["PT24.000S"], "{what}");
+        let starts =
+            ids.iter().map(|id| format!("PT{}.000S", (id.parse::<u64>().unwrap() - 10) * 2));
+        assert_eq!(values(&over, "start"), starts.collect::<Vec<_>>(), "{what}");
+    }
+}
+
 #[test]
 fn nothing_to_list_is_no_mpd() {
     let (contents, languages) = (BTreeMap::new(), BTreeMap::new());

@@ -124,6 +124,29 @@ fn resampled() -> Vec<Sent> {
     frames
 }
 
+/// What is timed right and comes late: nothing is lost or moved, though sound may be cut before its picture is there.
+fn late() -> Vec<Row> {
+    let by = |name, slot, late: fn(f64) -> f64, expect| {
+        let mut frames = changed(|f| f.late = if f.slot == slot { late(f.truth) } else { 0.0 });
+        frames.sort_by(|a, b| (a.truth + a.late).total_cmp(&(b.truth + b.late)));
+        row(name, frames, expect)
+    };
+    let cut_by_sound = |segments| Expect { independent: false, segments, ..PLAIN };
+    vec![
+        by("picture 1.3 s late", VIDEO, |_| 1.3, PLAIN),
+        by("picture 3 s late", VIDEO, |_| 3.0, cut_by_sound(10..=11)),
+        by("sound 1.3 s late", AUDIO, |_| 1.3, PLAIN),
+        by("sound 3 s late", AUDIO, |_| 3.0, PLAIN),
+        by("picture stalls and comes in one burst", VIDEO, stall, cut_by_sound(9..=10)),
+        by("sound stalls and comes in one burst", AUDIO, stall, PLAIN),
+    ]
+}
+
+/// What is of four to ten seconds comes at ten.
+fn stall(truth: f64) -> f64 {
+    if (4.0..10.0).contains(&truth) { 10.0 - truth } else { 0.0 }
+}
+
 fn codecs() -> Vec<Row> {
     // A change comes with a key frame, as it must.
     let change = |slot, config: fn() -> Config| {
@@ -207,6 +230,20 @@ fn check(row: &Row) {
     assert_eq!(Expect { discontinuities, ..found }, row.expect, "{name}");
     assert!(row.expect.segments.contains(&count), "{name}: {count} segments");
     check_alignment(row, &studio);
+    check_numbers(name, index);
+}
+
+/// A number is the same time in all renditions, but for a frame of sound that lies across the cut, and where one of them
+/// begins in the midst of a segment.
+fn check_numbers(name: &str, index: &package::Index) {
+    let [Some(video), Some(audio)] = TRACKS.map(|track| index.rendition(track)) else { return };
+    let begins = |s: &package::Segment| s.seconds(s.info.start);
+    let fresh = [video, audio].map(|r| r.segments[0].number);
+    for segment in video.segments.iter().filter(|s| !s.info.gap && !fresh.contains(&s.number)) {
+        let Some(other) = audio.segment(segment.number).filter(|s| !s.info.gap) else { continue };
+        let (picture, sound) = (begins(segment), begins(other));
+        assert!((picture - sound).abs() < 0.4, "{name}: {}: {picture}, {sound}", segment.number);
+    }
 }
 
 /// What holds whatever was sent.
@@ -250,6 +287,24 @@ fn check_alignment(row: &Row, studio: &Studio) {
 #[test]
 fn every_wrong_clock_is_made_right() {
     timestamps().iter().for_each(check);
+}
+
+#[test]
+fn what_comes_late_is_in_its_place() {
+    for row in late() {
+        check(&row);
+        let mut studio = Studio::new();
+        studio.send(&row.frames, |_| ());
+        let found = Findings { cuts_not_waited_for: 0, ..studio.findings() };
+        assert_eq!(found, Findings::default(), "{}", row.name);
+        studio.end();
+        for track in TRACKS {
+            let segments = &studio.index.rendition(track).unwrap().segments;
+            let seconds: f64 = segments.iter().map(|s| s.seconds(s.duration())).sum();
+            assert!(segments.iter().all(|s| !s.info.gap), "{}: {track} has gaps", row.name);
+            assert!((seconds - 20.0).abs() < 0.05, "{}: {track} has {seconds} s", row.name);
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,281 @@
+use super::*;
+use crate::index::Index;
+use crate::testing::{audio_config, video_config};
+use spine::Location;
+use std::time::Instant;
+
+#[allow(clippy::disallowed_methods)]
+fn frame(decode: i64, duration: u32, sync: bool) -> Frame {
+    Frame {
+        decode,
+        present: decode,
+        duration,
+        sync,
+        discontinuity: false,
+        wall_clock_ms: 1_000_000 + u64::try_from(decode).unwrap() / 90,
+        arrived: Instant::now(),
+        payload: vec![spine::Budget::new(usize::MAX).payload(vec![1; 100])],
+    }
+}
+
+/// A packager with the index that its output makes.
+struct Bench {
+    packager: Packager,
+    index: Index,
+    out: Outputs,
+    names: Vec<&'static str>,
+}
+
+impl Bench {
+    fn new(tracks: &[bool]) -> Self {
+        let mut packager = Packager::new(Rules::default(), 1, 100);
+        let mut out = Vec::new();
+        let mut names = Vec::new();
+        for video in tracks {
+            let track = packager.add_track(*video);
+            let config = if *video { video_config() } else { audio_config() };
+            packager.configure(track, &config, &mut out);
+            names.push(if *video { "video" } else { "audio" });
+        }
+        Self { packager, index: Index::new(), out, names }
+    }
+
+    fn push(&mut self, track: usize, frame: Frame) {
+        self.packager.push(TrackId(track), frame, &mut self.out);
+        self.drain();
+    }
+
+    fn flush(&mut self) {
+        self.packager.flush(&mut self.out);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        for (track, output) in self.out.drain(..) {
+            let Output::Part { segment, part, properties, head, .. } = output else { continue };
+            let at = Location { group: segment, object: part };
+            let name = self.names[track.0];
+            let bytes = head.len() as u64;
+            self.index.apply(name, at, &properties, bytes).unwrap();
+        }
+    }
+
+    /// Video at 30 fps with a key frame every `group` frames and audio at 48 kHz, as an encoder
+    /// interleaves them, from one time to another.
+    fn run(&mut self, from_ms: i64, to_ms: i64, group: i64, discontinuity: bool) {
+        let mut sound = (from_ms * 48 + 1023) / 1024;
+        let mut fresh = discontinuity;
+        for i in from_ms * 30 / 1000..to_ms * 30 / 1000 {
+            while sound * 1024 * 90_000 < i * 3_000 * 48_000 {
+                self.push(1, frame(sound * 1024, 1024, true));
+                sound += 1;
+            }
+            let mut picture = frame(i * 3_000, 3_000, i % group == 0);
+            picture.discontinuity = std::mem::take(&mut fresh);
+            self.push(0, picture);
+        }
+    }
+
+    fn segments(&self, name: &str) -> Vec<(u64, f64, usize, bool)> {
+        let r = self.index.rendition(name).unwrap();
+        let seconds = |s: &crate::Segment| (s.seconds(s.duration()) * 1000.0).round() / 1000.0;
+        r.segments.iter().map(|s| (s.number, seconds(s), s.parts.len(), s.complete)).collect()
+    }
+}
+
+#[test]
+fn picture_and_sound_are_cut_at_the_same_times_into_the_same_numbers() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 6_100, 60, false);
+    assert_eq!(bench.index.target_duration(), Some(2));
+    let video = bench.segments("video");
+    assert_eq!(&video[..3], [(100, 2.0, 6, true), (101, 2.0, 6, true), (102, 2.0, 6, true)]);
+    let audio = bench.segments("audio");
+    assert_eq!(audio.iter().map(|s| s.0).collect::<Vec<_>>()[..3], [100, 101, 102]);
+    for segment in &audio[..2] {
+        assert!((segment.1 - 2.0).abs() <= 0.0214, "nearest frame border: {segment:?}");
+    }
+    let (mut sum, r) = (0, bench.index.rendition("audio").unwrap());
+    for segment in &r.segments {
+        assert_eq!(segment.info.start, sum, "sums never drift");
+        sum += segment.duration();
+    }
+    assert!(r.segments.iter().all(Segment2::whole), "{:?}", r.segments);
+    assert_eq!(bench.packager.findings(), Findings::default());
+}
+
+trait Segment2 {
+    fn whole(&self) -> bool;
+}
+
+impl Segment2 for crate::Segment {
+    /// Every part but the last has the same duration and can be started with (sound).
+    fn whole(&self) -> bool {
+        let full = self.parts[0].duration;
+        let (last, others) = self.parts.split_last().unwrap();
+        others.iter().all(|p| p.duration == full && p.independent) && last.duration <= full
+    }
+}
+
+#[test]
+fn sound_that_lacks_frames_inside_a_segment_stays_in_its_place() {
+    for (missing, bridged) in [(1, true), (5, true), (6, true), (7, false), (40, false)] {
+        let mut bench = Bench::new(&[true, false]);
+        let lacks = 50..50 + missing;
+        let mut placed = BTreeMap::new();
+        for i in 0..150 {
+            for sound in i * 1_600 / 1_024..(i + 1) * 1_600 / 1_024 {
+                if !lacks.contains(&sound) {
+                    let mut frame = frame(sound * 1024, 1024, true);
+                    frame.discontinuity = sound == lacks.end;
+                    bench.packager.push(TrackId(1), frame, &mut bench.out);
+                }
+            }
+            bench.packager.push(TrackId(0), frame(i * 3_000, 3_000, i % 60 == 0), &mut bench.out);
+            for (track, output) in bench.out.drain(..) {
+                let (TrackId(1), Output::Part { timing, body, .. }) = (track, output) else {
+                    continue;
+                };
+                placed.insert(timing.decode, (i64::from(timing.duration), body.len() as i64));
+            }
+        }
+        let mut ends = 0;
+        for (start, (duration, frames)) in placed {
+            let hole = start - ends;
+            let here = ends == lacks.start * 1024;
+            assert_eq!(hole, if here && !bridged { missing * 1024 } else { 0 }, "at {start}");
+            let within = (start..start + duration).contains(&(lacks.start * 1024));
+            let lacking = if bridged && within { missing } else { 0 };
+            assert_eq!(duration, (frames + lacking) * 1024, "at {start}");
+            ends = start + duration;
+        }
+        assert!(ends > 200 * 1024, "the sound goes on: {ends}");
+    }
+}
+
+#[test]
+fn a_publisher_that_comes_back_goes_on_behind_a_discontinuity() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 3_000, 60, false);
+    bench.flush();
+    let before = bench.segments("video").len();
+    assert!(bench.segments("video").iter().all(|s| s.3), "nothing stays open");
+    bench.run(4_000, 8_050, 60, true);
+    for name in ["video", "audio"] {
+        let r = bench.index.rendition(name).unwrap();
+        let marks: Vec<bool> = r.segments.iter().map(|s| s.info.discontinuity).collect();
+        assert_eq!(marks.iter().filter(|m| **m).count(), 1, "{name} {marks:?}");
+        assert!(marks[before], "{name}: at the first new segment");
+        assert_eq!(r.segments[before].info.discontinuity_sequence, 1);
+        assert!(
+            r.segments.iter().zip(r.segments.iter().skip(1)).all(|(a, b)| a.number + 1 == b.number)
+        );
+    }
+}
+
+#[test]
+fn sound_alone_decides_the_cuts_itself() {
+    let mut bench = Bench::new(&[false]);
+    for i in 0..300 {
+        bench.push(0, frame(i * 1024, 1024, true));
+    }
+    bench.flush();
+    let audio = bench.segments("audio");
+    assert_eq!(audio[0].0, 100);
+    assert!(audio[..3].iter().all(|s| (1.9..=2.0).contains(&s.1)), "{audio:?}");
+    assert_eq!(bench.index.target_duration(), Some(2));
+    let total: f64 = audio.iter().map(|s| s.1).sum();
+    assert!((total - 300.0 * 1024.0 / 48_000.0).abs() < 0.01, "every frame is there: {total}");
+}
+
+#[test]
+fn a_camera_that_stops_leaves_gaps_and_the_sound_goes_on() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 4_000, 60, false);
+    let mut sound = 4_000 * 48 / 1024 + 1;
+    while sound * 1024 < 12_000 * 48 {
+        bench.push(1, frame(sound * 1024, 1024, true));
+        sound += 1;
+    }
+    let audio = bench.segments("audio");
+    assert!(audio.len() >= 4, "{audio:?}");
+    assert!(audio.iter().all(|s| s.1 < 2.5), "{audio:?}");
+    bench.run(12_000, 16_100, 60, false);
+    let r = bench.index.rendition("video").unwrap();
+    assert!(r.segments.iter().any(|s| s.info.gap));
+    let starts: Vec<u64> = r.segments.iter().map(|s| s.info.start).collect();
+    assert!(starts.is_sorted(), "{starts:?}");
+    assert!(r.segments.back().unwrap().number + 2 >= bench.packager.next_number());
+}
+
+#[test]
+fn no_key_frame_ever_gives_no_picture_but_sound() {
+    let mut bench = Bench::new(&[true, false]);
+    for i in 0..200 {
+        bench.push(0, frame(i * 3_000 + 1, 3_000, false));
+        bench.push(1, frame(i * 1_600, 1_600, true));
+    }
+    assert!(bench.index.rendition("video").is_none());
+    assert!(bench.segments("audio").len() > 2);
+    assert_eq!(bench.packager.findings().frames_dropped, 200);
+}
+
+/// Two pictures at 30 fps, the second with its key frames `late` frames behind those of the first; `group` frames long.
+fn ladder(late: i64, group: i64) -> Bench {
+    let mut bench = Bench::new(&[true, true]);
+    bench.names = vec!["video", "video2"];
+    for i in 0..300 {
+        bench.push(0, frame(i * 3_000, 3_000, i % group == 0));
+        // Encoders put milliseconds on their times.
+        let jitter = [0, 30, -30][(i % 3) as usize] * i.min(1);
+        bench.push(1, frame(i * 3_000 + jitter, 3_000, (i - late) % group == 0));
+    }
+    bench.flush();
+    bench
+}
+
+#[test]
+fn an_alternate_is_cut_at_its_own_key_frames_where_they_are_aligned() {
+    let bench = ladder(0, 60);
+    let (main, other) = (bench.segments("video"), bench.segments("video2"));
+    assert_eq!(main.len(), 5);
+    assert_eq!(
+        main.iter().map(|s| s.0).collect::<Vec<_>>(),
+        other.iter().map(|s| s.0).collect::<Vec<_>>()
+    );
+    for segment in &bench.index.rendition("video2").unwrap().segments {
+        assert!(segment.parts[0].independent, "{}", segment.number);
+        assert!((segment.seconds(segment.duration()) - 2.0).abs() < 0.002);
+    }
+    assert_eq!(bench.packager.findings(), Findings::default());
+}
+
+#[test]
+fn an_alternate_with_key_frames_elsewhere_says_that_its_segments_are_not_independent() {
+    let bench = ladder(7, 60);
+    let main = &bench.index.rendition("video").unwrap().segments;
+    let other = &bench.index.rendition("video2").unwrap().segments;
+    assert!(main.iter().all(|s| s.parts[0].independent));
+    assert!(other[0].parts[0].independent, "it begins with a key frame");
+    assert!(other.iter().skip(1).all(|s| !s.parts[0].independent));
+    let pairs = main.iter().zip(other).skip(1);
+    assert!(pairs.clone().count() == 4);
+    for (a, b) in pairs {
+        assert_eq!(a.number, b.number);
+        assert!(a.info.start.abs_diff(b.info.start) <= 90, "cut at the same time");
+    }
+    assert_eq!(bench.packager.findings().frames_dropped, 7, "before its first key frame");
+}
+
+#[test]
+fn a_new_configuration_begins_a_new_segment_behind_a_discontinuity() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 3_000, 30, false);
+    let config = video_config();
+    bench.packager.configure(TrackId(0), &config, &mut bench.out);
+    bench.drain();
+    bench.run(3_000, 6_050, 30, false);
+    let r = bench.index.rendition("video").unwrap();
+    let at = r.segments.iter().position(|s| s.info.discontinuity).unwrap();
+    assert_eq!((r.segments[at].info.start, at), (270_000, 2));
+}
