@@ -121,6 +121,7 @@ export class DevServer {
     if (url.pathname === '/poster.svg') return send(200, TYPES['.svg'], POSTER);
 
     const broadcast = first === INPUT ? this.current : this.broadcasts.find(({ uid }) => uid === first);
+    if (tail === 'cmcd') return send(204, 'text/plain');
     if (tail === 'lifecycle') return this.lifecycle(first, json, send);
     if (tail === 'views') return json({ liveViewers: this.current === null ? 0 : 12 });
     if (tail === 'manifest/video.m3u8' && !url.searchParams.has('track')) {

@@ -24,11 +24,19 @@ const { values: options } = parseArgs({
     'start-timeout': { type: 'string', default: '20' },
     viewport: { type: 'string', default: '1280x800' },
     'no-tone': { type: 'boolean', default: false },
+    cmcd: { type: 'string' },
     'no-frames': { type: 'boolean', default: false },
   },
 });
 
-const PLAYERS = { dashjs: ['pages/dashjs.html', 'dashjs/dist/modern/umd/dash.all.min.js', '/lib/dash.js'], hlsjs: ['pages/hlsjs.html', 'hls.js/dist/hls.min.js', '/lib/hls.js'], shaka: ['pages/shaka.html', 'shaka-player/dist/shaka-player.compiled.js', '/lib/shaka.js'] };
+/** What the page of each player that is not ours (`pages/`) asks for, and where that lies. */
+const PLAYERS = {
+  dashjs: { '/lib/dash.js': 'dashjs/dist/modern/umd/dash.all.min.js' },
+  hlsjs: { '/lib/hls.js': 'hls.js/dist/hls.min.js' },
+  native: {},
+  shaka: { '/lib/shaka.js': 'shaka-player/dist/shaka-player.compiled.js' },
+  videojs: { '/lib/video.js': 'video.js/dist/video.min.js', '/lib/video.css': 'video.js/dist/video-js.min.css' },
+};
 const SAMPLE_EVERY_MS = 250;
 
 try {
@@ -40,7 +48,7 @@ try {
 
 async function main() {
   if (!options.url) throw new Missing('--url is missing');
-  if (options.player !== 'airwave' && !(options.player in PLAYERS)) throw new Missing(`--player ${options.player}: airwave, hlsjs, shaka or dashjs`);
+  if (options.player !== 'airwave' && !(options.player in PLAYERS)) throw new Missing(`--player ${options.player}: airwave, ${Object.keys(PLAYERS).join(', ')}`);
   const pages = options.player === 'airwave' ? null : await servePages(options.player);
   const browser = await launch();
   try {
@@ -62,7 +70,7 @@ async function play(browser, pages) {
   });
   await page.addInitScript(installMeasure);
   const startedAt = Date.now();
-  const target = pages === null ? options.url : `${pages.url}?src=${encodeURIComponent(manifestOf(options.url))}`;
+  const target = pages === null ? options.url : `${pages.url}?src=${encodeURIComponent(manifestOf(options.url))}${options.cmcd ? `&cmcd=${options.cmcd}` : ''}`;
   await page.goto(target, { waitUntil: 'domcontentloaded', timeout: Number(options['start-timeout']) * 1000 });
 
   const first = await page
@@ -228,11 +236,11 @@ function manifestOf(url) {
 }
 
 async function servePages(name) {
-  const [file, library, route] = PLAYERS[name];
-  const files = {
-    '/': ['text/html; charset=utf-8', path.join(path.dirname(fileURLToPath(import.meta.url)), file)],
-    [route]: ['text/javascript', modulePath(library)],
-  };
+  const page = path.join(path.dirname(fileURLToPath(import.meta.url)), `pages/${name}.html`);
+  const files = { '/': ['text/html; charset=utf-8', page] };
+  for (const [route, library] of Object.entries(PLAYERS[name])) {
+    files[route] = [route.endsWith('.css') ? 'text/css' : 'text/javascript', modulePath(library)];
+  }
   const server = http.createServer(async (request, response) => {
     const found = files[new URL(request.url, 'http://localhost').pathname];
     if (!found) return response.writeHead(204).end();
