@@ -24,6 +24,9 @@ pub(crate) struct Peers {
     pub(crate) srs: Option<PathBuf>,
 }
 
+/// Debian's nginx with nchan makes a folder in this one, whatever its configuration says.
+pub(crate) const NCHAN_FOLDER: &str = "/var/lib/nginx";
+
 /// A running peer on the server's core.
 pub(crate) struct Peer {
     child: Child,
@@ -62,11 +65,14 @@ impl Peers {
         start(NGINX_STATIC, &values, |config, dir| self.nginx(config, dir), put)
     }
 
-    /// nginx that lets subscribers wait over TLS until they are told something.
-    pub(crate) fn nginx_nchan(&self, certificate: &Path, key: &Path) -> Result<Peer> {
+    /// nginx that lets subscribers wait over TLS until they are told something. None where [`NCHAN_FOLDER`] is not.
+    pub(crate) fn nginx_nchan(&self, certificate: &Path, key: &Path) -> Option<Result<Peer>> {
+        if !Path::new(NCHAN_FOLDER).is_dir() {
+            return None;
+        }
         let modules = self.nginx.join("usr/lib/nginx/modules");
         let values = [("certificate", certificate), ("key", key), ("modules", modules.as_path())];
-        start(NGINX_NCHAN, &values, |config, dir| self.nginx(config, dir), |_| Ok(()))
+        Some(start(NGINX_NCHAN, &values, |config, dir| self.nginx(config, dir), |_| Ok(())))
     }
 
     /// SRS that takes RTMP and makes HLS; none where there is no SRS.

@@ -14,6 +14,7 @@ use crate::host::{Cpu, memory_mb};
 use crate::load_http::{Target, Viewers, tls};
 use crate::load_parked::{Crowd, Protocol};
 use crate::load_rtmp::Fleet;
+use crate::peer::NCHAN_FOLDER;
 use crate::report::{Report, short};
 use crate::ring::{COUNTED, GROUP, Ring};
 use crate::stats::Sample;
@@ -120,7 +121,11 @@ fn nchan(
     let mut report = Report::begin(id)?;
     let certified = Airwave::start(&setup.program, &[])?;
     let (certificate, key) = certified.certificate();
-    let nginx = setup.peers.nginx_nchan(&certificate, &key)?;
+    let Some(nginx) = setup.peers.nginx_nchan(&certificate, &key) else {
+        report.say(format_args!("nchan is left out: it insists on a folder {NCHAN_FOLDER}"));
+        return report.end(&setup.results);
+    };
+    let nginx = nginx?;
     let tls = tls(&certificate)?;
     let pid = nginx.pid();
     let mut teller = Client::connect(nginx.address, tls.clone())?;
