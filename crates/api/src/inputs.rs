@@ -9,6 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use control::{Expect, Input, InputKeys, InputSettings, InputUid, Page};
 use media::health::{Rate, Report};
+use media::playback;
 use serde_json::{Map, Value, json};
 use spine::Close;
 use spine::broadcast::Liveness;
@@ -176,6 +177,7 @@ async fn whole(api: &Api, caller: &Caller, headers: &HeaderMap, input: &Input) -
     }
     value["status"] = status(api, input).await?;
     value["health"] = (api.health)(&input.uid).map_or(Value::Null, |report| health(&report));
+    value["playback"] = (api.playback)(&input.uid).map_or(Value::Null, |report| playback(&report));
     Ok(ok(&value))
 }
 
@@ -275,6 +277,23 @@ fn health(report: &Report) -> Value {
             "droppedAtStart": repairs.dropped_at_start,
         },
         "advice": report.advice,
+    })
+}
+
+/// Ours: how it plays, by what players say of themselves (CMCD).
+fn playback(report: &playback::Report) -> Value {
+    let started = report.started();
+    json!({
+        "sessions": report.sessions,
+        "sessionsSeen": report.sessions_seen,
+        "startMs": {
+            "count": started,
+            "mean": report.start_ms_sum.checked_div(started),
+            "p50": report.start_ms_within(0.5),
+            "p95": report.start_ms_within(0.95),
+        },
+        "stalls": report.stalls,
+        "bitrateKbps": report.bitrate_kbps,
     })
 }
 

@@ -30,6 +30,7 @@ use access::{Access, ApiTokens, Sessions};
 use axum::Router;
 use control::{Control, InputUid};
 use media::health::Report;
+use media::playback;
 use record::History;
 use spine::Origin;
 
@@ -70,12 +71,17 @@ pub struct Api {
     pub random: fn(&mut [u8]),
     /// How the encoder of a live input is doing.
     pub health: HealthOf,
+    /// How a live input plays for those who watch it.
+    pub playback: PlaybackOf,
     /// Ends the broadcast of a live input.
     pub dismiss: Dismiss,
 }
 
 /// Tells how the encoder of a live input is doing; nothing while there is none.
 pub type HealthOf = Arc<dyn Fn(&InputUid) -> Option<Report> + Send + Sync>;
+
+/// Tells how what a live input has on the air plays, by what players say; nothing while it is not on the air.
+pub type PlaybackOf = Arc<dyn Fn(&InputUid) -> Option<playback::Report> + Send + Sync>;
 
 /// Ends the broadcast of a live input; done when everything of it is recorded, or that takes too long.
 pub type Dismiss = Arc<dyn Fn(InputUid) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;

@@ -15,9 +15,10 @@ use record::{File, Recording};
 use crate::http::{SHARED_MOMENT, no_content, text, too_busy};
 use crate::library::Library;
 use crate::limits::RENDERINGS_MAX;
-use crate::playlist::{not_found, wait_for};
+use crate::playlist::not_found;
 use crate::query::Wishes;
 use crate::shelf::Shelf;
+use crate::waiting::{Awaited, wait_for};
 
 const MPD: &str = "application/dash+xml";
 
@@ -43,7 +44,7 @@ pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
         everything: wishes.everything,
     };
     // As for HLS: the first segment takes a second or two.
-    let playable = wait_for(shelf, Duration::from_secs(10), |shelf| {
+    let playable = wait_for(shelf, Duration::from_secs(10), Awaited::Change, |shelf| {
         shelf.with_index(Index::playable).then_some(())
     });
     if playable.await.is_err() {

@@ -59,6 +59,21 @@ pub(crate) async fn gate(
     response
 }
 
+/// A page of another host asks whether it may send header fields of its own: those of CMCD, and ranges. It says nothing,
+/// so there is nothing to let it in for; what it asks next is looked at.
+pub(crate) async fn preflight() -> Response {
+    let fields = "CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status, Content-Type, Range";
+    let mut response = no_content("no-store");
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, fields),
+        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
 /// What a shared cache sends with each request if it asks [`allowed`] before it answers from what it has.
 const EDGE: HeaderName = HeaderName::from_static("airwave-edge");
 const CHECKS: &str = "checks";
@@ -103,6 +118,7 @@ struct Asked {
 }
 
 impl Asked {
+    /// In memory of its own: it is large, done at once, and the request around it may wait for long afterwards.
     async fn ask(&self, site: &Site) -> Result<Pass, Refusal> {
         let visitor = Visitor {
             address: self.peer.ip().to_canonical(),
@@ -111,8 +127,8 @@ impl Asked {
             now_ms: now_ms(),
         };
         match &self.video {
-            Some(video) => site.access.media(&self.segment, video, visitor).await,
-            None => site.access.enter(&self.segment, visitor).await,
+            Some(video) => Box::pin(site.access.media(&self.segment, video, visitor)).await,
+            None => Box::pin(site.access.enter(&self.segment, visitor)).await,
         }
     }
 }

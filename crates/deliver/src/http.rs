@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use ::media::limits::CMCD_BYTES_MAX;
 use access::table::Row;
 use access::{Access, Pass};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Extension, Path, RawQuery, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
-use crate::{dash, gate, media, pages, playlist, share};
+use crate::{dash, gate, media, pages, playback, playlist, share};
 
 /// What delivery serves.
 #[derive(Clone)]
@@ -47,36 +48,42 @@ enum Who {
     GateInside,
 }
 
+/// Who passes, how, where, and what answers.
+type Route = (Who, &'static str, &'static str, MethodRouter<Site>);
+
 /// Every route with who passes: the router is made of this list, and so is the table in `docs/security.md`
 /// (`AIRWAVE_WRITE_SNAPSHOTS=1 cargo nextest run -p node authorisation` writes it).
 #[rustfmt::skip]
-fn routes() -> Vec<(Who, &'static str, MethodRouter<Site>)> {
+fn routes() -> Vec<Route> {
     use Who::{Everybody, Gate, GateInside};
     vec![
-        (Everybody, "/", get(async || pages::landing())),
-        (Everybody, "/live.json", get(live)),
-        (Everybody, "/time", get(time)),
-        (Everybody, "/assets/{*file}", get(asset)),
-        (Everybody, "/favicon.ico", get(async || pages::favicon())),
-        (Everybody, "/embed/{file}", get(script)),
-        (GateInside, "/oembed", get(share::oembed)),
-        (Gate, "/{id}/watch", get(share::watch)),
-        (Gate, "/{id}/iframe", get(share::iframe)),
-        (Gate, "/{id}/lifecycle", get(lifecycle)),
-        (Gate, "/{id}/views", get(views)),
-        (Gate, "/{id}/allowed", get(gate::allowed)),
-        (Gate, "/{id}/allowed/{video}", get(gate::allowed)),
-        (Gate, "/{id}/manifest/{file}", get(manifest)),
-        (Gate, "/{id}/media/{video}/{track}/{file}", get(media_file)),
+        (Everybody, "GET", "/", get(async || pages::landing())),
+        (Everybody, "GET", "/live.json", get(live)),
+        (Everybody, "GET", "/time", get(time)),
+        (Everybody, "GET", "/assets/{*file}", get(asset)),
+        (Everybody, "GET", "/favicon.ico", get(async || pages::favicon())),
+        (Everybody, "GET", "/embed/{file}", get(script)),
+        (GateInside, "GET", "/oembed", get(share::oembed)),
+        (Gate, "GET", "/{id}/watch", get(share::watch)),
+        (Gate, "GET", "/{id}/iframe", get(share::iframe)),
+        (Gate, "GET", "/{id}/lifecycle", get(lifecycle)),
+        (Gate, "GET", "/{id}/views", get(views)),
+        (Gate, "GET", "/{id}/allowed", get(gate::allowed)),
+        (Gate, "GET", "/{id}/allowed/{video}", get(gate::allowed)),
+        (Gate, "POST", "/{id}/cmcd", post(playback::message).layer(DefaultBodyLimit::max(CMCD_BYTES_MAX))),
+        (Gate, "GET", "/{id}/manifest/{file}", get(manifest)),
+        (Gate, "GET", "/{id}/media/{video}/{track}/{file}", get(media_file)),
     ]
 }
 
 /// All routes of delivery.
 pub fn router(site: Site) -> Router {
-    let add = |router: Router<Site>,
-               (who, path, handler): (Who, &'static str, MethodRouter<Site>)| {
+    let add = |router: Router<Site>, (who, _, path, handler): Route| {
         let gate = axum::middleware::from_fn_with_state(site.clone(), gate::gate);
-        let handler = if who == Who::Gate { handler.route_layer(gate) } else { handler };
+        let handler = match who {
+            Who::Gate => handler.route_layer(gate).options(gate::preflight),
+            Who::Everybody | Who::GateInside => handler,
+        };
         router.route(path, handler)
     };
     routes().into_iter().fold(Router::new(), add).with_state(site.clone())
@@ -84,12 +91,12 @@ pub fn router(site: Site) -> Router {
 
 /// The rows of the authorisation table.
 pub fn table() -> Vec<Row> {
-    let row = |(who, path, _): (Who, &'static str, MethodRouter<Site>)| {
+    let row = |(who, method, path, _): Route| {
         let (who, of) = match who {
             Who::Everybody => ("everybody", "nobody's"),
             Who::Gate | Who::GateInside => ("whom its owner lets in", "the video or live input"),
         };
-        Row { method: "GET", path: path.to_owned(), who, of }
+        Row { method, path: path.to_owned(), who, of }
     };
     routes().into_iter().map(row).collect()
 }
@@ -198,12 +205,17 @@ async fn manifest(
         (None, _) => return playlist::not_found("no such manifest"),
     };
     let query = query.unwrap_or_default();
-    let (shelf, by_input): (Arc<Shelf>, bool) = match site.library.find_begun(&id).await {
+    // All but the last of these waits are in memory of their own, so that whoever waits in the last one is small.
+    let found = match site.library.shelf(&id) {
+        Some(found) => found,
+        None => Box::pin(site.library.find_begun(&id)).await,
+    };
+    let (shelf, by_input): (Arc<Shelf>, bool) = match found {
         Found::Shelf { shelf, by_input } => (shelf, by_input),
         Found::Recording { recording, .. } => {
             site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);
             return match mpd {
-                true => dash::recorded(&site.library, &recording).await,
+                true => Box::pin(dash::recorded(&site.library, &recording)).await,
                 false => playlist::recorded(&recording, name, &query),
             };
         }
@@ -216,24 +228,34 @@ async fn manifest(
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
     if name == "video" && !mpd {
-        return playlist::multivariant(&shelf, &query).await;
+        return Box::pin(playlist::multivariant(&shelf, &query)).await;
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     shelf.saw_viewer(peer.ip(), agent, Instant::now());
+    if let Some(said) = playback::said(&headers, &query) {
+        shelf.heard(peer.ip(), &said, Instant::now());
+    }
+    // They keep the buffer that they were read into, and what follows may wait for long.
+    drop(headers);
     if mpd {
-        return dash::mpd(&shelf, &query).await;
+        return Box::pin(dash::mpd(&shelf, &query)).await;
     }
     playlist::media(&shelf, name, &query, by_input).await
 }
 
 async fn media_file(
     State(site): State<Site>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Pass { id: video, .. }): Extension<Pass>,
     Path((_, _, track, file)): Path<(String, String, String, String)>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     match site.library.find(&video).await {
         Found::Shelf { shelf, by_input: false } => {
+            if let Some(said) = playback::said(&headers, query.as_deref().unwrap_or_default()) {
+                shelf.heard(peer.ip(), &said, Instant::now());
+            }
             media::file(&shelf, &track, &file, &headers).await
         }
         Found::Recording { recording, by_input: false } => {

@@ -16,11 +16,13 @@ mod library;
 pub mod limits;
 mod media;
 mod pages;
+mod playback;
 mod playlist;
 mod query;
 mod share;
 mod shelf;
 mod viewers;
+mod waiting;
 
 pub use http::{Site, router, table};
 pub use library::{Found, Library};

@@ -172,7 +172,8 @@ impl Library {
         Ok(Found::OffAir { name, recording: recorded.map(|v| v.uid) })
     }
 
-    fn shelf(&self, id: &str) -> Option<Found> {
+    /// The same, of what is on the air or was a moment ago.
+    pub(crate) fn shelf(&self, id: &str) -> Option<Found> {
         let state = self.state();
         if let Some(shelf) = state.shelves.get(id) {
             return Some(Found::Shelf { shelf: shelf.clone(), by_input: false });
@@ -195,6 +196,12 @@ impl Library {
     /// What this input had on the air until a moment ago.
     pub(crate) fn lately(&self, input: &str) -> Option<Arc<Shelf>> {
         self.state().lately.get(input).cloned()
+    }
+
+    /// What an input has on the air.
+    pub fn of_input(&self, input: &str) -> Option<Arc<Shelf>> {
+        let state = self.state();
+        state.shelves.get(state.on_air.get(input)?).cloned()
     }
 
     /// Everything on the air.

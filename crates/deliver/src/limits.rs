@@ -23,3 +23,6 @@ pub const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Of a name in the head of a page and in oEmbed: more than any preview shows, less than a page of text.
 pub const SHARED_NAME_CHARS_MAX: usize = 200;
+
+/// Reports in one message of a player. One for each kind of event is plenty.
+pub const CMCD_LINES_MAX: usize = 16;

@@ -18,8 +18,9 @@ use crate::body::Pieces;
 use crate::http::{cors, too_busy};
 use crate::library::Library;
 use crate::limits::PART_AHEAD_SEGMENTS;
-use crate::playlist::{not_found, wait_for};
+use crate::playlist::not_found;
 use crate::shelf::{Counters, Shelf};
+use crate::waiting::{Awaited, wait_for};
 
 /// What a file name stands for: `init-HASH.mp4`, `EPOCH-N.m4s`, `EPOCH-N.P.m4s`, exactly as playlists
 /// write them.
@@ -120,7 +121,8 @@ async fn wait_for_part(
     number: u64,
     part: u64,
 ) -> Result<bool, Box<Response>> {
-    let there = wait_for(shelf, patience(shelf), |shelf| {
+    let awaited = Awaited::Version { rendition: rendition.to_owned(), number, part: Some(part) };
+    let there = wait_for(shelf, patience(shelf), awaited, |shelf| {
         shelf.with_index(|index| {
             let Some(newest) = index.rendition(rendition).and_then(|r| r.segments.back()) else {
                 return Some(false);
@@ -217,7 +219,8 @@ fn as_it_grows(shelf: &Arc<Shelf>, rendition: &str, epoch: u64, number: u64) -> 
 
 /// Whether this part comes; not if its segment is complete without it.
 async fn wait_for_part_of(shelf: &Arc<Shelf>, rendition: &str, number: u64, part: u64) -> bool {
-    let there = wait_for(shelf, patience(shelf), |shelf| {
+    // Not a version: that its segment is complete without it is an answer too.
+    let there = wait_for(shelf, patience(shelf), Awaited::Change, |shelf| {
         shelf.with_index(|index| {
             let segment = index.rendition(rendition).and_then(|r| r.segment(number));
             match segment {

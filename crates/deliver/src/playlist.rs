@@ -1,8 +1,8 @@
 //! Answering for playlists.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -15,14 +15,14 @@ use record::Recording;
 
 use crate::body::Pieces;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
-use crate::limits::PARKED_MAX;
 use crate::query::Wishes;
 use crate::shelf::Shelf;
+use crate::waiting::{Awaited, Busy, wait_for};
 
 /// The multivariant playlist.
 pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
     // Until there are media playlists to point to: the first segment takes a second or two.
-    let ready = wait_for(shelf, Duration::from_secs(10), |shelf| {
+    let ready = wait_for(shelf, Duration::from_secs(10), Awaited::Change, |shelf| {
         let playable = shelf.with_index(package::Index::playable);
         let catalog = playable.then(|| shelf.catalog()).flatten()?;
         let variants = shelf.with_index(|index| variants(&catalog, index));
@@ -134,7 +134,13 @@ pub(crate) async fn media(
     let wishes = Wishes::parse(query);
     let target = shelf.with_index(|index| index.target_duration().unwrap_or(4));
     let patience = Duration::from_secs(u64::from(target * RELOAD_TARGET_DURATIONS));
-    let decided = wait_for(shelf, patience, |shelf| {
+    // Without a number it is the broadcast's beginning that is waited for.
+    let awaited = directives.msn.map_or(Awaited::Change, |number| Awaited::Version {
+        rendition: rendition.to_owned(),
+        number,
+        part: directives.part,
+    });
+    let decided = wait_for(shelf, patience, awaited, |shelf| {
         let decision = shelf.with_index(|index| decide(index, rendition, &directives));
         (decision != Decision::Wait).then_some(decision)
     });
@@ -171,58 +177,16 @@ pub(crate) async fn media(
     }
 }
 
-/// An answer to a request for a certain part never changes: it is good for as long as the window lasts
-/// (six target durations, RFC 8216bis §6.2.5.2). One that came too late, or was not waited for, is
-/// fresh for a moment only.
+/// An answer to a request for a certain part never changes: in shared caches it is good for as long as the window
+/// lasts (six target durations, RFC 8216bis §6.2.5.2). A player has no use for it twice, and video.js 8 asks for a
+/// segment's last part until the next segment has begun: its own cache must not answer. One that came too late, or was
+/// not waited for, is fresh for a moment only.
 fn cache(shelf: &Shelf, exact: bool) -> String {
     let (ended, target) = shelf.with_index(|i| (i.ended(), i.target_duration().unwrap_or(2)));
-    let seconds = match (ended, exact) {
-        (true, _) => 10,
-        (false, true) => target * 6,
-        (false, false) => 1,
-    };
-    format!("max-age={seconds}")
-}
-
-pub(crate) struct Busy;
-
-/// Waits until `ready` has an answer, at most `patience`. Fails if too many wait already.
-pub(crate) async fn wait_for<T>(
-    shelf: &Arc<Shelf>,
-    patience: Duration,
-    ready: impl Fn(&Arc<Shelf>) -> Option<T>,
-) -> Result<Option<T>, Busy> {
-    let mut changes = shelf.changes();
-    if let Some(answer) = ready(shelf) {
-        return Ok(Some(answer));
-    }
-    let _parked = Parked::new(&shelf.counters().parked).ok_or(Busy)?;
-    let deadline = tokio::time::Instant::from_std(Instant::now() + patience);
-    loop {
-        match tokio::time::timeout_at(deadline, changes.changed()).await {
-            Ok(Ok(())) => {
-                if let Some(answer) = ready(shelf) {
-                    return Ok(Some(answer));
-                }
-            }
-            Ok(Err(_)) | Err(_) => return Ok(ready(shelf)),
-        }
-    }
-}
-
-struct Parked<'a>(&'a AtomicU64);
-
-impl<'a> Parked<'a> {
-    fn new(count: &'a AtomicU64) -> Option<Self> {
-        let before = count.fetch_add(1, Ordering::Relaxed);
-        let guard = Self(count);
-        (before < PARKED_MAX as u64).then_some(guard)
-    }
-}
-
-impl Drop for Parked<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    match (ended, exact) {
+        (true, _) => "max-age=10".to_owned(),
+        (false, true) => format!("max-age=0, s-maxage={}", target * 6),
+        (false, false) => "max-age=1".to_owned(),
     }
 }
 

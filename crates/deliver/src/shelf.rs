@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -9,19 +10,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::catalog::Catalog;
+use media::cmcd::Said;
+use media::playback::{self, Playback};
 use package::hls::MediaOptions;
-use package::limits::LIVE_SEGMENTS;
+use package::limits::{LIVE_SEGMENTS, WINDOW_SEGMENTS};
 use package::{CATALOG, INIT, Index, Version};
 use record::{File, History, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
     Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track,
 };
-use tokio::sync::watch;
 
 use crate::dash::Mpds;
 use crate::limits::RENDERINGS_MAX;
-use crate::viewers::Viewers;
+use crate::viewers::{self, Viewers};
+use crate::waiting::Rooms;
 
 const CMAF: &str = ".cmaf";
 
@@ -77,8 +80,10 @@ pub struct Shelf {
     /// Knows what will not be in the recording.
     recorder: Option<Arc<Status>>,
     state: Mutex<State>,
-    /// Counts changes of the index; requests wait on it.
-    changes: watch::Sender<u64>,
+    /// What players say of themselves. A lock of its own: nothing else waits for it.
+    playback: Mutex<Playback>,
+    /// Where requests wait for changes of the index.
+    rooms: Rooms,
     /// Who watches over a connection of its own, not by playlists.
     seats: Arc<AtomicUsize>,
 }
@@ -116,15 +121,24 @@ impl Shelf {
         counters: Arc<Counters>,
         past: Option<Past>,
     ) -> Arc<Self> {
-        let (changes, _) = watch::channel(0);
         let (mut state, mut history, mut recorder) = (State::default(), None, None);
         if let Some(past) = past {
             state.index = past.index;
             (history, recorder) = (Some(past.history), Some(past.recorder));
         }
         let state = state.into();
-        let seats = Arc::default();
-        Arc::new(Self { about, broadcast, counters, history, recorder, state, changes, seats })
+        let (playback, rooms, seats) = (Mutex::default(), Rooms::default(), Arc::default());
+        Arc::new(Self {
+            about,
+            broadcast,
+            counters,
+            history,
+            recorder,
+            state,
+            playback,
+            rooms,
+            seats,
+        })
     }
 
     /// What it is called.
@@ -156,8 +170,8 @@ impl Shelf {
         f(&self.state().index)
     }
 
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// The packaged track of a rendition.
@@ -190,7 +204,7 @@ impl Shelf {
         Catalog::parse(&bytes).ok()
     }
 
-    pub(crate) fn saw_viewer(&self, address: std::net::IpAddr, agent: &str, now: Instant) {
+    pub(crate) fn saw_viewer(&self, address: IpAddr, agent: &str, now: Instant) {
         let mut state = self.state();
         let window = window(&state.index);
         state.viewers.saw(address, agent, now, window);
@@ -207,6 +221,22 @@ impl Shelf {
     pub fn seat(&self) -> Seat {
         self.seats.fetch_add(1, Ordering::Relaxed);
         Seat(self.seats.clone())
+    }
+
+    /// A player says how it plays.
+    pub(crate) fn heard(&self, address: IpAddr, said: &Said, now: Instant) {
+        let kbps = self.with_index(peak) / 1_000;
+        let kbps = u32::try_from(kbps).unwrap_or(u32::MAX);
+        self.playback().heard(viewers::key(address, ""), said, kbps, now);
+    }
+
+    /// How it plays, by what players say.
+    pub fn playing(&self, now: Instant) -> playback::Report {
+        self.playback().report(now)
+    }
+
+    fn playback(&self) -> MutexGuard<'_, Playback> {
+        self.playback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The media playlist in this form: rendered once a version, shared by all who ask.
@@ -262,7 +292,7 @@ impl Shelf {
     }
 
     fn bump(&self) {
-        self.changes.send_modify(|n| *n += 1);
+        self.rooms.changed(|look| self.with_index(look));
     }
 
     fn apply(&self, rendition: &str, at: Location, properties: &[u8], bytes: u64) {
@@ -277,6 +307,15 @@ impl Shelf {
 /// Viewers count for three target durations.
 fn window(index: &Index) -> Duration {
     Duration::from_secs(u64::from(index.target_duration().unwrap_or(2)) * 3)
+}
+
+/// The highest bitrate of what players have now.
+fn peak(index: &Index) -> u64 {
+    let newest = |r: &package::Rendition| {
+        let whole = r.segments.iter().rev().take(WINDOW_SEGMENTS).filter(|s| s.complete);
+        whole.map(package::Segment::bitrate).max()
+    };
+    index.renditions().filter_map(|(_, r)| newest(r)).max().unwrap_or(0)
 }
 
 struct Follower {

@@ -36,7 +36,8 @@ impl Viewers {
     }
 }
 
-fn key(address: IpAddr, agent: &str) -> u64 {
+/// A viewer, as a hash of this run of the server.
+pub(crate) fn key(address: IpAddr, agent: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.octets().hash(&mut hasher),

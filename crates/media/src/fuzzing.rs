@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::codec::{aac, h264, hevc};
 use crate::properties::{FrameProperties, GroupStart, pairs};
 use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
-use crate::{catalog, flv, fmp4, mp4};
+use crate::{catalog, cmcd, flv, fmp4, mp4};
 
 /// What wraps media. The first byte says in what: bodies of RTMP messages, an FLV file, an MP4 file, a
 /// fragmented one as it comes, segments that are put into one file.
@@ -18,9 +18,22 @@ pub fn codecs(data: &[u8]) {
     dispatch(data, &[stream, avcc, hvcc, sps, asc, annex_b, timeline]);
 }
 
-/// What is written for other nodes and for later. The first byte says which: properties, a catalog.
+/// What is written for other nodes and for later, or said by players. The first byte says which: properties, a
+/// catalog, CMCD.
 pub fn written(data: &[u8]) {
-    dispatch(data, &[properties, catalog]);
+    dispatch(data, &[properties, catalog, cmcd]);
+}
+
+/// What a player says of itself: a list, and the same as a query.
+pub fn cmcd(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (mut said, mut again) = (cmcd::Said::default(), cmcd::Said::default());
+    if !said.take(text) {
+        return;
+    }
+    let coded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    assert!(again.take_query(&format!("CMCD={coded}")), "{text:?}");
+    assert_eq!(again, said);
 }
 
 fn dispatch(data: &[u8], bodies: &[fn(&[u8])]) {

@@ -17,12 +17,14 @@
 //! | ISO 23000-19 (CMAF) | 7.3, 7.5 | [`fmp4`] |
 //! | FLV 10.1, E-RTMP v2 | all packet types, multitrack, ModEx; codecs that are not carried are refused by name | [`flv`] |
 //! | draft-ietf-moq-msf-01, cmsf-01 | full catalogs with `cmaf` and `loc` tracks; objects of `cmaf` tracks are read | [`catalog`], [`moq`] |
+//! | CTA-5004 (CMCD), version 1 | `sid`, `bs`, `su`, `br`, `ot` in header fields, query and messages; of version 2 `msd` | [`cmcd`], [`playback`] |
 //! | draft-ietf-moq-loc-04 | bare frames; TIMESTAMP, TIMESCALE, VIDEO_FRAME_MARKING, VIDEO_CONFIG, AUDIO_CONFIG | [`properties`], [`moq`] |
 
 #![forbid(unsafe_code)]
 
 pub mod admission;
 pub mod catalog;
+pub mod cmcd;
 pub mod codec;
 pub mod date;
 pub mod flv;
@@ -34,6 +36,7 @@ pub mod health;
 pub mod limits;
 pub mod moq;
 pub mod mp4;
+pub mod playback;
 pub mod properties;
 mod publication;
 mod read;

@@ -84,3 +84,24 @@ pub const RAW_GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Frames that may be decoded ahead of their turn: H.264 and HEVC allow 16.
 pub const REORDER_FRAMES_MAX: usize = 16;
+
+/// Longest list of pairs that a player says of itself. CTA-5004 asks for short ones: whole reports are under 500 bytes.
+pub const CMCD_BYTES_MAX: usize = 2_048;
+
+/// Longest session id of a player. CTA-5004 recommends a UUID (36) and allows 64.
+pub const CMCD_SESSION_BYTES_MAX: usize = 64;
+
+/// Longest start that a player is believed, in milliseconds: nobody waits for longer.
+pub const CMCD_START_MS_MAX: u32 = 60_000;
+
+/// Players of one broadcast that are told apart by what they say: 1 MB. More are not listened to.
+pub const PLAYBACK_SESSIONS_MAX: usize = 10_000;
+
+/// Of these, so many of one address: an office fits, and a single liar is a hundredth of the picture.
+pub const PLAYBACK_ADDRESS_SESSIONS_MAX: usize = 100;
+
+/// A player that says nothing for so long has gone.
+pub const PLAYBACK_SILENT: Duration = Duration::from_secs(60);
+
+/// Reports of a stall that are closer together are of the same one: players add it to several requests.
+pub const PLAYBACK_STALL_APART: Duration = Duration::from_secs(1);

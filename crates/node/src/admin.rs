@@ -11,9 +11,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use control::Control;
+use deliver::Shelf;
+use media::playback::{Report, START_MS};
 use record::{History, Space};
 use spine::Origin;
 
+use crate::limits::PLAYBACK_INPUTS_MAX;
 use crate::web;
 
 /// What the node's counters are taken from.
@@ -159,7 +162,48 @@ fn text(admin: &Admin) -> String {
     ] {
         out.counter(name, help, of(counter));
     }
+    playback(&mut out, &shelves, now);
     out.0
+}
+
+/// How each input plays that is on the air: of so many, those with the most players.
+fn playback(out: &mut Metrics, shelves: &[Arc<Shelf>], now: Instant) {
+    let reports = shelves.iter().map(|shelf| (shelf.about().input.clone(), shelf.playing(now)));
+    let mut reports: Vec<(String, Report)> = reports.collect();
+    reports.sort_by(|(a, x), (b, y)| y.sessions.cmp(&x.sessions).then(a.cmp(b)));
+    reports.truncate(PLAYBACK_INPUTS_MAX);
+    type Value = fn(&Report) -> u64;
+    let families: [(&str, &str, &str, Value); 4] = [
+        ("playback_sessions", "gauge", "Players that say how they play (CMCD).", |r| r.sessions),
+        ("playback_sessions_total", "counter", "The same, since the broadcast began.", |r| {
+            r.sessions_seen
+        }),
+        ("playback_stalls_total", "counter", "Times that a player lacked media.", |r| r.stalls),
+        ("playback_bitrate_bits", "gauge", "Mean bitrate that is watched; 0 if none says.", |r| {
+            r.bitrate_kbps.unwrap_or(0) * 1_000
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        out.head(name, kind, help);
+        for (input, report) in &reports {
+            out.sample(name, &format!("input=\"{input}\""), value(report));
+        }
+    }
+    let name = "playback_start_seconds";
+    out.head(name, "histogram", "From the wish to play to the first picture.");
+    for (input, report) in &reports {
+        let mut within = 0;
+        for (bound, n) in START_MS.iter().zip(&report.starts) {
+            within += n;
+            let labels = format!("input=\"{input}\",le=\"{}\"", f64::from(*bound) / 1_000.0);
+            out.sample(&format!("{name}_bucket"), &labels, within);
+        }
+        let labels = format!("input=\"{input}\"");
+        let all = report.started();
+        out.sample(&format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), all);
+        out.sample(&format!("{name}_sum"), &labels, report.start_ms_sum as f64 / 1_000.0);
+        out.sample(&format!("{name}_count"), &labels, all);
+    }
 }
 
 #[derive(Default)]
@@ -175,9 +219,16 @@ impl Metrics {
     }
 
     fn write(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        let out = &mut self.0;
-        let _ = writeln!(out, "# HELP airwave_{name} {help}\n# TYPE airwave_{name} {kind}");
-        let _ = writeln!(out, "airwave_{name} {value}");
+        self.head(name, kind, help);
+        let _ = writeln!(self.0, "airwave_{name} {value}");
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP airwave_{name} {help}\n# TYPE airwave_{name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "airwave_{name}{{{labels}}} {value}");
     }
 }
 

@@ -73,3 +73,6 @@ pub(crate) const PAST_ANSWERS: usize = 64;
 
 /// Ranges that wait for it.
 pub(crate) const PAST_WAITING: usize = 1_024;
+
+/// Live inputs whose playback is in the metrics, those with the most players: each costs a dozen series.
+pub(crate) const PLAYBACK_INPUTS_MAX: usize = 100;

@@ -302,6 +302,12 @@ impl Node {
                 let ingest = ingest.clone();
                 Arc::new(move |input| ingest.health(input))
             },
+            playback: {
+                let library = library.clone();
+                Arc::new(move |input| {
+                    library.of_input(input.as_str()).map(|shelf| shelf.playing(Instant::now()))
+                })
+            },
             dismiss: {
                 let ingest = ingest.clone();
                 Arc::new(move |input| {

@@ -139,7 +139,9 @@ impl Server {
         let url = Url { authority: authority.to_owned(), path: "/metrics".to_owned() };
         let text = request("GET", &url, &[], b"").text();
         let values = text.lines().filter_map(|line| line.strip_prefix("airwave_")?.split_once(' '));
-        values.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+        values
+            .map(|(name, value)| (name.to_owned(), value.parse::<f64>().unwrap() as u64))
+            .collect()
     }
 
     /// One of them.

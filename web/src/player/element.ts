@@ -7,6 +7,7 @@
 import { remember, remembered } from '../shared/memory';
 import { isBehind, playbackRate } from './catch-up';
 import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './choices';
+import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, isAudioOnly, type Level, startEngine } from './engine';
 import { pressKey } from './keys';
@@ -15,7 +16,7 @@ import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, to
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
-import { manifestUrl, type Source, sourceOf } from './source';
+import { cmcdUrl, manifestUrl, type Source, sourceOf } from './source';
 import { Stalls } from './stalls';
 import { type Action, describe } from './words';
 
@@ -73,6 +74,7 @@ export class AirwavePlayer extends HTMLElement {
   private wantsToPlay = true;
   private idleAtMs = 0;
   private readonly stalls = new Stalls();
+  private readonly cmcd = new Cmcd();
   private readonly remote: Remote;
   /** A load that waits for somebody to press play (`preload="none"`). */
   private held: { id: string | null; from: From } | null = null;
@@ -329,6 +331,7 @@ export class AirwavePlayer extends HTMLElement {
     this.startsAtEnd = from === 'end';
     const load = ++this.loads;
     const url = manifestUrl(source, id, this.hasAttribute('dvr'));
+    this.cmcd.begin(cmcdUrl(source, id), performance.now());
     const events = {
       onLive: (live: boolean) => {
         if (load === this.loads && !live) this.feed({ kind: 'playlist-ended' });
@@ -439,7 +442,10 @@ export class AirwavePlayer extends HTMLElement {
   /** Time has passed since the picture was loaded: live is elsewhere by now. */
   private beginsToPlay(): void {
     this.begunToPlay = true;
-    if (this.suspended) this.engine?.resume();
+    if (this.suspended) {
+      this.engine?.resume();
+      this.cmcd.wanted(performance.now());
+    }
     this.suspended = false;
     if (this.engine?.live !== true) return;
     this.atEdge = true;
@@ -505,12 +511,20 @@ export class AirwavePlayer extends HTMLElement {
       this.steadySinceMs = now;
       this.feed({ kind: 'steady' });
     }
+    this.reportPlaying(now);
     this.watchForMissingPicture();
     this.returnToLive(now);
     this.keepPace();
     // Nobody sees a hidden bar: leave the main thread to the picture.
     if (!this.isIdle() || this.wasIdle !== this.isIdle() || this.notice() !== null) this.render();
     this.wasIdle = this.isIdle();
+  }
+
+  private reportPlaying(now: number): void {
+    const { video, engine } = this;
+    if (engine === null || !this.pictured || video.paused || video.currentTime === 0 || this.stalls.stalling) return;
+    const bitrateBps = engine.level()?.bitrateBps ?? 0;
+    this.cmcd.playing({ live: engine.live, stalls: this.stalls.count, bitrateBps }, now);
   }
 
   private watchForMissingPicture(): void {

@@ -14,3 +14,8 @@ export function manifestUrl(source: Source, id: string | null, dvr: boolean): st
   if (source.kind === 'url') return source.url;
   return `${source.server}/${id ?? source.id}/manifest/video.m3u8${dvr ? '?dvrEnabled=true' : ''}`;
 }
+
+/** Where the player says how it plays; null: nowhere, the manifest may be anybody's. */
+export function cmcdUrl(source: Source, id: string | null): string | null {
+  return source.kind === 'url' ? null : `${source.server}/${id ?? source.id}/cmcd`;
+}

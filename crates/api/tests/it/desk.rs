@@ -76,6 +76,7 @@ impl Desk {
             tls: false,
             random,
             health: Arc::new(|_| None),
+            playback: Arc::new(|_| None),
             dismiss: Arc::new(|_| Box::pin(async {})),
         };
         Self { api, _folder: folder, made: AtomicU64::new(1) }

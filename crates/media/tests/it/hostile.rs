@@ -104,6 +104,7 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (fuzzing::mp4_stream, fragmented()),
         (fuzzing::mp4_stream, progressive.to_vec()),
         (fuzzing::catalog, catalog.to_vec()),
+        (fuzzing::cmcd, b"bs,cid=\"a\\\",b\",br=3200,msd=480,ot=av,sid=\"6e2f\",su".to_vec()),
         (
             fuzzing::properties,
             FrameProperties { present: 0, picture: Some(true), start: Some(&properties) }

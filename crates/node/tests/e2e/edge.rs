@@ -220,7 +220,10 @@ fn the_order_of_a_query_changes_nothing() {
     for answer in &answers {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.text(), answers[0].text());
-        assert_eq!(answer.headers["cache-control"], "max-age=12", "six target durations");
+        assert_eq!(
+            answer.headers["cache-control"], "max-age=0, s-maxage=12",
+            "six target durations"
+        );
         let report = "URI=\"audio.cmaf.m3u8?dvrEnabled=true&protocol=llhls\"";
         assert!(answer.text().contains(report), "{}", answer.text());
     }

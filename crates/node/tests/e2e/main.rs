@@ -22,6 +22,7 @@ mod lies;
 mod live;
 mod moq;
 mod moq_program;
+mod playback;
 mod power;
 mod program;
 mod publish;
