@@ -177,7 +177,7 @@ async fn whole(api: &Api, caller: &Caller, headers: &HeaderMap, input: &Input) -
     }
     value["status"] = status(api, input).await?;
     value["health"] = (api.health)(&input.uid).map_or(Value::Null, |report| health(&report));
-    value["playback"] = (api.playback)(&input.uid).map_or(Value::Null, |report| playback(&report));
+    value["audience"] = (api.playback)(&input.uid).map_or(Value::Null, |report| audience(&report));
     Ok(ok(&value))
 }
 
@@ -281,7 +281,7 @@ fn health(report: &Report) -> Value {
 }
 
 /// Ours: how it plays, by what players say of themselves (CMCD).
-fn playback(report: &playback::Report) -> Value {
+fn audience(report: &playback::Report) -> Value {
     let started = report.started();
     json!({
         "sessions": report.sessions,

@@ -15,7 +15,7 @@ fn on_air(server: &Server) -> (Input, testkit::Child) {
 
 pub(crate) fn playback(server: &Server, input: &Input) -> Value {
     let path = format!("/stream/live_inputs/{}", input.uid);
-    server.api("GET", &path, None).json()["result"]["playback"].clone()
+    server.api("GET", &path, None).json()["result"]["audience"].clone()
 }
 
 #[test]
