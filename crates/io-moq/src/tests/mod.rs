@@ -5,5 +5,6 @@
 
 mod access;
 mod duties;
+mod past;
 mod relay;
 mod rig;

@@ -1,0 +1,287 @@
+//! FETCH against a plain model: random histories of a track with little memory, of which somebody else keeps most;
+//! ranges of any kind in any order, also across the live edge, and fetches that are given up in the middle.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::time::Instant;
+
+use bytes::Bytes;
+use moqt::data::{FetchItem, FetchReader, Missing};
+use moqt::{Answer, Fetch, GroupOrder, Location, Parameters, Range, Request, RequestCode, Version};
+use spine::{Absence, Header, Order, TrackInfo, track};
+
+use super::duties::{VIDEO, code};
+use super::rig::{Client, Rig, next_object, soon, track};
+use crate::link::Told;
+use crate::transport::Read;
+
+/// Numbers that look random and are the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        // Steele, Lea, Flood: SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+/// What was ever written: payloads by group and object. Some groups nobody keeps.
+#[derive(Default)]
+struct Model {
+    groups: BTreeMap<u64, Vec<Bytes>>,
+    lost: Vec<u64>,
+}
+
+impl Model {
+    /// The next group: a few objects, mostly directly behind the last one.
+    fn write(&mut self, random: &mut Random, track: &track::Producer) {
+        let last = self.groups.last_key_value().map_or(0, |(id, _)| *id);
+        let id = last + 1 + random.below(3) / 2;
+        if id > last + 1 {
+            track.gap(last + 1..=id - 1);
+        }
+        let objects: Vec<Bytes> = (0..1 + random.below(4))
+            .map(|object| {
+                let mut payload = format!("{id}.{object}").into_bytes();
+                payload.resize(payload.len() + random.below(600) as usize, b' ');
+                payload.into()
+            })
+            .collect();
+        let now = Instant::now();
+        let group = track.group(id, now).unwrap();
+        let subgroup = group.subgroup(0, now).unwrap();
+        for (object, payload) in (0..).zip(&objects) {
+            let payload = track.budget().payload(payload.clone());
+            subgroup.write(Header::new(object, now), vec![payload]).unwrap();
+        }
+        subgroup.fin();
+        group.end(Some(objects.len() as u64 - 1), now);
+        if random.below(5) == 0 {
+            self.lost.push(id);
+        }
+        self.groups.insert(id, objects);
+    }
+
+    fn largest(&self) -> Location {
+        let (id, objects) = self.groups.last_key_value().unwrap();
+        Location::new(*id, objects.len() as u64 - 1)
+    }
+
+    /// Answers a request as a recording does.
+    fn answer(&self, request: spine::FetchRequest) {
+        let (start, end) = request.range().into_inner();
+        let mut ids: Vec<u64> = (start.group..=end.group).collect();
+        if request.order() == Order::Descending {
+            ids.reverse();
+        }
+        let mut answer = request.accept();
+        for id in ids {
+            let Some(objects) = self.groups.get(&id).filter(|_| !self.lost.contains(&id)) else {
+                answer.gap(id, id, Absence::Unknown);
+                continue;
+            };
+            for (object, payload) in (0..).zip(objects) {
+                let at = spine::Location { group: id, object };
+                if (start..=end).contains(&at) {
+                    let payload = answer.budget().payload(payload.clone());
+                    answer.object(id, Header::new(object, Instant::now()), vec![payload]);
+                }
+            }
+        }
+        answer.end();
+    }
+
+    /// Compares what came of a range.
+    fn check(&self, got: &[(Location, Option<Bytes>)], range: Range, order: GroupOrder) {
+        let end = range.end.min(self.largest());
+        let came: BTreeMap<Location, &Bytes> =
+            got.iter().filter_map(|(at, payload)| Some((*at, payload.as_ref()?))).collect();
+        let count = got.iter().filter(|(_, payload)| payload.is_some()).count();
+        assert_eq!(came.len(), count, "nothing twice");
+        let unknown = |id: u64| got.iter().any(|(at, payload)| payload.is_none() && at.group == id);
+        for (id, objects) in self.groups.range(range.start.group..=end.group) {
+            let wanted: Vec<(Location, &Bytes)> = (0..)
+                .zip(objects)
+                .map(|(object, payload)| (Location::new(*id, object), payload))
+                .filter(|(at, _)| *at >= range.start && *at <= end)
+                .collect();
+            let here = wanted.iter().filter(|(at, _)| came.contains_key(at)).count();
+            // A group that nobody keeps may still be in memory; whole, or not at all.
+            if here == 0 && !wanted.is_empty() {
+                assert!(self.lost.contains(id), "group {id} of {range:?} is missing");
+                let said =
+                    got.iter().any(|(at, payload)| payload.is_none() && covers(*at, *id, order));
+                assert!(said || unknown(*id), "group {id} is said to be unknown");
+                continue;
+            }
+            assert_eq!(here, wanted.len(), "group {id} is whole");
+            for (at, payload) in wanted {
+                assert_eq!(came.get(&at), Some(&payload), "{at:?}");
+            }
+        }
+        for at in came.keys() {
+            assert!(*at >= range.start && *at <= end, "{at:?} is outside of {range:?}");
+            assert!(self.groups.contains_key(&at.group), "{at:?} never was");
+        }
+        let ids: Vec<u64> =
+            got.iter().filter(|(_, payload)| payload.is_some()).map(|(at, _)| at.group).collect();
+        let in_order = ids.windows(2).all(|pair| match order {
+            GroupOrder::Ascending => pair[0] <= pair[1],
+            GroupOrder::Descending => pair[0] >= pair[1],
+        });
+        assert!(in_order, "{order:?}: {ids:?}");
+    }
+}
+
+/// Whether a gap that ends there can be about this group.
+fn covers(end: Location, group: u64, order: GroupOrder) -> bool {
+    match order {
+        GroupOrder::Ascending => group <= end.group,
+        GroupOrder::Descending => group >= end.group,
+    }
+}
+
+/// Reads a fetch to its end, or gives it up after so many items.
+async fn read(
+    told: &mut tokio::sync::mpsc::UnboundedReceiver<Told>,
+    order: GroupOrder,
+    most: usize,
+) -> Vec<(Location, Option<Bytes>)> {
+    let mut data = Client::fetched(told).await;
+    let mut reader = FetchReader::new(Version::Draft18, order);
+    let mut chunk = data.first.clone();
+    let mut got: Vec<(Location, Option<Bytes>)> = Vec::new();
+    while got.len() < most {
+        while let Some(item) = reader.read(&mut chunk).unwrap() {
+            match item {
+                FetchItem::Object(object) => got.push((object.location, Some(Bytes::new()))),
+                FetchItem::Payload { bytes, .. } => {
+                    let (_, payload) = got.last_mut().unwrap();
+                    let all = [payload.as_deref().unwrap(), &bytes[..]].concat();
+                    *payload = Some(all.into());
+                }
+                FetchItem::Gap { missing: Missing::Unknown, end } => got.push((end, None)),
+                FetchItem::Gap { missing: Missing::NonExistent, .. } => {}
+            }
+        }
+        match soon("the fetch", data.stream.read()).await {
+            Read::Chunk(bytes) => chunk = bytes,
+            Read::Fin => {
+                reader.finish().unwrap();
+                break;
+            }
+            end => panic!("{end:?}"),
+        }
+    }
+    got
+}
+
+#[tokio::test]
+async fn d23_ranges_of_random_histories_are_what_a_plain_model_says() {
+    for seed in 0..6 {
+        let mut random = Random(seed);
+        let limits = spine::Limits { cache_bytes: 24_000, ..spine::Limits::default() };
+        let rig = Rig::with(limits);
+        let broadcast = rig.broadcast(&["default", "one"]);
+        let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        let mut responder = rig.origin.responder(broadcast.path().clone(), 1);
+        let mut model = Model::default();
+        for _ in 0..3 {
+            model.write(&mut random, &video);
+        }
+        let clients = [rig.client("/").await, rig.client("/").await];
+        for round in 0..60 {
+            for _ in 0..random.below(4) {
+                model.write(&mut random, &video);
+            }
+            let largest = model.largest();
+            let at = |random: &mut Random| {
+                Location::new(random.below(largest.group + 3), random.below(5))
+            };
+            let (a, b) = (at(&mut random), at(&mut random));
+            let range = Range { start: a.min(b), end: a.max(b) };
+            let order = match random.below(2) {
+                0 => GroupOrder::Ascending,
+                _ => GroupOrder::Descending,
+            };
+            let client = &clients[random.below(2) as usize];
+            let name = track(&["default", "one"], "video");
+            let fetch = Fetch::Standalone { track: name, range };
+            let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
+            let most = if random.below(6) == 0 { 2 } else { usize::MAX };
+            let work = async {
+                let (_, answer, mut told) = client.ask(Request::Fetch { fetch, parameters }).await;
+                if range.start > largest {
+                    assert_eq!(code(&answer), Some(RequestCode::InvalidRange));
+                    return;
+                }
+                let Answer::FetchOk(ok) = answer else { panic!("{answer:?}") };
+                assert_eq!(ok.end, range.end.min(largest), "the right end");
+                let got = read(&mut told, order, most).await;
+                // One that was given up shows nothing but that others go on.
+                if most == usize::MAX {
+                    model.check(&got, range, order);
+                }
+            };
+            let serve = async {
+                loop {
+                    let request = poll_fn(|cx| responder.poll(cx)).await;
+                    if let spine::Request::Fetch(request) = request {
+                        model.answer(request);
+                    }
+                }
+            };
+            tokio::select! {
+                () = work => {}
+                () = serve => {}
+            }
+            assert!(round < 60);
+        }
+        // Most of it is not in memory any more: the model's answers were looked at.
+        let oldest = video.consume().oldest_group().unwrap();
+        assert!(oldest > 10, "seed {seed}: {oldest}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_once_is_there_for_who_comes_after_much_else() {
+    let limits = spine::Limits { cache_bytes: 100_000, ..spine::Limits::default() };
+    let rig = Rig::with(limits);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let catalog = spine::TrackName::from_static("catalog");
+    let catalog = broadcast.track(catalog, TrackInfo::default()).unwrap();
+    super::duties::group(&catalog, 0, &["the catalog"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let (mut random, mut model) = (Random(7), Model::default());
+    for viewer in 0..3 {
+        // Ten minutes and more of groups.
+        for _ in 0..400 {
+            model.write(&mut random, &video);
+        }
+        assert!(video.consume().oldest_group().unwrap() > 1, "memory is short");
+        let client = rig.client("/").await;
+        let name = track(&["default", "one"], "catalog");
+        let from_start = Parameters::default();
+        let mut seen = client.subscribe(name.clone(), from_start).await;
+        assert_eq!(super::duties::text(&seen.next().await), (0, 0, "the catalog"), "{viewer}");
+        // As who keeps to the drafts: what is new, and the group before it.
+        let other = rig.client("/").await;
+        let live = other.subscribe(name, next_object()).await;
+        let start = moqt::JoiningStart::Relative(0);
+        let fetch = Fetch::Joining { subscription: live.id, start };
+        let fetch = Request::Fetch { fetch, parameters: Parameters::default() };
+        let (_, answer, mut told) = other.ask(fetch).await;
+        assert_eq!(code(&answer), None);
+        let got = super::duties::read_fetch(&mut told, GroupOrder::Ascending).await;
+        assert_eq!(got, "0.0the catalog", "{viewer}");
+        // And the newest pictures.
+        let largest = model.largest();
+        let name = track(&["default", "one"], "video");
+        let mut pictures = client.subscribe(name, Parameters::default()).await;
+        assert_eq!(pictures.next().await.group, largest.group, "{viewer}");
+    }
+}
