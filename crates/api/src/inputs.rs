@@ -269,12 +269,14 @@ fn health(report: &Report) -> Value {
         "keyFrameIntervalSeconds": report.key_frame_interval_s,
         "uploadRatio": report.upload_ratio.map(|r| (r * 1000.0).round() / 1000.0),
         "framesDropped": report.dropped,
+        "framesUnreadable": report.unreadable,
         "repairs": {
             "clockJumps": repairs.jumps_back + repairs.jumps_forward,
             "timesNotRising": repairs.times_not_rising,
             "audioReanchored": repairs.audio_reanchored,
             "audioGaps": repairs.audio_gaps,
             "droppedAtStart": repairs.dropped_at_start,
+            "alignedByArrival": repairs.aligned_by_arrival,
         },
         "advice": report.advice,
     })

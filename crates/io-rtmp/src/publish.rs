@@ -44,12 +44,11 @@ pub(crate) enum Fault {
 pub(crate) struct Live {
     publication: Publication,
     tracks: Tracks,
-    unreadable: u64,
 }
 
 impl Live {
     pub(crate) fn new(publication: Publication) -> Self {
-        Self { publication, tracks: Tracks::default(), unreadable: 0 }
+        Self { publication, tracks: Tracks::default() }
     }
 
     pub(crate) fn publication(&self) -> &Publication {
@@ -120,8 +119,8 @@ impl Live {
             Fault::Ingest(error) => return Err(error.into()),
             Fault::Codec(_) | Fault::Body(_) => {}
         }
-        self.unreadable += 1;
-        if self.unreadable > UNREADABLE_MAX {
+        self.publication.unreadable();
+        if self.publication.counts().unreadable > UNREADABLE_MAX {
             return Err(Unusable::Unreadable(fault.to_string()));
         }
         Ok(())

@@ -19,6 +19,9 @@ const KEY_FRAMES_MAX_S: f64 = 4.2;
 /// Key frames further apart than this cost latency.
 const KEY_FRAMES_GOOD_S: f64 = 2.2;
 
+/// Pictures whose times do not rise: a few are an encoder's hiccup.
+const TIMES_NOT_RISING_MAX: u64 = 60;
+
 /// Measures one encoder's connection.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -61,6 +64,10 @@ pub struct Report {
     pub upload_ratio: Option<f64>,
     /// Frames that could not be used.
     pub dropped: u64,
+    /// Of these, those that could not be read.
+    pub unreadable: u64,
+    /// Pictures that decoding can start with, so far.
+    pub key_frames: u64,
     /// What was repaired.
     pub repairs: Repairs,
     /// What to do about it, in words; empty if all is well.
@@ -128,6 +135,8 @@ impl Health {
             key_frame_interval_s: (interval > 0).then(|| interval as f64 / 1000.0),
             upload_ratio: self.upload_ratio(),
             dropped: self.counts.dropped,
+            unreadable: self.counts.unreadable,
+            key_frames: self.counts.key_frames,
             repairs: self.repairs,
             advice: Vec::new(),
         };
@@ -159,6 +168,31 @@ fn advice(report: &Report) -> Vec<String> {
         words.push(format!(
             "only {:.0} % of the media arrives in time: lower the bitrate, or use a better connection",
             ratio * 100.0
+        ));
+    }
+    if report.video.is_some() && report.key_frames == 0 {
+        words.push(
+            "no key frame has come, so nobody can see a picture: set the key-frame interval to 2 s"
+                .to_owned(),
+        );
+    }
+    if report.unreadable > 0 {
+        words.push(format!(
+            "{} frames could not be read: check the encoder's codec settings, or use another encoder",
+            report.unreadable
+        ));
+    }
+    if report.repairs.aligned_by_arrival > 0 {
+        words.push(
+            "picture and sound came with clocks of their own and were put together as they arrived: they may be out of \
+             step; restart the encoder if they are"
+                .to_owned(),
+        );
+    }
+    if report.repairs.times_not_rising > TIMES_NOT_RISING_MAX {
+        words.push(format!(
+            "{} pictures had no time of their own: check the encoder's frame rate and timestamps",
+            report.repairs.times_not_rising
         ));
     }
     if report.connected_s >= WINDOW_SECONDS as u64
@@ -205,7 +239,7 @@ mod tests {
             let at = Duration::from_millis(u64::from(i) * 40);
             health.frame(true, 10_000, (at.as_secs_f64() * speed * 1e9) as i64, began + at);
         }
-        let counts = Counts { key_frame_interval_ms: key_ms, ..Counts::default() };
+        let counts = Counts { key_frames: 2, key_frame_interval_ms: key_ms, ..Counts::default() };
         health.note(counts, Repairs::default());
         health.report(began + Duration::from_secs(20))
     }
@@ -229,6 +263,37 @@ mod tests {
         ] {
             let report = run(speed, key_ms);
             assert!(report.advice[0].starts_with(words), "{:?}", report.advice);
+        }
+    }
+
+    #[test]
+    fn what_viewers_do_not_see_or_hear_in_step_is_told() {
+        let counts = Counts { key_frames: 1, ..Counts::default() };
+        let repairs = Repairs::default();
+        for (counts, repairs, words) in [
+            (Counts::default(), repairs, "no key frame has come"),
+            (Counts { unreadable: 3, ..counts }, repairs, "3 frames could not be read"),
+            (
+                counts,
+                Repairs { aligned_by_arrival: 1, ..repairs },
+                "picture and sound came with clocks",
+            ),
+            (
+                counts,
+                Repairs { times_not_rising: 359, ..repairs },
+                "359 pictures had no time of their own",
+            ),
+        ] {
+            let began = start();
+            let mut health = Health::new(began);
+            for i in 0..500u32 {
+                let at = Duration::from_millis(u64::from(i) * 40);
+                health.frame(true, 10_000, at.as_nanos() as i64, began + at);
+            }
+            health.note(counts, repairs);
+            let advice = health.report(began + Duration::from_secs(20)).advice;
+            assert_eq!(advice.len(), 1, "{advice:?}");
+            assert!(advice[0].starts_with(words), "{advice:?}");
         }
     }
 }

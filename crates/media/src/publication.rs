@@ -75,6 +75,10 @@ pub struct Counts {
     pub bytes: u64,
     /// Frames that had no place on the clock, or no configuration yet.
     pub dropped: u64,
+    /// Messages that could not be read as media.
+    pub unreadable: u64,
+    /// Pictures that decoding can start with.
+    pub key_frames: u64,
     /// Groups that had to be cut without a key frame.
     pub groups_cut: u64,
     /// Milliseconds between the last two key frames.
@@ -256,10 +260,12 @@ impl Publication {
     ) -> Result<(), IngestError> {
         let Some(index) = self.tracks.iter().position(|t| t.slot == slot) else {
             self.counts.dropped += 1;
+            self.note();
             return Ok(());
         };
         let Placed::Frame(timing) = self.timeline.push(self.tracks[index].id, source) else {
             self.counts.dropped += 1;
+            self.note();
             return Ok(());
         };
         if timing.discontinuity.is_some() {
@@ -288,6 +294,7 @@ impl Publication {
             let ms = (decode_ns - last) / 1_000_000;
             self.counts.key_frame_interval_ms = u64::try_from(ms).unwrap_or(0);
         }
+        self.counts.key_frames += u64::from(sync && video);
         self.counts.frames += 1;
         self.counts.bytes += payload.len() as u64;
         {
@@ -303,6 +310,19 @@ impl Publication {
         };
         track.write(timing, payload, wall_clock_ms, arrival.at)?;
         Ok(())
+    }
+
+    /// Something came that could not be read as media.
+    pub fn unreadable(&mut self) {
+        self.counts.unreadable += 1;
+        self.counts.dropped += 1;
+        self.note();
+    }
+
+    /// Tells what was counted, also while no frame is taken.
+    fn note(&self) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.note(self.counts, *self.timeline.repairs());
     }
 
     /// The encoder vanished but may come back until then.
