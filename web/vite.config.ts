@@ -19,7 +19,7 @@ export default defineConfig({
     // hls.js is one lazily loaded chunk of about 600 kB; that is known and wanted.
     chunkSizeWarningLimit: 700,
     rolldownOptions: {
-      input: { index: 'index.html', watch: 'watch.html', embed: 'embed.html' },
+      input: { index: 'index.html', watch: 'watch.html', embed: 'embed.html', publish: 'publish.html' },
     },
   },
 });

@@ -8,7 +8,7 @@ const off = (videoUID: string | null, status = 'the broadcaster stopped'): Input
   lifecycle({ videoUID, status });
 
 function lifecycle(some: Partial<Lifecycle>): Input {
-  const base: Lifecycle = { isInput: true, videoUID: null, live: false, status: '', name: null };
+  const base: Lifecycle = { isInput: true, videoUID: null, live: false, status: '', name: null, moq: null };
   return { kind: 'lifecycle', lifecycle: { ...base, ...some } };
 }
 

@@ -97,6 +97,7 @@ describe('what comes from the server', () => {
       live: false,
       status: '',
       name: null,
+      moq: null,
     });
   });
 

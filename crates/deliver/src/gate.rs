@@ -37,7 +37,7 @@ pub(crate) async fn gate(
     let page = Page::of(request.uri().path());
     let pass = match asked.ask(&site).await {
         Ok(pass) => pass,
-        Err(refusal) => return turned_away(refusal, page),
+        Err(refusal) => return turned_away(refusal, page, site.quic()),
     };
     let (restricted, by_origin) = (pass.restricted, !pass.embedders.is_empty());
     let edge = request.headers().get(EDGE).is_some_and(|v| v == CHECKS);
@@ -47,7 +47,7 @@ pub(crate) async fn gate(
     if began.elapsed() > AGAIN_AFTER
         && let Err(refusal) = asked.ask(&site).await
     {
-        return turned_away(refusal, page);
+        return turned_away(refusal, page, site.quic());
     }
     if by_origin {
         // RFC 9110 §12.5.5: who asks decides.
@@ -162,16 +162,16 @@ impl Page {
 }
 
 /// Who opens a page reads why in the player, which asks for it again and gets the words.
-fn turned_away(refusal: Refusal, page: Page) -> Response {
+fn turned_away(refusal: Refusal, page: Page, quic: Option<u16>) -> Response {
     let words = refused(refusal);
     match page {
         Page::Watch if pages::there() => {
             let head = "<title>Airwave</title>\n    <meta name=\"robots\" content=\"noindex\" />";
-            pages::watch(words.status(), head)
+            pages::watch(words.status(), quic, head)
         }
         // Anybody's page may show that there is nothing to see.
         Page::Embedded if pages::there() => {
-            let mut page = pages::embedded(&[]);
+            let mut page = pages::embedded(quic, &[]);
             *page.status_mut() = words.status();
             page
         }

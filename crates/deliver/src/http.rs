@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::body::Pieces;
 use crate::library::{Found, Library};
@@ -35,6 +35,19 @@ pub struct Site {
     pub public_host: Option<String>,
     /// How this listener is reached: `http` or `https`.
     pub scheme: &'static str,
+    /// Where pages get the same over MoQ; none where QUIC is off.
+    pub moq: Option<Moq>,
+}
+
+/// Where MoQ is spoken to browsers, over WebTransport.
+#[derive(Clone)]
+pub struct Moq {
+    /// Of UDP, on the same host.
+    pub port: u16,
+    /// The account: the first field of namespaces, before the input.
+    pub account: &'static str,
+    /// The SHA-256 of the certificate in hex, for `serverCertificateHashes`; none if browsers trust it.
+    pub certificate: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 /// Who passes to a route.
@@ -57,7 +70,9 @@ type Route = (Who, &'static str, &'static str, MethodRouter<Site>);
 fn routes() -> Vec<Route> {
     use Who::{Everybody, Gate, GateInside};
     vec![
-        (Everybody, "GET", "/", get(async || pages::landing())),
+        (Everybody, "GET", "/", get(async |State(site): State<Site>| pages::landing(site.quic()))),
+        (Everybody, "GET", "/publish", get(async |State(site): State<Site>| pages::publish(site.quic()))),
+        (Everybody, "GET", "/moq.json", get(async |State(site): State<Site>| as_json(&site.moq_address()))),
         (Everybody, "GET", "/live.json", get(live)),
         (Everybody, "GET", "/time", get(time)),
         (Everybody, "GET", "/assets/{*file}", get(asset)),
@@ -141,6 +156,33 @@ async fn time() -> Response {
     text("text/plain; charset=utf-8", "no-store", now.into())
 }
 
+impl Site {
+    /// The port that pages may open WebTransport to.
+    pub(crate) fn quic(&self) -> Option<u16> {
+        self.moq.as_ref().map(|moq| moq.port)
+    }
+
+    /// Where MoQ is, on the page's host; null where it is not.
+    fn moq_address(&self) -> Value {
+        self.moq.as_ref().map_or(Value::Null, |moq| {
+            json!({
+                "port": moq.port,
+                "account": moq.account,
+                "certificate": (moq.certificate)(),
+            })
+        })
+    }
+
+    /// How to watch a live input over MoQ. The path is the id that the page has, which may be a token.
+    fn over_moq(&self, input: &str) -> Value {
+        let mut address = self.moq_address();
+        if let Value::Object(fields) = &mut address {
+            fields.insert("input".to_owned(), input.into());
+        }
+        address
+    }
+}
+
 async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
     match site.library.find(&pass.id).await {
         Found::Shelf { shelf, by_input } => {
@@ -153,6 +195,8 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "live": live,
                 "status": status,
                 "name": about.name,
+                // A video has its own address over HTTP only.
+                "moq": if live && by_input { site.over_moq(&about.input) } else { Value::Null },
             }))
         }
         Found::Recording { recording, by_input } => {

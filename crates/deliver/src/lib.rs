@@ -24,7 +24,7 @@ mod shelf;
 mod viewers;
 mod waiting;
 
-pub use http::{Site, router, table};
+pub use http::{Moq, Site, router, table};
 pub use library::{Found, Library};
 pub use query::PARAMETERS;
 pub use shelf::{About, Counters, Past, Seat, Shelf};

@@ -39,14 +39,14 @@ pub(crate) fn there() -> bool {
 }
 
 /// The page at `/`.
-pub(crate) fn landing() -> Response {
-    html(StatusCode::OK, POLICY, find("index.html").map(Bytes::from_static))
+pub(crate) fn landing(quic: Option<u16>) -> Response {
+    html(StatusCode::OK, POLICY, quic, find("index.html").map(Bytes::from_static))
 }
 
 /// The page at `/ID/iframe`; `embedders`: whose pages may frame it, none: everybody's.
-pub(crate) fn embedded(embedders: &[Vec<String>]) -> Response {
+pub(crate) fn embedded(quic: Option<u16>, embedders: &[Vec<String>]) -> Response {
     let page = find("embed.html").map(Bytes::from_static);
-    let mut response = html(StatusCode::OK, EMBEDDED_POLICY, page);
+    let mut response = html(StatusCode::OK, EMBEDDED_POLICY, quic, page);
     for list in embedders {
         let ancestors = format!("frame-ancestors {}", access::frame_sources(list));
         // invariant: hosts are visible ASCII; if they were not, nobody's page may frame it.
@@ -58,8 +58,8 @@ pub(crate) fn embedded(embedders: &[Vec<String>]) -> Response {
 }
 
 /// The page at `/ID/watch`; `about`: elements of its head, instead of the title that the file has.
-pub(crate) fn watch(status: StatusCode, about: &str) -> Response {
-    html(status, POLICY, find("watch.html").map(|page| with_head(page, about)))
+pub(crate) fn watch(status: StatusCode, quic: Option<u16>, about: &str) -> Response {
+    html(status, POLICY, quic, find("watch.html").map(|page| with_head(page, about)))
 }
 
 fn with_head(page: &'static [u8], about: &str) -> Bytes {
@@ -71,11 +71,29 @@ fn with_head(page: &'static [u8], about: &str) -> Bytes {
     marked.map_or(Bytes::from_static(page), Bytes::from)
 }
 
-fn html(status: StatusCode, policy: &'static str, page: Option<Bytes>) -> Response {
+/// The page at `/publish`.
+pub(crate) fn publish(quic: Option<u16>) -> Response {
+    html(StatusCode::OK, POLICY, quic, find("publish.html").map(Bytes::from_static))
+}
+
+fn html(
+    status: StatusCode,
+    policy: &'static str,
+    quic: Option<u16>,
+    page: Option<Bytes>,
+) -> Response {
     let Some(page) = page else {
         return crate::http::plain(status, WITHOUT_PAGES);
     };
     let mut response = respond("text/html; charset=utf-8", "no-cache", policy, page);
+    if let Some(port) = quic {
+        // Another port is another origin. Which host it is the page knows: a policy that names it would
+        // have to believe the request's.
+        let more = format!("{policy}; connect-src 'self' https://*:{port}");
+        if let Ok(more) = HeaderValue::from_str(&more) {
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, more);
+        }
+    }
     *response.status_mut() = status;
     response
 }

@@ -34,18 +34,18 @@ pub(crate) async fn watch(
     match About::of(site.library.find(&pass.id).await) {
         Some(about) => {
             let head = about.head(&origin(&site, &uri, &headers), &id);
-            pages::watch(StatusCode::OK, &head)
+            pages::watch(StatusCode::OK, site.quic(), &head)
         }
         None => {
             let head = "<title>Airwave</title>\n    <meta name=\"robots\" content=\"noindex\" />";
-            pages::watch(StatusCode::NOT_FOUND, head)
+            pages::watch(StatusCode::NOT_FOUND, site.quic(), head)
         }
     }
 }
 
 /// `/ID/iframe`.
-pub(crate) async fn iframe(Extension(pass): Extension<Pass>) -> Response {
-    pages::embedded(&pass.embedders)
+pub(crate) async fn iframe(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
+    pages::embedded(site.quic(), &pass.embedders)
 }
 
 /// `/oembed?url=…`: <https://oembed.com>, version 1.0, JSON.

@@ -210,10 +210,16 @@ impl Driver {
         let version = session.version();
         let state =
             State { session, jobs: Vec::new(), waiting: BTreeMap::new(), owners: BTreeMap::new() };
+        let pump = connection.pump();
+        let jobs: FuturesUnordered<Job> = FuturesUnordered::new();
+        jobs.push(Box::pin(async {
+            pump.await;
+            None
+        }));
         let link = Link { connection, version, state: Mutex::new(state), changed: Notify::new() };
         Self {
             link: Arc::new(link),
-            jobs: FuturesUnordered::new(),
+            jobs,
             events: VecDeque::new(),
             streams: BTreeMap::new(),
             control: None,
@@ -526,5 +532,5 @@ async fn hand_over(link: Arc<Link>, header: DataHeader, first: Bytes, mut stream
 
 /// Gives the peer time to read the last words.
 pub(crate) async fn linger(connection: &Connection) {
-    let _ = tokio::time::timeout(CLOSE_LINGER, connection.closed()).await;
+    let _ = tokio::time::timeout(CLOSE_LINGER, connection.flushed()).await;
 }

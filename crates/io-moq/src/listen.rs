@@ -19,7 +19,8 @@ use crate::open::OpenBroadcasts;
 use crate::session::{self, Relay};
 use crate::transport::Endpoint;
 
-/// The ALPN tokens that are spoken, the most wanted first.
+/// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
+/// protocols.
 pub fn protocols() -> Vec<&'static str> {
     vec![Version::Draft18.alpn()]
 }
@@ -75,6 +76,10 @@ pub struct Watching {
     pub tokens: Vec<Secret>,
     /// Where from.
     pub peer: SocketAddr,
+    /// The page that asks; none if it is no page.
+    pub origin: Option<String>,
+    /// The host that it asks, with its port, if it is a page.
+    pub host: Option<String>,
 }
 
 /// Why somebody may not watch.
@@ -217,7 +222,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         let (relay, draining) = (relay.clone(), draining.clone());
         connections.spawn(async move {
             let counters = relay.counters.clone();
-            match incoming.accept().await {
+            match incoming.accept(&protocols()).await {
                 Ok(connection) => {
                     counters.connections.fetch_add(1, Ordering::Relaxed);
                     counters.open.fetch_add(1, Ordering::Relaxed);

@@ -60,6 +60,7 @@ pub(crate) async fn run(
     let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn));
     let Some(version) = version else { return connection.close(0x15, "no common version") };
     let config = Config {
+        transport: connection.transport(),
         implementation: concat!("airwave/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..Config::new(version)
     };
@@ -176,7 +177,9 @@ impl Connected {
 
     fn ready(&mut self, peer: &Peer) {
         self.guard = None;
-        self.credentials = Credentials::new(peer);
+        let address = self.link.connection.address();
+        let path = address.map_or(peer.path.as_str(), |address| address.path.as_str());
+        self.credentials = Credentials::new(path, &peer.tokens);
         self.implementation =
             peer.implementation.chars().filter(|c| !c.is_control()).take(64).collect();
         tracing::debug!(peer = %self.link.connection.peer(), software = self.implementation, "moq: connected");
@@ -253,6 +256,7 @@ impl Connected {
         Viewer {
             relay: self.relay.clone(),
             peer: self.link.connection.peer(),
+            address: self.link.connection.address().cloned(),
             own: Arc::new(Mutex::new(own)),
             session: self.credentials.tokens.clone(),
             seats: self.seats.clone(),

@@ -1,4 +1,8 @@
-//! QUIC. The only module that names the library below, so that another one can take its place.
+//! QUIC, and WebTransport on the same port. The only module that names the libraries below, so that others
+//! can take their place.
+
+mod stream;
+mod web;
 
 use std::any::Any;
 use std::io;
@@ -15,6 +19,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, SignatureScheme};
 
 use crate::limits;
+use stream::Codes;
+pub(crate) use stream::{Read, RecvStream, SendStream, WriteEnd};
+use web::Web;
+
+/// The ALPN token of HTTP/3, over which WebTransport runs (RFC 9114 §3.1).
+const H3: &[u8] = b"h3";
 
 /// What a server shows its peers.
 pub struct Certificate {
@@ -67,6 +77,29 @@ pub enum ConnectError {
     /// No answer.
     #[error("the peer did not finish its handshake in time")]
     TimedOut,
+    /// No session of WebTransport.
+    #[error(transparent)]
+    Web(#[from] WebError),
+}
+
+/// Why there is no session of WebTransport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WebError {
+    /// Not an address that WebTransport has.
+    #[error("not an https:// address")]
+    Address,
+    /// The connection ended on the way.
+    #[error("the connection ended before its session began")]
+    Lost,
+    /// The peer speaks HTTP/3 and not this.
+    #[error("the peer does not speak WebTransport")]
+    NotWebTransport,
+    /// None of the protocols is known to both.
+    #[error("no protocol in common (WT-Available-Protocols)")]
+    NoProtocol,
+    /// The server does not want it.
+    #[error("the server refused the session")]
+    Refused,
 }
 
 impl ConnectError {
@@ -98,7 +131,8 @@ pub struct Endpoint(quinn::Endpoint);
 pub(crate) struct Incoming(quinn::Incoming);
 
 impl Endpoint {
-    /// A server on this address. `protocols` are its ALPN tokens, the most wanted first.
+    /// A server on this address. `protocols` are its ALPN tokens, the most wanted first; WebTransport comes
+    /// behind them by itself.
     pub fn server(
         address: SocketAddr,
         certificate: Certificate,
@@ -158,7 +192,36 @@ impl Endpoint {
         let config = client_config(trust, protocols)
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
         let connecting = self.0.connect_with(config, to, name)?;
-        finish(connecting).await
+        Ok(Connection::raw(finish(connecting).await?))
+    }
+
+    /// Begins a session of WebTransport as a client that speaks these protocols. `url` begins with
+    /// `https://`, and its path may hold a secret.
+    pub async fn connect_web(
+        &self,
+        to: SocketAddr,
+        url: &str,
+        trust: Trust,
+        protocols: &[&str],
+    ) -> Result<Connection, ConnectError> {
+        let url: url::Url = url.parse().map_err(|_| WebError::Address)?;
+        let request = web_transport_proto::ConnectRequest::new(url);
+        let request = request.with_protocols(protocols.iter().map(|&p| p.to_owned()));
+        self.ask_web(to, request, trust).await
+    }
+
+    async fn ask_web(
+        &self,
+        to: SocketAddr,
+        request: web_transport_proto::ConnectRequest,
+        trust: Trust,
+    ) -> Result<Connection, ConnectError> {
+        let name = request.url.host_str().ok_or(WebError::Address)?;
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let config = client_config(trust, &["h3"])
+            .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
+        let quic = finish(self.0.connect_with(config, to, name)?).await?;
+        in_time(Web::connect(quic, request)).await
     }
 
     /// Closes everything; peers are told.
@@ -181,16 +244,36 @@ impl Incoming {
         self.0.refuse();
     }
 
-    pub(crate) async fn accept(self) -> Result<Connection, ConnectError> {
-        finish(self.0.accept()?).await
+    /// Finishes its handshake: QUIC's, and that of a session of WebTransport, which may speak one of
+    /// `protocols`.
+    pub(crate) async fn accept(self, protocols: &[&str]) -> Result<Connection, ConnectError> {
+        let quic = finish(self.0.accept()?).await?;
+        if alpn(&quic).as_deref() != Some(H3) {
+            return Ok(Connection::raw(quic));
+        }
+        in_time(Web::accept(quic, protocols)).await
     }
 }
 
-async fn finish(connecting: quinn::Connecting) -> Result<Connection, ConnectError> {
+async fn finish(connecting: quinn::Connecting) -> Result<quinn::Connection, ConnectError> {
     match tokio::time::timeout(limits::HANDSHAKE, connecting).await {
-        Ok(connected) => Ok(Connection(connected.map_err(ConnectError::of)?)),
+        Ok(connected) => connected.map_err(ConnectError::of),
         Err(_) => Err(ConnectError::TimedOut),
     }
+}
+
+async fn in_time(
+    session: impl Future<Output = Result<Web, WebError>>,
+) -> Result<Connection, ConnectError> {
+    match tokio::time::timeout(limits::HANDSHAKE, session).await {
+        Ok(web) => Ok(Connection::web(web?)),
+        Err(_) => Err(ConnectError::TimedOut),
+    }
+}
+
+fn alpn(quic: &quinn::Connection) -> Option<Vec<u8>> {
+    let data: Box<dyn Any> = quic.handshake_data()?;
+    data.downcast::<HandshakeData>().ok()?.protocol
 }
 
 fn transport() -> TransportConfig {
@@ -222,6 +305,7 @@ fn server_config(
         .with_no_client_auth()
         .with_single_cert(certificate.chain, certificate.key)?;
     tls.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+    tls.alpn_protocols.push(H3.to_vec());
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport())).max_incoming(limits::INCOMING);
@@ -311,63 +395,145 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
     out
 }
 
-/// A connection. Clones share it.
+/// A connection: QUIC itself, or a session of WebTransport on it. Clones share it.
 #[derive(Clone)]
-pub struct Connection(quinn::Connection);
+pub struct Connection {
+    quic: quinn::Connection,
+    web: Option<Arc<Web>>,
+}
 
 impl Connection {
-    /// What was negotiated by ALPN.
+    fn raw(quic: quinn::Connection) -> Self {
+        Self { quic, web: None }
+    }
+
+    fn web(web: Web) -> Self {
+        Self { quic: web.quic().clone(), web: Some(Arc::new(web)) }
+    }
+
+    /// What was negotiated, by ALPN or by the session's handshake.
     pub fn protocol(&self) -> Option<Vec<u8>> {
-        let data: Box<dyn Any> = self.0.handshake_data()?;
-        data.downcast::<HandshakeData>().ok()?.protocol
+        match &self.web {
+            Some(web) => Some(web.hello.protocol.clone().into_bytes()),
+            None => alpn(&self.quic),
+        }
+    }
+
+    /// What carries it.
+    pub fn transport(&self) -> moqt::session::Transport {
+        match self.web {
+            Some(_) => moqt::session::Transport::WebTransport,
+            None => moqt::session::Transport::Quic,
+        }
+    }
+
+    /// The address that a session of WebTransport was opened at, and by whom.
+    pub fn address(&self) -> Option<&Address> {
+        self.web.as_ref().map(|web| &web.hello.address)
     }
 
     /// Where the peer is now.
     pub fn peer(&self) -> SocketAddr {
-        self.0.remote_address()
+        self.quic.remote_address()
+    }
+
+    /// What has to be polled beside the streams for as long as the connection lasts. Once: a second call
+    /// has nothing to do.
+    pub(crate) fn pump(&self) -> impl Future<Output = ()> + Send + use<> {
+        let pump = self.web.as_ref().and_then(|web| web.take_pump());
+        async move {
+            if let Some(pump) = pump {
+                pump.run().await;
+            }
+        }
     }
 
     /// Ends it; the peer is told the code and the words.
     pub fn close(&self, code: u64, reason: &str) {
-        self.0.close(number(code), reason.as_bytes());
+        match &self.web {
+            Some(web) => web.close(code, reason),
+            None => self.quic.close(Codes::Quic.write(code), reason.as_bytes()),
+        }
     }
 
     /// Waits for its end: whether the peer said goodbye with code 0, and the words.
     pub(crate) async fn closed(&self) -> Ended {
-        Ended::from(self.0.closed().await)
+        match &self.web {
+            Some(web) => web.closed().await,
+            None => Ended::from(self.quic.closed().await),
+        }
+    }
+
+    /// Waits until the last words are with the peer, or the peer is gone.
+    pub(crate) async fn flushed(&self) {
+        match &self.web {
+            Some(web) => web.flushed().await,
+            None => drop(self.quic.closed().await),
+        }
     }
 
     pub(crate) async fn accept_bi(&self) -> Option<(SendStream, RecvStream)> {
-        let (send, recv) = self.0.accept_bi().await.ok()?;
-        Some((SendStream::new(send), RecvStream(recv)))
+        if let Some(web) = &self.web {
+            return web.accept_bi().await;
+        }
+        let (send, recv) = self.quic.accept_bi().await.ok()?;
+        Some((SendStream::new(send, Codes::Quic), RecvStream::new(recv, Codes::Quic)))
     }
 
     pub(crate) async fn accept_uni(&self) -> Option<RecvStream> {
-        self.0.accept_uni().await.ok().map(RecvStream)
+        if let Some(web) = &self.web {
+            return web.accept_uni().await;
+        }
+        let recv = self.quic.accept_uni().await.ok()?;
+        Some(RecvStream::new(recv, Codes::Quic))
     }
 
     pub(crate) async fn open_bi(&self) -> Option<(SendStream, RecvStream)> {
-        let (send, recv) = self.0.open_bi().await.ok()?;
-        Some((SendStream::new(send), RecvStream(recv)))
+        if let Some(web) = &self.web {
+            return web.open_bi().await;
+        }
+        let (send, recv) = self.quic.open_bi().await.ok()?;
+        Some((SendStream::new(send, Codes::Quic), RecvStream::new(recv, Codes::Quic)))
     }
 
     pub(crate) async fn open_uni(&self) -> Option<SendStream> {
-        self.0.open_uni().await.ok().map(SendStream::new)
+        if let Some(web) = &self.web {
+            return web.open_uni().await;
+        }
+        let send = self.quic.open_uni().await.ok()?;
+        Some(SendStream::new(send, Codes::Quic))
     }
 
     pub(crate) async fn read_datagram(&self) -> Option<Bytes> {
-        self.0.read_datagram().await.ok()
+        match &self.web {
+            Some(web) => web.read_datagram().await,
+            None => self.quic.read_datagram().await.ok(),
+        }
     }
 
     /// Sends a datagram, or drops it: it is too large for the path, or the connection is over.
     pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
-        self.0.send_datagram(datagram).is_ok()
+        match &self.web {
+            Some(web) => web.send_datagram(&datagram),
+            None => self.quic.send_datagram(datagram).is_ok(),
+        }
     }
 
     /// How long a packet takes there and back.
     pub fn round_trip(&self) -> Duration {
-        self.0.rtt()
+        self.quic.rtt()
     }
+}
+
+/// Where a session of WebTransport was opened.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Path and query. They may hold a secret: not for logs.
+    pub path: String,
+    /// Host and port.
+    pub authority: String,
+    /// The page that opened it (`Origin`); none if it was no page.
+    pub origin: Option<String>,
 }
 
 /// How a connection ended.
@@ -387,107 +553,4 @@ impl From<quinn::ConnectionError> for Ended {
         };
         Self { code, reason: error.to_string() }
     }
-}
-
-/// Our side of a stream. Dropped without a word it is reset, never finished: what is cut short must not
-/// look complete.
-pub(crate) struct SendStream {
-    stream: quinn::SendStream,
-    open: bool,
-}
-
-/// Why nothing more can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WriteEnd {
-    /// The peer does not want more, with this code.
-    Stopped(u64),
-    /// The connection is over.
-    Lost,
-}
-
-/// CANCELLED, in all drafts.
-const CANCELLED: u64 = 0x1;
-
-impl SendStream {
-    fn new(stream: quinn::SendStream) -> Self {
-        Self { stream, open: true }
-    }
-
-    /// Writes all of it, by reference. A write that is dropped half done leaves a stream of no use.
-    pub(crate) async fn write(&mut self, chunks: &mut [Bytes]) -> Result<(), WriteEnd> {
-        self.stream.write_all_chunks(chunks).await.map_err(|error| match error {
-            quinn::WriteError::Stopped(code) => WriteEnd::Stopped(code.into_inner()),
-            _ => WriteEnd::Lost,
-        })
-    }
-
-    /// Higher is sent first; strict between different numbers.
-    pub(crate) fn set_priority(&self, priority: i32) {
-        let _ = self.stream.set_priority(priority);
-    }
-
-    pub(crate) fn finish(&mut self) {
-        self.open = false;
-        let _ = self.stream.finish();
-    }
-
-    /// Takes back what was not sent yet.
-    pub(crate) fn reset(&mut self, code: u64) {
-        self.open = false;
-        let _ = self.stream.reset(number(code));
-    }
-
-    /// Waits until the peer has everything after `finish`, or wants no more: with its code then.
-    pub(crate) async fn stopped(&mut self) -> Option<u64> {
-        self.stream.stopped().await.ok().flatten().map(VarInt::into_inner)
-    }
-}
-
-impl Drop for SendStream {
-    fn drop(&mut self) {
-        if self.open {
-            self.reset(CANCELLED);
-        }
-    }
-}
-
-/// The peer's side of a stream. Dropped before its end it is stopped.
-pub(crate) struct RecvStream(quinn::RecvStream);
-
-/// What a stream holds next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// Bytes.
-    Chunk(Bytes),
-    /// It is complete.
-    Fin,
-    /// The peer gave it up.
-    Reset(u64),
-    /// The connection is over.
-    Lost,
-}
-
-impl RecvStream {
-    /// Its number in the connection.
-    pub(crate) fn id(&self) -> u64 {
-        VarInt::from(self.0.id()).into_inner()
-    }
-
-    pub(crate) async fn read(&mut self) -> Read {
-        match self.0.read_chunk(limits::READ_BYTES, true).await {
-            Ok(Some(chunk)) => Read::Chunk(chunk.bytes),
-            Ok(None) => Read::Fin,
-            Err(quinn::ReadError::Reset(code)) => Read::Reset(code.into_inner()),
-            Err(_) => Read::Lost,
-        }
-    }
-
-    pub(crate) fn stop(&mut self, code: u64) {
-        let _ = self.0.stop(number(code));
-    }
-}
-
-/// Codes have 62 bits on the wire; ours are all small.
-fn number(code: u64) -> VarInt {
-    VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }

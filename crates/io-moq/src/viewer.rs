@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use moqt::session::Peer;
 use moqt::{Answer, AuthToken, RequestCode, Secret};
 use spine::{Announce, Origin, Path, Waiting, track};
 use tokio::time::timeout;
@@ -16,6 +15,7 @@ use crate::limits::{GATE_AGAIN, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::session::Relay;
+use crate::transport::Address;
 
 /// What a peer showed in SETUP: a stream key, or tokens.
 #[derive(Default, Clone)]
@@ -29,12 +29,13 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    pub(crate) fn new(peer: &Peer) -> Self {
-        let (path, query) = peer.path.split_once('?').unwrap_or((&peer.path, ""));
+    /// `path` is that of the URL, with its query, whatever carries the session.
+    pub(crate) fn new(path: &str, tokens: &[AuthToken]) -> Self {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let segment = path.trim_start_matches('/').split('/').next().filter(|s| !s.is_empty());
         let segment = segment.map(secret);
         let jwt = query.split('&').find_map(|pair| pair.strip_prefix("jwt=")).map(secret);
-        let setup = secrets(&peer.tokens);
+        let setup = secrets(tokens);
         let tokens = setup.iter().cloned().chain(jwt).chain(segment.clone()).collect();
         Self { setup, segment, tokens }
     }
@@ -64,6 +65,8 @@ pub(crate) struct Seats(Arc<Mutex<BTreeMap<Path, Weak<Seat>>>>);
 pub(crate) struct Viewer {
     pub(crate) relay: Arc<Relay>,
     pub(crate) peer: SocketAddr,
+    /// Over WebTransport, where it was opened.
+    pub(crate) address: Option<Address>,
     /// Of the request, also by its updates.
     pub(crate) own: Arc<Mutex<Vec<Secret>>>,
     /// Of the session.
@@ -89,7 +92,14 @@ impl Viewer {
             return Ok(());
         }
         let tokens = self.own().iter().chain(&self.session).cloned().collect();
-        let watching = Watching { path: path.clone(), tokens, peer: self.peer };
+        let address = self.address.as_ref();
+        let watching = Watching {
+            path: path.clone(),
+            tokens,
+            peer: self.peer,
+            origin: address.and_then(|address| address.origin.clone()),
+            host: address.map(|address| address.authority.clone()),
+        };
         (self.relay.gate)(watching).await
     }
 
@@ -220,9 +230,7 @@ mod tests {
     #[test]
     fn d01_the_most_particular_token_counts() {
         let token = |text: &'static str| AuthToken::new(Secret::new(text));
-        let shown = |path: &str, tokens: Vec<AuthToken>| {
-            Credentials::new(&Peer { path: path.to_owned(), tokens, ..Peer::default() })
-        };
+        let shown = |path: &str, tokens: Vec<AuthToken>| Credentials::new(path, &tokens);
         let text = |secret: &Secret| String::from_utf8(secret.expose().to_vec()).unwrap();
         for (path, setup, request, tokens, key) in [
             ("", vec![], None, "", ""),

@@ -282,6 +282,14 @@ impl Node {
             rtmp_url: None,
             public_host: public_host.clone(),
             scheme: "http",
+            moq: addresses.quic.map(|address| deliver::Moq {
+                port: address.port(),
+                account: "default",
+                certificate: {
+                    let fingerprint = fingerprint.clone();
+                    Arc::new(move || fingerprint.hex())
+                },
+            }),
         };
         let api = api::Api {
             control: control.clone(),

@@ -56,8 +56,8 @@ pub(crate) fn gate(access: Arc<Access>) -> Gate {
             let uid = uid.map_err(|_| Barred::unauthorized("no such input"))?;
             let visitor = Visitor {
                 address: watching.peer.ip().to_canonical(),
-                origin: None,
-                host: None,
+                origin: watching.origin.as_deref(),
+                host: own_host(watching.origin.as_deref(), watching.host.as_deref()),
                 now_ms: now_ms(),
             };
             let mut refusal = match access.enter(&uid, visitor).await {
@@ -93,6 +93,22 @@ pub(crate) fn audience(library: Arc<deliver::Library>) -> Audience {
         let uid = path.fields().get(1).and_then(|uid| std::str::from_utf8(uid).ok());
         Box::new(uid.and_then(|uid| library.seat(uid)))
     })
+}
+
+/// What a page's host is to be compared with. Our pages come from another port than QUIC's: of one name is
+/// of this server.
+fn own_host<'a>(origin: Option<&'a str>, host: Option<&str>) -> Option<&'a str> {
+    let (_, authority) = origin?.split_once("://")?;
+    (name_of(authority) == name_of(host?)).then_some(authority)
+}
+
+/// An authority without its port. RFC 3986 §3.2.2: an IPv6 address stands in brackets.
+fn name_of(authority: &str) -> &str {
+    let behind_brackets = authority.rfind(']').unwrap_or(0);
+    match authority[behind_brackets..].find(':') {
+        Some(colon) => &authority[..behind_brackets + colon],
+        None => authority,
+    }
 }
 
 /// Opens the listener, if it is on.
@@ -175,8 +191,13 @@ impl Fingerprint {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(hex);
     }
 
+    /// In hex.
+    pub(crate) fn hex(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn answer(&self) -> Response {
-        let hex = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let hex = self.hex();
         let headers = [
             (header::CACHE_CONTROL, "no-store"),
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
@@ -226,6 +247,23 @@ fn self_signed(host: &str, shown: &Fingerprint) -> Result<Certificate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_of_this_server_are_known_by_its_name() {
+        let cases = [
+            (None, Some("example.net:4443"), None),
+            (Some("https://example.net"), None, None),
+            (Some("https://example.net"), Some("example.net:4443"), Some("example.net")),
+            (Some("https://example.net:8443"), Some("example.net"), Some("example.net:8443")),
+            (Some("http://[::1]:8080"), Some("[::1]:4443"), Some("[::1]:8080")),
+            (Some("http://[::2]:8080"), Some("[::1]:8080"), None),
+            (Some("https://example.net.evil.org"), Some("example.net:4443"), None),
+            (Some("null"), Some("example.net"), None),
+        ];
+        for (origin, host, own) in cases {
+            assert_eq!(own_host(origin, host), own, "{origin:?} {host:?}");
+        }
+    }
 
     #[test]
     fn a_certificate_that_browsers_take_by_its_hash() {

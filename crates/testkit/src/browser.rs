@@ -24,16 +24,46 @@ impl Played {
     }
 }
 
+/// Watches a page over MoQ through a relay that is shut for a while (tests/browser/switch.mjs).
+pub fn watch_while_shut(url: &str, more: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/switch.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).args(["--url", url]).args(more);
+    answer(&mut command, 150)
+}
+
+/// Broadcasts from the page `/publish` of this server for a while (tests/browser/publish.mjs): the running
+/// script, which [`published`] waits for.
+pub fn publish_from_page(server: &str, input: &str, key: &str, seconds: u32) -> Child {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/publish.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).args(["--server", server, "--input", input, "--key", key]);
+    Child::start(command.args(["--seconds", &seconds.to_string()]))
+}
+
+/// What that page, and who watched it, saw.
+pub fn published(script: Child) -> Value {
+    said(script, "publish.mjs", 120)
+}
+
+/// The line of JSON that a script prints.
+fn answer(command: &mut Command, seconds: u64) -> Value {
+    said(Child::start(command), "the script", seconds)
+}
+
+fn said(mut node: Child, what: &str, seconds: u64) -> Value {
+    let status = node.wait(seconds);
+    let output = node.output();
+    assert!(status.success(), "{what}: {status}\n{output}");
+    let json = output.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("{output}"));
+    serde_json::from_str(json).unwrap()
+}
+
 /// Plays a page or manifest with one of the players (`airwave`, `hlsjs`, `shaka`, `dashjs`).
 pub fn play(url: &str, player: &str, seconds: u32, more: &[&str]) -> Played {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/play.mjs");
     let mut command = Command::new("node");
     command.arg(script).args(["--url", url, "--player", player]);
     command.args(["--seconds", &seconds.to_string()]).args(more);
-    let mut node = Child::start(&mut command);
-    let status = node.wait(120);
-    let output = node.output();
-    assert!(status.success(), "play.mjs: {status}\n{output}");
-    let json = output.lines().find(|l| l.starts_with('{')).unwrap_or_else(|| panic!("{output}"));
-    Played(serde_json::from_str(json).unwrap())
+    Played(answer(&mut command, 120))
 }

@@ -23,7 +23,7 @@ mod server;
 mod wait;
 
 pub use audience::{Seen, watch};
-pub use browser::{Played, play};
+pub use browser::{Played, play, publish_from_page, published, watch_while_shut};
 pub use child::Child;
 pub use clip::{Clip, ClipSpec};
 pub use edge::{Edge, NGINX_CONF};

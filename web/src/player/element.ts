@@ -11,12 +11,13 @@ import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, isAudioOnly, type Level, startEngine } from './engine';
 import { pressKey } from './keys';
+import { Path } from './path';
 import styles from './player.css?inline';
 import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
-import { cmcdUrl, manifestUrl, type Source, sourceOf } from './source';
+import { cmcdUrl, manifestUrl, moqPlace, type Source, sourceOf } from './source';
 import { Stalls } from './stalls';
 import { type Action, describe } from './words';
 
@@ -94,6 +95,10 @@ export class AirwavePlayer extends HTMLElement {
   private wasIdle = false;
   /** Was near the live edge when last looked at without trouble; pausing and seeking are the viewer's own wish. */
   private atEdge = false;
+  /** Where the broadcast of the last answer is over MoQ. */
+  private moq: Lifecycle['moq'] = null;
+  private readonly path = new Path();
+  private climbing = false;
 
   constructor() {
     super();
@@ -297,6 +302,7 @@ export class AirwavePlayer extends HTMLElement {
     if (source.kind === 'url') return { kind: 'lifecycle', lifecycle: direct };
     try {
       const lifecycle = await fetchLifecycle(source.server, source.id);
+      this.moq = lifecycle.moq;
       this.dispatchEvent(new CustomEvent('airwave-lifecycle', { detail: lifecycle }));
       return { kind: 'lifecycle', lifecycle };
     } catch (error) {
@@ -320,7 +326,8 @@ export class AirwavePlayer extends HTMLElement {
     if (held !== null) void this.load(held.id, held.from);
   }
 
-  private async load(id: string | null, from: From): Promise<void> {
+  /** `again`: what plays already, another way; whether it plays is not touched. */
+  private async load(id: string | null, from: From, again = false): Promise<void> {
     const source = sourceOf(this);
     if (source === null) return;
     const held = this.pictured && this.video.videoWidth > 0;
@@ -339,9 +346,17 @@ export class AirwavePlayer extends HTMLElement {
       onFailure: (failure: Failure) => {
         if (load === this.loads) this.feed({ kind: 'failure', failure });
       },
+      onPathLost: () => {
+        if (load !== this.loads) return;
+        this.path.failed(performance.now());
+        void this.load(id, from, true);
+      },
     };
+    const mayMoq = from === 'live' && !this.hasAttribute('dvr') && this.path.mayTryMoq(performance.now());
+    const moq = mayMoq ? moqPlace(source, this.moq, location.href) : null;
     try {
-      const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted }, events);
+      const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq }, events);
+      if (moq !== null && engine?.mode !== 'MoQ') this.path.failed(performance.now());
       if (load !== this.loads) return engine?.destroy();
       this.engine = engine;
       if (engine === null) return this.feed({ kind: 'failure', failure: { kind: 'browser' } });
@@ -351,7 +366,8 @@ export class AirwavePlayer extends HTMLElement {
       return;
     }
     this.startsLive = from === 'live';
-    if (from === 'end') this.wantsToPlay = false;
+    if (again) this.begunToPlay = true;
+    else if (from === 'end') this.wantsToPlay = false;
     else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
     if (this.wantsToPlay) this.tryToPlay();
   }
@@ -515,6 +531,7 @@ export class AirwavePlayer extends HTMLElement {
     this.watchForMissingPicture();
     this.returnToLive(now);
     this.keepPace();
+    void this.climb(now);
     // Nobody sees a hidden bar: leave the main thread to the picture.
     if (!this.isIdle() || this.wasIdle !== this.isIdle() || this.notice() !== null) this.render();
     this.wasIdle = this.isIdle();
@@ -548,6 +565,23 @@ export class AirwavePlayer extends HTMLElement {
     if (this.atEdge && behind && now - this.stalls.endedAtMs < RETURN_WITHIN_MS)
       this.video.currentTime = positionS;
     else this.atEdge = !behind;
+  }
+
+  /** Back to MoQ, once it answers again. */
+  private async climb(now: number): Promise<void> {
+    const source = sourceOf(this);
+    if (this.engine?.mode === 'MoQ') this.path.works(now);
+    const may = this.engine?.live === true && this.engine.mode !== 'MoQ' && this.state.name === 'live' && !this.video.paused;
+    if (!may || this.climbing || source === null || this.hasAttribute('dvr') || !this.path.mayTryMoq(now)) return;
+    const place = moqPlace(source, this.moq, location.href);
+    if (place === null) return;
+    this.climbing = true;
+    const { loads } = this;
+    const { answers } = await import('./moq-engine');
+    const answered = await answers(place);
+    this.climbing = false;
+    if (!answered) this.path.failed(performance.now());
+    else if (loads === this.loads) void this.load(null, 'live', true);
   }
 
   private keepPace(): void {
@@ -753,4 +787,4 @@ export class AirwavePlayer extends HTMLElement {
 }
 
 /** A manifest URL has no lifecycle: it is there or it is not. */
-const direct: Lifecycle = { isInput: false, videoUID: null, live: true, status: '', name: null };
+const direct: Lifecycle = { isInput: false, videoUID: null, live: true, status: '', name: null, moq: null };

@@ -1,3 +1,4 @@
+import type { Address } from '../moq/session';
 import type { Failure } from './session';
 
 export interface Level {
@@ -19,9 +20,11 @@ export interface EngineEvents {
   /** Live or ended; told again whenever it changes. */
   onLive(live: boolean): void;
   onFailure(failure: Failure): void;
+  /** The way that the media came is gone; another one may be open. */
+  onPathLost(): void;
 }
 
-export type Mode = 'Low latency' | 'HLS';
+export type Mode = 'MoQ' | 'Low latency' | 'HLS';
 /** Where playback begins: at the live edge, so many seconds after the start, or standing at the end. */
 export type From = 'live' | 'end' | { s: number };
 
@@ -57,6 +60,13 @@ export interface Wanted {
   from: From;
   /** BCP 47 tag of the captions to begin with. */
   captions: string | null;
+  /** Where the same comes over MoQ; null: it does not, or shall not be tried now. */
+  moq: MoqPlace | null;
+}
+
+export interface MoqPlace {
+  address: Address;
+  namespace: string[];
 }
 
 export async function startEngine(
@@ -67,6 +77,11 @@ export async function startEngine(
   if (prefersNative(video)) {
     const { NativeEngine } = await import('./native-engine');
     return new NativeEngine(video, wanted, events);
+  }
+  if (wanted.moq !== null) {
+    const { MoqEngine } = await import('./moq-engine');
+    const engine = await MoqEngine.open(video, wanted, events);
+    if (engine !== null) return engine;
   }
   const { HlsEngine } = await import('./hls-engine');
   if (HlsEngine.supported()) return new HlsEngine(video, wanted, events);

@@ -36,7 +36,14 @@ export function parseLifecycle(body: unknown): Lifecycle {
     // Why it is *not* live; on the air there is nothing to explain.
     status: fields.live === true ? '' : (text(fields.status) ?? ''),
     name: text(fields.name),
+    moq: parseMoq(fields.moq),
   };
+}
+
+function parseMoq(value: unknown): Lifecycle['moq'] {
+  const { port, account, input, certificate } = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
+  if (typeof port !== 'number' || typeof account !== 'string' || typeof input !== 'string') return null;
+  return { port, namespace: [account, input], certificate: typeof certificate === 'string' ? certificate : null };
 }
 
 /** How far the server's clock is ahead of ours in ms, from `/time` (ISO 8601 text); 0 where there is none. */

@@ -13,6 +13,8 @@ export interface Lifecycle {
   /** Why it is not live, in words; empty if the server said nothing. */
   status: string;
   name: string | null;
+  /** Where the same is over MoQ, on the same host; the certificate is one that only its SHA-256 vouches for. */
+  moq: { port: number; namespace: string[]; certificate: string | null } | null;
 }
 
 export type Failure =

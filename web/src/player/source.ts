@@ -1,3 +1,6 @@
+import type { MoqPlace } from './engine';
+import type { Lifecycle } from './session';
+
 /** What `src` means: an id on a server, or the URL of a manifest. */
 export type Source = { kind: 'id'; server: string; id: string } | { kind: 'url'; url: string };
 
@@ -18,4 +21,12 @@ export function manifestUrl(source: Source, id: string | null, dvr: boolean): st
 /** Where the player says how it plays; null: nowhere, the manifest may be anybody's. */
 export function cmcdUrl(source: Source, id: string | null): string | null {
   return source.kind === 'url' ? null : `${source.server}/${id ?? source.id}/cmcd`;
+}
+
+/** The id is the path over MoQ too: it may be a token. */
+export function moqPlace(source: Source, moq: Lifecycle['moq'], page: string): MoqPlace | null {
+  if (source.kind === 'url' || moq === null) return null;
+  const { hostname } = new URL(source.server === '' ? page : source.server);
+  const url = `https://${hostname}:${moq.port}/${source.id}`;
+  return { address: { url, certificate: moq.certificate }, namespace: moq.namespace };
 }

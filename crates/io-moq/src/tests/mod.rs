@@ -8,3 +8,4 @@ mod duties;
 mod past;
 mod relay;
 mod rig;
+mod web;

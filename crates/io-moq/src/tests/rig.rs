@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use crate::link::{DataStream, Driver, Link, Told};
 use crate::listen::{self, Barred, Counters, Service, Watching, Why, protocols};
 use crate::take::{Taken, take};
-use crate::transport::{Certificate, Endpoint, Trust, fingerprint};
+use crate::transport::{Certificate, Connection, Endpoint, Trust, fingerprint};
 
 /// Long enough for a busy machine; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -133,7 +133,29 @@ impl Rig {
         let endpoint = Endpoint::client(to).unwrap();
         let trust = Trust::Fingerprint(self.hash);
         let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        self.drive(endpoint, connection, path, tokens)
+    }
+
+    /// A client with this path in its URL, over WebTransport.
+    pub(super) async fn web_client(&self, path: &str) -> Client {
+        let to = self.endpoint.local_address().unwrap();
+        let endpoint = Endpoint::client(to).unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let url = format!("https://{to}{path}");
+        let connection = endpoint.connect_web(to, &url, trust, &protocols()).await.unwrap();
+        self.drive(endpoint, connection, path, Vec::new())
+    }
+
+    fn drive(
+        &self,
+        endpoint: Endpoint,
+        connection: Connection,
+        path: &str,
+        tokens: Vec<Token>,
+    ) -> Client {
+        let to = connection.peer();
         let config = Config {
+            transport: connection.transport(),
             path: path.to_owned(),
             authority: to.to_string(),
             tokens,

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Clip, ClipSpec, Relay, Server, play, skip, wait_until};
+use testkit::{
+    Clip, ClipSpec, Follower, Played, Relay, Server, decode_errors, packets, play,
+    publish_from_page, published, skip, wait_until, watch_while_shut,
+};
 
 use crate::AIRWAVE;
 use crate::playback::playback;
@@ -21,8 +24,13 @@ fn clip() -> Clip {
 }
 
 /// Plays a broadcast with one player and checks pictures, size and sound.
-fn check_player(player: &str, path: &str) {
-    let server = Server::start(AIRWAVE, &[]);
+fn check_player(player: &str, path: &str) -> Played {
+    check_player_of(player, path, &[])
+}
+
+/// The same, of a server with these settings.
+fn check_player_of(player: &str, path: &str, settings: &[&str]) -> Played {
+    let server = Server::start(AIRWAVE, settings);
     let input = server.input();
     let _encoder = clip().publish(&input.rtmp, 1);
     server.wait_live(&input);
@@ -34,15 +42,16 @@ fn check_player(player: &str, path: &str) {
         });
     }
     let url = server.url(&path.replace("ID", &input.uid)).to_string();
-    check_url(&url, player);
-    if player == "airwave" {
+    let played = check_url(&url, player);
+    if player == "airwave" && settings.contains(&"quic.listen=off") {
         let seen = playback(&server, &input);
         assert_eq!((&seen["sessionsSeen"], &seen["startMs"]["count"]), (&1.into(), &1.into()));
         assert!(seen["bitrateKbps"].as_u64() > Some(0), "{seen}");
     }
+    played
 }
 
-fn check_url(url: &str, player: &str) {
+fn check_url(url: &str, player: &str) -> Played {
     let more = ["--counter", "--source-width", "640", "--settle", "4"];
     let played = play(url, player, seconds(), &more);
     let report = &played.0;
@@ -55,13 +64,61 @@ fn check_url(url: &str, player: &str) {
     assert!((tone - 1000.0).abs() < 25.0, "the tone: {}", report["tone"]);
     let level = report["tone"]["levelDb"].as_f64().unwrap_or(-99.0);
     assert!((-30.0..-18.0).contains(&level), "the tone: {}", report["tone"]);
+    played
 }
 
 #[test]
 fn our_player_shows_every_frame_and_sounds_right() {
     if !skip("browser") {
-        check_player("airwave", "/ID/watch");
+        let played = check_player_of("airwave", "/ID/watch", &["quic.listen=off"]);
+        assert_eq!(played.0["stats"]["mode"], "Low latency", "{}", played.0["stats"]);
     }
+}
+
+#[test]
+fn our_player_over_moq_shows_every_frame_and_sounds_right() {
+    if !skip("browser") {
+        let played = check_player("airwave", "/ID/watch");
+        assert_eq!(played.0["stats"]["mode"], "MoQ", "{}", played.0["stats"]);
+        assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0["errors"]);
+    }
+}
+
+#[test]
+fn our_player_goes_on_without_udp_and_climbs_back() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    // After ten seconds of MoQ nothing of UDP comes through any more.
+    let seen = watch_while_shut(&url, &["--shut-after", "10"]);
+    let [down, up] = ["down", "up"].map(|way| &seen[way]);
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    assert!(number(&down["ms"]) < 3_000.0, "the picture goes on: {seen}");
+    assert!(number(&down["jumpS"]).abs() < 2.0, "near where it was: {seen}");
+    assert!(number(&up["ms"]) < 3_000.0, "the picture goes on: {seen}");
+    assert!(number(&up["jumpS"]).abs() < 2.0, "near where it was: {seen}");
+    assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
+}
+
+#[test]
+fn our_player_begins_without_udp() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let seen = watch_while_shut(&url, &["--shut-first"]);
+    assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
+    let start = seen["startMs"].as_f64().unwrap();
+    assert!(start < 8_000.0, "{seen}");
 }
 
 #[test]
@@ -150,7 +207,7 @@ fn a_browser_that_was_cut_off_plays_on() {
     if skip("browser") {
         return;
     }
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, &["quic.listen=off"]);
     let input = server.input();
     let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
     let _encoder = Clip::make(&spec).publish(&input.rtmp, 1);
@@ -181,4 +238,44 @@ fn a_browser_that_was_cut_off_plays_on() {
     let frames = &report["counter"];
     let shown = frames["last"].as_f64().unwrap() - frames["first"].as_f64().unwrap();
     assert!(shown > 40.0 * 30.0, "frames from before and after: {frames}");
+}
+
+#[test]
+fn a_page_broadcasts_its_camera() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let page = publish_from_page(
+        server.url("/").to_string().trim_end_matches('/'),
+        &input.uid,
+        &input.key,
+        8,
+    );
+    let video = server.wait_live(&input);
+    // All of it over HLS, to its end.
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("/{video}/manifest/video.cmaf.m3u8");
+    wait_until("a playlist", 20, || (server.get(&path).status == 200).then_some(()));
+    let mut follower = Follower::new(server.url(&path));
+    while !follower.reload().ended {}
+    let file = folder.path().join("camera.mp4");
+    let map = follower.inits.keys().next().unwrap();
+    std::fs::write(&file, follower.file(map)).unwrap();
+    // A camera has no constant rate; ffmpeg's writer, which has one, says so.
+    let errors = decode_errors(&file);
+    let errors: Vec<&str> = errors.lines().filter(|line| !line.contains("monoton")).collect();
+    assert_eq!(errors, [""; 0], "ffmpeg decodes what Chromium encoded");
+    let pictures = packets(&file, 'v').len();
+
+    let seen = published(page);
+    for list in ["violations", "errors"] {
+        assert_eq!(seen[list], serde_json::json!([]), "{seen}");
+    }
+    assert_eq!((&seen["narrow"], &seen["keyInAddress"]), (&true.into(), &false.into()), "{seen}");
+    let watched = &seen["watched"];
+    assert_eq!((&watched["mode"], &watched["width"]), (&"MoQ".into(), &1280.into()), "{seen}");
+    let shown = watched["framesShown"].as_u64().unwrap() as usize;
+    assert!(pictures >= shown && shown >= 160, "{pictures} pictures, {shown} shown: {seen}");
 }

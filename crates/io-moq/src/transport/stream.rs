@@ -1,0 +1,169 @@
+//! The streams of a connection, over QUIC itself or over WebTransport.
+
+use bytes::Bytes;
+use quinn::VarInt;
+use web_transport_proto::{error_from_http3, error_to_http3};
+
+use crate::limits;
+
+/// What numbers stand for the codes of resets on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codes {
+    /// The codes themselves.
+    Quic,
+    /// Those of draft-ietf-webtrans-http3 §4.4, which HTTP/3 leaves free.
+    Http3,
+}
+
+/// What a reset that says nothing is taken for: INTERNAL_ERROR, in all drafts.
+const UNSPECIFIED: u64 = 0x0;
+
+impl Codes {
+    pub(super) fn write(self, code: u64) -> VarInt {
+        let number = match self {
+            Codes::Quic => code,
+            Codes::Http3 => error_to_http3(u32::try_from(code).unwrap_or(u32::MAX)),
+        };
+        // Codes have 62 bits on the wire; ours are all small.
+        VarInt::from_u64(number).unwrap_or(VarInt::MAX)
+    }
+
+    fn read(self, code: VarInt) -> u64 {
+        match self {
+            Codes::Quic => code.into_inner(),
+            // A code of HTTP/3's own says nothing to us.
+            Codes::Http3 => error_from_http3(code.into_inner()).map_or(UNSPECIFIED, u64::from),
+        }
+    }
+}
+
+/// Our side of a stream. Dropped without a word it is reset, never finished: what is cut short must not
+/// look complete.
+pub(crate) struct SendStream {
+    stream: quinn::SendStream,
+    codes: Codes,
+    open: bool,
+}
+
+/// Why nothing more can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteEnd {
+    /// The peer does not want more, with this code.
+    Stopped(u64),
+    /// The connection is over.
+    Lost,
+}
+
+/// CANCELLED, in all drafts.
+const CANCELLED: u64 = 0x1;
+
+impl SendStream {
+    pub(super) fn new(stream: quinn::SendStream, codes: Codes) -> Self {
+        Self { stream, codes, open: true }
+    }
+
+    /// Writes all of it, by reference. A write that is dropped half done leaves a stream of no use.
+    pub(crate) async fn write(&mut self, chunks: &mut [Bytes]) -> Result<(), WriteEnd> {
+        let codes = self.codes;
+        self.stream.write_all_chunks(chunks).await.map_err(|error| match error {
+            quinn::WriteError::Stopped(code) => WriteEnd::Stopped(codes.read(code)),
+            _ => WriteEnd::Lost,
+        })
+    }
+
+    /// Higher is sent first; strict between different numbers.
+    pub(crate) fn set_priority(&self, priority: i32) {
+        let _ = self.stream.set_priority(priority);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.open = false;
+        let _ = self.stream.finish();
+    }
+
+    /// Takes back what was not sent yet.
+    pub(crate) fn reset(&mut self, code: u64) {
+        self.open = false;
+        let _ = self.stream.reset(self.codes.write(code));
+    }
+
+    /// Waits until the peer has everything after `finish`, or wants no more: with its code then.
+    pub(crate) async fn stopped(&mut self) -> Option<u64> {
+        let code = self.stream.stopped().await.ok().flatten();
+        code.map(|code| self.codes.read(code))
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if self.open {
+            self.reset(CANCELLED);
+        }
+    }
+}
+
+/// The peer's side of a stream. Dropped before its end it is stopped.
+pub(crate) struct RecvStream {
+    stream: quinn::RecvStream,
+    codes: Codes,
+}
+
+/// What a stream holds next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Bytes.
+    Chunk(Bytes),
+    /// It is complete.
+    Fin,
+    /// The peer gave it up.
+    Reset(u64),
+    /// The connection is over.
+    Lost,
+}
+
+impl RecvStream {
+    pub(super) fn new(stream: quinn::RecvStream, codes: Codes) -> Self {
+        Self { stream, codes }
+    }
+
+    /// Its number in the connection.
+    pub(crate) fn id(&self) -> u64 {
+        VarInt::from(self.stream.id()).into_inner()
+    }
+
+    pub(crate) async fn read(&mut self) -> Read {
+        match self.stream.read_chunk(limits::READ_BYTES, true).await {
+            Ok(Some(chunk)) => Read::Chunk(chunk.bytes),
+            Ok(None) => Read::Fin,
+            Err(quinn::ReadError::Reset(code)) => Read::Reset(self.codes.read(code)),
+            Err(_) => Read::Lost,
+        }
+    }
+
+    pub(crate) fn stop(&mut self, code: u64) {
+        let _ = self.stream.stop(self.codes.write(code));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_go_around_those_that_http3_reserves() {
+        // draft-ietf-webtrans-http3 §4.4: every 31st number is for greasing.
+        let first = 0x52e4_a40f_a8db;
+        for (code, wire) in [
+            (0, first),
+            (0x1d, first + 0x1d),
+            (0x1e, first + 0x1f),
+            (u64::from(u32::MAX), 0x52e5_ac98_3162),
+        ] {
+            assert_eq!(Codes::Http3.write(code).into_inner(), wire, "{code:#x}");
+            assert_eq!(Codes::Http3.read(Codes::Http3.write(code)), code);
+            assert_eq!(Codes::Quic.write(code).into_inner(), code);
+        }
+        // H3_REQUEST_CANCELLED
+        assert_eq!(Codes::Http3.read(VarInt::from_u32(0x10c)), UNSPECIFIED);
+    }
+}

@@ -1,0 +1,114 @@
+// Watches a broadcast over MoQ through a relay that is shut for a while, and prints how the player went over to LL-HLS and back:
+//   node switch.mjs --url http://HOST/ID/watch [--shut-after S] [--shut-for S] [--shut-first] [--screenshots DIR]
+// Usage and the meaning of every field: README.md.
+import { parseArgs } from 'node:util';
+import path from 'node:path';
+import { launch, Missing } from './lib/chromium.mjs';
+import { udpRelay } from './lib/udp-relay.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: 'string' },
+    'shut-after': { type: 'string', default: '10' },
+    'shut-first': { type: 'boolean', default: false },
+    screenshots: { type: 'string' },
+  },
+});
+
+try {
+  process.stdout.write(`${JSON.stringify(await main())}\n`);
+} catch (error) {
+  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
+  process.exitCode = error instanceof Missing ? 2 : 1;
+}
+
+async function main() {
+  if (!options.url) throw new Missing('--url is missing');
+  const url = new URL(options.url);
+  const { moq } = await (await fetch(options.url.replace(/\/watch$/, '/lifecycle'))).json();
+  const relay = await udpRelay(url.hostname, moq.port);
+  const browser = await launch();
+  try {
+    return await watch(browser, relay);
+  } finally {
+    await browser.close();
+    relay.close();
+  }
+}
+
+async function watch(browser, relay) {
+  // The page's policy names the server's own port.
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: true });
+  const page = await context.newPage();
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  await page.route('**/lifecycle', async (route) => {
+    const response = await route.fetch();
+    const body = await response.json();
+    if (body.moq) body.moq.port = relay.port;
+    await route.fulfill({ response, json: body });
+  });
+  relay.open = !options['shut-first'];
+  await page.addInitScript(collect);
+  const openedAtMs = Date.now();
+  await page.goto(options.url, { waitUntil: 'domcontentloaded' });
+  const mode = async (wanted, timeoutMs) => {
+    const reached = (wanted) => {
+      const { stats, video } = document.querySelector('airwave-player') ?? {};
+      return stats?.mode === wanted && video.currentTime > 0 && video.readyState > 2;
+    };
+    await page.waitForFunction(reached, wanted, { timeout: timeoutMs, polling: 20 });
+  };
+  const shot = (name) => options.screenshots && page.screenshot({ path: path.join(options.screenshots, `${name}.png`) });
+  const result = { startMs: 0, down: null, up: null };
+  if (options['shut-first']) {
+    await mode('Low latency', 15_000);
+    result.startMs = Date.now() - openedAtMs;
+  } else {
+    await mode('MoQ', 15_000);
+    result.startMs = Date.now() - openedAtMs;
+    const played = (seconds) => document.querySelector('airwave-player').video.getVideoPlaybackQuality().totalVideoFrames >= 30 * seconds;
+    await page.waitForFunction(played, Number(options['shut-after']), { timeout: 60_000, polling: 20 });
+    await shot('moq');
+    const shutAtMs = Date.now();
+    relay.open = false;
+    await mode('Low latency', 15_000);
+    await page.waitForFunction((since) => window.shown.some(({ atMs, mode }) => atMs > since && mode === 'Low latency'), shutAtMs, { timeout: 15_000, polling: 20 });
+    result.down = await page.evaluate(gap, shutAtMs);
+    await shot('low-latency');
+  }
+  const openAtMs = Date.now();
+  relay.open = true;
+  await mode('MoQ', 40_000);
+  await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && mode === 'MoQ').length > 60, openAtMs, { timeout: 15_000, polling: 20 });
+  result.up = { ...(await page.evaluate(gap, openAtMs)), afterMs: Date.now() - openAtMs };
+  await shot('moq-again');
+  return { ...result, errors };
+}
+
+/** Runs in the page: when each frame was shown, which way it came, and when it was taken. */
+function collect() {
+  window.shown = [];
+  const begin = () => {
+    const player = document.querySelector('airwave-player');
+    if (!player?.video) return setTimeout(begin, 5);
+    const onFrame = () => {
+      const { mode, latencySeconds } = player.stats;
+      window.shown.push({ atMs: Date.now(), mode, takenAtMs: latencySeconds === null ? null : Date.now() - latencySeconds * 1000 });
+      player.video.requestVideoFrameCallback(onFrame);
+    };
+    player.video.requestVideoFrameCallback(onFrame);
+  };
+  begin();
+}
+
+/** Runs in the page: the longest time without a new frame since then, and how far the picture moved over it. */
+function gap(sinceMs) {
+  const frames = window.shown.filter(({ atMs }) => atMs >= sinceMs - 100);
+  let longest = { ms: 0, jumpS: 0 };
+  for (let at = 1; at < frames.length; at++) {
+    const ms = frames[at].atMs - frames[at - 1].atMs;
+    if (ms > longest.ms) longest = { ms, jumpS: (frames[at].takenAtMs - frames[at - 1].takenAtMs) / 1000 };
+  }
+  return longest;
+}

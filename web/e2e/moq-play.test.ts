@@ -1,0 +1,108 @@
+/** What a player makes of MoQ: groups in order, catalogs, properties of parts, and which way media comes. */
+import { describe, expect, it } from 'vitest';
+import { parseCatalog } from '../src/moq/catalog';
+import { Ordered } from '../src/moq/ordered';
+import { Writer, writePairs } from '../src/moq/wire';
+import { partInfo } from '../src/player/part';
+import { Path } from '../src/player/path';
+import { moqPlace } from '../src/player/source';
+
+describe('groups', () => {
+  /** `3.0` an object of group 3, `3!` the end of its stream, `+100` so many ms pass. */
+  function played(history: string): string {
+    const out: string[] = [];
+    let now = 0;
+    const order = new Ordered(250, ({ group, id }, first) => out.push(`${group}.${id}${first ? '*' : ''}`));
+    for (const event of history.split(' ')) {
+      if (event.startsWith('+')) order.tick((now += Number(event)));
+      else if (event.endsWith('!')) order.streamEnded(parseInt(event), now);
+      else {
+        const [group = 0, id = 0] = event.split('.').map(Number);
+        order.object({ group, id, properties: new Uint8Array(), payload: new Uint8Array() }, now);
+      }
+    }
+    return out.join(' ');
+  }
+
+  it.each([
+    ['as they come', '3.0 3.1 3! 4.0', '3.0* 3.1 4.0*'],
+    ['the next one waits for the end of the one before', '3.0 4.0 4.1 3.1 3! 4.2', '3.0* 3.1 4.0* 4.1 4.2'],
+    ['an end without objects', '3.0 3! 4! 5.0', '3.0* 5.0*'],
+    ['one that stands still is given up', '3.0 4.0 +200 +60 3.1 4.1', '3.0* 4.0* 4.1'],
+    ['not while it is the newest', '3.0 +1000 3.1', '3.0* 3.1'],
+    ['late objects of an old group are dropped', '3.0 3! 4.0 3.1', '3.0* 4.0*'],
+    ['a hole in the numbers', '3.0 3! 9.0', '3.0* 9.0*'],
+    ['several behind', '3.0 4.0 5.0 4! +260', '3.0* 4.0* 5.0*'],
+  ])('%s', (_name, history, expected) => {
+    expect(played(history)).toBe(expected);
+  });
+});
+
+describe('catalogs', () => {
+  const track = { name: 'video.cmaf', packaging: 'cmaf', role: 'video', codec: 'avc1.64001e', width: 640, height: 360, bitrate: 7, initRef: 'v' };
+
+  it('name tracks and how to begin them', () => {
+    const catalog = parseCatalog(JSON.stringify({ version: 'draft-01', tracks: [track], initDataList: [{ id: 'v', type: 'inline', data: 'AQID' }] }));
+    expect(catalog?.tracks[0]).toMatchObject({ name: 'video.cmaf', role: 'video', width: 640, init: Uint8Array.of(1, 2, 3) });
+    expect(catalog?.complete).toBe(false);
+  });
+
+  it('say that it is over', () => {
+    expect(parseCatalog('{"version":"draft-01","isComplete":true,"tracks":[]}')).toEqual({ complete: true, tracks: [] });
+  });
+
+  it.each(['', '7', '{}', '{"version":"draft-99","tracks":[]}', '{"version":1}'])('%s is none', (json) => {
+    expect(parseCatalog(json)).toBeNull();
+  });
+
+  it.each([{ tracks: 7 }, { tracks: [null, 7, {}] }, { initDataList: [null, { id: 'v', type: 'inline', data: '!' }], tracks: [track] }])('%j is borne', (more) => {
+    expect(parseCatalog(JSON.stringify({ version: 'draft-01', ...more }))).not.toBeNull();
+  });
+});
+
+describe('properties of parts', () => {
+  const part = new Writer().varint(1).varint(30_000).varint(334).varint(2).done();
+  const segment = new Writer().varint(0).varint(90_000).varint(3).varint(1_763_812_800_123).varint(180_000).varint(0).varint(7).done();
+
+  it('say how long parts are, and when it was', () => {
+    expect(partInfo(writePairs([[0x3801, part]]))).toEqual({ targetMs: 334, segment: null });
+    const begins = { wallClockMs: 1_763_812_800_123, startS: 2 };
+    expect(partInfo(writePairs([[0x3801, part], [0x3803, segment]]))).toEqual({ targetMs: 334, segment: begins });
+    expect(partInfo(writePairs([[0x10, 5]]))).toBeNull();
+  });
+});
+
+describe('the way that media comes', () => {
+  it('is MoQ until it fails, and again after a while that grows', () => {
+    const path = new Path();
+    expect(path.mayTryMoq(0)).toBe(true);
+    path.works(0);
+    path.failed(10_000);
+    expect([path.mayTryMoq(11_999), path.mayTryMoq(12_000)]).toEqual([false, true]);
+    path.failed(12_000);
+    expect([path.mayTryMoq(15_999), path.mayTryMoq(16_000)]).toEqual([false, true]);
+    for (let at = 0; at < 9; at++) path.failed(16_000);
+    expect([path.mayTryMoq(45_999), path.mayTryMoq(46_000)]).toEqual([false, true]);
+  });
+
+  it('forgets what failed after twenty good seconds', () => {
+    const path = new Path();
+    for (let at = 0; at < 9; at++) path.failed(0);
+    path.works(30_000);
+    path.works(49_999);
+    path.works(50_000);
+    path.failed(60_000);
+    expect(path.mayTryMoq(62_000)).toBe(true);
+  });
+
+  it('is on the host of the page or of the server, at the id that the page has', () => {
+    const moq = { port: 4443, namespace: ['default', 'in'], certificate: 'ab' };
+    const id = { kind: 'id', server: '', id: 'token' } as const;
+    const place = (url: string) => ({ address: { url, certificate: 'ab' }, namespace: ['default', 'in'] });
+    expect(moqPlace(id, moq, 'https://a.example:8443/token/watch')).toEqual(place('https://a.example:4443/token'));
+    expect(moqPlace({ ...id, server: 'https://b.example' }, moq, 'https://a.example/')).toEqual(place('https://b.example:4443/token'));
+    expect(moqPlace(id, moq, 'http://[::1]:8080/x')).toEqual(place('https://[::1]:4443/token'));
+    expect(moqPlace(id, null, 'https://a.example/')).toBeNull();
+    expect(moqPlace({ kind: 'url', url: 'x.m3u8' }, moq, 'https://a.example/')).toBeNull();
+  });
+});

@@ -1,0 +1,146 @@
+/** A broadcast that is followed over MoQ: its catalog, its tracks, and whether it is still there. */
+import { type Catalog, parseCatalog } from './catalog';
+import { TRACK_ENDED, UNAUTHORIZED } from './messages';
+import type { MoqObject } from './objects';
+import { Ordered } from './ordered';
+import { type Address, inTime, Refused, Session, type Subscription } from './session';
+import { text } from './wire';
+
+export type Lost = 'path' | 'unauthorized';
+
+export interface BroadcastEvents {
+  onCatalog(catalog: Catalog): void;
+  /** Nothing more will come: it has ended. */
+  onEnd(): void;
+  onLost(why: Lost): void;
+}
+
+export interface Followed {
+  close(): void;
+}
+
+/** A group that stands still for so long while the next one has begun is given up. */
+const GIVE_UP_GROUP_MS = 250;
+/** Media comes every few hundredths of a second, whole parts three times a second. */
+const SILENT_MS = 600;
+const PING_MS = 800;
+const LOOK_EVERY_MS = 100;
+const CATALOG_PRIORITY = 0;
+
+export class Broadcast {
+  catalog: Catalog = { complete: false, tracks: [] };
+  private lastObjectMs = performance.now();
+  private pinging = false;
+  private over = false;
+  private readonly timer: number;
+  private readonly orders = new Set<Ordered>();
+
+  private constructor(
+    private readonly session: Session,
+    private readonly namespace: string[],
+    private readonly catalogName: string,
+    private readonly events: BroadcastEvents,
+  ) {
+    this.timer = window.setInterval(() => this.look(), LOOK_EVERY_MS);
+    void session.closed.then(() => this.lose('path'));
+  }
+
+  /** Opens a session and waits for the first catalog. Throws if that does not come about in time. */
+  static async open(address: Address, namespace: string[], catalogName: string, timeoutMs: number, events: BroadcastEvents): Promise<Broadcast> {
+    const until = performance.now() + timeoutMs;
+    const session = await Session.open(address, timeoutMs);
+    const broadcast = new Broadcast(session, namespace, catalogName, events);
+    try {
+      await inTime(broadcast.readCatalog(), until - performance.now());
+      return broadcast;
+    } catch (error) {
+      broadcast.close();
+      throw error;
+    }
+  }
+
+  /** Resolves with the first one. */
+  private readCatalog(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const object = ({ payload }: MoqObject) => {
+        const catalog = parseCatalog(text(payload));
+        if (catalog === null) return reject(new Error('a catalog of an unknown version'));
+        this.catalog = catalog;
+        resolve();
+        if (catalog.complete) this.end();
+        else this.events.onCatalog(catalog);
+      };
+      const sink = { object, streamEnded: () => {}, done: () => {} };
+      const track = { namespace: this.namespace, name: this.catalogName };
+      this.session.subscribe(track, { priority: CATALOG_PRIORITY, order: 'descending' }, sink).catch(reject);
+    });
+  }
+
+  /** Objects of a track in their order; `first`: of their group. */
+  follow(name: string, priority: number, out: (object: MoqObject, first: boolean) => void): Followed {
+    const order = new Ordered(GIVE_UP_GROUP_MS, out);
+    this.orders.add(order);
+    let subscription: Subscription | null = null;
+    let closed = false;
+    const sink = {
+      object: (object: MoqObject) => {
+        this.lastObjectMs = performance.now();
+        order.object(object, this.lastObjectMs);
+      },
+      streamEnded: (group: number) => order.streamEnded(group, performance.now()),
+      done: ({ code }: { code: number }) => {
+        if (closed) return;
+        if (code === TRACK_ENDED) this.end();
+        else this.lose(code === UNAUTHORIZED ? 'unauthorized' : 'path');
+      },
+    };
+    const track = { namespace: this.namespace, name };
+    this.session.subscribe(track, { priority, order: 'ascending' }, sink).then(
+      (made) => {
+        subscription = made;
+        if (closed) made.close();
+      },
+      (error: unknown) => this.lose(error instanceof Refused && error.refusal.code === UNAUTHORIZED ? 'unauthorized' : 'path'),
+    );
+    return {
+      close: () => {
+        closed = true;
+        this.orders.delete(order);
+        subscription?.close();
+      },
+    };
+  }
+
+  close(): void {
+    this.over = true;
+    window.clearInterval(this.timer);
+    this.session.close();
+  }
+
+  /** An encoder that pauses is silent too; only who does not answer is gone. */
+  private look(): void {
+    const now = performance.now();
+    for (const order of this.orders) order.tick(now);
+    if (this.pinging || this.orders.size === 0 || now - this.lastObjectMs < SILENT_MS) return;
+    this.pinging = true;
+    void this.session.ping({ namespace: this.namespace, name: this.catalogName }, PING_MS).then((answered) => {
+      this.pinging = false;
+      if (!answered) this.lose('path');
+    });
+  }
+
+  private end(): void {
+    if (this.over) return;
+    this.over = true;
+    window.clearInterval(this.timer);
+    this.events.onEnd();
+  }
+
+  private lose(why: Lost): void {
+    if (this.over) return;
+    this.over = true;
+    window.clearInterval(this.timer);
+    this.session.close();
+    this.events.onLost(why);
+  }
+}

@@ -1,0 +1,151 @@
+/** Messages of MoQ Transport draft 18: those that a player and a publisher in a page need. */
+import { Malformed, Reader, type Source, Writer, text, writePairs } from './wire';
+
+export const VERSION = 'moqt-18';
+
+/** draft-18 §10, §15.6 */
+export const KIND = {
+  SUBSCRIBE: 0x03,
+  SUBSCRIBE_OK: 0x04,
+  REQUEST_ERROR: 0x05,
+  PUBLISH_NAMESPACE: 0x06,
+  REQUEST_OK: 0x07,
+  PUBLISH_DONE: 0x0b,
+  TRACK_STATUS: 0x0d,
+  SETUP: 0x2f00,
+} as const;
+
+/** draft-18 §15.10.3 */
+export const TRACK_ENDED = 0x2;
+/** REQUEST_ERROR and PUBLISH_DONE say it with this number. */
+export const UNAUTHORIZED = 0x1;
+export const DOES_NOT_EXIST = 0x10;
+
+const IMPLEMENTATION = 0x07;
+const FORWARD = 0x10;
+const SUBSCRIBER_PRIORITY = 0x20;
+const GROUP_ORDER = 0x22;
+
+export interface Track {
+  namespace: string[];
+  name: string;
+}
+
+export interface Message {
+  kind: number;
+  body: Reader;
+}
+
+/** A type, 16 bits of length, the body. */
+function frame(kind: number, fill: (body: Writer) => void): Uint8Array<ArrayBuffer> {
+  const body = new Writer();
+  fill(body);
+  const bytes = body.done();
+  if (bytes.length > 0xffff) throw new Error('a message is too long');
+  return new Writer()
+    .varint(kind)
+    .byte(bytes.length >> 8)
+    .byte(bytes.length & 0xff)
+    .raw(bytes)
+    .done();
+}
+
+/** null: nothing more is said on this stream. */
+export async function readMessage(source: Source): Promise<Message | null> {
+  if (await source.ended()) return null;
+  const kind = await source.varint();
+  return { kind, body: new Reader(await readBody(source)) };
+}
+
+export async function readBody(source: Source): Promise<Uint8Array> {
+  const length = (await source.byte()) * 256 + (await source.byte());
+  return source.bytes(length);
+}
+
+export function setup(implementation: string): Uint8Array<ArrayBuffer> {
+  const options = writePairs([[IMPLEMENTATION, new TextEncoder().encode(implementation)]]);
+  return frame(KIND.SETUP, (body) => body.raw(options));
+}
+
+export interface Wishes {
+  /** 0 is the most urgent. */
+  priority: number;
+  order: 'ascending' | 'descending';
+}
+
+/** Without a filter the server begins with the group that is under way. */
+export function subscribe(id: number, track: Track, wishes: Wishes): Uint8Array<ArrayBuffer> {
+  return frame(KIND.SUBSCRIBE, (body) => {
+    writeTrack(body.varint(id), track);
+    body.varint(3);
+    body.varint(FORWARD).byte(1);
+    body.varint(SUBSCRIBER_PRIORITY - FORWARD).byte(wishes.priority);
+    body.varint(GROUP_ORDER - SUBSCRIBER_PRIORITY).byte(wishes.order === 'ascending' ? 1 : 2);
+  });
+}
+
+export function trackStatus(id: number, track: Track): Uint8Array<ArrayBuffer> {
+  return frame(KIND.TRACK_STATUS, (body) => writeTrack(body.varint(id), track).varint(0));
+}
+
+export function publishNamespace(id: number, namespace: string[]): Uint8Array<ArrayBuffer> {
+  return frame(KIND.PUBLISH_NAMESPACE, (body) => writeNamespace(body.varint(id), namespace).varint(0));
+}
+
+/** `properties`: of the track, as key-value pairs. */
+export function subscribeOk(alias: number, properties: Uint8Array): Uint8Array<ArrayBuffer> {
+  return frame(KIND.SUBSCRIBE_OK, (body) => body.varint(alias).varint(0).raw(properties));
+}
+
+export function requestOk(): Uint8Array<ArrayBuffer> {
+  return frame(KIND.REQUEST_OK, (body) => body.varint(0));
+}
+
+export function requestError(code: number, reason: string): Uint8Array<ArrayBuffer> {
+  return frame(KIND.REQUEST_ERROR, (body) => body.varint(code).varint(0).prefixed(reason));
+}
+
+export function publishDone(code: number, streams: number): Uint8Array<ArrayBuffer> {
+  return frame(KIND.PUBLISH_DONE, (body) => body.varint(code).varint(streams).prefixed(''));
+}
+
+function writeTrack(body: Writer, track: Track): Writer {
+  return writeNamespace(body, track.namespace).prefixed(track.name);
+}
+
+function writeNamespace(body: Writer, namespace: string[]): Writer {
+  body.varint(namespace.length);
+  for (const field of namespace) body.prefixed(field);
+  return body;
+}
+
+/** The track of a SUBSCRIBE, behind its id. What else it wishes is the server's to look after. */
+export function readSubscribe(body: Reader): { id: number; track: Track } {
+  const id = body.varint();
+  const count = body.varint();
+  if (count > 32) throw new Malformed('a namespace has more than 32 fields');
+  const namespace = Array.from({ length: count }, () => text(body.prefixed()));
+  return { id, track: { namespace, name: text(body.prefixed()) } };
+}
+
+/** The alias in SUBSCRIBE_OK. */
+export function readSubscribeOk(body: Reader): number {
+  return body.varint();
+}
+
+export interface Refusal {
+  code: number;
+  reason: string;
+}
+
+export function readRequestError(body: Reader): Refusal {
+  const code = body.varint();
+  body.varint();
+  return { code, reason: text(body.prefixed()) };
+}
+
+export function readPublishDone(body: Reader): Refusal {
+  const code = body.varint();
+  body.varint();
+  return { code, reason: text(body.prefixed()) };
+}

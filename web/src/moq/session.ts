@@ -1,0 +1,280 @@
+/**
+ * A session of MoQ Transport draft 18 over WebTransport: what a player asks, and what a publisher is asked.
+ *
+ * Draft-18 §3.3: each side has a control stream that begins with SETUP, and each request a stream of its own.
+ */
+import * as messages from './messages';
+import { isSubgroup, type MoqObject, readHeader, readObjects } from './objects';
+import { Malformed, Source, streamError } from './wire';
+
+/** Where a session is opened. */
+export interface Address {
+  url: string;
+  /** SHA-256 of a certificate that no authority signed, in hex. */
+  certificate: string | null;
+}
+
+/** Who takes the objects of a subscription. */
+export interface Sink {
+  object(object: MoqObject): void;
+  /** A stream of this group is over; `complete`: with everything that it had. */
+  streamEnded(group: number, complete: boolean): void;
+  /** The publisher has no more, or takes it away. */
+  done(why: messages.Refusal): void;
+}
+
+export interface Subscription {
+  close(): void;
+}
+
+/** A SUBSCRIBE of the peer; what answers it ends with `closed`. */
+export interface Asked {
+  track: messages.Track;
+  answer(message: Uint8Array<ArrayBuffer>): Promise<void>;
+  end(message: Uint8Array<ArrayBuffer>): Promise<void>;
+  closed: Promise<void>;
+}
+
+export class Refused extends Error {
+  constructor(readonly refusal: messages.Refusal) {
+    super(refusal.reason || `refused (${refusal.code})`);
+  }
+}
+
+const IMPLEMENTATION = 'airwave-web';
+/** An alias may arrive on a data stream before the answer that names it. */
+const ALIAS_WAIT_MS = 2_000;
+const CONTROL_STREAM = messages.KIND.SETUP;
+
+export class Session {
+  private nextRequest = 0;
+  private readonly sinks = new Map<number, Sink>();
+  private readonly waiting = new Map<number, (() => void)[]>();
+  /** Why the session is over. */
+  readonly closed: Promise<string>;
+
+  private constructor(
+    private readonly transport: WebTransport,
+    /** Kept: the draft forbids to close it, and nobody else holds it. */
+    readonly control: WritableStreamDefaultWriter<Uint8Array>,
+    private readonly onAsked: (asked: Asked) => void,
+  ) {
+    this.closed = transport.closed.then(
+      ({ reason }) => reason ?? '',
+      (error: unknown) => String(error),
+    );
+    void this.acceptUni();
+    void this.acceptBi();
+  }
+
+  /** Opens a session, or fails in time. */
+  static async open(address: Address, timeoutMs: number, onAsked: (asked: Asked) => void = () => {}): Promise<Session> {
+    const transport = new WebTransport(address.url, {
+      protocols: [messages.VERSION],
+      congestionControl: 'low-latency',
+      ...(address.certificate === null ? {} : { serverCertificateHashes: [{ algorithm: 'sha-256', value: fromHex(address.certificate) }] }),
+    });
+    transport.closed.catch(() => {});
+    try {
+      await inTime(transport.ready, timeoutMs);
+      // Without a word of the server it is some other draft.
+      if ((transport as { protocol?: string }).protocol !== messages.VERSION) throw new Error('no common version of MoQ');
+      const control = ((await transport.createUnidirectionalStream()) as WritableStream<Uint8Array>).getWriter();
+      await control.write(messages.setup(IMPLEMENTATION));
+      return new Session(transport, control, onAsked);
+    } catch (error) {
+      close(transport, 0);
+      throw error;
+    }
+  }
+
+  /** Resolves with the server's consent. */
+  async subscribe(track: messages.Track, wishes: messages.Wishes, sink: Sink): Promise<Subscription> {
+    const { answer, source, cancel } = await this.request((id) => messages.subscribe(id, track, wishes));
+    if (answer.kind !== messages.KIND.SUBSCRIBE_OK) throw refused(answer);
+    const alias = messages.readSubscribeOk(answer.body);
+    this.sinks.set(alias, sink);
+    for (const tell of this.waiting.get(alias) ?? []) tell();
+    this.waiting.delete(alias);
+    void this.followUntilDone(source, sink);
+    return {
+      close: () => {
+        this.sinks.delete(alias);
+        cancel();
+      },
+    };
+  }
+
+  private async followUntilDone(source: Source, sink: Sink): Promise<void> {
+    try {
+      for (let message = await messages.readMessage(source); message !== null; message = await messages.readMessage(source)) {
+        if (message.kind === messages.KIND.PUBLISH_DONE) return sink.done(messages.readPublishDone(message.body));
+      }
+    } catch {
+      // Of a session that is over, which `closed` tells.
+    }
+  }
+
+  /** Whether the other end still answers. */
+  async ping(track: messages.Track, timeoutMs: number): Promise<boolean> {
+    const asked = this.request((id) => messages.trackStatus(id, track)).then(({ cancel }) => cancel());
+    return inTime(asked, timeoutMs).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async publishNamespace(namespace: string[]): Promise<void> {
+    const { answer } = await this.request((id) => messages.publishNamespace(id, namespace));
+    if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);
+  }
+
+  async openUni(): Promise<WritableStreamDefaultWriter<Uint8Array>> {
+    return (await this.transport.createUnidirectionalStream()).getWriter();
+  }
+
+  close(code = 0): void {
+    close(this.transport, code);
+  }
+
+  private async request(message: (id: number) => Uint8Array<ArrayBuffer>) {
+    const { readable, writable } = await this.transport.createBidirectionalStream();
+    const id = this.nextRequest;
+    this.nextRequest += 2;
+    const writer = (writable as WritableStream<Uint8Array>).getWriter();
+    await writer.write(message(id));
+    const source = new Source((readable as ReadableStream<Uint8Array>).getReader());
+    const answer = await messages.readMessage(source);
+    if (answer === null) throw new Malformed('a request without an answer');
+    const cancel = () => {
+      writer.abort(streamError(1)).catch(() => {});
+      void source.cancel();
+    };
+    return { answer, source, cancel };
+  }
+
+  private async acceptUni(): Promise<void> {
+    for await (const stream of each<ReadableStream<Uint8Array>>(this.transport.incomingUnidirectionalStreams)) {
+      const source = new Source(stream.getReader());
+      this.readStream(source).catch((error: unknown) => {
+        void source.cancel();
+        // draft-18 §3.4
+        if (error instanceof Malformed) this.close(0x3);
+      });
+    }
+  }
+
+  private async readStream(source: Source): Promise<void> {
+    const kind = await source.varint();
+    if (kind === CONTROL_STREAM) {
+      await messages.readBody(source);
+      // GOAWAY is all that may follow; the end of the session tells as much.
+      while ((await messages.readMessage(source)) !== null);
+      return;
+    }
+    if (!isSubgroup(kind)) return source.cancel();
+    const header = await readHeader(kind, source);
+    const sink = this.sinks.get(header.alias) ?? (await this.late(header.alias));
+    if (sink === null) return source.cancel();
+    let complete = false;
+    try {
+      for await (const object of readObjects(source, header)) {
+        // Unsubscribed meanwhile.
+        if (this.sinks.get(header.alias) !== sink) return await source.cancel();
+        sink.object(object);
+      }
+      complete = true;
+    } catch (error) {
+      if (error instanceof Malformed) throw error;
+      // Reset: this group has no more.
+    } finally {
+      sink.streamEnded(header.group, complete);
+    }
+  }
+
+  private async late(alias: number): Promise<Sink | null> {
+    const known = new Promise<void>((resolve) => {
+      this.waiting.set(alias, [...(this.waiting.get(alias) ?? []), resolve]);
+    });
+    await inTime(known, ALIAS_WAIT_MS).catch(() => {});
+    return this.sinks.get(alias) ?? null;
+  }
+
+  private async acceptBi(): Promise<void> {
+    for await (const { readable, writable } of each<WebTransportBidirectionalStream>(this.transport.incomingBidirectionalStreams)) {
+      const source = new Source((readable as ReadableStream<Uint8Array>).getReader());
+      const writer = (writable as WritableStream<Uint8Array>).getWriter();
+      this.readRequest(source, writer).catch(() => {
+        void source.cancel();
+        writer.abort(streamError(1)).catch(() => {});
+      });
+    }
+  }
+
+  private async readRequest(source: Source, writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> {
+    const message = await messages.readMessage(source);
+    if (message === null) return;
+    if (message.kind !== messages.KIND.SUBSCRIBE) {
+      await writer.write(messages.requestError(messages.DOES_NOT_EXIST, 'only SUBSCRIBE is answered here'));
+      return writer.close();
+    }
+    const { track } = messages.readSubscribe(message.body);
+    this.onAsked({
+      track,
+      answer: (bytes) => writer.write(bytes),
+      end: async (bytes) => {
+        await writer.write(bytes);
+        await writer.close();
+      },
+      closed: this.untilClosed(source, writer),
+    });
+  }
+
+  /** The subscriber's updates change nothing here; it ends when its stream does, or ours is not wanted. */
+  private async untilClosed(source: Source, writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> {
+    const read = async () => {
+      while ((await messages.readMessage(source)) !== null);
+      // A requester may say no more without giving up (draft-18 §3.3.2).
+      await new Promise(() => {});
+    };
+    await Promise.race([read(), writer.closed]).catch(() => {});
+  }
+}
+
+function refused(answer: messages.Message): Error {
+  if (answer.kind === messages.KIND.REQUEST_ERROR) return new Refused(messages.readRequestError(answer.body));
+  return new Malformed('an answer to something else');
+}
+
+function close(transport: WebTransport, closeCode: number): void {
+  try {
+    transport.close({ closeCode, reason: '' });
+  } catch {
+    // It never came about.
+  }
+}
+
+async function* each<T>(streams: ReadableStream): AsyncGenerator<T> {
+  const reader = streams.getReader() as ReadableStreamDefaultReader<T>;
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } catch {
+    // The session is over.
+  }
+}
+
+export async function inTime<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer = 0;
+  const late = new Promise<never>((_, reject) => {
+    timer = window.setTimeout(() => reject(new Error('no answer in time')), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    window.clearTimeout(timer);
+  }
+}
+
+function fromHex(hex: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from((hex.match(/../g) ?? []).map((byte) => parseInt(byte, 16)));
+}

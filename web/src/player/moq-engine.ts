@@ -1,0 +1,314 @@
+/** MoQ into Media Source Extensions: the same parts that LL-HLS has, but sent as they are made. */
+import { Broadcast, type Followed, type Lost } from '../moq/broadcast';
+import type { Catalog, CatalogTrack } from '../moq/catalog';
+import type { MoqObject } from '../moq/objects';
+import { Session } from '../moq/session';
+import type { AudioTrack, Engine, EngineEvents, Level, Mode, MoqPlace, Wanted } from './engine';
+import { type PartInfo, partInfo } from './part';
+import { TrackBuffer } from './source-buffer';
+
+/** From the click to the first catalog; after that the player goes the other way. */
+const OPEN_MS = 2_000;
+const MEDIA_MS = 2_000;
+const CATALOG = 'catalog';
+const VIDEO_PRIORITY = 64;
+const AUDIO_PRIORITY = 32;
+/** What is kept of media beyond the longest part: network and decoder take this long at worst. */
+const RESERVE_S = 0.15;
+const LOOK_EVERY_MS = 100;
+/** Standing still so long in front of a hole, the player steps over it. */
+const HOLE_AFTER_MS = 250;
+
+type Kind = 'video' | 'audio';
+
+interface Playing {
+  track: CatalogTrack;
+  buffer: TrackBuffer;
+  followed: Followed;
+  /** The initialisation segment that was appended last. */
+  init: Uint8Array | null;
+}
+
+export function moqSupported(): boolean {
+  return 'WebTransport' in window && 'MediaSource' in window && window.isSecureContext;
+}
+
+/** Whether a session comes about there: the way is open. */
+export async function answers({ address, namespace }: MoqPlace): Promise<boolean> {
+  if (!moqSupported()) return false;
+  try {
+    const session = await Session.open(address, OPEN_MS);
+    const answered = await session.ping({ namespace, name: CATALOG }, OPEN_MS);
+    session.close();
+    return answered;
+  } catch {
+    return false;
+  }
+}
+
+export class MoqEngine implements Engine {
+  readonly mode: Mode = 'MoQ';
+  live = true;
+  private broadcast: Broadcast | null = null;
+  private readonly media = new MediaSource();
+  private readonly url: string;
+  private readonly playing = new Map<Kind, Playing>();
+  private wantedLevel: string | null = null;
+  private wantedAudio: string | null = null;
+  private targetMs = 0;
+  /** The newest media, and when it came: between parts the edge moves on by the clock. */
+  private edge: { endS: number; atMs: number } | null = null;
+  private clock: { wallClockMs: number; mediaS: number } | null = null;
+  private started = false;
+  private stuckSinceMs: number | null = null;
+  private timer = 0;
+  private destroyed = false;
+  private onFirst: (() => void) | null = null;
+
+  private constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly events: EngineEvents,
+  ) {
+    this.url = URL.createObjectURL(this.media);
+  }
+
+  /** Resolves once there is something to show; null where MoQ does not come about in time. */
+  static async open(video: HTMLVideoElement, { moq }: Wanted, events: EngineEvents): Promise<MoqEngine | null> {
+    if (moq === null || !moqSupported()) return null;
+    const engine = new MoqEngine(video, events);
+    try {
+      await engine.begin(moq);
+      return engine;
+    } catch {
+      engine.destroy();
+      return null;
+    }
+  }
+
+  private async begin({ address, namespace }: NonNullable<Wanted['moq']>): Promise<void> {
+    const opened = new Promise<void>((resolve) => {
+      this.media.addEventListener('sourceopen', () => resolve(), { once: true });
+    });
+    this.video.src = this.url;
+    const broadcast = await Broadcast.open(address, namespace, CATALOG, OPEN_MS, {
+      onCatalog: (catalog) => this.onCatalog(catalog),
+      onEnd: () => this.onEnd(),
+      onLost: (why) => this.onLost(why),
+    });
+    this.broadcast = broadcast;
+    await opened;
+    this.media.duration = Number.POSITIVE_INFINITY;
+    const first = new Promise<void>((resolve, reject) => {
+      this.onFirst = resolve;
+      window.setTimeout(() => reject(new Error('no media in time')), MEDIA_MS);
+    });
+    // Both buffers have to be there before the first one is filled.
+    for (const kind of ['video', 'audio'] as const) this.choose(kind);
+    if (this.playing.size === 0) throw new Error('nothing that can be played');
+    this.timer = window.setInterval(() => this.look(), LOOK_EVERY_MS);
+    await first;
+    this.onFirst = null;
+    this.events.onLive(true);
+  }
+
+  private candidates(kind: Kind): CatalogTrack[] {
+    const tracks = this.broadcast?.catalog.tracks ?? [];
+    return tracks.filter((track) => track.packaging === 'cmaf' && track.role === kind && track.init !== null && MediaSource.isTypeSupported(type(track)));
+  }
+
+  private choose(kind: Kind): void {
+    const tracks = this.candidates(kind);
+    const name = kind === 'video' ? this.wantedLevel : this.wantedAudio;
+    const track = tracks.find((candidate) => candidate.name === name) ?? tracks[0];
+    const before = this.playing.get(kind);
+    if (track === undefined || before?.track.name === track.name) return;
+    before?.followed.close();
+    const buffer = before?.buffer ?? this.makeBuffer(track);
+    const followed = this.follow(kind, track.name);
+    if (followed !== null) this.playing.set(kind, { track, buffer, followed, init: null });
+  }
+
+  private makeBuffer(track: CatalogTrack): TrackBuffer {
+    const buffer = this.media.addSourceBuffer(type(track));
+    const fail = (detail: string) => {
+      if (!this.destroyed) this.events.onFailure({ kind: 'media', detail });
+    };
+    return new TrackBuffer(buffer, this.video, () => this.onAppended(), fail);
+  }
+
+  private follow(kind: Kind, name: string): Followed | null {
+    const priority = kind === 'video' ? VIDEO_PRIORITY : AUDIO_PRIORITY;
+    return this.broadcast?.follow(name, priority, (object, first) => this.onObject(kind, object, first)) ?? null;
+  }
+
+  private onObject(kind: Kind, { properties, payload }: MoqObject, first: boolean): void {
+    const playing = this.playing.get(kind);
+    if (playing === undefined || this.destroyed) return;
+    // A new configuration begins with a group.
+    const { init } = playing.track;
+    if (init !== null && (first || playing.init === null) && !same(init, playing.init)) {
+      playing.init = init;
+      playing.buffer.append(init);
+    }
+    const info = partInfo(properties);
+    if (info !== null) this.onPart(kind, info);
+    playing.buffer.append(payload);
+  }
+
+  private onPart(kind: Kind, { targetMs, segment }: PartInfo): void {
+    this.targetMs = Math.max(this.targetMs, targetMs);
+    if (segment !== null && (kind === 'video' || !this.playing.has('video'))) {
+      this.clock = { wallClockMs: segment.wallClockMs, mediaS: segment.startS };
+    }
+  }
+
+  private onCatalog(catalog: Catalog): void {
+    for (const [kind, playing] of this.playing) {
+      const track = catalog.tracks.find(({ name }) => name === playing.track.name);
+      if (track !== undefined) playing.track = track;
+      else this.choose(kind);
+    }
+  }
+
+  private onAppended(): void {
+    const endS = Math.min(...[...this.playing.values()].map(({ buffer }) => buffer.endS));
+    if (endS <= 0) return;
+    const now = performance.now();
+    if (this.edge === null || endS > this.edge.endS + (now - this.edge.atMs) / 1000 - 1) this.advance(endS, now);
+    if (this.started) return;
+    this.started = true;
+    const { buffered } = this.video;
+    const startS = buffered.length > 0 ? buffered.start(buffered.length - 1) : 0;
+    this.video.currentTime = Math.max(startS, endS - RESERVE_S);
+    this.onFirst?.();
+  }
+
+  /** The edge is where the newest media would be if it came without waiting. */
+  private advance(endS: number, atMs: number): void {
+    const expectedS = this.edge === null ? endS : this.edge.endS + (atMs - this.edge.atMs) / 1000;
+    // Early parts move it at once, late ones slowly: they are late, not the broadcast.
+    const aheadS = endS - expectedS;
+    this.edge = { endS: expectedS + (aheadS > 0 ? aheadS : aheadS * 0.05), atMs };
+  }
+
+  private look(): void {
+    const { video } = this;
+    if (video.paused || video.seeking || video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA) {
+      this.stuckSinceMs = null;
+      return;
+    }
+    const now = performance.now();
+    this.stuckSinceMs ??= now;
+    if (now - this.stuckSinceMs < HOLE_AFTER_MS) return;
+    for (let range = 0; range < video.buffered.length; range++) {
+      if (video.buffered.start(range) > video.currentTime) {
+        video.currentTime = video.buffered.start(range) + 0.01;
+        return;
+      }
+    }
+  }
+
+  private onEnd(): void {
+    this.live = false;
+    let left = this.playing.size;
+    const finish = () => {
+      left--;
+      if (left > 0 || this.media.readyState !== 'open' || this.destroyed) return;
+      this.media.endOfStream();
+      this.events.onLive(false);
+    };
+    for (const { buffer } of this.playing.values()) buffer.finish(finish);
+  }
+
+  private onLost(why: Lost): void {
+    if (this.destroyed) return;
+    if (why === 'unauthorized') this.events.onFailure({ kind: 'http', status: 401 });
+    else this.events.onPathLost();
+  }
+
+  edgeLatencyS(): number | null {
+    if (this.edge === null || !this.live) return null;
+    return this.edge.endS + (performance.now() - this.edge.atMs) / 1000 - this.video.currentTime;
+  }
+
+  targetLatencyS(): number | null {
+    return this.targetMs / 1000 + RESERVE_S;
+  }
+
+  playingAtMs(): number | null {
+    return this.clock === null ? null : this.clock.wallClockMs + (this.video.currentTime - this.clock.mediaS) * 1000;
+  }
+
+  livePositionS(): number | null {
+    const { buffered } = this.video;
+    if (!this.live || buffered.length === 0) return null;
+    return Math.max(buffered.start(buffered.length - 1), buffered.end(buffered.length - 1) - RESERVE_S);
+  }
+
+  level(): Level | null {
+    const track = this.playing.get('video')?.track ?? this.playing.get('audio')?.track;
+    return track === undefined ? null : levelOf(track);
+  }
+
+  levels(): Level[] {
+    return this.candidates('video').map(levelOf);
+  }
+
+  chosenLevel(): number | null {
+    const at = this.candidates('video').findIndex(({ name }) => name === this.wantedLevel);
+    return at < 0 ? null : at;
+  }
+
+  chooseLevel(index: number | null): void {
+    this.wantedLevel = index === null ? null : (this.candidates('video')[index]?.name ?? null);
+    this.choose('video');
+  }
+
+  audioTracks(): AudioTrack[] {
+    const chosen = this.playing.get('audio')?.track.name;
+    return this.candidates('audio').map(({ name, label, language }) => ({ name: label || name, language, chosen: name === chosen }));
+  }
+
+  chooseAudio(index: number): void {
+    this.wantedAudio = this.candidates('audio')[index]?.name ?? null;
+    this.choose('audio');
+  }
+
+  suspend(): void {
+    for (const { followed } of this.playing.values()) followed.close();
+  }
+
+  resume(): void {
+    for (const [kind, playing] of this.playing) {
+      const followed = this.follow(kind, playing.track.name);
+      if (followed !== null) playing.followed = followed;
+    }
+  }
+
+  retry(): void {
+    this.events.onPathLost();
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    window.clearInterval(this.timer);
+    this.broadcast?.close();
+    if (this.video.src === this.url) {
+      this.video.removeAttribute('src');
+      this.video.load();
+    }
+    URL.revokeObjectURL(this.url);
+  }
+}
+
+function type({ role, codec }: CatalogTrack): string {
+  return `${role}/mp4; codecs="${codec}"`;
+}
+
+function same(a: Uint8Array, b: Uint8Array | null): boolean {
+  return a === b || (b !== null && a.length === b.length && a.every((byte, at) => byte === b[at]));
+}
+
+function levelOf({ width, height, bitrate, codec }: CatalogTrack): Level {
+  return { width, height, bitrateBps: bitrate, codecs: codec };
+}

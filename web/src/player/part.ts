@@ -1,0 +1,31 @@
+/** What an object of a packaged track says of itself: `crates/package/src/properties.rs`. */
+import { pairs, Reader } from '../moq/wire';
+
+const PART = 0x3801;
+const SEGMENT = 0x3803;
+
+export interface PartInfo {
+  /** The longest that a part of this track lasts. */
+  targetMs: number;
+  /** Of the first part of a segment. */
+  segment: { wallClockMs: number; startS: number } | null;
+}
+
+/** null: not one of our packager's. */
+export function partInfo(properties: Uint8Array): PartInfo | null {
+  const all = pairs(properties);
+  const part = all.get(PART);
+  const segment = all.get(SEGMENT);
+  if (!(part instanceof Uint8Array)) return null;
+  const fields = new Reader(part);
+  fields.varint();
+  fields.varint();
+  const targetMs = fields.varint();
+  if (!(segment instanceof Uint8Array)) return { targetMs, segment: null };
+  const more = new Reader(segment);
+  more.varint();
+  const timescale = more.varint();
+  more.varint();
+  const wallClockMs = more.varint();
+  return { targetMs, segment: { wallClockMs, startS: more.varint() / timescale } };
+}

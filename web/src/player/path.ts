@@ -1,0 +1,32 @@
+/**
+ * Which way the media comes: MoQ while it works, LL-HLS while it does not, and when the first is tried again.
+ *
+ * Pure: time is an argument.
+ */
+const RETRY_MS = [2_000, 4_000, 8_000, 15_000, 30_000];
+/** Played so long without trouble: what failed before does not count any more. */
+const STEADY_MS = 20_000;
+
+export class Path {
+  private failures = 0;
+  private retryAtMs = 0;
+  private sinceMs: number | null = null;
+
+  /** Whether MoQ is worth a try now. */
+  mayTryMoq(nowMs: number): boolean {
+    return nowMs >= this.retryAtMs;
+  }
+
+  /** MoQ plays, or still does. */
+  works(nowMs: number): void {
+    this.sinceMs ??= nowMs;
+    if (nowMs - this.sinceMs >= STEADY_MS) this.failures = 0;
+  }
+
+  /** MoQ did not come about, or went away. */
+  failed(nowMs: number): void {
+    this.sinceMs = null;
+    this.retryAtMs = nowMs + (RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] ?? 0);
+    this.failures++;
+  }
+}

@@ -1,0 +1,222 @@
+/** The page at `/publish`: camera or screen of this browser as a live input, over MoQ. */
+import { Refused } from '../moq/session';
+import { copyText } from '../shared/copy';
+import { type Chosen, list, Meter, open, type Picture, words } from './devices';
+import { supported } from './encode';
+import { type Key, makeLink, onlyHere, readLink } from './link';
+import { Publisher } from './publisher';
+import { qrCode } from './qr';
+
+const LOOK_EVERY_MS = 100;
+const LINE_EVERY_MS = 1_000;
+/** A connection that broke is tried again so often; an input waits 15 s for its encoder. */
+const AGAIN_MS = [500, 1_000, 2_000, 4_000, 8_000];
+const QUIET_MODULES = 4;
+
+let picture: Picture = 'camera';
+let stream: MediaStream | null = null;
+let publisher: Publisher | null = null;
+/** Since when somebody wants to be live; null: not. */
+let liveSinceMs: number | null = null;
+let again = 0;
+let sentBefore = { bytes: 0, frames: 0 };
+const meter = new Meter();
+
+start();
+
+function start(): void {
+  const key = readLink(location.hash);
+  field('input').value = key.input;
+  field('key').value = key.key;
+  // The key is out of the address bar, where others might read it.
+  if (key.key !== '') history.replaceState(null, '', location.pathname);
+  if (!window.isSecureContext) return refuse('Browsers give camera and microphone to pages over HTTPS only. Open this page over HTTPS.');
+  if (!supported()) return refuse('This browser can’t broadcast from a page (it lacks WebTransport or WebCodecs). Chrome and Edge can.');
+  element('go').addEventListener('click', () => void (liveSinceMs === null ? goLive() : stop()));
+  for (const kind of ['camera', 'screen'] as const) element(kind).addEventListener('click', () => void choose(kind));
+  for (const name of ['cameras', 'microphones']) element(name).addEventListener('change', () => void choose(picture));
+  navigator.mediaDevices.addEventListener('devicechange', () => void lists());
+  element<HTMLDetailsElement>('phone').addEventListener('toggle', showCode);
+  for (const name of ['input', 'key']) field(name).addEventListener('input', showCode);
+  element('copy').addEventListener('click', () => void copyLink());
+  window.setInterval(() => {
+    element<HTMLMeterElement>('level').value = meter.level();
+  }, LOOK_EVERY_MS);
+  window.setInterval(showLine, LINE_EVERY_MS);
+  void choose('camera');
+}
+
+function refuse(reason: string): void {
+  say(reason);
+  for (const name of ['go', 'camera', 'screen']) element<HTMLButtonElement>(name).disabled = true;
+}
+
+async function choose(kind: Picture): Promise<void> {
+  const chosen: Chosen = { picture: kind, camera: element<HTMLSelectElement>('cameras').value, microphone: element<HTMLSelectElement>('microphones').value };
+  let opened: MediaStream;
+  try {
+    opened = await open(chosen);
+  } catch (error) {
+    return say(words(error));
+  }
+  say('');
+  picture = kind;
+  for (const track of stream?.getTracks() ?? []) track.stop();
+  stream = opened;
+  element<HTMLVideoElement>('preview').srcObject = opened;
+  meter.watch(opened);
+  publisher?.replace(opened);
+  for (const name of ['camera', 'screen'] as const) element(name).setAttribute('aria-pressed', String(name === kind));
+  // Somebody stopped sharing in the browser's own bar.
+  opened.getVideoTracks()[0]?.addEventListener('ended', () => {
+    if (stream === opened) void choose('camera');
+  });
+  await lists();
+}
+
+async function lists(): Promise<void> {
+  await list('videoinput', element<HTMLSelectElement>('cameras'), 'No camera');
+  await list('audioinput', element<HTMLSelectElement>('microphones'), 'No microphone');
+}
+
+async function goLive(): Promise<void> {
+  say('');
+  if (keyOf().input === '' || keyOf().key === '') return say('Input and stream key are needed: the dashboard has both.');
+  if (stream === null) return say('There is no picture yet.');
+  liveSinceMs = Date.now();
+  again = 0;
+  await connect();
+}
+
+async function connect(): Promise<void> {
+  show();
+  if (stream === null || liveSinceMs === null) return;
+  const { input, key } = keyOf();
+  try {
+    const place = (await (await fetch('/moq.json')).json()) as { port: number; account: string; certificate: string | null } | null;
+    if (place === null) throw new Error('This server does not take MoQ: its QUIC listener is off.');
+    const address = { url: `https://${location.hostname}:${place.port}/${encodeURIComponent(key)}`, certificate: place.certificate };
+    const made: Publisher = await Publisher.start(address, [place.account, input], stream, fail, () => void lost(made));
+    if (liveSinceMs === null) return await made.stop();
+    publisher = made;
+    sentBefore = { bytes: 0, frames: 0 };
+    again = 0;
+    say('');
+    show();
+  } catch (error) {
+    if (error instanceof Refused) return fail(error.refusal.reason || 'The server does not know this input and key.');
+    retry(error instanceof Error ? error.message : 'The server does not answer.');
+  }
+}
+
+/** The connection ended, and nobody had asked for it. */
+function lost(ended: Publisher): void {
+  if (publisher !== ended) return;
+  ended.abandon();
+  publisher = null;
+  retry('The connection was lost.');
+}
+
+function retry(reason: string): void {
+  if (liveSinceMs === null) return;
+  say(`${reason} Trying again…`);
+  const afterMs = AGAIN_MS[Math.min(again++, AGAIN_MS.length - 1)];
+  window.setTimeout(() => void connect(), afterMs);
+  show();
+}
+
+function fail(reason: string): void {
+  say(reason);
+  void stop();
+}
+
+async function stop(): Promise<void> {
+  liveSinceMs = null;
+  const ending = publisher;
+  publisher = null;
+  show();
+  await ending?.stop();
+}
+
+function show(): void {
+  const live = publisher !== null;
+  element('badge').hidden = !live;
+  const go = element<HTMLButtonElement>('go');
+  go.textContent = liveSinceMs === null ? 'Go live' : 'Stop';
+  go.toggleAttribute('data-live', liveSinceMs !== null);
+  for (const name of ['input', 'key']) field(name).disabled = liveSinceMs !== null;
+  const watch = element<HTMLAnchorElement>('watch');
+  watch.hidden = !live;
+  watch.href = `/${encodeURIComponent(keyOf().input)}/watch`;
+  showLine();
+}
+
+function showLine(): void {
+  const line = element('line');
+  if (liveSinceMs === null) line.textContent = '';
+  else if (publisher === null) line.textContent = 'Connecting…';
+  else {
+    const { bytes, frames, dropped } = publisher.sent;
+    const seconds = Math.floor((Date.now() - liveSinceMs) / 1000);
+    const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+    const rate = ((bytes - sentBefore.bytes) * 8) / 1_000_000;
+    const lost = dropped > 0 ? ` · ${dropped} frames left out` : '';
+    line.textContent = `Live for ${clock} · ${publisher.description} · ${frames - sentBefore.frames} frames/s · ${rate.toFixed(1)} Mbit/s${lost}`;
+    sentBefore = { bytes, frames };
+  }
+}
+
+function keyOf(): Key {
+  return { input: field('input').value.trim(), key: field('key').value.trim() };
+}
+
+function showCode(): void {
+  const target = element('code');
+  const key = keyOf();
+  if (!element<HTMLDetailsElement>('phone').open) return;
+  const link = makeLink(location.href, key);
+  const code = key.input === '' || key.key === '' ? null : qrCode(link);
+  target.replaceChildren(...(code === null ? [] : [picturesque(code)]));
+  element('phone-words').textContent =
+    key.input === '' || key.key === ''
+      ? 'Enter input and stream key first.'
+      : onlyHere(location.href)
+        ? 'A phone can’t open this address: open this page by the name or address that this machine has in your network.'
+        : 'Whoever has this code can broadcast here, as you can.';
+}
+
+function picturesque(code: boolean[][]): SVGSVGElement {
+  const size = code.length + 2 * QUIET_MODULES;
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('viewBox', `0 0 ${size} ${size}`);
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', 'QR code of the link that lets a phone broadcast here');
+  svg.setAttribute('shape-rendering', 'crispEdges');
+  const shape = (name: string, attributes: Record<string, string>) => {
+    const made = document.createElementNS('http://www.w3.org/2000/svg', name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    svg.append(made);
+  };
+  shape('rect', { width: String(size), height: String(size), fill: '#fff' });
+  const path = code.flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${x + QUIET_MODULES} ${y + QUIET_MODULES}h1v1h-1z`] : [])));
+  shape('path', { d: path.join(''), fill: '#000' });
+  return svg;
+}
+
+async function copyLink(): Promise<void> {
+  element('copied').textContent = (await copyText(makeLink(location.href, keyOf()))) ? 'Copied' : 'Not copied';
+}
+
+function say(reason: string): void {
+  element('error').textContent = reason;
+}
+
+function field(name: string): HTMLInputElement {
+  return element<HTMLInputElement>(name);
+}
+
+function element<T extends HTMLElement = HTMLElement>(name: string): T {
+  const found = document.getElementById(name);
+  if (found === null) throw new Error(`publish.html has no #${name}`);
+  return found as T;
+}

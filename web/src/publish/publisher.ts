@@ -1,0 +1,190 @@
+/** A live input that is published over MoQ: its catalog and its bare frames (LOC-04), a group from key frame to key frame. */
+import * as messages from '../moq/messages';
+import { writeHeader, writeObjectHead } from '../moq/objects';
+import { type Address, type Asked, Session } from '../moq/session';
+import { writePairs } from '../moq/wire';
+import { AUDIO, AudioSource, type Encoded, type VideoFormat, VideoSource } from './encode';
+
+const OPEN_MS = 5_000;
+/** draft-ietf-moq-loc-04. TIMESTAMP in microseconds since 1970, as no TIMESCALE says otherwise. */
+const TIMESTAMP = 0x10;
+const VIDEO_CONFIG = 0x0d;
+/** Sound has no key frames: a group of it is this long. */
+const AUDIO_GROUP_FRAMES = 50;
+/** So many frames that are not written yet: the network carries less than the encoder makes. */
+const BACKLOG_FRAMES = 60;
+
+export interface Sent {
+  bytes: number;
+  frames: number;
+  /** Frames that the network or the machine had no room for. */
+  dropped: number;
+}
+
+/** The objects of one track, once somebody has subscribed to it. */
+class Outgoing {
+  private writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
+  private queue: Promise<void> = Promise.resolve();
+  private waiting = 0;
+  private skipping = true;
+  streams = 0;
+
+  constructor(
+    private readonly session: Session,
+    readonly alias: number,
+    readonly asked: Asked,
+    private group: number,
+    private readonly sent: Sent,
+  ) {}
+
+  /** `first`: of a group. What has no room is left out to the next group. */
+  push(properties: Uint8Array, payload: Uint8Array, first: boolean): void {
+    if (first && this.waiting < BACKLOG_FRAMES) this.skipping = false;
+    if (!first && this.waiting >= BACKLOG_FRAMES) this.skipping = true;
+    if (this.skipping) {
+      this.sent.dropped++;
+      return;
+    }
+    this.waiting++;
+    this.queue = this.queue.then(() => this.write(properties, payload, first)).catch(() => {}).finally(() => this.waiting--);
+  }
+
+  private async write(properties: Uint8Array, payload: Uint8Array, first: boolean): Promise<void> {
+    if (first) {
+      await this.writer?.close();
+      this.writer = await this.session.openUni();
+      this.streams++;
+      await this.writer.write(writeHeader(this.alias, this.group++));
+    }
+    if (this.writer === null) return;
+    // One write: a head alone would be a packet of its own.
+    const head = writeObjectHead(properties, payload.length);
+    const object = new Uint8Array(head.length + payload.length);
+    object.set(head);
+    object.set(payload, head.length);
+    await this.writer.write(object);
+    this.sent.bytes += object.length;
+  }
+
+  async end(): Promise<void> {
+    await this.queue;
+    await this.writer?.close().catch(() => {});
+    await this.asked.end(messages.publishDone(messages.TRACK_ENDED, this.streams)).catch(() => {});
+  }
+}
+
+export class Publisher {
+  readonly sent: Sent = { bytes: 0, frames: 0, dropped: 0 };
+  private readonly tracks = new Map<string, Outgoing>();
+  private nextAlias = 1;
+  private video: VideoSource | null = null;
+  private audio: AudioSource | null = null;
+  private format: VideoFormat | null = null;
+  private audioFrames = 0;
+  /** Groups go on above those of an earlier connection. */
+  private firstGroup = Date.now();
+
+  private constructor(
+    private readonly namespace: string[],
+    private readonly onError: (words: string) => void,
+  ) {}
+
+  private session: Session | null = null;
+
+  /** Resolves once the server has taken it; `stream` is encoded from then on. `lost` is told if the connection ends. */
+  static async start(address: Address, namespace: string[], stream: MediaStream, onError: (words: string) => void, onLost: (why: string) => void): Promise<Publisher> {
+    const publisher = new Publisher(namespace, onError);
+    const session = await Session.open(address, OPEN_MS, (asked) => void publisher.onAsked(asked));
+    publisher.session = session;
+    void session.closed.then(onLost);
+    try {
+      publisher.replace(stream);
+      await session.publishNamespace(namespace);
+      return publisher;
+    } catch (error) {
+      publisher.stopEncoding();
+      session.close();
+      throw error;
+    }
+  }
+
+  /** Another camera, screen or microphone. */
+  replace(stream: MediaStream): void {
+    const [video, audio] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
+    if (video !== undefined) {
+      if (this.video !== null) this.video.replace(video);
+      else this.video = new VideoSource(video, (format) => this.onFormat(format), (frame) => this.onVideo(frame), this.onError);
+    }
+    if (audio !== undefined) {
+      if (this.audio !== null) this.audio.replace(audio);
+      else this.audio = new AudioSource(audio, (frame) => this.onAudio(frame), this.onError);
+    }
+  }
+
+  get description(): string {
+    return this.format === null ? '' : `${this.format.width}×${this.format.height} ${this.format.codec}`;
+  }
+
+  private async onAsked(asked: Asked): Promise<void> {
+    const { namespace, name } = asked.track;
+    const known = ['catalog', ...(this.video ? ['video'] : []), ...(this.audio ? ['audio'] : [])].includes(name);
+    if (this.session === null || !known || namespace.join('/') !== this.namespace.join('/')) {
+      return asked.end(messages.requestError(messages.DOES_NOT_EXIST, 'no such track here'));
+    }
+    const outgoing = new Outgoing(this.session, this.nextAlias++, asked, this.firstGroup, this.sent);
+    await asked.answer(messages.subscribeOk(outgoing.alias, new Uint8Array()));
+    this.tracks.set(name, outgoing);
+    void asked.closed.then(() => {
+      if (this.tracks.get(name) === outgoing) this.tracks.delete(name);
+    });
+    if (name === 'video') this.video?.wantKey();
+    if (name === 'audio') this.audioFrames = 0;
+    if (name === 'catalog') this.sendCatalog();
+  }
+
+  /** Of a picture's size it is known only with the first frame. */
+  private onFormat(format: VideoFormat): void {
+    this.format = format;
+    this.sendCatalog();
+  }
+
+  private sendCatalog(): void {
+    const outgoing = this.tracks.get('catalog');
+    if (outgoing === undefined || (this.video !== null && this.format === null)) return;
+    const common = { packaging: 'loc', isLive: true, renderGroup: 1 };
+    const video = this.format === null ? [] : [{ name: 'video', role: 'video', ...common, ...this.format, framerate: 30 }];
+    const audio = this.audio === null ? [] : [{ name: 'audio', role: 'audio', ...common, codec: AUDIO.codec, samplerate: AUDIO.samplerate, channelConfig: String(AUDIO.channels), bitrate: AUDIO.bitrate }];
+    const catalog = { version: 'draft-01', generatedAt: Date.now(), tracks: [...video, ...audio] };
+    outgoing.push(new Uint8Array(), new TextEncoder().encode(JSON.stringify(catalog)), true);
+  }
+
+  private onVideo({ data, sync, timeUs, config }: Encoded): void {
+    this.sent.frames++;
+    const properties: [number, number | Uint8Array][] = [[TIMESTAMP, timeUs]];
+    if (sync && config !== null) properties.unshift([VIDEO_CONFIG, config]);
+    this.tracks.get('video')?.push(writePairs(properties), data, sync);
+  }
+
+  private onAudio({ data, timeUs }: Encoded): void {
+    const first = this.audioFrames++ % AUDIO_GROUP_FRAMES === 0;
+    this.tracks.get('audio')?.push(writePairs([[TIMESTAMP, timeUs]]), data, first);
+  }
+
+  private stopEncoding(): void {
+    this.video?.stop();
+    this.audio?.stop();
+  }
+
+  /** A goodbye: the broadcast ends now. */
+  async stop(): Promise<void> {
+    this.stopEncoding();
+    await Promise.race([Promise.all([...this.tracks.values()].map((track) => track.end())), new Promise((resolve) => setTimeout(resolve, 1_000))]);
+    this.session?.close(0);
+  }
+
+  /** The connection is gone; nothing is said any more. */
+  abandon(): void {
+    this.stopEncoding();
+  }
+}
+
