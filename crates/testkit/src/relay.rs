@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 
 /// A running relay. Dropping it closes its connections.
@@ -23,7 +23,7 @@ struct State {
     cut: bool,
     over: bool,
     requests: Vec<String>,
-    sockets: Vec<TcpStream>,
+    sockets: Vec<Weak<TcpStream>>,
 }
 
 impl Relay {
@@ -75,7 +75,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.set(|state| {
             state.over = true;
-            for socket in state.sockets.drain(..) {
+            for socket in state.sockets.drain(..).filter_map(|socket| socket.upgrade()) {
                 let _ = socket.shutdown(Shutdown::Both);
             }
         });
@@ -91,15 +91,18 @@ impl Shared {
         let Ok(far) = TcpStream::connect(to) else { return };
         let _ = near.set_nodelay(true);
         let _ = far.set_nodelay(true);
-        let clones = || Some((near.try_clone().ok()?, far.try_clone().ok()?));
-        let (Some((near2, far2)), Some((near3, far3))) = (clones(), clones()) else { return };
-        self.state.lock().unwrap().sockets.extend([near3, far3]);
+        let (near, far) = (Arc::new(near), Arc::new(far));
+        let mut state = self.state.lock().unwrap();
+        state.sockets.retain(|socket| socket.strong_count() > 0);
+        state.sockets.extend([Arc::downgrade(&near), Arc::downgrade(&far)]);
+        drop(state);
         let (up, down) = (self.clone(), self.clone());
-        std::thread::spawn(move || up.copy(near, far, Some(Heads::default())));
-        std::thread::spawn(move || down.copy(far2, near2, None));
+        let (near2, far2) = (near.clone(), far.clone());
+        std::thread::spawn(move || up.copy(&near, &far, Some(Heads::default())));
+        std::thread::spawn(move || down.copy(&far2, &near2, None));
     }
 
-    fn copy(&self, mut from: TcpStream, mut to: TcpStream, mut heads: Option<Heads>) {
+    fn copy(&self, mut from: &TcpStream, mut to: &TcpStream, mut heads: Option<Heads>) {
         let mut buffer = [0; 16 << 10];
         while let Ok(n @ 1..) = from.read(&mut buffer) {
             let mut state = self.state.lock().unwrap();

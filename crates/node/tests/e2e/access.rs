@@ -111,23 +111,30 @@ fn a_link_opens_what_is_locked_and_is_taken_back() {
 
 /// Signs as an owner's service would: with Node's own cryptography, and nothing of ours.
 fn sign_elsewhere(key: &Value, algorithm: &str, claims: &Value) -> String {
+    sign_many(key, algorithm, claims, 1).remove(0)
+}
+
+/// So many signatures of the same; those of ES256 are all different.
+pub(crate) fn sign_many(key: &Value, algorithm: &str, claims: &Value, count: usize) -> Vec<String> {
     let script = r#"
-        const [jwk, algorithm, kid, claims] = process.argv.slice(1);
+        const [jwk, algorithm, kid, claims, count] = process.argv.slice(1);
         const { createPrivateKey, sign } = require('node:crypto');
         const key = createPrivateKey({ key: JSON.parse(jwk), format: 'jwk' });
         const part = (json) => Buffer.from(json).toString('base64url');
         const text = part(JSON.stringify({ alg: algorithm, kid })) + '.' + part(claims);
         const digest = algorithm === 'EdDSA' ? null : 'sha256';
-        const signature = sign(digest, Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
-        console.log(text + '.' + signature.toString('base64url'));
+        for (let n = 0; n < Number(count); n++) {
+            const signature = sign(digest, Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
+            console.log(text + '.' + signature.toString('base64url'));
+        }
     "#;
     let jwk = STANDARD.decode(key["jwk"].as_str().unwrap()).unwrap();
     let mut command = Command::new("node");
     command.args(["-e", script, "--", std::str::from_utf8(&jwk).unwrap(), algorithm]);
-    command.args([key["id"].as_str().unwrap(), &claims.to_string()]);
+    command.args([key["id"].as_str().unwrap(), &claims.to_string(), &count.to_string()]);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 #[test]
