@@ -205,6 +205,7 @@ fn record(number: u64, first: u64, epoch: Epoch) -> SegmentRecord {
                 independent: part == 0,
                 last: part == 5,
                 target_known: true,
+                key_bytes: (part == 0).then_some(60_000),
             })
             .collect(),
         ..TrackRecord::default()

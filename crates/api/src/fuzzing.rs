@@ -9,24 +9,31 @@ use serde_json::{Map, Value};
 use crate::auth::{bearer, of_this_server};
 use crate::inputs::{host_of, object, port_of};
 use crate::merge;
+use crate::multipart;
 use crate::paging::Paging;
 use crate::session::cookie;
 use crate::tokens::wanted;
 use crate::videos::{Wanted, merge_change};
 
-/// The first byte says what it is: the body for an input, the body for a video, the query of a list, a header.
+/// The first byte says what it is: the body for an input, the body for a video, the query of a list, a header, a form.
 pub fn request(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
     };
     let body = object(&Bytes::copy_from_slice(data));
     let text = String::from_utf8_lossy(data);
-    match (which % 4, body) {
+    match (which % 5, body) {
         (0, Ok(body)) => {
             input(&body);
             let _ = wanted(&body);
         }
         (1, Ok(body)) => video(&body),
+        (4, _) => {
+            let boundary = multipart::boundary(text.lines().next().unwrap_or_default());
+            let found =
+                multipart::part(&Bytes::copy_from_slice(data), boundary.unwrap_or("x"), "file");
+            assert!(found.is_none_or(|part| part.len() < data.len()));
+        }
         (2, _) => {
             let _ = (Wanted::parse(&text), Paging::parse(&text));
         }

@@ -8,6 +8,8 @@
 
 mod audit;
 mod auth;
+mod captions;
+mod downloads;
 mod envelope;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -15,6 +17,7 @@ mod inputs;
 mod limits;
 mod links;
 mod merge;
+mod multipart;
 mod paging;
 mod routes;
 mod session;

@@ -3,6 +3,9 @@
 /// The largest body of a request that is not an upload.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 
+/// The body of an upload of captions: the file (10 MiB) and the form around it.
+pub(crate) const CAPTIONS_BODY_MAX: usize = (10 << 20) + (16 << 10);
+
 /// Origins in a list of an input's or a video's settings.
 pub(crate) const ORIGINS_MAX: usize = 100;
 

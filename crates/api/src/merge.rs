@@ -41,6 +41,7 @@ fn recording(into: &mut InputSettings, value: &Value) -> Result<(), ApiError> {
                 recording.hide_live_viewer_count = boolean(name, value, false)?;
             }
             "allowedOrigins" => recording.allowed_origins = origins(name, value)?,
+            "allowClips" => recording.allow_clips = boolean(name, value, false)?,
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 
 use access::table::Row;
 use access::{Permission, Resource};
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,10 @@ use crate::audit::Change;
 use crate::auth::Caller;
 use crate::envelope::{ApiError, Made, no_such_route};
 use crate::inputs::check_account;
-use crate::{Api, audit, auth, inputs, links, session, signing, tokens, videos};
+use crate::limits::CAPTIONS_BODY_MAX;
+use crate::{
+    Api, audit, auth, captions, downloads, inputs, links, session, signing, tokens, videos,
+};
 
 /// What a route is about: whoever asks must be allowed it *on that*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +77,23 @@ fn routes() -> Vec<Route> {
     use Permission::{AuditRead, InputsRead, InputsWrite, KeysRead, KeysWrite, LinksWrite, TokensRead, TokensWrite, VideosRead,
         VideosWrite};
     let needs = |permission, of| Rule::Needs(permission, of);
+    let large = DefaultBodyLimit::max(CAPTIONS_BODY_MAX);
     let mut routes = vec![
         route("GET", "/accounts/{account}/stream", needs(VideosRead, List), videos::list),
         route("GET", "/accounts/{account}/stream/{uid}", needs(VideosRead, Video), videos::get),
         route("POST", "/accounts/{account}/stream/{uid}", needs(VideosWrite, Video), videos::edit),
         route("DELETE", "/accounts/{account}/stream/{uid}", needs(VideosWrite, Video), videos::delete),
+        route("GET", "/accounts/{account}/stream/{uid}/downloads", needs(VideosRead, Video), downloads::get),
+        route("POST", "/accounts/{account}/stream/{uid}/downloads", needs(VideosWrite, Video), downloads::create),
+        route("DELETE", "/accounts/{account}/stream/{uid}/downloads", needs(VideosWrite, Video), downloads::delete),
+        route("GET", "/accounts/{account}/stream/{uid}/downloads/{kind}", needs(VideosRead, Video), downloads::get_one),
+        route("POST", "/accounts/{account}/stream/{uid}/downloads/{kind}", needs(VideosWrite, Video), downloads::create_one),
+        route("DELETE", "/accounts/{account}/stream/{uid}/downloads/{kind}", needs(VideosWrite, Video), downloads::delete_one),
+        route("GET", "/accounts/{account}/stream/{uid}/captions", needs(VideosRead, Video), captions::list),
+        route("GET", "/accounts/{account}/stream/{uid}/captions/{language}", needs(VideosRead, Video), captions::get),
+        route("PUT", "/accounts/{account}/stream/{uid}/captions/{language}", needs(VideosWrite, Video), captions::put.layer(large)),
+        route("DELETE", "/accounts/{account}/stream/{uid}/captions/{language}", needs(VideosWrite, Video), captions::delete),
+        route("GET", "/accounts/{account}/stream/{uid}/captions/{language}/vtt", needs(VideosRead, Video), captions::file),
         route("POST", "/accounts/{account}/stream/{uid}/token", needs(LinksWrite, Either), signing::token),
         route("GET", "/accounts/{account}/stream/{uid}/links", needs(LinksWrite, Either), links::list),
         route("POST", "/accounts/{account}/stream/{uid}/links", needs(LinksWrite, Either), links::create),

@@ -118,6 +118,7 @@ pub(crate) fn merge_change(
                 settings.require_signed_urls = merge::boolean(name, value, false)?;
             }
             "allowedOrigins" => settings.allowed_origins = merge::origins(name, value)?,
+            "allowClips" => settings.allow_clips = merge::boolean(name, value, false)?,
             "thumbnailTimestampPct" => {
                 let share = value.as_f64().filter(|share| (0.0..=1.0).contains(share));
                 if share.is_none() && !value.is_null() {
@@ -151,7 +152,7 @@ fn deletion(name: &str, value: &Value, video: &Video) -> Result<Option<u64>, Api
     (at >= video.created_ms + DELETION_MS_MIN).then_some(Some(at)).ok_or_else(wrong)
 }
 
-async fn find(api: &Api, uid: &str) -> Result<Video, ApiError> {
+pub(crate) async fn find(api: &Api, uid: &str) -> Result<Video, ApiError> {
     let missing = || ApiError::not_found(MISSING);
     let uid = VideoUid::parse(uid).map_err(|_| missing())?;
     api.control.video(&uid).await?.ok_or_else(missing)
@@ -319,6 +320,7 @@ async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, A
         "scheduledDeletion": video.delete_ms.map(date_time),
         "allowedOrigins": settings.allowed_origins.clone().unwrap_or_default(),
         "requireSignedURLs": settings.require_signed_urls,
+        "allowClips": settings.allow_clips,
         "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": format!("{web}/{uid}/manifest/video.mpd") },
         "watermark": null,
         "liveInput": video.input.as_str(),

@@ -59,6 +59,8 @@ pub struct RecordingSettings {
     pub allowed_origins: Option<Vec<String>>,
     /// Whether the number of viewers is a secret.
     pub hide_live_viewer_count: bool,
+    /// Whether viewers are offered to make clips.
+    pub allow_clips: bool,
 }
 
 /// Whether broadcasts are kept.
@@ -94,6 +96,7 @@ impl Default for RecordingSettings {
             require_signed_urls: false,
             allowed_origins: None,
             hide_live_viewer_count: false,
+            allow_clips: false,
         }
     }
 }
@@ -231,7 +234,7 @@ mod tests {
             r#"{"enabled":false,"preferLowLatency":false,"deleteRecordingAfterDays":30,
                "defaultCreator":"me","recording":{"mode":"off","timeoutSeconds":7,"maxTotalBytes":1099511627776,
                "requireSignedURLs":true,"allowedOrigins":["*.example.com"],
-               "hideLiveViewerCount":true}}"#,
+               "hideLiveViewerCount":true,"allowClips":true}}"#,
             InputSettings {
                 enabled: false,
                 prefer_low_latency: false,
@@ -244,6 +247,7 @@ mod tests {
                     require_signed_urls: true,
                     allowed_origins: Some(vec!["*.example.com".into()]),
                     hide_live_viewer_count: true,
+                    allow_clips: true,
                 },
                 ..plain
             },

@@ -56,4 +56,4 @@ pub use ownership::{Claim, ClaimMode, Claimed, End, Ended, Owned, Reserved, Reso
 pub use page::PageError;
 pub use record::{Damaged, PartRecord, RecordError, SegmentRecord, TrackRecord};
 pub use secret::{CannotOpen, KeyHash, MasterKey, Secret};
-pub use video::{Video, VideoChange, VideoFilter, VideoSettings};
+pub use video::{Captions, Downloads, Video, VideoChange, VideoFilter, VideoSettings};

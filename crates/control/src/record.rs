@@ -7,8 +7,9 @@ use crate::ids::Epoch;
 use crate::limits::{RECORD_BYTES, RECORD_PARTS, RECORD_TRACKS, TRACK_NAME_BYTES};
 use crate::varint::{put, put_difference, take, take_bytes, take_count, take_difference};
 
-/// The shape of an encoded record; its first byte.
-const SHAPE: u8 = 1;
+/// The shape of an encoded record; its first byte. The one before did not know where key pictures end.
+const SHAPE: u8 = 2;
+const SHAPE_WITHOUT_KEYS: u8 = 1;
 
 /// One committed segment: all recorded tracks, in one object (none for a gap).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,6 +78,8 @@ pub struct PartRecord {
     pub last: bool,
     /// The target duration was fixed when it was made.
     pub target_known: bool,
+    /// Its first picture, which can be decoded alone, ends so many bytes from its beginning.
+    pub key_bytes: Option<u32>,
 }
 
 impl TrackRecord {
@@ -151,9 +154,11 @@ impl SegmentRecord {
         let input = &mut bytes;
         let (shape, rest) = input.split_first().ok_or(Damaged)?;
         *input = rest;
-        if *shape != SHAPE {
-            return Err(Damaged);
-        }
+        let keys = match *shape {
+            SHAPE => true,
+            SHAPE_WITHOUT_KEYS => false,
+            _ => return Err(Damaged),
+        };
         let bits = take(input)?;
         let epoch = Epoch(take(input)?);
         let object = match bits & 4 {
@@ -167,7 +172,7 @@ impl SegmentRecord {
         let [duration_ms, bytes, wall_clock_ms] = [take(input)?, take(input)?, take(input)?];
         let count = take_count(input, RECORD_TRACKS)?;
         let tracks = (0..count)
-            .map(|_| TrackRecord::decode(wall_clock_ms, input))
+            .map(|_| TrackRecord::decode(wall_clock_ms, keys, input))
             .collect::<Result<_, _>>()?;
         if !input.is_empty() {
             return Err(Damaged);
@@ -215,16 +220,20 @@ impl TrackRecord {
         // Parts are alike: most durations are the one before, and take one byte.
         let mut before = 0;
         for part in &self.parts {
-            let bits = flags(&[part.independent, part.last, part.target_known]);
+            let key = part.key_bytes;
+            let bits = flags(&[part.independent, part.last, part.target_known, key.is_some()]);
             let duration = u64::from(part.duration);
-            put_difference(out, before, duration << 3 | bits);
-            before = duration << 3;
+            put_difference(out, before, duration << 4 | bits);
+            before = duration << 4;
             put(out, part.bytes);
+            if let Some(key) = key {
+                put(out, u64::from(key));
+            }
         }
         Ok(())
     }
 
-    fn decode(wall_clock_ms: u64, input: &mut &[u8]) -> Result<Self, Damaged> {
+    fn decode(wall_clock_ms: u64, keys: bool, input: &mut &[u8]) -> Result<Self, Damaged> {
         let small = |n: u64| u32::try_from(n).map_err(|_| Damaged);
         let name = std::str::from_utf8(take_bytes(input, TRACK_NAME_BYTES)?);
         let name = name.map_err(|_| Damaged)?.to_owned();
@@ -247,13 +256,17 @@ impl TrackRecord {
         let mut parts = Vec::with_capacity(count);
         for _ in 0..count {
             let coded = take_difference(input, before)?;
-            before = coded & !7;
+            let flags = if keys { 4 } else { 3 };
+            before = coded >> flags << flags;
+            let bytes = take(input)?;
+            let key = keys && coded & 8 != 0;
             parts.push(PartRecord {
-                duration: small(coded >> 3)?,
-                bytes: take(input)?,
+                duration: small(coded >> flags)?,
+                bytes,
                 independent: coded & 1 != 0,
                 last: coded & 2 != 0,
                 target_known: coded & 4 != 0,
+                key_bytes: if key { Some(small(take(input)?)?) } else { None },
             });
         }
         Ok(Self {
@@ -285,9 +298,11 @@ mod tests {
             independent,
             last: false,
             target_known: true,
+            key_bytes: None,
         };
         let mut parts: Vec<_> = (0..6).map(|i| part(30_000, 250_000 + i, i == 0)).collect();
         parts[0].target_known = false;
+        parts[0].key_bytes = Some(70_001);
         parts[5].last = true;
         let video = TrackRecord {
             name: "video.cmaf".into(),
@@ -335,7 +350,62 @@ mod tests {
             assert_eq!(SegmentRecord::decode(record.number, &encoded), Ok(record));
         }
         let bytes = a_record().encode().unwrap().len();
-        assert!(bytes < 160, "{bytes}");
+        assert!(bytes < 165, "{bytes}");
+    }
+
+    /// What an Airwave wrote that did not know key pictures.
+    #[test]
+    fn records_of_the_shape_before_are_read() {
+        // As `SegmentRecord::encode` was then: one track with the durations 3 and 4, the second part's last.
+        let mut encoded = vec![SHAPE_WITHOUT_KEYS];
+        for n in [0, 4, 70, 900, 5_000, 1] {
+            put(&mut encoded, n);
+        }
+        put(&mut encoded, 1);
+        encoded.push(b'v');
+        for n in [0, 90, 1_000] {
+            put(&mut encoded, n);
+        }
+        put_difference(&mut encoded, 5_000, 5_001);
+        for n in [2, 7, 334, 2, 0, 2] {
+            put(&mut encoded, n);
+        }
+        put_difference(&mut encoded, 0, 3 << 3 | 0b101);
+        put(&mut encoded, 40);
+        put_difference(&mut encoded, 3 << 3, 4 << 3 | 0b110);
+        put(&mut encoded, 50);
+        let part = |duration, bytes, independent, last| PartRecord {
+            duration,
+            bytes,
+            independent,
+            last,
+            target_known: true,
+            key_bytes: None,
+        };
+        let track = TrackRecord {
+            name: "v".into(),
+            timescale: 90,
+            start: 1_000,
+            wall_clock_ms: 5_001,
+            discontinuity_sequence: 2,
+            init: 7,
+            part_target_ms: 334,
+            target_duration: 2,
+            parts: vec![part(3, 40, true, false), part(4, 50, false, true)],
+            ..TrackRecord::default()
+        };
+        let old = SegmentRecord {
+            number: 9,
+            epoch: Epoch(4),
+            duration_ms: 70,
+            bytes: 900,
+            wall_clock_ms: 5_000,
+            tracks: vec![track],
+            ..SegmentRecord::default()
+        };
+        assert_eq!(SegmentRecord::decode(9, &encoded), Ok(old));
+        encoded[0] = SHAPE + 1;
+        assert_eq!(SegmentRecord::decode(9, &encoded), Err(Damaged));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Videos: one broadcast each, live or over.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -57,6 +59,33 @@ pub struct VideoSettings {
     pub allowed_origins: Option<Vec<String>>,
     /// Where its thumbnail is taken from, from 0 to 1.
     pub thumbnail_timestamp_pct: Option<f64>,
+    /// Which files may be downloaded.
+    pub downloads: Downloads,
+    /// Whether viewers are offered to make clips.
+    pub allow_clips: bool,
+    /// Captions that were added, by language (BCP 47).
+    pub captions: BTreeMap<String, Captions>,
+}
+
+/// Captions in one language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captions {
+    /// What viewers read in their menu.
+    pub label: String,
+    /// The random part of their object's name.
+    pub object: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// Files of a whole video that its owner has asked for. They are made as they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Downloads {
+    /// Picture and sound, as MP4.
+    pub default: bool,
+    /// The sound alone.
+    pub audio: bool,
 }
 
 /// What may be changed of a video.

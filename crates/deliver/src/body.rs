@@ -44,7 +44,6 @@ impl Pieces {
         Self::new(pieces)
     }
 
-    #[cfg(test)]
     pub(crate) fn into_iter(self) -> impl Iterator<Item = Bytes> {
         self.pieces.into_iter()
     }

@@ -12,6 +12,7 @@ use package::dash::{Content, MpdOptions, Sources, render_mpd};
 use package::{Index, Version};
 use record::{File, Recording};
 
+use crate::captions;
 use crate::http::{SHARED_MOMENT, no_content, text, too_busy};
 use crate::library::Library;
 use crate::limits::RENDERINGS_MAX;
@@ -88,7 +89,8 @@ fn rendered(shelf: &Shelf, options: MpdOptions) -> Option<(Bytes, bool)> {
             return Some((there.text.clone(), index.ended()));
         }
         let base = format!("../media/{}", shelf.about().video);
-        let sources = Sources { contents: &mpds.contents, languages: &languages, base: &base };
+        let contents = &mpds.contents;
+        let sources = Sources { contents, languages: &languages, captions: &[], base: &base };
         let text = Bytes::from(render_mpd(index, sources, options)?);
         shelf.counters().renderings.fetch_add(1, Ordering::Relaxed);
         mpds.renderings.retain(|r| r.versions == versions);
@@ -121,7 +123,9 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording) -> Respon
     let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
     let languages = catalog.map(|catalog| languages(&catalog)).unwrap_or_default();
     let base = format!("../media/{video}");
-    let sources = Sources { contents: &contents, languages: &languages, base: &base };
+    let captions = captions::labels(recording);
+    let sources =
+        Sources { contents: &contents, languages: &languages, captions: &captions, base: &base };
     let options = MpdOptions { low_latency: false, everything: true };
     match render_mpd(&recording.index, sources, options) {
         // It may be deleted at any time: nobody keeps it.

@@ -3,10 +3,25 @@
 use axum::http::Uri;
 use record::File;
 
+use crate::clip::{filename, named, range};
+use crate::limits::FILE_NAME_CHARS_MAX;
 use crate::media::{Range, byte_range, parse};
 use crate::pages;
 use crate::query::Wishes;
 use crate::share::{page_of, parameter};
+
+/// What a query asks of a clip is within bounds, and the link to it means the same.
+fn clip_of(query: &str) {
+    let name = filename(query).ok().flatten();
+    assert!(name.is_none_or(|name| name.len() <= FILE_NAME_CHARS_MAX));
+    let Some(link) = named(query) else { return };
+    let (Ok(asked), Ok(linked)) = (range(query), range(&link)) else {
+        panic!("{query} is taken, {link} is not");
+    };
+    let ns = |a: u64, b: u64| a.abs_diff(b);
+    let off = ns(asked.from_ns, linked.from_ns).max(ns(asked.to_ns, linked.to_ns));
+    assert!(off <= 1_000, "{query}: {link}");
+}
 
 /// A request target and, behind a line break, the value of `Range`.
 pub fn request(text: &str) {
@@ -27,6 +42,7 @@ pub fn request(text: &str) {
     let _ = pages::asset(name);
     let query = uri.query().unwrap_or_default();
     package::fuzzing::query(query);
+    clip_of(query);
     let wishes = Wishes::parse(query);
     assert_eq!(Wishes::parse(&wishes.handed_on()), wishes, "{query}");
     if let Some(url) = parameter(query, "url") {

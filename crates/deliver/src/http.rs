@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
-use crate::{dash, gate, media, pages, playback, playlist, share};
+use crate::{captions, clip, dash, gate, media, pages, playback, playlist, share, window};
 
 /// What delivery serves.
 #[derive(Clone)]
@@ -87,6 +87,8 @@ fn routes() -> Vec<Route> {
         (Gate, "GET", "/{id}/allowed/{video}", get(gate::allowed)),
         (Gate, "POST", "/{id}/cmcd", post(playback::message).layer(DefaultBodyLimit::max(CMCD_BYTES_MAX))),
         (Gate, "GET", "/{id}/manifest/{file}", get(manifest)),
+        (Gate, "GET", "/{id}/clip.mp4", get(clip::mp4)),
+        (Gate, "GET", "/{id}/downloads/{file}", get(clip::download)),
         (Gate, "GET", "/{id}/media/{video}/{track}/{file}", get(media_file)),
     ]
 }
@@ -197,6 +199,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "name": about.name,
                 // A video has its own address over HTTP only.
                 "moq": if live && by_input { site.over_moq(&about.input) } else { Value::Null },
+                "clips": about.allow_clips,
             }))
         }
         Found::Recording { recording, by_input } => {
@@ -209,6 +212,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "live": live,
                 "status": status,
                 "name": video.settings.meta.get("name"),
+                "clips": video.settings.allow_clips,
             }))
         }
         Found::OffAir { name, recording } => as_json(&json!({
@@ -243,17 +247,24 @@ async fn manifest(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let (name, mpd) = match (file.strip_suffix(".m3u8"), &*file) {
-        (Some(name), _) => (name, false),
-        (None, "video.mpd") => ("video", true),
-        (None, _) => return playlist::not_found("no such manifest"),
-    };
     let query = query.unwrap_or_default();
     // All but the last of these waits are in memory of their own, so that whoever waits in the last one is small.
     let found = match site.library.shelf(&id) {
         Some(found) => found,
         None => Box::pin(site.library.find_begun(&id)).await,
     };
+    let captions = Box::pin(captions::asked(&site.library, &found, &file, &query));
+    if let Some(answer) = captions.await {
+        return answer;
+    }
+    let (name, mpd) = match (file.strip_suffix(".m3u8"), &*file) {
+        (Some(name), _) => (name, false),
+        (None, "video.mpd") => ("video", true),
+        (None, _) => return playlist::not_found("no such manifest"),
+    };
+    if !mpd && let Some(answer) = window::asked(&found, name, &query) {
+        return answer;
+    }
     let (shelf, by_input): (Arc<Shelf>, bool) = match found {
         Found::Shelf { shelf, by_input } => (shelf, by_input),
         Found::Recording { recording, .. } => {
@@ -310,11 +321,15 @@ async fn media_file(
     }
 }
 
+/// What pages of other origins may read of an answer's head.
+const EXPOSED: &str =
+    "Content-Length, Content-Range, Date, ETag, preview-start-seconds, stream-media-id";
+
 /// Delivery may be used by pages of other origins. Nothing here depends on cookies.
 pub(crate) fn cors() -> axum::http::response::Builder {
     Response::builder()
         .header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
-        .header(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Content-Length, Content-Range, Date, ETag")
+        .header(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 

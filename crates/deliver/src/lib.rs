@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod captions;
+mod clip;
 mod dash;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -23,6 +25,7 @@ mod share;
 mod shelf;
 mod viewers;
 mod waiting;
+mod window;
 
 pub use http::{Moq, Site, router, table};
 pub use library::{Found, Library};

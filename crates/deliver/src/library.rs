@@ -7,6 +7,7 @@ use std::time::Instant;
 use control::{Control, InputUid, Resolved, VideoUid};
 use record::{History, HistoryError, Recording};
 
+use crate::clip::Plans;
 use crate::limits::{BEGINNING, ENDED_KEPT};
 use crate::shelf::{Counters, Seat, Shelf};
 
@@ -14,6 +15,7 @@ use crate::shelf::{Counters, Seat, Shelf};
 pub struct Library {
     history: Arc<History>,
     counters: Arc<Counters>,
+    plans: Plans,
     state: Mutex<State>,
 }
 
@@ -58,7 +60,7 @@ pub enum Found {
 impl Library {
     /// A library without shelves; inputs and recordings are known to `history`.
     pub fn new(history: Arc<History>, counters: Arc<Counters>) -> Self {
-        Self { history, counters, state: Mutex::default() }
+        Self { history, counters, plans: Plans::default(), state: Mutex::default() }
     }
 
     /// Recordings.
@@ -69,6 +71,11 @@ impl Library {
     /// What delivery counts.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Files that are prepared.
+    pub(crate) fn plans(&self) -> &Plans {
+        &self.plans
     }
 
     fn control(&self) -> &Control {

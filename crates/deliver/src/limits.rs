@@ -26,3 +26,33 @@ pub const SHARED_NAME_CHARS_MAX: usize = 200;
 
 /// Reports in one message of a player. One for each kind of event is plenty.
 pub const CMCD_LINES_MAX: usize = 16;
+
+/// The longest clip of `clip.mp4` and `clip.m3u8`: the vendor's.
+pub const CLIP_MAX: Duration = Duration::from_secs(60);
+
+/// The longest preview (`?duration=`): the vendor's.
+pub const PREVIEW_MAX: Duration = Duration::from_secs(300);
+
+/// The largest time that a query may name, in seconds: 115 days; no broadcast is longer.
+pub const TIME_MAX_S: u64 = 10_000_000;
+
+/// Of a file's name in a query: the vendor's.
+pub const FILE_NAME_CHARS_MAX: usize = 120;
+
+/// What is read of a part to learn its samples: the `moof` of 120 frames. A longer one is read again.
+pub const CLIP_HEAD_BYTES: u64 = 2_048;
+
+/// Files that are prepared at one time. Each reads the heads of all its parts and holds its tables.
+pub const PLANS_AT_ONCE: usize = 4;
+
+/// Files that are kept prepared: players ask for one in many ranges.
+pub const PLANS_KEPT: usize = 32;
+
+/// Bytes of the heads of those, and 64 for each of their pieces. One file may have more: it is kept alone.
+pub const PLANS_BYTES: usize = 64 << 20;
+
+/// Segments of a playlist of a range: a preview of five minutes in segments of a second, and as much again.
+pub const RANGE_SEGMENTS: u64 = 600;
+
+/// How many segments before a range its key frame is looked for: half a minute of 2 s.
+pub const KEY_SEGMENTS_BACK: usize = 15;

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::response::Builder;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::VideoUid;
@@ -245,29 +246,37 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// Media never changes under its name.
 fn respond(pieces: Vec<Bytes>, kind: &'static str, etag: &str, headers: &HeaderMap) -> Response {
+    let pieces = Pieces::new(pieces);
+    let base = cors().header(header::CACHE_CONTROL, IMMUTABLE).header(header::CONTENT_TYPE, kind);
+    ranged(base, etag, pieces.len(), headers, |start, len| pieces.cut(start, len).into_body())
+}
+
+/// The whole of something, or the range that is asked for. `body` makes the bytes from `start` on, so many.
+pub(crate) fn ranged(
+    base: Builder,
+    etag: &str,
+    whole: u64,
+    headers: &HeaderMap,
+    body: impl FnOnce(u64, u64) -> Body,
+) -> Response {
     let etag = format!("\"{etag}\"");
-    let base = cors()
-        .header(header::CACHE_CONTROL, IMMUTABLE)
-        .header(header::ETAG, &etag)
-        .header(header::ACCEPT_RANGES, "bytes");
-    let matches =
-        headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
-    if matches {
+    let base = base.header(header::ETAG, &etag).header(header::ACCEPT_RANGES, "bytes");
+    let says = |name| headers.get(name).map(HeaderValue::as_bytes);
+    if says(header::IF_NONE_MATCH) == Some(etag.as_bytes()) {
         return built(base.status(StatusCode::NOT_MODIFIED).body(Body::empty()));
     }
-    let pieces = Pieces::new(pieces);
-    let whole = pieces.len();
-    let base = base.header(header::CONTENT_TYPE, kind);
-    let range = headers.get(header::RANGE).and_then(|v| v.to_str().ok());
+    // RFC 9110 §13.1.5: a range of something else is of no use.
+    let same = says(header::IF_RANGE).is_none_or(|value| value == etag.as_bytes());
+    let range = headers.get(header::RANGE).filter(|_| same).and_then(|v| v.to_str().ok());
     match range.map(|range| byte_range(range, whole)) {
         None | Some(Range::Ignored) => {
-            built(base.header(header::CONTENT_LENGTH, whole).body(pieces.into_body()))
+            built(base.header(header::CONTENT_LENGTH, whole).body(body(0, whole)))
         }
         Some(Range::Part(start, len)) => built(
             base.status(StatusCode::PARTIAL_CONTENT)
                 .header(header::CONTENT_LENGTH, len)
                 .header(header::CONTENT_RANGE, format!("bytes {start}-{}/{whole}", start + len - 1))
-                .body(pieces.cut(start, len).into_body()),
+                .body(body(start, len)),
         ),
         Some(Range::Outside) => built(
             base.status(StatusCode::RANGE_NOT_SATISFIABLE)

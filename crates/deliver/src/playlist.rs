@@ -14,6 +14,7 @@ use package::reload::{Decision, Directives, decide};
 use record::Recording;
 
 use crate::body::Pieces;
+use crate::captions;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
@@ -57,7 +58,7 @@ fn with_query(text: &Bytes, query: &str) -> Pieces {
 }
 
 /// What there is, best first: the catalog and what was measured.
-fn variants(catalog: &Catalog, index: &Index) -> Vec<Variant> {
+pub(crate) fn variants(catalog: &Catalog, index: &Index) -> Vec<Variant> {
     let tracks = catalog.tracks.iter().filter_map(|track| {
         let rendition = index.rendition(&track.name)?;
         // Until a segment is complete, the first parts tell.
@@ -81,9 +82,17 @@ fn variants(catalog: &Catalog, index: &Index) -> Vec<Variant> {
             peak: peak.max(track.bitrate.unwrap_or(0)),
             average: measured.map(|m| m.1),
             kind,
+            iframes: rendition.key_bitrate(),
         })
     });
     tracks.collect()
+}
+
+/// What there is of a recording; none if there is nothing.
+pub(crate) fn recorded_variants(recording: &Recording) -> Option<Vec<Variant>> {
+    let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
+    let variants = catalog.map(|catalog| variants(&catalog, &recording.index));
+    variants.filter(|v| !v.is_empty())
 }
 
 /// A playlist of what is over, or waited for since the server was started again: `name` is that of a
@@ -97,9 +106,11 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
     let cache = "max-age=1";
     let list = match name {
         "video" => {
-            let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
-            let variants = catalog.map(|catalog| variants(&catalog, &recording.index));
-            let variants = variants.filter(|v| !v.is_empty());
+            let variants = recorded_variants(recording);
+            let variants = variants.map(|mut all| {
+                all.extend(captions::variants(recording));
+                all
+            });
             let query = Wishes::parse(query).handed_on();
             variants.map(|v| render_multivariant(&v, Some(&query)).into())
         }

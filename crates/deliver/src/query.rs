@@ -2,7 +2,17 @@
 
 /// All that delivery reads of a query. A shared cache may leave everything else out of its keys, and should: players
 /// and pages add what they like.
-pub const PARAMETERS: [&str; 5] = ["_HLS_msn", "_HLS_part", "_HLS_skip", "dvrEnabled", "protocol"];
+pub const PARAMETERS: [&str; 9] = [
+    "_HLS_msn",
+    "_HLS_part",
+    "_HLS_skip",
+    "duration",
+    "dvrEnabled",
+    "protocol",
+    "segments",
+    "start",
+    "time",
+];
 
 /// What a client may ask of a playlist besides the delivery directives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::http::{Site, plain, text};
 use crate::library::Found;
 use crate::limits::SHARED_NAME_CHARS_MAX;
-use crate::{gate, pages, playlist};
+use crate::{clip, gate, pages, playlist};
 
 /// The size that players are offered in, where nobody asks for another.
 const SIZE: (u64, u64) = (1280, 720);
@@ -28,11 +28,14 @@ pub(crate) async fn watch(
     Extension(pass): Extension<Pass>,
     // The uid, or the token by which it is shared.
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let clip = query.as_deref().and_then(clip::named);
     match About::of(site.library.find(&pass.id).await) {
         Some(about) => {
+            let about = About { clip, ..about };
             let head = about.head(&origin(&site, &uri, &headers), &id);
             pages::watch(StatusCode::OK, site.quic(), &head)
         }
@@ -106,6 +109,8 @@ pub(crate) async fn oembed(
 struct About {
     name: Option<String>,
     now: Now,
+    /// The query of the clip of it that is shared.
+    clip: Option<String>,
 }
 
 enum Now {
@@ -129,7 +134,7 @@ impl About {
             Found::OffAir { name, .. } => (name, Now::OffAir),
             Found::Nothing => return None,
         };
-        Some(Self { name: name.map(|n| shortened(&n)).filter(|n| !n.is_empty()), now })
+        Some(Self { name: name.map(|n| shortened(&n)).filter(|n| !n.is_empty()), now, clip: None })
     }
 
     fn title(&self) -> String {
@@ -137,11 +142,13 @@ impl About {
             Now::Live | Now::OffAir => "Live broadcast",
             Now::Recorded => "Recording",
         };
-        self.name.clone().unwrap_or_else(|| otherwise.to_owned())
+        let whole = self.name.clone().unwrap_or_else(|| otherwise.to_owned());
+        if self.clip.is_some() { format!("Clip of {whole}") } else { whole }
     }
 
     fn description(&self) -> &'static str {
         match self.now {
+            _ if self.clip.is_some() => "A clip",
             Now::Live => "Live now",
             Now::OffAir => "Not live at the moment",
             Now::Recorded => "Recording of a broadcast",
@@ -151,10 +158,18 @@ impl About {
     /// For the `<head>` of the watch page.
     fn head(&self, origin: &str, id: &str) -> String {
         let (title, description) = (self.title(), self.description());
-        let (page, player) = (address(origin, id, "watch"), address(origin, id, "iframe"));
+        let (mut page, mut player) = (address(origin, id, "watch"), address(origin, id, "iframe"));
+        let mut kind = "text/html";
+        if let Some(query) = &self.clip {
+            page = format!("{page}?{query}");
+            player = format!("{}?{query}", address(origin, id, "clip.mp4"));
+            kind = "video/mp4";
+        }
         let (width, height) = (SIZE.0.to_string(), SIZE.1.to_string());
         // Twitter embeds players over HTTPS only.
         let secure = origin.starts_with("https:");
+        // A file is none.
+        let framed = secure && self.clip.is_none();
         let mut tags = vec![
             ("name", "description", description),
             ("property", "og:site_name", "Airwave"),
@@ -163,15 +178,17 @@ impl About {
             ("property", "og:description", description),
             ("property", "og:url", &*page),
             ("property", "og:video", &*player),
-            ("property", "og:video:type", "text/html"),
+            ("property", "og:video:type", kind),
             ("property", "og:video:width", &*width),
             ("property", "og:video:height", &*height),
-            ("name", "twitter:card", if secure { "player" } else { "summary" }),
+            ("name", "twitter:card", if framed { "player" } else { "summary" }),
             ("name", "twitter:title", &*title),
             ("name", "twitter:description", description),
         ];
         if secure {
             tags.push(("property", "og:video:secure_url", &player));
+        }
+        if framed {
             tags.push(("name", "twitter:player", &player));
             tags.push(("name", "twitter:player:width", &width));
             tags.push(("name", "twitter:player:height", &height));
@@ -325,7 +342,7 @@ mod tests {
             "]]><script>alert(1)</script>",
         ];
         for name in names {
-            let about = About { name: Some(shortened(name)), now: Now::Live };
+            let about = About { name: Some(shortened(name)), now: Now::Live, clip: None };
             let head = about.head("https://live.example.org", "0a\"><script>");
             assert_eq!(tags(&head), tags(&plain_head()), "{name:?} in {head}");
             assert!(!head.contains("/about-->"), "{head}");
@@ -333,7 +350,7 @@ mod tests {
     }
 
     fn plain_head() -> String {
-        let about = About { name: Some("a name".into()), now: Now::Live };
+        let about = About { name: Some("a name".into()), now: Now::Live, clip: None };
         about.head("https://live.example.org", "0a")
     }
 

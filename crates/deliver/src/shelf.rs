@@ -43,6 +43,8 @@ pub struct About {
     pub started_ms: u64,
     /// Whether the number of viewers is a secret.
     pub hide_viewers: bool,
+    /// Whether viewers are offered to make clips.
+    pub allow_clips: bool,
 }
 
 /// What delivery counts.

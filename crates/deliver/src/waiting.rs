@@ -141,6 +141,7 @@ mod tests {
                 last: n % 3 == 2,
                 target_ms: 667,
                 target_duration: Some(2),
+                key_bytes: None,
             };
             let segment = Segment {
                 timescale: 90_000,

@@ -5,12 +5,13 @@ use bytes::Bytes;
 use crate::codec::{aac, h264, hevc};
 use crate::properties::{FrameProperties, GroupStart, pairs};
 use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
+use crate::webvtt::WebVtt;
 use crate::{catalog, cmcd, flv, fmp4, mp4};
 
 /// What wraps media. The first byte says in what: bodies of RTMP messages, an FLV file, an MP4 file, a
-/// fragmented one as it comes, segments that are put into one file.
+/// fragmented one as it comes, segments that are put into one file, captions.
 pub fn containers(data: &[u8]) {
-    dispatch(data, &[flv_bodies, flv_file, mp4, mp4_stream, merged]);
+    dispatch(data, &[flv_bodies, flv_file, mp4, mp4_stream, merged, captions]);
 }
 
 /// Configuration records, bitstreams and the clock. The first byte says which of them.
@@ -41,6 +42,17 @@ fn dispatch(data: &[u8], bodies: &[fn(&[u8])]) {
         && let Some(body) = bodies.get(usize::from(*which) % bodies.len())
     {
         body(data);
+    }
+}
+
+/// Captions: what was taken reads back as it was, and counted anew it is still a file of captions.
+pub fn captions(data: &[u8]) {
+    let Ok(file) = WebVtt::parse(data) else { return };
+    assert_eq!(WebVtt::parse(file.as_str().as_bytes()), Ok(file.clone()));
+    let clock = file.on_clock(u64::MAX);
+    assert_eq!(WebVtt::parse(clock.as_bytes()), Ok(file.clone()), "the clock is in the header");
+    if let Ok(later) = WebVtt::parse(file.counted_from(1_000).as_bytes()) {
+        assert!(later.cues() <= file.cues());
     }
 }
 

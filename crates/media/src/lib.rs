@@ -14,6 +14,7 @@
 //! | ISO 14496-15 | 5.3.3 (avcC) | [`codec::h264`] |
 //! | ISO 14496-3 | 1.6.2.1, 1.6.6 (AudioSpecificConfig), 4.4.1.1 (PCE) | [`codec::aac`] |
 //! | ISO 14496-12 | 4.3, 8.2 to 8.8, 12.1 | [`fmp4`], [`mp4`] |
+//! | WebVTT (W3C) | 4.1 to 4.4: blocks and times; what cues say is passed on | [`webvtt`] |
 //! | ISO 23000-19 (CMAF) | 7.3, 7.5 | [`fmp4`] |
 //! | FLV 10.1, E-RTMP v2 | all packet types, multitrack, ModEx; codecs that are not carried are refused by name | [`flv`] |
 //! | draft-ietf-moq-msf-01, cmsf-01 | full catalogs with `cmaf` and `loc` tracks; objects of `cmaf` tracks are read | [`catalog`], [`moq`] |
@@ -41,6 +42,7 @@ pub mod properties;
 mod publication;
 mod read;
 pub mod timeline;
+pub mod webvtt;
 
 pub use frames::{FrameEvent, Frames};
 pub use publication::{Arrival, Counts, IngestError, Publication, Slot};

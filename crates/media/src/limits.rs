@@ -105,3 +105,12 @@ pub const PLAYBACK_SILENT: Duration = Duration::from_secs(60);
 
 /// Reports of a stall that are closer together are of the same one: players add it to several requests.
 pub const PLAYBACK_STALL_APART: Duration = Duration::from_secs(1);
+
+/// A file of captions: the vendor's bound. A film has 100 KB.
+pub const CAPTIONS_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// Cues of one file: one a second for a day. Each takes 64 bytes while the file is looked at.
+pub const CAPTIONS_CUES_MAX: usize = 100_000;
+
+/// Hours that captions may count: no recording is longer than a few weeks.
+pub const CAPTIONS_HOURS_MAX: u64 = 9_999;

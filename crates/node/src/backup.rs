@@ -310,7 +310,7 @@ mod tests {
     fn key_of(video: &VideoUid, record: &control::SegmentRecord) -> store::Key {
         let object = Object {
             video: video.to_string(),
-            page: false,
+            kind: store::Kind::Segment,
             epoch: record.epoch.0,
             number: record.number,
             random: record.object.unwrap(),

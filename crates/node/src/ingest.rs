@@ -354,6 +354,7 @@ impl Ingest {
             low_latency: input.settings.prefer_low_latency,
             started_ms: past.map_or_else(now_ms, |past| past.video.created_ms),
             hide_viewers: input.settings.recording.hide_live_viewer_count,
+            allow_clips: input.settings.recording.allow_clips,
         };
         let index = past.map(|past| past.index.clone()).unwrap_or_default();
         let earlier = earlier(claimed, &index);

@@ -38,6 +38,8 @@ pub struct Sources<'a> {
     pub contents: &'a BTreeMap<u64, Content>,
     /// BCP 47 by the rendition's name.
     pub languages: &'a BTreeMap<String, String>,
+    /// Captions of what is over: language (BCP 47) and label. Their files stand beside the MPD.
+    pub captions: &'a [(String, String)],
     /// Leads from the MPD to the folder of the video's media: `../media/VIDEO`.
     pub base: &'a str,
 }
@@ -151,6 +153,9 @@ fn write_period(
     for (i, runs) in sets.enumerate() {
         write_set(out, index, period, &runs, i == 0, sources, options);
     }
+    for (language, label) in sources.captions.iter().filter(|_| index.ended()) {
+        write_captions(out, period, language, label);
+    }
     out.push_str("  </Period>\n");
 }
 
@@ -198,6 +203,22 @@ fn write_set(
         out.push_str("      </Representation>\n");
     }
     out.push_str("    </AdaptationSet>\n");
+}
+
+/// A file beside the media (§5.3.3, IOP 6.4.3), counted from the beginning of the Period.
+fn write_captions(out: &mut String, period: &Period<'_>, language: &str, label: &str) {
+    let (language, label) = (escaped(language), escaped(label));
+    let _ = writeln!(
+        out,
+        "    <AdaptationSet contentType=\"text\" mimeType=\"text/vtt\" lang=\"{language}\">\n\
+         \x20     <Label>{label}</Label>\n\
+         \x20     <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"subtitle\"/>\n\
+         \x20     <Representation id=\"captions-{language}\" bandwidth=\"1000\">\n\
+         \x20       <BaseURL>captions-{language}.vtt?start={:.3}</BaseURL>\n\
+         \x20     </Representation>\n\
+         \x20   </AdaptationSet>",
+        period.start
+    );
 }
 
 /// §5.3.9.4 and §5.3.9.6.

@@ -2,7 +2,11 @@
 
 use spine::Location;
 
-use crate::hls::{MediaOptions, Playlist, Variant, VariantKind, render_media, render_multivariant};
+use crate::clip::{Outline, Wanted};
+use crate::hls::{
+    MediaOptions, Playlist, Variant, VariantKind, render_captions, render_iframes, render_media,
+    render_multivariant, render_range,
+};
 use crate::reload::{Decision, Directives, decide};
 use crate::{Index, properties};
 
@@ -35,6 +39,7 @@ fn asked(index: &Index, directives: &str) {
     let Ok(directives) = Directives::parse(directives) else {
         return;
     };
+    files(index);
     let decision = decide(index, "video.cmaf", &directives);
     assert_ne!(decide(index, "nobody", &directives), Decision::Ready);
     for low_latency in [true, false] {
@@ -45,6 +50,26 @@ fn asked(index: &Index, directives: &str) {
     }
 }
 
+/// Everything else that is made of an index.
+fn files(index: &Index) {
+    let lists = [
+        render_iframes(index, "video.cmaf", "m", true),
+        render_iframes(index, "video.cmaf", "m", false),
+        render_range(index, "video.cmaf", "m", 7..=9, 1_500_000_000),
+        render_captions(index, "captions-en.vtt"),
+    ];
+    lists.into_iter().flatten().for_each(|list| well_formed(&list));
+    for (from_ns, to_ns) in
+        [(0, u64::MAX), (0, 1), (1_000_000_000, 3_000_000_000), (1 << 62, 1 << 63)]
+    {
+        for picture in [true, false] {
+            let outline = Outline::new(index, Wanted { from_ns, to_ns, picture });
+            let parts = outline.map_or(0, |outline| outline.parts.len());
+            assert!(parts <= index.renditions().map(|(_, r)| r.segments.len() * 256).sum());
+        }
+    }
+}
+
 /// The query of a request for a playlist: directives, and what is passed on to the playlists that are listed.
 pub fn query(query: &str) {
     if let Ok(directives) = Directives::parse(query) {
@@ -52,12 +77,13 @@ pub fn query(query: &str) {
     }
     let kind = VariantKind::Audio { channels: 2, language: None };
     let (name, codec) = ("audio".to_owned(), "mp4a.40.2".to_owned());
-    let sound = Variant { name, codec, peak: 1, average: None, kind };
+    let sound = Variant { name, codec, peak: 1, average: None, kind, iframes: None };
     let picture = VariantKind::Video { width: 2, height: 2, frame_rate: None };
-    let picture = Variant { name: "video".to_owned(), kind: picture, ..sound.clone() };
+    let picture =
+        Variant { name: "video".to_owned(), kind: picture, iframes: Some(1), ..sound.clone() };
     let list = render_multivariant(&[picture, sound], Some(query));
     well_formed(&list);
-    assert_eq!(list.lines().count(), 5, "a query adds no lines: {list}");
+    assert_eq!(list.lines().count(), 6, "a query adds no lines: {list}");
     let uri = |start: &str| list.split_once(start).map(|(_, rest)| rest);
     assert!(uri("URI=\"audio.m3u8").is_some_and(|rest| rest.starts_with(['"', '?'])), "{list}");
 }

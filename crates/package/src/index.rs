@@ -39,6 +39,9 @@ pub struct Segment {
     pub complete: bool,
     /// Where it stands in the run of segments that it belongs to.
     pub period: Period,
+    /// Where it begins as players count, in nanoseconds: how long all segments before it last together, from the first one
+    /// that this index has seen.
+    pub at_ns: u64,
 }
 
 /// The beginning of a run of segments that follow from each other with one initialisation segment: a
@@ -62,6 +65,15 @@ pub struct Part {
     pub independent: bool,
     /// Its size.
     pub bytes: u64,
+    /// Its first picture, which can be decoded alone, ends here.
+    pub key_bytes: Option<u32>,
+}
+
+impl Part {
+    /// Of a gap.
+    fn lost(duration: u32) -> Self {
+        Self { duration, independent: true, bytes: 0, key_bytes: None }
+    }
 }
 
 impl Segment {
@@ -75,6 +87,17 @@ impl Segment {
         units as f64 / f64::from(self.info.timescale)
     }
 
+    /// Nanoseconds of this many units.
+    pub fn ns(&self, units: u64) -> u64 {
+        let ns = u128::from(units) * 1_000_000_000 / u128::from(self.info.timescale.max(1));
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+
+    /// Where the parts so far end, counted as [`at_ns`](Self::at_ns).
+    pub fn end_ns(&self) -> u64 {
+        self.at_ns.saturating_add(self.ns(self.duration()))
+    }
+
     /// Bits a second of the parts so far.
     pub fn bitrate(&self) -> u64 {
         let bits = u128::from(self.bytes()) * 8 * u128::from(self.info.timescale);
@@ -84,6 +107,16 @@ impl Segment {
     /// Size of the parts so far.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|p| p.bytes).sum()
+    }
+
+    /// Its first picture that can be decoded alone, with what describes it: where it begins and how many bytes it is.
+    pub fn key_picture(&self) -> Option<(u64, u32)> {
+        let mut at = 0;
+        self.parts.iter().find_map(|part| {
+            let begin = at;
+            at += part.bytes;
+            part.key_bytes.map(|bytes| (begin, bytes))
+        })
     }
 
     /// Whether decoding can start with its first frame.
@@ -196,7 +229,9 @@ impl Index {
         if newest.number != at.group || next != at.object || newest.complete {
             return Err(Malformed);
         }
-        newest.parts.push(Part { duration: part.duration, independent: part.independent, bytes });
+        let key_bytes = part.key_bytes.filter(|key| part.independent && u64::from(*key) <= bytes);
+        let properties::Part { duration, independent, .. } = *part;
+        newest.parts.push(Part { duration, independent, bytes, key_bytes });
         newest.complete = part.last || newest.parts.len() >= SEGMENT_PARTS;
         Ok(())
     }
@@ -225,7 +260,7 @@ impl Index {
         if segment.complete && !segment.info.gap {
             let duration = u32::try_from(segment.duration()).unwrap_or(u32::MAX);
             segment.info.gap = true;
-            segment.parts = vec![Part { duration, independent: true, bytes: 0 }];
+            segment.parts = vec![Part::lost(duration)];
         }
     }
 
@@ -260,8 +295,7 @@ impl Rendition {
             newest.complete = true;
             self.fill_gap(number, info)?;
         }
-        let period = self.period(number, &info);
-        self.add(Segment { number, info, parts: Vec::new(), complete: false, period });
+        self.add(number, info, Vec::new(), false);
         Ok(())
     }
 
@@ -290,9 +324,8 @@ impl Rendition {
                 gap: true,
                 ..info
             };
-            let parts = vec![Part { duration, independent: true, bytes: 0 }];
-            let period = self.period(first + i, &gap);
-            self.add(Segment { number: first + i, info: gap, parts, complete: true, period });
+            let parts = vec![Part::lost(duration)];
+            self.add(first + i, gap, parts, true);
         }
         Ok(())
     }
@@ -307,11 +340,13 @@ impl Rendition {
         goes_on.map_or(new, |last| last.period)
     }
 
-    fn add(&mut self, segment: Segment) {
+    fn add(&mut self, number: u64, info: properties::Segment, parts: Vec<Part>, complete: bool) {
+        let period = self.period(number, &info);
+        let at_ns = self.segments.back().map_or(0, Segment::end_ns);
         if self.segments.len() >= INDEX_SEGMENTS {
             self.segments.pop_front();
         }
-        self.segments.push_back(segment);
+        self.segments.push_back(Segment { number, info, parts, complete, period, at_ns });
     }
 
     /// The segment with this number.
@@ -323,6 +358,15 @@ impl Rendition {
     fn segment_mut(&mut self, number: u64) -> Option<&mut Segment> {
         let first = self.segments.front()?.number;
         self.segments.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// The largest bits a second of those who load only [key pictures](Segment::key_picture); none if there are none.
+    pub fn key_bitrate(&self) -> Option<u64> {
+        let rate = |s: &Segment| {
+            let (_, bytes) = s.key_picture()?;
+            Some((f64::from(bytes) * 8.0 / s.seconds(s.duration()).max(0.001)) as u64)
+        };
+        self.segments.iter().filter(|s| s.complete).filter_map(rate).max()
     }
 
     /// Measured bits a second: the largest of any complete segment, and the mean of all of them.

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clip;
 mod cut;
 pub mod dash;
 #[doc(hidden)]

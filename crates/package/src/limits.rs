@@ -55,3 +55,20 @@ pub const LATENCY_TARGET_MS: u32 = 1_500;
 
 /// Segments, parts and renditions of a playlist that a client reads: a day of 2 s segments, twice.
 pub const PLAYLIST_ENTRIES_MAX: usize = 100_000;
+
+/// Sound is decoded so much ahead of what is heard: Opus wants 80 ms (RFC 7845 §4.2), AAC one frame.
+pub const CLIP_PREROLL: Duration = Duration::from_millis(100);
+
+/// Parts behind a clip that are looked at: pictures are decoded in another order than they are shown, by less than this.
+pub const CLIP_MARGIN: Duration = Duration::from_secs(1);
+
+/// How far before a clip its key frame is looked for. Encoders that send fewer key frames have none that a viewer could
+/// begin with either.
+pub const CLIP_LOOK_BACK: Duration = Duration::from_secs(30);
+
+/// Parts of one file: 12 hours of picture and sound in parts of 1/3 s twice over. Each takes a hundred bytes while the file
+/// is prepared.
+pub const CLIP_PARTS: usize = 600_000;
+
+/// Samples of one file: 12 hours at 60 frames a second with sound. Each takes 8 to 16 bytes of its `moov`.
+pub const CLIP_SAMPLES: usize = 5_000_000;

@@ -25,6 +25,9 @@ pub struct Part {
     pub target_ms: u32,
     /// The broadcast's target duration in seconds; none until it is fixed, then never changes.
     pub target_duration: Option<u32>,
+    /// It begins with a picture that can be decoded alone, which ends so many bytes from its beginning: what is loaded to
+    /// leaf through pictures.
+    pub key_bytes: Option<u32>,
 }
 
 /// What the first object of a group says of the segment.
@@ -55,6 +58,9 @@ pub fn encode(part: &Part, segment: Option<&Segment>) -> Bytes {
     put_varint(&mut value, u64::from(part.duration));
     put_varint(&mut value, u64::from(part.target_ms));
     put_varint(&mut value, u64::from(part.target_duration.unwrap_or(0)));
+    if let Some(bytes) = part.key_bytes {
+        put_varint(&mut value, u64::from(bytes));
+    }
     let pairs = PairsWriter::default().bytes(PART, &value);
     let Some(segment) = segment else { return pairs.finish() };
     value.clear();
@@ -93,6 +99,7 @@ fn decode_part(value: &mut &[u8]) -> Result<Part, Malformed> {
         duration: small(varint(value)?)?,
         target_ms: small(varint(value)?)?,
         target_duration: Some(small(varint(value)?)?).filter(|t| *t != 0),
+        key_bytes: if value.is_empty() { None } else { Some(small(varint(value)?)?) },
     })
 }
 
@@ -124,6 +131,7 @@ mod tests {
         last: false,
         target_ms: 334,
         target_duration: Some(2),
+        key_bytes: Some(70_000),
     };
     const A_SEGMENT: Segment = Segment {
         timescale: 90_000,
@@ -141,9 +149,16 @@ mod tests {
         for segment in
             [None, Some(A_SEGMENT), Some(Segment { gap: true, discontinuity: false, ..A_SEGMENT })]
         {
-            for part in
-                [A_PART, Part { last: true, independent: false, target_duration: None, ..A_PART }]
-            {
+            for part in [
+                A_PART,
+                Part {
+                    last: true,
+                    independent: false,
+                    target_duration: None,
+                    key_bytes: None,
+                    ..A_PART
+                },
+            ] {
                 let encoded = encode(&part, segment.as_ref());
                 assert_eq!(decode(&encoded), Ok((part, segment)));
             }

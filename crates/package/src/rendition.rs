@@ -82,6 +82,8 @@ pub(crate) struct SegmentStart {
 pub(crate) struct Rendition {
     timescale: u32,
     init: u64,
+    /// It is of pictures.
+    picture: bool,
     /// A frame's duration as the configuration declares it.
     nominal: Option<u32>,
     /// How many frames make a part, and their duration; fixed with a configuration's first frame.
@@ -107,6 +109,7 @@ impl Rendition {
         Self {
             timescale: 1,
             init: 0,
+            picture: false,
             nominal: None,
             part: None,
             promised_ms: None,
@@ -124,6 +127,7 @@ impl Rendition {
         self.part = None;
         let bytes = init_segment(config, self.timescale);
         self.init = init_id(&bytes);
+        self.picture = matches!(config, Config::Video(_));
         self.nominal = match config {
             Config::Video(video) => video.frame_rate.map(|rate| {
                 let ticks =
@@ -220,6 +224,9 @@ impl Rendition {
             last,
             target_ms: size.target_ms,
             target_duration,
+            key_bytes: (self.picture && first.sync)
+                .then(|| u32::try_from(head.len() + first.size()).ok())
+                .flatten(),
         };
         let info = (self.next_part == 0).then_some(Segment {
             timescale: self.timescale,

@@ -59,6 +59,7 @@ pub(crate) fn add(index: &mut Index, rendition: &str, first: u64, parts: &[u64])
                 last: object + 1 == whole,
                 target_ms: duration.div_ceil(90),
                 target_duration: Some(2),
+                key_bytes: None,
             };
             let segment = Segment { init: init_of(rendition), ..segment(number) };
             let properties = encode(&part, (object == 0).then_some(&segment));

@@ -13,6 +13,7 @@ use control::{
 use store::{Key, NotAKey, ReadError, Store};
 use tokio::sync::OnceCell;
 
+use crate::captions;
 use crate::limits::{LIVE_INDEX_KEPT, PAGES, RECORDING_SEGMENTS, RECORDINGS};
 use crate::recording::{File, Recording, locate};
 
@@ -207,6 +208,42 @@ impl History {
         }
     }
 
+    /// Bytes of parts of one segment, of each a range or as much of that as there is; in one go, since they are in one
+    /// object. None if one of them is not committed, or a gap.
+    pub async fn parts(
+        &self,
+        video: &VideoUid,
+        epoch: u64,
+        number: u64,
+        wanted: &[(&str, u64, Range<u64>)],
+    ) -> Result<Option<Vec<Bytes>>, HistoryError> {
+        let ranges = |record: &SegmentRecord| {
+            let mut all = Vec::with_capacity(wanted.len());
+            for (track, part, range) in wanted {
+                let file = File::Part { epoch, number, part: *part };
+                let (key, whole) = locate(video.as_str(), record, track, file)?;
+                let at = |offset: u64| whole.start.saturating_add(offset).min(whole.end);
+                let range = at(range.start)..at(range.end);
+                all.push((key, (!range.is_empty()).then_some(range)?));
+            }
+            Some(all)
+        };
+        let known = self.known(video);
+        let located = match known.as_ref().and_then(|r| r.record(number)) {
+            Some(record) => ranges(record),
+            None => self.record(video, number).await?.as_ref().and_then(ranges),
+        };
+        let Some(located) = located else { return Ok(None) };
+        let Some((key, _)) = located.first() else { return Ok(Some(Vec::new())) };
+        let ranges: Vec<Range<u64>> = located.iter().map(|(_, range)| range.clone()).collect();
+        match self.store.read_ranges(key, &ranges).await {
+            Ok(read) => Ok(Some(read)),
+            // Deleted a moment ago.
+            Err(ReadError::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Deletes a video that is over: gone from the index and from here at once, its disk space when
     /// this returns.
     pub async fn delete(&self, video: &VideoUid, now_ms: u64) -> Result<(), DeleteError> {
@@ -243,6 +280,9 @@ impl History {
         let video = &recording.video.uid;
         let sealed = self.control.committed_index(video, 0..u64::MAX >> 1).await?.pages;
         let mut named: BTreeSet<Key> = recording.objects().collect();
+        for captions in recording.video.settings.captions.values() {
+            named.insert(captions::key(&recording.video, captions)?);
+        }
         for page in sealed {
             named.insert(Key::parse(&page.object)?);
         }

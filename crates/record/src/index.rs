@@ -18,6 +18,7 @@ pub(crate) fn add(index: &mut Index, record: &SegmentRecord) -> Result<(), Malfo
                 last: part.last,
                 target_ms: track.part_target_ms,
                 target_duration: part.target_known.then_some(track.target_duration),
+                key_bytes: part.key_bytes,
             };
             index.add(&track.name, at, &said, segment, part.bytes)?;
         }

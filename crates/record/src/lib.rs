@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod captions;
 mod follow;
 mod history;
 mod index;
@@ -34,6 +35,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use captions::CaptionsError;
 pub use history::{DeleteError, History, HistoryError};
 pub use past::{Extent, PastGroup, PastObject};
 pub use recorder::{Outcome, Recorder, Setup};

@@ -44,6 +44,9 @@ pub const RECORDING_SEGMENTS: usize = 100_000;
 /// How long the index of a broadcast that is not over is taken as it was read.
 pub const LIVE_INDEX_KEPT: Duration = Duration::from_secs(1);
 
+/// Languages of one video's captions. Each takes a hundred bytes of its document, of 16 KiB.
+pub const CAPTIONS_LANGUAGES: usize = 40;
+
 /// Pages of the index kept in memory, for reads of single segments of a broadcast on the air.
 pub const PAGES: usize = 256;
 

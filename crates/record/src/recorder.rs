@@ -13,7 +13,7 @@ use control::limits::{COMMIT_RECORDS, PAGE_RECORDS};
 use control::{CommitError, Control, Head, Owned, OwnerError, SegmentRecord};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use spine::broadcast::Consumer;
-use store::{Key, Object, PutError, Store};
+use store::{Key, Kind, Object, PutError, Store};
 use tokio::sync::watch;
 
 use crate::follow::{Follower, News};
@@ -312,7 +312,8 @@ async fn seal(
 ) -> Result<bool, PageFault> {
     let Some(page) = control.unsealed_page(&owned.video).await? else { return Ok(false) };
     let (video, epoch) = (owned.video.to_string(), owned.epoch.0);
-    let key = Key::new(&Object { video, page: true, epoch, number: page.first_number, random })?;
+    let key =
+        Key::new(&Object { video, kind: Kind::Page, epoch, number: page.first_number, random })?;
     store.put(&key, vec![page.bytes.clone()]).await?;
     failpoint::hit("record.page_stored");
     control.seal_page(owned, page, key.as_str()).await?;
@@ -374,7 +375,7 @@ impl Put {
         chunks: Vec<Bytes>,
     ) -> Result<(), String> {
         let (video, epoch, number) = (self.video.clone(), record.epoch.0, record.number);
-        let key = Key::new(&Object { video, page: false, epoch, number, random });
+        let key = Key::new(&Object { video, kind: Kind::Segment, epoch, number, random });
         let key = key.map_err(|e| e.to_string())?;
         // A put that hangs must not outlast the patience with it.
         let left = self.give_up.saturating_duration_since(Instant::now());

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use control::{SegmentRecord, Video};
 use package::Index;
+use package::clip::{Outline, Wanted};
 use package::hls::{MediaOptions, render_media};
-use store::{Key, Object};
+use store::{Key, Kind, Object};
 
 use crate::index;
 
@@ -84,6 +85,17 @@ impl Recording {
         Some(text)
     }
 
+    /// The list of a rendition's key pictures, as [`playlist`](Self::playlist) has all of them.
+    pub fn iframes(&self, rendition: &str, everything: bool) -> Option<Bytes> {
+        let base = format!("../media/{}", self.video.uid);
+        package::hls::render_iframes(&self.index, rendition, &base, everything).map(Bytes::from)
+    }
+
+    /// Whether all of it can be one file, with the picture or the sound alone; why not, if not.
+    pub fn one_file(&self, picture: bool) -> Result<(), package::clip::Refused> {
+        Outline::new(&self.index, Wanted::everything(picture)).map(drop)
+    }
+
     /// How many segments it has, gaps among them.
     pub fn segments(&self) -> usize {
         self.records.len()
@@ -151,7 +163,7 @@ pub(crate) fn locate(
 fn key(video: &str, record: &SegmentRecord) -> Option<Key> {
     let object = Object {
         video: video.to_owned(),
-        page: false,
+        kind: Kind::Segment,
         epoch: record.epoch.0,
         number: record.number,
         random: record.object?,
@@ -168,7 +180,8 @@ mod tests {
 
     fn record(number: u64) -> SegmentRecord {
         let (independent, last, target_known) = (true, true, true);
-        let part = PartRecord { duration: 180_000, bytes: 9, independent, last, target_known };
+        let (duration, bytes, key_bytes) = (180_000, 9, None);
+        let part = PartRecord { duration, bytes, independent, last, target_known, key_bytes };
         let track = TrackRecord {
             name: "video.cmaf".into(),
             timescale: 90_000,

@@ -49,6 +49,7 @@ impl Share {
             independent: part.independent,
             last: part.last,
             target_known: part.target_duration.is_some(),
+            key_bytes: part.key_bytes,
         });
         self.chunks.extend(chunks);
     }
@@ -124,7 +125,9 @@ impl Sealed {
             let duration = track.parts.iter().fold(0u32, |sum, p| sum.saturating_add(p.duration));
             let target_known = track.parts.iter().any(|p| p.target_known);
             let (independent, last) = (true, true);
-            track.parts = vec![PartRecord { duration, bytes: 0, independent, last, target_known }];
+            let lost =
+                PartRecord { duration, independent, last, target_known, ..PartRecord::default() };
+            track.parts = vec![lost];
             track.gap = true;
             track
         });

@@ -1,7 +1,7 @@
 //! Names of objects: made of opaque ids only, so nothing that a user wrote is ever a path.
 //!
 //! `o/<video>/<epoch>-<number>-<random>` is a segment, `o/<video>/p<epoch>-<number>-<random>` a
-//! sealed page that begins with that number. The epoch and the random part make every attempt's name
+//! sealed page that begins with that number, `o/<video>/c0-0-<random>` captions. The epoch and the random part make every attempt's name
 //! its own: a late put of an old owner is an orphan, never an overwrite.
 
 use std::fmt;
@@ -18,14 +18,38 @@ pub struct Key(String);
 pub struct Object {
     /// The video that it belongs to.
     pub video: String,
-    /// A sealed page of the index; else a segment.
-    pub page: bool,
+    /// What it holds.
+    pub kind: Kind,
     /// The ownership under which it was made.
     pub epoch: u64,
     /// The segment's number, or the first of the page's.
     pub number: u64,
     /// What makes the name unique.
     pub random: u64,
+}
+
+/// What an object holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A segment: all of its tracks.
+    Segment,
+    /// A sealed page of the index.
+    Page,
+    /// Captions in one language.
+    Captions,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Page, Self::Captions, Self::Segment];
+
+    /// What the names of this kind begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Segment => "",
+            Self::Page => "p",
+            Self::Captions => "c",
+        }
+    }
 }
 
 /// Not the name of an object.
@@ -41,9 +65,9 @@ fn video(id: &str) -> Result<&str, NotAKey> {
 impl Key {
     /// The name of an object; refused if `video` is not an id.
     pub fn new(object: &Object) -> Result<Self, NotAKey> {
-        let Object { video: id, page, epoch, number, random } = object;
-        let page = if *page { "p" } else { "" };
-        Ok(Self(format!("{OBJECTS}/{}/{page}{epoch}-{number}-{random:016x}", video(id)?)))
+        let Object { video: id, kind, epoch, number, random } = object;
+        let kind = kind.prefix();
+        Ok(Self(format!("{OBJECTS}/{}/{kind}{epoch}-{number}-{random:016x}", video(id)?)))
     }
 
     /// Takes a name that was kept as text.
@@ -63,14 +87,16 @@ impl Key {
         else {
             return Err(NotAKey);
         };
-        let (page, name) = name.strip_prefix('p').map_or((false, name), |name| (true, name));
+        let of = |kind: Kind| Some((kind, name.strip_prefix(kind.prefix())?));
+        // The empty prefix is the last one.
+        let (kind, name) = Kind::ALL.into_iter().find_map(of).ok_or(NotAKey)?;
         let mut numbers = name.splitn(3, '-');
         let mut number = |radix| {
             let text = numbers.next().ok_or(NotAKey)?;
             u64::from_str_radix(text, radix).map_err(|_| NotAKey)
         };
         let (epoch, number, random) = (number(10)?, number(10)?, number(16)?);
-        Ok(Object { video: video(id)?.to_owned(), page, epoch, number, random })
+        Ok(Object { video: video(id)?.to_owned(), kind, epoch, number, random })
     }
 
     /// The name as text.
@@ -107,15 +133,15 @@ mod tests {
     #[test]
     fn names_say_what_they_are() {
         let id = "0123456789abcdef0123456789abcdef";
-        for page in [false, true] {
+        for kind in Kind::ALL {
             let object =
-                Object { video: id.into(), page, epoch: 3, number: u64::MAX, random: 0xbeef };
+                Object { video: id.into(), kind, epoch: 3, number: u64::MAX, random: 0xbeef };
             let key = Key::new(&object).unwrap();
             assert_eq!(Key::parse(key.as_str()), Ok(key.clone()));
             assert_eq!(key.object(), Ok(object));
         }
         let key = Key::parse(&format!("o/{id}/p3-7-000000000000beef")).unwrap();
-        assert!(key.object().unwrap().page);
+        assert_eq!(key.object().unwrap().kind, Kind::Page);
     }
 
     #[test]

@@ -16,5 +16,5 @@ mod local;
 mod store;
 
 pub use error::{DeleteError, OpenError, PutError, ReadError};
-pub use key::{Key, NotAKey, Object};
+pub use key::{Key, Kind, NotAKey, Object};
 pub use store::Store;

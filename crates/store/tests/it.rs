@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use store::{Key, Object, OpenError, PutError, ReadError, Store};
+use store::{Key, Kind, Object, OpenError, PutError, ReadError, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -25,7 +25,8 @@ fn key(n: u64) -> Key {
 }
 
 fn keyed(of: u8, number: u64) -> Key {
-    let object = Object { video: video(of), page: number == 0, epoch: 1, number, random: 7 };
+    let kind = if number == 0 { Kind::Page } else { Kind::Segment };
+    let object = Object { video: video(of), kind, epoch: 1, number, random: 7 };
     Key::new(&object).unwrap()
 }
 

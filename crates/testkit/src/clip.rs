@@ -24,6 +24,8 @@ pub struct ClipSpec {
     pub video: bool,
     /// Sound at all.
     pub audio: bool,
+    /// The tone rises, so that no two packets of sound are alike.
+    pub rising: bool,
 }
 
 impl ClipSpec {
@@ -38,6 +40,7 @@ impl ClipSpec {
             b_frames: 2,
             video: true,
             audio: true,
+            rising: false,
         }
     }
 }
@@ -77,7 +80,11 @@ impl Clip {
             command.args(["-f", "lavfi", "-i", &counted(width, height, spec.rate)]);
         }
         if spec.audio {
-            command.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"]);
+            let tone = match spec.rising {
+                true => "aevalsrc=0.3*sin(2*PI*(300+40*t)*t):s=48000",
+                false => "sine=frequency=1000:sample_rate=48000",
+            };
+            command.args(["-f", "lavfi", "-i", tone]);
         }
         if spec.video {
             let (group, b) = (spec.group.to_string(), spec.b_frames.to_string());

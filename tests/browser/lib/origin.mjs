@@ -248,9 +248,11 @@ export class Broadcast {
     const from = segment.parts[0].decodeTime;
     const time = (seconds) => `00:${new Date(seconds * 1000).toISOString().slice(14, 23)}`;
     const words = language === 'de' ? `Satz ${number}` : `Line ${number}`;
+    // Not LOCAL:0 = MPEGTS:0. Where media times begin at 0 as well, hls.js finds no difference between the two clocks, and then
+    // counts lines from the first file of captions that it loaded; at the live edge that is not the beginning.
     // Those at the edge get a line when its segment is complete, and time to read it.
     const until = from + 4 * segment.duration;
-    return `WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n${time(from)} --> ${time(until)}\n${words}\n`;
+    return `WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:10.000\n\n${time(from)} --> ${time(until)}\n${words}\n`;
   }
 }
 

@@ -43,6 +43,7 @@ export async function languages({ check, page, until, stats, shadow, shot, settl
   check('languages: the other sound', await until(has, { arg: ['English', '*German', '*Off'] }), await page.evaluate(options));
   await page.keyboard.press('Escape');
   await page.keyboard.press('c');
+  check('languages: captions on the picture', await until(() => [...document.querySelector('airwave-player').video.textTracks].some(({ mode, activeCues }) => mode === 'showing' && activeCues?.length > 0)), await stats());
   check('languages: the button says so', (await shadow('[data-part="captions"]').getAttribute('aria-pressed')) === 'true');
   await settled();
   await shot('desktop-captions');

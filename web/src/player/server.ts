@@ -37,6 +37,7 @@ export function parseLifecycle(body: unknown): Lifecycle {
     status: fields.live === true ? '' : (text(fields.status) ?? ''),
     name: text(fields.name),
     moq: parseMoq(fields.moq),
+    clips: fields.clips === true,
   };
 }
 

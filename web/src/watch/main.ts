@@ -2,8 +2,12 @@
 import '../player';
 import { copyText } from '../shared/copy';
 import { embedCode } from '../shared/embed';
-import { fetchViewers } from '../player/server';
+import { fetchLifecycle, fetchViewers } from '../player/server';
 import type { Lifecycle } from '../player/session';
+import { ClipPanel } from './clip';
+import { clipOf } from './clip-range';
+import { element } from './page';
+import { clipList, playClip } from './shared-clip';
 import { line, rows } from './text';
 
 const VIEWERS_EVERY_MS = 10_000;
@@ -12,13 +16,16 @@ const COPIED_FOR_MS = 1_500;
 
 const id = location.pathname.split('/')[1] ?? '';
 const player = document.createElement('airwave-player');
+const clip = clipOf(location.search);
+const clips = new ClipPanel(id, () => player.pause());
 let viewers: number | null = null;
 let lifecycle: Lifecycle | null = null;
 
 start();
 
 function start(): void {
-  player.setAttribute('src', decodeURIComponent(id));
+  // A clip's own address has no lifecycle to ask; the broadcast's has its name.
+  player.setAttribute('src', clip === null ? decodeURIComponent(id) : clipList(id, clip));
   player.setAttribute('autoplay', '');
   if (new URLSearchParams(location.search).get('dvrEnabled') === 'true') player.setAttribute('dvr', '');
   player.addEventListener('airwave-lifecycle', (event) =>
@@ -31,7 +38,8 @@ function start(): void {
     showLine();
   });
   document.addEventListener('keydown', onKey);
-  element('stage').append(player);
+  if (clip === null) element('stage').append(player);
+  else showClip(clip);
   window.setInterval(showNumbers, NUMBERS_EVERY_MS);
   window.setInterval(() => void countViewers(), VIEWERS_EVERY_MS);
   // Once the picture runs; a first count with the picture on is the honest one.
@@ -39,6 +47,11 @@ function start(): void {
   offer('copy-link', () => location.href);
   offer('copy-embed', () => embedCode(location.origin, decodeURIComponent(id), lifecycle?.name ?? ''));
   suggestHttps();
+}
+
+function showClip(query: string): void {
+  playClip(id, query, () => element('stage').replaceChildren(player));
+  void fetchLifecycle('', id).then(onLifecycle, () => entitle('There is no such clip'));
 }
 
 function offer(name: string, text: () => string): void {
@@ -59,8 +72,10 @@ function offer(name: string, text: () => string): void {
 
 function onLifecycle(answer: Lifecycle): void {
   lifecycle = answer;
-  const name = answer.name ?? (answer.isInput ? 'Live broadcast' : 'Recording');
+  const whole = answer.name ?? (answer.isInput ? 'Live broadcast' : 'Recording');
+  const name = clip === null ? whole : `Clip of ${whole}`;
   entitle(name);
+  clips.offer(answer.clips === true && clip === null);
   document.title = `${name} · Airwave`;
   showLine();
 }
@@ -72,7 +87,7 @@ function entitle(words: string): void {
 }
 
 function showLine(): void {
-  const text = line(player.stats, lifecycle, viewers);
+  const text = clip === null ? line(player.stats, lifecycle, viewers) : '';
   const target = element('line');
   if (target.textContent !== text) target.textContent = text;
 }
@@ -116,12 +131,6 @@ function suggestHttps(): void {
   hint.hidden = false;
   hint.textContent =
     'This page came over plain HTTP, so it plays low-latency HLS. Over HTTPS, browsers also offer delivery with even less delay.';
-}
-
-function element<T extends HTMLElement = HTMLElement>(name: string): T {
-  const found = document.getElementById(name);
-  if (found === null) throw new Error(`watch.html has no #${name}`);
-  return found as T;
 }
 
 window.airwave = { player, stats: () => player.stats };

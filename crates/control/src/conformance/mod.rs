@@ -86,6 +86,7 @@ pub fn segment(owned: &Owned, number: u64) -> SegmentRecord {
         independent: true,
         last: true,
         target_known: true,
+        key_bytes: Some(700),
     };
     let track = TrackRecord {
         name: "video.cmaf".into(),

@@ -144,6 +144,9 @@ fn begin(db: &Connection, input: &Input, claim: &Claim) -> Result<VideoUid, Clai
         require_signed_urls: input.settings.recording.require_signed_urls,
         allowed_origins: input.settings.recording.allowed_origins.clone(),
         thumbnail_timestamp_pct: None,
+        downloads: crate::video::Downloads::default(),
+        allow_clips: input.settings.recording.allow_clips,
+        captions: std::collections::BTreeMap::new(),
     };
     let document = document(&settings).map_err(|error| match error {
         DocumentError::Engine(error) => error,

@@ -9,10 +9,10 @@ use crate::codec::{AudioCodec, AudioConfig, Config, VideoCodec, VideoConfig};
 pub const TRACK_ID: u32 = 1;
 
 /// ISO 14496-12 §6.2.2: identity matrix in 16.16 and 2.30.
-const MATRIX: [u32; 9] = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000];
+pub(super) const MATRIX: [u32; 9] = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000];
 
 /// "und" as packed ISO 639-2/T, §8.4.2.3.
-const LANGUAGE_UND: u16 = 0x55c4;
+pub(super) const LANGUAGE_UND: u16 = 0x55c4;
 
 /// Writes `ftyp` and `moov` for one track. `timescale` is what `tfdt` and durations of its fragments count in; it stands
 /// in `mdhd`.

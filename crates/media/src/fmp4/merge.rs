@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::BufMut;
 
-use super::boxes::boxed;
+use super::boxes::{HEADER, boxed, boxes, contents, find};
 use crate::read::Reader;
 
 /// Why files can't be put together.
@@ -109,31 +109,6 @@ pub fn append_fragments(
         out.put_slice(&moof);
     }
     Ok(())
-}
-
-/// A box header with a 32-bit size. Larger ones occur only as `mdat` of files, and then count as what follows.
-const HEADER: usize = 8;
-
-/// Boxes with their headers, as far as they are whole.
-fn boxes(data: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
-    let mut rest = data;
-    std::iter::from_fn(move || {
-        let mut reader = Reader::new(rest);
-        let size = reader.u32()? as usize;
-        let kind = reader.array::<4>()?;
-        let size = if size == 0 { rest.len() } else { size };
-        let (whole, next) = rest.split_at_checked(size).filter(|_| size >= HEADER)?;
-        rest = next;
-        Some((kind, whole))
-    })
-}
-
-fn contents(whole: &[u8]) -> &[u8] {
-    whole.get(HEADER..).unwrap_or_default()
-}
-
-fn find<'a>(data: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {
-    boxes(data).find(|(kind, _)| kind == wanted).map(|(_, whole)| contents(whole))
 }
 
 /// Where in a `trak`'s contents its track_ID stands: in `tkhd`, behind two times of 32 or 64 bits (§8.3.2).

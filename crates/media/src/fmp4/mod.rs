@@ -8,7 +8,11 @@ mod boxes;
 mod fragment;
 mod init;
 mod merge;
+mod progressive;
 
 pub use fragment::{FragmentError, Sample, fragment_header};
 pub use init::{TRACK_ID, init_segment};
 pub use merge::{MergeError, TrackIds, append_fragments, merge_inits};
+pub use progressive::{
+    Chunk, MOVIE_TIMESCALE, ProgressiveTrack, SampleTables, moof_bytes, progressive_header,
+};

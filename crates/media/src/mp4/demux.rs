@@ -154,10 +154,15 @@ impl Movie {
     /// Reads the fragments of a piece of the same movie that came by itself: its samples, with ranges in the piece, take
     /// the place of those before.
     pub fn fragment(&mut self, piece: &Bytes) -> Result<(), Error> {
-        let mut walk = Walk::new(piece.len(), 0);
+        self.fragment_head(piece, piece.len())
+    }
+
+    /// Like [`fragment`](Self::fragment) of a piece of `len` bytes whose `moof`s alone are at hand: `head` is its front.
+    pub fn fragment_head(&mut self, head: &[u8], len: usize) -> Result<(), Error> {
+        let mut walk = Walk::new(head.len(), 0);
         self.tracks.iter_mut().for_each(|track| track.samples.clear());
-        for moof in walk.children(piece, 0)?.iter().filter(|b| &b.kind == b"moof") {
-            tables::fragment(&mut walk, moof, &mut self.tracks, piece.len())?;
+        for moof in walk.children(head, 0)?.iter().filter(|b| &b.kind == b"moof") {
+            tables::fragment(&mut walk, moof, &mut self.tracks, len)?;
         }
         Ok(())
     }

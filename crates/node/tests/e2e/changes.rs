@@ -127,6 +127,33 @@ fn check_change(first: (&str, &[&str]), second: (&str, &[&str])) {
         assert_eq!(check(&replay.versions[0]), [], "{}", replay.versions[0]);
         check_list(folder.path(), &replay, kind, &sources);
     }
+    check_clips(folder.path(), &server, &uid, &sources[0]);
+}
+
+/// A file has one format: a clip ends before the other one begins.
+fn check_clips(folder: &Path, server: &Server, uid: &str, first: &Path) {
+    let across = server.get(&format!("/{uid}/clip.mp4?time=4s&duration=4s"));
+    assert_eq!(across.status, 422);
+    assert!(
+        across.text().contains("the format of the picture changes at 6.0"),
+        "{}",
+        across.text()
+    );
+    for (from, count) in [(1, 30 * 5), (7, 30 * 4)] {
+        let clip = server.get(&format!("/{uid}/clip.mp4?time={from}s&duration={}s", count / 30));
+        assert_eq!(clip.status, 200, "{}", clip.text());
+        let file = folder.join("clip.mp4");
+        std::fs::write(&file, &clip.body).unwrap();
+        assert_eq!(decode_errors(&file), "");
+        let got = packets(&file, "v:0");
+        assert_eq!(got.len(), count);
+        assert!(from != 1 || got[0].hash == packets(first, "v:0")[30].hash);
+    }
+    let created = server.api("POST", &format!("/stream/{uid}/downloads"), None).json();
+    let file = &created["result"]["default"];
+    assert_eq!(file["status"], "error", "{created}");
+    assert!(file["errorReasonText"].as_str().unwrap().contains("changes at"), "{created}");
+    assert_eq!(server.get(&format!("/{uid}/downloads/default.mp4")).status, 422);
 }
 
 const H264: &[&str] =

@@ -15,7 +15,8 @@ fn contents() -> BTreeMap<u64, Content> {
 
 fn render(index: &Index, options: MpdOptions) -> String {
     let (contents, languages) = (contents(), BTreeMap::new());
-    let sources = Sources { contents: &contents, languages: &languages, base: "../media/V" };
+    let sources =
+        Sources { contents: &contents, languages: &languages, captions: &[], base: "../media/V" };
     render_mpd(index, sources, options).unwrap()
 }
 
@@ -38,6 +39,7 @@ fn changed(count: u64, change: impl Fn(&str, u64, &mut Info)) -> Index {
                 last: true,
                 target_ms: 2_000,
                 target_duration: Some(2),
+                key_bytes: None,
             };
             let at = Location { group: number, object: 0 };
             index.apply(rendition, at, &encode(&part, Some(&info)), 500_000).unwrap();
@@ -134,7 +136,8 @@ fn a_period_begins_where_the_media_does_not_follow() {
         let mut contents = contents();
         contents.insert(9, Content::new(&video_config()));
         let languages = BTreeMap::new();
-        let sources = Sources { contents: &contents, languages: &languages, base: "m" };
+        let sources =
+            Sources { contents: &contents, languages: &languages, captions: &[], base: "m" };
         let text = render_mpd(&index, sources, LIVE).unwrap();
         assert_eq!(values(&text, "start"), starts, "{name}: {text}");
         assert_eq!(values(&text, "startNumber"), ["10", "10", "13", "13"], "{name}");
@@ -198,6 +201,7 @@ fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
                     last: true,
                     target_ms: 2_000,
                     target_duration: Some(2),
+                    key_bytes: None,
                 };
                 let at = Location { group: number, object: 0 };
                 index.apply(rendition, at, &encode(&part, Some(&info)), 500_000).unwrap();
@@ -222,7 +226,7 @@ fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
 #[test]
 fn nothing_to_list_is_no_mpd() {
     let (contents, languages) = (BTreeMap::new(), BTreeMap::new());
-    let sources = Sources { contents: &contents, languages: &languages, base: "m" };
+    let sources = Sources { contents: &contents, languages: &languages, captions: &[], base: "m" };
     assert_eq!(
         render_mpd(&two_renditions(), sources, LIVE),
         None,
@@ -235,7 +239,7 @@ fn nothing_to_list_is_no_mpd() {
 fn what_encoders_say_is_text() {
     let contents = contents();
     let languages = [("audio".to_owned(), "d\"e<&\u{7}".to_owned())].into();
-    let sources = Sources { contents: &contents, languages: &languages, base: "m" };
+    let sources = Sources { contents: &contents, languages: &languages, captions: &[], base: "m" };
     let text = render_mpd(&two_renditions(), sources, LIVE).unwrap();
     assert_eq!(values(&text, "lang"), ["d&quot;e&lt;&amp;"]);
 }

@@ -118,12 +118,12 @@ pub fn render_media_as(
 }
 
 /// Target duration of a broadcast that ended before it was fixed.
-fn longest(r: &Rendition) -> u32 {
+pub(super) fn longest(r: &Rendition) -> u32 {
     let longest = r.segments.iter().map(|s| s.seconds(s.duration()).ceil() as u32).max();
     longest.unwrap_or(1).max(1)
 }
 
-fn window_start(r: &Rendition) -> usize {
+pub(super) fn window_start(r: &Rendition) -> usize {
     // The segment that is being made does not count.
     let open = usize::from(r.segments.back().is_some_and(|s| !s.complete));
     r.segments.len().saturating_sub(WINDOW_SEGMENTS + open)
@@ -165,7 +165,7 @@ fn server_control(out: &mut String, r: &Rendition, target: u32) {
 }
 
 /// §4.4.3.3: the sequence of the first segment, not counting a discontinuity tag of its own.
-fn discontinuity_sequence(out: &mut String, first: Option<&Segment>) {
+pub(super) fn discontinuity_sequence(out: &mut String, first: Option<&Segment>) {
     let Some(first) = first else { return };
     let own = u64::from(first.info.discontinuity);
     let before = first.info.discontinuity_sequence.saturating_sub(own);
@@ -174,10 +174,12 @@ fn discontinuity_sequence(out: &mut String, first: Option<&Segment>) {
     }
 }
 
-struct SegmentTags {
-    map: bool,
+/// What is written with a segment.
+pub(super) struct SegmentTags {
+    /// The initialisation segment is another one.
+    pub(super) map: bool,
     /// With its parts, of which none may be longer.
-    part_target_ms: Option<u32>,
+    pub(super) part_target_ms: Option<u32>,
 }
 
 /// The durations of a segment's parts. A gap has none of its own: it is divided so that none is longer
@@ -193,7 +195,7 @@ fn parts(segment: &Segment, target_ms: u32) -> Vec<(u32, bool)> {
     durations.map(|duration| (u32::try_from(duration).unwrap_or(u32::MAX), true)).collect()
 }
 
-fn write_segment(
+pub(super) fn write_segment(
     out: &mut String,
     names: Names<'_>,
     segment: &Segment,
@@ -271,7 +273,7 @@ pub(crate) fn init_file(init: u64) -> String {
     format!("init-{init:014x}.mp4")
 }
 
-fn segment_file(epoch: u64, number: u64) -> String {
+pub(super) fn segment_file(epoch: u64, number: u64) -> String {
     format!("{epoch}-{number}.m4s")
 }
 
@@ -434,6 +436,7 @@ mod tests {
             last: false,
             target_ms: 1_000,
             target_duration: None,
+            key_bytes: None,
         };
         let properties = crate::properties::encode(&part, Some(&crate::testing::segment(10)));
         let at = spine::Location { group: 10, object: 0 };

@@ -1,9 +1,14 @@
 //! HLS and LL-HLS text: a pure function of the index and of the broadcast's description; and back, for clients.
 
+mod captions;
+mod iframes;
 mod media;
 mod multivariant;
 mod parse;
+mod range;
 
+pub use captions::{clock, render_captions};
+pub use iframes::render_iframes;
 pub(crate) use media::init_file;
 pub use media::{Levels, MediaOptions, Names, render_media, render_media_as};
 pub use multivariant::{Variant, VariantKind, render_multivariant};
@@ -11,3 +16,4 @@ pub use parse::{
     MediaPlaylist, MediaRendition, Multivariant, ParseError, Playlist, PlaylistPart,
     PlaylistSegment, VariantStream, attribute,
 };
+pub use range::render_range;

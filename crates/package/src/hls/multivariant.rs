@@ -15,6 +15,8 @@ pub struct Variant {
     pub average: Option<u64>,
     /// Picture or sound.
     pub kind: VariantKind,
+    /// Peak bits a second of its key pictures alone, where they are known: its list of them is NAME.iframes.m3u8.
+    pub iframes: Option<u64>,
 }
 
 /// What a rendition carries.
@@ -36,17 +38,26 @@ pub enum VariantKind {
         /// BCP 47.
         language: Option<String>,
     },
+    /// Captions beside the picture, of no codec and no bitrate.
+    Captions {
+        /// BCP 47.
+        language: String,
+        /// What viewers read.
+        label: String,
+    },
 }
 
 const AUDIO_GROUP: &str = "audio";
+const CAPTIONS_GROUP: &str = "captions";
 
 /// Renders the multivariant playlist. Videos come best first, audio tracks in their order; `query`
 /// is appended to every URI, but for parameters that would break the list.
 pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String {
     let query = query.map(appended).unwrap_or_default();
     let is_audio = |v: &&Variant| matches!(v.kind, VariantKind::Audio { .. });
+    let is_video = |v: &&Variant| matches!(v.kind, VariantKind::Video { .. });
     let audio: Vec<&Variant> = variants.iter().filter(is_audio).collect();
-    let video: Vec<&Variant> = variants.iter().filter(|v| !is_audio(v)).collect();
+    let video: Vec<&Variant> = variants.iter().filter(is_video).collect();
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:6\n");
     if video.is_empty() {
         for v in &audio {
@@ -78,6 +89,11 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
             a.name
         );
     }
+    let captions: Vec<String> = variants.iter().filter_map(|v| captions(v, &query)).collect();
+    captions.iter().for_each(|line| out.push_str(line));
+    for v in &video {
+        iframes(&mut out, v, &query);
+    }
     // Without sound there is one round.
     for group in 0..groups.len().max(1) {
         let codec = groups.get(group).copied();
@@ -99,6 +115,9 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
             // players that are not told so look for them in segments (shaka-player fails on one that is open).
             let score = (groups.len().max(1) - group) * video.len() - i;
             let _ = write!(out, ",SCORE={score}.0,CLOSED-CAPTIONS=NONE");
+            if !captions.is_empty() {
+                let _ = write!(out, ",SUBTITLES=\"{CAPTIONS_GROUP}\"");
+            }
             if codec.is_some() {
                 let _ = write!(out, ",AUDIO=\"{}\"", group_id(group));
             }
@@ -106,6 +125,32 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         }
     }
     out
+}
+
+/// §4.4.6.1. Whoever wants captions turns them on.
+fn captions(v: &Variant, query: &str) -> Option<String> {
+    let VariantKind::Captions { language, label } = &v.kind else { return None };
+    let quoted = |text: &str| text.replace(['"', '\n', '\r'], "'");
+    Some(format!(
+        "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"{CAPTIONS_GROUP}\",NAME=\"{}\",LANGUAGE=\"{}\",\
+         DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"{}.m3u8{query}\"\n",
+        quoted(label),
+        quoted(language),
+        v.name
+    ))
+}
+
+/// §4.4.6.3.
+fn iframes(out: &mut String, v: &Variant, query: &str) {
+    let (Some(peak), VariantKind::Video { width, height, .. }) = (v.iframes, &v.kind) else {
+        return;
+    };
+    let (bandwidth, codec, name) = (peak.max(1) * 12 / 10 + 1, &v.codec, &v.name);
+    let _ = writeln!(
+        out,
+        "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"{codec}\",\
+         RESOLUTION={width}x{height},URI=\"{name}.iframes.m3u8{query}\""
+    );
 }
 
 /// What of a query can stand in a URI: an attribute ends at a quotation mark, a playlist has no control characters
@@ -140,13 +185,15 @@ mod tests {
     fn video(name: &str, height: u32, peak: u64) -> Variant {
         let kind = VariantKind::Video { width: height * 16 / 9, height, frame_rate: Some(29.97) };
         let codec = "avc1.64001f".to_owned();
-        Variant { name: name.to_owned(), codec, peak, average: Some(peak / 2), kind }
+        let name = name.to_owned();
+        Variant { name, codec, peak, average: Some(peak / 2), kind, iframes: None }
     }
 
     fn audio(name: &str) -> Variant {
         let kind = VariantKind::Audio { channels: 2, language: None };
         let codec = "mp4a.40.2".to_owned();
-        Variant { name: name.to_owned(), codec, peak: 128_000, average: Some(126_000), kind }
+        let name = name.to_owned();
+        Variant { name, codec, peak: 128_000, average: Some(126_000), kind, iframes: None }
     }
 
     #[test]
@@ -175,6 +222,43 @@ mod tests {
 video.m3u8?a=b
 ";
         assert_eq!(text, expect);
+    }
+
+    #[test]
+    fn key_pictures_are_listed_where_they_are_known() {
+        let known = Variant { iframes: Some(100_000), ..video("video", 720, 3_000_000) };
+        let text =
+            render_multivariant(&[known, video("video2", 360, 9), audio("audio")], Some("a=b"));
+        let lines: Vec<&str> = text.lines().filter(|l| l.contains("I-FRAME")).collect();
+        let expect = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=120001,CODECS=\"avc1.64001f\",\
+                      RESOLUTION=1280x720,URI=\"video.iframes.m3u8?a=b\"";
+        assert_eq!(lines, [expect]);
+    }
+
+    #[test]
+    fn captions_belong_to_every_picture() {
+        let captions = |language: &str, label: &str| {
+            let kind = VariantKind::Captions { language: language.into(), label: label.into() };
+            Variant { kind, ..video(&format!("captions-{language}"), 1, 0) }
+        };
+        let list = [
+            video("video", 720, 9),
+            video("video2", 360, 9),
+            audio("audio"),
+            captions("en", "English"),
+            captions("de", "\"Deutsch\"\n#"),
+        ];
+        let text = render_multivariant(&list, Some("a=b"));
+        let lines: Vec<&str> = text.lines().filter(|l| l.contains("TYPE=SUBTITLES")).collect();
+        let line = |name: &str, language: &str| {
+            format!(
+                "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"captions\",NAME=\"{name}\",LANGUAGE=\"{language}\",\
+                 DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"captions-{language}.m3u8?a=b\""
+            )
+        };
+        assert_eq!(lines, [line("English", "en"), line("'Deutsch''#", "de")]);
+        assert_eq!(text.matches(",SUBTITLES=\"captions\"").count(), 2);
+        assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), 2);
     }
 
     #[test]

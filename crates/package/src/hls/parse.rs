@@ -344,6 +344,7 @@ mod tests {
             peak: 1_000,
             average: None,
             kind,
+            iframes: Some(10),
         };
         let variants = [
             variant("video", VariantKind::Video { width: 640, height: 360, frame_rate: None }),

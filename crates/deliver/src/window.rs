@@ -1,0 +1,211 @@
+//! Playlists of a range: `clip.m3u8?time=&duration=`, and previews of what was just to be seen (`video.m3u8?duration=`).
+//!
+//! A list of tracks names a range of segments once, so that all of them play the same: `TRACK.m3u8?segments=A-B`, and for
+//! a clip, where in them to begin: `start=`.
+
+use std::ops::RangeInclusive;
+
+use axum::http::HeaderValue;
+use axum::response::Response;
+use package::Index;
+use package::clip::source_tracks;
+use package::hls::{render_iframes, render_multivariant, render_range};
+
+use crate::clip::{range, time};
+use crate::http::{SHARED_MOMENT, no_content, text};
+use crate::library::Found;
+use crate::limits::{KEY_SEGMENTS_BACK, PREVIEW_MAX, RANGE_SEGMENTS};
+use crate::playlist::{bad_request, not_found, recorded_variants, variants};
+use crate::query::Wishes;
+use crate::share::parameter;
+
+/// A range of segments that a list of tracks names.
+#[derive(Debug, PartialEq, Eq)]
+struct Window {
+    numbers: RangeInclusive<u64>,
+    /// From its beginning to what was asked for, in nanoseconds.
+    start_ns: u64,
+    /// Where it begins as players of everything count.
+    at_ns: u64,
+}
+
+/// What is asked for by this name and query, if it is a range of something.
+pub(crate) fn asked(found: &Found, name: &str, query: &str) -> Option<Response> {
+    match name {
+        "clip" => Some(clip(found, query)),
+        "video" if parameter(query, "duration").is_some() => Some(preview(found, query)),
+        "video" => parameter(query, "segments").map(|_| chosen(found, query)),
+        track => match track.strip_suffix(".iframes") {
+            Some(track) => Some(iframes(found, track, query)),
+            None => parameter(query, "segments").map(|_| media(found, track, query)),
+        },
+    }
+}
+
+/// A preview, as it was: by the segments that it named.
+fn chosen(found: &Found, query: &str) -> Response {
+    let numbers = match numbers(query) {
+        Ok(numbers) => numbers,
+        Err(words) => return bad_request(&words),
+    };
+    let window = with_index(found, |index| {
+        let segment = main(index)?.segment(*numbers.start())?;
+        Some(Window { numbers, start_ns: 0, at_ns: segment.at_ns })
+    });
+    list(found, window, query, "there is nothing of these segments")
+}
+
+/// Key pictures only. A broadcast on the air has those of its window.
+fn iframes(found: &Found, track: &str, query: &str) -> Response {
+    let everything = Wishes::parse(query).everything;
+    let text_of = match found {
+        Found::Shelf { shelf, .. } => {
+            let base = format!("../media/{}", shelf.about().video);
+            let render = |i: &Index| render_iframes(i, track, &base, everything || i.ended());
+            shelf.with_index(render).map(Into::into)
+        }
+        Found::Recording { recording, .. } => {
+            recording.iframes(track, everything || recording.index.ended())
+        }
+        Found::OffAir { .. } => return no_content(SHARED_MOMENT),
+        Found::Nothing => return not_found("no such video or live input"),
+    };
+    match text_of {
+        Some(list) => text(HLS, "max-age=1", list),
+        None => not_found("nothing is known of its key pictures"),
+    }
+}
+
+fn clip(found: &Found, query: &str) -> Response {
+    let wanted = match range(query) {
+        Ok(wanted) => wanted,
+        Err(words) => return bad_request(&words),
+    };
+    let window = with_index(found, |index| window(index, wanted.from_ns, wanted.to_ns));
+    list(found, window, query, "there is nothing at that time")
+}
+
+fn preview(found: &Found, query: &str) -> Response {
+    let longest = PREVIEW_MAX.as_nanos();
+    let duration = match time(query, "duration") {
+        Ok(Some(duration)) if duration > 0 && u128::from(duration) <= longest => duration,
+        Ok(_) => {
+            let most = PREVIEW_MAX.as_secs();
+            return bad_request(&format!("duration: more than nothing, at most {most} s"));
+        }
+        Err(words) => return bad_request(&words),
+    };
+    let window = with_index(found, |index| {
+        let newest = main(index)?.segments.iter().rev().find(|s| s.complete)?;
+        let end = newest.end_ns();
+        let oldest = main(index)?.segments.front()?.at_ns;
+        let newest = window(index, end.saturating_sub(duration).max(oldest), end)?;
+        // It begins where its first segment does.
+        Some(Window { start_ns: 0, ..newest })
+    });
+    list(found, window, query, "there is nothing to look at yet")
+}
+
+fn main(index: &Index) -> Option<&package::Rendition> {
+    let (picture, sound) = source_tracks(index);
+    index.rendition(picture.or(sound)?)
+}
+
+/// The complete segments that are in a range of time.
+fn window(index: &Index, from_ns: u64, to_ns: u64) -> Option<Window> {
+    let segments = &main(index)?.segments;
+    let mut at = segments.partition_point(|s| s.at_ns <= from_ns).checked_sub(1)?;
+    segments.get(at).filter(|s| s.complete && from_ns < s.end_ns())?;
+    // Players can't begin with just any; how far back is bounded as for a file.
+    for _ in 0..KEY_SEGMENTS_BACK {
+        let alone = segments.get(at)?.independent();
+        at -= usize::from(!alone && at > 0);
+    }
+    let first = segments.get(at)?;
+    let within = segments.iter().skip(at).take_while(|s| s.complete && s.at_ns < to_ns);
+    let last = within.last()?;
+    let start_ns = from_ns - first.at_ns;
+    Some(Window { numbers: first.number..=last.number, start_ns, at_ns: first.at_ns })
+}
+
+fn with_index<R>(found: &Found, f: impl FnOnce(&Index) -> Option<R>) -> Option<R> {
+    match found {
+        Found::Shelf { shelf, .. } => shelf.with_index(f),
+        Found::Recording { recording, .. } => f(&recording.index),
+        Found::OffAir { .. } | Found::Nothing => None,
+    }
+}
+
+/// The list of tracks.
+fn list(found: &Found, window: Option<Window>, query: &str, otherwise: &str) -> Response {
+    let video = match found {
+        Found::Shelf { shelf, .. } => shelf.about().video.clone(),
+        Found::Recording { recording, .. } => recording.video.uid.to_string(),
+        Found::OffAir { .. } => return no_content(SHARED_MOMENT),
+        Found::Nothing => return not_found("no such video or live input"),
+    };
+    let Some(window) = window else { return not_found(otherwise) };
+    let listed = match found {
+        Found::Shelf { shelf, .. } => {
+            let catalog = shelf.catalog();
+            catalog.map(|c| shelf.with_index(|index| variants(&c, index)))
+        }
+        Found::Recording { recording, .. } => recorded_variants(recording),
+        _ => None,
+    };
+    let Some(listed) = listed.filter(|v| !v.is_empty()) else { return not_found(otherwise) };
+    let (first, last) = (window.numbers.start(), window.numbers.end());
+    // One form, sorted by name, as of all lists.
+    let mut pairs = vec![Wishes::parse(query).handed_on()];
+    pairs.retain(|pair| !pair.is_empty());
+    pairs.push(format!("segments={first}-{last}"));
+    if window.start_ns > 0 {
+        pairs.push(format!("start={:.3}", window.start_ns as f64 / 1e9));
+    }
+    let body = render_multivariant(&listed, Some(&pairs.join("&")));
+    let mut response = text(HLS, "max-age=1", body.into());
+    let begin = format!("{:.3}", window.at_ns as f64 / 1e9);
+    for (name, value) in [("preview-start-seconds", begin), ("stream-media-id", video)] {
+        // invariant: digits and hexadecimal letters are visible ASCII.
+        let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// A track of it.
+fn media(found: &Found, track: &str, query: &str) -> Response {
+    let numbers = match numbers(query) {
+        Ok(numbers) => numbers,
+        Err(words) => return bad_request(&words),
+    };
+    let start = match time(query, "start") {
+        Ok(start) => start.unwrap_or(0),
+        Err(words) => return bad_request(&words),
+    };
+    let base = match found {
+        Found::Shelf { shelf, .. } => format!("../media/{}", shelf.about().video),
+        Found::Recording { recording, .. } => format!("../media/{}", recording.video.uid),
+        Found::OffAir { .. } => return no_content(SHARED_MOMENT),
+        Found::Nothing => return not_found("no such video or live input"),
+    };
+    match with_index(found, |index| render_range(index, track, &base, numbers, start)) {
+        // Segments of these numbers are never others; that one is lost may be known later.
+        Some(list) => text(HLS, "max-age=60", list.into()),
+        None => not_found("there is nothing of these segments"),
+    }
+}
+
+/// `segments=A-B`.
+fn numbers(query: &str) -> Result<RangeInclusive<u64>, String> {
+    let pair = parameter(query, "segments");
+    let pair = pair.as_deref().and_then(|text| text.split_once('-'));
+    let range = pair.and_then(|(a, b)| Some(a.parse::<u64>().ok()?..=b.parse::<u64>().ok()?));
+    let fits = |n: &RangeInclusive<u64>| {
+        n.end().checked_sub(*n.start()).is_some_and(|more| more < RANGE_SEGMENTS)
+    };
+    let wrong = || format!("segments: two numbers, such as 7-12, of at most {RANGE_SEGMENTS}");
+    range.filter(fits).ok_or_else(wrong)
+}
+
+const HLS: &str = "application/vnd.apple.mpegurl";

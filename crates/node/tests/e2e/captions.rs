@@ -1,0 +1,146 @@
+//! Captions that an owner adds to a recording, through the API and on every way out.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testkit::{Child, Clip, ClipSpec, Response, Server, request, skip, wait_until};
+
+use crate::AIRWAVE;
+
+const ENGLISH: &str =
+    "WEBVTT\n\n00:01.000 --> 00:02.000\nOne to two\n\n00:04.000 --> 00:06.000\nFour to six\n";
+
+/// A recording of ten seconds.
+pub(crate) fn recorded(server: &Server) -> String {
+    let input = server.create_input(&json!({ "recording": { "timeoutSeconds": 1 } }));
+    let mut encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish_at(4.0, &input.rtmp, 1);
+    let uid = server.wait_live(&input);
+    let live = put(server, &uid, "en", ENGLISH);
+    assert_eq!(live.status, 400, "{}", live.text());
+    assert!(live.text().contains("not over"), "{}", live.text());
+    assert!(encoder.wait(30).success(), "{}", encoder.output());
+    wait_until("the end", 30, || {
+        let video = server.api("GET", &format!("/stream/{uid}"), None).json();
+        (video["result"]["readyToStream"] == true).then_some(())
+    });
+    uid
+}
+
+/// As curl and the SDKs send it.
+pub(crate) fn put(server: &Server, uid: &str, language: &str, file: &str) -> Response {
+    let path = format!("/client/v4/accounts/default/stream/{uid}/captions/{language}");
+    let authorization = format!("Bearer {}", server.token);
+    let headers =
+        [("authorization", &*authorization), ("content-type", "multipart/form-data; boundary=e2e")];
+    let body = format!(
+        "--e2e\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.vtt\"\r\n\
+         Content-Type: text/vtt\r\n\r\n{file}\r\n--e2e--\r\n"
+    );
+    request("PUT", &server.url(&path), &headers, body.as_bytes())
+}
+
+fn listed(server: &Server, uid: &str) -> Value {
+    server.api("GET", &format!("/stream/{uid}/captions"), None).json()["result"].clone()
+}
+
+#[test]
+fn captions_of_a_recording_reach_players() {
+    let server = Server::start(AIRWAVE, &[]);
+    let uid = recorded(&server);
+    assert_eq!(listed(&server, &uid), json!([]));
+    let answer = put(&server, &uid, "en", ENGLISH);
+    let english =
+        json!({ "language": "en", "label": "English", "generated": false, "status": "ready" });
+    assert_eq!(answer.json()["result"], english, "{}", answer.text());
+    assert_eq!(put(&server, &uid, "pt-BR", &ENGLISH.replace("One", "Um")).status, 200);
+    assert_eq!(listed(&server, &uid)[1]["label"], "Portuguese (BR)");
+    let of = |what: &str| server.api("GET", &format!("/stream/{uid}/captions/{what}"), None);
+    assert_eq!(of("en").json()["result"], english);
+    let file = of("en/vtt");
+    assert_eq!(file.headers["content-type"], "text/vtt; charset=utf-8");
+    assert!(file.text().contains("00:04.000 --> 00:06.000\nFour to six\n"), "{}", file.text());
+
+    // HLS: a rendition beside the picture, one file on the clock of the media.
+    let text = server.get(&format!("/{uid}/manifest/video.m3u8")).text();
+    assert_eq!(text.matches("TYPE=SUBTITLES").count(), 2, "{text}");
+    assert!(text.contains("SUBTITLES=\"captions\""), "{text}");
+    let list = server.get(&format!("/{uid}/manifest/captions-en.m3u8")).text();
+    assert!(list.contains("#EXTINF:12.") && list.contains("\ncaptions-en.vtt\n"), "{list}");
+    let lines = server.get(&format!("/{uid}/manifest/captions-en.vtt"));
+    assert_eq!(lines.headers["content-type"], "text/vtt; charset=utf-8");
+    assert!(lines.text().starts_with("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:"), "{}", lines.text());
+    // DASH: a file counted from the Period's beginning.
+    let mpd = server.get(&format!("/{uid}/manifest/video.mpd")).text();
+    assert!(mpd.contains("<BaseURL>captions-pt-BR.vtt?start=0.000</BaseURL>"), "{mpd}");
+    let later = server.get(&format!("/{uid}/manifest/captions-en.vtt?start=1.5")).text();
+    assert!(later.contains("00:00:00.000 --> 00:00:00.500\nOne to two"), "{later}");
+    assert_eq!(server.get(&format!("/{uid}/manifest/captions-en.vtt?start=-1")).status, 400);
+
+    // Another file takes the place of the one before, whose object is gone; so is one that is taken away.
+    let objects = || {
+        let of = server.data().join(format!("media/o/{uid}"));
+        let names = std::fs::read_dir(of).unwrap().map(|e| e.unwrap().file_name());
+        names.filter(|n| n.to_string_lossy().starts_with('c')).count()
+    };
+    assert_eq!(put(&server, &uid, "en", &ENGLISH.replace("Four", "4")).status, 200);
+    assert_eq!(objects(), 2);
+    assert!(of("en/vtt").text().contains("4 to six"));
+    let path = format!("/stream/{uid}/captions/pt-BR");
+    assert_eq!(server.api("DELETE", &path, None).json()["result"], json!(""));
+    assert_eq!((server.api("DELETE", &path, None).status, objects()), (404, 1));
+    assert_eq!(server.get(&format!("/{uid}/manifest/captions-pt-BR.vtt")).status, 404);
+    refused(&server, &uid);
+}
+
+fn refused(server: &Server, uid: &str) {
+    for (language, file, words) in [
+        ("en", "1\n00:00:01,000 --> 00:00:02,000\nSRT\n", "not WebVTT"),
+        ("en", "WEBVTT\n\n00:02.000 --> 00:01.000\nx\n", "line 3"),
+        ("en", "WEBVTT\n", "no cues"),
+        ("e%22", ENGLISH, "a tag such as en"),
+        ("..%2Fx", ENGLISH, "a tag such as en"),
+    ] {
+        let answer = put(server, uid, language, file);
+        assert_eq!(answer.status, 400, "{language}: {}", answer.text());
+        assert!(answer.text().contains(words), "{}", answer.text());
+    }
+    let path = format!("/stream/{uid}/captions/en");
+    let empty = server.api("PUT", &path, None);
+    assert_eq!(empty.status, 400, "{}", empty.text());
+    let large = put(server, uid, "en", &"x".repeat(11 << 20));
+    assert_eq!(large.status, 413, "{}", large.text());
+    assert_eq!(put(server, &"0".repeat(32), "en", ENGLISH).status, 404);
+    // What was there is there still.
+    assert_eq!(listed(server, uid).as_array().unwrap().len(), 1);
+}
+
+/// Chromium: a viewer makes a clip of what is on the air and plays it; captions stand where they were written.
+#[test]
+fn a_viewer_makes_a_clip_and_reads_captions() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let recording = recorded(&server);
+    assert_eq!(put(&server, &recording, "en", ENGLISH).status, 200);
+    let input = server.create_input(&json!({
+        "meta": { "name": "Harbour" }, "recording": { "allowClips": true },
+    }));
+    let _encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    assert_eq!(server.lifecycle(&input.uid)["clips"], true);
+    assert_eq!(server.lifecycle(&recording)["clips"], false, "its input does not allow it");
+    wait_until("eight seconds", 30, || {
+        let list = server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid)).text();
+        (list.matches("#EXTINF").count() >= 4).then_some(())
+    });
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser");
+    let mut node = Command::new("node");
+    node.arg(scripts.join("check-clips.mjs"));
+    let server_url = format!("http://{}", server.url("").authority);
+    node.args(["--server", &server_url, "--id", &input.uid, "--recording", &recording]);
+    let mut node = Child::start(&mut node);
+    let status = node.wait(120);
+    assert!(status.success(), "check-clips.mjs: {status}\n{}", node.output());
+}

@@ -1,0 +1,126 @@
+//! Captions that were added to a recording: an object beside its segments, named in its document.
+
+use bytes::Bytes;
+use control::{Captions, DocumentError, Expect, Video, VideoChange};
+use store::{Key, Kind, Object, ReadError};
+
+use crate::history::{DeleteError, History, HistoryError};
+use crate::limits::CAPTIONS_LANGUAGES;
+
+/// Why captions were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptionsError {
+    /// The broadcast is not over.
+    #[error("the broadcast is not over")]
+    Live,
+    /// More languages than a video has.
+    #[error("a video has captions in at most {CAPTIONS_LANGUAGES} languages")]
+    TooMany,
+    /// The video's document.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The object.
+    #[error(transparent)]
+    Store(#[from] store::PutError),
+    /// It can't be remembered that an object is on its way.
+    #[error(transparent)]
+    Expect(#[from] DeleteError),
+}
+
+impl History {
+    /// Stores captions in the place of those before. `random` makes the object's name unique. When this returns, they are
+    /// durable.
+    pub async fn put_captions(
+        &self,
+        video: &Video,
+        language: &str,
+        label: String,
+        text: Bytes,
+        random: u64,
+        now_ms: u64,
+    ) -> Result<Video, CaptionsError> {
+        if video.live() {
+            return Err(CaptionsError::Live);
+        }
+        let mut settings = video.settings.clone();
+        let known = settings.captions.contains_key(language);
+        if !known && settings.captions.len() >= CAPTIONS_LANGUAGES {
+            return Err(CaptionsError::TooMany);
+        }
+        let object = Object {
+            video: video.uid.to_string(),
+            kind: Kind::Captions,
+            epoch: 0,
+            number: 0,
+            random,
+        };
+        let key = Key::new(&object).map_err(|_| DocumentError::NotFound)?;
+        let captions = Captions { label, object: random, bytes: text.len() as u64 };
+        settings.captions.insert(language.to_owned(), captions);
+        self.expect_objects(&video.uid).await?;
+        self.store().put(&key, vec![text.clone()]).await?;
+        let video = self.change(video, settings, now_ms).await?;
+        // Who looked for orphans before the name was known has taken it for one.
+        if matches!(self.store().read(&key).await, Err(ReadError::NotFound)) {
+            self.store().put(&key, vec![text]).await?;
+        }
+        self.tidy_later(&video).await;
+        Ok(video)
+    }
+
+    /// Deletes captions.
+    pub async fn delete_captions(
+        &self,
+        video: &Video,
+        language: &str,
+        now_ms: u64,
+    ) -> Result<(), CaptionsError> {
+        let mut settings = video.settings.clone();
+        settings.captions.remove(language);
+        self.expect_objects(&video.uid).await?;
+        let video = self.change(video, settings, now_ms).await?;
+        self.tidy_later(&video).await;
+        Ok(())
+    }
+
+    /// The text of captions; none if there are none in this language.
+    pub async fn captions(
+        &self,
+        video: &Video,
+        language: &str,
+    ) -> Result<Option<Bytes>, HistoryError> {
+        let Some(captions) = video.settings.captions.get(language) else { return Ok(None) };
+        let key = key(video, captions)?;
+        match self.store().read(&key).await {
+            Ok(text) => Ok(Some(text)),
+            Err(ReadError::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn change(
+        &self,
+        video: &Video,
+        settings: control::VideoSettings,
+        now_ms: u64,
+    ) -> Result<Video, DocumentError> {
+        let change = VideoChange { settings, delete_ms: video.delete_ms };
+        let expect = Expect::Rev(video.rev);
+        let changed = self.control().update_video(&video.uid, expect, change, now_ms).await;
+        self.forget(&video.uid);
+        changed
+    }
+
+    /// What was replaced or not named is an orphan now. If it can't be deleted, it is remembered.
+    async fn tidy_later(&self, video: &Video) {
+        if let Err(error) = self.tidy(&video.uid).await {
+            tracing::warn!(video = %video.uid, %error, "orphans stay for now");
+        }
+    }
+}
+
+/// The object of captions.
+pub(crate) fn key(video: &Video, captions: &Captions) -> Result<Key, store::NotAKey> {
+    let (uid, random) = (video.uid.to_string(), captions.object);
+    Key::new(&Object { video: uid, kind: Kind::Captions, epoch: 0, number: 0, random })
+}

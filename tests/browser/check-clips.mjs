@@ -1,0 +1,77 @@
+// A viewer makes a clip of a running broadcast and shares it; captions of a recording. Against a running Airwave.
+//   node check-clips.mjs --server URL --id INPUT --recording VIDEO
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { Scenarios } from './lib/scenario.mjs';
+
+const { values: options } = parseArgs({
+  options: { server: { type: 'string' }, id: { type: 'string' }, recording: { type: 'string' }, screenshots: { type: 'string' } },
+});
+const { server, id, recording } = options;
+const scenarios = await Scenarios.start({ ...options });
+const { check } = scenarios;
+
+const text = (page, name) => page.locator(`#${name}`).textContent();
+const ready = () => !document.querySelector('#clip-from').disabled;
+const words = (wanted) => document.querySelector('#clip-words').textContent.includes(wanted);
+
+let shared = null;
+for (const [name, context] of [['desktop', {}], ['phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }]]) {
+  await scenarios.run(`clip-${name}`, server, async ({ page, open, until, settled, shot, narrow }) => {
+    await page.addInitScript(() => {
+      // Headless pages may not touch the clipboard of the machine.
+      Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (copied) => { window.copied = copied; } } });
+    });
+    await open(`/${id}/watch`);
+    await page.locator('#make-clip').click();
+    check(`clip ${name}: there is something to choose from`, await until(ready), await text(page, 'clip-words'));
+    check(`clip ${name}: the first handle has the focus`, await until(() => document.activeElement.id === 'clip-from'));
+    await page.locator('#clip-from').fill('2');
+    await page.locator('#clip-to').fill('5.5');
+    check(`clip ${name}: its length in words`, await until(words, { arg: '3.5 s' }), await text(page, 'clip-words'));
+    check(`clip ${name}: the picture is where the handle is`, await until(() => Math.abs(document.querySelector('#clip-stage airwave-player').video.currentTime - 5.5) < 0.3));
+    check(`clip ${name}: nothing is wider than the screen`, await narrow());
+    await settled();
+    await shot(`${name}-clip`);
+    await page.locator('#clip-copy').click();
+    await until(words, { arg: 'copied' });
+    shared = await page.evaluate(() => window.copied ?? null);
+    check(`clip ${name}: a link with its time`, /\/watch\?time=[\d.]+s&duration=3\.5s$/.test(shared ?? ''), shared);
+    await page.keyboard.press('Escape');
+    check(`clip ${name}: Escape closes it`, await until(() => document.querySelector('#clip').hidden));
+  }, context);
+}
+
+await scenarios.run('shared', server, async ({ page, until, settled, shot }) => {
+  await page.goto(shared);
+  check('shared: the file plays', await until(() => document.querySelector('video.clip-video')?.currentTime > 0.5), shared);
+  const { duration, width } = await page.evaluate(() => {
+    const { duration, videoWidth } = document.querySelector('video.clip-video');
+    return { duration, width: videoWidth };
+  });
+  check('shared: as long as it was chosen', Math.abs(duration - 3.5) < 0.05 && width > 0, { duration, width });
+  const quality = () => page.evaluate(() => document.querySelector('video.clip-video').getVideoPlaybackQuality().totalVideoFrames);
+  check('shared: to its last frame, and again', await until(() => {
+    const element = document.querySelector('video.clip-video');
+    window.furthest = Math.max(window.furthest ?? 0, element.currentTime);
+    return window.furthest > 3.2 && element.currentTime < 1;
+  }), await quality());
+  check('shared: what it is of', (await text(page, 'title')).startsWith('Clip of'), await text(page, 'title'));
+  check('shared: the way to all of it', await page.locator('#whole').isVisible());
+  await settled();
+  await shot('desktop-shared-clip');
+});
+
+await scenarios.run('captions', server, async ({ page, open, until, stats }) => {
+  await open(`/${recording}/watch`);
+  check('captions: the recording plays', await until(() => document.querySelector('airwave-player').video.currentTime > 0.2), await stats());
+  await page.keyboard.press('c');
+  const shown = (wanted) => [...document.querySelector('airwave-player').video.textTracks].some(({ mode, activeCues }) => mode === 'showing' && [...(activeCues ?? [])].some((cue) => cue.text === wanted));
+  await page.evaluate(() => {
+    document.querySelector('airwave-player').currentTime = 4.5;
+  });
+  check('captions: the line of that time', await until(shown, { arg: 'Four to six' }), await stats());
+  const times = await page.evaluate(() => [...document.querySelector('airwave-player').video.textTracks].flatMap(({ mode, cues }) => (mode === 'showing' ? [...cues].map(({ startTime, endTime }) => [startTime, endTime]) : [])));
+  check('captions: lines stand where they were written', times.length === 2 && Math.abs(times[0][0] - 1) < 0.1 && Math.abs(times[1][0] - 4) < 0.1, times);
+});
+process.exit(await scenarios.finish());

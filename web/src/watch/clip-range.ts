@@ -1,0 +1,56 @@
+/** A range of a broadcast, chosen by a viewer: pure numbers and words, no DOM. */
+
+/** The server's bounds. */
+export const CLIP_S_MAX = 60;
+export const CLIP_S_MIN = 1;
+
+export interface Range {
+  fromS: number;
+  toS: number;
+}
+
+/** What is chosen first: the newest part of what can be chosen from. */
+export function newest(lengthS: number): Range {
+  const toS = Math.max(CLIP_S_MIN, lengthS);
+  return { fromS: Math.max(0, toS - CLIP_S_MAX / 2), toS };
+}
+
+/** One end is moved; the other one follows where the range would be too short or too long. */
+export function moved(range: Range, end: 'from' | 'to', positionS: number, lengthS: number): Range {
+  const within = (value: number, least: number, most: number) => Math.min(Math.max(value, least), Math.max(least, most));
+  if (end === 'from') {
+    const fromS = within(positionS, 0, lengthS - CLIP_S_MIN);
+    return { fromS, toS: within(range.toS, fromS + CLIP_S_MIN, Math.min(lengthS, fromS + CLIP_S_MAX)) };
+  }
+  const toS = within(positionS, CLIP_S_MIN, lengthS);
+  return { fromS: within(range.fromS, Math.max(0, toS - CLIP_S_MAX), toS - CLIP_S_MIN), toS };
+}
+
+/** `time` and `duration` as the server reads them; `startS`: what position 0 is in the whole broadcast. */
+export function clipQuery({ fromS, toS }: Range, startS: number): string {
+  const seconds = (value: number) => `${Number(value.toFixed(3))}s`;
+  return `time=${seconds(startS + fromS)}&duration=${seconds(toS - fromS)}`;
+}
+
+/** A clip that an address names, if it does. */
+export function clipOf(search: string): string | null {
+  const query = new URLSearchParams(search);
+  const time = query.get('time') ?? '0s';
+  const duration = query.get('duration');
+  const plain = /^[\dhms.]{1,24}$/;
+  if (duration === null || !plain.test(duration) || !plain.test(time)) return null;
+  return `time=${time}&duration=${duration}`;
+}
+
+/** The list of a preview names the segments that it has: asked for by them, it stays as it is. */
+export function pinned(list: string): string | null {
+  return list.match(/[?&](segments=\d+-\d+)/)?.[1] ?? null;
+}
+
+export function clockText(seconds: number): string {
+  const tenths = Math.round(seconds * 10);
+  const two = (value: number) => String(value).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(tenths / 36_000), Math.floor(tenths / 600) % 60];
+  const rest = `${two(Math.floor(tenths / 10) % 60)}.${tenths % 10}`;
+  return hours > 0 ? `${hours}:${two(minutes)}:${rest}` : `${minutes}:${rest}`;
+}
