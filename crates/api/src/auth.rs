@@ -200,7 +200,8 @@ fn may_ask(allow_plain: bool, peer: IpAddr) -> bool {
 /// The scheme's case does not matter. RFC 9110 §11.1.
 pub(crate) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 #[cfg(test)]

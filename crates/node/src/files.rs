@@ -7,6 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// A token of fewer characters was not made here, and can be guessed.
+const SECRET_MIN: usize = 16;
+
 /// Reads a secret, or makes it with `new` at the first start. Mode 0600.
 pub(crate) fn secret(path: &Path, new: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
     match fs::File::open(path) {
@@ -18,21 +21,41 @@ pub(crate) fn secret(path: &Path, new: impl FnOnce() -> Vec<u8>) -> Result<Vec<u
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let bytes = new();
-            write_new(path, &bytes, 0o600)?;
+            write_mode(path, &bytes, 0o600)?;
             Ok(bytes)
         }
         Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
     }
 }
 
+/// The word that a file of secrets holds. One that lost it, on a full disk or by hand, is no secret.
+pub(crate) fn word(bytes: &[u8], path: &Path) -> Result<String> {
+    let word = String::from_utf8_lossy(bytes).trim().to_owned();
+    let path = path.display();
+    anyhow::ensure!(
+        word.len() >= SECRET_MIN,
+        "{path} holds no token: delete it, and the next start makes a new one"
+    );
+    Ok(word)
+}
+
 /// Writes a file under its name at once or not at all.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_mode(path, bytes, 0o644)
+}
+
+fn write_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = Path::new(&temporary);
     let _ = fs::remove_file(temporary);
-    write_new(temporary, bytes, 0o644)?;
-    fs::rename(temporary, path).with_context(|| format!("can't write {}", path.display()))
+    let written = write_new(temporary, bytes, mode).and_then(|()| {
+        fs::rename(temporary, path).with_context(|| format!("can't write {}", path.display()))
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(temporary);
+    }
+    written
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
@@ -42,4 +65,32 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .with_context(|| format!("can't write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_secret_is_made_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let made = secret(&path, || b"aw_0123456789abcdef\n".to_vec()).unwrap();
+        assert_eq!(secret(&path, || panic!("it is there")).unwrap(), made);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(word(&made, &path).unwrap(), "aw_0123456789abcdef");
+        let away = folder.path().join("no/folder");
+        assert!(secret(&away, || b"x".to_vec()).is_err());
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "nothing half written stays");
+    }
+
+    #[test]
+    fn an_empty_file_holds_no_token() {
+        for bytes in [&b""[..], b"\n", b" short "] {
+            let error = word(bytes, Path::new("d/api-token")).unwrap_err().to_string();
+            assert!(error.starts_with("d/api-token holds no token"), "{error}");
+        }
+    }
 }

@@ -130,8 +130,8 @@ impl Node {
         let access = Arc::new(Access::load(control.clone(), &seed, countries).await?);
         access.sweep_links(now_ms()).await?;
         let history = Arc::new(History::new(control.clone(), Arc::new(store)));
-        let token = files::secret(&dir.join(API_TOKEN), || api_token().into_bytes())?;
-        let token = String::from_utf8_lossy(&token).trim().to_owned();
+        let token = dir.join(API_TOKEN);
+        let token = files::word(&files::secret(&token, || api_token().into_bytes())?, &token)?;
         let tokens = ApiTokens::new(control.clone(), &control::Secret::new(token.clone()));
         let sessions = Sessions::load(control.clone()).await?;
         let http = bind(config.http.listen, "http.listen").await?;
@@ -565,6 +565,14 @@ fn countries(database: &str) -> Result<Option<Countries>> {
 }
 
 pub(crate) fn open_control(dir: &Path) -> Result<Control> {
+    // Another key than the one that it was written with reads nothing.
+    let lost = dir.join(DATABASE).exists() && !dir.join(MASTER_KEY).exists();
+    anyhow::ensure!(
+        !lost,
+        "{} is missing: the keys in {} are encrypted with it. Put it back, from a backup if need be",
+        dir.join(MASTER_KEY).display(),
+        dir.join(DATABASE).display()
+    );
     let key = files::secret(&dir.join(MASTER_KEY), || random::<32>().to_vec())?;
     let key: [u8; 32] = key.try_into().ok().with_context(|| {
         format!("{} must hold exactly 32 bytes", dir.join(MASTER_KEY).display())

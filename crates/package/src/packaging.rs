@@ -243,7 +243,6 @@ impl Packaging {
             Poll::Ready(FrameEvent::Frame { header, payload, .. }) => (header, payload),
             Poll::Ready(FrameEvent::Lost) => {
                 source.lost = true;
-                self.packager.lost();
                 return Ok(true);
             }
             Poll::Ready(FrameEvent::End(_)) => {
@@ -253,16 +252,20 @@ impl Packaging {
             Poll::Pending => return Ok(false),
         };
         let Some(timing) = header.timing else { return Ok(true) };
-        let mut discontinuity = std::mem::take(&mut source.lost);
-        let (id, mut fresh) = (source.id, None);
+        let lost = std::mem::take(&mut source.lost);
+        let mut discontinuity = lost;
+        let (id, mut fresh, mut anew) = (source.id, None, false);
         if let Ok(start) = GroupStart::decode(&header.properties) {
             source.wall = (start.wall_clock_ms, timing.decode);
-            discontinuity |= start.discontinuity;
+            anew = start.discontinuity;
+            discontinuity |= anew;
             if source.config.as_ref() != Some(&start.config) {
                 source.config = Some(start.config.clone());
                 fresh = Some(start.config);
             }
         }
+        // What a publisher that left has cut short is no hole: the next one says that it begins anew.
+        let hole = lost && !anew;
         let Some(config) = &source.config else { return Ok(true) };
         // The date of a segment is that of its first picture as it is shown.
         let passed = (timing.present - source.wall.1) * 1000 / i64::from(config.timescale());
@@ -281,6 +284,9 @@ impl Packaging {
             self.packager.configure(id, &config, &mut self.out);
             self.write(now)?;
             self.describe(index, &config, timing.duration, now)?;
+        }
+        if hole {
+            self.packager.lost();
         }
         self.packager.push(id, frame, &mut self.out);
         self.write(now)?;

@@ -244,12 +244,9 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
     broken
 }
 
-/// Milliseconds of the day, of `2026-11-22T13:49:44.123Z`; midnight is not tested across.
+/// Milliseconds since 1970.
 fn millis(date: &str) -> Option<f64> {
-    let time = date.split_once('T')?.1.strip_suffix('Z')?;
-    let mut fields = time.split(':').map(|f| f.parse::<f64>().ok());
-    let (h, m, s) = (fields.next()??, fields.next()??, fields.next()??);
-    Some(((h * 60.0 + m) * 60.0 + s) * 1000.0)
+    media::date::parse_date_time(date).map(|ms| ms as f64)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use control::{AuditEntry, InputUid, Secret, VideoUid};
 use super::configured::Configured;
 use super::state::State;
 use super::{failed, misused, say, wrong};
+use crate::files;
 use crate::ingest::now_ms;
 use crate::node;
 
@@ -98,8 +99,11 @@ impl Token {
             Err(errors) => return wrong(&errors),
         };
         let path = config.data.dir.join(node::API_TOKEN);
-        match std::fs::read_to_string(&path) {
-            Ok(token) => say(&format!("{}\n", token.trim())),
+        match std::fs::read(&path) {
+            Ok(token) => match files::word(&token, &path) {
+                Ok(token) => say(&format!("{token}\n")),
+                Err(error) => failed(&format!("{error:#}")),
+            },
             Err(error) => {
                 let path = path.display();
                 failed(&format!("can't read {path}: {error}\nThe first `airwave serve` makes it."))
