@@ -117,18 +117,37 @@ fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
     }
 }
 
+/// A name or an address, with a wildcard before and a port behind if need be: what the gate compares.
+fn is_host(entry: &str) -> bool {
+    let name = entry.strip_prefix("*.").unwrap_or(entry);
+    let (host, port) = match name.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (name, None),
+    };
+    let address = host.starts_with('[') && host.ends_with(']');
+    let plain =
+        |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b) || address && b":[]".contains(&b);
+    entry.len() <= ORIGIN_BYTES_MAX
+        && !host.is_empty()
+        && host.bytes().all(plain)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
 pub(crate) fn origins(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
     let wrong = || {
         ApiError::field(
             name,
-            format!("must be a list of at most {ORIGINS_MAX} host names, or null"),
+            format!(
+                "must be a list of at most {ORIGINS_MAX} host names such as example.com, *.example.com or \
+                 localhost:3000, without https:// and paths, or null"
+            ),
         )
     };
     if value.is_null() {
         return Ok(None);
     }
     let list = value.as_array().filter(|list| list.len() <= ORIGINS_MAX).ok_or_else(wrong)?;
-    let origin = |v: &Value| v.as_str().filter(|s| s.len() <= ORIGIN_BYTES_MAX).map(str::to_owned);
+    let origin = |v: &Value| v.as_str().map(str::trim).filter(|s| is_host(s)).map(str::to_owned);
     list.iter().map(origin).collect::<Option<Vec<_>>>().map(Some).ok_or_else(wrong)
 }
 
@@ -167,6 +186,17 @@ mod tests {
             (json!({"deleteRecordingAfterDays": 1.5}), "deleteRecordingAfterDays"),
             (json!({"recording": {"mode": "on"}}), "recording.mode"),
             (json!({"recording": {"timeoutSeconds": -1}}), "recording.timeoutSeconds"),
+            (
+                json!({"recording": {"allowedOrigins": ["https://example.com"]}}),
+                "recording.allowedOrigins",
+            ),
+            (
+                json!({"recording": {"allowedOrigins": ["example.com/"]}}),
+                "recording.allowedOrigins",
+            ),
+            (json!({"recording": {"allowedOrigins": ["a b"]}}), "recording.allowedOrigins"),
+            (json!({"recording": {"allowedOrigins": ["a:x"]}}), "recording.allowedOrigins"),
+            (json!({"recording": {"allowedOrigins": [""]}}), "recording.allowedOrigins"),
             (json!({"recording": {"maxTotalBytes": 0}}), "recording.maxTotalBytes"),
             (json!({"recording": {"maxTotalBytes": 1.5}}), "recording.maxTotalBytes"),
             (json!({"recording": {"maxTotalBytes": 1e30}}), "recording.maxTotalBytes"),

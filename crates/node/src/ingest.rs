@@ -134,11 +134,11 @@ impl Ingest {
         let address = asking.peer.ip().to_canonical();
         let neighbourhood = rate::neighbourhood(address);
         let wait = |_| Refused::TooManyAttempts;
-        self.rates.wrong_keys.look(&neighbourhood, now_ms()).map_err(wait)?;
         let key = Secret::new(asking.key);
         let found = self.control.input_by_key(KeyKind::Stream, &key, now_ms()).await;
         let Some(input) = found.map_err(|e| Refused::Unavailable(e.to_string()))? else {
-            // It was looked at: what it gives now is of no interest.
+            // Only who has no key waits: an encoder with a wrong one does not lock out its neighbours behind one address.
+            self.rates.wrong_keys.look(&neighbourhood, now_ms()).map_err(wait)?;
             let _ = self.rates.wrong_keys.take(neighbourhood, now_ms());
             return Err(Refused::UnknownKey);
         };

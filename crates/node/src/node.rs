@@ -74,6 +74,22 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
 }
 
+impl Addresses {
+    /// In words, for a log.
+    pub(crate) fn listeners(&self) -> String {
+        let all = [
+            ("HTTP", self.http),
+            ("HTTPS", self.https),
+            ("RTMP", self.rtmp),
+            ("RTMPS", self.rtmps),
+            ("QUIC", self.quic),
+            ("metrics", self.admin),
+        ];
+        let on = all.into_iter().filter_map(|(name, at)| Some(format!("{name} on {}", at?)));
+        on.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The tasks of a node. A panic ends one task, is counted, and no more.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {

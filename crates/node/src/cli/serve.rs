@@ -78,7 +78,7 @@ async fn serve(
         Ok(started) => started,
         Err(error) => return failed(&format!("{error:#}")),
     };
-    greet(&banner);
+    greet(&banner, &node);
     let mut current = loaded;
     let outcome = loop {
         tokio::select! {
@@ -89,6 +89,7 @@ async fn serve(
             failure = node.failed() => break Some(failure),
         }
     };
+    tracing::info!("stopping");
     // A second signal does not wait for anything.
     tokio::select! {
         () = node.stop() => {}
@@ -130,10 +131,12 @@ fn reload(configured: &Configured, current: Loaded, node: &Node, log: &LogLevel)
     }
 }
 
-/// On a terminal only: it shows a stream key.
-fn greet(banner: &Banner) {
+/// The banner on a terminal only: it shows a stream key. Elsewhere the log says what listens where.
+fn greet(banner: &Banner, node: &Node) {
     if stdout().is_terminal() {
         let _ = stdout().write_all(banner.text().as_bytes());
+    } else {
+        tracing::info!(version = banner.version, "Airwave serves {}", node.addresses().listeners());
     }
 }
 

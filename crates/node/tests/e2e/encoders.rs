@@ -60,6 +60,10 @@ fn a_stranger_who_guesses_keys_is_told_to_wait() {
         last = encoder.output();
     }
     assert!(last.contains("too many attempts"), "{last}");
+    // Who has a key does not pay for a neighbour behind the same address.
+    let input = server.input();
+    let _encoder = clip.publish(&input.rtmp, 1);
+    server.wait_live(&input);
 }
 
 #[test]

@@ -153,8 +153,10 @@ fn oembed_answers_for_pages_of_this_server() {
 #[test]
 fn owners_say_who_may_embed() {
     let server = Server::start(AIRWAVE, &[]);
-    let recording =
-        json!({ "allowedOrigins": ["Example.org", "*.example.org", "a; script-src *"] });
+    let fields = json!({ "recording": { "allowedOrigins": ["a; script-src *"] } });
+    let refused = server.api("POST", "/stream/live_inputs", Some(&fields));
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    let recording = json!({ "allowedOrigins": ["Example.org", "*.example.org"] });
     let fields = json!({ "meta": { "name": "x" }, "recording": recording });
     let uid = server.create_input(&fields).uid;
     let player = server.get(&format!("/{uid}/iframe"));
