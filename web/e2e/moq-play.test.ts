@@ -32,6 +32,7 @@ describe('groups', () => {
     ['not while it is the newest', '3.0 +1000 3.1', '3.0* 3.1'],
     ['late objects of an old group are dropped', '3.0 3! 4.0 3.1', '3.0* 4.0*'],
     ['a hole in the numbers', '3.0 3! 9.0', '3.0* 9.0*'],
+    ['long after they were asked for', '+300 3.0 3.1', '3.0* 3.1'],
     ['several behind', '3.0 4.0 5.0 4! +260', '3.0* 4.0* 5.0*'],
   ])('%s', (_name, history, expected) => {
     expect(played(history)).toBe(expected);

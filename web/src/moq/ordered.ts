@@ -50,6 +50,8 @@ export class Ordered {
   }
 
   private drain(nowMs: number): void {
+    // Before the first one has come there is none to begin with.
+    if (this.groups.size === 0) return;
     for (;;) {
       this.current ??= Math.min(...this.groups.keys());
       const group = this.groups.get(this.current);
