@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
-use crate::{captions, clip, dash, gate, media, pages, playback, playlist, share, window};
+use crate::{captions, clip, dash, gate, levels, media, pages, playback, playlist, share, window};
 
 /// What delivery serves.
 #[derive(Clone)]
@@ -271,7 +271,7 @@ async fn manifest(
             site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);
             return match mpd {
                 true => Box::pin(dash::recorded(&site.library, &recording)).await,
-                false => playlist::recorded(&recording, name, &query),
+                false => playlist::recorded(&recording, site.library.levels(), name, &query),
             };
         }
         Found::OffAir { .. } => match site.library.lately(&id).filter(|_| mpd || name != "video") {
@@ -283,7 +283,7 @@ async fn manifest(
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
     if name == "video" && !mpd {
-        return Box::pin(playlist::multivariant(&shelf, &query)).await;
+        return Box::pin(playlist::multivariant(&shelf, site.library.levels(), &query)).await;
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     shelf.saw_viewer(peer.ip(), agent, Instant::now());
@@ -295,7 +295,7 @@ async fn manifest(
     if mpd {
         return Box::pin(dash::mpd(&shelf, &query)).await;
     }
-    playlist::media(&shelf, name, &query, by_input).await
+    playlist::media(&shelf, site.library.levels(), name, &query, by_input).await
 }
 
 async fn media_file(
@@ -311,11 +311,24 @@ async fn media_file(
             if let Some(said) = playback::said(&headers, query.as_deref().unwrap_or_default()) {
                 shelf.heard(peer.ip(), &said, Instant::now());
             }
-            media::file(&shelf, &track, &file, &headers).await
+            let levels = shelf.levels(site.library.levels());
+            match levels.get(&track) {
+                Some(level) => Box::pin(levels::file(&shelf, level, &file, &headers)).await,
+                None => media::file(&shelf, &track, &file, &headers).await,
+            }
         }
         Found::Recording { recording, by_input: false } => {
+            let library = &site.library;
+            let levels = playlist::levels_of(&recording, library.levels());
+            if let Some(level) = levels.get(&track) {
+                let (history, counters) = (library.history(), library.counters());
+                return levels::recorded_file(
+                    history, &recording, level, counters, &file, &headers,
+                )
+                .await;
+            }
             let video = &recording.video.uid;
-            media::recorded(&site.library, video, &track, &file, &headers).await
+            media::recorded(library, video, &track, &file, &headers).await
         }
         _ => playlist::not_found("no such video"),
     }

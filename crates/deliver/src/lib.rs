@@ -14,6 +14,7 @@ mod dash;
 pub mod fuzzing;
 mod gate;
 mod http;
+mod levels;
 mod library;
 pub mod limits;
 mod media;
@@ -28,6 +29,7 @@ mod waiting;
 mod window;
 
 pub use http::{Moq, Site, router, table};
+pub use levels::Levels;
 pub use library::{Found, Library};
 pub use query::PARAMETERS;
 pub use shelf::{About, Counters, Past, Seat, Shelf};

@@ -8,6 +8,7 @@ use control::{Control, InputUid, Resolved, VideoUid};
 use record::{History, HistoryError, Recording};
 
 use crate::clip::Plans;
+use crate::levels::Levels;
 use crate::limits::{BEGINNING, ENDED_KEPT};
 use crate::shelf::{Counters, Seat, Shelf};
 
@@ -16,6 +17,7 @@ pub struct Library {
     history: Arc<History>,
     counters: Arc<Counters>,
     plans: Plans,
+    levels: Arc<Levels>,
     state: Mutex<State>,
 }
 
@@ -59,13 +61,18 @@ pub enum Found {
 
 impl Library {
     /// A library without shelves; inputs and recordings are known to `history`.
-    pub fn new(history: Arc<History>, counters: Arc<Counters>) -> Self {
-        Self { history, counters, plans: Plans::default(), state: Mutex::default() }
+    pub fn new(history: Arc<History>, counters: Arc<Counters>, levels: Arc<Levels>) -> Self {
+        Self { history, counters, levels, plans: Plans::default(), state: Mutex::default() }
     }
 
     /// Recordings.
     pub fn history(&self) -> &Arc<History> {
         &self.history
+    }
+
+    /// What is offered beside originals.
+    pub fn levels(&self) -> &Arc<Levels> {
+        &self.levels
     }
 
     /// What delivery counts.

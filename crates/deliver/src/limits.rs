@@ -56,3 +56,9 @@ pub const RANGE_SEGMENTS: u64 = 600;
 
 /// How many segments before a range its key frame is looked for: half a minute of 2 s.
 pub const KEY_SEGMENTS_BACK: usize = 15;
+
+/// How long a viewer waits for a part of a level: as long as a job may wait for an encoder, and a few seconds to encode.
+pub const LEVEL_WAIT: Duration = Duration::from_secs(10);
+
+/// How long an original's next part is waited for, to be encoded: an encoder that was lost has come back by then.
+pub const ORIGINAL_WAIT: Duration = Duration::from_secs(60);

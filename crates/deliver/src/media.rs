@@ -100,7 +100,7 @@ pub(crate) async fn recorded(
     }
 }
 
-fn sent(
+pub(crate) fn sent(
     counters: &Counters,
     pieces: Vec<Bytes>,
     rendition: &str,
@@ -242,7 +242,7 @@ fn kind(rendition: &str) -> &'static str {
     if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" }
 }
 
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// Media never changes under its name.
 fn respond(pieces: Vec<Bytes>, kind: &'static str, etag: &str, headers: &HeaderMap) -> Response {
@@ -286,7 +286,7 @@ pub(crate) fn ranged(
     }
 }
 
-fn built(response: Result<Response, axum::http::Error>) -> Response {
+pub(crate) fn built(response: Result<Response, axum::http::Error>) -> Response {
     response.unwrap_or_else(|_| Response::new(Body::empty()))
 }
 

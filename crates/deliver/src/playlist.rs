@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
+use encode::Level;
 use media::catalog::Catalog;
 use package::Index;
 use package::hls::{MediaOptions, Variant, VariantKind, render_multivariant};
@@ -16,17 +17,19 @@ use record::Recording;
 use crate::body::Pieces;
 use crate::captions;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
+use crate::levels::{Levels, ORIGINAL, Shown, name_of};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Busy, wait_for};
 
 /// The multivariant playlist.
-pub(crate) async fn multivariant(shelf: &Arc<Shelf>, query: &str) -> Response {
+pub(crate) async fn multivariant(shelf: &Arc<Shelf>, levels: &Levels, query: &str) -> Response {
     // Until there are media playlists to point to: the first segment takes a second or two.
     let ready = wait_for(shelf, Duration::from_secs(10), Awaited::Change, |shelf| {
         let playable = shelf.with_index(package::Index::playable);
         let catalog = playable.then(|| shelf.catalog()).flatten()?;
-        let variants = shelf.with_index(|index| variants(&catalog, index));
+        let shown = shelf.levels(levels);
+        let variants = shelf.with_index(|index| variants(&catalog, index, shown.levels()));
         (!variants.is_empty()).then_some(variants)
     });
     let Ok(ready) = ready.await else { return too_busy() };
@@ -58,7 +61,7 @@ fn with_query(text: &Bytes, query: &str) -> Pieces {
 }
 
 /// What there is, best first: the catalog and what was measured.
-pub(crate) fn variants(catalog: &Catalog, index: &Index) -> Vec<Variant> {
+pub(crate) fn variants(catalog: &Catalog, index: &Index, levels: &[Level]) -> Vec<Variant> {
     let tracks = catalog.tracks.iter().filter_map(|track| {
         let rendition = index.rendition(&track.name)?;
         // Until a segment is complete, the first parts tell.
@@ -85,28 +88,59 @@ pub(crate) fn variants(catalog: &Catalog, index: &Index) -> Vec<Variant> {
             iframes: rendition.key_bitrate(),
         })
     });
-    tracks.collect()
+    let mut variants: Vec<Variant> = tracks.collect();
+    let original = variants.iter().position(|v| v.name == ORIGINAL);
+    let Some((at, original)) = original.and_then(|at| Some((at, variants.get(at)?.clone()))) else {
+        return variants;
+    };
+    let VariantKind::Video { frame_rate, .. } = original.kind else { return variants };
+    let levels = levels.iter().map(|level| Variant {
+        name: name_of(level),
+        codec: level.codec_string(),
+        // What the encoder keeps to, known before it has begun.
+        peak: u64::from(level.max_kbps) * 1_000,
+        average: None,
+        kind: VariantKind::Video { width: level.width, height: level.height, frame_rate },
+        // Key frames of a level that nobody watches are nowhere.
+        iframes: None,
+    });
+    variants.splice(at + 1..at + 1, levels);
+    variants
+}
+
+/// The levels of a recording.
+pub(crate) fn levels_of(recording: &Recording, levels: &Levels) -> Shown {
+    let catalog = recording.catalog.as_deref().filter(|_| levels.renditions().is_some());
+    let catalog = catalog.and_then(|json| Catalog::parse(json).ok());
+    let shown = catalog.map(|catalog| levels.of(&catalog)).unwrap_or_default();
+    Shown::new(Arc::new(shown), levels)
 }
 
 /// What there is of a recording; none if there is nothing.
-pub(crate) fn recorded_variants(recording: &Recording) -> Option<Vec<Variant>> {
+pub(crate) fn recorded_variants(recording: &Recording, levels: &[Level]) -> Option<Vec<Variant>> {
     let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
-    let variants = catalog.map(|catalog| variants(&catalog, &recording.index));
+    let variants = catalog.map(|catalog| variants(&catalog, &recording.index, levels));
     variants.filter(|v| !v.is_empty())
 }
 
 /// A playlist of what is over, or waited for since the server was started again: `name` is that of a
 /// rendition, or `video` for the multivariant playlist.
-pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Response {
+pub(crate) fn recorded(
+    recording: &Recording,
+    levels: &Levels,
+    name: &str,
+    query: &str,
+) -> Response {
     let directives = match Directives::parse(query) {
         Ok(directives) => directives,
         Err(error) => return bad_request(&error.to_string()),
     };
+    let shown = levels_of(recording, levels);
     // It may be deleted at any time: nobody keeps its playlists.
     let cache = "max-age=1";
     let list = match name {
         "video" => {
-            let variants = recorded_variants(recording);
+            let variants = recorded_variants(recording, shown.levels());
             let variants = variants.map(|mut all| {
                 all.extend(captions::variants(recording));
                 all
@@ -115,12 +149,20 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
             variants.map(|v| render_multivariant(&v, Some(&query)).into())
         }
         name => {
-            if recording.index.rendition(name).is_none() && recording.index.ended() {
+            if recording.index.rendition(shown.original(name)).is_none() && recording.index.ended()
+            {
                 return not_found("no such track");
             }
             // Who asks for a part has watched it live: its playlist ends where it was.
             let replay = recording.index.ended() && directives.msn.is_none();
-            recording.playlist(name, replay || Wishes::parse(query).everything)
+            let everything = replay || Wishes::parse(query).everything;
+            if shown.get(name).is_none() {
+                recording.playlist(name, everything)
+            } else {
+                let options = MediaOptions { low_latency: false, everything, skip: false };
+                let base = format!("../media/{}", recording.video.uid);
+                shown.render(&recording.index, name, &base, options).map(Bytes::from)
+            }
         }
     };
     match list {
@@ -134,6 +176,7 @@ pub(crate) fn recorded(recording: &Recording, name: &str, query: &str) -> Respon
 /// the input is watched live.
 pub(crate) async fn media(
     shelf: &Arc<Shelf>,
+    levels: &Levels,
     rendition: &str,
     query: &str,
     by_input: bool,
@@ -143,16 +186,18 @@ pub(crate) async fn media(
         Err(error) => return bad_request(&error.to_string()),
     };
     let wishes = Wishes::parse(query);
+    let levels = shelf.levels(levels);
+    let original = levels.original(rendition);
     let target = shelf.with_index(|index| index.target_duration().unwrap_or(4));
     let patience = Duration::from_secs(u64::from(target * RELOAD_TARGET_DURATIONS));
     // Without a number it is the broadcast's beginning that is waited for.
     let awaited = directives.msn.map_or(Awaited::Change, |number| Awaited::Version {
-        rendition: rendition.to_owned(),
+        rendition: original.to_owned(),
         number,
         part: directives.part,
     });
     let decided = wait_for(shelf, patience, awaited, |shelf| {
-        let decision = shelf.with_index(|index| decide(index, rendition, &directives));
+        let decision = shelf.with_index(|index| decide(index, original, &directives));
         (decision != Decision::Wait).then_some(decision)
     });
     let decided = decided.await;
@@ -175,7 +220,7 @@ pub(crate) async fn media(
         skip: directives.skip,
     };
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
-    match shelf.playlist(rendition, options) {
+    match shelf.playlist(rendition, options, &levels) {
         Some(playlist) => {
             let cache = cache(shelf, directives.msn.is_some() && in_time);
             in_pieces(

@@ -22,6 +22,7 @@ use spine::{
 };
 
 use crate::dash::Mpds;
+use crate::levels::{Levels, Shown};
 use crate::limits::RENDERINGS_MAX;
 use crate::viewers::{self, Viewers};
 use crate::waiting::Rooms;
@@ -105,6 +106,8 @@ struct State {
     tracks: BTreeMap<String, track::Consumer>,
     renderings: BTreeMap<String, Vec<Rendering>>,
     mpds: Mpds,
+    /// Levels of the catalog at this location.
+    levels: Option<(Location, Arc<Vec<encode::Level>>)>,
     viewers: Viewers,
     ended_at: Option<Instant>,
 }
@@ -206,6 +209,21 @@ impl Shelf {
         Catalog::parse(&bytes).ok()
     }
 
+    /// The levels that are offered beside the originals.
+    pub(crate) fn levels(&self, of: &Levels) -> Shown {
+        let at = self.broadcast.get(&CATALOG).and_then(|track| track.largest());
+        let (Some(at), Some(_)) = (at, of.renditions()) else {
+            return Shown::new(Arc::default(), of);
+        };
+        let known = self.state().levels.clone().filter(|(known, _)| *known == at);
+        let levels = known.map(|(_, levels)| levels).unwrap_or_else(|| {
+            let levels = Arc::new(self.catalog().map(|c| of.of(&c)).unwrap_or_default());
+            self.state().levels = Some((at, levels.clone()));
+            levels
+        });
+        Shown::new(levels, of)
+    }
+
     pub(crate) fn saw_viewer(&self, address: IpAddr, agent: &str, now: Instant) {
         let mut state = self.state();
         let window = window(&state.index);
@@ -242,9 +260,14 @@ impl Shelf {
     }
 
     /// The media playlist in this form: rendered once a version, shared by all who ask.
-    pub(crate) fn playlist(&self, rendition: &str, options: MediaOptions) -> Option<Bytes> {
+    pub(crate) fn playlist(
+        &self,
+        rendition: &str,
+        options: MediaOptions,
+        levels: &Shown,
+    ) -> Option<Bytes> {
         let mut state = self.state();
-        let version = state.index.version(rendition);
+        let version = state.index.version(levels.original(rendition));
         let there = state
             .renderings
             .get(rendition)
@@ -253,7 +276,7 @@ impl Shelf {
             return Some(there.text.clone());
         }
         let base = format!("../media/{}", self.about.video);
-        let text = package::hls::render_media(&state.index, rendition, &base, options)?;
+        let text = levels.render(&state.index, rendition, &base, options)?;
         self.counters.renderings.fetch_add(1, Ordering::Relaxed);
         let text = Bytes::from(text);
         let list = state.renderings.entry(rendition.to_owned()).or_default();

@@ -148,9 +148,9 @@ fn list(found: &Found, window: Option<Window>, query: &str, otherwise: &str) -> 
     let listed = match found {
         Found::Shelf { shelf, .. } => {
             let catalog = shelf.catalog();
-            catalog.map(|c| shelf.with_index(|index| variants(&c, index)))
+            catalog.map(|c| shelf.with_index(|index| variants(&c, index, &[])))
         }
-        Found::Recording { recording, .. } => recorded_variants(recording),
+        Found::Recording { recording, .. } => recorded_variants(recording, &[]),
         _ => None,
     };
     let Some(listed) = listed.filter(|v| !v.is_empty()) else { return not_found(otherwise) };

@@ -65,7 +65,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// The configuration of an original, from its initialisation segment.
-pub(crate) fn config_of(init: &Bytes) -> Option<VideoConfig> {
+pub fn config_of(init: &Bytes) -> Option<VideoConfig> {
     let mut reader = Reader::new();
     reader.push(init);
     let Ok(Some(Event::Movie(movie))) = reader.next_event() else { return None };

@@ -120,9 +120,9 @@ impl Ladder {
         }
         for rung in self.rungs.iter().filter(|r| r.height < short) {
             let scaled = |side: u32| {
-                let exact = u64::from(side) * u64::from(rung.height) * 2 / u64::from(short);
-                // To the nearest even number.
-                u32::try_from(exact.div_ceil(4) * 2).unwrap_or(SIDE_MIN).max(SIDE_MIN)
+                let (whole, short) = (u64::from(side) * u64::from(rung.height), u64::from(short));
+                // The nearest even number.
+                u32::try_from((whole + short) / (short * 2) * 2).unwrap_or(SIDE_MAX).max(SIDE_MIN)
             };
             let even = rung.height & !1;
             let size = if width < height { (even, scaled(height)) } else { (scaled(width), even) };
@@ -207,4 +207,64 @@ pub(crate) fn codec_of(original: &VideoConfig) -> Option<Codec> {
         VideoCodec::Vpx(_) => Codec::Vp8,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::codec::{Ratio, vpx};
+
+    fn original(width: u32, height: u32, sample_aspect: Option<Ratio>) -> VideoConfig {
+        // VP9, which not everything plays.
+        let record = [1, 0, 0, 0, 0, 10, 0x82, 2, 2, 2, 0, 0];
+        let codec = vpx::CodecConfiguration::parse(true, &record).unwrap();
+        let codec = VideoCodec::Vpx(codec);
+        VideoConfig { codec, width, height, sample_aspect, frame_rate: None, colour: None }
+    }
+
+    #[test]
+    fn rungs_as_people_write_them() {
+        for (text, expect) in [
+            ("720p", Some("720p=2800")),
+            ("480p=900", Some("480p=900")),
+            ("100p", Some("100p=160")),
+            ("720", None),
+            ("p", None),
+            ("90p", None),
+            ("4321p", None),
+            ("720p=", None),
+            ("720p=49", None),
+            ("720p=1e9", None),
+            ("-720p", None),
+        ] {
+            let parsed = text.parse::<Rung>().ok().map(|r| r.to_string());
+            assert_eq!(parsed.as_deref(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn levels_are_below_the_original_even_and_in_its_shape() {
+        let rungs = ["360p", "1080p", "720p", "360p=1"].map(str::parse::<Rung>);
+        let ladder = Ladder::new(rungs.into_iter().flatten().collect());
+        let wide = Ratio::new(4, 3);
+        for (width, height, aspect, expect) in [
+            (1920, 1080, None, "h264 1920x1080 2a, 720p 1280x720 20, 360p 640x360 1f"),
+            (1280, 720, None, "h264 1280x720 20, 360p 640x360 1f"),
+            (1080, 1920, None, "h264 1080x1920 2a, 720p 720x1280 20, 360p 360x640 1f"),
+            (1440, 1080, wide, "h264 1920x1080 2a, 720p 1280x720 20, 360p 640x360 1f"),
+            (641, 361, None, "h264 640x360 1f, 360p 640x360 1f"),
+            (853, 480, None, "h264 852x480 1f, 360p 640x360 1f"),
+            (320, 180, None, "h264 320x180 15"),
+            (15, 15, None, ""),
+            (8_194, 100, None, ""),
+            (8_192, 8_192, None, ""),
+        ] {
+            let levels = ladder.levels(&original(width, height, aspect));
+            let words =
+                |l: &Level| format!("{} {}x{} {:x}", l.name, l.width, l.height, l.level_idc);
+            let found: Vec<String> = levels.iter().map(words).collect();
+            assert_eq!(found.join(", "), expect, "{width}x{height}");
+        }
+        assert!(Ladder::copy_only().levels(&original(1920, 1080, None)).is_empty());
+    }
 }

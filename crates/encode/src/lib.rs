@@ -25,6 +25,7 @@ mod renditions;
 pub mod wire;
 mod worker;
 
+pub use job::config_of;
 pub use ladder::{Ladder, Level, NoRung, Rung};
 pub use made::{Failed, Made};
 pub use original::{Answer, Original, OriginalPart, OriginalSegment};

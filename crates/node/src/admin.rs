@@ -118,6 +118,21 @@ fn text(admin: &Admin) -> String {
         admin.space.lost(),
     );
 
+    if let Some(renditions) = admin.library.levels().renditions() {
+        let levels = renditions.counters();
+        out.gauge("encoder_processes", "Encoder processes that run.", of(&levels.processes));
+        for (name, help, counter) in [
+            ("encoder_processes_started", "Encoder processes started.", &levels.started),
+            ("encoder_jobs_lost", "Jobs whose encoder process failed.", &levels.lost),
+            ("encoder_jobs_refused", "Jobs that found no encoder in time.", &levels.refused),
+            ("level_segments_decoded", "Original segments decoded for levels.", &levels.decodes),
+            ("level_segments_encoded", "Segments of levels encoded.", &levels.encodes),
+            ("level_segments_made_ahead", "Begun before they were asked for.", &levels.prefetched),
+            ("level_frames_broken", "Frames that could not be decoded.", &levels.broken_frames),
+        ] {
+            out.counter(name, help, of(counter));
+        }
+    }
     for (name, help, counter) in [
         ("rtmp_connections", "RTMP connections accepted.", &encoders.connections),
         (

@@ -9,6 +9,7 @@ pub mod banner;
 pub mod cli;
 pub mod config;
 mod demo;
+mod encoder;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;

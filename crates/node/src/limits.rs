@@ -76,3 +76,10 @@ pub(crate) const PAST_WAITING: usize = 1_024;
 
 /// Live inputs whose playback is in the metrics, those with the most players: each costs a dozen series.
 pub(crate) const PLAYBACK_INPUTS_MAX: usize = 100;
+
+/// Made segments of levels that are kept: a minute of a ladder for a dozen broadcasts. They can be made again.
+pub(crate) const LEVELS_CACHE_BYTES: usize = 256 << 20;
+
+/// How long after its last request a level is still made ahead, and an idle encoder process kept: a player that asks for
+/// whole segments of ten seconds has not gone before.
+pub(crate) const LEVELS_LINGER: Duration = Duration::from_secs(12);

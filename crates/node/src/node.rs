@@ -182,7 +182,8 @@ impl Node {
         };
         let origin = Origin::new(limits);
         let counters: Arc<deliver::Counters> = Arc::default();
-        let library = Arc::new(Library::new(history.clone(), counters.clone()));
+        let levels = deliver::Levels::new(config.encode.ladder.0.clone());
+        let library = Arc::new(Library::new(history.clone(), counters.clone(), levels.clone()));
         let tasks = Tasks::default();
         let ingest = Arc::new(Ingest {
             control: control.clone(),
@@ -217,6 +218,12 @@ impl Node {
         services.spawn(async move {
             tokio::select! { () = expire => {}, () = end => {} }
             "the clock of broadcasts that were left open"
+        });
+        let (encode, end) =
+            (crate::encoder::serve(config.encode.clone(), levels), until_stop(stopped.clone()));
+        services.spawn(async move {
+            tokio::select! { () = encode => {}, () = end => {} }
+            "the supervisor of encoders"
         });
         let (retention, kept) = watch::channel(config.retention);
         let (retain, end) =

@@ -77,6 +77,7 @@ fn reach(key: &str) -> Option<Reach> {
         | "moq.open_namespaces"
         | "admin.listen" => Some(Reach::Restart),
         "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
+        "encode.ladder" | "encode.program" | "encode.workers" => Some(Reach::Restart),
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
         _ => None,
     }

@@ -44,6 +44,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Segments and parts.
     pub hls: Hls,
+    /// Levels of quality.
+    pub encode: Encode,
     /// How long recordings are kept.
     pub retention: Retention,
     /// Bounds.
@@ -167,6 +169,30 @@ pub struct Hls {
     /// A segment ends at the first key frame at or after 0.95 of this, 1000 to 10000 ms.
     #[serde(deserialize_with = "segment")]
     pub segment_ms: Duration,
+}
+
+/// `[encode]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encode {
+    /// Levels below the original; empty for none.
+    pub ladder: Levels,
+    /// The encoder program; empty for the one beside the server.
+    pub program: String,
+    /// Segments that are encoded at one time; 0: by the number of cores.
+    pub workers: u32,
+}
+
+/// A ladder as a list of `720p` or `720p=2500`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Levels(pub encode::Ladder);
+
+impl<'de> Deserialize<'de> for Levels {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        let rungs: Result<Vec<encode::Rung>, _> = names.iter().map(|n| n.parse()).collect();
+        rungs.map(|rungs| Self(encode::Ladder::new(rungs))).map_err(serde::de::Error::custom)
+    }
 }
 
 /// `[retention]`. None: without end.

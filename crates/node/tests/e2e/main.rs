@@ -21,6 +21,7 @@ mod hostile;
 mod key_pictures;
 mod keys;
 mod kills;
+mod levels;
 mod lies;
 mod live;
 mod moq;

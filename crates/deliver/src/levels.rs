@@ -1,0 +1,369 @@
+//! Levels of the ladder beside the originals: their names, and their files, which are made when they are asked for.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use bytes::Bytes;
+use encode::{
+    Answer, Failed, Ladder, Level, Made, Original, OriginalPart, OriginalSegment, Renditions,
+};
+use media::catalog::Catalog;
+use package::hls::Names;
+use package::{Index, Segment};
+use record::{File, History, Recording};
+use spine::Payload;
+
+use crate::http::{cors, too_busy};
+use crate::limits::{LEVEL_WAIT, ORIGINAL_WAIT};
+use crate::media::{IMMUTABLE, built, parse, sent};
+use crate::playlist::not_found;
+use crate::shelf::{Counters, Shelf};
+use crate::waiting::{Awaited, wait_for};
+
+/// The rendition that levels are made of.
+pub(crate) const ORIGINAL: &str = "video.cmaf";
+
+/// What a node offers beside originals.
+pub struct Levels {
+    ladder: Ladder,
+    /// There from when the encoder program has answered; without it, originals are all there is.
+    renditions: OnceLock<Arc<Renditions>>,
+}
+
+impl Levels {
+    /// This ladder, once somebody makes its levels.
+    pub fn new(ladder: Ladder) -> Arc<Self> {
+        Arc::new(Self { ladder, renditions: OnceLock::new() })
+    }
+
+    /// From now on levels are made.
+    pub fn ready(&self, renditions: Arc<Renditions>) {
+        let _ = self.renditions.set(renditions);
+    }
+
+    /// Who makes them, if anybody does.
+    pub fn renditions(&self) -> Option<&Arc<Renditions>> {
+        self.renditions.get()
+    }
+
+    /// The levels of what a catalog lists. An encoder that brings several pictures brings its own ladder.
+    pub(crate) fn of(&self, catalog: &Catalog) -> Vec<Level> {
+        if self.renditions.get().is_none() || self.ladder.is_copy_only() {
+            return Vec::new();
+        }
+        let mut pictures = catalog.tracks.iter().filter(|t| t.width.is_some());
+        let (Some(picture), None) = (pictures.next(), pictures.next()) else { return Vec::new() };
+        let init = catalog.init_of(picture).filter(|_| picture.name == ORIGINAL);
+        let config = init.and_then(|init| encode::config_of(&init));
+        config.map(|config| self.ladder.levels(&config)).unwrap_or_default()
+    }
+}
+
+/// The name of a level's packaged track.
+pub(crate) fn name_of(level: &Level) -> String {
+    format!("video.{}.cmaf", level.name)
+}
+
+/// The levels of one video, with those who make them.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    levels: Arc<Vec<Level>>,
+    names: Vec<String>,
+    renditions: Option<Arc<Renditions>>,
+}
+
+impl Shown {
+    pub(crate) fn new(levels: Arc<Vec<Level>>, of: &Levels) -> Self {
+        let names = levels.iter().map(name_of).collect();
+        Self { levels, names, renditions: of.renditions.get().cloned() }
+    }
+
+    pub(crate) fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// The rendition of the index that this name has its segments of.
+    pub(crate) fn original<'a>(&self, name: &'a str) -> &'a str {
+        if self.get(name).is_some() { ORIGINAL } else { name }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<(&Level, &Arc<Renditions>)> {
+        let at = self.names.iter().position(|n| n == name)?;
+        Some((self.levels.get(at)?, self.renditions.as_ref()?))
+    }
+
+    /// A playlist's text under this name.
+    pub(crate) fn render(
+        &self,
+        index: &Index,
+        name: &str,
+        base: &str,
+        options: package::hls::MediaOptions,
+    ) -> Option<String> {
+        let levels = package::hls::Levels { original: ORIGINAL, names: &self.names };
+        match self.get(name) {
+            None => package::hls::render_media_as(index, Names::own(name, &levels), base, options),
+            Some((level, renditions)) => {
+                let init = |init: u64| renditions.init_id(init, level);
+                let names = Names { original: ORIGINAL, name, levels: &levels, init: &init };
+                package::hls::render_media_as(index, names, base, options)
+            }
+        }
+    }
+}
+
+/// The original of a broadcast on the air.
+struct OnAir(Arc<Shelf>);
+
+fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
+    segment.filter(|s| !s.info.gap).map(|s| OriginalSegment {
+        init: s.info.init,
+        independent: s.independent(),
+        complete: s.complete,
+    })
+}
+
+impl Original for OnAir {
+    fn video(&self) -> &str {
+        &self.0.about().video
+    }
+
+    fn track(&self) -> &str {
+        ORIGINAL
+    }
+
+    fn segment(&self, number: u64) -> Option<OriginalSegment> {
+        self.0.with_index(|index| known(index.rendition(ORIGINAL)?.segment(number)))
+    }
+
+    fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
+        Box::pin(async move {
+            // A lost encoder may come back; then it is a next segment, and this one is ended.
+            let found = wait_for(&self.0, ORIGINAL_WAIT, Awaited::Change, |shelf| {
+                let look = shelf.with_index(|index| look(index, number, part));
+                (!matches!(look, Look::Later)).then_some(look)
+            });
+            let Look::There { epoch, duration, last } = found.await.ok()?? else { return None };
+            let pieces = self.0.original_part(epoch, number, part as u64).await?;
+            Some(OriginalPart { pieces, duration, last })
+        })
+    }
+
+    fn init(&self, id: u64) -> Answer<'_, Bytes> {
+        Box::pin(async move {
+            match self.0.init(id) {
+                Some(pieces) => Some(pieces.concat().into()),
+                None => self.0.recorded(ORIGINAL, File::Init(id)).await,
+            }
+        })
+    }
+}
+
+enum Look {
+    There { epoch: u64, duration: u32, last: bool },
+    Later,
+    Never,
+}
+
+fn look(index: &Index, number: u64, part: usize) -> Look {
+    let Some(rendition) = index.rendition(ORIGINAL) else { return Look::Never };
+    let Some(segment) = rendition.segment(number) else {
+        let newest = rendition.segments.back().map_or(0, |s| s.number);
+        let comes = number > newest && !index.ended();
+        return if comes { Look::Later } else { Look::Never };
+    };
+    match segment.parts.get(part) {
+        Some(_) if segment.info.gap => Look::Never,
+        Some(found) => Look::There {
+            epoch: segment.info.epoch,
+            duration: found.duration,
+            last: segment.complete && part + 1 == segment.parts.len(),
+        },
+        None if segment.complete || index.ended() => Look::Never,
+        None => Look::Later,
+    }
+}
+
+/// The original of a recording.
+struct Recorded {
+    history: Arc<History>,
+    recording: Arc<Recording>,
+}
+
+impl Original for Recorded {
+    fn video(&self) -> &str {
+        self.recording.video.uid.as_str()
+    }
+
+    fn track(&self) -> &str {
+        ORIGINAL
+    }
+
+    fn segment(&self, number: u64) -> Option<OriginalSegment> {
+        known(self.recording.index.rendition(ORIGINAL)?.segment(number))
+    }
+
+    fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
+        Box::pin(async move {
+            let Look::There { epoch, duration, last } = look(&self.recording.index, number, part)
+            else {
+                return None;
+            };
+            let file = File::Part { epoch, number, part: part as u64 };
+            let read = self.history.file(&self.recording.video.uid, ORIGINAL, file).await;
+            Some(OriginalPart { pieces: vec![read.ok()??], duration, last })
+        })
+    }
+
+    fn init(&self, id: u64) -> Answer<'_, Bytes> {
+        Box::pin(async move {
+            let read = self.history.file(&self.recording.video.uid, ORIGINAL, File::Init(id)).await;
+            read.ok()?
+        })
+    }
+}
+
+/// A file of a level of what is on the air.
+pub(crate) async fn file(
+    shelf: &Arc<Shelf>,
+    (level, renditions): (&Level, &Arc<Renditions>),
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let original: Arc<dyn Original> = Arc::new(OnAir(shelf.clone()));
+    let inits = |id| shelf.with_index(|index| original_init(index, renditions, level, id));
+    let epoch = |number| shelf.with_index(|index| epoch_of(index, number));
+    answer(&original, (level, renditions), shelf.counters(), (inits, epoch), name, headers).await
+}
+
+/// A file of a level of a recording.
+pub(crate) async fn recorded_file(
+    history: &Arc<History>,
+    recording: &Arc<Recording>,
+    (level, renditions): (&Level, &Arc<Renditions>),
+    counters: &Counters,
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let recorded = Recorded { history: history.clone(), recording: recording.clone() };
+    let original: Arc<dyn Original> = Arc::new(recorded);
+    let inits = |id| original_init(&recording.index, renditions, level, id);
+    let epoch = |number| epoch_of(&recording.index, number);
+    answer(&original, (level, renditions), counters, (inits, epoch), name, headers).await
+}
+
+/// The original's initialisation segment to which this one of the level belongs.
+fn original_init(index: &Index, renditions: &Renditions, level: &Level, id: u64) -> Option<u64> {
+    let mut last = None;
+    let mut inits = index.rendition(ORIGINAL)?.segments.iter().map(|s| s.info.init);
+    inits.find(|init| last.replace(*init) != Some(*init) && renditions.init_id(*init, level) == id)
+}
+
+/// The epoch of a segment; that of the newest one for the one that comes next.
+fn epoch_of(index: &Index, number: u64) -> Option<u64> {
+    let rendition = index.rendition(ORIGINAL)?;
+    let newest = rendition.segments.back()?;
+    match rendition.segment(number) {
+        Some(segment) => Some(segment.info.epoch),
+        None => (number == newest.number + 1 && !index.ended()).then_some(newest.info.epoch),
+    }
+}
+
+async fn answer(
+    original: &Arc<dyn Original>,
+    (level, renditions): (&Level, &Arc<Renditions>),
+    counters: &Counters,
+    (inits, epoch_of): (impl Fn(u64) -> Option<u64>, impl Fn(u64) -> Option<u64>),
+    name: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let rendition = name_of(level);
+    let made = |number, epoch| match epoch_of(number) == Some(epoch) {
+        true => renditions.segment(original, number, level),
+        false => Err(Failed::NoOriginal),
+    };
+    match parse(name) {
+        None => not_found("no such file"),
+        Some(File::Init(id)) => {
+            let Some(init) = inits(id) else { return not_found("no longer, or not yet") };
+            match renditions.init(original.as_ref(), init, level).await {
+                Ok(init) => sent(counters, vec![init], &rendition, name, headers),
+                Err(failed) => refused(failed),
+            }
+        }
+        Some(File::Part { epoch, number, part }) => {
+            let made = match made(number, epoch) {
+                Ok(made) => made,
+                Err(failed) => return refused(failed),
+            };
+            match wait(&made, part).await {
+                Ok(Some(pieces)) => sent(counters, pieces, &rendition, name, headers),
+                Ok(None) => not_found("no longer, or not yet"),
+                Err(failed) => refused(failed),
+            }
+        }
+        Some(File::Segment { epoch, number }) => {
+            let made = match made(number, epoch) {
+                Ok(made) => made,
+                Err(failed) => return refused(failed),
+            };
+            match (made.whole(), wait(&made, 0).await) {
+                (Some(pieces), _) => sent(counters, pieces, &rendition, name, headers),
+                (None, Ok(Some(_))) => as_it_is_made(made),
+                (None, Ok(None)) => not_found("no longer, or not yet"),
+                (None, Err(failed)) => refused(failed),
+            }
+        }
+    }
+}
+
+/// A part, at most for as long as somebody waits.
+async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, Failed> {
+    let part = usize::try_from(part).unwrap_or(usize::MAX);
+    tokio::time::timeout(LEVEL_WAIT, made.part(part)).await.unwrap_or(Err(Failed::Busy))
+}
+
+fn refused(failed: Failed) -> Response {
+    match failed {
+        Failed::NoOriginal => not_found("no longer, or not yet"),
+        // Both may be over in a moment: a player tries again, or takes another level.
+        Failed::Busy | Failed::Encoder => too_busy(),
+    }
+}
+
+/// The first part goes out while the rest is being made. If that fails the answer ends in an error, and nobody keeps it.
+fn as_it_is_made(made: Arc<Made>) -> Response {
+    let parts = futures_util::stream::unfold((made, 0, false), |(made, part, failed)| async move {
+        if failed {
+            return None;
+        }
+        match wait(&made, part).await {
+            Ok(Some(pieces)) => Some((Ok(Bytes::from(pieces.concat())), (made, part + 1, false))),
+            Ok(None) => None,
+            Err(failed) => Some((Err(io::Error::other(failed)), (made, part, true))),
+        }
+    });
+    let response = cors()
+        .header(header::CACHE_CONTROL, IMMUTABLE)
+        .header(header::CONTENT_TYPE, "video/mp4")
+        .body(Body::from_stream(parts));
+    built(response)
+}
+
+impl Shelf {
+    /// A part of the original, from memory or from the recording.
+    async fn original_part(&self, epoch: u64, number: u64, part: u64) -> Option<Vec<Bytes>> {
+        let at = spine::Location { group: number, object: part };
+        let here = self.track(ORIGINAL).and_then(|track| track.object(at).ok()?.whole());
+        match here {
+            Some(pieces) => Some(pieces.into_iter().map(Payload::into_bytes).collect()),
+            None => {
+                let file = File::Part { epoch, number, part };
+                self.recorded(ORIGINAL, file).await.map(|bytes| vec![bytes])
+            }
+        }
+    }
+}
