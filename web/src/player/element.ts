@@ -194,6 +194,8 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   connectedCallback(): void {
+    const label = this.getAttribute('label');
+    if (label !== null) this.controls.frame.setAttribute('aria-label', label);
     const soundWanted = remembered(SOUND_KEY) === 'on';
     this.video.muted = this.hasAttribute('muted') || (this.hasAttribute('autoplay') && !soundWanted);
     this.wantsToPlay = this.hasAttribute('autoplay');

@@ -53,8 +53,8 @@ export class ClipPanel {
   private close(): void {
     this.panel.hidden = true;
     this.button.setAttribute('aria-expanded', 'false');
-    this.player?.remove();
-    this.player = null;
+    // It stays for the next time: taken away in the middle of a seek, its engine would complain.
+    this.player?.pause();
     this.button.focus();
   }
 
@@ -68,6 +68,7 @@ export class ClipPanel {
     this.pause();
     const player = document.createElement('airwave-player');
     player.setAttribute('bare', '');
+    player.setAttribute('label', 'Picture of the clip');
     player.setAttribute('muted', '');
     player.setAttribute('src', `${list}?${segments ?? PREVIEW}`);
     player.video.addEventListener('durationchange', () => this.onLength(player.video.duration));

@@ -152,9 +152,12 @@ fn check_preview(folder: &Path, server: &Server, input: &Input) {
     let media = server.get(&server.url(&path).join(media).path).text();
     assert!(media.contains("#EXT-X-ENDLIST") && media.matches("#EXTINF").count() == 2, "{media}");
     assert_eq!(check(&media), []);
-    // What plays there at its beginning is what a clip from there on has.
+    // What plays there at its beginning is what a clip from there on has. The newest seconds move on: those are named.
     let file = folder.join("preview.mp4");
-    let url = server.url(&path).to_string();
+    let named = text.split("segments=").nth(1).unwrap().split(['&', '"', '\n']).next().unwrap();
+    let same = format!("/{}/manifest/video.m3u8?segments={named}", input.uid);
+    assert_eq!(server.get(&same).headers["preview-start-seconds"], format!("{begin:.3}"));
+    let url = server.url(&same).to_string();
     run(Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y", "-i", &url, "-c", "copy"])
         .arg(&file));

@@ -216,7 +216,12 @@ fn check_file(folder: &Path, server: &Server, video: &str, clip: &Path) {
         // The file begins with the first picture: GStreamer's sound begins a tenth of a second before that.
         let ahead = if kind == "a:0" { 8 } else { 0 };
         let all = sent.ends_with(&got) && sent.len() - got.len() <= ahead;
-        assert!(all, "{kind}: {} packets sent, {} in the file", sent.len(), got.len());
+        let lacks = sent.iter().position(|hash| !got.contains(hash));
+        let counts = (sent.len(), got.len());
+        assert!(
+            all,
+            "{kind}: {counts:?} packets were sent and are in the file, which lacks {lacks:?}"
+        );
     }
 }
 

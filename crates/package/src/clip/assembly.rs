@@ -188,6 +188,8 @@ impl Assembly {
             let pending = std::mem::take(&mut self.tracks[track].pending);
             pending.into_iter().filter(|p| p.present_ns < end_ns).for_each(|p| self.include(p));
         }
+        // What is wanted to its end may sound for longer than it is seen.
+        let heard_ns = if self.wanted.to_ns == u64::MAX { i128::MAX } else { end_ns };
         let mut tracks = Vec::new();
         let mut names = Vec::new();
         let mut place = vec![None; self.tracks.len()];
@@ -199,7 +201,7 @@ impl Assembly {
             names.push(making.track.name.clone());
             let (from, delay, shown) = match i {
                 0 => (begin, 0, rescaled(end - begin, timescale)),
-                _ => making.beside(begin_ns, end_ns),
+                _ => making.beside(begin_ns, heard_ns),
             };
             tracks.push(ProgressiveTrack {
                 init: making.init,

@@ -168,7 +168,9 @@ impl Outline {
         for (i, run) in runs.iter().enumerate() {
             let first = r.segments.front().map_or(0, |s| s.number);
             let skip = usize::try_from(run.first.saturating_sub(first)).unwrap_or(usize::MAX);
-            let own = r.segments.iter().skip(skip).take_while(|s| s.number <= run.last);
+            // Sound may go on when there is no picture any more.
+            let last = if i + 1 == runs.len() { u64::MAX } else { run.last };
+            let own = r.segments.iter().skip(skip).take_while(|s| s.number <= last);
             for segment in own.filter(|s| !s.info.gap) {
                 for (n, part, ticks) in timed(segment) {
                     let decode = segment.ns(segment.info.start + ticks);
