@@ -29,6 +29,7 @@ main() {
         scripts/nginx.sh
         scripts/moq-peer.sh
         scripts/sdk.sh
+        scripts/acme-peer.sh
     fi
 }
 

@@ -10,6 +10,7 @@ use crate::Seeds;
 pub(crate) fn write(seeds: &Seeds) -> Result<()> {
     requests(seeds)?;
     tokens(seeds)?;
+    proxies(seeds)?;
     records(seeds)?;
     parts(seeds)?;
     let catalog = br#"{"version":"draft-01","generatedAt":1763812800123,"tracks":[{"name":"video.cmaf","packaging":"cmaf",
@@ -53,6 +54,24 @@ fn tokens(seeds: &Seeds) -> Result<()> {
         (4, "pem", PEM),
     ] {
         seeds.add("tokens", name, which, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// What load balancers and proxies say.
+fn proxies(seeds: &Seeds) -> Result<()> {
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x01\x0a\0\0\x01\xdd\xd5\x01\xbb\x04\0\x01\0";
+    for (name, data) in [
+        ("line-4", &b"PROXY TCP4 192.0.2.1 10.0.0.1 56789 443\r\n"[..]),
+        ("line-6", b"PROXY TCP6 2001:db8::1 ::1 56789 443\r\n"),
+        ("unknown", b"PROXY UNKNOWN ffff:ffff ::1 1 1\r\n"),
+        ("binary", v2),
+        ("local", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
+        ("forwarded", b"127.0.0.1, 198.51.100.7:4711,[2001:db8::1]:4711 , unknown\n10.0.0.2"),
+        ("scheme", b"https,http"),
+        ("network", b"2001:db8::/32"),
+    ] {
+        seeds.add("proxy", name, data[0], &data[1..])?;
     }
     Ok(())
 }

@@ -26,6 +26,9 @@ const { values: options } = parseArgs({
     'no-tone': { type: 'boolean', default: false },
     cmcd: { type: 'string' },
     'no-frames': { type: 'boolean', default: false },
+    'strict-tls': { type: 'boolean', default: false },
+    map: { type: 'string' },
+    home: { type: 'string' },
   },
 });
 
@@ -50,7 +53,8 @@ async function main() {
   if (!options.url) throw new Missing('--url is missing');
   if (options.player !== 'airwave' && !(options.player in PLAYERS)) throw new Missing(`--player ${options.player}: airwave, ${Object.keys(PLAYERS).join(', ')}`);
   const pages = options.player === 'airwave' ? null : await servePages(options.player);
-  const browser = await launch();
+  const extraArgs = options.map ? [`--host-resolver-rules=MAP ${options.map.replace('=', ' ')}`] : [];
+  const browser = await launch({ extraArgs, home: options.home });
   try {
     return await play(browser, pages);
   } finally {
@@ -61,7 +65,7 @@ async function main() {
 
 async function play(browser, pages) {
   const [width, height] = options.viewport.split('x').map(Number);
-  const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: true });
+  const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: !options['strict-tls'] });
   const page = await context.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(`page: ${error.message}`));

@@ -45,6 +45,7 @@ pub(crate) fn run(setup: &Setup) -> Result<bool> {
     runtime.spawn(io_rtmp::listen::run(
         listener,
         None,
+        Default::default(),
         door(Origin::new(spine::Limits::default()), seen.clone()),
         Arc::default(),
         |seed| *seed = [7; 32],

@@ -513,7 +513,7 @@ mod tests {
     async fn its_conditions_hold() {
         let folder = TempDir::new().unwrap();
         let tokens = ApiTokens::new(open(&folder), &Secret::new("aw_root"));
-        let networks = |text: &str| vec![Network::parse(text).unwrap()];
+        let networks = |text: &str| vec![text.parse().unwrap()];
         for (change, expect) in [
             (Wanted { ..wanted() }, None),
             (Wanted { disabled: true, ..wanted() }, Some(Denied::Disabled)),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+pub use proxy::network::Network;
 use serde_json::{Map, Value, json};
 
 use crate::limits::{RULE_ENTRIES, RULES};
@@ -21,14 +21,6 @@ enum Of {
     Networks(Vec<Network>),
     /// ISO 3166-1 alpha-2, upper case.
     Countries(Vec<String>),
-}
-
-/// An address and how many of its leading bits count; written `192.0.2.0/24`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
 }
 
 /// What is wrong with a list of rules; for whoever wrote it.
@@ -63,7 +55,8 @@ fn rule(rule: &Value) -> Result<Rule, RuleError> {
     let of = match text("type") {
         Some("any") => Of::Any,
         Some("ip.src") => {
-            let networks = entries("ip")?.into_iter().map(Network::parse).collect::<Option<_>>();
+            let networks =
+                entries("ip")?.into_iter().map(|text| text.parse().ok()).collect::<Option<_>>();
             let words =
                 "ip is a list of addresses and networks, such as 192.0.2.0/24 and 2001:db8::/32";
             Of::Networks(networks.ok_or_else(|| wrong(words))?)
@@ -83,47 +76,6 @@ fn country(text: &str) -> Option<String> {
     letters.then(|| text.to_ascii_uppercase())
 }
 
-impl TryFrom<String> for Network {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("no address and no network")
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        format!("{}/{}", network.address, network.bits)
-    }
-}
-
-impl Network {
-    /// An address, or a network such as `192.0.2.0/24`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(whole);
-        (bits <= whole).then_some(Self { address, bits })
-    }
-
-    /// Whether this address is in it.
-    pub fn has(self, address: IpAddr) -> bool {
-        let bits = |address| -> u128 {
-            match address {
-                // Shifted up, so that leading bits lead.
-                IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
-                IpAddr::V6(v6) => v6.into(),
-            }
-        };
-        let differ = bits(self.address) ^ bits(address);
-        self.address.is_ipv4() == address.is_ipv4()
-            && differ.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
-    }
-}
-
 impl Rule {
     /// As it is written in a token.
     pub fn to_json(&self) -> Value {
@@ -132,7 +84,7 @@ impl Rule {
         let (kind, list) = match &self.of {
             Of::Any => ("any", None),
             Of::Networks(networks) => {
-                let text = |n: &Network| String::from(*n);
+                let text = |n: &Network| n.to_string();
                 ("ip.src", Some(("ip", json!(networks.iter().map(text).collect::<Vec<_>>()))))
             }
             Of::Countries(countries) => ("ip.geoip.country", Some(("country", json!(countries)))),

@@ -240,7 +240,7 @@ fn networks(body: &Map<String, Value>, name: &str) -> Result<Vec<Network>, ApiEr
     let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(Vec::new()) };
     let list = list.as_array().filter(|list| list.len() <= TOKEN_LIST_MAX);
     let networks = list.and_then(|list| {
-        list.iter().map(|text| Network::parse(text.as_str()?)).collect::<Option<Vec<_>>>()
+        list.iter().map(|text| text.as_str()?.parse().ok()).collect::<Option<Vec<_>>>()
     });
     networks.ok_or_else(|| {
         let words =

@@ -29,6 +29,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Publishing: a server that takes nothing for so long is gone. What is behind by half a minute is not live.
 pub const PUSH_STALL: Duration = Duration::from_secs(30);
 
+/// A load balancer says whom a connection is for as soon as it makes it.
+pub const PROXY_HEADER: Duration = Duration::from_secs(10);
+
 /// A peer must finish its TLS handshake within this.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 

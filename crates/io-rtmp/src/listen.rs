@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use media::admission::Door;
-use tokio::net::TcpListener;
+use proxy::header::{Header, Step};
+use proxy::network::Networks;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, TLS_HANDSHAKE};
+use crate::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, PROXY_HEADER, TLS_HANDSHAKE};
 use crate::session;
 
 /// What the listener counts.
@@ -23,6 +27,8 @@ pub struct Counters {
     pub open: AtomicUsize,
     /// Connections refused before their handshake, because too many were half open.
     pub refused_half_open: AtomicU64,
+    /// Connections of trusted load balancers that did not say whom they are for.
+    pub proxy_lies: AtomicU64,
     /// Publishes refused.
     pub refused_publishes: AtomicU64,
     /// Connections that ended because the peer broke the protocol.
@@ -66,20 +72,34 @@ impl Drop for OpenGuard {
 /// Counts a connection as half open until it is dropped.
 pub(crate) struct HalfOpenGuard {
     shared: Arc<Shared>,
-    address: IpAddr,
+    /// None while a load balancer has not said whom the connection is for.
+    address: Option<IpAddr>,
 }
 
 impl Shared {
-    fn half_open(self: &Arc<Self>, peer: SocketAddr) -> Option<HalfOpenGuard> {
-        let address = peer.ip();
+    fn half_open(self: &Arc<Self>) -> Option<HalfOpenGuard> {
         let mut open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = open.by_address.get(&address).copied().unwrap_or(0);
-        if open.all >= HALF_OPEN_MAX || here >= HALF_OPEN_PER_ADDRESS_MAX {
+        if open.all >= HALF_OPEN_MAX {
             return None;
         }
         open.all += 1;
-        open.by_address.insert(address, here + 1);
-        Some(HalfOpenGuard { shared: self.clone(), address })
+        Some(HalfOpenGuard { shared: self.clone(), address: None })
+    }
+}
+
+impl HalfOpenGuard {
+    /// Counts it for its address, too.
+    fn of(mut self, client: SocketAddr) -> Option<Self> {
+        let address = client.ip().to_canonical();
+        let mut open = self.shared.half_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = open.by_address.entry(address).or_default();
+        if *here >= HALF_OPEN_PER_ADDRESS_MAX {
+            return None;
+        }
+        *here += 1;
+        drop(open);
+        self.address = Some(address);
+        Some(self)
     }
 }
 
@@ -87,20 +107,22 @@ impl Drop for HalfOpenGuard {
     fn drop(&mut self) {
         let mut open = self.shared.half_open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all = open.all.saturating_sub(1);
-        let here = open.by_address.get(&self.address).copied().unwrap_or(0);
+        let Some(address) = self.address else { return };
+        let here = open.by_address.get(&address).copied().unwrap_or(0);
         if here <= 1 {
-            open.by_address.remove(&self.address);
+            open.by_address.remove(&address);
         } else {
-            open.by_address.insert(self.address, here - 1);
+            open.by_address.insert(address, here - 1);
         }
     }
 }
 
 /// Accepts encoders until `stop` is ready, then ends their connections as if they were lost.
-/// With `tls` this is RTMPS. `random` fills handshakes.
+/// With `tls` this is RTMPS. Who is in `balancers` must send a PROXY header. `random` fills handshakes.
 pub async fn run(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    balancers: Networks,
     door: Door,
     counters: Arc<Counters>,
     random: fn(&mut [u8; 32]),
@@ -108,6 +130,7 @@ pub async fn run(
 ) {
     let half_open = Mutex::default();
     let shared = Arc::new(Shared { door, counters, random, half_open });
+    let balancers = Arc::new(balancers);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -130,7 +153,10 @@ pub async fn run(
                 continue;
             }
         };
-        let Some(guard) = shared.half_open(peer) else {
+        let balanced = balancers.have(peer.ip());
+        let guard = shared.half_open();
+        let guard = if balanced { guard } else { guard.and_then(|guard| guard.of(peer)) };
+        let Some(guard) = guard else {
             shared.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
             continue;
         };
@@ -140,17 +166,66 @@ pub async fn run(
         let open = OpenGuard::new(&shared.counters);
         connections.spawn(async move {
             let _open = open;
-            let Some(tls) = tls else {
-                return session::run(socket, peer, "rtmp", shared, guard).await;
-            };
-            let greeted = tokio::time::timeout(TLS_HANDSHAKE, tls.accept(socket)).await;
-            match greeted {
-                Ok(Ok(stream)) => session::run(stream, peer, "rtmps", shared, guard).await,
-                Ok(Err(_)) | Err(_) => {
-                    shared.counters.protocol_errors.fetch_add(1, Ordering::Relaxed);
-                }
+            match balanced {
+                true => behind_balancer(socket, peer, tls, shared, guard).await,
+                false => greet(socket, peer, tls, shared, guard).await,
             }
         });
     }
     connections.shutdown().await;
+}
+
+/// A load balancer says first whom the connection is for.
+async fn behind_balancer(
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    guard: HalfOpenGuard,
+) {
+    let told = timeout(PROXY_HEADER, client(&mut socket, peer)).await;
+    let client = match told.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+        Ok(client) => client,
+        // A balancer that looks whether somebody is there.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+        Err(error) => {
+            shared.counters.proxy_lies.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%peer, %error, "rtmp: connection refused");
+            return;
+        }
+    };
+    match guard.of(client) {
+        Some(guard) => greet(socket, client, tls, shared, guard).await,
+        None => {
+            shared.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn client(socket: &mut TcpStream, peer: SocketAddr) -> std::io::Result<SocketAddr> {
+    let mut header = Header::default();
+    loop {
+        match header.step().map_err(std::io::Error::other)? {
+            Step::Read(room) => drop(socket.read_exact(room).await?),
+            Step::For(client) => return Ok(client.unwrap_or(peer)),
+        }
+    }
+}
+
+async fn greet(
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    guard: HalfOpenGuard,
+) {
+    let Some(tls) = tls else {
+        return session::run(socket, peer, "rtmp", shared, guard).await;
+    };
+    match timeout(TLS_HANDSHAKE, tls.accept(socket)).await {
+        Ok(Ok(stream)) => session::run(stream, peer, "rtmps", shared, guard).await,
+        Ok(Err(_)) | Err(_) => {
+            shared.counters.protocol_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use acme::status::Status;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -16,7 +17,9 @@ use media::playback::{Report, START_MS};
 use record::{History, Space};
 use spine::Origin;
 
+use crate::ingest::now_ms;
 use crate::limits::PLAYBACK_INPUTS_MAX;
+use crate::tls::Certificate;
 use crate::web;
 
 /// What the node's counters are taken from.
@@ -30,6 +33,10 @@ pub(crate) struct Admin {
     pub(crate) encoders: Arc<io_rtmp::listen::Counters>,
     pub(crate) moq: Arc<io_moq::listen::Counters>,
     pub(crate) web: Arc<web::Counters>,
+    /// The one in use, if there is TLS.
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    /// How it stands with the certificate of our names.
+    pub(crate) domain: Option<Arc<Status>>,
     pub(crate) panics: Arc<AtomicU64>,
     pub(crate) holes: Arc<AtomicU64>,
     pub(crate) space: Arc<Space>,
@@ -57,10 +64,20 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 async fn ready(State(admin): State<Admin>) -> Response {
     match admin.control.next_expiry().await {
         // It takes encoders and viewers all the same.
-        Ok(_) => match admin.space.paused() {
-            Some(why) => format!("ready, but {why}\n").into_response(),
-            None => "ready\n".into_response(),
-        },
+        Ok(_) => {
+            let certificate = admin.domain.as_ref().and_then(|d| d.complaint(now_ms()));
+            let complaints: Vec<String> = admin
+                .space
+                .paused()
+                .map(|why| why.to_string())
+                .into_iter()
+                .chain(certificate)
+                .collect();
+            match complaints.is_empty() {
+                true => "ready\n".into_response(),
+                false => format!("ready, but {}\n", complaints.join("; ")).into_response(),
+            }
+        }
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("the database: {error}\n")).into_response()
         }
@@ -107,6 +124,15 @@ fn text(admin: &Admin) -> String {
     );
     out.gauge("playlist_requests_parked", "Requests that wait now.", of(&delivery.parked));
 
+    if let Some(end) = admin.certificate.as_ref().and_then(|c| c.not_after_ms()) {
+        let help = "When the certificate in use ends, in seconds since 1970.";
+        out.gauge("certificate_not_after_timestamp_seconds", help, end / 1_000);
+    }
+    if let Some(standing) = admin.domain.as_ref().map(|domain| domain.standing()) {
+        out.counter("certificates_issued", "Certificates got since the start.", standing.issued);
+        let help = "Attempts to get a certificate that failed since the start.";
+        out.counter("certificate_failures", help, standing.failed);
+    }
     if let Some(free) = admin.history.store().free_bytes() {
         out.gauge("disk_free_bytes", "Bytes that are free where recordings are.", free);
     }
@@ -163,6 +189,14 @@ fn text(admin: &Admin) -> String {
         ("moq_groups_skipped", "Groups that a subscriber was too slow for.", &moq.groups_skipped),
         ("http_connections", "HTTP connections accepted.", &web.connections),
         ("http_connections_refused", "HTTP connections refused: too many.", &web.refused),
+        (
+            "http_connections_refused_address",
+            "HTTP connections refused: too many of one address.",
+            &web.refused_address,
+        ),
+        ("http_proxy_lies", "HTTP connections refused: no PROXY header.", &web.proxy_lies),
+        ("rtmp_proxy_lies", "RTMP connections refused: no PROXY header.", &encoders.proxy_lies),
+        ("http_unread", "HTTP connections ended: an answer was not read.", &web.unread),
         ("tls_handshakes_failed", "TLS handshakes that failed.", &web.handshakes_failed),
         ("playlists", "Media playlists sent.", &delivery.playlists),
         ("playlist_renderings", "Media playlists rendered: once a version.", &delivery.renderings),

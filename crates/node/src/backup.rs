@@ -205,7 +205,7 @@ fn copy_keys(from: &Path, to: &Path) -> Result<()> {
             _ => drop(files::secret(&to.join(name), || bytes)?),
         }
     }
-    Ok(())
+    acme::keep::copy(from, to).context("can't copy the certificates of authorities")
 }
 
 fn open(database: &Path, keys: &Path) -> Result<Control> {

@@ -11,6 +11,8 @@ pub struct Banner {
     pub page: Option<String>,
     /// The same for phones and other machines, which give pages their full powers over TLS only.
     pub secure_page: Option<String>,
+    /// How it stands with the certificate of our names.
+    pub certificate: Option<String>,
     /// Where to watch, and the credit of what is on.
     pub demo: Option<(String, Option<String>)>,
     /// The same over MoQ.
@@ -37,6 +39,9 @@ impl Banner {
         }
         if let Some(page) = &self.page {
             let _ = writeln!(out, "  Your page        {page}");
+        }
+        if let Some(words) = &self.certificate {
+            let _ = writeln!(out, "  Certificate      {words}");
         }
         if let Some(page) = &self.secure_page {
             let _ = writeln!(out, "  For phones       {page}");
@@ -67,6 +72,7 @@ mod tests {
             version: "0.1.0",
             page: Some("http://127.0.0.1:8080/#token=aw_T".into()),
             secure_page: Some("https://192.0.2.1:8443/".into()),
+            certificate: Some("for live.example.org, valid for 90 days".into()),
             demo: Some((
                 "http://127.0.0.1:8080/00ab/watch".into(),
                 Some("A film, CC BY 3.0".into()),
@@ -86,6 +92,7 @@ mod tests {
                    A film, CC BY 3.0
   Over MoQ         moqt://127.0.0.1:4443/#msf:default-00ab
   Your page        http://127.0.0.1:8080/#token=aw_T
+  Certificate      for live.example.org, valid for 90 days
   For phones       https://192.0.2.1:8443/
                    (the certificate is self-signed: confirm the warning)
 

@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod arrival;
 mod backup;
 pub mod banner;
 pub mod cli;
 pub mod config;
 mod demo;
+mod domain;
 mod encoder;
 mod files;
 #[doc(hidden)]
@@ -23,6 +25,7 @@ mod quic;
 mod reload;
 mod routes;
 mod tls;
+mod unread;
 mod web;
 
 pub use node::{Addresses, Node};

@@ -21,9 +21,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
+use crate::arrival::PerAddress;
 use crate::banner::Banner;
-use crate::config::{self, Config, Listen, Loaded};
+use crate::config::{self, Config, Listen, Listener, Loaded};
 use crate::demo::Clip;
+use crate::domain::{self, Domain};
 use crate::files;
 use crate::ingest::{Ingest, Rates, Settings, State, now_ms};
 use crate::limits::{RETENTION_AT_ONCE, RETENTION_EVERY, STOP};
@@ -60,6 +62,10 @@ pub struct Addresses {
     pub http: Option<SocketAddr>,
     /// HTTPS.
     pub https: Option<SocketAddr>,
+    /// Port 80 of `tls.domain`: proofs of the names, and the way to HTTPS.
+    pub domain_http: Option<SocketAddr>,
+    /// Port 443 of `tls.domain`: HTTPS.
+    pub domain_https: Option<SocketAddr>,
     /// RTMP.
     pub rtmp: Option<SocketAddr>,
     /// RTMPS.
@@ -155,16 +161,35 @@ impl Node {
         let rtmp = bind(config.rtmp.listen, "rtmp.listen").await?;
         let rtmps = bind(config.rtmps.listen, "rtmps.listen").await?;
         let admin = bind(config.admin.listen, "admin.listen").await?;
-        let quic = quic::open(&config)?;
-        let acceptors = match (&https, &rtmps) {
-            (None, None) => None,
-            _ => Some(tls::acceptors(&config.tls, &dir, &config.public.host)?),
+        let domain = Domain::new(&config, &dir)?;
+        let kept = domain.as_ref().and_then(|domain| domain.kept.as_ref());
+        let [port_80, port_443] = match &domain {
+            Some(_) => [
+                bind_known(config.acme.http_listen, "acme.http_listen").await?,
+                bind_known(config.acme.https_listen, "acme.https_listen").await?,
+            ],
+            None => [None, None],
+        };
+        let quic = quic::open(&config, kept)?;
+        let acceptors = match (&https, &rtmps, &port_443) {
+            (None, None, None) => None,
+            _ => {
+                let host = config.public_host().unwrap_or_default();
+                let first = match kept {
+                    Some(kept) => kept.certified.clone(),
+                    None => Arc::new(tls::load(&config.tls, &dir, host)?),
+                };
+                let challenges = domain.as_ref().map(|d| d.challenges.clone()).unwrap_or_default();
+                Some(tls::acceptors(first, challenges)?)
+            }
         };
         let addresses = Addresses {
             version: env!("CARGO_PKG_VERSION"),
             account: "default",
             http: address_of(http.as_ref())?,
             https: address_of(https.as_ref())?,
+            domain_http: address_of(port_80.as_ref())?,
+            domain_https: address_of(port_443.as_ref())?,
             rtmp: address_of(rtmp.as_ref())?,
             rtmps: address_of(rtmps.as_ref())?,
             srt: None,
@@ -234,11 +259,14 @@ impl Node {
         });
         let encoders: Arc<io_rtmp::listen::Counters> = Arc::default();
         let rtmps_tls = acceptors.as_ref().map(|a| a.rtmps.clone());
-        for (listener, tls) in [(rtmp, None), (rtmps, rtmps_tls)] {
+        for (listener, tls, which) in
+            [(rtmp, None, Listener::Rtmp), (rtmps, rtmps_tls, Listener::Rtmps)]
+        {
             let Some(listener) = listener else { continue };
             let run = io_rtmp::listen::run(
                 listener,
                 tls,
+                config.proxy_protocol.trusted_at(which),
                 ingest.door(),
                 encoders.clone(),
                 fill_random,
@@ -276,6 +304,12 @@ impl Node {
         }
         let inputs = own_inputs(&control, options.demo.is_some()).await?;
         let counters: Arc<web::Counters> = Arc::default();
+        let common = web::Common {
+            counters: counters.clone(),
+            per_address: PerAddress::new(config.limits.http_connections_per_address),
+            proxies: Arc::new(config.http.trusted_proxies.clone()),
+        };
+        let certificate = acceptors.as_ref().map(|a| a.certificate.clone());
         if let Some(listener) = admin {
             let router = admin::router(Admin {
                 started: Instant::now(),
@@ -286,19 +320,24 @@ impl Node {
                 encoders: encoders.clone(),
                 moq: moq.clone(),
                 web: counters.clone(),
+                certificate: certificate.clone(),
+                domain: domain.as_ref().map(|domain| domain.status.clone()),
                 panics: tasks.panics.clone(),
                 holes: ingest.holes.clone(),
                 space: ingest.space.clone(),
                 history: history.clone(),
             });
             let stop = until_stop(stopped.clone());
-            let serve = web::serve(listener, None, router, Arc::default(), stop);
+            let routers = web::Routers::one(router);
+            let (balancers, common) = (Arc::default(), web::Common::alone());
+            let front = web::Front { listener, tls: None, routers, balancers, common };
+            let serve = web::serve(front, stop);
             services.spawn(async move {
                 serve.await;
                 "the admin listener"
             });
         }
-        let public_host = Some(config.public.host.clone()).filter(|host| !host.is_empty());
+        let public_host = config.public_host().map(str::to_owned);
         let site = Site {
             library: library.clone(),
             access: access.clone(),
@@ -348,36 +387,60 @@ impl Node {
             },
         };
         let https_tls = acceptors.as_ref().map(|a| a.https.clone());
-        for (listener, tls) in [(http, None), (https, https_tls)] {
-            let Some(listener) = listener else { continue };
-            // Over TLS a token can't be overheard.
-            let api = api::Api {
-                allow_plain: api.allow_plain || tls.is_some(),
-                tls: tls.is_some(),
-                ..api.clone()
-            };
-            let scheme = if tls.is_some() { "https" } else { "http" };
-            let site = Site { scheme, ..site.clone() };
-            let router = deliver::router(site)
+        let challenges = domain.as_ref().map(|domain| domain.challenges.clone());
+        let router = |secure: bool, allow_plain: bool| {
+            // Over TLS a token can't be overheard; what is behind a trusted proxy is its operator's affair.
+            let api = api::Api { allow_plain: secure || allow_plain, tls: secure, ..api.clone() };
+            let scheme = if secure { "https" } else { "http" };
+            let router = deliver::router(Site { scheme, ..site.clone() })
                 .merge(api::router(api))
                 .merge(quic::router(fingerprint.clone()));
-            let stop = until_stop(stopped.clone());
-            let serve = web::serve(listener, tls, router, counters.clone(), stop);
+            match &challenges {
+                // Who hands on what comes to port 80 may do so to any of our ports.
+                Some(challenges) => router.merge(domain::proofs(challenges.clone())),
+                None => router,
+            }
+        };
+        let secure = router(true, true);
+        let in_clear = web::Routers {
+            direct: router(false, config.http.allow_plain_api),
+            proxied: router(false, true),
+            proxied_secure: secure.clone(),
+        };
+        let to_https = challenges.as_ref().map(|challenges| {
+            let port = addresses.domain_https.or(addresses.https).map(|a| a.port());
+            domain::to_https(challenges.clone(), config.tls.domain.clone(), port)
+        });
+        for (listener, tls, routers, which) in [
+            (http, None, in_clear, Listener::Http),
+            (https, https_tls.clone(), web::Routers::one(secure.clone()), Listener::Https),
+            (port_80, None, web::Routers::one(to_https.unwrap_or_default()), Listener::Http),
+            (port_443, https_tls, web::Routers::one(secure), Listener::Https),
+        ] {
+            let Some(listener) = listener else { continue };
+            let balancers = Arc::new(config.proxy_protocol.trusted_at(which));
+            let front = web::Front { listener, tls, routers, balancers, common: common.clone() };
+            let serve = web::serve(front, until_stop(stopped.clone()));
             services.spawn(async move {
                 serve.await;
                 "the HTTP listener"
             });
         }
+        let certificate_words = domain.as_ref().map(Domain::words);
+        if let Some(domain) = domain {
+            let run = domain.run(certificate.clone(), greeted.clone());
+            let end = until_stop(stopped.clone());
+            services.spawn(async move {
+                tokio::select! { () = run => {}, () = end => {} }
+                "the renewal of certificates"
+            });
+        }
         let services = services.into();
-        let reloadable = Reloadable {
-            dir,
-            certificate: acceptors.as_ref().map(|a| a.certificate.clone()),
-            quic: greeted,
-            ingest: ingest.clone(),
-            retention,
-        };
+        let reloadable =
+            Reloadable { dir, certificate, quic: greeted, ingest: ingest.clone(), retention };
         let node = Self { addresses, origin, stop, tasks, reloadable, _lock: lock, services };
-        let banner = node.begin(&config, &options, &control, inputs, &token).await?;
+        let mut banner = node.begin(&config, &options, &control, inputs, &token).await?;
+        banner.certificate = certificate_words;
         if let Some(path) = &options.ready_file {
             let mut json = serde_json::to_vec(&node.addresses)?;
             json.push(b'\n');
@@ -395,12 +458,17 @@ impl Node {
         inputs: OwnInputs,
         token: &str,
     ) -> Result<Banner> {
-        let host = |address: SocketAddr| match config.public.host.as_str() {
-            "" if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
-            "" => address.to_string(),
-            name => format!("{name}:{}", address.port()),
+        let host = |address: SocketAddr| match config.public_host() {
+            None if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
+            None => address.to_string(),
+            Some(name) => format!("{name}:{}", address.port()),
         };
-        let page = self.addresses.http.map(|a| format!("http://{}/", host(a)));
+        let by_name = self.addresses.domain_https.map(|a| match (config.public_host(), a.port()) {
+            (Some(name), 443) => format!("https://{name}/"),
+            _ => format!("https://{}/", host(a)),
+        });
+        let in_clear = || self.addresses.http.map(|a| format!("http://{}/", host(a)));
+        let page = by_name.clone().or_else(in_clear);
         let watch = |input: &InputUid| {
             page.as_ref().map(|p| format!("{p}{input}/watch")).unwrap_or_default()
         };
@@ -411,8 +479,9 @@ impl Node {
             secure_page: self
                 .addresses
                 .https
-                .filter(|a| !a.ip().is_loopback())
+                .filter(|a| !a.ip().is_loopback() && by_name.is_none())
                 .map(|a| format!("https://{}/", host(a))),
+            certificate: None,
             demo: None,
             moq: None,
             encoder: None,
@@ -609,6 +678,26 @@ pub(crate) fn open_control(dir: &Path) -> Result<Control> {
 fn api_token() -> String {
     let secret = control::Secret::from_random(random());
     format!("aw_{}\n", secret.expose())
+}
+
+/// Port 80 or 443, where something else may listen already, and which not everybody may have.
+async fn bind_known(listen: Listen, key: &str) -> Result<Option<TcpListener>> {
+    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+    bind(listen, key).await.map_err(|error| {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        match kind {
+            Some(PermissionDenied) => error.context(format!(
+                "ports below 1024 are for programs with the right to them: start Airwave as a service with \
+                 AmbientCapabilities=CAP_NET_BIND_SERVICE, or once run setcap cap_net_bind_service=+ep on the program, \
+                 or hand on the port to another one and set {key}, or do without: {key} = \"off\""
+            )),
+            Some(AddrInUse) => error.context(format!(
+                "another program listens there, a web server perhaps: stop it, or let it hand on what comes and set \
+                 {key} = \"off\" (docs/https.md says how)"
+            )),
+            _ => error,
+        }
+    })
 }
 
 async fn bind(listen: Listen, key: &str) -> Result<Option<TcpListener>> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use access::{Access, Refusal, TokenError, Visitor};
+use acme::keep::Kept;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -42,7 +43,7 @@ pub(crate) struct Quic {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
     pub(crate) fingerprint: Fingerprint,
-    /// For whom certificates are made here; none if one is configured.
+    /// For whom certificates are made here; none if there is another.
     made_for: Option<String>,
 }
 
@@ -112,14 +113,13 @@ fn name_of(authority: &str) -> &str {
 }
 
 /// Opens the listener, if it is on.
-pub(crate) fn open(config: &Config) -> Result<Option<Quic>> {
+pub(crate) fn open(config: &Config, kept: Option<&Kept>) -> Result<Option<Quic>> {
     let Some(address) = config.quic.listen.0 else { return Ok(None) };
-    let configured = configured(&config.tls)?;
-    let made_for = configured.is_none().then(|| config.public.host.clone());
+    let host = config.public_host().unwrap_or_default();
     let shown = Fingerprint::default();
-    let certificate = match configured {
-        Some(certificate) => certificate,
-        None => self_signed(&config.public.host, &shown)?,
+    let (certificate, made_for) = match (kept.map(of_authority), configured(&config.tls)?) {
+        (Some(certificate), _) | (None, Some(certificate)) => (certificate, None),
+        (None, None) => (self_signed(host, &shown)?, Some(host.to_owned())),
     };
     let endpoint = Endpoint::server(address, certificate, &protocols()).with_context(|| {
         format!(
@@ -136,7 +136,8 @@ pub(crate) async fn renew(endpoint: Endpoint, shown: Fingerprint, made_for: Opti
     let mut made = now_ms();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        if now_ms().saturating_sub(made) < RENEW_DAYS * DAY_MS {
+        // Without a hash to show, an authority has signed another one meanwhile.
+        if now_ms().saturating_sub(made) < RENEW_DAYS * DAY_MS || shown.hex().is_none() {
             continue;
         }
         let renewed = self_signed(&host, &shown)
@@ -158,10 +159,20 @@ pub(crate) struct Shown {
 impl Shown {
     /// Takes the files of the configuration, which may have new contents. One that was made here stays.
     pub(crate) fn replace(&self, config: &Config) -> Result<()> {
-        if let Some(certificate) = configured(&config.tls)? {
-            self.endpoint.set_certificate(certificate, &protocols())?;
-            *self.fingerprint.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match configured(&config.tls)? {
+            Some(certificate) => self.show(certificate),
+            None => Ok(()),
         }
+    }
+
+    /// Takes what an authority has signed. Connections that are open stay.
+    pub(crate) fn renewed(&self, kept: &Kept) -> Result<()> {
+        self.show(of_authority(kept))
+    }
+
+    fn show(&self, certificate: Certificate) -> Result<()> {
+        self.endpoint.set_certificate(certificate, &protocols())?;
+        *self.fingerprint.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
 }
@@ -211,6 +222,10 @@ impl Fingerprint {
             }
         }
     }
+}
+
+fn of_authority(kept: &Kept) -> Certificate {
+    Certificate { chain: kept.chain.clone(), key: kept.key.clone_key() }
 }
 
 fn configured(config: &Tls) -> Result<Option<Certificate>> {

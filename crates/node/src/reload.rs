@@ -76,6 +76,12 @@ fn reach(key: &str) -> Option<Reach> {
         | "quic.listen"
         | "moq.open_namespaces"
         | "admin.listen" => Some(Reach::Restart),
+        "http.trusted_proxies" | "proxy_protocol.trusted" | "proxy_protocol.listeners" => {
+            Some(Reach::Restart)
+        }
+        "tls.domain" | "acme.directory" | "acme.contact" | "acme.authority" | "acme.challenge"
+        | "acme.dns_hook" | "acme.http_listen" | "acme.https_listen" => Some(Reach::Restart),
+        "limits.http_connections_per_address" => Some(Reach::Restart),
         "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
         "encode.ladder" | "encode.program" | "encode.workers" => Some(Reach::Restart),
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
@@ -90,13 +96,15 @@ impl Reloadable {
         let (changed, restart) =
             differing.into_iter().partition(|key| reach(key) == Some(Reach::AtOnce));
         let config = &new.config;
-        // The files may have new contents under their old names: a renewed certificate.
-        if let Some(certificate) = &self.certificate {
-            let host = &current.config.public.host;
-            certificate.replace(tls::load(&config.tls, &self.dir, host)?);
-        }
-        if let Some(quic) = &self.quic {
-            quic.replace(config)?;
+        // The files may have new contents under their old names: a renewed certificate. One for names is renewed by itself.
+        if current.config.tls.domain.is_empty() {
+            if let Some(certificate) = &self.certificate {
+                let host = current.config.public_host().unwrap_or_default();
+                certificate.replace(Arc::new(tls::load(&config.tls, &self.dir, host)?));
+            }
+            if let Some(quic) = &self.quic {
+                quic.replace(config)?;
+            }
         }
         self.ingest.change(Settings::of(config));
         self.retention.send_replace(config.retention);

@@ -2,7 +2,7 @@
 
 use access::table::Row;
 
-use crate::{admin, quic};
+use crate::{admin, domain, quic};
 
 /// All rows, by listener.
 pub fn table() -> Vec<(&'static str, Row)> {
@@ -12,8 +12,12 @@ pub fn table() -> Vec<(&'static str, Row)> {
         .chain(deliver::table())
         .chain([open(quic::CERTIFICATE_HASH, "everybody")])
         .map(|row| ("http, https", row));
+    let ports = [
+        ("http, https, port 80", open(domain::PROOF, "everybody, while a name is proved")),
+        ("port 80", open(domain::ELSEWHERE, "everybody: leads to HTTPS")),
+    ];
     let admin = admin::paths().map(|path| ("admin", open(path, "who reaches the listener")));
-    web.chain(admin).collect()
+    web.chain(ports).chain(admin).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Certificates: by files, else a self-signed one that is kept in the data directory.
+//! Certificates: by files, or from an authority (`domain`), else a self-signed one that is kept in the data directory.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use acme::challenges::{ACME_TLS, Challenges};
+use acme::validity::Validity;
 use anyhow::{Context, Result, bail};
 use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::TlsAcceptor;
@@ -22,7 +24,7 @@ pub(crate) const KEY: &str = "self-signed.key";
 
 /// What HTTPS and RTMPS greet their peers with.
 pub(crate) struct Acceptors {
-    /// HTTP/2 and HTTP/1.1.
+    /// HTTP/2 and HTTP/1.1, and whoever looks for a proof of a name.
     pub(crate) https: TlsAcceptor,
     /// No protocol is negotiated.
     pub(crate) rtmps: TlsAcceptor,
@@ -32,32 +34,49 @@ pub(crate) struct Acceptors {
 
 /// The certificate in use; connections that are made after a change get the new one.
 #[derive(Debug)]
-pub(crate) struct Certificate(RwLock<Arc<CertifiedKey>>);
+pub(crate) struct Certificate {
+    used: RwLock<Arc<CertifiedKey>>,
+    challenges: Challenges,
+}
 
 impl Certificate {
-    pub(crate) fn replace(&self, new: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    pub(crate) fn replace(&self, new: Arc<CertifiedKey>) {
+        *self.used.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn used(&self) -> Arc<CertifiedKey> {
+        self.used.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its end, in milliseconds since 1970.
+    pub(crate) fn not_after_ms(&self) -> Option<u64> {
+        self.used().cert.first().and_then(Validity::of).map(|validity| validity.not_after_ms)
     }
 }
 
 impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // RFC 8737 §3: this protocol and no other. Who gets nothing is told that the handshake failed.
+        if hello.alpn().is_some_and(|mut offered| offered.next() == Some(ACME_TLS)) {
+            return self.challenges.tls(hello.server_name()?);
+        }
+        Some(self.used())
     }
 }
 
-/// Loads the certificate of the configuration, or makes one for `host` and this machine.
-pub(crate) fn acceptors(tls: &Tls, dir: &Path, host: &str) -> Result<Acceptors> {
+/// Greets with `first`, until that is replaced. Who looks for proofs of names gets those of `challenges`.
+pub(crate) fn acceptors(first: Arc<CertifiedKey>, challenges: Challenges) -> Result<Acceptors> {
     let provider = Arc::new(default_provider());
-    let certificate = Arc::new(Certificate(RwLock::new(Arc::new(load(tls, dir, host)?))));
+    let certificate = Arc::new(Certificate { used: RwLock::new(first), challenges });
     Ok(Acceptors {
-        https: acceptor(&provider, &certificate, &[b"h2", b"http/1.1"])?,
+        https: acceptor(&provider, &certificate, &[b"h2", b"http/1.1", ACME_TLS])?,
         rtmps: acceptor(&provider, &certificate, &[])?,
         certificate,
     })
 }
 
-/// Reads the certificate and the key; both must be there and belong together.
+/// Loads the certificate of the configuration, or makes one for `host` and this machine. Certificate and key must both be
+/// there and belong together.
 pub(crate) fn load(tls: &Tls, dir: &Path, host: &str) -> Result<CertifiedKey> {
     let (certificate, key) = match files_of(tls)? {
         Some(files) => files,

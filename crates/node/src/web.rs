@@ -1,28 +1,34 @@
 //! Serving HTTP: connections with their deadlines and bounds, in clear and over TLS, HTTP/1.1 and
 //! HTTP/2.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use acme::challenges::ACME_TLS;
 use axum::Router;
-use axum::extract::ConnectInfo;
 use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
+use proxy::network::Networks;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+use crate::arrival::{self, PerAddress, Way};
 use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::patient::Patient;
+use crate::unread::Answers;
 
 /// What the HTTP listeners count.
 #[derive(Debug, Default)]
@@ -33,8 +39,75 @@ pub(crate) struct Counters {
     pub(crate) open: AtomicU64,
     /// Connections refused because there were too many.
     pub(crate) refused: AtomicU64,
+    /// Connections refused because their address has too many.
+    pub(crate) refused_address: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub(crate) handshakes_failed: AtomicU64,
+    /// Connections of trusted load balancers that did not say whom they are for.
+    pub(crate) proxy_lies: AtomicU64,
+    /// Connections ended because an answer was not read.
+    pub(crate) unread: AtomicU64,
+}
+
+/// What the HTTP listeners have in common.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) counters: Arc<Counters>,
+    /// Connections of each address, on all of them.
+    pub(crate) per_address: Arc<PerAddress>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub(crate) proxies: Arc<Networks>,
+}
+
+impl Common {
+    /// Of a listener by itself, for the operator.
+    pub(crate) fn alone() -> Self {
+        let (counters, proxies) = (Arc::default(), Arc::default());
+        Self { counters, per_address: PerAddress::new(0), proxies }
+    }
+}
+
+/// What answers, by the way that a request came: URLs that are handed out differ, and who may use the API.
+#[derive(Clone)]
+pub(crate) struct Routers {
+    pub(crate) direct: Router,
+    pub(crate) proxied: Router,
+    pub(crate) proxied_secure: Router,
+}
+
+impl Routers {
+    /// One for all.
+    pub(crate) fn one(router: Router) -> Self {
+        Self { direct: router.clone(), proxied: router.clone(), proxied_secure: router }
+    }
+
+    fn of(&self, way: Way) -> Router {
+        match way {
+            Way::Direct => &self.direct,
+            Way::Proxied => &self.proxied,
+            Way::ProxiedSecure => &self.proxied_secure,
+        }
+        .clone()
+    }
+}
+
+/// One of them.
+pub(crate) struct Front {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) routers: Routers,
+    /// Who must send a PROXY header.
+    pub(crate) balancers: Arc<Networks>,
+    pub(crate) common: Common,
+}
+
+/// What a connection needs of its listener.
+#[derive(Clone)]
+struct Serving {
+    tls: Option<TlsAcceptor>,
+    routers: Routers,
+    balancers: Arc<Networks>,
+    common: Common,
 }
 
 /// Counts a connection as open until it is dropped.
@@ -53,14 +126,11 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Serves `router` until `stop`, then lets answers finish.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    counters: Arc<Counters>,
-    stop: impl Future<Output = ()>,
-) {
+/// Serves until `stop`, then lets answers finish.
+pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
+    let Front { listener, tls, routers, balancers, common } = front;
+    let counters = common.counters.clone();
+    let service = Serving { tls, routers, balancers, common };
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -90,45 +160,104 @@ pub(crate) async fn serve(
         };
         counters.connections.fetch_add(1, Ordering::Relaxed);
         let _ = socket.set_nodelay(true);
-        let (tls, router, counters) = (tls.clone(), router.clone(), counters.clone());
-        let watcher = graceful.watcher();
+        let (service, watcher) = (service.clone(), graceful.watcher());
         let open = OpenGuard::new(&counters);
         connections.spawn(async move {
             let (_permit, _open) = (permit, open);
-            match tls {
-                None => answer(socket, peer, router, watcher).await,
-                Some(tls) => match handshake(&tls, socket).await {
-                    Some(stream) => answer(stream, peer, router, watcher).await,
-                    None => {
-                        counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-                    }
-                },
-            }
+            service.greet(socket, peer, watcher).await;
         });
     }
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
     connections.shutdown().await;
 }
 
-async fn handshake(
-    tls: &TlsAcceptor,
-    socket: TcpStream,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+
+impl Serving {
+    /// Finds out who came, and encrypts.
+    async fn greet(self, mut socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let counters = &self.common.counters;
+        let client = match arrival::client(&mut socket, peer, &self.balancers).await {
+            Ok(client) => client,
+            // A balancer that looks whether somebody is there.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+            Err(error) => {
+                counters.proxy_lies.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%peer, %error, "http: connection refused");
+                return;
+            }
+        };
+        // Those of a proxy are of many people.
+        let own = !self.common.proxies.have(client.ip());
+        let counted = own.then(|| self.common.per_address.enter(client.ip()));
+        if matches!(counted, Some(None)) {
+            counters.refused_address.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        match &self.tls {
+            None => self.answer(socket, client, watcher).await,
+            Some(tls) => match handshake(tls, socket).await {
+                // RFC 8737 §3: who looked for a proof has seen it; nothing else is said.
+                Some(mut stream) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {
+                    let _ = tokio::time::timeout(HANDSHAKE, stream.shutdown()).await;
+                }
+                Some(stream) => self.answer(stream, client, watcher).await,
+                None => {
+                    counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                }
+            },
+        }
+    }
+
+    async fn answer<S>(&self, stream: S, client: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let answers = Answers::new();
+        let connection = connection(stream, client, self, &answers);
+        // A proxy that speaks HTTP/2 has answers of many people, and deadlines of its own.
+        let proxied = self.common.proxies.have(client.ip());
+        tokio::select! {
+            ended = watcher.watch(connection) => if let Err(error) = ended {
+                tracing::debug!(peer = %client, %error, "http: connection ended");
+            },
+            () = answers.unread(), if !proxied => {
+                self.common.counters.unread.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(peer = %client, "http: connection ended: an answer is not read");
+            }
+        }
+    }
+}
+
+async fn handshake(tls: &TlsAcceptor, socket: TcpStream) -> Option<TlsStream> {
     tokio::time::timeout(HANDSHAKE, tls.accept(socket)).await.ok()?.ok()
 }
 
-async fn answer<S>(
+fn connection<S>(
     stream: S,
-    peer: SocketAddr,
-    router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
+    client: SocketAddr,
+    of: &Serving,
+    answers: &Arc<Answers>,
+) -> impl GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + use<S>
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let (routers, proxies) = (of.routers.clone(), of.common.proxies.clone());
+    let answers = answers.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().call(request)
+        let answers = answers.clone();
+        // RFC 9112 §3.2: whoever stands in between may have believed the other one.
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        let way = arrival::introduce(&mut request, client, &proxies);
+        let answered = (hosts <= 1).then(|| routers.of(way).call(request));
+        async move {
+            let response = match answered {
+                Some(answered) => answered.await?,
+                None => (StatusCode::BAD_REQUEST, "more than one Host\n").into_response(),
+            };
+            Ok::<_, Infallible>(answers.follow(response))
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -144,8 +273,8 @@ async fn answer<S>(
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(HANDSHAKE);
     let stream = TokioIo::new(Patient::new(stream, HANDSHAKE));
-    let connection = builder.serve_connection(stream, service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%peer, %error, "http: connection ended");
-    }
+    builder.serve_connection(stream, service).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,10 +9,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "test code")]
 
 mod audience;
+mod authority;
 mod browser;
 mod child;
 mod clip;
+mod dns;
 mod edge;
+mod gateway;
 mod hls;
 mod http;
 mod key_pictures;
@@ -24,10 +27,12 @@ mod server;
 mod wait;
 
 pub use audience::{Seen, watch};
+pub use authority::{Authority, tool};
 pub use browser::{Played, play, publish_from_page, published, watch_while_shut};
 pub use child::Child;
 pub use clip::{Clip, ClipSpec};
 pub use edge::{Edge, NGINX_CONF};
+pub use gateway::Gateway;
 pub use hls::Follower;
 pub use http::{Response, Url, request, try_request};
 pub use key_pictures::{KeyPicture, check_key_pictures};

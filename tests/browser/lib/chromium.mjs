@@ -13,7 +13,8 @@ export function modulePath(name) {
   return path;
 }
 
-export async function launch({ extraArgs = [] } = {}) {
+// `home` is a folder with a certificate store of its own (.pki/nssdb).
+export async function launch({ extraArgs = [], home } = {}) {
   modulePath('playwright-core/package.json');
   const { chromium } = require('playwright-core');
   const candidates = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
@@ -23,6 +24,7 @@ export async function launch({ extraArgs = [] } = {}) {
     return await chromium.launch({
       executablePath,
       headless: true,
+      ...(home ? { env: { ...process.env, HOME: home } } : {}),
       args: [
         '--no-sandbox',
         '--disable-gpu',

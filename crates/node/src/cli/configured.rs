@@ -14,6 +14,9 @@ pub(super) struct Configured {
     /// The data directory; the same as --set data.dir=DIR
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// HTTPS with a real certificate, for this name of the server; may be repeated
+    #[arg(long, value_name = "NAME")]
+    domain: Vec<String>,
     /// One key of the configuration, as in --set http.listen=127.0.0.1:8080
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -44,6 +47,9 @@ impl Configured {
         }
         if let Some(dir) = &self.data {
             add(Layer::data_dir(dir));
+        }
+        if !self.domain.is_empty() {
+            add(Ok(Layer::domains(&self.domain)));
         }
         for setting in &self.set {
             add(Layer::setting(setting));

@@ -19,10 +19,14 @@ const EXAMPLES: &str = "\
 Examples:
   airwave serve                                    HTTP 8080, HTTPS 8443, RTMP 1935, RTMPS 1936
   airwave serve --demo                             with a broadcast to look at
+  airwave serve --domain live.example.org          HTTPS with a real certificate, on ports 80 and 443 too
   airwave serve --config /etc/airwave.toml --data /var/lib/airwave
   airwave serve --set http.listen=127.0.0.1:9000 --set rtmps.listen=off
 
 SIGTERM and Ctrl-C end broadcasts in good order (10 s at most; a second one does not wait).
+--domain asks Let's Encrypt, whose terms you agree to. The name must lead to this machine in the DNS, and its
+ports 80 and 443 must be open to the world. --set acme.directory=staging tries it without using up anything.
+
 SIGHUP reads the configuration and the certificate again and says what needs a restart; a terminal that
 goes away ends the server.";
 

@@ -87,6 +87,14 @@ impl Layer {
         Ok(Self { from: "--data".to_owned(), table })
     }
 
+    /// `--domain NAME`, given once or more often.
+    pub fn domains(names: &[String]) -> Self {
+        let names = names.iter().cloned().map(Value::String).collect();
+        let mut table = Table::new();
+        insert(&mut table, &["tls".into(), "domain".into()], Value::Array(names));
+        Self { from: "--domain".to_owned(), table }
+    }
+
     /// `section.key=value` of `--set`. The value is TOML where it parses as TOML, else text.
     pub fn setting(text: &str) -> Result<Self, ConfigError> {
         let from = format!("--set {}", text.split('=').next().unwrap_or(text));

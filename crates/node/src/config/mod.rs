@@ -4,15 +4,18 @@
 //! Unknown keys are errors; every error is told at once, with its key and where it came from.
 
 mod layers;
+mod outside;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proxy::network::Networks;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 pub use layers::{ConfigError, Layer, Loaded, SAMPLE, keys, load};
+pub use outside::{Acme, Challenge, Listener, ProxyProtocol, Tls};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -34,6 +37,10 @@ pub struct Config {
     pub moq: Moq,
     /// The certificate of HTTPS and RTMPS.
     pub tls: Tls,
+    /// Who signs the certificate for `tls.domain`.
+    pub acme: Acme,
+    /// Load balancers in front of connections.
+    pub proxy_protocol: ProxyProtocol,
     /// Metrics and health.
     pub admin: Admin,
     /// Names in the URLs that are handed out.
@@ -70,6 +77,9 @@ pub struct Http {
     pub listen: Listen,
     /// The API in clear also where it can be overheard.
     pub allow_plain_api: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "outside::networks")]
+    pub trusted_proxies: Networks,
 }
 
 /// `[https]`
@@ -78,16 +88,6 @@ pub struct Http {
 pub struct Https {
     /// Where to listen; `"off"` for not at all.
     pub listen: Listen,
-}
-
-/// `[tls]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// PEM file with the certificate and its chain; empty: a self-signed one is made.
-    pub certificate: String,
-    /// PEM file with its private key.
-    pub key: String,
 }
 
 /// `[rtmp]` and `[rtmps]`
@@ -221,6 +221,8 @@ pub struct Limits {
     pub cache_mb: u32,
     /// Broadcasts at one time.
     pub broadcasts: u32,
+    /// HTTP connections of one address; 0: no bound.
+    pub http_connections_per_address: u32,
     /// How long the disk may fail before a segment becomes a gap in the recording, 1 to 600 s.
     #[serde(deserialize_with = "patience")]
     pub recorder_patience_s: Duration,
@@ -331,13 +333,18 @@ fn conflicts(config: &Config) -> Vec<(&'static str, String, &'static str)> {
         }
         _ => {}
     }
-    let listeners = [
+    outside::conflicts(config, &mut found);
+    let mut listeners = vec![
         ("http.listen", config.http.listen),
         ("https.listen", config.https.listen),
         ("rtmp.listen", config.rtmp.listen),
         ("rtmps.listen", config.rtmps.listen),
         ("admin.listen", config.admin.listen),
     ];
+    if !config.tls.domain.is_empty() {
+        listeners.push(("acme.http_listen", config.acme.http_listen));
+        listeners.push(("acme.https_listen", config.acme.https_listen));
+    }
     for (i, (key, listen)) in listeners.iter().enumerate() {
         let Some(address) = listen.0.filter(|a| a.port() != 0) else { continue };
         let same = listeners[..i].iter().find(|(_, other)| other.0 == Some(address));
@@ -359,6 +366,15 @@ fn within<'de, D: serde::Deserializer<'de>>(
         return Ok(value);
     }
     Err(serde::de::Error::custom(format!("{value} is out of range: {least} to {most} {unit}")))
+}
+
+impl Config {
+    /// The host name in URLs that are handed out; none: the request's own.
+    pub fn public_host(&self) -> Option<&str> {
+        let named = Some(self.public.host.as_str()).filter(|host| !host.is_empty());
+        // A wildcard is no name that leads anywhere.
+        named.or_else(|| self.tls.domain.iter().map(String::as_str).find(|n| !n.starts_with("*.")))
+    }
 }
 
 impl Default for Config {

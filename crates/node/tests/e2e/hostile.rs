@@ -159,6 +159,7 @@ const REQUESTS: &[(&str, &[Option<u16>])] = &[
         &[Some(400), Some(405), None],
     ),
     ("GET / HTTP/1.1\r\nhost: a\r\nhost", &[Some(400), None]),
+    ("GET / HTTP/1.1\r\nhost: a\r\nhost: b", &[Some(400)]),
 ];
 
 /// What a server answers to this head, its status alone.

@@ -26,6 +26,16 @@ fn peer(server: &Server, path: &str, what: &str, rest: &[&str]) -> Child {
     Child::start(&mut command)
 }
 
+/// The independent client, once it has begun to watch an input.
+pub(crate) fn watch(server: &Server, uid: &str, folder: &Path) -> Child {
+    let namespace = format!("default/{uid}");
+    let viewer = peer(server, "", "watch", &[&namespace, folder.to_str().unwrap()]);
+    wait_until("the viewer to have begun", 20, || {
+        (viewer.output().matches("begun").count() == 3).then_some(())
+    });
+    viewer
+}
+
 fn end(mut peer: Child, seconds: u64) {
     let status = peer.wait(seconds);
     assert!(status.success(), "{status}: {}", peer.output());
@@ -57,7 +67,6 @@ fn an_independent_client_watches_an_encoder() {
     let clip = Clip::make(&ClipSpec::plain("plain", seconds));
     let mut encoder = clip.publish(&input.rtmp, 1);
     server.wait_live(&input);
-    let namespace = format!("default/{}", input.uid);
     let list = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
     let segments = || {
         let text = server.get(&list).text();
@@ -77,11 +86,7 @@ fn an_independent_client_watches_an_encoder() {
             wait_until("the next viewer's time", u64::from(seconds) + 20, || {
                 (segments() - first_segment >= at).then_some(())
             });
-            let viewer = peer(&server, "", "watch", &[&namespace, folder.path().to_str().unwrap()]);
-            wait_until("the viewer to have begun", 20, || {
-                (viewer.output().matches("begun").count() == 3).then_some(())
-            });
-            viewer
+            watch(&server, &input.uid, folder.path())
         })
         .collect();
     assert!(encoder.wait(30).success(), "{}", encoder.output());

@@ -157,6 +157,7 @@ const MAY_ROUTE: &[(&str, usize)] = &[
     ("crates/api/src/routes.rs", 2),
     ("crates/deliver/src/http.rs", 1),
     ("crates/node/src/quic.rs", 1),
+    ("crates/node/src/domain.rs", 2),
     ("crates/node/src/admin.rs", 1),
 ];
 

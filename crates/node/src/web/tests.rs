@@ -1,0 +1,166 @@
+//! HTTP/2 from a client that writes its frames by hand, in virtual time.
+
+use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::limits::STALLED;
+
+const SETTINGS: u8 = 4;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const PING: u8 = 6;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+
+/// RFC 9113 §4.1.
+fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), body].concat()
+}
+
+/// A request by indexes of the static table (RFC 7541 Appendix A): `GET /` or `POST /`.
+fn request(method: u8) -> Vec<u8> {
+    [&[method, 0x86, 0x84, 0x41, 1][..], b"a"].concat()
+}
+
+const GET: u8 = 0x82;
+const POST: u8 = 0x83;
+
+/// A client's end of a served connection.
+struct Client {
+    stream: DuplexStream,
+    counters: Arc<Counters>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Client {
+    /// Begins with these settings, pairs of number and value.
+    async fn start(settings: &[(u16, u32)], proxies: &str) -> Self {
+        let (stream, server) = tokio::io::duplex(1 << 20);
+        let proxies = proxies.split_whitespace().map(|n| n.parse().unwrap()).collect();
+        let common = Common { proxies: Arc::new(Networks::new(proxies)), ..Common::alone() };
+        let counters = common.counters.clone();
+        let body = axum::body::Bytes::from(vec![7; 1 << 20]);
+        let answer = axum::routing::get(async move || body);
+        let routers = Routers::one(Router::new().route("/", answer));
+        let serving = Serving { tls: None, routers, balancers: Arc::default(), common };
+        let serving = tokio::spawn(async move {
+            let graceful = GracefulShutdown::new();
+            let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+            serving.answer(server, peer, graceful.watcher()).await;
+        });
+        let mut client = Self { stream, counters, serving };
+        client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        let pairs = settings
+            .iter()
+            .map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
+        client.write(&frame(SETTINGS, 0, 0, &pairs.collect::<Vec<_>>().concat())).await;
+        client
+    }
+
+    async fn write(&mut self, bytes: &[u8]) {
+        // A server that has closed does not read.
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// The next frame: its kind, flags, stream and body; none at the end.
+    async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.stream.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut body = vec![0; length as usize];
+        self.stream.read_exact(&mut body).await.ok()?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some((head[3], head[4], stream, body))
+    }
+
+    /// Reads until the end, answering pings as a client does; says how it was told to go.
+    async fn until_closed(&mut self) -> Option<u32> {
+        let mut told = None;
+        while let Some((kind, flags, _, body)) = self.next().await {
+            match kind {
+                PING if flags & ACK == 0 => self.write(&frame(PING, ACK, 0, &body)).await,
+                GOAWAY => told = Some(u32::from_be_bytes([body[4], body[5], body[6], body[7]])),
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
+/// SETTINGS_INITIAL_WINDOW_SIZE.
+const WINDOW: u16 = 4;
+
+#[tokio::test(start_paused = true)]
+async fn who_never_opens_a_window_does_not_hold_answers() {
+    for window in [0, 1, 20_000] {
+        let mut client = Client::start(&[(WINDOW, window)], "").await;
+        for stream in [1, 3, 5] {
+            client.write(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &request(GET))).await;
+        }
+        let began = Instant::now();
+        timeout(STALLED * 3, client.until_closed()).await.unwrap();
+        let held = began.elapsed();
+        assert!(held >= STALLED && held < STALLED * 2, "{window}: {held:?}");
+        client.serving.await.unwrap();
+        assert_eq!(client.counters.unread.load(Ordering::Relaxed), 1);
+    }
+    // A proxy has many clients on its connection, and its own patience with them.
+    let mut proxy = Client::start(&[(WINDOW, 0)], "192.0.2.0/24").await;
+    proxy.write(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request(GET))).await;
+    assert!(timeout(STALLED * 3, proxy.until_closed()).await.is_err());
+}
+
+/// CVE-2023-44487.
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_taken_back_at_once_end_the_connection() {
+    let mut client = Client::start(&[], "").await;
+    for number in 0..20_000 {
+        let stream = 2 * number + 1;
+        client.write(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &request(GET))).await;
+        // CANCEL.
+        client.write(&frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())).await;
+        if client.serving.is_finished() {
+            break;
+        }
+    }
+    // ENHANCE_YOUR_CALM.
+    assert_eq!(client.until_closed().await, Some(11));
+    client.serving.await.unwrap();
+}
+
+/// CVE-2019-9518.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_empty_frames_ends_the_connection() {
+    let mut client = Client::start(&[], "").await;
+    client.write(&frame(HEADERS, END_HEADERS, 1, &request(POST))).await;
+    let empty = frame(DATA, 0, 1, &[]).repeat(1_000);
+    for _ in 0..100 {
+        client.write(&empty).await;
+    }
+    // ENHANCE_YOUR_CALM.
+    assert_eq!(client.until_closed().await, Some(11));
+}
+
+/// CVE-2024-27316: heads without an end.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_never_ends_is_cut() {
+    let mut client = Client::start(&[], "").await;
+    client.write(&frame(HEADERS, 0, 1, &request(GET))).await;
+    // `a: aaa…`, by a new name each time.
+    let field = [&[0x00, 1][..], b"a", &[100], &[b'a'; 100]].concat();
+    let more = frame(CONTINUATION, 0, 1, &field.repeat(150));
+    for _ in 0..1_000 {
+        if client.serving.is_finished() {
+            break;
+        }
+        client.write(&more).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(client.serving.is_finished(), "16 MB of a head were taken");
+}
