@@ -13,8 +13,8 @@ pub fn table() -> Vec<(&'static str, Row)> {
         .chain([open(quic::CERTIFICATE_HASH, "everybody")])
         .map(|row| ("http, https", row));
     let ports = [
-        ("http, https, port 80", open(domain::PROOF, "everybody, while a name is proved")),
-        ("port 80", open(domain::ELSEWHERE, "everybody: leads to HTTPS")),
+        ("http, https, domain_http", open(domain::PROOF, "everybody, while a name is proved")),
+        ("domain_http", open(domain::ELSEWHERE, "everybody: leads to HTTPS")),
     ];
     let admin = admin::paths().map(|path| ("admin", open(path, "who reaches the listener")));
     web.chain(ports).chain(admin).collect()

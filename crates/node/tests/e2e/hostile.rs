@@ -262,7 +262,16 @@ const SEGMENTS: [&str; 12] = [
 
 #[test]
 fn every_segment_of_every_route_takes_nothing_that_leads_elsewhere() {
-    let server = Server::start(AIRWAVE, &[]);
+    // Port 80 too; nobody is asked for a certificate.
+    let server = Server::start(
+        AIRWAVE,
+        &[
+            r#"tls.domain=["live.example.test"]"#,
+            "acme.directory=https://127.0.0.1:1/dir",
+            "acme.http_listen=127.0.0.1:0",
+            "acme.https_listen=127.0.0.1:0",
+        ],
+    );
     let uid = server.input().uid;
     let master = std::fs::read(server.data().join("master.key")).unwrap();
     let authorization = format!("Bearer {}", server.token);
