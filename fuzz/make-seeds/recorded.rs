@@ -7,7 +7,7 @@ use std::process::Command;
 use bytes::Bytes;
 use media::codec::{AudioFormat, Config, VideoFormat};
 use media::flv::{self, Audio, TagKind, Video, write_header, write_tag};
-use media::properties::GroupStart;
+use media::properties::{FrameProperties, GroupStart};
 use rtmp::Kind;
 use rtmp::chunk::{Bounds, ChunkReader};
 
@@ -121,7 +121,8 @@ fn streams(seeds: &Seeds, name: &str, capture: &Capture) -> Result<()> {
         if let Some(config) = config(which, &track) {
             let start =
                 GroupStart { config, wall_clock_ms: 1_763_812_800_123, discontinuity: true };
-            seeds.add("stored", &format!("{name}-group"), 0, &[&[0], &*start.encode()].concat())?;
+            let first = FrameProperties { present: 0, picture: None, start: Some(&start) }.encode();
+            seeds.add("stored", &format!("{name}-group"), 0, &[&[0], &*first].concat())?;
         }
     }
     Ok(())
