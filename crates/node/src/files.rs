@@ -34,7 +34,7 @@ pub(crate) fn word(bytes: &[u8], path: &Path) -> Result<String> {
     let path = path.display();
     anyhow::ensure!(
         word.len() >= SECRET_MIN,
-        "{path} holds no token: delete it, and the next start makes a new one"
+        "{path} holds no token of at least {SECRET_MIN} characters: delete it, and the next start makes a new one"
     );
     Ok(word)
 }

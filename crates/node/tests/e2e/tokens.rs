@@ -114,7 +114,7 @@ fn who_is_signed_in_stays_so_over_a_restart() {
     assert_eq!(signed_in(&server), true);
     drop(server);
     // Another token in the data directory is another owner.
-    std::fs::write(data.join("api-token"), "aw_another\n").unwrap();
+    std::fs::write(data.join("api-token"), "aw_0123456789abcdef\n").unwrap();
     let server = Server::start_in(AIRWAVE, &data, &[]);
     assert_eq!(signed_in(&server), false);
     // What delivery answers never depends on the cookie.
