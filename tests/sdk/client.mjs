@@ -40,6 +40,20 @@ const edited = await client.stream.edit(about.video, { account_id, creator: 'som
 assert.deepEqual([edited.creator, edited.requireSignedURLs], ['somebody', true]);
 assert.deepEqual((await client.stream.get(about.video, { account_id })).meta, { name: 'The concert' });
 
+// Captions and downloads.
+const of = { account_id, identifier: about.video };
+const { captions } = client.stream;
+const vtt = 'WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nGood evening\n';
+const caption = await captions.language.update('en', { ...of, file: vtt });
+assert.deepEqual([caption.language, caption.generated, caption.status], ['en', false, 'ready']);
+assert.deepEqual((await all(captions.get(about.video, { account_id }))).map(({ language }) => language), ['en']);
+assert.match(await captions.language.vtt.get('en', of), /Good evening/);
+await captions.language.delete('en', of);
+const download = await client.stream.downloads.create(about.video, { account_id, body: {} });
+assert.ok(download.default.url);
+assert.equal((await client.stream.downloads.get(about.video, { account_id })).default.url, download.default.url);
+await client.stream.downloads.delete(about.video, { account_id });
+
 // Links.
 const address = (id) => `${about.playback}${id}/manifest/video.m3u8`;
 const link = await client.stream.token.create(about.video, { account_id });

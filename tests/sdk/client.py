@@ -78,6 +78,23 @@ def videos():
     assert read.meta == {"name": "The concert"}, read
 
 
+def captions_and_downloads():
+    video, captions = about["video"], client.stream.captions
+    of = {"account_id": ACCOUNT, "identifier": video}
+    vtt = "WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nGood evening\n"
+    made = captions.language.update("en", file=vtt, **of)
+    assert made.language == "en" and made.generated is False and made.status == "ready", made
+    assert [caption.language for caption in captions.get(video, account_id=ACCOUNT)] == ["en"]
+    assert "Good evening" in captions.language.vtt.get("en", **of)
+    captions.language.delete("en", **of)
+    assert list(captions.get(video, account_id=ACCOUNT)) == []
+    made = client.stream.downloads.create(video, account_id=ACCOUNT)
+    assert made.default.status in ("ready", "inprogress") and made.default.url, made
+    read = client.stream.downloads.get(video, account_id=ACCOUNT)
+    assert read.default.url == made.default.url, read
+    client.stream.downloads.delete(video, account_id=ACCOUNT)
+
+
 def links():
     made = client.stream.token.create(about["video"], account_id=ACCOUNT, downloadable=False)
     manifest = f"{about['playback']}{made.token}/manifest/video.m3u8"
@@ -136,6 +153,7 @@ def audit_log():
 
 live_inputs()
 videos()
+captions_and_downloads()
 links()
 tokens()
 audit_log()
