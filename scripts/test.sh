@@ -18,6 +18,7 @@ PASSED=0
 FAILED=0
 SKIPPED=0
 FAILED_STEPS=()
+STEP_MINUTES=40 # a step that takes longer hangs: the gate goes on without it, and says so
 LOGGED=0 # lines of the log of skipped tests that are counted already
 
 main() {
@@ -40,10 +41,19 @@ main() {
 }
 
 attempt() {
-    step "$@" && return 0
+    bounded "$@" && return 0
     FAILED=$((FAILED + 1))
     FAILED_STEPS+=("$1")
     return 1
+}
+
+bounded() {
+    local title=$1
+    shift
+    # At a terminal the step keeps it, for its questions and for Ctrl-C; elsewhere what it started ends with it.
+    local keep=()
+    [ -t 0 ] && keep=(--foreground)
+    step "$title" timeout "${keep[@]}" --kill-after=30 "${STEP_MINUTES}m" "$@"
 }
 
 # run_tests TITLE COUNT COMMAND...: a runner that failed without naming a failed test (it did not build, it crashed)
@@ -51,7 +61,7 @@ attempt() {
 run_tests() {
     local title=$1 count=$2 before=$FAILED status=0
     shift 2
-    step "$title" "$@" || status=$?
+    bounded "$title" "$@" || status=$?
     "$count"
     if [ "$status" -ne 0 ] && [ "$FAILED" -eq "$before" ]; then
         FAILED=$((FAILED + 1))

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { DevServer, INPUT } from './dev-server.mjs';
 import { TOKEN } from './lib/api.mjs';
 import { Scenarios } from './lib/scenario.mjs';
-import { languages, quality, speed } from './scenarios/choices.mjs';
+import { languages, lines, quality, speed } from './scenarios/choices.mjs';
 import { othersAreNotFramed, steeredFromOutside } from './scenarios/embed.mjs';
 
 const { values: options } = parseArgs({
@@ -343,6 +343,7 @@ await scenario('choices', async ({ host, open, until, stats, shadow, ...tools })
   await until(() => document.querySelector('airwave-player').stats.state === 'replay');
   await shadow('.actions button').click();
   check('choices: the replay plays', await until(() => !document.querySelector('airwave-player').video.paused), await stats());
+  await lines(all);
   await speed(all);
 });
 
@@ -369,6 +370,26 @@ await scenario('phone-choices', async ({ host, page, open, until, narrow, settle
 await scenario('embed', async ({ host, ...tools }) => {
   await host.goLive({ size: '640x360' });
   await steeredFromOutside({ check, ...tools }, { server: host.url, id: INPUT, size: [640, 360], end: () => host.end() });
+});
+
+await scenario('played-early', async ({ host, page, open, until, stats }) => {
+  await host.goLive({ size: '640x360' });
+  await open(`/${INPUT}/iframe?autoplay=true&muted=true`);
+  await until(playing);
+  await page.evaluate(() => {
+    const player = document.querySelector('airwave-player');
+    player.addEventListener('airwave-state', ({ detail }) => {
+      if (detail.state !== 'replay') return;
+      player.currentTime = 1;
+      player.play().then(() => { window.begun = 'playing'; }, ({ name }) => { window.begun = name; });
+    });
+  });
+  host.end();
+  check('played early: the promise outlives the live picture', await until(() => window.begun === 'playing', { timeout: 40_000 }), await stats());
+  check('played early: the replay plays', await until(() => {
+    const { paused, currentTime } = document.querySelector('airwave-player').video;
+    return !paused && currentTime > 1;
+  }), await stats());
 });
 
 await scenario('framed', ({ host, ...tools }) => othersAreNotFramed({ check, ...tools }, { server: host.url, id: INPUT }), { expectErrors: true });

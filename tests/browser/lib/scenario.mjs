@@ -4,6 +4,9 @@ import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path';
 import { launch, Missing, modulePath } from './chromium.mjs';
 
+/** A scenario that takes longer hangs: a promise in the page that never comes has no deadline of its own. */
+const SCENARIO_MS = 180_000;
+
 const axe = () => readFileSync(modulePath('axe-core/axe.min.js'), 'utf8');
 
 export class Scenarios {
@@ -46,12 +49,15 @@ export class Scenarios {
       errors.push(`${message.text()} ${message.location().url}`);
     });
     const tools = this.tools(page, url);
+    const overdue = deadline(SCENARIO_MS, `not through after ${SCENARIO_MS / 1000} s`);
     try {
-      await body(tools);
+      await Promise.race([body(tools), overdue.rejects]);
       if (!expectErrors) this.check(`${name}: no page or policy errors`, errors.length === 0, errors.slice(0, 3));
     } catch (error) {
       this.check(name, false, error.message.slice(0, 600));
-      if (this.screenshots) await page.screenshot({ path: path.join(this.screenshots, `failed-${name}.png`) });
+      if (this.screenshots) await page.screenshot({ path: path.join(this.screenshots, `failed-${name}.png`) }).catch(() => {});
+    } finally {
+      overdue.clear();
     }
     await page.close();
   }
@@ -86,6 +92,14 @@ export class Scenarios {
     else process.stdout.write(`${report}\n`);
     return failed > 0 ? 1 : 0;
   }
+}
+
+function deadline(ms, message) {
+  let timer;
+  const rejects = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message)), ms);
+  });
+  return { rejects, clear: () => clearTimeout(timer) };
 }
 
 /** By the debugger, which no content security policy keeps out. */

@@ -10,8 +10,9 @@ import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './cho
 import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, isAudioOnly, type Level, startEngine } from './engine';
-import { pressKey } from './keys';
+import { isForOthers, pressKey } from './keys';
 import { Path } from './path';
+import { Plays } from './plays';
 import styles from './player.css?inline';
 import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
 import { Remote } from './remote';
@@ -73,6 +74,7 @@ export class AirwavePlayer extends HTMLElement {
   private clockOffsetMs = 0;
   private readonly controls: Controls;
   private wantsToPlay = true;
+  private readonly plays = new Plays();
   private idleAtMs = 0;
   private readonly stalls = new Stalls();
   private readonly cmcd = new Cmcd();
@@ -182,13 +184,15 @@ export class AirwavePlayer extends HTMLElement {
 
   play(): Promise<void> {
     this.wantsToPlay = true;
-    if (this.engine !== null) return this.video.play();
-    this.loadHeld();
-    return new Promise((resolve) => this.video.addEventListener('playing', () => resolve(), { once: true }));
+    const begun = this.plays.add();
+    if (this.engine === null) this.loadHeld();
+    else this.video.play().then(() => this.plays.begun(), (error: unknown) => this.notPlaying(error));
+    return begun;
   }
 
   pause(): void {
     this.wantsToPlay = false;
+    this.plays.refused(new DOMException('paused before it began to play', 'AbortError'));
     this.atEdge = false;
     this.video.pause();
   }
@@ -223,14 +227,7 @@ export class AirwavePlayer extends HTMLElement {
 
   /** For pages that want the keys to work without focus in the player. */
   handleKey(event: KeyboardEvent): void {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || this.hasAttribute('bare')) return;
-    const target = event.composedPath()[0];
-    const onButton =
-      target instanceof HTMLButtonElement || (target instanceof HTMLElement && target.tagName === 'SUMMARY');
-    const onRange = target instanceof HTMLInputElement && target.type === 'range';
-    if (target instanceof HTMLInputElement && !onRange) return;
-    if (onButton && (event.key === ' ' || event.key === 'Enter')) return;
-    if (onRange && /^(Arrow|Home|End|Page)/.test(event.key)) return;
+    if (this.hasAttribute('bare') || isForOthers(event)) return;
     if (!pressKey(event.key, this.intents(), this.video)) return;
     event.preventDefault();
     this.wake();
@@ -260,6 +257,7 @@ export class AirwavePlayer extends HTMLElement {
     this.state = state;
     for (const effect of effects) this.perform(effect);
     if (before.name !== state.name) {
+      if (state.name === 'stopped') this.plays.refused(new DOMException('there is nothing that could be played', 'NotSupportedError'));
       this.dispatchEvent(new CustomEvent('airwave-state', { detail: { state: state.name } }));
     }
     this.render();
@@ -278,6 +276,8 @@ export class AirwavePlayer extends HTMLElement {
         return;
       case 'load':
         window.clearTimeout(this.loadTimer);
+        // The recording stands at its end, unless somebody presses play from here on.
+        if (effect.from === 'end') this.wantsToPlay = false;
         this.loadTimer = window.setTimeout(() => this.loadOrHold(effect.id, effect.from), effect.afterMs);
         return;
       case 'retry':
@@ -316,7 +316,9 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private loadOrHold(id: string | null, where: 'live' | 'start' | 'end'): void {
-    const from = where === 'start' ? { s: Number(this.getAttribute('start')) || 0 } : where;
+    const fromStart = where === 'start' || (where === 'end' && this.wantsToPlay);
+    if (where === 'end' && fromStart) this.feed({ kind: 'replaying' });
+    const from = fromStart ? { s: Number(this.getAttribute('start')) || 0 } : where;
     if (this.getAttribute('preload') !== 'none' || this.wantsToPlay || this.begunToPlay) return void this.load(id, from);
     this.held = { id, from };
     this.render();
@@ -369,7 +371,6 @@ export class AirwavePlayer extends HTMLElement {
     }
     this.startsLive = from === 'live';
     if (again) this.begunToPlay = true;
-    else if (from === 'end') this.wantsToPlay = false;
     else if (from === 'live' && this.hasAttribute('autoplay')) this.wantsToPlay = true;
     if (this.wantsToPlay) this.tryToPlay();
   }
@@ -388,16 +389,23 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private tryToPlay(): void {
-    this.video.play().catch((error: unknown) => {
+    this.video.play().then(() => this.plays.begun(), (error: unknown) => {
       if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return;
       if (this.video.muted) {
         this.wantsToPlay = false;
+        this.plays.refused(error);
         return;
       }
       // Browsers allow a picture without sound; the button then offers the sound.
       this.video.muted = true;
       this.tryToPlay();
     });
+  }
+
+  /** A source that was exchanged meanwhile is played once it is there. */
+  private notPlaying(error: unknown): void {
+    const exchanged = error instanceof DOMException && error.name === 'AbortError' && this.wantsToPlay;
+    if (!exchanged) this.plays.refused(error);
   }
 
   // --- the media element -----------------------------------------------------------------------------------------
