@@ -28,11 +28,16 @@ assert.deepEqual([changed.enabled, changed.deleteRecordingAfterDays, changed.met
 const listed = await inputs.list({ account_id, include_counts: true });
 assert.ok(listed.liveInputs.some(({ uid }) => uid === about.live) && listed.total === listed.liveInputs.length);
 await inputs.delete(made.uid, { account_id });
+const once = { account_id, meta: { name: 'Once' }, 'Idempotency-Key': 'a key of a TypeScript client' };
+const [one, two] = await Promise.all([inputs.create(once), inputs.create(once)]);
+assert.deepEqual([one.uid, one.rtmps.streamKey], [two.uid, two.rtmps.streamKey]);
+await inputs.delete(one.uid, { account_id });
 await assert.rejects(inputs.get(made.uid, { account_id }), (error) => error.status === 404 && /live input/.test(error.errors[0].message));
 await assert.rejects(inputs.create({ account_id, recording: { mode: 'maybe' } }), (error) => /recording.mode/.test(error.errors[0].message));
 
 // Videos.
 const videos = await all(client.stream.list({ account_id }));
+assert.equal((await all(client.stream.list({ account_id, include_counts: true }))).length, videos.length);
 const video = videos.find(({ uid }) => uid === about.video);
 assert.ok(video.status.state === 'ready' && video.duration > 10 && video.liveInput === about.recorded);
 assert.deepEqual([await status(video.playback.hls), await status(video.playback.dash)], [200, 200]);

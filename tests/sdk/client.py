@@ -53,6 +53,11 @@ def live_inputs():
     on_air = inputs.get(about["live"], account_id=ACCOUNT)
     assert on_air.status["current"]["state"] == "connected", on_air.status
     inputs.delete(made.uid, account_id=ACCOUNT)
+    once = [inputs.create(account_id=ACCOUNT, idempotency_key="a key of a Python client") for _ in range(2)]
+    assert once[0].uid == once[1].uid and once[0].rtmps.stream_key == once[1].rtmps.stream_key, once
+    inputs.delete(once[0].uid, account_id=ACCOUNT)
+    # It stays so: not worth trying again, which the client would do by itself.
+    refused(cloudflare.ConflictError, lambda: inputs.create(account_id=ACCOUNT, idempotency_key="a key of a Python client"))
     error = refused(cloudflare.NotFoundError, lambda: inputs.get(made.uid, account_id=ACCOUNT))
     assert "live input" in error.errors[0].message, error.errors
     error = refused(

@@ -316,7 +316,9 @@ impl ApiTokens {
             not_from,
             policies,
         };
-        self.put(&token, Expect::Absent).await?;
+        let key = key(&token.id).ok_or(TokenChangeError::NotFound)?;
+        let content = serde_json::to_vec(&token).unwrap_or_default();
+        self.control.put_document(key, Bytes::from(content), Expect::Absent).await?;
         Ok((token, value))
     }
 
@@ -327,21 +329,22 @@ impl ApiTokens {
         wanted: Wanted,
         now_ms: u64,
     ) -> Result<ApiToken, TokenChangeError> {
-        let (token, expect) = self.current(id).await?;
-        let Wanted { name, disabled, not_before_ms, expires_ms, from, not_from, policies } = wanted;
-        let token = ApiToken {
-            name,
-            disabled,
-            modified_ms: now_ms,
-            not_before_ms,
-            expires_ms,
-            from,
-            not_from,
-            policies,
-            ..token
+        let change = move |token: ApiToken| {
+            let Wanted { name, disabled, not_before_ms, expires_ms, from, not_from, policies } =
+                wanted;
+            ApiToken {
+                name,
+                disabled,
+                modified_ms: now_ms,
+                not_before_ms,
+                expires_ms,
+                from,
+                not_from,
+                policies,
+                ..token
+            }
         };
-        self.put(&token, expect).await?;
-        Ok(token)
+        self.change(id, change).await
     }
 
     /// Gives a token another value; the old one is not valid from now on.
@@ -351,10 +354,9 @@ impl ApiTokens {
         random: [u8; 40],
         now_ms: u64,
     ) -> Result<Secret, TokenChangeError> {
-        let (token, expect) = self.current(id).await?;
         let value = value(id, &random);
-        let token = ApiToken { hash: hex(&value.hash().0), modified_ms: now_ms, ..token };
-        self.put(&token, expect).await?;
+        let hash = hex(&value.hash().0);
+        self.change(id, move |token| ApiToken { hash, modified_ms: now_ms, ..token }).await?;
         Ok(value)
     }
 
@@ -368,19 +370,20 @@ impl ApiTokens {
         Ok(())
     }
 
-    async fn current(&self, id: &str) -> Result<(ApiToken, Expect), TokenChangeError> {
+    async fn change(
+        &self,
+        id: &str,
+        change: impl FnOnce(ApiToken) -> ApiToken + Send + 'static,
+    ) -> Result<ApiToken, TokenChangeError> {
         let key = key(id).ok_or(TokenChangeError::NotFound)?;
-        let document = self.control.document(key).await?.ok_or(TokenChangeError::NotFound)?;
-        let token = read(id, &document.content).ok_or(TokenChangeError::NotFound)?;
-        Ok((token, Expect::Rev(document.rev)))
-    }
-
-    async fn put(&self, token: &ApiToken, expect: Expect) -> Result<(), TokenChangeError> {
-        let key = key(&token.id).ok_or(TokenChangeError::NotFound)?;
-        let content = serde_json::to_vec(token).unwrap_or_default();
-        self.control.put_document(key, Bytes::from(content), expect).await?;
-        self.state().known.remove(&token.id);
-        Ok(())
+        let known = id.to_owned();
+        let changed = self.control.change_document(key, move |content| {
+            let token = change(read(&known, content).ok_or(TokenChangeError::NotFound)?);
+            Ok::<_, TokenChangeError>(serde_json::to_vec(&token).unwrap_or_default())
+        });
+        let document = changed.await?;
+        self.state().known.remove(id);
+        read(id, &document.content).ok_or(TokenChangeError::NotFound)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -118,7 +118,7 @@ async fn fields(request: Request) -> Result<(Request, Vec<String>), ApiError> {
         return Ok((request, Vec::new()));
     }
     let (head, body) = request.into_parts();
-    let cut = |_| ApiError::malformed("the body ended early");
+    let cut = |error| ApiError::malformed(format!("the body did not come whole: {error}"));
     let body: Bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(cut)?;
     let map: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
     let mut names = Vec::new();

@@ -153,7 +153,7 @@ fn denied(denied: Denied) -> ApiError {
         Denied::Engine(error) => error.into(),
         Denied::Address => ApiError::forbidden(&denied.to_string()),
         Denied::Unknown | Denied::Disabled | Denied::Expired | Denied::NotYet => {
-            ApiError::unauthorized(&denied.to_string())
+            ApiError::invalid_token(&denied.to_string())
         }
     }
 }

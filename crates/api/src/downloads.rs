@@ -4,7 +4,7 @@
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use control::{Downloads, Expect, Video, VideoChange};
+use control::{Downloads, Video, VideoChange};
 use serde_json::{Map, Value, json};
 
 use crate::Api;
@@ -21,8 +21,8 @@ pub(crate) async fn create(
     headers: HeaderMap,
 ) -> Answer {
     let video = find(&api, &uid).await?;
-    let downloads = Downloads { default: true, ..video.settings.downloads };
-    state(&api, &headers, &change(&api, video, downloads).await?).await
+    let video = change(&api, &video, |now| Ok(Downloads { default: true, ..now })).await?;
+    state(&api, &headers, &video).await
 }
 
 /// `GET`: what there is.
@@ -41,7 +41,7 @@ pub(crate) async fn delete(
     Path((_, uid)): Path<(String, String)>,
 ) -> Answer {
     let video = find(&api, &uid).await?;
-    change(&api, video, Downloads::default()).await?;
+    change(&api, &video, |_| Ok(Downloads::default())).await?;
     Ok(ok(&json!("")))
 }
 
@@ -52,8 +52,8 @@ pub(crate) async fn create_one(
     headers: HeaderMap,
 ) -> Answer {
     let video = find(&api, &uid).await?;
-    let downloads = set(video.settings.downloads, &kind, true)?;
-    state(&api, &headers, &change(&api, video, downloads).await?).await
+    let video = change(&api, &video, move |now| set(now, &kind, true)).await?;
+    state(&api, &headers, &video).await
 }
 
 /// `GET` of one kind.
@@ -75,8 +75,7 @@ pub(crate) async fn delete_one(
     Path((_, uid, kind)): Path<(String, String, String)>,
 ) -> Answer {
     let video = find(&api, &uid).await?;
-    let downloads = set(video.settings.downloads, &kind, false)?;
-    change(&api, video, downloads).await?;
+    change(&api, &video, move |now| set(now, &kind, false)).await?;
     Ok(ok(&json!("")))
 }
 
@@ -88,11 +87,16 @@ fn set(downloads: Downloads, kind: &str, there: bool) -> Result<Downloads, ApiEr
     }
 }
 
-async fn change(api: &Api, video: Video, downloads: Downloads) -> Result<Video, ApiError> {
-    let mut change = VideoChange { settings: video.settings, delete_ms: video.delete_ms };
-    change.settings.downloads = downloads;
-    let expect = Expect::Rev(video.rev);
-    let video = api.control.update_video(&video.uid, expect, change, now_ms()).await?;
+async fn change(
+    api: &Api,
+    video: &Video,
+    to: impl FnOnce(Downloads) -> Result<Downloads, ApiError> + Send + 'static,
+) -> Result<Video, ApiError> {
+    let change = move |_: &Video, change: &mut VideoChange| {
+        change.settings.downloads = to(change.settings.downloads)?;
+        Ok::<_, ApiError>(())
+    };
+    let video = api.control.change_video(&video.uid, change, now_ms()).await?;
     api.history.forget(&video.uid);
     Ok(video)
 }

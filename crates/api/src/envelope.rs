@@ -1,12 +1,15 @@
 //! The envelope `{success, errors, messages, result}`, and errors in it.
 
 use access::Permission;
-use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use control::{DocumentError, EngineError};
 use serde_json::{Value, json};
 
+use crate::limits::WORDS_BYTES_MAX;
 use crate::paging::Paging;
 
 /// The id of what an answer is about; the audit log takes it from there.
@@ -29,13 +32,18 @@ pub(crate) fn ok_with(result: &Value, messages: &Value) -> Response {
     response
 }
 
+/// The same with more beside the result, as the vendor has it for counts and pages.
+pub(crate) fn ok_beside(result: &Value, beside: &[(&str, Value)]) -> Response {
+    let mut body = json!({ "success": true, "errors": [], "messages": [], "result": result });
+    for (name, value) in beside {
+        body[*name] = value.clone();
+    }
+    respond(StatusCode::OK, &body)
+}
+
 /// A page of a list.
 pub(crate) fn ok_page(rows: &[Value], paging: &Paging, total: u64) -> Response {
-    let body = json!({
-        "success": true, "errors": [], "messages": [], "result": rows,
-        "result_info": paging.info(rows.len(), total),
-    });
-    respond(StatusCode::OK, &body)
+    ok_beside(&rows.into(), &[("result_info", paging.info(rows.len(), total))])
 }
 
 /// An answer that did not.
@@ -48,15 +56,37 @@ pub(crate) struct ApiError {
     pointer: Option<String>,
     /// Worth trying again, in so many seconds.
     retry_after_s: Option<u32>,
+    /// Whether it is worth trying again at all, where the status alone makes the SDKs do so.
+    should_retry: Option<bool>,
+    /// A token came with the request, and is not valid.
+    invalid_token: bool,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), pointer: None, retry_after_s: None }
+    pub(crate) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            pointer: None,
+            retry_after_s: None,
+            should_retry: None,
+            invalid_token: false,
+        }
     }
 
+    /// No token, or no session.
     pub(crate) fn unauthorized(message: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, 10_000, message)
+    }
+
+    pub(crate) fn invalid_token(message: &str) -> Self {
+        Self { invalid_token: true, ..Self::unauthorized(message) }
+    }
+
+    /// Not as things are; `retry`: they may be otherwise in a moment.
+    pub(crate) fn conflict(message: impl Into<String>, retry: bool) -> Self {
+        Self { should_retry: Some(retry), ..Self::new(StatusCode::CONFLICT, 10_007, message) }
     }
 
     pub(crate) fn forbidden(message: &str) -> Self {
@@ -105,9 +135,17 @@ impl IntoResponse for ApiError {
         });
         let mut response = respond(self.status, &body);
         if self.status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 §11.6.1.
-            let bearer = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+            // RFC 9110 §11.6.1, RFC 6750 §3: who has sent no token is told of no error of it.
+            let challenge = match self.invalid_token {
+                true => "Bearer realm=\"airwave\", error=\"invalid_token\"",
+                false => "Bearer realm=\"airwave\"",
+            };
+            let challenge = HeaderValue::from_static(challenge);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(retry) = self.should_retry {
+            let retry = HeaderValue::from_static(if retry { "true" } else { "false" });
+            response.headers_mut().insert(SHOULD_RETRY, retry);
         }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -137,11 +175,43 @@ impl From<DocumentError> for ApiError {
             DocumentError::NotFound => Self::not_found(&message),
             DocumentError::TooLarge => Self::malformed(message),
             DocumentError::TooMany => Self::new(StatusCode::FORBIDDEN, 10_006, message),
-            DocumentError::Exists | DocumentError::Changed { .. } | DocumentError::Live => {
-                Self::new(StatusCode::CONFLICT, 10_007, message)
-            }
+            DocumentError::Exists | DocumentError::Live => Self::conflict(message, false),
+            DocumentError::Changed { .. } => Self::conflict(message, true),
         }
     }
+}
+
+/// What the SDKs read before they send a request again: they do so by themselves at 408, 409, 429 and from 500 on.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Puts what the framework answers to requests that it refuses (a method that a route has not, a path that is no text, a
+/// body that is too large or does not come) into an envelope too.
+pub(crate) async fn enveloped(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let json = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/json");
+    let fault = status.is_client_error() || status.is_server_error();
+    if !fault || response.headers().get(header::CONTENT_TYPE).is_some_and(json) {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let said = to_bytes(body, WORDS_BYTES_MAX).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let (code, words) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            (10_008, "this route does not have this method; Allow says which it has".to_owned())
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => (10_012, "the body is too large".to_owned()),
+        _ if said.is_empty() => (10_004, status.to_string()),
+        _ => (10_004, said),
+    };
+    let mut answer = ApiError::new(status, code, words).into_response();
+    for (name, value) in &head.headers {
+        if !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    answer
 }
 
 pub(crate) async fn no_such_route() -> ApiError {

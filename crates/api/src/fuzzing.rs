@@ -1,6 +1,6 @@
 //! Bodies and queries, for the fuzz targets in `fuzz/` and for tests: any bytes in, no panic out.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use control::{InputSettings, InputUid, Rev, Video, VideoChange, VideoSettings, VideoUid};
 use serde::Serialize;
@@ -8,12 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::auth::{bearer, of_this_server};
 use crate::inputs::{host_of, object, port_of};
-use crate::merge;
-use crate::multipart;
 use crate::paging::Paging;
 use crate::session::cookie;
 use crate::tokens::wanted;
 use crate::videos::{Wanted, merge_change};
+use crate::{idempotency, list, merge, multipart};
 
 /// The first byte says what it is: the body for an input, the body for a video, the query of a list, a header, a form.
 pub fn request(data: &[u8]) {
@@ -35,16 +34,18 @@ pub fn request(data: &[u8]) {
             assert!(found.is_none_or(|part| part.len() < data.len()));
         }
         (2, _) => {
-            let _ = (Wanted::parse(&text), Paging::parse(&text));
+            let _ = (Wanted::parse(&text), Paging::parse(&text), list::Wanted::parse(&text));
         }
         (3, _) => {
             let _ = bearer(&text);
             if let Ok(value) = HeaderValue::from_str(&text) {
                 let headers = HeaderMap::from_iter([
                     (header::COOKIE, value.clone()),
-                    (header::ORIGIN, value),
+                    (header::ORIGIN, value.clone()),
+                    (HeaderName::from_static("idempotency-key"), value),
                 ]);
                 let _ = (cookie(&headers, true), of_this_server(&headers));
+                let _ = idempotency::key(&headers);
             }
             assert_eq!(format!("{}{}", host_of(&text), port_of(&text)), text);
         }

@@ -1,44 +1,26 @@
 //! Live inputs.
 
-use access::Permission::{InputsRead, InputsWrite};
+use access::Permission::InputsWrite;
 use access::Resource;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
-use control::{Expect, Input, InputKeys, InputSettings, InputUid, Page};
+use control::{End, Expect, Input, InputKeys, InputSettings, InputUid};
 use media::health::{Rate, Report};
 use media::playback;
 use serde_json::{Map, Value, json};
 use spine::Close;
 use spine::broadcast::Liveness;
 
-use crate::Api;
 use crate::auth::Caller;
 use crate::envelope::{ApiError, ok};
-use crate::merge;
+use crate::{Api, idempotency, merge};
 
 pub(crate) const MISSING: &str = "there is no such live input";
 
 type Answer = Result<Response, ApiError>;
-
-pub(crate) async fn list(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {
-    let sees = |uid: &str| caller.principal.may(InputsRead, Resource::Input(uid));
-    let everything = caller.principal.may(InputsRead, Resource::Account);
-    let (mut rows, mut page) = (Vec::new(), Page::default());
-    // Who may see only some finds them also where there are many others.
-    let total = loop {
-        let list = api.control.inputs(page).await?;
-        rows.extend(list.rows.iter().filter(|i| everything || sees(i.uid.as_str())).map(summary));
-        match (everything, list.next) {
-            (true, _) => break list.total,
-            (false, None) => break rows.len() as u64,
-            (false, after) => page.after = after,
-        }
-    };
-    Ok(ok(&json!({ "liveInputs": rows, "range": rows.len(), "total": total })))
-}
 
 pub(crate) async fn create(
     State(api): State<Api>,
@@ -48,8 +30,13 @@ pub(crate) async fn create(
 ) -> Answer {
     let mut settings = InputSettings::default();
     merge::settings(&mut settings, &object(&body)?)?;
-    let uid = InputUid::from_random(random(&api));
-    let input = api.control.create_input(uid, settings, random(&api), now_ms()).await?;
+    let input = match idempotency::key(&headers)? {
+        Some(key) => idempotency::create(&api, key, &body, settings).await?,
+        None => {
+            let uid = InputUid::from_random(random(&api));
+            api.control.create_input(uid, settings, random(&api), now_ms()).await?
+        }
+    };
     tracing::info!(input = %input.uid, "live input created");
     whole(&api, &caller, &headers, &input).await
 }
@@ -71,15 +58,13 @@ pub(crate) async fn update(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let input = find(&api, &uid).await?;
-    let mut settings = input.settings.clone();
-    merge::settings(&mut settings, &object(&body)?)?;
-    let expect = Expect::Rev(input.rev);
-    let disabled = input.settings.enabled && !settings.enabled;
-    let input = api.control.update_input(&input.uid, expect, settings, now_ms()).await?;
+    let uid = find(&api, &uid).await?.uid;
+    let body = object(&body)?;
+    let merged = move |settings: &mut InputSettings| merge::settings(settings, &body);
+    let (before, input) = api.control.change_input(&uid, merged, now_ms()).await?;
     api.access.forget_policies();
-    if disabled {
-        end_broadcast(&api, &input.uid);
+    if before.settings.enabled && !input.settings.enabled {
+        end_broadcast(&api, &input.uid, Close::Disabled);
     }
     whole(&api, &caller, &headers, &input).await
 }
@@ -97,7 +82,7 @@ pub(crate) async fn delete(
     api.control.delete_input(&input.uid, Expect::Any, now_ms()).await?;
     api.access.delete_links(input.uid.as_str()).await?;
     // One that was let in before it was closed.
-    end_broadcast(&api, &input.uid);
+    end_broadcast(&api, &input.uid, Close::Deleted);
     tracing::info!(input = %input.uid, "live input deleted");
     Ok(ok(&Value::Null))
 }
@@ -111,13 +96,14 @@ pub(crate) async fn rotate_keys(
     let input = find(&api, &uid).await?;
     let input = api.control.rotate_keys(&input.uid, random(&api), now_ms(), None).await?;
     // A broadcast on the old keys is disconnected.
-    end_broadcast(&api, &input.uid);
+    end_broadcast(&api, &input.uid, Close::KeyChanged);
     whole(&api, &caller, &headers, &input).await
 }
 
-fn end_broadcast(api: &Api, input: &InputUid) {
+/// Its encoder is told why.
+fn end_broadcast(api: &Api, input: &InputUid, why: Close) {
     if let Some(path) = path_of(input) {
-        api.origin.end(&path, Close::Unauthorized);
+        api.origin.end(&path, why);
     }
 }
 
@@ -151,7 +137,7 @@ pub(crate) fn object(body: &Bytes) -> Result<Map<String, Value>, ApiError> {
 }
 
 /// What lists show: no keys.
-fn summary(input: &Input) -> Value {
+pub(crate) fn summary(input: &Input) -> Value {
     json!({
         "uid": input.uid.as_str(),
         "created": date(input.created_ms),
@@ -247,9 +233,30 @@ async fn status(api: &Api, input: &Input) -> Result<Value, ApiError> {
     let (state, reason) = match on_air.map(|broadcast| broadcast.liveness()) {
         Some(Liveness::Live) => ("connected", None),
         Some(Liveness::Parked) => ("reconnecting", Some("the encoder was lost and may come back")),
-        Some(Liveness::Ended(_)) | None => ("client_disconnect", None),
+        Some(Liveness::Ended(_)) | None => {
+            ("client_disconnect", video.ended.and_then(|(_, why)| why_ended(why)))
+        }
     };
-    Ok(json!({ "current": { "state": state, "reason": reason, "videoUID": video.uid.as_str() } }))
+    let ended = video.ended.filter(|_| state == "client_disconnect");
+    Ok(json!({ "current": {
+        "state": state,
+        "reason": reason,
+        "statusEnteredAt": ended.map(|(at_ms, _)| date(at_ms)),
+        "videoUID": video.uid.as_str(),
+    } }))
+}
+
+/// Why the last broadcast ended, if that is worth a word.
+fn why_ended(why: End) -> Option<&'static str> {
+    match why {
+        End::Goodbye => None,
+        End::SourceLost => Some("the encoder was lost and did not come back"),
+        End::Disabled => Some("the live input was disabled while it was on the air"),
+        End::KeysChanged => Some("the stream key was changed while it was on the air"),
+        End::InputDeleted => Some("the live input was deleted while it was on the air"),
+        End::Malformed => Some("what the encoder sent could not be used"),
+        End::Shutdown => Some("the server was stopped"),
+    }
 }
 
 /// Ours: what the encoder does, and what its owner could do better, in words.

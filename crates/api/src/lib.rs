@@ -13,9 +13,11 @@ mod downloads;
 mod envelope;
 #[doc(hidden)]
 pub mod fuzzing;
+mod idempotency;
 mod inputs;
 mod limits;
 mod links;
+mod list;
 mod merge;
 mod multipart;
 mod paging;

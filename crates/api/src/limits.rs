@@ -1,5 +1,7 @@
 //! The numbers that bound what a request may hold, each with its reason.
 
+use std::time::Duration;
+
 /// The largest body of a request that is not an upload.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -35,3 +37,21 @@ pub(crate) const TOKEN_NAME_CHARS_MAX: usize = 120;
 
 /// Characters of what a link is called.
 pub(crate) const LINK_NAME_CHARS_MAX: usize = 64;
+
+/// Live inputs of a page of their list, at most and unless something else is asked for: as many as the vendor lists.
+pub(crate) const LIST_INPUTS_MAX: usize = 1_000;
+
+/// Characters of an `Idempotency-Key`; the vendor's bound.
+pub(crate) const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+/// Keys that are remembered; the oldest go first. Clients that try again do so within a minute.
+pub(crate) const IDEMPOTENCY_KEYS: usize = 500;
+
+/// And no longer than this, as the vendor has it.
+pub(crate) const IDEMPOTENCY_AGE: Duration = Duration::from_secs(6 * 3_600);
+
+/// Of what the framework says when it refuses a request, what is kept.
+pub(crate) const WORDS_BYTES_MAX: usize = 4 << 10;
+
+/// Characters of a creator's name, of live inputs and videos; the vendor's bound.
+pub(crate) const CREATOR_CHARS_MAX: usize = 64;

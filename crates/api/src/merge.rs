@@ -4,7 +4,7 @@ use control::{InputSettings, RecordingMode};
 use serde_json::{Map, Value};
 
 use crate::envelope::ApiError;
-use crate::limits::{ORIGIN_BYTES_MAX, ORIGINS_MAX, TIMEOUT_SECONDS_MAX};
+use crate::limits::{CREATOR_CHARS_MAX, ORIGIN_BYTES_MAX, ORIGINS_MAX, TIMEOUT_SECONDS_MAX};
 
 /// Applies the fields of a create or update body.
 pub(crate) fn settings(
@@ -66,46 +66,52 @@ pub(crate) fn boolean(name: &str, value: &Value, default: bool) -> Result<bool, 
 
 pub(crate) fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
     match value {
-        Value::String(text) if text.len() <= 64 => Ok(Some(text.clone())),
-        Value::String(_) => Err(ApiError::field(name, "must have at most 64 characters")),
+        Value::String(text) if text.chars().count() <= CREATOR_CHARS_MAX => Ok(Some(text.clone())),
+        Value::String(_) => {
+            Err(ApiError::field(name, format!("must have at most {CREATOR_CHARS_MAX} characters")))
+        }
         Value::Null => Ok(None),
         _ => Err(ApiError::field(name, "must be a text")),
     }
 }
 
+/// The SDKs send whole numbers as floats at times.
+fn whole(value: &Value) -> Option<u64> {
+    // 2^53: beyond it floats are not exact.
+    let float = || {
+        let exact = 0.0..=9_007_199_254_740_992.0;
+        value.as_f64().filter(|f| f.fract() == 0.0 && exact.contains(f)).map(|f| f as u64)
+    };
+    value.as_u64().or_else(float)
+}
+
 fn days(name: &str, value: &Value) -> Result<Option<u32>, ApiError> {
-    let wrong = || ApiError::field(name, "must be a whole number of days, at least 1, or null");
-    match value {
-        Value::Null => Ok(None),
-        // The SDKs send numbers as floats at times.
-        Value::Number(n) => {
-            let days =
-                n.as_u64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0).map(|f| f as u64));
-            let days = days.and_then(|days| u32::try_from(days).ok()).filter(|days| *days >= 1);
-            days.map(Some).ok_or_else(wrong)
-        }
-        _ => Err(wrong()),
+    if value.is_null() {
+        return Ok(None);
     }
+    let days = whole(value).and_then(|days| u32::try_from(days).ok()).filter(|days| *days >= 1);
+    let words = "must be a whole number of days, at least 1, or null";
+    days.map(Some).ok_or_else(|| ApiError::field(name, words))
 }
 
 fn timeout(name: &str, value: &Value) -> Result<u32, ApiError> {
-    let wrong = || ApiError::field(name, format!("must be 0 to {TIMEOUT_SECONDS_MAX} seconds"));
     if value.is_null() {
         return Ok(0);
     }
-    let seconds = value.as_u64().filter(|s| *s <= TIMEOUT_SECONDS_MAX).ok_or_else(wrong)?;
-    u32::try_from(seconds).map_err(|_| wrong())
+    let seconds = whole(value).filter(|s| *s <= TIMEOUT_SECONDS_MAX);
+    let words = || format!("must be a whole number of seconds, 0 to {TIMEOUT_SECONDS_MAX}");
+    let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.ok_or_else(|| ApiError::field(name, words()))
 }
 
 fn bytes(name: &str, value: &Value) -> Result<Option<u64>, ApiError> {
-    let wrong = || ApiError::field(name, "must be a whole number of bytes, at least 1, or null");
-    let Value::Number(n) = value else {
-        return if value.is_null() { Ok(None) } else { Err(wrong()) };
-    };
-    // The SDKs send numbers as floats at times; the database has 63 bits.
-    let float = || n.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0).map(|f| f as u64);
-    let bytes = n.as_u64().or_else(float).filter(|n| (1..=i64::MAX as u64).contains(n));
-    bytes.map(Some).ok_or_else(wrong)
+    if value.is_null() {
+        return Ok(None);
+    }
+    // The database has 63 bits.
+    let bytes = whole(value).filter(|n| (1..=i64::MAX as u64).contains(n));
+    let words = "must be a whole number of bytes, at least 1, or null";
+    bytes.map(Some).ok_or_else(|| ApiError::field(name, words))
 }
 
 fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
@@ -175,6 +181,12 @@ mod tests {
         );
         let days = merged(json!({"deleteRecordingAfterDays": 45.0})).unwrap();
         assert_eq!(days.delete_recording_after_days, Some(45));
+        let timeout = merged(json!({"recording": {"timeoutSeconds": 10.0}})).unwrap();
+        assert_eq!(timeout.recording.timeout_seconds, 10);
+        // Characters, whatever they take up.
+        let creator = "\u{1f3a5}".repeat(CREATOR_CHARS_MAX);
+        let named = merged(json!({ "defaultCreator": creator })).unwrap();
+        assert_eq!(named.default_creator.as_deref(), Some(&*creator));
     }
 
     #[test]
@@ -186,6 +198,9 @@ mod tests {
             (json!({"deleteRecordingAfterDays": 1.5}), "deleteRecordingAfterDays"),
             (json!({"recording": {"mode": "on"}}), "recording.mode"),
             (json!({"recording": {"timeoutSeconds": -1}}), "recording.timeoutSeconds"),
+            (json!({"recording": {"timeoutSeconds": 1.5}}), "recording.timeoutSeconds"),
+            (json!({"recording": {"timeoutSeconds": 86401.0}}), "recording.timeoutSeconds"),
+            (json!({"recording": {"timeoutSeconds": "10"}}), "recording.timeoutSeconds"),
             (
                 json!({"recording": {"allowedOrigins": ["https://example.com"]}}),
                 "recording.allowedOrigins",

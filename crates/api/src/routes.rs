@@ -5,7 +5,7 @@ use access::table::Row;
 use access::{Permission, Resource};
 use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
 use axum::handler::Handler;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Router, routing};
@@ -13,11 +13,11 @@ use control::VideoUid;
 
 use crate::audit::Change;
 use crate::auth::Caller;
-use crate::envelope::{ApiError, Made, no_such_route};
+use crate::envelope::{ApiError, Made, enveloped, no_such_route};
 use crate::inputs::check_account;
 use crate::limits::CAPTIONS_BODY_MAX;
 use crate::{
-    Api, audit, auth, captions, downloads, inputs, links, session, signing, tokens, videos,
+    Api, audit, auth, captions, downloads, inputs, links, list, session, signing, tokens, videos,
 };
 
 /// What a route is about: whoever asks must be allowed it *on that*.
@@ -101,7 +101,7 @@ fn routes() -> Vec<Route> {
         route("GET", "/accounts/{account}/stream/keys", needs(KeysRead, Account), signing::keys),
         route("POST", "/accounts/{account}/stream/keys", needs(KeysWrite, Account), signing::create_key),
         route("DELETE", "/accounts/{account}/stream/keys/{id}", needs(KeysWrite, Account), signing::delete_key),
-        route("GET", "/accounts/{account}/stream/live_inputs", needs(InputsRead, List), inputs::list),
+        route("GET", "/accounts/{account}/stream/live_inputs", needs(InputsRead, List), list::inputs),
         route("POST", "/accounts/{account}/stream/live_inputs", needs(InputsWrite, Account), inputs::create),
         route("GET", "/accounts/{account}/stream/live_inputs/{uid}", needs(InputsRead, Input), inputs::get),
         route("PUT", "/accounts/{account}/stream/live_inputs/{uid}", needs(InputsWrite, Input), inputs::update),
@@ -133,8 +133,10 @@ fn routes() -> Vec<Route> {
 /// The router of the list, each route behind its rule; what is not in it needs a token too.
 pub(crate) fn router(api: &Api) -> Router<Api> {
     let known = || from_fn_with_state(api.clone(), auth::identify);
-    let nothing = routing::any(no_such_route).layer(known());
-    let nothing = Router::new().route("/client/v4/{*rest}", nothing);
+    let nothing = ["/client/v4", "/client/v4/", "/client/v4/{*rest}"];
+    let nothing = nothing.into_iter().fold(Router::new(), |router, path| {
+        router.route(path, routing::any(no_such_route).layer(known()))
+    });
     let router = routes().into_iter().fold(nothing, |router, route| {
         let Route { method, path, rule, handler } = route;
         let handler = match rule {
@@ -147,7 +149,7 @@ pub(crate) fn router(api: &Api) -> Router<Api> {
         router.route(&path, handler)
     });
     // Not `layer`: that one would guard the fallback of the router that this one is merged into.
-    router.route_layer(from_fn_with_state(api.clone(), auth::admit))
+    router.route_layer(from_fn_with_state(api.clone(), auth::admit)).route_layer(from_fn(enveloped))
 }
 
 /// The rows of the authorisation table.

@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use control::{Expect, InputUid, Page, Video, VideoChange, VideoFilter, VideoUid};
+use control::{InputUid, Page, Video, VideoChange, VideoFilter, VideoUid};
 use media::catalog::Catalog;
 use media::date::date_time;
 use record::DeleteError;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Api;
 use crate::auth::Caller;
-use crate::envelope::{ApiError, ok};
+use crate::envelope::{ApiError, ok, ok_beside};
 use crate::inputs::{now_ms, object, web};
 use crate::limits::{DELETION_MS_MIN, LIST_VIDEOS_MAX};
 use crate::merge;
@@ -31,12 +31,7 @@ pub(crate) async fn list(
     headers: HeaderMap,
 ) -> Answer {
     let wanted = Wanted::parse(&query.unwrap_or_default())?;
-    let (rows, total) = found(&api, &caller, &wanted).await?;
-    let videos = values(&api, &headers, &rows).await?;
-    Ok(match wanted.counts {
-        false => ok(&Value::Array(videos)),
-        true => ok(&json!({ "videos": videos, "range": rows.len(), "total": total })),
-    })
+    answer(&api, &headers, &wanted, found(&api, &caller, &wanted).await?).await
 }
 
 /// The recordings of one input, the broadcast on the air among them.
@@ -50,15 +45,21 @@ pub(crate) async fn of_input(
     let mut wanted = Wanted::parse(&query.unwrap_or_default())?;
     let input = InputUid::parse(&uid).map_err(|_| ApiError::not_found("no such live input"))?;
     wanted.filter.input = Some(input.clone());
-    let (rows, total) = found(&api, &caller, &wanted).await?;
-    if rows.is_empty() && api.control.input(&input).await?.is_none() {
+    let found = found(&api, &caller, &wanted).await?;
+    if found.rows.is_empty() && api.control.input(&input).await?.is_none() {
         return Err(ApiError::not_found("there is no such live input"));
     }
-    let videos = values(&api, &headers, &rows).await?;
-    Ok(match wanted.counts {
-        false => ok(&Value::Array(videos)),
-        true => ok(&json!({ "videos": videos, "range": rows.len(), "total": total })),
-    })
+    answer(&api, &headers, &wanted, found).await
+}
+
+/// The vendor has the counts beside the list.
+async fn answer(api: &Api, headers: &HeaderMap, wanted: &Wanted, found: Found) -> Answer {
+    let mut videos = Vec::with_capacity(found.rows.len());
+    for video in &found.rows {
+        videos.push(value(api, headers, video).await?);
+    }
+    let counts = [("range", found.range.into()), ("total", found.total.into())];
+    Ok(ok_beside(&Value::Array(videos), if wanted.counts { &counts } else { &[] }))
 }
 
 pub(crate) async fn get(
@@ -79,10 +80,8 @@ pub(crate) async fn edit(
 ) -> Answer {
     let video = find(&api, &uid).await?;
     let body = object(&body)?;
-    let mut change = VideoChange { settings: video.settings.clone(), delete_ms: video.delete_ms };
-    merge_change(&mut change, &video, &body)?;
-    let expect = Expect::Rev(video.rev);
-    let video = api.control.update_video(&video.uid, expect, change, now_ms()).await?;
+    let merged = move |video: &Video, change: &mut VideoChange| merge_change(change, video, &body);
+    let video = api.control.change_video(&video.uid, merged, now_ms()).await?;
     api.history.forget(&video.uid);
     api.access.forget_policies();
     Ok(ok(&value(&api, &headers, &video).await?))
@@ -162,6 +161,8 @@ pub(crate) async fn find(api: &Api, uid: &str) -> Result<Video, ApiError> {
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     filter: VideoFilter,
+    /// A state that no video here is ever in.
+    nothing: bool,
     limit: usize,
     oldest_first: bool,
     counts: bool,
@@ -185,9 +186,9 @@ impl Wanted {
                     "ready" => wanted.filter.live = Some(false),
                     "live-inprogress" => wanted.filter.live = Some(true),
                     // The other states are of uploads: nothing is in them.
-                    _ => wanted.limit = 0,
+                    _ => wanted.nothing = true,
                 },
-                "type" if value == "vod" => wanted.limit = 0,
+                "type" if value == "vod" => wanted.nothing = true,
                 "live_input_id" => {
                     let input = InputUid::parse(&value);
                     wanted.filter.input =
@@ -204,7 +205,7 @@ impl Wanted {
                 "limit" => {
                     let limit = value.parse().ok().filter(|n| (1..=LIST_VIDEOS_MAX).contains(n));
                     let wrong = || ApiError::field(name, format!("must be 1 to {LIST_VIDEOS_MAX}"));
-                    wanted.limit = wanted.limit.min(limit.ok_or_else(wrong)?);
+                    wanted.limit = limit.ok_or_else(wrong)?;
                 }
                 _ => {}
             }
@@ -222,7 +223,10 @@ impl Wanted {
                 .search
                 .as_ref()
                 .is_none_or(|s| name.is_some_and(|n| n.to_lowercase().contains(s)))
-            && self.after_ms.is_none_or(|at| video.created_ms >= at)
+    }
+
+    fn in_time(&self, video: &Video) -> bool {
+        self.after_ms.is_none_or(|at| video.created_ms >= at)
             && self.before_ms.is_none_or(|at| video.created_ms < at)
     }
 }
@@ -254,36 +258,44 @@ pub(crate) fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Walks the pages until there are enough.
-async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<(Vec<Video>, u64), ApiError> {
+/// What a list has.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Video>,
+    /// All that the filters let pass.
+    total: u64,
+    /// Those of them that are in the time that is asked for: by it clients go from page to page.
+    range: u64,
+}
+
+/// Walks the pages until there are enough, or to the end if they are to be counted.
+async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, ApiError> {
     let everything = caller.principal.may(VideosRead, Resource::Account);
     let sees = |video: &Video| {
         let resource = Resource::Video { uid: video.uid.as_str(), input: video.input.as_str() };
+        // How many others there are is nobody's business.
         everything || caller.principal.may(VideosRead, resource)
     };
-    let (mut rows, mut total, mut after) = (Vec::new(), 0, None);
-    while rows.len() < wanted.limit {
-        let page = Page { after, newest_first: !wanted.oldest_first, ..Page::default() };
+    let mut found = Found::default();
+    let mut page = Page { newest_first: !wanted.oldest_first, ..Page::default() };
+    while !wanted.nothing && (wanted.counts || found.rows.len() < wanted.limit) {
         let list = api.control.videos(wanted.filter.clone(), page).await?;
-        total = list.total;
-        let room = wanted.limit - rows.len();
-        rows.extend(list.rows.into_iter().filter(|v| sees(v) && wanted.has(v)).take(room));
-        after = list.next;
-        if after.is_none() {
-            break;
+        for video in list.rows.into_iter().filter(|v| sees(v) && wanted.has(v)) {
+            found.total += 1;
+            if !wanted.in_time(&video) {
+                continue;
+            }
+            found.range += 1;
+            if found.rows.len() < wanted.limit {
+                found.rows.push(video);
+            }
+        }
+        match list.next {
+            Some(next) => page.after = Some(next),
+            None => break,
         }
     }
-    // How many others there are is nobody's business.
-    let total = if everything { total } else { rows.len() as u64 };
-    Ok((rows, total))
-}
-
-async fn values(api: &Api, headers: &HeaderMap, videos: &[Video]) -> Result<Vec<Value>, ApiError> {
-    let mut values = Vec::with_capacity(videos.len());
-    for video in videos {
-        values.push(value(api, headers, video).await?);
-    }
-    Ok(values)
+    Ok(found)
 }
 
 async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, ApiError> {
@@ -338,7 +350,7 @@ mod tests {
         assert_eq!(wanted.filter.live, Some(false));
         assert_eq!(wanted.name.as_deref(), Some("Hall 1 b"));
         assert_eq!((wanted.limit, wanted.oldest_first), (7, true));
-        assert_eq!(Wanted::parse("status=queued").unwrap().limit, 0);
+        assert!(Wanted::parse("status=queued").unwrap().nothing);
         for wrong in ["limit=0", "limit=1001", "live_input_id=x", "before=yesterday"] {
             assert!(Wanted::parse(wrong).is_err(), "{wrong}");
         }

@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use crate::document::{Document, DocumentKey};
 use crate::error::{ClaimError, DocumentError, EngineError, OpenError, OwnerError};
 use crate::ids::{Expect, InputUid, NodeId, VideoUid};
 use crate::input::{Input, InputKeys, InputSettings, KEY_RANDOM_BYTES, KeyKind, List, Page};
 use crate::ownership::{Claim, Claimed, End, Ended, Owned, Reserved, Resolved};
 use crate::secret::{MasterKey, Secret};
-use crate::sqlite::{Engine, inputs, ownership, videos};
+use crate::sqlite::{Engine, documents, inputs, ownership, videos};
 use crate::video::Video;
 
 /// The node's state. Share it in an `Arc`.
@@ -19,6 +23,15 @@ use crate::video::Video;
 pub struct Control {
     pub(crate) engine: Engine,
     master: Arc<MasterKey>,
+}
+
+/// What came of [`Control::create_input_once`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Once {
+    /// It was made.
+    Made(Box<Input>),
+    /// It was made before: the document of then.
+    Before(Document),
 }
 
 impl Control {
@@ -47,6 +60,30 @@ impl Control {
         self.engine
             .write(move |db| inputs::create(db, &master, &uid, &settings, &keys, now_ms))
             .await
+    }
+
+    /// Makes a live input once: with a document in the same transaction, which says so to who asks again. If it is there
+    /// already, nothing is made.
+    pub async fn create_input_once(
+        &self,
+        once: (DocumentKey, Bytes),
+        uid: InputUid,
+        settings: InputSettings,
+        random: [u8; KEY_RANDOM_BYTES],
+        now_ms: u64,
+    ) -> Result<Once, DocumentError> {
+        let master = self.master.clone();
+        let keys = InputKeys::from_random(&random);
+        let made = move |db: &Connection| -> Result<Once, DocumentError> {
+            let (key, content) = once;
+            if let Some(before) = documents::get(db, &key)? {
+                return Ok(Once::Before(before));
+            }
+            documents::put(db, &key, &content, Expect::Absent)?;
+            let input = inputs::create(db, &master, &uid, &settings, &keys, now_ms)?;
+            Ok(Once::Made(Box::new(input)))
+        };
+        self.engine.write(made).await
     }
 
     /// An input by its id.
@@ -78,8 +115,22 @@ impl Control {
         self.engine.read(move |db| inputs::list(db, page)).await
     }
 
-    /// Replaces what an input's owner chose. To change one field: read, change, write with the
-    /// version that was read.
+    /// Changes some of what an input's owner chose, in one transaction: of changes at the same time none is lost, and
+    /// none has to be tried again. `change` is quick and asks nobody. The input before, and after.
+    pub async fn change_input<E>(
+        &self,
+        uid: &InputUid,
+        change: impl FnOnce(&mut InputSettings) -> Result<(), E> + Send + 'static,
+        now_ms: u64,
+    ) -> Result<(Input, Input), E>
+    where
+        E: From<DocumentError> + From<EngineError> + Send + 'static,
+    {
+        let uid = uid.clone();
+        self.engine.write(move |db| inputs::change(db, &uid, change, now_ms)).await
+    }
+
+    /// Replaces what an input's owner chose, if its version is the expected one.
     pub async fn update_input(
         &self,
         uid: &InputUid,

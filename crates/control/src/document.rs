@@ -50,6 +50,18 @@ impl Control {
         self.engine.write(move |db| documents::put(db, &key, &content, expect)).await
     }
 
+    /// Makes the next version of a document of the one that is there, in one transaction, as [`Control::change_input`] does.
+    pub async fn change_document<E>(
+        &self,
+        key: DocumentKey,
+        change: impl FnOnce(&[u8]) -> Result<Vec<u8>, E> + Send + 'static,
+    ) -> Result<Document, E>
+    where
+        E: From<DocumentError> + From<EngineError> + Send + 'static,
+    {
+        self.engine.write(move |db| documents::change(db, &key, change)).await
+    }
+
     /// One document.
     pub async fn document(&self, key: DocumentKey) -> Result<Option<Document>, EngineError> {
         self.engine.read(move |db| documents::get(db, &key)).await

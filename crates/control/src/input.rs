@@ -19,6 +19,8 @@ pub struct Input {
     pub keys_rotated_ms: Option<u64>,
     /// Its version, for compare-and-set.
     pub rev: Rev,
+    /// Its place in the order of creation; a list goes on behind it ([`Page::after`]).
+    pub ordinal: u64,
     /// What its owner chose.
     pub settings: InputSettings,
 }
@@ -191,6 +193,8 @@ impl InputKeys {
 pub struct Page {
     /// Where the last page ended ([`List::next`]); none for the first page.
     pub after: Option<u64>,
+    /// So many rows behind that are left out first.
+    pub skip: u64,
     /// At most this many; bounded by [`crate::limits::LIST_ROWS`].
     pub rows: usize,
     /// Newest first.
@@ -199,7 +203,7 @@ pub struct Page {
 
 impl Default for Page {
     fn default() -> Self {
-        Self { after: None, rows: crate::limits::LIST_ROWS, newest_first: true }
+        Self { after: None, skip: 0, rows: crate::limits::LIST_ROWS, newest_first: true }
     }
 }
 
@@ -210,6 +214,8 @@ pub struct List<T> {
     pub rows: Vec<T>,
     /// How many there are in all pages.
     pub total: u64,
+    /// How many there are from where this page begins.
+    pub remaining: u64,
     /// Where the next page begins; none if this is the last.
     pub next: Option<u64>,
 }

@@ -39,7 +39,7 @@ mod varint;
 mod video;
 
 pub use audit::{AuditEntry, AuditFilter};
-pub use control::Control;
+pub use control::{Control, Once};
 pub use document::{Document, DocumentKey};
 pub use error::{
     ClaimError, CommitError, DocumentError, EngineError, OpenError, OwnerError, SealError,

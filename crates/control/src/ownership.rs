@@ -79,7 +79,7 @@ pub enum End {
     Goodbye,
     /// The encoder vanished and did not come back in time.
     SourceLost,
-    /// The input was switched off, or its keys were changed.
+    /// The input was switched off.
     Disabled,
     /// The input was deleted.
     InputDeleted,
@@ -87,16 +87,19 @@ pub enum End {
     Malformed,
     /// The node was stopped.
     Shutdown,
+    /// The input's keys were changed.
+    KeysChanged,
 }
 
 impl End {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Goodbye,
         Self::SourceLost,
         Self::Disabled,
         Self::InputDeleted,
         Self::Malformed,
         Self::Shutdown,
+        Self::KeysChanged,
     ];
 
     pub(crate) fn column(self) -> i64 {

@@ -103,7 +103,21 @@ impl Control {
         self.engine.read(move |db| videos::list(db, &filter, page)).await
     }
 
-    /// Replaces what a video's owner chose.
+    /// Changes some of what a video's owner chose, as [`Control::change_input`] does; `change` also sees the video.
+    pub async fn change_video<E>(
+        &self,
+        uid: &VideoUid,
+        change: impl FnOnce(&Video, &mut VideoChange) -> Result<(), E> + Send + 'static,
+        now_ms: u64,
+    ) -> Result<Video, E>
+    where
+        E: From<DocumentError> + From<EngineError> + Send + 'static,
+    {
+        let uid = uid.clone();
+        self.engine.write(move |db| videos::change(db, &uid, change, now_ms)).await
+    }
+
+    /// Replaces what a video's owner chose, if its version is the expected one.
     pub async fn update_video(
         &self,
         uid: &VideoUid,

@@ -25,7 +25,7 @@ pub(crate) fn done_code(why: Close) -> DoneCode {
         Close::TooFarBehind => DoneCode::TooFarBehind,
         Close::Malformed => DoneCode::MalformedTrack,
         Close::Expired => DoneCode::Expired,
-        Close::Unauthorized => DoneCode::Unauthorized,
+        Close::KeyChanged | Close::Disabled | Close::Deleted => DoneCode::Unauthorized,
         Close::GoingAway | Close::Shutdown => DoneCode::GoingAway,
         Close::Internal => DoneCode::InternalError,
     }

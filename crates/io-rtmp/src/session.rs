@@ -142,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         on_air.leave(Left::Dismissed);
         self.live = None;
         let description = why.unwrap_or(spine::Close::Ended).to_string();
+        tracing::info!(peer = %self.peer, reason = description, "rtmp: encoder dismissed");
         self.reject(now, stream_id, description)
     }
 

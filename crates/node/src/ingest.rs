@@ -233,7 +233,7 @@ impl Ingest {
 
     /// Ends the broadcast of an input, and waits until everything of it is committed.
     pub(crate) async fn dismiss(&self, input: &InputUid) {
-        self.origin.end(&path_of(input), Close::Unauthorized);
+        self.origin.end(&path_of(input), Close::Deleted);
         self.finish_before(input).await;
     }
 
@@ -608,7 +608,9 @@ fn end_of(why: Close) -> End {
         Close::Ended => End::Goodbye,
         Close::Shutdown | Close::GoingAway => End::Shutdown,
         Close::Malformed => End::Malformed,
-        Close::Unauthorized => End::Disabled,
+        Close::KeyChanged => End::KeysChanged,
+        Close::Disabled => End::Disabled,
+        Close::Deleted => End::InputDeleted,
         _ => End::SourceLost,
     }
 }

@@ -1,7 +1,7 @@
 //! Captions that were added to a recording: an object beside its segments, named in its document.
 
 use bytes::Bytes;
-use control::{Captions, DocumentError, Expect, Video, VideoChange};
+use control::{Captions, DocumentError, EngineError, Video, VideoChange, VideoSettings};
 use store::{Key, Kind, Object, ReadError};
 
 use crate::history::{DeleteError, History, HistoryError};
@@ -27,6 +27,18 @@ pub enum CaptionsError {
     Expect(#[from] DeleteError),
 }
 
+impl From<EngineError> for CaptionsError {
+    fn from(error: EngineError) -> Self {
+        Self::Document(error.into())
+    }
+}
+
+fn room_for(settings: &VideoSettings, language: &str) -> Result<(), CaptionsError> {
+    let known = settings.captions.contains_key(language);
+    let room = known || settings.captions.len() < CAPTIONS_LANGUAGES;
+    room.then_some(()).ok_or(CaptionsError::TooMany)
+}
+
 impl History {
     /// Stores captions in the place of those before. `random` makes the object's name unique. When this returns, they are
     /// durable.
@@ -42,11 +54,7 @@ impl History {
         if video.live() {
             return Err(CaptionsError::Live);
         }
-        let mut settings = video.settings.clone();
-        let known = settings.captions.contains_key(language);
-        if !known && settings.captions.len() >= CAPTIONS_LANGUAGES {
-            return Err(CaptionsError::TooMany);
-        }
+        room_for(&video.settings, language)?;
         let object = Object {
             video: video.uid.to_string(),
             kind: Kind::Captions,
@@ -56,10 +64,16 @@ impl History {
         };
         let key = Key::new(&object).map_err(|_| DocumentError::NotFound)?;
         let captions = Captions { label, object: random, bytes: text.len() as u64 };
-        settings.captions.insert(language.to_owned(), captions);
         self.expect_objects(&video.uid).await?;
         self.store().put(&key, vec![text.clone()]).await?;
-        let video = self.change(video, settings, now_ms).await?;
+        let language = language.to_owned();
+        let named = move |settings: &mut VideoSettings| {
+            // Others may have been added meanwhile.
+            room_for(settings, &language)?;
+            settings.captions.insert(language, captions);
+            Ok(())
+        };
+        let video = self.change(video, named, now_ms).await?;
         // Who looked for orphans before the name was known has taken it for one.
         if matches!(self.store().read(&key).await, Err(ReadError::NotFound)) {
             self.store().put(&key, vec![text]).await?;
@@ -75,10 +89,13 @@ impl History {
         language: &str,
         now_ms: u64,
     ) -> Result<(), CaptionsError> {
-        let mut settings = video.settings.clone();
-        settings.captions.remove(language);
         self.expect_objects(&video.uid).await?;
-        let video = self.change(video, settings, now_ms).await?;
+        let language = language.to_owned();
+        let removed = move |settings: &mut VideoSettings| {
+            settings.captions.remove(&language);
+            Ok(())
+        };
+        let video = self.change(video, removed, now_ms).await?;
         self.tidy_later(&video).await;
         Ok(())
     }
@@ -101,12 +118,11 @@ impl History {
     async fn change(
         &self,
         video: &Video,
-        settings: control::VideoSettings,
+        change: impl FnOnce(&mut VideoSettings) -> Result<(), CaptionsError> + Send + 'static,
         now_ms: u64,
-    ) -> Result<Video, DocumentError> {
-        let change = VideoChange { settings, delete_ms: video.delete_ms };
-        let expect = Expect::Rev(video.rev);
-        let changed = self.control().update_video(&video.uid, expect, change, now_ms).await;
+    ) -> Result<Video, CaptionsError> {
+        let change = |_: &Video, to: &mut VideoChange| change(&mut to.settings);
+        let changed = self.control().change_video(&video.uid, change, now_ms).await;
         self.forget(&video.uid);
         changed
     }

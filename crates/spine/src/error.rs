@@ -24,9 +24,15 @@ pub enum Close {
     /// A deadline passed.
     #[error("the deadline passed")]
     Expired,
-    /// The right to publish or to read was taken away.
-    #[error("not authorised")]
-    Unauthorized,
+    /// The key that it was published with is not valid any more.
+    #[error("the stream key of this input was changed: copy the new one from the input's page")]
+    KeyChanged,
+    /// Its owner switched the input off.
+    #[error("this input was disabled: enable it to go live")]
+    Disabled,
+    /// Its owner deleted the input.
+    #[error("this input was deleted")]
+    Deleted,
     /// The node asks its peers to leave.
     #[error("the node is going away")]
     GoingAway,

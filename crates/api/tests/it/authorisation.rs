@@ -6,8 +6,8 @@ use access::link::Link;
 use access::permission::{Resources, SCOPES};
 use access::table::Row;
 use bytes::Bytes;
-use control::VideoUid;
 use control::conformance::NOW;
+use control::{DocumentError, Video, VideoChange, VideoUid};
 use serde_json::json;
 
 use crate::desk::{Answer, Desk, Owned, ROOT, ask, bearer, only, random};
@@ -54,8 +54,12 @@ async fn path(desk: &Desk, row: &Row, owned: &Owned) -> String {
 async fn add_files(desk: &Desk, uid: &str) {
     let (control, history) = (&desk.api.control, &desk.api.history);
     let uid = VideoUid::parse(uid).unwrap();
-    let Some(mut video) = control.video(&uid).await.unwrap() else { return };
-    video.settings.downloads.audio = true;
+    let Some(video) = control.video(&uid).await.unwrap() else { return };
+    let offered = |_: &Video, change: &mut VideoChange| {
+        change.settings.downloads.audio = true;
+        Ok::<_, DocumentError>(())
+    };
+    control.change_video(&uid, offered, NOW).await.unwrap();
     let text = Bytes::from_static(b"WEBVTT\n\n00:01.000 --> 00:02.000\nx\n");
     let mut bytes = [0; 8];
     random(&mut bytes);
@@ -96,7 +100,11 @@ async fn nobody_passes_without_a_token() {
         for headers in headers {
             let answer = ask(&desk.router(), row.method, &path, headers, BODY).await;
             assert_eq!(answer.status, 401, "{row:?} {headers:?}: {}", answer.text);
-            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+            let told = answer.headers["www-authenticate"].to_str().unwrap();
+            // RFC 6750 §3.1: whoever sent none is told of no error of it.
+            let sent = headers.first().is_some_and(|(name, _)| *name == "authorization");
+            assert_eq!(told.contains("invalid_token"), sent, "{headers:?}: {told}");
+            assert!(told.starts_with("Bearer realm="), "{told}");
         }
     }
 }

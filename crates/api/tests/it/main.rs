@@ -5,5 +5,6 @@
 mod authorisation;
 mod changes;
 mod desk;
+mod edges;
 mod pages;
 mod rates;

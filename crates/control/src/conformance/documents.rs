@@ -3,7 +3,7 @@
 use super::{NOW, an_input, claim, listed, random, uid};
 use crate::limits::DOCUMENT_BYTES;
 use crate::{
-    ClaimMode, Control, Document, DocumentError, DocumentKey, Expect, InputSettings, KeyKind,
+    ClaimMode, Control, Document, DocumentError, DocumentKey, Expect, InputSettings, KeyKind, Once,
     OwnerError, Page, Resolved, Rev, Secret,
 };
 
@@ -16,6 +16,30 @@ pub async fn an_input_is_what_was_made_of_it(control: &Control) {
     let settings = InputSettings::default();
     let again = control.create_input(uid(1), settings, random(9), NOW).await;
     assert_eq!(again, Err(DocumentError::Exists));
+}
+
+pub async fn an_input_that_is_made_once_is_not_made_again(control: &Control) {
+    let key = || DocumentKey::new("once", "a").unwrap();
+    let make = |seed: u8, said: &'static str| {
+        let (once, settings) = ((key(), said.into()), InputSettings::default());
+        control.create_input_once(once, uid(seed), settings, random(seed), NOW)
+    };
+    // What is refused leaves no document.
+    an_input(control, 5).await;
+    assert_eq!(make(5, "five").await, Err(DocumentError::Exists));
+    assert_eq!(control.document(key()).await.unwrap(), None);
+    let (one, two) = tokio::join!(make(1, "one"), make(2, "two"));
+    let mut made = Vec::new();
+    for outcome in [one, two].map(Result::unwrap) {
+        match outcome {
+            Once::Made(input) => made.push(input.uid),
+            Once::Before(document) => {
+                assert!(["one", "two"].map(Into::into).contains(&document.content));
+            }
+        }
+    }
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!(control.inputs(Page::default()).await.unwrap().total, 2);
 }
 
 pub async fn a_write_that_expects_another_version_is_refused(control: &Control) {
@@ -55,6 +79,34 @@ pub async fn of_two_writers_at_once_one_wins(control: &Control) {
     assert!(one.is_ok() != two.is_ok() && (one == lost || two == lost), "{one:?} {two:?}");
 }
 
+pub async fn of_changes_at_once_none_is_lost(control: &Control) {
+    an_input(control, 1).await;
+    let id = uid(1);
+    let name = |n: u64| {
+        let change = move |settings: &mut InputSettings| {
+            settings.meta.insert(format!("{n}"), n.into());
+            Ok::<_, DocumentError>(())
+        };
+        control.change_input(&id, change, NOW + n)
+    };
+    let all = tokio::join!(name(1), name(2), name(3), name(4), name(5));
+    for (before, after) in [all.0, all.1, all.2, all.3, all.4].map(Result::unwrap) {
+        assert_eq!(after.rev, Rev(before.rev.0 + 1));
+    }
+    let settings = control.input(&id).await.unwrap().unwrap().settings;
+    assert_eq!(settings.meta.len(), 5, "{settings:?}");
+    // One that is refused changes nothing.
+    let refuse = |settings: &mut InputSettings| {
+        settings.enabled = false;
+        Err(DocumentError::TooLarge)
+    };
+    let refused = control.change_input(&id, refuse, NOW).await;
+    assert_eq!(refused, Err(DocumentError::TooLarge));
+    assert_eq!(control.input(&id).await.unwrap().unwrap().settings, settings);
+    let nobody = control.change_input(&uid(2), |_| Ok::<_, DocumentError>(()), NOW).await;
+    assert_eq!(nobody, Err(DocumentError::NotFound));
+}
+
 pub async fn inputs_are_found_by_their_keys_until_these_are_rotated(control: &Control) {
     an_input(control, 1).await;
     an_input(control, 2).await;
@@ -88,7 +140,7 @@ pub async fn lists_have_pages_in_the_order_of_creation(control: &Control) {
     for seed in [5, 1, 4, 2, 3] {
         an_input(control, seed).await;
     }
-    let oldest = Page { rows: 2, newest_first: false, after: None };
+    let oldest = Page { rows: 2, newest_first: false, ..Page::default() };
     let (rows, next) = listed(control, oldest).await;
     assert_eq!(rows, [uid(5), uid(1)]);
     let (rows, next) = listed(control, Page { after: next, ..oldest }).await;
@@ -100,7 +152,16 @@ pub async fn lists_have_pages_in_the_order_of_creation(control: &Control) {
     assert_eq!(rows, [uid(3), uid(2)]);
     let (rows, _) = listed(control, Page { after: next, ..newest }).await;
     assert_eq!(rows, [uid(4), uid(1)]);
-    assert_eq!(control.inputs(newest).await.unwrap().total, 5);
+    let counts = async |page| {
+        let list = control.inputs(page).await.unwrap();
+        (list.rows.len(), list.total, list.remaining)
+    };
+    assert_eq!(counts(newest).await, (2, 5, 5));
+    assert_eq!(counts(Page { after: next, ..newest }).await, (2, 5, 3));
+    let skipping = Page { skip: 3, ..newest };
+    assert_eq!(listed(control, skipping).await.0, [uid(1), uid(5)]);
+    assert_eq!(counts(skipping).await, (2, 5, 2));
+    assert_eq!(counts(Page { skip: 9, ..newest }).await, (0, 5, 0));
 }
 
 pub async fn a_deleted_input_is_gone_with_its_keys_and_its_owner_is_fenced(control: &Control) {
@@ -141,6 +202,17 @@ pub async fn other_layers_documents_are_compared_and_set(control: &Control) {
     assert_eq!(old, Err(DocumentError::Changed { current: second }));
     let found = Document { key: key("a"), content: "two".into(), rev: second };
     assert_eq!(control.document(key("a")).await.unwrap(), Some(found));
+    let more = |word: &'static str| {
+        let change = move |old: &[u8]| Ok::<_, DocumentError>([old, word.as_bytes()].concat());
+        control.change_document(key("a"), change)
+    };
+    let (three, four) = tokio::join!(more(" three"), more(" four"));
+    assert!(three.is_ok() && four.is_ok(), "{three:?} {four:?}");
+    let found = control.document(key("a")).await.unwrap().unwrap();
+    assert_eq!(found.content.len(), "two three four".len(), "{found:?}");
+    let second = found.rev;
+    let none = control.change_document(key("z"), |_| Ok::<_, DocumentError>(Vec::new())).await;
+    assert_eq!(none, Err(DocumentError::NotFound));
 
     put("b", "x", Expect::Any).await.unwrap();
     let other = DocumentKey::new("output", "c").unwrap();

@@ -62,10 +62,28 @@ pub async fn videos_are_listed_by_what_is_asked_for(control: &Control) {
     check(VideoFilter { live: Some(true), ..any.clone() }, &[&live]).await;
     check(VideoFilter { live: Some(false), ..any.clone() }, &[&two, &one]).await;
     check(VideoFilter { ended_before_ms: Some(NOW + 20), ..any.clone() }, &[&one]).await;
-    let page = Page { rows: 1, newest_first: false, after: None };
+    let page = Page { rows: 1, newest_first: false, ..Page::default() };
     let first = control.videos(any.clone(), page).await.unwrap();
     let second = control.videos(any, Page { after: first.next, ..page }).await.unwrap();
     assert_eq!((ids(first), ids(second)), (vec![one], vec![two]));
+}
+
+pub async fn changes_of_a_video_see_it_as_it_is(control: &Control) {
+    an_input(control, 1).await;
+    let uid = recording(control, 1, 1, NOW).await;
+    let name = |n: u64| {
+        let change = move |video: &crate::Video, change: &mut VideoChange| {
+            change.settings.meta.insert(format!("{n} {}", video.rev.0), n.into());
+            Ok::<_, DocumentError>(())
+        };
+        control.change_video(&uid, change, NOW + n)
+    };
+    let all = tokio::join!(name(1), name(2), name(3));
+    assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok(), "{all:?}");
+    let names = control.video(&uid).await.unwrap().unwrap().settings.meta;
+    let revs = names.keys().filter_map(|name| name.split(' ').next_back()?.parse().ok());
+    let revs: std::collections::BTreeSet<u64> = revs.collect();
+    assert_eq!(revs.len(), 3, "each saw what the one before had made: {names:?}");
 }
 
 pub async fn a_video_is_edited_by_version(control: &Control) {

@@ -68,6 +68,18 @@ pub(crate) fn put(
     Ok(Rev(rev))
 }
 
+/// The next version of a document, made of the one that is there.
+pub(crate) fn change<E: From<DocumentError>>(
+    db: &Connection,
+    key: &DocumentKey,
+    change: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+) -> Result<Document, E> {
+    let found = get(db, key).map_err(DocumentError::from)?.ok_or(DocumentError::NotFound)?;
+    let content = Bytes::from(change(&found.content)?);
+    let rev = put(db, key, &content, Expect::Any)?;
+    Ok(Document { content, rev, ..found })
+}
+
 pub(crate) fn delete(
     db: &Connection,
     key: &DocumentKey,

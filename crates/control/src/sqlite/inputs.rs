@@ -27,6 +27,7 @@ fn input(row: &Row<'_>) -> rusqlite::Result<Input> {
         modified_ms: column::u64(row, 2)?,
         keys_rotated_ms: column::optional(row, 3)?,
         rev: Rev(column::u64(row, 4)?),
+        ordinal: column::u64(row, 6)?,
         settings,
     })
 }
@@ -105,36 +106,52 @@ pub(crate) fn by_key(
 }
 
 pub(crate) fn list(db: &Connection, page: Page) -> Result<List<Input>, EngineError> {
-    let total = db.prepare_cached("SELECT count(*) FROM inputs")?;
-    let total = { total }.query_row([], |row| column::u64(row, 0))?;
-    let (order, from) = order(page);
+    let (order, behind) = order(page);
+    let count = format!("SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?1) FROM inputs");
+    let counted = db.prepare_cached(&count)?.query_row([from(page)], counts)?;
     let rows = page.rows.min(LIST_ROWS);
     let sql = format!(
-        "SELECT {COLUMNS} FROM inputs WHERE ordinal {} ?1 ORDER BY ordinal {order} LIMIT ?2",
-        if page.newest_first { "<" } else { ">" },
+        "SELECT {COLUMNS} FROM inputs WHERE ordinal {behind} ?1 ORDER BY ordinal {order}
+         LIMIT ?2 OFFSET ?3"
     );
     let mut select = db.prepare_cached(&sql)?;
     let found = select
-        .query_map(params![from, rows as i64 + 1], |row| Ok((input(row)?, column::u64(row, 6)?)))?
+        .query_map(params![from(page), rows as i64 + 1, column::to(page.skip)], |row| {
+            let input = input(row)?;
+            let ordinal = input.ordinal;
+            Ok((input, ordinal))
+        })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(paged(found, rows, total))
+    Ok(paged(found, page, rows, counted))
 }
 
-/// The direction, and the ordinal that the page begins behind.
-pub(super) fn order(page: Page) -> (&'static str, i64) {
-    if page.newest_first {
-        ("DESC", page.after.map_or(i64::MAX, column::to))
-    } else {
-        ("ASC", page.after.map_or(0, column::to))
-    }
+/// The direction, and how what comes behind an ordinal compares with it.
+pub(super) fn order(page: Page) -> (&'static str, &'static str) {
+    if page.newest_first { ("DESC", "<") } else { ("ASC", ">") }
+}
+
+/// The ordinal that the page begins behind.
+pub(super) fn from(page: Page) -> i64 {
+    page.after.map_or(if page.newest_first { i64::MAX } else { 0 }, column::to)
+}
+
+/// How many there are, and how many of them behind where the page begins.
+pub(super) fn counts(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
+    Ok((column::u64(row, 0)?, column::u64(row, 1)?))
 }
 
 /// Cuts the one row more that tells whether there is another page.
-pub(super) fn paged<T>(mut found: Vec<(T, u64)>, rows: usize, total: u64) -> List<T> {
+pub(super) fn paged<T>(
+    mut found: Vec<(T, u64)>,
+    page: Page,
+    rows: usize,
+    (total, behind): (u64, u64),
+) -> List<T> {
     let more = found.len() > rows;
     found.truncate(rows);
     let next = found.last().map(|(_, ordinal)| *ordinal).filter(|_| more);
-    List { rows: found.into_iter().map(|(row, _)| row).collect(), total, next }
+    let remaining = behind.saturating_sub(page.skip);
+    List { rows: found.into_iter().map(|(row, _)| row).collect(), total, remaining, next }
 }
 
 /// The document if its version is the expected one.
@@ -161,6 +178,20 @@ pub(crate) fn update(
     )?
     .execute(params![uid, text, column::to(now_ms)])?;
     get(db, uid)?.ok_or(DocumentError::NotFound)
+}
+
+/// The input before, and after.
+pub(crate) fn change<E: From<DocumentError>>(
+    db: &Connection,
+    uid: &InputUid,
+    change: impl FnOnce(&mut InputSettings) -> Result<(), E>,
+    now_ms: u64,
+) -> Result<(Input, Input), E> {
+    let before = expected(db, uid, Expect::Any)?;
+    let mut settings = before.settings.clone();
+    change(&mut settings)?;
+    let after = update(db, uid, Expect::Any, &settings, now_ms)?;
+    Ok((before, after))
 }
 
 /// New keys; the old ones stay valid until `grace_until_ms`, or not at all.

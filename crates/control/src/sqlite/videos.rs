@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::inputs::{document, order, paged};
+use super::inputs::{counts, document, from, order, paged};
 use crate::error::{DocumentError, EngineError};
 use crate::ids::{Expect, InputUid, Rev, VideoUid, column};
 use crate::index::Usage;
@@ -75,24 +75,25 @@ pub(crate) fn list(
     let filters = "(?1 IS NULL OR input = ?1) AND (?2 IS NULL OR (ended_ms IS NULL) = ?2)
         AND (?3 IS NULL OR ended_ms < ?3)";
     let before = filter.ended_before_ms.map(column::to);
-    let total = format!("SELECT count(*) FROM videos WHERE {filters}");
-    let total = db
-        .prepare_cached(&total)?
-        .query_row(params![filter.input, filter.live, before], |row| column::u64(row, 0))?;
-    let (order, from) = order(page);
+    let (order, behind) = order(page);
+    let count = format!(
+        "SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?4) FROM videos WHERE {filters}"
+    );
+    let counted = db
+        .prepare_cached(&count)?
+        .query_row(params![filter.input, filter.live, before, from(page)], counts)?;
     let rows = page.rows.min(LIST_ROWS);
     let sql = format!(
-        "SELECT {COLUMNS} FROM videos WHERE {filters} AND ordinal {} ?4
-         ORDER BY ordinal {order} LIMIT ?5",
-        if page.newest_first { "<" } else { ">" },
+        "SELECT {COLUMNS} FROM videos WHERE {filters} AND ordinal {behind} ?4
+         ORDER BY ordinal {order} LIMIT ?5 OFFSET ?6"
     );
+    let (limit, skip) = (rows as i64 + 1, column::to(page.skip));
+    let asked = params![filter.input, filter.live, before, from(page), limit, skip];
     let found = db
         .prepare_cached(&sql)?
-        .query_map(params![filter.input, filter.live, before, from, rows as i64 + 1], |row| {
-            Ok((video(row)?, column::u64(row, 14)?))
-        })?
+        .query_map(asked, |row| Ok((video(row)?, column::u64(row, 14)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(paged(found, rows, total))
+    Ok(paged(found, page, rows, counted))
 }
 
 pub(crate) fn update(
@@ -113,6 +114,19 @@ pub(crate) fn update(
     )?
     .execute(params![uid, text, change.delete_ms.map(column::to), column::to(now_ms)])?;
     get(db, uid)?.ok_or(DocumentError::NotFound)
+}
+
+/// The video as it is then.
+pub(crate) fn change<E: From<DocumentError>>(
+    db: &Connection,
+    uid: &VideoUid,
+    change: impl FnOnce(&Video, &mut VideoChange) -> Result<(), E>,
+    now_ms: u64,
+) -> Result<Video, E> {
+    let found = get(db, uid).map_err(DocumentError::from)?.ok_or(DocumentError::NotFound)?;
+    let mut to = VideoChange { settings: found.settings.clone(), delete_ms: found.delete_ms };
+    change(&found, &mut to)?;
+    Ok(update(db, uid, Expect::Any, &to, now_ms)?)
 }
 
 /// Deletes a video's records, and remembers that its objects are still to be deleted.

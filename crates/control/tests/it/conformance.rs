@@ -16,9 +16,11 @@ control::conformance_suite! { super::sqlite:
     }
     documents {
         an_input_is_what_was_made_of_it,
+        an_input_that_is_made_once_is_not_made_again,
         a_write_that_expects_another_version_is_refused,
         a_document_over_its_bound_is_refused,
         of_two_writers_at_once_one_wins,
+        of_changes_at_once_none_is_lost,
         inputs_are_found_by_their_keys_until_these_are_rotated,
         lists_have_pages_in_the_order_of_creation,
         a_deleted_input_is_gone_with_its_keys_and_its_owner_is_fenced,
@@ -56,6 +58,7 @@ control::conformance_suite! { super::sqlite:
     videos {
         a_recording_has_what_its_input_said_when_it_began,
         videos_are_listed_by_what_is_asked_for,
+        changes_of_a_video_see_it_as_it_is,
         a_video_is_edited_by_version,
         a_deleted_video_is_gone_and_its_objects_are_remembered,
         a_broadcast_on_the_air_is_not_deleted,

@@ -82,6 +82,96 @@ fn refusals_say_what_is_wrong() {
     }
 }
 
+/// Also where the framework, and not the API, refuses.
+#[test]
+fn every_refusal_over_the_wire_is_an_envelope() {
+    let server = Server::start(AIRWAVE, &[]);
+    let token = format!("Bearer {}", server.token);
+    let token = ("authorization", &*token);
+    let account = "/client/v4/accounts/default/stream";
+    let huge = vec![b' '; 100 << 10];
+    for (method, path, body, status) in [
+        ("GET", "/client/v4".to_owned(), &b""[..], 404),
+        ("GET", "/client/v4/".to_owned(), b"", 404),
+        ("GET", format!("{account}/%ff"), b"", 400),
+        ("PATCH", format!("{account}/live_inputs"), b"{}", 405),
+        ("OPTIONS", format!("{account}/live_inputs"), b"", 405),
+        ("POST", format!("{account}/live_inputs"), &huge, 413),
+    ] {
+        let answer = request(method, &server.url(&path), &[token], body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        let json = answer.json();
+        assert_eq!((&json["success"], &json["result"]), (&json!(false), &Value::Null), "{path}");
+        assert!(json["errors"][0]["code"].is_u64(), "{method} {path}: {json}");
+        assert_eq!(answer.headers.contains_key("allow"), status == 405, "{method} {path}");
+    }
+    let none = request("GET", &server.url("/client/v4/accounts/default/stream"), &[], b"");
+    assert_eq!(
+        (none.status, &*none.headers["www-authenticate"]),
+        (401, "Bearer realm=\"airwave\"")
+    );
+}
+
+#[test]
+fn a_request_that_is_sent_again_after_a_restart_makes_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let create = |server: &Server, key: &str| {
+        let url = server.url("/client/v4/accounts/default/stream/live_inputs");
+        let token = format!("Bearer {}", server.token);
+        let headers = [("authorization", &*token), ("idempotency-key", key)];
+        let made = request("POST", &url, &headers, br#"{"meta":{"name":"Hall"}}"#);
+        assert_eq!(made.status, 200, "{}", made.text());
+        made.json()["result"].clone()
+    };
+    let made = create(&Server::start_in(AIRWAVE, &data, &[]), "one");
+    let server = Server::start_in(AIRWAVE, &data, &[]);
+    let total = || server.api("GET", "/stream/live_inputs", None).json()["result"]["total"].clone();
+    let before = total().as_u64().unwrap();
+    let again = create(&server, "one");
+    assert_eq!(
+        (&again["uid"], &again["rtmp"]["streamKey"]),
+        (&made["uid"], &made["rtmp"]["streamKey"])
+    );
+    assert_eq!(total(), before);
+    assert_ne!(create(&server, "two")["uid"], made["uid"]);
+    assert_eq!(total(), before + 1);
+}
+
+/// Of many at once each is kept, and none is answered with a conflict.
+#[test]
+fn changes_at_the_same_time_all_come_through() {
+    let server = Server::start(AIRWAVE, &[]);
+    let path = format!("/stream/live_inputs/{}", server.input().uid);
+    let changes: Vec<Value> = vec![
+        json!({ "meta": { "name": "Hall 1" } }),
+        json!({ "defaultCreator": "me" }),
+        json!({ "preferLowLatency": false }),
+        json!({ "deleteRecordingAfterDays": 45 }),
+        json!({ "recording": { "timeoutSeconds": 7 } }),
+        json!({ "recording": { "hideLiveViewerCount": true } }),
+    ];
+    std::thread::scope(|scope| {
+        for change in changes.iter().cycle().take(24) {
+            scope.spawn(|| {
+                let answer = server.api("PUT", &path, Some(change));
+                assert_eq!(answer.status, 200, "{}", answer.text());
+            });
+        }
+    });
+    let input = server.api("GET", &path, None).json()["result"].clone();
+    for (pointer, expect) in [
+        ("/meta/name", json!("Hall 1")),
+        ("/defaultCreator", json!("me")),
+        ("/preferLowLatency", json!(false)),
+        ("/deleteRecordingAfterDays", json!(45)),
+        ("/recording/timeoutSeconds", json!(7)),
+        ("/recording/hideLiveViewerCount", json!(true)),
+    ] {
+        assert_eq!(input.pointer(pointer), Some(&expect), "{pointer} of {input}");
+    }
+}
+
 #[test]
 fn what_an_input_is_doing_shows_in_its_status() {
     let server = Server::start(AIRWAVE, &[]);

@@ -48,6 +48,46 @@ fn a_wrong_key_is_refused_in_words() {
     assert!(encoder.output().contains("disabled"), "{}", encoder.output());
 }
 
+/// The encoder's own log says what its owner did, and the input's status afterwards.
+#[test]
+fn an_encoder_that_is_sent_away_is_told_why() {
+    let server = Server::start(AIRWAVE, &[]);
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let off = json!({ "enabled": false });
+    for (method, more, body, words, reason) in [
+        (
+            "POST",
+            "/rotate_keys",
+            None,
+            "the stream key of this input was changed",
+            "key was changed",
+        ),
+        ("PUT", "", Some(&off), "this input was disabled", "disabled while it was on the air"),
+        ("DELETE", "", None, "this input was deleted", ""),
+    ] {
+        let input = server.input();
+        let mut encoder = clip.publish(&input.rtmp, -1);
+        let video = server.wait_live(&input);
+        // Of what is shorter nothing is kept, nor why it ended.
+        follow_until(&mut video_of(&server, &video), "a segment", |f| !f.segments.is_empty());
+        let path = format!("/stream/live_inputs/{}", input.uid);
+        assert_eq!(server.api(method, &format!("{path}{more}"), body).status, 200);
+        assert!(!encoder.wait(20).success());
+        assert!(encoder.output().contains(words), "{words} in {}", encoder.output());
+        if reason.is_empty() {
+            continue;
+        }
+        let current = wait_until("the end in the status", 10, || {
+            let status = server.api("GET", &path, None).json()["result"]["status"].clone();
+            let current = status["current"].clone();
+            (current["state"] == "client_disconnect" && current["reason"].is_string())
+                .then_some(current)
+        });
+        assert!(current["reason"].as_str().unwrap().contains(reason), "{current}");
+        assert!(current["statusEnteredAt"].as_str().unwrap().starts_with("20"), "{current}");
+    }
+}
+
 #[test]
 fn a_stranger_who_guesses_keys_is_told_to_wait() {
     let server = Server::start(AIRWAVE, &[]);
