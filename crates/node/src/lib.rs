@@ -7,6 +7,7 @@ mod admin;
 mod arrival;
 mod backup;
 pub mod banner;
+mod bodies;
 pub mod cli;
 pub mod config;
 mod demo;

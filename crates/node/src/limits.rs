@@ -11,6 +11,9 @@ pub(crate) const CONNECTIONS_MAX: usize = 15_000;
 /// Request heads beyond this are refused. Cookies and tokens fit; nothing else is long.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 << 10;
 
+/// The body of a request must be there whole this long after its head. The largest, captions of 10 MiB, need 4 Mbit/s.
+pub(crate) const REQUEST_BODY: Duration = Duration::from_secs(20);
+
 /// An answer of which nothing is read for so long has no reader. It holds media in memory meanwhile.
 pub(crate) const STALLED: Duration = Duration::from_secs(30);
 

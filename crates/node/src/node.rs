@@ -30,7 +30,7 @@ use crate::files;
 use crate::ingest::{Ingest, Rates, Settings, State, now_ms};
 use crate::limits::{RETENTION_AT_ONCE, RETENTION_EVERY, STOP};
 use crate::past::Past;
-use crate::reload::{Reloadable, Report};
+use crate::reload::{Holds, Reloadable, Report};
 use crate::{admin, quic, tls, web};
 
 /// The file of the API token in the data directory.
@@ -525,8 +525,8 @@ impl Node {
     }
 
     /// Takes what can be taken of a new configuration; an error changes nothing.
-    pub fn reload(&self, current: &Loaded, new: &Loaded) -> Result<Report> {
-        let report = self.reloadable.reload(current, new)?;
+    pub fn reload(&self, holds: &Holds, new: &Loaded) -> Result<Report> {
+        let report = self.reloadable.reload(holds, new)?;
         if let Some(entry) = report.audit_entry(now_ms()) {
             let control = self.reloadable.ingest.control.clone();
             self.tasks.spawn(async move {

@@ -22,19 +22,29 @@ pub(crate) struct Reloadable {
     pub(crate) retention: watch::Sender<config::Retention>,
 }
 
+/// What a running node goes by.
+pub struct Holds {
+    /// What it was started with: of this are the keys that need a restart.
+    pub started: Loaded,
+    /// What was read last: of this are the others.
+    pub now: Loaded,
+}
+
 /// What came of a reload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
     /// Keys whose new values hold from now on.
     pub changed: Vec<String>,
-    /// Keys whose new values hold after a restart.
+    /// Keys whose values hold after a restart, of this reload and of those before.
     pub restart: Vec<String>,
+    /// Keys that this reload has read otherwise than the one before.
+    read: Vec<String>,
 }
 
 impl Report {
     /// For the audit log: who may send the signal has the machine. None if nothing was changed.
     pub(crate) fn audit_entry(&self, now_ms: u64) -> Option<AuditEntry> {
-        let fields: Vec<String> = self.changed.iter().chain(&self.restart).cloned().collect();
+        let fields = self.read.clone();
         (!fields.is_empty()).then(|| AuditEntry {
             at_ms: now_ms,
             actor: access::Principal::ROOT.to_owned(),
@@ -91,15 +101,19 @@ fn reach(key: &str) -> Option<Reach> {
 
 impl Reloadable {
     /// Takes what can be taken of `new`. An error changes nothing.
-    pub(crate) fn reload(&self, current: &Loaded, new: &Loaded) -> Result<Report> {
-        let differing = current.differing(new);
-        let (changed, restart) =
-            differing.into_iter().partition(|key| reach(key) == Some(Reach::AtOnce));
+    pub(crate) fn reload(&self, holds: &Holds, new: &Loaded) -> Result<Report> {
+        let Holds { started, now } = holds;
+        let of = |keys: Vec<String>, wanted| {
+            keys.into_iter().filter(|key| reach(key) == Some(wanted)).collect()
+        };
+        let read = now.differing(new);
+        let changed = of(read.clone(), Reach::AtOnce);
+        let restart = of(started.differing(new), Reach::Restart);
         let config = &new.config;
         // The files may have new contents under their old names: a renewed certificate. One for names is renewed by itself.
-        if current.config.tls.domain.is_empty() {
+        if started.config.tls.domain.is_empty() {
             if let Some(certificate) = &self.certificate {
-                let host = current.config.public_host().unwrap_or_default();
+                let host = started.config.public_host().unwrap_or_default();
                 certificate.replace(Arc::new(tls::load(&config.tls, &self.dir, host)?));
             }
             if let Some(quic) = &self.quic {
@@ -108,7 +122,7 @@ impl Reloadable {
         }
         self.ingest.change(Settings::of(config));
         self.retention.send_replace(config.retention);
-        Ok(Report { changed, restart })
+        Ok(Report { changed, restart, read })
     }
 }
 

@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::arrival::{self, PerAddress, Way};
+use crate::bodies::Timely;
 use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::patient::Patient;
 use crate::unread::Answers;
@@ -245,7 +246,10 @@ where
     let (routers, proxies) = (of.routers.clone(), of.common.proxies.clone());
     let answers = answers.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request: Request = request.map(axum::body::Body::new);
+        let version = request.version();
+        let (head, body) = request.into_parts();
+        let (body, late) = Timely::new(body);
+        let mut request = Request::from_parts(head, axum::body::Body::new(body));
         let answers = answers.clone();
         // RFC 9112 §3.2: whoever stands in between may have believed the other one.
         let hosts = request.headers().get_all(header::HOST).iter().count();
@@ -256,7 +260,7 @@ where
                 Some(answered) => answered.await?,
                 None => (StatusCode::BAD_REQUEST, "more than one Host\n").into_response(),
             };
-            Ok::<_, Infallible>(answers.follow(response))
+            Ok::<_, Infallible>(answers.follow(late.told(response, version)))
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());

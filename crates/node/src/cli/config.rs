@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::configured::Configured;
 use super::{failed, say, wrong};
-use crate::config::SAMPLE;
+use crate::config::{Loaded, SAMPLE};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,13 +67,8 @@ fn init(file: &PathBuf) -> ExitCode {
 }
 
 fn check(configured: &Configured) -> ExitCode {
-    let loaded = match configured.load() {
-        Ok(loaded) => loaded,
-        Err(errors) => return wrong(&errors),
-    };
-    // What only the files themselves can tell.
-    if let Err(error) = crate::tls::check(&loaded.config.tls) {
-        return wrong(&[loaded.error("tls.certificate", format!("{error:#}"))]);
+    match configured.load().and_then(Loaded::with_its_files) {
+        Ok(_) => say("the configuration is good\n"),
+        Err(errors) => wrong(&errors),
     }
-    say("the configuration is good\n")
 }

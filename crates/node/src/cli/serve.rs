@@ -14,6 +14,7 @@ use crate::config::Loaded;
 use crate::demo;
 use crate::logging::LogLevel;
 use crate::node::{Node, Options};
+use crate::reload::Holds;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,7 +46,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> ExitCode {
-        let loaded = match self.configured.load() {
+        let loaded = match self.configured.load().and_then(Loaded::with_its_files) {
             Ok(loaded) => loaded,
             Err(errors) => return wrong(&errors),
         };
@@ -83,12 +84,12 @@ async fn serve(
         Err(error) => return failed(&format!("{error:#}")),
     };
     greet(&banner, &node);
-    let mut current = loaded;
+    let mut holds = Holds { started: loaded.clone(), now: loaded };
     let outcome = loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop => break None,
-                Asked::Reload => current = reload(configured, current, &node, log),
+                Asked::Reload => reload(configured, &mut holds, &node, log),
             },
             failure = node.failed() => break Some(failure),
         }
@@ -105,18 +106,18 @@ async fn serve(
     }
 }
 
-/// Takes a new configuration, as a whole or not at all; answers the one that holds.
-fn reload(configured: &Configured, current: Loaded, node: &Node, log: &LogLevel) -> Loaded {
-    let new = match configured.load() {
+/// Takes a new configuration, as a whole or not at all.
+fn reload(configured: &Configured, holds: &mut Holds, node: &Node, log: &LogLevel) {
+    let new = match configured.load().and_then(Loaded::with_its_files) {
         Ok(new) => new,
         Err(errors) => {
             for error in errors {
                 tracing::error!(%error, "SIGHUP: wrong configuration; nothing was changed");
             }
-            return current;
+            return;
         }
     };
-    match node.reload(&current, &new) {
+    match node.reload(holds, &new) {
         Ok(report) => {
             log.set(&new.config.log.level);
             let list =
@@ -125,12 +126,11 @@ fn reload(configured: &Configured, current: Loaded, node: &Node, log: &LogLevel)
             if !report.restart.is_empty() {
                 tracing::warn!(keys = list(&report.restart), "SIGHUP: these need a restart");
             }
-            new
+            holds.now = new;
         }
         Err(error) => {
             let error = format!("{error:#}");
             tracing::error!(error, "SIGHUP: wrong configuration; nothing was changed");
-            current
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Unknown keys are errors; every error is told at once, with its key and where it came from.
 
 mod layers;
+mod named;
 mod outside;
 
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::limits::STALLED;
+use crate::limits::{REQUEST_BODY, STALLED};
 
 const SETTINGS: u8 = 4;
 const DATA: u8 = 0;
@@ -39,22 +39,28 @@ struct Client {
 }
 
 impl Client {
-    /// Begins with these settings, pairs of number and value.
-    async fn start(settings: &[(u16, u32)], proxies: &str) -> Self {
+    /// Says nothing yet.
+    fn connect(proxies: &str) -> Self {
         let (stream, server) = tokio::io::duplex(1 << 20);
         let proxies = proxies.split_whitespace().map(|n| n.parse().unwrap()).collect();
         let common = Common { proxies: Arc::new(Networks::new(proxies)), ..Common::alone() };
         let counters = common.counters.clone();
         let body = axum::body::Bytes::from(vec![7; 1 << 20]);
         let answer = axum::routing::get(async move || body);
-        let routers = Routers::one(Router::new().route("/", answer));
+        let taken = async |body: axum::body::Bytes| format!("{} bytes", body.len());
+        let routers = Routers::one(Router::new().route("/", answer.post(taken)));
         let serving = Serving { tls: None, routers, balancers: Arc::default(), common };
         let serving = tokio::spawn(async move {
             let graceful = GracefulShutdown::new();
             let peer = SocketAddr::from(([192, 0, 2, 1], 1));
             serving.answer(server, peer, graceful.watcher()).await;
         });
-        let mut client = Self { stream, counters, serving };
+        Self { stream, counters, serving }
+    }
+
+    /// The same, over HTTP/2, with these settings: pairs of number and value.
+    async fn start(settings: &[(u16, u32)], proxies: &str) -> Self {
+        let mut client = Self::connect(proxies);
         client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         let pairs = settings
             .iter()
@@ -114,6 +120,59 @@ async fn who_never_opens_a_window_does_not_hold_answers() {
     let mut proxy = Client::start(&[(WINDOW, 0)], "192.0.2.0/24").await;
     proxy.write(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request(GET))).await;
     assert!(timeout(STALLED * 3, proxy.until_closed()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n";
+    // A hundred bytes in so many milliseconds each; none: only the head.
+    for (each_ms, comes) in [(Some(190), true), (Some(210), false), (None, false)] {
+        let Client { stream, serving, .. } = Client::connect("");
+        let (mut read, mut write) = tokio::io::split(stream);
+        let began = Instant::now();
+        let sending = tokio::spawn(async move {
+            let _ = write.write_all(head).await;
+            while let Some(each_ms) = each_ms {
+                tokio::time::sleep(Duration::from_millis(each_ms)).await;
+                if write.write_all(b"x").await.is_err() {
+                    break;
+                }
+            }
+            write
+        });
+        let mut text = vec![0; 12];
+        read.read_exact(&mut text).await.unwrap();
+        let took = began.elapsed();
+        let status = if comes { "HTTP/1.1 200" } else { "HTTP/1.1 408" };
+        assert_eq!(String::from_utf8_lossy(&text), status, "{each_ms:?}");
+        if !comes {
+            assert_eq!(took, REQUEST_BODY, "{each_ms:?}");
+            read.read_to_end(&mut text).await.unwrap();
+            let text = String::from_utf8_lossy(&text);
+            assert!(text.contains("connection: close"), "{text}");
+            assert!(text.ends_with("the body took longer than 20 s"), "{text}");
+            assert!(began.elapsed() < REQUEST_BODY * 2, "{each_ms:?}: {:?}", began.elapsed());
+            serving.await.unwrap();
+        }
+        sending.abort();
+    }
+    // Over HTTP/2 the stream ends, and the connection serves on.
+    let mut client = Client::start(&[], "").await;
+    client.write(&frame(HEADERS, END_HEADERS, 1, &request(POST))).await;
+    let answered = async |client: &mut Client| loop {
+        match client.next().await.unwrap() {
+            (PING, 0, _, body) => client.write(&frame(PING, ACK, 0, &body)).await,
+            (HEADERS, _, stream, body) => break (stream, body),
+            _ => {}
+        }
+    };
+    let began = Instant::now();
+    let (stream, body) = answered(&mut client).await;
+    assert_eq!((stream, began.elapsed()), (1, REQUEST_BODY));
+    // `:status: 408` by a literal in Huffman code (RFC 7541 §6.2.1).
+    assert_eq!(body[..5], [0x48, 0x83, 0x68, 0x0f, 0x7f], "{body:?}");
+    client.write(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &request(GET))).await;
+    assert_eq!(answered(&mut client).await.0, 3);
 }
 
 /// CVE-2023-44487.

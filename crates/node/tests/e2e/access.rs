@@ -370,7 +370,7 @@ fn rules_know_countries_by_the_operators_database() {
         command.args(["--set", &format!("{listener}.listen=off")]);
     }
     let mut child = Child::start(&mut command);
-    assert_eq!(child.wait(20).code(), Some(1));
+    assert_eq!(child.wait(20).code(), Some(2));
     let told = child.output();
     assert!(told.contains("access.country_database") && told.contains("MaxMind"), "{told}");
 }

@@ -112,7 +112,7 @@ fn certificates_are_those_of_the_files_and_must_belong_together() {
         serve.extend(["--set", listener]);
     }
     let (code, output) = run(&serve);
-    assert_eq!(code, 1, "{output}");
+    assert_eq!(code, 2, "{output}");
     assert!(output.contains("the certificate and the key do not belong together"), "{output}");
 }
 

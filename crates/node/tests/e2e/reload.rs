@@ -58,6 +58,30 @@ fn a_sample_is_written_checked_and_printed() {
     let (code, output) = run(&["config", "check", "--config", name]);
     assert_eq!(code, 2, "{output}");
     assert!(output.contains("tls.certificate: can't read /no.pem"), "{output}");
+
+    // Files that it names, all at once; and whoever starts with it is told the same.
+    let files = "[tls]\ncertificate = \"/no.pem\"\nkey = \"/no.key\"\n[access]\n\
+        country_database = \"/no.mmdb\"\n[acme]\nauthority = \"/no-root.pem\"\n";
+    std::fs::write(&file, files).unwrap();
+    let data = folder.path().join("data");
+    let serve = ["serve", "--data", data.to_str().unwrap()];
+    for command in [&["config", "check"][..], &serve] {
+        let (code, output) = run(&[command, &["--config", name]].concat());
+        assert_eq!(code, 2, "{output}");
+        for (key, file) in [
+            ("tls.certificate", "/no.pem"),
+            ("access.country_database", "/no.mmdb"),
+            ("acme.authority", "/no-root.pem"),
+        ] {
+            let line =
+                output.lines().find(|line| line.contains(&format!("configuration: {key}: ")));
+            assert!(
+                line.is_some_and(|l| l.contains(file) && l.contains(name)),
+                "{key} in {output}"
+            );
+        }
+    }
+    assert!(!data.exists(), "nothing was begun");
 }
 
 /// Asks for a reload and waits until the log says that it is over.
@@ -143,11 +167,17 @@ fn a_hangup_reloads_what_it_can_and_says_what_needs_a_restart() {
         let log = server.api("GET", "/audit_logs?action.type=reload", None).json();
         log["result"].as_array().filter(|log| log.len() == 1).map(|log| log[0].clone())
     });
-    let fields = json!(["ingest.takeover", "log.level", "limits.cache_mb"]);
+    let fields = json!(["ingest.takeover", "limits.cache_mb", "log.level"]);
     assert_eq!(
         (&noted["interface"], &noted["metadata"]["fields"]),
         (&json!("configuration"), &fields)
     );
+    // A change that waits for its restart is named until it is there or taken back.
+    let log = reload(&mut server, &new, &config, "need a restart");
+    assert!(log.contains("changed=\"none\"") && log.contains("keys=\"limits.cache_mb\""), "{log}");
+    let back = new.replace("cache_mb = 64", "cache_mb = 0");
+    let log = reload(&mut server, &back, &config, "configuration reloaded");
+    assert!(!log.contains("need a restart") && log.contains("changed=\"none\""), "{log}");
     let mut third = clip.publish(&input.rtmp, -1);
     assert!(!third.wait(20).success(), "the first one stays now");
     drop(second);
