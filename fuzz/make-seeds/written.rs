@@ -84,6 +84,7 @@ fn requests(seeds: &Seeds) -> Result<()> {
         ("part", "/media/V/video.cmaf/3-17.0.m4s", "bytes=0-99"),
         ("segment", "/media/V/video.cmaf/3-17.m4s", "bytes=-500"),
         ("init", "/media/V/video.cmaf/init-0000000000001f.mp4", "bytes=90-"),
+        ("conditions", "/downloads/default.mp4", "bytes=0-9\nW/\"a,b\"\n\"x\", W/\"a,b\"\n*"),
         ("strange", "/%2e%2e/..%2f%00/a\"{}|%zz?%00=&&=", "bytes=18446744073709551615-0,1-"),
     ] {
         let text = format!("/{uid}{target}\n{range}");
@@ -93,6 +94,7 @@ fn requests(seeds: &Seeds) -> Result<()> {
         (0, "input", INPUT),
         (1, "video", VIDEO),
         (2, "list", LIST),
+        (2, "inputs", "limit=10&cursor=7&search=Hall%201&asc=true&live=true"),
         (3, "host", "[::1]:8080"),
         (3, "bearer", "Bearer abc"),
     ] {

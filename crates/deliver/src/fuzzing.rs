@@ -1,13 +1,14 @@
 //! What a player or anybody else asks for, for the fuzz targets in `fuzz/` and for tests: any text in, no panic out.
 
-use axum::http::Uri;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use record::File;
 
 use crate::clip::{filename, named, range};
 use crate::limits::FILE_NAME_CHARS_MAX;
-use crate::media::{Range, byte_range, parse};
+use crate::media::parse;
 use crate::pages;
 use crate::query::Wishes;
+use crate::ranges::{Asked, asked};
 use crate::share::{page_of, parameter};
 
 /// What a query asks of a clip is within bounds, and the link to it means the same.
@@ -23,11 +24,16 @@ fn clip_of(query: &str) {
     assert!(off <= 1_000, "{query}: {link}");
 }
 
-/// A request target and, behind a line break, the value of `Range`.
+/// A request target and, a line each, the values of `Range` and of its conditions.
 pub fn request(text: &str) {
-    let (target, range) = text.split_once('\n').unwrap_or((text, ""));
+    let (target, fields) = text.split_once('\n').unwrap_or((text, ""));
+    let names = [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MATCH];
+    let value = |line| HeaderValue::from_str(line).ok();
+    let pairs = names.into_iter().zip(fields.lines());
+    let headers: HeaderMap = pairs.filter_map(|(name, line)| Some((name, value(line)?))).collect();
+    let range = fields.lines().next().unwrap_or_default();
     for whole in [0, 1, 1_000] {
-        if let Range::Part(start, length) = byte_range(range, whole) {
+        if let Asked::Part(start, length) = asked(&headers, "a,b", whole) {
             assert!(length > 0 && start + length <= whole, "{range:?} of {whole}");
         }
     }

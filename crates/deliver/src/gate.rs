@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use access::{Pass, Refusal, Visitor};
 use axum::extract::{ConnectInfo, Extension, RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -41,6 +41,10 @@ pub(crate) async fn gate(
     };
     let (restricted, by_origin) = (pass.restricted, !pass.embedders.is_empty());
     let edge = request.headers().get(EDGE).is_some_and(|v| v == CHECKS);
+    // RFC 9110 §14.2: there are ranges for GET only.
+    if request.method() != Method::GET {
+        request.headers_mut().remove(header::RANGE);
+    }
     request.extensions_mut().insert(pass);
     let began = Instant::now();
     let mut response = next.run(request).await;

@@ -22,6 +22,7 @@ mod pages;
 mod playback;
 mod playlist;
 mod query;
+mod ranges;
 mod share;
 mod shelf;
 mod viewers;

@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::response::Builder;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::VideoUid;
@@ -20,6 +19,7 @@ use crate::http::{cors, too_busy};
 use crate::library::Library;
 use crate::limits::PART_AHEAD_SEGMENTS;
 use crate::playlist::not_found;
+use crate::ranges::ranged;
 use crate::shelf::{Counters, Shelf};
 use crate::waiting::{Awaited, wait_for};
 
@@ -251,76 +251,8 @@ fn respond(pieces: Vec<Bytes>, kind: &'static str, etag: &str, headers: &HeaderM
     ranged(base, etag, pieces.len(), headers, |start, len| pieces.cut(start, len).into_body())
 }
 
-/// The whole of something, or the range that is asked for. `body` makes the bytes from `start` on, so many.
-pub(crate) fn ranged(
-    base: Builder,
-    etag: &str,
-    whole: u64,
-    headers: &HeaderMap,
-    body: impl FnOnce(u64, u64) -> Body,
-) -> Response {
-    let etag = format!("\"{etag}\"");
-    let base = base.header(header::ETAG, &etag).header(header::ACCEPT_RANGES, "bytes");
-    let says = |name| headers.get(name).map(HeaderValue::as_bytes);
-    if says(header::IF_NONE_MATCH) == Some(etag.as_bytes()) {
-        return built(base.status(StatusCode::NOT_MODIFIED).body(Body::empty()));
-    }
-    // RFC 9110 §13.1.5: a range of something else is of no use.
-    let same = says(header::IF_RANGE).is_none_or(|value| value == etag.as_bytes());
-    let range = headers.get(header::RANGE).filter(|_| same).and_then(|v| v.to_str().ok());
-    match range.map(|range| byte_range(range, whole)) {
-        None | Some(Range::Ignored) => {
-            built(base.header(header::CONTENT_LENGTH, whole).body(body(0, whole)))
-        }
-        Some(Range::Part(start, len)) => built(
-            base.status(StatusCode::PARTIAL_CONTENT)
-                .header(header::CONTENT_LENGTH, len)
-                .header(header::CONTENT_RANGE, format!("bytes {start}-{}/{whole}", start + len - 1))
-                .body(body(start, len)),
-        ),
-        Some(Range::Outside) => built(
-            base.status(StatusCode::RANGE_NOT_SATISFIABLE)
-                .header(header::CONTENT_RANGE, format!("bytes */{whole}"))
-                .body(Body::empty()),
-        ),
-    }
-}
-
 pub(crate) fn built(response: Result<Response, axum::http::Error>) -> Response {
     response.unwrap_or_else(|_| Response::new(Body::empty()))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Range {
-    Part(u64, u64),
-    Outside,
-    /// Several ranges, or not bytes: the whole is sent. RFC 9110 §14.2.
-    Ignored,
-}
-
-/// RFC 9110 §14.1.2, a single range.
-pub(crate) fn byte_range(value: &str, whole: u64) -> Range {
-    let Some((first, last)) = value.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
-        return Range::Ignored;
-    };
-    let (start, end) = match (first.trim(), last.trim()) {
-        ("", "") => return Range::Ignored,
-        ("", suffix) => match suffix.parse::<u64>() {
-            Ok(suffix) => (whole.saturating_sub(suffix), whole),
-            Err(_) => return Range::Ignored,
-        },
-        (first, last) => {
-            let Ok(start) = first.parse::<u64>() else { return Range::Ignored };
-            match last {
-                "" => (start, whole),
-                last => match last.parse::<u64>() {
-                    Ok(last) if last >= start => (start, last.saturating_add(1).min(whole)),
-                    _ => return Range::Ignored,
-                },
-            }
-        }
-    };
-    if start < end { Range::Part(start, end - start) } else { Range::Outside }
 }
 
 #[cfg(test)]
@@ -345,24 +277,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse(name), expect, "{name}");
-        }
-    }
-
-    #[test]
-    fn ranges_are_rfc_9110() {
-        for (value, expect) in [
-            ("bytes=0-9", Range::Part(0, 10)),
-            ("bytes=90-", Range::Part(90, 10)),
-            ("bytes=-5", Range::Part(95, 5)),
-            ("bytes=-500", Range::Part(0, 100)),
-            ("bytes=90-200", Range::Part(90, 10)),
-            ("bytes=100-", Range::Outside),
-            ("bytes=-0", Range::Outside),
-            ("bytes=9-0", Range::Ignored),
-            ("bytes=0-1,5-6", Range::Ignored),
-            ("pages=1-2", Range::Ignored),
-        ] {
-            assert_eq!(byte_range(value, 100), expect, "{value}");
         }
     }
 }

@@ -97,10 +97,11 @@ pub fn try_request(
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes)?;
     let words = || std::io::Error::other(format!("{} bytes are no answer", bytes.len()));
-    parse(&bytes).ok_or_else(words)
+    parse(&bytes, method == "HEAD").ok_or_else(words)
 }
 
-fn parse(bytes: &[u8]) -> Option<Response> {
+/// Of a request for the head only: the length is that of a body which is not there.
+fn parse(bytes: &[u8], head_only: bool) -> Option<Response> {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");
@@ -113,7 +114,7 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     let chunked = headers.get("transfer-encoding").is_some_and(|v| v == "chunked");
     let body = if chunked { unchunk(rest)? } else { rest.to_vec() };
     let length = headers.get("content-length").and_then(|v| v.parse::<usize>().ok());
-    if length.is_some_and(|length| length != body.len()) {
+    if !head_only && length.is_some_and(|length| length != body.len()) {
         return None;
     }
     Some(Response { status, headers, body })

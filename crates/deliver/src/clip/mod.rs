@@ -24,8 +24,8 @@ pub(crate) use query::{filename, named, range, time};
 
 use crate::http::{Site, cors, plain, too_busy};
 use crate::library::Found;
-use crate::media::ranged;
 use crate::playlist::{bad_request, not_found};
+use crate::ranges::ranged;
 use source::{Failed, Source};
 
 /// `/ID/clip.mp4?time=&duration=&filename=`.

@@ -134,8 +134,28 @@ fn check_ranges(server: &Server, path: &str) {
     }
     assert_eq!(ranged(&format!("bytes={n}-"), &[]).status, 416);
     assert_eq!(ranged("bytes=0-9", &[("if-range", "\"another\"")]).status, 200);
-    let same = request("GET", &server.url(path), &[("if-none-match", &etag)], b"");
-    assert_eq!((same.status, same.body.len()), (304, 0));
+    // RFC 9110 §13: lists of tags, weak ones and dates.
+    let weak = format!("W/{etag}");
+    let list = format!("\"another\", {weak}");
+    for (field, value, status) in [
+        ("if-none-match", &*etag, 304),
+        ("if-none-match", &list, 304),
+        ("if-none-match", "*", 304),
+        ("if-none-match", "\"another\"", 200),
+        ("if-match", &etag, 200),
+        ("if-match", "\"another\"", 412),
+    ] {
+        let answer = request("GET", &server.url(path), &[(field, value)], b"");
+        let body = if status == 200 { n } else { 0 };
+        assert_eq!((answer.status, answer.body.len()), (status, body), "{field}: {value}");
+        assert_eq!(answer.headers["etag"], etag);
+    }
+    // §14.2: there are ranges for GET only.
+    let head = request("HEAD", &server.url(path), &[("range", "bytes=0-9")], b"");
+    assert_eq!((head.status, &head.headers["content-length"]), (200, &n.to_string()));
+    for date_or_weak in ["Sun, 06 Nov 1994 08:49:37 GMT", &weak] {
+        assert_eq!(ranged("bytes=0-9", &[("if-range", date_or_weak)]).status, 200);
+    }
 }
 
 /// The last seconds of what is on the air, for choosing a clip.
@@ -150,7 +170,9 @@ fn check_preview(folder: &Path, server: &Server, input: &Input) {
     let text = list.text();
     let media = text.lines().find(|l| l.starts_with("video.cmaf")).unwrap();
     let media = server.get(&server.url(&path).join(media).path).text();
-    assert!(media.contains("#EXT-X-ENDLIST") && media.matches("#EXTINF").count() == 2, "{media}");
+    // Two of two seconds; RTMP's milliseconds may make them a little less, and then it takes a third.
+    let segments = media.matches("#EXTINF").count();
+    assert!(media.contains("#EXT-X-ENDLIST") && (2..=3).contains(&segments), "{media}");
     assert_eq!(check(&media), []);
     // What plays there at its beginning is what a clip from there on has. The newest seconds move on: those are named.
     let file = folder.join("preview.mp4");
