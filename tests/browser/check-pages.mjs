@@ -296,6 +296,32 @@ await scenario('dashboard-hostile', async ({ host, page, open }) => {
   check('hostile: nothing of it became an element', await page.evaluate(() => document.title !== 'hacked' && document.querySelector('img[onerror], main script') === null));
 }, { mayFail: /\/videos$/ });
 
+await scenario('dashboard-many', async ({ host, page, open, until, shot, narrow }) => {
+  const at = (n) => ({ created: new Date(Date.now() - n * 60_000).toISOString() });
+  for (let n = 1; n <= 130; n++) host.api.add(`Hall ${n}`, at(n));
+  host.api.add('The old one that is live', { ...at(1_000), status: { current: { state: 'connected' } } });
+  await open(`/#token=${TOKEN}`);
+  const shown = (count) => until((n) => document.querySelectorAll('.inputs > li').length === n, { arg: count });
+  const more = () => page.getByRole('button', { name: /^Show \d+ more$/ }).click();
+  check('many inputs: the newest, and what is on the air', await shown(51), await text(page, '#dashboard-summary'));
+  check('many inputs: what is on the air stands first', await until(() => document.querySelector('.inputs h2').textContent.includes('old one')));
+  check('many inputs: how many there are', (await text(page, '#dashboard-summary')).startsWith('131 inputs'));
+  await shot('desktop-dashboard-many');
+  await more();
+  check('many inputs: more when asked', await shown(101));
+  await more();
+  check('many inputs: all, and no button', await until(() => document.querySelectorAll('.inputs > li').length === 131 && document.querySelector('.more') === null));
+  await page.getByRole('searchbox').fill('hall 12');
+  check('many inputs: found by name', await shown(11), await text(page, '#dashboard-summary'));
+  await page.getByRole('searchbox').fill('nothing of the kind');
+  check('many inputs: nothing found, in words', await until(() => document.querySelector('#dashboard-summary').textContent.includes('No input is called')));
+  await page.getByRole('searchbox').fill('');
+  check('many inputs: and back', await shown(51));
+  await page.setViewportSize(PHONE);
+  check('many inputs: nothing is wider than a phone', await narrow());
+  // The make-believe server has no broadcast to its input.
+}, { mayFail: /\/(videos|lifecycle)$/ });
+
 await scenario('dashboard-keyboard', async ({ host, page, open, until }) => {
   host.api.add('Only one');
   await open('/');

@@ -108,7 +108,7 @@ export class DevServer {
       const chunks = [];
       for await (const chunk of request) chunks.push(chunk);
       const body = chunks.length === 0 ? null : JSON.parse(Buffer.concat(chunks).toString());
-      const [status, answer, cookie] = this.api.answer(request.method, url.pathname, request.headers, body);
+      const [status, answer, cookie] = this.api.answer(request.method, url.pathname, request.headers, body, url.searchParams);
       return send(status, 'application/json', JSON.stringify(answer), CSP, cookie);
     }
     if (url.pathname === '/') return file('index.html');

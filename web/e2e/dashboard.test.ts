@@ -4,12 +4,13 @@ import { parseHealth } from '../src/dashboard/health';
 import {
   follow,
   inOrder,
-  leftOut,
   merge,
   parseInput,
   previewed,
   stateLine,
   stateWord,
+  summary,
+  together,
   whomToAsk,
   type Input,
 } from '../src/dashboard/inputs';
@@ -77,12 +78,30 @@ describe('failures in words', () => {
 
   test('no network, a body that is no JSON, a list that is not there', async () => {
     const dead = new Api(SESSION, () => Promise.reject(new TypeError('failed to fetch')));
-    await expect(dead.inputs()).rejects.toMatchObject({ fault: 'network' });
+    await expect(dead.inputs(50)).rejects.toMatchObject({ fault: 'network' });
     const odd = new Api(SESSION, () => Promise.resolve(new Response('<html>', { status: 200 })));
-    await expect(odd.inputs()).resolves.toEqual({ rows: [], total: 0 });
+    await expect(odd.inputs(50)).resolves.toEqual({ rows: [], total: 0 });
     const old = new Api(SESSION, () => Promise.resolve(new Response('{}', { status: 404 })));
     await expect(old.videos('a')).resolves.toBeNull();
     await expect(old.input('a')).rejects.toBeInstanceOf(Failed);
+  });
+
+  test.each([
+    [50, 130, [50], ['limit=50&page=1']],
+    [150, 130, [130], ['limit=150&page=1']],
+    [1_500, 2_300, [1_000, 1_000], ['limit=1000&page=1', 'limit=1000&page=2']],
+    [2_000, 2_000, [1_000, 1_000], ['limit=1000&page=1', 'limit=1000&page=2']],
+    [5_000, 2_300, [1_000, 1_000, 300], ['limit=1000&page=1', 'limit=1000&page=2', 'limit=1000&page=3']],
+  ])('the first %d of %d inputs', async (most, total, pages, asked) => {
+    const sent: string[] = [];
+    const api = new Api(SESSION, (url) => {
+      sent.push((typeof url === 'string' ? url : '').replace(/.*\?(.*)&search=$/, '$1'));
+      const liveInputs = Array.from({ length: pages[sent.length - 1] ?? 0 }, (_, n) => ({ uid: `${sent.length} ${n}` }));
+      return Promise.resolve(new Response(JSON.stringify({ result: { liveInputs, total } })));
+    });
+    const found = await api.inputs(most);
+    expect([found.rows.length, found.total]).toEqual([Math.min(most, total), total]);
+    expect(sent).toEqual(asked);
   });
 
   test('what changes something says the word of the session, and nothing else does', async () => {
@@ -186,6 +205,11 @@ describe('live inputs', () => {
     expect(seen.size).toBe(21);
   });
 
+  test('what is on the air by the list is asked first, though nothing of it is known yet', () => {
+    const inputs = Array.from({ length: 60 }, (_, n) => input({ uid: `${n}` }));
+    expect(whomToAsk(inputs, new Map(), new Set(['59', '41', 'gone'])).slice(0, 3)).toEqual(['41', '59', '0']);
+  });
+
   test('order and the one picture that moves', () => {
     const inputs = [
       input({ uid: 'old', created: '2026-01-01T00:00:00Z' }),
@@ -196,7 +220,15 @@ describe('live inputs', () => {
     expect(inOrder(inputs).map(({ uid }) => uid)).toEqual(['live', 'lost', 'new', 'old']);
     expect([previewed(inputs, null), previewed(inputs, 'lost'), previewed(inputs, 'old')]).toEqual(['live', 'lost', 'live']);
     expect(previewed([], 'x')).toBeNull();
-    expect([leftOut(3, 3), leftOut(3, 9)]).toEqual(['', 'Showing 3 of 9 live inputs. The API lists the others.']);
+    expect(together([{ uid: 'a' }, { uid: 'b' }], [{ uid: 'b' }, { uid: 'c' }])).toEqual([{ uid: 'a' }, { uid: 'b' }, { uid: 'c' }]);
+    const words = [summary(0, 0, ''), summary(1, 0, ''), summary(2_000, 2, ''), summary(7, 1, 'hall'), summary(0, 0, 'hall')];
+    expect(words).toEqual([
+      'An input is a place to send a broadcast to, with a key of its own.',
+      'One input, none on the air',
+      '2000 inputs, 2 on the air',
+      '7 inputs of that name',
+      'No input is called “hall”.',
+    ]);
   });
 });
 

@@ -28,7 +28,7 @@ export class MakeBelieveApi {
   }
 
   /** Status, body, and the cookie to set if there is one. */
-  answer(method, pathname, headers, body) {
+  answer(method, pathname, headers, body, query = new URLSearchParams()) {
     this.asked++;
     const cookie = (headers.cookie ?? '').match(new RegExp(`${COOKIE}=(\\w+)`))?.[1];
     const word = this.sessions.get(cookie);
@@ -47,8 +47,7 @@ export class MakeBelieveApi {
     if (more?.startsWith('links')) return this.linksOf(method, uid, link, body);
     if (!pathname.includes('/live_inputs')) return this.removeVideo(uid);
     if (uid === undefined && method === 'GET') {
-      const rows = [...this.inputs.values()].map(({ uid, meta, enabled, created }) => ({ uid, meta, enabled, created }));
-      return done({ liveInputs: rows, range: rows.length, total: rows.length });
+      return done(this.list(query));
     }
     if (uid === undefined) return done(whole(this.inputs.get(this.add(body.meta.name))));
     const input = this.inputs.get(uid);
@@ -58,6 +57,17 @@ export class MakeBelieveApi {
     if (method === 'PUT') Object.assign(input, body, { recording: { ...input.recording, ...body.recording } });
     if (method === 'DELETE') this.inputs.delete(uid);
     return done(method === 'DELETE' ? null : whole(input));
+  }
+
+  /** The newest first, as the server has it. */
+  list(query) {
+    const [limit, page] = ['limit', 'page'].map((name) => Number(query.get(name) ?? (name === 'page' ? 1 : 1000)));
+    const search = (query.get('search') ?? '').toLowerCase();
+    const has = ({ meta, status }) => meta.name.toLowerCase().includes(search) && (query.get('live') !== 'true' || status !== null);
+    const all = [...this.inputs.values()].filter(has).sort((a, b) => Date.parse(b.created) - Date.parse(a.created));
+    const from = all.slice((page - 1) * limit);
+    const rows = from.slice(0, limit).map(({ uid, meta, enabled, created }) => ({ uid, meta, enabled, created }));
+    return { liveInputs: rows, range: from.length, total: all.length };
   }
 
   session(method, word, body) {

@@ -1,9 +1,11 @@
 /** The REST API with the session of this browser. Every failure is a `Failed` whose words a person can act on. */
-import { list, record, text } from '../shared/json';
+import { list, number, record, text } from '../shared/json';
 import type { Session } from './session';
 
 const ACCOUNT = '/client/v4/accounts/default/stream';
 const TIMEOUT_MS = 10_000;
+/** Rows that the server lists at once. */
+const PAGE_MAX = 1_000;
 
 export type Fault = 'token' | 'forbidden' | 'missing' | 'refused' | 'server' | 'network';
 
@@ -22,10 +24,23 @@ export class Api {
     private readonly send?: typeof fetch,
   ) {}
 
-  async inputs(): Promise<{ rows: unknown[]; total: number }> {
-    const result = record(await this.ask('GET', '/live_inputs'));
-    const rows = list(result.liveInputs);
-    return { rows, total: typeof result.total === 'number' ? result.total : rows.length };
+  /** The newest `most` of those that a search finds, and how many it finds. */
+  async inputs(most: number, search = ''): Promise<{ rows: unknown[]; total: number }> {
+    const rows: unknown[] = [];
+    const limit = Math.min(most, PAGE_MAX);
+    for (let page = 1; ; page++) {
+      const asked = new URLSearchParams({ limit: String(limit), page: String(page), search });
+      const result = record(await this.ask('GET', `/live_inputs?${asked}`));
+      const found = list(result.liveInputs);
+      rows.push(...found);
+      const total = number(result.total) ?? rows.length;
+      if (found.length < limit || rows.length >= Math.min(most, total)) return { rows: rows.slice(0, most), total };
+    }
+  }
+
+  /** Those on the air, wherever they stand in the list. */
+  async inputsOnAir(most: number): Promise<unknown[]> {
+    return list(record(await this.ask('GET', `/live_inputs?live=true&limit=${most}`)).liveInputs);
   }
 
   input(uid: string): Promise<unknown> {

@@ -113,9 +113,9 @@ export function follow(before: Input | undefined, now: Input, onAir: Broadcast |
   return { ...now, sinceMs: before.onAir === now.onAir ? before.sinceMs : nowMs };
 }
 
-/** Whom to ask in this round, of `uids` in the order of their last answer, the oldest first. */
-export function whomToAsk(inputs: Input[], askedAtMs: ReadonlyMap<string, number>): string[] {
-  const rank = (input: Input) => (input.onAir === 'off' ? 1 : 0);
+/** Whom to ask in this round: those on the air, and then the others in the order of their last answer, the oldest first. */
+export function whomToAsk(inputs: Input[], askedAtMs: ReadonlyMap<string, number>, onAir: ReadonlySet<string> = new Set()): string[] {
+  const rank = (input: Input) => (input.onAir === 'off' && !onAir.has(input.uid) ? 1 : 0);
   const asked = (input: Input) => askedAtMs.get(input.uid) ?? 0;
   const sorted = [...inputs].sort((a, b) => rank(a) - rank(b) || asked(a) - asked(b));
   return sorted.slice(0, DETAILS_PER_ROUND).map(({ uid }) => uid);
@@ -149,7 +149,8 @@ export function stateLine(input: Input, viewers: number | null, nowMs: number): 
     case 'off':
       if (!input.enabled) return 'Encoders are turned away.';
       if (!input.used) return 'No encoder has connected yet.';
-      return input.sinceMs === null ? 'Ready for the next broadcast.' : `Since ${ago(input.sinceMs, nowMs)}`;
+      if (input.sinceMs === null) return 'Ready for the next broadcast.';
+      return `Since ${ago(input.sinceMs, nowMs)}${input.reason === '' ? '' : `: ${input.reason}`}`;
   }
 }
 
@@ -161,9 +162,22 @@ export function ago(ms: number, nowMs: number): string {
   return hours < 48 ? `${hours} h ago` : `${Math.floor(hours / 24)} days ago`;
 }
 
-/** What `total` says about a list that is not whole. */
-export function leftOut(shown: number, total: number): string {
-  return total > shown ? `Showing ${shown} of ${total} live inputs. The API lists the others.` : '';
+/** The rows of a list, and those of another one that are not among them. */
+export function together(rows: unknown[], more: unknown[]): unknown[] {
+  const uids = uidsOf(rows);
+  return [...rows, ...more.filter((row) => !uids.has(text(record(row).uid) ?? ''))];
+}
+
+export function uidsOf(rows: unknown[]): Set<string> {
+  return new Set(rows.map((row) => text(record(row).uid)).filter((uid) => uid !== null));
+}
+
+/** What a list says of itself, with how many there are, shown or not. */
+export function summary(found: number, live: number, search: string): string {
+  const count = found === 1 ? 'One input' : `${found} inputs`;
+  if (search !== '') return found === 0 ? `No input is called “${search}”.` : `${count} of that name`;
+  if (found === 0) return 'An input is a place to send a broadcast to, with a key of its own.';
+  return `${count}, ${live === 0 ? 'none' : live} on the air`;
 }
 
 export function viewersOf(broadcast: Broadcast | undefined): number | null {

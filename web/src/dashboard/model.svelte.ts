@@ -1,10 +1,12 @@
 /** What the dashboard shows, and what its buttons do. */
 import { type Broadcast, parseBroadcasts } from '../landing/broadcasts';
 import { type Api, Failed } from './api';
-import { follow, type Input, leftOut, merge, parseInput, whomToAsk } from './inputs';
+import { follow, type Input, merge, parseInput, together, uidsOf, whomToAsk } from './inputs';
 import { Poll } from './poll';
 
 const POLL_MS = 3_000;
+/** Inputs that are shown at first, and that each wish for more adds. */
+export const SHOWN_STEP = 50;
 
 /** A question before something that cannot be taken back. */
 export interface Question {
@@ -20,7 +22,9 @@ export class Model {
   loaded = $state(false);
   /** What is wrong with the whole page. */
   problem = $state('');
-  more = $state('');
+  /** How many there are, shown or not; of those that are searched for. */
+  total = $state(0);
+  search = $state('');
   question = $state<Question | null>(null);
   /** The live input whose picture was asked for. */
   chosen = $state<string | null>(null);
@@ -30,6 +34,7 @@ export class Model {
 
   private ownKeys = $state<Record<string, string>>({});
   private readonly ownKeysAsked = new Set<string>();
+  private shown = SHOWN_STEP;
   private left = false;
   private readonly askedAtMs = new Map<string, number>();
   private readonly poll = new Poll(() => this.round(), POLL_MS);
@@ -61,7 +66,20 @@ export class Model {
     return error.message;
   }
 
+  showMore(): void {
+    this.shown += SHOWN_STEP;
+    this.poll.now();
+  }
+
+  find(name: string): void {
+    if (name.trim() === this.search) return;
+    this.search = name.trim();
+    this.shown = SHOWN_STEP;
+    this.poll.now();
+  }
+
   async create(name: string): Promise<void> {
+    this.search = '';
     const input = this.take(await this.api.create(name));
     this.fresh = input?.uid ?? null;
   }
@@ -117,10 +135,14 @@ export class Model {
 
   private async round(): Promise<void> {
     try {
-      const [{ rows, total }] = await Promise.all([this.api.inputs(), this.look()]);
-      this.inputs = merge(rows, this.inputs);
-      this.more = leftOut(rows.length, total);
-      const asked = whomToAsk(this.inputs, this.askedAtMs);
+      const search = this.search;
+      const [{ rows, total }, onAir] = await Promise.all([this.api.inputs(this.shown, search), this.api.inputsOnAir(SHOWN_STEP), this.look()]);
+      // Asked for something else meanwhile: the next round brings it.
+      if (search !== this.search) return;
+      // What is on the air comes first, however old its input is.
+      this.inputs = merge(search === '' ? together(rows, onAir) : rows, this.inputs);
+      this.total = total;
+      const asked = whomToAsk(this.inputs, this.askedAtMs, uidsOf(onAir));
       const answers = await Promise.allSettled(asked.map((uid) => this.api.input(uid)));
       for (const answer of answers) if (answer.status === 'fulfilled') this.take(answer.value, false);
       for (const uid of asked) this.askedAtMs.set(uid, Date.now());
