@@ -1,7 +1,7 @@
 # The commands of this project. What each does stands in scripts/; here are only their names.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-run deps-test run test check bench fuzz web clean-demo soak
+.PHONY: help deps deps-run deps-test run test check bench fuzz web screenshots clean-demo soak
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ deps-test:
 
 web: ## build the player and the pages into web/dist, if they changed
 	@scripts/web.sh build
+
+screenshots: ## make the pictures in the README anew, of the demo (docs/images)
+	@scripts/screenshots.sh
 
 clean-demo: ## forget the demo clip and what the demo recorded
 	@rm -rf .cache/demo airwave-data
