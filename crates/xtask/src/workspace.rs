@@ -84,6 +84,8 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(root)
+        // What a crate is built with by itself, also where builds share the features of the whole workspace.
+        .env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION")
         .output()
         .context("starting cargo")?;
     if !output.status.success() {
