@@ -83,5 +83,6 @@ await scenarios.run('owner', server, async ({ page, open, until, settled, shot }
   check('signs out', await until(() => !document.querySelector('#public').hidden));
   await page.reload();
   check('and stays out', await until(() => !document.querySelector('#public').hidden && document.querySelector('#dashboard .new') === null));
-});
+  // Locking refuses the last report of the open player, if it comes that late.
+}, { mayFail: /\/cmcd$/ });
 process.exit(await scenarios.finish());

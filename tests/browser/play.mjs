@@ -6,6 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { launch, Missing, modulePath } from './lib/chromium.mjs';
+import { watchMachine } from './lib/machine.mjs';
 import { installMeasure } from './lib/measure.mjs';
 
 const { values: options } = parseArgs({
@@ -112,6 +113,7 @@ async function play(browser, pages) {
   }
 
   // Measured inside the page: what the wire between here and there costs must not thin out the samples.
+  const machine = watchMachine();
   const measuredMs = (Number(options.seconds) + Number(options.settle)) * 1000;
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
@@ -121,6 +123,7 @@ async function play(browser, pages) {
       { timeout: measuredMs + 10_000, polling: 50 },
     );
   }
+  const leastIdle = machine();
   const all = first === null ? [] : await page.evaluate(() => window.samples.list);
   const samples = all.filter(({ latency }) => latency !== null);
   const tones = all.map(({ tone }) => tone).filter((tone) => tone?.levelDb != null);
@@ -138,7 +141,7 @@ async function play(browser, pages) {
     return host ? host.stats : window.player && { version: window.player.version, errors: window.player.errors };
   });
   const own = player?.errors ?? [];
-  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), replay };
+  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), replay, leastIdle };
 }
 
 /** The page that was watching live becomes the replay: its states, whether it was loaded again, and what plays from the start. */

@@ -39,6 +39,7 @@ pub(crate) struct Admin {
     pub(crate) domain: Option<Arc<Status>>,
     pub(crate) panics: Arc<AtomicU64>,
     pub(crate) holes: Arc<AtomicU64>,
+    pub(crate) backlog: record::Backlog,
     pub(crate) space: Arc<Space>,
     pub(crate) history: Arc<History>,
 }
@@ -144,6 +145,11 @@ fn text(admin: &Admin) -> String {
         admin.space.lost(),
     );
 
+    let times = admin.backlog.commit_times();
+    let name = "segment_commit_seconds";
+    out.head(name, "histogram", "From a segment's last part to its commit: stored, and in the index.");
+    out.classes(name, "", &record::limits::COMMIT_MS, &times.within, times.sum.as_secs_f64());
+
     if let Some(renditions) = admin.library.levels().renditions() {
         let levels = renditions.counters();
         out.gauge("encoder_processes", "Encoder processes that run.", of(&levels.processes));
@@ -241,17 +247,9 @@ fn playback(out: &mut Metrics, shelves: &[Arc<Shelf>], now: Instant) {
     let name = "playback_start_seconds";
     out.head(name, "histogram", "From the wish to play to the first picture.");
     for (input, report) in &reports {
-        let mut within = 0;
-        for (bound, n) in START_MS.iter().zip(&report.starts) {
-            within += n;
-            let labels = format!("input=\"{input}\",le=\"{}\"", f64::from(*bound) / 1_000.0);
-            out.sample(&format!("{name}_bucket"), &labels, within);
-        }
-        let labels = format!("input=\"{input}\"");
-        let all = report.started();
-        out.sample(&format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), all);
-        out.sample(&format!("{name}_sum"), &labels, report.start_ms_sum as f64 / 1_000.0);
-        out.sample(&format!("{name}_count"), &labels, all);
+        let bounds = START_MS.map(u64::from);
+        let sum_s = report.start_ms_sum as f64 / 1_000.0;
+        out.classes(name, &format!("input=\"{input}\""), &bounds, &report.starts, sum_s);
     }
 }
 
@@ -276,8 +274,24 @@ impl Metrics {
         let _ = writeln!(self.0, "# HELP airwave_{name} {help}\n# TYPE airwave_{name} {kind}");
     }
 
+    /// Of a histogram: how many were within each bound, and after more.
+    fn classes(&mut self, name: &str, labels: &str, bounds_ms: &[u64], counts: &[u64], sum_s: f64) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let (bucket, mut within) = (format!("{name}_bucket"), 0);
+        for (bound, n) in bounds_ms.iter().zip(counts) {
+            within += n;
+            let bound_s = *bound as f64 / 1_000.0;
+            self.sample(&bucket, &format!("{labels}{comma}le=\"{bound_s}\""), within);
+        }
+        let all: u64 = counts.iter().sum();
+        self.sample(&bucket, &format!("{labels}{comma}le=\"+Inf\""), all);
+        self.sample(&format!("{name}_sum"), labels, sum_s);
+        self.sample(&format!("{name}_count"), labels, all);
+    }
+
     fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "airwave_{name}{{{labels}}} {value}");
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let _ = writeln!(self.0, "airwave_{name}{labels} {value}");
     }
 }
 
@@ -297,6 +311,25 @@ airwave_viewers 3
 # HELP airwave_playlists_total Playlists sent.
 # TYPE airwave_playlists_total counter
 airwave_playlists_total 4
+";
+        assert_eq!(metrics.0, expect);
+    }
+
+    #[test]
+    fn a_histogram_adds_up() {
+        let mut metrics = Metrics::default();
+        metrics.classes("wait", "", &[5, 1_000], &[2, 1, 1], 61.5);
+        metrics.classes("wait", "input=\"a\"", &[5], &[1, 0], 0.004);
+        let expect = "\
+airwave_wait_bucket{le=\"0.005\"} 2
+airwave_wait_bucket{le=\"1\"} 3
+airwave_wait_bucket{le=\"+Inf\"} 4
+airwave_wait_sum 61.5
+airwave_wait_count 4
+airwave_wait_bucket{input=\"a\",le=\"0.005\"} 1
+airwave_wait_bucket{input=\"a\",le=\"+Inf\"} 1
+airwave_wait_sum{input=\"a\"} 0.004
+airwave_wait_count{input=\"a\"} 1
 ";
         assert_eq!(metrics.0, expect);
     }

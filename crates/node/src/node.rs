@@ -324,6 +324,7 @@ impl Node {
                 domain: domain.as_ref().map(|domain| domain.status.clone()),
                 panics: tasks.panics.clone(),
                 holes: ingest.holes.clone(),
+                backlog: ingest.backlog.clone(),
                 space: ingest.space.clone(),
                 history: history.clone(),
             });

@@ -43,4 +43,4 @@ pub use recording::{File, Recording};
 pub use retention::{Pass, Retention};
 pub use segment::is_recorded;
 pub use space::{Paused, Space};
-pub use status::{Backlog, Status};
+pub use status::{Backlog, CommitTimes, Status};

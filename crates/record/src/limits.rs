@@ -16,6 +16,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Puts of one broadcast at one time: a slow store is used in parallel, commits stay in order.
 pub const PUTS: usize = 4;
 
+/// Classes of the time from a segment's last part to its commit, in milliseconds: from a disk that acknowledges at once,
+/// by the 20 ms that one machine should stay under, to one that is about to lose segments.
+pub const COMMIT_MS: [u64; 10] = [1, 5, 10, 20, 50, 100, 500, 1_000, 10_000, 30_000];
+
 /// The first pause after a failure, and the longest; it doubles in between.
 pub const RETRY: Duration = Duration::from_millis(100);
 /// The longest pause after failures.

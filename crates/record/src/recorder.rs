@@ -77,7 +77,8 @@ pub struct Recorder {
     putting: FuturesOrdered<Task<Stored>>,
     /// Initialisation segments that some stored object has.
     inits: BTreeSet<u64>,
-    ready: VecDeque<SegmentRecord>,
+    /// What can be committed, and since when it was whole; nothing for what has no bytes.
+    ready: VecDeque<(SegmentRecord, Option<Instant>)>,
     catalog: Option<Bytes>,
     unsealed: usize,
     over: bool,
@@ -86,7 +87,15 @@ pub struct Recorder {
 /// What became of a segment.
 struct Stored {
     record: SegmentRecord,
+    since: Option<Instant>,
     inits: Vec<u64>,
+}
+
+impl Stored {
+    /// A record without bytes.
+    fn nothing(record: SegmentRecord) -> Self {
+        Self { record, since: None, inits: Vec::new() }
+    }
 }
 
 impl Recorder {
@@ -109,7 +118,7 @@ impl Recorder {
             queue: VecDeque::new(),
             putting: FuturesOrdered::new(),
             inits: BTreeSet::new(),
-            ready: setup.gap.map(gap).collect(),
+            ready: setup.gap.map(|number| (gap(number), None)).collect(),
             catalog: None,
             // After a restart there may be a page's worth already.
             unsealed: PAGE_RECORDS,
@@ -146,7 +155,7 @@ impl Recorder {
                 }
                 Some(stored) = self.putting.next(), if !self.putting.is_empty() => {
                     self.inits.extend(stored.inits);
-                    self.ready.push_back(stored.record);
+                    self.ready.push_back((stored.record, stored.since));
                     if self.ready.len() > RECORDS_WAITING {
                         tracing::error!("the index can't be written: recording stops");
                         return Outcome::GaveUp;
@@ -199,9 +208,9 @@ impl Recorder {
     /// A record that needs no put, in its order.
     fn push_ready(&mut self, record: SegmentRecord) {
         if self.putting.is_empty() && self.queue.is_empty() {
-            self.ready.push_back(record);
+            self.ready.push_back((record, None));
         } else if self.queue.is_empty() {
-            self.putting.push_back(Box::pin(async move { Stored { record, inits: Vec::new() } }));
+            self.putting.push_back(Box::pin(async move { Stored::nothing(record) }));
         } else {
             // Behind what waits: without bytes, and put at once when it is its turn.
             let waiting = self.backlog.take(&self.status, 0, usize::MAX);
@@ -224,7 +233,7 @@ impl Recorder {
             if sealed.shares.is_empty() {
                 let record = sealed.gap(self.owner.borrow().epoch);
                 self.putting
-                    .push_back(Box::pin(async move { Stored { record, inits: Vec::new() } }));
+                    .push_back(Box::pin(async move { Stored::nothing(record) }));
                 continue;
             }
             let fresh = sealed.inits().into_iter().filter(|id| !self.inits.contains(id));
@@ -236,6 +245,7 @@ impl Recorder {
                 status: self.status.clone(),
                 space: self.space.clone(),
                 random: self.random,
+                since: at,
                 give_up: at + self.patience,
             };
             self.putting.push_back(Box::pin(async move {
@@ -247,7 +257,7 @@ impl Recorder {
     }
 
     fn commit(&mut self) -> Task<Result<Committed, Outcome>> {
-        let records: Vec<_> = self.ready.iter().take(COMMIT_RECORDS).cloned().collect();
+        let records: Vec<_> = self.ready.iter().take(COMMIT_RECORDS).map(|(record, _)| record.clone()).collect();
         let last = records.last().map_or(0, |r| r.number);
         let commit = Commit {
             control: self.control.clone(),
@@ -261,7 +271,9 @@ impl Recorder {
     }
 
     fn committed(&mut self, committed: &Committed) {
-        self.ready.drain(..committed.records);
+        let now = Instant::now();
+        let whole = self.ready.drain(..committed.records).filter_map(|(_, since)| since);
+        self.backlog.committed(whole.map(|since| now.saturating_duration_since(since)));
         self.unsealed += committed.records;
         if let Some(head) = committed.head {
             self.status.committed.store(head.last_number, Ordering::Release);
@@ -327,6 +339,7 @@ struct Put {
     status: Arc<Status>,
     space: Arc<Space>,
     random: fn() -> u64,
+    since: Instant,
     give_up: Instant,
 }
 
@@ -340,7 +353,8 @@ impl Put {
             match self.put(&record, random, chunks).await {
                 Ok(()) => {
                     failpoint::hit("record.stored");
-                    return Stored { record, inits: inits.iter().map(|(id, _)| *id).collect() };
+                    let inits = inits.iter().map(|(id, _)| *id).collect();
+                    return Stored { record, since: Some(self.since), inits };
                 }
                 Err(error) => {
                     self.status.failures.fetch_add(1, Ordering::Relaxed);
@@ -361,7 +375,7 @@ impl Put {
                     segment = sealed.number,
                     "the store fails for too long: this segment is not recorded"
                 );
-                return Stored { record: sealed.gap(record.epoch), inits: Vec::new() };
+                return Stored::nothing(sealed.gap(record.epoch));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);

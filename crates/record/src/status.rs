@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::limits::LOST_KEPT;
+use crate::limits::{COMMIT_MS, LOST_KEPT};
 
 /// Counters of one recorder.
 #[derive(Debug, Default)]
@@ -81,6 +82,28 @@ impl Status {
     }
 }
 
+/// How long segments waited for the store and the index, both synced. What an operator looks at when a disk is slow.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CommitTimes {
+    /// How many within each of [`COMMIT_MS`], and after more.
+    pub within: [u64; COMMIT_MS.len() + 1],
+    /// Of all of them.
+    pub sum: Duration,
+}
+
+impl CommitTimes {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.within.iter().sum()
+    }
+
+    fn add(&mut self, waited: Duration) {
+        let class = COMMIT_MS.partition_point(|bound| Duration::from_millis(*bound) < waited);
+        self.within[class] += 1;
+        self.sum += waited;
+    }
+}
+
 /// What all recorders of a node have waiting for the store. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Backlog(Arc<Shared>);
@@ -89,12 +112,24 @@ pub struct Backlog(Arc<Shared>);
 struct Shared {
     limit: usize,
     used: AtomicUsize,
+    commits: Mutex<CommitTimes>,
 }
 
 impl Backlog {
     /// A bound of so many bytes.
     pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Shared { limit: bytes, used: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared { limit: bytes, used: AtomicUsize::new(0), commits: Mutex::default() }))
+    }
+
+    /// How long segments waited until they were safe, since the start.
+    pub fn commit_times(&self) -> CommitTimes {
+        *self.0.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Segments are safe, each so long after its last part.
+    pub(crate) fn committed(&self, waited: impl Iterator<Item = Duration>) {
+        let mut times = self.0.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.for_each(|waited| times.add(waited));
     }
 
     /// Bytes that wait now.
@@ -128,5 +163,24 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.status.backlog_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.backlog.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wait_is_in_its_class() {
+        let backlog = Backlog::new(0);
+        let ms = [0, 5, 6, 60_000].map(Duration::from_millis);
+        backlog.committed(ms.into_iter());
+        let times = backlog.commit_times();
+        assert_eq!((times.count(), times.sum), (4, Duration::from_millis(60_011)));
+        let class = |ms| COMMIT_MS.iter().position(|bound| *bound == ms);
+        assert_eq!(class(5).map(|at| times.within[at]), Some(1));
+        assert_eq!(class(10).map(|at| times.within[at]), Some(1));
+        assert_eq!(times.within[0], 1, "at once");
+        assert_eq!(times.within[COMMIT_MS.len()], 1, "longer than all of them");
     }
 }

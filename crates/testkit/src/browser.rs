@@ -17,6 +17,11 @@ impl Played {
         self.0["counter"]["presentedShare"].as_f64().unwrap_or(0.0)
     }
 
+    /// The machine had nothing left while it was measured: the browser then drops pictures that it has.
+    pub fn starved(&self) -> bool {
+        self.0["leastIdle"].as_f64().is_some_and(|idle| idle < 0.03)
+    }
+
     /// The picture's size.
     pub fn size(&self) -> (u64, u64) {
         let side = |name: &str| self.0[name].as_u64().unwrap_or(0);
