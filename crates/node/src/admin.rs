@@ -147,7 +147,11 @@ fn text(admin: &Admin) -> String {
 
     let times = admin.backlog.commit_times();
     let name = "segment_commit_seconds";
-    out.head(name, "histogram", "From a segment's last part to its commit: stored, and in the index.");
+    out.head(
+        name,
+        "histogram",
+        "From a segment's last part to its commit: stored, and in the index.",
+    );
     out.classes(name, "", &record::limits::COMMIT_MS, &times.within, times.sum.as_secs_f64());
 
     if let Some(renditions) = admin.library.levels().renditions() {

@@ -232,8 +232,7 @@ impl Recorder {
             let Some((sealed, at, waiting)) = self.queue.pop_front() else { return };
             if sealed.shares.is_empty() {
                 let record = sealed.gap(self.owner.borrow().epoch);
-                self.putting
-                    .push_back(Box::pin(async move { Stored::nothing(record) }));
+                self.putting.push_back(Box::pin(async move { Stored::nothing(record) }));
                 continue;
             }
             let fresh = sealed.inits().into_iter().filter(|id| !self.inits.contains(id));
@@ -257,7 +256,8 @@ impl Recorder {
     }
 
     fn commit(&mut self) -> Task<Result<Committed, Outcome>> {
-        let records: Vec<_> = self.ready.iter().take(COMMIT_RECORDS).map(|(record, _)| record.clone()).collect();
+        let records: Vec<_> =
+            self.ready.iter().take(COMMIT_RECORDS).map(|(record, _)| record.clone()).collect();
         let last = records.last().map_or(0, |r| r.number);
         let commit = Commit {
             control: self.control.clone(),

@@ -118,7 +118,11 @@ struct Shared {
 impl Backlog {
     /// A bound of so many bytes.
     pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Shared { limit: bytes, used: AtomicUsize::new(0), commits: Mutex::default() }))
+        Self(Arc::new(Shared {
+            limit: bytes,
+            used: AtomicUsize::new(0),
+            commits: Mutex::default(),
+        }))
     }
 
     /// How long segments waited until they were safe, since the start.
