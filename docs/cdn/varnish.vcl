@@ -16,11 +16,11 @@ sub vcl_recv {
         return (pass);
     }
     # Pages and the API are Airwave's own business. A token is one viewer's: it has to be checked each time.
-    if (req.url !~ "^/[^/.]+/(manifest|media)/") {
+    if (req.url !~ "^/[^/.]+/(manifest|media|thumbnails)/") {
         return (pass);
     }
     # Of the query only what Airwave reads, sorted.
-    set req.url = regsuball(req.url, "(?<=[?&])(?!(_HLS_msn|_HLS_part|_HLS_skip|duration|dvrEnabled|protocol|segments|start|time)=)[^&]*&?", "");
+    set req.url = regsuball(req.url, "(?<=[?&])(?!(_HLS_msn|_HLS_part|_HLS_skip|duration|dvrEnabled|fit|fps|height|protocol|segments|start|time|width)=)[^&]*&?", "");
     set req.url = std.querysort(regsub(req.url, "[?&]$", ""));
     unset req.http.Cookie;
     return (hash);

@@ -99,6 +99,7 @@ describe('what comes from the server', () => {
       name: null,
       moq: null,
       clips: false,
+      thumbnails: false,
     });
   });
 

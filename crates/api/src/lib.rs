@@ -80,6 +80,8 @@ pub struct Api {
     pub playback: PlaybackOf,
     /// Ends the broadcast of a live input.
     pub dismiss: Dismiss,
+    /// Whether there are thumbnails: the encoder program may be there a moment after the start.
+    pub pictures: Pictures,
 }
 
 /// Tells how the encoder of a live input is doing; nothing while there is none.
@@ -87,6 +89,9 @@ pub type HealthOf = Arc<dyn Fn(&InputUid) -> Option<Report> + Send + Sync>;
 
 /// Tells how what a live input has on the air plays, by what players say; nothing while it is not on the air.
 pub type PlaybackOf = Arc<dyn Fn(&InputUid) -> Option<playback::Report> + Send + Sync>;
+
+/// Tells whether this server makes pictures.
+pub type Pictures = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Ends the broadcast of a live input; done when everything of it is recorded, or that takes too long.
 pub type Dismiss = Arc<dyn Fn(InputUid) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;

@@ -308,7 +308,8 @@ async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, A
     let ready_at = video.ended.map(|(at, _)| date_time(at));
     let seconds = video.duration_ms as f64 / 1000.0;
     let settings = &video.settings;
-    Ok(json!({
+    let thumbnail = (api.pictures)().then(|| format!("{web}/{uid}/thumbnails/thumbnail.jpg"));
+    let mut value = json!({
         "uid": uid,
         "creator": settings.creator,
         "meta": settings.meta,
@@ -337,7 +338,12 @@ async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, A
         "watermark": null,
         "liveInput": video.input.as_str(),
         "clippedFrom": null,
-    }))
+    });
+    // Where there is none the field is left out, as the vendor has it.
+    if let (Some(fields), Some(thumbnail)) = (value.as_object_mut(), thumbnail) {
+        fields.insert("thumbnail".to_owned(), thumbnail.into());
+    }
+    Ok(value)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::clip::{filename, named, range};
 use crate::limits::FILE_NAME_CHARS_MAX;
 use crate::media::parse;
 use crate::pages;
+use crate::pictures::Asked as Picture;
 use crate::query::Wishes;
 use crate::ranges::{Asked, asked};
 use crate::share::{page_of, parameter};
@@ -22,6 +23,22 @@ fn clip_of(query: &str) {
     let ns = |a: u64, b: u64| a.abs_diff(b);
     let off = ns(asked.from_ns, linked.from_ns).max(ns(asked.to_ns, linked.to_ns));
     assert!(off <= 1_000, "{query}: {link}");
+}
+
+/// What a query asks of a picture is within bounds.
+fn picture_of(file: &str, query: &str) {
+    let Ok(Some(asked)) = Picture::parse(file, query) else { return };
+    let size = match asked {
+        Picture::Thumbnail { size, .. } => size,
+        Picture::Film { size, duration_ms, every_ms, .. } => {
+            assert!((1..=150).contains(&(duration_ms / every_ms)), "{query}");
+            size
+        }
+        Picture::Sheet(sheet) => return assert_eq!(sheet.name(), file, "one name for each sheet"),
+        Picture::Storyboard => return,
+    };
+    let sides = [size.width, size.height].into_iter().flatten();
+    assert!(sides.into_iter().all(|side| (8..=1_920).contains(&side)), "{query}");
 }
 
 /// A request target and, a line each, the values of `Range` and of its conditions.
@@ -49,6 +66,9 @@ pub fn request(text: &str) {
     let query = uri.query().unwrap_or_default();
     package::fuzzing::query(query);
     clip_of(query);
+    for file in ["thumbnail.jpg", "thumbnail.gif", name] {
+        picture_of(file, query);
+    }
     let wishes = Wishes::parse(query);
     assert_eq!(Wishes::parse(&wishes.handed_on()), wishes, "{query}");
     if let Some(url) = parameter(query, "url") {

@@ -20,7 +20,9 @@ use serde_json::{Value, json};
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
-use crate::{captions, clip, dash, gate, levels, media, pages, playback, playlist, share, window};
+use crate::{
+    captions, clip, dash, gate, levels, media, pages, pictures, playback, playlist, share, window,
+};
 
 /// What delivery serves.
 #[derive(Clone)]
@@ -89,6 +91,7 @@ fn routes() -> Vec<Route> {
         (Gate, "GET", "/{id}/manifest/{file}", get(manifest)),
         (Gate, "GET", "/{id}/clip.mp4", get(clip::mp4)),
         (Gate, "GET", "/{id}/downloads/{file}", get(clip::download)),
+        (Gate, "GET", "/{id}/thumbnails/{file}", get(pictures::file)),
         (Gate, "GET", "/{id}/media/{video}/{track}/{file}", get(media_file)),
     ]
 }
@@ -134,6 +137,7 @@ async fn live(State(site): State<Site>) -> Response {
             on_air.push(shelf);
         }
     }
+    let pictures = site.library.levels().pictures().is_some();
     let broadcasts: Vec<_> = on_air
         .iter()
         .map(|shelf| {
@@ -144,6 +148,7 @@ async fn live(State(site): State<Site>) -> Response {
                 "live": shelf.live(),
                 "startedAt": about.started_ms,
                 "viewers": (!about.hide_viewers).then(|| shelf.viewers(now)),
+                "thumbnail": pictures.then(|| share::thumbnail("", &about.input, "width=640")),
             })
         })
         .collect();
@@ -186,6 +191,7 @@ impl Site {
 }
 
 async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -> Response {
+    let pictures = site.library.levels().pictures().is_some();
     match site.library.find(&pass.id).await {
         Found::Shelf { shelf, by_input } => {
             let about = shelf.about();
@@ -200,6 +206,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 // A video has its own address over HTTP only.
                 "moq": if live && by_input { site.over_moq(&about.input) } else { Value::Null },
                 "clips": about.allow_clips,
+                "thumbnails": pictures,
             }))
         }
         Found::Recording { recording, by_input } => {
@@ -213,6 +220,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "status": status,
                 "name": video.settings.meta.get("name"),
                 "clips": video.settings.allow_clips,
+                "thumbnails": pictures,
             }))
         }
         Found::OffAir { name, recording } => as_json(&json!({

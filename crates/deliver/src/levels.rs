@@ -29,14 +29,15 @@ pub(crate) const ORIGINAL: &str = "video.cmaf";
 /// What a node offers beside originals.
 pub struct Levels {
     ladder: Ladder,
+    pictures: bool,
     /// There from when the encoder program has answered; without it, originals are all there is.
     renditions: OnceLock<Arc<Renditions>>,
 }
 
 impl Levels {
-    /// This ladder, once somebody makes its levels.
-    pub fn new(ladder: Ladder) -> Arc<Self> {
-        Arc::new(Self { ladder, renditions: OnceLock::new() })
+    /// This ladder, once somebody makes its levels, and pictures besides.
+    pub fn new(ladder: Ladder, pictures: bool) -> Arc<Self> {
+        Arc::new(Self { ladder, pictures, renditions: OnceLock::new() })
     }
 
     /// From now on levels are made.
@@ -47,6 +48,11 @@ impl Levels {
     /// Who makes them, if anybody does.
     pub fn renditions(&self) -> Option<&Arc<Renditions>> {
         self.renditions.get()
+    }
+
+    /// Who makes thumbnails, if anybody does.
+    pub fn pictures(&self) -> Option<&Arc<Renditions>> {
+        self.renditions.get().filter(|_| self.pictures)
     }
 
     /// The levels of what a catalog lists. An encoder that brings several pictures brings its own ladder.
@@ -113,6 +119,19 @@ impl Shown {
             }
         }
     }
+}
+
+/// What levels and pictures of a broadcast on the air are made of.
+pub(crate) fn original_of(shelf: &Arc<Shelf>) -> Arc<dyn Original> {
+    Arc::new(OnAir(shelf.clone()))
+}
+
+/// The same of a recording.
+pub(crate) fn recorded_original(
+    history: &Arc<History>,
+    recording: &Arc<Recording>,
+) -> Arc<dyn Original> {
+    Arc::new(Recorded { history: history.clone(), recording: recording.clone() })
 }
 
 /// The original of a broadcast on the air.
@@ -233,7 +252,7 @@ pub(crate) async fn file(
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let original: Arc<dyn Original> = Arc::new(OnAir(shelf.clone()));
+    let original = original_of(shelf);
     let inits = |id| shelf.with_index(|index| original_init(index, renditions, level, id));
     let epoch = |number| shelf.with_index(|index| epoch_of(index, number));
     answer(&original, (level, renditions), shelf.counters(), (inits, epoch), name, headers).await
@@ -248,8 +267,7 @@ pub(crate) async fn recorded_file(
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let recorded = Recorded { history: history.clone(), recording: recording.clone() };
-    let original: Arc<dyn Original> = Arc::new(recorded);
+    let original = recorded_original(history, recording);
     let inits = |id| original_init(&recording.index, renditions, level, id);
     let epoch = |number| epoch_of(&recording.index, number);
     answer(&original, (level, renditions), counters, (inits, epoch), name, headers).await

@@ -19,6 +19,7 @@ mod library;
 pub mod limits;
 mod media;
 mod pages;
+mod pictures;
 mod playback;
 mod playlist;
 mod query;

@@ -62,3 +62,21 @@ pub const LEVEL_WAIT: Duration = Duration::from_secs(10);
 
 /// How long an original's next part is waited for, to be encoded: an encoder that was lost has come back by then.
 pub const ORIGINAL_WAIT: Duration = Duration::from_secs(60);
+
+/// A thumbnail's time is counted in steps, in milliseconds: else everybody who asks makes a picture of his own.
+pub const PICTURE_STEP_MS: u64 = 100;
+
+/// The poster of what is on the air is a new one every so many segments.
+pub const POSTER_SEGMENTS: u64 = 4;
+
+/// The longest film (`thumbnail.gif`): twice the vendor's usual.
+pub const FILM_MAX: Duration = Duration::from_secs(10);
+
+/// Pictures a second of a film at most.
+pub const FILM_FPS_MAX: u32 = 15;
+
+/// Pictures of a storyboard; a longer video has one for every second, fourth... segment.
+pub const STORYBOARD_TILES_MAX: u64 = 400;
+
+/// Pixels of the longer side of a storyboard's pictures.
+pub const STORYBOARD_SIDE: u32 = 192;

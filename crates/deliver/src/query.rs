@@ -2,16 +2,20 @@
 
 /// All that delivery reads of a query. A shared cache may leave everything else out of its keys, and should: players
 /// and pages add what they like.
-pub const PARAMETERS: [&str; 9] = [
+pub const PARAMETERS: [&str; 13] = [
     "_HLS_msn",
     "_HLS_part",
     "_HLS_skip",
     "duration",
     "dvrEnabled",
+    "fit",
+    "fps",
+    "height",
     "protocol",
     "segments",
     "start",
     "time",
+    "width",
 ];
 
 /// What a client may ask of a playlist besides the delivery directives.

@@ -35,7 +35,8 @@ pub(crate) async fn watch(
     let clip = query.as_deref().and_then(clip::named);
     match About::of(site.library.find(&pass.id).await) {
         Some(about) => {
-            let about = About { clip, ..about };
+            let pictured = about.pictured && site.library.levels().pictures().is_some();
+            let about = About { clip, pictured, ..about };
             let head = about.head(&origin(&site, &uri, &headers), &id);
             pages::watch(StatusCode::OK, site.quic(), &head)
         }
@@ -92,7 +93,7 @@ pub(crate) async fn oembed(
         escaped(&address(&origin, &id, "iframe")),
         escaped(&title),
     );
-    let answer = json!({
+    let mut answer = json!({
         "version": "1.0",
         "type": "video",
         "provider_name": "Airwave",
@@ -102,17 +103,28 @@ pub(crate) async fn oembed(
         "width": width,
         "height": height,
     });
+    if about.pictured && site.library.levels().pictures().is_some() {
+        let (width, height) = fitted(Some(640), None);
+        let query = format!("width={width}&height={height}");
+        answer["thumbnail_url"] = thumbnail(&origin, &id, &query).into();
+        answer["thumbnail_width"] = width.into();
+        answer["thumbnail_height"] = height.into();
+    }
     text("application/json", "no-cache", answer.to_string().into())
 }
 
 /// What strangers may be told of a broadcast.
+#[derive(Debug)]
 struct About {
     name: Option<String>,
     now: Now,
     /// The query of the clip of it that is shared.
     clip: Option<String>,
+    /// There is something to see.
+    pictured: bool,
 }
 
+#[derive(Debug)]
 enum Now {
     Live,
     OffAir,
@@ -134,7 +146,9 @@ impl About {
             Found::OffAir { name, .. } => (name, Now::OffAir),
             Found::Nothing => return None,
         };
-        Some(Self { name: name.map(|n| shortened(&n)).filter(|n| !n.is_empty()), now, clip: None })
+        let pictured = !matches!(now, Now::OffAir);
+        let name = name.map(|n| shortened(&n)).filter(|n| !n.is_empty());
+        Some(Self { name, now, clip: None, pictured })
     }
 
     fn title(&self) -> String {
@@ -166,6 +180,12 @@ impl About {
             kind = "video/mp4";
         }
         let (width, height) = (SIZE.0.to_string(), SIZE.1.to_string());
+        let picture = self.pictured.then(|| {
+            let begin =
+                self.clip.as_deref().and_then(|clip| clip.split_once('&')).map(|(time, _)| time);
+            let at = begin.map(|time| format!("{time}&")).unwrap_or_default();
+            thumbnail(origin, id, &format!("{at}width={width}&height={height}"))
+        });
         // Twitter embeds players over HTTPS only.
         let secure = origin.starts_with("https:");
         // A file is none.
@@ -181,12 +201,26 @@ impl About {
             ("property", "og:video:type", kind),
             ("property", "og:video:width", &*width),
             ("property", "og:video:height", &*height),
-            ("name", "twitter:card", if framed { "player" } else { "summary" }),
+            (
+                "name",
+                "twitter:card",
+                match (framed, &picture) {
+                    (true, _) => "player",
+                    (false, Some(_)) => "summary_large_image",
+                    (false, None) => "summary",
+                },
+            ),
             ("name", "twitter:title", &*title),
             ("name", "twitter:description", description),
         ];
         if secure {
             tags.push(("property", "og:video:secure_url", &player));
+        }
+        if let Some(picture) = &picture {
+            tags.push(("property", "og:image", picture));
+            tags.push(("property", "og:image:width", &width));
+            tags.push(("property", "og:image:height", &height));
+            tags.push(("name", "twitter:image", picture));
         }
         if framed {
             tags.push(("name", "twitter:player", &player));
@@ -256,6 +290,11 @@ pub(crate) fn page_of(url: &str, origin: &str) -> Option<String> {
 
 fn address(origin: &str, id: &str, page: &str) -> String {
     format!("{origin}/{}/{page}", percent_encoded(id))
+}
+
+/// The address of its thumbnail; `origin` may be empty, for a page of this server.
+pub(crate) fn thumbnail(origin: &str, id: &str, query: &str) -> String {
+    format!("{}?{query}", address(origin, id, "thumbnails/thumbnail.jpg"))
 }
 
 /// 16:9 within both bounds.
@@ -342,15 +381,17 @@ mod tests {
             "]]><script>alert(1)</script>",
         ];
         for name in names {
-            let about = About { name: Some(shortened(name)), now: Now::Live, clip: None };
+            let name = Some(shortened(name));
+            let about = About { name, now: Now::Live, clip: None, pictured: true };
             let head = about.head("https://live.example.org", "0a\"><script>");
-            assert_eq!(tags(&head), tags(&plain_head()), "{name:?} in {head}");
+            assert_eq!(tags(&head), tags(&plain_head()), "{about:?} in {head}");
             assert!(!head.contains("/about-->"), "{head}");
         }
     }
 
     fn plain_head() -> String {
-        let about = About { name: Some("a name".into()), now: Now::Live, clip: None };
+        let about =
+            About { name: Some("a name".into()), now: Now::Live, clip: None, pictured: true };
         about.head("https://live.example.org", "0a")
     }
 
@@ -383,6 +424,10 @@ mod tests {
     <meta name="twitter:title" content="a name" />
     <meta name="twitter:description" content="Live now" />
     <meta property="og:video:secure_url" content="https://live.example.org/0a/iframe" />
+    <meta property="og:image" content="https://live.example.org/0a/thumbnails/thumbnail.jpg?width=1280&amp;height=720" />
+    <meta property="og:image:width" content="1280" />
+    <meta property="og:image:height" content="720" />
+    <meta name="twitter:image" content="https://live.example.org/0a/thumbnails/thumbnail.jpg?width=1280&amp;height=720" />
     <meta name="twitter:player" content="https://live.example.org/0a/iframe" />
     <meta name="twitter:player:width" content="1280" />
     <meta name="twitter:player:height" content="720" />

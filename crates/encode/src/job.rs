@@ -11,8 +11,9 @@ use media::mp4::{self, Event, Reader};
 use package::{Recut, RecutError};
 use tokio::time::timeout;
 
+use crate::coded::{Coded, Frames, decodable_from};
 use crate::ladder::{Level, codec_of};
-use crate::limits::{LOOK_BACK_SEGMENTS, WORKER_SILENT_MAX};
+use crate::limits::WORKER_SILENT_MAX;
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment};
 use crate::pool::Lease;
@@ -82,6 +83,16 @@ pub(crate) fn begin(
     levels: impl Iterator<Item = Level>,
     encoder: &str,
 ) -> Result<ToEncoder, JobError> {
+    let outputs = levels.map(|level| Output::H264(level.output(config, encoder))).collect();
+    begin_with(config, reorder, outputs)
+}
+
+/// The same, with any outputs.
+pub(crate) fn begin_with(
+    config: &VideoConfig,
+    reorder: u8,
+    outputs: Vec<Output>,
+) -> Result<ToEncoder, JobError> {
     let source = Source {
         codec: codec_of(config).ok_or(JobError::Codec)?,
         width: config.width,
@@ -89,7 +100,6 @@ pub(crate) fn begin(
         reorder,
         record: media::properties::record(&Config::Video(config.clone())),
     };
-    let outputs = levels.map(|level| Output::H264(level.output(config, encoder))).collect();
     Ok(ToEncoder::Begin { source, outputs })
 }
 
@@ -148,12 +158,11 @@ impl Job<'_> {
         let mut feed = Feed {
             job: self,
             to: &mut worker.to,
-            reader: Reader::new(),
+            frames: Frames::new(self.init),
             shared: &shared,
             offset: None,
             begun: false,
         };
-        feed.reader.push(self.init);
         let decodes = self.counters.decodes.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(number = self.number, levels = self.levels.len(), decodes, "encoding");
         let ended = AtomicBool::new(false);
@@ -215,20 +224,11 @@ async fn receive(
 struct Feed<'a> {
     job: &'a Job<'a>,
     to: &'a mut To,
-    reader: Reader,
+    frames: Frames,
     shared: &'a Mutex<Shared>,
     /// Presentation minus decode time of key frames.
     offset: Option<i64>,
     begun: bool,
-}
-
-/// A frame of the original.
-struct Coded {
-    decode: i64,
-    present: i64,
-    duration: u32,
-    sync: bool,
-    data: Bytes,
 }
 
 impl Feed<'_> {
@@ -244,7 +244,7 @@ impl Feed<'_> {
         let mut part = first;
         let (mut shown_from, mut open) = (None, false);
         for index in 1.. {
-            let frames = self.frames(&part)?;
+            let frames = self.frames.of(&part)?;
             let from = match (shown_from, frames.first()) {
                 (Some(from), _) => from,
                 (None, Some(frame)) => {
@@ -302,7 +302,7 @@ impl Feed<'_> {
         let Some(next) = next.filter(|next| this.is_some_and(|this| this.init == next.init)) else {
             return Ok(());
         };
-        let frames = self.frames(&part)?;
+        let frames = self.frames.of(&part)?;
         let Some(first) = frames.first() else { return Ok(()) };
         let until = self.shown_from(first, next.independent);
         let Some(last) = frames.iter().rposition(|f| f.present < until) else { return Ok(()) };
@@ -315,22 +315,12 @@ impl Feed<'_> {
     /// Decoding can't start with this segment: what came before it is decoded, and not shown.
     async fn look_back(&mut self) -> Result<(), JobError> {
         let number = self.job.number;
-        let oldest = number.saturating_sub(LOOK_BACK_SEGMENTS);
-        let mut from = number;
-        loop {
-            let before = from.checked_sub(1).filter(|n| *n >= oldest);
-            let Some(before) = before else { return Ok(()) };
-            let Some(segment) = self.job.original.segment(before) else { return Ok(()) };
-            from = before;
-            if segment.independent {
-                break;
-            }
-        }
+        let from = decodable_from(self.job.original, number);
         for number in from..number {
             for index in 0.. {
                 let part = self.job.original.part(number, index).await;
                 let part = part.ok_or(JobError::NoOriginal)?;
-                for frame in &self.frames(&part)? {
+                for frame in &self.frames.of(&part)? {
                     self.begin(frame).await?;
                     self.send(frame, false, false).await?;
                 }
@@ -342,33 +332,13 @@ impl Feed<'_> {
         Ok(())
     }
 
-    fn frames(&mut self, part: &OriginalPart) -> Result<Vec<Coded>, JobError> {
-        for piece in &part.pieces {
-            self.reader.push(piece);
-        }
-        let mut frames = Vec::new();
-        while let Some(event) = self.reader.next_event()? {
-            let Event::Fragment(samples) = event else { continue };
-            frames.extend(samples.into_iter().map(|f| Coded {
-                decode: f.sample.decode,
-                present: f.sample.decode + i64::from(f.sample.composition),
-                duration: f.sample.duration,
-                sync: f.sample.sync,
-                data: f.data,
-            }));
-        }
-        Ok(frames)
-    }
-
     /// With the first frame it is known how far presentation lags behind.
     async fn begin(&mut self, frame: &Coded) -> Result<(), JobError> {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
-        let offset = frame.present - frame.decode;
-        self.offset = Some(offset);
-        let frames = offset.max(0) / i64::from(frame.duration.max(1));
-        let reorder = u8::try_from(frames.min(16)).unwrap_or(0);
+        self.offset = Some(frame.present - frame.decode);
+        let reorder = frame.reorder();
         let levels = self.job.levels.iter().map(|(level, _)| level.clone());
         let message = begin(self.job.config, reorder, levels, self.job.encoder)?;
         self.to.send(&message).await?;
@@ -386,7 +356,7 @@ impl Feed<'_> {
     async fn send(&mut self, frame: &Coded, shown: bool, begins: bool) -> Result<(), JobError> {
         let Coded { present, sync, .. } = *frame;
         let data = frame.data.clone();
-        let frame = Frame { present, sync, shown, begins, data };
+        let frame = Frame { present, sync, shown, begins, alone: false, data };
         self.to.send(&ToEncoder::Frame(frame)).await?;
         Ok(())
     }

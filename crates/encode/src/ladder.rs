@@ -210,11 +210,11 @@ pub(crate) fn codec_of(original: &VideoConfig) -> Option<Codec> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use media::codec::{Ratio, vpx};
 
-    fn original(width: u32, height: u32, sample_aspect: Option<Ratio>) -> VideoConfig {
+    pub(crate) fn original(width: u32, height: u32, sample_aspect: Option<Ratio>) -> VideoConfig {
         // VP9, which not everything plays.
         let record = [1, 0, 0, 0, 0, 10, 0x82, 2, 2, 2, 0, 0];
         let codec = vpx::CodecConfiguration::parse(true, &record).unwrap();

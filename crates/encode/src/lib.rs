@@ -6,12 +6,15 @@
 //! - [`wire`] is what server and process say to each other, [`Program`] finds one.
 //! - [`Ladder`] says which levels an original has; nothing is encoded to know it.
 //! - [`Renditions`] makes them, a segment at a time: once, however many ask, and the next one ahead.
+//! - [`Picture`]s are drawn from the same originals by the same processes: thumbnails, sheets of them, films.
 //! - [`Original`] is where the segments come from.
 //!
 //! Spawns: a task for each job, by [`Renditions::run`], which ends with it.
 
 #![forbid(unsafe_code)]
 
+mod coded;
+mod fit;
 #[doc(hidden)]
 pub mod fuzzing;
 mod job;
@@ -19,16 +22,20 @@ mod ladder;
 pub mod limits;
 mod made;
 mod original;
+mod picture;
+mod pictures;
 mod pool;
 mod program;
 mod renditions;
 pub mod wire;
 mod worker;
 
+pub use fit::{Fit, Size};
 pub use job::config_of;
 pub use ladder::{Ladder, Level, NoRung, Rung};
 pub use made::{Failed, Made};
 pub use original::{Answer, Original, OriginalPart, OriginalSegment};
+pub use picture::{Picture, What};
 pub use program::{Program, Unavailable};
 pub use renditions::{Renditions, SOFTWARE, Settings};
 pub use worker::Counters;

@@ -59,3 +59,27 @@ pub const JOBS_MAX: usize = 256;
 
 /// Places in a video at which a level is watched; more than so many at one time only lose the segment made ahead.
 pub const DEMAND_MAX: usize = 64;
+
+/// Pixels of a side of a picture that is asked for: that of a phone that is held upright.
+pub const PICTURE_SIDE_MAX: u32 = 1_920;
+
+/// Below it there is nothing to see: a block of a JPEG.
+pub const PICTURE_SIDE_MIN: u32 = 8;
+
+/// Pictures that are made at one time: they wait for each other rather than let those wait who watch.
+pub const PICTURES_AT_ONCE: usize = 2;
+
+/// Pictures that are asked for and not made yet; beyond it the answer is "busy" at once.
+pub const PICTURES_WAITING_MAX: usize = 64;
+
+/// Bytes of pictures that are kept: some hundred posters, or the previews of some hours. They can be made again.
+pub const PICTURES_CACHE_BYTES: usize = 32 << 20;
+
+/// Tiles of a sheet side by side, and rows of them: one request for 25 pictures.
+pub const SHEET_SIDE: u8 = 5;
+
+/// Pixels of all pictures of a GIF together. One takes a byte and a half at worst: it fits into a message.
+pub const FILM_PIXELS_MAX: u64 = 10_000_000;
+
+/// Segments of the original that are decoded for one GIF, beside those that are looked back over.
+pub const FILM_SEGMENTS_MAX: u64 = 16;

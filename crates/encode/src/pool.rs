@@ -21,9 +21,11 @@ pub(crate) enum Priority {
     Seeking,
     /// Nobody waits yet.
     Prefetch,
+    /// A picture of it: nobody watches.
+    Picture,
 }
 
-const PRIORITIES: usize = 3;
+const PRIORITIES: usize = 4;
 
 /// Why a job got no worker.
 #[derive(Debug, thiserror::Error)]

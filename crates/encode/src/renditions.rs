@@ -20,6 +20,7 @@ use crate::ladder::{self, Level};
 use crate::limits::{DEMAND_MAX, FAILED_KEPT, INITS_MAX, JOBS_MAX, WORKER_SILENT_MAX};
 use crate::made::{Failed, Made};
 use crate::original::{Original, OriginalPart};
+use crate::pictures::{Asked, Pictures};
 use crate::pool::{NoWorker, Pool, Priority};
 use crate::program::Program;
 use crate::wire::{FromEncoder, ToEncoder};
@@ -48,8 +49,9 @@ pub struct Renditions {
     pool: Arc<Pool>,
     settings: Settings,
     words: String,
-    jobs: mpsc::Sender<Begun>,
-    queue: Mutex<Option<mpsc::Receiver<Begun>>>,
+    jobs: mpsc::Sender<Work>,
+    queue: Mutex<Option<mpsc::Receiver<Work>>>,
+    pictures: Pictures,
     state: Mutex<State>,
 }
 
@@ -93,8 +95,14 @@ impl Demand {
     }
 }
 
-/// A job that is to be done.
-struct Begun {
+/// What is to be done.
+pub(crate) enum Work {
+    Segment(Begun),
+    Picture(Asked),
+}
+
+/// A segment that is to be encoded.
+pub(crate) struct Begun {
     segment: Segment,
     original: Arc<dyn Original>,
     priority: Priority,
@@ -111,7 +119,21 @@ impl Renditions {
         let words = program.words.clone();
         let pool = Pool::new(program, settings.workers, settings.patience, hardware);
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
-        Arc::new(Self { pool, settings, words, jobs, queue, state })
+        let pictures = Pictures::default();
+        Arc::new(Self { pool, settings, words, jobs, queue, pictures, state })
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(crate) fn pictures(&self) -> &Pictures {
+        &self.pictures
+    }
+
+    /// Somebody does it, unless there is too much to do.
+    pub(crate) fn take_on(&self, work: Work) -> Result<(), Failed> {
+        self.jobs.try_send(work).map_err(|_| Failed::Busy)
     }
 
     /// What was done so far.
@@ -243,7 +265,7 @@ impl Renditions {
         priority: Priority,
     ) -> Result<(), Failed> {
         let begun = Begun { segment: segment.clone(), original, priority };
-        if self.jobs.try_send(begun).is_err() {
+        if self.take_on(Work::Segment(begun)).is_err() {
             for (level, made) in levels {
                 made.finish(Err(Failed::Busy));
                 state.made.remove(&(segment.clone(), key_of(&level)));
@@ -266,11 +288,12 @@ impl Renditions {
             self.forget(now);
             let next = next.unwrap_or(now + self.settings.linger.max(Duration::from_secs(1)));
             tokio::select! {
-                begun = queue.recv() => {
+                work = queue.recv() => match work {
+                    Some(Work::Segment(begun)) => _ = jobs.spawn(self.clone().work(begun)),
+                    Some(Work::Picture(asked)) => _ = jobs.spawn(self.clone().draw(asked)),
                     // The sender is ours.
-                    let Some(begun) = begun else { return };
-                    jobs.spawn(self.clone().work(begun));
-                }
+                    None => return,
+                },
                 Some(ended) = jobs.join_next() => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "a job panicked");

@@ -18,7 +18,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, OUTPUTS_MAX, WORDS_BYTES_MAX};
 
 /// Rises with every change of the wire; both sides must have the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const MAGIC: &[u8; 6] = b"AWENC\n";
 
@@ -82,25 +82,39 @@ pub struct Source {
 pub enum Output {
     /// A level of the ladder.
     H264(H264),
-    /// Pictures.
-    Jpeg {
-        /// Pixels.
-        width: u32,
-        /// Pixels.
-        height: u32,
+    /// A sheet of pictures, side by side and row by row, as one JPEG. On a sheet of one tile the first picture is shown;
+    /// else a picture with the presentation time n is on tile n.
+    Sheet {
+        /// One picture of it.
+        tile: Tile,
+        /// Tiles side by side.
+        columns: u8,
+        /// Rows of tiles.
+        rows: u8,
         /// 2 (best) to 31.
         quality: u8,
     },
+    /// The pictures one after the other, as one GIF that begins again at its end.
+    Film {
+        /// Its pictures.
+        tile: Tile,
+        /// How long the last picture is shown, in 1/100 s.
+        last: u8,
+    },
 }
 
-impl Output {
-    /// Width and height in pixels.
-    pub fn size(&self) -> (u32, u32) {
-        match self {
-            Self::H264(h264) => (h264.width, h264.height),
-            Self::Jpeg { width, height, .. } => (*width, *height),
-        }
-    }
+/// Where a picture goes: it is scaled to a size and stands in the middle of a tile, which cuts off what is larger and is
+/// black around what is smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tile {
+    /// Pixels of the tile.
+    pub width: u32,
+    /// Pixels of the tile.
+    pub height: u32,
+    /// Pixels of the scaled picture.
+    pub scaled_width: u32,
+    /// Pixels of the scaled picture.
+    pub scaled_height: u32,
 }
 
 /// Capped CRF: constant quality up to a bitrate. Closed groups of pictures without reordering, cut where the frames say.
@@ -137,6 +151,8 @@ pub struct Frame {
     pub shown: bool,
     /// A group of pictures begins with it in what is made, too.
     pub begins: bool,
+    /// It has nothing to do with the frames before it and behind it.
+    pub alone: bool,
     /// As it is in the source.
     pub data: Bytes,
 }
@@ -169,7 +185,7 @@ pub enum FromEncoder {
         /// SPS and PPS.
         parameters: Bytes,
     },
-    /// A coded picture: Annex B, or a JPEG.
+    /// A coded picture: Annex B, a JPEG, or a whole GIF.
     Packet {
         /// Which of the job.
         output: u8,
@@ -269,7 +285,8 @@ impl ToEncoder {
             Self::Frame(frame) => message(FRAME, |out| {
                 out.put_i64(frame.present);
                 let bit = |set, n| u8::from(set) << n;
-                out.put_u8(bit(frame.sync, 0) | bit(frame.shown, 1) | bit(frame.begins, 2));
+                let (sync, shown) = (bit(frame.sync, 0), bit(frame.shown, 1));
+                out.put_u8(sync | shown | bit(frame.begins, 2) | bit(frame.alone, 3));
                 out.put_slice(&frame.data);
             }),
             Self::End => message(END, |_| {}),
@@ -297,8 +314,9 @@ impl ToEncoder {
             FRAME => {
                 let (present, flags) = (fields.i64("the time")?, fields.u8("the flags")?);
                 let set = |n: u8| flags >> n & 1 == 1;
+                let (sync, shown, begins, alone) = (set(0), set(1), set(2), set(3));
                 let data = fields.rest();
-                Self::Frame(Frame { present, sync: set(0), shown: set(1), begins: set(2), data })
+                Self::Frame(Frame { present, sync, shown, begins, alone, data })
             }
             END => Self::End,
             _ => return Err(WireError::Unknown("the kind of message")),
@@ -391,12 +409,22 @@ fn put_output(out: &mut BytesMut, output: &Output) {
             out.put_slice(&h264.colour.unwrap_or_default());
             put_bytes(out, h264.encoder.as_bytes());
         }
-        Output::Jpeg { width, height, quality } => {
+        Output::Sheet { tile, columns, rows, quality } => {
             out.put_u8(1);
-            out.put_u32(*width);
-            out.put_u32(*height);
-            out.put_u8(*quality);
+            put_tile(out, tile);
+            out.put_slice(&[*columns, *rows, *quality]);
         }
+        Output::Film { tile, last } => {
+            out.put_u8(2);
+            put_tile(out, tile);
+            out.put_u8(*last);
+        }
+    }
+}
+
+fn put_tile(out: &mut BytesMut, tile: &Tile) {
+    for n in [tile.width, tile.height, tile.scaled_width, tile.scaled_height] {
+        out.put_u32(n);
     }
 }
 
@@ -456,13 +484,24 @@ impl Fields {
                 },
                 encoder: self.words("the encoder")?,
             })),
-            1 => Ok(Output::Jpeg {
-                width: self.u32("the width")?,
-                height: self.u32("the height")?,
+            1 => Ok(Output::Sheet {
+                tile: self.tile()?,
+                columns: self.u8("the columns")?,
+                rows: self.u8("the rows")?,
                 quality: self.u8("the quality")?,
             }),
+            2 => Ok(Output::Film { tile: self.tile()?, last: self.u8("the last picture")? }),
             _ => Err(WireError::Unknown("the output")),
         }
+    }
+
+    fn tile(&mut self) -> Result<Tile, WireError> {
+        Ok(Tile {
+            width: self.u32("the width")?,
+            height: self.u32("the height")?,
+            scaled_width: self.u32("the scaled width")?,
+            scaled_height: self.u32("the scaled height")?,
+        })
     }
 
     fn rest(&mut self) -> Bytes {
@@ -495,17 +534,21 @@ mod tests {
     fn to_encoder() -> Vec<ToEncoder> {
         let record = Bytes::from_static(b"avcC");
         let source = Source { codec: Codec::Vp9, width: 1, height: 2, reorder: 3, record };
-        let jpeg = Output::Jpeg { width: 4, height: 5, quality: 6 };
+        let tile = Tile { width: 4, height: 5, scaled_width: 6, scaled_height: 7 };
+        let sheet = Output::Sheet { tile, columns: 8, rows: 9, quality: 10 };
+        let film = Output::Film { tile, last: 11 };
         let plain = Output::H264(H264 { colour: None, ..h264() });
-        let frame = |sync, shown, begins| {
+        let frame = |flag: u8| {
+            let (sync, shown, begins, alone) = (flag == 0, flag == 1, flag == 2, flag == 3);
             let data = Bytes::from_static(b"frame");
-            ToEncoder::Frame(Frame { present: -7, sync, shown, begins, data })
+            ToEncoder::Frame(Frame { present: -7, sync, shown, begins, alone, data })
         };
         vec![
-            ToEncoder::Begin { source, outputs: vec![Output::H264(h264()), jpeg, plain] },
-            frame(true, false, false),
-            frame(false, true, false),
-            frame(false, false, true),
+            ToEncoder::Begin { source, outputs: vec![Output::H264(h264()), sheet, film, plain] },
+            frame(0),
+            frame(1),
+            frame(2),
+            frame(3),
             ToEncoder::End,
         ]
     }

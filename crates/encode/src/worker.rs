@@ -47,6 +47,8 @@ pub struct Counters {
     pub encodes: AtomicU64,
     /// Pictures decoded.
     pub pictures: AtomicU64,
+    /// Thumbnails, sheets and films made.
+    pub drawn: AtomicU64,
     /// Frames that could not be decoded.
     pub broken_frames: AtomicU64,
     /// Requests that found no worker in time.

@@ -81,3 +81,31 @@ pub(crate) fn reference(picture: &ffmpeg::frame::Video) -> Option<ffmpeg::frame:
     let done = unsafe { ffi::av_frame_ref(new.as_mut_ptr(), picture.as_ptr()) };
     (done >= 0).then_some(new)
 }
+
+/// Tells a scaler to red, green and blue in which colours a picture is. Where the stream does not say it, small pictures are
+/// those of old television (BT.601) and large ones those of today's (BT.709), as players have it too.
+pub(crate) fn colours_of(
+    picture: &ffmpeg::frame::Video,
+    scaler: &mut ffmpeg::software::scaling::Context,
+) {
+    use ffmpeg::color::{Range, Space};
+    let matrix = match picture.color_space() {
+        Space::BT709 => ffi::SWS_CS_ITU709,
+        Space::BT470BG | Space::SMPTE170M => ffi::SWS_CS_ITU601,
+        Space::SMPTE240M => ffi::SWS_CS_SMPTE240M,
+        Space::FCC => ffi::SWS_CS_FCC,
+        Space::BT2020NCL | Space::BT2020CL => ffi::SWS_CS_BT2020,
+        _ if picture.width() >= 1_280 || picture.height() > 576 => ffi::SWS_CS_ITU709,
+        _ => ffi::SWS_CS_ITU601,
+    };
+    let full = i32::from(picture.color_range() == Range::JPEG);
+    // Brightness, contrast and saturation as they are: in 16 bits before and behind the point.
+    let (brightness, one) = (0, 1 << 16);
+    // SAFETY: the scaler is alive; the coefficients are a table that FFmpeg keeps for ever.
+    unsafe {
+        let from = ffi::sws_getCoefficients(matrix);
+        let to = ffi::sws_getCoefficients(ffi::SWS_CS_ITU601);
+        // What has no such matrix (RGB, grey) answers so, and needs none.
+        ffi::sws_setColorspaceDetails(scaler.as_mut_ptr(), from, full, to, 1, brightness, one, one);
+    }
+}

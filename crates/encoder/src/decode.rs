@@ -76,6 +76,11 @@ impl Decode {
             self.broken += 1;
             self.asked.remove(&frame.present);
         }
+        if frame.alone {
+            self.end(out)?;
+            self.decoder.flush();
+            return Ok(());
+        }
         self.receive(out)
     }
 

@@ -151,12 +151,13 @@ fn run_stage(
 ) -> Result<(), String> {
     let mut scaler = Scaler::default();
     for picture in pictures {
-        let scaled = Arc::new(stage.scale(&picture, &mut scaler)?);
-        if let Some(smaller) = smaller {
-            // If it has stopped, it says why.
-            let _ = smaller.send(scaled.clone());
-        }
-        stage.encode(&scaled, out)?;
+        let hand_on = |scaled| {
+            if let Some(smaller) = smaller {
+                // If it has stopped, it says why.
+                let _ = smaller.send(scaled);
+            }
+        };
+        stage.picture(picture, &mut scaler, hand_on, out)?;
     }
     stage.end(out)
 }

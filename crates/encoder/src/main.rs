@@ -7,9 +7,12 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod av;
+mod canvas;
 mod decode;
+mod film;
 mod job;
 mod sandbox;
+mod sheet;
 mod stage;
 
 use std::io::{BufReader, BufWriter, Write};

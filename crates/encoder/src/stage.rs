@@ -1,5 +1,7 @@
-//! One output of a job: scales the picture that it is given and encodes it. The scaled picture is handed on to the next
-//! smaller output: scaling from a smaller picture is cheaper.
+//! One output of a job. A level scales the picture that it is given and encodes it; the scaled picture is handed on to the
+//! next smaller output: scaling from a smaller picture is cheaper.
+
+use std::sync::Arc;
 
 use encode::wire::{FromEncoder, H264, Output};
 use ffmpeg::format::Pixel;
@@ -8,13 +10,69 @@ use ffmpeg::{Dictionary, codec, encoder, frame};
 use ffmpeg_the_third as ffmpeg;
 
 use crate::av;
+use crate::film::Film;
 use crate::job::Out;
+use crate::sheet::Sheet;
 
-pub(crate) struct Stage {
+/// One output of a job.
+pub(crate) enum Stage {
+    Level(Level),
+    Sheet(Sheet),
+    Film(Film),
+}
+
+impl Stage {
+    /// Opens the encoder; parameter sets go out at once.
+    pub(crate) fn open(index: u8, output: &Output, out: &Out) -> Result<Self, String> {
+        Ok(match output {
+            Output::H264(h264) => Self::Level(Level::open(index, h264, out)?),
+            Output::Sheet { tile, columns, rows, quality } => {
+                Self::Sheet(Sheet::open(index, *tile, (*columns, *rows), *quality)?)
+            }
+            Output::Film { tile, last } => Self::Film(Film::open(index, *tile, *last)?),
+        })
+    }
+
+    /// Takes a picture; `hand_on` gets what the next smaller output is made of.
+    pub(crate) fn picture(
+        &mut self,
+        picture: Arc<frame::Video>,
+        scaler: &mut Scaler,
+        hand_on: impl FnOnce(Arc<frame::Video>),
+        out: &Out,
+    ) -> Result<(), String> {
+        match self {
+            Self::Level(level) => {
+                let scaled = Arc::new(level.scale(&picture, scaler)?);
+                hand_on(scaled.clone());
+                level.encode(&scaled, out)
+            }
+            Self::Sheet(sheet) => {
+                hand_on(picture.clone());
+                sheet.picture(&picture, scaler)
+            }
+            Self::Film(film) => {
+                hand_on(picture.clone());
+                film.picture(&picture, scaler)
+            }
+        }
+    }
+
+    /// No more pictures.
+    pub(crate) fn end(self, out: &Out) -> Result<(), String> {
+        match self {
+            Self::Level(mut level) => level.end(out),
+            Self::Sheet(sheet) => sheet.end(out),
+            Self::Film(film) => film.end(out),
+        }
+    }
+}
+
+/// A level of the ladder.
+pub(crate) struct Level {
     index: u8,
     width: u32,
     height: u32,
-    format: Pixel,
     encoder: encoder::Video,
 }
 
@@ -22,51 +80,46 @@ pub(crate) struct Stage {
 #[derive(Default)]
 pub(crate) struct Scaler(Option<scaling::Context>);
 
-impl Stage {
-    /// Opens the encoder; its parameter sets go out at once.
-    pub(crate) fn open(index: u8, output: &Output, out: &Out) -> Result<Self, String> {
-        let (width, height) = output.size();
-        let (encoder, format) = match output {
-            Output::H264(h264) => {
-                let encoder = open_h264(h264)?;
-                let parameters = av::extradata(&encoder).into();
-                out.send(&FromEncoder::Began { output: index, parameters })
-                    .map_err(|e| e.to_string())?;
-                (encoder, Pixel::YUV420P)
-            }
-            Output::Jpeg { quality, .. } => (open_jpeg(width, height, *quality)?, Pixel::YUVJ420P),
-        };
-        Ok(Self { index, width, height, format, encoder })
-    }
-
-    /// The picture in this output's size.
-    pub(crate) fn scale(
-        &self,
+impl Scaler {
+    /// One for pictures like this one. A stream may change its size between two pictures.
+    pub(crate) fn of(
+        &mut self,
         picture: &frame::Video,
-        scaler: &mut Scaler,
-    ) -> Result<frame::Video, String> {
-        let (format, width, height) = (picture.format(), picture.width(), picture.height());
-        if (format, width, height) == (self.format, self.width, self.height) {
-            return av::reference(picture).ok_or_else(|| "no memory for a picture".to_owned());
-        }
-        // A stream may change its size between two pictures.
+        (to, width, height): (Pixel, u32, u32),
+        new: impl FnOnce(&mut scaling::Context),
+    ) -> Result<&mut scaling::Context, String> {
+        let (format, wide, high) = (picture.format(), picture.width(), picture.height());
         let fits = |s: &scaling::Context| {
             let input = s.input();
-            (input.format, input.width, input.height) == (format, width, height)
+            (input.format, input.width, input.height) == (format, wide, high)
         };
-        if !scaler.0.as_ref().is_some_and(fits) {
-            let made = scaling::Context::get(
-                format,
-                width,
-                height,
-                self.format,
-                self.width,
-                self.height,
-                scaling::Flags::BICUBIC,
-            );
-            scaler.0 = Some(made.map_err(|_| format!("{format:?} can't be scaled"))?);
+        if !self.0.as_ref().is_some_and(fits) {
+            let flags = scaling::Flags::BICUBIC;
+            let made = scaling::Context::get(format, wide, high, to, width, height, flags);
+            let mut made = made.map_err(|_| format!("{format:?} can't be scaled"))?;
+            new(&mut made);
+            self.0 = Some(made);
         }
-        let Some(scaler) = &mut scaler.0 else { return Err("no scaler".to_owned()) };
+        self.0.as_mut().ok_or_else(|| "no scaler".to_owned())
+    }
+}
+
+impl Level {
+    fn open(index: u8, h264: &H264, out: &Out) -> Result<Self, String> {
+        let encoder = open_h264(h264)?;
+        let parameters = av::extradata(&encoder).into();
+        let began = FromEncoder::Began { output: index, parameters };
+        out.send(&began).map_err(|e| e.to_string())?;
+        Ok(Self { index, width: h264.width, height: h264.height, encoder })
+    }
+
+    /// The picture in this level's size.
+    fn scale(&self, picture: &frame::Video, scaler: &mut Scaler) -> Result<frame::Video, String> {
+        let (format, width, height) = (Pixel::YUV420P, self.width, self.height);
+        if (picture.format(), picture.width(), picture.height()) == (format, width, height) {
+            return av::reference(picture).ok_or_else(|| "no memory for a picture".to_owned());
+        }
+        let scaler = scaler.of(picture, (format, width, height), |_| {})?;
         let mut scaled = frame::Video::empty();
         scaler.run(picture, &mut scaled).map_err(|e| format!("scaling: {e}"))?;
         scaled.set_pts(picture.pts());
@@ -74,14 +127,13 @@ impl Stage {
         Ok(scaled)
     }
 
-    /// Encodes a picture of this output's size.
-    pub(crate) fn encode(&mut self, picture: &frame::Video, out: &Out) -> Result<(), String> {
+    /// Encodes a picture of this level's size.
+    fn encode(&mut self, picture: &frame::Video, out: &Out) -> Result<(), String> {
         self.encoder.send_frame(picture).map_err(|e| format!("encoding: {e}"))?;
         self.receive(out)
     }
 
-    /// No more pictures.
-    pub(crate) fn end(&mut self, out: &Out) -> Result<(), String> {
+    fn end(&mut self, out: &Out) -> Result<(), String> {
         self.encoder.send_eof().map_err(|e| format!("encoding: {e}"))?;
         self.receive(out)
     }
@@ -168,21 +220,4 @@ fn x264(h264: &H264, options: &mut Dictionary) {
         h264.level, h264.max_kbps, h264.buffer_kbit
     );
     options.set("x264-params", parameters);
-}
-
-fn open_jpeg(width: u32, height: u32, quality: u8) -> Result<encoder::video::Encoder, String> {
-    let codec = encoder::find_by_name("mjpeg").ok_or("FFmpeg here has no encoder mjpeg")?;
-    let mut context = codec::Context::new_with_codec(codec);
-    context.set_flags(codec::Flags::QSCALE);
-    let mut video = context.encoder().video().map_err(|e| e.to_string())?;
-    video.set_width(width);
-    video.set_height(height);
-    video.set_format(Pixel::YUVJ420P);
-    video.set_time_base((1, 90_000));
-    // FF_QP2LAMBDA: the scale in which FFmpeg counts quality.
-    video.set_global_quality(i32::from(quality.clamp(2, 31)) * 118);
-    let mut options = Dictionary::new();
-    options.set("threads", "1");
-    let opened = video.open_with(options);
-    opened.map_err(|e| format!("the encoder does not open: {e}"))
 }

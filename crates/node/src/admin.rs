@@ -161,6 +161,7 @@ fn text(admin: &Admin) -> String {
             ("encoder_processes_started", "Encoder processes started.", &levels.started),
             ("encoder_jobs_lost", "Jobs whose encoder process failed.", &levels.lost),
             ("encoder_jobs_refused", "Jobs that found no encoder in time.", &levels.refused),
+            ("pictures_made", "Thumbnails, sheets of them and films.", &levels.drawn),
             ("level_segments_decoded", "Original segments decoded for levels.", &levels.decodes),
             ("level_segments_encoded", "Segments of levels encoded.", &levels.encodes),
             ("level_segments_made_ahead", "Begun before they were asked for.", &levels.prefetched),

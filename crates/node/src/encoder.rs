@@ -11,20 +11,20 @@ use crate::limits::{LEVELS_CACHE_BYTES, LEVELS_LINGER};
 
 const PROGRAM: &str = "airwave-encode";
 
-/// Looks for the program, and makes levels for as long as it is polled. Without it originals are all there is, and the log
+/// Looks for the program, and makes levels and pictures for as long as it is polled. Without it originals are all there is, and the log
 /// says why.
 pub(crate) async fn serve(config: config::Encode, levels: Arc<Levels>) {
-    if config.ladder.0.is_copy_only() {
+    if config.ladder.0.is_copy_only() && !config.pictures {
         return std::future::pending().await;
     }
     let program = match Program::ask(&path(&config.program)).await {
         Ok(program) => program,
         Err(error) => {
-            tracing::warn!(%error, "no levels of quality: viewers get what the encoder sends");
+            tracing::warn!(%error, "no levels of quality and no thumbnails: viewers get what the encoder sends");
             return std::future::pending().await;
         }
     };
-    tracing::info!(program = %program.words, "levels of quality are made when they are watched");
+    tracing::info!(program = %program.words, "levels of quality and pictures are made when they are asked for");
     let settings = Settings {
         workers: workers(config.workers),
         cache_bytes: LEVELS_CACHE_BYTES,

@@ -207,7 +207,7 @@ impl Node {
         };
         let origin = Origin::new(limits);
         let counters: Arc<deliver::Counters> = Arc::default();
-        let levels = deliver::Levels::new(config.encode.ladder.0.clone());
+        let levels = deliver::Levels::new(config.encode.ladder.0.clone(), config.encode.pictures);
         let library = Arc::new(Library::new(history.clone(), counters.clone(), levels.clone()));
         let tasks = Tasks::default();
         let ingest = Arc::new(Ingest {
@@ -385,6 +385,10 @@ impl Node {
                     let ingest = ingest.clone();
                     Box::pin(async move { ingest.dismiss(&input).await })
                 })
+            },
+            pictures: {
+                let library = library.clone();
+                Arc::new(move || library.levels().pictures().is_some())
             },
         };
         let https_tls = acceptors.as_ref().map(|a| a.https.clone());

@@ -93,7 +93,9 @@ fn reach(key: &str) -> Option<Reach> {
         | "acme.dns_hook" | "acme.http_listen" | "acme.https_listen" => Some(Reach::Restart),
         "limits.http_connections_per_address" => Some(Reach::Restart),
         "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
-        "encode.ladder" | "encode.program" | "encode.workers" => Some(Reach::Restart),
+        "encode.ladder" | "encode.pictures" | "encode.program" | "encode.workers" => {
+            Some(Reach::Restart)
+        }
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
         _ => None,
     }

@@ -37,6 +37,14 @@ pub fn watch_while_shut(url: &str, more: &[&str]) -> Value {
     answer(&mut command, 150)
 }
 
+/// Uses the player's menu or its seek bar on a page (tests/browser/pictures.mjs).
+pub fn use_player(url: &str, more: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/pictures.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).args(["--url", url]).args(more);
+    answer(&mut command, 150)
+}
+
 /// Broadcasts from the page `/publish` of this server for a while (tests/browser/publish.mjs): the running
 /// script, which [`published`] waits for.
 pub fn publish_from_page(server: &str, input: &str, key: &str, seconds: u32) -> Child {

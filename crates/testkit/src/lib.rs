@@ -28,7 +28,7 @@ mod wait;
 
 pub use audience::{Seen, watch};
 pub use authority::{Authority, tool};
-pub use browser::{Played, play, publish_from_page, published, watch_while_shut};
+pub use browser::{Played, play, publish_from_page, published, use_player, watch_while_shut};
 pub use child::Child;
 pub use clip::{Clip, ClipSpec};
 pub use edge::{Edge, NGINX_CONF};

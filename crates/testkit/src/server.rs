@@ -71,6 +71,9 @@ impl Server {
         if !settings.iter().any(|s| s.starts_with("encode.ladder")) {
             command.args(["--set", "encode.ladder=[]"]);
         }
+        if !settings.iter().any(|s| s.starts_with("encode.pictures")) {
+            command.args(["--set", "encode.pictures=false"]);
+        }
         for setting in settings {
             command.args(["--set", setting]);
         }

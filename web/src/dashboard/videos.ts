@@ -10,6 +10,8 @@ export interface Video {
   durationS: number | null;
   live: boolean;
   failed: string;
+  /** null: the server makes none. */
+  thumbnail: string | null;
 }
 
 export function parseVideos(rows: unknown[]): Video[] {
@@ -31,6 +33,7 @@ function parseVideo(value: unknown): Video | null {
     createdMs: date(fields.created),
     durationS: durationS === null || durationS < 0 ? null : durationS,
     live: status.state === 'live-inprogress',
+    thumbnail: text(fields.thumbnail) === null ? null : `/${encodeURIComponent(uid)}/thumbnails/thumbnail.jpg?width=128&height=72`,
     failed: status.state === 'error' ? (text(status.errorReasonText) ?? 'This recording has failed.') : '',
   };
 }

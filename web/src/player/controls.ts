@@ -4,6 +4,7 @@ import type { Section, SectionId } from './choices';
 import { type Icon, icon } from './icons';
 import { Menu } from './menu';
 import type { RemoteKind } from './remote';
+import type { Tile } from './storyboard';
 import type { Action, Notice } from './words';
 
 export interface View {
@@ -39,6 +40,8 @@ export interface Intents {
   toggleMute(): void;
   setVolume(volume: number): void;
   seekTo(positionS: number): void;
+  /** What is to be seen there; null: not known (yet). */
+  pictureAt(positionS: number): Tile | null;
   seekToStart(): void;
   goLive(): void;
   choose(section: SectionId, value: string): void;
@@ -71,7 +74,7 @@ const TEMPLATE = `
   <div class="bar" role="group" aria-label="Player controls">
     <div class="track" data-part="track" hidden>
       <input class="seek" data-part="seek" type="range" min="0" max="1000" step="any" value="0" aria-label="Position">
-      <span class="scrub" data-part="scrub" aria-hidden="true" hidden></span>
+      <span class="scrub" data-part="scrub" aria-hidden="true" hidden><span class="tile" data-part="tile" hidden></span><span data-part="scrub-time"></span></span>
     </div>
     <div class="row">
       ${button('play', 'play', 'Play (space)', 'Space')}
@@ -93,6 +96,9 @@ const TEMPLATE = `
   </div>
 </div>`;
 
+/** How long a key that seeks shows where to. */
+const KEY_SCRUB_MS = 1_500;
+
 export class Controls {
   readonly frame: HTMLElement;
   readonly video: HTMLVideoElement;
@@ -100,7 +106,11 @@ export class Controls {
   private readonly root: ShadowRoot;
   private shownNotice = '';
   private seeking = false;
+  /** Where the pointer, or the key, is on the bar; null: nowhere. */
+  private scrubShare: number | null = null;
+  private scrubTimer = 0;
   private seekShown: View['seek'] = null;
+  private pictureAt: Intents['pictureAt'] = () => null;
   private readonly shownIcons = new Map<string, Icon>();
 
   constructor(root: ShadowRoot, intents: Intents) {
@@ -138,29 +148,62 @@ export class Controls {
       this.seeking = true;
     });
     seek.addEventListener('pointermove', (event) => this.showScrub(event.offsetX / Math.max(1, seek.clientWidth)));
-    seek.addEventListener('pointerleave', () => {
-      this.part('scrub').hidden = true;
+    for (const gone of ['pointerleave', 'pointercancel', 'blur']) seek.addEventListener(gone, () => this.hideScrub());
+    // A finger that is lifted leaves nothing behind; a mouse is still there.
+    seek.addEventListener('pointerup', (event) => {
+      if (event.pointerType !== 'mouse') this.hideScrub();
     });
     seek.addEventListener('input', () => {
       fill(seek);
-      if (!this.seeking) intents.seekTo(Number(seek.value));
+      this.showScrub((Number(seek.value) - Number(seek.min)) / Math.max(1e-9, Number(seek.max) - Number(seek.min)));
+      if (this.seeking) return;
+      // A key: there is nothing that leaves the bar.
+      window.clearTimeout(this.scrubTimer);
+      this.scrubTimer = window.setTimeout(() => this.hideScrub(), KEY_SCRUB_MS);
+      intents.seekTo(Number(seek.value));
     });
     seek.addEventListener('change', () => {
       this.seeking = false;
       intents.seekTo(Number(seek.value));
     });
+    this.pictureAt = (positionS) => intents.pictureAt(positionS);
   }
 
-  /** The time under the pointer. */
+  private hideScrub(): void {
+    this.scrubShare = null;
+    this.part('scrub').hidden = true;
+  }
+
+  /** There are pictures that were not there when the pointer came. */
+  refreshScrub(): void {
+    if (this.scrubShare !== null) this.showScrub(this.scrubShare);
+  }
+
+  /** The time under the pointer, and what is to be seen then. */
   private showScrub(share: number): void {
     if (this.seekShown === null) return;
+    window.clearTimeout(this.scrubTimer);
+    this.scrubShare = share;
     const { startS, endS, live } = this.seekShown;
     const within = Math.min(1, Math.max(0, share));
     const scrub = this.part('scrub');
     scrub.hidden = false;
     scrub.style.setProperty('--at', `${within * 100}%`);
     const beforeEndS = (1 - within) * (endS - startS);
-    setText(scrub, live ? `-${clock(beforeEndS)}` : clock(within * (endS - startS)));
+    setText(this.part('scrub-time'), live ? `-${clock(beforeEndS)}` : clock(within * (endS - startS)));
+    this.showTile(this.pictureAt(startS + within * (endS - startS)));
+    // At the ends of the bar it stays within the player.
+    scrub.style.setProperty('--half', `${scrub.offsetWidth / 2}px`);
+  }
+
+  private showTile(tile: Tile | null): void {
+    const place = this.part('tile');
+    place.hidden = tile === null;
+    if (tile === null) return;
+    place.style.width = `${tile.width}px`;
+    place.style.height = `${tile.height}px`;
+    place.style.backgroundImage = `url("${tile.url}")`;
+    place.style.backgroundPosition = `-${tile.x}px -${tile.y}px`;
   }
 
   /** Keeps the last frame on the screen while another source is loaded behind it. */

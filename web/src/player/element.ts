@@ -9,37 +9,21 @@ import { isBehind, playbackRate } from './catch-up';
 import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './choices';
 import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
-import { type Engine, type From, isAudioOnly, type Level, startEngine } from './engine';
+import { type Engine, type From, isAudioOnly, startEngine } from './engine';
 import { isForOthers, pressKey } from './keys';
 import { Path } from './path';
+import { Pictures } from './pictures';
 import { Plays } from './plays';
 import styles from './player.css?inline';
 import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
+import { Quality } from './quality';
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
 import { cmcdUrl, manifestUrl, moqPlace, type Source, sourceOf } from './source';
 import { Stalls } from './stalls';
+import type { PlayerStats } from './stats';
 import { type Action, describe } from './words';
-
-export interface PlayerStats {
-  state: State['name'];
-  mode: string;
-  live: boolean;
-  videoUID: string | null;
-  framesShown: number;
-  framesDropped: number;
-  /** Source to screen by PROGRAM-DATE-TIME; the distance to the edge where the playlist has none. */
-  latencySeconds: number | null;
-  targetLatencySeconds: number | null;
-  bufferSeconds: number;
-  playbackRate: number;
-  stalls: number;
-  stalledSeconds: number;
-  level: Level | null;
-  levels: number;
-  notice: string;
-}
 
 const TICK_MS = 250;
 const IDLE_AFTER_MS = 2_600;
@@ -99,6 +83,8 @@ export class AirwavePlayer extends HTMLElement {
   private atEdge = false;
   /** Where the broadcast of the last answer is over MoQ. */
   private moq: Lifecycle['moq'] = null;
+  private readonly pictures = new Pictures();
+  private readonly quality = new Quality();
   private readonly path = new Path();
   private climbing = false;
 
@@ -241,6 +227,7 @@ export class AirwavePlayer extends HTMLElement {
     this.controls.dropStill();
     this.begun++;
     this.begunToPlay = false;
+    this.quality.forget();
     if (source === null) return;
     this.state = initial;
     this.feed({ kind: 'start' });
@@ -305,6 +292,7 @@ export class AirwavePlayer extends HTMLElement {
     try {
       const lifecycle = await fetchLifecycle(source.server, source.id);
       this.moq = lifecycle.moq;
+      this.pictures.there = lifecycle.thumbnails === true;
       this.dispatchEvent(new CustomEvent('airwave-lifecycle', { detail: lifecycle }));
       return { kind: 'lifecycle', lifecycle };
     } catch (error) {
@@ -343,6 +331,7 @@ export class AirwavePlayer extends HTMLElement {
     const load = ++this.loads;
     const url = manifestUrl(source, id, this.hasAttribute('dvr'));
     this.cmcd.begin(cmcdUrl(source, id), performance.now());
+    this.pictures.load(source, id, () => this.controls.refreshScrub());
     const events = {
       onLive: (live: boolean) => {
         if (load === this.loads && !live) this.feed({ kind: 'playlist-ended' });
@@ -356,10 +345,10 @@ export class AirwavePlayer extends HTMLElement {
         void this.load(id, from, true);
       },
     };
-    const mayMoq = from === 'live' && !this.hasAttribute('dvr') && this.path.mayTryMoq(performance.now());
+    const mayMoq = from === 'live' && !this.hasAttribute('dvr') && this.quality.pinned === null && this.path.mayTryMoq(performance.now());
     const moq = mayMoq ? moqPlace(source, this.moq, location.href) : null;
     try {
-      const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq }, events);
+      const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq, level: this.quality.pinned }, events);
       if (moq !== null && engine?.mode !== 'MoQ') this.path.failed(performance.now());
       if (load !== this.loads) return engine?.destroy();
       this.engine = engine;
@@ -497,6 +486,7 @@ export class AirwavePlayer extends HTMLElement {
 
   private onPicture(): void {
     if (this.video.videoWidth === 0 && !isAudioOnly(this.engine?.level() ?? null)) return;
+    void this.learnLevels();
     this.pictured = true;
     if (!this.startsAtEnd) this.controls.dropStill();
     if (!this.wantsToPlay && !this.begunToPlay && this.getAttribute('preload') !== 'auto') {
@@ -581,7 +571,7 @@ export class AirwavePlayer extends HTMLElement {
   private async climb(now: number): Promise<void> {
     const source = sourceOf(this);
     if (this.engine?.mode === 'MoQ') this.path.works(now);
-    const may = this.engine?.live === true && this.engine.mode !== 'MoQ' && this.state.name === 'live' && !this.video.paused;
+    const may = this.engine?.live === true && this.engine.mode !== 'MoQ' && this.quality.pinned === null && this.state.name === 'live' && !this.video.paused;
     if (!may || this.climbing || source === null || this.hasAttribute('dvr') || !this.path.mayTryMoq(now)) return;
     const place = moqPlace(source, this.moq, location.href);
     if (place === null) return;
@@ -640,6 +630,7 @@ export class AirwavePlayer extends HTMLElement {
         this.video.muted = this.video.volume === 0;
       },
       seekTo: (positionS) => this.seekTo(positionS),
+      pictureAt: (positionS) => this.pictures.at(positionS, this.engine),
       seekToStart: () => this.seekTo(0),
       goLive: () => this.goLive(),
       choose: (section, value) => this.choose(section, value),
@@ -659,7 +650,7 @@ export class AirwavePlayer extends HTMLElement {
   private choose(section: SectionId, value: string): void {
     switch (section) {
       case 'quality':
-        this.engine?.chooseLevel(value === AUTO ? null : Number(value));
+        if (this.quality.choose(this.engine, value === AUTO ? null : Number(value))) void this.load(null, 'live', true);
         break;
       case 'audio':
         this.engine?.chooseAudio(Number(value));
@@ -672,6 +663,11 @@ export class AirwavePlayer extends HTMLElement {
         break;
     }
     this.render();
+  }
+
+  private async learnLevels(): Promise<void> {
+    const source = sourceOf(this);
+    if (source !== null && (await this.quality.learn(this.engine, manifestUrl(source, null, false)))) this.render();
   }
 
   private changeSpeed(steps: number): void {
@@ -738,6 +734,8 @@ export class AirwavePlayer extends HTMLElement {
     const live = this.engine?.live === true && this.pictured;
     const behind = isBehind(this.engine?.edgeLatencyS() ?? null, this.engine?.targetLatencyS() ?? 0);
     const captions = captionTracks(this.video);
+    // Who sees the picture in a moment needs no other one.
+    const waits = !this.pictured && !this.begunToPlay && !this.wantsToPlay;
     return {
       paused: video.paused,
       muted: video.muted,
@@ -751,7 +749,7 @@ export class AirwavePlayer extends HTMLElement {
       // iOS shows no first frame before somebody presses play.
       playable: this.pictured || ((this.engine !== null || this.held !== null) && !this.wantsToPlay),
       bare: this.hasAttribute('bare'),
-      poster: this.begunToPlay && this.pictured ? null : this.getAttribute('poster'),
+      poster: this.begunToPlay && this.pictured ? null : (this.getAttribute('poster') ?? (waits ? this.pictures.poster(sourceOf(this)) : null)),
       askToPlay: !this.begunToPlay && !this.wantsToPlay && (this.pictured || this.held !== null),
       menu: this.pictured ? this.menu() : [],
       remote: this.remote.available ? { kind: this.remote.kind, connected: this.remote.connected } : null,
@@ -767,8 +765,8 @@ export class AirwavePlayer extends HTMLElement {
     const { engine } = this;
     const captions = captionTracks(this.video).map(({ label, language, mode }) => ({ label, language, chosen: mode === 'showing' }));
     return sections({
-      levels: engine?.levels() ?? [],
-      chosenLevel: engine?.chosenLevel() ?? null,
+      levels: this.quality.levels(engine),
+      chosenLevel: this.quality.chosen(engine),
       shown: engine?.level() ?? null,
       audio: engine?.audioTracks() ?? [],
       captions,

@@ -39,6 +39,8 @@ export interface Engine {
   playingAtMs(): number | null;
   /** Where "live" is on the media element's timeline. */
   livePositionS(): number | null;
+  /** The number of the segment at a place of the media element's timeline; null: not known. */
+  segmentAt(positionS: number): number | null;
   level(): Level | null;
   /** All levels in the order of the playlist; empty where the browser chooses by itself and tells nobody. */
   levels(): Level[];
@@ -62,6 +64,8 @@ export interface Wanted {
   captions: string | null;
   /** Where the same comes over MoQ; null: it does not, or shall not be tried now. */
   moq: MoqPlace | null;
+  /** The level to play; null: by what the network carries. */
+  level: Level | null;
 }
 
 export interface MoqPlace {

@@ -10,6 +10,7 @@ import {
   type Mode,
   type Wanted,
 } from './engine';
+import { placeOf } from './ladder';
 import type { Failure } from './session';
 
 /** A second fatal media error within this time is not repaired in place again. */
@@ -29,7 +30,7 @@ export class HlsEngine implements Engine {
 
   constructor(
     private readonly video: HTMLVideoElement,
-    { url, from, captions }: Wanted,
+    { url, from, captions, level }: Wanted,
     private readonly events: EngineEvents,
   ) {
     this.url = url;
@@ -53,6 +54,10 @@ export class HlsEngine implements Engine {
     });
     this.hls.on(Events.ERROR, (_event, data) => this.onError(data));
     this.hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.onDetails(details, from));
+    this.hls.on(Events.MANIFEST_PARSED, () => {
+      const at = level === null ? null : placeOf(level, this.levels());
+      if (at !== null) this.hls.loadLevel = at;
+    });
     this.hls.attachMedia(video);
     this.offerAirPlay();
     this.hls.loadSource(url);
@@ -82,6 +87,12 @@ export class HlsEngine implements Engine {
 
   livePositionS(): number | null {
     return this.live ? this.hls.liveSyncPosition : null;
+  }
+
+  segmentAt(positionS: number): number | null {
+    const fragments = this.hls.latestLevelDetails?.fragments ?? [];
+    const at = fragments.filter(({ start }) => start <= positionS).at(-1) ?? fragments[0];
+    return typeof at?.sn === 'number' ? at.sn : null;
   }
 
   level(): Level | null {

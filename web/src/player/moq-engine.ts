@@ -245,6 +245,10 @@ export class MoqEngine implements Engine {
     return Math.max(buffered.start(buffered.length - 1), buffered.end(buffered.length - 1) - RESERVE_S);
   }
 
+  segmentAt(): null {
+    return null;
+  }
+
   level(): Level | null {
     const track = this.playing.get('video')?.track ?? this.playing.get('audio')?.track;
     return track === undefined ? null : levelOf(track);

@@ -41,6 +41,10 @@ export class NativeEngine implements Engine {
     return this.live ? this.edgeS() : null;
   }
 
+  segmentAt(): null {
+    return null;
+  }
+
   level(): Level | null {
     const { videoWidth: width, videoHeight: height } = this.video;
     return width > 0 ? { width, height, bitrateBps: 0, codecs: '' } : null;

@@ -38,6 +38,7 @@ export function parseLifecycle(body: unknown): Lifecycle {
     name: text(fields.name),
     moq: parseMoq(fields.moq),
     clips: fields.clips === true,
+    thumbnails: fields.thumbnails === true,
   };
 }
 

@@ -17,6 +17,8 @@ export interface Lifecycle {
   moq: { port: number; namespace: string[]; certificate: string | null } | null;
   /** Its viewers may make clips. */
   clips?: boolean;
+  /** The server makes pictures of it. */
+  thumbnails?: boolean;
 }
 
 export type Failure =

@@ -23,6 +23,11 @@ export function cmcdUrl(source: Source, id: string | null): string | null {
   return source.kind === 'url' ? null : `${source.server}/${id ?? source.id}/cmcd`;
 }
 
+/** Where pictures of it are; null: nowhere, the manifest may be anybody's. */
+export function picturesUrl(source: Source, id: string | null, file: string): string | null {
+  return source.kind === 'url' ? null : `${source.server}/${id ?? source.id}/thumbnails/${file}`;
+}
+
 /** The id is the path over MoQ too: it may be a token. */
 export function moqPlace(source: Source, moq: Lifecycle['moq'], page: string): MoqPlace | null {
   if (source.kind === 'url' || moq === null) return null;

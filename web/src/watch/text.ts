@@ -1,5 +1,5 @@
 /** What the watch page says under the picture. */
-import type { PlayerStats } from '../player/element';
+import type { PlayerStats } from '../player/stats';
 import type { Lifecycle } from '../player/session';
 
 export function line(

@@ -78,6 +78,7 @@ impl Desk {
             health: Arc::new(|_| None),
             playback: Arc::new(|_| None),
             dismiss: Arc::new(|_| Box::pin(async {})),
+            pictures: Arc::new(|| true),
         };
         Self { api, _folder: folder, made: AtomicU64::new(1) }
     }

@@ -20,7 +20,7 @@ use futures_util::{Stream, StreamExt, stream};
 use package::clip::{Piece, Plan, Refused, Wanted};
 
 pub(crate) use plans::Plans;
-pub(crate) use query::{filename, named, range, time};
+pub(crate) use query::{Wrong, filename, named, range, time};
 
 use crate::http::{Site, cors, plain, too_busy};
 use crate::library::Found;

@@ -178,6 +178,8 @@ pub struct Hls {
 pub struct Encode {
     /// Levels below the original; empty for none.
     pub ladder: Levels,
+    /// Thumbnails, posters and storyboards.
+    pub pictures: bool,
     /// The encoder program; empty for the one beside the server.
     pub program: String,
     /// Segments that are encoded at one time; 0: by the number of cores.

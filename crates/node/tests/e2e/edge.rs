@@ -245,10 +245,15 @@ fn the_order_of_a_query_changes_nothing() {
 
 #[test]
 fn the_edge_keeps_apart_what_the_server_reads_of_a_query() {
-    let key = NGINX_CONF.lines().find(|l| l.contains("proxy_cache_key \"$airwave_id/manifest/"));
-    let key = key.unwrap();
-    for parameter in deliver::PARAMETERS {
-        let pair = format!("{parameter}=$arg_{parameter}");
-        assert!(key.contains(&pair), "{pair} is not in the key of docs/cdn/nginx.conf");
+    let of_pictures = ["duration", "fit", "fps", "height", "time", "width"];
+    let of_both = ["duration", "time"];
+    for (folder, pictures) in [("manifest", false), ("thumbnails", true)] {
+        let begin = format!("proxy_cache_key \"$airwave_id/{folder}/");
+        let key = NGINX_CONF.lines().find(|l| l.contains(&begin)).unwrap();
+        for parameter in deliver::PARAMETERS {
+            let pair = format!("{parameter}=$arg_{parameter}");
+            let read = of_both.contains(&parameter) || of_pictures.contains(&parameter) == pictures;
+            assert_eq!(key.contains(&pair), read, "{pair}: the key of {folder} in docs/cdn/nginx.conf");
+        }
     }
 }

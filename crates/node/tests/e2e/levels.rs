@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use testkit::{Clip, ClipSpec, Follower, Server, packets, wait_until};
+use testkit::{Clip, ClipSpec, Follower, Server, packets, skip, use_player, wait_until};
 
 use crate::AIRWAVE;
 use crate::live::received;
@@ -120,4 +120,33 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
     let mut follower = Follower::new(url("96p"));
     while follower.reload().segments.len() < 2 {}
     assert_eq!(server.metric("encoder_processes_started_total"), 1, "one worker");
+}
+
+/// In the player's menu, over LL-HLS and over MoQ, whose catalog has the original only.
+#[test]
+fn a_viewer_chooses_a_level_and_goes_back() {
+    if skip("browser") {
+        return;
+    }
+    for (settings, modes) in [
+        (vec![LADDER, "quic.listen=off"], ["Low latency"; 3]),
+        (vec![LADDER], ["MoQ", "Low latency", "MoQ"]),
+    ] {
+        let server = Server::start(AIRWAVE, &settings);
+        let input = server.input();
+        let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
+        let _publisher = Clip::make(&spec).publish(&input.rtmp, 1);
+        server.wait_live(&input);
+        with_levels(&server, &input.uid);
+        let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+        let seen = use_player(&url, &["--level", "144p"]);
+        assert_eq!((&seen["own"], &seen["errors"]), (&360.into(), &serde_json::json!([])), "{seen}");
+        let offered = seen["offered"].as_array().unwrap();
+        for name in ["360p", "144p", "96p"] {
+            assert!(offered.iter().any(|o| o == name), "{name}: {seen}");
+        }
+        let went = seen["modes"].as_array().unwrap();
+        // The way back to MoQ is tried a moment later.
+        assert_eq!(went[..2], modes[..2], "{seen}");
+    }
 }

@@ -27,6 +27,7 @@ mod lies;
 mod live;
 mod moq;
 mod moq_program;
+mod pictures;
 mod playback;
 mod power;
 mod program;

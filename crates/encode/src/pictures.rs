@@ -1,0 +1,195 @@
+//! Pictures on demand: thumbnails, sheets of them, films. Made once however many ask, kept within a bound, and never in the
+//! way of those who watch.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::job::{JobError, config_of};
+use crate::limits::{
+    FAILED_KEPT, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES, PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
+};
+use crate::made::{Failed, Made};
+use crate::original::Original;
+use crate::picture::{Draw, Picture};
+use crate::pool::{NoWorker, Priority};
+use crate::renditions::{Renditions, Work};
+
+/// The pictures of a node.
+pub(crate) struct Pictures {
+    room: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By video and picture.
+    made: BTreeMap<(String, Picture), Entry>,
+    clock: u64,
+}
+
+struct Entry {
+    made: Arc<Made>,
+    used: u64,
+}
+
+/// A picture that is to be drawn.
+pub(crate) struct Asked {
+    original: Arc<dyn Original>,
+    picture: Picture,
+    /// Whoever waits hears of its end, also when this is dropped.
+    made: Waited,
+}
+
+struct Waited(Arc<Made>);
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        self.0.finish(Err(Failed::Encoder));
+    }
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        Self { room: Semaphore::new(PICTURES_AT_ONCE), state: Mutex::default() }
+    }
+}
+
+impl Pictures {
+    /// The picture, and whether it is to be made now.
+    fn find(&self, video: &str, picture: &Picture) -> Result<(Arc<Made>, bool), Failed> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let stale = |how: Result<(), Failed>, at: Instant| {
+            how.is_err() && now.saturating_duration_since(at) >= FAILED_KEPT
+        };
+        state.made.retain(|_, e| e.made.outcome().is_none_or(|(how, at)| !stale(how, at)));
+        state.clock += 1;
+        let used = state.clock;
+        let key = (video.to_owned(), picture.clone());
+        if let Some(entry) = state.made.get_mut(&key) {
+            entry.used = used;
+            return Ok((entry.made.clone(), false));
+        }
+        let waiting = state.made.values().filter(|e| e.made.outcome().is_none()).count();
+        if waiting >= PICTURES_WAITING_MAX {
+            return Err(Failed::Busy);
+        }
+        let made = Arc::new(Made::new());
+        state.made.insert(key, Entry { made: made.clone(), used });
+        Ok((made, true))
+    }
+
+    /// Forgets what was not asked for for longest, beyond the bound.
+    fn trim(&self) {
+        let mut state = self.state();
+        let mut bytes: usize = state.made.values().map(|e| e.made.bytes()).sum();
+        while bytes > PICTURES_CACHE_BYTES {
+            let done = state.made.iter().filter(|(_, e)| e.made.outcome().is_some());
+            let oldest = done.min_by_key(|(_, e)| e.used).map(|(key, _)| key.clone());
+            let Some(entry) = oldest.and_then(|key| state.made.remove(&key)) else { return };
+            bytes -= entry.made.bytes();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Renditions {
+    /// A picture of a video, which may still be being made: its bytes are part 0.
+    pub fn picture(
+        &self,
+        original: &Arc<dyn Original>,
+        picture: &Picture,
+    ) -> Result<Arc<Made>, Failed> {
+        let (made, new) = self.pictures().find(original.video(), picture)?;
+        if new {
+            let (original, picture) = (original.clone(), picture.clone());
+            let asked = Asked { original, picture, made: Waited(made.clone()) };
+            // If nobody takes it, its drop says so.
+            self.take_on(Work::Picture(asked))?;
+        }
+        Ok(made)
+    }
+
+    /// Draws it. A worker may die over it: then it is done once more.
+    pub(crate) async fn draw(self: Arc<Self>, asked: Asked) {
+        let Asked { original, picture, made } = asked;
+        let Ok(_room) = self.pictures().room.acquire().await else { return };
+        let mut drawn = self.draw_once(original.as_ref(), &picture).await;
+        if let Err(Undrawn::Lost(error)) = &drawn {
+            tracing::warn!(video = original.video(), %error, "an encoder was lost over a picture");
+            drawn = self.draw_once(original.as_ref(), &picture).await;
+        }
+        let outcome = match drawn {
+            Ok(bytes) => {
+                self.counters().drawn.fetch_add(1, Ordering::Relaxed);
+                made.0.push(0, vec![bytes]);
+                Ok(())
+            }
+            Err(Undrawn::Failed(failed)) => Err(failed),
+            Err(Undrawn::Lost(error)) => {
+                tracing::warn!(video = original.video(), %error, "a picture can't be made");
+                Err(Failed::Encoder)
+            }
+        };
+        made.0.finish(outcome);
+        self.pictures().trim();
+    }
+
+    async fn draw_once(
+        &self,
+        original: &dyn Original,
+        picture: &Picture,
+    ) -> Result<Bytes, Undrawn> {
+        let no_original = Undrawn::Failed(Failed::NoOriginal);
+        let segment = picture.what.first().and_then(|number| original.segment(number));
+        let Some(segment) = segment else { return Err(no_original) };
+        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
+        let config = config_of(&init).filter(|c| {
+            let pixels = u64::from(c.width) * u64::from(c.height);
+            c.width.max(c.height) <= SIDE_MAX && pixels <= PIXELS_MAX
+        });
+        let config = config.ok_or(Undrawn::Failed(Failed::Encoder))?;
+        let mut lease = match self.pool().lease(Priority::Picture).await {
+            Ok(lease) => lease,
+            Err(NoWorker::Busy) => return Err(Undrawn::Failed(Failed::Busy)),
+            Err(NoWorker::Worker(error)) => return Err(Undrawn::Lost(error.into())),
+        };
+        let counters = self.counters();
+        let init = (segment.init, &init);
+        let draw = Draw { original, picture, config: &config, init, counters };
+        match draw.run(&mut lease).await {
+            Ok(bytes) => {
+                lease.done();
+                Ok(bytes)
+            }
+            // Nothing was said to the process.
+            Err(JobError::NoOriginal) => {
+                lease.done();
+                Err(no_original)
+            }
+            Err(error) if error.spares_worker() => {
+                tracing::info!(video = original.video(), %error, "no picture");
+                Err(Undrawn::Failed(Failed::Encoder))
+            }
+            Err(error) => {
+                counters.lost.fetch_add(1, Ordering::Relaxed);
+                Err(Undrawn::Lost(error))
+            }
+        }
+    }
+}
+
+enum Undrawn {
+    /// For good.
+    Failed(Failed),
+    /// The worker, not necessarily the picture.
+    Lost(JobError),
+}

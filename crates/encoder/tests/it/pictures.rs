@@ -1,0 +1,181 @@
+//! Pictures of originals of all kinds: their size, their colours, and which frame is on them.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use encode::{Failed, Fit, Picture, Renditions, Size, What};
+
+use crate::studio::{FIRST, Studio, renditions};
+
+const X264: &str = "-c:v libx264 -preset ultrafast -g 10 -sc_threshold 0";
+
+async fn draw(
+    renditions: &Renditions,
+    studio: &Arc<Studio>,
+    size: Size,
+    what: What,
+) -> Result<Vec<u8>, Failed> {
+    let made = renditions.picture(&studio.original(), &Picture { size, what })?;
+    Ok(made.part(0).await?.unwrap().concat())
+}
+
+/// Width, height and the pixels in RGB, as ffmpeg decodes a file.
+fn decoded(file: &[u8], ending: &str) -> (usize, usize, Vec<u8>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(format!("a.{ending}"));
+    std::fs::write(&path, file).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-i"]).arg(&path).args(arguments);
+        let output = command.output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && words.is_empty(), "{words}");
+        output.stdout
+    };
+    let head = run(&["-frames:v", "1", "-f", "image2pipe", "-c:v", "pgm", "-pix_fmt", "gray", "-"]);
+    let text = String::from_utf8_lossy(&head[..head.len().min(20)]).into_owned();
+    let mut numbers = text.split_whitespace().skip(1).map(|n| n.parse::<usize>().unwrap());
+    let (width, height) = (numbers.next().unwrap(), numbers.next().unwrap());
+    (width, height, run(&["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]))
+}
+
+#[tokio::test]
+async fn odd_sources_have_pictures_of_the_right_size() {
+    let renditions = renditions(2).await;
+    let hdr =
+        "-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc";
+    let interlaced = "-flags +ildct+ilme -x264-params tff=1";
+    for (name, source, arguments, expect) in [
+        ("2x2", "testsrc2=size=2x2:rate=10:duration=1", "", (2, 2)),
+        ("a line", "testsrc2=size=640x4:rate=10:duration=1", "", (640, 8)),
+        ("8K", "color=gray:size=7680x4320:rate=2:duration=1", "-g 2", (640, 360)),
+        ("odd", "testsrc2=size=323x183:rate=10:duration=1", "-pix_fmt yuv444p", (323, 183)),
+        ("10 bits", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt yuv420p10le", (320, 180)),
+        ("HDR", "testsrc2=size=320x180:rate=10:duration=1", hdr, (320, 180)),
+        ("interlaced", "testsrc2=size=320x180:rate=10:duration=1", interlaced, (320, 180)),
+        ("upright", "testsrc2=size=180x320:rate=10:duration=1", "", (180, 320)),
+        ("1 fps", "testsrc2=size=320x180:rate=1:duration=3", "-g 1", (320, 180)),
+        ("240 fps", "testsrc2=size=320x180:rate=240:duration=1", "-g 240", (320, 180)),
+        ("grey", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt gray", (320, 180)),
+    ] {
+        let studio = Studio::make(source, &format!("{X264} {arguments}"));
+        for what in [What::Key(FIRST), What::Shown { segment: FIRST, at_ms: 300 }] {
+            let file = draw(&renditions, &studio, Size::default(), what.clone()).await;
+            let (width, height, _) = decoded(&file.unwrap(), "jpg");
+            assert_eq!((width, height), expect, "{name}: {what:?}");
+        }
+    }
+    assert_eq!(renditions.counters().lost.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn every_codec_gives_the_picture_of_its_time() {
+    // Each tenth of a second is lighter than the one before.
+    let source = "color=black:size=320x180:rate=10:duration=2,geq=lum=16+N*10:cb=128:cr=128";
+    let renditions = renditions(2).await;
+    let x265 = "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=none:keyint=5:open-gop=1:bframes=3";
+    let x264 = "-c:v libx264 -preset veryfast -bf 3 -b_strategy 0 -x264-params keyint=5:scenecut=0:open-gop=1";
+    for (name, arguments) in [
+        ("H.264", x264),
+        ("HEVC", x265),
+        ("AV1", "-c:v libsvtav1 -preset 12 -g 5"),
+        ("VP9", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 5 -b:v 300k"),
+    ] {
+        let studio = Studio::make(source, arguments);
+        let light = |file: Vec<u8>, ending: &str, at: usize| {
+            let (width, height, pixels) = decoded(&file, ending);
+            f64::from(pixels[at * 3 + width * height * 3 / 2]) * 219.0 / 255.0 / 10.0
+        };
+        let last = *studio.numbers().collect::<Vec<_>>().last().unwrap();
+        assert!(last > FIRST, "{name}: several segments");
+        let film = What::Film { segment: FIRST, from_ms: 0, every_ms: 200, pictures: 5 };
+        let film = draw(&renditions, &studio, Size::default(), film).await.unwrap();
+        let frames = decoded(&film, "gif").2.len() / (320 * 180 * 3);
+        assert_eq!(frames, 5, "{name}");
+        for at_ms in [0, 100, 400, 1_200] {
+            let what = What::Shown { segment: FIRST, at_ms };
+            let file = draw(&renditions, &studio, Size::default(), what).await.unwrap();
+            let found = light(file, "jpg", 0);
+            assert!((found - f64::from(at_ms) / 100.0).abs() < 0.4, "{name} {at_ms}: {found}");
+        }
+        let numbers: Vec<u64> = studio.numbers().collect();
+        let file = draw(&renditions, &studio, Size::default(), What::Sheet(numbers.clone())).await;
+        let (width, height, pixels) = decoded(&file.unwrap(), "jpg");
+        assert_eq!((width, height), (320 * 5, 180 * 5), "{name}");
+        let mut before = -1;
+        for place in 0..numbers.len() {
+            let (x, y) = (place % 5 * 320 + 160, place / 5 * 180 + 90);
+            let here = i32::from(pixels[(y * width + x) * 3]);
+            assert!(here > before, "{name}: tile {place} is lighter");
+            before = here;
+        }
+    }
+}
+
+#[tokio::test]
+async fn colours_are_those_of_the_source() {
+    let renditions = renditions(1).await;
+    for (matrix, size) in [("bt709", "1280x720"), ("smpte170m", "320x180"), ("bt2020nc", "320x180")]
+    {
+        let source = format!(
+            "color=red:size={size}:rate=5:duration=1,format=rgb24,scale=out_color_matrix={}:out_range=tv,format=yuv420p",
+            matrix.trim_end_matches("nc"),
+        );
+        let studio = Studio::make(&source, &format!("{X264} -colorspace {matrix}"));
+        let file = draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await.unwrap();
+        let (_, _, pixels) = decoded(&file, "jpg");
+        let [red, green, blue] = [pixels[0], pixels[1], pixels[2]];
+        assert!(red > 245 && green < 12 && blue < 12, "{matrix}: {red} {green} {blue}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_off_and_what_is_added() {
+    let renditions = renditions(1).await;
+    // White in the middle third, black beside it.
+    let source =
+        "color=black:size=300x100:rate=5:duration=1,drawbox=x=100:w=100:h=100:color=white:t=fill";
+    let studio = Studio::make(source, X264);
+    let sized = |fit| Size { width: Some(100), height: Some(100), fit };
+    for (fit, corner, middle, high) in [
+        (Fit::Crop, 255, 255, 100),
+        (Fit::Fill, 0, 255, 100),
+        (Fit::Scale, 0, 255, 100),
+        (Fit::Clip, 0, 255, 33),
+    ] {
+        let file = draw(&renditions, &studio, sized(fit), What::Key(FIRST)).await.unwrap();
+        let (width, height, pixels) = decoded(&file, "jpg");
+        assert_eq!((width, height), (100, high), "{fit:?}");
+        let at = |x: usize, y: usize| i32::from(pixels[(y * width + x) * 3]);
+        assert!((at(3, 3) - corner).abs() < 20, "{fit:?}: {}", at(3, 3));
+        assert!((at(50, height / 2) - middle).abs() < 20, "{fit:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_no_picture_is_said() {
+    let renditions = renditions(1).await;
+    let studio = Studio::edit("testsrc2=size=320x180:rate=10:duration=2", X264, |frames| {
+        // The second segment is noise.
+        for frame in frames.iter_mut().skip(10) {
+            frame.data = vec![0, 0, 0, 4, 0x65, 1, 2, 3].into();
+        }
+    });
+    let size = Size::default();
+    for (what, expect) in [
+        (What::Key(FIRST), Ok(())),
+        (What::Key(FIRST + 99), Err(Failed::NoOriginal)),
+        (What::Key(FIRST + 1), Err(Failed::Encoder)),
+        (What::Shown { segment: FIRST + 1, at_ms: 100 }, Err(Failed::Encoder)),
+        (What::Shown { segment: FIRST, at_ms: 100 }, Ok(())),
+        (What::Sheet(vec![FIRST, FIRST + 1, FIRST + 2]), Ok(())),
+    ] {
+        let drawn = draw(&renditions, &studio, size, what.clone()).await.map(|_| ());
+        assert_eq!(drawn, expect, "{what:?}");
+    }
+    // Who asks again within a moment hears the same, and nothing is tried.
+    let pictures = renditions.counters().pictures.load(Ordering::Relaxed);
+    assert_eq!(draw(&renditions, &studio, size, What::Key(FIRST + 1)).await, Err(Failed::Encoder));
+    assert_eq!(renditions.counters().pictures.load(Ordering::Relaxed), pictures);
+}

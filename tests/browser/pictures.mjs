@@ -1,0 +1,145 @@
+// Chooses a level of quality in the player's menu and goes back, and looks at the pictures above the seek bar; prints what it saw:
+//   node pictures.mjs --url http://HOST/ID/watch (--level 144p | --seek) [--phone] [--screenshots DIR]
+// Usage and the meaning of every field: README.md.
+import { parseArgs } from 'node:util';
+import path from 'node:path';
+import { launch, Missing } from './lib/chromium.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: 'string' },
+    level: { type: 'string' },
+    seek: { type: 'boolean', default: false },
+    phone: { type: 'boolean', default: false },
+    screenshots: { type: 'string' },
+  },
+});
+
+const WAIT = { timeout: 30_000, polling: 50 };
+
+try {
+  process.stdout.write(`${JSON.stringify(await main())}\n`);
+} catch (error) {
+  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
+  process.exitCode = error instanceof Missing ? 2 : 1;
+}
+
+async function main() {
+  if (!options.url) throw new Missing('--url is missing');
+  const browser = await launch();
+  try {
+    const size = options.phone ? { width: 390, height: 844 } : { width: 1280, height: 800 };
+    const context = await browser.newContext({ viewport: size, hasTouch: options.phone, isMobile: options.phone });
+    const page = await context.newPage();
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+    await page.goto(options.url, { waitUntil: 'domcontentloaded' });
+    await page.waitForFunction(() => document.querySelector('airwave-player')?.video.videoHeight > 0, null, WAIT);
+    const seen = options.seek ? await seek(page) : await choose(page);
+    return { ...seen, errors };
+  } finally {
+    await browser.close();
+  }
+}
+
+function shot(page, name) {
+  return options.screenshots && page.screenshot({ path: path.join(options.screenshots, `${name}.png`) });
+}
+
+/** The level, then what the player chooses by itself. */
+async function choose(page) {
+  const mode = () => page.evaluate(() => document.querySelector('airwave-player').stats.mode);
+  const heights = async (wanted) => {
+    // The picture of this height plays.
+    const reached = (wanted) => {
+      const { video, stats } = document.querySelector('airwave-player');
+      const since = (window.framesSince ??= { height: 0, shown: 0 });
+      if (since.height !== video.videoHeight) window.framesSince = { height: video.videoHeight, shown: stats.framesShown };
+      return video.videoHeight === wanted && stats.framesShown > window.framesSince.shown + 10;
+    };
+    await page.waitForFunction(reached, wanted, WAIT);
+  };
+  const pick = async (label) => {
+    await page.locator('airwave-player [data-part="settings"]').click();
+    const offered = await page.locator('airwave-player [data-part="menu"] button').allTextContents();
+    await shot(page, `menu-${label.replace(/\W/g, '')}`);
+    await page.locator('airwave-player [data-part="menu"] button', { hasText: label }).first().click();
+    if (await page.locator('airwave-player [data-part="menu"]').isVisible()) await page.keyboard.press('Escape');
+    return offered;
+  };
+  const own = await page.evaluate(() => document.querySelector('airwave-player').video.videoHeight);
+  await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
+  const began = await mode();
+  const offered = await pick(options.level);
+  await heights(Number.parseInt(options.level, 10));
+  await shot(page, 'level');
+  const chosen = await mode();
+  await pick('Auto');
+  await heights(own);
+  await shot(page, 'auto');
+  return { own, offered, modes: [began, chosen, await mode()] };
+}
+
+/** What stands above the bar at several places, by pointer or finger, and by key. */
+async function seek(page) {
+  const bar = page.locator('airwave-player [data-part="seek"]');
+  // It is hidden while nobody moves.
+  await page.locator('airwave-player .frame').dispatchEvent('pointermove');
+  await bar.waitFor({ state: 'visible', timeout: WAIT.timeout });
+  const box = await bar.boundingBox();
+  const tiles = [];
+  for (const share of [0.05, 0.5, 0.95]) {
+    const [x, y] = [box.x + box.width * share, box.y + box.height / 2];
+    if (options.phone) await touch(page, 'touchStart', x, y);
+    else await page.mouse.move(x, y);
+    tiles.push(await tile(page));
+    await shot(page, `seek-${options.phone ? 'phone' : 'desk'}-${share * 100}`);
+    if (options.phone) await touch(page, 'touchEnd');
+  }
+  const gone = () => page.evaluate(() => document.querySelector('airwave-player').shadowRoot.querySelector('.scrub').hidden);
+  const hiddenAfterFinger = options.phone ? await gone() : null;
+  await page.mouse.move(box.x, 1);
+  await bar.focus();
+  await page.keyboard.press('ArrowRight');
+  const byKey = await tile(page);
+  return { tiles, byKey, hiddenAfterFinger };
+}
+
+async function touch(page, type, x, y) {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Input.dispatchTouchEvent', { type, touchPoints: x === undefined ? [] : [{ x, y }] });
+  if (type === 'touchStart') await session.send('Input.dispatchTouchEvent', { type: 'touchMove', touchPoints: [{ x: x + 1, y }] });
+}
+
+/** The tile that is shown, once its sheet is loaded, and how light it is: a picture is not black. */
+async function tile(page) {
+  const shown = () => {
+    const { shadowRoot } = document.querySelector('airwave-player');
+    const place = shadowRoot.querySelector('.tile');
+    return place.checkVisibility() && place.style.backgroundImage !== '';
+  };
+  await page.waitForFunction(shown, null, WAIT);
+  return page.evaluate(async () => {
+    const { shadowRoot } = document.querySelector('airwave-player');
+    const place = shadowRoot.querySelector('.tile');
+    const { backgroundImage, backgroundPosition, width, height } = place.style;
+    const [x, y] = backgroundPosition.split(' ').map((side) => -Number.parseFloat(side));
+    const image = new Image();
+    image.src = backgroundImage.slice(5, -2);
+    await image.decode();
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [Number.parseInt(width, 10), Number.parseInt(height, 10)];
+    const context = canvas.getContext('2d');
+    context.drawImage(image, -x, -y);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    const bounds = place.getBoundingClientRect();
+    return {
+      time: shadowRoot.querySelector('[data-part="scrub-time"]').textContent,
+      width: canvas.width,
+      height: canvas.height,
+      light: data.reduce((sum, byte) => sum + byte, 0) / data.length,
+      within: bounds.left >= 0 && bounds.right <= innerWidth,
+    };
+  });
+}

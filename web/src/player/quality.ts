@@ -1,0 +1,47 @@
+/** The viewer's choice of quality. Beside MoQ, whose catalog has the originals only, the levels of HLS are offered: who chooses one goes there. */
+import type { Engine, Level } from './engine';
+import { fetchLadder } from './ladder';
+
+export class Quality {
+  /** A level that the viewer has chosen and MoQ does not have. */
+  pinned: Level | null = null;
+  /** Of the source that is loaded, over HLS. */
+  private ladder: Level[] = [];
+
+  /** Another source. */
+  forget(): void {
+    this.pinned = null;
+    this.ladder = [];
+  }
+
+  levels(engine: Engine | null): Level[] {
+    return this.besideMoq(engine) ? this.ladder : (engine?.levels() ?? []);
+  }
+
+  chosen(engine: Engine | null): number | null {
+    return this.besideMoq(engine) ? null : (engine?.chosenLevel() ?? null);
+  }
+
+  /** null: left to the player. Answers whether the source has to be loaded anew, another way. */
+  choose(engine: Engine | null, index: number | null): boolean {
+    if (this.besideMoq(engine)) {
+      this.pinned = index === null ? null : (this.ladder[index] ?? null);
+      return this.pinned !== null;
+    }
+    // From here on the way back to MoQ is open, if there is one.
+    if (index === null) this.pinned = null;
+    engine?.chooseLevel(index);
+    return false;
+  }
+
+  /** Asks for the levels beside MoQ; answers whether there are some now. */
+  async learn(engine: Engine | null, url: string): Promise<boolean> {
+    if (engine?.mode !== 'MoQ' || engine.levels().length > 1 || this.ladder.length > 0) return false;
+    this.ladder = await fetchLadder(url);
+    return this.ladder.length > 1;
+  }
+
+  private besideMoq(engine: Engine | null): boolean {
+    return engine?.mode === 'MoQ' && engine.levels().length < 2 && this.ladder.length > 1;
+  }
+}

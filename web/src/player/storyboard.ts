@@ -1,0 +1,67 @@
+/** The pictures above the seek bar: WebVTT whose cues are tiles of sheets (`sheet.jpg#xywh=x,y,width,height`). */
+
+export interface Tile {
+  /** The number of the segment that it is of; null: another server's storyboard, which has only times. */
+  segment: number | null;
+  fromS: number;
+  url: string;
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** One that grows is asked for again after this. */
+const FRESH_MS = 8_000;
+const TIMEOUT_MS = 8_000;
+const CUE = /^(?:(\d+)\n)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?) --> .*\n(\S+)#xywh=(\d+),(\d+),(\d+),(\d+)/;
+
+/** `base`: the address of the storyboard. */
+export function parseStoryboard(text: string, base: string): Tile[] {
+  const tiles: Tile[] = [];
+  for (const block of text.replaceAll('\r\n', '\n').split('\n\n')) {
+    const cue = block.trimStart().match(CUE);
+    if (cue === null) continue;
+    const [segment, hours, minutes, seconds, file, ...place] = cue.slice(1);
+    const [x = 0, y = 0, width = 0, height = 0] = place.map(Number);
+    const fromS = (Number(hours ?? 0) * 60 + Number(minutes)) * 60 + Number(seconds);
+    if (file === undefined || width === 0 || height === 0) continue;
+    tiles.push({ segment: segment === undefined ? null : Number(segment), fromS, url: new URL(file, base).href, x, y, width, height });
+  }
+  return tiles;
+}
+
+/** The newest one that has begun, by the segment where it is known: the time of a live player may begin anywhere. */
+export function tileAt(tiles: Tile[], positionS: number, segment: number | null): Tile | null {
+  const begun = (tile: Tile) => (segment !== null && tile.segment !== null ? tile.segment <= segment : tile.fromS <= positionS);
+  return tiles.filter(begun).at(-1) ?? tiles[0] ?? null;
+}
+
+/** The storyboard of one source, loaded when somebody looks for a place in it. */
+export class Storyboard {
+  private tiles: Tile[] = [];
+  private askedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly url: string,
+    private readonly onNews: () => void,
+  ) {}
+
+  at(positionS: number, segment: number | null, grows: boolean): Tile | null {
+    const ageMs = performance.now() - this.askedAtMs;
+    if (ageMs === Number.POSITIVE_INFINITY || (grows && ageMs > FRESH_MS)) void this.load();
+    return tileAt(this.tiles, positionS, segment);
+  }
+
+  private async load(): Promise<void> {
+    this.askedAtMs = performance.now();
+    try {
+      const response = await fetch(this.url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      if (!response.ok) return;
+      this.tiles = parseStoryboard(await response.text(), response.url || this.url);
+      this.onNews();
+    } catch {
+      // The time alone is shown.
+    }
+  }
+}
