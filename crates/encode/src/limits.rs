@@ -29,6 +29,9 @@ pub const PROCESS_BYTES_MAX: u64 = 4 << 30;
 /// Files that an encoder process may have open: its pipes and what libraries read at their start.
 pub const PROCESS_FILES_MAX: u64 = 32;
 
+/// By how much an encoder process is nicer than the server: those who watch the original come first.
+pub const PROCESS_NICE: i32 = 5;
+
 /// How long an encoder program may take to say what it is.
 pub const VERSION_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -5,10 +5,12 @@
 
 use std::io;
 
-use encode::limits::{PROCESS_BYTES_MAX, PROCESS_FILES_MAX};
+use encode::limits::{PROCESS_BYTES_MAX, PROCESS_FILES_MAX, PROCESS_NICE};
 
 /// Enters the sandbox. `hardware`: encoders outside of the processor need their device files, so files can be opened.
 pub(crate) fn enter(hardware: bool) -> io::Result<()> {
+    // SAFETY: it takes a number. Where it is not allowed, nothing is lost.
+    let _ = unsafe { libc::nice(PROCESS_NICE) };
     limit(libc::RLIMIT_CORE, 0)?;
     limit(libc::RLIMIT_FSIZE, 0)?;
     if !hardware {

@@ -253,7 +253,11 @@ fn the_edge_keeps_apart_what_the_server_reads_of_a_query() {
         for parameter in deliver::PARAMETERS {
             let pair = format!("{parameter}=$arg_{parameter}");
             let read = of_both.contains(&parameter) || of_pictures.contains(&parameter) == pictures;
-            assert_eq!(key.contains(&pair), read, "{pair}: the key of {folder} in docs/cdn/nginx.conf");
+            assert_eq!(
+                key.contains(&pair),
+                read,
+                "{pair}: the key of {folder} in docs/cdn/nginx.conf"
+            );
         }
     }
 }

@@ -140,7 +140,11 @@ fn a_viewer_chooses_a_level_and_goes_back() {
         with_levels(&server, &input.uid);
         let url = server.url(&format!("/{}/watch", input.uid)).to_string();
         let seen = use_player(&url, &["--level", "144p"]);
-        assert_eq!((&seen["own"], &seen["errors"]), (&360.into(), &serde_json::json!([])), "{seen}");
+        assert_eq!(
+            (&seen["own"], &seen["errors"]),
+            (&360.into(), &serde_json::json!([])),
+            "{seen}"
+        );
         let offered = seen["offered"].as_array().unwrap();
         for name in ["360p", "144p", "96p"] {
             assert!(offered.iter().any(|o| o == name), "{name}: {seen}");

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 use testkit::{Clip, ClipSpec, Input, Response, Server, request, skip, use_player, wait_until};
@@ -18,17 +18,13 @@ struct Pictures {
 
 impl Pictures {
     fn of(file: &[u8], (width, height): (usize, usize)) -> Self {
+        // ffmpeg reads GIFs from a pipe with complaints.
+        let mut picture = tempfile::NamedTempFile::new().unwrap();
+        picture.write_all(file).unwrap();
         let mut command = Command::new("ffmpeg");
-        command.args(["-v", "error", "-i", "-", "-fps_mode", "passthrough"]);
-        command.args(["-f", "rawvideo", "-pix_fmt", "gray", "-"]);
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut ffmpeg = pipes.spawn().unwrap();
-        let mut pipe = ffmpeg.stdin.take().unwrap();
-        let output = std::thread::scope(|scope| {
-            // It may end before it has read all.
-            scope.spawn(move || _ = pipe.write_all(file));
-            ffmpeg.wait_with_output().unwrap()
-        });
+        command.args(["-v", "error", "-i"]).arg(picture.path());
+        command.args(["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+        let output = command.output().unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && words.is_empty(), "{words}");
         let bytes = output.stdout;
@@ -111,7 +107,8 @@ fn thumbnails_show_the_frame_that_was_asked_for() {
         ("width=100&height=100&fit=clip", (100, 56)),
         ("width=1000&height=1000&fit=clip", (320, 180)),
     ] {
-        let answer = thumbnail(&server, &video, query);
+        // The number of this one has white squares in the middle.
+        let answer = thumbnail(&server, &video, &format!("time=5&{query}"));
         assert_eq!(answer.status, 200, "{query}");
         let pictures = Pictures::of(&answer.body, size);
         assert_eq!(pictures.frames.len(), 1, "{query}");
