@@ -49,7 +49,12 @@ async fn odd_sources_have_pictures_of_the_right_size() {
         ("2x2", "testsrc2=size=2x2:rate=10:duration=1", "", (2, 2)),
         ("a line", "testsrc2=size=640x4:rate=10:duration=1", "", (640, 4)),
         ("8K", "color=gray:size=7680x4320:rate=2:duration=1", "-g 2", (640, 360)),
-        ("odd", "testsrc2=size=323x183:rate=10:duration=1", "-pix_fmt yuv444p", (323, 183)),
+        (
+            "odd",
+            "testsrc2=size=640x360:rate=10:duration=1,scale=323:183,format=yuv444p",
+            "-pix_fmt yuv444p",
+            (323, 183),
+        ),
         ("10 bits", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt yuv420p10le", (320, 180)),
         ("HDR", "testsrc2=size=320x180:rate=10:duration=1", hdr, (320, 180)),
         ("interlaced", "testsrc2=size=320x180:rate=10:duration=1", interlaced, (320, 180)),
