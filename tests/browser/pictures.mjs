@@ -88,14 +88,15 @@ async function seek(page) {
   await page.locator('airwave-player .frame').dispatchEvent('pointermove');
   await bar.waitFor({ state: 'visible', timeout: WAIT.timeout });
   const box = await bar.boundingBox();
+  const finger = await page.context().newCDPSession(page);
   const tiles = [];
   for (const share of [0.05, 0.5, 0.95]) {
     const [x, y] = [box.x + box.width * share, box.y + box.height / 2];
-    if (options.phone) await touch(page, 'touchStart', x, y);
+    if (options.phone) await touch(finger, { x, y });
     else await page.mouse.move(x, y);
     tiles.push(await tile(page));
     await shot(page, `seek-${options.phone ? 'phone' : 'desk'}-${share * 100}`);
-    if (options.phone) await touch(page, 'touchEnd');
+    if (options.phone) await touch(finger);
   }
   const gone = () => page.evaluate(() => document.querySelector('airwave-player').shadowRoot.querySelector('.scrub').hidden);
   const hiddenAfterFinger = options.phone ? await gone() : null;
@@ -106,10 +107,12 @@ async function seek(page) {
   return { tiles, byKey, hiddenAfterFinger };
 }
 
-async function touch(page, type, x, y) {
-  const session = await page.context().newCDPSession(page);
-  await session.send('Input.dispatchTouchEvent', { type, touchPoints: x === undefined ? [] : [{ x, y }] });
-  if (type === 'touchStart') await session.send('Input.dispatchTouchEvent', { type: 'touchMove', touchPoints: [{ x: x + 1, y }] });
+/** A finger comes down and moves a little; without a place it is lifted. */
+async function touch(finger, place) {
+  const send = (type, touchPoints) => finger.send('Input.dispatchTouchEvent', { type, touchPoints });
+  if (place === undefined) return send('touchEnd', []);
+  await send('touchStart', [place]);
+  await send('touchMove', [{ x: place.x + 1, y: place.y }]);
 }
 
 /** The tile that is shown, once its sheet is loaded, and how light it is: a picture is not black. */

@@ -51,7 +51,7 @@ async fn odd_sources_have_pictures_of_the_right_size() {
         ("8K", "color=gray:size=7680x4320:rate=2:duration=1", "-g 2", (640, 360)),
         (
             "odd",
-            "testsrc2=size=640x360:rate=10:duration=1,scale=323:183,format=yuv444p",
+            "testsrc2=size=640x360:rate=10:duration=1,scale=323:183,setsar=1,format=yuv444p",
             "-pix_fmt yuv444p",
             (323, 183),
         ),
