@@ -18,12 +18,14 @@ export AIRWAVE_STRANGERS=${AIRWAVE_STRANGERS:-200}                    # connecti
 export AIRWAVE_PLAYERS=${AIRWAVE_PLAYERS:-1000}                       # behind nginx, of one broadcast
 export AIRWAVE_BROADCAST_MINUTES=${AIRWAVE_BROADCAST_MINUTES:-120}    # in virtual time, against the authoring rules
 export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player in Chromium
+export AIRWAVE_GLASS_SECONDS=${AIRWAVE_GLASS_SECONDS:-600}           # of an encoder whose frames are followed to the screen
 export AIRWAVE_MOQ_SECONDS=${AIRWAVE_MOQ_SECONDS:-600}               # of an encoder that others watch over MoQ
 
 # One step a row of the report: what it is, and which tests.
 STEPS=(
     "Each player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock"
     "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player"
+    "From the encoder to the screen over MoQ for $AIRWAVE_GLASS_SECONDS s, no rebuffer|browser::what_an_encoder_sees"
     "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
     "Power cuts, $AIRWAVE_POWER_ROUNDS rounds|power::"
     "$AIRWAVE_ROUNDS times connect, publish, leave|rounds::"
@@ -69,7 +71,7 @@ run() {
         -E "test(/$tests/)" >"$log" 2>&1 || status=$?
     local words said
     words=$(grep -oE '[0-9]+ tests? run: .*' "$log" | tail -n 1 | sed 's/, [0-9]* skipped//')
-    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills|players|packets)' "$log" | tail -n 2 | tr '\n|' '; ') || true
+    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills|players|packets|frames)' "$log" | tail -n 2 | tr '\n|' '; ') || true
     echo "| $title | ${words:-did not run} | $((SECONDS - started)) s | $said |" >>"$REPORT"
     if [ "$status" -ne 0 ]; then tail -n 40 "$log"; fi
     return "$status"

@@ -11,6 +11,9 @@ pub(crate) fn write(seeds: &Seeds) -> Result<()> {
     requests(seeds)?;
     tokens(seeds)?;
     proxies(seeds)?;
+    for (name, bytes) in io_moq::fuzzing::web_transport_samples() {
+        seeds.add("web_transport", name, bytes[0], &bytes[1..])?;
+    }
     records(seeds)?;
     parts(seeds)?;
     let catalog = br#"{"version":"draft-01","generatedAt":1763812800123,"tracks":[{"name":"video.cmaf","packaging":"cmaf",

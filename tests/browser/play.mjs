@@ -29,6 +29,7 @@ const { values: options } = parseArgs({
     'no-frames': { type: 'boolean', default: false },
     'strict-tls': { type: 'boolean', default: false },
     map: { type: 'string' },
+    parts: { type: 'boolean', default: false },
     home: { type: 'string' },
   },
 });
@@ -74,6 +75,8 @@ async function play(browser, pages) {
     if (message.type() === 'error') errors.push(`console: ${message.text()} ${message.location()?.url ?? ''}`.trim());
   });
   await page.addInitScript(installMeasure);
+  // A browser without WebCodecs plays whole parts over MoQ.
+  if (options.parts) await page.addInitScript(() => delete window.VideoDecoder);
   const startedAt = Date.now();
   const target = pages === null ? options.url : `${pages.url}?src=${encodeURIComponent(manifestOf(options.url))}${options.cmcd ? `&cmcd=${options.cmcd}` : ''}`;
   await page.goto(target, { waitUntil: 'domcontentloaded', timeout: Number(options['start-timeout']) * 1000 });

@@ -1,5 +1,5 @@
 // Watches a broadcast over MoQ through a relay that is shut for a while, and prints how the player went over to LL-HLS and back:
-//   node switch.mjs --url http://HOST/ID/watch [--shut-after S] [--shut-for S] [--shut-first] [--screenshots DIR]
+//   node switch.mjs --url http://HOST/ID/watch [--shut-after S] [--shut-for S] [--shut-first] [--parts] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
@@ -11,6 +11,7 @@ const { values: options } = parseArgs({
     url: { type: 'string' },
     'shut-after': { type: 'string', default: '10' },
     'shut-first': { type: 'boolean', default: false },
+    parts: { type: 'boolean', default: false },
     screenshots: { type: 'string' },
   },
 });
@@ -49,15 +50,17 @@ async function watch(browser, relay) {
     await route.fulfill({ response, json: body });
   });
   relay.open = !options['shut-first'];
+  // A browser without WebCodecs plays whole parts.
+  if (options.parts) await page.addInitScript(() => delete window.VideoDecoder);
   await page.addInitScript(collect);
   const openedAtMs = Date.now();
   await page.goto(options.url, { waitUntil: 'domcontentloaded' });
   const mode = async (wanted, timeoutMs) => {
     const reached = (wanted) => {
       const { stats, video } = document.querySelector('airwave-player') ?? {};
-      return stats?.mode === wanted && video.currentTime > 0 && video.readyState > 2;
+      return wanted.includes(stats?.mode) && video.currentTime > 0 && video.readyState > 2;
     };
-    await page.waitForFunction(reached, wanted, { timeout: timeoutMs, polling: 20 });
+    await page.waitForFunction(reached, wanted === 'MoQ' ? ['MoQ', 'Real time'] : [wanted], { timeout: timeoutMs, polling: 20 });
   };
   const shot = (name) => options.screenshots && page.screenshot({ path: path.join(options.screenshots, `${name}.png`) });
   const result = { startMs: 0, down: null, up: null };
@@ -80,7 +83,7 @@ async function watch(browser, relay) {
   const openAtMs = Date.now();
   relay.open = true;
   await mode('MoQ', 40_000);
-  await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && mode === 'MoQ').length > 60, openAtMs, { timeout: 15_000, polling: 20 });
+  await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && mode !== 'Low latency').length > 60, openAtMs, { timeout: 15_000, polling: 20 });
   result.up = { ...(await page.evaluate(gap, openAtMs)), afterMs: Date.now() - openAtMs };
   await shot('moq-again');
   return { ...result, errors };

@@ -11,6 +11,7 @@
 mod announce;
 pub mod client;
 mod fetch;
+pub mod fuzzing;
 mod ingest;
 pub mod limits;
 mod link;

@@ -102,6 +102,17 @@ pub(crate) fn track_ok(track: &track::Consumer) -> Answer {
     }
 }
 
+/// The answer to a subscription. `@moq/net` (0.2, 0.3) looks for a length before LARGEST_OBJECT, as draft 16 has it, and
+/// ends what it asked for if there is none; who follows live can do without.
+pub(crate) fn subscribed(track: &track::Consumer, reads_largest: bool) -> Answer {
+    match track_ok(track) {
+        Answer::Ok { properties, .. } if !reads_largest => {
+            Answer::Ok { parameters: Parameters::default(), properties }
+        }
+        answer => answer,
+    }
+}
+
 /// The order of groups: the subscriber's, else the publisher's.
 pub(crate) fn order_of(parameters: &Parameters, track: &track::Consumer) -> GroupOrder {
     parameters.group_order.unwrap_or(match track.info().order {

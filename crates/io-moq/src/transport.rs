@@ -22,6 +22,7 @@ use crate::limits;
 use stream::Codes;
 pub(crate) use stream::{Read, RecvStream, SendStream, WriteEnd};
 use web::Web;
+pub(crate) use web::fuzzing as web_fuzzing;
 
 /// The ALPN token of HTTP/3, over which WebTransport runs (RFC 9114 §3.1).
 const H3: &[u8] = b"h3";
@@ -247,10 +248,18 @@ impl Incoming {
     /// Finishes its handshake: QUIC's, and that of a session of WebTransport, which may speak one of
     /// `protocols`.
     pub(crate) async fn accept(self, protocols: &[&str]) -> Result<Connection, ConnectError> {
-        let quic = finish(self.0.accept()?).await?;
-        if alpn(&quic).as_deref() != Some(H3) {
-            return Ok(Connection::raw(quic));
+        let mut connecting = self.0.accept()?;
+        let data = tokio::time::timeout(limits::HANDSHAKE, connecting.handshake_data()).await;
+        let data = data.map_err(|_| ConnectError::TimedOut)?.map_err(ConnectError::of)?;
+        if protocol_of(data).as_deref() != Some(H3) {
+            return Ok(Connection::raw(finish(connecting).await?));
         }
+        // Browsers do not ask for a session before they have our settings, which may go out with our part of the
+        // handshake (RFC 9114 §7.2.4.2): a round trip less. What the peer says is read once it has finished its own.
+        let quic = match connecting.into_0rtt() {
+            Ok((quic, _)) => quic,
+            Err(connecting) => finish(connecting).await?,
+        };
         in_time(Web::accept(quic, protocols)).await
     }
 }
@@ -272,7 +281,10 @@ async fn in_time(
 }
 
 fn alpn(quic: &quinn::Connection) -> Option<Vec<u8>> {
-    let data: Box<dyn Any> = quic.handshake_data()?;
+    protocol_of(quic.handshake_data()?)
+}
+
+fn protocol_of(data: Box<dyn Any>) -> Option<Vec<u8>> {
     data.downcast::<HandshakeData>().ok()?.protocol
 }
 
@@ -293,6 +305,9 @@ fn transport() -> TransportConfig {
     let mut acks = quinn::AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(limits::ACK_THRESHOLD));
     config.ack_frequency_config(Some(acks));
+    let mut congestion = quinn::congestion::CubicConfig::default();
+    congestion.initial_window(limits::INITIAL_WINDOW);
+    config.congestion_controller_factory(Arc::new(congestion));
     config
 }
 

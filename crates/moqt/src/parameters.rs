@@ -138,10 +138,32 @@ impl Kind {
 
 impl Parameters {
     /// A count, then so many parameters.
+    ///
+    /// `@moq/net` (0.2, 0.3) writes SUBSCRIBER_PRIORITY as a number also where the draft has a byte, which differs
+    /// from 128 up. What makes no sense with a byte and does with a number is taken.
     pub(crate) fn decode(
         version: Version,
         scope: Scope,
         body: &mut Body,
+    ) -> Result<Parameters, Violation> {
+        let mut again = body.clone();
+        let strict = Parameters::read(version, scope, body, None);
+        if strict.is_err()
+            && let Ok(read) = Parameters::read(version, scope, &mut again, Some(Encoding::Number))
+            && read.subscriber_priority.is_some()
+        {
+            *body = again;
+            return Ok(read);
+        }
+        strict
+    }
+
+    /// `priority`: how SUBSCRIBER_PRIORITY is written, if not as the draft says.
+    fn read(
+        version: Version,
+        scope: Scope,
+        body: &mut Body,
+        priority: Option<Encoding>,
     ) -> Result<Parameters, Violation> {
         let count = body.number()?;
         if count > limits::PARAMETERS_MAX {
@@ -167,7 +189,8 @@ impl Parameters {
             if !scopes.contains(&scope) {
                 return Err(Violation::protocol("a parameter in a message where it must not be"));
             }
-            parameters.decode_value(kind, *encoding, body)?;
+            let other = priority.filter(|_| kind == Kind::SubscriberPriority);
+            parameters.decode_value(kind, other.unwrap_or(*encoding), body)?;
         }
         Ok(parameters)
     }
@@ -389,6 +412,38 @@ fn encode_filter(filter: Filter, out: &mut BytesMut) {
             put_location(start, out);
             // A range that ends before it begins is one that ends where it begins: the wire has no other.
             varint::write(end_group.saturating_sub(start.group), out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn subscribe(bytes: &'static [u8]) -> Result<(Option<u8>, Option<GroupOrder>), Violation> {
+        let mut body = Body::new(Bytes::from_static(bytes));
+        let read = Parameters::decode(Version::Draft18, Scope::Subscribe, &mut body)?;
+        assert!(body.is_empty());
+        Ok((read.subscriber_priority, read.group_order))
+    }
+
+    #[test]
+    fn a_priority_may_be_written_as_moq_net_does() {
+        let descending = Some(GroupOrder::Descending);
+        // FORWARD, SUBSCRIBER_PRIORITY, SUBSCRIPTION_FILTER, GROUP_ORDER: its subscription to a catalog.
+        let own = b"\x04\x10\x01\x10\x80\x9b\x01\x01\x02\x01\x02";
+        assert_eq!(subscribe(own), Ok((Some(155), descending)));
+        let video = b"\x04\x10\x01\x10\x80\xc3\x01\x01\x02\x01\x02";
+        assert_eq!(subscribe(video), Ok((Some(195), descending)));
+        let as_the_draft_says = b"\x04\x10\x01\x10\x9b\x01\x01\x02\x01\x02";
+        assert_eq!(subscribe(as_the_draft_says), Ok((Some(155), descending)));
+        // Wrong either way: a type that is unknown, a priority that is none.
+        for wrong in
+            [&b"\x02\x20\x80\x9b\x41\x01"[..], b"\x02\x20\xc1\x00\x00\x41\x01", b"\x01\x20"]
+        {
+            assert!(subscribe(wrong).is_err(), "{wrong:x?}");
         }
     }
 }

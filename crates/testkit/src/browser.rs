@@ -45,6 +45,23 @@ pub fn use_player(url: &str, more: &[&str]) -> Value {
     answer(&mut command, 150)
 }
 
+/// Publishes pictures whose every frame is known, and watches them over MoQ (tests/browser/glass.mjs).
+pub fn glass_to_glass(url: &str, rtmp: &str, seconds: u32, more: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/glass.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).args(["--url", url, "--rtmp", rtmp]);
+    command.args(["--seconds", &seconds.to_string()]).args(more);
+    answer(&mut command, u64::from(seconds) + 150)
+}
+
+/// Watches over MoQ with a stock player in several windows (tests/browser/moq-players.mjs).
+pub fn watch_with_stock_moq(url: &str, player: &str, more: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/moq-players.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).args(["--url", url, "--player", player]).args(more);
+    answer(&mut command, 120)
+}
+
 /// Broadcasts from the page `/publish` of this server for a while (tests/browser/publish.mjs): the running
 /// script, which [`published`] waits for.
 pub fn publish_from_page(server: &str, input: &str, key: &str, seconds: u32) -> Child {

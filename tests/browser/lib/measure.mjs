@@ -85,7 +85,9 @@ export function installMeasure() {
     const analyser = context.createAnalyser();
     analyser.fftSize = 32768;
     analyser.smoothingTimeConstant = 0;
-    context.createMediaElementSource(video).connect(analyser);
+    // Of a stream an element gives nothing to Web Audio.
+    const source = video.srcObject === null ? context.createMediaElementSource(video) : context.createMediaStreamSource(video.srcObject);
+    source.connect(analyser);
     analyser.connect(context.destination);
     await Promise.race([context.resume(), new Promise((resolve) => setTimeout(resolve, 2000))]);
     tone = { context, analyser };

@@ -1,20 +1,27 @@
-// A relay for UDP that can be shut: what a network does that lets only TCP through. One client address, one socket to the server.
+// A relay for UDP that can be shut: what a network does that lets only TCP through; and one that is far away.
+// One client address, one socket to the server. `delayMs`: each way.
 import dgram from 'node:dgram';
 
-export async function udpRelay(host, port) {
+export async function udpRelay(host, port, delayMs = 0) {
   const front = dgram.createSocket('udp4');
   const clients = new Map();
-  const relay = { open: true, dropped: 0, port: 0, close: () => [front, ...clients.values()].forEach((socket) => socket.close()) };
+  let closed = false;
+  const later = (send) => (delayMs === 0 ? send() : setTimeout(() => closed || send(), delayMs));
+  const close = () => {
+    closed = true;
+    for (const socket of [front, ...clients.values()]) socket.close();
+  };
+  const relay = { open: true, dropped: 0, port: 0, close };
   front.on('message', (packet, { address, port: from }) => {
     if (!relay.open) return void relay.dropped++;
     const name = `${address}:${from}`;
     let back = clients.get(name);
     if (back === undefined) {
       back = dgram.createSocket('udp4');
-      back.on('message', (answer) => (relay.open ? front.send(answer, from, address) : relay.dropped++));
+      back.on('message', (answer) => (relay.open ? later(() => front.send(answer, from, address)) : relay.dropped++));
       clients.set(name, back);
     }
-    back.send(packet, port, host);
+    later(() => back.send(packet, port, host));
   });
   await new Promise((resolve) => front.bind(0, '127.0.0.1', resolve));
   relay.port = front.address().port;

@@ -6,7 +6,8 @@ import { Ordered } from './ordered';
 import { type Address, inTime, Refused, Session, type Subscription } from './session';
 import { text } from './wire';
 
-export type Lost = 'path' | 'unauthorized';
+/** `moved`: the server asks to come again. */
+export type Lost = 'path' | 'unauthorized' | 'moved';
 
 export interface BroadcastEvents {
   onCatalog(catalog: Catalog): void;
@@ -43,15 +44,28 @@ export class Broadcast {
   ) {
     this.timer = window.setInterval(() => this.look(), LOOK_EVERY_MS);
     void session.closed.then(() => this.lose('path'));
+    void session.goingAway.then(() => this.lose('moved'));
   }
 
-  /** Opens a session and waits for the first catalog. Throws if that does not come about in time. */
-  static async open(address: Address, namespace: string[], catalogName: string, timeoutMs: number, events: BroadcastEvents): Promise<Broadcast> {
+  /**
+   * Opens a session and waits for the first catalog. Throws if that does not come about in time.
+   * `begun`: what can be asked for without the catalog is asked for beside it, which saves a round trip.
+   */
+  static async open(
+    address: Address,
+    namespace: string[],
+    catalogName: string,
+    timeoutMs: number,
+    events: BroadcastEvents,
+    begun: (broadcast: Broadcast) => void = () => {},
+  ): Promise<Broadcast> {
     const until = performance.now() + timeoutMs;
     const session = await Session.open(address, timeoutMs);
     const broadcast = new Broadcast(session, namespace, catalogName, events);
     try {
-      await inTime(broadcast.readCatalog(), until - performance.now());
+      const catalog = broadcast.readCatalog();
+      begun(broadcast);
+      await inTime(catalog, until - performance.now());
       return broadcast;
     } catch (error) {
       broadcast.close();
@@ -76,8 +90,8 @@ export class Broadcast {
     });
   }
 
-  /** Objects of a track in their order; `first`: of their group. */
-  follow(name: string, priority: number, out: (object: MoqObject, first: boolean) => void): Followed {
+  /** Objects of a track in their order; `first`: of their group. `lacks`: there is no such track, which else is the end of it. */
+  follow(name: string, priority: number, out: (object: MoqObject, first: boolean) => void, lacks?: () => void): Followed {
     const order = new Ordered(GIVE_UP_GROUP_MS, out);
     this.orders.add(order);
     let subscription: Subscription | null = null;
@@ -100,7 +114,13 @@ export class Broadcast {
         subscription = made;
         if (closed) made.close();
       },
-      (error: unknown) => this.lose(error instanceof Refused && error.refusal.code === UNAUTHORIZED ? 'unauthorized' : 'path'),
+      (error: unknown) => {
+        this.orders.delete(order);
+        if (closed) return;
+        if (error instanceof Refused && error.refusal.code === UNAUTHORIZED) this.lose('unauthorized');
+        else if (error instanceof Refused && lacks !== undefined) lacks();
+        else this.lose('path');
+      },
     );
     return {
       close: () => {

@@ -12,6 +12,7 @@ export const KIND = {
   REQUEST_OK: 0x07,
   PUBLISH_DONE: 0x0b,
   TRACK_STATUS: 0x0d,
+  GOAWAY: 0x10,
   SETUP: 0x2f00,
 } as const;
 

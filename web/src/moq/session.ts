@@ -52,6 +52,9 @@ export class Session {
   private readonly waiting = new Map<number, (() => void)[]>();
   /** Why the session is over. */
   readonly closed: Promise<string>;
+  /** The server asks to leave: it takes no new requests. */
+  readonly goingAway: Promise<void>;
+  private onGoAway = () => {};
 
   private constructor(
     private readonly transport: WebTransport,
@@ -63,6 +66,9 @@ export class Session {
       ({ reason }) => reason ?? '',
       (error: unknown) => String(error),
     );
+    this.goingAway = new Promise((resolve) => {
+      this.onGoAway = resolve;
+    });
     void this.acceptUni();
     void this.acceptBi();
   }
@@ -168,8 +174,10 @@ export class Session {
     const kind = await source.varint();
     if (kind === CONTROL_STREAM) {
       await messages.readBody(source);
-      // GOAWAY is all that may follow; the end of the session tells as much.
-      while ((await messages.readMessage(source)) !== null);
+      // draft-18 §10.4: GOAWAY is all that may follow. Its URI is for relays that hand over to others.
+      for (let message = await messages.readMessage(source); message !== null; message = await messages.readMessage(source)) {
+        if (message.kind === messages.KIND.GOAWAY) this.onGoAway();
+      }
       return;
     }
     if (!isSubgroup(kind)) return source.cancel();

@@ -9,7 +9,7 @@ import { isBehind, playbackRate } from './catch-up';
 import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './choices';
 import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
-import { type Engine, type From, isAudioOnly, startEngine } from './engine';
+import { type Engine, type From, isAudioOnly, isMoq, prepareMoq, startEngine } from './engine';
 import { isForOthers, pressKey } from './keys';
 import { Path } from './path';
 import { Pictures } from './pictures';
@@ -20,7 +20,7 @@ import { Quality } from './quality';
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
-import { cmcdUrl, manifestUrl, moqPlace, type Source, sourceOf } from './source';
+import { cmcdUrl, DIRECT, manifestUrl, moqPlace, type Source, sourceOf } from './source';
 import { Stalls } from './stalls';
 import type { PlayerStats } from './stats';
 import { type Action, describe } from './words';
@@ -288,11 +288,12 @@ export class AirwavePlayer extends HTMLElement {
   }
 
   private async lifecycle(source: Source): Promise<Input> {
-    if (source.kind === 'url') return { kind: 'lifecycle', lifecycle: direct };
+    if (source.kind === 'url') return { kind: 'lifecycle', lifecycle: DIRECT };
     try {
       const lifecycle = await fetchLifecycle(source.server, source.id);
       this.moq = lifecycle.moq;
       this.pictures.there = lifecycle.thumbnails === true;
+      if (lifecycle.moq !== null) prepareMoq();
       this.dispatchEvent(new CustomEvent('airwave-lifecycle', { detail: lifecycle }));
       return { kind: 'lifecycle', lifecycle };
     } catch (error) {
@@ -339,9 +340,9 @@ export class AirwavePlayer extends HTMLElement {
       onFailure: (failure: Failure) => {
         if (load === this.loads) this.feed({ kind: 'failure', failure });
       },
-      onPathLost: () => {
+      onPathLost: (open = false) => {
         if (load !== this.loads) return;
-        this.path.failed(performance.now());
+        if (!open) this.path.failed(performance.now());
         void this.load(id, from, true);
       },
     };
@@ -349,7 +350,7 @@ export class AirwavePlayer extends HTMLElement {
     const moq = mayMoq ? moqPlace(source, this.moq, location.href) : null;
     try {
       const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq, level: this.quality.pinned }, events);
-      if (moq !== null && engine?.mode !== 'MoQ') this.path.failed(performance.now());
+      if (moq !== null && !isMoq(engine?.mode)) this.path.failed(performance.now());
       if (load !== this.loads) return engine?.destroy();
       this.engine = engine;
       if (engine === null) return this.feed({ kind: 'failure', failure: { kind: 'browser' } });
@@ -570,8 +571,8 @@ export class AirwavePlayer extends HTMLElement {
   /** Back to MoQ, once it answers again. */
   private async climb(now: number): Promise<void> {
     const source = sourceOf(this);
-    if (this.engine?.mode === 'MoQ') this.path.works(now);
-    const may = this.engine?.live === true && this.engine.mode !== 'MoQ' && this.quality.pinned === null && this.state.name === 'live' && !this.video.paused;
+    if (isMoq(this.engine?.mode)) this.path.works(now);
+    const may = this.engine?.live === true && !isMoq(this.engine.mode) && this.quality.pinned === null && this.state.name === 'live' && !this.video.paused;
     if (!may || this.climbing || source === null || this.hasAttribute('dvr') || !this.path.mayTryMoq(now)) return;
     const place = moqPlace(source, this.moq, location.href);
     if (place === null) return;
@@ -793,6 +794,3 @@ export class AirwavePlayer extends HTMLElement {
     return { startS, endS, positionS: Math.min(currentTime, endS), live };
   }
 }
-
-/** A manifest URL has no lifecycle: it is there or it is not. */
-const direct: Lifecycle = { isInput: false, videoUID: null, live: true, status: '', name: null, moq: null };

@@ -1,3 +1,4 @@
+import type { CatalogTrack } from '../moq/catalog';
 import type { Address } from '../moq/session';
 import type { Failure } from './session';
 
@@ -20,11 +21,17 @@ export interface EngineEvents {
   /** Live or ended; told again whenever it changes. */
   onLive(live: boolean): void;
   onFailure(failure: Failure): void;
-  /** The way that the media came is gone; another one may be open. */
-  onPathLost(): void;
+  /** The way that the media came is gone; another one may be open. `open`: only this engine can't go it. */
+  onPathLost(open?: boolean): void;
 }
 
-export type Mode = 'MoQ' | 'Low latency' | 'HLS';
+/** Over MoQ: parts through Media Source Extensions, or bare frames through WebCodecs. */
+export type Mode = 'MoQ' | 'Real time' | 'Low latency' | 'HLS';
+
+export function isMoq(mode: Mode | null | undefined): boolean {
+  return mode === 'MoQ' || mode === 'Real time';
+}
+
 /** Where playback begins: at the live edge, so many seconds after the start, or standing at the end. */
 export type From = 'live' | 'end' | { s: number };
 
@@ -83,8 +90,7 @@ export async function startEngine(
     return new NativeEngine(video, wanted, events);
   }
   if (wanted.moq !== null) {
-    const { MoqEngine } = await import('./moq-engine');
-    const engine = await MoqEngine.open(video, wanted, events);
+    const engine = await startMoq(video, wanted.moq, events);
     if (engine !== null) return engine;
   }
   const { HlsEngine } = await import('./hls-engine');
@@ -94,6 +100,28 @@ export async function startEngine(
     return new NativeEngine(video, wanted, events);
   }
   return null;
+}
+
+const moqEngines = () => Promise.all([import('./moq-engine'), import('./real-time-engine')]);
+
+/** Loads the code beforehand: a click on play then costs no round trip for it. */
+export function prepareMoq(): void {
+  if (window.isSecureContext && 'WebTransport' in window) void moqEngines().catch(() => {});
+}
+
+async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents): Promise<Engine | null> {
+  const [{ MoqEngine }, { NoWay, RealTimeEngine, realTimeSupported }] = await moqEngines();
+  if (realTimeSupported(video)) {
+    try {
+      const engine = await RealTimeEngine.open(video, place, events);
+      if (engine !== null) return engine;
+    } catch (error) {
+      // As closed for the other one.
+      if (error instanceof NoWay) return null;
+      throw error;
+    }
+  }
+  return MoqEngine.open(video, place, events);
 }
 
 export const HLS_TYPE = 'application/vnd.apple.mpegurl';
@@ -109,4 +137,8 @@ function prefersNative(video: HTMLVideoElement): boolean {
 
 export function isAudioOnly(level: Level | null): boolean {
   return level !== null && level.codecs !== '' && !/avc|hvc|hev|vp0|av01/.test(level.codecs);
+}
+
+export function levelOf({ width, height, bitrate, codec }: CatalogTrack): Level {
+  return { width, height, bitrateBps: bitrate, codecs: codec };
 }

@@ -3,7 +3,7 @@ import { Broadcast, type Followed, type Lost } from '../moq/broadcast';
 import type { Catalog, CatalogTrack } from '../moq/catalog';
 import type { MoqObject } from '../moq/objects';
 import { Session } from '../moq/session';
-import type { AudioTrack, Engine, EngineEvents, Level, Mode, MoqPlace, Wanted } from './engine';
+import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
 import { type PartInfo, partInfo } from './part';
 import { TrackBuffer } from './source-buffer';
 
@@ -73,11 +73,11 @@ export class MoqEngine implements Engine {
   }
 
   /** Resolves once there is something to show; null where MoQ does not come about in time. */
-  static async open(video: HTMLVideoElement, { moq }: Wanted, events: EngineEvents): Promise<MoqEngine | null> {
-    if (moq === null || !moqSupported()) return null;
+  static async open(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents): Promise<MoqEngine | null> {
+    if (!moqSupported()) return null;
     const engine = new MoqEngine(video, events);
     try {
-      await engine.begin(moq);
+      await engine.begin(place);
       return engine;
     } catch {
       engine.destroy();
@@ -85,7 +85,7 @@ export class MoqEngine implements Engine {
     }
   }
 
-  private async begin({ address, namespace }: NonNullable<Wanted['moq']>): Promise<void> {
+  private async begin({ address, namespace }: MoqPlace): Promise<void> {
     const opened = new Promise<void>((resolve) => {
       this.media.addEventListener('sourceopen', () => resolve(), { once: true });
     });
@@ -223,7 +223,7 @@ export class MoqEngine implements Engine {
   private onLost(why: Lost): void {
     if (this.destroyed) return;
     if (why === 'unauthorized') this.events.onFailure({ kind: 'http', status: 401 });
-    else this.events.onPathLost();
+    else this.events.onPathLost(why === 'moved');
   }
 
   edgeLatencyS(): number | null {
@@ -311,8 +311,4 @@ function type({ role, codec }: CatalogTrack): string {
 
 function same(a: Uint8Array, b: Uint8Array | null): boolean {
   return a === b || (b !== null && a.length === b.length && a.every((byte, at) => byte === b[at]));
-}
-
-function levelOf({ width, height, bitrate, codec }: CatalogTrack): Level {
-  return { width, height, bitrateBps: bitrate, codecs: codec };
 }

@@ -1,5 +1,5 @@
 /** The viewer's choice of quality. Beside MoQ, whose catalog has the originals only, the levels of HLS are offered: who chooses one goes there. */
-import type { Engine, Level } from './engine';
+import { type Engine, isMoq, type Level } from './engine';
 import { fetchLadder } from './ladder';
 
 export class Quality {
@@ -36,12 +36,12 @@ export class Quality {
 
   /** Asks for the levels beside MoQ; answers whether there are some now. */
   async learn(engine: Engine | null, url: string): Promise<boolean> {
-    if (engine?.mode !== 'MoQ' || engine.levels().length > 1 || this.ladder.length > 0) return false;
+    if (engine === null || !isMoq(engine.mode) || engine.levels().length > 1 || this.ladder.length > 0) return false;
     this.ladder = await fetchLadder(url);
     return this.ladder.length > 1;
   }
 
   private besideMoq(engine: Engine | null): boolean {
-    return engine?.mode === 'MoQ' && engine.levels().length < 2 && this.ladder.length > 1;
+    return engine !== null && isMoq(engine.mode) && engine.levels().length < 2 && this.ladder.length > 1;
   }
 }

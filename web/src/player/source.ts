@@ -4,6 +4,9 @@ import type { Lifecycle } from './session';
 /** What `src` means: an id on a server, or the URL of a manifest. */
 export type Source = { kind: 'id'; server: string; id: string } | { kind: 'url'; url: string };
 
+/** A manifest URL has no lifecycle: it is there or it is not. */
+export const DIRECT: Lifecycle = { isInput: false, videoUID: null, live: true, status: '', name: null, moq: null };
+
 export function sourceOf(player: Element): Source | null {
   const src = player.getAttribute('src')?.trim() ?? '';
   if (src === '') return null;

@@ -6,6 +6,8 @@
 //! spawned: [`Pump`] is a future that the connection's owner polls. It reads the beginning of every stream
 //! and hands out those of the session, and it hears the session's end.
 
+pub(crate) mod fuzzing;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::VarInt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
 use web_transport_proto as proto;
 
@@ -335,8 +338,7 @@ async fn read_settings(quic: &quinn::Connection) -> Result<Early, WebError> {
 }
 
 /// The settings behind the kind of the control stream, which the crate wants to read itself.
-async fn settings(stream: &mut quinn::RecvStream) -> Result<proto::Settings, WebError> {
-    use tokio::io::AsyncReadExt;
+async fn settings(stream: &mut (impl AsyncRead + Unpin)) -> Result<proto::Settings, WebError> {
     let kind: &[u8] = &[0x00];
     let settings = proto::Settings::read(&mut kind.chain(stream)).await;
     settings.map_err(|_| WebError::NotWebTransport)
@@ -484,7 +486,7 @@ async fn any_bi(mut send: quinn::SendStream, mut recv: quinn::RecvStream, sessio
 
 /// How the peer ends the session. A stream that ends without a word is a goodbye
 /// (draft-ietf-webtrans-http3 §6).
-async fn end_of(connect: quinn::RecvStream) -> Ended {
+async fn end_of(connect: impl AsyncRead + Unpin) -> Ended {
     let mut capsules = proto::Http3CapsuleReader::new(connect);
     loop {
         match capsules.read().await {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use testkit::{
-    Clip, ClipSpec, Follower, Played, Relay, Server, decode_errors, packets, play,
-    publish_from_page, published, skip, wait_until, watch_while_shut,
+    Clip, ClipSpec, Follower, Played, Relay, Server, decode_errors, glass_to_glass, packets, play,
+    publish_from_page, published, skip, wait_until, watch_while_shut, watch_with_stock_moq,
 };
 
 use crate::AIRWAVE;
@@ -55,7 +55,11 @@ fn check_player_of(player: &str, path: &str, settings: &[&str]) -> Played {
 }
 
 fn check_url(url: &str, player: &str) -> Played {
-    let more = ["--counter", "--source-width", "640", "--settle", "4"];
+    check_url_with(url, player, &[])
+}
+
+fn check_url_with(url: &str, player: &str, more: &[&str]) -> Played {
+    let more = [&["--counter", "--source-width", "640", "--settle", "4"], more].concat();
     let played = play(url, player, seconds(), &more);
     let report = &played.0;
     assert_eq!(played.size(), (640, 360), "{report}");
@@ -87,9 +91,102 @@ fn our_player_shows_every_frame_and_sounds_right() {
 fn our_player_over_moq_shows_every_frame_and_sounds_right() {
     if !skip("browser") {
         let played = check_player("airwave", "/ID/watch");
-        assert_eq!(played.0["stats"]["mode"], "MoQ", "{}", played.0["stats"]);
+        assert_eq!(played.0["stats"]["mode"], "Real time", "{}", played.0["stats"]);
         assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0["errors"]);
     }
+}
+
+#[test]
+fn our_player_over_moq_without_webcodecs_shows_every_frame_and_sounds_right() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let played = check_url_with(&url, "airwave", &["--parts"]);
+    assert_eq!(played.0["stats"]["mode"], "MoQ", "{}", played.0["stats"]);
+    assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0["errors"]);
+}
+
+/// From the encoder's picture to the screen; in a soak run for ten minutes without a rebuffer.
+#[test]
+fn what_an_encoder_sees_is_on_the_screen_over_moq_in_step_with_its_sound() {
+    if skip("browser") {
+        return;
+    }
+    let said = std::env::var("AIRWAVE_GLASS_SECONDS").ok().and_then(|said| said.parse().ok());
+    let seconds: u32 = said.unwrap_or(8);
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let seen = glass_to_glass(&url, &input.rtmp, seconds, &["--starts", "3"]);
+    let number = |value: &serde_json::Value| value.as_f64().unwrap_or(f64::NAN);
+    assert_eq!(seen["stats"]["mode"], "Real time", "{seen}");
+    assert_eq!((&seen["errors"], &seen["stalls"]), (&serde_json::json!([]), &0.into()), "{seen}");
+    assert_eq!(seen["backwards"], 0, "{seen}");
+    let share = number(&seen["framesShown"]) / number(&seen["sourceFrames"]);
+    assert!(share > 0.97, "frames shown: {share}: {seen}");
+    let beeps = &seen["soundAfterPictureMs"];
+    assert!(number(&beeps["count"]) >= f64::from(seconds) - 3.0, "it sounds: {seen}");
+    assert!(number(&beeps["p50"]).abs() < 150.0, "sound and picture are in step: {seen}");
+    assert_eq!(seen["starts"]["count"], 3, "{seen}");
+    println!(
+        "{} frames shown, to the screen p50 {} ms, p95 {} ms, click to first frame p50 {} ms",
+        seen["framesShown"],
+        seen["latencyMs"]["p50"],
+        seen["latencyMs"]["p95"],
+        seen["starts"]["p50"],
+    );
+}
+
+#[test]
+fn stock_moq_watch_plays_for_the_first_viewer_a_second_and_a_late_one() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let seen = watch_with_stock_moq(&url, "moq-watch", &["--seconds", &seconds().to_string()]);
+    for name in ["first", "second", "late"] {
+        let viewer = &seen[name];
+        assert_eq!(viewer["size"], serde_json::json!([640, 360]), "{name}: {seen}");
+        let share =
+            viewer["framesSeen"].as_f64().unwrap() / viewer["sourceFrames"].as_f64().unwrap();
+        assert!(share > 0.8 && viewer["backwards"] == 0, "{name}: {share}: {seen}");
+        assert!(viewer["sourceFrames"].as_u64() > Some(150), "{name}: {seen}");
+        let tone = viewer["toneHz"].as_f64().unwrap_or_default();
+        assert!((tone - 1000.0).abs() < 25.0, "{name}: {seen}");
+    }
+}
+
+#[test]
+fn pages_that_are_not_allowed_see_nothing_over_web_transport() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let origins = serde_json::json!({ "recording": { "allowedOrigins": ["*.example.com"] } });
+    let input = server.create_input(&origins);
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let watch = |host: &str, timeout: &str| {
+        let more = ["--viewers", "first", "--seconds", "2", "--page-host", host];
+        let more = [&more[..], &["--start-timeout", timeout, "--trace"]].concat();
+        watch_with_stock_moq(&url, "moq-watch", &more)
+    };
+    let stranger = watch("localhost", "4");
+    assert_eq!(stranger["first"]["framesSeen"], 0, "{stranger}");
+    assert!(stranger.to_string().contains("negotiated ALPN: moqt-18"), "{stranger}");
+    // A page of the server's own name is one of its pages.
+    let own = watch("127.0.0.1", "20");
+    assert!(own["first"]["framesSeen"].as_u64() > Some(20), "{own}");
 }
 
 #[test]
@@ -283,7 +380,9 @@ fn a_page_broadcasts_its_camera() {
     }
     assert_eq!((&seen["narrow"], &seen["keyInAddress"]), (&true.into(), &false.into()), "{seen}");
     let watched = &seen["watched"];
-    assert_eq!((&watched["mode"], &watched["width"]), (&"MoQ".into(), &1280.into()), "{seen}");
+    // Encoded, served, decoded and painted twice on one machine, frames may come too unevenly for real time.
+    assert!(["Real time", "MoQ"].iter().any(|mode| watched["mode"] == *mode), "{seen}");
+    assert_eq!(watched["width"], 1280, "{seen}");
     let shown = watched["framesShown"].as_u64().unwrap() as usize;
     assert!(pictures >= shown && shown >= 160, "{pictures} pictures, {shown} shown: {seen}");
 }

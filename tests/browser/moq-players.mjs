@@ -1,0 +1,188 @@
+// Watches a broadcast over MoQ with a stock player, in several windows of headless Chromium: a first viewer, a second one beside it,
+// and a late one, and prints what each of them showed:
+//   node moq-players.mjs --url http://HOST/ID/watch --player moq-watch|shaka [--seconds N] [--late-after N]
+//       [--viewers first,second,late] [--start-timeout 20] [--page-host 127.0.0.1] [--screenshot FILE] [--trace]
+// Usage and the meaning of every field: README.md.
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { launch, Missing, modulePath } from './lib/chromium.mjs';
+import { COUNTER } from './lib/glass.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: 'string' },
+    player: { type: 'string', default: 'moq-watch' },
+    seconds: { type: 'string', default: '8' },
+    'late-after': { type: 'string', default: '5' },
+    viewers: { type: 'string', default: 'first,second,late' },
+    'start-timeout': { type: 'string', default: '20' },
+    'page-host': { type: 'string', default: '127.0.0.1' },
+    screenshot: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+  },
+});
+
+const PLAYERS = {
+  'moq-watch': { module: '@moq/watch', route: '/lib/moq-watch.js', code: () => bundle('@moq/watch/element') },
+  shaka: { module: 'shaka-player', route: '/lib/shaka.js', code: () => readFile(modulePath('shaka-player/dist/shaka-player.experimental.js')) },
+};
+
+try {
+  process.stdout.write(`${JSON.stringify(await main())}\n`);
+} catch (error) {
+  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
+  process.exitCode = error instanceof Missing ? 2 : 1;
+}
+
+async function main() {
+  if (!options.url) throw new Missing('--url is missing');
+  const player = PLAYERS[options.player];
+  if (!player) throw new Missing(`--player ${options.player}: ${Object.keys(PLAYERS).join(', ')}`);
+  const { version } = JSON.parse(readFileSync(modulePath(`${player.module}/package.json`), 'utf8'));
+  const { moq } = await (await fetch(options.url.replace(/\/watch$/, '/lifecycle'))).json();
+  const pages = await serve(player, moq.certificate);
+  const browser = await launch();
+  try {
+    const { hostname } = new URL(options.url);
+    const query = new URLSearchParams({ url: `https://${hostname}:${moq.port}/`, account: moq.account, input: moq.input, certificate: moq.certificate });
+    const open = (name) => view(browser, `${pages.url}?${query}`, name);
+    const names = options.viewers.split(',');
+    const early = await Promise.all(names.filter((name) => name !== 'late').map(open));
+    const all = [...early];
+    if (names.includes('late')) {
+      await early[0].page.waitForTimeout(Number(options['late-after']) * 1000);
+      all.push(await open('late'));
+    }
+    // All at the same time: each for itself, but beside the others.
+    const viewers = await Promise.all(all.map(async ({ name, page, errors, startMs }) => [name, { startMs, ...(await measured(page)), errors }]));
+    if (options.screenshot) await all.at(-1).page.screenshot({ path: options.screenshot });
+    return { player: player.module, version, ...Object.fromEntries(viewers) };
+  } finally {
+    await browser.close();
+    pages.close();
+  }
+}
+
+async function view(browser, url, name) {
+  const page = await (await browser.newContext()).newPage();
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(`page: ${error.message}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error' || options.trace) errors.push(`${message.type()}: ${message.text()}`);
+  });
+  await page.addInitScript(observe, COUNTER);
+  const openedMs = Date.now();
+  await page.goto(url);
+  const started = await page.waitForFunction(() => window.seen.counters.length > 5, undefined, { timeout: Number(options['start-timeout']) * 1000, polling: 20 }).catch(() => null);
+  if (started === null) errors.push(`no moving picture within ${options['start-timeout']} s`);
+  return { name, page, errors, startMs: started === null ? null : Date.now() - openedMs };
+}
+
+async function measured(page) {
+  await page.evaluate(() => window.seen.begin());
+  const lastsMs = Number(options.seconds) * 1000;
+  await page.waitForFunction((lastsMs) => performance.now() - window.seen.begunMs >= lastsMs, lastsMs, { timeout: lastsMs + 10_000, polling: 50 });
+  const { counters, tones, size, errors } = await page.evaluate(() => ({ ...window.seen.result(), errors: window.player?.errors ?? [] }));
+  const distinct = new Set(counters);
+  const source = counters.length === 0 ? 0 : Math.max(...counters) - Math.min(...counters) + 1;
+  return {
+    size,
+    framesSeen: distinct.size,
+    sourceFrames: source,
+    backwards: counters.filter((value, at) => at > 0 && value < counters[at - 1]).length,
+    toneHz: tones.length === 0 ? null : Math.round(tones.sort((a, b) => a - b)[Math.floor(tones.length / 2)]),
+    playerErrors: errors,
+  };
+}
+
+/** Runs in the page from its start: reads the counter off every picture, and listens to whatever sounds. */
+function observe({ x, y, cell, bits }) {
+  const state = { counters: [], tones: [], begunMs: 0 };
+  const canvas = document.createElement('canvas');
+  Object.assign(canvas, { width: cell * bits, height: cell });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const read = (picture) => {
+    context.drawImage(picture, x, y, cell * bits, cell, 0, 0, cell * bits, cell);
+    const { data } = context.getImageData(0, cell / 2, cell * bits, 1);
+    let value = 0;
+    for (let bit = 0; bit < bits; bit++) value = value * 2 + (data[4 * (bit * cell + cell / 2) + 1] > 127 ? 1 : 0);
+    return value;
+  };
+  const size = () => {
+    const picture = window.player?.picture();
+    return picture ? [picture.videoWidth ?? picture.width, picture.videoHeight ?? picture.height] : [0, 0];
+  };
+  const onFrame = () => {
+    requestAnimationFrame(onFrame);
+    const picture = window.player?.picture();
+    if (!picture || size()[0] === 0) return;
+    const value = read(picture);
+    // An empty canvas reads as nought.
+    if (value > 0 && value !== state.counters.at(-1)) state.counters.push(value);
+  };
+  requestAnimationFrame(onFrame);
+  const analysers = [];
+  const { connect } = AudioNode.prototype;
+  AudioNode.prototype.connect = function (to, ...more) {
+    if (to instanceof AudioDestinationNode) {
+      const analyser = this.context.createAnalyser();
+      analyser.fftSize = 8192;
+      analysers.push(analyser);
+      connect.call(this, analyser);
+    }
+    return connect.call(this, to, ...more);
+  };
+  const listenTo = (video) => {
+    const context = new AudioContext();
+    context.createMediaElementSource(video).connect(context.destination);
+  };
+  const frequency = (analyser) => {
+    const spectrum = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(spectrum);
+    const peak = spectrum.reduce((best, level, bin) => (bin > 2 && level > spectrum[best] ? bin : best), 3);
+    return spectrum[peak] > -70 ? (peak * analyser.context.sampleRate) / analyser.fftSize : null;
+  };
+  window.seen = {
+    counters: state.counters,
+    begunMs: 0,
+    begin: () => {
+      state.counters.splice(0);
+      window.seen.begunMs = performance.now();
+      const video = document.querySelector('video');
+      if (video && analysers.length === 0) listenTo(video);
+      setInterval(() => state.tones.push(...analysers.map(frequency).filter((hz) => hz !== null)), 250);
+    },
+    result: () => ({ counters: [...state.counters], tones: state.tones, size: size() }),
+  };
+}
+
+async function serve({ route, code }, certificate) {
+  const page = fileURLToPath(new URL(`pages/moq-${options.player.replace('moq-', '')}.html`, import.meta.url));
+  const script = await code();
+  const server = http.createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, 'http://localhost');
+    if (pathname === route) return response.writeHead(200, { 'content-type': 'text/javascript' }).end(script);
+    if (pathname === '/certificate.sha256') return response.writeHead(200, { 'content-type': 'text/plain' }).end(certificate);
+    if (pathname !== '/') return response.writeHead(204).end();
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(await readFile(page));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { url: `http://${options['page-host']}:${server.address().port}/`, close: () => server.close() };
+}
+
+/** What a bundler makes of a package: one script. */
+async function bundle(name) {
+  const { build } = await import(pathToFileURL(modulePath('vite/dist/node/index.js')));
+  const entry = '\0entry';
+  const result = await build({
+    root: fileURLToPath(new URL('../../web/', import.meta.url)),
+    configFile: false,
+    logLevel: 'error',
+    plugins: [{ name: 'entry', resolveId: (id) => (id === entry ? id : null), load: (id) => (id === entry ? `import ${JSON.stringify(name)};` : null) }],
+    build: { write: false, minify: false, target: 'es2022', modulePreload: false, rolldownOptions: { input: entry, output: { codeSplitting: false } } },
+  });
+  return [result].flat()[0].output.find(({ type }) => type === 'chunk').code;
+}
