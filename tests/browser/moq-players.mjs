@@ -9,7 +9,7 @@ import http from 'node:http';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { launch, Missing, modulePath } from './lib/chromium.mjs';
-import { COUNTER } from './lib/glass.mjs';
+import { COUNTER, RATE } from './lib/glass.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -53,7 +53,8 @@ async function main() {
     const early = await Promise.all(names.filter((name) => name !== 'late').map(open));
     const all = [...early];
     if (names.includes('late')) {
-      await early[0].page.waitForTimeout(Number(options['late-after']) * 1000);
+      const watched = (frames) => window.seen.counters.at(-1) - window.seen.counters[0] >= frames;
+      await early[0].page.waitForFunction(watched, Number(options['late-after']) * RATE, { timeout: 60_000, polling: 50 });
       all.push(await open('late'));
     }
     // All at the same time: each for itself, but beside the others.

@@ -4,45 +4,39 @@ import { VERSION } from '../src/moq/messages';
 import { Session } from '../src/moq/session';
 import { Writer } from '../src/moq/wire';
 
-/** A server that sends these bytes on its control stream. */
-function server(control: Uint8Array<ArrayBuffer>) {
-  const open = new Promise<never>(() => {});
-  const stream = new ReadableStream({
-    start(controller) {
-      controller.enqueue(control);
-    },
-  });
-  return class {
+/** A server whose control stream is fed from here. */
+function server() {
+  const control = new TransformStream<Uint8Array, Uint8Array>();
+  const transport = class {
     ready = Promise.resolve();
-    closed = open;
+    closed = new Promise<never>(() => {});
     protocol = VERSION;
-    incomingUnidirectionalStreams = new ReadableStream({ start: (controller) => controller.enqueue(stream) });
+    incomingUnidirectionalStreams = new ReadableStream({ start: (controller) => controller.enqueue(control.readable) });
     incomingBidirectionalStreams = new ReadableStream();
     createUnidirectionalStream = () => Promise.resolve(new WritableStream());
     close() {}
   };
+  return { transport, control: control.writable.getWriter() };
 }
-
-const setup = () => new Writer().varint(0x2f00).byte(0).byte(0);
-const address = { url: 'https://a.example:4443/', certificate: null };
 
 describe('a server that goes away', () => {
   afterEach(() => vi.unstubAllGlobals());
 
-  async function goesAway(control: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  it('says so with GOAWAY (draft-18 §10.4), and not before', async () => {
+    const { transport, control } = server();
     vi.stubGlobal('window', globalThis);
-    vi.stubGlobal('WebTransport', server(control));
-    const session = await Session.open(address, 1_000);
-    const soon = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 20));
-    return Promise.race([session.goingAway.then(() => true), soon]);
-  }
-
-  it('says so with GOAWAY (draft-18 §10.4)', async () => {
+    vi.stubGlobal('WebTransport', transport);
+    const session = await Session.open({ url: 'https://a.example:4443/', certificate: null }, 1_000);
+    let going = false;
+    void session.goingAway.then(() => {
+      going = true;
+    });
+    // Resolves when it is read.
+    await control.write(new Writer().varint(0x2f00).byte(0).byte(0).done());
+    expect(going).toBe(false);
     // No URI, half a second.
-    expect(await goesAway(setup().varint(0x10).byte(0).byte(3).varint(0).varint(500).done())).toBe(true);
-  });
-
-  it('and else does not', async () => {
-    expect(await goesAway(setup().done())).toBe(false);
+    void control.write(new Writer().varint(0x10).byte(0).byte(3).varint(0).varint(500).done());
+    await session.goingAway;
+    expect(going).toBe(true);
   });
 });

@@ -43,11 +43,12 @@ describe('decoders', () => {
   });
 
   it.each([
-    ['mp4a.40.2', { description: record }],
-    ['opus', {}],
-  ])('%s', (codec, more) => {
+    ['mp4a.40.2', 'mp4a.40.2', { description: record }],
+    ['Opus', 'opus', {}],
+    ['opus', 'opus', {}],
+  ])('%s', (codec, name, more) => {
     const track = catalog(codec);
-    expect(track && audioConfig(track, record)).toEqual({ codec, sampleRate: 48_000, numberOfChannels: 2, ...more });
+    expect(track && audioConfig(track, record)).toEqual({ codec: name, sampleRate: 48_000, numberOfChannels: 2, ...more });
   });
 });
 

@@ -11,7 +11,13 @@ export function videoConfig({ codec }: CatalogTrack, config: Config): VideoDecod
 
 export function audioConfig({ codec, samplerate, channels }: CatalogTrack, config: Config): AudioDecoderConfig {
   const description = config !== null && codec.startsWith('mp4a') ? { description: config } : {};
-  return { codec, sampleRate: samplerate, numberOfChannels: channels, ...description };
+  // RFC 6381 has MP4's name of it, WebCodecs a name of its own.
+  const name = isOpus(codec) ? 'opus' : codec;
+  return { codec: name, sampleRate: samplerate, numberOfChannels: channels, ...description };
+}
+
+function isOpus(codec: string): boolean {
+  return codec.toLowerCase() === 'opus';
 }
 
 /** Codecs whose configuration is written in another way than WebCodecs reads it are left to Media Source. */
@@ -22,7 +28,7 @@ export async function canDecode(track: CatalogTrack): Promise<boolean> {
       return (await VideoDecoder.isConfigSupported(videoConfig(track, track.init))).supported === true;
     }
     // Opus of more channels needs a mapping.
-    if (track.role === 'audio' && (/^mp4a\.40\./.test(track.codec) || (track.codec === 'opus' && track.channels <= 2))) {
+    if (track.role === 'audio' && (/^mp4a\.40\./.test(track.codec) || (isOpus(track.codec) && track.channels <= 2))) {
       return (await AudioDecoder.isConfigSupported(audioConfig(track, track.init))).supported === true;
     }
   } catch {
