@@ -130,7 +130,7 @@ fn a_viewer_chooses_a_level_and_goes_back() {
     }
     for (settings, modes) in [
         (vec![LADDER, "quic.listen=off"], ["Low latency"; 3]),
-        (vec![LADDER], ["MoQ", "Low latency", "MoQ"]),
+        (vec![LADDER], ["Real time", "Low latency", "Real time"]),
     ] {
         let server = Server::start(AIRWAVE, &settings);
         let input = server.input();
