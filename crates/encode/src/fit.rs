@@ -52,6 +52,22 @@ impl Size {
     }
 }
 
+/// The same with fewer pixels, if so many of it have more than `most` together.
+pub(crate) fn within_all(tile: Tile, count: u32, most: u64) -> Tile {
+    let all = u64::from(tile.width) * u64::from(tile.height) * u64::from(count);
+    if all <= most {
+        return tile;
+    }
+    let share = (most as f64 / all as f64).sqrt();
+    let side = |pixels: u32| ((f64::from(pixels) * share) as u32).max(1);
+    Tile {
+        width: side(tile.width),
+        height: side(tile.height),
+        scaled_width: side(tile.scaled_width),
+        scaled_height: side(tile.scaled_height),
+    }
+}
+
 fn tile((width, height): (u32, u32), (scaled_width, scaled_height): (u32, u32)) -> Tile {
     Tile { width, height, scaled_width, scaled_height }
 }
@@ -115,6 +131,11 @@ mod tests {
             }
             assert_eq!(found, expect, "{wide}x{high} {wanted:?}");
         }
+        let large = Size { width: Some(1_920), height: Some(1_080), fit: Fit::Crop };
+        let large = large.tile(&original(1920, 1080, None));
+        let film = within_all(large, 150, 10_000_000);
+        assert_eq!((film.width, film.height, film.scaled_width), (344, 193, 344));
+        assert_eq!(within_all(large, 4, 10_000_000), large);
         let anamorphic = Size::default().tile(&original(1440, 1080, Ratio::new(4, 3)));
         assert_eq!((anamorphic.width, anamorphic.height), (640, 360), "square pixels");
     }

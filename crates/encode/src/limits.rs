@@ -78,6 +78,9 @@ pub const PICTURES_WAITING_MAX: usize = 64;
 /// Bytes of pictures that are kept: some hundred posters, or the previews of some hours. They can be made again.
 pub const PICTURES_CACHE_BYTES: usize = 32 << 20;
 
+/// What a picture counts at least against that: there are no more than 8192.
+pub const PICTURE_BYTES_MIN: usize = 4 << 10;
+
 /// Tiles of a sheet side by side, and rows of them: one request for 25 pictures.
 pub const SHEET_SIDE: u8 = 5;
 

@@ -8,9 +8,9 @@ use media::codec::VideoConfig;
 use tokio::time::timeout;
 
 use crate::coded::{Coded, Frames, decodable_from};
-use crate::fit::Size;
+use crate::fit::{Size, within_all};
 use crate::job::{JobError, begin_with};
-use crate::limits::{FILM_SEGMENTS_MAX, SHEET_SIDE, WORKER_SILENT_MAX};
+use crate::limits::{FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE, WORKER_SILENT_MAX};
 use crate::original::{Original, OriginalSegment};
 use crate::pool::Lease;
 use crate::wire::{Frame, FromEncoder, Output, ToEncoder, WireError};
@@ -118,9 +118,10 @@ impl Draw<'_> {
                 rows: SHEET_SIDE,
                 quality: SHEET_QUALITY,
             },
-            What::Film { every_ms, .. } => {
-                Output::Film { tile, last: u8::try_from(every_ms / 10).unwrap_or(u8::MAX) }
-            }
+            What::Film { every_ms, pictures, .. } => Output::Film {
+                tile: within_all(tile, *pictures, FILM_PIXELS_MAX),
+                last: u8::try_from(every_ms / 10).unwrap_or(u8::MAX),
+            },
         }
     }
 }

@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 
 use crate::job::{JobError, config_of};
 use crate::limits::{
-    FAILED_KEPT, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES, PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
+    FAILED_KEPT, PICTURE_BYTES_MIN, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES, PICTURES_WAITING_MAX,
+    PIXELS_MAX, SIDE_MAX,
 };
 use crate::made::{Failed, Made};
 use crate::original::Original;
@@ -87,12 +88,14 @@ impl Pictures {
     /// Forgets what was not asked for for longest, beyond the bound.
     fn trim(&self) {
         let mut state = self.state();
-        let mut bytes: usize = state.made.values().map(|e| e.made.bytes()).sum();
+        // A small one is not only its bytes, and many small ones are slow to look through.
+        let weight = |e: &Entry| e.made.bytes().max(PICTURE_BYTES_MIN);
+        let mut bytes: usize = state.made.values().map(weight).sum();
         while bytes > PICTURES_CACHE_BYTES {
             let done = state.made.iter().filter(|(_, e)| e.made.outcome().is_some());
             let oldest = done.min_by_key(|(_, e)| e.used).map(|(key, _)| key.clone());
             let Some(entry) = oldest.and_then(|key| state.made.remove(&key)) else { return };
-            bytes -= entry.made.bytes();
+            bytes -= weight(&entry);
         }
     }
 
