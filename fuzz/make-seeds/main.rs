@@ -4,6 +4,7 @@
 
 mod capture;
 mod moqt;
+mod moqt16;
 mod recorded;
 mod session;
 mod written;

@@ -1,10 +1,25 @@
-//! Seeds of MoQ Transport, draft 18: messages, streams and whole sessions, byte by byte.
+//! Seeds of MoQ Transport: messages, streams and whole sessions, byte by byte. Here draft 18.
 
 use std::io::Result;
 
-use crate::Seeds;
+use crate::{Seeds, moqt16};
 
-/// A message's type and its body.
+/// What there is of a draft.
+pub(crate) struct Draft {
+    pub(crate) number: u8,
+    /// A message's type and its body (behind the request that it is about).
+    pub(crate) control: &'static [(&'static str, u8, &'static str)],
+    /// What it is taken for (0 datagram, 1 descending, 2 ascending), how it is cut, the bytes.
+    pub(crate) data: &'static [(&'static str, u8, &'static str)],
+    /// What the owner does, then steps.
+    pub(crate) session: &'static [(&'static str, u8, &'static [Step])],
+}
+
+/// What, on which stream, the bytes.
+pub(crate) type Step = (u8, u8, &'static str);
+
+const DRAFT_18: Draft = Draft { number: 18, control: CONTROL, data: DATA, session: SESSION };
+
 const CONTROL: &[(&str, u8, &str)] = &[
     (
         "setup",
@@ -37,7 +52,6 @@ const CONTROL: &[(&str, u8, &str)] = &[
     ("subscribe-tracks", 0x51, "04 01 03616363 01 1000"),
 ];
 
-/// What it is taken for (0 datagram, 1 descending, 2 ascending), how it is cut, the bytes.
 const DATA: &[(&str, u8, &str)] = &[
     ("subgroup", 2, "03 71 01812c 00 0310 84d2 0461626364 0000 0465666768 00000003"),
     ("subgroup-first", 2, "00 52 0107 80 05 0361 6263 02 00 00"),
@@ -55,8 +69,6 @@ const DATA: &[(&str, u8, &str)] = &[
     ("control", 2, "00 af000000"),
 ];
 
-/// What the owner does, then steps: what, on which stream, the bytes.
-type Step = (u8, u8, &'static str);
 const SESSION: &[(&str, u8, &[Step])] = &[
     (
         "server",
@@ -125,20 +137,23 @@ const SESSION: &[(&str, u8, &[Step])] = &[
 ];
 
 pub(crate) fn write(seeds: &Seeds) -> Result<()> {
-    for (name, kind, body) in CONTROL {
-        seeds.add("moqt_control", name, *kind, &hex(body))?;
-    }
-    for (name, how, bytes) in DATA {
-        seeds.add("moqt_data", name, *how, &hex(bytes))?;
-    }
-    for (name, owner, steps) in SESSION {
-        let mut data = Vec::new();
-        for (what, stream, bytes) in *steps {
-            let bytes = hex(bytes);
-            data.extend([*what, *stream, bytes.len() as u8]);
-            data.extend(bytes);
+    for draft in [DRAFT_18, moqt16::DRAFT] {
+        let target = |what: &str| format!("moqt{}_{what}", draft.number);
+        for (name, kind, body) in draft.control {
+            seeds.add(&target("control"), name, *kind, &hex(body))?;
         }
-        seeds.add("moqt_session", name, *owner, &data)?;
+        for (name, how, bytes) in draft.data {
+            seeds.add(&target("data"), name, *how, &hex(bytes))?;
+        }
+        for (name, owner, steps) in draft.session {
+            let mut data = Vec::new();
+            for (what, stream, bytes) in *steps {
+                let bytes = hex(bytes);
+                data.extend([*what, *stream, bytes.len() as u8]);
+                data.extend(bytes);
+            }
+            seeds.add(&target("session"), name, *owner, &data)?;
+        }
     }
     Ok(())
 }

@@ -67,9 +67,20 @@ impl MoqAddress {
             return Err(AddressProblem::Path);
         }
         let (namespace, catalog) = fragment.map_or(Ok((None, CATALOG.to_owned())), named)?;
-        let server = Server { host: host.to_owned(), port, path: path.to_owned() };
+        let server = Server { host: host.to_owned(), port, path: path.to_owned(), draft: None };
         Ok(Self { server, namespace, catalog })
     }
+
+    /// The same, to be spoken to in this draft alone.
+    pub fn speaking(mut self, draft: Option<u8>) -> Self {
+        self.server.draft = draft;
+        self
+    }
+}
+
+/// The numbers of the drafts of MoQ Transport that are spoken, the newest first.
+pub fn drafts() -> Vec<u8> {
+    moqt::Version::ALL.iter().map(|version| version.draft()).collect()
 }
 
 const SCHEME: &str = "moqt://";

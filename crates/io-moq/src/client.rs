@@ -41,6 +41,8 @@ pub struct Server {
     pub port: u16,
     /// What follows the authority in the URL, with its query. It may hold a key: keep it out of logs.
     pub path: String,
+    /// The draft that is spoken, by its number; none: the newest that the server speaks as well.
+    pub draft: Option<u8>,
 }
 
 impl Server {
@@ -136,12 +138,19 @@ impl Client {
         origin: Origin,
     ) -> Result<Self, ClientError> {
         let failed = |error| ClientError::Connect { server: server.authority(), error };
+        let protocols = match server.draft {
+            None => protocols(),
+            Some(draft) => {
+                let version = Version::from_draft(draft);
+                vec![version.ok_or_else(|| failed(ConnectError::Protocol))?.alpn()]
+            }
+        };
         let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
         let wrong = |error| ClientError::Name { host: server.host.clone(), error };
         let mut last = failed(ConnectError::TimedOut);
         for address in found.map_err(wrong)? {
             let endpoint = Endpoint::client(address)?;
-            match endpoint.connect(address, &server.host, trust.clone(), &protocols()).await {
+            match endpoint.connect(address, &server.host, trust.clone(), &protocols).await {
                 Ok(connection) => return Ok(Self::begin(connection, endpoint, server, origin)),
                 Err(error) => last = failed(error),
             }
@@ -276,7 +285,7 @@ impl Handle {
     /// Hears of the namespaces that begin so. Ends when it is dropped, or with the connection.
     pub fn namespaces(&self, prefix: Namespace) -> Result<Namespaces, Denial> {
         let parameters = Parameters::default();
-        let request = Request::SubscribeNamespace { prefix, parameters };
+        let request = Request::SubscribeNamespace { prefix, tracks: false, parameters };
         let (id, told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
         Ok(Namespaces { link: self.link.clone(), id, told })
     }

@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use moqt::data::{Datagram, Opening, OpeningReader};
 use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
+use moqt::version::ControlStream;
 use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
 use sansio::{Core, Poll};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -68,6 +69,14 @@ pub(crate) struct DataStream {
     pub(crate) first: Bytes,
     pub(crate) stream: RecvStream,
     _closed: DataClosed,
+}
+
+#[cfg(test)]
+impl DataStream {
+    /// The draft in which its objects are written.
+    pub(crate) fn version(&self) -> Version {
+        self._closed.link.version
+    }
 }
 
 /// Tells the session that a data stream is over, when it is dropped.
@@ -366,10 +375,15 @@ impl Driver {
             let (sender, writes) = mpsc::unbounded_channel();
             let link = self.link.clone();
             self.jobs.push(Box::pin(async move {
-                let stream = link.connection.open_uni().await?;
-                stream.set_priority(priority::CONTROL);
-                if write_stream(&link, stream, writes).await.is_some() {
-                    link.handle(Input::ControlClosed);
+                match link.version.control_stream() {
+                    ControlStream::Unidirectional => {
+                        let stream = link.connection.open_uni().await?;
+                        write_control(&link, stream, writes).await;
+                    }
+                    ControlStream::Bidirectional => {
+                        let streams = link.connection.open_bi().await?;
+                        both_controls(&link, streams, writes).await;
+                    }
                 }
                 None
             }));
@@ -384,13 +398,43 @@ impl Driver {
         }
     }
 
-    /// A request of the peer.
+    /// A request of the peer; or the control stream, which is the first one in drafts that have it in both
+    /// directions (draft-16 §3.3). A client has opened its own by then.
     fn accept(&mut self, send: SendStream, recv: RecvStream) {
+        let shared = self.link.version.control_stream() == ControlStream::Bidirectional;
+        if shared && self.control.is_none() {
+            let (sender, writes) = mpsc::unbounded_channel();
+            self.control = Some(sender);
+            let link = self.link.clone();
+            self.jobs.push(Box::pin(async move {
+                both_controls(&link, (send, recv), writes).await;
+                None
+            }));
+            return;
+        }
         let id = StreamId::Peers(recv.id());
         let (sides, ends) = sides();
         self.streams.insert(id, sides);
         self.jobs.push(Box::pin(both(self.link.clone(), id, (send, recv), ends)));
     }
+}
+
+/// Our side of the control stream.
+async fn write_control(link: &Link, stream: SendStream, writes: mpsc::UnboundedReceiver<Write>) {
+    stream.set_priority(priority::CONTROL);
+    if write_stream(link, stream, writes).await.is_some() {
+        link.handle(Input::ControlClosed);
+    }
+}
+
+/// A control stream in both directions.
+async fn both_controls(
+    link: &Link,
+    (send, recv): (SendStream, RecvStream),
+    writes: mpsc::UnboundedReceiver<Write>,
+) {
+    link.handle(Input::ControlOpened(Bytes::new()));
+    tokio::join!(write_control(link, send, writes), read_control(link, recv));
 }
 
 /// Opens a request stream of ours.
@@ -486,7 +530,11 @@ async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
             Ok(None) => continue,
             Ok(Some(Opening::Padding)) => return,
             Ok(Some(Opening::Control(first))) => {
-                return read_control(&link, first, chunk, stream).await;
+                link.handle(Input::ControlOpened(first));
+                if !chunk.is_empty() {
+                    link.handle(Input::Control(chunk));
+                }
+                return read_control(&link, stream).await;
             }
             Ok(Some(Opening::Subgroup(header))) => DataHeader::Subgroup(header),
             Ok(Some(Opening::Fetch(id))) => DataHeader::Fetch(id),
@@ -496,11 +544,8 @@ async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
     }
 }
 
-async fn read_control(link: &Link, first: Bytes, more: Bytes, mut stream: RecvStream) {
-    link.handle(Input::ControlOpened(first));
-    if !more.is_empty() {
-        link.handle(Input::Control(more));
-    }
+/// The peer's side of the control stream.
+async fn read_control(link: &Link, mut stream: RecvStream) {
     loop {
         match stream.read().await {
             Read::Chunk(bytes) => link.handle(Input::Control(bytes)),

@@ -22,7 +22,15 @@ use crate::transport::Endpoint;
 /// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
 /// protocols.
 pub fn protocols() -> Vec<&'static str> {
-    vec![Version::Draft18.alpn()]
+    Version::ALL.iter().map(|version| version.alpn()).collect()
+}
+
+/// Those of these drafts alone. Nothing: one of them is not spoken, or there is none.
+pub fn protocols_of(drafts: &[u8]) -> Option<Vec<&'static str>> {
+    let spoken = |version: &&Version| drafts.contains(&version.draft());
+    let known: Vec<_> = Version::ALL.iter().filter(spoken).map(|version| version.alpn()).collect();
+    let all_known = drafts.iter().all(|draft| Version::from_draft(*draft).is_some());
+    (all_known && !known.is_empty()).then_some(known)
 }
 
 /// What the listener counts.
@@ -222,7 +230,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         let (relay, draining) = (relay.clone(), draining.clone());
         connections.spawn(async move {
             let counters = relay.counters.clone();
-            match incoming.accept(&protocols()).await {
+            match incoming.accept().await {
                 Ok(connection) => {
                     counters.connections.fetch_add(1, Ordering::Relaxed);
                     counters.open.fetch_add(1, Ordering::Relaxed);

@@ -422,7 +422,10 @@ impl Streaming {
             first_object: first.header().id == 0,
         };
         let mut head = BytesMut::with_capacity(64);
-        header.encode(self.link.version, &mut head);
+        if header.encode(self.link.version, &mut head).is_err() {
+            // A group that the peer's draft has no number for.
+            return Err(Cut::Reset(ResetCode::InternalError));
+        }
         let mut writer = SubgroupWriter::new(self.link.version, &header);
         let mut object = first;
         loop {

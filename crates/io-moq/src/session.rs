@@ -229,11 +229,20 @@ impl Connected {
                     link.command(Command::Answer { id, answer });
                 });
             }
-            Request::SubscribeNamespace { prefix, .. } => {
+            Request::SubscribeNamespace { prefix, tracks, parameters } => {
                 let Some(prefix) = path_of(&prefix) else { return };
                 self.link.command(Command::Answer { id, answer: Answer::ok() });
-                let viewer = self.viewer(tokens);
-                self.job(id, announce::namespaces(self.link.clone(), id, viewer, prefix));
+                let (link, viewer) = (self.link.clone(), self.viewer(tokens));
+                self.job(id, async move {
+                    let told =
+                        announce::namespaces(link.clone(), id, viewer.clone(), prefix.clone());
+                    // draft-16 §9.25: both in one request.
+                    if tracks {
+                        tokio::join!(told, announce::tracks(link, viewer, prefix, parameters));
+                    } else {
+                        told.await;
+                    }
+                });
             }
             Request::SubscribeTracks { prefix, parameters } => {
                 let Some(prefix) = path_of(&prefix) else { return };

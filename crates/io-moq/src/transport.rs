@@ -106,16 +106,21 @@ pub enum WebError {
 impl ConnectError {
     /// TLS ends a QUIC handshake with 0x100 and its alert (RFC 9001 §4.8).
     fn of(error: quinn::ConnectionError) -> Self {
-        let quinn::ConnectionError::TransportError(wrong) = &error else {
-            return match error {
-                quinn::ConnectionError::TimedOut => Self::TimedOut,
-                other => Self::Connection(other),
-            };
-        };
-        match u64::from(wrong.code).checked_sub(0x100) {
-            Some(NO_APPLICATION_PROTOCOL) => Self::Protocol,
-            // bad_certificate to certificate_unknown, and unknown_ca.
-            Some(42..=46 | 48) => Self::Untrusted(wrong.reason.clone()),
+        let alert = |code: quinn::TransportErrorCode| u64::from(code).checked_sub(0x100);
+        match &error {
+            quinn::ConnectionError::TimedOut => Self::TimedOut,
+            // The server is who finds that there is no common protocol.
+            quinn::ConnectionError::ConnectionClosed(close)
+                if alert(close.error_code) == Some(NO_APPLICATION_PROTOCOL) =>
+            {
+                Self::Protocol
+            }
+            quinn::ConnectionError::TransportError(wrong) => match alert(wrong.code) {
+                Some(NO_APPLICATION_PROTOCOL) => Self::Protocol,
+                // bad_certificate to certificate_unknown, and unknown_ca.
+                Some(42..=46 | 48) => Self::Untrusted(wrong.reason.clone()),
+                _ => Self::Connection(error),
+            },
             _ => Self::Connection(error),
         }
     }
@@ -126,10 +131,17 @@ const NO_APPLICATION_PROTOCOL: u64 = 120;
 
 /// A UDP socket with everything behind it.
 #[derive(Clone)]
-pub struct Endpoint(quinn::Endpoint);
+pub struct Endpoint {
+    quic: quinn::Endpoint,
+    /// What a server speaks.
+    protocols: Arc<[&'static str]>,
+}
 
 /// A peer that knocks.
-pub(crate) struct Incoming(quinn::Incoming);
+pub(crate) struct Incoming {
+    quic: quinn::Incoming,
+    protocols: Arc<[&'static str]>,
+}
 
 impl Endpoint {
     /// A server on this address. `protocols` are its ALPN tokens, the most wanted first; WebTransport comes
@@ -137,7 +149,7 @@ impl Endpoint {
     pub fn server(
         address: SocketAddr,
         certificate: Certificate,
-        protocols: &[&str],
+        protocols: &[&'static str],
     ) -> Result<Self, EndpointError> {
         let config = server_config(certificate, protocols)?;
         let socket = match UdpSocket::bind(address) {
@@ -148,9 +160,8 @@ impl Endpoint {
             bound => bound?,
         };
         let runtime = Arc::new(TokioRuntime);
-        let endpoint =
-            quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)?;
-        Ok(Self(endpoint))
+        let quic = quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)?;
+        Ok(Self { quic, protocols: protocols.into() })
     }
 
     /// A client on any free port.
@@ -159,27 +170,24 @@ impl Endpoint {
             SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        Ok(Self(quinn::Endpoint::client(any)?))
+        Ok(Self { quic: quinn::Endpoint::client(any)?, protocols: Arc::new([]) })
     }
 
     /// Where it listens.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.quic.local_addr()
     }
 
     /// New connections are greeted with another certificate.
-    pub fn set_certificate(
-        &self,
-        certificate: Certificate,
-        protocols: &[&str],
-    ) -> Result<(), EndpointError> {
-        self.0.set_server_config(Some(server_config(certificate, protocols)?));
+    pub fn set_certificate(&self, certificate: Certificate) -> Result<(), EndpointError> {
+        self.quic.set_server_config(Some(server_config(certificate, &self.protocols)?));
         Ok(())
     }
 
     /// The next peer that knocks; nothing once the endpoint is closed.
     pub(crate) async fn accept(&self) -> Option<Incoming> {
-        self.0.accept().await.map(Incoming)
+        let quic = self.quic.accept().await?;
+        Some(Incoming { quic, protocols: self.protocols.clone() })
     }
 
     /// Connects to a server as a client that speaks these protocols.
@@ -192,7 +200,7 @@ impl Endpoint {
     ) -> Result<Connection, ConnectError> {
         let config = client_config(trust, protocols)
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
-        let connecting = self.0.connect_with(config, to, name)?;
+        let connecting = self.quic.connect_with(config, to, name)?;
         Ok(Connection::raw(finish(connecting).await?))
     }
 
@@ -221,34 +229,33 @@ impl Endpoint {
         let name = name.trim_start_matches('[').trim_end_matches(']');
         let config = client_config(trust, &["h3"])
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
-        let quic = finish(self.0.connect_with(config, to, name)?).await?;
+        let quic = finish(self.quic.connect_with(config, to, name)?).await?;
         in_time(Web::connect(quic, request)).await
     }
 
     /// Closes everything; peers are told.
     pub fn close(&self) {
-        self.0.close(VarInt::from_u32(0), b"");
+        self.quic.close(VarInt::from_u32(0), b"");
     }
 
     /// Until the last word has gone out.
     pub async fn wait_idle(&self) {
-        self.0.wait_idle().await;
+        self.quic.wait_idle().await;
     }
 }
 
 impl Incoming {
     pub(crate) fn peer(&self) -> SocketAddr {
-        self.0.remote_address()
+        self.quic.remote_address()
     }
 
     pub(crate) fn refuse(self) {
-        self.0.refuse();
+        self.quic.refuse();
     }
 
-    /// Finishes its handshake: QUIC's, and that of a session of WebTransport, which may speak one of
-    /// `protocols`.
-    pub(crate) async fn accept(self, protocols: &[&str]) -> Result<Connection, ConnectError> {
-        let mut connecting = self.0.accept()?;
+    /// Finishes its handshake: QUIC's, and that of a session of WebTransport.
+    pub(crate) async fn accept(self) -> Result<Connection, ConnectError> {
+        let mut connecting = self.quic.accept()?;
         let data = tokio::time::timeout(limits::HANDSHAKE, connecting.handshake_data()).await;
         let data = data.map_err(|_| ConnectError::TimedOut)?.map_err(ConnectError::of)?;
         if protocol_of(data).as_deref() != Some(H3) {
@@ -260,7 +267,7 @@ impl Incoming {
             Ok((quic, _)) => quic,
             Err(connecting) => finish(connecting).await?,
         };
-        in_time(Web::accept(quic, protocols)).await
+        in_time(Web::accept(quic, &self.protocols)).await
     }
 }
 

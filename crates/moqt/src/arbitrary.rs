@@ -21,13 +21,25 @@ use crate::secret::Secret;
 use crate::token::{AuthToken, Token};
 use crate::version::Version;
 
-/// Small and large numbers alike.
-pub(crate) fn number() -> impl Strategy<Value = u64> {
-    (any::<u64>(), 0u32..64).prop_map(|(number, shift)| number >> shift)
+pub(crate) fn version() -> impl Strategy<Value = Version> {
+    prop::sample::select(Version::ALL)
 }
 
-pub(crate) fn location() -> impl Strategy<Value = Location> {
-    (number(), number()).prop_map(|(group, object)| Location { group, object })
+/// Small and large numbers alike.
+pub(crate) fn number(v: Version) -> impl Strategy<Value = u64> {
+    let max = v.id_max();
+    (any::<u64>(), 0u32..64).prop_map(move |(number, shift)| (number & max) >> shift)
+}
+
+pub(crate) fn location(v: Version) -> impl Strategy<Value = Location> {
+    (number(v), number(v)).prop_map(|(group, object)| Location { group, object })
+}
+
+/// The end of a range, which may be that of a group.
+pub(crate) fn end(v: Version) -> impl Strategy<Value = Location> {
+    // One more than the object must have a form.
+    let object = prop_oneof![Just(Range::WHOLE_GROUP), (0..v.id_max()).prop_map(|object| object)];
+    (number(v), object).prop_map(|(group, object)| Location { group, object })
 }
 
 fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
@@ -48,48 +60,48 @@ fn group_order() -> impl Strategy<Value = GroupOrder> {
     prop_oneof![Just(GroupOrder::Ascending), Just(GroupOrder::Descending)]
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+fn filter(v: Version) -> impl Strategy<Value = Filter> {
     prop_oneof![
         Just(Filter::NextGroup),
         Just(Filter::NextObject),
-        location().prop_map(Filter::From),
-        (location(), number()).prop_map(|(start, groups)| Filter::Range {
+        location(v).prop_map(Filter::From),
+        (location(v), number(v)).prop_map(move |(start, groups)| Filter::Range {
             start,
-            end_group: start.group.saturating_add(groups),
+            end_group: start.group.saturating_add(groups).min(v.id_max()),
         }),
     ]
 }
 
-fn auth_token() -> impl Strategy<Value = AuthToken> {
-    (number(), bytes(30)).prop_map(|(kind, value)| AuthToken { kind, value: Secret::new(value) })
+fn auth_token(v: Version) -> impl Strategy<Value = AuthToken> {
+    (number(v), bytes(30)).prop_map(|(kind, value)| AuthToken { kind, value: Secret::new(value) })
 }
 
-pub(crate) fn token() -> impl Strategy<Value = Token> {
+pub(crate) fn token(v: Version) -> impl Strategy<Value = Token> {
     prop_oneof![
-        number().prop_map(|alias| Token::Delete { alias }),
-        (number(), auth_token()).prop_map(|(alias, token)| Token::Register { alias, token }),
-        number().prop_map(|alias| Token::UseAlias { alias }),
-        auth_token().prop_map(Token::UseValue),
+        number(v).prop_map(|alias| Token::Delete { alias }),
+        (number(v), auth_token(v)).prop_map(|(alias, token)| Token::Register { alias, token }),
+        number(v).prop_map(|alias| Token::UseAlias { alias }),
+        auth_token(v).prop_map(Token::UseValue),
     ]
 }
 
 /// Any parameters that may stand there.
-pub(crate) fn parameters(scope: Scope) -> BoxedStrategy<Parameters> {
+pub(crate) fn parameters(v: Version, scope: Scope) -> BoxedStrategy<Parameters> {
     let times = (
-        option::of(number()),
-        option::of(number()),
-        option::of(number()),
-        option::of(number()),
-        option::of(number()),
+        option::of(number(v)),
+        option::of(number(v)),
+        option::of(number(v)),
+        option::of(number(v)),
+        option::of(number(v)),
     );
     let others = (
-        vec(token(), 0..3),
-        option::of(location()),
+        vec(token(v), 0..3),
+        option::of(location(v)),
         option::of(any::<bool>()),
         option::of(any::<u8>()),
-        option::of(filter()),
+        option::of(filter(v)),
         option::of(group_order()),
-        option::of(number()),
+        option::of(number(v)),
         option::of(namespace()),
     );
     (times, others)
@@ -109,15 +121,22 @@ pub(crate) fn parameters(scope: Scope) -> BoxedStrategy<Parameters> {
                 new_group: others.6,
                 namespace_prefix: others.7,
             };
-            all.within(Version::Draft18, scope)
+            let all = match v.row().zero_timeout {
+                true => all,
+                false => Parameters {
+                    object_delivery_timeout_ms: all.object_delivery_timeout_ms.filter(|ms| *ms > 0),
+                    ..all
+                },
+            };
+            all.within(v, scope)
         })
         // Boxes, here and below: what is built of these would not fit onto a stack.
         .boxed()
 }
 
 /// Properties of a track or an object: nothing that only one of them may have.
-pub(crate) fn properties() -> impl Strategy<Value = Properties> {
-    let pair = (number(), number(), vec(any::<u8>(), 0..30));
+pub(crate) fn properties(v: Version) -> impl Strategy<Value = Properties> {
+    let pair = (number(v), number(v), vec(any::<u8>(), 0..30));
     vec(pair, 0..5).prop_map(|pairs| {
         let special = |number: &u64| {
             kind::MANDATORY.contains(number)
@@ -125,7 +144,7 @@ pub(crate) fn properties() -> impl Strategy<Value = Properties> {
         };
         let pairs: Vec<(u64, Value<'_>)> = pairs
             .iter()
-            .filter(|(number, ..)| !special(number))
+            .filter(|(number, value, _)| !special(number) && (*number, *value) != (0x02, 0))
             .map(|(number, value, bytes)| match number % 2 {
                 0 => (*number, Value::Number(*value)),
                 _ => (*number, Value::Bytes(bytes)),
@@ -135,10 +154,10 @@ pub(crate) fn properties() -> impl Strategy<Value = Properties> {
     })
 }
 
-fn fetch() -> BoxedStrategy<Fetch> {
-    let standalone = (track(), location(), location())
+fn fetch(v: Version) -> BoxedStrategy<Fetch> {
+    let standalone = (track(), location(v), end(v))
         .prop_map(|(track, start, end)| Fetch::Standalone { track, range: Range { start, end } });
-    let joining = (number(), number(), any::<bool>()).prop_map(|(id, group, relative)| {
+    let joining = (number(v), number(v), any::<bool>()).prop_map(|(id, group, relative)| {
         let start =
             if relative { JoiningStart::Relative(group) } else { JoiningStart::Absolute(group) };
         Fetch::Joining { subscription: RequestId(id), start }
@@ -146,43 +165,48 @@ fn fetch() -> BoxedStrategy<Fetch> {
     prop_oneof![standalone, joining].boxed()
 }
 
-pub(crate) fn request() -> BoxedStrategy<Request> {
-    prop_oneof![
-        (track(), parameters(Scope::Subscribe))
+pub(crate) fn request(v: Version) -> BoxedStrategy<Request> {
+    let request = prop_oneof![
+        (track(), parameters(v, Scope::Subscribe))
             .prop_map(|(track, parameters)| Request::Subscribe { track, parameters }),
-        (track(), parameters(Scope::Publish), properties()).prop_map(
+        (track(), parameters(v, Scope::Publish), properties(v)).prop_map(
             |(track, parameters, properties)| Request::Publish { track, parameters, properties }
         ),
-        (fetch(), parameters(Scope::Fetch))
+        (fetch(v), parameters(v, Scope::Fetch))
             .prop_map(|(fetch, parameters)| Request::Fetch { fetch, parameters }),
-        (track(), parameters(Scope::TrackStatus))
+        (track(), parameters(v, Scope::TrackStatus))
             .prop_map(|(track, parameters)| Request::TrackStatus { track, parameters }),
-        (namespace(), parameters(Scope::PublishNamespace)).prop_map(|(namespace, parameters)| {
-            Request::PublishNamespace { namespace, parameters }
-        }),
-        (namespace(), parameters(Scope::SubscribeNamespace))
-            .prop_map(|(prefix, parameters)| Request::SubscribeNamespace { prefix, parameters }),
-        (namespace(), parameters(Scope::SubscribeTracks))
+        (namespace(), parameters(v, Scope::PublishNamespace)).prop_map(
+            |(namespace, parameters)| { Request::PublishNamespace { namespace, parameters } }
+        ),
+        (namespace(), any::<bool>(), parameters(v, Scope::SubscribeNamespace)).prop_map(
+            move |(prefix, tracks, parameters)| {
+                let tracks = tracks && v.row().namespace_options;
+                Request::SubscribeNamespace { prefix, tracks, parameters }
+            }
+        ),
+        (namespace(), parameters(v, Scope::SubscribeTracks))
             .prop_map(|(prefix, parameters)| Request::SubscribeTracks { prefix, parameters }),
-    ]
-    .boxed()
+    ];
+    let allowed = move |request: &Request| v.row().empty_namespace || !request.names_nothing();
+    request.prop_filter("a namespace has a field", allowed).boxed()
 }
 
-pub(crate) fn first() -> impl Strategy<Value = First> {
-    (number(), request(), number()).prop_map(|(id, request, alias)| {
+pub(crate) fn first(v: Version) -> impl Strategy<Value = First> {
+    (number(v), request(v), number(v)).prop_map(|(id, request, alias)| {
         let alias = (scope_of(&request) == Scope::Publish).then_some(alias);
         First { id: RequestId(id), request, alias }
     })
 }
 
-pub(crate) fn request_error() -> impl Strategy<Value = RequestError> {
+pub(crate) fn request_error(_v: Version) -> impl Strategy<Value = RequestError> {
     let redirect = ("[a-z:/.]{0,20}", track()).prop_map(|(uri, track)| Redirect {
         uri,
         namespace: track.namespace().clone(),
         name: track.name().clone(),
     });
     (option::of(0u64..1 << 40), ".{0,40}", option::of(redirect)).prop_map(
-        |(retry, reason, redirect)| RequestError {
+        move |(retry, reason, redirect)| RequestError {
             code: if redirect.is_some() { RequestCode::Redirect } else { RequestCode::Timeout },
             retry_after: retry.map(Duration::from_millis),
             reason,
@@ -195,14 +219,15 @@ fn priority() -> impl Strategy<Value = Option<u8>> {
     option::of(any::<u8>())
 }
 
-pub(crate) fn subgroup_header() -> impl Strategy<Value = SubgroupHeader> {
+pub(crate) fn subgroup_header(v: Version) -> impl Strategy<Value = SubgroupHeader> {
     let subgroup = prop_oneof![
         Just(SubgroupId::Zero),
         Just(SubgroupId::FirstObject),
-        number().prop_map(SubgroupId::Given),
+        number(v).prop_map(SubgroupId::Given),
     ];
-    (number(), number(), subgroup, priority(), any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(alias, group, subgroup, priority, properties, end_of_group, first_object)| {
+    (number(v), number(v), subgroup, priority(), any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(move |(alias, group, subgroup, priority, properties, end_of_group, first)| {
+            let first_object = first && v.row().subgroup_bits & 0x40 != 0;
             SubgroupHeader {
                 alias,
                 group,
@@ -217,9 +242,10 @@ pub(crate) fn subgroup_header() -> impl Strategy<Value = SubgroupHeader> {
 
 /// Objects with rising IDs, as a stream with or without properties has them, and their payloads.
 pub(crate) fn subgroup_objects(
+    v: Version,
     with_properties: bool,
 ) -> impl Strategy<Value = Vec<(ObjectHead, Bytes)>> {
-    let object = (number(), properties(), bytes(50));
+    let object = (number(v), properties(v), bytes(50));
     vec(object, 0..8).prop_map(move |objects| {
         let mut objects: Vec<_> = objects;
         objects.sort_by_key(|(id, ..)| *id);
@@ -237,14 +263,17 @@ pub(crate) fn subgroup_objects(
 }
 
 /// Objects in the order of a fetch, and their payloads.
-pub(crate) fn fetch_objects(order: GroupOrder) -> impl Strategy<Value = Vec<(FetchObject, Bytes)>> {
+pub(crate) fn fetch_objects(
+    v: Version,
+    order: GroupOrder,
+) -> impl Strategy<Value = Vec<(FetchObject, Bytes)>> {
     let via = prop_oneof![
         Just(Via::Datagram),
         (0u64..4).prop_map(Via::Subgroup),
-        number().prop_map(Via::Subgroup)
+        number(v).prop_map(Via::Subgroup)
     ];
-    let place = prop_oneof![location(), (0u64..3, 0u64..5).prop_map(|(g, o)| Location::new(g, o))];
-    let object = (place, via, any::<u8>(), properties(), bytes(50));
+    let place = prop_oneof![location(v), (0u64..3, 0u64..5).prop_map(|(g, o)| Location::new(g, o))];
+    let object = (place, via, any::<u8>(), properties(v), bytes(50));
     vec(object, 0..10).prop_map(move |mut objects| {
         objects.sort_by_key(|(location, ..)| match order {
             GroupOrder::Ascending => (location.group, location.object),
@@ -261,7 +290,7 @@ pub(crate) fn fetch_objects(order: GroupOrder) -> impl Strategy<Value = Vec<(Fet
     })
 }
 
-pub(crate) fn datagram() -> impl Strategy<Value = Datagram> {
+pub(crate) fn datagram(v: Version) -> impl Strategy<Value = Datagram> {
     let payload = bytes(60).prop_map(Body::Payload);
     let status = prop_oneof![
         Just(Body::Status(Status::Normal)),
@@ -269,7 +298,7 @@ pub(crate) fn datagram() -> impl Strategy<Value = Datagram> {
         Just(Body::Status(Status::EndOfTrack)),
     ];
     let body = prop_oneof![payload, status];
-    (number(), number(), number(), priority(), any::<bool>(), properties(), body).prop_map(
+    (number(v), number(v), number(v), priority(), any::<bool>(), properties(v), body).prop_map(
         |(alias, group, object, priority, end_of_group, properties, body)| {
             let special = !matches!(body, Body::Payload(_));
             let bare = matches!(body, Body::Status(Status::EndOfGroup | Status::EndOfTrack));

@@ -19,6 +19,8 @@ pub enum SessionCode {
     DuplicateTrackAlias,
     /// A key-value pair or token that is not what its type says.
     KeyValueFormattingError,
+    /// More requests than MAX_REQUEST_ID lets the peer make; of drafts that count them.
+    TooManyRequests,
     /// PATH where it must not be, or of no use here.
     InvalidPath,
     /// PATH that is no path.
@@ -111,6 +113,22 @@ pub enum DoneCode {
     ExcessiveLoad,
     /// The track breaks the rules (draft-18 §2.4.2).
     MalformedTrack,
+}
+
+impl From<ResetCode> for DoneCode {
+    /// Where a subscription is cancelled by words.
+    fn from(code: ResetCode) -> DoneCode {
+        match code {
+            ResetCode::GoingAway | ResetCode::SessionClosed => DoneCode::GoingAway,
+            ResetCode::TooFarBehind | ResetCode::DeliveryTimeout => DoneCode::TooFarBehind,
+            ResetCode::ExpiredAuthToken => DoneCode::Expired,
+            ResetCode::ExcessiveLoad => DoneCode::ExcessiveLoad,
+            ResetCode::MalformedTrack => DoneCode::MalformedTrack,
+            ResetCode::InternalError | ResetCode::Cancelled | ResetCode::UnknownObjectStatus => {
+                DoneCode::InternalError
+            }
+        }
+    }
 }
 
 /// Why a stream ends early, either side (draft-18 §3.3.3).

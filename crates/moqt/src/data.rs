@@ -89,6 +89,9 @@ pub enum WriteError {
     /// The ID (or, in a fetch, the location) is not behind the one before.
     #[error("an object that is not behind the one before it on its stream")]
     Order,
+    /// An ID that the draft can't write.
+    #[error("an ID that is too large for the draft that is spoken")]
+    TooLarge,
     /// Properties on a stream or object that has none.
     #[error("properties where there can be none")]
     Properties,

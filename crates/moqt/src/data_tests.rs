@@ -26,8 +26,12 @@ fn hex(text: &str) -> Vec<u8> {
 type Objects = Vec<(ObjectHead, Vec<u8>)>;
 
 /// What a subgroup stream holds, chunks put together.
-fn read_subgroup(bytes: &[u8], piece: usize) -> Result<(SubgroupHeader, Objects), DataError> {
-    let mut opening = OpeningReader::new(V);
+fn read_subgroup(
+    v: Version,
+    bytes: &[u8],
+    piece: usize,
+) -> Result<(SubgroupHeader, Objects), DataError> {
+    let mut opening = OpeningReader::new(v);
     let mut stream: Option<(SubgroupHeader, SubgroupReader)> = None;
     let mut objects = Objects::new();
     for chunk in bytes.chunks(piece) {
@@ -35,7 +39,7 @@ fn read_subgroup(bytes: &[u8], piece: usize) -> Result<(SubgroupHeader, Objects)
         if stream.is_none() {
             match opening.read(&mut chunk)? {
                 Some(Opening::Subgroup(header)) => {
-                    stream = Some((header, SubgroupReader::new(V, &header)));
+                    stream = Some((header, SubgroupReader::new(v, &header)));
                 }
                 Some(other) => panic!("{other:?}"),
                 None => assert!(chunk.is_empty()),
@@ -60,10 +64,10 @@ fn read_subgroup(bytes: &[u8], piece: usize) -> Result<(SubgroupHeader, Objects)
     Ok((header, objects))
 }
 
-fn write_subgroup(header: &SubgroupHeader, objects: &[(ObjectHead, Bytes)]) -> Vec<u8> {
+fn write_subgroup(v: Version, header: &SubgroupHeader, objects: &[(ObjectHead, Bytes)]) -> Vec<u8> {
     let mut out = BytesMut::new();
-    header.encode(V, &mut out);
-    let mut writer = SubgroupWriter::new(V, header);
+    header.encode(v, &mut out).unwrap();
+    let mut writer = SubgroupWriter::new(v, header);
     for (head, payload) in objects {
         writer.object(head, &mut out).unwrap();
         out.put_slice(payload);
@@ -77,11 +81,12 @@ enum Fetched {
 }
 
 fn read_fetch(
+    v: Version,
     bytes: &[u8],
     piece: usize,
     order: GroupOrder,
 ) -> Result<(RequestId, Vec<Fetched>), DataError> {
-    let mut opening = OpeningReader::new(V);
+    let mut opening = OpeningReader::new(v);
     let mut stream: Option<(RequestId, FetchReader)> = None;
     let mut items = Vec::new();
     for chunk in bytes.chunks(piece) {
@@ -90,7 +95,7 @@ fn read_fetch(
             && let Some(opening) = opening.read(&mut chunk)?
         {
             let Opening::Fetch(id) = opening else { panic!("{opening:?}") };
-            stream = Some((id, FetchReader::new(V, order)));
+            stream = Some((id, FetchReader::new(v, order)));
         }
         let Some((_, reader)) = &mut stream else { continue };
         while let Some(item) = reader.read(&mut chunk)? {
@@ -138,9 +143,9 @@ fn vectors_draft18_s11_4_2_subgroup() {
         (head(1, Properties::empty(), "efgh"), Bytes::from_static(b"efgh")),
         (end, Bytes::new()),
     ];
-    assert_eq!(write_subgroup(&header, &objects), bytes);
+    assert_eq!(write_subgroup(V, &header, &objects), bytes);
     for piece in 1..=bytes.len() {
-        let (read, read_objects) = read_subgroup(&bytes, piece).unwrap();
+        let (read, read_objects) = read_subgroup(V, &bytes, piece).unwrap();
         assert_eq!(read, header);
         assert!(
             read_objects
@@ -164,7 +169,7 @@ fn draft18_s11_4_2_types() {
             Ok(Some(Opening::Subgroup(header))) => {
                 assert!(valid, "{kind:#x}");
                 let mut out = BytesMut::new();
-                header.encode(V, &mut out);
+                header.encode(V, &mut out).unwrap();
                 assert!(bytes.starts_with(&out), "{kind:#x}");
                 assert_eq!(header.first_object, kind & 0x40 != 0);
                 assert_eq!(header.end_of_group, kind & 0x08 != 0);
@@ -201,7 +206,7 @@ fn draft18_s3_4_other_stream_types() {
 }
 
 fn subgroup_error(text: &str) -> DataError {
-    read_subgroup(&hex(text), 3).unwrap_err()
+    read_subgroup(V, &hex(text), 3).unwrap_err()
 }
 
 #[test]
@@ -296,7 +301,7 @@ fn vectors_draft18_s11_4_4_fetch() {
         (fetch_object(301, 0, 128, "ef"), "ef"),
     ];
     for piece in [1, 2, 5, 100] {
-        let (id, items) = read_fetch(&hex(text), piece, GroupOrder::Ascending).unwrap();
+        let (id, items) = read_fetch(V, &hex(text), piece, GroupOrder::Ascending).unwrap();
         assert_eq!(id, RequestId(2));
         assert_eq!(items.len(), 4);
         for (item, (head, payload)) in items.iter().zip(&objects) {
@@ -324,7 +329,7 @@ fn vectors_draft18_s11_4_4_fetch() {
 #[test]
 fn draft18_s11_4_4_2_after_a_marker() {
     let text = "05 02 1f 05 07 00 09 01 61 808c 05 04 00 01 01 62";
-    let (_, items) = read_fetch(&hex(text), 4, GroupOrder::Ascending).unwrap();
+    let (_, items) = read_fetch(V, &hex(text), 4, GroupOrder::Ascending).unwrap();
     let Fetched::Object(head, _) = &items[2] else { panic!() };
     assert_eq!(head.location, Location::new(5, 5));
     assert_eq!((head.via, head.priority), (Via::Subgroup(7), 9));
@@ -334,7 +339,7 @@ fn draft18_s11_4_4_2_after_a_marker() {
         "05 02 808c 05 04 00 00 01 61",
         "05 02 808c 05 04 00 11 07 01 61",
     ] {
-        let result = read_fetch(&hex(text), 4, GroupOrder::Ascending);
+        let result = read_fetch(V, &hex(text), 4, GroupOrder::Ascending);
         let good = text.contains("00 10 07");
         assert_eq!(result.is_ok(), good, "{text}");
     }
@@ -368,11 +373,11 @@ fn draft18_s11_4_4_fetch_violations() {
         ("05 02 1c 05 00 80 02 61", GroupOrder::Ascending),
         ("05 02 1c 05", GroupOrder::Ascending),
     ] {
-        let code = violation(read_fetch(&hex(text), 2, order));
+        let code = violation(read_fetch(V, &hex(text), 2, order));
         assert_eq!(code, Some(SessionCode::ProtocolViolation), "{text}");
     }
     for text in ["05 02 1c 05 03 80 00 04 00 00", "05 02 1c 05 03 80 00 808c 05 03 00"] {
-        let result = read_fetch(&hex(text), 2, GroupOrder::Ascending);
+        let result = read_fetch(V, &hex(text), 2, GroupOrder::Ascending);
         assert!(matches!(result, Err(DataError::MalformedTrack(_))), "{text}");
     }
 }
@@ -443,16 +448,33 @@ fn draft18_s11_3_1_datagram_violations() {
     }
 }
 
+/// A subgroup stream of any draft.
+fn subgroups() -> impl Strategy<Value = (Version, SubgroupHeader, Vec<(ObjectHead, Bytes)>)> {
+    arbitrary::version().prop_flat_map(|v| {
+        arbitrary::subgroup_header(v).prop_flat_map(move |header| {
+            (Just(v), Just(header), arbitrary::subgroup_objects(v, header.properties))
+        })
+    })
+}
+
+type Fetches = (Version, GroupOrder, Vec<(FetchObject, Bytes)>, Location);
+
+/// A fetch stream of any draft, and where a gap may end.
+fn fetches() -> impl Strategy<Value = Fetches> {
+    let order = prop_oneof![Just(GroupOrder::Ascending), Just(GroupOrder::Descending)];
+    (arbitrary::version(), order).prop_flat_map(|(v, order)| {
+        (Just(v), Just(order), arbitrary::fetch_objects(v, order), arbitrary::location(v))
+    })
+}
+
 proptest! {
     #[test]
     fn subgroups_that_are_written_are_read(
-        (header, objects) in arbitrary::subgroup_header().prop_flat_map(|header| {
-            (Just(header), arbitrary::subgroup_objects(header.properties))
-        }),
+        (v, header, objects) in subgroups(),
         piece in 1usize..80,
     ) {
-        let bytes = write_subgroup(&header, &objects);
-        let (read, read_objects) = read_subgroup(&bytes, piece).unwrap();
+        let bytes = write_subgroup(v, &header, &objects);
+        let (read, read_objects) = read_subgroup(v, &bytes, piece).unwrap();
         prop_assert_eq!(read, header);
         prop_assert_eq!(read_objects.len(), objects.len());
         for ((read, read_payload), (head, payload)) in read_objects.iter().zip(&objects) {
@@ -463,24 +485,17 @@ proptest! {
 
     #[test]
     fn fetches_that_are_written_are_read(
-        descending: bool,
-        ascending_objects in arbitrary::fetch_objects(GroupOrder::Ascending),
-        descending_objects in arbitrary::fetch_objects(GroupOrder::Descending),
-        gap in arbitrary::location(),
+        (v, order, objects, gap) in fetches(),
         piece in 1usize..80,
     ) {
-        let (order, objects) = match descending {
-            true => (GroupOrder::Descending, descending_objects),
-            false => (GroupOrder::Ascending, ascending_objects),
-        };
         let mut out = BytesMut::new();
-        let mut writer = FetchWriter::new(V, RequestId(4), order, &mut out);
+        let mut writer = FetchWriter::new(v, RequestId(4), order, &mut out);
         for (head, payload) in &objects {
             writer.object(head, &mut out).unwrap();
             out.put_slice(payload);
         }
         let gap_written = writer.gap(Missing::NonExistent, gap, &mut out).is_ok();
-        let (_, items) = read_fetch(&out, piece, order).unwrap();
+        let (_, items) = read_fetch(v, &out, piece, order).unwrap();
         prop_assert_eq!(items.len(), objects.len() + usize::from(gap_written));
         for (item, (head, payload)) in items.iter().zip(&objects) {
             let Fetched::Object(read, read_payload) = item else { panic!() };
@@ -490,21 +505,114 @@ proptest! {
     }
 
     #[test]
-    fn datagrams_that_are_written_are_read(datagram in arbitrary::datagram()) {
-        let bytes = datagram.encode(V).unwrap();
-        prop_assert_eq!(Datagram::decode(V, bytes), Ok(Some(datagram)));
+    fn datagrams_that_are_written_are_read(
+        (v, datagram) in arbitrary::version().prop_flat_map(|v| (Just(v), arbitrary::datagram(v))),
+    ) {
+        let bytes = datagram.encode(v).unwrap();
+        prop_assert_eq!(Datagram::decode(v, bytes), Ok(Some(datagram)));
     }
 
     /// The same bytes mean the same however they are cut, and whatever they are.
     #[test]
     fn chunks_do_not_matter(
-        kind in 0x10u8..0x80,
+        v in arbitrary::version(),
+        kind in 0x10u8..0x40,
         bytes in prop::collection::vec(any::<u8>(), 0..120),
         piece in 1usize..20,
     ) {
         let mut stream = vec![kind | 0x10, 1, 2, 3, 4];
         stream.extend(&bytes);
-        let read = |piece| read_subgroup(&stream, piece);
+        let read = |piece| read_subgroup(v, &stream, piece);
         prop_assert_eq!(read(piece), read(stream.len()));
+    }
+}
+
+/// What no number of the draft can name is not written as another thing.
+#[test]
+fn draft16_s1_3_large_ids_are_not_written() {
+    let v = Version::Draft16;
+    let large = v.id_max() + 1;
+    let mut out = BytesMut::new();
+    let header = |alias, group| SubgroupHeader {
+        alias,
+        group,
+        subgroup: SubgroupId::Zero,
+        priority: None,
+        properties: false,
+        end_of_group: false,
+        first_object: false,
+    };
+    for header in [header(large, 0), header(0, large)] {
+        assert_eq!(header.encode(v, &mut out), Err(WriteError::TooLarge));
+    }
+    let mut writer = SubgroupWriter::new(v, &header(0, 0));
+    let object = head(large, Properties::empty(), "a");
+    assert_eq!(writer.object(&object, &mut out), Err(WriteError::TooLarge));
+    assert!(out.is_empty());
+    let mut writer = FetchWriter::new(v, RequestId(0), GroupOrder::Ascending, &mut out);
+    let written = out.clone();
+    let object = fetch_object(large, 0, 0, "a");
+    assert_eq!(writer.object(&object, &mut out), Err(WriteError::TooLarge));
+    let end = Location::new(0, large);
+    assert_eq!(writer.gap(Missing::Unknown, end, &mut out), Err(WriteError::TooLarge));
+    assert_eq!(out, written);
+}
+
+/// Properties travel from draft to draft: the integers change their form, nothing else.
+#[test]
+fn draft16_s1_4_2_properties_change_their_form() {
+    let v = Version::Draft16;
+    let header = SubgroupHeader {
+        alias: 1,
+        group: 300,
+        subgroup: SubgroupId::Zero,
+        priority: None,
+        properties: true,
+        end_of_group: false,
+        first_object: false,
+    };
+    // A timestamp of 1234, and immutable properties with a 300 in them.
+    let bytes = hex("31 01 412c 00 08 0b 03 0c 412c 05 44d2 04 61626364");
+    let (read, objects) = read_subgroup(v, &bytes, 3).unwrap();
+    assert_eq!(read, header);
+    let (object, payload) = &objects[0];
+    assert_eq!(payload, b"abcd");
+    assert_eq!(object.properties.number(0x10), Some(1_234));
+    assert_eq!(object.properties.number(0x0c), Some(300));
+    assert_eq!(&object.properties.as_bytes()[..], hex("0b 03 0c 812c 05 84d2"));
+    let again = write_subgroup(v, &header, &[(object.clone(), Bytes::from_static(b"abcd"))]);
+    assert_eq!(again, bytes);
+}
+
+/// draft-16 §10.4.4: the fields of a fetch object are what they say.
+#[test]
+fn vectors_draft16_s10_4_4_fetch() {
+    let text = "05 02 1c 412c 00 80 02 6162 01 02 6364 0d 412d 00 02 6566 410c 412e 04 00";
+    let (_, items) = read_fetch(Version::Draft16, &hex(text), 2, GroupOrder::Ascending).unwrap();
+    let places: Vec<Location> = items
+        .iter()
+        .map(|item| match item {
+            Fetched::Object(head, _) => head.location,
+            Fetched::Gap(_, end) => *end,
+        })
+        .collect();
+    let expected = [(300, 0), (300, 1), (301, 0), (302, 4)];
+    assert_eq!(places, expected.map(|(group, object)| Location::new(group, object)));
+    for (text, order) in [
+        // The same object again, and a group that is not in order.
+        ("05 02 1c 05 00 80 01 61 0c 05 00 01 61", GroupOrder::Ascending),
+        ("05 02 1c 05 00 80 01 61 0c 06 00 01 61", GroupOrder::Descending),
+    ] {
+        let read = read_fetch(Version::Draft16, &hex(text), 9, order);
+        assert!(matches!(read, Err(DataError::MalformedTrack(_))), "{text}");
+    }
+}
+
+/// draft-16 §10: what later drafts added is unknown.
+#[test]
+fn draft16_s10_types_of_later_drafts() {
+    for text in ["50 01 00", "6f00 0000 af00", "930b3e28", "80002f00 0000"] {
+        let opening = OpeningReader::new(Version::Draft16).read(&mut hex(text).into());
+        assert!(matches!(opening, Err(DataError::Session(_))), "{text}: {opening:?}");
     }
 }

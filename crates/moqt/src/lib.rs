@@ -4,8 +4,8 @@
 //! go in; bytes for streams and events come out. Objects do not pass through it: the owner of a data
 //! stream drives a reader or writer of [`data`] by itself, cut-through, without the session's lock.
 //!
-//! One draft is spoken today: draft-ietf-moq-transport-18. What drafts disagree on stands in [`version`].
-//! Which sections are done is in `docs/protocols/moq.md`.
+//! Drafts 16 and 18 of draft-ietf-moq-transport are spoken. What they disagree on stands in [`version`]. Which
+//! sections are done is in `docs/protocols/moq.md`, the differences in `docs/protocols/moq-drafts.md`.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,8 @@
 mod arbitrary;
 pub mod code;
 pub mod data;
+#[cfg(test)]
+mod differential16_tests;
 #[cfg(test)]
 mod differential_tests;
 mod error;

@@ -28,7 +28,7 @@ pub const PAIR_VALUE_BYTES_MAX: u64 = 0xffff;
 pub const OBJECT_PROPERTIES_BYTES_MAX: u64 = 64 << 10;
 
 /// Requests of the peer that are open at once. QUIC's limit of bidirectional streams is the first bound;
-/// this one holds if the driver sets that one too high.
+/// this one holds if the driver sets that one too high. Draft 16 is told it with MAX_REQUEST_ID.
 pub const REQUESTS_MAX: usize = 1_000;
 
 /// Unanswered REQUEST_UPDATEs of one request. Draft 18 has no way to announce a bound; one more is
@@ -38,6 +38,13 @@ pub const UPDATES_MAX: usize = 16;
 /// Out-of-order gaps in the peer's Request IDs that we remember. IDs arrive on streams of their own, so
 /// some are late and some (of streams that were reset at once) never come.
 pub const REQUEST_ID_GAPS_MAX: usize = 1_024;
+
+/// Requests and updates of ours that wait for a peer to allow them (MAX_REQUEST_ID of draft 16). Somebody else
+/// may be why we ask, so a peer that allows nothing must not make us keep them all.
+pub const BLOCKED_REQUESTS_MAX: usize = 1_000;
+
+/// The gaps where requests share one stream, and only the few with streams of their own are late.
+pub const REQUEST_ID_GAPS_SHARED_MAX: usize = 64;
 
 /// From the start of a session to the peer's SETUP. It is one round trip away.
 pub const SETUP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -35,7 +35,8 @@ pub enum Filter {
     NextObject,
     /// From this place on.
     From(Location),
-    /// From this place to the end of group `end_group`, which is not before `start.group`.
+    /// From this place to the end of group `end_group`. If that is before `start.group`, which only draft 16
+    /// can say, nothing passes.
     Range {
         /// The first place.
         start: Location,
@@ -45,6 +46,11 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// Whether nothing can pass.
+    pub(crate) fn is_backward(self) -> bool {
+        matches!(self, Filter::Range { start, end_group } if end_group < start.group)
+    }
+
     /// The first place that passes and the last group, if there is one, given the largest place so far.
     pub fn resolve(self, largest: Option<Location>) -> (Location, Option<u64>) {
         match (self, largest) {

@@ -1,15 +1,14 @@
-//! Message parameters (draft-18 §10.2): typed, bounded by a count, each allowed in some messages only.
+//! Message parameters: bounded by a count, each allowed in some messages only. Up to draft 16 they are
+//! key-value pairs (draft-16 §9.2), later typed (draft-18 §10.2).
 
-use bytes::{BufMut, BytesMut};
-
+use crate::code::SessionCode;
 use crate::error::Violation;
 use crate::limits;
 use crate::location::{Filter, GroupOrder, Location};
 use crate::name::Namespace;
 use crate::token::Token;
-use crate::varint;
-use crate::version::Version;
-use crate::wire::{Body, put_location, put_namespace, put_prefixed};
+use crate::version::{FilterForm, OutOfScope, Version};
+use crate::wire::{Body, Writer};
 
 /// All parameters of one message. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,6 +65,8 @@ pub(crate) enum Encoding {
     Byte,
     Number,
     Location,
+    /// A location with its length before it.
+    PrefixedLocation,
     Prefixed,
     Namespace,
 }
@@ -185,29 +186,33 @@ impl Parameters {
             let row = version.row().parameters.iter().find(|row| row.0 == kind);
             let (_, encoding, scopes) =
                 row.ok_or(Violation::protocol("a parameter of an unknown type"))?;
-            // draft-18 §10.2.1
-            if !scopes.contains(&scope) {
-                return Err(Violation::protocol("a parameter in a message where it must not be"));
-            }
             let other = priority.filter(|_| kind == Kind::SubscriberPriority);
-            parameters.decode_value(kind, other.unwrap_or(*encoding), body)?;
+            let raw = Raw::decode(other.unwrap_or(*encoding), body)?;
+            match version.row().out_of_scope {
+                _ if scopes.contains(&scope) => parameters.take(version, kind, raw)?,
+                // draft-16 §9.2.2
+                OutOfScope::Ignored => {}
+                // draft-18 §10.2.1
+                OutOfScope::Forbidden => {
+                    let what = "a parameter in a message where it must not be";
+                    return Err(Violation::protocol(what));
+                }
+            }
         }
         Ok(parameters)
     }
 
-    fn decode_value(
-        &mut self,
-        kind: Kind,
-        encoding: Encoding,
-        body: &mut Body,
-    ) -> Result<(), Violation> {
-        let raw = Raw::decode(encoding, body)?;
+    fn take(&mut self, version: Version, kind: Kind, raw: Raw) -> Result<(), Violation> {
         match (kind, raw) {
+            // draft-16 §9.2.2.2
+            (Kind::ObjectDeliveryTimeout, Raw::Number(0)) if !version.row().zero_timeout => {
+                return Err(Violation::protocol("DELIVERY_TIMEOUT is 0"));
+            }
             (Kind::ObjectDeliveryTimeout, Raw::Number(ms)) => {
                 self.object_delivery_timeout_ms = Some(ms);
             }
             (Kind::AuthorizationToken, Raw::Prefixed(value)) => {
-                self.tokens.push(Token::decode(value.into_bytes())?);
+                self.tokens.push(Token::decode(value.coding(), value.into_bytes())?);
             }
             (Kind::RendezvousTimeout, Raw::Number(ms)) => self.rendezvous_timeout_ms = Some(ms),
             (Kind::SubgroupDeliveryTimeout, Raw::Number(ms)) => {
@@ -225,10 +230,11 @@ impl Parameters {
                     Some(priority.map_err(|_| Violation::protocol("a priority is above 255"))?);
             }
             (Kind::SubscriptionFilter, Raw::Prefixed(value)) => {
-                self.filter = Some(decode_filter(value)?);
+                self.filter = Some(decode_filter(version.row().filter, value)?);
             }
             // draft-18 §10.2.8
             (Kind::GroupOrder, Raw::Number(1)) => self.group_order = Some(GroupOrder::Ascending),
+            (Kind::GroupOrder, Raw::Number(0)) if version.row().zero_group_order => {}
             (Kind::GroupOrder, Raw::Number(2)) => self.group_order = Some(GroupOrder::Descending),
             (Kind::GroupOrder, _) => return Err(Violation::protocol("GROUP_ORDER is not 1 or 2")),
             (Kind::NewGroupRequest, Raw::Number(group)) => self.new_group = Some(group),
@@ -241,11 +247,12 @@ impl Parameters {
         Ok(())
     }
 
-    /// The first parameter that must not stand in such a message.
+    /// The first parameter that must not stand in such a message. One that the draft has nowhere is none: it
+    /// is not written, and nothing takes its place.
     pub(crate) fn out_of_scope(&self, version: Version, scope: Scope) -> Option<Kind> {
         let allowed = |kind: Kind| {
             let row = version.row().parameters.iter().find(|row| row.0 == kind);
-            row.is_some_and(|(_, _, scopes)| scopes.contains(&scope))
+            row.is_none_or(|(_, _, scopes)| scopes.contains(&scope))
         };
         Kind::ALL.into_iter().find(|kind| self.has(*kind) && !allowed(*kind))
     }
@@ -253,7 +260,10 @@ impl Parameters {
     /// Without what must not stand in such a message.
     #[cfg(test)]
     pub(crate) fn within(mut self, version: Version, scope: Scope) -> Parameters {
-        while let Some(kind) = self.out_of_scope(version, scope) {
+        let known = |kind: Kind| version.row().parameters.iter().any(|row| row.0 == kind);
+        let unwritten =
+            |it: &Parameters| Kind::ALL.into_iter().find(|kind| it.has(*kind) && !known(*kind));
+        while let Some(kind) = self.out_of_scope(version, scope).or_else(|| unwritten(&self)) {
             match kind {
                 Kind::ObjectDeliveryTimeout => self.object_delivery_timeout_ms = None,
                 Kind::AuthorizationToken => self.tokens.clear(),
@@ -291,31 +301,29 @@ impl Parameters {
         }
     }
 
-    pub(crate) fn encode(&self, version: Version, out: &mut BytesMut) {
+    pub(crate) fn encode(&self, version: Version, out: &mut Writer<'_>) {
         let present = || version.row().parameters.iter().filter(|row| self.has(row.0));
         let repeated = self.tokens.len().saturating_sub(1);
-        varint::write((present().count() + repeated) as u64, out);
+        out.number((present().count() + repeated) as u64);
         let mut previous = 0;
         for (kind, encoding, _) in present() {
-            let mut head = |out: &mut BytesMut| {
-                varint::write(kind.number() - previous, out);
+            let mut head = |out: &mut Writer<'_>| {
+                out.number(kind.number() - previous);
                 previous = kind.number();
             };
             if *kind == Kind::AuthorizationToken {
                 for token in &self.tokens {
                     head(out);
-                    let mut value = BytesMut::new();
-                    token.encode(&mut value);
-                    put_prefixed(&value, out);
+                    out.nested(|out| token.encode(out));
                 }
                 continue;
             }
             head(out);
-            self.encode_value(*kind, *encoding, out);
+            self.encode_value(version, *kind, *encoding, out);
         }
     }
 
-    fn encode_value(&self, kind: Kind, encoding: Encoding, out: &mut BytesMut) {
+    fn encode_value(&self, version: Version, kind: Kind, encoding: Encoding, out: &mut Writer<'_>) {
         let number = match kind {
             Kind::ObjectDeliveryTimeout => self.object_delivery_timeout_ms,
             Kind::RendezvousTimeout => self.rendezvous_timeout_ms,
@@ -327,28 +335,30 @@ impl Parameters {
             Kind::GroupOrder => self.group_order.map(group_order_number),
             Kind::NewGroupRequest => self.new_group,
             Kind::LargestObject => {
-                put_location(self.largest.unwrap_or_default(), out);
-                return;
+                let largest = self.largest.unwrap_or_default();
+                return match encoding {
+                    Encoding::PrefixedLocation => out.nested(|out| out.location(largest)),
+                    _ => out.location(largest),
+                };
             }
             Kind::SubscriptionFilter => {
-                let mut value = BytesMut::new();
-                if let Some(filter) = self.filter {
-                    encode_filter(filter, &mut value);
-                }
-                put_prefixed(&value, out);
-                return;
+                return out.nested(|out| {
+                    if let Some(filter) = self.filter {
+                        encode_filter(version.row().filter, filter, out);
+                    }
+                });
             }
             Kind::TrackNamespacePrefix => {
-                put_namespace(self.namespace_prefix.as_ref().unwrap_or(&Namespace::root()), out);
-                return;
+                let root = Namespace::root();
+                return out.namespace(self.namespace_prefix.as_ref().unwrap_or(&root));
             }
             // Written by `encode`, as they repeat.
             Kind::AuthorizationToken => return,
         };
         let number = number.unwrap_or(0);
         match encoding {
-            Encoding::Byte => out.put_u8(number as u8),
-            _ => varint::write(number, out),
+            Encoding::Byte => out.byte(number as u8),
+            _ => out.number(number),
         }
     }
 }
@@ -367,7 +377,17 @@ impl Raw {
             Encoding::Byte => Raw::Number(u64::from(body.byte()?)),
             Encoding::Number => Raw::Number(body.number()?),
             Encoding::Location => Raw::Location(body.location()?),
-            Encoding::Prefixed => Raw::Prefixed(Body::new(body.prefixed()?)),
+            Encoding::PrefixedLocation => {
+                let mut value = Body::new(body.coding(), body.prefixed()?);
+                let location = value.location();
+                // draft-16 §1.4.2: not what its type says.
+                let wrong = |_| {
+                    let what = "LARGEST_OBJECT is no location";
+                    Violation::new(SessionCode::KeyValueFormattingError, what)
+                };
+                Raw::Location(location.and_then(|it| value.end().map(|()| it)).map_err(wrong)?)
+            }
+            Encoding::Prefixed => Raw::Prefixed(Body::new(body.coding(), body.prefixed()?)),
             Encoding::Namespace => Raw::Namespace(body.namespace()?),
         })
     }
@@ -380,15 +400,19 @@ pub(crate) fn group_order_number(order: GroupOrder) -> u64 {
     }
 }
 
-/// draft-18 §5.1.2
-fn decode_filter(mut body: Body) -> Result<Filter, Violation> {
+/// draft-18 §5.1.2, draft-16 §5.1.2
+fn decode_filter(form: FilterForm, mut body: Body) -> Result<Filter, Violation> {
     let filter = match body.number()? {
         1 => Filter::NextGroup,
         2 => Filter::NextObject,
         3 => Filter::From(body.location()?),
         4 => {
             let start = body.location()?;
-            let end_group = start.group.checked_add(body.number()?);
+            let end = body.number()?;
+            let end_group = match form {
+                FilterForm::AbsoluteEnd => Some(end),
+                FilterForm::DeltaEnd => start.group.checked_add(end),
+            };
             let end_group =
                 end_group.ok_or(Violation::protocol("the end of a filter overflows"))?;
             Filter::Range { start, end_group }
@@ -399,19 +423,22 @@ fn decode_filter(mut body: Body) -> Result<Filter, Violation> {
     Ok(filter)
 }
 
-fn encode_filter(filter: Filter, out: &mut BytesMut) {
+fn encode_filter(form: FilterForm, filter: Filter, out: &mut Writer<'_>) {
     match filter {
-        Filter::NextGroup => varint::write(1, out),
-        Filter::NextObject => varint::write(2, out),
+        Filter::NextGroup => out.number(1),
+        Filter::NextObject => out.number(2),
         Filter::From(start) => {
-            varint::write(3, out);
-            put_location(start, out);
+            out.number(3);
+            out.location(start);
         }
         Filter::Range { start, end_group } => {
-            varint::write(4, out);
-            put_location(start, out);
+            out.number(4);
+            out.location(start);
             // A range that ends before it begins is one that ends where it begins: the wire has no other.
-            varint::write(end_group.saturating_sub(start.group), out);
+            out.number(match form {
+                FilterForm::AbsoluteEnd => end_group,
+                FilterForm::DeltaEnd => end_group.saturating_sub(start.group),
+            });
         }
     }
 }
@@ -421,9 +448,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::varint::Coding;
 
     fn subscribe(bytes: &'static [u8]) -> Result<(Option<u8>, Option<GroupOrder>), Violation> {
-        let mut body = Body::new(Bytes::from_static(bytes));
+        let mut body = Body::new(Coding::Vi64, Bytes::from_static(bytes));
         let read = Parameters::decode(Version::Draft18, Scope::Subscribe, &mut body)?;
         assert!(body.is_empty());
         Ok((read.subscriber_priority, read.group_order))

@@ -1,7 +1,8 @@
 //! Properties of tracks and objects: key-value pairs (draft-18 §1.4.3, §2.5, §12).
 //!
 //! They are kept as the bytes that came, checked, and forwarded so: what is not understood must not be
-//! changed, and what is immutable not even be encoded anew.
+//! changed, and what is immutable not even be encoded anew. Between drafts whose integers differ only the
+//! bytes change: here they are always in the form of the later ones.
 
 use std::fmt;
 
@@ -10,7 +11,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::error::{DataError, Violation};
 use crate::limits;
 use crate::location::GroupOrder;
-use crate::varint;
+use crate::varint::Coding;
+use crate::version::Version;
+use crate::wire::Body;
 
 /// The types that draft 18 defines (§12).
 pub mod kind {
@@ -62,24 +65,21 @@ impl Properties {
         let mut out = BytesMut::new();
         let mut previous = 0;
         for (kind, value) in sorted {
-            varint::write(kind - previous, &mut out);
-            previous = *kind;
             match value {
-                Value::Number(number) if kind % 2 == 0 => varint::write(*number, &mut out),
+                Value::Number(_) if kind % 2 == 0 => {}
                 Value::Bytes(bytes) if kind % 2 == 1 => {
                     if bytes.len() as u64 > limits::PAIR_VALUE_BYTES_MAX {
                         return Err(PairError::TooLong);
                     }
-                    varint::write(bytes.len() as u64, &mut out);
-                    out.put_slice(bytes);
                 }
                 _ => return Err(PairError::WrongKind),
             }
+            put_pair(CANONICAL, &mut previous, *kind, *value, &mut out);
         }
         Ok(Properties(out.freeze()))
     }
 
-    /// As they stand on the wire.
+    /// As they stand on the wire of drafts from 17 on, and as [`Properties::from_checked`] takes them.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
@@ -92,7 +92,7 @@ impl Properties {
     /// The pairs in order. What is inside IMMUTABLE_PROPERTIES is not among them.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Value<'_>)> {
         // A parsed sequence has no errors.
-        Pairs::new(&self.0).map_while(Result::ok)
+        Pairs::new(CANONICAL, &self.0).map_while(Result::ok)
     }
 
     /// The first value of a type, also from inside IMMUTABLE_PROPERTIES (draft-18 §12.7).
@@ -103,7 +103,9 @@ impl Properties {
             .find(wanted)
             .or_else(|| {
                 self.iter().filter(immutable).find_map(|(_, value)| match value {
-                    Value::Bytes(bytes) => Pairs::new(bytes).map_while(Result::ok).find(wanted),
+                    Value::Bytes(bytes) => {
+                        Pairs::new(CANONICAL, bytes).map_while(Result::ok).find(wanted)
+                    }
                     Value::Number(_) => None,
                 })
             })
@@ -124,10 +126,18 @@ impl Properties {
     }
 
     /// A track's properties: the rest of a message.
-    pub(crate) fn of_track(bytes: Bytes) -> Result<Properties, Violation> {
-        for pair in Pairs::new(&bytes) {
+    pub(crate) fn of_track(version: Version, body: Body) -> Result<Properties, Violation> {
+        let coding = body.coding();
+        let bytes = body.into_bytes();
+        for pair in Pairs::new(coding, &bytes) {
             let (kind, value) = pair.map_err(PairsError::violation)?;
             match (kind, value) {
+                // draft-16 §11.1.1
+                (kind::OBJECT_DELIVERY_TIMEOUT, Value::Number(0))
+                    if !version.row().zero_timeout =>
+                {
+                    return Err(Violation::protocol("DELIVERY_TIMEOUT is 0"));
+                }
                 // draft-18 §12.5
                 (kind::DEFAULT_PUBLISHER_GROUP_ORDER, Value::Number(n))
                     if !(1..=2).contains(&n) =>
@@ -145,17 +155,23 @@ impl Properties {
                 _ => {}
             }
         }
-        Ok(Properties(bytes))
+        Ok(Properties(recode(coding, CANONICAL, bytes)))
+    }
+
+    /// As they stand on the wire of a draft.
+    pub(crate) fn to_wire(&self, version: Version) -> Bytes {
+        recode(CANONICAL, version.row().integers, self.0.clone())
     }
 
     /// An object's properties, which must be the whole of `bytes`.
     pub(crate) fn of_object(
+        version: Version,
         bytes: Bytes,
         group: u64,
         object: u64,
     ) -> Result<Properties, DataError> {
-        check_object(&bytes, group, object)?;
-        Ok(Properties(bytes))
+        check_object(version, &bytes, group, object)?;
+        Ok(Properties(recode(version.row().integers, CANONICAL, bytes)))
     }
 
     /// OBJECT_DELIVERY_TIMEOUT of a track in milliseconds; 0: none.
@@ -197,7 +213,8 @@ impl Properties {
         let unknown = |kind: &u64| kind::MANDATORY.contains(kind) && !understood.contains(kind);
         let nested = |value: Value<'_>| match value {
             Value::Bytes(bytes) => {
-                Pairs::new(bytes).map_while(Result::ok).map(|(kind, _)| kind).find(unknown)
+                let pairs = Pairs::new(CANONICAL, bytes).map_while(Result::ok);
+                pairs.map(|(kind, _)| kind).find(unknown)
             }
             Value::Number(_) => None,
         };
@@ -253,13 +270,14 @@ impl PairsError {
 
 /// Iterates over a sequence of pairs without taking memory; ends after an error.
 pub(crate) struct Pairs<'a> {
+    coding: Coding,
     rest: &'a [u8],
     previous: u64,
 }
 
 impl<'a> Pairs<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Pairs<'a> {
-        Pairs { rest: bytes, previous: 0 }
+    pub(crate) fn new(coding: Coding, bytes: &'a [u8]) -> Pairs<'a> {
+        Pairs { coding, rest: bytes, previous: 0 }
     }
 
     fn pair(&mut self) -> Result<(u64, Value<'a>), PairsError> {
@@ -280,7 +298,7 @@ impl<'a> Pairs<'a> {
     }
 
     fn number(&mut self) -> Result<u64, PairsError> {
-        let (value, length) = varint::read(self.rest).map_err(|_| PairsError::CutOff)?;
+        let (value, length) = self.coding.read(self.rest).map_err(|_| PairsError::CutOff)?;
         self.rest = &self.rest[length..];
         Ok(value)
     }
@@ -302,10 +320,10 @@ impl<'a> Iterator for Pairs<'a> {
 }
 
 /// What can be said of an object's properties without other objects.
-fn check_object(bytes: &[u8], group: u64, object: u64) -> Result<(), DataError> {
-    let mut gaps = Gaps::default();
+fn check_object(version: Version, bytes: &[u8], group: u64, object: u64) -> Result<(), DataError> {
+    let mut gaps = Gaps { version, group: false, object: false };
     let mut immutable = false;
-    for pair in Pairs::new(bytes) {
+    for pair in Pairs::new(version.row().integers, bytes) {
         let (kind, value) = pair.map_err(PairsError::violation)?;
         match value {
             Value::Bytes(nested) if kind == kind::IMMUTABLE_PROPERTIES => {
@@ -329,7 +347,7 @@ fn check_immutable(
     group: u64,
     object: u64,
 ) -> Result<(), DataError> {
-    for pair in Pairs::new(bytes) {
+    for pair in Pairs::new(gaps.version.row().integers, bytes) {
         // draft-18 §12.7: a pair inside that can't be parsed, or another 0xB, is the track's fault, not
         // the peer's, who may not look inside.
         let unreadable = |_| DataError::MalformedTrack("unreadable immutable properties");
@@ -342,8 +360,8 @@ fn check_immutable(
     Ok(())
 }
 
-#[derive(Default)]
 struct Gaps {
+    version: Version,
     group: bool,
     object: bool,
 }
@@ -361,7 +379,7 @@ impl Gaps {
             kind::PRIOR_GROUP_ID_GAP => (&mut self.group, group),
             kind::PRIOR_OBJECT_ID_GAP => (&mut self.object, object),
             // draft-18 §2.5.1
-            kind if kind::MANDATORY.contains(&kind) => {
+            kind if kind::MANDATORY.contains(&kind) && self.version.row().mandatory_properties => {
                 return Err(DataError::MalformedTrack("a mandatory track property on an object"));
             }
             _ => return Ok(()),
@@ -376,6 +394,51 @@ impl Gaps {
             _ => Ok(()),
         }
     }
+}
+
+/// The form in memory.
+const CANONICAL: Coding = Coding::Vi64;
+
+fn put_pair(coding: Coding, previous: &mut u64, kind: u64, value: Value<'_>, out: &mut BytesMut) {
+    coding.write(kind - *previous, out);
+    *previous = kind;
+    match value {
+        Value::Number(number) => coding.write(number, out),
+        Value::Bytes(bytes) => {
+            coding.write(bytes.len() as u64, out);
+            out.put_slice(bytes);
+        }
+    }
+}
+
+/// The same pairs with integers of another form. What is inside IMMUTABLE_PROPERTIES is pairs as well, and
+/// could not be read otherwise. A pair with a number that the form has not is left out.
+fn recode(from: Coding, to: Coding, bytes: Bytes) -> Bytes {
+    match from == to || bytes.is_empty() {
+        true => bytes,
+        false => recode_pairs(from, to, &bytes, true),
+    }
+}
+
+/// `outer`: not inside IMMUTABLE_PROPERTIES, where another one would be an error.
+fn recode_pairs(from: Coding, to: Coding, bytes: &[u8], outer: bool) -> Bytes {
+    let (mut out, mut previous) = (BytesMut::with_capacity(bytes.len()), 0);
+    for (kind, value) in Pairs::new(from, bytes).map_while(Result::ok) {
+        let nested;
+        let value = match value {
+            Value::Bytes(inside) if outer && kind == kind::IMMUTABLE_PROPERTIES => {
+                nested = recode_pairs(from, to, inside, false);
+                Value::Bytes(&nested)
+            }
+            value => value,
+        };
+        let fits = !matches!(value, Value::Number(number) if number > to.max())
+            && !matches!(value, Value::Bytes(bytes) if bytes.len() as u64 > limits::PAIR_VALUE_BYTES_MAX);
+        if fits && kind <= to.max() {
+            put_pair(to, &mut previous, kind, value, &mut out);
+        }
+    }
+    out.freeze()
 }
 
 #[cfg(test)]

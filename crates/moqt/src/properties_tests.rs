@@ -2,11 +2,15 @@ use super::*;
 use proptest::prelude::*;
 
 fn object(bytes: &'static [u8]) -> Result<(), DataError> {
-    Properties::of_object(Bytes::from_static(bytes), 10, 10).map(drop)
+    Properties::of_object(Version::Draft18, Bytes::from_static(bytes), 10, 10).map(drop)
+}
+
+fn of_track_bytes(bytes: Bytes) -> Result<Properties, Violation> {
+    Properties::of_track(Version::Draft18, Body::new(Coding::Vi64, bytes))
 }
 
 fn track(bytes: &'static [u8]) -> Result<(), Violation> {
-    Properties::of_track(Bytes::from_static(bytes)).map(drop)
+    of_track_bytes(Bytes::from_static(bytes)).map(drop)
 }
 
 fn malformed(result: Result<(), DataError>) -> bool {
@@ -17,7 +21,7 @@ fn malformed(result: Result<(), DataError>) -> bool {
 fn draft18_s1_4_3_pairs() {
     let bytes =
         Bytes::from_static(&[0x02, 0x05, 0x09, 0x02, 0x08, 0x07, 0x17, 0x02, 0x25, 0x01, 0xff]);
-    let properties = Properties::of_track(bytes.clone()).unwrap();
+    let properties = of_track_bytes(bytes.clone()).unwrap();
     let pairs = [
         (0x02, Value::Number(5)),
         (0x0b, Value::Bytes(&[8, 7])),
@@ -92,7 +96,7 @@ fn draft18_s2_5_1_mandatory_properties() {
         (&[0x0b, 0x04, 0xc0, 0x40, 0x02, 0x00], Some(0x4002)),
         (&[0xc0, 0x40, 0x04, 0x00], None),
     ] {
-        let properties = Properties::of_track(Bytes::from_static(bytes)).unwrap();
+        let properties = of_track_bytes(Bytes::from_static(bytes)).unwrap();
         assert_eq!(properties.mandatory_unknown(&[0x4004]), unknown, "{bytes:02x?}");
     }
 }
@@ -116,12 +120,12 @@ proptest! {
             .collect();
         let properties = Properties::from_pairs(&pairs).unwrap();
         prop_assert!(properties.iter().eq(pairs.iter().copied()));
-        prop_assert!(Pairs::new(properties.as_bytes()).all(|pair| pair.is_ok()));
+        prop_assert!(Pairs::new(Coding::Vi64, properties.as_bytes()).all(|pair| pair.is_ok()));
     }
 
     #[test]
     fn no_bytes_make_the_iterator_run_on(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let pairs: Vec<_> = Pairs::new(&bytes).collect();
+        let pairs: Vec<_> = Pairs::new(Coding::Vi64, &bytes).collect();
         prop_assert!(pairs.len() <= bytes.len());
         prop_assert!(pairs.iter().rev().skip(1).all(Result::is_ok));
     }

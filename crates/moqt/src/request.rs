@@ -68,6 +68,9 @@ pub enum Request {
     SubscribeNamespace {
         /// How they begin.
         prefix: Namespace,
+        /// Publish to me all tracks in them as well; only in drafts that have one message for both
+        /// (draft-16 §9.25).
+        tracks: bool,
         /// How.
         parameters: Parameters,
     },
@@ -81,6 +84,22 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it is about a namespace without a field, and not as a prefix.
+    pub(crate) fn names_nothing(&self) -> bool {
+        match self {
+            Request::Subscribe { track, .. }
+            | Request::Publish { track, .. }
+            | Request::TrackStatus { track, .. }
+            | Request::Fetch { fetch: Fetch::Standalone { track, .. }, .. } => {
+                track.namespace().is_root()
+            }
+            Request::PublishNamespace { namespace, .. } => namespace.is_root(),
+            Request::Fetch { .. }
+            | Request::SubscribeNamespace { .. }
+            | Request::SubscribeTracks { .. } => false,
+        }
+    }
+
     /// Its parameters.
     pub fn parameters(&self) -> &Parameters {
         match self {

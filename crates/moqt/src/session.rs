@@ -15,6 +15,7 @@ mod peer;
 mod requests;
 mod responses;
 mod setup;
+mod shared;
 mod tokens;
 mod updates;
 
@@ -32,12 +33,13 @@ use crate::code::{ResetCode, SessionCode};
 use crate::error::{SessionError, Violation};
 use crate::message::MessageReader;
 use crate::request::{Request, RequestId};
-use crate::version::Version;
+use crate::version::{SetupForm, Version};
 use data::Routes;
 use goaway::GoAways;
 use ids::SeenIds;
-use requests::Requests;
+use requests::{Place, Requests};
 use setup::Early;
+use shared::Allowance;
 use tokens::TokenCache;
 
 /// One end of a session.
@@ -57,6 +59,7 @@ pub struct Session {
     routes: Routes,
     tokens: TokenCache,
     seen: SeenIds,
+    allowance: Allowance,
     next_id: u64,
     next_stream: u64,
     next_alias: u64,
@@ -111,7 +114,7 @@ impl Session {
             role,
             phase: Phase::Opening,
             outputs: VecDeque::new(),
-            control: MessageReader::default(),
+            control: MessageReader::new(config.version),
             control_opened: false,
             early: Early::default(),
             nascent: BTreeMap::new(),
@@ -120,6 +123,7 @@ impl Session {
             routes: Routes::default(),
             tokens: TokenCache::new(config.token_cache_bytes),
             seen: SeenIds::new(peers),
+            allowance: Allowance::new(config.version.row().requests, role),
             next_id: ours,
             next_stream: 0,
             next_alias: 0,
@@ -127,8 +131,15 @@ impl Session {
             timers: BTreeSet::from([(now + config.setup_timeout, Timer::Setup)]),
             config,
         };
-        session.send_setup();
+        // draft-16 §9.3: the server's comes second.
+        if role == Role::Client || session.config.version.row().setup == SetupForm::ToTheEnd {
+            session.send_setup();
+        }
         session
+    }
+
+    fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 
     /// The draft that is spoken.
@@ -169,8 +180,22 @@ impl Session {
         self.outputs.push_back(Output::Event(event));
     }
 
-    fn send(&mut self, stream: StreamId, bytes: Bytes) {
-        self.outputs.push_back(Output::Send { stream, bytes });
+    /// Says something about a request.
+    fn send(&mut self, id: RequestId, place: Place, bytes: Bytes) {
+        self.put(
+            id,
+            match place {
+                Place::Stream(stream) => Output::Send { stream, bytes },
+                Place::Control => Output::Control(bytes),
+            },
+        );
+    }
+
+    /// Has nothing more to say about a request.
+    fn finish(&mut self, id: RequestId, place: Place) {
+        if let Place::Stream(stream) = place {
+            self.put(id, Output::Finish(stream));
+        }
     }
 
     fn reset(&mut self, stream: StreamId, code: ResetCode) {
@@ -264,6 +289,7 @@ impl Core for Session {
             return Ok(());
         }
         let result = self.on_timers(now).and_then(|()| Ok(self.input(now, input)?));
+        self.raise_allowance();
         if let Err(SessionError::Peer(violation) | SessionError::Timeout(violation)) = &result {
             self.close(violation.code, violation.what.to_owned());
         }
@@ -274,7 +300,9 @@ impl Core for Session {
         if self.phase == Phase::Closed {
             return Ok(());
         }
-        self.on_command(now, command).map_err(SessionError::Misuse)
+        let result = self.on_command(now, command).map_err(SessionError::Misuse);
+        self.raise_allowance();
+        result
     }
 
     fn poll(&mut self) -> Poll<Output> {

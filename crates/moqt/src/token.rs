@@ -1,12 +1,12 @@
 //! Authorization tokens on the wire (draft-18 §10.2.2).
 
-use bytes::{BufMut, BytesMut};
+use bytes::Bytes;
 
 use crate::code::SessionCode;
 use crate::error::Violation;
 use crate::secret::Secret;
-use crate::varint;
-use crate::wire::Body;
+use crate::varint::Coding;
+use crate::wire::{Body, Writer};
 
 /// How a token travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +55,10 @@ impl AuthToken {
 
 impl Token {
     /// From a parameter's or option's value.
-    pub(crate) fn decode(bytes: bytes::Bytes) -> Result<Token, Violation> {
+    pub(crate) fn decode(coding: Coding, bytes: Bytes) -> Result<Token, Violation> {
         // draft-18 §10.2.2: a structure that can't be decoded.
         let error = |_| UNREADABLE;
-        let mut body = Body::new(bytes);
+        let mut body = Body::new(coding, bytes);
         let alias_type = body.number().map_err(error)?;
         let alias = if alias_type == 3 { 0 } else { body.number().map_err(error)? };
         let token = match alias_type {
@@ -73,7 +73,7 @@ impl Token {
             1 | 3 => {
                 let kind = body.number().map_err(error)?;
                 // Copied: a token may be kept longer than the packet that it came in.
-                let value = Secret::new(bytes::Bytes::copy_from_slice(&body.rest()));
+                let value = Secret::new(Bytes::copy_from_slice(&body.rest()));
                 AuthToken { kind, value }
             }
             _ => return Err(UNREADABLE),
@@ -81,20 +81,20 @@ impl Token {
         Ok(if alias_type == 1 { Token::Register { alias, token } } else { Token::UseValue(token) })
     }
 
-    pub(crate) fn encode(&self, out: &mut BytesMut) {
+    pub(crate) fn encode(&self, out: &mut Writer<'_>) {
         let (alias_type, alias, token) = match self {
             Token::Delete { alias } => (0, Some(alias), None),
             Token::Register { alias, token } => (1, Some(alias), Some(token)),
             Token::UseAlias { alias } => (2, Some(alias), None),
             Token::UseValue(token) => (3, None, Some(token)),
         };
-        varint::write(alias_type, out);
+        out.number(alias_type);
         if let Some(alias) = alias {
-            varint::write(*alias, out);
+            out.number(*alias);
         }
         if let Some(token) = token {
-            varint::write(token.kind, out);
-            out.put_slice(token.value.expose());
+            out.number(token.kind);
+            out.bytes(token.value.expose());
         }
     }
 }
@@ -105,7 +105,6 @@ const UNREADABLE: Violation =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn token(kind: u64, value: &'static str) -> AuthToken {
         AuthToken { kind, value: Secret::new(value) }
@@ -120,17 +119,18 @@ mod tests {
             (Token::UseValue(token(0, "jwt")), &[3, 0, b'j', b'w', b't']),
             (Token::UseValue(token(0, "")), &[3, 0]),
         ] {
-            let mut out = BytesMut::new();
-            token.encode(&mut out);
+            let mut out = bytes::BytesMut::new();
+            token.encode(&mut Writer::new(Coding::Vi64, &mut out));
             assert_eq!(&out[..], bytes);
-            assert_eq!(Token::decode(Bytes::from_static(bytes)), Ok(token));
+            assert_eq!(Token::decode(Coding::Vi64, Bytes::from_static(bytes)), Ok(token));
         }
     }
 
     #[test]
     fn draft18_s10_2_2_undecodable() {
         for bytes in [&[][..], &[4], &[0], &[0, 5, 0], &[2, 0x80], &[1], &[1, 5], &[3]] {
-            assert_eq!(Token::decode(Bytes::from_static(bytes)), Err(UNREADABLE), "{bytes:02x?}");
+            let token = Token::decode(Coding::Vi64, Bytes::from_static(bytes));
+            assert_eq!(token, Err(UNREADABLE), "{bytes:02x?}");
         }
     }
 

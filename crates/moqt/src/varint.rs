@@ -1,5 +1,5 @@
-//! The variable-length integer of drafts from 17 on (draft-18 §1.4.1): the leading 1-bits of the first
-//! byte count the bytes that follow.
+//! Variable-length integers: those of QUIC (RFC 9000 §16), which drafts up to 16 have, and those of later
+//! drafts (draft-18 §1.4.1), in which the leading 1-bits of the first byte count the bytes that follow.
 
 use bytes::BufMut;
 
@@ -10,10 +10,80 @@ pub(crate) struct Need(pub(crate) usize);
 /// The longest encoding.
 pub(crate) const BYTES_MAX: usize = 9;
 
-/// Reads one number from the front of `bytes`: its value and length. Any length that can hold the value
-/// is valid (draft-18 §1.4.1).
+/// How integers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// RFC 9000 §16: one, two, four or eight bytes, 62 bits of value.
+    Quic,
+    /// draft-18 §1.4.1: one to nine bytes, 64 bits of value.
+    Vi64,
+}
+
+impl Coding {
+    /// The largest value that can be written.
+    pub(crate) const fn max(self) -> u64 {
+        match self {
+            Coding::Quic => (1 << 62) - 1,
+            Coding::Vi64 => u64::MAX,
+        }
+    }
+
+    /// Reads one number from the front of `bytes`: its value and length. Any length that can hold the
+    /// value is valid.
+    #[inline]
+    pub(crate) fn read(self, bytes: &[u8]) -> Result<(u64, usize), Need> {
+        match self {
+            Coding::Vi64 => read(bytes),
+            Coding::Quic => read_quic(bytes),
+        }
+    }
+
+    /// Writes the shortest encoding. A value that has none becomes the largest one: where that would be
+    /// another thing, the caller looks at [`Coding::max`] before.
+    #[inline]
+    pub(crate) fn write(self, value: u64, out: &mut impl BufMut) {
+        match self {
+            Coding::Vi64 => write(value, out),
+            Coding::Quic => write_quic(value, out),
+        }
+    }
+}
+
 #[inline]
-pub(crate) fn read(bytes: &[u8]) -> Result<(u64, usize), Need> {
+fn read_quic(bytes: &[u8]) -> Result<(u64, usize), Need> {
+    let Some(&first) = bytes.first() else {
+        return Err(Need(1));
+    };
+    let length = 1usize << (first >> 6);
+    let Some(rest) = bytes.get(1..length) else {
+        return Err(Need(length - bytes.len()));
+    };
+    let high = u64::from(first & 0x3f);
+    Ok((rest.iter().fold(high, |value, byte| (value << 8) | u64::from(*byte)), length))
+}
+
+#[inline]
+fn length_quic(value: u64) -> usize {
+    match value {
+        0..=0x3f => 1,
+        0x40..=0x3fff => 2,
+        0x4000..=0x3fff_ffff => 4,
+        _ => 8,
+    }
+}
+
+#[inline]
+fn write_quic(value: u64, out: &mut impl BufMut) {
+    let value = value.min(Coding::Quic.max());
+    let length = length_quic(value);
+    let mut bytes = value.to_be_bytes();
+    let at = bytes.len() - length;
+    bytes[at] |= (length.trailing_zeros() as u8) << 6;
+    out.put_slice(&bytes[at..]);
+}
+
+#[inline]
+fn read(bytes: &[u8]) -> Result<(u64, usize), Need> {
     let Some(&first) = bytes.first() else {
         return Err(Need(1));
     };
@@ -30,17 +100,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(u64, usize), Need> {
     Ok((value, more + 1))
 }
 
-/// The length of the shortest encoding.
 #[inline]
-pub(crate) fn length(value: u64) -> usize {
+fn length(value: u64) -> usize {
     let bits = 64 - value.leading_zeros() as usize;
     // 7 bits per byte, but the ninth byte holds eight.
     bits.div_ceil(7).clamp(1, BYTES_MAX)
 }
 
-/// Writes the shortest encoding.
 #[inline]
-pub(crate) fn write(value: u64, out: &mut impl BufMut) {
+fn write(value: u64, out: &mut impl BufMut) {
     if value < 0x80 {
         out.put_u8(value as u8);
         return;
@@ -101,6 +169,41 @@ mod tests {
                 assert_eq!(read(&out), Ok((value, wanted)));
             }
         }
+    }
+
+    /// RFC 9000 appendix A.1.
+    #[test]
+    fn draft16_s1_3_examples() {
+        for (bytes, value) in [
+            (&[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c][..], 151_288_809_941_952_652),
+            (&[0x9d, 0x7f, 0x3e, 0x7d], 494_878_333),
+            (&[0x7b, 0xbd], 15_293),
+            (&[0x25], 37),
+            (&[0x40, 0x25], 37),
+        ] {
+            assert_eq!(Coding::Quic.read(bytes), Ok((value, bytes.len())), "{bytes:02x?}");
+            for cut in 0..bytes.len() {
+                let need = if cut == 0 { 1 } else { bytes.len() - cut };
+                assert_eq!(Coding::Quic.read(&bytes[..cut]), Err(Need(need)), "{bytes:02x?}");
+            }
+        }
+        for (value, wanted) in [
+            (0x3f, 1),
+            (0x40, 2),
+            (0x3fff, 2),
+            (0x4000, 4),
+            (0x3fff_ffff, 4),
+            (0x4000_0000, 8),
+            (Coding::Quic.max(), 8),
+        ] {
+            let mut out = Vec::new();
+            Coding::Quic.write(value, &mut out);
+            assert_eq!((out.len(), length_quic(value)), (wanted, wanted), "{value}");
+            assert_eq!(Coding::Quic.read(&out), Ok((value, wanted)));
+        }
+        let mut out = Vec::new();
+        Coding::Quic.write(u64::MAX, &mut out);
+        assert_eq!(Coding::Quic.read(&out), Ok((Coding::Quic.max(), 8)));
     }
 
     proptest! {

@@ -1,24 +1,38 @@
 //! All that drafts disagree on, as columns of one table. There is no test for a version outside this
-//! file.
-//!
-//! One draft stands here today, 18. What others will need is listed in `reference` tables of the drafts'
-//! change logs; each difference becomes a column when its draft comes.
+//! file: a column says what is done, its rows stand in a file for each draft. `docs/protocols/moq-drafts.md`
+//! has the same side by side, with sections.
+
+mod draft16;
+mod draft18;
 
 use crate::code::{DoneCode, RequestCode, ResetCode, SessionCode};
+use crate::message::Message;
 use crate::parameters::{Encoding, Kind, Scope};
+use crate::varint::Coding;
 
 /// A draft of MoQ Transport that we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
+    /// draft-ietf-moq-transport-16
+    Draft16,
     /// draft-ietf-moq-transport-18
     Draft18,
 }
 
+/// What carries control messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlStream {
+    /// The first stream of the client, in both directions (draft-16 §3.3).
+    Bidirectional,
+    /// A unidirectional stream of each side (draft-18 §3.3).
+    Unidirectional,
+}
+
 impl Version {
     /// All of them, the preferred one first.
-    pub const ALL: &'static [Version] = &[Version::Draft18];
+    pub const ALL: &'static [Version] = &[Version::Draft18, Version::Draft16];
 
-    /// The TLS ALPN token and the name in `wt-available-protocols` (draft-18 §3.1).
+    /// The TLS ALPN token and the name in `wt-available-protocols` (draft-18 §3.1, draft-16 §3.1).
     pub fn alpn(self) -> &'static str {
         self.row().alpn
     }
@@ -28,15 +42,50 @@ impl Version {
         Version::ALL.iter().copied().find(|version| version.alpn().as_bytes() == token)
     }
 
+    /// The number of the draft.
+    pub fn draft(self) -> u8 {
+        self.row().draft
+    }
+
+    /// The version with this number of a draft.
+    pub fn from_draft(draft: u8) -> Option<Version> {
+        Version::ALL.iter().copied().find(|version| version.draft() == draft)
+    }
+
+    /// What carries control messages: the driver opens it.
+    pub fn control_stream(self) -> ControlStream {
+        match self.row().requests {
+            Requests::OnControl => ControlStream::Bidirectional,
+            Requests::OnStreams => ControlStream::Unidirectional,
+        }
+    }
+
+    /// The largest group, object, subgroup and alias that can be written.
+    pub fn id_max(self) -> u64 {
+        self.row().integers.max()
+    }
+
     pub(crate) fn row(self) -> &'static Row {
         match self {
-            Version::Draft18 => &DRAFT_18,
+            Version::Draft16 => &draft16::ROW,
+            Version::Draft18 => &draft18::ROW,
         }
+    }
+
+    /// A message's number, if the draft has it.
+    pub(crate) fn number_of(self, message: Message) -> Option<u64> {
+        self.row().messages.iter().find(|row| row.0 == message).map(|row| row.1)
+    }
+
+    /// The message with this number.
+    pub(crate) fn message_of(self, number: u64) -> Message {
+        let row = self.row().messages.iter().find(|row| row.1 == number);
+        row.map_or(Message::Unknown, |row| row.0)
     }
 
     /// The number to close a session with.
     pub fn session_code(self, code: SessionCode) -> u64 {
-        number(self.row().session_codes, code)
+        number(self.row().session_codes, code, SessionCode::InternalError)
     }
 
     /// What the peer closed the session with.
@@ -46,7 +95,7 @@ impl Version {
 
     /// The number in REQUEST_ERROR.
     pub fn request_code(self, code: RequestCode) -> u64 {
-        number(self.row().request_codes, code)
+        number(self.row().request_codes, code, RequestCode::InternalError)
     }
 
     /// What the peer says in REQUEST_ERROR.
@@ -56,7 +105,7 @@ impl Version {
 
     /// The number in PUBLISH_DONE.
     pub fn done_code(self, code: DoneCode) -> u64 {
-        number(self.row().done_codes, code)
+        number(self.row().done_codes, code, DoneCode::InternalError)
     }
 
     /// What the peer says in PUBLISH_DONE.
@@ -66,7 +115,7 @@ impl Version {
 
     /// The number in RESET_STREAM and STOP_SENDING. (WebTransport maps it once more, on its own layer.)
     pub fn reset_code(self, code: ResetCode) -> u64 {
-        number(self.row().reset_codes, code)
+        number(self.row().reset_codes, code, ResetCode::InternalError)
     }
 
     /// What the peer says in RESET_STREAM or STOP_SENDING.
@@ -75,11 +124,109 @@ impl Version {
     }
 }
 
+/// Where requests are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Requests {
+    /// On the one control stream, but for SUBSCRIBE_NAMESPACE: every message about one names it, and the
+    /// receiver says how many there may be (draft-16 §3.3, §9.1).
+    OnControl,
+    /// Each on a stream of its own (draft-18 §3.3).
+    OnStreams,
+}
+
+/// What is done with a known parameter in a message that has no use for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutOfScope {
+    /// draft-16 §9.2.2
+    Ignored,
+    /// draft-18 §10.2.1
+    Forbidden,
+}
+
+/// How a subscription's filter is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FilterForm {
+    /// With a type; the end is a group (draft-16 §5.1.2).
+    AbsoluteEnd,
+    /// With a type; the end is groups behind the start (draft-18 §5.1.2).
+    DeltaEnd,
+}
+
+/// When a subscription can be joined by a FETCH, and where to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// If its filter is Largest Object, to what was the largest when it began (draft-16 §9.16.2).
+    AtLargest,
+    /// If it forwards, to what was the largest when it began to (draft-18 §10.12.2).
+    WhileForwarding,
+}
+
+/// How objects on a fetch stream say where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FetchIds {
+    /// As they are (draft-16 §10.4.4).
+    Absolute,
+    /// By their difference to the one before (draft-18 §11.4.4.1).
+    Deltas,
+}
+
+/// What GOAWAY says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GoAwayForm {
+    /// A URI (draft-16 §9.4).
+    Uri,
+    /// A URI, a time, and about the session the first request that was not processed (draft-18 §10.4).
+    WithRequest,
+}
+
+/// How SETUP is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SetupForm {
+    /// One message for each side, with a count of options; the server's comes second (draft-16 §9.3).
+    Counted,
+    /// The same message from both sides, options to its end (draft-18 §10.3).
+    ToTheEnd,
+}
+
 /// One draft.
 pub(crate) struct Row {
     pub(crate) alpn: &'static str,
+    pub(crate) draft: u8,
+    pub(crate) integers: Coding,
+    pub(crate) requests: Requests,
+    pub(crate) setup: SetupForm,
+    pub(crate) goaway: GoAwayForm,
+    messages: &'static [(Message, u64)],
+    /// What subscribes to the tracks below a prefix.
+    pub(crate) subscribe_tracks: Message,
+    /// Whether a subscription of a prefix says by a number what it wants to hear of.
+    pub(crate) namespace_options: bool,
+    /// The OK that answers PUBLISH.
+    pub(crate) publish_ok: Message,
     /// Which parameter may stand in which message, and how it is written.
     pub(crate) parameters: &'static [(Kind, Encoding, &'static [Scope])],
+    pub(crate) out_of_scope: OutOfScope,
+    pub(crate) filter: FilterForm,
+    /// Whether a delivery timeout may be 0, for none.
+    pub(crate) zero_timeout: bool,
+    /// Whether a GROUP_ORDER of 0 is taken for none.
+    pub(crate) zero_group_order: bool,
+    pub(crate) joining: Joining,
+    /// Whether REQUEST_OK can hold a track's properties.
+    pub(crate) status_properties: bool,
+    /// Whether a prefix of namespaces and one of tracks must not overlap with each other.
+    pub(crate) one_prefix_space: bool,
+    /// Whether one REQUEST_ERROR answers all updates of a request that wait.
+    pub(crate) updates_fail_together: bool,
+    /// Whether a namespace can have no field at all; a prefix always can.
+    pub(crate) empty_namespace: bool,
+    /// Whether there are track properties that nobody may ignore.
+    pub(crate) mandatory_properties: bool,
+    /// Bits that the type of a subgroup stream can have.
+    pub(crate) subgroup_bits: u64,
+    pub(crate) fetch_ids: FetchIds,
+    /// Whether there are streams and datagrams of nothing, and options that mean nothing.
+    pub(crate) padding: bool,
     /// The Stream Count of PUBLISH_DONE that means "not known".
     pub(crate) stream_count_unknown: u64,
     session_codes: &'static [(SessionCode, u64)],
@@ -88,171 +235,15 @@ pub(crate) struct Row {
     reset_codes: &'static [(ResetCode, u64)],
 }
 
-fn number<C: Copy + PartialEq>(table: &[(C, u64)], code: C) -> u64 {
-    // A code that the draft has no number for is an internal error to its peer, as an unknown number is
-    // to us; those have the lowest numbers that mean an error in every registry.
-    let found = table.iter().find(|(known, _)| *known == code);
-    found.map_or_else(
-        || table.iter().map(|(_, number)| *number).find(|n| *n > 0).unwrap_or(0),
-        |row| row.1,
-    )
+/// A code that the draft has no number for is an internal error to its peer, as an unknown number is to us.
+fn number<C: Copy + PartialEq>(table: &[(C, u64)], code: C, unknown: C) -> u64 {
+    let find = |code: C| table.iter().find(|(known, _)| *known == code).map(|row| row.1);
+    find(code).or_else(|| find(unknown)).unwrap_or(0)
 }
 
 fn code<C: Copy>(table: &[(C, u64)], number: u64, unknown: C) -> C {
     table.iter().find(|(_, known)| *known == number).map_or(unknown, |(code, _)| *code)
 }
-
-static DRAFT_18: Row = Row {
-    alpn: "moqt-18",
-    // draft-18 §10.2.2-§10.2.14, one line for each.
-    parameters: &[
-        (
-            Kind::ObjectDeliveryTimeout,
-            Encoding::Number,
-            &[Scope::PublishOk, Scope::Subscribe, Scope::UpdateOfSubscription],
-        ),
-        (
-            Kind::AuthorizationToken,
-            Encoding::Prefixed,
-            &[
-                Scope::Publish,
-                Scope::Subscribe,
-                Scope::UpdateOfSubscription,
-                Scope::UpdateOfFetch,
-                Scope::UpdateOfPrefix,
-                Scope::UpdateOfNamespace,
-                Scope::SubscribeNamespace,
-                Scope::SubscribeTracks,
-                Scope::PublishNamespace,
-                Scope::TrackStatus,
-                Scope::Fetch,
-            ],
-        ),
-        (Kind::RendezvousTimeout, Encoding::Number, &[Scope::Subscribe]),
-        (
-            Kind::SubgroupDeliveryTimeout,
-            Encoding::Number,
-            &[Scope::PublishOk, Scope::Subscribe, Scope::UpdateOfSubscription],
-        ),
-        (
-            Kind::Expires,
-            Encoding::Number,
-            &[Scope::SubscribeOk, Scope::Publish, Scope::PublishOk, Scope::UpdateOk],
-        ),
-        (
-            Kind::LargestObject,
-            Encoding::Location,
-            &[Scope::SubscribeOk, Scope::Publish, Scope::UpdateOk, Scope::TrackStatusOk],
-        ),
-        (Kind::FillTimeout, Encoding::Number, &[Scope::Fetch]),
-        (
-            Kind::Forward,
-            Encoding::Byte,
-            &[
-                Scope::Subscribe,
-                Scope::UpdateOfSubscription,
-                Scope::Publish,
-                Scope::PublishOk,
-                Scope::SubscribeTracks,
-            ],
-        ),
-        (
-            Kind::SubscriberPriority,
-            Encoding::Byte,
-            &[
-                Scope::Subscribe,
-                Scope::Fetch,
-                Scope::UpdateOfSubscription,
-                Scope::UpdateOfFetch,
-                Scope::PublishOk,
-            ],
-        ),
-        (
-            Kind::SubscriptionFilter,
-            Encoding::Prefixed,
-            &[Scope::Subscribe, Scope::PublishOk, Scope::UpdateOfSubscription],
-        ),
-        (Kind::GroupOrder, Encoding::Byte, &[Scope::Subscribe, Scope::PublishOk, Scope::Fetch]),
-        (
-            Kind::NewGroupRequest,
-            Encoding::Number,
-            &[Scope::PublishOk, Scope::Subscribe, Scope::UpdateOfSubscription],
-        ),
-        (Kind::TrackNamespacePrefix, Encoding::Namespace, &[Scope::UpdateOfPrefix]),
-    ],
-    // draft-18 §10.11
-    stream_count_unknown: (1 << 62) - 1,
-    // draft-18 §15.10.1
-    session_codes: &[
-        (SessionCode::NoError, 0x0),
-        (SessionCode::InternalError, 0x1),
-        (SessionCode::Unauthorized, 0x2),
-        (SessionCode::ProtocolViolation, 0x3),
-        (SessionCode::InvalidRequestId, 0x4),
-        (SessionCode::DuplicateTrackAlias, 0x5),
-        (SessionCode::KeyValueFormattingError, 0x6),
-        (SessionCode::InvalidPath, 0x8),
-        (SessionCode::MalformedPath, 0x9),
-        (SessionCode::GoawayTimeout, 0x10),
-        (SessionCode::ControlMessageTimeout, 0x11),
-        (SessionCode::DataStreamTimeout, 0x12),
-        (SessionCode::AuthTokenCacheOverflow, 0x13),
-        (SessionCode::DuplicateAuthTokenAlias, 0x14),
-        (SessionCode::VersionNegotiationFailed, 0x15),
-        (SessionCode::MalformedAuthToken, 0x16),
-        (SessionCode::UnknownAuthTokenAlias, 0x17),
-        (SessionCode::ExpiredAuthToken, 0x18),
-        (SessionCode::InvalidAuthority, 0x19),
-        (SessionCode::MalformedAuthority, 0x1a),
-    ],
-    // draft-18 §15.10.2
-    request_codes: &[
-        (RequestCode::InternalError, 0x0),
-        (RequestCode::Unauthorized, 0x1),
-        (RequestCode::Timeout, 0x2),
-        (RequestCode::NotSupported, 0x3),
-        (RequestCode::MalformedAuthToken, 0x4),
-        (RequestCode::ExpiredAuthToken, 0x5),
-        (RequestCode::GoingAway, 0x6),
-        (RequestCode::ExcessiveLoad, 0x9),
-        (RequestCode::DoesNotExist, 0x10),
-        (RequestCode::InvalidRange, 0x11),
-        (RequestCode::MalformedTrack, 0x12),
-        (RequestCode::DuplicateSubscription, 0x19),
-        (RequestCode::Uninterested, 0x20),
-        (RequestCode::PrefixOverlap, 0x30),
-        (RequestCode::NamespaceTooLarge, 0x31),
-        (RequestCode::InvalidJoiningRequestId, 0x32),
-        (RequestCode::UnsupportedExtension, 0x33),
-        (RequestCode::Redirect, 0x34),
-    ],
-    // draft-18 §15.10.3
-    done_codes: &[
-        (DoneCode::InternalError, 0x0),
-        (DoneCode::Unauthorized, 0x1),
-        (DoneCode::TrackEnded, 0x2),
-        (DoneCode::SubscriptionEnded, 0x3),
-        (DoneCode::GoingAway, 0x4),
-        (DoneCode::TooFarBehind, 0x5),
-        (DoneCode::Expired, 0x6),
-        (DoneCode::UpdateFailed, 0x8),
-        (DoneCode::ExcessiveLoad, 0x9),
-        (DoneCode::MalformedTrack, 0x12),
-    ],
-    // draft-18 §15.10.4
-    reset_codes: &[
-        (ResetCode::InternalError, 0x0),
-        (ResetCode::Cancelled, 0x1),
-        (ResetCode::DeliveryTimeout, 0x2),
-        (ResetCode::SessionClosed, 0x3),
-        (ResetCode::GoingAway, 0x4),
-        (ResetCode::TooFarBehind, 0x5),
-        (ResetCode::UnknownObjectStatus, 0x6),
-        (ResetCode::ExpiredAuthToken, 0x7),
-        (ResetCode::ExcessiveLoad, 0x9),
-        (ResetCode::MalformedTrack, 0x12),
-    ],
-};
 
 #[cfg(test)]
 mod tests {

@@ -6,45 +6,55 @@ use crate::error::Violation;
 use crate::limits;
 use crate::location::Location;
 use crate::name::{NameError, Namespace, TrackName};
-use crate::varint;
+use crate::properties::Properties;
+use crate::varint::Coding;
+use crate::version::Version;
 
 /// The rest of one message's body, which is whole.
 #[derive(Debug, Clone)]
-pub(crate) struct Body(Bytes);
+pub(crate) struct Body {
+    bytes: Bytes,
+    coding: Coding,
+}
 
 /// draft-18 §10: the length does not match what the body needs.
 const CUT_OFF: Violation = Violation::protocol("a message is shorter than its fields");
 
 impl Body {
-    pub(crate) fn new(bytes: Bytes) -> Body {
-        Body(bytes)
+    pub(crate) fn new(coding: Coding, bytes: Bytes) -> Body {
+        Body { bytes, coding }
+    }
+
+    /// How its integers are written.
+    pub(crate) fn coding(&self) -> Coding {
+        self.coding
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, Violation> {
-        let byte = *self.0.first().ok_or(CUT_OFF)?;
+        let byte = *self.bytes.first().ok_or(CUT_OFF)?;
         self.skip(1);
         Ok(byte)
     }
 
     pub(crate) fn number(&mut self) -> Result<u64, Violation> {
-        let (value, length) = varint::read(&self.0).map_err(|_| CUT_OFF)?;
+        let (value, length) = self.coding.read(&self.bytes).map_err(|_| CUT_OFF)?;
         self.skip(length);
         Ok(value)
     }
 
     pub(crate) fn bytes(&mut self, length: u64) -> Result<Bytes, Violation> {
-        if length > self.0.len() as u64 {
+        if length > self.bytes.len() as u64 {
             return Err(CUT_OFF);
         }
-        Ok(self.0.split_to(length as usize))
+        Ok(self.bytes.split_to(length as usize))
     }
 
     /// A length, then so many bytes.
@@ -98,18 +108,23 @@ impl Body {
         Ok(text.to_owned())
     }
 
+    /// Everything that is left, as a body.
+    pub(crate) fn take(&mut self) -> Body {
+        Body::new(self.coding, self.rest())
+    }
+
     /// Everything that is left.
     pub(crate) fn rest(&mut self) -> Bytes {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.bytes)
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {
-        self.0
+        self.bytes
     }
 
     /// draft-18 §10: nothing may be left behind the last field.
     pub(crate) fn end(self) -> Result<(), Violation> {
-        if self.0.is_empty() {
+        if self.bytes.is_empty() {
             Ok(())
         } else {
             Err(Violation::protocol("a message is longer than its fields"))
@@ -117,7 +132,7 @@ impl Body {
     }
 
     fn skip(&mut self, count: usize) {
-        bytes::Buf::advance(&mut self.0, count);
+        bytes::Buf::advance(&mut self.bytes, count);
     }
 }
 
@@ -130,33 +145,70 @@ fn name_violation(error: NameError) -> Violation {
     })
 }
 
-pub(crate) fn put_prefixed(bytes: &[u8], out: &mut BytesMut) {
-    varint::write(bytes.len() as u64, out);
-    out.put_slice(bytes);
+/// Writes a message's body: the mirror of [`Body`].
+pub(crate) struct Writer<'a> {
+    out: &'a mut BytesMut,
+    coding: Coding,
 }
 
-pub(crate) fn put_location(location: Location, out: &mut BytesMut) {
-    varint::write(location.group, out);
-    varint::write(location.object, out);
-}
-
-pub(crate) fn put_namespace(namespace: &Namespace, out: &mut BytesMut) {
-    varint::write(namespace.fields().len() as u64, out);
-    for field in namespace.fields() {
-        put_prefixed(field, out);
+impl<'a> Writer<'a> {
+    pub(crate) fn new(coding: Coding, out: &'a mut BytesMut) -> Writer<'a> {
+        Writer { out, coding }
     }
-}
 
-pub(crate) fn put_track(track: &TrackName, out: &mut BytesMut) {
-    put_namespace(track.namespace(), out);
-    put_prefixed(track.name(), out);
-}
-
-/// Cut at a character, to the draft's bound.
-pub(crate) fn put_reason(reason: &str, out: &mut BytesMut) {
-    let mut end = reason.len().min(limits::REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.out.put_u8(byte);
     }
-    put_prefixed(&reason.as_bytes()[..end], out);
+
+    pub(crate) fn number(&mut self, value: u64) {
+        self.coding.write(value, self.out);
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.out.put_slice(bytes);
+    }
+
+    /// A length, then so many bytes.
+    pub(crate) fn prefixed(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.bytes(bytes);
+    }
+
+    /// The length of what is written inside, then that.
+    pub(crate) fn nested(&mut self, inside: impl FnOnce(&mut Writer<'_>)) {
+        let mut value = BytesMut::new();
+        inside(&mut Writer::new(self.coding, &mut value));
+        self.prefixed(&value);
+    }
+
+    pub(crate) fn location(&mut self, location: Location) {
+        self.number(location.group);
+        self.number(location.object);
+    }
+
+    pub(crate) fn namespace(&mut self, namespace: &Namespace) {
+        self.number(namespace.fields().len() as u64);
+        for field in namespace.fields() {
+            self.prefixed(field);
+        }
+    }
+
+    pub(crate) fn track(&mut self, track: &TrackName) {
+        self.namespace(track.namespace());
+        self.prefixed(track.name());
+    }
+
+    /// Cut at a character, to the draft's bound.
+    pub(crate) fn reason(&mut self, reason: &str) {
+        let mut end = reason.len().min(limits::REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.prefixed(&reason.as_bytes()[..end]);
+    }
+
+    /// Of a track: to the end of the message.
+    pub(crate) fn properties(&mut self, version: Version, properties: &Properties) {
+        self.bytes(&properties.to_wire(version));
+    }
 }

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use io_moq::listen::{Audience, Barred, Gate, Why, protocols};
+use io_moq::listen::{Audience, Barred, Gate, Why, protocols_of};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
 use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -121,7 +121,9 @@ pub(crate) fn open(config: &Config, kept: Option<&Kept>) -> Result<Option<Quic>>
         (Some(certificate), _) | (None, Some(certificate)) => (certificate, None),
         (None, None) => (self_signed(host, &shown)?, Some(host.to_owned())),
     };
-    let endpoint = Endpoint::server(address, certificate, &protocols()).with_context(|| {
+    let protocols =
+        protocols_of(&config.moq.drafts).context("moq.drafts: a draft is not spoken")?;
+    let endpoint = Endpoint::server(address, certificate, &protocols).with_context(|| {
         format!(
             "can't listen on {address} (UDP): choose another address with --set quic.listen=IP:PORT"
         )
@@ -141,7 +143,7 @@ pub(crate) async fn renew(endpoint: Endpoint, shown: Fingerprint, made_for: Opti
             continue;
         }
         let renewed = self_signed(&host, &shown)
-            .and_then(|certificate| Ok(endpoint.set_certificate(certificate, &protocols())?));
+            .and_then(|certificate| Ok(endpoint.set_certificate(certificate)?));
         match renewed {
             Ok(()) => made = now_ms(),
             Err(error) => tracing::error!("can't renew the certificate of QUIC: {error:#}"),
@@ -171,7 +173,7 @@ impl Shown {
     }
 
     fn show(&self, certificate: Certificate) -> Result<()> {
-        self.endpoint.set_certificate(certificate, &protocols())?;
+        self.endpoint.set_certificate(certificate)?;
         *self.fingerprint.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }

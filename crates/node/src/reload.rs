@@ -85,6 +85,7 @@ fn reach(key: &str) -> Option<Reach> {
         | "rtmps.listen"
         | "quic.listen"
         | "moq.open_namespaces"
+        | "moq.drafts"
         | "admin.listen" => Some(Reach::Restart),
         "http.trusted_proxies" | "proxy_protocol.trusted" | "proxy_protocol.listeners" => {
             Some(Reach::Restart)

@@ -21,6 +21,14 @@ impl Target {
             Self::Moq(address) => address.server.authority(),
         }
     }
+
+    /// The same, over MoQ to be spoken to in this draft alone.
+    pub fn speaking(self, draft: Option<u8>) -> Self {
+        match self {
+            Self::Moq(address) => Self::Moq(address.speaking(draft)),
+            other => other,
+        }
+    }
 }
 
 /// Why a URL can't be published to. Never shows the URL: it holds a key.

@@ -55,6 +55,14 @@ impl Address {
         url.playlist()?;
         Ok(Self::Hls(url))
     }
+
+    /// The same, over MoQ to be spoken to in this draft alone.
+    pub fn speaking(self, draft: Option<u8>) -> Self {
+        match self {
+            Self::Moq(address) => Self::Moq(address.speaking(draft)),
+            other => other,
+        }
+    }
 }
 
 /// Why watching failed or ended early.

@@ -4,6 +4,7 @@ mod query;
 mod storyboard;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -217,11 +218,11 @@ impl Subject {
         let mut tiles = BTreeMap::new();
         for pair in cues.chunk_by(|a, b| a.init == b.init) {
             let Some(init) = pair.first().map(|cue| cue.init) else { continue };
-            if !tiles.contains_key(&init) {
+            if let Entry::Vacant(entry) = tiles.entry(init) {
                 let bytes = self.original.init(init).await;
                 let config = bytes.and_then(|bytes| encode::config_of(&bytes));
                 let tile = config.map(|config| TILE.tile(&config));
-                tiles.insert(init, tile.map(|tile| (tile.width, tile.height)));
+                entry.insert(tile.map(|tile| (tile.width, tile.height)));
             }
         }
         let tile = |init| tiles.get(&init).copied().flatten();

@@ -9,7 +9,7 @@ use moqt::data::{
 use moqt::session::{Command, Event};
 use moqt::{
     Answer, Fetch, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
-    RequestCode, RequestId, Version,
+    RequestCode, RequestId,
 };
 use spine::{Header, ResetCode, TrackInfo, TrackName, Via};
 
@@ -108,7 +108,8 @@ async fn d01_each_request_to_watch_is_looked_at() {
     // Who may not watch it does not hear of it.
     let client = rig.client("/").await;
     let prefix = namespace(&["default"]);
-    let request = Request::SubscribeNamespace { prefix, parameters: Parameters::default() };
+    let request =
+        Request::SubscribeNamespace { prefix, tracks: false, parameters: Parameters::default() };
     let (_, _, mut told) = client.ask(request).await;
     let _third = rig.broadcast(&["default", "third"]);
     for expect in ["one", "third"] {
@@ -302,8 +303,8 @@ async fn write(
         first_object: true,
     };
     let mut bytes = BytesMut::new();
-    header.encode(Version::Draft18, &mut bytes);
-    let mut writer = SubgroupWriter::new(Version::Draft18, &header);
+    header.encode(client.link.version, &mut bytes).unwrap();
+    let mut writer = SubgroupWriter::new(client.link.version, &header);
     for object in objects {
         writer.object(object, &mut bytes).unwrap();
         bytes.extend_from_slice(payload.as_bytes());
@@ -396,6 +397,7 @@ async fn d20_d22_namespaces_are_told_as_they_come_and_go() {
     let _other = rig.broadcast(&["elsewhere"]);
     let client = rig.client("/").await;
     let request = Request::SubscribeNamespace {
+        tracks: false,
         prefix: namespace(&["default"]),
         parameters: Parameters::default(),
     };
@@ -477,7 +479,7 @@ pub(super) async fn read_fetch(
     order: GroupOrder,
 ) -> String {
     let mut data = Client::fetched(told).await;
-    let mut reader = FetchReader::new(Version::Draft18, order);
+    let mut reader = FetchReader::new(data.version(), order);
     let mut chunk = data.first.clone();
     let mut got: Vec<String> = Vec::new();
     loop {

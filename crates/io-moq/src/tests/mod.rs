@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod access;
+mod drafts;
 mod duties;
 mod past;
 mod relay;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use moqt::data::{FetchItem, FetchReader, Missing};
-use moqt::{Answer, Fetch, GroupOrder, Location, Parameters, Range, Request, RequestCode, Version};
+use moqt::{Answer, Fetch, GroupOrder, Location, Parameters, Range, Request, RequestCode};
 use spine::{Absence, Header, Order, TrackInfo, track};
 
 use super::duties::{VIDEO, code};
@@ -152,7 +152,7 @@ async fn read(
     most: usize,
 ) -> Vec<(Location, Option<Bytes>)> {
     let mut data = Client::fetched(told).await;
-    let mut reader = FetchReader::new(Version::Draft18, order);
+    let mut reader = FetchReader::new(data.version(), order);
     let mut chunk = data.first.clone();
     let mut got: Vec<(Location, Option<Bytes>)> = Vec::new();
     while got.len() < most {

@@ -11,7 +11,7 @@ use moqt::data::{
 use moqt::session::{Command, DataHeader, Event};
 use moqt::{
     Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
-    RequestId, Version,
+    RequestId,
 };
 use spine::{Absence, Header, TrackInfo};
 
@@ -41,7 +41,7 @@ async fn announced(rig: &Rig) -> Client {
 }
 
 /// Answers a SUBSCRIBE of the relay; what it asked for.
-async fn give(client: &mut Client, properties: Properties) -> (RequestId, Parameters) {
+pub(super) async fn give(client: &mut Client, properties: Properties) -> (RequestId, Parameters) {
     loop {
         if let (id, Request::Subscribe { parameters, .. }) = client.asked().await {
             let said = Parameters::default();
@@ -53,7 +53,7 @@ async fn give(client: &mut Client, properties: Properties) -> (RequestId, Parame
 }
 
 /// A stream of one object.
-async fn send(
+pub(super) async fn send(
     client: &Client,
     id: RequestId,
     group: u64,
@@ -72,8 +72,8 @@ async fn send(
         first_object: object == 0,
     };
     let mut bytes = BytesMut::new();
-    header.encode(Version::Draft18, &mut bytes);
-    let mut writer = SubgroupWriter::new(Version::Draft18, &header);
+    header.encode(client.link.version, &mut bytes).unwrap();
+    let mut writer = SubgroupWriter::new(client.link.version, &header);
     let head = ObjectHead {
         id: object,
         properties: Properties::empty(),
@@ -375,7 +375,8 @@ async fn d23_the_past_of_a_relayed_track_is_fetched_once_from_its_publisher() {
     publisher.command(Command::Answer { id, answer: Answer::FetchOk(ok) });
     publisher.link.with(|session| session.open_data(id)).unwrap();
     let mut bytes = BytesMut::new();
-    let mut writer = FetchWriter::new(Version::Draft18, id, GroupOrder::Ascending, &mut bytes);
+    let mut writer =
+        FetchWriter::new(publisher.link.version, id, GroupOrder::Ascending, &mut bytes);
     // 3 and 4 are there, 5 to 7 nobody knows, 8 is there.
     for (group, unknown_before) in [(3, None), (4, None), (8, Some(7))] {
         if let Some(group) = unknown_before {

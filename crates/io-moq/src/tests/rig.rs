@@ -45,8 +45,8 @@ pub(super) struct Rig {
     pub(super) origin: Origin,
     /// What is over.
     pub(super) past: Origin,
-    endpoint: Endpoint,
-    hash: [u8; 32],
+    pub(super) endpoint: Endpoint,
+    pub(super) hash: [u8; 32],
     stop: watch::Sender<bool>,
     /// Set: no token is good any more.
     pub(super) revoked: Arc<AtomicBool>,
@@ -136,6 +136,16 @@ impl Rig {
         self.drive(endpoint, connection, path, tokens)
     }
 
+    /// A client that speaks this draft alone.
+    pub(super) async fn client_of(&self, version: Version) -> Client {
+        let to = self.endpoint.local_address().unwrap();
+        let endpoint = Endpoint::client(to).unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let protocols = [version.alpn()];
+        let connection = endpoint.connect(to, "localhost", trust, &protocols).await.unwrap();
+        self.drive(endpoint, connection, "/", Vec::new())
+    }
+
     /// A client with this path in its URL, over WebTransport.
     pub(super) async fn web_client(&self, path: &str) -> Client {
         let to = self.endpoint.local_address().unwrap();
@@ -154,12 +164,13 @@ impl Rig {
         tokens: Vec<Token>,
     ) -> Client {
         let to = connection.peer();
+        let version = Version::from_alpn(&connection.protocol().unwrap()).unwrap();
         let config = Config {
             transport: connection.transport(),
             path: path.to_owned(),
             authority: to.to_string(),
             tokens,
-            ..Config::new(Version::Draft18)
+            ..Config::new(version)
         };
         let session = Session::client(Instant::now(), config);
         let mut driver = Driver::new(connection, session);

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::{DataError, Violation};
-use crate::varint::{self, Need};
+use crate::varint::{Coding, Need};
 
 /// Why a head was not parsed.
 pub(super) enum Stop {
@@ -32,13 +32,14 @@ impl From<DataError> for Stop {
 
 /// Reads fields from the front of a slice that may be too short.
 pub(super) struct Fields<'a> {
+    coding: Coding,
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Fields<'a> {
-        Fields { bytes, at: 0 }
+    pub(super) fn new(coding: Coding, bytes: &'a [u8]) -> Fields<'a> {
+        Fields { coding, bytes, at: 0 }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -47,7 +48,7 @@ impl<'a> Fields<'a> {
 
     #[inline]
     pub(super) fn number(&mut self) -> Result<u64, Stop> {
-        let (value, length) = varint::read(&self.bytes[self.at..])?;
+        let (value, length) = self.coding.read(&self.bytes[self.at..])?;
         self.at += length;
         Ok(value)
     }
@@ -109,11 +110,12 @@ impl Carry {
     #[inline]
     pub(super) fn take<'a, T>(
         &mut self,
+        coding: Coding,
         input: &'a mut Bytes,
         parse: impl Fn(&mut Fields<'_>) -> Result<T, Stop>,
     ) -> Result<Option<(T, Head<'a>)>, DataError> {
         if self.0.is_empty() {
-            let mut fields = Fields::new(input);
+            let mut fields = Fields::new(coding, input);
             match parse(&mut fields) {
                 Ok(value) => {
                     let length = fields.at();
@@ -123,17 +125,18 @@ impl Carry {
                 Err(Stop::Need(_)) => {}
             }
         }
-        self.take_carried(input, parse)
+        self.take_carried(coding, input, parse)
     }
 
     #[cold]
     fn take_carried<'a, T>(
         &mut self,
+        coding: Coding,
         input: &'a mut Bytes,
         parse: impl Fn(&mut Fields<'_>) -> Result<T, Stop>,
     ) -> Result<Option<(T, Head<'a>)>, DataError> {
         loop {
-            let mut fields = Fields::new(&self.0);
+            let mut fields = Fields::new(coding, &self.0);
             match parse(&mut fields) {
                 Ok(value) => return Ok(Some((value, Head::Carried(self.0.split().freeze())))),
                 Err(Stop::Error(error)) => return Err(error),

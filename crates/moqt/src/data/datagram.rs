@@ -51,7 +51,7 @@ pub enum Body {
 impl Datagram {
     /// Reads a datagram. `None`: padding, which is nothing (draft-18 §11.5.2).
     pub fn decode(version: Version, mut bytes: Bytes) -> Result<Option<Datagram>, DataError> {
-        let mut fields = Fields::new(&bytes);
+        let mut fields = Fields::new(version.row().integers, &bytes);
         let parsed = match parse(version, &mut fields) {
             Ok(parsed) => parsed,
             Err(Stop::Need(_)) => {
@@ -65,7 +65,7 @@ impl Datagram {
         let length = fields.at();
         if !span.is_empty() {
             datagram.properties =
-                Properties::of_object(bytes.slice(span), datagram.group, datagram.object)?;
+                Properties::of_object(version, bytes.slice(span), datagram.group, datagram.object)?;
         }
         if let Body::Payload(payload) = &mut datagram.body {
             *payload = bytes.split_off(length);
@@ -76,14 +76,18 @@ impl Datagram {
     }
 
     /// The track alias of a datagram that can't be read on.
-    pub(crate) fn alias_of(bytes: &[u8]) -> Option<u64> {
-        let mut fields = Fields::new(bytes);
+    pub(crate) fn alias_of(version: Version, bytes: &[u8]) -> Option<u64> {
+        let mut fields = Fields::new(version.row().integers, bytes);
         let mut number = || fields.number().ok();
         number().and_then(|_kind| number())
     }
 
     /// Writes the datagram as a whole: the payload is copied, as transports take datagrams in one piece.
-    pub fn encode(&self, _version: Version) -> Result<Bytes, WriteError> {
+    pub fn encode(&self, version: Version) -> Result<Bytes, WriteError> {
+        let coding = version.row().integers;
+        if self.alias.max(self.group).max(self.object) > coding.max() {
+            return Err(WriteError::TooLarge);
+        }
         let (status, payload) = match &self.body {
             Body::Payload(payload) => (None, &payload[..]),
             Body::Status(status) => (Some(*status), &[][..]),
@@ -91,7 +95,7 @@ impl Datagram {
         if status.is_some() && self.end_of_group {
             return Err(WriteError::Status);
         }
-        let properties = self.properties.as_bytes();
+        let properties = self.properties.to_wire(version);
         if !properties.is_empty() && status.is_some_and(|status| status != Status::Normal) {
             return Err(WriteError::Properties);
         }
@@ -102,21 +106,21 @@ impl Datagram {
             | flag(self.priority.is_none(), bit::DEFAULT_PRIORITY)
             | flag(status.is_some(), bit::STATUS);
         let mut out = BytesMut::with_capacity(HEAD_BYTES_MAX + properties.len() + payload.len());
-        varint::write(kind, &mut out);
-        varint::write(self.alias, &mut out);
-        varint::write(self.group, &mut out);
+        coding.write(kind, &mut out);
+        coding.write(self.alias, &mut out);
+        coding.write(self.group, &mut out);
         if self.object > 0 {
-            varint::write(self.object, &mut out);
+            coding.write(self.object, &mut out);
         }
         if let Some(priority) = self.priority {
             out.put_u8(priority);
         }
         if !properties.is_empty() {
-            varint::write(properties.len() as u64, &mut out);
-            out.put_slice(properties);
+            coding.write(properties.len() as u64, &mut out);
+            out.put_slice(&properties);
         }
         match status {
-            Some(status) => varint::write(status.number(), &mut out),
+            Some(status) => coding.write(status.number(), &mut out),
             None => out.put_slice(payload),
         }
         Ok(out.freeze())
@@ -128,9 +132,9 @@ const HEAD_BYTES_MAX: usize = 2 + 5 * varint::BYTES_MAX;
 
 type Parsed = Option<(Datagram, std::ops::Range<usize>)>;
 
-fn parse(_version: Version, fields: &mut Fields<'_>) -> Result<Parsed, Stop> {
+fn parse(version: Version, fields: &mut Fields<'_>) -> Result<Parsed, Stop> {
     let kind = fields.number()?;
-    if kind == opening::PADDING_DATAGRAM {
+    if kind == opening::PADDING_DATAGRAM && version.row().padding {
         return Ok(None);
     }
     let has = |bit: u64| kind & bit != 0;

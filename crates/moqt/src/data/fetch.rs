@@ -1,4 +1,4 @@
-//! Fetch streams (draft-18 §11.4.4): a header, then objects and ranges that are missing, each told by
+//! Fetch streams (draft-18 §11.4.4, draft-16 §10.4.4): a header, then objects and ranges that are missing, each told by
 //! its difference to the one before.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -10,8 +10,7 @@ use crate::error::{DataError, Violation};
 use crate::location::{GroupOrder, Location};
 use crate::properties::Properties;
 use crate::request::RequestId;
-use crate::varint;
-use crate::version::Version;
+use crate::version::{FetchIds, Version};
 
 /// Serialization flags.
 mod flag {
@@ -90,6 +89,7 @@ struct Prior {
 /// Reads a fetch stream, behind its header.
 #[derive(Debug)]
 pub struct FetchReader {
+    version: Version,
     order: GroupOrder,
     prior: Prior,
     payload_left: u64,
@@ -109,8 +109,9 @@ enum Parsed {
 
 impl FetchReader {
     /// For the answer to a FETCH that asked for this order.
-    pub fn new(_version: Version, order: GroupOrder) -> FetchReader {
-        FetchReader { order, prior: Prior::default(), payload_left: 0, carry: Carry::default() }
+    pub fn new(version: Version, order: GroupOrder) -> FetchReader {
+        let (prior, carry) = (Prior::default(), Carry::default());
+        FetchReader { version, order, prior, payload_left: 0, carry }
     }
 
     /// Whether the stream stands inside an object.
@@ -128,20 +129,25 @@ impl FetchReader {
             let bytes = take_payload(&mut self.payload_left, input);
             return Ok(Some(FetchItem::Payload { bytes, last: self.payload_left == 0 }));
         }
+        let row = self.version.row();
         let (order, prior) = (self.order, &self.prior);
-        let parse = |fields: &mut Fields<'_>| parse(order, prior, fields);
-        let Some((parsed, head)) = self.carry.take(input, parse)? else {
+        let parse = |fields: &mut Fields<'_>| parse(row.fetch_ids, order, prior, fields);
+        let Some((parsed, head)) = self.carry.take(row.integers, input, parse)? else {
             return Ok(None);
         };
         match parsed {
             Parsed::Gap(missing, end) => {
                 self.prior.location = Some(end);
-                Ok(Some(FetchItem::Gap { missing, end }))
+                // The largest object that the draft can name: the group's end.
+                let whole = end.object == row.integers.max();
+                let object = if whole { crate::Range::WHOLE_GROUP } else { end.object };
+                Ok(Some(FetchItem::Gap { missing, end: Location { object, ..end } }))
             }
             Parsed::Object { location, via, priority, properties, payload_length } => {
                 let properties = match properties.is_empty() {
                     true => Properties::empty(),
                     false => Properties::of_object(
+                        self.version,
                         head.slice(properties),
                         location.group,
                         location.object,
@@ -185,7 +191,12 @@ const NO_PRIOR: Violation =
 const OVERFLOW: Violation = Violation::protocol("an ID on a fetch stream overflows");
 
 #[inline]
-fn parse(order: GroupOrder, prior: &Prior, fields: &mut Fields<'_>) -> Result<Parsed, Stop> {
+fn parse(
+    ids: FetchIds,
+    order: GroupOrder,
+    prior: &Prior,
+    fields: &mut Fields<'_>,
+) -> Result<Parsed, Stop> {
     let flags = fields.number()?;
     if flags >= 0x80 {
         return parse_gap(order, prior, flags, fields);
@@ -193,7 +204,10 @@ fn parse(order: GroupOrder, prior: &Prior, fields: &mut Fields<'_>) -> Result<Pa
     let group = if flags & flag::GROUP != 0 { Some(fields.number()?) } else { None };
     let via = parse_via(prior, flags, fields)?;
     let object = if flags & flag::OBJECT != 0 { Some(fields.number()?) } else { None };
-    let location = locate(order, prior.location, group, object)?;
+    let location = match ids {
+        FetchIds::Deltas => locate(order, prior.location, group, object)?,
+        FetchIds::Absolute => locate_absolute(order, prior.location, group, object)?,
+    };
     let priority = match flags & flag::PRIORITY {
         0 => prior.priority.ok_or(NO_PRIOR)?,
         _ => fields.byte()?,
@@ -256,7 +270,29 @@ fn locate(
     }
 }
 
-/// draft-18 §11.4.4.2. Both IDs are as they are, not differences; a payload length of 0 follows (the
+/// draft-16 §10.4.4.1: the same, with fields that are what they say.
+fn locate_absolute(
+    order: GroupOrder,
+    prior: Option<Location>,
+    group: Option<u64>,
+    object: Option<u64>,
+) -> Result<Location, DataError> {
+    let next = match prior {
+        Some(prior) => Some(prior.object.checked_add(1).ok_or(OVERFLOW)?),
+        None => None,
+    };
+    let location = Location {
+        group: group.or(prior.map(|prior| prior.group)).ok_or(NO_PRIOR)?,
+        object: object.or(next).ok_or(NO_PRIOR)?,
+    };
+    if prior.is_some_and(|prior| !is_behind(order, prior, location)) {
+        // draft-16 §2.4.2
+        return Err(DataError::MalformedTrack("objects of a fetch are not in its order"));
+    }
+    Ok(location)
+}
+
+/// draft-18 §11.4.4.2, draft-16 §10.4.4.2. Both IDs are as they are, not differences; a payload length of 0 follows (the
 /// text leaves both open, other implementations do so).
 fn parse_gap(
     order: GroupOrder,
@@ -292,6 +328,7 @@ fn is_behind(order: GroupOrder, prior: Location, next: Location) -> bool {
 /// Writes a fetch stream: its header, then the heads of objects, whose payloads go between them.
 #[derive(Debug, Clone)]
 pub struct FetchWriter {
+    version: Version,
     order: GroupOrder,
     prior: Prior,
 }
@@ -299,19 +336,28 @@ pub struct FetchWriter {
 impl FetchWriter {
     /// Writes the header of the answer to a FETCH that asked for this order.
     pub fn new(
-        _version: Version,
+        version: Version,
         request: RequestId,
         order: GroupOrder,
         out: &mut BytesMut,
     ) -> FetchWriter {
-        varint::write(opening::FETCH, out);
-        varint::write(request.0, out);
-        FetchWriter { order, prior: Prior::default() }
+        let coding = version.row().integers;
+        coding.write(opening::FETCH, out);
+        coding.write(request.0, out);
+        FetchWriter { version, order, prior: Prior::default() }
     }
 
     /// Writes the head of the next object; `payload_length` bytes must follow.
     #[inline]
     pub fn object(&mut self, head: &FetchObject, out: &mut BytesMut) -> Result<(), WriteError> {
+        let coding = self.version.row().integers;
+        let subgroup_id = match head.via {
+            Via::Subgroup(id) => id,
+            Via::Datagram => 0,
+        };
+        if head.location.group.max(head.location.object).max(subgroup_id) > coding.max() {
+            return Err(WriteError::TooLarge);
+        }
         let (group, object) = self.fields(head.location)?;
         let subgroup = match head.via {
             Via::Datagram => flag::DATAGRAM,
@@ -327,35 +373,43 @@ impl FetchWriter {
             | has(object.is_some(), flag::OBJECT)
             | has(new_priority, flag::PRIORITY)
             | has(!head.properties.is_empty(), flag::PROPERTIES);
-        varint::write(flags, out);
+        coding.write(flags, out);
         if let Some(group) = group {
-            varint::write(group, out);
+            coding.write(group, out);
         }
         if let (flag::SUBGROUP_PRESENT, Via::Subgroup(id)) = (subgroup, head.via) {
-            varint::write(id, out);
+            coding.write(id, out);
         }
         if let Some(object) = object {
-            varint::write(object, out);
+            coding.write(object, out);
         }
         if new_priority {
             out.put_u8(head.priority);
         }
         if !head.properties.is_empty() {
-            varint::write(head.properties.as_bytes().len() as u64, out);
-            out.put_slice(head.properties.as_bytes());
+            let properties = head.properties.to_wire(self.version);
+            coding.write(properties.len() as u64, out);
+            out.put_slice(&properties);
         }
-        varint::write(head.payload_length, out);
+        coding.write(head.payload_length, out);
         self.prior.remember(head.location, head.via, head.priority);
         Ok(())
     }
 
-    /// Says that what lies between the last thing written and `end`, inclusive, is missing.
+    /// Says that what lies between the last thing written and `end`, inclusive, is missing. The object
+    /// [`crate::Range::WHOLE_GROUP`] stands for the largest that the draft can name.
     pub fn gap(
         &mut self,
         missing: Missing,
         end: Location,
         out: &mut BytesMut,
     ) -> Result<(), WriteError> {
+        let coding = self.version.row().integers;
+        let whole = end.object == crate::Range::WHOLE_GROUP;
+        let end = Location { object: if whole { coding.max() } else { end.object }, ..end };
+        if end.group.max(end.object) > coding.max() {
+            return Err(WriteError::TooLarge);
+        }
         if self.prior.location.is_some_and(|prior| !is_behind(self.order, prior, end)) {
             return Err(WriteError::Order);
         }
@@ -363,10 +417,10 @@ impl FetchWriter {
             Missing::NonExistent => flag::END_OF_NON_EXISTENT,
             Missing::Unknown => flag::END_OF_UNKNOWN,
         };
-        varint::write(flags, out);
-        varint::write(end.group, out);
-        varint::write(end.object, out);
-        varint::write(0, out);
+        coding.write(flags, out);
+        coding.write(end.group, out);
+        coding.write(end.object, out);
+        coding.write(0, out);
         self.prior.location = Some(end);
         Ok(())
     }
@@ -380,6 +434,10 @@ impl FetchWriter {
             return Err(WriteError::Order);
         }
         let follows = prior.object.checked_add(1) == Some(next.object);
+        if self.version.row().fetch_ids == FetchIds::Absolute {
+            let group = (next.group != prior.group).then_some(next.group);
+            return Ok((group, (!follows).then_some(next.object)));
+        }
         if next.group == prior.group {
             return Ok((None, (!follows).then(|| next.object - prior.object)));
         }

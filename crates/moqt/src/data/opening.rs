@@ -6,8 +6,7 @@ use super::carry::{Carry, Fields, Stop};
 use super::subgroup::{self, SubgroupHeader};
 use crate::error::{DataError, Violation};
 use crate::request::RequestId;
-use crate::varint;
-use crate::version::Version;
+use crate::version::{ControlStream, Version};
 
 /// draft-18 §3.4; a control stream begins with its first message, whose type is the stream's type.
 pub(crate) const CONTROL: u64 = 0x2f00;
@@ -55,7 +54,7 @@ impl OpeningReader {
     pub fn read(&mut self, input: &mut Bytes) -> Result<Option<Opening>, DataError> {
         let version = self.version;
         let parse = |fields: &mut Fields<'_>| parse(version, fields);
-        let Some((parsed, head)) = self.carry.take(input, parse)? else {
+        let Some((parsed, head)) = self.carry.take(version.row().integers, input, parse)? else {
             return Ok(None);
         };
         Ok(Some(match parsed {
@@ -75,24 +74,25 @@ impl OpeningReader {
 
 fn parse(version: Version, fields: &mut Fields<'_>) -> Result<Parsed, Stop> {
     match fields.number()? {
-        CONTROL => Ok(Parsed::Control),
+        CONTROL if version.control_stream() == ControlStream::Unidirectional => Ok(Parsed::Control),
         FETCH => Ok(Parsed::Fetch(fields.number()?)),
-        PADDING_STREAM => Ok(Parsed::Padding),
-        kind if subgroup::is_kind(kind) => {
-            Ok(Parsed::Subgroup(subgroup::parse_header(version, kind, fields)?))
+        PADDING_STREAM if version.row().padding => Ok(Parsed::Padding),
+        kind if subgroup::is_kind(version, kind) => {
+            Ok(Parsed::Subgroup(subgroup::parse_header(kind, fields)?))
         }
         // draft-18 §3.4
         _ => Err(Violation::protocol("a stream of an unknown type").into()),
     }
 }
 
-/// The beginning of a padding stream; zeros follow (draft-18 §11.5.1).
-pub fn padding_stream(_version: Version, out: &mut BytesMut) {
-    varint::write(PADDING_STREAM, out);
+/// The beginning of a padding stream; zeros follow (draft-18 §11.5.1). For drafts that have none it is an
+/// error to send it.
+pub fn padding_stream(version: Version, out: &mut BytesMut) {
+    version.row().integers.write(PADDING_STREAM, out);
 }
 
 /// A whole padding datagram with so many zeros (draft-18 §11.5.2).
-pub fn padding_datagram(_version: Version, zeros: usize, out: &mut BytesMut) {
-    varint::write(PADDING_DATAGRAM, out);
+pub fn padding_datagram(version: Version, zeros: usize, out: &mut BytesMut) {
+    version.row().integers.write(PADDING_DATAGRAM, out);
     out.put_bytes(0, zeros);
 }

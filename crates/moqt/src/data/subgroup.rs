@@ -1,4 +1,4 @@
-//! Subgroup streams (draft-18 §11.4.2): a header, then objects with rising IDs.
+//! Subgroup streams (draft-18 §11.4.2, draft-16 §10.4.2): a header, then objects with rising IDs.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -8,7 +8,6 @@ use crate::code::ResetCode;
 use crate::error::{DataError, Violation};
 use crate::limits;
 use crate::properties::Properties;
-use crate::varint;
 use crate::version::Version;
 
 /// Bits of the stream's type.
@@ -66,16 +65,13 @@ pub struct ObjectHead {
     pub payload_length: u64,
 }
 
-/// Whether a stream of this type carries a subgroup, also in an invalid form of it: 0b0XX1XXXX.
-pub(super) fn is_kind(kind: u64) -> bool {
-    kind & !0x7f == 0 && kind & bit::ALWAYS != 0
+/// Whether a stream of this type carries a subgroup, also in an invalid form of it: 0b0XX1XXXX, in draft 16
+/// 0b00X1XXXX.
+pub(super) fn is_kind(version: Version, kind: u64) -> bool {
+    kind & !version.row().subgroup_bits == 0 && kind & bit::ALWAYS != 0
 }
 
-pub(super) fn parse_header(
-    _version: Version,
-    kind: u64,
-    fields: &mut Fields<'_>,
-) -> Result<SubgroupHeader, Stop> {
+pub(super) fn parse_header(kind: u64, fields: &mut Fields<'_>) -> Result<SubgroupHeader, Stop> {
     if kind & bit::ID_MODE == bit::ID_MODE {
         // draft-18 §11.4.2
         return Err(Violation::protocol("a subgroup stream with the reserved ID mode").into());
@@ -104,7 +100,15 @@ pub(super) fn parse_header(
 
 impl SubgroupHeader {
     /// Writes the beginning of a stream.
-    pub fn encode(&self, _version: Version, out: &mut BytesMut) {
+    pub fn encode(&self, version: Version, out: &mut BytesMut) -> Result<(), WriteError> {
+        let coding = version.row().integers;
+        let subgroup = match self.subgroup {
+            SubgroupId::Given(id) => id,
+            SubgroupId::Zero | SubgroupId::FirstObject => 0,
+        };
+        if self.alias.max(self.group).max(subgroup) > coding.max() {
+            return Err(WriteError::TooLarge);
+        }
         let id_mode = match self.subgroup {
             SubgroupId::Zero => 0,
             SubgroupId::FirstObject => bit::ID_FIRST_OBJECT,
@@ -117,15 +121,16 @@ impl SubgroupHeader {
             | flag(self.end_of_group, bit::END_OF_GROUP)
             | flag(self.priority.is_none(), bit::DEFAULT_PRIORITY)
             | flag(self.first_object, bit::FIRST_OBJECT);
-        varint::write(kind, out);
-        varint::write(self.alias, out);
-        varint::write(self.group, out);
+        coding.write(kind & version.row().subgroup_bits, out);
+        coding.write(self.alias, out);
+        coding.write(self.group, out);
         if let SubgroupId::Given(id) = self.subgroup {
-            varint::write(id, out);
+            coding.write(id, out);
         }
         if let Some(priority) = self.priority {
             out.put_u8(priority);
         }
+        Ok(())
     }
 }
 
@@ -146,6 +151,7 @@ pub enum SubgroupItem {
 /// Reads the objects of a subgroup stream, behind its header.
 #[derive(Debug)]
 pub struct SubgroupReader {
+    version: Version,
     group: u64,
     subgroup: SubgroupId,
     properties: bool,
@@ -165,8 +171,9 @@ struct Parsed {
 
 impl SubgroupReader {
     /// For a stream with this header.
-    pub fn new(_version: Version, header: &SubgroupHeader) -> SubgroupReader {
+    pub fn new(version: Version, header: &SubgroupHeader) -> SubgroupReader {
         SubgroupReader {
+            version,
             group: header.group,
             subgroup: header.subgroup,
             properties: header.properties,
@@ -208,7 +215,8 @@ impl SubgroupReader {
         }
         let (properties, previous) = (self.properties, self.previous);
         let parse = |fields: &mut Fields<'_>| parse_object(properties, previous, fields);
-        let Some((parsed, head)) = self.carry.take(input, parse)? else {
+        let Some((parsed, head)) = self.carry.take(self.version.row().integers, input, parse)?
+        else {
             return Ok(None);
         };
         if self.ended {
@@ -217,7 +225,10 @@ impl SubgroupReader {
         }
         let properties = match parsed.properties.is_empty() {
             true => Properties::empty(),
-            false => Properties::of_object(head.slice(parsed.properties), self.group, parsed.id)?,
+            false => {
+                let bytes = head.slice(parsed.properties);
+                Properties::of_object(self.version, bytes, self.group, parsed.id)?
+            }
         };
         drop(head);
         if self.subgroup == SubgroupId::FirstObject {
@@ -292,14 +303,15 @@ fn parse_object(
 /// Writes the heads of a subgroup stream's objects; their payloads go between them.
 #[derive(Debug, Clone)]
 pub struct SubgroupWriter {
+    version: Version,
     properties: bool,
     previous: Option<u64>,
 }
 
 impl SubgroupWriter {
     /// For a stream that began with this header.
-    pub fn new(_version: Version, header: &SubgroupHeader) -> SubgroupWriter {
-        SubgroupWriter { properties: header.properties, previous: None }
+    pub fn new(version: Version, header: &SubgroupHeader) -> SubgroupWriter {
+        SubgroupWriter { version, properties: header.properties, previous: None }
     }
 
     /// Writes the head of the next object; `payload_length` bytes must follow.
@@ -317,15 +329,20 @@ impl SubgroupWriter {
         if any && (!self.properties || head.status != Status::Normal) {
             return Err(WriteError::Properties);
         }
-        self.previous = Some(head.id);
-        varint::write(delta, out);
-        if self.properties {
-            varint::write(head.properties.as_bytes().len() as u64, out);
-            out.put_slice(head.properties.as_bytes());
+        let coding = self.version.row().integers;
+        if head.id > coding.max() {
+            return Err(WriteError::TooLarge);
         }
-        varint::write(head.payload_length, out);
+        self.previous = Some(head.id);
+        coding.write(delta, out);
+        if self.properties {
+            let properties = head.properties.to_wire(self.version);
+            coding.write(properties.len() as u64, out);
+            out.put_slice(&properties);
+        }
+        coding.write(head.payload_length, out);
         if head.payload_length == 0 {
-            varint::write(head.status.number(), out);
+            coding.write(head.status.number(), out);
         }
         Ok(())
     }

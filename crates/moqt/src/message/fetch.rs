@@ -1,16 +1,15 @@
-//! FETCH (draft-18 §10.12) and FETCH_OK (§10.13).
+//! FETCH and FETCH_OK (draft-18 §10.12, §10.13; draft-16 §9.16, §9.17).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{TooLong, frame, kind};
+use super::{Message, TooLong, frame_about};
 use crate::error::Violation;
 use crate::location::Range;
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
 use crate::request::{Fetch, FetchOk, JoiningStart, Request, RequestId};
-use crate::varint;
 use crate::version::Version;
-use crate::wire::{Body, put_location, put_track};
+use crate::wire::{Body, Writer};
 
 const STANDALONE: u64 = 1;
 const RELATIVE: u64 = 2;
@@ -40,22 +39,27 @@ pub(super) fn decode(version: Version, body: &mut Body) -> Result<Request, Viola
     Ok(Request::Fetch { fetch, parameters })
 }
 
-pub(super) fn encode(version: Version, fetch: &Fetch, parameters: &Parameters, out: &mut BytesMut) {
+pub(super) fn encode(
+    version: Version,
+    fetch: &Fetch,
+    parameters: &Parameters,
+    out: &mut Writer<'_>,
+) {
     match fetch {
         Fetch::Standalone { track, range } => {
-            varint::write(STANDALONE, out);
-            put_track(track, out);
-            put_location(range.start, out);
-            put_location(Range::end_to_wire(range.end), out);
+            out.number(STANDALONE);
+            out.track(track);
+            out.location(range.start);
+            out.location(Range::end_to_wire(range.end));
         }
         Fetch::Joining { subscription, start } => {
             let (kind, group) = match start {
                 JoiningStart::Relative(groups) => (RELATIVE, *groups),
                 JoiningStart::Absolute(group) => (ABSOLUTE, *group),
             };
-            varint::write(kind, out);
-            varint::write(subscription.0, out);
-            varint::write(group, out);
+            out.number(kind);
+            out.number(subscription.0);
+            out.number(group);
         }
     }
     parameters.encode(version, out);
@@ -68,16 +72,16 @@ impl FetchOk {
         let end = body.location()?;
         let end = Range::from_wire(end, end).end;
         let parameters = Parameters::decode(version, Scope::FetchOk, &mut body)?;
-        let properties = Properties::of_track(body.rest())?;
+        let properties = Properties::of_track(version, body)?;
         Ok(FetchOk { end_of_track, end, parameters, properties })
     }
 
-    pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
-        frame(kind::FETCH_OK, |out| {
-            out.put_u8(u8::from(self.end_of_track));
-            put_location(Range::end_to_wire(self.end), out);
+    pub(crate) fn encode(&self, version: Version, id: RequestId) -> Result<Bytes, TooLong> {
+        frame_about(version, Message::FetchOk, id, |out| {
+            out.byte(u8::from(self.end_of_track));
+            out.location(Range::end_to_wire(self.end));
             self.parameters.encode(version, out);
-            out.put_slice(self.properties.as_bytes());
+            out.properties(version, &self.properties);
         })
     }
 }

@@ -1,12 +1,13 @@
-//! The seven messages that a request stream begins with (draft-18 §3.3).
+//! The seven messages that make a request: the first ones of a request stream (draft-18 §3.3), or on the
+//! control stream (draft-16 §9.1).
 
 use bytes::Bytes;
 
-use super::{TooLong, fetch, frame, kind, namespace, publish, subscribe};
+use super::namespace::{self, Listed};
+use super::{Message, TooLong, fetch, frame, publish, subscribe};
 use crate::error::Violation;
 use crate::parameters::Scope;
 use crate::request::{Request, RequestId};
-use crate::varint;
 use crate::version::Version;
 use crate::wire::Body;
 
@@ -20,34 +21,42 @@ pub(crate) struct First {
 }
 
 impl First {
-    pub(crate) fn decode(version: Version, kind: u64, mut body: Body) -> Result<First, Violation> {
+    pub(crate) fn decode(
+        version: Version,
+        message: Message,
+        mut body: Body,
+    ) -> Result<First, Violation> {
         // All of them begin with their ID; what is no request must not be read as one.
-        if !is_first(kind) {
+        if !is_first(message) {
             // draft-18 §3.3
             return Err(Violation::protocol("a request stream begins with no request"));
         }
         let id = RequestId(body.number()?);
         let mut alias = None;
-        let request = match kind {
-            kind::SUBSCRIBE => subscribe::decode(version, &mut body)?,
-            kind::TRACK_STATUS => subscribe::decode_status(version, &mut body)?,
-            kind::PUBLISH => {
+        let request = match message {
+            Message::Subscribe => subscribe::decode(version, &mut body)?,
+            Message::TrackStatus => subscribe::decode_status(version, &mut body)?,
+            Message::Publish => {
                 let (request, chosen) = publish::decode(version, &mut body)?;
                 alias = Some(chosen);
                 request
             }
-            kind::FETCH => fetch::decode(version, &mut body)?,
-            kind::PUBLISH_NAMESPACE => namespace::decode_publish(version, &mut body)?,
-            kind::SUBSCRIBE_NAMESPACE => namespace::decode_subscribe(version, &mut body)?,
+            Message::Fetch => fetch::decode(version, &mut body)?,
+            Message::PublishNamespace => namespace::decode_publish(version, &mut body)?,
+            Message::SubscribeNamespace => namespace::decode_subscribe(version, &mut body)?,
             _ => namespace::decode_tracks(version, &mut body)?,
         };
         body.end()?;
+        if !version.row().empty_namespace && request.names_nothing() {
+            // draft-16 §2.4.1
+            return Err(Violation::protocol("a namespace without a field"));
+        }
         Ok(First { id, request, alias })
     }
 
     pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
-        frame(kind_of(&self.request), |out| {
-            varint::write(self.id.0, out);
+        frame(version, message_of(version, &self.request), |out| {
+            out.number(self.id.0);
             match &self.request {
                 Request::Subscribe { track, parameters }
                 | Request::TrackStatus { track, parameters } => {
@@ -60,38 +69,43 @@ impl First {
                 Request::Fetch { fetch, parameters } => {
                     fetch::encode(version, fetch, parameters, out);
                 }
-                Request::PublishNamespace { namespace, parameters }
-                | Request::SubscribeNamespace { prefix: namespace, parameters }
-                | Request::SubscribeTracks { prefix: namespace, parameters } => {
-                    namespace::encode(version, namespace, parameters, out);
+                Request::PublishNamespace { namespace, parameters } => {
+                    namespace::encode_publish(version, namespace, parameters, out);
+                }
+                Request::SubscribeNamespace { prefix, tracks, parameters } => {
+                    let what = if *tracks { Listed::Both } else { Listed::Namespaces };
+                    namespace::encode_subscribe(version, prefix, what, parameters, out);
+                }
+                Request::SubscribeTracks { prefix, parameters } => {
+                    namespace::encode_subscribe(version, prefix, Listed::Tracks, parameters, out);
                 }
             }
         })
     }
 }
 
-fn is_first(kind: u64) -> bool {
+pub(crate) fn is_first(message: Message) -> bool {
     matches!(
-        kind,
-        kind::SUBSCRIBE
-            | kind::TRACK_STATUS
-            | kind::PUBLISH
-            | kind::FETCH
-            | kind::PUBLISH_NAMESPACE
-            | kind::SUBSCRIBE_NAMESPACE
-            | kind::SUBSCRIBE_TRACKS
+        message,
+        Message::Subscribe
+            | Message::TrackStatus
+            | Message::Publish
+            | Message::Fetch
+            | Message::PublishNamespace
+            | Message::SubscribeNamespace
+            | Message::SubscribeTracks
     )
 }
 
-fn kind_of(request: &Request) -> u64 {
+fn message_of(version: Version, request: &Request) -> Message {
     match request {
-        Request::Subscribe { .. } => kind::SUBSCRIBE,
-        Request::TrackStatus { .. } => kind::TRACK_STATUS,
-        Request::Publish { .. } => kind::PUBLISH,
-        Request::Fetch { .. } => kind::FETCH,
-        Request::PublishNamespace { .. } => kind::PUBLISH_NAMESPACE,
-        Request::SubscribeNamespace { .. } => kind::SUBSCRIBE_NAMESPACE,
-        Request::SubscribeTracks { .. } => kind::SUBSCRIBE_TRACKS,
+        Request::Subscribe { .. } => Message::Subscribe,
+        Request::TrackStatus { .. } => Message::TrackStatus,
+        Request::Publish { .. } => Message::Publish,
+        Request::Fetch { .. } => Message::Fetch,
+        Request::PublishNamespace { .. } => Message::PublishNamespace,
+        Request::SubscribeNamespace { .. } => Message::SubscribeNamespace,
+        Request::SubscribeTracks { .. } => version.row().subscribe_tracks,
     }
 }
 

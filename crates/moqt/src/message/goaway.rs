@@ -1,36 +1,48 @@
-//! GOAWAY (draft-18 §10.4): on the control stream with a Request ID, on a request stream without.
+//! GOAWAY (draft-18 §10.4, draft-16 §9.4).
 
 use bytes::Bytes;
 
-use super::{TooLong, frame, kind};
+use super::{Message, TooLong, frame};
 use crate::error::Violation;
 use crate::request::RequestId;
-use crate::varint;
-use crate::wire::{Body, put_prefixed};
+use crate::version::{GoAwayForm, Version};
+use crate::wire::Body;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GoAway {
     pub(crate) uri: String,
+    /// 0: not said.
     pub(crate) timeout_ms: u64,
-    /// The smallest request of the receiver that was not processed.
+    /// About the session: the smallest request of the receiver that was not processed.
     pub(crate) unprocessed: Option<RequestId>,
 }
 
 impl GoAway {
-    pub(crate) fn decode(mut body: Body, on_control: bool) -> Result<GoAway, Violation> {
+    pub(crate) fn decode(
+        version: Version,
+        mut body: Body,
+        of_session: bool,
+    ) -> Result<GoAway, Violation> {
         let uri = body.uri()?;
-        let timeout_ms = body.number()?;
-        let unprocessed = if on_control { Some(RequestId(body.number()?)) } else { None };
+        let (mut timeout_ms, mut unprocessed) = (0, None);
+        if version.row().goaway == GoAwayForm::WithRequest {
+            timeout_ms = body.number()?;
+            if of_session {
+                unprocessed = Some(RequestId(body.number()?));
+            }
+        }
         body.end()?;
         Ok(GoAway { uri, timeout_ms, unprocessed })
     }
 
-    pub(crate) fn encode(&self) -> Result<Bytes, TooLong> {
-        frame(kind::GOAWAY, |out| {
-            put_prefixed(self.uri.as_bytes(), out);
-            varint::write(self.timeout_ms, out);
-            if let Some(id) = self.unprocessed {
-                varint::write(id.0, out);
+    pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
+        frame(version, Message::GoAway, |out| {
+            out.prefixed(self.uri.as_bytes());
+            if version.row().goaway == GoAwayForm::WithRequest {
+                out.number(self.timeout_ms);
+                if let Some(id) = self.unprocessed {
+                    out.number(id.0);
+                }
             }
         })
     }

@@ -1,23 +1,22 @@
-//! PUBLISH (draft-18 §10.10) and PUBLISH_DONE (§10.11).
+//! PUBLISH and PUBLISH_DONE (draft-18 §10.10, §10.11; draft-16 §9.13, §9.15).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{TooLong, frame, kind};
+use super::{Message, TooLong, frame_about};
 use crate::error::Violation;
 use crate::name::TrackName;
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
-use crate::request::{Done, Request};
-use crate::varint;
+use crate::request::{Done, Request, RequestId};
 use crate::version::Version;
-use crate::wire::{Body, put_reason, put_track};
+use crate::wire::{Body, Writer};
 
 /// The request and the track alias.
 pub(super) fn decode(version: Version, body: &mut Body) -> Result<(Request, u64), Violation> {
     let track = body.track()?;
     let alias = body.number()?;
     let parameters = Parameters::decode(version, Scope::Publish, body)?;
-    let properties = Properties::of_track(body.rest())?;
+    let properties = Properties::of_track(version, body.take())?;
     Ok((Request::Publish { track, parameters, properties }, alias))
 }
 
@@ -27,12 +26,12 @@ pub(super) fn encode(
     alias: u64,
     parameters: &Parameters,
     properties: &Properties,
-    out: &mut BytesMut,
+    out: &mut Writer<'_>,
 ) {
-    put_track(track, out);
-    varint::write(alias, out);
+    out.track(track);
+    out.number(alias);
     parameters.encode(version, out);
-    out.put_slice(properties.as_bytes());
+    out.properties(version, properties);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +51,11 @@ impl PublishDone {
         Ok(PublishDone { done: Done { code, reason }, streams: known.then_some(streams) })
     }
 
-    pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
-        frame(kind::PUBLISH_DONE, |out| {
-            varint::write(version.done_code(self.done.code), out);
-            varint::write(self.streams.unwrap_or(version.row().stream_count_unknown), out);
-            put_reason(&self.done.reason, out);
+    pub(crate) fn encode(&self, version: Version, id: RequestId) -> Result<Bytes, TooLong> {
+        frame_about(version, Message::PublishDone, id, |out| {
+            out.number(version.done_code(self.done.code));
+            out.number(self.streams.unwrap_or(version.row().stream_count_unknown));
+            out.reason(&self.done.reason);
         })
     }
 }

@@ -1,18 +1,17 @@
-//! REQUEST_OK (draft-18 §10.5) and REQUEST_ERROR (§10.6).
+//! REQUEST_OK and REQUEST_ERROR (draft-18 §10.5, §10.6; draft-16 §9.7, §9.8), and PUBLISH_OK (draft-16 §9.14).
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
-use super::{TooLong, frame, kind};
+use super::{Message, TooLong, frame_about};
 use crate::code::RequestCode;
 use crate::error::Violation;
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
-use crate::request::{Redirect, RequestError};
-use crate::varint;
-use crate::version::Version;
-use crate::wire::{Body, put_namespace, put_prefixed, put_reason};
+use crate::request::{Redirect, RequestError, RequestId};
+use crate::version::{Requests, Version};
+use crate::wire::Body;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestOk {
@@ -27,20 +26,29 @@ impl RequestOk {
         mut body: Body,
     ) -> Result<RequestOk, Violation> {
         let parameters = Parameters::decode(version, scope, &mut body)?;
-        if scope != Scope::TrackStatusOk && !body.is_empty() {
-            // draft-18 §10.5
+        let properties = version.row().status_properties && scope == Scope::TrackStatusOk;
+        if !properties && !body.is_empty() {
+            // draft-18 §10.5; draft-16 §9.7 has no such field.
             return Err(Violation::protocol(
                 "an answer with track properties where there are none",
             ));
         }
-        let properties = Properties::of_track(body.rest())?;
+        let properties = Properties::of_track(version, body)?;
         Ok(RequestOk { parameters, properties })
     }
 
-    pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
-        frame(kind::REQUEST_OK, |out| {
+    /// `message` is REQUEST_OK or PUBLISH_OK.
+    pub(crate) fn encode(
+        &self,
+        version: Version,
+        message: Message,
+        id: RequestId,
+    ) -> Result<Bytes, TooLong> {
+        frame_about(version, message, id, |out| {
             self.parameters.encode(version, out);
-            out.put_slice(self.properties.as_bytes());
+            if version.row().status_properties {
+                out.properties(version, &self.properties);
+            }
         })
     }
 }
@@ -60,21 +68,23 @@ impl RequestError {
         Ok(RequestError { code, retry_after, reason, redirect })
     }
 
-    pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
-        // A redirect without its place is no redirect.
-        let code = match (self.code, &self.redirect) {
-            (RequestCode::Redirect, None) => RequestCode::InternalError,
-            (code, _) => code,
+    pub(crate) fn encode(&self, version: Version, id: RequestId) -> Result<Bytes, TooLong> {
+        // A redirect without its place is no redirect, nor is one in a draft that has none.
+        let number = match (self.code, &self.redirect) {
+            (RequestCode::Redirect, None) => version.request_code(RequestCode::InternalError),
+            (code, _) => version.request_code(code),
         };
-        frame(kind::REQUEST_ERROR, |out| {
-            varint::write(version.request_code(code), out);
+        frame_about(version, Message::RequestError, id, |out| {
+            out.number(number);
             let retry = self.retry_after.map_or(0, |after| millis(after).saturating_add(1));
-            varint::write(retry, out);
-            put_reason(&self.reason, out);
-            if let (RequestCode::Redirect, Some(redirect)) = (code, &self.redirect) {
-                put_prefixed(redirect.uri.as_bytes(), out);
-                put_namespace(&redirect.namespace, out);
-                put_prefixed(&redirect.name, out);
+            out.number(retry);
+            out.reason(&self.reason);
+            if let (RequestCode::Redirect, Some(redirect)) =
+                (version.request_code_of(number), &self.redirect)
+            {
+                out.prefixed(redirect.uri.as_bytes());
+                out.namespace(&redirect.namespace);
+                out.prefixed(&redirect.name);
             }
         })
     }
@@ -86,6 +96,18 @@ impl Redirect {
         let uri = body.uri()?;
         let track = body.track()?;
         Ok(Redirect { uri, namespace: track.namespace().clone(), name: track.name().clone() })
+    }
+}
+
+/// On the stream of request `id`: the request or update that an answer names, if it is not this one.
+pub(crate) fn check_about(
+    version: Version,
+    id: RequestId,
+    body: &mut Body,
+) -> Result<Option<RequestId>, Violation> {
+    match version.row().requests {
+        Requests::OnStreams => Ok(None),
+        Requests::OnControl => Ok(Some(RequestId(body.number()?)).filter(|named| *named != id)),
     }
 }
 

@@ -1,17 +1,18 @@
-//! SETUP (draft-18 §10.3): options as key-value pairs over the whole body. Their numbers are the same in
-//! all drafts.
+//! SETUP (draft-18 §10.3), CLIENT_SETUP and SERVER_SETUP (draft-16 §9.3): options as key-value pairs. Their
+//! numbers are the same in all drafts.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{TooLong, frame, kind};
+use super::{Message, TooLong, frame};
 use crate::error::Violation;
 use crate::properties::{Pairs, PairsError, Value};
 use crate::token::Token;
-use crate::varint;
-use crate::wire::Body;
+use crate::version::{SetupForm, Version};
+use crate::wire::{Body, Writer};
 
 mod option {
     pub(super) const PATH: u64 = 0x01;
+    pub(super) const MAX_REQUEST_ID: u64 = 0x02;
     pub(super) const AUTHORIZATION_TOKEN: u64 = 0x03;
     pub(super) const MAX_AUTH_TOKEN_CACHE_SIZE: u64 = 0x04;
     pub(super) const AUTHORITY: u64 = 0x05;
@@ -22,6 +23,8 @@ mod option {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Setup {
     pub(crate) path: Option<Bytes>,
+    /// The first Request ID that its receiver may not use; of drafts that have it.
+    pub(crate) max_request_id: u64,
     pub(crate) tokens: Vec<Token>,
     pub(crate) token_cache_bytes: u64,
     pub(crate) authority: Option<Bytes>,
@@ -30,21 +33,36 @@ pub(crate) struct Setup {
     pub(crate) grease: Option<u16>,
 }
 
+/// The message that opens a session.
+pub(crate) fn message(version: Version, by_client: bool) -> Message {
+    match (version.row().setup, by_client) {
+        (SetupForm::ToTheEnd, _) => Message::Setup,
+        (SetupForm::Counted, true) => Message::ClientSetup,
+        (SetupForm::Counted, false) => Message::ServerSetup,
+    }
+}
+
 impl Setup {
-    pub(crate) fn decode(mut body: Body) -> Result<Setup, Violation> {
+    pub(crate) fn decode(version: Version, mut body: Body) -> Result<Setup, Violation> {
+        let counted = version.row().setup == SetupForm::Counted;
+        let count = if counted { Some(body.number()?) } else { None };
+        let coding = body.coding();
         let bytes = body.rest();
         let mut setup = Setup::default();
         let mut previous = None;
-        for pair in Pairs::new(&bytes) {
+        let mut found = 0;
+        for pair in Pairs::new(coding, &bytes) {
             let (option, value) = pair.map_err(PairsError::violation)?;
             let again = previous.replace(option) == Some(option);
+            found += 1;
             match (option, value) {
                 (option::AUTHORIZATION_TOKEN, Value::Bytes(value)) => {
-                    setup.tokens.push(Token::decode(Bytes::copy_from_slice(value))?);
+                    setup.tokens.push(Token::decode(coding, Bytes::copy_from_slice(value))?);
                 }
                 // draft-18 §10.3: only unknown ones may repeat.
                 (
                     option::PATH
+                    | option::MAX_REQUEST_ID
                     | option::MAX_AUTH_TOKEN_CACHE_SIZE
                     | option::AUTHORITY
                     | option::MOQT_IMPLEMENTATION,
@@ -58,42 +76,70 @@ impl Setup {
                 (option::MAX_AUTH_TOKEN_CACHE_SIZE, Value::Number(bytes)) => {
                     setup.token_cache_bytes = bytes;
                 }
+                (option::MAX_REQUEST_ID, Value::Number(maximum)) if counted => {
+                    setup.max_request_id = maximum;
+                }
                 _ => {}
             }
+        }
+        if count.is_some_and(|count| count != found) {
+            // draft-16 §9: the length does not match.
+            return Err(Violation::protocol("SETUP has another number of options than it says"));
         }
         Ok(setup)
     }
 
-    pub(crate) fn encode(&self) -> Result<Bytes, TooLong> {
-        frame(kind::SETUP, |out| {
-            let mut writer = PairWriter { out, previous: 0 };
-            if let Some(path) = &self.path {
-                writer.bytes(option::PATH, path);
+    pub(crate) fn encode(&self, version: Version, by_client: bool) -> Result<Bytes, TooLong> {
+        let counted = version.row().setup == SetupForm::Counted;
+        frame(version, message(version, by_client), |out| {
+            if counted {
+                out.number(self.count());
             }
-            for token in &self.tokens {
-                let mut value = BytesMut::new();
-                token.encode(&mut value);
-                writer.bytes(option::AUTHORIZATION_TOKEN, &value);
-            }
-            if self.token_cache_bytes > 0 {
-                writer.number(option::MAX_AUTH_TOKEN_CACHE_SIZE, self.token_cache_bytes);
-            }
-            if let Some(authority) = &self.authority {
-                writer.bytes(option::AUTHORITY, authority);
-            }
-            if !self.implementation.is_empty() {
-                writer.bytes(option::MOQT_IMPLEMENTATION, &self.implementation);
-            }
-            if let Some(n) = self.grease {
-                // draft-18 §14
-                let option = 0x7f * u64::from(n) + 0x9d;
-                if option.is_multiple_of(2) {
-                    writer.number(option, u64::from(n));
-                } else {
-                    writer.bytes(option, &n.to_be_bytes());
-                }
-            }
+            self.write(counted, &mut PairWriter { out, previous: 0 });
         })
+    }
+
+    /// How many options are written in the counted form.
+    fn count(&self) -> u64 {
+        let others = [
+            self.path.is_some(),
+            self.max_request_id > 0,
+            self.token_cache_bytes > 0,
+            self.authority.is_some(),
+            !self.implementation.is_empty(),
+        ];
+        self.tokens.len() as u64 + others.into_iter().map(u64::from).sum::<u64>()
+    }
+
+    fn write(&self, counted: bool, writer: &mut PairWriter<'_, '_>) {
+        if let Some(path) = &self.path {
+            writer.bytes(option::PATH, path);
+        }
+        if counted && self.max_request_id > 0 {
+            writer.number(option::MAX_REQUEST_ID, self.max_request_id);
+        }
+        for token in &self.tokens {
+            writer.head(option::AUTHORIZATION_TOKEN);
+            writer.out.nested(|out| token.encode(out));
+        }
+        if self.token_cache_bytes > 0 {
+            writer.number(option::MAX_AUTH_TOKEN_CACHE_SIZE, self.token_cache_bytes);
+        }
+        if let Some(authority) = &self.authority {
+            writer.bytes(option::AUTHORITY, authority);
+        }
+        if !self.implementation.is_empty() {
+            writer.bytes(option::MOQT_IMPLEMENTATION, &self.implementation);
+        }
+        if let (Some(n), false) = (self.grease, counted) {
+            // draft-18 §14
+            let option = 0x7f * u64::from(n) + 0x9d;
+            if option.is_multiple_of(2) {
+                writer.number(option, u64::from(n));
+            } else {
+                writer.bytes(option, &n.to_be_bytes());
+            }
+        }
     }
 }
 
@@ -101,25 +147,24 @@ fn copy(value: &[u8]) -> Bytes {
     Bytes::copy_from_slice(value)
 }
 
-struct PairWriter<'a> {
-    out: &'a mut BytesMut,
+struct PairWriter<'a, 'b> {
+    out: &'a mut Writer<'b>,
     previous: u64,
 }
 
-impl PairWriter<'_> {
+impl PairWriter<'_, '_> {
     fn head(&mut self, option: u64) {
-        varint::write(option - self.previous, self.out);
+        self.out.number(option - self.previous);
         self.previous = option;
     }
 
     fn number(&mut self, option: u64, value: u64) {
         self.head(option);
-        varint::write(value, self.out);
+        self.out.number(value);
     }
 
     fn bytes(&mut self, option: u64, value: &[u8]) {
         self.head(option);
-        varint::write(value.len() as u64, self.out);
-        self.out.put_slice(value);
+        self.out.prefixed(value);
     }
 }

@@ -1,16 +1,16 @@
-//! SUBSCRIBE and SUBSCRIBE_OK (draft-18 §10.7, §10.8); TRACK_STATUS, which looks like SUBSCRIBE (§10.14).
+//! SUBSCRIBE and SUBSCRIBE_OK (draft-18 §10.7, §10.8; draft-16 §9.9, §9.10); TRACK_STATUS, which looks like
+//! SUBSCRIBE (draft-18 §10.14, draft-16 §9.19).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{TooLong, frame, kind};
+use super::{Message, TooLong, frame_about};
 use crate::error::Violation;
 use crate::name::TrackName;
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
-use crate::request::Request;
-use crate::varint;
+use crate::request::{Request, RequestId};
 use crate::version::Version;
-use crate::wire::{Body, put_track};
+use crate::wire::{Body, Writer};
 
 pub(super) fn decode(version: Version, body: &mut Body) -> Result<Request, Violation> {
     let track = body.track()?;
@@ -28,9 +28,9 @@ pub(super) fn encode(
     version: Version,
     track: &TrackName,
     parameters: &Parameters,
-    out: &mut BytesMut,
+    out: &mut Writer<'_>,
 ) {
-    put_track(track, out);
+    out.track(track);
     parameters.encode(version, out);
 }
 
@@ -45,15 +45,15 @@ impl SubscribeOk {
     pub(crate) fn decode(version: Version, mut body: Body) -> Result<SubscribeOk, Violation> {
         let alias = body.number()?;
         let parameters = Parameters::decode(version, Scope::SubscribeOk, &mut body)?;
-        let properties = Properties::of_track(body.rest())?;
+        let properties = Properties::of_track(version, body)?;
         Ok(SubscribeOk { alias, parameters, properties })
     }
 
-    pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
-        frame(kind::SUBSCRIBE_OK, |out| {
-            varint::write(self.alias, out);
+    pub(crate) fn encode(&self, version: Version, id: RequestId) -> Result<Bytes, TooLong> {
+        frame_about(version, Message::SubscribeOk, id, |out| {
+            out.number(self.alias);
             self.parameters.encode(version, out);
-            out.put_slice(self.properties.as_bytes());
+            out.properties(version, &self.properties);
         })
     }
 }

@@ -1,13 +1,12 @@
-//! REQUEST_UPDATE (draft-18 §10.9).
+//! REQUEST_UPDATE (draft-18 §10.9, draft-16 §9.11).
 
 use bytes::Bytes;
 
-use super::{TooLong, frame, kind};
+use super::{Message, TooLong, frame};
 use crate::error::Violation;
 use crate::parameters::{Parameters, Scope};
 use crate::request::RequestId;
-use crate::varint;
-use crate::version::Version;
+use crate::version::{Requests, Version};
 use crate::wire::Body;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,20 +17,38 @@ pub(crate) struct Update {
 }
 
 impl Update {
+    /// The two IDs that it begins with: its own, and (where requests share a stream) that of what it
+    /// changes.
+    pub(crate) fn ids(
+        version: Version,
+        body: &mut Body,
+    ) -> Result<(RequestId, Option<RequestId>), Violation> {
+        let id = RequestId(body.number()?);
+        let existing = match version.row().requests {
+            Requests::OnControl => Some(RequestId(body.number()?)),
+            Requests::OnStreams => None,
+        };
+        Ok((id, existing))
+    }
+
+    /// What stands behind them.
     pub(crate) fn decode(
         version: Version,
         scope: Scope,
+        id: RequestId,
         mut body: Body,
     ) -> Result<Update, Violation> {
-        let id = RequestId(body.number()?);
         let parameters = Parameters::decode(version, scope, &mut body)?;
         body.end()?;
         Ok(Update { id, parameters })
     }
 
-    pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
-        frame(kind::REQUEST_UPDATE, |out| {
-            varint::write(self.id.0, out);
+    pub(crate) fn encode(&self, version: Version, existing: RequestId) -> Result<Bytes, TooLong> {
+        frame(version, Message::RequestUpdate, |out| {
+            out.number(self.id.0);
+            if version.row().requests == Requests::OnControl {
+                out.number(existing.0);
+            }
             self.parameters.encode(version, out);
         })
     }

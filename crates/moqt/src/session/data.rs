@@ -62,7 +62,8 @@ impl Session {
     /// The alias of a track that we publish: to a subscription that is accepted, or offered with PUBLISH.
     pub fn alias(&self, id: RequestId) -> Option<u64> {
         match &self.requests.get(id)?.kind {
-            Kind::Publishing(publishing) => publishing.alias,
+            // What is not offered yet has no alias for the peer.
+            Kind::Publishing(publishing) if !self.allowance.is_blocked(id) => publishing.alias,
             _ => None,
         }
     }
@@ -71,6 +72,9 @@ impl Session {
     /// says the track alias for a subgroup's header (for a fetch: 0). `None`: open no stream, because the
     /// request is over, not accepted yet, or (a fetch) has its stream.
     pub fn open_data(&mut self, id: RequestId) -> Option<u64> {
+        if self.allowance.is_blocked(id) {
+            return None;
+        }
         match &mut self.requests.get_mut(id)?.kind {
             Kind::Publishing(publishing) if publishing.done.is_none() => {
                 let alias = publishing.alias?;
@@ -179,7 +183,8 @@ impl Session {
             Err(DataError::Session(violation)) => return Err(violation),
             // draft-18 §2.4.2: the subscription must be cancelled.
             Err(DataError::MalformedTrack(_)) => {
-                let alias = Datagram::alias_of(&bytes).and_then(|it| self.routes.aliases.get(&it));
+                let alias = Datagram::alias_of(self.config.version, &bytes)
+                    .and_then(|it| self.routes.aliases.get(&it));
                 if let Some(Alias::Live(id)) = alias {
                     let id = *id;
                     self.cancel(id, ResetCode::MalformedTrack);

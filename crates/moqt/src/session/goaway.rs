@@ -11,6 +11,7 @@ use crate::limits;
 use crate::message::goaway::GoAway;
 use crate::message::response::millis;
 use crate::request::RequestId;
+use crate::version::GoAwayForm;
 use crate::wire::Body;
 
 /// What was said of leaving.
@@ -42,7 +43,10 @@ impl Session {
 
     /// On a request stream.
     pub(super) fn on_request_goaway(&mut self, id: RequestId, body: Body) -> Result<(), Violation> {
-        let goaway = GoAway::decode(body, false)?;
+        if self.config.version.row().goaway == GoAwayForm::Uri {
+            return Err(Violation::protocol("GOAWAY on the stream of a request"));
+        }
+        let goaway = GoAway::decode(self.config.version, body, false)?;
         self.check_uri(&goaway)?;
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
         if std::mem::replace(&mut entry.goaway_received, true) {
@@ -75,11 +79,14 @@ impl Session {
         if uri.len() > limits::URI_BYTES_MAX {
             return Err("the URI of a GOAWAY has at most 8,192 bytes");
         }
+        if request.is_some() && self.config.version.row().goaway == GoAwayForm::Uri {
+            return Err("this draft has no GOAWAY of a single request");
+        }
         let timeout = timeout.min(limits::GOAWAY_TIMEOUT_MAX);
         let at = (!timeout.is_zero()).then_some(now + timeout);
         let unprocessed = request.is_none().then(|| self.seen.next());
         let message = GoAway { uri, timeout_ms: millis(timeout), unprocessed };
-        let bytes = message.encode().map_err(|_| "a GOAWAY that is too long")?;
+        let bytes = message.encode(self.config.version).map_err(|_| "a GOAWAY that is too long")?;
         let Some(id) = request else {
             if std::mem::replace(&mut self.goaways.sent, true) {
                 return Err("GOAWAY is said once");
@@ -94,8 +101,8 @@ impl Session {
         if std::mem::replace(&mut entry.goaway_sent, true) {
             return Err("GOAWAY is said once for a request");
         }
-        let stream = entry.stream;
-        self.send(stream, bytes);
+        let place = entry.place;
+        self.send(id, place, bytes);
         if let Some(at) = at {
             self.goaways.resetting.insert(id);
             self.timers.insert((at, Timer::RequestGoAway(id)));

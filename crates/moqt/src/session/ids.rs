@@ -13,13 +13,14 @@ use crate::request::RequestId;
 pub(super) struct SeenIds {
     /// 0: the peer is a client.
     parity: u64,
+    count: u64,
     /// Start to end, inclusive; apart from each other by at least one.
     ranges: BTreeMap<u64, u64>,
 }
 
 impl SeenIds {
     pub(super) fn new(parity: u64) -> SeenIds {
-        SeenIds { parity, ranges: BTreeMap::new() }
+        SeenIds { parity, count: 0, ranges: BTreeMap::new() }
     }
 
     /// Takes one that arrived.
@@ -44,6 +45,7 @@ impl SeenIds {
             end = after_end;
         }
         self.ranges.insert(start, end);
+        self.count += 1;
         self.forget();
         Ok(())
     }
@@ -56,6 +58,24 @@ impl SeenIds {
                 self.ranges.insert(start, end);
             }
         }
+    }
+
+    /// Whether it has come.
+    pub(super) fn contains(&self, id: RequestId) -> bool {
+        let number = id.0 / 2;
+        let before = self.ranges.range(..=number).next_back();
+        id.0 % 2 == self.parity && before.is_some_and(|(_, end)| number <= *end)
+    }
+
+    /// How many have come.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How many pieces of the sequence are left out.
+    pub(super) fn gaps(&self) -> usize {
+        let first = self.ranges.first_key_value().is_some_and(|(start, _)| *start > 0);
+        self.ranges.len().saturating_sub(1) + usize::from(first)
     }
 
     /// Above all that have come: for GOAWAY.

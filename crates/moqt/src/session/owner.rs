@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::api::{Command, Event, Output, StreamId};
-use super::requests::{Entry, Fetching, Kind, Prefix, Publishing, Receiving};
+use super::requests::{Entry, Fetching, Kind, OurUpdate, Place, Prefix, Publishing, Receiving};
 use super::{Phase, Session};
 use crate::code::ResetCode;
 use crate::location::Location;
+use crate::message::Message;
 use crate::message::first::{First, scope_of};
 use crate::message::namespace::{encode_blocked, encode_suffix};
 use crate::message::publish::PublishDone;
@@ -19,8 +22,10 @@ use crate::properties::Properties;
 use crate::request::{
     Answer, Done, Fetch, FetchOk, JoiningStart, Request, RequestError, RequestId,
 };
+use crate::version::Requests;
 
 const TOO_LONG: &str = "a message of more than 65,535 bytes";
+const TOO_MANY_WAIT: &str = "the peer allows no more requests, and too many wait";
 const OUT_OF_SCOPE: &str = "a parameter where it can't be";
 
 impl Session {
@@ -35,7 +40,7 @@ impl Session {
             Command::Update { id, parameters } => self.update(id, parameters),
             Command::AnswerUpdate { id, answer } => self.answer_update(id, answer),
             Command::Cancel { id, code } => {
-                self.cancel(id, code);
+                self.cancel_by_owner(id, code);
                 Ok(())
             }
             Command::DataClosed { id } => {
@@ -64,8 +69,14 @@ impl Session {
             // draft-18 §10.4
             return Err("the peer is going away: no new request");
         }
+        if self.allowance.is_full() {
+            return Err(TOO_MANY_WAIT);
+        }
         if request.parameters().out_of_scope(self.config.version, scope_of(&request)).is_some() {
             return Err(OUT_OF_SCOPE);
+        }
+        if !self.config.version.row().empty_namespace && request.names_nothing() {
+            return Err("a namespace without a field, which this draft has not");
         }
         let alias = matches!(request, Request::Publish { .. }).then_some(self.next_alias);
         let kind = self.kind_of_ours(&request, alias)?;
@@ -74,18 +85,27 @@ impl Session {
         let bytes = first.encode(self.config.version).map_err(|_| TOO_LONG)?;
         self.next_alias += u64::from(alias.is_some());
         self.next_id += 2;
-        let stream = StreamId::Ours(self.next_stream);
-        self.next_stream += 1;
-        let mut entry = Entry::new(stream, kind);
-        self.outputs.push_back(Output::Open(stream));
-        self.send(stream, bytes);
-        if matches!(entry.kind, Kind::TrackStatus) {
+        let (place, mut outputs) = self.place_of_ours(&kind, bytes);
+        let mut entry = Entry::new(self.config.version, place, true, kind);
+        if let (Kind::TrackStatus, Place::Stream(stream)) = (&entry.kind, place) {
             // draft-18 §10.14: the first and only message.
             entry.sending = false;
-            self.outputs.push_back(Output::Finish(stream));
+            outputs.push(Output::Finish(stream));
         }
+        self.put_request(id, outputs);
         self.requests.insert(id, entry);
         Ok(id)
+    }
+
+    /// Where a request of ours goes, and how it gets there.
+    fn place_of_ours(&mut self, kind: &Kind, bytes: Bytes) -> (Place, Vec<Output>) {
+        let shared = self.config.version.row().requests == Requests::OnControl;
+        if shared && !matches!(kind, Kind::Prefix(_)) {
+            return (Place::Control, vec![Output::Control(bytes)]);
+        }
+        let stream = StreamId::Ours(self.next_stream);
+        self.next_stream += 1;
+        (Place::Stream(stream), vec![Output::Open(stream), Output::Send { stream, bytes }])
     }
 
     /// What a request of ours is to us, if it may be made.
@@ -117,6 +137,11 @@ impl Session {
             }),
             Request::TrackStatus { .. } => Kind::TrackStatus,
             Request::PublishNamespace { .. } => Kind::Namespace,
+            Request::SubscribeNamespace { tracks: true, .. }
+                if !self.config.version.row().namespace_options =>
+            {
+                return Err("a request for namespaces and tracks, which are two in this draft");
+            }
             Request::SubscribeNamespace { prefix, .. } => {
                 Kind::Prefix(Prefix::new(prefix.clone(), false))
             }
@@ -159,9 +184,9 @@ impl Session {
         }
         match (&entry.kind, answer) {
             (_, Answer::Error(error)) => {
-                let stream = entry.stream;
+                let place = entry.place;
                 self.remove(id);
-                self.refuse(stream, &error);
+                self.refuse(id, place, &error);
                 Ok(())
             }
             (Kind::Serving(_), Answer::FetchOk(ok)) => self.accept_fetch(id, &ok),
@@ -190,7 +215,7 @@ impl Session {
         }
         let largest = parameters.largest;
         let ok = SubscribeOk { alias: self.next_alias, parameters, properties };
-        let bytes = ok.encode(version).map_err(|_| TOO_LONG)?;
+        let bytes = ok.encode(version, id).map_err(|_| TOO_LONG)?;
         self.next_alias += 1;
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
         entry.answered = true;
@@ -198,8 +223,8 @@ impl Session {
             publishing.alias = Some(ok.alias);
             publishing.joining = largest;
         }
-        let stream = entry.stream;
-        self.send(stream, bytes);
+        let place = entry.place;
+        self.send(id, place, bytes);
         self.tell_updates(id);
         self.release_held(id);
         Ok(())
@@ -243,12 +268,17 @@ impl Session {
     ) -> Result<(), &'static str> {
         self.check_ok(id, &parameters, &properties)?;
         let ok = RequestOk { parameters, properties };
-        let bytes = ok.encode(self.config.version).map_err(|_| TOO_LONG)?;
+        let version = self.config.version;
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        let message = match entry.kind {
+            Kind::Receiving(_) => version.row().publish_ok,
+            _ => Message::RequestOk,
+        };
+        let bytes = ok.encode(version, message, id).map_err(|_| TOO_LONG)?;
         entry.answered = true;
-        let stream = entry.stream;
+        let place = entry.place;
         let over = matches!(entry.kind, Kind::TrackStatus);
-        self.send(stream, bytes);
+        self.send(id, place, bytes);
         if over {
             // draft-18 §10.14
             self.finish_and_remove(id);
@@ -280,11 +310,11 @@ impl Session {
         if ok.parameters.out_of_scope(version, Scope::FetchOk).is_some() {
             return Err(OUT_OF_SCOPE);
         }
-        let bytes = ok.encode(version).map_err(|_| TOO_LONG)?;
+        let bytes = ok.encode(version, id).map_err(|_| TOO_LONG)?;
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
         entry.answered = true;
-        let stream = entry.stream;
-        self.send(stream, bytes);
+        let place = entry.place;
+        self.send(id, place, bytes);
         self.tell_updates(id);
         self.end_if_served(id);
         Ok(())
@@ -310,7 +340,10 @@ impl Session {
         if !entry.sending {
             return Ok(());
         }
-        let stream = entry.stream;
+        if self.allowance.is_full() {
+            return Err(TOO_MANY_WAIT);
+        }
+        let place = entry.place;
         let prefix = parameters.namespace_prefix.clone();
         if let Some(Kind::Receiving(receiving)) =
             self.requests.get_mut(id).map(|entry| &mut entry.kind)
@@ -318,12 +351,14 @@ impl Session {
             receiving.set_parameters(&parameters);
         }
         let update = Update { id: RequestId(self.next_id), parameters };
-        let bytes = update.encode(version).map_err(|_| TOO_LONG)?;
+        let bytes = update.encode(version, id).map_err(|_| TOO_LONG)?;
         self.next_id += 2;
-        self.send(stream, bytes);
-        if let Some(entry) = self.requests.get_mut(id) {
-            entry.our_updates.push_back(prefix);
-        }
+        let output = match place {
+            Place::Stream(stream) => Output::Send { stream, bytes },
+            Place::Control => Output::Control(bytes),
+        };
+        self.put_request(update.id, vec![output]);
+        self.requests.await_update(id, OurUpdate { id: update.id, prefix });
         Ok(())
     }
 
@@ -357,7 +392,7 @@ impl Session {
     /// PUBLISH_DONE, once all streams are closed (draft-18 §10.11).
     pub(super) fn finish_if_done(&mut self, id: RequestId) {
         let Some(entry) = self.requests.get_mut(id) else { return };
-        let stream = entry.stream;
+        let place = entry.place;
         let Kind::Publishing(publishing) = &mut entry.kind else { return };
         if publishing.streams_open > 0 {
             return;
@@ -365,8 +400,8 @@ impl Session {
         let Some(done) = publishing.done.take() else { return };
         let message = PublishDone { done, streams: Some(publishing.streams) };
         // A reason of at most 1,024 bytes always fits.
-        if let Ok(bytes) = message.encode(self.config.version) {
-            self.send(stream, bytes);
+        if let Ok(bytes) = message.encode(self.config.version, id) {
+            self.send(id, place, bytes);
         }
         self.finish_and_remove(id);
     }
@@ -391,7 +426,7 @@ impl Session {
         done: bool,
     ) -> Result<(), &'static str> {
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
-        let (stream, may) = (entry.stream, !entry.is_ours() && entry.answered);
+        let (place, may) = (entry.place, !entry.is_ours() && entry.answered);
         let prefix = match &mut entry.kind {
             Kind::Prefix(prefix) if may && !prefix.tracks => prefix,
             _ => return Err("a namespace where nobody asked for them"),
@@ -404,8 +439,8 @@ impl Session {
         // draft-18 §10.18: no NAMESPACE_DONE before its NAMESPACE.
         let news = if done { prefix.forget(namespace) } else { prefix.remember(namespace) };
         if news {
-            let bytes = encode_suffix(done, &suffix).map_err(|_| TOO_LONG)?;
-            self.send(stream, bytes);
+            let bytes = encode_suffix(self.config.version, done, &suffix);
+            self.send(id, place, bytes.map_err(|_| TOO_LONG)?);
         }
         Ok(())
     }
@@ -419,20 +454,48 @@ impl Session {
         let Some(suffix) = track.namespace().suffix(&prefix.prefix) else { return Ok(()) };
         // A part of a name is a name.
         if let Ok(track) = TrackName::new(suffix, track.name().clone()) {
-            let stream = entry.stream;
-            self.send(stream, encode_blocked(&track).map_err(|_| TOO_LONG)?);
+            let place = entry.place;
+            // A draft that can't say it leaves it unsaid.
+            if let Ok(bytes) = encode_blocked(self.config.version, &track) {
+                self.send(id, place, bytes);
+            }
         }
         Ok(())
     }
 
-    /// Ends a request by force, with all of its streams that are ours to stop (draft-18 §3.3.2).
+    /// A subscription that is ended by words ends behind its data (draft-16 §9.15).
+    fn cancel_by_owner(&mut self, id: RequestId, code: ResetCode) {
+        if let Some(entry) = self.requests.get_mut(id)
+            && entry.place == Place::Control
+            && let Kind::Publishing(publishing) = &mut entry.kind
+            && publishing.streams_open > 0
+        {
+            let done = Done { code: code.into(), reason: String::new() };
+            publishing.done.get_or_insert(done);
+            return;
+        }
+        self.cancel(id, code);
+    }
+
+    /// Ends a request by force, with all of its streams that are ours to stop (draft-18 §3.3.2), or with
+    /// the message that says so (draft-16 §5.1, §5.2, §6.2).
     pub(super) fn cancel(&mut self, id: RequestId, code: ResetCode) {
         let Some(entry) = self.remove(id) else { return };
-        if entry.sending {
-            self.reset(entry.stream, code);
-        }
-        if entry.receiving {
-            self.stop(entry.stream, code);
+        let wire = self.config.version.reset_code(code);
+        match entry.place {
+            Place::Stream(stream) => {
+                if entry.sending {
+                    self.put(id, Output::Reset { stream, code: wire });
+                }
+                if entry.receiving {
+                    self.put(id, Output::Stop { stream, code: wire });
+                }
+            }
+            Place::Control => {
+                if let Some(bytes) = self.end_message(id, &entry, code) {
+                    self.put(id, Output::Control(bytes));
+                }
+            }
         }
     }
 
@@ -441,7 +504,7 @@ impl Session {
         if let Some(entry) = self.remove(id)
             && entry.sending
         {
-            self.outputs.push_back(Output::Finish(entry.stream));
+            self.finish(id, entry.place);
         }
     }
 
@@ -449,11 +512,17 @@ impl Session {
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Entry> {
         let mut entry = self.requests.remove(id)?;
         if entry.receiving {
-            self.bury(entry.stream);
+            self.bury_place(entry.place);
         }
         self.refuse_all_held(&mut entry);
         self.drop_data(id, &entry, ResetCode::Cancelled);
         Some(entry)
+    }
+
+    pub(super) fn bury_place(&mut self, place: Place) {
+        if let Place::Stream(stream) = place {
+            self.bury(stream);
+        }
     }
 
     /// What still comes on a stream of the peer is of no interest.
@@ -464,18 +533,19 @@ impl Session {
     }
 
     /// REQUEST_ERROR, and nothing after it (draft-18 §3.3.2).
-    pub(super) fn refuse(&mut self, stream: StreamId, error: &RequestError) {
-        self.say_error(stream, error);
-        self.outputs.push_back(Output::Finish(stream));
+    pub(super) fn refuse(&mut self, id: RequestId, place: Place, error: &RequestError) {
+        self.say_error(id, place, error);
+        self.finish(id, place);
     }
 
-    pub(super) fn say_error(&mut self, stream: StreamId, error: &RequestError) {
+    pub(super) fn say_error(&mut self, id: RequestId, place: Place, error: &RequestError) {
+        let version = self.config.version;
         // Only a redirect can be too long; then the rest of it is said.
-        let bytes = error.encode(self.config.version).or_else(|_| {
-            RequestError { redirect: None, ..error.clone() }.encode(self.config.version)
-        });
+        let bytes = error
+            .encode(version, id)
+            .or_else(|_| RequestError { redirect: None, ..error.clone() }.encode(version, id));
         if let Ok(bytes) = bytes {
-            self.send(stream, bytes);
+            self.send(id, place, bytes);
         }
     }
 }

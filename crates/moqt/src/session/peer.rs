@@ -4,19 +4,22 @@ use std::time::Instant;
 
 use super::Session;
 use super::api::{Event, StreamId};
-use super::requests::{Entry, Joining, Kind, Prefix, Publishing, Receiving, Serving};
+use super::requests::{Entry, Joining, Kind, Place, Prefix, Publishing, Receiving, Serving};
 use super::tokens::TokenFault;
 use crate::code::{RequestCode, ResetCode};
 use crate::error::Violation;
 use crate::limits;
-use crate::location::{Location, Range};
-use crate::message::MessageReader;
+use crate::location::{Filter, Location, Range};
 use crate::message::first::First;
-use crate::message::kind;
+use crate::message::response::check_about;
+use crate::message::update::Update;
+use crate::message::{Message, MessageReader};
 use crate::name::Namespace;
 use crate::parameters::Parameters;
+use crate::properties::Properties;
 use crate::request::{Fetch, Request, RequestError, RequestId};
 use crate::token::AuthToken;
+use crate::version::{Joining as JoiningRule, Requests};
 use crate::wire::Body;
 
 /// Why a request is refused without asking the owner.
@@ -37,11 +40,18 @@ impl Session {
             // Of a request that is over.
             return Ok(());
         }
-        let reader = self.nascent.entry(stream).or_default();
+        let version = self.config.version;
+        let reader = self.nascent.entry(stream).or_insert_with(|| MessageReader::new(version));
         reader.push(bytes);
-        if let Some((kind, body)) = reader.next() {
-            let reader = self.nascent.remove(&stream).unwrap_or_default();
-            return self.on_first(now, stream, reader, kind, body);
+        if let Some((message, body)) = reader.next() {
+            if version.row().requests == Requests::OnControl
+                && message != Message::SubscribeNamespace
+            {
+                // draft-16 §3.3
+                return Err(Violation::protocol("a stream begins with what has none of its own"));
+            }
+            let reader = self.nascent.remove(&stream).unwrap_or(MessageReader::new(version));
+            return self.on_first(now, Place::Stream(stream), reader, message, body);
         }
         let held: usize = self.nascent.values().map(MessageReader::held).sum();
         if held > limits::NASCENT_BYTES_MAX {
@@ -54,8 +64,8 @@ impl Session {
     }
 
     fn read_request(&mut self, now: Instant, id: RequestId) -> Result<(), Violation> {
-        while let Some((kind, body)) = self.requests.next_message(id) {
-            self.on_message(now, id, kind, body)?;
+        while let Some((message, body)) = self.requests.next_message(id) {
+            self.on_message(now, id, message, body)?;
         }
         if self.requests.get(id).is_some() && !self.requests.has_room_for(0) {
             self.end_by_peer(id, ResetCode::ExcessiveLoad);
@@ -68,56 +78,75 @@ impl Session {
         &mut self,
         now: Instant,
         id: RequestId,
-        kind: u64,
-        body: Body,
+        message: Message,
+        mut body: Body,
     ) -> Result<(), Violation> {
         let Some(entry) = self.requests.get(id) else { return Ok(()) };
         let waits_for_ok = entry.is_ours() && !entry.answered;
         if matches!(entry.kind, Kind::Prefix(_))
             && waits_for_ok
-            && !matches!(kind, kind::REQUEST_OK | kind::REQUEST_ERROR)
+            && !matches!(message, Message::RequestOk | Message::RequestError)
         {
             // draft-18 §10.18, §10.19
             return Err(Violation::protocol(
                 "a namespace subscription is answered by something else",
             ));
         }
-        match kind {
-            kind::REQUEST_OK
-            | kind::PUBLISH_OK
-            | kind::REQUEST_ERROR
-            | kind::SUBSCRIBE_OK
-            | kind::FETCH_OK => self.on_response(id, kind, body),
-            kind::REQUEST_UPDATE => self.on_update(id, body),
-            kind::GOAWAY => self.on_request_goaway(id, body),
-            kind::PUBLISH_DONE => self.on_publish_done(now, id, body),
-            kind::NAMESPACE | kind::NAMESPACE_DONE => self.on_namespace(id, kind, body),
-            kind::PUBLISH_BLOCKED => self.on_publish_blocked(id, body),
-            kind::SUBSCRIBE
-            | kind::PUBLISH
-            | kind::FETCH
-            | kind::TRACK_STATUS
-            | kind::PUBLISH_NAMESPACE
-            | kind::SUBSCRIBE_NAMESPACE
-            | kind::SUBSCRIBE_TRACKS
-            | kind::SETUP => Err(Violation::protocol("a message where a request is open already")),
+        match message {
+            Message::RequestOk
+            | Message::PublishOk
+            | Message::RequestError
+            | Message::SubscribeOk
+            | Message::FetchOk => {
+                let update = check_about(self.config.version, id, &mut body)?;
+                match update {
+                    Some(update) if self.requests.of_update(update) == Some(id) => {
+                        self.on_update_answered(id, Some(update), message, body)
+                    }
+                    Some(_) => Err(Violation::protocol("an answer to another request")),
+                    None => self.on_response(id, message, body),
+                }
+            }
+            Message::RequestUpdate => {
+                let (update, existing) = Update::ids(self.config.version, &mut body)?;
+                if existing.is_some_and(|existing| existing != id) {
+                    return Err(Violation::protocol("an update of another request"));
+                }
+                let place = entry.place;
+                self.take_id(update, place)?;
+                self.on_update(id, update, body)
+            }
+            Message::GoAway => self.on_request_goaway(id, body),
+            Message::PublishDone => self.on_publish_done(now, id, body),
+            Message::Namespace | Message::NamespaceDone => self.on_namespace(id, message, body),
+            Message::PublishBlocked => self.on_publish_blocked(id, body),
+            Message::Subscribe
+            | Message::Publish
+            | Message::Fetch
+            | Message::TrackStatus
+            | Message::PublishNamespace
+            | Message::SubscribeNamespace
+            | Message::SubscribeTracks
+            | Message::Setup => {
+                Err(Violation::protocol("a message where a request is open already"))
+            }
             // draft-18 §10
             _ => Err(Violation::protocol("a message of an unknown type")),
         }
     }
 
-    /// draft-18 §3.3: the peer's stream began with this.
-    fn on_first(
+    /// The peer's stream began with this (draft-18 §3.3), or it came on the control stream.
+    pub(super) fn on_first(
         &mut self,
         now: Instant,
-        stream: StreamId,
+        place: Place,
         reader: MessageReader,
-        kind: u64,
+        message: Message,
         body: Body,
     ) -> Result<(), Violation> {
         let bytes = body.len();
-        let first = First::decode(self.config.version, kind, body)?;
-        self.seen.take(first.id)?;
+        let first = First::decode(self.config.version, message, body)?;
+        self.take_id(first.id, place)?;
         let (id, alias) = (first.id, first.alias);
         let tokens = match self.tokens.resolve(&first.request.parameters().tokens) {
             Ok(tokens) => Ok(tokens),
@@ -125,7 +154,7 @@ impl Session {
             Err(TokenFault::Request(code, what)) => Err((code, what)),
         };
         let begun = match tokens.and_then(|tokens| self.admit(&first.request).map(|()| tokens)) {
-            Ok(tokens) => self.begin(stream, first, tokens, bytes)?,
+            Ok(tokens) => self.begin(place, first, tokens, bytes)?,
             Err(refusal) => Err(refusal),
         };
         match begun {
@@ -134,8 +163,8 @@ impl Session {
                 self.read_request(now, id)
             }
             Err((code, what)) => {
-                self.bury(stream);
-                self.refuse(stream, &RequestError::new(code, what));
+                self.bury_place(place);
+                self.refuse(id, place, &RequestError::new(code, what));
                 if let Some(alias) = alias {
                     self.retire_unknown(alias);
                 }
@@ -171,10 +200,16 @@ impl Session {
                     return Err((RequestCode::DuplicateSubscription, what));
                 }
                 // draft-18 §2.5.1
-                match properties.mandatory_unknown(&self.config.mandatory_properties) {
+                match self.mandatory_unknown(properties) {
                     None => Ok(()),
                     Some(_) => Err((RequestCode::UnsupportedExtension, "a mandatory property")),
                 }
+            }
+            // draft-16 §9.9
+            Request::Subscribe { parameters, .. }
+                if parameters.filter.is_some_and(Filter::is_backward) =>
+            {
+                Err((RequestCode::InvalidRange, "the filter ends before it begins"))
             }
             // draft-18 §10.12.3
             Request::Fetch { fetch: Fetch::Standalone { range, .. }, .. }
@@ -184,12 +219,12 @@ impl Session {
             }
             // draft-18 §10.18, §10.19
             Request::SubscribeNamespace { prefix, .. }
-                if self.requests.overlaps(false, prefix, None) =>
+                if self.requests.overlaps(self.prefix_space(false), prefix, None) =>
             {
                 Err((RequestCode::PrefixOverlap, "the prefix overlaps with another one"))
             }
             Request::SubscribeTracks { prefix, .. }
-                if self.requests.overlaps(true, prefix, None) =>
+                if self.requests.overlaps(self.prefix_space(true), prefix, None) =>
             {
                 Err((RequestCode::PrefixOverlap, "the prefix overlaps with another one"))
             }
@@ -197,10 +232,22 @@ impl Session {
         }
     }
 
+    /// Among which prefixes one must not overlap: draft-18 §10.18, §10.19; draft-16 §9.25.
+    pub(super) fn prefix_space(&self, tracks: bool) -> Option<bool> {
+        (!self.config.version.row().one_prefix_space).then_some(tracks)
+    }
+
+    /// A track property that we would have to understand (draft-18 §2.5.1).
+    pub(super) fn mandatory_unknown(&self, properties: &Properties) -> Option<u64> {
+        let row = self.config.version.row();
+        let unknown = || properties.mandatory_unknown(&self.config.mandatory_properties);
+        row.mandatory_properties.then(unknown).flatten()
+    }
+
     /// Opens a request of the peer, and tells the owner.
     fn begin(
         &mut self,
-        stream: StreamId,
+        place: Place,
         first: First,
         tokens: Vec<AuthToken>,
         bytes: usize,
@@ -210,13 +257,13 @@ impl Session {
             request
         {
             let joining = Joining { bytes, subscription, start, parameters, tokens };
-            return Ok(self.begin_joining(stream, id, joining));
+            return self.begin_joining(place, id, joining);
         }
         if let (Request::Publish { track, .. }, Some(alias)) = (&request, alias) {
             self.learn_alias(alias, id, track)?;
         }
         let kind = kind_of(&request, alias);
-        self.requests.insert(id, Entry::new(stream, kind));
+        self.requests.insert(id, Entry::new(self.config.version, place, false, kind));
         self.event(Event::Request { id, request, tokens });
         if let Some(alias) = alias {
             self.serve_waiting(alias, id);
@@ -228,30 +275,37 @@ impl Session {
     /// (draft-18 §10.12.2).
     fn begin_joining(
         &mut self,
-        stream: StreamId,
+        place: Place,
         id: RequestId,
         joining: Joining,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Result<(), Refusal>, Violation> {
+        let version = self.config.version;
         let subscription = joining.subscription;
         if !self.requests.has_room_for(joining.bytes) {
-            return Err((RequestCode::ExcessiveLoad, "too much that waits"));
+            return Ok(Err((RequestCode::ExcessiveLoad, "too much that waits")));
         }
         let Some(entry) = self.requests.get_mut(subscription) else {
-            return Err(NOT_JOINABLE);
+            return Ok(Err(NOT_JOINABLE));
         };
         let (ours, answered) = (entry.is_ours(), entry.answered);
         let Kind::Publishing(publishing) = &mut entry.kind else {
-            return Err(NOT_JOINABLE);
+            return Ok(Err(NOT_JOINABLE));
         };
         // draft-18 §10.12.2: Established, or Pending by the subscriber.
         if publishing.done.is_some() || (ours && !answered) {
-            return Err(NOT_JOINABLE);
+            return Ok(Err(NOT_JOINABLE));
+        }
+        if version.row().joining == JoiningRule::AtLargest && !publishing.at_largest {
+            // draft-16 §9.16.2
+            let what =
+                "a joining fetch of a subscription that does not begin at the largest object";
+            return Err(Violation::protocol(what));
         }
         publishing.held.push(id);
         let kind = Kind::Serving(Serving::new(Some(joining)));
-        self.requests.insert(id, Entry::new(stream, kind));
+        self.requests.insert(id, Entry::new(version, place, false, kind));
         self.release_held(subscription);
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Judges the joining fetches of a subscription, if it is time.
@@ -264,7 +318,9 @@ impl Session {
         }
         let held = std::mem::take(&mut publishing.held);
         let track = publishing.track.clone();
-        let (forward, location) = (publishing.forward, publishing.joining);
+        // draft-18 §10.12.2; in draft 16 a paused subscription can be joined.
+        let any = self.config.version.row().joining == JoiningRule::AtLargest;
+        let (forward, location) = (publishing.forward || any, publishing.joining);
         for id in held {
             // draft-18 §10.12.2
             match location.filter(|_| forward) {
@@ -303,7 +359,7 @@ impl Session {
 
     fn refuse_held(&mut self, id: RequestId, (code, what): Refusal) {
         if let Some(entry) = self.remove(id) {
-            self.refuse(entry.stream, &RequestError::new(code, what));
+            self.refuse(id, entry.place, &RequestError::new(code, what));
         }
     }
 
@@ -372,10 +428,14 @@ impl Session {
         self.end_by_peer(id, code);
     }
 
-    /// The peer cancelled a request (draft-18 §3.3.2).
-    fn end_by_peer(&mut self, id: RequestId, code: ResetCode) {
-        let told = self.requests.get(id).is_some_and(Entry::is_told);
-        self.cancel(id, ResetCode::Cancelled);
+    /// The peer cancelled a request (draft-18 §3.3.2, draft-16 §5.1).
+    pub(super) fn end_by_peer(&mut self, id: RequestId, code: ResetCode) {
+        let Some(entry) = self.requests.get(id) else { return };
+        let told = entry.is_told();
+        match entry.place {
+            Place::Stream(_) => self.cancel(id, ResetCode::Cancelled),
+            Place::Control => drop(self.remove(id)),
+        }
         if told {
             self.event(Event::Cancelled { id, code });
         }

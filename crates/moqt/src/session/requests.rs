@@ -5,19 +5,22 @@ use std::time::{Duration, Instant};
 
 use super::api::StreamId;
 use crate::limits;
-use crate::location::{GroupOrder, Location, Range};
-use crate::message::MessageReader;
+use crate::location::{Filter, GroupOrder, Location, Range};
+use crate::message::{Message, MessageReader};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
 use crate::request::{Done, JoiningStart, RequestId};
 use crate::token::AuthToken;
+use crate::version::Version;
 use crate::wire::Body;
 
 /// One request.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) stream: StreamId,
+    pub(super) place: Place,
+    /// Who made it.
+    ours: bool,
     pub(super) kind: Kind,
     /// OK was said.
     pub(super) answered: bool,
@@ -30,14 +33,31 @@ pub(super) struct Entry {
     pub(super) updates: VecDeque<PeerUpdate>,
     /// So many of them were told to the owner.
     pub(super) updates_told: usize,
-    /// Our updates without an answer, with the prefix that they set.
-    pub(super) our_updates: VecDeque<Option<Namespace>>,
+    /// Our updates without an answer.
+    pub(super) our_updates: VecDeque<OurUpdate>,
     pub(super) goaway_received: bool,
     pub(super) goaway_sent: bool,
 }
 
+/// Where a request is spoken about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On a stream of its own, whose end says something as well.
+    Stream(StreamId),
+    /// On the control stream, with all others.
+    Control,
+}
+
+#[derive(Debug)]
+pub(super) struct OurUpdate {
+    pub(super) id: RequestId,
+    /// The prefix that it sets.
+    pub(super) prefix: Option<Namespace>,
+}
+
 #[derive(Debug)]
 pub(super) struct PeerUpdate {
+    pub(super) id: RequestId,
     /// As it came.
     pub(super) bytes: usize,
     pub(super) parameters: Parameters,
@@ -68,7 +88,9 @@ pub(super) struct Publishing {
     /// Once the subscription is accepted or offered.
     pub(super) alias: Option<u64>,
     pub(super) forward: bool,
-    /// draft-18 §5.1: the Joining Location.
+    /// Its filter is Largest Object.
+    pub(super) at_largest: bool,
+    /// draft-18 §5.1: the Joining Location; draft-16 §5.1: the saved Largest Location.
     pub(super) joining: Option<Location>,
     /// Data streams, ever and now.
     pub(super) streams: u64,
@@ -128,7 +150,7 @@ pub(super) struct Fetching {
 
 #[derive(Debug)]
 pub(super) struct Prefix {
-    /// SUBSCRIBE_TRACKS.
+    /// SUBSCRIBE_TRACKS: no namespaces.
     pub(super) tracks: bool,
     pub(super) prefix: Namespace,
     /// What was told on the stream and is not gone.
@@ -138,12 +160,13 @@ pub(super) struct Prefix {
 }
 
 impl Entry {
-    pub(super) fn new(stream: StreamId, kind: Kind) -> Entry {
+    pub(super) fn new(version: Version, place: Place, ours: bool, kind: Kind) -> Entry {
         Entry {
-            stream,
+            place,
+            ours,
             kind,
             answered: false,
-            reader: MessageReader::default(),
+            reader: MessageReader::new(version),
             receiving: true,
             sending: true,
             updates: VecDeque::new(),
@@ -155,7 +178,7 @@ impl Entry {
     }
 
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self.stream, StreamId::Ours(_))
+        self.ours
     }
 
     /// Where the parameters of its updates stand; `None`: it has no updates (draft-18 §10.9).
@@ -256,6 +279,7 @@ impl Publishing {
             alias,
             // draft-18 §10.2.12
             forward: parameters.forward.unwrap_or(true),
+            at_largest: parameters.filter == Some(Filter::NextObject),
             joining: None,
             streams: 0,
             streams_open: 0,
@@ -293,6 +317,8 @@ impl Joining {
 pub(super) struct Requests {
     entries: BTreeMap<RequestId, Entry>,
     by_stream: BTreeMap<StreamId, RequestId>,
+    /// Our updates without an answer, and what they change.
+    by_update: BTreeMap<RequestId, RequestId>,
     /// Subscriptions by track and role (true: we publish): at most one each (draft-18 §5.1).
     publishing: BTreeMap<TrackName, RequestId>,
     receiving: BTreeMap<TrackName, RequestId>,
@@ -340,7 +366,7 @@ impl Requests {
     }
 
     /// The next whole message on a request's stream.
-    pub(super) fn next_message(&mut self, id: RequestId) -> Option<(u64, Body)> {
+    pub(super) fn next_message(&mut self, id: RequestId) -> Option<(Message, Body)> {
         let reader = &mut self.entries.get_mut(&id)?.reader;
         let before = reader.held();
         let message = reader.next();
@@ -369,6 +395,35 @@ impl Requests {
         }
     }
 
+    /// Holds an update of ours until it is answered.
+    pub(super) fn await_update(&mut self, id: RequestId, update: OurUpdate) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            self.by_update.insert(update.id, id);
+            entry.our_updates.push_back(update);
+        }
+    }
+
+    /// Takes an update of ours that is answered: the one of this name, or the oldest.
+    pub(super) fn take_our_update(
+        &mut self,
+        id: RequestId,
+        update: Option<RequestId>,
+    ) -> Option<OurUpdate> {
+        let entry = self.entries.get_mut(&id)?;
+        let at = match update {
+            Some(update) => entry.our_updates.iter().position(|it| it.id == update)?,
+            None => 0,
+        };
+        let update = entry.our_updates.remove(at)?;
+        self.by_update.remove(&update.id);
+        Some(update)
+    }
+
+    /// What an update of ours changes.
+    pub(super) fn of_update(&self, update: RequestId) -> Option<RequestId> {
+        self.by_update.get(&update).copied()
+    }
+
     /// The oldest update that the owner knows.
     pub(super) fn take_update(&mut self, id: RequestId) -> Option<PeerUpdate> {
         let entry = self.entries.get_mut(&id)?;
@@ -392,7 +447,9 @@ impl Requests {
     }
 
     pub(super) fn insert(&mut self, id: RequestId, entry: Entry) {
-        self.by_stream.insert(entry.stream, id);
+        if let Place::Stream(stream) = entry.place {
+            self.by_stream.insert(stream, id);
+        }
         match &entry.kind {
             Kind::Publishing(publishing) => {
                 self.publishing.insert(publishing.track.clone(), id);
@@ -410,7 +467,12 @@ impl Requests {
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
-        self.by_stream.remove(&entry.stream);
+        if let Place::Stream(stream) = entry.place {
+            self.by_stream.remove(&stream);
+        }
+        for update in &entry.our_updates {
+            self.by_update.remove(&update.id);
+        }
         self.peers -= usize::from(!entry.is_ours());
         self.partial -= entry.reader.held();
         self.pending -= entry.pending();
@@ -452,17 +514,18 @@ impl Requests {
         release(&mut self.offered, track, id);
     }
 
-    /// Whether a prefix overlaps with one of the peer's other requests of the same type.
+    /// Whether a prefix overlaps with one of the peer's other requests of the same type (`tracks`), or of
+    /// either.
     pub(super) fn overlaps(
         &self,
-        tracks: bool,
+        tracks: Option<bool>,
         prefix: &Namespace,
         but: Option<RequestId>,
     ) -> bool {
         self.entries.iter().any(|(id, entry)| match &entry.kind {
             Kind::Prefix(other) => {
                 !entry.is_ours()
-                    && other.tracks == tracks
+                    && tracks.is_none_or(|tracks| other.tracks == tracks)
                     && Some(*id) != but
                     && other.prefix.overlaps(prefix)
             }

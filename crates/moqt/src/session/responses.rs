@@ -8,7 +8,8 @@ use super::requests::{Entry, Kind};
 use crate::code::{RequestCode, ResetCode};
 use crate::error::Violation;
 use crate::limits;
-use crate::message::kind;
+use crate::location::Filter;
+use crate::message::Message;
 use crate::message::namespace::{decode_blocked, decode_suffix};
 use crate::message::publish::PublishDone;
 use crate::message::response::RequestOk;
@@ -17,6 +18,7 @@ use crate::name::{Namespace, TrackName};
 use crate::parameters::Scope;
 use crate::properties::Properties;
 use crate::request::{Answer, FetchOk, RequestError, RequestId};
+use crate::version::Requests;
 use crate::wire::Body;
 
 /// draft-18 §5.1, §5.2, §6.2: exactly one answer.
@@ -27,22 +29,22 @@ impl Session {
     pub(super) fn on_response(
         &mut self,
         id: RequestId,
-        kind: u64,
+        message: Message,
         body: Body,
     ) -> Result<(), Violation> {
         let Some(entry) = self.requests.get(id) else { return Ok(()) };
         if !entry.is_ours() || entry.answered {
-            return self.on_update_answered(id, kind, body);
+            return self.on_update_answered(id, None, message, body);
         }
-        if kind == kind::REQUEST_ERROR {
+        if message == Message::RequestError {
             return self.on_refused(id, body);
         }
-        match (&entry.kind, kind) {
-            (Kind::Receiving(_), kind::SUBSCRIBE_OK) => self.on_subscribe_ok(id, body),
-            (Kind::Fetching(_), kind::FETCH_OK) => self.on_fetch_ok(id, body),
+        match (&entry.kind, message) {
+            (Kind::Receiving(_), Message::SubscribeOk) => self.on_subscribe_ok(id, body),
+            (Kind::Fetching(_), Message::FetchOk) => self.on_fetch_ok(id, body),
             (Kind::Receiving(_) | Kind::Fetching(_) | Kind::Serving(_), _) => Err(WRONG_ANSWER),
-            (Kind::Publishing(_), kind::REQUEST_OK | kind::PUBLISH_OK) => self.on_ok(id, body),
-            (Kind::TrackStatus | Kind::Namespace | Kind::Prefix(_), kind::REQUEST_OK) => {
+            (Kind::Publishing(_), Message::RequestOk | Message::PublishOk) => self.on_ok(id, body),
+            (Kind::TrackStatus | Kind::Namespace | Kind::Prefix(_), Message::RequestOk) => {
                 self.on_ok(id, body)
             }
             _ => Err(WRONG_ANSWER),
@@ -116,7 +118,7 @@ impl Session {
     /// draft-18 §2.5.1: a track that we don't understand is not taken; the owner is told so as if the
     /// peer had refused it, which is also what it tells downstream.
     fn refuse_mandatory(&mut self, id: RequestId, properties: &Properties) -> bool {
-        let unknown = properties.mandatory_unknown(&self.config.mandatory_properties);
+        let unknown = self.mandatory_unknown(properties);
         if let Some(kind) = unknown {
             self.cancel(id, ResetCode::Cancelled);
             let reason = format!("the track has the mandatory property {kind:#x}");
@@ -135,6 +137,7 @@ impl Session {
         if let Kind::Publishing(publishing) = &mut entry.kind {
             // draft-18 §10.2.12: 1 if it is not said, whatever PUBLISH said.
             publishing.forward = parameters.forward.unwrap_or(true);
+            publishing.at_largest = parameters.filter == Some(Filter::NextObject);
         }
         let over = matches!(entry.kind, Kind::TrackStatus);
         self.event(Event::Answered { id, answer: Answer::Ok { parameters, properties } });
@@ -147,23 +150,30 @@ impl Session {
         Ok(())
     }
 
-    fn on_update_answered(
+    /// `update`: where answers name it.
+    pub(super) fn on_update_answered(
         &mut self,
         id: RequestId,
-        kind: u64,
+        update: Option<RequestId>,
+        message: Message,
         body: Body,
     ) -> Result<(), Violation> {
-        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
-        let prefix = entry.our_updates.pop_front().ok_or(UNASKED)?;
-        let answer = match kind {
-            kind::REQUEST_OK => {
+        let row = self.config.version.row();
+        if update.is_none() && row.requests == Requests::OnControl {
+            return Err(UNASKED);
+        }
+        let prefix = self.requests.take_our_update(id, update).ok_or(UNASKED)?.prefix;
+        let answer = match message {
+            Message::RequestOk => {
                 let RequestOk { parameters, properties } =
                     RequestOk::decode(self.config.version, Scope::UpdateOk, body)?;
                 Answer::Ok { parameters, properties }
             }
-            kind::REQUEST_ERROR => {
+            Message::RequestError => {
                 // draft-18 §10.9.1: one error for all that are not answered.
-                entry.our_updates.clear();
+                while row.updates_fail_together && self.requests.take_our_update(id, None).is_some()
+                {
+                }
                 Answer::Error(self.decode_error(id, body)?)
             }
             _ => return Err(WRONG_ANSWER),
@@ -210,9 +220,9 @@ impl Session {
         if !may(entry) {
             return Err(Violation::protocol("PUBLISH_DONE where no subscription is"));
         }
-        let stream = entry.stream;
+        let place = entry.place;
         if std::mem::replace(&mut entry.sending, false) {
-            self.outputs.push_back(super::Output::Finish(stream));
+            self.finish(id, place);
         }
         self.event(Event::Done { id, done: message.done });
         self.begin_draining(now, id, message.streams);
@@ -222,7 +232,7 @@ impl Session {
     pub(super) fn on_namespace(
         &mut self,
         id: RequestId,
-        kind: u64,
+        message: Message,
         body: Body,
     ) -> Result<(), Violation> {
         let suffix = decode_suffix(body)?;
@@ -234,7 +244,7 @@ impl Session {
         }
         let joined = prefix.prefix.join(&suffix);
         let namespace = joined.map_err(|_| Violation::protocol("a namespace is too long"))?;
-        if kind == kind::NAMESPACE_DONE {
+        if message == Message::NamespaceDone {
             if !prefix.forget(&namespace) {
                 // draft-18 §10.18
                 return Err(Violation::protocol("NAMESPACE_DONE before NAMESPACE"));

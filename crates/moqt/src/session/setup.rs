@@ -9,9 +9,10 @@ use super::{Phase, Role, Session};
 use crate::code::{ResetCode, SessionCode};
 use crate::error::Violation;
 use crate::limits;
+use crate::message::Message;
 use crate::message::goaway::GoAway;
-use crate::message::kind;
-use crate::message::setup::Setup;
+use crate::message::setup::{self, Setup};
+use crate::version::{Requests, SetupForm};
 
 /// What came on other streams before the peer's SETUP, in order (draft-18 §3.3).
 #[derive(Debug, Default)]
@@ -39,34 +40,42 @@ impl Session {
             |text: &str| (url && !text.is_empty()).then(|| Bytes::copy_from_slice(text.as_bytes()));
         let setup = Setup {
             path: text(path),
+            max_request_id: self.allowance.max_request_id(),
             authority: text(authority),
             tokens: tokens.clone(),
             token_cache_bytes: self.config.token_cache_bytes,
             implementation: Bytes::copy_from_slice(implementation.as_bytes()),
             grease: Some(self.config.grease),
         };
-        match setup.encode() {
+        match setup.encode(self.config.version, self.role == Role::Client) {
             Ok(bytes) => self.outputs.push_back(Output::Control(bytes)),
             Err(_) => self.close(SessionCode::InternalError, "SETUP is too long".to_owned()),
         }
     }
 
     pub(super) fn on_control(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Violation> {
+        let version = self.config.version;
+        let peers_setup = setup::message(version, self.role == Role::Server);
         self.control.push(bytes);
-        while let Some((kind, body)) = self.control.next() {
-            match (kind, self.phase) {
-                (kind::SETUP, Phase::Opening) => {
-                    let setup = Setup::decode(body)?;
+        while let Some((message, body)) = self.control.next() {
+            match (message, self.phase) {
+                (message, Phase::Opening) if message == peers_setup => {
+                    let setup = Setup::decode(version, body)?;
                     self.on_setup(setup)?;
                     self.replay(now)?;
                 }
-                (kind::GOAWAY, Phase::Open) => {
-                    let goaway = GoAway::decode(body, true)?;
+                (Message::GoAway, Phase::Open) => {
+                    let goaway = GoAway::decode(version, body, true)?;
                     self.on_goaway(goaway)?;
                 }
                 (_, Phase::Opening) => {
                     return Err(Violation::protocol("a control stream does not begin with SETUP"));
                 }
+                (message, Phase::Open) if version.row().requests == Requests::OnControl => {
+                    self.on_shared(now, message, body)?;
+                }
+                // Nothing that came behind the end counts.
+                (_, Phase::Closed) => return Ok(()),
                 // draft-18 §10: only these two stand on a control stream, SETUP once.
                 _ => return Err(Violation::protocol("a message that no control stream carries")),
             }
@@ -101,6 +110,9 @@ impl Session {
         }
         let tokens = self.tokens.setup(setup.tokens, by_client)?;
         self.phase = Phase::Open;
+        if by_client && self.config.version.row().setup == SetupForm::Counted {
+            self.send_setup();
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let peer = Peer {
             path: text(&path),
@@ -110,6 +122,9 @@ impl Session {
             tokens,
         };
         self.event(Event::Ready(peer));
+        if self.config.version.row().requests == Requests::OnControl {
+            self.allow(setup.max_request_id);
+        }
         Ok(())
     }
 

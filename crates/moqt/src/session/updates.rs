@@ -2,19 +2,28 @@
 
 use super::Session;
 use super::api::{Event, Output};
-use super::requests::{Entry, Kind, PeerUpdate};
+use super::requests::{Entry, Kind, PeerUpdate, Place};
 use super::tokens::TokenFault;
 use crate::code::{DoneCode, RequestCode, ResetCode};
 use crate::error::Violation;
 use crate::limits;
+use crate::location::Filter;
+use crate::message::Message;
 use crate::message::response::RequestOk;
 use crate::message::update::Update;
 use crate::parameters::{Parameters, Scope};
 use crate::request::{Answer, Done, RequestError, RequestId};
+use crate::version::Joining;
 use crate::wire::Body;
 
 impl Session {
-    pub(super) fn on_update(&mut self, id: RequestId, body: Body) -> Result<(), Violation> {
+    /// `update_id` is the update's own, and taken.
+    pub(super) fn on_update(
+        &mut self,
+        id: RequestId,
+        update_id: RequestId,
+        body: Body,
+    ) -> Result<(), Violation> {
         let Some(entry) = self.requests.get(id) else { return Ok(()) };
         // By who made the request, and by the subscriber of our PUBLISH.
         let may = !entry.is_ours() || matches!(entry.kind, Kind::Publishing(_));
@@ -22,13 +31,12 @@ impl Session {
             return Err(Violation::protocol("an update of a request that the peer may not change"));
         };
         let bytes = body.len();
-        let update = Update::decode(self.config.version, scope, body)?;
-        self.seen.take(update.id)?;
+        let update = Update::decode(self.config.version, scope, update_id, body)?;
         let tokens = match self.tokens.resolve(&update.parameters.tokens) {
             Ok(tokens) => tokens,
             Err(TokenFault::Session(violation)) => return Err(violation),
             Err(TokenFault::Request(code, what)) => {
-                self.refuse_update(id, code, what);
+                self.refuse_update(id, update_id, code, what);
                 return Ok(());
             }
         };
@@ -36,20 +44,27 @@ impl Session {
             (&entry.kind, &update.parameters.namespace_prefix)
         {
             // draft-18 §10.2.14
-            if self.requests.overlaps(own.tracks, prefix, Some(id)) {
+            if self.requests.overlaps(self.prefix_space(own.tracks), prefix, Some(id)) {
                 let what = "the prefix overlaps with another one";
-                self.refuse_update(id, RequestCode::PrefixOverlap, what);
+                self.refuse_update(id, update_id, RequestCode::PrefixOverlap, what);
                 return Ok(());
             }
             if prefix.is_nowhere() {
-                self.refuse_update(id, RequestCode::DoesNotExist, "nothing is there");
+                let code = RequestCode::DoesNotExist;
+                self.refuse_update(id, update_id, code, "nothing is there");
                 return Ok(());
             }
+        }
+        if update.parameters.filter.is_some_and(Filter::is_backward) {
+            let what = "the filter ends before it begins";
+            self.refuse_update(id, update_id, RequestCode::InvalidRange, what);
+            return Ok(());
         }
         let Some(entry) = self.requests.get(id) else { return Ok(()) };
         if entry.updates.len() >= limits::UPDATES_MAX || !self.requests.has_room_for(bytes) {
             self.refuse_update(
                 id,
+                update_id,
                 RequestCode::ExcessiveLoad,
                 "too many updates without an answer",
             );
@@ -59,7 +74,8 @@ impl Session {
             // PUBLISH_DONE is on its way.
             return Ok(());
         }
-        let update = PeerUpdate { bytes, parameters: update.parameters, tokens };
+        let Update { id: update_id, parameters } = update;
+        let update = PeerUpdate { id: update_id, bytes, parameters, tokens };
         self.requests.hold_update(id, update);
         self.tell_updates(id);
         Ok(())
@@ -97,7 +113,7 @@ impl Session {
         let (parameters, properties) = match answer {
             Answer::Ok { parameters, properties } => (parameters, properties),
             Answer::Error(error) => {
-                self.fail_update(id, &error);
+                self.fail_update(id, None, &error);
                 return Ok(());
             }
             Answer::FetchOk(_) => return Err("FETCH_OK answers no update"),
@@ -106,37 +122,53 @@ impl Session {
             return Err("the answer to an update holds what it can't");
         }
         let ok = RequestOk { parameters, properties };
-        let bytes = ok.encode(version).map_err(|_| "an answer that is too long")?;
-        let (stream, sending) = (entry.stream, entry.sending);
+        let about = entry.updates.front().map_or(id, |update| update.id);
+        let bytes = ok.encode(version, Message::RequestOk, about);
+        let bytes = bytes.map_err(|_| "an answer that is too long")?;
+        let (place, sending) = (entry.place, entry.sending);
         if let Some(update) = self.requests.take_update(id)
             && let Some(entry) = self.requests.get_mut(id)
         {
-            entry.apply(&update.parameters, &ok.parameters);
+            entry.apply(version.row().joining, &update.parameters, &ok.parameters);
         }
         // After PUBLISH_DONE there is nobody to tell.
         if sending {
-            self.send(stream, bytes);
+            self.send(id, place, bytes);
         }
         self.release_held(id);
         Ok(())
     }
 
     /// An update that the session itself refuses.
-    fn refuse_update(&mut self, id: RequestId, code: RequestCode, what: &'static str) {
+    fn refuse_update(
+        &mut self,
+        id: RequestId,
+        update: RequestId,
+        code: RequestCode,
+        what: &'static str,
+    ) {
         let told = self.requests.get(id).is_some_and(Entry::is_told);
         // The publisher of a subscription of ours goes on until it says so.
         let stays = self.requests.get(id).is_some_and(Entry::survives_failed_update);
-        self.fail_update(id, &RequestError::new(code, what));
+        self.fail_update(id, Some(update), &RequestError::new(code, what));
         if told && !stays {
             self.event(Event::Cancelled { id, code: ResetCode::Cancelled });
         }
     }
 
-    /// draft-18 §10.9.1: an update that fails takes its request with it.
-    fn fail_update(&mut self, id: RequestId, error: &RequestError) {
-        while self.requests.take_update(id).is_some() {}
+    /// An update that fails takes its request with it (draft-18 §10.9.1, draft-16 §9.11). `last`: one that
+    /// is not held.
+    fn fail_update(&mut self, id: RequestId, last: Option<RequestId>, error: &RequestError) {
+        let mut failed = Vec::new();
+        while let Some(update) = self.requests.take_update(id) {
+            failed.push(update.id);
+        }
+        failed.extend(last);
+        if self.config.version.row().updates_fail_together {
+            failed.truncate(1);
+        }
         let Some(entry) = self.requests.get_mut(id) else { return };
-        let (stream, sending) = (entry.stream, entry.sending);
+        let (place, sending) = (entry.place, entry.sending);
         let answered = entry.answered;
         let survives = entry.survives_failed_update();
         if let Kind::Publishing(publishing) = &mut entry.kind
@@ -144,15 +176,31 @@ impl Session {
         {
             let reason = "an update failed".to_owned();
             publishing.done = Some(Done { code: DoneCode::UpdateFailed, reason });
-            self.say_error(stream, error);
+            self.say_errors(&failed, place, error);
             self.finish_if_done(id);
         } else if survives {
             if sending {
-                self.say_error(stream, error);
+                self.say_errors(&failed, place, error);
             }
         } else {
+            let ours = entry.is_ours();
+            self.say_errors(&failed, place, error);
+            if place == Place::Control && ours {
+                // What we offered is taken back.
+                return self.cancel(id, ResetCode::Cancelled);
+            }
             self.remove(id);
-            self.refuse(stream, error);
+            if place == Place::Control && !answered {
+                // Its own answer is wanted as well.
+                self.say_error(id, place, error);
+            }
+            self.finish(id, place);
+        }
+    }
+
+    fn say_errors(&mut self, updates: &[RequestId], place: Place, error: &RequestError) {
+        for update in updates {
+            self.say_error(*update, place, error);
         }
     }
 }
@@ -163,11 +211,14 @@ impl Entry {
     }
 
     /// What an accepted update changes for the session.
-    fn apply(&mut self, update: &Parameters, answer: &Parameters) {
+    fn apply(&mut self, rule: Joining, update: &Parameters, answer: &Parameters) {
         match &mut self.kind {
             Kind::Publishing(publishing) => {
+                if let Some(filter) = update.filter {
+                    publishing.at_largest = filter == Filter::NextObject;
+                }
                 if let Some(forward) = update.forward {
-                    if forward && !publishing.forward {
+                    if forward && !publishing.forward && rule == Joining::WhileForwarding {
                         // draft-18 §5.1
                         publishing.joining = answer.largest;
                     }

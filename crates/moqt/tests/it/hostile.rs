@@ -78,7 +78,7 @@ impl Alone {
         for request in [
             subscribe("v"),
             Request::Fetch { fetch, parameters: parameters() },
-            Request::SubscribeNamespace { prefix: namespace(&["a"]), parameters: parameters() },
+            namespaces_below(namespace(&["a"])),
             publish("p"),
             Request::TrackStatus { track: track("v"), parameters: parameters() },
             Request::SubscribeTracks { prefix: namespace(&["a"]), parameters: parameters() },

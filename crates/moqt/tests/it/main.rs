@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod data;
+mod draft16;
 mod fetch;
 mod goaway;
 mod hostile;

@@ -6,7 +6,7 @@ use moqt::{Answer, Parameters, Request, RequestCode, ResetCode, TrackName};
 use crate::support::*;
 
 fn subscribe_namespace(fields: &[&'static str]) -> Request {
-    Request::SubscribeNamespace { prefix: namespace(fields), parameters: Parameters::default() }
+    namespaces_below(namespace(fields))
 }
 
 fn subscribe_tracks(fields: &[&'static str]) -> Request {
@@ -168,7 +168,7 @@ fn draft18_s3_2_d20_reserved_namespaces() {
             },
             Request::TrackStatus { track: track.clone(), parameters: parameters() },
             Request::PublishNamespace { namespace: name.clone(), parameters: parameters() },
-            Request::SubscribeNamespace { prefix: name.clone(), parameters: parameters() },
+            namespaces_below(name.clone()),
             Request::SubscribeTracks { prefix: name.clone(), parameters: parameters() },
         ] {
             let mut pair = Pair::new(1);

@@ -10,6 +10,7 @@ use moqt::data::{
     SubgroupItem, SubgroupReader, SubgroupWriter,
 };
 use moqt::session::{Command, Config, DataHeader, DataId, Event, Input, Output, Session, StreamId};
+use moqt::version::ControlStream;
 use moqt::{
     Answer, Namespace, Parameters, Properties, Request, RequestId, SessionError, TrackName, Version,
 };
@@ -70,6 +71,15 @@ enum Incoming {
     Over,
 }
 
+/// What has come of the peer's control stream.
+enum Control {
+    /// A unidirectional stream: its beginning must be read.
+    Opening(OpeningReader),
+    /// One that is known by how it is opened; nothing has come.
+    Bidirectional,
+    Open,
+}
+
 #[derive(Clone, Copy)]
 enum SubgroupHeaderOrFetch {
     Subgroup(SubgroupHeader),
@@ -87,12 +97,13 @@ pub(crate) struct End {
     /// Request streams on which it has said all.
     finished: BTreeSet<StreamId>,
     incoming: BTreeMap<DataId, Incoming>,
-    control: Option<OpeningReader>,
+    control: Control,
     deadline: Option<Instant>,
 }
 
 impl End {
     fn new(session: Session) -> End {
+        let version = session.version();
         End {
             session,
             events: Vec::new(),
@@ -102,13 +113,17 @@ impl End {
             error: None,
             finished: BTreeSet::new(),
             incoming: BTreeMap::new(),
-            control: Some(OpeningReader::new(V)),
+            control: match version.control_stream() {
+                ControlStream::Unidirectional => Control::Opening(OpeningReader::new(version)),
+                ControlStream::Bidirectional => Control::Bidirectional,
+            },
             deadline: None,
         }
     }
 }
 
 pub(crate) struct Pair {
+    version: Version,
     pub(crate) now: Instant,
     pub(crate) client: End,
     pub(crate) server: End,
@@ -127,6 +142,7 @@ impl Pair {
     pub(crate) fn raw(seed: u64, client: Config, server: Config) -> Pair {
         let now = epoch();
         let mut pair = Pair {
+            version: client.version,
             now,
             client: End::new(Session::client(now, client)),
             server: End::new(Session::server(now, server)),
@@ -144,7 +160,12 @@ impl Pair {
 
     /// Two ends that have said SETUP.
     pub(crate) fn new(seed: u64) -> Pair {
-        let mut pair = Pair::raw(seed, config(), config());
+        Pair::of(V, seed)
+    }
+
+    /// The same, of any draft.
+    pub(crate) fn of(version: Version, seed: u64) -> Pair {
+        let mut pair = Pair::raw(seed, Config::new(version), Config::new(version));
         pair.settle();
         for side in [Client, Server] {
             let events = pair.take(side);
@@ -229,8 +250,8 @@ impl Pair {
             first_object: true,
         };
         let mut out = BytesMut::new();
-        header.encode(V, &mut out);
-        let mut writer = SubgroupWriter::new(V, &header);
+        header.encode(self.version, &mut out).unwrap();
+        let mut writer = SubgroupWriter::new(self.version, &header);
         for (object, payload) in payloads.iter().enumerate() {
             let head = ObjectHead {
                 id: object as u64,
@@ -325,17 +346,20 @@ impl Pair {
             return;
         }
         match (channel, item) {
-            (Channel::Control, Item::Bytes(mut bytes)) => match self.end(to).control.take() {
-                None => self.input(to, Input::Control(bytes)),
-                Some(mut reader) => match reader.read(&mut bytes).unwrap() {
-                    None => self.end(to).control = Some(reader),
-                    Some(Opening::Control(first)) => {
-                        self.input(to, Input::ControlOpened(first));
-                        self.input(to, Input::Control(bytes));
-                    }
-                    Some(other) => panic!("{other:?}"),
-                },
-            },
+            (Channel::Control, Item::Bytes(mut bytes)) => {
+                match std::mem::replace(&mut self.end(to).control, Control::Open) {
+                    Control::Open => self.input(to, Input::Control(bytes)),
+                    Control::Bidirectional => self.input(to, Input::ControlOpened(bytes)),
+                    Control::Opening(mut reader) => match reader.read(&mut bytes).unwrap() {
+                        None => self.end(to).control = Control::Opening(reader),
+                        Some(Opening::Control(first)) => {
+                            self.input(to, Input::ControlOpened(first));
+                            self.input(to, Input::Control(bytes));
+                        }
+                        Some(other) => panic!("{other:?}"),
+                    },
+                }
+            }
             (Channel::Request(stream), item) => {
                 let input = match item {
                     Item::Bytes(bytes) => Input::Bytes { stream, bytes },
@@ -353,11 +377,12 @@ impl Pair {
 
     /// What a driver does with a data stream.
     fn deliver_data(&mut self, to: Side, stream: DataId, item: Item) {
+        let version = self.version;
         let end = self.end(to);
         let state = end
             .incoming
             .remove(&stream)
-            .unwrap_or_else(|| Incoming::Opening(OpeningReader::new(V)));
+            .unwrap_or_else(|| Incoming::Opening(OpeningReader::new(version)));
         let next = match (state, item) {
             (Incoming::Over, _) => Incoming::Over,
             (_, Item::Stop(_)) => Incoming::Over,
@@ -459,9 +484,12 @@ impl Pair {
             let Some(Incoming::Waiting(kind, items)) = state else { panic!("{event:?}") };
             let reading = match kind {
                 SubgroupHeaderOrFetch::Subgroup(header) => {
-                    Incoming::Subgroup(*id, header.group, SubgroupReader::new(V, &header))
+                    let reader = SubgroupReader::new(self.version, &header);
+                    Incoming::Subgroup(*id, header.group, reader)
                 }
-                SubgroupHeaderOrFetch::Fetch => Incoming::Fetch(*id, FetchReader::new(V, *order)),
+                SubgroupHeaderOrFetch::Fetch => {
+                    Incoming::Fetch(*id, FetchReader::new(self.version, *order))
+                }
             };
             let stream = *stream;
             let end = self.end(side);
@@ -542,6 +570,11 @@ pub(crate) fn track(name: &'static str) -> TrackName {
 
 pub(crate) fn subscribe(name: &'static str) -> Request {
     Request::Subscribe { track: track(name), parameters: Parameters::default() }
+}
+
+/// The namespaces that begin so.
+pub(crate) fn namespaces_below(prefix: Namespace) -> Request {
+    Request::SubscribeNamespace { prefix, tracks: false, parameters: Parameters::default() }
 }
 
 pub(crate) fn publish(name: &'static str) -> Request {

@@ -81,7 +81,7 @@ fn draft18_s10_9_1_fetches_and_namespaces_end_with_their_update() {
     let prefix = namespace(&["acc"]);
     for request in [
         fetch,
-        Request::SubscribeNamespace { prefix: prefix.clone(), parameters: Parameters::default() },
+        namespaces_below(prefix.clone()),
         Request::SubscribeTracks { prefix: prefix.clone(), parameters: Parameters::default() },
         Request::PublishNamespace { namespace: prefix, parameters: Parameters::default() },
     ] {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use client::address::drafts;
 use client::publish::{self, Options, Packaging, Progress, PublishError, Source, Target};
 use client::source::{Place, Track};
 use client::trust::{Trust, parse_fingerprint};
@@ -28,7 +29,7 @@ Examples:
 Sends H.264, AAC and MP3 as every server takes them; HEVC, AV1, VP9, VP8, Opus, AC-3, E-AC-3, FLAC
 and further tracks as Enhanced RTMP. Nothing is encoded anew. Ctrl-C ends the broadcast in good order.
 
-Over MoQ (draft 18, QUIC) the key stands in the path and the namespace behind #msf:, where ID is the live
+Over MoQ (QUIC) the key stands in the path and the namespace behind #msf:, where ID is the live
 input's. A catalog (MSF) lists the tracks, in CMAF or, with --packaging loc, in LOC. When the connection
 is lost it is made again, and the broadcast goes on.";
 
@@ -47,6 +48,9 @@ pub(super) struct Publish {
     /// What frames are put into over MoQ
     #[arg(long, value_enum, value_name = "AS", default_value = "cmaf")]
     packaging: Pack,
+    /// Speak this draft of MoQ Transport; else the newest that the server speaks too
+    #[arg(long, value_name = "NUMBER", value_parser = draft)]
+    draft: Option<u8>,
     #[command(flatten)]
     tls: Tls,
 }
@@ -96,6 +100,16 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
     parse_fingerprint(text).ok_or_else(|| "a SHA-256 has 64 hexadecimal digits".to_owned())
 }
 
+/// The number of a draft that we speak.
+pub(super) fn draft(text: &str) -> Result<u8, String> {
+    let drafts = drafts();
+    let known = text.parse().ok().filter(|number| drafts.contains(number));
+    known.ok_or_else(|| {
+        let drafts: Vec<String> = drafts.iter().map(u8::to_string).collect();
+        format!("the drafts that are spoken are {}", drafts.join(", "))
+    })
+}
+
 /// What to do about a certificate that is not trusted.
 pub(super) const UNTRUSTED: &str = "\
 If the server's certificate is self-signed, copy it here and name it with --ca FILE (of an Airwave server it is
@@ -114,7 +128,7 @@ pub(super) fn is_untrusted(error: &MoqError) -> bool {
 impl Publish {
     pub(super) fn run(self) -> ExitCode {
         let target = match publish::target(&self.to) {
-            Ok(target) => target,
+            Ok(target) => target.speaking(self.draft),
             Err(problem) => return misused(&format!("--to: {problem}")),
         };
         let place = match self.file.to_str() {

@@ -9,7 +9,7 @@ use clap::Args;
 use client::watch::{self, Address, Begin, HttpError, Options, Report, TrackReport, WatchError};
 use serde_json::{Value, json};
 
-use super::publish::{Tls, UNTRUSTED, UNTRUSTED_QUIC, is_untrusted};
+use super::publish::{Tls, UNTRUSTED, UNTRUSTED_QUIC, draft, is_untrusted};
 use super::terminal::{clock, size};
 use super::{failed, misused};
 
@@ -27,7 +27,7 @@ buffer would have. It is from the server's clock (EXT-X-PROGRAM-DATE-TIME) to th
 right as the two agree. A recording begins with the oldest segment that is listed and holds all tracks
 in one fragmented MP4; when a track's configuration changes, it goes on in FILE-2.mp4.
 
-Over MoQ (draft 18, QUIC) the broadcast is named behind #msf:, where ID is the live input's; where a
+Over MoQ (QUIC) the broadcast is named behind #msf:, where ID is the live input's; where a
 server has only one, it need not be. A token stands in the path, or as ?jwt=. The CMAF tracks of the
 catalog are followed from the segment on that is under way.
 
@@ -48,6 +48,9 @@ pub(super) struct Watch {
     /// Wait for a broadcast that has not begun yet
     #[arg(long)]
     wait: bool,
+    /// Speak this draft of MoQ Transport; else the newest that the server speaks too
+    #[arg(long, value_name = "NUMBER", value_parser = draft)]
+    draft: Option<u8>,
     /// Print JSON: an object a second, and a summary at the end
     #[arg(long)]
     json: bool,
@@ -58,7 +61,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn run(self) -> ExitCode {
         let url = match Address::parse(&self.url) {
-            Ok(url) => url,
+            Ok(url) => url.speaking(self.draft),
             Err(problem) => return misused(&problem.to_string()),
         };
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

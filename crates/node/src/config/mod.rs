@@ -113,6 +113,22 @@ pub struct Quic {
 pub struct Moq {
     /// First fields of namespaces in which anybody may publish; `*` for all but live inputs.
     pub open_namespaces: Vec<String>,
+    /// The drafts of MoQ Transport that are spoken.
+    #[serde(deserialize_with = "drafts")]
+    pub drafts: Vec<u8>,
+}
+
+/// Of those that are known, one at least.
+fn drafts<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    let drafts = Vec::deserialize(from)?;
+    match io_moq::listen::protocols_of(&drafts) {
+        Some(_) => Ok(drafts),
+        None => {
+            let known: Vec<String> = client::address::drafts().iter().map(u8::to_string).collect();
+            let words = format!("the drafts that are spoken are {}", known.join(", "));
+            Err(serde::de::Error::custom(words))
+        }
+    }
 }
 
 /// `[admin]`

@@ -45,15 +45,19 @@ fn what_is_published_over_moq_is_watched_over_moq_packet_by_packet() {
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
-        for packaging in ["cmaf", "loc"] {
+        for (packaging, draft) in [("cmaf", "18"), ("loc", "18"), ("cmaf", "16")] {
             let (server, clip, folder) = (&server, &clip, folder.path());
             scope.spawn(move || {
                 let input = server.input();
-                let file = folder.join(format!("{packaging}.mp4"));
+                let file = folder.join(format!("{packaging}{draft}.mp4"));
                 let record = ["--insecure", "--wait", "--json", "--record", file.to_str().unwrap()];
-                let program = watch(&address(server, "", &input.uid), &record);
+                let program = watch(
+                    &address(server, "", &input.uid),
+                    &[&record[..], &["--draft", draft]].concat(),
+                );
                 let to = address(server, &input.key, &input.uid);
-                let mut publisher = publish(clip.path(), &to, &["--packaging", packaging]);
+                let how = ["--packaging", packaging, "--draft", draft];
+                let mut publisher = publish(clip.path(), &to, &how);
                 server.wait_live(&input);
                 let followed = follow_to_the_end(server, &input.uid);
                 assert!(publisher.wait(20).success(), "{packaging}: {}", publisher.output());

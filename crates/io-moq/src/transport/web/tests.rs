@@ -31,7 +31,7 @@ fn server() -> (Endpoint, SocketAddr) {
 /// The server's end of the next connection.
 fn accept(endpoint: &Endpoint) -> JoinHandle<Result<Connection, ConnectError>> {
     let endpoint = endpoint.clone();
-    tokio::spawn(async move { endpoint.accept().await.unwrap().accept(PROTOCOLS).await })
+    tokio::spawn(async move { endpoint.accept().await.unwrap().accept().await })
 }
 
 fn request(to: SocketAddr, path: &str, protocols: &[&str]) -> proto::ConnectRequest {
@@ -44,7 +44,7 @@ fn request(to: SocketAddr, path: &str, protocols: &[&str]) -> proto::ConnectRequ
 async fn bare(to: SocketAddr) -> (Endpoint, quinn::Connection) {
     let endpoint = Endpoint::client(to).unwrap();
     let config = super::super::client_config(Trust::Anybody, &["h3"]).unwrap();
-    let connecting = endpoint.0.connect_with(config, to, "localhost").unwrap();
+    let connecting = endpoint.quic.connect_with(config, to, "localhost").unwrap();
     let quic = soon(connecting).await.unwrap();
     (endpoint, quic)
 }

@@ -6,4 +6,4 @@ use std::time::Instant;
 /// One moment for all runs: only differences matter.
 static NOW: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| moqt::fuzzing::session(*NOW, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| moqt::fuzzing::session(moqt::Version::Draft18, *NOW, data));
