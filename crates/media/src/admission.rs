@@ -70,10 +70,24 @@ pub enum Left {
     Goodbye,
     /// Its connection was lost.
     Lost,
+    /// It sent nothing for so long that it was cut off.
+    Idle,
     /// What it sent broke the rules; it may come back like one that was lost.
     Faulty,
     /// Another encoder has replaced it, or the broadcast was ended from here.
     Dismissed,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Goodbye => "it said goodbye",
+            Self::Lost => "its connection was lost",
+            Self::Idle => "it sent nothing for too long",
+            Self::Faulty => "what it sent broke the rules",
+            Self::Dismissed => "it was dismissed",
+        })
+    }
 }
 
 /// An encoder that may publish.

@@ -191,7 +191,7 @@ fn advice(report: &Report) -> Vec<String> {
     }
     if report.repairs.times_not_rising > TIMES_NOT_RISING_MAX {
         words.push(format!(
-            "{} pictures had no time of their own: check the encoder's frame rate and timestamps",
+            "{} pictures had no time of their own and are shown as they came: check the encoder's frame rate and timestamps",
             report.repairs.times_not_rising
         ));
     }
@@ -281,7 +281,7 @@ mod tests {
             (
                 counts,
                 Repairs { times_not_rising: 359, ..repairs },
-                "359 pictures had no time of their own",
+                "359 pictures had no time of their own and are shown as they came",
             ),
         ] {
             let began = start();

@@ -22,6 +22,7 @@ mod audio;
 mod source;
 mod video;
 
+use std::fmt;
 use std::time::Duration;
 
 use audio::AudioPace;
@@ -162,6 +163,37 @@ pub struct Repairs {
     pub compositions_ignored: u64,
 }
 
+/// What there was, in words; nothing of what there was not.
+impl fmt::Display for Repairs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.wraps, "wrap of the clock", "wraps of the clock"),
+            (self.jumps_back, "jump back", "jumps back"),
+            (self.jumps_forward, "jump forward", "jumps forward"),
+            (self.outliers, "single wrong time", "single wrong times"),
+            (
+                self.times_not_rising,
+                "picture without a time of its own",
+                "pictures without a time of their own",
+            ),
+            (self.dropped_at_start, "frame dropped at the start", "frames dropped at the start"),
+            (self.aligned_by_arrival, "track aligned by arrival", "tracks aligned by arrival"),
+            (self.audio_overlaps, "overlap of sound", "overlaps of sound"),
+            (self.audio_reanchored, "run of sound put back", "runs of sound put back"),
+            (self.audio_gaps, "hole in the sound", "holes in the sound"),
+            (self.grids_found, "frame rate found", "frame rates found"),
+            (self.grids_lost, "frame rate lost", "frame rates lost"),
+            (self.compositions_ignored, "wrong composition offset", "wrong composition offsets"),
+        ];
+        let mut between = "";
+        for (count, one, many) in all.into_iter().filter(|(count, ..)| *count > 0) {
+            write!(f, "{between}{count} {}", if count == 1 { one } else { many })?;
+            between = ", ";
+        }
+        if between.is_empty() { f.write_str("none") } else { Ok(()) }
+    }
+}
+
 /// A timeline has as many tracks as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {max} tracks in one broadcast", max = limits::TIMELINE_TRACKS_MAX)]
@@ -190,6 +222,12 @@ struct Track {
     pace: Pace,
     /// Nanoseconds at which the last frame ends.
     end: i128,
+}
+
+impl Track {
+    fn running(&self) -> bool {
+        self.source.is_running()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -266,6 +304,8 @@ impl Timeline {
     /// Places one frame, at once.
     pub fn push(&mut self, id: TrackId, frame: SourceFrame) -> Placed {
         let front = self.tracks.iter().map(|t| t.end).max().unwrap_or_default();
+        let others = self.tracks.iter().enumerate().filter(|(i, t)| *i != id.0 && t.running());
+        let beside = others.map(|(_, t)| t.end).max();
         let Some(track) = self.tracks.get_mut(id.0) else {
             return Placed::Dropped(Dropped::UnknownTrack);
         };
@@ -284,7 +324,7 @@ impl Timeline {
         let timing = match &mut track.pace {
             Pace::Video(pace) => {
                 let composition = track.source.composition(frame.composition, &mut self.repairs);
-                Some(pace.place(place.time, composition, place.moved, &mut self.repairs))
+                Some(pace.place(place.time, composition, place.moved, beside, &mut self.repairs))
             }
             Pace::Audio(pace) => {
                 pace.place(place.time, frame.samples, place.moved, &mut self.repairs)

@@ -142,6 +142,11 @@ impl Source {
         self.state = State::Waiting { lagging: None };
     }
 
+    /// Frames of it are placed.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
     /// A composition offset in nanoseconds.
     pub(super) fn composition(&self, units: i32, repairs: &mut Repairs) -> i128 {
         let nanos = self.nanos(units.into());

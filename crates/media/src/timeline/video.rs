@@ -30,6 +30,13 @@ const LEARN_FRAMES: u32 = 16;
 /// Rounding to milliseconds spreads a constant rate over less than 1 ms; some ticks for our own rounding.
 const SPREAD_MAX: i64 = TOLERANCE + 4;
 
+/// Pictures in a row that can't be at their own time, because the one before is there already: one or two are an
+/// encoder's hiccup, more mean that its times say nothing. They are spread out by their rate, beside the sound.
+const TIMELESS_FRAMES: u32 = 2;
+
+/// How far pictures without times may be from the sound that comes with them: out of step is what is off by more.
+const TIMELESS_SKEW: i64 = TICKS / 20;
+
 /// Longest duration that is guessed for a frame.
 const DURATION_MAX: i64 = 5 * TICKS;
 
@@ -46,6 +53,8 @@ pub(super) struct VideoPace {
     /// A declared rate is tried from the first frame on, once: parts and players like exact times
     /// from the start, and a wrong one is found out within a few frames.
     untried: bool,
+    /// So many pictures in a row could not be at their own time.
+    timeless: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -58,18 +67,27 @@ enum State {
 impl VideoPace {
     pub(super) fn new(hint: Option<Ratio>, end: i128) -> Self {
         let floor = to_ticks_up(end, VIDEO_TIMESCALE);
-        Self { hint, floor, last: None, state: State::Free(Learner::default()), untried: true }
+        Self {
+            hint,
+            floor,
+            last: None,
+            state: State::Free(Learner::default()),
+            untried: true,
+            timeless: 0,
+        }
     }
 
     pub(super) fn raise_floor(&mut self, end: i128) {
         self.floor = self.floor.max(to_ticks_up(end, VIDEO_TIMESCALE));
     }
 
+    /// `beside`: where the other tracks end, if there are any.
     pub(super) fn place(
         &mut self,
         time: i128,
         composition: i128,
         moved: bool,
+        beside: Option<i128>,
         repairs: &mut Repairs,
     ) -> Slot {
         let ideal = to_ticks(time, VIDEO_TIMESCALE);
@@ -116,6 +134,11 @@ impl VideoPace {
                 }
             }
         }
+        let forced = !moved && self.last.is_some() && ideal < self.floor;
+        self.timeless = if forced { self.timeless.saturating_add(1) } else { 0 };
+        if self.timeless > TIMELESS_FRAMES {
+            slot = self.spread(composition, beside);
+        }
         let (decode, present, duration) = slot;
         if self.last.is_some_and(|last| ideal <= last) {
             repairs.times_not_rising += 1;
@@ -125,6 +148,25 @@ impl VideoPace {
         let end = to_nanos(decode.saturating_add(duration), VIDEO_TIMESCALE);
         // DURATION_MAX bounds it
         Slot { decode, present, duration: duration as u32, end }
+    }
+}
+
+impl VideoPace {
+    /// A place for a picture that has no time: behind the one before it, and not far from what others have now.
+    fn spread(&self, composition: i64, beside: Option<i128>) -> (i64, i64, i64) {
+        let period = self.hint.map_or(DURATION_DEFAULT, |rate| {
+            (TICKS * i64::from(rate.den()) / i64::from(rate.num())).clamp(STEP_MIN, DURATION_MAX)
+        });
+        let next = self.last.unwrap_or(self.floor).saturating_add(period);
+        let next = match beside.map(|end| to_ticks(end, VIDEO_TIMESCALE)) {
+            Some(end) => {
+                let reach = (end.saturating_sub(TIMELESS_SKEW), end.saturating_add(TIMELESS_SKEW));
+                next.clamp(reach.0, reach.1)
+            }
+            None => next,
+        };
+        let decode = next.max(self.floor);
+        (decode, decode.saturating_add(composition), period)
     }
 }
 

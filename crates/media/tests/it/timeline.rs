@@ -356,6 +356,11 @@ fn equal_and_slightly_falling_times_still_rise() {
     assert!(dropped.is_empty() && got.iter().all(|g| g.timing.discontinuity.is_none()));
     assert!(repairs.times_not_rising >= 20, "{repairs:?}");
     assert!(case.skew_ms(&got, 0.0) < 60.0);
+    let words = repairs.to_string();
+    let expect = format!("{} pictures without a time of their own", repairs.times_not_rising);
+    assert!(words.contains(&expect) && !words.contains(" 0 ") && !words.contains('{'), "{words}");
+    assert_eq!(Repairs::default().to_string(), "none");
+    assert_eq!(Repairs { wraps: 1, ..Repairs::default() }.to_string(), "1 wrap of the clock");
     let all_equal: Vec<Sent> =
         case.frames().into_iter().map(|s| Sent { timestamp: 7, ..s }).collect();
     case.run(&all_equal);

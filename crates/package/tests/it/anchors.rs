@@ -68,6 +68,15 @@ fn timestamps() -> Vec<Row> {
         }
         last = f.timestamp;
     }
+    let without_times = |from: f64, sound| {
+        let mut frames = changed(|f| {
+            if f.slot == VIDEO && f.truth >= from {
+                f.timestamp = (from * 1000.0) as i64;
+            }
+        });
+        frames.retain(|f| sound || f.slot == VIDEO);
+        frames
+    };
     let mut drift = Show { seconds: 600.0, ..Show::default() }.frames();
     for f in drift.iter_mut().filter(|f| f.slot == AUDIO) {
         f.truth *= 1.001;
@@ -86,6 +95,13 @@ fn timestamps() -> Vec<Row> {
         row("B-frames", b_frames.frames(), PLAIN),
         row("negative composition offsets", negative, PLAIN),
         row("equal times", equal, PLAIN),
+        row("no picture has a time", without_times(0.0, true), PLAIN),
+        row("pictures lose their times", without_times(10.0, true), PLAIN),
+        row(
+            "no picture has a time, and there is no sound",
+            without_times(0.0, false),
+            Expect { inits: [1, 0], ..PLAIN },
+        ),
         Row { aligned_from: 4.0, ..row("sound starts half a minute off", skewed, PLAIN) },
         row("sound drifts by a thousandth", drift, Expect { segments: 299..=301, ..PLAIN }),
     ]
