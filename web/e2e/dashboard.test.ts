@@ -159,6 +159,16 @@ describe('live inputs', () => {
     [current('client_disconnect'), 'Off the air', 'Ready for the next broadcast.'],
     [{ status: 'connected' }, 'Live', '3 watching'],
     [{ status: { current: { state: 'ttl_exceeded', statusEnteredAt: NOW - 120_000 } } }, 'Off the air', 'Since 2 min ago'],
+    [
+      { status: { current: { state: 'reconnecting', reason: 'the server was started again' } } },
+      'Reconnecting',
+      'Viewers wait: the server was started again.',
+    ],
+    [
+      { status: { current: { state: 'client_disconnect', reason: 'the key changed', statusEnteredAt: NOW - 120_000 } } },
+      'Off the air',
+      'Since 2 min ago: the key changed',
+    ],
   ])('%j is %s', (fields, word, line) => {
     expect([stateWord(input(fields)), stateLine(input(fields), 3, NOW)]).toEqual([word, line]);
   });

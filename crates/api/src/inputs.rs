@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
-use control::{End, Expect, Input, InputKeys, InputSettings, InputUid};
+use control::{End, Expect, Input, InputKeys, InputSettings, InputUid, Presence, Standing};
 use media::health::{Rate, Report};
 use media::playback;
 use serde_json::{Map, Value, json};
@@ -228,34 +228,106 @@ pub(crate) fn port_of(authority: &str) -> &str {
 
 /// Null before the first connection, then the object form that clients in the wild read.
 async fn status(api: &Api, input: &Input) -> Result<Value, ApiError> {
-    let Some(video) = api.control.broadcast_of(&input.uid).await? else { return Ok(Value::Null) };
+    let kept = api.control.standing(&input.uid).await?;
     let on_air = path_of(&input.uid).and_then(|path| api.origin.get(&path));
-    let (state, reason) = match on_air.map(|broadcast| broadcast.liveness()) {
-        Some(Liveness::Live) => ("connected", None),
-        Some(Liveness::Parked) => ("reconnecting", Some("the encoder was lost and may come back")),
-        Some(Liveness::Ended(_)) | None => {
-            ("client_disconnect", video.ended.and_then(|(_, why)| why_ended(why)))
-        }
-    };
-    let ended = video.ended.filter(|_| state == "client_disconnect");
+    let live = on_air.map(|broadcast| broadcast.liveness());
+    let Some(status) = kept.and_then(|kept| words(&kept, live)) else { return Ok(Value::Null) };
+    let video = api.control.broadcast_of(&input.uid).await?;
+    let (state, reason, since_ms) = status;
+    let now = now_ms();
+    // What is not kept yet became so this moment.
+    let since_ms = since_ms.unwrap_or(now);
+    let last_seen = if ON_AIR.contains(&state) { now } else { since_ms };
     Ok(json!({ "current": {
         "state": state,
         "reason": reason,
-        "statusEnteredAt": ended.map(|(at_ms, _)| date(at_ms)),
-        "videoUID": video.uid.as_str(),
+        "statusEnteredAt": date(since_ms),
+        "statusLastSeen": date(last_seen),
+        "videoUID": video.map(|video| video.uid.to_string()),
     } }))
 }
 
-/// Why the last broadcast ended, if that is worth a word.
-fn why_ended(why: End) -> Option<&'static str> {
+const ON_AIR: [&str; 2] = ["connected", "reconnected"];
+
+type Status = (&'static str, Option<&'static str>, Option<u64>);
+
+/// In the vendor's states, with a reason and since when: as it is here, `live`, and as it is `kept`, which follows a
+/// moment later (when all of a broadcast is recorded) and lasts.
+fn words(kept: &Standing, live: Option<Liveness>) -> Option<Status> {
+    let since = Some(kept.since_ms);
+    Some(match (kept.presence, live) {
+        (Presence::Never, None) => return None,
+        (Presence::OnAir { resumed: true }, Some(Liveness::Live)) => ("reconnected", None, since),
+        (Presence::OnAir { .. }, Some(Liveness::Live)) => ("connected", None, since),
+        // Claimed a moment ago.
+        (_, Some(Liveness::Live)) => ("connected", None, None),
+        // After a restart nothing is here, and its encoder may come back all the same.
+        (Presence::Away(why), Some(Liveness::Parked) | None) => {
+            ("reconnecting", Some(away(why)), since)
+        }
+        (_, Some(Liveness::Parked)) => ("reconnecting", Some(away(End::SourceLost)), None),
+        (Presence::Off(why), _) => {
+            let (state, reason) = off(why);
+            (state, reason, since)
+        }
+        // It has ended, and the last of it is being recorded.
+        (kept, Some(Liveness::Ended(close))) => {
+            let (state, reason) = off(end_of(close, kept));
+            (state, reason, None)
+        }
+        (Presence::OnAir { .. }, None) => ("client_disconnect", None, None),
+    })
+}
+
+/// Why it ended that is not kept yet.
+fn end_of(close: Close, kept: Presence) -> End {
+    match (close, kept) {
+        (Close::KeyChanged, _) => End::KeysChanged,
+        (Close::Disabled, _) => End::Disabled,
+        (Close::Deleted, _) => End::InputDeleted,
+        (Close::Malformed, _) => End::Malformed,
+        (_, Presence::Away(why)) => why,
+        _ => End::Goodbye,
+    }
+}
+
+/// Why an encoder is away that is waited for.
+fn away(why: End) -> &'static str {
     match why {
-        End::Goodbye => None,
-        End::SourceLost => Some("the encoder was lost and did not come back"),
-        End::Disabled => Some("the live input was disabled while it was on the air"),
-        End::KeysChanged => Some("the stream key was changed while it was on the air"),
-        End::InputDeleted => Some("the live input was deleted while it was on the air"),
-        End::Malformed => Some("what the encoder sent could not be used"),
-        End::Shutdown => Some("the server was stopped"),
+        End::NodeLost => "the server was started again, and the encoder may come back",
+        End::Idle => "the encoder sent nothing for too long and was cut off; it may come back",
+        End::Malformed => "what the encoder sent could not be used; it may come back",
+        End::Goodbye => "the encoder has stopped, and may come back",
+        _ => "the encoder was lost and may come back",
+    }
+}
+
+/// Why a broadcast is over.
+fn off(why: End) -> (&'static str, Option<&'static str>) {
+    match why {
+        End::Goodbye => ("client_disconnect", None),
+        End::SourceLost => {
+            ("failed_to_reconnect", Some("the encoder was lost and did not come back in time"))
+        }
+        End::NodeLost => (
+            "failed_to_reconnect",
+            Some("the server broke off, and the encoder did not come back in time"),
+        ),
+        End::Idle => (
+            "failed_to_reconnect",
+            Some("the encoder sent nothing for too long, and did not come back in time"),
+        ),
+        End::Malformed => ("client_disconnect", Some("what the encoder sent could not be used")),
+        End::Shutdown => ("client_disconnect", Some("the server was stopped")),
+        End::KeysChanged => {
+            ("client_disconnect", Some("the stream key was changed while it was on the air"))
+        }
+        End::Disabled => {
+            ("client_disconnect", Some("the live input was disabled while it was on the air"))
+        }
+        End::InputDeleted => {
+            ("client_disconnect", Some("the live input was deleted while it was on the air"))
+        }
     }
 }
 
@@ -324,6 +396,67 @@ pub(crate) fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn states_are_the_vendors_and_have_a_reason() {
+        let [live, parked] = [Some(Liveness::Live), Some(Liveness::Parked)];
+        let ended = |why| Some(Liveness::Ended(why));
+        for (presence, live, expect) in [
+            (Presence::Never, None, None),
+            (Presence::Never, live, Some(("connected", None, false))),
+            (Presence::OnAir { resumed: false }, live, Some(("connected", None, true))),
+            (Presence::OnAir { resumed: true }, live, Some(("reconnected", None, true))),
+            // The broadcast before is still what is kept.
+            (Presence::Off(End::Idle), live, Some(("connected", None, false))),
+            (
+                Presence::OnAir { resumed: false },
+                parked,
+                Some(("reconnecting", Some("the encoder was lost"), false)),
+            ),
+            (
+                Presence::Away(End::Idle),
+                parked,
+                Some(("reconnecting", Some("the encoder sent nothing"), true)),
+            ),
+            (
+                Presence::Away(End::NodeLost),
+                None,
+                Some(("reconnecting", Some("the server was started again"), true)),
+            ),
+            (
+                Presence::Off(End::NodeLost),
+                None,
+                Some(("failed_to_reconnect", Some("the server broke off"), true)),
+            ),
+            (
+                Presence::OnAir { resumed: false },
+                ended(Close::Ended),
+                Some(("client_disconnect", None, false)),
+            ),
+            (
+                Presence::OnAir { resumed: false },
+                ended(Close::Disabled),
+                Some(("client_disconnect", Some("the live input was disabled"), false)),
+            ),
+            (
+                Presence::Off(End::KeysChanged),
+                ended(Close::KeyChanged),
+                Some(("client_disconnect", Some("the stream key was changed"), true)),
+            ),
+            (Presence::Off(End::Goodbye), None, Some(("client_disconnect", None, true))),
+        ] {
+            let found = words(&Standing { presence, since_ms: 5 }, live);
+            let case = format!("{presence:?} {live:?}: {found:?}");
+            assert_eq!(
+                found.map(|f| (f.0, f.2)),
+                expect.map(|e| (e.0, e.2.then_some(5))),
+                "{case}"
+            );
+            let reason = found.and_then(|f| f.1).unwrap_or("");
+            let words = expect.and_then(|e| e.1).unwrap_or("");
+            assert!(reason.starts_with(words) && reason.is_empty() == words.is_empty(), "{case}");
+        }
+    }
 
     #[test]
     fn hosts_are_taken_out_of_authorities() {

@@ -10,7 +10,7 @@ use crate::document::{Document, DocumentKey};
 use crate::error::{ClaimError, DocumentError, EngineError, OpenError, OwnerError};
 use crate::ids::{Expect, InputUid, NodeId, VideoUid};
 use crate::input::{Input, InputKeys, InputSettings, KEY_RANDOM_BYTES, KeyKind, List, Page};
-use crate::ownership::{Claim, Claimed, End, Ended, Owned, Reserved, Resolved};
+use crate::ownership::{Away, Claim, Claimed, End, Ended, Owned, Reserved, Resolved, Standing};
 use crate::secret::{MasterKey, Secret};
 use crate::sqlite::{Engine, documents, inputs, ownership, videos};
 use crate::video::Video;
@@ -181,11 +181,11 @@ impl Control {
         self.engine.write(move |db| ownership::release(db, &owned, why, now_ms)).await
     }
 
-    /// The encoder is away: whoever claims the input before `until_ms` goes on with the broadcast;
-    /// after that [`Control::expire`] ends it. The owner may still commit what it has.
-    pub async fn park(&self, owned: &Owned, until_ms: u64) -> Result<(), OwnerError> {
+    /// The encoder is away: whoever claims the input in time goes on with the broadcast; after that
+    /// [`Control::expire`] ends it. The owner may still commit what it has.
+    pub async fn park(&self, owned: &Owned, away: Away) -> Result<(), OwnerError> {
         let owned = owned.clone();
-        self.engine.write(move |db| ownership::park(db, &owned, until_ms)).await
+        self.engine.write(move |db| ownership::park(db, &owned, away)).await
     }
 
     /// Reserves segment numbers up to `segments_to` and raw group ids below `groups_end` (rounded up
@@ -222,6 +222,12 @@ impl Control {
     /// When [`Control::expire`] will next have something to do, as far as is known now.
     pub async fn next_expiry(&self) -> Result<Option<u64>, EngineError> {
         self.engine.read(ownership::next_expiry).await
+    }
+
+    /// How an input stands; none if there is none.
+    pub async fn standing(&self, input: &InputUid) -> Result<Option<Standing>, EngineError> {
+        let input = input.clone();
+        self.engine.read(move |db| ownership::standing(db, &input)).await
     }
 
     /// The broadcast of an input that is on the air or waited for, else its newest one.

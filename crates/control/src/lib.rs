@@ -52,7 +52,9 @@ pub use input::{
     Input, InputKeys, InputSettings, KEY_RANDOM_BYTES, KeyKind, List, Page, RecordingMode,
     RecordingSettings,
 };
-pub use ownership::{Claim, ClaimMode, Claimed, End, Ended, Owned, Reserved, Resolved};
+pub use ownership::{
+    Away, Claim, ClaimMode, Claimed, End, Ended, Owned, Presence, Reserved, Resolved, Standing,
+};
 pub use page::PageError;
 pub use record::{Damaged, PartRecord, RecordError, SegmentRecord, TrackRecord};
 pub use secret::{CannotOpen, KeyHash, MasterKey, Secret};

@@ -89,10 +89,14 @@ pub enum End {
     Shutdown,
     /// The input's keys were changed.
     KeysChanged,
+    /// The node died while it was on the air, and the encoder did not come back in time.
+    NodeLost,
+    /// The encoder was connected and sent nothing for too long.
+    Idle,
 }
 
 impl End {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Goodbye,
         Self::SourceLost,
         Self::Disabled,
@@ -100,6 +104,8 @@ impl End {
         Self::Malformed,
         Self::Shutdown,
         Self::KeysChanged,
+        Self::NodeLost,
+        Self::Idle,
     ];
 
     pub(crate) fn column(self) -> i64 {
@@ -109,6 +115,42 @@ impl End {
     pub(crate) fn from_column(n: i64) -> Option<Self> {
         Self::ALL.get(usize::try_from(n).ok()?).copied()
     }
+}
+
+/// That the encoder of a broadcast is away, and may come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Away {
+    /// Why; and why the broadcast ended, should it not come back.
+    pub why: End,
+    /// Milliseconds since 1970 when it left.
+    pub now_ms: u64,
+    /// Until when it is waited for.
+    pub until_ms: u64,
+}
+
+/// How an input stands. Kept over restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// On the air, waited for, or off the air.
+    pub presence: Presence,
+    /// Milliseconds since 1970 since when.
+    pub since_ms: u64,
+}
+
+/// Whether an input is on the air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Nobody has published to it, as far as is known.
+    Never,
+    /// Somebody publishes to it.
+    OnAir {
+        /// An encoder has come back to its broadcast, or taken it over.
+        resumed: bool,
+    },
+    /// Its broadcast waits for its encoder.
+    Away(End),
+    /// Its last broadcast is over.
+    Off(End),
 }
 
 /// A broadcast that is over.

@@ -20,7 +20,7 @@ pub struct SegmentRecord {
     pub epoch: Epoch,
     /// The random part of its object's name; none if there is no object.
     pub object: Option<u64>,
-    /// How long it is, on the track that decides cuts.
+    /// How long it is, on the track that decides cuts; a video's length is that of its longest track.
     pub duration_ms: u64,
     /// Size of its object.
     pub bytes: u64,

@@ -218,6 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     on_air.leave(match why {
                         End::Goodbye => Left::Goodbye,
                         End::Lost => Left::Lost,
+                        End::Idle => Left::Idle,
                         End::Dismissed => Left::Dismissed,
                     });
                 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use access::limits;
 use access::rate::{self, Limiter};
 use control::{
-    Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId, Owned,
-    RecordingMode, Secret, SegmentRecord, SessionId, VideoUid,
+    Away, Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId,
+    Owned, RecordingMode, Secret, SegmentRecord, SessionId, VideoUid,
 };
 use deliver::{About, Counters, Library, Past, Shelf};
 use media::Publication;
@@ -90,6 +90,8 @@ struct Active {
     /// Where its encoder is, while there is one.
     encoder: Option<IpAddr>,
     replaced: Option<(IpAddr, Instant)>,
+    /// Why its encoder is away.
+    away: End,
     /// How its encoder is doing, or did last, and over which protocol.
     health: Option<(Arc<Mutex<Health>>, &'static str)>,
     /// How its recorder is doing, if it is recorded.
@@ -164,15 +166,22 @@ impl Ingest {
                     // dead connection has lost nothing to anybody.
                     let rival = active.encoder.replace(address).filter(|_| rival_alive);
                     active.replaced = rival.map(|rival| (rival, Instant::now()));
-                    active.health = None;
+                    (active.health, active.away) = (None, End::SourceLost);
                     active.owner.send_replace(claimed.owned.clone());
                     None
                 }
                 None => {
                     let (owner, owned) = watch::channel(claimed.owned.clone());
                     let (broadcast, encoder) = (consumer.clone(), Some(address));
-                    let (replaced, health, recorder) = (None, None, None);
-                    let active = Active { broadcast, owner, encoder, replaced, health, recorder };
+                    let active = Active {
+                        broadcast,
+                        owner,
+                        encoder,
+                        replaced: None,
+                        away: End::SourceLost,
+                        health: None,
+                        recorder: None,
+                    };
                     state.active.insert(input.uid.clone(), active);
                     Some(owned)
                 }
@@ -399,7 +408,12 @@ impl Ingest {
             ingest.history.forget(&video);
             ingest.library.close(&shelf, recorded == Some(true));
             ingest.tidy(&video).await;
-            tracing::info!(%input, %video, ?recorded, "off the air");
+            let recording = match recorded {
+                Some(true) => "whole",
+                Some(false) => "not whole",
+                None => "none",
+            };
+            tracing::info!(%input, %video, recording, "off the air");
         });
     }
 
@@ -486,22 +500,29 @@ impl Ingest {
         let now = Instant::now();
         let (counts, repairs) = (publication.counts(), *publication.repairs());
         tracing::info!(
-            input = %owned.input, ?left, frames = counts.frames, bytes = counts.bytes,
-            dropped = counts.dropped, ?repairs, "encoder left"
+            input = %owned.input, why = %left, frames = counts.frames, bytes = counts.bytes,
+            dropped = counts.dropped, %repairs, "encoder left"
         );
         let wait = match (left, timeout) {
             (Left::Dismissed, _) => return,
             // Nothing of it could be used: there is nothing to come back to.
             (Left::Faulty, _) if counts.frames == 0 => None,
             (Left::Goodbye, 0) => None,
-            (Left::Lost | Left::Faulty, 0) => Some(self.settings().reconnect),
+            (Left::Lost | Left::Idle | Left::Faulty, 0) => Some(self.settings().reconnect),
             (_, n) => Some(Duration::from_secs(u64::from(n))),
         };
         if publication.closed().is_some() {
             return;
         }
+        let why = match left {
+            Left::Goodbye => End::Goodbye,
+            Left::Idle => End::Idle,
+            Left::Faulty => End::Malformed,
+            Left::Lost | Left::Dismissed => End::SourceLost,
+        };
         if let Some(active) = self.state().active.get_mut(&owned.input) {
             active.encoder = None;
+            active.away = why;
         }
         match wait {
             Some(wait) => publication.park(now + wait, now),
@@ -513,7 +534,9 @@ impl Ingest {
             if let Some(wait) = wait
                 && let Err(error) = {
                     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 4);
-                    ingest.control.park(&owned, now_ms() + wait_ms + PARK_MARGIN_MS).await
+                    let now_ms = now_ms();
+                    let until_ms = now_ms + wait_ms + PARK_MARGIN_MS;
+                    ingest.control.park(&owned, Away { why, now_ms, until_ms }).await
                 }
             {
                 tracing::debug!(input = %owned.input, %error, "not the owner any more");
@@ -525,18 +548,18 @@ impl Ingest {
     /// Nothing more will be committed: the input is free.
     async fn broadcast_over(&self, input: &InputUid, broadcast: &Consumer) {
         let this = |active: &&Active| active.broadcast == *broadcast;
-        let owned = {
+        let found = {
             let state = self.state();
-            state.active.get(input).filter(this).map(|a| a.owner.borrow().clone())
+            state.active.get(input).filter(this).map(|a| (a.owner.borrow().clone(), a.away))
         };
         let why = match broadcast.liveness() {
             Liveness::Ended(why) => why,
             Liveness::Live | Liveness::Parked => Close::Internal,
         };
-        if let Some(owned) = owned
-            && let Err(error) = self.control.release(&owned, end_of(why), now_ms()).await
-        {
-            tracing::debug!(%input, %error, "not the owner any more");
+        if let Some((owned, away)) = found {
+            if let Err(error) = self.control.release(&owned, end_of(why, away), now_ms()).await {
+                tracing::debug!(%input, %error, "not the owner any more");
+            }
         }
         {
             let mut state = self.state();
@@ -602,8 +625,8 @@ impl Ingest {
     }
 }
 
-/// Why a broadcast ended, in the words of the index.
-fn end_of(why: Close) -> End {
+/// Why a broadcast ended whose encoder was gone for this reason, in the words of the index.
+fn end_of(why: Close, away: End) -> End {
     match why {
         Close::Ended => End::Goodbye,
         Close::Shutdown | Close::GoingAway => End::Shutdown,
@@ -611,7 +634,7 @@ fn end_of(why: Close) -> End {
         Close::KeyChanged => End::KeysChanged,
         Close::Disabled => End::Disabled,
         Close::Deleted => End::InputDeleted,
-        _ => End::SourceLost,
+        _ => away,
     }
 }
 

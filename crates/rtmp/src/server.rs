@@ -63,8 +63,10 @@ pub enum Event {
 pub enum End {
     /// The encoder said so: `FCUnpublish`, `closeStream` or `deleteStream`.
     Goodbye,
-    /// The connection ended, failed or fell silent.
+    /// The connection ended or failed.
     Lost,
+    /// The encoder sent nothing for [`Config::idle_timeout`].
+    Idle,
     /// The owner rejected or closed it.
     Dismissed,
 }
@@ -285,8 +287,9 @@ impl Core for Server {
                 }
                 Input::Timeout => Ok(()),
             });
-        if result.is_err() {
-            self.close(End::Lost);
+        if let Err(error) = &result {
+            let idle = matches!(error, ServerError::Peer(PeerFault::IdleTimeout(_)));
+            self.close(if idle { End::Idle } else { End::Lost });
         }
         result
     }

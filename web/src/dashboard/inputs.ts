@@ -145,7 +145,9 @@ export function stateLine(input: Input, viewers: number | null, nowMs: number): 
     case 'live':
       return [since(input.sinceMs, nowMs), watching].filter((part) => part !== '').join(' · ');
     case 'reconnecting':
-      return 'The encoder was lost; viewers wait for it to come back.';
+      return input.reason === ''
+        ? 'The encoder was lost; viewers wait for it to come back.'
+        : `Viewers wait: ${input.reason}.`;
     case 'off':
       if (!input.enabled) return 'Encoders are turned away.';
       if (!input.used) return 'No encoder has connected yet.';

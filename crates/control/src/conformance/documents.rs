@@ -1,6 +1,6 @@
 //! Documents: linearizable per document, found by key, listed in order.
 
-use super::{NOW, an_input, claim, listed, random, uid};
+use super::{NOW, an_input, away, claim, listed, random, uid};
 use crate::limits::DOCUMENT_BYTES;
 use crate::{
     ClaimMode, Control, Document, DocumentError, DocumentKey, Expect, InputSettings, KeyKind, Once,
@@ -171,7 +171,7 @@ pub async fn a_deleted_input_is_gone_with_its_keys_and_its_owner_is_fenced(contr
     control.delete_input(&uid(1), Expect::Any, NOW).await.unwrap();
     assert_eq!(control.input(&uid(1)).await.unwrap(), None);
     assert_eq!(control.input_by_key(KeyKind::Stream, &key, NOW).await.unwrap(), None);
-    let park = control.park(&claimed.owned, NOW).await;
+    let park = control.park(&claimed.owned, away(NOW)).await;
     assert_eq!(park, Err(OwnerError::Fenced { current: claimed.owned.epoch }));
     let again = control.delete_input(&uid(1), Expect::Any, NOW).await;
     assert_eq!(again, Err(DocumentError::NotFound));

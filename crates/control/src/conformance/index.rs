@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use super::{NOW, WAIT, claim, commit_all, gap, on_air, segment, tail, uid};
+use super::{NOW, WAIT, away, claim, commit_all, gap, on_air, segment, tail, uid};
 use crate::ClaimMode::{IfFree, TakeOver};
 use crate::limits::{COMMIT_RECORDS, PAGE_RECORDS, RESERVE_AHEAD};
 use crate::{
@@ -29,6 +29,40 @@ pub async fn what_was_committed_is_read_back_exactly(control: &Control) {
     assert_eq!((video.duration_ms, video.bytes), (8_000, 4_000));
 }
 
+pub async fn a_video_is_as_long_as_its_longest_track(control: &Control) {
+    let owned = on_air(control).await.owned;
+    let mut longest = 0;
+    // Pictures stop; sound begins late, leaves numbers out, and outlasts them.
+    for (number, picture, sound, expect_ms) in [
+        (1, true, false, 2_000),
+        (2, true, true, 4_000),
+        (3, true, true, 6_000),
+        (4, false, true, 6_000),
+        (5, false, true, 8_000),
+        (6, false, false, 8_000),
+        (7, false, true, 12_000),
+    ] {
+        let whole = segment(&owned, number);
+        let mut record = SegmentRecord { tracks: Vec::new(), ..whole.clone() };
+        if picture {
+            record.tracks.extend(whole.tracks.clone());
+        }
+        if sound {
+            let mut track = whole.tracks[0].clone();
+            track.name = "audio.cmaf".into();
+            (track.timescale, track.start) = (48_000, track.start * 48 / 90);
+            track.parts[0].duration = 96_000;
+            record.tracks.push(track);
+        }
+        control.commit(&owned, vec![record.clone()], 0).await.unwrap();
+        // Said again: counted once.
+        control.commit(&owned, vec![record], 0).await.unwrap();
+        longest = expect_ms.max(longest);
+        let video = control.video(&owned.video).await.unwrap().unwrap();
+        assert_eq!(video.duration_ms, longest, "with {number}");
+    }
+}
+
 pub async fn commit_ok_ack_lost(control: &Control) {
     let owned = on_air(control).await.owned;
     let record = segment(&owned, 1);
@@ -46,7 +80,7 @@ pub async fn commit_ok_ack_lost(control: &Control) {
 pub async fn put_ok_commit_failed_or_unknown(control: &Control) {
     let owned = on_air(control).await.owned;
     let record = segment(&owned, 1);
-    control.park(&owned, NOW + WAIT).await.unwrap();
+    control.park(&owned, away(NOW + WAIT)).await.unwrap();
     let late = control.commit(&owned, vec![record.clone()], 0).await;
     assert!(late.is_ok(), "it is retried for as long as the epoch holds, without an encoder too");
     let next = control.claim(claim(2, TakeOver, NOW + 1)).await.unwrap();

@@ -11,8 +11,9 @@ pub mod ownership;
 pub mod videos;
 
 use crate::{
-    Claim, ClaimMode, Claimed, Control, Input, InputSettings, InputUid, KEY_RANDOM_BYTES, NodeId,
-    Owned, Page, PartRecord, SegmentRecord, SessionId, TrackRecord, VideoUid,
+    Away, Claim, ClaimMode, Claimed, Control, End, Input, InputSettings, InputUid,
+    KEY_RANDOM_BYTES, NodeId, Owned, Page, PartRecord, SegmentRecord, SessionId, TrackRecord,
+    VideoUid,
 };
 
 /// The time at which cases begin.
@@ -76,6 +77,11 @@ pub async fn on_air(control: &Control) -> Claimed {
 pub async fn listed(control: &Control, page: Page) -> (Vec<InputUid>, Option<u64>) {
     let list = control.inputs(page).await.unwrap();
     (list.rows.into_iter().map(|input| input.uid).collect(), list.next)
+}
+
+/// An encoder that was lost and is waited for.
+pub fn away(until_ms: u64) -> Away {
+    Away { why: End::SourceLost, now_ms: NOW, until_ms }
 }
 
 /// A segment of 2 s and 1,000 bytes under this ownership.

@@ -1,10 +1,11 @@
 //! Ownership: epochs rise, numbers are used once, broadcasts go on or end.
 
-use super::{NOW, WAIT, an_input, claim, on_air, uid, video_uid};
+use super::{NOW, WAIT, an_input, away, claim, on_air, segment, uid, video_uid};
 use crate::ClaimMode::{IfFree, TakeOver};
 use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD};
 use crate::{
-    ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, NodeId, OwnerError, Reserved,
+    Away, ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, NodeId, OwnerError,
+    Presence, Reserved, Standing,
 };
 
 pub async fn a_first_claim_begins_a_broadcast(control: &Control) {
@@ -37,7 +38,7 @@ pub async fn if_free_leaves_the_owner_alone_and_take_over_does_not(control: &Con
     let refused = control.claim(claim(2, IfFree, NOW + 1)).await;
     let owned = ClaimError::Owned { node: node.clone(), session: session.clone(), epoch: Epoch(1) };
     assert_eq!(refused, Err(owned));
-    control.park(&first.owned, NOW + WAIT).await.unwrap();
+    control.park(&first.owned, away(NOW + WAIT)).await.unwrap();
     let back = control.claim(claim(2, IfFree, NOW + 2)).await.unwrap();
     assert!(back.resumed && back.superseded.is_none());
     let third = control.claim(claim(3, TakeOver, NOW + 3)).await.unwrap();
@@ -52,7 +53,7 @@ pub async fn encoder_reconnects_elsewhere_while_a_is_alive(control: &Control) {
     assert!(b.resumed && b.owned.epoch > a.epoch && b.owned.video == a.video);
     let fenced = OwnerError::Fenced { current: b.owned.epoch };
     assert_eq!(control.reserve(&a, 9, 9).await, Err(fenced.clone()));
-    assert_eq!(control.park(&a, NOW).await, Err(fenced.clone()));
+    assert_eq!(control.park(&a, away(NOW)).await, Err(fenced.clone()));
     assert_eq!(control.release(&a, End::Goodbye, NOW).await, Err(fenced));
     let live = control.broadcast_of(&uid(1)).await.unwrap().unwrap().live();
     assert!(live, "what the old owner says has no effect");
@@ -111,7 +112,7 @@ pub async fn a_broadcast_without_media_leaves_no_video_and_its_numbers_are_not_r
 
 pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
     let first = on_air(control).await.owned;
-    control.park(&first, NOW + WAIT).await.unwrap();
+    control.park(&first, away(NOW + WAIT)).await.unwrap();
     assert_eq!(control.next_expiry().await.unwrap(), Some(NOW + WAIT));
     assert_eq!(control.expire(NOW + WAIT - 1).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + WAIT - 1)).await.unwrap();
@@ -119,7 +120,7 @@ pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
     assert_eq!(back.owned.video, first.video);
     assert_eq!(control.next_expiry().await.unwrap(), None);
 
-    control.park(&back.owned, NOW + 2 * WAIT).await.unwrap();
+    control.park(&back.owned, away(NOW + 2 * WAIT)).await.unwrap();
     let late = control.claim(claim(3, IfFree, NOW + 2 * WAIT)).await.unwrap();
     assert_eq!((late.resumed, &late.owned.video), (false, &video_uid(3)));
     assert_eq!(late.ended.unwrap().video, first.video);
@@ -128,7 +129,7 @@ pub async fn back_in_time_goes_on_and_too_late_begins_anew(control: &Control) {
 pub async fn ownerless_broadcasts_expire(control: &Control) {
     let owned = on_air(control).await.owned;
     assert_eq!(control.expire(u64::MAX >> 1).await.unwrap(), [], "it has an owner");
-    control.park(&owned, NOW + WAIT).await.unwrap();
+    control.park(&owned, away(NOW + WAIT)).await.unwrap();
     let ended = control.expire(NOW + WAIT).await.unwrap();
     assert_eq!(ended, [Ended { input: uid(1), video: owned.video, kept: false }]);
     assert_eq!(control.expire(NOW + WAIT).await.unwrap(), []);
@@ -143,6 +144,45 @@ pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) 
     assert_eq!(control.expire(NOW + 60_000 + WAIT - 1).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + 60_001)).await.unwrap();
     assert_eq!((back.resumed, back.owned.video), (true, owned.video));
+}
+
+pub async fn an_input_says_since_when_it_is_so_and_why(control: &Control) {
+    let standing = async || control.standing(&uid(1)).await.unwrap();
+    let is = |presence, since_ms| Some(Standing { presence, since_ms });
+    assert_eq!(standing().await, None);
+    an_input(control, 1).await;
+    assert_eq!(standing().await.map(|s| s.presence), Some(Presence::Never));
+    let first = control.claim(claim(1, IfFree, NOW)).await.unwrap();
+    assert_eq!(standing().await, is(Presence::OnAir { resumed: false }, NOW));
+    control.commit(&first.owned, vec![segment(&first.owned, 1)], 0).await.unwrap();
+    let idle = Away { why: End::Idle, now_ms: NOW + 1, until_ms: NOW + WAIT };
+    control.park(&first.owned, idle).await.unwrap();
+    assert_eq!(standing().await, is(Presence::Away(End::Idle), NOW + 1));
+    control.claim(claim(2, IfFree, NOW + 2)).await.unwrap();
+    assert_eq!(standing().await, is(Presence::OnAir { resumed: true }, NOW + 2));
+    // The node dies.
+    let parked = control.park_all(&NodeId::parse("node 2").unwrap(), NOW + 3).await.unwrap();
+    assert_eq!(parked.len(), 1);
+    assert_eq!(standing().await, is(Presence::Away(End::NodeLost), NOW + 3));
+    control.expire(NOW + 3 + WAIT).await.unwrap();
+    assert_eq!(standing().await, is(Presence::Off(End::NodeLost), NOW + 3 + WAIT));
+    let ended = control.video(&first.owned.video).await.unwrap().unwrap().ended;
+    assert_eq!(ended, Some((NOW + 3 + WAIT, End::NodeLost)));
+    // Nothing of it is kept, and still it is known.
+    let third = control.claim(claim(3, IfFree, NOW + 2 * WAIT)).await.unwrap();
+    control.release(&third.owned, End::KeysChanged, NOW + 3 * WAIT).await.unwrap();
+    assert_eq!(standing().await, is(Presence::Off(End::KeysChanged), NOW + 3 * WAIT));
+    // Too late: why it was away is why it ended.
+    let fourth = control.claim(claim(4, IfFree, NOW + 4 * WAIT)).await.unwrap();
+    control
+        .commit(&fourth.owned, vec![segment(&fourth.owned, fourth.first_segment)], 0)
+        .await
+        .unwrap();
+    let lost = Away { why: End::SourceLost, now_ms: NOW + 5 * WAIT, until_ms: NOW + 6 * WAIT };
+    control.park(&fourth.owned, lost).await.unwrap();
+    control.claim(claim(5, IfFree, NOW + 7 * WAIT)).await.unwrap();
+    let ended = control.video(&fourth.owned.video).await.unwrap().unwrap().ended;
+    assert_eq!(ended, Some((NOW + 7 * WAIT, End::SourceLost)));
 }
 
 pub async fn a_video_id_is_used_once(control: &Control) {

@@ -51,17 +51,14 @@ pub(crate) fn commit(
             column::to(record.number),
             encoded
         ])?;
+        lengthen(db, video, record)?;
         db.prepare_cached(
             "UPDATE videos SET segments = segments + 1, first_number = coalesce(first_number, ?2),
-             last_number = ?2, duration_ms = duration_ms + ?3, bytes = bytes + ?4
+             last_number = ?2, bytes = bytes + ?3, duration_ms = max(duration_ms,
+             coalesce((SELECT max(ns) / 1000000 FROM lengths WHERE video = ?1), 0))
              WHERE ordinal = ?1",
         )?
-        .execute(params![
-            video,
-            column::to(record.number),
-            column::to(record.duration_ms),
-            column::to(record.bytes)
-        ])?;
+        .execute(params![video, column::to(record.number), column::to(record.bytes)])?;
         last_number = record.number;
         failpoint::hit("index.inserted");
     }
@@ -72,6 +69,32 @@ pub(crate) fn commit(
     db.prepare_cached("UPDATE owners SET last_number = ?2, reserved_to = ?3 WHERE input = ?1")?
         .execute(params![owned.input, column::to(last_number), column::to(reserved_to)])?;
     Ok(Head { last_number, reserved_to })
+}
+
+/// How long each track plays, as its playlist says: its segments, and the time of those that it left out.
+fn lengthen(db: &Connection, video: i64, record: &SegmentRecord) -> Result<(), EngineError> {
+    for track in record.tracks.iter().filter(|track| track.timescale > 0) {
+        let ns = |ticks: u64| {
+            let ns = u128::from(ticks) * 1_000_000_000 / u128::from(track.timescale);
+            u64::try_from(ns).unwrap_or(u64::MAX)
+        };
+        let (start, end) = (ns(track.start), ns(track.end()));
+        db.prepare_cached(
+            "INSERT INTO lengths VALUES (?1, ?2, ?3 - ?4, ?3, ?5)
+             ON CONFLICT (video, track) DO UPDATE SET
+             ns = ns + excluded.ns + CASE WHEN excluded.number > number + 1 AND end_ns > 0
+                 THEN max(0, ?4 - end_ns) ELSE 0 END,
+             end_ns = excluded.end_ns, number = excluded.number",
+        )?
+        .execute(params![
+            video,
+            track.name,
+            column::to(end),
+            column::to(start),
+            column::to(record.number)
+        ])?;
+    }
+    Ok(())
 }
 
 /// A record that is there already must be the same one.

@@ -57,8 +57,10 @@ pub(crate) fn create(
     )?
     .execute(params![uid, text, secrets, now])?;
     add_keys(db, uid, keys)?;
-    db.prepare_cached("INSERT INTO owners VALUES (?1, 0, NULL, NULL, ?2, NULL, 0, NULL, 0, 0, 0)")?
-        .execute(params![uid, now])?;
+    db.prepare_cached(
+        "INSERT INTO owners VALUES (?1, 0, NULL, NULL, ?2, NULL, 0, NULL, 0, 0, 0, NULL)",
+    )?
+    .execute(params![uid, now])?;
     get(db, uid)?.ok_or(DocumentError::NotFound)
 }
 

@@ -8,7 +8,9 @@ use crate::error::{ClaimError, DocumentError, EngineError, OwnerError};
 use crate::ids::{Epoch, InputUid, NodeId, SessionId, VideoUid, column};
 use crate::input::{Input, RecordingMode};
 use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD, RESTORE_SKIP};
-use crate::ownership::{Claim, ClaimMode, Claimed, End, Ended, Owned, Reserved};
+use crate::ownership::{
+    Away, Claim, ClaimMode, Claimed, End, Ended, Owned, Presence, Reserved, Standing,
+};
 use crate::video::VideoSettings;
 
 /// A row of `owners`.
@@ -20,6 +22,14 @@ pub(super) struct Owner {
     pub(super) last_number: u64,
     pub(super) reserved_to: u64,
     group_ceiling: u64,
+    /// Why its encoder is away, or its last broadcast over.
+    why: Option<End>,
+}
+
+impl Owner {
+    fn why(&self) -> End {
+        self.why.unwrap_or(End::SourceLost)
+    }
 }
 
 fn owner(row: &Row<'_>) -> rusqlite::Result<Owner> {
@@ -32,14 +42,19 @@ fn owner(row: &Row<'_>) -> rusqlite::Result<Owner> {
         last_number: column::u64(row, 5)?,
         reserved_to: column::u64(row, 6)?,
         group_ceiling: column::u64(row, 7)?,
+        why: why(row, 8)?,
     })
+}
+
+fn why(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<End>> {
+    Ok(row.get::<_, Option<i64>>(index)?.and_then(End::from_column))
 }
 
 fn find(db: &Connection, input: &InputUid) -> Result<Option<Owner>, EngineError> {
     Ok(db
         .prepare_cached(
             "SELECT epoch, node, session, video, expires_ms, last_number, reserved_to,
-             group_ceiling FROM owners WHERE input = ?1",
+             group_ceiling, why FROM owners WHERE input = ?1",
         )?
         .query_row([input], owner)
         .optional()?)
@@ -61,7 +76,7 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
     }
     let too_late = superseded.is_none() && owner.expires_ms.is_some_and(|at| at <= claim.now_ms);
     let ended = match owner.video.take_if(|_| too_late) {
-        Some(video) => Some(end(db, &claim.input, video, End::SourceLost, claim.now_ms)?),
+        Some(video) => Some(end(db, &claim.input, video, owner.why(), claim.now_ms)?),
         None => None,
     };
     // What nobody may have seen begins above what was reserved, in this broadcast and the next.
@@ -78,7 +93,8 @@ pub(crate) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, ClaimErro
         Owned { input: claim.input.clone(), epoch: Epoch(owner.epoch + 1), video: video.clone() };
     db.prepare_cached(
         "UPDATE owners SET epoch = ?2, node = ?3, session = ?4, since_ms = ?5, video = ?6,
-         resume_ms = ?7, expires_ms = NULL, last_number = ?8, reserved_to = ?9, group_ceiling = ?10
+         resume_ms = ?7, expires_ms = NULL, last_number = ?8, reserved_to = ?9, group_ceiling = ?10,
+         why = NULL
          WHERE input = ?1",
     )?
     .execute(params![
@@ -178,9 +194,9 @@ fn end(
 ) -> Result<Ended, EngineError> {
     db.prepare_cached(
         "UPDATE owners SET node = NULL, session = NULL, video = NULL, expires_ms = NULL,
-         since_ms = ?2 WHERE input = ?1",
+         since_ms = ?2, why = ?3 WHERE input = ?1",
     )?
-    .execute(params![input, column::to(now_ms)])?;
+    .execute(params![input, column::to(now_ms), why.column()])?;
     let gone = db
         .prepare_cached("DELETE FROM videos WHERE uid = ?1 AND segments = 0")?
         .execute([&video])?;
@@ -222,15 +238,44 @@ pub(crate) fn release(
     Ok(end(db, &owned.input, owned.video.clone(), why, now_ms)?)
 }
 
-/// The encoder is away: whoever claims the input before `until_ms` goes on with the broadcast.
-/// Meanwhile the owner may still commit what it had.
-pub(crate) fn park(db: &Connection, owned: &Owned, until_ms: u64) -> Result<(), OwnerError> {
+/// The encoder is away: whoever claims the input in time goes on with the broadcast. Meanwhile the
+/// owner may still commit what it had.
+pub(crate) fn park(db: &Connection, owned: &Owned, away: Away) -> Result<(), OwnerError> {
     fenced(db, owned)?;
     db.prepare_cached(
-        "UPDATE owners SET node = NULL, session = NULL, expires_ms = ?2 WHERE input = ?1",
+        "UPDATE owners SET node = NULL, session = NULL, expires_ms = ?2, since_ms = ?3, why = ?4
+         WHERE input = ?1",
     )?
-    .execute(params![owned.input, column::to(until_ms)])?;
+    .execute(params![
+        owned.input,
+        column::to(away.until_ms),
+        column::to(away.now_ms),
+        away.why.column()
+    ])?;
     Ok(())
+}
+
+pub(crate) fn standing(db: &Connection, input: &InputUid) -> Result<Option<Standing>, EngineError> {
+    let found = db
+        .prepare_cached(
+            "SELECT o.since_ms, o.why, o.node IS NOT NULL, o.video IS NOT NULL, c.resumed
+             FROM owners o LEFT JOIN claims c ON c.input = o.input AND c.epoch = o.epoch
+             WHERE o.input = ?1",
+        )?
+        .query_row([input], |row| {
+            let (since_ms, why) = (column::u64(row, 0)?, why(row, 1)?);
+            let (held, open): (bool, bool) = (row.get(2)?, row.get(3)?);
+            let resumed = row.get::<_, Option<bool>>(4)?.unwrap_or(false);
+            let presence = match (held, open, why) {
+                (true, _, _) => Presence::OnAir { resumed },
+                (false, true, why) => Presence::Away(why.unwrap_or(End::SourceLost)),
+                (false, false, Some(why)) => Presence::Off(why),
+                (false, false, None) => Presence::Never,
+            };
+            Ok(Standing { presence, since_ms })
+        })
+        .optional()?;
+    Ok(found)
 }
 
 pub(crate) fn park_all(
@@ -240,10 +285,10 @@ pub(crate) fn park_all(
 ) -> Result<Vec<Owned>, EngineError> {
     let parked = db
         .prepare_cached(
-            "UPDATE owners SET node = NULL, session = NULL, expires_ms = ?2 + resume_ms
-             WHERE node = ?1 RETURNING input, epoch, video",
+            "UPDATE owners SET node = NULL, session = NULL, expires_ms = ?2 + resume_ms,
+             since_ms = ?2, why = ?3 WHERE node = ?1 RETURNING input, epoch, video",
         )?
-        .query_map(params![node, column::to(now_ms)], |row| {
+        .query_map(params![node, column::to(now_ms), End::NodeLost.column()], |row| {
             let epoch = Epoch(column::u64(row, 1)?);
             Ok(Owned { input: row.get(0)?, epoch, video: row.get(2)? })
         })?
@@ -252,14 +297,15 @@ pub(crate) fn park_all(
 }
 
 pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineError> {
-    let due: Vec<(InputUid, VideoUid)> = db
+    let due: Vec<(InputUid, VideoUid, Option<End>)> = db
         .prepare_cached(
-            "SELECT input, video FROM owners WHERE expires_ms <= ?1 AND video IS NOT NULL
+            "SELECT input, video, why FROM owners WHERE expires_ms <= ?1 AND video IS NOT NULL
              ORDER BY expires_ms, input",
         )?
-        .query_map([column::to(now_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([column::to(now_ms)], |row| Ok((row.get(0)?, row.get(1)?, why(row, 2)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    due.into_iter().map(|(input, video)| end(db, &input, video, End::SourceLost, now_ms)).collect()
+    let why = |why: Option<End>| why.unwrap_or(End::SourceLost);
+    due.into_iter().map(|(input, video, w)| end(db, &input, video, why(w), now_ms)).collect()
 }
 
 /// What was given out since the backup is not known: nothing open goes on, and all counters jump.
@@ -273,7 +319,7 @@ pub(crate) fn restored(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, Engin
          group_ceiling = group_ceiling + ?1",
     )?
     .execute([column::to(RESTORE_SKIP)])?;
-    open.into_iter().map(|(input, video)| end(db, &input, video, End::SourceLost, now_ms)).collect()
+    open.into_iter().map(|(input, video)| end(db, &input, video, End::NodeLost, now_ms)).collect()
 }
 
 pub(crate) fn next_expiry(db: &Connection) -> Result<Option<u64>, EngineError> {

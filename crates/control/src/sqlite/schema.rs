@@ -8,7 +8,7 @@ use crate::error::{EngineError, OpenError};
 const APPLICATION: i64 = 0x4157_4350;
 
 /// What turns format N into N + 1, in order. Never change an entry that was released: add one.
-const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4];
 
 /// The format that this program writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -142,6 +142,26 @@ CREATE INDEX audit_at ON audit (at_ms);
 
 /// Nothing changes in the tables: records of segments may have another shape, which older programs can't read.
 const FORMAT_3: &str = "";
+
+const FORMAT_4: &str = "
+-- Why an input's encoder is away, or its last broadcast over.
+ALTER TABLE owners ADD COLUMN why INTEGER;
+UPDATE owners SET why = (SELECT ended_why FROM videos WHERE videos.input = owners.input
+    ORDER BY ordinal DESC LIMIT 1) WHERE video IS NULL;
+
+-- How long a track plays, where it ends, and in which segment: a video is as long as its longest one.
+CREATE TABLE lengths (
+    video  INTEGER NOT NULL REFERENCES videos (ordinal) ON DELETE CASCADE,
+    track  TEXT NOT NULL,
+    ns     INTEGER NOT NULL,
+    end_ns INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (video, track)
+) STRICT, WITHOUT ROWID;
+-- Broadcasts that go on; which tracks they have was not kept, the first picture and sound are as good as all.
+INSERT INTO lengths SELECT ordinal, track, duration_ms * 1000000, 0, coalesce(last_number, 0)
+    FROM videos, (SELECT 'video.cmaf' AS track UNION SELECT 'audio.cmaf') WHERE ended_ms IS NULL;
+";
 
 /// Refuses what this program can't read, before anything is written.
 pub(super) fn check(db: &Connection) -> Result<u32, OpenError> {

@@ -29,6 +29,7 @@ control::conformance_suite! { super::sqlite:
     }
     index {
         what_was_committed_is_read_back_exactly,
+        a_video_is_as_long_as_its_longest_track,
         commit_ok_ack_lost,
         put_ok_commit_failed_or_unknown,
         a_refused_batch_leaves_nothing,
@@ -53,6 +54,7 @@ control::conformance_suite! { super::sqlite:
         back_in_time_goes_on_and_too_late_begins_anew,
         ownerless_broadcasts_expire,
         a_node_that_starts_again_waits_for_its_encoders,
+        an_input_says_since_when_it_is_so_and_why,
         a_video_id_is_used_once,
     }
     videos {

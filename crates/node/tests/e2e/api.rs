@@ -177,14 +177,15 @@ fn what_an_input_is_doing_shows_in_its_status() {
     let server = Server::start(AIRWAVE, &[]);
     let input = server.input();
     let path = format!("/stream/live_inputs/{}", input.uid);
-    let state =
-        || server.api("GET", &path, None).json()["result"]["status"]["current"]["state"].clone();
+    let current = || server.api("GET", &path, None).json()["result"]["status"]["current"].clone();
+    let state = || current()["state"].clone();
     assert_eq!(server.lifecycle(&input.uid)["live"], false);
     assert_eq!(server.get(&format!("/{}/manifest/video.m3u8", input.uid)).status, 204);
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut encoder = clip.publish(&input.rtmp, -1);
     server.wait_live(&input);
     assert_eq!(state(), "connected");
+    assert!(current()["statusEnteredAt"].is_string() && current()["reason"].is_null());
     assert_eq!(server.get(&format!("/{}/views", input.uid)).json(), json!({ "liveViewers": 0 }));
     server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid));
     assert_eq!(server.get(&format!("/{}/views", input.uid)).json(), json!({ "liveViewers": 1 }));

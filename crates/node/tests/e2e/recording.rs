@@ -34,6 +34,17 @@ fn video(server: &Server, uid: &str) -> Value {
     answer.json()["result"].clone()
 }
 
+/// The state of a live input, and why.
+fn status(server: &Server, input: &str) -> (String, String) {
+    let path = format!("/stream/live_inputs/{input}");
+    let status = server.api("GET", &path, None).json()["result"]["status"]["current"].clone();
+    for at in ["statusEnteredAt", "statusLastSeen"] {
+        assert!(status[at].is_string(), "{status}");
+    }
+    let word = |name: &str| status[name].as_str().unwrap_or_default().to_owned();
+    (word("state"), word("reason"))
+}
+
 fn wait_ended(server: &Server, uid: &str) {
     wait_until("the end of the broadcast", 30, || {
         (server.lifecycle(uid)["live"] == false).then_some(())
@@ -196,6 +207,13 @@ fn after_a_kill_the_encoder_goes_on_with_the_same_video() {
     // It is waited for; what is committed plays.
     let waiting = server.lifecycle(&input.uid);
     assert_eq!((&waiting["live"], &waiting["videoUID"]), (&json!(true), &json!(uid)));
+    assert_eq!(
+        status(&server, &input.uid),
+        (
+            "reconnecting".into(),
+            "the server was started again, and the encoder may come back".into()
+        )
+    );
     let committed = everything(&server, &uid, "video.cmaf", "?dvrEnabled=true");
     assert!(!committed.newest.ended && committed.segments.len() >= 3, "{:?}", committed.versions);
     for (number, (_, bytes)) in &committed.segments {
@@ -212,6 +230,7 @@ fn after_a_kill_the_encoder_goes_on_with_the_same_video() {
         list.segments.iter().any(|s| s.number > last && !s.gap).then_some(())
     });
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], json!(uid), "the same video");
+    assert_eq!(status(&server, &input.uid), ("reconnected".into(), String::new()));
     let live = everything(&server, &uid, "video.cmaf", "?dvrEnabled=true");
     check_resumed(&live, &committed, seen);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
@@ -273,6 +292,9 @@ fn an_encoder_that_does_not_come_back_to_a_new_server_leaves_a_recording() {
     assert!(recorded.newest.ended && recorded.segments.len() >= 2);
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], json!(uid));
     assert_eq!(video(&server, &uid)["status"]["state"], "ready");
+    // It was not the encoder that ended it.
+    let reason = "the server broke off, and the encoder did not come back in time";
+    assert_eq!(status(&server, &input.uid), ("failed_to_reconnect".into(), reason.into()));
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn slow_peers_meet_their_deadlines() {
     assert!(pair.b.error.is_none());
     pair.advance(Duration::from_secs(2));
     assert_eq!(pair.b.error, Some(ServerError::Peer(PeerFault::IdleTimeout(limits::IDLE_TIMEOUT))));
-    assert_eq!(ends(pair.b.take_events()), [(1, End::Lost)]);
+    assert_eq!(ends(pair.b.take_events()), [(1, End::Idle)]);
 }
 
 #[test]
