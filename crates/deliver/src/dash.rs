@@ -31,6 +31,13 @@ pub(crate) struct Mpds {
     renderings: Vec<Rendering>,
 }
 
+impl Mpds {
+    /// What is known of initialisation segments.
+    pub(crate) fn contents(&self) -> &BTreeMap<u64, Content> {
+        &self.contents
+    }
+}
+
 struct Rendering {
     options: MpdOptions,
     versions: Vec<Version>,
@@ -62,7 +69,7 @@ pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
 }
 
 /// Reads the initialisation segments that are listed and not known yet.
-async fn learn(shelf: &Arc<Shelf>) {
+pub(crate) async fn learn(shelf: &Arc<Shelf>) {
     let unknown: BTreeMap<u64, String> = shelf.with_mpds(|index, mpds| {
         inits(index).filter(|(init, _)| !mpds.contents.contains_key(init)).collect()
     });

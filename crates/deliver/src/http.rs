@@ -270,6 +270,10 @@ async fn manifest(
         (None, "video.mpd") => ("video", true),
         (None, _) => return playlist::not_found("no such manifest"),
     };
+    if let (Found::Shelf { shelf, .. }, "clip" | "video", false) = (&found, name, mpd) {
+        // What the tracks are that are listed.
+        Box::pin(dash::learn(shelf)).await;
+    }
     if !mpd && let Some(answer) = window::asked(&found, name, &query) {
         return answer;
     }

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use control::{Control, InputUid, Resolved, VideoUid};
 use record::{History, HistoryError, Recording};
+use tokio::sync::Notify;
 
 use crate::clip::Plans;
 use crate::levels::Levels;
-use crate::limits::{BEGINNING, ENDED_KEPT};
+use crate::limits::{BEGINNING, ENDED_KEPT, FINISHING};
 use crate::shelf::{Counters, Seat, Shelf};
 
 /// All shelves of a node.
@@ -19,6 +20,8 @@ pub struct Library {
     plans: Plans,
     levels: Arc<Levels>,
     state: Mutex<State>,
+    /// A broadcast is over, and all of it is recorded that will be.
+    closed: Notify,
 }
 
 #[derive(Default)]
@@ -62,7 +65,8 @@ pub enum Found {
 impl Library {
     /// A library without shelves; inputs and recordings are known to `history`.
     pub fn new(history: Arc<History>, counters: Arc<Counters>, levels: Arc<Levels>) -> Self {
-        Self { history, counters, levels, plans: Plans::default(), state: Mutex::default() }
+        let (plans, state, closed) = (Plans::default(), Mutex::default(), Notify::new());
+        Self { history, counters, levels, plans, state, closed }
     }
 
     /// Recordings.
@@ -114,6 +118,30 @@ impl Library {
         if recorded {
             state.shelves.remove(&about.video);
         }
+        drop(state);
+        self.closed.notify_waiters();
+    }
+
+    /// Waits while a broadcast is over and the last of it is still being recorded, for a few seconds at most.
+    pub async fn finished(&self, video: &str) {
+        let finished = async {
+            loop {
+                let closed = self.closed.notified();
+                let finishing = {
+                    let state = self.state();
+                    let shelf = state.shelves.get(video).filter(|shelf| !shelf.live());
+                    shelf.is_some_and(|s| {
+                        state.on_air.get(&s.about().input).is_some_and(|on_air| on_air == video)
+                    })
+                };
+                if !finishing {
+                    return;
+                }
+                closed.await;
+            }
+        };
+        // It is as it is.
+        let _ = tokio::time::timeout(FINISHING, finished).await;
     }
 
     /// Forgets what has been over for long enough. Answers when to look again.

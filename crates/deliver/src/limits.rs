@@ -80,3 +80,7 @@ pub const STORYBOARD_TILES_MAX: u64 = 400;
 
 /// Pixels of the longer side of a storyboard's pictures.
 pub const STORYBOARD_SIDE: u32 = 192;
+
+/// How long who asks for a recording waits while the last of its broadcast is being committed. A disk that takes longer is
+/// in trouble.
+pub const FINISHING: Duration = Duration::from_secs(5);

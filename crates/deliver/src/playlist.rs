@@ -1,5 +1,7 @@
 //! Answering for playlists.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,37 +10,49 @@ use axum::response::Response;
 use bytes::Bytes;
 use encode::Level;
 use media::catalog::Catalog;
-use package::Index;
-use package::hls::{MediaOptions, Variant, VariantKind, render_multivariant};
+use package::dash::Content;
+use package::hls::{MediaOptions, Variant, VariantKind, live_window, render_multivariant};
 use package::limits::RELOAD_TARGET_DURATIONS;
 use package::reload::{Decision, Directives, decide};
+use package::{Index, Rendition, Segment};
 use record::Recording;
 
 use crate::body::Pieces;
-use crate::captions;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
 use crate::levels::{Levels, ORIGINAL, Shown, name_of};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Busy, wait_for};
+use crate::{captions, dash};
 
 /// The multivariant playlist.
 pub(crate) async fn multivariant(shelf: &Arc<Shelf>, levels: &Levels, query: &str) -> Response {
     // Until there are media playlists to point to: the first segment takes a second or two.
     let ready = wait_for(shelf, Duration::from_secs(10), Awaited::Change, |shelf| {
         let playable = shelf.with_index(package::Index::playable);
-        let catalog = playable.then(|| shelf.catalog()).flatten()?;
-        let shown = shelf.levels(levels);
-        let variants = shelf.with_index(|index| variants(&catalog, index, shown.levels()));
-        (!variants.is_empty()).then_some(variants)
+        playable.then(|| shelf.catalog()).flatten()
     });
     let Ok(ready) = ready.await else { return too_busy() };
-    match ready {
+    let wishes = Wishes::parse(query);
+    let variants = match ready {
+        Some(catalog) => {
+            // Its first segments came while this waited.
+            dash::learn(shelf).await;
+            let shown = shelf.levels(levels);
+            Some(shelf.with_mpds(|index, mpds| {
+                let everything = wishes.everything || index.ended();
+                let listed = if everything { Listed::Everything } else { Listed::Window };
+                variants(&catalog, index, shown.levels(), &Formats::new(mpds.contents(), listed))
+            }))
+        }
+        None => None,
+    };
+    match variants.filter(|variants| !variants.is_empty()) {
         // The bitrates in it are measured, so it changes slowly.
         Some(variants) => text(
             "application/vnd.apple.mpegurl",
             "max-age=2",
-            render_multivariant(&variants, Some(&Wishes::parse(query).handed_on())).into(),
+            render_multivariant(&variants, Some(&wishes.handed_on())).into(),
         ),
         None => no_content(SHARED_MOMENT),
     }
@@ -60,8 +74,79 @@ fn with_query(text: &Bytes, query: &str) -> Pieces {
     Pieces::new([text.slice(..at), own.into()])
 }
 
+/// Which segments the playlists list that a list of tracks leads to.
+#[derive(Debug, Clone)]
+pub(crate) enum Listed {
+    Everything,
+    Window,
+    Numbers(RangeInclusive<u64>),
+}
+
+/// What is in the segments that are listed: an encoder may have changed its configuration.
+pub(crate) struct Formats<'a> {
+    /// By initialisation segment.
+    contents: &'a BTreeMap<u64, Content>,
+    listed: Listed,
+}
+
+impl<'a> Formats<'a> {
+    pub(crate) fn new(contents: &'a BTreeMap<u64, Content>, listed: Listed) -> Self {
+        Self { contents, listed }
+    }
+
+    /// Each one once, in their order.
+    fn of(&self, rendition: &Rendition) -> Vec<&'a Content> {
+        let mut found: Vec<&Content> = Vec::new();
+        let mut last = None;
+        let mut look = |segment: &Segment| {
+            let init = segment.info.init;
+            if last.replace(init) != Some(init)
+                && let Some(content) = self.contents.get(&init)
+                && !found.contains(&content)
+            {
+                found.push(content);
+            }
+        };
+        match &self.listed {
+            Listed::Everything => rendition.segments.iter().for_each(&mut look),
+            Listed::Window => live_window(rendition).for_each(&mut look),
+            Listed::Numbers(numbers) => {
+                rendition
+                    .segments
+                    .iter()
+                    .filter(|s| numbers.contains(&s.number))
+                    .for_each(&mut look);
+            }
+        }
+        found
+    }
+
+    /// RFC 8216bis §4.4.6.2: "every format that is present in any Media Segment". The newest one first.
+    fn codecs(&self, rendition: &Rendition, newest: &str) -> String {
+        let mut codecs = vec![newest];
+        for content in self.of(rendition) {
+            if !codecs.contains(&&*content.codec) {
+                codecs.push(&content.codec);
+            }
+        }
+        codecs.join(",")
+    }
+
+    /// The largest of all sizes that are listed.
+    fn size(&self, rendition: &Rendition, newest: (u32, u32)) -> (u32, u32) {
+        let sizes = self.of(rendition).into_iter().filter_map(Content::size);
+        let area = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
+        sizes.chain([newest]).max_by_key(area).unwrap_or(newest)
+    }
+}
+
 /// What there is, best first: the catalog and what was measured.
-pub(crate) fn variants(catalog: &Catalog, index: &Index, levels: &[Level]) -> Vec<Variant> {
+pub(crate) fn variants(
+    catalog: &Catalog,
+    index: &Index,
+    levels: &[Level],
+    formats: &Formats<'_>,
+) -> Vec<Variant> {
     let tracks = catalog.tracks.iter().filter_map(|track| {
         let rendition = index.rendition(&track.name)?;
         // Until a segment is complete, the first parts tell.
@@ -69,11 +154,11 @@ pub(crate) fn variants(catalog: &Catalog, index: &Index, levels: &[Level]) -> Ve
         let first = || rendition.segments.back().map(package::Segment::bitrate);
         let peak = measured.map(|m| m.0).or_else(first).unwrap_or(0);
         let kind = match (track.width, track.height) {
-            (Some(width), Some(height)) => VariantKind::Video {
-                width,
-                height,
-                frame_rate: track.framerate.as_ref().and_then(serde_json::Number::as_f64),
-            },
+            (Some(width), Some(height)) => {
+                let (width, height) = formats.size(rendition, (width, height));
+                let frame_rate = track.framerate.as_ref().and_then(serde_json::Number::as_f64);
+                VariantKind::Video { width, height, frame_rate }
+            }
             _ => VariantKind::Audio {
                 channels: track.channel_config.as_ref()?.parse().ok()?,
                 language: track.lang.clone(),
@@ -81,7 +166,7 @@ pub(crate) fn variants(catalog: &Catalog, index: &Index, levels: &[Level]) -> Ve
         };
         Some(Variant {
             name: track.name.clone(),
-            codec: track.codec.clone()?,
+            codec: formats.codecs(rendition, track.codec.as_ref()?),
             peak: peak.max(track.bitrate.unwrap_or(0)),
             average: measured.map(|m| m.1),
             kind,
@@ -117,9 +202,14 @@ pub(crate) fn levels_of(recording: &Recording, levels: &Levels) -> Shown {
 }
 
 /// What there is of a recording; none if there is nothing.
-pub(crate) fn recorded_variants(recording: &Recording, levels: &[Level]) -> Option<Vec<Variant>> {
+pub(crate) fn recorded_variants(
+    recording: &Recording,
+    levels: &[Level],
+    listed: Listed,
+) -> Option<Vec<Variant>> {
     let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
-    let variants = catalog.map(|catalog| variants(&catalog, &recording.index, levels));
+    let formats = Formats::new(&recording.contents, listed);
+    let variants = catalog.map(|catalog| variants(&catalog, &recording.index, levels, &formats));
     variants.filter(|v| !v.is_empty())
 }
 
@@ -140,7 +230,9 @@ pub(crate) fn recorded(
     let cache = "max-age=1";
     let list = match name {
         "video" => {
-            let variants = recorded_variants(recording, shown.levels());
+            let everything = recording.index.ended() || Wishes::parse(query).everything;
+            let listed = if everything { Listed::Everything } else { Listed::Window };
+            let variants = recorded_variants(recording, shown.levels(), listed);
             let variants = variants.map(|mut all| {
                 all.extend(captions::variants(recording));
                 all
@@ -256,7 +348,73 @@ pub(crate) fn not_found(words: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use media::codec::{Config, h264};
+    use package::properties;
+    use spine::Location;
+
     use super::*;
+
+    /// H.264 of this level.
+    fn content(level: u8) -> Content {
+        let mut sps = vec![0x67, 0x64, 0x00, level, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0];
+        sps.extend([0x44, 0, 0, 3, 0, 4, 0, 0, 3, 0, 0xf0, 0x3c, 0x60, 0xc6, 0x58]);
+        let pps = vec![0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
+        let record = h264::DecoderConfiguration::new(vec![sps.into()], vec![pps.into()]).unwrap();
+        Content::new(&Config::Video(Arc::new(record).config()))
+    }
+
+    #[test]
+    fn every_format_of_what_is_listed_is_named_and_no_other() {
+        let mut index = Index::new();
+        for number in 1..=30u64 {
+            let part = properties::Part {
+                duration: 180_000,
+                independent: true,
+                last: true,
+                target_ms: 334,
+                target_duration: Some(2),
+                key_bytes: None,
+            };
+            let segment = properties::Segment {
+                timescale: 90_000,
+                epoch: 1,
+                wall_clock_ms: number * 2_000,
+                start: number * 180_000,
+                discontinuity: matches!(number, 11 | 21),
+                discontinuity_sequence: number / 11,
+                gap: false,
+                // The encoder goes from one to another and back.
+                init: if (11..21).contains(&number) { 2 } else { 1 },
+            };
+            let at = Location { group: number, object: 0 };
+            index.add("video.cmaf", at, &part, Some(segment), 9).unwrap();
+        }
+        let contents = BTreeMap::from([(1, content(0x28)), (2, content(0x32))]);
+        let (small, large) = ("avc1.640028", "avc1.640032");
+        let catalog = Catalog::parse(
+            format!(
+                r#"{{"version":"draft-01","tracks":[{{"name":"video.cmaf","packaging":"cmaf",
+                "isLive":true,"codec":"{small}","width":640,"height":360}}]}}"#
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+        let both = format!("{small},{large}");
+        for (listed, expect) in [
+            (Listed::Everything, &*both),
+            (Listed::Window, small),
+            (Listed::Numbers(1..=10), small),
+            (Listed::Numbers(10..=11), &both),
+            (Listed::Numbers(20..=20), &both),
+        ] {
+            let formats = Formats::new(&contents, listed.clone());
+            let variants = variants(&catalog, &index, &[], &formats);
+            assert_eq!(variants[0].codec, expect, "{listed:?}");
+            let text = render_multivariant(&variants, None);
+            assert!(text.contains(&format!("CODECS=\"{expect}\"")), "{text}");
+            assert!(text.contains("RESOLUTION=1920x1080"), "the largest: {text}");
+        }
+    }
 
     fn written(pieces: Pieces) -> String {
         let bytes: Vec<u8> = pieces.into_iter().flatten().collect();

@@ -15,7 +15,7 @@ use crate::clip::{range, time};
 use crate::http::{SHARED_MOMENT, no_content, text};
 use crate::library::Found;
 use crate::limits::{KEY_SEGMENTS_BACK, PREVIEW_MAX, RANGE_SEGMENTS};
-use crate::playlist::{bad_request, not_found, recorded_variants, variants};
+use crate::playlist::{Formats, Listed, bad_request, not_found, recorded_variants, variants};
 use crate::query::Wishes;
 use crate::share::parameter;
 
@@ -145,15 +145,20 @@ fn list(found: &Found, window: Option<Window>, query: &str, otherwise: &str) -> 
         Found::Nothing => return not_found("no such video or live input"),
     };
     let Some(window) = window else { return not_found(otherwise) };
-    let listed = match found {
+    let listed = Listed::Numbers(window.numbers.clone());
+    let variants = match found {
         Found::Shelf { shelf, .. } => {
-            let catalog = shelf.catalog();
-            catalog.map(|c| shelf.with_index(|index| variants(&c, index, &[])))
+            let of = |c| {
+                shelf.with_mpds(|index, mpds| {
+                    variants(&c, index, &[], &Formats::new(mpds.contents(), listed))
+                })
+            };
+            shelf.catalog().map(of)
         }
-        Found::Recording { recording, .. } => recorded_variants(recording, &[]),
+        Found::Recording { recording, .. } => recorded_variants(recording, &[], listed),
         _ => None,
     };
-    let Some(listed) = listed.filter(|v| !v.is_empty()) else { return not_found(otherwise) };
+    let Some(variants) = variants.filter(|v| !v.is_empty()) else { return not_found(otherwise) };
     let (first, last) = (window.numbers.start(), window.numbers.end());
     // One form, sorted by name, as of all lists.
     let mut pairs = vec![Wishes::parse(query).handed_on()];
@@ -162,7 +167,7 @@ fn list(found: &Found, window: Option<Window>, query: &str, otherwise: &str) -> 
     if window.start_ns > 0 {
         pairs.push(format!("start={:.3}", window.start_ns as f64 / 1e9));
     }
-    let body = render_multivariant(&listed, Some(&pairs.join("&")));
+    let body = render_multivariant(&variants, Some(&pairs.join("&")));
     let mut response = text(HLS, "max-age=1", body.into());
     let begin = format!("{:.3}", window.at_ns as f64 / 1e9);
     for (name, value) in [("preview-start-seconds", begin), ("stream-media-id", video)] {

@@ -62,6 +62,8 @@ impl Past {
         let [_, uid] = path.fields() else { return None };
         let uid = std::str::from_utf8(uid).ok()?;
         let video = VideoUid::parse(uid).ok()?;
+        // Until all of it is committed, one that is over is neither on the air nor a recording.
+        self.library.finished(uid).await;
         let recording = match self.history().recording(&video).await {
             Ok(recording) => recording.filter(|r| !r.video.live())?,
             Err(error) => {

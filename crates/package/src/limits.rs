@@ -35,6 +35,11 @@ pub const CUT_WAIT: Duration = Duration::from_millis(1_500);
 /// segments that sound has cut without it: what a player's buffer bears, and few enough frames to hold.
 pub const LATE_MAX: Duration = Duration::from_secs(10);
 
+/// How long after its beginning (or the return of its encoder) a broadcast's first segments are open to sound or pictures
+/// that have not come at all: as late as the timeline takes a track for late, 30 s, and what packaging holds back. What
+/// comes later begins where the others are.
+pub const LATE_START: Duration = Duration::from_secs(32);
+
 /// Initialisation segments of one broadcast. An encoder that changes its configuration more often
 /// than this in one broadcast is broken, and each one is kept in memory.
 pub const INITS: usize = 64;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use media::codec::Config;
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
-use crate::limits::{CUT_WAIT, LATE_MAX};
+use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START};
 use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
 
 /// How a broadcast is packaged.
@@ -74,6 +74,8 @@ pub struct Packager {
     earlier_target: Option<u32>,
     /// The next cut is a discontinuity whatever else it is: a configuration changed.
     break_pending: bool,
+    /// Where the first segment began, or the one behind the last discontinuity.
+    began_ns: i64,
     /// How far the main track has come.
     main_ns: i64,
     /// How far it was behind the others at most, since it made the last cut and before that.
@@ -94,6 +96,8 @@ struct Track {
     rendition: Rendition,
     video: bool,
     configured: bool,
+    /// The number below which it has no segments: those may be sealed already.
+    from: u64,
     /// Frames that wait for the cut list, of tracks that do not make it.
     waiting: VecDeque<Frame>,
     /// The newest frame, and whether it begins a segment.
@@ -120,6 +124,7 @@ impl Packager {
             discontinuities: 0,
             earlier_target: None,
             break_pending: false,
+            began_ns: i64::MIN,
             main_ns: i64::MIN,
             late_ns: [0; 2],
             flushing: false,
@@ -133,6 +138,7 @@ impl Packager {
             rendition: Rendition::new(),
             video,
             configured: false,
+            from: 0,
             waiting: VecDeque::new(),
             held: None,
             last_decode: None,
@@ -194,11 +200,29 @@ impl Packager {
             self.flush(out);
             self.break_pending = true;
         }
+        let from = self.begins_from().filter(|_| !changed);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
+        t.from = from.unwrap_or(t.from);
         t.configured = true;
         // Sound of another rate counts otherwise.
         t.last_decode = None;
         tagged(track.0, out, |out| t.rendition.configure(config, out));
+    }
+
+    /// Where a track begins that is new now: with what belongs to the first segments while picture or sound are missing
+    /// in them, else with the segment that is being made. Those before may be sealed, and a recording is what was live.
+    fn begins_from(&self) -> Option<u64> {
+        let begun = |video: bool| {
+            self.tracks.iter().any(|t| t.video == video && t.rendition.segment().is_some())
+        };
+        let newest = self.cuts.back()?;
+        if self.break_pending {
+            // Everything before was flushed.
+            return Some(self.next_number);
+        }
+        let passed = newest.present_ns.saturating_sub(self.began_ns);
+        let whole = begun(true) && begun(false);
+        (whole || passed >= nanos(LATE_START)).then_some(newest.start.number)
     }
 
     /// A track decides the cuts from now on.
@@ -276,8 +300,10 @@ impl Packager {
 
     /// The cuts that a track has not reached.
     fn unreached(&self, track: usize) -> impl Iterator<Item = &Cut> {
-        let current = self.tracks.get(track).and_then(|t| t.rendition.segment());
-        self.cuts.iter().filter(move |c| current.is_none_or(|n| c.start.number > n))
+        let track = self.tracks.get(track);
+        let next = track.and_then(|t| t.rendition.segment()).map_or(0, |n| n + 1);
+        let from = track.map_or(0, |t| t.from).max(next);
+        self.cuts.iter().filter(move |c| c.start.number >= from)
     }
 
     /// Whether the others were cut without the main track up to this frame of it: it is late.
@@ -345,6 +371,9 @@ impl Packager {
         self.next_number += 1;
         let Some(t) = self.tracks.get_mut(track) else { return };
         let present_ns = ticks_to_ns(frame.present, t.rendition.timescale());
+        if frame.discontinuity || self.began_ns == i64::MIN {
+            self.began_ns = present_ns;
+        }
         t.rendition.begin(start);
         t.fresh = false;
         // Kept also while there is no other track: one that comes later goes by them.
@@ -422,7 +451,7 @@ impl Packager {
         // A frame belongs to the segment in which more than half of it lies.
         let middle = ticks_to_ns(frame.present + i64::from(frame.duration) / 2, timescale);
         let current = t.rendition.segment();
-        let next = self.cuts.iter().find(|c| current.is_none_or(|n| c.start.number > n));
+        let next = self.unreached(track).next();
         let begins = match (current, next) {
             (_, Some(cut)) if middle >= cut.present_ns => Some(self.latest_cut(cut, middle)),
             // Sound that came a moment before the first picture belongs to it.

@@ -301,12 +301,10 @@ impl Packaging {
         frame: u32,
         now: Instant,
     ) -> Result<(), PackagingError> {
-        let (Some(source), Some(init)) = (
-            self.sources.get(index),
-            self.sources.get(index).and_then(|s| self.packager.init(s.id)),
-        ) else {
-            return Ok(());
-        };
+        let Some(source) = self.sources.get_mut(index) else { return Ok(()) };
+        let Some(init) = self.packager.init(source.id) else { return Ok(()) };
+        // There from now on, also while its first part is being made: who records waits for it.
+        source.derive(&self.broadcast)?;
         let at = Location { group: init, object: 0 };
         let data = self.init.consume().object(at).ok().and_then(|o| o.whole()).unwrap_or_default();
         let data = data.first().cloned().unwrap_or_default().into_bytes();
@@ -391,6 +389,21 @@ impl Listing {
 }
 
 impl Source {
+    /// Makes its packaged track, once.
+    fn derive(&mut self, broadcast: &Consumer) -> Result<(), PackagingError> {
+        if self.packaged.is_none() {
+            let timescale = self.config.as_ref().map(Config::timescale);
+            // CMAF says its timescale itself, but a reader of properties alone wants it too.
+            let properties =
+                PairsWriter::default().number(TIMESCALE, timescale.unwrap_or(1).into()).finish();
+            let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
+            // invariant: the raw name with five more bytes is far below the bound of a name.
+            let name = TrackName::new(format!("{}{CMAF}", self.name)).unwrap_or(INIT);
+            self.packaged = Some(broadcast.derive(name, info)?);
+        }
+        Ok(())
+    }
+
     fn write_part(
         &mut self,
         broadcast: &Consumer,
@@ -401,20 +414,8 @@ impl Source {
         else {
             return Ok(());
         };
-        let producer = match &self.packaged {
-            Some(producer) => producer,
-            None => {
-                let timescale = self.config.as_ref().map(Config::timescale);
-                // CMAF says its timescale itself, but a reader of properties alone wants it too.
-                let properties = PairsWriter::default()
-                    .number(TIMESCALE, timescale.unwrap_or(1).into())
-                    .finish();
-                let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
-                // invariant: the raw name with five more bytes is far below the bound of a name.
-                let name = TrackName::new(format!("{}{CMAF}", self.name)).unwrap_or(INIT);
-                self.packaged.insert(broadcast.derive(name, info)?)
-            }
-        };
+        self.derive(broadcast)?;
+        let Some(producer) = &self.packaged else { return Ok(()) };
         if part == 0 {
             let group = producer.group(segment, now)?;
             let subgroup = group.subgroup(0, now)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use package::{CATALOG, INIT, properties};
@@ -14,7 +14,7 @@ use spine::{
     Waiting,
 };
 
-use crate::limits::LATE_SEGMENTS;
+use crate::limits::{LATE, LATE_START};
 use crate::segment::{Sealed, Share, is_recorded};
 use crate::status::Status;
 
@@ -38,6 +38,13 @@ pub(crate) struct Follower {
     tracks: Vec<Followed>,
     catalog: Option<Track>,
     open: BTreeMap<u64, Vec<Share>>,
+    open_bytes: usize,
+    /// So many may wait for a late track.
+    open_bytes_max: usize,
+    /// How far the furthest track has come, in nanoseconds.
+    furthest_ns: u64,
+    /// Where the broadcast began, or went on behind a discontinuity: the number, and its time in nanoseconds.
+    began: Option<(u64, u64)>,
     /// The number that is sealed next; none before the first part.
     next: Option<u64>,
     newest: u64,
@@ -50,6 +57,27 @@ struct Followed {
     track: Track,
     /// It has completed everything below.
     passed: u64,
+    /// How late its newest part was, in nanoseconds; none before its first one, and before the first one behind a
+    /// discontinuity.
+    late_ns: Option<u64>,
+    /// Since when there is none, by the others.
+    since_ns: u64,
+}
+
+impl Followed {
+    fn of_pictures(&self) -> bool {
+        self.name.starts_with("video")
+    }
+
+    /// How long after it, by the others, a segment waits for this track, in nanoseconds.
+    fn patience_ns(&self, furthest_ns: u64) -> u64 {
+        match self.late_ns {
+            Some(late) => late.saturating_add(nanos(LATE)).min(nanos(LATE_START)),
+            None if furthest_ns - self.since_ns < nanos(LATE_START) => nanos(LATE_START),
+            // Announced, and nothing ever came of it.
+            None => 0,
+        }
+    }
 }
 
 /// A cursor with the group that it is in.
@@ -102,8 +130,13 @@ impl Track {
 }
 
 impl Follower {
-    /// Follows from the first segment on, which has the number `first`.
-    pub(crate) fn new(broadcast: Consumer, first: u64, status: Arc<Status>) -> Self {
+    /// Follows from the first segment on, which has the number `first`. Up to `open_bytes_max` wait for late tracks.
+    pub(crate) fn new(
+        broadcast: Consumer,
+        first: u64,
+        open_bytes_max: usize,
+        status: Arc<Status>,
+    ) -> Self {
         Self {
             broadcast,
             status,
@@ -112,6 +145,10 @@ impl Follower {
             tracks: Vec::new(),
             catalog: None,
             open: BTreeMap::new(),
+            open_bytes: 0,
+            open_bytes_max,
+            furthest_ns: 0,
+            began: None,
             next: Some(first),
             newest: first,
             news: std::collections::VecDeque::new(),
@@ -140,7 +177,13 @@ impl Follower {
         }
         let broadcast = self.broadcast.clone();
         let liveness = loop {
-            // Before the tracks: those that came together with the end would be passed over.
+            // Before it is asked whether there are others: a new track has a share in segments only that those before
+            // it have not completed, so none is sealed without it.
+            self.poll_catalog(cx, now);
+            for index in 0..self.tracks.len() {
+                self.poll_track(index, cx, now);
+            }
+            // Tracks that came together with the end would be passed over if this were asked first.
             let liveness = broadcast.liveness();
             match broadcast.poll_changed(self.seen, &mut self.changed, cx) {
                 Poll::Ready(seen) => self.seen = seen,
@@ -148,15 +191,12 @@ impl Follower {
             }
             self.add_tracks();
         };
-        self.poll_catalog(cx, now);
-        for index in 0..self.tracks.len() {
-            self.poll_track(index, cx, now);
-        }
-        self.seal();
         // While the catalog lasts, packaging may still make tracks.
         let packaged = self.catalog.as_ref().is_none_or(|catalog| catalog.ended);
         let ended = matches!(liveness, Liveness::Ended(_)) && packaged;
-        if ended && self.tracks.iter().all(|t| t.track.ended) {
+        let over = ended && self.tracks.iter().all(|t| t.track.ended);
+        self.seal(over);
+        if over {
             self.over = true;
             self.news.push_back(News::Over);
         }
@@ -172,7 +212,8 @@ impl Follower {
             let Some(name) = name.as_str().filter(|n| is_recorded(n)) else { continue };
             if self.tracks.iter().all(|t| t.name != name) {
                 let track = Track::new(&consumer);
-                self.tracks.push(Followed { name: name.to_owned(), track, passed: 0 });
+                let (name, since_ns) = (name.to_owned(), self.furthest_ns);
+                self.tracks.push(Followed { name, track, passed: 0, late_ns: None, since_ns });
             }
         }
     }
@@ -191,8 +232,7 @@ impl Follower {
     }
 
     fn poll_track(&mut self, index: usize, cx: &Context<'_>, now: Instant) {
-        let Some(followed) = self.tracks.get_mut(index) else { return };
-        loop {
+        while let Some(followed) = self.tracks.get_mut(index) {
             match followed.track.poll(cx, now) {
                 Step::Passed(passed) => followed.passed = followed.passed.max(passed),
                 Step::Object(object) => {
@@ -204,9 +244,19 @@ impl Follower {
                         continue;
                     }
                     let shares = self.open.entry(number).or_default();
-                    if take(shares, &followed.name, &object).is_none() {
+                    let Some(share) = take(shares, &followed.name, &object) else {
                         // Its own packager wrote it; a part without a place is a fault of ours.
                         tracing::error!(track = followed.name, number, "a part can't be recorded");
+                        continue;
+                    };
+                    let span = share.span_ns();
+                    let anew = share.discontinuity();
+                    self.open_bytes += object.len();
+                    followed.late_ns = Some(self.furthest_ns.saturating_sub(span.end));
+                    self.furthest_ns = self.furthest_ns.max(span.end);
+                    if self.began.is_none_or(|(began, _)| anew && number > began) {
+                        self.began = Some((number, span.start));
+                        self.begin_anew(index);
                     }
                 }
                 Step::Nothing => return,
@@ -214,27 +264,57 @@ impl Follower {
         }
     }
 
-    /// Hands out what is complete.
-    fn seal(&mut self) {
-        let slowest = self.tracks.iter().filter(|t| !t.track.ended).map(|t| t.passed).min();
-        let slowest = slowest.unwrap_or(u64::MAX);
-        let furthest = self.tracks.iter().map(|t| t.passed).max().unwrap_or(0);
-        // `passed` is one above the last complete number.
-        let waited_for = furthest.saturating_sub(LATE_SEGMENTS);
+    /// A track is the first one behind a discontinuity: nothing is known of when the others come.
+    fn begin_anew(&mut self, first: usize) {
+        for (_, other) in self.tracks.iter_mut().enumerate().filter(|(i, _)| *i != first) {
+            (other.late_ns, other.since_ns) = (None, self.furthest_ns);
+        }
+    }
+
+    /// Hands out what is complete, or has waited for long enough; everything when the broadcast is `over`.
+    fn seal(&mut self, over: bool) {
         while let (Some(next), Some(last)) = (self.next, self.open.keys().next_back().copied()) {
-            let sealed = next < slowest || next < waited_for;
-            if next > last || !sealed {
+            let full = self.open_bytes > self.open_bytes_max && next < last;
+            if next > last || !(over || full || self.is_whole(next)) {
                 break;
             }
-            let shares = self.open.remove(&next).unwrap_or_default();
-            self.news.push_back(News::Sealed(Sealed { number: next, shares }));
+            let sealed =
+                Sealed { number: next, shares: self.open.remove(&next).unwrap_or_default() };
+            self.open_bytes -= sealed.bytes();
+            self.news.push_back(News::Sealed(sealed));
             self.next = Some(next + 1);
         }
     }
+
+    /// Whether nothing more is waited for in a segment.
+    fn is_whole(&self, number: u64) -> bool {
+        // Its end, or the beginning of what comes behind a hole.
+        let shares = self.open.get(&number).into_iter().flatten();
+        let end = shares.map(|share| share.span_ns().end).max();
+        let behind = || self.open.range(number..).flat_map(|(_, shares)| shares).next();
+        let Some(end) = end.or_else(|| behind().map(|share| share.span_ns().start)) else {
+            return false;
+        };
+        let passed_ns = self.furthest_ns.saturating_sub(end);
+        let open = |followed: &&Followed| !followed.track.ended && followed.passed <= number;
+        let late = |f: &Followed| passed_ns < f.patience_ns(self.furthest_ns);
+        if self.tracks.iter().filter(open).any(late) {
+            return false;
+        }
+        // Nothing is known of sound, or of pictures: they may be late.
+        let known = |pictures: bool| self.tracks.iter().any(|t| t.of_pictures() == pictures);
+        let (began, began_ns) = self.began.unwrap_or_default();
+        let early = self.furthest_ns.saturating_sub(began_ns) < nanos(LATE_START);
+        (known(true) && known(false)) || number < began || !early
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Adds one part to its track's share.
-fn take(shares: &mut Vec<Share>, name: &str, object: &ObjectReader) -> Option<()> {
+fn take<'a>(shares: &'a mut Vec<Share>, name: &str, object: &ObjectReader) -> Option<&'a Share> {
     let (part, segment) = properties::decode(&object.header().properties).ok()?;
     let chunks = whole(object)?;
     let share = match shares.iter_mut().position(|s| s.name() == name) {
@@ -245,7 +325,7 @@ fn take(shares: &mut Vec<Share>, name: &str, object: &ObjectReader) -> Option<()
         }
     };
     share.push(&part, chunks);
-    Some(())
+    Some(share)
 }
 
 fn whole(object: &ObjectReader) -> Option<Vec<Bytes>> {

@@ -10,6 +10,7 @@ use control::{
     Committed, Control, DocumentError, DocumentKey, EngineError, Expect, PageError, PageRef,
     SegmentRecord, VideoUid, page,
 };
+use package::dash::Content;
 use store::{Key, NotAKey, ReadError, Store};
 use tokio::sync::OnceCell;
 
@@ -117,7 +118,20 @@ impl History {
         let Some(video) = self.control.video(uid).await? else { return Ok(None) };
         let catalog = self.control.catalog(uid).await?;
         let records = self.records(uid).await?;
-        Ok(Some(Arc::new(Recording::new(video, catalog, records))))
+        let mut recording = Recording::new(video, catalog, records);
+        for (id, key, range) in recording.several_inits() {
+            match self.store.read_ranges(&key, &[range]).await {
+                Ok(read) => {
+                    let content = read.first().and_then(Content::from_init);
+                    recording.contents.extend(content.map(|content| (id, content)));
+                }
+                // It plays all the same; of this one its lists say nothing.
+                Err(error) => {
+                    tracing::warn!(video = %uid, %error, "can't read an initialisation segment");
+                }
+            }
+        }
+        Ok(Some(Arc::new(recording)))
     }
 
     /// Everything that is committed of a video, in order.

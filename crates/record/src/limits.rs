@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Sealed segments of one broadcast that wait for the store. DESIGN §8: 64 MiB, more than a minute of
-/// 6 Mbit/s.
+/// 6 Mbit/s. Half as much, 40 s, may wait for a late track; beyond it the oldest segment is sealed without.
 pub const BACKLOG_BYTES: usize = 64 << 20;
 
 /// Sealed segments of all broadcasts that wait for the store: eight broadcasts at their own bound. They
@@ -31,9 +31,13 @@ pub const RECORDS_WAITING: usize = 4_096;
 /// How long a commit that was refused waits for the claim of the same node that replaced its owner.
 pub const OWNER_WAIT: Duration = Duration::from_secs(5);
 
-/// How many segments a track may be behind the furthest one before it is left out: as late as packaging takes it, ten
-/// seconds of 2 s segments.
-pub const LATE_SEGMENTS: u64 = 5;
+/// How much longer than a track is late already it is waited for before a segment is sealed without it: as late as
+/// packaging takes pictures that were on time, and well within what memory keeps of every track (eight groups).
+pub const LATE: Duration = package::limits::LATE_MAX;
+
+/// The longest wait for a track that is late all the time, and for sound or pictures that have not come at all since the
+/// beginning: as late as packaging puts them there.
+pub const LATE_START: Duration = package::limits::LATE_START;
 
 /// Numbers reserved above the committed one, with each commit: the one that is being made, and the next,
 /// which begins before that one is committed. After a kill they are what viewers see as a gap.

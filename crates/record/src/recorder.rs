@@ -40,7 +40,7 @@ pub struct Setup {
     pub backlog: Backlog,
     /// The room that they have on the disk.
     pub space: Arc<Space>,
-    /// Bytes of this broadcast that may wait: [`crate::limits::BACKLOG_BYTES`].
+    /// Bytes of this broadcast that may wait: [`crate::limits::BACKLOG_BYTES`]. Half of it for late tracks.
     pub backlog_bytes: usize,
     /// How long the store may fail: [`PATIENCE`], unless the node's owner chose otherwise.
     pub patience: Duration,
@@ -80,6 +80,7 @@ pub struct Recorder {
     /// What can be committed, and since when it was whole; nothing for what has no bytes.
     ready: VecDeque<(SegmentRecord, Option<Instant>)>,
     catalog: Option<Bytes>,
+    /// At most so many records of the index are in no page.
     unsealed: usize,
     over: bool,
 }
@@ -105,7 +106,12 @@ impl Recorder {
         let epoch = setup.owner.borrow().epoch;
         let gap = |number| SegmentRecord { number, epoch, gap: true, ..SegmentRecord::default() };
         Self {
-            follower: Follower::new(setup.broadcast, setup.first, status.clone()),
+            follower: Follower::new(
+                setup.broadcast,
+                setup.first,
+                setup.backlog_bytes / 2,
+                status.clone(),
+            ),
             control: setup.control,
             store: setup.store,
             owner: setup.owner,
@@ -121,7 +127,7 @@ impl Recorder {
             ready: setup.gap.map(|number| (gap(number), None)).collect(),
             catalog: None,
             // After a restart there may be a page's worth already.
-            unsealed: PAGE_RECORDS,
+            unsealed: PAGE_RECORDS + 1,
             over: false,
         }
     }
@@ -135,17 +141,20 @@ impl Recorder {
     /// in flight is lost and what was committed stays.
     pub async fn run(mut self) -> Outcome {
         let mut committing: Option<Task<Result<Committed, Outcome>>> = None;
-        let mut sealing: Option<Task<bool>> = None;
+        let mut sealing: Option<Task<Page>> = None;
+        let mut asked = 0;
         loop {
             self.start_puts();
             if committing.is_none() && (self.catalog.is_some() || !self.ready.is_empty()) {
                 committing = Some(self.commit());
             }
-            if sealing.is_none() && self.unsealed >= PAGE_RECORDS {
-                self.unsealed = 0;
+            // A page's newest record is never in it.
+            if sealing.is_none() && self.unsealed > PAGE_RECORDS {
+                asked = self.unsealed;
                 sealing = Some(self.seal_page());
             }
-            let idle = self.putting.is_empty() && committing.is_none() && self.queue.is_empty();
+            let stored = self.putting.is_empty() && self.queue.is_empty();
+            let idle = stored && committing.is_none() && sealing.is_none();
             if self.over && idle {
                 return Outcome::Complete;
             }
@@ -168,10 +177,15 @@ impl Recorder {
                         Err(outcome) => return outcome,
                     }
                 }
-                more = maybe(&mut sealing), if sealing.is_some() => {
+                page = maybe(&mut sealing), if sealing.is_some() => {
                     sealing = None;
-                    // There may be another page, after a restart or a long backlog.
-                    if more { self.unsealed = PAGE_RECORDS; }
+                    let since = self.unsealed - asked;
+                    self.unsealed = match page {
+                        Page::Sealed => self.unsealed - PAGE_RECORDS,
+                        Page::NotFull => PAGE_RECORDS + since,
+                        // The records stay where they are, and the next page's time will come.
+                        Page::Failed => since,
+                    };
                 }
             }
         }
@@ -282,19 +296,26 @@ impl Recorder {
         }
     }
 
-    /// Seals one page; whether there was one.
-    fn seal_page(&self) -> Task<bool> {
+    /// Seals one page, if there is one.
+    fn seal_page(&self) -> Task<Page> {
         let (control, store, random) = (self.control.clone(), self.store.clone(), self.random);
         let owner = self.owner.clone();
         Box::pin(async move {
             let owned = owner.borrow().clone();
             seal(&control, &store, &owned, random()).await.unwrap_or_else(|error| {
-                // The records stay where they are, and the next page's time will come.
                 tracing::warn!(video = %owned.video, %error, "a page of the index stays unsealed");
-                false
+                Page::Failed
             })
         })
     }
+}
+
+/// What became of a page of the index.
+enum Page {
+    Sealed,
+    /// There are not enough records for one.
+    NotFull,
+    Failed,
 }
 
 async fn maybe<T>(task: &mut Option<Task<T>>) -> T {
@@ -321,15 +342,15 @@ async fn seal(
     store: &Store,
     owned: &Owned,
     random: u64,
-) -> Result<bool, PageFault> {
-    let Some(page) = control.unsealed_page(&owned.video).await? else { return Ok(false) };
+) -> Result<Page, PageFault> {
+    let Some(page) = control.unsealed_page(&owned.video).await? else { return Ok(Page::NotFull) };
     let (video, epoch) = (owned.video.to_string(), owned.epoch.0);
     let key =
         Key::new(&Object { video, kind: Kind::Page, epoch, number: page.first_number, random })?;
     store.put(&key, vec![page.bytes.clone()]).await?;
     failpoint::hit("record.page_stored");
     control.seal_page(owned, page, key.as_str()).await?;
-    Ok(true)
+    Ok(Page::Sealed)
 }
 
 /// Puts one segment, until it works or nobody waits any longer.

@@ -1,6 +1,6 @@
 //! A recording as it was read: its index, its catalog, and where its media is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use control::{SegmentRecord, Video};
 use package::Index;
 use package::clip::{Outline, Wanted};
+use package::dash::Content;
 use package::hls::{MediaOptions, render_media};
 use store::{Key, Kind, Object};
 
@@ -45,6 +46,8 @@ pub struct Recording {
     pub index: Index,
     /// The catalog that was kept, as bytes.
     pub catalog: Option<Bytes>,
+    /// What the initialisation segments say of renditions that have several: lists name all of them.
+    pub contents: BTreeMap<u64, Content>,
     records: Vec<SegmentRecord>,
     /// Which record's object has an initialisation segment, and where.
     inits: BTreeMap<u64, (usize, Range<u64>)>,
@@ -67,7 +70,24 @@ impl Recording {
         if !video.live() {
             index.end();
         }
-        Self { video, index, catalog, records, inits, rendered: Mutex::default() }
+        let (contents, rendered) = (BTreeMap::new(), Mutex::default());
+        Self { video, index, catalog, contents, records, inits, rendered }
+    }
+
+    /// Where the initialisation segments are that [`contents`](Self::contents) shall know.
+    pub(crate) fn several_inits(&self) -> Vec<(u64, Key, Range<u64>)> {
+        let mut several = BTreeSet::new();
+        for (_, rendition) in self.index.renditions() {
+            let own: BTreeSet<u64> = rendition.segments.iter().map(|s| s.info.init).collect();
+            if own.len() > 1 {
+                several.extend(own);
+            }
+        }
+        let located = several.into_iter().filter_map(|id| {
+            let (key, range) = self.locate("", File::Init(id))?;
+            Some((id, key, range))
+        });
+        located.collect()
     }
 
     /// A media playlist: everything, or the live window of a broadcast that is not over. Rendered once.

@@ -1,6 +1,7 @@
 //! A segment on its way into the store: what its tracks brought, its object and its record.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use bytes::Bytes;
 use control::{Epoch, PartRecord, SegmentRecord, TrackRecord};
@@ -52,6 +53,21 @@ impl Share {
             key_bytes: part.key_bytes,
         });
         self.chunks.extend(chunks);
+    }
+
+    /// Where it begins and ends so far, in nanoseconds.
+    pub(crate) fn span_ns(&self) -> Range<u64> {
+        let ns = |ticks: u64| {
+            let ns = u128::from(ticks) * 1_000_000_000 / u128::from(self.info.timescale.max(1));
+            u64::try_from(ns).unwrap_or(u64::MAX)
+        };
+        let parts: u64 = self.parts.iter().map(|p| u64::from(p.duration)).sum();
+        ns(self.info.start)..ns(self.info.start.saturating_add(parts))
+    }
+
+    /// It does not follow from the segment before.
+    pub(crate) fn discontinuity(&self) -> bool {
+        self.info.discontinuity
     }
 
     fn record(&self) -> TrackRecord {

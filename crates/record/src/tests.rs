@@ -21,7 +21,7 @@ use spine::{
 use store::Store;
 use tokio::sync::watch;
 
-use crate::limits::{BACKLOG_BYTES, LATE_SEGMENTS, NODE_BACKLOG_BYTES};
+use crate::limits::{BACKLOG_BYTES, LATE, LATE_START, NODE_BACKLOG_BYTES};
 use crate::{Backlog, File, History, Outcome, Recorder, Retention, Setup, Status};
 
 const NOW: u64 = 1_763_812_800_000;
@@ -346,28 +346,109 @@ async fn a_recording_is_what_was_live_byte_for_byte() {
             assert_eq!(file(track, missing).await, None);
         }
     }
-    assert_eq!(recording.video.duration_ms, 150 * 2_000);
+    assert_eq!(recording.video.duration_ms, 150 * 180_001 / 90);
+}
+
+/// Segments are of two seconds.
+fn segments(duration: Duration) -> u64 {
+    duration.as_secs() / 2
 }
 
 #[tokio::test]
-async fn a_late_track_is_waited_for_by_some_segments_and_no_longer() {
+async fn what_comes_late_at_the_beginning_is_recorded_whole() {
+    let most = segments(LATE_START) - 1;
+    for (on_time, late_track) in [("video.cmaf", "audio.cmaf"), ("audio.cmaf", "video.cmaf")] {
+        for late in [1, 3, 7, most] {
+            let node = Node::new().await;
+            let claimed = node.claim(1).await;
+            let first = claimed.first_segment;
+            let mut live = Live::new(claimed.owned.epoch.0);
+            let running = record(&node, &live, &claimed, &WIDE);
+            for number in first..first + late {
+                live.segment(on_time, number);
+                settle().await;
+            }
+            assert_eq!(running.status.committed(), 0, "{late_track} may still come");
+            // It stays behind by as much.
+            for number in first..=first + 20 {
+                live.segment(on_time, number + late);
+                live.segment(late_track, number);
+                settle().await;
+            }
+            let sealed = || running.status.committed() >= first + 19;
+            until("the segments with both", &running.status, sealed).await;
+            live.end();
+            assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+            let tracks = node.records(&claimed.owned.video).await;
+            let tracks: Vec<usize> = tracks.iter().map(|r| r.tracks.len()).collect();
+            let alone = usize::try_from(late).unwrap();
+            assert_eq!(tracks, [vec![2; 21], vec![1; alone]].concat(), "{late_track} {late}");
+            assert_eq!(running.status.late_parts(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_of_one_kind_is_held_back_at_its_beginning_only() {
+    let node = Node::new().await;
+    let claimed = node.claim(1).await;
+    let first = claimed.first_segment;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let running = record(&node, &live, &claimed, &WIDE);
+    let held = segments(LATE_START);
+    for number in first..first + held - 1 {
+        live.segment("video.cmaf", number);
+    }
+    settle().await;
+    assert_eq!(running.status.committed(), 0, "sound may still come");
+    for number in first + held - 1..first + held + 3 {
+        live.segment("video.cmaf", number);
+        until("each at once", &running.status, || running.status.committed() == number).await;
+    }
+    live.end();
+    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+}
+
+#[tokio::test]
+async fn late_tracks_are_waited_for_within_bounds() {
+    let node = Node::new().await;
+    let claimed = node.claim(1).await;
+    let first = claimed.first_segment;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let bounds = Bounds { backlog_bytes: 40_000, ..WIDE };
+    let running = record(&node, &live, &claimed, &bounds);
+    // Four of 4,500 bytes fit into the half of it, one more does not.
+    for number in first..first + 6 {
+        live.segment("video.cmaf", number);
+        settle().await;
+    }
+    until("the oldest", &running.status, || running.status.committed() >= first).await;
+    settle().await;
+    assert!(running.status.committed() < first + 3, "{}", running.status.committed());
+    live.end();
+    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+}
+
+#[tokio::test]
+async fn a_track_that_falls_behind_is_waited_for_and_no_longer() {
     let node = Node::new().await;
     let claimed = node.claim(1).await;
     let first = claimed.first_segment;
     let mut live = Live::new(claimed.owned.epoch.0);
     let running = record(&node, &live, &claimed, &WIDE);
     live.both(first);
-    for number in first + 1..=first + LATE_SEGMENTS {
+    let late = segments(LATE);
+    for number in first + 1..=first + late {
         live.segment("video.cmaf", number);
     }
     until("the first segment", &running.status, || running.status.committed() == first).await;
     settle().await;
     assert_eq!(running.status.committed(), first, "audio may still come");
-    live.segment("video.cmaf", first + 1 + LATE_SEGMENTS);
+    live.segment("video.cmaf", first + 1 + late);
     until("the second segment", &running.status, || running.status.committed() == first + 1).await;
     live.segment("audio.cmaf", first + 1);
     until("the late parts", &running.status, || running.status.late_parts() == PARTS).await;
-    for number in first + 2..=first + 1 + LATE_SEGMENTS {
+    for number in first + 2..=first + 1 + late {
         live.segment("audio.cmaf", number);
     }
     live.end();

@@ -43,6 +43,6 @@ pub use media::{Packet, decode_errors, packets};
 pub use mount::{Mount, can_mount, make_image};
 pub use package::hls::{MediaPlaylist, PlaylistPart, PlaylistSegment};
 pub use relay::Relay;
-pub use rules::{Broken, check, check_versions};
+pub use rules::{Broken, check, check_codecs, check_versions};
 pub use server::{Input, Server};
 pub use wait::{skip, wait_until};

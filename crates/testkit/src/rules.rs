@@ -244,6 +244,42 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
     broken
 }
 
+/// The broken rules of a multivariant playlist against the media playlists that it leads to, by their URI.
+/// `codec_of` answers the codec of an initialisation segment as its URI says.
+pub fn check_codecs(
+    multivariant: &str,
+    media: &BTreeMap<String, String>,
+    codec_of: impl Fn(&str) -> String,
+) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let lines: Vec<&str> = multivariant.lines().collect();
+    for pair in lines.windows(2) {
+        let Some(stream) = pair[0].strip_prefix("#EXT-X-STREAM-INF:") else { continue };
+        let codecs = attribute(stream, "CODECS").unwrap_or_default();
+        let group = attribute(stream, "AUDIO");
+        let sounds = lines
+            .iter()
+            .filter_map(|l| l.strip_prefix("#EXT-X-MEDIA:"))
+            .filter(|l| group.is_some() && attribute(l, "GROUP-ID") == group);
+        let uris = sounds.filter_map(|l| attribute(l, "URI")).chain([pair[1].to_owned()]);
+        // §4.4.6.2: every format that is present in any Media Segment of any rendition of the variant.
+        for uri in uris {
+            let text = media.get(&uri).map(String::as_str).unwrap_or_default();
+            let playlist = MediaPlaylist::parse(text);
+            let maps = playlist.iter().flat_map(|p| &p.segments).map(|s| &s.map);
+            for map in maps.filter(|map| !map.is_empty()) {
+                let codec = codec_of(map);
+                if !codecs.split(',').any(|listed| listed == codec) {
+                    let found = format!("{uri}: {codec} is not in {codecs}");
+                    broken.push(Broken { rule: "codecs-of-every-segment", found });
+                }
+            }
+        }
+    }
+    broken.dedup();
+    broken
+}
+
 /// Milliseconds since 1970.
 fn millis(date: &str) -> Option<f64> {
     media::date::parse_date_time(date).map(|ms| ms as f64)
@@ -334,6 +370,35 @@ mod tests {
             assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
             let broken = check(&mutant);
             assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
+        }
+    }
+
+    #[test]
+    fn codecs_that_are_not_named_are_caught() {
+        let list = "\
+#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"1\",URI=\"audio.m3u8\"
+#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"b,a,sound\",AUDIO=\"audio\"
+video.m3u8
+";
+        let changes = GOOD.replace(
+            "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
+            "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init-b.mp4\"",
+        );
+        let sound = GOOD.replace("init-a", "init-sound");
+        let media =
+            BTreeMap::from([("video.m3u8".to_owned(), changes), ("audio.m3u8".to_owned(), sound)]);
+        let codec_of = |uri: &str| uri.replace("init-", "").replace(".mp4", "");
+        assert_eq!(check_codecs(list, &media, codec_of), []);
+        for (from, to, lacks) in [
+            ("b,a,sound", "b,sound", "video.m3u8: a"),
+            ("b,a,sound", "a,sound", "video.m3u8: b"),
+            ("b,a,sound", "b,a", "audio.m3u8: sound"),
+        ] {
+            let broken = check_codecs(&list.replace(from, to), &media, codec_of);
+            assert_eq!(broken.len(), 1, "{broken:?}");
+            assert_eq!(broken[0].rule, "codecs-of-every-segment");
+            assert!(broken[0].found.starts_with(lacks), "{broken:?}");
         }
     }
 

@@ -1,15 +1,20 @@
 //! An encoder that changes its codec or its picture's size while it is on the air: everything plays on,
 //! live and in the replay.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bytes::Bytes;
 use io_rtmp::push::{Message, Options, Push};
 use media::flv::{Reader, Tag, TagKind};
+use package::dash::Content;
+use package::hls::attribute;
 use rtmp::Kind;
 use rtmp::client::Target;
-use testkit::{Follower, Server, check, check_versions, decode_errors, wait_until};
+use testkit::{
+    Follower, Server, check, check_codecs, check_versions, decode_errors, request, wait_until,
+};
 
 use crate::AIRWAVE;
 use crate::codecs::{FFMPEG, packets, replay, run};
@@ -94,6 +99,22 @@ fn check_list(folder: &Path, list: &Follower, kind: char, sources: &[PathBuf]) {
     }
 }
 
+/// A list of tracks names every codec of what its tracks list, and so many pictures' codecs.
+fn check_names(server: &Server, uid: &str, query: &str, pictures: usize) {
+    let at = server.url(&format!("/{uid}/manifest/video.m3u8"));
+    let get = |uri: &str| request("GET", &at.join(uri), &[], &[]);
+    let list = get(&format!("video.m3u8{query}")).text();
+    let sounds = list.lines().filter_map(|l| l.strip_prefix("#EXT-X-MEDIA:"));
+    let uris = sounds.filter_map(|l| attribute(l, "URI"));
+    let uris = uris.chain(list.lines().filter(|l| !l.starts_with('#')).map(str::to_owned));
+    let media: BTreeMap<String, String> = uris.map(|uri| (uri.clone(), get(&uri).text())).collect();
+    let codec_of = |map: &str| Content::from_init(&get(map).body.into()).unwrap().codec;
+    assert_eq!(check_codecs(&list, &media, codec_of), [], "{list}");
+    let stream = list.lines().find_map(|l| l.strip_prefix("#EXT-X-STREAM-INF:")).unwrap();
+    let codecs = attribute(stream, "CODECS").unwrap();
+    assert_eq!(codecs.split(',').count(), pictures + 1, "{codecs}");
+}
+
 fn check_change(first: (&str, &[&str]), second: (&str, &[&str])) {
     let folder = tempfile::tempdir().unwrap();
     let one = flv(folder.path(), "one", first.0, first.1);
@@ -116,12 +137,17 @@ fn check_change(first: (&str, &[&str]), second: (&str, &[&str])) {
                 follower.reload();
             }
         }
+        // Six segments of a second: the one is in them until it is not.
+        if let (Some((uid, _)), 5 | 9) = (&live, second) {
+            check_names(&server, uid, "", if second == 5 { 1 } else { 2 });
+        }
     });
     let (uid, mut live) = live.unwrap();
     while !live.reload().ended {}
     let sources = [one, other];
     check_list(folder.path(), &live, 'v', &sources);
     assert_eq!(check_versions(&live.versions[..live.versions.len() - 1]), []);
+    check_names(&server, &uid, "", 2);
     for (track, kind) in crate::aftermath::TRACKS {
         let replay = replay(&server, &uid, track);
         assert_eq!(check(&replay.versions[0]), [], "{}", replay.versions[0]);

@@ -43,6 +43,14 @@ impl Content {
         Self { codec: config.codec_string(), kind }
     }
 
+    /// Width and height, of pictures.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        match self.kind {
+            Kind::Video { width, height, .. } => Some((width, height)),
+            Kind::Audio { .. } => None,
+        }
+    }
+
     pub(super) fn is_video(&self) -> bool {
         matches!(self.kind, Kind::Video { .. })
     }

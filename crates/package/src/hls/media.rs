@@ -123,6 +123,11 @@ pub(super) fn longest(r: &Rendition) -> u32 {
     longest.unwrap_or(1).max(1)
 }
 
+/// The segments that a playlist of the live window lists.
+pub fn live_window(r: &Rendition) -> impl Iterator<Item = &Segment> {
+    r.segments.iter().skip(window_start(r))
+}
+
 pub(super) fn window_start(r: &Rendition) -> usize {
     // The segment that is being made does not count.
     let open = usize::from(r.segments.back().is_some_and(|s| !s.complete));

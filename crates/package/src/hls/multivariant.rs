@@ -7,7 +7,7 @@ use std::fmt::Write;
 pub struct Variant {
     /// The rendition's name; its playlist is NAME.m3u8.
     pub name: String,
-    /// RFC 6381 codec string.
+    /// RFC 6381 codec strings of everything that its playlist lists (§4.4.6.2), separated by commas.
     pub codec: String,
     /// Peak bits a second as measured or declared, whichever is larger, without headroom.
     pub peak: u64,

@@ -279,3 +279,49 @@ fn a_new_configuration_begins_a_new_segment_behind_a_discontinuity() {
     let at = r.segments.iter().position(|s| s.info.discontinuity).unwrap();
     assert_eq!((r.segments[at].info.start, at), (270_000, 2));
 }
+
+#[test]
+fn a_new_track_begins_where_nothing_can_be_sealed_yet() {
+    // Sound begins with the first picture, however late it comes, as long as there was none; what is new later begins
+    // with the segment that is being made.
+    for (there, comes_ms, from) in [
+        (&[true][..], 7_000, 100),
+        (&[true], 20_000, 100),
+        (&[true], 40_000, 120),
+        (&[true, false], 3_000, 101),
+        (&[true, false], 20_000, 110),
+    ] {
+        let mut bench = Bench::new(there);
+        let sound = there.len();
+        let late = |bench: &mut Bench, to_ms: i64, pushed: &mut i64| {
+            while *pushed * 1_024 < to_ms * 48 {
+                bench.push(sound, frame(*pushed * 1_024, 1_024, true));
+                *pushed += 1;
+            }
+        };
+        let mut pushed = 0;
+        for at in (0..50_000).step_by(500) {
+            for i in at * 30 / 1000..(at + 500) * 30 / 1000 {
+                bench.push(0, frame(i * 3_000, 3_000, i % 60 == 0));
+            }
+            if sound == 2 {
+                (at * 48 / 1_024 + 1..=(at + 500) * 48 / 1_024)
+                    .for_each(|i| bench.push(1, frame(i * 1_024, 1_024, true)));
+            }
+            if at == comes_ms {
+                bench.packager.add_track(false);
+                bench.packager.configure(TrackId(sound), &audio_config(), &mut bench.out);
+                bench.names.push("late");
+            }
+            if at >= comes_ms {
+                late(&mut bench, at + 500, &mut pushed);
+            }
+        }
+        let late = bench.segments("late");
+        assert_eq!(late[0].0, from, "{there:?} {comes_ms}");
+        assert_eq!(late.last().unwrap().0, bench.segments("video").last().unwrap().0);
+        let numbers = late.iter().map(|s| s.0);
+        assert!(numbers.eq(from..from + late.len() as u64), "{late:?}");
+        assert!(late.iter().all(|s| s.1 < 2.45), "{late:?}");
+    }
+}
