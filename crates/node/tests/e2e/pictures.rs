@@ -28,7 +28,7 @@ impl Pictures {
         let words = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && words.is_empty(), "{words}");
         let bytes = output.stdout;
-        assert!(!bytes.is_empty() && bytes.len() % (width * height) == 0, "{}", bytes.len());
+        assert!(!bytes.is_empty() && bytes.len().is_multiple_of(width * height), "{}", bytes.len());
         Self { width, frames: bytes.chunks(width * height).map(<[u8]>::to_vec).collect() }
     }
 
