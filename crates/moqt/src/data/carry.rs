@@ -42,6 +42,11 @@ impl<'a> Fields<'a> {
         Fields { coding, bytes, at: 0 }
     }
 
+    /// The largest number of the draft.
+    pub(super) fn max(&self) -> u64 {
+        self.coding.max()
+    }
+
     pub(super) fn at(&self) -> usize {
         self.at
     }

@@ -286,7 +286,8 @@ fn parse_object(
         Some(previous) => previous.checked_add(1).and_then(|next| next.checked_add(delta)),
     };
     // draft-18 §11.4.2
-    let id = id.ok_or(Violation::protocol("an object ID overflows"))?;
+    let id =
+        id.filter(|id| *id <= fields.max()).ok_or(Violation::protocol("an object ID overflows"))?;
     let properties = if properties { properties_span(fields)? } else { 0..0 };
     let payload_length = fields.number()?;
     let status = match payload_length {
