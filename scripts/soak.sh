@@ -17,13 +17,18 @@ export AIRWAVE_POLLS=${AIRWAVE_POLLS:-1000000}                        # of ids t
 export AIRWAVE_STRANGERS=${AIRWAVE_STRANGERS:-200}                    # connections that say nothing, nonsense, or half
 export AIRWAVE_PLAYERS=${AIRWAVE_PLAYERS:-1000}                       # behind nginx, of one broadcast
 export AIRWAVE_BROADCAST_MINUTES=${AIRWAVE_BROADCAST_MINUTES:-120}    # in virtual time, against the authoring rules
-export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player in Chromium
+export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player
 export AIRWAVE_GLASS_SECONDS=${AIRWAVE_GLASS_SECONDS:-600}           # of an encoder whose frames are followed to the screen
 export AIRWAVE_MOQ_SECONDS=${AIRWAVE_MOQ_SECONDS:-600}               # of an encoder that others watch over MoQ
 
 # One step a row of the report: what it is, and which tests.
 STEPS=(
-    "Each player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock"
+    "hls.js in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock_hls_js"
+    "shaka-player, HLS and MPD, for $AIRWAVE_PLAY_SECONDS s each|browser::stock_shaka_player"
+    "dash.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_dash_js"
+    "video.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_video_js"
+    "Chromium's own HLS for $AIRWAVE_PLAY_SECONDS s|browser::stock_native_video"
+    "ffmpeg, HLS and MPD, for $AIRWAVE_PLAY_SECONDS s each|browser::stock_ffmpeg"
     "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player"
     "From the encoder to the screen over MoQ for $AIRWAVE_GLASS_SECONDS s, no rebuffer|browser::what_an_encoder_sees"
     "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
@@ -31,6 +36,7 @@ STEPS=(
     "$AIRWAVE_ROUNDS times connect, publish, leave|rounds::"
     "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::"
     "$AIRWAVE_PLAYERS players behind nginx|edge::the_origin_is_asked_once_for_everybody$"
+    "$AIRWAVE_PLAYERS players with a token each behind nginx|edge::the_origin_is_asked_once_for_everybody_who_has_a_token$"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
     "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"
 )

@@ -73,6 +73,8 @@ enum Measure {
     Glass,
     /// H9: the server's share, from a part's last byte to the playlist that names it
     Share,
+    /// C1, C3, C4: clips, beside ffmpeg that cuts without encoding
+    Clip,
     /// H11: from the goodbye to a replay that plays
     Replay,
     /// F1: from exec to the first answer
@@ -84,7 +86,7 @@ enum Measure {
 }
 
 impl Measure {
-    const EACH: [Self; 12] = [
+    const EACH: [Self; 13] = [
         Self::Idle,
         Self::Start,
         Self::Ingest,
@@ -95,6 +97,7 @@ impl Measure {
         Self::Parked,
         Self::Handshake,
         Self::Share,
+        Self::Clip,
         Self::Replay,
         Self::Glass,
     ];
@@ -176,6 +179,7 @@ fn one(measure: Measure, setup: &Setup) -> Result<bool> {
         Measure::Handshake => measure::handshake::run(setup),
         Measure::Glass => measure::glass::run(setup),
         Measure::Share => measure::share::run(setup),
+        Measure::Clip => measure::clip::run(setup),
         Measure::Replay => measure::replay::run(setup),
         Measure::Start => measure::start::run(setup),
         Measure::Idle => measure::idle::run(setup),

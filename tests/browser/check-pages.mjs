@@ -225,6 +225,10 @@ function furnish(host) {
   host.api.add('Chamber choir rehearsal, in the hall with the long name', { created: created(60), enabled: false });
   return host.goLive({ size: '640x360' });
 }
+const change = (id, type, kind, resource, metadata) => ({
+  id: `${id}`, when: created(id), action: { type, result: metadata.status < 400 }, actor: { id: 'a', name: 'Anna', ip: '192.0.2.7' },
+  interface: 'page', resource: { id: resource, type: kind }, metadata,
+});
 const text = (page, selector) => page.locator(selector).first().textContent();
 
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
@@ -267,6 +271,36 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await sharing.getByRole('button', { name: /^Take it back/ }).click();
     check(`dashboard ${name}: and it is taken back`, await sharing.locator('li').waitFor({ state: 'detached' }).then(() => true, () => false));
     check(`dashboard ${name}: the picture goes on for its owner`, await until(() => document.querySelector('airwave-player')?.stats.state === 'live'));
+    // On the air it is the live input that is locked.
+    const recording = page.locator('.recordings li').nth(1);
+    await recording.getByRole('button', { name: /^Share/ }).click();
+    await recording.getByRole('switch').click();
+    await recording.getByLabel('For whom').fill('Otto');
+    await recording.getByRole('button', { name: 'Make and copy a link' }).click();
+    await recording.locator('.sharing li').waitFor();
+    check(`dashboard ${name}: a recording is locked, and somebody has a link`, (await recording.locator('.what').first().textContent()).includes('locked'));
+    check(`dashboard ${name}: its owner plays it by a token`, await until(() => document.querySelectorAll('.recordings li a.button')[1].getAttribute('href').includes('.own.token/')));
+    check(`dashboard ${name}: with a recording's links nothing is wider than the screen`, await narrow());
+    await settled();
+    await shot(`${name}-dashboard-recording-links`, { fullPage: true });
+    await recording.getByRole('button', { name: /^Take it back/ }).click();
+    await recording.locator('.sharing li').waitFor({ state: 'detached' });
+    await recording.getByRole('switch').click();
+    check(`dashboard ${name}: and it is open again`, await until(() => ![...document.querySelectorAll('.recordings .what')].some((what) => what.textContent.includes('locked'))));
+    await recording.getByRole('button', { name: /^Share/ }).click();
+    host.api.changes = [
+      change(3, 'update', 'live_inputs', INPUT, { fields: ['recording.requireSignedURLs'], status: 200 }),
+      change(2, 'delete', 'videos', 'f'.repeat(32), { fields: [], status: 403 }),
+    ];
+    const changes = page.locator('details.changes');
+    await changes.locator('summary').click();
+    await changes.locator('li').first().waitFor();
+    check(`dashboard ${name}: who changed what`, /Live input: changed \(\w{8}\).*Anna · 192\.0\.2\.7 · page · recording\.requireSignedURLs/s.test(await changes.locator('li').first().textContent()));
+    check(`dashboard ${name}: and what was refused`, (await changes.locator('li').nth(1).textContent()).includes('refused'));
+    check(`dashboard ${name}: with the changes nothing is wider than the screen`, await narrow());
+    await settled();
+    await shot(`${name}-dashboard-changes`, { fullPage: true });
+    await changes.locator('summary').click();
     await page.locator('.recordings .danger').first().click();
     await shot(`${name}-dashboard-question`);
     check(`dashboard ${name}: asks before a recording is deleted`, (await text(page, 'dialog[open]')).includes('cannot be taken back'));

@@ -5,6 +5,8 @@ describe('the range of a clip', () => {
   it('begins with the newest half minute', () => {
     expect(newest(300)).toEqual({ fromS: 270, toS: 300 });
     expect(newest(10)).toEqual({ fromS: 0, toS: 10 });
+    expect(newest(300, 8)).toEqual({ fromS: 296, toS: 300 });
+    expect(moved({ fromS: 10, toS: 18 }, 'from', 2, 100, 8)).toEqual({ fromS: 2, toS: 10 });
   });
 
   it.each([

@@ -18,7 +18,8 @@ import { Poll } from '../src/dashboard/poll';
 import { parseLinks, summary as sharing } from '../src/dashboard/links';
 import { currentSession, signIn } from '../src/dashboard/session';
 import { takeToken, tokenInHash } from '../src/dashboard/token';
-import { length, parseVideos } from '../src/dashboard/videos';
+import { parseChanges } from '../src/dashboard/changes';
+import { about, length, parseVideos } from '../src/dashboard/videos';
 
 const NOW = 10_000_000;
 const SESSION = { csrf: 'word' };
@@ -335,4 +336,50 @@ describe('links', () => {
   ])('who may watch: %s with %d', (locked, count, words) => {
     expect(sharing(locked, count)).toMatch(words);
   });
+});
+
+describe('who changed what', () => {
+  const row = (type: string, kind: string, more: Record<string, unknown> = {}) => ({
+    id: '7',
+    when: '2026-01-01T12:00:00Z',
+    action: { type, result: true },
+    actor: { id: 'aw1', name: 'Anna', ip: '192.0.2.7' },
+    interface: 'page',
+    resource: { id: '0123456789abcdef0123456789abcdef', type: kind },
+    metadata: { fields: ['enabled'], status: 200 },
+    ...more,
+  });
+
+  test.each([
+    ['create', 'live_inputs', 'Live input: made (01234567)'],
+    ['rotate_keys', 'live_inputs', 'Live input: new key (01234567)'],
+    ['delete', 'videos', 'Recording: deleted (01234567)'],
+    ['sign_in', 'session', 'Signed in'],
+    ['something_new', 'things', 'Things: something new (01234567)'],
+  ])('%s %s', (type, kind, words) => {
+    expect(parseChanges([row(type, kind)])[0]).toMatchObject({ what: words, who: 'Anna · 192.0.2.7 · page', fields: ['enabled'], refused: false });
+  });
+
+  test('a refusal, an answer without names, and nonsense', () => {
+    const refused = row('update', 'tokens', { action: { type: 'update', result: false }, actor: {}, interface: '', metadata: 7 });
+    expect(parseChanges([refused, null, 7, {}])).toMatchObject([{ refused: true, who: 'somebody', fields: [] }]);
+  });
+
+  test('not for everybody: no list, and no error', async () => {
+    const refusing = new Api(SESSION, () => Promise.resolve(new Response('{}', { status: 403 })));
+    await expect(refusing.changes(1)).resolves.toBeNull();
+    const asked: string[] = [];
+    const api = new Api(SESSION, (url) => {
+      asked.push(`${url as string}`);
+      return Promise.resolve(new Response('{"result": []}'));
+    });
+    await expect(api.changes(3)).resolves.toEqual([]);
+    expect(asked).toEqual(['/client/v4/accounts/default/audit_logs?page=3&per_page=25']);
+  });
+});
+
+test('a recording says that it is locked, and that it is a clip', () => {
+  const [video] = parseVideos([{ uid: 'a', duration: 5, requireSignedURLs: true, clippedFrom: 'b', status: { state: 'ready' } }]);
+  expect(video).toMatchObject({ locked: true, clip: true });
+  expect(video && about(video)).toBe('0:05 · clip · locked');
 });

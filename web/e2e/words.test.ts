@@ -100,6 +100,7 @@ describe('what comes from the server', () => {
       moq: null,
       clips: false,
       thumbnails: false,
+      clipSeconds: null,
     });
   });
 

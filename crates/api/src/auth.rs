@@ -137,7 +137,7 @@ async fn of_session(
     if !method.is_safe() {
         let given = headers.get(CSRF_TOKEN).and_then(|value| value.to_str().ok());
         let matches = given.is_some_and(|given| csrf_matches(&cookie, given));
-        if !matches || !of_this_server(headers) {
+        if !matches || !of_this_server(headers, api.public_url.as_deref()) {
             return Err(ApiError::forbidden(
                 "a page must send what GET /client/v4/session calls csrfToken as X-CSRF-Token",
             ));
@@ -160,10 +160,14 @@ fn denied(denied: Denied) -> ApiError {
 
 /// Whether no page of another server asks. Browsers say who asks; other programs say nothing, and have no cookies that
 /// somebody else could use.
-pub(crate) fn of_this_server(headers: &HeaderMap) -> bool {
+pub(crate) fn of_this_server(headers: &HeaderMap, public_url: Option<&str>) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text(header::HOST).unwrap_or_default();
     let origin = text(header::ORIGIN).is_none_or(|origin| {
+        // A proxy in between may ask by another name than the page has.
+        if public_url == Some(origin) {
+            return true;
+        }
         let authority = origin.split_once("://").map(|(_, authority)| authority);
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     });
@@ -244,7 +248,14 @@ mod tests {
             (&[("host", "x.com"), ("sec-fetch-site", "same-site")], false),
             (&[("host", "x.com"), ("sec-fetch-site", "cross-site")], false),
         ] {
-            assert_eq!(of_this_server(&headers(list)), expect, "{list:?}");
+            assert_eq!(of_this_server(&headers(list), None), expect, "{list:?}");
+        }
+        // Behind a proxy that asks by another name.
+        let list = &[("host", "10.0.0.5:8080"), ("origin", "https://x.com")];
+        for (public, expect) in
+            [(None, false), (Some("https://x.com"), true), (Some("http://x.com"), false)]
+        {
+            assert_eq!(of_this_server(&headers(list), public), expect, "{public:?}");
         }
     }
 

@@ -44,7 +44,7 @@ pub fn request(data: &[u8]) {
                     (header::ORIGIN, value.clone()),
                     (HeaderName::from_static("idempotency-key"), value),
                 ]);
-                let _ = (cookie(&headers, true), of_this_server(&headers));
+                let _ = (cookie(&headers, true), of_this_server(&headers, None));
                 let _ = idempotency::key(&headers);
             }
             assert_eq!(format!("{}{}", host_of(&text), port_of(&text)), text);
@@ -82,6 +82,7 @@ fn video(body: &Map<String, Value>) {
         numbers: None,
         duration_ms: 0,
         bytes: 0,
+        clip: None,
         settings,
     };
     let mut change = VideoChange::default();

@@ -209,6 +209,9 @@ fn urls(api: &Api, headers: &HeaderMap, input: &Input, keys: Option<&InputKeys>)
 
 /// Where this server is found on the web, without the last slash.
 pub(crate) fn web(api: &Api, headers: &HeaderMap) -> String {
+    if let Some(url) = &api.public_url {
+        return url.clone();
+    }
     let authority = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
     let scheme = if api.tls { "https" } else { "http" };
     match &api.public_host {

@@ -9,7 +9,9 @@
 mod audit;
 mod auth;
 mod captions;
+mod clips;
 mod downloads;
+mod embed;
 mod envelope;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -36,7 +38,7 @@ use axum::Router;
 use control::{Control, InputUid};
 use media::health::Report;
 use media::playback;
-use record::History;
+use record::{History, Space};
 use spine::Origin;
 
 pub use crate::auth::Rates;
@@ -66,8 +68,14 @@ pub struct Api {
     pub rtmps_port: Option<u16>,
     /// Where MoQ listens, if it does.
     pub quic_port: Option<u16>,
+    /// Room on the disk.
+    pub space: Arc<Space>,
+    /// The longest clip that becomes a video, in seconds.
+    pub clip_video_max_s: u32,
     /// The host name in URLs; none: the request's own.
     pub public_host: Option<String>,
+    /// What the addresses of pages and of media begin with, such as `https://live.example.org`; none: as they are asked for.
+    pub public_url: Option<String>,
     /// Serve the API in clear to others than this machine.
     pub allow_plain: bool,
     /// This is the router of a listener with TLS: URLs that are handed out say https.

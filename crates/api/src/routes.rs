@@ -17,7 +17,8 @@ use crate::envelope::{ApiError, Made, enveloped, no_such_route};
 use crate::inputs::check_account;
 use crate::limits::CAPTIONS_BODY_MAX;
 use crate::{
-    Api, audit, auth, captions, downloads, inputs, links, list, session, signing, tokens, videos,
+    Api, audit, auth, captions, clips, downloads, embed, inputs, links, list, session, signing,
+    tokens, videos,
 };
 
 /// What a route is about: whoever asks must be allowed it *on that*.
@@ -31,6 +32,8 @@ pub(crate) enum Of {
     Video,
     /// The video or the live input `{uid}`.
     Either,
+    /// The video that the body names: the handler asks [`may_with_video`].
+    Named,
     /// A list: the handler leaves out what the caller may not see.
     List,
 }
@@ -73,16 +76,18 @@ where
 /// with two owners by themselves.
 #[rustfmt::skip]
 fn routes() -> Vec<Route> {
-    use Of::{Account, Either, Input, List, Video};
+    use Of::{Account, Either, Input, List, Named, Video};
     use Permission::{AuditRead, InputsRead, InputsWrite, KeysRead, KeysWrite, LinksWrite, TokensRead, TokensWrite, VideosRead,
         VideosWrite};
     let needs = |permission, of| Rule::Needs(permission, of);
     let large = DefaultBodyLimit::max(CAPTIONS_BODY_MAX);
     let mut routes = vec![
         route("GET", "/accounts/{account}/stream", needs(VideosRead, List), videos::list),
+        route("POST", "/accounts/{account}/stream/clip", needs(VideosWrite, Named), clips::create),
         route("GET", "/accounts/{account}/stream/{uid}", needs(VideosRead, Video), videos::get),
         route("POST", "/accounts/{account}/stream/{uid}", needs(VideosWrite, Video), videos::edit),
         route("DELETE", "/accounts/{account}/stream/{uid}", needs(VideosWrite, Video), videos::delete),
+        route("GET", "/accounts/{account}/stream/{uid}/embed", needs(VideosRead, Video), embed::html),
         route("GET", "/accounts/{account}/stream/{uid}/downloads", needs(VideosRead, Video), downloads::get),
         route("POST", "/accounts/{account}/stream/{uid}/downloads", needs(VideosWrite, Video), downloads::create),
         route("DELETE", "/accounts/{account}/stream/{uid}/downloads", needs(VideosWrite, Video), downloads::delete),
@@ -172,6 +177,7 @@ impl Of {
             Self::Input => "the live input",
             Self::Video => "the video",
             Self::Either => "the video or live input",
+            Self::Named => "the video that it names",
             Self::List => "each of the list",
         }
     }
@@ -222,29 +228,17 @@ async fn authorise(
 
 async fn may(api: &Api, caller: &Caller, rule: Rule, uid: &str) -> Result<(), ApiError> {
     let Rule::Needs(permission, of) = rule else { return Ok(()) };
-    let decide = |resource, missing: &str| {
-        let allowed = caller.principal.may(permission, resource);
-        match resource == Resource::Account || caller.principal.knows(resource) {
-            _ if allowed => Ok(()),
-            true => Err(ApiError::lacks(permission)),
-            false => Err(ApiError::not_found(missing)),
-        }
-    };
+    let decide = |resource, missing: &str| decide(caller, permission, resource, missing);
     let video = async || match VideoUid::parse(uid) {
         Ok(parsed) => Ok(api.control.video(&parsed).await?),
         Err(_) => Ok::<_, ApiError>(None),
     };
     match of {
         Of::Account => decide(Resource::Account, ""),
-        Of::List if caller.principal.may_somewhere(permission) => Ok(()),
-        Of::List => Err(ApiError::lacks(permission)),
+        Of::List | Of::Named if caller.principal.may_somewhere(permission) => Ok(()),
+        Of::List | Of::Named => Err(ApiError::lacks(permission)),
         Of::Input => decide(Resource::Input(uid), inputs::MISSING),
-        Of::Video => match video().await? {
-            Some(video) => {
-                decide(Resource::Video { uid, input: video.input.as_str() }, videos::MISSING)
-            }
-            None => Err(ApiError::not_found(videos::MISSING)),
-        },
+        Of::Video => may_with_video(api, caller, permission, uid).await,
         Of::Either => match video().await? {
             Some(video) => {
                 decide(Resource::Video { uid, input: video.input.as_str() }, signing::MISSING)
@@ -252,4 +246,33 @@ async fn may(api: &Api, caller: &Caller, rule: Rule, uid: &str) -> Result<(), Ap
             None => decide(Resource::Input(uid), signing::MISSING),
         },
     }
+}
+
+/// What somebody else has is answered as if it were not there.
+fn decide(
+    caller: &Caller,
+    permission: Permission,
+    resource: Resource<'_>,
+    missing: &str,
+) -> Result<(), ApiError> {
+    let allowed = caller.principal.may(permission, resource);
+    match resource == Resource::Account || caller.principal.knows(resource) {
+        _ if allowed => Ok(()),
+        true => Err(ApiError::lacks(permission)),
+        false => Err(ApiError::not_found(missing)),
+    }
+}
+
+/// Whether this caller may do something with this video.
+pub(crate) async fn may_with_video(
+    api: &Api,
+    caller: &Caller,
+    permission: Permission,
+    uid: &str,
+) -> Result<(), ApiError> {
+    let missing = || ApiError::not_found(videos::MISSING);
+    let parsed = VideoUid::parse(uid).map_err(|_| missing())?;
+    let video = api.control.video(&parsed).await?.ok_or_else(missing)?;
+    let resource = Resource::Video { uid, input: video.input.as_str() };
+    decide(caller, permission, resource, videos::MISSING)
 }

@@ -58,7 +58,7 @@ pub(crate) async fn sign_in(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    if !of_this_server(&headers) {
+    if !of_this_server(&headers, api.public_url.as_deref()) {
         return Err(ApiError::forbidden("pages of other servers can't sign in here"));
     }
     let body = object(&body)?;

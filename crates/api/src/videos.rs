@@ -298,7 +298,11 @@ async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, Api
     Ok(found)
 }
 
-async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, ApiError> {
+pub(crate) async fn value(
+    api: &Api,
+    headers: &HeaderMap,
+    video: &Video,
+) -> Result<Value, ApiError> {
     let catalog = api.control.catalog(&video.uid).await?;
     let catalog = catalog.and_then(|json| Catalog::parse(&json).ok());
     let size = catalog.as_ref().and_then(|c| c.tracks.iter().find_map(|t| t.width.zip(t.height)));
@@ -306,7 +310,9 @@ async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, A
         size.map_or((-1, -1), |(width, height)| (i64::from(width), i64::from(height)));
     let (web, uid, live) = (web(api, headers), video.uid.as_str(), video.live());
     let ready_at = video.ended.map(|(at, _)| date_time(at));
-    let seconds = video.duration_ms as f64 / 1000.0;
+    // Of a clip, without what is only there to be decoded.
+    let duration_ms = video.clip.as_ref().map_or(video.duration_ms, |clip| clip.duration_ms);
+    let seconds = duration_ms as f64 / 1000.0;
     let settings = &video.settings;
     let thumbnail = (api.pictures)().then(|| format!("{web}/{uid}/thumbnails/thumbnail.jpg"));
     let mut value = json!({
@@ -337,7 +343,7 @@ async fn value(api: &Api, headers: &HeaderMap, video: &Video) -> Result<Value, A
         "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": format!("{web}/{uid}/manifest/video.mpd") },
         "watermark": null,
         "liveInput": video.input.as_str(),
-        "clippedFrom": null,
+        "clippedFrom": video.clip.as_ref().map(|clip| clip.video.as_str()),
     });
     // Where there is none the field is left out, as the vendor has it.
     if let (Some(fields), Some(thumbnail)) = (value.as_object_mut(), thumbnail) {

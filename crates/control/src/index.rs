@@ -67,7 +67,7 @@ pub enum CommittedError<E> {
     Page(String, PageError),
 }
 
-/// What one input's videos take up.
+/// What one input's broadcasts take up, or its clips.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// The input, which may be deleted by now.
@@ -78,4 +78,6 @@ pub struct Usage {
     pub bytes: u64,
     /// How much of it the input's owner wants to keep ([`RecordingSettings::max_total_bytes`](crate::RecordingSettings)).
     pub max_bytes: Option<u64>,
+    /// These are its clips: no bound of the input's is for them.
+    pub clips: bool,
 }

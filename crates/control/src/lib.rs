@@ -58,4 +58,6 @@ pub use ownership::{
 pub use page::PageError;
 pub use record::{Damaged, PartRecord, RecordError, SegmentRecord, TrackRecord};
 pub use secret::{CannotOpen, KeyHash, MasterKey, Secret};
-pub use video::{Captions, Downloads, Video, VideoChange, VideoFilter, VideoSettings};
+pub use video::{
+    Captions, ClipOf, Downloads, NewClip, Video, VideoChange, VideoFilter, VideoSettings,
+};

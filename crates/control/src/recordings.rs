@@ -13,7 +13,7 @@ use crate::ownership::Owned;
 use crate::page;
 use crate::record::SegmentRecord;
 use crate::sqlite::{index, videos};
-use crate::video::{Video, VideoChange, VideoFilter};
+use crate::video::{NewClip, Video, VideoChange, VideoFilter};
 
 impl Control {
     /// Commits segments whose objects are in the store, and gaps. Numbers rise by one, from
@@ -101,6 +101,11 @@ impl Control {
         page: Page,
     ) -> Result<List<Video>, EngineError> {
         self.engine.read(move |db| videos::list(db, &filter, page)).await
+    }
+
+    /// Makes a clip a video, whole and at once. Its objects must be in the store.
+    pub async fn create_clip(&self, clip: NewClip) -> Result<Video, DocumentError> {
+        self.engine.write(move |db| videos::create_clip(db, &clip)).await
     }
 
     /// Changes some of what a video's owner chose, as [`Control::change_input`] does; `change` also sees the video.

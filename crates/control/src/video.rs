@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ids::{InputUid, Rev, VideoUid};
 use crate::ownership::End;
+use crate::record::SegmentRecord;
 
 /// A video. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +35,48 @@ pub struct Video {
     pub duration_ms: u64,
     /// Size of the committed segments.
     pub bytes: u64,
+    /// What it was cut from; none for a broadcast.
+    pub clip: Option<ClipOf>,
     /// What its owner chose.
     pub settings: VideoSettings,
+}
+
+/// What a clip was cut from. It has media of its own, so that may be gone by now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClipOf {
+    /// The video.
+    pub video: VideoUid,
+    /// Where in it the clip begins, in milliseconds as players count.
+    pub from_ms: u64,
+    /// How long it lasts.
+    pub duration_ms: u64,
+    /// Nanoseconds from the clip's own beginning to the first picture that is meant to be seen: what must be decoded ahead
+    /// of it comes before.
+    pub hidden_ns: u64,
+    /// How long it is seen from there on, in nanoseconds; what is behind it is there to be decoded, too.
+    pub seen_ns: u64,
+}
+
+/// A clip, to be made a video: its objects are in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewClip {
+    /// Its id.
+    pub uid: VideoUid,
+    /// The input that its source was broadcast on: whoever may do something with that input's videos may with this one.
+    pub input: InputUid,
+    /// What it was cut from.
+    pub of: ClipOf,
+    /// When.
+    pub now_ms: u64,
+    /// When it will be deleted, if it will.
+    pub delete_ms: Option<u64>,
+    /// What its owner chose.
+    pub settings: VideoSettings,
+    /// Its catalog.
+    pub catalog: Bytes,
+    /// Its segments, numbered from 1.
+    pub records: Vec<SegmentRecord>,
 }
 
 impl Video {
@@ -106,4 +148,6 @@ pub struct VideoFilter {
     pub live: Option<bool>,
     /// Ended before this time.
     pub ended_before_ms: Option<u64>,
+    /// Clips; or broadcasts.
+    pub clips: Option<bool>,
 }

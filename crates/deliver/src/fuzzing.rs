@@ -1,5 +1,7 @@
 //! What a player or anybody else asks for, for the fuzz targets in `fuzz/` and for tests: any text in, no panic out.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use record::File;
 
@@ -12,12 +14,15 @@ use crate::query::Wishes;
 use crate::ranges::{Asked, asked};
 use crate::share::{page_of, parameter};
 
+/// The longest clip, unless an operator says otherwise.
+const CLIP_MAX: Duration = Duration::from_secs(60);
+
 /// What a query asks of a clip is within bounds, and the link to it means the same.
 fn clip_of(query: &str) {
     let name = filename(query).ok().flatten();
     assert!(name.is_none_or(|name| name.len() <= FILE_NAME_CHARS_MAX));
-    let Some(link) = named(query) else { return };
-    let (Ok(asked), Ok(linked)) = (range(query), range(&link)) else {
+    let Some(link) = named(query, CLIP_MAX) else { return };
+    let (Ok(asked), Ok(linked)) = (range(query, CLIP_MAX), range(&link, CLIP_MAX)) else {
         panic!("{query} is taken, {link} is not");
     };
     let ns = |a: u64, b: u64| a.abs_diff(b);

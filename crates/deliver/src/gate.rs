@@ -127,7 +127,7 @@ impl Asked {
         let visitor = Visitor {
             address: self.peer.ip().to_canonical(),
             origin: self.origin.as_deref(),
-            host: self.host.as_deref(),
+            host: site.own_host(self.origin.as_deref(), self.host.as_deref()),
             now_ms: now_ms(),
         };
         match &self.video {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::media::limits::CMCD_BYTES_MAX;
 use access::table::Row;
@@ -35,6 +35,10 @@ pub struct Site {
     pub rtmp_url: Option<String>,
     /// The host name in URLs; none: the request's own.
     pub public_host: Option<String>,
+    /// What the addresses of pages begin with; none: as they are asked for.
+    pub public_url: Option<Arc<str>>,
+    /// The longest clip that is cut while it is sent.
+    pub clip_max: Duration,
     /// How this listener is reached: `http` or `https`.
     pub scheme: &'static str,
     /// Where pages get the same over MoQ; none where QUIC is off.
@@ -169,6 +173,18 @@ impl Site {
         self.moq.as_ref().map(|moq| moq.port)
     }
 
+    /// The host whose pages are this server's own: the one that was asked, or the public one, where a proxy in between
+    /// names another.
+    pub(crate) fn own_host<'a>(
+        &'a self,
+        origin: Option<&str>,
+        asked: Option<&'a str>,
+    ) -> Option<&'a str> {
+        let authority = |url: &'a str| url.split_once("://").map(|(_, authority)| authority);
+        let public = self.public_url.as_deref().filter(|url| origin == Some(*url));
+        public.and_then(authority).or(asked)
+    }
+
     /// Where MoQ is, on the page's host; null where it is not.
     fn moq_address(&self) -> Value {
         self.moq.as_ref().map_or(Value::Null, |moq| {
@@ -207,6 +223,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "moq": if live && by_input { site.over_moq(&about.input) } else { Value::Null },
                 "clips": about.allow_clips,
                 "thumbnails": pictures,
+                "clipSeconds": site.clip_max.as_secs(),
             }))
         }
         Found::Recording { recording, by_input } => {
@@ -221,6 +238,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "name": video.settings.meta.get("name"),
                 "clips": video.settings.allow_clips,
                 "thumbnails": pictures,
+                "clipSeconds": site.clip_max.as_secs(),
             }))
         }
         Found::OffAir { name, recording } => as_json(&json!({
@@ -274,7 +292,7 @@ async fn manifest(
         // What the tracks are that are listed.
         Box::pin(dash::learn(shelf)).await;
     }
-    if !mpd && let Some(answer) = window::asked(&found, name, &query) {
+    if !mpd && let Some(answer) = window::asked(&found, name, &query, site.clip_max) {
         return answer;
     }
     let (shelf, by_input): (Arc<Shelf>, bool) = match found {

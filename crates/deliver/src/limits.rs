@@ -27,9 +27,6 @@ pub const SHARED_NAME_CHARS_MAX: usize = 200;
 /// Reports in one message of a player. One for each kind of event is plenty.
 pub const CMCD_LINES_MAX: usize = 16;
 
-/// The longest clip of `clip.mp4` and `clip.m3u8`: the vendor's.
-pub const CLIP_MAX: Duration = Duration::from_secs(60);
-
 /// The longest preview (`?duration=`): the vendor's.
 pub const PREVIEW_MAX: Duration = Duration::from_secs(300);
 
@@ -38,9 +35,6 @@ pub const TIME_MAX_S: u64 = 10_000_000;
 
 /// Of a file's name in a query: the vendor's.
 pub const FILE_NAME_CHARS_MAX: usize = 120;
-
-/// What is read of a part to learn its samples: the `moof` of 120 frames. A longer one is read again.
-pub const CLIP_HEAD_BYTES: u64 = 2_048;
 
 /// Files that are prepared at one time. Each reads the heads of all its parts and holds its tables.
 pub const PLANS_AT_ONCE: usize = 4;

@@ -32,7 +32,7 @@ pub(crate) async fn watch(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let clip = query.as_deref().and_then(clip::named);
+    let clip = query.as_deref().and_then(|query| clip::named(query, site.clip_max));
     match About::of(site.library.find(&pass.id).await) {
         Some(about) => {
             let pictured = about.pictured && site.library.levels().pictures().is_some();
@@ -71,10 +71,11 @@ pub(crate) async fn oembed(
     let Some(id) = page_of(&url, &origin) else {
         return playlist::not_found("url: not a page of this server");
     };
+    let page = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
     let visitor = Visitor {
         address: peer.ip().to_canonical(),
-        origin: headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()),
-        host: asked(&uri, &headers),
+        origin: page,
+        host: site.own_host(page, asked(&uri, &headers)),
         now_ms: gate::now_ms(),
     };
     let pass = match site.access.enter(&id, visitor).await {
@@ -248,6 +249,9 @@ impl About {
 
 /// Where the client found this server, without the last slash.
 fn origin(site: &Site, uri: &Uri, headers: &HeaderMap) -> String {
+    if let Some(url) = &site.public_url {
+        return url.to_string();
+    }
     let asked = asked(uri, headers).filter(|a| is_authority(a)).unwrap_or("localhost");
     match &site.public_host {
         Some(name) => format!("{}://{name}{}", site.scheme, port_of(asked)),

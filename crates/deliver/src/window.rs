@@ -4,6 +4,7 @@
 //! a clip, where in them to begin: `start=`.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::response::Response;
@@ -30,9 +31,14 @@ struct Window {
 }
 
 /// What is asked for by this name and query, if it is a range of something.
-pub(crate) fn asked(found: &Found, name: &str, query: &str) -> Option<Response> {
+pub(crate) fn asked(
+    found: &Found,
+    name: &str,
+    query: &str,
+    clip_max: Duration,
+) -> Option<Response> {
     match name {
-        "clip" => Some(clip(found, query)),
+        "clip" => Some(clip(found, query, clip_max)),
         "video" if parameter(query, "duration").is_some() => Some(preview(found, query)),
         "video" => parameter(query, "segments").map(|_| chosen(found, query)),
         track => match track.strip_suffix(".iframes") {
@@ -76,8 +82,8 @@ fn iframes(found: &Found, track: &str, query: &str) -> Response {
     }
 }
 
-fn clip(found: &Found, query: &str) -> Response {
-    let wanted = match range(query) {
+fn clip(found: &Found, query: &str, longest: Duration) -> Response {
+    let wanted = match range(query, longest) {
         Ok(wanted) => wanted,
         Err(words) => return bad_request(&words),
     };

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{Path as Segment, Request};
 use axum::http::uri::{Authority as HostAndPort, PathAndQuery};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use client::trust::Trust;
@@ -127,6 +127,14 @@ fn elsewhere(request: &Request, names: &[String], port: Option<u16>) -> Response
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let to = format!("https://{host}{port}{path}");
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response()
+}
+
+/// RFC 6797: whoever has seen one of our names over TLS with a certificate that browsers trust asks in clear no more, for
+/// half a year. Names beside ours, and addresses, are not spoken for.
+pub(crate) async fn stay_secure(mut response: Response) -> Response {
+    let value = HeaderValue::from_static("max-age=15552000");
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    response
 }
 
 fn path_of(uri: &Uri) -> &str {

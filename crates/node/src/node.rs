@@ -344,6 +344,8 @@ impl Node {
             access: access.clone(),
             rtmp_url: None,
             public_host: public_host.clone(),
+            public_url: config.public_url().map(Arc::from),
+            clip_max: config.clips.max_s,
             scheme: "http",
             moq: addresses.quic.map(|address| deliver::Moq {
                 port: address.port(),
@@ -365,7 +367,10 @@ impl Node {
             rtmp_port: addresses.rtmp.map(|a| a.port()),
             rtmps_port: addresses.rtmps.map(|a| a.port()),
             quic_port: addresses.quic.map(|a| a.port()),
+            space: ingest.space.clone(),
+            clip_video_max_s: config.clips.video_max_s,
             public_host,
+            public_url: config.public_url().map(str::to_owned),
             allow_plain: config.http.allow_plain_api,
             tls: false,
             random: fill_random_bytes,
@@ -393,6 +398,7 @@ impl Node {
         };
         let https_tls = acceptors.as_ref().map(|a| a.https.clone());
         let challenges = domain.as_ref().map(|domain| domain.challenges.clone());
+        let has_names = domain.is_some();
         let router = |secure: bool, allow_plain: bool| {
             // Over TLS a token can't be overheard; what is behind a trusted proxy is its operator's affair.
             let api = api::Api { allow_plain: secure || allow_plain, tls: secure, ..api.clone() };
@@ -400,6 +406,10 @@ impl Node {
             let router = deliver::router(Site { scheme, ..site.clone() })
                 .merge(api::router(api))
                 .merge(quic::router(fingerprint.clone()));
+            let router = match secure && has_names {
+                true => router.layer(axum::middleware::map_response(domain::stay_secure)),
+                false => router,
+            };
             match &challenges {
                 // Who hands on what comes to port 80 may do so to any of our ports.
                 Some(challenges) => router.merge(domain::proofs(challenges.clone())),

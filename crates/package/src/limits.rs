@@ -77,3 +77,6 @@ pub const CLIP_PARTS: usize = 600_000;
 
 /// Samples of one file: 12 hours at 60 frames a second with sound. Each takes 8 to 16 bytes of its `moov`.
 pub const CLIP_SAMPLES: usize = 5_000_000;
+
+/// What is read of a part to learn its samples: the `moof` of 120 frames. A longer one is read again.
+pub const CLIP_HEAD_BYTES: u64 = 2_048;

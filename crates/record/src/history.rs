@@ -12,10 +12,10 @@ use control::{
 };
 use package::dash::Content;
 use store::{Key, NotAKey, ReadError, Store};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::captions;
-use crate::limits::{LIVE_INDEX_KEPT, PAGES, RECORDING_SEGMENTS, RECORDINGS};
+use crate::limits::{CLIPS_AT_ONCE, LIVE_INDEX_KEPT, PAGES, RECORDING_SEGMENTS, RECORDINGS};
 use crate::recording::{File, Recording, locate};
 
 /// Why something of the past can't be read.
@@ -57,6 +57,21 @@ pub struct History {
     control: Arc<Control>,
     store: Arc<Store>,
     state: Mutex<State>,
+    clips: Semaphore,
+}
+
+/// A clip whose objects nothing names yet, and which are no orphans.
+pub(crate) struct Making<'a> {
+    history: &'a History,
+    uid: VideoUid,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        let mut state = self.history.state();
+        state.making.remove(&self.uid);
+        state.left.insert(self.uid.clone());
+    }
 }
 
 /// Documents that name videos whose orphans were not looked for.
@@ -71,6 +86,10 @@ fn untidy(video: &VideoUid) -> Result<DocumentKey, DocumentError> {
 struct State {
     recordings: BTreeMap<VideoUid, Kept>,
     pages: BTreeMap<String, (u64, Bytes)>,
+    /// Clips whose objects are being stored.
+    making: BTreeSet<VideoUid>,
+    /// Clips that are made, or not wanted any more, and whose orphans were not looked for.
+    left: BTreeSet<VideoUid>,
     /// Counts uses, to know what was not used for longest.
     clock: u64,
 }
@@ -84,7 +103,18 @@ struct Kept {
 impl History {
     /// Reads what `control` and `store` have.
     pub fn new(control: Arc<Control>, store: Arc<Store>) -> Self {
-        Self { control, store, state: Mutex::default() }
+        Self { control, store, state: Mutex::default(), clips: Semaphore::new(CLIPS_AT_ONCE) }
+    }
+
+    /// Room for clips that are made.
+    pub(crate) fn clips(&self) -> &Semaphore {
+        &self.clips
+    }
+
+    /// Until the answer is dropped, nobody takes this video's objects for orphans.
+    pub(crate) fn making(&self, uid: &VideoUid) -> Making<'_> {
+        self.state().making.insert(uid.clone());
+        Making { history: self, uid: uid.clone() }
     }
 
     /// The index that it reads.
@@ -314,10 +344,21 @@ impl History {
     /// many objects there were.
     pub async fn tidy(&self, video: &VideoUid) -> Result<usize, HistoryError> {
         let orphans = self.collect_orphans(video).await?;
+        self.state().left.remove(video);
         match self.control.delete_document(untidy(video)?, Expect::Any).await {
             Ok(()) | Err(DocumentError::NotFound) => Ok(orphans),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Tidies what is left of clips that nobody waited for. Answers how many objects nothing named.
+    pub async fn tidy_clips(&self) -> Result<usize, HistoryError> {
+        let left = self.state().left.clone();
+        let mut orphans = 0;
+        for video in &left {
+            orphans += self.tidy(video).await?;
+        }
+        Ok(orphans)
     }
 
     /// Tidies the videos that ended while nobody could: before a crash, or while the store failed.
@@ -331,7 +372,7 @@ impl History {
             for document in &left {
                 let Ok(video) = VideoUid::parse(document.key.id()) else { continue };
                 let live = self.control.video(&video).await?.is_some_and(|v| v.live());
-                if !live {
+                if !live && !self.state().making.contains(&video) {
                     orphans += self.tidy(&video).await?;
                 }
             }

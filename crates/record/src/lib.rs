@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod captions;
+mod clip;
 mod follow;
 mod history;
 mod index;
@@ -37,6 +38,7 @@ mod status;
 mod tests;
 
 pub use captions::CaptionsError;
+pub use clip::{ClipError, Cut};
 pub use history::{DeleteError, History, HistoryError};
 pub use past::{Extent, PastGroup, PastObject};
 pub use recorder::{Outcome, Recorder, Setup};

@@ -67,3 +67,7 @@ pub const LOST_KEPT: usize = 16_384;
 
 /// Records of the index that are read at once for who fetches the past: four minutes of segments.
 pub const PAST_RECORDS: u64 = 128;
+
+/// Clips that are made at one time: each holds a segment of its source in memory, and reads and writes the disk that
+/// broadcasts are recorded on.
+pub const CLIPS_AT_ONCE: usize = 2;

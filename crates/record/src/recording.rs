@@ -234,6 +234,7 @@ mod tests {
             numbers: Some((1, segments)),
             duration_ms: segments * 2_000,
             bytes: segments * 14,
+            clip: None,
             settings: VideoSettings::default(),
         };
         Recording::new(video, None, (1..=segments).map(record).collect())

@@ -33,6 +33,9 @@ impl Retention {
     pub async fn pass(&self, history: &History, now_ms: u64) -> Result<Pass, DeleteError> {
         let mut pass = Pass::default();
         history.finish_deletions().await?;
+        if let Err(error) = history.tidy_clips().await {
+            tracing::warn!(%error, "orphans of clips stay for now");
+        }
         let control = history.control();
         for video in control.due_videos(now_ms).await.map_err(DocumentError::from)? {
             pass.delete(history, video, now_ms, "due").await?;
@@ -65,7 +68,8 @@ impl Retention {
     ) -> Result<(), DeleteError> {
         let control = history.control();
         for usage in control.usage().await.map_err(DocumentError::from)? {
-            let Some(max) = usage.max_bytes.or(self.max_input_bytes) else { continue };
+            let bound = usage.max_bytes.or(self.max_input_bytes).filter(|_| !usage.clips);
+            let Some(max) = bound else { continue };
             let mut over = usage.bytes.saturating_sub(max);
             if over == 0 {
                 continue;
@@ -121,7 +125,9 @@ async fn oldest(
     input: Option<InputUid>,
     ended_before_ms: Option<u64>,
 ) -> Result<Vec<VideoUid>, EngineError> {
-    let filter = VideoFilter { input, live: Some(false), ended_before_ms };
+    // What an input's owner bounds are broadcasts: a clip was made to stay.
+    let clips = input.is_some().then_some(false);
+    let filter = VideoFilter { input, live: Some(false), ended_before_ms, clips };
     let page = Page { newest_first: false, ..Page::default() };
     let list = history.control().videos(filter, page).await?;
     Ok(list.rows.into_iter().map(|video| video.uid).collect())

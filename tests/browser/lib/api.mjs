@@ -19,6 +19,8 @@ export class MakeBelieveApi {
     this.sessions = new Map();
     /** Live input to the links that were made for it. */
     this.links = new Map();
+    /** The audit log. */
+    this.changes = [];
   }
 
   add(name, more = {}) {
@@ -40,12 +42,13 @@ export class MakeBelieveApi {
       this.sessions.delete(cookie);
       return [...done({ signedIn: false }), `${COOKIE}=; Path=/client/v4; Max-Age=0`];
     }
+    if (pathname.startsWith('/client/v4/accounts/default/audit_logs')) return done(this.changes);
     const match = pathname.match(ROUTE);
     if (!match) return failed(404, 'no such API route');
     const [, uid, more, link] = match;
     if (more === 'token') return done({ token: `${uid}.own.token` });
     if (more?.startsWith('links')) return this.linksOf(method, uid, link, body);
-    if (!pathname.includes('/live_inputs')) return this.removeVideo(uid);
+    if (!pathname.includes('/live_inputs')) return method === 'POST' ? this.changeVideo(uid, body) : this.removeVideo(uid);
     if (uid === undefined && method === 'GET') {
       return done(this.list(query));
     }
@@ -89,6 +92,12 @@ export class MakeBelieveApi {
     }
     if (method === 'DELETE') this.links.set(uid, links.filter(({ id }) => id !== link));
     return done(method === 'GET' ? links : { id: link });
+  }
+
+  changeVideo(uid, body) {
+    const found = [...this.videos.values()].flat().find((video) => video.uid === uid);
+    if (!found) return failed(404, 'there is no such video');
+    return done(Object.assign(found, body));
   }
 
   removeVideo(uid) {

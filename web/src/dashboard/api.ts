@@ -3,9 +3,13 @@ import { list, number, record, text } from '../shared/json';
 import type { Session } from './session';
 
 const ACCOUNT = '/client/v4/accounts/default/stream';
+const AUDIT = '/client/v4/accounts/default/audit_logs';
 const TIMEOUT_MS = 10_000;
 /** Rows that the server lists at once. */
 const PAGE_MAX = 1_000;
+
+/** A page of the audit log. */
+export const CHANGES_PER_PAGE = 25;
 
 export type Fault = 'token' | 'forbidden' | 'missing' | 'refused' | 'server' | 'network';
 
@@ -74,6 +78,11 @@ export class Api {
     }
   }
 
+  /** Only the fields that are named change. */
+  updateVideo(uid: string, fields: Record<string, unknown>): Promise<unknown> {
+    return this.ask('POST', `/${uid}`, fields);
+  }
+
   removeVideo(uid: string): Promise<unknown> {
     return this.ask('DELETE', `/${uid}`);
   }
@@ -94,6 +103,16 @@ export class Api {
 
   removeLink(uid: string, link: string): Promise<unknown> {
     return this.ask('DELETE', `/${uid}/links/${link}`);
+  }
+
+  /** Who changed what, the newest first; null: not for who is signed in. */
+  async changes(page: number): Promise<unknown[] | null> {
+    try {
+      return list(await request('GET', `${AUDIT}?page=${page}&per_page=${CHANGES_PER_PAGE}`, {}, undefined, this.send));
+    } catch (error) {
+      if (error instanceof Failed && (error.fault === 'forbidden' || error.fault === 'missing')) return null;
+      throw error;
+    }
   }
 
   private ask(method: string, route: string, body?: unknown): Promise<unknown> {

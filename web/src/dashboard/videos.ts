@@ -9,6 +9,10 @@ export interface Video {
   /** null: not known yet. */
   durationS: number | null;
   live: boolean;
+  /** Only a signed link opens it. */
+  locked: boolean;
+  /** Cut out of another one. */
+  clip: boolean;
   failed: string;
   /** null: the server makes none. */
   thumbnail: string | null;
@@ -34,6 +38,8 @@ function parseVideo(value: unknown): Video | null {
     durationS: durationS === null || durationS < 0 ? null : durationS,
     live: status.state === 'live-inprogress',
     thumbnail: text(fields.thumbnail) === null ? null : `/${encodeURIComponent(uid)}/thumbnails/thumbnail.jpg?width=128&height=72`,
+    locked: fields.requireSignedURLs === true,
+    clip: text(fields.clippedFrom) !== null,
     failed: status.state === 'error' ? (text(status.errorReasonText) ?? 'This recording has failed.') : '',
   };
 }
@@ -41,6 +47,12 @@ function parseVideo(value: unknown): Video | null {
 export function length(video: Video): string {
   if (video.live) return 'on the air';
   return video.durationS === null ? '' : clock(video.durationS);
+}
+
+/** What there is to say of it beside its name. */
+export function about(video: Video): string {
+  const parts = [day(video.createdMs), length(video), video.clip ? 'clip' : '', video.locked ? 'locked' : '', video.failed];
+  return parts.filter((part) => part !== '').join(' · ');
 }
 
 export function day(ms: number | null): string {

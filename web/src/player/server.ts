@@ -39,6 +39,7 @@ export function parseLifecycle(body: unknown): Lifecycle {
     moq: parseMoq(fields.moq),
     clips: fields.clips === true,
     thumbnails: fields.thumbnails === true,
+    clipSeconds: typeof fields.clipSeconds === 'number' && fields.clipSeconds > 0 ? fields.clipSeconds : null,
   };
 }
 

@@ -19,6 +19,8 @@ export interface Lifecycle {
   clips?: boolean;
   /** The server makes pictures of it. */
   thumbnails?: boolean;
+  /** The longest one, in seconds. */
+  clipSeconds?: number | null;
 }
 
 export type Failure =

@@ -1,6 +1,6 @@
 /** A range of a broadcast, chosen by a viewer: pure numbers and words, no DOM. */
 
-/** The server's bounds. */
+/** The server's bounds; it says what its operator has chosen instead of the first one. */
 export const CLIP_S_MAX = 60;
 export const CLIP_S_MIN = 1;
 
@@ -10,20 +10,20 @@ export interface Range {
 }
 
 /** What is chosen first: the newest part of what can be chosen from. */
-export function newest(lengthS: number): Range {
+export function newest(lengthS: number, maxS = CLIP_S_MAX): Range {
   const toS = Math.max(CLIP_S_MIN, lengthS);
-  return { fromS: Math.max(0, toS - CLIP_S_MAX / 2), toS };
+  return { fromS: Math.max(0, toS - maxS / 2), toS };
 }
 
 /** One end is moved; the other one follows where the range would be too short or too long. */
-export function moved(range: Range, end: 'from' | 'to', positionS: number, lengthS: number): Range {
+export function moved(range: Range, end: 'from' | 'to', positionS: number, lengthS: number, maxS = CLIP_S_MAX): Range {
   const within = (value: number, least: number, most: number) => Math.min(Math.max(value, least), Math.max(least, most));
   if (end === 'from') {
     const fromS = within(positionS, 0, lengthS - CLIP_S_MIN);
-    return { fromS, toS: within(range.toS, fromS + CLIP_S_MIN, Math.min(lengthS, fromS + CLIP_S_MAX)) };
+    return { fromS, toS: within(range.toS, fromS + CLIP_S_MIN, Math.min(lengthS, fromS + maxS)) };
   }
   const toS = within(positionS, CLIP_S_MIN, lengthS);
-  return { fromS: within(range.fromS, Math.max(0, toS - CLIP_S_MAX), toS - CLIP_S_MIN), toS };
+  return { fromS: within(range.fromS, Math.max(0, toS - maxS), toS - CLIP_S_MIN), toS };
 }
 
 /** `time` and `duration` as the server reads them; `startS`: what position 0 is in the whole broadcast. */

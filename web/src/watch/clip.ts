@@ -1,7 +1,7 @@
 /** Making a clip: the last minutes of what is on the air, or a whole recording, with two handles. */
 import type { AirwavePlayer } from '../player/element';
 import { copyText } from '../shared/copy';
-import { clipQuery, clockText, moved, newest, pinned, type Range } from './clip-range';
+import { CLIP_S_MAX, clipQuery, clockText, moved, newest, pinned, type Range } from './clip-range';
 import { element } from './page';
 
 /** How far back a clip of what is on the air can be chosen: the server's longest preview. */
@@ -17,6 +17,7 @@ export class ClipPanel {
   private startS = 0;
   private lengthS = 0;
   private video = '';
+  private maxS = CLIP_S_MAX;
 
   /** `id`: as it stands in the address. `pause` keeps the main picture quiet while a clip is chosen. */
   constructor(
@@ -34,7 +35,8 @@ export class ClipPanel {
   }
 
   /** Whether viewers of this may make clips. */
-  offer(allowed: boolean): void {
+  offer(allowed: boolean, maxS: number | null = null): void {
+    this.maxS = maxS ?? CLIP_S_MAX;
     this.button.hidden = !allowed;
     if (!allowed && !this.panel.hidden) this.close();
   }
@@ -84,14 +86,14 @@ export class ClipPanel {
       handle.max = String(lengthS);
       handle.disabled = false;
     }
-    if (first) this.range = newest(lengthS);
+    if (first) this.range = newest(lengthS, this.maxS);
     this.show();
     this.look(this.range.fromS);
     if (first) this.from.focus();
   }
 
   private move(end: 'from' | 'to', positionS: number): void {
-    this.range = moved(this.range, end, positionS, this.lengthS);
+    this.range = moved(this.range, end, positionS, this.lengthS, this.maxS);
     this.show();
     this.look(end === 'from' ? this.range.fromS : this.range.toS);
   }

@@ -75,7 +75,7 @@ function onLifecycle(answer: Lifecycle): void {
   const whole = answer.name ?? (answer.isInput ? 'Live broadcast' : 'Recording');
   const name = clip === null ? whole : `Clip of ${whole}`;
   entitle(name);
-  clips.offer(answer.clips === true && clip === null);
+  clips.offer(answer.clips === true && clip === null, answer.clipSeconds);
   document.title = `${name} · Airwave`;
   showLine();
 }

@@ -12,7 +12,16 @@ use serde_json::json;
 
 use crate::desk::{Answer, Desk, Owned, ROOT, ask, bearer, only, random};
 
-const BODY: &str = "{}";
+/// What is asked of it: nothing, or nothing that can be done.
+fn body(row: &Row, owned: &Owned) -> String {
+    match row.of {
+        "the video that it names" => {
+            json!({ "clippedFromVideoUID": owned.video, "startTimeSeconds": 9, "endTimeSeconds": 1 })
+        }
+        _ => json!({}),
+    }
+    .to_string()
+}
 
 /// A path of this row, about something that is there.
 async fn path(desk: &Desk, row: &Row, owned: &Owned) -> String {
@@ -71,7 +80,7 @@ async fn add_files(desk: &Desk, uid: &str) {
 async fn tried(desk: &Desk, row: &Row, token: &str, owned: &Owned) -> Answer {
     let path = path(desk, row, owned).await;
     let (name, value) = bearer(token);
-    ask(&desk.router(), row.method, &path, &[(name, &value)], BODY).await
+    ask(&desk.router(), row.method, &path, &[(name, &value)], &body(row, owned)).await
 }
 
 /// It got past the guard, and found what it is about.
@@ -98,7 +107,7 @@ async fn nobody_passes_without_a_token() {
             &[("authorization", "Basic aw_root"), ("cookie", "airwave-session=aw_root")],
         ];
         for headers in headers {
-            let answer = ask(&desk.router(), row.method, &path, headers, BODY).await;
+            let answer = ask(&desk.router(), row.method, &path, headers, &body(&row, &owned)).await;
             assert_eq!(answer.status, 401, "{row:?} {headers:?}: {}", answer.text);
             let told = answer.headers["www-authenticate"].to_str().unwrap();
             // RFC 6750 §3.1: whoever sent none is told of no error of it.
@@ -250,7 +259,8 @@ async fn the_account_of_somebody_else_is_not_there() {
     let (name, value) = bearer(ROOT);
     for row in guarded().iter().filter(|row| row.path.contains("{account}")) {
         let path = path(&desk, row, &owned).await.replace("/default/", "/somebody/");
-        let answer = ask(&desk.router(), row.method, &path, &[(name, &value)], BODY).await;
+        let answer =
+            ask(&desk.router(), row.method, &path, &[(name, &value)], &body(row, &owned)).await;
         assert_eq!(answer.status, 404, "{row:?}: {}", answer.text);
     }
 }

@@ -3,8 +3,9 @@
 use super::{NOW, an_input, claim, commit_all, random, uid, video_uid};
 use crate::ClaimMode::IfFree;
 use crate::{
-    Control, DocumentError, End, Expect, InputSettings, List, Owned, Page, RecordingMode, Rev,
-    Usage, Video, VideoChange, VideoFilter, VideoUid,
+    ClipOf, Control, DocumentError, End, Expect, InputSettings, List, NewClip, Owned, Page,
+    RecordingMode, Rev, SegmentRecord, Usage, Video, VideoChange, VideoFilter, VideoSettings,
+    VideoUid,
 };
 
 const DAY: u64 = 86_400_000;
@@ -107,8 +108,9 @@ pub async fn a_deleted_video_is_gone_and_its_objects_are_remembered(control: &Co
     an_input(control, 1).await;
     let gone = recording(control, 1, 2, NOW).await;
     let kept = recording(control, 2, 3, NOW).await;
-    let usage =
-        |videos, bytes| vec![Usage { input: uid(1), videos, bytes, max_bytes: Some(4_000) }];
+    let usage = |videos, bytes| {
+        vec![Usage { input: uid(1), videos, bytes, max_bytes: Some(4_000), clips: false }]
+    };
     let input = control.input(&uid(1)).await.unwrap().unwrap();
     let mut settings = input.settings;
     settings.recording.max_total_bytes = Some(4_000);
@@ -150,4 +152,58 @@ pub async fn a_broadcast_that_is_not_recorded_has_no_time_to_be_deleted(control:
     let owned = broadcast(control, 1, 0, NOW).await;
     let ended = control.release(&owned, End::Goodbye, NOW).await.unwrap();
     assert!(!ended.kept);
+}
+
+pub async fn a_clip_is_a_video_of_its_own(control: &Control) {
+    an_input(control, 1).await;
+    let source = recording(control, 1, 2, NOW).await;
+    let records = control.committed_index(&source, 0..99).await.unwrap().tail;
+    let records: Vec<_> =
+        records.into_iter().zip(1..).map(|(r, number)| SegmentRecord { number, ..r }).collect();
+    let clip = NewClip {
+        uid: video_uid(9),
+        input: uid(1),
+        of: ClipOf {
+            video: source.clone(),
+            from_ms: 1_500,
+            duration_ms: 2_000,
+            hidden_ns: 7,
+            seen_ns: 9,
+        },
+        now_ms: NOW + 5,
+        delete_ms: None,
+        settings: VideoSettings { creator: Some("me".into()), ..VideoSettings::default() },
+        catalog: "{}".into(),
+        records: records.clone(),
+    };
+    let made = control.create_clip(clip.clone()).await.unwrap();
+    assert_eq!((made.clip.as_ref(), &made.settings), (Some(&clip.of), &clip.settings));
+    assert_eq!(
+        (made.ended, made.numbers, made.segments),
+        (Some((NOW + 5, End::Goodbye)), Some((1, 2)), 2)
+    );
+    let sum = |f: fn(&SegmentRecord) -> u64| records.iter().map(f).sum::<u64>();
+    assert_eq!((made.bytes, made.duration_ms), (sum(|r| r.bytes), sum(|r| r.duration_ms)));
+    assert_eq!(control.committed_index(&made.uid, 0..99).await.unwrap().tail, records);
+    assert_eq!(control.catalog(&made.uid).await.unwrap().as_deref(), Some(&b"{}"[..]));
+    // It is no broadcast of its input's, and none of what that may keep.
+    assert_eq!(control.broadcast_of(&uid(1)).await.unwrap().map(|v| v.uid), Some(source.clone()));
+    let list = async |clips| {
+        let filter = VideoFilter { clips, ..VideoFilter::default() };
+        ids(control.videos(filter, Page::default()).await.unwrap())
+    };
+    assert_eq!(list(None).await, [made.uid.clone(), source.clone()]);
+    assert_eq!(
+        (list(Some(true)).await, list(Some(false)).await),
+        (vec![made.uid.clone()], vec![source.clone()])
+    );
+    let usage = control.usage().await.unwrap();
+    assert_eq!(
+        usage.iter().map(|u| (u.clips, u.videos, u.bytes)).collect::<Vec<_>>(),
+        [(false, 1, 2_000), (true, 1, sum(|r| r.bytes))]
+    );
+    // Whole or not at all, and it outlives its source.
+    assert!(control.create_clip(clip).await.is_err(), "the id is in use");
+    control.delete_video(&source, NOW).await.unwrap();
+    assert_eq!(control.video(&made.uid).await.unwrap(), Some(made));
 }

@@ -8,7 +8,7 @@ use crate::error::{EngineError, OpenError};
 const APPLICATION: i64 = 0x4157_4350;
 
 /// What turns format N into N + 1, in order. Never change an entry that was released: add one.
-const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5];
 
 /// The format that this program writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -161,6 +161,11 @@ CREATE TABLE lengths (
 -- Broadcasts that go on; which tracks they have was not kept, the first picture and sound are as good as all.
 INSERT INTO lengths SELECT ordinal, track, duration_ms * 1000000, 0, coalesce(last_number, 0)
     FROM videos, (SELECT 'video.cmaf' AS track UNION SELECT 'audio.cmaf') WHERE ended_ms IS NULL;
+";
+
+const FORMAT_5: &str = "
+-- What a video was cut from, as JSON; null for a broadcast.
+ALTER TABLE videos ADD COLUMN clip TEXT;
 ";
 
 /// Refuses what this program can't read, before anything is written.

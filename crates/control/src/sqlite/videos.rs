@@ -3,22 +3,27 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::inputs::{counts, document, from, order, paged};
-use crate::error::{DocumentError, EngineError};
+use crate::error::{CommitError, DocumentError, EngineError};
 use crate::ids::{Expect, InputUid, Rev, VideoUid, column};
 use crate::index::Usage;
 use crate::input::{List, Page};
-use crate::limits::LIST_ROWS;
+use crate::limits::{CATALOG_BYTES, LIST_ROWS};
 use crate::ownership::{End, Resolved};
-use crate::video::{Video, VideoChange, VideoFilter};
+use crate::record::SegmentRecord;
+use crate::video::{NewClip, Video, VideoChange, VideoFilter};
 
 const COLUMNS: &str = "uid, input, created_ms, modified_ms, rev, ended_ms, ended_why, delete_ms,
-    segments, first_number, last_number, duration_ms, bytes, document, ordinal";
+    segments, first_number, last_number, duration_ms, bytes, document, ordinal, clip";
 
 fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
+    let wrong = |column: usize, e: serde_json::Error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, e.into())
+    };
     let document: String = row.get(13)?;
-    let settings = serde_json::from_str(&document).map_err(|e| {
-        rusqlite::Error::FromSqlConversionFailure(13, rusqlite::types::Type::Text, e.into())
-    })?;
+    let settings = serde_json::from_str(&document).map_err(|e| wrong(13, e))?;
+    let clip: Option<String> = row.get(15)?;
+    let clip =
+        clip.map(|text| serde_json::from_str(&text).map_err(|e| wrong(15, e))).transpose()?;
     let why: Option<i64> = row.get(6)?;
     // A reason that a newer program of this format knows is still an end.
     let why = why.map(|why| End::from_column(why).unwrap_or(End::SourceLost));
@@ -34,6 +39,7 @@ fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
         numbers: column::optional(row, 9)?.zip(column::optional(row, 10)?),
         duration_ms: column::u64(row, 11)?,
         bytes: column::u64(row, 12)?,
+        clip,
         settings,
     })
 }
@@ -43,10 +49,11 @@ pub(crate) fn get(db: &Connection, uid: &VideoUid) -> Result<Option<Video>, Engi
     Ok(db.prepare_cached(&sql)?.query_row([uid], video).optional()?)
 }
 
-/// The broadcast on the air, else the newest one.
+/// The broadcast on the air, else the newest one; a clip is none.
 pub(crate) fn newest_of(db: &Connection, input: &InputUid) -> Result<Option<Video>, EngineError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM videos WHERE input = ?1 ORDER BY ordinal DESC LIMIT 1");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM videos WHERE input = ?1 AND clip IS NULL ORDER BY ordinal DESC LIMIT 1"
+    );
     Ok(db.prepare_cached(&sql)?.query_row([input], video).optional()?)
 }
 
@@ -73,22 +80,22 @@ pub(crate) fn list(
 ) -> Result<List<Video>, EngineError> {
     // Each filter that is not set is a null, which lets every row pass.
     let filters = "(?1 IS NULL OR input = ?1) AND (?2 IS NULL OR (ended_ms IS NULL) = ?2)
-        AND (?3 IS NULL OR ended_ms < ?3)";
+        AND (?3 IS NULL OR ended_ms < ?3) AND (?4 IS NULL OR (clip IS NOT NULL) = ?4)";
     let before = filter.ended_before_ms.map(column::to);
     let (order, behind) = order(page);
     let count = format!(
-        "SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?4) FROM videos WHERE {filters}"
+        "SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?5) FROM videos WHERE {filters}"
     );
     let counted = db
         .prepare_cached(&count)?
-        .query_row(params![filter.input, filter.live, before, from(page)], counts)?;
+        .query_row(params![filter.input, filter.live, before, filter.clips, from(page)], counts)?;
     let rows = page.rows.min(LIST_ROWS);
     let sql = format!(
-        "SELECT {COLUMNS} FROM videos WHERE {filters} AND ordinal {behind} ?4
-         ORDER BY ordinal {order} LIMIT ?5 OFFSET ?6"
+        "SELECT {COLUMNS} FROM videos WHERE {filters} AND ordinal {behind} ?5
+         ORDER BY ordinal {order} LIMIT ?6 OFFSET ?7"
     );
     let (limit, skip) = (rows as i64 + 1, column::to(page.skip));
-    let asked = params![filter.input, filter.live, before, from(page), limit, skip];
+    let asked = params![filter.input, filter.live, before, filter.clips, from(page), limit, skip];
     let found = db
         .prepare_cached(&sql)?
         .query_map(asked, |row| Ok((video(row)?, column::u64(row, 14)?)))?
@@ -161,11 +168,59 @@ pub(crate) fn due(db: &Connection, now_ms: u64) -> Result<Vec<VideoUid>, EngineE
     Ok(due.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Makes a clip: a broadcast that is over, in one step.
+pub(crate) fn create_clip(db: &Connection, clip: &NewClip) -> Result<Video, DocumentError> {
+    let settings = document(&clip.settings)?;
+    let of = serde_json::to_string(&clip.of).unwrap_or_default();
+    if clip.catalog.len() > CATALOG_BYTES {
+        return Err(internal(CommitError::CatalogTooLarge).into());
+    }
+    let sum = |f: fn(&SegmentRecord) -> u64| clip.records.iter().map(f).sum::<u64>();
+    let numbers = clip.records.first().zip(clip.records.last());
+    db.prepare_cached(
+        "INSERT INTO videos (uid, input, document, rev, created_ms, modified_ms, ended_ms, ended_why, delete_ms,
+         segments, first_number, last_number, duration_ms, bytes, catalog, clip)
+         VALUES (?1, ?2, ?3, 1, ?4, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        clip.uid,
+        clip.input,
+        settings,
+        column::to(clip.now_ms),
+        End::Goodbye.column(),
+        clip.delete_ms.map(column::to),
+        clip.records.len() as i64,
+        numbers.map(|(first, _)| column::to(first.number)),
+        numbers.map(|(_, last)| column::to(last.number)),
+        column::to(sum(|r| r.duration_ms)),
+        column::to(sum(|r| r.bytes)),
+        &clip.catalog[..],
+        of,
+    ])?;
+    let ordinal = db.last_insert_rowid();
+    for record in &clip.records {
+        db.prepare_cached("INSERT INTO segments VALUES (?1, ?2, ?3)")?.execute(params![
+            ordinal,
+            column::to(record.number),
+            record.encode().map_err(internal)?
+        ])?;
+        failpoint::hit("clip.inserted");
+    }
+    get(db, &clip.uid)?.ok_or(DocumentError::NotFound)
+}
+
+/// Whoever makes clips keeps to the bounds.
+fn internal(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Internal(error.to_string())
+}
+
+/// What an input's clips take up is not counted against what its owner wants to keep of its broadcasts: a row of their own.
 pub(crate) fn usage(db: &Connection) -> Result<Vec<Usage>, EngineError> {
     let mut select = db.prepare_cached(
         "SELECT input, count(*), sum(bytes),
-             (SELECT json_extract(document, '$.recording.maxTotalBytes') FROM inputs WHERE uid = input)
-         FROM videos GROUP BY input ORDER BY input",
+             (SELECT json_extract(document, '$.recording.maxTotalBytes') FROM inputs WHERE uid = input),
+             clip IS NOT NULL AS clips
+         FROM videos GROUP BY input, clips ORDER BY input, clips",
     )?;
     let usage = select.query_map([], |row| {
         let bound = row.get::<_, Option<i64>>(3)?;
@@ -174,6 +229,7 @@ pub(crate) fn usage(db: &Connection) -> Result<Vec<Usage>, EngineError> {
             videos: column::u64(row, 1)?,
             bytes: column::u64(row, 2)?,
             max_bytes: bound.and_then(|bytes| u64::try_from(bytes).ok()),
+            clips: row.get(4)?,
         })
     })?;
     Ok(usage.collect::<rusqlite::Result<_>>()?)

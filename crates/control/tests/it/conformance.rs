@@ -63,6 +63,7 @@ control::conformance_suite! { super::sqlite:
         changes_of_a_video_see_it_as_it_is,
         a_video_is_edited_by_version,
         a_deleted_video_is_gone_and_its_objects_are_remembered,
+        a_clip_is_a_video_of_its_own,
         a_broadcast_on_the_air_is_not_deleted,
         recordings_outlive_their_input,
         a_broadcast_that_is_not_recorded_has_no_time_to_be_deleted,

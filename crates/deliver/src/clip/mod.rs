@@ -36,10 +36,11 @@ pub(crate) async fn mp4(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let (wanted, name) = match range(&query).and_then(|wanted| Ok((wanted, filename(&query)?))) {
-        Ok(asked) => asked,
-        Err(words) => return bad_request(&words),
-    };
+    let (wanted, name) =
+        match range(&query, site.clip_max).and_then(|wanted| Ok((wanted, filename(&query)?))) {
+            Ok(asked) => asked,
+            Err(words) => return bad_request(&words),
+        };
     let found = match allowed(&site, &pass).await {
         Ok(found) => found,
         Err(response) => return *response,
@@ -77,11 +78,17 @@ pub(crate) async fn download(
     if recording.video.live() || !(if picture { default } else { audio }) {
         return not_found("its owner offers no such file");
     }
+    let mut wanted = Wanted::everything(picture);
+    // What of a clip is only there to be decoded is not shown.
+    if let Some(clip) = &recording.video.clip {
+        wanted.from_ns = clip.hidden_ns;
+        wanted.to_ns = clip.hidden_ns.saturating_add(clip.seen_ns);
+    }
     let (ending, kind) = if picture { ("mp4", "video/mp4") } else { ("m4a", "audio/mp4") };
     let otherwise = if picture { "default" } else { "audio" };
     let name = name.as_deref().unwrap_or(otherwise);
     let attached = Some(format!("attachment; filename=\"{name}.{ending}\""));
-    send(&site, found, Wanted::everything(picture), attached, kind, &headers).await
+    send(&site, found, wanted, attached, kind, &headers).await
 }
 
 async fn allowed(site: &Site, pass: &Pass) -> Result<Found, Box<Response>> {

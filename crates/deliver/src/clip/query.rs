@@ -1,28 +1,29 @@
 //! What a clip is asked for with. `reference/cloudflare-api.md` §5.1: `time=600s&duration=30s&filename=`.
 
+use std::time::Duration;
+
 use package::clip::Wanted;
 
-use crate::limits::{CLIP_MAX, FILE_NAME_CHARS_MAX, TIME_MAX_S};
+use crate::limits::{FILE_NAME_CHARS_MAX, TIME_MAX_S};
 use crate::share::parameter;
 
 /// A query that is refused, in words.
 pub(crate) type Wrong = String;
 
-/// The range of a clip.
-pub(crate) fn range(query: &str) -> Result<Wanted, Wrong> {
+/// The range of a clip, of at most this length.
+pub(crate) fn range(query: &str, longest: Duration) -> Result<Wanted, Wrong> {
     let from_ns = time(query, "time")?.unwrap_or(0);
     let duration = time(query, "duration")?.ok_or("duration: how long, such as 30s")?;
-    let longest = CLIP_MAX.as_nanos();
-    if duration == 0 || u128::from(duration) > longest {
-        return Err(format!("duration: more than nothing, at most {} s", CLIP_MAX.as_secs()));
+    if duration == 0 || u128::from(duration) > longest.as_nanos() {
+        return Err(format!("duration: more than nothing, at most {} s", longest.as_secs()));
     }
     Ok(Wanted { from_ns, to_ns: from_ns.saturating_add(duration), picture: true })
 }
 
 /// A clip's query in the one form that links to it have; none if the query names none.
-pub(crate) fn named(query: &str) -> Option<String> {
+pub(crate) fn named(query: &str, longest: Duration) -> Option<String> {
     parameter(query, "duration")?;
-    let Wanted { from_ns, to_ns, .. } = range(query).ok()?;
+    let Wanted { from_ns, to_ns, .. } = range(query, longest).ok()?;
     let seconds = |ns: u64| ns as f64 / 1e9;
     Some(format!("time={}s&duration={}s", seconds(from_ns), seconds(to_ns - from_ns)))
 }
@@ -124,8 +125,11 @@ mod tests {
 
     #[test]
     fn a_clip_is_at_most_a_minute() {
-        let range =
-            |query: &str| range(query).map(|w| (w.from_ns / 1_000_000, w.to_ns / 1_000_000));
+        const MINUTE: Duration = Duration::from_secs(60);
+        let named = |query: &str| super::named(query, MINUTE);
+        let range = |query: &str| {
+            super::range(query, MINUTE).map(|w| (w.from_ns / 1_000_000, w.to_ns / 1_000_000))
+        };
         assert_eq!(range("time=600s&duration=30s"), Ok((600_000, 630_000)));
         assert_eq!(range("duration=60"), Ok((0, 60_000)));
         assert_eq!(range("time=1&time=2&duration=1"), Ok((1_000, 2_000)));

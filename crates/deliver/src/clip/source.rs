@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use control::VideoUid;
-use package::clip::{Assembly, Outline, PartRef, Piece, Plan, Refused, Wanted};
+use package::clip::{Outline, PartRef, Piece, Plan, Planner, Refused, Wanted};
 use record::{File, History, Recording};
 use spine::{Location, Payload};
 
 use crate::body::Pieces;
 use crate::library::{Found, Library};
-use crate::limits::CLIP_HEAD_BYTES;
 use crate::shelf::Shelf;
 
 /// A broadcast or a recording to cut from.
@@ -67,21 +66,12 @@ impl Source {
         for track in &outline.tracks {
             inits.push(self.init(&track.name, track.init).await.ok_or(Failed::Gone)?);
         }
-        let mut assembly = Assembly::new(&outline, &inits).map_err(Failed::Refused)?;
-        for group in outline.parts.chunk_by(|a, b| a.segment == b.segment) {
-            let heads = self.heads(&outline, group, CLIP_HEAD_BYTES).await?;
-            for (part, mut head) in group.iter().zip(heads) {
-                // Real ones fit; a longer one is read once more, as long as it says it is.
-                let needed = media::fmp4::moof_bytes(&head).unwrap_or(0).min(part.bytes);
-                if needed > head.len() as u64 {
-                    let again = self.heads(&outline, std::slice::from_ref(part), needed).await?;
-                    head = again.into_iter().next().ok_or(Failed::Gone)?;
-                }
-                assembly.push(part, &head).map_err(Failed::Refused)?;
-            }
+        let mut planner = Planner::new(outline, &inits).map_err(Failed::Refused)?;
+        while let Some((parts, bytes)) = planner.wanted() {
+            let heads = self.heads(planner.outline(), parts, bytes).await?;
+            planner.take(&heads).map_err(Failed::Refused)?;
         }
-        let plan = assembly.finish().map_err(Failed::Refused)?;
-        Ok((plan, outline.whole))
+        planner.finish().map_err(Failed::Refused)
     }
 
     async fn heads(

@@ -59,6 +59,10 @@ impl Serve {
             },
         };
         let log = crate::logging::start(&loaded.config.log);
+        // Keys and tokens are in memory: what is left of a crash is its words, not its memory.
+        if let Err(error) = without_core_dumps() {
+            tracing::warn!(%error, "core dumps can't be switched off");
+        }
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return failed(&format!("can't start: {error}")),
@@ -66,6 +70,11 @@ impl Serve {
         let options = Options { demo, ready_file: self.ready_file };
         runtime.block_on(serve(&self.configured, loaded, options, &log))
     }
+}
+
+fn without_core_dumps() -> rustix::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
 }
 
 async fn serve(

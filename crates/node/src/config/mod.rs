@@ -52,6 +52,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Segments and parts.
     pub hls: Hls,
+    /// Clips.
+    pub clips: Clips,
     /// Levels of quality.
     pub encode: Encode,
     /// How long recordings are kept.
@@ -81,6 +83,9 @@ pub struct Http {
     /// Whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "outside::networks")]
     pub trusted_proxies: Networks,
+    /// What addresses begin with, without the last slash; empty: as they are asked for.
+    #[serde(deserialize_with = "outside::public_url")]
+    pub public_url: String,
 }
 
 /// `[https]`
@@ -186,6 +191,18 @@ pub struct Hls {
     /// A segment ends at the first key frame at or after 0.95 of this, 1000 to 10000 ms.
     #[serde(deserialize_with = "segment")]
     pub segment_ms: Duration,
+}
+
+/// `[clips]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clips {
+    /// The longest one that is cut while it is sent, 1 to 600 s: as many segments as one list of a range has.
+    #[serde(deserialize_with = "clip_seconds")]
+    pub max_s: Duration,
+    /// The longest one that becomes a video, 1 to 3600 s.
+    #[serde(deserialize_with = "clip_video_seconds")]
+    pub video_max_s: u32,
 }
 
 /// `[encode]`
@@ -387,10 +404,24 @@ fn within<'de, D: serde::Deserializer<'de>>(
     Err(serde::de::Error::custom(format!("{value} is out of range: {least} to {most} {unit}")))
 }
 
+fn clip_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    within(deserializer, 1, 600, "s").map(Duration::from_secs)
+}
+
+fn clip_video_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    within(deserializer, 1, 3_600, "s").map(|s| u32::try_from(s).unwrap_or(u32::MAX))
+}
+
 impl Config {
+    /// What addresses of pages and media begin with; none: as they are asked for.
+    pub fn public_url(&self) -> Option<&str> {
+        Some(self.http.public_url.as_str()).filter(|url| !url.is_empty())
+    }
+
     /// The host name in URLs that are handed out; none: the request's own.
     pub fn public_host(&self) -> Option<&str> {
         let named = Some(self.public.host.as_str()).filter(|host| !host.is_empty());
+        let named = named.or_else(|| self.public_url().and_then(outside::host_of));
         // A wildcard is no name that leads anywhere.
         named.or_else(|| self.tls.domain.iter().map(String::as_str).find(|n| !n.starts_with("*.")))
     }

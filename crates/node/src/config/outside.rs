@@ -197,6 +197,32 @@ fn contact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     }
 }
 
+/// `http://` or `https://`, a host, perhaps a port: addresses are appended to it as they are.
+pub(super) fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = text.strip_suffix('/').unwrap_or(&text).to_ascii_lowercase();
+    if text.is_empty() || host_of(&url).is_some() {
+        return Ok(url);
+    }
+    Err(de::Error::custom(format!(
+        "{text:?} is no address of this server: write it like https://live.example.org, with a port if need be, \
+         without a path"
+    )))
+}
+
+/// The host of such a URL.
+pub(super) fn host_of(url: &str) -> Option<&str> {
+    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let host = match authority.rsplit_once(':').filter(|_| !authority.ends_with(']')) {
+        Some((host, port)) => port.parse::<u16>().ok().filter(|port| *port > 0).map(|_| host)?,
+        None => authority,
+    };
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = host.parse::<std::net::Ipv4Addr>().is_ok()
+        || v6.is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok());
+    (address || is_name(host)).then_some(host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Layer, load};
@@ -300,6 +326,39 @@ mod tests {
             ["proxy_protocol.trusted=[\"10.0.0.0/40\"]", "proxy_protocol.listeners=[\"quic\"]"]
         {
             assert!(config(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_a_scheme_a_host_and_a_port() {
+        for (text, url, host) in [
+            ("", "", None),
+            ("https://live.example.org", "https://live.example.org", Some("live.example.org")),
+            (
+                "HTTPS://Live.Example.org:8443/",
+                "https://live.example.org:8443",
+                Some("live.example.org"),
+            ),
+            ("http://192.0.2.7:80", "http://192.0.2.7:80", Some("192.0.2.7")),
+            ("https://[2001:db8::1]:444", "https://[2001:db8::1]:444", Some("[2001:db8::1]")),
+            ("https://[2001:db8::1]", "https://[2001:db8::1]", Some("[2001:db8::1]")),
+        ] {
+            let read = config(&[&format!("http.public_url={text:?}")]).unwrap();
+            assert_eq!((read.http.public_url.as_str(), read.public_host()), (url, host));
+        }
+        for wrong in [
+            "live.example.org",
+            "ftp://a.example",
+            "https://",
+            "https://a.example/path",
+            "https://a.example?x",
+            "https://user@a.example",
+            "https://a.example:0",
+            "https://a.example:99999",
+            "https://a b",
+            "https://[::1",
+        ] {
+            assert!(config(&[&format!("http.public_url={wrong:?}")]).is_err(), "{wrong}");
         }
     }
 }

@@ -11,6 +11,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const PING: u8 = 6;
 const END_STREAM: u8 = 1;
@@ -191,6 +192,40 @@ async fn requests_that_are_taken_back_at_once_end_the_connection() {
     // ENHANCE_YOUR_CALM.
     assert_eq!(client.until_closed().await, Some(11));
     client.serving.await.unwrap();
+}
+
+/// CVE-2025-8671: an update of a window by nothing is an error of that request (RFC 9113 §6.9), so the server takes it back.
+#[tokio::test(start_paused = true)]
+async fn requests_that_the_server_is_made_to_take_back_end_the_connection() {
+    let mut client = Client::start(&[], "").await;
+    for number in 0..20_000 {
+        let stream = 2 * number + 1;
+        client.write(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &request(GET))).await;
+        client.write(&frame(WINDOW_UPDATE, 0, stream, &[0; 4])).await;
+        tokio::task::yield_now().await;
+        if client.serving.is_finished() {
+            break;
+        }
+    }
+    assert!(client.until_closed().await.is_some(), "told to go");
+    client.serving.await.unwrap();
+}
+
+/// Each is refused; who goes on asking is sent away.
+#[tokio::test(start_paused = true)]
+async fn requests_beyond_the_bound_are_refused() {
+    let mut client = Client::start(&[], "").await;
+    for number in 0..STREAMS_MAX + 50 {
+        // No answer fits the window, so none of them ends.
+        let stream = 2 * number + 1;
+        client.write(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &request(GET))).await;
+    }
+    let mut refused = 0;
+    while let Ok(Some((kind, _, _, body))) = timeout(Duration::from_secs(1), client.next()).await {
+        // REFUSED_STREAM.
+        refused += u32::from(kind == RST_STREAM && body == 7_u32.to_be_bytes());
+    }
+    assert_eq!(refused, 50);
 }
 
 /// CVE-2019-9518.

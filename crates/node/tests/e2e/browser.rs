@@ -1,5 +1,7 @@
-//! What a viewer sees and hears, in Chromium.
+//! What a viewer sees and hears, in Chromium; and what ffmpeg reads.
 
+use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testkit::{
@@ -8,6 +10,7 @@ use testkit::{
 };
 
 use crate::AIRWAVE;
+use crate::codecs::run;
 use crate::playback::playback;
 
 /// A player that is looked at for this long is measured.
@@ -74,6 +77,9 @@ fn check_url_with(url: &str, player: &str, more: &[&str]) -> Played {
     };
     assert!(played.presented_share() >= share, "frames shown: {}", report["counter"]);
     assert_eq!(report["counter"]["backwards"], 0, "{report}");
+    let number = |name: &str| report["counter"][name].as_u64().unwrap_or(0);
+    let sent = number("last") - number("first") + 1;
+    eprintln!("{sent} frames in {player}, {:.4} of them shown", played.presented_share());
     let tone = report["tone"]["frequencyHz"].as_f64().unwrap_or(0.0);
     assert!((tone - 1000.0).abs() < 25.0, "the tone: {}", report["tone"]);
     let level = report["tone"]["levelDb"].as_f64().unwrap_or(-99.0);
@@ -273,6 +279,46 @@ fn stock_shaka_player_plays_the_mpd_too() {
     if !skip("browser") {
         check_player("shaka", "/ID/manifest/video.mpd");
     }
+}
+
+/// Of a broadcast on the air, as long as players watch it: every packet of the source, one after the other.
+fn check_ffmpeg(list: &str) {
+    let server = Server::start(AIRWAVE, &[]);
+    let (input, folder) = (server.input(), tempfile::tempdir().unwrap());
+    let spec = ClipSpec { rising: true, group: 30, ..ClipSpec::plain("read", seconds() + 52) };
+    let source = Clip::make(&spec);
+    let _encoder = source.publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    wait_until("segments to begin with", 30, || {
+        let list = server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid)).text();
+        (list.matches("#EXTINF").count() >= 4).then_some(())
+    });
+    let (file, length) = (folder.path().join("read.mp4"), seconds().to_string());
+    let url = server.url(&format!("/{}/manifest/{list}", input.uid)).to_string();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-i", &url, "-t", &length, "-c", "copy"]).arg(&file);
+    run(&mut command);
+    assert_eq!(decode_errors(&file), "", "{list}");
+    for (kind, least) in [('v', 30), ('a', 46)] {
+        let (sent, got) = (packets(source.path(), kind), packets(&file, kind));
+        let at: BTreeMap<&str, usize> =
+            sent.iter().enumerate().map(|(i, p)| (p.hash.as_str(), i)).collect();
+        assert_eq!(at.len(), sent.len(), "every packet is another one");
+        let places: Vec<usize> = got.iter().map(|p| at[p.hash.as_str()]).collect();
+        assert!(places.windows(2).all(|w| w[1] == w[0] + 1), "{list} {kind}: none left out");
+        assert!(got.len() >= least * (seconds() as usize - 1), "{list} {kind}: {}", got.len());
+        eprintln!("{} packets of {kind} read by ffmpeg from {list}", got.len());
+    }
+}
+
+#[test]
+fn stock_ffmpeg_reads_every_frame_of_a_playlist() {
+    check_ffmpeg("video.m3u8");
+}
+
+#[test]
+fn stock_ffmpeg_reads_every_frame_of_an_mpd() {
+    check_ffmpeg("video.mpd");
 }
 
 #[test]

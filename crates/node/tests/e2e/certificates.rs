@@ -84,6 +84,11 @@ fn certificate(tls: &Tls) -> Validity {
 
 /// Asks on a connection that stays open; answers the first line.
 fn ask(tls: &mut Tls, name: &str) -> String {
+    head(tls, name).lines().next().unwrap_or_default().to_owned()
+}
+
+/// The same; answers the whole head.
+fn head(tls: &mut Tls, name: &str) -> String {
     write!(tls, "GET /live.json HTTP/1.1\r\nHost: {name}\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|w| w == b"\r\n\r\n") {
@@ -92,7 +97,7 @@ fn ask(tls: &mut Tls, name: &str) -> String {
         assert!(n > 0, "closed: {}", String::from_utf8_lossy(&answer));
         answer.extend_from_slice(&byte[..n]);
     }
-    String::from_utf8_lossy(&answer).lines().next().unwrap().to_owned()
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Asks in clear, for this host; answers the whole answer.
@@ -136,7 +141,12 @@ fn a_name_is_proved_on_port_80_and_kept_over_a_restart() {
     let refused = connect(address(&server, "https"), "other.example.test", &signed[1]);
     assert!(refused.unwrap_err().contains("not valid for name"));
     let mut tls = connect(address(&server, "domain_https"), names[0], &signed[1]).unwrap();
-    assert_eq!(ask(&mut tls, names[0]), "HTTP/1.1 200 OK");
+    // Browsers ask in clear no more, once they were here; in clear they are told nothing.
+    let told = head(&mut tls, names[0]);
+    assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told}");
+    assert!(told.contains("\r\nstrict-transport-security: max-age=15552000\r\n"), "{told}");
+    let told = plain(address(&server, "http"), "/live.json", names[0]);
+    assert!(!told.contains("strict-transport"), "{told}");
     let end = server.metric("certificate_not_after_timestamp_seconds");
     assert_eq!(end, certificate(&tls).not_after_ms / 1_000);
 

@@ -51,7 +51,8 @@ fn check(tokens: bool) {
         return;
     }
     let players = size("AIRWAVE_PLAYERS", 100);
-    let server = Server::start(AIRWAVE, &[]);
+    // As docs/cdn.md says: otherwise nginx is one address, which has so many connections and no more.
+    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.0.1"]"#]);
     let (input, _encoder) = if tokens {
         let (input, _, encoder) = locked(&server);
         (input, encoder)

@@ -38,6 +38,7 @@ mod reload;
 mod rounds;
 mod share;
 mod startup;
+mod stored_clips;
 mod tokens;
 mod watch;
 

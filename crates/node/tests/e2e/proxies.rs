@@ -187,6 +187,70 @@ fn encoders_come_through_a_balancer_too() {
     server.wait_live(&input);
 }
 
+/// Flips `http.public_url`.
+#[test]
+fn addresses_are_those_of_the_proxy_in_front() {
+    const PUBLIC: &str = "https://tv.example.test:8443";
+    let server = Server::start(
+        AIRWAVE,
+        &[&format!("http.public_url={PUBLIC}/"), r#"http.trusted_proxies=["127.0.0.1"]"#],
+    );
+    let input = server.create_input(&json!({ "recording": { "allowedOrigins": ["a.example"] } }));
+    let seen = server.api("GET", &format!("/stream/live_inputs/{}", input.uid), None).json();
+    let seen = &seen["result"];
+    for (address, expect) in [
+        (&seen["playback"]["hls"], format!("{PUBLIC}/{}/manifest/video.m3u8", input.uid)),
+        (&seen["watch"], format!("{PUBLIC}/{}/watch", input.uid)),
+    ] {
+        assert_eq!(address, &json!(expect));
+    }
+    // Encoders go where the name leads, to our own port.
+    let rtmp = seen["rtmp"]["url"].as_str().unwrap();
+    assert!(rtmp.starts_with("rtmp://tv.example.test:"), "{rtmp}");
+    let page = server.get(&format!("/{}/watch", input.uid)).text();
+    assert!(
+        page.contains(&format!("<link rel=\"canonical\" href=\"{PUBLIC}/{}/", input.uid)),
+        "{page}"
+    );
+    let oembed = format!("/oembed?url={PUBLIC}/{}/watch", input.uid);
+    assert_eq!(server.get(&oembed).json()["provider_url"], format!("{PUBLIC}/"));
+    // Pages of that name are this server's own, whatever the proxy calls it; pages of others are not.
+    let path = format!("/{}/lifecycle", input.uid);
+    for (origin, status) in
+        [(PUBLIC, 200), ("https://tv.example.test", 403), ("http://b.example", 403)]
+    {
+        assert_eq!(
+            request("GET", &server.url(&path), &[("origin", origin)], b"").status,
+            status,
+            "{origin}"
+        );
+        let body = json!({ "token": server.token }).to_string();
+        let headers = [("origin", origin), ("x-forwarded-proto", "https")];
+        let answer = request("POST", &server.url("/client/v4/session"), &headers, body.as_bytes());
+        assert_eq!(answer.status, status, "{origin}: {}", answer.text());
+        // Whoever came to the proxy over TLS has a cookie that never goes out in clear.
+        let cookie = answer.headers.get("set-cookie");
+        assert_eq!(cookie.is_some(), status == 200);
+        assert!(
+            cookie.is_none_or(|c| c.starts_with("__Secure-") && c.ends_with("; Secure")),
+            "{cookie:?}"
+        );
+    }
+    // What says nothing of TLS, or is said by somebody whom nobody trusts, gets the one in clear.
+    let plain = Server::start(AIRWAVE, &[]);
+    for (server, proto) in [(&server, "http"), (&plain, "https")] {
+        let body = json!({ "token": server.token }).to_string();
+        let url = server.url("/client/v4/session");
+        let answer = request("POST", &url, &[("x-forwarded-proto", proto)], body.as_bytes());
+        assert!(
+            answer.headers["set-cookie"].starts_with("airwave-session="),
+            "{:?}",
+            answer.headers
+        );
+        assert!(!answer.headers.contains_key("strict-transport-security"), "no name is ours");
+    }
+}
+
 /// Flips `limits.http_connections_per_address`.
 #[test]
 fn an_address_has_a_share_of_the_connections() {

@@ -172,3 +172,12 @@ fn wrong_certificates_and_folders_are_told() {
     let (code, output) = fails(&mut serve(Path::new(AIRWAVE), &["--data", junk]));
     assert_eq!((code, output.contains("junk.pem")), (1, true), "{output}");
 }
+
+/// Keys and tokens are in memory.
+#[test]
+fn a_crash_leaves_no_memory_behind() {
+    let mut server = Server::start(AIRWAVE, &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child().id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}

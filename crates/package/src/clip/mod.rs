@@ -9,7 +9,9 @@
 //! presentation begins in it.
 
 mod assembly;
+mod fragments;
 mod outline;
+mod planner;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub use assembly::Assembly;
+pub use fragments::{ClipPart, ClipSegment, ClipShare, ClipTrack, Fragments};
 pub use outline::{Outline, PartRef, Track, source_tracks};
+pub use planner::Planner;
 
 use crate::limits::{CLIP_PARTS, CLIP_SAMPLES};
 

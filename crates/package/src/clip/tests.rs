@@ -357,3 +357,112 @@ fn damaged_heads_are_refused_and_never_a_panic() {
     let mut assembly = Assembly::new(&outline, &inits).unwrap();
     assert_eq!(assembly.push(&part, b"moof"), Err(Refused::Damaged));
 }
+
+/// A clip's segments as a player takes them: what is shown, in milliseconds from the first picture that is meant to be
+/// seen, of samples that take time.
+fn played(world: &World, plan: &Plan, clip: &Fragments, track: usize) -> Vec<(i64, i64, String)> {
+    let init = &world.inits[&[7, 8][track]];
+    let mut movie = demux(init).unwrap();
+    let timescale = i64::from(movie.tracks[0].timescale);
+    let mut out = Vec::new();
+    let mut at: Option<u64> = None;
+    for share in clip.segments.iter().map(|s| &s.shares[track]) {
+        assert_eq!(share.start, at.unwrap_or(share.start), "no hole between segments");
+        at = Some(share.start + share.parts.iter().map(|p| u64::from(p.duration)).sum::<u64>());
+        for part in &share.parts {
+            let mut bytes = part.head.clone();
+            for piece in &part.pieces {
+                let name = plan.tracks[piece.track].clone();
+                let object = &world.objects[&(name, piece.segment, piece.part)];
+                bytes.extend(&object[piece.start as usize..(piece.start + piece.len) as usize]);
+            }
+            assert_eq!(bytes.len() as u64, part.bytes());
+            let bytes = Bytes::from(bytes);
+            movie.fragment(&bytes).unwrap();
+            let samples = &movie.tracks[0].samples;
+            assert_eq!(samples[0].sync, part.independent);
+            let key = part.key_bytes.map(|end| samples[0].range.end as u32 == end);
+            assert_eq!(key, (track == 0 && part.independent).then_some(true));
+            for s in samples {
+                assert!(s.composition >= 0, "decoded before it is shown");
+                let present = s.decode + i64::from(s.composition) - timescale / 5;
+                let text = String::from_utf8(s.data(&bytes).unwrap().to_vec()).unwrap();
+                let duration = i64::from(s.duration) * 1_000 / timescale;
+                out.push((
+                    present * 1_000 / timescale,
+                    duration,
+                    text.trim_end_matches('x').into(),
+                ));
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+#[test]
+fn as_segments_a_clip_begins_and_ends_at_the_frame_in_every_player() {
+    let world = World::of(6);
+    for (from, to) in [(3.5, 7.25), (0.0, 2.0), (4.0, 4.1), (3.9995, 6.0), (1.0, 1.1), (11.0, 99.0)]
+    {
+        let plan = world.plan(wanted(from, to)).unwrap();
+        let clip = Fragments::new(&plan, &world.index).unwrap();
+        let of = |at: f64| (at * 30.0 - 0.03).ceil() as u64;
+        let (first, last) = (of(from), of(f64::min(to, 12.0)));
+        let expect: Vec<(i64, String)> = (first..last)
+            .map(|i| ((i - first) as i64 * 1_000 / 30, format!("v{}.{:02}", i / 60, i % 60)))
+            .collect();
+        let video = played(&world, &plan, &clip, 0);
+        let (seen, hidden): (Vec<_>, Vec<_>) =
+            video.into_iter().partition(|(_, takes, _)| *takes > 5);
+        let seen: Vec<(i64, String)> = seen.into_iter().map(|(at, _, name)| (at, name)).collect();
+        assert_eq!(seen, expect, "{from}-{to}");
+        // What is decoded only is shown for no time, in its order, and before what is seen.
+        let (ahead, behind): (Vec<_>, Vec<_>) = hidden.into_iter().partition(|(at, _, _)| *at < 0);
+        assert!(ahead.iter().all(|(at, _, _)| (-4..=-2).contains(at)), "{ahead:?}");
+        assert!(ahead.iter().all(|(_, _, name)| !expect.iter().any(|(_, seen)| seen == name)));
+        let end = (plan.duration_ns / 1_000_000) as i64;
+        assert!(behind.len() <= 1 && behind.iter().all(|(at, _, _)| (at - end).abs() <= 1));
+        assert_eq!(ahead.is_empty(), clip.hidden_ns == 0);
+        // The first one is shown `hidden_ns` before them.
+        let off = clip.hidden_ns as i64 / 1_000_000 + ahead.first().map_or(0, |(at, _, _)| *at);
+        assert!((-1..=1).contains(&off), "{off}");
+        for (at, _, name) in played(&world, &plan, &clip, 1) {
+            let source = name[1..].parse::<f64>().unwrap() * 1_024.0 / 48.0 - 1_000.0 / 30.0;
+            let here = at as f64 + plan.from_ns as f64 / 1e6;
+            assert!((source - here).abs() < 1.1, "{name}: {source} at {here}");
+            assert!(at > -22 && at as f64 <= plan.duration_ns as f64 / 1e6, "{name} at {at}");
+        }
+        assert_eq!(clip.target_duration, if plan.duration_ns < 1_500_000_000 { 1 } else { 2 });
+        assert!(clip.segments.iter().all(|s| s.shares[0].parts[0].independent));
+    }
+}
+
+#[test]
+fn sound_alone_and_what_was_lost_as_segments() {
+    let world = World::of(3);
+    let plan = world.plan(Wanted { picture: false, ..wanted(1.5, 3.0) }).unwrap();
+    let clip = Fragments::new(&plan, &world.index).unwrap();
+    let heard: Vec<&ClipShare> = clip.segments.iter().map(|s| &s.shares[0]).collect();
+    assert_eq!((heard.len(), clip.hidden_ns), (2, 0));
+    let ticks: u32 = heard.iter().flat_map(|s| &s.parts).map(|p| p.duration).sum();
+    assert!(ticks.abs_diff(72_000) < 2_048, "{ticks}");
+    let mut world = World::of(4);
+    for name in [VIDEO, AUDIO] {
+        world.index.lose(name, 1);
+    }
+    let plan = world.plan(wanted(1.0, 5.0)).unwrap();
+    let clip = Fragments::new(&plan, &world.index).unwrap();
+    let video = played(&world, &plan, &clip, 0);
+    let still = video.iter().find(|(_, takes, _)| *takes > 100).unwrap();
+    assert_eq!((still.1 / 10, &*still.2), (203, "v0.59"), "a still picture");
+    assert_eq!(clip.target_duration, 3);
+    // A plan that says what is not so is refused.
+    for at in 0..plan.head.len() {
+        let mut head = plan.head.to_vec();
+        head[at] ^= 0x81;
+        let _ = Fragments::new(&Plan { head: head.into(), ..plan.clone() }, &world.index);
+    }
+    let other = Plan { pieces: Vec::new(), ..plan };
+    assert_eq!(Fragments::new(&other, &world.index), Err(Refused::Damaged));
+}

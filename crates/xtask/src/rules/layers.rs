@@ -327,4 +327,15 @@ mod tests {
         assert_eq!(table(&[row("low", Layer::Pure, ANY)]).len(), 1);
         assert_eq!(table(&[row("low", Layer::Pure, &["nobody"])]).len(), 1);
     }
+
+    /// What strangers send is parsed in these: in a release, too, a sum that is too large ends something.
+    #[test]
+    fn parsers_check_their_sums_in_a_release() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        for name in ["access", "media", "moqt", "package", "proxy", "rtmp"] {
+            let checked = format!("[profile.release.package.{name}]\noverflow-checks = true\n");
+            assert!(manifest.contains(&checked), "{name}");
+        }
+    }
 }

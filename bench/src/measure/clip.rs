@@ -1,0 +1,185 @@
+//! C1, C3, C4: clips, beside ffmpeg that cuts the same without encoding.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use testkit::{Packet, packets, wait_until};
+
+use crate::Setup;
+use crate::airwave::Airwave;
+use crate::host;
+use crate::load_rtmp::Fleet;
+use crate::report::Report;
+use crate::ring::{HD, Ring};
+use crate::stats::{Sample, ratios};
+
+/// Longer than a clip, and faster than it plays: nobody waits a minute for a minute.
+const ROUNDS: u32 = 10;
+const SPEED: &str = "12";
+const LENGTH_S: f64 = 60.0;
+
+/// Of a running broadcast.
+const LIVE_WARM: Duration = Duration::from_secs(9);
+const LIVE_CLIPS: usize = 60;
+const LIVE_LENGTH_S: f64 = 5.0;
+
+/// All of it.
+pub(crate) fn run(setup: &Setup) -> Result<bool> {
+    let ring = Arc::new(Ring::make(&setup.clips, &HD)?);
+    let recorded = recorded(setup)?;
+    Ok(recorded & live(setup, &ring)?)
+}
+
+/// Milliseconds until the first byte of a body came, and until all of it was in a file.
+fn get(airwave: &Airwave, path: &str, to: &Path) -> Result<(f64, f64)> {
+    let mut file = std::fs::File::create(to)?;
+    let start = Instant::now();
+    let mut socket = TcpStream::connect(airwave.address("http")?)?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut head = Vec::new();
+    let end = loop {
+        if let Some(at) = head.windows(4).position(|w| w == b"\r\n\r\n") {
+            break at + 4;
+        }
+        let n = socket.read(&mut buffer)?;
+        ensure!(n > 0, "{path}: no answer");
+        head.extend_from_slice(&buffer[..n]);
+    };
+    let words = String::from_utf8_lossy(&head[..end]).to_ascii_lowercase();
+    ensure!(words.starts_with("http/1.1 200"), "{path}: {words}");
+    let length = words.lines().find_map(|l| l.strip_prefix("content-length:"));
+    let length: u64 = length.context("no length")?.trim().parse()?;
+    let mut first = (head.len() > end).then(|| ms(start));
+    file.write_all(&head[end..])?;
+    let mut got = (head.len() - end) as u64;
+    while got < length {
+        let n = socket.read(&mut buffer)?;
+        ensure!(n > 0, "{path}: {got} of {length} bytes");
+        first.get_or_insert_with(|| ms(start));
+        file.write_all(&buffer[..n])?;
+        got += n as u64;
+    }
+    Ok((first.context("an empty clip")?, ms(start)))
+}
+
+/// ffmpeg, on the server's core.
+fn ffmpeg(arguments: &[&str], to: &Path) -> Result<f64> {
+    let start = Instant::now();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-y"]).args(arguments).arg(to);
+    let status = host::on_server_core(|| command.status())??;
+    ensure!(status.success(), "ffmpeg: {status}");
+    Ok(ms(start))
+}
+
+/// C1 and C4, of a recording.
+fn recorded(setup: &Setup) -> Result<bool> {
+    let mut report = Report::begin("C1")?;
+    let airwave = Airwave::start(&setup.program, &[])?;
+    let input = airwave.inputs(1, true).pop().context("no input")?;
+    let clip = setup.clips.join(format!("{}.flv", HD.name));
+    let rounds = (ROUNDS - 1).to_string();
+    let mut encoder = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-readrate", SPEED, "-stream_loop", &rounds, "-i"])
+        .arg(&clip)
+        .args(["-c", "copy", "-f", "flv", &input.rtmp])
+        .spawn()?;
+    let video = airwave.server().wait_live(&input);
+    ensure!(encoder.wait()?.success(), "the encoder failed");
+    wait_until("the recording to be complete", 30, || {
+        airwave.metric("broadcasts").is_ok_and(|n| n == 0.0).then_some(())
+    });
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name);
+    let downloads = format!("/stream/{video}/downloads");
+    ensure!(airwave.server().api("POST", &downloads, None).status == 200, "no download");
+    get(&airwave, &format!("/{video}/downloads/default.mp4"), &file("source.mp4"))?;
+    let source = file("source.mp4").display().to_string();
+
+    let (mut ours, mut theirs, mut first, mut stored) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..setup.pairs() {
+        // Each time another one: what was planned before is kept.
+        let from = 2.0 + round as f64 / 10.0;
+        let (at, length) = (from.to_string(), LENGTH_S.to_string());
+        let cut =
+            ["-ss", &at, "-t", &length, "-i", &source, "-c", "copy", "-movflags", "+faststart"];
+        theirs.push(ffmpeg(&cut, &file("theirs.mp4"))?);
+        let path = format!("/{video}/clip.mp4?time={from}s&duration={LENGTH_S}s");
+        let (begun, whole) = get(&airwave, &path, &file("ours.mp4"))?;
+        first.push(begun);
+        ours.push(whole);
+        let fields = json!({
+            "clippedFromVideoUID": video, "startTimeSeconds": from, "endTimeSeconds": from + LENGTH_S,
+        });
+        let start = Instant::now();
+        let made = airwave.server().api("POST", "/stream/clip", Some(&fields));
+        ensure!(made.status == 200, "{}", made.text());
+        stored.push(ms(start));
+    }
+    let bytes = std::fs::metadata(file("ours.mp4"))?.len();
+    report.set("bytes", bytes);
+    report.say(format_args!("{LENGTH_S} s, {:.1} MB", bytes as f64 / 1e6));
+    report.sample("whole clip by ffmpeg -c copy +faststart", "", &ratios(&ours, &theirs));
+    report.sample("first byte by ffmpeg's end", "", &ratios(&first, &theirs));
+    report.sample("a video of its own by ffmpeg", "", &ratios(&stored, &theirs));
+    for (name, values) in [
+        ("whole clip", ours),
+        ("first byte", first),
+        ("a video of its own", stored),
+        ("ffmpeg", theirs),
+    ] {
+        report.sample(name, "ms", &Sample::new(values));
+    }
+    let equal = same(&file("source.mp4"), &file("ours.mp4"));
+    report.set("C4", equal);
+    report.say(format_args!("C4: the same packets as the source's range: {equal}"));
+    if !equal {
+        report.void("the clip is not the source's range");
+    }
+    report.end(&setup.results)
+}
+
+/// C4: packet by packet, pictures and sound, one after the other.
+fn same(source: &Path, clip: &Path) -> bool {
+    let hashes = |file: &Path, kind| -> Vec<String> {
+        packets(file, kind).into_iter().map(|Packet { hash, .. }| hash).collect()
+    };
+    ['v', 'a'].into_iter().all(|kind| {
+        let (source, clip) = (hashes(source, kind), hashes(clip, kind));
+        !clip.is_empty() && source.windows(clip.len()).any(|range| range == clip)
+    })
+}
+
+/// C3, of a broadcast on the air.
+fn live(setup: &Setup, ring: &Arc<Ring>) -> Result<bool> {
+    let mut report = Report::begin("C3")?;
+    let airwave = Airwave::start(&setup.program, &[])?;
+    let input = airwave.inputs(1, true).pop().context("no input")?;
+    let fleet = Fleet::start(ring, std::slice::from_ref(&input.rtmp), false)?;
+    airwave.server().wait_live(&input);
+    std::thread::sleep(LIVE_WARM);
+    let folder = tempfile::tempdir()?;
+    let mut first = Vec::new();
+    let clips = if setup.results.quick { 10 } else { LIVE_CLIPS };
+    for n in 0..clips {
+        let from = n as f64 / 30.0;
+        let path = format!("/{}/clip.mp4?time={from:.3}s&duration={LIVE_LENGTH_S}s", input.uid);
+        first.push(get(&airwave, &path, &folder.path().join("clip.mp4"))?.0);
+    }
+    ensure!(fleet.running(), "the broadcast was lost");
+    report.times("first byte of a clip of what is on the air", &Sample::new(first));
+    report.end(&setup.results)
+}
+
+fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
