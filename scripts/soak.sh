@@ -28,7 +28,7 @@ STEPS=(
     "dash.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_dash_js"
     "video.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_video_js"
     "Chromium's own HLS for $AIRWAVE_PLAY_SECONDS s|browser::stock_native_video"
-    "ffmpeg, HLS and MPD, for $AIRWAVE_PLAY_SECONDS s each|browser::stock_ffmpeg"
+    "ffmpeg for $AIRWAVE_PLAY_SECONDS s|browser::stock_ffmpeg"
     "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player"
     "From the encoder to the screen over MoQ for $AIRWAVE_GLASS_SECONDS s, no rebuffer|browser::what_an_encoder_sees"
     "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
