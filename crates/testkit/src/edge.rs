@@ -31,7 +31,7 @@ impl Edge {
         let mut site = NGINX_CONF.to_owned();
         for (there, here) in [
             ("server 127.0.0.1:8080;", format!("server {origin};")),
-            ("listen 8000;", format!("listen {address};")),
+            ("listen 8000 backlog", format!("listen {address} backlog")),
             ("/var/cache/nginx/airwave", format!("{dir}/cache")),
         ] {
             assert_eq!(site.matches(there).count(), 1, "{there} in docs/cdn/nginx.conf");

@@ -29,7 +29,7 @@ struct State {
 impl Relay {
     /// In front of the server at this address.
     pub fn start(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listen();
         let address = listener.local_addr().unwrap();
         let shared: Arc<Shared> = Arc::default();
         let relay = shared.clone();
@@ -69,6 +69,18 @@ impl Relay {
         change(&mut self.shared.state.lock().unwrap());
         self.shared.changed.notify_all();
     }
+}
+
+/// With room for all who come at once: std's 128 lose some of a thousand.
+fn listen() -> TcpListener {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(4_096).unwrap().into_std().unwrap()
+    });
+    listener.set_nonblocking(false).unwrap();
+    listener
 }
 
 impl Drop for Relay {
