@@ -152,7 +152,11 @@ impl Player {
             let list = Rc::new(list.unwrap_or_else(|error| panic!("{name}: {error}")));
             Version { text: text.clone(), list, first: now, last: now, players: 0 }
         });
-        assert!(version.text == text, "{url}: {number}.{part} is not the same for everybody");
+        // Kept for six target durations: who is later than that (the machine is too slow for all of them) gets another window.
+        let kept = Duration::from_secs(version.list.target_duration * 6);
+        let late = now.duration_since(version.first) >= kept;
+        let same = version.text == text;
+        assert!(same || late, "{url}: {number}.{part} is not the same for everybody");
         version.players += 1;
         version.last = now;
         version.list.clone()
