@@ -556,10 +556,10 @@ impl Ingest {
             Liveness::Ended(why) => why,
             Liveness::Live | Liveness::Parked => Close::Internal,
         };
-        if let Some((owned, away)) = found {
-            if let Err(error) = self.control.release(&owned, end_of(why, away), now_ms()).await {
-                tracing::debug!(%input, %error, "not the owner any more");
-            }
+        if let Some((owned, away)) = found
+            && let Err(error) = self.control.release(&owned, end_of(why, away), now_ms()).await
+        {
+            tracing::debug!(%input, %error, "not the owner any more");
         }
         {
             let mut state = self.state();
