@@ -102,14 +102,37 @@ pub(crate) fn track_ok(track: &track::Consumer) -> Answer {
     }
 }
 
-/// The answer to a subscription. `@moq/net` (0.2, 0.3) looks for a length before LARGEST_OBJECT, as draft 16 has it, and
-/// ends what it asked for if there is none; who follows live can do without.
-pub(crate) fn subscribed(track: &track::Consumer, reads_largest: bool) -> Answer {
-    match track_ok(track) {
-        Answer::Ok { properties, .. } if !reads_largest => {
+/// Answers that players of browsers do not read as the draft has them. Who follows live can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Misread {
+    /// `@moq/net` (0.2, 0.3) looks for a length before LARGEST_OBJECT, as draft 16 has it, and ends what it asked for if
+    /// there is none.
+    Largest,
+    /// shaka-player 5.2 does not step over the properties of a track, and is out of step with its control stream then.
+    Properties,
+}
+
+impl Misread {
+    /// By what a peer says of itself.
+    pub(crate) fn by(implementation: &str) -> Option<Self> {
+        match implementation {
+            "moq-lite-js" => Some(Self::Largest),
+            shaka if shaka.starts_with("ShakaPlayer/") => Some(Self::Properties),
+            _ => None,
+        }
+    }
+}
+
+/// The answer to a subscription.
+pub(crate) fn subscribed(track: &track::Consumer, misread: Option<Misread>) -> Answer {
+    match (track_ok(track), misread) {
+        (Answer::Ok { properties, .. }, Some(Misread::Largest)) => {
             Answer::Ok { parameters: Parameters::default(), properties }
         }
-        answer => answer,
+        (Answer::Ok { parameters, .. }, Some(Misread::Properties)) => {
+            Answer::Ok { parameters, properties: Properties::empty() }
+        }
+        (answer, _) => answer,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::listen::{Audience, Counters, Gate, HalfOpenGuard, Past, Why};
 use crate::names::{name_of, path_of};
 use crate::open::OpenBroadcasts;
 use crate::play::{
-    Serving, Update, Wishes, ask_for_group, location, order_of, subscribed, track_ok,
+    Misread, Serving, Update, Wishes, ask_for_group, location, order_of, subscribed, track_ok,
 };
 use crate::publish::{Offer, Offered, Publisher};
 use crate::transport::Connection;
@@ -91,9 +91,6 @@ pub(crate) async fn run(
     drop((serving, driver));
     linger(&connection).await;
 }
-
-/// What `@moq/net` says of itself, the library of a player of browsers.
-const MOQ_NET: &str = "moq-lite-js";
 
 /// What a peer has asked for.
 pub(crate) struct Connected {
@@ -304,7 +301,7 @@ impl Connected {
         let (updates, mut receiver) = mpsc::unbounded_channel();
         self.requests.insert(id, Open::Subscription(updates));
         let (link, viewer) = (self.link.clone(), self.viewer(tokens));
-        let reads_largest = self.implementation != MOQ_NET;
+        let misread = Misread::by(&self.implementation);
         self.link.run(async move {
             let wait = parameters.rendezvous_timeout_ms.unwrap_or(0);
             let wait = Duration::from_millis(wait).min(RENDEZVOUS_MAX);
@@ -331,7 +328,7 @@ impl Connected {
                 let words = "all groups of the filter are published already";
                 return answer(Answer::error(RequestCode::InvalidRange, words));
             }
-            answer(subscribed(&track, reads_largest));
+            answer(subscribed(&track, misread));
             ask_for_group(&track, &parameters);
             // Players that follow live and FETCH nothing get a catalog that was written long ago.
             if track.info().dynamic_groups && track.info().timescale.is_none() {

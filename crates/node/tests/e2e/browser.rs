@@ -156,15 +156,25 @@ fn what_an_encoder_sees_is_on_the_screen_over_moq_in_step_with_its_sound() {
 
 #[test]
 fn stock_moq_watch_plays_for_the_first_viewer_a_second_and_a_late_one() {
-    if skip("browser") {
-        return;
+    if !skip("browser") {
+        check_stock_moq("moq-watch");
     }
+}
+
+#[test]
+fn stock_shaka_player_plays_over_moq_for_the_first_viewer_a_second_and_a_late_one() {
+    if !skip("browser") {
+        check_stock_moq("shaka");
+    }
+}
+
+fn check_stock_moq(player: &str) {
     let server = Server::start(AIRWAVE, &[]);
     let input = server.input();
     let _encoder = clip().publish(&input.rtmp, 1);
     server.wait_live(&input);
     let url = server.url(&format!("/{}/watch", input.uid)).to_string();
-    let seen = watch_with_stock_moq(&url, "moq-watch", &["--seconds", &seconds().to_string()]);
+    let seen = watch_with_stock_moq(&url, player, &["--seconds", &seconds().to_string()]);
     for name in ["first", "second", "late"] {
         let viewer = &seen[name];
         assert_eq!(viewer["size"], serde_json::json!([640, 360]), "{name}: {seen}");
