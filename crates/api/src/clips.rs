@@ -44,6 +44,7 @@ pub(crate) async fn create(
         uid: VideoUid::from_random(uid),
         random: u64::from_be_bytes(random),
         settings: change.settings,
+        source_settings: source.settings.clone(),
         delete_ms: change.delete_ms,
         now_ms,
     };
@@ -100,6 +101,7 @@ fn refused(error: ClipError) -> ApiError {
         ClipError::Refused(_) | ClipError::NotYet { .. } => {
             ApiError::field("startTimeSeconds", error.to_string())
         }
+        ClipError::TooMuch { .. } => ApiError::field(SOURCE, error.to_string()),
         ClipError::Gone => ApiError::not_found("some of the video is no longer there"),
         ClipError::Busy => ApiError::too_many(&error.to_string(), 1),
         ClipError::NoRoom(_) => {

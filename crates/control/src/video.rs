@@ -67,6 +67,8 @@ pub struct NewClip {
     pub input: InputUid,
     /// What it was cut from.
     pub of: ClipOf,
+    /// What the source's owner had chosen when `settings` were made of it: if that is no longer so, there is no clip.
+    pub source: VideoSettings,
     /// When.
     pub now_ms: u64,
     /// When it will be deleted, if it will.

@@ -72,6 +72,10 @@ pub const PICTURE_SIDE_MIN: u32 = 8;
 /// Pictures that are made at one time: they wait for each other rather than let those wait who watch.
 pub const PICTURES_AT_ONCE: usize = 2;
 
+/// A picture that has waited so long for its turn is not drawn any more: who asked was answered "busy" by then
+/// (`deliver`'s `LEVEL_WAIT`).
+pub const PICTURE_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Pictures that are asked for and not made yet; beyond it the answer is "busy" at once.
 pub const PICTURES_WAITING_MAX: usize = 64;
 

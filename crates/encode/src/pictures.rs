@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 
 use crate::job::{JobError, config_of};
 use crate::limits::{
-    FAILED_KEPT, PICTURE_BYTES_MIN, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES, PICTURES_WAITING_MAX,
-    PIXELS_MAX, SIDE_MAX,
+    FAILED_KEPT, PICTURE_BYTES_MIN, PICTURE_WAIT_MAX, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES,
+    PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
 };
 use crate::made::{Failed, Made};
 use crate::original::Original;
@@ -42,6 +42,7 @@ struct Entry {
 pub(crate) struct Asked {
     original: Arc<dyn Original>,
     picture: Picture,
+    at: Instant,
     /// Whoever waits hears of its end, also when this is dropped.
     made: Waited,
 }
@@ -54,28 +55,31 @@ impl Drop for Waited {
     }
 }
 
-impl Default for Pictures {
-    fn default() -> Self {
-        Self { room: Semaphore::new(PICTURES_AT_ONCE), state: Mutex::default() }
-    }
-}
-
 impl Pictures {
+    /// Where there are several workers, one is always left to those who watch.
+    pub(crate) fn new(workers: usize) -> Self {
+        let room = PICTURES_AT_ONCE.min(workers.saturating_sub(1)).max(1);
+        Self { room: Semaphore::new(room), state: Mutex::default() }
+    }
+
     /// The picture, and whether it is to be made now.
     fn find(&self, video: &str, picture: &Picture) -> Result<(Arc<Made>, bool), Failed> {
         let now = Instant::now();
         let mut state = self.state();
-        let stale = |how: Result<(), Failed>, at: Instant| {
-            how.is_err() && now.saturating_duration_since(at) >= FAILED_KEPT
+        let stale = |made: &Made| {
+            let outcome = made.outcome();
+            outcome.is_some_and(|(how, at)| {
+                how.is_err() && now.saturating_duration_since(at) >= FAILED_KEPT
+            })
         };
-        state.made.retain(|_, e| e.made.outcome().is_none_or(|(how, at)| !stale(how, at)));
         state.clock += 1;
         let used = state.clock;
         let key = (video.to_owned(), picture.clone());
-        if let Some(entry) = state.made.get_mut(&key) {
+        if let Some(entry) = state.made.get_mut(&key).filter(|entry| !stale(&entry.made)) {
             entry.used = used;
             return Ok((entry.made.clone(), false));
         }
+        state.made.retain(|_, entry| !stale(&entry.made));
         let waiting = state.made.values().filter(|e| e.made.outcome().is_none()).count();
         if waiting >= PICTURES_WAITING_MAX {
             return Err(Failed::Busy);
@@ -114,7 +118,8 @@ impl Renditions {
         let (made, new) = self.pictures().find(original.video(), picture)?;
         if new {
             let (original, picture) = (original.clone(), picture.clone());
-            let asked = Asked { original, picture, made: Waited(made.clone()) };
+            let at = Instant::now();
+            let asked = Asked { original, picture, at, made: Waited(made.clone()) };
             // If nobody takes it, its drop says so.
             self.take_on(Work::Picture(asked))?;
         }
@@ -123,8 +128,12 @@ impl Renditions {
 
     /// Draws it. A worker may die over it: then it is done once more.
     pub(crate) async fn draw(self: Arc<Self>, asked: Asked) {
-        let Asked { original, picture, made } = asked;
+        let Asked { original, picture, at, made } = asked;
         let Ok(_room) = self.pictures().room.acquire().await else { return };
+        // Whoever asked has been told "busy" meanwhile: a pile of them must not keep out those who ask now.
+        if at.elapsed() >= PICTURE_WAIT_MAX {
+            return made.0.finish(Err(Failed::Busy));
+        }
         let mut drawn = self.draw_once(original.as_ref(), &picture).await;
         if let Err(Undrawn::Lost(error)) = &drawn {
             tracing::warn!(video = original.video(), %error, "an encoder was lost over a picture");

@@ -119,7 +119,7 @@ impl Renditions {
         let words = program.words.clone();
         let pool = Pool::new(program, settings.workers, settings.patience, hardware);
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
-        let pictures = Pictures::default();
+        let pictures = Pictures::new(settings.workers);
         Arc::new(Self { pool, settings, words, jobs, queue, pictures, state })
     }
 

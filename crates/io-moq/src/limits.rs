@@ -54,7 +54,7 @@ pub const READ_BYTES: usize = 64 << 10;
 /// After a close the connection stays for its last words to arrive; then it is forgotten.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
 
-/// Messages on one request stream that wait for a peer which does not read them. A namespace
+/// Messages on one request stream, or on the control stream, that wait for a peer which does not read them. A namespace
 /// subscription may have a thousand names to tell at once.
 pub const QUEUED_ANSWERS_MAX: usize = 4_096;
 

@@ -18,6 +18,7 @@ use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, 
 use moqt::version::ControlStream;
 use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
 use sansio::{Core, Poll};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::limits::{CLOSE_LINGER, QUEUED_ANSWERS_MAX};
@@ -183,7 +184,7 @@ pub(crate) struct Driver {
     events: VecDeque<Event>,
     /// Our sides of request streams.
     streams: BTreeMap<StreamId, Sides>,
-    control: Option<mpsc::UnboundedSender<Write>>,
+    control: Option<mpsc::Sender<Write>>,
     timer: Option<Instant>,
     /// What we closed with.
     over: Option<u64>,
@@ -198,18 +199,18 @@ enum Write {
 
 /// How the two sides of a request stream are told what to do.
 struct Sides {
-    write: mpsc::UnboundedSender<Write>,
+    write: mpsc::Sender<Write>,
     stop: Option<oneshot::Sender<u64>>,
 }
 
 /// The other ends of it.
 struct Ends {
-    write: mpsc::UnboundedReceiver<Write>,
+    write: mpsc::Receiver<Write>,
     stop: oneshot::Receiver<u64>,
 }
 
 fn sides() -> (Sides, Ends) {
-    let ((write, writes), (stop, stops)) = (mpsc::unbounded_channel(), oneshot::channel());
+    let ((write, writes), (stop, stops)) = (mpsc::channel(QUEUED_ANSWERS_MAX), oneshot::channel());
     (Sides { write, stop: Some(stop) }, Ends { write: writes, stop: stops })
 }
 
@@ -372,7 +373,7 @@ impl Driver {
 
     fn write_control(&mut self, bytes: Bytes) {
         let control = self.control.get_or_insert_with(|| {
-            let (sender, writes) = mpsc::unbounded_channel();
+            let (sender, writes) = mpsc::channel(QUEUED_ANSWERS_MAX);
             let link = self.link.clone();
             self.jobs.push(Box::pin(async move {
                 match link.version.control_stream() {
@@ -389,12 +390,19 @@ impl Driver {
             }));
             sender
         });
-        let _ = control.send(Write::Bytes(bytes));
+        let full = queue(control, Write::Bytes(bytes));
+        self.unread(full);
     }
 
     fn tell(&mut self, stream: StreamId, write: Write) {
-        if let Some(sides) = self.streams.get(&stream) {
-            let _ = sides.write.send(write);
+        let full = self.streams.get(&stream).is_some_and(|sides| queue(&sides.write, write));
+        self.unread(full);
+    }
+
+    /// Whoever asks and reads no answers is let go: what waits for them is memory of ours.
+    fn unread(&self, full: bool) {
+        if full && self.over.is_none() {
+            self.link.close(SessionCode::ControlMessageTimeout, "answers are not read");
         }
     }
 
@@ -403,7 +411,7 @@ impl Driver {
     fn accept(&mut self, send: SendStream, recv: RecvStream) {
         let shared = self.link.version.control_stream() == ControlStream::Bidirectional;
         if shared && self.control.is_none() {
-            let (sender, writes) = mpsc::unbounded_channel();
+            let (sender, writes) = mpsc::channel(QUEUED_ANSWERS_MAX);
             self.control = Some(sender);
             let link = self.link.clone();
             self.jobs.push(Box::pin(async move {
@@ -419,10 +427,15 @@ impl Driver {
     }
 }
 
+/// Whether there is no room for it. A stream that is over takes nothing, and needs nothing.
+fn queue(writes: &mpsc::Sender<Write>, write: Write) -> bool {
+    matches!(writes.try_send(write), Err(TrySendError::Full(_)))
+}
+
 /// Our side of the control stream.
-async fn write_control(link: &Link, stream: SendStream, writes: mpsc::UnboundedReceiver<Write>) {
+async fn write_control(link: &Link, stream: SendStream, writes: mpsc::Receiver<Write>) {
     stream.set_priority(priority::CONTROL);
-    if write_stream(link, stream, writes).await.is_some() {
+    if write_stream(stream, writes).await.is_some() {
         link.handle(Input::ControlClosed);
     }
 }
@@ -431,7 +444,7 @@ async fn write_control(link: &Link, stream: SendStream, writes: mpsc::UnboundedR
 async fn both_controls(
     link: &Link,
     (send, recv): (SendStream, RecvStream),
-    writes: mpsc::UnboundedReceiver<Write>,
+    writes: mpsc::Receiver<Write>,
 ) {
     link.handle(Input::ControlOpened(Bytes::new()));
     tokio::join!(write_control(link, send, writes), read_control(link, recv));
@@ -452,7 +465,7 @@ async fn both(
 ) -> Option<StreamId> {
     send.set_priority(priority::REQUEST);
     let write = async {
-        if let Some(code) = write_stream(&link, send, ends.write).await {
+        if let Some(code) = write_stream(send, ends.write).await {
             link.handle(Input::Stopped { stream: id, code });
         }
     };
@@ -461,11 +474,7 @@ async fn both(
 }
 
 /// Writes what it is told, to the end of the stream; answers the peer's code if it wants no more.
-async fn write_stream(
-    link: &Link,
-    mut stream: SendStream,
-    mut writes: mpsc::UnboundedReceiver<Write>,
-) -> Option<u64> {
+async fn write_stream(mut stream: SendStream, mut writes: mpsc::Receiver<Write>) -> Option<u64> {
     loop {
         let write = tokio::select! {
             write = writes.recv() => write?,
@@ -475,16 +484,11 @@ async fn write_stream(
             }
         };
         match write {
-            Write::Bytes(bytes) => {
-                if writes.len() > QUEUED_ANSWERS_MAX {
-                    link.close(SessionCode::ControlMessageTimeout, "answers are not read");
-                }
-                match stream.write(&mut [bytes]).await {
-                    Ok(()) => {}
-                    Err(WriteEnd::Stopped(code)) => return Some(code),
-                    Err(WriteEnd::Lost) => return None,
-                }
-            }
+            Write::Bytes(bytes) => match stream.write(&mut [bytes]).await {
+                Ok(()) => {}
+                Err(WriteEnd::Stopped(code)) => return Some(code),
+                Err(WriteEnd::Lost) => return None,
+            },
             Write::Finish => {
                 stream.finish();
                 return stream.stopped().await;
@@ -578,4 +582,18 @@ async fn hand_over(link: Arc<Link>, header: DataHeader, first: Bytes, mut stream
 /// Gives the peer time to read the last words.
 pub(crate) async fn linger(connection: &Connection) {
     let _ = tokio::time::timeout(CLOSE_LINGER, connection.flushed()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_that_nobody_reads_have_a_bound() {
+        let (writes, reader) = mpsc::channel(QUEUED_ANSWERS_MAX);
+        assert!((0..QUEUED_ANSWERS_MAX).all(|_| !queue(&writes, Write::Finish)));
+        assert!(queue(&writes, Write::Finish), "more than there may be");
+        drop(reader);
+        assert!(!queue(&writes, Write::Finish), "a stream that is over");
+    }
 }

@@ -620,6 +620,7 @@ async fn retain(
     loop {
         let retention = rules(*kept.borrow_and_update());
         space.set_floor(retention.min_free_bytes);
+        space.set_input_max(retention.max_input_bytes);
         match retention.pass(&history, now_ms()).await {
             Ok(pass) => {
                 for (video, why) in pass.deleted {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use control::{
-    ClipOf, DocumentError, Epoch, NewClip, PartRecord, SegmentRecord, TrackRecord, Video,
+    ClipOf, DocumentError, Epoch, InputUid, NewClip, PartRecord, SegmentRecord, TrackRecord, Video,
     VideoSettings, VideoUid,
 };
 use media::catalog::{Catalog, Description, Edition, Init, TrackDescription};
@@ -35,6 +35,8 @@ pub struct Cut {
     pub random: u64,
     /// What its owner chose.
     pub settings: VideoSettings,
+    /// What the source's owner had chosen, which `settings` were made of.
+    pub source_settings: VideoSettings,
     /// When it will be deleted, if it will.
     pub delete_ms: Option<u64>,
     /// Milliseconds since 1970.
@@ -65,6 +67,14 @@ pub enum ClipError {
     /// The disk is full.
     #[error("{0}")]
     NoRoom(Paused),
+    /// The input's clips take up what they may.
+    #[error(
+        "the clips of this live input take up the {max_bytes} bytes that they may: delete some, or give it more"
+    )]
+    TooMuch {
+        /// `recording.maxTotalBytes` of the input, else `retention.max_input_gb`.
+        max_bytes: u64,
+    },
     /// The index or media.
     #[error(transparent)]
     Read(#[from] HistoryError),
@@ -89,6 +99,7 @@ impl History {
         let _room = self.clips().try_acquire().map_err(|_| ClipError::Busy)?;
         space.look(self.store()).map_err(ClipError::NoRoom)?;
         let source = self.recording(&cut.source).await?.ok_or(ClipError::NoSource)?;
+        self.bound(&source.video.input, space).await?;
         let wanted = Wanted {
             from_ns: cut.from_ms.saturating_mul(1_000_000),
             to_ns: cut.to_ms.saturating_mul(1_000_000),
@@ -103,7 +114,7 @@ impl History {
         let uid = cut.uid.clone();
         let making = self.making(&uid);
         self.expect_objects(&uid).await?;
-        let made = self.store_clip(cut, &source, &plan, &fragments, &inits).await;
+        let made = self.store_clip(cut, &source, &plan, &fragments, (&inits, space)).await;
         drop(making);
         self.forget(&uid);
         if let Err(error) = self.tidy(&uid).await {
@@ -112,17 +123,30 @@ impl History {
         made
     }
 
+    /// Clips do not go for what an input's broadcasts may keep, but together they may take up as much as these: whoever may
+    /// cut one input's videos must not fill the disk that all share.
+    async fn bound(&self, input: &InputUid, space: &Space) -> Result<(), ClipError> {
+        let usage = self.control().usage().await.map_err(DocumentError::from)?;
+        let clips = usage.iter().find(|u| u.clips && u.input == *input);
+        let max = clips.and_then(|u| u.max_bytes.or(space.input_max()));
+        match max.zip(clips) {
+            Some((max, clips)) if clips.bytes >= max => Err(ClipError::TooMuch { max_bytes: max }),
+            _ => Ok(()),
+        }
+    }
+
     async fn store_clip(
         &self,
         cut: Cut,
         source: &Recording,
         plan: &Plan,
         fragments: &Fragments,
-        inits: &[(u64, Bytes)],
+        (inits, space): (&[(u64, Bytes)], &Space),
     ) -> Result<Video, ClipError> {
         let mut records = Vec::with_capacity(fragments.segments.len());
         let mut brought = BTreeSet::new();
         for (segment, number) in fragments.segments.iter().zip(1..) {
+            space.look(self.store()).map_err(ClipError::NoRoom)?;
             let media = self.media(&source.video.uid, plan, segment).await?;
             let made = Made { plan, inits, number, fragments };
             let (record, chunks) = made.segment(segment, media, cut.random, &mut brought);
@@ -148,6 +172,7 @@ impl History {
                 hidden_ns: fragments.hidden_ns,
                 seen_ns: plan.duration_ns,
             },
+            source: cut.source_settings,
             now_ms: cut.now_ms,
             delete_ms: cut.delete_ms,
             settings: cut.settings,

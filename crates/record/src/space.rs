@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Space {
     floor: Mutex<Option<u64>>,
+    input: Mutex<Option<u64>>,
     paused: Mutex<Option<Paused>>,
     lost: AtomicU64,
     short: Notify,
@@ -48,6 +49,15 @@ impl Space {
     /// Another floor holds.
     pub fn set_floor(&self, floor: Option<u64>) {
         *self.floor.lock().unwrap_or_else(PoisonError::into_inner) = floor;
+    }
+
+    /// What the clips of an input without a bound of its own may take up together, in bytes: as much as its broadcasts.
+    pub fn set_input_max(&self, max: Option<u64>) {
+        *self.input.lock().unwrap_or_else(PoisonError::into_inner) = max;
+    }
+
+    pub(crate) fn input_max(&self) -> Option<u64> {
+        *self.input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why nothing is recorded at the moment, if that is so.

@@ -170,12 +170,21 @@ pub async fn a_clip_is_a_video_of_its_own(control: &Control) {
             hidden_ns: 7,
             seen_ns: 9,
         },
+        source: VideoSettings::default(),
         now_ms: NOW + 5,
         delete_ms: None,
         settings: VideoSettings { creator: Some("me".into()), ..VideoSettings::default() },
         catalog: "{}".into(),
         records: records.clone(),
     };
+    // Locked while it was copied.
+    let locked = VideoSettings { require_signed_urls: true, ..VideoSettings::default() };
+    let late = NewClip { source: locked, ..clip.clone() };
+    let late = control.create_clip(late).await;
+    assert!(matches!(late, Err(DocumentError::Changed { .. })), "{late:?}");
+    let of = ClipOf { video: video_uid(8), ..clip.of.clone() };
+    let gone = control.create_clip(NewClip { of, ..clip.clone() }).await;
+    assert!(matches!(gone, Err(DocumentError::NotFound)), "{gone:?}");
     let made = control.create_clip(clip.clone()).await.unwrap();
     assert_eq!((made.clip.as_ref(), &made.settings), (Some(&clip.of), &clip.settings));
     assert_eq!(

@@ -170,6 +170,10 @@ pub(crate) fn due(db: &Connection, now_ms: u64) -> Result<Vec<VideoUid>, EngineE
 
 /// Makes a clip: a broadcast that is over, in one step.
 pub(crate) fn create_clip(db: &Connection, clip: &NewClip) -> Result<Video, DocumentError> {
+    let source = get(db, &clip.of.video)?.ok_or(DocumentError::NotFound)?;
+    if source.settings != clip.source {
+        return Err(DocumentError::Changed { current: source.rev });
+    }
     let settings = document(&clip.settings)?;
     let of = serde_json::to_string(&clip.of).unwrap_or_default();
     if clip.catalog.len() > CATALOG_BYTES {

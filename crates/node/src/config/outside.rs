@@ -201,6 +201,13 @@ fn contact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
 pub(super) fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     let url = text.strip_suffix('/').unwrap_or(&text).to_ascii_lowercase();
+    // Browsers leave the scheme's own port out, and are compared with.
+    let url = match url.split_once("://") {
+        Some(("https", rest)) => rest.strip_suffix(":443").map(|host| format!("https://{host}")),
+        Some(("http", rest)) => rest.strip_suffix(":80").map(|host| format!("http://{host}")),
+        _ => None,
+    }
+    .unwrap_or(url);
     if text.is_empty() || host_of(&url).is_some() {
         return Ok(url);
     }
@@ -339,7 +346,8 @@ mod tests {
                 "https://live.example.org:8443",
                 Some("live.example.org"),
             ),
-            ("http://192.0.2.7:80", "http://192.0.2.7:80", Some("192.0.2.7")),
+            ("http://192.0.2.7:80", "http://192.0.2.7", Some("192.0.2.7")),
+            ("https://a.example:443/", "https://a.example", Some("a.example")),
             ("https://[2001:db8::1]:444", "https://[2001:db8::1]:444", Some("[2001:db8::1]")),
             ("https://[2001:db8::1]", "https://[2001:db8::1]", Some("[2001:db8::1]")),
         ] {
