@@ -235,6 +235,34 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_format_knows_of_endings_and_lengths_is_kept() {
+        let tables = [FORMAT_1, FORMAT_2, FORMAT_3].concat();
+        let mut db = with(3, APPLICATION, &tables);
+        db.execute_batch(
+            "INSERT INTO inputs VALUES (1, 'off', '', x'', 1, 1, NULL, 1), (2, 'on', '', x'', 1, 1, NULL, 1),
+                 (3, 'new', '', x'', 1, 1, NULL, 1);
+             INSERT INTO owners VALUES ('off', 1, NULL, NULL, 9, NULL, 0, NULL, 5, 5, 0),
+                 ('on', 1, 'n', 's', 9, 'b', 0, NULL, 5, 5, 0), ('new', 0, NULL, NULL, 9, NULL, 0, NULL, 0, 0, 0);
+             INSERT INTO videos VALUES (1, 'a', 'off', '', 1, 1, 1, 9, 2, NULL, NULL, 3, 1, 3, 6000, 9, NULL),
+                 (2, 'b', 'on', '', 1, 1, 1, NULL, NULL, NULL, NULL, 5, 1, 5, 10000, 9, NULL);",
+        )
+        .unwrap();
+        migrate(&mut db).unwrap();
+        let of = |sql: &str| -> Vec<(String, Option<i64>)> {
+            let mut all = db.prepare(sql).unwrap();
+            let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        let why = of("SELECT input, why FROM owners ORDER BY input");
+        let expect = [("new", None), ("off", Some(2)), ("on", None)];
+        assert_eq!(why, expect.map(|(input, why)| (input.to_owned(), why)));
+        let lengths = of("SELECT track, ns FROM lengths WHERE video = 2 ORDER BY track");
+        let expect = ["audio.cmaf", "video.cmaf"].map(|t| (t.to_owned(), Some(10_000_000_000)));
+        assert_eq!(lengths, expect);
+        assert_eq!(of("SELECT track, ns FROM lengths WHERE video = 1"), []);
+    }
+
+    #[test]
     fn migrating_twice_changes_nothing() {
         let mut db = with(0, 0, "");
         migrate(&mut db).unwrap();

@@ -30,9 +30,10 @@ const LEARN_FRAMES: u32 = 16;
 /// Rounding to milliseconds spreads a constant rate over less than 1 ms; some ticks for our own rounding.
 const SPREAD_MAX: i64 = TOLERANCE + 4;
 
-/// Pictures in a row that can't be at their own time, because the one before is there already: one or two are an
-/// encoder's hiccup, more mean that its times say nothing. They are spread out by their rate, beside the sound.
-const TIMELESS_FRAMES: u32 = 2;
+/// Pictures in a row that can't be at their own time, because the one before is there already: more mean that the source's
+/// times say nothing. Above what encoders send of one picture one by one (its slices, all at one time). They are spread out
+/// by their rate, beside the sound.
+const TIMELESS_FRAMES: u32 = 16;
 
 /// How far pictures without times may be from the sound that comes with them: out of step is what is off by more.
 const TIMELESS_SKEW: i64 = TICKS / 20;
@@ -55,6 +56,8 @@ pub(super) struct VideoPace {
     untried: bool,
     /// So many pictures in a row could not be at their own time.
     timeless: u32,
+    /// Where the last one is that could.
+    timeless_from: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +77,7 @@ impl VideoPace {
             state: State::Free(Learner::default()),
             untried: true,
             timeless: 0,
+            timeless_from: floor,
         }
     }
 
@@ -136,6 +140,9 @@ impl VideoPace {
         }
         let forced = !moved && self.last.is_some() && ideal < self.floor;
         self.timeless = if forced { self.timeless.saturating_add(1) } else { 0 };
+        if self.timeless == 1 {
+            self.timeless_from = self.last.unwrap_or(self.floor);
+        }
         if self.timeless > TIMELESS_FRAMES {
             slot = self.spread(composition, beside);
         }
@@ -157,15 +164,15 @@ impl VideoPace {
         let period = self.hint.map_or(DURATION_DEFAULT, |rate| {
             (TICKS * i64::from(rate.den()) / i64::from(rate.num())).clamp(STEP_MIN, DURATION_MAX)
         });
-        let next = self.last.unwrap_or(self.floor).saturating_add(period);
-        let next = match beside.map(|end| to_ticks(end, VIDEO_TIMESCALE)) {
-            Some(end) => {
-                let reach = (end.saturating_sub(TIMELESS_SKEW), end.saturating_add(TIMELESS_SKEW));
-                next.clamp(reach.0, reach.1)
-            }
-            None => next,
-        };
-        let decode = next.max(self.floor);
+        let spread = period.saturating_mul(self.timeless.into());
+        let mut next = self.timeless_from.saturating_add(spread);
+        if let Some(end) = beside.map(|end| to_ticks(end, VIDEO_TIMESCALE)) {
+            let skew = TIMELESS_SKEW;
+            next = next.clamp(end.saturating_sub(skew), end.saturating_add(skew));
+        }
+        // Those before were too early: no picture lasts for long because of that.
+        let longest = self.last.unwrap_or(self.floor).saturating_add(2 * period);
+        let decode = next.min(longest).max(self.floor);
         (decode, decode.saturating_add(composition), period)
     }
 }

@@ -77,6 +77,17 @@ fn timestamps() -> Vec<Row> {
         frames.retain(|f| sound || f.slot == VIDEO);
         frames
     };
+    // Four to a picture: not what RTMP is for, and the pictures stay where they were.
+    let sliced = |sound| {
+        let of = |f: Sent| {
+            let rest = (0..if f.slot == VIDEO { 3 } else { 0 })
+                .map(|_| Sent { sync: false, config: None, ..f.clone() })
+                .collect::<Vec<_>>();
+            std::iter::once(f).chain(rest)
+        };
+        let frames = plain().into_iter().filter(|f| sound || f.slot == VIDEO);
+        frames.flat_map(of).collect::<Vec<Sent>>()
+    };
     let mut drift = Show { seconds: 600.0, ..Show::default() }.frames();
     for f in drift.iter_mut().filter(|f| f.slot == AUDIO) {
         f.truth *= 1.001;
@@ -95,8 +106,13 @@ fn timestamps() -> Vec<Row> {
         row("B-frames", b_frames.frames(), PLAIN),
         row("negative composition offsets", negative, PLAIN),
         row("equal times", equal, PLAIN),
-        row("no picture has a time", without_times(0.0, true), PLAIN),
-        row("pictures lose their times", without_times(10.0, true), PLAIN),
+        Row { aligned_from: 1.5, ..row("no picture has a time", without_times(0.0, true), PLAIN) },
+        Row {
+            aligned_from: 11.5,
+            ..row("pictures lose their times", without_times(10.0, true), PLAIN)
+        },
+        row("slices one by one", sliced(true), PLAIN),
+        row("slices one by one, and no sound", sliced(false), Expect { inits: [1, 0], ..PLAIN }),
         row(
             "no picture has a time, and there is no sound",
             without_times(0.0, false),
