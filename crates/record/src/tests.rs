@@ -349,6 +349,53 @@ async fn a_recording_is_what_was_live_byte_for_byte() {
     assert_eq!(recording.video.duration_ms, 150 * 180_001 / 90);
 }
 
+#[tokio::test]
+async fn all_pages_are_sealed_when_it_is_over_however_it_came() {
+    // So many segments between two moments in which the recorder can do something.
+    for at_once in [1, 5, 63, 64, 65, 200] {
+        let node = Node::new().await;
+        let claimed = node.claim(1).await;
+        let mut live = Live::new(claimed.owned.epoch.0);
+        let running = record(&node, &live, &claimed, &WIDE);
+        for number in 0..200 {
+            live.both(claimed.first_segment + number);
+            if number % at_once == at_once - 1 {
+                settle().await;
+            }
+        }
+        live.end();
+        assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+        let sealed = node.control.committed_index(&claimed.owned.video, 0..1 << 40).await.unwrap();
+        assert_eq!((sealed.pages.len(), sealed.tail.len()), (3, 200 - 3 * 64), "{at_once}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_was_begun_before_a_kill_is_sealed_after_it() {
+    let node = Node::new().await;
+    let claimed = node.claim(1).await;
+    let first = claimed.first_segment;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let running = record(&node, &live, &claimed, &WIDE);
+    (first..first + 50).for_each(|number| live.both(number));
+    until("fifty", &running.status, || running.status.committed() == first + 49).await;
+    running.task.abort();
+    let _ = running.task.await;
+    drop(live);
+    let node = node.again().await;
+    let claimed = node.claim(2).await;
+    let mut live = Live::new(claimed.owned.epoch.0);
+    let running = record(&node, &live, &claimed, &WIDE);
+    for number in claimed.first_segment..claimed.first_segment + 30 {
+        live.both(number);
+        settle().await;
+    }
+    live.end();
+    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+    let sealed = node.control.committed_index(&claimed.owned.video, 0..1 << 40).await.unwrap();
+    assert_eq!(sealed.pages.len(), 1);
+}
+
 /// Segments are of two seconds.
 fn segments(duration: Duration) -> u64 {
     duration.as_secs() / 2
