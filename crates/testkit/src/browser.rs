@@ -29,45 +29,55 @@ impl Played {
     }
 }
 
+/// A script of `tests/browser`, which starts Chromium.
+pub fn browser_script(name: &str) -> Command {
+    // .config/nextest.toml gives the whole machine to tests that are named so.
+    if let Ok(test) = std::env::var("NEXTEST_TEST_NAME") {
+        let says_so = ["browser", "chromium"].iter().any(|word| test.contains(word));
+        assert!(
+            says_so,
+            "a test that starts Chromium says so in its name (browser, chromium): {test}"
+        );
+    }
+    let mut command = Command::new("node");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser").join(name));
+    command
+}
+
 /// Watches a page over MoQ through a relay that is shut for a while (tests/browser/switch.mjs).
 pub fn watch_while_shut(url: &str, more: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/switch.mjs");
-    let mut command = Command::new("node");
-    command.arg(script).args(["--url", url]).args(more);
+    let mut command = browser_script("switch.mjs");
+    command.args(["--url", url]).args(more);
     answer(&mut command, 150)
 }
 
 /// Uses the player's menu or its seek bar on a page (tests/browser/pictures.mjs).
 pub fn use_player(url: &str, more: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/pictures.mjs");
-    let mut command = Command::new("node");
-    command.arg(script).args(["--url", url]).args(more);
+    let mut command = browser_script("pictures.mjs");
+    command.args(["--url", url]).args(more);
     answer(&mut command, 150)
 }
 
 /// Publishes pictures whose every frame is known, and watches them over MoQ (tests/browser/glass.mjs).
 pub fn glass_to_glass(url: &str, rtmp: &str, seconds: u32, more: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/glass.mjs");
-    let mut command = Command::new("node");
-    command.arg(script).args(["--url", url, "--rtmp", rtmp]);
+    let mut command = browser_script("glass.mjs");
+    command.args(["--url", url, "--rtmp", rtmp]);
     command.args(["--seconds", &seconds.to_string()]).args(more);
     answer(&mut command, u64::from(seconds) + 150)
 }
 
 /// Watches over MoQ with a stock player in several windows (tests/browser/moq-players.mjs).
 pub fn watch_with_stock_moq(url: &str, player: &str, more: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/moq-players.mjs");
-    let mut command = Command::new("node");
-    command.arg(script).args(["--url", url, "--player", player]).args(more);
+    let mut command = browser_script("moq-players.mjs");
+    command.args(["--url", url, "--player", player]).args(more);
     answer(&mut command, 120)
 }
 
 /// Broadcasts from the page `/publish` of this server for a while (tests/browser/publish.mjs): the running
 /// script, which [`published`] waits for.
 pub fn publish_from_page(server: &str, input: &str, key: &str, seconds: u32) -> Child {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/publish.mjs");
-    let mut command = Command::new("node");
-    command.arg(script).args(["--server", server, "--input", input, "--key", key]);
+    let mut command = browser_script("publish.mjs");
+    command.args(["--server", server, "--input", input, "--key", key]);
     Child::start(command.args(["--seconds", &seconds.to_string()]))
 }
 
@@ -91,9 +101,8 @@ fn said(mut node: Child, what: &str, seconds: u64) -> Value {
 
 /// Plays a page or manifest with one of the players (`airwave`, `hlsjs`, `shaka`, `dashjs`).
 pub fn play(url: &str, player: &str, seconds: u32, more: &[&str]) -> Played {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/play.mjs");
-    let mut command = Command::new("node");
-    command.arg(script).args(["--url", url, "--player", player]);
+    let mut command = browser_script("play.mjs");
+    command.args(["--url", url, "--player", player]);
     command.args(["--seconds", &seconds.to_string()]).args(more);
     Played(answer(&mut command, 120))
 }

@@ -1,10 +1,7 @@
 //! Captions that an owner adds to a recording, through the API and on every way out.
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::{Value, json};
-use testkit::{Child, Clip, ClipSpec, Response, Server, request, skip, wait_until};
+use testkit::{Child, Clip, ClipSpec, Response, Server, browser_script, request, skip, wait_until};
 
 use crate::AIRWAVE;
 
@@ -117,7 +114,7 @@ fn refused(server: &Server, uid: &str) {
 
 /// Chromium: a viewer makes a clip of what is on the air and plays it; captions stand where they were written.
 #[test]
-fn a_viewer_makes_a_clip_and_reads_captions() {
+fn a_viewer_makes_a_clip_and_reads_captions_in_chromium() {
     if skip("browser") {
         return;
     }
@@ -135,9 +132,7 @@ fn a_viewer_makes_a_clip_and_reads_captions() {
         let list = server.get(&format!("/{}/manifest/video.cmaf.m3u8", input.uid)).text();
         (list.matches("#EXTINF").count() >= 4).then_some(())
     });
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser");
-    let mut node = Command::new("node");
-    node.arg(scripts.join("check-clips.mjs"));
+    let mut node = browser_script("check-clips.mjs");
     let server_url = format!("http://{}", server.url("").authority);
     node.args(["--server", &server_url, "--id", &input.uid, "--recording", &recording]);
     let mut node = Child::start(&mut node);

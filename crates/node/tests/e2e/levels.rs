@@ -124,7 +124,7 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
 
 /// In the player's menu, over LL-HLS and over MoQ, whose catalog has the original only.
 #[test]
-fn a_viewer_chooses_a_level_and_goes_back() {
+fn a_viewer_chooses_a_level_and_goes_back_in_chromium() {
     if skip("browser") {
         return;
     }

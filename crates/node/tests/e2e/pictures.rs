@@ -244,7 +244,7 @@ fn without_pictures_or_a_program_it_is_said_and_nothing_points_to_them() {
 
 /// Above the player's bar: by pointer, finger and key, in a replay and in a broadcast that can be sought back.
 #[test]
-fn the_player_shows_what_is_at_the_place_that_is_looked_for() {
+fn the_player_shows_what_is_at_the_place_that_is_looked_for_in_chromium() {
     if skip("browser") {
         return;
     }

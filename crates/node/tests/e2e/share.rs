@@ -6,12 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use testkit::{Child, Response, Server, skip};
+use testkit::{Child, Response, Server, browser_script, skip};
 
 use crate::AIRWAVE;
 
 const FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/ffmpeg9/ffmpeg");
-const BROWSER_TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/browser");
 
 fn policy(response: &Response) -> &str {
     &response.headers["content-security-policy"]
@@ -189,7 +188,7 @@ fn what_needs_a_token_is_not_told_without_one() {
 
 /// Two pictures of one connection are two qualities, and the player obeys a page of another origin.
 #[test]
-fn the_player_is_steered_from_another_page() {
+fn the_player_is_steered_from_another_page_in_chromium() {
     if skip("browser") || skip("codecs") {
         return;
     }
@@ -208,8 +207,7 @@ fn the_player_is_steered_from_another_page() {
     let encoder = Child::start(&mut command);
     server.wait_live(&input);
 
-    let mut node = Command::new("node");
-    node.arg(Path::new(BROWSER_TESTS).join("check-embed.mjs"));
+    let mut node = browser_script("check-embed.mjs");
     let authority = server.url("").authority;
     node.args(["--server", &format!("http://{authority}"), "--id", &input.uid]);
     node.args(["--heights", "360,180", "--stop", &encoder.id().to_string()]);

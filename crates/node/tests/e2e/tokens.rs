@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::{Child, Clip, ClipSpec, Server, request, skip, wait_until};
+use testkit::{Child, Clip, ClipSpec, Server, browser_script, request, skip, wait_until};
 
 use crate::AIRWAVE;
 
@@ -120,7 +120,7 @@ fn who_is_signed_in_stays_so_over_a_restart() {
 }
 
 #[test]
-fn a_person_gives_a_link_to_a_friend_and_takes_it_back() {
+fn a_person_gives_a_link_to_a_friend_and_takes_it_back_in_chromium() {
     if skip("browser") {
         return;
     }
@@ -129,8 +129,7 @@ fn a_person_gives_a_link_to_a_friend_and_takes_it_back() {
     let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
     let _encoder = clip.publish(&input.rtmp, -1);
     server.wait_live(&input);
-    let mut node = Command::new("node");
-    node.arg(Path::new(ROOT).join("tests/browser/check-friend.mjs"));
+    let mut node = browser_script("check-friend.mjs");
     let url = server.url("").to_string();
     node.args([
         "--server",
