@@ -133,7 +133,7 @@ export class MoqEngine implements Engine {
     const fail = (detail: string) => {
       if (!this.destroyed) this.events.onFailure({ kind: 'media', detail });
     };
-    return new TrackBuffer(buffer, this.video, () => this.onAppended(), fail);
+    return new TrackBuffer(this.media, buffer, this.video, () => this.onAppended(), fail);
   }
 
   private follow(kind: Kind, name: string): Followed | null {
@@ -170,7 +170,13 @@ export class MoqEngine implements Engine {
     }
   }
 
+  /** Whether the element is this engine's: `destroy` is one end of that, another engine that began meanwhile the other. */
+  private get holdsElement(): boolean {
+    return !this.destroyed && this.media.readyState !== 'closed';
+  }
+
   private onAppended(): void {
+    if (!this.holdsElement) return;
     const endS = Math.min(...[...this.playing.values()].map(({ buffer }) => buffer.endS));
     if (endS <= 0) return;
     const now = performance.now();
@@ -193,6 +199,7 @@ export class MoqEngine implements Engine {
 
   private look(): void {
     const { video } = this;
+    if (!this.holdsElement) return;
     if (video.paused || video.seeking || video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA) {
       this.stuckSinceMs = null;
       return;

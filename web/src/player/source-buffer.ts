@@ -11,29 +11,37 @@ export class TrackBuffer {
   private ending: (() => void) | null = null;
 
   constructor(
+    private readonly media: MediaSource,
     private readonly buffer: SourceBuffer,
     private readonly video: HTMLVideoElement,
     private readonly onAppended: () => void,
     private readonly onError: (detail: string) => void,
   ) {
+    // The element may play something else by now: its `updateend` and `error` of an append that was under way come all the same.
     buffer.addEventListener('updateend', () => {
+      if (!this.attached) return;
       this.onAppended();
       this.next();
     });
-    buffer.addEventListener('error', () => this.onError('append'));
+    buffer.addEventListener('error', () => {
+      if (this.attached) this.onError('append');
+    });
   }
 
-  get ranges(): TimeRanges {
-    return this.buffer.buffered;
+  /** Once it is not, nearly everything of it throws: Media Source Extensions §4.1, §5.1. */
+  private get attached(): boolean {
+    return Array.from(this.media.sourceBuffers).includes(this.buffer);
   }
 
   /** Where the newest media ends; 0 where there is none. */
   get endS(): number {
+    if (!this.attached) return 0;
     const { buffered } = this.buffer;
     return buffered.length === 0 ? 0 : buffered.end(buffered.length - 1);
   }
 
   append(bytes: Uint8Array<ArrayBuffer>): void {
+    if (!this.attached) return;
     this.queue.push(bytes);
     this.next();
   }
@@ -45,13 +53,13 @@ export class TrackBuffer {
   }
 
   private next(): void {
-    if (this.buffer.updating) return;
+    if (!this.attached || this.buffer.updating) return;
     try {
       if (this.trim()) return;
       const bytes = this.queue.shift();
       if (bytes !== undefined) return this.buffer.appendBuffer(bytes);
     } catch (error) {
-      // The element has failed, or was taken away.
+      // The element has failed.
       return this.onError(error instanceof Error ? error.name : 'append');
     }
     this.ending?.();
