@@ -454,6 +454,31 @@ await scenario('played-early', async ({ host, page, open, until, stats }) => {
 
 await scenario('framed', ({ host, ...tools }) => othersAreNotFramed({ check, ...tools }, { server: host.url, id: INPUT }), { expectErrors: true });
 
+// That the pages' own code goes by the policies is what every other scenario shows: none of them has an error.
+await scenario('trusted-types', async ({ page, open }) => {
+  for (const route of ['/', `/${INPUT}/watch`, `/${INPUT}/iframe`]) {
+    await open(route);
+    const refused = await page.evaluate(() => {
+      const ways = {
+        html: () => (document.createElement('div').innerHTML = '<img src=x>'),
+        script: () => (document.createElement('script').textContent = 'document.title = 1'),
+        address: () => (document.createElement('script').src = '/x.js'),
+        policy: () => window.trustedTypes.createPolicy('another', { createHTML: (html) => html }),
+      };
+      const throws = (way) => {
+        try {
+          way();
+          return false;
+        } catch (error) {
+          return error instanceof TypeError;
+        }
+      };
+      return Object.keys(ways).filter((name) => throws(ways[name]));
+    });
+    check(`trusted types: text becomes nothing at ${route}`, refused.length === 4, refused);
+  }
+}, { expectErrors: true });
+
 await scenario('embed-options', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
   const asked = [];
   page.on('request', (request) => asked.push(new URL(request.url()).pathname));

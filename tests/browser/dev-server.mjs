@@ -10,7 +10,9 @@ import { Broadcast } from './lib/origin.mjs';
 export const DIST = fileURLToPath(new URL('../../web/dist/', import.meta.url));
 export const INPUT = '00c0ffee00c0ffee00c0ffee00c0ffee';
 // As crates/deliver/src/pages.rs has them.
-const POLICY = "default-src 'self'; media-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'";
+const POLICY =
+  "default-src 'self'; media-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; " +
+  "require-trusted-types-for 'script'; trusted-types airwave svelte-trusted-html";
 export const CSP = `${POLICY}; frame-ancestors 'none'`;
 export const EMBEDDED_CSP = `${POLICY}; img-src 'self' https: http:`;
 export const TYPES = {

@@ -8,12 +8,14 @@ use bytes::Bytes;
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
 /// Nothing is inline, nothing comes from another host. Players hand media to the browser as blobs, and
-/// hls.js gives its tracks of captions an empty file (`data:,WEBVTT`).
+/// hls.js gives its tracks of captions an empty file (`data:,WEBVTT`). Text becomes elements or scripts in two places only:
+/// the player's (web/src/shared/trusted.ts), and that of Svelte, which makes the elements of its own templates.
 macro_rules! policy {
     ($more:literal) => {
         concat!(
             "default-src 'self'; media-src 'self' blob: data:; object-src 'none'; base-uri 'none'; ",
-            "form-action 'self'; ",
+            "form-action 'self'; require-trusted-types-for 'script'; ",
+            "trusted-types airwave svelte-trusted-html; ",
             $more
         )
     };

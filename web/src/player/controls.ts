@@ -1,5 +1,6 @@
 /** The player's own controls: builds the shadow DOM once and renders a `View` into it. No decisions are made here. */
 import { clock } from '../shared/clock';
+import { setMarkup } from '../shared/trusted';
 import type { Section, SectionId } from './choices';
 import { type Icon, icon } from './icons';
 import { Menu } from './menu';
@@ -115,7 +116,7 @@ export class Controls {
 
   constructor(root: ShadowRoot, intents: Intents) {
     this.root = root;
-    root.innerHTML = TEMPLATE;
+    setMarkup(root, TEMPLATE);
     this.frame = this.find('.frame');
     this.video = this.find('video');
     this.menu = new Menu(this.part('settings'), this.part('menu'), this.frame, (section, value) => intents.choose(section, value));
@@ -325,8 +326,7 @@ export class Controls {
     setText(box.querySelector('.title'), notice.title);
     setText(box.querySelector('.detail'), notice.detail);
     if (before?.tone !== notice.tone) {
-      const mark = this.find('.mark');
-      mark.innerHTML = notice.tone === 'busy' ? '' : icon(notice.tone === 'error' ? 'warning' : 'offair');
+      setMarkup(this.find('.mark'), notice.tone === 'busy' ? '' : icon(notice.tone === 'error' ? 'warning' : 'offair'));
     }
     if (JSON.stringify(before?.actions) !== JSON.stringify(notice.actions)) {
       this.find('.actions').replaceChildren(
@@ -345,7 +345,7 @@ export class Controls {
     if (this.shownIcons.get(part) === name) return;
     this.shownIcons.set(part, name);
     const target = this.part(part);
-    target.innerHTML = icon(name);
+    setMarkup(target, icon(name));
     target.title = label;
     target.setAttribute('aria-label', label);
   }
