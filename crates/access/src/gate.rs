@@ -441,3 +441,153 @@ fn embeds(policy: &Policy, visitor: Visitor<'_>) -> Result<(), Refusal> {
     let all = policy.origins.iter().all(|list| origins::allowed(list, origin));
     if own || all { Ok(()) } else { Err(Refusal::Origin) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use control::{InputSettings, KEY_RANDOM_BYTES, MasterKey, RecordingSettings};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::keys::{self, Algorithm};
+    use crate::link::Link;
+
+    const NOW: u64 = 1_763_812_800_000;
+
+    /// Whatever is taken back ends within this, for everybody.
+    const WITHIN: Duration = Duration::from_secs(1);
+
+    struct Desk {
+        _folder: TempDir,
+        control: Arc<Control>,
+        /// Who takes back, and another one over the same state, which is told nothing.
+        here: Access,
+        elsewhere: Access,
+        uid: InputUid,
+    }
+
+    impl Desk {
+        /// With one input that asks for tokens.
+        async fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            let master = MasterKey::new(&[7; 32]);
+            let path = folder.path().join("control.db");
+            let control = Arc::new(Control::open(&path, master).unwrap());
+            let uid = InputUid::from_random([1; 15]);
+            let recording = RecordingSettings { require_signed_urls: true, ..Default::default() };
+            let settings = InputSettings { recording, ..InputSettings::default() };
+            let keys: [u8; KEY_RANDOM_BYTES] = std::array::from_fn(|byte| byte as u8);
+            control.create_input(uid.clone(), settings, keys, NOW).await.unwrap();
+            let access = async || Access::load(control.clone(), &[9; 32], None).await.unwrap();
+            let (here, elsewhere) = (access().await, access().await);
+            Self { _folder: folder, control, here, elsewhere, uid }
+        }
+
+        async fn link(&self, lives: Duration) -> (Link, String) {
+            let link = Link {
+                id: String::new(),
+                name: "a friend".to_owned(),
+                created_ms: NOW,
+                expires_ms: after(lives),
+                downloadable: true,
+            };
+            let random = [5; 16];
+            let link = self.here.create_link(self.uid.as_str(), link, random).await.unwrap();
+            let token = self.here.link_token(self.uid.as_str(), &link).unwrap();
+            (link, token)
+        }
+    }
+
+    fn after(time: Duration) -> u64 {
+        NOW + u64::try_from(time.as_millis()).unwrap()
+    }
+
+    async fn refused(access: &Access, segment: &str, now_ms: u64) -> Option<Refusal> {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let visitor = Visitor { address, origin: None, host: None, now_ms };
+        access.enter(segment, visitor).await.err()
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[tokio::test]
+    async fn a_link_that_is_taken_back_ends_at_once_and_within_a_second_everywhere() {
+        let desk = Desk::new().await;
+        let (link, token) = desk.link(HOUR).await;
+        // Both remember that it is there.
+        for access in [&desk.here, &desk.elsewhere] {
+            assert_eq!(refused(access, &token, NOW).await, None);
+        }
+        desk.here.delete_link(desk.uid.as_str(), &link.id).await.unwrap();
+        let gone = Some(Refusal::Token(TokenError::TakenBack));
+        assert_eq!(refused(&desk.here, &token, NOW).await, gone);
+        assert_eq!(refused(&desk.elsewhere, &token, after(WITHIN)).await, gone);
+        // A clock that was put back does not bring it back.
+        assert_eq!(refused(&desk.elsewhere, &token, NOW - 1).await, gone);
+    }
+
+    #[tokio::test]
+    async fn a_link_ends_when_it_says_to_the_millisecond() {
+        let desk = Desk::new().await;
+        let (_, token) = desk.link(HOUR).await;
+        let expired = Some(Refusal::Token(TokenError::Expired));
+        for (at, expect) in [(after(HOUR) - 1, None), (after(HOUR), expired)] {
+            assert_eq!(refused(&desk.here, &token, at).await, expect, "{at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_input_that_is_locked_is_shut_within_a_second() {
+        let desk = Desk::new().await;
+        let uid = desk.uid.as_str();
+        let lock = async |lock: bool| {
+            let change = move |settings: &mut InputSettings| {
+                settings.recording.require_signed_urls = lock;
+                Ok::<_, control::DocumentError>(())
+            };
+            desk.control.change_input(&desk.uid, change, NOW).await.unwrap();
+        };
+        lock(false).await;
+        for access in [&desk.here, &desk.elsewhere] {
+            assert_eq!(refused(access, uid, NOW).await, None);
+        }
+        lock(true).await;
+        desk.here.forget_policies();
+        let shut = Some(Refusal::NeedsToken);
+        assert_eq!(refused(&desk.here, uid, NOW).await, shut);
+        assert_eq!(refused(&desk.elsewhere, uid, after(WITHIN)).await, shut);
+    }
+
+    #[tokio::test]
+    async fn a_clock_may_be_ahead_and_a_signing_key_takes_its_tokens_along() {
+        let desk = Desk::new().await;
+        let key = keys::generate(Algorithm::EdDsa, "k".to_owned(), NOW).unwrap();
+        assert!(desk.here.add_key(&key).await.unwrap());
+        let grant = Grant {
+            sub: desk.uid.to_string(),
+            expires_ms: after(HOUR),
+            not_before_ms: None,
+            downloadable: false,
+            rules: Vec::new(),
+            link: None,
+        };
+        let token = desk.here.sign_with("k", key.pem.expose(), &grant).unwrap();
+        assert_eq!(refused(&desk.here, &token, NOW).await, None);
+        // Decision 69: the clock of who signs may be ahead by ten seconds, and how long its tokens live is his own affair.
+        let year = Duration::from_secs(365 * 24 * 3_600);
+        let ahead = |ms| Grant { not_before_ms: Some(NOW + ms), ..grant.clone() };
+        let not_yet = Some(Refusal::Token(TokenError::NotYet));
+        for (grant, expect) in [
+            (Grant { expires_ms: after(10 * year), ..grant.clone() }, None),
+            (ahead(10_000), None),
+            (ahead(11_000), not_yet),
+        ] {
+            let token = desk.here.sign_with("k", key.pem.expose(), &grant).unwrap();
+            assert_eq!(refused(&desk.here, &token, NOW).await, expect, "{grant:?}");
+        }
+        assert!(desk.here.delete_key("k").await.unwrap());
+        let unknown = Some(Refusal::Token(TokenError::UnknownKey));
+        assert_eq!(refused(&desk.here, &token, NOW).await, unknown);
+    }
+}

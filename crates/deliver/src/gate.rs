@@ -1,6 +1,7 @@
 //! The gate in front of everything that belongs to an id: `access` says who passes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use access::{Pass, Refusal, Visitor};
@@ -8,7 +9,9 @@ use axum::extract::{ConnectInfo, Extension, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt;
 
+use crate::guarded::guarded;
 use crate::http::{Site, no_content, plain};
 use crate::pages;
 
@@ -60,7 +63,14 @@ pub(crate) async fn gate(
     if restricted && !edge {
         keep_private(response.headers_mut());
     }
-    response
+    // What is open may be locked meanwhile.
+    let asked = Arc::new(asked);
+    response.map(|body| {
+        guarded(body, move || {
+            let (asked, site) = (asked.clone(), site.clone());
+            async move { asked.ask(&site).await.map(drop) }.boxed()
+        })
+    })
 }
 
 /// A page of another host asks whether it may send header fields of its own: those of CMCD, and ranges. It says nothing,

@@ -13,6 +13,7 @@ mod dash;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod guarded;
 mod http;
 mod levels;
 mod library;

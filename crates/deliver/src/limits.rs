@@ -8,6 +8,10 @@ pub const PARKED_MAX: usize = 50_000;
 /// Renderings kept of one rendition: plain, low latency, everything, delta, of the newest version.
 pub const RENDERINGS_MAX: usize = 8;
 
+/// How long a body that is made as it is sent goes on before it is asked again whether its viewer may have it. Together with what
+/// is remembered of the answer (`POLICY_AGE` in `access`), a link that is taken back ends within a second.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// A broadcast that is over is kept for its viewers to see its end.
 pub const ENDED_KEPT: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,9 @@
 //! Links that only the right people can open, as those see it who have them and who have not.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -107,6 +110,41 @@ fn a_link_opens_what_is_locked_and_is_taken_back() {
     let path = format!("/stream/live_inputs/{}", input.uid);
     assert_eq!(server.api("PUT", &path, Some(&open)).status, 200);
     wait_until("everybody to get in", 20, || watch(&server, &input.uid).ok());
+}
+
+/// A segment that is sent while it is made, to who has a link: what comes of it when the link is taken back meanwhile.
+#[test]
+fn an_answer_under_way_ends_with_its_link() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
+    // One segment for as long as this takes.
+    let clip = Clip::make(&ClipSpec { group: 300, ..ClipSpec::plain("one-group", 10) });
+    let _encoder = clip.publish(&input.rtmp, -1);
+    let links = format!("/stream/{}/links", input.uid);
+    let link = server.api("POST", &links, Some(&json!({ "name": "a friend" })));
+    let link = link.json()["result"].clone();
+    let list = format!("/{}/manifest/video.cmaf.m3u8", link["token"].as_str().unwrap());
+    let list = server.url(&list);
+    let growing = wait_until("a part", 20, || {
+        let text = server.get(&list.path).text();
+        let part = text.split("#EXT-X-PART:").nth(1)?.split("URI=\"").nth(1)?.split('"').next()?;
+        let segment = part.split('?').next()?.strip_suffix(".0.m4s")?;
+        Some(list.join(&format!("{segment}.m4s")))
+    });
+    let mut socket = TcpStream::connect(&growing.authority).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = format!("GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", growing.path, growing.authority);
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut got = vec![0; 12];
+    socket.read_exact(&mut got).unwrap();
+    assert_eq!(String::from_utf8_lossy(&got), "HTTP/1.1 200");
+    let taken = format!("{links}/{}", link["id"].as_str().unwrap());
+    assert_eq!(server.api("DELETE", &taken, None).status, 200);
+    // It ends, and not as a whole one does: RFC 9112 §7.1.
+    socket.read_to_end(&mut got).unwrap();
+    assert!(got.windows(4).any(|w| w == b"moof") && !got.ends_with(b"0\r\n\r\n"));
+    let text = server.get(&list.path);
+    assert_eq!((text.status, text.text().contains("taken back")), (401, true), "{}", text.text());
 }
 
 /// Signs as an owner's service would: with Node's own cryptography, and nothing of ours.

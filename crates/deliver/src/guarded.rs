@@ -1,0 +1,173 @@
+//! Bodies that are sent while they are made, a clip or a segment that grows: they end with the right to them. The gate looks
+//! when a request comes; what follows may take as long as its client likes.
+
+use std::io::{Error, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use access::Refusal;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::limits::LOOK_EVERY;
+
+/// Whether who asked for it may still have it.
+type Look = BoxFuture<'static, Result<(), Refusal>>;
+
+/// A body that asks before it goes on.
+struct Guarded<F> {
+    body: Body,
+    ask: F,
+    looked: Instant,
+    looking: Option<Look>,
+    refused: bool,
+}
+
+/// Asks again before a piece of this body whenever [`LOOK_EVERY`] has passed, and ends it with an error once the answer is
+/// no: its client must not take what it has for the whole. Whatever is in memory already is left as it is.
+pub(crate) fn guarded<F>(body: Body, ask: F) -> Body
+where
+    F: Fn() -> Look + Send + Unpin + 'static,
+{
+    // What is made as it is sent does not know its length: where that is promised, it stands in a field of the head.
+    if body.is_end_stream() || body.size_hint().exact().is_some() {
+        return body;
+    }
+    Body::new(Guarded { body, ask, looked: Instant::now(), looking: None, refused: false })
+}
+
+impl<F: Fn() -> Look> Guarded<F> {
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        if self.looking.is_none() && self.looked.elapsed() >= LOOK_EVERY {
+            self.looking = Some((self.ask)());
+        }
+        let Some(looking) = &mut self.looking else { return Poll::Ready(Ok(())) };
+        let answer = std::task::ready!(looking.poll_unpin(cx));
+        self.looking = None;
+        self.looked = Instant::now();
+        Poll::Ready(answer)
+    }
+}
+
+impl<F: Fn() -> Look + Unpin> http_body::Body for Guarded<F> {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        if self.refused {
+            return Poll::Ready(None);
+        }
+        if let Err(refusal) = std::task::ready!(self.poll_look(cx)) {
+            self.refused = true;
+            // What it was made of is not held until the client has gone.
+            self.body = Body::empty();
+            let error = Error::new(ErrorKind::PermissionDenied, refusal.to_string());
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.refused || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::{StreamExt, stream};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// A piece every so often, for a minute.
+    fn pieces(every: Duration) -> Body {
+        let pieces = stream::unfold((), move |()| async move {
+            sleep(every).await;
+            Some((Ok::<_, Infallible>(Bytes::from_static(b"piece")), ()))
+        });
+        Body::from_stream(pieces.take(usize::try_from(60_000 / every.as_millis()).unwrap()))
+    }
+
+    /// Reads a body that may be had for so long: how long it went on, how often was asked, and the last words.
+    async fn read(body: Body, allowed: Duration) -> (Duration, usize, Option<String>) {
+        let (began, asked) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+        let counted = asked.clone();
+        let body = guarded(body, move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let answer = if began.elapsed() < allowed { Ok(()) } else { Err(Refusal::NeedsToken) };
+            // As long as a look at a disk takes.
+            async move {
+                sleep(Duration::from_millis(20)).await;
+                answer
+            }
+            .boxed()
+        });
+        let mut frames = body.into_data_stream();
+        let mut words = None;
+        while let Some(frame) = frames.next().await {
+            assert!(words.is_none(), "nothing follows a refusal");
+            words = frame.err().map(|error| error.to_string());
+        }
+        (began.elapsed(), asked.load(Ordering::Relaxed), words)
+    }
+
+    /// What is remembered of an answer may be so old already.
+    const _: () = assert!(
+        LOOK_EVERY.as_millis() + access::limits::POLICY_AGE.as_millis() <= 1_000,
+        "a link that is taken back ends within a second"
+    );
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_ends_within_a_second_of_the_right_to_it() {
+        for every_ms in [1, 40, 300] {
+            for allowed_ms in [10, 700, 5_000, 30_123] {
+                let every = Duration::from_millis(every_ms);
+                let allowed = Duration::from_millis(allowed_ms);
+                let (ended, asked, words) = read(pieces(every), allowed).await;
+                let late = ended.saturating_sub(allowed);
+                assert!(ended >= allowed && late <= Duration::from_secs(1), "{every:?}: {late:?}");
+                assert_eq!(words.as_deref(), Some("this opens with a signed link only"));
+                // Not for every piece.
+                assert!(asked <= 2 + usize::try_from(allowed_ms / 500).unwrap(), "{asked}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_may_be_had_is_whole() {
+        let every = Duration::from_millis(40);
+        let (ended, asked, words) = read(pieces(every), Duration::MAX).await;
+        assert!(ended >= Duration::from_secs(60) && words.is_none(), "{ended:?}");
+        assert!((90..=120).contains(&asked), "{asked}");
+        // A client that takes nothing for long is asked about before it goes on.
+        let body = guarded(pieces(every), || async { Err(Refusal::NeedsToken) }.boxed());
+        sleep(LOOK_EVERY).await;
+        let first = body.into_data_stream().next().await.unwrap();
+        assert!(first.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_memory_is_left_as_it_is() {
+        for body in [Body::from("all of it"), Body::empty()] {
+            let (_, asked, words) = read(body, Duration::ZERO).await;
+            assert_eq!((asked, words), (0, None));
+        }
+    }
+}
