@@ -25,6 +25,7 @@ mod patient;
 mod quic;
 mod reload;
 mod routes;
+mod streams;
 mod tls;
 mod unread;
 mod web;

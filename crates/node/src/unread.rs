@@ -4,8 +4,9 @@
 //! So each piece of an answer is followed until it has been written: an answer of which nothing was taken for
 //! [`STALLED`] is unread. There is no way to end one stream of a connection from here, so the connection ends.
 
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,8 +15,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::limits::STALLED;
 
@@ -23,9 +23,8 @@ use crate::limits::STALLED;
 pub(crate) struct Answers {
     began: Instant,
     all: Mutex<Vec<Weak<Answer>>>,
-    /// Whether somebody waits for a deadline; else the next piece wakes it.
-    watched: AtomicBool,
-    wake: Notify,
+    /// Pieces of all of them that were handed out and not written yet.
+    unwritten: AtomicUsize,
 }
 
 /// One answer.
@@ -37,11 +36,18 @@ struct Answer {
     since_ms: AtomicU64,
 }
 
+/// Waits for an answer that is not read.
+pub(crate) struct Unread {
+    answers: Arc<Answers>,
+    /// Only while something waits to be written: most answers are written at once.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
 impl Answers {
     /// None yet.
     pub(crate) fn new() -> Arc<Self> {
-        let (all, watched) = (Mutex::default(), AtomicBool::default());
-        Arc::new(Self { began: Instant::now(), all, watched, wake: Notify::new() })
+        let (all, unwritten) = (Mutex::default(), AtomicUsize::default());
+        Arc::new(Self { began: Instant::now(), all, unwritten })
     }
 
     /// Follows an answer until it is written.
@@ -58,25 +64,11 @@ impl Answers {
         response.map(|body| Followed { body, answer })
     }
 
-    /// Ready when there is an unread answer.
-    pub(crate) async fn unread(&self) {
-        loop {
-            self.watched.store(false, Ordering::SeqCst);
-            if self.deadline().is_none() {
-                self.wake.notified().await;
-            }
-            self.watched.store(true, Ordering::SeqCst);
-            while let Some(deadline) = self.deadline() {
-                if deadline <= Instant::now() {
-                    return;
-                }
-                sleep_until(deadline).await;
-            }
-        }
-    }
-
     /// The earliest one.
     fn deadline(&self) -> Option<Instant> {
+        if self.unwritten.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = all.iter().filter_map(Weak::upgrade).filter(|answer| {
             // An answer that waits for us, or for a live source, has been read so far.
@@ -84,6 +76,29 @@ impl Answers {
         });
         let since = waiting.map(|answer| answer.since_ms.load(Ordering::SeqCst)).min()?;
         Some(self.began + Duration::from_millis(since) + STALLED)
+    }
+}
+
+impl Unread {
+    /// Among these.
+    pub(crate) fn of(answers: &Arc<Answers>) -> Self {
+        Self { answers: answers.clone(), timer: None }
+    }
+
+    /// Ready when there is an unread answer. To be asked after each turn of the connection, by the same task: nothing else
+    /// hands pieces out, and what was written at once is not looked at.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(timer) = &mut self.timer {
+                std::task::ready!(timer.as_mut().poll(cx));
+                self.timer = None;
+            }
+            let Some(deadline) = self.answers.deadline() else { return Poll::Pending };
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer = Some(Box::pin(sleep_until(deadline)));
+        }
     }
 }
 
@@ -98,9 +113,7 @@ impl Answer {
             self.progress();
         }
         self.unwritten.fetch_add(1, Ordering::SeqCst);
-        if !self.of.watched.swap(true, Ordering::SeqCst) {
-            self.of.wake.notify_one();
-        }
+        self.of.unwritten.fetch_add(1, Ordering::SeqCst);
         Piece { bytes, answer: self.clone() }
     }
 }
@@ -165,6 +178,7 @@ impl Drop for Piece {
     fn drop(&mut self) {
         self.answer.progress();
         self.answer.unwritten.fetch_sub(1, Ordering::SeqCst);
+        self.answer.of.unwritten.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -172,6 +186,7 @@ impl Drop for Piece {
 mod tests {
     use std::convert::Infallible;
     use std::future::poll_fn;
+    use std::pin::pin;
 
     use hyper::body::Body as _;
     use tokio::time::{sleep, timeout};
@@ -201,52 +216,63 @@ mod tests {
         frame.unwrap().unwrap().into_data().ok().unwrap()
     }
 
+    /// Does this as a connection's task would: when an answer was found unread, if it was before the end.
+    async fn watched(answers: &Arc<Answers>, turns: impl Future<Output = ()>) -> Option<Instant> {
+        let (mut unread, mut turns) = (Unread::of(answers), pin!(turns));
+        poll_fn(|cx| match turns.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => unread.poll(cx).map(|()| Some(Instant::now())),
+        })
+        .await
+    }
+
+    fn follow(answers: &Arc<Answers>, pieces: &[&'static str]) -> Followed {
+        answers.follow(Response::new(Body::new(Pieces(pieces.to_vec())))).into_body()
+    }
+
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_unread_when_nothing_of_it_was_taken_for_long() {
         let answers = Answers::new();
-        let (began, watching) = (Instant::now(), answers.clone());
-        let unread = tokio::spawn(async move {
-            watching.unread().await;
-            began.elapsed()
+        let mut one = follow(&answers, &["abc", "abc"]);
+        let mut from = Instant::now();
+        let found = watched(&answers, async {
+            // What is written slowly is read.
+            let mut first = piece(&mut one).await;
+            for _ in 0..3 {
+                sleep(STALLED - SECOND).await;
+                first.advance(1);
+            }
+            drop(first);
+            // An answer that waits for its source holds nobody up.
+            let mut live = follow(&answers, &["pending", "abc"]);
+            drop(piece(&mut live).await);
+            assert!(timeout(STALLED * 3, piece(&mut live)).await.is_err());
+            // Neither does what another answer makes of its window.
+            let _held = piece(&mut one).await;
+            from = Instant::now();
+            let mut other = follow(&answers, &["abc", "abc", "abc", "abc"]);
+            for _ in 0..4 {
+                sleep(STALLED / 5).await;
+                drop(piece(&mut other).await);
+            }
+            std::future::pending().await
         });
-        let follow = |pieces: &[&'static str]| {
-            answers.follow(Response::new(Body::new(Pieces(pieces.to_vec())))).into_body()
-        };
-        let mut one = follow(&["abc", "abc"]);
-        // What is written slowly is read.
-        let mut first = piece(&mut one).await;
-        for _ in 0..3 {
-            sleep(STALLED - SECOND).await;
-            first.advance(1);
-        }
-        drop(first);
-        // An answer that waits for its source holds nobody up.
-        let mut live = follow(&["pending", "abc"]);
-        drop(piece(&mut live).await);
-        let waits = timeout(STALLED * 3, piece(&mut live)).await;
-        assert!(waits.is_err() && !unread.is_finished());
-        // Neither does what another answer makes of its window.
-        let (held, from) = (piece(&mut one).await, began.elapsed());
-        let mut other = follow(&["abc", "abc", "abc", "abc"]);
-        for _ in 0..4 {
-            sleep(STALLED / 5).await;
-            drop(piece(&mut other).await);
-        }
-        assert!(!unread.is_finished());
-        assert_eq!(unread.await.unwrap(), from + STALLED);
-        drop(held);
+        assert_eq!(found.await, Some(from + STALLED));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_that_are_over_are_forgotten() {
+    async fn answers_that_are_over_are_forgotten_and_need_no_timer() {
         let answers = Answers::new();
+        let mut unread = Unread::of(&answers);
         for _ in 0..1_000 {
             let mut body = answers.follow(Response::new(Body::from("abc"))).into_body();
             drop(piece(&mut body).await);
+            poll_fn(|cx| Poll::Ready(assert!(unread.poll(cx).is_pending()))).await;
+            assert!(unread.timer.is_none());
         }
         assert!(answers.all.lock().unwrap().capacity() < 10);
-        assert!(timeout(STALLED * 10, answers.unread()).await.is_err());
+        assert_eq!(watched(&answers, sleep(STALLED * 10)).await, None);
     }
 }

@@ -2,10 +2,12 @@
 //! HTTP/2.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use acme::challenges::ACME_TLS;
@@ -14,7 +16,7 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use proxy::network::Networks;
@@ -29,7 +31,8 @@ use crate::arrival::{self, PerAddress, Way};
 use crate::bodies::Timely;
 use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::patient::Patient;
-use crate::unread::Answers;
+use crate::streams::Streams;
+use crate::unread::{Answers, Unread};
 
 /// What the HTTP listeners count.
 #[derive(Debug, Default)]
@@ -215,14 +218,26 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let answers = Answers::new();
-        let connection = connection(stream, client, self, &answers);
         // A proxy that speaks HTTP/2 has answers of many people, and deadlines of its own.
         let proxied = self.common.proxies.have(client.ip());
-        tokio::select! {
-            ended = watcher.watch(connection) => if let Err(error) = ended {
-                tracing::debug!(peer = %client, %error, "http: connection ended");
+        let streams = if proxied { Streams::Apart } else { Streams::together() };
+        let mut unread = (!proxied).then(|| Unread::of(&answers));
+        let connection = connection(stream, client, self, &answers, streams.clone());
+        let watched = pin!(watcher.watch(connection));
+        let mut serving = streams.with(watched);
+        let ended = poll_fn(|cx| match Pin::new(&mut serving).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => match &mut unread {
+                Some(unread) => unread.poll(cx).map(|()| None),
+                None => Poll::Pending,
             },
-            () = answers.unread(), if !proxied => {
+        });
+        match ended.await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::debug!(peer = %client, %error, "http: connection ended");
+            }
+            None => {
                 self.common.counters.unread.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(peer = %client, "http: connection ended: an answer is not read");
             }
@@ -239,6 +254,7 @@ fn connection<S>(
     client: SocketAddr,
     of: &Serving,
     answers: &Arc<Answers>,
+    streams: Streams,
 ) -> impl GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + use<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -263,7 +279,7 @@ where
             Ok::<_, Infallible>(answers.follow(late.told(response, version)))
         }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())

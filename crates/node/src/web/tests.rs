@@ -241,6 +241,22 @@ async fn a_flood_of_empty_frames_ends_the_connection() {
     assert_eq!(client.until_closed().await, Some(11));
 }
 
+/// CVE-2019-9512, CVE-2019-9515: what has to be answered, by somebody who reads no answers.
+#[tokio::test(start_paused = true)]
+async fn floods_of_pings_and_settings_are_not_answered_into_memory() {
+    for one in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])] {
+        let mut client = Client::start(&[], "").await;
+        let (many, began) = (one.repeat(1_000), Instant::now());
+        let mut taken = 0;
+        while client.stream.write_all(&many).await.is_ok() {
+            taken += many.len();
+            assert!(taken < 8 << 20, "taken, and answers to all of it kept");
+        }
+        assert!(began.elapsed() <= STALLED * 2, "{:?}", began.elapsed());
+        client.serving.await.unwrap();
+    }
+}
+
 /// CVE-2024-27316: heads without an end.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_never_ends_is_cut() {
