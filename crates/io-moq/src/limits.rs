@@ -11,6 +11,11 @@ pub const INCOMING: usize = 1_024;
 /// Connections that have not said SETUP, from all addresses.
 pub const HALF_OPEN_MAX: usize = 2_000;
 
+/// Connections that have not said SETUP, from all addresses, above which who knocks has to show first that it gets what is sent
+/// to its address (a Retry, RFC 9000 §8.1.2). That costs a round trip, so not before there are more than a crowd that comes at
+/// once has for some moments; and it keeps the rest of [`HALF_OPEN_MAX`] for addresses that exist.
+pub const HALF_OPEN_UNPROVED_MAX: usize = 500;
+
 /// Connections that have not said SETUP, from one address: an office behind one address has fewer.
 pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 

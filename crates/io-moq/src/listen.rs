@@ -42,6 +42,8 @@ pub struct Counters {
     pub open: AtomicUsize,
     /// Connections refused before their handshake, because too many were half open.
     pub refused_half_open: AtomicU64,
+    /// Connections whose peer had to show first that the address is its own.
+    pub retries: AtomicU64,
     /// Handshakes that failed.
     pub failed_handshakes: AtomicU64,
     /// Publishes refused.
@@ -148,6 +150,8 @@ pub struct Service {
     pub past: Past,
     /// First fields of namespaces in which anybody may publish; `*` for all.
     pub open_namespaces: Vec<String>,
+    /// Half-open connections above which an address has to be proved: [`crate::limits::HALF_OPEN_UNPROVED_MAX`].
+    pub half_open_unproved: usize,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -176,6 +180,10 @@ fn half_open(half_open: &Arc<Mutex<HalfOpen>>, peer: SocketAddr) -> Option<HalfO
     Some(HalfOpenGuard { half_open: half_open.clone(), address })
 }
 
+fn count(half_open: &Mutex<HalfOpen>) -> usize {
+    half_open.lock().unwrap_or_else(PoisonError::into_inner).all
+}
+
 impl Drop for HalfOpenGuard {
     fn drop(&mut self) {
         let mut open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +208,8 @@ impl Drop for OpenGuard {
 
 /// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
-    let Service { origin, door, gate, audience, past, open_namespaces, counters } = service;
+    let Service { origin, door, gate, audience, past, open_namespaces, .. } = service;
+    let (counters, unproved_max) = (service.counters, service.half_open_unproved);
     let open = OpenBroadcasts::default();
     let relay = Relay { origin, door, gate, audience, past, counters, open_namespaces, open };
     let (drain, draining) = watch::channel(false);
@@ -222,6 +231,11 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
                 None => break,
             },
         };
+        if incoming.unproved() && count(&guards) >= unproved_max {
+            relay.counters.retries.fetch_add(1, Ordering::Relaxed);
+            incoming.prove();
+            continue;
+        }
         let Some(guard) = half_open(&guards, incoming.peer()) else {
             relay.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
             incoming.refuse();

@@ -253,6 +253,17 @@ impl Incoming {
         self.quic.refuse();
     }
 
+    /// Whether it may still be asked to show that the address is its own.
+    pub(crate) fn unproved(&self) -> bool {
+        !self.quic.remote_address_validated() && self.quic.may_retry()
+    }
+
+    /// Asks that. Nothing is kept of it here: it comes again with what it was sent. RFC 9000 §8.1.2.
+    pub(crate) fn prove(self) {
+        // Refused only to who has proved it.
+        let _ = self.quic.retry();
+    }
+
     /// Finishes its handshake: QUIC's, and that of a session of WebTransport.
     pub(crate) async fn accept(self) -> Result<Connection, ConnectError> {
         let mut connecting = self.quic.accept()?;

@@ -186,6 +186,11 @@ fn text(admin: &Admin) -> String {
             &moq.refused_half_open,
         ),
         ("moq_handshakes_failed", "QUIC handshakes that failed.", &moq.failed_handshakes),
+        (
+            "moq_retries",
+            "QUIC connections whose address had to be proved first: many were half open.",
+            &moq.retries,
+        ),
         ("moq_publishes_refused", "Publishes over MoQ refused.", &moq.refused_publishes),
         (
             "moq_session_errors",

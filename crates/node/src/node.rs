@@ -294,6 +294,7 @@ impl Node {
                     Box::pin(async move { past.find(path).await })
                 }),
                 open_namespaces: config.moq.open_namespaces.clone(),
+                half_open_unproved: io_moq::limits::HALF_OPEN_UNPROVED_MAX,
                 counters: moq.clone(),
             };
             let listen = io_moq::listen::run(quic.endpoint, service, until_stop(stopped.clone()));

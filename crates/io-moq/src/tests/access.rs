@@ -3,14 +3,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use moqt::session::Command;
+use moqt::session::{Command, Event};
 use moqt::{
     Answer, DoneCode, Fetch, Location, Parameters, Range, Request, RequestCode, ResetCode, Token,
 };
 use spine::TrackInfo;
 
 use super::duties::{VIDEO, code, group, text};
-use super::rig::{Rig, next_object, register, soon, track, until, use_value, with_token};
+use super::rig::{
+    Rig, namespace, next_object, register, soon, track, until, use_value, with_token,
+};
 use crate::limits::GATE_AGAIN;
 use crate::link::Told;
 use crate::take::Taken;
@@ -79,6 +81,34 @@ async fn d01_what_one_subscriber_may_see_another_may_not() {
     assert_eq!(code(&allowed.answer), None);
     let other = Request::TrackStatus { track: secret(), parameters: Parameters::default() };
     assert_eq!(code(&two.ask(other).await.1), Some(RequestCode::Unauthorized));
+}
+
+/// However short the prefix is that somebody asks for.
+#[tokio::test]
+async fn d01_what_may_not_be_watched_is_not_told_of() {
+    let rig = Rig::new();
+    let _secret = rig.broadcast(&["default", "secret"]);
+    let _open = rig.broadcast(&["default", "two"]);
+    for (tokens, expect) in [(vec![], &["two"][..]), (vec![use_value("TOKEN")], &["secret", "two"])]
+    {
+        let client = rig.client_with("/", tokens).await;
+        let request = Request::SubscribeNamespace {
+            tracks: false,
+            prefix: namespace(&[]),
+            parameters: Parameters::default(),
+        };
+        let (_, answer, mut told) = client.ask(request).await;
+        assert_eq!(code(&answer), None);
+        // Those that are here already, by their names.
+        for name in expect {
+            match soon("a namespace", told.recv()).await {
+                Some(Told::Event(Event::Namespace { namespace: told, .. })) => {
+                    assert_eq!(told, namespace(&["default", name]), "of {expect:?}");
+                }
+                _ => panic!("the request is over"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

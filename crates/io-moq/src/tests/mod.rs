@@ -9,4 +9,5 @@ mod duties;
 mod past;
 mod relay;
 mod rig;
+mod strangers;
 mod web;

@@ -20,6 +20,7 @@ use spine::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::limits::HALF_OPEN_UNPROVED_MAX;
 use crate::link::{DataStream, Driver, Link, Told};
 use crate::listen::{self, Barred, Counters, Service, Watching, Why, protocols};
 use crate::take::{Taken, take};
@@ -78,8 +79,15 @@ impl Rig {
 
     /// The same with this much memory.
     pub(super) fn with(limits: spine::Limits) -> Self {
+        Self::made(limits, HALF_OPEN_UNPROVED_MAX, 0)
+    }
+
+    /// The same that asks for proofs above so many half-open connections, with so many names more in its certificate.
+    pub(super) fn made(limits: spine::Limits, half_open_unproved: usize, names: usize) -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let more = (0..names).map(|n| format!("one-of-its-many-other-names-{n}.example.com"));
+        let names: Vec<String> = std::iter::once("localhost".to_owned()).chain(more).collect();
+        let params = rcgen::CertificateParams::new(names).unwrap();
         let made = params.self_signed(&pair).unwrap();
         let hash = fingerprint(made.der());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
@@ -113,6 +121,7 @@ impl Rig {
                 })
             },
             open_namespaces: vec!["open".to_owned()],
+            half_open_unproved,
             counters: counters.clone(),
         };
         let until = async move {
