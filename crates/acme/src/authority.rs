@@ -1,5 +1,6 @@
 //! One conversation with an authority: an account, an order, the proofs, a certificate.
 
+use std::future::Future;
 use std::time::Duration;
 
 use instant_acme::{
@@ -13,7 +14,8 @@ use crate::challenges::{Challenges, Showing};
 use crate::hook::{Hook, HookError, Record};
 use crate::http::Https;
 use crate::keep::{Keep, KeepError};
-use crate::limits::{DECISION_TIMEOUT, RATE_LIMITED};
+use crate::limits::{DECISION_TIMEOUT, NONCE_RETRIES, RATE_LIMITED};
+use crate::renewal::Issuer;
 use crate::schedule::Window;
 
 /// How it is proved that a name leads here.
@@ -144,6 +146,32 @@ struct Shown {
     records: Vec<Record>,
 }
 
+impl Issuer for Authority {
+    fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    fn keep(&self) -> &Keep {
+        &self.keep
+    }
+
+    fn issue(
+        &self,
+        names: &[String],
+        proof: Proof,
+        replaces: Option<&CertificateDer<'_>>,
+    ) -> impl Future<Output = Result<Issued, Refused>> + Send {
+        Self::issue(self, names, proof, replaces)
+    }
+
+    fn window(
+        &self,
+        certificate: &CertificateDer<'_>,
+    ) -> impl Future<Output = Result<Option<(Window, Duration)>, Refused>> + Send {
+        Self::window(self, certificate)
+    }
+}
+
 impl Authority {
     /// Gets a certificate for these names. `replaces` is the one in use, if the authority tells when it wants that renewed.
     pub async fn issue(
@@ -153,7 +181,14 @@ impl Authority {
         replaces: Option<&CertificateDer<'_>>,
     ) -> Result<Issued, Refused> {
         let mut shown = Shown::default();
-        let outcome = self.order(names, proof, replaces, &mut shown).await;
+        let mut outcome = self.order(names, proof, replaces, &mut shown).await;
+        for _ in 0..NONCE_RETRIES {
+            // RFC 8555 §6.5: no reason to give up. The library has tried three times with each request.
+            if !matches!(&outcome, Err(Refused::Authority(Error::Api(p))) if is(p, "badNonce")) {
+                break;
+            }
+            outcome = self.order(names, proof, replaces, &mut shown).await;
+        }
         if let Some(hook) = &self.hook {
             for record in &shown.records {
                 if let Err(error) = hook.remove(record).await {

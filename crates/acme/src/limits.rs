@@ -29,6 +29,10 @@ pub const HOOK_SAYS_BYTES_MAX: usize = 4 << 10;
 /// A file of ours that is read whole: an account, or a key and its chain.
 pub const KEPT_BYTES_MAX: u64 = 1 << 20;
 
+/// Orders that are begun anew at once because the authority did not know its own nonces any more: it is many machines, or was
+/// started again.
+pub const NONCE_RETRIES: usize = 3;
+
 /// The first attempt after a failure. The cause may be a name that was made a minute ago.
 pub const RETRY_FIRST: Duration = Duration::from_secs(60);
 

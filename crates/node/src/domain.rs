@@ -56,7 +56,8 @@ impl Domain {
         let status = Arc::new(Status::new(&names));
         let chance = || u16::from_be_bytes(random());
         let proofs = acme.proofs();
-        let renewal = Renewal { authority, names, proofs, status: status.clone(), chance };
+        let now_ms = acme::renewal::wall_clock_ms;
+        let renewal = Renewal { authority, names, proofs, status: status.clone(), chance, now_ms };
         let kept = renewal.kept();
         Ok(Some(Self { renewal, kept, challenges, status }))
     }

@@ -32,6 +32,12 @@ impl Authority {
     /// Starts one.
     #[allow(clippy::new_without_default, reason = "it starts a program")]
     pub fn start() -> Self {
+        Self::rejecting(0)
+    }
+
+    /// Starts one that takes so many nonces of a hundred for used ones, as one does that is many machines: its clients ask
+    /// again (RFC 8555 §6.5).
+    pub fn rejecting(nonces_percent: u8) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("dns")).unwrap();
@@ -57,7 +63,7 @@ impl Authority {
         pebble.args(["-strict", "-dnsserver", &dns.address().to_string()]);
         // It would wait for up to 15 s before it looks, take what it saw last time for granted, and refuse what is right.
         pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
-        pebble.env("PEBBLE_WFE_NONCEREJECT", "0");
+        pebble.env("PEBBLE_WFE_NONCEREJECT", nonces_percent.to_string());
         let mut child = Child::start(&mut pebble);
         let address = wait_until("the authority to listen", 20, || {
             assert!(child.ended().is_none(), "pebble ended:\n{}", child.output());

@@ -178,13 +178,13 @@ fn a_name_is_proved_on_port_80_and_kept_over_a_restart() {
     assert_eq!(ready(&again), "ready\n");
 }
 
-/// Flips `acme.challenge`: nobody leads port 80 anywhere.
+/// Flips `acme.challenge`: nobody leads port 80 anywhere. And the authority forgets its nonces now and then.
 #[test]
 fn names_are_proved_over_tls_while_others_are_served() {
     if skip("acme") {
         return;
     }
-    let (authority, folder) = (Authority::start(), tempfile::tempdir().unwrap());
+    let (authority, folder) = (Authority::rejecting(20), tempfile::tempdir().unwrap());
     let server =
         named(&authority, &folder.path().join("data"), "tls-alpn-01", &["live.example.test"]);
     let_in(&authority, &server);
