@@ -44,6 +44,11 @@ assert.deepEqual([await status(video.playback.hls), await status(video.playback.
 const edited = await client.stream.edit(about.video, { account_id, creator: 'somebody', meta: { name: 'The concert' }, requireSignedURLs: true });
 assert.deepEqual([edited.creator, edited.requireSignedURLs], ['somebody', true]);
 assert.deepEqual((await client.stream.get(about.video, { account_id })).meta, { name: 'The concert' });
+await client.stream.edit(about.video, { account_id, requireSignedURLs: false, publicDetails: { title: 'A concert', share_link: 'https://example.com/concert' } });
+const details = await (await fetch(`${about.playback}${about.video}/metadata/playerEnhancementInfo.json`)).json();
+assert.deepEqual(details, { title: 'A concert', share_link: 'https://example.com/concert', channel_link: null, logo: null });
+await client.stream.edit(about.video, { account_id, requireSignedURLs: true });
+assert.equal(await status(`${about.playback}${about.video}/metadata/playerEnhancementInfo.json`), 401);
 
 // Captions and downloads.
 const of = { account_id, identifier: about.video };
@@ -58,6 +63,15 @@ const download = await client.stream.downloads.create(about.video, { account_id,
 assert.ok(download.default.url);
 assert.equal((await client.stream.downloads.get(about.video, { account_id })).default.url, download.default.url);
 await client.stream.downloads.delete(about.video, { account_id });
+
+// Clips, and the line for other pages.
+const cut = await client.stream.clip.create({ account_id, clippedFromVideoUID: about.video, startTimeSeconds: 1, endTimeSeconds: 3, meta: { name: 'The chorus' } });
+assert.deepEqual([cut.clippedFrom, cut.duration, cut.meta, cut.requireSignedURLs], [about.video, 2, { name: 'The chorus' }, true]);
+await assert.rejects(client.stream.clip.create({ account_id, clippedFromVideoUID: about.video, startTimeSeconds: 3, endTimeSeconds: 1 }), (error) => /startTimeSeconds/.test(error.errors[0].message));
+const line = await client.stream.embed.get(cut.uid, { account_id });
+assert.match(line, new RegExp(`^<iframe src="[^"]*/${cut.uid}/iframe" title="The chorus"`));
+await client.stream.delete(cut.uid, { account_id });
+await assert.rejects(client.stream.embed.get(cut.uid, { account_id }), { status: 404 });
 
 // Links.
 const address = (id) => `${about.playback}${id}/manifest/video.m3u8`;

@@ -81,6 +81,10 @@ def videos():
     assert edited.creator == "somebody" and edited.require_signed_urls is True, edited
     read = client.stream.get(about["video"], account_id=ACCOUNT)
     assert read.meta == {"name": "The concert"}, read
+    details = {"title": "A concert", "logo": "https://example.com/logo.png"}
+    edited = client.stream.edit(about["video"], account_id=ACCOUNT, public_details=details)
+    assert edited.public_details.title == "A concert" and edited.public_details.share_link is None, edited
+    assert edited.public_details.logo == "https://example.com/logo.png" and edited.creator == "somebody", edited
 
 
 def captions_and_downloads():
@@ -98,6 +102,24 @@ def captions_and_downloads():
     read = client.stream.downloads.get(video, account_id=ACCOUNT)
     assert read.default.url == made.default.url, read
     client.stream.downloads.delete(video, account_id=ACCOUNT)
+
+
+def clips_and_embedding():
+    video, of = about["video"], {"account_id": ACCOUNT}
+    cut = client.stream.clip.create(
+        clipped_from_video_uid=video, start_time_seconds=1, end_time_seconds=3, meta={"name": "The chorus"}, **of
+    )
+    assert cut.clipped_from == video and cut.duration == 2 and cut.require_signed_urls is True, cut
+    assert cut.meta == {"name": "The chorus"} and cut.uid in [row.uid for row in client.stream.list(**of)], cut
+    error = refused(
+        cloudflare.BadRequestError,
+        lambda: client.stream.clip.create(clipped_from_video_uid=video, start_time_seconds=3, end_time_seconds=1, **of),
+    )
+    assert "startTimeSeconds" in error.errors[0].message, error.errors
+    line = client.stream.embed.get(cut.uid, **of)
+    assert line.startswith("<iframe src=") and f"/{cut.uid}/iframe" in line and "The chorus" in line, line
+    client.stream.delete(cut.uid, **of)
+    refused(cloudflare.NotFoundError, lambda: client.stream.embed.get(cut.uid, **of))
 
 
 def links():
@@ -159,6 +181,7 @@ def audit_log():
 live_inputs()
 videos()
 captions_and_downloads()
+clips_and_embedding()
 links()
 tokens()
 audit_log()

@@ -80,6 +80,7 @@ fn change(source: &Video, body: &Map<String, Value>, now_ms: u64) -> Result<Vide
         require_signed_urls: from.require_signed_urls,
         allowed_origins: from.allowed_origins.clone(),
         allow_clips: from.allow_clips,
+        public_details: from.public_details.clone(),
         ..VideoSettings::default()
     };
     let mut change = VideoChange { settings, delete_ms: None };

@@ -53,5 +53,8 @@ pub(crate) const IDEMPOTENCY_AGE: Duration = Duration::from_secs(6 * 3_600);
 /// Of what the framework says when it refuses a request, what is kept.
 pub(crate) const WORDS_BYTES_MAX: usize = 4 << 10;
 
+/// Characters of each of a video's `publicDetails`: an address of a page, a line of text.
+pub(crate) const PUBLIC_DETAIL_CHARS_MAX: usize = 500;
+
 /// Characters of a creator's name, of live inputs and videos; the vendor's bound.
 pub(crate) const CREATOR_CHARS_MAX: usize = 64;

@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use control::{InputUid, Page, Video, VideoChange, VideoFilter, VideoUid};
+use control::{InputUid, Page, PublicDetails, Video, VideoChange, VideoFilter, VideoUid};
 use media::catalog::Catalog;
 use media::date::date_time;
 use record::DeleteError;
@@ -17,7 +17,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::envelope::{ApiError, ok, ok_beside};
 use crate::inputs::{now_ms, object, web};
-use crate::limits::{DELETION_MS_MIN, LIST_VIDEOS_MAX};
+use crate::limits::{DELETION_MS_MIN, LIST_VIDEOS_MAX, PUBLIC_DETAIL_CHARS_MAX};
 use crate::merge;
 
 pub(crate) const MISSING: &str = "there is no such video";
@@ -125,6 +125,7 @@ pub(crate) fn merge_change(
                 }
                 settings.thumbnail_timestamp_pct = share;
             }
+            "publicDetails" => public_details(&mut settings.public_details, name, value)?,
             "scheduledDeletion" => change.delete_ms = deletion(name, value, video)?,
             "uid" if value.as_str().is_some_and(|uid| uid != video.uid.as_str()) => {
                 return Err(ApiError::field(name, "must be the video's own id, or left out"));
@@ -132,6 +133,39 @@ pub(crate) fn merge_change(
             // Read-only fields of an object that was read and is written back, and those of others.
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// What is not named stays. Addresses become links in pages: those of scripts are none.
+fn public_details(details: &mut PublicDetails, name: &str, value: &Value) -> Result<(), ApiError> {
+    for (field, value) in merge::object(name, value)? {
+        let (into, address) = match field.as_str() {
+            "title" => (&mut details.title, false),
+            "share_link" => (&mut details.share_link, true),
+            "channel_link" => (&mut details.channel_link, true),
+            "logo" => (&mut details.logo, true),
+            _ => continue,
+        };
+        let web =
+            |text: &str| ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+        *into = match value.as_str() {
+            None if value.is_null() => None,
+            Some("") => None,
+            Some(text)
+                if text.chars().count() <= PUBLIC_DETAIL_CHARS_MAX
+                    && !text.contains(char::is_control)
+                    && (!address || web(text)) =>
+            {
+                Some(text.to_owned())
+            }
+            _ => {
+                let kind = if address { "an address (https://)" } else { "a text" };
+                let words =
+                    format!("must be {kind} of at most {PUBLIC_DETAIL_CHARS_MAX} characters");
+                return Err(ApiError::field(&format!("{name}.{field}"), words));
+            }
+        };
     }
     Ok(())
 }
@@ -340,6 +374,7 @@ pub(crate) async fn value(
         "allowedOrigins": settings.allowed_origins.clone().unwrap_or_default(),
         "requireSignedURLs": settings.require_signed_urls,
         "allowClips": settings.allow_clips,
+        "publicDetails": settings.public_details,
         "playback": { "hls": format!("{web}/{uid}/manifest/video.m3u8"), "dash": format!("{web}/{uid}/manifest/video.mpd") },
         "watermark": null,
         "liveInput": video.input.as_str(),
@@ -365,6 +400,32 @@ mod tests {
         assert!(Wanted::parse("status=queued").unwrap().nothing);
         for wrong in ["limit=0", "limit=1001", "live_input_id=x", "before=yesterday"] {
             assert!(Wanted::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+    #[test]
+    fn public_details_are_texts_and_addresses_of_pages() {
+        let mut details = PublicDetails::default();
+        let long = "a".repeat(PUBLIC_DETAIL_CHARS_MAX + 1);
+        for (value, title, link) in [
+            (json!({ "title": "Derby", "share_link": "https://a.example/x" }), Some("Derby"), true),
+            (json!({ "media_id": 7, "other": [] }), Some("Derby"), true),
+            (json!({ "share_link": null }), Some("Derby"), false),
+            (json!({ "title": "", "share_link": "http://a.example" }), None, true),
+        ] {
+            public_details(&mut details, "publicDetails", &value).unwrap();
+            assert_eq!((details.title.as_deref(), details.share_link.is_some()), (title, link));
+        }
+        for (value, field) in [
+            (json!([]), "publicDetails"),
+            (json!({ "title": 7 }), "publicDetails.title"),
+            (json!({ "title": long }), "publicDetails.title"),
+            (json!({ "title": "a\nb" }), "publicDetails.title"),
+            (json!({ "logo": "javascript:alert(1)" }), "publicDetails.logo"),
+            (json!({ "channel_link": "//a.example" }), "publicDetails.channel_link"),
+            (json!({ "share_link": "data:text/html,x" }), "publicDetails.share_link"),
+        ] {
+            let refused = public_details(&mut details, "publicDetails", &value).unwrap_err();
+            assert!(format!("{refused:?}").contains(field), "{value}: {refused:?}");
         }
     }
 }

@@ -59,5 +59,6 @@ pub use page::PageError;
 pub use record::{Damaged, PartRecord, RecordError, SegmentRecord, TrackRecord};
 pub use secret::{CannotOpen, KeyHash, MasterKey, Secret};
 pub use video::{
-    Captions, ClipOf, Downloads, NewClip, Video, VideoChange, VideoFilter, VideoSettings,
+    Captions, ClipOf, Downloads, NewClip, PublicDetails, Video, VideoChange, VideoFilter,
+    VideoSettings,
 };

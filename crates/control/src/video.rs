@@ -109,6 +109,22 @@ pub struct VideoSettings {
     pub allow_clips: bool,
     /// Captions that were added, by language (BCP 47).
     pub captions: BTreeMap<String, Captions>,
+    /// What pages around the player may show of it.
+    pub public_details: PublicDetails,
+}
+
+/// What a video's owner tells everybody who may watch it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PublicDetails {
+    /// What it is called in public.
+    pub title: Option<String>,
+    /// The page to share.
+    pub share_link: Option<String>,
+    /// The page of who made it.
+    pub channel_link: Option<String>,
+    /// The address of a picture.
+    pub logo: Option<String>,
 }
 
 /// Captions in one language.

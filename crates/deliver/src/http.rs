@@ -89,6 +89,7 @@ fn routes() -> Vec<Route> {
         (Gate, "GET", "/{id}/iframe", get(share::iframe)),
         (Gate, "GET", "/{id}/lifecycle", get(lifecycle)),
         (Gate, "GET", "/{id}/views", get(views)),
+        (Gate, "GET", "/{id}/metadata/{file}", get(metadata)),
         (Gate, "GET", "/{id}/allowed", get(gate::allowed)),
         (Gate, "GET", "/{id}/allowed/{video}", get(gate::allowed)),
         (Gate, "POST", "/{id}/cmcd", post(playback::message).layer(DefaultBodyLimit::max(CMCD_BYTES_MAX))),
@@ -203,6 +204,22 @@ impl Site {
             fields.insert("input".to_owned(), input.into());
         }
         address
+    }
+}
+
+/// The vendor's name for a video's `publicDetails`; of an input, those of what it has on the air.
+async fn metadata(
+    State(site): State<Site>,
+    Extension(pass): Extension<Pass>,
+    Path((_, file)): Path<(String, String)>,
+) -> Response {
+    if file != "playerEnhancementInfo.json" {
+        return playlist::not_found("no such file: there is playerEnhancementInfo.json");
+    }
+    match site.library.public_details(&pass.id).await {
+        Ok(Some(details)) => as_json(&json!(details)),
+        Ok(None) => playlist::not_found("no such video, or not on the air"),
+        Err(_) => too_busy(),
     }
 }
 

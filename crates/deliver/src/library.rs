@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use control::{Control, InputUid, Resolved, VideoUid};
+use control::{Control, EngineError, InputUid, PublicDetails, Resolved, VideoUid};
 use record::{History, HistoryError, Recording};
 use tokio::sync::Notify;
 
@@ -91,6 +91,20 @@ impl Library {
 
     fn control(&self) -> &Control {
         self.history.control()
+    }
+
+    /// What the owner of a video tells of it; or of what this input has on the air.
+    pub(crate) async fn public_details(
+        &self,
+        id: &str,
+    ) -> Result<Option<PublicDetails>, EngineError> {
+        let uid = match self.find(id).await {
+            Found::Shelf { shelf, .. } => VideoUid::parse(&shelf.about().video).ok(),
+            Found::Recording { recording, .. } => Some(recording.video.uid.clone()),
+            Found::OffAir { .. } | Found::Nothing => None,
+        };
+        let Some(uid) = uid else { return Ok(None) };
+        Ok(self.control().video(&uid).await?.map(|video| video.settings.public_details))
     }
 
     /// A broadcast is on the air.

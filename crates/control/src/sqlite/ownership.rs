@@ -163,6 +163,7 @@ fn begin(db: &Connection, input: &Input, claim: &Claim) -> Result<VideoUid, Clai
         downloads: crate::video::Downloads::default(),
         allow_clips: input.settings.recording.allow_clips,
         captions: std::collections::BTreeMap::new(),
+        public_details: crate::video::PublicDetails::default(),
     };
     let document = document(&settings).map_err(|error| match error {
         DocumentError::Engine(error) => error,
