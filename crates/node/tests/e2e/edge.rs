@@ -4,6 +4,9 @@
 //! `AIRWAVE_PLAYERS` is how many watch (100 in the gate, 1,000 in soak).
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Clip, ClipSpec, Edge, NGINX_CONF, Relay, Server, Url, request, skip, watch};
@@ -259,6 +262,96 @@ fn the_edge_keeps_apart_what_the_server_reads_of_a_query() {
                 read,
                 "{pair}: the key of {folder} in docs/cdn/nginx.conf"
             );
+        }
+    }
+}
+
+/// What is sent, as it stands, to this address; all that is answered.
+fn sent(to: &str, bytes: &str) -> String {
+    let mut socket = TcpStream::connect(to).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.write_all(bytes.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Requests in which another one is hidden, for an edge and a server that may not agree where one ends: fields of their heads,
+/// and what follows. `LEN` is the length of what follows, `HEX` that of the hidden one, `HIDDEN` that itself.
+const SMUGGLED: &[(&str, &str, &str)] = &[
+    ("TE.CL", "content-length: 4\r\ntransfer-encoding: chunked", "HEX\r\nHIDDEN\r\n0\r\n\r\n"),
+    ("CL.TE", "content-length: LEN\r\ntransfer-encoding: chunked", "0\r\n\r\nHIDDEN"),
+    ("CL.CL, the first", "content-length: LEN\r\ncontent-length: 0", "HIDDEN"),
+    ("CL.CL, the second", "content-length: 0\r\ncontent-length: LEN", "HIDDEN"),
+    ("CL in a list", "content-length: 0, LEN", "HIDDEN"),
+    ("CL with a sign", "content-length: +0\r\ncontent-length : LEN", "HIDDEN"),
+    ("obs-fold", "content-length: LEN\r\ntransfer-encoding:\r\n chunked", "0\r\n\r\nHIDDEN"),
+    ("xchunked", "content-length: LEN\r\ntransfer-encoding: xchunked", "0\r\n\r\nHIDDEN"),
+    ("TE twice", "transfer-encoding: chunked\r\ntransfer-encoding: identity", "0\r\n\r\nHIDDEN"),
+    ("TE before a colon", "content-length: LEN\r\ntransfer-encoding : chunked", "0\r\n\r\nHIDDEN"),
+    ("TE after a tab", "content-length: LEN\r\ntransfer-encoding: \x0bchunked", "0\r\n\r\nHIDDEN"),
+    ("extension", "transfer-encoding: chunked", "2;a=\"\nxx\r\nHEX\r\nHIDDEN\r\n0\r\n\r\n"),
+    ("LF", "transfer-encoding: chunked", "2;\nxx\nHEX\nHIDDEN\n0\n\n"),
+    ("overflow", "transfer-encoding: chunked", "10000000000000002\r\nxx\r\n0\r\n\r\nHIDDEN"),
+    ("a negative chunk", "transfer-encoding: chunked", "-1\r\nxx\r\n0\r\n\r\nHIDDEN"),
+    ("trailers", "transfer-encoding: chunked", "0\r\ncontent-length: 0\r\nHIDDEN"),
+    ("a body behind all", "content-length: LEN", "HIDDEN"),
+];
+
+#[test]
+fn no_request_is_smuggled_past_the_edge() {
+    if skip("edge") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let origin = server.addresses["http"].as_str().unwrap().to_owned();
+    let edge = Edge::start(origin.parse().unwrap());
+    let edge = edge.address().to_string();
+    // It leaves something behind, if it is taken for a request.
+    let hidden = |name: &str| {
+        let body = json!({ "meta": { "name": name } }).to_string();
+        format!(
+            "POST /client/v4/accounts/default/stream/live_inputs HTTP/1.1\r\nhost: a\r\n\
+             authorization: Bearer {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            server.token,
+            body.len()
+        )
+    };
+    let made = || {
+        let inputs = server.api("GET", "/stream/live_inputs", None).json()["result"].clone();
+        let inputs = inputs["liveInputs"].as_array().unwrap().clone();
+        let named = inputs.iter().filter_map(|i| i["meta"]["name"].as_str().map(str::to_owned));
+        named.filter(|name| name.starts_with("hidden")).collect::<Vec<_>>()
+    };
+    for address in [&origin, &edge] {
+        let answer = sent(address, &hidden("hidden by nobody"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(made().len(), 2, "by itself it is one");
+    let before = made();
+    for (name, head, body) in SMUGGLED {
+        let hidden = hidden(&format!("hidden by {name}"));
+        let body = body.replace("HEX", &format!("{:x}", hidden.len())).replace("HIDDEN", &hidden);
+        let head = head.replace("LEN", &body.len().to_string());
+        for line in [
+            format!("POST /{}/cmcd", input.uid),
+            format!("GET /{}/manifest/video.m3u8", input.uid),
+            "GET /live.json".to_owned(),
+        ] {
+            let request =
+                format!("{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{head}\r\n\r\n{body}");
+            let answer = sent(&edge, &request);
+            let answers = answer.matches("HTTP/1.1 ").count();
+            assert!(answers <= 1, "{name}, {line}: {answer}");
+            // Others, on the connections that the edge keeps to the server, get what they asked for.
+            for _ in 0..2 {
+                let ask = "GET /live.json HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+                let answer = sent(&edge, ask);
+                let own = answer.starts_with("HTTP/1.1 200") && answer.contains("{\"broadcasts\"");
+                assert!(own, "after {name}, {line}: {answer}");
+            }
+            assert_eq!(made(), before, "{name}, {line}");
         }
     }
 }
