@@ -11,7 +11,8 @@ use crate::code::RequestCode;
 use crate::data::{
     Body, Datagram, FetchObject, ObjectHead, Status, SubgroupHeader, SubgroupId, Via,
 };
-use crate::location::{Filter, GroupOrder, Location, Range};
+use crate::filter::{Filter, RangeFilter, Ranged, Ranges};
+use crate::location::{GroupOrder, Location, Range};
 use crate::message::first::{First, scope_of};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
@@ -19,7 +20,7 @@ use crate::properties::{Properties, Value, kind};
 use crate::request::{Fetch, JoiningStart, Redirect, Request, RequestError, RequestId};
 use crate::secret::Secret;
 use crate::token::{AuthToken, Token};
-use crate::version::Version;
+use crate::version::{FilterForm, Past, Version};
 
 pub(crate) fn version() -> impl Strategy<Value = Version> {
     prop::sample::select(Version::ALL)
@@ -38,7 +39,7 @@ pub(crate) fn location(v: Version) -> impl Strategy<Value = Location> {
 /// The end of a range, which may be that of a group.
 pub(crate) fn end(v: Version) -> impl Strategy<Value = Location> {
     // One more than the object must have a form.
-    let object = prop_oneof![Just(Range::WHOLE_GROUP), (0..v.id_max()).prop_map(|object| object)];
+    let object = prop_oneof![Just(Range::WHOLE_GROUP), (0..v.id_max())];
     (number(v), object).prop_map(|(group, object)| Location { group, object })
 }
 
@@ -60,16 +61,68 @@ fn group_order() -> impl Strategy<Value = GroupOrder> {
     prop_oneof![Just(GroupOrder::Ascending), Just(GroupOrder::Descending)]
 }
 
+/// Those that the draft can write.
 fn filter(v: Version) -> impl Strategy<Value = Filter> {
-    prop_oneof![
+    let form = v.row().filter;
+    let end_group = move |start: Location, groups: u64| {
+        start.group.saturating_add(groups).min(v.id_max())
+    };
+    let filter = prop_oneof![
         Just(Filter::NextGroup),
         Just(Filter::NextObject),
         location(v).prop_map(Filter::From),
         (location(v), number(v)).prop_map(move |(start, groups)| Filter::Range {
             start,
-            end_group: start.group.saturating_add(groups).min(v.id_max()),
+            end_group: end_group(start, groups),
         }),
-    ]
+        Just(Filter::All),
+        (1..=u64::MAX, 0u32..64).prop_map(|(groups, shift)| Filter::Recent((groups >> shift).max(1))),
+        (location(v), number(v), number(v)).prop_map(move |(start, groups, object)| {
+            let end = Location::new(end_group(start, groups), object);
+            Filter::Within(Range { start, end })
+        }),
+    ];
+    filter.prop_map(move |filter| match (form, filter) {
+        // Two names of one thing.
+        (FilterForm::Fields, Filter::From(start)) if start == Location::default() => Filter::All,
+        (FilterForm::AbsoluteEnd | FilterForm::DeltaEnd, filter)
+            if filter == Filter::All || !filter.is_writable(form) =>
+        {
+            Filter::NextGroup
+        }
+        (_, filter) => filter,
+    })
+}
+
+/// Filters of all kinds, by kind.
+fn range_filters() -> impl Strategy<Value = Vec<RangeFilter>> {
+    let of = prop::sample::select(vec![
+        Ranged::Subgroup,
+        Ranged::Object,
+        Ranged::Priority,
+        Ranged::ObjectProperty,
+        Ranged::TrackProperty,
+    ]);
+    let range = (0u64..100, 0u64..100);
+    let filter = (of, any::<u8>(), 0u64..500, vec(range, 0..4)).prop_map(
+        |(of, set, property, lengths)| {
+            let (mut ranges, mut at) = (Vec::new(), 0);
+            for (gap, length) in lengths {
+                ranges.push((at + gap, Some(at + gap + length)));
+                at += gap + length;
+            }
+            let named = matches!(of, Ranged::ObjectProperty | Ranged::TrackProperty);
+            let property = named.then_some(2 * property);
+            match ranges.is_empty() {
+                true => RangeFilter::none(of),
+                false => RangeFilter::new(of, &Ranges { set, property, ranges }),
+            }
+        },
+    );
+    vec(filter, 0..4).prop_map(|mut filters| {
+        filters.sort_by_key(|filter| filter.of);
+        filters
+    })
 }
 
 fn auth_token(v: Version) -> impl Strategy<Value = AuthToken> {
@@ -87,6 +140,10 @@ pub(crate) fn token(v: Version) -> impl Strategy<Value = Token> {
 
 /// Any parameters that may stand there.
 pub(crate) fn parameters(v: Version, scope: Scope) -> BoxedStrategy<Parameters> {
+    let fill = match scope {
+        Scope::Fill => Just(None).boxed(),
+        _ => option::of(parameters(v, Scope::Fill).prop_map(Box::new)).boxed(),
+    };
     let times = (
         option::of(number(v)),
         option::of(number(v)),
@@ -104,8 +161,9 @@ pub(crate) fn parameters(v: Version, scope: Scope) -> BoxedStrategy<Parameters> 
         option::of(number(v)),
         option::of(namespace()),
     );
-    (times, others)
-        .prop_map(move |(times, others)| {
+    let later = (fill, range_filters(), option::of(any::<bool>()));
+    (times, others, later)
+        .prop_map(move |(times, others, later)| {
             let all = Parameters {
                 object_delivery_timeout_ms: times.0,
                 rendezvous_timeout_ms: times.1,
@@ -120,6 +178,14 @@ pub(crate) fn parameters(v: Version, scope: Scope) -> BoxedStrategy<Parameters> 
                 group_order: others.5,
                 new_group: others.6,
                 namespace_prefix: others.7,
+                fill: later.0,
+                range_filters: later.1,
+                include_properties: later.2,
+            };
+            // The range of a FETCH is no parameter of it.
+            let all = match scope {
+                Scope::Fetch => Parameters { filter: None, ..all },
+                _ => all,
             };
             let all = match v.row().zero_timeout {
                 true => all,
@@ -155,6 +221,13 @@ pub(crate) fn properties(v: Version) -> impl Strategy<Value = Properties> {
 }
 
 fn fetch(v: Version) -> BoxedStrategy<Fetch> {
+    if v.row().past == Past::Fill {
+        let fetch = (track(), filter(v)).prop_map(|(track, filter)| match filter.range() {
+            Some(range) => Fetch::Standalone { track, range },
+            None => Fetch::Filtered { track, filter },
+        });
+        return fetch.boxed();
+    }
     let standalone = (track(), location(v), end(v))
         .prop_map(|(track, start, end)| Fetch::Standalone { track, range: Range { start, end } });
     let joining = (number(v), number(v), any::<bool>()).prop_map(|(id, group, relative)| {

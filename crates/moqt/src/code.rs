@@ -47,6 +47,8 @@ pub enum SessionCode {
     InvalidAuthority,
     /// AUTHORITY that is no authority.
     MalformedAuthority,
+    /// More updates of one request without an answer than MAX_REQUEST_UPDATES allows.
+    TooManyRequestUpdates,
 }
 
 /// Why a request failed (draft-18 §10.6).
@@ -88,6 +90,10 @@ pub enum RequestCode {
     UnsupportedExtension,
     /// Elsewhere: a redirect follows.
     Redirect,
+    /// Filters of too many kinds among those who ask for these tracks.
+    ConflictingFilters,
+    /// A range filter that makes no sense, or one more than MAX_FILTER_RANGES allows.
+    InvalidFilter,
 }
 
 /// Why a subscription is over (draft-18 §10.11).

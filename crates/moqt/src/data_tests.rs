@@ -324,6 +324,41 @@ fn vectors_draft18_s11_4_4_fetch() {
     );
 }
 
+/// draft-21 §11.4.1.2: the same, with ends of ranges told by differences, and a third kind of them.
+#[test]
+fn vectors_draft21_s11_4_1_ends_of_ranges() {
+    let text = "05 02 1c 812c 00 80 02 6162 820c 00 04 00 808c 01 05 00 04 02 01 63";
+    for v in [Version::Draft20, Version::Draft21, Version::Draft22] {
+        let mut out = BytesMut::new();
+        let mut writer = FetchWriter::new(v, RequestId(2), GroupOrder::Ascending, &mut out);
+        writer.object(&fetch_object(300, 0, 128, "ab"), &mut out).unwrap();
+        out.put_slice(b"ab");
+        let within = writer.gap(Missing::Unknown, Location::new(300, 7), &mut out);
+        assert_eq!(within, Err(WriteError::Order), "no difference says so");
+        writer.gap(Missing::TimedOut, Location::new(301, 4), &mut out).unwrap();
+        writer.gap(Missing::NonExistent, Location::new(303, 5), &mut out).unwrap();
+        writer.object(&fetch_object(303, 7, 128, "c"), &mut out).unwrap();
+        out.put_slice(b"c");
+        assert_eq!(&out[..], hex(text), "{v:?}");
+        let (_, items) = read_fetch(v, &out, 3, GroupOrder::Ascending).unwrap();
+        let gaps: Vec<_> = items
+            .iter()
+            .filter_map(|item| match item {
+                Fetched::Gap(missing, end) => Some((*missing, *end)),
+                Fetched::Object(..) => None,
+            })
+            .collect();
+        let [late, none] = [Location::new(301, 4), Location::new(303, 5)];
+        assert_eq!(gaps, [(Missing::TimedOut, late), (Missing::NonExistent, none)]);
+    }
+    // Before, nobody knows is all that can be said.
+    let mut out = BytesMut::new();
+    let mut writer = FetchWriter::new(V, RequestId(2), GroupOrder::Ascending, &mut out);
+    writer.gap(Missing::TimedOut, Location::new(1, 4), &mut out).unwrap();
+    assert_eq!(&out[..], hex("05 02 810c 01 04 00"));
+    assert!(read_fetch(V, &hex("05 02 820c 01 04 00"), 3, GroupOrder::Ascending).is_err());
+}
+
 /// draft-18 §11.4.4.2: what follows a marker refers to its location, but to the subgroup and priority of
 /// the object before it.
 #[test]

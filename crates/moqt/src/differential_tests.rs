@@ -1,65 +1,6 @@
 //! The same bytes, read by another implementation (crate `moqtap-codec`): both must take or refuse them,
-//! and find the same in them. Where the two differ on purpose, it stands here.
-
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use moqtap_codec::draft18::data_stream as theirs;
-use moqtap_codec::draft18::message::ControlMessage;
-use proptest::prelude::*;
-
-use crate::arbitrary;
-use crate::data::{
-    Body as DatagramBody, Datagram, FetchItem, FetchReader, FetchWriter, Missing, Opening,
-    OpeningReader, SubgroupHeader, SubgroupItem, SubgroupReader, SubgroupWriter, Via,
-};
-use crate::error::DataError;
-use crate::location::{GroupOrder, Location};
-use crate::message::MessageReader;
-use crate::message::first::First;
-use crate::request::RequestId;
-use crate::version::Version;
-
-const V: Version = Version::Draft18;
-
-fn decode_theirs(bytes: &[u8]) -> Result<ControlMessage, String> {
-    let mut rest = bytes;
-    let message = ControlMessage::decode(&mut rest).map_err(|error| format!("{error:?}"))?;
-    if rest.is_empty() { Ok(message) } else { Err(format!("{} bytes left", rest.len())) }
-}
-
-/// What the other one refuses while reading, and we with a REQUEST_ERROR: a range that ends before it begins
-/// (draft-18 §10.12.3).
-fn is_only_ours(error: &str) -> bool {
-    error.contains("InvalidRange")
-}
-
-fn decode_ours(bytes: &[u8]) -> Option<First> {
-    let mut reader = MessageReader::new(V);
-    reader.push(bytes);
-    let (kind, body) = reader.next()?;
-    First::decode(V, kind, body).ok()
-}
-
-/// A message in which some bytes are others; its length is right.
-fn spoilt() -> impl Strategy<Value = Vec<u8>> {
-    let spoils = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..3);
-    (arbitrary::first(V), spoils).prop_map(|(first, spoils)| {
-        let bytes = first.encode(V).unwrap();
-        let mut reader = MessageReader::new(V);
-        reader.push(&bytes);
-        let body = reader.next().unwrap().1;
-        let mut body = body.into_bytes().to_vec();
-        for (at, byte, how) in spoils {
-            let at = at.index(body.len().max(1));
-            match how {
-                0 if !body.is_empty() => body[at] = byte,
-                1 => body.insert(at, byte),
-                _ if !body.is_empty() => drop(body.remove(at)),
-                _ => {}
-            }
-        }
-        reframed(bytes[0], &body)
-    })
-}
+//! and find the same in them. Where the two differ on purpose, it stands here. The drafts from 18 on; 16 is in
+//! `differential16_tests`.
 
 /// A message of this type with another body. (All types of requests have one byte.)
 pub(crate) fn reframed(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -67,247 +8,331 @@ pub(crate) fn reframed(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, length[0], length[1]], body].concat()
 }
 
-/// ID, properties, status, payload.
-type Object = (u64, Vec<u8>, u64, Vec<u8>);
+/// The tests of one draft: its name here, its module there, and how ends of ranges are called there.
+macro_rules! differential {
+    ($name:ident, $version:ident, $codec:ident, $range:ident) => {
+        mod $name {
+            use bytes::{Buf, BufMut, Bytes, BytesMut};
+            use moqtap_codec::$codec::data_stream as theirs;
+            use moqtap_codec::$codec::message::ControlMessage;
+            use proptest::prelude::*;
 
-/// Objects of a subgroup stream as the other one sees them, until the first error.
-fn subgroup_theirs(mut bytes: &[u8]) -> Option<Vec<Object>> {
-    let header = theirs::SubgroupHeader::decode(&mut bytes).ok()?;
-    let mut reader = theirs::SubgroupObjectReader::new(&header);
-    let mut objects = Vec::new();
-    while bytes.has_remaining() {
-        let object = reader.read_object(&mut bytes).ok()?;
-        if !object.properties_permitted() {
-            return None;
-        }
-        let status =
-            object.object_status.map_or(0, moqtap_codec::draft18::types::ObjectStatus::as_u64);
-        objects.push((
-            object.object_id.into_inner(),
-            object.extension_headers,
-            status,
-            object.payload,
-        ));
-    }
-    Some(objects)
-}
+            use crate::arbitrary;
+            use crate::data::{
+                Body as DatagramBody, Datagram, FetchItem, FetchReader, FetchWriter, Missing, Opening,
+                OpeningReader, SubgroupHeader, SubgroupItem, SubgroupReader, SubgroupWriter, Via,
+            };
+            use crate::error::DataError;
+            use crate::location::{GroupOrder, Location};
+            use crate::message::MessageReader;
+            use crate::message::first::First;
+            use crate::request::RequestId;
+            use crate::version::Version;
+            use super::reframed;
 
-/// The same, ours; `Err(true)`: refused for what the other one does not look at.
-fn subgroup_ours(bytes: &[u8]) -> Result<Vec<Object>, bool> {
-    let refused = |error| !matches!(error, DataError::Session(_));
-    let mut chunk = Bytes::copy_from_slice(bytes);
-    let opening = OpeningReader::new(V).read(&mut chunk).map_err(refused)?;
-    let Some(Opening::Subgroup(header)) = opening else { return Err(false) };
-    let mut reader = SubgroupReader::new(V, &header);
-    let mut objects = Vec::new();
-    while let Some(item) = reader.read(&mut chunk).map_err(refused)? {
-        match item {
-            SubgroupItem::Object(head) => objects.push((
-                head.id,
-                head.properties.as_bytes().to_vec(),
-                head.status.number(),
-                Vec::new(),
-            )),
-            SubgroupItem::Payload { bytes, .. } => {
-                objects.last_mut().unwrap().3.extend_from_slice(&bytes);
+            const V: Version = Version::$version;
+
+            fn decode_theirs(bytes: &[u8]) -> Result<ControlMessage, String> {
+                let mut rest = bytes;
+                let message = ControlMessage::decode(&mut rest).map_err(|error| format!("{error:?}"))?;
+                if rest.is_empty() { Ok(message) } else { Err(format!("{} bytes left", rest.len())) }
+            }
+
+            /// What the other one refuses while reading, and we with a REQUEST_ERROR: a range that ends before it begins
+            /// (draft-18 §10.12.3).
+            fn is_only_ours(error: &str) -> bool {
+                error.contains("InvalidRange")
+            }
+
+            fn decode_ours(bytes: &[u8]) -> Option<First> {
+                let mut reader = MessageReader::new(V);
+                reader.push(bytes);
+                let (kind, body) = reader.next()?;
+                First::decode(V, kind, body).ok()
+            }
+
+            /// A message in which some bytes are others; its length is right.
+            fn spoilt() -> impl Strategy<Value = Vec<u8>> {
+                let spoils = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..3);
+                (arbitrary::first(V), spoils).prop_map(|(first, spoils)| {
+                    let bytes = first.encode(V).unwrap();
+                    let mut reader = MessageReader::new(V);
+                    reader.push(&bytes);
+                    let body = reader.next().unwrap().1;
+                    let mut body = body.into_bytes().to_vec();
+                    for (at, byte, how) in spoils {
+                        let at = at.index(body.len().max(1));
+                        match how {
+                            0 if !body.is_empty() => body[at] = byte,
+                            1 => body.insert(at, byte),
+                            _ if !body.is_empty() => drop(body.remove(at)),
+                            _ => {}
+                        }
+                    }
+                    reframed(bytes[0], &body)
+                })
+            }
+
+            /// ID, properties, status, payload.
+            type Object = (u64, Vec<u8>, u64, Vec<u8>);
+
+            /// Objects of a subgroup stream as the other one sees them, until the first error.
+            fn subgroup_theirs(mut bytes: &[u8]) -> Option<Vec<Object>> {
+                let header = theirs::SubgroupHeader::decode(&mut bytes).ok()?;
+                let mut reader = theirs::SubgroupObjectReader::new(&header);
+                let mut objects = Vec::new();
+                while bytes.has_remaining() {
+                    let object = reader.read_object(&mut bytes).ok()?;
+                    if !object.properties_permitted() {
+                        return None;
+                    }
+                    let status =
+                        object.object_status.map_or(0, moqtap_codec::$codec::types::ObjectStatus::as_u64);
+                    objects.push((
+                        object.object_id.into_inner(),
+                        object.extension_headers,
+                        status,
+                        object.payload,
+                    ));
+                }
+                Some(objects)
+            }
+
+            /// The same, ours; `Err(true)`: refused for what the other one does not look at.
+            fn subgroup_ours(bytes: &[u8]) -> Result<Vec<Object>, bool> {
+                let refused = |error| !matches!(error, DataError::Session(_));
+                let mut chunk = Bytes::copy_from_slice(bytes);
+                let opening = OpeningReader::new(V).read(&mut chunk).map_err(refused)?;
+                let Some(Opening::Subgroup(header)) = opening else { return Err(false) };
+                let mut reader = SubgroupReader::new(V, &header);
+                let mut objects = Vec::new();
+                while let Some(item) = reader.read(&mut chunk).map_err(refused)? {
+                    match item {
+                        SubgroupItem::Object(head) => objects.push((
+                            head.id,
+                            head.properties.as_bytes().to_vec(),
+                            head.status.number(),
+                            Vec::new(),
+                        )),
+                        SubgroupItem::Payload { bytes, .. } => {
+                            objects.last_mut().unwrap().3.extend_from_slice(&bytes);
+                        }
+                    }
+                }
+                reader.finish().map_err(|_| false)?;
+                Ok(objects)
+            }
+
+            /// Group, object, subgroup, priority, properties, payload; or the kind and end of a range.
+            type Fetched = (u64, u64, Option<u64>, Option<u8>, Vec<u8>, Vec<u8>, u8);
+
+            fn fetch_theirs(mut bytes: &[u8], order: theirs::GroupOrder) -> Option<Vec<Fetched>> {
+                theirs::FetchHeader::decode(&mut bytes).ok()?;
+                let mut reader = theirs::FetchObjectReader::new(order);
+                let mut objects = Vec::new();
+                while bytes.has_remaining() {
+                    let object = reader.read_object_header(&mut bytes).ok()?;
+                    let length = usize::try_from(object.header.payload_length.into_inner()).ok()?;
+                    let (payload, rest) = bytes.split_at_checked(length)?;
+                    bytes = rest;
+                    let range = match object.header.end_of_range() {
+                        None => 0,
+                        Some(theirs::$range::NonExistent) => 1,
+                        Some(theirs::$range::Unknown) => 2,
+                        #[allow(unreachable_patterns, reason = "not in all drafts")]
+                        Some(_) => 3,
+                    };
+                    let priority = if range == 0 { object.publisher_priority } else { None };
+                    objects.push((
+                        object.group_id,
+                        object.object_id,
+                        object.subgroup_id,
+                        priority,
+                        object.header.properties,
+                        payload.to_vec(),
+                        range,
+                    ));
+                }
+                Some(objects)
+            }
+
+            fn fetch_ours(bytes: &[u8], order: GroupOrder) -> Result<Vec<Fetched>, bool> {
+                // The other one does not look into the properties here.
+                let refused = |error| match error {
+                    DataError::Session(violation) => {
+                        violation.what.contains("key-value pair") || violation.what.contains("65,535 bytes")
+                    }
+                    _ => true,
+                };
+                let mut chunk = Bytes::copy_from_slice(bytes);
+                let opening = OpeningReader::new(V).read(&mut chunk).map_err(refused)?;
+                let Some(Opening::Fetch(_)) = opening else { return Err(false) };
+                let mut reader = FetchReader::new(V, order);
+                let mut objects: Vec<Fetched> = Vec::new();
+                while let Some(item) = reader.read(&mut chunk).map_err(refused)? {
+                    match item {
+                        FetchItem::Object(head) => objects.push((
+                            head.location.group,
+                            head.location.object,
+                            match head.via {
+                                Via::Subgroup(id) => Some(id),
+                                Via::Datagram => None,
+                            },
+                            Some(head.priority),
+                            head.properties.as_bytes().to_vec(),
+                            Vec::new(),
+                            0,
+                        )),
+                        FetchItem::Payload { bytes, .. } => {
+                            objects.last_mut().unwrap().5.extend_from_slice(&bytes);
+                        }
+                        FetchItem::Gap { missing, end } => {
+                            let range = match missing {
+                                Missing::NonExistent => 1,
+                                Missing::Unknown => 2,
+                                Missing::TimedOut => 3,
+                            };
+                            objects.push((end.group, end.object, None, None, Vec::new(), Vec::new(), range));
+                        }
+                    }
+                }
+                reader.finish().map_err(|_| false)?;
+                Ok(objects)
+            }
+
+            fn orders() -> impl Strategy<Value = (GroupOrder, theirs::GroupOrder)> {
+                prop_oneof![
+                    Just((GroupOrder::Ascending, theirs::GroupOrder::Ascending)),
+                    Just((GroupOrder::Descending, theirs::GroupOrder::Descending)),
+                ]
+            }
+
+            /// Bytes that are nearly a stream: small numbers, and now and then any.
+            fn noise(length: usize) -> impl Strategy<Value = Vec<u8>> {
+                prop::collection::vec(prop_oneof![4 => 0u8..6, 1 => 0x10u8..0x80, 1 => any::<u8>()], 0..length)
+            }
+
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+                #[test]
+                fn requests_are_read_by_others(first in arbitrary::first(V)) {
+                    let bytes = first.encode(V).unwrap();
+                    let message = match decode_theirs(&bytes) {
+                        Ok(message) => message,
+                        Err(error) if is_only_ours(&error) => return Ok(()),
+                        Err(error) => return Err(TestCaseError::fail(format!("{first:?}: {error}"))),
+                    };
+                    let mut again = Vec::new();
+                    prop_assert!(message.encode(&mut again).is_ok());
+                    prop_assert_eq!(again, bytes);
+                }
+
+                #[test]
+                fn spoilt_requests_are_refused_by_both(bytes in spoilt()) {
+                    let theirs = decode_theirs(&bytes);
+                    let ours = decode_ours(&bytes);
+                    if theirs.as_ref().is_err_and(|error| is_only_ours(error)) {
+                        return Ok(());
+                    }
+                    // A priority that is written as a number, which is taken as well (`Parameters::decode`).
+                    let priority = |it: &First| it.request.parameters().subscriber_priority.is_some();
+                    if theirs.is_err() && ours.as_ref().is_some_and(priority) {
+                        return Ok(());
+                    }
+                    prop_assert_eq!(ours.is_some(), theirs.is_ok(), "{:02x?}: {:?} {:?}", bytes, ours, theirs);
+                }
+
+                #[test]
+                fn subgroups_are_the_same_to_others(kind in 0x10u8..0x80, bytes in noise(60)) {
+                    let stream = [&[kind], &bytes[..]].concat();
+                    match (subgroup_ours(&stream), subgroup_theirs(&stream)) {
+                        // Malformed tracks and our bound.
+                        (Err(true), _) => {}
+                        (ours, theirs) => prop_assert_eq!(ours.ok(), theirs, "{:02x?}", stream),
+                    }
+                }
+
+                #[test]
+                fn our_subgroups_are_read_by_others(
+                    (header, objects) in arbitrary::subgroup_header(V).prop_flat_map(|header| {
+                        (Just(header), arbitrary::subgroup_objects(V, header.properties))
+                    }),
+                ) {
+                    // The other one has no IDs beyond 62 bits.
+                    prop_assume!(objects.iter().all(|(head, _)| head.id < 1 << 62));
+                    let mut out = BytesMut::new();
+                    SubgroupHeader::encode(&header, V, &mut out).unwrap();
+                    let mut writer = SubgroupWriter::new(V, &header);
+                    for (head, payload) in &objects {
+                        writer.object(head, &mut out).unwrap();
+                        out.put_slice(payload);
+                    }
+                    let expected: Vec<_> = objects
+                        .iter()
+                        .map(|(head, payload)| {
+                            (head.id, head.properties.as_bytes().to_vec(), 0, payload.to_vec())
+                        })
+                        .collect();
+                    prop_assert_eq!(subgroup_theirs(&out), Some(expected));
+                }
+
+                #[test]
+                fn fetches_are_the_same_to_others((order, their_order) in orders(), bytes in noise(60)) {
+                    let stream = [&[5, 2, 0x1c, 5, 5, 128, 0], &bytes[..]].concat();
+                    match (fetch_ours(&stream, order), fetch_theirs(&stream, their_order)) {
+                        (Err(true), _) => {}
+                        (ours, theirs) => prop_assert_eq!(ours.ok(), theirs, "{:02x?}", stream),
+                    }
+                }
+
+                #[test]
+                fn our_fetches_are_read_by_others(
+                    (order, their_order) in orders(),
+                    ascending in arbitrary::fetch_objects(V, GroupOrder::Ascending),
+                    descending in arbitrary::fetch_objects(V, GroupOrder::Descending),
+                    gap in arbitrary::location(V),
+                ) {
+                    let objects = if order == GroupOrder::Ascending { ascending } else { descending };
+                    let mut out = BytesMut::new();
+                    let mut writer = FetchWriter::new(V, RequestId(2), order, &mut out);
+                    for (head, payload) in &objects {
+                        writer.object(head, &mut out).unwrap();
+                        out.put_slice(payload);
+                    }
+                    let _ = writer.gap(Missing::Unknown, gap, &mut out);
+                    prop_assert_eq!(fetch_theirs(&out, their_order), fetch_ours(&out, order).ok());
+                }
+
+                #[test]
+                fn datagrams_are_the_same_to_others(kind in 0u8..0x40, bytes in noise(40)) {
+                    let datagram = [&[kind], &bytes[..]].concat();
+                    let ours = Datagram::decode(V, Bytes::from(datagram.clone()));
+                    if matches!(ours, Err(DataError::MalformedTrack(_) | DataError::Limit(..))) {
+                        return Ok(());
+                    }
+                    let theirs = theirs::DatagramHeader::decode_object(&mut &datagram[..]).ok();
+                    let ours = ours.ok().flatten();
+                    let place = |it: &Datagram| (Location::new(it.group, it.object), it.priority);
+                    let their_place = theirs.as_ref().map(|(it, _)| {
+                        (
+                            Location::new(it.group_id.into_inner(), it.object_id.into_inner()),
+                            it.publisher_priority,
+                        )
+                    });
+                    prop_assert_eq!(ours.as_ref().map(place), their_place, "{:02x?}", datagram);
+                    if let (Some(Datagram { body: DatagramBody::Payload(payload), .. }), Some((_, theirs))) =
+                        (&ours, &theirs)
+                    {
+                        prop_assert_eq!(&payload[..], &theirs[..]);
+                    }
+                }
             }
         }
-    }
-    reader.finish().map_err(|_| false)?;
-    Ok(objects)
-}
-
-/// Group, object, subgroup, priority, properties, payload; or the kind and end of a range.
-type Fetched = (u64, u64, Option<u64>, Option<u8>, Vec<u8>, Vec<u8>, u8);
-
-fn fetch_theirs(mut bytes: &[u8], order: theirs::GroupOrder) -> Option<Vec<Fetched>> {
-    theirs::FetchHeader::decode(&mut bytes).ok()?;
-    let mut reader = theirs::FetchObjectReader::new(order);
-    let mut objects = Vec::new();
-    while bytes.has_remaining() {
-        let object = reader.read_object_header(&mut bytes).ok()?;
-        let length = usize::try_from(object.header.payload_length.into_inner()).ok()?;
-        let (payload, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        let range = match object.header.end_of_range() {
-            None => 0,
-            Some(theirs::EndOfRange::NonExistent) => 1,
-            Some(theirs::EndOfRange::Unknown) => 2,
-        };
-        let priority = if range == 0 { object.publisher_priority } else { None };
-        objects.push((
-            object.group_id,
-            object.object_id,
-            object.subgroup_id,
-            priority,
-            object.header.properties,
-            payload.to_vec(),
-            range,
-        ));
-    }
-    Some(objects)
-}
-
-fn fetch_ours(bytes: &[u8], order: GroupOrder) -> Result<Vec<Fetched>, bool> {
-    // The other one does not look into the properties here.
-    let refused = |error| match error {
-        DataError::Session(violation) => {
-            violation.what.contains("key-value pair") || violation.what.contains("65,535 bytes")
-        }
-        _ => true,
     };
-    let mut chunk = Bytes::copy_from_slice(bytes);
-    let opening = OpeningReader::new(V).read(&mut chunk).map_err(refused)?;
-    let Some(Opening::Fetch(_)) = opening else { return Err(false) };
-    let mut reader = FetchReader::new(V, order);
-    let mut objects: Vec<Fetched> = Vec::new();
-    while let Some(item) = reader.read(&mut chunk).map_err(refused)? {
-        match item {
-            FetchItem::Object(head) => objects.push((
-                head.location.group,
-                head.location.object,
-                match head.via {
-                    Via::Subgroup(id) => Some(id),
-                    Via::Datagram => None,
-                },
-                Some(head.priority),
-                head.properties.as_bytes().to_vec(),
-                Vec::new(),
-                0,
-            )),
-            FetchItem::Payload { bytes, .. } => {
-                objects.last_mut().unwrap().5.extend_from_slice(&bytes);
-            }
-            FetchItem::Gap { missing, end } => {
-                let range = if missing == Missing::NonExistent { 1 } else { 2 };
-                objects.push((end.group, end.object, None, None, Vec::new(), Vec::new(), range));
-            }
-        }
-    }
-    reader.finish().map_err(|_| false)?;
-    Ok(objects)
 }
 
-fn orders() -> impl Strategy<Value = (GroupOrder, theirs::GroupOrder)> {
-    prop_oneof![
-        Just((GroupOrder::Ascending, theirs::GroupOrder::Ascending)),
-        Just((GroupOrder::Descending, theirs::GroupOrder::Descending)),
-    ]
-}
-
-/// Bytes that are nearly a stream: small numbers, and now and then any.
-fn noise(length: usize) -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(prop_oneof![4 => 0u8..6, 1 => 0x10u8..0x80, 1 => any::<u8>()], 0..length)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-    #[test]
-    fn requests_are_read_by_others(first in arbitrary::first(V)) {
-        let bytes = first.encode(V).unwrap();
-        let message = match decode_theirs(&bytes) {
-            Ok(message) => message,
-            Err(error) if is_only_ours(&error) => return Ok(()),
-            Err(error) => return Err(TestCaseError::fail(format!("{first:?}: {error}"))),
-        };
-        let mut again = Vec::new();
-        prop_assert!(message.encode(&mut again).is_ok());
-        prop_assert_eq!(again, bytes);
-    }
-
-    #[test]
-    fn spoilt_requests_are_refused_by_both(bytes in spoilt()) {
-        let theirs = decode_theirs(&bytes);
-        let ours = decode_ours(&bytes);
-        if theirs.as_ref().is_err_and(|error| is_only_ours(error)) {
-            return Ok(());
-        }
-        prop_assert_eq!(ours.is_some(), theirs.is_ok(), "{:02x?}: {:?} {:?}", bytes, ours, theirs);
-    }
-
-    #[test]
-    fn subgroups_are_the_same_to_others(kind in 0x10u8..0x80, bytes in noise(60)) {
-        let stream = [&[kind], &bytes[..]].concat();
-        match (subgroup_ours(&stream), subgroup_theirs(&stream)) {
-            // Malformed tracks and our bound.
-            (Err(true), _) => {}
-            (ours, theirs) => prop_assert_eq!(ours.ok(), theirs, "{:02x?}", stream),
-        }
-    }
-
-    #[test]
-    fn our_subgroups_are_read_by_others(
-        (header, objects) in arbitrary::subgroup_header(V).prop_flat_map(|header| {
-            (Just(header), arbitrary::subgroup_objects(V, header.properties))
-        }),
-    ) {
-        // The other one has no IDs beyond 62 bits.
-        prop_assume!(objects.iter().all(|(head, _)| head.id < 1 << 62));
-        let mut out = BytesMut::new();
-        SubgroupHeader::encode(&header, V, &mut out).unwrap();
-        let mut writer = SubgroupWriter::new(V, &header);
-        for (head, payload) in &objects {
-            writer.object(head, &mut out).unwrap();
-            out.put_slice(payload);
-        }
-        let expected: Vec<_> = objects
-            .iter()
-            .map(|(head, payload)| {
-                (head.id, head.properties.as_bytes().to_vec(), 0, payload.to_vec())
-            })
-            .collect();
-        prop_assert_eq!(subgroup_theirs(&out), Some(expected));
-    }
-
-    #[test]
-    fn fetches_are_the_same_to_others((order, their_order) in orders(), bytes in noise(60)) {
-        let stream = [&[5, 2, 0x1c, 5, 5, 128, 0], &bytes[..]].concat();
-        match (fetch_ours(&stream, order), fetch_theirs(&stream, their_order)) {
-            (Err(true), _) => {}
-            (ours, theirs) => prop_assert_eq!(ours.ok(), theirs, "{:02x?}", stream),
-        }
-    }
-
-    #[test]
-    fn our_fetches_are_read_by_others(
-        (order, their_order) in orders(),
-        ascending in arbitrary::fetch_objects(V, GroupOrder::Ascending),
-        descending in arbitrary::fetch_objects(V, GroupOrder::Descending),
-        gap in arbitrary::location(V),
-    ) {
-        let objects = if order == GroupOrder::Ascending { ascending } else { descending };
-        let mut out = BytesMut::new();
-        let mut writer = FetchWriter::new(V, RequestId(2), order, &mut out);
-        for (head, payload) in &objects {
-            writer.object(head, &mut out).unwrap();
-            out.put_slice(payload);
-        }
-        let _ = writer.gap(Missing::Unknown, gap, &mut out);
-        prop_assert_eq!(fetch_theirs(&out, their_order), fetch_ours(&out, order).ok());
-    }
-
-    #[test]
-    fn datagrams_are_the_same_to_others(kind in 0u8..0x40, bytes in noise(40)) {
-        let datagram = [&[kind], &bytes[..]].concat();
-        let ours = Datagram::decode(V, Bytes::from(datagram.clone()));
-        if matches!(ours, Err(DataError::MalformedTrack(_) | DataError::Limit(..))) {
-            return Ok(());
-        }
-        let theirs = theirs::DatagramHeader::decode_object(&mut &datagram[..]).ok();
-        let ours = ours.ok().flatten();
-        let place = |it: &Datagram| (Location::new(it.group, it.object), it.priority);
-        let their_place = theirs.as_ref().map(|(it, _)| {
-            (
-                Location::new(it.group_id.into_inner(), it.object_id.into_inner()),
-                it.publisher_priority,
-            )
-        });
-        prop_assert_eq!(ours.as_ref().map(place), their_place, "{:02x?}", datagram);
-        if let (Some(Datagram { body: DatagramBody::Payload(payload), .. }), Some((_, theirs))) =
-            (&ours, &theirs)
-        {
-            prop_assert_eq!(&payload[..], &theirs[..]);
-        }
-    }
-}
+differential!(draft18, Draft18, draft18, EndOfRange);
+differential!(draft20, Draft20, draft20, FetchEndOfRange);
+differential!(draft21, Draft21, draft21, FetchEndOfRange);
+differential!(draft22, Draft22, draft22, FetchEndOfRange);

@@ -22,7 +22,7 @@ use crate::message::response::{RequestOk, check_about};
 use crate::message::setup::Setup;
 use crate::message::shared::{NamespaceCancel, decode_maximum, encode_maximum};
 use crate::message::subscribe::SubscribeOk;
-use crate::message::update::Update;
+use crate::message::update::{Update, decode_notify, encode_notify};
 use crate::message::{Message, TooLong, namespace};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
@@ -113,6 +113,10 @@ pub fn control(v: Version, data: &[u8]) {
         (_, Message::PublishNamespaceCancel) => {
             let decode = |_, body| NamespaceCancel::decode(v, body);
             round(v, body, true, decode, message, |it| it.encode(v, ABOUT));
+        }
+        (_, Message::PublishStateNotify) => {
+            let decode = |_, body| decode_notify(v, body);
+            round(v, body, false, decode, message, |it| encode_notify(v, it));
         }
         (_, Message::MaxRequestId) => {
             let decode = |_, body| decode_maximum(body);
@@ -368,7 +372,14 @@ impl Check {
         let (Ok(track), Ok(prefix)) = (track, prefix) else { return };
         let range = Range { start: Location::new(1, 0), end: Location::new(2, 0) };
         for request in [
-            Request::Subscribe { track: track.clone(), parameters: parameters() },
+            Request::Subscribe {
+                track: track.clone(),
+                // Where the draft can bring it, with the past.
+                parameters: Parameters {
+                    fill: self.v.fills().then(Box::default),
+                    ..parameters()
+                },
+            },
             Request::Publish {
                 track: track.clone(),
                 parameters: parameters(),

@@ -4,7 +4,7 @@
 //! go in; bytes for streams and events come out. Objects do not pass through it: the owner of a data
 //! stream drives a reader or writer of [`data`] by itself, cut-through, without the session's lock.
 //!
-//! Drafts 16 and 18 of draft-ietf-moq-transport are spoken. What they disagree on stands in [`version`]. Which
+//! Drafts 16, 18, 20, 21 and 22 of draft-ietf-moq-transport are spoken. What they disagree on stands in [`version`]. Which
 //! sections are done is in `docs/protocols/moq.md`, the differences in `docs/protocols/moq-drafts.md`.
 
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ mod differential16_tests;
 #[cfg(test)]
 mod differential_tests;
 mod error;
+mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod limits;
@@ -36,7 +37,8 @@ mod wire;
 
 pub use code::{DoneCode, RequestCode, ResetCode, SessionCode};
 pub use error::{DataError, SessionError, Violation};
-pub use location::{Filter, GroupOrder, Location, Range};
+pub use filter::{Filter, InvalidFilter, RangeFilter, Ranged, Ranges};
+pub use location::{GroupOrder, Location, Range};
 pub use name::{NameError, Namespace, TextError, TrackName};
 pub use parameters::Parameters;
 pub use properties::Properties;

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The body of a control message: its length field has 16 bits (draft-18 §10).
 pub const MESSAGE_BYTES_MAX: usize = 0xffff;
 
-/// Parameters in one message. Draft 18 defines 13, of which only tokens may repeat.
+/// Parameters in one message. Draft 21 defines 20, of which only tokens and range filters may repeat.
 pub const PARAMETERS_MAX: u64 = 64;
 
 /// Fields of a namespace (draft-18 §2.4.1).
@@ -31,8 +31,8 @@ pub const OBJECT_PROPERTIES_BYTES_MAX: u64 = 64 << 10;
 /// this one holds if the driver sets that one too high. Draft 16 is told it with MAX_REQUEST_ID.
 pub const REQUESTS_MAX: usize = 1_000;
 
-/// Unanswered REQUEST_UPDATEs of one request. Draft 18 has no way to announce a bound; one more is
-/// refused with EXCESSIVE_LOAD, which ends its request.
+/// Unanswered REQUEST_UPDATEs of one request. Up to draft 18 there is no way to announce a bound; one more is
+/// refused with EXCESSIVE_LOAD, which ends its request. Later it is told with MAX_REQUEST_UPDATES.
 pub const UPDATES_MAX: usize = 16;
 
 /// Out-of-order gaps in the peer's Request IDs that we remember. IDs arrive on streams of their own, so

@@ -1,4 +1,4 @@
-//! Where an object stands in its track, and which objects a subscriber wants.
+//! Where an object stands in its track, and ranges of the past.
 
 /// A place in a track (draft-18 §1.4.2), ordered by group, then object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -26,47 +26,6 @@ pub enum GroupOrder {
     Descending,
 }
 
-/// Which newly published objects a subscriber wants (draft-18 §5.1.2). Without a filter: all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Filter {
-    /// From `{Largest.Group + 1, 0}` on.
-    NextGroup,
-    /// From `{Largest.Group, Largest.Object + 1}` on.
-    NextObject,
-    /// From this place on.
-    From(Location),
-    /// From this place to the end of group `end_group`. If that is before `start.group`, which only draft 16
-    /// can say, nothing passes.
-    Range {
-        /// The first place.
-        start: Location,
-        /// The last group.
-        end_group: u64,
-    },
-}
-
-impl Filter {
-    /// Whether nothing can pass.
-    pub(crate) fn is_backward(self) -> bool {
-        matches!(self, Filter::Range { start, end_group } if end_group < start.group)
-    }
-
-    /// The first place that passes and the last group, if there is one, given the largest place so far.
-    pub fn resolve(self, largest: Option<Location>) -> (Location, Option<u64>) {
-        match (self, largest) {
-            (Filter::NextGroup | Filter::NextObject, None) => (Location::default(), None),
-            (Filter::NextGroup, Some(largest)) => {
-                (Location::new(largest.group.saturating_add(1), 0), None)
-            }
-            (Filter::NextObject, Some(largest)) => {
-                (Location::new(largest.group, largest.object.saturating_add(1)), None)
-            }
-            (Filter::From(start), _) => (start, None),
-            (Filter::Range { start, end_group }, _) => (start, Some(end_group)),
-        }
-    }
-}
-
 /// A closed range of the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {
@@ -77,7 +36,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// The object ID that stands for "the end of the group, wherever it is".
+    /// The object ID that stands for "the end of the group, wherever it is". From draft 20 on it is also
+    /// written so: 2^64 - 1.
     pub const WHOLE_GROUP: u64 = u64::MAX;
 
     /// From the coding of drafts up to 19 (draft-18 §10.12.1): the end is one more than the last object,
@@ -101,25 +61,6 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn draft18_s5_1_2_filters() {
-        let largest = Some(Location::new(7, 3));
-        for (filter, largest, want) in [
-            (Filter::NextGroup, None, (Location::new(0, 0), None)),
-            (Filter::NextObject, None, (Location::new(0, 0), None)),
-            (Filter::NextGroup, largest, (Location::new(8, 0), None)),
-            (Filter::NextObject, largest, (Location::new(7, 4), None)),
-            (Filter::From(Location::new(2, 9)), largest, (Location::new(2, 9), None)),
-            (
-                Filter::Range { start: Location::new(2, 9), end_group: 4 },
-                largest,
-                (Location::new(2, 9), Some(4)),
-            ),
-        ] {
-            assert_eq!(filter.resolve(largest), want, "{filter:?}");
-        }
-    }
 
     #[test]
     fn draft18_s10_12_1_ends() {

@@ -46,6 +46,7 @@ pub(crate) enum Message {
     RequestsBlocked,
     Publish,
     PublishOk,
+    PublishStateNotify,
     ClientSetup,
     ServerSetup,
     SubscribeNamespace,

@@ -15,7 +15,8 @@ use super::*;
 use crate::arbitrary;
 use crate::code::{DoneCode, RequestCode};
 use crate::error::Violation;
-use crate::location::{Filter, GroupOrder, Location, Range};
+use crate::filter::Filter;
+use crate::location::{GroupOrder, Location, Range};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::{Properties, Value, kind as property};
@@ -54,7 +55,8 @@ fn message_of(version: Version, bytes: &[u8]) -> (Message, Body) {
 }
 
 /// The bytes are what is written for the value, and mean it.
-fn check<T: PartialEq + std::fmt::Debug>(
+fn check_of<T: PartialEq + std::fmt::Debug>(
+    v: Version,
     text: &str,
     value: &T,
     decode: impl Fn(Message, Body) -> Result<T, Violation>,
@@ -62,8 +64,17 @@ fn check<T: PartialEq + std::fmt::Debug>(
 ) {
     let bytes = hex(text);
     assert_eq!(encode(value).unwrap(), bytes, "{value:?}");
-    let (kind, body) = message(&bytes);
-    assert_eq!(decode(kind, body).as_ref(), Ok(value));
+    let (kind, body) = message_of(v, &bytes);
+    assert_eq!(decode(kind, body).as_ref(), Ok(value), "{v:?}");
+}
+
+fn check<T: PartialEq + std::fmt::Debug>(
+    text: &str,
+    value: &T,
+    decode: impl Fn(Message, Body) -> Result<T, Violation>,
+    encode: impl Fn(&T) -> Result<Bytes, TooLong>,
+) {
+    check_of(V, text, value, decode, encode);
 }
 
 fn check_first(text: &str, id: u64, request: Request, alias: Option<u64>) {
@@ -215,6 +226,138 @@ fn vectors_draft18_s10_9_request_update() {
     let update = Update { id: RequestId(6), parameters };
     let decode = |_, body| decode_update(V, body);
     check("02 0004 06 01 10 01", &update, decode, |update| update.encode(V, ABOUT));
+}
+
+const LATER: [Version; 3] = [Version::Draft20, Version::Draft21, Version::Draft22];
+
+/// The same in drafts 20 and 21, and in 22. The bytes are those that `moqtap-codec` reads and writes.
+#[test]
+fn vectors_draft21_s9_6_subscribe() {
+    let subscribe = |parameters| {
+        let request = Request::Subscribe { track: track("catalog"), parameters };
+        First { id: RequestId(0), request, alias: None }
+    };
+    let live = Parameters {
+        forward: Some(true),
+        subscriber_priority: Some(128),
+        filter: Some(Filter::NextObject),
+        group_order: Some(GroupOrder::Descending),
+        ..Parameters::default()
+    };
+    let recent = Parameters { filter: Some(Filter::Recent(1)), ..Parameters::default() };
+    let filled = Parameters {
+        filter: Some(Filter::NextObject),
+        fill: Some(Box::new(recent)),
+        ..Parameters::default()
+    };
+    let ranges = crate::filter::Ranges {
+        set: 0,
+        property: None,
+        ranges: vec![(3, Some(5)), (10, Some(15))],
+    };
+    let ranged = Parameters {
+        range_filters: vec![crate::filter::RangeFilter::new(crate::filter::Ranged::Object, &ranges)],
+        ..Parameters::default()
+    };
+    for (parameters, fields, typed) in [
+        (live, "001d 00 @ 04 10 01 10 80 01 02 00 00 01 02", "001b 00 @ 04 10 01 10 80 01 05 01 02"),
+        (
+            filled,
+            "001d 00 @ 02 21 02 00 00 02 04 01 21 01 01",
+            "001b 00 @ 02 21 05 02 04 01 21 01 01",
+        ),
+        (ranged, "001a 00 @ 01 26 05 00 03 02 05 05", "001a 00 @ 01 26 05 00 03 02 05 05"),
+    ] {
+        for v in LATER {
+            let text = if v == Version::Draft22 { typed } else { fields };
+            let text = format!("03 {}", text.replace('@', "02 03616363 0363616d 07 636174616c6f67"));
+            let first = subscribe(parameters.clone());
+            let decode = |kind, body| First::decode(v, kind, body);
+            check_of(v, &text, &first, decode, |first| first.encode(v));
+        }
+    }
+}
+
+#[test]
+fn vectors_draft21_s9_11_fetch() {
+    let range = Range { start: Location::new(5, 0), end: Location::new(5, Range::WHOLE_GROUP) };
+    let standalone = Fetch::Standalone { track: track("catalog"), range };
+    let all = Fetch::Filtered { track: track("catalog"), filter: Filter::All };
+    for v in LATER {
+        for (fetch, rest) in [(standalone.clone(), "0018 # 01 21 03 05 00 00"), (all.clone(), "0013 # 00")] {
+            let text =
+                format!("16 {}", rest.replace('#', "02 02 03616363 0363616d 07 636174616c6f67"));
+            let request = Request::Fetch { fetch, parameters: Parameters::default() };
+            let first = First { id: RequestId(2), request, alias: None };
+            let decode = |kind, body| First::decode(v, kind, body);
+            check_of(v, &text, &first, decode, |first| first.encode(v));
+        }
+        // draft-21 §9.12: inclusive.
+        let (parameters, properties) = (Parameters::default(), Properties::empty());
+        let ok = FetchOk { end_of_track: true, end: Location::new(5, 0), parameters, properties };
+        let decode = |_, body| FetchOk::decode(v, body);
+        check_of(v, "18 0004 01 05 00 00", &ok, decode, |ok| ok.encode(v, ABOUT));
+    }
+}
+
+#[test]
+fn vectors_draft21_s9_others() {
+    for v in LATER {
+        let setup = Setup { filter_ranges: 4, updates: 16, ..Setup::default() };
+        let decode = |_, body| Setup::decode(v, body);
+        check_of(v, "af00 0004 06 04 02 10", &setup, decode, |setup| setup.encode(v, true));
+        let parameters = Parameters {
+            largest: Some(Location::new(300, 7)),
+            forward: Some(false),
+            ..Parameters::default()
+        };
+        let decode = |_, body| super::update::decode_notify(v, body);
+        let encode = |it: &Parameters| super::update::encode_notify(v, it);
+        check_of(v, "22 0007 02 09 812c 07 07 00", &parameters, decode, encode);
+        let goaway = GoAway { uri: String::new(), timeout_ms: 5_000, unprocessed: None };
+        let decode = |_, body| GoAway::decode(v, body, true);
+        check_of(v, "10 0003 00 9388", &goaway, decode, |goaway| goaway.encode(v));
+        let done = Done { code: DoneCode::TrackEnded, reason: String::new() };
+        let unknown = PublishDone { done, streams: None };
+        let decode = |_, body| PublishDone::decode(v, body);
+        let encode = |done: &PublishDone| done.encode(v, ABOUT);
+        check_of(v, "0b 000b 02 ffffffffffffffffff 00", &unknown, decode, encode);
+    }
+    // Draft 18 has no such options: they are unknown, and may repeat.
+    let options = Body::new(Coding::Vi64, hex("06 04 00 05 02 10").into());
+    assert_eq!(Setup::decode(V, options), Ok(Setup::default()));
+}
+
+/// draft-21 §9.20.1, §9.20.16: parameters where they must not be.
+#[test]
+fn draft21_s9_20_scopes() {
+    let name = "02 03616363 0363616d 07 636174616c6f67";
+    for (message, rest, good) in [
+        // FILL_PARAMETERS: in SUBSCRIBE, not in FETCH; in it no FORWARD, no other fill, nothing left over.
+        (Message::Subscribe, "01 23 01 00", true),
+        (Message::Fetch, "01 23 01 00", false),
+        (Message::Subscribe, "01 23 03 01 10 01", false),
+        (Message::Subscribe, "01 23 04 01 23 01 00", false),
+        (Message::Subscribe, "01 23 02 00 00", false),
+        (Message::Subscribe, "01 23 04 01 20 80 00", false),
+        // Priority, order, filters of objects, a timeout; not one of tracks.
+        (Message::Subscribe, "01 23 0c 05 0a 05 16 07 02 01 03 00 02 00", true),
+        (Message::Subscribe, "01 23 04 01 29 01 00", false),
+        // FILL_TIMEOUT: in FETCH, not in SUBSCRIBE.
+        (Message::Fetch, "01 0a 05", true),
+        (Message::Subscribe, "01 0a 05", false),
+        // INCLUDE_PROPERTIES
+        (Message::TrackStatus, "01 35 00", true),
+        (Message::TrackStatus, "01 35 02", false),
+        // Range filters may repeat, others may not.
+        (Message::Subscribe, "02 26 00 00 00", true),
+        (Message::Subscribe, "02 29 00 00 00", false),
+        (Message::Subscribe, "02 10 01 00 01", false),
+    ] {
+        let body = hex(&format!("02 {name} {rest}"));
+        let first = First::decode(Version::Draft20, message, Body::new(Coding::Vi64, body.into()));
+        assert_eq!(first.is_ok(), good, "{message:?} {rest}: {first:?}");
+    }
 }
 
 /// Messages come in pieces of any size, several in one piece.
@@ -387,6 +530,8 @@ proptest! {
             tokens,
             token_cache_bytes: numbers.1,
             implementation: Bytes::from_static(b"x"),
+            filter_ranges: if v.row().limits_in_setup { numbers.0 } else { 0 },
+            updates: if v.row().limits_in_setup { numbers.1 } else { 0 },
             ..Setup::default()
         };
         let (kind, body) = message_of(v, &setup.encode(v, by_client).unwrap());
@@ -416,5 +561,6 @@ proptest! {
         let _ = namespace::decode_suffix(body());
         let _ = namespace::decode_blocked(body());
         let _ = NamespaceCancel::decode(v, body());
+        let _ = super::update::decode_notify(v, body());
     }
 }

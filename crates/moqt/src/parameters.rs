@@ -4,10 +4,11 @@
 use crate::code::SessionCode;
 use crate::error::Violation;
 use crate::limits;
-use crate::location::{Filter, GroupOrder, Location};
+use crate::filter::{Filter, RangeFilter, Ranged};
+use crate::location::{GroupOrder, Location};
 use crate::name::Namespace;
 use crate::token::Token;
-use crate::version::{FilterForm, OutOfScope, Version};
+use crate::version::{OutOfScope, Version};
 use crate::wire::{Body, Writer};
 
 /// All parameters of one message. Times are in milliseconds.
@@ -39,6 +40,13 @@ pub struct Parameters {
     pub new_group: Option<u64>,
     /// A namespace subscription's new prefix.
     pub namespace_prefix: Option<Namespace>,
+    /// The past as well, on a stream of its own (draft-21 §3.4). In it stand only FILL_TIMEOUT, priority,
+    /// order and filters; what it does not say it has of the subscription.
+    pub fill: Option<Box<Parameters>>,
+    /// Which objects or tracks, by other numbers than their place. Repeatable.
+    pub range_filters: Vec<RangeFilter>,
+    /// Whether the track's properties are wanted in the answer; default: yes.
+    pub include_properties: Option<bool>,
 }
 
 /// What a parameter is, whatever its number and coding in a draft.
@@ -55,8 +63,15 @@ pub(crate) enum Kind {
     SubscriberPriority,
     SubscriptionFilter,
     GroupOrder,
+    FillParameters,
+    SubgroupFilter,
+    ObjectIdFilter,
+    PriorityFilter,
+    ObjectPropertyFilter,
+    TrackPropertyFilter,
     NewGroupRequest,
     TrackNamespacePrefix,
+    IncludeProperties,
 }
 
 /// How a parameter's value is written (draft-18 §10.2).
@@ -69,6 +84,8 @@ pub(crate) enum Encoding {
     PrefixedLocation,
     Prefixed,
     Namespace,
+    /// A filter that says by itself how long it is.
+    Filter,
 }
 
 /// Where a parameter may stand (draft-18 §10.2.1). An answer has the scope of what it answers.
@@ -91,13 +108,18 @@ pub(crate) enum Scope {
     UpdateOfSubscription,
     UpdateOfFetch,
     UpdateOfNamespace,
-    /// Of SUBSCRIBE_NAMESPACE and SUBSCRIBE_TRACKS.
+    /// Of SUBSCRIBE_NAMESPACE.
     UpdateOfPrefix,
+    /// Of SUBSCRIBE_TRACKS.
+    UpdateOfTracks,
     UpdateOk,
+    StateNotify,
+    /// Inside FILL_PARAMETERS.
+    Fill,
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 20] = [
         Kind::ObjectDeliveryTimeout,
         Kind::AuthorizationToken,
         Kind::RendezvousTimeout,
@@ -109,11 +131,18 @@ impl Kind {
         Kind::SubscriberPriority,
         Kind::SubscriptionFilter,
         Kind::GroupOrder,
+        Kind::FillParameters,
+        Kind::SubgroupFilter,
+        Kind::ObjectIdFilter,
+        Kind::PriorityFilter,
+        Kind::ObjectPropertyFilter,
+        Kind::TrackPropertyFilter,
         Kind::NewGroupRequest,
         Kind::TrackNamespacePrefix,
+        Kind::IncludeProperties,
     ];
 
-    /// draft-18 §15.7. In the order of `ALL` they rise.
+    /// draft-18 §15.7, draft-21 §16.7. In the order of `ALL` they rise.
     fn number(self) -> u64 {
         match self {
             Kind::ObjectDeliveryTimeout => 0x02,
@@ -127,9 +156,33 @@ impl Kind {
             Kind::SubscriberPriority => 0x20,
             Kind::SubscriptionFilter => 0x21,
             Kind::GroupOrder => 0x22,
+            Kind::FillParameters => 0x23,
+            Kind::SubgroupFilter => 0x25,
+            Kind::ObjectIdFilter => 0x26,
+            Kind::PriorityFilter => 0x27,
+            Kind::ObjectPropertyFilter => 0x28,
+            Kind::TrackPropertyFilter => 0x29,
             Kind::NewGroupRequest => 0x32,
             Kind::TrackNamespacePrefix => 0x34,
+            Kind::IncludeProperties => 0x35,
         }
+    }
+
+    /// What a range filter looks at.
+    fn ranged(self) -> Option<Ranged> {
+        Some(match self {
+            Kind::SubgroupFilter => Ranged::Subgroup,
+            Kind::ObjectIdFilter => Ranged::Object,
+            Kind::PriorityFilter => Ranged::Priority,
+            Kind::ObjectPropertyFilter => Ranged::ObjectProperty,
+            Kind::TrackPropertyFilter => Ranged::TrackProperty,
+            _ => return None,
+        })
+    }
+
+    /// Whether it may stand more than once in a message.
+    fn repeats(self) -> bool {
+        self == Kind::AuthorizationToken || self.ranged().is_some()
     }
 
     fn from_number(number: u64) -> Option<Kind> {
@@ -180,7 +233,7 @@ impl Parameters {
                 .ok_or(Violation::protocol("the type of a parameter overflows"))?;
             let kind = Kind::from_number(number)
                 .ok_or(Violation::protocol("a parameter of an unknown type"))?;
-            if i > 0 && delta == 0 && kind != Kind::AuthorizationToken {
+            if i > 0 && delta == 0 && !kind.repeats() {
                 return Err(Violation::protocol("a parameter twice in one message"));
             }
             let row = version.row().parameters.iter().find(|row| row.0 == kind);
@@ -230,7 +283,18 @@ impl Parameters {
                     Some(priority.map_err(|_| Violation::protocol("a priority is above 255"))?);
             }
             (Kind::SubscriptionFilter, Raw::Prefixed(value)) => {
-                self.filter = Some(decode_filter(version.row().filter, value)?);
+                self.filter = Some(Filter::decode(version.row().filter, value)?);
+            }
+            (Kind::SubscriptionFilter, Raw::Filter(filter)) => self.filter = Some(filter),
+            (Kind::FillParameters, Raw::Prefixed(mut value)) => {
+                // draft-21 §9.20.16: as in a message of its own, so with a count; others write it, too.
+                let fill = Parameters::decode(version, Scope::Fill, &mut value)?;
+                value.end()?;
+                self.fill = Some(Box::new(fill));
+            }
+            // draft-21 §9.20.22
+            (Kind::IncludeProperties, Raw::Number(flag @ 0..=1)) => {
+                self.include_properties = Some(flag == 1);
             }
             // draft-18 §10.2.8
             (Kind::GroupOrder, Raw::Number(1)) => self.group_order = Some(GroupOrder::Ascending),
@@ -240,6 +304,16 @@ impl Parameters {
             (Kind::NewGroupRequest, Raw::Number(group)) => self.new_group = Some(group),
             (Kind::TrackNamespacePrefix, Raw::Namespace(prefix)) => {
                 self.namespace_prefix = Some(prefix);
+            }
+            (kind, Raw::Prefixed(value)) => {
+                // Copied: an update may be kept longer than the packet that it came in.
+                let value = bytes::Bytes::copy_from_slice(&value.into_bytes());
+                let wrong = Violation::protocol("a parameter in an unknown coding");
+                let of = kind.ranged().ok_or(wrong)?;
+                self.range_filters.push(RangeFilter::from_wire(of, value));
+            }
+            (Kind::IncludeProperties, _) => {
+                return Err(Violation::protocol("INCLUDE_PROPERTIES is not 0 or 1"));
             }
             // A row of the version table with the wrong coding: nothing that a peer can cause.
             _ => return Err(Violation::protocol("a parameter in an unknown coding")),
@@ -278,6 +352,15 @@ impl Parameters {
                 Kind::GroupOrder => self.group_order = None,
                 Kind::NewGroupRequest => self.new_group = None,
                 Kind::TrackNamespacePrefix => self.namespace_prefix = None,
+                Kind::FillParameters => self.fill = None,
+                Kind::IncludeProperties => self.include_properties = None,
+                Kind::SubgroupFilter
+                | Kind::ObjectIdFilter
+                | Kind::PriorityFilter
+                | Kind::ObjectPropertyFilter
+                | Kind::TrackPropertyFilter => {
+                    self.range_filters.retain(|filter| kind.ranged() != Some(filter.of));
+                }
             }
         }
         self
@@ -298,13 +381,37 @@ impl Parameters {
             Kind::GroupOrder => self.group_order.is_some(),
             Kind::NewGroupRequest => self.new_group.is_some(),
             Kind::TrackNamespacePrefix => self.namespace_prefix.is_some(),
+            Kind::FillParameters => self.fill.is_some(),
+            Kind::IncludeProperties => self.include_properties.is_some(),
+            Kind::SubgroupFilter
+            | Kind::ObjectIdFilter
+            | Kind::PriorityFilter
+            | Kind::ObjectPropertyFilter
+            | Kind::TrackPropertyFilter => self.ranged(kind).next().is_some(),
         }
+    }
+
+    /// The range filters of one kind.
+    fn ranged(&self, kind: Kind) -> impl Iterator<Item = &RangeFilter> {
+        self.range_filters.iter().filter(move |filter| kind.ranged() == Some(filter.of))
+    }
+
+    /// Whether such a message may hold this, and the draft can write it.
+    pub(crate) fn fits(&self, version: Version, scope: Scope) -> bool {
+        let form = version.row().filter;
+        self.out_of_scope(version, scope).is_none()
+            && self.filter.is_none_or(|filter| filter.is_writable(form))
+            && self.fill.as_ref().is_none_or(|fill| fill.fits(version, Scope::Fill))
     }
 
     pub(crate) fn encode(&self, version: Version, out: &mut Writer<'_>) {
         let present = || version.row().parameters.iter().filter(|row| self.has(row.0));
-        let repeated = self.tokens.len().saturating_sub(1);
-        out.number((present().count() + repeated) as u64);
+        let times = |kind: Kind| match kind {
+            Kind::AuthorizationToken => self.tokens.len(),
+            kind if kind.repeats() => self.ranged(kind).count(),
+            _ => 1,
+        };
+        out.number(present().map(|row| times(row.0)).sum::<usize>() as u64);
         let mut previous = 0;
         for (kind, encoding, _) in present() {
             let mut head = |out: &mut Writer<'_>| {
@@ -315,6 +422,13 @@ impl Parameters {
                 for token in &self.tokens {
                     head(out);
                     out.nested(|out| token.encode(out));
+                }
+                continue;
+            }
+            if kind.repeats() {
+                for filter in self.ranged(*kind) {
+                    head(out);
+                    out.prefixed(filter.as_bytes());
                 }
                 continue;
             }
@@ -341,10 +455,19 @@ impl Parameters {
                     _ => out.location(largest),
                 };
             }
+            Kind::IncludeProperties => self.include_properties.map(u64::from),
             Kind::SubscriptionFilter => {
+                let form = version.row().filter;
+                let filter = self.filter.unwrap_or(Filter::All);
+                return match encoding {
+                    Encoding::Filter => filter.encode(form, out),
+                    _ => out.nested(|out| filter.encode(form, out)),
+                };
+            }
+            Kind::FillParameters => {
                 return out.nested(|out| {
-                    if let Some(filter) = self.filter {
-                        encode_filter(version.row().filter, filter, out);
+                    if let Some(fill) = &self.fill {
+                        fill.encode(version, out);
                     }
                 });
             }
@@ -353,7 +476,12 @@ impl Parameters {
                 return out.namespace(self.namespace_prefix.as_ref().unwrap_or(&root));
             }
             // Written by `encode`, as they repeat.
-            Kind::AuthorizationToken => return,
+            Kind::AuthorizationToken
+            | Kind::SubgroupFilter
+            | Kind::ObjectIdFilter
+            | Kind::PriorityFilter
+            | Kind::ObjectPropertyFilter
+            | Kind::TrackPropertyFilter => return,
         };
         let number = number.unwrap_or(0);
         match encoding {
@@ -369,6 +497,7 @@ enum Raw {
     Location(Location),
     Prefixed(Body),
     Namespace(Namespace),
+    Filter(Filter),
 }
 
 impl Raw {
@@ -389,6 +518,7 @@ impl Raw {
             }
             Encoding::Prefixed => Raw::Prefixed(Body::new(body.coding(), body.prefixed()?)),
             Encoding::Namespace => Raw::Namespace(body.namespace()?),
+            Encoding::Filter => Raw::Filter(Filter::decode_typed(body)?),
         })
     }
 }
@@ -397,49 +527,6 @@ pub(crate) fn group_order_number(order: GroupOrder) -> u64 {
     match order {
         GroupOrder::Ascending => 1,
         GroupOrder::Descending => 2,
-    }
-}
-
-/// draft-18 §5.1.2, draft-16 §5.1.2
-fn decode_filter(form: FilterForm, mut body: Body) -> Result<Filter, Violation> {
-    let filter = match body.number()? {
-        1 => Filter::NextGroup,
-        2 => Filter::NextObject,
-        3 => Filter::From(body.location()?),
-        4 => {
-            let start = body.location()?;
-            let end = body.number()?;
-            let end_group = match form {
-                FilterForm::AbsoluteEnd => Some(end),
-                FilterForm::DeltaEnd => start.group.checked_add(end),
-            };
-            let end_group =
-                end_group.ok_or(Violation::protocol("the end of a filter overflows"))?;
-            Filter::Range { start, end_group }
-        }
-        _ => return Err(Violation::protocol("a filter of an unknown type")),
-    };
-    body.end()?;
-    Ok(filter)
-}
-
-fn encode_filter(form: FilterForm, filter: Filter, out: &mut Writer<'_>) {
-    match filter {
-        Filter::NextGroup => out.number(1),
-        Filter::NextObject => out.number(2),
-        Filter::From(start) => {
-            out.number(3);
-            out.location(start);
-        }
-        Filter::Range { start, end_group } => {
-            out.number(4);
-            out.location(start);
-            // A range that ends before it begins is one that ends where it begins: the wire has no other.
-            out.number(match form {
-                FilterForm::AbsoluteEnd => end_group,
-                FilterForm::DeltaEnd => end_group.saturating_sub(start.group),
-            });
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::code::{DoneCode, RequestCode};
+use crate::filter::Filter;
 use crate::location::{Location, Range};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::Parameters;
@@ -89,14 +90,12 @@ impl Request {
         match self {
             Request::Subscribe { track, .. }
             | Request::Publish { track, .. }
-            | Request::TrackStatus { track, .. }
-            | Request::Fetch { fetch: Fetch::Standalone { track, .. }, .. } => {
-                track.namespace().is_root()
+            | Request::TrackStatus { track, .. } => track.namespace().is_root(),
+            Request::Fetch { fetch, .. } => {
+                fetch.track().is_some_and(|track| track.namespace().is_root())
             }
             Request::PublishNamespace { namespace, .. } => namespace.is_root(),
-            Request::Fetch { .. }
-            | Request::SubscribeNamespace { .. }
-            | Request::SubscribeTracks { .. } => false,
+            Request::SubscribeNamespace { .. } | Request::SubscribeTracks { .. } => false,
         }
     }
 
@@ -125,6 +124,14 @@ pub enum Fetch {
         /// Which objects.
         range: Range,
     },
+    /// What a filter selects of what was published, up to the largest object that its receiver knows (of drafts
+    /// from 20 on). In events only those are told so whose range depends on that.
+    Filtered {
+        /// Which track.
+        track: TrackName,
+        /// Which objects.
+        filter: Filter,
+    },
     /// What came before a subscription that the fetch's sender has, contiguous with it
     /// (draft-18 §10.12.2).
     Joining {
@@ -133,6 +140,16 @@ pub enum Fetch {
         /// From where.
         start: JoiningStart,
     },
+}
+
+impl Fetch {
+    /// The track, if it is named.
+    pub(crate) fn track(&self) -> Option<&TrackName> {
+        match self {
+            Fetch::Standalone { track, .. } | Fetch::Filtered { track, .. } => Some(track),
+            Fetch::Joining { .. } => None,
+        }
+    }
 }
 
 /// Where a joining fetch starts.

@@ -8,6 +8,7 @@
 
 mod api;
 mod data;
+mod filters;
 mod goaway;
 mod ids;
 mod owner;
@@ -60,6 +61,10 @@ pub struct Session {
     tokens: TokenCache,
     seen: SeenIds,
     allowance: Allowance,
+    /// How many updates of a request the peer takes without an answer; 0: any number.
+    peer_updates_max: u64,
+    /// How many ranges the peer takes in the filters of a request.
+    peer_filter_ranges: u64,
     next_id: u64,
     next_stream: u64,
     next_alias: u64,
@@ -124,6 +129,8 @@ impl Session {
             tokens: TokenCache::new(config.token_cache_bytes),
             seen: SeenIds::new(peers),
             allowance: Allowance::new(config.version.row().requests, role),
+            peer_updates_max: 0,
+            peer_filter_ranges: 0,
             next_id: ours,
             next_stream: 0,
             next_alias: 0,

@@ -4,6 +4,7 @@
 
 mod draft16;
 mod draft18;
+mod draft20;
 
 use crate::code::{DoneCode, RequestCode, ResetCode, SessionCode};
 use crate::message::Message;
@@ -17,6 +18,12 @@ pub enum Version {
     Draft16,
     /// draft-ietf-moq-transport-18
     Draft18,
+    /// draft-ietf-moq-transport-20
+    Draft20,
+    /// draft-ietf-moq-transport-21: the bytes of 20, in another order of sections.
+    Draft21,
+    /// draft-ietf-moq-transport-22
+    Draft22,
 }
 
 /// What carries control messages.
@@ -29,8 +36,14 @@ pub enum ControlStream {
 }
 
 impl Version {
-    /// All of them, the preferred one first.
-    pub const ALL: &'static [Version] = &[Version::Draft18, Version::Draft16];
+    /// All of them, the preferred one first: that which others speak in production, then the newest.
+    pub const ALL: &'static [Version] = &[
+        Version::Draft18,
+        Version::Draft22,
+        Version::Draft21,
+        Version::Draft20,
+        Version::Draft16,
+    ];
 
     /// The TLS ALPN token and the name in `wt-available-protocols` (draft-18 §3.1, draft-16 §3.1).
     pub fn alpn(self) -> &'static str {
@@ -65,10 +78,24 @@ impl Version {
         self.row().integers.max()
     }
 
+    /// Whether a subscription is over with the end of its filter, and one that can bring nothing more is
+    /// refused (up to draft 19; draft-21 §3.3.1).
+    pub fn ends_with_filter(self) -> bool {
+        self.row().filter_ends
+    }
+
+    /// Whether a subscription can bring the past with it (draft-21 §3.4).
+    pub fn fills(self) -> bool {
+        self.row().past == Past::Fill
+    }
+
     pub(crate) fn row(self) -> &'static Row {
         match self {
             Version::Draft16 => &draft16::ROW,
             Version::Draft18 => &draft18::ROW,
+            Version::Draft20 => &draft20::ROW,
+            Version::Draft21 => &draft20::ROW_21,
+            Version::Draft22 => &draft20::ROW_22,
         }
     }
 
@@ -150,15 +177,23 @@ pub(crate) enum FilterForm {
     AbsoluteEnd,
     /// With a type; the end is groups behind the start (draft-18 §5.1.2).
     DeltaEnd,
+    /// As many numbers as its length holds (draft-21 §9.20.10).
+    Fields,
+    /// With a type that says how many numbers follow, and no length (draft 22).
+    Typed,
 }
 
-/// When a subscription can be joined by a FETCH, and where to.
+/// How the past is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Joining {
-    /// If its filter is Largest Object, to what was the largest when it began (draft-16 §9.16.2).
-    AtLargest,
-    /// If it forwards, to what was the largest when it began to (draft-18 §10.12.2).
-    WhileForwarding,
+pub(crate) enum Past {
+    /// A FETCH has a range, whose end is one more than the last object, or joins a subscription: if its filter is
+    /// Largest Object, to what was the largest when it began (draft-16 §9.16.2).
+    JoinAtLargest,
+    /// The same, but it joins one that forwards, to what was the largest when it began to (draft-18 §10.12.2).
+    JoinWhileForwarding,
+    /// A FETCH has a filter, whose end is the last object; a subscription brings its past with it
+    /// (draft-21 §3.4, §9.11).
+    Fill,
 }
 
 /// How objects on a fetch stream say where they are.
@@ -177,6 +212,8 @@ pub(crate) enum GoAwayForm {
     Uri,
     /// A URI, a time, and about the session the first request that was not processed (draft-18 §10.4).
     WithRequest,
+    /// A URI and a time (draft-21 §9.2).
+    WithTime,
 }
 
 /// How SETUP is written.
@@ -211,7 +248,15 @@ pub(crate) struct Row {
     pub(crate) zero_timeout: bool,
     /// Whether a GROUP_ORDER of 0 is taken for none.
     pub(crate) zero_group_order: bool,
-    pub(crate) joining: Joining,
+    /// Whether a subscription is over with its filter.
+    pub(crate) filter_ends: bool,
+    pub(crate) past: Past,
+    /// Whether there is one subscription to a track in each role, and no second one.
+    pub(crate) one_subscription: bool,
+    /// Whether SETUP bounds updates and range filters.
+    pub(crate) limits_in_setup: bool,
+    /// Whether a requester's FIN gives up a subscription of namespaces or tracks.
+    pub(crate) fin_gives_up: bool,
     /// Whether REQUEST_OK can hold a track's properties.
     pub(crate) status_properties: bool,
     /// Whether a prefix of namespaces and one of tracks must not overlap with each other.
@@ -225,6 +270,10 @@ pub(crate) struct Row {
     /// Bits that the type of a subgroup stream can have.
     pub(crate) subgroup_bits: u64,
     pub(crate) fetch_ids: FetchIds,
+    /// How ends of ranges on a fetch stream do.
+    pub(crate) range_ids: FetchIds,
+    /// Whether an end of a range can say that its objects did not come in time.
+    pub(crate) timed_out_ranges: bool,
     /// Whether there are streams and datagrams of nothing, and options that mean nothing.
     pub(crate) padding: bool,
     /// The Stream Count of PUBLISH_DONE that means "not known".
@@ -269,33 +318,34 @@ mod tests {
     }
 
     #[test]
-    fn draft18_s15_10_error_codes() {
-        let version = Version::Draft18;
-        let row = version.row();
-        check(
-            row.session_codes,
-            |code| version.session_code(code),
-            |number| version.session_code_of(number),
-            SessionCode::InternalError,
-        );
-        check(
-            row.request_codes,
-            |code| version.request_code(code),
-            |number| version.request_code_of(number),
-            RequestCode::InternalError,
-        );
-        check(
-            row.done_codes,
-            |code| version.done_code(code),
-            |number| version.done_code_of(number),
-            DoneCode::InternalError,
-        );
-        check(
-            row.reset_codes,
-            |code| version.reset_code(code),
-            |number| version.reset_code_of(number),
-            ResetCode::InternalError,
-        );
+    fn draft18_s15_10_draft21_s16_11_error_codes() {
+        for version in Version::ALL {
+            let row = version.row();
+            check(
+                row.session_codes,
+                |code| version.session_code(code),
+                |number| version.session_code_of(number),
+                SessionCode::InternalError,
+            );
+            check(
+                row.request_codes,
+                |code| version.request_code(code),
+                |number| version.request_code_of(number),
+                RequestCode::InternalError,
+            );
+            check(
+                row.done_codes,
+                |code| version.done_code(code),
+                |number| version.done_code_of(number),
+                DoneCode::InternalError,
+            );
+            check(
+                row.reset_codes,
+                |code| version.reset_code(code),
+                |number| version.reset_code_of(number),
+                ResetCode::InternalError,
+            );
+        }
     }
 
     #[test]
@@ -303,7 +353,7 @@ mod tests {
         for version in Version::ALL {
             assert_eq!(Version::from_alpn(version.alpn().as_bytes()), Some(*version));
         }
-        for other in ["moq-00", "moqt", "moqt-17", "moqt-18 ", "h3"] {
+        for other in ["moq-00", "moqt", "moqt-17", "moqt-19", "moqt-18 ", "h3"] {
             assert_eq!(Version::from_alpn(other.as_bytes()), None, "{other}");
         }
     }

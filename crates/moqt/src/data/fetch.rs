@@ -10,7 +10,7 @@ use crate::error::{DataError, Violation};
 use crate::location::{GroupOrder, Location};
 use crate::properties::Properties;
 use crate::request::RequestId;
-use crate::version::{FetchIds, Version};
+use crate::version::{FetchIds, Row, Version};
 
 /// Serialization flags.
 mod flag {
@@ -27,6 +27,7 @@ mod flag {
     /// Values that are no flags.
     pub(super) const END_OF_NON_EXISTENT: u64 = 0x8c;
     pub(super) const END_OF_UNKNOWN: u64 = 0x10c;
+    pub(super) const END_OF_TIMED_OUT: u64 = 0x20c;
 }
 
 /// The head of an object on a fetch stream. It always has the status Normal.
@@ -51,6 +52,8 @@ pub enum Missing {
     NonExistent,
     /// Nobody knows.
     Unknown,
+    /// Whoever knows did not say it in time (draft-21 §11.4.1); to earlier drafts it is unknown.
+    TimedOut,
 }
 
 /// What comes next on a fetch stream.
@@ -131,7 +134,7 @@ impl FetchReader {
         }
         let row = self.version.row();
         let (order, prior) = (self.order, &self.prior);
-        let parse = |fields: &mut Fields<'_>| parse(row.fetch_ids, order, prior, fields);
+        let parse = |fields: &mut Fields<'_>| parse(row, order, prior, fields);
         let Some((parsed, head)) = self.carry.take(row.integers, input, parse)? else {
             return Ok(None);
         };
@@ -192,19 +195,19 @@ const OVERFLOW: Violation = Violation::protocol("an ID on a fetch stream overflo
 
 #[inline]
 fn parse(
-    ids: FetchIds,
+    row: &Row,
     order: GroupOrder,
     prior: &Prior,
     fields: &mut Fields<'_>,
 ) -> Result<Parsed, Stop> {
     let flags = fields.number()?;
     if flags >= 0x80 {
-        return parse_gap(order, prior, flags, fields);
+        return parse_gap(row, order, prior, flags, fields);
     }
     let group = if flags & flag::GROUP != 0 { Some(fields.number()?) } else { None };
     let via = parse_via(prior, flags, fields)?;
     let object = if flags & flag::OBJECT != 0 { Some(fields.number()?) } else { None };
-    let location = match ids {
+    let location = match row.fetch_ids {
         FetchIds::Deltas => locate(order, prior.location, group, object)?,
         FetchIds::Absolute => locate_absolute(order, prior.location, group, object)?,
     };
@@ -292,9 +295,11 @@ fn locate_absolute(
     Ok(location)
 }
 
-/// draft-18 §11.4.4.2, draft-16 §10.4.4.2. Both IDs are as they are, not differences; a payload length of 0 follows (the
-/// text leaves both open, other implementations do so).
+/// draft-18 §11.4.4.2, draft-16 §10.4.4.2. Up to draft 18 both IDs are as they are, in draft 21 (§11.4.1.2)
+/// differences, as with objects; a payload length of 0 follows. (The text leaves all of it open, another
+/// implementation does so.)
 fn parse_gap(
+    row: &Row,
     order: GroupOrder,
     prior: &Prior,
     flags: u64,
@@ -303,9 +308,14 @@ fn parse_gap(
     let missing = match flags {
         flag::END_OF_NON_EXISTENT => Missing::NonExistent,
         flag::END_OF_UNKNOWN => Missing::Unknown,
+        flag::END_OF_TIMED_OUT if row.timed_out_ranges => Missing::TimedOut,
         _ => return Err(Violation::protocol("unknown serialization flags of an object").into()),
     };
-    let end = Location { group: fields.number()?, object: fields.number()? };
+    let (group, object) = (fields.number()?, fields.number()?);
+    let end = match row.range_ids {
+        FetchIds::Absolute => Location { group, object },
+        FetchIds::Deltas => locate(order, prior.location, Some(group), Some(object))?,
+    };
     if fields.number()? != 0 {
         return Err(Violation::protocol("an end of range has a payload").into());
     }
@@ -397,7 +407,8 @@ impl FetchWriter {
     }
 
     /// Says that what lies between the last thing written and `end`, inclusive, is missing. The object
-    /// [`crate::Range::WHOLE_GROUP`] stands for the largest that the draft can name.
+    /// [`crate::Range::WHOLE_GROUP`] stands for the largest that the draft can name. From draft 20 on an end
+    /// within the group of what was written last can't be said.
     pub fn gap(
         &mut self,
         missing: Missing,
@@ -415,10 +426,19 @@ impl FetchWriter {
         }
         let flags = match missing {
             Missing::NonExistent => flag::END_OF_NON_EXISTENT,
-            Missing::Unknown => flag::END_OF_UNKNOWN,
+            Missing::TimedOut if self.version.row().timed_out_ranges => flag::END_OF_TIMED_OUT,
+            Missing::Unknown | Missing::TimedOut => flag::END_OF_UNKNOWN,
+        };
+        let group = match (self.version.row().range_ids, self.prior.location) {
+            // Within a group there is no difference that says so.
+            (FetchIds::Deltas, Some(prior)) if prior.group == end.group => {
+                return Err(WriteError::Order);
+            }
+            (FetchIds::Deltas, Some(prior)) => end.group.abs_diff(prior.group) - 1,
+            _ => end.group,
         };
         coding.write(flags, out);
-        coding.write(end.group, out);
+        coding.write(group, out);
         coding.write(end.object, out);
         coding.write(0, out);
         self.prior.location = Some(end);

@@ -1,14 +1,15 @@
-//! FETCH and FETCH_OK (draft-18 §10.12, §10.13; draft-16 §9.16, §9.17).
+//! FETCH and FETCH_OK (draft-18 §10.12, §10.13; draft-16 §9.16, §9.17; draft-21 §9.11, §9.12).
 
 use bytes::Bytes;
 
 use super::{Message, TooLong, frame_about};
 use crate::error::Violation;
+use crate::filter::Filter;
 use crate::location::Range;
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
 use crate::request::{Fetch, FetchOk, JoiningStart, Request, RequestId};
-use crate::version::Version;
+use crate::version::{Past, Version};
 use crate::wire::{Body, Writer};
 
 const STANDALONE: u64 = 1;
@@ -16,6 +17,9 @@ const RELATIVE: u64 = 2;
 const ABSOLUTE: u64 = 3;
 
 pub(super) fn decode(version: Version, body: &mut Body) -> Result<Request, Violation> {
+    if version.row().past == Past::Fill {
+        return decode_filtered(version, body);
+    }
     let fetch = match body.number()? {
         STANDALONE => {
             let track = body.track()?;
@@ -39,6 +43,18 @@ pub(super) fn decode(version: Version, body: &mut Body) -> Result<Request, Viola
     Ok(Request::Fetch { fetch, parameters })
 }
 
+/// draft-21 §9.11: the range is a parameter; without one it is everything.
+fn decode_filtered(version: Version, body: &mut Body) -> Result<Request, Violation> {
+    let track = body.track()?;
+    let mut parameters = Parameters::decode(version, Scope::Fetch, body)?;
+    let filter = parameters.filter.take().unwrap_or(Filter::All);
+    let fetch = match filter.range() {
+        Some(range) => Fetch::Standalone { track, range },
+        None => Fetch::Filtered { track, filter },
+    };
+    Ok(Request::Fetch { fetch, parameters })
+}
+
 pub(super) fn encode(
     version: Version,
     fetch: &Fetch,
@@ -46,6 +62,16 @@ pub(super) fn encode(
     out: &mut Writer<'_>,
 ) {
     match fetch {
+        Fetch::Standalone { track, range } if version.row().past == Past::Fill => {
+            out.track(track);
+            let filter = Some(Filter::of_range(*range));
+            return Parameters { filter, ..parameters.clone() }.encode(version, out);
+        }
+        Fetch::Filtered { track, filter } => {
+            out.track(track);
+            let filter = Some(*filter).filter(|filter| *filter != Filter::All);
+            return Parameters { filter, ..parameters.clone() }.encode(version, out);
+        }
         Fetch::Standalone { track, range } => {
             out.number(STANDALONE);
             out.track(track);
@@ -70,7 +96,10 @@ impl FetchOk {
         // draft-18 §10.13 defines 0 and 1, and says nothing of others: what is not 1 is not the end.
         let end_of_track = body.byte()? == 1;
         let end = body.location()?;
-        let end = Range::from_wire(end, end).end;
+        let end = match version.row().past {
+            Past::Fill => end,
+            _ => Range::from_wire(end, end).end,
+        };
         let parameters = Parameters::decode(version, Scope::FetchOk, &mut body)?;
         let properties = Properties::of_track(version, body)?;
         Ok(FetchOk { end_of_track, end, parameters, properties })
@@ -79,7 +108,10 @@ impl FetchOk {
     pub(crate) fn encode(&self, version: Version, id: RequestId) -> Result<Bytes, TooLong> {
         frame_about(version, Message::FetchOk, id, |out| {
             out.byte(u8::from(self.end_of_track));
-            out.location(Range::end_to_wire(self.end));
+            out.location(match version.row().past {
+                Past::Fill => self.end,
+                _ => Range::end_to_wire(self.end),
+            });
             self.parameters.encode(version, out);
             out.properties(version, &self.properties);
         })

@@ -1,4 +1,4 @@
-//! GOAWAY (draft-18 §10.4, draft-16 §9.4).
+//! GOAWAY (draft-18 §10.4, draft-16 §9.4, draft-21 §9.2).
 
 use bytes::Bytes;
 
@@ -25,9 +25,10 @@ impl GoAway {
     ) -> Result<GoAway, Violation> {
         let uri = body.uri()?;
         let (mut timeout_ms, mut unprocessed) = (0, None);
-        if version.row().goaway == GoAwayForm::WithRequest {
+        let form = version.row().goaway;
+        if form != GoAwayForm::Uri {
             timeout_ms = body.number()?;
-            if of_session {
+            if of_session && form == GoAwayForm::WithRequest {
                 unprocessed = Some(RequestId(body.number()?));
             }
         }
@@ -38,11 +39,12 @@ impl GoAway {
     pub(crate) fn encode(&self, version: Version) -> Result<Bytes, TooLong> {
         frame(version, Message::GoAway, |out| {
             out.prefixed(self.uri.as_bytes());
-            if version.row().goaway == GoAwayForm::WithRequest {
+            let form = version.row().goaway;
+            if form != GoAwayForm::Uri {
                 out.number(self.timeout_ms);
-                if let Some(id) = self.unprocessed {
-                    out.number(id.0);
-                }
+            }
+            if let (Some(id), GoAwayForm::WithRequest) = (self.unprocessed, form) {
+                out.number(id.0);
             }
         })
     }

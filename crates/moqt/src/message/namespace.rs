@@ -1,6 +1,7 @@
 //! PUBLISH_NAMESPACE, SUBSCRIBE_NAMESPACE and SUBSCRIBE_TRACKS (draft-18 §10.15, §10.18, §10.19; draft-16
 //! §9.20, §9.25, where the latter two are one), and what is said on their streams: NAMESPACE,
-//! NAMESPACE_DONE (draft-18 §10.16, §10.17; draft-16 §9.21, §9.23), PUBLISH_BLOCKED (draft-18 §10.20).
+//! NAMESPACE_DONE (draft-18 §10.16, §10.17; draft-16 §9.21, §9.23), PUBLISH_BLOCKED (draft-18 §10.20; in draft 21
+//! PUBLISH_SKIPPED, §9.19).
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! SETUP (draft-18 §10.3), CLIENT_SETUP and SERVER_SETUP (draft-16 §9.3): options as key-value pairs. Their
+//! SETUP (draft-18 §10.3, draft-21 §9.1), CLIENT_SETUP and SERVER_SETUP (draft-16 §9.3): options as key-value pairs. Their
 //! numbers are the same in all drafts.
 
 use bytes::Bytes;
@@ -16,7 +16,9 @@ mod option {
     pub(super) const AUTHORIZATION_TOKEN: u64 = 0x03;
     pub(super) const MAX_AUTH_TOKEN_CACHE_SIZE: u64 = 0x04;
     pub(super) const AUTHORITY: u64 = 0x05;
+    pub(super) const MAX_FILTER_RANGES: u64 = 0x06;
     pub(super) const MOQT_IMPLEMENTATION: u64 = 0x07;
+    pub(super) const MAX_REQUEST_UPDATES: u64 = 0x08;
 }
 
 /// What SETUP says.
@@ -29,6 +31,10 @@ pub(crate) struct Setup {
     pub(crate) token_cache_bytes: u64,
     pub(crate) authority: Option<Bytes>,
     pub(crate) implementation: Bytes,
+    /// How many ranges the filters of a request may have; of drafts that have them.
+    pub(crate) filter_ranges: u64,
+    /// How many updates of a request may be without an answer; 0: any number. Of drafts that have it.
+    pub(crate) updates: u64,
     /// The N of a reserved option (draft-18 §14); only written.
     pub(crate) grease: Option<u16>,
 }
@@ -45,6 +51,7 @@ pub(crate) fn message(version: Version, by_client: bool) -> Message {
 impl Setup {
     pub(crate) fn decode(version: Version, mut body: Body) -> Result<Setup, Violation> {
         let counted = version.row().setup == SetupForm::Counted;
+        let limits = version.row().limits_in_setup;
         let count = if counted { Some(body.number()?) } else { None };
         let coding = body.coding();
         let bytes = body.rest();
@@ -67,7 +74,16 @@ impl Setup {
                     | option::AUTHORITY
                     | option::MOQT_IMPLEMENTATION,
                     _,
-                ) if again => return Err(Violation::protocol("a setup option twice")),
+                ) if again => return Err(TWICE),
+                (option::MAX_FILTER_RANGES | option::MAX_REQUEST_UPDATES, _) if again && limits => {
+                    return Err(TWICE);
+                }
+                (option::MAX_FILTER_RANGES, Value::Number(ranges)) if limits => {
+                    setup.filter_ranges = ranges;
+                }
+                (option::MAX_REQUEST_UPDATES, Value::Number(updates)) if limits => {
+                    setup.updates = updates;
+                }
                 (option::PATH, Value::Bytes(value)) => setup.path = Some(copy(value)),
                 (option::AUTHORITY, Value::Bytes(value)) => setup.authority = Some(copy(value)),
                 (option::MOQT_IMPLEMENTATION, Value::Bytes(value)) => {
@@ -95,7 +111,7 @@ impl Setup {
             if counted {
                 out.number(self.count());
             }
-            self.write(counted, &mut PairWriter { out, previous: 0 });
+            self.write(version, counted, &mut PairWriter { out, previous: 0 });
         })
     }
 
@@ -111,7 +127,8 @@ impl Setup {
         self.tokens.len() as u64 + others.into_iter().map(u64::from).sum::<u64>()
     }
 
-    fn write(&self, counted: bool, writer: &mut PairWriter<'_, '_>) {
+    fn write(&self, version: Version, counted: bool, writer: &mut PairWriter<'_, '_>) {
+        let limit = |it: u64| Some(it).filter(|it| *it > 0 && version.row().limits_in_setup);
         if let Some(path) = &self.path {
             writer.bytes(option::PATH, path);
         }
@@ -128,8 +145,14 @@ impl Setup {
         if let Some(authority) = &self.authority {
             writer.bytes(option::AUTHORITY, authority);
         }
+        if let Some(ranges) = limit(self.filter_ranges) {
+            writer.number(option::MAX_FILTER_RANGES, ranges);
+        }
         if !self.implementation.is_empty() {
             writer.bytes(option::MOQT_IMPLEMENTATION, &self.implementation);
+        }
+        if let Some(updates) = limit(self.updates) {
+            writer.number(option::MAX_REQUEST_UPDATES, updates);
         }
         if let (Some(n), false) = (self.grease, counted) {
             // draft-18 §14
@@ -142,6 +165,8 @@ impl Setup {
         }
     }
 }
+
+const TWICE: Violation = Violation::protocol("a setup option twice");
 
 fn copy(value: &[u8]) -> Bytes {
     Bytes::copy_from_slice(value)

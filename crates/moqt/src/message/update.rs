@@ -1,4 +1,5 @@
-//! REQUEST_UPDATE (draft-18 §10.9, draft-16 §9.11).
+//! REQUEST_UPDATE (draft-18 §10.9, draft-16 §9.11), and what a publisher says of changes that nobody asked
+//! for, PUBLISH_STATE_NOTIFY (draft-21 §9.10).
 
 use bytes::Bytes;
 
@@ -52,4 +53,15 @@ impl Update {
             self.parameters.encode(version, out);
         })
     }
+}
+
+/// PUBLISH_STATE_NOTIFY: only what changed.
+pub(crate) fn decode_notify(version: Version, mut body: Body) -> Result<Parameters, Violation> {
+    let parameters = Parameters::decode(version, Scope::StateNotify, &mut body)?;
+    body.end()?;
+    Ok(parameters)
+}
+
+pub(crate) fn encode_notify(version: Version, parameters: &Parameters) -> Result<Bytes, TooLong> {
+    frame(version, Message::PublishStateNotify, |out| parameters.encode(version, out))
 }

@@ -152,6 +152,14 @@ pub enum Command {
         /// The whole namespace.
         namespace: Namespace,
     },
+    /// Tell a subscriber what has become of its subscription without an update of its own
+    /// (PUBLISH_STATE_NOTIFY, draft-21 §9.10). A draft that can't say it leaves it unsaid.
+    Notify {
+        /// A subscription that we publish to.
+        id: RequestId,
+        /// What changed, and the largest object.
+        parameters: Parameters,
+    },
     /// Tell that a track will not be published to the peer (SUBSCRIBE_TRACKS), which may subscribe.
     PublishBlocked {
         /// The peer's request.
@@ -256,6 +264,8 @@ pub enum Event {
     Update {
         /// Which one.
         id: RequestId,
+        /// The update's own name: the header of a fill that it asks for has it.
+        update: RequestId,
         /// Only what changes.
         parameters: Parameters,
         /// Its authorization tokens, resolved.
@@ -268,6 +278,13 @@ pub enum Event {
         id: RequestId,
         /// What it said.
         answer: Answer,
+    },
+    /// The publisher says what became of a subscription of ours (PUBLISH_STATE_NOTIFY, draft-21 §9.10).
+    Notified {
+        /// Which one.
+        id: RequestId,
+        /// What changed.
+        parameters: Parameters,
     },
     /// The peer ended a request, of either side, with a reset instead of words; or broke it off before
     /// its answer. It is over: data streams that we have open for it are to be reset, those of the peer
@@ -327,8 +344,10 @@ pub enum Event {
         stream: DataId,
         /// The subscription or fetch.
         id: RequestId,
-        /// For a fetch, the order of its groups ([`crate::data::FetchReader::new`] wants it).
+        /// For a fetch or a fill, the order of its groups ([`crate::data::FetchReader::new`] wants it).
         order: GroupOrder,
+        /// The past of a subscription: the SUBSCRIBE or REQUEST_UPDATE that asked for it.
+        fill: Option<RequestId>,
     },
     /// An object came in a datagram.
     Datagram {
@@ -352,6 +371,8 @@ pub struct Peer {
     pub token_cache_bytes: u64,
     /// Its authorization tokens.
     pub tokens: Vec<AuthToken>,
+    /// How many ranges the filters of one request of ours may have (draft-21 §9.1.6).
+    pub filter_ranges: u64,
 }
 
 /// What carries the session.
@@ -380,6 +401,9 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// How much the peer may register as tokens.
     pub token_cache_bytes: u64,
+    /// How many ranges the filters of one request of the peer may have, of drafts that have such filters. 0:
+    /// the owner applies none, and all are refused.
+    pub filter_ranges: u64,
     /// Types of mandatory track properties that our owner understands (draft-18 §2.5.1). Tracks with
     /// others are refused.
     pub mandatory_properties: Vec<u64>,
@@ -400,6 +424,7 @@ impl Config {
             implementation: String::new(),
             tokens: Vec::new(),
             token_cache_bytes: limits::TOKEN_CACHE_BYTES,
+            filter_ranges: 0,
             mandatory_properties: Vec::new(),
             grease: 0,
             setup_timeout: limits::SETUP_TIMEOUT,

@@ -31,6 +31,9 @@ pub(super) struct Routes {
     aliases: BTreeMap<u64, Alias>,
     retired: VecDeque<u64>,
     streams: BTreeMap<DataId, RequestId>,
+    /// The past that subscriptions of ours asked for and that has not begun to come: by the SUBSCRIBE or the
+    /// update that asked, the subscription, and in which order.
+    fills: BTreeMap<RequestId, (RequestId, GroupOrder)>,
     /// Streams whose alias is not known yet, oldest first.
     waiting: VecDeque<WaitingStream>,
     datagrams: VecDeque<(Instant, u64, Bytes)>,
@@ -50,7 +53,11 @@ struct WaitingStream {
 
 impl Routes {
     pub(super) fn len(&self) -> usize {
-        self.streams.len() + self.waiting.len() + self.datagrams.len()
+        self.streams.len() + self.waiting.len() + self.datagrams.len() + self.fills.len()
+    }
+
+    pub(super) fn await_fill(&mut self, by: RequestId, of: RequestId, order: GroupOrder) {
+        self.fills.insert(by, (of, order));
     }
 
     pub(super) fn held(&self) -> usize {
@@ -69,7 +76,8 @@ impl Session {
     }
 
     /// Counts one more data stream of a subscription that we publish to, or of a fetch that we serve, and
-    /// says the track alias for a subgroup's header (for a fetch: 0). `None`: open no stream, because the
+    /// says the track alias for a subgroup's header (for a fetch: 0). A fill of a subscription is a data stream of
+    /// it. `None`: open no stream, because the
     /// request is over, not accepted yet, or (a fetch) has its stream.
     pub fn open_data(&mut self, id: RequestId) -> Option<u64> {
         if self.allowance.is_blocked(id) {
@@ -102,7 +110,9 @@ impl Session {
             DataHeader::Fetch(id) => self.on_fetch_stream(stream, id),
             DataHeader::Subgroup(header) => {
                 match self.routes.aliases.get(&header.alias) {
-                    Some(Alias::Live(id)) => self.attach(stream, *id),
+                    Some(Alias::Live(id)) => {
+                        self.attach(stream, *id, GroupOrder::Ascending, None);
+                    }
                     Some(Alias::Retired) => self.stop_data(stream, ResetCode::Cancelled),
                     None if self.routes.waiting.len() < limits::WAITING_STREAMS_MAX => {
                         let until = now + limits::ALIAS_WAIT;
@@ -123,6 +133,10 @@ impl Session {
         if id.0 % 2 != self.next_id % 2 || id.0 >= self.next_id {
             return Err(Violation::protocol("a fetch stream of a request that does not exist"));
         }
+        if let Some((of, order)) = self.routes.fills.remove(&id) {
+            self.attach(stream, of, order, Some(id));
+            return Ok(());
+        }
         let Some(Kind::Fetching(fetching)) = self.requests.get_mut(id).map(|entry| &mut entry.kind)
         else {
             self.stop_data(stream, ResetCode::Cancelled);
@@ -134,11 +148,18 @@ impl Session {
         }
         let order = fetching.order;
         self.routes.streams.insert(stream, id);
-        self.event(Event::Data { stream, id, order });
+        self.event(Event::Data { stream, id, order, fill: None });
         Ok(())
     }
 
-    fn attach(&mut self, stream: DataId, id: RequestId) {
+    /// Data of a subscription of ours. A fill counts as well (draft-21 §9.9).
+    fn attach(
+        &mut self,
+        stream: DataId,
+        id: RequestId,
+        order: GroupOrder,
+        fill: Option<RequestId>,
+    ) {
         let Some(Kind::Receiving(receiving)) =
             self.requests.get_mut(id).map(|entry| &mut entry.kind)
         else {
@@ -147,7 +168,7 @@ impl Session {
         receiving.streams += 1;
         receiving.streams_open += 1;
         self.routes.streams.insert(stream, id);
-        self.event(Event::Data { stream, id, order: GroupOrder::Ascending });
+        self.event(Event::Data { stream, id, order, fill });
     }
 
     pub(super) fn on_data_closed(&mut self, stream: DataId) {
@@ -249,7 +270,7 @@ impl Session {
             if waiting.alias != alias {
                 rest.push_back(waiting);
             } else if !waiting.closed {
-                self.attach(waiting.stream, id);
+                self.attach(waiting.stream, id, GroupOrder::Ascending, None);
             } else if let Some(Kind::Receiving(receiving)) =
                 self.requests.get_mut(id).map(|entry| &mut entry.kind)
             {
@@ -345,6 +366,7 @@ impl Session {
         if !matches!(entry.kind, Kind::Receiving(_) | Kind::Fetching(_)) {
             return;
         }
+        self.routes.fills.retain(|_, (of, _)| *of != id);
         let streams: Vec<DataId> =
             self.routes.streams.iter().filter(|(_, of)| **of == id).map(|(it, _)| *it).collect();
         for stream in streams {

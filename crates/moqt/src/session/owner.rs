@@ -5,9 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::api::{Command, Event, Output, StreamId};
+use super::filters::{order_fill, subscribing};
 use super::requests::{Entry, Fetching, Kind, OurUpdate, Place, Prefix, Publishing, Receiving};
 use super::{Phase, Session};
 use crate::code::ResetCode;
+use crate::filter::Filter;
 use crate::location::Location;
 use crate::message::Message;
 use crate::message::first::{First, scope_of};
@@ -15,14 +17,14 @@ use crate::message::namespace::{encode_blocked, encode_suffix};
 use crate::message::publish::PublishDone;
 use crate::message::response::RequestOk;
 use crate::message::subscribe::SubscribeOk;
-use crate::message::update::Update;
+use crate::message::update::{Update, encode_notify};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
 use crate::request::{
     Answer, Done, Fetch, FetchOk, JoiningStart, Request, RequestError, RequestId,
 };
-use crate::version::Requests;
+use crate::version::{Past, Requests};
 
 const TOO_LONG: &str = "a message of more than 65,535 bytes";
 const TOO_MANY_WAIT: &str = "the peer allows no more requests, and too many wait";
@@ -51,6 +53,7 @@ impl Session {
             Command::Namespace { id, namespace } => self.tell_namespace(id, &namespace, false),
             Command::NamespaceDone { id, namespace } => self.tell_namespace(id, &namespace, true),
             Command::PublishBlocked { id, track } => self.tell_blocked(id, &track),
+            Command::Notify { id, parameters } => self.notify(id, &parameters),
             Command::GoAway { request, uri, timeout } => {
                 self.say_goaway(now, request, uri, timeout)
             }
@@ -61,7 +64,7 @@ impl Session {
         }
     }
 
-    pub(super) fn ask(&mut self, request: Request) -> Result<RequestId, &'static str> {
+    pub(super) fn ask(&mut self, mut request: Request) -> Result<RequestId, &'static str> {
         if self.phase == Phase::Closed {
             return Err("the session is closed");
         }
@@ -72,15 +75,14 @@ impl Session {
         if self.allowance.is_full() {
             return Err(TOO_MANY_WAIT);
         }
-        if request.parameters().out_of_scope(self.config.version, scope_of(&request)).is_some() {
-            return Err(OUT_OF_SCOPE);
-        }
+        self.check_parameters(request.parameters(), scope_of(&request))?;
         if !self.config.version.row().empty_namespace && request.names_nothing() {
             return Err("a namespace without a field, which this draft has not");
         }
         let alias = matches!(request, Request::Publish { .. }).then_some(self.next_alias);
         let kind = self.kind_of_ours(&request, alias)?;
         let id = RequestId(self.next_id);
+        let fill = subscribing(&mut request).and_then(order_fill);
         let first = First { id, request, alias };
         let bytes = first.encode(self.config.version).map_err(|_| TOO_LONG)?;
         self.next_alias += u64::from(alias.is_some());
@@ -94,6 +96,9 @@ impl Session {
         }
         self.put_request(id, outputs);
         self.requests.insert(id, entry);
+        if let Some(order) = fill {
+            self.await_fill(id, id, order);
+        }
         Ok(id)
     }
 
@@ -152,7 +157,12 @@ impl Session {
     }
 
     fn start_of(&self, fetch: &Fetch) -> Result<Option<Location>, &'static str> {
+        let fills = self.config.version.row().past == Past::Fill;
         match fetch {
+            Fetch::Joining { .. } if fills => Err("a joining fetch, which this draft has not"),
+            Fetch::Filtered { .. } if !fills => Err("a fetch by a filter, which this draft has not"),
+            Fetch::Filtered { filter: Filter::From(start), .. } => Ok(Some(*start)),
+            Fetch::Filtered { .. } => Ok(None),
             Fetch::Standalone { range, .. } if range.is_backward() => {
                 Err("a fetch that ends before it begins")
             }
@@ -189,7 +199,7 @@ impl Session {
                 self.refuse(id, place, &error);
                 Ok(())
             }
-            (Kind::Serving(_), Answer::FetchOk(ok)) => self.accept_fetch(id, &ok),
+            (Kind::Serving(_), Answer::FetchOk(ok)) => self.accept_fetch(id, ok),
             (Kind::Serving(_), _) | (_, Answer::FetchOk(_)) => {
                 Err("FETCH_OK answers FETCH, and nothing else does")
             }
@@ -214,10 +224,11 @@ impl Session {
             return Err(OUT_OF_SCOPE);
         }
         let largest = parameters.largest;
+        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        let properties = entry.wanted(properties);
         let ok = SubscribeOk { alias: self.next_alias, parameters, properties };
         let bytes = ok.encode(version, id).map_err(|_| TOO_LONG)?;
         self.next_alias += 1;
-        let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
         entry.answered = true;
         if let Kind::Publishing(publishing) = &mut entry.kind {
             publishing.alias = Some(ok.alias);
@@ -267,9 +278,9 @@ impl Session {
         properties: Properties,
     ) -> Result<(), &'static str> {
         self.check_ok(id, &parameters, &properties)?;
-        let ok = RequestOk { parameters, properties };
         let version = self.config.version;
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        let ok = RequestOk { parameters, properties: entry.wanted(properties) };
         let message = match entry.kind {
             Kind::Receiving(_) => version.row().publish_ok,
             _ => Message::RequestOk,
@@ -305,13 +316,14 @@ impl Session {
         Ok(())
     }
 
-    fn accept_fetch(&mut self, id: RequestId, ok: &FetchOk) -> Result<(), &'static str> {
+    fn accept_fetch(&mut self, id: RequestId, mut ok: FetchOk) -> Result<(), &'static str> {
         let version = self.config.version;
         if ok.parameters.out_of_scope(version, Scope::FetchOk).is_some() {
             return Err(OUT_OF_SCOPE);
         }
-        let bytes = ok.encode(version, id).map_err(|_| TOO_LONG)?;
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
+        ok.properties = entry.wanted(ok.properties);
+        let bytes = ok.encode(version, id).map_err(|_| TOO_LONG)?;
         entry.answered = true;
         let place = entry.place;
         self.send(id, place, bytes);
@@ -320,7 +332,7 @@ impl Session {
         Ok(())
     }
 
-    fn update(&mut self, id: RequestId, parameters: Parameters) -> Result<(), &'static str> {
+    fn update(&mut self, id: RequestId, mut parameters: Parameters) -> Result<(), &'static str> {
         let version = self.config.version;
         let Some(entry) = self.requests.get(id) else { return Ok(()) };
         // draft-18 §10.9: by who made it, and by the subscriber of an accepted PUBLISH.
@@ -328,9 +340,7 @@ impl Session {
         let Some(scope) = entry.update_scope().filter(|_| may) else {
             return Err("an update of a request that we may not change");
         };
-        if parameters.out_of_scope(version, scope).is_some() {
-            return Err(OUT_OF_SCOPE);
-        }
+        self.check_parameters(&parameters, scope)?;
         if let Kind::Receiving(receiving) = &entry.kind
             && parameters.new_group.is_some()
             && !receiving.dynamic_groups
@@ -343,7 +353,13 @@ impl Session {
         if self.allowance.is_full() {
             return Err(TOO_MANY_WAIT);
         }
+        // draft-21 §9.1.7
+        let waiting = entry.our_updates.len() as u64;
+        if self.peer_updates_max > 0 && waiting >= self.peer_updates_max {
+            return Err("the peer takes no more updates before it has answered some");
+        }
         let place = entry.place;
+        let fill = order_fill(&mut parameters);
         let prefix = parameters.namespace_prefix.clone();
         if let Some(Kind::Receiving(receiving)) =
             self.requests.get_mut(id).map(|entry| &mut entry.kind)
@@ -359,6 +375,9 @@ impl Session {
         };
         self.put_request(update.id, vec![output]);
         self.requests.await_update(id, OurUpdate { id: update.id, prefix });
+        if let Some(order) = fill {
+            self.await_fill(id, update.id, order);
+        }
         Ok(())
     }
 
@@ -441,6 +460,25 @@ impl Session {
         if news {
             let bytes = encode_suffix(self.config.version, done, &suffix);
             self.send(id, place, bytes.map_err(|_| TOO_LONG)?);
+        }
+        Ok(())
+    }
+
+    fn notify(&mut self, id: RequestId, parameters: &Parameters) -> Result<(), &'static str> {
+        let version = self.config.version;
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        if !matches!(entry.kind, Kind::Publishing(_)) || !(entry.answered || entry.is_ours()) {
+            return Err("PUBLISH_STATE_NOTIFY where we publish to nobody");
+        }
+        if !parameters.fits(version, Scope::StateNotify) {
+            return Err(OUT_OF_SCOPE);
+        }
+        let place = entry.place;
+        // A draft that can't say it leaves it unsaid.
+        if let Ok(bytes) = encode_notify(version, parameters)
+            && entry.sending
+        {
+            self.send(id, place, bytes);
         }
         Ok(())
     }

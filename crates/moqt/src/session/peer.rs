@@ -4,26 +4,26 @@ use std::time::Instant;
 
 use super::Session;
 use super::api::{Event, StreamId};
-use super::requests::{Entry, Joining, Kind, Place, Prefix, Publishing, Receiving, Serving};
+use super::requests::{
+    Entry, Joining, Kind, Place, Prefix, Publishing, Receiving, Refusal, Serving,
+};
 use super::tokens::TokenFault;
 use crate::code::{RequestCode, ResetCode};
 use crate::error::Violation;
 use crate::limits;
-use crate::location::{Filter, Location, Range};
+use crate::filter::Filter;
+use crate::location::{Location, Range};
 use crate::message::first::First;
 use crate::message::response::check_about;
 use crate::message::update::Update;
 use crate::message::{Message, MessageReader};
-use crate::name::Namespace;
+use crate::name::{Namespace, TrackName};
 use crate::parameters::Parameters;
 use crate::properties::Properties;
 use crate::request::{Fetch, Request, RequestError, RequestId};
 use crate::token::AuthToken;
-use crate::version::{Joining as JoiningRule, Requests};
+use crate::version::{Past, Requests};
 use crate::wire::Body;
-
-/// Why a request is refused without asking the owner.
-type Refusal = (RequestCode, &'static str);
 
 impl Session {
     pub(super) fn on_bytes(
@@ -120,6 +120,7 @@ impl Session {
             Message::PublishDone => self.on_publish_done(now, id, body),
             Message::Namespace | Message::NamespaceDone => self.on_namespace(id, message, body),
             Message::PublishBlocked => self.on_publish_blocked(id, body),
+            Message::PublishStateNotify => self.on_notify(id, body),
             Message::Subscribe
             | Message::Publish
             | Message::Fetch
@@ -186,9 +187,11 @@ impl Session {
             // draft-18 §3.2.1, §3.2.2; duty D20
             return Err((RequestCode::DoesNotExist, "nothing is there"));
         }
+        self.admit_filters(request.parameters())?;
+        // draft-18 §5.1; from draft 20 on there may be several (draft-21 §3.1), each with an alias of its own.
+        let one = self.config.version.row().one_subscription;
         match request {
-            // draft-18 §5.1
-            Request::Subscribe { track, .. } if self.requests.publishing(track).is_some() => {
+            Request::Subscribe { track, .. } if one && self.requests.publishing(track).is_some() => {
                 Err((RequestCode::DuplicateSubscription, "the track is subscribed to already"))
             }
             Request::Publish { track, properties, .. } => {
@@ -197,7 +200,11 @@ impl Session {
                     || self.requests.offered(track).is_some()
                 {
                     let what = "the track is published already";
-                    return Err((RequestCode::DuplicateSubscription, what));
+                    let code = match one {
+                        true => RequestCode::DuplicateSubscription,
+                        false => RequestCode::Uninterested,
+                    };
+                    return Err((code, what));
                 }
                 // draft-18 §2.5.1
                 match self.mandatory_unknown(properties) {
@@ -263,7 +270,9 @@ impl Session {
             self.learn_alias(alias, id, track)?;
         }
         let kind = kind_of(&request, alias);
-        self.requests.insert(id, Entry::new(self.config.version, place, false, kind));
+        let mut entry = Entry::new(self.config.version, place, false, kind);
+        entry.bare = request.parameters().include_properties == Some(false);
+        self.requests.insert(id, entry);
         self.event(Event::Request { id, request, tokens });
         if let Some(alias) = alias {
             self.serve_waiting(alias, id);
@@ -295,7 +304,7 @@ impl Session {
         if publishing.done.is_some() || (ours && !answered) {
             return Ok(Err(NOT_JOINABLE));
         }
-        if version.row().joining == JoiningRule::AtLargest && !publishing.at_largest {
+        if version.row().past == Past::JoinAtLargest && !publishing.at_largest {
             // draft-16 §9.16.2
             let what =
                 "a joining fetch of a subscription that does not begin at the largest object";
@@ -319,7 +328,7 @@ impl Session {
         let held = std::mem::take(&mut publishing.held);
         let track = publishing.track.clone();
         // draft-18 §10.12.2; in draft 16 a paused subscription can be joined.
-        let any = self.config.version.row().joining == JoiningRule::AtLargest;
+        let any = self.config.version.row().past == Past::JoinAtLargest;
         let (forward, location) = (publishing.forward || any, publishing.joining);
         for id in held {
             // draft-18 §10.12.2
@@ -378,8 +387,8 @@ impl Session {
             return Err(Violation::protocol("a request stream ends in the middle of a message"));
         }
         let over = match &entry.kind {
-            // draft-18 §6.1: FIN cancels these, and ends what they list (§10.18).
-            Kind::Prefix(_) => true,
+            // draft-18 §6.1: FIN cancels these; and that of the publisher ends what they list (§10.18).
+            Kind::Prefix(_) => entry.is_ours() || self.config.version.row().fin_gives_up,
             // The publisher's last word is PUBLISH_DONE.
             Kind::Receiving(receiving) => receiving.done.is_none(),
             // A requester that has nothing to add may say so at once; a responder must answer first.
@@ -457,9 +466,8 @@ pub(super) fn namespace_of(request: &Request) -> Option<&Namespace> {
     match request {
         Request::Subscribe { track, .. }
         | Request::Publish { track, .. }
-        | Request::TrackStatus { track, .. }
-        | Request::Fetch { fetch: Fetch::Standalone { track, .. }, .. } => Some(track.namespace()),
-        Request::Fetch { fetch: Fetch::Joining { .. }, .. } => None,
+        | Request::TrackStatus { track, .. } => Some(track.namespace()),
+        Request::Fetch { fetch, .. } => fetch.track().map(TrackName::namespace),
         Request::PublishNamespace { namespace, .. } => Some(namespace),
         Request::SubscribeNamespace { prefix, .. } | Request::SubscribeTracks { prefix, .. } => {
             Some(prefix)

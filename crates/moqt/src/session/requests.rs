@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::api::StreamId;
+use crate::code::RequestCode;
 use crate::limits;
-use crate::location::{Filter, GroupOrder, Location, Range};
+use crate::filter::Filter;
+use crate::location::{GroupOrder, Location, Range};
 use crate::message::{Message, MessageReader};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
@@ -14,6 +16,9 @@ use crate::request::{Done, JoiningStart, RequestId};
 use crate::token::AuthToken;
 use crate::version::Version;
 use crate::wire::Body;
+
+/// Why a request is refused without asking the owner.
+pub(super) type Refusal = (RequestCode, &'static str);
 
 /// One request.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub(super) struct Entry {
     pub(super) our_updates: VecDeque<OurUpdate>,
     pub(super) goaway_received: bool,
     pub(super) goaway_sent: bool,
+    /// Its answer is wanted without the track's properties (draft-21 §9.20.22).
+    pub(super) bare: bool,
 }
 
 /// Where a request is spoken about.
@@ -174,11 +181,17 @@ impl Entry {
             our_updates: VecDeque::new(),
             goaway_received: false,
             goaway_sent: false,
+            bare: false,
         }
     }
 
     pub(super) fn is_ours(&self) -> bool {
         self.ours
+    }
+
+    /// Of the track's properties those that its answer is to hold.
+    pub(super) fn wanted(&self, properties: Properties) -> Properties {
+        if self.bare { Properties::empty() } else { properties }
     }
 
     /// Where the parameters of its updates stand; `None`: it has no updates (draft-18 §10.9).
@@ -189,6 +202,7 @@ impl Entry {
             // draft-18 §10.14
             Kind::TrackStatus => None,
             Kind::Namespace => Some(Scope::UpdateOfNamespace),
+            Kind::Prefix(Prefix { tracks: true, .. }) => Some(Scope::UpdateOfTracks),
             Kind::Prefix(_) => Some(Scope::UpdateOfPrefix),
         }
     }

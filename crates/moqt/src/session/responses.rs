@@ -8,17 +8,18 @@ use super::requests::{Entry, Kind};
 use crate::code::{RequestCode, ResetCode};
 use crate::error::Violation;
 use crate::limits;
-use crate::location::Filter;
+use crate::filter::Filter;
 use crate::message::Message;
 use crate::message::namespace::{decode_blocked, decode_suffix};
 use crate::message::publish::PublishDone;
 use crate::message::response::RequestOk;
 use crate::message::subscribe::SubscribeOk;
+use crate::message::update::decode_notify;
 use crate::name::{Namespace, TrackName};
 use crate::parameters::Scope;
 use crate::properties::Properties;
 use crate::request::{Answer, FetchOk, RequestError, RequestId};
-use crate::version::Requests;
+use crate::version::{Past, Requests};
 use crate::wire::Body;
 
 /// draft-18 §5.1, §5.2, §6.2: exactly one answer.
@@ -135,8 +136,11 @@ impl Session {
             RequestOk::decode(self.config.version, entry.ok_scope(), body)?;
         entry.answered = true;
         if let Kind::Publishing(publishing) = &mut entry.kind {
-            // draft-18 §10.2.12: 1 if it is not said, whatever PUBLISH said.
-            publishing.forward = parameters.forward.unwrap_or(true);
+            // draft-18 §10.2.12: 1 if it is not said, whatever PUBLISH said; only in draft 21 it can't be
+            // said, and stays as it is.
+            if self.config.version.row().past != Past::Fill {
+                publishing.forward = parameters.forward.unwrap_or(true);
+            }
             publishing.at_largest = parameters.filter == Some(Filter::NextObject);
         }
         let over = matches!(entry.kind, Kind::TrackStatus);
@@ -258,6 +262,18 @@ impl Session {
                 self.event(Event::Namespace { id, namespace });
             }
         }
+        Ok(())
+    }
+
+    /// PUBLISH_STATE_NOTIFY (draft-21 §9.10): by the publisher, of a subscription that stands.
+    pub(super) fn on_notify(&mut self, id: RequestId, body: Body) -> Result<(), Violation> {
+        let parameters = decode_notify(self.config.version, body)?;
+        let Some(entry) = self.requests.get(id) else { return Ok(()) };
+        let stands = entry.answered || !entry.is_ours();
+        if !matches!(entry.kind, Kind::Receiving(_)) || !stands {
+            return Err(Violation::protocol("PUBLISH_STATE_NOTIFY where no subscription is"));
+        }
+        self.event(Event::Notified { id, parameters });
         Ok(())
     }
 

@@ -45,6 +45,8 @@ impl Session {
             tokens: tokens.clone(),
             token_cache_bytes: self.config.token_cache_bytes,
             implementation: Bytes::copy_from_slice(implementation.as_bytes()),
+            filter_ranges: self.config.filter_ranges,
+            updates: limits::UPDATES_MAX as u64,
             grease: Some(self.config.grease),
         };
         match setup.encode(self.config.version, self.role == Role::Client) {
@@ -110,6 +112,8 @@ impl Session {
         }
         let tokens = self.tokens.setup(setup.tokens, by_client)?;
         self.phase = Phase::Open;
+        self.peer_updates_max = setup.updates;
+        self.peer_filter_ranges = setup.filter_ranges;
         if by_client && self.config.version.row().setup == SetupForm::Counted {
             self.send_setup();
         }
@@ -120,6 +124,7 @@ impl Session {
             implementation: text(&setup.implementation),
             token_cache_bytes: setup.token_cache_bytes,
             tokens,
+            filter_ranges: setup.filter_ranges,
         };
         self.event(Event::Ready(peer));
         if self.config.version.row().requests == Requests::OnControl {

@@ -4,16 +4,16 @@ use super::Session;
 use super::api::{Event, Output};
 use super::requests::{Entry, Kind, PeerUpdate, Place};
 use super::tokens::TokenFault;
-use crate::code::{DoneCode, RequestCode, ResetCode};
+use crate::code::{DoneCode, RequestCode, ResetCode, SessionCode};
 use crate::error::Violation;
 use crate::limits;
-use crate::location::Filter;
+use crate::filter::Filter;
 use crate::message::Message;
 use crate::message::response::RequestOk;
 use crate::message::update::Update;
 use crate::parameters::{Parameters, Scope};
 use crate::request::{Answer, Done, RequestError, RequestId};
-use crate::version::Joining;
+use crate::version::Past;
 use crate::wire::Body;
 
 impl Session {
@@ -55,13 +55,23 @@ impl Session {
                 return Ok(());
             }
         }
+        if let Err((code, what)) = self.admit_filters(&update.parameters) {
+            self.refuse_update(id, update_id, code, what);
+            return Ok(());
+        }
         if update.parameters.filter.is_some_and(Filter::is_backward) {
             let what = "the filter ends before it begins";
             self.refuse_update(id, update_id, RequestCode::InvalidRange, what);
             return Ok(());
         }
         let Some(entry) = self.requests.get(id) else { return Ok(()) };
-        if entry.updates.len() >= limits::UPDATES_MAX || !self.requests.has_room_for(bytes) {
+        let many = entry.updates.len() >= limits::UPDATES_MAX;
+        if many && self.config.version.row().limits_in_setup {
+            // draft-21 §9.1.7
+            let what = "more updates without an answer than MAX_REQUEST_UPDATES";
+            return Err(Violation::new(SessionCode::TooManyRequestUpdates, what));
+        }
+        if many || !self.requests.has_room_for(bytes) {
             self.refuse_update(
                 id,
                 update_id,
@@ -90,8 +100,9 @@ impl Session {
             .updates
             .iter()
             .skip(untold)
-            .map(|PeerUpdate { parameters, tokens, .. }| Event::Update {
+            .map(|PeerUpdate { id: update, parameters, tokens, .. }| Event::Update {
                 id,
+                update: *update,
                 parameters: parameters.clone(),
                 tokens: tokens.clone(),
             })
@@ -129,7 +140,7 @@ impl Session {
         if let Some(update) = self.requests.take_update(id)
             && let Some(entry) = self.requests.get_mut(id)
         {
-            entry.apply(version.row().joining, &update.parameters, &ok.parameters);
+            entry.apply(version.row().past, &update.parameters, &ok.parameters);
         }
         // After PUBLISH_DONE there is nobody to tell.
         if sending {
@@ -211,14 +222,14 @@ impl Entry {
     }
 
     /// What an accepted update changes for the session.
-    fn apply(&mut self, rule: Joining, update: &Parameters, answer: &Parameters) {
+    fn apply(&mut self, rule: Past, update: &Parameters, answer: &Parameters) {
         match &mut self.kind {
             Kind::Publishing(publishing) => {
                 if let Some(filter) = update.filter {
                     publishing.at_largest = filter == Filter::NextObject;
                 }
                 if let Some(forward) = update.forward {
-                    if forward && !publishing.forward && rule == Joining::WhileForwarding {
+                    if forward && !publishing.forward && rule == Past::JoinWhileForwarding {
                         // draft-18 §5.1
                         publishing.joining = answer.largest;
                     }

@@ -1,6 +1,6 @@
 //! draft-ietf-moq-transport-16
 
-use super::{FetchIds, FilterForm, GoAwayForm, Joining, OutOfScope, Requests, Row, SetupForm};
+use super::{FetchIds, FilterForm, GoAwayForm, OutOfScope, Past, Requests, Row, SetupForm};
 use crate::code::{DoneCode, RequestCode, ResetCode, SessionCode};
 use crate::message::Message;
 use crate::parameters::{Encoding, Kind, Scope};
@@ -59,6 +59,7 @@ pub(super) static ROW: Row = Row {
                 Scope::UpdateOfSubscription,
                 Scope::UpdateOfFetch,
                 Scope::UpdateOfPrefix,
+                Scope::UpdateOfTracks,
                 Scope::UpdateOfNamespace,
                 Scope::SubscribeNamespace,
                 Scope::SubscribeTracks,
@@ -113,7 +114,11 @@ pub(super) static ROW: Row = Row {
     zero_timeout: false,
     // Against §9.2.2.4: shaka-player 5.2 sends it, meaning nothing by it.
     zero_group_order: true,
-    joining: Joining::AtLargest,
+    filter_ends: true,
+    past: Past::JoinAtLargest,
+    one_subscription: true,
+    limits_in_setup: false,
+    fin_gives_up: true,
     status_properties: false,
     one_prefix_space: true,
     updates_fail_together: false,
@@ -121,6 +126,8 @@ pub(super) static ROW: Row = Row {
     mandatory_properties: false,
     subgroup_bits: 0x3f,
     fetch_ids: FetchIds::Absolute,
+    range_ids: FetchIds::Absolute,
+    timed_out_ranges: false,
     padding: false,
     // draft-16 §9.15
     stream_count_unknown: (1 << 62) - 1,

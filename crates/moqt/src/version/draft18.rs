@@ -1,6 +1,6 @@
 //! draft-ietf-moq-transport-18
 
-use super::{FetchIds, FilterForm, GoAwayForm, Joining, OutOfScope, Requests, Row, SetupForm};
+use super::{FetchIds, FilterForm, GoAwayForm, OutOfScope, Past, Requests, Row, SetupForm};
 use crate::code::{DoneCode, RequestCode, ResetCode, SessionCode};
 use crate::message::Message;
 use crate::parameters::{Encoding, Kind, Scope};
@@ -44,7 +44,11 @@ pub(super) static ROW: Row = Row {
     filter: FilterForm::DeltaEnd,
     zero_timeout: true,
     zero_group_order: false,
-    joining: Joining::WhileForwarding,
+    filter_ends: true,
+    past: Past::JoinWhileForwarding,
+    one_subscription: true,
+    limits_in_setup: false,
+    fin_gives_up: true,
     status_properties: true,
     one_prefix_space: false,
     updates_fail_together: true,
@@ -52,6 +56,8 @@ pub(super) static ROW: Row = Row {
     mandatory_properties: true,
     subgroup_bits: 0x7f,
     fetch_ids: FetchIds::Deltas,
+    range_ids: FetchIds::Absolute,
+    timed_out_ranges: false,
     padding: true,
     // draft-18 §10.2.2-§10.2.14, one line for each.
     parameters: &[
@@ -69,6 +75,7 @@ pub(super) static ROW: Row = Row {
                 Scope::UpdateOfSubscription,
                 Scope::UpdateOfFetch,
                 Scope::UpdateOfPrefix,
+                Scope::UpdateOfTracks,
                 Scope::UpdateOfNamespace,
                 Scope::SubscribeNamespace,
                 Scope::SubscribeTracks,
@@ -127,7 +134,7 @@ pub(super) static ROW: Row = Row {
             Encoding::Number,
             &[Scope::PublishOk, Scope::Subscribe, Scope::UpdateOfSubscription],
         ),
-        (Kind::TrackNamespacePrefix, Encoding::Namespace, &[Scope::UpdateOfPrefix]),
+        (Kind::TrackNamespacePrefix, Encoding::Namespace, &[Scope::UpdateOfPrefix, Scope::UpdateOfTracks]),
     ],
     // draft-18 §10.11
     stream_count_unknown: (1 << 62) - 1,
@@ -189,16 +196,19 @@ pub(super) static ROW: Row = Row {
         (DoneCode::MalformedTrack, 0x12),
     ],
     // draft-18 §15.10.4
-    reset_codes: &[
-        (ResetCode::InternalError, 0x0),
-        (ResetCode::Cancelled, 0x1),
-        (ResetCode::DeliveryTimeout, 0x2),
-        (ResetCode::SessionClosed, 0x3),
-        (ResetCode::GoingAway, 0x4),
-        (ResetCode::TooFarBehind, 0x5),
-        (ResetCode::UnknownObjectStatus, 0x6),
-        (ResetCode::ExpiredAuthToken, 0x7),
-        (ResetCode::ExcessiveLoad, 0x9),
-        (ResetCode::MalformedTrack, 0x12),
-    ],
+    reset_codes: RESET_CODES,
 };
+
+/// Also of later drafts.
+pub(super) const RESET_CODES: &[(ResetCode, u64)] = &[
+    (ResetCode::InternalError, 0x0),
+    (ResetCode::Cancelled, 0x1),
+    (ResetCode::DeliveryTimeout, 0x2),
+    (ResetCode::SessionClosed, 0x3),
+    (ResetCode::GoingAway, 0x4),
+    (ResetCode::TooFarBehind, 0x5),
+    (ResetCode::UnknownObjectStatus, 0x6),
+    (ResetCode::ExpiredAuthToken, 0x7),
+    (ResetCode::ExcessiveLoad, 0x9),
+    (ResetCode::MalformedTrack, 0x12),
+];

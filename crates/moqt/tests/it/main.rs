@@ -3,6 +3,7 @@
 
 mod data;
 mod draft16;
+mod draft20;
 mod fetch;
 mod goaway;
 mod hostile;

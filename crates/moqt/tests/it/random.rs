@@ -67,8 +67,12 @@ impl World {
         match self.rng.below(8) {
             0 | 1 => {
                 // The one filter with which a subscription can be joined in all drafts.
-                let parameters =
-                    Parameters { filter: Some(moqt::Filter::NextObject), ..parameters };
+                let fill = self.pair.version().fills() && self.rng.below(2) == 0;
+                let parameters = Parameters {
+                    filter: Some(moqt::Filter::NextObject),
+                    fill: fill.then(Box::default),
+                    ..parameters
+                };
                 Request::Subscribe { track: self.random_track(), parameters }
             }
             2 => Request::Publish {
@@ -188,7 +192,12 @@ impl World {
             }
             4 if is_publishing(&it) && !it.done => {
                 let group = self.rng.below(100) as u64;
-                if let Some(stream) = self.pair.send_group(side, id, group, &["a", "bb"]) {
+                let past = it.request.parameters().fill.is_some() && self.rng.below(3) == 0;
+                let stream = match past {
+                    true => self.pair.send_fill(side, id, id, &[group]),
+                    false => self.pair.send_group(side, id, group, &["a", "bb"]),
+                };
+                if let Some(stream) = stream {
                     self.written += 1;
                     if let Some(it) = self.owner(side).open.get_mut(&id) {
                         it.streams.push(stream);

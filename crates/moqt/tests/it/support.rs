@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use moqt::data::{
-    FetchItem, FetchReader, ObjectHead, Opening, OpeningReader, Status, SubgroupHeader, SubgroupId,
-    SubgroupItem, SubgroupReader, SubgroupWriter,
+    FetchItem, FetchObject, FetchReader, FetchWriter, ObjectHead, Opening, OpeningReader, Status,
+    SubgroupHeader, SubgroupId, SubgroupItem, SubgroupReader, SubgroupWriter, Via,
 };
 use moqt::session::{Command, Config, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
 use moqt::{
-    Answer, Namespace, Parameters, Properties, Request, RequestId, SessionError, TrackName, Version,
+    Answer, GroupOrder, Location, Namespace, Parameters, Properties, Request, RequestId, SessionError,
+    TrackName, Version,
 };
 use sansio::harness::{Rng, epoch};
 use sansio::{Core, Poll};
@@ -174,6 +175,10 @@ impl Pair {
         pair
     }
 
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
     pub(crate) fn end(&mut self, side: Side) -> &mut End {
         if side == Client { &mut self.client } else { &mut self.server }
     }
@@ -261,6 +266,33 @@ impl Pair {
             };
             writer.object(&head, &mut out).unwrap();
             out.extend_from_slice(payload.as_bytes());
+        }
+        Some(self.send_data(side, out.freeze()))
+    }
+
+    /// Opens the stream of a fill of a subscription, and sends these groups, of one object each.
+    pub(crate) fn send_fill(
+        &mut self,
+        side: Side,
+        id: RequestId,
+        header: RequestId,
+        groups: &[u64],
+    ) -> Option<DataId> {
+        self.end(side).session.open_data(id)?;
+        let descending = groups.windows(2).any(|pair| pair[1] < pair[0]);
+        let order = if descending { GroupOrder::Descending } else { GroupOrder::Ascending };
+        let mut out = BytesMut::new();
+        let mut writer = FetchWriter::new(self.version, header, order, &mut out);
+        for group in groups {
+            let head = FetchObject {
+                location: Location::new(*group, 0),
+                via: Via::Subgroup(0),
+                priority: 3,
+                properties: Properties::empty(),
+                payload_length: 2,
+            };
+            writer.object(&head, &mut out).unwrap();
+            out.extend_from_slice(b"xy");
         }
         Some(self.send_data(side, out.freeze()))
     }
@@ -479,7 +511,7 @@ impl Pair {
     }
 
     fn on_event(&mut self, side: Side, event: Event) {
-        if let Event::Data { stream, id, order } = &event {
+        if let Event::Data { stream, id, order, .. } = &event {
             let state = self.end(side).incoming.remove(stream);
             let Some(Incoming::Waiting(kind, items)) = state else { panic!("{event:?}") };
             let reading = match kind {
