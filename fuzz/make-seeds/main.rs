@@ -5,6 +5,7 @@
 mod capture;
 mod moqt;
 mod moqt16;
+mod moqt20;
 mod recorded;
 mod session;
 mod written;

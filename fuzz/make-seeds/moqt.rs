@@ -2,7 +2,7 @@
 
 use std::io::Result;
 
-use crate::{Seeds, moqt16};
+use crate::{Seeds, moqt16, moqt20};
 
 /// What there is of a draft.
 pub(crate) struct Draft {
@@ -137,7 +137,7 @@ const SESSION: &[(&str, u8, &[Step])] = &[
 ];
 
 pub(crate) fn write(seeds: &Seeds) -> Result<()> {
-    for draft in [DRAFT_18, moqt16::DRAFT] {
+    for draft in [DRAFT_18, moqt16::DRAFT, moqt20::DRAFT_20, moqt20::DRAFT_22] {
         let target = |what: &str| format!("moqt{}_{what}", draft.number);
         for (name, kind, body) in draft.control {
             seeds.add(&target("control"), name, *kind, &hex(body))?;

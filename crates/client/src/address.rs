@@ -80,7 +80,9 @@ impl MoqAddress {
 
 /// The numbers of the drafts of MoQ Transport that are spoken, the newest first.
 pub fn drafts() -> Vec<u8> {
-    moqt::Version::ALL.iter().map(|version| version.draft()).collect()
+    let mut drafts: Vec<u8> = moqt::Version::ALL.iter().map(|version| version.draft()).collect();
+    drafts.sort_unstable_by(|a, b| b.cmp(a));
+    drafts
 }
 
 const SCHEME: &str = "moqt://";

@@ -134,8 +134,16 @@ async fn offer(
     let largest = track.largest().map(location);
     // draft-18 §10.19: FORWARD of the SUBSCRIBE_TRACKS is that of the subscriptions it makes.
     let forward = parameters.forward.unwrap_or(true);
-    let said = Parameters { largest, forward: Some(forward), ..Parameters::default() };
-    let properties = Properties::from_checked(track.info().properties.clone());
+    let mut said = Parameters { largest, forward: Some(forward), ..Parameters::default() };
+    if link.version.fills() {
+        // draft-21 §9.18.1: what the SUBSCRIBE_TRACKS says is what its subscriptions begin with.
+        (said.filter, said.group_order) = (parameters.filter, parameters.group_order);
+    }
+    let properties = match parameters.include_properties {
+        Some(false) => Properties::empty(),
+        _ => Properties::from_checked(track.info().properties.clone()),
+    };
+    let begins = said.clone();
     let request = Request::Publish { track: full, parameters: said, properties };
     // Misuse: the peer has this track already, by a SUBSCRIBE of its own, which takes precedence.
     let Ok((id, mut told)) = link.request(request) else { return };
@@ -154,6 +162,8 @@ async fn offer(
             Some(_) => {}
         }
     };
+    // draft-21 §9.20: the OK of a PUBLISH says nothing of it.
+    let accepted = if link.version.fills() { begins } else { accepted };
     let mut wishes = Wishes::new(&accepted, largest);
     wishes.forward = accepted.forward.unwrap_or(forward);
     let order = order_of(&accepted, &track);
@@ -163,6 +173,8 @@ async fn offer(
         track,
         order,
         wishes,
+        // Of which message its stream would bear the name is not said (draft-21 §3.4, §9.18.1).
+        fill: None,
         updates,
         // draft-18 §10.2.2: the token is that of the SUBSCRIBE_TRACKS, which is looked at for all.
         viewer: None,
@@ -171,8 +183,8 @@ async fn offer(
     let listen = async move {
         while let Some(told) = told.recv().await {
             match told {
-                Told::Event(Event::Update { parameters, tokens, .. }) => {
-                    drop(update.send(Update { parameters, tokens: secrets(&tokens) }));
+                Told::Event(Event::Update { update: id, parameters, tokens, .. }) => {
+                    drop(update.send(Update { id, parameters, tokens: secrets(&tokens) }));
                 }
                 Told::Event(Event::Cancelled { .. }) => return,
                 _ => {}

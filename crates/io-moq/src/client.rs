@@ -41,7 +41,7 @@ pub struct Server {
     pub port: u16,
     /// What follows the authority in the URL, with its query. It may hold a key: keep it out of logs.
     pub path: String,
-    /// The draft that is spoken, by its number; none: the newest that the server speaks as well.
+    /// The draft that is spoken, by its number; none: the one that the server prefers.
     pub draft: Option<u8>,
 }
 

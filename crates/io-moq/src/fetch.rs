@@ -1,4 +1,4 @@
-//! FETCH: a range of the past, from memory or from who can bring it.
+//! FETCH, and the fill of a subscription: a range of the past, from memory or from who can bring it.
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -10,14 +10,15 @@ use bytes::{Bytes, BytesMut};
 use moqt::data::{FetchObject, FetchWriter, Missing};
 use moqt::session::Command;
 use moqt::{
-    Answer, FetchOk, GroupOrder, Location, Parameters, Properties, Range, RequestCode, RequestId,
+    Answer, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, RequestCode,
+    RequestId,
 };
 use spine::{Absence, Chunk, FetchCursor, FetchEvent, ObjectReader, Order, TrackInfo, track};
 
 use crate::limits::FETCH_MAX;
 use crate::link::Link;
 use crate::listen::Counters;
-use crate::play::{is_cached_too_long, location, via_of};
+use crate::play::{Counted, is_cached_too_long, location, via_of};
 use crate::priority;
 use crate::transport::SendStream;
 
@@ -26,7 +27,7 @@ pub(crate) async fn serve(
     link: &Arc<Link>,
     id: RequestId,
     track: track::Consumer,
-    range: Range,
+    filter: Filter,
     parameters: Parameters,
     counters: &Counters,
 ) {
@@ -35,15 +36,15 @@ pub(crate) async fn serve(
         // draft-18 §10.12: nothing was published.
         return answer(Answer::error(RequestCode::InvalidRange, "the track has no object yet"));
     };
-    if range.is_backward() || range.start > largest {
+    let range = filter.past(largest);
+    if range.is_backward() {
         let words = "the range starts behind the largest object";
         return answer(Answer::error(RequestCode::InvalidRange, words));
     }
-    let end = if range.end > largest { largest } else { range.end };
     let properties = Properties::from_checked(track.info().properties.clone());
     answer(Answer::FetchOk(FetchOk {
-        end_of_track: track.ended().is_some() && end == largest,
-        end,
+        end_of_track: track.ended().is_some() && range.end == largest,
+        end: range.end,
         parameters: Parameters::default(),
         properties,
     }));
@@ -51,37 +52,89 @@ pub(crate) async fn serve(
         return;
     }
     counters.fetches.fetch_add(1, Ordering::Relaxed);
-    send(link, id, &track, (range.start, end), &parameters, counters).await;
-    link.command(Command::DataClosed { id });
-}
-
-async fn send(
-    link: &Link,
-    id: RequestId,
-    track: &track::Consumer,
-    (start, end): (Location, Location),
-    parameters: &Parameters,
-    counters: &Counters,
-) {
-    let Some(mut stream) = link.connection.open_uni().await else { return };
     let (subscriber, publisher) =
         (parameters.subscriber_priority.unwrap_or(128), track.info().priority);
     // draft-18 §10.12: ascending, unless the subscriber says otherwise.
     let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
-    stream.set_priority(priority::of_stream(subscriber, publisher, order, start.group, 3));
+    let priority = priority::of_stream(subscriber, publisher, order, range.start.group, 3);
+    let wanted = Wanted { id, range, order, priority, timeout_ms: parameters.fill_timeout_ms };
+    send(link, &track, wanted, counters).await;
+    link.command(Command::DataClosed { id });
+}
+
+/// The past of a subscription (draft-21 §3.4).
+pub(crate) struct Fill {
+    /// The SUBSCRIBE or REQUEST_UPDATE that asks for it.
+    pub(crate) by: RequestId,
+    /// What of the past.
+    pub(crate) filter: Filter,
+    pub(crate) order: GroupOrder,
+    /// That of the subscription.
+    pub(crate) live_order: GroupOrder,
+    /// The subscriber's.
+    pub(crate) priority: u8,
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+/// Sends the past of a subscription, if there is any. Dropped, its stream is reset.
+pub(crate) async fn fill(
+    link: &Arc<Link>,
+    subscription: RequestId,
+    track: &track::Consumer,
+    fill: Fill,
+    counters: &Counters,
+) {
+    let Some(largest) = track.largest().map(location) else { return };
+    let range = fill.filter.past(largest);
+    // draft-21 §3.4: then there is no stream.
+    if range.is_backward() || link.with(|session| session.open_data(subscription)).is_none() {
+        return;
+    }
+    let _counted = Counted { link: link.clone(), id: subscription };
+    counters.fetches.fetch_add(1, Ordering::Relaxed);
+    let Fill { by: id, order, timeout_ms, .. } = fill;
+    let first = match order {
+        GroupOrder::Ascending => range.start.group,
+        GroupOrder::Descending => range.end.group,
+    };
+    let priorities = (fill.priority, track.info().priority);
+    let priority = priority::of_fill(priorities, (order, fill.live_order), first);
+    send(link, track, Wanted { id, range, order, priority, timeout_ms }, counters).await;
+}
+
+/// What goes onto a fetch stream.
+struct Wanted {
+    /// What the header says.
+    id: RequestId,
+    range: Range,
+    order: GroupOrder,
+    /// Of the stream.
+    priority: i32,
+    /// FILL_TIMEOUT
+    timeout_ms: Option<u64>,
+}
+
+async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &Counters) {
+    let Wanted { id, range, order, priority, timeout_ms } = wanted;
+    let Some(mut stream) = link.connection.open_uni().await else { return };
+    stream.set_priority(priority);
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
-    let patient = parameters.fill_timeout_ms.is_none();
-    let fill = parameters.fill_timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
+    let patient = timeout_ms.is_none();
+    let fill = timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
     let deadline = Instant::now() + fill;
     let at = |at: Location| spine::Location { group: at.group, object: at.object };
     let spine_order = match order {
         GroupOrder::Ascending => Order::Ascending,
         GroupOrder::Descending => Order::Descending,
     };
-    let cursor = track.fetch(at(start)..=at(end), spine_order, deadline);
+    let cursor = track.fetch(at(range.start)..=at(range.end), spine_order, deadline);
     let mut head = BytesMut::new();
     let writer = FetchWriter::new(link.version, id, order, &mut head);
-    let (info, last, expired) = (track.info(), None, None);
+    // At once: the subscriber of a fill has no other word that it comes.
+    if stream.write(&mut [head.split().freeze()]).await.is_err() {
+        return;
+    }
+    let (info, last, expired, end) = (track.info(), None, None, range.end);
     let mut answer = Answering { writer, order, end, last, head, counters, info, expired, patient };
     match answer.run(cursor, &mut stream).await {
         ControlFlow::Continue(()) => {
@@ -213,7 +266,8 @@ impl Answering<'_> {
     fn gap(&mut self, from: u64, to: u64, why: Absence) -> ControlFlow<moqt::ResetCode> {
         let missing = match why {
             Absence::Missing => Missing::NonExistent,
-            Absence::Unknown | Absence::TimedOut => Missing::Unknown,
+            Absence::Unknown => Missing::Unknown,
+            Absence::TimedOut => Missing::TimedOut,
         };
         let last = match self.order {
             GroupOrder::Ascending => Location::new(to, u64::MAX).min(self.end),

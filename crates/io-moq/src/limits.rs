@@ -71,6 +71,10 @@ pub const LAG_MAX: Duration = Duration::from_secs(5);
 /// so many open is so many groups behind.
 pub const STREAMS_PER_SUBSCRIPTION: usize = 64;
 
+/// Fills of one subscription at once (draft-21 §3.4): each is a fetch. A player asks for one when it comes, and
+/// for one more when it seeks; who asks for more is refused, which ends the subscription.
+pub const FILLS_PER_SUBSCRIPTION: usize = 8;
+
 /// The longest that a FETCH waits for who can bring what is not in memory.
 pub const FETCH_MAX: Duration = Duration::from_secs(30);
 

@@ -359,6 +359,7 @@ impl Driver {
             | Event::Cancelled { id, .. }
             | Event::Done { id, .. }
             | Event::Drained { id }
+            | Event::Notified { id, .. }
             | Event::Namespace { id, .. }
             | Event::NamespaceDone { id, .. }
             | Event::PublishBlocked { id, .. } => Some(*id),

@@ -25,12 +25,11 @@ pub fn protocols() -> Vec<&'static str> {
     Version::ALL.iter().map(|version| version.alpn()).collect()
 }
 
-/// Those of these drafts alone. Nothing: one of them is not spoken, or there is none.
+/// Those of these drafts alone, in this order. Nothing: one of them is not spoken, or there is none.
 pub fn protocols_of(drafts: &[u8]) -> Option<Vec<&'static str>> {
-    let spoken = |version: &&Version| drafts.contains(&version.draft());
-    let known: Vec<_> = Version::ALL.iter().filter(spoken).map(|version| version.alpn()).collect();
-    let all_known = drafts.iter().all(|draft| Version::from_draft(*draft).is_some());
-    (all_known && !known.is_empty()).then_some(known)
+    let token = |draft: &u8| Version::from_draft(*draft).map(Version::alpn);
+    let known: Vec<_> = drafts.iter().map(token).collect::<Option<_>>()?;
+    (!known.is_empty()).then_some(known)
 }
 
 /// What the listener counts.

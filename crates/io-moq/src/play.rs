@@ -11,8 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::session::Command;
 use moqt::{
-    Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestId, ResetCode,
-    Secret,
+    Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestCode, RequestId,
+    ResetCode, Secret,
 };
 use spine::{
     Chunk, Close, Cursor, Event, Filter, Header, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
@@ -21,7 +21,8 @@ use spine::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
 
-use crate::limits::{LAG_MAX, STREAMS_PER_SUBSCRIPTION};
+use crate::fetch::{self, Fill};
+use crate::limits::{FILLS_PER_SUBSCRIPTION, LAG_MAX, STREAMS_PER_SUBSCRIPTION};
 use crate::link::Link;
 use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
@@ -36,10 +37,12 @@ pub(crate) struct Wishes {
     pub(crate) forward: bool,
     /// 0 is the most urgent.
     pub(crate) priority: u8,
-    /// Which objects, resolved.
+    /// Which objects.
+    pub(crate) filter: moqt::Filter,
+    /// The first one of them.
     pub(crate) from: Location,
-    /// The last group, if there is one.
-    pub(crate) end_group: Option<u64>,
+    /// The last one, if there is one.
+    pub(crate) end: Option<Location>,
     /// Milliseconds after which an object is too old; 0: never.
     pub(crate) timeout_ms: u64,
     /// Milliseconds after its end in which all of a subgroup must have arrived; 0: any.
@@ -49,12 +52,14 @@ pub(crate) struct Wishes {
 impl Wishes {
     /// Of a new subscription, on a track whose largest object this is.
     pub(crate) fn new(parameters: &Parameters, largest: Option<Location>) -> Self {
-        let (from, end_group) = resolve(parameters.filter, largest);
+        let filter = parameters.filter.unwrap_or(moqt::Filter::All);
+        let (from, end) = resolve(filter, largest);
         Self {
             forward: parameters.forward.unwrap_or(true),
             priority: parameters.subscriber_priority.unwrap_or(128),
+            filter,
             from,
-            end_group,
+            end,
             timeout_ms: parameters.object_delivery_timeout_ms.unwrap_or(0),
             subgroup_timeout_ms: parameters.subgroup_delivery_timeout_ms.unwrap_or(0),
         }
@@ -62,8 +67,9 @@ impl Wishes {
 
     /// Takes what an update says. What it does not say stays.
     pub(crate) fn update(&mut self, parameters: &Parameters, largest: Option<Location>) {
-        if parameters.filter.is_some() {
-            (self.from, self.end_group) = resolve(parameters.filter, largest);
+        if let Some(filter) = parameters.filter {
+            self.filter = filter;
+            (self.from, self.end) = resolve(filter, largest);
         }
         if parameters.forward == Some(true) && !self.forward {
             // draft-18 §5.1: it goes on with what is new.
@@ -78,14 +84,24 @@ impl Wishes {
     }
 }
 
-/// Where a subscription starts, and the group that it ends with. Only what is new counts (draft-18 §5.1.2);
-/// who asks for the past as well gets the group that is under way from its start, as a courtesy: players
+impl Wishes {
+    /// Whether something is behind the last object that is wanted.
+    fn is_behind(&self, at: Location) -> bool {
+        self.end.is_some_and(|end| at > end)
+    }
+
+    /// Whether the end of a group is not wanted, or may not be.
+    fn is_cut(&self, group: u64) -> bool {
+        self.end.is_some_and(|end| end.group == group && end.object != moqt::Range::WHOLE_GROUP)
+    }
+}
+
+/// Where a subscription starts and ends. Only what is new counts (draft-18 §5.1.2); who asks for the past as well gets the group that is under way from its start, as a courtesy: players
 /// that do not FETCH find the catalog so.
-fn resolve(filter: Option<moqt::Filter>, largest: Option<Location>) -> (Location, Option<u64>) {
-    let unfiltered = moqt::Filter::From(Location::default());
-    let (from, end_group) = filter.unwrap_or(unfiltered).resolve(largest);
+fn resolve(filter: moqt::Filter, largest: Option<Location>) -> (Location, Option<Location>) {
+    let (from, end) = filter.resolve(largest);
     let group = largest.map_or(Location::default(), |largest| Location::new(largest.group, 0));
-    (from.max(group), end_group)
+    (from.max(group), end)
 }
 
 /// A location as the wire has it.
@@ -158,6 +174,8 @@ pub(crate) fn ask_for_group(track: &track::Consumer, parameters: &Parameters) {
 
 /// What a REQUEST_UPDATE says.
 pub(crate) struct Update {
+    /// Its own name.
+    pub(crate) id: RequestId,
     pub(crate) parameters: Parameters,
     pub(crate) tokens: Vec<Secret>,
 }
@@ -169,6 +187,8 @@ pub(crate) struct Serving {
     pub(crate) track: track::Consumer,
     pub(crate) order: GroupOrder,
     pub(crate) wishes: Wishes,
+    /// The past that is wanted as well.
+    pub(crate) fill: Option<Box<Parameters>>,
     /// REQUEST_UPDATEs; closed when the request is over.
     pub(crate) updates: mpsc::UnboundedReceiver<Update>,
     /// Whose it is, to renew its tokens.
@@ -207,10 +227,13 @@ impl Serving {
         let (tell, changes) = watch::channel(self.wishes);
         let mut cursor = self.follow();
         let mut streams = FuturesUnordered::new();
+        let mut fills = FuturesUnordered::new();
+        fills.extend(self.fill.take().and_then(|fill| self.past(self.id, &fill)));
         let mut end = None;
         loop {
             if let Some(code) = end
                 && streams.is_empty()
+                && fills.is_empty()
             {
                 return Some(code);
             }
@@ -224,16 +247,29 @@ impl Serving {
                     if let Some(viewer) = &self.viewer {
                         viewer.renew(update.tokens);
                     }
+                    let fill = update.parameters.fill.as_ref();
+                    if fill.is_some() && fills.len() >= FILLS_PER_SUBSCRIPTION {
+                        let words = "too much of the past at once";
+                        let answer = Answer::error(RequestCode::ExcessiveLoad, words);
+                        self.link.command(Command::AnswerUpdate { id: self.id, answer });
+                        // The session says PUBLISH_DONE for it.
+                        return None;
+                    }
                     if self.update(&update.parameters) {
                         streams.clear();
                         cursor = self.follow();
                     }
+                    fills.extend(fill.and_then(|fill| self.past(update.id, fill)));
                     tell.send_replace(self.wishes);
                 }
                 Some(()) = streams.next() => {}
+                Some(()) = fills.next() => {}
                 event = poll_fn(|cx| cursor.poll(cx, Instant::now())), if room => match event {
                     Event::Subgroup(reader) => streams.push(self.stream(reader, changes.clone())),
-                    Event::Datagram(object) => self.datagram(&object),
+                    Event::Datagram(object) if !self.wishes.is_behind(location(object.location())) => {
+                        self.datagram(&object);
+                    }
+                    Event::Datagram(_) => {}
                     Event::Skipped { .. } => {
                         self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
                     }
@@ -256,14 +292,37 @@ impl Serving {
         let said = Parameters { largest, ..Parameters::default() };
         let answer = Answer::Ok { parameters: said, properties: Properties::empty() };
         self.link.command(Command::AnswerUpdate { id: self.id, answer });
-        let what = |wishes: &Wishes| (wishes.forward, wishes.from, wishes.end_group);
+        let what = |wishes: &Wishes| (wishes.forward, wishes.from, wishes.end);
         what(&before) != what(&self.wishes)
+    }
+
+    /// The past that a message asks for, of which this is the name (draft-21 §3.4): nothing while paused.
+    fn past(
+        &self,
+        by: RequestId,
+        fill: &Parameters,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let wishes = &self.wishes;
+        let wanted = Fill {
+            by,
+            filter: fill.filter.unwrap_or(wishes.filter),
+            order: fill.group_order.unwrap_or(self.order),
+            live_order: self.order,
+            priority: fill.subscriber_priority.unwrap_or(wishes.priority),
+            timeout_ms: fill.fill_timeout_ms,
+        };
+        let (link, id, counters) = (self.link.clone(), self.id, self.counters.clone());
+        let track = self.track.clone();
+        let past = async move { fetch::fill(&link, id, &track, wanted, &counters).await };
+        wishes.forward.then_some(past)
     }
 
     fn follow(&self) -> Cursor {
         let wishes = &self.wishes;
+        // draft-21 §3.3.1: the end of the filter is not that of the subscription.
+        let last = wishes.end.filter(|_| self.link.version.ends_with_filter());
         let start = spine::Location { group: wishes.from.group, object: wishes.from.object };
-        let filter = Filter { start: Start::At(start), end_group: wishes.end_group };
+        let filter = Filter { start: Start::At(start), end_group: last.map(|end| end.group) };
         let policy =
             Policy { latency_max: LAG_MAX, on_lag: OnLag::SkipToLatest, priority: wishes.priority };
         self.track.subscribe(filter, policy)
@@ -359,9 +418,9 @@ impl From<WriteEnd> for Cut {
 }
 
 /// Tells the session that a data stream is over, when it is dropped.
-struct Counted {
-    link: Arc<Link>,
-    id: RequestId,
+pub(crate) struct Counted {
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: RequestId,
 }
 
 impl Drop for Counted {
@@ -377,7 +436,9 @@ impl Streaming {
             SubgroupEvent::Object(first) => first,
             SubgroupEvent::Fin | SubgroupEvent::Reset(_) => return,
         };
-        if is_cached_too_long(self.track.info(), first.header(), Instant::now()) {
+        if is_cached_too_long(self.track.info(), first.header(), Instant::now())
+            || self.wishes.is_behind(location(first.location()))
+        {
             return;
         }
         let Some(alias) = self.link.with(|session| session.open_data(self.id)) else { return };
@@ -441,7 +502,8 @@ impl Streaming {
             priority: Some(first.header().priority).filter(|p| *p != info.priority),
             properties: true,
             // Our own media has one subgroup a group; of what is relayed, its publisher has said so.
-            end_of_group: info.timescale.is_some() || self.reader.ends_group(),
+            end_of_group: (info.timescale.is_some() || self.reader.ends_group())
+                && !self.wishes.is_cut(self.reader.group()),
             first_object: first.header().id == 0,
         };
         let mut head = BytesMut::with_capacity(64);
@@ -464,6 +526,11 @@ impl Streaming {
                     if is_cached_too_long(info, next.header(), Instant::now()) =>
                 {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
+                }
+                SubgroupEvent::Object(next)
+                    if self.wishes.is_behind(location(next.location())) =>
+                {
+                    return Ok(());
                 }
                 SubgroupEvent::Object(next) => next,
                 SubgroupEvent::Fin => return Ok(()),

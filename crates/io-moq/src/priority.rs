@@ -35,6 +35,19 @@ pub(crate) fn of_stream(
     i32::try_from(urgent as i64 - (1 << 30)).unwrap_or(0)
 }
 
+/// The past of a subscription (draft-21 §5.1.2): of one group it comes before what is new; in another order than
+/// that, it comes after it.
+pub(crate) fn of_fill(
+    (subscriber, publisher): (u8, u8),
+    (order, live): (GroupOrder, GroupOrder),
+    group: u64,
+) -> i32 {
+    match order == live {
+        true => of_stream(subscriber, publisher, order, group, 0).saturating_add(1),
+        false => of_stream(subscriber, publisher, GroupOrder::Descending, 0, 3),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +71,17 @@ mod tests {
             streams.iter().map(|(s, p, o, g, u)| of_stream(*s, *p, *o, *g, *u)).collect();
         assert!(all.windows(2).all(|pair| pair[0] > pair[1]), "{all:?}");
         assert!(REQUEST > all[0] && CONTROL > REQUEST);
+    }
+
+    #[test]
+    fn draft21_s5_1_2_d24_the_past_of_a_group_is_before_what_is_new_in_it() {
+        for order in [Ascending, Descending] {
+            let fill = of_fill((7, 8), (order, order), 9);
+            assert!(fill > of_stream(7, 8, order, 9, 0) && fill < of_stream(6, 8, order, 9, 0));
+            let other = if order == Ascending { Descending } else { Ascending };
+            let fill = of_fill((7, 8), (other, order), 9);
+            assert!((0..9).all(|group| fill < of_stream(7, 8, order, 7 + group, 2)));
+            assert!(fill > of_stream(8, 0, order, 9, 0));
+        }
     }
 }

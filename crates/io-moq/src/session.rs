@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use media::admission::Door;
 use moqt::session::{Command, Config, Event, Peer};
 use moqt::{
-    Answer, AuthToken, Fetch, Namespace, Parameters, Request, RequestCode, RequestId, ResetCode,
+    Answer, AuthToken, Fetch, Filter, Namespace, Parameters, Request, RequestCode, RequestId, ResetCode,
     Secret, Session, Version,
 };
 use spine::{Origin, Path};
@@ -156,9 +156,10 @@ impl Connected {
         match event {
             Event::Ready(peer) => self.ready(&peer),
             Event::Request { id, request, tokens } => self.request(id, request, &tokens),
-            Event::Update { id, parameters, tokens } => match self.requests.get(&id) {
+            Event::Update { id, update, parameters, tokens } => match self.requests.get(&id) {
                 Some(Open::Subscription(updates)) => {
-                    drop(updates.send(Update { parameters, tokens: secrets(&tokens) }));
+                    let tokens = secrets(&tokens);
+                    drop(updates.send(Update { id: update, parameters, tokens }));
                 }
                 _ => self.link.command(Command::AnswerUpdate { id, answer: Answer::ok() }),
             },
@@ -195,7 +196,15 @@ impl Connected {
             Request::Subscribe { track, parameters } => {
                 self.subscribe(id, track, parameters, tokens);
             }
-            Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters } => {
+            Request::Fetch { fetch, parameters } => {
+                let (track, filter) = match fetch {
+                    Fetch::Standalone { track, range } => (track, Filter::Within(range)),
+                    Fetch::Filtered { track, filter } => (track, filter),
+                    // The session works out what joins what.
+                    Fetch::Joining { .. } => {
+                        return self.answer(id, RequestCode::InvalidJoiningRequestId);
+                    }
+                };
                 let (link, viewer) = (self.link.clone(), self.viewer(tokens));
                 self.job(id, async move {
                     let found = match viewer.find(&track, Duration::ZERO).await {
@@ -205,7 +214,7 @@ impl Connected {
                     let Some(path) = path_of(track.namespace()) else { return };
                     let counters = viewer.relay.counters.clone();
                     tokio::select! {
-                        () = fetch::serve(&link, id, found, range, parameters, &counters) => {}
+                        () = fetch::serve(&link, id, found, filter, parameters, &counters) => {}
                         barred = viewer.shut_out(path) => {
                             let code = match barred.why {
                                 Why::Expired => ResetCode::ExpiredAuthToken,
@@ -216,8 +225,6 @@ impl Connected {
                     }
                 });
             }
-            // The session works out what joins what.
-            Request::Fetch { .. } => self.answer(id, RequestCode::InvalidJoiningRequestId),
             Request::TrackStatus { track, .. } => {
                 let (link, viewer) = (self.link.clone(), self.viewer(tokens));
                 self.job(id, async move {
@@ -322,8 +329,9 @@ impl Connected {
             let largest = track.largest().map(location);
             let wishes = Wishes::new(&parameters, largest);
             // draft-18 §5.1.2: what is published already is no live subscription's.
-            if let (Some(end), Some(largest)) = (wishes.end_group, largest)
-                && end < largest.group
+            if let (Some(end), Some(largest)) = (wishes.end, largest)
+                && end.group < largest.group
+                && link.version.ends_with_filter()
             {
                 let words = "all groups of the filter are published already";
                 return answer(Answer::error(RequestCode::InvalidRange, words));
@@ -344,6 +352,7 @@ impl Connected {
                 track,
                 order,
                 wishes,
+                fill: parameters.fill,
                 updates: receiver,
                 viewer: Some(viewer.clone()),
                 counters,

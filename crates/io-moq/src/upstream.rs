@@ -173,11 +173,12 @@ impl Answering {
     fn gap(&mut self, missing: Missing, end: Location) -> Result<(), Broken> {
         let why = match missing {
             Missing::NonExistent => Absence::Missing,
-            Missing::Unknown => Absence::Unknown,
+            // Not in time there; somebody else may know it.
+            Missing::Unknown | Missing::TimedOut => Absence::Unknown,
         };
         let whole = end.object == Range::WHOLE_GROUP || end >= self.covered;
         let begun = self.at.is_some_and(|at| at.group == end.group);
-        if !whole && missing == Missing::Unknown {
+        if !whole && missing != Missing::NonExistent {
             return Err(Broken);
         }
         let (from, to) = match self.order {

@@ -148,7 +148,7 @@ macro_rules! differential {
                         object.object_id,
                         object.subgroup_id,
                         priority,
-                        object.header.properties,
+                        Option::<Vec<u8>>::from(object.header.properties).unwrap_or_default(),
                         payload.to_vec(),
                         range,
                     ));

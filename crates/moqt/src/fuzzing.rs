@@ -505,10 +505,16 @@ impl Check {
         let answer = match (self.owner >> 2 & 3, request) {
             (0, _) => return,
             (1, _) => Answer::error(RequestCode::DoesNotExist, "no"),
-            (_, Request::Fetch { fetch: Fetch::Standalone { range, .. }, .. }) => {
+            (_, Request::Fetch { fetch, .. }) => {
+                let largest = Location::new(7, 7);
+                let end = match fetch {
+                    Fetch::Standalone { range, .. } => range.end,
+                    Fetch::Filtered { filter, .. } => filter.past(largest).end,
+                    Fetch::Joining { .. } => largest,
+                };
                 Answer::FetchOk(FetchOk {
                     end_of_track: false,
-                    end: range.end,
+                    end,
                     parameters: Parameters::default(),
                     properties: Properties::empty(),
                 })
@@ -535,7 +541,8 @@ mod tests {
     #[test]
     fn seeds_and_changes_of_them_pass() {
         for v in Version::ALL {
-            let draft = v.draft();
+            // 21 has the bytes of 20.
+            let draft = if *v == Version::Draft21 { 20 } else { v.draft() };
             replay(&format!("moqt{draft}_control"), 1_000, |data| control(*v, data));
             replay(&format!("moqt{draft}_data"), 1_000, |bytes| data(*v, bytes));
             replay(&format!("moqt{draft}_session"), 1_000, |data| session(*v, epoch(), data));

@@ -341,7 +341,7 @@ fn draft21_s9_20_scopes() {
         (Message::Subscribe, "01 23 02 00 00", false),
         (Message::Subscribe, "01 23 04 01 20 80 00", false),
         // Priority, order, filters of objects, a timeout; not one of tracks.
-        (Message::Subscribe, "01 23 0c 05 0a 05 16 07 02 01 03 00 02 00", true),
+        (Message::Subscribe, "01 23 0b 05 0a 05 16 07 02 01 03 00 02 00", true),
         (Message::Subscribe, "01 23 04 01 29 01 00", false),
         // FILL_TIMEOUT: in FETCH, not in SUBSCRIBE.
         (Message::Fetch, "01 0a 05", true),

@@ -401,7 +401,9 @@ impl Parameters {
         let form = version.row().filter;
         self.out_of_scope(version, scope).is_none()
             && self.filter.is_none_or(|filter| filter.is_writable(form))
-            && self.fill.as_ref().is_none_or(|fill| fill.fits(version, Scope::Fill))
+            && self.fill.as_ref().is_none_or(|fill| {
+                !version.fills() || fill.fits(version, Scope::Fill)
+            })
     }
 
     pub(crate) fn encode(&self, version: Version, out: &mut Writer<'_>) {

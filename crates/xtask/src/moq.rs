@@ -1,5 +1,5 @@
-//! Which test shows what of MoQ: `docs/protocols/moq-tests.md`, from the two tables that people write and the
-//! names of tests. A name says the section (`draft18_s10_9_...`) and the relay's duty (`d17`) that it is about.
+//! Which test shows what of MoQ: `docs/protocols/moq-tests.md`, from the tables that people write and the names
+//! of tests. A name says the section (`draft18_s10_9_...`) and the relay's duty (`d17`) that it is about.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,6 +10,12 @@ use crate::tree::Tree;
 const SECTIONS: &str = "docs/protocols/moq.md";
 const DUTIES: &str = "docs/protocols/moq-relay.md";
 const TESTS: &[&str] = &["crates/moqt/", "crates/io-moq/", "crates/node/tests/e2e/moq"];
+
+/// Tables of sections in that file: under which heading, how tests of it begin, and their heading here.
+const DRAFTS: &[(&str, &str, &str)] = &[
+    ("## Draft 18", "draft18_s", "## Sections of draft 18"),
+    ("## Drafts 20 to 22", "draft21_s", "## Sections of draft 21, where they are not those of 18"),
+];
 
 /// One row of a table that people write.
 struct Row {
@@ -24,10 +30,14 @@ pub fn page(tree: &Tree) -> String {
     let mut out = String::from(
         "# MoQ: what is shown by which test\n\nWritten by `cargo run -p xtask -- docs`, from the tables of [moq.md](moq.md) and \
          [moq-relay.md](moq-relay.md) and the names\nof the tests. More tests than these look at MoQ: these have a section or a duty \
-         in their name.\n\n## Sections of draft 18\n\n| section | state | tests |\n|---|---|---|\n",
+         in their name.\n",
     );
     let tests = tests(tree);
-    table(&mut out, &sections(tree), &by_section(&sections(tree), &tests));
+    for (heading, prefix, title) in DRAFTS {
+        let _ = write!(out, "\n{title}\n\n| section | state | tests |\n|---|---|---|\n");
+        let rows = sections(tree, heading);
+        table(&mut out, &rows, &by_section(&rows, &tests, prefix));
+    }
     out.push_str("\n## Duties of a relay\n\n| duty | state | tests |\n|---|---|---|\n");
     table(&mut out, &duties(tree), &by_duty(&tests));
     out
@@ -57,8 +67,11 @@ fn table(out: &mut String, rows: &[Row], tests: &BTreeMap<String, Vec<String>>) 
     }
 }
 
-fn sections(tree: &Tree) -> Vec<Row> {
-    rows(tree.text(SECTIONS).unwrap_or_default(), |what| {
+fn sections(tree: &Tree, heading: &str) -> Vec<Row> {
+    let text = tree.text(SECTIONS).unwrap_or_default();
+    let behind = text.split_once(&format!("{heading}\n")).map_or("", |(_, behind)| behind);
+    let own = behind.split("\n## ").next().unwrap_or_default();
+    rows(own, |what| {
         let mut labels = Vec::new();
         for part in what.split('§').skip(1) {
             let end = part.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(part.len());
@@ -105,7 +118,8 @@ fn of_file(text: &str) -> Vec<String> {
         } else if let Some(rest) = line.split("fn ").nth(1).filter(|_| test) {
             test = false;
             let name = rest.split(['(', '<']).next().unwrap_or_default();
-            if section(name).is_some() || !duties_of(name).is_empty() {
+            let is_of = |(_, prefix, _): &(&str, &str, &str)| section(name, prefix).is_some();
+            if DRAFTS.iter().any(is_of) || !duties_of(name).is_empty() {
                 found.push(name.to_owned());
             }
         }
@@ -113,8 +127,9 @@ fn of_file(text: &str) -> Vec<String> {
     found
 }
 
-fn section(name: &str) -> Option<String> {
-    let rest = name.strip_prefix("draft18_s")?;
+/// A name may be of several drafts: `draft18_s3_5_draft21_s12_2_codes`.
+fn section(name: &str, prefix: &str) -> Option<String> {
+    let rest = name.split_once(prefix)?.1;
     let numbers =
         rest.split('_').take_while(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_digit()));
     let section = numbers.collect::<Vec<_>>().join(".");
@@ -139,10 +154,10 @@ fn by_duty(tests: &[String]) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Each test at the row whose section is the longest that its own begins with.
-fn by_section(rows: &[Row], tests: &[String]) -> BTreeMap<String, Vec<String>> {
+fn by_section(rows: &[Row], tests: &[String], prefix: &str) -> BTreeMap<String, Vec<String>> {
     let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in tests {
-        let Some(own) = section(name) else { continue };
+        let Some(own) = section(name, prefix) else { continue };
         let holds = |label: &&String| own == **label || own.starts_with(&format!("{label}."));
         let labels = rows.iter().flat_map(|row| &row.labels).filter(holds);
         if let Some(label) = labels.max_by_key(|label| label.len()) {
@@ -159,7 +174,8 @@ mod tests {
     const FILES: &[(&str, &str)] = &[
         (
             SECTIONS,
-            "| section | state |\n|---|---|\n| §3.5, §15.10 codes | done |\n| §10 messages | all |\n| §10.9 updates | done |\n",
+            "## Draft 18\n\n| section | state |\n|---|---|\n| §3.5, §15.10 codes | done |\n| §10 messages | all |\n\
+             | §10.9 updates | done |\n\n## Drafts 20 to 22\n\n| §3.4 fill | done |\n| §10 other | no |\n\n## Bounds\n",
         ),
         (
             DUTIES,
@@ -171,7 +187,7 @@ mod tests {
         ),
         (
             "crates/moqt/tests/it/b.rs",
-            "#[test]\nfn draft18_s10_9_1_ends() {}\n#[test]\nfn draft18_s10_frames() {}\n#[test]\nfn other() {}\n",
+            "#[test]\nfn draft18_s10_9_1_draft21_s3_4_ends() {}\n#[test]\nfn draft18_s10_frames() {}\n#[test]\nfn other() {}\n",
         ),
     ];
 
@@ -181,7 +197,9 @@ mod tests {
         for line in [
             "| §3.5, §15.10 codes | done |  |",
             "| §10 messages | all | `draft18_s10_frames` |",
-            "| §10.9 updates | done | `draft18_s10_9_1_ends` |",
+            "| §10.9 updates | done | `draft18_s10_9_1_draft21_s3_4_ends` |",
+            "| §3.4 fill | done | `draft18_s10_9_1_draft21_s3_4_ends` |",
+            "| §10 other | no |  |",
             "| D3, D4 all publishers | yes | `d03_d04_both` |",
             "| D9 nothing is changed | yes |  |",
         ] {

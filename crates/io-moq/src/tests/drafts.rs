@@ -8,9 +8,9 @@ use super::relay::{give, send};
 use super::rig::{Rig, next_object, soon, track};
 use crate::transport::{ConnectError, Endpoint, Trust};
 
-/// The newest that both speak: ours is the server's order.
+/// The first of the server's that the client has.
 #[tokio::test]
-async fn the_newest_common_draft_is_taken_and_none_is_a_refusal() {
+async fn the_first_common_draft_is_taken_and_none_is_a_refusal() {
     let rig = Rig::new();
     let newest = rig.client("/").await;
     assert_eq!(newest.link.version, Version::ALL[0]);
@@ -19,6 +19,9 @@ async fn the_newest_common_draft_is_taken_and_none_is_a_refusal() {
     for (offered, taken) in [
         (vec!["moqt-16", "moqt-18"], Some(Version::Draft18)),
         (vec!["moqt-16", "moq-00"], Some(Version::Draft16)),
+        (vec!["moqt-20", "moqt-22", "moqt-16"], Some(Version::Draft22)),
+        (vec!["moqt-21", "moqt-20"], Some(Version::Draft21)),
+        (vec!["moqt-22", "moqt-18"], Some(Version::Draft18)),
         (vec!["moq-00", "moqt-99"], None),
     ] {
         let endpoint = Endpoint::client(to).unwrap();
@@ -72,6 +75,16 @@ async fn what_one_draft_publishes_another_one_watches() {
         let (_, mut fetched) = second.link.request(Request::Fetch { fetch, parameters }).unwrap();
         let items = super::duties::read_fetch(&mut fetched, moqt::GroupOrder::Ascending).await;
         assert_eq!(items, "300.0one 301.0one", "{from:?} to {to:?}");
+        if to.fills() {
+            // The same with a subscription.
+            let past = Parameters { filter: Some(moqt::Filter::Recent(2)), ..Parameters::default() };
+            let parameters = Parameters { fill: Some(Box::new(past)), ..next_object() };
+            let third = rig.client_of(to).await;
+            let request = Request::Subscribe { track: room(), parameters };
+            let (_, mut told) = third.link.request(request).unwrap();
+            let items = super::duties::read_fetch(&mut told, moqt::GroupOrder::Ascending).await;
+            assert_eq!(items, "300.0one 301.0one", "{from:?} to {to:?}");
+        }
         // The end.
         let done = moqt::Done { code: moqt::DoneCode::TrackEnded, reason: String::new() };
         publisher.command(Command::Done { id: asked, done });

@@ -14,7 +14,7 @@ use moqt::{
 use spine::{Header, ResetCode, TrackInfo, TrackName, Via};
 
 use super::rig::{Client, Object, Rig, answered, namespace, next_object, soon, track};
-use crate::link::Told;
+use crate::link::{DataStream, Told};
 use crate::take::Taken;
 use crate::transport::Read;
 
@@ -478,7 +478,11 @@ pub(super) async fn read_fetch(
     told: &mut tokio::sync::mpsc::UnboundedReceiver<Told>,
     order: GroupOrder,
 ) -> String {
-    let mut data = Client::fetched(told).await;
+    read_past(Client::fetched(told).await, order).await
+}
+
+/// The same of a stream.
+pub(super) async fn read_past(mut data: DataStream, order: GroupOrder) -> String {
     let mut reader = FetchReader::new(data.version(), order);
     let mut chunk = data.first.clone();
     let mut got: Vec<String> = Vec::new();
@@ -493,6 +497,9 @@ pub(super) async fn read_fetch(
                 }
                 FetchItem::Gap { missing: Missing::NonExistent, end } => {
                     got.push(format!("!{}", end.group));
+                }
+                FetchItem::Gap { missing: Missing::TimedOut, end } => {
+                    got.push(format!("late{}", end.group));
                 }
                 FetchItem::Gap { missing: Missing::Unknown, end } => {
                     got.push(format!("?{}", end.group));

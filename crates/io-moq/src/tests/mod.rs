@@ -6,6 +6,7 @@
 mod access;
 mod drafts;
 mod duties;
+mod fill;
 mod past;
 mod relay;
 mod rig;

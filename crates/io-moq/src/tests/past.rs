@@ -164,7 +164,9 @@ async fn read(
                     let all = [payload.as_deref().unwrap(), &bytes[..]].concat();
                     *payload = Some(all.into());
                 }
-                FetchItem::Gap { missing: Missing::Unknown, end } => got.push((end, None)),
+                FetchItem::Gap { missing: Missing::Unknown | Missing::TimedOut, end } => {
+                    got.push((end, None));
+                }
                 FetchItem::Gap { missing: Missing::NonExistent, .. } => {}
             }
         }

@@ -48,7 +48,7 @@ pub(super) struct Publish {
     /// What frames are put into over MoQ
     #[arg(long, value_enum, value_name = "AS", default_value = "cmaf")]
     packaging: Pack,
-    /// Speak this draft of MoQ Transport; else the newest that the server speaks too
+    /// Speak this draft of MoQ Transport; else the one that the server prefers
     #[arg(long, value_name = "NUMBER", value_parser = draft)]
     draft: Option<u8>,
     #[command(flatten)]

@@ -48,7 +48,7 @@ pub(super) struct Watch {
     /// Wait for a broadcast that has not begun yet
     #[arg(long)]
     wait: bool,
-    /// Speak this draft of MoQ Transport; else the newest that the server speaks too
+    /// Speak this draft of MoQ Transport; else the one that the server prefers
     #[arg(long, value_name = "NUMBER", value_parser = draft)]
     draft: Option<u8>,
     /// Print JSON: an object a second, and a summary at the end
