@@ -57,7 +57,8 @@ pub(crate) async fn serve(
     // draft-18 §10.12: ascending, unless the subscriber says otherwise.
     let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
     let priority = priority::of_stream(subscriber, publisher, order, range.start.group, 3);
-    let wanted = Wanted { id, range, order, priority, timeout_ms: parameters.fill_timeout_ms };
+    let timeout_ms = parameters.fill_timeout_ms;
+    let wanted = Wanted { id, range, order, priority, timeout_ms, at_once: false };
     send(link, &track, wanted, counters).await;
     link.command(Command::DataClosed { id });
 }
@@ -99,7 +100,9 @@ pub(crate) async fn fill(
     };
     let priorities = (fill.priority, track.info().priority);
     let priority = priority::of_fill(priorities, (order, fill.live_order), first);
-    send(link, track, Wanted { id, range, order, priority, timeout_ms }, counters).await;
+    // The subscriber has no other word that it comes.
+    let wanted = Wanted { id, range, order, priority, timeout_ms, at_once: true };
+    send(link, track, wanted, counters).await;
 }
 
 /// What goes onto a fetch stream.
@@ -112,10 +115,12 @@ struct Wanted {
     priority: i32,
     /// FILL_TIMEOUT
     timeout_ms: Option<u64>,
+    /// The header goes out before the first object is there.
+    at_once: bool,
 }
 
 async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &Counters) {
-    let Wanted { id, range, order, priority, timeout_ms } = wanted;
+    let Wanted { id, range, order, priority, timeout_ms, at_once } = wanted;
     let Some(mut stream) = link.connection.open_uni().await else { return };
     stream.set_priority(priority);
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
@@ -130,8 +135,7 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &C
     let cursor = track.fetch(at(range.start)..=at(range.end), spine_order, deadline);
     let mut head = BytesMut::new();
     let writer = FetchWriter::new(link.version, id, order, &mut head);
-    // At once: the subscriber of a fill has no other word that it comes.
-    if stream.write(&mut [head.split().freeze()]).await.is_err() {
+    if at_once && stream.write(&mut [head.split().freeze()]).await.is_err() {
         return;
     }
     let (info, last, expired, end) = (track.info(), None, None, range.end);
