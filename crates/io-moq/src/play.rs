@@ -527,9 +527,7 @@ impl Streaming {
                 {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
-                SubgroupEvent::Object(next)
-                    if self.wishes.is_behind(location(next.location())) =>
-                {
+                SubgroupEvent::Object(next) if self.wishes.is_behind(location(next.location())) => {
                     return Ok(());
                 }
                 SubgroupEvent::Object(next) => next,

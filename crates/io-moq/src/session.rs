@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use media::admission::Door;
 use moqt::session::{Command, Config, Event, Peer};
 use moqt::{
-    Answer, AuthToken, Fetch, Filter, Namespace, Parameters, Request, RequestCode, RequestId, ResetCode,
-    Secret, Session, Version,
+    Answer, AuthToken, Fetch, Filter, Namespace, Parameters, Request, RequestCode, RequestId,
+    ResetCode, Secret, Session, Version,
 };
 use spine::{Origin, Path};
 use tokio::sync::{mpsc, oneshot, watch};

@@ -64,9 +64,8 @@ fn group_order() -> impl Strategy<Value = GroupOrder> {
 /// Those that the draft can write.
 fn filter(v: Version) -> impl Strategy<Value = Filter> {
     let form = v.row().filter;
-    let end_group = move |start: Location, groups: u64| {
-        start.group.saturating_add(groups).min(v.id_max())
-    };
+    let end_group =
+        move |start: Location, groups: u64| start.group.saturating_add(groups).min(v.id_max());
     let filter = prop_oneof![
         Just(Filter::NextGroup),
         Just(Filter::NextObject),
@@ -76,7 +75,8 @@ fn filter(v: Version) -> impl Strategy<Value = Filter> {
             end_group: end_group(start, groups),
         }),
         Just(Filter::All),
-        (1..=u64::MAX, 0u32..64).prop_map(|(groups, shift)| Filter::Recent((groups >> shift).max(1))),
+        (1..=u64::MAX, 0u32..64)
+            .prop_map(|(groups, shift)| Filter::Recent((groups >> shift).max(1))),
         (location(v), number(v), number(v)).prop_map(move |(start, groups, object)| {
             let end = Location::new(end_group(start, groups), object);
             Filter::Within(Range { start, end })
@@ -104,8 +104,8 @@ fn range_filters() -> impl Strategy<Value = Vec<RangeFilter>> {
         Ranged::TrackProperty,
     ]);
     let range = (0u64..100, 0u64..100);
-    let filter = (of, any::<u8>(), 0u64..500, vec(range, 0..4)).prop_map(
-        |(of, set, property, lengths)| {
+    let filter =
+        (of, any::<u8>(), 0u64..500, vec(range, 0..4)).prop_map(|(of, set, property, lengths)| {
             let (mut ranges, mut at) = (Vec::new(), 0);
             for (gap, length) in lengths {
                 ranges.push((at + gap, Some(at + gap + length)));
@@ -117,8 +117,7 @@ fn range_filters() -> impl Strategy<Value = Vec<RangeFilter>> {
                 true => RangeFilter::none(of),
                 false => RangeFilter::new(of, &Ranges { set, property, ranges }),
             }
-        },
-    );
+        });
     vec(filter, 0..4).prop_map(|mut filters| {
         filters.sort_by_key(|filter| filter.of);
         filters

@@ -104,23 +104,21 @@ impl Filter {
         let filter = match form {
             FilterForm::Fields => return Filter::decode_fields(body),
             FilterForm::Typed => Filter::decode_typed(&mut body)?,
-            FilterForm::AbsoluteEnd | FilterForm::DeltaEnd => {
-                match body.number()? {
-                    1 => Filter::NextGroup,
-                    2 => Filter::NextObject,
-                    3 => Filter::From(body.location()?),
-                    4 => {
-                        let start = body.location()?;
-                        let end = body.number()?;
-                        let end_group = match form {
-                            FilterForm::AbsoluteEnd => end,
-                            _ => end_of(start, end)?,
-                        };
-                        Filter::Range { start, end_group }
-                    }
-                    _ => return Err(UNKNOWN_TYPE),
+            FilterForm::AbsoluteEnd | FilterForm::DeltaEnd => match body.number()? {
+                1 => Filter::NextGroup,
+                2 => Filter::NextObject,
+                3 => Filter::From(body.location()?),
+                4 => {
+                    let start = body.location()?;
+                    let end = body.number()?;
+                    let end_group = match form {
+                        FilterForm::AbsoluteEnd => end,
+                        _ => end_of(start, end)?,
+                    };
+                    Filter::Range { start, end_group }
                 }
-            }
+                _ => return Err(UNKNOWN_TYPE),
+            },
         };
         body.end()?;
         Ok(filter)
@@ -343,9 +341,7 @@ impl RangeFilter {
             let start = last.checked_add(body.number().map_err(cut_off)?).ok_or(overflow)?;
             let end = match body.is_empty() {
                 true => None,
-                false => Some(
-                    start.checked_add(body.number().map_err(cut_off)?).ok_or(overflow)?,
-                ),
+                false => Some(start.checked_add(body.number().map_err(cut_off)?).ok_or(overflow)?),
             };
             if self.of == Ranged::Priority && end.unwrap_or(start) > 255 {
                 return Err(InvalidFilter("a filter of a priority above 255"));

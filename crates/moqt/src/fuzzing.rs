@@ -375,10 +375,7 @@ impl Check {
             Request::Subscribe {
                 track: track.clone(),
                 // Where the draft can bring it, with the past.
-                parameters: Parameters {
-                    fill: self.v.fills().then(Box::default),
-                    ..parameters()
-                },
+                parameters: Parameters { fill: self.v.fills().then(Box::default), ..parameters() },
             },
             Request::Publish {
                 track: track.clone(),

@@ -256,11 +256,18 @@ fn vectors_draft21_s9_6_subscribe() {
         ranges: vec![(3, Some(5)), (10, Some(15))],
     };
     let ranged = Parameters {
-        range_filters: vec![crate::filter::RangeFilter::new(crate::filter::Ranged::Object, &ranges)],
+        range_filters: vec![crate::filter::RangeFilter::new(
+            crate::filter::Ranged::Object,
+            &ranges,
+        )],
         ..Parameters::default()
     };
     for (parameters, fields, typed) in [
-        (live, "001d 00 @ 04 10 01 10 80 01 02 00 00 01 02", "001b 00 @ 04 10 01 10 80 01 05 01 02"),
+        (
+            live,
+            "001d 00 @ 04 10 01 10 80 01 02 00 00 01 02",
+            "001b 00 @ 04 10 01 10 80 01 05 01 02",
+        ),
         (
             filled,
             "001d 00 @ 02 21 02 00 00 02 04 01 21 01 01",
@@ -270,7 +277,8 @@ fn vectors_draft21_s9_6_subscribe() {
     ] {
         for v in LATER {
             let text = if v == Version::Draft22 { typed } else { fields };
-            let text = format!("03 {}", text.replace('@', "02 03616363 0363616d 07 636174616c6f67"));
+            let text =
+                format!("03 {}", text.replace('@', "02 03616363 0363616d 07 636174616c6f67"));
             let first = subscribe(parameters.clone());
             let decode = |kind, body| First::decode(v, kind, body);
             check_of(v, &text, &first, decode, |first| first.encode(v));
@@ -284,7 +292,9 @@ fn vectors_draft21_s9_11_fetch() {
     let standalone = Fetch::Standalone { track: track("catalog"), range };
     let all = Fetch::Filtered { track: track("catalog"), filter: Filter::All };
     for v in LATER {
-        for (fetch, rest) in [(standalone.clone(), "0018 # 01 21 03 05 00 00"), (all.clone(), "0013 # 00")] {
+        for (fetch, rest) in
+            [(standalone.clone(), "0018 # 01 21 03 05 00 00"), (all.clone(), "0013 # 00")]
+        {
             let text =
                 format!("16 {}", rest.replace('#', "02 02 03616363 0363616d 07 636174616c6f67"));
             let request = Request::Fetch { fetch, parameters: Parameters::default() };

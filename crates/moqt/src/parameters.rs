@@ -3,8 +3,8 @@
 
 use crate::code::SessionCode;
 use crate::error::Violation;
-use crate::limits;
 use crate::filter::{Filter, RangeFilter, Ranged};
+use crate::limits;
 use crate::location::{GroupOrder, Location};
 use crate::name::Namespace;
 use crate::token::Token;
@@ -401,9 +401,10 @@ impl Parameters {
         let form = version.row().filter;
         self.out_of_scope(version, scope).is_none()
             && self.filter.is_none_or(|filter| filter.is_writable(form))
-            && self.fill.as_ref().is_none_or(|fill| {
-                !version.fills() || fill.fits(version, Scope::Fill)
-            })
+            && self
+                .fill
+                .as_ref()
+                .is_none_or(|fill| !version.fills() || fill.fits(version, Scope::Fill))
     }
 
     pub(crate) fn encode(&self, version: Version, out: &mut Writer<'_>) {

@@ -37,13 +37,8 @@ pub enum ControlStream {
 
 impl Version {
     /// All of them, the preferred one first: that which others speak in production, then the newest.
-    pub const ALL: &'static [Version] = &[
-        Version::Draft18,
-        Version::Draft22,
-        Version::Draft21,
-        Version::Draft20,
-        Version::Draft16,
-    ];
+    pub const ALL: &'static [Version] =
+        &[Version::Draft18, Version::Draft22, Version::Draft21, Version::Draft20, Version::Draft16];
 
     /// The TLS ALPN token and the name in `wt-available-protocols` (draft-18 §3.1, draft-16 §3.1).
     pub fn alpn(self) -> &'static str {

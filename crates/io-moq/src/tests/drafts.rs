@@ -77,7 +77,8 @@ async fn what_one_draft_publishes_another_one_watches() {
         assert_eq!(items, "300.0one 301.0one", "{from:?} to {to:?}");
         if to.fills() {
             // The same with a subscription.
-            let past = Parameters { filter: Some(moqt::Filter::Recent(2)), ..Parameters::default() };
+            let past =
+                Parameters { filter: Some(moqt::Filter::Recent(2)), ..Parameters::default() };
             let parameters = Parameters { fill: Some(Box::new(past)), ..next_object() };
             let third = rig.client_of(to).await;
             let request = Request::Subscribe { track: room(), parameters };

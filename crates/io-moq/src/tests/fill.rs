@@ -114,10 +114,7 @@ async fn d24_updates_ask_for_more_of_the_past() {
     let changes = |changes| client.command(Command::Update { id, parameters: changes });
     let forward = Parameters { forward: Some(true), ..Parameters::default() };
     changes(forward);
-    let more = |filter| Parameters {
-        fill: Some(Box::new(fill(filter))),
-        ..Parameters::default()
-    };
+    let more = |filter| Parameters { fill: Some(Box::new(fill(filter))), ..Parameters::default() };
     // Behind the largest object there is no past.
     changes(more(Filter::From(Location::new(8, 0))));
     changes(more(Filter::Recent(2)));
@@ -141,10 +138,8 @@ async fn d24_a_fill_that_waits_has_an_end() {
     group(&track, 4, &["x"]);
     let mut responder = rig.origin.responder(broadcast.path().clone(), 1);
     let client = rig.client_of(Version::Draft20).await;
-    let at_once = Parameters {
-        fill_timeout_ms: Some(0),
-        ..fill(Filter::From(Location::new(1, 0)))
-    };
+    let at_once =
+        Parameters { fill_timeout_ms: Some(0), ..fill(Filter::From(Location::new(1, 0))) };
     let (_, mut told) = subscribe(&client, filled(at_once));
     let (_, data) = past(&mut told).await;
     assert_eq!(read_past(data, GroupOrder::Ascending).await, "late3 4.0x");

@@ -160,7 +160,9 @@ impl Session {
         let fills = self.config.version.row().past == Past::Fill;
         match fetch {
             Fetch::Joining { .. } if fills => Err("a joining fetch, which this draft has not"),
-            Fetch::Filtered { .. } if !fills => Err("a fetch by a filter, which this draft has not"),
+            Fetch::Filtered { .. } if !fills => {
+                Err("a fetch by a filter, which this draft has not")
+            }
             Fetch::Filtered { filter: Filter::From(start), .. } => Ok(Some(*start)),
             Fetch::Filtered { .. } => Ok(None),
             Fetch::Standalone { range, .. } if range.is_backward() => {

@@ -10,8 +10,8 @@ use super::requests::{
 use super::tokens::TokenFault;
 use crate::code::{RequestCode, ResetCode};
 use crate::error::Violation;
-use crate::limits;
 use crate::filter::Filter;
+use crate::limits;
 use crate::location::{Location, Range};
 use crate::message::first::First;
 use crate::message::response::check_about;
@@ -191,7 +191,9 @@ impl Session {
         // draft-18 §5.1; from draft 20 on there may be several (draft-21 §3.1), each with an alias of its own.
         let one = self.config.version.row().one_subscription;
         match request {
-            Request::Subscribe { track, .. } if one && self.requests.publishing(track).is_some() => {
+            Request::Subscribe { track, .. }
+                if one && self.requests.publishing(track).is_some() =>
+            {
                 Err((RequestCode::DuplicateSubscription, "the track is subscribed to already"))
             }
             Request::Publish { track, properties, .. } => {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::api::StreamId;
 use crate::code::RequestCode;
-use crate::limits;
 use crate::filter::Filter;
+use crate::limits;
 use crate::location::{GroupOrder, Location, Range};
 use crate::message::{Message, MessageReader};
 use crate::name::{Namespace, TrackName};

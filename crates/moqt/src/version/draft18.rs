@@ -134,7 +134,11 @@ pub(super) static ROW: Row = Row {
             Encoding::Number,
             &[Scope::PublishOk, Scope::Subscribe, Scope::UpdateOfSubscription],
         ),
-        (Kind::TrackNamespacePrefix, Encoding::Namespace, &[Scope::UpdateOfPrefix, Scope::UpdateOfTracks]),
+        (
+            Kind::TrackNamespacePrefix,
+            Encoding::Namespace,
+            &[Scope::UpdateOfPrefix, Scope::UpdateOfTracks],
+        ),
     ],
     // draft-18 §10.11
     stream_count_unknown: (1 << 62) - 1,

@@ -2,7 +2,9 @@
 //! order. 22 writes one parameter in another way, LOCATION_FILTER; its text was not at hand, and what is said
 //! of it is how two other implementations agree (`docs/protocols/moq-drafts.md`).
 
-use super::{FetchIds, FilterForm, GoAwayForm, OutOfScope, Past, Requests, Row, SetupForm, draft18};
+use super::{
+    FetchIds, FilterForm, GoAwayForm, OutOfScope, Past, Requests, Row, SetupForm, draft18,
+};
 use crate::code::{DoneCode, RequestCode, SessionCode};
 use crate::message::Message;
 use crate::parameters::{Encoding, Kind, Scope};
@@ -248,11 +250,7 @@ const fn parameters(filter: Encoding) -> [(Kind, Encoding, &'static [Scope]); 20
         (Kind::ObjectPropertyFilter, Prefixed, OF_OBJECTS),
         (Kind::TrackPropertyFilter, Prefixed, &[Scope::SubscribeTracks, Scope::UpdateOfTracks]),
         (Kind::NewGroupRequest, Number, &[Scope::Subscribe, Scope::UpdateOfSubscription]),
-        (
-            Kind::TrackNamespacePrefix,
-            Namespace,
-            &[Scope::UpdateOfPrefix, Scope::UpdateOfTracks],
-        ),
+        (Kind::TrackNamespacePrefix, Namespace, &[Scope::UpdateOfPrefix, Scope::UpdateOfTracks]),
         (
             Kind::IncludeProperties,
             Byte,

@@ -12,8 +12,8 @@ use moqt::data::{
 use moqt::session::{Command, Config, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
 use moqt::{
-    Answer, GroupOrder, Location, Namespace, Parameters, Properties, Request, RequestId, SessionError,
-    TrackName, Version,
+    Answer, GroupOrder, Location, Namespace, Parameters, Properties, Request, RequestId,
+    SessionError, TrackName, Version,
 };
 use sansio::harness::{Rng, epoch};
 use sansio::{Core, Poll};
