@@ -175,7 +175,7 @@ mod tests {
         (
             SECTIONS,
             "## Draft 18\n\n| section | state |\n|---|---|\n| §3.5, §15.10 codes | done |\n| §10 messages | all |\n\
-             | §10.9 updates | done |\n\n## Drafts 20 to 22\n\n| §3.4 fill | done |\n| §10 other | no |\n\n## Bounds\n",
+             | §10.9 updates | done |\n\n## Drafts 20 to 22\n\n| §3.4 fill | done |\n| §10 more | no |\n\n## Bounds\n",
         ),
         (
             DUTIES,
@@ -199,7 +199,7 @@ mod tests {
             "| §10 messages | all | `draft18_s10_frames` |",
             "| §10.9 updates | done | `draft18_s10_9_1_draft21_s3_4_ends` |",
             "| §3.4 fill | done | `draft18_s10_9_1_draft21_s3_4_ends` |",
-            "| §10 other | no |  |",
+            "| §10 more | no |  |",
             "| D3, D4 all publishers | yes | `d03_d04_both` |",
             "| D9 nothing is changed | yes |  |",
         ] {
