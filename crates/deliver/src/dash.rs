@@ -50,6 +50,7 @@ pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
     let options = MpdOptions {
         low_latency: wishes.low_latency(shelf.about().low_latency),
         everything: wishes.everything,
+        length_ns: None,
     };
     // As for HLS: the first segment takes a second or two.
     let playable = wait_for(shelf, Duration::from_secs(10), Awaited::Change, |shelf| {
@@ -133,7 +134,9 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording) -> Respon
     let captions = captions::labels(recording);
     let sources =
         Sources { contents: &contents, languages: &languages, captions: &captions, base: &base };
-    let options = MpdOptions { low_latency: false, everything: true };
+    // A clip ends with its last picture, and sound has frames of its own.
+    let length_ns = recording.video.clip.as_ref().map(|c| c.hidden_ns.saturating_add(c.seen_ns));
+    let options = MpdOptions { low_latency: false, everything: true, length_ns };
     match render_mpd(&recording.index, sources, options) {
         // It may be deleted at any time: nobody keeps it.
         Some(mpd) => text(MPD, "max-age=1", mpd.into()),

@@ -29,6 +29,8 @@ pub struct MpdOptions {
     pub low_latency: bool,
     /// Everything since the start instead of the live window. Of what is over there is only everything.
     pub everything: bool,
+    /// Of what is over: the presentation ends here, whatever its longest track has behind it. None: with that.
+    pub length_ns: Option<u64>,
 }
 
 /// What the MPD takes besides the index.
@@ -50,6 +52,7 @@ pub fn render_mpd(index: &Index, sources: Sources<'_>, options: MpdOptions) -> O
     let options = MpdOptions {
         low_latency: options.low_latency && live,
         everything: options.everything || !live,
+        length_ns: options.length_ns.filter(|_| !live),
     };
     let target = index.target_duration().or(index.ended().then_some(2))?;
     let periods = periods::of(index, sources.contents, options);

@@ -7,7 +7,7 @@ use testkit::{Clip, ClipSpec, Server, packets, wait_until};
 use crate::AIRWAVE;
 
 /// The values of an attribute, in the order of the text.
-fn values<'a>(mpd: &'a str, attribute: &str) -> Vec<&'a str> {
+pub(crate) fn values<'a>(mpd: &'a str, attribute: &str) -> Vec<&'a str> {
     let pattern = format!(" {attribute}=\"");
     mpd.split(&pattern).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
@@ -54,7 +54,9 @@ fn the_segment_that_is_being_made_comes_part_by_part() {
 
 #[test]
 fn a_replay_by_its_mpd_has_every_packet() {
-    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=0"]);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start_in(AIRWAVE, &data, &["ingest.reconnect_s=0"]);
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut encoder = clip.publish(&input.rtmp, 1);
@@ -74,7 +76,13 @@ fn a_replay_by_its_mpd_has_every_packet() {
         assert_eq!(got.len(), sent.len(), "{kind}: every packet");
         assert!(got == sent, "{kind}: every packet's bytes, in order");
     }
-    // The input is off the air; who has only its address is told so.
-    let off = server.get(&format!("/{}/manifest/video.mpd", input.uid));
-    assert!(matches!(off.status, 200 | 204), "{}", off.status);
+    // By the input's address those who were watching see its end; who comes when that is past is told that it is off the air.
+    let by_input = format!("/{}/manifest/video.mpd", input.uid);
+    let end = server.get(&by_input);
+    assert_eq!((end.status, end.text().contains("type=\"static\"")), (200, true));
+    drop(server);
+    let server = Server::start_in(AIRWAVE, &data, &["ingest.reconnect_s=0"]);
+    assert_eq!(server.get(&by_input).status, 204);
+    let again = server.get(&format!("/{video}/manifest/video.mpd")).text();
+    assert_eq!(values(&again, "media"), values(&mpd, "media"), "the same names: {again}");
 }

@@ -15,6 +15,8 @@ pub(super) struct Period<'a> {
     pub(super) start: f64,
     /// Media time at its start: so many ticks of so many a second.
     origin: (u64, u32),
+    /// Seconds that it has at most.
+    longest: f64,
     pub(super) runs: Vec<Run<'a>>,
 }
 
@@ -43,7 +45,7 @@ impl Period<'_> {
             let ticks = last.info.start + last.duration();
             Some(ticks as f64 / f64::from(last.info.timescale) - origin)
         };
-        self.runs.iter().filter_map(end).fold(0.0, f64::max)
+        self.runs.iter().filter_map(end).fold(0.0, f64::max).min(self.longest)
     }
 
     /// Where it ends on the presentation's timeline.
@@ -88,6 +90,7 @@ pub(super) fn of<'a>(
                 number: boundary.number,
                 start,
                 origin: boundary.origin,
+                longest: f64::INFINITY,
                 runs: Vec::new(),
             });
         }
@@ -106,6 +109,9 @@ pub(super) fn of<'a>(
         end = period.start + reach.fold(0.0, f64::max);
     }
     periods.retain(|p| !p.runs.is_empty());
+    if let (Some(last), Some(length_ns)) = (periods.last_mut(), options.length_ns) {
+        last.longest = (length_ns as f64 / 1e9 - last.start).max(0.0);
+    }
     periods
 }
 

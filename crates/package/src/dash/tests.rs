@@ -6,8 +6,8 @@ use super::*;
 use crate::properties::{Part, Segment as Info, encode};
 use crate::testing::{add, audio_config, init_of, segment, two_renditions, video_config};
 
-const LIVE: MpdOptions = MpdOptions { low_latency: false, everything: false };
-const LOW: MpdOptions = MpdOptions { low_latency: true, everything: false };
+const LIVE: MpdOptions = MpdOptions { low_latency: false, everything: false, length_ns: None };
+const LOW: MpdOptions = MpdOptions { low_latency: true, everything: false, length_ns: None };
 
 fn contents() -> BTreeMap<u64, Content> {
     [(7, Content::new(&video_config())), (8, Content::new(&audio_config()))].into()
@@ -151,6 +151,12 @@ fn a_period_begins_where_the_media_does_not_follow() {
         assert_eq!(values(&over, "media"), values(&text, "media"), "{name}");
         assert_eq!(values(&over, "mediaPresentationDuration"), ["PT10.000S"], "{name}");
         assert!(over.contains("type=\"static\"") && !over.contains("UTCTiming"), "{over}");
+        // A clip ends where it was cut, whatever its sound has behind that; the segments are the same.
+        let cut = MpdOptions { length_ns: Some(9_961_600_000), ..LIVE };
+        let cut = render_mpd(&index, sources, cut).unwrap();
+        assert_eq!(values(&cut, "duration"), ["PT6.000S", "PT3.962S"], "{name}");
+        assert_eq!(values(&cut, "mediaPresentationDuration"), ["PT9.962S"], "{name}");
+        assert_eq!(values(&cut, "d"), values(&over, "d"), "{name}");
     }
 }
 
