@@ -20,7 +20,7 @@ sub vcl_recv {
         return (pass);
     }
     # Of the query only what Airwave reads, sorted.
-    set req.url = regsuball(req.url, "(?<=[?&])(?!(_HLS_msn|_HLS_part|_HLS_skip|duration|dvrEnabled|fit|fps|height|protocol|segments|start|time|width)=)[^&]*&?", "");
+    set req.url = regsuball(req.url, "(?<=[?&])(?!(_HLS_msn|_HLS_part|_HLS_skip|clientBandwidthHint|duration|dvrEnabled|fit|fps|height|protocol|segments|start|time|width)=)[^&]*&?", "");
     set req.url = std.querysort(regsub(req.url, "[?&]$", ""));
     unset req.http.Cookie;
     return (hash);

@@ -19,6 +19,7 @@ import { parseLinks, summary as sharing } from '../src/dashboard/links';
 import { currentSession, signIn } from '../src/dashboard/session';
 import { takeToken, tokenInHash } from '../src/dashboard/token';
 import { parseChanges } from '../src/dashboard/changes';
+import { multitrack } from '../src/dashboard/obs';
 import { about, length, parseVideos } from '../src/dashboard/videos';
 
 const NOW = 10_000_000;
@@ -382,4 +383,23 @@ test('a recording says that it is locked, and that it is a clip', () => {
   const [video] = parseVideos([{ uid: 'a', duration: 5, requireSignedURLs: true, clippedFrom: 'b', status: { state: 'ready' } }]);
   expect(video).toMatchObject({ locked: true, clip: true });
   expect(video && about(video)).toBe('0:05 · clip · locked');
+});
+
+test.each([
+  [undefined, null],
+  [null, true],
+  [['720p=2800'], true],
+  [[], false],
+])('a ladder of %j: levels %j', (ladder, expected) => {
+  expect(input({ ladder }).levels).toBe(expected);
+});
+
+test('what OBS takes to send a ladder of its own', () => {
+  const config = multitrack('rtmps://live.example.org:1936/live/');
+  expect(config.ingest_endpoints).toEqual([{ protocol: 'RTMPS', url_template: 'rtmps://live.example.org:1936/live/{stream_key}' }]);
+  // OBS refuses a `meta` in which one of these is missing.
+  expect(Object.keys(config.meta)).toEqual(['service', 'schema_version', 'config_id']);
+  expect(config.encoder_configurations.map(({ height }) => height)).toEqual([1080, 720, 480, 360]);
+  for (const encoder of config.encoder_configurations) expect(encoder).toMatchObject({ type: 'obs_x264', framerate: { numerator: 30, denominator: 1 }, settings: { keyint_sec: 2 } });
+  expect(config.audio_configurations.live).toMatchObject([{ track_id: 1, channels: 2 }]);
 });

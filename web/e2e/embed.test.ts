@@ -7,7 +7,7 @@ import { embedCode } from '../src/shared/embed';
 const plain = parseOptions(new URLSearchParams());
 
 it.each<[string, Partial<typeof plain>]>([
-  ['', { autoplay: false, muted: false, loop: false, controls: true, dvr: false, preload: 'metadata', startS: 0, poster: null }],
+  ['', { autoplay: false, muted: false, loop: false, controls: true, dvr: false, preload: 'metadata', startS: 0, poster: null, clientBandwidthHint: null }],
   ['autoplay=true&muted=true&loop=true', { autoplay: true, muted: true, loop: true }],
   ['autoplay&muted=', { autoplay: true, muted: true }],
   ['autoplay=false&muted=0&controls=FALSE', { autoplay: false, muted: false, controls: false }],
@@ -22,6 +22,7 @@ it.each<[string, Partial<typeof plain>]>([
   ['defaultTextTrack=pt-BR', { defaultTextTrack: 'pt-BR' }],
   ['startTime=1h12m27s', { startS: 4347 }],
   ['dvrEnabled=true', { dvr: true }],
+  ['clientBandwidthHint=1.8', { clientBandwidthHint: '1.8' }],
   ['poster=https%3A%2F%2Fa.example%2Fb.jpg%3Fc%3Dd', { poster: 'https://a.example/b.jpg?c=d' }],
   ['ad-url=https%3A%2F%2Fads.example', {}],
 ])('the query "%s"', (query, expected) => {

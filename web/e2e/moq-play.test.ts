@@ -1,9 +1,11 @@
 /** What a player makes of MoQ: groups in order, catalogs, properties of parts, and which way media comes. */
 import { describe, expect, it } from 'vitest';
 import { parseCatalog } from '../src/moq/catalog';
+import type { MoqObject } from '../src/moq/objects';
 import { Ordered } from '../src/moq/ordered';
 import { Writer, writePairs } from '../src/moq/wire';
 import { partInfo } from '../src/player/part';
+import { Change } from '../src/player/change';
 import { Path } from '../src/player/path';
 import { moqPlace } from '../src/player/source';
 
@@ -36,6 +38,39 @@ describe('groups', () => {
     ['several behind', '3.0 4.0 5.0 4! +260', '3.0* 4.0* 5.0*'],
   ])('%s', (_name, history, expected) => {
     expect(played(history)).toBe(expected);
+  });
+});
+
+describe('another level', () => {
+  /** `3.1` an object of the old level, `3.1'` of the new one, `+100` so many ms pass; answers what is shown. */
+  function shown(at: number | null, history: string): string {
+    const out: string[] = [];
+    const change = new Change(at);
+    let [now, taken] = [0, false];
+    for (const event of history.split(' ')) {
+      if (event.startsWith('+')) {
+        now += Number(event);
+        continue;
+      }
+      const isNew = event.endsWith("'");
+      const [group = 0, id = 0] = event.replace("'", '').split('.').map(Number);
+      const came: [MoqObject, boolean] = [{ group, id, properties: new Uint8Array(), payload: new Uint8Array() }, id === 0];
+      if (isNew) taken ||= change.begins(came);
+      if (isNew && taken) out.push(event);
+      if (!isNew && !taken) out.push(...change.old(came, now).map(([object]) => `${object.group}.${object.id}`));
+    }
+    return out.join(' ');
+  }
+
+  it.each([
+    ['begins with the next group', 3, "3.1 3.0' 3.1' 3.2 4.0' 4.0 4.1'", "3.1 3.2 4.0' 4.1'"],
+    ['waits for its beginning, a part behind', 3, "3.1 3.0' 3.2 4.0 4.0' 4.1 4.1'", "3.1 3.2 4.0' 4.1'"],
+    ['does not come in time: the group after that', 3, "3.0' 4.0 +500 4.1 +400 4.2 4.0' 5.0' 5.0", "4.0 4.1 4.2 5.0'"],
+    ['has nothing yet: all as it was', 3, '3.1 3.2 4.0 +900 4.1', '3.1 3.2 4.0 4.1'],
+    ['not in the middle of a group', 3, "3.1 4.1' 4.0 4.1 5.0'", "3.1 5.0'"],
+    ['before anything was shown', null, "3.0' 3.0 3.1'", "3.0' 3.1'"],
+  ])('%s', (_name, at, history, expected) => {
+    expect(shown(at, history)).toBe(expected);
   });
 });
 

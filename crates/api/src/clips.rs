@@ -81,6 +81,7 @@ fn change(source: &Video, body: &Map<String, Value>, now_ms: u64) -> Result<Vide
         allowed_origins: from.allowed_origins.clone(),
         allow_clips: from.allow_clips,
         public_details: from.public_details.clone(),
+        ladder: from.ladder.clone(),
         ..VideoSettings::default()
     };
     let mut change = VideoChange { settings, delete_ms: None };

@@ -58,3 +58,6 @@ pub(crate) const PUBLIC_DETAIL_CHARS_MAX: usize = 500;
 
 /// Characters of a creator's name, of live inputs and videos; the vendor's bound.
 pub(crate) const CREATOR_CHARS_MAX: usize = 64;
+
+/// Levels of a ladder, as of the server's own (`encode::limits::LADDER_MAX`).
+pub(crate) const LADDER_MAX: usize = 12;

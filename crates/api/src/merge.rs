@@ -1,10 +1,13 @@
 //! Merging a request's fields into an input's settings: what is not named stays, `null` resets.
 
 use control::{InputSettings, RecordingMode};
+use media::rung::{NoRung, Rung};
 use serde_json::{Map, Value};
 
 use crate::envelope::ApiError;
-use crate::limits::{CREATOR_CHARS_MAX, ORIGIN_BYTES_MAX, ORIGINS_MAX, TIMEOUT_SECONDS_MAX};
+use crate::limits::{
+    CREATOR_CHARS_MAX, LADDER_MAX, ORIGIN_BYTES_MAX, ORIGINS_MAX, TIMEOUT_SECONDS_MAX,
+};
 
 /// Applies the fields of a create or update body.
 pub(crate) fn settings(
@@ -16,6 +19,7 @@ pub(crate) fn settings(
             "meta" => into.meta = object(name, value)?,
             "enabled" => into.enabled = boolean(name, value, true)?,
             "preferLowLatency" => into.prefer_low_latency = boolean(name, value, true)?,
+            "ladder" => into.ladder = ladder(name, value)?,
             "defaultCreator" => into.default_creator = text(name, value)?,
             "deleteRecordingAfterDays" => into.delete_recording_after_days = days(name, value)?,
             "recording" => recording(into, value)?,
@@ -114,6 +118,29 @@ fn bytes(name: &str, value: &Value) -> Result<Option<u64>, ApiError> {
     bytes.map(Some).ok_or_else(|| ApiError::field(name, words))
 }
 
+/// Levels as the configuration has them.
+fn ladder(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
+    let wrong = || {
+        ApiError::field(
+            name,
+            format!(
+                "must be a list of at most {LADDER_MAX} levels such as \"720p\" or \"480p=1200\" (kbit/s at most), \
+                 [] for the original only, or null for the server's own"
+            ),
+        )
+    };
+    if value.is_null() {
+        return Ok(None);
+    }
+    let list = value.as_array().filter(|list| list.len() <= LADDER_MAX).ok_or_else(wrong)?;
+    let rung = |v: &Value| {
+        let text = v.as_str().ok_or_else(wrong)?;
+        let rung: Rung = text.parse().map_err(|e: NoRung| ApiError::field(name, e.to_string()))?;
+        Ok(rung.to_string())
+    };
+    list.iter().map(rung).collect::<Result<Vec<_>, _>>().map(Some)
+}
+
 fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
     match value.as_str() {
         Some("automatic") => Ok(RecordingMode::Automatic),
@@ -181,6 +208,16 @@ mod tests {
         );
         let days = merged(json!({"deleteRecordingAfterDays": 45.0})).unwrap();
         assert_eq!(days.delete_recording_after_days, Some(45));
+        for (ladder, expect) in [
+            (json!(null), None),
+            (json!([]), Some(vec![])),
+            (
+                json!(["720p", "360p=500"]),
+                Some(vec!["720p=2800".to_owned(), "360p=500".to_owned()]),
+            ),
+        ] {
+            assert_eq!(merged(json!({ "ladder": ladder })).unwrap().ladder, expect);
+        }
         let timeout = merged(json!({"recording": {"timeoutSeconds": 10.0}})).unwrap();
         assert_eq!(timeout.recording.timeout_seconds, 10);
         // Characters, whatever they take up.
@@ -219,6 +256,16 @@ mod tests {
         ] {
             let error = merged(body).unwrap_err();
             assert!(error.contains(&format!("{field}: must be")), "{error}");
+        }
+        for (ladder, words) in [
+            (json!("720p"), "ladder: must be a list of at most 12 levels"),
+            (json!([720]), "ladder: must be a list of at most 12 levels"),
+            (json!(vec!["720p"; 13]), "ladder: must be a list of at most 12 levels"),
+            (json!(["720p", "best"]), "is no level: write 720p"),
+            (json!(["720p=1"]), "is no level: write 720p"),
+        ] {
+            let error = merged(json!({ "ladder": ladder })).unwrap_err();
+            assert!(error.contains(words), "{error}");
         }
     }
 }

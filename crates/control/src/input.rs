@@ -36,6 +36,9 @@ pub struct InputSettings {
     pub enabled: bool,
     /// Whether playlists have parts. On by default, unlike the vendor's.
     pub prefer_low_latency: bool,
+    /// Levels of quality that viewers get beside the original, such as `720p` or `480p=1200`; none: the node's, empty: the
+    /// original only. For broadcasts that begin after the change, and their recordings.
+    pub ladder: Option<Vec<String>>,
     /// Days after which its recordings are deleted; for recordings that end after the change.
     pub delete_recording_after_days: Option<u32>,
     /// The creator that its recordings name.
@@ -82,6 +85,7 @@ impl Default for InputSettings {
             meta: Map::new(),
             enabled: true,
             prefer_low_latency: true,
+            ladder: None,
             delete_recording_after_days: None,
             default_creator: None,
             recording: RecordingSettings::default(),
@@ -237,13 +241,14 @@ mod tests {
         check("{}", plain.clone());
         check(r#"{"unknown":1,"recording":{"unknown":2}}"#, plain.clone());
         check(
-            r#"{"enabled":false,"preferLowLatency":false,"deleteRecordingAfterDays":30,
+            r#"{"enabled":false,"preferLowLatency":false,"ladder":["720p"],"deleteRecordingAfterDays":30,
                "defaultCreator":"me","recording":{"mode":"off","timeoutSeconds":7,"maxTotalBytes":1099511627776,
                "requireSignedURLs":true,"allowedOrigins":["*.example.com"],
                "hideLiveViewerCount":true,"allowClips":true}}"#,
             InputSettings {
                 enabled: false,
                 prefer_low_latency: false,
+                ladder: Some(vec!["720p".into()]),
                 delete_recording_after_days: Some(30),
                 default_creator: Some("me".into()),
                 recording: RecordingSettings {

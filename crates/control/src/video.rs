@@ -107,6 +107,8 @@ pub struct VideoSettings {
     pub downloads: Downloads,
     /// Whether viewers are offered to make clips.
     pub allow_clips: bool,
+    /// Levels of quality beside the original, as the input has them.
+    pub ladder: Option<Vec<String>>,
     /// Captions that were added, by language (BCP 47).
     pub captions: BTreeMap<String, Captions>,
     /// What pages around the player may show of it.

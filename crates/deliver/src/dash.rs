@@ -9,14 +9,16 @@ use axum::response::Response;
 use bytes::Bytes;
 use media::catalog::Catalog;
 use package::dash::{Content, MpdOptions, Sources, render_mpd};
+use package::hls::nearest;
 use package::{Index, Version};
 use record::{File, Recording};
 
 use crate::captions;
 use crate::http::{SHARED_MOMENT, no_content, text, too_busy};
+use crate::levels::{Levels, Shown};
 use crate::library::Library;
 use crate::limits::RENDERINGS_MAX;
-use crate::playlist::not_found;
+use crate::playlist::{Formats, Listed, levels_of, not_found, recorded_variants, variants};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, wait_for};
@@ -40,12 +42,16 @@ impl Mpds {
 
 struct Rendering {
     options: MpdOptions,
+    /// Levels that it lists.
+    levels: Vec<package::dash::Level>,
+    /// The only pictures that it lists.
+    only: Option<String>,
     versions: Vec<Version>,
     text: Bytes,
 }
 
 /// The MPD of what is on the air.
-pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
+pub(crate) async fn mpd(shelf: &Arc<Shelf>, levels: &Levels, query: &str) -> Response {
     let wishes = Wishes::parse(query);
     let options = MpdOptions {
         low_latency: wishes.low_latency(shelf.about().low_latency),
@@ -61,7 +67,7 @@ pub(crate) async fn mpd(shelf: &Arc<Shelf>, query: &str) -> Response {
     }
     learn(shelf).await;
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
-    match rendered(shelf, options) {
+    match rendered(shelf, &shelf.levels(levels), options, wishes) {
         Some((text_of, ended)) => {
             text(MPD, if ended { "max-age=10" } else { "max-age=1" }, text_of)
         }
@@ -87,30 +93,49 @@ pub(crate) async fn learn(shelf: &Arc<Shelf>) {
 }
 
 /// Rendered once a version, shared by all who ask; and whether the broadcast has ended.
-fn rendered(shelf: &Shelf, options: MpdOptions) -> Option<(Bytes, bool)> {
-    let languages = shelf.catalog().map(|catalog| languages(&catalog)).unwrap_or_default();
+fn rendered(
+    shelf: &Shelf,
+    shown: &Shown,
+    options: MpdOptions,
+    wishes: Wishes,
+) -> Option<(Bytes, bool)> {
+    let catalog = shelf.catalog();
+    let languages = catalog.as_ref().map(languages).unwrap_or_default();
     shelf.with_mpds(|index, mpds| {
+        let list = shown.in_mpd();
+        let only = wishes.bandwidth.zip(catalog.as_ref()).and_then(|(bits, catalog)| {
+            let formats = Formats::new(&mpds.contents, Listed::Window);
+            nearest(&variants(catalog, index, shown.levels(), &formats), bits).map(str::to_owned)
+        });
         let versions: Vec<Version> =
             index.renditions().map(|(name, _)| index.version(name)).collect();
-        let there = mpds.renderings.iter().find(|r| r.versions == versions && r.options == options);
+        let there = mpds.renderings.iter().find(|r| {
+            r.versions == versions && r.options == options && r.levels == list && r.only == only
+        });
         if let Some(there) = there {
             return Some((there.text.clone(), index.ended()));
         }
         let base = format!("../media/{}", shelf.about().video);
         let contents = &mpds.contents;
-        let sources = Sources { contents, languages: &languages, captions: &[], base: &base };
+        let init = |level: usize, original: u64| shown.init(level, original);
+        let levels = Some(shown.beside_original(&list, &init));
+        let languages = &languages;
+        let (only_these, captions) = (only.as_deref(), &[][..]);
+        let sources =
+            Sources { contents, languages, captions, levels, only: only_these, base: &base };
         let text = Bytes::from(render_mpd(index, sources, options)?);
         shelf.counters().renderings.fetch_add(1, Ordering::Relaxed);
         mpds.renderings.retain(|r| r.versions == versions);
         if mpds.renderings.len() < RENDERINGS_MAX {
-            mpds.renderings.push(Rendering { options, versions, text: text.clone() });
+            let text = text.clone();
+            mpds.renderings.push(Rendering { options, levels: list, only, versions, text });
         }
         Some((text, index.ended()))
     })
 }
 
 /// The MPD of what is over, or waited for since the server was started again.
-pub(crate) async fn recorded(library: &Library, recording: &Recording) -> Response {
+pub(crate) async fn recorded(library: &Library, recording: &Recording, query: &str) -> Response {
     let video = &recording.video.uid;
     let mut contents = BTreeMap::new();
     for (init, rendition) in inits(&recording.index) {
@@ -132,8 +157,21 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording) -> Respon
     let languages = catalog.map(|catalog| languages(&catalog)).unwrap_or_default();
     let base = format!("../media/{video}");
     let captions = captions::labels(recording);
-    let sources =
-        Sources { contents: &contents, languages: &languages, captions: &captions, base: &base };
+    let shown = levels_of(recording, library.levels());
+    let list = shown.in_mpd();
+    let init = |level: usize, original: u64| shown.init(level, original);
+    let only = Wishes::parse(query).bandwidth.and_then(|bits| {
+        let variants = recorded_variants(recording, shown.levels(), Listed::Everything)?;
+        nearest(&variants, bits).map(str::to_owned)
+    });
+    let sources = Sources {
+        contents: &contents,
+        languages: &languages,
+        captions: &captions,
+        levels: Some(shown.beside_original(&list, &init)),
+        only: only.as_deref(),
+        base: &base,
+    };
     // A clip ends with its last picture, and sound has frames of its own.
     let length_ns = recording.video.clip.as_ref().map(|c| c.hidden_ns.saturating_add(c.seen_ns));
     let options = MpdOptions { low_latency: false, everything: true, length_ns };

@@ -317,7 +317,7 @@ async fn manifest(
         Found::Recording { recording, .. } => {
             site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);
             return match mpd {
-                true => Box::pin(dash::recorded(&site.library, &recording)).await,
+                true => Box::pin(dash::recorded(&site.library, &recording, &query)).await,
                 false => playlist::recorded(&recording, site.library.levels(), name, &query),
             };
         }
@@ -340,7 +340,7 @@ async fn manifest(
     // They keep the buffer that they were read into, and what follows may wait for long.
     drop(headers);
     if mpd {
-        return Box::pin(dash::mpd(&shelf, &query)).await;
+        return Box::pin(dash::mpd(&shelf, site.library.levels(), &query)).await;
     }
     playlist::media(&shelf, site.library.levels(), name, &query, by_input).await
 }

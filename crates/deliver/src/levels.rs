@@ -10,14 +10,16 @@ use bytes::Bytes;
 use encode::{
     Answer, Failed, Ladder, Level, Made, Original, OriginalPart, OriginalSegment, Renditions,
 };
-use media::catalog::Catalog;
+use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
+use media::codec::Config;
 use package::hls::Names;
 use package::{Index, Segment};
-use record::{File, History, Recording};
+use record::{File, History, Recording, is_recorded};
 use spine::Payload;
+use tokio::sync::Notify;
 
 use crate::http::{cors, too_busy};
-use crate::limits::{LEVEL_WAIT, ORIGINAL_WAIT};
+use crate::limits::{INITS_TRIED, LEVEL_AGAIN, LEVEL_WAIT, ORIGINAL_WAIT};
 use crate::media::{IMMUTABLE, built, parse, sent};
 use crate::playlist::not_found;
 use crate::shelf::{Counters, Shelf};
@@ -32,17 +34,21 @@ pub struct Levels {
     pictures: bool,
     /// There from when the encoder program has answered; without it, originals are all there is.
     renditions: OnceLock<Arc<Renditions>>,
+    /// Tells of that.
+    answered: Notify,
 }
 
 impl Levels {
-    /// This ladder, once somebody makes its levels, and pictures besides.
+    /// This ladder, where an input has none of its own, once somebody makes its levels, and pictures besides.
     pub fn new(ladder: Ladder, pictures: bool) -> Arc<Self> {
-        Arc::new(Self { ladder, pictures, renditions: OnceLock::new() })
+        let (renditions, answered) = (OnceLock::new(), Notify::new());
+        Arc::new(Self { ladder, pictures, renditions, answered })
     }
 
     /// From now on levels are made.
     pub fn ready(&self, renditions: Arc<Renditions>) {
         let _ = self.renditions.set(renditions);
+        self.answered.notify_waiters();
     }
 
     /// Who makes them, if anybody does.
@@ -55,22 +61,86 @@ impl Levels {
         self.renditions.get().filter(|_| self.pictures)
     }
 
-    /// The levels of what a catalog lists. An encoder that brings several pictures brings its own ladder.
-    pub(crate) fn of(&self, catalog: &Catalog) -> Vec<Level> {
-        if self.renditions.get().is_none() || self.ladder.is_copy_only() {
+    /// The levels of what a catalog lists, by the ladder of its input, if that has one. An encoder that brings several
+    /// pictures brings its own ladder.
+    pub(crate) fn of(&self, catalog: &Catalog, own: Option<&Ladder>) -> Vec<Level> {
+        if self.renditions.get().is_none() {
             return Vec::new();
         }
-        let mut pictures = catalog.tracks.iter().filter(|t| t.width.is_some());
+        // Levels stand in it, too.
+        let original = |t: &&CatalogTrack| t.width.is_some() && is_recorded(&t.name);
+        let mut pictures = catalog.tracks.iter().filter(original);
         let (Some(picture), None) = (pictures.next(), pictures.next()) else { return Vec::new() };
         let init = catalog.init_of(picture).filter(|_| picture.name == ORIGINAL);
-        let config = init.and_then(|init| encode::config_of(&init));
-        config.map(|config| self.ladder.levels(&config)).unwrap_or_default()
+        init.map(|init| self.of_init(&init, own)).unwrap_or_default()
+    }
+
+    fn of_init(&self, init: &Bytes, own: Option<&Ladder>) -> Vec<Level> {
+        let config = encode::config_of(init);
+        config.map(|config| own.unwrap_or(&self.ladder).levels(&config)).unwrap_or_default()
+    }
+
+    /// The levels of an original as a catalog lists them, with their initialisation segments: the encoder is asked for
+    /// those. Waits until there is one.
+    pub async fn described(
+        self: Arc<Self>,
+        original: TrackDescription,
+        own: Option<Ladder>,
+    ) -> Vec<TrackDescription> {
+        let renditions = self.made_by().await;
+        let levels = self.of_init(&original.init.data, own.as_ref());
+        let id = u64::from_str_radix(&original.init.id, 16);
+        let (Ok(id), false) = (id, levels.is_empty() || original.name != ORIGINAL) else {
+            return Vec::new();
+        };
+        let rate = match original.media {
+            MediaDescription::Video { frame_rate, .. } => frame_rate,
+            MediaDescription::Audio { .. } => None,
+        };
+        let mut inits = renditions.inits(&original.init.data, &levels).await;
+        for _ in 1..INITS_TRIED {
+            if inits.is_ok() {
+                break;
+            }
+            tokio::time::sleep(LEVEL_AGAIN).await;
+            inits = renditions.inits(&original.init.data, &levels).await;
+        }
+        let described = levels.iter().zip(inits.unwrap_or_default()).filter_map(|(level, data)| {
+            let config = Config::Video(encode::config_of(&data)?);
+            let id = format!("{:014x}", renditions.init_id(id, level));
+            let init = Init { id, data };
+            let mut track = TrackDescription::new(name_of(level), &config, rate, init);
+            track.bitrate.declared = Some(with_room(cap_of(level)));
+            Some(track)
+        });
+        described.collect()
+    }
+
+    async fn made_by(&self) -> Arc<Renditions> {
+        loop {
+            let mut answered = std::pin::pin!(self.answered.notified());
+            answered.as_mut().enable();
+            if let Some(renditions) = self.renditions.get() {
+                return renditions.clone();
+            }
+            answered.await;
+        }
     }
 }
 
 /// The name of a level's packaged track.
 pub(crate) fn name_of(level: &Level) -> String {
     format!("video.{}.cmaf", level.name)
+}
+
+/// Bits a second that a level takes at most, known before it is encoded: what the encoder keeps to.
+pub(crate) fn cap_of(level: &Level) -> u64 {
+    u64::from(level.max_kbps) * 1_000
+}
+
+/// A fifth on top, as playlists have it: the cap holds over a second, not over each part of it.
+fn with_room(peak: u64) -> u64 {
+    peak * 12 / 10
 }
 
 /// The levels of one video, with those who make them.
@@ -99,6 +169,34 @@ impl Shown {
     pub(crate) fn get(&self, name: &str) -> Option<(&Level, &Arc<Renditions>)> {
         let at = self.names.iter().position(|n| n == name)?;
         Some((self.levels.get(at)?, self.renditions.as_ref()?))
+    }
+
+    /// The levels as an MPD lists them.
+    pub(crate) fn in_mpd(&self) -> Vec<package::dash::Level> {
+        let named = self.levels.iter().zip(&self.names).filter(|_| self.renditions.is_some());
+        let listed = named.map(|(level, name)| package::dash::Level {
+            name: name.clone(),
+            codec: level.codec_string(),
+            width: level.width,
+            height: level.height,
+            bandwidth: with_room(cap_of(level)),
+        });
+        listed.collect()
+    }
+
+    /// A level's initialisation segment, from that of the original.
+    pub(crate) fn init(&self, level: usize, original: u64) -> u64 {
+        let level = self.levels.get(level).zip(self.renditions.as_ref());
+        level.map_or(original, |(level, renditions)| renditions.init_id(original, level))
+    }
+
+    /// The levels of an MPD with what they are made of.
+    pub(crate) fn beside_original<'a>(
+        &self,
+        list: &'a [package::dash::Level],
+        init: &'a dyn Fn(usize, u64) -> u64,
+    ) -> package::dash::Levels<'a> {
+        package::dash::Levels { original: ORIGINAL, list, init }
     }
 
     /// A playlist's text under this name.

@@ -27,6 +27,7 @@ mod query;
 mod ranges;
 mod share;
 mod shelf;
+pub mod tracks;
 mod viewers;
 mod waiting;
 mod window;

@@ -58,6 +58,20 @@ pub const KEY_SEGMENTS_BACK: usize = 15;
 /// How long a viewer waits for a part of a level: as long as a job may wait for an encoder, and a few seconds to encode.
 pub const LEVEL_WAIT: Duration = Duration::from_secs(10);
 
+/// How often an encoder is asked what it would write of a broadcast's levels before they stay out of its catalog: all
+/// encoders may be busy for a moment.
+pub const INITS_TRIED: u32 = 5;
+
+/// What could not be had for a level because too much is going on is tried again after this.
+pub const LEVEL_AGAIN: Duration = Duration::from_secs(2);
+
+/// Segments of a level that fail one after the other before its track ends: a single one is left out.
+pub const LEVEL_FAILURES_MAX: u32 = 4;
+
+/// How many segments a level may be behind its original on the air before it goes on with the newest: who asks for a level
+/// wants it live.
+pub const LEVEL_LAG_SEGMENTS: u64 = 1;
+
 /// How long an original's next part is waited for, to be encoded: an encoder that was lost has come back by then.
 pub const ORIGINAL_WAIT: Duration = Duration::from_secs(60);
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use encode::Level;
+use encode::{Ladder, Level};
 use media::catalog::Catalog;
 use package::dash::Content;
-use package::hls::{MediaOptions, Variant, VariantKind, live_window, render_multivariant};
+use package::hls::{MediaOptions, Variant, VariantKind, live_window, nearest, render_multivariant};
 use package::limits::RELOAD_TARGET_DURATIONS;
 use package::reload::{Decision, Directives, decide};
 use package::{Index, Rendition, Segment};
@@ -19,7 +19,7 @@ use record::Recording;
 
 use crate::body::Pieces;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
-use crate::levels::{Levels, ORIGINAL, Shown, name_of};
+use crate::levels::{Levels, ORIGINAL, Shown, cap_of, name_of};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Busy, wait_for};
@@ -52,10 +52,20 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, levels: &Levels, query: &st
         Some(variants) => text(
             "application/vnd.apple.mpegurl",
             "max-age=2",
-            render_multivariant(&variants, Some(&wishes.handed_on())).into(),
+            render_multivariant(&for_bandwidth(variants, wishes), Some(&wishes.handed_on())).into(),
         ),
         None => no_content(SHARED_MOMENT),
     }
+}
+
+/// Of the pictures only the one that is nearest to what the client says that it has.
+pub(crate) fn for_bandwidth(mut variants: Vec<Variant>, wishes: Wishes) -> Vec<Variant> {
+    let only = wishes.bandwidth.and_then(|bits| nearest(&variants, bits)).map(str::to_owned);
+    if let Some(only) = only {
+        let video = |v: &Variant| matches!(v.kind, VariantKind::Video { .. });
+        variants.retain(|v| !video(v) || v.name == only);
+    }
+    variants
 }
 
 const REPORT: &[u8] = b"#EXT-X-RENDITION-REPORT:";
@@ -182,8 +192,7 @@ pub(crate) fn variants(
     let levels = levels.iter().map(|level| Variant {
         name: name_of(level),
         codec: level.codec_string(),
-        // What the encoder keeps to, known before it has begun.
-        peak: u64::from(level.max_kbps) * 1_000,
+        peak: cap_of(level),
         average: None,
         kind: VariantKind::Video { width: level.width, height: level.height, frame_rate },
         // Key frames of a level that nobody watches are nowhere.
@@ -197,7 +206,8 @@ pub(crate) fn variants(
 pub(crate) fn levels_of(recording: &Recording, levels: &Levels) -> Shown {
     let catalog = recording.catalog.as_deref().filter(|_| levels.renditions().is_some());
     let catalog = catalog.and_then(|json| Catalog::parse(json).ok());
-    let shown = catalog.map(|catalog| levels.of(&catalog)).unwrap_or_default();
+    let own = recording.video.settings.ladder.as_deref().map(Ladder::parse);
+    let shown = catalog.map(|catalog| levels.of(&catalog, own.as_ref())).unwrap_or_default();
     Shown::new(Arc::new(shown), levels)
 }
 
@@ -230,14 +240,16 @@ pub(crate) fn recorded(
     let cache = "max-age=1";
     let list = match name {
         "video" => {
-            let everything = recording.index.ended() || Wishes::parse(query).everything;
+            let wishes = Wishes::parse(query);
+            let everything = recording.index.ended() || wishes.everything;
             let listed = if everything { Listed::Everything } else { Listed::Window };
             let variants = recorded_variants(recording, shown.levels(), listed);
-            let variants = variants.map(|mut all| {
+            let variants = variants.map(|all| {
+                let mut all = for_bandwidth(all, wishes);
                 all.extend(captions::variants(recording));
                 all
             });
-            let query = Wishes::parse(query).handed_on();
+            let query = wishes.handed_on();
             variants.map(|v| render_multivariant(&v, Some(&query)).into())
         }
         name => {

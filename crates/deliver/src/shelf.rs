@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use encode::Ladder;
 use media::catalog::Catalog;
 use media::cmcd::Said;
 use media::playback::{self, Playback};
 use package::hls::MediaOptions;
 use package::limits::{LIVE_SEGMENTS, WINDOW_SEGMENTS};
 use package::{CATALOG, INIT, Index, Version};
-use record::{File, History, Status};
+use record::{File, History, Status, is_recorded};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
     Cursor, Event, Filter, Location, Policy, Start, SubgroupEvent, SubgroupReader, Waiting, track,
@@ -26,8 +27,6 @@ use crate::levels::{Levels, Shown};
 use crate::limits::RENDERINGS_MAX;
 use crate::viewers::{self, Viewers};
 use crate::waiting::Rooms;
-
-const CMAF: &str = ".cmaf";
 
 /// What a shelf is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +45,8 @@ pub struct About {
     pub hide_viewers: bool,
     /// Whether viewers are offered to make clips.
     pub allow_clips: bool,
+    /// Levels of its own; none: the node's.
+    pub ladder: Option<Ladder>,
 }
 
 /// What delivery counts.
@@ -175,6 +176,11 @@ impl Shelf {
         f(&self.state().index)
     }
 
+    /// Whether this is the broadcast that it shows.
+    pub(crate) fn shows(&self, broadcast: &Consumer) -> bool {
+        self.broadcast == *broadcast
+    }
+
     pub(crate) fn rooms(&self) -> &Rooms {
         &self.rooms
     }
@@ -217,7 +223,9 @@ impl Shelf {
         };
         let known = self.state().levels.clone().filter(|(known, _)| *known == at);
         let levels = known.map(|(_, levels)| levels).unwrap_or_else(|| {
-            let levels = Arc::new(self.catalog().map(|c| of.of(&c)).unwrap_or_default());
+            let own = self.about.ladder.as_ref();
+            let levels = self.catalog().map(|c| of.of(&c, own)).unwrap_or_default();
+            let levels = Arc::new(levels);
             self.state().levels = Some((at, levels.clone()));
             levels
         });
@@ -422,7 +430,8 @@ impl Follower {
             self.catalog = broadcast.get(&CATALOG).map(subscribe);
         }
         for name in broadcast.tracks() {
-            let Some(rendition) = name.as_str().filter(|n| n.ends_with(CMAF)) else { continue };
+            // Levels have the index of their original.
+            let Some(rendition) = name.as_str().filter(|n| is_recorded(n)) else { continue };
             if self.tracks.iter().any(|t| t.name == rendition) {
                 continue;
             }

@@ -32,8 +32,9 @@ mod worker;
 
 pub use fit::{Fit, Size};
 pub use job::config_of;
-pub use ladder::{Ladder, Level, NoRung, Rung};
+pub use ladder::{Ladder, Level};
 pub use made::{Failed, Made};
+pub use media::rung::{NoRung, Rung};
 pub use original::{Answer, Original, OriginalPart, OriginalSegment};
 pub use picture::{Picture, What};
 pub use program::{Program, Unavailable};

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use media::codec::VideoConfig;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -66,6 +67,8 @@ struct State {
     /// What is watched: by video and track, and level.
     demand: BTreeMap<(String, String), BTreeMap<LevelKey, Demand>>,
     inits: BTreeMap<u64, Bytes>,
+    /// The same, by what they depend on.
+    forms: BTreeMap<String, Bytes>,
     bytes: usize,
     clock: u64,
 }
@@ -168,10 +171,11 @@ impl Renditions {
             return Ok(there.clone());
         }
         let init = original.init(id).await.ok_or(Failed::NoOriginal)?;
-        let made = self.make_init(&init, level).await.inspect_err(|error| {
+        let made = self.make_inits(&init, std::slice::from_ref(level), Priority::Live).await;
+        let made = made.inspect_err(|error| {
             tracing::warn!(video = original.video(), level = level.name, %error, "no initialisation segment");
         });
-        let made = made.map_err(|_| Failed::Encoder)?;
+        let made = made.ok().and_then(|made| made.into_iter().next()).ok_or(Failed::Encoder)?;
         let mut state = self.state();
         if state.inits.len() >= INITS_MAX {
             state.inits.pop_first();
@@ -180,33 +184,79 @@ impl Renditions {
         Ok(made)
     }
 
-    /// A job without frames: the encoder says its parameter sets.
-    async fn make_init(&self, init: &Bytes, level: &Level) -> Result<Bytes, JobError> {
+    /// The initialisation segments of levels that nobody watches yet, for lists that have them in themselves. The encoder
+    /// is asked once for each form of original; its process ends when it has answered.
+    pub async fn inits(&self, original: &Bytes, levels: &[Level]) -> Result<Vec<Bytes>, Failed> {
+        let made = self.make_inits(original, levels, Priority::Prefetch).await;
+        made.map_err(|error| {
+            tracing::warn!(%error, "no initialisation segments");
+            Failed::Encoder
+        })
+    }
+
+    /// What levels of originals in this form have in common: parameter sets depend on nothing else.
+    fn forms(&self, config: &VideoConfig, levels: &[Level]) -> Vec<String> {
+        let form = |level: &Level| format!("{:?}", level.output(config, &self.settings.encoder));
+        levels.iter().map(form).collect()
+    }
+
+    async fn make_inits(
+        &self,
+        init: &Bytes,
+        levels: &[Level],
+        priority: Priority,
+    ) -> Result<Vec<Bytes>, JobError> {
         let config = config_of(init).ok_or(JobError::Codec)?;
-        let mut lease = match self.pool.lease(Priority::Live).await {
+        let forms = self.forms(&config, levels);
+        let known = |state: &State| -> Option<Vec<Bytes>> {
+            forms.iter().map(|form| state.forms.get(form).cloned()).collect()
+        };
+        if let Some(known) = known(&self.state()) {
+            return Ok(known);
+        }
+        let made = self.ask_parameters(&config, levels, priority).await?;
+        let mut state = self.state();
+        if state.forms.len() >= INITS_MAX {
+            state.forms.clear();
+        }
+        state.forms.extend(forms.into_iter().zip(made.iter().cloned()));
+        Ok(made)
+    }
+
+    /// A job without frames: the encoder says its parameter sets.
+    async fn ask_parameters(
+        &self,
+        config: &VideoConfig,
+        levels: &[Level],
+        priority: Priority,
+    ) -> Result<Vec<Bytes>, JobError> {
+        let mut lease = match self.pool.lease(priority).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(JobError::Failed(NoWorker::Busy.to_string())),
             Err(NoWorker::Worker(error)) => return Err(error.into()),
         };
         let worker = lease.worker().ok_or(crate::worker::WorkerError::Ended)?;
-        worker
-            .to
-            .send(&begin(&config, 0, [level.clone()].into_iter(), &self.settings.encoder)?)
-            .await?;
+        let outputs = levels.iter().cloned();
+        worker.to.send(&begin(config, 0, outputs, &self.settings.encoder)?).await?;
         worker.to.send(&ToEncoder::End).await?;
-        let mut made = None;
+        let mut made = BTreeMap::new();
         loop {
             let message = tokio::time::timeout(WORKER_SILENT_MAX, worker.from.read()).await;
             match message.map_err(|_| crate::worker::WorkerError::Silent)?? {
-                FromEncoder::Began { parameters, .. } => {
-                    made = Some(init_of(&parameters, media::codec::VIDEO_TIMESCALE)?);
+                FromEncoder::Began { output, parameters } => {
+                    made.insert(output, init_of(&parameters, media::codec::VIDEO_TIMESCALE)?);
                 }
                 FromEncoder::Done { .. } => break,
                 FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
                 FromEncoder::Packet { .. } | FromEncoder::Hello(_) => {}
             }
         }
-        lease.done();
+        // Who watches goes on with the process; for a list alone none is kept.
+        if priority == Priority::Live {
+            lease.done();
+        }
+        let all = made.len() == levels.len();
+        let made = all.then(|| made.into_values().collect());
         made.ok_or_else(|| JobError::Failed("no parameter sets".to_owned()))
     }
 

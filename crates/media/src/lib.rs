@@ -41,6 +41,7 @@ pub mod playback;
 pub mod properties;
 mod publication;
 mod read;
+pub mod rung;
 pub mod timeline;
 pub mod webvtt;
 

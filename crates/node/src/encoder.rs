@@ -14,13 +14,16 @@ const PROGRAM: &str = "airwave-encode";
 /// Looks for the program, and makes levels and pictures for as long as it is polled. Without it originals are all there is, and the log
 /// says why.
 pub(crate) async fn serve(config: config::Encode, levels: Arc<Levels>) {
-    if config.ladder.0.is_copy_only() && !config.pictures {
-        return std::future::pending().await;
-    }
     let program = match Program::ask(&path(&config.program)).await {
         Ok(program) => program,
         Err(error) => {
-            tracing::warn!(%error, "no levels of quality and no thumbnails: viewers get what the encoder sends");
+            let words =
+                "no levels of quality and no thumbnails: viewers get what the encoder sends";
+            // An input may have a ladder of its own; where the node wants neither, nobody misses them.
+            match config.ladder.0.is_copy_only() && !config.pictures {
+                true => tracing::debug!(%error, "{words}"),
+                false => tracing::warn!(%error, "{words}"),
+            }
             return std::future::pending().await;
         }
     };

@@ -16,6 +16,7 @@ use control::{
     Owned, RecordingMode, Secret, SegmentRecord, SessionId, VideoUid,
 };
 use deliver::{About, Counters, Library, Past, Shelf};
+use encode::Ladder;
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
 use media::health::{Health, Report};
@@ -31,6 +32,7 @@ use crate::limits::{
     REPLACED_REFUSED, RESERVED_AHEAD, RESERVED_AHEAD_RECORDING,
 };
 use crate::node::{Tasks, random};
+use crate::offer::Offer;
 
 /// What the configuration says; it may change while the node runs.
 #[derive(Debug, Clone)]
@@ -68,6 +70,8 @@ pub(crate) struct Ingest {
     pub(crate) holes: Arc<AtomicU64>,
     pub(crate) tasks: Tasks,
     pub(crate) node: NodeId,
+    /// Whether there is MoQ: then catalogs list levels.
+    pub(crate) over_moq: bool,
     pub(crate) settings: RwLock<Settings>,
     /// Something was parked: its end must be looked for.
     pub(crate) parked: Notify,
@@ -364,7 +368,10 @@ impl Ingest {
             started_ms: past.map_or_else(now_ms, |past| past.video.created_ms),
             hide_viewers: input.settings.recording.hide_live_viewer_count,
             allow_clips: input.settings.recording.allow_clips,
+            ladder: input.settings.ladder.as_deref().map(Ladder::parse),
         };
+        let levels = self.library.levels().clone();
+        let offer = self.over_moq.then(|| Offer::new(levels, about.ladder.clone()));
         let index = past.map(|past| past.index.clone()).unwrap_or_default();
         let earlier = earlier(claimed, &index);
         let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
@@ -389,7 +396,8 @@ impl Ingest {
                             Some(earlier) => packaging.go_on_after(earlier),
                             None => packaging,
                         };
-                        ingest.package(&input, packaging, reserved, status.as_deref()).await;
+                        let status = status.as_deref();
+                        ingest.package(&input, packaging, offer, reserved, status).await;
                     }
                     Err(error) => tracing::error!(%input, %error, "can't package"),
                 }
@@ -442,6 +450,7 @@ impl Ingest {
         &self,
         input: &InputUid,
         mut packaging: Packaging,
+        mut offer: Option<Offer>,
         mut reserved: u64,
         recorder: Option<&Status>,
     ) {
@@ -452,7 +461,12 @@ impl Ingest {
             // A number is shown only when it is reserved: by the recorder's commits, else here, before
             // the first part of the segment is made.
             let outcome = poll_fn(|cx| {
-                let outcome = packaging.poll(cx, Instant::now());
+                let mut outcome = packaging.poll(cx, Instant::now());
+                if let Some(offer) = &mut offer
+                    && let Err(error) = offer.poll(&mut packaging, cx)
+                {
+                    outcome = Poll::Ready(Err(error));
+                }
                 let found = packaging.findings().holes;
                 if found > holes {
                     tracing::warn!(%input, "frames were lost before they were packaged: the machine is too busy or limits.cache_mb too small");

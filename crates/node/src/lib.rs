@@ -20,6 +20,7 @@ mod ingest;
 mod limits;
 mod logging;
 mod node;
+mod offer;
 mod past;
 mod patient;
 mod quic;

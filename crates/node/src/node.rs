@@ -221,6 +221,7 @@ impl Node {
             holes: Arc::default(),
             tasks: tasks.clone(),
             node: node_id,
+            over_moq: quic.is_some(),
             settings: RwLock::new(Settings::of(&config)),
             parked: Notify::new(),
             finished: Notify::new(),
@@ -284,6 +285,7 @@ impl Node {
             let renew = quic.renewal();
             let past = Arc::new(Past::new(library.clone()));
             let answer = past.clone().run(origin.clone());
+            let levels = deliver::tracks::serve(library.clone(), origin.clone());
             let service = io_moq::listen::Service {
                 origin: origin.clone(),
                 door: ingest.door(),
@@ -299,7 +301,9 @@ impl Node {
             };
             let listen = io_moq::listen::run(quic.endpoint, service, until_stop(stopped.clone()));
             services.spawn(async move {
-                tokio::select! { () = listen => {}, () = renew => {}, () = answer => {} }
+                tokio::select! {
+                    () = listen => {}, () = renew => {}, () = answer => {}, () = levels => {}
+                }
                 "the QUIC listener"
             });
         }

@@ -315,7 +315,10 @@ fn object(track: &track::Producer, id: u64, bytes: Bytes, now: Instant) -> anyho
 /// are not recorded.
 fn over(mut catalog: Catalog, recording: &Recording) -> Catalog {
     catalog.generated_at = None;
-    catalog.tracks.retain(|entry| entry.packaging == "cmaf");
+    // Levels of what is over are made by the segment, for who asks over HTTP.
+    catalog.tracks.retain(|entry| entry.packaging == "cmaf" && is_recorded(&entry.name));
+    let named = |id: &str| catalog.tracks.iter().any(|t| t.init_ref.as_deref() == Some(id));
+    catalog.init_data_list.retain(|init| named(&init.id));
     for entry in &mut catalog.tracks {
         entry.is_live = false;
         entry.target_latency = None;

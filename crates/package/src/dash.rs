@@ -5,6 +5,7 @@
 //!   `SegmentTimeline`, so every duration is exact.
 //! - A Period begins with each discontinuity, each other initialisation segment, and at each end of a
 //!   gap; what nobody has is a hole between two Periods.
+//! - Levels of the ladder have the timeline of their original, segment for segment.
 //! - Live, the timeline is the wall clock: `availabilityStartTime` is 1970 and a Period starts at its
 //!   PROGRAM-DATE-TIME, so that nothing has to be remembered of what has left the window.
 
@@ -33,8 +34,34 @@ pub struct MpdOptions {
     pub length_ns: Option<u64>,
 }
 
+/// A level of the ladder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// Its rendition.
+    pub name: String,
+    /// RFC 6381.
+    pub codec: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Bits a second at most.
+    pub bandwidth: u64,
+}
+
+/// Levels beside a rendition of the index: they have its segments, under names of their own.
+#[derive(Clone, Copy)]
+pub struct Levels<'a> {
+    /// The rendition that they are made of.
+    pub original: &'a str,
+    /// The best first.
+    pub list: &'a [Level],
+    /// The initialisation segment of a level of `list`, from that of the original.
+    pub init: &'a dyn Fn(usize, u64) -> u64,
+}
+
 /// What the MPD takes besides the index.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Sources<'a> {
     /// What each initialisation segment says of its track. Renditions whose one is not there are left out.
     pub contents: &'a BTreeMap<u64, Content>,
@@ -42,6 +69,10 @@ pub struct Sources<'a> {
     pub languages: &'a BTreeMap<String, String>,
     /// Captions of what is over: language (BCP 47) and label. Their files stand beside the MPD.
     pub captions: &'a [(String, String)],
+    /// Levels of the ladder.
+    pub levels: Option<Levels<'a>>,
+    /// The only pictures that are listed, by the rendition's name.
+    pub only: Option<&'a str>,
     /// Leads from the MPD to the folder of the video's media: `../media/VIDEO`.
     pub base: &'a str,
 }
@@ -143,18 +174,19 @@ fn write_period(
     }
     out.push_str(">\n");
     // Pictures of one codec are levels of one set; each sound is a choice of its own.
-    let (video, audio): (Vec<&Run<'_>>, Vec<&Run<'_>>) =
-        period.runs.iter().partition(|run| run.content.is_video());
-    let mut families: Vec<(&str, Vec<&Run<'_>>)> = Vec::new();
-    for run in video {
-        match families.iter_mut().find(|(family, _)| *family == run.content.family()) {
-            Some((_, runs)) => runs.push(run),
-            None => families.push((run.content.family(), vec![run])),
+    let (mut families, mut audio): (Vec<Vec<Shown<'_>>>, Vec<Vec<Shown<'_>>>) = Default::default();
+    for shown in period.runs.iter().flat_map(|run| shown(run, sources)) {
+        let alike = |set: &&mut Vec<Shown<'_>>| {
+            set.first().is_some_and(|first| first.content.family() == shown.content.family())
+        };
+        match families.iter_mut().find(alike) {
+            _ if !shown.content.is_video() => audio.push(vec![shown]),
+            Some(set) => set.push(shown),
+            None => families.push(vec![shown]),
         }
     }
-    let sets = families.into_iter().map(|(_, runs)| runs).chain(audio.into_iter().map(|r| vec![r]));
-    for (i, runs) in sets.enumerate() {
-        write_set(out, index, period, &runs, i == 0, sources, options);
+    for (i, set) in families.into_iter().chain(audio).enumerate() {
+        write_set(out, index, period, &set, i == 0, sources, options);
     }
     for (language, label) in sources.captions.iter().filter(|_| index.ended()) {
         write_captions(out, period, language, label);
@@ -162,47 +194,75 @@ fn write_period(
     out.push_str("  </Period>\n");
 }
 
+/// A Representation: segments of the index, or a level of them.
+struct Shown<'a> {
+    run: &'a Run<'a>,
+    name: &'a str,
+    content: Content,
+    /// Which level, with what is known of its bitrate.
+    level: Option<(usize, u64)>,
+}
+
+/// A run, and its levels behind it.
+fn shown<'a>(run: &'a Run<'a>, sources: Sources<'a>) -> Vec<Shown<'a>> {
+    let mut all = vec![Shown { run, name: run.name, content: run.content.clone(), level: None }];
+    let levels = sources.levels.filter(|levels| levels.original == run.name);
+    for (i, level) in levels.into_iter().flat_map(|levels| levels.list.iter().enumerate()) {
+        let content = run.content.resized(&level.codec, (level.width, level.height));
+        all.push(Shown { run, name: &level.name, content, level: Some((i, level.bandwidth)) });
+    }
+    if let Some(only) = sources.only {
+        all.retain(|shown| !shown.content.is_video() || shown.name == only);
+    }
+    all
+}
+
 fn write_set(
     out: &mut String,
     index: &Index,
     period: &Period<'_>,
-    runs: &[&Run<'_>],
+    set: &[Shown<'_>],
     main: bool,
     sources: Sources<'_>,
     options: MpdOptions,
 ) {
-    let Some(first) = runs.first() else { return };
+    let Some(first) = set.first() else { return };
     let kind = if first.content.is_video() { "video" } else { "audio" };
     let _ = write!(
         out,
         "    <AdaptationSet contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\""
     );
-    if runs.iter().all(|run| run.segments.iter().all(|s| s.independent())) {
+    if set.iter().all(|shown| shown.run.segments.iter().all(|s| s.independent())) {
         out.push_str(" startWithSAP=\"1\"");
     }
-    if let Some(language) = sources.languages.get(first.name) {
+    if let Some(language) = sources.languages.get(first.run.name) {
         let _ = write!(out, " lang=\"{}\"", escaped(language));
     }
     out.push_str(">\n");
     if kind == "audio" || main {
-        let role = if first.name.trim_end_matches(".cmaf") == kind { "main" } else { "alternate" };
+        let role =
+            if first.run.name.trim_end_matches(".cmaf") == kind { "main" } else { "alternate" };
         let _ =
             writeln!(out, "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"{role}\"/>");
     }
-    for run in runs {
-        let bitrate = index.rendition(run.name).and_then(crate::index::Rendition::bitrate);
-        let first = || run.segments.iter().map(|s| s.bitrate()).max();
-        let peak = bitrate.map(|b| b.0).or_else(first).unwrap_or(0).max(1);
+    for shown in set {
+        let measured = || {
+            let rendition = index.rendition(shown.run.name);
+            let bitrate = rendition.and_then(crate::index::Rendition::bitrate);
+            bitrate.map(|b| b.0).or_else(|| shown.run.segments.iter().map(|s| s.bitrate()).max())
+        };
+        let peak = shown.level.map(|(_, bandwidth)| bandwidth).or_else(measured);
         let _ = write!(
             out,
-            "      <Representation id=\"{}\" codecs=\"{}\" bandwidth=\"{peak}\"",
-            escaped(run.name),
-            escaped(&run.content.codec)
+            "      <Representation id=\"{}\" codecs=\"{}\" bandwidth=\"{}\"",
+            escaped(shown.name),
+            escaped(&shown.content.codec),
+            peak.unwrap_or(0).max(1),
         );
-        run.content.write_attributes(out);
+        shown.content.write_attributes(out);
         out.push_str(">\n");
-        run.content.write_channels(out);
-        write_template(out, index, period, run, sources.base, options);
+        shown.content.write_channels(out);
+        write_template(out, index, period, shown, sources, options);
         out.push_str("      </Representation>\n");
     }
     out.push_str("    </AdaptationSet>\n");
@@ -229,13 +289,16 @@ fn write_template(
     out: &mut String,
     index: &Index,
     period: &Period<'_>,
-    run: &Run<'_>,
-    base: &str,
+    shown: &Shown<'_>,
+    sources: Sources<'_>,
     options: MpdOptions,
 ) {
+    let run = shown.run;
     let Some(first) = run.segments.first() else { return };
     let info = &first.info;
-    let folder = format!("{}/{}", escaped(base), escaped(run.name));
+    let level = sources.levels.zip(shown.level);
+    let init = level.map_or(info.init, |(levels, (i, _))| (levels.init)(i, info.init));
+    let folder = format!("{}/{}", escaped(sources.base), escaped(shown.name));
     let _ = write!(
         out,
         "        <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \
@@ -243,7 +306,7 @@ fn write_template(
         info.timescale,
         period.offset(info.timescale),
         first.number,
-        crate::hls::init_file(info.init),
+        crate::hls::init_file(init),
         info.epoch,
     );
     let part = index.rendition(run.name).map_or(0, |r| r.part_target_ms);

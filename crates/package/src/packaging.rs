@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::catalog::{Bitrate, Catalog, Description, Edition, Init, TrackDescription};
+use media::catalog::{Bitrate, Catalog, Description, Edition, Init, Role, TrackDescription};
 use media::codec::{Config, Ratio};
 use media::properties::{
     DEFAULT_PUBLISHER_PRIORITY, DYNAMIC_GROUPS, GroupStart, PairsWriter, TIMESCALE,
@@ -66,6 +66,8 @@ pub struct Packaging {
     catalogs: [Listing; 2],
     inits: usize,
     description: BTreeMap<String, TrackDescription>,
+    /// Levels of the original with this initialisation segment.
+    levels: (String, Vec<TrackDescription>),
     /// What an earlier packaging has said of parts, by packaged track.
     part_targets_ms: BTreeMap<String, u32>,
     /// Everything that the publisher sent was flushed when it was gone.
@@ -133,6 +135,7 @@ impl Packaging {
             catalogs,
             inits: 0,
             description: BTreeMap::new(),
+            levels: Default::default(),
             part_targets_ms: BTreeMap::new(),
             flushed: true,
             out: Vec::new(),
@@ -160,6 +163,23 @@ impl Packaging {
     /// The number that the next new segment gets.
     pub fn next_number(&self) -> u64 {
         self.packager.next_number()
+    }
+
+    /// What levels can be made of: the picture, where there is one. An encoder that sends several brings its own levels.
+    pub fn original(&self) -> Option<&TrackDescription> {
+        let mut pictures = self.description.values().filter(|track| track.role == Role::Video);
+        pictures.next().filter(|_| pictures.next().is_none())
+    }
+
+    /// Somebody makes these levels of the original with this initialisation segment: the catalog lists them behind it.
+    pub fn offer(
+        &mut self,
+        original: String,
+        levels: Vec<TrackDescription>,
+        now: Instant,
+    ) -> Result<(), PackagingError> {
+        self.levels = (original, levels);
+        self.list(now)
     }
 
     /// Does what there is to do; ready when the broadcast is over.
@@ -314,9 +334,20 @@ impl Packaging {
         let mut track = TrackDescription::new(name, config, rate, init);
         track.bitrate = Bitrate::default();
         self.description.insert(source.name.clone(), track);
+        self.list(now)
+    }
+
+    /// Publishes what there is anew. Catalogs of raw tracks know no levels.
+    fn list(&mut self, now: Instant) -> Result<(), PackagingError> {
         // Pictures first; the names sort in the encoder's order.
         let mut tracks: Vec<_> = self.description.values().cloned().collect();
         tracks.sort_by_key(|t| t.alternatives);
+        let (of, levels) = &self.levels;
+        let original = self.original().filter(|original| original.init.id == *of);
+        let levels: &[_] = if original.is_some() { levels } else { &[] };
+        let mut with_levels = tracks.clone();
+        let behind = with_levels.len().min(1);
+        with_levels.splice(behind..behind, levels.iter().cloned());
         let edition = Edition {
             generated_at_ms: self.sources.iter().map(|s| s.wall.0).max(),
             live: true,
@@ -324,8 +355,8 @@ impl Packaging {
             duration_ms: None,
             loc: true,
         };
-        let description = Description { tracks };
-        for catalog in &mut self.catalogs {
+        for (catalog, tracks) in self.catalogs.iter_mut().zip([with_levels, tracks]) {
+            let description = Description { tracks };
             catalog.last = Some((catalog.render)(&description, edition).to_json());
             catalog.publish(now)?;
         }

@@ -602,3 +602,33 @@ fn what_exists_elsewhere_is_the_largest_too() {
     let next = track.consume().subscribe(Filter::from(Start::NextObject), Policy::EVERYTHING);
     assert_eq!(next.from(), Location { group: 40, object: 3 });
 }
+
+#[test]
+fn who_comes_to_a_cleared_track_begins_with_what_is_written_then() {
+    let now = start();
+    let origin = Origin::new(Limits::default());
+    let broadcast = origin.publish(&path(), route(), Takeover::Refuse).unwrap();
+    let track = broadcast.consume().derive(name("level"), TrackInfo::default()).unwrap();
+    let write = |id: u64| {
+        let group = track.group(id, now).unwrap();
+        let subgroup = group.subgroup(0, now).unwrap();
+        subgroup.write(header(0, now), vec![origin.budget().payload(&b"part"[..])]).unwrap();
+        subgroup.fin();
+        group.end(Some(0), now);
+    };
+    write(7);
+    track.clear();
+    assert_eq!(track.evicted(), 0, "memory was not short");
+    let largest = Location { group: 7, object: 0 };
+    assert_eq!(track.consume().largest(), Some(largest), "ids go on above");
+    let mut cursor =
+        track.consume().subscribe(Filter::from(Start::At(largest)), Policy::EVERYTHING);
+    write(9);
+    let mut groups = Vec::new();
+    while let Poll::Ready(event) = cursor.poll(&cx(), now) {
+        if let Event::Group(id) = event {
+            groups.push(id);
+        }
+    }
+    assert_eq!(groups, [9]);
+}

@@ -654,6 +654,21 @@ impl Producer {
         Poll::Pending
     }
 
+    /// Gives all groups back: who comes from now on begins with what is written then. Ids go on above them.
+    pub fn clear(&self) {
+        self.shared.change(|state| {
+            if state.check(self.term).is_err() {
+                return;
+            }
+            let evicted = state.evicted;
+            while let Some(oldest) = state.groups.keys().next().copied() {
+                state.evict(oldest);
+            }
+            // Not because memory was short.
+            state.evicted = evicted;
+        });
+    }
+
     /// Groups evicted so far because memory was short.
     pub fn evicted(&self) -> u64 {
         lock(&self.shared.state).evicted

@@ -29,6 +29,8 @@ export interface Input {
   ingest: Ingest[];
   /** Only a signed link opens it; null: not known yet, lists do not say. */
   locked: boolean | null;
+  /** Viewers get levels beside what the encoder sends; null: not known yet. */
+  levels: boolean | null;
   /** null: the server tells none. */
   health: Fact[] | null;
 }
@@ -58,6 +60,7 @@ export function parseInput(value: unknown): Input | null {
     videoUID: text(current.videoUID),
     ingest: ingestOf(fields),
     locked: fields.recording === undefined ? null : record(fields.recording).requireSignedURLs === true,
+    levels: fields.ladder === undefined ? null : !(Array.isArray(fields.ladder) && fields.ladder.length === 0),
     health: parseHealth(fields.health),
   };
 }

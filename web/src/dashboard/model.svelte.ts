@@ -97,6 +97,11 @@ export class Model {
     this.take(await this.api.update(input.uid, { recording: { requireSignedURLs: locked } }));
   }
 
+  /** The server's own, or the original only. A list that another program has made is not kept. */
+  async setLevels(input: Input, levels: boolean): Promise<void> {
+    this.take(await this.api.update(input.uid, { ladder: levels ? null : [] }));
+  }
+
   /** By what this page opens a live input that is locked; null: not known yet. */
   ownKey(uid: string): string | null {
     const known = this.ownKeys[uid];

@@ -53,6 +53,7 @@ function start(): void {
   player.setAttribute('preload', options.preload);
   attribute('poster', options.poster);
   attribute('captions', options.defaultTextTrack);
+  attribute('bandwidth', options.clientBandwidthHint);
   if (options.startS > 0) player.setAttribute('start', String(options.startS));
   paint('primaryColor', options.primaryColor);
   paint('letterboxColor', options.letterboxColor);

@@ -12,6 +12,8 @@ export interface EmbedOptions {
   /** BCP 47. */
   defaultTextTrack: string | null;
   startS: number;
+  /** Mbit/s that the viewer has; as it stands, the server passes over what is no number. */
+  clientBandwidthHint: string | null;
 }
 
 export type Preload = 'none' | 'metadata' | 'auto';
@@ -29,6 +31,7 @@ export function parseOptions(query: URLSearchParams): EmbedOptions {
     letterboxColor: query.get('letterboxColor') || null,
     defaultTextTrack: query.get('defaultTextTrack') || null,
     startS: parseSeconds(query.get('startTime')),
+    clientBandwidthHint: query.get('clientBandwidthHint') || null,
   };
 }
 

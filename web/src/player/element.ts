@@ -20,7 +20,7 @@ import { Quality } from './quality';
 import { Remote } from './remote';
 import { fetchClockOffset, fetchLifecycle, Refused } from './server';
 import { type Effect, type Failure, type Input, initial, type Lifecycle, next, type State } from './session';
-import { cmcdUrl, DIRECT, manifestUrl, moqPlace, type Source, sourceOf } from './source';
+import { cmcdUrl, DIRECT, manifestQuery, manifestUrl, moqPlace, type Source, sourceOf } from './source';
 import { Stalls } from './stalls';
 import type { PlayerStats } from './stats';
 import { type Action, describe } from './words';
@@ -330,7 +330,8 @@ export class AirwavePlayer extends HTMLElement {
     this.pictured = held;
     this.startsAtEnd = from === 'end';
     const load = ++this.loads;
-    const url = manifestUrl(source, id, this.hasAttribute('dvr'));
+    const query = manifestQuery(this);
+    const url = manifestUrl(source, id, query);
     this.cmcd.begin(cmcdUrl(source, id), performance.now());
     this.pictures.load(source, id, () => this.controls.refreshScrub());
     const events = {
@@ -346,7 +347,7 @@ export class AirwavePlayer extends HTMLElement {
         void this.load(id, from, true);
       },
     };
-    const mayMoq = from === 'live' && !this.hasAttribute('dvr') && this.quality.pinned === null && this.path.mayTryMoq(performance.now());
+    const mayMoq = from === 'live' && query === '' && this.path.mayTryMoq(performance.now());
     const moq = mayMoq ? moqPlace(source, this.moq, location.href) : null;
     try {
       const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq, level: this.quality.pinned }, events);
@@ -572,8 +573,8 @@ export class AirwavePlayer extends HTMLElement {
   private async climb(now: number): Promise<void> {
     const source = sourceOf(this);
     if (isMoq(this.engine?.mode)) this.path.works(now);
-    const may = this.engine?.live === true && !isMoq(this.engine.mode) && this.quality.pinned === null && this.state.name === 'live' && !this.video.paused;
-    if (!may || this.climbing || source === null || this.hasAttribute('dvr') || !this.path.mayTryMoq(now)) return;
+    const may = this.engine?.live === true && !isMoq(this.engine.mode) && this.state.name === 'live' && !this.video.paused;
+    if (!may || this.climbing || source === null || manifestQuery(this) !== '' || !this.path.mayTryMoq(now)) return;
     const place = moqPlace(source, this.moq, location.href);
     if (place === null) return;
     this.climbing = true;
@@ -668,7 +669,7 @@ export class AirwavePlayer extends HTMLElement {
 
   private async learnLevels(): Promise<void> {
     const source = sourceOf(this);
-    if (source !== null && (await this.quality.learn(this.engine, manifestUrl(source, null, false)))) this.render();
+    if (source !== null && (await this.quality.learn(this.engine, manifestUrl(source, null)))) this.render();
   }
 
   private changeSpeed(steps: number): void {

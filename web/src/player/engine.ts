@@ -90,7 +90,7 @@ export async function startEngine(
     return new NativeEngine(video, wanted, events);
   }
   if (wanted.moq !== null) {
-    const engine = await startMoq(video, wanted.moq, events);
+    const engine = await startMoq(video, wanted.moq, events, wanted.level);
     if (engine !== null) return engine;
   }
   const { HlsEngine } = await import('./hls-engine');
@@ -109,9 +109,10 @@ export function prepareMoq(): void {
   if (window.isSecureContext && 'WebTransport' in window) void moqEngines().catch(() => {});
 }
 
-async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents): Promise<Engine | null> {
+async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents, level: Level | null): Promise<Engine | null> {
   const [{ MoqEngine }, { NoWay, RealTimeEngine, realTimeSupported }] = await moqEngines();
-  if (realTimeSupported(video)) {
+  // Levels are parts: frame by frame there are the originals only.
+  if (level === null && realTimeSupported(video)) {
     try {
       const engine = await RealTimeEngine.open(video, place, events);
       if (engine !== null) return engine;
@@ -121,7 +122,7 @@ async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: Engine
       throw error;
     }
   }
-  return MoqEngine.open(video, place, events);
+  return MoqEngine.open(video, place, events, level);
 }
 
 export const HLS_TYPE = 'application/vnd.apple.mpegurl';

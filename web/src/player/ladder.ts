@@ -1,4 +1,4 @@
-/** The levels that a multivariant playlist lists: what the player offers beside MoQ, whose catalog has the originals only. */
+/** The levels that a multivariant playlist lists: what the player offers beside MoQ frame by frame, which has the originals only. */
 import type { Level } from './engine';
 
 const TIMEOUT_MS = 8_000;

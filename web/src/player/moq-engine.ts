@@ -3,7 +3,9 @@ import { Broadcast, type Followed, type Lost } from '../moq/broadcast';
 import type { Catalog, CatalogTrack } from '../moq/catalog';
 import type { MoqObject } from '../moq/objects';
 import { Session } from '../moq/session';
+import { type Came, Change } from './change';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
+import { placeOf } from './ladder';
 import { type PartInfo, partInfo } from './part';
 import { TrackBuffer } from './source-buffer';
 
@@ -27,7 +29,13 @@ interface Playing {
   followed: Followed;
   /** The initialisation segment that was appended last. */
   init: Uint8Array | null;
+  /** The newest group of which something was appended. */
+  group: number | null;
+  /** What it is on its way to become. */
+  next: { track: CatalogTrack; followed: Followed | null; change: Change } | null;
 }
+
+const NOTHING: Followed = { close: () => {} };
 
 export function moqSupported(): boolean {
   return 'WebTransport' in window && 'MediaSource' in window && window.isSecureContext;
@@ -72,12 +80,12 @@ export class MoqEngine implements Engine {
     this.url = URL.createObjectURL(this.media);
   }
 
-  /** Resolves once there is something to show; null where MoQ does not come about in time. */
-  static async open(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents): Promise<MoqEngine | null> {
+  /** Resolves once there is something to show; null where MoQ, or this level over it, does not come about in time. */
+  static async open(video: HTMLVideoElement, place: MoqPlace, events: EngineEvents, level: Level | null): Promise<MoqEngine | null> {
     if (!moqSupported()) return null;
     const engine = new MoqEngine(video, events);
     try {
-      await engine.begin(place);
+      await engine.begin(place, level);
       return engine;
     } catch {
       engine.destroy();
@@ -85,7 +93,7 @@ export class MoqEngine implements Engine {
     }
   }
 
-  private async begin({ address, namespace }: MoqPlace): Promise<void> {
+  private async begin({ address, namespace }: MoqPlace, level: Level | null): Promise<void> {
     const opened = new Promise<void>((resolve) => {
       this.media.addEventListener('sourceopen', () => resolve(), { once: true });
     });
@@ -96,11 +104,17 @@ export class MoqEngine implements Engine {
       onLost: (why) => this.onLost(why),
     });
     this.broadcast = broadcast;
+    if (level !== null) {
+      const at = placeOf(level, this.levels());
+      if (at === null) throw new Error('no such level');
+      this.wantedLevel = this.candidates('video')[at]?.name ?? null;
+    }
     await opened;
     this.media.duration = Number.POSITIVE_INFINITY;
     const first = new Promise<void>((resolve, reject) => {
       this.onFirst = resolve;
-      window.setTimeout(() => reject(new Error('no media in time')), MEDIA_MS);
+      // A level that nobody watches has to be begun.
+      window.setTimeout(() => reject(new Error('no media in time')), level === null ? MEDIA_MS : 2 * MEDIA_MS);
     });
     // Both buffers have to be there before the first one is filled.
     for (const kind of ['video', 'audio'] as const) this.choose(kind);
@@ -121,11 +135,36 @@ export class MoqEngine implements Engine {
     const name = kind === 'video' ? this.wantedLevel : this.wantedAudio;
     const track = tracks.find((candidate) => candidate.name === name) ?? tracks[0];
     const before = this.playing.get(kind);
-    if (track === undefined || before?.track.name === track.name) return;
-    before?.followed.close();
-    const buffer = before?.buffer ?? this.makeBuffer(track);
-    const followed = this.follow(kind, track.name);
-    if (followed !== null) this.playing.set(kind, { track, buffer, followed, init: null });
+    if (track === undefined) return;
+    if (before !== undefined) return this.changeTo(kind, before, track);
+    const playing: Playing = { track, buffer: this.makeBuffer(track), followed: NOTHING, init: null, group: null, next: null };
+    this.playing.set(kind, playing);
+    playing.followed = this.follow(kind, track.name, (came) => this.onObject(kind, playing, came)) ?? NOTHING;
+  }
+
+  /** The old one is shown until a group of the new one begins. */
+  private changeTo(kind: Kind, playing: Playing, track: CatalogTrack): void {
+    playing.next?.followed?.close();
+    playing.next = null;
+    if (playing.track.name === track.name) return;
+    const next = { track, followed: null as Followed | null, change: new Change(playing.group) };
+    playing.next = next;
+    const given = (came: Came) => {
+      if (this.playing.get(kind) !== playing || playing.next !== next) return this.onObject(kind, this.playing.get(kind), came, next.followed);
+      if (next.change.begins(came)) this.take(kind, playing, next.track, next.followed, came);
+    };
+    // A level that is not to be had leaves what there is.
+    next.followed = this.follow(kind, track.name, given, () => {
+      if (playing.next === next) playing.next = null;
+    });
+  }
+
+  private take(kind: Kind, before: Playing, track: CatalogTrack, followed: Followed | null, came: Came): void {
+    before.followed.close();
+    if (family(before.track) !== family(track)) before.buffer.changeType(type(track));
+    const playing: Playing = { ...before, track, followed: followed ?? NOTHING, init: null, next: null };
+    this.playing.set(kind, playing);
+    this.onObject(kind, playing, came, playing.followed);
   }
 
   private makeBuffer(track: CatalogTrack): TrackBuffer {
@@ -136,14 +175,21 @@ export class MoqEngine implements Engine {
     return new TrackBuffer(this.media, buffer, this.video, () => this.onAppended(), fail);
   }
 
-  private follow(kind: Kind, name: string): Followed | null {
+  private follow(kind: Kind, name: string, out: (came: Came) => void, lacks?: () => void): Followed | null {
     const priority = kind === 'video' ? VIDEO_PRIORITY : AUDIO_PRIORITY;
-    return this.broadcast?.follow(name, priority, (object, first) => this.onObject(kind, object, first)) ?? null;
+    return this.broadcast?.follow(name, priority, (object, first) => out([object, first]), lacks) ?? null;
   }
 
-  private onObject(kind: Kind, { properties, payload }: MoqObject, first: boolean): void {
-    const playing = this.playing.get(kind);
-    if (playing === undefined || this.destroyed) return;
+  /** Of a track that is shown, or was a moment ago. */
+  private onObject(kind: Kind, playing: Playing | undefined, came: Came, followed?: Followed | null): void {
+    if (playing === undefined || this.destroyed || this.playing.get(kind) !== playing) return;
+    if (followed !== undefined && playing.followed !== followed) return;
+    const shown = playing.next?.change.old(came, performance.now()) ?? [came];
+    for (const [object, first] of shown) this.show(kind, playing, object, first);
+  }
+
+  private show(kind: Kind, playing: Playing, { group, properties, payload }: MoqObject, first: boolean): void {
+    playing.group = group;
     // A new configuration begins with a group.
     const { init } = playing.track;
     if (init !== null && (first || playing.init === null) && !same(init, playing.init)) {
@@ -286,13 +332,18 @@ export class MoqEngine implements Engine {
   }
 
   suspend(): void {
-    for (const { followed } of this.playing.values()) followed.close();
+    for (const { followed, next } of this.playing.values()) {
+      followed.close();
+      next?.followed?.close();
+    }
   }
 
   resume(): void {
-    for (const [kind, playing] of this.playing) {
-      const followed = this.follow(kind, playing.track.name);
-      if (followed !== null) playing.followed = followed;
+    for (const [kind, before] of [...this.playing]) {
+      const playing: Playing = { ...before, next: null };
+      this.playing.set(kind, playing);
+      playing.followed = this.follow(kind, playing.track.name, (came) => this.onObject(kind, playing, came)) ?? NOTHING;
+      this.choose(kind);
     }
   }
 
@@ -310,6 +361,11 @@ export class MoqEngine implements Engine {
     }
     URL.revokeObjectURL(this.url);
   }
+}
+
+/** Codecs of one family follow each other in one buffer. */
+function family({ codec }: CatalogTrack): string {
+  return codec.split('.')[0] ?? codec;
 }
 
 function type({ role, codec }: CatalogTrack): string {

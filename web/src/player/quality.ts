@@ -1,9 +1,9 @@
-/** The viewer's choice of quality. Beside MoQ, whose catalog has the originals only, the levels of HLS are offered: who chooses one goes there. */
+/** The viewer's choice of quality. Beside MoQ frame by frame, which has the originals only, the levels of HLS are offered: who chooses one gets it in parts. */
 import { type Engine, isMoq, type Level } from './engine';
 import { fetchLadder } from './ladder';
 
 export class Quality {
-  /** A level that the viewer has chosen and MoQ does not have. */
+  /** A level that the viewer has chosen and frame by frame is not to be had. */
   pinned: Level | null = null;
   /** Of the source that is loaded, over HLS. */
   private ladder: Level[] = [];
@@ -28,8 +28,11 @@ export class Quality {
       this.pinned = index === null ? null : (this.ladder[index] ?? null);
       return this.pinned !== null;
     }
-    // From here on the way back to MoQ is open, if there is one.
+    const pinned = this.pinned !== null;
+    // From here on the way back to frame by frame is open, if there is one.
     if (index === null) this.pinned = null;
+    else if (pinned) this.pinned = engine?.levels()[index] ?? null;
+    if (index === null && pinned && engine?.mode === 'MoQ') return true;
     engine?.chooseLevel(index);
     return false;
   }

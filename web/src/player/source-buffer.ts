@@ -6,7 +6,8 @@ const KEEP_AHEAD_S = 60;
 const TRIM_EVERY_S = 10;
 
 export class TrackBuffer {
-  private readonly queue: Uint8Array<ArrayBuffer>[] = [];
+  /** Media, or the type of what follows. */
+  private readonly queue: (Uint8Array<ArrayBuffer> | string)[] = [];
   private trimmedToS = 0;
   private ending: (() => void) | null = null;
 
@@ -46,6 +47,12 @@ export class TrackBuffer {
     this.next();
   }
 
+  /** What is appended from here on is of another codec. */
+  changeType(type: string): void {
+    this.queue.push(type);
+    this.next();
+  }
+
   /** Calls back once everything is in. */
   finish(then: () => void): void {
     this.ending = then;
@@ -56,7 +63,11 @@ export class TrackBuffer {
     if (!this.attached || this.buffer.updating) return;
     try {
       if (this.trim()) return;
-      const bytes = this.queue.shift();
+      let bytes = this.queue.shift();
+      while (typeof bytes === 'string') {
+        this.buffer.changeType(bytes);
+        bytes = this.queue.shift();
+      }
       if (bytes !== undefined) return this.buffer.appendBuffer(bytes);
     } catch (error) {
       // The element has failed.

@@ -15,10 +15,19 @@ export function sourceOf(player: Element): Source | null {
   return { kind: 'id', server, id: encodeURIComponent(src) };
 }
 
+/** What the player's attributes ask of a manifest, as a query. */
+export function manifestQuery(player: Element): string {
+  const query = new URLSearchParams();
+  if (player.hasAttribute('dvr')) query.set('dvrEnabled', 'true');
+  const bandwidth = player.getAttribute('bandwidth') ?? '';
+  if (bandwidth !== '') query.set('clientBandwidthHint', bandwidth);
+  return query.size === 0 ? '' : `?${query.toString()}`;
+}
+
 /** `id`: of the video to play instead of the source's own. */
-export function manifestUrl(source: Source, id: string | null, dvr: boolean): string {
+export function manifestUrl(source: Source, id: string | null, query = ''): string {
   if (source.kind === 'url') return source.url;
-  return `${source.server}/${id ?? source.id}/manifest/video.m3u8${dvr ? '?dvrEnabled=true' : ''}`;
+  return `${source.server}/${id ?? source.id}/manifest/video.m3u8${query}`;
 }
 
 /** Where the player says how it plays; null: nowhere, the manifest may be anybody's. */

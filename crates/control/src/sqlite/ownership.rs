@@ -162,6 +162,7 @@ fn begin(db: &Connection, input: &Input, claim: &Claim) -> Result<VideoUid, Clai
         thumbnail_timestamp_pct: None,
         downloads: crate::video::Downloads::default(),
         allow_clips: input.settings.recording.allow_clips,
+        ladder: input.settings.ladder.clone(),
         captions: std::collections::BTreeMap::new(),
         public_details: crate::video::PublicDetails::default(),
     };

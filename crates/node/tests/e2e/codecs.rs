@@ -383,12 +383,16 @@ fn a_recording_of_watch_has_all_tracks_in_one_file() {
 
 /// Chromium plays what it can: hls.js, the pixels' size, the tone.
 fn check_browser(encoder: &'static [&'static str]) {
-    if skip("browser") || skip("codecs") {
-        return;
+    if !skip("browser") && !skip("codecs") {
+        plays_in_chromium(encoder, &[]);
     }
+}
+
+/// How many segments of levels were encoded for it.
+fn plays_in_chromium(encoder: &'static [&'static str], settings: &[&str]) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path(), &[picture(encoder), sound(OPUS)]);
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, settings);
     let input = server.input();
     let mut command = ffmpeg();
     command.args(["-re", "-stream_loop", "5", "-i"]).arg(&clip);
@@ -401,6 +405,16 @@ fn check_browser(encoder: &'static [&'static str]) {
     assert_eq!(played.size(), (320, 180), "{report}");
     let tone = report["tone"]["frequencyHz"].as_f64().unwrap_or(0.0);
     assert!((tone - 1000.0).abs() < 25.0, "the tone: {}", report["tone"]);
+    server.metric("level_segments_encoded_total")
+}
+
+/// Of which it has no decoder: it plays the level in H.264 that every such input has.
+#[test]
+fn chromium_plays_hevc_by_its_level() {
+    if !skip("browser") && !skip("codecs") {
+        let ladder = "encode.ladder=[\"360p\"]";
+        assert!(plays_in_chromium(HEVC, &[ladder]) > 2, "the level, not the original");
+    }
 }
 
 #[test]

@@ -33,7 +33,8 @@ fn outcome(mut program: Child) -> (i32, String) {
     (status.code().unwrap_or(-1), program.output())
 }
 
-fn summary(output: &str) -> Value {
+/// The last line that `airwave watch --json` prints.
+pub(crate) fn summary(output: &str) -> Value {
     let last = output.lines().last().unwrap_or_default();
     let line: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {output}"));
     line["summary"].clone()

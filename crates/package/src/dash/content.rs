@@ -43,6 +43,15 @@ impl Content {
         Self { codec: config.codec_string(), kind }
     }
 
+    /// The same pictures in another size and codec.
+    pub(super) fn resized(&self, codec: &str, (width, height): (u32, u32)) -> Self {
+        let frame_rate = match self.kind {
+            Kind::Video { frame_rate, .. } => frame_rate,
+            Kind::Audio { .. } => None,
+        };
+        Self { codec: codec.to_owned(), kind: Kind::Video { width, height, frame_rate } }
+    }
+
     /// Width and height, of pictures.
     pub fn size(&self) -> Option<(u32, u32)> {
         match self.kind {

@@ -13,10 +13,17 @@ fn contents() -> BTreeMap<u64, Content> {
     [(7, Content::new(&video_config())), (8, Content::new(&audio_config()))].into()
 }
 
+fn sources<'a>(
+    contents: &'a BTreeMap<u64, Content>,
+    languages: &'a BTreeMap<String, String>,
+    base: &'a str,
+) -> Sources<'a> {
+    Sources { contents, languages, captions: &[], levels: None, only: None, base }
+}
+
 fn render(index: &Index, options: MpdOptions) -> String {
     let (contents, languages) = (contents(), BTreeMap::new());
-    let sources =
-        Sources { contents: &contents, languages: &languages, captions: &[], base: "../media/V" };
+    let sources = sources(&contents, &languages, "../media/V");
     render_mpd(index, sources, options).unwrap()
 }
 
@@ -136,8 +143,7 @@ fn a_period_begins_where_the_media_does_not_follow() {
         let mut contents = contents();
         contents.insert(9, Content::new(&video_config()));
         let languages = BTreeMap::new();
-        let sources =
-            Sources { contents: &contents, languages: &languages, captions: &[], base: "m" };
+        let sources = sources(&contents, &languages, "m");
         let text = render_mpd(&index, sources, LIVE).unwrap();
         assert_eq!(values(&text, "start"), starts, "{name}: {text}");
         assert_eq!(values(&text, "startNumber"), ["10", "10", "13", "13"], "{name}");
@@ -232,7 +238,7 @@ fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
 #[test]
 fn nothing_to_list_is_no_mpd() {
     let (contents, languages) = (BTreeMap::new(), BTreeMap::new());
-    let sources = Sources { contents: &contents, languages: &languages, captions: &[], base: "m" };
+    let sources = sources(&contents, &languages, "m");
     assert_eq!(
         render_mpd(&two_renditions(), sources, LIVE),
         None,
@@ -245,7 +251,81 @@ fn nothing_to_list_is_no_mpd() {
 fn what_encoders_say_is_text() {
     let contents = contents();
     let languages = [("audio".to_owned(), "d\"e<&\u{7}".to_owned())].into();
-    let sources = Sources { contents: &contents, languages: &languages, captions: &[], base: "m" };
+    let sources = sources(&contents, &languages, "m");
     let text = render_mpd(&two_renditions(), sources, LIVE).unwrap();
     assert_eq!(values(&text, "lang"), ["d&quot;e&lt;&amp;"]);
+}
+
+#[test]
+fn a_level_has_the_timeline_of_its_original() {
+    let level = |name: &str, width, height, bandwidth| Level {
+        name: format!("video.{name}.cmaf"),
+        codec: "avc1.64001f".to_owned(),
+        width,
+        height,
+        bandwidth,
+    };
+    let list = [level("720p", 1280, 720, 3_000_000), level("360p", 640, 360, 900_000)];
+    let init = |i: usize, original: u64| original * 100 + i as u64;
+    let levels = Some(Levels { original: "video.cmaf", list: &list, init: &init });
+    let size = |_: &str, number: u64, info: &mut Info| {
+        info.discontinuity = number == 13;
+        info.discontinuity_sequence = u64::from(number >= 13);
+    };
+    let mut low = changed(6, size);
+    add(&mut low, "video.cmaf", 16, &[6, 6, 1]);
+    let mut over = changed(6, size);
+    over.end();
+    let everything = MpdOptions { everything: true, ..LIVE };
+    for (what, index, options) in [
+        ("live", changed(6, size), LIVE),
+        ("low latency", low, LOW),
+        ("DVR", changed(6, size), everything),
+        ("over", over, LIVE),
+    ] {
+        // HEVC, which not everything plays, and its levels are two choices.
+        for (codec, sets) in [("avc1.640028", 1), ("hvc1.1.6.L93.B0", 2)] {
+            let mut contents = contents();
+            let original = contents[&7].resized(codec, (1920, 1080));
+            contents.insert(7, original);
+            let languages = BTreeMap::new();
+            let sources = Sources { levels, ..sources(&contents, &languages, "m") };
+            let text = render_mpd(&index, sources, options).unwrap();
+            let only = Sources { only: Some("video.360p.cmaf"), ..sources };
+            let only = render_mpd(&index, only, options).unwrap();
+            let listed = |name: &str| only.contains(&format!("<Representation id=\"{name}.cmaf\""));
+            assert!(listed("video.360p") && listed("audio"), "{what}: {only}");
+            assert!(!listed("video") && !listed("video.720p"), "{what}: {only}");
+            assert!(!only.contains("\"alternate\""), "{what}: {only}");
+            let periods = text.split("<Period").skip(1);
+            for period in periods {
+                let found = period.matches("contentType=\"video\"").count();
+                assert_eq!(found, sets, "{what} {codec}: {text}");
+                let of = |id: &str| {
+                    let pattern = format!("id=\"{id}\"");
+                    let rest =
+                        period.split(&pattern).nth(1).unwrap_or_else(|| panic!("{id}: {text}"));
+                    rest.split("</Representation>").next().unwrap().to_owned()
+                };
+                let times = |of: &str| of.split("<SegmentTimeline>").nth(1).unwrap().to_owned();
+                let original = of("video.cmaf");
+                for (i, level) in list.iter().enumerate() {
+                    let this = of(&level.name);
+                    for same in ["startNumber", "presentationTimeOffset", "timescale", "frameRate"]
+                    {
+                        assert_eq!(values(&this, same), values(&original, same), "{what}: {same}");
+                    }
+                    let early = "availabilityTimeOffset";
+                    assert_eq!(values(&this, early), values(&original, early), "{what}");
+                    assert_eq!(times(&this), times(&original), "{what}: {codec}");
+                    assert_eq!(values(&this, "bandwidth"), [level.bandwidth.to_string()]);
+                    assert_eq!(values(&this, "height"), [level.height.to_string()]);
+                    let file = format!("m/{}/init-{:014x}.mp4", level.name, 700 + i);
+                    assert_eq!(values(&this, "initialization"), [file], "{what}");
+                    let media = values(&original, "media")[0].replace("video.cmaf", &level.name);
+                    assert_eq!(values(&this, "media"), [media], "{what}");
+                }
+            }
+        }
+    }
 }

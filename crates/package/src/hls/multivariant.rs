@@ -127,6 +127,20 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
     out
 }
 
+/// The picture whose BANDWIDTH, with the loudest sound, is nearest to so many bits a second; none where there is no choice.
+pub fn nearest(variants: &[Variant], bandwidth: u64) -> Option<&str> {
+    let of = |video: bool| {
+        variants.iter().filter(move |v| match v.kind {
+            VariantKind::Video { .. } => video,
+            VariantKind::Audio { .. } => !video,
+            VariantKind::Captions { .. } => false,
+        })
+    };
+    let loudest = of(false).max_by_key(|a| a.peak);
+    let off = |v: &&Variant| bandwidth_of(v, loudest).abs_diff(bandwidth);
+    of(true).min_by_key(off).map(|v| v.name.as_str())
+}
+
 /// §4.4.6.1. Whoever wants captions turns them on.
 fn captions(v: &Variant, query: &str) -> Option<String> {
     let VariantKind::Captions { language, label } = &v.kind else { return None };
@@ -168,9 +182,13 @@ fn group_id(group: usize) -> String {
 }
 
 /// BANDWIDTH is 1.2 times the peak, so that the segments to come do not exceed it either.
-fn stream_inf(v: &Variant, audio: Option<&Variant>) -> String {
+fn bandwidth_of(v: &Variant, audio: Option<&Variant>) -> u64 {
     let peak = v.peak + audio.map_or(0, |a| a.peak);
-    let mut line = format!("#EXT-X-STREAM-INF:BANDWIDTH={}", peak.max(1) * 12 / 10 + 1);
+    peak.max(1) * 12 / 10 + 1
+}
+
+fn stream_inf(v: &Variant, audio: Option<&Variant>) -> String {
+    let mut line = format!("#EXT-X-STREAM-INF:BANDWIDTH={}", bandwidth_of(v, audio));
     if let Some(average) = v.average {
         let average = average + audio.and_then(|a| a.average).unwrap_or(0);
         let _ = write!(line, ",AVERAGE-BANDWIDTH={}", average.max(1));
@@ -233,6 +251,28 @@ video.m3u8?a=b
         let expect = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=120001,CODECS=\"avc1.64001f\",\
                       RESOLUTION=1280x720,URI=\"video.iframes.m3u8?a=b\"";
         assert_eq!(lines, [expect]);
+    }
+
+    #[test]
+    fn the_nearest_picture_is_by_bandwidth_with_sound() {
+        let list = [
+            video("video", 720, 3_000_000),
+            video("video.480p", 480, 1_200_000),
+            video("video.360p", 360, 700_000),
+            audio("audio"),
+        ];
+        // 3.75, 1.59 and 0.99 Mbit/s.
+        for (bandwidth, expect) in [
+            (0, "video.360p"),
+            (1_200_000, "video.360p"),
+            (1_300_000, "video.480p"),
+            (2_600_000, "video.480p"),
+            (2_700_000, "video"),
+            (u64::MAX, "video"),
+        ] {
+            assert_eq!(nearest(&list, bandwidth), Some(expect), "{bandwidth}");
+        }
+        assert_eq!(nearest(&[audio("audio")], 1), None, "nothing to choose from");
     }
 
     #[test]

@@ -4,4 +4,5 @@
 
 mod anchors;
 mod copy;
+mod offers;
 mod studio;

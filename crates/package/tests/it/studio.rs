@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use media::catalog::{Catalog, TrackDescription};
 use media::codec::aac::AudioSpecificConfig;
 use media::codec::{Config, h264, hevc, opus};
 use media::timeline::{SourceClock, SourceFrame};
@@ -256,6 +257,26 @@ impl Studio {
         assert_eq!(outcome, Poll::Ready(Ok(Close::Ended)));
         self.follow(&mut |_| ());
         self.index.end();
+    }
+
+    /// Somebody makes these levels of the original with this initialisation segment.
+    pub(crate) fn offer(&mut self, original: &str, levels: Vec<TrackDescription>) {
+        let now = self.start + self.now;
+        self.packaging.offer(original.to_owned(), levels, now).unwrap();
+    }
+
+    /// What levels can be made of.
+    pub(crate) fn original(&self) -> Option<TrackDescription> {
+        self.packaging.original().cloned()
+    }
+
+    /// The tracks of the newest edition of a catalog.
+    pub(crate) fn listed(&self, catalog: TrackName) -> Vec<String> {
+        let track = self.broadcast.get(&catalog).unwrap();
+        let object = track.object(track.largest().unwrap()).unwrap();
+        let bytes: Vec<u8> = object.whole().unwrap().iter().flat_map(|p| p.to_vec()).collect();
+        let tracks = Catalog::parse(&bytes).unwrap().tracks;
+        tracks.into_iter().map(|track| track.name).collect()
     }
 
     pub(crate) fn findings(&self) -> Findings {

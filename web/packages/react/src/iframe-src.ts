@@ -8,7 +8,7 @@ export function iframeSrc(props: StreamProps): string {
   for (const name of ['autoplay', 'loop', 'muted', 'dvrEnabled'] as const) if (props[name] === true) query.set(name, 'true');
   const { preload, adUrl } = props;
   if (preload !== undefined) query.set('preload', preload === true ? 'auto' : preload === false ? 'none' : preload);
-  for (const name of ['defaultTextTrack', 'letterboxColor', 'poster', 'primaryColor', 'startTime'] as const) {
+  for (const name of ['defaultTextTrack', 'letterboxColor', 'poster', 'primaryColor', 'startTime', 'clientBandwidthHint'] as const) {
     const value = props[name];
     if (value !== undefined && value !== '') query.set(name, String(value));
   }

@@ -54,6 +54,8 @@ export interface StreamProps extends StreamEvents {
   startTime?: string | number;
   /** Everything since the start of the broadcast, not only its last seconds. */
   dvrEnabled?: boolean;
+  /** Mbit/s that the viewer has: the picture that is nearest to it, and no other. */
+  clientBandwidthHint?: string | number;
 
   currentTime?: number;
   playbackRate?: number;

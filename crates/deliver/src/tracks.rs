@@ -1,0 +1,300 @@
+//! Levels as tracks of the spine: encoded while somebody subscribes, by the segment as those of HLS. Group and object are
+//! those of the original: whoever changes from one to the other finds the same numbers.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use encode::Failed;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use media::codec::VIDEO_TIMESCALE;
+use media::properties::{PairsWriter, TIMESCALE};
+use package::{Index, properties};
+use spine::{
+    Close, Header, Origin, Path, Request, Timing, TrackInfo, TrackRequest, Waiting, group, track,
+};
+
+use crate::levels::{ORIGINAL, original_of};
+use crate::library::Library;
+use crate::limits::{LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, ORIGINAL_WAIT};
+use crate::shelf::Shelf;
+use crate::waiting::{Awaited, wait_for};
+
+/// Before those who would have to ask another node.
+const COST: u32 = 50;
+
+/// Answers who asks the spine for a level of what is on the air, for ever. Spawns nothing.
+pub async fn serve(library: Arc<Library>, origin: Origin) {
+    let mut responder = origin.responder(Path::root(), COST);
+    let mut made = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(()) = made.next() => {}
+            request = poll_fn(|cx| responder.poll(cx)) => {
+                // What is dropped is declined.
+                if let Request::Track(request) = request
+                    && let Some(level) = LevelTrack::begin(&library, request)
+                {
+                    made.push(level.run());
+                }
+            }
+        }
+    }
+}
+
+/// A level's track, for as long as its broadcast lasts.
+struct LevelTrack {
+    library: Arc<Library>,
+    shelf: Arc<Shelf>,
+    name: String,
+    track: track::Producer,
+    subscribers: Subscribers,
+    newest: Option<Written>,
+    /// Segments that failed one after the other.
+    failures: u32,
+}
+
+/// Whether there are any.
+struct Subscribers {
+    track: track::Producer,
+    waiting: Waiting,
+    any: bool,
+}
+
+impl Subscribers {
+    async fn until(&mut self, any: bool) {
+        while self.any != any {
+            self.any = poll_fn(|cx| self.track.poll_demand(&mut self.waiting, cx)).await.forward;
+        }
+    }
+}
+
+/// The newest group that was begun.
+struct Written {
+    number: u64,
+    /// Its objects so far, and where they go; none when no more of it comes.
+    open: Option<(u64, group::Producer, group::SubgroupProducer)>,
+}
+
+/// Why no more of a segment is written.
+enum Stop {
+    /// Nobody subscribes any more.
+    Unwanted,
+    /// It can't be made.
+    Failed(Failed),
+    /// Nobody may write.
+    Closed,
+}
+
+impl LevelTrack {
+    fn begin(library: &Arc<Library>, request: TrackRequest) -> Option<Self> {
+        let broadcast = request.broadcast();
+        let [_, input] = broadcast.path().fields() else { return None };
+        let shelf = library.of_input(std::str::from_utf8(input).ok()?)?;
+        let name = request.name().as_str()?.to_owned();
+        let offered = shelf.levels(library.levels()).get(&name).is_some();
+        if !offered || !shelf.shows(&broadcast) {
+            return None;
+        }
+        let properties = PairsWriter::default().number(TIMESCALE, VIDEO_TIMESCALE.into()).finish();
+        let timescale = Some(VIDEO_TIMESCALE);
+        let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
+        let track = request.accept(info).ok()?;
+        let subscribers = Subscribers { track: track.clone(), waiting: Waiting::new(), any: false };
+        let (library, newest, failures) = (library.clone(), None, 0);
+        Some(Self { library, shelf, name, track, subscribers, newest, failures })
+    }
+
+    /// Writes it while it is wanted, to the end of the broadcast.
+    async fn run(mut self) {
+        loop {
+            self.until_wanted().await;
+            let Some(number) = self.next().await else { return self.track.end(Close::Ended) };
+            match self.segment(number).await {
+                Ok(()) => self.failures = 0,
+                Err(Stop::Unwanted) => {}
+                Err(Stop::Closed) => return,
+                Err(Stop::Failed(failed)) => {
+                    if self.is_given_up(number, failed) {
+                        return self.track.end(Close::Internal);
+                    }
+                    if edge(&self.shelf).0 < Some(number) {
+                        change(&self.shelf).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What becomes of a segment that failed: its group has a hole, and the next one follows.
+    fn is_given_up(&mut self, number: u64, failed: Failed) -> bool {
+        let begun = edge(&self.shelf).0 >= Some(number);
+        // An encoder that is waited for has not begun the next one; it is tried again when it has.
+        if failed == Failed::NoOriginal && !begun {
+            return false;
+        }
+        tracing::warn!(video = %self.shelf.about().video, level = self.name, number, %failed, "a level has a hole");
+        self.newest = Some(Written { number, open: None });
+        self.failures += 1;
+        self.failures >= LEVEL_FAILURES_MAX
+    }
+
+    /// Until somebody subscribes. Meanwhile nothing is kept that is behind the live edge: who comes does not begin there.
+    async fn until_wanted(&mut self) {
+        while !self.subscribers.any {
+            let number = self.newest.as_ref().map(|written| written.number);
+            let moved_on = async {
+                loop {
+                    let (newest, more) = edge(&self.shelf);
+                    if !more || number.is_some_and(|number| newest > Some(number)) {
+                        return more;
+                    }
+                    change(&self.shelf).await;
+                }
+            };
+            let more = tokio::select! {
+                () = self.subscribers.until(true) => return,
+                more = moved_on => more,
+            };
+            if !more {
+                return;
+            }
+            self.newest = None;
+            self.track.clear();
+        }
+    }
+
+    /// Which segment is next: the rest of the last one, the one behind it, or the newest; none when the broadcast is over.
+    async fn next(&self) -> Option<u64> {
+        loop {
+            let (newest, more) = edge(&self.shelf);
+            match (&self.newest, newest) {
+                (Some(Written { number, open: Some(_) }), _) => return Some(*number),
+                (Some(Written { number, .. }), Some(newest))
+                    if number + LEVEL_LAG_SEGMENTS < newest =>
+                {
+                    return Some(newest);
+                }
+                // Asked for while it is not there yet: it is made as it comes.
+                (Some(Written { number, .. }), newest) if more || Some(*number) < newest => {
+                    return Some(number + 1);
+                }
+                (None, Some(newest)) => return Some(newest),
+                (None, None) if more => change(&self.shelf).await,
+                _ => return None,
+            }
+        }
+    }
+
+    /// A segment, part by part as it is made.
+    async fn segment(&mut self, number: u64) -> Result<(), Stop> {
+        let shown = self.shelf.levels(self.library.levels());
+        // Of what is sent now there is no such level.
+        let (level, renditions) = shown.get(&self.name).ok_or(Stop::Failed(Failed::Encoder))?;
+        let original = original_of(&self.shelf);
+        let made = renditions.segment(&original, number, level).map_err(Stop::Failed)?;
+        let init = |original| renditions.init_id(original, level);
+        loop {
+            let at = match &self.newest {
+                Some(Written { number: n, open: Some((at, ..)) }) if *n == number => *at,
+                _ => 0,
+            };
+            let part = tokio::select! {
+                biased;
+                part = made.part(usize::try_from(at).unwrap_or(usize::MAX)) => part,
+                () = self.subscribers.until(false) => return Err(Stop::Unwanted),
+            };
+            match part.map_err(Stop::Failed)? {
+                Some(pieces) => self.write(number, at, pieces, init)?,
+                None => {
+                    self.complete(at);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn complete(&mut self, parts: u64) {
+        let open = self.newest.as_mut().and_then(|written| written.open.take());
+        if let Some((_, group, subgroup)) = open {
+            subgroup.fin();
+            group.end(parts.checked_sub(1), Instant::now());
+        }
+    }
+
+    fn write(
+        &mut self,
+        number: u64,
+        at: u64,
+        pieces: Vec<Bytes>,
+        init: impl Fn(u64) -> u64,
+    ) -> Result<(), Stop> {
+        let now = Instant::now();
+        let closed = |_| Stop::Closed;
+        let described = self.shelf.with_index(|index| describe(index, number, at, init));
+        let (timing, properties) = described.ok_or(Stop::Failed(Failed::NoOriginal))?;
+        if at == 0 {
+            let group = self.track.group(number, now).map_err(closed)?;
+            let subgroup = group.subgroup(0, now).map_err(closed)?;
+            self.newest = Some(Written { number, open: Some((0, group, subgroup)) });
+        }
+        let Some((next, _, subgroup)) = self.newest.as_mut().and_then(|w| w.open.as_mut()) else {
+            return Ok(());
+        };
+        let header = Header { timing: Some(timing), properties, ..Header::new(at, now) };
+        let budget = self.track.budget();
+        let pieces = pieces.into_iter().map(|piece| budget.payload(piece)).collect();
+        subgroup.write(header, pieces).map_err(closed)?;
+        *next = at + 1;
+        Ok(())
+    }
+}
+
+/// What an object of a level says of itself: what its original says, but for the initialisation segment.
+fn describe(
+    index: &Index,
+    number: u64,
+    at: u64,
+    init: impl Fn(u64) -> u64,
+) -> Option<(Timing, Bytes)> {
+    let rendition = index.rendition(ORIGINAL)?;
+    let segment = rendition.segment(number)?;
+    let at = usize::try_from(at).ok()?.min(segment.parts.len().checked_sub(1)?);
+    let part = segment.parts.get(at)?;
+    let before: u64 = segment.parts.iter().take(at).map(|p| u64::from(p.duration)).sum();
+    let said = properties::Part {
+        duration: part.duration,
+        // Each segment of a level is encoded by itself.
+        independent: at == 0 || part.independent,
+        last: segment.complete && at + 1 == segment.parts.len(),
+        target_ms: rendition.part_target_ms,
+        target_duration: index.target_duration(),
+        key_bytes: None,
+    };
+    let whole = properties::Segment { init: init(segment.info.init), ..segment.info };
+    let properties = properties::encode(&said, (at == 0).then_some(&whole));
+    let start = i64::try_from(segment.info.start + before).ok()?;
+    let timing =
+        Timing { decode: start, present: start, duration: part.duration, sync: said.independent };
+    Some((timing, properties))
+}
+
+/// The newest segment of the original that has begun, and whether more can come.
+fn edge(shelf: &Shelf) -> (Option<u64>, bool) {
+    shelf.with_index(|index| {
+        let newest = index.rendition(ORIGINAL).and_then(|r| r.segments.back());
+        (newest.map(|s| s.number), !index.ended())
+    })
+}
+
+/// Until that is another. In time or not: it is looked again.
+async fn change(shelf: &Arc<Shelf>) {
+    let before = edge(shelf);
+    let other = |shelf: &Arc<Shelf>| (edge(shelf) != before).then_some(());
+    if wait_for(shelf, ORIGINAL_WAIT, Awaited::Change, other).await.is_err() {
+        // Too many wait already.
+        tokio::time::sleep(LEVEL_AGAIN).await;
+    }
+}
