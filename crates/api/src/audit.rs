@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use access::Principal;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{RawQuery, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::Response;
 use control::{AuditEntry, AuditFilter};
 use media::date::date_time;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Api;
 use crate::auth::Caller;
-use crate::envelope::{ApiError, Made, ok_page};
+use crate::envelope::{ApiError, Made, Repeated, ok_page};
 use crate::inputs::now_ms;
 use crate::limits::BODY_BYTES_MAX;
 use crate::paging::Paging;
@@ -77,14 +77,21 @@ impl Change {
     }
 
     /// Notes what became of it.
-    pub(crate) async fn end(mut self, api: &Api, status: StatusCode, made: Option<Made>) {
+    pub(crate) fn ended(mut self, answer: &Response) -> Self {
         self.0.at_ms = now_ms();
-        self.0.status = status.as_u16();
-        if let Some(Made(id)) = made
+        self.0.status = answer.status().as_u16();
+        if let Some(Made(id)) = answer.extensions().get()
             && self.0.resource.is_empty()
         {
-            self.0.resource = id;
+            self.0.resource.clone_from(id);
         }
+        if answer.extensions().get::<Repeated>().is_some() {
+            "repeat".clone_into(&mut self.0.action);
+        }
+        self
+    }
+
+    pub(crate) async fn write(self, api: &Api) {
         let (action, kind) = (self.0.action.clone(), self.0.kind.clone());
         if let Err(error) = api.control.record_change(self.0).await {
             tracing::error!(%error, action, kind, "a change is missing in the audit log");

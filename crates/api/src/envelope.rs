@@ -16,6 +16,10 @@ use crate::paging::Paging;
 #[derive(Debug, Clone)]
 pub(crate) struct Made(pub(crate) String);
 
+/// It was made before: a request that was sent again.
+#[derive(Clone, Copy)]
+pub(crate) struct Repeated;
+
 /// An answer that worked.
 pub(crate) fn ok(result: &Value) -> Response {
     ok_with(result, &json!([]))

@@ -40,13 +40,13 @@ fn hash(text: &str) -> String {
     Secret::new(text).hash().0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes a live input, unless this key has made one.
+/// Makes a live input, unless this key has made one; and whether it had.
 pub(crate) async fn create(
     api: &Api,
     key: DocumentKey,
     body: &Bytes,
     settings: InputSettings,
-) -> Result<Input, ApiError> {
+) -> Result<(Input, bool), ApiError> {
     let (body, now) = (hash(&String::from_utf8_lossy(body)), now_ms());
     // Again after an old one was forgotten; never more often, whatever others do.
     for _ in 0..2 {
@@ -57,10 +57,10 @@ pub(crate) async fn create(
         match api.control.create_input_once(once, uid, settings, random(api), now).await? {
             Once::Made(input) => {
                 tidy(api, now).await?;
-                return Ok(*input);
+                return Ok((*input, false));
             }
             Once::Before(document) => match read(&document, now) {
-                Some(remembered) => return repeated(api, &remembered, &body).await,
+                Some(remembered) => return Ok((repeated(api, &remembered, &body).await?, true)),
                 None => forget(api, document).await?,
             },
         }

@@ -15,7 +15,7 @@ use spine::Close;
 use spine::broadcast::Liveness;
 
 use crate::auth::Caller;
-use crate::envelope::{ApiError, ok};
+use crate::envelope::{ApiError, Repeated, ok};
 use crate::{Api, idempotency, merge};
 
 pub(crate) const MISSING: &str = "there is no such live input";
@@ -30,15 +30,21 @@ pub(crate) async fn create(
 ) -> Answer {
     let mut settings = InputSettings::default();
     merge::settings(&mut settings, &object(&body)?)?;
-    let input = match idempotency::key(&headers)? {
+    let (input, repeated) = match idempotency::key(&headers)? {
         Some(key) => idempotency::create(&api, key, &body, settings).await?,
         None => {
             let uid = InputUid::from_random(random(&api));
-            api.control.create_input(uid, settings, random(&api), now_ms()).await?
+            (api.control.create_input(uid, settings, random(&api), now_ms()).await?, false)
         }
     };
-    tracing::info!(input = %input.uid, "live input created");
-    whole(&api, &caller, &headers, &input).await
+    let mut answer = whole(&api, &caller, &headers, &input).await?;
+    if repeated {
+        tracing::info!(input = %input.uid, "live input asked for again with its Idempotency-Key");
+        answer.extensions_mut().insert(Repeated);
+    } else {
+        tracing::info!(input = %input.uid, "live input created");
+    }
+    Ok(answer)
 }
 
 pub(crate) async fn get(

@@ -22,6 +22,7 @@ mod links;
 mod list;
 mod merge;
 mod multipart;
+mod number;
 mod paging;
 mod routes;
 mod session;

@@ -26,6 +26,9 @@ pub(crate) const DELETION_MS_MIN: u64 = 30 * 86_400_000;
 /// Rows of a page of API tokens or of the audit log; the vendor's bound for the latter.
 pub(crate) const PER_PAGE_MAX: u64 = 1_000;
 
+/// The number of a page: more rows than anybody has, and what stands before them fits into an integer of the database.
+pub(crate) const PAGE_MAX: u64 = 1_000_000_000;
+
 /// Policies of one API token: as many as there are scopes, with room for denials.
 pub(crate) const TOKEN_POLICIES_MAX: usize = 20;
 

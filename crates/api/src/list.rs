@@ -18,7 +18,8 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::envelope::{ApiError, ok_beside};
 use crate::inputs::summary;
-use crate::limits::LIST_INPUTS_MAX;
+use crate::limits::{LIST_INPUTS_MAX, PAGE_MAX};
+use crate::number;
 use crate::videos::decoded;
 
 pub(crate) async fn inputs(
@@ -116,18 +117,11 @@ impl Wanted {
         let (mut oldest_first, mut live, mut search) = (false, false, None);
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let value = decoded(value);
-            // The SDKs send numbers as floats at times.
-            let number = || value.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && *n >= 1.0);
-            let most = |most: f64, words: String| {
-                let number = number().filter(|n| *n <= most);
-                number.ok_or_else(|| ApiError::field(name, words))
-            };
             match name {
                 "limit" | "per_page" => {
-                    let words = format!("must be 1 to {LIST_INPUTS_MAX}");
-                    limit = most(LIST_INPUTS_MAX as f64, words)? as usize;
+                    limit = number::of_query(name, &value, LIST_INPUTS_MAX as u64)? as usize;
                 }
-                "page" => page = Some(most(1e9, "must be 1 or more".to_owned())? as u64),
+                "page" => page = Some(number::of_query(name, &value, PAGE_MAX)?),
                 "cursor" if value.is_empty() => cursor = None,
                 "cursor" => {
                     let words = "must be the cursor of the page before, as result_info has it";

@@ -8,6 +8,7 @@ use crate::envelope::ApiError;
 use crate::limits::{
     CREATOR_CHARS_MAX, LADDER_MAX, ORIGIN_BYTES_MAX, ORIGINS_MAX, TIMEOUT_SECONDS_MAX,
 };
+use crate::number;
 
 /// Applies the fields of a create or update body.
 pub(crate) fn settings(
@@ -79,21 +80,12 @@ pub(crate) fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError
     }
 }
 
-/// The SDKs send whole numbers as floats at times.
-fn whole(value: &Value) -> Option<u64> {
-    // 2^53: beyond it floats are not exact.
-    let float = || {
-        let exact = 0.0..=9_007_199_254_740_992.0;
-        value.as_f64().filter(|f| f.fract() == 0.0 && exact.contains(f)).map(|f| f as u64)
-    };
-    value.as_u64().or_else(float)
-}
-
 fn days(name: &str, value: &Value) -> Result<Option<u32>, ApiError> {
     if value.is_null() {
         return Ok(None);
     }
-    let days = whole(value).and_then(|days| u32::try_from(days).ok()).filter(|days| *days >= 1);
+    let days =
+        number::of_value(value).and_then(|days| u32::try_from(days).ok()).filter(|days| *days >= 1);
     let words = "must be a whole number of days, at least 1, or null";
     days.map(Some).ok_or_else(|| ApiError::field(name, words))
 }
@@ -102,7 +94,7 @@ fn timeout(name: &str, value: &Value) -> Result<u32, ApiError> {
     if value.is_null() {
         return Ok(0);
     }
-    let seconds = whole(value).filter(|s| *s <= TIMEOUT_SECONDS_MAX);
+    let seconds = number::of_value(value).filter(|s| *s <= TIMEOUT_SECONDS_MAX);
     let words = || format!("must be a whole number of seconds, 0 to {TIMEOUT_SECONDS_MAX}");
     let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
     seconds.ok_or_else(|| ApiError::field(name, words()))
@@ -113,7 +105,7 @@ fn bytes(name: &str, value: &Value) -> Result<Option<u64>, ApiError> {
         return Ok(None);
     }
     // The database has 63 bits.
-    let bytes = whole(value).filter(|n| (1..=i64::MAX as u64).contains(n));
+    let bytes = number::of_value(value).filter(|n| (1..=i64::MAX as u64).contains(n));
     let words = "must be a whole number of bytes, at least 1, or null";
     bytes.map(Some).ok_or_else(|| ApiError::field(name, words))
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::envelope::ApiError;
-use crate::limits::PER_PAGE_MAX;
+use crate::limits::{PAGE_MAX, PER_PAGE_MAX};
+use crate::number;
 
 /// Which page is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,19 +20,9 @@ impl Paging {
     pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         let mut paging = Self { page: 1, per_page: 100, descending: true };
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            // The SDKs send numbers as floats at times.
-            let number = value.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && *n >= 1.0);
             match name {
-                "page" => {
-                    let page = number.filter(|n| *n <= 1e9);
-                    paging.page =
-                        page.ok_or_else(|| ApiError::field(name, "must be 1 or more"))? as u64;
-                }
-                "per_page" => {
-                    let wrong = || ApiError::field(name, format!("must be 1 to {PER_PAGE_MAX}"));
-                    let rows = number.filter(|n| *n <= PER_PAGE_MAX as f64);
-                    paging.per_page = rows.ok_or_else(wrong)? as u64;
-                }
+                "page" => paging.page = number::of_query(name, value, PAGE_MAX)?,
+                "per_page" => paging.per_page = number::of_query(name, value, PER_PAGE_MAX)?,
                 "direction" => paging.descending = value != "asc",
                 _ => {}
             }

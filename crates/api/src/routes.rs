@@ -13,7 +13,7 @@ use control::VideoUid;
 
 use crate::audit::Change;
 use crate::auth::Caller;
-use crate::envelope::{ApiError, Made, enveloped, no_such_route};
+use crate::envelope::{ApiError, enveloped, no_such_route};
 use crate::inputs::check_account;
 use crate::limits::CAPTIONS_BODY_MAX;
 use crate::{
@@ -219,9 +219,7 @@ async fn authorise(
         Err(error) => error.into_response(),
     };
     if let Some(change) = change {
-        let made = response.extensions().get::<Made>().cloned();
-        let status = response.status();
-        change.end(&api, status, made).await;
+        change.ended(&response).write(&api).await;
     }
     response
 }

@@ -18,7 +18,7 @@ use crate::auth::Caller;
 use crate::envelope::{ApiError, ok, ok_beside};
 use crate::inputs::{now_ms, object, web};
 use crate::limits::{DELETION_MS_MIN, LIST_VIDEOS_MAX, PUBLIC_DETAIL_CHARS_MAX};
-use crate::merge;
+use crate::{merge, number};
 
 pub(crate) const MISSING: &str = "there is no such video";
 
@@ -237,9 +237,7 @@ impl Wanted {
                 "asc" => wanted.oldest_first = value == "true",
                 "include_counts" => wanted.counts = value == "true",
                 "limit" => {
-                    let limit = value.parse().ok().filter(|n| (1..=LIST_VIDEOS_MAX).contains(n));
-                    let wrong = || ApiError::field(name, format!("must be 1 to {LIST_VIDEOS_MAX}"));
-                    wanted.limit = limit.ok_or_else(wrong)?;
+                    wanted.limit = number::of_query(name, &value, LIST_VIDEOS_MAX as u64)? as usize;
                 }
                 _ => {}
             }
@@ -257,6 +255,13 @@ impl Wanted {
                 .search
                 .as_ref()
                 .is_none_or(|s| name.is_some_and(|n| n.to_lowercase().contains(s)))
+    }
+
+    /// Whether the index counts what is asked for by itself, so that nobody need walk through it.
+    fn is_counted(&self) -> bool {
+        let named = self.creator.is_some() || self.name.is_some() || self.search.is_some();
+        let timed = self.after_ms.is_some() || self.before_ms.is_some();
+        self.ids.is_empty() && !named && !timed
     }
 
     fn in_time(&self, video: &Video) -> bool {
@@ -302,7 +307,7 @@ struct Found {
     range: u64,
 }
 
-/// Walks the pages until there are enough, or to the end if they are to be counted.
+/// Walks the pages until there are enough, or to the end if they are to be counted one by one.
 async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, ApiError> {
     let everything = caller.principal.may(VideosRead, Resource::Account);
     let sees = |video: &Video| {
@@ -310,10 +315,15 @@ async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, Api
         // How many others there are is nobody's business.
         everything || caller.principal.may(VideosRead, resource)
     };
-    let mut found = Found::default();
+    let counted = everything && wanted.is_counted();
+    let (mut found, mut all) = (Found::default(), None);
     let mut page = Page { newest_first: !wanted.oldest_first, ..Page::default() };
-    while !wanted.nothing && (wanted.counts || found.rows.len() < wanted.limit) {
+    if counted {
+        page.rows = wanted.limit;
+    }
+    while !wanted.nothing && (wanted.counts && !counted || found.rows.len() < wanted.limit) {
         let list = api.control.videos(wanted.filter.clone(), page).await?;
+        let total = list.total;
         for video in list.rows.into_iter().filter(|v| sees(v) && wanted.has(v)) {
             found.total += 1;
             if !wanted.in_time(&video) {
@@ -328,6 +338,12 @@ async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, Api
             Some(next) => page.after = Some(next),
             None => break,
         }
+        if counted {
+            all = Some(total);
+        }
+    }
+    if let Some(all) = all {
+        (found.total, found.range) = (all, all);
     }
     Ok(found)
 }
@@ -398,7 +414,8 @@ mod tests {
         assert_eq!(wanted.name.as_deref(), Some("Hall 1 b"));
         assert_eq!((wanted.limit, wanted.oldest_first), (7, true));
         assert!(Wanted::parse("status=queued").unwrap().nothing);
-        for wrong in ["limit=0", "limit=1001", "live_input_id=x", "before=yesterday"] {
+        assert_eq!(Wanted::parse("limit=7.0").unwrap().limit, 7);
+        for wrong in ["limit=0", "limit=1001", "limit=1.5", "live_input_id=x", "before=yesterday"] {
             assert!(Wanted::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -101,6 +101,7 @@ fn rendered(
 ) -> Option<(Bytes, bool)> {
     let catalog = shelf.catalog();
     let languages = catalog.as_ref().map(languages).unwrap_or_default();
+    let embedded = catalog.as_ref().map(embedded).unwrap_or_default();
     shelf.with_mpds(|index, mpds| {
         let list = shown.in_mpd();
         let only = wishes.bandwidth.zip(catalog.as_ref()).and_then(|(bits, catalog)| {
@@ -119,10 +120,10 @@ fn rendered(
         let contents = &mpds.contents;
         let init = |level: usize, original: u64| shown.init(level, original);
         let levels = Some(shown.beside_original(&list, &init));
-        let languages = &languages;
+        let (languages, embedded) = (&languages, &embedded);
         let (only_these, captions) = (only.as_deref(), &[][..]);
         let sources =
-            Sources { contents, languages, captions, levels, only: only_these, base: &base };
+            Sources { contents, languages, embedded, captions, levels, only: only_these, base: &base };
         let text = Bytes::from(render_mpd(index, sources, options)?);
         shelf.counters().renderings.fetch_add(1, Ordering::Relaxed);
         mpds.renderings.retain(|r| r.versions == versions);
@@ -154,7 +155,8 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording, query: &s
         }
     }
     let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
-    let languages = catalog.map(|catalog| languages(&catalog)).unwrap_or_default();
+    let languages = catalog.as_ref().map(languages).unwrap_or_default();
+    let embedded = catalog.as_ref().map(embedded).unwrap_or_default();
     let base = format!("../media/{video}");
     let captions = captions::labels(recording);
     let shown = levels_of(recording, library.levels());
@@ -167,6 +169,7 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording, query: &s
     let sources = Sources {
         contents: &contents,
         languages: &languages,
+        embedded: &embedded,
         captions: &captions,
         levels: Some(shown.beside_original(&list, &init)),
         only: only.as_deref(),
@@ -197,4 +200,16 @@ fn inits(index: &Index) -> impl Iterator<Item = (u64, String)> + '_ {
 fn languages(catalog: &Catalog) -> BTreeMap<String, String> {
     let tracks = catalog.tracks.iter();
     tracks.filter_map(|t| Some((t.name.clone(), t.lang.clone()?))).collect()
+}
+
+/// Descriptors of captions inside the pictures, each once.
+fn embedded(catalog: &Catalog) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for one in catalog.tracks.iter().flat_map(|track| &track.accessibility) {
+        let pair = (one.scheme.clone(), one.value.clone());
+        if !found.contains(&pair) {
+            found.push(pair);
+        }
+    }
+    found
 }

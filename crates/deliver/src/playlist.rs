@@ -184,6 +184,9 @@ pub(crate) fn variants(
         })
     });
     let mut variants: Vec<Variant> = tracks.collect();
+    if !variants.is_empty() {
+        variants.extend(catalog.instream_ids().into_iter().map(Variant::embedded));
+    }
     let original = variants.iter().position(|v| v.name == ORIGINAL);
     let Some((at, original)) = original.and_then(|at| Some((at, variants.get(at)?.clone()))) else {
         return variants;

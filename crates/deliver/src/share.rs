@@ -15,6 +15,7 @@ use crate::http::{Site, plain, text};
 use crate::library::Found;
 use crate::limits::SHARED_NAME_CHARS_MAX;
 use crate::{clip, gate, pages, playlist};
+use media::markup::escaped;
 
 /// The size that players are offered in, where nobody asks for another.
 const SIZE: (u64, u64) = (1280, 720);
@@ -312,22 +313,6 @@ fn fitted(max_width: Option<u64>, max_height: Option<u64>) -> (u64, u64) {
 fn shortened(name: &str) -> String {
     let words = name.split(|c: char| c.is_control() || c.is_whitespace()).filter(|w| !w.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(SHARED_NAME_CHARS_MAX).collect()
-}
-
-/// For text and for attributes in quotes.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// One parameter of a query, decoded.

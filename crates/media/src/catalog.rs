@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::captions::{Embedded, instream_ids};
 use crate::codec::{Config, Ratio};
 use crate::{limits, properties};
 
@@ -54,6 +55,8 @@ pub struct TrackDescription {
     pub label: Option<String>,
     /// Tracks with one number are alternatives to each other.
     pub alternatives: u32,
+    /// Captions inside its pictures.
+    pub captions: Embedded,
 }
 
 /// Bits per second.
@@ -147,6 +150,7 @@ impl TrackDescription {
                 Role::Video => 1,
                 Role::Audio => 2,
             },
+            captions: Embedded::default(),
         }
     }
 }
@@ -234,6 +238,17 @@ pub struct CatalogTrack {
     pub lang: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track_duration: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accessibility: Vec<Accessibility>,
+}
+
+/// What helps who does not see or hear: here captions inside the picture, in the words of DASH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accessibility {
+    /// `urn:scte:dash:cc:cea-608:2015` or `...cea-708:2015`.
+    pub scheme: String,
+    /// Such as `CC1=eng;CC3=spa`.
+    pub value: String,
 }
 
 /// Initialisation data in a catalog.
@@ -356,6 +371,15 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// The INSTREAM-ID of all captions inside pictures, each once.
+    pub fn instream_ids(&self) -> Vec<String> {
+        let all = self.tracks.iter().flat_map(|track| &track.accessibility);
+        let mut ids = instream_ids(all.map(|a| (&*a.scheme, &*a.value)));
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
     /// The initialisation segment of a track, where it stands in the catalog.
     pub fn init_of(&self, track: &CatalogTrack) -> Option<Bytes> {
         let id = track.init_ref.as_ref()?;
@@ -399,6 +423,10 @@ fn track(track: &TrackDescription, edition: Edition) -> CatalogTrack {
                 entry.display_height = Some(height);
             }
             entry.framerate = frame_rate.and_then(frame_rate_number);
+            let captions = track.captions.descriptors().into_iter();
+            entry.accessibility = captions
+                .map(|(scheme, value)| Accessibility { scheme: scheme.to_owned(), value })
+                .collect();
         }
         MediaDescription::Audio { sample_rate, channels } => {
             entry.samplerate = Some(sample_rate);
@@ -453,6 +481,7 @@ mod tests {
             language: None,
             label: None,
             alternatives: 1,
+            captions: Embedded::default(),
         }
     }
 

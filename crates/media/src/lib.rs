@@ -10,7 +10,8 @@
 //!
 //! | document | sections done | where |
 //! |---|---|---|
-//! | ISO 14496-10 (H.264) | 7.3.1, 7.3.2.1 (SPS with VUI), 7.3.2.3 (recovery point SEI), head of 7.3.3, Annex B | [`codec::h264`] |
+//! | ISO 14496-10 (H.264) | 7.3.1, 7.3.2.1 (SPS with VUI), 7.3.2.3 (SEI of recovery points and registered user data), head of 7.3.3, Annex B | [`codec::h264`] |
+//! | ATSC A/53 part 4, SCTE 214-1 | 6.2.3 (cc_data in SEI); 7.2.1 (descriptors) | [`codec::captions`] |
 //! | ISO 14496-15 | 5.3.3 (avcC) | [`codec::h264`] |
 //! | ISO 14496-3 | 1.6.2.1, 1.6.6 (AudioSpecificConfig), 4.4.1.1 (PCE) | [`codec::aac`] |
 //! | ISO 14496-12 | 4.3, 8.2 to 8.8, 12.1 | [`fmp4`], [`mp4`] |
@@ -35,6 +36,7 @@ mod frames;
 pub mod fuzzing;
 pub mod health;
 pub mod limits;
+pub mod markup;
 pub mod moq;
 pub mod mp4;
 pub mod playback;

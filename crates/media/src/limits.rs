@@ -9,6 +9,9 @@ pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 /// Longest SPS that is parsed. Scaling lists and HRD parameters together stay below 1 KiB.
 pub const SPS_BYTES_MAX: usize = 4 * 1024;
 
+/// Bytes of an SEI unit that are looked into. Captions of one picture have a hundred at most, and stand at the front.
+pub const SEI_BYTES_MAX: usize = 4 * 1024;
+
 /// Parameter sets kept per kind. ISO 14496-10 allows 32 SPS and 256 PPS; encoders use one to four.
 pub const PARAMETER_SETS_MAX: usize = 32;
 

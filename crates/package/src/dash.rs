@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use media::date::date_time;
+use media::markup::escaped;
 
 pub use content::Content;
 use periods::{Period, Run};
@@ -67,6 +68,8 @@ pub struct Sources<'a> {
     pub contents: &'a BTreeMap<u64, Content>,
     /// BCP 47 by the rendition's name.
     pub languages: &'a BTreeMap<String, String>,
+    /// Captions inside the pictures: scheme and value of their descriptors.
+    pub embedded: &'a [(String, String)],
     /// Captions of what is over: language (BCP 47) and label. Their files stand beside the MPD.
     pub captions: &'a [(String, String)],
     /// Levels of the ladder.
@@ -239,6 +242,11 @@ fn write_set(
         let _ = write!(out, " lang=\"{}\"", escaped(language));
     }
     out.push_str(">\n");
+    for (scheme, value) in sources.embedded.iter().filter(|_| kind == "video") {
+        // SCTE 214-1 §7.2.1.
+        let (scheme, value) = (escaped(scheme), escaped(value));
+        let _ = writeln!(out, "      <Accessibility schemeIdUri=\"{scheme}\" value=\"{value}\"/>");
+    }
     if kind == "audio" || main {
         let role =
             if first.run.name.trim_end_matches(".cmaf") == kind { "main" } else { "alternate" };
@@ -354,23 +362,6 @@ fn timeline(run: &Run<'_>) -> Vec<(Option<u64>, u64, u64)> {
         end = Some(start + duration);
     }
     entries
-}
-
-/// XML 1.0 §2.4: text in an attribute. Names and languages come from encoders.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// Whether a segment is listed.

@@ -32,6 +32,6 @@ mod testing;
 pub use cut::CutRules;
 pub use index::{Index, Part, Rendition, Segment, Version};
 pub use packager::{Earlier, Findings, Outputs, Packager, Rules, TrackId};
-pub use packaging::{CATALOG, CATALOG_LOC, INIT, Packaging, PackagingError};
+pub use packaging::{CATALOG, CATALOG_LOC, INIT, Packaging, PackagingError, raw_track};
 pub use recut::{Recut, RecutError, RecutPart};
 pub use rendition::{Frame, Output};

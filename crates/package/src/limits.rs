@@ -36,8 +36,12 @@ pub const CUT_WAIT: Duration = Duration::from_millis(1_500);
 pub const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// How long after its beginning (or the return of its encoder) a broadcast's first segments are open to sound or pictures
-/// that have not come at all: as late as the timeline takes a track for late, 30 s, and what packaging holds back. What
-/// comes later begins where the others are.
+/// that nothing is known of: encoders announce all tracks with their first messages, and a camera or an uplink that is
+/// slow needs seconds. What is announced later begins where the others are.
+pub const UNKNOWN_MAX: Duration = Duration::from_secs(5);
+
+/// How long they are open to sound or pictures that are announced and have not come: as late as the timeline takes a track
+/// for late, 30 s, and what packaging holds back. What comes later begins where the others are.
 pub const LATE_START: Duration = Duration::from_secs(32);
 
 /// Initialisation segments of one broadcast. An encoder that changes its configuration more often

@@ -9,7 +9,7 @@ use std::time::Duration;
 use media::codec::Config;
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
-use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START};
+use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START, UNKNOWN_MAX};
 use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
 
 /// How a broadcast is packaged.
@@ -132,13 +132,15 @@ impl Packager {
         }
     }
 
-    /// Adds a track. The first video track decides the cuts; without any, the first audio track.
+    /// Adds a track, as soon as it is announced. The first video track decides the cuts; without any, the first audio
+    /// track.
     pub fn add_track(&mut self, video: bool) -> TrackId {
+        let from = self.begins_from(UNKNOWN_MAX).unwrap_or(0);
         self.tracks.push(Track {
             rendition: Rendition::new(),
             video,
             configured: false,
-            from: 0,
+            from,
             waiting: VecDeque::new(),
             held: None,
             last_decode: None,
@@ -200,7 +202,7 @@ impl Packager {
             self.flush(out);
             self.break_pending = true;
         }
-        let from = self.begins_from().filter(|_| !changed);
+        let from = self.begins_from(LATE_START).filter(|_| !changed);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.from = from.unwrap_or(t.from);
         t.configured = true;
@@ -210,8 +212,9 @@ impl Packager {
     }
 
     /// Where a track begins that is new now: with what belongs to the first segments while picture or sound are missing
-    /// in them, else with the segment that is being made. Those before may be sealed, and a recording is what was live.
-    fn begins_from(&self) -> Option<u64> {
+    /// in them, so long that they are `open` to it, else with the segment that is being made. Those before may be sealed,
+    /// and a recording is what was live.
+    fn begins_from(&self, open: Duration) -> Option<u64> {
         let begun = |video: bool| {
             self.tracks.iter().any(|t| t.video == video && t.rendition.segment().is_some())
         };
@@ -220,9 +223,10 @@ impl Packager {
             // Everything before was flushed.
             return Some(self.next_number);
         }
-        let passed = newest.present_ns.saturating_sub(self.began_ns);
+        // No part that anybody has seen ends later.
+        let passed = newest.present_ns.max(self.main_ns).saturating_sub(self.began_ns);
         let whole = begun(true) && begun(false);
-        (whole || passed >= nanos(LATE_START)).then_some(newest.start.number)
+        (whole || passed >= nanos(open)).then_some(newest.start.number)
     }
 
     /// A track decides the cuts from now on.

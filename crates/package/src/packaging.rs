@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::catalog::{Bitrate, Catalog, Description, Edition, Init, Role, TrackDescription};
+use media::codec::captions::Embedded;
 use media::codec::{Config, Ratio};
 use media::properties::{
     DEFAULT_PUBLISHER_PRIORITY, DYNAMIC_GROUPS, GroupStart, PairsWriter, TIMESCALE,
@@ -48,7 +49,7 @@ pub enum PackagingError {
 }
 
 /// Which tracks are packaged: those that encoders bring. Returns whether it is video.
-fn packaged(name: &TrackName) -> Option<(bool, &str)> {
+pub fn raw_track(name: &TrackName) -> Option<(bool, &str)> {
     let name = name.as_str()?;
     let numbered =
         |word: &str| name.strip_prefix(word).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
@@ -92,6 +93,8 @@ struct Source {
     name: String,
     frames: Frames,
     config: Option<Config>,
+    /// Captions that its pictures have had.
+    captions: Embedded,
     /// The wall clock at a decode time.
     wall: (u64, i64),
     packaged: Option<track::Producer>,
@@ -223,7 +226,7 @@ impl Packaging {
 
     fn add_sources(&mut self) -> Result<(), PackagingError> {
         for name in self.broadcast.tracks() {
-            let Some((video, text)) = packaged(&name) else { continue };
+            let Some((video, text)) = raw_track(&name) else { continue };
             if self.sources.iter().any(|s| s.name == text) {
                 continue;
             }
@@ -240,6 +243,7 @@ impl Packaging {
                 name: text.to_owned(),
                 frames,
                 config: None,
+                captions: Embedded::default(),
                 wall: (0, 0),
                 packaged: None,
                 open: None,
@@ -287,6 +291,9 @@ impl Packaging {
         // What a publisher that left has cut short is no hole: the next one says that it begins anew.
         let hole = lost && !anew;
         let Some(config) = &source.config else { return Ok(true) };
+        let found = payload.first().map(|piece| Embedded::of(config, piece)).unwrap_or_default();
+        let captions = source.captions.or(found);
+        let captioned = std::mem::replace(&mut source.captions, captions) != captions;
         // The date of a segment is that of its first picture as it is shown.
         let passed = (timing.present - source.wall.1) * 1000 / i64::from(config.timescale());
         let frame = Frame {
@@ -304,6 +311,8 @@ impl Packaging {
             self.packager.configure(id, &config, &mut self.out);
             self.write(now)?;
             self.describe(index, &config, timing.duration, now)?;
+        } else if captioned {
+            self.caption(index, now)?;
         }
         if hole {
             self.packager.lost();
@@ -333,7 +342,16 @@ impl Packaging {
         let init = Init { id: format!("{init:014x}"), data };
         let mut track = TrackDescription::new(name, config, rate, init);
         track.bitrate = Bitrate::default();
+        track.captions = source.captions;
         self.description.insert(source.name.clone(), track);
+        self.list(now)
+    }
+
+    /// Captions have come inside the pictures: lists say so from now on.
+    fn caption(&mut self, index: usize, now: Instant) -> Result<(), PackagingError> {
+        let Some(source) = self.sources.get(index) else { return Ok(()) };
+        let Some(track) = self.description.get_mut(&source.name) else { return Ok(()) };
+        track.captions = source.captions;
         self.list(now)
     }
 

@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use package::{CATALOG, INIT, properties};
+use package::{CATALOG, INIT, properties, raw_track};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
     Cursor, Event, Filter, Location, ObjectReader, Policy, Start, SubgroupEvent, SubgroupReader,
     Waiting,
 };
 
-use crate::limits::{LATE, LATE_START};
+use crate::limits::{LATE, LATE_START, UNKNOWN};
 use crate::segment::{Sealed, Share, is_recorded};
 use crate::status::Status;
 
@@ -36,6 +36,8 @@ pub(crate) struct Follower {
     seen: u64,
     changed: Waiting,
     tracks: Vec<Followed>,
+    /// Whether an encoder has announced sound, and pictures.
+    announced: [bool; 2],
     catalog: Option<Track>,
     open: BTreeMap<u64, Vec<Share>>,
     open_bytes: usize,
@@ -143,6 +145,7 @@ impl Follower {
             seen: u64::MAX,
             changed: Waiting::new(),
             tracks: Vec::new(),
+            announced: [false; 2],
             catalog: None,
             open: BTreeMap::new(),
             open_bytes: 0,
@@ -208,6 +211,9 @@ impl Follower {
             let Some(consumer) = self.broadcast.get(&name) else { continue };
             if name == CATALOG && self.catalog.is_none() {
                 self.catalog = Some(Track::new(&consumer));
+            }
+            if let Some((pictures, _)) = raw_track(&name) {
+                self.announced[usize::from(pictures)] = true;
             }
             let Some(name) = name.as_str().filter(|n| is_recorded(n)) else { continue };
             if self.tracks.iter().all(|t| t.name != name) {
@@ -301,11 +307,17 @@ impl Follower {
         if self.tracks.iter().filter(open).any(late) {
             return false;
         }
-        // Nothing is known of sound, or of pictures: they may be late.
-        let known = |pictures: bool| self.tracks.iter().any(|t| t.of_pictures() == pictures);
         let (began, began_ns) = self.began.unwrap_or_default();
-        let early = self.furthest_ns.saturating_sub(began_ns) < nanos(LATE_START);
-        (known(true) && known(false)) || number < began || !early
+        let since_ns = self.furthest_ns.saturating_sub(began_ns);
+        number < began
+            || [true, false].into_iter().all(|pictures| self.is_there(pictures, since_ns))
+    }
+
+    /// Whether pictures, or sound, have come, or are not waited for any longer: `since_ns` after the beginning.
+    fn is_there(&self, pictures: bool, since_ns: u64) -> bool {
+        let announced = self.announced[usize::from(pictures)];
+        let wait = if announced { LATE_START } else { UNKNOWN };
+        since_ns >= nanos(wait) || self.tracks.iter().any(|t| t.of_pictures() == pictures)
     }
 }
 

@@ -9,7 +9,8 @@
 //! **When a segment is sealed.** Segment N is put when every recorded track has completed it. A track that is late is
 //! waited for, [`limits::LATE`] longer than it is late already, by the times of the media; then N is sealed without it
 //! and what still comes is counted ([`Status::late_parts`]). At the beginning, and when an encoder has come back, sound
-//! or pictures that nothing is known of yet are waited for as well ([`limits::LATE_START`]).
+//! or pictures that are announced are waited for as well ([`limits::LATE_START`]), and for a moment those that nobody has
+//! announced ([`limits::UNKNOWN`]).
 //!
 //! **What is lost is a gap, never silence.** Sealed segments wait in memory while the store fails, up to
 //! the bounds of [`limits`]; beyond them they become gap records, counted ([`Status::gaps`]) and logged.

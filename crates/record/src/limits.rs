@@ -35,9 +35,13 @@ pub const OWNER_WAIT: Duration = Duration::from_secs(5);
 /// packaging takes pictures that were on time, and well within what memory keeps of every track (eight groups).
 pub const LATE: Duration = package::limits::LATE_MAX;
 
-/// The longest wait for a track that is late all the time, and for sound or pictures that have not come at all since the
-/// beginning: as late as packaging puts them there.
+/// The longest wait for a track that is late all the time, and for sound or pictures that are announced and have not come
+/// since the beginning: as late as packaging puts them there.
 pub const LATE_START: Duration = package::limits::LATE_START;
+
+/// The wait at the beginning for sound or pictures that nobody has announced: a second longer than packaging puts them
+/// there, which counts from the first picture shown and not from the first one decoded.
+pub const UNKNOWN: Duration = package::limits::UNKNOWN_MAX.saturating_add(Duration::from_secs(1));
 
 /// Numbers reserved above the committed one, with each commit: the one that is being made, and the next,
 /// which begins before that one is committed. After a kill they are what viewers see as a gap.

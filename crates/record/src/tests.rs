@@ -21,7 +21,7 @@ use spine::{
 use store::Store;
 use tokio::sync::watch;
 
-use crate::limits::{BACKLOG_BYTES, LATE, LATE_START, NODE_BACKLOG_BYTES};
+use crate::limits::{BACKLOG_BYTES, LATE, LATE_START, NODE_BACKLOG_BYTES, UNKNOWN};
 use crate::{Backlog, File, History, Outcome, Recorder, Retention, Setup, Status};
 
 const NOW: u64 = 1_763_812_800_000;
@@ -201,6 +201,12 @@ impl Live {
             group.end(Some(object), now);
             self.open.remove(name).unwrap().1.fin();
         }
+    }
+
+    /// An encoder says that it has such a track, and sends nothing of it yet.
+    fn announce(&mut self, name: &'static str) {
+        let name = TrackName::new(name).unwrap();
+        self.packaging.push(self.producer.track(name, TrackInfo::default()).unwrap());
     }
 
     fn open_since(&self, name: &str) -> bool {
@@ -410,6 +416,7 @@ async fn what_comes_late_at_the_beginning_is_recorded_whole() {
             let claimed = node.claim(1).await;
             let first = claimed.first_segment;
             let mut live = Live::new(claimed.owned.epoch.0);
+            live.announce(late_track.strip_suffix(".cmaf").unwrap());
             let running = record(&node, &live, &claimed, &WIDE);
             for number in first..first + late {
                 live.segment(on_time, number);
@@ -437,23 +444,31 @@ async fn what_comes_late_at_the_beginning_is_recorded_whole() {
 
 #[tokio::test]
 async fn a_broadcast_of_one_kind_is_held_back_at_its_beginning_only() {
-    let node = Node::new().await;
-    let claimed = node.claim(1).await;
-    let first = claimed.first_segment;
-    let mut live = Live::new(claimed.owned.epoch.0);
-    let running = record(&node, &live, &claimed, &WIDE);
-    let held = segments(LATE_START);
-    for number in first..first + held - 1 {
-        live.segment("video.cmaf", number);
+    for (there, missing) in [("video.cmaf", "audio"), ("audio.cmaf", "video")] {
+        for announced in [false, true] {
+            let node = Node::new().await;
+            let claimed = node.claim(1).await;
+            let first = claimed.first_segment;
+            let mut live = Live::new(claimed.owned.epoch.0);
+            if announced {
+                live.announce(missing);
+            }
+            let running = record(&node, &live, &claimed, &WIDE);
+            let held = segments(if announced { LATE_START } else { UNKNOWN });
+            for number in first..first + held - 1 {
+                live.segment(there, number);
+            }
+            settle().await;
+            assert_eq!(running.status.committed(), 0, "{missing} may still come");
+            for number in first + held - 1..first + held + 3 {
+                live.segment(there, number);
+                let committed = || running.status.committed() == number;
+                until("each at once", &running.status, committed).await;
+            }
+            live.end();
+            assert_eq!(running.task.await.unwrap(), Outcome::Complete);
+        }
     }
-    settle().await;
-    assert_eq!(running.status.committed(), 0, "sound may still come");
-    for number in first + held - 1..first + held + 3 {
-        live.segment("video.cmaf", number);
-        until("each at once", &running.status, || running.status.committed() == number).await;
-    }
-    live.end();
-    assert_eq!(running.task.await.unwrap(), Outcome::Complete);
 }
 
 #[tokio::test]

@@ -182,6 +182,9 @@ async fn counts_of_videos_stand_beside_the_list() {
     for (query, rows, range, total) in [
         ("include_counts=true", 3, 3, 3),
         ("include_counts=true&limit=2", 2, 3, 3),
+        ("include_counts=true&limit=2.0&creator=nobody", 0, 0, 0),
+        ("include_counts=true&limit=1&status=ready&asc=true", 1, 3, 3),
+        ("include_counts=true&status=live-inprogress", 0, 0, 0),
         ("include_counts=true&start=2999-01-01T00:00:00Z", 0, 0, 3),
         ("include_counts=true&end=2999-01-01T00:00:00Z&limit=1", 1, 3, 3),
         ("include_counts=true&search=nothing", 0, 0, 0),
@@ -221,6 +224,13 @@ async fn the_same_request_sent_again_makes_nothing_new() {
     assert_eq!(made["rtmp"]["streamKey"], two.result()["rtmp"]["streamKey"]);
     let total = async || counts(&asked(&router, "GET", INPUTS, "").await).1;
     assert_eq!(total().await, 1);
+    // One of them made it, and the log says so.
+    let log = format!("{ACCOUNT}/audit_logs");
+    let log = asked(&router, "GET", &log, "").await.result();
+    let mut actions: Vec<_> =
+        log.as_array().unwrap().iter().map(|e| e["action"]["type"].as_str().unwrap()).collect();
+    actions.sort_unstable();
+    assert_eq!(actions, ["create", "repeat", "repeat"]);
     // Another key is another request; the same one of somebody else is not, because inputs are the account's.
     create(&root, "stainless-node-retry-2", body).await.result();
     let (_, other) = desk.token(&["all"], Resources::All).await;

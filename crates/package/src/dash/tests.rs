@@ -18,7 +18,7 @@ fn sources<'a>(
     languages: &'a BTreeMap<String, String>,
     base: &'a str,
 ) -> Sources<'a> {
-    Sources { contents, languages, captions: &[], levels: None, only: None, base }
+    Sources { contents, languages, embedded: &[], captions: &[], levels: None, only: None, base }
 }
 
 fn render(index: &Index, options: MpdOptions) -> String {
@@ -245,6 +245,19 @@ fn nothing_to_list_is_no_mpd() {
         "nothing is known of the tracks"
     );
     assert_eq!(render_mpd(&Index::new(), sources, LIVE), None);
+}
+
+#[test]
+fn captions_inside_the_pictures_belong_to_them() {
+    let (contents, languages) = (contents(), BTreeMap::new());
+    let embedded = [("urn:scte:dash:cc:cea-608:2015".to_owned(), "CC1=und".to_owned())];
+    let sources = Sources { embedded: &embedded, ..sources(&contents, &languages, "m") };
+    let text = render_mpd(&two_renditions(), sources, LIVE).unwrap();
+    let line = "<Accessibility schemeIdUri=\"urn:scte:dash:cc:cea-608:2015\" value=\"CC1=und\"/>";
+    assert_eq!(text.matches(line).count(), 1, "{text}");
+    let (before, _) = text.split_once(line).unwrap();
+    assert!(before.contains("contentType=\"video\"") && !before.contains("contentType=\"audio\""));
+    assert!(text.contains(&format!("{line}\n      <Role")), "in the order of the schema: {text}");
 }
 
 #[test]

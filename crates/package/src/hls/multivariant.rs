@@ -45,10 +45,25 @@ pub enum VariantKind {
         /// What viewers read.
         label: String,
     },
+    /// Captions inside the picture, which have no playlist. `CC1` to `CC4`, or `SERVICE1` to `SERVICE63`.
+    Embedded {
+        /// INSTREAM-ID.
+        instream_id: String,
+    },
+}
+
+impl Variant {
+    /// Captions inside the pictures.
+    pub fn embedded(instream_id: String) -> Self {
+        let kind = VariantKind::Embedded { instream_id: instream_id.clone() };
+        let codec = String::new();
+        Self { name: instream_id, codec, peak: 0, average: None, kind, iframes: None }
+    }
 }
 
 const AUDIO_GROUP: &str = "audio";
 const CAPTIONS_GROUP: &str = "captions";
+const EMBEDDED_GROUP: &str = "cc";
 
 /// Renders the multivariant playlist. Videos come best first, audio tracks in their order; `query`
 /// is appended to every URI, but for parameters that would break the list.
@@ -91,6 +106,8 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
     }
     let captions: Vec<String> = variants.iter().filter_map(|v| captions(v, &query)).collect();
     captions.iter().for_each(|line| out.push_str(line));
+    let embedded: Vec<String> = variants.iter().filter_map(embedded).collect();
+    embedded.iter().for_each(|line| out.push_str(line));
     for v in &video {
         iframes(&mut out, v, &query);
     }
@@ -111,10 +128,17 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
             if let Some(rate) = frame_rate {
                 let _ = write!(out, ",FRAME-RATE={rate:.3}");
             }
-            // Higher is better; the first one listed is the best, with the first sound. Nothing lists captions yet, and
-            // players that are not told so look for them in segments (shaka-player fails on one that is open).
+            // Higher is better; the first one listed is the best, with the first sound.
             let score = (groups.len().max(1) - group) * video.len() - i;
-            let _ = write!(out, ",SCORE={score}.0,CLOSED-CAPTIONS=NONE");
+            let _ = write!(out, ",SCORE={score}.0");
+            // The same on all (§4.4.6.2). Players that are not told of none look for them in segments (shaka-player
+            // fails on one that is open).
+            match embedded.is_empty() {
+                true => out.push_str(",CLOSED-CAPTIONS=NONE"),
+                false => {
+                    let _ = write!(out, ",CLOSED-CAPTIONS=\"{EMBEDDED_GROUP}\"");
+                }
+            }
             if !captions.is_empty() {
                 let _ = write!(out, ",SUBTITLES=\"{CAPTIONS_GROUP}\"");
             }
@@ -151,6 +175,15 @@ fn captions(v: &Variant, query: &str) -> Option<String> {
         quoted(label),
         quoted(language),
         v.name
+    ))
+}
+
+/// §4.4.6.1: no URI, the pictures have them. Their language is not known.
+fn embedded(v: &Variant) -> Option<String> {
+    let VariantKind::Embedded { instream_id } = &v.kind else { return None };
+    Some(format!(
+        "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"{EMBEDDED_GROUP}\",NAME=\"{instream_id}\",\
+         DEFAULT=NO,AUTOSELECT=YES,INSTREAM-ID=\"{instream_id}\"\n"
     ))
 }
 
@@ -299,6 +332,30 @@ video.m3u8?a=b
         assert_eq!(lines, [line("English", "en"), line("'Deutsch''#", "de")]);
         assert_eq!(text.matches(",SUBTITLES=\"captions\"").count(), 2);
         assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), 2);
+    }
+
+    #[test]
+    fn captions_inside_the_picture_belong_to_every_level_of_it() {
+        let list = [
+            video("video", 720, 9),
+            video("video2", 360, 9),
+            audio("audio"),
+            Variant::embedded("CC1".to_owned()),
+            Variant::embedded("CC3".to_owned()),
+        ];
+        let text = render_multivariant(&list, Some("a=b"));
+        let lines: Vec<&str> = text.lines().filter(|l| l.contains("TYPE=CLOSED")).collect();
+        let line = |id: &str| {
+            format!(
+                "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"cc\",NAME=\"{id}\",DEFAULT=NO,\
+                 AUTOSELECT=YES,INSTREAM-ID=\"{id}\""
+            )
+        };
+        assert_eq!(lines, [line("CC1"), line("CC3")]);
+        assert_eq!(text.matches(",CLOSED-CAPTIONS=\"cc\",AUDIO").count(), 2, "{text}");
+        assert!(!text.contains("NONE"), "{text}");
+        let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+        assert!(lines.eq(["video.m3u8?a=b", "video2.m3u8?a=b"]), "{text}");
     }
 
     #[test]

@@ -282,14 +282,20 @@ fn a_new_configuration_begins_a_new_segment_behind_a_discontinuity() {
 
 #[test]
 fn a_new_track_begins_where_nothing_can_be_sealed_yet() {
-    // Sound begins with the first picture, however late it comes, as long as there was none; what is new later begins
-    // with the segment that is being made.
-    for (there, comes_ms, from) in [
-        (&[true][..], 7_000, 100),
-        (&[true], 20_000, 100),
-        (&[true], 40_000, 120),
-        (&[true, false], 3_000, 101),
-        (&[true, false], 20_000, 110),
+    // Sound begins with the first picture, if it is announced soon and comes within half a minute, as long as there was
+    // none; what is new later begins with the segment that is being made.
+    for (there, announced_ms, comes_ms, from) in [
+        (&[true][..], 0, 7_000, 100),
+        (&[true], 4_500, 20_000, 100),
+        (&[true], 4_500, 4_500, 100),
+        (&[true], 5_500, 5_500, 102),
+        (&[true], 20_000, 20_000, 110),
+        (&[true], 7_000, 20_000, 103),
+        (&[true], 0, 40_000, 120),
+        (&[true], 40_000, 40_000, 120),
+        (&[true, false], 0, 3_000, 101),
+        (&[true, false], 3_000, 3_000, 101),
+        (&[true, false], 20_000, 20_000, 110),
     ] {
         let mut bench = Bench::new(there);
         let sound = there.len();
@@ -308,8 +314,10 @@ fn a_new_track_begins_where_nothing_can_be_sealed_yet() {
                 (at * 48 / 1_024 + 1..=(at + 500) * 48 / 1_024)
                     .for_each(|i| bench.push(1, frame(i * 1_024, 1_024, true)));
             }
-            if at == comes_ms {
+            if at == announced_ms {
                 bench.packager.add_track(false);
+            }
+            if at == comes_ms {
                 bench.packager.configure(TrackId(sound), &audio_config(), &mut bench.out);
                 bench.names.push("late");
             }
@@ -318,7 +326,7 @@ fn a_new_track_begins_where_nothing_can_be_sealed_yet() {
             }
         }
         let late = bench.segments("late");
-        assert_eq!(late[0].0, from, "{there:?} {comes_ms}");
+        assert_eq!(late[0].0, from, "{there:?} {announced_ms} {comes_ms}");
         assert_eq!(late.last().unwrap().0, bench.segments("video").last().unwrap().0);
         let numbers = late.iter().map(|s| s.0);
         assert!(numbers.eq(from..from + late.len() as u64), "{late:?}");

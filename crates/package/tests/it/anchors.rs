@@ -216,6 +216,17 @@ fn codecs() -> Vec<Row> {
         row("no sound", without(AUDIO, 0.0, 99.0), Expect { inits: [1, 0], ..PLAIN }),
         row("no picture", without(VIDEO, 0.0, 99.0), never),
         row("sound comes late", without(AUDIO, 0.0, 7.0), PLAIN),
+        // The picture before them can't be shown: nothing of it is kept, and it begins with the next key frame.
+        Row {
+            frames: {
+                let mut frames = plain();
+                let config = frames.iter_mut().find_map(|f| f.config.take_if(|_| f.slot == VIDEO));
+                let late = frames.iter_mut().find(|f| f.slot == VIDEO && f.sync && f.truth >= 4.0);
+                late.unwrap().config = config;
+                frames
+            },
+            ..row("parameter sets come late", Vec::new(), Expect { segments: 10..=11, ..PLAIN })
+        },
         row("sound goes", without(AUDIO, 13.0, 99.0), PLAIN),
         row(
             "no key frame ever",

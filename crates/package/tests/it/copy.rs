@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use media::catalog::Catalog;
 use media::codec::aac::AudioSpecificConfig;
 use media::codec::h264::DecoderConfiguration;
 use media::codec::{Config, VideoConfig};
@@ -75,11 +76,15 @@ impl Encoder {
     }
 
     fn frame(&mut self, slot: Slot, ms: u64, sync: bool, samples: u32, size: usize) {
+        self.payload(slot, ms, sync, samples, vec![ms as u8; size]);
+    }
+
+    fn payload(&mut self, slot: Slot, ms: u64, sync: bool, samples: u32, bytes: Vec<u8>) {
         let arrival = Arrival {
             at: self.start + Duration::from_millis(ms),
             wall_clock_ms: 1_700_000_000_000 + ms,
         };
-        let payload = self.publication.budget().payload(vec![ms as u8; size]);
+        let payload = self.publication.budget().payload(bytes);
         let frame = SourceFrame { timestamp: ms, composition: 0, sync, samples };
         self.publication.frame(slot, frame, payload, arrival).unwrap();
     }
@@ -187,6 +192,72 @@ fn a_reconnect_with_another_configuration_is_one_discontinuity_in_both_tracks() 
         assert!(starts.is_sorted_by(|a, b| a < b), "{name}: {starts:?}");
     }
     assert_eq!(packaging.findings(), package::Findings::default());
+}
+
+#[test]
+fn what_was_sent_lies_where_it_was_put_until_it_leaves() {
+    let (origin, start) = (Origin::new(Limits::default()), epoch());
+    let mut encoder = Encoder::go_live(&origin, start, 0x28);
+    let consumer = encoder.publication.broadcast().consume();
+    let mut packaging = Packaging::new(consumer.clone(), Rules::default(), 1).unwrap();
+    let mut sent = Vec::new();
+    for i in 0..200u64 {
+        for (slot, samples) in [(VIDEO, 0), (AUDIO, 1_024)] {
+            let bytes = vec![i as u8; 700];
+            sent.push(bytes.as_ptr());
+            encoder.payload(slot, i * 21, i % 60 == 0, samples, bytes);
+        }
+        assert!(packaging.poll(&cx(), start + Duration::from_millis(i * 21)).is_pending());
+    }
+    encoder.publication.end(Close::Ended, start);
+    assert_eq!(packaging.poll(&cx(), start), Poll::Ready(Ok(Close::Ended)));
+    for (names, heads) in [(["video", "audio"], 0), (["video.cmaf", "audio.cmaf"], 1)] {
+        let objects = names.iter().flat_map(|name| objects(&consumer, name));
+        let mut found: Vec<_> = objects
+            .flat_map(|o| o.whole().unwrap().into_iter().skip(heads).collect::<Vec<_>>())
+            .map(|payload| payload.into_bytes().as_ptr())
+            .collect();
+        let mut sent = sent.clone();
+        (found.sort(), sent.sort());
+        assert!(found == sent, "{names:?}: {} of {} pieces", found.len(), sent.len());
+    }
+}
+
+/// A picture with captions of CEA-608 in its first field, or with the zeros that fill it.
+fn captioned(pair: [u8; 2]) -> Vec<u8> {
+    let mut sei = b"\x06\x04\x0e\xb5\x00\x31GA94\x03\xc1\xff\xfc".to_vec();
+    sei.extend(pair);
+    sei.extend([0xff, 0x80]);
+    sei[2] = u8::try_from(sei.len()).unwrap() - 4;
+    let unit = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+    [unit(&sei), unit(&[0x41, 0x9a, 1, 2, 3])].concat()
+}
+
+#[test]
+fn captions_inside_the_picture_are_listed_from_when_they_come() {
+    let (origin, start) = (Origin::new(Limits::default()), epoch());
+    let mut encoder = Encoder::go_live(&origin, start, 0x28);
+    let consumer = encoder.publication.broadcast().consume();
+    let mut packaging = Packaging::new(consumer.clone(), Rules::default(), 1).unwrap();
+    let listed = || {
+        let editions = objects(&consumer, "catalog");
+        let json = editions.last().unwrap().whole().unwrap().concat();
+        (editions.len(), Catalog::parse(&json).unwrap().instream_ids())
+    };
+    let mut next = |ms: u64, bytes: Vec<u8>| {
+        encoder.payload(VIDEO, ms, false, 0, bytes);
+        assert!(packaging.poll(&cx(), start + Duration::from_millis(ms)).is_pending());
+    };
+    next(0, vec![9; 90]);
+    next(33, captioned([0x80, 0x80]));
+    let (before, none) = listed();
+    assert_eq!(none, Vec::<String>::new(), "what has no words is not listed");
+    next(67, captioned([0x94, 0x2c]));
+    assert_eq!(listed(), (before + 1, vec!["CC1".to_owned()]));
+    // Once is enough, also for what has none.
+    next(100, captioned([0x94, 0x2f]));
+    next(133, vec![9; 90]);
+    assert_eq!(listed(), (before + 1, vec!["CC1".to_owned()]));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use media::catalog::{Catalog, TrackDescription};
 use media::codec::aac::AudioSpecificConfig;
 use media::codec::{Config, h264, hevc, opus};
@@ -277,6 +278,14 @@ impl Studio {
         let bytes: Vec<u8> = object.whole().unwrap().iter().flat_map(|p| p.to_vec()).collect();
         let tracks = Catalog::parse(&bytes).unwrap().tracks;
         tracks.into_iter().map(|track| track.name).collect()
+    }
+
+    /// The newest catalog of what is packaged.
+    pub(crate) fn catalog(&self) -> Bytes {
+        let track = self.broadcast.get(&package::CATALOG).unwrap();
+        let Location { group, object } = track.largest().unwrap();
+        let object = track.object(Location { group, object }).unwrap();
+        object.whole().unwrap().iter().flat_map(|piece| piece.to_vec()).collect()
     }
 
     pub(crate) fn findings(&self) -> Findings {

@@ -82,6 +82,16 @@ pub(in crate::codec) fn split_lengths(
     Ok(units)
 }
 
+/// The units of a sample, whose lengths have four bytes; ends where one can't be read.
+pub(in crate::codec) fn split_units(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut reader = Reader::new(sample);
+    let next = move || {
+        let len = reader.u32()?;
+        reader.take(len as usize)
+    };
+    std::iter::from_fn(next).take(limits::NAL_UNITS_MAX)
+}
+
 fn push<'a>(units: &mut Vec<NalUnit<'a>>, unit: &'a [u8]) -> Result<(), Error> {
     if units.len() == limits::NAL_UNITS_MAX {
         return Err(too_large("number of NAL units", limits::NAL_UNITS_MAX));
@@ -163,23 +173,24 @@ fn is_intra_slice(unit: NalUnit<'_>) -> bool {
     matches!(bits.ue(), Some(2 | 4 | 7 | 9))
 }
 
-/// sei_message, ISO 14496-10 §7.3.2.3.1: payload type 6 with recovery_frame_cnt 0 (§D.1.8).
+/// sei_message of payload type 6 with recovery_frame_cnt 0 (ISO 14496-10 §D.1.8).
 fn has_exact_recovery_point(unit: NalUnit<'_>) -> bool {
-    let rbsp = unescape(unit.0.get(1..).unwrap_or_default(), limits::SPS_BYTES_MAX);
-    let mut reader = Reader::new(&rbsp);
-    // One byte is left over at least: the trailing bits.
-    while reader.len() > 2 {
-        let (Some(kind), Some(size)) = (sei_number(&mut reader), sei_number(&mut reader)) else {
-            return false;
-        };
-        let Some(payload) = reader.take(size) else {
-            return false;
-        };
-        if kind == 6 {
-            return BitReader::new(payload).ue() == Some(0);
+    let rbsp = unescape(unit.0.get(1..).unwrap_or_default(), limits::SEI_BYTES_MAX);
+    let point = sei_messages(&rbsp).find(|(kind, _)| *kind == 6);
+    point.is_some_and(|(_, payload)| BitReader::new(payload).ue() == Some(0))
+}
+
+/// Payload type and payload of each sei_message, ISO 14496-10 §7.3.2.3.1; HEVC has the same. Ends where one can't be read.
+pub(in crate::codec) fn sei_messages(rbsp: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut reader = Reader::new(rbsp);
+    std::iter::from_fn(move || {
+        // One byte is left over at least: the trailing bits.
+        if reader.len() <= 2 {
+            return None;
         }
-    }
-    false
+        let (kind, size) = (sei_number(&mut reader)?, sei_number(&mut reader)?);
+        Some((kind, reader.take(size)?))
+    })
 }
 
 fn sei_number(reader: &mut Reader<'_>) -> Option<usize> {

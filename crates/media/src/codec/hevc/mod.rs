@@ -16,16 +16,16 @@ use super::Error;
 const CODEC: &str = "HEVC";
 
 /// nal_unit_type, ITU-T H.265 table 7-1.
-mod kind {
+pub(super) mod kind {
     pub(super) const VPS: u8 = 32;
     pub(super) const SPS: u8 = 33;
     pub(super) const PPS: u8 = 34;
-    pub(super) const PREFIX_SEI: u8 = 39;
+    pub(in crate::codec) const PREFIX_SEI: u8 = 39;
     pub(super) const SUFFIX_SEI: u8 = 40;
 }
 
 /// nal_unit_type of a NAL unit with its two header bytes, H.265 §7.3.1.2.
-fn kind_of(unit: &[u8]) -> u8 {
+pub(super) fn kind_of(unit: &[u8]) -> u8 {
     unit.first().map_or(0, |b| b >> 1 & 0x3f)
 }
 
@@ -51,3 +51,6 @@ fn truncated(field: &'static str) -> Error {
 fn too_large(what: &'static str, max: usize) -> Error {
     Error::TooLarge { codec: CODEC, what, max }
 }
+
+#[cfg(test)]
+pub(super) use record::tests::record as a_record;

@@ -200,7 +200,7 @@ pub(super) mod tests {
         digits.chunks(2).map(|d| (d[0] << 4 | d[1]) as u8).collect()
     }
 
-    pub(in super::super) fn record() -> DecoderConfiguration {
+    pub(in crate::codec) fn record() -> DecoderConfiguration {
         DecoderConfiguration::new([unhex(VPS), unhex(SPS), unhex(PPS)]).unwrap()
     }
 
