@@ -13,3 +13,6 @@ mod publish;
 pub mod push;
 mod session;
 mod tracks;
+
+#[cfg(test)]
+mod tests;

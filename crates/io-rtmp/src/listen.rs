@@ -29,8 +29,12 @@ pub struct Counters {
     pub refused_half_open: AtomicU64,
     /// Connections of trusted load balancers that did not say whom they are for.
     pub proxy_lies: AtomicU64,
-    /// Publishes refused.
+    /// Publishes refused at the door.
     pub refused_publishes: AtomicU64,
+    /// Encoders dismissed: another one has taken over, or their broadcast was ended.
+    pub dismissed: AtomicU64,
+    /// Publishes ended because what came can't go on air.
+    pub unusable: AtomicU64,
     /// Connections that ended because the peer broke the protocol.
     pub protocol_errors: AtomicU64,
     /// Connections whose task panicked.
@@ -76,8 +80,17 @@ pub(crate) struct HalfOpenGuard {
     address: Option<IpAddr>,
 }
 
+/// What the connections of one listener share.
+pub(crate) fn shared(
+    door: Door,
+    counters: Arc<Counters>,
+    random: fn(&mut [u8; 32]),
+) -> Arc<Shared> {
+    Arc::new(Shared { door, counters, random, half_open: Mutex::default() })
+}
+
 impl Shared {
-    fn half_open(self: &Arc<Self>) -> Option<HalfOpenGuard> {
+    pub(crate) fn half_open(self: &Arc<Self>) -> Option<HalfOpenGuard> {
         let mut open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= HALF_OPEN_MAX {
             return None;
@@ -128,8 +141,7 @@ pub async fn run(
     random: fn(&mut [u8; 32]),
     stop: impl Future<Output = ()>,
 ) {
-    let half_open = Mutex::default();
-    let shared = Arc::new(Shared { door, counters, random, half_open });
+    let shared = shared(door, counters, random);
     let balancers = Arc::new(balancers);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);

@@ -143,6 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.live = None;
         let description = why.unwrap_or(spine::Close::Ended).to_string();
         tracing::info!(peer = %self.peer, reason = description, "rtmp: encoder dismissed");
+        self.shared.counters.dismissed.fetch_add(1, Ordering::Relaxed);
         self.reject(now, stream_id, description)
     }
 
@@ -152,7 +153,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         stream_id: u32,
         description: String,
     ) -> Result<(), rtmp::ServerError> {
-        self.shared.counters.refused_publishes.fetch_add(1, Ordering::Relaxed);
         let refusal = Refusal { code: RefusalCode::PublishDenied, description };
         self.server.command(now, Command::Reject { stream_id, refusal })
     }
@@ -209,6 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                             on_air.leave(Left::Faulty);
                         }
                         self.live = None;
+                        self.shared.counters.unusable.fetch_add(1, Ordering::Relaxed);
                         self.reject(now, media.stream_id, reason.to_string())
                     }
                 }
@@ -263,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Err(refused) => {
                 tracing::info!(peer = %self.peer, reason = %refused, "rtmp: publish refused");
+                self.shared.counters.refused_publishes.fetch_add(1, Ordering::Relaxed);
                 self.reject(now, stream_id, refused.to_string())
             }
         };

@@ -177,7 +177,21 @@ fn text(admin: &Admin) -> String {
             "RTMP connections refused: too many half open.",
             &encoders.refused_half_open,
         ),
-        ("rtmp_publishes_refused", "Publishes refused.", &encoders.refused_publishes),
+        (
+            "rtmp_publishes_refused",
+            "Publishes over RTMP refused: a wrong key, or who was replaced.",
+            &encoders.refused_publishes,
+        ),
+        (
+            "rtmp_encoders_dismissed",
+            "Encoders replaced by another one, or whose broadcast was ended.",
+            &encoders.dismissed,
+        ),
+        (
+            "rtmp_publishes_unusable",
+            "Publishes ended because what came can't go on air.",
+            &encoders.unusable,
+        ),
         ("rtmp_protocol_errors", "RTMP connections ended by an error.", &encoders.protocol_errors),
         ("moq_sessions", "MoQ sessions accepted.", &moq.connections),
         (

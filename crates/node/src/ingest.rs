@@ -29,8 +29,9 @@ use tokio::sync::{Notify, watch};
 use crate::config::{Config, TakeoverPolicy};
 use crate::limits::{
     EXPIRE_EVERY, FINISH_WAIT, GAP_NUMBERS_TIMED, GROUPS_AHEAD, HEARD_LATELY, PARK_MARGIN_MS,
-    REPLACED_REFUSED, RESERVED_AHEAD, RESERVED_AHEAD_RECORDING,
+    RESERVED_AHEAD, RESERVED_AHEAD_RECORDING,
 };
+use crate::losers::Losers;
 use crate::node::{Tasks, random};
 use crate::offer::Offer;
 
@@ -93,7 +94,8 @@ struct Active {
     owner: watch::Sender<Owned>,
     /// Where its encoder is, while there is one.
     encoder: Option<IpAddr>,
-    replaced: Option<(IpAddr, Instant)>,
+    /// Who was replaced lately.
+    losers: Losers,
     /// Why its encoder is away.
     away: End,
     /// How its encoder is doing, or did last, and over which protocol.
@@ -169,7 +171,10 @@ impl Ingest {
                     // Only one that was still sending can fight: an encoder that replaces its own
                     // dead connection has lost nothing to anybody.
                     let rival = active.encoder.replace(address).filter(|_| rival_alive);
-                    active.replaced = rival.map(|rival| (rival, Instant::now()));
+                    active.losers.won(address);
+                    if let Some(rival) = rival {
+                        active.losers.lost(rival, Instant::now());
+                    }
                     (active.health, active.away) = (None, End::SourceLost);
                     active.owner.send_replace(claimed.owned.clone());
                     None
@@ -181,7 +186,7 @@ impl Ingest {
                         broadcast,
                         owner,
                         encoder,
-                        replaced: None,
+                        losers: Losers::default(),
                         away: End::SourceLost,
                         health: None,
                         recorder: None,
@@ -252,16 +257,16 @@ impl Ingest {
 
     /// Who may take an input that somebody has.
     fn check_rivals(&self, input: &InputUid, address: IpAddr) -> Result<(), Refused> {
+        let sending = self.heard_lately(input);
         let state = self.state();
-        let Some(active) = state.active.get(input) else { return Ok(()) };
-        let live = active.encoder.is_some();
-        if live && self.settings().takeover == TakeoverPolicy::First {
+        let Some(active) = state.active.get(input).filter(|a| a.encoder.is_some()) else {
+            return Ok(());
+        };
+        if self.settings().takeover == TakeoverPolicy::First {
             return Err(Refused::Busy);
         }
-        let lost_lately = active
-            .replaced
-            .is_some_and(|(loser, at)| loser == address && at.elapsed() < REPLACED_REFUSED);
-        if live && lost_lately { Err(Refused::TakenOver) } else { Ok(()) }
+        let lost = active.losers.has(address, Instant::now());
+        if lost && sending { Err(Refused::TakenOver) } else { Ok(()) }
     }
 
     /// Whether an encoder has sent something in the last moments.

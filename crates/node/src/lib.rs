@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod ingest;
 mod limits;
 mod logging;
+mod losers;
 mod node;
 mod offer;
 mod past;

@@ -26,6 +26,9 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// A publisher that was replaced is refused for so long, so that two machines do not fight.
 pub(crate) const REPLACED_REFUSED: Duration = Duration::from_secs(30);
 
+/// So many that were replaced are remembered of an input: more machines than one owner has, a few hundred bytes.
+pub(crate) const LOSERS_KEPT: usize = 16;
+
 /// A publisher without a frame for so long is taken for dead when another one comes.
 pub(crate) const HEARD_LATELY: Duration = Duration::from_secs(3);
 

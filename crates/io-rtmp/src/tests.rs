@@ -1,0 +1,206 @@
+//! One connection against its door, over a pipe and in virtual time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::admission::{Admitted, Door, Left, Refused};
+use media::codec::h264::DecoderConfiguration;
+use media::{Publication, Slot};
+use rtmp::client::{Client, ClientError, Command, Config, Event, Target};
+use rtmp::{Kind, Secret};
+use sansio::stream::{Input, Output};
+use sansio::{Core, Poll};
+use spine::{Close, Limits, Location, NodeId, Origin, Path, Route, Takeover};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use crate::listen::{Counters, shared};
+use crate::session;
+
+/// An encoder at its end of the pipe.
+struct Encoder {
+    socket: DuplexStream,
+    client: Client,
+    counters: Arc<Counters>,
+    session: tokio::task::JoinHandle<()>,
+}
+
+impl Encoder {
+    fn new(door: Door, key: &str) -> Self {
+        let (socket, other) = duplex(64 << 10);
+        let counters = Arc::new(Counters::default());
+        let shared = shared(door, counters.clone(), |seed| seed.fill(7));
+        let guard = shared.half_open().unwrap();
+        let peer = "192.0.2.1:9".parse().unwrap();
+        let session = tokio::spawn(session::run(other, peer, "rtmp", shared, guard));
+        let mut target = Target::parse("rtmp://a/live/x").unwrap();
+        target.name = Secret::new(key);
+        let client = Client::new(std::time::Instant::now(), Config::new(target, [7; 32]));
+        Self { socket, client, counters, session }
+    }
+
+    /// Talks until it may publish, or is told why not.
+    async fn publish(&mut self) -> Result<(), ClientError> {
+        self.talk(true).await
+    }
+
+    fn send(&mut self, kind: Kind, payload: impl Into<Vec<u8>>) {
+        let payload = Bytes::from(payload.into());
+        let media = Command::Media { kind, timestamp: 0, payload };
+        self.client.command(std::time::Instant::now(), media).unwrap();
+    }
+
+    async fn talk(&mut self, to_begin: bool) -> Result<(), ClientError> {
+        let mut buffer = [0; 4 << 10];
+        loop {
+            loop {
+                match self.client.poll() {
+                    Poll::Output(Output::Send(bytes)) => {
+                        self.socket.write_all(&bytes).await.unwrap();
+                    }
+                    Poll::Output(Output::Event(Event::Publishing)) if to_begin => return Ok(()),
+                    Poll::Output(_) => {}
+                    Poll::Wait(_) => break,
+                }
+            }
+            let input = match self.socket.read(&mut buffer).await.unwrap() {
+                0 => Input::Eof,
+                n => Input::Bytes(&buffer[..n]),
+            };
+            let over = matches!(input, Input::Eof);
+            self.client.handle(std::time::Instant::now(), input)?;
+            if over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the server to close, and says no word meanwhile.
+    async fn is_closed_within(mut self, bound: Duration) {
+        let since = tokio::time::Instant::now();
+        while self.socket.read(&mut [0; 512]).await.is_ok_and(|n| n > 0) {}
+        self.session.await.unwrap();
+        assert!(since.elapsed() <= bound, "{:?}", since.elapsed());
+    }
+
+    /// Refused, dismissed, unusable, and how many are live.
+    fn counted(&self) -> [u64; 4] {
+        let of = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+        let Counters { refused_publishes, dismissed, unusable, live, .. } = &*self.counters;
+        let live = live.load(std::sync::atomic::Ordering::Relaxed) as u64;
+        [of(refused_publishes), of(dismissed), of(unusable), live]
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn words(told: Result<(), ClientError>) -> String {
+    told.map_err(|error| error.to_string()).unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_reads_why_and_is_cut_off_within_a_second() {
+    let door = |refused: Refused| -> Door {
+        Arc::new(move |_| {
+            let refused = refused.clone();
+            Box::pin(async move { Err(refused) })
+        })
+    };
+    for (key, refused) in [
+        ("", Refused::NoKey),
+        ("wrong", Refused::UnknownKey),
+        ("off", Refused::Disabled),
+        ("late", Refused::TakenOver),
+        ("often", Refused::TooManyAttempts),
+    ] {
+        // Without a key nobody is asked.
+        let answer = if key.is_empty() { Refused::Busy } else { refused.clone() };
+        let mut encoder = Encoder::new(door(answer), key);
+        let told = words(encoder.publish().await);
+        assert!(told.contains("NetStream.Publish.Denied"), "{told}");
+        assert!(told.contains(&refused.to_string()), "{told}");
+        assert_eq!(encoder.counted(), [1, 0, 0, 0], "{key}");
+        encoder.is_closed_within(SECOND).await;
+    }
+}
+
+/// Lets everybody in, on one broadcast; and how they left.
+fn open_door(origin: &Origin) -> (Door, Arc<Mutex<Vec<Left>>>) {
+    let (origin, left) = (origin.clone(), Arc::new(Mutex::new(Vec::new())));
+    let noted = left.clone();
+    let door: Door = Arc::new(move |asking| {
+        let (origin, noted) = (origin.clone(), noted.clone());
+        Box::pin(async move {
+            let broadcast =
+                origin.publish(&path(), Route::local(NodeId(0), 1), Takeover::Replace).unwrap();
+            let now = std::time::Instant::now();
+            let publication = Publication::new(broadcast, asking.clock, 0, now);
+            let leave = move |publication: Publication, left| {
+                noted.lock().unwrap().push(left);
+                if publication.closed().is_none() {
+                    publication.end(Close::Ended, std::time::Instant::now());
+                }
+            };
+            Ok(Admitted { publication, leave: Box::new(leave) })
+        })
+    });
+    (door, left)
+}
+
+fn path() -> Path {
+    Path::new(["default", "input"]).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_go_is_counted_as_that_and_as_nothing_else() {
+    let origin = Origin::new(Limits::default());
+    let (door, left) = open_door(&origin);
+    // Another encoder takes over.
+    let mut encoder = Encoder::new(door.clone(), "key");
+    encoder.publish().await.unwrap();
+    assert_eq!(encoder.counted(), [0, 0, 0, 1]);
+    let route = Route::local(NodeId(0), 2);
+    let other = origin.publish(&path(), route, Takeover::Replace).unwrap();
+    let told = words(encoder.talk(false).await);
+    assert!(told.contains("another encoder has taken over this input"), "{told}");
+    assert_eq!(encoder.counted(), [0, 1, 0, 0]);
+    encoder.is_closed_within(SECOND).await;
+    drop(other);
+    // What it sends can't go on air: Sorenson H.263.
+    let mut encoder = Encoder::new(door, "key");
+    encoder.publish().await.unwrap();
+    encoder.send(Kind::Video, [0x12, 0, 0, 0]);
+    let told = words(encoder.talk(false).await);
+    assert!(told.contains("Sorenson H.263 is not supported: send H.264, HEVC"), "{told}");
+    assert_eq!(encoder.counted(), [0, 0, 1, 0]);
+    encoder.is_closed_within(SECOND).await;
+    assert_eq!(*left.lock().unwrap(), [Left::Dismissed, Left::Faulty]);
+}
+
+/// E-RTMP v2 "ModEx": what stands before a packet does not keep it from the air.
+#[tokio::test(start_paused = true)]
+async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air() {
+    const FRAME: &[u8] = &[0, 0, 0, 3, 0x65, 0x88, 0x80];
+    let origin = Origin::new(Limits::default());
+    let (door, _) = open_door(&origin);
+    let mut encoder = Encoder::new(door, "key");
+    encoder.publish().await.unwrap();
+    let broadcast = origin.get(&path()).unwrap();
+    let sps = [
+        0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00,
+        0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc6, 0x58,
+    ];
+    let pps = [0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
+    let record = DecoderConfiguration::new(vec![sps.to_vec().into()], vec![pps.to_vec().into()]);
+    let header = [&b"\x90avc1"[..], &record.unwrap().to_avcc()].concat();
+    encoder.send(Kind::Video, header);
+    // TimestampOffsetNano of three bytes, one that nobody knows, and a frame without composition time.
+    encoder.send(Kind::Video, [&b"\x97\x02\x0f\x42\x3f\x07\x00\xee\x13avc1"[..], FRAME].concat());
+    encoder.client.command(std::time::Instant::now(), Command::Goodbye).unwrap();
+    let _ = encoder.talk(false).await;
+    encoder.session.await.unwrap();
+    let video = broadcast.get(&Slot::Video(0).name()).unwrap();
+    let frame = video.object(Location { group: 0, object: 0 }).unwrap();
+    assert_eq!(frame.whole().unwrap().concat(), FRAME);
+    assert_eq!(frame.header().timing.map(|t| t.sync), Some(true));
+}
