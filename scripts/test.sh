@@ -4,7 +4,8 @@
 # A step that fails and is not a test (the format, a build) counts as one failed.
 #
 # AIRWAVE_TEST_SKIP=name,... switches tests off. The tests read it themselves and then write a line
-# `AIRWAVE-SKIPPED name` into the file AIRWAVE_SKIP_LOG: they are counted as skipped, not as passed, and listed.
+# `AIRWAVE-SKIPPED name` into the file AIRWAVE_SKIP_LOG: they are counted as skipped, not as passed, and listed. So do tests
+# that the system forbids (mounting in a container), with the reason.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -130,9 +131,9 @@ last_line() {
         printf '    %s\n' "${FAILED_STEPS[@]}"
     fi
     if [ "$SKIPPED" -gt 0 ]; then
-        heading "Switched off (AIRWAVE_TEST_SKIP=${AIRWAVE_TEST_SKIP:-})"
-        awk '/^AIRWAVE-SKIPPED / { tests[$2]++ }
-            END { for (name in tests) print "    " name (tests[name] > 1 ? ", " tests[name] " tests" : "") }' \
+        heading "Skipped (AIRWAVE_TEST_SKIP=${AIRWAVE_TEST_SKIP:-})"
+        awk '/^AIRWAVE-SKIPPED / { sub(/^AIRWAVE-SKIPPED /, ""); name = $1; sub(/^[^ ]+ ?/, ""); tests[name ($0 ? ", " $0 : "")]++ }
+            END { for (name in tests) print "    " name (tests[name] > 1 ? ": " tests[name] " tests" : "") }' \
             "$AIRWAVE_SKIP_LOG" | sort
         if [ -s "$RESULTS/skipped-web" ]; then sed 's/^/    /' "$RESULTS/skipped-web"; fi
     fi

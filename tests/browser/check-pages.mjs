@@ -58,6 +58,20 @@ await scenario('broadcast', async ({ host, page, open, stats, until, settled, sh
   check('sound is offered', await shadow('.sound').isVisible());
   await page.keyboard.press('m');
   check('key m gives sound', !(await page.evaluate(() => document.querySelector('airwave-player').muted)));
+  // A window of its own is the system's; what is asked for is ours.
+  await page.evaluate(() => {
+    window.asked = [];
+    Object.defineProperty(document, 'pictureInPictureEnabled', { value: true });
+    HTMLVideoElement.prototype.requestPictureInPicture = function () {
+      window.asked.push(this === document.querySelector('airwave-player').video);
+      return Promise.resolve();
+    };
+  });
+  await page.keyboard.press('p');
+  check('key p asks for picture-in-picture', await page.evaluate(() => window.asked.join() === 'true'));
+  await page.mouse.move(650, 410);
+  await shadow('.pip').click();
+  check('its button asks for picture-in-picture', await page.evaluate(() => window.asked.join() === 'true,true'));
   await page.keyboard.press(' ');
   check('space pauses', await page.evaluate(() => document.querySelector('airwave-player').video.paused));
   check('a paused picture falls behind', await until(behindBy, { arg: 5 }), await stats());

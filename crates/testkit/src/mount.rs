@@ -11,8 +11,9 @@ pub struct Mount {
     at: PathBuf,
 }
 
-/// Whether this process may mount file systems. If not, the tests that need it are listed as skipped,
-/// under the name `mounts`, which also switches them off.
+/// Whether this process may mount file systems. If the system forbids it, as containers do, the tests that need it are
+/// listed as skipped with its words, under the name `mounts`, which also switches them off. A tool that is missing is a
+/// failure.
 pub fn can_mount() -> bool {
     if skip("mounts") {
         return false;
@@ -20,31 +21,36 @@ pub fn can_mount() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("image");
     make_image(&image, 4);
-    let can = Mount::image(&image).is_some() && Mount::memory(1).is_some();
-    if !can {
-        log_skipped("mounts");
+    let forbidden = Mount::image(&image).err().or_else(|| Mount::memory(1).err());
+    if let Some(words) = &forbidden {
+        log_skipped("mounts", &format!("not allowed here: {words}"));
     }
-    can
+    forbidden.is_none()
 }
 
 impl Mount {
-    /// A file system in memory that holds so many MiB; none where that is not allowed.
-    pub fn memory(mib: u32) -> Option<Self> {
+    /// A file system in memory that holds so many MiB, or the system's words where that is not allowed.
+    pub fn memory(mib: u32) -> Result<Self, String> {
         Self::of(&["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
     }
 
     /// The file system in an image that [`make_image`] made. What is written to it reaches the image
     /// when it is synced: nothing is written back by the clock within a test's time.
-    pub fn image(image: &Path) -> Option<Self> {
+    pub fn image(image: &Path) -> Result<Self, String> {
         Self::of(&["-o", "loop,commit=600", image.to_str().unwrap()])
     }
 
-    fn of(what: &[&str]) -> Option<Self> {
+    fn of(what: &[&str]) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("mounted");
         std::fs::create_dir(&at).unwrap();
-        let mounted = Command::new("mount").args(what).arg(&at).output().ok()?;
-        mounted.status.success().then_some(Self { folder, at })
+        let mounted = Command::new("mount").args(what).arg(&at).output();
+        let mounted = mounted.unwrap_or_else(|error| {
+            panic!("can't start mount: {error}; AIRWAVE_TEST_SKIP=mounts does without it")
+        });
+        let words = String::from_utf8_lossy(&mounted.stderr);
+        let told = || words.lines().next().unwrap_or_default().trim().to_owned();
+        mounted.status.success().then_some(Self { folder, at }).ok_or_else(told)
     }
 
     /// Changes how it is mounted: `ro`, `rw`.

@@ -1,7 +1,9 @@
 //! Authoring rules for media playlists: draft-pantos-hls-rfc8216bis and Apple's HLS authoring
-//! specification. An independent reader of text: it shares nothing with the program that writes it.
+//! specification. They look at text, and share with the program that writes it only the reader that its own clients have
+//! (`package::hls::parse`): none of what decides what is written.
 //!
-//! [`check`] looks at one playlist, [`check_versions`] at all that one URL answered over time.
+//! [`check`] looks at one playlist, [`check_versions`] at all that one URL answered over time,
+//! [`check_codecs`] and [`check_multivariant`](crate::check_multivariant) at lists of tracks.
 
 use std::collections::BTreeMap;
 

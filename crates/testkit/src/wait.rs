@@ -21,15 +21,17 @@ pub fn skip(name: &str) -> bool {
     let list = std::env::var("AIRWAVE_TEST_SKIP").unwrap_or_default();
     let off = list.split(',').any(|n| n.trim() == name);
     if off {
-        log_skipped(name);
+        log_skipped(name, "");
     }
     off
 }
 
-/// Lists a test as skipped.
-pub(crate) fn log_skipped(name: &str) {
+/// Lists a test as skipped, with the reason if it was not asked for.
+pub(crate) fn log_skipped(name: &str, reason: &str) {
     if let Some(path) = std::env::var_os("AIRWAVE_SKIP_LOG") {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        let _ = log.and_then(|mut log| writeln!(log, "AIRWAVE-SKIPPED {name}"));
+        let _ = log.and_then(|mut log| {
+            writeln!(log, "{}", format!("AIRWAVE-SKIPPED {name} {reason}").trim_end())
+        });
     }
 }

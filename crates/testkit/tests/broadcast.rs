@@ -11,10 +11,11 @@ mod studio;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use media::catalog::{Catalog, CatalogTrack};
 use package::Index;
-use package::hls::{MediaOptions, render_media};
+use package::hls::{MediaOptions, Variant, VariantKind, render_media, render_multivariant};
 use studio::{AUDIO, Sent, Show, Studio, TRACKS, VIDEO, hevc};
-use testkit::{MediaPlaylist, check, check_versions};
+use testkit::{MediaPlaylist, check, check_multivariant, check_versions};
 
 const LIVE: MediaOptions = MediaOptions { low_latency: true, everything: false, skip: false };
 const DVR: MediaOptions = MediaOptions { everything: true, ..LIVE };
@@ -137,6 +138,41 @@ impl Viewers {
     }
 }
 
+/// The list of tracks, as it is rendered of a catalog and what was measured, against the rules.
+fn check_tracks(studio: &Studio) {
+    let variant = |track: &CatalogTrack| {
+        let rendition = studio.index.rendition(&track.name)?;
+        let (peak, average) = rendition.bitrate()?;
+        let kind = match (track.width, track.height) {
+            (Some(width), Some(height)) => {
+                let frame_rate = track.framerate.as_ref()?.as_f64();
+                VariantKind::Video { width, height, frame_rate }
+            }
+            _ => VariantKind::Audio { channels: 2, language: None },
+        };
+        Some(Variant {
+            name: track.name.clone(),
+            codec: track.codec.clone()?,
+            peak,
+            average: Some(average),
+            kind,
+            iframes: rendition.key_bitrate(),
+        })
+    };
+    let catalog = Catalog::parse(&studio.catalog()).unwrap();
+    let variants: Vec<Variant> = catalog.tracks.iter().filter_map(variant).collect();
+    let list = render_multivariant(&variants, None);
+    let media = TRACKS.map(|track| {
+        (format!("{track}.m3u8"), render_media(&studio.index, track, "../media/V", DVR).unwrap())
+    });
+    let bytes_of = |list: &str, file: &str| {
+        let number = file.rsplit(['-', '.']).nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap();
+        let track = list.strip_suffix(".m3u8").unwrap();
+        studio.index.rendition(track).unwrap().segment(number).unwrap().bytes()
+    };
+    assert_eq!(check_multivariant(&list, &media.into(), bytes_of), [], "{list}");
+}
+
 fn show(seconds: f64) -> Vec<Sent> {
     Show { seconds, b_frames: true, ..Show::default() }.frames()
 }
@@ -150,6 +186,7 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
     let mut frames = show(third);
     frames.retain(|f| f.slot == AUDIO || !(30.0..40.0).contains(&f.truth));
     studio.send(&frames, |index| viewers.look(index));
+    check_tracks(&studio);
     // The encoder vanishes and comes back, with its clock from zero.
     studio.reconnect_after(Duration::from_secs(5), |index| viewers.look(index));
     let mut frames = show(2.0 * third);
@@ -157,8 +194,10 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
     let change = frames.iter_mut().find(|f| f.slot == VIDEO && f.sync && f.truth >= third);
     change.unwrap().config = Some(hevc());
     studio.send(&frames, |index| viewers.look(index));
+    check_tracks(&studio);
     studio.end();
     viewers.look(&studio.index);
+    check_tracks(&studio);
 
     for (track, versions) in &viewers.versions {
         assert!(versions.len() as f64 > minutes() * 60.0 * 2.5, "{track}: a version a part");

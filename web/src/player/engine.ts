@@ -128,12 +128,16 @@ async function startMoq(video: HTMLVideoElement, place: MoqPlace, events: Engine
 export const HLS_TYPE = 'application/vnd.apple.mpegurl';
 
 /** Apple's phones and tablets play LL-HLS best by themselves, and keep it in the pocket and on AirPlay. */
-function prefersNative(video: HTMLVideoElement): boolean {
+export function prefersNative(
+  video: Pick<HTMLVideoElement, 'canPlayType'>,
+  browser: Pick<Navigator, 'userAgent' | 'platform' | 'maxTouchPoints'> = navigator,
+  mediaSource = 'MediaSource' in window,
+): boolean {
   if (video.canPlayType(HLS_TYPE) === '') return false;
   const appleTouch =
-    /iP(hone|ad|od)/.test(navigator.userAgent) ||
-    (/Mac/.test(navigator.platform) && navigator.maxTouchPoints > 1);
-  return appleTouch || !('MediaSource' in window);
+    /iP(hone|ad|od)/.test(browser.userAgent) ||
+    (/Mac/.test(browser.platform) && browser.maxTouchPoints > 1);
+  return appleTouch || !mediaSource;
 }
 
 export function isAudioOnly(level: Level | null): boolean {

@@ -1,5 +1,5 @@
-//! An encoder that changes its codec or its picture's size while it is on the air: everything plays on,
-//! live and in the replay.
+//! An encoder that changes its codec or its picture's size while it is on the air, and whose clock passes 24 bits:
+//! everything plays on, live and in the replay.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,17 @@ use package::hls::attribute;
 use rtmp::Kind;
 use rtmp::client::Target;
 use testkit::{
-    Follower, Server, check, check_codecs, check_versions, decode_errors, request, wait_until,
+    Follower, Server, check, check_codecs, check_multivariant, check_versions, decode_errors,
+    request, wait_until,
 };
 
 use crate::AIRWAVE;
 use crate::codecs::{FFMPEG, packets, replay, run};
 
 const SECONDS: u32 = 6;
+
+/// The encoder's clock when it begins: two seconds later it needs more than 24 bits (RTMP §5.3.1.3).
+const BEGINS_MS: u32 = 0xff_ffff - 2_000;
 
 /// A file of FLV with a key frame every second.
 fn flv(folder: &Path, name: &str, size: &str, encoder: &[&str]) -> PathBuf {
@@ -57,8 +61,8 @@ fn broadcast(url: &str, tags: &[Tag], mut watch: impl FnMut(u32)) {
             TagKind::Audio => Kind::Audio,
             _ => continue,
         };
-        if tag.timestamp / 1000 > second {
-            second = tag.timestamp / 1000;
+        if (tag.timestamp - BEGINS_MS) / 1000 > second {
+            second = (tag.timestamp - BEGINS_MS) / 1000;
             watch(second);
         }
         let payload = Bytes::copy_from_slice(&tag.body);
@@ -110,6 +114,7 @@ fn check_names(server: &Server, uid: &str, query: &str, pictures: usize) {
     let media: BTreeMap<String, String> = uris.map(|uri| (uri.clone(), get(&uri).text())).collect();
     let codec_of = |map: &str| Content::from_init(&get(map).body.into()).unwrap().codec;
     assert_eq!(check_codecs(&list, &media, codec_of), [], "{list}");
+    assert_eq!(check_multivariant(&list, &media, |_, file| get(file).body.len() as u64), []);
     let stream = list.lines().find_map(|l| l.strip_prefix("#EXT-X-STREAM-INF:")).unwrap();
     let codecs = attribute(stream, "CODECS").unwrap();
     assert_eq!(codecs.split(',').count(), pictures + 1, "{codecs}");
@@ -119,7 +124,7 @@ fn check_change(first: (&str, &[&str]), second: (&str, &[&str])) {
     let folder = tempfile::tempdir().unwrap();
     let one = flv(folder.path(), "one", first.0, first.1);
     let other = flv(folder.path(), "other", second.0, second.1);
-    let sent = [tags(&one, 0), tags(&other, SECONDS * 1000)].concat();
+    let sent = [tags(&one, BEGINS_MS), tags(&other, BEGINS_MS + SECONDS * 1000)].concat();
     let server = Server::start(AIRWAVE, &["hls.segment_ms=1000"]);
     let input = server.input();
     let mut live: Option<(String, Follower)> = None;

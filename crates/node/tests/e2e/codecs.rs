@@ -183,17 +183,22 @@ fn check_by(publish: fn(&Path, &str) -> Child, tracks: &[Track], codecs: &[&str]
     });
     assert!(encoder.wait(20).success(), "{}", encoder.output());
     let (mut videos, mut audios) = (0, 0);
+    let mut shifts = Vec::new();
     for (track, follower) in tracks.iter().zip(&followers) {
         let nth = if track.kind() == 'v' { &mut videos } else { &mut audios };
         let source = packets(&clip, &format!("{}:{nth}", track.kind()));
         *nth += 1;
-        check_track(folder.path(), track, follower, &source);
+        shifts.push(check_track(folder.path(), track, follower, &source));
         // And as it was recorded: the same packets, in files of the same bytes.
         let replay = replay(&server, &video, track.name);
         check_track(folder.path(), track, &replay, &source);
         for (number, (_, bytes)) in &follower.segments {
             assert!(&replay.segments[number].1 == bytes, "{}: segment {number}", track.name);
         }
+    }
+    for (track, shift) in tracks.iter().zip(&shifts) {
+        let off = shift - shifts[0];
+        assert!(off.abs() <= 2_000, "{} is {off} us off the first picture", track.name);
     }
     check_file(folder.path(), &server, &video, &clip);
 }
@@ -236,7 +241,8 @@ pub(crate) fn replay(server: &Server, video: &str, name: &str) -> Follower {
     replay
 }
 
-fn check_track(folder: &Path, track: &Track, follower: &Follower, source: &[Packet]) {
+/// Everything of a track as it was sent, but for a shift of its times, which is answered in microseconds.
+fn check_track(folder: &Path, track: &Track, follower: &Follower, source: &[Packet]) -> i64 {
     let name = track.name;
     let maps: Vec<&String> = follower.inits.keys().collect();
     assert_eq!(maps.len(), 1, "{name}: one initialisation segment");
@@ -261,6 +267,7 @@ fn check_track(folder: &Path, track: &Track, follower: &Follower, source: &[Pack
         assert!(!segment.gap && !segment.discontinuity, "{name}: {segment:?}");
         assert!(segment.parts.first().is_none_or(|p| p.independent), "{name}: {segment:?}");
     }
+    shift
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Encoders that come, go, come back and fight.
 
-use std::process::Command;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use io_rtmp::push::{Message, Options, Push};
+use rtmp::client::Target;
 use serde_json::json;
-use testkit::{Child, Clip, ClipSpec, Follower, Server, check_versions, wait_until};
+use testkit::{Clip, ClipSpec, Follower, Server, check_versions, wait_until};
 
 use crate::AIRWAVE;
 
@@ -46,6 +49,7 @@ fn a_wrong_key_is_refused_in_words() {
     let mut encoder = clip.publish(&disabled.rtmp, 1);
     assert!(!encoder.wait(10).success());
     assert!(encoder.output().contains("disabled"), "{}", encoder.output());
+    assert_eq!(server.metric("rtmp_publishes_refused_total"), 3);
 }
 
 /// The encoder's own log says what its owner did, and the input's status afterwards.
@@ -204,11 +208,18 @@ fn the_first_encoder_stays_if_the_owner_wants_it_so() {
 fn a_codec_that_is_not_carried_is_named() {
     let server = Server::start(AIRWAVE, &[]);
     let input = server.input();
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=10"]);
-    command.args(["-t", "20", "-c:v", "flv1", "-f", "flv", &input.rtmp]);
-    let mut encoder = Child::start(&mut command);
-    assert!(!encoder.wait(20).success());
-    let output = encoder.output();
-    assert!(server.lifecycle(&input.uid)["live"] != true || output.contains("H.263"), "{output}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let told = runtime.block_on(async {
+        let options = Options { seed: [7; 32], four_ccs: Vec::new(), tls: None };
+        let mut push =
+            Push::connect(Target::parse(&input.rtmp).unwrap(), options).await.expect("let in");
+        let payload = Bytes::from_static(&[0x12, 0, 0, 0]);
+        push.send(Message { kind: rtmp::Kind::Video, timestamp: 0, payload }).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        push.wait_until(deadline).await.expect_err("sent away").to_string()
+    });
+    assert!(told.contains("Sorenson H.263 is not supported: send H.264, HEVC"), "{told}");
+    assert_eq!(server.metric("rtmp_publishes_unusable_total"), 1);
+    assert_eq!(server.metric("rtmp_publishes_refused_total"), 0);
+    assert_eq!(server.lifecycle(&input.uid)["live"], false);
 }

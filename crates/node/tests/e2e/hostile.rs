@@ -4,7 +4,7 @@
 //! unknown ids are asked for (20,000 in the gate, a million in soak).
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ use crate::beside::{Beside, Held, size};
 
 /// Every listener.
 const PORTS: [&str; 5] = ["rtmp", "rtmps", "http", "https", "admin"];
+
+/// The other one, over UDP.
+const QUIC: &str = "quic";
 
 /// Nobody may hold a connection for longer than this without asking for something: the deadlines are 10 s.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -74,7 +77,9 @@ fn random_slow_and_half_open_connections_disturb_nobody() {
     let server = Server::start(AIRWAVE, &[]);
     let held = Held::by(&server);
     let beside = Beside::start(&server);
+    assert!(speaks_quic(&server));
     scope(|scope| {
+        scope.spawn(|| datagrams(&server, 90, strangers * 40));
         for (index, port) in PORTS.into_iter().enumerate() {
             let (server, from) = (&server, 10 * (1 + index as u8));
             scope.spawn(move || half_open(server, port, from, strangers));
@@ -82,8 +87,62 @@ fn random_slow_and_half_open_connections_disturb_nobody() {
             scope.spawn(move || random(server, port, from + 2, strangers));
         }
     });
+    assert!(speaks_quic(&server), "it still answers");
+    assert_eq!(server.metric("moq_session_panics_total"), 0);
     beside.finish(&server);
     held.again(&server);
+}
+
+/// A socket of an address of its own that sends to the QUIC listener.
+fn quic(server: &Server, from: u8) -> UdpSocket {
+    let socket = UdpSocket::bind(format!("127.0.1.{from}:0")).unwrap();
+    socket.connect(server.addresses[QUIC].as_str().unwrap()).unwrap();
+    socket
+}
+
+/// The beginning of an Initial (RFC 9000 §17.2.2) of this version: two connection ids, no token, a length.
+fn initial(version: u32, length: u16) -> Vec<u8> {
+    let mut packet = vec![0xc3];
+    packet.extend(version.to_be_bytes());
+    packet.extend([8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, 9, 9, 9, 9, 9, 9, 0]);
+    packet.extend((0x4000 | length).to_be_bytes());
+    packet
+}
+
+/// Whether a version that nobody has is answered with those that there are (RFC 9000 §6.1).
+fn speaks_quic(server: &Server) -> bool {
+    let socket = quic(server, 91);
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut packet = initial(0x1a2a_3a4a, 1_170);
+    packet.resize(1_200, 0);
+    let deadline = Instant::now() + PATIENCE;
+    let mut answer = [0; 1_500];
+    // A queue that the flood has filled loses datagrams.
+    while Instant::now() < deadline {
+        socket.send(&packet).unwrap();
+        if socket.recv(&mut answer).is_ok_and(|n| n > 5) {
+            return answer[1..5] == [0; 4];
+        }
+    }
+    false
+}
+
+/// Bytes that mean nothing, Initials that are cut or lie about their length, and whole ones that nobody has encrypted.
+fn datagrams(server: &Server, from: u8, count: usize) {
+    let socket = quic(server, from);
+    let mut rng = Rng::new(3);
+    for number in 0..count {
+        let mut packet = match number % 4 {
+            0 => Vec::new(),
+            1 => initial(1, rng.below(0x3fff) as u16),
+            2 => initial(0x6b33_43cf, 1_170),
+            _ => initial(rng.next_u64() as u32, 1_170),
+        };
+        packet.extend((0..1_200).map(|_| rng.next_u64() as u8));
+        packet.truncate(if number % 3 == 0 { 1_200 } else { rng.below(1_200) });
+        // Nobody may listen to who comes too often.
+        let _ = socket.send(&packet);
+    }
 }
 
 /// Connects and says nothing.

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use testkit::{Clip, ClipSpec, Follower, Packet, Server, check_versions, decode_errors, packets};
+use testkit::{
+    Clip, ClipSpec, Follower, Packet, Server, check_multivariant, check_versions, decode_errors,
+    packets,
+};
 
 use crate::AIRWAVE;
 
@@ -30,7 +33,8 @@ pub(crate) fn received(folder: &Path, follower: &Follower, kind: char) -> Vec<Pa
     packets(&file, kind)
 }
 
-pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) {
+/// The same packets at the same times but for a shift, which is answered in microseconds.
+pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) -> i64 {
     let hashes = |list: &[Packet]| list.iter().map(|p| p.hash.clone()).collect::<Vec<_>>();
     assert_eq!(got.len(), source.len(), "{kind}: every packet");
     assert!(hashes(source) == hashes(got), "{kind}: every packet's bytes, in order");
@@ -40,6 +44,7 @@ pub(crate) fn check_same(source: &[Packet], got: &[Packet], kind: char) {
         // RTMP has whole milliseconds, and both ends round.
         assert!(off.abs() <= 2_000, "{kind}: {} us off at {} us", off, s.present_us);
     }
+    shift
 }
 
 #[test]
@@ -53,10 +58,12 @@ fn every_packet_arrives_with_its_bytes_and_its_time() {
     assert!(encoder.wait(20).success(), "{}", encoder.output());
 
     let folder = tempfile::tempdir().unwrap();
-    for (kind, follower) in [('v', &video), ('a', &audio)] {
+    let shifts = [('v', &video), ('a', &audio)].map(|(kind, follower)| {
         let source = packets(clip.path(), kind);
-        check_same(&source, &received(folder.path(), follower, kind), kind);
-    }
+        check_same(&source, &received(folder.path(), follower, kind), kind)
+    });
+    let [picture, sound] = shifts;
+    assert!((picture - sound).abs() <= 2_000, "{} us apart", picture - sound);
     assert!(video.newest.ended && audio.newest.ended);
     let numbers = |f: &Follower| f.segments.keys().copied().collect::<Vec<_>>();
     assert_eq!(numbers(&video), numbers(&audio), "both tracks have the same numbers");
@@ -66,13 +73,23 @@ fn every_packet_arrives_with_its_bytes_and_its_time() {
     assert_eq!(server.get(&format!("/{}/manifest/video.m3u8", input.uid)).status, 204);
 }
 
+/// The list of tracks of what is over against what it leads to.
+fn check_tracks(server: &Server, uid: &str) {
+    let at = server.url(&format!("/{uid}/manifest/video.m3u8"));
+    let get = |uri: &str| testkit::request("GET", &at.join(uri), &[], &[]);
+    let list = get("video.m3u8").text();
+    let media = ["video.cmaf.m3u8", "audio.cmaf.m3u8"].map(|uri| (uri.to_owned(), get(uri).text()));
+    let bytes_of = |_: &str, file: &str| get(file).body.len() as u64;
+    assert_eq!(check_multivariant(&list, &media.into(), bytes_of), [], "{list}");
+}
+
 #[test]
 fn playlists_keep_their_promises() {
     let server = Server::start(AIRWAVE, &["hls.part_ms=200"]);
     let input = server.input();
     let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
     let _encoder = clip.publish(&input.rtmp, 1);
-    server.wait_live(&input);
+    let uid = server.wait_live(&input);
     let multivariant = server.get(&format!("/{}/manifest/video.m3u8", input.uid));
     assert_eq!(multivariant.status, 200);
     let text = multivariant.text();
@@ -81,8 +98,13 @@ fn playlists_keep_their_promises() {
         assert!(text.contains(word), "{word} in {text}");
     }
     let mut video = Follower::new(server.url(&format!("/{}/manifest/video.cmaf.m3u8", input.uid)));
+    let mut looked = false;
     while !video.reload().ended {
         let playlist = &video.newest;
+        if !looked && playlist.segments.iter().filter(|s| s.file.is_some()).count() == 2 {
+            looked = true;
+            crate::answers::check_live(&server, &input.uid, &uid);
+        }
         assert_eq!(playlist.target_duration, 2);
         let target = playlist.part_target.unwrap();
         assert!((target - 0.2).abs() < 1e-9, "{target}");
@@ -104,6 +126,10 @@ fn playlists_keep_their_promises() {
         }
     }
     assert!(video.versions.len() >= 40, "a version a part: {}", video.versions.len());
+    assert!(looked);
+    check_tracks(&server, &uid);
+    crate::codecs::replay(&server, &uid, "video.cmaf");
+    crate::answers::check_ended(&server, &input.uid, &uid);
     assert_eq!(check_versions(&video.versions[..video.versions.len() - 1]), []);
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod aftermath;
+mod answers;
 mod api;
 mod backup;
 mod beside;

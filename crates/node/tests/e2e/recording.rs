@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::{Child, Clip, ClipSpec, Follower, MediaPlaylist, Server, Url, packets, wait_until};
+use testkit::{
+    Child, Clip, ClipSpec, Follower, MediaPlaylist, PlaylistSegment, Server, Url, check, packets,
+    wait_until,
+};
 
 use crate::AIRWAVE;
 
@@ -177,12 +180,34 @@ fn the_recording_plays_at_once_survives_a_restart_and_is_deleted_for_good() {
         400
     );
     assert!(!media_files(&data).is_empty());
+    let everywhere = everywhere(&server, &uid);
+    for path in &everywhere {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
     assert_eq!(server.api("DELETE", &path, None).status, 200);
-    assert_eq!(server.get(&format!("/{uid}/manifest/video.cmaf.m3u8")).status, 404);
-    assert_eq!(server.get(&format!("/{uid}/lifecycle")).status, 404);
+    for path in &everywhere {
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
     assert_eq!(server.api("GET", &path, None).status, 404);
     assert_eq!(media_files(&data), Vec::<std::path::PathBuf>::new(), "the disk has its room");
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], Value::Null);
+}
+
+/// Every address at which something of a recording is found.
+fn everywhere(server: &Server, uid: &str) -> Vec<String> {
+    let mut paths: Vec<String> =
+        ["lifecycle", "manifest/video.m3u8", "manifest/video.mpd", "clip.mp4?time=1s&duration=1s"]
+            .map(|file| format!("/{uid}/{file}"))
+            .into();
+    for (track, _) in TRACKS {
+        let url = track_url(server, uid, track, "");
+        let list = playlist(server, uid, track, "");
+        let files = list.segments.iter().filter_map(|s| s.file.as_ref());
+        paths.extend(files.map(|(_, uri)| url.join(uri).path));
+        paths.push(url.join(&list.segments[0].map).path);
+        paths.push(url.path);
+    }
+    paths
 }
 
 #[test]
@@ -335,6 +360,33 @@ fn dvr_reaches_back_to_the_first_segment_also_beyond_memory() {
         assert!(&dvr.segments[number].1 == bytes, "segment {number}");
     }
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], json!(uid));
+    check_delta(&server, &input.uid, &dvr.newest);
+}
+
+/// What a delta update leaves out is what its reader has; put together it is the whole list (RFC 8216bis §6.2.5.1).
+fn check_delta(server: &Server, id: &str, known: &MediaPlaylist) {
+    let query = "?dvrEnabled=true&_HLS_skip=YES";
+    let text =
+        testkit::request("GET", &track_url(server, id, "video.cmaf", query), &[], b"").text();
+    assert_eq!(text.matches("#EXT-X-SKIP:SKIPPED-SEGMENTS=").count(), 1, "{text}");
+    assert_eq!(check(&text), [], "{text}");
+    let delta = MediaPlaylist::parse(&text).unwrap();
+    let whole = playlist(server, id, "video.cmaf", "?dvrEnabled=true");
+    assert_eq!((delta.sequence, whole.sequence), (known.sequence, known.sequence));
+    let skipped = usize::try_from(delta.skipped).unwrap();
+    assert!(
+        skipped > 0 && skipped <= known.segments.len(),
+        "{skipped} of {}",
+        known.segments.len()
+    );
+    // What is being made has grown by the next answer.
+    let complete = |list: &[PlaylistSegment]| {
+        let lines = list.iter().filter(|s| s.file.is_some());
+        lines.map(|s| (s.number, s.file.clone(), s.date.clone(), s.gap)).collect::<Vec<_>>()
+    };
+    let together = [complete(&known.segments[..skipped]), complete(&delta.segments)].concat();
+    let whole = complete(&whole.segments);
+    assert!(together.len() >= known.segments.len() - 1 && together == whole[..together.len()]);
 }
 
 /// Flips `limits.recorder_patience_s`.
