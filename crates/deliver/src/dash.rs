@@ -122,8 +122,15 @@ fn rendered(
         let levels = Some(shown.beside_original(&list, &init));
         let (languages, embedded) = (&languages, &embedded);
         let (only_these, captions) = (only.as_deref(), &[][..]);
-        let sources =
-            Sources { contents, languages, embedded, captions, levels, only: only_these, base: &base };
+        let sources = Sources {
+            contents,
+            languages,
+            embedded,
+            captions,
+            levels,
+            only: only_these,
+            base: &base,
+        };
         let text = Bytes::from(render_mpd(index, sources, options)?);
         shelf.counters().renderings.fetch_add(1, Ordering::Relaxed);
         mpds.renderings.retain(|r| r.versions == versions);

@@ -27,7 +27,7 @@ pub(crate) fn ranged(
                 .header(header::CONTENT_RANGE, format!("bytes {start}-{}/{whole}", start + len - 1))
                 .body(body(start, len)),
         ),
-        Asked::Known => built(base.status(StatusCode::NOT_MODIFIED).body(Body::empty())),
+        Asked::Known => empty(base.status(StatusCode::NOT_MODIFIED)),
         Asked::Another => refused(base.status(StatusCode::PRECONDITION_FAILED)),
         Asked::Outside => refused(
             base.status(StatusCode::RANGE_NOT_SATISFIABLE)
@@ -36,9 +36,16 @@ pub(crate) fn ranged(
     }
 }
 
+/// An answer without the file has no type of it (RFC 9110 §15.4.5).
+fn empty(base: Builder) -> Response {
+    let mut response = built(base.body(Body::empty()));
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
+}
+
 /// What is kept of the file for long is not to be kept of a refusal.
 fn refused(base: Builder) -> Response {
-    let mut response = built(base.body(Body::empty()));
+    let mut response = empty(base);
     let never = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, never);
     response

@@ -50,18 +50,24 @@ impl Encoder {
         self.client.command(std::time::Instant::now(), media).unwrap();
     }
 
+    /// Sends what there is to send; whether it may publish.
+    async fn flush(&mut self) -> bool {
+        let mut begins = false;
+        loop {
+            match self.client.poll() {
+                Poll::Output(Output::Send(bytes)) => self.socket.write_all(&bytes).await.unwrap(),
+                Poll::Output(Output::Event(Event::Publishing)) => begins = true,
+                Poll::Output(_) => {}
+                Poll::Wait(_) => return begins,
+            }
+        }
+    }
+
     async fn talk(&mut self, to_begin: bool) -> Result<(), ClientError> {
         let mut buffer = [0; 4 << 10];
         loop {
-            loop {
-                match self.client.poll() {
-                    Poll::Output(Output::Send(bytes)) => {
-                        self.socket.write_all(&bytes).await.unwrap();
-                    }
-                    Poll::Output(Output::Event(Event::Publishing)) if to_begin => return Ok(()),
-                    Poll::Output(_) => {}
-                    Poll::Wait(_) => break,
-                }
+            if self.flush().await && to_begin {
+                return Ok(());
             }
             let input = match self.socket.read(&mut buffer).await.unwrap() {
                 0 => Input::Eof,
@@ -196,11 +202,12 @@ async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air() {
     encoder.send(Kind::Video, header);
     // TimestampOffsetNano of three bytes, one that nobody knows, and a frame without composition time.
     encoder.send(Kind::Video, [&b"\x97\x02\x0f\x42\x3f\x07\x00\xee\x13avc1"[..], FRAME].concat());
-    encoder.client.command(std::time::Instant::now(), Command::Goodbye).unwrap();
-    let _ = encoder.talk(false).await;
+    encoder.flush().await;
+    drop(encoder.socket);
     encoder.session.await.unwrap();
     let video = broadcast.get(&Slot::Video(0).name()).unwrap();
     let frame = video.object(Location { group: 0, object: 0 }).unwrap();
-    assert_eq!(frame.whole().unwrap().concat(), FRAME);
+    let pieces = frame.whole().unwrap();
+    assert_eq!(pieces.iter().flat_map(|piece| piece.to_vec()).collect::<Vec<u8>>(), FRAME);
     assert_eq!(frame.header().timing.map(|t| t.sync), Some(true));
 }

@@ -66,6 +66,9 @@ fn check_url_with(url: &str, player: &str, more: &[&str]) -> Played {
     let played = play(url, player, seconds(), &more);
     assert_eq!(played.size(), (640, 360), "{}", played.0);
     looks_and_sounds_right(&played, player);
+    if ["hlsjs", "shaka"].contains(&player) {
+        check_gaps(&played);
+    }
     played
 }
 
@@ -117,6 +120,24 @@ fn median_latency(played: &Played) -> f64 {
     let mut samples: Vec<f64> = samples.iter().filter_map(serde_json::Value::as_f64).collect();
     samples.sort_unstable_by(f64::total_cmp);
     samples[samples.len() / 2]
+}
+
+/// Between two pictures there are 100 ms at most, on the clock of the media and on that of the screen.
+fn check_gaps(played: &Played) {
+    let report = &played.0;
+    let sent = report["counter"]["last"].as_u64().zip(report["counter"]["first"].as_u64());
+    let sent = sent.map_or(0, |(last, first)| last - first + 1);
+    let gaps =
+        ["maxGapMs", "maxDisplayGapMs"].map(|name| report[name].as_f64().unwrap_or(f64::MAX));
+    let missing = report["counter"]["missing"].as_array().map_or(usize::MAX, Vec::len);
+    eprintln!("gaps {gaps:?} ms, {missing} of {sent} not read, idle {}", report["leastIdle"]);
+    if played.starved() {
+        return;
+    }
+    // Rounded to a tenth of a millisecond; three frames at 30 fps are 100.
+    assert!(gaps.iter().all(|ms| *ms <= 100.5), "{gaps:?} ms between two pictures");
+    // Presented, but not read by a callback: the page has other things to do for a moment.
+    assert!(missing as u64 * 20 <= sent, "{missing} of {sent} frames were not read");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use testkit::{
-    Child, Clip, ClipSpec, Follower, MediaPlaylist, PlaylistSegment, Server, Url, check, packets,
+    Child, Clip, ClipSpec, Follower, MediaPlaylist, PlaylistSegment, Server, Url, packets,
     wait_until,
 };
 
@@ -369,7 +369,6 @@ fn check_delta(server: &Server, id: &str, known: &MediaPlaylist) {
     let text =
         testkit::request("GET", &track_url(server, id, "video.cmaf", query), &[], b"").text();
     assert_eq!(text.matches("#EXT-X-SKIP:SKIPPED-SEGMENTS=").count(), 1, "{text}");
-    assert_eq!(check(&text), [], "{text}");
     let delta = MediaPlaylist::parse(&text).unwrap();
     let whole = playlist(server, id, "video.cmaf", "?dvrEnabled=true");
     assert_eq!((delta.sequence, whole.sequence), (known.sequence, known.sequence));

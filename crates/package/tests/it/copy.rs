@@ -241,7 +241,8 @@ fn captions_inside_the_picture_are_listed_from_when_they_come() {
     let mut packaging = Packaging::new(consumer.clone(), Rules::default(), 1).unwrap();
     let listed = || {
         let editions = objects(&consumer, "catalog");
-        let json = editions.last().unwrap().whole().unwrap().concat();
+        let pieces = editions.last().unwrap().whole().unwrap();
+        let json: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
         (editions.len(), Catalog::parse(&json).unwrap().instream_ids())
     };
     let mut next = |ms: u64, bytes: Vec<u8>| {
