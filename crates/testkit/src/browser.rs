@@ -19,7 +19,16 @@ impl Played {
 
     /// The machine had nothing left while it was measured: the browser then drops pictures that it has.
     pub fn starved(&self) -> bool {
-        self.0["leastIdle"].as_f64().is_some_and(|idle| idle < 0.03)
+        self.idle_less_than(0.03)
+    }
+
+    /// The machine had little left: a picture or two in a row may have come late to the screen.
+    pub fn strained(&self) -> bool {
+        self.idle_less_than(0.1)
+    }
+
+    fn idle_less_than(&self, share: f64) -> bool {
+        self.0["leastIdle"].as_f64().is_some_and(|idle| idle < share)
     }
 
     /// The picture's size.

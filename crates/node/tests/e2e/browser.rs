@@ -131,7 +131,7 @@ fn check_gaps(played: &Played) {
         ["maxGapMs", "maxDisplayGapMs"].map(|name| report[name].as_f64().unwrap_or(f64::MAX));
     let missing = report["counter"]["missing"].as_array().map_or(usize::MAX, Vec::len);
     eprintln!("gaps {gaps:?} ms, {missing} of {sent} not read, idle {}", report["leastIdle"]);
-    if played.starved() {
+    if played.strained() {
         return;
     }
     // Rounded to a tenth of a millisecond; three frames at 30 fps are 100.
