@@ -157,7 +157,7 @@ pub fn nearest(variants: &[Variant], bandwidth: u64) -> Option<&str> {
         variants.iter().filter(move |v| match v.kind {
             VariantKind::Video { .. } => video,
             VariantKind::Audio { .. } => !video,
-            VariantKind::Captions { .. } => false,
+            VariantKind::Captions { .. } | VariantKind::Embedded { .. } => false,
         })
     };
     let loudest = of(false).max_by_key(|a| a.peak);
