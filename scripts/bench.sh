@@ -12,6 +12,7 @@ main() {
     if [ -n "${SRS:-}" ]; then options+=(--srs "$SRS"); fi
     scripts/deps.sh test
     scripts/nginx.sh
+    case ${1:-all} in all | load-moq) scripts/moq-relays.sh ;; esac
     step "Pages" scripts/web.sh build
     step "Build" cargo build --quiet --release -p node -p bench
     step "Clips" "$TARGET/release/bench" clips "${options[@]}"

@@ -20,6 +20,7 @@ export AIRWAVE_BROADCAST_MINUTES=${AIRWAVE_BROADCAST_MINUTES:-120}    # in virtu
 export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player
 export AIRWAVE_GLASS_SECONDS=${AIRWAVE_GLASS_SECONDS:-600}           # of an encoder whose frames are followed to the screen
 export AIRWAVE_MOQ_SECONDS=${AIRWAVE_MOQ_SECONDS:-600}               # of an encoder that others watch over MoQ
+export AIRWAVE_LOSS_SECONDS=${AIRWAVE_LOSS_SECONDS:-600}             # of a track over paths that lose, in virtual time
 
 # One step a row of the report: what it is, and which tests.
 STEPS=(
@@ -38,6 +39,7 @@ STEPS=(
     "$AIRWAVE_PLAYERS players behind nginx|edge::the_origin_is_asked_once_for_everybody$"
     "$AIRWAVE_PLAYERS players with a token each behind nginx|edge::the_origin_is_asked_once_for_everybody_who_has_a_token$"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
+    "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
     "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"
 )
 

@@ -7,6 +7,7 @@ mod anchor;
 mod client;
 mod host;
 mod load_http;
+mod load_moq;
 mod load_parked;
 mod load_rtmp;
 mod measure;
@@ -14,6 +15,7 @@ mod peer;
 mod report;
 mod ring;
 mod stats;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -40,6 +42,9 @@ struct Arguments {
     /// The program of SRS, if there is one
     #[arg(long, global = true)]
     srs: Option<PathBuf>,
+    /// The folder that scripts/moq-relays.sh has filled
+    #[arg(long, global = true, default_value = ".cache/moq-relays")]
+    relays: PathBuf,
     /// Where clips are kept
     #[arg(long, global = true, default_value = ".cache/bench")]
     clips: PathBuf,
@@ -67,6 +72,21 @@ enum Measure {
     Delivery,
     /// H4, H5, H6: ten thousand who wait for a playlist over TLS, beside nginx with nchan
     Parked,
+    /// R1 to R9: a MoQ relay beside other relays, and beside bare QUIC streams
+    LoadMoq,
+    /// What the last one starts: bare QUIC streams, until its input ends
+    #[command(hide = true)]
+    Bare {
+        /// Frames a second
+        #[arg(long)]
+        rate: u32,
+        /// Bytes of each
+        #[arg(long)]
+        bytes: usize,
+        /// Frames of a group
+        #[arg(long)]
+        group: u64,
+    },
     /// H8: TLS handshakes, beside nginx
     Handshake,
     /// H9: from the encoder's frame to the picture in Chromium
@@ -86,7 +106,7 @@ enum Measure {
 }
 
 impl Measure {
-    const EACH: [Self; 13] = [
+    const EACH: [Self; 14] = [
         Self::Idle,
         Self::Start,
         Self::Ingest,
@@ -95,6 +115,7 @@ impl Measure {
         Self::Recording,
         Self::Delivery,
         Self::Parked,
+        Self::LoadMoq,
         Self::Handshake,
         Self::Share,
         Self::Clip,
@@ -139,6 +160,10 @@ fn main() -> ExitCode {
 
 /// Whether all runs count.
 fn run(arguments: &Arguments) -> Result<bool> {
+    if let Measure::Bare { rate, bytes, group } = arguments.measure {
+        load_moq::serve_bare(load_moq::Shape { rate, bytes, group })?;
+        return Ok(true);
+    }
     ensure!(
         arguments.program.is_file(),
         "{} is not there: cargo build --release -p node",
@@ -148,7 +173,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         Results { folder: arguments.results.clone(), commit: commit()?, quick: arguments.quick };
     let setup = Setup {
         program: arguments.program.canonicalize()?,
-        peers: Peers { nginx: arguments.nginx.clone(), srs: arguments.srs.clone() },
+        peers: Peers {
+            nginx: arguments.nginx.clone(),
+            srs: arguments.srs.clone(),
+            relays: arguments.relays.clone(),
+        },
         clips: arguments.clips.clone(),
         results,
     };
@@ -176,6 +205,8 @@ fn one(measure: Measure, setup: &Setup) -> Result<bool> {
         Measure::Recording => measure::recording::run(setup),
         Measure::Delivery => measure::delivery::run(setup),
         Measure::Parked => measure::parked::run(setup),
+        Measure::LoadMoq => measure::moq::run(setup),
+        Measure::Bare { .. } => Ok(true),
         Measure::Handshake => measure::handshake::run(setup),
         Measure::Glass => measure::glass::run(setup),
         Measure::Share => measure::share::run(setup),

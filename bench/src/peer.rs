@@ -13,6 +13,7 @@ use crate::host::on_server_core;
 const NGINX_RTMP: &str = include_str!("../peers/nginx-rtmp.conf");
 const NGINX_STATIC: &str = include_str!("../peers/nginx-static.conf");
 const NGINX_NCHAN: &str = include_str!("../peers/nginx-nchan.conf");
+const MOQ_RELAY: &str = include_str!("../peers/moq-relay.toml");
 const SRS: &str = include_str!("../peers/srs.conf");
 
 /// Where the peers' programs are.
@@ -22,7 +23,12 @@ pub(crate) struct Peers {
     pub(crate) nginx: PathBuf,
     /// The program `srs`, if there is one.
     pub(crate) srs: Option<PathBuf>,
+    /// A folder with `bin/NAME` of [`RELAYS`], as far as they are there.
+    pub(crate) relays: PathBuf,
 }
+
+/// Relays of MoQ: moq-dev's and Cloudflare's.
+pub(crate) const RELAYS: [&str; 2] = ["moq-relay", "moq-relay-ietf"];
 
 /// Debian's nginx with nchan makes a folder in this one, whatever its configuration says.
 pub(crate) const NCHAN_FOLDER: &str = "/var/lib/nginx";
@@ -84,6 +90,12 @@ impl Peers {
             command
         };
         Some(start(SRS, &[], command, |_| Ok(())))
+    }
+
+    /// A relay of MoQ that lets everybody do everything; none where there is no such program.
+    pub(crate) fn relay(&self, name: &str) -> Option<Result<Peer>> {
+        let program = self.relays.join("bin").join(name);
+        program.is_file().then(|| start_relay(name, &program))
     }
 
     fn nginx(&self, config: &Path, dir: &Path) -> Command {
@@ -154,6 +166,40 @@ fn start(
     Ok(Peer { child, address, _folder: folder })
 }
 
+fn start_relay(name: &str, program: &Path) -> Result<Peer> {
+    let folder = tempfile::tempdir()?;
+    let dir = folder.path();
+    let pair = rcgen::KeyPair::generate()?;
+    let made = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&pair)?;
+    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&certificate, made.pem())?;
+    std::fs::write(&key, pair.serialize_pem())?;
+    // UDP: a port is free if it can be bound to.
+    let port = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut command = Command::new(program);
+    if name == "moq-relay" {
+        let config = dir.join("relay.toml");
+        let values = [
+            ("port", port.to_string()),
+            ("certificate", certificate.display().to_string()),
+            ("key", key.display().to_string()),
+        ];
+        std::fs::write(&config, fill(MOQ_RELAY, &values)?)?;
+        command.arg(&config);
+    } else {
+        command.args(["--bind", &address.to_string(), "--coordinator-file"]);
+        command.arg(dir.join("coordinator.json"));
+        command.arg("--tls-cert").arg(&certificate).arg("--tls-key").arg(&key);
+    }
+    command.env("TOKIO_WORKER_THREADS", "1").current_dir(dir);
+    let mut child = on_server_core(|| Child::start(&mut command))?;
+    // Nothing says when a socket of UDP is read: what comes too early is sent again.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    ensure!(child.ended().is_none(), "{name} ended:\n{}", child.output());
+    Ok(Peer { child, address, _folder: folder })
+}
+
 /// Puts values where a template has their names in braces. All of them must be there, and no other
 /// ones: a block's braces have spaces or lines inside.
 fn fill(template: &str, values: &[(&str, String)]) -> Result<String> {
@@ -190,8 +236,8 @@ mod tests {
     #[test]
     fn a_peer_that_is_not_there_is_an_error_and_not_a_result() {
         let nowhere = PathBuf::from("/nonexistent");
-        let peers = Peers { nginx: nowhere, srs: None };
+        let peers = Peers { nginx: nowhere.clone(), srs: None, relays: nowhere };
         assert!(peers.nginx_rtmp().is_err());
-        assert!(peers.srs().is_none());
+        assert!(peers.srs().is_none() && peers.relay("moq-relay").is_none());
     }
 }

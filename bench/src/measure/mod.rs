@@ -6,6 +6,7 @@ pub(crate) mod glass;
 pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod ingest;
+pub(crate) mod moq;
 pub(crate) mod parked;
 pub(crate) mod recording;
 pub(crate) mod replay;

@@ -7,7 +7,6 @@
 mod fetch;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use media::admission::{Door, Refused};
@@ -20,6 +19,7 @@ use spine::broadcast::Producer;
 use spine::{NodeId, Origin, Path, PublishError, Route, Takeover, TrackName, track};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock;
 use crate::limits::{PUBLISHED_TRACKS_MAX, STAGING_BYTES};
 use crate::link::{Driver, Link, Told};
 use crate::listen::{Counters, protocols};
@@ -167,7 +167,7 @@ impl Client {
             // invariant: TLS lets nothing pass that we did not offer.
             ..Config::new(version.unwrap_or(Version::Draft18))
         };
-        let driver = Driver::new(connection, Session::client(Instant::now(), config));
+        let driver = Driver::new(connection, Session::client(clock::now(), config));
         // A server may subscribe and fetch; it publishes nothing to us that we did not ask for.
         let closed: Door = Arc::new(|_| Box::pin(async { Err(Refused::NoKey) }));
         let relay = Relay {

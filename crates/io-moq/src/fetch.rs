@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use moqt::data::{FetchObject, FetchWriter, Missing};
@@ -15,6 +15,7 @@ use moqt::{
 };
 use spine::{Absence, Chunk, FetchCursor, FetchEvent, ObjectReader, Order, TrackInfo, track};
 
+use crate::clock;
 use crate::limits::FETCH_MAX;
 use crate::link::Link;
 use crate::listen::Counters;
@@ -126,7 +127,7 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &C
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
     let patient = timeout_ms.is_none();
     let fill = timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
-    let deadline = Instant::now() + fill;
+    let deadline = clock::now() + fill;
     let at = |at: Location| spine::Location { group: at.group, object: at.object };
     let spine_order = match order {
         GroupOrder::Ascending => Order::Ascending,
@@ -176,7 +177,7 @@ impl Answering<'_> {
     ) -> ControlFlow<moqt::ResetCode> {
         loop {
             let deadline = cursor.deadline();
-            let event = poll_fn(|cx| cursor.poll(cx, Instant::now()));
+            let event = poll_fn(|cx| cursor.poll(cx, clock::now()));
             let event = match deadline {
                 Some(at) => match tokio::time::timeout_at(at.into(), event).await {
                     Ok(event) => event,
@@ -194,7 +195,7 @@ impl Answering<'_> {
                 FetchEvent::End => return self.expired(),
             }
             if self.patient {
-                cursor.extend(Instant::now() + FETCH_MAX);
+                cursor.extend(clock::now() + FETCH_MAX);
             }
         }
     }
@@ -210,7 +211,7 @@ impl Answering<'_> {
             return ControlFlow::Continue(());
         }
         let at = location(object.location());
-        if is_cached_too_long(self.info, header, Instant::now()) {
+        if is_cached_too_long(self.info, header, clock::now()) {
             self.expired = Some(at);
             return ControlFlow::Continue(());
         }

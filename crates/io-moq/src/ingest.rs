@@ -24,6 +24,7 @@ use spine::{
     Close, NodeId, Origin, Path, Policy, Route, Start, Takeover, TrackInfo, TrackName, Waiting,
 };
 
+use crate::clock;
 use crate::limits::{
     AUDIO_TRACKS_MAX, PUBLISHED_TRACKS_MAX, STAGING_BYTES, UNREADABLE_MAX, VIDEO_TRACKS_MAX,
 };
@@ -336,7 +337,7 @@ impl Ingest {
         if publication.broadcast().poll_closed(&mut self.closed, cx).is_ready() {
             return Poll::Ready(Woke::Replaced);
         }
-        let now = Instant::now();
+        let now = clock::now();
         let staging = self.staging.consume();
         while let Poll::Ready(seen) = staging.poll_changed(self.seen, &mut self.changed, cx) {
             self.seen = seen;

@@ -10,7 +10,10 @@
 
 mod announce;
 pub mod client;
+mod clock;
 mod fetch;
+#[cfg(feature = "floor")]
+pub mod floor;
 pub mod fuzzing;
 mod ingest;
 pub mod limits;

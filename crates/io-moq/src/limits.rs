@@ -33,9 +33,15 @@ pub const STREAM_WINDOW: u32 = 1_250_000;
 /// What all streams of a connection may have in flight to us.
 pub const RECEIVE_WINDOW: u32 = 8 << 20;
 
-/// What we may have unacknowledged. A small window breaks priorities: what is urgent waits behind what
-/// is not. It must hold two of the largest objects and two bandwidth-delay products.
+/// What we may have handed to QUIC and unacknowledged at most: two bandwidth-delay products of 80 Mbit/s over 100 ms.
 pub const SEND_WINDOW: u64 = 2 << 20;
+
+/// What we may have handed over at least, on the slowest of paths: a few packets behind those that are under way. A
+/// quarter of a second of 1 Mbit/s, in which nothing newer comes first.
+pub const SEND_WINDOW_MIN: u64 = 48 << 10;
+
+/// How often it is looked how much that is between the two: a round trip of a near peer.
+pub const SEND_WINDOW_LOOK: Duration = Duration::from_millis(20);
 
 /// What is sent before the first acknowledgement: the key frame that a viewer begins with, in one round trip and not
 /// three. RFC 9002 §7.2 says 14,720; those who deliver video have begun with about three times that for years.

@@ -21,6 +21,7 @@ use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::clock;
 use crate::limits::{CLOSE_LINGER, QUEUED_ANSWERS_MAX};
 use crate::priority;
 use crate::transport::{Connection, Ended, Read, RecvStream, SendStream, WriteEnd};
@@ -109,14 +110,14 @@ impl Link {
 
     pub(crate) fn command(&self, command: Command) {
         // Misuse is without effect: the request ended while the command was made.
-        if let Err(error) = self.with(|session| session.command(Instant::now(), command)) {
+        if let Err(error) = self.with(|session| session.command(clock::now(), command)) {
             tracing::debug!(peer = %self.connection.peer(), %error, "moq: command without effect");
         }
     }
 
     fn handle(&self, input: Input) {
         // A violation is also the last output of the session.
-        if let Err(error) = self.with(|session| session.handle(Instant::now(), input)) {
+        if let Err(error) = self.with(|session| session.handle(clock::now(), input)) {
             tracing::info!(peer = %self.connection.peer(), %error, "moq: session ended");
         }
     }
@@ -129,7 +130,7 @@ impl Link {
         let (sender, receiver) = mpsc::unbounded_channel();
         let id = {
             let mut state = self.state();
-            let id = state.session.request(Instant::now(), request)?;
+            let id = state.session.request(clock::now(), request)?;
             state.owners.insert(id, sender);
             id
         };
@@ -436,7 +437,7 @@ fn queue(writes: &mpsc::Sender<Write>, write: Write) -> bool {
 }
 
 /// Our side of the control stream.
-async fn write_control(link: &Link, stream: SendStream, writes: mpsc::Receiver<Write>) {
+async fn write_control(link: &Link, mut stream: SendStream, writes: mpsc::Receiver<Write>) {
     stream.set_priority(priority::CONTROL);
     if write_stream(stream, writes).await.is_some() {
         link.handle(Input::ControlClosed);
@@ -463,7 +464,7 @@ async fn open(link: Arc<Link>, id: StreamId, ends: Ends) -> Option<StreamId> {
 async fn both(
     link: Arc<Link>,
     id: StreamId,
-    (send, recv): (SendStream, RecvStream),
+    (mut send, recv): (SendStream, RecvStream),
     ends: Ends,
 ) -> Option<StreamId> {
     send.set_priority(priority::REQUEST);

@@ -21,6 +21,7 @@ use spine::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
 
+use crate::clock;
 use crate::fetch::{self, Fill};
 use crate::limits::{FILLS_PER_SUBSCRIPTION, LAG_MAX, STREAMS_PER_SUBSCRIPTION};
 use crate::link::Link;
@@ -264,7 +265,7 @@ impl Serving {
                 }
                 Some(()) = streams.next() => {}
                 Some(()) = fills.next() => {}
-                event = poll_fn(|cx| cursor.poll(cx, Instant::now())), if room => match event {
+                event = poll_fn(|cx| cursor.poll(cx, clock::now())), if room => match event {
                     Event::Subgroup(reader) => streams.push(self.stream(reader, changes.clone())),
                     Event::Datagram(object) if !self.wishes.is_behind(location(object.location())) => {
                         self.datagram(&object);
@@ -368,8 +369,8 @@ impl Serving {
     ) -> impl Future<Output = ()> + Send + use<> {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
         let (track, wishes, counters) = (self.track.clone(), self.wishes, self.counters.clone());
-        let began = Instant::now();
-        let complete_since = None;
+        let began = clock::now();
+        let (complete_since, priority) = (None, track.info().priority);
         Streaming {
             link,
             id,
@@ -378,6 +379,7 @@ impl Serving {
             wishes,
             changes,
             began,
+            priority,
             reader,
             counters,
             complete_since,
@@ -395,6 +397,8 @@ struct Streaming {
     wishes: Wishes,
     changes: watch::Receiver<Wishes>,
     began: Instant,
+    /// The publisher's, of this subgroup.
+    priority: u8,
     reader: SubgroupReader,
     counters: Arc<Counters>,
     /// When the end of the subgroup was first known.
@@ -436,7 +440,7 @@ impl Streaming {
             SubgroupEvent::Object(first) => first,
             SubgroupEvent::Fin | SubgroupEvent::Reset(_) => return,
         };
-        if is_cached_too_long(self.track.info(), first.header(), Instant::now())
+        if is_cached_too_long(self.track.info(), first.header(), clock::now())
             || self.wishes.is_behind(location(first.location()))
         {
             return;
@@ -448,7 +452,8 @@ impl Streaming {
             None => self.link.connection.open_uni().await,
         };
         let Some(mut stream) = opened else { return };
-        self.prioritise(&stream);
+        self.priority = first.header().priority;
+        self.prioritise(&mut stream);
         match self.send(&mut stream, alias, first).await {
             Ok(()) => {
                 stream.finish();
@@ -469,18 +474,17 @@ impl Streaming {
             stream.stopped().await;
             return;
         };
-        let since = *self.complete_since.get_or_insert_with(Instant::now);
+        let since = *self.complete_since.get_or_insert_with(clock::now);
         if timeout_at((since + timeout).into(), stream.stopped()).await.is_err() {
             self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
             stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
         }
     }
 
-    fn prioritise(&self, stream: &SendStream) {
+    fn prioritise(&self, stream: &mut SendStream) {
         let (group, subgroup) = (self.reader.group(), self.reader.id());
-        let publisher = self.track.info().priority;
-        let number =
-            priority::of_stream(self.wishes.priority, publisher, self.order, group, subgroup);
+        let (subscriber, publisher) = (self.wishes.priority, self.priority);
+        let number = priority::of_stream(subscriber, publisher, self.order, group, subgroup);
         stream.set_priority(number);
     }
 
@@ -523,7 +527,7 @@ impl Streaming {
             }
             object = match poll_fn(|cx| self.reader.poll(cx)).await {
                 SubgroupEvent::Object(next)
-                    if is_cached_too_long(info, next.header(), Instant::now()) =>
+                    if is_cached_too_long(info, next.header(), clock::now()) =>
                 {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
@@ -591,24 +595,24 @@ impl Streaming {
     ) -> Result<(), Cut> {
         loop {
             if self.subgroup_timeout().is_some() && self.reader.is_complete() {
-                self.complete_since.get_or_insert_with(Instant::now);
+                self.complete_since.get_or_insert_with(clock::now);
             }
             let late = self.complete_since.zip(self.subgroup_timeout()).map(|(at, t)| at + t);
-            if late.is_some_and(|late| late <= Instant::now()) {
+            if late.is_some_and(|late| late <= clock::now()) {
                 return Err(Cut::Reset(ResetCode::DeliveryTimeout));
             }
             let until = match self.stale_at(object) {
-                Some(at) if Instant::now() < at => at,
+                Some(at) if clock::now() < at => at,
                 None => return Ok(stream.write(chunks).await?),
                 Some(_) if self.timeout().is_some() => {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
                 // The newest group is worth waiting for, whatever its age.
-                Some(_) if self.is_newest() => Instant::now() + LAG_MAX / 10,
+                Some(_) if self.is_newest() => clock::now() + LAG_MAX / 10,
                 Some(_) => return Err(Cut::Reset(ResetCode::TooFarBehind)),
             };
             // Its end may come while this waits.
-            let look = self.subgroup_timeout().map(|_| Instant::now() + LAG_MAX / 50);
+            let look = self.subgroup_timeout().map(|_| clock::now() + LAG_MAX / 50);
             let until = [late, look].into_iter().flatten().fold(until, Instant::min);
             // What was written is taken out of the chunks, also when time is up.
             if let Ok(written) = timeout_at(until.into(), stream.write(chunks)).await {

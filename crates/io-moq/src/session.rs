@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use media::admission::Door;
 use moqt::session::{Command, Config, Event, Peer};
@@ -25,7 +25,7 @@ use crate::play::{
 use crate::publish::{Offer, Offered, Publisher};
 use crate::transport::Connection;
 use crate::viewer::{Credentials, Seats, Viewer, secrets};
-use crate::{announce, fetch};
+use crate::{announce, clock, fetch};
 
 /// What all connections share.
 pub(crate) struct Relay {
@@ -66,7 +66,7 @@ pub(crate) async fn run(
         implementation: concat!("airwave/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..Config::new(version)
     };
-    let mut driver = Driver::new(connection.clone(), Session::server(Instant::now(), config));
+    let mut driver = Driver::new(connection.clone(), Session::server(clock::now(), config));
     let mut serving = Connected::new(driver.link().clone(), relay, Some(guard));
     let mut asked_to_leave = false;
     let ended = loop {

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,6 +15,7 @@ use moqt::{DataError, DoneCode, Parameters, RequestId, ResetCode, Violation};
 use spine::{Header, ObjectWriter, Waiting, WriteError, group, track};
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::link::{DataStream, Link, Told};
 use crate::names::{reset, reset_of};
 use crate::transport::{Read, RecvStream};
@@ -168,7 +168,7 @@ async fn copy(
     track: &track::Producer,
 ) -> Result<(), Fault> {
     let mut reader = SubgroupReader::new(link.version, header);
-    let group = track.group(header.group, Instant::now())?;
+    let group = track.group(header.group, clock::now())?;
     let mut copying = Copying { header, track, group, subgroup: None, object: None };
     let mut chunk = first;
     loop {
@@ -210,7 +210,7 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn object(&mut self, subgroup: u64, head: ObjectHead) -> Result<(), WriteError> {
-        let now = Instant::now();
+        let now = clock::now();
         let subgroup = match &self.subgroup {
             Some(subgroup) => subgroup,
             None => {
@@ -253,7 +253,7 @@ impl Copying<'_> {
             subgroup.fin();
         }
         if self.header.end_of_group {
-            self.group.end(largest, Instant::now());
+            self.group.end(largest, clock::now());
         }
     }
 
@@ -266,7 +266,7 @@ impl Copying<'_> {
 }
 
 fn datagram_object(datagram: Datagram, track: &track::Producer) -> Result<(), WriteError> {
-    let now = Instant::now();
+    let now = clock::now();
     let group = track.group(datagram.group, now)?;
     let (status, payload) = match datagram.body {
         Body::Payload(payload) => (spine::Status::Normal, payload),

@@ -1,6 +1,10 @@
 //! QUIC, and WebTransport on the same port. The only module that names the libraries below, so that others
 //! can take their place.
 
+mod congestion;
+mod room;
+#[cfg(test)]
+mod simulated;
 mod stream;
 mod web;
 
@@ -19,6 +23,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, SignatureScheme};
 
 use crate::limits;
+use congestion::DelayConfig;
+use room::Room;
+#[cfg(test)]
+pub(crate) use simulated::{Congestion, Network, Returning};
 use stream::Codes;
 pub(crate) use stream::{Read, RecvStream, SendStream, WriteEnd};
 use web::Web;
@@ -151,7 +159,7 @@ impl Endpoint {
         certificate: Certificate,
         protocols: &[&'static str],
     ) -> Result<Self, EndpointError> {
-        let config = server_config(certificate, protocols)?;
+        let config = server_config(certificate, protocols, transport())?;
         let socket = match UdpSocket::bind(address) {
             // A machine without IPv6: all of IPv4 is what was meant.
             Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
@@ -180,7 +188,8 @@ impl Endpoint {
 
     /// New connections are greeted with another certificate.
     pub fn set_certificate(&self, certificate: Certificate) -> Result<(), EndpointError> {
-        self.quic.set_server_config(Some(server_config(certificate, &self.protocols)?));
+        let config = server_config(certificate, &self.protocols, transport())?;
+        self.quic.set_server_config(Some(config));
         Ok(())
     }
 
@@ -269,15 +278,17 @@ impl Incoming {
         let mut connecting = self.quic.accept()?;
         let data = tokio::time::timeout(limits::HANDSHAKE, connecting.handshake_data()).await;
         let data = data.map_err(|_| ConnectError::TimedOut)?.map_err(ConnectError::of)?;
-        if protocol_of(data).as_deref() != Some(H3) {
-            return Ok(Connection::raw(finish(connecting).await?));
-        }
+        let web = protocol_of(data).as_deref() == Some(H3);
+        // What a peer says that has been here before comes with its first packet, and is answered with our first one.
         // Browsers do not ask for a session before they have our settings, which may go out with our part of the
-        // handshake (RFC 9114 §7.2.4.2): a round trip less. What the peer says is read once it has finished its own.
+        // handshake (RFC 9114 §7.2.4.2): a round trip less.
         let quic = match connecting.into_0rtt() {
             Ok((quic, _)) => quic,
             Err(connecting) => finish(connecting).await?,
         };
+        if !web {
+            return Ok(Connection::raw(quic));
+        }
         in_time(Web::accept(quic, &self.protocols)).await
     }
 }
@@ -325,13 +336,14 @@ fn transport() -> TransportConfig {
     config.ack_frequency_config(Some(acks));
     let mut congestion = quinn::congestion::CubicConfig::default();
     congestion.initial_window(limits::INITIAL_WINDOW);
-    config.congestion_controller_factory(Arc::new(congestion));
+    config.congestion_controller_factory(Arc::new(DelayConfig(Arc::new(congestion))));
     config
 }
 
 fn server_config(
     certificate: Certificate,
     protocols: &[&str],
+    transport: TransportConfig,
 ) -> Result<quinn::ServerConfig, EndpointError> {
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -339,9 +351,12 @@ fn server_config(
         .with_single_cert(certificate.chain, certificate.key)?;
     tls.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
     tls.alpn_protocols.push(H3.to_vec());
+    // 0-RTT, by RFC 9001 §4.6.1 all or nothing. rustls keeps what resumes a session here and gives it out once: what is
+    // said early can't be said again by others (RFC 8446 §8.1).
+    tls.max_early_data_size = u32::MAX;
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport())).max_incoming(limits::INCOMING);
+    config.transport_config(Arc::new(transport)).max_incoming(limits::INCOMING);
     Ok(config)
 }
 
@@ -360,6 +375,7 @@ fn client_config(trust: Trust, protocols: &[&str]) -> Result<quinn::ClientConfig
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     tls.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+    tls.enable_early_data = true;
     let crypto = QuicClientConfig::try_from(tls)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
@@ -432,16 +448,17 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 #[derive(Clone)]
 pub struct Connection {
     quic: quinn::Connection,
+    room: Arc<Room>,
     web: Option<Arc<Web>>,
 }
 
 impl Connection {
     fn raw(quic: quinn::Connection) -> Self {
-        Self { quic, web: None }
+        Self { room: Arc::new(Room::new(quic.clone())), quic, web: None }
     }
 
     fn web(web: Web) -> Self {
-        Self { quic: web.quic().clone(), web: Some(Arc::new(web)) }
+        Self { quic: web.quic().clone(), room: web.room().clone(), web: Some(Arc::new(web)) }
     }
 
     /// What was negotiated, by ALPN or by the session's handshake.
@@ -510,7 +527,7 @@ impl Connection {
             return web.accept_bi().await;
         }
         let (send, recv) = self.quic.accept_bi().await.ok()?;
-        Some((SendStream::new(send, Codes::Quic), RecvStream::new(recv, Codes::Quic)))
+        Some((SendStream::new(send, Codes::Quic, &self.room), RecvStream::new(recv, Codes::Quic)))
     }
 
     pub(crate) async fn accept_uni(&self) -> Option<RecvStream> {
@@ -526,7 +543,7 @@ impl Connection {
             return web.open_bi().await;
         }
         let (send, recv) = self.quic.open_bi().await.ok()?;
-        Some((SendStream::new(send, Codes::Quic), RecvStream::new(recv, Codes::Quic)))
+        Some((SendStream::new(send, Codes::Quic, &self.room), RecvStream::new(recv, Codes::Quic)))
     }
 
     pub(crate) async fn open_uni(&self) -> Option<SendStream> {
@@ -534,7 +551,7 @@ impl Connection {
             return web.open_uni().await;
         }
         let send = self.quic.open_uni().await.ok()?;
-        Some(SendStream::new(send, Codes::Quic))
+        Some(SendStream::new(send, Codes::Quic, &self.room))
     }
 
     pub(crate) async fn read_datagram(&self) -> Option<Bytes> {

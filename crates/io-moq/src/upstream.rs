@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use moqt::data::{FetchItem, FetchObject, FetchReader, Missing, Via};
@@ -14,6 +14,7 @@ use moqt::{
 use spine::{Absence, FetchProducer, FetchRequest, Header, Order, Payload};
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::limits::FETCH_MAX;
 use crate::link::{DataStream, Link, Told};
 use crate::transport::Read;
@@ -162,7 +163,7 @@ impl Answering {
             via,
             priority: head.priority,
             properties: head.properties.as_bytes().clone(),
-            ..Header::new(head.location.object, Instant::now())
+            ..Header::new(head.location.object, clock::now())
         };
         self.at = Some(head.location);
         self.answer.object(head.location.group, header, chunks);

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use moqt::{Answer, AuthToken, RequestCode, Secret};
 use spine::{Announce, Origin, Path, Waiting, track};
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::limits::{GATE_AGAIN, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
@@ -168,7 +169,7 @@ async fn find(
     let (Some(path), Some(track)) = (path_of(name.namespace()), name_of(name)) else {
         return Err(missing());
     };
-    let deadline = Instant::now() + wait.max(LOOKUP);
+    let deadline = clock::now() + wait.max(LOOKUP);
     let here = async {
         if let Some(broadcast) = origin.get(&path)
             && let Ok(track) = broadcast.track(&track, deadline).await

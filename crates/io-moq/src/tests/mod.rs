@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod access;
+mod congestion;
 mod drafts;
 mod duties;
 mod fill;
+mod live;
 mod past;
+mod pressure;
 mod relay;
 mod rig;
 mod strangers;

@@ -1,6 +1,7 @@
 //! A listener, and clients of it.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,14 +18,18 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use spine::{
     Chunk, Header, NodeId, Origin, Path, Policy, Route, SubgroupEvent, Takeover, TrackInfo,
 };
+use testkit::Shape;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::clock;
 use crate::limits::HALF_OPEN_UNPROVED_MAX;
 use crate::link::{DataStream, Driver, Link, Told};
 use crate::listen::{self, Barred, Counters, Service, Watching, Why, protocols};
 use crate::take::{Taken, take};
-use crate::transport::{Certificate, Connection, Endpoint, Trust, fingerprint};
+use crate::transport::{
+    Certificate, Congestion, Connection, Endpoint, Network, Returning, Trust, fingerprint,
+};
 
 /// Long enough for a busy machine; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,6 +61,18 @@ pub(super) struct Rig {
     pub(super) counters: Arc<Counters>,
 }
 
+/// A new certificate with so many names more, and its fingerprint.
+fn certificate(names: usize) -> (Certificate, [u8; 32]) {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let more = (0..names).map(|n| format!("one-of-its-many-other-names-{n}.example.com"));
+    let names: Vec<String> = std::iter::once("localhost".to_owned()).chain(more).collect();
+    let params = rcgen::CertificateParams::new(names).unwrap();
+    let made = params.self_signed(&pair).unwrap();
+    let hash = fingerprint(made.der());
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+    (Certificate { chain: vec![made.der().clone()], key }, hash)
+}
+
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -84,16 +101,25 @@ impl Rig {
 
     /// The same that asks for proofs above so many half-open connections, with so many names more in its certificate.
     pub(super) fn made(limits: spine::Limits, half_open_unproved: usize, names: usize) -> Self {
-        let pair = rcgen::KeyPair::generate().unwrap();
-        let more = (0..names).map(|n| format!("one-of-its-many-other-names-{n}.example.com"));
-        let names: Vec<String> = std::iter::once("localhost".to_owned()).chain(more).collect();
-        let params = rcgen::CertificateParams::new(names).unwrap();
-        let made = params.self_signed(&pair).unwrap();
-        let hash = fingerprint(made.der());
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
-        let certificate = Certificate { chain: vec![made.der().clone()], key };
+        let (certificate, hash) = certificate(names);
         let any = ([127, 0, 0, 1], 0).into();
         let endpoint = Endpoint::server(any, certificate, &protocols()).unwrap();
+        Self::serve(endpoint, hash, limits, half_open_unproved)
+    }
+
+    /// The same in a network of virtual time.
+    pub(super) fn over(network: &Network, congestion: Congestion) -> Self {
+        let (certificate, hash) = certificate(0);
+        let endpoint = network.server(certificate, &protocols(), congestion).unwrap();
+        Self::serve(endpoint, hash, spine::Limits::default(), HALF_OPEN_UNPROVED_MAX)
+    }
+
+    fn serve(
+        endpoint: Endpoint,
+        hash: [u8; 32],
+        limits: spine::Limits,
+        half_open_unproved: usize,
+    ) -> Self {
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
         let (stop, mut stopped) = watch::channel(false);
@@ -145,6 +171,38 @@ impl Rig {
         self.drive(endpoint, connection, path, tokens)
     }
 
+    /// A client that finds the listener at this address.
+    pub(super) async fn client_at(&self, to: SocketAddr) -> Client {
+        let endpoint = Endpoint::client(to).unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        self.drive(endpoint, connection, "/", Vec::new())
+    }
+
+    /// A client at the other end of this network.
+    pub(super) async fn client_over(&self, network: &Network, line: Shape) -> Client {
+        self.client_from(network.client(line).unwrap()).await
+    }
+
+    /// A client behind this socket, which others may share.
+    pub(super) async fn client_from(&self, endpoint: Endpoint) -> Client {
+        let to = self.endpoint.local_address().unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        self.drive(endpoint, connection, "/", Vec::new())
+    }
+
+    /// A client that may have been here before. Says whether it had not to wait for its handshake.
+    pub(super) async fn client_again(
+        &self,
+        endpoint: Endpoint,
+        client: &Returning,
+    ) -> (Client, bool) {
+        let to = self.endpoint.local_address().unwrap();
+        let (connection, early) = endpoint.connect_again(to, client).await.unwrap();
+        (self.drive(endpoint, connection, "/", Vec::new()), early)
+    }
+
     /// A client that speaks this draft alone.
     pub(super) async fn client_of(&self, version: Version) -> Client {
         let to = self.endpoint.local_address().unwrap();
@@ -173,7 +231,9 @@ impl Rig {
         tokens: Vec<Token>,
     ) -> Client {
         let to = connection.peer();
-        let version = Version::from_alpn(&connection.protocol().unwrap()).unwrap();
+        // Before the handshake is over: what was agreed on the last time, which is what both want most.
+        let protocol = connection.protocol().unwrap_or_else(|| protocols()[0].into());
+        let version = Version::from_alpn(&protocol).unwrap();
         let config = Config {
             transport: connection.transport(),
             path: path.to_owned(),
@@ -181,7 +241,7 @@ impl Rig {
             tokens,
             ..Config::new(version)
         };
-        let session = Session::client(Instant::now(), config);
+        let session = Session::client(clock::now(), config);
         let mut driver = Driver::new(connection, session);
         let link = driver.link().clone();
         let (sender, events) = mpsc::unbounded_channel();
@@ -191,13 +251,7 @@ impl Rig {
                 let _ = sender.send(event);
             }
         });
-        Client {
-            link,
-            events,
-            task,
-            local: Origin::new(spine::Limits::default()),
-            _endpoint: endpoint,
-        }
+        Client { link, events, task, local: Origin::new(spine::Limits::default()), endpoint }
     }
 
     /// Asks everybody to leave, and stops.
@@ -278,7 +332,7 @@ pub(super) struct Client {
     pub(super) events: mpsc::UnboundedReceiver<Event>,
     task: JoinHandle<()>,
     local: Origin,
-    _endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
 }
 
 impl Drop for Client {
@@ -411,7 +465,7 @@ async fn read(track: spine::track::Consumer, sender: mpsc::UnboundedSender<Objec
     let start = spine::Start::At(spine::Location { group: 0, object: 0 });
     let mut cursor = track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
     loop {
-        match poll_fn(|cx| cursor.poll(cx, Instant::now())).await {
+        match poll_fn(|cx| cursor.poll(cx, clock::now())).await {
             spine::Event::Subgroup(mut reader) => {
                 let sender = sender.clone();
                 tokio::spawn(async move {

@@ -1,9 +1,15 @@
 //! The streams of a connection, over QUIC itself or over WebTransport.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
 use bytes::Bytes;
 use quinn::VarInt;
 use web_transport_proto::{error_from_http3, error_to_http3};
 
+use super::room::Room;
 use crate::limits;
 
 /// What numbers stand for the codes of resets on the wire.
@@ -42,6 +48,8 @@ impl Codes {
 pub(crate) struct SendStream {
     stream: quinn::SendStream,
     codes: Codes,
+    room: Arc<Room>,
+    priority: i32,
     open: bool,
 }
 
@@ -58,21 +66,36 @@ pub(crate) enum WriteEnd {
 const CANCELLED: u64 = 0x1;
 
 impl SendStream {
-    pub(super) fn new(stream: quinn::SendStream, codes: Codes) -> Self {
-        Self { stream, codes, open: true }
+    pub(super) fn new(stream: quinn::SendStream, codes: Codes, room: &Arc<Room>) -> Self {
+        Self { stream, codes, room: room.clone(), priority: 0, open: true }
     }
 
-    /// Writes all of it, by reference. A write that is dropped half done leaves a stream of no use.
+    /// Hands all of it over, by reference, as far as there is room and nobody more urgent waits for it. A write that
+    /// is dropped half done leaves the rest in `chunks`.
     pub(crate) async fn write(&mut self, chunks: &mut [Bytes]) -> Result<(), WriteEnd> {
         let codes = self.codes;
-        self.stream.write_all_chunks(chunks).await.map_err(|error| match error {
+        self.room.look();
+        let mut turn = self.room.turn(self.priority);
+        let mut writing = pin!(self.stream.write_all_chunks(chunks));
+        let written = poll_fn(|cx| {
+            if !turn.is_now(cx) {
+                return Poll::Pending;
+            }
+            let written = writing.as_mut().poll(cx);
+            if written.is_pending() {
+                turn.wait(cx);
+            }
+            written
+        });
+        written.await.map_err(|error| match error {
             quinn::WriteError::Stopped(code) => WriteEnd::Stopped(codes.read(code)),
             _ => WriteEnd::Lost,
         })
     }
 
     /// Higher is sent first; strict between different numbers.
-    pub(crate) fn set_priority(&self, priority: i32) {
+    pub(crate) fn set_priority(&mut self, priority: i32) {
+        self.priority = priority;
         let _ = self.stream.set_priority(priority);
     }
 

@@ -10,7 +10,7 @@ pub(crate) mod fuzzing;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
 use web_transport_proto as proto;
 
+use super::room::Room;
 use super::stream::{Codes, RecvStream, SendStream};
 use super::{Address, Ended, WebError};
 use crate::limits;
@@ -57,6 +58,7 @@ pub(super) struct Hello {
 /// A session.
 pub(super) struct Web {
     quic: quinn::Connection,
+    room: Arc<Room>,
     /// Its number: that of the stream of its CONNECT.
     session: u64,
     pub(super) hello: Hello,
@@ -152,8 +154,10 @@ impl Web {
         let (bi, bi_arrived) = mpsc::unbounded_channel();
         let (uni, uni_arrived) = mpsc::unbounded_channel();
         let ended = watch::Sender::new(None);
+        let room = Arc::new(Room::new(quic.clone()));
         let pump = Pump {
             quic: quic.clone(),
+            room: room.clone(),
             session,
             early,
             connect: recv,
@@ -163,6 +167,7 @@ impl Web {
         };
         Self {
             quic,
+            room,
             session,
             hello,
             connect: Mutex::new(Some(send)),
@@ -176,6 +181,10 @@ impl Web {
 
     pub(super) fn quic(&self) -> &quinn::Connection {
         &self.quic
+    }
+
+    pub(super) fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// What is to be polled for as long as the session lasts; there is one.
@@ -194,13 +203,13 @@ impl Web {
     pub(super) async fn open_bi(&self) -> Option<(SendStream, RecvStream)> {
         let (mut send, recv) = self.quic.open_bi().await.ok()?;
         send.write_all(&self.beginning(proto::Frame::WEBTRANSPORT.0)).await.ok()?;
-        Some((SendStream::new(send, Codes::Http3), RecvStream::new(recv, Codes::Http3)))
+        Some((SendStream::new(send, Codes::Http3, &self.room), RecvStream::new(recv, Codes::Http3)))
     }
 
     pub(super) async fn open_uni(&self) -> Option<SendStream> {
         let mut send = self.quic.open_uni().await.ok()?;
         send.write_all(&self.beginning(proto::StreamUni::WEBTRANSPORT.0)).await.ok()?;
-        Some(SendStream::new(send, Codes::Http3))
+        Some(SendStream::new(send, Codes::Http3, &self.room))
     }
 
     fn beginning(&self, kind: proto::VarInt) -> Bytes {
@@ -359,6 +368,7 @@ type Arriving = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 /// Reads the beginnings of streams, and the session's end.
 pub(super) struct Pump {
     quic: quinn::Connection,
+    room: Arc<Room>,
     session: u64,
     early: Early,
     connect: quinn::RecvStream,
@@ -370,7 +380,7 @@ pub(super) struct Pump {
 impl Pump {
     /// To the end of the session. As many streams arrive at once as QUIC lets the peer open.
     pub(super) async fn run(self) {
-        let Self { quic, session, early, connect, bi, uni, ended } = self;
+        let Self { quic, room, session, early, connect, bi, uni, ended } = self;
         let mut arriving: FuturesUnordered<Arriving> = FuturesUnordered::new();
         arriving.push(Box::pin(critical(early.control)));
         for (stream, kind) in early.streams {
@@ -410,8 +420,10 @@ impl Pump {
                     let _ = uni.send(RecvStream::new(stream, Codes::Http3));
                 }
                 Arrived::Bi(send, recv) => {
-                    let streams =
-                        (SendStream::new(send, Codes::Http3), RecvStream::new(recv, Codes::Http3));
+                    let streams = (
+                        SendStream::new(send, Codes::Http3, &room),
+                        RecvStream::new(recv, Codes::Http3),
+                    );
                     let _ = bi.send(streams);
                 }
                 Arrived::Nothing => {}

@@ -1,0 +1,268 @@
+//! Bad networks: who loses what, and that nobody else loses anything.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use moqt::{GroupOrder, Parameters, Request};
+use spine::{Header, TrackInfo};
+use testkit::{Impaired, Shape};
+use tokio::time::Instant;
+
+use super::duties::{VIDEO, code};
+use super::live::{FPS, Seen, Source, Watcher, descending, layers, mile, ms, stamped};
+use super::rig::{Client, Rig, next_object, track as name, until};
+use crate::clock;
+use crate::listen::protocols;
+use crate::take::take;
+use crate::transport::{Congestion, Network, Returning, Trust};
+
+/// Routers that hold back seconds, as those of mobile networks do.
+const DEEP: u64 = 1 << 20;
+
+const TIMED_OUT: u64 = 0x2;
+const TOO_FAR_BEHIND: u64 = 0x5;
+
+const fn s(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// What a subscriber at the end of this line has seen of a source after `seconds`.
+async fn watched(
+    source: &Source,
+    seconds: u64,
+    line: Shape,
+    parameters: Parameters,
+    change: Option<(u64, Shape)>,
+) -> Seen {
+    let (start, network) = (Instant::now(), Network::new(7));
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client_over(&network, line).await;
+    let watcher = Watcher::new(client, start, parameters).await;
+    let changes = async {
+        if let Some((at, line)) = change {
+            tokio::time::sleep_until(start + s(at)).await;
+            network.reshape(watcher.address(), line);
+        }
+    };
+    tokio::join!(source.run(&track, start, seconds), changes);
+    watcher.take()
+}
+
+#[tokio::test(start_paused = true)]
+async fn d14_d16_on_a_path_that_drops_to_a_quarter_only_the_higher_subgroup_loses() {
+    let seen = watched(&layers(), 15, mile(4, DEEP), next_object(), Some((5, mile(1, DEEP)))).await;
+    // Until it drops nobody loses anything; from 2 s after that on, what is newest is as new as before.
+    assert!(seen.age_max(s(1), s(5)) < ms(300), "{:?}", seen.age_max(s(1), s(5)));
+    assert!(seen.age_max(s(7), s(15)) < ms(800), "{:?}", seen.age_max(s(7), s(15)));
+    let lower: BTreeSet<_> = seen.of(0).map(|came| (came.group, came.object)).collect();
+    assert!(lower.len() >= 15 * 30 - 10, "all but what is under way: {}", lower.len());
+    assert!(seen.resets(0).is_empty(), "{:?}", seen.resets(0));
+    let lost = seen.resets(1);
+    assert!(lost.len() >= 3, "{lost:?}");
+    assert!(lost.iter().all(|(group, code)| *group >= 4 && *code == TOO_FAR_BEHIND), "{lost:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d16_on_a_narrow_path_whole_groups_are_lost_and_a_neighbour_loses_nothing() {
+    let (start, network) = (Instant::now(), Network::new(7));
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let narrow = rig.client_over(&network, mile(1, DEEP)).await;
+    let narrow = Watcher::new(narrow, start, next_object()).await;
+    let neighbour = rig.client_over(&network, mile(20, DEEP)).await;
+    let neighbour = Watcher::new(neighbour, start, next_object()).await;
+    let source = Source::single(3_000_000);
+    source.run(&track, start, 20).await;
+    let (narrow, neighbour) = (narrow.take(), neighbour.take());
+    let lost = narrow.resets(0);
+    assert!(lost.len() >= 5 && lost.iter().all(|(_, code)| *code == TOO_FAR_BEHIND), "{lost:?}");
+    let whole = narrow.ends.values().filter(|end| end.is_none()).count();
+    assert!(whole >= 3, "{whole}");
+    for group in 0..20 {
+        // Never single objects out of the middle: what came of a group is its beginning.
+        let came = narrow.objects.iter().filter(|came| came.group == group);
+        let came: Vec<u64> = came.map(|came| came.object).collect();
+        assert!(came.iter().copied().eq(0..came.len() as u64), "{group}: {came:?}");
+        if narrow.ends.get(&(group, 0)) == Some(&None) {
+            assert_eq!(came.len() as u64, FPS);
+        }
+    }
+    assert!(neighbour.objects.len() >= source.objects(20) - 5, "{}", neighbour.objects.len());
+    assert!(neighbour.resets(0).is_empty());
+    assert!(neighbour.age_max(s(1), s(20)) < ms(200), "{:?}", neighbour.age_max(s(1), s(20)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d14_descending_order_jumps_to_the_live_group() {
+    for (order, jumps) in [(GroupOrder::Descending, true), (GroupOrder::Ascending, false)] {
+        // Nearly dark for 3 s.
+        let (start, network) = (Instant::now(), Network::new(7));
+        let rig = Rig::over(&network, Congestion::Ours);
+        let broadcast = rig.broadcast(&["default", "one"]);
+        let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        let client = rig.client_over(&network, mile(4, DEEP)).await;
+        let parameters = Parameters { group_order: Some(order), ..next_object() };
+        let watcher = Watcher::new(client, start, parameters).await;
+        let dark = Shape { rate: Some(50_000), ..mile(1, DEEP) };
+        let changes = async {
+            for (at, line) in [(3, dark), (6, mile(4, DEEP))] {
+                tokio::time::sleep_until(start + s(at)).await;
+                network.reshape(watcher.address(), line);
+            }
+        };
+        let source = Source::single(2_000_000);
+        tokio::join!(source.run(&track, start, 9), changes);
+        let seen = watcher.take();
+        // Objects of what is past that came between the light and the first one of a group that was live then.
+        let after = seen.objects.iter().filter(|came| came.at >= s(6));
+        let before = after.take_while(|came| came.group < 6).count();
+        assert_eq!(before <= 5, jumps, "{order:?}: {before} objects first");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d14_what_a_newer_group_supersedes_is_not_handed_over() {
+    // Four times what the path takes: a group has 500 kB, and the path takes 125 kB while it is the newest.
+    let source = Source::single(4_000_000);
+    let seen = watched(&source, 12, mile(1, DEEP), descending(), None).await;
+    for group in 2..11 {
+        let bytes = seen.bytes.get(&group).copied().unwrap_or_default();
+        assert!((80_000..200_000).contains(&bytes), "{group}: {bytes} bytes");
+        // It begins before its second is over: nothing older stands before it.
+        let first = seen.objects.iter().find(|came| came.group == group && came.object == 0);
+        let first = first.unwrap_or_else(|| panic!("group {group} never began"));
+        assert!(first.at - first.written < s(1), "{group}: {:?}", first.at - first.written);
+    }
+    assert!(seen.resets(0).iter().all(|(_, code)| *code == TOO_FAR_BEHIND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d15_what_is_too_late_is_not_handed_over() {
+    let parameters = Parameters { object_delivery_timeout_ms: Some(500), ..next_object() };
+    let source = Source::single(3_000_000);
+    let seen = watched(&source, 15, mile(1, DEEP), parameters, None).await;
+    // What was handed over in time has to get there: 48 kB take less than half a second.
+    let oldest = seen.objects.iter().map(|came| came.at - came.written).max().unwrap();
+    assert!(oldest < s(1), "{oldest:?}");
+    let lost = seen.resets(0);
+    assert!(lost.len() >= 8 && lost.iter().all(|(_, code)| *code == TIMED_OUT), "{lost:?}");
+    assert!(seen.objects.len() >= 100, "and what is in time comes: {}", seen.objects.len());
+}
+
+/// `make soak` takes ten minutes.
+#[tokio::test(start_paused = true)]
+async fn one_packet_in_a_hundred_is_lost_and_no_object_over_one_relay_and_over_two() {
+    let seconds = std::env::var("AIRWAVE_LOSS_SECONDS").ok().and_then(|n| n.parse().ok());
+    let seconds = seconds.unwrap_or(10);
+    let (start, network) = (Instant::now(), Network::new(7));
+    let lossy = Shape { loss: 0.01, ..mile(10, 256 << 10) };
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let one = rig.client_over(&network, lossy).await;
+    let one = Watcher::new(one, start, next_object()).await;
+    // The second relay is a subscriber of the first one.
+    let (second, upstream) =
+        (Rig::over(&network, Congestion::Ours), rig.client_over(&network, lossy));
+    let upstream: Client = upstream.await;
+    let copy = second.broadcast(&["default", "one"]);
+    let copied = copy.track(VIDEO, TrackInfo::default()).unwrap();
+    let parameters = next_object();
+    let request = Request::Subscribe { track: name(&["default", "one"], "video"), parameters };
+    let (id, answer, told) = upstream.ask(request).await;
+    assert_eq!(code(&answer), None);
+    let relaying = tokio::spawn(take(upstream.link.clone(), id, told, copied));
+    let two = second.client_over(&network, lossy).await;
+    let two = Watcher::new(two, start, next_object()).await;
+
+    let source = Source::single(2_000_000);
+    source.run(&track, start, seconds).await;
+    // What was lost last is sent again.
+    tokio::time::sleep(s(3)).await;
+    relaying.abort();
+    let ways = [one.address(), upstream.endpoint.local_address().unwrap(), two.address()];
+    let lost = ways.map(|address| network.lost(address));
+    for (watcher, relays) in [(one, 1), (two, 2)] {
+        let seen = watcher.take();
+        let came: BTreeSet<_> = seen.objects.iter().map(|came| (came.group, came.object)).collect();
+        let whole = (0..seconds).flat_map(|group| (0..FPS).map(move |object| (group, object)));
+        let missing = whole.filter(|object| !came.contains(object)).count();
+        assert_eq!(missing, 0, "over {relays}");
+        assert_eq!(seen.objects.len(), came.len(), "none twice, over {relays}");
+        assert!(seen.ends.values().all(Option::is_none), "over {relays}: {:?}", seen.ends);
+    }
+    assert!(lost.iter().all(|lost| *lost >= seconds), "{lost:?}");
+    let objects = source.objects(seconds);
+    eprintln!(
+        "{} packets lost on three ways, {objects} objects over each of two, 0 missing",
+        lost.iter().sum::<u64>()
+    );
+}
+
+/// Addresses change on real sockets.
+#[tokio::test]
+async fn a_client_whose_address_changes_three_times_loses_no_object() {
+    const EACH: u64 = 20;
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let shape = Shape { delay: ms(1), loss: 0.01, ..Shape::default() };
+    let relay = Impaired::start(rig.endpoint.local_address().unwrap(), shape, shape, 5);
+    let client = rig.client_at(relay.address()).await;
+    let mut seen = client.subscribe(name(&["default", "one"], "video"), next_object()).await;
+    assert_eq!(code(&seen.answer), None);
+    for round in 0..4 {
+        let group = track.group(round, clock::now()).unwrap();
+        let subgroup = group.subgroup(0, clock::now()).unwrap();
+        for object in 0..EACH {
+            let payload = stamped(&track, Instant::now(), 5_000);
+            subgroup.write(Header::new(object, clock::now()), vec![payload]).unwrap();
+            // They are on their way while it moves.
+            if round > 0 && object == EACH / 2 {
+                client.endpoint.move_elsewhere().unwrap();
+            }
+        }
+        subgroup.fin();
+        group.end(Some(EACH - 1), clock::now());
+        for object in 0..EACH {
+            let came = seen.next().await;
+            assert_eq!((came.group, came.id, came.payload.len()), (round, object, 5_000));
+        }
+        let addresses = usize::try_from(round).unwrap() + 1;
+        until("the relay to see its new address", || relay.clients() == addresses).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d26_who_comes_back_gets_its_first_object_a_round_trip_earlier() {
+    let (start, network) = (Instant::now(), Network::new(7));
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let subgroup = track.group(0, clock::now()).unwrap().subgroup(0, clock::now()).unwrap();
+    let payload = stamped(&track, start, 100);
+    subgroup.write(Header::new(0, clock::now()), vec![payload]).unwrap();
+    let returning = Returning::new(Trust::Fingerprint(rig.hash), &protocols()).unwrap();
+    let mut waits = Vec::new();
+    for known in [false, true, true] {
+        let line = Shape { delay: ms(25), ..Shape::default() };
+        let endpoint = network.client(line).unwrap();
+        let began = Instant::now();
+        let (client, early) = rig.client_again(endpoint, &returning).await;
+        assert_eq!(early, known);
+        let parameters = Parameters::default();
+        let mut seen = client.subscribe(name(&["default", "one"], "video"), parameters).await;
+        assert_eq!(seen.next().await.group, 0);
+        waits.push(began.elapsed());
+        // The server's tickets come behind its handshake.
+        tokio::time::sleep(ms(500)).await;
+    }
+    let round_trip = ms(50);
+    for early in &waits[1..] {
+        let sooner = waits[0].saturating_sub(*early);
+        assert!(sooner > round_trip - ms(5) && sooner < round_trip + ms(5), "{waits:?}");
+    }
+}

@@ -1,0 +1,181 @@
+//! How much of what there is to send is handed to QUIC, and who hands over first.
+//!
+//! What QUIC has been given can't get too old any more, and nothing overtakes it but by its stream's priority. So it
+//! is given what is under way and about as much again, and no more: the rest waits here, where the most urgent stream
+//! goes first, and where what a newer group supersedes is dropped without having cost anything.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use crate::clock;
+use crate::limits::{SEND_WINDOW, SEND_WINDOW_LOOK, SEND_WINDOW_MIN};
+
+/// What the streams of a connection share.
+pub(super) struct Room {
+    quic: quinn::Connection,
+    /// What QUIC takes at the moment, and when it was looked at.
+    window: Mutex<(u64, Option<Instant>)>,
+    turns: Turns,
+}
+
+impl Room {
+    pub(super) fn new(quic: quinn::Connection) -> Self {
+        Self { quic, window: Mutex::new((SEND_WINDOW, None)), turns: Turns::default() }
+    }
+
+    /// Looks at the path now and then: twice the congestion window fits, so that QUIC never runs out while it waits
+    /// for an acknowledgement.
+    pub(super) fn look(&self) {
+        let now = clock::now();
+        let mut window = lock(&self.window);
+        if window.1.is_some_and(|looked| now < looked + SEND_WINDOW_LOOK) {
+            return;
+        }
+        let wanted = window_for(self.quic.stats().path.cwnd);
+        // Telling QUIC wakes it up: a little is not worth it.
+        if wanted.abs_diff(window.0) > window.0 / 8 {
+            self.quic.set_send_window(wanted);
+            window.0 = wanted;
+        }
+        window.1 = Some(now);
+    }
+
+    /// Somebody of this priority has something to write.
+    pub(super) fn turn(&self, priority: i32) -> Turn<'_> {
+        self.turns.of(priority)
+    }
+}
+
+fn window_for(congestion: u64) -> u64 {
+    congestion.saturating_mul(2).clamp(SEND_WINDOW_MIN, SEND_WINDOW)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The most urgent first.
+type Key = (Reverse<i32>, u64);
+
+/// Those who wait for room.
+#[derive(Default)]
+struct Turns(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    waiting: BTreeMap<Key, Waiting>,
+    /// Counts turns.
+    clock: u64,
+    /// Numbers writes of one priority.
+    next: u64,
+}
+
+struct Waiting {
+    waker: Waker,
+    tried: u64,
+}
+
+impl Turns {
+    fn of(&self, priority: i32) -> Turn<'_> {
+        let mut state = lock(&self.0);
+        state.next += 1;
+        Turn { turns: self, key: (Reverse(priority), state.next), since: None }
+    }
+}
+
+/// A write of one stream among those of all.
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    key: Key,
+    /// Since when it lets others try first.
+    since: Option<u64>,
+}
+
+impl Turn<'_> {
+    /// Whether to try now. Else those who are more urgent and wait try first: QUIC wakes all who wait when there is
+    /// room, in no order, and the first one takes it.
+    pub(super) fn is_now(&mut self, cx: &Context<'_>) -> bool {
+        let mut state = lock(&self.turns.0);
+        let since = self.since.unwrap_or(state.clock + 1);
+        let more_urgent = state.waiting.range(..self.key).map(|(_, waiting)| waiting);
+        let late = more_urgent.filter(|waiting| waiting.tried < since);
+        let late: Vec<Waker> = late.map(|waiting| waiting.waker.clone()).collect();
+        if late.is_empty() {
+            self.since = None;
+            return true;
+        }
+        if self.since.is_none() {
+            state.clock = since;
+            self.since = Some(since);
+        }
+        drop(state);
+        late.into_iter().for_each(Waker::wake);
+        cx.waker().wake_by_ref();
+        false
+    }
+
+    /// There was no room, in the connection or in the stream.
+    pub(super) fn wait(&mut self, cx: &Context<'_>) {
+        let mut state = lock(&self.turns.0);
+        state.clock += 1;
+        let waiting = Waiting { waker: cx.waker().clone(), tried: state.clock };
+        state.waiting.insert(self.key, waiting);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.turns.0).waiting.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_quic_is_given_follows_the_path() {
+        for (congestion, window) in [
+            (0, SEND_WINDOW_MIN),
+            (12_000, SEND_WINDOW_MIN),
+            (40_000, 80_000),
+            (10 << 20, SEND_WINDOW),
+            (u64::MAX, SEND_WINDOW),
+        ] {
+            assert_eq!(window_for(congestion), window, "{congestion}");
+        }
+    }
+
+    #[test]
+    fn who_is_more_urgent_tries_first_and_then_the_others() {
+        let turns = Turns::default();
+        let cx = Context::from_waker(Waker::noop());
+        let (mut low, mut high, mut highest) = (turns.of(1), turns.of(7), turns.of(9));
+        // Nobody waits: all try, and find no room.
+        for turn in [&mut low, &mut highest, &mut high] {
+            assert!(turn.is_now(&cx));
+            turn.wait(&cx);
+        }
+        // There is room, and the least urgent one hears of it first.
+        assert!(!low.is_now(&cx));
+        assert!(!high.is_now(&cx));
+        assert!(highest.is_now(&cx));
+        // Its stream is full: the next one's turn, and so on.
+        highest.wait(&cx);
+        assert!(high.is_now(&cx));
+        high.wait(&cx);
+        assert!(low.is_now(&cx));
+        low.wait(&cx);
+        // Who is done, or gone, is waited for no more.
+        assert!(!low.is_now(&cx));
+        drop((high, highest));
+        assert!(low.is_now(&cx));
+        // Equals take turns as they come.
+        let mut other = turns.of(1);
+        assert!(!other.is_now(&cx));
+        assert!(low.is_now(&cx));
+    }
+}
