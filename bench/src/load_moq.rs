@@ -220,7 +220,7 @@ async fn publish(
         let _ = ready.send(());
         talking.wait_for(|talk| *talk).await?;
         let group =
-            |number| Ok(track.group(number, Instant::now())?.subgroup(0, Instant::now())?);
+            |number| anyhow::Ok(track.group(number, Instant::now())?.subgroup(0, Instant::now())?);
         let mut subgroup = None;
         schedule(shape, |number, bytes| {
             let (id, object) = (number / shape.group, number % shape.group);

@@ -1,8 +1,8 @@
 //! Subscriptions of a peer: a track of the spine, followed live, group by group onto streams.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -226,6 +226,7 @@ impl Serving {
     /// Answers how it ended; nothing, if the subscriber ended it.
     async fn deliver(&mut self) -> Option<DoneCode> {
         let (tell, changes) = watch::channel(self.wishes);
+        let given_up = Arc::<GivenUp>::default();
         let mut cursor = self.follow();
         let mut streams = FuturesUnordered::new();
         let mut fills = FuturesUnordered::new();
@@ -266,7 +267,9 @@ impl Serving {
                 Some(()) = streams.next() => {}
                 Some(()) = fills.next() => {}
                 event = poll_fn(|cx| cursor.poll(cx, clock::now())), if room => match event {
-                    Event::Subgroup(reader) => streams.push(self.stream(reader, changes.clone())),
+                    Event::Subgroup(reader) => {
+                        streams.push(self.stream(reader, changes.clone(), given_up.clone()));
+                    }
                     Event::Datagram(object) if !self.wishes.is_behind(location(object.location())) => {
                         self.datagram(&object);
                     }
@@ -366,6 +369,7 @@ impl Serving {
         &self,
         reader: SubgroupReader,
         changes: watch::Receiver<Wishes>,
+        given_up: Arc<GivenUp>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
         let (track, wishes, counters) = (self.track.clone(), self.wishes, self.counters.clone());
@@ -378,6 +382,7 @@ impl Serving {
             order,
             wishes,
             changes,
+            given_up,
             began,
             priority,
             reader,
@@ -385,6 +390,26 @@ impl Serving {
             complete_since,
         }
         .run()
+    }
+}
+
+/// Who falls too far behind goes on with what is live: the groups between are given up as well, before anything of
+/// them is sent. One by one, each of them would be begun and then cut.
+#[derive(Default)]
+struct GivenUp(Mutex<Option<(u8, u64)>>);
+
+impl GivenUp {
+    fn state(&self) -> MutexGuard<'_, Option<(u8, u64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is before this group, and no more urgent than this (the publisher's numbers: lower is more urgent).
+    fn before(&self, group: u64, priority: u8) {
+        *self.state() = Some((priority, group));
+    }
+
+    fn has(&self, group: u64, priority: u8) -> bool {
+        self.state().is_some_and(|(at, before)| group < before && priority >= at)
     }
 }
 
@@ -396,6 +421,7 @@ struct Streaming {
     order: GroupOrder,
     wishes: Wishes,
     changes: watch::Receiver<Wishes>,
+    given_up: Arc<GivenUp>,
     began: Instant,
     /// The publisher's, of this subgroup.
     priority: u8,
@@ -609,10 +635,16 @@ impl Streaming {
                 }
                 // The newest group is worth waiting for, whatever its age.
                 Some(_) if self.is_newest() => clock::now() + LAG_MAX / 10,
-                Some(_) => return Err(Cut::Reset(ResetCode::TooFarBehind)),
+                Some(_) => {
+                    self.give_up();
+                    return Err(Cut::Reset(ResetCode::TooFarBehind));
+                }
             };
-            // Its end may come while this waits.
-            let look = self.subgroup_timeout().map(|_| clock::now() + LAG_MAX / 50);
+            if self.given_up.has(self.reader.group(), self.priority) {
+                return Err(Cut::Reset(ResetCode::TooFarBehind));
+            }
+            // Its end may come while this waits, or that of an older group.
+            let look = Some(clock::now() + LAG_MAX / 50);
             let until = [late, look].into_iter().flatten().fold(until, Instant::min);
             // What was written is taken out of the chunks, also when time is up.
             if let Ok(written) = timeout_at(until.into(), stream.write(chunks)).await {
@@ -626,6 +658,15 @@ impl Streaming {
         let properties = Properties::from_checked(self.track.info().properties.clone());
         let said = [self.wishes.subgroup_timeout_ms, properties.subgroup_delivery_timeout_ms()];
         said.into_iter().filter(|ms| *ms > 0).min().map(Duration::from_millis)
+    }
+
+    /// In descending order what is live has come first anyway.
+    fn give_up(&self) {
+        if self.order == GroupOrder::Ascending
+            && let Some(largest) = self.track.largest()
+        {
+            self.given_up.before(largest.group, self.priority);
+        }
     }
 
     fn is_newest(&self) -> bool {

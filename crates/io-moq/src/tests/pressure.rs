@@ -59,9 +59,12 @@ async fn d14_d16_on_a_path_that_drops_to_a_quarter_only_the_higher_subgroup_lose
     let lower: BTreeSet<_> = seen.of(0).map(|came| (came.group, came.object)).collect();
     assert!(lower.len() >= 15 * 30 - 10, "all but what is under way: {}", lower.len());
     assert!(seen.resets(0).is_empty(), "{:?}", seen.resets(0));
-    let lost = seen.resets(1);
-    assert!(lost.len() >= 3, "{lost:?}");
-    assert!(lost.iter().all(|(group, code)| *group >= 4 && *code == TOO_FAR_BEHIND), "{lost:?}");
+    // What was begun of the higher one is reset, and what nothing was sent of never comes.
+    let cut = seen.resets(1);
+    assert!(!cut.is_empty() && cut.iter().all(|(_, code)| *code == TOO_FAR_BEHIND), "{cut:?}");
+    assert!(cut.iter().all(|(group, _)| *group >= 4), "{cut:?}");
+    let lost = (0..10).filter(|group| seen.ends.get(&(*group, 1)) != Some(&None)).count();
+    assert!(lost >= 3, "{lost} {:?}", seen.ends);
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,10 +80,11 @@ async fn d16_on_a_narrow_path_whole_groups_are_lost_and_a_neighbour_loses_nothin
     let source = Source::single(3_000_000);
     source.run(&track, start, 20).await;
     let (narrow, neighbour) = (narrow.take(), neighbour.take());
-    let lost = narrow.resets(0);
-    assert!(lost.len() >= 5 && lost.iter().all(|(_, code)| *code == TOO_FAR_BEHIND), "{lost:?}");
+    let cut = narrow.resets(0);
+    assert!(!cut.is_empty() && cut.iter().all(|(_, code)| *code == TOO_FAR_BEHIND), "{cut:?}");
+    // A third fits; nearly all of what comes is whole.
     let whole = narrow.ends.values().filter(|end| end.is_none()).count();
-    assert!(whole >= 3, "{whole}");
+    assert!(whole >= 5 && cut.len() <= 4, "{whole} whole, cut: {cut:?}");
     for group in 0..20 {
         // Never single objects out of the middle: what came of a group is its beginning.
         let came = narrow.objects.iter().filter(|came| came.group == group);
@@ -98,7 +102,7 @@ async fn d16_on_a_narrow_path_whole_groups_are_lost_and_a_neighbour_loses_nothin
 #[tokio::test(start_paused = true)]
 async fn d14_descending_order_jumps_to_the_live_group() {
     for (order, jumps) in [(GroupOrder::Descending, true), (GroupOrder::Ascending, false)] {
-        // Nearly dark for 3 s.
+        // Nearly dark for 3 s, in which 900 kB are made and 100 kB pass.
         let (start, network) = (Instant::now(), Network::new(7));
         let rig = Rig::over(&network, Congestion::Ours);
         let broadcast = rig.broadcast(&["default", "one"]);
@@ -106,20 +110,21 @@ async fn d14_descending_order_jumps_to_the_live_group() {
         let client = rig.client_over(&network, mile(4, DEEP)).await;
         let parameters = Parameters { group_order: Some(order), ..next_object() };
         let watcher = Watcher::new(client, start, parameters).await;
-        let dark = Shape { rate: Some(50_000), ..mile(1, DEEP) };
+        let dark = Shape { rate: Some(300_000), ..mile(1, 16 << 10) };
         let changes = async {
             for (at, line) in [(3, dark), (6, mile(4, DEEP))] {
                 tokio::time::sleep_until(start + s(at)).await;
                 network.reshape(watcher.address(), line);
             }
         };
-        let source = Source::single(2_000_000);
+        let source = Source::single(2_400_000);
         tokio::join!(source.run(&track, start, 9), changes);
         let seen = watcher.take();
         // Objects of what is past that came between the light and the first one of a group that was live then.
         let after = seen.objects.iter().filter(|came| came.at >= s(6));
         let before = after.take_while(|came| came.group < 6).count();
-        assert_eq!(before <= 5, jumps, "{order:?}: {before} objects first");
+        let lived = seen.objects.iter().any(|came| came.group == 6);
+        assert_eq!((before <= 5, lived), (jumps, true), "{order:?}: {before} objects first");
     }
 }
 
@@ -149,7 +154,7 @@ async fn d15_what_is_too_late_is_not_handed_over() {
     assert!(oldest < s(1), "{oldest:?}");
     let lost = seen.resets(0);
     assert!(lost.len() >= 8 && lost.iter().all(|(_, code)| *code == TIMED_OUT), "{lost:?}");
-    assert!(seen.objects.len() >= 100, "and what is in time comes: {}", seen.objects.len());
+    assert!(seen.objects.len() >= 40, "and what is in time comes: {}", seen.objects.len());
 }
 
 /// `make soak` takes ten minutes.

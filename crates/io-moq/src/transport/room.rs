@@ -155,7 +155,7 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         let (mut low, mut high, mut highest) = (turns.of(1), turns.of(7), turns.of(9));
         // Nobody waits: all try, and find no room.
-        for turn in [&mut low, &mut highest, &mut high] {
+        for turn in [&mut low, &mut high, &mut highest] {
             assert!(turn.is_now(&cx));
             turn.wait(&cx);
         }
