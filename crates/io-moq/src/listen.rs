@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::limits::{DRAIN, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
 use crate::open::OpenBroadcasts;
 use crate::session::{self, Relay};
-use crate::transport::Endpoint;
+use crate::transport::{Connection, Endpoint};
 
 /// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
 /// protocols.
@@ -205,6 +205,19 @@ impl Drop for OpenGuard {
     }
 }
 
+/// Counts a connection from the end of its handshake on, for as long as this is polled.
+async fn counted(connection: Connection, counters: Arc<Counters>) {
+    let _open = if connection.established().await {
+        counters.connections.fetch_add(1, Ordering::Relaxed);
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        Some(OpenGuard(counters))
+    } else {
+        counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+        None
+    };
+    std::future::pending().await
+}
+
 /// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
     let Service { origin, door, gate, audience, past, open_namespaces, .. } = service;
@@ -245,10 +258,12 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
             let counters = relay.counters.clone();
             match incoming.accept().await {
                 Ok(connection) => {
-                    counters.connections.fetch_add(1, Ordering::Relaxed);
-                    counters.open.fetch_add(1, Ordering::Relaxed);
-                    let _open = OpenGuard(counters);
-                    session::run(connection, relay, guard, draining).await;
+                    let counted = counted(connection.clone(), counters);
+                    let session = session::run(connection, relay, guard, draining);
+                    tokio::select! {
+                        () = session => {}
+                        () = counted => {}
+                    }
                 }
                 Err(error) => {
                     counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);

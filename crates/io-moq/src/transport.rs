@@ -11,7 +11,7 @@ mod web;
 use std::any::Any;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -273,22 +273,23 @@ impl Incoming {
         let _ = self.quic.retry();
     }
 
-    /// Finishes its handshake: QUIC's, and that of a session of WebTransport.
+    /// Begins with it. What a peer says that has been here before comes with its first packet, and is answered with our
+    /// first one: of QUIC itself the handshake goes on beside that ([`Connection::established`]), while a session of
+    /// WebTransport has finished both.
     pub(crate) async fn accept(self) -> Result<Connection, ConnectError> {
         let mut connecting = self.quic.accept()?;
         let data = tokio::time::timeout(limits::HANDSHAKE, connecting.handshake_data()).await;
         let data = data.map_err(|_| ConnectError::TimedOut)?.map_err(ConnectError::of)?;
         let web = protocol_of(data).as_deref() == Some(H3);
-        // What a peer says that has been here before comes with its first packet, and is answered with our first one.
         // Browsers do not ask for a session before they have our settings, which may go out with our part of the
         // handshake (RFC 9114 §7.2.4.2): a round trip less.
         let quic = match connecting.into_0rtt() {
+            Ok((quic, established)) if !web => {
+                return Ok(Connection::early(quic, established));
+            }
             Ok((quic, _)) => quic,
             Err(connecting) => finish(connecting).await?,
         };
-        if !web {
-            return Ok(Connection::raw(quic));
-        }
         in_time(Web::accept(quic, &self.protocols)).await
     }
 }
@@ -450,15 +451,32 @@ pub struct Connection {
     quic: quinn::Connection,
     room: Arc<Room>,
     web: Option<Arc<Web>>,
+    /// Ready once the handshake is over, if it was not when this was made.
+    early: Arc<Mutex<Option<quinn::ZeroRttAccepted>>>,
 }
 
 impl Connection {
+    fn early(quic: quinn::Connection, established: quinn::ZeroRttAccepted) -> Self {
+        let early = Arc::new(Mutex::new(Some(established)));
+        Self { early, ..Self::raw(quic) }
+    }
+
+    /// Waits for the end of the handshake. Whether the connection stands then; asked once.
+    pub(crate) async fn established(&self) -> bool {
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(early) = early {
+            early.await;
+        }
+        self.quic.close_reason().is_none()
+    }
+
     fn raw(quic: quinn::Connection) -> Self {
-        Self { room: Arc::new(Room::new(quic.clone())), quic, web: None }
+        Self { room: Arc::new(Room::new(quic.clone())), quic, web: None, early: Arc::default() }
     }
 
     fn web(web: Web) -> Self {
-        Self { quic: web.quic().clone(), room: web.room().clone(), web: Some(Arc::new(web)) }
+        let (quic, room) = (web.quic().clone(), web.room().clone());
+        Self { quic, room, web: Some(Arc::new(web)), early: Arc::default() }
     }
 
     /// What was negotiated, by ALPN or by the session's handshake.
