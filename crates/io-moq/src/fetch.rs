@@ -69,7 +69,7 @@ pub(crate) struct Fill {
     /// The SUBSCRIBE or REQUEST_UPDATE that asks for it.
     pub(crate) by: RequestId,
     /// What of the past.
-    pub(crate) filter: Filter,
+    pub(crate) range: Range,
     pub(crate) order: GroupOrder,
     /// That of the subscription.
     pub(crate) live_order: GroupOrder,
@@ -78,7 +78,7 @@ pub(crate) struct Fill {
     pub(crate) timeout_ms: Option<u64>,
 }
 
-/// Sends the past of a subscription, if there is any. Dropped, its stream is reset.
+/// Sends the past of a subscription. Dropped, its stream is reset.
 pub(crate) async fn fill(
     link: &Arc<Link>,
     subscription: RequestId,
@@ -86,15 +86,12 @@ pub(crate) async fn fill(
     fill: Fill,
     counters: &Counters,
 ) {
-    let Some(largest) = track.largest().map(location) else { return };
-    let range = fill.filter.past(largest);
-    // draft-21 §3.4: then there is no stream.
-    if range.is_backward() || link.with(|session| session.open_data(subscription)).is_none() {
+    if link.with(|session| session.open_data(subscription)).is_none() {
         return;
     }
     let _counted = Counted { link: link.clone(), id: subscription };
     counters.fetches.fetch_add(1, Ordering::Relaxed);
-    let Fill { by: id, order, timeout_ms, .. } = fill;
+    let Fill { by: id, range, order, timeout_ms, .. } = fill;
     let first = match order {
         GroupOrder::Ascending => range.start.group,
         GroupOrder::Descending => range.end.group,

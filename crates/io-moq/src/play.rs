@@ -112,7 +112,10 @@ pub(crate) fn location(location: spine::Location) -> Location {
 
 /// What an answer says of a track.
 pub(crate) fn track_ok(track: &track::Consumer) -> Answer {
-    let largest = track.largest().map(location);
+    answer_of(track, track.largest().map(location))
+}
+
+fn answer_of(track: &track::Consumer, largest: Option<Location>) -> Answer {
     Answer::Ok {
         parameters: Parameters { largest, ..Parameters::default() },
         properties: Properties::from_checked(track.info().properties.clone()),
@@ -140,9 +143,13 @@ impl Misread {
     }
 }
 
-/// The answer to a subscription.
-pub(crate) fn subscribed(track: &track::Consumer, misread: Option<Misread>) -> Answer {
-    match (track_ok(track), misread) {
+/// The answer to a subscription that begins behind this largest object.
+pub(crate) fn subscribed(
+    track: &track::Consumer,
+    largest: Option<Location>,
+    misread: Option<Misread>,
+) -> Answer {
+    match (answer_of(track, largest), misread) {
         (Answer::Ok { properties, .. }, Some(Misread::Largest)) => {
             Answer::Ok { parameters: Parameters::default(), properties }
         }
@@ -188,8 +195,8 @@ pub(crate) struct Serving {
     pub(crate) track: track::Consumer,
     pub(crate) order: GroupOrder,
     pub(crate) wishes: Wishes,
-    /// The past that is wanted as well.
-    pub(crate) fill: Option<Box<Parameters>>,
+    /// The past that is wanted as well, and which object was the largest when it began.
+    pub(crate) fill: Option<(Box<Parameters>, Location)>,
     /// REQUEST_UPDATEs; closed when the request is over.
     pub(crate) updates: mpsc::UnboundedReceiver<Update>,
     /// Whose it is, to renew its tokens.
@@ -230,7 +237,8 @@ impl Serving {
         let mut cursor = self.follow();
         let mut streams = FuturesUnordered::new();
         let mut fills = FuturesUnordered::new();
-        fills.extend(self.fill.take().and_then(|fill| self.past(self.id, &fill)));
+        let fill = self.fill.take();
+        fills.extend(fill.and_then(|(fill, largest)| self.past(self.id, &fill, largest)));
         let mut end = None;
         loop {
             if let Some(code) = end
@@ -257,11 +265,13 @@ impl Serving {
                         // The session says PUBLISH_DONE for it.
                         return None;
                     }
-                    if self.update(&update.parameters) {
+                    let largest = self.track.largest().map(location);
+                    if self.update(&update.parameters, largest) {
                         streams.clear();
                         cursor = self.follow();
                     }
-                    fills.extend(fill.and_then(|fill| self.past(update.id, fill)));
+                    let fill = fill.zip(largest);
+                    fills.extend(fill.and_then(|(fill, at)| self.past(update.id, fill, at)));
                     tell.send_replace(self.wishes);
                 }
                 Some(()) = streams.next() => {}
@@ -289,8 +299,8 @@ impl Serving {
     }
 
     /// Takes an update and answers it. Says whether what is sent changes.
-    fn update(&mut self, parameters: &Parameters) -> bool {
-        let (before, largest) = (self.wishes, self.track.largest().map(location));
+    fn update(&mut self, parameters: &Parameters, largest: Option<Location>) -> bool {
+        let before = self.wishes;
         self.wishes.update(parameters, largest);
         ask_for_group(&self.track, parameters);
         let said = Parameters { largest, ..Parameters::default() };
@@ -300,25 +310,29 @@ impl Serving {
         what(&before) != what(&self.wishes)
     }
 
-    /// The past that a message asks for, of which this is the name (draft-21 §3.4): nothing while paused.
+    /// The past that a message asks for, of which this is the name (draft-21 §3.4): nothing while paused, and
+    /// nothing behind what was the largest object then, as that comes by the subscription.
     fn past(
         &self,
         by: RequestId,
         fill: &Parameters,
+        largest: Location,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
         let wishes = &self.wishes;
         let wanted = Fill {
             by,
-            filter: fill.filter.unwrap_or(wishes.filter),
+            range: fill.filter.unwrap_or(wishes.filter).past(largest),
             order: fill.group_order.unwrap_or(self.order),
             live_order: self.order,
             priority: fill.subscriber_priority.unwrap_or(wishes.priority),
             timeout_ms: fill.fill_timeout_ms,
         };
+        // draft-21 §3.4: then there is no stream.
+        let any = wishes.forward && !wanted.range.is_backward();
         let (link, id, counters) = (self.link.clone(), self.id, self.counters.clone());
         let track = self.track.clone();
         let past = async move { fetch::fill(&link, id, &track, wanted, &counters).await };
-        wishes.forward.then_some(past)
+        any.then_some(past)
     }
 
     fn follow(&self) -> Cursor {

@@ -101,6 +101,11 @@ impl Publisher {
         };
         self.answer(id, answer);
         let link = self.link.clone();
+        if track.is_ok() && parameters.forward == Some(false) && link.version.fills() {
+            // draft-21 §9.8: it waits, and the OK can't say that it need not.
+            let parameters = Parameters { forward: Some(true), ..Parameters::default() };
+            link.command(Command::Update { id, parameters });
+        }
         async move {
             match track {
                 Ok(track) => take(link, id, told, track).await,

@@ -336,7 +336,7 @@ impl Connected {
                 let words = "all groups of the filter are published already";
                 return answer(Answer::error(RequestCode::InvalidRange, words));
             }
-            answer(subscribed(&track, misread));
+            answer(subscribed(&track, largest, misread));
             ask_for_group(&track, &parameters);
             // Players that follow live and FETCH nothing get a catalog that was written long ago.
             if track.info().dynamic_groups && track.info().timescale.is_none() {
@@ -352,7 +352,7 @@ impl Connected {
                 track,
                 order,
                 wishes,
-                fill: parameters.fill,
+                fill: parameters.fill.zip(largest),
                 updates: receiver,
                 viewer: Some(viewer.clone()),
                 counters,

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 
-use moqt::session::{Command, DataHeader};
+use moqt::session::{Command, DataHeader, Event};
 use moqt::{
     Answer, Filter, GroupOrder, Location, Parameters, Properties, Range, Request, RequestId,
     ResetCode, Version,
@@ -184,6 +184,27 @@ async fn d24_the_past_of_a_relayed_track_is_fetched_from_its_publisher() {
         let got = read_past(data, GroupOrder::Ascending).await;
         assert_eq!(got, "3.0old 4.0old ?7 8.0old 9.0live", "{from:?} to {to:?}");
     }
+}
+
+/// A publisher that waits is told to begin, as the OK of its PUBLISH can't say so (D5).
+#[tokio::test]
+async fn draft21_s9_8_d05_a_paused_publication_is_asked_to_begin() {
+    let rig = Rig::new();
+    let publisher = rig.client_of(Version::Draft20).await;
+    let paused = Parameters { forward: Some(false), ..Parameters::default() };
+    let request = Request::Publish {
+        track: track(&["open", "room"], "chat"),
+        parameters: paused,
+        properties: Properties::empty(),
+    };
+    let (id, answer, mut told) = publisher.ask(request).await;
+    assert_eq!(code(&answer), None);
+    let Some(Told::Event(Event::Update { id: of, parameters, .. })) =
+        soon("an update", told.recv()).await
+    else {
+        panic!("something else than an update")
+    };
+    assert_eq!((of, parameters.forward), (id, Some(true)));
 }
 
 /// A subscription stays when its filter is passed (draft-21 §3.3.1), and an update opens it again.
