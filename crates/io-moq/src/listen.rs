@@ -215,7 +215,7 @@ async fn counted(connection: Connection, counters: Arc<Counters>) {
         counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
         None
     };
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
