@@ -114,6 +114,8 @@ fn check_names(server: &Server, uid: &str, query: &str, pictures: usize) {
     let media: BTreeMap<String, String> = uris.map(|uri| (uri.clone(), get(&uri).text())).collect();
     let codec_of = |map: &str| Content::from_init(&get(map).body.into()).unwrap().codec;
     assert_eq!(check_codecs(&list, &media, codec_of), [], "{list}");
+    // After what it leads to: what was measured meanwhile is in it.
+    let list = get(&format!("video.m3u8{query}")).text();
     assert_eq!(check_multivariant(&list, &media, |_, file| get(file).body.len() as u64), []);
     let stream = list.lines().find_map(|l| l.strip_prefix("#EXT-X-STREAM-INF:")).unwrap();
     let codecs = attribute(stream, "CODECS").unwrap();
