@@ -70,7 +70,7 @@ await scenario('broadcast', async ({ host, page, open, stats, until, settled, sh
   await page.keyboard.press('p');
   check('key p asks for picture-in-picture', await page.evaluate(() => window.asked.join() === 'true'));
   await page.mouse.move(650, 410);
-  await shadow('.pip').click();
+  await shadow('[data-part="pip"]').click();
   check('its button asks for picture-in-picture', await page.evaluate(() => window.asked.join() === 'true,true'));
   await page.keyboard.press(' ');
   check('space pauses', await page.evaluate(() => document.querySelector('airwave-player').video.paused));

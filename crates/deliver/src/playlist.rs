@@ -364,6 +364,7 @@ pub(crate) fn not_found(words: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use media::codec::{Config, h264};
+    use package::hls::attribute;
     use package::properties;
     use spine::Location;
 
@@ -429,6 +430,52 @@ mod tests {
             assert!(text.contains(&format!("CODECS=\"{expect}\"")), "{text}");
             assert!(text.contains("RESOLUTION=1920x1080"), "the largest: {text}");
         }
+    }
+
+    #[test]
+    fn bandwidth_follows_the_larger_of_what_was_declared_and_what_was_measured() {
+        let mut index = Index::new();
+        let add = |index: &mut Index, number: u64, bytes: u64| {
+            let part = properties::Part {
+                duration: 180_000,
+                independent: true,
+                last: true,
+                target_ms: 2_000,
+                target_duration: Some(2),
+                key_bytes: None,
+            };
+            let segment = properties::Segment {
+                timescale: 90_000,
+                epoch: 1,
+                wall_clock_ms: number * 2_000,
+                start: number * 180_000,
+                discontinuity: false,
+                discontinuity_sequence: 0,
+                gap: false,
+                init: 1,
+            };
+            let at = Location { group: number, object: 0 };
+            index.add("video.cmaf", at, &part, Some(segment), bytes).unwrap();
+        };
+        let bandwidth = |index: &Index, declared: u64| {
+            let catalog = format!(
+                r#"{{"version":"draft-01","tracks":[{{"name":"video.cmaf","packaging":"cmaf",
+                "isLive":true,"codec":"avc1.640028","width":640,"height":360,"bitrate":{declared}}}]}}"#
+            );
+            let catalog = Catalog::parse(catalog.as_bytes()).unwrap();
+            let contents = BTreeMap::new();
+            let formats = Formats::new(&contents, Listed::Window);
+            let text = render_multivariant(&variants(&catalog, index, &[], &formats), None);
+            let line = text.lines().find_map(|l| l.strip_prefix("#EXT-X-STREAM-INF:"));
+            attribute(line.unwrap(), "BANDWIDTH").unwrap().parse::<u64>().unwrap()
+        };
+        // 1, 3 and 1 Mbit/s in two seconds each; each list is rendered anew of what there is by then.
+        add(&mut index, 1, 250_000);
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (1_200_001, 2_400_001));
+        add(&mut index, 2, 750_000);
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (3_600_001, 3_600_001));
+        add(&mut index, 3, 250_000);
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 5_000_000)), (3_600_001, 6_000_001));
     }
 
     fn written(pieces: Pieces) -> String {

@@ -455,6 +455,7 @@ async fn a_broadcast_of_one_kind_is_held_back_at_its_beginning_only() {
             }
             let running = record(&node, &live, &claimed, &WIDE);
             let held = segments(if announced { LATE_START } else { UNKNOWN });
+            assert!(announced || held <= 4, "what is lost at a kill in the beginning");
             for number in first..first + held - 1 {
                 live.segment(there, number);
             }

@@ -159,7 +159,7 @@ fn check_tracks(studio: &Studio) {
             iframes: rendition.key_bitrate(),
         })
     };
-    let catalog = Catalog::parse(&studio.catalog()).unwrap();
+    let catalog = Catalog::parse(&studio.catalog(package::CATALOG)).unwrap();
     let variants: Vec<Variant> = catalog.tracks.iter().filter_map(variant).collect();
     let list = render_multivariant(&variants, None);
     let media = TRACKS.map(|track| {

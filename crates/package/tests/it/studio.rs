@@ -273,18 +273,14 @@ impl Studio {
 
     /// The tracks of the newest edition of a catalog.
     pub(crate) fn listed(&self, catalog: TrackName) -> Vec<String> {
-        let track = self.broadcast.get(&catalog).unwrap();
-        let object = track.object(track.largest().unwrap()).unwrap();
-        let bytes: Vec<u8> = object.whole().unwrap().iter().flat_map(|p| p.to_vec()).collect();
-        let tracks = Catalog::parse(&bytes).unwrap().tracks;
+        let tracks = Catalog::parse(&self.catalog(catalog)).unwrap().tracks;
         tracks.into_iter().map(|track| track.name).collect()
     }
 
-    /// The newest catalog of what is packaged.
-    pub(crate) fn catalog(&self) -> Bytes {
-        let track = self.broadcast.get(&package::CATALOG).unwrap();
-        let Location { group, object } = track.largest().unwrap();
-        let object = track.object(Location { group, object }).unwrap();
+    /// The newest edition of a catalog.
+    pub(crate) fn catalog(&self, catalog: TrackName) -> Bytes {
+        let track = self.broadcast.get(&catalog).unwrap();
+        let object = track.object(track.largest().unwrap()).unwrap();
         object.whole().unwrap().iter().flat_map(|piece| piece.to_vec()).collect()
     }
 
