@@ -257,7 +257,7 @@ mod tests {
                 sleep(STALLED / 5).await;
                 drop(piece(&mut other).await);
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         assert_eq!(found.await, Some(from + STALLED));
     }
@@ -269,7 +269,7 @@ mod tests {
         for _ in 0..1_000 {
             let mut body = answers.follow(Response::new(Body::from("abc"))).into_body();
             drop(piece(&mut body).await);
-            poll_fn(|cx| Poll::Ready(assert!(unread.poll(cx).is_pending()))).await;
+            assert!(poll_fn(|cx| Poll::Ready(unread.poll(cx).is_pending())).await);
             assert!(unread.timer.is_none());
         }
         assert!(answers.all.lock().unwrap().capacity() < 10);
