@@ -14,7 +14,9 @@ main() {
     scripts/nginx.sh
     case ${1:-all} in all | load-moq) scripts/moq-relays.sh ;; esac
     step "Pages" scripts/web.sh build
-    step "Build" cargo build --quiet --release -p node -p bench
+    step "Build" cargo build --quiet --release -p node -p encoder -p bench
+    scripts/ffmpeg9.sh
+    scripts/otfe-clips.sh
     step "Clips" "$TARGET/release/bench" clips "${options[@]}"
     heading "Measuring"
     "$TARGET/release/bench" "${1:-all}" "${options[@]}"

@@ -21,6 +21,10 @@ export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each 
 export AIRWAVE_GLASS_SECONDS=${AIRWAVE_GLASS_SECONDS:-600}           # of an encoder whose frames are followed to the screen
 export AIRWAVE_MOQ_SECONDS=${AIRWAVE_MOQ_SECONDS:-600}               # of an encoder that others watch over MoQ
 export AIRWAVE_LOSS_SECONDS=${AIRWAVE_LOSS_SECONDS:-600}             # of a track over paths that lose, in virtual time
+export AIRWAVE_JOINTS=${AIRWAVE_JOINTS:-all}                        # rows of codecs, groups of pictures, rates
+export AIRWAVE_SWITCHES=${AIRWAVE_SWITCHES:-20}                       # of level, while a browser plays
+export AIRWAVE_SPOILT_ROUNDS=${AIRWAVE_SPOILT_ROUNDS:-200}            # frames cut short, turned, doubled
+export AIRWAVE_WORKER_KILLS=${AIRWAVE_WORKER_KILLS:-200}              # kill -9 of encoder processes
 
 # One step a row of the report: what it is, and which tests.
 STEPS=(
@@ -40,6 +44,10 @@ STEPS=(
     "$AIRWAVE_PLAYERS players with a token each behind nginx|edge::the_origin_is_asked_once_for_everybody_who_has_a_token$"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
     "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
+    "Levels of four codecs, all rows of the table of joints|joints::"
+    "$AIRWAVE_SWITCHES forced switches of level in Chromium|levels::forced"
+    "Frames that a fuzzer spoilt, $AIRWAVE_SPOILT_ROUNDS rounds a codec|faults::spoilt"
+    "Kill -9 of encoder processes, $AIRWAVE_WORKER_KILLS times|faults::workers"
     "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"
 )
 
@@ -79,7 +87,7 @@ run() {
         -E "test(/$tests/)" >"$log" 2>&1 || status=$?
     local words said
     words=$(grep -oE '[0-9]+ tests? run: .*' "$log" | tail -n 1 | sed 's/, [0-9]* skipped//')
-    said=$(grep -E '^[0-9][0-9,]* (rounds|lives|polls|cuts|strangers|versions|kills|players|packets|frames)' "$log" | tail -n 2 | tr '\n|' '; ') || true
+    said=$(grep -E '^[0-9][0-9,]* (rounds|rows|lives|switches|polls|cuts|strangers|versions|kills|players|packets|frames)' "$log" | tail -n 2 | tr '\n|' '; ') || true
     echo "| $title | ${words:-did not run} | $((SECONDS - started)) s | $said |" >>"$REPORT"
     if [ "$status" -ne 0 ]; then tail -n 40 "$log"; fi
     return "$status"

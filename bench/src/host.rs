@@ -102,6 +102,15 @@ impl Cpu {
     }
 }
 
+/// CPU seconds of all children of this process that have ended and were waited for; in ticks of 10 ms.
+pub(crate) fn of_ended_children() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, rest) = stat.rsplit_once(')').context("/proc/self/stat")?;
+    let fields = rest.split_whitespace().skip(13).take(2);
+    let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+    Ok(ticks as f64 / 100.0)
+}
+
 fn tasks(pid: u32) -> Vec<std::path::PathBuf> {
     let folder = fs::read_dir(format!("/proc/{pid}/task"));
     folder.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()

@@ -97,6 +97,10 @@ enum Measure {
     Clip,
     /// H11: from the goodbye to a replay that plays
     Replay,
+    /// E1, E2, E4, E8, E9: levels of quality made when they are asked for, beside ffmpeg
+    Otfe,
+    /// E5, E6, E7: the same of a running server
+    OtfeServed,
     /// F1: from exec to the first answer
     Start,
     /// F2, F3, F4: size, memory and CPU of a server that does nothing
@@ -106,7 +110,7 @@ enum Measure {
 }
 
 impl Measure {
-    const EACH: [Self; 14] = [
+    const EACH: [Self; 16] = [
         Self::Idle,
         Self::Start,
         Self::Ingest,
@@ -120,6 +124,8 @@ impl Measure {
         Self::Share,
         Self::Clip,
         Self::Replay,
+        Self::Otfe,
+        Self::OtfeServed,
         Self::Glass,
     ];
 }
@@ -212,6 +218,8 @@ fn one(measure: Measure, setup: &Setup) -> Result<bool> {
         Measure::Share => measure::share::run(setup),
         Measure::Clip => measure::clip::run(setup),
         Measure::Replay => measure::replay::run(setup),
+        Measure::Otfe => measure::otfe::run(setup),
+        Measure::OtfeServed => measure::otfe::served(setup),
         Measure::Start => measure::start::run(setup),
         Measure::Idle => measure::idle::run(setup),
         Measure::All => Ok(true),

@@ -1,14 +1,17 @@
 // Chooses a level of quality in the player's menu and goes back, and looks at the pictures above the seek bar; prints what it saw:
-//   node pictures.mjs --url http://HOST/ID/watch (--level 144p | --seek) [--phone] [--screenshots DIR]
+//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--other 96p --switches 20] | --seek) [--phone] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
 import { launch, Missing } from './lib/chromium.mjs';
+import { watchMachine } from './lib/machine.mjs';
 
 const { values: options } = parseArgs({
   options: {
     url: { type: 'string' },
     level: { type: 'string' },
+    other: { type: 'string' },
+    switches: { type: 'string', default: '0' },
     seek: { type: 'boolean', default: false },
     phone: { type: 'boolean', default: false },
     screenshots: { type: 'string' },
@@ -36,7 +39,7 @@ async function main() {
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
     await page.goto(options.url, { waitUntil: 'domcontentloaded' });
     await page.waitForFunction(() => document.querySelector('airwave-player')?.video.videoHeight > 0, null, WAIT);
-    const seen = options.seek ? await seek(page) : await choose(page);
+    const seen = options.seek ? await seek(page) : options.other ? await goBetween(page) : await choose(page);
     return { ...seen, errors };
   } finally {
     await browser.close();
@@ -47,36 +50,91 @@ function shot(page, name) {
   return options.screenshots && page.screenshot({ path: path.join(options.screenshots, `${name}.png`) });
 }
 
+/** The picture of this height plays. */
+async function heights(page, wanted) {
+  const reached = (wanted) => {
+    const { video, stats } = document.querySelector('airwave-player');
+    const since = (window.framesSince ??= { height: 0, shown: 0 });
+    if (since.height !== video.videoHeight) window.framesSince = { height: video.videoHeight, shown: stats.framesShown };
+    return video.videoHeight === wanted && stats.framesShown > window.framesSince.shown + 10;
+  };
+  await page.waitForFunction(reached, wanted, WAIT);
+}
+
+async function pick(page, label) {
+  await page.locator('airwave-player [data-part="settings"]').click();
+  const offered = await page.locator('airwave-player [data-part="menu"] button').allTextContents();
+  await shot(page, `menu-${label.replace(/\W/g, '')}`);
+  await page.locator('airwave-player [data-part="menu"] button', { hasText: label }).first().click();
+  if (await page.locator('airwave-player [data-part="menu"]').isVisible()) await page.keyboard.press('Escape');
+  return offered;
+}
+
+/** From one level to the other and back, so many times: which frames the screen missed around it. */
+async function goBetween(page) {
+  await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
+  await pick(page, options.other);
+  await heights(page, Number.parseInt(options.other, 10));
+  const machine = watchMachine();
+  await page.evaluate(collect);
+  for (let round = 0; round < Number(options.switches); round++) {
+    const label = round % 2 ? options.other : options.level;
+    await pick(page, label);
+    await heights(page, Number.parseInt(label, 10));
+  }
+  const { frames, waiting, seeks, dropped, holes } = await page.evaluate(() => window.collected());
+  const leastIdle = machine();
+  const steps = frames.slice(1).map((frame, at) => ({ s: frame.mediaTime - frames[at].mediaTime, shown: frame.presentedFrames - frames[at].presentedFrames, height: frame.height, turned: frame.height !== frames[at].height }));
+  const usual = steps.map(({ s, shown }) => s / shown).sort((a, b) => a - b)[Math.floor(steps.length / 2)];
+  const missing = (step) => Math.round(step.s / usual) - step.shown;
+  const turns = steps.filter(({ turned }) => turned);
+  return {
+    switches: turns.length,
+    frameS: usual,
+    // Of each switch: frames of the source between the last one of the old level and the first one of the new one.
+    missingAtSwitches: turns.map(missing),
+    missing: steps.map(missing).reduce((sum, n) => sum + Math.max(0, n), 0),
+    backwards: steps.filter(({ s }) => s <= 0).length,
+    frames: frames.length,
+    waiting,
+    seeks,
+    dropped,
+    holes,
+    leastIdle,
+  };
+}
+
+/** Runs in the page: every frame that is shown from now on, and what should not happen meanwhile. */
+function collect() {
+  const { video } = document.querySelector('airwave-player');
+  const state = { frames: [], waiting: 0, seeks: 0, holes: 0 };
+  const dropped = () => video.getVideoPlaybackQuality().droppedVideoFrames;
+  const before = dropped();
+  video.addEventListener('waiting', () => state.waiting++);
+  video.addEventListener('seeking', () => state.seeks++);
+  const onFrame = (_now, { mediaTime, presentedFrames, height }) => {
+    state.frames.push({ mediaTime, presentedFrames, height });
+    const { buffered, currentTime } = video;
+    const inside = Array.from({ length: buffered.length }, (_, at) => at).some((at) => buffered.start(at) <= currentTime && currentTime <= buffered.end(at));
+    if (!inside) state.holes++;
+    video.requestVideoFrameCallback(onFrame);
+  };
+  video.requestVideoFrameCallback(onFrame);
+  window.collected = () => ({ ...state, dropped: dropped() - before });
+}
+
 /** The level, then what the player chooses by itself. */
 async function choose(page) {
   const mode = () => page.evaluate(() => document.querySelector('airwave-player').stats.mode);
-  const heights = async (wanted) => {
-    // The picture of this height plays.
-    const reached = (wanted) => {
-      const { video, stats } = document.querySelector('airwave-player');
-      const since = (window.framesSince ??= { height: 0, shown: 0 });
-      if (since.height !== video.videoHeight) window.framesSince = { height: video.videoHeight, shown: stats.framesShown };
-      return video.videoHeight === wanted && stats.framesShown > window.framesSince.shown + 10;
-    };
-    await page.waitForFunction(reached, wanted, WAIT);
-  };
-  const pick = async (label) => {
-    await page.locator('airwave-player [data-part="settings"]').click();
-    const offered = await page.locator('airwave-player [data-part="menu"] button').allTextContents();
-    await shot(page, `menu-${label.replace(/\W/g, '')}`);
-    await page.locator('airwave-player [data-part="menu"] button', { hasText: label }).first().click();
-    if (await page.locator('airwave-player [data-part="menu"]').isVisible()) await page.keyboard.press('Escape');
-    return offered;
-  };
   const own = await page.evaluate(() => document.querySelector('airwave-player').video.videoHeight);
   await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
   const began = await mode();
-  const offered = await pick(options.level);
-  await heights(Number.parseInt(options.level, 10));
+  const offered = await pick(page, options.level);
+  await heights(page, Number.parseInt(options.level, 10));
   await shot(page, 'level');
   const chosen = await mode();
-  await pick('Auto');
-  await heights(own);
+  await pick(page, 'Auto');
+  await heights(page, own);
   await shot(page, 'auto');
   return { own, offered, modes: [began, chosen, await mode()] };
 }

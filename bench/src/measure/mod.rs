@@ -7,6 +7,7 @@ pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod ingest;
 pub(crate) mod moq;
+pub(crate) mod otfe;
 pub(crate) mod parked;
 pub(crate) mod recording;
 pub(crate) mod replay;

@@ -238,6 +238,7 @@ struct OnAir(Arc<Shelf>);
 fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
     segment.filter(|s| !s.info.gap).map(|s| OriginalSegment {
         init: s.info.init,
+        epoch: s.info.epoch,
         independent: s.independent(),
         complete: s.complete,
     })
@@ -480,6 +481,25 @@ impl Shelf {
                 let file = File::Part { epoch, number, part };
                 self.recorded(ORIGINAL, file).await.map(|bytes| vec![bytes])
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A player tries again, or takes another level; what is not there is not asked for again.
+    #[test]
+    fn what_cannot_be_had_now_says_when_to_try_again() {
+        for (failed, status, again) in [
+            (Failed::Busy, 503, Some("1")),
+            (Failed::Encoder, 503, Some("1")),
+            (Failed::NoOriginal, 404, None),
+        ] {
+            let answer = refused(failed);
+            let retry = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());
+            assert_eq!((answer.status().as_u16(), retry), (status, again), "{failed:?}");
         }
     }
 }

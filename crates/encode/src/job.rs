@@ -9,11 +9,9 @@ use media::codec::{Config, VideoConfig};
 use media::fmp4::init_segment;
 use media::mp4::{self, Event, Reader};
 use package::{Recut, RecutError};
-use tokio::time::timeout;
 
 use crate::coded::{Coded, Frames, decodable_from};
 use crate::ladder::{Level, codec_of};
-use crate::limits::WORKER_SILENT_MAX;
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment};
 use crate::pool::Lease;
@@ -50,6 +48,14 @@ impl JobError {
     /// Whether the process has done the job to its end, so that it may do another.
     pub(crate) fn spares_worker(&self) -> bool {
         matches!(self, Self::Failed(_))
+    }
+
+    /// Whether it would be so again: what hung once, or is no video, is not tried twice.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(
+            self,
+            Self::Worker(WorkerError::Ended | WorkerError::Start(_) | WorkerError::Wire(_))
+        )
     }
 }
 
@@ -160,7 +166,7 @@ impl Job<'_> {
             to: &mut worker.to,
             frames: Frames::new(self.init),
             shared: &shared,
-            offset: None,
+            reached: i64::MIN,
             begun: false,
         };
         let decodes = self.counters.decodes.fetch_add(1, Ordering::Relaxed);
@@ -185,18 +191,10 @@ async fn receive(
     ended: &AtomicBool,
 ) -> Result<(), JobError> {
     loop {
-        let read = from.read();
-        tokio::pin!(read);
-        let message = loop {
-            match timeout(WORKER_SILENT_MAX, &mut read).await {
-                Ok(message) => break message?,
-                // While the original is being made it has nothing to say for long; then it must hurry.
-                Err(_) if ended.load(Ordering::Acquire) => return Err(WorkerError::Silent.into()),
-                Err(_) => {}
-            }
-        };
+        // While the original is being made it has nothing to say for long.
+        let message = from.answer(|| ended.load(Ordering::Acquire)).await?;
         match message {
-            FromEncoder::Began { .. } => {}
+            FromEncoder::Began { .. } | FromEncoder::GoesOn => {}
             FromEncoder::Packet { output, present, sync, data } => {
                 let data = annex_b_to_lengths(&data)?;
                 let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,8 +224,8 @@ struct Feed<'a> {
     to: &'a mut To,
     frames: Frames,
     shared: &'a Mutex<Shared>,
-    /// Presentation minus decode time of key frames.
-    offset: Option<i64>,
+    /// The latest picture of all frames so far.
+    reached: i64,
     begun: bool,
 }
 
@@ -249,7 +247,7 @@ impl Feed<'_> {
                 (Some(from), _) => from,
                 (None, Some(frame)) => {
                     self.begin(frame).await?;
-                    let from = self.shown_from(frame, segment.independent);
+                    let from = self.shown_from(&frames, frame, segment.independent);
                     self.begin_recuts(from);
                     *shown_from.insert(from)
                 }
@@ -263,6 +261,7 @@ impl Feed<'_> {
             for (i, frame) in frames.iter().enumerate() {
                 let shown = frame.present >= from;
                 open |= !shown;
+                self.reached = self.reached.max(frame.present);
                 // Groups begin where a part does, so that lists are right which say that it is independent.
                 let begins = i == 0 && frame.sync;
                 self.send(frame, shown, begins).await?;
@@ -285,12 +284,16 @@ impl Feed<'_> {
         Ok(())
     }
 
-    /// Where the pictures of a segment begin.
-    fn shown_from(&self, first: &Coded, independent: bool) -> i64 {
-        match independent {
-            true => first.present,
-            false => first.decode + self.offset.unwrap_or(0),
+    /// Where the pictures of a segment begin, from the frames of its first part and what came before them.
+    fn shown_from(&self, frames: &[Coded], first: &Coded, independent: bool) -> i64 {
+        if independent {
+            return first.present;
         }
+        // What is behind all pictures of the frames before. At the end of a broadcast there may be no such one: then the
+        // last one is left to it.
+        let behind = frames.iter().map(|f| f.present).filter(|present| *present > self.reached);
+        let last = || frames.iter().map(|f| f.present).max().unwrap_or(first.present);
+        behind.min().unwrap_or_else(last)
     }
 
     /// Pictures that are shown in this segment and coded at the head of the next (an open group of pictures).
@@ -304,7 +307,7 @@ impl Feed<'_> {
         };
         let frames = self.frames.of(&part)?;
         let Some(first) = frames.first() else { return Ok(()) };
-        let until = self.shown_from(first, next.independent);
+        let until = self.shown_from(&frames, first, next.independent);
         let Some(last) = frames.iter().rposition(|f| f.present < until) else { return Ok(()) };
         for frame in &frames[..=last] {
             self.send(frame, frame.present < until, false).await?;
@@ -316,11 +319,15 @@ impl Feed<'_> {
     async fn look_back(&mut self) -> Result<(), JobError> {
         let number = self.job.number;
         let from = decodable_from(self.job.original, number);
+        if from == number {
+            return Err(JobError::Failed("there is no key frame near".to_owned()));
+        }
         for number in from..number {
             for index in 0.. {
                 let part = self.job.original.part(number, index).await;
                 let part = part.ok_or(JobError::NoOriginal)?;
                 for frame in &self.frames.of(&part)? {
+                    self.reached = self.reached.max(frame.present);
                     self.begin(frame).await?;
                     self.send(frame, false, false).await?;
                 }
@@ -337,7 +344,6 @@ impl Feed<'_> {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
-        self.offset = Some(frame.present - frame.decode);
         let reorder = frame.reorder();
         let levels = self.job.levels.iter().map(|(level, _)| level.clone());
         let message = begin(self.job.config, reorder, levels, self.job.encoder)?;

@@ -13,6 +13,8 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
+mod cache;
 mod coded;
 mod fit;
 #[doc(hidden)]
@@ -37,6 +39,6 @@ pub use made::{Failed, Made};
 pub use media::rung::{NoRung, Rung};
 pub use original::{Answer, Original, OriginalPart, OriginalSegment};
 pub use picture::{Picture, What};
-pub use program::{Program, Unavailable};
-pub use renditions::{Renditions, SOFTWARE, Settings};
+pub use program::{Encoder, NoEncoder, Program, Unavailable};
+pub use renditions::{Disk, Renditions, SOFTWARE, Settings};
 pub use worker::Counters;

@@ -35,21 +35,40 @@ pub const PROCESS_NICE: i32 = 5;
 /// How long an encoder program may take to say what it is.
 pub const VERSION_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long an encoder that is none of the processor's may take to show that it works: a driver takes its time at first.
+pub const TRY_DEADLINE: Duration = Duration::from_secs(15);
+
 /// Rungs of a ladder: from 144p to 4320p there are nine in use.
 pub const LADDER_MAX: usize = 12;
 
-/// Jobs that wait for a worker, of all inputs together: beyond it viewers get "busy" at once.
+/// Jobs of a kind (live, the past, ahead, pictures) that wait for a worker, of all inputs together: beyond it viewers get
+/// "busy" at once.
 pub const WAITING_MAX: usize = 256;
 
 /// How long a job waits for a worker: longer than a segment, and its viewer has run dry.
 pub const WORKER_WAIT: Duration = Duration::from_secs(4);
 
-/// How long an encoder may take over what it was given before it is killed: a frame of 8K takes a second on a small
-/// machine, a hostile one for ever.
-pub const WORKER_SILENT_MAX: Duration = Duration::from_secs(10);
+/// How long nothing may be heard of an encoder that has something to do before it is killed. It says so when it has taken
+/// a frame, however long all of them take: one of 8K is seconds on a busy machine, a hostile one is for ever.
+pub const WORKER_SILENT_MAX: Duration = Duration::from_secs(20);
 
-/// Segments kept that were asked for and can't be made, so that not every request begins anew.
-pub const FAILED_KEPT: Duration = Duration::from_secs(5);
+/// How often an encoder says that it goes on.
+pub const GOES_ON_EVERY: Duration = Duration::from_secs(1);
+
+/// What can't be made is not tried again for so long: it is of the same bytes. Its viewers have the original.
+pub const FAILED_KEPT: Duration = Duration::from_secs(30);
+
+/// The same of what has no original (yet).
+pub const NO_ORIGINAL_KEPT: Duration = Duration::from_secs(5);
+
+/// Who asks for a segment so soon after the one before fills a buffer: two are made ahead then. Segments are not shorter.
+pub const FILLING: Duration = Duration::from_secs(1);
+
+/// Deleted videos that are remembered so that nothing that was still being made of them is kept: seconds of work each.
+pub const CACHE_GONE_MAX: usize = 4_096;
+
+/// What a segment on the disk counts at least: a block and its name.
+pub const CACHE_FILE_BYTES_MIN: u64 = 4 << 10;
 
 /// Frames that are looked back over for the key frame that a segment without one of its own needs, in segments.
 pub const LOOK_BACK_SEGMENTS: u64 = 8;

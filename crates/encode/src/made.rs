@@ -1,10 +1,12 @@
 //! A segment of a level while it is made, and afterwards: parts that many wait for.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+
+use crate::limits::{FAILED_KEPT, NO_ORIGINAL_KEPT};
 
 /// Why a segment of a level is not to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,11 +22,24 @@ pub enum Failed {
     Encoder,
 }
 
+impl Failed {
+    /// For how long whoever asks hears the same, and nothing is tried.
+    pub(crate) fn kept(self) -> Duration {
+        match self {
+            Self::Busy => Duration::ZERO,
+            Self::NoOriginal => NO_ORIGINAL_KEPT,
+            Self::Encoder => FAILED_KEPT,
+        }
+    }
+}
+
 /// One segment of one level.
 #[derive(Debug)]
 pub struct Made {
     state: Mutex<State>,
     changes: watch::Sender<()>,
+    /// Of one that was begun before anybody asked: told when somebody does.
+    ahead: Option<Arc<Notify>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +55,12 @@ struct State {
 impl Made {
     pub(crate) fn new() -> Self {
         let (changes, _) = watch::channel(());
-        Self { state: Mutex::default(), changes }
+        Self { state: Mutex::default(), changes, ahead: None }
+    }
+
+    /// One that is begun before anybody asks.
+    pub(crate) fn ahead(asked: Arc<Notify>) -> Self {
+        Self { ahead: Some(asked), ..Self::new() }
     }
 
     /// The next part. What a second attempt makes again is there already.
@@ -89,6 +109,23 @@ impl Made {
         (state.outcome == Some(Ok(()))).then(|| state.parts.concat())
     }
 
+    /// Its parts, one by one.
+    pub(crate) fn parts(&self) -> Vec<Vec<Bytes>> {
+        self.state().parts.clone()
+    }
+
+    /// Whether it has failed, so long ago that it may be tried again.
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
+        self.outcome().is_some_and(|(how, at)| {
+            how.is_err_and(|failed| now.saturating_duration_since(at) >= failed.kept())
+        })
+    }
+
+    /// Whether anybody waits for it now.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.changes.receiver_count() > 0
+    }
+
     /// How it ended, and when.
     pub(crate) fn outcome(&self) -> Option<(Result<(), Failed>, Instant)> {
         let state = self.state();
@@ -99,9 +136,21 @@ impl Made {
         self.state().bytes
     }
 
-    /// Whether this is the first who asks.
+    /// Somebody asks. True if it is the first one, of a segment that was begun ahead.
     pub(crate) fn ask(&self) -> bool {
-        !std::mem::replace(&mut self.state().asked, true)
+        let first = !std::mem::replace(&mut self.state().asked, true);
+        match &self.ahead {
+            Some(ahead) if first => {
+                ahead.notify_one();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether anybody has asked.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.state().asked
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

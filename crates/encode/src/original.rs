@@ -24,6 +24,8 @@ pub struct OriginalPart {
 pub struct OriginalSegment {
     /// Its initialisation segment.
     pub init: u64,
+    /// The ownership under which it was made.
+    pub epoch: u64,
     /// It begins with a key frame.
     pub independent: bool,
     /// All of it is there.

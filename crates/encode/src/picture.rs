@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use media::codec::VideoConfig;
-use tokio::time::timeout;
 
 use crate::coded::{Coded, Frames, decodable_from};
 use crate::fit::{Size, within_all};
 use crate::job::{JobError, begin_with};
-use crate::limits::{FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE, WORKER_SILENT_MAX};
+use crate::limits::{FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE};
 use crate::original::{Original, OriginalSegment};
 use crate::pool::Lease;
 use crate::wire::{Frame, FromEncoder, Output, ToEncoder, WireError};
@@ -126,12 +125,11 @@ impl Draw<'_> {
     }
 }
 
-/// What was drawn. The process says so at the end at the latest; how long it may be silent counts from the last message.
+/// What was drawn.
 async fn receive(from: &mut From, counters: &Counters) -> Result<Option<Bytes>, JobError> {
     let mut drawn = None;
     loop {
-        let message = timeout(WORKER_SILENT_MAX, from.read()).await;
-        match message.map_err(|_| WorkerError::Silent)?? {
+        match from.answer(|| true).await? {
             FromEncoder::Packet { data, .. } => drawn = Some(data),
             FromEncoder::Done { decoded, broken } => {
                 counters.pictures.fetch_add(u64::from(decoded), Ordering::Relaxed);
@@ -139,6 +137,7 @@ async fn receive(from: &mut From, counters: &Counters) -> Result<Option<Bytes>, 
                 return Ok(drawn);
             }
             FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+            FromEncoder::GoesOn => {}
             FromEncoder::Began { .. } | FromEncoder::Hello(_) => {
                 return Err(
                     WorkerError::from(WireError::Unknown("what it says of a picture")).into()

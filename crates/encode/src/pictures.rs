@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::job::{JobError, config_of};
 use crate::limits::{
-    FAILED_KEPT, PICTURE_BYTES_MIN, PICTURE_WAIT_MAX, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES,
+    PICTURE_BYTES_MIN, PICTURE_WAIT_MAX, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES,
     PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
 };
 use crate::made::{Failed, Made};
@@ -66,12 +66,7 @@ impl Pictures {
     fn find(&self, video: &str, picture: &Picture) -> Result<(Arc<Made>, bool), Failed> {
         let now = Instant::now();
         let mut state = self.state();
-        let stale = |made: &Made| {
-            let outcome = made.outcome();
-            outcome.is_some_and(|(how, at)| {
-                how.is_err() && now.saturating_duration_since(at) >= FAILED_KEPT
-            })
-        };
+        let stale = |made: &Made| made.is_stale(now);
         state.clock += 1;
         let used = state.clock;
         let key = (video.to_owned(), picture.clone());
@@ -101,6 +96,11 @@ impl Pictures {
             let Some(entry) = oldest.and_then(|key| state.made.remove(&key)) else { return };
             bytes -= weight(&entry);
         }
+    }
+
+    /// A video is gone.
+    pub(crate) fn forget(&self, video: &str) {
+        self.state().made.retain(|(of, _), _| of != video);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -193,7 +193,13 @@ impl Renditions {
             }
             Err(error) => {
                 counters.lost.fetch_add(1, Ordering::Relaxed);
-                Err(Undrawn::Lost(error))
+                match error.is_final() {
+                    true => {
+                        tracing::warn!(video = original.video(), %error, "a picture is given up");
+                        Err(Undrawn::Failed(Failed::Encoder))
+                    }
+                    false => Err(Undrawn::Lost(error)),
+                }
             }
         }
     }

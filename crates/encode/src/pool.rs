@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::limits::WAITING_MAX;
 use crate::program::Program;
+use crate::renditions::{SOFTWARE, Settings};
 use crate::worker::{Counters, Worker, WorkerError};
 
 /// Who is served first.
@@ -27,6 +28,10 @@ pub(crate) enum Priority {
 
 const PRIORITIES: usize = 4;
 
+impl Priority {
+    const ALL: [Self; PRIORITIES] = [Self::Live, Self::Seeking, Self::Prefetch, Self::Picture];
+}
+
 /// Why a job got no worker.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoWorker {
@@ -42,6 +47,7 @@ pub(crate) enum NoWorker {
 pub(crate) struct Pool {
     program: Program,
     patience: Duration,
+    silent_max: Duration,
     hardware: bool,
     pub(crate) counters: Arc<Counters>,
     state: Mutex<State>,
@@ -50,20 +56,23 @@ pub(crate) struct Pool {
 struct State {
     /// How many more jobs may run.
     free: usize,
+    /// How many more that are not live: those keep a core busy each, and live ones mostly wait for their encoder.
+    free_past: usize,
     idle: Vec<Worker>,
     waiting: [VecDeque<oneshot::Sender<Place>>; PRIORITIES],
 }
 
 impl Pool {
-    pub(crate) fn new(
-        program: Program,
-        workers: usize,
-        patience: Duration,
-        hardware: bool,
-    ) -> Arc<Self> {
-        let state = State { free: workers.max(1), idle: Vec::new(), waiting: Default::default() };
+    pub(crate) fn new(program: Program, settings: &Settings) -> Arc<Self> {
+        let Settings { patience, silent_max, .. } = *settings;
+        let hardware = settings.encoder != SOFTWARE;
+        let free = settings.workers.max(1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // Where there are several, one is always left to those who watch live.
+        let free_past = cores.min(free - 1).max(1);
+        let state = State { free, free_past, idle: Vec::new(), waiting: Default::default() };
         let counters = Arc::default();
-        Arc::new(Self { program, patience, hardware, counters, state: state.into() })
+        Arc::new(Self { program, patience, silent_max, hardware, counters, state: state.into() })
     }
 
     /// A worker, in the order of priorities.
@@ -78,7 +87,10 @@ impl Pool {
         }
         let worker = match idle {
             Some(worker) => worker,
-            None => Worker::start(&self.program, self.hardware, &self.counters).await?,
+            None => {
+                let (hardware, silent_max) = (self.hardware, self.silent_max);
+                Worker::start(&self.program, hardware, silent_max, &self.counters).await?
+            }
         };
         Ok(Lease { worker: Some(worker), place })
     }
@@ -86,16 +98,19 @@ impl Pool {
     async fn place(self: &Arc<Self>, priority: Priority) -> Result<Place, NoWorker> {
         let waiting = {
             let mut state = self.state();
-            if state.free > 0 {
-                state.free -= 1;
-                return Ok(Place(self.clone()));
+            if state.has_place(priority) {
+                state.take(priority);
+                return Ok(Place { pool: self.clone(), priority, waited: false });
             }
-            let waiting: usize = state.waiting.iter().map(VecDeque::len).sum();
-            if waiting >= WAITING_MAX {
+            let waiting = &mut state.waiting[priority as usize];
+            waiting.retain(|tell| !tell.is_closed());
+            // Of each kind so many: those who seek do not keep out those who watch live.
+            if waiting.len() >= WAITING_MAX {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(NoWorker::Busy);
             }
             let (tell, told) = oneshot::channel();
-            state.waiting[priority as usize].push_back(tell);
+            waiting.push_back(tell);
             told
         };
         match timeout(self.patience, waiting).await {
@@ -108,19 +123,23 @@ impl Pool {
     }
 
     /// To the next who waits. One who gives up in the same moment drops it, and it comes here again.
-    fn give_back(self: &Arc<Self>) {
+    fn give_back(self: &Arc<Self>, priority: Priority) {
         let next = {
             let mut state = self.state();
-            let next = state.waiting.iter_mut().find_map(VecDeque::pop_front);
-            if next.is_none() {
-                state.free += 1;
-            }
-            next
+            state.free += 1;
+            state.free_past += usize::from(priority != Priority::Live);
+            state.next()
         };
-        if let Some(next) = next {
+        if let Some((priority, next)) = next {
             // A place that nobody takes comes back through its drop.
-            let _ = next.send(Place(self.clone()));
+            let _ = next.send(Place { pool: self.clone(), priority, waited: true });
         }
+    }
+
+    /// Whether a job that nobody waits for would be in nobody's way.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.has_place(Priority::Prefetch) && state.waiting.iter().all(VecDeque::is_empty)
     }
 
     /// Ends the processes that had nothing to do for `longest`. Answers when to look again.
@@ -135,12 +154,41 @@ impl Pool {
     }
 }
 
+impl State {
+    fn has_place(&self, priority: Priority) -> bool {
+        self.free > 0 && (priority == Priority::Live || self.free_past > 0)
+    }
+
+    fn take(&mut self, priority: Priority) {
+        self.free -= 1;
+        self.free_past -= usize::from(priority != Priority::Live);
+    }
+
+    /// Who gets a place that is free, and has it now.
+    fn next(&mut self) -> Option<(Priority, oneshot::Sender<Place>)> {
+        for priority in Priority::ALL {
+            while self.has_place(priority) {
+                let Some(next) = self.waiting[priority as usize].pop_front() else { break };
+                if !next.is_closed() {
+                    self.take(priority);
+                    return Some((priority, next));
+                }
+            }
+        }
+        None
+    }
+}
+
 /// The right to run a job.
-struct Place(Arc<Pool>);
+struct Place {
+    pool: Arc<Pool>,
+    priority: Priority,
+    waited: bool,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.pool.give_back(self.priority);
     }
 }
 
@@ -155,11 +203,16 @@ impl Lease {
         self.worker.as_mut()
     }
 
+    /// Whether no place was free when it was asked for.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.place.waited
+    }
+
     /// The job is done: the process may do another one.
     pub(crate) fn done(mut self) {
         if let Some(mut worker) = self.worker.take() {
             worker.idle_since = Instant::now();
-            self.place.0.state().idle.push(worker);
+            self.place.pool.state().idle.push(worker);
         }
     }
 }

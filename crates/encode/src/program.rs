@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::str::FromStr;
 
 use tokio::process::Command;
 
-use crate::limits::{VERSION_DEADLINE, WORDS_BYTES_MAX};
+use crate::limits::{TRY_DEADLINE, VERSION_DEADLINE, WORDS_BYTES_MAX};
 use crate::wire;
 
 /// An encoder program that answered.
@@ -16,6 +17,60 @@ pub struct Program {
     /// What it says of itself.
     pub words: String,
 }
+
+/// What encodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoder {
+    /// The processor.
+    #[default]
+    Software,
+    /// Graphics cards of Intel and AMD.
+    Vaapi,
+    /// Those of NVIDIA.
+    Nvenc,
+    /// Intel's, by its own library.
+    Qsv,
+    /// Encoders of small boards.
+    V4l2,
+}
+
+impl Encoder {
+    const ALL: [(Self, &'static str, &'static str); 5] = [
+        (Self::Software, "software", "libx264"),
+        (Self::Vaapi, "vaapi", "h264_vaapi"),
+        (Self::Nvenc, "nvenc", "h264_nvenc"),
+        (Self::Qsv, "qsv", "h264_qsv"),
+        (Self::V4l2, "v4l2", "h264_v4l2m2m"),
+    ];
+
+    fn row(self) -> (Self, &'static str, &'static str) {
+        Self::ALL.into_iter().find(|row| row.0 == self).unwrap_or(Self::ALL[0])
+    }
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Its name in FFmpeg.
+    pub fn ffmpeg(self) -> &'static str {
+        self.row().2
+    }
+}
+
+impl FromStr for Encoder {
+    type Err = NoEncoder;
+
+    fn from_str(text: &str) -> Result<Self, NoEncoder> {
+        let row = Self::ALL.into_iter().find(|row| row.1 == text);
+        row.map(|row| row.0).ok_or_else(|| NoEncoder(text.chars().take(40).collect()))
+    }
+}
+
+/// A name that is no encoder's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no encoder: write software, vaapi, nvenc, qsv or v4l2")]
+pub struct NoEncoder(String);
 
 /// Why there is no encoder; levels are not offered then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +124,29 @@ impl Program {
             return Err(strange(words));
         }
         Ok(Self { path: path.to_owned(), words })
+    }
+
+    /// Tries out an encoder that is none of the processor's; the error says why it does not work here.
+    pub async fn try_out(&self, encoder: Encoder) -> Result<(), String> {
+        let name = encoder.ffmpeg();
+        if !self.has_encoder(name) {
+            return Err(format!("FFmpeg here has no encoder {name}"));
+        }
+        let mut command = Command::new(&self.path);
+        command.args(["--try", name]).env_clear().kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        match tokio::time::timeout(TRY_DEADLINE, command.output()).await {
+            Err(_) => Err("it does not answer".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(output)) if output.status.success() => Ok(()),
+            Ok(Ok(output)) => {
+                let said = output.stderr.get(..output.stderr.len().min(WORDS_BYTES_MAX));
+                let said = String::from_utf8_lossy(said.unwrap_or_default()).into_owned();
+                // Drivers talk; the last line is ours.
+                let last = said.lines().rev().find(|line| !line.trim().is_empty());
+                Err(last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned()))
+            }
+        }
     }
 
     /// Whether FFmpeg there has an encoder of this name.

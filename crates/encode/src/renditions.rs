@@ -1,11 +1,12 @@
 //! Levels on demand: single flight, what is made ahead, and what is kept.
 //!
 //! The unit is one segment of one level. Whoever asks for one that nobody has begins a job; a job makes all levels of
-//! its segment that are wanted from one decode. At its end the next segment is begun for the levels that somebody
-//! still watches, live as in the past: live the next segment is just not there yet, and its parts are encoded as they
-//! come.
+//! its segment that are wanted from one decode. At its end, or when somebody asks for what was made already, the next
+//! segment is begun for the levels that somebody still watches (`ahead`), live as in the past: live the next segment is
+//! just not there yet, and its parts are encoded as they come.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,16 +14,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media::codec::VideoConfig;
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use crate::cache::Cache;
 use crate::job::{Job, JobError, begin, config_of, init_of};
 use crate::ladder::{self, Level};
-use crate::limits::{DEMAND_MAX, FAILED_KEPT, INITS_MAX, JOBS_MAX, WORKER_SILENT_MAX};
+use crate::limits::{DEMAND_MAX, FILLING, INITS_MAX, JOBS_MAX};
 use crate::made::{Failed, Made};
 use crate::original::{Original, OriginalPart};
 use crate::pictures::{Asked, Pictures};
-use crate::pool::{NoWorker, Pool, Priority};
+use crate::pool::{Lease, NoWorker, Pool, Priority};
 use crate::program::Program;
 use crate::wire::{FromEncoder, ToEncoder};
 use crate::worker::Counters;
@@ -38,8 +40,21 @@ pub struct Settings {
     pub linger: Duration,
     /// How long a job may wait for a worker.
     pub patience: Duration,
+    /// How long nothing may be heard of a worker that has something to do.
+    pub silent_max: Duration,
     /// The H.264 encoder's name in FFmpeg.
     pub encoder: String,
+    /// Where made segments are kept when memory has them no more.
+    pub disk: Option<Disk>,
+}
+
+/// Room on a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// A folder for it alone; made if it is not there.
+    pub folder: PathBuf,
+    /// At most.
+    pub bytes_max: u64,
 }
 
 /// The encoder that needs no hardware.
@@ -53,36 +68,40 @@ pub struct Renditions {
     jobs: mpsc::Sender<Work>,
     queue: Mutex<Option<mpsc::Receiver<Work>>>,
     pictures: Pictures,
+    disk: Option<Arc<Cache>>,
     state: Mutex<State>,
 }
 
 /// A segment of an original: video, track, number.
-type Segment = (String, String, u64);
+pub(crate) type Segment = (String, String, u64);
 
 #[derive(Default)]
-struct State {
-    made: BTreeMap<(Segment, LevelKey), Entry>,
+pub(crate) struct State {
+    pub(crate) made: BTreeMap<(Segment, LevelKey), Entry>,
     /// Jobs that have not begun to encode: levels may still join.
-    open: BTreeMap<Segment, Vec<(Level, Arc<Made>)>>,
+    pub(crate) open: BTreeMap<Segment, Wanted>,
     /// What is watched: by video and track, and level.
     demand: BTreeMap<(String, String), BTreeMap<LevelKey, Demand>>,
     inits: BTreeMap<u64, Bytes>,
     /// The same, by what they depend on.
     forms: BTreeMap<String, Bytes>,
     bytes: usize,
-    clock: u64,
+    pub(crate) clock: u64,
 }
 
-/// A level that is encoded otherwise is another one.
-type LevelKey = (String, u32, u32, u32);
+/// Levels of a segment, and who waits for them.
+pub(crate) type Wanted = Vec<(Level, Arc<Made>)>;
 
-fn key_of(level: &Level) -> LevelKey {
+/// A level that is encoded otherwise is another one.
+pub(crate) type LevelKey = (String, u32, u32, u32);
+
+pub(crate) fn key_of(level: &Level) -> LevelKey {
     (level.name.clone(), level.width, level.height, level.max_kbps)
 }
 
-struct Entry {
-    made: Arc<Made>,
-    used: u64,
+pub(crate) struct Entry {
+    pub(crate) made: Arc<Made>,
+    pub(crate) used: u64,
 }
 
 struct Demand {
@@ -106,24 +125,45 @@ pub(crate) enum Work {
 
 /// A segment that is to be encoded.
 pub(crate) struct Begun {
-    segment: Segment,
-    original: Arc<dyn Original>,
-    priority: Priority,
+    pub(crate) segment: Segment,
+    pub(crate) original: Arc<dyn Original>,
+    pub(crate) priority: Priority,
+    /// Told when somebody asks for what is made ahead.
+    pub(crate) asked: Arc<Notify>,
+}
+
+impl State {
+    /// Whether who asks for this segment fills a buffer: the one before was asked for a moment ago.
+    fn is_filling(&self, of: &(String, String), level: &Level, number: u64, now: Instant) -> bool {
+        let demand = self.demand.get(of).and_then(|levels| levels.get(&key_of(level)));
+        let before = number.checked_sub(1);
+        demand.zip(before).is_some_and(|(demand, before)| demand.fresh(before, now, FILLING))
+    }
 }
 
 impl Renditions {
     /// Levels made by this program.
     pub fn new(program: Program, settings: Settings) -> Arc<Self> {
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
-        let hardware = settings.encoder != SOFTWARE;
         if !program.has_encoder(&settings.encoder) {
             tracing::warn!(encoder = %settings.encoder, "FFmpeg has no such encoder here; {SOFTWARE} does it");
         }
         let words = program.words.clone();
-        let pool = Pool::new(program, settings.workers, settings.patience, hardware);
+        let pool = Pool::new(program, &settings);
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
         let pictures = Pictures::new(settings.workers);
-        Arc::new(Self { pool, settings, words, jobs, queue, pictures, state })
+        let disk = settings.disk.as_ref().and_then(|disk| {
+            let opened = Cache::open(disk.folder.clone(), disk.bytes_max);
+            let told = opened.inspect_err(|error| {
+                tracing::warn!(%error, folder = %disk.folder.display(), "made segments are not kept on the disk");
+            });
+            told.ok().map(Arc::new)
+        });
+        Arc::new(Self { pool, settings, words, jobs, queue, pictures, disk, state })
+    }
+
+    pub(crate) fn disk(&self) -> Option<&Arc<Cache>> {
+        self.disk.as_ref()
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -241,14 +281,13 @@ impl Renditions {
         worker.to.send(&ToEncoder::End).await?;
         let mut made = BTreeMap::new();
         loop {
-            let message = tokio::time::timeout(WORKER_SILENT_MAX, worker.from.read()).await;
-            match message.map_err(|_| crate::worker::WorkerError::Silent)?? {
+            match worker.from.answer(|| true).await? {
                 FromEncoder::Began { output, parameters } => {
                     made.insert(output, init_of(&parameters, media::codec::VIDEO_TIMESCALE)?);
                 }
                 FromEncoder::Done { .. } => break,
                 FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
-                FromEncoder::Packet { .. } | FromEncoder::Hello(_) => {}
+                FromEncoder::Packet { .. } | FromEncoder::Hello(_) | FromEncoder::GoesOn => {}
             }
         }
         // Who watches goes on with the process; for a list alone none is kept.
@@ -271,6 +310,7 @@ impl Renditions {
         let (video, track) = (original.video().to_owned(), original.track().to_owned());
         let live = original.segment(number).is_none_or(|s| !s.complete);
         let mut state = self.state();
+        let filling = state.is_filling(&(video.clone(), track.clone()), level, number, now);
         let demand = state.demand.entry((video.clone(), track.clone())).or_default();
         let asked = demand
             .entry(key_of(level))
@@ -283,15 +323,18 @@ impl Renditions {
         state.clock += 1;
         let used = state.clock;
         let key = (segment.clone(), key_of(level));
-        if let Some(entry) = state.made.get_mut(&key) {
-            let stale = entry.made.outcome().is_some_and(|(how, at)| {
-                how.is_err() && now.saturating_duration_since(at) >= FAILED_KEPT
-            });
-            if !stale {
-                entry.used = used;
-                entry.made.ask();
-                return Ok(entry.made.clone());
+        if let Some(entry) = state.made.get_mut(&key).filter(|entry| !entry.made.is_stale(now)) {
+            entry.used = used;
+            let made = entry.made.clone();
+            drop(state);
+            if made.ask() {
+                self.counters().prefetched_used.fetch_add(1, Ordering::Relaxed);
             }
+            // What is being made begins the next one at its end; what can't be made does not.
+            if made.outcome().is_some_and(|(how, _)| how.is_ok()) {
+                self.make_ahead(&segment, original, filling);
+            }
+            return Ok(made);
         }
         let made = Arc::new(Made::new());
         made.ask();
@@ -302,19 +345,19 @@ impl Renditions {
         }
         let levels = vec![(level.clone(), made.clone())];
         let priority = if live { Priority::Live } else { Priority::Seeking };
-        self.begin(&mut state, segment, levels, original.clone(), priority)?;
+        let asked = Arc::default();
+        let begun = Begun { segment, original: original.clone(), priority, asked };
+        self.begin(&mut state, begun, levels)?;
         Ok(made)
     }
 
-    fn begin(
+    pub(crate) fn begin(
         &self,
         state: &mut State,
-        segment: Segment,
-        levels: Vec<(Level, Arc<Made>)>,
-        original: Arc<dyn Original>,
-        priority: Priority,
+        begun: Begun,
+        levels: Wanted,
     ) -> Result<(), Failed> {
-        let begun = Begun { segment: segment.clone(), original, priority };
+        let segment = begun.segment.clone();
         if self.take_on(Work::Segment(begun)).is_err() {
             for (level, made) in levels {
                 made.finish(Err(Failed::Busy));
@@ -335,7 +378,7 @@ impl Renditions {
         loop {
             let now = Instant::now();
             let next = self.pool.reap(now, self.settings.linger);
-            self.forget(now);
+            self.forget_stale(now);
             let next = next.unwrap_or(now + self.settings.linger.max(Duration::from_secs(1)));
             tokio::select! {
                 work = queue.recv() => match work {
@@ -359,27 +402,49 @@ impl Renditions {
         let original = begun.original.clone();
         let mut guard =
             Abandoned { renditions: &self, segment: &begun.segment, levels: Vec::new() };
-        // Live this waits until the segment begins.
-        let Some(first) = original.part(number, 0).await else {
-            guard.levels = self.close(&begun.segment, &[]);
-            return guard.finish(Err(Failed::NoOriginal));
-        };
+        // Live this waits until the segment begins. What is whole may have been made already.
+        let whole = original.segment(number).is_some_and(|s| s.complete);
+        let mut first = None;
+        if !whole {
+            first = original.part(number, 0).await;
+            if first.is_none() {
+                guard.levels = self.close(&begun.segment, &[]);
+                return guard.finish(Err(Failed::NoOriginal));
+            }
+        }
         let wanted = match number.checked_sub(1) {
             Some(before) => self.wanted(&video, &track, before),
             None => Vec::new(),
         };
         guard.levels = self.close(&begun.segment, &wanted);
-        let outcome = self.attempts(&begun, first, &guard.levels).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(%video, number, %error, "a segment can't be encoded");
+        if whole {
+            self.take_from_disk(&begun, &mut guard.levels).await;
+            if !guard.levels.is_empty() {
+                first = original.part(number, 0).await;
+            }
         }
-        guard.finish(outcome);
+        if !guard.levels.is_empty() {
+            let outcome = match first {
+                Some(first) => self.attempts(&begun, first, &guard.levels).await,
+                None => Err(Failed::NoOriginal),
+            };
+            if let Err(error) = &outcome {
+                tracing::warn!(%video, number, %error, "a segment can't be encoded");
+            }
+            let made = guard.levels.clone();
+            guard.finish(outcome);
+            if outcome.is_err() {
+                // Whoever wants what comes next asks for it.
+                return;
+            }
+            self.put_on_disk(&begun, made).await;
+        }
         self.trim();
-        self.make_ahead(&begun);
+        self.make_ahead(&begun.segment, &original, false);
     }
 
     /// Nobody joins any more. Levels of `wanted` that nobody asked for yet join last.
-    fn close(&self, segment: &Segment, wanted: &[Level]) -> Vec<(Level, Arc<Made>)> {
+    fn close(&self, segment: &Segment, wanted: &[Level]) -> Wanted {
         let mut state = self.state();
         let mut levels = state.open.remove(segment).unwrap_or_default();
         for level in wanted {
@@ -396,7 +461,7 @@ impl Renditions {
     }
 
     /// Levels of which somebody has asked for segment `number`, not long ago.
-    fn wanted(&self, video: &str, track: &str, number: u64) -> Vec<Level> {
+    pub(crate) fn wanted(&self, video: &str, track: &str, number: u64) -> Vec<Level> {
         let now = Instant::now();
         let state = self.state();
         let demand = state.demand.get(&(video.to_owned(), track.to_owned()));
@@ -444,11 +509,7 @@ impl Renditions {
         let Some(segment) = original.segment(number) else { return Err(no_original) };
         let Some(init) = original.init(segment.init).await else { return Err(no_original) };
         let config = config_of(&init).ok_or(Attempt::Failed(Failed::Encoder))?;
-        let mut lease = match self.pool.lease(begun.priority).await {
-            Ok(lease) => lease,
-            Err(NoWorker::Busy) => return Err(Attempt::Failed(Failed::Busy)),
-            Err(NoWorker::Worker(error)) => return Err(Attempt::Lost(error.into())),
-        };
+        let mut lease = self.lease(begun, levels).await?;
         let job = Job {
             original: original.as_ref(),
             number,
@@ -470,39 +531,50 @@ impl Renditions {
             }
             Err(error) => {
                 self.pool.counters.lost.fetch_add(1, Ordering::Relaxed);
+                if error.is_final() {
+                    tracing::warn!(video = begun.segment.0, number, %error, "given up");
+                    return Err(Attempt::Failed(Failed::Encoder));
+                }
                 Err(Attempt::Lost(error))
             }
         }
     }
 
-    /// The next segment, for those who have asked for this one.
-    fn make_ahead(&self, begun: &Begun) {
-        let (video, track, number) = &begun.segment;
-        let next = (video.clone(), track.clone(), number + 1);
-        let wanted = self.wanted(video, track, *number);
-        let live = begun.original.segment(number + 1).is_none_or(|s| !s.complete);
-        let mut state = self.state();
-        if wanted.is_empty() || state.open.contains_key(&next) {
-            return;
-        }
-        let mut levels = Vec::new();
-        for level in wanted {
-            let key = (next.clone(), key_of(&level));
-            if !state.made.contains_key(&key) {
-                let made = Arc::new(Made::new());
-                let used = state.clock;
-                state.made.insert(key, Entry { made: made.clone(), used });
-                levels.push((level, made));
+    /// A worker, in its turn. What nobody waits for any more by then is not begun.
+    async fn lease(&self, begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Result<Lease, Attempt> {
+        let leased = match begun.priority {
+            Priority::Prefetch => tokio::select! {
+                lease = self.pool.lease(Priority::Prefetch) => lease,
+                // From now on somebody waits.
+                () = begun.asked.notified() => self.pool.lease(Priority::Seeking).await,
+            },
+            priority => self.pool.lease(priority).await,
+        };
+        let lease = match leased {
+            Ok(lease) => lease,
+            Err(NoWorker::Busy) => return Err(Attempt::Failed(Failed::Busy)),
+            Err(NoWorker::Worker(error)) => {
+                self.counters().lost.fetch_add(1, Ordering::Relaxed);
+                return Err(Attempt::Lost(error.into()));
             }
+        };
+        let (video, track, number) = &begun.segment;
+        let unwanted = match begun.priority {
+            Priority::Prefetch => {
+                !levels.iter().any(|(_, made)| made.is_asked())
+                    && number.checked_sub(1).is_none_or(|n| self.wanted(video, track, n).is_empty())
+            }
+            Priority::Seeking => {
+                lease.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
+            }
+            Priority::Live | Priority::Picture => false,
+        };
+        if unwanted {
+            self.counters().dropped.fetch_add(1, Ordering::Relaxed);
+            lease.done();
+            return Err(Attempt::Failed(Failed::Busy));
         }
-        if levels.is_empty() {
-            return;
-        }
-        self.pool.counters.prefetched.fetch_add(levels.len() as u64, Ordering::Relaxed);
-        let priority = if live { Priority::Live } else { Priority::Prefetch };
-        let original = begun.original.clone();
-        // Too much is going on: then it is made when it is asked for.
-        let _ = self.begin(&mut state, next, levels, original, priority);
+        Ok(lease)
     }
 
     /// Forgets what was not used for longest, beyond the bound.
@@ -519,13 +591,9 @@ impl Renditions {
     }
 
     /// Forgets failures and what nobody watches any more.
-    fn forget(&self, now: Instant) {
+    fn forget_stale(&self, now: Instant) {
         let mut state = self.state();
-        state.made.retain(|_, entry| {
-            entry.made.outcome().is_none_or(|(how, at)| {
-                how.is_ok() || now.saturating_duration_since(at) < FAILED_KEPT
-            })
-        });
+        state.made.retain(|_, entry| !entry.made.is_stale(now));
         let linger = self.settings.linger;
         state.demand.retain(|_, levels| {
             for demand in levels.values_mut() {
@@ -536,7 +604,7 @@ impl Renditions {
         });
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -557,8 +625,16 @@ struct Abandoned<'a> {
 
 impl Abandoned<'_> {
     fn finish(&mut self, outcome: Result<(), Failed>) {
-        for (_, made) in self.levels.drain(..) {
+        for (level, made) in self.levels.drain(..) {
             made.finish(outcome);
+            // Whoever asks now begins anew.
+            if outcome == Err(Failed::Busy) {
+                let key = (self.segment.clone(), key_of(&level));
+                let mut state = self.renditions.state();
+                if state.made.get(&key).is_some_and(|entry| Arc::ptr_eq(&entry.made, &made)) {
+                    state.made.remove(&key);
+                }
+            }
         }
     }
 }

@@ -8,6 +8,8 @@
 //! encoder         Began Packet Packet ...  Packet Done
 //! ```
 //!
+//! While it has nothing to give for long, it says that it [goes on](FromEncoder::GoesOn): work that takes long is told
+//! from work that hangs.
 //! A job that fails is answered by [`FromEncoder::Failed`]; what is still sent of it is read and dropped up to its End.
 //! Both sides read with bounds, and neither allocates by a length that the other one announced.
 
@@ -18,7 +20,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, OUTPUTS_MAX, WORDS_BYTES_MAX};
 
 /// Rises with every change of the wire; both sides must have the same.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 const MAGIC: &[u8; 6] = b"AWENC\n";
 
@@ -196,6 +198,8 @@ pub enum FromEncoder {
         /// The picture.
         data: Bytes,
     },
+    /// It has taken another frame. Said now and then.
+    GoesOn,
     /// The job is done.
     Done {
         /// Pictures decoded.
@@ -253,6 +257,7 @@ const BEGAN: u8 = 17;
 const PACKET: u8 = 18;
 const DONE: u8 = 19;
 const FAILED: u8 = 20;
+const GOES_ON: u8 = 21;
 
 fn message(kind: u8, body: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut out = BytesMut::new();
@@ -344,6 +349,7 @@ impl FromEncoder {
                 out.put_u8(u8::from(*sync));
                 out.put_slice(data);
             }),
+            Self::GoesOn => message(GOES_ON, |_| {}),
             Self::Done { decoded, broken } => message(DONE, |out| {
                 out.put_u32(*decoded);
                 out.put_u32(*broken);
@@ -378,6 +384,7 @@ impl FromEncoder {
                 sync: fields.u8("the flags")? == 1,
                 data: fields.rest(),
             },
+            GOES_ON => Self::GoesOn,
             DONE => Self::Done {
                 decoded: fields.u32("pictures decoded")?,
                 broken: fields.u32("broken frames")?,
@@ -559,6 +566,7 @@ mod tests {
             FromEncoder::Hello(Hello { words: "airwave-encode".to_owned() }),
             FromEncoder::Began { output: 1, parameters: data() },
             FromEncoder::Packet { output: 2, present: -3, sync: true, data: data() },
+            FromEncoder::GoesOn,
             FromEncoder::Done { decoded: 4, broken: 5 },
             FromEncoder::Failed("why".to_owned()),
         ]

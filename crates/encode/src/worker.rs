@@ -2,16 +2,16 @@
 
 use std::io;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant as Timestamp, sleep_until, timeout};
 
-use crate::limits::{VERSION_DEADLINE, WORDS_BYTES_MAX, WORKER_SILENT_MAX};
+use crate::limits::{VERSION_DEADLINE, WORDS_BYTES_MAX};
 use crate::program::Program;
 use crate::wire::{self, FromEncoder, ToEncoder, WireError};
 
@@ -24,8 +24,8 @@ pub(crate) enum WorkerError {
     /// It ended, or its pipe did.
     #[error("the encoder has ended")]
     Ended,
-    /// It took too long.
-    #[error("the encoder does not answer")]
+    /// Nothing was heard of it for too long, though it had something to do.
+    #[error("the encoder does not go on")]
     Silent,
     /// It says what the wire does not have.
     #[error("the encoder: {0}")]
@@ -55,6 +55,12 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Segments made ahead of a request for them.
     pub prefetched: AtomicU64,
+    /// Those of them that were asked for afterwards.
+    pub prefetched_used: AtomicU64,
+    /// Jobs dropped because nobody waited for them any more when their turn came.
+    pub dropped: AtomicU64,
+    /// Segments taken from the disk and not encoded again.
+    pub cached: AtomicU64,
 }
 
 /// A running process. It is killed when this is dropped.
@@ -80,6 +86,7 @@ impl Worker {
     pub(crate) async fn start(
         program: &Program,
         hardware: bool,
+        silent_max: Duration,
         counters: &Arc<Counters>,
     ) -> Result<Self, WorkerError> {
         let mut command = Command::new(&program.path);
@@ -98,10 +105,11 @@ impl Worker {
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(WorkerError::Ended);
         };
-        let from =
-            From { pipe: BufReader::with_capacity(64 << 10, stdout), words: Words::new(stderr) };
-        let mut worker =
-            Self { to: To(stdin), from, idle_since: Instant::now(), _running: running, child };
+        let heard = Heard::new(silent_max);
+        let pipe = BufReader::with_capacity(64 << 10, stdout);
+        let from = From { pipe, words: Words::new(stderr), heard: heard.clone() };
+        let to = To { pipe: stdin, heard };
+        let mut worker = Self { to, from, idle_since: Instant::now(), _running: running, child };
         match timeout(VERSION_DEADLINE, worker.from.read()).await {
             Err(_) => Err(WorkerError::Silent),
             Ok(Ok(FromEncoder::Hello(_))) => Ok(worker),
@@ -116,17 +124,55 @@ impl Worker {
     }
 }
 
+/// When something last went over either pipe. Who goes on is not given up, however long all of it takes.
+#[derive(Clone)]
+struct Heard {
+    at: Arc<Mutex<Timestamp>>,
+    silent_max: Duration,
+}
+
+impl Heard {
+    fn new(silent_max: Duration) -> Self {
+        Self { at: Arc::new(Mutex::new(Timestamp::now())), silent_max }
+    }
+
+    fn at(&self) -> MutexGuard<'_, Timestamp> {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) {
+        *self.at() = Timestamp::now();
+    }
+
+    /// Ends when nothing was heard for too long.
+    async fn silence(&self) {
+        loop {
+            let until = *self.at() + self.silent_max;
+            if until <= Timestamp::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
 /// The way to the process.
-pub(crate) struct To(ChildStdin);
+pub(crate) struct To {
+    pipe: ChildStdin,
+    heard: Heard,
+}
 
 impl To {
     pub(crate) async fn send(&mut self, message: &ToEncoder) -> Result<(), WorkerError> {
         let bytes = message.encode();
-        match timeout(WORKER_SILENT_MAX, self.0.write_all(&bytes)).await {
-            Err(_) => Err(WorkerError::Silent),
-            Ok(Err(_)) => Err(WorkerError::Ended),
-            Ok(Ok(())) => Ok(()),
-        }
+        // It may have been idle until now.
+        self.heard.now();
+        let sent = tokio::select! {
+            sent = self.pipe.write_all(&bytes) => sent,
+            () = self.heard.silence() => return Err(WorkerError::Silent),
+        };
+        self.heard.now();
+        sent.map_err(|_| WorkerError::Ended)
     }
 }
 
@@ -134,13 +180,14 @@ impl To {
 pub(crate) struct From {
     pipe: BufReader<ChildStdout>,
     words: Words,
+    heard: Heard,
 }
 
 impl From {
     /// The next message. Not to be dropped half read: the worker goes with it.
     pub(crate) async fn read(&mut self) -> Result<FromEncoder, WorkerError> {
-        let Self { pipe, words } = self;
-        let message = read(pipe);
+        let Self { pipe, words, heard } = self;
+        let message = read(pipe, heard);
         tokio::pin!(message);
         loop {
             tokio::select! {
@@ -149,19 +196,49 @@ impl From {
             }
         }
     }
+
+    /// The same. `owes`: it has something to do, and must be heard of.
+    pub(crate) async fn answer(
+        &mut self,
+        owes: impl Fn() -> bool,
+    ) -> Result<FromEncoder, WorkerError> {
+        let heard = self.heard.clone();
+        let read = self.read();
+        tokio::pin!(read);
+        loop {
+            tokio::select! {
+                message = &mut read => return message,
+                () = heard.silence() => match owes() {
+                    true => return Err(WorkerError::Silent),
+                    // It waits for us, as live.
+                    false => heard.now(),
+                }
+            }
+        }
+    }
 }
 
-async fn read(pipe: &mut BufReader<ChildStdout>) -> Result<FromEncoder, WorkerError> {
-    let mut head = [0; 5];
-    pipe.read_exact(&mut head).await.map_err(|_| WorkerError::Ended)?;
-    let (kind, len) = wire::head_of(head)?;
-    let mut body = Vec::new();
-    // Grows with what comes, not by what was announced.
-    let read = pipe.take(len as u64).read_to_end(&mut body).await;
-    if read.map_err(|_| WorkerError::Ended)? < len {
-        return Err(WorkerError::Ended);
+/// The next message that says more than that it goes on.
+async fn read(
+    pipe: &mut BufReader<ChildStdout>,
+    heard: &Heard,
+) -> Result<FromEncoder, WorkerError> {
+    loop {
+        let mut head = [0; 5];
+        pipe.read_exact(&mut head).await.map_err(|_| WorkerError::Ended)?;
+        let (kind, len) = wire::head_of(head)?;
+        let mut body = Vec::new();
+        // Grows with what comes, not by what was announced.
+        let read = (&mut *pipe).take(len as u64).read_to_end(&mut body).await;
+        if read.map_err(|_| WorkerError::Ended)? < len {
+            return Err(WorkerError::Ended);
+        }
+        heard.now();
+        let message = FromEncoder::decode(kind, Bytes::from(body))?;
+        if message != FromEncoder::GoesOn {
+            return Ok(message);
+        }
     }
-    Ok(FromEncoder::decode(kind, Bytes::from(body))?)
 }
 
 /// What it writes for people. A hostile stream may make it write a lot: only the first lines are told.
@@ -191,5 +268,27 @@ impl Words {
         let text = String::from_utf8_lossy(pipe.buffer()).trim().to_owned();
         pipe.consume(line);
         tracing::warn!(words = %text, "encoder");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{advance, timeout};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_on_is_not_given_up_and_who_is_silent_is() {
+        let most = Duration::from_secs(20);
+        let heard = Heard::new(most);
+        let began = Timestamp::now();
+        for _ in 0..50 {
+            advance(most - Duration::from_secs(1)).await;
+            assert!(timeout(Duration::ZERO, heard.silence()).await.is_err());
+            heard.now();
+        }
+        assert!(began.elapsed() > most * 40, "so long it has taken");
+        let last = Timestamp::now();
+        heard.silence().await;
+        assert_eq!(last.elapsed(), most);
     }
 }

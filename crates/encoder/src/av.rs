@@ -26,7 +26,7 @@ pub(crate) fn words() -> String {
     ];
     let decoders = decoders.iter().filter(|(_, id)| ffmpeg::codec::decoder::find(*id).is_some());
     let decoders: Vec<&str> = decoders.map(|(name, _)| *name).collect();
-    let known = ["libx264", "mjpeg", "h264_nvenc", "h264_qsv", "h264_v4l2m2m"];
+    let known = ["libx264", "mjpeg", "h264_vaapi", "h264_nvenc", "h264_qsv", "h264_v4l2m2m"];
     let encoders = known.iter().filter(|n| ffmpeg::codec::encoder::find_by_name(n).is_some());
     let encoders: Vec<&str> = encoders.copied().collect();
     format!(
@@ -47,6 +47,9 @@ pub(crate) fn prepare_decoder(context: &mut Context, record: &[u8], reorder: u8,
         (*raw).max_pixels = i64::try_from(pixels_max).unwrap_or(i64::MAX);
         // Pictures come out in order from the first on, also where the stream does not say how far they are apart.
         (*raw).has_b_frames = i32::from(reorder);
+        // H.264: else pictures behind a key frame of an open group are held back until it is shown, and are lost at the end of
+        // a short segment. Which pictures are shown is said with each frame.
+        (*raw).flags |= i32::try_from(ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT).unwrap_or(0);
         (*raw).pkt_timebase = ffi::AVRational { num: 1, den: 90_000 };
         if record.is_empty() {
             return;

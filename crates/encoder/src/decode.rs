@@ -62,6 +62,11 @@ impl Decode {
         frame: &wire::Frame,
         out: &mut dyn FnMut(Picture) -> Result<(), String>,
     ) -> Result<(), String> {
+        if frame.data.is_empty() {
+            // To FFmpeg this would be the end.
+            self.broken += 1;
+            return Ok(());
+        }
         let mut packet = ffmpeg::Packet::copy(&frame.data);
         packet.set_pts(Some(frame.present));
         if frame.sync {

@@ -3,7 +3,9 @@
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use encode::limits::GOES_ON_EVERY;
 use encode::wire::{self, FromEncoder, Output, Source, ToEncoder, WireError};
 use ffmpeg::frame;
 use ffmpeg_the_third as ffmpeg;
@@ -110,7 +112,7 @@ fn run(
             let smaller = next.replace(to);
             running.push(scope.spawn(move || run_stage(stage, &from, smaller.as_ref(), out)));
         }
-        let fed = feed(&mut decode, frames, next.as_ref());
+        let fed = feed(&mut decode, frames, next.as_ref(), out);
         drop(next);
         let mut failed = fed.err();
         for stage in running {
@@ -131,13 +133,19 @@ fn feed(
     decode: &mut Decode,
     frames: &mut Frames<'_, impl Read>,
     largest: Option<&SyncSender<Arc<frame::Video>>>,
+    out: &Out,
 ) -> Result<(), Failure> {
     let mut hand_on = |Picture(picture): Picture| match largest {
         Some(stage) => stage.send(Arc::new(picture)).map_err(|_| "a stage has stopped".to_owned()),
         None => Ok(()),
     };
+    let mut said = Instant::now();
     while let Some(frame) = frames.next()? {
         decode.frame(&frame, &mut hand_on)?;
+        if said.elapsed() >= GOES_ON_EVERY {
+            out.send(&FromEncoder::GoesOn).map_err(WireError::from)?;
+            said = Instant::now();
+        }
     }
     decode.end(&mut hand_on)?;
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! It speaks [`encode::wire`] over its standard input and output and does one job after the other, until its input is
 //! closed. What it is fed comes from strangers, so it gives up what it does not need before it reads any of it:
-//! see [`sandbox`]. `--version` says what it is and what it can do.
+//! see [`sandbox`]. `--version` says what it is and what it can do, `--try` whether an encoder works.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -10,6 +10,7 @@ mod av;
 mod canvas;
 mod decode;
 mod film;
+mod hardware;
 mod job;
 mod sandbox;
 mod sheet;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             let said = writeln!(std::io::stdout(), "{}", av::words());
             return if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
+        ["--try", name] => return try_out(name),
         ["work"] => false,
         ["work", "--hardware"] => true,
         _ => {
@@ -39,6 +41,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether an encoder that is none of the processor's works, under the same restrictions as later.
+fn try_out(name: &str) -> ExitCode {
+    let entered = av::init().map_err(|e| e.to_string());
+    let entered = entered.and_then(|()| sandbox::enter(true).map_err(|e| e.to_string()));
+    match entered.and_then(|()| hardware::try_out(name)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }

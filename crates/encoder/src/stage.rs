@@ -11,6 +11,7 @@ use ffmpeg_the_third as ffmpeg;
 
 use crate::av;
 use crate::film::Film;
+use crate::hardware::Input;
 use crate::job::Out;
 use crate::sheet::Sheet;
 
@@ -45,7 +46,7 @@ impl Stage {
             Self::Level(level) => {
                 let scaled = Arc::new(level.scale(&picture, scaler)?);
                 hand_on(scaled.clone());
-                level.encode(&scaled, out)
+                level.encode(&scaled, scaler, out)
             }
             Self::Sheet(sheet) => {
                 hand_on(picture.clone());
@@ -74,11 +75,16 @@ pub(crate) struct Level {
     width: u32,
     height: u32,
     encoder: encoder::Video,
+    input: Input,
 }
 
 /// Scales to a stage's size; it stays in the stage's thread.
 #[derive(Default)]
-pub(crate) struct Scaler(Option<scaling::Context>);
+pub(crate) struct Scaler {
+    context: Option<scaling::Context>,
+    /// For what is made of scaled pictures.
+    second: Option<Box<Scaler>>,
+}
 
 impl Scaler {
     /// One for pictures like this one. A stream may change its size between two pictures.
@@ -93,24 +99,28 @@ impl Scaler {
             let input = s.input();
             (input.format, input.width, input.height) == (format, wide, high)
         };
-        if !self.0.as_ref().is_some_and(fits) {
+        if !self.context.as_ref().is_some_and(fits) {
             let flags = scaling::Flags::BICUBIC;
             let made = scaling::Context::get(format, wide, high, to, width, height, flags);
             let mut made = made.map_err(|_| format!("{format:?} can't be scaled"))?;
             new(&mut made);
-            self.0 = Some(made);
+            self.context = Some(made);
         }
-        self.0.as_mut().ok_or_else(|| "no scaler".to_owned())
+        self.context.as_mut().ok_or_else(|| "no scaler".to_owned())
+    }
+
+    /// Another one.
+    pub(crate) fn second(&mut self) -> &mut Self {
+        self.second.get_or_insert_default()
     }
 }
 
 impl Level {
     fn open(index: u8, h264: &H264, out: &Out) -> Result<Self, String> {
-        let encoder = open_h264(h264)?;
-        let parameters = av::extradata(&encoder).into();
-        let began = FromEncoder::Began { output: index, parameters };
+        let (encoder, input, parameters) = open_h264(h264)?;
+        let began = FromEncoder::Began { output: index, parameters: parameters.into() };
         out.send(&began).map_err(|e| e.to_string())?;
-        Ok(Self { index, width: h264.width, height: h264.height, encoder })
+        Ok(Self { index, width: h264.width, height: h264.height, encoder, input })
     }
 
     /// The picture in this level's size.
@@ -128,7 +138,14 @@ impl Level {
     }
 
     /// Encodes a picture of this level's size.
-    fn encode(&mut self, picture: &frame::Video, out: &Out) -> Result<(), String> {
+    fn encode(
+        &mut self,
+        picture: &frame::Video,
+        scaler: &mut Scaler,
+        out: &Out,
+    ) -> Result<(), String> {
+        let taken = self.input.take(picture, scaler.second())?;
+        let picture = taken.as_ref().unwrap_or(picture);
         self.encoder.send_frame(picture).map_err(|e| format!("encoding: {e}"))?;
         self.receive(out)
     }
@@ -158,20 +175,61 @@ impl Level {
     }
 }
 
-/// An encoder that is none of the processor's may not be there, or not take it: then libx264 does it.
-fn open_h264(h264: &H264) -> Result<encoder::video::Encoder, String> {
+/// An encoder, what it takes, and its parameter sets.
+type Opened = (encoder::video::Encoder, Input, Vec<u8>);
+
+/// An encoder that is none of the processor's was tried out at the start, and may fail all the same: then libx264 does it.
+fn open_h264(h264: &H264) -> Result<Opened, String> {
     if h264.encoder != SOFTWARE {
-        match open_h264_as(h264, &h264.encoder) {
-            Ok(encoder) => return Ok(encoder),
+        match open_with_parameters(h264, &h264.encoder) {
+            Ok(opened) => return Ok(opened),
             Err(error) => eprintln!("{}: {error}; {SOFTWARE} does it instead", h264.encoder),
         }
     }
-    open_h264_as(h264, SOFTWARE)
+    open_with_parameters(h264, SOFTWARE)
 }
 
 const SOFTWARE: &str = "libx264";
 
-fn open_h264_as(h264: &H264, name: &str) -> Result<encoder::video::Encoder, String> {
+fn open_with_parameters(h264: &H264, name: &str) -> Result<Opened, String> {
+    let (encoder, input) = open_h264_as(h264, name)?;
+    let mut parameters = av::extradata(&encoder);
+    if parameters.is_empty() {
+        // Some know them only with a picture.
+        parameters = parameters_of_picture(h264, name)?;
+    }
+    Ok((encoder, input, parameters))
+}
+
+/// What stands before the first picture that this encoder makes: a grey one.
+pub(crate) fn parameters_of_picture(h264: &H264, name: &str) -> Result<Vec<u8>, String> {
+    let (mut encoder, input) = open_h264_as(h264, name)?;
+    let known = av::extradata(&encoder);
+    let mut picture = frame::Video::new(Pixel::YUV420P, h264.width, h264.height);
+    (0..3).for_each(|plane| picture.data_mut(plane).fill(128));
+    picture.set_pts(Some(0));
+    let taken = input.take(&picture, &mut Scaler::default())?;
+    let sent = encoder.send_frame(taken.as_ref().unwrap_or(&picture));
+    sent.and_then(|()| encoder.send_eof()).map_err(|e| format!("encoding: {e}"))?;
+    let mut packet = ffmpeg::Packet::empty();
+    encoder.receive_packet(&mut packet).map_err(|e| format!("encoding: {e}"))?;
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    Ok(parameters_in(packet.data().unwrap_or_default()))
+}
+
+/// SPS and PPS of a picture in Annex B.
+fn parameters_in(data: &[u8]) -> Vec<u8> {
+    let starts: Vec<usize> =
+        data.windows(3).enumerate().filter(|(_, w)| *w == [0, 0, 1]).map(|(at, _)| at).collect();
+    let ends = starts.iter().skip(1).copied().chain([data.len()]);
+    let units = starts.iter().zip(ends).filter_map(|(from, to)| data.get(*from..to));
+    let kept = units.filter(|unit| unit.get(3).is_some_and(|b| matches!(b & 0x1f, 7 | 8)));
+    kept.flatten().copied().collect()
+}
+
+fn open_h264_as(h264: &H264, name: &str) -> Result<(encoder::video::Encoder, Input), String> {
     let codec = encoder::find_by_name(name);
     let codec = codec.ok_or_else(|| format!("FFmpeg here has no encoder {name}"))?;
     let mut context = codec::Context::new_with_codec(codec);
@@ -179,7 +237,8 @@ fn open_h264_as(h264: &H264, name: &str) -> Result<encoder::video::Encoder, Stri
     let mut video = context.encoder().video().map_err(|e| e.to_string())?;
     video.set_width(h264.width);
     video.set_height(h264.height);
-    video.set_format(Pixel::YUV420P);
+    let input = Input::of(name, &mut video)?;
+    video.set_format(input.pixel());
     video.set_time_base((1, 90_000));
     let (rate, per) = h264.frame_rate;
     let rational = |n: u32| i32::try_from(n).unwrap_or(i32::MAX).max(1);
@@ -198,6 +257,9 @@ fn open_h264_as(h264: &H264, name: &str) -> Result<encoder::video::Encoder, Stri
     match name {
         SOFTWARE => x264(h264, &mut options),
         _ => {
+            options.set("profile", "high");
+            options.set("level", h264.level.to_string());
+            options.set("forced_idr", "1");
             let bits = |kbit: u32| kbit as usize * 1_000;
             video.set_bit_rate(bits(h264.max_kbps) * 4 / 5);
             video.set_max_bit_rate(bits(h264.max_kbps));
@@ -205,7 +267,8 @@ fn open_h264_as(h264: &H264, name: &str) -> Result<encoder::video::Encoder, Stri
         }
     }
     let opened = video.open_with(options);
-    opened.map_err(|e| format!("the encoder does not open: {e}"))
+    let opened = opened.map_err(|e| format!("the encoder does not open: {e}"))?;
+    Ok((opened, input))
 }
 
 /// One thread, no look ahead, no waiting for the next frame's time (force-cfr): the same pictures give the same bytes, and

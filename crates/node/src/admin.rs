@@ -17,6 +17,7 @@ use media::playback::{Report, START_MS};
 use record::{History, Space};
 use spine::Origin;
 
+use crate::encoder::Encoding;
 use crate::ingest::now_ms;
 use crate::limits::PLAYBACK_INPUTS_MAX;
 use crate::tls::Certificate;
@@ -42,6 +43,7 @@ pub(crate) struct Admin {
     pub(crate) backlog: record::Backlog,
     pub(crate) space: Arc<Space>,
     pub(crate) history: Arc<History>,
+    pub(crate) encoding: Arc<Encoding>,
 }
 
 /// The admin routes: the router is made of this list, and so is the authorisation table.
@@ -73,6 +75,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
                 .map(|why| why.to_string())
                 .into_iter()
                 .chain(certificate)
+                .chain(admin.encoding.complaint().map(str::to_owned))
                 .collect();
             match complaints.is_empty() {
                 true => "ready\n".into_response(),
@@ -157,6 +160,8 @@ fn text(admin: &Admin) -> String {
     if let Some(renditions) = admin.library.levels().renditions() {
         let levels = renditions.counters();
         out.gauge("encoder_processes", "Encoder processes that run.", of(&levels.processes));
+        let help = "Made segments of levels on the disk.";
+        out.gauge("level_disk_bytes", help, renditions.disk_bytes());
         for (name, help, counter) in [
             ("encoder_processes_started", "Encoder processes started.", &levels.started),
             ("encoder_jobs_lost", "Jobs whose encoder process failed.", &levels.lost),
@@ -165,6 +170,9 @@ fn text(admin: &Admin) -> String {
             ("level_segments_decoded", "Original segments decoded for levels.", &levels.decodes),
             ("level_segments_encoded", "Segments of levels encoded.", &levels.encodes),
             ("level_segments_made_ahead", "Begun before they were asked for.", &levels.prefetched),
+            ("level_segments_made_ahead_used", "Asked for then.", &levels.prefetched_used),
+            ("level_segments_from_disk", "Not encoded again.", &levels.cached),
+            ("level_jobs_dropped", "Begun for nobody any more.", &levels.dropped),
             ("level_frames_broken", "Frames that could not be decoded.", &levels.broken_frames),
         ] {
             out.counter(name, help, of(counter));

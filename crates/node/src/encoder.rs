@@ -1,43 +1,127 @@
 //! The encoder program beside the server: found at the start, supervised for as long as the node runs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use deliver::Levels;
-use encode::{Program, Renditions, SOFTWARE, Settings};
+use encode::{Disk, Encoder, Program, Renditions, SOFTWARE, Settings};
+use record::History;
 
-use crate::config;
-use crate::limits::{LEVELS_CACHE_BYTES, LEVELS_LINGER};
+use crate::config::{self, Config};
+use crate::limits::{LEVELS_CACHE_BYTES, LEVELS_LINGER, LEVELS_YIELD_BYTES};
 
 const PROGRAM: &str = "airwave-encode";
 
-/// Looks for the program, and makes levels and pictures for as long as it is polled. Without it originals are all there is, and the log
-/// says why.
-pub(crate) async fn serve(config: config::Encode, levels: Arc<Levels>) {
-    let program = match Program::ask(&path(&config.program)).await {
-        Ok(program) => program,
-        Err(error) => {
-            let words =
-                "no levels of quality and no thumbnails: viewers get what the encoder sends";
-            // An input may have a ladder of its own; where the node wants neither, nobody misses them.
-            match config.ladder.0.is_copy_only() && !config.pictures {
-                true => tracing::debug!(%error, "{words}"),
-                false => tracing::warn!(%error, "{words}"),
+/// Made segments, in the data directory.
+const FOLDER: &str = "levels";
+
+/// Levels and pictures, made for as long as a node runs.
+pub(crate) struct Encoding {
+    config: config::Encode,
+    folder: PathBuf,
+    levels: Arc<Levels>,
+    /// What is not as the configuration asks for.
+    complaint: OnceLock<String>,
+}
+
+impl Encoding {
+    /// Nothing is made before [`serve`](Self::serve) runs. What was made of a video goes with it.
+    pub(crate) fn new(config: &Config, levels: Arc<Levels>, history: &History) -> Arc<Self> {
+        let encoding = Arc::new(Self {
+            config: config.encode.clone(),
+            folder: config.data.dir.join(FOLDER),
+            levels,
+            complaint: OnceLock::new(),
+        });
+        let made = Arc::downgrade(&encoding);
+        history.on_delete(move |video| {
+            let (Some(made), video) = (made.upgrade(), video.as_str().to_owned()) else { return };
+            tokio::task::spawn_blocking(move || match made.levels.renditions() {
+                Some(renditions) => renditions.forget(&video),
+                // Of a server before this one, that had an encoder.
+                None => _ = std::fs::remove_dir_all(made.folder.join(&video)),
+            });
+        });
+        encoding
+    }
+
+    /// For who looks whether all is well.
+    pub(crate) fn complaint(&self) -> Option<&str> {
+        self.complaint.get().map(String::as_str)
+    }
+
+    /// Looks for the program, and makes levels and pictures for as long as it is polled. Without it originals are all
+    /// there is, and the log says why.
+    pub(crate) async fn serve(self: Arc<Self>) {
+        let config = &self.config;
+        let program = match Program::ask(&path(&config.program)).await {
+            Ok(program) => program,
+            Err(error) => {
+                let words =
+                    "no levels of quality and no thumbnails: viewers get what the encoder sends";
+                // An input may have a ladder of its own; where the node wants neither, nobody misses them.
+                match config.ladder.0.is_copy_only() && !config.pictures {
+                    true => tracing::debug!(%error, "{words}"),
+                    false => tracing::warn!(%error, "{words}"),
+                }
+                return std::future::pending().await;
             }
+        };
+        tracing::info!(program = %program.words, "levels of quality and pictures are made when they are asked for");
+        let encoder = self.encoder(&program).await;
+        let settings = settings(config, self.folder.clone(), encoder);
+        let Ok(renditions) =
+            tokio::task::spawn_blocking(move || Renditions::new(program, settings)).await
+        else {
             return std::future::pending().await;
+        };
+        self.levels.ready(renditions.clone());
+        renditions.run().await;
+    }
+
+    /// The encoder that is configured if it works here, else the processor. It is tried out once, at the start.
+    async fn encoder(&self, program: &Program) -> Encoder {
+        let wanted = self.config.encoder.0;
+        if wanted == Encoder::Software {
+            return wanted;
         }
-    };
-    tracing::info!(program = %program.words, "levels of quality and pictures are made when they are asked for");
-    let settings = Settings {
+        match program.try_out(wanted).await {
+            Ok(()) => {
+                tracing::info!(encoder = wanted.name(), "levels are encoded by hardware");
+                wanted
+            }
+            Err(why) => {
+                let words = format!(
+                    "the encoder {} does not work here, {SOFTWARE} does it: {why}",
+                    wanted.name()
+                );
+                tracing::warn!("{words}");
+                let _ = self.complaint.set(words);
+                Encoder::Software
+            }
+        }
+    }
+
+    /// Gives back of the disk when little more is free than must be: what is kept here can be made again.
+    pub(crate) async fn make_room(&self, least: Option<u64>, free: Option<u64>) {
+        let (Some(least), Some(free)) = (least, free) else { return };
+        let short = least.saturating_add(LEVELS_YIELD_BYTES).saturating_sub(free);
+        if let Some(renditions) = self.levels.renditions().cloned().filter(|_| short > 0) {
+            let _ = tokio::task::spawn_blocking(move || renditions.give_back(short)).await;
+        }
+    }
+}
+
+fn settings(config: &config::Encode, folder: PathBuf, encoder: Encoder) -> Settings {
+    Settings {
         workers: workers(config.workers),
         cache_bytes: LEVELS_CACHE_BYTES,
         linger: LEVELS_LINGER,
         patience: encode::limits::WORKER_WAIT,
-        encoder: SOFTWARE.to_owned(),
-    };
-    let renditions = Renditions::new(program, settings);
-    levels.ready(renditions.clone());
-    renditions.run().await;
+        silent_max: encode::limits::WORKER_SILENT_MAX,
+        encoder: encoder.ffmpeg().to_owned(),
+        disk: config.cache_gb.map(|bytes_max| Disk { folder, bytes_max }),
+    }
 }
 
 /// The one that the configuration names, else the one beside this program.
@@ -54,5 +138,25 @@ fn workers(configured: u32) -> usize {
     match configured {
         0 => std::thread::available_parallelism().map_or(4, |cores| cores.get() * 4),
         n => n as usize,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Layer, load};
+
+    /// Flips `encode.cache_gb`. What it does is tested where it is done, in `encode` and `encoder`.
+    #[test]
+    fn the_disk_has_room_as_configured() {
+        let disk = |layers: &[Layer]| {
+            let config = load(layers).unwrap().config.encode;
+            settings(&config, "/data/levels".into(), Encoder::Software).disk
+        };
+        let with = |bytes_max| Some(Disk { folder: "/data/levels".into(), bytes_max });
+        assert_eq!(disk(&[]), with(2_000_000_000));
+        let set = |text| Layer::setting(text).unwrap();
+        assert_eq!(disk(&[set("encode.cache_gb=0.5")]), with(500_000_000));
+        assert_eq!(disk(&[set("encode.cache_gb=0")]), None);
     }
 }

@@ -26,6 +26,7 @@ mod past;
 mod patient;
 mod quic;
 mod reload;
+mod retention;
 mod routes;
 mod streams;
 mod tls;

@@ -86,6 +86,9 @@ pub(crate) const PLAYBACK_INPUTS_MAX: usize = 100;
 /// Made segments of levels that are kept: a minute of a ladder for a dozen broadcasts. They can be made again.
 pub(crate) const LEVELS_CACHE_BYTES: usize = 256 << 20;
 
+/// When no more than this is free beside what must be free, made segments of levels on the disk go: before recordings do.
+pub(crate) const LEVELS_YIELD_BYTES: u64 = 1_000_000_000;
+
 /// How long after its last request a level is still made ahead, and an idle encoder process kept: a player that asks for
 /// whole segments of ten seconds has not gone before.
 pub(crate) const LEVELS_LINGER: Duration = Duration::from_secs(12);

@@ -11,7 +11,7 @@ use access::{Access, ApiTokens, Countries, Sessions};
 use anyhow::{Context, Result};
 use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
 use deliver::{Library, Site};
-use record::{Backlog, History, Retention, Space};
+use record::{Backlog, History};
 use rtmp::client::Target;
 use serde::Serialize;
 use spine::Origin;
@@ -23,14 +23,16 @@ use tokio::task::JoinSet;
 use crate::admin::Admin;
 use crate::arrival::PerAddress;
 use crate::banner::Banner;
-use crate::config::{self, Config, Listen, Listener, Loaded};
+use crate::config::{Config, Listen, Listener, Loaded};
 use crate::demo::Clip;
 use crate::domain::{self, Domain};
+use crate::encoder::Encoding;
 use crate::files;
 use crate::ingest::{Ingest, Rates, Settings, State, now_ms};
-use crate::limits::{RETENTION_AT_ONCE, RETENTION_EVERY, STOP};
+use crate::limits::STOP;
 use crate::past::Past;
 use crate::reload::{Holds, Reloadable, Report};
+use crate::retention::retain;
 use crate::{admin, quic, tls, web};
 
 /// The file of the API token in the data directory.
@@ -245,15 +247,17 @@ impl Node {
             tokio::select! { () = expire => {}, () = end => {} }
             "the clock of broadcasts that were left open"
         });
-        let (encode, end) =
-            (crate::encoder::serve(config.encode.clone(), levels), until_stop(stopped.clone()));
+        let encoding = Encoding::new(&config, levels, &history);
+        let (encode, end) = (encoding.clone().serve(), until_stop(stopped.clone()));
         services.spawn(async move {
             tokio::select! { () = encode => {}, () = end => {} }
             "the supervisor of encoders"
         });
         let (retention, kept) = watch::channel(config.retention);
-        let (retain, end) =
-            (retain(history.clone(), ingest.space.clone(), kept), until_stop(stopped.clone()));
+        let (retain, end) = (
+            retain(history.clone(), ingest.space.clone(), encoding.clone(), kept),
+            until_stop(stopped.clone()),
+        );
         services.spawn(async move {
             tokio::select! { () = retain => {}, () = end => {} }
             "retention"
@@ -332,6 +336,7 @@ impl Node {
                 backlog: ingest.backlog.clone(),
                 space: ingest.space.clone(),
                 history: history.clone(),
+                encoding: encoding.clone(),
             });
             let stop = until_stop(stopped.clone());
             let routers = web::Routers::one(router);
@@ -616,42 +621,6 @@ async fn create(control: &Control, name: &str) -> Result<InputUid> {
     Ok(control.create_input(uid, settings, random(), now_ms()).await?.uid)
 }
 
-/// Deletes what is kept too long, for as long as the node runs.
-async fn retain(
-    history: Arc<History>,
-    space: Arc<Space>,
-    mut kept: watch::Receiver<config::Retention>,
-) {
-    loop {
-        let retention = rules(*kept.borrow_and_update());
-        space.set_floor(retention.min_free_bytes);
-        space.set_input_max(retention.max_input_bytes);
-        match retention.pass(&history, now_ms()).await {
-            Ok(pass) => {
-                for (video, why) in pass.deleted {
-                    tracing::info!(%video, why, "recording deleted by retention");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "retention"),
-        }
-        let _ = space.look(history.store());
-        // Sooner when other rules hold, or what is being recorded needs room.
-        tokio::select! {
-            _ = tokio::time::timeout(RETENTION_EVERY, kept.changed()) => {}
-            () = async { tokio::join!(space.short(), tokio::time::sleep(RETENTION_AT_ONCE)); } => {}
-        }
-    }
-}
-
-fn rules(config: config::Retention) -> Retention {
-    Retention {
-        max_age: config.max_age_days,
-        max_input_bytes: config.max_input_gb,
-        max_total_bytes: config.max_total_gb,
-        min_free_bytes: config.min_free_gb,
-    }
-}
-
 /// One process for each data directory. The lock goes with the process, however it ends.
 fn lock(dir: &Path) -> Result<std::fs::File> {
     let path = dir.join(LOCK);
@@ -765,22 +734,5 @@ fn fill_random_bytes(bytes: &mut [u8]) {
     // Without random numbers no key is a secret: better no server than that one.
     if aws_lc_rs::rand::fill(bytes).is_err() {
         std::process::abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::config::{Layer, load};
-
-    /// Flips `retention.max_age_days`. What a pass then deletes is tested where it is done, in `record`: a day is too long
-    /// to wait for here.
-    #[test]
-    fn retention_takes_the_age_from_the_configuration() {
-        let layer = Layer::setting("retention.max_age_days=2").unwrap();
-        let age = |layers: &[Layer]| rules(load(layers).unwrap().config.retention).max_age;
-        assert_eq!((age(&[]), age(&[layer])), (None, Some(Duration::from_secs(2 * 86_400))));
     }
 }

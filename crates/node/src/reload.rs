@@ -95,9 +95,8 @@ fn reach(key: &str) -> Option<Reach> {
         "limits.http_connections_per_address" => Some(Reach::Restart),
         "http.public_url" | "clips.max_s" | "clips.video_max_s" => Some(Reach::Restart),
         "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
-        "encode.ladder" | "encode.pictures" | "encode.program" | "encode.workers" => {
-            Some(Reach::Restart)
-        }
+        "encode.ladder" | "encode.pictures" | "encode.program" | "encode.workers"
+        | "encode.encoder" | "encode.cache_gb" => Some(Reach::Restart),
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
         _ => None,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -58,7 +58,11 @@ pub struct History {
     store: Arc<Store>,
     state: Mutex<State>,
     clips: Semaphore,
+    on_delete: OnceLock<OnDelete>,
 }
+
+/// Told of each video that is deleted.
+type OnDelete = Box<dyn Fn(&VideoUid) + Send + Sync>;
 
 /// A clip whose objects nothing names yet, and which are no orphans.
 pub(crate) struct Making<'a> {
@@ -103,7 +107,13 @@ struct Kept {
 impl History {
     /// Reads what `control` and `store` have.
     pub fn new(control: Arc<Control>, store: Arc<Store>) -> Self {
-        Self { control, store, state: Mutex::default(), clips: Semaphore::new(CLIPS_AT_ONCE) }
+        let (state, clips) = (Mutex::default(), Semaphore::new(CLIPS_AT_ONCE));
+        Self { control, store, state, clips, on_delete: OnceLock::new() }
+    }
+
+    /// Whoever keeps what was made of videos is told of each that is deleted. It must not block.
+    pub fn on_delete(&self, tell: impl Fn(&VideoUid) + Send + Sync + 'static) {
+        let _ = self.on_delete.set(Box::new(tell));
     }
 
     /// Room for clips that are made.
@@ -297,6 +307,9 @@ impl History {
     }
 
     async fn free(&self, video: &VideoUid) -> Result<(), DeleteError> {
+        if let Some(tell) = self.on_delete.get() {
+            tell(video);
+        }
         self.store.delete_video(video.as_str()).await?;
         self.control.forget(video).await.map_err(DocumentError::from)?;
         Ok(())

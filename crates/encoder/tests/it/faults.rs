@@ -168,3 +168,235 @@ async fn an_idle_worker_goes() {
     }
     assert_eq!(counters.prefetched.load(Ordering::Relaxed), 0, "nobody watches any more");
 }
+
+/// A program that greets and is not heard of again.
+async fn silent(dir: &Path) -> Program {
+    use std::os::unix::fs::PermissionsExt;
+    let real = Program::ask(Path::new(ENCODER)).await.unwrap();
+    let greeting = encode::wire::Hello { words: real.words.clone() };
+    let (script, greets) = (dir.join("silent"), dir.join("greeting"));
+    std::fs::write(&greets, encode::wire::FromEncoder::Hello(greeting).encode()).unwrap();
+    let text = format!(
+        "#!/bin/sh\ncase $1 in --version) echo '{}';; *) /bin/cat {}; exec /bin/sleep 600;; esac\n",
+        real.words,
+        greets.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Program::ask(&script).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_hangs_is_killed_once_and_not_tried_again_for_whoever_asks_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent_max = std::time::Duration::from_millis(200);
+    let settings = encode::Settings { silent_max, ..settings(1) };
+    let renditions = Renditions::new(silent(dir.path()).await, settings);
+    tokio::spawn(renditions.clone().run());
+    let studio = Studio::make(SOURCE, X264);
+    let level = &ladder().levels(&studio.config)[0];
+    for _ in 0..20 {
+        let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+        assert_eq!(made.part(0).await, Err(Failed::Encoder));
+    }
+    let counters = renditions.counters();
+    assert_eq!(counters.started.load(Ordering::Relaxed), 1, "one process for all who asked");
+    assert_eq!(counters.lost.load(Ordering::Relaxed), 1, "and the incident is counted");
+    let what = encode::What::Key(FIRST);
+    let picture = encode::Picture { size: encode::Size::default(), what };
+    for _ in 0..3 {
+        let made = renditions.picture(&studio.original(), &picture).unwrap();
+        assert_eq!(made.part(0).await, Err(Failed::Encoder), "pictures go by the same rule");
+    }
+    assert_eq!(counters.started.load(Ordering::Relaxed), 2);
+}
+
+/// Numbers as from a die, the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+fn rounds(name: &str, gate: usize) -> usize {
+    std::env::var(name).ok().map_or(gate, |n| n.parse().unwrap())
+}
+
+/// What a fuzzer does to frames: cut short, bits turned, parts doubled, swapped, gone.
+fn spoil(frames: &mut [Bytes], dice: &mut Dice) {
+    for _ in 0..1 + dice.roll(6) {
+        let at = dice.roll(frames.len());
+        let mut data = frames[at].to_vec();
+        match dice.roll(6) {
+            0 => data.truncate(dice.roll(data.len().max(1))),
+            1 => {
+                for _ in 0..1 + dice.roll(40) {
+                    let byte = dice.roll(data.len().max(1));
+                    data.get_mut(byte).into_iter().for_each(|b| *b ^= 1 << dice.roll(8));
+                }
+            }
+            2 => {
+                let from = dice.roll(data.len().max(1));
+                let tail = data[from..].to_vec();
+                data.extend(tail);
+            }
+            3 => {
+                let other = dice.roll(frames.len());
+                frames.swap(at, other);
+                continue;
+            }
+            4 => data.iter_mut().skip(5).for_each(|b| *b = dice.roll(256) as u8),
+            _ => {
+                let byte = dice.roll(data.len().max(1));
+                data.splice(byte..byte, std::iter::repeat_n(0xff, dice.roll(300)));
+            }
+        }
+        frames[at] = data.into();
+    }
+}
+
+#[tokio::test]
+async fn spoilt_frames_of_every_codec_cost_their_segment_at_most() {
+    let rounds = rounds("AIRWAVE_SPOILT_ROUNDS", 8);
+    let source = "testsrc2=size=320x180:rate=30:duration=1";
+    let x265 = "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=none:keyint=15";
+    let renditions = renditions(2).await;
+    let (mut dice, mut failed) = (Dice(0x9e37_79b9_7f4a_7c15), 0);
+    for (name, arguments) in [
+        ("H.264", X264),
+        ("HEVC", x265),
+        ("AV1", "-c:v libaom-av1 -usage realtime -cpu-used 8 -g 15 -b:v 300k"),
+        ("VP9", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 15 -b:v 300k"),
+    ] {
+        let good = Studio::make(source, arguments);
+        let level = ladder().levels(&good.config).pop().unwrap();
+        for round in 0..rounds {
+            let mut frames = good.frames();
+            spoil(&mut frames, &mut dice);
+            let bad = good.with_frames(&frames);
+            for number in bad.numbers() {
+                let made = renditions.segment(&bad.original(), number, &level).unwrap();
+                match made.part(99).await {
+                    Ok(None) => {}
+                    Err(Failed::Encoder) => failed += 1,
+                    other => panic!("{name} {round} {number}: {other:?}"),
+                }
+            }
+        }
+        // What strangers send costs nobody else anything.
+        for number in good.numbers() {
+            let made = renditions.segment(&good.original(), number, &level).unwrap();
+            assert_eq!(made.part(99).await, Ok(None), "{name} {number}: those who are well");
+        }
+    }
+    let counters = renditions.counters();
+    let broken = counters.broken_frames.load(Ordering::Relaxed);
+    let lost = counters.lost.load(Ordering::Relaxed);
+    assert!(broken > 0, "the incidents are counted");
+    println!(
+        "{} rounds: {failed} segments given up, {broken} frames broken, {lost} processes lost",
+        rounds * 4
+    );
+}
+
+#[tokio::test]
+async fn what_fuzzers_found_is_no_picture_and_no_harm() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds");
+    let mut seeds: Vec<Bytes> = Vec::new();
+    for target in ["media_codecs", "media_containers", "rtmp_wire"] {
+        for seed in std::fs::read_dir(Path::new(folder).join(target)).unwrap() {
+            seeds.push(std::fs::read(seed.unwrap().path()).unwrap().into());
+        }
+    }
+    seeds.sort();
+    seeds.retain(|seed| !seed.is_empty());
+    assert!(seeds.len() > 20, "the seeds are gone");
+    let good = Studio::make(SOURCE, X264);
+    let renditions = renditions(1).await;
+    let level = &ladder().levels(&good.config)[0];
+    let count = good.frames().len();
+    for seeds in seeds.chunks(count) {
+        let mut frames = good.frames();
+        frames.iter_mut().skip(1).zip(seeds).for_each(|(frame, seed)| *frame = seed.clone());
+        let bad = good.with_frames(&frames);
+        for number in bad.numbers() {
+            let made = renditions.segment(&bad.original(), number, level).unwrap();
+            let outcome = made.part(99).await;
+            assert!(matches!(outcome, Ok(None) | Err(Failed::Encoder)), "{number}: {outcome:?}");
+        }
+    }
+    let made = renditions.segment(&good.original(), FIRST, level).unwrap();
+    assert_eq!(made.part(99).await, Ok(None));
+}
+
+#[tokio::test]
+async fn workers_that_are_killed_again_and_again_cost_retries() {
+    let kills = rounds("AIRWAVE_WORKER_KILLS", 12);
+    let good = Studio::make(SOURCE, X264);
+    let renditions = renditions(1).await;
+    let level = &ladder().levels(&good.config)[0];
+    let (mut dice, mut done, mut given_up) = (Dice(77), 0, 0);
+    while done < kills {
+        // Another video each time, of which one part is there: its worker is in the middle of it.
+        let studio = good.with_frames(&good.frames());
+        studio.there.send_replace((1, 1));
+        let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+        assert!(made.part(0).await.unwrap().is_some());
+        let twice = dice.roll(3) == 0;
+        let mut before = Vec::new();
+        for kill_again in [true, twice] {
+            if !kill_again {
+                continue;
+            }
+            let running = loop {
+                let running = children();
+                if running.len() == 1 && running != before {
+                    break running;
+                }
+                tokio::task::yield_now().await;
+            };
+            kill(running[0]);
+            done += 1;
+            before = running;
+        }
+        studio.there.send_replace((4, 3));
+        match made.part(99).await {
+            Ok(None) if !twice => {}
+            Err(Failed::Encoder) if twice => given_up += 1,
+            other => panic!("{done}: killed twice {twice}: {other:?}"),
+        }
+    }
+    let lost = renditions.counters().lost.load(Ordering::Relaxed);
+    assert_eq!(lost, done as u64, "each is counted");
+    let made = renditions.segment(&good.original(), FIRST, level).unwrap();
+    assert_eq!(made.part(99).await, Ok(None), "the node goes on");
+    println!("{done} kills of workers: {given_up} segments given up, all others made");
+}
+
+#[tokio::test]
+async fn an_encoder_that_does_not_work_here_is_said() {
+    let program = Program::ask(Path::new(ENCODER)).await.unwrap();
+    for name in ["vaapi", "nvenc", "qsv", "v4l2"] {
+        let encoder: encode::Encoder = name.parse().unwrap();
+        assert_eq!(encoder.name(), name);
+        // Where there is such hardware it works; else it is said why not.
+        if let Err(why) = program.try_out(encoder).await {
+            assert!(!why.is_empty() && !why.contains("panicked"), "{name}: {why}");
+            println!("{name}: {why}");
+        }
+    }
+    assert!("nvidia".parse::<encode::Encoder>().is_err());
+    // One that is configured and fails all the same, later: software does it.
+    let settings = encode::Settings { encoder: "h264_nothing".to_owned(), ..settings(1) };
+    let renditions = Renditions::new(program, settings);
+    tokio::spawn(renditions.clone().run());
+    let studio = Studio::make(SOURCE, X264);
+    let level = &ladder().levels(&studio.config)[0];
+    let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+    assert_eq!(made.part(99).await, Ok(None));
+}

@@ -1,4 +1,4 @@
-//! What comes out: every frame at its time, at every joint.
+//! What comes out of segments of a frame and more, of frames that were lost, of odd sizes; and who does how much.
 
 use std::sync::atomic::Ordering;
 
@@ -68,37 +68,6 @@ async fn h264_with_long_and_short_groups() {
     let keys = "-force_key_frames expr:not(mod(n,11))+eq(n,1)+eq(n,2)";
     let keys = format!("-c:v libx264 -preset veryfast -bf 0 -g 250 {keys}");
     check("short groups", &Studio::make(SOURCE, &keys)).await;
-}
-
-#[tokio::test]
-async fn h264_with_closed_groups_and_a_pyramid() {
-    let x264 = "-c:v libx264 -preset veryfast -bf 3 -b_strategy 0 -x264-params b-pyramid=normal:keyint=10:scenecut=0:open-gop=0";
-    check("pyramid", &Studio::make(SOURCE, x264)).await;
-}
-
-#[tokio::test]
-async fn h264_with_open_groups() {
-    let x264 = "-c:v libx264 -preset veryfast -bf 3 -b_strategy 0 -x264-params keyint=10:scenecut=0:open-gop=1";
-    check("open groups", &Studio::make(SOURCE, x264)).await;
-}
-
-#[tokio::test]
-async fn hevc() {
-    let x265 = "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=none:keyint=10:open-gop=1:bframes=3";
-    let studio = Studio::make(SOURCE, x265);
-    assert_eq!(ladder().levels(&studio.config)[0].name, "h264", "its own size, for old devices");
-    check("hevc", &studio).await;
-}
-
-#[tokio::test]
-async fn av1() {
-    check("av1", &Studio::make(SOURCE, "-c:v libsvtav1 -preset 12 -g 10")).await;
-}
-
-#[tokio::test]
-async fn vp9() {
-    let vp9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 10 -b:v 300k";
-    check("vp9", &Studio::make(SOURCE, vp9)).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
+mod equality;
 mod faults;
+mod joints;
+mod kept;
 mod levels;
+mod odd;
 mod pictures;
 mod studio;

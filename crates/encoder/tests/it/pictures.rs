@@ -64,7 +64,6 @@ async fn odd_sources_have_pictures_of_the_right_size() {
         ("grey", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt gray", (320, 180)),
     ] {
         let studio = Studio::make(source, &format!("{X264} {arguments}"));
-        // What one has kept is found by the video's id, which is the same for all studios.
         let renditions = renditions(1).await;
         for what in [What::Key(FIRST), What::Shown { segment: FIRST, at_ms: 300 }] {
             let file = draw(&renditions, &studio, Size::default(), what.clone()).await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +19,12 @@ const INIT: u64 = 7;
 
 /// A video whose segments are counted from 10.
 pub(crate) struct Studio {
+    uid: String,
     pub(crate) config: VideoConfig,
-    init: Bytes,
+    /// Initialisation segments; the first one's id is [`INIT`].
+    inits: Vec<Bytes>,
+    /// Which of them each segment has.
+    init_of: Vec<usize>,
     segments: Vec<Vec<OriginalPart>>,
     independent: Vec<bool>,
     /// Presentation times of all frames, sorted.
@@ -38,29 +43,7 @@ impl Studio {
 
     /// The same; `edit` may change frames by their number.
     pub(crate) fn edit(input: &str, arguments: &str, edit: impl Fn(&mut Vec<Coded>)) -> Arc<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("a.mp4");
-        let mut command = Command::new("ffmpeg");
-        command.args(["-v", "error", "-f", "lavfi", "-i", input]);
-        command.args(arguments.split_whitespace()).args(["-an", "-video_track_timescale", "90000"]);
-        let output = command.arg(&file).output().expect("ffmpeg is needed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let file = Bytes::from(std::fs::read(&file).unwrap());
-        let movie = demux(&file).unwrap();
-        let track = &movie.tracks[0];
-        let Config::Video(config) = track.config.clone() else { panic!("no picture") };
-        assert_eq!(track.timescale, VIDEO_TIMESCALE);
-        let mut frames: Vec<Coded> = track
-            .samples
-            .iter()
-            .map(|s| Coded {
-                decode: s.decode,
-                present: s.decode + i64::from(s.composition),
-                duration: s.duration,
-                sync: s.sync,
-                data: track.frame(s.data(&file).unwrap()).unwrap(),
-            })
-            .collect();
+        let (config, mut frames) = film(input, arguments);
         edit(&mut frames);
         Self::cut(config, &frames)
     }
@@ -74,12 +57,47 @@ impl Studio {
             let last = parts.len() - 1;
             segments.push(parts.enumerate().map(|(i, part)| part_of(part, i == last)).collect());
         }
+        let init = init_segment(&Config::Video(config.clone()), VIDEO_TIMESCALE);
+        Self::of(config, init, segments, independent, frames)
+    }
+
+    /// Of segments that are cut already.
+    pub(crate) fn of(
+        config: VideoConfig,
+        init: Bytes,
+        segments: Vec<Vec<OriginalPart>>,
+        independent: Vec<bool>,
+        frames: &[Coded],
+    ) -> Arc<Self> {
         let mut times: Vec<i64> = frames.iter().map(|f| f.present).collect();
         times.sort_unstable();
         let all = (segments.len(), segments.last().map_or(0, Vec::len));
-        let init = init_segment(&Config::Video(config.clone()), VIDEO_TIMESCALE);
         let there = watch::channel(all).0;
-        Arc::new(Self { config, init, segments, independent, times, there })
+        // What one has kept is found by the video's id.
+        static STUDIOS: AtomicU64 = AtomicU64::new(0);
+        let uid = format!("{:032x}", STUDIOS.fetch_add(1, Ordering::Relaxed));
+        let init_of = vec![0; segments.len()];
+        let inits = vec![init];
+        Arc::new(Self { uid, config, inits, init_of, segments, independent, times, there })
+    }
+
+    /// One video behind the other, each with an initialisation segment of its own; their times go on.
+    pub(crate) fn behind(self: Arc<Self>, next: &Self) -> Arc<Self> {
+        // invariant: nobody else has it yet.
+        let mut whole = Arc::into_inner(self).unwrap();
+        whole.init_of.extend(next.init_of.iter().map(|init| init + whole.inits.len()));
+        whole.inits.extend(next.inits.iter().cloned());
+        whole.segments.extend(next.segments.iter().cloned());
+        whole.independent.extend(&next.independent);
+        whole.times.extend(&next.times);
+        let all = (whole.segments.len(), whole.segments.last().map_or(0, Vec::len));
+        whole.there = watch::channel(all).0;
+        Arc::new(whole)
+    }
+
+    /// The initialisation segment of a segment, by its id.
+    pub(crate) fn init_id(&self, number: u64) -> u64 {
+        INIT + self.init_of[(number - FIRST) as usize] as u64
     }
 
     pub(crate) fn numbers(&self) -> std::ops::Range<u64> {
@@ -90,6 +108,43 @@ impl Studio {
         self.segments[(number - FIRST) as usize].len()
     }
 
+    /// A segment as a file of its own.
+    pub(crate) fn file(&self, number: u64) -> Vec<u8> {
+        let parts = &self.segments[(number - FIRST) as usize];
+        let mut file = self.inits[self.init_of[(number - FIRST) as usize]].to_vec();
+        parts.iter().for_each(|part| file.extend(part.pieces.concat()));
+        file
+    }
+
+    /// The same video under another id, with these in the place of its frames.
+    pub(crate) fn with_frames(&self, frames: &[Bytes]) -> Arc<Self> {
+        let mut data = frames.iter();
+        let mut coded = Vec::new();
+        for parts in &self.segments {
+            for part in parts {
+                let mut reader = Reader::new();
+                reader.push(&self.inits[0]);
+                part.pieces.iter().for_each(|piece| reader.push(piece));
+                while let Some(event) = reader.next_event().unwrap() {
+                    let Event::Fragment(fragment) = event else { continue };
+                    coded.extend(fragment.into_iter().zip(&mut data).map(|(f, data)| Coded {
+                        decode: f.sample.decode,
+                        present: f.sample.decode + i64::from(f.sample.composition),
+                        duration: f.sample.duration,
+                        sync: f.sample.sync,
+                        data: data.clone(),
+                    }));
+                }
+            }
+        }
+        Self::cut(self.config.clone(), &coded)
+    }
+
+    /// The data of all frames, in decode order.
+    pub(crate) fn frames(&self) -> Vec<Bytes> {
+        self.segments.iter().flatten().flat_map(|part| part.pieces[1..].to_vec()).collect()
+    }
+
     pub(crate) fn original(self: &Arc<Self>) -> Arc<dyn Original> {
         self.clone()
     }
@@ -98,6 +153,38 @@ impl Studio {
         let (segments, parts) = *self.there.borrow();
         segment + 1 < segments || (segment + 1 == segments && part < parts)
     }
+}
+
+/// Pictures that ffmpeg makes, in decode order.
+fn film(input: &str, arguments: &str) -> (VideoConfig, Vec<Coded>) {
+    let mut command = vec!["-f", "lavfi", "-i", input];
+    command.extend(arguments.split_whitespace());
+    command.extend(["-an", "-video_track_timescale", "90000"]);
+    let (config, timescale, frames) = track(&command);
+    let Config::Video(config) = config else { panic!("no picture") };
+    assert_eq!(timescale, VIDEO_TIMESCALE);
+    (config, frames)
+}
+
+/// The only track of a file that ffmpeg makes with these arguments: what it is, its timescale, its frames.
+pub(crate) fn track(arguments: &[&str]) -> (Config, u32, Vec<Coded>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mp4");
+    let mut command = Command::new("ffmpeg");
+    let output = command.args(["-v", "error"]).args(arguments).arg(&path).output();
+    let output = output.expect("ffmpeg is needed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = Bytes::from(std::fs::read(&path).unwrap());
+    let movie = demux(&file).unwrap();
+    let track = &movie.tracks[0];
+    let frames = track.samples.iter().map(|s| Coded {
+        decode: s.decode,
+        present: s.decode + i64::from(s.composition),
+        duration: s.duration,
+        sync: s.sync,
+        data: track.frame(s.data(&file).unwrap()).unwrap(),
+    });
+    (track.config.clone(), track.timescale, frames.collect())
 }
 
 /// A frame of an original.
@@ -135,7 +222,7 @@ fn part_of(frames: &[Coded], last: bool) -> OriginalPart {
 
 impl Original for Studio {
     fn video(&self) -> &str {
-        "video uid"
+        &self.uid
     }
 
     fn track(&self) -> &str {
@@ -147,7 +234,8 @@ impl Original for Studio {
         let independent = *self.independent.get(index)?;
         let last = self.segments[index].len() - 1;
         self.is_there(index, 0).then(|| OriginalSegment {
-            init: INIT,
+            init: self.init_id(number),
+            epoch: 1,
             independent,
             complete: self.is_there(index, last),
         })
@@ -165,7 +253,8 @@ impl Original for Studio {
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
-        Box::pin(async move { (id == INIT).then(|| self.init.clone()) })
+        let index = id.checked_sub(INIT).and_then(|index| usize::try_from(index).ok());
+        Box::pin(async move { self.inits.get(index?).cloned() })
     }
 }
 
@@ -183,7 +272,9 @@ pub(crate) fn settings(workers: usize) -> Settings {
         cache_bytes: 64 << 20,
         linger: Duration::from_secs(60),
         patience: Duration::from_secs(60),
+        silent_max: Duration::from_secs(60),
         encoder: encode::SOFTWARE.to_owned(),
+        disk: None,
     }
 }
 

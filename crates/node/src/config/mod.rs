@@ -215,8 +215,24 @@ pub struct Encode {
     pub pictures: bool,
     /// The encoder program; empty for the one beside the server.
     pub program: String,
+    /// What encodes levels.
+    pub encoder: Encoder,
+    /// Gigabytes of made segments on the disk, as bytes; 0 for none.
+    #[serde(deserialize_with = "gigabytes")]
+    pub cache_gb: Option<u64>,
     /// Segments that are encoded at one time; 0: by the number of cores.
     pub workers: u32,
+}
+
+/// `software`, `vaapi`, `nvenc`, `qsv` or `v4l2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoder(pub encode::Encoder);
+
+impl<'de> Deserialize<'de> for Encoder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A ladder as a list of `720p` or `720p=2500`.

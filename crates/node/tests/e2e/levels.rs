@@ -109,7 +109,7 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     assert_eq!(got.len(), source.len(), "every frame of the replay");
 }
 
-/// Flips `encode.ladder`, `encode.program` and `encode.workers`.
+/// Flips `encode.ladder`, `encode.program`, `encode.workers` and `encode.encoder`.
 #[test]
 fn without_a_ladder_or_a_program_there_is_the_original() {
     let clip = Clip::make(&ClipSpec::plain("no levels", 6));
@@ -134,7 +134,7 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
             assert!(log.contains(said), "{log}");
         }
     }
-    let server = Server::start(AIRWAVE, &[LADDER, "encode.workers=1"]);
+    let mut server = Server::start(AIRWAVE, &[LADDER, "encode.workers=1", "encode.encoder=nvenc"]);
     let input = server.input();
     let _publisher = clip.publish(&input.rtmp, 1);
     server.wait_live(&input);
@@ -143,6 +143,10 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
     let mut follower = Follower::new(url("96p"));
     while follower.reload().segments.len() < 2 {}
     assert_eq!(server.metric("encoder_processes"), 1, "one worker");
+    // Where there is no such hardware software does it, and it is said.
+    let log = server.child().output();
+    let falls_back = log.contains("the encoder nvenc does not work here, libx264 does it");
+    assert!(falls_back || log.contains("levels are encoded by hardware"), "{log}");
 }
 
 #[test]
@@ -244,4 +248,36 @@ fn a_viewer_chooses_a_level_and_goes_back_in_chromium() {
         let went = seen["modes"].as_array().unwrap();
         assert_eq!(went[..], modes[..], "{seen}");
     }
+}
+
+/// From level to level while the player goes on: no frame of the source is left out, none comes twice. `make soak` does it
+/// more often.
+#[test]
+fn forced_switches_leave_no_frame_out_in_chromium() {
+    if skip("browser") {
+        return;
+    }
+    let switches = std::env::var("AIRWAVE_SWITCHES").unwrap_or_else(|_| "4".to_owned());
+    let server = Server::start(AIRWAVE, &[LADDER, "quic.listen=off"]);
+    let input = server.input();
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
+    let _publisher = Clip::make(&spec).publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    with_levels(&server, &input.uid);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let more = ["--level", "144p", "--other", "96p", "--switches", &switches];
+    let seen = use_player(&url, &more);
+    println!("{switches} switches: {seen}");
+    let number = |name: &str| seen[name].as_f64().unwrap_or_else(|| panic!("{name}: {seen}"));
+    assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
+    assert_eq!(number("switches"), switches.parse::<f64>().unwrap(), "{seen}");
+    for never in ["backwards", "seeks"] {
+        assert_eq!(number(never), 0.0, "{never}: {seen}");
+    }
+    // A machine with nothing left drops pictures that it has, with and without switches.
+    let starved = seen["leastIdle"].as_f64().is_some_and(|idle| idle < 0.03);
+    let worst = seen["missingAtSwitches"].as_array().unwrap().iter().filter_map(|n| n.as_f64());
+    let worst = worst.fold(0.0, f64::max);
+    let smooth = number("waiting") == 0.0 && number("holes") == 0.0;
+    assert!(starved || (smooth && worst <= 1.0), "a gap over one frame: {seen}");
 }

@@ -1,0 +1,130 @@
+//! What is made before anybody asks, and what was made before: the next segment of a level that is watched, and the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+
+use crate::cache::Name;
+use crate::ladder::Level;
+use crate::made::Made;
+use crate::original::Original;
+use crate::pool::Priority;
+use crate::renditions::{Begun, Entry, Renditions, Segment, Wanted, key_of};
+
+impl Renditions {
+    /// The segment behind this one, for those who have asked for this one. And the one behind that, if somebody fills a
+    /// buffer and no encoder would do anything else.
+    pub(crate) fn make_ahead(
+        &self,
+        segment: &Segment,
+        original: &Arc<dyn Original>,
+        filling: bool,
+    ) {
+        let (video, track, number) = segment;
+        let wanted = self.wanted(video, track, *number);
+        if wanted.is_empty() {
+            return;
+        }
+        let next = (video.clone(), track.clone(), number + 1);
+        self.begin_ahead(next, original, &wanted);
+        let whole = |number| original.segment(number).is_some_and(|s| s.complete);
+        if filling && whole(number + 2) && self.pool().is_idle() {
+            self.begin_ahead((video.clone(), track.clone(), number + 2), original, &wanted);
+        }
+    }
+
+    fn begin_ahead(&self, next: Segment, original: &Arc<dyn Original>, wanted: &[Level]) {
+        let number = next.2;
+        let live = original.segment(number).is_none_or(|s| !s.complete);
+        let asked: Arc<Notify> = Arc::default();
+        let mut state = self.state();
+        if state.open.contains_key(&next) {
+            return;
+        }
+        let mut levels = Vec::new();
+        for level in wanted {
+            let key = (next.clone(), key_of(level));
+            if !state.made.contains_key(&key) {
+                let made = Arc::new(Made::ahead(asked.clone()));
+                let used = state.clock;
+                state.made.insert(key, Entry { made: made.clone(), used });
+                levels.push((level.clone(), made));
+            }
+        }
+        if levels.is_empty() {
+            return;
+        }
+        self.counters().prefetched.fetch_add(levels.len() as u64, Ordering::Relaxed);
+        let priority = if live { Priority::Live } else { Priority::Prefetch };
+        let begun = Begun { segment: next, original: original.clone(), priority, asked };
+        // Too much is going on: then it is made when it is asked for.
+        let _ = self.begin(&mut state, begun, levels);
+    }
+
+    /// Levels that the disk has are done; the others are left.
+    pub(crate) async fn take_from_disk(&self, begun: &Begun, levels: &mut Wanted) {
+        let Some(disk) = self.disk() else { return };
+        for (level, made) in levels.iter() {
+            let found = match self.name_of(begun, level) {
+                Some(name) => {
+                    let disk = disk.clone();
+                    spawn_blocking(move || disk.get(&name)).await.ok().flatten()
+                }
+                None => None,
+            };
+            let Some(parts) = found else { continue };
+            for (number, part) in parts.into_iter().enumerate() {
+                made.push(number, vec![part]);
+            }
+            made.finish(Ok(()));
+            self.counters().cached.fetch_add(1, Ordering::Relaxed);
+        }
+        levels.retain(|(_, made)| made.outcome().is_none());
+    }
+
+    /// What was made is there again after memory has lost it, also for the next server.
+    pub(crate) async fn put_on_disk(&self, begun: &Begun, levels: Wanted) {
+        let Some(disk) = self.disk() else { return };
+        for (level, made) in levels {
+            let Some(name) = self.name_of(begun, &level) else { continue };
+            let disk = disk.clone();
+            let put = spawn_blocking(move || disk.put(name, &made.parts())).await;
+            if let Ok(Err(error)) = put {
+                tracing::warn!(video = begun.segment.0, %error, "a made segment is not kept on the disk");
+            }
+        }
+    }
+
+    fn name_of(&self, begun: &Begun, level: &Level) -> Option<Name> {
+        let (video, track, number) = &begun.segment;
+        let original = begun.original.segment(*number)?;
+        let text = format!("{track} {}", self.init_id(original.init, level));
+        let hash = Sha256::digest(text.as_bytes());
+        let hash = hash.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte));
+        Some(Name { video: video.clone(), level: hash, epoch: original.epoch, number: *number })
+    }
+
+    /// A video is gone, and all that was made of it. Blocks for as long as the disk does.
+    pub fn forget(&self, video: &str) {
+        self.state().made.retain(|((of, ..), _), _| of != video);
+        self.pictures().forget(video);
+        if let Some(disk) = self.disk() {
+            disk.forget(video);
+        }
+    }
+
+    /// Gives back so many bytes of the disk, if there are so many. Blocks.
+    pub fn give_back(&self, bytes: u64) {
+        if let Some(disk) = self.disk() {
+            disk.give_back(bytes);
+        }
+    }
+
+    /// Bytes of made segments on the disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk().map_or(0, |disk| disk.bytes())
+    }
+}

@@ -1,0 +1,204 @@
+//! Who makes a segment, when, how often: once for all, ahead for those who watch, never again what is kept.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use encode::{Disk, Failed, Ladder, Level, Program, Renditions, Settings};
+use tokio::task::JoinSet;
+
+use crate::studio::{ENCODER, FIRST, Studio, renditions, settings};
+
+const X264: &str = "-c:v libx264 -preset ultrafast -bf 0 -g 10 -sc_threshold 0";
+
+fn level(studio: &Studio) -> Level {
+    Ladder::new(vec!["96p".parse().unwrap()]).levels(&studio.config).remove(0)
+}
+
+fn studio(seconds: u32) -> Arc<Studio> {
+    Studio::make(&format!("testsrc2=size=320x180:rate=10:duration={seconds}"), X264)
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+async fn with(settings: Settings) -> Arc<Renditions> {
+    let program = Program::ask(Path::new(ENCODER)).await.unwrap();
+    let renditions = Renditions::new(program, settings);
+    tokio::spawn(renditions.clone().run());
+    renditions
+}
+
+#[tokio::test]
+async fn a_thousand_at_once_are_one_encode() {
+    let studio = studio(1);
+    let (renditions, level) = (renditions(4).await, level(&studio));
+    let mut viewers = JoinSet::new();
+    for viewer in 0..1_000 {
+        let (renditions, original, level) = (renditions.clone(), studio.original(), level.clone());
+        viewers.spawn(async move {
+            // Some come while it is made.
+            for _ in 0..viewer % 50 {
+                tokio::task::yield_now().await;
+            }
+            let made = renditions.segment(&original, FIRST, &level).unwrap();
+            assert_eq!(made.part(99).await, Ok(None));
+            made.whole().unwrap().concat()
+        });
+    }
+    let got = viewers.join_all().await;
+    assert_eq!(got.len(), 1_000);
+    assert!(got.windows(2).all(|pair| pair[0] == pair[1]), "all got the same");
+    let counters = renditions.counters();
+    assert_eq!((count(&counters.decodes), count(&counters.encodes)), (1, 1));
+    assert_eq!(count(&counters.started), 1);
+}
+
+#[tokio::test]
+async fn steady_play_finds_every_segment_made_or_being_made() {
+    let studio = studio(60);
+    let (renditions, level) = (renditions(2).await, level(&studio));
+    let counters = renditions.counters().clone();
+    let original = studio.original();
+    let numbers: Vec<u64> = studio.numbers().collect();
+    let (watched, ahead) = numbers.split_at(50);
+    for number in watched {
+        let made = renditions.segment(&original, *number, &level).unwrap();
+        assert_eq!(made.part(99).await, Ok(None));
+    }
+    let (begun, used) = (count(&counters.prefetched), count(&counters.prefetched_used));
+    assert_eq!(used, watched.len() as u64 - 1, "all but the first");
+    // It asked faster than it plays, so the next two are made; and then no more.
+    assert!((1..=2).contains(&(begun - used)), "{begun} begun, {used} used");
+    assert!(ahead.len() > 2);
+}
+
+#[tokio::test]
+async fn who_takes_its_time_has_one_made_ahead_and_leaves_one_at_most() {
+    let studio = studio(10);
+    let (renditions, level) = (renditions(2).await, level(&studio));
+    let counters = renditions.counters().clone();
+    let original = studio.original();
+    // Every second one: nobody fills a buffer.
+    for number in studio.numbers().step_by(2).take(4) {
+        let made = renditions.segment(&original, number, &level).unwrap();
+        assert_eq!(made.part(99).await, Ok(None));
+    }
+    while count(&counters.encodes) < 8 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((count(&counters.prefetched), count(&counters.prefetched_used)), (4, 0));
+    assert_eq!(count(&counters.encodes), 8, "one for each that was asked for, no more");
+}
+
+#[tokio::test]
+async fn what_was_made_is_on_the_disk_for_the_next_server_until_its_video_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("levels");
+    let disk = |bytes_max| Some(Disk { folder: folder.clone(), bytes_max });
+    let studio = studio(4);
+    let level = level(&studio);
+    let all = async |renditions: &Renditions| {
+        let mut made = Vec::new();
+        for number in studio.numbers() {
+            let segment = renditions.segment(&studio.original(), number, &level).unwrap();
+            let mut parts = Vec::new();
+            while let Some(part) = segment.part(parts.len()).await.unwrap() {
+                parts.push(part.concat());
+            }
+            made.push(parts);
+        }
+        made
+    };
+    let segments = studio.numbers().count() as u64;
+    let first = with(Settings { disk: disk(10_000_000), ..settings(2) }).await;
+    let made = all(&first).await;
+    assert_eq!(count(&first.counters().encodes), segments);
+    // The last one is put there a moment after it is made.
+    let files = || std::fs::read_dir(folder.join(studio_uid(&studio))).map_or(0, Iterator::count);
+    while files() < segments as usize {
+        tokio::task::yield_now().await;
+    }
+    assert!(first.disk_bytes() > 0);
+    let second = with(Settings { disk: disk(10_000_000), ..settings(2) }).await;
+    assert_eq!(all(&second).await, made, "the same parts");
+    let counters = second.counters();
+    assert_eq!(
+        (count(&counters.encodes), count(&counters.started)),
+        (0, 0),
+        "nothing is made again"
+    );
+    assert_eq!(count(&counters.cached), segments);
+    // Another way to encode is another level.
+    let other = Level { max_kbps: level.max_kbps + 1, ..level.clone() };
+    let changed = second.segment(&studio.original(), FIRST, &other).unwrap();
+    assert_eq!(changed.part(99).await, Ok(None));
+    assert_eq!(count(&counters.encodes), 1);
+    second.forget(&studio_uid(&studio));
+    // Gone with its video, also what was on its way.
+    while files() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let again = second.segment(&studio.original(), FIRST + 1, &level).unwrap();
+    assert_eq!(again.part(99).await, Ok(None));
+    assert!(count(&counters.encodes) > 1, "made anew");
+    // Where there is no room nothing is kept, and all is made all the same.
+    let small = with(Settings { disk: disk(4_096), cache_bytes: 0, ..settings(2) }).await;
+    assert_eq!(all(&small).await.len(), made.len());
+    assert_eq!(small.disk_bytes(), 0);
+}
+
+fn studio_uid(studio: &Arc<Studio>) -> String {
+    studio.original().video().to_owned()
+}
+
+#[tokio::test]
+async fn a_storm_of_seeks_does_not_keep_out_who_watches_live() {
+    let (past, live) = (studio(60), studio(1));
+    let (renditions, level) = (renditions(2).await, level(&live));
+    live.there.send_replace((1, 1));
+    let mut seeks = JoinSet::new();
+    for number in past.numbers().rev() {
+        let (renditions, original, level) = (renditions.clone(), past.original(), level.clone());
+        seeks.spawn(async move {
+            let made = renditions.segment(&original, number, &level).unwrap();
+            made.part(99).await
+        });
+    }
+    // They are all in the queue before who watches live comes.
+    while count(&renditions.counters().started) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let made = renditions.segment(&live.original(), FIRST, &level).unwrap();
+    assert!(made.part(0).await.unwrap().is_some());
+    let before = count(&renditions.counters().encodes);
+    assert!(before < 30, "live came after {before} of 60 seeks");
+    let seeks = seeks.join_all().await;
+    assert!(seeks.iter().all(|outcome| *outcome == Ok(None)), "and all seeks are served");
+    assert_eq!(count(&renditions.counters().refused), 0);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_begun() {
+    let (past, live) = (studio(4), studio(1));
+    let (renditions, level) = (renditions(1).await, level(&live));
+    // The only place is taken.
+    live.there.send_replace((1, 1));
+    let held = renditions.segment(&live.original(), FIRST, &level).unwrap();
+    assert!(held.part(0).await.unwrap().is_some());
+    let left = renditions.segment(&past.original(), FIRST, &level).unwrap();
+    let stays = renditions.segment(&past.original(), FIRST + 2, &level).unwrap();
+    let (waiting, renditions_) = (stays.clone(), renditions.clone());
+    let waiting = tokio::spawn(async move { waiting.part(99).await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    live.there.send_replace((1, 2));
+    assert_eq!(waiting.await.unwrap(), Ok(None));
+    assert_eq!(left.part(0).await, Err(Failed::Busy), "its viewer was gone when its turn came");
+    assert_eq!(count(&renditions_.counters().dropped), 1);
+    // Who asks for it again gets it.
+    let again = renditions.segment(&past.original(), FIRST, &level).unwrap();
+    assert_eq!(again.part(99).await, Ok(None));
+}

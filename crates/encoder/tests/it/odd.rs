@@ -1,0 +1,145 @@
+//! Odd inputs, row by row as docs/levels.md has them: what becomes of each.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use encode::{Ladder, Level};
+use media::codec::Config;
+use media::mp4::{Event, Reader};
+
+use crate::joints::samples;
+use crate::studio::{Coded, FIRST, Studio, decoded, renditions};
+
+const X264: &str = "-c:v libx264 -preset ultrafast -bf 0 -sc_threshold 0";
+
+fn ladder() -> Ladder {
+    Ladder::new(vec!["96p".parse().unwrap()])
+}
+
+/// All of a level: its file, of which every frame must be there and decodable.
+async fn whole(name: &str, studio: &Arc<Studio>, level: &Level) -> Vec<u8> {
+    let renditions = renditions(1).await;
+    let original = studio.original();
+    let mut file = Vec::new();
+    for number in studio.numbers() {
+        if number == FIRST || studio.init_id(number) != studio.init_id(number - 1) {
+            let init = renditions.init(original.as_ref(), studio.init_id(number), level).await;
+            file.extend(init.unwrap());
+        }
+        let made = renditions.segment(&original, number, level).unwrap();
+        assert_eq!(made.part(99).await, Ok(None), "{name} {number}");
+        file.extend(made.whole().unwrap().concat());
+    }
+    let counters = renditions.counters();
+    assert_eq!(counters.broken_frames.load(Ordering::Relaxed), 0, "{name}");
+    assert_eq!(counters.lost.load(Ordering::Relaxed), 0, "{name}");
+    file
+}
+
+fn config(file: &[u8]) -> media::codec::VideoConfig {
+    let mut reader = Reader::new();
+    reader.push(file);
+    let Some(Event::Movie(movie)) = reader.next_event().unwrap() else { panic!("no movie") };
+    let Config::Video(config) = &movie.tracks[0].config else { panic!("no picture") };
+    config.clone()
+}
+
+#[tokio::test]
+async fn what_is_odd_has_levels_with_every_frame_at_its_time() {
+    let hdr =
+        "-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc";
+    for (name, source, arguments, expect) in [
+        (
+            "odd size",
+            "testsrc2=size=640x360:rate=10:duration=1,scale=323:183,setsar=1",
+            "-pix_fmt yuv444p",
+            (170, 96),
+        ),
+        ("upright", "testsrc2=size=180x320:rate=10:duration=1", "", (96, 170)),
+        ("a line", "testsrc2=size=4096x128:rate=5:duration=1", "", (3072, 96)),
+        ("8K", "color=gray:size=7680x4320:rate=2:duration=1", "-g 2", (170, 96)),
+        ("10 bits", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt yuv420p10le", (170, 96)),
+        ("4:2:2", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt yuv422p", (170, 96)),
+        ("grey", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt gray", (170, 96)),
+        ("HDR", "testsrc2=size=320x180:rate=10:duration=1", hdr, (170, 96)),
+        (
+            "interlaced",
+            "testsrc2=size=320x180:rate=10:duration=1",
+            "-flags +ildct+ilme -x264-params tff=1",
+            (170, 96),
+        ),
+        ("anamorphic", "testsrc2=size=240x180:rate=10:duration=1,setsar=4/3", "", (170, 96)),
+        ("1 fps", "testsrc2=size=320x180:rate=1:duration=3", "-g 1", (170, 96)),
+        ("240 fps", "testsrc2=size=320x180:rate=240:duration=1", "-g 240", (170, 96)),
+        ("black", "color=black:size=320x180:rate=30:duration=1", "", (170, 96)),
+    ] {
+        let studio = Studio::make(source, &format!("{X264} {arguments}"));
+        let levels = ladder().levels(&studio.config);
+        let level = levels.iter().find(|l| l.name == "96p").unwrap_or_else(|| panic!("{name}"));
+        let file = whole(name, &studio, level).await;
+        let times: Vec<i64> = samples(&file).iter().map(|f| f.0).collect();
+        assert_eq!(times, studio.times, "{name}");
+        let made = config(&file);
+        assert_eq!((made.width, made.height), expect, "{name}");
+        assert!(made.sample_aspect.is_none_or(|a| a.num() == a.den()), "{name}: square pixels");
+        assert_eq!(made.codec_string(), level.codec_string(), "{name}");
+        if name == "HDR" {
+            assert_eq!(made.colour, studio.config.colour, "{name}: tagged as the source");
+            assert!(made.colour.is_some(), "{name}");
+        }
+        let (shown, complaints) = decoded(&file);
+        assert_eq!((shown, complaints.as_str()), (times.len(), ""), "{name}");
+    }
+}
+
+#[test]
+fn what_is_too_small_or_too_large_has_no_levels() {
+    for (name, source, arguments) in [
+        ("1x1", "color=gray:size=16x16:rate=5:duration=1,scale=1:1", "-pix_fmt yuv444p"),
+        ("2x2", "color=gray:size=2x2:rate=5:duration=1", ""),
+        ("14 lines", "color=gray:size=640x14:rate=5:duration=1", ""),
+        ("too wide", "color=gray:size=8208x32:rate=1:duration=1", ""),
+    ] {
+        let studio = Studio::make(source, &format!("{X264} {arguments}"));
+        assert_eq!(ladder().levels(&studio.config), [], "{name}");
+    }
+}
+
+/// A phone that is turned: upright after a second, with an initialisation segment of its own.
+#[tokio::test]
+async fn a_size_that_changes_begins_anew_with_the_next_segment() {
+    let first = Studio::make("testsrc2=size=320x180:rate=10:duration=1", &format!("{X264} -g 5"));
+    let shift = |frames: &mut Vec<Coded>| {
+        for frame in frames {
+            frame.decode += 90_000;
+            frame.present += 90_000;
+        }
+    };
+    let source = "testsrc2=size=180x320:rate=10:duration=1";
+    let second = Studio::edit(source, &format!("{X264} -g 5"), shift);
+    let level = ladder().levels(&first.config).remove(0);
+    let upright = ladder().levels(&second.config).remove(0);
+    assert_eq!((upright.width, upright.height, &upright.name), (96, 170, &level.name));
+    let studio = first.behind(&second);
+    // Under its name the level is there for the whole video; the player is told of the change, as for the original.
+    let file = whole("turned", &studio, &level).await;
+    let times: Vec<i64> = samples(&file).iter().map(|f| f.0).collect();
+    assert_eq!(times, studio.times);
+}
+
+/// Another size within a segment, as nothing but the stream says it.
+#[tokio::test]
+async fn a_size_that_changes_within_a_segment_is_scaled() {
+    let arguments = format!("{X264} -g 10 -x264-params repeat-headers=1");
+    let large = Studio::make("testsrc2=size=480x270:rate=10:duration=1", &arguments);
+    let larger = large.frames();
+    let studio = Studio::edit("testsrc2=size=320x180:rate=10:duration=1", &arguments, |frames| {
+        for (frame, other) in frames.iter_mut().skip(5).zip(&larger) {
+            frame.data = other.clone();
+        }
+    });
+    let level = &ladder().levels(&studio.config)[0];
+    let file = whole("within", &studio, level).await;
+    assert_eq!(samples(&file).len(), 10);
+    assert_eq!(decoded(&file), (10, String::new()));
+}
