@@ -478,6 +478,7 @@ async fn late_tracks_are_waited_for_within_bounds() {
     let claimed = node.claim(1).await;
     let first = claimed.first_segment;
     let mut live = Live::new(claimed.owned.epoch.0);
+    live.announce("audio");
     let bounds = Bounds { backlog_bytes: 40_000, ..WIDE };
     let running = record(&node, &live, &claimed, &bounds);
     // Four of 4,500 bytes fit into the half of it, one more does not.
