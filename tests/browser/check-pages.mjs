@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { DevServer, INPUT } from './dev-server.mjs';
 import { TOKEN } from './lib/api.mjs';
 import { Scenarios } from './lib/scenario.mjs';
+import { chat, chatInReplay, chatOfTheOwner, saySomething } from './scenarios/chat.mjs';
 import { languages, lines, quality, speed } from './scenarios/choices.mjs';
 import { othersAreNotFramed, steeredFromOutside } from './scenarios/embed.mjs';
 
@@ -149,6 +150,10 @@ await scenario('broadcast', async ({ host, page, open, stats, until, settled, sh
   check('never reloaded', await page.evaluate(() => window.sameDocument === true));
 });
 
+await scenario('chat-desktop', (tools) => chat({ check, ...tools }, false), { mayFail: /\/chat$/ });
+await scenario('chat-phone', (tools) => chat({ check, ...tools }, true), { mayFail: /\/chat$/, viewport: PHONE, isMobile: true, deviceScaleFactor: 2 });
+await scenario('chat-replay', (tools) => chatInReplay({ check, ...tools }));
+
 await scenario('lost', async ({ host, open, stats, until, settled, shot }) => {
   await host.goLive();
   await open();
@@ -255,6 +260,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await shot(`${name}-dashboard-empty`);
     check(`dashboard ${name}: the token is nowhere in the address or the history`, await page.evaluate(() => location.hash === '' && history.length <= 2));
     await furnish(host);
+    saySomething(host);
     await page.locator('article.live .recordings').waitFor();
     check(`dashboard ${name}: what is on the air stands first`, (await text(page, '.inputs h2')) === host.name);
     check(`dashboard ${name}: since when`, (await text(page, 'article.live .state')).includes('Live for 2 h 6 min'));
@@ -287,6 +293,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await sharing.getByRole('button', { name: /^Take it back/ }).click();
     check(`dashboard ${name}: and it is taken back`, await sharing.locator('li').waitFor({ state: 'detached' }).then(() => true, () => false));
     check(`dashboard ${name}: the picture goes on for its owner`, await until(() => document.querySelector('airwave-player')?.stats.state === 'live'));
+    await chatOfTheOwner({ check, host, page, until, settled, narrow, shot }, page.locator('article.live'), name);
     // On the air it is the live input that is locked.
     const recording = page.locator('.recordings li').nth(1);
     await recording.getByRole('button', { name: /^Share/ }).click();

@@ -5,6 +5,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MakeBelieveApi, TOKEN } from './lib/api.mjs';
+import { MakeBelieveChat } from './lib/chat.mjs';
 import { Broadcast } from './lib/origin.mjs';
 
 export const DIST = fileURLToPath(new URL('../../web/dist/', import.meta.url));
@@ -36,6 +37,8 @@ export class DevServer {
     this.status = 'the broadcaster has not connected yet';
     this.listed = null;
     this.lifecycleStatus = 200;
+    /** What viewers say; null: its owner does not allow it. */
+    this.chat = null;
     this.sockets = new Set();
     this.server = http.createServer((request, response) => {
       this.answer(request, response).catch((error) => {
@@ -124,6 +127,7 @@ export class DevServer {
 
     const broadcast = first === INPUT ? this.current : this.broadcasts.find(({ uid }) => uid === first);
     if (tail === 'cmcd') return send(204, 'text/plain');
+    if (/^chat(\/|$)/.test(tail) && this.chat !== null) return this.say(request, url, broadcast?.ended === false, response);
     if (tail === 'lifecycle') return this.lifecycle(first, json, send);
     if (tail === 'views') return json({ liveViewers: this.current === null ? 0 : 12 });
     if (tail === 'manifest/video.m3u8' && !url.searchParams.has('track')) {
@@ -166,16 +170,36 @@ export class DevServer {
     return file === null ? send(404, 'text/plain', 'no such segment') : send(200, 'text/vtt', file);
   }
 
+  said(live) {
+    return this.chat !== null && (live ? this.chat.open : this.chat.messages.length > 0);
+  }
+
   lifecycle(id, json, send) {
     if (this.lifecycleStatus !== 200) return send(this.lifecycleStatus, 'text/plain', 'refused');
     if (id === INPUT) {
       const newest = this.current ?? this.broadcasts.at(-1) ?? null;
       const live = this.current !== null;
-      return json({ isInput: true, videoUID: newest?.uid ?? null, live, status: live ? '' : this.status, name: this.name });
+      return json({ isInput: true, videoUID: newest?.uid ?? null, live, status: live ? '' : this.status, name: this.name, chat: this.said(live) });
     }
     const video = this.broadcasts.find(({ uid }) => uid === id);
     if (!video) return send(404, 'text/plain', 'no such id');
-    return json({ isInput: false, videoUID: id, live: !video.ended, status: '', name: this.name });
+    return json({ isInput: false, videoUID: id, live: !video.ended, status: '', name: this.name, chat: this.said(!video.ended) });
+  }
+
+  allowChat() {
+    this.chat = new MakeBelieveChat();
+    this.api.chat = this.chat;
+    return this.chat;
+  }
+
+  async say(request, url, live, response) {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks).toString();
+    const [status, answer, tag] = this.chat.answer(request.method, url.pathname.split('/').slice(3), body, request.headers['if-none-match'], live);
+    const type = typeof answer === 'string' ? 'text/plain' : 'application/json';
+    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store', ...(tag === undefined ? {} : { etag: tag }) });
+    response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
   }
 
   list() {

@@ -5,6 +5,7 @@
     peer.py publish URL NAMESPACE FILE   a fragmented MP4, in real time
     peer.py say URL NAMESPACE TRACK      a line a tenth of a second, until it is ended
     peer.py hear URL NAMESPACE TRACK     the first five lines
+    peer.py chat URL NAMESPACE TEXT      says it in the chat beside a broadcast, and prints what the chat says until it is there
 
 `watch` finds its way by the MSF catalog alone. It writes FOLDER/NAME.mp4 for each cmaf track (initialisation
 segment, then the objects in order), and FOLDER/NAME.json for the raw track `video`: [MD5, microseconds] of
@@ -105,10 +106,28 @@ async def hear(client, namespace, name):
         print((await track.read_frame()).payload.decode(), flush=True)
 
 
+async def chat(client, namespace, text):
+    watched = await client.announced_broadcast(namespace)
+    track = await watched.subscribe_track("chat")
+    own = None
+    async for group in track:
+        async for frame in group:
+            line = frame.payload.decode()
+            print(line, flush=True)
+            if text in line:
+                return
+            if own is None:
+                own = client.create_broadcast(f"{namespace}/chat")
+                messages = own.publish_track("messages")
+                own.announce()
+                await messages.used()
+                messages.write_frame(json.dumps({"name": "peer", "text": text}).encode())
+
+
 async def main():
     what, url, *rest = sys.argv[1:]
     async with moq.Client(url, tls_verify=False) as client:
-        await {"watch": watch, "publish": publish, "say": say, "hear": hear}[what](client, *rest)
+        await {"watch": watch, "publish": publish, "say": say, "hear": hear, "chat": chat}[what](client, *rest)
 
 
 # Whatever happens, it ends by itself.

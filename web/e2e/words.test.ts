@@ -98,6 +98,7 @@ describe('what comes from the server', () => {
       status: '',
       name: null,
       moq: null,
+      chat: false,
       clips: false,
       thumbnails: false,
       clipSeconds: null,

@@ -26,7 +26,7 @@ type Answer = Result<Response, ApiError>;
 fn action(method: &'static str, path: &str) -> (String, String) {
     let segments: Vec<&str> =
         path.split('/').filter(|s| !s.is_empty() && !s.starts_with('{')).collect();
-    let kinds = ["stream", "live_inputs", "keys", "tokens", "links", "session"];
+    let kinds = ["stream", "live_inputs", "keys", "tokens", "links", "chat", "session"];
     let of_kind = segments.iter().rposition(|segment| kinds.contains(segment));
     let kind = of_kind.map_or("other", |at| segments[at]);
     let kind = if kind == "stream" { "videos" } else { kind };
@@ -205,6 +205,8 @@ mod tests {
             ("POST", format!("{stream}/{{uid}}"), ("update", "videos")),
             ("DELETE", format!("{stream}/{{uid}}"), ("delete", "videos")),
             ("POST", format!("{stream}/{{uid}}/token"), ("token", "videos")),
+            ("DELETE", format!("{stream}/{{uid}}/chat"), ("delete", "chat")),
+            ("DELETE", format!("{stream}/{{uid}}/chat/{{message}}"), ("delete", "chat")),
             ("POST", format!("{stream}/keys"), ("create", "keys")),
             ("DELETE", format!("{stream}/keys/{{id}}"), ("delete", "keys")),
             ("PUT", "/client/v4/user/tokens/{id}".to_owned(), ("update", "tokens")),

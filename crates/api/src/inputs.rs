@@ -72,6 +72,7 @@ pub(crate) async fn update(
     if before.settings.enabled && !input.settings.enabled {
         end_broadcast(&api, &input.uid, Close::Disabled);
     }
+    api.chat.switch(&input.uid, input.settings.recording.allow_chat);
     whole(&api, &caller, &headers, &input).await
 }
 

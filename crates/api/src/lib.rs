@@ -9,6 +9,7 @@
 mod audit;
 mod auth;
 mod captions;
+mod chat;
 mod clips;
 mod downloads;
 mod embed;
@@ -53,6 +54,8 @@ pub struct Api {
     pub control: Arc<Control>,
     /// Who may watch.
     pub access: Arc<Access>,
+    /// What viewers say to each other.
+    pub chat: Arc<::chat::Rooms>,
     /// Recordings.
     pub history: Arc<History>,
     /// Who may use this API.

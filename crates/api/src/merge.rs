@@ -47,6 +47,7 @@ fn recording(into: &mut InputSettings, value: &Value) -> Result<(), ApiError> {
             }
             "allowedOrigins" => recording.allowed_origins = origins(name, value)?,
             "allowClips" => recording.allow_clips = boolean(name, value, false)?,
+            "allowChat" => recording.allow_chat = boolean(name, value, false)?,
             _ => {}
         }
     }

@@ -17,8 +17,8 @@ use crate::envelope::{ApiError, enveloped, no_such_route};
 use crate::inputs::check_account;
 use crate::limits::CAPTIONS_BODY_MAX;
 use crate::{
-    Api, audit, auth, captions, clips, downloads, embed, inputs, links, list, session, signing,
-    tokens, videos,
+    Api, audit, auth, captions, chat, clips, downloads, embed, inputs, links, list, session,
+    signing, tokens, videos,
 };
 
 /// What a route is about: whoever asks must be allowed it *on that*.
@@ -99,6 +99,9 @@ fn routes() -> Vec<Route> {
         route("PUT", "/accounts/{account}/stream/{uid}/captions/{language}", needs(VideosWrite, Video), captions::put.layer(large)),
         route("DELETE", "/accounts/{account}/stream/{uid}/captions/{language}", needs(VideosWrite, Video), captions::delete),
         route("GET", "/accounts/{account}/stream/{uid}/captions/{language}/vtt", needs(VideosRead, Video), captions::file),
+        route("GET", "/accounts/{account}/stream/{uid}/chat", needs(VideosRead, Either), chat::list),
+        route("DELETE", "/accounts/{account}/stream/{uid}/chat", needs(VideosWrite, Either), chat::delete_all),
+        route("DELETE", "/accounts/{account}/stream/{uid}/chat/{message}", needs(VideosWrite, Either), chat::delete_one),
         route("POST", "/accounts/{account}/stream/{uid}/token", needs(LinksWrite, Either), signing::token),
         route("GET", "/accounts/{account}/stream/{uid}/links", needs(LinksWrite, Either), links::list),
         route("POST", "/accounts/{account}/stream/{uid}/links", needs(LinksWrite, Either), links::create),
@@ -205,8 +208,13 @@ async fn authorise(
         return ApiError::unauthorized("who asks is not known").into_response();
     };
     let Behind { api, method, path, rule } = behind;
-    let resource = param("id").or(param("uid")).unwrap_or_default();
-    let (change, request) = match Change::begin(&caller, method, &path, resource, request).await {
+    let uid = param("uid").unwrap_or_default();
+    let resource = match param("message") {
+        // Its number says nothing by itself.
+        Some(message) => format!("{uid}/{message}"),
+        None => param("id").unwrap_or(uid).to_owned(),
+    };
+    let (change, request) = match Change::begin(&caller, method, &path, &resource, request).await {
         Ok(begun) => begun,
         Err(error) => return error.into_response(),
     };

@@ -66,6 +66,8 @@ pub struct RecordingSettings {
     pub hide_live_viewer_count: bool,
     /// Whether viewers are offered to make clips.
     pub allow_clips: bool,
+    /// Whether viewers may chat.
+    pub allow_chat: bool,
 }
 
 /// Whether broadcasts are kept.
@@ -103,6 +105,7 @@ impl Default for RecordingSettings {
             allowed_origins: None,
             hide_live_viewer_count: false,
             allow_clips: false,
+            allow_chat: false,
         }
     }
 }
@@ -244,7 +247,7 @@ mod tests {
             r#"{"enabled":false,"preferLowLatency":false,"ladder":["720p"],"deleteRecordingAfterDays":30,
                "defaultCreator":"me","recording":{"mode":"off","timeoutSeconds":7,"maxTotalBytes":1099511627776,
                "requireSignedURLs":true,"allowedOrigins":["*.example.com"],
-               "hideLiveViewerCount":true,"allowClips":true}}"#,
+               "hideLiveViewerCount":true,"allowClips":true,"allowChat":true}}"#,
             InputSettings {
                 enabled: false,
                 prefer_low_latency: false,
@@ -259,6 +262,7 @@ mod tests {
                     allowed_origins: Some(vec!["*.example.com".into()]),
                     hide_live_viewer_count: true,
                     allow_clips: true,
+                    allow_chat: true,
                 },
                 ..plain
             },

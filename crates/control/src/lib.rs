@@ -11,6 +11,7 @@
 //! | ownership: claim, park, release, expire | [`Claim`], [`Claimed`], [`Owned`] |
 //! | the index: commit, seal, read back | [`SegmentRecord`], [`UnsealedPage`], [`page`] |
 //! | who changed what | [`AuditEntry`], [`AuditFilter`] |
+//! | chats of videos | [`ChatMessage`], [`ChatChange`] |
 //! | videos: documents, retention, deletion | [`Video`], [`VideoFilter`], [`Usage`] |
 //!
 //! Deliberately absent: a trait for engines (there is one), watches, and knowledge of media.
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod chat;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod control;
@@ -39,6 +41,7 @@ mod varint;
 mod video;
 
 pub use audit::{AuditEntry, AuditFilter};
+pub use chat::{ChatChange, ChatMessage, ChatPage};
 pub use control::{Control, Once};
 pub use document::{Document, DocumentKey};
 pub use error::{

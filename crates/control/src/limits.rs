@@ -91,3 +91,6 @@ pub const AUDIT_TEXT_CHARS: usize = 128;
 
 /// Names of fields in one entry.
 pub const AUDIT_FIELDS: usize = 32;
+
+/// Messages that the chat of one video keeps, the newest; a few megabytes as people write, 60 MB at the very most.
+pub const CHAT_MESSAGES: u64 = 50_000;

@@ -1,10 +1,12 @@
 //! Routes, and what all answers share.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ::chat::limits::MESSAGE_BYTES_MAX;
 use ::media::limits::CMCD_BYTES_MAX;
 use access::table::Row;
 use access::{Access, Pass};
@@ -15,13 +17,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
+use control::VideoUid;
 use serde_json::{Value, json};
 
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
 use crate::{
-    captions, clip, dash, gate, levels, media, pages, pictures, playback, playlist, share, window,
+    captions, chat, clip, dash, gate, levels, media, pages, pictures, playback, playlist, share,
+    window,
 };
 
 /// What delivery serves.
@@ -31,6 +35,8 @@ pub struct Site {
     pub library: Arc<Library>,
     /// Who may watch it.
     pub access: Arc<Access>,
+    /// What viewers say to each other.
+    pub chat: Arc<::chat::Rooms>,
     /// The server to paste into an encoder; none where there is no RTMP.
     pub rtmp_url: Option<String>,
     /// The host name in URLs; none: the request's own.
@@ -93,6 +99,9 @@ fn routes() -> Vec<Route> {
         (Gate, "GET", "/{id}/allowed", get(gate::allowed)),
         (Gate, "GET", "/{id}/allowed/{video}", get(gate::allowed)),
         (Gate, "POST", "/{id}/cmcd", post(playback::message).layer(DefaultBodyLimit::max(CMCD_BYTES_MAX))),
+        (Gate, "GET", "/{id}/chat", get(chat::read)),
+        (Gate, "GET", "/{id}/chat/{which}/{bound}", get(chat::page)),
+        (Gate, "POST", "/{id}/chat", post(chat::say).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))),
         (Gate, "GET", "/{id}/manifest/{file}", get(manifest)),
         (Gate, "GET", "/{id}/clip.mp4", get(clip::mp4)),
         (Gate, "GET", "/{id}/downloads/{file}", get(clip::download)),
@@ -103,9 +112,12 @@ fn routes() -> Vec<Route> {
 
 /// All routes of delivery.
 pub fn router(site: Site) -> Router {
+    // Once a path, whatever methods it has.
+    let mut preflights = BTreeSet::new();
     let add = |router: Router<Site>, (who, _, path, handler): Route| {
         let gate = axum::middleware::from_fn_with_state(site.clone(), gate::gate);
         let handler = match who {
+            Who::Gate if !preflights.insert(path) => handler.route_layer(gate),
             Who::Gate => handler.route_layer(gate).options(gate::preflight),
             Who::Everybody | Who::GateInside => handler,
         };
@@ -186,6 +198,19 @@ impl Site {
         public.and_then(authority).or(asked)
     }
 
+    /// Whether viewers chat, or did until it ended a moment ago.
+    async fn chatting(&self, video: &str, live: bool) -> bool {
+        match VideoUid::parse(video) {
+            Ok(video) if !live => self.chatted(&video).await,
+            _ => self.chat.find(video).is_some_and(|room| room.is_open()),
+        }
+    }
+
+    /// Whether something was said while this was on the air.
+    async fn chatted(&self, video: &VideoUid) -> bool {
+        self.chat.anything(video).await.unwrap_or(false)
+    }
+
     /// Where MoQ is, on the page's host; null where it is not.
     fn moq_address(&self) -> Value {
         self.moq.as_ref().map_or(Value::Null, |moq| {
@@ -239,6 +264,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 // A video has its own address over HTTP only.
                 "moq": if live && by_input { site.over_moq(&about.input) } else { Value::Null },
                 "clips": about.allow_clips,
+                "chat": site.chatting(&about.video, live).await,
                 "thumbnails": pictures,
                 "clipSeconds": site.clip_max.as_secs(),
             }))
@@ -254,17 +280,25 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "status": status,
                 "name": video.settings.meta.get("name"),
                 "clips": video.settings.allow_clips,
+                "chat": site.chatted(&video.uid).await,
                 "thumbnails": pictures,
                 "clipSeconds": site.clip_max.as_secs(),
             }))
         }
-        Found::OffAir { name, recording } => as_json(&json!({
-            "isInput": true,
-            "videoUID": recording.as_ref().map(control::VideoUid::as_str),
-            "live": false,
-            "status": "the broadcaster is not live at the moment",
-            "name": name,
-        })),
+        Found::OffAir { name, recording } => {
+            let chat = match &recording {
+                Some(video) => site.chatted(video).await,
+                None => false,
+            };
+            as_json(&json!({
+                "isInput": true,
+                "videoUID": recording.as_ref().map(VideoUid::as_str),
+                "live": false,
+                "status": "the broadcaster is not live at the moment",
+                "name": name,
+                "chat": chat,
+            }))
+        }
         Found::Nothing => playlist::not_found("no such video or live input"),
     }
 }

@@ -8,6 +8,7 @@
 
 mod body;
 mod captions;
+mod chat;
 mod clip;
 mod dash;
 #[doc(hidden)]

@@ -96,3 +96,6 @@ pub const STORYBOARD_SIDE: u32 = 192;
 /// How long who asks for a recording waits while the last of its broadcast is being committed. A disk that takes longer is
 /// in trouble.
 pub const FINISHING: Duration = Duration::from_secs(5);
+
+/// Of what a browser calls itself, to tell those of one address apart.
+pub const AGENT_CHARS_MAX: usize = 100;

@@ -176,6 +176,7 @@ impl Client {
             gate: Arc::new(|_| Box::pin(async { Ok(()) })),
             audience: Arc::new(|_| Box::new(())),
             past: Arc::new(|_| Box::pin(async { None })),
+            guests: Arc::new(|_, _| None),
             counters: Arc::new(Counters::default()),
             open_namespaces: Vec::new(),
             open: Default::default(),

@@ -1,8 +1,8 @@
 //! MoQ Transport on sockets: the driver around the core of the crate `moqt`.
 //!
 //! [`listen`] serves peers: what is on the spine can be subscribed to and fetched ([`play`], [`fetch`],
-//! [`announce`]), and what they publish becomes a live input ([`ingest`]) or, in an open namespace, a
-//! broadcast as it is ([`open`]). [`client`] is the other end: it asks a server, and serves it what we publish
+//! [`announce`]), and what they publish becomes a live input ([`ingest`]), in an open namespace a
+//! broadcast as it is ([`open`]), or, from a viewer, what somebody else reads ([`guest`]). [`client`] is the other end: it asks a server, and serves it what we publish
 //! there. Nothing here spawns by itself but [`listen::run`], which owns the tasks of its connections and ends
 //! them with itself.
 
@@ -15,6 +15,7 @@ mod fetch;
 #[cfg(feature = "floor")]
 pub mod floor;
 pub mod fuzzing;
+mod guest;
 mod ingest;
 pub mod limits;
 mod link;

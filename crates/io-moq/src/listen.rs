@@ -135,6 +135,18 @@ pub type Past = Arc<
         + Sync,
 >;
 
+/// Gives a viewer of a broadcast a place to publish in, where there is one below this namespace: tracks that the server takes
+/// as they are, for somebody else to read. Whether he may watch is looked at before, and again and again.
+pub type Guests = Arc<dyn Fn(&spine::Path, SocketAddr) -> Option<Place> + Send + Sync>;
+
+/// Where a viewer may publish.
+pub struct Place {
+    /// The track that is asked for of who announces the namespace. Those that he publishes may have any name.
+    pub track: spine::TrackName,
+    /// Takes the place, or says in words why there is none.
+    pub take: Box<dyn FnOnce() -> Result<spine::broadcast::Producer, String> + Send>,
+}
+
 /// What a listener serves.
 pub struct Service {
     /// All broadcasts.
@@ -147,6 +159,8 @@ pub struct Service {
     pub audience: Audience,
     /// What is over.
     pub past: Past,
+    /// Where viewers may publish.
+    pub guests: Guests,
     /// First fields of namespaces in which anybody may publish; `*` for all.
     pub open_namespaces: Vec<String>,
     /// Half-open connections above which an address has to be proved: [`crate::limits::HALF_OPEN_UNPROVED_MAX`].
@@ -220,10 +234,11 @@ async fn counted(connection: Connection, counters: Arc<Counters>) {
 
 /// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
-    let Service { origin, door, gate, audience, past, open_namespaces, .. } = service;
+    let Service { origin, door, gate, audience, past, guests, open_namespaces, .. } = service;
     let (counters, unproved_max) = (service.counters, service.half_open_unproved);
     let open = OpenBroadcasts::default();
-    let relay = Relay { origin, door, gate, audience, past, counters, open_namespaces, open };
+    let relay =
+        Relay { origin, door, gate, audience, past, guests, counters, open_namespaces, open };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
     let guards: Arc<Mutex<HalfOpen>> = Arc::default();

@@ -17,7 +17,8 @@ use crate::names::path_of;
 use crate::session::Relay;
 use crate::take::{Taken, take};
 use crate::upstream::Asked;
-use crate::{ingest, open};
+use crate::viewer::Viewer;
+use crate::{guest, ingest, open};
 
 /// What a peer says of one namespace.
 pub(crate) enum Offer {
@@ -44,6 +45,8 @@ pub(crate) struct Publisher {
     pub(crate) link: Arc<Link>,
     pub(crate) relay: Arc<Relay>,
     pub(crate) namespace: Namespace,
+    /// It as one who watches.
+    pub(crate) viewer: Viewer,
     /// The stream key that it has shown.
     pub(crate) key: Secret,
     pub(crate) implementation: String,
@@ -58,6 +61,8 @@ impl Publisher {
         let Some(path) = path_of(&self.namespace) else { return };
         if self.relay.is_open(&path) {
             open::run(self, path).await;
+        } else if let Some(place) = (self.relay.guests)(&path, self.viewer.peer) {
+            guest::run(self, path, place).await;
         } else {
             ingest::run(self, path).await;
         }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::limits::{DRAIN, NAMESPACES_MAX, RENDEZVOUS_MAX};
 use crate::link::{Driver, Link, linger};
-use crate::listen::{Audience, Counters, Gate, HalfOpenGuard, Past, Why};
+use crate::listen::{Audience, Counters, Gate, Guests, HalfOpenGuard, Past, Why};
 use crate::names::{name_of, path_of};
 use crate::open::OpenBroadcasts;
 use crate::play::{
@@ -34,6 +34,7 @@ pub(crate) struct Relay {
     pub(crate) gate: Gate,
     pub(crate) audience: Audience,
     pub(crate) past: Past,
+    pub(crate) guests: Guests,
     pub(crate) counters: Arc<Counters>,
     /// First fields of namespaces in which anybody may publish; `*` for all.
     pub(crate) open_namespaces: Vec<String>,
@@ -386,7 +387,7 @@ impl Connected {
             return self.answer(id, RequestCode::Unauthorized);
         }
         if !self.publishing.contains_key(&namespace) {
-            let key = self.credentials.key(tokens);
+            let (viewer, key) = (self.viewer(tokens.clone()), self.credentials.key(tokens));
             if self.publishing.len() >= NAMESPACES_MAX {
                 self.link.disown(id);
                 return self.answer(id, RequestCode::ExcessiveLoad);
@@ -396,6 +397,7 @@ impl Connected {
                 link: self.link.clone(),
                 relay: self.relay.clone(),
                 namespace: namespace.clone(),
+                viewer,
                 key: key.clone(),
                 implementation: self.implementation.clone(),
                 offers,

@@ -75,6 +75,17 @@ pub(crate) struct Viewer {
     pub(crate) seats: Seats,
 }
 
+impl Barred {
+    /// The same for who asked.
+    pub(crate) fn code(&self) -> RequestCode {
+        match self.why {
+            Why::Unauthorized => RequestCode::Unauthorized,
+            Why::Expired => RequestCode::ExpiredAuthToken,
+            Why::Malformed => RequestCode::MalformedAuthToken,
+        }
+    }
+}
+
 impl Viewer {
     fn own(&self) -> MutexGuard<'_, Vec<Secret>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
@@ -136,12 +147,7 @@ impl Viewer {
         if let Some(path) = path_of(name.namespace())
             && let Err(barred) = self.may_watch(&path).await
         {
-            let code = match barred.why {
-                Why::Unauthorized => RequestCode::Unauthorized,
-                Why::Expired => RequestCode::ExpiredAuthToken,
-                Why::Malformed => RequestCode::MalformedAuthToken,
-            };
-            return Err(Answer::error(code, barred.words));
+            return Err(Answer::error(barred.code(), barred.words));
         }
         if let Some(track) = self.past(name).await {
             return Ok(track);

@@ -44,6 +44,7 @@ pub(crate) struct Admin {
     pub(crate) space: Arc<Space>,
     pub(crate) history: Arc<History>,
     pub(crate) encoding: Arc<Encoding>,
+    pub(crate) chat: Arc<chat::Rooms>,
 }
 
 /// The admin routes: the router is made of this list, and so is the authorisation table.
@@ -98,7 +99,7 @@ fn text(admin: &Admin) -> String {
     let mut out = Metrics::default();
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (delivery, encoders, web) = (&admin.delivery, &admin.encoders, &admin.web);
-    let moq = &admin.moq;
+    let (moq, chat) = (&admin.moq, admin.chat.counters());
     let shelves = admin.library.on_air();
     let now = Instant::now();
     let viewers: usize = shelves.iter().map(|s| s.viewers(now)).sum();
@@ -117,6 +118,7 @@ fn text(admin: &Admin) -> String {
     ] {
         out.gauge(name, help, now.load(Ordering::Relaxed) as u64);
     }
+    out.gauge("chat_guests", "Viewers that chat over MoQ.", admin.chat.guests() as u64);
     out.gauge("http_connections_open", "HTTP and HTTPS connections.", of(&web.open));
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
     out.gauge("tasks", "Tasks that have not ended.", tasks);
@@ -225,6 +227,9 @@ fn text(admin: &Admin) -> String {
         ("moq_objects", "MoQ objects sent.", &moq.objects),
         ("moq_object_bytes", "Bytes of them.", &moq.object_bytes),
         ("moq_groups_skipped", "Groups that a subscriber was too slow for.", &moq.groups_skipped),
+        ("chat_messages", "Messages that viewers said.", &chat.said),
+        ("chat_messages_refused", "Messages that were not fit, or too many.", &chat.refused),
+        ("chat_messages_deleted", "Deletions of messages.", &chat.deleted),
         ("http_connections", "HTTP connections accepted.", &web.connections),
         ("http_connections_refused", "HTTP connections refused: too many.", &web.refused),
         (

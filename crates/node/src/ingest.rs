@@ -67,6 +67,7 @@ pub(crate) struct Ingest {
     pub(crate) origin: Origin,
     pub(crate) library: Arc<Library>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) chat: Arc<chat::Rooms>,
     /// Places where frames had left the cache before they were packaged.
     pub(crate) holes: Arc<AtomicU64>,
     pub(crate) tasks: Tasks,
@@ -416,7 +417,9 @@ impl Ingest {
                 let complete = recorder.run().await == Outcome::Complete;
                 Some(complete && (before || status.committed() > 0))
             };
-            let ((), (), recorded) = tokio::join!(package, shelf.clone().follow(), record);
+            let chat = ingest.chat.run(&input, &video, recorded, consumer.clone());
+            let ((), (), recorded, ()) =
+                tokio::join!(package, shelf.clone().follow(), record, chat);
             ingest.broadcast_over(&input, &consumer).await;
             ingest.history.forget(&video);
             ingest.library.close(&shelf, recorded == Some(true));

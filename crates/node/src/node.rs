@@ -220,6 +220,7 @@ impl Node {
             origin: origin.clone(),
             library: library.clone(),
             counters,
+            chat: Arc::new(chat::Rooms::new(control.clone())),
             holes: Arc::default(),
             tasks: tasks.clone(),
             node: node_id,
@@ -299,6 +300,7 @@ impl Node {
                     let past = past.clone();
                     Box::pin(async move { past.find(path).await })
                 }),
+                guests: quic::guests(ingest.chat.clone()),
                 open_namespaces: config.moq.open_namespaces.clone(),
                 half_open_unproved: io_moq::limits::HALF_OPEN_UNPROVED_MAX,
                 counters: moq.clone(),
@@ -337,6 +339,7 @@ impl Node {
                 space: ingest.space.clone(),
                 history: history.clone(),
                 encoding: encoding.clone(),
+                chat: ingest.chat.clone(),
             });
             let stop = until_stop(stopped.clone());
             let routers = web::Routers::one(router);
@@ -352,6 +355,7 @@ impl Node {
         let site = Site {
             library: library.clone(),
             access: access.clone(),
+            chat: ingest.chat.clone(),
             rtmp_url: None,
             public_host: public_host.clone(),
             public_url: config.public_url().map(Arc::from),
@@ -369,6 +373,7 @@ impl Node {
         let api = api::Api {
             control: control.clone(),
             access: access.clone(),
+            chat: ingest.chat.clone(),
             history: history.clone(),
             tokens: Arc::new(tokens),
             sessions: Arc::new(sessions),

@@ -11,9 +11,10 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use io_moq::listen::{Audience, Barred, Gate, Why, protocols_of};
+use io_moq::listen::{Audience, Barred, Gate, Guests, Place, Why, protocols_of};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
 use rcgen::{CertificateParams, KeyPair};
+use spine::TrackName;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -86,6 +87,17 @@ fn barred(refusal: Refusal) -> Barred {
         _ => Why::Unauthorized,
     };
     Barred { why, words: refusal.to_string() }
+}
+
+/// Viewers publish what they say beside what they watch: in `(account, uid, "chat")`.
+pub(crate) fn guests(chat: Arc<chat::Rooms>) -> Guests {
+    Arc::new(move |path, peer| {
+        let [account, uid, of] = path.fields() else { return None };
+        let uid = std::str::from_utf8(uid).ok().filter(|_| account == "default" && of == "chat")?;
+        let (chat, uid, address) = (chat.clone(), uid.to_owned(), peer.ip().to_canonical());
+        let take = move || chat.guest(&uid, address).map_err(|refused| refused.to_string());
+        Some(Place { track: TrackName::from_static("messages"), take: Box::new(take) })
+    })
 }
 
 /// Who watches over MoQ is counted with the others.

@@ -632,3 +632,35 @@ fn who_comes_to_a_cleared_track_begins_with_what_is_written_then() {
     }
     assert_eq!(groups, [9]);
 }
+
+#[test]
+fn what_is_forgotten_is_not_to_be_had_and_its_readers_go_on_behind_it() {
+    let now = start();
+    let origin = Origin::new(Limits::default());
+    let broadcast = origin.publish(&path(), route(), Takeover::Refuse).unwrap();
+    let track = broadcast.track(name("chat"), TrackInfo::default()).unwrap();
+    let from = Start::At(Location { group: 0, object: 0 });
+    let mut cursor = track.consume().subscribe(Filter::from(from), Policy::EVERYTHING);
+    let write = |id: u64| {
+        let group = track.group(id, now).unwrap();
+        let subgroup = group.subgroup(0, now).unwrap();
+        subgroup.write(header(0, now), vec![origin.budget().payload(&b"said"[..])]).unwrap();
+    };
+    (3..6).for_each(write);
+    let used = origin.budget().used();
+    track.forget_before(5);
+    assert!(origin.budget().used() < used, "memory is given back");
+    let reader = track.consume();
+    assert_eq!((reader.oldest_group(), reader.largest().map(|l| l.group)), (Some(5), Some(5)));
+    assert!(reader.object(Location { group: 4, object: 0 }).is_err());
+    let mut groups = Vec::new();
+    while let Poll::Ready(event) = cursor.poll(&cx(), now) {
+        if let Event::Group(id) = event {
+            groups.push(id);
+        }
+    }
+    assert_eq!(groups, [5]);
+    // Nor does it come again.
+    assert!(track.group(4, now).unwrap().subgroup(0, now).is_err());
+    assert_eq!(track.consume().oldest_group(), Some(5));
+}

@@ -634,6 +634,22 @@ impl Producer {
         self.shared.gap(range, self.term);
     }
 
+    /// Forgets what is older than this group: it is not to be had any more, also by those who are behind. For tracks whose
+    /// groups each say everything anew.
+    pub fn forget_before(&self, group: u64) {
+        self.shared.change(|state| {
+            if state.check(self.term).is_err() {
+                return;
+            }
+            let evicted = state.evicted;
+            while let Some(oldest) = state.groups.keys().next().copied().filter(|id| *id < group) {
+                state.evict(oldest);
+            }
+            // Not because memory was short.
+            state.evicted = evicted;
+        });
+    }
+
     /// States that this object exists elsewhere, though it did not come here: what is newer comes behind it.
     pub fn saw(&self, location: Location) {
         self.shared.change(|state| {
@@ -656,17 +672,8 @@ impl Producer {
 
     /// Gives all groups back: who comes from now on begins with what is written then. Ids go on above them.
     pub fn clear(&self) {
-        self.shared.change(|state| {
-            if state.check(self.term).is_err() {
-                return;
-            }
-            let evicted = state.evicted;
-            while let Some(oldest) = state.groups.keys().next().copied() {
-                state.evict(oldest);
-            }
-            // Not because memory was short.
-            state.evicted = evicted;
-        });
+        // Above every id.
+        self.forget_before(u64::MAX);
     }
 
     /// Groups evicted so far because memory was short.

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 
 const ROUTE =
-  /^\/client\/v4\/accounts\/default\/stream(?:\/live_inputs)?(?:\/([0-9a-f]{32}))?(?:\/(videos|rotate_keys|token|links(?:\/([0-9a-f]{32}))?))?$/;
+  /^\/client\/v4\/accounts\/default\/stream(?:\/live_inputs)?(?:\/([0-9a-f]{32}))?(?:\/(videos|rotate_keys|token|chat(?:\/\d+)?|links(?:\/([0-9a-f]{32}))?))?$/;
 const COOKIE = 'airwave-session';
 export const TOKEN = 'a-token-of-the-make-believe-server';
 
@@ -21,6 +21,8 @@ export class MakeBelieveApi {
     this.links = new Map();
     /** The audit log. */
     this.changes = [];
+    /** What viewers said; null: nothing. */
+    this.chat = null;
   }
 
   add(name, more = {}) {
@@ -47,6 +49,7 @@ export class MakeBelieveApi {
     if (!match) return failed(404, 'no such API route');
     const [, uid, more, link] = match;
     if (more === 'token') return done({ token: `${uid}.own.token` });
+    if (more?.startsWith('chat')) return this.said(method, more.split('/')[1]);
     if (more?.startsWith('links')) return this.linksOf(method, uid, link, body);
     if (!pathname.includes('/live_inputs')) return method === 'POST' ? this.changeVideo(uid, body) : this.removeVideo(uid);
     if (uid === undefined && method === 'GET') {
@@ -92,6 +95,13 @@ export class MakeBelieveApi {
     }
     if (method === 'DELETE') this.links.set(uid, links.filter(({ id }) => id !== link));
     return done(method === 'GET' ? links : { id: link });
+  }
+
+  said(method, id) {
+    const messages = this.chat?.messages ?? [];
+    if (method === 'GET') return done(messages);
+    messages.filter((message) => id === undefined || message.id === Number(id)).forEach((message) => this.chat.delete(message.id));
+    return done('');
   }
 
   changeVideo(uid, body) {

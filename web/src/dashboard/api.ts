@@ -105,6 +105,19 @@ export class Api {
     return this.ask('DELETE', `/${uid}/links/${link}`);
   }
 
+  /** What was said in the newest broadcast of an input, the oldest first. */
+  async chat(uid: string): Promise<unknown[]> {
+    return list(await this.ask('GET', `/${uid}/chat`));
+  }
+
+  removeSaid(uid: string, id: number): Promise<unknown> {
+    return this.ask('DELETE', `/${uid}/chat/${id}`);
+  }
+
+  clearChat(uid: string): Promise<unknown> {
+    return this.ask('DELETE', `/${uid}/chat`);
+  }
+
   /** Who changed what, the newest first; null: not for who is signed in. */
   async changes(page: number): Promise<unknown[] | null> {
     try {

@@ -19,6 +19,7 @@ const KINDS: Record<string, string> = {
   keys: 'signing key',
   tokens: 'API token',
   links: 'link',
+  chat: 'chat',
   captions: 'captions',
   downloads: 'downloads',
   configuration: 'configuration',

@@ -102,6 +102,10 @@ export class Model {
     this.take(await this.api.update(input.uid, { ladder: levels ? null : [] }));
   }
 
+  async setChat(input: Input, allowed: boolean): Promise<void> {
+    this.take(await this.api.update(input.uid, { recording: { allowChat: allowed } }));
+  }
+
   /** By what this page opens a live input that is locked; null: not known yet. */
   ownKey(uid: string): string | null {
     const known = this.ownKeys[uid];

@@ -13,6 +13,7 @@ export const KIND = {
   PUBLISH_DONE: 0x0b,
   TRACK_STATUS: 0x0d,
   GOAWAY: 0x10,
+  PUBLISH: 0x1d,
   SETUP: 0x2f00,
 } as const;
 
@@ -91,6 +92,11 @@ export function trackStatus(id: number, track: Track): Uint8Array<ArrayBuffer> {
 
 export function publishNamespace(id: number, namespace: string[]): Uint8Array<ArrayBuffer> {
   return frame(KIND.PUBLISH_NAMESPACE, (body) => writeNamespace(body.varint(id), namespace).varint(0));
+}
+
+/** A track that is offered: its objects come under this alias. */
+export function publish(id: number, track: Track, alias: number): Uint8Array<ArrayBuffer> {
+  return frame(KIND.PUBLISH, (body) => writeTrack(body.varint(id), track).varint(alias).varint(0));
 }
 
 /** `properties`: of the track, as key-value pairs. */

@@ -135,6 +135,12 @@ export class Session {
     if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);
   }
 
+  /** Offers a track, whose objects go on streams of their own; resolves once the server takes it. */
+  async publish(track: messages.Track, alias: number): Promise<void> {
+    const { answer } = await this.request((id) => messages.publish(id, track, alias));
+    if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);
+  }
+
   async openUni(): Promise<WritableStreamDefaultWriter<Uint8Array>> {
     return (await this.transport.createUnidirectionalStream()).getWriter();
   }

@@ -117,6 +117,7 @@ export class AirwavePlayer extends HTMLElement {
       latencySeconds: this.latencyS(),
       targetLatencySeconds: this.engine?.targetLatencyS() ?? null,
       bufferSeconds: bufferedS(this.video),
+      playingAtMs: this.engine?.playingAtMs() ?? null,
       playbackRate: this.video.playbackRate,
       stalls: this.stalls.count,
       stalledSeconds: this.stalls.totalS(now),

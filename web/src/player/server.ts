@@ -37,6 +37,7 @@ export function parseLifecycle(body: unknown): Lifecycle {
     status: fields.live === true ? '' : (text(fields.status) ?? ''),
     name: text(fields.name),
     moq: parseMoq(fields.moq),
+    chat: fields.chat === true,
     clips: fields.clips === true,
     thumbnails: fields.thumbnails === true,
     clipSeconds: typeof fields.clipSeconds === 'number' && fields.clipSeconds > 0 ? fields.clipSeconds : null,

@@ -15,6 +15,8 @@ export interface Lifecycle {
   name: string | null;
   /** Where the same is over MoQ, on the same host; the certificate is one that only its SHA-256 vouches for. */
   moq: { port: number; namespace: string[]; certificate: string | null } | null;
+  /** Its viewers chat, or did. */
+  chat?: boolean;
   /** Its viewers may make clips. */
   clips?: boolean;
   /** The server makes pictures of it. */

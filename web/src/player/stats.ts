@@ -13,6 +13,8 @@ export interface PlayerStats {
   latencySeconds: number | null;
   targetLatencySeconds: number | null;
   bufferSeconds: number;
+  /** When what the picture shows took place, in milliseconds since 1970. */
+  playingAtMs: number | null;
   playbackRate: number;
   stalls: number;
   stalledSeconds: number;

@@ -1,9 +1,11 @@
 /** The page at `/ID/watch`: the first path segment is a live input, a video or a signed token. */
+import type { Chat, Watched } from '../chat';
 import '../player';
 import { copyText } from '../shared/copy';
 import { embedCode } from '../shared/embed';
 import { fetchLifecycle, fetchViewers } from '../player/server';
 import type { Lifecycle } from '../player/session';
+import { moqPlace } from '../player/source';
 import { ClipPanel } from './clip';
 import { clipOf } from './clip-range';
 import { element } from './page';
@@ -20,6 +22,7 @@ const clip = clipOf(location.search);
 const clips = new ClipPanel(id, () => player.pause());
 let viewers: number | null = null;
 let lifecycle: Lifecycle | null = null;
+let chat: Promise<Chat> | null = null;
 
 start();
 
@@ -36,6 +39,7 @@ function start(): void {
     if (nothing) entitle('Nothing to watch here');
     element('share').hidden = nothing;
     showLine();
+    followChat();
   });
   document.addEventListener('keydown', onKey);
   if (clip === null) element('stage').append(player);
@@ -78,6 +82,24 @@ function onLifecycle(answer: Lifecycle): void {
   clips.offer(answer.clips === true && clip === null, answer.clipSeconds);
   document.title = `${name} · Airwave`;
   showLine();
+  followChat();
+}
+
+/** Loaded where there is a chat, or was. */
+function followChat(): void {
+  const watched = whatIsSaid();
+  if (chat === null && watched.kind === 'nothing') return;
+  chat ??= import('../chat').then(({ Chat }) => new Chat(element('stage').parentElement ?? document.body, () => player.stats.playingAtMs));
+  void chat.then((loaded) => loaded.follow(watched));
+}
+
+function whatIsSaid(): Watched {
+  const { state, videoUID } = player.stats;
+  if (clip !== null || lifecycle?.chat !== true) return { kind: 'nothing' };
+  if (state === 'replay') return { kind: 'replay', http: `/${videoUID ?? id}` };
+  if (!lifecycle.live || state === 'stopped') return { kind: 'nothing' };
+  const moq = moqPlace({ kind: 'id', server: '', id }, lifecycle.moq, location.href);
+  return { kind: 'live', place: { http: `/${id}`, moq } };
 }
 
 function entitle(words: string): void {

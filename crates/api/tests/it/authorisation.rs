@@ -7,7 +7,7 @@ use access::permission::{Resources, SCOPES};
 use access::table::Row;
 use bytes::Bytes;
 use control::conformance::NOW;
-use control::{DocumentError, Video, VideoChange, VideoUid};
+use control::{ChatChange, ChatMessage, DocumentError, Video, VideoChange, VideoUid};
 use serde_json::json;
 
 use crate::desk::{Answer, Desk, Owned, ROOT, ask, bearer, only, random};
@@ -30,6 +30,9 @@ async fn path(desk: &Desk, row: &Row, owned: &Owned) -> String {
     if path.contains("{language}") || path.contains("{kind}") {
         add_files(desk, uid).await;
         path = path.replace("{language}", "en").replace("{kind}", "audio");
+    }
+    if path.contains("{message}") {
+        path = path.replace("{message}", &say_something(desk, uid).await.to_string());
     }
     if path.contains("/links/{id}") {
         let link = Link {
@@ -75,6 +78,15 @@ async fn add_files(desk: &Desk, uid: &str) {
     let object = u64::from_be_bytes(bytes);
     let put = history.put_captions(&video, "en", "English".into(), text, object, NOW);
     put.await.unwrap();
+}
+
+/// A message in the chat of a video, if it is there.
+async fn say_something(desk: &Desk, uid: &str) -> u64 {
+    let uid = VideoUid::parse(uid).unwrap();
+    let id = desk.api.control.chat_end(&uid).await.unwrap().0 + 1;
+    let said = ChatMessage { id, at_ms: NOW, name: "Ann".into(), text: "hello".into() };
+    desk.api.control.change_chat(&uid, vec![ChatChange::Said(said)]).await.unwrap();
+    id
 }
 
 async fn tried(desk: &Desk, row: &Row, token: &str, owned: &Owned) -> Answer {

@@ -63,6 +63,7 @@ impl Desk {
         let api = api::Api {
             access: Arc::new(Access::load(control.clone(), &[7; 32], None).await.unwrap()),
             history: Arc::new(History::new(control.clone(), store)),
+            chat: Arc::new(chat::Rooms::new(control.clone())),
             tokens: Arc::new(ApiTokens::new(control.clone(), &Secret::new(ROOT))),
             sessions: Arc::new(Sessions::load(control.clone()).await.unwrap()),
             control,

@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod changes;
+pub mod chat;
 pub mod documents;
 pub mod index;
 pub mod ownership;

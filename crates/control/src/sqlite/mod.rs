@@ -2,6 +2,7 @@
 //! readers that never wait for it.
 
 pub(crate) mod audit;
+pub(crate) mod chat;
 pub(crate) mod documents;
 pub(crate) mod index;
 pub(crate) mod inputs;

@@ -8,7 +8,7 @@ use crate::error::{EngineError, OpenError};
 const APPLICATION: i64 = 0x4157_4350;
 
 /// What turns format N into N + 1, in order. Never change an entry that was released: add one.
-const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6];
 
 /// The format that this program writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -166,6 +166,19 @@ INSERT INTO lengths SELECT ordinal, track, duration_ms * 1000000, 0, coalesce(la
 const FORMAT_5: &str = "
 -- What a video was cut from, as JSON; null for a broadcast.
 ALTER TABLE videos ADD COLUMN clip TEXT;
+";
+
+const FORMAT_6: &str = "
+-- What was said while a video was on the air; no text: it was deleted.
+CREATE TABLE chat (
+    video INTEGER NOT NULL REFERENCES videos (ordinal) ON DELETE CASCADE,
+    id    INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    name  TEXT NOT NULL,
+    text  TEXT,
+    PRIMARY KEY (video, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX chat_at ON chat (video, at_ms);
 ";
 
 /// Refuses what this program can't read, before anything is written.

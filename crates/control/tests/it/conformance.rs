@@ -14,6 +14,11 @@ control::conformance_suite! { super::sqlite:
         changes_are_read_back_in_order_and_by_what_is_asked_for,
         what_is_old_or_long_is_not_kept,
     }
+    chat {
+        a_chat_is_read_back_in_order_and_by_what_is_asked_for,
+        a_deleted_message_is_gone_and_its_number_is_not_used_again,
+        a_chat_goes_with_its_video,
+    }
     documents {
         an_input_is_what_was_made_of_it,
         an_input_that_is_made_once_is_not_made_again,
@@ -75,6 +80,7 @@ control::conformance_suite! { super::sqlite:
 fn every_case_is_run() {
     let here = include_str!("conformance.rs");
     let written = [
+        include_str!("../../src/conformance/chat.rs"),
         include_str!("../../src/conformance/documents.rs"),
         include_str!("../../src/conformance/index.rs"),
         include_str!("../../src/conformance/ownership.rs"),

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use crate::clock;
 use crate::limits::HALF_OPEN_UNPROVED_MAX;
 use crate::link::{DataStream, Driver, Link, Told};
-use crate::listen::{self, Barred, Counters, Service, Watching, Why, protocols};
+use crate::listen::{self, Barred, Counters, Place, Service, Watching, Why, protocols};
 use crate::take::{Taken, take};
 use crate::transport::{
     Certificate, Congestion, Connection, Endpoint, Network, Returning, Trust, fingerprint,
@@ -51,6 +51,8 @@ pub(super) struct Rig {
     pub(super) origin: Origin,
     /// What is over.
     pub(super) past: Origin,
+    /// What viewers publish.
+    pub(super) guests: Origin,
     pub(super) endpoint: Endpoint,
     pub(super) hash: [u8; 32],
     stop: watch::Sender<bool>,
@@ -122,6 +124,7 @@ impl Rig {
     ) -> Self {
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
+        let guests = Origin::new(spine::Limits::default());
         let (stop, mut stopped) = watch::channel(false);
         let (revoked, watching) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let counters = Arc::<Counters>::default();
@@ -146,6 +149,10 @@ impl Rig {
                     Box::pin(async move { found })
                 })
             },
+            guests: {
+                let guests = guests.clone();
+                Arc::new(move |path, _| place(&guests, path))
+            },
             open_namespaces: vec!["open".to_owned()],
             half_open_unproved,
             counters: counters.clone(),
@@ -154,7 +161,7 @@ impl Rig {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         tokio::spawn(listen::run(endpoint.clone(), service, until));
-        Self { origin, past, endpoint, hash, stop, revoked, watching, counters }
+        Self { origin, past, guests, endpoint, hash, stop, revoked, watching, counters }
     }
 
     /// A client with this path in its URL.
@@ -292,6 +299,21 @@ fn gate(watching: &Watching, revoked: bool) -> Result<(), Barred> {
         return Err(Barred { why: Why::Expired, words: "this token has expired".to_owned() });
     }
     Err(Barred::unauthorized("this needs a token"))
+}
+
+/// Viewers publish below `aside`; in `closed` there is no place.
+fn place(guests: &Origin, path: &Path) -> Option<Place> {
+    let [_, aside, of] = path.fields() else { return None };
+    let (closed, guests, path) = (of == "closed", guests.clone(), path.clone());
+    let take = move || match closed {
+        true => Err("there is no place".to_owned()),
+        false => {
+            let route = Route::local(NodeId(0), 0);
+            guests.publish(&path, route, Takeover::Refuse).map_err(|error| error.to_string())
+        }
+    };
+    let track = spine::TrackName::from_static("said");
+    (aside == "aside").then(|| Place { track, take: Box::new(take) })
 }
 
 fn door(origin: Origin) -> Door {

@@ -12,6 +12,7 @@ mod browser;
 mod captions;
 mod certificates;
 mod changes;
+mod chat;
 mod clips;
 mod codecs;
 mod dash;

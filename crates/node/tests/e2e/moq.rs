@@ -36,6 +36,11 @@ pub(crate) fn watch(server: &Server, uid: &str, folder: &Path) -> Child {
     viewer
 }
 
+/// The independent client says this in the chat of an input's broadcast.
+pub(crate) fn chat(server: &Server, uid: &str, text: &str) -> Child {
+    peer(server, "", "chat", &[&format!("default/{uid}"), text])
+}
+
 fn end(mut peer: Child, seconds: u64) {
     let status = peer.wait(seconds);
     assert!(status.success(), "{status}: {}", peer.output());

@@ -49,6 +49,7 @@ pub const TABLE: &[Row] = &[
     row("control", Layer::State, &["failpoint"]),
     row("record", Layer::State, &["spine", "media", "package", "store", "control", "failpoint"]),
     row("access", Layer::State, &["control", "proxy"]),
+    row("chat", Layer::State, &["spine", "media", "control", "access"]),
     row("acme", Layer::Driver, &[]),
     row("encode", Layer::Driver, &["spine", "media", "package"]),
     row("encoder", Layer::Driver, &["encode"]),
@@ -59,9 +60,9 @@ pub const TABLE: &[Row] = &[
     row(
         "deliver",
         Layer::Driver,
-        &["package", "spine", "media", "record", "control", "access", "encode"],
+        &["package", "spine", "media", "record", "control", "access", "chat", "encode"],
     ),
-    row("api", Layer::Driver, &["control", "record", "spine", "media", "access", "store"]),
+    row("api", Layer::Driver, &["control", "record", "spine", "media", "access", "chat", "store"]),
     row(
         "client",
         Layer::Driver,

@@ -1,0 +1,142 @@
+/** The chat of what is on the air: over MoQ where that works, else over HTTP. */
+import type { Address } from '../moq/session';
+import { type Message, tidy } from './message';
+import { HttpChat, NotSaid } from './over-http';
+import { MoqChat } from './over-moq';
+import { Transcript } from './transcript';
+
+const POLL_MS = 2_500;
+/** Over HTTP for so long until MoQ is tried again; the last one stays. */
+const AGAIN_MS = [5_000, 15_000, 60_000];
+const ECHO_MS = 4_000;
+
+export interface Place {
+  /** The path of what is watched, such as `/ID`. */
+  http: string;
+  moq: { address: Address; namespace: string[] } | null;
+}
+
+interface Pending {
+  name: string;
+  text: string;
+  heard: () => void;
+}
+
+export class LiveChat {
+  readonly transcript = new Transcript();
+  open = false;
+  /** How messages come at the moment. */
+  via: '' | 'MoQ' | 'HTTP' = '';
+  private readonly http: HttpChat;
+  private moq: MoqChat | null = null;
+  private pending: Pending | null = null;
+  private failures = 0;
+  private stopped = false;
+  private timer = 0;
+  private moqAtMs = 0;
+
+  /** `changed`: something on the screen is not so any more. */
+  constructor(
+    private readonly place: Place,
+    private readonly changed: () => void,
+  ) {
+    this.http = new HttpChat(place.http);
+    void this.begin();
+  }
+
+  private async begin(): Promise<void> {
+    if (!(await this.overMoq())) void this.overHttp();
+  }
+
+  private async overMoq(): Promise<boolean> {
+    const { moq } = this.place;
+    if (moq === null || !window.isSecureContext || !('WebTransport' in window)) return false;
+    try {
+      const chat = await MoqChat.open(moq.address, moq.namespace, {
+        onEverything: ({ open, messages }) => this.everything(open, messages),
+        onMessage: (message) => this.message(message),
+        onLost: () => this.onLost(),
+      });
+      if (this.stopped) chat.close();
+      else [this.moq, this.via, this.failures] = [chat, 'MoQ', 0];
+      return true;
+    } catch {
+      this.later();
+      return false;
+    }
+  }
+
+  private onLost(): void {
+    this.moq = null;
+    if (this.stopped) return;
+    this.later();
+    void this.overHttp();
+  }
+
+  private later(): void {
+    this.moqAtMs = performance.now() + (AGAIN_MS[Math.min(this.failures++, AGAIN_MS.length - 1)] ?? 0);
+  }
+
+  private async overHttp(): Promise<void> {
+    if (this.stopped || this.moq !== null) return;
+    this.via = 'HTTP';
+    try {
+      const news = await this.http.look();
+      if (news !== null && !this.stopped) this.everything(news.open, news.messages);
+    } catch {
+      // The next look may reach it.
+    }
+    if (this.stopped) return;
+    if (this.place.moq !== null && performance.now() >= this.moqAtMs && (await this.overMoq())) return;
+    this.timer = window.setTimeout(() => void this.overHttp(), POLL_MS);
+  }
+
+  private everything(open: boolean, messages: Message[]): void {
+    this.open = open;
+    this.transcript.replace(messages);
+    messages.forEach((message) => this.heard(message));
+    this.changed();
+  }
+
+  private message(message: Message): void {
+    this.transcript.add(message);
+    this.heard(message);
+    this.changed();
+  }
+
+  private heard({ name, text }: Message): void {
+    if (this.pending?.name === name && this.pending.text === text) this.pending.heard();
+  }
+
+  /** Resolves when everybody sees it. */
+  async say(name: string, text: string): Promise<void> {
+    if (this.moq === null) {
+      await this.http.say(name, text);
+      clearTimeout(this.timer);
+      void this.overHttp();
+      return;
+    }
+    const echo = new Promise<void>((resolve, reject) => {
+      const late = window.setTimeout(() => reject(new NotSaid('That was not taken. Wait a moment, and try again')), ECHO_MS);
+      this.pending = {
+        name: tidy(name),
+        text: tidy(text),
+        heard: () => {
+          window.clearTimeout(late);
+          resolve();
+        },
+      };
+    });
+    try {
+      await Promise.all([echo, this.moq.say(name, text)]);
+    } finally {
+      this.pending = null;
+    }
+  }
+
+  stop(): void {
+    this.stopped = true;
+    window.clearTimeout(this.timer);
+    this.moq?.close();
+  }
+}
