@@ -75,6 +75,8 @@ await scenario('broadcast', async ({ host, page, open, stats, until, settled, sh
   // The keys are the page's again, not the button's.
   await shadow('[data-part="pip"]').evaluate((button) => button.blur());
   check('its button asks for picture-in-picture', await page.evaluate(() => window.asked.join() === 'true,true'));
+  // A button that has the focus takes the key for itself.
+  await shadow('.frame').focus();
   await page.keyboard.press(' ');
   check('space pauses', await page.evaluate(() => document.querySelector('airwave-player').video.paused));
   check('a paused picture falls behind', await until(behindBy, { arg: 5 }), await stats());
