@@ -110,7 +110,7 @@ impl Cache {
                 _ = fs::File::options()
                     .append(true)
                     .open(&path)
-                    .and_then(|f| f.set_modified(SystemTime::now()))
+                    .and_then(|f| f.set_modified(SystemTime::now()));
             }
             None => self.remove(name),
         }

@@ -82,7 +82,7 @@ impl Encoder {
     }
 
     /// Waits for the server to close, and says no word meanwhile.
-    async fn is_closed_within(mut self, bound: Duration) {
+    async fn closes_within(mut self, bound: Duration) {
         let since = tokio::time::Instant::now();
         while self.socket.read(&mut [0; 512]).await.is_ok_and(|n| n > 0) {}
         self.session.await.unwrap();
@@ -126,7 +126,7 @@ async fn who_is_refused_reads_why_and_is_cut_off_within_a_second() {
         assert!(told.contains("NetStream.Publish.Denied"), "{told}");
         assert!(told.contains(&refused.to_string()), "{told}");
         assert_eq!(encoder.counted(), [1, 0, 0, 0], "{key}");
-        encoder.is_closed_within(SECOND).await;
+        encoder.closes_within(SECOND).await;
     }
 }
 
@@ -170,7 +170,7 @@ async fn who_has_to_go_is_counted_as_that_and_as_nothing_else() {
     let told = words(encoder.talk(false).await);
     assert!(told.contains("another encoder has taken over this input"), "{told}");
     assert_eq!(encoder.counted(), [0, 1, 0, 0]);
-    encoder.is_closed_within(SECOND).await;
+    encoder.closes_within(SECOND).await;
     drop(other);
     // What it sends can't go on air: Sorenson H.263.
     let mut encoder = Encoder::new(door, "key");
@@ -179,7 +179,7 @@ async fn who_has_to_go_is_counted_as_that_and_as_nothing_else() {
     let told = words(encoder.talk(false).await);
     assert!(told.contains("Sorenson H.263 is not supported: send H.264, HEVC"), "{told}");
     assert_eq!(encoder.counted(), [0, 0, 1, 0]);
-    encoder.is_closed_within(SECOND).await;
+    encoder.closes_within(SECOND).await;
     assert_eq!(*left.lock().unwrap(), [Left::Dismissed, Left::Faulty]);
 }
 

@@ -74,8 +74,8 @@ fn viewers_chat_their_owner_deletes_and_the_replay_has_the_rest() {
     {
         assert_eq!(request("POST", &server.url(&live), &[], body).status, status);
     }
-    let refused = (0..9).map(|_| say(&server, &input.uid, "Ann", "again and again"));
-    let refused = refused.last().unwrap();
+    let said: Vec<_> = (0..9).map(|_| say(&server, &input.uid, "Ann", "again and again")).collect();
+    let refused = said.last().unwrap();
     assert_eq!(refused.status, 429, "{}", refused.text());
     assert!(refused.headers.contains_key("retry-after"));
 

@@ -218,7 +218,8 @@ fn what_was_sent_lies_where_it_was_put_until_it_leaves() {
             .map(|payload| payload.into_bytes().as_ptr())
             .collect();
         let mut sent = sent.clone();
-        (found.sort(), sent.sort());
+        found.sort();
+        sent.sort();
         assert!(found == sent, "{names:?}: {} of {} pieces", found.len(), sent.len());
     }
 }
