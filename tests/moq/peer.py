@@ -85,8 +85,9 @@ async def publish(client, namespace, file):
             fragments += 1
         stream.write(box)
     stream.finish()
+    # The last words must get out before the broadcast is taken back, which may cut what is under way.
+    await asyncio.sleep(1)
     broadcast.close()
-    # The last words must get out.
     await asyncio.sleep(1)
 
 

@@ -93,7 +93,7 @@ fn a_page_of_another_host_may_ask_with_header_fields() {
 }
 
 #[test]
-fn a_stock_player_with_cmcd_in_header_fields_is_heard() {
+fn a_stock_player_in_chromium_with_cmcd_in_header_fields_is_heard() {
     if skip("browser") {
         return;
     }
