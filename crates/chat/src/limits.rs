@@ -1,5 +1,7 @@
 //! The numbers that protect chats, and those who read them, each with its reason.
 
+use std::time::Duration;
+
 use access::rate::Rate;
 
 /// Bytes of one message as it is sent: JSON of the longest text and name, with room for escapes.
@@ -22,6 +24,9 @@ pub const PER_ADDRESS: Rate = Rate { per_second: 3.0, burst: 30.0 };
 
 /// The same for a chat as a whole: what comes from everywhere at once. Nobody reads ten messages a second.
 pub const PER_ROOM: Rate = Rate { per_second: 10.0, burst: 60.0 };
+
+/// Nothing more is read of a guest for so long after a message of his that was refused: what is not read costs nothing.
+pub const REFUSED_WAIT: Duration = Duration::from_millis(500);
 
 /// Viewers, addresses and chats whose rates are known.
 pub const RATES_KEPT: usize = 20_000;

@@ -1,6 +1,6 @@
 //! The chat of one broadcast: its newest messages, and the track that they are published on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -68,6 +68,8 @@ struct Writing {
     group: group::Producer,
     subgroup: group::SubgroupProducer,
     objects: u64,
+    /// The messages in it: more than are shown, until the next one begins.
+    holds: BTreeSet<u64>,
 }
 
 /// What is known of a chat that goes on after a restart.
@@ -181,7 +183,7 @@ impl Room {
         }
         let before = state.shown.len();
         state.shown.retain(|message| id.is_some_and(|id| id != message.id));
-        let found = state.shown.len() != before;
+        let found = state.shown.len() != before || id.is_some_and(|id| state.is_handed_out(id));
         if found {
             state.anew();
         }
@@ -233,6 +235,11 @@ impl State {
         json!({ "open": self.open && !self.over, "messages": messages }).to_string().into_bytes()
     }
 
+    /// Whether who comes now gets this message.
+    fn is_handed_out(&self, id: u64) -> bool {
+        self.writing.as_ref().is_some_and(|writing| writing.holds.contains(&id))
+    }
+
     /// What was shown is not so any more.
     fn anew(&mut self) {
         self.revision += 1;
@@ -242,8 +249,9 @@ impl State {
     fn publish(&mut self, message: &ChatMessage) {
         let full = self.writing.as_ref().is_none_or(|w| w.objects > GROUP_MESSAGES);
         let written = !full && serde_json::to_vec(message).is_ok_and(|json| self.write(json));
-        if !written {
-            self.begin_group(None);
+        match &mut self.writing {
+            Some(writing) if written => drop(writing.holds.insert(message.id)),
+            _ => self.begin_group(None),
         }
     }
 
@@ -259,7 +267,9 @@ impl State {
         let Ok(group) = group else { return };
         let Ok(subgroup) = group.subgroup(0, now) else { return };
         let id = group.id();
-        self.writing = Some(Writing { group, subgroup, objects: 0 });
+        let shown = self.shown.iter().filter(|_| self.open);
+        let holds = shown.map(|message| message.id).collect();
+        self.writing = Some(Writing { group, subgroup, objects: 0, holds });
         self.write(self.everything());
         self.track.forget_before(id);
     }
@@ -274,7 +284,7 @@ impl State {
     }
 
     fn end_group(&mut self) {
-        if let Some(Writing { group, subgroup, objects }) = self.writing.take() {
+        if let Some(Writing { group, subgroup, objects, .. }) = self.writing.take() {
             subgroup.fin();
             group.end(objects.checked_sub(1), Instant::now());
         }

@@ -15,7 +15,9 @@ use spine::broadcast::{Consumer, Liveness, Producer};
 use tokio::sync::mpsc;
 
 use crate::guest::{Guest, Reading};
-use crate::limits::{PAGE_MESSAGES, PER_ADDRESS, PER_ROOM, PER_SENDER, RATES_KEPT, SHOWN};
+use crate::limits::{
+    PAGE_MESSAGES, PER_ADDRESS, PER_ROOM, PER_SENDER, RATES_KEPT, REFUSED_WAIT, SHOWN,
+};
 use crate::message::{Said, Unfit};
 use crate::room::{Before, NotSaid, Room, Waiting};
 
@@ -176,8 +178,13 @@ impl Rooms {
         let sender = Sender { address: guest.address, who };
         let mut reading = Reading::new(&guest);
         while let Some(bytes) = reading.next().await {
-            if let Err(why) = self.say(room, &sender, &bytes, now_ms()) {
-                tracing::debug!(video = %room.video, peer = %sender.address, %why, "chat: not said");
+            // Packaging and recording run in the same task: nobody's messages hold them up.
+            match self.say(room, &sender, &bytes, now_ms()) {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(why) => {
+                    tracing::debug!(video = %room.video, peer = %sender.address, %why, "chat: not said");
+                    tokio::time::sleep(REFUSED_WAIT).await;
+                }
             }
         }
     }

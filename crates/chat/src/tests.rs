@@ -20,7 +20,9 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::limits::{GROUP_MESSAGES, GUEST_BYTES, GUEST_TRACKS, MESSAGE_BYTES_MAX, SHOWN};
+use crate::limits::{
+    GROUP_MESSAGES, GUEST_BYTES, GUEST_TRACKS, MESSAGE_BYTES_MAX, REFUSED_WAIT, SHOWN,
+};
 use crate::{Refused, Room, Rooms, Sender, TRACK};
 
 /// An input on the air, with its chat.
@@ -357,4 +359,44 @@ async fn a_guest_who_floods_costs_a_bound_and_no_neighbour() {
     drop((begun, endless, tracks, messages, flood, guest));
     on_air.end().await;
     assert_eq!(studio.rooms.guests(), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_shown_any_more_can_still_be_taken_away() {
+    let studio = Studio::new(true).await;
+    let on_air = studio.go_live(false).await;
+    on_air.read().await.everything(true).await;
+    for n in 1..=SHOWN as u64 + 20 {
+        assert_eq!(studio.say([10, 0, 0, n as u8], "hello", NOW + n * 1_000), Ok(n));
+    }
+    // On no screen of who reads the newest, but at the start of the group that they get.
+    assert_eq!(on_air.read().await.everything(true).await.1[..3], [3, 4, 5]);
+    assert_eq!(studio.rooms.delete(&studio.video, Some(5)).await, Ok(true));
+    let (_, shown) = on_air.read().await.everything(true).await;
+    assert_eq!((shown.len(), shown[0]), (SHOWN, 21));
+    // Gone for everybody.
+    assert_eq!(studio.rooms.delete(&studio.video, Some(5)).await, Ok(false));
+    on_air.end().await;
+}
+
+/// What runs beside a chat in one task runs on, however much a guest sends.
+#[tokio::test]
+async fn a_guest_who_streams_does_not_hold_up_who_is_beside_him() {
+    let studio = Studio::new(true).await;
+    let on_air = studio.go_live(false).await;
+    on_air.read().await.everything(true).await;
+    let guest = studio.rooms.guest(studio.input.as_str(), address(1)).unwrap();
+    let messages = guest.track(TrackName::from_static("any"), TrackInfo::default()).unwrap();
+    tokio::time::pause();
+    let refused = || studio.rooms.counters().refused.load(std::sync::atomic::Ordering::Relaxed);
+    for round in 1..4 {
+        // More than is taken: the first one that is refused makes the others wait.
+        (0..100).for_each(|n| write(&messages, round * 100 + n, b"[".to_vec()));
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(refused(), round);
+        tokio::time::advance(REFUSED_WAIT).await;
+    }
+    on_air.end().await;
 }

@@ -119,6 +119,8 @@ struct Wanted {
 
 async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &Counters) {
     let Wanted { id, range, order, priority, timeout_ms, at_once } = wanted;
+    // Never closed.
+    let Ok(place) = link.past.acquire().await else { return };
     let Some(mut stream) = link.connection.open_uni().await else { return };
     stream.set_priority(priority);
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
@@ -133,18 +135,21 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &C
     let cursor = track.fetch(at(range.start)..=at(range.end), spine_order, deadline);
     let mut head = BytesMut::new();
     let writer = FetchWriter::new(link.version, id, order, &mut head);
-    if at_once && stream.write(&mut [head.split().freeze()]).await.is_err() {
+    if at_once && write(&mut stream, &mut [head.split().freeze()]).await.is_break() {
         return;
     }
     let (info, last, expired, end) = (track.info(), None, None, range.end);
     let mut answer = Answering { writer, order, end, last, head, counters, info, expired, patient };
-    match answer.run(cursor, &mut stream).await {
+    let mut sent = answer.run(cursor, &mut stream).await;
+    if sent.is_continue() {
+        sent = write(&mut stream, &mut [answer.head.split().freeze()]).await;
+    }
+    // Nothing is read for it any more.
+    drop(place);
+    match sent {
         ControlFlow::Continue(()) => {
-            let mut rest = [answer.head.split().freeze()];
-            if stream.write(&mut rest).await.is_ok() {
-                stream.finish();
-                stream.stopped().await;
-            }
+            stream.finish();
+            stream.stopped().await;
         }
         ControlFlow::Break(code) => stream.reset(link.version.reset_code(code)),
     }
@@ -301,9 +306,17 @@ async fn rest(object: &mut ObjectReader) -> ControlFlow<moqt::ResetCode, Vec<Byt
     }
 }
 
+/// Writes, for as long as the peer takes something now and then: who reads nothing keeps nobody busy.
 async fn write(stream: &mut SendStream, chunks: &mut [Bytes]) -> ControlFlow<moqt::ResetCode> {
-    match stream.write(chunks).await {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(moqt::ResetCode::Cancelled),
+    let left = |chunks: &[Bytes]| chunks.iter().map(Bytes::len).sum::<usize>();
+    loop {
+        let before = left(chunks);
+        // What was written is taken out of the chunks, also when time is up.
+        match tokio::time::timeout(FETCH_MAX, stream.write(chunks)).await {
+            Ok(Ok(())) => return ControlFlow::Continue(()),
+            Ok(Err(_)) => return ControlFlow::Break(moqt::ResetCode::Cancelled),
+            Err(_) if left(chunks) < before => {}
+            Err(_) => return ControlFlow::Break(moqt::ResetCode::TooFarBehind),
+        }
     }
 }

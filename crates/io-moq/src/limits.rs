@@ -43,6 +43,10 @@ pub const SEND_WINDOW_MIN: u64 = 48 << 10;
 /// How often it is looked how much that is between the two: a round trip of a near peer.
 pub const SEND_WINDOW_LOOK: Duration = Duration::from_millis(20);
 
+/// Streams that try before a less urgent one does when QUIC takes more. Those behind them have no room either, or enough of
+/// it; and asking all would cost the square of how many wait.
+pub const TURNS_ASKED: usize = 8;
+
 /// What is sent before the first acknowledgement: the key frame that a viewer begins with, in one round trip and not
 /// three. RFC 9002 §7.2 says 14,720; those who deliver video have begun with about three times that for years.
 pub const INITIAL_WINDOW: u64 = 40_000;
@@ -81,7 +85,11 @@ pub const STREAMS_PER_SUBSCRIPTION: usize = 64;
 /// for one more when it seeks; who asks for more is refused, which ends the subscription.
 pub const FILLS_PER_SUBSCRIPTION: usize = 8;
 
-/// The longest that a FETCH waits for who can bring what is not in memory.
+/// Ranges of the past that are sent over one connection at once, for FETCHes and fills: more of them wait for these. A fraction
+/// of what a node reads of recordings at once.
+pub const PAST_PER_CONNECTION: usize = 24;
+
+/// The longest that a FETCH waits for who can bring what is not in memory; and for a peer that takes nothing of it.
 pub const FETCH_MAX: Duration = Duration::from_secs(30);
 
 /// Namespaces that are told for one SUBSCRIBE_NAMESPACE: more than broadcasts on a node.

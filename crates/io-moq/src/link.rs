@@ -19,10 +19,10 @@ use moqt::version::ControlStream;
 use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
 use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use crate::clock;
-use crate::limits::{CLOSE_LINGER, QUEUED_ANSWERS_MAX};
+use crate::limits::{CLOSE_LINGER, PAST_PER_CONNECTION, QUEUED_ANSWERS_MAX};
 use crate::priority;
 use crate::transport::{Connection, Ended, Read, RecvStream, SendStream, WriteEnd};
 
@@ -33,6 +33,8 @@ type Job = Pin<Box<dyn Future<Output = Option<StreamId>> + Send>>;
 pub(crate) struct Link {
     pub(crate) connection: Connection,
     pub(crate) version: Version,
+    /// Places for the past that is sent.
+    pub(crate) past: Semaphore,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -229,7 +231,8 @@ impl Driver {
             pump.await;
             None
         }));
-        let link = Link { connection, version, state: Mutex::new(state), changed: Notify::new() };
+        let (past, state) = (Semaphore::new(PAST_PER_CONNECTION), Mutex::new(state));
+        let link = Link { connection, version, past, state, changed: Notify::new() };
         Self {
             link: Arc::new(link),
             jobs,

@@ -9,11 +9,15 @@ use bytes::Bytes;
 use moqt::data::{FetchItem, FetchReader, Missing};
 use moqt::{Answer, Fetch, GroupOrder, Location, Parameters, Range, Request, RequestCode};
 use spine::{Absence, Header, Order, TrackInfo, track};
+use testkit::Shape;
 
 use super::duties::{VIDEO, code};
+use super::live::ms;
 use super::rig::{Client, Rig, next_object, soon, track};
-use crate::link::Told;
-use crate::transport::Read;
+use crate::clock;
+use crate::limits::FETCH_MAX;
+use crate::link::{DataStream, Told};
+use crate::transport::{Congestion, Network, Read};
 
 /// Numbers that look random and are the same each time.
 struct Random(u64);
@@ -286,4 +290,48 @@ async fn what_was_written_once_is_there_for_who_comes_after_much_else() {
         let mut pictures = client.subscribe(name, Parameters::default()).await;
         assert_eq!(pictures.next().await.group, largest.group, "{viewer}");
     }
+}
+
+/// Asks for all of a track with more than a connection has on its way.
+async fn ask_for_much(rig: &Rig, network: &Network) -> (Client, DataStream) {
+    let client = rig.client_over(network, Shape { delay: ms(10), ..Shape::default() }).await;
+    let all = Range { start: Location::default(), end: Location::new(7, Range::WHOLE_GROUP) };
+    let fetch = Fetch::Standalone { track: track(&["default", "one"], "video"), range: all };
+    let request = Request::Fetch { fetch, parameters: Parameters::default() };
+    // The answer may come behind what it answers.
+    let (_, mut told) = client.link.request(request).unwrap();
+    let data = Client::fetched(&mut told).await;
+    (client, data)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_nothing_of_the_past_is_let_go_and_who_reads_slowly_is_not() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let producer = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    for id in 0..8 {
+        let now = clock::now();
+        let group = producer.group(id, now).unwrap();
+        let subgroup = group.subgroup(0, now).unwrap();
+        let payload = producer.budget().payload(vec![0; 500_000]);
+        subgroup.write(Header::new(0, now), vec![payload]).unwrap();
+        subgroup.fin();
+        group.end(Some(0), now);
+    }
+    let (_slow, mut slow) = ask_for_much(&rig, &network).await;
+    let (_idle, mut idle) = ask_for_much(&rig, &network).await;
+    let mut bytes = 0;
+    loop {
+        match slow.stream.read().await {
+            Read::Chunk(chunk) => bytes += chunk.len(),
+            end => break assert_eq!(end, Read::Fin),
+        }
+        if bytes > 100_000 {
+            tokio::time::sleep(FETCH_MAX / 6).await;
+            bytes = 0;
+        }
+    }
+    // TOO_FAR_BEHIND
+    assert_eq!(soon("the end of it", idle.stream.read()).await, Read::Reset(0x5));
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use crate::clock;
-use crate::limits::{SEND_WINDOW, SEND_WINDOW_LOOK, SEND_WINDOW_MIN};
+use crate::limits::{SEND_WINDOW, SEND_WINDOW_LOOK, SEND_WINDOW_MIN, TURNS_ASKED};
 
 /// What the streams of a connection share.
 pub(super) struct Room {
@@ -95,12 +95,14 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Whether to try now. Else those who are more urgent and wait try first: QUIC wakes all who wait when there is
+    /// Whether to try now. Else the most urgent of those who wait try first: QUIC wakes all who wait when there is
     /// room, in no order, and the first one takes it.
     pub(super) fn is_now(&mut self, cx: &Context<'_>) -> bool {
         let mut state = lock(&self.turns.0);
         let since = self.since.unwrap_or(state.clock + 1);
         let more_urgent = state.waiting.range(..self.key).map(|(_, waiting)| waiting);
+        // Those that come last would wake all others each time.
+        let more_urgent = more_urgent.take(TURNS_ASKED);
         let late = more_urgent.filter(|waiting| waiting.tried < since);
         let late: Vec<Waker> = late.map(|waiting| waiting.waker.clone()).collect();
         if late.is_empty() {
@@ -134,7 +136,25 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::task::Wake;
+
     use super::*;
+
+    /// Who is to be polled, each once.
+    type Ready = Arc<Mutex<VecDeque<usize>>>;
+
+    struct Number(usize, Ready);
+
+    impl Wake for Number {
+        fn wake(self: Arc<Self>) {
+            let mut ready = lock(&self.1);
+            if !ready.contains(&self.0) {
+                ready.push_back(self.0);
+            }
+        }
+    }
 
     #[test]
     fn what_quic_is_given_follows_the_path() {
@@ -147,6 +167,37 @@ mod tests {
         ] {
             assert_eq!(window_for(congestion), window, "{congestion}");
         }
+    }
+
+    #[test]
+    fn many_who_wait_are_polled_a_few_times_each() {
+        const MANY: usize = 256;
+        let (turns, ready) = (Turns::default(), Ready::default());
+        let number = |n| Waker::from(Arc::new(Number(n, ready.clone())));
+        let wakers: Vec<Waker> = (0..MANY).map(number).collect();
+        // The least urgent first: nobody lets another one try.
+        let mut waiting: Vec<Turn<'_>> = (0..MANY).map(|n| turns.of(n as i32)).collect();
+        for (turn, waker) in waiting.iter_mut().zip(&wakers) {
+            let cx = Context::from_waker(waker);
+            assert!(turn.is_now(&cx));
+            turn.wait(&cx);
+        }
+        // There is room for nobody, and all hear of it in that order.
+        wakers.iter().for_each(Waker::wake_by_ref);
+        let (mut polls, mut tried) = (0, Vec::new());
+        while let Some(next) = { lock(&ready).pop_front() } {
+            polls += 1;
+            let cx = Context::from_waker(&wakers[next]);
+            if waiting[next].is_now(&cx) {
+                tried.push(next);
+                waiting[next].wait(&cx);
+            }
+            assert!(polls < MANY * (TURNS_ASKED + 4), "{} have tried", tried.len());
+        }
+        assert_eq!(tried[0], MANY - 1, "the most urgent one");
+        tried.sort_unstable();
+        tried.dedup();
+        assert_eq!(tried.len(), MANY, "everybody");
     }
 
     #[test]
