@@ -217,10 +217,9 @@ describe('over MoQ', () => {
       sent.push(chunks);
       return new WritableStream<Uint8Array>({ write: (chunk) => void chunks.push(chunk) });
     };
-    const answers = [
-      new Writer().varint(messages.KIND.SUBSCRIBE_OK).byte(0).byte(2).varint(9).varint(0).done(),
-      new Writer().varint(messages.KIND.REQUEST_OK).byte(0).byte(1).varint(0).done(),
-    ];
+    const taken = () => new Writer().varint(messages.KIND.REQUEST_OK).byte(0).byte(1).varint(0).done();
+    const answers = [new Writer().varint(messages.KIND.SUBSCRIBE_OK).byte(0).byte(2).varint(9).varint(0).done(), taken(), taken()];
+    const ends: (() => void)[] = [];
     const transport = class {
       ready = Promise.resolve();
       closed = new Promise<never>(() => {});
@@ -231,7 +230,12 @@ describe('over MoQ', () => {
       createBidirectionalStream = () =>
         Promise.resolve({
           writable: collect(),
-          readable: new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(answers.shift() ?? new Uint8Array()) }),
+          readable: new ReadableStream<Uint8Array>({
+            start: (controller) => {
+              controller.enqueue(answers.shift() ?? new Uint8Array());
+              ends.push(() => controller.close());
+            },
+          }),
         });
       close() {}
     };
@@ -247,11 +251,11 @@ describe('over MoQ', () => {
         }),
       );
     };
-    return { transport, sent, group };
+    return { transport, sent, ends, group };
   }
 
   it('a group says everything anew, and an older one nothing any more', async () => {
-    const { transport, sent, group } = server();
+    const { transport, sent, ends, group } = server();
     vi.stubGlobal('WebTransport', transport);
     const seen: unknown[] = [];
     const chat = await MoqChat.open({ url: 'https://a.example:4443/', certificate: null }, ['default', 'x'], {
@@ -268,9 +272,17 @@ describe('over MoQ', () => {
     await group(8, again);
     await vi.waitFor(() => expect(seen).toEqual([[1], 2, 3, [1, 3], 4, [9]]));
     await chat.say('Ann', 'hello');
-    const written = sent.map((chunks) => chunks.map((chunk) => new TextDecoder().decode(chunk)).join(''));
-    expect(written.at(-2)).toMatch(/default.x.chat.messages/s);
-    expect(written.at(-1)).toContain('{"name":"Ann","text":"hello"}');
+    const written = () => sent.map((chunks) => chunks.map((chunk) => new TextDecoder().decode(chunk)).join(''));
+    expect(written().at(-2)).toMatch(/default.x.chat.messages/s);
+    expect(written().at(-1)).toContain('{"name":"Ann","text":"hello"}');
+    // The place is used again, until the server takes it away.
+    await chat.say('Ann', 'more');
+    expect(written().at(-2)).toContain('hello');
+    ends[1]?.();
+    await new Promise((resolve) => setTimeout(resolve));
+    await chat.say('Ann', 'again');
+    expect(written().at(-2)).toMatch(/default.x.chat.messages/s);
+    expect(written().at(-1)).toContain('again');
     chat.close();
     expect(seen).not.toContain('lost');
   });

@@ -1,13 +1,13 @@
 //! A viewer who publishes messages: tracks of a broadcast of his own, on a spine of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use access::rate::neighbourhood;
 use bytes::{Bytes, BytesMut};
 use media::{FrameEvent, Frames};
 use spine::broadcast::{Consumer, Liveness, Producer};
@@ -16,7 +16,7 @@ use spine::{
     Takeover, TrackName, Waiting,
 };
 
-use crate::limits::{GUEST_BYTES, GUEST_TRACKS, GUESTS_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{GUEST_BYTES, GUEST_TRACKS, GUESTS_MAX, GUESTS_PER_ADDRESS, MESSAGE_BYTES_MAX};
 
 /// A viewer who publishes.
 pub(crate) struct Guest {
@@ -28,19 +28,54 @@ pub(crate) struct Guest {
     _place: Place,
 }
 
-/// One of the places that there are; free again when it is dropped.
-struct Place(Arc<AtomicUsize>);
+/// The places that are taken.
+#[derive(Clone, Default)]
+pub(crate) struct Places(Arc<Mutex<Taken>>);
 
-impl Place {
-    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
-        let place = Self(taken.clone());
-        (taken.fetch_add(1, Ordering::Relaxed) < GUESTS_MAX).then_some(place)
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// One of the places that there are; free again when it is dropped.
+struct Place {
+    places: Places,
+    /// With its neighbourhood.
+    address: IpAddr,
+}
+
+impl Places {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.taken().all
+    }
+
+    fn take(&self, address: IpAddr) -> Option<Place> {
+        let address = neighbourhood(address);
+        let mut taken = self.taken();
+        let here = taken.by_address.get(&address).copied().unwrap_or(0);
+        if taken.all >= GUESTS_MAX || here >= GUESTS_PER_ADDRESS {
+            return None;
+        }
+        taken.all += 1;
+        taken.by_address.insert(address, here + 1);
+        Some(Place { places: self.clone(), address })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut taken = self.places.taken();
+        taken.all = taken.all.saturating_sub(1);
+        match taken.by_address.get(&self.address).copied().unwrap_or(0) {
+            0 | 1 => drop(taken.by_address.remove(&self.address)),
+            here => drop(taken.by_address.insert(self.address, here - 1)),
+        }
     }
 }
 
@@ -56,13 +91,14 @@ impl Guest {
     pub(crate) fn new(
         address: IpAddr,
         number: u64,
-        taken: &Arc<AtomicUsize>,
+        places: &Places,
     ) -> Result<(Self, Producer), PublishError> {
-        let place = Place::take(taken).ok_or(PublishError::TooManyBroadcasts)?;
+        let place = places.take(address).ok_or(PublishError::TooManyBroadcasts)?;
         let limits = Limits {
             cache_bytes: GUEST_BYTES,
             object_bytes: MESSAGE_BYTES_MAX,
-            group_bytes: GUEST_BYTES,
+            // Groups that are not over are not evicted: one of each track may be open, and another one arrive.
+            group_bytes: GUEST_BYTES / (2 * GUEST_TRACKS),
             broadcasts: 1,
             tracks_per_broadcast: GUEST_TRACKS,
             ..Limits::default()

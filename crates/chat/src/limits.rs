@@ -43,6 +43,12 @@ pub const WAITING_MAX: usize = 1_000;
 /// Viewers that publish messages over sessions of their own at one time, on the node. Each costs some kilobytes.
 pub const GUESTS_MAX: usize = 5_000;
 
+/// The same from one address with its neighbourhood: a school that watches, and chats.
+pub const GUESTS_PER_ADDRESS: usize = 200;
+
+/// One of them that says nothing for so long gives its place to others. It gets another one when it has something to say.
+pub const GUEST_SILENCE: Duration = Duration::from_secs(600);
+
 /// Tracks of one of them: it has one, and may begin anew.
 pub const GUEST_TRACKS: usize = 4;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,9 +14,10 @@ use futures_util::stream::FuturesUnordered;
 use spine::broadcast::{Consumer, Liveness, Producer};
 use tokio::sync::mpsc;
 
-use crate::guest::{Guest, Reading};
+use crate::guest::{Guest, Places, Reading};
 use crate::limits::{
-    PAGE_MESSAGES, PER_ADDRESS, PER_ROOM, PER_SENDER, RATES_KEPT, REFUSED_WAIT, SHOWN,
+    GUEST_SILENCE, PAGE_MESSAGES, PER_ADDRESS, PER_ROOM, PER_SENDER, RATES_KEPT, REFUSED_WAIT,
+    SHOWN,
 };
 use crate::message::{Said, Unfit};
 use crate::room::{Before, NotSaid, Room, Waiting};
@@ -25,7 +26,7 @@ use crate::room::{Before, NotSaid, Room, Waiting};
 pub struct Rooms {
     control: Arc<Control>,
     state: Mutex<State>,
-    guests: Arc<AtomicUsize>,
+    guests: Places,
     numbers: AtomicU64,
     senders: Limiter<(IpAddr, String)>,
     addresses: Limiter<IpAddr>,
@@ -84,7 +85,7 @@ impl Rooms {
         Self {
             control,
             state: Mutex::default(),
-            guests: Arc::default(),
+            guests: Places::default(),
             numbers: AtomicU64::new(0),
             senders: Limiter::new(PER_SENDER, RATES_KEPT),
             addresses: Limiter::new(PER_ADDRESS, RATES_KEPT),
@@ -100,7 +101,7 @@ impl Rooms {
 
     /// Viewers that publish messages over sessions of their own, now.
     pub fn guests(&self) -> usize {
-        self.guests.load(Ordering::Relaxed)
+        self.guests.count()
     }
 
     /// The chat of a broadcast on the air, by the uid of its video or its input.
@@ -177,7 +178,8 @@ impl Rooms {
         let who = format!("guest {}", guest.number);
         let sender = Sender { address: guest.address, who };
         let mut reading = Reading::new(&guest);
-        while let Some(bytes) = reading.next().await {
+        // Dropped at the end, it is told.
+        while let Ok(Some(bytes)) = tokio::time::timeout(GUEST_SILENCE, reading.next()).await {
             // Packaging and recording run in the same task: nobody's messages hold them up.
             match self.say(room, &sender, &bytes, now_ms()) {
                 Ok(_) => tokio::task::yield_now().await,

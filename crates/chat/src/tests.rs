@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::limits::{
-    GROUP_MESSAGES, GUEST_BYTES, GUEST_TRACKS, MESSAGE_BYTES_MAX, REFUSED_WAIT, SHOWN,
+    GROUP_MESSAGES, GUEST_BYTES, GUEST_SILENCE, GUEST_TRACKS, GUESTS_PER_ADDRESS,
+    MESSAGE_BYTES_MAX, REFUSED_WAIT, SHOWN,
 };
 use crate::{Refused, Room, Rooms, Sender, TRACK};
 
@@ -396,7 +397,37 @@ async fn a_guest_who_streams_does_not_hold_up_who_is_beside_him() {
             tokio::task::yield_now().await;
         }
         assert_eq!(refused(), round);
-        tokio::time::advance(REFUSED_WAIT).await;
+        tokio::time::advance(REFUSED_WAIT * 2).await;
     }
+    on_air.end().await;
+}
+
+#[tokio::test]
+async fn an_address_has_some_places_and_who_is_silent_loses_his() {
+    let studio = Studio::new(true).await;
+    let on_air = studio.go_live(false).await;
+    on_air.read().await.everything(true).await;
+    let take = |last| studio.rooms.guest(studio.input.as_str(), address(last));
+    let crowd: Vec<_> = (0..GUESTS_PER_ADDRESS + 3).filter_map(|_| take(1).ok()).collect();
+    assert_eq!(crowd.len(), GUESTS_PER_ADDRESS);
+    let other = take(2).unwrap();
+    let messages = other.track(TrackName::from_static("any"), TrackInfo::default()).unwrap();
+    let settle = async || {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    settle().await;
+    assert_eq!(studio.rooms.guests(), GUESTS_PER_ADDRESS + 1);
+    tokio::time::pause();
+    tokio::time::advance(GUEST_SILENCE / 2).await;
+    write(&messages, 0, message("Ann", "still here"));
+    settle().await;
+    tokio::time::advance(GUEST_SILENCE / 2 + Duration::from_secs(1)).await;
+    settle().await;
+    assert_eq!(studio.rooms.guests(), 1);
+    assert!(crowd.iter().all(|guest| guest.closed().is_some()), "who is silent is told");
+    assert!(other.closed().is_none());
+    assert!(take(1).is_ok(), "and may come again");
     on_air.end().await;
 }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use chat::{Refused, Sender};
-use control::{ChatPage, VideoUid};
+use control::{ChatMessage, ChatPage, EngineError, VideoUid};
 use serde_json::json;
 
 use crate::gate::now_ms;
@@ -62,7 +62,7 @@ async fn page_of(site: &Site, id: &str, page: ChatPage) -> Response {
     };
     let messages = match video {
         None => Vec::new(),
-        Some(video) => match site.chat.messages(&video, page).await {
+        Some(video) => match said(site, &video, page).await {
             Ok(messages) => messages,
             Err(error) => {
                 tracing::warn!(%video, %error, "can't read a chat");
@@ -72,6 +72,18 @@ async fn page_of(site: &Site, id: &str, page: ChatPage) -> Response {
     };
     let body = json!({ "open": false, "messages": messages });
     text(JSON, "no-store", body.to_string().into())
+}
+
+/// What was said in a video; nothing, if its owner has closed that since.
+async fn said(
+    site: &Site,
+    video: &VideoUid,
+    page: ChatPage,
+) -> Result<Vec<ChatMessage>, EngineError> {
+    match site.library.chat_allowed(video).await? {
+        true => site.chat.messages(video, page).await,
+        false => Ok(Vec::new()),
+    }
 }
 
 /// What everybody sees; nothing, if who asks has seen it.

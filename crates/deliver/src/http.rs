@@ -206,9 +206,10 @@ impl Site {
         }
     }
 
-    /// Whether something was said while this was on the air.
+    /// Whether something was said while this was on the air, and may be seen.
     async fn chatted(&self, video: &VideoUid) -> bool {
         self.chat.anything(video).await.unwrap_or(false)
+            && self.library.chat_allowed(video).await.unwrap_or(false)
     }
 
     /// Where MoQ is, on the page's host; null where it is not.

@@ -214,6 +214,13 @@ impl Library {
         }
     }
 
+    /// Whether the chat of a video may be seen: it is its input's owner who opens and closes it.
+    pub(crate) async fn chat_allowed(&self, video: &VideoUid) -> Result<bool, EngineError> {
+        let Some(video) = self.control().video(video).await? else { return Ok(false) };
+        let input = self.control().input(&video.input).await?;
+        Ok(input.is_some_and(|input| input.settings.recording.allow_chat))
+    }
+
     async fn off_air(&self, uid: &InputUid) -> Result<Found, HistoryError> {
         let newest = self.control().broadcast_of(uid).await?;
         if let Some(video) = newest.as_ref().filter(|v| v.live())

@@ -20,12 +20,12 @@ use crate::take::Taken;
 pub(crate) async fn run(mut publisher: Publisher, path: Path, place: Place) {
     let viewer = publisher.viewer.clone();
     if let Err(barred) = viewer.may_watch(&path).await {
-        return publisher.refuse(barred.code(), barred.words).await;
+        return publisher.refuse_now(barred.code(), &barred.words);
     }
     let Place { track: wanted, take } = place;
     let producer = match take() {
         Ok(producer) => producer,
-        Err(words) => return publisher.refuse(RequestCode::Uninterested, words).await,
+        Err(words) => return publisher.refuse_now(RequestCode::Uninterested, &words),
     };
     let mut shut_out = std::pin::pin!(viewer.shut_out(path));
     let mut closed = Waiting::new();
@@ -75,7 +75,7 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path, place: Place) {
     for id in open {
         publisher.link.command(Command::Cancel { id, code: ResetCode::Cancelled });
     }
-    publisher.refuse(code, words).await;
+    publisher.refuse_now(code, &words);
 }
 
 type Taking = Pin<Box<dyn Future<Output = Option<RequestId>> + Send>>;

@@ -59,6 +59,10 @@ impl Publisher {
     /// Serves the namespace for as long as the peer publishes in it.
     pub(crate) async fn run(self) {
         let Some(path) = path_of(&self.namespace) else { return };
+        // Who publishes is held to limits by his address, which is known when the handshake is over.
+        if !self.link.connection.established().await {
+            return;
+        }
         if self.relay.is_open(&path) {
             open::run(self, path).await;
         } else if let Some(place) = (self.relay.guests)(&path, self.viewer.peer) {
@@ -79,14 +83,25 @@ impl Publisher {
     /// Refuses what is offered, and all that will be.
     pub(crate) async fn refuse(mut self, code: RequestCode, reason: String) {
         while let Some(offer) = self.offers.recv().await {
-            match offer {
-                Offer::Namespace(id) => self.answer(id, Answer::error(code, reason.clone())),
-                Offer::Track(offered) => {
-                    self.link.disown(offered.id);
-                    self.answer(offered.id, Answer::error(code, reason.clone()));
-                }
-                Offer::Gone(_) => {}
+            self.refuse_one(offer, code, &reason);
+        }
+    }
+
+    /// Refuses what is offered by now. What is offered later is looked at anew.
+    pub(crate) fn refuse_now(mut self, code: RequestCode, reason: &str) {
+        while let Ok(offer) = self.offers.try_recv() {
+            self.refuse_one(offer, code, reason);
+        }
+    }
+
+    fn refuse_one(&self, offer: Offer, code: RequestCode, reason: &str) {
+        match offer {
+            Offer::Namespace(id) => self.answer(id, Answer::error(code, reason)),
+            Offer::Track(offered) => {
+                self.link.disown(offered.id);
+                self.answer(offered.id, Answer::error(code, reason));
             }
+            Offer::Gone(_) => {}
         }
     }
 

@@ -275,7 +275,7 @@ impl Connected {
         Viewer {
             relay: self.relay.clone(),
             peer: self.link.connection.peer(),
-            address: self.link.connection.address().cloned(),
+            connection: self.link.connection.clone(),
             own: Arc::new(Mutex::new(own)),
             session: self.credentials.tokens.clone(),
             seats: self.seats.clone(),

@@ -11,10 +11,12 @@ mod web;
 use std::any::Any;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -452,31 +454,30 @@ pub struct Connection {
     room: Arc<Room>,
     web: Option<Arc<Web>>,
     /// Ready once the handshake is over, if it was not when this was made.
-    early: Arc<Mutex<Option<quinn::ZeroRttAccepted>>>,
+    early: Option<Shared<quinn::ZeroRttAccepted>>,
 }
 
 impl Connection {
     fn early(quic: quinn::Connection, established: quinn::ZeroRttAccepted) -> Self {
-        let early = Arc::new(Mutex::new(Some(established)));
-        Self { early, ..Self::raw(quic) }
+        Self { early: Some(established.shared()), ..Self::raw(quic) }
     }
 
-    /// Waits for the end of the handshake. Whether the connection stands then; asked once.
+    /// Waits for the end of the handshake. Whether the connection stands then. Before it what comes in 0-RTT may have any
+    /// address for its sender's (RFC 9000 §8.1).
     pub(crate) async fn established(&self) -> bool {
-        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(early) = early {
+        if let Some(early) = self.early.clone() {
             early.await;
         }
         self.quic.close_reason().is_none()
     }
 
     fn raw(quic: quinn::Connection) -> Self {
-        Self { room: Arc::new(Room::new(quic.clone())), quic, web: None, early: Arc::default() }
+        Self { room: Arc::new(Room::new(quic.clone())), quic, web: None, early: None }
     }
 
     fn web(web: Web) -> Self {
         let (quic, room) = (web.quic().clone(), web.room().clone());
-        Self { quic, room, web: Some(Arc::new(web)), early: Arc::default() }
+        Self { quic, room, web: Some(Arc::new(web)), early: None }
     }
 
     /// What was negotiated, by ALPN or by the session's handshake.

@@ -16,7 +16,7 @@ use crate::limits::{GATE_AGAIN, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::session::Relay;
-use crate::transport::Address;
+use crate::transport::Connection;
 
 /// What a peer showed in SETUP: a stream key, or tokens.
 #[derive(Default, Clone)]
@@ -66,8 +66,7 @@ pub(crate) struct Seats(Arc<Mutex<BTreeMap<Path, Weak<Seat>>>>);
 pub(crate) struct Viewer {
     pub(crate) relay: Arc<Relay>,
     pub(crate) peer: SocketAddr,
-    /// Over WebTransport, where it was opened.
-    pub(crate) address: Option<Address>,
+    pub(crate) connection: Connection,
     /// Of the request, also by its updates.
     pub(crate) own: Arc<Mutex<Vec<Secret>>>,
     /// Of the session.
@@ -103,8 +102,12 @@ impl Viewer {
         if self.relay.is_open(path) {
             return Ok(());
         }
-        let tokens = self.own().iter().chain(&self.session).cloned().collect();
-        let address = self.address.as_ref();
+        let tokens: Vec<Secret> = self.own().iter().chain(&self.session).cloned().collect();
+        // What a token allows may depend on the address: that is known when the handshake is over.
+        if !tokens.is_empty() && !self.connection.established().await {
+            return Err(Barred::unauthorized("the handshake failed"));
+        }
+        let address = self.connection.address();
         let watching = Watching {
             path: path.clone(),
             tokens,

@@ -10,7 +10,6 @@ import { type Everything, type Message, parseEverything, parseMessage } from './
 
 const TRACK = 'chat';
 const OPEN_MS = 4_000;
-const ALIAS = 1;
 /** Behind the media. */
 const PRIORITY = 200;
 
@@ -24,7 +23,9 @@ export interface ChatEvents {
 export class MoqChat {
   private group = -1;
   private next = Date.now();
-  private publishing: Promise<void> | null = null;
+  /** The alias of the track of our own. */
+  private publishing: Promise<number> | null = null;
+  private aliases = 0;
   private lost = false;
 
   private constructor(
@@ -64,16 +65,24 @@ export class MoqChat {
   /** Sends a message. That it was taken shows when it comes back. */
   async say(name: string, text: string): Promise<void> {
     // A reader costs the server nothing that a writer does.
-    this.publishing ??= this.session.publish({ namespace: [...this.namespace, TRACK], name: 'messages' }, ALIAS);
-    await this.publishing.catch((error: unknown) => {
+    this.publishing ??= this.publish();
+    const alias = await this.publishing.catch((error: unknown) => {
       this.publishing = null;
       throw error;
     });
     const payload = new TextEncoder().encode(JSON.stringify({ name, text }));
     const stream = await this.session.openUni();
-    const pieces = [writeHeader(ALIAS, this.next++), writeObjectHead(new Uint8Array(), payload.length), payload];
+    const pieces = [writeHeader(alias, this.next++), writeObjectHead(new Uint8Array(), payload.length), payload];
     for (const piece of pieces) await stream.write(piece);
     await stream.close();
+  }
+
+  private async publish(): Promise<number> {
+    const alias = ++this.aliases;
+    const { ended } = await this.session.publish({ namespace: [...this.namespace, TRACK], name: 'messages' }, alias);
+    // Who is silent for long loses his place: the next message asks for another one.
+    void ended.then(() => (this.publishing = null));
+    return alias;
   }
 
   close(): void {

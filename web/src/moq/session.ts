@@ -135,10 +135,11 @@ export class Session {
     if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);
   }
 
-  /** Offers a track, whose objects go on streams of their own; resolves once the server takes it. */
-  async publish(track: messages.Track, alias: number): Promise<void> {
-    const { answer } = await this.request((id) => messages.publish(id, track, alias));
+  /** Offers a track, whose objects go on streams of their own; resolves once the server takes it. `ended`: it wants no more. */
+  async publish(track: messages.Track, alias: number): Promise<{ ended: Promise<void> }> {
+    const { answer, source } = await this.request((id) => messages.publish(id, track, alias));
     if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);
+    return { ended: untilOver(source) };
   }
 
   async openUni(): Promise<WritableStreamDefaultWriter<Uint8Array>> {
@@ -252,6 +253,14 @@ export class Session {
       await new Promise(() => {});
     };
     await Promise.race([read(), writer.closed]).catch(() => {});
+  }
+}
+
+async function untilOver(source: Source): Promise<void> {
+  try {
+    while ((await messages.readMessage(source)) !== null);
+  } catch {
+    // Reset, or cut off: over as well.
   }
 }
 

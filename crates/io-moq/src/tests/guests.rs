@@ -86,8 +86,12 @@ async fn a_viewers_tracks_reach_who_reads_them_as_they_are_and_nobody_else() {
     // Who reads has had enough.
     rig.guests.end(&Path::new(SECRET).unwrap(), Close::Ended);
     cancelled(&mut told).await;
-    let (_, answer) = client.publish(track(&SECRET, "three")).await;
-    assert_eq!(code(&answer), Some(RequestCode::Uninterested));
+    // That is not for ever.
+    let (three, answer) = client.publish(track(&SECRET, "three")).await;
+    assert_eq!(code(&answer), None);
+    send(&client, three, 0, 0, "again", true).await;
+    let broadcast = published(&rig).unwrap();
+    assert_eq!(object(&mut frames(&broadcast, "three")).await, (0, b"again".to_vec()));
 }
 
 #[tokio::test]
@@ -103,6 +107,16 @@ async fn d01_only_who_may_watch_publishes_beside_it_and_only_as_long() {
         assert_eq!(code(&answer), Some(expect), "{what}");
         assert!(published(&rig).is_none(), "{what}");
     }
+    // One refusal does not bar a session.
+    let client = rig.client("/TOKEN").await;
+    rig.revoked.store(true, Ordering::Relaxed);
+    let (_, answer) = client.publish(track(&SECRET, "one")).await;
+    assert_eq!(code(&answer), Some(RequestCode::Unauthorized));
+    rig.revoked.store(false, Ordering::Relaxed);
+    let (_, answer) = client.publish(track(&SECRET, "one")).await;
+    assert_eq!(code(&answer), None);
+    drop(client);
+    until("the end of it", || published(&rig).is_none()).await;
     let client = rig.client("/").await;
     let parameters = Parameters { filter: None, ..with_token("TOKEN") };
     let (id, mut told) = publish(&client, parameters).await;

@@ -74,10 +74,11 @@ impl SendStream {
     /// is dropped half done leaves the rest in `chunks`.
     pub(crate) async fn write(&mut self, chunks: &mut [Bytes]) -> Result<(), WriteEnd> {
         let codes = self.codes;
-        self.room.look();
         let mut turn = self.room.turn(self.priority);
         let mut writing = pin!(self.stream.write_all_chunks(chunks));
         let written = poll_fn(|cx| {
+            // Also while it waits: the path may take more by now.
+            self.room.look();
             if !turn.is_now(cx) {
                 return Poll::Pending;
             }

@@ -103,6 +103,13 @@ fn viewers_chat_their_owner_deletes_and_the_replay_has_the_rest() {
     assert!(!open && texts.starts_with(&left), "{texts:?}");
     assert_eq!(shown(&server, &format!("{replay}/until/0")).1, Vec::<String>::new());
     assert_eq!(say(&server, &video, "Ann", "too late").status, 403);
+    // Closed, it is shown to nobody afterwards either.
+    switch(false);
+    assert_eq!(shown(&server, &replay), (false, vec![]));
+    assert_eq!(shown(&server, &format!("{replay}/after/0")), (false, vec![]));
+    assert_eq!(server.lifecycle(&video)["chat"], false);
+    switch(true);
+    assert_eq!(shown(&server, &replay).1, texts);
     // All of it goes, and with the video whatever is left.
     assert_eq!(server.api("DELETE", &format!("/stream/{video}/chat"), None).status, 200);
     assert_eq!(shown(&server, &replay), (false, vec![]));
