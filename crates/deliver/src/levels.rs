@@ -253,6 +253,10 @@ impl Original for OnAir {
         ORIGINAL
     }
 
+    fn is_kept(&self) -> bool {
+        self.0.is_recorded()
+    }
+
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
         self.0.with_index(|index| known(index.rendition(ORIGINAL)?.segment(number)))
     }
@@ -318,6 +322,10 @@ impl Original for Recorded {
 
     fn track(&self) -> &str {
         ORIGINAL
+    }
+
+    fn is_kept(&self) -> bool {
+        true
     }
 
     fn segment(&self, number: u64) -> Option<OriginalSegment> {

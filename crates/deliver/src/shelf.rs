@@ -152,6 +152,19 @@ impl Shelf {
         &self.about
     }
 
+    /// Whether it is being recorded.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// As if this had come, and a catalog at this location had these levels.
+    #[cfg(test)]
+    pub(crate) fn show(&self, index: Index, catalog: Location, levels: Vec<encode::Level>) {
+        let mut state = self.state();
+        state.index = index;
+        state.levels = Some((catalog, Arc::new(levels)));
+    }
+
     /// What delivery counts.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters

@@ -16,7 +16,7 @@ use spine::{
     Close, Header, Origin, Path, Request, Timing, TrackInfo, TrackRequest, Waiting, group, track,
 };
 
-use crate::levels::{ORIGINAL, original_of};
+use crate::levels::{Levels, ORIGINAL, original_of};
 use crate::library::Library;
 use crate::limits::{LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, ORIGINAL_WAIT};
 use crate::shelf::Shelf;
@@ -46,7 +46,7 @@ pub async fn serve(library: Arc<Library>, origin: Origin) {
 
 /// A level's track, for as long as its broadcast lasts.
 struct LevelTrack {
-    library: Arc<Library>,
+    levels: Arc<Levels>,
     shelf: Arc<Shelf>,
     name: String,
     track: track::Producer,
@@ -103,14 +103,18 @@ impl LevelTrack {
         let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
         let track = request.accept(info).ok()?;
         let subscribers = Subscribers { track: track.clone(), waiting: Waiting::new(), any: false };
-        let (library, newest, failures) = (library.clone(), None, 0);
-        Some(Self { library, shelf, name, track, subscribers, newest, failures })
+        let (levels, newest, failures) = (library.levels().clone(), None, 0);
+        Some(Self { levels, shelf, name, track, subscribers, newest, failures })
     }
 
     /// Writes it while it is wanted, to the end of the broadcast.
     async fn run(mut self) {
         loop {
             self.until_wanted().await;
+            // The broadcast is over: nobody comes any more, and nothing is made for nobody.
+            if !self.subscribers.any {
+                return self.track.end(Close::Ended);
+            }
             let Some(number) = self.next().await else { return self.track.end(Close::Ended) };
             match self.segment(number).await {
                 Ok(()) => self.failures = 0,
@@ -141,7 +145,7 @@ impl LevelTrack {
         self.failures >= LEVEL_FAILURES_MAX
     }
 
-    /// Until somebody subscribes. Meanwhile nothing is kept that is behind the live edge: who comes does not begin there.
+    /// Until somebody subscribes, or the broadcast is over. Meanwhile nothing is kept that is behind the live edge: who comes does not begin there.
     async fn until_wanted(&mut self) {
         while !self.subscribers.any {
             let number = self.newest.as_ref().map(|written| written.number);
@@ -190,7 +194,7 @@ impl LevelTrack {
 
     /// A segment, part by part as it is made.
     async fn segment(&mut self, number: u64) -> Result<(), Stop> {
-        let shown = self.shelf.levels(self.library.levels());
+        let shown = self.shelf.levels(&self.levels);
         // Of what is sent now there is no such level.
         let (level, renditions) = shown.get(&self.name).ok_or(Stop::Failed(Failed::Encoder))?;
         let original = original_of(&self.shelf);
@@ -296,5 +300,116 @@ async fn change(shelf: &Arc<Shelf>) {
     if wait_for(shelf, ORIGINAL_WAIT, Awaited::Change, other).await.is_err() {
         // Too many wait already.
         tokio::time::sleep(LEVEL_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use encode::{Ladder, Level, Program, Renditions, SOFTWARE, Settings};
+    use package::CATALOG;
+    use spine::{
+        Filter, Limits, Location, NodeId, Policy, Route, Start, Takeover, TrackName, broadcast,
+    };
+
+    use super::*;
+    use crate::shelf::{About, Counters};
+
+    const NAME: &str = "video.360p.cmaf";
+
+    /// Levels that are offered, of which no part ever comes: nobody runs who would make them.
+    fn levels() -> Arc<Levels> {
+        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        let settings = Settings {
+            workers: 1,
+            cache_bytes: 1 << 20,
+            linger: Duration::from_secs(10),
+            patience: Duration::from_secs(10),
+            silent_max: Duration::from_secs(10),
+            encoder: SOFTWARE.to_owned(),
+            disk: None,
+        };
+        let levels = Levels::new(Ladder::copy_only(), false);
+        levels.ready(Renditions::new(Program { path, words }, settings));
+        levels
+    }
+
+    /// A broadcast with one segment of which more is to come, and this is the end of it.
+    fn over() -> Index {
+        let part = properties::Part {
+            duration: 90_000,
+            independent: true,
+            last: false,
+            target_ms: 1_000,
+            target_duration: Some(2),
+            key_bytes: None,
+        };
+        let segment = properties::Segment {
+            timescale: VIDEO_TIMESCALE,
+            epoch: 1,
+            wall_clock_ms: 1,
+            start: 0,
+            discontinuity: false,
+            discontinuity_sequence: 0,
+            gap: false,
+            init: 1,
+        };
+        let mut index = Index::new();
+        let at = Location { group: 5, object: 0 };
+        index.add(ORIGINAL, at, &part, Some(segment), 1_000).unwrap();
+        index.end();
+        index
+    }
+
+    fn shelf(producer: &broadcast::Producer) -> Arc<Shelf> {
+        let now = Instant::now();
+        let catalog = producer.track(CATALOG, TrackInfo::default()).unwrap();
+        let subgroup = catalog.group(0, now).unwrap().subgroup(0, now).unwrap();
+        subgroup.write(Header::new(0, now), Vec::new()).unwrap();
+        let about = About {
+            video: "video".to_owned(),
+            input: "input".to_owned(),
+            name: None,
+            low_latency: true,
+            started_ms: 0,
+            hide_viewers: false,
+            allow_clips: false,
+            ladder: None,
+        };
+        let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
+        let (name, width, height) = ("360p".to_owned(), 640, 360);
+        let level = Level { name, width, height, max_kbps: 800, level_idc: 30 };
+        shelf.show(over(), Location { group: 0, object: 0 }, vec![level]);
+        shelf
+    }
+
+    #[test]
+    fn a_level_that_nobody_watches_ends_with_its_broadcast() {
+        let origin = Origin::new(Limits::default());
+        let path = Path::new(["default", "input"]).unwrap();
+        let route = Route::local(NodeId(0), 1);
+        let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
+        let (levels, shelf) = (levels(), shelf(&producer));
+        assert!(shelf.levels(&levels).get(NAME).is_some(), "it is offered");
+        let track = producer.track(TrackName::from_static(NAME), TrackInfo::default()).unwrap();
+        let consumer = track.consume();
+        let subscribers = Subscribers { track: track.clone(), waiting: Waiting::new(), any: false };
+        let (name, newest, failures) = (NAME.to_owned(), None, 0);
+        let run = LevelTrack { levels, shelf, name, track, subscribers, newest, failures }.run();
+        let start = Start::At(Location { group: 5, object: 0 });
+        let watching = consumer.subscribe(Filter::from(start), Policy::EVERYTHING);
+        // A thread of its own: what spins is never polled again, and no timer of its runtime would end it.
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            runtime.unwrap().block_on(run);
+            let _ = tell.send(());
+        });
+        // Whether it has looked meanwhile or not.
+        drop(watching);
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(consumer.ended(), Some(Close::Ended));
     }
 }

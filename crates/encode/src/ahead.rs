@@ -66,7 +66,7 @@ impl Renditions {
 
     /// Levels that the disk has are done; the others are left.
     pub(crate) async fn take_from_disk(&self, begun: &Begun, levels: &mut Wanted) {
-        let Some(disk) = self.disk() else { return };
+        let Some(disk) = self.disk().filter(|_| begun.original.is_kept()) else { return };
         for (level, made) in levels.iter() {
             let found = match self.name_of(begun, level) {
                 Some(name) => {
@@ -87,7 +87,8 @@ impl Renditions {
 
     /// What was made is there again after memory has lost it, also for the next server.
     pub(crate) async fn put_on_disk(&self, begun: &Begun, levels: Wanted) {
-        let Some(disk) = self.disk() else { return };
+        // What nobody records is nowhere when it is over, and nobody would delete its levels.
+        let Some(disk) = self.disk().filter(|_| begun.original.is_kept()) else { return };
         for (level, made) in levels {
             let Some(name) = self.name_of(begun, &level) else { continue };
             let disk = disk.clone();
@@ -126,5 +127,84 @@ impl Renditions {
     /// Bytes of made segments on the disk.
     pub fn disk_bytes(&self) -> u64 {
         self.disk().map_or(0, |disk| disk.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::original::{Answer, OriginalPart, OriginalSegment};
+    use crate::program::Program;
+    use crate::renditions::{Disk, SOFTWARE, Settings};
+
+    /// A video of which only whole segments are known.
+    struct Film {
+        kept: bool,
+    }
+
+    impl Original for Film {
+        fn video(&self) -> &str {
+            "film"
+        }
+
+        fn track(&self) -> &str {
+            "video.cmaf"
+        }
+
+        fn is_kept(&self) -> bool {
+            self.kept
+        }
+
+        fn segment(&self, _: u64) -> Option<OriginalSegment> {
+            Some(OriginalSegment { init: 1, epoch: 1, independent: true, complete: true })
+        }
+
+        fn part(&self, _: u64, _: usize) -> Answer<'_, OriginalPart> {
+            Box::pin(async { None })
+        }
+
+        fn init(&self, _: u64) -> Answer<'_, Bytes> {
+            Box::pin(async { None })
+        }
+    }
+
+    #[tokio::test]
+    async fn only_levels_of_what_stays_are_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("levels");
+        let settings = Settings {
+            workers: 1,
+            cache_bytes: 1 << 20,
+            linger: Duration::from_secs(10),
+            patience: Duration::from_secs(10),
+            silent_max: Duration::from_secs(10),
+            encoder: SOFTWARE.to_owned(),
+            disk: Some(Disk { folder: folder.clone(), bytes_max: 1 << 20 }),
+        };
+        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        let renditions = Renditions::new(Program { path, words }, settings);
+        let (name, width, height) = ("360p".to_owned(), 640, 360);
+        let level = Level { name, width, height, max_kbps: 800, level_idc: 30 };
+        for kept in [false, true] {
+            let begun = Begun {
+                segment: ("film".to_owned(), "video.cmaf".to_owned(), 1),
+                original: Arc::new(Film { kept }),
+                priority: Priority::Seeking,
+                asked: Arc::default(),
+            };
+            let made = Arc::new(Made::new());
+            made.push(0, vec![Bytes::from_static(b"part")]);
+            renditions.put_on_disk(&begun, vec![(level.clone(), made)]).await;
+            assert_eq!(folder.join("film").exists(), kept);
+            let mut wanted = vec![(level.clone(), Arc::new(Made::new()))];
+            renditions.take_from_disk(&begun, &mut wanted).await;
+            assert_eq!(wanted.is_empty(), kept);
+        }
+        renditions.forget("film");
+        assert!(!folder.join("film").exists());
     }
 }

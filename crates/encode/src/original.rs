@@ -38,6 +38,8 @@ pub trait Original: Send + Sync {
     fn video(&self) -> &str;
     /// The packaged track, such as `video.cmaf`.
     fn track(&self) -> &str;
+    /// Whether it stays when its broadcast is over: of what does not, nothing is put on a disk.
+    fn is_kept(&self) -> bool;
     /// A segment that has begun.
     fn segment(&self, number: u64) -> Option<OriginalSegment>;
     /// A part: waited for while its segment is being made, or is the next one. None if it never comes.

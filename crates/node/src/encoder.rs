@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use control::{Control, VideoUid};
 use deliver::Levels;
 use encode::{Disk, Encoder, Program, Renditions, SOFTWARE, Settings};
 use record::History;
@@ -20,6 +21,7 @@ pub(crate) struct Encoding {
     config: config::Encode,
     folder: PathBuf,
     levels: Arc<Levels>,
+    control: Arc<Control>,
     /// What is not as the configuration asks for.
     complaint: OnceLock<String>,
 }
@@ -31,18 +33,47 @@ impl Encoding {
             config: config.encode.clone(),
             folder: config.data.dir.join(FOLDER),
             levels,
+            control: history.control().clone(),
             complaint: OnceLock::new(),
         });
         let made = Arc::downgrade(&encoding);
         history.on_delete(move |video| {
             let (Some(made), video) = (made.upgrade(), video.as_str().to_owned()) else { return };
-            tokio::task::spawn_blocking(move || match made.levels.renditions() {
-                Some(renditions) => renditions.forget(&video),
-                // Of a server before this one, that had an encoder.
-                None => _ = std::fs::remove_dir_all(made.folder.join(&video)),
-            });
+            tokio::task::spawn_blocking(move || made.forget(&video));
         });
         encoding
+    }
+
+    /// Blocks.
+    fn forget(&self, video: &str) {
+        if let Some(renditions) = self.levels.renditions() {
+            renditions.forget(video);
+        }
+        // Of a server before this one, where this one keeps nothing on the disk or has no encoder.
+        let _ = std::fs::remove_dir_all(self.folder.join(video));
+    }
+
+    /// Deletes what nobody would: a server may have been killed between a video's end and that of what was made of it, and
+    /// where nothing is kept on the disk any more, nothing stays. Before anything is made.
+    async fn tidy(&self) {
+        let folder = self.folder.clone();
+        if self.config.cache_gb.is_none() {
+            let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+            return;
+        }
+        let listed = tokio::task::spawn_blocking(move || {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<PathBuf>>()
+        });
+        for path in listed.await.unwrap_or_default() {
+            let uid = path.file_name().and_then(|name| name.to_str()).map(VideoUid::parse);
+            // What is on the air is known, too.
+            if let Some(Ok(uid)) = uid
+                && matches!(self.control.video(&uid).await, Ok(None))
+            {
+                let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(path)).await;
+            }
+        }
     }
 
     /// For who looks whether all is well.
@@ -54,6 +85,7 @@ impl Encoding {
     /// there is, and the log says why.
     pub(crate) async fn serve(self: Arc<Self>) {
         let config = &self.config;
+        self.tidy().await;
         let program = match Program::ask(&path(&config.program)).await {
             Ok(program) => program,
             Err(error) => {
@@ -143,6 +175,10 @@ fn workers(configured: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use control::{Claim, ClaimMode, InputSettings, InputUid, MasterKey, NodeId, SessionId};
+
     use super::*;
     use crate::config::{Layer, load};
 
@@ -158,5 +194,72 @@ mod tests {
         let set = |text| Layer::setting(text).unwrap();
         assert_eq!(disk(&[set("encode.cache_gb=0.5")]), with(500_000_000));
         assert_eq!(disk(&[set("encode.cache_gb=0")]), None);
+    }
+
+    const NOW: u64 = 1_000;
+
+    /// A node with a video on the air, and an encoder or none.
+    async fn encoding(dir: &Path, encoder: bool, cache_gb: &str) -> (Arc<Encoding>, VideoUid) {
+        let control = Control::open(&dir.join("db"), MasterKey::new(&[7; 32])).unwrap();
+        let control = Arc::new(control);
+        let input = InputUid::from_random([1; 15]);
+        let random = std::array::from_fn(|i| i as u8);
+        control.create_input(input.clone(), InputSettings::default(), random, NOW).await.unwrap();
+        let claim = Claim {
+            input,
+            node: NodeId::parse("local").unwrap(),
+            session: SessionId::parse("1").unwrap(),
+            mode: ClaimMode::IfFree,
+            now_ms: NOW,
+            resume_within_ms: 15_000,
+            new_video: VideoUid::from_random([1; 16]),
+        };
+        let video = control.claim(claim).await.unwrap().owned.video;
+        let store = Arc::new(store::Store::open(&dir.join("media")).unwrap());
+        let history = History::new(control, store);
+        let set = [
+            Layer::setting(&format!("encode.cache_gb={cache_gb}")).unwrap(),
+            Layer::setting(&format!("data.dir={:?}", dir.to_str().unwrap())).unwrap(),
+        ];
+        let config = load(&set).unwrap().config;
+        let levels = Levels::new(encode::Ladder::copy_only(), false);
+        if encoder {
+            let program = Program { path: "/nowhere".into(), words: String::new() };
+            let folder = dir.join(FOLDER);
+            let settings = settings(&config.encode, folder, Encoder::Software);
+            levels.ready(Renditions::new(program, settings));
+        }
+        (Encoding::new(&config, levels, &history), video)
+    }
+
+    /// Videos of which something is there.
+    fn there(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir.join(FOLDER)).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn what_was_made_of_a_video_goes_with_it() {
+        let gone = VideoUid::from_random([2; 16]);
+        for encoder in [false, true] {
+            for (cache_gb, stays) in [("1", true), ("0", false)] {
+                let dir = tempfile::tempdir().unwrap();
+                let (encoding, video) = encoding(dir.path(), encoder, cache_gb).await;
+                for uid in [&video, &gone] {
+                    let folder = dir.path().join(FOLDER).join(uid.as_str());
+                    std::fs::create_dir_all(&folder).unwrap();
+                    std::fs::write(folder.join("0000000000000abc-3-1.level"), "of before").unwrap();
+                }
+                encoding.tidy().await;
+                let left = if stays { vec![video.to_string()] } else { Vec::new() };
+                assert_eq!(there(dir.path()), left, "{encoder} {cache_gb}");
+                std::fs::create_dir_all(dir.path().join(FOLDER).join(video.as_str())).unwrap();
+                encoding.forget(video.as_str());
+                assert_eq!(there(dir.path()), Vec::<String>::new(), "{encoder} {cache_gb}");
+            }
+        }
     }
 }

@@ -422,6 +422,10 @@ impl Ingest {
                 tokio::join!(package, shelf.clone().follow(), record, chat);
             ingest.broadcast_over(&input, &consumer).await;
             ingest.history.forget(&video);
+            let committed = before || status.as_ref().is_some_and(|s| s.committed() > 0);
+            if recorded.is_some() && !committed {
+                ingest.forget_levels(&video).await;
+            }
             ingest.library.close(&shelf, recorded == Some(true));
             ingest.tidy(&video).await;
             let recording = match recorded {
@@ -592,6 +596,13 @@ impl Ingest {
         self.finished.notify_waiters();
     }
 
+    /// What was made of a video that there never was: nothing of it was committed.
+    async fn forget_levels(&self, video: &VideoUid) {
+        let Some(renditions) = self.library.levels().renditions().cloned() else { return };
+        let video = video.to_string();
+        let _ = tokio::task::spawn_blocking(move || renditions.forget(&video)).await;
+    }
+
     /// A video that is over keeps nothing that its index does not name.
     async fn tidy(&self, video: &VideoUid) {
         match self.history.tidy(video).await {
@@ -612,6 +623,9 @@ impl Ingest {
                     for ended in ended {
                         self.history.forget(&ended.video);
                         self.tidy(&ended.video).await;
+                        if !ended.kept {
+                            self.forget_levels(&ended.video).await;
+                        }
                         tracing::info!(input = %ended.input, video = %ended.video, "ended");
                     }
                 }

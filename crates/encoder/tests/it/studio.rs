@@ -229,6 +229,10 @@ impl Original for Studio {
         "video.cmaf"
     }
 
+    fn is_kept(&self) -> bool {
+        true
+    }
+
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
         let index = usize::try_from(number.checked_sub(FIRST)?).ok()?;
         let independent = *self.independent.get(index)?;
