@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use access::{Pass, Refusal, Visitor};
 use axum::extract::{ConnectInfo, Extension, RawPathParams, Request, State};
@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 use crate::guarded::guarded;
 use crate::http::{Site, no_content, plain};
@@ -38,6 +39,7 @@ pub(crate) async fn gate(
             .or_else(|| request.uri().authority().map(ToString::to_string)),
     };
     let page = Page::of(request.uri().path());
+    let mut looked = Instant::now();
     let pass = match asked.ask(&site).await {
         Ok(pass) => pass,
         Err(refusal) => return turned_away(refusal, page, site.quic()),
@@ -51,10 +53,11 @@ pub(crate) async fn gate(
     request.extensions_mut().insert(pass);
     let began = Instant::now();
     let mut response = next.run(request).await;
-    if began.elapsed() > AGAIN_AFTER
-        && let Err(refusal) = asked.ask(&site).await
-    {
-        return turned_away(refusal, page, site.quic());
+    if began.elapsed() > AGAIN_AFTER {
+        looked = Instant::now();
+        if let Err(refusal) = asked.ask(&site).await {
+            return turned_away(refusal, page, site.quic());
+        }
     }
     if by_origin {
         // RFC 9110 §12.5.5: who asks decides.
@@ -66,7 +69,7 @@ pub(crate) async fn gate(
     // What is open may be locked meanwhile.
     let asked = Arc::new(asked);
     response.map(|body| {
-        guarded(body, move || {
+        guarded(body, looked, move || {
             let (asked, site) = (asked.clone(), site.clone());
             async move { asked.ask(&site).await.map(drop) }.boxed()
         })

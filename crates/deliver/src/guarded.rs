@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::limits::LOOK_EVERY;
+use crate::limits::{LOOK_EVERY, LOOKS_UNKNOWN_MAX};
 
 /// Whether who asked for it may still have it.
 type Look = BoxFuture<'static, Result<(), Refusal>>;
@@ -24,12 +24,15 @@ struct Guarded<F> {
     ask: F,
     looked: Instant,
     looking: Option<Look>,
+    /// Looks that nobody could answer, one after the other.
+    unknown: u32,
     refused: bool,
 }
 
 /// Asks again before a piece of this body whenever [`LOOK_EVERY`] has passed, and ends it with an error once the answer is
-/// no: its client must not take what it has for the whole. Whatever is in memory already is left as it is.
-pub(crate) fn guarded<F>(body: Body, ask: F) -> Body
+/// no: its client must not take what it has for the whole. What can't be known for a moment ends nothing. Whatever is in
+/// memory already is left as it is. `looked`: when was asked last, before there was this body.
+pub(crate) fn guarded<F>(body: Body, looked: Instant, ask: F) -> Body
 where
     F: Fn() -> Look + Send + Unpin + 'static,
 {
@@ -37,7 +40,7 @@ where
     if body.is_end_stream() || body.size_hint().exact().is_some() {
         return body;
     }
-    Body::new(Guarded { body, ask, looked: Instant::now(), looking: None, refused: false })
+    Body::new(Guarded { body, ask, looked, looking: None, unknown: 0, refused: false })
 }
 
 impl<F: Fn() -> Look> Guarded<F> {
@@ -49,7 +52,12 @@ impl<F: Fn() -> Look> Guarded<F> {
         let answer = std::task::ready!(looking.poll_unpin(cx));
         self.looking = None;
         self.looked = Instant::now();
-        Poll::Ready(answer)
+        match answer {
+            Err(Refusal::Unavailable) if self.unknown < LOOKS_UNKNOWN_MAX => self.unknown += 1,
+            Err(refusal) => return Poll::Ready(Err(refusal)),
+            Ok(()) => self.unknown = 0,
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -109,7 +117,7 @@ mod tests {
     async fn read(body: Body, allowed: Duration) -> (Duration, usize, Option<String>) {
         let (began, asked) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
         let counted = asked.clone();
-        let body = guarded(body, move || {
+        let body = guarded(body, began, move || {
             counted.fetch_add(1, Ordering::Relaxed);
             let answer = if began.elapsed() < allowed { Ok(()) } else { Err(Refusal::NeedsToken) };
             // As long as a look at a disk takes.
@@ -157,10 +165,50 @@ mod tests {
         assert!(ended >= Duration::from_secs(60) && words.is_none(), "{ended:?}");
         assert!((90..=120).contains(&asked), "{asked}");
         // A client that takes nothing for long is asked about before it goes on.
-        let body = guarded(pieces(every), || async { Err(Refusal::NeedsToken) }.boxed());
+        let body =
+            guarded(pieces(every), Instant::now(), || async { Err(Refusal::NeedsToken) }.boxed());
         sleep(LOOK_EVERY).await;
         let first = body.into_data_stream().next().await.unwrap();
         assert!(first.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_counts_from_when_was_asked_before_it() {
+        // As long as an answer may take before it begins.
+        let looked = Instant::now();
+        sleep(Duration::from_millis(400)).await;
+        let every = Duration::from_millis(30);
+        let body = guarded(pieces(every), looked, || async { Err(Refusal::NeedsToken) }.boxed());
+        let mut frames = body.into_data_stream();
+        while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
+        assert!(looked.elapsed() <= LOOK_EVERY + every, "{:?}", looked.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_busy_ends_no_body_and_one_that_stays_away_does() {
+        type Readable = fn(u64) -> bool;
+        // Whether it can be read so many seconds after the beginning, and when the body ends.
+        let busy: [(Readable, Option<u64>); 4] = [
+            (|n| !(3..7).contains(&n), None),
+            (|n| n % 5 == 0, None),
+            (|n| n < 20, Some(25)),
+            (|_| false, Some(5)),
+        ];
+        for (at, (readable, ends)) in busy.into_iter().enumerate() {
+            let began = Instant::now();
+            let body = guarded(pieces(Duration::from_millis(40)), began, move || {
+                let readable = readable(began.elapsed().as_secs());
+                async move { if readable { Ok(()) } else { Err(Refusal::Unavailable) } }.boxed()
+            });
+            let mut frames = body.into_data_stream();
+            let mut refused = false;
+            while let Some(frame) = frames.next().await {
+                refused = frame.is_err();
+            }
+            let end = began.elapsed().as_secs();
+            assert_eq!(refused, ends.is_some(), "{at}: {end}");
+            assert!(ends.is_none_or(|ends| (ends..=ends + 1).contains(&end)), "{at}: {end}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,10 @@ pub const RENDERINGS_MAX: usize = 8;
 /// is remembered of the answer (`POLICY_AGE` in `access`), a link that is taken back ends within a second.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How often one after the other such a body may be asked about without an answer before it ends: about five seconds, longer than
+/// a database is busy, and no more of what may be locked meanwhile.
+pub const LOOKS_UNKNOWN_MAX: u32 = 10;
+
 /// A broadcast that is over is kept for its viewers to see its end.
 pub const ENDED_KEPT: Duration = Duration::from_secs(60);
 

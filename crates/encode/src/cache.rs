@@ -40,6 +40,8 @@ pub(crate) struct Cache {
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<Name, File>,
+    /// The same by when they were used last; no two at one time.
+    by_use: BTreeMap<u64, Name>,
     /// Videos that are gone: what is still being made of them is not kept.
     gone: BTreeSet<String>,
     bytes: u64,
@@ -96,12 +98,7 @@ impl Cache {
 
     /// The parts of a segment. Blocks.
     pub(crate) fn get(&self, name: &Name) -> Option<Vec<Bytes>> {
-        {
-            let mut state = self.state();
-            state.clock += 1;
-            let used = state.clock;
-            state.files.get_mut(name)?.used = used;
-        }
+        self.state().touch(name)?;
         let path = self.path(name);
         let parts = fs::read(&path).ok().and_then(|file| read(file.into()));
         match &parts {
@@ -181,8 +178,7 @@ impl Cache {
         {
             let mut state = self.state();
             while state.bytes > bytes {
-                let oldest = state.files.iter().min_by_key(|(_, f)| f.used).map(|(n, _)| n.clone());
-                let Some(oldest) = oldest else { break };
+                let Some((_, oldest)) = state.by_use.pop_first() else { break };
                 state.remove(&oldest);
                 gone.push(oldest);
             }
@@ -217,13 +213,26 @@ impl State {
         self.clock += 1;
         let file = File { bytes, used: self.clock };
         self.bytes += file.weight();
+        self.by_use.insert(self.clock, name.clone());
         self.files.insert(name, file);
     }
 
     fn remove(&mut self, name: &Name) {
         if let Some(file) = self.files.remove(name) {
             self.bytes -= file.weight();
+            self.by_use.remove(&file.used);
         }
+    }
+
+    /// It is used now.
+    fn touch(&mut self, name: &Name) -> Option<()> {
+        let file = self.files.get_mut(name)?;
+        self.clock += 1;
+        let before = std::mem::replace(&mut file.used, self.clock);
+        if let Some(name) = self.by_use.remove(&before) {
+            self.by_use.insert(self.clock, name);
+        }
+        Some(())
     }
 }
 
@@ -330,6 +339,11 @@ mod tests {
         {
             assert_eq!(cache.get(&other), None, "{other:?}");
         }
+        let state = cache.state();
+        let by_use: BTreeMap<u64, Name> =
+            state.files.iter().map(|(name, file)| (file.used, name.clone())).collect();
+        assert_eq!((&by_use, by_use.len()), (&state.by_use, state.files.len()));
+        drop(state);
         cache.give_back(50_000);
         assert!(cache.bytes() <= 50_000);
         cache.give_back(u64::MAX);

@@ -400,15 +400,14 @@ impl Renditions {
     async fn work(self: Arc<Self>, begun: Begun) {
         let (video, track, number) = begun.segment.clone();
         let original = begun.original.clone();
-        let mut guard =
-            Abandoned { renditions: &self, segment: &begun.segment, levels: Vec::new() };
+        let mut guard = Abandoned::new(&self, &begun.segment);
         // Live this waits until the segment begins. What is whole may have been made already.
         let whole = original.segment(number).is_some_and(|s| s.complete);
         let mut first = None;
         if !whole {
             first = original.part(number, 0).await;
             if first.is_none() {
-                guard.levels = self.close(&begun.segment, &[]);
+                guard.close(&[]);
                 return guard.finish(Err(Failed::NoOriginal));
             }
         }
@@ -416,7 +415,7 @@ impl Renditions {
             Some(before) => self.wanted(&video, &track, before),
             None => Vec::new(),
         };
-        guard.levels = self.close(&begun.segment, &wanted);
+        guard.close(&wanted);
         if whole {
             self.take_from_disk(&begun, &mut guard.levels).await;
             if !guard.levels.is_empty() {
@@ -620,10 +619,21 @@ enum Attempt {
 struct Abandoned<'a> {
     renditions: &'a Renditions,
     segment: &'a Segment,
-    levels: Vec<(Level, Arc<Made>)>,
+    levels: Wanted,
+    /// It has taken its levels: what is open of this segment now is another job's.
+    closed: bool,
 }
 
-impl Abandoned<'_> {
+impl<'a> Abandoned<'a> {
+    fn new(renditions: &'a Renditions, segment: &'a Segment) -> Self {
+        Self { renditions, segment, levels: Vec::new(), closed: false }
+    }
+
+    fn close(&mut self, wanted: &[Level]) {
+        self.levels = self.renditions.close(self.segment, wanted);
+        self.closed = true;
+    }
+
     fn finish(&mut self, outcome: Result<(), Failed>) {
         for (level, made) in self.levels.drain(..) {
             made.finish(outcome);
@@ -641,8 +651,50 @@ impl Abandoned<'_> {
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        let open = self.renditions.close(self.segment, &[]);
-        self.levels.extend(open);
+        if !self.closed {
+            self.close(&[]);
+        }
         self.finish(Err(Failed::Encoder));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_ends_leaves_what_another_one_has_opened() {
+        let settings = Settings {
+            workers: 1,
+            cache_bytes: 1 << 20,
+            linger: Duration::from_secs(10),
+            patience: Duration::from_secs(10),
+            silent_max: Duration::from_secs(10),
+            encoder: SOFTWARE.to_owned(),
+            disk: None,
+        };
+        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        let renditions = Renditions::new(Program { path, words }, settings);
+        let segment = ("film".to_owned(), "video.cmaf".to_owned(), 1);
+        let (name, width, height) = ("360p".to_owned(), 640, 360);
+        let level = Level { name, width, height, max_kbps: 800, level_idc: 30 };
+        let open = || {
+            let made = Arc::new(Made::new());
+            let wanted = vec![(level.clone(), made.clone())];
+            renditions.state().open.insert(segment.clone(), wanted);
+            made
+        };
+        let failed = |made: &Made| made.outcome().map(|(how, _)| how);
+        let first = open();
+        let mut job = Abandoned::new(&renditions, &segment);
+        job.close(&[]);
+        job.finish(Ok(()));
+        let second = open();
+        drop(job);
+        assert_eq!((failed(&first), failed(&second)), (Some(Ok(())), None));
+        // That one is dropped before it has begun: who waits hears of it.
+        drop(Abandoned::new(&renditions, &segment));
+        assert_eq!(failed(&second), Some(Err(Failed::Encoder)));
+        assert!(renditions.state().open.is_empty());
     }
 }
