@@ -339,6 +339,7 @@ mod tests {
         {
             assert_eq!(cache.get(&other), None, "{other:?}");
         }
+        cache.put(name("b", 12), &parts(12)).unwrap();
         let state = cache.state();
         let by_use: BTreeMap<u64, Name> =
             state.files.iter().map(|(name, file)| (file.used, name.clone())).collect();
