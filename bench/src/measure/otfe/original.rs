@@ -101,6 +101,10 @@ impl Original for Film {
         "video.cmaf"
     }
 
+    fn is_kept(&self) -> bool {
+        true
+    }
+
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
         self.find(number).map(|_| OriginalSegment {
             init: INIT,
