@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::codec::captions::{Embedded, instream_ids};
 use crate::codec::{aac, h264, hevc};
 use crate::properties::{FrameProperties, GroupStart, pairs};
 use crate::timeline::{SourceClock, SourceFrame, Timeline, TrackKind};
@@ -102,7 +103,8 @@ pub fn hvcc(data: &[u8]) {
 }
 
 /// One codec through the door that protocols use. The first byte says which; what follows is cut by [`pieces`] into a
-/// header, which may be empty, and packets. Each configuration must read back from a group's properties.
+/// header, which may be empty, and packets. Each configuration must read back from a group's properties; captions inside
+/// packets, if there are any, have a name in lists.
 pub fn stream(data: &[u8]) {
     use crate::codec::{AudioFormat as A, AudioStream, Config, VideoFormat as V, VideoStream};
     let Some((which, rest)) = data.split_first() else {
@@ -116,9 +118,18 @@ pub fn stream(data: &[u8]) {
     if let Some(format) = video.get(which) {
         let mut stream = VideoStream::new(*format);
         let first = stream.header(header).ok().flatten();
-        let units = pieces.map(|packet| stream.access_unit(Bytes::copy_from_slice(packet)));
+        let packets: Vec<&[u8]> = pieces.collect();
+        let units = packets.iter().map(|packet| stream.access_unit(Bytes::copy_from_slice(packet)));
         let changed = units.filter_map(|unit| unit.ok()?.changed);
-        first.into_iter().chain(changed).for_each(|config| reads_back(Config::Video(config)));
+        let configs: Vec<_> = first.into_iter().chain(changed).map(Config::Video).collect();
+        if let Some(config) = configs.last() {
+            for packet in packets {
+                let found = Embedded::of(config, packet).descriptors();
+                let pairs = found.iter().map(|(scheme, value)| (*scheme, &**value));
+                assert_eq!(instream_ids(pairs).is_empty(), found.is_empty(), "{found:?}");
+            }
+        }
+        configs.into_iter().for_each(reads_back);
     } else if let Some(format) = audio.get(which - video.len()) {
         let mut stream = AudioStream::new(*format);
         let first = stream.header(header).ok().flatten();

@@ -62,6 +62,7 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
     write_tag(&mut flv, TagKind::Audio, 0, &[0xaf, 0, 0x11, 0x90]);
     let slice =
         [0, 0, 0, 3, 0x65, 0x88, 0x80, 0, 0, 0, 4, 6, 6, 1, 0xc4, 0, 0, 1, 0x41, 0x88, 0x80];
+    let captions = b"\0\0\0\x12\x06\x04\x0e\xb5\0\x31GA94\x03\xc1\xff\xfc\x94\x2c\xff\x80";
     let stream = |which: u8, pieces: &[&[u8]]| {
         let pieces = pieces.iter().flat_map(|p| [&(p.len() as u16).to_be_bytes()[..], p].concat());
         [which].into_iter().chain(pieces).collect::<Vec<u8>>()
@@ -81,6 +82,7 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (fuzzing::hvcc, HVCC.to_vec()),
         (fuzzing::annex_b, [&[0, 0, 1][..], SPS, &[0, 0, 0, 1], PPS].concat()),
         (fuzzing::stream, stream(0, &[&avcc(), &slice])),
+        (fuzzing::stream, stream(0, &[&avcc(), captions, &slice])),
         (fuzzing::stream, stream(1, &[HVCC, &[0, 0, 0, 3, 0x28, 1, 0x80]])),
         (fuzzing::stream, stream(2, &[AV1C, &[&AV1C[4..], &[0x32, 2, 0x10, 0]].concat()])),
         (fuzzing::stream, stream(3, &[&[0, 11, 0x82, 2, 2, 2, 0, 0], VP9_KEY])),
