@@ -34,7 +34,7 @@ STEPS=(
     "video.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_video_js"
     "Chromium's own HLS for $AIRWAVE_PLAY_SECONDS s|browser::stock_native_video"
     "ffmpeg for $AIRWAVE_PLAY_SECONDS s|browser::stock_ffmpeg"
-    "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player"
+    "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player|browser::a_browser_that"
     "From the encoder to the screen over MoQ for $AIRWAVE_GLASS_SECONDS s, no rebuffer|browser::what_an_encoder_sees"
     "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
     "Power cuts, $AIRWAVE_POWER_ROUNDS rounds|power::"
@@ -49,6 +49,7 @@ STEPS=(
     "Frames that a fuzzer spoilt, $AIRWAVE_SPOILT_ROUNDS rounds a codec|faults::spoilt"
     "Kill -9 of encoder processes, $AIRWAVE_WORKER_KILLS times|faults::workers"
     "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"
+    "An independent client in drafts 16, 20 and 22|moq::independent_"
 )
 
 main() {

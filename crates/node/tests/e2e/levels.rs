@@ -274,11 +274,11 @@ fn forced_switches_leave_no_frame_out_in_chromium() {
     for never in ["backwards", "seeks"] {
         assert_eq!(number(never), 0.0, "{never}: {seen}");
     }
-    // A machine with nothing left drops pictures that it has, with and without switches.
-    let starved = seen["leastIdle"].as_f64().is_some_and(|idle| idle < 0.03);
     let worst =
         seen["missingAtSwitches"].as_array().unwrap().iter().filter_map(serde_json::Value::as_f64);
     let worst = worst.fold(0.0, f64::max);
-    let smooth = number("waiting") == 0.0 && number("holes") == 0.0;
-    assert!(starved || (smooth && worst <= 1.0), "a gap over one frame: {seen}");
+    assert_eq!(number("holes"), 0.0, "{seen}");
+    // A machine that has other things to do drops pictures that it has, with and without switches: the soak has one at rest.
+    let smooth = number("waiting") == 0.0 && worst <= 1.0;
+    assert!(smooth || number("switches") < 20.0, "a gap over one frame: {seen}");
 }
