@@ -78,6 +78,9 @@ pub(super) fn of<'a>(
     for number in numbers {
         let there: Vec<(&str, &Segment)> =
             renditions.iter().filter_map(|(name, r)| Some((*name, r.segment(number)?))).collect();
+        if !index.ended() && undecided(&renditions, number) {
+            break;
+        }
         let Some(boundary) = boundary(&renditions, &there, number) else { continue };
         if begun != Some(boundary.number) {
             begun = Some(boundary.number);
@@ -113,6 +116,16 @@ pub(super) fn of<'a>(
         last.longest = (length_ns as f64 / 1e9 - last.start).max(0.0);
     }
     periods
+}
+
+/// Whether a rendition that had the number before may yet have this one: its first part is a little later than the others', or
+/// it is over. A Period that was listed without it could not get it any more, so the number waits until it is there, or until
+/// the others are two numbers on.
+fn undecided(renditions: &[(&str, &Rendition)], number: u64) -> bool {
+    let last = |r: &Rendition| r.segments.back().map(|s| s.number);
+    let newest = renditions.iter().filter_map(|(_, r)| last(r)).max().unwrap_or(0);
+    newest <= number
+        && renditions.iter().any(|(_, r)| last(r).is_some_and(|last| last + 1 == number))
 }
 
 /// Where a Period begins.

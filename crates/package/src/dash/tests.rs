@@ -235,6 +235,33 @@ fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
     }
 }
 
+/// Sound comes a little later than the picture. A player cannot add it to a Period that it was not in.
+#[test]
+fn a_rendition_that_is_late_begins_no_period() {
+    let mut index = Index::new();
+    add(&mut index, "audio.cmaf", 10, &[6, 6, 6]);
+    add(&mut index, "video.cmaf", 10, &[6, 6, 6, 1]);
+    let numbers = |index: &Index| {
+        let text = render(index, LOW);
+        let of = |name| values(&text, name).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let periods = of("id").into_iter().filter(|id| id.len() == 2).collect::<Vec<_>>();
+        (periods, of("r"))
+    };
+    let of = |ids: &[&str], repeats: &[&str]| {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        (owned(ids), owned(repeats))
+    };
+    assert_eq!(numbers(&index), of(&["10"], &["2", "2"]), "it waits for its sound");
+    let mut there = Index::new();
+    add(&mut there, "audio.cmaf", 10, &[6, 6, 6, 1]);
+    add(&mut there, "video.cmaf", 10, &[6, 6, 6, 1]);
+    assert_eq!(numbers(&there), of(&["10"], &["3", "3"]));
+    let mut over = Index::new();
+    add(&mut over, "audio.cmaf", 10, &[6, 6, 6]);
+    add(&mut over, "video.cmaf", 10, &[6, 6, 6, 6, 1]);
+    assert_eq!(numbers(&over), of(&["10", "13"], &["2", "2", "1"]), "two numbers on it is over");
+}
+
 #[test]
 fn nothing_to_list_is_no_mpd() {
     let (contents, languages) = (BTreeMap::new(), BTreeMap::new());
