@@ -318,8 +318,9 @@ fn write_template(
         info.epoch,
     );
     let part = index.rendition(run.name).map_or(0, |r| r.part_target_ms);
-    if options.low_latency && run.open().is_some() {
-        // §5.3.9.5.3: a segment is there as soon as its first part is.
+    if options.low_latency {
+        // §5.3.9.5.3: a segment is there as soon as its first part is. Also when none is being made: dash.js asks the first
+        // MPD that it gets whether this is low latency.
         let early =
             periods::expected(run) as f64 / f64::from(info.timescale) - f64::from(part) / 1e3;
         let _ = write!(

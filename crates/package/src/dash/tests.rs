@@ -95,6 +95,10 @@ fn low_latency_lists_the_segment_that_is_being_made() {
     let mut index = Index::new();
     add(&mut index, "video.cmaf", 10, &[6, 6, 1]);
     assert!(!render(&index, LIVE).contains("availabilityTime"), "only what is whole");
+    let mut between = Index::new();
+    add(&mut between, "video.cmaf", 10, &[6, 6]);
+    let text = render(&between, LOW);
+    assert_eq!(values(&text, "availabilityTimeComplete"), ["false"], "players look once");
     let text = render(&index, LOW);
     assert_eq!(values(&text, "t"), ["1800000"]);
     assert_eq!((values(&text, "d"), values(&text, "r")), (vec!["180000"], vec!["2"]), "{text}");
