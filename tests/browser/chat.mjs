@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { launch } from './lib/chromium.mjs';
 
 const { values: options } = parseArgs({ options: { url: { type: 'string' }, screenshot: { type: 'string' } } });
-const TIMEOUT = 30_000;
+const TIMEOUT = 60_000;
 
 const shows = (wanted) => [...document.querySelectorAll('.chat .messages p')].some((line) => line.textContent === wanted);
 const seen = (page, wanted) => page.waitForFunction(shows, wanted, { timeout: TIMEOUT, polling: 50 });

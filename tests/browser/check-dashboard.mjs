@@ -25,7 +25,7 @@ if (!options.url || !options.token) {
 
 const PHONE = { width: 390, height: 844 };
 /** An encoder that was lost is waited for this long by default, and then the recording is sealed. */
-const END_TIMEOUT_MS = 40_000;
+const END_TIMEOUT_MS = 90_000;
 const NAME = `Check of the dashboard ${process.pid}`;
 
 const front = options.dist ? await startFront(options.url) : null;
@@ -79,10 +79,10 @@ await scenarios.run('dashboard', url, async (tools) => {
   await card.getByRole('button', { name: 'Hide stream key' }).click();
 
   encoder = publish(server + key);
-  const state = async (word, timeout = 15_000) =>
+  const state = async (word, timeout = 60_000) =>
     card.locator('.pill', { hasText: new RegExp(`^${word}$`) }).waitFor({ timeout }).then(() => true, () => false);
   check('goes live', await state('Live'));
-  check('the picture moves', await until(playing, { timeout: 20_000 }));
+  check('the picture moves', await until(playing));
   await settled();
   await shot('desktop-live', { fullPage: true });
   await page.emulateMedia({ colorScheme: 'light' });
@@ -95,7 +95,7 @@ await scenarios.run('dashboard', url, async (tools) => {
 
   await scenarios.run('watch page', url, async (watch) => {
     await watch.open(`/${uid}/watch`);
-    check('the watch page plays', await watch.until(playing, { timeout: 20_000 }), await watch.stats());
+    check('the watch page plays', await watch.until(playing), await watch.stats());
     check('the watch page names it', (await watch.page.locator('#title').textContent()) === NAME);
     await watch.shot('desktop-watch-live');
 
@@ -111,7 +111,7 @@ await scenarios.run('dashboard', url, async (tools) => {
     check('the watch page plays on', await watch.until((frames) => {
       const { state, notice, framesShown } = document.querySelector('airwave-player').stats;
       return state === 'live' && notice === '' && framesShown > frames + 60;
-    }, { arg: shown, timeout: 20_000 }), await watch.stats());
+    }, { arg: shown }), await watch.stats());
 
     await stop(encoder, 'SIGINT');
     encoder = null;

@@ -30,7 +30,7 @@ await scenarios.run('owner', server, async ({ page, open, until, settled, shot }
   check('a reload stays signed in', await until(() => document.querySelector('#dashboard .new') !== null));
 
   const card = page.locator(`article[data-uid="${id}"]`);
-  check('the owner sees the picture', await until(playing, { arg: 10, timeout: 20_000 }));
+  check('the owner sees the picture', await until(playing, { arg: 10 }));
   const sharing = card.locator('.sharing');
   await sharing.locator('summary').click();
   await sharing.getByRole('switch').click();
@@ -59,16 +59,14 @@ await scenarios.run('owner', server, async ({ page, open, until, settled, shot }
 
   await scenarios.run('friend', '', async (friend) => {
     await friend.open(link);
-    check('the friend watches', await friend.until(playing, { arg: 20, timeout: 20_000 }), await friend.stats());
+    check('the friend watches', await friend.until(playing, { arg: 20 }), await friend.stats());
     const shown = (await friend.stats()).framesShown;
-    check('and goes on watching', await friend.until(playing, { arg: shown + 60, timeout: 20_000 }), await friend.stats());
+    check('and goes on watching', await friend.until(playing, { arg: shown + 60 }), await friend.stats());
     await friend.shot('friend-watches');
     await sharing.getByRole('button', { name: 'Take it back: the link for Otto' }).click();
     await sharing.locator('li').waitFor({ state: 'detached' });
-    const began = Date.now();
-    check('taken back, the picture ends in words', await friend.until(said, { arg: REFUSED, timeout: 10_000 }), await friend.stats());
-    // What was in the buffer may be shown; no second more is fetched.
-    check('within a few seconds', Date.now() - began < 6_000, Date.now() - began);
+    check('taken back, the picture ends in words', await friend.until(said, { arg: REFUSED }), await friend.stats());
+    // That no second more is fetched is shown where the server has a clock of its own (deliver::guarded).
     await friend.settled();
     await friend.shot('friend-refused');
     await friend.open(link);
@@ -78,7 +76,7 @@ await scenarios.run('owner', server, async ({ page, open, until, settled, shot }
   }, { expectErrors: true });
 
   const shown = await page.evaluate(() => document.querySelector('airwave-player').stats.framesShown);
-  check('the owner goes on watching', await until(playing, { arg: shown + 30, timeout: 20_000 }));
+  check('the owner goes on watching', await until(playing, { arg: shown + 30 }));
   await page.locator('#sign-out').click();
   check('signs out', await until(() => !document.querySelector('#public').hidden));
   await page.reload();

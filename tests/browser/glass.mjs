@@ -50,7 +50,7 @@ async function main() {
 }
 
 async function live() {
-  const until = Date.now() + 30_000;
+  const until = Date.now() + 60_000;
   while (Date.now() < until) {
     const { live } = await (await fetch(options.url.replace(/\/watch$/, '/lifecycle'))).json();
     if (live) return;
@@ -82,12 +82,12 @@ async function watch(browser, glass) {
     const video = document.querySelector('airwave-player')?.video;
     return video?.videoWidth > 0 && video.currentTime > 0 && !video.paused;
   };
-  await page.waitForFunction(moving, undefined, { timeout: 20_000, polling: 20 });
+  await page.waitForFunction(moving, undefined, { timeout: 60_000, polling: 20 });
   const startupMs = Date.now() - openedAtMs;
   await page.evaluate(listenForBeeps);
   await page.evaluate(([counter, settleMs]) => window.measure.start(document.querySelector('airwave-player').video, { counter, settleMs }), [COUNTER, SETTLE_MS]);
   const measuredMs = Number(options.seconds) * 1000 + SETTLE_MS;
-  await page.waitForFunction((untilMs) => performance.now() > untilMs, measuredMs + (await page.evaluate(() => performance.now())), { timeout: measuredMs + 20_000, polling: 100 });
+  await page.waitForFunction((untilMs) => performance.now() > untilMs, measuredMs + (await page.evaluate(() => performance.now())), { timeout: measuredMs + 60_000, polling: 100 });
   const measured = await page.evaluate(() => window.measure.result());
   const sound = await page.evaluate(() => ({ beeps: window.beeps.heard, offsetMs: window.beeps.offsetMs() }));
   const stats = await page.evaluate(() => document.querySelector('airwave-player').stats);
@@ -192,7 +192,7 @@ async function clickAndWait(browser, url, port) {
   }, port);
   await page.goto(url);
   const button = page.locator('airwave-player').locator('button:visible').first();
-  await page.waitForFunction(() => document.querySelector('airwave-player')?.stats.state === 'live', undefined, { timeout: 20_000, polling: 20 });
+  await page.waitForFunction(() => document.querySelector('airwave-player')?.stats.state === 'live', undefined, { timeout: 60_000, polling: 20 });
   await page.evaluate(() => {
     const { video } = document.querySelector('airwave-player');
     window.first = new Promise((resolve) => {

@@ -1,7 +1,8 @@
 // Watches a broadcast over MoQ with a stock player, in several windows of headless Chromium: a first viewer, a second one beside it,
 // and a late one, and prints what each of them showed:
 //   node moq-players.mjs --url http://HOST/ID/watch --player moq-watch|shaka [--seconds N] [--late-after N]
-//       [--viewers first,second,late] [--start-timeout 20] [--page-host 127.0.0.1] [--screenshot FILE] [--trace]
+//       [--frames N] [--viewers first,second,late] [--start-timeout 60] [--page-host 127.0.0.1] [--screenshot FILE] [--trace]
+//       [--instead TEXT]
 // Usage and the meaning of every field: README.md.
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -18,7 +19,9 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '8' },
     'late-after': { type: 'string', default: '5' },
     viewers: { type: 'string', default: 'first,second,late' },
-    'start-timeout': { type: 'string', default: '20' },
+    frames: { type: 'string', default: '0' },
+    instead: { type: 'string' },
+    'start-timeout': { type: 'string', default: '60' },
     'page-host': { type: 'string', default: '127.0.0.1' },
     screenshot: { type: 'string' },
     trace: { type: 'boolean', default: false },
@@ -75,9 +78,15 @@ async function view(browser, url, name) {
     if (message.type() === 'error' || options.trace) errors.push(`${message.type()}: ${message.text()}`);
   });
   await page.addInitScript(observe, COUNTER);
+  const timeout = Number(options['start-timeout']) * 1000;
+  const told = options.instead && page.waitForEvent('console', { predicate: (message) => message.text().includes(options.instead), timeout });
   const openedMs = Date.now();
   await page.goto(url);
-  const started = await page.waitForFunction(() => window.seen.counters.length > 5, undefined, { timeout: Number(options['start-timeout']) * 1000, polling: 20 }).catch(() => null);
+  if (told) {
+    await told.catch(() => errors.push(`not a word of ${options.instead}`));
+    return { name, page, errors, startMs: null };
+  }
+  const started = await page.waitForFunction(() => window.seen.counters.length > 5, undefined, { timeout, polling: 20 }).catch(() => null);
   if (started === null) errors.push(`no moving picture within ${options['start-timeout']} s`);
   return { name, page, errors, startMs: started === null ? null : Date.now() - openedMs };
 }
@@ -85,7 +94,8 @@ async function view(browser, url, name) {
 async function measured(page) {
   await page.evaluate(() => window.seen.begin());
   const lastsMs = Number(options.seconds) * 1000;
-  await page.waitForFunction((lastsMs) => performance.now() - window.seen.begunMs >= lastsMs, lastsMs, { timeout: lastsMs + 10_000, polling: 50 });
+  const enough = ([lastsMs, frames]) => performance.now() - window.seen.begunMs >= lastsMs && new Set(window.seen.counters).size >= frames;
+  await page.waitForFunction(enough, [lastsMs, Number(options.frames)], { timeout: lastsMs + 60_000, polling: 50 });
   const { counters, tones, size, errors } = await page.evaluate(() => ({ ...window.seen.result(), errors: window.player?.errors ?? [] }));
   const distinct = new Set(counters);
   const source = counters.length === 0 ? 0 : Math.max(...counters) - Math.min(...counters) + 1;

@@ -18,7 +18,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const WAIT = { timeout: 30_000, polling: 50 };
+const WAIT = { timeout: 60_000, polling: 50 };
 
 try {
   process.stdout.write(`${JSON.stringify(await main())}\n`);

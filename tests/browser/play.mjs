@@ -22,7 +22,8 @@ const { values: options } = parseArgs({
     'expect-end': { type: 'boolean', default: false },
     replay: { type: 'boolean', default: false },
     settle: { type: 'string', default: '1' },
-    'start-timeout': { type: 'string', default: '20' },
+    'start-timeout': { type: 'string', default: '60' },
+    frames: { type: 'string', default: '0' },
     viewport: { type: 'string', default: '1280x800' },
     'no-tone': { type: 'boolean', default: false },
     cmcd: { type: 'string' },
@@ -43,6 +44,8 @@ const PLAYERS = {
   videojs: { '/lib/video.js': 'video.js/dist/video.min.js', '/lib/video.css': 'video.js/dist/video-js.min.css' },
 };
 const SAMPLE_EVERY_MS = 250;
+/** How long anything is waited for: what hangs, not what is slow. */
+const PATIENCE_MS = 60_000;
 
 try {
   process.stdout.write(`${JSON.stringify(await main())}\n`);
@@ -121,9 +124,12 @@ async function play(browser, pages) {
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
     await page.waitForFunction(
-      ([lastsMs, stopAtEnd]) => performance.now() - window.samples.startedMs >= lastsMs || (stopAtEnd && window.measure.state.ended),
-      [measuredMs, options['expect-end']],
-      { timeout: measuredMs + 10_000, polling: 50 },
+      ([lastsMs, frames, stopAtEnd]) => {
+        const enough = performance.now() - window.samples.startedMs >= lastsMs && window.measure.state.frames.length >= frames;
+        return enough || (stopAtEnd && window.measure.state.ended);
+      },
+      [measuredMs, Number(options.frames), options['expect-end']],
+      { timeout: measuredMs + PATIENCE_MS, polling: 50 },
     );
   }
   const leastIdle = machine();
@@ -134,7 +140,7 @@ async function play(browser, pages) {
   // After the end our page has to say so.
   if (all.length > 0 && pages === null && (await page.evaluate(() => window.measure.state.ended))) {
     await page
-      .waitForFunction(() => document.querySelector('airwave-player')?.stats.notice !== '', undefined, { timeout: 5_000, polling: 50 })
+      .waitForFunction(() => document.querySelector('airwave-player')?.stats.notice !== '', undefined, { timeout: PATIENCE_MS, polling: 50 })
       .catch(() => errors.push('the broadcast has ended and the page does not say so'));
   }
   const replay = options.replay && first !== null ? await watchReplay(page) : null;
@@ -150,9 +156,9 @@ async function play(browser, pages) {
 /** The page that was watching live becomes the replay: its states, whether it was loaded again, and what plays from the start. */
 async function watchReplay(page) {
   const state = (wanted) =>
-    page.waitForFunction((wanted) => document.querySelector('airwave-player').stats.state === wanted, wanted, { timeout: 30_000, polling: 20 });
+    page.waitForFunction((wanted) => document.querySelector('airwave-player').stats.state === wanted, wanted, { timeout: PATIENCE_MS, polling: 20 });
   await state('replay');
-  await page.waitForFunction(() => document.querySelector('airwave-player').video.duration > 1, undefined, { timeout: 10_000, polling: 20 });
+  await page.waitForFunction(() => document.querySelector('airwave-player').video.duration > 1, undefined, { timeout: PATIENCE_MS, polling: 20 });
   // In the document that was watching live: it remembers what was put there.
   const sameDocument = await page.evaluate(() => window.watched !== undefined && performance.getEntriesByType('navigation').length === 1);
   await page.locator('airwave-player').locator('.actions button').click();
@@ -162,7 +168,7 @@ async function watchReplay(page) {
       return !video.paused && !video.seeking && video.currentTime > 0.5 && video.currentTime < 6;
     },
     undefined,
-    { timeout: 10_000, polling: 20 },
+    { timeout: PATIENCE_MS, polling: 20 },
   );
   return page.evaluate((sameDocument) => {
     const { video, stats } = document.querySelector('airwave-player');

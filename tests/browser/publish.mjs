@@ -52,13 +52,13 @@ async function publish(browser) {
     violations.push(...found.violations.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join('; ')}`));
   };
   await page.goto(`${options.server}/publish#input=${options.input}&key=${options.key}`);
-  await page.waitForFunction(() => document.getElementById('preview').videoWidth > 0, undefined, { timeout: 20_000, polling: 50 });
+  await page.waitForFunction(() => document.getElementById('preview').videoWidth > 0, undefined, { timeout: 60_000, polling: 50 });
   // The fake microphone beeps once a second.
-  await page.waitForFunction(() => document.getElementById('level').value > 0.2, undefined, { timeout: 10_000, polling: 20 });
+  await page.waitForFunction(() => document.getElementById('level').value > 0.2, undefined, { timeout: 60_000, polling: 20 });
   await look(page, 'publish-ready');
   const keyInAddress = page.url().includes(options.key);
   await page.getByRole('button', { name: 'Go live' }).click();
-  await page.waitForFunction(() => /\d frames\/s/.test(document.getElementById('line').textContent) && !/ 0 frames\/s/.test(document.getElementById('line').textContent), undefined, { timeout: 20_000, polling: 50 });
+  await page.waitForFunction(() => /\d frames\/s/.test(document.getElementById('line').textContent) && !/ 0 frames\/s/.test(document.getElementById('line').textContent), undefined, { timeout: 60_000, polling: 50 });
   await page.getByText('Continue on a phone').click();
   await look(page, 'publish-live');
   await page.setViewportSize({ width: 390, height: 844 });
@@ -79,7 +79,7 @@ async function publish(browser) {
   await viewer.close();
 
   await page.getByRole('button', { name: 'Stop' }).click();
-  await page.waitForFunction(() => document.getElementById('badge').hidden, undefined, { timeout: 5_000, polling: 20 });
+  await page.waitForFunction(() => document.getElementById('badge').hidden, undefined, { timeout: 60_000, polling: 20 });
   const error = await page.locator('#error').textContent();
   return { line, error, narrow, keyInAddress, watched, violations, errors };
 }

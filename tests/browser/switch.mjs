@@ -16,6 +16,9 @@ const { values: options } = parseArgs({
   },
 });
 
+/** How long anything is waited for: what hangs, not what is slow. */
+const PATIENCE_MS = 60_000;
+
 try {
   process.stdout.write(`${JSON.stringify(await main())}\n`);
 } catch (error) {
@@ -65,25 +68,25 @@ async function watch(browser, relay) {
   const shot = (name) => options.screenshots && page.screenshot({ path: path.join(options.screenshots, `${name}.png`) });
   const result = { startMs: 0, down: null, up: null };
   if (options['shut-first']) {
-    await mode('Low latency', 15_000);
+    await mode('Low latency', PATIENCE_MS);
     result.startMs = Date.now() - openedAtMs;
   } else {
-    await mode('MoQ', 15_000);
+    await mode('MoQ', PATIENCE_MS);
     result.startMs = Date.now() - openedAtMs;
     const played = (seconds) => document.querySelector('airwave-player').video.getVideoPlaybackQuality().totalVideoFrames >= 30 * seconds;
     await page.waitForFunction(played, Number(options['shut-after']), { timeout: 60_000, polling: 20 });
     await shot('moq');
     const shutAtMs = Date.now();
     relay.open = false;
-    await mode('Low latency', 15_000);
-    await page.waitForFunction((since) => window.shown.some(({ atMs, mode }) => atMs > since && mode === 'Low latency'), shutAtMs, { timeout: 15_000, polling: 20 });
+    await mode('Low latency', PATIENCE_MS);
+    await page.waitForFunction((since) => window.shown.some(({ atMs, mode }) => atMs > since && mode === 'Low latency'), shutAtMs, { timeout: PATIENCE_MS, polling: 20 });
     result.down = await page.evaluate(gap, shutAtMs);
     await shot('low-latency');
   }
   const openAtMs = Date.now();
   relay.open = true;
-  await mode('MoQ', 40_000);
-  await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && mode !== 'Low latency').length > 60, openAtMs, { timeout: 15_000, polling: 20 });
+  await mode('MoQ', PATIENCE_MS);
+  await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && mode !== 'Low latency').length > 60, openAtMs, { timeout: PATIENCE_MS, polling: 20 });
   result.up = { ...(await page.evaluate(gap, openAtMs)), afterMs: Date.now() - openAtMs };
   await shot('moq-again');
   return { ...result, errors };

@@ -64,7 +64,7 @@ describe('the panel', () => {
     const [name, text] = made.root.querySelectorAll('input');
     const send = async () => {
       made.root.querySelector('form')?.dispatchEvent(new Event('submit', { cancelable: true }));
-      await vi.waitFor(() => expect(made.root.querySelector<HTMLButtonElement>('.send')?.disabled).toBe(false));
+      await vi.waitFor(() => expect(made.root.querySelector<HTMLButtonElement>('.send')?.disabled).toBe(false), 20_000);
     };
     return { panel: made, name: name as HTMLInputElement, text: text as HTMLInputElement, send, words: () => made.root.querySelector('[role=status]')?.textContent };
   }
@@ -264,13 +264,13 @@ describe('over MoQ', () => {
       onLost: () => seen.push('lost'),
     });
     await group(5, { open: true, messages: [said(1)] }, said(2), 'no JSON', { id: 'x' }, said(3));
-    await vi.waitFor(() => expect(seen).toEqual([[1], 2, 3]));
+    await vi.waitFor(() => expect(seen).toEqual([[1], 2, 3]), 20_000);
     await group(7, { open: true, messages: [said(1), said(3)] }, said(4));
-    await vi.waitFor(() => expect(seen).toHaveLength(5));
+    await vi.waitFor(() => expect(seen).toHaveLength(5), 20_000);
     await group(6, { open: true, messages: [said(2)] }, said(2));
     const again = { open: true, messages: [said(9)] };
     await group(8, again);
-    await vi.waitFor(() => expect(seen).toEqual([[1], 2, 3, [1, 3], 4, [9]]));
+    await vi.waitFor(() => expect(seen).toEqual([[1], 2, 3, [1, 3], 4, [9]]), 20_000);
     await chat.say('Ann', 'hello');
     const written = () => sent.map((chunks) => chunks.map((chunk) => new TextDecoder().decode(chunk)).join(''));
     expect(written().at(-2)).toMatch(/default.x.chat.messages/s);

@@ -31,11 +31,21 @@ pub struct Rates {
     address: Limiter<IpAddr>,
     token: Limiter<String>,
     wrong: Limiter<IpAddr>,
+    /// Milliseconds since 1970.
+    now_ms: fn() -> u64,
 }
 
 impl Default for Rates {
     fn default() -> Self {
+        Self::by(now_ms)
+    }
+}
+
+impl Rates {
+    /// By this clock, in milliseconds.
+    pub fn by(now_ms: fn() -> u64) -> Self {
         Self {
+            now_ms,
             address: Limiter::new(limits::API_ADDRESS, limits::RATES_KEPT),
             token: Limiter::new(limits::API_TOKEN, limits::RATES_KEPT),
             wrong: Limiter::new(limits::WRONG_TOKENS, limits::RATES_KEPT),
@@ -58,7 +68,7 @@ pub(crate) async fn admit(
         )
         .into_response();
     }
-    if let Err(wait_s) = api.rates.address.take(neighbourhood(peer.ip()), now_ms()) {
+    if let Err(wait_s) = api.rates.address.take(neighbourhood(peer.ip()), (api.rates.now_ms)()) {
         let words = "too many requests from this address";
         return ApiError::too_many(words, wait_s).into_response();
     }
@@ -96,7 +106,7 @@ async fn caller(
             (principal, Some(cookie))
         }
     };
-    if let Err(wait_s) = api.rates.token.take(principal.id.clone(), now) {
+    if let Err(wait_s) = api.rates.token.take(principal.id.clone(), (api.rates.now_ms)()) {
         return Err(ApiError::too_many("too many requests with this API token", wait_s));
     }
     Ok(Caller { principal, address, session })
@@ -109,13 +119,13 @@ pub(crate) async fn known(
     address: IpAddr,
     now_ms: u64,
 ) -> Result<Principal, ApiError> {
-    let neighbourhood = neighbourhood(address);
+    let (neighbourhood, asked_ms) = (neighbourhood(address), (api.rates.now_ms)());
     let wait = |wait_s| ApiError::too_many("too many wrong API tokens from this address", wait_s);
-    api.rates.wrong.look(&neighbourhood, now_ms).map_err(wait)?;
+    api.rates.wrong.look(&neighbourhood, asked_ms).map_err(wait)?;
     let found = api.tokens.authenticate(token, address, now_ms).await;
     if found == Err(Denied::Unknown) {
         // The bucket was looked at: what it gives now is of no interest.
-        let _ = api.rates.wrong.take(neighbourhood, now_ms);
+        let _ = api.rates.wrong.take(neighbourhood, asked_ms);
         tracing::warn!(%address, "api: a wrong API token");
     }
     found.map_err(denied)

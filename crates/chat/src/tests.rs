@@ -45,7 +45,7 @@ struct OnAir {
 const NOW: u64 = 1_763_812_800_000;
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(Duration::from_secs(20), future).await {
+    match timeout(Duration::from_secs(60), future).await {
         Ok(value) => value,
         Err(_) => panic!("{what} did not come"),
     }

@@ -32,8 +32,8 @@ pub const PROCESS_FILES_MAX: u64 = 32;
 /// By how much an encoder process is nicer than the server: those who watch the original come first.
 pub const PROCESS_NICE: i32 = 5;
 
-/// How long an encoder program may take to say what it is.
-pub const VERSION_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an encoder program may take to say what it is: at once, where the machine has nothing else to do.
+pub const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long an encoder that is none of the processor's may take to show that it works: a driver takes its time at first.
 pub const TRY_DEADLINE: Duration = Duration::from_secs(15);

@@ -17,20 +17,6 @@ impl Played {
         self.0["counter"]["presentedShare"].as_f64().unwrap_or(0.0)
     }
 
-    /// The machine had nothing left while it was measured: the browser then drops pictures that it has.
-    pub fn starved(&self) -> bool {
-        self.idle_less_than(0.03)
-    }
-
-    /// The machine had little left: a picture or two in a row may have come late to the screen.
-    pub fn strained(&self) -> bool {
-        self.idle_less_than(0.1)
-    }
-
-    fn idle_less_than(&self, share: f64) -> bool {
-        self.0["leastIdle"].as_f64().is_some_and(|idle| idle < share)
-    }
-
     /// The picture's size.
     pub fn size(&self) -> (u64, u64) {
         let side = |name: &str| self.0[name].as_u64().unwrap_or(0);
@@ -57,14 +43,14 @@ pub fn browser_script(name: &str) -> Command {
 pub fn watch_while_shut(url: &str, more: &[&str]) -> Value {
     let mut command = browser_script("switch.mjs");
     command.args(["--url", url]).args(more);
-    answer(&mut command, 150)
+    answer(&mut command, 240)
 }
 
 /// Uses the player's menu or its seek bar on a page (tests/browser/pictures.mjs).
 pub fn use_player(url: &str, more: &[&str]) -> Value {
     let mut command = browser_script("pictures.mjs");
     command.args(["--url", url]).args(more);
-    answer(&mut command, 150)
+    answer(&mut command, 240)
 }
 
 /// Publishes pictures whose every frame is known, and watches them over MoQ (tests/browser/glass.mjs).
@@ -72,14 +58,14 @@ pub fn glass_to_glass(url: &str, rtmp: &str, seconds: u32, more: &[&str]) -> Val
     let mut command = browser_script("glass.mjs");
     command.args(["--url", url, "--rtmp", rtmp]);
     command.args(["--seconds", &seconds.to_string()]).args(more);
-    answer(&mut command, u64::from(seconds) + 150)
+    answer(&mut command, u64::from(seconds) + 180)
 }
 
 /// Watches over MoQ with a stock player in several windows (tests/browser/moq-players.mjs).
 pub fn watch_with_stock_moq(url: &str, player: &str, more: &[&str]) -> Value {
     let mut command = browser_script("moq-players.mjs");
     command.args(["--url", url, "--player", player]).args(more);
-    answer(&mut command, 120)
+    answer(&mut command, 240)
 }
 
 /// Broadcasts from the page `/publish` of this server for a while (tests/browser/publish.mjs): the running
@@ -92,7 +78,7 @@ pub fn publish_from_page(server: &str, input: &str, key: &str, seconds: u32) -> 
 
 /// What that page, and who watched it, saw.
 pub fn published(script: Child) -> Value {
-    said(script, "publish.mjs", 120)
+    said(script, "publish.mjs", 240)
 }
 
 /// The line of JSON that a script prints.
@@ -113,5 +99,5 @@ pub fn play(url: &str, player: &str, seconds: u32, more: &[&str]) -> Played {
     let mut command = browser_script("play.mjs");
     command.args(["--url", url, "--player", player]);
     command.args(["--seconds", &seconds.to_string()]).args(more);
-    Played(answer(&mut command, 120))
+    Played(answer(&mut command, u64::from(seconds) + 180))
 }

@@ -45,6 +45,20 @@ impl ClipSpec {
     }
 }
 
+impl ClipSpec {
+    /// What is different has another name: the folder outlives a change of the tests.
+    fn file(&self) -> String {
+        let Self { name, seconds, size: (width, height), rate, group, b_frames, .. } = self;
+        let mut file = format!("{name}-{seconds}s-{width}x{height}-{rate}-{group}-{b_frames}");
+        for (has, word) in
+            [(self.video, "-video"), (self.audio, "-audio"), (self.rising, "-rising")]
+        {
+            file.push_str(if has { word } else { "" });
+        }
+        file.replace('/', "_") + ".mp4"
+    }
+}
+
 /// A clip on disk.
 #[derive(Debug, Clone)]
 pub struct Clip(PathBuf);
@@ -68,7 +82,7 @@ impl Clip {
 
     fn make_in(folder: &Path, spec: &ClipSpec) -> Self {
         std::fs::create_dir_all(folder).unwrap();
-        let path = folder.join(format!("{}-{}s.mp4", spec.name, spec.seconds));
+        let path = folder.join(spec.file());
         if path.is_file() {
             return Self(path);
         }

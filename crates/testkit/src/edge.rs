@@ -1,10 +1,11 @@
 //! nginx in front of a server, as `docs/cdn/nginx.conf` has it.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
 use crate::child::Child;
+use crate::port::free_address;
 use crate::wait::wait_until;
 
 /// What `scripts/nginx.sh` has fetched.
@@ -26,8 +27,8 @@ impl Edge {
         assert!(Path::new(NGINX).is_file(), "no nginx: scripts/nginx.sh fetches it");
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().display().to_string();
-        // nginx can't be asked which port it has taken: one that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // nginx can't be asked which port it has taken.
+        let address = free_address();
         let mut site = NGINX_CONF.to_owned();
         for (there, here) in [
             ("server 127.0.0.1:8080;", format!("server {origin};")),

@@ -169,6 +169,15 @@ impl Server {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Waits until an input is, or was, on the air with another video than these; answers its uid. For what may be over
+    /// before anybody looks.
+    pub fn wait_video(&self, input: &Input, but: &[String]) -> String {
+        wait_until("a broadcast", 60, || {
+            let video = self.lifecycle(&input.uid)["videoUID"].as_str().map(str::to_owned);
+            video.filter(|video| !but.contains(video))
+        })
+    }
+
     /// Waits until an input is on the air; answers the video's uid.
     pub fn wait_live(&self, input: &Input) -> String {
         wait_until("the broadcast to begin", 20, || {

@@ -3,9 +3,14 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Waits until `ready` answers, or fails after `seconds` with `what` was waited for. Outside programs
-/// tell nothing when they are ready, so this looks again and again.
+/// Nothing that is waited for is given up sooner: a deadline is there for what hangs, and a machine that has other things to
+/// do is slow for longer than anybody guesses.
+const PATIENCE_S: u64 = 60;
+
+/// Waits until `ready` answers, or fails after `seconds`, but never before a minute, with `what` was waited for. Outside
+/// programs tell nothing when they are ready, so this looks again and again.
 pub fn wait_until<T>(what: &str, seconds: u64, mut ready: impl FnMut() -> Option<T>) -> T {
+    let seconds = seconds.max(PATIENCE_S);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         if let Some(value) = ready() {

@@ -4,8 +4,11 @@ import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path';
 import { launch, Missing, modulePath } from './chromium.mjs';
 
+/** How long anything is waited for: what hangs, not what is slow. */
+const PATIENCE_MS = 60_000;
+
 /** A scenario that takes longer hangs: a promise in the page that never comes has no deadline of its own. */
-const SCENARIO_MS = 180_000;
+const SCENARIO_MS = 400_000;
 
 const axe = () => readFileSync(modulePath('axe-core/axe.min.js'), 'utf8');
 
@@ -42,6 +45,7 @@ export class Scenarios {
   /** `mayFail`: addresses whose absence is no error. */
   async run(name, url, body, { viewport = { width: 1280, height: 800 }, expectErrors = false, mayFail = null, ...context } = {}) {
     const page = await this.browser.newPage({ viewport, colorScheme: 'dark', ...context });
+    page.setDefaultTimeout(PATIENCE_MS);
     const errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
     page.on('console', (message) => {
@@ -68,7 +72,7 @@ export class Scenarios {
       open: (route) => page.goto(url + route, { waitUntil: 'domcontentloaded' }),
       stats: () => page.evaluate(() => document.querySelector('airwave-player').stats),
       /** Whether a state was reached. */
-      until: (state, { arg, timeout = 15_000 } = {}) =>
+      until: (state, { arg, timeout = PATIENCE_MS } = {}) =>
         page.waitForFunction(state, arg, { timeout, polling: 50 }).then(() => true, () => false),
       /** Every animation that ends has ended, in the page and in the player. */
       settled: () => page.evaluate(settle),

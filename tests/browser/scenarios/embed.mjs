@@ -31,12 +31,12 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
     window.player.muted = false;
     window.player.volume = 0.5;
   });
-  const sounds = () => frame.waitForFunction(() => !window.airwave.player.muted && window.airwave.player.volume === 0.5, null, { timeout: 10_000 }).then(() => true, () => false);
+  const sounds = () => frame.waitForFunction(() => !window.airwave.player.muted && window.airwave.player.volume === 0.5, null, { timeout: 60_000 }).then(() => true, () => false);
   check('embed: sound and volume reach the player', await sounds());
   await page.evaluate(() => {
     window.player.controls = false;
   });
-  const bare = () => frame.waitForFunction(() => !window.airwave.player.shadowRoot.querySelector('.bar').checkVisibility(), null, { timeout: 10_000 }).then(() => true, () => false);
+  const bare = () => frame.waitForFunction(() => !window.airwave.player.shadowRoot.querySelector('.bar').checkVisibility(), null, { timeout: 60_000 }).then(() => true, () => false);
   check('embed: controls can be taken away', await bare());
 
   await inside(() => {
@@ -48,17 +48,17 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
   await page.evaluate(() => {
     window.player.volume = 0.75;
   });
-  const heard = await frame.waitForFunction(() => window.volumes.includes(0.75) && window.volumes, null, { timeout: 10_000 }).then((handle) => handle.jsonValue());
+  const heard = await frame.waitForFunction(() => window.volumes.includes(0.75) && window.volumes, null, { timeout: 60_000 }).then((handle) => handle.jsonValue());
   check('embed: another frame of the page steers nothing', heard.every((volume) => volume === 0.75), heard);
 
   await end();
-  check('embed: the end of the broadcast is told', await until(() => window.player.ended && Number.isFinite(window.player.duration), { timeout: 40_000 }), await told(page));
+  check('embed: the end of the broadcast is told', await until(() => window.player.ended && Number.isFinite(window.player.duration), { timeout: 60_000 }), await told(page));
   await page.evaluate(() => {
     window.player.currentTime = 1;
     window.player.playbackRate = 2;
     return window.player.play();
   });
-  const fast = () => frame.waitForFunction(() => window.airwave.player.video.playbackRate === 2 && !window.airwave.player.video.paused, null, { timeout: 10_000 }).then(() => true, () => false);
+  const fast = () => frame.waitForFunction(() => window.airwave.player.video.playbackRate === 2 && !window.airwave.player.video.paused, null, { timeout: 60_000 }).then(() => true, () => false);
   check('embed: the replay plays from there, at twice the speed', await fast(), await told(page));
   embedding.close();
 }
@@ -67,7 +67,7 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
 export async function othersAreNotFramed({ check, page }, { server, id }) {
   for (const path of ['/', `/${id}/watch`]) {
     const embedding = await startEmbedding({ body: `<iframe title="Not allowed" src="${server}${path}"></iframe>` });
-    const refused = page.waitForEvent('console', { predicate: (message) => /frame-ancestors/.test(message.text()), timeout: 10_000 });
+    const refused = page.waitForEvent('console', { predicate: (message) => /frame-ancestors/.test(message.text()), timeout: 60_000 });
     await page.goto(embedding.url);
     check(`framed: ${path} refuses`, await refused.then(() => true, () => false));
     embedding.close();

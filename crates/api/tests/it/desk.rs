@@ -92,6 +92,12 @@ impl Desk {
         api::router(api::Api { rates: Arc::default(), ..self.api.clone() })
     }
 
+    /// The same, where all that is asked is asked in one moment.
+    pub(crate) fn router_of_a_moment(&self) -> Router {
+        let rates = Arc::new(api::Rates::by(|| NOW));
+        api::router(api::Api { rates, ..self.api.clone() })
+    }
+
     /// A live input, and a recording of it.
     pub(crate) async fn owned(&self) -> Owned {
         let n = self.made.fetch_add(1, Ordering::Relaxed).to_be_bytes();

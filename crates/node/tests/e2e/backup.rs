@@ -40,16 +40,15 @@ fn a_backup_during_a_broadcast_is_restored_elsewhere_and_plays_completely() {
     let done = server.input();
     let clip = Clip::make(&ClipSpec::plain("short", 4));
     let mut encoder = clip.publish(&done.rtmp, 1);
-    let finished = server.wait_live(&done);
+    let finished = server.wait_video(&done, &[]);
     assert!(encoder.wait(20).success());
     let input = server.input();
-    let long = Clip::make(&ClipSpec::plain("plain", 12));
+    let long = Clip::make(&crate::moq_program::long());
     let _encoder = long.publish(&input.rtmp, -1);
     let running = server.wait_live(&input);
-    let dvr = format!("/{running}/manifest/video.cmaf.m3u8?dvrEnabled=true");
-    wait_until("segments of the broadcast", 20, || {
-        let listed = server.get(&dvr).text().matches("#EXTINF").count();
-        (listed >= 3).then_some(())
+    // Two of the recording, three of this.
+    wait_until("segments of the broadcast", 60, || {
+        (server.metric("segment_commit_seconds_count") >= 5).then_some(())
     });
 
     let (code, output) = run(&["backup", text(&at("backup")), "--data", text(&at("data"))]);
@@ -88,8 +87,7 @@ fn a_backup_during_a_broadcast_is_restored_elsewhere_and_plays_completely() {
     // The keys are the same, and no number is used twice.
     let url = format!("rtmp://{}/live/{}", server.addresses["rtmp"].as_str().unwrap(), input.key);
     let mut encoder = clip.publish(&url, 1);
-    let again = server.wait_live(&input);
-    assert_ne!(again, running);
+    let again = server.wait_video(&input, std::slice::from_ref(&running));
     assert!(encoder.wait(20).success(), "{}", encoder.output());
     wait_until("the end", 20, || (server.lifecycle(&again)["live"] == false).then_some(()));
     assert!(numbers(&server, &again)[0] > *on_air.last().unwrap());

@@ -12,10 +12,7 @@ const ENGLISH: &str =
 pub(crate) fn recorded(server: &Server) -> String {
     let input = server.create_input(&json!({ "recording": { "timeoutSeconds": 1 } }));
     let mut encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish_at(4.0, &input.rtmp, 1);
-    let uid = server.wait_live(&input);
-    let live = put(server, &uid, "en", ENGLISH);
-    assert_eq!(live.status, 400, "{}", live.text());
-    assert!(live.text().contains("not over"), "{}", live.text());
+    let uid = server.wait_video(&input, &[]);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
     wait_until("the end", 30, || {
         let video = server.api("GET", &format!("/stream/{uid}"), None).json();
@@ -44,6 +41,12 @@ fn listed(server: &Server, uid: &str) -> Value {
 #[test]
 fn captions_of_a_recording_reach_players() {
     let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, -1);
+    let live = put(&server, &server.wait_live(&input), "en", ENGLISH);
+    assert_eq!(live.status, 400, "{}", live.text());
+    assert!(live.text().contains("not over"), "{}", live.text());
+    drop(encoder);
     let uid = recorded(&server);
     assert_eq!(listed(&server, &uid), json!([]));
     let answer = put(&server, &uid, "en", ENGLISH);
@@ -136,6 +139,6 @@ fn a_viewer_makes_a_clip_and_reads_captions_in_chromium() {
     let server_url = format!("http://{}", server.url("").authority);
     node.args(["--server", &server_url, "--id", &input.uid, "--recording", &recording]);
     let mut node = Child::start(&mut node);
-    let status = node.wait(120);
+    let status = node.wait(280);
     assert!(status.success(), "check-clips.mjs: {status}\n{}", node.output());
 }

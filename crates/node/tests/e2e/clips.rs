@@ -261,11 +261,17 @@ fn a_whole_recording_is_a_file_for_who_may_have_it() {
     let (input, source) =
         (server.create_input(&json!({ "recording": { "timeoutSeconds": 1 } })), source());
     let mut encoder = source.publish_at(4.0, &input.rtmp, 1);
-    let uid = server.wait_live(&input);
-    assert_eq!(downloads(&server, &uid, "GET", ""), json!({}));
-    let created = downloads(&server, &uid, "POST", "");
+    // Of another one, which is on the air for as long as this takes.
+    let on_air = server.input();
+    let live_encoder = source.publish(&on_air.rtmp, -1);
+    let live = server.wait_live(&on_air);
+    assert_eq!(downloads(&server, &live, "GET", ""), json!({}));
+    let created = downloads(&server, &live, "POST", "");
     assert_eq!(created["default"]["status"], "inprogress", "it is on the air: {created}");
-    assert_eq!(server.get(&format!("/{uid}/downloads/default.mp4")).status, 404);
+    assert_eq!(server.get(&format!("/{live}/downloads/default.mp4")).status, 404);
+    drop(live_encoder);
+    let uid = server.wait_video(&input, &[]);
+    downloads(&server, &uid, "POST", "");
     assert!(encoder.wait(30).success(), "{}", encoder.output());
     let ready = wait_until("the end", 30, || {
         let now = downloads(&server, &uid, "GET", "");

@@ -406,7 +406,7 @@ fn plays_in_chromium(encoder: &'static [&'static str], settings: &[&str]) -> u64
     let server = Server::start(AIRWAVE, settings);
     let input = server.input();
     let mut command = ffmpeg();
-    command.args(["-re", "-stream_loop", "5", "-i"]).arg(&clip);
+    command.args(["-re", "-stream_loop", "20", "-i"]).arg(&clip);
     command.args(["-map", "0", "-c", "copy", "-f", "flv", &input.rtmp]);
     let _encoder = Child::start(&mut command);
     server.wait_live(&input);

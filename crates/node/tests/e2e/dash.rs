@@ -26,7 +26,7 @@ fn the_segment_that_is_being_made_comes_part_by_part() {
     let server = Server::start(AIRWAVE, &["hls.part_ms=200"]);
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
-    let _encoder = clip.publish(&input.rtmp, 1);
+    let _encoder = clip.publish(&input.rtmp, -1);
     server.wait_live(&input);
     let url = server.url(&format!("/{}/manifest/video.mpd", input.uid));
     let mpd = server.get(&url.path);
@@ -34,16 +34,19 @@ fn the_segment_that_is_being_made_comes_part_by_part() {
     let mpd = mpd.text();
     assert_eq!(values(&mpd, "type")[0], "dynamic", "{mpd}");
     assert_eq!(values(&mpd, "codecs").len(), 2, "{mpd}");
-    // Without low latency only what is whole is listed; the one after it is being made.
-    let plain = server.get(&format!("{}?protocol=hls", url.path)).text();
-    assert!(!plain.contains("availabilityTimeOffset"), "{plain}");
-    let number = newest(&plain) + 1;
-    let media = values(&mpd, "media")[0].replace("$Number$", &number.to_string());
-    let media = url.join(&media);
-    // It is not whole yet: nobody knows its length, and still it comes to its end.
-    let growing = server.get(&media.path);
-    assert_eq!(growing.status, 200);
-    assert!(!growing.headers.contains_key("content-length"), "{:?}", growing.headers);
+    // Without low latency only what is whole is listed; the one after it is being made, if it was not made meanwhile. It is
+    // not whole yet: nobody knows its length, and still it comes to its end.
+    let (media, growing) = wait_until("a segment that grows", 60, || {
+        let plain = server.get(&format!("{}?protocol=hls", url.path)).text();
+        assert!(!plain.contains("availabilityTimeOffset"), "{plain}");
+        let number = newest(&plain) + 1;
+        let media = values(&mpd, "media")[0].replace("$Number$", &number.to_string());
+        let media = url.join(&media);
+        let growing = server.get(&media.path);
+        assert_eq!(growing.status, 200);
+        let grows = !growing.headers.contains_key("content-length");
+        grows.then_some((media, growing))
+    });
     let whole = server.get(&media.path);
     assert!(whole.headers.contains_key("content-length"), "{:?}", whole.headers);
     assert!(growing.body == whole.body, "the same bytes, whenever it was asked for");

@@ -20,8 +20,9 @@ const PORTS: [&str; 5] = ["rtmp", "rtmps", "http", "https", "admin"];
 /// The other one, over UDP.
 const QUIC: &str = "quic";
 
-/// Nobody may hold a connection for longer than this without asking for something: the deadlines are 10 s.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// Nobody may hold a connection for longer than this without asking for something: the deadlines are 10 s, and a busy machine
+/// has more to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection from an address of its own: RTMP lets one address hold only so many.
 pub(crate) fn connect(server: &Server, port: &str, from: u8) -> TcpStream {

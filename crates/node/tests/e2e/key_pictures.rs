@@ -44,7 +44,7 @@ fn each_entry_is_a_picture_that_can_be_shown_alone() {
     let input = server.create_input(&json!({ "recording": { "timeoutSeconds": 1 } }));
     let source = source();
     let mut encoder = source.publish_at(2.0, &input.rtmp, 1);
-    let uid = server.wait_live(&input);
+    let uid = server.wait_video(&input, &[]);
     let path = format!("/{uid}/manifest/video.cmaf.iframes.m3u8");
     wait_until("three segments", 20, || {
         let answer = server.get(&path);
@@ -53,7 +53,7 @@ fn each_entry_is_a_picture_that_can_be_shown_alone() {
     let sent: Vec<String> = pictures(source.path()).into_iter().step_by(60).collect();
     let live = shown(&server, &path, folder.path());
     assert!(live.len() >= 3 && sent.starts_with(&live), "live: the key frames that were sent");
-    let list = server.get(&format!("/{}/manifest/video.m3u8", input.uid)).text();
+    let list = server.get(&format!("/{uid}/manifest/video.m3u8")).text();
     let line = list.lines().find(|l| l.starts_with("#EXT-X-I-FRAME-STREAM-INF:")).unwrap();
     assert!(line.contains("RESOLUTION=320x180,URI=\"video.cmaf.iframes.m3u8\""), "{line}");
     assert!(encoder.wait(30).success(), "{}", encoder.output());

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::Value;
-use testkit::{Child, Clip, ClipSpec, Server, wait_until};
+use testkit::{Child, Clip, ClipSpec, Server, free_address, wait_until};
 
 use crate::AIRWAVE;
 
@@ -25,10 +25,7 @@ fn the_data_directory() {
 
 /// A listener that is off is not there; else it is where the key says.
 fn check_listener(name: &str) {
-    let free = {
-        let server = Server::start(AIRWAVE, &[]);
-        server.addresses[name].as_str().unwrap().to_owned()
-    };
+    let free = free_address().to_string();
     let server = Server::start(AIRWAVE, &[&format!("{name}.listen={free}")]);
     assert_eq!(server.addresses[name], free.as_str());
     assert!(TcpStream::connect(&free).is_ok());
@@ -161,7 +158,7 @@ fn the_floor_of_free_space() {
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("tiny", 1));
     let mut encoder = clip.publish(&input.rtmp, 1);
-    let uid = server.wait_live(&input);
+    let uid = server.wait_video(&input, &[]);
     assert!(encoder.wait(20).success());
     wait_until("the end", 20, || (server.lifecycle(&uid)["live"] == false).then_some(()));
     drop(server);

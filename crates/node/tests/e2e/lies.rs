@@ -18,7 +18,7 @@ use crate::rounds::Encoder;
 /// Memory that all of them together may cost. Each announces up to 4 GiB.
 const GROWTH_KIB_MAX: u64 = 16 << 10;
 
-const IN_TIME: Duration = Duration::from_secs(15);
+const IN_TIME: Duration = Duration::from_secs(60);
 
 /// One message in one chunk with a whole header.
 fn message(stream: u8, kind: u8, announced: usize, body: &[u8]) -> Vec<u8> {
@@ -144,5 +144,5 @@ fn publishers(server: &mut Server) {
 }
 
 fn told(server: &mut Server, words: &str) {
-    wait_until(words, 5, || server.child().output().contains(words).then_some(()));
+    wait_until(words, 60, || server.child().output().contains(words).then_some(()));
 }

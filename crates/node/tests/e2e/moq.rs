@@ -41,16 +41,18 @@ pub(crate) fn chat(server: &Server, uid: &str, text: &str) -> Child {
     peer(server, "", "chat", &[&format!("default/{uid}"), text])
 }
 
-fn end(mut peer: Child, seconds: u64) {
-    let status = peer.wait(seconds);
+fn end(mut peer: Child) {
+    let status = peer.wait(60);
     assert!(status.success(), "{status}: {}", peer.output());
 }
 
-/// Where `got` begins in `source`: it is the rest of it, whatever begins alike before.
-fn rest_of(source: &[Packet], got: &[String], what: &str) -> usize {
-    let from = source.len().checked_sub(got.len());
-    let from = from.unwrap_or_else(|| panic!("{what}: {} packets of {}", got.len(), source.len()));
-    let differs = source[from..].iter().zip(got).position(|(s, g)| s.hash != *g);
+/// Where `got` begins in `source`: it goes on from there, packet by packet, and every packet is another one.
+fn run_of(source: &[Packet], got: &[String], what: &str) -> usize {
+    let from = source.iter().position(|packet| packet.hash == got[0]);
+    let from = from.unwrap_or_else(|| panic!("{what}: begins with none of the source's packets"));
+    let rest = &source[from..];
+    assert!(got.len() <= rest.len(), "{what}: {} packets from {from} on", got.len());
+    let differs = rest.iter().zip(got).position(|(s, g)| s.hash != *g);
     assert_eq!(differs, None, "{what}: from packet {from} of {} on", source.len());
     from
 }
@@ -83,7 +85,8 @@ fn server_of(draft: u8) -> Server {
 }
 
 /// `AIRWAVE_MOQ_SECONDS` is how long the encoder is on the air: 16 s in the gate, ten minutes in soak. One viewer is
-/// there from the start, one comes near the end, and of three one in the middle.
+/// there from the start, one comes near the end, and of three one in the middle. The end waits for them, however long
+/// they need to begin.
 fn watches(draft: u8, audience: usize) -> String {
     if skip("moq") {
         return "skipped".to_owned();
@@ -91,10 +94,11 @@ fn watches(draft: u8, audience: usize) -> String {
     let seconds = size("AIRWAVE_MOQ_SECONDS", 16);
     let server = server_of(draft);
     let input = server.input();
-    let clip = Clip::make(&ClipSpec::plain("plain", seconds));
+    let clip =
+        Clip::make(&ClipSpec { rising: true, group: 30, ..ClipSpec::plain("read", seconds + 44) });
     let mut encoder = clip.publish(&input.rtmp, 1);
-    server.wait_live(&input);
-    let list = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
+    let video = server.wait_live(&input);
+    let list = format!("/{video}/manifest/video.cmaf.m3u8");
     let segments = || {
         let text = server.get(&list).text();
         let number = |line: &str| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")?.parse::<u64>().ok();
@@ -102,47 +106,65 @@ fn watches(draft: u8, audience: usize) -> String {
     };
     wait_until("the first segment", 20, || (segments() > 0).then_some(()));
     let first_segment = segments() - 1;
-    // A segment has two seconds, and the clip so many.
+    // A segment has two seconds.
     let (all, late) = (u64::from(seconds) / 2, 3);
     let comes_at = match audience {
         3 => vec![0, all / 2, all - late],
         _ => vec![0, all - late],
     };
-    let folders: Vec<_> = comes_at.iter().map(|_| tempfile::tempdir().unwrap()).collect();
-    let viewers: Vec<Child> = folders
+    let wait = |what: &str, count: u64| {
+        wait_until(what, u64::from(seconds) + 60, || {
+            (segments() - first_segment >= count).then_some(())
+        });
+    };
+    let viewers: Vec<(Child, tempfile::TempDir, u64)> = comes_at
         .iter()
-        .zip(&comes_at)
-        .map(|(folder, at)| {
-            wait_until("the next viewer's time", u64::from(seconds) + 20, || {
-                (segments() - first_segment >= *at).then_some(())
-            });
-            watch(&server, &input.uid, folder.path())
+        .map(|at| {
+            wait("the next viewer's time", *at);
+            let folder = tempfile::tempdir().unwrap();
+            let viewer = watch(&server, &input.uid, folder.path());
+            (viewer, folder, segments() - first_segment)
         })
         .collect();
-    assert!(encoder.wait(30).success(), "{}", encoder.output());
-    viewers.into_iter().for_each(|viewer| end(viewer, 30));
+    // The last one, too, has a segment of its own before the end.
+    wait("the end", all.max(viewers[viewers.len() - 1].2 + 2));
+    encoder.terminate();
+    encoder.wait(60);
 
     let [pictures, sound] = ['v', 'a'].map(|kind| packets(clip.path(), kind));
+    // All of it, from the first packet to where the encoder ended.
+    let recorded = crate::live::follow_to_the_end(&server, &video);
+    let own = tempfile::tempdir().unwrap();
+    let ends = [('v', &pictures), ('a', &sound)].into_iter().zip(&recorded).map(
+        |((kind, source), follower)| {
+            let got = hashes(&crate::live::received(own.path(), follower, kind));
+            assert_eq!(run_of(source, &got, "the recording"), 0);
+            got.len()
+        },
+    );
+    let ends: Vec<usize> = ends.collect();
     let mut accounted = 0;
-    for (folder, at) in folders.iter().zip(&comes_at) {
-        // Who comes is served from the segment that is under way; a busy machine starts a viewer late.
-        let least = usize::try_from((all - at).saturating_sub(2) * 60).unwrap();
+    for (viewer, folder, begun) in viewers {
+        end(viewer);
+        // Who has begun is served from the segment that is under way.
+        let latest = usize::try_from((begun + 1) * 60).unwrap();
         for (name, kind, source) in [("video.cmaf", 'v', &pictures), ("audio.cmaf", 'a', &sound)] {
             let file = folder.path().join(format!("{name}.mp4"));
             assert_eq!(decode_errors(&file), "", "{name} decodes");
             let got = packets(&file, kind);
-            rest_of(source, &hashes(&got), name);
-            if kind == 'v' {
-                assert!(got.len() >= least, "{name}: {} packets of {least}", got.len());
-            }
+            let from = run_of(source, &hashes(&got), name);
+            let end = ends[usize::from(kind == 'a')];
+            assert_eq!(from + got.len(), end, "{name}: to the end, from {from} on");
+            assert!(kind == 'a' || from <= latest, "{name}: from {from} on, and not {latest}");
             accounted += got.len();
         }
         // The raw track: each frame an object, with its time.
         let json = std::fs::read_to_string(folder.path().join("video.json")).unwrap();
         let raw: Vec<(String, i64)> = serde_json::from_str(&json).unwrap();
         let got: Vec<String> = raw.iter().map(|(hash, _)| hash.clone()).collect();
-        let from = rest_of(&pictures, &got, "video");
-        assert!(raw.len() >= least, "video: {} objects of {least}", raw.len());
+        let from = run_of(&pictures, &got, "video");
+        assert_eq!(from + raw.len(), ends[0], "video: to the end, from {from} on");
+        assert!(from <= latest, "video: from {from} on, and not {latest}");
         accounted += raw.len();
         let shift = raw[0].1 - pictures[from].present_us;
         for ((_, at), source) in raw.iter().zip(&pictures[from..]) {
@@ -190,7 +212,7 @@ fn publishes(draft: u8) {
     let server = server_of(draft);
     let input = server.input();
     let folder = tempfile::tempdir().unwrap();
-    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let clip = Clip::make(&ClipSpec { rising: true, ..ClipSpec::plain("rising", 12) });
     let file = fragmented(folder.path(), &clip);
     let namespace = format!("default/{}", input.uid);
     let publisher = peer(&server, &input.key, "publish", &[&namespace, file.to_str().unwrap()]);
@@ -209,14 +231,15 @@ fn publishes(draft: u8) {
         let all = [follow("video.cmaf"), follow("audio.cmaf")];
         all.into_iter().map(|follower| follower.join().unwrap()).collect()
     });
-    end(publisher, 30);
+    end(publisher);
     for (follower, kind) in followers.iter().zip(['v', 'a']) {
         let file = folder.path().join(format!("{kind}.mp4"));
         let map = follower.inits.keys().next().unwrap();
         std::fs::write(&file, follower.file(map)).unwrap();
         assert_eq!(decode_errors(&file), "", "{kind} decodes");
         let (source, got) = (packets(clip.path(), kind), packets(&file, kind));
-        let from = rest_of(&source, &hashes(&got), &kind.to_string());
+        let from = run_of(&source, &hashes(&got), &kind.to_string());
+        assert_eq!(from + got.len(), source.len(), "{kind}: to the end, from {from} on");
         let seconds = if kind == 'v' { got.len() / 30 } else { got.len() * 1024 / 48_000 };
         assert!(seconds >= 8, "{kind}: {seconds} s");
         let shift = got[0].present_us - source[from].present_us;

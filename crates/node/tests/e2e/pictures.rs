@@ -55,16 +55,22 @@ fn thumbnail(server: &Server, id: &str, query: &str) -> Response {
 
 const ON: &str = "encode.pictures=true";
 
-/// A broadcast of 12 s, recorded: 360 frames, key frames every two seconds.
+/// A broadcast of 12 s, recorded: 360 frames, key frames every two seconds. And another one, on the air for as long as `live`
+/// takes to look at it.
 fn recorded(server: &Server, live: impl FnOnce(&Input)) -> (Input, String) {
     assert!(
         Path::new(AIRWAVE).with_file_name("airwave-encode").is_file(),
         "cargo build -p encoder"
     );
+    let clip = Clip::make(&ClipSpec::plain("pictures", 12));
+    let on_air = server.input();
+    let live_publisher = clip.publish(&on_air.rtmp, -1);
+    server.wait_live(&on_air);
+    live(&on_air);
+    drop(live_publisher);
     let input = server.input();
-    let mut publisher = Clip::make(&ClipSpec::plain("pictures", 12)).publish(&input.rtmp, 1);
-    let video = server.wait_live(&input);
-    live(&input);
+    let mut publisher = clip.publish_at(4.0, &input.rtmp, 1);
+    let video = server.wait_video(&input, &[]);
     assert!(publisher.wait(30).success(), "{}", publisher.output());
     wait_until("the recording", 30, || (server.lifecycle(&video)["live"] == false).then_some(()));
     (input, video)
@@ -229,7 +235,7 @@ fn without_pictures_or_a_program_it_is_said_and_nothing_points_to_them() {
     ] {
         let server = Server::start(AIRWAVE, &settings);
         let input = server.input();
-        let _publisher = Clip::make(&ClipSpec::plain("pictures", 12)).publish(&input.rtmp, 1);
+        let _publisher = Clip::make(&ClipSpec::plain("pictures", 12)).publish(&input.rtmp, -1);
         let video = server.wait_live(&input);
         let answer = thumbnail(&server, &video, "");
         assert_eq!(answer.status, 501, "{}", answer.text());

@@ -68,8 +68,8 @@ fn files_and_pipes_arrive_packet_by_packet() {
             scope.spawn(move || {
                 let input = server.input();
                 let mut program = publish(file, &input.rtmp);
-                server.wait_live(&input);
-                let followed = follow_to_the_end(server, &input.uid);
+                let video = server.wait_video(&input, &[]);
+                let followed = follow_to_the_end(server, &video);
                 assert!(program.wait(20).success(), "{name}: {}", program.output());
                 let output = program.output();
                 assert!(output.contains("sent 00:00:04 in 309 frames"), "{name}: {output}");

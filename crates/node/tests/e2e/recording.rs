@@ -54,6 +54,14 @@ fn wait_ended(server: &Server, uid: &str) {
     });
 }
 
+/// Waits until so many segments are in the index; how many there are.
+fn committed_segments(server: &Server, least: usize) -> usize {
+    wait_until("segments to be committed", 60, || {
+        let count = server.metric("segment_commit_seconds_count") as usize;
+        (count >= least).then_some(count)
+    })
+}
+
 /// Bytes of the objects of all videos.
 fn media_files(data: &Path) -> Vec<std::path::PathBuf> {
     let list = |path: &Path| {
@@ -224,6 +232,7 @@ fn after_a_kill_the_encoder_goes_on_with_the_same_video() {
         before.reload();
     }
     let seen = before.newest.segments.last().unwrap().number;
+    let kept = committed_segments(&server, before.segments.len());
     server.child().kill();
     encoder.kill();
     drop(server);
@@ -240,12 +249,12 @@ fn after_a_kill_the_encoder_goes_on_with_the_same_video() {
         )
     );
     let committed = everything(&server, &uid, "video.cmaf", "?dvrEnabled=true");
-    assert!(!committed.newest.ended && committed.segments.len() >= 3, "{:?}", committed.versions);
+    assert!(!committed.newest.ended, "{:?}", committed.versions);
+    assert!(committed.segments.len() >= kept, "{kept} were committed: {:?}", committed.versions);
     for (number, (_, bytes)) in &committed.segments {
         assert!(before.segments.get(number).is_none_or(|(_, live)| live == bytes), "{number}");
     }
     let last = *committed.segments.keys().next_back().unwrap();
-    assert!(last + 2 >= seen, "at most the open segment and one more are lost: {last} of {seen}");
 
     let address = server.addresses["rtmp"].as_str().unwrap();
     let rtmp = format!("rtmp://{address}/live/{}", input.key);
@@ -310,11 +319,12 @@ fn an_encoder_that_does_not_come_back_to_a_new_server_leaves_a_recording() {
     while follower.segments.len() < 3 {
         follower.reload();
     }
+    let kept = committed_segments(&server, 3);
     drop((server, encoder));
     let server = Server::start_in(AIRWAVE, &data, &["ingest.reconnect_s=1"]);
     wait_ended(&server, &uid);
     let recorded = everything(&server, &uid, "video.cmaf", "");
-    assert!(recorded.newest.ended && recorded.segments.len() >= 2);
+    assert!(recorded.newest.ended && recorded.segments.len() >= kept);
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], json!(uid));
     assert_eq!(video(&server, &uid)["status"]["state"], "ready");
     // It was not the encoder that ended it.
@@ -395,7 +405,7 @@ fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
     let server = Server::start(AIRWAVE, &settings);
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
-    let mut encoder = clip.publish(&input.rtmp, 1);
+    let mut encoder = clip.publish(&input.rtmp, -1);
     let uid = server.wait_live(&input);
     let mut live = Follower::new(track_url(&server, &uid, "video.cmaf", ""));
     let tmp = server.data().join("media/tmp");
@@ -403,20 +413,33 @@ fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
         live.reload();
     }
     std::fs::remove_dir_all(&tmp).unwrap();
-    while live.segments.len() < 4 {
+    while server.metric("recording_segments_lost_total") == 0 {
         live.reload();
     }
     std::fs::create_dir(&tmp).unwrap();
+    let at = live.segments.len();
+    while live.segments.len() < at + 3 {
+        live.reload();
+    }
+    encoder.terminate();
     while !live.reload().ended {}
-    assert!(encoder.wait(20).success());
-    assert_eq!(live.segments.len(), 6, "the live picture is whole");
+    encoder.wait(20);
+    let seen: Vec<u64> = live.segments.keys().copied().collect();
+    assert_eq!(
+        seen,
+        (seen[0]..=seen[seen.len() - 1]).collect::<Vec<_>>(),
+        "the live picture is whole"
+    );
     wait_until("the recording", 10, || {
         (video(&server, &uid)["readyToStream"] == true).then_some(())
     });
     let recorded = everything(&server, &uid, "video.cmaf", "");
-    let gaps = recorded.newest.segments.iter().filter(|s| s.gap).count();
-    assert!((1..=3).contains(&gaps), "{}", recorded.versions[0]);
-    assert_eq!(numbers(&recorded.newest), live.segments.keys().copied().collect::<Vec<_>>());
+    // How many it cost depends on when each of them came to the disk; those of the end have come to it again.
+    let gap = |s: &PlaylistSegment| s.gap;
+    let segments = &recorded.newest.segments;
+    assert!(segments.iter().any(gap) && !segments.iter().all(gap), "{}", recorded.versions[0]);
+    assert!(segments.last().is_some_and(|last| !gap(last)), "{}", recorded.versions[0]);
+    assert_eq!(numbers(&recorded.newest), seen);
     for (number, (_, bytes)) in &recorded.segments {
         assert!(&live.segments[number].1 == bytes, "segment {number}");
     }
@@ -482,7 +505,7 @@ fn retention_by_total_size_keeps_the_newest() {
     let mut uids = Vec::new();
     for _ in 0..2 {
         let mut encoder = clip.publish(&input.rtmp, 1);
-        let uid = server.wait_live(&input);
+        let uid = server.wait_video(&input, &uids);
         assert!(encoder.wait(20).success());
         // Off the air is at once; its end is in the database a moment later.
         wait_until("the recording", 20, || {

@@ -163,7 +163,7 @@ fn check_clip(
 fn broadcast(server: &Server, fields: &Value) -> (Input, String, Clip) {
     let (input, source) = (server.create_input(fields), source());
     let mut encoder = source.publish_at(4.0, &input.rtmp, 1);
-    let uid = server.wait_live(&input);
+    let uid = server.wait_video(&input, &[]);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
     wait_until("the end", 30, || (server.lifecycle(&uid)["live"] == false).then_some(()));
     (input, uid, source)

@@ -25,7 +25,7 @@ fn ask(server: &Server, method: &str, path: &str, token: &str) -> testkit::Respo
 }
 
 #[test]
-fn a_token_of_the_command_line_is_good_at_once_and_taken_back_within_a_second() {
+fn a_token_of_the_command_line_is_good_at_once_and_taken_back() {
     let mut server = Server::start(AIRWAVE, &[]);
     let (mine, theirs) = (server.input(), server.input());
     let (code, value) = token(
@@ -51,7 +51,8 @@ fn a_token_of_the_command_line_is_good_at_once_and_taken_back_within_a_second() 
     assert!(list.contains("active  until") && list.ends_with(&line), "{list}");
     assert!(!list.contains(&value[36..]), "{list}");
     assert_eq!(token(&server, &["revoke", id]), (0, format!("{id} is revoked")));
-    wait_until("the token to be refused", 5, || (get(&mine.uid).status == 401).then_some(()));
+    // Within a second, says a test of the crate `access` (`what_another_process_takes_back`).
+    wait_until("the token to be refused", 60, || (get(&mine.uid).status == 401).then_some(()));
     assert_eq!(token(&server, &["revoke", id]).0, 1);
     for wrong in [
         &["create", "--name", "x", "--scope", "moon"][..],
@@ -143,7 +144,7 @@ fn a_person_gives_a_link_to_a_friend_and_takes_it_back_in_chromium() {
         node.arg("--screenshots").arg(folder);
     }
     let mut node = Child::start(&mut node);
-    let status = node.wait(120);
+    let status = node.wait(280);
     assert!(status.success(), "check-friend.mjs: {status}\n{}", node.output());
 }
 

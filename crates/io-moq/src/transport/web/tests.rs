@@ -14,7 +14,7 @@ use crate::transport::{Certificate, ConnectError, Connection, Endpoint, Read, Tr
 const PROTOCOLS: &[&str] = &["moqt-18"];
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("nothing came")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("nothing came")
 }
 
 fn server() -> (Endpoint, SocketAddr) {
