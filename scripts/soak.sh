@@ -46,6 +46,7 @@ STEPS=(
     "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
     "Levels of four codecs, all rows of the table of joints|joints::"
     "$AIRWAVE_SWITCHES forced switches of level in Chromium|levels::forced"
+    "Levels over MoQ|levels::levels_over_moq"
     "Frames that a fuzzer spoilt, $AIRWAVE_SPOILT_ROUNDS rounds a codec|faults::spoilt"
     "Kill -9 of encoder processes, $AIRWAVE_WORKER_KILLS times|faults::workers"
     "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"

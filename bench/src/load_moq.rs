@@ -197,7 +197,7 @@ fn namespace() -> Result<Namespace> {
 const TRACK: TrackName = TrackName::from_static("video");
 
 /// Connects; what the connection needs to go on is in the task.
-pub(crate) async fn connect(to: SocketAddr, origin: Origin) -> Result<Client> {
+async fn connect(to: SocketAddr, origin: Origin) -> Result<Client> {
     let (host, port) = (to.ip().to_string(), to.port());
     let server = Server { host, port, path: "/".to_owned(), draft: None };
     Ok(Client::connect(&server, Trust::Anybody, origin).await?)

@@ -97,9 +97,9 @@ enum Measure {
     Clip,
     /// H11: from the goodbye to a replay that plays
     Replay,
-    /// E1, E2, E4 to E9: levels of quality made when they are asked for, beside ffmpeg and of a running server
+    /// E1, E2, E4, E8, E9: levels of quality made when they are asked for, beside ffmpeg
     Otfe,
-    /// Of these E5, E6 and E7: those of a running server
+    /// E5, E6, E7: the same of a running server
     OtfeServed,
     /// F1: from exec to the first answer
     Start,
@@ -110,7 +110,7 @@ enum Measure {
 }
 
 impl Measure {
-    const EACH: [Self; 15] = [
+    const EACH: [Self; 16] = [
         Self::Idle,
         Self::Start,
         Self::Ingest,
@@ -125,6 +125,7 @@ impl Measure {
         Self::Clip,
         Self::Replay,
         Self::Otfe,
+        Self::OtfeServed,
         Self::Glass,
     ];
 }

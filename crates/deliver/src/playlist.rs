@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use encode::Ladder;
+use encode::{Ladder, Level};
 use media::catalog::Catalog;
 use package::dash::Content;
-use package::hls::{
-    MediaOptions, ROOM_LIVE, Variant, VariantKind, live_window, nearest, render_multivariant,
-};
+use package::hls::{MediaOptions, Variant, VariantKind, live_window, nearest, render_multivariant};
 use package::limits::RELOAD_TARGET_DURATIONS;
 use package::reload::{Decision, Directives, decide};
 use package::{Index, Rendition, Segment};
@@ -21,7 +19,7 @@ use record::Recording;
 
 use crate::body::Pieces;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
-use crate::levels::{Levels, ListedLevel, ORIGINAL, Shown};
+use crate::levels::{Levels, ORIGINAL, Shown, cap_of, name_of};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Busy, wait_for};
@@ -44,8 +42,7 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, levels: &Levels, query: &st
             Some(shelf.with_mpds(|index, mpds| {
                 let everything = wishes.everything || index.ended();
                 let listed = if everything { Listed::Everything } else { Listed::Window };
-                let levels = shown.listed(&shelf.about().video, index);
-                variants(&catalog, index, &levels, &Formats::new(mpds.contents(), listed))
+                variants(&catalog, index, shown.levels(), &Formats::new(mpds.contents(), listed))
             }))
         }
         None => None,
@@ -157,17 +154,15 @@ impl<'a> Formats<'a> {
 pub(crate) fn variants(
     catalog: &Catalog,
     index: &Index,
-    levels: &[ListedLevel],
+    levels: &[Level],
     formats: &Formats<'_>,
 ) -> Vec<Variant> {
     let tracks = catalog.tracks.iter().filter_map(|track| {
         let rendition = index.rendition(&track.name)?;
         // Until a segment is complete, the first parts tell.
-        let measured = rendition.bitrate(index.target_duration());
+        let measured = rendition.bitrate();
         let first = || rendition.segments.back().map(package::Segment::bitrate);
         let peak = measured.map(|m| m.0).or_else(first).unwrap_or(0);
-        // What is over is what was measured of it (§4.4.6.2).
-        let declared = track.bitrate.filter(|_| !index.ended() || measured.is_none());
         let kind = match (track.width, track.height) {
             (Some(width), Some(height)) => {
                 let (width, height) = formats.size(rendition, (width, height));
@@ -182,8 +177,7 @@ pub(crate) fn variants(
         Some(Variant {
             name: track.name.clone(),
             codec: formats.codecs(rendition, track.codec.as_ref()?),
-            peak: peak.max(declared.unwrap_or(0)),
-            room_percent: if index.ended() { 0 } else { ROOM_LIVE },
+            peak: peak.max(track.bitrate.unwrap_or(0)),
             average: measured.map(|m| m.1),
             kind,
             iframes: rendition.key_bitrate(),
@@ -199,16 +193,11 @@ pub(crate) fn variants(
     };
     let VariantKind::Video { frame_rate, .. } = original.kind else { return variants };
     let levels = levels.iter().map(|level| Variant {
-        name: level.name.clone(),
-        codec: level.level.codec_string(),
-        peak: level.bits.peak,
-        room_percent: 0,
-        average: level.bits.average,
-        kind: VariantKind::Video {
-            width: level.level.width,
-            height: level.level.height,
-            frame_rate,
-        },
+        name: name_of(level),
+        codec: level.codec_string(),
+        peak: cap_of(level),
+        average: None,
+        kind: VariantKind::Video { width: level.width, height: level.height, frame_rate },
         // Key frames of a level that nobody watches are nowhere.
         iframes: None,
     });
@@ -228,7 +217,7 @@ pub(crate) fn levels_of(recording: &Recording, levels: &Levels) -> Shown {
 /// What there is of a recording; none if there is nothing.
 pub(crate) fn recorded_variants(
     recording: &Recording,
-    levels: &[ListedLevel],
+    levels: &[Level],
     listed: Listed,
 ) -> Option<Vec<Variant>> {
     let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
@@ -257,7 +246,7 @@ pub(crate) fn recorded(
             let wishes = Wishes::parse(query);
             let everything = recording.index.ended() || wishes.everything;
             let listed = if everything { Listed::Everything } else { Listed::Window };
-            let variants = recorded_variants(recording, &shown.listed_of(recording), listed);
+            let variants = recorded_variants(recording, shown.levels(), listed);
             let variants = variants.map(|all| {
                 let mut all = for_bandwidth(all, wishes);
                 all.extend(captions::variants(recording));
@@ -482,11 +471,11 @@ mod tests {
         };
         // 1, 3 and 1 Mbit/s in two seconds each; each list is rendered anew of what there is by then.
         add(&mut index, 1, 250_000);
-        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (1_200_000, 2_400_000));
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (1_200_001, 2_400_001));
         add(&mut index, 2, 750_000);
-        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (3_600_000, 3_600_000));
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (3_600_001, 3_600_001));
         add(&mut index, 3, 250_000);
-        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 5_000_000)), (3_600_000, 6_000_000));
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 5_000_000)), (3_600_001, 6_000_001));
     }
 
     fn written(pieces: Pieces) -> String {

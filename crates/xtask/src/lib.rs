@@ -13,7 +13,6 @@ use std::fmt;
 pub mod docs;
 pub mod moq;
 pub mod rules;
-pub mod sbom;
 pub mod source;
 pub mod tree;
 pub mod workspace;

@@ -9,5 +9,4 @@ mod kept;
 mod levels;
 mod odd;
 mod pictures;
-mod rates;
 mod studio;

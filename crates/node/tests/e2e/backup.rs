@@ -37,15 +37,15 @@ fn a_backup_during_a_broadcast_is_restored_elsewhere_and_plays_completely() {
     let at = |name: &str| folder.path().join(name);
     let server = Server::start_in(AIRWAVE, &at("data"), &[]);
     // One recording that is over, and a broadcast on the air.
-    let done = server.input();
+    let (done, input) = (server.input(), server.input());
     let clip = Clip::make(&ClipSpec::plain("short", 4));
-    let mut encoder = clip.publish(&done.rtmp, 1);
-    let finished = server.wait_video(&done, &[]);
-    assert!(encoder.wait(20).success());
-    let input = server.input();
     let long = Clip::make(&crate::moq_program::long());
+    let mut encoder = clip.publish(&done.rtmp, 1);
     let _encoder = long.publish(&input.rtmp, -1);
+    let finished = server.wait_video(&done, &[]);
     let running = server.wait_live(&input);
+    assert!(encoder.wait(20).success());
+    wait_until("the end", 20, || (server.lifecycle(&finished)["live"] == false).then_some(()));
     // Two of the recording, three of this.
     wait_until("segments of the broadcast", 60, || {
         (server.metric("segment_commit_seconds_count") >= 5).then_some(())

@@ -17,7 +17,7 @@ use crate::playback::playback;
 const SOAK_SECONDS: u32 = 60;
 
 /// In a soak run, which has a machine of its own: how fast and how evenly is asserted there alone.
-fn soak() -> bool {
+pub(crate) fn soak() -> bool {
     seconds() >= SOAK_SECONDS
 }
 

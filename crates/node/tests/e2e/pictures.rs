@@ -257,19 +257,20 @@ fn the_player_shows_what_is_at_the_place_that_is_looked_for_in_chromium() {
     let server = Server::start(AIRWAVE, &[ON]);
     let input = server.input();
     let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
-    let mut publisher = Clip::make(&spec).publish(&input.rtmp, 1);
+    let mut publisher = Clip::make(&spec).publish(&input.rtmp, -1);
     let video = server.wait_live(&input);
     // A bar is shown from half a minute on.
-    wait_until("a broadcast of 36 s", 60, || {
+    wait_until("a broadcast of 32 s", 90, || {
         let board = server.get(&format!("/{video}/thumbnails/storyboard.vtt")).text();
-        (board.matches("-->").count() >= 18).then_some(())
+        (board.matches("-->").count() >= 16).then_some(())
     });
     let live = server.url(&format!("/{}/watch?dvrEnabled=true", input.uid)).to_string();
     check_seen(&use_player(&live, &["--seek"]));
     let seen = use_player(&live, &["--seek", "--phone"]);
     check_seen(&seen);
     assert_eq!(seen["hiddenAfterFinger"], true, "{seen}");
-    assert!(publisher.wait(90).success());
+    publisher.terminate();
+    publisher.wait(60);
     wait_until("the recording", 30, || (server.lifecycle(&video)["live"] == false).then_some(()));
     check_seen(&use_player(&server.url(&format!("/{video}/watch")).to_string(), &["--seek"]));
 }

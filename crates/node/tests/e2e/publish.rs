@@ -137,7 +137,8 @@ fn a_loop_has_no_seam_and_ends_in_good_order_when_asked() {
         times
     };
     assert!(times.len() > 100, "{}", times.len());
-    let steps = times.windows(2).map(|w| w[1] - w[0]);
+    // It ends where it was asked to: a picture that was sent ahead of those shown before it may be the last one.
+    let steps = times[..times.len() - 1].windows(2).map(|w| w[1] - w[0]);
     assert!(
         steps.clone().all(|step| (step - 40_000).abs() < 1_500),
         "{:?}",
