@@ -1,4 +1,4 @@
-//! MoQ under load: one publisher and many viewers of its track in this process, on one thread, against a relay; and
+//! MoQ under load: publishers and many viewers of their tracks in this process, on one thread, against a relay; and
 //! the same over bare QUIC streams. Times are from when an object was due, on one clock for all processes.
 
 use std::future::poll_fn;
@@ -40,6 +40,22 @@ pub(crate) const PICTURES: Shape = Shape { rate: 30, bytes: 25_000, group: 60 };
 pub(crate) const SMALL: Shape = Shape { rate: 60, bytes: 4_000, group: 60 };
 /// What people say to each other.
 pub(crate) const CHAT: Shape = Shape { rate: 20, bytes: 1_000, group: 1 };
+
+/// Who is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crew {
+    /// Each publishes one track.
+    pub(crate) publishers: usize,
+    /// Viewers of all of them together, who read what they get.
+    pub(crate) reading: usize,
+    /// Those who ask, and then read nothing.
+    pub(crate) stalled: usize,
+}
+
+/// One publisher for so many.
+pub(crate) const fn audience(reading: usize) -> Crew {
+    Crew { publishers: 1, reading, stalled: 0 }
+}
 
 impl Shape {
     /// Bytes a second to so many.
@@ -98,7 +114,7 @@ impl Counts {
     }
 }
 
-/// A publisher and its viewers, connected.
+/// Publishers and their viewers, connected.
 pub(crate) struct Crowd {
     runtime: tokio::runtime::Runtime,
     tasks: JoinSet<Result<()>>,
@@ -109,28 +125,27 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Connects so many who read, and so many who ask and then read nothing. Nothing is sent before [`Crowd::begin`].
-    pub(crate) fn connect(
-        target: Target,
-        shape: Shape,
-        (reading, stalled): (usize, usize),
-    ) -> Result<Self> {
+    /// Connects all of them. Nothing is sent before [`Crowd::begin`].
+    pub(crate) fn connect(target: Target, shape: Shape, crew: Crew) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let counts = Arc::<Counts>::default();
-        let (talk, mut talking) = watch::channel(false);
+        let (talk, talking) = watch::channel(false);
         let mut tasks = JoinSet::new();
         runtime.block_on(async {
-            if let Target::Relay(to) = target {
+            for n in 0..crew.publishers {
+                let Target::Relay(to) = target else { break };
                 let (tell, ready) = oneshot::channel();
-                tasks.spawn(publish(to, shape, tell, talking.clone()));
-                wait(&mut tasks, ready).await.context("the publisher")?;
+                // Not all in the same moment: sources know nothing of each other.
+                let after = Duration::from_secs(1) / shape.rate * n as u32 / crew.publishers as u32;
+                tasks.spawn(publish(to, n, (shape, after), tell, talking.clone()));
+                wait(&mut tasks, ready).await.with_context(|| format!("publisher {n}"))?;
             }
-            for n in 0..reading + stalled {
+            for n in 0..crew.reading + crew.stalled {
                 let (tell, ready) = oneshot::channel();
-                let (counts, stall) = (counts.clone(), n >= reading);
+                let (counts, stall) = (counts.clone(), n >= crew.reading);
                 match target {
                     Target::Relay(to) => {
-                        tasks.spawn(view(to, counts, tell, stall));
+                        tasks.spawn(view(to, n % crew.publishers, counts, tell, stall));
                     }
                     Target::Bare(to) => {
                         tasks.spawn(async move {
@@ -142,13 +157,12 @@ impl Crowd {
                 }
                 wait(&mut tasks, ready).await.with_context(|| format!("viewer {n}"))?;
             }
-            talking.borrow_and_update();
             anyhow::Ok(())
         })?;
-        Ok(Self { runtime, tasks, counts, shape, reading, talk })
+        Ok(Self { runtime, tasks, counts, shape, reading: crew.reading, talk })
     }
 
-    /// The publisher begins.
+    /// The publishers begin.
     pub(crate) fn begin(&mut self, warm: Duration) -> Result<()> {
         self.talk.send_replace(true);
         self.run(warm).map(drop)
@@ -190,8 +204,8 @@ async fn wait(tasks: &mut JoinSet<Result<()>>, ready: oneshot::Receiver<()>) -> 
     }
 }
 
-fn namespace() -> Result<Namespace> {
-    Ok(Namespace::new([Bytes::from_static(OPEN.as_bytes()), Bytes::from_static(b"one")])?)
+fn namespace(of: usize) -> Result<Namespace> {
+    Ok(Namespace::new([Bytes::from_static(OPEN.as_bytes()), Bytes::from(of.to_string())])?)
 }
 
 const TRACK: TrackName = TrackName::from_static("video");
@@ -205,20 +219,22 @@ async fn connect(to: SocketAddr, origin: Origin) -> Result<Client> {
 
 async fn publish(
     to: SocketAddr,
-    shape: Shape,
+    own: usize,
+    (shape, after): (Shape, Duration),
     ready: oneshot::Sender<()>,
     mut talking: watch::Receiver<bool>,
 ) -> Result<()> {
     let origin = Origin::new(spine::Limits::default());
-    let path = Path::new([OPEN, "one"])?;
+    let path = Path::new([OPEN.to_owned(), own.to_string()])?;
     let broadcast = origin.publish(&path, Route::local(NodeId(0), 0), Takeover::Refuse)?;
     let track = broadcast.track(TRACK, TrackInfo::default())?;
     let mut client = connect(to, origin).await?;
     let handle = client.handle();
     let talk = async {
-        let _published = handle.publish(&namespace()?).await?;
+        let _published = handle.publish(&namespace(own)?).await?;
         let _ = ready.send(());
         talking.wait_for(|talk| *talk).await?;
+        tokio::time::sleep(after).await;
         let group =
             |number| anyhow::Ok(track.group(number, Instant::now())?.subgroup(0, Instant::now())?);
         let mut subgroup = None;
@@ -258,6 +274,7 @@ async fn schedule(shape: Shape, mut write: impl FnMut(u64, Bytes) -> Result<()>)
 
 async fn view(
     to: SocketAddr,
+    of: usize,
     counts: Arc<Counts>,
     ready: oneshot::Sender<()>,
     stall: bool,
@@ -265,7 +282,7 @@ async fn view(
     let mut client = connect(to, Origin::new(spine::Limits::default())).await?;
     let handle = client.handle();
     let read = async {
-        let (subscribed, _remote) = subscribe(&handle).await?;
+        let (subscribed, _remote) = subscribe(&handle, of).await?;
         let _ = ready.send(());
         if !stall {
             read(&subscribed.track, &counts).await;
@@ -283,8 +300,9 @@ async fn view(
 
 async fn subscribe(
     handle: &Handle,
+    of: usize,
 ) -> Result<(io_moq::client::Subscribed, io_moq::client::Remote)> {
-    let remote = handle.remote(namespace()?)?;
+    let remote = handle.remote(namespace(of)?)?;
     Ok((remote.subscribe("video", Filter::NextObject).await?, remote))
 }
 

@@ -73,7 +73,10 @@ enum Measure {
     /// H4, H5, H6: ten thousand who wait for a playlist over TLS, beside nginx with nchan
     Parked,
     /// R1 to R9: a MoQ relay beside other relays, and beside bare QUIC streams
-    LoadMoq,
+    LoadMoq {
+        /// Only this of it
+        part: Option<measure::moq::Part>,
+    },
     /// What the last one starts: bare QUIC streams, until its input ends
     #[command(hide = true)]
     Bare {
@@ -119,7 +122,7 @@ impl Measure {
         Self::Recording,
         Self::Delivery,
         Self::Parked,
-        Self::LoadMoq,
+        Self::LoadMoq { part: None },
         Self::Handshake,
         Self::Share,
         Self::Clip,
@@ -211,7 +214,7 @@ fn one(measure: Measure, setup: &Setup) -> Result<bool> {
         Measure::Recording => measure::recording::run(setup),
         Measure::Delivery => measure::delivery::run(setup),
         Measure::Parked => measure::parked::run(setup),
-        Measure::LoadMoq => measure::moq::run(setup),
+        Measure::LoadMoq { part } => measure::moq::run(setup, part),
         Measure::Bare { .. } => Ok(true),
         Measure::Handshake => measure::handshake::run(setup),
         Measure::Glass => measure::glass::run(setup),

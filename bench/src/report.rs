@@ -62,6 +62,25 @@ impl Known {
     }
 }
 
+/// What a figure should be at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    /// As in `RESULTS.md`.
+    pub(crate) id: &'static str,
+    /// Has to be so.
+    pub(crate) most: f64,
+    /// Would be a record.
+    pub(crate) aim: Option<f64>,
+}
+
+impl Goal {
+    /// Whether goal and aim are met: by the bad end of the interval.
+    fn met(&self, sample: &Sample) -> (bool, Option<bool>) {
+        let (_, high) = sample.interval();
+        (high <= self.most, self.aim.map(|aim| high <= aim))
+    }
+}
+
 /// How far `measured` is off, and whether that voids the run.
 fn off(known: f64, measured: f64) -> (f64, bool) {
     let off = measured / known - 1.0;
@@ -112,6 +131,18 @@ impl Report {
             short(sample.max()),
             sample.len()
         ));
+    }
+
+    /// The same, and whether it is what it should be.
+    pub(crate) fn goal(&mut self, goal: Goal, name: &str, unit: &str, sample: &Sample) {
+        self.sample(name, unit, sample);
+        let (met, aim_met) = goal.met(sample);
+        let Goal { id, most, aim } = goal;
+        let value = json!({ "goal": most, "met": met, "aim": aim, "aim_met": aim_met });
+        self.set(&format!("{id} {name}"), value);
+        let word = |met| if met { "met" } else { "missed" };
+        let aims = aim.zip(aim_met).map(|(aim, met)| format!(", aim {aim} {}", word(met)));
+        self.say(format_args!("  {id}: goal {most} {}{}", word(met), aims.unwrap_or_default()));
     }
 
     /// Many times of one event.
@@ -249,6 +280,19 @@ mod tests {
             (f64::NAN, true),
         ] {
             assert_eq!(off(0.48, measured).1, void, "{measured}");
+        }
+    }
+
+    #[test]
+    fn a_goal_is_met_by_the_bad_end_of_the_interval() {
+        let goal = Goal { id: "R0", most: 1.0, aim: Some(0.5) };
+        for (values, expect) in [
+            ([0.4; 3], (true, Some(true))),
+            ([0.9; 3], (true, Some(false))),
+            ([0.4, 0.4, 1.1], (false, Some(false))),
+            ([f64::NAN; 3], (false, Some(false))),
+        ] {
+            assert_eq!(goal.met(&Sample::new(values)), expect, "{values:?}");
         }
     }
 

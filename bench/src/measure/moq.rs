@@ -11,29 +11,123 @@ use anyhow::{Context, Result};
 use crate::Setup;
 use crate::airwave::Airwave;
 use crate::host::{Cpu, memory_mb, on_server_core};
-use crate::load_moq::{CHAT, Crowd, Load, OPEN, PICTURES, SMALL, Shape, Target};
+use crate::load_moq::{CHAT, Crew, Crowd, Load, OPEN, PICTURES, SMALL, Shape, Target, audience};
 use crate::peer::RELAYS;
-use crate::report::{Report, short};
+use crate::report::{Goal, Report, short};
 use crate::stats::{Sample, noise, ratios};
 use crate::wire;
 
-const WINDOW: Duration = Duration::from_secs(5);
-const WARM: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_secs(4);
+/// A group and more: who comes to bare streams waits for the next one.
+const WARM: Duration = Duration::from_millis(2_500);
 
-/// All of it.
-pub(crate) fn run(setup: &Setup) -> Result<bool> {
+/// Rounds of all arms: with four arms each, all of it takes nine minutes.
+const ROUNDS: usize = 3;
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// One publisher of 6 Mbit/s to 50
+    A,
+    /// Small objects to 200
+    B,
+    /// 20 publishers, each to 8
+    C,
+    /// Chat: a group for each object
+    D,
+    /// How late it is
+    Late,
+    /// Memory of those who wait, and of what is sent
+    Memory,
+    /// A tenth that reads nothing
+    Stalled,
+}
+
+impl Part {
+    const EACH: [Self; 7] =
+        [Self::A, Self::B, Self::C, Self::D, Self::Late, Self::Memory, Self::Stalled];
+}
+
+const BY_WIRE: Goal = Goal { id: "R1", most: 4.5, aim: Some(2.0) };
+const BY_RELAY: Goal = Goal { id: "R2", most: 0.8, aim: Some(0.35) };
+const BY_RELAY_SMALL: Goal = Goal { id: "R3", most: 0.5, aim: Some(0.2) };
+const BY_BARE: Goal = Goal { id: "R4", most: 1.15, aim: Some(0.6) };
+const ADDED_P50: Goal = Goal { id: "R6", most: 1.0, aim: None };
+const ADDED_P99: Goal = Goal { id: "R6", most: 5.0, aim: None };
+const IDLE_KB: Goal = Goal { id: "R7", most: 80.0, aim: Some(30.0) };
+const STALLED_P99: Goal = Goal { id: "R9", most: 1.3, aim: Some(1.05) };
+
+/// All of it, or a part.
+pub(crate) fn run(setup: &Setup, part: Option<Part>) -> Result<bool> {
     let mut valid = true;
-    for (id, what, shape, viewers) in [
-        ("R1 R2 R4, A", "6 Mbit/s", PICTURES, 50),
-        ("R3 R4, B", "60 objects of 4 KB", SMALL, 100),
-        ("R2 R4, D", "20 groups of 1 KB", CHAT, 100),
-    ] {
-        valid &= cost(setup, id, what, shape, viewers)?;
+    for part in part.map_or(Part::EACH.to_vec(), |part| vec![part]) {
+        valid &= match part {
+            Part::A => cost(setup, &Cost::A),
+            Part::B => cost(setup, &Cost::B),
+            Part::C => cost(setup, &Cost::C),
+            Part::D => cost(setup, &Cost::D),
+            Part::Late => late(setup),
+            Part::Memory => memory(setup),
+            Part::Stalled => stalled(setup),
+        }?;
     }
-    valid &= late(setup)?;
-    valid &= memory(setup)?;
-    valid &= stalled(setup)?;
     Ok(valid)
+}
+
+fn rounds(setup: &Setup) -> usize {
+    setup.pairs().min(ROUNDS)
+}
+
+/// What is sent to whom, and what it should cost.
+struct Cost {
+    id: &'static str,
+    what: &'static str,
+    shape: Shape,
+    crew: Crew,
+    by_wire: Option<Goal>,
+    by_relay: Option<Goal>,
+    /// None: there is no such thing as this over bare streams.
+    by_bare: Option<Goal>,
+}
+
+impl Cost {
+    const A: Self = Self {
+        id: "R1 R2 R4, A",
+        what: "6 Mbit/s to 50",
+        shape: PICTURES,
+        crew: audience(50),
+        by_wire: Some(BY_WIRE),
+        by_relay: Some(BY_RELAY),
+        by_bare: Some(BY_BARE),
+    };
+    const B: Self = Self {
+        id: "R3 R4, B",
+        what: "60 objects of 4 KB a second to 200",
+        shape: SMALL,
+        crew: audience(200),
+        by_wire: None,
+        by_relay: Some(BY_RELAY_SMALL),
+        by_bare: Some(BY_BARE),
+    };
+    /// A fifth of moq-bench's 100 publishers, as there is one core for all.
+    const C: Self = Self {
+        id: "R2, C",
+        what: "20 publishers of 6 Mbit/s, each to 8",
+        shape: PICTURES,
+        crew: Crew { publishers: 20, reading: 160, stalled: 0 },
+        by_wire: None,
+        by_relay: Some(BY_RELAY),
+        by_bare: None,
+    };
+    const D: Self = Self {
+        id: "R4, D",
+        what: "20 groups of 1 KB a second to 100",
+        shape: CHAT,
+        crew: audience(100),
+        by_wire: None,
+        by_relay: None,
+        by_bare: Some(BY_BARE),
+    };
 }
 
 /// The server that is measured, in a process on the server's core.
@@ -96,69 +190,121 @@ fn void(load: &Load) -> Option<String> {
     (load.busy > 0.85).then(|| format!("the generator used {:.0} % of its core", load.busy * 100.0))
 }
 
-/// One run: CPU seconds for 10^9 bytes, and what came.
-fn once(setup: &Setup, server: &Server, shape: Shape, viewers: usize) -> Result<(f64, Load)> {
-    let mut crowd = Crowd::connect(server.target, shape, (viewers, 0))?;
-    crowd.begin(WARM)?;
-    let before = Cpu::of(server.pid)?;
-    let load = crowd.run(setup.window(WINDOW))?;
-    let cpu = (Cpu::of(server.pid)? - before).seconds;
-    Ok((cpu / (load.bytes / 1e9), load))
+/// One run.
+#[derive(Debug, Clone)]
+struct Run {
+    /// CPU seconds for 10^9 bytes.
+    cost: f64,
+    /// What the server used of its core.
+    core: f64,
+    /// What came.
+    load: Load,
 }
 
-/// R1, R2, R3, R4.
-fn cost(setup: &Setup, id: &'static str, what: &str, shape: Shape, viewers: usize) -> Result<bool> {
-    let mut report = Report::begin(id)?;
-    report.say(format_args!("{what} to {viewers}"));
-    let wire = Sample::new(
-        (0..5).map(|_| wire::cost(Duration::from_millis(300))).collect::<Result<Vec<_>>>()?,
-    );
-    report.sample("wire", "CPU-s/GB", &wire);
-    type Start<'a> = Box<dyn Fn() -> Option<Result<Server>> + 'a>;
-    let mut arms: Vec<(&str, Start<'_>)> = vec![
-        ("airwave", Box::new(|| Some(airwave(setup)))),
-        ("bare", Box::new(move || Some(bare(shape)))),
-    ];
+fn once(setup: &Setup, server: &Server, shape: Shape, crew: Crew) -> Result<Run> {
+    let mut crowd = Crowd::connect(server.target, shape, crew)?;
+    crowd.begin(WARM)?;
+    let before = Cpu::of(server.pid)?;
+    let window = setup.window(WINDOW);
+    let load = crowd.run(window)?;
+    let cpu = (Cpu::of(server.pid)? - before).seconds;
+    Ok(Run { cost: cpu / (load.bytes / 1e9), core: cpu / window.as_secs_f64(), load })
+}
+
+/// How a server is started; nothing, if it is not there.
+type Start<'a> = Box<dyn Fn() -> Option<Result<Server>> + 'a>;
+
+/// Airwave, bare streams where there are any, and the relays of others.
+fn arms(setup: &Setup, shape: Shape, with_bare: bool) -> Vec<(&'static str, Start<'_>)> {
+    let mut arms: Vec<(&str, Start<'_>)> =
+        vec![("airwave", Box::new(move || Some(airwave(setup))))];
+    if with_bare {
+        arms.push(("bare", Box::new(move || Some(bare(shape)))));
+    }
     for name in RELAYS {
         arms.push((name, Box::new(move || peer(setup, name))));
     }
-    let mut costs: Vec<Vec<f64>> = vec![Vec::new(); arms.len()];
-    for _ in 0..setup.pairs() {
-        for ((name, start), costs) in arms.iter().zip(&mut costs) {
+    arms
+}
+
+/// All arms in turn; what each has done, by its name.
+fn all(
+    setup: &Setup,
+    report: &mut Report,
+    (shape, crew): (Shape, Crew),
+    with_bare: bool,
+) -> Result<Vec<(&'static str, Vec<Run>)>> {
+    let arms = arms(setup, shape, with_bare);
+    let mut runs: Vec<_> = arms.iter().map(|(name, _)| (*name, Vec::new())).collect();
+    for _ in 0..rounds(setup) {
+        for ((name, start), (_, runs)) in arms.iter().zip(&mut runs) {
             let Some(server) = start() else { continue };
-            match server.and_then(|server| once(setup, &server, shape, viewers)) {
-                Ok((cost, load)) => {
-                    // A peer that does not deliver is a finding and not a figure.
-                    if let Some(why) = void(&load) {
-                        if RELAYS.contains(name) {
+            match server.and_then(|server| once(setup, &server, shape, crew)) {
+                Ok(run) => {
+                    if let Some(why) = void(&run.load) {
+                        // A peer that does not deliver is a finding and not a figure.
+                        if RELAYS.contains(name) && run.load.delivered < 0.9 {
                             report.say(format_args!("{name}: {why}"));
                             continue;
                         }
                         report.void(format!("{name}: {why}"));
                     }
-                    costs.push(cost);
+                    runs.push(run);
                 }
                 Err(error) if RELAYS.contains(name) => {
                     report.say(format_args!("{name}: {error:#}"));
                 }
-                Err(error) => return Err(error).context(name.to_string()),
+                Err(error) => return Err(error).context(*name),
             }
         }
     }
-    let ours = costs.first().cloned().unwrap_or_default();
-    for ((name, _), theirs) in arms.iter().zip(&costs) {
-        if theirs.is_empty() {
+    for (name, runs) in &runs {
+        let Some(run) = runs.first() else {
             report.say(format_args!("{name}: left out"));
             continue;
-        }
+        };
+        report.say(format_args!(
+            "{name}: {:.0} % of its core, generator {:.0} %",
+            run.core * 100.0,
+            run.load.busy * 100.0
+        ));
+    }
+    Ok(runs)
+}
+
+/// R1, R2, R3, R4.
+fn cost(setup: &Setup, cost: &Cost) -> Result<bool> {
+    let mut report = Report::begin(cost.id)?;
+    report.say(format_args!("{}", cost.what));
+    let wire = Sample::new(
+        (0..5).map(|_| wire::cost(Duration::from_millis(300))).collect::<Result<Vec<_>>>()?,
+    );
+    report.sample("wire", "CPU-s/GB", &wire);
+    let runs = all(setup, &mut report, (cost.shape, cost.crew), cost.by_bare.is_some())?;
+    let costs = |runs: &[Run]| runs.iter().map(|run| run.cost).collect::<Vec<_>>();
+    let ours = runs.first().map(|(_, runs)| costs(runs)).unwrap_or_default();
+    for (name, theirs) in runs.iter().filter(|(_, runs)| !runs.is_empty()) {
+        let theirs = costs(theirs);
         report.sample(name, "CPU-s/GB", &Sample::new(theirs.iter().copied()));
-        if *name != "airwave" {
-            let ratio = ratios(&ours, theirs);
-            report.sample(&format!("by {name}"), "", &ratio);
+        if *name == "airwave" {
+            continue;
+        }
+        let (by, ratio) = (format!("by {name}"), ratios(&ours, &theirs));
+        let goal = match *name {
+            "bare" => cost.by_bare,
+            "moq-relay" => cost.by_relay,
+            _ => None,
+        };
+        match goal {
+            Some(goal) => report.goal(goal, &by, "", &ratio),
+            None => report.sample(&by, "", &ratio),
         }
     }
     let by_wire = Sample::new(ours.iter().map(|cost| cost / wire.median()));
-    report.sample("by wire", "", &by_wire);
+    match cost.by_wire {
+        Some(goal) => report.goal(goal, "by wire", "", &by_wire),
+        None => report.sample("by wire", "", &by_wire),
+    }
     report.set("noise", noise(&ours));
     report.end(&setup.results)
 }
@@ -166,28 +312,19 @@ fn cost(setup: &Setup, id: &'static str, what: &str, shape: Shape, viewers: usiz
 /// R6.
 fn late(setup: &Setup) -> Result<bool> {
     let mut report = Report::begin("R6")?;
-    let viewers = 100;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..setup.pairs() {
-        for (server, runs) in [(bare(PICTURES)?, &mut theirs), (airwave(setup)?, &mut ours)] {
-            let (cost, load) = once(setup, &server, PICTURES, viewers)?;
-            if let Some(why) = void(&load) {
-                report.void(why);
-            }
-            report.say(format_args!(
-                "{} CPU-s/GB, p50 {} ms, p99 {} ms, generator {:.0} %",
-                short(cost),
-                short(load.late.median()),
-                short(load.late.percentile(0.99)),
-                load.busy * 100.0
-            ));
-            runs.push(load.late);
+    report.say(format_args!("6 Mbit/s to 100"));
+    let runs = all(setup, &mut report, (PICTURES, audience(100)), true)?;
+    let late = |of: &str, share| -> Vec<f64> {
+        let runs = runs.iter().filter(|(name, _)| *name == of).flat_map(|(_, runs)| runs);
+        runs.map(|run| run.load.late.percentile(share)).collect()
+    };
+    for (name, share, goal) in [("p50", 0.5, ADDED_P50), ("p99", 0.99, ADDED_P99)] {
+        for (of, _) in runs.iter().filter(|(_, runs)| !runs.is_empty()) {
+            report.sample(&format!("{of} {name}"), "ms", &Sample::new(late(of, share)));
         }
-    }
-    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let added =
-            ours.iter().zip(&theirs).map(|(o, t)| o.percentile(share) - t.percentile(share));
-        report.sample(&format!("added {name}"), "ms", &Sample::new(added));
+        let (ours, theirs) = (late("airwave", share), late("bare", share));
+        let added = Sample::new(ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs));
+        report.goal(goal, &format!("added {name}"), "ms", &added);
     }
     report.end(&setup.results)
 }
@@ -196,6 +333,7 @@ fn late(setup: &Setup) -> Result<bool> {
 fn memory(setup: &Setup) -> Result<bool> {
     let mut report = Report::begin("R7 R8")?;
     let viewers = 300;
+    let mut idle_kb = Vec::new();
     for (name, server) in [("airwave", Some(airwave(setup)))]
         .into_iter()
         .chain(RELAYS.map(|name| (name, peer(setup, name))))
@@ -203,7 +341,7 @@ fn memory(setup: &Setup) -> Result<bool> {
         let Some(server) = server else { continue };
         let found = server.and_then(|server| {
             let before = memory_mb(server.pid)?.0;
-            let mut crowd = Crowd::connect(server.target, PICTURES, (viewers, 0))?;
+            let mut crowd = Crowd::connect(server.target, PICTURES, audience(viewers))?;
             let idle = memory_mb(server.pid)?.0;
             let mut sent = Vec::new();
             // Groups of 2 s: from the third on there is nothing new in it.
@@ -218,6 +356,7 @@ fn memory(setup: &Setup) -> Result<bool> {
             Ok((before, idle, sent)) => {
                 let each = (idle - before) * 1e3 / viewers as f64;
                 report.set(&format!("{name} idle KB"), each);
+                idle_kb.push((name, each));
                 report.set(&format!("{name} sending MB"), sent.clone());
                 let last = sent.last().copied().unwrap_or(f64::NAN);
                 report.say(format_args!(
@@ -234,6 +373,11 @@ fn memory(setup: &Setup) -> Result<bool> {
             Err(error) => return Err(error),
         }
     }
+    let each = |of: &str| idle_kb.iter().find(|(name, _)| *name == of).map(|(_, each)| *each);
+    report.goal(IDLE_KB, "each who waits", "KB", &Sample::new(each("airwave")));
+    if let Some((ours, theirs)) = each("airwave").zip(each("moq-relay")) {
+        report.sample("by moq-relay", "", &Sample::new([ours / theirs]));
+    }
     report.end(&setup.results)
 }
 
@@ -241,15 +385,16 @@ fn memory(setup: &Setup) -> Result<bool> {
 fn stalled(setup: &Setup) -> Result<bool> {
     let mut report = Report::begin("R9")?;
     let (mut p99, mut grown) = (Vec::new(), Vec::new());
-    for _ in 0..setup.pairs() {
+    for _ in 0..rounds(setup) {
         let mut late = Vec::new();
         let mut memory = Vec::new();
-        for (reading, stalled) in [(45, 0), (45, 5)] {
+        for stalled in [0, 5] {
+            let crew = Crew { stalled, ..audience(45) };
             let server = airwave(setup)?;
-            let mut crowd = Crowd::connect(server.target, PICTURES, (reading, stalled))?;
+            let mut crowd = Crowd::connect(server.target, PICTURES, crew)?;
             crowd.begin(WARM)?;
             // Long enough for all that can be held back to be so.
-            crowd.run(Duration::from_secs(8))?;
+            crowd.run(Duration::from_secs(6))?;
             let load = crowd.run(setup.window(WINDOW))?;
             if let Some(why) = void(&load) {
                 report.void(why);
@@ -260,7 +405,8 @@ fn stalled(setup: &Setup) -> Result<bool> {
         p99.push(late[1] / late[0]);
         grown.push((memory[1] - memory[0]) * 1e3 / 5.0);
     }
-    report.sample("p99 of the others, by none stalled", "", &Sample::new(p99));
+    let p99 = Sample::new(p99);
+    report.goal(STALLED_P99, "p99 of the others, by none stalled", "", &p99);
     report.sample("memory of a stalled one", "KB", &Sample::new(grown));
     report.end(&setup.results)
 }

@@ -184,7 +184,8 @@ async fn offer(
         while let Some(told) = told.recv().await {
             match told {
                 Told::Event(Event::Update { update: id, parameters, tokens, .. }) => {
-                    drop(update.send(Update { id, parameters, tokens: secrets(&tokens) }));
+                    let told = Update { id, parameters, tokens: secrets(&tokens) };
+                    drop(update.send(Box::new(told)));
                 }
                 Told::Event(Event::Cancelled { .. }) => return,
                 _ => {}

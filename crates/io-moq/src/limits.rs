@@ -23,8 +23,15 @@ pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 /// more; each costs a few hundred bytes.
 pub const REQUEST_STREAMS: u32 = 256;
 
+/// The same before it has any: more than most players ask for, and room for that is laid out for each connection. Who has
+/// half of what it may open has twice as much from then on.
+pub const REQUEST_STREAMS_FIRST: u32 = 32;
+
 /// Data streams that a peer may have open to us: subgroups of all its tracks that are still arriving.
 pub const DATA_STREAMS: u32 = 64;
+
+/// The same before it has any: a viewer has its control stream and those of HTTP/3.
+pub const DATA_STREAMS_FIRST: u32 = 16;
 
 /// What one stream may have in flight to us: a key frame of 25 Mbit/s video, more than a
 /// bandwidth-delay product of it.

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use moqt::data::{Datagram, Opening, OpeningReader};
 use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
@@ -103,10 +103,17 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the session, then has the driver take what it says.
+    /// Does something with the session, then has the driver take what it says. Most of what happens to data streams it
+    /// only counts, and the driver is left alone.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Session) -> R) -> R {
-        let result = f(&mut self.state().session);
-        self.changed.notify_one();
+        let mut state = self.state();
+        let timer = state.session.timer();
+        let result = f(&mut state.session);
+        let changed = state.session.has_output() || state.session.timer() != timer;
+        drop(state);
+        if changed {
+            self.changed.notify_one();
+        }
         result
     }
 
@@ -154,11 +161,8 @@ impl Link {
 
     /// Runs this future for as long as the connection lasts.
     pub(crate) fn run(&self, job: impl Future<Output = ()> + Send + 'static) {
-        let job = async move {
-            job.await;
-            None
-        };
-        self.state().jobs.push(Box::pin(job));
+        // An `async` block around it would have room for it twice.
+        self.state().jobs.push(Box::pin(job.map(|()| None)));
         self.changed.notify_one();
     }
 
@@ -227,10 +231,7 @@ impl Driver {
             State { session, jobs: Vec::new(), waiting: BTreeMap::new(), owners: BTreeMap::new() };
         let pump = connection.pump();
         let jobs: FuturesUnordered<Job> = FuturesUnordered::new();
-        jobs.push(Box::pin(async {
-            pump.await;
-            None
-        }));
+        jobs.push(Box::pin(pump.map(|()| None)));
         let (past, state) = (Semaphore::new(PAST_PER_CONNECTION), Mutex::new(state));
         let link = Link { connection, version, past, state, changed: Notify::new() };
         Self {
@@ -261,6 +262,8 @@ impl Driver {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
+            // They are large, and seldom: none of their places is kept.
+            self.events = VecDeque::new();
             if self.over.is_some() {
                 return Err(self.link.connection.closed().await);
             }
@@ -282,10 +285,7 @@ impl Driver {
                 Some((send, recv)) = link.connection.accept_bi() => self.accept(send, recv),
                 Some(stream) = link.connection.accept_uni() => {
                     let read = read_data(link.clone(), stream);
-                    self.jobs.push(Box::pin(async {
-                        read.await;
-                        None
-                    }));
+                    self.jobs.push(Box::pin(read.map(|()| None)));
                 }
                 Some(datagram) = link.connection.read_datagram() => {
                     link.handle(Input::Datagram(datagram));

@@ -271,12 +271,12 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         let (relay, draining) = (relay.clone(), draining.clone());
         connections.spawn(async move {
             let counters = relay.counters.clone();
-            match incoming.accept().await {
+            // In a box: what a handshake needs is not kept while its session lasts.
+            match Box::pin(incoming.accept()).await {
                 Ok(connection) => {
                     let counted = counted(connection.clone(), counters);
-                    let session = session::run(connection, relay, guard, draining);
                     tokio::select! {
-                        () = session => {}
+                        () = session::run(connection, relay, guard, draining) => {}
                         () = counted => {}
                     }
                 }

@@ -1,6 +1,7 @@
 //! Subscriptions of a peer: a track of the spine, followed live, group by group onto streams.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -188,6 +189,28 @@ pub(crate) struct Update {
     pub(crate) tokens: Vec<Secret>,
 }
 
+/// What a track says of how long its objects are good for, in milliseconds: read once, asked for with each object.
+#[derive(Debug, Clone, Copy)]
+struct Lifetimes {
+    object_ms: u64,
+    subgroup_ms: u64,
+    cached_ms: Option<u64>,
+}
+
+impl Lifetimes {
+    fn of(info: &TrackInfo) -> Self {
+        let properties = Properties::from_checked(info.properties.clone());
+        Self {
+            object_ms: properties.object_delivery_timeout_ms(),
+            subgroup_ms: properties.subgroup_delivery_timeout_ms(),
+            cached_ms: properties.max_cache_duration_ms(),
+        }
+    }
+}
+
+/// One stream of a subscription.
+type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Serves an accepted subscription to its end.
 pub(crate) struct Serving {
     pub(crate) link: Arc<Link>,
@@ -197,8 +220,8 @@ pub(crate) struct Serving {
     pub(crate) wishes: Wishes,
     /// The past that is wanted as well, and which object was the largest when it began.
     pub(crate) fill: Option<(Box<Parameters>, Location)>,
-    /// REQUEST_UPDATEs; closed when the request is over.
-    pub(crate) updates: mpsc::UnboundedReceiver<Update>,
+    /// REQUEST_UPDATEs; closed when the request is over. In boxes: a queue has room for 32 from the start.
+    pub(crate) updates: mpsc::UnboundedReceiver<Box<Update>>,
     /// Whose it is, to renew its tokens.
     pub(crate) viewer: Option<Viewer>,
     pub(crate) counters: Arc<Counters>,
@@ -235,8 +258,10 @@ impl Serving {
         let (tell, changes) = watch::channel(self.wishes);
         let given_up = Arc::<GivenUp>::default();
         let mut cursor = self.follow();
-        let mut streams = FuturesUnordered::new();
-        let mut fills = FuturesUnordered::new();
+        let lifetimes = Lifetimes::of(self.track.info());
+        // In boxes: each of these has room for one that is no stream at all.
+        let mut streams: FuturesUnordered<Sending> = FuturesUnordered::new();
+        let mut fills: FuturesUnordered<Sending> = FuturesUnordered::new();
         let fill = self.fill.take();
         fills.extend(fill.and_then(|(fill, largest)| self.past(self.id, &fill, largest)));
         let mut end = None;
@@ -253,7 +278,7 @@ impl Serving {
             tokio::select! {
                 biased;
                 update = self.updates.recv() => {
-                    let update = update?;
+                    let update = *update?;
                     if let Some(viewer) = &self.viewer {
                         viewer.renew(update.tokens);
                     }
@@ -278,7 +303,8 @@ impl Serving {
                 Some(()) = fills.next() => {}
                 event = poll_fn(|cx| cursor.poll(cx, clock::now())), if room => match event {
                     Event::Subgroup(reader) => {
-                        streams.push(self.stream(reader, changes.clone(), given_up.clone()));
+                        let told = (changes.clone(), given_up.clone());
+                        streams.push(self.stream(reader, lifetimes, told));
                     }
                     Event::Datagram(object) if !self.wishes.is_behind(location(object.location())) => {
                         self.datagram(&object);
@@ -312,12 +338,7 @@ impl Serving {
 
     /// The past that a message asks for, of which this is the name (draft-21 §3.4): nothing while paused, and
     /// nothing behind what was the largest object then, as that comes by the subscription.
-    fn past(
-        &self,
-        by: RequestId,
-        fill: &Parameters,
-        largest: Location,
-    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+    fn past(&self, by: RequestId, fill: &Parameters, largest: Location) -> Option<Sending> {
         let wishes = &self.wishes;
         let wanted = Fill {
             by,
@@ -332,7 +353,7 @@ impl Serving {
         let (link, id, counters) = (self.link.clone(), self.id, self.counters.clone());
         let track = self.track.clone();
         let past = async move { fetch::fill(&link, id, &track, wanted, &counters).await };
-        any.then_some(past)
+        any.then(|| Box::pin(past) as Sending)
     }
 
     fn follow(&self) -> Cursor {
@@ -382,18 +403,19 @@ impl Serving {
     fn stream(
         &self,
         reader: SubgroupReader,
-        changes: watch::Receiver<Wishes>,
-        given_up: Arc<GivenUp>,
-    ) -> impl Future<Output = ()> + Send + use<> {
+        lifetimes: Lifetimes,
+        (changes, given_up): (watch::Receiver<Wishes>, Arc<GivenUp>),
+    ) -> Sending {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
         let (track, wishes, counters) = (self.track.clone(), self.wishes, self.counters.clone());
         let began = clock::now();
         let (complete_since, priority) = (None, track.info().priority);
-        Streaming {
+        let streaming = Streaming {
             link,
             id,
             track,
             order,
+            lifetimes,
             wishes,
             changes,
             given_up,
@@ -402,8 +424,8 @@ impl Serving {
             reader,
             counters,
             complete_since,
-        }
-        .run()
+        };
+        Box::pin(streaming.run())
     }
 }
 
@@ -433,6 +455,7 @@ struct Streaming {
     id: RequestId,
     track: track::Consumer,
     order: GroupOrder,
+    lifetimes: Lifetimes,
     wishes: Wishes,
     changes: watch::Receiver<Wishes>,
     given_up: Arc<GivenUp>,
@@ -480,7 +503,7 @@ impl Streaming {
             SubgroupEvent::Object(first) => first,
             SubgroupEvent::Fin | SubgroupEvent::Reset(_) => return,
         };
-        if is_cached_too_long(self.track.info(), first.header(), clock::now())
+        if is_older(self.lifetimes.cached_ms, first.header(), clock::now())
             || self.wishes.is_behind(location(first.location()))
         {
             return;
@@ -567,7 +590,7 @@ impl Streaming {
             }
             object = match poll_fn(|cx| self.reader.poll(cx)).await {
                 SubgroupEvent::Object(next)
-                    if is_cached_too_long(info, next.header(), clock::now()) =>
+                    if is_older(self.lifetimes.cached_ms, next.header(), clock::now()) =>
                 {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
@@ -609,17 +632,18 @@ impl Streaming {
             return Err(Cut::Reset(ResetCode::InternalError));
         }
         chunks[0] = head.freeze();
-        if let Some(ready) = object.whole().filter(|_| chunks.len() == 1) {
-            chunks.extend(ready.into_iter().map(spine::Payload::into_bytes));
+        if chunks.len() > 1 {
             self.write(stream, &mut chunks, object).await?;
             return Ok(length);
         }
-        self.write(stream, &mut chunks, object).await?;
+        // In as few writes as it has come in: an object of the network is a piece for each packet, and each write costs
+        // a look at the clock, at the connection and at who else wants to write.
         loop {
+            chunks.extend(object.take_ready().into_iter().map(spine::Payload::into_bytes));
+            self.write(stream, &mut chunks, object).await?;
+            chunks.clear();
             match poll_fn(|cx| object.poll_chunk(cx)).await {
-                Chunk::Data(chunk) => {
-                    self.write(stream, &mut [chunk.into_bytes()], object).await?;
-                }
+                Chunk::Data(chunk) => chunks.push(chunk.into_bytes()),
                 Chunk::End => return Ok(length),
                 Chunk::Reset(code) => return Err(Cut::Source(code)),
             }
@@ -669,8 +693,7 @@ impl Streaming {
 
     /// SUBGROUP_DELIVERY_TIMEOUT: the smaller one, as above.
     fn subgroup_timeout(&self) -> Option<Duration> {
-        let properties = Properties::from_checked(self.track.info().properties.clone());
-        let said = [self.wishes.subgroup_timeout_ms, properties.subgroup_delivery_timeout_ms()];
+        let said = [self.wishes.subgroup_timeout_ms, self.lifetimes.subgroup_ms];
         said.into_iter().filter(|ms| *ms > 0).min().map(Duration::from_millis)
     }
 
@@ -696,8 +719,7 @@ impl Streaming {
 
     /// OBJECT_DELIVERY_TIMEOUT: the smaller one of the subscriber's and the publisher's (draft-18 §8).
     fn timeout(&self) -> Option<Duration> {
-        let properties = Properties::from_checked(self.track.info().properties.clone());
-        let said = [self.wishes.timeout_ms, properties.object_delivery_timeout_ms()];
+        let said = [self.wishes.timeout_ms, self.lifetimes.object_ms];
         said.into_iter().filter(|ms| *ms > 0).min().map(Duration::from_millis)
     }
 }
@@ -705,9 +727,12 @@ impl Streaming {
 /// Whether MAX_CACHE_DURATION of the track is over for this object: it may not be sent any more, and what
 /// became of it is unknown (draft-18 §12.2).
 pub(crate) fn is_cached_too_long(info: &TrackInfo, header: &Header, now: Instant) -> bool {
-    // Most tracks have no properties of that kind: nothing is copied for them.
     let properties = Properties::from_checked(info.properties.clone());
-    let Some(most) = properties.max_cache_duration_ms() else { return false };
+    is_older(properties.max_cache_duration_ms(), header, now)
+}
+
+fn is_older(most_ms: Option<u64>, header: &Header, now: Instant) -> bool {
+    let Some(most) = most_ms else { return false };
     now.saturating_duration_since(header.arrived) > Duration::from_millis(most)
 }
 

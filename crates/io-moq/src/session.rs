@@ -117,7 +117,7 @@ struct Publishing {
 /// A request of the peer that is not over.
 enum Open {
     /// Told of its updates; cancelled when dropped.
-    Subscription(mpsc::UnboundedSender<Update>),
+    Subscription(mpsc::UnboundedSender<Box<Update>>),
     /// Cancelled when dropped.
     Job(#[allow(dead_code, reason = "its end is the message")] oneshot::Sender<()>),
     /// An offer in this namespace.
@@ -160,7 +160,7 @@ impl Connected {
             Event::Update { id, update, parameters, tokens } => match self.requests.get(&id) {
                 Some(Open::Subscription(updates)) => {
                     let tokens = secrets(&tokens);
-                    drop(updates.send(Update { id: update, parameters, tokens }));
+                    drop(updates.send(Box::new(Update { id: update, parameters, tokens })));
                 }
                 _ => self.link.command(Command::AnswerUpdate { id, answer: Answer::ok() }),
             },
@@ -318,7 +318,8 @@ impl Connected {
             let open = &viewer.relay.open;
             let _wanted = names.map(|((path, name), group)| open.want(&path, &name, group));
             let found = tokio::select! {
-                found = viewer.find(&name, wait) => found,
+                // In a box: most of the time it is over.
+                found = Box::pin(viewer.find(&name, wait)) => found,
                 // Nothing is updated before it is answered: the subscriber has given up.
                 None = receiver.recv() => return,
             };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use moqt::data::{
     Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupItem, SubgroupReader,
 };
@@ -170,9 +170,9 @@ async fn copy(
     let mut reader = SubgroupReader::new(link.version, header);
     let group = track.group(header.group, clock::now())?;
     let mut copying = Copying { header, track, group, subgroup: None, object: None };
-    let mut chunk = first;
+    let mut arrived = Arrived { bytes: first, end: None };
     loop {
-        while let Some(item) = reader.read(&mut chunk)? {
+        while let Some(item) = reader.read(&mut arrived.bytes)? {
             match item {
                 SubgroupItem::Object(head) => {
                     copying.object(reader.subgroup().unwrap_or(head.id), head)?;
@@ -180,22 +180,74 @@ async fn copy(
                 SubgroupItem::Payload { bytes, last } => copying.payload(bytes, last)?,
             }
         }
-        match stream.read().await {
-            Read::Chunk(bytes) => chunk = bytes,
-            Read::Fin => {
+        match arrived.end {
+            None => arrived = arrive(stream).await,
+            Some(End::Fin) => {
                 reader.finish()?;
                 copying.fin(reader.largest());
                 return Ok(());
             }
-            Read::Reset(code) => {
+            Some(End::Reset(code)) => {
                 copying.reset(reset_of(link.version, code));
                 return Ok(());
             }
-            Read::Lost => {
+            Some(End::Lost) => {
                 copying.reset(reset(ResetCode::SessionClosed));
                 return Ok(());
             }
         }
+    }
+}
+
+/// What has come on a stream.
+struct Arrived {
+    bytes: Bytes,
+    end: Option<End>,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy)]
+enum End {
+    Fin,
+    Reset(u64),
+    Lost,
+}
+
+/// Waits for something, then takes all that is there and what comes while others have their turn: packets come in trains,
+/// and each time that something is written everybody who reads has work. All of it is one piece then, which is its copy out
+/// of the packets. No more than the stream's window comes at once.
+async fn arrive(stream: &mut RecvStream) -> Arrived {
+    let mut pieces: Vec<Bytes> = Vec::new();
+    let mut next = stream.read().await;
+    let mut waited = false;
+    let end = loop {
+        match next {
+            Read::Chunk(bytes) => pieces.push(bytes),
+            Read::Fin => break Some(End::Fin),
+            Read::Reset(code) => break Some(End::Reset(code)),
+            Read::Lost => break Some(End::Lost),
+        }
+        next = match stream.read().now_or_never() {
+            Some(read) => read,
+            None if waited => break None,
+            None => {
+                waited = true;
+                tokio::task::yield_now().await;
+                match stream.read().now_or_never() {
+                    Some(read) => read,
+                    None => break None,
+                }
+            }
+        };
+    };
+    Arrived { bytes: joined(pieces), end }
+}
+
+fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    match pieces.len() {
+        0 => Bytes::new(),
+        1 => pieces.remove(0),
+        _ => pieces.concat().into(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! can take their place.
 
 mod congestion;
+mod grants;
 mod room;
 #[cfg(test)]
 mod simulated;
@@ -26,6 +27,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, Signatu
 
 use crate::limits;
 use congestion::DelayConfig;
+use grants::Grants;
 use room::Room;
 #[cfg(test)]
 pub(crate) use simulated::{Congestion, Network, Returning};
@@ -325,8 +327,8 @@ fn transport() -> TransportConfig {
     // Exact priorities need fairness: without it a stream that always has data keeps the wire for ever.
     config
         .send_fairness(true)
-        .max_concurrent_bidi_streams(VarInt::from_u32(limits::REQUEST_STREAMS))
-        .max_concurrent_uni_streams(VarInt::from_u32(limits::DATA_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::REQUEST_STREAMS_FIRST))
+        .max_concurrent_uni_streams(VarInt::from_u32(limits::DATA_STREAMS_FIRST))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW))
         .receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW))
         .send_window(limits::SEND_WINDOW)
@@ -452,6 +454,7 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 pub struct Connection {
     quic: quinn::Connection,
     room: Arc<Room>,
+    grants: Arc<Grants>,
     web: Option<Arc<Web>>,
     /// Ready once the handshake is over, if it was not when this was made.
     early: Option<Shared<quinn::ZeroRttAccepted>>,
@@ -472,12 +475,13 @@ impl Connection {
     }
 
     fn raw(quic: quinn::Connection) -> Self {
-        Self { room: Arc::new(Room::new(quic.clone())), quic, web: None, early: None }
+        let (room, grants) = (Arc::new(Room::new(quic.clone())), Grants::new(quic.clone()));
+        Self { room, grants, quic, web: None, early: None }
     }
 
     fn web(web: Web) -> Self {
-        let (quic, room) = (web.quic().clone(), web.room().clone());
-        Self { quic, room, web: Some(Arc::new(web)), early: None }
+        let (quic, room, grants) = (web.quic().clone(), web.room().clone(), web.grants().clone());
+        Self { quic, room, grants, web: Some(Arc::new(web)), early: None }
     }
 
     /// What was negotiated, by ALPN or by the session's handshake.
@@ -546,7 +550,9 @@ impl Connection {
             return web.accept_bi().await;
         }
         let (send, recv) = self.quic.accept_bi().await.ok()?;
-        Some((SendStream::new(send, Codes::Quic, &self.room), RecvStream::new(recv, Codes::Quic)))
+        let granted = Some(self.grants.request());
+        let send = SendStream::new(send, Codes::Quic, &self.room).granted(granted.clone());
+        Some((send, RecvStream::new(recv, Codes::Quic).granted(granted)))
     }
 
     pub(crate) async fn accept_uni(&self) -> Option<RecvStream> {
@@ -554,7 +560,7 @@ impl Connection {
             return web.accept_uni().await;
         }
         let recv = self.quic.accept_uni().await.ok()?;
-        Some(RecvStream::new(recv, Codes::Quic))
+        Some(RecvStream::new(recv, Codes::Quic).granted(Some(self.grants.data())))
     }
 
     pub(crate) async fn open_bi(&self) -> Option<(SendStream, RecvStream)> {

@@ -161,6 +161,16 @@ impl Session {
         self.ask(request).map_err(SessionError::Misuse)
     }
 
+    /// Whether [`Session::poll`] has something to say.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// When time alone makes a difference next.
+    pub fn timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
     /// Requests that are open, of both sides.
     pub fn open_requests(&self) -> usize {
         self.requests.len()
@@ -315,7 +325,11 @@ impl Core for Session {
     fn poll(&mut self) -> Poll<Output> {
         match self.outputs.pop_front() {
             Some(output) => Poll::Output(output),
-            None => Poll::Wait(self.timers.first().map(|(at, _)| *at)),
+            None => {
+                // Events are large, and seldom: none of their places is kept.
+                self.outputs = VecDeque::new();
+                Poll::Wait(self.timer())
+            }
         }
     }
 }

@@ -284,6 +284,15 @@ impl ObjectReader {
         }
     }
 
+    /// The next pieces of the payload that are there already, without waiting: what came in small pieces goes out at
+    /// once.
+    pub fn take_ready(&mut self) -> Vec<Payload> {
+        let body = lock(&self.cell.body);
+        let ready = body.chunks.get(self.next..).unwrap_or_default().to_vec();
+        self.next += ready.len();
+        ready
+    }
+
     /// All pieces of the payload if it is complete already, without waiting.
     pub fn whole(&self) -> Option<Vec<Payload>> {
         let body = lock(&self.cell.body);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quinn::VarInt;
 use web_transport_proto::{error_from_http3, error_to_http3};
 
+use super::grants::Granted;
 use super::room::Room;
 use crate::limits;
 
@@ -51,6 +52,8 @@ pub(crate) struct SendStream {
     room: Arc<Room>,
     priority: i32,
     open: bool,
+    /// If the peer has opened it.
+    _granted: Option<Arc<Granted>>,
 }
 
 /// Why nothing more can be written.
@@ -67,7 +70,13 @@ const CANCELLED: u64 = 0x1;
 
 impl SendStream {
     pub(super) fn new(stream: quinn::SendStream, codes: Codes, room: &Arc<Room>) -> Self {
-        Self { stream, codes, room: room.clone(), priority: 0, open: true }
+        Self { stream, codes, room: room.clone(), priority: 0, open: true, _granted: None }
+    }
+
+    /// It counts among those that the peer has opened, until it is dropped.
+    pub(super) fn granted(mut self, granted: Option<Arc<Granted>>) -> Self {
+        self._granted = granted;
+        self
     }
 
     /// Hands all of it over, by reference, as far as there is room and nobody more urgent waits for it. A write that
@@ -130,6 +139,8 @@ impl Drop for SendStream {
 pub(crate) struct RecvStream {
     stream: quinn::RecvStream,
     codes: Codes,
+    /// If the peer has opened it.
+    _granted: Option<Arc<Granted>>,
 }
 
 /// What a stream holds next.
@@ -147,7 +158,12 @@ pub(crate) enum Read {
 
 impl RecvStream {
     pub(super) fn new(stream: quinn::RecvStream, codes: Codes) -> Self {
-        Self { stream, codes }
+        Self { stream, codes, _granted: None }
+    }
+
+    /// As of a [`SendStream`].
+    pub(super) fn granted(self, granted: Option<Arc<Granted>>) -> Self {
+        Self { _granted: granted, ..self }
     }
 
     /// Its number in the connection.

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
 use web_transport_proto as proto;
 
+use super::grants::{Granted, Grants};
 use super::room::Room;
 use super::stream::{Codes, RecvStream, SendStream};
 use super::{Address, Ended, WebError};
@@ -59,6 +60,7 @@ pub(super) struct Hello {
 pub(super) struct Web {
     quic: quinn::Connection,
     room: Arc<Room>,
+    grants: Arc<Grants>,
     /// Its number: that of the stream of its CONNECT.
     session: u64,
     pub(super) hello: Hello,
@@ -154,10 +156,11 @@ impl Web {
         let (bi, bi_arrived) = mpsc::unbounded_channel();
         let (uni, uni_arrived) = mpsc::unbounded_channel();
         let ended = watch::Sender::new(None);
-        let room = Arc::new(Room::new(quic.clone()));
+        let (room, grants) = (Arc::new(Room::new(quic.clone())), Grants::new(quic.clone()));
         let pump = Pump {
             quic: quic.clone(),
             room: room.clone(),
+            grants: grants.clone(),
             session,
             early,
             connect: recv,
@@ -168,6 +171,7 @@ impl Web {
         Self {
             quic,
             room,
+            grants,
             session,
             hello,
             connect: Mutex::new(Some(send)),
@@ -185,6 +189,10 @@ impl Web {
 
     pub(super) fn room(&self) -> &Arc<Room> {
         &self.room
+    }
+
+    pub(super) fn grants(&self) -> &Arc<Grants> {
+        &self.grants
     }
 
     /// What is to be polled for as long as the session lasts; there is one.
@@ -363,12 +371,14 @@ enum Arrived {
     Violation(u32, &'static str),
 }
 
-type Arriving = Pin<Box<dyn Future<Output = Arrived> + Send>>;
+/// What arrives counts as open from its first byte on.
+type Arriving = Pin<Box<dyn Future<Output = (Arrived, Option<Arc<Granted>>)> + Send>>;
 
 /// Reads the beginnings of streams, and the session's end.
 pub(super) struct Pump {
     quic: quinn::Connection,
     room: Arc<Room>,
+    grants: Arc<Grants>,
     session: u64,
     early: Early,
     connect: quinn::RecvStream,
@@ -380,15 +390,17 @@ pub(super) struct Pump {
 impl Pump {
     /// To the end of the session. As many streams arrive at once as QUIC lets the peer open.
     pub(super) async fn run(self) {
-        let Self { quic, room, session, early, connect, bi, uni, ended } = self;
+        let Self { quic, room, grants, session, early, connect, bi, uni, ended } = self;
         let mut arriving: FuturesUnordered<Arriving> = FuturesUnordered::new();
-        arriving.push(Box::pin(critical(early.control)));
+        arriving.push(Box::pin(critical(early.control).map(|arrived| (arrived, None))));
         for (stream, kind) in early.streams {
-            arriving.push(Box::pin(known_uni(stream, kind, session)));
+            let granted = grants.data();
+            let arrived = known_uni(stream, kind, session);
+            arriving.push(Box::pin(arrived.map(|arrived| (arrived, Some(granted)))));
         }
         let mut end = std::pin::pin!(end_of(connect));
         loop {
-            let arrived = tokio::select! {
+            let (arrived, granted) = tokio::select! {
                 end = &mut end => {
                     ended.send_if_modified(|ended| {
                         let first = ended.is_none();
@@ -401,14 +413,18 @@ impl Pump {
                 }
                 stream = quic.accept_uni() => match stream {
                     Ok(stream) => {
-                        arriving.push(Box::pin(any_uni(stream, session)));
+                        let granted = grants.data();
+                        let arrived = any_uni(stream, session);
+                        arriving.push(Box::pin(arrived.map(|arrived| (arrived, Some(granted)))));
                         continue;
                     }
                     Err(_) => return,
                 },
                 streams = quic.accept_bi() => match streams {
                     Ok((send, recv)) => {
-                        arriving.push(Box::pin(any_bi(send, recv, session)));
+                        let granted = grants.request();
+                        let arrived = any_bi(send, recv, session);
+                        arriving.push(Box::pin(arrived.map(|arrived| (arrived, Some(granted)))));
                         continue;
                     }
                     Err(_) => return,
@@ -417,14 +433,12 @@ impl Pump {
             };
             match arrived {
                 Arrived::Uni(stream) => {
-                    let _ = uni.send(RecvStream::new(stream, Codes::Http3));
+                    let _ = uni.send(RecvStream::new(stream, Codes::Http3).granted(granted));
                 }
                 Arrived::Bi(send, recv) => {
-                    let streams = (
-                        SendStream::new(send, Codes::Http3, &room),
-                        RecvStream::new(recv, Codes::Http3),
-                    );
-                    let _ = bi.send(streams);
+                    let send = SendStream::new(send, Codes::Http3, &room).granted(granted.clone());
+                    let recv = RecvStream::new(recv, Codes::Http3).granted(granted);
+                    let _ = bi.send((send, recv));
                 }
                 Arrived::Nothing => {}
                 Arrived::Violation(code, words) => {

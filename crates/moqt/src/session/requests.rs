@@ -329,7 +329,8 @@ impl Joining {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    entries: BTreeMap<RequestId, Entry>,
+    /// In boxes: a node of the map has places for eleven, and most sessions have a handful of requests.
+    entries: BTreeMap<RequestId, Box<Entry>>,
     by_stream: BTreeMap<StreamId, RequestId>,
     /// Our updates without an answer, and what they change.
     by_update: BTreeMap<RequestId, RequestId>,
@@ -347,11 +348,11 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn get(&self, id: RequestId) -> Option<&Entry> {
-        self.entries.get(&id)
+        self.entries.get(&id).map(|entry| &**entry)
     }
 
     pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(&id).map(|entry| &mut **entry)
     }
 
     pub(super) fn on_stream(&self, stream: StreamId) -> Option<RequestId> {
@@ -476,11 +477,11 @@ impl Requests {
         }
         self.peers += usize::from(!entry.is_ours());
         self.pending += entry.pending();
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
     }
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Entry> {
-        let entry = self.entries.remove(&id)?;
+        let entry = *self.entries.remove(&id)?;
         if let Place::Stream(stream) = entry.place {
             self.by_stream.remove(&stream);
         }
