@@ -20,6 +20,7 @@ export AIRWAVE_BROADCAST_MINUTES=${AIRWAVE_BROADCAST_MINUTES:-120}    # in virtu
 export AIRWAVE_PLAY_SECONDS=${AIRWAVE_PLAY_SECONDS:-60}               # of each player
 export AIRWAVE_GLASS_SECONDS=${AIRWAVE_GLASS_SECONDS:-600}           # of an encoder whose frames are followed to the screen
 export AIRWAVE_MOQ_SECONDS=${AIRWAVE_MOQ_SECONDS:-600}               # of an encoder that others watch over MoQ
+export AIRWAVE_MOQ_FLOOD=${AIRWAVE_MOQ_FLOOD:-1000000}                # subscriptions that come and go over MoQ
 export AIRWAVE_LOSS_SECONDS=${AIRWAVE_LOSS_SECONDS:-600}             # of a track over paths that lose, in virtual time
 export AIRWAVE_JOINTS=${AIRWAVE_JOINTS:-all}                        # rows of codecs, groups of pictures, rates
 export AIRWAVE_SWITCHES=${AIRWAVE_SWITCHES:-20}                       # of level, while a browser plays
@@ -45,6 +46,7 @@ STEPS=(
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
     "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
     "Levels of four codecs, all rows of the table of joints|joints::"
+    "$AIRWAVE_MOQ_FLOOD subscriptions, a tenth as many namespaces, over MoQ|floods::|what_comes_and_goes"
     "$AIRWAVE_SWITCHES forced switches of level in Chromium|levels::forced"
     "Levels over MoQ|levels::levels_over_moq"
     "Frames that a fuzzer spoilt, $AIRWAVE_SPOILT_ROUNDS rounds a codec|faults::spoilt"

@@ -2,7 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 use moqt::data::{FetchItem, FetchReader, Missing};
-use moqt::{Answer, Fetch, FetchOk, GroupOrder, Location, Parameters, Properties, Range, Request};
+use moqt::session::{DataHeader, Event};
+use moqt::{
+    Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
+};
 use tokio::sync::mpsc;
 
 use super::{Denial, Remote};
@@ -52,26 +55,57 @@ impl Remote {
         range: Range,
         order: GroupOrder,
     ) -> Result<Fetched, Denial> {
-        let bytes = Bytes::copy_from_slice(name.as_bytes());
-        let track = moqt::TrackName::new(self.namespace.clone(), bytes);
-        let track = track.map_err(|_| Denial::Misuse)?;
         let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
-        let fetch = Fetch::Standalone { track, range };
-        let request = Request::Fetch { fetch, parameters };
+        let fetch = Fetch::Standalone { track: self.name(name)?, range };
+        self.past(Request::Fetch { fetch, parameters }, order, range.end).await
+    }
+
+    /// Asks for the same as the past of a subscription, which gets nothing else: in drafts that have it so (draft-21 §3.4),
+    /// what is said of its end is what was asked for.
+    pub async fn fill(
+        &self,
+        name: &str,
+        range: Range,
+        order: GroupOrder,
+    ) -> Result<Fetched, Denial> {
+        let past = Parameters { group_order: Some(order), ..Parameters::default() };
+        let parameters = Parameters {
+            filter: Some(Filter::Within(range)),
+            fill: Some(Box::new(past)),
+            ..Parameters::default()
+        };
+        let track = self.name(name)?;
+        self.past(Request::Subscribe { track, parameters }, order, range.end).await
+    }
+
+    fn name(&self, name: &str) -> Result<moqt::TrackName, Denial> {
+        let bytes = Bytes::copy_from_slice(name.as_bytes());
+        moqt::TrackName::new(self.namespace.clone(), bytes).map_err(|_| Denial::Misuse)
+    }
+
+    /// Waits for the answer and for the stream of the past, which come in any order.
+    async fn past(
+        &self,
+        request: Request,
+        order: GroupOrder,
+        end: Location,
+    ) -> Result<Fetched, Denial> {
         let (id, mut told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
         let asked = Asked::new(&self.link, id);
         let (mut ok, mut data) = (None, None);
         loop {
             match told.recv().await {
-                Some(Told::Event(moqt::session::Event::Answered { answer, .. })) => match answer {
+                Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                     Answer::FetchOk(said) => ok = Some(said),
+                    Answer::Ok { parameters, properties } => {
+                        ok = Some(FetchOk { end_of_track: false, end, parameters, properties });
+                    }
                     Answer::Error(error) => return Err(Denied::Answered(error).into()),
-                    Answer::Ok { .. } => return Err(Denial::Over),
                 },
-                Some(Told::Data(stream)) => data = Some(stream),
-                Some(Told::Event(moqt::session::Event::Cancelled { .. })) | None => {
-                    return Err(Denial::Over);
+                Some(Told::Data(stream)) if matches!(stream.header, DataHeader::Fetch(_)) => {
+                    data = Some(stream);
                 }
+                Some(Told::Event(Event::Cancelled { .. })) | None => return Err(Denial::Over),
                 Some(_) => {}
             }
             match (ok.take(), data.take()) {

@@ -8,6 +8,7 @@ mod congestion;
 mod drafts;
 mod duties;
 mod fill;
+mod floods;
 mod guests;
 mod live;
 mod past;

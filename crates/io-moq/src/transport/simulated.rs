@@ -61,6 +61,11 @@ impl Network {
         line.down.reshape(shape);
     }
 
+    /// A client goes on behind another address, at the end of this line.
+    pub(crate) fn move_client(&self, client: &Endpoint, line: Shape) -> io::Result<()> {
+        client.quic.rebind_abstract(self.socket(line))
+    }
+
     /// Datagrams lost on the way to this socket.
     pub(crate) fn lost(&self, to: SocketAddr) -> u64 {
         self.0.lock().unwrap().lines[&to].down.lost()

@@ -550,6 +550,48 @@ fn floods_are_bounded() {
     assert!(matches!(alone.events.last(), Some(Event::Cancelled { id: RequestId(4), .. })));
 }
 
+/// How many; `AIRWAVE_MOQ_FLOOD` says another number.
+fn size() -> u64 {
+    let said = std::env::var("AIRWAVE_MOQ_FLOOD").ok();
+    said.map_or(20_000, |n| n.parse().unwrap_or_else(|_| panic!("AIRWAVE_MOQ_FLOOD={n}")))
+}
+
+/// Subscriptions that come and go, each with a token that is registered and deleted: what is over takes no room.
+#[test]
+fn what_comes_and_goes_leaves_nothing() {
+    let mut alone = Alone::server();
+    // A quarter of what the cache of tokens holds.
+    let token = vec![b'x'; 4_000];
+    for i in 0..size() {
+        let id = 0xe000_0000u32 | (2 * i) as u32;
+        let name = [&[1, 3, b'a', b'c', b'c', 8][..], &i.to_be_bytes()].concat();
+        // REGISTER alias 5, then DELETE it.
+        let register = [&hex("03 8fa3 01 05 00")[..], &token].concat();
+        let tokens = [&[2][..], &register, &hex("00 02 00 05")].concat();
+        let body = [&id.to_be_bytes()[..], &name, &tokens].concat();
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        let bytes = [&[3][..], &length, &body].concat();
+        let stream = StreamId::Peers(i);
+        alone.session.handle(alone.now, Input::Bytes { stream, bytes: bytes.into() }).unwrap();
+        alone.drain();
+        let Some(Event::Request { id, tokens, .. }) = alone.events.pop() else {
+            panic!("{i}: {:?} {:?}", alone.events, alone.closed)
+        };
+        assert_eq!(tokens.len(), 1);
+        assert!(alone.session.kept() <= 2, "{i}: {}", alone.session.kept());
+        alone.command(Command::Answer { id, answer: Answer::ok() });
+        assert!(alone.session.open_data(id).is_some());
+        alone.command(Command::DataClosed { id });
+        for input in [Input::Reset { stream, code: 1 }, Input::Stopped { stream, code: 1 }] {
+            alone.session.handle(alone.now, input).unwrap();
+        }
+        alone.drain();
+        alone.events.clear();
+        alone.sent.clear();
+    }
+    assert_eq!((alone.session.kept(), alone.session.kept_bytes()), (0, 0));
+}
+
 /// Tokens that are registered count, whatever becomes of their request.
 #[test]
 fn draft18_s10_2_2_d19_tokens_of_requests() {

@@ -1,0 +1,206 @@
+//! Floods in virtual time: who asks for things without end holds no more than what he has asked for in the last moment,
+//! and nobody else notices.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use moqt::session::{Command, Event};
+use moqt::{Parameters, Request, RequestId, ResetCode};
+use spine::{Header, TrackInfo, TrackName};
+use testkit::Shape;
+use tokio::time::Instant;
+
+use super::duties::{VIDEO, code};
+use super::live::{Seen, Source, Watcher, ms};
+use super::rig::{Client, Rig, answered, namespace, next_object, soon, track as name};
+use crate::clock;
+use crate::link::Told;
+use crate::transport::{Congestion, Network};
+
+/// How many things are asked for; `AIRWAVE_MOQ_FLOOD` says another number.
+fn size() -> usize {
+    let said = std::env::var("AIRWAVE_MOQ_FLOOD").ok();
+    said.map_or(1_000, |n| n.parse().unwrap_or_else(|_| panic!("AIRWAVE_MOQ_FLOOD={n}")))
+}
+
+fn near() -> Shape {
+    Shape { delay: ms(5), queue: 1 << 20, ..Shape::default() }
+}
+
+/// Seconds that the neighbour watches.
+const SECONDS: u64 = 6;
+
+/// Has somebody watch a source of 1 Mbit/s beside this flood, who may not notice it.
+async fn beside(rig: &Rig, network: &Network, flood: impl Future<Output = ()>) {
+    let start = Instant::now();
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let neighbour = rig.client_over(network, near()).await;
+    let neighbour = Watcher::new(neighbour, start, next_object()).await;
+    let source = Source::single(1_000_000);
+    tokio::join!(source.run(&track, start, SECONDS), flood);
+    // What is on its way.
+    tokio::time::sleep(ms(200)).await;
+    let seen: Seen = neighbour.take();
+    assert_eq!(seen.objects.len(), source.objects(SECONDS), "every object");
+    let age = seen.age_max(ms(500), Duration::from_secs(SECONDS));
+    assert!(age < ms(150), "the newest object was {age:?} old");
+}
+
+/// Looks again and again, while time passes.
+async fn settled(what: &str, done: impl Fn() -> bool) {
+    soon(what, async {
+        while !done() {
+            tokio::time::sleep(ms(10)).await;
+        }
+    })
+    .await;
+}
+
+fn cancel(client: &Client, id: RequestId) {
+    client.command(Command::Cancel { id, code: ResetCode::Cancelled });
+    client.link.disown(id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscriptions_without_end_hold_what_those_of_a_moment_do() {
+    /// At once: more than a peer may have before it has any.
+    const TOGETHER: usize = 50;
+    let (network, track_of) = (Network::new(7), |n: usize| format!("track{n}"));
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "two"]);
+    let tracks = (0..TOGETHER / 2)
+        .map(|n| broadcast.track(TrackName::new(track_of(n)).unwrap(), TrackInfo::default()));
+    let _tracks: Vec<_> = tracks.map(Result::unwrap).collect();
+    let flooder = rig.client_over(&network, near()).await;
+    let open = || rig.counters.subscriptions_open.load(Ordering::Relaxed);
+    let flood = async {
+        for _ in 0..size() / TOGETHER {
+            let asked: Vec<_> = (0..TOGETHER)
+                .map(|n| {
+                    // Half of them are not there.
+                    let path = if n < TOGETHER / 2 { "two" } else { "three" };
+                    let track = name(&["default", path], &track_of(n));
+                    let request = Request::Subscribe { track, parameters: next_object() };
+                    flooder.link.request(request).unwrap()
+                })
+                .collect();
+            let ids: Vec<RequestId> = asked.iter().map(|(id, _)| *id).collect();
+            let answers =
+                asked.into_iter().map(|(_, mut told)| async move { answered(&mut told).await });
+            let answers = join_all(answers).await;
+            let granted = answers.iter().filter(|answer| code(answer).is_none()).count();
+            assert_eq!(granted, TOGETHER / 2);
+            assert!(open() <= TOGETHER + 1, "{} are open", open());
+            ids.into_iter().for_each(|id| cancel(&flooder, id));
+        }
+    };
+    beside(&rig, &network, flood).await;
+    settled("the last of them to end", || open() == 0).await;
+    settled("their places to be free", || rig.watching.load(Ordering::Relaxed) == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_that_come_and_go_are_told_in_their_order_and_leave_nothing() {
+    /// At once, as many as one connection may have.
+    const TOGETHER: usize = 10;
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let flooder = rig.client_over(&network, near()).await;
+    let listener = rig.client_over(&network, near()).await;
+    let request = Request::SubscribeNamespace {
+        tracks: false,
+        prefix: namespace(&["open"]),
+        parameters: Parameters::default(),
+    };
+    let (_, answer, mut told) = listener.ask(request).await;
+    assert_eq!(code(&answer), None);
+    let fields: Vec<String> = (0..TOGETHER).map(|n| format!("room{n}")).collect();
+    let flood = async {
+        for _ in 0..size() / 10 / TOGETHER {
+            let flooder = &flooder;
+            let published = fields.iter().map(|field| async move {
+                let namespace = namespace(&["open", field]);
+                let parameters = Parameters::default();
+                let request = Request::PublishNamespace { namespace, parameters };
+                let (id, answer, _) = flooder.ask(request).await;
+                assert_eq!(code(&answer), None);
+                id
+            });
+            let ids = join_all(published).await;
+            let mut here = 0;
+            while here < TOGETHER {
+                match soon("a namespace", told.recv()).await {
+                    Some(Told::Event(Event::Namespace { .. })) => here += 1,
+                    _ => panic!("something else than a namespace that comes"),
+                }
+            }
+            ids.into_iter().for_each(|id| cancel(flooder, id));
+            let mut gone = 0;
+            while gone < TOGETHER {
+                // The node does so now and then: what has ended is told with it.
+                rig.origin.expire(clock::now());
+                let news = tokio::time::timeout(ms(5), told.recv()).await;
+                match news {
+                    Ok(Some(Told::Event(Event::NamespaceDone { .. }))) => gone += 1,
+                    Err(_) => {}
+                    Ok(_) => panic!("something else than a namespace that goes"),
+                }
+            }
+        }
+    };
+    beside(&rig, &network, flood).await;
+    for field in &fields {
+        let path = spine::Path::new(["open".to_owned(), field.clone()]).unwrap();
+        assert!(rig.origin.get(&path).is_none(), "{field} is gone");
+    }
+}
+
+/// Each move is a new path, whose address has to be proved before much is sent to it (RFC 9000 §9.3).
+#[tokio::test(start_paused = true)]
+async fn clients_that_move_all_the_time_get_all_objects_and_are_no_new_ones() {
+    const CLIENTS: usize = 8;
+    /// Of each of them.
+    const MOVES: u64 = 60;
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "two"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let mut movers = Vec::new();
+    for _ in 0..CLIENTS {
+        let client = rig.client_over(&network, near()).await;
+        let seen = client.subscribe(name(&["default", "two"], "video"), next_object()).await;
+        assert_eq!(code(&seen.answer), None);
+        movers.push((client, seen));
+    }
+    let connections = || rig.counters.connections.load(Ordering::Relaxed);
+    let before = connections();
+    let flood = async {
+        for turn in 0..MOVES {
+            let group = track.group(turn, clock::now()).unwrap();
+            let subgroup = group.subgroup(0, clock::now()).unwrap();
+            let payload = track.budget().payload(&b"while it moves"[..]);
+            subgroup.write(Header::new(0, clock::now()), vec![payload]).unwrap();
+            subgroup.fin();
+            group.end(Some(0), clock::now());
+            for (client, _) in &movers {
+                network.move_client(&client.endpoint, near()).unwrap();
+            }
+            tokio::time::sleep(ms(80)).await;
+        }
+        for (_, seen) in &mut movers {
+            let mut groups = Vec::new();
+            for _ in 0..MOVES {
+                groups.push(seen.next().await.group);
+            }
+            groups.sort_unstable();
+            assert!(groups.iter().copied().eq(0..MOVES), "{groups:?}");
+        }
+    };
+    beside(&rig, &network, flood).await;
+    // The neighbour is the only one that came.
+    assert_eq!(connections(), before + 1);
+    settled("the neighbour to leave", || rig.counters.open.load(Ordering::Relaxed) == CLIENTS)
+        .await;
+}
