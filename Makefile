@@ -1,7 +1,7 @@
 # The commands of this project. What each does stands in scripts/; here are only their names.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-run deps-test run test check bench fuzz web screenshots clean-demo soak
+.PHONY: help deps deps-run deps-test run test check bench fuzz web screenshots clean-demo soak sbom
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ deps-run: ## install only what `run` needs
 
 deps-test:
 	@scripts/deps.sh test
+
+sbom: ## write what a release is made of (CycloneDX) into .cache/dist
+	@scripts/sbom.sh
 
 web: ## build the player and the pages into web/dist, if they changed
 	@scripts/web.sh build

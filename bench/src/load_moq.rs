@@ -211,7 +211,7 @@ fn namespace(of: usize) -> Result<Namespace> {
 const TRACK: TrackName = TrackName::from_static("video");
 
 /// Connects; what the connection needs to go on is in the task.
-async fn connect(to: SocketAddr, origin: Origin) -> Result<Client> {
+pub(crate) async fn connect(to: SocketAddr, origin: Origin) -> Result<Client> {
     let (host, port) = (to.ip().to_string(), to.port());
     let server = Server { host, port, path: "/".to_owned(), draft: None };
     Ok(Client::connect(&server, Trust::Anybody, origin).await?)

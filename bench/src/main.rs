@@ -100,9 +100,9 @@ enum Measure {
     Clip,
     /// H11: from the goodbye to a replay that plays
     Replay,
-    /// E1, E2, E4, E8, E9: levels of quality made when they are asked for, beside ffmpeg
+    /// E1, E2, E4 to E9: levels of quality made when they are asked for, beside ffmpeg and of a running server
     Otfe,
-    /// E5, E6, E7: the same of a running server
+    /// Of these E5, E6 and E7: those of a running server
     OtfeServed,
     /// F1: from exec to the first answer
     Start,
@@ -113,7 +113,7 @@ enum Measure {
 }
 
 impl Measure {
-    const EACH: [Self; 16] = [
+    const EACH: [Self; 15] = [
         Self::Idle,
         Self::Start,
         Self::Ingest,
@@ -128,7 +128,6 @@ impl Measure {
         Self::Clip,
         Self::Replay,
         Self::Otfe,
-        Self::OtfeServed,
         Self::Glass,
     ];
 }

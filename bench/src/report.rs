@@ -87,6 +87,40 @@ fn off(known: f64, measured: f64) -> (f64, bool) {
     (off, off.is_nan() || off.abs() > PEER_OFF_MAX)
 }
 
+/// What is asked of a figure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    least: bool,
+    gate: f64,
+    aim: Option<f64>,
+}
+
+impl Goal {
+    /// No more than this.
+    pub(crate) fn at_most(gate: f64, aim: impl Into<Option<f64>>) -> Self {
+        Self { least: false, gate, aim: aim.into() }
+    }
+
+    /// No less than this.
+    pub(crate) fn at_least(gate: f64, aim: impl Into<Option<f64>>) -> Self {
+        Self { least: true, gate, aim: aim.into() }
+    }
+
+    fn side(self) -> &'static str {
+        if self.least { "at least" } else { "at most" }
+    }
+
+    fn judge(self, value: f64) -> &'static str {
+        let meets = |bound: f64| if self.least { value >= bound } else { value <= bound };
+        match (meets(self.gate), self.aim.map(meets)) {
+            (true, Some(true)) => "met, aim too",
+            (true, Some(false)) => "met, aim missed",
+            (true, None) => "met",
+            (false, _) => "missed",
+        }
+    }
+}
+
 /// Gathers what one measure has found.
 pub(crate) struct Report {
     id: &'static str,
@@ -159,6 +193,21 @@ impl Report {
             short(sample.percentile(0.99)),
             short(sample.max()),
             sample.len()
+        ));
+    }
+
+    /// A figure beside its goal.
+    pub(crate) fn goal(&mut self, name: &str, value: f64, goal: Goal) {
+        let (words, Goal { gate, aim, .. }) = (goal.judge(value), goal);
+        self.set(
+            &format!("{name}, goal"),
+            json!({ "value": value, "gate": gate, "aim": aim, "is": words }),
+        );
+        let aim = aim.map(|aim| format!(", aim {aim}")).unwrap_or_default();
+        self.say(format_args!(
+            "{name}: {}, goal {} {gate}{aim}: {words}",
+            short(value),
+            goal.side()
         ));
     }
 
@@ -320,6 +369,21 @@ mod tests {
         let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1]["n"], 1);
+    }
+
+    #[test]
+    fn a_goal_is_met_on_its_side() {
+        for (goal, value, expect) in [
+            (Goal::at_most(1.0, 0.5), 1.0, "met, aim missed"),
+            (Goal::at_most(1.0, 0.5), 0.5, "met, aim too"),
+            (Goal::at_most(1.0, None), 0.5, "met"),
+            (Goal::at_most(1.0, 0.5), 1.01, "missed"),
+            (Goal::at_least(1.0, 2.0), 0.9, "missed"),
+            (Goal::at_least(1.0, 2.0), 2.0, "met, aim too"),
+            (Goal::at_least(1.0, 2.0), f64::NAN, "missed"),
+        ] {
+            assert_eq!(goal.judge(value), expect, "{goal:?} {value}");
+        }
     }
 
     #[test]

@@ -10,14 +10,16 @@ use bytes::Bytes;
 use media::flv::{Reader, TagKind};
 use rtmp::Kind;
 
-/// What a clip is like. All have 30 frames and 46.875 AAC frames of 1,024 samples a second: 8 s are a
-/// whole number of both, so rounds follow each other without a seam.
+/// What a clip is like. All have 30 or 60 frames and 46.875 AAC frames of 1,024 samples a second: 8 s are a
+/// whole number of each, so rounds follow each other without a seam.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spec {
     /// Names the file.
     pub(crate) name: &'static str,
     /// Pixels.
     pub(crate) size: (u32, u32),
+    /// Frames a second.
+    pub(crate) rate: u64,
     /// Bits a second of the pictures.
     pub(crate) video_bits: u32,
     /// Bits a second of the sound.
@@ -30,10 +32,14 @@ pub(crate) struct Spec {
 pub(crate) const HD: Spec = Spec {
     name: "hd",
     size: (1920, 1080),
+    rate: FRAMES_PER_S,
     video_bits: 6_720_000,
     audio_bits: 128_000,
     counter: false,
 };
+
+/// 1080p60, of as many bits.
+pub(crate) const HD60: Spec = Spec { name: "hd60", rate: 60, ..HD };
 
 /// Segments of about 3 MB in 2 s.
 pub(crate) const BIG_SEGMENTS: Spec =
@@ -47,16 +53,17 @@ pub(crate) const SMALL_PARTS: Spec =
 pub(crate) const COUNTED: Spec = Spec {
     name: "counted",
     size: (640, 360),
+    rate: FRAMES_PER_S,
     video_bits: 1_000_000,
     audio_bits: 96_000,
     counter: true,
 };
 
-/// Frames a second.
+/// Frames a second, where nothing else is said.
 pub(crate) const FRAMES_PER_S: u64 = 30;
 /// Frames from key frame to key frame: 2 s.
 pub(crate) const GROUP: u64 = 60;
-/// Frames of one round.
+/// Frames of one round, where nothing else is said.
 pub(crate) const FRAMES: u64 = 240;
 const AUDIO_FRAMES: u64 = 375;
 /// How long one round lasts.
@@ -90,7 +97,7 @@ impl Ring {
             encode(&path, spec)?;
         }
         let file = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        Self::read(&file).with_context(|| format!("{} is of no use", path.display()))
+        Self::read(&file, spec.rate).with_context(|| format!("{} is of no use", path.display()))
     }
 
     /// Bits a second of what is sent, message bodies only.
@@ -103,9 +110,10 @@ impl Ring {
         self.round.iter().map(|message| message.payload.len() as u64).sum()
     }
 
-    /// Takes the configurations and the first 240 pictures and 375 pieces of sound of an FLV file, and
-    /// gives them their exact times: the file has milliseconds only.
-    fn read(file: &[u8]) -> Result<Self> {
+    /// Takes the configurations and the pictures and sound of the first round of an FLV file, and gives them their
+    /// exact times: the file has milliseconds only.
+    fn read(file: &[u8], rate: u64) -> Result<Self> {
+        let frames = FRAMES * rate / FRAMES_PER_S;
         let mut reader = Reader::new();
         reader.push(file);
         let (mut headers, mut round) = (Vec::new(), Vec::new());
@@ -114,19 +122,19 @@ impl Ring {
             // Of both AVC and AAC, 0 in the second byte says that it is a configuration.
             let configuration = tag.body.get(1) == Some(&0);
             let (kind, n, of, us) = match tag.kind {
-                TagKind::Video => (Kind::Video, &mut pictures, FRAMES, 1_000_000 / FRAMES_PER_S),
+                TagKind::Video => (Kind::Video, &mut pictures, frames, 1_000_000 / rate),
                 TagKind::Audio => (Kind::Audio, &mut sounds, AUDIO_FRAMES, 0),
                 TagKind::Script | TagKind::Other(_) => continue,
             };
             if configuration {
                 headers.push((kind, tag.body));
             } else if *n < of {
-                let at_us = if us > 0 { *n * 1_000_000 / FRAMES_PER_S } else { *n * 64_000 / 3 };
+                let at_us = if us > 0 { *n * 1_000_000 / rate } else { *n * 64_000 / 3 };
                 *n += 1;
                 round.push(Timed { at_us, kind, payload: tag.body });
             }
         }
-        if (pictures, sounds) != (FRAMES, AUDIO_FRAMES) || headers.len() != 2 {
+        if (pictures, sounds) != (frames, AUDIO_FRAMES) || headers.len() != 2 {
             bail!("{pictures} pictures, {sounds} pieces of sound, {} headers", headers.len());
         }
         round.sort_by_key(|message| message.at_us);
@@ -137,13 +145,13 @@ impl Ring {
 fn encode(path: &PathBuf, spec: &Spec) -> Result<()> {
     let folder = path.parent().context("a clip's folder")?;
     std::fs::create_dir_all(folder)?;
-    let (width, height) = spec.size;
+    let ((width, height), rate) = (spec.size, spec.rate);
     // Moving noise keeps the encoder at its rate, and gives key frames several times their
     // neighbours' size, as footage does.
-    let picture = format!("testsrc2=s={width}x{height}:r={FRAMES_PER_S}");
+    let picture = format!("testsrc2=s={width}x{height}:r={rate}");
     let picture = if spec.counter {
         format!(
-            "{picture}[picture];color=c=black:s=320x16:r={FRAMES_PER_S},format=yuv420p,\
+            "{picture}[picture];color=c=black:s=320x16:r={rate},format=yuv420p,\
              geq=lum='if(bitand(floor(N/pow(2,19-floor(X/16))),1),235,16)':cb=128:cr=128[counter];\
              [picture][counter]overlay=0:0:format=yuv420,format=yuv420p"
         )
@@ -152,7 +160,7 @@ fn encode(path: &PathBuf, spec: &Spec) -> Result<()> {
     };
     let temporary = tempfile::Builder::new().suffix(".flv").tempfile_in(folder)?;
     let bits = spec.video_bits.to_string();
-    let (group, sound) = (GROUP.to_string(), spec.audio_bits.to_string());
+    let (group, sound) = ((GROUP * rate / FRAMES_PER_S).to_string(), spec.audio_bits.to_string());
     let status = Command::new("ffmpeg")
         .args(["-v", "error", "-y", "-f", "lavfi", "-i", &picture])
         .args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"])
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_round_has_exact_times_and_no_seam() {
-        let ring = Ring::read(&file(245, 384)).unwrap();
+        let ring = Ring::read(&file(245, 384), 30).unwrap();
         assert_eq!(ring.headers.len(), 2);
         assert_eq!(ring.round.len() as u64, FRAMES + AUDIO_FRAMES);
         assert!(ring.round.is_sorted_by_key(|m| m.at_us));
@@ -204,12 +212,15 @@ mod tests {
         assert_eq!(ROUND_US - last(Kind::Audio), 21_334);
         assert_eq!(ring.bytes_per_round(), 3 * 615);
         assert!((ring.bits_per_s() - 1845.0).abs() < 0.1);
+        let ring = Ring::read(&file(500, 384), 60).unwrap();
+        let last = ring.round.iter().rev().find(|m| m.kind == Kind::Video).unwrap().at_us;
+        assert_eq!((ring.round.len() as u64, ROUND_US - last), (480 + AUDIO_FRAMES, 16_667));
     }
 
     #[test]
     fn a_clip_that_is_too_short_is_refused() {
-        assert!(Ring::read(&file(239, 375)).unwrap_err().to_string().contains("239 pictures"));
-        assert!(Ring::read(&file(240, 374)).is_err());
-        assert!(Ring::read(b"FLX").is_err());
+        assert!(Ring::read(&file(239, 375), 30).unwrap_err().to_string().contains("239 pictures"));
+        assert!(Ring::read(&file(240, 374), 30).is_err());
+        assert!(Ring::read(b"FLX", 30).is_err());
     }
 }

@@ -22,11 +22,11 @@ use anyhow::{Result, ensure};
 use crate::Setup;
 use crate::host::Cpu;
 use crate::load_rtmp::{Fleet, Sent};
-use crate::ring::{BIG_SEGMENTS, COUNTED, HD, Ring, SMALL_PARTS};
+use crate::ring::{BIG_SEGMENTS, COUNTED, HD, HD60, Ring, SMALL_PARTS};
 
 /// Makes all clips.
 pub(crate) fn clips(setup: &Setup) -> Result<bool> {
-    for spec in [&HD, &BIG_SEGMENTS, &SMALL_PARTS, &COUNTED] {
+    for spec in [&HD, &HD60, &BIG_SEGMENTS, &SMALL_PARTS, &COUNTED] {
         Ring::make(&setup.clips, spec)?;
     }
     Ok(true)

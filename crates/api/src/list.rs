@@ -10,7 +10,7 @@ use access::Resource;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use control::{Input, InputUid, Page};
+use control::{Input, InputUid, List, Page};
 use serde_json::{Value, json};
 use spine::{Announce, Path};
 
@@ -33,16 +33,17 @@ pub(crate) async fn inputs(
         caller.principal.may(InputsRead, resource)
     };
     let everything = caller.principal.may(InputsRead, Resource::Account);
-    let sees = |input: &Input| (everything || sees(input)) && wanted.has(input);
-    let found = match (wanted.live, everything && wanted.search.is_none()) {
+    let sees = |input: &Input| everything || sees(input);
+    let found = match (wanted.live, everything) {
         (true, _) => {
             let mut found = Found::default();
             let on_air = on_air(&api, wanted.oldest_first).await?;
-            on_air.into_iter().filter(sees).for_each(|input| found.take(&wanted, input));
+            let on_air = on_air.into_iter().filter(|input| sees(input) && wanted.has(input));
+            on_air.for_each(|input| found.take(&wanted, input));
             found.without(wanted.skipped())
         }
         (false, true) => {
-            let list = api.control.inputs(wanted.page()).await?;
+            let list = wanted.list(&api, wanted.page()).await?;
             let next = list.next;
             Found { rows: list.rows, total: list.total, remaining: list.remaining, next }
         }
@@ -98,7 +99,7 @@ pub(crate) struct Wanted {
     oldest_first: bool,
     /// Only those on the air, or waiting for their encoder to come back.
     live: bool,
-    /// In small letters: part of the name, or where the id begins.
+    /// Part of the name, or where the id begins, in whatever case.
     search: Option<String>,
 }
 
@@ -130,7 +131,7 @@ impl Wanted {
                 }
                 "asc" => oldest_first = value == "true",
                 "live" => live = value == "true",
-                "search" => search = Some(value.to_lowercase()).filter(|text| !text.is_empty()),
+                "search" => search = Some(value).filter(|text| !text.is_empty()),
                 _ => {}
             }
         }
@@ -149,13 +150,20 @@ impl Wanted {
         Page { after, skip, rows: self.limit, newest_first }
     }
 
+    async fn list(&self, api: &Api, page: Page) -> Result<List<Input>, ApiError> {
+        Ok(match &self.search {
+            Some(part) => api.control.find_inputs(part, page).await?,
+            None => api.control.inputs(page).await?,
+        })
+    }
+
     /// Among all that there are: whoever may see some of them finds these also where there are many others, and how many
     /// others there are is nobody's business.
     async fn among(&self, api: &Api, sees: impl Fn(&Input) -> bool) -> Result<Found, ApiError> {
         let mut found = Found::default();
         let mut page = Page { newest_first: !self.oldest_first, ..Page::default() };
         loop {
-            let list = api.control.inputs(page).await?;
+            let list = self.list(api, page).await?;
             list.rows.into_iter().filter(&sees).for_each(|input| found.take(self, input));
             match list.next {
                 Some(next) => page.after = Some(next),
@@ -168,7 +176,8 @@ impl Wanted {
     fn has(&self, input: &Input) -> bool {
         let Some(search) = &self.search else { return true };
         let name = input.settings.meta.get("name").and_then(Value::as_str).unwrap_or_default();
-        name.to_lowercase().contains(search) || input.uid.as_str().starts_with(search)
+        let search = search.to_lowercase();
+        name.to_lowercase().contains(&search) || input.uid.as_str().starts_with(&search)
     }
 }
 
@@ -209,7 +218,7 @@ mod tests {
         assert_eq!(wanted("include_counts=true&cursor=&search="), plain);
         assert_eq!(wanted("limit=7.0&page=3").page().skip, 14);
         assert_eq!(wanted("per_page=7&cursor=12&page=1").page().after, Some(12));
-        assert_eq!(wanted("search=Hall%201").search.as_deref(), Some("hall 1"));
+        assert_eq!(wanted("search=Hall%201").search.as_deref(), Some("Hall 1"));
         assert!(!wanted("asc=true").page().newest_first);
         for wrong in [
             "limit=0",

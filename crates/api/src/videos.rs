@@ -194,16 +194,13 @@ pub(crate) async fn find(api: &Api, uid: &str) -> Result<Video, ApiError> {
 /// What a list is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
+    /// All but the time: clients want to know how many there are at any time, too.
     filter: VideoFilter,
     /// A state that no video here is ever in.
     nothing: bool,
     limit: usize,
     oldest_first: bool,
     counts: bool,
-    ids: Vec<String>,
-    creator: Option<String>,
-    name: Option<String>,
-    search: Option<String>,
     after_ms: Option<u64>,
     before_ms: Option<u64>,
 }
@@ -215,6 +212,7 @@ impl Wanted {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decoded(value);
             let date = || date(name, &value);
+            let listed = || value.split(',').map(str::to_owned).collect();
             match name {
                 "status" => match value.as_str() {
                     "ready" => wanted.filter.live = Some(false),
@@ -228,10 +226,10 @@ impl Wanted {
                     wanted.filter.input =
                         Some(input.map_err(|_| ApiError::field(name, "must be an input's id"))?);
                 }
-                "id" => wanted.ids = value.split(',').map(str::to_owned).collect(),
-                "creator" => wanted.creator = Some(value),
-                "video_name" | "name" => wanted.name = Some(value),
-                "search" => wanted.search = Some(value.to_lowercase()),
+                "id" => wanted.filter.uids = Some(listed()),
+                "creator" => wanted.filter.creator = Some(value),
+                "video_name" | "name" => wanted.filter.named = Some(listed()),
+                "search" => wanted.filter.search = Some(value).filter(|part| !part.is_empty()),
                 "start" | "after" => wanted.after_ms = Some(date()?),
                 "end" | "before" => wanted.before_ms = Some(date()?),
                 "asc" => wanted.oldest_first = value == "true",
@@ -243,25 +241,6 @@ impl Wanted {
             }
         }
         Ok(wanted)
-    }
-
-    fn has(&self, video: &Video) -> bool {
-        let name = video.settings.meta.get("name").and_then(Value::as_str);
-        let named = |n: &String| name == Some(n) || video.uid.as_str() == n;
-        (self.ids.is_empty() || self.ids.iter().any(|id| id == video.uid.as_str()))
-            && self.creator.as_ref().is_none_or(|c| video.settings.creator.as_ref() == Some(c))
-            && self.name.as_ref().is_none_or(|names| names.split(',').any(|n| named(&n.to_owned())))
-            && self
-                .search
-                .as_ref()
-                .is_none_or(|s| name.is_some_and(|n| n.to_lowercase().contains(s)))
-    }
-
-    /// Whether the index counts what is asked for by itself, so that nobody need walk through it.
-    fn is_counted(&self) -> bool {
-        let named = self.creator.is_some() || self.name.is_some() || self.search.is_some();
-        let timed = self.after_ms.is_some() || self.before_ms.is_some();
-        self.ids.is_empty() && !named && !timed
     }
 
     fn in_time(&self, video: &Video) -> bool {
@@ -307,24 +286,43 @@ struct Found {
     range: u64,
 }
 
-/// Walks the pages until there are enough, or to the end if they are to be counted one by one.
+/// The index finds and counts for who may see everything; who may not is shown what is left of it, one by one.
 async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, ApiError> {
-    let everything = caller.principal.may(VideosRead, Resource::Account);
+    if wanted.nothing {
+        return Ok(Found::default());
+    }
+    if !caller.principal.may(VideosRead, Resource::Account) {
+        return among(api, caller, wanted).await;
+    }
+    let timed = VideoFilter {
+        created_from_ms: wanted.after_ms,
+        created_before_ms: wanted.before_ms,
+        ..wanted.filter.clone()
+    };
+    let newest_first = !wanted.oldest_first;
+    let page = Page { rows: wanted.limit, newest_first, ..Page::default() };
+    let any_time = timed == wanted.filter;
+    let list = api.control.videos(timed, page).await?;
+    let range = list.total;
+    let total = match any_time || !wanted.counts {
+        true => range,
+        false => api.control.videos(wanted.filter.clone(), Page { rows: 0, ..page }).await?.total,
+    };
+    Ok(Found { rows: list.rows, total, range })
+}
+
+/// Walks the pages until there are enough, or to the end if they are to be counted.
+async fn among(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, ApiError> {
     let sees = |video: &Video| {
         let resource = Resource::Video { uid: video.uid.as_str(), input: video.input.as_str() };
         // How many others there are is nobody's business.
-        everything || caller.principal.may(VideosRead, resource)
+        caller.principal.may(VideosRead, resource)
     };
-    let counted = everything && wanted.is_counted();
-    let (mut found, mut all) = (Found::default(), None);
+    let mut found = Found::default();
     let mut page = Page { newest_first: !wanted.oldest_first, ..Page::default() };
-    if counted {
-        page.rows = wanted.limit;
-    }
-    while !wanted.nothing && (wanted.counts && !counted || found.rows.len() < wanted.limit) {
+    while wanted.counts || found.rows.len() < wanted.limit {
         let list = api.control.videos(wanted.filter.clone(), page).await?;
-        let total = list.total;
-        for video in list.rows.into_iter().filter(|v| sees(v) && wanted.has(v)) {
+        for video in list.rows.into_iter().filter(sees) {
             found.total += 1;
             if !wanted.in_time(&video) {
                 continue;
@@ -338,12 +336,6 @@ async fn found(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, Api
             Some(next) => page.after = Some(next),
             None => break,
         }
-        if counted {
-            all = Some(total);
-        }
-    }
-    if let Some(all) = all {
-        (found.total, found.range) = (all, all);
     }
     Ok(found)
 }
@@ -411,7 +403,7 @@ mod tests {
     fn queries_are_read() {
         let wanted = Wanted::parse("status=ready&video_name=Hall%201+b&limit=7&asc=true").unwrap();
         assert_eq!(wanted.filter.live, Some(false));
-        assert_eq!(wanted.name.as_deref(), Some("Hall 1 b"));
+        assert_eq!(wanted.filter.named, Some(vec!["Hall 1 b".to_owned()]));
         assert_eq!((wanted.limit, wanted.oldest_first), (7, true));
         assert!(Wanted::parse("status=queued").unwrap().nothing);
         assert_eq!(Wanted::parse("limit=7.0").unwrap().limit, 7);

@@ -115,6 +115,12 @@ impl Control {
         self.engine.read(move |db| inputs::list(db, page)).await
     }
 
+    /// Of these, those whose name contains `part`, whatever its case, or whose id begins so.
+    pub async fn find_inputs(&self, part: &str, page: Page) -> Result<List<Input>, EngineError> {
+        let part = part.to_owned();
+        self.engine.read(move |db| inputs::find(db, &part, page)).await
+    }
+
     /// Changes some of what an input's owner chose, in one transaction: of changes at the same time none is lost, and
     /// none has to be tried again. `change` is quick and asks nobody. The input before, and after.
     pub async fn change_input<E>(

@@ -32,6 +32,9 @@ pub const WAL_PAGES: i64 = 1_000;
 /// name, a page of user values and 100 origins.
 pub const DOCUMENT_BYTES: usize = 16 << 10;
 
+/// Characters of a name by which parts of it are found: a line of text, and more than any list shows.
+pub const NAME_SEARCHED_CHARS: usize = 256;
+
 /// Rows in one page of a list, whatever is asked for.
 pub const LIST_ROWS: usize = 1_000;
 

@@ -170,4 +170,16 @@ pub struct VideoFilter {
     pub ended_before_ms: Option<u64>,
     /// Clips; or broadcasts.
     pub clips: Option<bool>,
+    /// Whose name contains this, whatever its case.
+    pub search: Option<String>,
+    /// Of this creator.
+    pub creator: Option<String>,
+    /// With one of these ids.
+    pub uids: Option<Vec<String>>,
+    /// Called one of these, or with it as an id.
+    pub named: Option<Vec<String>>,
+    /// Begun at this time or later.
+    pub created_from_ms: Option<u64>,
+    /// Begun before this time.
+    pub created_before_ms: Option<u64>,
 }

@@ -24,6 +24,7 @@ pub(crate) fn variants(recording: &Recording) -> impl Iterator<Item = Variant> +
         name: format!("{PREFIX}{language}"),
         codec: String::new(),
         peak: 0,
+        room_percent: 0,
         average: None,
         kind: VariantKind::Captions { language: language.clone(), label: captions.label.clone() },
         iframes: None,

@@ -15,7 +15,7 @@ use record::{File, Recording};
 
 use crate::captions;
 use crate::http::{SHARED_MOMENT, no_content, text, too_busy};
-use crate::levels::{Levels, Shown};
+use crate::levels::{Levels, ListedLevel, Shown};
 use crate::library::Library;
 use crate::limits::RENDERINGS_MAX;
 use crate::playlist::{Formats, Listed, levels_of, not_found, recorded_variants, variants};
@@ -103,10 +103,11 @@ fn rendered(
     let languages = catalog.as_ref().map(languages).unwrap_or_default();
     let embedded = catalog.as_ref().map(embedded).unwrap_or_default();
     shelf.with_mpds(|index, mpds| {
-        let list = shown.in_mpd();
+        let listed = shown.listed(&shelf.about().video, index);
+        let list: Vec<_> = listed.iter().map(ListedLevel::in_mpd).collect();
         let only = wishes.bandwidth.zip(catalog.as_ref()).and_then(|(bits, catalog)| {
             let formats = Formats::new(&mpds.contents, Listed::Window);
-            nearest(&variants(catalog, index, shown.levels(), &formats), bits).map(str::to_owned)
+            nearest(&variants(catalog, index, &listed, &formats), bits).map(str::to_owned)
         });
         let versions: Vec<Version> =
             index.renditions().map(|(name, _)| index.version(name)).collect();
@@ -167,10 +168,11 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording, query: &s
     let base = format!("../media/{video}");
     let captions = captions::labels(recording);
     let shown = levels_of(recording, library.levels());
-    let list = shown.in_mpd();
+    let listed = shown.listed_of(recording);
+    let list: Vec<_> = listed.iter().map(ListedLevel::in_mpd).collect();
     let init = |level: usize, original: u64| shown.init(level, original);
     let only = Wishes::parse(query).bandwidth.and_then(|bits| {
-        let variants = recorded_variants(recording, shown.levels(), Listed::Everything)?;
+        let variants = recorded_variants(recording, &listed, Listed::Everything)?;
         nearest(&variants, bits).map(str::to_owned)
     });
     let sources = Sources {

@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use encode::{
-    Answer, Failed, Ladder, Level, Made, Original, OriginalPart, OriginalSegment, Renditions,
+    Answer, Failed, Ladder, Level, LevelBits, Made, Original, OriginalBits, OriginalPart,
+    OriginalSegment, Renditions,
 };
 use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
 use media::codec::Config;
@@ -110,7 +111,10 @@ impl Levels {
             let id = format!("{:014x}", renditions.init_id(id, level));
             let init = Init { id, data };
             let mut track = TrackDescription::new(name_of(level), &config, rate, init);
-            track.bitrate.declared = Some(with_room(cap_of(level)));
+            // Nothing is known of the original yet: the most.
+            let nothing = OriginalBits { live: true, ..OriginalBits::default() };
+            let bits = renditions.bits("", ORIGINAL, level, nothing);
+            track.bitrate.declared = Some(bits.peak);
             Some(track)
         });
         described.collect()
@@ -133,14 +137,39 @@ pub(crate) fn name_of(level: &Level) -> String {
     format!("video.{}.cmaf", level.name)
 }
 
-/// Bits a second that a level takes at most, known before it is encoded: what the encoder keeps to.
-pub(crate) fn cap_of(level: &Level) -> u64 {
-    u64::from(level.max_kbps) * 1_000
+/// A level as lists have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedLevel {
+    pub(crate) name: String,
+    pub(crate) level: Level,
+    pub(crate) bits: LevelBits,
 }
 
-/// A fifth on top, as playlists have it: the cap holds over a second, not over each part of it.
-fn with_room(peak: u64) -> u64 {
-    peak * 12 / 10
+impl ListedLevel {
+    /// As an MPD has it.
+    pub(crate) fn in_mpd(&self) -> package::dash::Level {
+        package::dash::Level {
+            name: self.name.clone(),
+            codec: self.level.codec_string(),
+            width: self.level.width,
+            height: self.level.height,
+            bandwidth: self.bits.peak,
+        }
+    }
+}
+
+/// What the original takes, by the segments that are whole.
+fn original_bits(index: &Index) -> OriginalBits {
+    let Some(rendition) = index.rendition(ORIGINAL) else { return OriginalBits::default() };
+    let (peak, average) = rendition.bitrate(index.target_duration()).unwrap_or_default();
+    let whole = rendition.segments.iter().filter(|s| s.complete && !s.info.gap);
+    OriginalBits {
+        peak,
+        average,
+        ns: whole.map(|s| s.ns(s.duration())).sum(),
+        live: !index.ended(),
+        segment_s: index.target_duration().unwrap_or(0),
+    }
 }
 
 /// The levels of one video, with those who make them.
@@ -157,8 +186,21 @@ impl Shown {
         Self { levels, names, renditions: of.renditions.get().cloned() }
     }
 
-    pub(crate) fn levels(&self) -> &[Level] {
-        &self.levels
+    /// The levels of a recording as lists have them.
+    pub(crate) fn listed_of(&self, recording: &Recording) -> Vec<ListedLevel> {
+        self.listed(recording.video.uid.as_str(), &recording.index)
+    }
+
+    /// The levels of this video as lists have them.
+    pub(crate) fn listed(&self, video: &str, index: &Index) -> Vec<ListedLevel> {
+        let Some(renditions) = &self.renditions else { return Vec::new() };
+        let original = original_bits(index);
+        let listed = self.levels.iter().zip(&self.names).map(|(level, name)| ListedLevel {
+            name: name.clone(),
+            level: level.clone(),
+            bits: renditions.bits(video, ORIGINAL, level, original),
+        });
+        listed.collect()
     }
 
     /// The rendition of the index that this name has its segments of.
@@ -169,19 +211,6 @@ impl Shown {
     pub(crate) fn get(&self, name: &str) -> Option<(&Level, &Arc<Renditions>)> {
         let at = self.names.iter().position(|n| n == name)?;
         Some((self.levels.get(at)?, self.renditions.as_ref()?))
-    }
-
-    /// The levels as an MPD lists them.
-    pub(crate) fn in_mpd(&self) -> Vec<package::dash::Level> {
-        let named = self.levels.iter().zip(&self.names).filter(|_| self.renditions.is_some());
-        let listed = named.map(|(level, name)| package::dash::Level {
-            name: name.clone(),
-            codec: level.codec_string(),
-            width: level.width,
-            height: level.height,
-            bandwidth: with_room(cap_of(level)),
-        });
-        listed.collect()
     }
 
     /// A level's initialisation segment, from that of the original.
@@ -241,6 +270,8 @@ fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
         epoch: s.info.epoch,
         independent: s.independent(),
         complete: s.complete,
+        bytes: s.bytes(),
+        duration_ns: s.ns(s.duration()),
     })
 }
 

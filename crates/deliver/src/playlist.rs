@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use encode::{Ladder, Level};
+use encode::Ladder;
 use media::catalog::Catalog;
 use package::dash::Content;
-use package::hls::{MediaOptions, Variant, VariantKind, live_window, nearest, render_multivariant};
+use package::hls::{
+    MediaOptions, ROOM_LIVE, Variant, VariantKind, live_window, nearest, render_multivariant,
+};
 use package::limits::RELOAD_TARGET_DURATIONS;
 use package::reload::{Decision, Directives, decide};
 use package::{Index, Rendition, Segment};
@@ -19,7 +21,7 @@ use record::Recording;
 
 use crate::body::Pieces;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
-use crate::levels::{Levels, ORIGINAL, Shown, cap_of, name_of};
+use crate::levels::{Levels, ListedLevel, ORIGINAL, Shown};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Busy, wait_for};
@@ -42,7 +44,8 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, levels: &Levels, query: &st
             Some(shelf.with_mpds(|index, mpds| {
                 let everything = wishes.everything || index.ended();
                 let listed = if everything { Listed::Everything } else { Listed::Window };
-                variants(&catalog, index, shown.levels(), &Formats::new(mpds.contents(), listed))
+                let levels = shown.listed(&shelf.about().video, index);
+                variants(&catalog, index, &levels, &Formats::new(mpds.contents(), listed))
             }))
         }
         None => None,
@@ -154,15 +157,17 @@ impl<'a> Formats<'a> {
 pub(crate) fn variants(
     catalog: &Catalog,
     index: &Index,
-    levels: &[Level],
+    levels: &[ListedLevel],
     formats: &Formats<'_>,
 ) -> Vec<Variant> {
     let tracks = catalog.tracks.iter().filter_map(|track| {
         let rendition = index.rendition(&track.name)?;
         // Until a segment is complete, the first parts tell.
-        let measured = rendition.bitrate();
+        let measured = rendition.bitrate(index.target_duration());
         let first = || rendition.segments.back().map(package::Segment::bitrate);
         let peak = measured.map(|m| m.0).or_else(first).unwrap_or(0);
+        // What is over is what was measured of it (§4.4.6.2).
+        let declared = track.bitrate.filter(|_| !index.ended() || measured.is_none());
         let kind = match (track.width, track.height) {
             (Some(width), Some(height)) => {
                 let (width, height) = formats.size(rendition, (width, height));
@@ -177,7 +182,8 @@ pub(crate) fn variants(
         Some(Variant {
             name: track.name.clone(),
             codec: formats.codecs(rendition, track.codec.as_ref()?),
-            peak: peak.max(track.bitrate.unwrap_or(0)),
+            peak: peak.max(declared.unwrap_or(0)),
+            room_percent: if index.ended() { 0 } else { ROOM_LIVE },
             average: measured.map(|m| m.1),
             kind,
             iframes: rendition.key_bitrate(),
@@ -193,11 +199,16 @@ pub(crate) fn variants(
     };
     let VariantKind::Video { frame_rate, .. } = original.kind else { return variants };
     let levels = levels.iter().map(|level| Variant {
-        name: name_of(level),
-        codec: level.codec_string(),
-        peak: cap_of(level),
-        average: None,
-        kind: VariantKind::Video { width: level.width, height: level.height, frame_rate },
+        name: level.name.clone(),
+        codec: level.level.codec_string(),
+        peak: level.bits.peak,
+        room_percent: 0,
+        average: level.bits.average,
+        kind: VariantKind::Video {
+            width: level.level.width,
+            height: level.level.height,
+            frame_rate,
+        },
         // Key frames of a level that nobody watches are nowhere.
         iframes: None,
     });
@@ -217,7 +228,7 @@ pub(crate) fn levels_of(recording: &Recording, levels: &Levels) -> Shown {
 /// What there is of a recording; none if there is nothing.
 pub(crate) fn recorded_variants(
     recording: &Recording,
-    levels: &[Level],
+    levels: &[ListedLevel],
     listed: Listed,
 ) -> Option<Vec<Variant>> {
     let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
@@ -246,7 +257,7 @@ pub(crate) fn recorded(
             let wishes = Wishes::parse(query);
             let everything = recording.index.ended() || wishes.everything;
             let listed = if everything { Listed::Everything } else { Listed::Window };
-            let variants = recorded_variants(recording, shown.levels(), listed);
+            let variants = recorded_variants(recording, &shown.listed_of(recording), listed);
             let variants = variants.map(|all| {
                 let mut all = for_bandwidth(all, wishes);
                 all.extend(captions::variants(recording));
@@ -471,11 +482,11 @@ mod tests {
         };
         // 1, 3 and 1 Mbit/s in two seconds each; each list is rendered anew of what there is by then.
         add(&mut index, 1, 250_000);
-        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (1_200_001, 2_400_001));
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (1_200_000, 2_400_000));
         add(&mut index, 2, 750_000);
-        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (3_600_001, 3_600_001));
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (3_600_000, 3_600_000));
         add(&mut index, 3, 250_000);
-        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 5_000_000)), (3_600_001, 6_000_001));
+        assert_eq!((bandwidth(&index, 0), bandwidth(&index, 5_000_000)), (3_600_000, 6_000_000));
     }
 
     fn written(pieces: Pieces) -> String {

@@ -245,6 +245,13 @@ impl Shelf {
         Shown::new(levels, of)
     }
 
+    /// Bits a second at most of each level that is offered, by its track, as well as they are known by now.
+    pub fn level_bits(&self, of: &Levels) -> Vec<(String, u64)> {
+        let shown = self.levels(of);
+        let listed = self.with_index(|index| shown.listed(&self.about.video, index));
+        listed.into_iter().map(|level| (level.name, level.bits.peak)).collect()
+    }
+
     pub(crate) fn saw_viewer(&self, address: IpAddr, agent: &str, now: Instant) {
         let mut state = self.state();
         let window = window(&state.index);

@@ -380,7 +380,8 @@ mod tests {
         };
         let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
         let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let level = Level { name, width, height, max_kbps: 800, level_idc: 30 };
+        let level =
+            Level { name, width, height, max_kbps: 800, level_idc: 30, share_permille: 500 };
         shelf.show(over(), Location { group: 0, object: 0 }, vec![level]);
         shelf
     }

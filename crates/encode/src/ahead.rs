@@ -110,7 +110,11 @@ impl Renditions {
 
     /// A video is gone, and all that was made of it. Blocks for as long as the disk does.
     pub fn forget(&self, video: &str) {
-        self.state().made.retain(|((of, ..), _), _| of != video);
+        {
+            let mut state = self.state();
+            state.made.retain(|((of, ..), _), _| of != video);
+            state.rates.forget(video);
+        }
         self.pictures().forget(video);
         if let Some(disk) = self.disk() {
             disk.forget(video);
@@ -160,7 +164,14 @@ mod tests {
         }
 
         fn segment(&self, _: u64) -> Option<OriginalSegment> {
-            Some(OriginalSegment { init: 1, epoch: 1, independent: true, complete: true })
+            Some(OriginalSegment {
+                init: 1,
+                epoch: 1,
+                independent: true,
+                complete: true,
+                bytes: 1_000,
+                duration_ns: 1_000_000_000,
+            })
         }
 
         fn part(&self, _: u64, _: usize) -> Answer<'_, OriginalPart> {
@@ -188,7 +199,8 @@ mod tests {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
         let renditions = Renditions::new(Program { path, words }, settings);
         let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let level = Level { name, width, height, max_kbps: 800, level_idc: 30 };
+        let level =
+            Level { name, width, height, max_kbps: 800, level_idc: 30, share_permille: 500 };
         for kept in [false, true] {
             let begun = Begun {
                 segment: ("film".to_owned(), "video.cmaf".to_owned(), 1),

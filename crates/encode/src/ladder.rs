@@ -28,6 +28,8 @@ pub struct Level {
     pub max_kbps: u32,
     /// `level_idc` of H.264.
     pub level_idc: u8,
+    /// Of its original's bits, in thousandths: what lists go by before any of it was made.
+    pub share_permille: u32,
 }
 
 impl Ladder {
@@ -68,7 +70,7 @@ impl Ladder {
         if !plays_everywhere(original) {
             let own = self.rungs.iter().find(|r| r.height == short);
             let kbps = own.map_or_else(|| usual_kbps(short), |r| r.max_kbps);
-            levels.push(level("h264".to_owned(), (width & !1, height & !1), kbps));
+            levels.push(level("h264".to_owned(), (width & !1, height & !1), kbps, original));
         }
         for rung in self.rungs.iter().filter(|r| r.height < short) {
             let scaled = |side: u32| {
@@ -79,15 +81,37 @@ impl Ladder {
             let even = rung.height & !1;
             let size = if width < height { (even, scaled(height)) } else { (scaled(width), even) };
             if size.0.max(size.1) <= SIDE_MAX {
-                levels.push(level(format!("{}p", rung.height), size, rung.max_kbps));
+                levels.push(level(format!("{}p", rung.height), size, rung.max_kbps, original));
             }
         }
         levels
     }
 }
 
-fn level(name: String, (width, height): (u32, u32), max_kbps: u32) -> Level {
-    Level { name, width, height, max_kbps, level_idc: level_idc(width, height, max_kbps) }
+fn level(
+    name: String,
+    (width, height): (u32, u32),
+    max_kbps: u32,
+    original: &VideoConfig,
+) -> Level {
+    let level_idc = level_idc(width, height, max_kbps);
+    let share_permille = share_permille(original, u64::from(width) * u64::from(height));
+    Level { name, width, height, max_kbps, level_idc, share_permille }
+}
+
+/// What a level of so many pixels took of its original's bits at most, in thousandths, where the cap did not hold it back:
+/// decision 76 has the clips. Drawings scaled down have blurred edges, and what an encoder without bits left of text is noise.
+fn share_permille(original: &VideoConfig, pixels: u64) -> u32 {
+    let of = u64::from(original.width) * u64::from(original.height);
+    let ratio = pixels as f64 / of.max(1) as f64;
+    // Newer codecs take fewer bits for the same.
+    let denser = match &original.codec {
+        VideoCodec::H264(_) => 1.0,
+        VideoCodec::Vpx(config) if !config.vp9 => 1.0,
+        VideoCodec::Hevc(_) | VideoCodec::Vpx(_) => 1.6,
+        _ => 2.0,
+    };
+    (ratio.powf(0.25) * denser * 2_500.0).ceil() as u32
 }
 
 fn plays_everywhere(original: &VideoConfig) -> bool {

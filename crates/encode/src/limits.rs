@@ -76,6 +76,10 @@ pub const LOOK_BACK_SEGMENTS: u64 = 8;
 /// Initialisation segments of levels that are kept; each is a kilobyte.
 pub const INITS_MAX: usize = 4_096;
 
+/// Levels of which it is remembered how many bits they took: as many as there are watched at one time and some days before;
+/// of others lists say what was expected of them at first.
+pub const RATES_MAX: usize = 4_096;
+
 /// Jobs that were begun and have not been taken up: they are taken up at once, so this many are a flood.
 pub const JOBS_MAX: usize = 256;
 

@@ -30,6 +30,10 @@ pub struct OriginalSegment {
     pub independent: bool,
     /// All of it is there.
     pub complete: bool,
+    /// Of what is there of it.
+    pub bytes: u64,
+    /// How long that lasts.
+    pub duration_ns: u64,
 }
 
 /// One track of a video that levels are made of.

@@ -26,6 +26,7 @@ use crate::original::{Original, OriginalPart};
 use crate::pictures::{Asked, Pictures};
 use crate::pool::{Lease, NoWorker, Pool, Priority};
 use crate::program::Program;
+use crate::rate::{LevelBits, OriginalBits, Rates};
 use crate::wire::{FromEncoder, ToEncoder};
 use crate::worker::Counters;
 
@@ -87,6 +88,7 @@ pub(crate) struct State {
     forms: BTreeMap<String, Bytes>,
     bytes: usize,
     pub(crate) clock: u64,
+    pub(crate) rates: Rates,
 }
 
 /// Levels of a segment, and who waits for them.
@@ -182,6 +184,28 @@ impl Renditions {
     /// What was done so far.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.pool.counters
+    }
+
+    /// How many bits a second a level of a track takes, as well as it is known by now.
+    pub fn bits(
+        &self,
+        video: &str,
+        track: &str,
+        level: &Level,
+        original: OriginalBits,
+    ) -> LevelBits {
+        self.state().rates.of((video, track), level, original)
+    }
+
+    /// What was made tells what lists say of its level.
+    fn measure(&self, begun: &Begun, levels: &Wanted) {
+        let (video, track, number) = &begun.segment;
+        let Some(original) = begun.original.segment(*number) else { return };
+        let mut state = self.state();
+        for (level, made) in levels.iter().filter(|(_, made)| made.whole().is_some()) {
+            let (bytes, of) = (made.bytes() as u64, (original.bytes, original.duration_ns));
+            state.rates.made((video, track), level, bytes, of);
+        }
     }
 
     /// The id of a level's initialisation segment; known before anything was encoded.
@@ -417,7 +441,9 @@ impl Renditions {
         };
         guard.close(&wanted);
         if whole {
+            let levels = guard.levels.clone();
             self.take_from_disk(&begun, &mut guard.levels).await;
+            self.measure(&begun, &levels);
             if !guard.levels.is_empty() {
                 first = original.part(number, 0).await;
             }
@@ -436,6 +462,7 @@ impl Renditions {
                 // Whoever wants what comes next asks for it.
                 return;
             }
+            self.measure(&begun, &made);
             self.put_on_disk(&begun, made).await;
         }
         self.trim();
@@ -677,7 +704,8 @@ mod tests {
         let renditions = Renditions::new(Program { path, words }, settings);
         let segment = ("film".to_owned(), "video.cmaf".to_owned(), 1);
         let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let level = Level { name, width, height, max_kbps: 800, level_idc: 30 };
+        let level =
+            Level { name, width, height, max_kbps: 800, level_idc: 30, share_permille: 500 };
         let open = || {
             let made = Arc::new(Made::new());
             let wanted = vec![(level.clone(), made.clone())];

@@ -376,8 +376,6 @@ impl Ingest {
             allow_clips: input.settings.recording.allow_clips,
             ladder: input.settings.ladder.as_deref().map(Ladder::parse),
         };
-        let levels = self.library.levels().clone();
-        let offer = self.over_moq.then(|| Offer::new(levels, about.ladder.clone()));
         let index = past.map(|past| past.index.clone()).unwrap_or_default();
         let earlier = earlier(claimed, &index);
         let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
@@ -389,6 +387,8 @@ impl Ingest {
         let past = status.clone().map(|recorder| Past { history, index, recorder });
         let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
         self.library.open(shelf.clone());
+        let levels = self.library.levels().clone();
+        let offer = self.over_moq.then(|| Offer::new(levels, shelf.clone()));
         let rules = self.settings().rules;
         let packaging = Packaging::new(consumer.clone(), rules, claimed.first_segment);
         let (ingest, input, video) = (self.clone(), input.uid.clone(), claimed.owned.video.clone());

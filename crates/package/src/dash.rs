@@ -256,7 +256,7 @@ fn write_set(
     for shown in set {
         let measured = || {
             let rendition = index.rendition(shown.run.name);
-            let bitrate = rendition.and_then(crate::index::Rendition::bitrate);
+            let bitrate = rendition.and_then(|r| r.bitrate(index.target_duration()));
             bitrate.map(|b| b.0).or_else(|| shown.run.segments.iter().map(|s| s.bitrate()).max())
         };
         let peak = shown.level.map(|(_, bandwidth)| bandwidth).or_else(measured);

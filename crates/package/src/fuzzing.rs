@@ -77,7 +77,8 @@ pub fn query(query: &str) {
     }
     let kind = VariantKind::Audio { channels: 2, language: None };
     let (name, codec) = ("audio".to_owned(), "mp4a.40.2".to_owned());
-    let sound = Variant { name, codec, peak: 1, average: None, kind, iframes: None };
+    let sound =
+        Variant { name, codec, peak: 1, room_percent: 20, average: None, kind, iframes: None };
     let picture = VariantKind::Video { width: 2, height: 2, frame_rate: None };
     let picture =
         Variant { name: "video".to_owned(), kind: picture, iframes: Some(1), ..sound.clone() };

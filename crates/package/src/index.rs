@@ -100,8 +100,7 @@ impl Segment {
 
     /// Bits a second of the parts so far.
     pub fn bitrate(&self) -> u64 {
-        let bits = u128::from(self.bytes()) * 8 * u128::from(self.info.timescale);
-        u64::try_from(bits / u128::from(self.duration().max(1))).unwrap_or(u64::MAX)
+        per_second(self.bytes(), self.ns(self.duration()))
     }
 
     /// Size of the parts so far.
@@ -273,6 +272,12 @@ impl Index {
     }
 }
 
+/// Bits a second of so many bytes in so many nanoseconds.
+fn per_second(bytes: u64, ns: u64) -> u64 {
+    let bits = u128::from(bytes) * 8 * 1_000_000_000;
+    u64::try_from(bits / u128::from(ns.max(1))).unwrap_or(u64::MAX)
+}
+
 /// Properties may come from another node or a damaged record: what is calculated with them must not overflow.
 fn believable(
     at: Location,
@@ -369,12 +374,32 @@ impl Rendition {
         self.segments.iter().filter(|s| s.complete).filter_map(rate).max()
     }
 
-    /// Measured bits a second: the largest of any complete segment, and the mean of all of them.
-    pub fn bitrate(&self) -> Option<(u64, u64)> {
-        let complete = || self.segments.iter().filter(|s| s.complete && !s.info.gap);
-        let peak = complete().map(Segment::bitrate).max()?;
-        let bytes: u64 = complete().map(Segment::bytes).sum();
-        let seconds: f64 = complete().map(|s| s.seconds(s.duration())).sum();
-        Some((peak, (bytes as f64 * 8.0 / seconds.max(0.001)) as u64))
+    /// Measured bits a second of complete segments: the peak, and the mean of all of them.
+    ///
+    /// RFC 8216bis §4.1: the peak is that of any segments in a row that last 0.5 to 1.5 target durations together, so
+    /// that a short one at the end does not count alone.
+    pub fn bitrate(&self, target_duration: Option<u32>) -> Option<(u64, u64)> {
+        let of = |s: &Segment| (s.bytes(), s.ns(s.duration()));
+        let complete: Vec<(u64, u64)> =
+            self.segments.iter().filter(|s| s.complete && !s.info.gap).map(of).collect();
+        let target = u64::from(target_duration.unwrap_or(0)) * 1_000_000_000;
+        let (mut peak, mut bytes, mut ns) = (0, 0, 0);
+        for (from, (first, lasts)) in complete.iter().enumerate() {
+            (bytes, ns) = (bytes + first, ns + lasts);
+            let (mut row, mut row_ns) = (0, 0);
+            for (more, (its, its_ns)) in complete.iter().skip(from).enumerate() {
+                (row, row_ns) = (row + its, row_ns + its_ns);
+                // One that alone is longer than that counts, too.
+                if more > 0 && row_ns > target * 3 / 2 {
+                    break;
+                }
+                if row_ns >= target / 2 {
+                    peak = peak.max(per_second(row, row_ns));
+                }
+            }
+        }
+        let mean = per_second(bytes, ns);
+        // All of it together may be shorter than that.
+        (!complete.is_empty()).then(|| (peak.max(mean), mean))
     }
 }

@@ -127,7 +127,8 @@ async fn oldest(
 ) -> Result<Vec<VideoUid>, EngineError> {
     // What an input's owner bounds are broadcasts: a clip was made to stay.
     let clips = input.is_some().then_some(false);
-    let filter = VideoFilter { input, live: Some(false), ended_before_ms, clips };
+    let filter =
+        VideoFilter { input, live: Some(false), ended_before_ms, clips, ..VideoFilter::default() };
     let page = Page { newest_first: false, ..Page::default() };
     let list = history.control().videos(filter, page).await?;
     Ok(list.rows.into_iter().map(|video| video.uid).collect())

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use media::catalog::{Catalog, CatalogTrack};
 use package::Index;
-use package::hls::{MediaOptions, Variant, VariantKind, render_media, render_multivariant};
+use package::hls::{
+    MediaOptions, ROOM_LIVE, Variant, VariantKind, render_media, render_multivariant,
+};
 use studio::{AUDIO, Sent, Show, Studio, TRACKS, VIDEO, hevc};
 use testkit::{MediaPlaylist, check, check_multivariant, check_versions};
 
@@ -142,7 +144,7 @@ impl Viewers {
 fn check_tracks(studio: &Studio) {
     let variant = |track: &CatalogTrack| {
         let rendition = studio.index.rendition(&track.name)?;
-        let (peak, average) = rendition.bitrate()?;
+        let (peak, average) = rendition.bitrate(studio.index.target_duration())?;
         let kind = match (track.width, track.height) {
             (Some(width), Some(height)) => {
                 let frame_rate = track.framerate.as_ref()?.as_f64();
@@ -154,6 +156,7 @@ fn check_tracks(studio: &Studio) {
             name: track.name.clone(),
             codec: track.codec.clone()?,
             peak,
+            room_percent: if studio.index.ended() { 0 } else { ROOM_LIVE },
             average: Some(average),
             kind,
             iframes: rendition.key_bitrate(),

@@ -13,6 +13,7 @@ use std::fmt;
 pub mod docs;
 pub mod moq;
 pub mod rules;
+pub mod sbom;
 pub mod source;
 pub mod tree;
 pub mod workspace;

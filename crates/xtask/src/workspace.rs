@@ -12,6 +12,8 @@ use serde_json::Value;
 pub struct Package {
     /// As in its manifest.
     pub name: String,
+    /// As in its manifest.
+    pub version: String,
     /// Whether it is a member of this workspace.
     pub ours: bool,
     /// The SPDX expression of its manifest; empty if it has none.
@@ -73,6 +75,17 @@ pub fn built_with(root: &Path) -> Result<BTreeSet<String>> {
     Ok(tree_names(&cargo_tree(root, &scope)?))
 }
 
+/// Name and version of what the programs that users run are built with, on this platform.
+pub fn shipped(root: &Path) -> Result<BTreeSet<(String, String)>> {
+    let scope = ["--package=node", "--package=encoder", "--edges=normal,build"];
+    let tree = cargo_tree(root, &scope)?;
+    let name_and_version = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.strip_prefix('v')?.to_owned()))
+    };
+    Ok(tree.lines().filter_map(name_and_version).collect())
+}
+
 fn cargo_tree(root: &Path, scope: &[&str]) -> Result<String> {
     let format = ["tree", "--all-features", "--prefix=none", "--format={p}"];
     cargo(root, &[&format, scope].concat())
@@ -107,6 +120,7 @@ fn read_packages(metadata: &Value) -> Result<Vec<Package>> {
         .map(|package| {
             Ok(Package {
                 name: text(package, "name")?.to_owned(),
+                version: text(package, "version")?.to_owned(),
                 ours: members.contains(text(package, "id")?),
                 license: package["license"].as_str().unwrap_or_default().to_owned(),
                 dependencies: array(package, "dependencies")?
@@ -154,8 +168,8 @@ mod tests {
         let metadata = json!({
             "workspace_members": ["id-a"],
             "packages": [
-                {"id": "id-a", "name": "a", "license": null, "dependencies": [dependency]},
-                {"id": "id-b", "name": "bytes", "license": "MIT", "dependencies": []},
+                {"id": "id-a", "name": "a", "version": "1", "license": null, "dependencies": [dependency]},
+                {"id": "id-b", "name": "bytes", "version": "1", "license": "MIT", "dependencies": []},
             ],
         });
         let packages = read_packages(&metadata).unwrap();

@@ -7,7 +7,7 @@ use xtask::Finding;
 use xtask::rules::{configuration, documents, layers, layout, licences, text};
 use xtask::tree::Tree;
 use xtask::workspace::{self, Closures, Package};
-use xtask::{docs, moq};
+use xtask::{docs, moq, sbom};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -70,6 +70,62 @@ fn nothing_is_built_with_a_banned_crate() -> Result<()> {
 #[test]
 fn all_licences_are_permissive() -> Result<()> {
     none(licences::permissive(&packages()?));
+    Ok(())
+}
+
+/// By another reading of the lock files than the list itself is made with: line by line.
+#[test]
+fn a_release_says_of_every_locked_package_that_it_is_in_it() -> Result<()> {
+    let bom = sbom::of_repository(&root())?;
+    let list = |name: &str| bom[name].as_array().cloned().unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let named: Vec<(String, String)> =
+        list("components").iter().map(|c| (text(&c["name"]), text(&c["version"]))).collect();
+    let read = |path: &str| std::fs::read_to_string(root().join(path));
+    let (cargo, npm) = (read("Cargo.lock")?, read("web/package-lock.json")?);
+    let value = |line: &str| line.split('"').rev().nth(1).unwrap_or_default().to_owned();
+    let mut locked = std::collections::BTreeSet::new();
+    let mut name = String::new();
+    for line in cargo.lines() {
+        match line.split_once(" = ") {
+            Some(("name", _)) => name = value(line),
+            Some(("version", _)) if !name.is_empty() => {
+                locked.insert((std::mem::take(&mut name), value(line)));
+            }
+            _ => {}
+        }
+    }
+    for line in npm.lines() {
+        if let Some((_, path)) = line.split_once("node_modules/").filter(|_| line.ends_with("{")) {
+            let path = path.split('"').next().unwrap_or_default();
+            name = path.rsplit("node_modules/").next().unwrap_or_default().to_owned();
+        } else if line.trim_start().starts_with("\"version\"") && !name.is_empty() {
+            locked.insert((std::mem::take(&mut name), value(line)));
+        }
+    }
+    assert!(locked.len() > 500, "{}", locked.len());
+    for package in &locked {
+        let times = named.iter().filter(|name| *name == package).count();
+        assert_eq!(times, 1, "{package:?}");
+    }
+    // And nothing else, but for the package of the pages.
+    assert_eq!(named.len(), locked.len() + 1);
+    // What is named as a dependency is there, and so are the licences of what users run.
+    let names: std::collections::BTreeSet<String> =
+        list("components").iter().map(|c| text(&c["bom-ref"])).collect();
+    for one in list("dependencies") {
+        for other in one["dependsOn"].as_array().into_iter().flatten() {
+            assert!(names.contains(&text(other)), "{other} of {}", one["ref"]);
+        }
+    }
+    let shipped: Vec<_> =
+        list("components").into_iter().filter(|c| c["scope"] == "required").collect();
+    for wanted in ["tokio", "hyper", "rusqlite", "hls.js", "svelte", "node", "encoder"] {
+        assert!(shipped.iter().any(|c| c["name"] == wanted), "{wanted} is in what users run");
+    }
+    for tool in ["testkit", "bench", "tempfile", "vite", "playwright-core"] {
+        assert!(!shipped.iter().any(|c| c["name"] == tool), "{tool} is in nothing that users run");
+    }
     Ok(())
 }
 

@@ -1,5 +1,13 @@
 /** LL-HLS by hls.js. This module and hls.js are loaded only when a picture is wanted. */
-import Hls, { type ErrorData, ErrorDetails, ErrorTypes, Events, type Level as HlsLevel, type LevelDetails } from 'hls.js';
+import Hls, {
+  type ErrorData,
+  ErrorDetails,
+  ErrorTypes,
+  Events,
+  type FragLoadingData,
+  type Level as HlsLevel,
+  type LevelDetails,
+} from 'hls.js';
 import {
   type AudioTrack,
   type Engine,
@@ -15,6 +23,8 @@ import type { Failure } from './session';
 
 /** A second fatal media error within this time is not repaired in place again. */
 const MEDIA_REPAIR_INTERVAL_MS = 5_000;
+/** So much is replaced from a segment on that does not play yet: hls.js takes a second or two for it. */
+const REPLACEABLE_S = 4;
 /** A seek to the very last frame never finishes in Chromium: it wants some media ahead of it. */
 const END_RESERVE_S = 0.3;
 
@@ -23,6 +33,8 @@ export class HlsEngine implements Engine {
   private readonly url: string;
   private liveNow: boolean | null = null;
   private repairedAtMs = Number.NEGATIVE_INFINITY;
+  /** A level that was chosen (-1: by itself), from the next key frame on. */
+  private awaited: number | null = null;
 
   static supported(): boolean {
     return Hls.isSupported();
@@ -53,6 +65,7 @@ export class HlsEngine implements Engine {
       manifestLoadPolicy: { default: loadPolicy(8_000, 10_000, 0) },
     });
     this.hls.on(Events.ERROR, (_event, data) => this.onError(data));
+    this.hls.on(Events.FRAG_LOADING, (_event, data) => this.onLoading(data));
     this.hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.onDetails(details, from));
     this.hls.on(Events.MANIFEST_PARSED, () => {
       const at = level === null ? null : placeOf(level, this.levels());
@@ -105,12 +118,33 @@ export class HlsEngine implements Engine {
   }
 
   chosenLevel(): number | null {
-    const { manualLevel } = this.hls;
-    return manualLevel < 0 ? null : manualLevel;
+    const chosen = this.awaited ?? this.hls.manualLevel;
+    return chosen < 0 ? null : chosen;
   }
 
+  /**
+   * hls.js begins another level with the newest key frame that it has loaded already, and so replaces pictures. A decoder
+   * that is among them goes on with the old ones to their end and then waits for the next key frame: those between are
+   * never shown. So near the edge it changes while a group of pictures begins, which is a second before it is decoded.
+   */
   chooseLevel(index: number | null): void {
-    this.hls.nextLevel = index ?? -1;
+    this.awaited = index ?? -1;
+    if (this.mode !== 'Low latency' || this.aheadS() > REPLACEABLE_S) {
+      this.hls.nextLevel = this.awaited;
+      this.awaited = null;
+    }
+  }
+
+  private onLoading({ frag, part }: FragLoadingData): void {
+    if (this.awaited === null || frag.type !== 'main') return;
+    if (part !== undefined && part.index > 0 && !part.independent) return;
+    this.hls.loadLevel = this.awaited;
+    this.awaited = null;
+  }
+
+  private aheadS(): number {
+    const { buffered, currentTime } = this.video;
+    return buffered.length === 0 ? 0 : buffered.end(buffered.length - 1) - currentTime;
   }
 
   audioTracks(): AudioTrack[] {

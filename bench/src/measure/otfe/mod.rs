@@ -1,6 +1,7 @@
 //! E1 to E9: levels that are made when they are asked for, beside the `ffmpeg` command with the same settings
 //! (`peers/ffmpeg-level.args`), which makes the same bits of a closed group: `crates/encoder/tests/it/equality.rs`.
 
+mod at_once;
 mod original;
 mod quality;
 mod served;
@@ -20,9 +21,9 @@ use crate::host;
 
 const SETTINGS: &str = include_str!("../../../peers/ffmpeg-level.args");
 
-/// E1, E2, E4, E8, E9: of both clips.
+/// All of it: of both clips, and of a running server.
 pub(crate) fn run(setup: &Setup) -> Result<bool> {
-    let mut valid = true;
+    let mut valid = served(setup)?;
     for name in ["meadow", "chase"] {
         let film = Film::read(&setup.clips.join(format!("{name}.mp4")))?;
         valid &= quality::run(setup, &film)?;
@@ -33,7 +34,7 @@ pub(crate) fn run(setup: &Setup) -> Result<bool> {
 
 /// E5, E6, E7: of a running server.
 pub(crate) fn served(setup: &Setup) -> Result<bool> {
-    served::run(setup)
+    Ok(at_once::run(setup)? & served::for_nobody(setup)? & served::unwatched(setup)?)
 }
 
 /// The encoder program beside the server.

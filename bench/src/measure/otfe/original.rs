@@ -106,11 +106,14 @@ impl Original for Film {
     }
 
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
-        self.find(number).map(|_| OriginalSegment {
+        self.find(number).map(|parts| OriginalSegment {
             init: INIT,
             epoch: 1,
             independent: true,
             complete: true,
+            bytes: parts.iter().flat_map(|p| &p.pieces).map(|p| p.len() as u64).sum(),
+            duration_ns: parts.iter().map(|p| u64::from(p.duration)).sum::<u64>() * 1_000_000_000
+                / u64::from(VIDEO_TIMESCALE),
         })
     }
 

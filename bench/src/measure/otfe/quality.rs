@@ -13,7 +13,7 @@ use super::original::{Film, original};
 use super::{command, makers};
 use crate::Setup;
 use crate::host;
-use crate::report::Report;
+use crate::report::{Goal, Report};
 
 const RUNGS: [&str; 2] = ["480p", "360p"];
 
@@ -48,6 +48,9 @@ pub(super) fn run(setup: &Setup, film: &Arc<Film>) -> Result<bool> {
             our - their,
             (rate - 1.0) * 100.0
         ));
+        let (vmaf, bytes) = (format!("E9 {name}: VMAF"), format!("E9 {name}: bytes off, %"));
+        report.goal(&vmaf, our - their, Goal::at_least(-1.0, -0.2));
+        report.goal(&bytes, (rate - 1.0).abs() * 100.0, Goal::at_most(3.0, 1.0));
     }
     report.end(&setup.results)
 }

@@ -14,7 +14,7 @@ use crate::ownership::Owned;
 use crate::page;
 use crate::record::{RecordError, SegmentRecord};
 
-fn ordinal(db: &Connection, video: &VideoUid) -> Result<Option<i64>, EngineError> {
+pub(super) fn ordinal(db: &Connection, video: &VideoUid) -> Result<Option<i64>, EngineError> {
     let mut find = db.prepare_cached("SELECT ordinal FROM videos WHERE uid = ?1")?;
     Ok(find.query_row([video], |row| row.get(0)).optional()?)
 }

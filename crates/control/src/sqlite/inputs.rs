@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::names::{self, Names};
 use crate::error::{DocumentError, EngineError};
 use crate::ids::{Expect, InputUid, Rev, column};
 use crate::input::{Input, InputKeys, InputSettings, KeyKind, List, Page};
@@ -56,6 +57,7 @@ pub(crate) fn create(
          VALUES (?1, ?2, ?3, ?4, ?4, 1)",
     )?
     .execute(params![uid, text, secrets, now])?;
+    Names::Inputs.put(db, db.last_insert_rowid(), &settings.meta)?;
     add_keys(db, uid, keys)?;
     db.prepare_cached(
         "INSERT INTO owners VALUES (?1, 0, NULL, NULL, ?2, NULL, 0, NULL, 0, 0, 0, NULL)",
@@ -109,22 +111,68 @@ pub(crate) fn by_key(
 
 pub(crate) fn list(db: &Connection, page: Page) -> Result<List<Input>, EngineError> {
     let (order, behind) = order(page);
-    let count = format!("SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?1) FROM inputs");
-    let counted = db.prepare_cached(&count)?.query_row([from(page)], counts)?;
+    let total = one(db, "SELECT count(*) FROM inputs", &[])?;
+    let remaining = match page.after {
+        None => total,
+        // The plus leaves the documents aside: the index of ids has all that is to be counted.
+        Some(_) => {
+            let sql = format!("SELECT count(*) FROM inputs WHERE +ordinal {behind} ?1");
+            one(db, &sql, &[&from(page)])?
+        }
+    };
     let rows = page.rows.min(LIST_ROWS);
     let sql = format!(
         "SELECT {COLUMNS} FROM inputs WHERE ordinal {behind} ?1 ORDER BY ordinal {order}
          LIMIT ?2 OFFSET ?3"
     );
-    let mut select = db.prepare_cached(&sql)?;
-    let found = select
-        .query_map(params![from(page), rows as i64 + 1, column::to(page.skip)], |row| {
-            let input = input(row)?;
-            let ordinal = input.ordinal;
-            Ok((input, ordinal))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let asked = params![from(page), rows as i64 + 1, column::to(page.skip)];
+    let found =
+        db.prepare_cached(&sql)?.query_map(asked, placed)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(paged(found, page, rows, (total, remaining)))
+}
+
+/// Those whose name contains `part`, or whose id begins so. What is looked through has a row for each that is found, and no
+/// documents but those of the page.
+pub(crate) fn find(db: &Connection, part: &str, page: Page) -> Result<List<Input>, EngineError> {
+    let (order, behind) = order(page);
+    let named = names::query(part);
+    let id = part.to_lowercase();
+    // No id has a character above the digits and letters of hex.
+    let id_end = format!("{id}g");
+    let found = "(SELECT rowid AS ordinal FROM input_names WHERE input_names MATCH ?1
+        UNION SELECT ordinal FROM inputs WHERE uid >= ?2 AND uid < ?3)";
+    let count =
+        format!("SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?4) FROM {found}");
+    let counted =
+        db.prepare_cached(&count)?.query_row(params![named, id, id_end, from(page)], |row| {
+            Ok((column::u64(row, 0)?, column::u64(row, 1)?))
+        })?;
+    let rows = page.rows.min(LIST_ROWS);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM inputs WHERE ordinal IN (SELECT ordinal FROM {found}
+            WHERE ordinal {behind} ?4 ORDER BY ordinal {order} LIMIT ?5 OFFSET ?6)
+         ORDER BY ordinal {order}"
+    );
+    let (limit, skip) = (rows as i64 + 1, column::to(page.skip));
+    let asked = params![named, id, id_end, from(page), limit, skip];
+    let found =
+        db.prepare_cached(&sql)?.query_map(asked, placed)?.collect::<Result<Vec<_>, _>>()?;
     Ok(paged(found, page, rows, counted))
+}
+
+fn placed(row: &Row<'_>) -> rusqlite::Result<(Input, u64)> {
+    let input = input(row)?;
+    let ordinal = input.ordinal;
+    Ok((input, ordinal))
+}
+
+/// One number.
+pub(super) fn one(
+    db: &Connection,
+    sql: &str,
+    params: &[&dyn rusqlite::ToSql],
+) -> Result<u64, EngineError> {
+    Ok(db.prepare_cached(sql)?.query_row(params, |row| column::u64(row, 0))?)
 }
 
 /// The direction, and how what comes behind an ordinal compares with it.
@@ -135,11 +183,6 @@ pub(super) fn order(page: Page) -> (&'static str, &'static str) {
 /// The ordinal that the page begins behind.
 pub(super) fn from(page: Page) -> i64 {
     page.after.map_or(if page.newest_first { i64::MAX } else { 0 }, column::to)
-}
-
-/// How many there are, and how many of them behind where the page begins.
-pub(super) fn counts(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
-    Ok((column::u64(row, 0)?, column::u64(row, 1)?))
 }
 
 /// Cuts the one row more that tells whether there is another page.
@@ -174,7 +217,10 @@ pub(crate) fn update(
     now_ms: u64,
 ) -> Result<Input, DocumentError> {
     let text = document(settings)?;
-    expected(db, uid, expect)?;
+    let before = expected(db, uid, expect)?;
+    if before.settings.meta.get("name") != settings.meta.get("name") {
+        Names::Inputs.put(db, column::to(before.ordinal), &settings.meta)?;
+    }
     db.prepare_cached(
         "UPDATE inputs SET document = ?2, modified_ms = ?3, rev = rev + 1 WHERE uid = ?1",
     )?

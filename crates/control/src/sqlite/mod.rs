@@ -6,9 +6,12 @@ pub(crate) mod chat;
 pub(crate) mod documents;
 pub(crate) mod index;
 pub(crate) mod inputs;
+mod names;
 pub(crate) mod ownership;
 mod schema;
 pub(crate) mod videos;
+#[cfg(test)]
+mod visits;
 mod worker;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::inputs::document;
+use super::names::Names;
 use super::{index, inputs};
 use crate::error::{ClaimError, DocumentError, EngineError, OwnerError};
 use crate::ids::{Epoch, InputUid, NodeId, SessionId, VideoUid, column};
@@ -183,6 +184,7 @@ fn begin(db: &Connection, input: &Input, claim: &Claim) -> Result<VideoUid, Clai
         column::to(claim.now_ms),
         retain_days
     ])?;
+    Names::Videos.put(db, db.last_insert_rowid(), &settings.meta)?;
     Ok(claim.new_video.clone())
 }
 

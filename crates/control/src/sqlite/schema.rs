@@ -2,13 +2,14 @@
 
 use rusqlite::Connection;
 
+use super::names::Names;
 use crate::error::{EngineError, OpenError};
 
 /// Marks the file as ours: "AWCP".
 const APPLICATION: i64 = 0x4157_4350;
 
 /// What turns format N into N + 1, in order. Never change an entry that was released: add one.
-const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_7];
 
 /// The format that this program writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -181,6 +182,27 @@ CREATE TABLE chat (
 CREATE INDEX chat_at ON chat (video, at_ms);
 ";
 
+const FORMAT_7: &str = "
+-- By which parts of its name a row is found; no text is kept in these.
+CREATE VIRTUAL TABLE input_names
+    USING fts5(name, content='', contentless_delete=1, tokenize='ascii', prefix='6 12');
+CREATE TRIGGER input_names_gone AFTER DELETE ON inputs
+    BEGIN DELETE FROM input_names WHERE rowid = old.ordinal; END;
+CREATE VIRTUAL TABLE video_names
+    USING fts5(name, content='', contentless_delete=1, tokenize='ascii', prefix='6 12');
+CREATE TRIGGER video_names_gone AFTER DELETE ON videos
+    BEGIN DELETE FROM video_names WHERE rowid = old.ordinal; END;
+
+-- What else lists of videos are asked for.
+CREATE INDEX videos_named ON videos (json_extract(document, '$.meta.name'));
+CREATE INDEX videos_creator ON videos (json_extract(document, '$.creator'));
+CREATE INDEX videos_created ON videos (created_ms);
+CREATE INDEX videos_live ON videos (ordinal) WHERE ended_ms IS NULL;
+";
+
+/// The format that has names in tables of their own: they are filled once.
+const NAMES: usize = 7;
+
 /// Refuses what this program can't read, before anything is written.
 pub(super) fn check(db: &Connection) -> Result<u32, OpenError> {
     let format: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -197,14 +219,22 @@ pub(super) fn check(db: &Connection) -> Result<u32, OpenError> {
 
 /// Brings the tables to this program's format, in one transaction.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
-    if check(db)? == FORMAT {
+    migrate_to(db, FORMAT)
+}
+
+pub(super) fn migrate_to(db: &mut Connection, format: u32) -> Result<(), OpenError> {
+    if check(db)? == format {
         return Ok(());
     }
     let transaction = db.transaction().map_err(EngineError::from)?;
     // Another process may have done it while we waited for the lock.
     let from = check(&transaction)? as usize;
-    for (done, migration) in MIGRATIONS.iter().enumerate().skip(from) {
+    for (done, migration) in MIGRATIONS.iter().enumerate().take(format as usize).skip(from) {
         transaction.execute_batch(migration)?;
+        if done + 1 == NAMES {
+            Names::Inputs.fill(&transaction)?;
+            Names::Videos.fill(&transaction)?;
+        }
         failpoint::hit("schema.migrated");
         transaction.pragma_update(None, "user_version", done as u32 + 1)?;
     }
@@ -252,12 +282,12 @@ mod tests {
         let tables = [FORMAT_1, FORMAT_2, FORMAT_3].concat();
         let mut db = with(3, APPLICATION, &tables);
         db.execute_batch(
-            "INSERT INTO inputs VALUES (1, 'off', '', x'', 1, 1, NULL, 1), (2, 'on', '', x'', 1, 1, NULL, 1),
-                 (3, 'new', '', x'', 1, 1, NULL, 1);
+            "INSERT INTO inputs VALUES (1, 'off', '{\"meta\":{\"name\":\"Old hall\"}}', x'', 1, 1, NULL, 1),
+                 (2, 'on', '{}', x'', 1, 1, NULL, 1), (3, 'new', '{}', x'', 1, 1, NULL, 1);
              INSERT INTO owners VALUES ('off', 1, NULL, NULL, 9, NULL, 0, NULL, 5, 5, 0),
                  ('on', 1, 'n', 's', 9, 'b', 0, NULL, 5, 5, 0), ('new', 0, NULL, NULL, 9, NULL, 0, NULL, 0, 0, 0);
-             INSERT INTO videos VALUES (1, 'a', 'off', '', 1, 1, 1, 9, 2, NULL, NULL, 3, 1, 3, 6000, 9, NULL),
-                 (2, 'b', 'on', '', 1, 1, 1, NULL, NULL, NULL, NULL, 5, 1, 5, 10000, 9, NULL);",
+             INSERT INTO videos VALUES (1, 'a', 'off', '{}', 1, 1, 1, 9, 2, NULL, NULL, 3, 1, 3, 6000, 9, NULL),
+                 (2, 'b', 'on', '{\"meta\":{\"name\":\"Halle\"}}', 1, 1, 1, NULL, NULL, NULL, NULL, 5, 1, 5, 10000, 9, NULL);",
         )
         .unwrap();
         migrate(&mut db).unwrap();
@@ -273,6 +303,11 @@ mod tests {
         let expect = ["audio.cmaf", "video.cmaf"].map(|t| (t.to_owned(), Some(10_000_000_000)));
         assert_eq!(lengths, expect);
         assert_eq!(of("SELECT track, ns FROM lengths WHERE video = 1"), []);
+        for (table, at) in [("input_names", 1), ("video_names", 2)] {
+            let sql = format!("SELECT 'found', rowid FROM {table} WHERE {table} MATCH ?1");
+            let found = db.query_row(&sql, [super::super::names::query("HALL")], |row| row.get(1));
+            assert_eq!(found, Ok(at), "{table}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Videos: their documents and what an id names.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::inputs::{counts, document, from, order, paged};
+use super::inputs::{document, from, one, order, paged};
+use super::names::{self, Names};
 use crate::error::{CommitError, DocumentError, EngineError};
 use crate::ids::{Expect, InputUid, Rev, VideoUid, column};
 use crate::index::Usage;
@@ -73,34 +75,114 @@ pub(crate) fn resolve(db: &Connection, id: &str) -> Result<Option<Resolved>, Eng
         .optional()?)
 }
 
+/// The tables and conditions of a filter, in SQL, and what stands for its question marks.
+struct Chosen {
+    from: &'static str,
+    conditions: String,
+    values: Vec<Value>,
+}
+
+impl Chosen {
+    /// Only what is set becomes a condition, so that each finds its index.
+    fn by(filter: &VideoFilter) -> Self {
+        let mut chosen = Self { from: "videos", conditions: String::new(), values: Vec::new() };
+        if let Some(part) = &filter.search {
+            // The names come first, in the order of the videos: a page is read and no more.
+            chosen.from = "video_names CROSS JOIN videos ON ordinal = video_names.rowid";
+            chosen.and("video_names MATCH ?", [names::query(part).into()]);
+        }
+        if let Some(input) = &filter.input {
+            chosen.and("input = ?", [input.as_str().to_owned().into()]);
+        }
+        match filter.live {
+            Some(true) => chosen.and("ended_ms IS NULL", []),
+            Some(false) => chosen.and("ended_ms IS NOT NULL", []),
+            None => {}
+        }
+        if let Some(at) = filter.ended_before_ms {
+            chosen.and("ended_ms < ?", [column::to(at).into()]);
+        }
+        match filter.clips {
+            Some(true) => chosen.and("clip IS NOT NULL", []),
+            Some(false) => chosen.and("clip IS NULL", []),
+            None => {}
+        }
+        if let Some(creator) = &filter.creator {
+            chosen.and("json_extract(document, '$.creator') = ?", [creator.clone().into()]);
+        }
+        if let Some(uids) = &filter.uids {
+            chosen.and("uid IN (SELECT value FROM json_each(?))", [list_of(uids)]);
+        }
+        if let Some(names) = &filter.named {
+            chosen.and(
+                "(json_extract(document, '$.meta.name') IN (SELECT value FROM json_each(?))
+                    OR uid IN (SELECT value FROM json_each(?)))",
+                [list_of(names), list_of(names)],
+            );
+        }
+        let timed = filter.created_from_ms.is_some() || filter.created_before_ms.is_some();
+        if timed && chosen.conditions.is_empty() {
+            // By the order of the list alone, all that is newer would be walked through.
+            chosen.from = "videos INDEXED BY videos_created";
+        }
+        if let Some(at) = filter.created_from_ms {
+            chosen.and("created_ms >= ?", [column::to(at).into()]);
+        }
+        if let Some(at) = filter.created_before_ms {
+            chosen.and("created_ms < ?", [column::to(at).into()]);
+        }
+        chosen
+    }
+
+    fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
+        // Without any, SQLite counts all by the pages of an index.
+        self.conditions.push_str(if self.conditions.is_empty() { " WHERE " } else { " AND " });
+        self.conditions.push_str(condition);
+        self.values.extend(values);
+    }
+
+    fn count(&self, db: &Connection) -> Result<u64, EngineError> {
+        let sql = format!("SELECT count(*) FROM {}{}", self.from, self.conditions);
+        let values: Vec<&dyn rusqlite::ToSql> = self.values.iter().map(|v| v as _).collect();
+        one(db, &sql, &values)
+    }
+}
+
+/// As JSON, so that a list is one value however long it is.
+fn list_of(texts: &[String]) -> Value {
+    serde_json::to_string(texts).unwrap_or_default().into()
+}
+
+/// The documents of the page are read, and no others.
 pub(crate) fn list(
     db: &Connection,
     filter: &VideoFilter,
     page: Page,
 ) -> Result<List<Video>, EngineError> {
-    // Each filter that is not set is a null, which lets every row pass.
-    let filters = "(?1 IS NULL OR input = ?1) AND (?2 IS NULL OR (ended_ms IS NULL) = ?2)
-        AND (?3 IS NULL OR ended_ms < ?3) AND (?4 IS NULL OR (clip IS NOT NULL) = ?4)";
-    let before = filter.ended_before_ms.map(column::to);
     let (order, behind) = order(page);
-    let count = format!(
-        "SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?5) FROM videos WHERE {filters}"
-    );
-    let counted = db
-        .prepare_cached(&count)?
-        .query_row(params![filter.input, filter.live, before, filter.clips, from(page)], counts)?;
+    let mut chosen = Chosen::by(filter);
+    let total = chosen.count(db)?;
+    let place = if filter.search.is_some() { "video_names.rowid" } else { "ordinal" };
+    let mut remaining = total;
+    if page.after.is_some() {
+        chosen.and(&format!("{place} {behind} ?"), [from(page).into()]);
+        remaining = chosen.count(db)?;
+    }
     let rows = page.rows.min(LIST_ROWS);
     let sql = format!(
-        "SELECT {COLUMNS} FROM videos WHERE {filters} AND ordinal {behind} ?5
-         ORDER BY ordinal {order} LIMIT ?6 OFFSET ?7"
+        "SELECT {COLUMNS} FROM videos WHERE ordinal IN
+            (SELECT {place} FROM {}{} ORDER BY {place} {order} LIMIT ? OFFSET ?)
+         ORDER BY ordinal {order}",
+        chosen.from, chosen.conditions
     );
-    let (limit, skip) = (rows as i64 + 1, column::to(page.skip));
-    let asked = params![filter.input, filter.live, before, filter.clips, from(page), limit, skip];
+    let limits = [rows as i64 + 1, column::to(page.skip)].map(Value::from);
     let found = db
         .prepare_cached(&sql)?
-        .query_map(asked, |row| Ok((video(row)?, column::u64(row, 14)?)))?
+        .query_map(params_from_iter(chosen.values.iter().chain(&limits)), |row| {
+            Ok((video(row)?, column::u64(row, 14)?))
+        })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(paged(found, page, rows, counted))
+    Ok(paged(found, page, rows, (total, remaining)))
 }
 
 pub(crate) fn update(
@@ -114,6 +196,10 @@ pub(crate) fn update(
     let found = get(db, uid)?.ok_or(DocumentError::NotFound)?;
     if !expect.holds(found.rev) {
         return Err(DocumentError::Changed { current: found.rev });
+    }
+    if found.settings.meta.get("name") != change.settings.meta.get("name") {
+        let ordinal = super::index::ordinal(db, uid)?.ok_or(DocumentError::NotFound)?;
+        Names::Videos.put(db, ordinal, &change.settings.meta)?;
     }
     db.prepare_cached(
         "UPDATE videos SET document = ?2, delete_ms = ?3, modified_ms = ?4, rev = rev + 1
@@ -202,6 +288,7 @@ pub(crate) fn create_clip(db: &Connection, clip: &NewClip) -> Result<Video, Docu
         of,
     ])?;
     let ordinal = db.last_insert_rowid();
+    Names::Videos.put(db, ordinal, &clip.settings.meta)?;
     for record in &clip.records {
         db.prepare_cached("INSERT INTO segments VALUES (?1, ?2, ?3)")?.execute(params![
             ordinal,

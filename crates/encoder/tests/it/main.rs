@@ -9,4 +9,5 @@ mod kept;
 mod levels;
 mod odd;
 mod pictures;
+mod rates;
 mod studio;

@@ -236,12 +236,16 @@ impl Original for Studio {
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
         let index = usize::try_from(number.checked_sub(FIRST)?).ok()?;
         let independent = *self.independent.get(index)?;
-        let last = self.segments[index].len() - 1;
+        let parts = &self.segments[index];
+        let last = parts.len() - 1;
+        let ticks: u64 = parts.iter().map(|part| u64::from(part.duration)).sum();
         self.is_there(index, 0).then(|| OriginalSegment {
             init: self.init_id(number),
             epoch: 1,
             independent,
             complete: self.is_there(index, last),
+            bytes: parts.iter().flat_map(|p| &p.pieces).map(|p| p.len() as u64).sum(),
+            duration_ns: ticks * 1_000_000_000 / u64::from(media::codec::VIDEO_TIMESCALE),
         })
     }
 

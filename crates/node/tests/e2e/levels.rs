@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use testkit::{
-    Child, Clip, ClipSpec, Follower, Server, decode_errors, packets, skip, use_player, wait_until,
+    Child, Clip, ClipSpec, Follower, Server, check_multivariant, decode_errors, packets, request,
+    skip, use_player, wait_until,
 };
 
 use crate::AIRWAVE;
@@ -112,6 +113,15 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     assert!(replay.reload().ended);
     let got = received(folder.path(), &replay, 'v');
     assert_eq!(got.len(), source.len(), "every frame of the replay");
+    // Now that all of it was made, the list has what it takes.
+    let at = server.url(&format!("/{video}/manifest/video.m3u8"));
+    let get = |uri: &str| request("GET", &at.join(uri), &[], &[]);
+    let names = ["video", "video.144p", "video.96p", "audio"];
+    let media = names.map(|name| format!("{name}.cmaf.m3u8"));
+    let media = media.map(|uri| (uri.clone(), get(&uri).text())).into();
+    let bytes_of = |_: &str, file: &str| get(file).body.len() as u64;
+    let list = get("video.m3u8").text();
+    assert_eq!(check_multivariant(&list, &media, bytes_of), [], "{list}");
 }
 
 /// Flips `encode.ladder`, `encode.program`, `encode.workers` and `encode.encoder`.

@@ -9,8 +9,10 @@ pub struct Variant {
     pub name: String,
     /// RFC 6381 codec strings of everything that its playlist lists (§4.4.6.2), separated by commas.
     pub codec: String,
-    /// Peak bits a second as measured or declared, whichever is larger, without headroom.
+    /// Peak bits a second as measured or declared, whichever is larger.
     pub peak: u64,
+    /// What is added to it for segments to come, in hundredths of it.
+    pub room_percent: u64,
     /// Mean bits a second as measured.
     pub average: Option<u64>,
     /// Picture or sound.
@@ -52,12 +54,27 @@ pub enum VariantKind {
     },
 }
 
+/// Room for segments to come, in hundredths: nobody knows what an encoder sends next.
+pub const ROOM_LIVE: u64 = 20;
+
 impl Variant {
+    fn with_room(&self, peak: u64) -> u64 {
+        peak.saturating_add(peak.saturating_mul(self.room_percent).div_ceil(100))
+    }
+
     /// Captions inside the pictures.
     pub fn embedded(instream_id: String) -> Self {
         let kind = VariantKind::Embedded { instream_id: instream_id.clone() };
         let codec = String::new();
-        Self { name: instream_id, codec, peak: 0, average: None, kind, iframes: None }
+        Self {
+            name: instream_id,
+            codec,
+            peak: 0,
+            room_percent: 0,
+            average: None,
+            kind,
+            iframes: None,
+        }
     }
 }
 
@@ -192,7 +209,7 @@ fn iframes(out: &mut String, v: &Variant, query: &str) {
     let (Some(peak), VariantKind::Video { width, height, .. }) = (v.iframes, &v.kind) else {
         return;
     };
-    let (bandwidth, codec, name) = (peak.max(1) * 12 / 10 + 1, &v.codec, &v.name);
+    let (bandwidth, codec, name) = (v.with_room(peak).max(1), &v.codec, &v.name);
     let _ = writeln!(
         out,
         "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"{codec}\",\
@@ -214,10 +231,10 @@ fn group_id(group: usize) -> String {
     if group == 0 { AUDIO_GROUP.to_owned() } else { format!("{AUDIO_GROUP}{}", group + 1) }
 }
 
-/// BANDWIDTH is 1.2 times the peak, so that the segments to come do not exceed it either.
+/// §4.4.6.2: the peak, with room for segments to come where there are any.
 fn bandwidth_of(v: &Variant, audio: Option<&Variant>) -> u64 {
-    let peak = v.peak + audio.map_or(0, |a| a.peak);
-    peak.max(1) * 12 / 10 + 1
+    let sound = audio.map_or(0, |a| a.with_room(a.peak));
+    v.with_room(v.peak).saturating_add(sound).max(1)
 }
 
 fn stream_inf(v: &Variant, audio: Option<&Variant>) -> String {
@@ -237,14 +254,16 @@ mod tests {
         let kind = VariantKind::Video { width: height * 16 / 9, height, frame_rate: Some(29.97) };
         let codec = "avc1.64001f".to_owned();
         let name = name.to_owned();
-        Variant { name, codec, peak, average: Some(peak / 2), kind, iframes: None }
+        let average = Some(peak / 2);
+        Variant { name, codec, peak, room_percent: ROOM_LIVE, average, kind, iframes: None }
     }
 
     fn audio(name: &str) -> Variant {
         let kind = VariantKind::Audio { channels: 2, language: None };
         let codec = "mp4a.40.2".to_owned();
         let name = name.to_owned();
-        Variant { name, codec, peak: 128_000, average: Some(126_000), kind, iframes: None }
+        let (peak, average) = (128_000, Some(126_000));
+        Variant { name, codec, peak, room_percent: ROOM_LIVE, average, kind, iframes: None }
     }
 
     #[test]
@@ -269,7 +288,7 @@ mod tests {
 #EXTM3U
 #EXT-X-VERSION:6
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 1\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio.m3u8?a=b\"
-#EXT-X-STREAM-INF:BANDWIDTH=3753601,AVERAGE-BANDWIDTH=1626000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970,SCORE=1.0,CLOSED-CAPTIONS=NONE,AUDIO=\"audio\"
+#EXT-X-STREAM-INF:BANDWIDTH=3753600,AVERAGE-BANDWIDTH=1626000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970,SCORE=1.0,CLOSED-CAPTIONS=NONE,AUDIO=\"audio\"
 video.m3u8?a=b
 ";
         assert_eq!(text, expect);
@@ -281,7 +300,7 @@ video.m3u8?a=b
         let text =
             render_multivariant(&[known, video("video2", 360, 9), audio("audio")], Some("a=b"));
         let lines: Vec<&str> = text.lines().filter(|l| l.contains("I-FRAME")).collect();
-        let expect = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=120001,CODECS=\"avc1.64001f\",\
+        let expect = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=120000,CODECS=\"avc1.64001f\",\
                       RESOLUTION=1280x720,URI=\"video.iframes.m3u8?a=b\"";
         assert_eq!(lines, [expect]);
     }
@@ -407,7 +426,7 @@ video.m3u8?a=b
     #[test]
     fn sound_alone_and_picture_alone_are_variants() {
         let text = render_multivariant(&[audio("audio")], None);
-        assert!(text.contains("#EXT-X-STREAM-INF:BANDWIDTH=153601"), "{text}");
+        assert!(text.contains("#EXT-X-STREAM-INF:BANDWIDTH=153600"), "{text}");
         assert!(text.ends_with("\naudio.m3u8\n"));
         let text = render_multivariant(&[video("video", 720, 1)], None);
         assert!(!text.contains("AUDIO"), "{text}");

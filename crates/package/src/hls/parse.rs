@@ -342,6 +342,7 @@ mod tests {
             name: name.to_owned(),
             codec: "avc1.64001f".to_owned(),
             peak: 1_000,
+            room_percent: 20,
             average: None,
             kind,
             iframes: Some(10),
