@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches an independent MoQ client for the tests: into .cache/moq-peer, once.
+# Fetches an independent MoQ client for the tests into .cache/moq-peer, once, and builds a second one (tests/moq/peer-rs).
 #
 # The PyPI packages moq-rs and moq-ffi hold the Rust stack of moq-dev/moq (its own QUIC library, its own MoQ), built for
 # Python 3.10 and newer. They are checked against their hashes, stay inside this clone, and are never installed or
@@ -12,6 +12,9 @@ SHA256="156b7f8a4cb0c613224272937a20592d67d7f29b79f4f3cff80f7e040b88a47a moq_rs-
 8484dda7ee63a11b2b24912d15e0d450ab60af9c3b521348452ab0b5c959ef13 moq_ffi-0.4.18-py3-none-manylinux_2_28_x86_64.whl"
 
 main() {
+    # Not with our own dependencies: it has another crypto library.
+    (cd tests/moq/peer-rs && CARGO_TARGET_DIR=$CACHE/moq-peer-rs cargo build --quiet --locked) ||
+        fail "the second MoQ client (tests/moq/peer-rs) does not build." "What cargo said stands above."
     local out=$CACHE/moq-peer
     if [ -d "$out/moq" ]; then return 0; fi
     [ "$(uname -m)" = x86_64 ] ||

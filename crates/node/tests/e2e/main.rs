@@ -29,6 +29,7 @@ mod lies;
 mod live;
 mod moq;
 mod moq_program;
+mod moq_stacks;
 mod pictures;
 mod playback;
 mod power;

@@ -11,10 +11,10 @@ use testkit::{
 
 use crate::AIRWAVE;
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The independent client.
-fn peer(server: &Server, path: &str, what: &str, rest: &[&str]) -> Child {
+pub(crate) fn peer(server: &Server, path: &str, what: &str, rest: &[&str]) -> Child {
     let root = Path::new(ROOT);
     let library = root.join(".cache/moq-peer");
     assert!(library.is_dir(), "the MoQ client is missing: make deps-test fetches it");
@@ -41,13 +41,13 @@ pub(crate) fn chat(server: &Server, uid: &str, text: &str) -> Child {
     peer(server, "", "chat", &[&format!("default/{uid}"), text])
 }
 
-fn end(mut peer: Child) {
+pub(crate) fn end(mut peer: Child) {
     let status = peer.wait(60);
     assert!(status.success(), "{status}: {}", peer.output());
 }
 
 /// Where `got` begins in `source`: it goes on from there, packet by packet, and every packet is another one.
-fn run_of(source: &[Packet], got: &[String], what: &str) -> usize {
+pub(crate) fn run_of(source: &[Packet], got: &[String], what: &str) -> usize {
     let from = source.iter().position(|packet| packet.hash == got[0]);
     let from = from.unwrap_or_else(|| panic!("{what}: begins with none of the source's packets"));
     let rest = &source[from..];
@@ -57,7 +57,7 @@ fn run_of(source: &[Packet], got: &[String], what: &str) -> usize {
     from
 }
 
-fn hashes(packets: &[Packet]) -> Vec<String> {
+pub(crate) fn hashes(packets: &[Packet]) -> Vec<String> {
     packets.iter().map(|packet| packet.hash.clone()).collect()
 }
 
@@ -80,7 +80,7 @@ fn independent_clients_of_drafts_16_20_and_22_watch_an_encoder() {
 }
 
 /// A server that speaks this draft alone: the independent client offers all that it knows.
-fn server_of(draft: u8) -> Server {
+pub(crate) fn server_of(draft: u8) -> Server {
     Server::start(AIRWAVE, &[&format!("moq.drafts=[{draft}]")])
 }
 
