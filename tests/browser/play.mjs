@@ -1,13 +1,10 @@
 // Plays a broadcast in headless Chromium and prints one JSON object with what was really shown and heard.
 // Usage and the meaning of every field: README.md.
-import { readFile } from 'node:fs/promises';
-import http from 'node:http';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { launch, Missing, modulePath } from './lib/chromium.mjs';
+import { launch, Missing } from './lib/chromium.mjs';
 import { watchMachine } from './lib/machine.mjs';
 import { installMeasure } from './lib/measure.mjs';
+import { manifestOf, PLAYERS, servePages } from './lib/players.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -35,14 +32,6 @@ const { values: options } = parseArgs({
   },
 });
 
-/** What the page of each player that is not ours (`pages/`) asks for, and where that lies. */
-const PLAYERS = {
-  dashjs: { '/lib/dash.js': 'dashjs/dist/modern/umd/dash.all.min.js' },
-  hlsjs: { '/lib/hls.js': 'hls.js/dist/hls.min.js' },
-  native: {},
-  shaka: { '/lib/shaka.js': 'shaka-player/dist/shaka-player.compiled.js' },
-  videojs: { '/lib/video.js': 'video.js/dist/video.min.js', '/lib/video.css': 'video.js/dist/video-js.min.css' },
-};
 const SAMPLE_EVERY_MS = 250;
 /** How long anything is waited for: what hangs, not what is slow. */
 const PATIENCE_MS = 60_000;
@@ -244,25 +233,4 @@ function counterReport(frames, presented) {
 function median(list, key) {
   const sorted = list.filter((entry) => key(entry) !== null).sort((a, b) => key(a) - key(b));
   return sorted[Math.floor(sorted.length / 2)] ?? null;
-}
-
-/** `/ID/watch` and `/ID/iframe` stand for the manifest of the same id. */
-function manifestOf(url) {
-  return url.replace(/\/(watch|iframe)(\?|#|$)/, '/manifest/video.m3u8$2');
-}
-
-async function servePages(name) {
-  const page = path.join(path.dirname(fileURLToPath(import.meta.url)), `pages/${name}.html`);
-  const files = { '/': ['text/html; charset=utf-8', page] };
-  for (const [route, library] of Object.entries(PLAYERS[name])) {
-    files[route] = [route.endsWith('.css') ? 'text/css' : 'text/javascript', modulePath(library)];
-  }
-  const server = http.createServer(async (request, response) => {
-    const found = files[new URL(request.url, 'http://localhost').pathname];
-    if (!found) return response.writeHead(204).end();
-    response.writeHead(200, { 'content-type': found[0] });
-    response.end(await readFile(found[1]));
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { server, url: `http://127.0.0.1:${server.address().port}/` };
 }

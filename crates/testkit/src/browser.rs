@@ -53,6 +53,14 @@ pub fn use_player(url: &str, more: &[&str]) -> Value {
     answer(&mut command, 240)
 }
 
+/// Turns captions on in several players at once until each has drawn so many lines (tests/browser/captions.mjs): what each
+/// offers, and its lines.
+pub fn read_captions(url: &str, players: &str, lines: usize) -> Value {
+    let mut command = browser_script("captions.mjs");
+    command.args(["--url", url, "--players", players, "--lines", &lines.to_string()]);
+    answer(&mut command, 100)
+}
+
 /// Publishes pictures whose every frame is known, and watches them over MoQ (tests/browser/glass.mjs).
 pub fn glass_to_glass(url: &str, rtmp: &str, seconds: u32, more: &[&str]) -> Value {
     let mut command = browser_script("glass.mjs");

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::captions::write_captions;
 use crate::child::Child;
 
 /// What a clip is like.
@@ -26,6 +27,8 @@ pub struct ClipSpec {
     pub audio: bool,
     /// The tone rises, so that no two packets of sound are alike.
     pub rising: bool,
+    /// A caption in the pictures for each second: this text and a number. Such a clip has no B-frames.
+    pub captions: Option<&'static str>,
 }
 
 impl ClipSpec {
@@ -41,6 +44,7 @@ impl ClipSpec {
             video: true,
             audio: true,
             rising: false,
+            captions: None,
         }
     }
 }
@@ -72,6 +76,32 @@ fn counted(width: u32, height: u32, rate: &str) -> String {
          geq=lum='if(bitand(floor(N/pow(2,19-floor(X/16))),1),235,16)':cb=128:cr=128[counter];\
          [picture][counter]overlay=0:0:format=yuv420,format=yuv420p"
     )
+}
+
+fn run(command: &mut Command) {
+    let mut ffmpeg = Child::start(command);
+    let status = ffmpeg.wait(120);
+    assert!(status.success(), "ffmpeg: {}", ffmpeg.output());
+}
+
+/// Writes captions into the pictures of a clip, and leaves the rest of it as it is.
+fn caption(clip: &Path, text: &str, spec: &ClipSpec) {
+    assert_eq!(spec.b_frames, 0, "pictures are numbered as they come");
+    let folder = tempfile::tempdir().unwrap();
+    let [pictures, whole] = ["pictures.h264", "whole.mp4"].map(|name| folder.path().join(name));
+    let ffmpeg = || {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-y"]);
+        command
+    };
+    run(ffmpeg().arg("-i").arg(clip).args(["-an", "-c", "copy"]).arg(&pictures));
+    let second: usize = spec.rate.parse().unwrap();
+    let captioned = write_captions(&std::fs::read(&pictures).unwrap(), text, second);
+    std::fs::write(&pictures, captioned).unwrap();
+    let mut join = ffmpeg();
+    join.args(["-framerate", spec.rate, "-i"]).arg(&pictures).arg("-i").arg(clip);
+    run(join.args(["-map", "0:v", "-map", "1:a?", "-c", "copy"]).arg(&whole));
+    std::fs::copy(&whole, clip).unwrap();
 }
 
 impl Clip {
@@ -110,9 +140,10 @@ impl Clip {
             command.args(["-c:a", "aac", "-ac", "2", "-b:a", "96k"]);
         }
         command.args(["-t", &spec.seconds.to_string()]).arg(temporary.path());
-        let mut ffmpeg = Child::start(&mut command);
-        let status = ffmpeg.wait(120);
-        assert!(status.success(), "ffmpeg: {}", ffmpeg.output());
+        run(&mut command);
+        if let Some(text) = spec.captions {
+            caption(temporary.path(), text, spec);
+        }
         temporary.persist(&path).unwrap();
         Self(path)
     }

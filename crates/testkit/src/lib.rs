@@ -11,6 +11,7 @@
 mod audience;
 mod authority;
 mod browser;
+mod captions;
 mod child;
 mod clip;
 mod dns;
@@ -32,8 +33,8 @@ mod wait;
 pub use audience::{Seen, watch};
 pub use authority::{Authority, tool};
 pub use browser::{
-    Played, browser_script, glass_to_glass, play, publish_from_page, published, use_player,
-    watch_while_shut, watch_with_stock_moq,
+    Played, browser_script, glass_to_glass, play, publish_from_page, published, read_captions,
+    use_player, watch_while_shut, watch_with_stock_moq,
 };
 pub use child::Child;
 pub use clip::{Clip, ClipSpec};

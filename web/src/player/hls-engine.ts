@@ -18,6 +18,7 @@ import {
   type Mode,
   type Wanted,
 } from './engine';
+import { partByPart } from './hls-captions';
 import { placeOf } from './ladder';
 import type { Failure } from './session';
 
@@ -56,6 +57,10 @@ export class HlsEngine implements Engine {
       maxLiveSyncPlaybackRate: 1,
       liveDurationInfinity: true,
       backBufferLength: 60,
+      // Of captions inside the picture nobody says the language; hls.js would say English and Spanish.
+      captionsTextTrack1LanguageCode: 'und',
+      captionsTextTrack2LanguageCode: 'und',
+      timelineController: partByPart(),
       ...(captions === null ? {} : { subtitlePreference: { lang: captions } }),
       // Broadcasts come over the network that just carried the page: begin with a good picture.
       abrEwmaDefaultEstimate: 3_000_000,

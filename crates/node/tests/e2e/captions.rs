@@ -1,7 +1,10 @@
 //! Captions that an owner adds to a recording, through the API and on every way out.
 
 use serde_json::{Value, json};
-use testkit::{Child, Clip, ClipSpec, Response, Server, browser_script, request, skip, wait_until};
+use testkit::{
+    Child, Clip, ClipSpec, Response, Server, browser_script, read_captions, request, skip,
+    wait_until,
+};
 
 use crate::AIRWAVE;
 
@@ -141,4 +144,49 @@ fn a_viewer_makes_a_clip_and_reads_captions_in_chromium() {
     let mut node = Child::start(&mut node);
     let status = node.wait(280);
     assert!(status.success(), "check-clips.mjs: {status}\n{}", node.output());
+}
+
+/// CEA-608 in the pictures: our player and stock shaka-player draw the words at low latency, and of the recording stock hls.js,
+/// too, which forgets them at each part.
+#[test]
+fn captions_inside_the_picture_are_drawn_by_players_in_chromium() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["quic.listen=off"]);
+    let input = server.create_input(&json!({ "recording": { "timeoutSeconds": 1 } }));
+    let plain = ClipSpec::plain("captioned", 60);
+    let spec = ClipSpec { group: 30, b_frames: 0, captions: Some("WORDS"), ..plain };
+    let encoder = Clip::make(&spec).publish(&input.rtmp, 1);
+    let video = server.wait_live(&input);
+    wait_until("captions to be listed", 30, || {
+        let list = server.get(&format!("/{}/manifest/video.m3u8", input.uid)).text();
+        list.contains("INSTREAM-ID=\"CC1\"").then_some(())
+    });
+    // More than hls.js has by itself, of the segments that it loads whole.
+    drawn(&server, &input.uid, &["airwave", "shaka"], 4);
+    drop(encoder);
+    wait_until("the recording", 30, || {
+        let video = server.api("GET", &format!("/stream/{video}"), None).json();
+        (video["result"]["readyToStream"] == true).then_some(())
+    });
+    drawn(&server, &video, &["airwave", "hlsjs", "shaka"], 2);
+}
+
+fn drawn(server: &Server, uid: &str, players: &[&str], least: usize) {
+    let url = server.url(&format!("/{uid}/watch")).to_string();
+    let seen = read_captions(&url, &players.join(","), least);
+    for player in players {
+        let lines = seen[player]["lines"].as_array().unwrap();
+        let words = |line: &Value| {
+            let number = line.as_str().and_then(|line| line.strip_prefix("WORDS "));
+            number.and_then(|number| number.parse::<u32>().ok())
+        };
+        let numbers: Option<Vec<u32>> = lines.iter().map(words).collect();
+        let drawn = numbers.is_some_and(|numbers| numbers.len() >= least && numbers.is_sorted());
+        assert!(drawn, "{player}: {seen}");
+    }
+    // Nobody has said which language they are in.
+    let expect = json!([{ "kind": "captions", "label": "CC1", "language": "und" }]);
+    assert_eq!(seen["airwave"]["tracks"], expect, "{seen}");
 }

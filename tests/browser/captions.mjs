@@ -1,0 +1,79 @@
+// Watches a broadcast or a recording with several players at once, turns their captions on, and prints the lines that each drew:
+//   node captions.mjs --url http://HOST/ID/watch [--players airwave,hlsjs,shaka] [--lines 2] [--timeout 30] [--screenshots DIR]
+// Usage and the meaning of every field: README.md.
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { launch, Missing } from './lib/chromium.mjs';
+import { manifestOf, servePages } from './lib/players.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    url: { type: 'string' },
+    players: { type: 'string', default: 'airwave,hlsjs,shaka' },
+    lines: { type: 'string', default: '2' },
+    timeout: { type: 'string', default: '30' },
+    screenshots: { type: 'string' },
+  },
+});
+
+try {
+  process.stdout.write(`${JSON.stringify(await main())}\n`);
+} catch (error) {
+  process.stderr.write(`${error instanceof Missing ? error.message : error.stack}\n`);
+  process.exitCode = error instanceof Missing ? 2 : 1;
+}
+
+async function main() {
+  if (!options.url) throw new Missing('--url is missing');
+  const browser = await launch();
+  try {
+    const watched = options.players.split(',').map(async (name) => [name, await watch(browser, name)]);
+    return Object.fromEntries(await Promise.all(watched));
+  } finally {
+    await browser.close();
+  }
+}
+
+async function watch(browser, name) {
+  const pages = name === 'airwave' ? null : await servePages(name);
+  const page = await (await browser.newContext()).newPage();
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(`page: ${error.message}`));
+  page.on('console', (message) => message.type() === 'error' && errors.push(`console: ${message.text()}`));
+  const wait = { timeout: Number(options.timeout) * 1000, polling: 50 };
+  await page.goto(pages === null ? options.url : `${pages.url}?src=${encodeURIComponent(manifestOf(options.url))}`);
+  await page
+    .waitForFunction(turnOn, undefined, wait)
+    .then(() => page.waitForFunction(enough, Number(options.lines), wait))
+    .catch((error) => errors.push(error.message));
+  const seen = await page.evaluate(() => ({
+    tracks: window.captions?.tracks ?? [],
+    lines: [...(window.captions?.lines ?? [])],
+    own: window.player?.errors ?? document.querySelector('airwave-player')?.stats.errors ?? [],
+  }));
+  if (options.screenshots) await page.screenshot({ path: path.join(options.screenshots, `captions-${name}.png`) });
+  pages?.server.close();
+  const { own, ...said } = seen;
+  return { ...said, errors: [...errors, ...own] };
+}
+
+/** Runs in the page until there is something to turn on: our player has a button for it, the others are asked as their pages would. */
+function turnOn() {
+  const host = document.querySelector('airwave-player');
+  const video = host ? host.video : document.querySelector('video');
+  const button = host?.shadowRoot.querySelector('[data-part="captions"]');
+  if (!video?.videoWidth || (host ? !button || button.hidden : !window.player.captions())) return false;
+  button?.click();
+  const tracks = [...video.textTracks].filter(({ kind }) => kind === 'captions' || kind === 'subtitles');
+  window.captions = { video, tracks: tracks.map(({ kind, label, language }) => ({ kind, label, language })), lines: new Set() };
+  return true;
+}
+
+/** Runs in the page: whether so many different lines stood on the picture. */
+function enough(wanted) {
+  const { video, lines } = window.captions;
+  for (const { mode, activeCues } of video.textTracks) {
+    if (mode === 'showing') for (const { text } of activeCues ?? []) lines.add(text.replace(/<[^>]*>/g, '').trim());
+  }
+  return lines.size >= wanted;
+}
