@@ -186,6 +186,22 @@ fn vectors_draft18_s10_4_goaway() {
     check(text, &goaway, |_, body| GoAway::decode(V, body, false), |it| it.encode(V));
 }
 
+/// The same on the control stream and on that of a request.
+#[test]
+fn vectors_draft21_s9_2_goaway_has_no_request_id() {
+    let uri = "moqt://b".to_owned();
+    let goaway = GoAway { uri, timeout_ms: 5_000, unprocessed: None };
+    let text = "10 000b 08 6d6f71743a2f2f62 9388";
+    for version in [Version::Draft20, Version::Draft21, Version::Draft22] {
+        for of_session in [true, false] {
+            let decode = |_, body| GoAway::decode(version, body, of_session);
+            check(text, &goaway, decode, |it| it.encode(version));
+        }
+        let named = GoAway { unprocessed: Some(RequestId(14)), ..goaway.clone() };
+        assert_eq!(named.encode(version), goaway.encode(version), "{version:?}");
+    }
+}
+
 #[test]
 fn vectors_draft18_s10_16_to_s10_18_namespaces() {
     let prefix = Namespace::new(["acc"]).unwrap();

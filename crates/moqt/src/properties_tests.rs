@@ -86,6 +86,29 @@ fn draft18_s12_malformed_objects() {
     }
 }
 
+/// draft-18 §2.5: what is forwarded is what came, also in longer forms than need be, and what is not understood.
+#[test]
+fn draft18_s2_5_properties_are_kept_as_they_came_and_found_in_the_immutable_ones() {
+    for (bytes, kind, number) in [
+        (&[0x3c, 0x80, 0x03][..], 0x3c, Some(3)),
+        (&[0x80, 0x3c, 0x03], 0x3c, Some(3)),
+        // Unknown ones, of both kinds, and what is behind them.
+        (&[0x39, 0x02, 0xde, 0xad, 0x03, 0x01, 0x02, 0x05], 0x3e, Some(5)),
+        // Immutable ones, and a pair of the same type before them, which comes first.
+        (&[0x0b, 0x03, 0x3c, 0x80, 0x03], 0x3c, Some(3)),
+        (&[0x08, 0x01, 0x03, 0x02, 0x08, 0x07], 0x08, Some(1)),
+        (&[0x0b, 0x02, 0x08, 0x07], 0x0a, None),
+    ] {
+        let came = Bytes::from_static(bytes);
+        for version in [Version::Draft18, Version::Draft21] {
+            let kept = Properties::of_object(version, came.clone(), 10, 10).unwrap();
+            assert_eq!(kept.as_bytes(), &came, "{bytes:02x?}");
+            assert_eq!(kept.to_wire(version), came, "{bytes:02x?}");
+            assert_eq!(kept.number(kind), number, "{bytes:02x?}");
+        }
+    }
+}
+
 #[test]
 fn draft18_s2_5_1_mandatory_properties() {
     for (bytes, unknown) in [

@@ -84,6 +84,11 @@ impl Version {
         self.row().past == Past::Fill
     }
 
+    /// Whether the first object of a subgroup can have delivery timeouts of its own (draft-21 §5.2).
+    pub fn objects_have_timeouts(self) -> bool {
+        self.row().object_timeouts
+    }
+
     pub(crate) fn row(self) -> &'static Row {
         match self {
             Version::Draft16 => &draft16::ROW,
@@ -241,6 +246,8 @@ pub(crate) struct Row {
     pub(crate) filter: FilterForm,
     /// Whether a delivery timeout may be 0, for none.
     pub(crate) zero_timeout: bool,
+    /// Whether delivery timeouts are properties of objects too.
+    pub(crate) object_timeouts: bool,
     /// Whether a GROUP_ORDER of 0 is taken for none.
     pub(crate) zero_group_order: bool,
     /// Whether a subscription is over with its filter.

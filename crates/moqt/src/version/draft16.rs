@@ -112,6 +112,7 @@ pub(super) static ROW: Row = Row {
     out_of_scope: OutOfScope::Ignored,
     filter: FilterForm::AbsoluteEnd,
     zero_timeout: false,
+    object_timeouts: false,
     // Against §9.2.2.4: shaka-player 5.2 sends it, meaning nothing by it.
     zero_group_order: true,
     filter_ends: true,

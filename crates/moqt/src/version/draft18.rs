@@ -43,6 +43,7 @@ pub(super) static ROW: Row = Row {
     out_of_scope: OutOfScope::Forbidden,
     filter: FilterForm::DeltaEnd,
     zero_timeout: true,
+    object_timeouts: false,
     zero_group_order: false,
     filter_ends: true,
     past: Past::JoinWhileForwarding,

@@ -63,6 +63,7 @@ const BASE: Row = Row {
     limits_in_setup: true,
     fin_gives_up: false,
     zero_timeout: true,
+    object_timeouts: true,
     zero_group_order: false,
     status_properties: true,
     one_prefix_space: false,

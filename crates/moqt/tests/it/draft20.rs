@@ -1,5 +1,7 @@
 //! What only drafts from 20 on have. 20, 21 and 22 are told apart by nothing here but their bytes.
 
+use std::time::Duration;
+
 use moqt::session::{Command, Config, Event, StreamId};
 use moqt::{
     Answer, Done, DoneCode, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties,
@@ -363,4 +365,53 @@ fn draft21_s9_20_19_forwarding_is_as_it_was_offered() {
     pair.answer(Server, id, Answer::ok());
     pair.settle();
     assert!(matches!(pair.take(Client)[..], [Event::Answered { .. }]));
+}
+
+/// A session moves, and a request by itself: what is told apart by the stream that it comes on.
+#[test]
+fn draft21_s9_2_a_goaway_is_for_the_session_or_for_the_request_on_whose_stream_it_comes() {
+    for v in LATER {
+        let mut pair = Pair::of(v, 3);
+        let id = pair.establish(Client, subscribe("video"));
+        let other = pair.establish(Client, subscribe("audio"));
+        let (uri, timeout) = ("moqt://b.example/".to_owned(), Duration::from_secs(2));
+        for request in [Some(id), None] {
+            pair.command(Server, Command::GoAway { request, uri: uri.clone(), timeout });
+            pair.settle();
+            assert_eq!(pair.take(Client), [Event::GoAway { request, uri: uri.clone(), timeout }]);
+        }
+        // What is under way goes on until the time is over.
+        pair.send_group(Server, other, 1, &["a"]).unwrap();
+        pair.settle();
+        assert_eq!(pair.client.received.len(), 1, "{v:?}");
+        pair.advance(Duration::from_secs(3));
+        let code = v.session_code(SessionCode::GoawayTimeout);
+        assert_eq!(pair.server.closed.as_ref().map(|closed| closed.0), Some(code), "{v:?}");
+    }
+}
+
+/// A track that matches SUBSCRIBE_TRACKS and is not offered is named, with the part behind the prefix.
+#[test]
+fn draft21_s9_19_a_track_is_skipped() {
+    for v in LATER {
+        let mut pair = Pair::of(v, 3);
+        let prefix = namespace(&["acc"]);
+        let parameters = Parameters::default();
+        let asked = Request::SubscribeTracks { prefix, parameters };
+        let id = pair.establish(Client, asked);
+        let skipped = Command::PublishBlocked { id, track: track("video") };
+        pair.command(Server, skipped.clone());
+        pair.settle();
+        let told = Event::PublishBlocked { id, track: track("video") };
+        assert_eq!(pair.take(Client), [told], "{v:?}");
+        // The request goes on, and the same may be said again.
+        pair.command(Server, skipped);
+        pair.settle();
+        assert_eq!(pair.take(Client).len(), 1, "{v:?}");
+        // Not where nobody asked for tracks.
+        let other = pair.establish(Client, subscribe("audio"));
+        let misplaced = Command::PublishBlocked { id: other, track: track("video") };
+        let refused = pair.try_command(Server, misplaced);
+        assert!(matches!(refused, Err(SessionError::Misuse(_))), "{v:?} {refused:?}");
+    }
 }
