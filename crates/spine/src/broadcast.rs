@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     limits: Arc<Limits>,
     budget: Budget,
     desk: Arc<Desk>,
+    /// Who listens for broadcasts hears of it. Changed under the lock of the origin.
+    pub(crate) told: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -50,6 +53,7 @@ impl Shared {
     pub(crate) fn new(
         path: Path,
         route: Route,
+        told: bool,
         (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
     ) -> Arc<Self> {
         let state = State {
@@ -62,7 +66,8 @@ impl Shared {
             revision: 0,
             wakers: Wakers::default(),
         };
-        Arc::new(Self { path, limits, budget, desk, state: Mutex::new(state) })
+        let (told, state) = (AtomicBool::new(told), Mutex::new(state));
+        Arc::new(Self { path, limits, budget, desk, told, state })
     }
 
     pub(crate) fn life(&self) -> Life {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Close, ResetCode};
 use crate::object::{Location, ObjectReader};
-use crate::track::{Event as Logged, Shared, State, Subgroup};
+use crate::track::{Event as Logged, Run, Shared, State};
 use crate::wake::{Ticket, lock};
 
 /// Where a subscription starts.
@@ -71,7 +71,7 @@ impl Policy {
 pub enum Event {
     /// A group began.
     Group(u64),
-    /// A subgroup began.
+    /// A subgroup began, or goes on behind a cut.
     Subgroup(SubgroupReader),
     /// An object on its own.
     Datagram(ObjectReader),
@@ -142,6 +142,11 @@ impl Cursor {
         }
         let shared = self.track.clone();
         let mut state = lock(&shared.state);
+        if let Some(why) = state.end.filter(|why| *why == Close::Malformed) {
+            // draft-18 §2.4.2: at once.
+            self.over = Some(why);
+            return Poll::Ready(Event::End(why));
+        }
         loop {
             if let Some(skipped) = self.skip_lost(&state, now) {
                 return Poll::Ready(skipped);
@@ -166,12 +171,10 @@ impl Cursor {
                     self.last_group = self.last_group.max(Some(id));
                     Event::Group(id)
                 }
-                Logged::Subgroup(subgroup) => Event::Subgroup(SubgroupReader::new(
-                    self.track.clone(),
-                    id,
-                    subgroup,
-                    self.from,
-                )),
+                Logged::Subgroup(subgroup, run) => {
+                    let track = self.track.clone();
+                    Event::Subgroup(SubgroupReader::new(track, id, (subgroup, run), self.from))
+                }
                 Logged::Datagram(object) => {
                     let Some(cell) = group.objects.get(&object).cloned() else { continue };
                     if (Location { group: id, object }) < self.from {
@@ -190,6 +193,27 @@ impl Cursor {
         }
         state.wakers.register(&mut self.ticket, cx);
         Poll::Pending
+    }
+
+    /// The end of the track, for who takes nothing of it now: at once, also if there is more to read; if `all` is not set, only
+    /// an end at which nothing more may be read.
+    pub fn poll_end(&mut self, cx: &Context<'_>, all: bool) -> Poll<Close> {
+        if let Some(why) = self.over {
+            return Poll::Ready(why);
+        }
+        let mut state = lock(&self.track.state);
+        if let Some(why) = state.end.filter(|why| all || *why == Close::Malformed) {
+            self.over = Some(why);
+            return Poll::Ready(why);
+        }
+        state.wakers.register(&mut self.ticket, cx);
+        Poll::Pending
+    }
+
+    /// From now on this is what is wanted. What was read is not read again, so `from` must not be before what it was.
+    pub fn narrow(&mut self, from: Location, end_group: Option<u64>) {
+        self.from = self.from.max(from);
+        self.end_group = end_group;
     }
 
     fn wants(&self, group: u64) -> bool {
@@ -282,20 +306,21 @@ pub enum SubgroupEvent {
     Reset(ResetCode),
 }
 
-/// Reads one subgroup in order.
+/// Reads one subgroup in order; of one that was cut and gone on with, one part, and another reader the next.
 pub struct SubgroupReader {
     track: Arc<Shared>,
     group: u64,
-    id: u64,
+    /// The subgroup, and which run of it.
+    run: (u64, u32),
     /// The lowest object id that is still wanted.
     next: u64,
     ticket: Ticket,
 }
 
 impl SubgroupReader {
-    fn new(track: Arc<Shared>, group: u64, id: u64, from: Location) -> Self {
+    fn new(track: Arc<Shared>, group: u64, run: (u64, u32), from: Location) -> Self {
         let next = if group == from.group { from.object } else { 0 };
-        Self { track, group, id, next, ticket: Ticket::new() }
+        Self { track, group, run, next, ticket: Ticket::new() }
     }
 
     /// The group it belongs to.
@@ -305,40 +330,45 @@ impl SubgroupReader {
 
     /// The subgroup's id.
     pub fn id(&self) -> u64 {
-        self.id
+        self.run.0
+    }
+
+    /// Which part of it: the first one is 0.
+    pub fn run(&self) -> u32 {
+        self.run.1
     }
 
     /// Whether its writer has said that it holds the largest object of the group.
     pub fn ends_group(&self) -> bool {
-        self.look(|subgroup| subgroup.ends_group)
+        self.look(|run| run.ends_group)
     }
 
     /// Whether all of its objects are there.
     pub fn is_complete(&self) -> bool {
-        self.look(|subgroup| subgroup.end == Some(Ok(())))
+        self.look(|run| run.end == Some(Ok(())))
     }
 
-    fn look(&self, what: impl Fn(&Subgroup) -> bool) -> bool {
+    fn look(&self, what: impl Fn(&Run) -> bool) -> bool {
         let state = lock(&self.track.state);
         let group = state.groups.get(&self.group);
-        group.and_then(|group| group.subgroups.get(&self.id)).is_some_and(what)
+        group.and_then(|group| group.runs.get(&self.run)).is_some_and(what)
     }
 
     /// The next object.
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<SubgroupEvent> {
         let mut state = lock(&self.track.state);
-        let subgroup = state.groups.get(&self.group).and_then(|g| g.subgroups.get(&self.id));
-        let Some(subgroup) = subgroup else {
+        let run = state.groups.get(&self.group).and_then(|g| g.runs.get(&self.run));
+        let Some(run) = run else {
             return Poll::Ready(SubgroupEvent::Reset(ResetCode::TOO_FAR_BEHIND));
         };
-        if let Some((id, cell)) = subgroup.objects.get(subgroup.position(self.next)) {
+        if let Some((id, cell)) = run.objects.get(run.position(self.next)) {
             self.next = id + 1;
             let cell = cell.clone();
             drop(state);
             let reader = ObjectReader::new(self.track.clone(), self.group, cell);
             return Poll::Ready(SubgroupEvent::Object(reader));
         }
-        match subgroup.end {
+        match run.end {
             Some(Ok(())) => Poll::Ready(SubgroupEvent::Fin),
             Some(Err(code)) => Poll::Ready(SubgroupEvent::Reset(code)),
             None => {
@@ -351,6 +381,6 @@ impl SubgroupReader {
 
 impl fmt::Debug for SubgroupReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SubgroupReader({}/{} at {})", self.group, self.id, self.next)
+        write!(f, "SubgroupReader({}/{} at {})", self.group, self.run.0, self.next)
     }
 }

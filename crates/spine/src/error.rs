@@ -76,6 +76,9 @@ pub enum WriteError {
     /// Less payload than was declared.
     #[error("the payload is shorter than declared")]
     ShorterThanDeclared,
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Malformed(&'static str),
 }
 
 /// Why a publish was refused.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::budget::{Budget, Payload};
+use crate::error::Close;
 use crate::limits::OBJECT_OVERHEAD_BYTES;
 use crate::object::{Cell, Header, Location, ObjectReader};
 use crate::responder::{Ask, Want};
@@ -190,10 +191,7 @@ impl FetchCursor {
             let object = (next <= last).then(|| group.objects.range(next..=last).next()).flatten();
             return match object {
                 Some((_, cell)) => Here::Object(cell.clone()),
-                None => {
-                    let whole = group.subgroups.values().all(|s| s.end == Some(Ok(())));
-                    Here::Done { sealed: whole && group.end.is_some() }
-                }
+                None => Here::Done { sealed: group.is_sealed() },
             };
         }
         let in_never = |id: u64| state.never.iter().find(|range| range.contains(&id));
@@ -444,6 +442,11 @@ impl FetchProducer {
         }
         state.writer.register(&mut self.ticket, cx);
         Poll::Pending
+    }
+
+    /// What the publisher says contradicts itself: the track is over, for everybody.
+    pub fn malformed(self) {
+        self.track.end(Close::Malformed);
     }
 
     /// The budget that payloads must be charged to.

@@ -30,6 +30,7 @@ mod origin;
 mod responder;
 pub mod track;
 mod wake;
+mod writing;
 
 #[cfg(test)]
 mod faults;

@@ -17,6 +17,9 @@ pub const ID_MAX: u64 = u64::MAX - 1;
 /// Ranges of groups that a track remembers as never having existed; the oldest is forgotten.
 pub const GAPS_MAX: usize = 1_024;
 
+/// Gaps of a group that are remembered, to see what contradicts them; the oldest is forgotten.
+pub const HOLES_MAX: usize = 64;
+
 /// The newest groups of a track that stay whatever is short: the one that is being written, and the one
 /// before it, at whose end those read who keep up. With one only, a packager lost the last frames of
 /// each group as soon as the cache was full.

@@ -67,6 +67,8 @@ pub struct Header {
     pub status: Status,
     /// When its first byte came in.
     pub arrived: Instant,
+    /// Its publisher says that no object of its subgroup was before it.
+    pub first: bool,
     /// Media time, if the track has any.
     pub timing: Option<Timing>,
     /// Key-value pairs of the publisher, passed on as they are.
@@ -82,6 +84,7 @@ impl Header {
             priority: 128,
             status: Status::Normal,
             arrived,
+            first: false,
             timing: None,
             properties: Bytes::new(),
         }
@@ -113,6 +116,19 @@ enum State {
     Reset(ResetCode),
 }
 
+impl Body {
+    /// Whether bytes that are at this offset are others than those that are here.
+    fn differs(&self, offset: usize, bytes: &[u8]) -> bool {
+        let mut at = 0;
+        self.chunks.iter().any(|chunk| {
+            let (begin, end) = (at.max(offset), (at + chunk.len()).min(offset + bytes.len()));
+            let here = at;
+            at += chunk.len();
+            begin < end && chunk[begin - here..end - here] != bytes[begin - offset..end - offset]
+        })
+    }
+}
+
 impl Cell {
     pub(crate) fn whole(header: Header, chunks: Vec<Payload>, overhead: Charge) -> Self {
         let len = chunks.iter().map(|c| c.len()).sum();
@@ -123,6 +139,31 @@ impl Cell {
     pub(crate) fn open(header: Header, declared: Option<u64>, overhead: Charge) -> Self {
         let body = Body { chunks: Vec::new(), len: 0, state: State::Open, writers: 0 };
         Self { header, declared, body: Mutex::new(body), _overhead: overhead }
+    }
+
+    /// Whether its payload will never be complete.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(lock(&self.body).state, State::Reset(_))
+    }
+
+    /// Whether another object of its id is not the same (draft-ietf-moq-transport-18 §2.4.2, §9.1): in how it
+    /// travels, its priority, its status, or in what is known of both payloads.
+    pub(crate) fn contradicts(&self, other: &Self) -> bool {
+        let (a, b) = (&self.header, &other.header);
+        let lengths = self.declared.zip(other.declared);
+        if (a.via, a.priority, a.status) != (b.via, b.priority, b.status)
+            || lengths.is_some_and(|(a, b)| a != b)
+        {
+            return true;
+        }
+        let body = lock(&other.body);
+        let mut at = 0;
+        let differs = |chunk: &Payload| {
+            let differs = lock(&self.body).differs(at, chunk);
+            at += chunk.len();
+            differs
+        };
+        body.chunks.iter().any(differs)
     }
 
     /// Resets a payload that will not be completed.
@@ -143,6 +184,8 @@ pub struct ObjectWriter {
     /// How much this writer has brought.
     offset: usize,
     declared: Option<u64>,
+    /// Other bytes than those that are there are an error.
+    checked: bool,
     finished: bool,
 }
 
@@ -151,10 +194,10 @@ impl ObjectWriter {
         track: Arc<Shared>,
         group: u64,
         cell: Arc<Cell>,
-        declared: Option<u64>,
+        (declared, checked): (Option<u64>, bool),
     ) -> Self {
         lock(&cell.body).writers += 1;
-        Self { track, group, cell, offset: 0, declared, finished: false }
+        Self { track, group, cell, offset: 0, declared, checked, finished: false }
     }
 
     /// Appends to the payload.
@@ -169,6 +212,9 @@ impl ObjectWriter {
         let added = {
             let mut body = lock(&self.cell.body);
             let known = body.len;
+            if self.checked && self.offset < known && body.differs(self.offset, &chunk) {
+                return Err(WriteError::Malformed("an object comes again with another payload"));
+            }
             match body.state {
                 State::Open if end > known => {
                     let fresh = chunk.slice(known.saturating_sub(self.offset)..);
@@ -306,6 +352,13 @@ impl ObjectReader {
             State::Done => Some(body.len as u64),
             State::Open | State::Reset(_) => self.cell.declared,
         }
+    }
+
+    /// Whether it is known that no object of its group is behind it.
+    pub fn ends_group(&self) -> bool {
+        let state = lock(&self.track.state);
+        let group = state.groups.get(&self.group);
+        group.is_some_and(|group| group.end == Some(Some(self.cell.header.id)))
     }
 
     /// Bytes of the payload that are there.

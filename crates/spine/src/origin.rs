@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -86,32 +87,64 @@ impl Origin {
         route: Route,
         takeover: Takeover,
     ) -> Result<broadcast::Producer, PublishError> {
+        self.publish_as(path, route, takeover, true)
+    }
+
+    /// Publishes a broadcast that only who knows its name finds, until [`tell`](Self::tell).
+    pub fn publish_untold(
+        &self,
+        path: &Path,
+        route: Route,
+    ) -> Result<broadcast::Producer, PublishError> {
+        self.publish_as(path, route, Takeover::Refuse, false)
+    }
+
+    /// Who listens hears of this broadcast from now on.
+    pub fn tell(&self, broadcast: &broadcast::Consumer) {
+        let _told = {
+            let state = lock(&self.inner.state);
+            match broadcast.shared.told.swap(true, Ordering::Relaxed) {
+                true => Vec::new(),
+                false => state.announce(broadcast.path(), &Announce::Live(broadcast.clone())),
+            }
+        };
+    }
+
+    fn publish_as(
+        &self,
+        path: &Path,
+        route: Route,
+        takeover: Takeover,
+        told: bool,
+    ) -> Result<broadcast::Producer, PublishError> {
         self.forget_ended();
         self.check_room(path)?;
         let inner = &self.inner;
-        let (shared, renewal, want, _told) = {
+        let (shared, renewal, want, _news) = {
             let mut state = lock(&inner.state);
             let there = state.broadcasts.get(path).cloned();
             let renewal = match &there {
                 Some(shared) => shared.take_over(&route, takeover)?,
                 None => None,
             };
-            let mut told = Vec::new();
+            let mut news = Vec::new();
             let shared = match there {
                 Some(shared) if renewal.is_some() => shared,
                 ended => {
                     if ended.is_some() {
-                        told.extend(state.announce(path, &Announce::Gone(path.clone())));
+                        news.extend(state.announce(path, &Announce::Gone(path.clone())));
                     }
                     let parts = (inner.limits.clone(), inner.budget.clone(), inner.desk.clone());
-                    let shared = broadcast::Shared::new(path.clone(), route, parts);
+                    let shared = broadcast::Shared::new(path.clone(), route, told, parts);
                     state.broadcasts.insert(path.clone(), shared.clone());
                     shared
                 }
             };
-            let live = Announce::Live(broadcast::Consumer::new(shared.clone()));
-            told.extend(state.announce(path, &live));
-            (shared, renewal, state.wanted.remove(path), told)
+            if shared.told.load(Ordering::Relaxed) {
+                let live = Announce::Live(broadcast::Consumer::new(shared.clone()));
+                news.extend(state.announce(path, &live));
+            }
+            (shared, renewal, state.wanted.remove(path), news)
         };
         let term = renewal.map_or(0, broadcast::Renewal::settle);
         if let Some(want) = want {
@@ -189,7 +222,8 @@ impl Origin {
         let listener = Arc::new(Listener { prefix, state: Mutex::default() });
         let mut state = lock(&self.inner.state);
         for (path, shared) in &state.broadcasts {
-            let here = !matches!(shared.life(), Life::Ended(_));
+            let told = shared.told.load(Ordering::Relaxed);
+            let here = told && !matches!(shared.life(), Life::Ended(_));
             if here && path.starts_with(&listener.prefix) {
                 let consumer = broadcast::Consumer::new(shared.clone());
                 lock(&listener.state).news.insert(path.clone(), News::Live(consumer));

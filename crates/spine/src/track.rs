@@ -16,11 +16,12 @@ use crate::error::{Close, LookupError, ResetCode, WriteError};
 use crate::faults::{self, Fault};
 use crate::fetch::{FetchCursor, Order};
 use crate::group;
-use crate::limits::{GAPS_MAX, GROUPS_KEPT_MIN, ID_MAX, Limits, OBJECT_OVERHEAD_BYTES};
+use crate::limits::{GAPS_MAX, GROUPS_KEPT_MIN, Limits};
 use crate::name::{Path, TrackName};
-use crate::object::{Cell, Location, Status};
+use crate::object::{Cell, Location};
 use crate::responder::{Desk, Want};
 use crate::wake::{Ticket, Wakers, Woken, lock};
+use crate::writing::Writer;
 
 /// What a track says of itself, fixed when it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub(crate) struct State {
     /// The highest group that was evicted. A group is begun once: what is not above the floor does
     /// not come (again), or a slow second writer would fill the log with groups that go at once.
     pub(crate) floor: Option<u64>,
+    /// No object is here or behind.
+    pub(crate) behind: Option<Location>,
     pub(crate) end: Option<Close>,
     pub(crate) wakers: Wakers,
     /// Ranges of groups that the publisher says never existed.
@@ -108,29 +111,38 @@ pub(crate) struct State {
 
 pub(crate) struct Group {
     pub(crate) objects: BTreeMap<u64, Arc<Cell>>,
-    pub(crate) subgroups: BTreeMap<u64, Subgroup>,
+    /// By subgroup, and number in it.
+    pub(crate) runs: BTreeMap<(u64, u32), Run>,
     /// Ended, and its last object's id if it has one.
     pub(crate) end: Option<Option<u64>>,
     /// The position in the log where it begins.
     pub(crate) first_event: u64,
-    bytes: usize,
-    _overhead: Charge,
+    pub(crate) bytes: usize,
+    /// So many groups before this one do not exist, its publisher says.
+    pub(crate) groups_before: Option<u64>,
+    /// Ids of objects that do not exist, its publisher says.
+    pub(crate) holes: Vec<RangeInclusive<u64>>,
+    pub(crate) _overhead: Charge,
 }
 
-pub(crate) struct Subgroup {
+/// Objects of a subgroup that follow each other: all of it, unless it was cut and gone on with.
+pub(crate) struct Run {
     /// By id. The ids stand beside, so that looking for one touches no object.
     pub(crate) objects: Vec<(u64, Arc<Cell>)>,
     pub(crate) end: Option<Result<(), ResetCode>>,
+    /// The last object before its end, also if it stands in another run.
+    pub(crate) last: Option<u64>,
     pub(crate) writers: u32,
     /// It holds the largest object of its group.
     pub(crate) ends_group: bool,
-    _overhead: Charge,
+    pub(crate) _overhead: Charge,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     Group,
-    Subgroup(u64),
+    /// A run of this subgroup, by its number.
+    Subgroup(u64, u32),
     Datagram(u64),
     GroupEnd,
 }
@@ -143,7 +155,7 @@ pub(crate) struct Logged {
 }
 
 impl State {
-    fn log(&mut self, at: Instant, group: u64, event: Event) -> u64 {
+    pub(crate) fn log(&mut self, at: Instant, group: u64, event: Event) -> u64 {
         self.log.push_back(Logged { at, group, event });
         self.log_base + self.log.len() as u64 - 1
     }
@@ -159,7 +171,7 @@ impl State {
 
     /// The oldest group that may go: none of the newest `kept`, nor the newest that can be started
     /// with (as long as it is near enough to be worth it).
-    fn evictable(&self, kept: usize) -> Option<u64> {
+    pub(crate) fn evictable(&self, kept: usize) -> Option<u64> {
         #[cfg(test)]
         if faults::is(Fault::NewestEvicted) {
             return self.groups.keys().next().copied();
@@ -171,7 +183,7 @@ impl State {
         if sync.is_some_and(|(id, _)| *id == first) { oldest.next() } else { Some(first) }
     }
 
-    fn evict(&mut self, group: u64) {
+    pub(crate) fn evict(&mut self, group: u64) {
         self.groups.remove(&group);
         self.floor = self.floor.max(Some(group));
         self.evicted += 1;
@@ -181,7 +193,7 @@ impl State {
         }
     }
 
-    fn saw(&mut self, location: Location) {
+    pub(crate) fn saw(&mut self, location: Location) {
         if self.largest.is_none_or(|largest| location > largest) {
             self.largest = Some(location);
         }
@@ -202,7 +214,7 @@ impl State {
 /// Groups among which the newest startable one is kept from eviction.
 const SYNC_KEPT: usize = 16;
 
-impl Subgroup {
+impl Run {
     /// Where the first object from `id` on is. Writers and readers are nearly always at the end.
     pub(crate) fn position(&self, id: u64) -> usize {
         match self.objects.last() {
@@ -257,201 +269,6 @@ impl Shared {
 
     pub(crate) fn register(&self, ticket: &mut Ticket, cx: &Context<'_>) {
         lock(&self.state).wakers.register(ticket, cx);
-    }
-
-    /// A payload of `group` grew: the writer pays with its oldest groups if memory is short.
-    pub(crate) fn grown(&self, group: u64, bytes: usize) -> Result<(), WriteError> {
-        self.change(|state| self.grow(state, group, bytes))
-    }
-
-    /// A group bounds what is not payload too: a million empty objects are not free. Said before
-    /// anything is added, so that nothing is left half there.
-    fn check_room(&self, group: &Group, bytes: usize) -> Result<(), WriteError> {
-        if group.bytes + bytes + OBJECT_OVERHEAD_BYTES > self.limits.group_bytes {
-            return Err(WriteError::GroupTooLarge);
-        }
-        Ok(())
-    }
-
-    fn grow(&self, state: &mut State, group: u64, bytes: usize) -> Result<(), WriteError> {
-        let Some(g) = state.groups.get_mut(&group) else { return Ok(()) };
-        g.bytes += bytes;
-        if g.bytes > self.limits.group_bytes {
-            return Err(WriteError::GroupTooLarge);
-        }
-        self.pay(state);
-        Ok(())
-    }
-
-    /// One group a write while memory is short: enough to come down, as every write adds at most one
-    /// object, and gentle where the bytes are shared with another track that holds them.
-    fn pay(&self, state: &mut State) {
-        if !self.info.pinned
-            && let Some(kept) = self.budget.kept_groups()
-            && let Some(oldest) = state.evictable(kept)
-        {
-            state.evict(oldest);
-        }
-    }
-
-    pub(crate) fn open_group(&self, id: u64, now: Instant, term: Term) -> Result<(), WriteError> {
-        self.change(|state| self.begin_group(state, id, now, term))
-    }
-
-    /// Opens the group after the largest one: found and taken under one lock, so that no two
-    /// writers get the same.
-    pub(crate) fn open_next_group(&self, now: Instant, term: Term) -> Result<u64, WriteError> {
-        self.change(|state| {
-            let id = state.next_group_id();
-            self.begin_group(state, id, now, term).map(|()| id)
-        })
-    }
-
-    fn begin_group(
-        &self,
-        state: &mut State,
-        id: u64,
-        now: Instant,
-        term: Term,
-    ) -> Result<(), WriteError> {
-        state.check(term).map_err(WriteError::Closed)?;
-        if id > ID_MAX {
-            return Err(WriteError::Closed(Close::Malformed));
-        }
-        if state.groups.contains_key(&id) || state.floor >= Some(id) {
-            return Ok(());
-        }
-        let first_event = state.log(now, id, Event::Group);
-        let group = Group {
-            objects: BTreeMap::new(),
-            subgroups: BTreeMap::new(),
-            end: None,
-            first_event,
-            bytes: 0,
-            _overhead: self.budget.charge(OBJECT_OVERHEAD_BYTES),
-        };
-        state.groups.insert(id, group);
-        self.pay(state);
-        Ok(())
-    }
-
-    pub(crate) fn end_group(&self, id: u64, last: Option<u64>, now: Instant, term: Term) {
-        self.change(|state| {
-            if state.check(term).is_err() {
-                return;
-            }
-            let Some(group) = state.groups.get_mut(&id) else { return };
-            if group.end.is_none() {
-                group.end = Some(last);
-                state.log(now, id, Event::GroupEnd);
-            }
-        });
-    }
-
-    pub(crate) fn open_subgroup(
-        &self,
-        group: u64,
-        id: u64,
-        now: Instant,
-        term: Term,
-    ) -> Result<(), WriteError> {
-        self.change(|state| {
-            state.check(term).map_err(WriteError::Closed)?;
-            let g = state.groups.get_mut(&group).ok_or(WriteError::Closed(Close::Evicted))?;
-            if let Some(subgroup) = g.subgroups.get_mut(&id) {
-                subgroup.writers += 1;
-                return Ok(());
-            }
-            self.check_room(g, 0)?;
-            let overhead = self.budget.charge(OBJECT_OVERHEAD_BYTES);
-            let (objects, end) = (Vec::new(), None);
-            let (writers, ends_group) = (1, false);
-            let new = Subgroup { objects, end, writers, ends_group, _overhead: overhead };
-            g.subgroups.insert(id, new);
-            state.log(now, group, Event::Subgroup(id));
-            self.grow(state, group, OBJECT_OVERHEAD_BYTES)
-        })
-    }
-
-    /// This subgroup will hold the largest object of its group.
-    pub(crate) fn ends_group(&self, group: u64, id: u64) {
-        let mut state = lock(&self.state);
-        let subgroup = state.groups.get_mut(&group).and_then(|g| g.subgroups.get_mut(&id));
-        if let Some(subgroup) = subgroup {
-            subgroup.ends_group = true;
-        }
-    }
-
-    /// A writer of the subgroup is done with it. It is complete if one of them says so, and reset
-    /// only when the last of them gives up.
-    pub(crate) fn close_subgroup(&self, group: u64, id: u64, how: Result<(), ResetCode>) {
-        self.change(|state| {
-            let subgroup = state.groups.get_mut(&group).and_then(|g| g.subgroups.get_mut(&id));
-            let Some(subgroup) = subgroup else { return };
-            subgroup.writers = subgroup.writers.saturating_sub(1);
-            if subgroup.end.is_none() && (how.is_ok() || subgroup.writers == 0) {
-                subgroup.end = Some(how);
-            }
-        });
-    }
-
-    /// Adds an object, or says that there is one with its id already.
-    pub(crate) fn add(
-        &self,
-        group: u64,
-        cell: impl FnOnce(Charge) -> Cell,
-        bytes: usize,
-        term: Term,
-    ) -> Result<Added, WriteError> {
-        if bytes > self.limits.object_bytes {
-            return Err(WriteError::ObjectTooLarge);
-        }
-        let cell = Arc::new(cell(self.budget.charge(OBJECT_OVERHEAD_BYTES)));
-        let header = &cell.header;
-        let (id, via, arrived, status) = (header.id, header.via, header.arrived, header.status);
-        self.change(|state| {
-            state.check(term).map_err(WriteError::Closed)?;
-            let Some(g) = state.groups.get_mut(&group) else {
-                // Evicted under its writer: nobody can read it any more.
-                return Ok(Added::Dropped);
-            };
-            let there = g.objects.get(&id);
-            #[cfg(test)]
-            let there = there.filter(|_| !faults::is(Fault::ObjectTwice));
-            if let Some(there) = there {
-                return Ok(Added::There(there.clone()));
-            }
-            if id > ID_MAX {
-                return Err(WriteError::Closed(Close::Malformed));
-            }
-            if g.end.is_some_and(|last| last.is_none_or(|last| id > last)) {
-                return Ok(Added::Dropped);
-            }
-            if let crate::Via::Subgroup(id) = via
-                && g.subgroups.get(&id).is_none_or(|s| s.end.is_some())
-            {
-                return Err(WriteError::Reset);
-            }
-            self.check_room(g, bytes)?;
-            match via {
-                crate::Via::Subgroup(subgroup) => {
-                    g.objects.insert(id, cell.clone());
-                    if let Some(s) = g.subgroups.get_mut(&subgroup) {
-                        let at = s.position(id);
-                        s.objects.insert(at, (id, cell.clone()));
-                    }
-                }
-                crate::Via::Datagram => {
-                    g.objects.insert(id, cell.clone());
-                    state.log(arrived, group, Event::Datagram(id));
-                }
-            }
-            if status == Status::Normal {
-                state.saw(Location { group, object: id });
-            }
-            self.grow(state, group, bytes + OBJECT_OVERHEAD_BYTES)?;
-            Ok(Added::New(cell))
-        })
     }
 
     pub(crate) fn end(&self, why: Close) {
@@ -519,7 +336,7 @@ impl State {
     }
 
     /// The id after the largest one that was ever used.
-    fn next_group_id(&self) -> u64 {
+    pub(crate) fn next_group_id(&self) -> u64 {
         let newest = self.groups.keys().next_back().copied();
         let largest = newest.max(self.largest.map(|l| l.group)).max(self.floor);
         #[cfg(test)]
@@ -530,7 +347,7 @@ impl State {
     }
 
     /// Ranges are kept joined, in order, and bounded: to forget one only makes "missing" "unknown".
-    fn never(&mut self, range: RangeInclusive<u64>) {
+    pub(crate) fn never(&mut self, range: RangeInclusive<u64>) {
         let (mut from, mut to) = range.into_inner();
         self.never.retain(|r| {
             let apart = *r.start() > to.saturating_add(1) || r.end().saturating_add(1) < from;
@@ -546,10 +363,17 @@ impl State {
         }
     }
 
+    /// Whether this group is in a range of those that do not exist.
+    pub(crate) fn never_has(&self, group: u64) -> bool {
+        let behind = self.never.partition_point(|range| *range.start() <= group);
+        let range = behind.checked_sub(1).and_then(|at| self.never.get(at));
+        range.is_some_and(|range| range.contains(&group))
+    }
+
     fn reset_open(&mut self, code: ResetCode) {
         for group in self.groups.values_mut() {
-            for subgroup in group.subgroups.values_mut().filter(|s| s.end.is_none()) {
-                subgroup.end = Some(Err(code));
+            for run in group.runs.values_mut().filter(|run| run.end.is_none()) {
+                run.end = Some(Err(code));
             }
             // Also in subgroups that are complete: their last object may still be arriving.
             for object in group.objects.values() {
@@ -559,18 +383,12 @@ impl State {
     }
 }
 
-pub(crate) enum Added {
-    New(Arc<Cell>),
-    There(Arc<Cell>),
-    Dropped,
-}
-
 /// Writes a track. Clones and further producers of the same track may write it too: an object that
 /// is there already is dropped.
 #[derive(Clone)]
 pub struct Producer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) term: Term,
+    pub(crate) writer: Writer,
     seen_demand: u64,
     _ends: Option<Arc<EndsDerived>>,
 }
@@ -594,7 +412,16 @@ impl Producer {
                 ends
             })
         });
-        Self { shared, term, seen_demand: 0, _ends: ends }
+        let writer = Writer { term, checked: false };
+        Self { shared, writer, seen_demand: 0, _ends: ends }
+    }
+
+    /// What it writes comes from somebody who may contradict himself, or another one: that is an error then,
+    /// [`WriteError::Malformed`], and not kept.
+    #[must_use]
+    pub fn checked(mut self) -> Self {
+        self.writer.checked = true;
+        self
     }
 
     /// The track's name.
@@ -614,14 +441,14 @@ impl Producer {
 
     /// Opens a group. Several may be open at once; a group that is there already is joined.
     pub fn group(&self, id: u64, now: Instant) -> Result<group::Producer, WriteError> {
-        self.shared.open_group(id, now, self.term)?;
-        Ok(group::Producer::new(self.shared.clone(), self.term, id))
+        self.shared.open_group(id, now, self.writer.term)?;
+        Ok(group::Producer::new(self.shared.clone(), self.writer, id))
     }
 
     /// Opens the group after the largest one so far.
     pub fn next_group(&self, now: Instant) -> Result<group::Producer, WriteError> {
-        let id = self.shared.open_next_group(now, self.term)?;
-        Ok(group::Producer::new(self.shared.clone(), self.term, id))
+        let id = self.shared.open_next_group(now, self.writer.term)?;
+        Ok(group::Producer::new(self.shared.clone(), self.writer, id))
     }
 
     /// The id that [`next_group`](Self::next_group) would take.
@@ -631,14 +458,14 @@ impl Producer {
 
     /// States that groups of this range do not exist and never will.
     pub fn gap(&self, range: RangeInclusive<u64>) {
-        self.shared.gap(range, self.term);
+        self.shared.gap(range, self.writer.term);
     }
 
     /// Forgets what is older than this group: it is not to be had any more, also by those who are behind. For tracks whose
     /// groups each say everything anew.
     pub fn forget_before(&self, group: u64) {
         self.shared.change(|state| {
-            if state.check(self.term).is_err() {
+            if state.check(self.writer.term).is_err() {
                 return;
             }
             let evicted = state.evicted;
@@ -653,7 +480,7 @@ impl Producer {
     /// States that this object exists elsewhere, though it did not come here: what is newer comes behind it.
     pub fn saw(&self, location: Location) {
         self.shared.change(|state| {
-            if state.check(self.term).is_ok() {
+            if state.check(self.writer.term).is_ok() {
                 state.saw(location);
             }
         });
@@ -681,9 +508,14 @@ impl Producer {
         lock(&self.shared.state).evicted
     }
 
+    /// No object is at this location or behind it, says who publishes. What is before it may still come.
+    pub fn end_at(&self, location: Location) -> Result<(), WriteError> {
+        self.shared.end_track(location, self.writer)
+    }
+
     /// The track is over. Readers get what there is, then the reason.
     pub fn end(&self, why: Close) {
-        self.shared.end_by(why, self.term);
+        self.shared.end_by(why, self.writer.term);
     }
 
     /// A consumer of the same track.
@@ -734,6 +566,21 @@ impl Consumer {
     /// Why it is over, if it is.
     pub fn ended(&self) -> Option<Close> {
         lock(&self.shared.state).end
+    }
+
+    /// Waits for [`ended`](Self::ended).
+    pub fn poll_ended(&self, waiting: &mut Waiting, cx: &Context<'_>) -> Poll<Close> {
+        let mut state = lock(&self.shared.state);
+        if let Some(why) = state.end {
+            return Poll::Ready(why);
+        }
+        state.wakers.register(&mut waiting.0, cx);
+        Poll::Pending
+    }
+
+    /// Whether its publisher has said where it ends.
+    pub fn is_final(&self) -> bool {
+        lock(&self.shared.state).behind.is_some()
     }
 
     /// Reads from `filter` on, under `policy`.

@@ -82,9 +82,9 @@ impl Sim {
         let real = polled.map(|event| match event {
             Event::Group(id) => Seen::Group(id),
             Event::Subgroup(reader) => {
-                let place = (reader.group(), reader.id());
+                let (place, run) = ((reader.group(), reader.id()), reader.run());
                 subgroup = Some(reader);
-                Seen::Subgroup(place)
+                Seen::Subgroup(place, run)
             }
             Event::Datagram(reader) => {
                 let place = (reader.location().group, reader.location().object);
@@ -99,7 +99,7 @@ impl Sim {
         self.count(match model {
             None => "cursor: pending",
             Some(Seen::Group(_)) => "cursor: group",
-            Some(Seen::Subgroup(_)) => "cursor: subgroup",
+            Some(Seen::Subgroup(..)) => "cursor: subgroup",
             Some(Seen::Datagram(_)) => "cursor: datagram",
             Some(Seen::GroupEnd(..)) => "cursor: group end",
             Some(Seen::Skipped(_, _, Close::Evicted)) => "cursor: evicted",
@@ -109,8 +109,10 @@ impl Sim {
         });
         let next = model.map(|_| self.following[i].model.clone());
         self.log(|| format!("cursor {i} on {at:?} sees {real:?}"));
-        if let (Some(reader), Some(Seen::Subgroup(place)), Some(cursor)) = (subgroup, model, next) {
-            let next = cursor.first_of(place.0);
+        if let (Some(reader), Some(Seen::Subgroup((group, id), run)), Some(cursor)) =
+            (subgroup, model, next)
+        {
+            let (place, next) = ((group, (id, run)), cursor.first_of(group));
             self.sub_reading.push(SubReading { at, place, next, reader, wait: Wait::new() });
             if self.sub_reading.len() > 30 {
                 self.sub_reading.remove(0);
@@ -190,8 +192,13 @@ impl Sim {
         if let (Some(reader), Some(SubSeen::Object(id))) = (object, model) {
             self.sub_reading[i].next = id + 1;
             let track = self.track(at).0;
-            let objects = track.group(place.0).into_iter().flat_map(|g| &g.objects);
-            let object = objects.copied().find(|o| track.objects[*o].id == id);
+            let objects =
+                track.group(place.0).into_iter().flat_map(|g| g.objects.iter().chain(&g.cut));
+            let here = |o: &&usize| {
+                let object = &track.objects[**o];
+                object.id == id && object.run == Some(place.1)
+            };
+            let object = objects.clone().find(here).copied();
             self.read(at, object.ok_or("the model lost an object")?, reader)?;
         }
         Ok(model)

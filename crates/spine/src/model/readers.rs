@@ -8,7 +8,7 @@ use crate::{Absence, Close, Order, Start};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
     Group(u64),
-    Subgroup(Loc),
+    Subgroup(Loc, u32),
     Datagram(Loc),
     GroupEnd(u64, Option<u64>),
     Skipped(u64, u64, Close),
@@ -101,7 +101,7 @@ impl Cursor {
                     return Some(Seen::Group(id));
                 }
                 (_, None) => {}
-                (What::Subgroup(s), Some(_)) => return Some(Seen::Subgroup((id, s))),
+                (What::Subgroup((s, run)), Some(_)) => return Some(Seen::Subgroup((id, s), run)),
                 (What::Datagram(object), Some(_)) if (id, object) >= self.from => {
                     return Some(Seen::Datagram((id, object)));
                 }
@@ -129,15 +129,18 @@ pub(super) enum SubSeen {
 }
 
 /// What the reader of a subgroup that wants objects from `next` on sees.
-pub(super) fn subgroup(track: &Track, (group, id): Loc, next: u64) -> Option<SubSeen> {
-    let Some(subgroup) = track.subgroup(group, id) else {
+pub(super) fn subgroup(
+    track: &Track,
+    (group, id): (u64, (u64, u32)),
+    next: u64,
+) -> Option<SubSeen> {
+    let Some(run) = track.run(group, id) else {
         return Some(SubSeen::Reset(TOO_FAR_BEHIND));
     };
-    let mut objects = track.group(group)?.objects.iter().map(|o| &track.objects[*o]);
-    if let Some(object) = objects.find(|o| o.subgroup == Some(id) && o.id >= next) {
-        return Some(SubSeen::Object(object.id));
+    if let Some(object) = run.objects.iter().find(|o| **o >= next) {
+        return Some(SubSeen::Object(*object));
     }
-    subgroup.end.map(|end| end.map_or_else(SubSeen::Reset, |()| SubSeen::Fin))
+    run.end.map(|end| end.map_or_else(SubSeen::Reset, |()| SubSeen::Fin))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,8 +254,7 @@ impl Fetch {
                     self.next_object = track.objects[*object].id + 1;
                     return Some(FetchSeen::Object(*object));
                 }
-                let fin = group.subgroups.iter().all(|s| s.end == Some(Ok(())));
-                let sealed = fin && group.end.is_some();
+                let sealed = group.is_sealed();
                 self.pass(near, near);
                 if !sealed {
                     return Some(FetchSeen::Gap(near, near, Absence::Unknown));

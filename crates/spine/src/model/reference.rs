@@ -33,7 +33,8 @@ pub(super) enum State {
 pub(super) struct Object {
     pub(super) group: u64,
     pub(super) id: u64,
-    pub(super) subgroup: Option<u64>,
+    /// The subgroup, and which run of it.
+    pub(super) run: Option<(u64, u32)>,
     pub(super) starts: bool,
     /// Where each chunk ends.
     pub(super) chunks: Vec<usize>,
@@ -55,24 +56,39 @@ impl Object {
 pub(super) struct Group {
     pub(super) id: u64,
     pub(super) end: Option<Option<u64>>,
-    pub(super) subgroups: Vec<Subgroup>,
+    pub(super) runs: Vec<Run>,
     /// Indices of its objects, in the order of their ids.
     pub(super) objects: Vec<usize>,
+    /// Objects that were cut, and came again.
+    pub(super) cut: Vec<usize>,
     pub(super) bytes: usize,
     first_entry: usize,
 }
 
+/// One of the parts that a subgroup came in.
 #[derive(Debug)]
-pub(super) struct Subgroup {
-    pub(super) id: u64,
+pub(super) struct Run {
+    pub(super) id: (u64, u32),
     pub(super) end: Option<Result<(), u64>>,
+    /// Its objects, as they came.
+    pub(super) objects: Vec<u64>,
+    /// The last object that it ends with.
+    last: Option<u64>,
     writers: usize,
+}
+
+/// Where a writer is in its subgroup.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) group: u64,
+    pub(super) run: (u64, u32),
+    pub(super) last: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Group,
-    Subgroup(u64),
+    Subgroup((u64, u32)),
     Datagram(u64),
     GroupEnd,
 }
@@ -94,7 +110,6 @@ pub(super) enum Added {
 pub(super) struct New {
     pub(super) group: u64,
     pub(super) id: u64,
-    pub(super) subgroup: Option<u64>,
     pub(super) starts: bool,
     pub(super) at: u64,
     /// The chunks of a whole object; none of one that is begun.
@@ -123,6 +138,24 @@ pub(super) struct Track {
     pub(super) ids: Vec<u64>,
 }
 
+impl Group {
+    fn begin_run(&mut self, id: (u64, u32)) {
+        self.bytes += OVERHEAD;
+        self.runs.push(Run { id, end: None, objects: Vec::new(), last: None, writers: 1 });
+    }
+
+    /// Everything of it is there.
+    pub(super) fn is_sealed(&self) -> bool {
+        let goes_on = |run: &Run| {
+            let next = self.runs.iter().find(|r| r.id == (run.id.0, run.id.1 + 1));
+            let first = next.and_then(|next| next.objects.first());
+            run.objects.last().is_some_and(|last| first == Some(&(last + 1)))
+        };
+        let whole = |run: &Run| run.end == Some(Ok(())) || (run.end.is_some() && goes_on(run));
+        self.end.is_some() && self.runs.iter().all(whole)
+    }
+}
+
 impl Track {
     pub(super) fn new(term: u64, pinned: bool) -> Self {
         Self { term, pinned, ..Self::default() }
@@ -144,8 +177,8 @@ impl Track {
         self.groups.iter_mut().find(|g| g.id == id)
     }
 
-    pub(super) fn subgroup(&self, group: u64, id: u64) -> Option<&Subgroup> {
-        self.group(group)?.subgroups.iter().find(|s| s.id == id)
+    pub(super) fn run(&self, group: u64, id: (u64, u32)) -> Option<&Run> {
+        self.group(group)?.runs.iter().find(|r| r.id == id)
     }
 
     fn starts(&self, group: &Group) -> bool {
@@ -190,8 +223,8 @@ impl Track {
     }
 
     fn forget(&mut self, ledger: &mut Ledger, gone: &Group) {
-        ledger.used -= OVERHEAD * (1 + gone.subgroups.len());
-        for index in &gone.objects {
+        ledger.used -= OVERHEAD * (1 + gone.runs.len());
+        for index in gone.objects.iter().chain(&gone.cut) {
             let object = &mut self.objects[*index];
             object.stored = false;
             if object.handles == 0 {
@@ -254,8 +287,9 @@ impl Track {
         let group = Group {
             id,
             end: None,
-            subgroups: Vec::new(),
+            runs: Vec::new(),
             objects: Vec::new(),
+            cut: Vec::new(),
             bytes: 0,
             first_entry: self.history.len(),
         };
@@ -285,32 +319,39 @@ impl Track {
         (group, id): Loc,
         now: u64,
         term: u64,
-    ) -> Result<(), WriteError> {
+    ) -> Result<Place, WriteError> {
         self.check(term).map_err(WriteError::Closed)?;
         let Some(g) = self.group_mut(group) else {
             return Err(WriteError::Closed(Close::Evicted));
         };
-        if let Some(there) = g.subgroups.iter_mut().find(|s| s.id == id) {
-            there.writers += 1;
-            return Ok(());
-        }
+        let place = |run| Place { group, run, last: None };
+        // Runs are in the order in which they began.
+        let newest = g.runs.iter_mut().rfind(|r| r.id.0 == id);
+        let run = match newest {
+            Some(there) if !matches!(there.end, Some(Err(_))) => {
+                there.writers += 1;
+                return Ok(place(there.id));
+            }
+            Some(cut) => (id, cut.id.1 + 1),
+            None => (id, 0),
+        };
         if g.bytes + OVERHEAD > ledger.group {
             return Err(WriteError::GroupTooLarge);
         }
-        g.bytes += OVERHEAD;
-        g.subgroups.push(Subgroup { id, end: None, writers: 1 });
-        self.history.push(Entry { at: now, group, what: What::Subgroup(id) });
+        g.begin_run(run);
+        self.history.push(Entry { at: now, group, what: What::Subgroup(run) });
         ledger.used += OVERHEAD;
         self.pay(ledger);
-        Ok(())
+        Ok(place(run))
     }
 
-    pub(super) fn close_subgroup(&mut self, (group, id): Loc, how: Result<(), u64>) {
-        let Some(g) = self.group_mut(group) else { return };
-        let Some(subgroup) = g.subgroups.iter_mut().find(|s| s.id == id) else { return };
-        subgroup.writers -= 1;
-        if subgroup.end.is_none() && (how.is_ok() || subgroup.writers == 0) {
-            subgroup.end = Some(how);
+    pub(super) fn close_subgroup(&mut self, place: Place, how: Result<(), u64>) {
+        let Some(g) = self.group_mut(place.group) else { return };
+        let Some(run) = g.runs.iter_mut().find(|r| r.id == place.run) else { return };
+        run.writers -= 1;
+        if run.end.is_none() && (how.is_ok() || run.writers == 0) {
+            run.end = Some(how);
+            run.last = run.objects.iter().copied().chain(place.last).max();
         }
     }
 
@@ -318,6 +359,7 @@ impl Track {
         &mut self,
         ledger: &mut Ledger,
         new: New,
+        place: Option<&mut Place>,
         term: u64,
     ) -> Result<Added, WriteError> {
         let bytes = new.whole.as_ref().and_then(|c| c.last().copied()).unwrap_or(0);
@@ -329,7 +371,11 @@ impl Track {
             return Ok(Added::Dropped);
         };
         let same = g.objects.iter().copied().find(|o| self.objects[*o].id == new.id);
-        if let Some(there) = same {
+        let cut = |o: &usize| matches!(self.objects[*o].state, State::Reset(_));
+        if let Some(there) = same.filter(|o| !cut(o)) {
+            if let Some(place) = place {
+                place.last = Some(new.id);
+            }
             return Ok(Added::There(there));
         }
         if new.id == u64::MAX {
@@ -338,12 +384,45 @@ impl Track {
         if g.end.is_some_and(|last| last.is_none_or(|last| new.id > last)) {
             return Ok(Added::Dropped);
         }
-        if let Some(id) = new.subgroup
-            && g.subgroups.iter().any(|s| s.id == id && s.end.is_some())
-        {
-            return Err(WriteError::Reset);
-        }
-        if g.bytes + bytes + OVERHEAD > ledger.group {
+        let room = ledger.group.saturating_sub(g.bytes);
+        let (mut run, mut began) = (None, false);
+        if let Some(place) = place {
+            let behind = |r: &Run| r.end == Some(Ok(())) && r.last.is_none_or(|last| new.id > last);
+            if g.runs.iter().any(|r| r.id.0 == place.run.0 && behind(r)) {
+                return Err(WriteError::Reset);
+            }
+            let Some(here) = g.runs.iter_mut().find(|r| r.id == place.run) else {
+                return Err(WriteError::Reset);
+            };
+            if matches!(here.end, Some(Err(_))) {
+                return Err(WriteError::Reset);
+            }
+            let next = match here.objects.last() {
+                None => true,
+                Some(before) => {
+                    new.id == before + 1 || (new.id > *before && place.last == Some(*before))
+                }
+            };
+            began = here.end.is_some() || !next;
+            let overheads = if began { 2 } else { 1 };
+            if bytes + overheads * OVERHEAD > room {
+                return Err(WriteError::GroupTooLarge);
+            }
+            if began {
+                here.writers -= 1;
+                if here.writers == 0 && here.end.is_none() {
+                    here.end = Some(Err(CANCELLED));
+                }
+                let parts = g.runs.iter().filter(|r| r.id.0 == place.run.0).count();
+                place.run.1 = parts as u32;
+                g.begin_run(place.run);
+            }
+            if let Some(here) = g.runs.iter_mut().find(|r| r.id == place.run) {
+                here.objects.push(new.id);
+            }
+            place.last = Some(new.id);
+            run = Some(place.run);
+        } else if bytes + OVERHEAD > room {
             return Err(WriteError::GroupTooLarge);
         }
         g.bytes += bytes + OVERHEAD;
@@ -351,7 +430,7 @@ impl Track {
         self.objects.push(Object {
             group: new.group,
             id: new.id,
-            subgroup: new.subgroup,
+            run,
             starts: new.starts,
             state: if new.whole.is_some() { State::Done } else { State::Open },
             chunks: new.whole.unwrap_or_default(),
@@ -360,11 +439,27 @@ impl Track {
             handles: 0,
             stored: true,
         });
+        if let Some(cut) = same {
+            g.objects.retain(|o| *o != cut);
+            // Its run keeps it; one that came alone is gone.
+            match self.objects[cut].run {
+                Some(_) => g.cut.push(cut),
+                None => self.objects[cut].stored = false,
+            }
+        }
         g.objects.push(index);
         g.objects.sort_by_key(|o| self.objects[*o].id);
-        if new.subgroup.is_none() {
-            let what = What::Datagram(new.id);
-            self.history.push(Entry { at: new.at, group: new.group, what });
+        let (group, at) = (new.group, new.at);
+        match run {
+            None => {
+                let what = What::Datagram(new.id);
+                self.history.push(Entry { at, group, what });
+            }
+            Some(run) if began => {
+                self.history.push(Entry { at, group, what: What::Subgroup(run) });
+                ledger.used += OVERHEAD;
+            }
+            Some(_) => {}
         }
         self.largest = self.largest.max(Some((new.group, new.id)));
         ledger.used += bytes + OVERHEAD;
@@ -381,7 +476,7 @@ impl Track {
         self.objects.push(Object {
             group,
             id,
-            subgroup: None,
+            run: None,
             starts: true,
             state: State::Done,
             chunks: vec![len],
@@ -452,8 +547,8 @@ impl Track {
 
     fn cut(&mut self) {
         for group in &mut self.groups {
-            for subgroup in group.subgroups.iter_mut().filter(|s| s.end.is_none()) {
-                subgroup.end = Some(Err(CANCELLED));
+            for run in group.runs.iter_mut().filter(|r| r.end.is_none()) {
+                run.end = Some(Err(CANCELLED));
             }
             for index in &group.objects {
                 let object = &mut self.objects[*index];

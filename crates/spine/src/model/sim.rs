@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::asks::{Asks, Kind};
 use super::readers;
-use super::reference::{Ledger, Track};
+use super::reference::{Ledger, Place, Track};
 use super::{Loc, Outcome, same};
 use crate::track::Waiting;
 use crate::*;
@@ -149,7 +149,7 @@ pub(super) struct GroupWriter {
 pub(super) struct SubWriter {
     pub(super) at: At,
     pub(super) term: u64,
-    pub(super) place: Loc,
+    pub(super) place: Place,
     pub(super) producer: group::SubgroupProducer,
 }
 
@@ -170,7 +170,8 @@ pub(super) struct Following {
 
 pub(super) struct SubReading {
     pub(super) at: At,
-    pub(super) place: Loc,
+    /// The group, and the run of a subgroup.
+    pub(super) place: (u64, (u64, u32)),
     pub(super) next: u64,
     pub(super) reader: SubgroupReader,
     pub(super) wait: Wait,

@@ -89,18 +89,20 @@ impl Sim {
         };
         let real = self.groups[i].producer.subgroup(id, self.time(now));
         self.log(|| format!("subgroup {group}/{id} of {at:?}: {model:?}"));
-        same!("open subgroup", real.as_ref().map(|_| ()), model.as_ref().map(|&()| ()));
-        if let Ok(producer) = real {
-            self.subs.push(SubWriter { at, term, place: (group, id), producer });
+        same!("open subgroup", real.as_ref().map(|_| ()), model.as_ref().map(|_| ()));
+        if let (Ok(producer), Ok(place)) = (real, model) {
+            self.subs.push(SubWriter { at, term, place, producer });
         }
         Ok(())
     }
 
     pub(super) fn write_object(&mut self) -> Outcome {
         let Some(i) = self.recent(self.subs.len()) else { return Ok(()) };
-        let SubWriter { at, term, place: (group, subgroup), .. } = self.subs[i];
+        let SubWriter { at, term, mut place, .. } = self.subs[i];
+        let (group, subgroup, before) = (place.group, place.run.0, place.run);
         let id = self.object_id(at, group);
         let (header, starts) = self.header(at, id);
+        let arrived = (header.arrived - self.base).as_millis() as u64;
         let mut ends = Vec::new();
         for _ in 0..self.random.below(3) {
             let most = if self.random.one_in(12) { 250 } else { 60 };
@@ -109,17 +111,13 @@ impl Sim {
         let starts_of = std::iter::once(0).chain(ends.iter().copied());
         let ranges: Vec<_> = starts_of.zip(ends.iter().copied()).map(|(a, b)| a..b).collect();
         let chunks = ranges.into_iter().map(|r| self.payload(at, (group, id), r)).collect();
-        let at_ms = 0;
-        let new = New {
-            group,
-            id,
-            subgroup: Some(subgroup),
-            starts,
-            at: at_ms,
-            whole: Some(ends.clone()),
-        };
+        let new = New { group, id, starts, at: arrived, whole: Some(ends.clone()) };
         let (track, ledger) = self.track(at);
-        let model = track.add(ledger, new, term);
+        let model = track.add(ledger, new, Some(&mut place), term);
+        self.subs[i].place = place;
+        if place.run != before {
+            self.count("write: a run of its own");
+        }
         self.count(match model {
             Ok(Added::New(_)) => "write: object",
             Ok(Added::There(_)) => "write: duplicate",
@@ -151,13 +149,16 @@ impl Sim {
 
     pub(super) fn begin_object(&mut self) -> Outcome {
         let Some(i) = self.recent(self.subs.len()) else { return Ok(()) };
-        let SubWriter { at, term, place: (group, subgroup), .. } = self.subs[i];
+        let SubWriter { at, term, mut place, .. } = self.subs[i];
+        let (group, subgroup) = (place.group, place.run.0);
         let id = self.object_id(at, group);
         let (header, starts) = self.header(at, id);
+        let arrived = (header.arrived - self.base).as_millis() as u64;
         let declared = self.random.one_in(2).then(|| self.random.below(80));
-        let new = New { group, id, subgroup: Some(subgroup), starts, at: 0, whole: None };
+        let new = New { group, id, starts, at: arrived, whole: None };
         let (track, ledger) = self.track(at);
-        let model = track.add(ledger, new, term);
+        let model = track.add(ledger, new, Some(&mut place), term);
+        self.subs[i].place = place;
         let real = self.subs[i].producer.begin(header, declared);
         let object = match model {
             Ok(Added::New(object) | Added::There(object)) => Ok(Some(object)),
@@ -228,9 +229,9 @@ impl Sim {
         let payload = self.payload(at, (group, id), 0..len);
         let arrived = (header.arrived - self.base).as_millis() as u64;
         let whole = Some(vec![len]);
-        let new = New { group, id, subgroup: None, starts, at: arrived, whole };
+        let new = New { group, id, starts, at: arrived, whole };
         let (track, ledger) = self.track(at);
-        let model = track.add(ledger, new, term).map(|_| ());
+        let model = track.add(ledger, new, None, term).map(|_| ());
         self.log(|| format!("datagram {group}/{id} +{len} of {at:?}: {model:?}"));
         same!("datagram", self.groups[i].producer.datagram(header, payload), model);
         Ok(())
