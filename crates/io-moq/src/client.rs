@@ -366,6 +366,7 @@ impl Subscribed {
             Ok(Taken::Done(code)) => Err(format!("the server ended the subscription: {code:?}")),
             Ok(Taken::Cancelled) => Err("the server broke the subscription off".to_owned()),
             Ok(Taken::Refused) => Err("what came can't be kept".to_owned()),
+            Ok(Taken::Malformed) => Err("what came contradicts itself".to_owned()),
             Err(_) => Err("the connection ended".to_owned()),
         }
     }

@@ -13,14 +13,15 @@ use moqt::{
     Answer, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, RequestCode,
     RequestId,
 };
-use spine::{Absence, Chunk, FetchCursor, FetchEvent, ObjectReader, Order, TrackInfo, track};
+use spine::{Absence, Chunk, Close, FetchCursor, FetchEvent, ObjectReader, Order, Waiting, track};
 
 use crate::clock;
 use crate::limits::FETCH_MAX;
 use crate::link::Link;
 use crate::listen::Counters;
-use crate::play::{Counted, is_cached_too_long, location, via_of};
+use crate::play::{Counted, location, via_of};
 use crate::priority;
+use crate::timeouts::Lifetimes;
 use crate::transport::SendStream;
 
 /// Answers a FETCH, then sends what there is.
@@ -33,6 +34,10 @@ pub(crate) async fn serve(
     counters: &Counters,
 ) {
     let answer = |answer| link.command(Command::Answer { id, answer });
+    if track.ended() == Some(Close::Malformed) {
+        let words = "its publisher contradicts itself";
+        return answer(Answer::error(RequestCode::MalformedTrack, words));
+    }
     let Some(largest) = track.largest().map(location) else {
         // draft-18 §10.12: nothing was published.
         return answer(Answer::error(RequestCode::InvalidRange, "the track has no object yet"));
@@ -44,7 +49,7 @@ pub(crate) async fn serve(
     }
     let properties = Properties::from_checked(track.info().properties.clone());
     answer(Answer::FetchOk(FetchOk {
-        end_of_track: track.ended().is_some() && range.end == largest,
+        end_of_track: (track.ended().is_some() || track.is_final()) && range.end == largest,
         end: range.end,
         parameters: Parameters::default(),
         properties,
@@ -138,12 +143,15 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &C
     if at_once && write(&mut stream, &mut [head.split().freeze()]).await.is_break() {
         return;
     }
-    let (info, last, expired, end) = (track.info(), None, None, range.end);
-    let mut answer = Answering { writer, order, end, last, head, counters, info, expired, patient };
-    let mut sent = answer.run(cursor, &mut stream).await;
-    if sent.is_continue() {
-        sent = write(&mut stream, &mut [answer.head.split().freeze()]).await;
-    }
+    let (lifetimes, last, expired, end) = (Lifetimes::of(track.info()), None, None, range.end);
+    let mut answer =
+        Answering { writer, order, end, last, head, counters, lifetimes, expired, patient };
+    let sent = tokio::select! {
+        biased;
+        // draft-18 §2.4.2
+        () = malformed(track) => ControlFlow::Break(moqt::ResetCode::MalformedTrack),
+        sent = answer.all(cursor, &mut stream) => sent,
+    };
     // Nothing is read for it any more.
     drop(place);
     match sent {
@@ -152,6 +160,14 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &C
             stream.stopped().await;
         }
         ControlFlow::Break(code) => stream.reset(link.version.reset_code(code)),
+    }
+}
+
+/// Waits until the track turns out to contradict itself.
+async fn malformed(track: &track::Consumer) {
+    let mut waiting = Waiting::new();
+    if poll_fn(|cx| track.poll_ended(&mut waiting, cx)).await != Close::Malformed {
+        std::future::pending().await
     }
 }
 
@@ -164,7 +180,7 @@ struct Answering<'a> {
     /// What is written but not sent.
     head: BytesMut,
     counters: &'a Counters,
-    info: &'a TrackInfo,
+    lifetimes: Lifetimes,
     /// Up to here objects were passed over, because they may not be kept any longer.
     expired: Option<Location>,
     /// Waits anew for each object.
@@ -172,6 +188,15 @@ struct Answering<'a> {
 }
 
 impl Answering<'_> {
+    async fn all(
+        &mut self,
+        cursor: FetchCursor,
+        stream: &mut SendStream,
+    ) -> ControlFlow<moqt::ResetCode> {
+        self.run(cursor, stream).await?;
+        write(stream, &mut [self.head.split().freeze()]).await
+    }
+
     async fn run(
         &mut self,
         mut cursor: FetchCursor,
@@ -213,7 +238,7 @@ impl Answering<'_> {
             return ControlFlow::Continue(());
         }
         let at = location(object.location());
-        if is_cached_too_long(self.info, header, clock::now()) {
+        if self.lifetimes.are_over_for(header, clock::now()) {
             self.expired = Some(at);
             return ControlFlow::Continue(());
         }

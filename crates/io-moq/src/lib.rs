@@ -27,9 +27,11 @@ mod priority;
 mod publish;
 mod session;
 mod take;
+mod timeouts;
 pub mod transport;
 mod upstream;
 mod viewer;
+mod wishes;
 
 #[cfg(test)]
 mod tests;

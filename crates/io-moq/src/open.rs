@@ -3,16 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use moqt::{Answer, Filter, RequestCode, RequestId};
-use spine::broadcast::Producer;
-use spine::{NodeId, Origin, Path, PublishError, Request, Route, Takeover, TrackName, Waiting};
+use spine::broadcast::{Consumer, Liveness, Producer};
+use spine::{
+    NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover, TrackName,
+    TrackRequest, Waiting,
+};
+use tokio::sync::watch;
 
 use crate::limits::{PUBLISHED_TRACKS_MAX, WANTED_MAX};
+use crate::names::namespace_of;
 use crate::publish::{Offer, Publisher, info_of};
+use crate::session::Relay;
+use crate::take::Taken;
 use crate::upstream;
 
 /// How an upstream is asked compared with who has what is wanted at hand.
@@ -23,7 +31,13 @@ const COST: u32 = 10;
 #[derive(Default)]
 pub(crate) struct OpenBroadcasts {
     broadcasts: Mutex<BTreeMap<Path, Weak<Producer>>>,
+    /// Namespaces that are published, and by how many.
+    announced: Mutex<BTreeMap<Path, usize>>,
     wanted: Mutex<BTreeMap<(Path, TrackName), u64>>,
+    /// Changed with each broadcast that comes.
+    joined: watch::Sender<()>,
+    /// Changed with each namespace that is published.
+    namespaces: watch::Sender<()>,
 }
 
 /// Who waits for a track that is being asked for wants it to begin a new group; forgotten when dropped.
@@ -38,9 +52,43 @@ impl Drop for Wanted<'_> {
     }
 }
 
+/// A namespace that somebody publishes, until this is dropped.
+struct Announced {
+    relay: Arc<Relay>,
+    path: Path,
+}
+
+impl Announced {
+    fn new(relay: &Arc<Relay>, path: &Path) -> Self {
+        *relay.open.announced().entry(path.clone()).or_default() += 1;
+        relay.open.namespaces.send_replace(());
+        Self { relay: relay.clone(), path: path.clone() }
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let mut announced = self.relay.open.announced();
+        if let Some(count) = announced.get_mut(&self.path) {
+            *count -= 1;
+            if *count == 0 {
+                announced.remove(&self.path);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl OpenBroadcasts {
     fn wanted(&self) -> MutexGuard<'_, BTreeMap<(Path, TrackName), u64>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wanted)
+    }
+
+    fn announced(&self) -> MutexGuard<'_, BTreeMap<Path, usize>> {
+        lock(&self.announced)
     }
 
     /// Remembers NEW_GROUP_REQUEST of a subscriber for the SUBSCRIBE that it may cause.
@@ -55,140 +103,321 @@ impl OpenBroadcasts {
         Some(Wanted { open: self, key })
     }
 
-    fn join(&self, origin: &Origin, path: &Path) -> Result<Arc<Producer>, PublishError> {
-        let mut open = self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Hears of namespaces that somebody publishes.
+    pub(crate) fn namespaces(&self) -> watch::Receiver<()> {
+        self.namespaces.subscribe()
+    }
+
+    /// The broadcast of a namespace in which nobody has published yet, if somebody publishes one above it
+    /// (draft-18 §9.5): he may have its tracks. It lasts for as long as what is returned, or who brings one of them.
+    pub(crate) fn below(&self, origin: &Origin, path: &Path) -> Option<Arc<Producer>> {
+        let fields = path.fields();
+        let above = (1..=fields.len()).filter_map(|n| Path::new(fields[..n].iter().cloned()).ok());
+        let announced = self.announced();
+        let any = above.into_iter().any(|above| announced.contains_key(&above));
+        drop(announced);
+        any.then(|| self.join(origin, path, false).ok()).flatten()
+    }
+
+    /// The broadcast of a namespace; `told`: those who ask for namespaces hear of it.
+    fn join(
+        &self,
+        origin: &Origin,
+        path: &Path,
+        told: bool,
+    ) -> Result<Arc<Producer>, PublishError> {
+        let mut open = lock(&self.broadcasts);
         open.retain(|_, producer| producer.strong_count() > 0);
         if let Some(there) = open.get(path).and_then(Weak::upgrade) {
+            if told {
+                origin.tell(&there.consume());
+            }
             return Ok(there);
         }
-        let producer = origin.publish(path, Route::local(NodeId(0), 0), Takeover::Refuse)?;
+        let route = Route::local(NodeId(0), 0);
+        let producer = match told {
+            true => origin.publish(path, route, Takeover::Refuse)?,
+            false => origin.publish_untold(path, route)?,
+        };
         let producer = Arc::new(producer);
         open.insert(path.clone(), Arc::downgrade(&producer));
+        drop(open);
+        self.joined.send_replace(());
         Ok(producer)
+    }
+
+    /// What keeps a broadcast.
+    fn there(&self, path: &Path) -> Option<Arc<Producer>> {
+        lock(&self.broadcasts).get(path).and_then(Weak::upgrade)
+    }
+
+    /// The broadcasts in a namespace and below it.
+    fn all(&self, path: &Path) -> Vec<Consumer> {
+        let open = lock(&self.broadcasts);
+        let all = open.range(path.clone()..).take_while(|(at, _)| at.starts_with(path));
+        all.filter_map(|(_, producer)| Some(producer.upgrade()?.consume())).collect()
+    }
+}
+
+/// A broadcast whose tracks a peer may have.
+struct Place {
+    broadcast: Consumer,
+    seen: u64,
+    waiting: Waiting,
+    /// Tracks that the peer brings, or was asked for.
+    asked: BTreeSet<TrackName>,
+}
+
+impl Place {
+    fn new(broadcast: Consumer) -> Self {
+        let (seen, waiting, asked) = (u64::MAX, Waiting::new(), BTreeSet::new());
+        Self { broadcast, seen, waiting, asked }
     }
 }
 
 /// Relays what a peer publishes in an open namespace.
 pub(crate) async fn run(mut publisher: Publisher, path: Path) {
-    let broadcast = match publisher.relay.open.join(&publisher.relay.origin, &path) {
+    let relay = publisher.relay.clone();
+    let broadcast = match relay.open.join(&relay.origin, &path, true) {
         Ok(broadcast) => broadcast,
         Err(error) => {
             return publisher.refuse(RequestCode::ExcessiveLoad, error.to_string()).await;
         }
     };
-    let consumer = broadcast.consume();
-    let (mut seen, mut changed) = (u64::MAX, Waiting::new());
-    // Tracks that this peer brings, or was asked for.
-    let mut own: BTreeSet<TrackName> = BTreeSet::new();
-    let mut responder = None;
-    let mut announced: Option<RequestId> = None;
-    let mut published = BTreeMap::new();
-    let mut begun = false;
-    let mut taking: FuturesUnordered<Taking> = FuturesUnordered::new();
+    let mut joined = relay.open.joined.subscribe();
+    let mut relaying = Relaying::new(&publisher, path.clone(), broadcast);
     loop {
-        let wanted = poll_fn(|cx| match &mut responder {
-            Some(responder) => spine::Responder::poll(responder, cx),
-            None => std::task::Poll::Pending,
-        });
+        let next = poll_fn(|cx| relaying.poll(cx));
         tokio::select! {
-            offer = publisher.offers.recv() => {
-                begun = true;
-                match offer {
-                    Some(Offer::Namespace(id)) => {
-                        publisher.answer(id, Answer::ok());
-                        announced = Some(id);
-                        responder.get_or_insert_with(|| {
-                            publisher.relay.origin.responder(path.clone(), COST)
-                        });
-                        // It is asked for what others are asked for already (draft-18 §9.5).
-                        seen = u64::MAX;
-                    }
-                    Some(Offer::Track(offered)) => {
-                        let room = published.len() < PUBLISHED_TRACKS_MAX;
-                        let name = TrackName::new(offered.name.clone());
-                        let track = match name {
-                            Ok(name) if room => consumer.derive(name, info_of(&offered.properties)),
-                            _ => Err(PublishError::TooManyTracks),
-                        };
-                        if let Ok(track) = &track {
-                            own.insert(track.name().clone());
-                        }
-                        // Who publishes a track may also know its past.
-                        responder.get_or_insert_with(|| {
-                            publisher.relay.origin.responder(path.clone(), COST)
-                        });
-                        let id = offered.id;
-                        published.insert(id, ());
-                        let take = publisher.accept(offered, track);
-                        taking.push(boxed(Some(id), take));
-                    }
-                    Some(Offer::Gone(id)) => {
-                        published.remove(&id);
-                        if announced == Some(id) {
-                            announced = None;
-                        }
-                    }
-                    None => return,
-                }
-            }
-            // Only who is asked brings: a track costs nothing until somebody wants it.
-            request = wanted => match request {
-                Request::Track(request)
-                    if announced.is_some() && *request.broadcast().path() == path =>
-                {
-                    own.insert(request.name().clone());
-                    let name = Bytes::copy_from_slice(request.name().as_bytes());
-                    let key = (path.clone(), request.name().clone());
-                    let new_group = publisher.relay.open.wanted().get(&key).copied();
-                    // draft-18 §10.7: what is newly published; who wants the past fetches it.
-                    let make = move |info| request.accept(info);
-                    let how = (Filter::NextObject, new_group);
-                    taking.push(boxed(None, publisher.subscribe(name, how, make)));
-                }
-                Request::Fetch(request) if *request.path() == path => {
-                    let (link, namespace) = (publisher.link.clone(), publisher.namespace.clone());
-                    let fetch = upstream::fetch(link, namespace, request);
-                    taking.push(Box::pin(async move {
-                        fetch.await;
-                        None
-                    }));
-                }
-                _ => {}
+            offer = publisher.offers.recv() => match offer {
+                Some(offer) => relaying.offer(&publisher, offer),
+                None => return,
             },
-            // draft-18 §9.5: all publishers of a namespace are asked for what somebody subscribes to.
-            revision = poll_fn(|cx| consumer.poll_changed(seen, &mut changed, cx)) => {
-                seen = revision;
-                for name in consumer.tracks().into_iter().filter(|_| announced.is_some()) {
-                    if own.len() >= PUBLISHED_TRACKS_MAX || !own.insert(name.clone()) {
-                        continue;
-                    }
-                    let bytes = Bytes::copy_from_slice(name.as_bytes());
-                    let all = consumer.clone();
-                    let make = move |info| all.derive(name, info);
-                    let take = publisher.subscribe(bytes, (Filter::NextObject, None), make);
-                    taking.push(boxed(None, take));
-                }
+            next = next => match next {
+                Next::Asked(Request::Track(request)) => relaying.track(&publisher, request),
+                Next::Asked(Request::Fetch(request)) => relaying.fetch(&publisher, request),
+                Next::Asked(Request::Broadcast(_)) => {}
+                Next::Changed(at) => relaying.ask_for_all(&publisher, &at),
+                Next::Over(over) => relaying.over(over),
             },
-            Some(over) = taking.next() => {
-                if let Some(id) = over {
-                    published.remove(&id);
-                }
-            }
+            Ok(()) = joined.changed() => relaying.look(),
         }
-        if begun && announced.is_none() && published.is_empty() && taking.is_empty() {
+        if relaying.is_over() {
             return;
         }
     }
 }
 
-type Taking = std::pin::Pin<Box<dyn Future<Output = Option<RequestId>> + Send>>;
+/// What a peer publishes in a namespace.
+struct Relaying {
+    relay: Arc<Relay>,
+    path: Path,
+    /// The broadcast of the namespace lasts as long as this.
+    _broadcast: Arc<Producer>,
+    places: BTreeMap<Path, Place>,
+    responder: Option<Responder>,
+    /// PUBLISH_NAMESPACE
+    announced: Option<(RequestId, Announced)>,
+    /// PUBLISH
+    published: BTreeSet<RequestId>,
+    begun: bool,
+    taking: FuturesUnordered<Taking>,
+}
 
-fn boxed(
-    id: Option<RequestId>,
-    take: impl Future<Output = crate::take::Taken> + Send + 'static,
-) -> Taking {
-    Box::pin(async move {
-        take.await;
-        id
-    })
+/// What is to be done.
+enum Next {
+    /// Somebody wants something.
+    Asked(Request),
+    /// A broadcast has other tracks than before.
+    Changed(Path),
+    Over(Over),
+}
+
+/// What has come to its end.
+enum Over {
+    Published(RequestId),
+    Asked(Path, TrackName),
+    Fetched,
+}
+
+type Taking = std::pin::Pin<Box<dyn Future<Output = Over> + Send>>;
+
+impl Relaying {
+    fn new(publisher: &Publisher, path: Path, broadcast: Arc<Producer>) -> Self {
+        let own = Place::new(broadcast.consume());
+        Self {
+            relay: publisher.relay.clone(),
+            places: BTreeMap::from([(path.clone(), own)]),
+            path,
+            _broadcast: broadcast,
+            responder: None,
+            announced: None,
+            published: BTreeSet::new(),
+            begun: false,
+            taking: FuturesUnordered::new(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let idle = self.published.is_empty() && self.taking.is_empty();
+        self.begun && self.announced.is_none() && idle
+    }
+
+    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Next> {
+        if let Poll::Ready(Some(over)) = self.taking.poll_next_unpin(cx) {
+            return Poll::Ready(Next::Over(over));
+        }
+        if let Some(responder) = &mut self.responder
+            && let Poll::Ready(request) = responder.poll(cx)
+        {
+            return Poll::Ready(Next::Asked(request));
+        }
+        for (path, place) in &mut self.places {
+            let Place { broadcast, seen, waiting, .. } = place;
+            if let Poll::Ready(revision) = broadcast.poll_changed(*seen, waiting, cx) {
+                *seen = revision;
+                return Poll::Ready(Next::Changed(path.clone()));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Looks for broadcasts below what the peer has announced.
+    fn look(&mut self) {
+        if self.announced.is_none() {
+            return;
+        }
+        let ended = |place: &Place| matches!(place.broadcast.liveness(), Liveness::Ended(_));
+        self.places.retain(|path, place| *path == self.path || !ended(place));
+        for broadcast in self.relay.open.all(&self.path) {
+            let path = broadcast.path().clone();
+            self.places.entry(path).or_insert_with(|| Place::new(broadcast));
+        }
+    }
+
+    fn respond(&mut self) {
+        let (origin, path) = (&self.relay.origin, &self.path);
+        self.responder.get_or_insert_with(|| origin.responder(path.clone(), COST));
+    }
+
+    fn offer(&mut self, publisher: &Publisher, offer: Offer) {
+        self.begun = true;
+        match offer {
+            Offer::Namespace(id) => {
+                publisher.answer(id, Answer::ok());
+                self.respond();
+                self.announced = Some((id, Announced::new(&self.relay, &self.path)));
+                // It is asked for what others are asked for already (draft-18 §9.5).
+                self.look();
+                self.places.values_mut().for_each(|place| place.seen = u64::MAX);
+            }
+            Offer::Track(offered) => {
+                let room = self.published.len() < PUBLISHED_TRACKS_MAX;
+                let name = TrackName::new(offered.name.clone());
+                let own = self.places.get_mut(&self.path);
+                let track = match (name, own) {
+                    (Ok(name), Some(own)) if room => {
+                        own.asked.insert(name.clone());
+                        own.broadcast.derive(name, info_of(&offered.properties))
+                    }
+                    _ => Err(PublishError::TooManyTracks),
+                };
+                // Who publishes a track may also know its past.
+                self.respond();
+                let id = offered.id;
+                self.published.insert(id);
+                let take = publisher.accept(offered, track);
+                self.taking.push(Box::pin(async move {
+                    take.await;
+                    Over::Published(id)
+                }));
+            }
+            Offer::Gone(id) => {
+                self.published.remove(&id);
+                self.announced.take_if(|(announced, _)| *announced == id);
+            }
+        }
+    }
+
+    /// Only who is asked brings: a track costs nothing until somebody wants it.
+    fn track(&mut self, publisher: &Publisher, request: TrackRequest) {
+        let at = request.broadcast().path().clone();
+        if self.announced.is_none() {
+            return;
+        }
+        let name = request.name().clone();
+        let new_group = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
+        let make = move |info| request.accept(info);
+        self.subscribe(publisher, &at, name, new_group, make);
+    }
+
+    /// draft-18 §9.5: all publishers of a namespace are asked for what somebody subscribes to.
+    fn ask_for_all(&mut self, publisher: &Publisher, at: &Path) {
+        let Some(place) = self.places.get(at).filter(|_| self.announced.is_some()) else { return };
+        let broadcast = place.broadcast.clone();
+        for name in broadcast.tracks() {
+            let Some(place) = self.places.get(at) else { return };
+            let over = broadcast.get(&name).is_none_or(|track| track.ended().is_some());
+            if over || place.asked.len() >= PUBLISHED_TRACKS_MAX || place.asked.contains(&name) {
+                continue;
+            }
+            let (all, wanted) = (broadcast.clone(), name.clone());
+            self.subscribe(publisher, at, name, None, move |info| all.derive(wanted, info));
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        publisher: &Publisher,
+        at: &Path,
+        name: TrackName,
+        new_group: Option<u64>,
+        make: impl FnOnce(spine::TrackInfo) -> Result<spine::track::Producer, PublishError>
+        + Send
+        + 'static,
+    ) {
+        let (Some(namespace), Some(kept)) = (namespace_of(at), self.relay.open.there(at)) else {
+            return;
+        };
+        let place = self.places.entry(at.clone()).or_insert_with(|| Place::new(kept.consume()));
+        place.asked.insert(name.clone());
+        let bytes = Bytes::copy_from_slice(name.as_bytes());
+        // draft-18 §10.7: what is newly published; who wants the past fetches it.
+        let how = (Filter::NextObject, new_group);
+        let take = publisher.subscribe_in(namespace, bytes, how, make);
+        let at = at.clone();
+        self.taking.push(Box::pin(async move {
+            let _: Taken = take.await;
+            drop(kept);
+            Over::Asked(at, name)
+        }));
+    }
+
+    fn fetch(&mut self, publisher: &Publisher, request: spine::FetchRequest) {
+        let at = request.path().clone();
+        let Some(namespace) = namespace_of(&at) else { return };
+        if self.announced.is_none() && at != self.path {
+            return;
+        }
+        let fetch = upstream::fetch(publisher.link.clone(), namespace, request);
+        self.taking.push(Box::pin(async move {
+            fetch.await;
+            Over::Fetched
+        }));
+    }
+
+    fn over(&mut self, over: Over) {
+        match over {
+            Over::Published(id) => drop(self.published.remove(&id)),
+            // A name that nobody has is not kept.
+            Over::Asked(at, name) => {
+                if let Some(place) = self.places.get_mut(&at)
+                    && place.broadcast.get(&name).is_none()
+                {
+                    place.asked.remove(&name);
+                }
+            }
+            Over::Fetched => {}
+        }
+    }
 }

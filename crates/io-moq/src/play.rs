@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -16,8 +16,8 @@ use moqt::{
     ResetCode, Secret,
 };
 use spine::{
-    Chunk, Close, Cursor, Event, Filter, Header, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
-    SubgroupReader, TrackInfo, Via, track,
+    Chunk, Close, Cursor, Event, Filter, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
+    SubgroupReader, Via, track,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout_at;
@@ -29,86 +29,20 @@ use crate::link::Link;
 use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
 use crate::priority;
+use crate::timeouts::{Lifetimes, Timeouts};
 use crate::transport::{SendStream, WriteEnd};
 use crate::viewer::Viewer;
-
-/// What a subscriber may change while it is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wishes {
-    /// Objects are sent.
-    pub(crate) forward: bool,
-    /// 0 is the most urgent.
-    pub(crate) priority: u8,
-    /// Which objects.
-    pub(crate) filter: moqt::Filter,
-    /// The first one of them.
-    pub(crate) from: Location,
-    /// The last one, if there is one.
-    pub(crate) end: Option<Location>,
-    /// Milliseconds after which an object is too old; 0: never.
-    pub(crate) timeout_ms: u64,
-    /// Milliseconds after its end in which all of a subgroup must have arrived; 0: any.
-    pub(crate) subgroup_timeout_ms: u64,
-}
-
-impl Wishes {
-    /// Of a new subscription, on a track whose largest object this is.
-    pub(crate) fn new(parameters: &Parameters, largest: Option<Location>) -> Self {
-        let filter = parameters.filter.unwrap_or(moqt::Filter::All);
-        let (from, end) = resolve(filter, largest);
-        Self {
-            forward: parameters.forward.unwrap_or(true),
-            priority: parameters.subscriber_priority.unwrap_or(128),
-            filter,
-            from,
-            end,
-            timeout_ms: parameters.object_delivery_timeout_ms.unwrap_or(0),
-            subgroup_timeout_ms: parameters.subgroup_delivery_timeout_ms.unwrap_or(0),
-        }
-    }
-
-    /// Takes what an update says. What it does not say stays.
-    pub(crate) fn update(&mut self, parameters: &Parameters, largest: Option<Location>) {
-        if let Some(filter) = parameters.filter {
-            self.filter = filter;
-            (self.from, self.end) = resolve(filter, largest);
-        }
-        if parameters.forward == Some(true) && !self.forward {
-            // draft-18 §5.1: it goes on with what is new.
-            let (next, _) = moqt::Filter::NextObject.resolve(largest);
-            self.from = self.from.max(next);
-        }
-        self.forward = parameters.forward.unwrap_or(self.forward);
-        self.priority = parameters.subscriber_priority.unwrap_or(self.priority);
-        self.timeout_ms = parameters.object_delivery_timeout_ms.unwrap_or(self.timeout_ms);
-        self.subgroup_timeout_ms =
-            parameters.subgroup_delivery_timeout_ms.unwrap_or(self.subgroup_timeout_ms);
-    }
-}
-
-impl Wishes {
-    /// Whether something is behind the last object that is wanted.
-    fn is_behind(&self, at: Location) -> bool {
-        self.end.is_some_and(|end| at > end)
-    }
-
-    /// Whether the end of a group is not wanted, or may not be.
-    fn is_cut(&self, group: u64) -> bool {
-        self.end.is_some_and(|end| end.group == group && end.object != moqt::Range::WHOLE_GROUP)
-    }
-}
-
-/// Where a subscription starts and ends. Only what is new counts (draft-18 §5.1.2); who asks for the past as well gets the group that is under way from its start, as a courtesy: players
-/// that do not FETCH find the catalog so.
-fn resolve(filter: moqt::Filter, largest: Option<Location>) -> (Location, Option<Location>) {
-    let (from, end) = filter.resolve(largest);
-    let group = largest.map_or(Location::default(), |largest| Location::new(largest.group, 0));
-    (from.max(group), end)
-}
+use crate::wishes::Change;
+pub(crate) use crate::wishes::Wishes;
 
 /// A location as the wire has it.
 pub(crate) fn location(location: spine::Location) -> Location {
     Location::new(location.group, location.object)
+}
+
+/// The same the other way.
+fn at(location: Location) -> spine::Location {
+    spine::Location { group: location.group, object: location.object }
 }
 
 /// What an answer says of a track.
@@ -189,25 +123,6 @@ pub(crate) struct Update {
     pub(crate) tokens: Vec<Secret>,
 }
 
-/// What a track says of how long its objects are good for, in milliseconds: read once, asked for with each object.
-#[derive(Debug, Clone, Copy)]
-struct Lifetimes {
-    object_ms: u64,
-    subgroup_ms: u64,
-    cached_ms: Option<u64>,
-}
-
-impl Lifetimes {
-    fn of(info: &TrackInfo) -> Self {
-        let properties = Properties::from_checked(info.properties.clone());
-        Self {
-            object_ms: properties.object_delivery_timeout_ms(),
-            subgroup_ms: properties.subgroup_delivery_timeout_ms(),
-            cached_ms: properties.max_cache_duration_ms(),
-        }
-    }
-}
-
 /// One stream of a subscription.
 type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -257,7 +172,7 @@ impl Serving {
     async fn deliver(&mut self) -> Option<DoneCode> {
         let (tell, changes) = watch::channel(self.wishes);
         let given_up = Arc::<GivenUp>::default();
-        let mut cursor = self.follow();
+        let (began, mut cursor) = (clock::now(), self.follow());
         let lifetimes = Lifetimes::of(self.track.info());
         // In boxes: each of these has room for one that is no stream at all.
         let mut streams: FuturesUnordered<Sending> = FuturesUnordered::new();
@@ -273,8 +188,8 @@ impl Serving {
                 return Some(code);
             }
             // A full house: groups that nobody can take are stepped over by the cursor.
-            let room =
-                end.is_none() && self.wishes.forward && streams.len() < STREAMS_PER_SUBSCRIPTION;
+            let paused = !self.wishes.forward;
+            let room = !paused && streams.len() < STREAMS_PER_SUBSCRIPTION;
             tokio::select! {
                 biased;
                 update = self.updates.recv() => {
@@ -291,9 +206,15 @@ impl Serving {
                         return None;
                     }
                     let largest = self.track.largest().map(location);
-                    if self.update(&update.parameters, largest) {
-                        streams.clear();
-                        cursor = self.follow();
+                    match self.update(&update.parameters, largest) {
+                        Change::Nothing => {}
+                        Change::Paused => streams.clear(),
+                        Change::Anew => {
+                            streams.clear();
+                            cursor = self.follow();
+                        }
+                        Change::Narrower => cursor.narrow(at(self.wishes.from), self.end_group()),
+                        Change::Further(from) => cursor = self.follow_from(from),
                     }
                     let fill = fill.zip(largest);
                     fills.extend(fill.and_then(|(fill, at)| self.past(update.id, fill, at)));
@@ -301,13 +222,19 @@ impl Serving {
                 }
                 Some(()) = streams.next() => {}
                 Some(()) = fills.next() => {}
-                event = poll_fn(|cx| cursor.poll(cx, clock::now())), if room => match event {
+                event = poll_fn(|cx| match room {
+                    true => cursor.poll(cx, clock::now()),
+                    // draft-18 §5.1: also who is paused is told how it ends.
+                    false => cursor.poll_end(cx, paused).map(Event::End),
+                }), if end.is_none() => match event {
+                    // draft-18 §2.4.2: at once; what is dropped here is reset.
+                    Event::End(why @ Close::Malformed) => return Some(done_code(why)),
                     Event::Subgroup(reader) => {
                         let told = (changes.clone(), given_up.clone());
-                        streams.push(self.stream(reader, lifetimes, told));
+                        streams.push(self.stream(reader, (began, lifetimes), told));
                     }
                     Event::Datagram(object) if !self.wishes.is_behind(location(object.location())) => {
-                        self.datagram(&object);
+                        self.datagram(&object, began, lifetimes);
                     }
                     Event::Datagram(_) => {}
                     Event::Skipped { .. } => {
@@ -324,16 +251,15 @@ impl Serving {
         }
     }
 
-    /// Takes an update and answers it. Says whether what is sent changes.
-    fn update(&mut self, parameters: &Parameters, largest: Option<Location>) -> bool {
+    /// Takes an update and answers it. Says what becomes of what is being sent.
+    fn update(&mut self, parameters: &Parameters, largest: Option<Location>) -> Change {
         let before = self.wishes;
         self.wishes.update(parameters, largest);
         ask_for_group(&self.track, parameters);
         let said = Parameters { largest, ..Parameters::default() };
         let answer = Answer::Ok { parameters: said, properties: Properties::empty() };
         self.link.command(Command::AnswerUpdate { id: self.id, answer });
-        let what = |wishes: &Wishes| (wishes.forward, wishes.from, wishes.end);
-        what(&before) != what(&self.wishes)
+        self.wishes.change(&before, largest)
     }
 
     /// The past that a message asks for, of which this is the name (draft-21 §3.4): nothing while paused, and
@@ -357,17 +283,30 @@ impl Serving {
     }
 
     fn follow(&self) -> Cursor {
-        let wishes = &self.wishes;
-        // draft-21 §3.3.1: the end of the filter is not that of the subscription.
-        let last = wishes.end.filter(|_| self.link.version.ends_with_filter());
-        let start = spine::Location { group: wishes.from.group, object: wishes.from.object };
-        let filter = Filter { start: Start::At(start), end_group: last.map(|end| end.group) };
-        let policy =
-            Policy { latency_max: LAG_MAX, on_lag: OnLag::SkipToLatest, priority: wishes.priority };
+        self.follow_from(self.wishes.from)
+    }
+
+    fn follow_from(&self, from: Location) -> Cursor {
+        let filter = Filter { start: Start::At(at(from)), end_group: self.end_group() };
+        let priority = self.wishes.priority;
+        let policy = Policy { latency_max: LAG_MAX, on_lag: OnLag::SkipToLatest, priority };
         self.track.subscribe(filter, policy)
     }
 
-    fn datagram(&self, object: &ObjectReader) {
+    /// draft-21 §3.3.1: the end of the filter is not that of the subscription.
+    fn end_group(&self) -> Option<u64> {
+        let last = self.wishes.end.filter(|_| self.link.version.ends_with_filter());
+        last.map(|end| end.group)
+    }
+
+    fn datagram(&self, object: &ObjectReader, began: Instant, lifetimes: Lifetimes) {
+        let now = clock::now();
+        let timeouts = lifetimes.timeouts.or_less(&self.wishes);
+        if lifetimes.are_over_for(object.header(), now)
+            || timeouts.are_over_for(object.header().arrived.max(began), now)
+        {
+            return;
+        }
         let (Some(alias), Some(chunks)) =
             (self.link.with(|session| session.alias(self.id)), object.whole())
         else {
@@ -383,7 +322,7 @@ impl Serving {
             group: object.location().group,
             object: header.id,
             priority: Some(header.priority).filter(|p| *p != self.track.info().priority),
-            end_of_group: false,
+            end_of_group: object.ends_group() && header.status == spine::Status::Normal,
             properties: Properties::from_checked(header.properties.clone()),
             body,
         };
@@ -403,13 +342,13 @@ impl Serving {
     fn stream(
         &self,
         reader: SubgroupReader,
-        lifetimes: Lifetimes,
+        (began, lifetimes): (Instant, Lifetimes),
         (changes, given_up): (watch::Receiver<Wishes>, Arc<GivenUp>),
     ) -> Sending {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
         let (track, wishes, counters) = (self.track.clone(), self.wishes, self.counters.clone());
-        let began = clock::now();
         let (complete_since, priority) = (None, track.info().priority);
+        let (said, timeouts) = (lifetimes.timeouts, lifetimes.timeouts);
         let streaming = Streaming {
             link,
             id,
@@ -420,6 +359,8 @@ impl Serving {
             changes,
             given_up,
             began,
+            said,
+            timeouts,
             priority,
             reader,
             counters,
@@ -459,7 +400,12 @@ struct Streaming {
     wishes: Wishes,
     changes: watch::Receiver<Wishes>,
     given_up: Arc<GivenUp>,
+    /// When the subscription began.
     began: Instant,
+    /// The publisher's timeouts of this subgroup.
+    said: Timeouts,
+    /// Those, or the subscriber's.
+    timeouts: Timeouts,
     /// The publisher's, of this subgroup.
     priority: u8,
     reader: SubgroupReader,
@@ -499,15 +445,10 @@ impl Drop for Counted {
 impl Streaming {
     async fn run(mut self) {
         // A subgroup without objects for this subscriber is not sent.
-        let first = match poll_fn(|cx| self.reader.poll(cx)).await {
-            SubgroupEvent::Object(first) => first,
-            SubgroupEvent::Fin | SubgroupEvent::Reset(_) => return,
-        };
-        if is_older(self.lifetimes.cached_ms, first.header(), clock::now())
-            || self.wishes.is_behind(location(first.location()))
-        {
-            return;
-        }
+        let Ok(Some(first)) = self.next().await else { return };
+        let track = self.lifetimes.timeouts;
+        self.said = Timeouts::of_subgroup(track, first.header(), self.link.version);
+        self.timeouts = self.said.or_less(&self.wishes);
         let Some(alias) = self.link.with(|session| session.open_data(self.id)) else { return };
         let _counted = Counted { link: self.link.clone(), id: self.id };
         let opened = match self.stale_at(&first) {
@@ -531,9 +472,39 @@ impl Streaming {
         }
     }
 
+    /// The next object that is wanted; nothing at the end.
+    async fn next(&mut self) -> Result<Option<ObjectReader>, Cut> {
+        loop {
+            let event = poll_fn(|cx| self.reader.poll(cx)).await;
+            if self.changes.has_changed().unwrap_or(false) {
+                self.wishes = *self.changes.borrow_and_update();
+                self.timeouts = self.said.or_less(&self.wishes);
+            }
+            let object = match event {
+                SubgroupEvent::Object(object) => object,
+                SubgroupEvent::Fin => return Ok(None),
+                SubgroupEvent::Reset(code) => return Err(Cut::Source(code)),
+            };
+            let at = location(object.location());
+            if self.wishes.leaves_out(at.group) {
+                // draft-18 §11.4.3: a filter that has moved on.
+                return Err(Cut::Reset(ResetCode::Cancelled));
+            }
+            if self.lifetimes.are_over_for(object.header(), clock::now()) {
+                return Err(Cut::Reset(ResetCode::DeliveryTimeout));
+            }
+            if self.wishes.is_behind(at) {
+                return Ok(None);
+            }
+            if at >= self.wishes.from {
+                return Ok(Some(object));
+            }
+        }
+    }
+
     /// Until everything is acknowledged, or it is too late for that (draft-18 §8).
     async fn arrive(&mut self, stream: &mut SendStream) {
-        let Some(timeout) = self.subgroup_timeout() else {
+        let Some(timeout) = self.timeouts.subgroup else {
             stream.stopped().await;
             return;
         };
@@ -571,7 +542,8 @@ impl Streaming {
             // Our own media has one subgroup a group; of what is relayed, its publisher has said so.
             end_of_group: (info.timescale.is_some() || self.reader.ends_group())
                 && !self.wishes.is_cut(self.reader.group()),
-            first_object: first.header().id == 0,
+            // Of id 0 none can be before it.
+            first_object: first.header().first || first.header().id == 0,
         };
         let mut head = BytesMut::with_capacity(64);
         if header.encode(self.link.version, &mut head).is_err() {
@@ -584,23 +556,12 @@ impl Streaming {
             let bytes = self.object(stream, &mut writer, head, &mut object).await?;
             self.counters.sent(bytes);
             head = BytesMut::with_capacity(32);
-            if self.changes.has_changed().unwrap_or(false) {
-                self.wishes = *self.changes.borrow_and_update();
+            let before = self.wishes.priority;
+            let Some(next) = self.next().await? else { return Ok(()) };
+            object = next;
+            if before != self.wishes.priority {
                 self.prioritise(stream);
             }
-            object = match poll_fn(|cx| self.reader.poll(cx)).await {
-                SubgroupEvent::Object(next)
-                    if is_older(self.lifetimes.cached_ms, next.header(), clock::now()) =>
-                {
-                    return Err(Cut::Reset(ResetCode::DeliveryTimeout));
-                }
-                SubgroupEvent::Object(next) if self.wishes.is_behind(location(next.location())) => {
-                    return Ok(());
-                }
-                SubgroupEvent::Object(next) => next,
-                SubgroupEvent::Fin => return Ok(()),
-                SubgroupEvent::Reset(code) => return Err(Cut::Source(code)),
-            };
         }
     }
 
@@ -658,17 +619,17 @@ impl Streaming {
         object: &ObjectReader,
     ) -> Result<(), Cut> {
         loop {
-            if self.subgroup_timeout().is_some() && self.reader.is_complete() {
+            if self.timeouts.subgroup.is_some() && self.reader.is_complete() {
                 self.complete_since.get_or_insert_with(clock::now);
             }
-            let late = self.complete_since.zip(self.subgroup_timeout()).map(|(at, t)| at + t);
+            let late = self.complete_since.zip(self.timeouts.subgroup).map(|(at, t)| at + t);
             if late.is_some_and(|late| late <= clock::now()) {
                 return Err(Cut::Reset(ResetCode::DeliveryTimeout));
             }
             let until = match self.stale_at(object) {
                 Some(at) if clock::now() < at => at,
                 None => return Ok(stream.write(chunks).await?),
-                Some(_) if self.timeout().is_some() => {
+                Some(_) if self.timeouts.object.is_some() => {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
                 // The newest group is worth waiting for, whatever its age.
@@ -691,12 +652,6 @@ impl Streaming {
         }
     }
 
-    /// SUBGROUP_DELIVERY_TIMEOUT: the smaller one, as above.
-    fn subgroup_timeout(&self) -> Option<Duration> {
-        let said = [self.wishes.subgroup_timeout_ms, self.lifetimes.subgroup_ms];
-        said.into_iter().filter(|ms| *ms > 0).min().map(Duration::from_millis)
-    }
-
     /// In descending order what is live has come first anyway.
     fn give_up(&self) {
         if self.order == GroupOrder::Ascending
@@ -713,27 +668,9 @@ impl Streaming {
     /// When this object is too old to be sent. What was there already ages from the moment when it was
     /// asked for.
     fn stale_at(&self, object: &ObjectReader) -> Option<Instant> {
-        let age = self.timeout().unwrap_or(LAG_MAX);
+        let age = self.timeouts.object.unwrap_or(LAG_MAX);
         object.header().arrived.max(self.began).checked_add(age)
     }
-
-    /// OBJECT_DELIVERY_TIMEOUT: the smaller one of the subscriber's and the publisher's (draft-18 §8).
-    fn timeout(&self) -> Option<Duration> {
-        let said = [self.wishes.timeout_ms, self.lifetimes.object_ms];
-        said.into_iter().filter(|ms| *ms > 0).min().map(Duration::from_millis)
-    }
-}
-
-/// Whether MAX_CACHE_DURATION of the track is over for this object: it may not be sent any more, and what
-/// became of it is unknown (draft-18 §12.2).
-pub(crate) fn is_cached_too_long(info: &TrackInfo, header: &Header, now: Instant) -> bool {
-    let properties = Properties::from_checked(info.properties.clone());
-    is_older(properties.max_cache_duration_ms(), header, now)
-}
-
-fn is_older(most_ms: Option<u64>, header: &Header, now: Instant) -> bool {
-    let Some(most) = most_ms else { return false };
-    now.saturating_duration_since(header.arrived) > Duration::from_millis(most)
 }
 
 async fn whole(object: &mut ObjectReader) -> Result<Vec<Bytes>, Cut> {

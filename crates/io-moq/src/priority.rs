@@ -54,7 +54,7 @@ mod tests {
     use GroupOrder::{Ascending, Descending};
 
     #[test]
-    fn d14_the_order_of_the_draft() {
+    fn draft18_s7_2_d14_the_order_of_the_draft() {
         // Each is sent before the one after it.
         let streams = [
             (0, 255, Ascending, 9, 9),

@@ -15,7 +15,7 @@ use crate::limits::RENDEZVOUS_MAX;
 use crate::link::{Link, Told};
 use crate::names::path_of;
 use crate::session::Relay;
-use crate::take::{Taken, take};
+use crate::take::{Taken, saw, take};
 use crate::upstream::Asked;
 use crate::viewer::Viewer;
 use crate::{guest, ingest, open};
@@ -147,7 +147,21 @@ impl Publisher {
     where
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
-        subscribe(self.link.clone(), self.namespace.clone(), name, (filter, new_group), make)
+        self.subscribe_in(self.namespace.clone(), name, (filter, new_group), make)
+    }
+
+    /// The same of a namespace below its own.
+    pub(crate) fn subscribe_in<M>(
+        &self,
+        namespace: Namespace,
+        name: Bytes,
+        (filter, new_group): (Filter, Option<u64>),
+        make: M,
+    ) -> impl Future<Output = Taken> + Send + use<M>
+    where
+        M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
+    {
+        subscribe(self.link.clone(), namespace, name, (filter, new_group), make)
     }
 }
 
@@ -233,14 +247,6 @@ pub(crate) async fn ask(
             Some(Told::Event(Event::Cancelled { .. })) | None => return Err(Denied::Over),
             Some(_) => {}
         }
-    }
-}
-
-/// The largest object that the publisher knows is the largest here too (draft-18 §10.2.5: a relay does not
-/// lie about it).
-fn saw(track: &track::Producer, parameters: &Parameters) {
-    if let Some(largest) = parameters.largest {
-        track.saw(spine::Location { group: largest.group, object: largest.object });
     }
 }
 

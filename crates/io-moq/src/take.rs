@@ -10,9 +10,10 @@ use futures_util::{FutureExt, StreamExt};
 use moqt::data::{
     Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupItem, SubgroupReader,
 };
+use moqt::properties::kind;
 use moqt::session::{Command, DataHeader, Event};
-use moqt::{DataError, DoneCode, Parameters, RequestId, ResetCode, Violation};
-use spine::{Header, ObjectWriter, Waiting, WriteError, group, track};
+use moqt::{Answer, DataError, DoneCode, Parameters, Properties, RequestId, ResetCode, Violation};
+use spine::{Close, Header, ObjectWriter, Waiting, WriteError, group, track};
 use tokio::sync::mpsc;
 
 use crate::clock;
@@ -27,8 +28,10 @@ pub(crate) enum Taken {
     Done(DoneCode),
     /// The publisher broke it off.
     Cancelled,
-    /// The publisher does not keep to the rules, or the track is over here.
+    /// The track is over here, or can't be kept.
     Refused,
+    /// What came contradicts itself (draft-18 §2.4.2): the track is over, for all who read it.
+    Malformed,
 }
 
 /// Why a stream is not read on.
@@ -37,6 +40,17 @@ enum Fault {
     Data(DataError),
     /// It can't be kept.
     Write(WriteError),
+}
+
+impl Fault {
+    /// Whether the track can't be right (draft-18 §2.4.2), and why.
+    fn malformed(&self) -> Option<&'static str> {
+        match self {
+            Self::Data(DataError::MalformedTrack(why))
+            | Self::Write(WriteError::Malformed(why)) => Some(why),
+            _ => None,
+        }
+    }
 }
 
 impl From<DataError> for Fault {
@@ -64,40 +78,88 @@ pub(crate) async fn take(
     mut told: mpsc::UnboundedReceiver<Told>,
     track: track::Producer,
 ) -> Taken {
+    let track = track.checked();
     let mut streams = FuturesUnordered::new();
     let mut end = None;
     let mut wanted = NewGroups::new(track.clone());
     let taken = loop {
-        tokio::select! {
-            new_group = poll_fn(|cx| wanted.poll(cx)) => {
-                let new_group = Some(new_group);
-                let parameters = Parameters { new_group, ..Parameters::default() };
-                link.command(Command::Update { id, parameters });
-            }
-            told = told.recv() => match told {
-                Some(Told::Data(data)) => streams.push(subgroup(&link, data, &track)),
-                Some(Told::Datagram(datagram)) => {
-                    if datagram_object(datagram, &track).is_err() {
-                        break Taken::Refused;
-                    }
+        let fault = tokio::select! {
+            wanted = poll_fn(|cx| wanted.poll(cx)) => match wanted {
+                Wanted::Group(group) => {
+                    let new_group = Some(group);
+                    let parameters = Parameters { new_group, ..Parameters::default() };
+                    link.command(Command::Update { id, parameters });
+                    continue;
                 }
-                Some(Told::Event(Event::Done { done, .. })) => end = Some(done.code),
+                // Another publisher of it says so, or an answer about its past.
+                Wanted::Nothing => break Taken::Malformed,
+            },
+            told = told.recv() => match told {
+                Some(Told::Data(data)) => {
+                    streams.push(subgroup(&link, data, &track));
+                    continue;
+                }
+                Some(Told::Datagram(datagram)) => datagram_object(datagram, &track).err(),
+                Some(Told::Event(Event::Done { done, .. })) => {
+                    if done.code == DoneCode::MalformedTrack {
+                        track.end(Close::Malformed);
+                    }
+                    end = Some(done.code);
+                    continue;
+                }
                 Some(Told::Event(Event::Drained { .. })) | None => {
                     break end.map_or(Taken::Cancelled, Taken::Done);
                 }
-                Some(Told::Event(Event::Cancelled { .. })) => break Taken::Cancelled,
-                Some(Told::Event(_)) => {}
-            },
-            Some(result) = streams.next() => {
-                if let Err(Fault::Write(WriteError::Closed(_))) = result {
-                    break Taken::Refused;
+                // The session has seen a datagram that can't be right, or the peer has.
+                Some(Told::Event(Event::Cancelled { code: ResetCode::MalformedTrack, .. })) => {
+                    track.end(Close::Malformed);
+                    break Taken::Malformed;
                 }
-            }
+                Some(Told::Event(Event::Cancelled { .. })) => break Taken::Cancelled,
+                Some(Told::Event(Event::UpdateAnswered { answer, .. })) => {
+                    // draft-21 §9.20.18: a relay does not say less than its publisher does.
+                    if let Answer::Ok { parameters, .. } = answer {
+                        saw(&track, &parameters);
+                    }
+                    continue;
+                }
+                Some(Told::Event(_)) => continue,
+            },
+            Some(result) = streams.next() => result.err(),
+        };
+        let Some(fault) = fault else { continue };
+        if let Some(why) = fault.malformed() {
+            tracing::info!(peer = %link.connection.peer(), track = ?track.name(), why, "moq: a malformed track");
+            track.end(Close::Malformed);
+            break Taken::Malformed;
+        }
+        if let Fault::Write(WriteError::Closed(_)) = fault {
+            break Taken::Refused;
         }
     };
     drop(streams);
     link.disown(id);
+    if taken == Taken::Malformed {
+        // draft-18 §2.4.2: of this publisher nothing more is taken.
+        link.command(Command::Cancel { id, code: ResetCode::MalformedTrack });
+    }
     taken
+}
+
+/// The largest object that the publisher knows is the largest here too (draft-18 §10.2.5: a relay does not
+/// lie about it).
+pub(crate) fn saw(track: &track::Producer, parameters: &Parameters) {
+    if let Some(largest) = parameters.largest {
+        track.saw(spine::Location { group: largest.group, object: largest.object });
+    }
+}
+
+/// What is to be said to the publisher next.
+enum Wanted {
+    /// A new group.
+    Group(u64),
+    /// The track is malformed: nothing more of it.
+    Nothing,
 }
 
 /// NEW_GROUP_REQUESTs of our readers on their way to the publisher (draft-18 §10.2.13).
@@ -113,12 +175,16 @@ impl NewGroups {
         Self { track, waiting: Waiting::new(), outstanding: None }
     }
 
-    /// The next value to ask the publisher with.
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<u64> {
+    /// The next thing to say.
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Wanted> {
         loop {
             let demand = match self.track.poll_demand(&mut self.waiting, cx) {
                 Poll::Ready(demand) => demand,
-                Poll::Pending => return Poll::Pending,
+                // Registered first, looked at second.
+                Poll::Pending => match self.track.consume().ended() {
+                    Some(Close::Malformed) => return Poll::Ready(Wanted::Nothing),
+                    _ => return Poll::Pending,
+                },
             };
             let largest = self.track.consume().largest().map(|largest| largest.group);
             let Some(above) = demand.new_group_above.filter(|_| self.track.info().dynamic_groups)
@@ -127,7 +193,7 @@ impl NewGroups {
             };
             if let Some(wanted) = to_ask(above.saturating_add(1), largest, self.outstanding) {
                 self.outstanding = Some(wanted);
-                return Poll::Ready(wanted);
+                return Poll::Ready(Wanted::Group(wanted));
             }
         }
     }
@@ -152,6 +218,9 @@ async fn subgroup(
     match &result {
         Ok(()) => {}
         Err(Fault::Data(error)) => stream.stop(link.fault(*error)),
+        Err(Fault::Write(WriteError::Malformed(_))) => {
+            stream.stop(link.version.reset_code(ResetCode::MalformedTrack));
+        }
         Err(Fault::Write(error)) => {
             tracing::debug!(track = ?track.name(), %error, "moq: a stream is not kept");
             stream.stop(link.version.reset_code(ResetCode::ExcessiveLoad));
@@ -169,7 +238,7 @@ async fn copy(
 ) -> Result<(), Fault> {
     let mut reader = SubgroupReader::new(link.version, header);
     let group = track.group(header.group, clock::now())?;
-    let mut copying = Copying { header, track, group, subgroup: None, object: None };
+    let mut copying = Copying { header, track, group, subgroup: None, object: None, first: true };
     let mut arrived = Arrived { bytes: first, end: None };
     loop {
         while let Some(item) = reader.read(&mut arrived.bytes)? {
@@ -184,8 +253,7 @@ async fn copy(
             None => arrived = arrive(stream).await,
             Some(End::Fin) => {
                 reader.finish()?;
-                copying.fin(reader.largest());
-                return Ok(());
+                return Ok(copying.fin(reader.largest())?);
             }
             Some(End::Reset(code)) => {
                 copying.reset(reset_of(link.version, code));
@@ -258,11 +326,15 @@ struct Copying<'a> {
     group: group::Producer,
     subgroup: Option<group::SubgroupProducer>,
     object: Option<ObjectWriter>,
+    /// No object has come on this stream.
+    first: bool,
 }
 
 impl Copying<'_> {
     fn object(&mut self, subgroup: u64, head: ObjectHead) -> Result<(), WriteError> {
         let now = clock::now();
+        let first = std::mem::take(&mut self.first) && self.header.first_object;
+        gaps(&self.group, head.id, &head.properties)?;
         let subgroup = match &self.subgroup {
             Some(subgroup) => subgroup,
             None => {
@@ -277,14 +349,12 @@ impl Copying<'_> {
             priority: self.header.priority.unwrap_or(self.track.info().priority),
             status: status_of(head.status),
             properties: head.properties.as_bytes().clone(),
+            first,
             ..Header::new(head.id, now)
         };
         if head.payload_length == 0 {
             subgroup.write(header, Vec::new())?;
-            if head.status != Status::Normal {
-                self.group.end(Some(head.id), now);
-            }
-            return Ok(());
+            return end_by(self.track, &self.group, head.id, status_of(head.status));
         }
         // Nothing, if it is there already: its payload is passed over.
         self.object = subgroup.begin(header, Some(head.payload_length))?;
@@ -300,13 +370,15 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn fin(&mut self, largest: Option<u64>) {
+    fn fin(&mut self, largest: Option<u64>) -> Result<(), WriteError> {
         if let Some(subgroup) = self.subgroup.take() {
-            subgroup.fin();
+            subgroup.try_fin()?;
         }
-        if self.header.end_of_group {
-            self.group.end(largest, clock::now());
+        // Without an object it says nothing of where the group ends.
+        if self.header.end_of_group && largest.is_some() {
+            self.group.try_end(largest, clock::now())?;
         }
+        Ok(())
     }
 
     fn reset(&mut self, code: spine::ResetCode) {
@@ -317,24 +389,55 @@ impl Copying<'_> {
     }
 }
 
-fn datagram_object(datagram: Datagram, track: &track::Producer) -> Result<(), WriteError> {
+fn datagram_object(datagram: Datagram, track: &track::Producer) -> Result<(), Fault> {
     let now = clock::now();
     let group = track.group(datagram.group, now)?;
     let (status, payload) = match datagram.body {
         Body::Payload(payload) => (spine::Status::Normal, payload),
         Body::Status(status) => (status_of(status), Bytes::new()),
     };
+    gaps(&group, datagram.object, &datagram.properties)?;
     let header = Header {
         priority: datagram.priority.unwrap_or(track.info().priority),
         status,
         properties: datagram.properties.as_bytes().clone(),
         ..Header::new(datagram.object, now)
     };
-    group.datagram(header, track.budget().payload(payload))?;
-    if datagram.end_of_group || status != spine::Status::Normal {
-        group.end(Some(datagram.object), now);
+    let payload = track.budget().payload(payload);
+    match datagram.end_of_group {
+        true => group.last_datagram(header, payload)?,
+        false => group.datagram(header, payload)?,
     }
-    Ok(())
+    Ok(end_by(track, &group, datagram.object, status)?)
+}
+
+/// What a status says of its group and track.
+fn end_by(
+    track: &track::Producer,
+    group: &group::Producer,
+    object: u64,
+    status: spine::Status,
+) -> Result<(), WriteError> {
+    if status == spine::Status::Normal {
+        return Ok(());
+    }
+    group.try_end(Some(object), clock::now())?;
+    match status {
+        spine::Status::EndOfTrack => track.end_at(spine::Location { group: group.id(), object }),
+        _ => Ok(()),
+    }
+}
+
+/// What an object says that does not exist (draft-18 §12.8, §12.9).
+fn gaps(group: &group::Producer, object: u64, properties: &Properties) -> Result<(), WriteError> {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let before = |kind| properties.number(kind).unwrap_or(0);
+    match (before(kind::PRIOR_OBJECT_ID_GAP), before(kind::PRIOR_GROUP_ID_GAP)) {
+        (0, 0) => Ok(()),
+        (objects, groups) => group.lacks(object, objects, groups),
+    }
 }
 
 fn status_of(status: Status) -> spine::Status {

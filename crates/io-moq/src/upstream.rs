@@ -8,8 +8,8 @@ use bytes::Bytes;
 use moqt::data::{FetchItem, FetchObject, FetchReader, Missing, Via};
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Fetch, GroupOrder, Location, Namespace, Parameters, Range, Request, RequestId,
-    ResetCode,
+    Answer, DataError, Fetch, GroupOrder, Location, Namespace, Parameters, Range, Request,
+    RequestId, ResetCode,
 };
 use spine::{Absence, FetchProducer, FetchRequest, Header, Order, Payload};
 use tokio::sync::mpsc;
@@ -45,8 +45,11 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
     let groups = (start.group, end.group);
     let answer = request.accept();
     let mut answering = Answering { answer, order, groups, covered, at: None, object: None };
-    if let Ok(()) = answering.run(&link, data).await {
-        answering.end();
+    match answering.run(&link, data).await {
+        // What the publisher did not speak of is behind its largest object.
+        Ok(()) => answering.answer.end(),
+        Err(Broken::Malformed) => answering.answer.malformed(),
+        Err(Broken::Off) => {}
     }
 }
 
@@ -92,7 +95,21 @@ async fn stream_of(told: &mut mpsc::UnboundedReceiver<Told>) -> Option<(Location
 }
 
 /// The rest can't be told.
-struct Broken;
+enum Broken {
+    /// It does not come, or nobody wants it.
+    Off,
+    /// What came contradicts itself (draft-18 §2.4.2).
+    Malformed,
+}
+
+impl From<DataError> for Broken {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::MalformedTrack(_) => Self::Malformed,
+            DataError::Session(_) | DataError::Limit(..) => Self::Off,
+        }
+    }
+}
 
 struct Answering {
     answer: FetchProducer,
@@ -113,7 +130,7 @@ impl Answering {
         loop {
             while let Some(item) = reader.read(&mut chunk).map_err(|error| {
                 data.stream.stop(link.fault(error));
-                Broken
+                Broken::from(error)
             })? {
                 self.item(item).await?;
             }
@@ -122,10 +139,10 @@ impl Answering {
                 Read::Fin => {
                     return reader.finish().map_err(|error| {
                         link.fault(error.into());
-                        Broken
+                        Broken::Off
                     });
                 }
-                Read::Reset(_) | Read::Lost => return Err(Broken),
+                Read::Reset(_) | Read::Lost => return Err(Broken::Off),
             }
         }
     }
@@ -180,7 +197,7 @@ impl Answering {
         let whole = end.object == Range::WHOLE_GROUP || end >= self.covered;
         let begun = self.at.is_some_and(|at| at.group == end.group);
         if !whole && missing != Missing::NonExistent {
-            return Err(Broken);
+            return Err(Broken::Off);
         }
         let (from, to) = match self.order {
             GroupOrder::Ascending => {
@@ -199,11 +216,6 @@ impl Answering {
         Ok(())
     }
 
-    /// Everything was read; what the publisher did not speak of is behind its largest object.
-    fn end(self) {
-        self.answer.end();
-    }
-
     /// Waits until somebody reads.
     async fn room(&mut self) -> Result<(), Broken> {
         loop {
@@ -212,7 +224,7 @@ impl Answering {
                 return Ok(());
             }
             if !self.answer.is_wanted() {
-                return Err(Broken);
+                return Err(Broken::Off);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt::{Answer, AuthToken, RequestCode, Secret};
-use spine::{Announce, Origin, Path, Waiting, track};
+use spine::{Announce, Path, Waiting, track};
 use tokio::time::timeout;
 
 use crate::clock;
@@ -155,7 +155,7 @@ impl Viewer {
         if let Some(track) = self.past(name).await {
             return Ok(track);
         }
-        find(&self.relay.origin, name, wait).await
+        find(&self.relay, name, wait).await
     }
 
     /// A track of a broadcast that is over.
@@ -170,7 +170,7 @@ impl Viewer {
 
 /// A track by its name; waits for its publisher as long as the subscriber would.
 async fn find(
-    origin: &Origin,
+    relay: &Relay,
     name: &moqt::TrackName,
     wait: Duration,
 ) -> Result<track::Consumer, Answer> {
@@ -178,16 +178,22 @@ async fn find(
     let (Some(path), Some(track)) = (path_of(name.namespace()), name_of(name)) else {
         return Err(missing());
     };
-    let deadline = clock::now() + wait.max(LOOKUP);
-    let here = async {
-        if let Some(broadcast) = origin.get(&path)
-            && let Ok(track) = broadcast.track(&track, deadline).await
-        {
-            return Some(track);
-        }
-        None
+    let (origin, deadline) = (&relay.origin, clock::now() + wait.max(LOOKUP));
+    // Before anything is looked for: what comes meanwhile is not missed.
+    let mut namespaces = relay.open.namespaces();
+    let here = async || {
+        let kept;
+        let broadcast = match origin.get(&path) {
+            Some(broadcast) => broadcast,
+            // draft-18 §9.5: who publishes a namespace is asked for what is below it as well.
+            None => {
+                kept = relay.open.below(origin, &path)?;
+                kept.consume()
+            }
+        };
+        broadcast.track(&track, deadline).await.ok()
     };
-    if let Ok(Some(track)) = timeout(LOOKUP, here).await {
+    if let Ok(Some(track)) = timeout(LOOKUP, here()).await {
         return Ok(track);
     }
     // A catalog names packaged tracks before their first part is made.
@@ -214,6 +220,21 @@ async fn find(
                     break;
                 }
             }
+        }
+    };
+    let come_above = async {
+        loop {
+            // The sender is the relay's.
+            let _ = namespaces.changed().await;
+            if let Some(track) = here().await {
+                return track;
+            }
+        }
+    };
+    let come = async {
+        tokio::select! {
+            track = come => track,
+            track = come_above, if relay.is_open(&path) => track,
         }
     };
     if beginning {

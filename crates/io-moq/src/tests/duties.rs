@@ -27,7 +27,7 @@ pub(super) fn code(answer: &Answer) -> Option<RequestCode> {
     }
 }
 
-fn largest(answer: &Answer) -> Option<Location> {
+pub(super) fn largest(answer: &Answer) -> Option<Location> {
     match answer {
         Answer::Ok { parameters, .. } => parameters.largest,
         other => panic!("{other:?}"),
@@ -263,7 +263,7 @@ async fn d03_d04_d09_tracks_of_open_namespaces_are_relayed_as_they_are() {
     let mut one = viewer.subscribe(name(), next_object()).await;
     assert_eq!(code(&one.answer), None);
     // Whatever it holds: unknown properties, a subgroup, a priority.
-    let properties = Properties::from_checked(Bytes::from_static(&[0x3c, 0x01, 0x38, 0x2a]));
+    let properties = Properties::from_checked(Bytes::from_static(&[0x38, 0x01, 0x3c, 0x2a]));
     let object = |id| ObjectHead {
         id,
         properties: properties.clone(),

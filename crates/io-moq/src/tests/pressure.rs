@@ -145,7 +145,7 @@ async fn d14_what_a_newer_group_supersedes_is_not_handed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d15_what_is_too_late_is_not_handed_over() {
+async fn draft18_s8_d15_what_is_too_late_is_not_handed_over() {
     let parameters = Parameters { object_delivery_timeout_ms: Some(500), ..next_object() };
     let source = Source::single(3_000_000);
     let seen = watched(&source, 15, mile(1, DEEP), parameters, None).await;
@@ -242,7 +242,7 @@ async fn a_client_whose_address_changes_three_times_loses_no_object() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d26_who_comes_back_gets_its_first_object_a_round_trip_earlier() {
+async fn draft18_s3_3_1_d26_who_comes_back_gets_its_first_object_a_round_trip_earlier() {
     let (start, network) = (Instant::now(), Network::new(7));
     let rig = Rig::over(&network, Congestion::Ours);
     let broadcast = rig.broadcast(&["default", "one"]);

@@ -11,7 +11,7 @@ use moqt::data::{
 use moqt::session::{Command, DataHeader, Event};
 use moqt::{
     Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
-    RequestId,
+    RequestId, Version,
 };
 use spine::{Absence, Header, TrackInfo};
 
@@ -197,13 +197,15 @@ async fn d12_what_may_not_be_kept_any_longer_is_unknown() {
 }
 
 /// A group of three objects of a megabyte: more than a stream takes without being read.
-fn large(track: &spine::track::Producer, id: u64) {
+fn large(track: &spine::track::Producer, id: u64, first: &[(u64, u64)]) {
     let now = Instant::now();
     let group = track.group(id, now).unwrap();
     let subgroup = group.subgroup(0, now).unwrap();
+    let first = properties(first).as_bytes().clone();
     for object in 0..3 {
         let payload = track.budget().payload(Bytes::from(vec![id as u8; 1 << 20]));
-        subgroup.write(Header::new(object, now), vec![payload]).unwrap();
+        let properties = if object == 0 { first.clone() } else { Bytes::new() };
+        subgroup.write(Header { properties, ..Header::new(object, now) }, vec![payload]).unwrap();
     }
     subgroup.fin();
     group.end(Some(2), now);
@@ -222,26 +224,30 @@ async fn end_of(told: &mut tokio::sync::mpsc::UnboundedReceiver<Told>) -> (u64, 
 }
 
 #[tokio::test]
-async fn d15_d16_a_slow_subscriber_loses_whole_groups_and_its_neighbour_nothing() {
-    for (name, parameters, expect) in [
+async fn draft18_s8_d15_d16_a_slow_subscriber_loses_whole_groups_and_its_neighbour_nothing() {
+    let object = Parameters { object_delivery_timeout_ms: Some(200), ..next_object() };
+    let subgroup = Parameters { subgroup_delivery_timeout_ms: Some(200), ..next_object() };
+    for (name, parameters, first, expect) in [
         // OBJECT_DELIVERY_TIMEOUT; DELIVERY_TIMEOUT
-        ("object", Parameters { object_delivery_timeout_ms: Some(200), ..next_object() }, 0x2),
+        ("object", object, &[][..], 0x2),
         // SUBGROUP_DELIVERY_TIMEOUT
-        ("subgroup", Parameters { subgroup_delivery_timeout_ms: Some(200), ..next_object() }, 0x2),
+        ("subgroup", subgroup, &[], 0x2),
+        // The publisher's, with the first object of a subgroup (draft-21 §10.2).
+        ("first object", next_object(), &[(0x02, 200)], 0x2),
         // Nothing asked for: what is not the newest group goes after LAG_MAX; TOO_FAR_BEHIND
-        ("nothing", next_object(), 0x5),
+        ("nothing", next_object(), &[], 0x5),
     ] {
         let rig = Rig::new();
         let broadcast = rig.broadcast(&["default", "one"]);
         let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
         let subscribed = || track(&["default", "one"], "video");
-        let (slow, quick) = (rig.client("/").await, rig.client("/").await);
+        let (slow, quick) = (rig.client_of(Version::Draft21).await, rig.client("/").await);
         let request = Request::Subscribe { track: subscribed(), parameters };
         let (_, answer, mut told) = slow.ask(request).await;
         assert_eq!(code(&answer), None);
         let mut neighbour = quick.subscribe(subscribed(), next_object()).await;
-        large(&video, 0);
-        large(&video, 1);
+        large(&video, 0, first);
+        large(&video, 1, first);
         for group in [0, 1] {
             for object in 0..3 {
                 let came = neighbour.next().await;

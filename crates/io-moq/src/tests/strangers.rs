@@ -1,13 +1,21 @@
-//! Datagrams from addresses that may be somebody else's.
+//! Datagrams from addresses that may be somebody else's; peers that say nothing, or nothing that is meant.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+use moqt::{Parameters, Request, RequestCode};
+use spine::TrackInfo;
+use testkit::Shape;
 use tokio::net::UdpSocket;
+use tokio::time::Instant;
 
-use super::rig::{Rig, soon};
+use super::duties::{VIDEO, code, group, text};
+use super::rig::{Rig, next_object, soon, track};
+use crate::limits::{IDLE, RECEIVE_WINDOW};
 use crate::listen::protocols;
-use crate::transport::{Endpoint, Trust};
+use crate::transport::{Congestion, Endpoint, Network, Trust, WriteEnd};
 
 /// A client whose datagrams reach the server from an address that nothing of the server's answers comes back from: as if
 /// the address were forged.
@@ -108,4 +116,86 @@ async fn with_many_half_open_an_address_has_to_be_proved_first() {
         }
     };
     soon("both to be in", in_now).await;
+}
+
+/// Either side may give a padding stream up; what comes of it before that is not held against those beside it. All together
+/// it is more than a connection may have under way.
+#[tokio::test]
+async fn draft18_s11_5_padding_is_thrown_away() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client("/").await;
+    let mut seen = client.subscribe(track(&["default", "one"], "video"), next_object()).await;
+    let zeros = Bytes::from(vec![0; 1 << 20]);
+    for _ in 0..RECEIVE_WINDOW as usize / zeros.len() + 4 {
+        let mut opening = BytesMut::new();
+        moqt::data::padding_stream(client.link.version, &mut opening);
+        let mut stream = client.link.connection.open_uni().await.unwrap();
+        let mut padding = [opening.freeze(), zeros.clone()];
+        match soon("it to be taken", stream.write(&mut padding)).await {
+            Ok(()) => stream.finish(),
+            Err(end) => assert!(matches!(end, WriteEnd::Stopped(_)), "the session is over"),
+        }
+    }
+    for zeros in [0, 1, 900] {
+        let mut padding = BytesMut::new();
+        moqt::data::padding_datagram(client.link.version, zeros, &mut padding);
+        assert!(client.link.connection.send_datagram(padding.freeze()));
+    }
+    // Both ways: a request is answered, and objects come.
+    let name = track(&["default", "one"], "video");
+    let status = Request::TrackStatus { track: name, parameters: Parameters::default() };
+    assert_eq!(code(&client.ask(status).await.1), None);
+    group(&video, 0, &["still here"]);
+    assert_eq!(text(&seen.next().await), (0, 0, "still here"));
+    assert_eq!(rig.counters.session_errors.load(Ordering::Relaxed), 0);
+}
+
+/// draft-18 §13.6: who says no SETUP, or half of one, is let go; and who is not heard of any more.
+#[tokio::test(start_paused = true)]
+async fn draft18_s13_6_who_says_nothing_is_let_go() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let to = rig.endpoint.local_address().unwrap();
+    let knock = async || {
+        let endpoint = network.client(Shape::default()).unwrap();
+        let trust = Trust::Fingerprint(rig.hash);
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        (endpoint, connection)
+    };
+    for said in [&[][..], &[0xaf], &[0xaf, 0x00, 0x00, 0x09, 0x07]] {
+        let (_endpoint, connection) = knock().await;
+        let began = Instant::now();
+        let mut stream = connection.open_uni().await.unwrap();
+        if !said.is_empty() {
+            stream.write(&mut [Bytes::copy_from_slice(said)]).await.unwrap();
+        }
+        // CONTROL_MESSAGE_TIMEOUT
+        let ended = connection.closed().await;
+        assert_eq!(ended.code, Some(0x11), "{said:?}: {}", ended.reason);
+        let waited = began.elapsed();
+        assert!(
+            waited >= Duration::from_secs(9) && waited <= Duration::from_secs(12),
+            "{waited:?}"
+        );
+    }
+    // Its network is gone: nothing comes, not even a word that keeps it alive.
+    let client = rig.client_over(&network, Shape::default()).await;
+    let open = || rig.counters.open.load(Ordering::Relaxed);
+    // It has said SETUP: it is answered.
+    let name = track(&["default", "one"], "video");
+    let status = Request::TrackStatus { track: name, parameters: Parameters::default() };
+    assert_eq!(code(&client.ask(status).await.1), Some(RequestCode::DoesNotExist));
+    while open() > 1 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let began = Instant::now();
+    let at = client.endpoint.local_address().unwrap();
+    network.reshape(at, Shape { loss: 1.0, ..Shape::default() });
+    while open() > 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(began.elapsed() < IDLE * 3, "it is still here");
+    }
+    assert!(began.elapsed() >= IDLE / 2, "{:?}", began.elapsed());
 }

@@ -1,0 +1,138 @@
+//! Who publishes a namespace is asked for what is below it (draft-18 §9.5, draft-21 §7.5).
+
+use moqt::session::{Command, Event};
+use moqt::{
+    Answer, Fetch, GroupOrder, Location, Parameters, Properties, Range, Request, RequestCode,
+    RequestId,
+};
+
+use super::duties::{code, read_fetch, text};
+use super::relay::{send, tell_past};
+use super::rig::{Client, Rig, answered, namespace, next_object, soon, track, until};
+use crate::link::Told;
+
+fn chat() -> moqt::TrackName {
+    track(&["open", "room"], "chat")
+}
+
+/// A client that has announced this.
+async fn announced(rig: &Rig, fields: &[&str]) -> Client {
+    let client = rig.client("/").await;
+    assert_eq!(code(&client.publish_namespace(fields).await), None, "{fields:?}");
+    client
+}
+
+/// Gives the next track that the relay subscribes to, which must be the chat, or refuses it.
+async fn asked_for_chat(client: &mut Client, answer: Answer) -> RequestId {
+    loop {
+        if let (id, Request::Subscribe { track, .. }) = client.asked().await {
+            assert_eq!(track, chat());
+            client.command(Command::Answer { id, answer });
+            return id;
+        }
+    }
+}
+
+fn given() -> Answer {
+    let (parameters, properties) = (Parameters::default(), Properties::empty());
+    Answer::Ok { parameters, properties }
+}
+
+fn subscribe(parameters: Parameters) -> Request {
+    Request::Subscribe { track: chat(), parameters }
+}
+
+#[tokio::test]
+async fn d03_who_publishes_a_prefix_is_asked_and_so_are_all_others() {
+    let rig = Rig::new();
+    let mut above = announced(&rig, &["open"]).await;
+    // Fields match as a whole.
+    let mut beside = announced(&rig, &["open", "ro"]).await;
+    let listener = rig.client("/").await;
+    let prefix = namespace(&["open"]);
+    let listen =
+        Request::SubscribeNamespace { prefix, tracks: false, parameters: Parameters::default() };
+    let (_, _, mut news) = listener.ask(listen).await;
+    let viewer = rig.client("/").await;
+    let (id, mut told) = viewer.link.request(subscribe(next_object())).unwrap();
+    let first = asked_for_chat(&mut above, given()).await;
+    let answer = answered(&mut told).await;
+    assert_eq!(code(&answer), None);
+    let mut seen = viewer.follow(id, answer, told);
+    send(&above, first, 0, 0, "from above", true).await;
+    assert_eq!(text(&seen.next().await), (0, 0, "from above"));
+    // The same namespace, and one above it: both may have it too.
+    let mut own = announced(&rig, &["open", "room"]).await;
+    let second = asked_for_chat(&mut own, given()).await;
+    send(&own, second, 1, 0, "its own", true).await;
+    assert_eq!(text(&seen.next().await), (1, 0, "its own"));
+    let mut again = announced(&rig, &["open"]).await;
+    let third = asked_for_chat(&mut again, given()).await;
+    drop((above, own));
+    send(&again, third, 2, 0, "alone", true).await;
+    assert_eq!(text(&seen.next().await), (2, 0, "alone"));
+    let more = std::iter::from_fn(|| beside.events.try_recv().ok());
+    let more = more.filter(|event| matches!(event, Event::Request { .. })).count();
+    assert_eq!(more, 0, "(open, ro) is no prefix of (open, room)");
+    // Nobody is told a namespace that nobody has published: `room` only when it was.
+    let mut names = Vec::new();
+    while let Ok(Told::Event(Event::Namespace { namespace, .. })) = news.try_recv() {
+        names.push(namespace);
+    }
+    let told: Vec<_> = [&["open"][..], &["open", "ro"], &["open", "room"]].map(namespace).into();
+    names.sort();
+    assert_eq!(names, told);
+}
+
+#[tokio::test]
+async fn d03_a_track_that_nobody_above_has_leaves_nothing_behind() {
+    let rig = Rig::new();
+    let mut above = announced(&rig, &["open"]).await;
+    let viewer = rig.client("/").await;
+    for _ in 0..2 {
+        let (_, mut told) = viewer.link.request(subscribe(next_object())).unwrap();
+        let refused = Answer::error(RequestCode::DoesNotExist, "");
+        asked_for_chat(&mut above, refused).await;
+        assert_eq!(code(&answered(&mut told).await), Some(RequestCode::DoesNotExist));
+        let path = spine::Path::new(["open", "room"]).unwrap();
+        until("the broadcast to go", || rig.origin.get(&path).is_none()).await;
+    }
+}
+
+#[tokio::test]
+async fn d03_d07_a_subscriber_waits_for_who_publishes_a_prefix() {
+    let rig = Rig::new();
+    let viewer = rig.client("/").await;
+    let wait = Parameters { rendezvous_timeout_ms: Some(20_000), ..next_object() };
+    let (id, mut told) = viewer.link.request(subscribe(wait)).unwrap();
+    // The request is under way: it is answered behind what was asked before it.
+    let status = Request::TrackStatus { track: chat(), parameters: Parameters::default() };
+    assert_eq!(code(&viewer.ask(status).await.1), Some(RequestCode::DoesNotExist));
+    let mut above = announced(&rig, &["open"]).await;
+    let first = asked_for_chat(&mut above, given()).await;
+    let answer = answered(&mut told).await;
+    let mut seen = viewer.follow(id, answer, told);
+    send(&above, first, 0, 0, "late", true).await;
+    assert_eq!(text(&seen.next().await), (0, 0, "late"));
+}
+
+#[tokio::test]
+async fn d03_the_past_is_fetched_from_who_publishes_a_prefix() {
+    let rig = Rig::new();
+    let mut above = announced(&rig, &["open"]).await;
+    let viewer = rig.client("/").await;
+    let range = Range { start: Location::new(3, 0), end: Location::new(8, 0) };
+    let fetch = Fetch::Standalone { track: chat(), range };
+    let fetch = Request::Fetch { fetch, parameters: Parameters::default() };
+    let (_, mut told) = viewer.link.request(fetch).unwrap();
+    let largest = Some(Location::new(8, 0));
+    let parameters = Parameters { largest, ..Parameters::default() };
+    let answer = Answer::Ok { parameters, properties: Properties::empty() };
+    asked_for_chat(&mut above, answer).await;
+    let answer = soon("the answer", answered(&mut told)).await;
+    assert_eq!(code(&answer), None);
+    let asked = tell_past(&mut above).await;
+    assert_eq!((asked.start.group, asked.end.group), (3, 8));
+    let got = read_fetch(&mut told, GroupOrder::Ascending).await;
+    assert_eq!(got, "3.0old 4.0old ?7 8.0old");
+}

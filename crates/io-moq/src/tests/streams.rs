@@ -1,0 +1,150 @@
+//! Subgroup streams that a test writes object by object.
+
+use bytes::{Bytes, BytesMut};
+use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
+use moqt::session::{Command, Event};
+use moqt::{DoneCode, Parameters, Properties, Request, RequestId, ResetCode};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::duties::code;
+use super::rig::{Client, soon};
+use crate::link::{DataStream, Told};
+use crate::transport::{Read, SendStream};
+
+/// A track that a client publishes.
+pub(super) struct Published {
+    pub(super) id: RequestId,
+    pub(super) told: UnboundedReceiver<Told>,
+}
+
+/// Publishes a track.
+pub(super) async fn publish(client: &Client, track: moqt::TrackName) -> Published {
+    let (parameters, properties) = (Parameters::default(), Properties::empty());
+    let request = Request::Publish { track, parameters, properties };
+    let (id, answer, told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    Published { id, told }
+}
+
+/// Waits until the peer wants nothing more of a request; says why.
+pub(super) async fn cancelled(told: &mut UnboundedReceiver<Told>) -> ResetCode {
+    loop {
+        match soon("the end of a request", told.recv()).await {
+            Some(Told::Event(Event::Cancelled { code, .. })) => return code,
+            Some(_) => {}
+            None => panic!("nobody said why"),
+        }
+    }
+}
+
+/// Waits until the publisher says that a subscription is over; how.
+pub(super) async fn done(told: &mut UnboundedReceiver<Told>) -> DoneCode {
+    loop {
+        match soon("the end of a subscription", told.recv()).await {
+            Some(Told::Event(Event::Done { done, .. })) => return done.code,
+            Some(_) => {}
+            None => panic!("nobody said how"),
+        }
+    }
+}
+
+/// What a stream ends with.
+pub(super) async fn end_of(data: &mut DataStream) -> Read {
+    loop {
+        match soon("the end of a stream", data.stream.read()).await {
+            Read::Chunk(_) => {}
+            end => return end,
+        }
+    }
+}
+
+/// A header of subgroup 0.
+pub(super) fn header(group: u64) -> SubgroupHeader {
+    SubgroupHeader {
+        alias: 0,
+        group,
+        subgroup: SubgroupId::Zero,
+        priority: None,
+        properties: true,
+        end_of_group: false,
+        first_object: true,
+    }
+}
+
+/// A stream of a published track.
+pub(super) struct Out<'a> {
+    client: &'a Client,
+    id: RequestId,
+    stream: SendStream,
+    writer: SubgroupWriter,
+}
+
+impl<'a> Out<'a> {
+    /// Opens it; the alias is that of the request.
+    pub(super) async fn open(client: &'a Client, id: RequestId, header: SubgroupHeader) -> Self {
+        let alias = client.link.with(|session| session.open_data(id)).unwrap();
+        let header = SubgroupHeader { alias, ..header };
+        let mut bytes = BytesMut::new();
+        header.encode(client.link.version, &mut bytes).unwrap();
+        let mut stream = client.link.connection.open_uni().await.unwrap();
+        // Refused by then, perhaps: that is what the test is about.
+        let _ = stream.write(&mut [bytes.freeze()]).await;
+        let writer = SubgroupWriter::new(client.link.version, &header);
+        Self { client, id, stream, writer }
+    }
+
+    pub(super) async fn head(&mut self, head: ObjectHead, payload: &'static str) {
+        let mut bytes = BytesMut::new();
+        self.writer.object(&head, &mut bytes).unwrap();
+        bytes.extend_from_slice(payload.as_bytes());
+        let _ = self.stream.write(&mut [bytes.freeze()]).await;
+    }
+
+    pub(super) async fn object(&mut self, id: u64, payload: &'static str) {
+        self.with(id, payload, Properties::empty()).await;
+    }
+
+    pub(super) async fn with(&mut self, id: u64, payload: &'static str, properties: Properties) {
+        let payload_length = payload.len() as u64;
+        self.head(ObjectHead { id, properties, status: Status::Normal, payload_length }, payload)
+            .await;
+    }
+
+    pub(super) async fn status(&mut self, id: u64, status: Status) {
+        let properties = Properties::empty();
+        self.head(ObjectHead { id, properties, status, payload_length: 0 }, "").await;
+    }
+
+    pub(super) fn finish(mut self) {
+        self.stream.finish();
+    }
+
+    pub(super) fn reset(mut self) {
+        self.stream.reset(0x1);
+    }
+}
+
+impl Drop for Out<'_> {
+    fn drop(&mut self) {
+        self.client.command(Command::DataClosed { id: self.id });
+    }
+}
+
+/// A datagram of a published track.
+pub(super) fn datagram(client: &Client, id: RequestId, at: (u64, u64), body: Body, last: bool) {
+    let datagram = Datagram {
+        alias: client.link.with(|session| session.alias(id)).unwrap(),
+        group: at.0,
+        object: at.1,
+        priority: None,
+        end_of_group: last,
+        properties: Properties::empty(),
+        body,
+    };
+    let bytes = datagram.encode(client.link.version).unwrap();
+    assert!(client.link.connection.send_datagram(bytes));
+}
+
+pub(super) fn payload(text: &'static str) -> Body {
+    Body::Payload(Bytes::from_static(text.as_bytes()))
+}
