@@ -203,6 +203,17 @@ impl Shown {
         listed.collect()
     }
 
+    /// Their tracks.
+    pub(crate) fn names(&self) -> &[String] {
+        if self.renditions.is_some() { &self.names } else { &[] }
+    }
+
+    /// What each of them begins with, for an original that begins with this.
+    pub(crate) async fn inits(&self, original: &Bytes) -> Result<Vec<Bytes>, Failed> {
+        let renditions = self.renditions.as_ref().ok_or(Failed::Encoder)?;
+        renditions.inits(original, &self.levels).await
+    }
+
     /// The rendition of the index that this name has its segments of.
     pub(crate) fn original<'a>(&self, name: &'a str) -> &'a str {
         if self.get(name).is_some() { ORIGINAL } else { name }

@@ -257,7 +257,7 @@ impl LevelTrack {
 }
 
 /// What an object of a level says of itself: what its original says, but for the initialisation segment.
-fn describe(
+pub(crate) fn describe(
     index: &Index,
     number: u64,
     at: u64,

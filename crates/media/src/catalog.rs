@@ -263,6 +263,13 @@ pub struct InitData {
     pub data: String,
 }
 
+impl InitData {
+    /// An initialisation segment in the catalog itself.
+    pub fn inline(id: String, data: &[u8]) -> Self {
+        Self { id, kind: "inline".to_owned(), data: BASE64.encode(data) }
+    }
+}
+
 /// Why a catalog could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

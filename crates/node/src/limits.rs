@@ -77,6 +77,10 @@ pub(crate) const PAST_BYTES: usize = 64 << 20;
 /// Ranges of recordings that are read at once; more wait.
 pub(crate) const PAST_ANSWERS: usize = 64;
 
+/// How long who opens a recording over MoQ waits for the encoder to say what its levels begin with: ten times what that
+/// takes on a busy machine. Without an answer there is the original.
+pub(crate) const PAST_LEVELS_WAIT: Duration = Duration::from_secs(2);
+
 /// Ranges that wait for it.
 pub(crate) const PAST_WAITING: usize = 1_024;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use control::VideoUid;
-use deliver::Library;
+use deliver::{Library, PastLevels};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::catalog::Catalog;
@@ -22,10 +22,13 @@ use spine::{
     Request, Route, Takeover, TrackInfo, TrackName, broadcast, track,
 };
 
-use crate::limits::{PAST_ANSWERS, PAST_BROADCASTS, PAST_BYTES, PAST_WAITING};
+use crate::limits::{PAST_ANSWERS, PAST_BROADCASTS, PAST_BYTES, PAST_LEVELS_WAIT, PAST_WAITING};
 
 /// After what is in memory, before nothing.
 const COST: u32 = 100;
+
+/// What levels are made of.
+const ORIGINAL: &str = "video.cmaf";
 
 /// How often it is looked whether anybody still wants an answer that nobody reads.
 const LOOK: Duration = Duration::from_secs(1);
@@ -75,7 +78,13 @@ impl Past {
             kept.used = Instant::now();
             return Some(kept.broadcast.consume());
         }
-        let made = self.make(&path, &recording).await;
+        let (catalog, levels) = self.listed(&recording).await;
+        // Somebody may have asked for it meanwhile.
+        if let Some(kept) = self.kept().get_mut(uid) {
+            kept.used = Instant::now();
+            return Some(kept.broadcast.consume());
+        }
+        let made = self.make(&path, &recording, catalog, &levels).await;
         let kept = made
             .inspect_err(|error| tracing::warn!(%video, %error, "can't offer a recording"))
             .ok()?;
@@ -89,14 +98,40 @@ impl Past {
         Some(consumer)
     }
 
+    /// Its catalog, and the names of the levels in it. An encoder that does not say soon what they begin with has none.
+    async fn listed(&self, recording: &Arc<Recording>) -> (Option<Catalog>, Vec<String>) {
+        let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
+        let Some(catalog) = catalog.map(|catalog| over(catalog, recording)) else {
+            return (None, Vec::new());
+        };
+        let Some(levels) = PastLevels::of(&self.library, recording) else {
+            return (Some(catalog), Vec::new());
+        };
+        let mut with_levels = catalog.clone();
+        match tokio::time::timeout(PAST_LEVELS_WAIT, levels.list(&mut with_levels)).await {
+            Ok(names) => (Some(with_levels), names),
+            Err(_) => (Some(catalog), Vec::new()),
+        }
+    }
+
     /// Tracks without media: what is asked of them is read then.
-    async fn make(&self, path: &Path, recording: &Recording) -> anyhow::Result<Kept> {
+    async fn make(
+        &self,
+        path: &Path,
+        recording: &Recording,
+        catalog: Option<Catalog>,
+        levels: &[String],
+    ) -> anyhow::Result<Kept> {
         let route = Route::local(NodeId(0), 0);
         let broadcast = self.origin.publish(path, route, Takeover::Replace)?;
         let now = Instant::now();
         let mut tracks = Vec::new();
         let mut inits = Vec::new();
-        for (name, rendition) in recording.index.renditions() {
+        let own = recording.index.renditions();
+        // Levels have the segments of their original.
+        let original = recording.index.rendition(ORIGINAL);
+        let levels = levels.iter().filter_map(|name| Some((name.as_str(), original?)));
+        for (name, rendition) in own.chain(levels) {
             let (Some(first), Some(last)) = (rendition.segments.front(), rendition.segments.back())
             else {
                 continue;
@@ -128,8 +163,8 @@ impl Past {
         init.end(Close::Ended);
         let listing =
             broadcast.track(CATALOG, TrackInfo { pinned: true, ..TrackInfo::default() })?;
-        if let Some(catalog) = recording.catalog.as_deref().and_then(|c| Catalog::parse(c).ok()) {
-            object(&listing, 0, over(catalog, recording).to_json(), now)?;
+        if let Some(catalog) = catalog {
+            object(&listing, 0, catalog.to_json(), now)?;
         }
         listing.end(Close::Ended);
         tracks.extend([init, listing]);
@@ -164,13 +199,25 @@ impl Past {
         }
     }
 
+    /// Those who make this level of what is committed of a video.
+    async fn levels(&self, video: &VideoUid, name: &str) -> Option<PastLevels> {
+        let recording = self.history().recording(video).await.ok()??;
+        PastLevels::of(&self.library, &recording).filter(|levels| levels.has(name))
+    }
+
     async fn answer(&self, request: FetchRequest) {
         let [_, uid] = request.path().fields() else { return };
         let Ok(uid) = std::str::from_utf8(uid) else { return };
         let on_air = self.library.on_air_video(uid);
         let Ok(video) = VideoUid::parse(on_air.as_deref().unwrap_or(uid)) else { return };
-        let Some(name) = request.name().as_str().filter(|name| is_recorded(name)) else { return };
-        let name = name.to_owned();
+        let Some(name) = request.name().as_str().map(str::to_owned) else { return };
+        let level = match is_recorded(&name) {
+            true => None,
+            false => match self.levels(&video, &name).await {
+                Some(levels) => Some(levels),
+                None => return,
+            },
+        };
         let extent = match self.history().extent(&video).await {
             Ok(Some(extent)) => extent,
             Ok(None) => return,
@@ -179,7 +226,7 @@ impl Past {
         let (start, end) = request.range().into_inner();
         let order = request.order();
         let mut reading =
-            Reading { past: self, video, name, start, end, order, answer: request.accept() };
+            Reading { past: self, video, name, level, start, end, order, answer: request.accept() };
         match reading.run(extent).await {
             Ok(()) => reading.answer.end(),
             Err(Stop::Unwanted) => {}
@@ -195,6 +242,8 @@ struct Reading<'a> {
     past: &'a Past,
     video: VideoUid,
     name: String,
+    /// Of a level: those who make it.
+    level: Option<PastLevels>,
     start: Location,
     end: Location,
     order: Order,
@@ -257,34 +306,77 @@ impl Reading<'_> {
         };
         for number in ordered {
             self.room().await?;
-            let record = records.iter().find(|record| record.number == number);
-            let group = match record {
-                Some(record) => {
-                    self.past.history().objects(&self.video, &self.name, record).await?
+            let whole = match (&self.level, records.iter().find(|r| r.number == number)) {
+                (_, None) => false,
+                (Some(level), Some(_)) => match level.group(&self.name, number) {
+                    Ok(group) => self.made(number, group).await?,
+                    Err(_) => false,
+                },
+                (None, Some(record)) => {
+                    let group =
+                        self.past.history().objects(&self.video, &self.name, record).await?;
+                    match group {
+                        PastGroup::Whole(objects) => {
+                            for object in objects {
+                                self.put(
+                                    number,
+                                    object.id,
+                                    object.properties,
+                                    vec![object.payload],
+                                );
+                            }
+                            true
+                        }
+                        PastGroup::Lost => false,
+                    }
                 }
-                None => PastGroup::Lost,
             };
-            let PastGroup::Whole(objects) = group else {
+            if !whole {
                 self.answer.gap(number, number, Absence::Unknown);
-                continue;
-            };
-            for object in objects {
-                let at = Location { group: number, object: object.id };
-                if at < self.start || at > self.end {
-                    continue;
-                }
-                let header = Header {
-                    properties: object.properties,
-                    ..Header::new(object.id, Instant::now())
-                };
-                let payload = self.answer.budget().payload(object.payload);
-                self.answer.object(number, header, vec![payload]);
             }
         }
         Ok(match self.order {
             Order::Ascending => (to < last).then(|| (to + 1, last)),
             Order::Descending => (from > first).then(|| (first, from - 1)),
         })
+    }
+
+    /// A segment of a level, part by part as it is made. False if none of it is to be had.
+    async fn made(&mut self, number: u64, mut group: deliver::PastGroup) -> Result<bool, Stop> {
+        let mut any = false;
+        loop {
+            let part = tokio::select! {
+                part = group.next() => part,
+                () = self.unwanted() => return Err(Stop::Unwanted),
+            };
+            match part {
+                Ok(Some(part)) => self.put(number, part.id, part.properties, part.pieces),
+                Ok(None) => return Ok(true),
+                Err(failed) => {
+                    tracing::warn!(video = %self.video, level = self.name, number, %failed, "a level has a hole");
+                    return Ok(any);
+                }
+            }
+            any = true;
+        }
+    }
+
+    fn put(&mut self, number: u64, id: u64, properties: Bytes, pieces: Vec<Bytes>) {
+        let at = Location { group: number, object: id };
+        if at < self.start || at > self.end {
+            return;
+        }
+        let header = Header { properties, ..Header::new(id, Instant::now()) };
+        let budget = self.answer.budget();
+        let pieces = pieces.into_iter().map(|piece| budget.payload(piece)).collect();
+        self.answer.object(number, header, pieces);
+    }
+
+    /// Until nobody wants the answer.
+    async fn unwanted(&self) {
+        while self.answer.is_wanted() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn room(&mut self) -> Result<(), Stop> {
@@ -315,7 +407,7 @@ fn object(track: &track::Producer, id: u64, bytes: Bytes, now: Instant) -> anyho
 /// are not recorded.
 fn over(mut catalog: Catalog, recording: &Recording) -> Catalog {
     catalog.generated_at = None;
-    // Levels of what is over are made by the segment, for who asks over HTTP.
+    // Those that were live began with what another encoder said, perhaps: they are listed anew.
     catalog.tracks.retain(|entry| entry.packaging == "cmaf" && is_recorded(&entry.name));
     let named = |id: &str| catalog.tracks.iter().any(|t| t.init_ref.as_deref() == Some(id));
     catalog.init_data_list.retain(|init| named(&init.id));

@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use moqt::{Filter, Namespace};
 use spine::{Event, Origin, Policy, Start, SubgroupEvent, SubgroupReader};
 use testkit::{Input, wait_until};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::served::{LEVEL, NO_DISK, WITH, playlist, start, urls};
@@ -150,14 +150,14 @@ impl Crowd {
     fn watch(to: SocketAddr, input: &str) -> Result<Self> {
         let groups: Arc<Vec<AtomicU64>> = Arc::new((0..MOQ).map(|_| AtomicU64::new(0)).collect());
         let (stop, mut stopped) = watch::channel(false);
+        let (tell, told) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (of_each, input) = (groups.clone(), input.to_owned());
         let thread = std::thread::Builder::new().name("moq".to_owned()).spawn(move || {
             let all = async {
                 let mut viewers = JoinSet::new();
-                for viewer in 0..MOQ {
-                    viewers.spawn(view(to, input.clone(), of_each.clone(), viewer));
-                }
+                let joined = join(&mut viewers, to, &input, &of_each).await;
+                let _ = tell.send(joined);
                 // One that ends has no more segments: its count says so.
                 while viewers.join_next().await.is_some() {}
             };
@@ -169,7 +169,8 @@ impl Crowd {
             });
         })?;
         let crowd = Self { groups, stop, thread: Some(thread) };
-        wait_until("a segment for each viewer over MoQ", 60, || (crowd.least() > 0).then_some(()));
+        told.recv_timeout(PATIENCE * 2).context("the viewers over MoQ")??;
+        wait_until("a segment for each viewer over MoQ", 30, || (crowd.least() > 0).then_some(()));
         Ok(crowd)
     }
 
@@ -198,6 +199,7 @@ async fn view(
         let namespace = Namespace::new(["default".to_owned(), input].map(Bytes::from))?;
         let remote = handle.remote(namespace)?;
         let subscribed = remote.subscribe(LEVEL, Filter::NextObject).await?;
+        let _ = there.send(());
         let from = spine::Filter::from(Start::NextObject);
         let mut cursor = subscribed.track.subscribe(from, Policy::EVERYTHING);
         let mut subgroups = JoinSet::new();

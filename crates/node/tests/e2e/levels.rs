@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use media::catalog::Catalog;
 use serde_json::Value;
 use testkit::{
-    Child, Clip, ClipSpec, Follower, Server, check_multivariant, decode_errors, packets, request,
-    skip, use_player, wait_until,
+    Child, Clip, ClipSpec, Follower, Lists, MediaPlaylist, Server, check_multivariant,
+    decode_errors, packets, request, skip, use_player, wait_until,
 };
 
 use crate::AIRWAVE;
 use crate::live::received;
-use crate::moq_program::summary;
+use crate::moq_program::{fetch, summary};
 
 /// What must not happen to whoever watches.
 const NOTHING: [&str; 4] = ["lost", "gaps", "discontinuities", "timeJumps"];
@@ -118,10 +119,40 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     let get = |uri: &str| request("GET", &at.join(uri), &[], &[]);
     let names = ["video", "video.144p", "video.96p", "audio"];
     let media = names.map(|name| format!("{name}.cmaf.m3u8"));
-    let media = media.map(|uri| (uri.clone(), get(&uri).text())).into();
+    let media: Lists = media.map(|uri| (uri.clone(), get(&uri).text())).into();
     let bytes_of = |_: &str, file: &str| get(file).body.len() as u64;
     let list = get("video.m3u8").text();
     assert_eq!(check_multivariant(&list, &media, bytes_of), [], "{list}");
+    fetched_over_moq(&server, &video, &media);
+}
+
+/// A recording's levels are listed and fetched over MoQ: what was made is the same for all.
+fn fetched_over_moq(server: &Server, video: &str, media: &Lists) {
+    use moqt::{GroupOrder, Location, Range};
+    let get = |track: &str, (first, last)| {
+        let start = Location::new(first, 0);
+        let range = Range { start, end: Location::new(last, Range::WHOLE_GROUP) };
+        fetch(server, video, track, range, GroupOrder::Ascending).unwrap()
+    };
+    let catalog = get("catalog", (0, 0));
+    let catalog = Catalog::parse(catalog[0].1.as_ref().unwrap()).unwrap();
+    let at = server.url(&format!("/{video}/manifest/video.m3u8"));
+    for name in ["video.144p.cmaf", "video.96p.cmaf"] {
+        let list = &media[&format!("{name}.m3u8")];
+        let file = |uri: &str| request("GET", &at.join(uri), &[], &[]).body;
+        let parsed = MediaPlaylist::parse(list).unwrap();
+        let files: Vec<(u64, Option<Vec<u8>>)> = parsed
+            .segments
+            .iter()
+            .map(|segment| (segment.number, Some(file(&segment.file.as_ref().unwrap().1))))
+            .collect();
+        let numbers = (files[0].0, files.last().unwrap().0);
+        assert!(get(name, numbers) == files, "{name}: byte for byte");
+        let track = catalog.tracks.iter().find(|track| track.name == name);
+        let init = track.and_then(|track| catalog.init_of(track)).unwrap();
+        let map = list.split_once("#EXT-X-MAP:URI=\"").unwrap().1.split_once('"').unwrap().0;
+        assert_eq!(init, file(map), "{name}: begins with the same");
+    }
 }
 
 /// Flips `encode.ladder`, `encode.program`, `encode.workers` and `encode.encoder`.

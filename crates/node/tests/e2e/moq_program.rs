@@ -314,10 +314,10 @@ fn a_token_opens_over_moq_what_is_locked_and_its_end_ends_the_view() {
 }
 
 /// Groups with their payloads; without one, what is said to be missing up to and with this group.
-type Groups = Vec<(u64, Option<Vec<u8>>)>;
+pub(crate) type Groups = Vec<(u64, Option<Vec<u8>>)>;
 
 /// Everything of a range of a track.
-fn fetch(
+pub(crate) fn fetch(
     server: &Server,
     uid: &str,
     track: &str,
