@@ -187,11 +187,32 @@ impl Drop for Crowd {
     }
 }
 
+/// One after the other: so many handshakes from one address at once are refused.
+async fn join(
+    viewers: &mut JoinSet<Result<()>>,
+    to: SocketAddr,
+    input: &str,
+    groups: &Arc<Vec<AtomicU64>>,
+) -> Result<()> {
+    for viewer in 0..MOQ {
+        let (tell, there) = oneshot::channel();
+        viewers.spawn(view(to, input.to_owned(), groups.clone(), viewer, tell));
+        tokio::select! {
+            there = there => there.with_context(|| format!("viewer {viewer}"))?,
+            Some(ended) = viewers.join_next() => {
+                ended?.and(Err(anyhow!("a viewer's track ended")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn view(
     to: SocketAddr,
     input: String,
     groups: Arc<Vec<AtomicU64>>,
     viewer: usize,
+    there: oneshot::Sender<()>,
 ) -> Result<()> {
     let mut client = connect(to, Origin::new(spine::Limits::default())).await?;
     let handle = client.handle();
