@@ -141,7 +141,8 @@ export class HlsEngine implements Engine {
   }
 
   private onLoading({ frag, part }: FragLoadingData): void {
-    if (this.awaited === null || frag.type !== 'main') return;
+    const type: string = frag.type;
+    if (this.awaited === null || type !== 'main') return;
     if (part !== undefined && part.index > 0 && !part.independent) return;
     this.hls.loadLevel = this.awaited;
     this.awaited = null;
