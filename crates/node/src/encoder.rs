@@ -9,7 +9,7 @@ use encode::{Disk, Encoder, Program, Renditions, SOFTWARE, Settings};
 use record::History;
 
 use crate::config::{self, Config};
-use crate::limits::{LEVELS_CACHE_BYTES, LEVELS_LINGER, LEVELS_YIELD_BYTES};
+use crate::limits::{LEVELS_CACHE_BYTES, LEVELS_YIELD_BYTES, WORKER_BYTES};
 
 const PROGRAM: &str = "airwave-encode";
 
@@ -146,9 +146,9 @@ impl Encoding {
 
 fn settings(config: &config::Encode, folder: PathBuf, encoder: Encoder) -> Settings {
     Settings {
-        workers: workers(config.workers),
+        workers: workers(config.workers, crate::node::memory_bytes()),
         cache_bytes: LEVELS_CACHE_BYTES,
-        linger: LEVELS_LINGER,
+        linger: config.linger_s,
         patience: encode::limits::WORKER_WAIT,
         silent_max: encode::limits::WORKER_SILENT_MAX,
         encoder: encoder.ffmpeg().to_owned(),
@@ -165,12 +165,15 @@ fn path(configured: &str) -> PathBuf {
     own.parent().map(|folder| folder.join(PROGRAM)).unwrap_or_else(|| PROGRAM.into())
 }
 
-/// A live segment holds its worker while it waits for the original, so there are more than cores.
-fn workers(configured: u32) -> usize {
-    match configured {
-        0 => std::thread::available_parallelism().map_or(4, |cores| cores.get() * 4),
-        n => n as usize,
+/// A live segment holds its worker while it waits for the original, so there are more than cores; and no more than half of
+/// the memory has room for.
+fn workers(configured: u32, memory: Option<u64>) -> usize {
+    if configured > 0 {
+        return configured as usize;
     }
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let room = memory.map_or(usize::MAX, |bytes| (bytes / 2 / WORKER_BYTES) as usize);
+    (cores * 4).min(room).max(1)
 }
 
 #[cfg(test)]
@@ -194,6 +197,29 @@ mod tests {
         let set = |text| Layer::setting(text).unwrap();
         assert_eq!(disk(&[set("encode.cache_gb=0.5")]), with(500_000_000));
         assert_eq!(disk(&[set("encode.cache_gb=0")]), None);
+    }
+
+    /// Flips `encode.linger_s`. What it does is tested where it is done, in `encode`.
+    #[test]
+    fn how_long_a_level_lingers_is_configured() {
+        let linger = |layers: &[Layer]| {
+            let config = load(layers).unwrap().config.encode;
+            settings(&config, "/data/levels".into(), Encoder::Software).linger.as_secs()
+        };
+        assert_eq!(linger(&[]), 12);
+        let set = |text| Layer::setting(text).unwrap();
+        assert_eq!(linger(&[set("encode.linger_s=60")]), 60);
+        assert!(load(&[set("encode.linger_s=0")]).is_err());
+    }
+
+    #[test]
+    fn encoder_processes_fit_the_cores_and_the_memory() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(workers(3, Some(1)), 3, "as configured");
+        assert_eq!(workers(0, None), cores * 4);
+        assert_eq!(workers(0, Some(1 << 60)), cores * 4);
+        assert_eq!(workers(0, Some(3 * 2 * WORKER_BYTES)), (cores * 4).min(3));
+        assert_eq!(workers(0, Some(1)), 1);
     }
 
     const NOW: u64 = 1_000;

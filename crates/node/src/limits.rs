@@ -93,6 +93,6 @@ pub(crate) const LEVELS_CACHE_BYTES: usize = 256 << 20;
 /// When no more than this is free beside what must be free, made segments of levels on the disk go: before recordings do.
 pub(crate) const LEVELS_YIELD_BYTES: u64 = 1_000_000_000;
 
-/// How long after its last request a level is still made ahead, and an idle encoder process kept: a player that asks for
-/// whole segments of ten seconds has not gone before.
-pub(crate) const LEVELS_LINGER: Duration = Duration::from_secs(12);
+/// What an encoder process is expected to take when their number is not configured: some 60 pictures of 1080p that x264 looks
+/// ahead at and refers to, as much again for the levels below, and those of the decoder.
+pub(crate) const WORKER_BYTES: u64 = 400 << 20;

@@ -718,10 +718,15 @@ fn cache_bytes(mib: u32) -> usize {
     if mib > 0 {
         return mib as usize * (1 << 20);
     }
-    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|t| t.split_whitespace().next()).and_then(|n| n.parse().ok());
-    kib.unwrap_or(4usize << 20) / 4 * 1024
+    memory_bytes().map_or(1 << 30, |bytes| bytes as usize / 4)
+}
+
+/// The machine's memory.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    let kib: u64 = total.split_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1_024)
 }
 
 /// Random bytes from the system's generator.

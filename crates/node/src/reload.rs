@@ -96,7 +96,7 @@ fn reach(key: &str) -> Option<Reach> {
         "http.public_url" | "clips.max_s" | "clips.video_max_s" => Some(Reach::Restart),
         "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
         "encode.ladder" | "encode.pictures" | "encode.program" | "encode.workers"
-        | "encode.encoder" | "encode.cache_gb" => Some(Reach::Restart),
+        | "encode.encoder" | "encode.cache_gb" | "encode.linger_s" => Some(Reach::Restart),
         "limits.cache_mb" | "limits.broadcasts" | "log.format" => Some(Reach::Restart),
         _ => None,
     }

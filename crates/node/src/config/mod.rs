@@ -220,8 +220,11 @@ pub struct Encode {
     /// Gigabytes of made segments on the disk, as bytes; 0 for none.
     #[serde(deserialize_with = "gigabytes")]
     pub cache_gb: Option<u64>,
-    /// Segments that are encoded at one time; 0: by the number of cores.
+    /// Segments that are encoded at one time; 0: by the number of cores and the memory.
     pub workers: u32,
+    /// How long a level is still made ahead, and an idle encoder process kept, after its last request: 1 to 3600 s.
+    #[serde(deserialize_with = "linger")]
+    pub linger_s: Duration,
 }
 
 /// `software`, `vaapi`, `nvenc`, `qsv` or `v4l2`.
@@ -326,6 +329,10 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration
 
 fn patience<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     within(deserializer, 1, 600, "seconds").map(Duration::from_secs)
+}
+
+fn linger<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    within(deserializer, 1, 3_600, "seconds").map(Duration::from_secs)
 }
 
 fn part<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
