@@ -50,7 +50,7 @@ const catalog = JSON.stringify({
   initDataList: [{ id: 'v', type: 'inline', data: 'AQID' }],
 });
 
-const BODIES: ((body: Reader) => unknown)[] = [messages.readSubscribe, messages.readSubscribeOk, messages.readRequestError, messages.readPublishDone];
+const BODIES: ((body: Reader) => unknown)[] = [messages.readSubscribe, messages.readUpdate, messages.readSubscribeOk, messages.readRequestError, messages.readPublishDone, messages.readGoAway];
 
 async function readMessages(bytes: Uint8Array): Promise<void> {
   const from = source(bytes);

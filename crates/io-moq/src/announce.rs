@@ -1,200 +1,364 @@
 //! What is here, told to who asks for it: SUBSCRIBE_NAMESPACE, and SUBSCRIBE_TRACKS.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use moqt::session::{Command, Event};
-use moqt::{Answer, Namespace, Parameters, Properties, Request, RequestId, ResetCode};
+use moqt::{Answer, Namespace, Parameters, Properties, Request, RequestCode, RequestId, ResetCode};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Announce, Path, TrackName, Waiting};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::limits::{ANNOUNCED_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
-use crate::names::namespace_of;
-use crate::play::{Serving, Update, Wishes, location, order_of};
+use crate::names::{namespace_of, path_of};
+use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::viewer::{Viewer, secrets};
 
-/// Tells the namespaces below `prefix` as they come and go.
-pub(crate) async fn namespaces(link: Arc<Link>, id: RequestId, viewer: Viewer, prefix: Path) {
-    let mut announcements = viewer.relay.origin.announcements(prefix);
+/// A request for what is below a prefix.
+pub(crate) struct Announcing {
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: RequestId,
+    pub(crate) viewer: Viewer,
+    pub(crate) prefix: Path,
+    pub(crate) parameters: Parameters,
+    /// REQUEST_UPDATEs; closed when the request is over.
+    pub(crate) updates: mpsc::UnboundedReceiver<Box<Update>>,
+}
+
+/// What a request asks for, after its updates.
+#[derive(Clone)]
+struct Terms {
+    prefix: Path,
+    parameters: Arc<Parameters>,
+    /// How often other tokens were shown.
+    shown: u64,
+}
+
+impl Announcing {
+    /// Tells namespaces, offers tracks, or both (draft-16 §9.25), until the request is over.
+    pub(crate) async fn run(self, of_namespaces: bool, of_tracks: bool) {
+        let Self { link, id, viewer, prefix, parameters, mut updates } = self;
+        let terms = Terms { prefix, parameters: Arc::new(parameters), shown: 0 };
+        let (tell, terms) = watch::channel(terms);
+        let told = async {
+            match of_namespaces {
+                true => namespaces(&link, id, &viewer, terms.clone()).await,
+                false => pending().await,
+            }
+        };
+        let offered = async {
+            match of_tracks {
+                true => tracks(&link, id, &viewer, terms.clone()).await,
+                false => pending().await,
+            }
+        };
+        let updated = async {
+            while let Some(update) = updates.recv().await {
+                apply(&link, id, &viewer, *update, &tell);
+            }
+        };
+        tokio::select! {
+            () = updated => {}
+            () = told => {}
+            () = offered => {}
+        }
+    }
+}
+
+/// Takes an update (draft-18 §10.9.2), and answers it before anything is said by it.
+fn apply(link: &Link, id: RequestId, viewer: &Viewer, update: Update, tell: &watch::Sender<Terms>) {
+    let Update { parameters, tokens, .. } = update;
+    let prefix = parameters.namespace_prefix.as_ref().map(path_of);
+    let answer = match prefix {
+        Some(None) => Answer::error(RequestCode::DoesNotExist, "nothing is there"),
+        _ => Answer::ok(),
+    };
+    link.command(Command::AnswerUpdate { id, answer });
+    let fresh = !tokens.is_empty();
+    viewer.renew(tokens);
+    tell.send_modify(|terms| {
+        if let Some(Some(prefix)) = prefix {
+            terms.prefix = prefix;
+        }
+        // draft-21 §9.20.19: of the subscriptions that it makes from now on.
+        if let Some(forward) = parameters.forward {
+            Arc::make_mut(&mut terms.parameters).forward = Some(forward);
+        }
+        terms.shown += u64::from(fresh);
+    });
+}
+
+/// Tells the namespaces below the prefix as they come and go.
+async fn namespaces(
+    link: &Link,
+    id: RequestId,
+    viewer: &Viewer,
+    mut terms: watch::Receiver<Terms>,
+) {
     let mut told = BTreeSet::new();
     loop {
-        match poll_fn(|cx| announcements.poll(cx)).await {
-            Announce::Live(broadcast) => {
-                let Some(namespace) = namespace_of(broadcast.path()) else { continue };
-                // What somebody may not watch is not there for him.
-                if viewer.may_watch(broadcast.path()).await.is_err() {
-                    continue;
-                }
-                // The same again: its publisher changed, which a reader does not see.
-                if !told.insert(broadcast.path().clone()) {
-                    continue;
-                }
-                if told.len() > ANNOUNCED_MAX {
-                    let code = ResetCode::ExcessiveLoad;
-                    return link.command(Command::Cancel { id, code });
-                }
-                link.command(Command::Namespace { id, namespace });
+        let prefix = terms.borrow_and_update().prefix.clone();
+        let gone = |path: &Path| {
+            if let Some(namespace) = namespace_of(path) {
+                link.command(Command::NamespaceDone { id, namespace });
             }
-            Announce::Gone(path) => {
-                if told.remove(&path)
-                    && let Some(namespace) = namespace_of(&path)
-                {
-                    link.command(Command::NamespaceDone { id, namespace });
-                }
+        };
+        // What is not below a prefix that moved is not listed any more, which the peer knows.
+        told.retain(|path: &Path| {
+            let stays = path.starts_with(&prefix);
+            if !stays {
+                gone(path);
             }
-        }
-    }
-}
-
-/// Offers all tracks below `prefix` with PUBLISH, those that are here and those that come.
-pub(crate) async fn tracks(link: Arc<Link>, viewer: Viewer, prefix: Path, parameters: Parameters) {
-    let mut announcements = viewer.relay.origin.announcements(prefix);
-    let mut broadcasts = FuturesUnordered::new();
-    let mut here: Vec<Consumer> = Vec::new();
-    loop {
-        tokio::select! {
-            news = poll_fn(|cx| announcements.poll(cx)) => {
-                here.retain(|b| !matches!(b.liveness(), Liveness::Ended(_)));
-                if let Announce::Live(broadcast) = news
-                    && !here.contains(&broadcast)
-                {
-                    here.push(broadcast.clone());
-                    broadcasts.push(offer_all(&link, &viewer, broadcast, &parameters));
+            stays
+        });
+        let mut announcements = viewer.relay.origin.announcements(prefix);
+        loop {
+            let news = tokio::select! {
+                news = poll_fn(|cx| announcements.poll(cx)) => news,
+                changed = terms.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+            };
+            match news {
+                Announce::Live(broadcast) => {
+                    let Some(namespace) = namespace_of(broadcast.path()) else { continue };
+                    // What somebody may not watch is not there for him.
+                    if viewer.may_watch(broadcast.path()).await.is_err() {
+                        continue;
+                    }
+                    // The same again: its publisher changed, which a reader does not see.
+                    if !told.insert(broadcast.path().clone()) {
+                        continue;
+                    }
+                    if told.len() > ANNOUNCED_MAX {
+                        let code = ResetCode::ExcessiveLoad;
+                        return link.command(Command::Cancel { id, code });
+                    }
+                    link.command(Command::Namespace { id, namespace });
                 }
-            }
-            Some(()) = broadcasts.next() => {}
-        }
-    }
-}
-
-/// Until it may not be watched.
-async fn offer_all(
-    link: &Arc<Link>,
-    viewer: &Viewer,
-    broadcast: Consumer,
-    parameters: &Parameters,
-) {
-    let path = broadcast.path().clone();
-    if viewer.may_watch(&path).await.is_err() {
-        return;
-    }
-    let _seat = viewer.seat(&path);
-    tokio::select! {
-        () = offer_tracks(link, viewer, broadcast, parameters) => {}
-        _ = viewer.shut_out(path) => {}
-    }
-}
-
-async fn offer_tracks(
-    link: &Arc<Link>,
-    viewer: &Viewer,
-    broadcast: Consumer,
-    parameters: &Parameters,
-) {
-    let Some(namespace) = namespace_of(broadcast.path()) else { return };
-    let (mut seen, mut waiting) = (u64::MAX, Waiting::new());
-    let mut offered = BTreeSet::new();
-    let mut serving = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            revision = poll_fn(|cx| broadcast.poll_changed(seen, &mut waiting, cx)) => {
-                seen = revision;
-                if matches!(broadcast.liveness(), Liveness::Ended(_)) && serving.is_empty() {
-                    return;
-                }
-                for name in broadcast.tracks() {
-                    if offered.len() < OFFERED_TRACKS_MAX && offered.insert(name.clone()) {
-                        let offer = offer(link, viewer, &namespace, &broadcast, name, parameters);
-                        serving.push(offer);
+                Announce::Gone(path) => {
+                    if told.remove(&path) {
+                        gone(&path);
                     }
                 }
             }
-            Some(()) = serving.next() => {}
         }
     }
 }
 
-/// Offers one track, and serves it if it is wanted.
-async fn offer(
+/// Offers all tracks below the prefix with PUBLISH, those that are here and those that come.
+async fn tracks(
     link: &Arc<Link>,
+    id: RequestId,
     viewer: &Viewer,
-    namespace: &Namespace,
-    broadcast: &Consumer,
-    name: TrackName,
-    parameters: &Parameters,
+    mut terms: watch::Receiver<Terms>,
 ) {
-    let Some(track) = broadcast.get(&name) else { return };
-    let bytes = bytes::Bytes::copy_from_slice(name.as_bytes());
-    let Ok(full) = moqt::TrackName::new(namespace.clone(), bytes) else { return };
-    let largest = track.largest().map(location);
-    // draft-18 §10.19: FORWARD of the SUBSCRIBE_TRACKS is that of the subscriptions it makes.
-    let forward = parameters.forward.unwrap_or(true);
-    let mut said = Parameters { largest, forward: Some(forward), ..Parameters::default() };
-    if link.version.fills() {
-        // draft-21 §9.18.1: what the SUBSCRIBE_TRACKS says is what its subscriptions begin with.
-        (said.filter, said.group_order) = (parameters.filter, parameters.group_order);
-    }
-    let properties = match parameters.include_properties {
-        Some(false) => Properties::empty(),
-        _ => Properties::from_checked(track.info().properties.clone()),
-    };
-    let begins = said.clone();
-    let request = Request::Publish { track: full, parameters: said, properties };
-    // Misuse: the peer has this track already, by a SUBSCRIBE of its own, which takes precedence.
-    let Ok((id, mut told)) = link.request(request) else { return };
-    let (update, updates) = mpsc::unbounded_channel();
-    let accepted = loop {
-        match told.recv().await {
-            Some(Told::Event(Event::Answered {
-                answer: Answer::Ok { parameters, .. }, ..
-            })) => {
-                break parameters;
-            }
-            // Refused, or over.
-            Some(Told::Event(Event::Answered { .. } | Event::Cancelled { .. })) | None => {
-                return link.disown(id);
-            }
-            Some(_) => {}
-        }
-    };
-    // draft-21 §9.20: the OK of a PUBLISH says nothing of it.
-    let accepted = if link.version.fills() { begins } else { accepted };
-    let mut wishes = Wishes::new(&accepted, largest);
-    wishes.forward = accepted.forward.unwrap_or(forward);
-    let order = order_of(&accepted, &track);
-    let serving = Serving {
-        link: link.clone(),
-        id,
-        track,
-        order,
-        wishes,
-        // Of which message its stream would bear the name is not said (draft-21 §3.4, §9.18.1).
-        fill: None,
-        updates,
-        // draft-18 §10.2.2: the token is that of the SUBSCRIBE_TRACKS, which is looked at for all.
-        viewer: None,
-        counters: viewer.relay.counters.clone(),
-    };
-    let listen = async move {
-        while let Some(told) = told.recv().await {
-            match told {
-                Told::Event(Event::Update { update: id, parameters, tokens, .. }) => {
-                    let told = Update { id, parameters, tokens: secrets(&tokens) };
-                    drop(update.send(Box::new(told)));
+    let mut broadcasts = FuturesUnordered::new();
+    let mut here: Vec<Consumer> = Vec::new();
+    loop {
+        // Of another prefix, or for who may watch more by now.
+        let prefix = terms.borrow_and_update().prefix.clone();
+        let mut announcements = viewer.relay.origin.announcements(prefix);
+        loop {
+            tokio::select! {
+                news = poll_fn(|cx| announcements.poll(cx)) => {
+                    if let Announce::Live(broadcast) = news
+                        && !here.contains(&broadcast)
+                    {
+                        here.push(broadcast.clone());
+                        let terms = terms.clone();
+                        let offers = Offers { link, id, viewer: viewer.apart(), broadcast, terms };
+                        broadcasts.push(offers.run());
+                    }
                 }
-                Told::Event(Event::Cancelled { .. }) => return,
-                _ => {}
+                Some(over) = broadcasts.next() => here.retain(|broadcast| *broadcast != over),
+                changed = terms.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
             }
         }
-    };
-    // The end of the listening is the end of the updates, and so of the serving.
-    tokio::join!(serving.run(), async {
-        listen.await;
-    });
-    link.disown(id);
+    }
+}
+
+/// The tracks of one broadcast, as far as they are asked for.
+struct Offers<'a> {
+    link: &'a Arc<Link>,
+    /// The SUBSCRIBE_TRACKS.
+    id: RequestId,
+    /// With tokens of its own, which an update of one of its subscriptions may renew.
+    viewer: Viewer,
+    broadcast: Consumer,
+    terms: watch::Receiver<Terms>,
+}
+
+impl Offers<'_> {
+    /// Until it is over, or may not be watched.
+    async fn run(self) -> Consumer {
+        let path = self.broadcast.path();
+        if self.viewer.may_watch(path).await.is_ok() {
+            let _seat = self.viewer.seat(path);
+            tokio::select! {
+                () = self.offer_all() => {}
+                _ = self.viewer.shut_out(path.clone()) => {}
+                () = self.renewed() => {}
+            }
+        }
+        self.broadcast
+    }
+
+    /// Tokens that the request shows are shown for each of its subscriptions. Never ends.
+    async fn renewed(&self) {
+        let mut terms = self.terms.clone();
+        let mut shown = terms.borrow_and_update().shown;
+        while terms.changed().await.is_ok() {
+            let now = terms.borrow_and_update().shown;
+            if now != shown {
+                self.viewer.rejoin();
+                shown = now;
+            }
+        }
+        pending().await
+    }
+
+    async fn offer_all(&self) {
+        let Some(namespace) = namespace_of(self.broadcast.path()) else { return };
+        let (mut seen, mut waiting) = (u64::MAX, Waiting::new());
+        let (mut own, mut terms) = (self.viewer.own_tracks.changes(), self.terms.clone());
+        let mut known = BTreeSet::new();
+        let mut serving = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                revision = poll_fn(|cx| self.broadcast.poll_changed(seen, &mut waiting, cx)) => {
+                    seen = revision;
+                }
+                Ok(()) = own.changed() => {}
+                Ok(()) = terms.changed() => {}
+                Some(()) = serving.next() => {}
+            }
+            if matches!(self.broadcast.liveness(), Liveness::Ended(_)) && serving.is_empty() {
+                return;
+            }
+            let (wanted, path) = (terms.borrow_and_update().clone(), self.broadcast.path());
+            if !path.starts_with(&wanted.prefix) {
+                continue;
+            }
+            for name in self.broadcast.tracks() {
+                // draft-18 §6.1: not what the peer brings itself.
+                if self.viewer.own_tracks.has(path, &name) || !known.insert(name.clone()) {
+                    continue;
+                }
+                if known.len() > OFFERED_TRACKS_MAX {
+                    self.skip(&namespace, &name);
+                } else {
+                    serving.push(self.offer(&namespace, name, wanted.parameters.clone()));
+                }
+            }
+        }
+    }
+
+    /// A track that will not be offered (draft-18 §10.20, draft-21 §9.19): who wants it may subscribe.
+    fn skip(&self, namespace: &Namespace, name: &TrackName) {
+        if let Some(track) = full(namespace, name) {
+            self.link.command(Command::PublishBlocked { id: self.id, track });
+        }
+    }
+
+    /// Offers one track, and serves it if it is wanted.
+    async fn offer(&self, namespace: &Namespace, name: TrackName, parameters: Arc<Parameters>) {
+        let link = self.link;
+        let Some(track) = self.broadcast.get(&name) else { return };
+        let Some(full) = full(namespace, &name) else { return };
+        let largest = track.largest().map(location);
+        // draft-18 §10.19: FORWARD of the SUBSCRIBE_TRACKS is that of the subscriptions it makes.
+        let forward = parameters.forward.unwrap_or(true);
+        let mut said = Parameters { largest, forward: Some(forward), ..Parameters::default() };
+        if link.version.fills() {
+            // draft-21 §9.18.1: what the SUBSCRIBE_TRACKS says is what its subscriptions begin with.
+            said = Parameters {
+                filter: parameters.filter,
+                group_order: parameters.group_order,
+                subscriber_priority: parameters.subscriber_priority,
+                object_delivery_timeout_ms: parameters.object_delivery_timeout_ms,
+                subgroup_delivery_timeout_ms: parameters.subgroup_delivery_timeout_ms,
+                ..said
+            };
+        }
+        let properties = match parameters.include_properties {
+            Some(false) => Properties::empty(),
+            _ => Properties::from_checked(track.info().properties.clone()),
+        };
+        let begins = said.clone();
+        let request = Request::Publish { track: full.clone(), parameters: said, properties };
+        let Ok((id, mut told)) = link.request(request) else {
+            // The peer has this track already, by a SUBSCRIBE of its own, which takes precedence; or it can't be asked.
+            if !link.with(|session| session.publishes(&full)) {
+                self.skip(namespace, &name);
+            }
+            return;
+        };
+        let (update, updates) = mpsc::unbounded_channel();
+        let accepted = loop {
+            match told.recv().await {
+                Some(Told::Event(Event::Answered {
+                    answer: Answer::Ok { parameters, .. },
+                    ..
+                })) => {
+                    break parameters;
+                }
+                // Refused, or over.
+                Some(Told::Event(Event::Answered { .. } | Event::Cancelled { .. })) | None => {
+                    return link.disown(id);
+                }
+                Some(_) => {}
+            }
+        };
+        // draft-21 §9.20: the OK of a PUBLISH says nothing of it.
+        let accepted = if link.version.fills() { begins } else { accepted };
+        let mut wishes = Wishes::new(&accepted, largest);
+        wishes.forward = accepted.forward.unwrap_or(forward);
+        let order = order_of(&accepted, &track);
+        // PUBLISH can't say it; the OK of one could, up to draft 18.
+        ask_for_group(&track, if link.version.fills() { &parameters } else { &accepted });
+        // draft-21 §6.4.2.1: its stream bears the name of the PUBLISH.
+        let fill = parameters.fill.clone().filter(|_| link.version.fills()).zip(largest);
+        let serving = Serving {
+            link: link.clone(),
+            id,
+            track,
+            order,
+            wishes,
+            fill,
+            updates,
+            viewer: Some(self.viewer.clone()),
+            counters: self.viewer.relay.counters.clone(),
+        };
+        let listen = async move {
+            while let Some(told) = told.recv().await {
+                match told {
+                    Told::Event(Event::Update { update: id, parameters, tokens, .. }) => {
+                        let told = Update { id, parameters, tokens: secrets(&tokens) };
+                        drop(update.send(Box::new(told)));
+                    }
+                    Told::Event(Event::Cancelled { .. }) => return,
+                    _ => {}
+                }
+            }
+        };
+        // The end of the listening is the end of the updates, and so of the serving.
+        tokio::join!(serving.run(), async {
+            listen.await;
+        });
+        link.disown(id);
+    }
+}
+
+fn full(namespace: &Namespace, name: &TrackName) -> Option<moqt::TrackName> {
+    let name = bytes::Bytes::copy_from_slice(name.as_bytes());
+    moqt::TrackName::new(namespace.clone(), name).ok()
 }

@@ -33,7 +33,7 @@ pub use crate::transport::{ConnectError, Ended, EndpointError, Trust};
 use crate::transport::{Connection, Endpoint};
 
 /// Where to, and as whom.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// A name or an address, without brackets: what the certificate must be for.
     pub host: String,
@@ -46,6 +46,26 @@ pub struct Server {
 }
 
 impl Server {
+    /// Where a server that goes away sends us with this URI (draft-18 §10.4): the MUST is to go there. Nothing, or what is no
+    /// address: here.
+    #[must_use]
+    pub fn moved(&self, uri: &str) -> Self {
+        let there = || {
+            let url = url::Url::parse(uri).ok()?;
+            let host = url.host_str().filter(|host| !host.is_empty())?;
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let port = match url.scheme() {
+                // draft-18 §3.1: QUIC's and HTTP's.
+                "moqt" | "https" => url.port().unwrap_or(443),
+                _ => return None,
+            };
+            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let path = format!("{}{query}", url.path());
+            Some(Self { host, port, path, draft: self.draft })
+        };
+        there().unwrap_or_else(|| self.clone())
+    }
+
     /// Host and port as a URL has them.
     pub fn authority(&self) -> String {
         match self.host.contains(':') {
@@ -123,6 +143,29 @@ impl From<Denied> for Denial {
     }
 }
 
+/// Why [`Client::run`] comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Over {
+    /// The connection is over.
+    Ended(Ended),
+    /// The server asks us to leave (draft-18 §10.4): nothing new can be asked for here, while what is open goes on for some
+    /// seconds, if this is run further. Where to is what [`Server::moved`] makes of it.
+    GoAway {
+        /// Another server's address; empty: the same. It may hold a key.
+        uri: String,
+    },
+}
+
+impl Over {
+    /// In words, the peer's or ours. A stranger's: to be escaped.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Ended(ended) => &ended.reason,
+            Self::GoAway { .. } => "the server is going away",
+        }
+    }
+}
+
 /// A connection to a server, and what it asks of us.
 pub struct Client {
     driver: Driver,
@@ -180,6 +223,7 @@ impl Client {
             counters: Arc::new(Counters::default()),
             open_namespaces: Vec::new(),
             open: Default::default(),
+            elsewhere: Default::default(),
         };
         let serving = Connected::new(driver.link().clone(), Arc::new(relay), None);
         Self { driver, serving, endpoint }
@@ -190,17 +234,25 @@ impl Client {
         Handle { link: self.driver.link().clone() }
     }
 
-    /// Works until the connection is over. Dropping the future loses nothing.
-    pub async fn run(&mut self) -> Ended {
+    /// Works until the connection is over, or the server asks us to leave. Dropping the future loses nothing.
+    pub async fn run(&mut self) -> Over {
         loop {
             match self.driver.next().await {
-                // draft-18 §10.4: who is asked to leave leaves, and comes back.
-                Ok(Event::GoAway { request: None, .. }) => {
-                    let reason = "the server is going away".to_owned();
-                    return Ended { code: Some(0), reason };
+                // Of one request that goes on elsewhere, all do.
+                Ok(Event::GoAway { request, uri, .. }) if request.is_none() || !uri.is_empty() => {
+                    return Over::GoAway { uri };
                 }
                 Ok(event) => self.serving.event(event),
-                Err(ended) => return ended,
+                Err(ended) => return Over::Ended(ended),
+            }
+        }
+    }
+
+    /// Works until the connection is over, whatever the server asks for.
+    pub async fn run_out(&mut self) -> Ended {
+        loop {
+            if let Over::Ended(ended) = self.run().await {
+                return ended;
             }
         }
     }
@@ -220,7 +272,7 @@ impl Client {
         }
         let handle = self.handle();
         handle.goodbye();
-        self.run().await;
+        self.run_out().await;
         self.leave().await;
     }
 
@@ -351,6 +403,20 @@ pub struct Remote {
     staging: Producer,
 }
 
+/// Why a track that was subscribed to did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// It may go on elsewhere.
+    #[error("the server is going away")]
+    GoingAway,
+    /// With its session.
+    #[error("the connection ended")]
+    Connection,
+    /// For this reason.
+    #[error("{0}")]
+    Ended(String),
+}
+
 /// A track that comes.
 pub struct Subscribed {
     /// What has come.
@@ -359,16 +425,20 @@ pub struct Subscribed {
 }
 
 impl Subscribed {
-    /// How it ended, once everything has come: whether the publisher ended the track; else in words.
-    pub async fn over(&mut self) -> Result<(), String> {
-        match (&mut self.over).await {
-            Ok(Taken::Done(DoneCode::TrackEnded | DoneCode::SubscriptionEnded)) => Ok(()),
-            Ok(Taken::Done(code)) => Err(format!("the server ended the subscription: {code:?}")),
-            Ok(Taken::Cancelled) => Err("the server broke the subscription off".to_owned()),
-            Ok(Taken::Refused) => Err("what came can't be kept".to_owned()),
-            Ok(Taken::Malformed) => Err("what came contradicts itself".to_owned()),
-            Err(_) => Err("the connection ended".to_owned()),
-        }
+    /// How it ended, once everything has come: whether the publisher ended the track; else why it did not go on.
+    pub async fn over(&mut self) -> Result<(), Broken> {
+        let words = match (&mut self.over).await {
+            Ok(Taken::Done(DoneCode::TrackEnded | DoneCode::SubscriptionEnded)) => return Ok(()),
+            Ok(Taken::Done(DoneCode::GoingAway)) => return Err(Broken::GoingAway),
+            Ok(Taken::Done(code)) => format!("the server ended the subscription: {code:?}"),
+            Ok(Taken::Cancelled | Taken::Moved) => {
+                "the server broke the subscription off".to_owned()
+            }
+            Ok(Taken::Refused) => "what came can't be kept".to_owned(),
+            Ok(Taken::Malformed) => "what came contradicts itself".to_owned(),
+            Err(_) => return Err(Broken::Connection),
+        };
+        Err(Broken::Ended(words))
     }
 }
 

@@ -14,6 +14,7 @@ use moqt::{
     RequestId,
 };
 use spine::{Absence, Chunk, Close, FetchCursor, FetchEvent, ObjectReader, Order, Waiting, track};
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::limits::FETCH_MAX;
@@ -24,13 +25,14 @@ use crate::priority;
 use crate::timeouts::Lifetimes;
 use crate::transport::SendStream;
 
-/// Answers a FETCH, then sends what there is.
+/// Answers a FETCH, then sends what there is. `urgency` is the subscriber's priority, which it may change.
 pub(crate) async fn serve(
     link: &Arc<Link>,
     id: RequestId,
     track: track::Consumer,
     filter: Filter,
     parameters: Parameters,
+    urgency: watch::Receiver<u8>,
     counters: &Counters,
 ) {
     let answer = |answer| link.command(Command::Answer { id, answer });
@@ -58,13 +60,14 @@ pub(crate) async fn serve(
         return;
     }
     counters.fetches.fetch_add(1, Ordering::Relaxed);
-    let (subscriber, publisher) =
-        (parameters.subscriber_priority.unwrap_or(128), track.info().priority);
+    let publisher = track.info().priority;
     // draft-18 §10.12: ascending, unless the subscriber says otherwise.
     let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
-    let priority = priority::of_stream(subscriber, publisher, order, range.start.group, 3);
+    let number =
+        |subscriber| priority::of_stream(subscriber, publisher, order, range.start.group, 3);
+    let urgency = Urgency { subscriber: urgency, number: &number };
     let timeout_ms = parameters.fill_timeout_ms;
-    let wanted = Wanted { id, range, order, priority, timeout_ms, at_once: false };
+    let wanted = Wanted { id, range, order, urgency, timeout_ms, at_once: false };
     send(link, &track, wanted, counters).await;
     link.command(Command::DataClosed { id });
 }
@@ -101,33 +104,55 @@ pub(crate) async fn fill(
         GroupOrder::Ascending => range.start.group,
         GroupOrder::Descending => range.end.group,
     };
-    let priorities = (fill.priority, track.info().priority);
-    let priority = priority::of_fill(priorities, (order, fill.live_order), first);
+    let publisher = track.info().priority;
+    let number =
+        |subscriber| priority::of_fill((subscriber, publisher), (order, fill.live_order), first);
+    let urgency = Urgency { subscriber: watch::channel(fill.priority).1, number: &number };
     // The subscriber has no other word that it comes.
-    let wanted = Wanted { id, range, order, priority, timeout_ms, at_once: true };
+    let wanted = Wanted { id, range, order, urgency, timeout_ms, at_once: true };
     send(link, track, wanted, counters).await;
 }
 
 /// What goes onto a fetch stream.
-struct Wanted {
+struct Wanted<'a> {
     /// What the header says.
     id: RequestId,
     range: Range,
     order: GroupOrder,
-    /// Of the stream.
-    priority: i32,
+    urgency: Urgency<'a>,
     /// FILL_TIMEOUT
     timeout_ms: Option<u64>,
     /// The header goes out before the first object is there.
     at_once: bool,
 }
 
-async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &Counters) {
-    let Wanted { id, range, order, priority, timeout_ms, at_once } = wanted;
+/// How urgent a stream is.
+struct Urgency<'a> {
+    /// The subscriber's number, which may change.
+    subscriber: watch::Receiver<u8>,
+    /// That of the stream, by it.
+    number: &'a (dyn Fn(u8) -> i32 + Send + Sync),
+}
+
+impl Urgency<'_> {
+    fn now(&mut self) -> i32 {
+        (self.number)(*self.subscriber.borrow_and_update())
+    }
+
+    async fn changed(&mut self) {
+        if self.subscriber.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters: &Counters) {
+    let Wanted { id, range, order, mut urgency, timeout_ms, at_once } = wanted;
     // Never closed.
     let Ok(place) = link.past.acquire().await else { return };
     let Some(mut stream) = link.connection.open_uni().await else { return };
-    stream.set_priority(priority);
+    stream.set_priority(urgency.now());
+    let mut out = Out { stream, urgency };
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
     let patient = timeout_ms.is_none();
     let fill = timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
@@ -140,7 +165,7 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &C
     let cursor = track.fetch(at(range.start)..=at(range.end), spine_order, deadline);
     let mut head = BytesMut::new();
     let writer = FetchWriter::new(link.version, id, order, &mut head);
-    if at_once && write(&mut stream, &mut [head.split().freeze()]).await.is_break() {
+    if at_once && out.write(&mut [head.split().freeze()]).await.is_break() {
         return;
     }
     let (lifetimes, last, expired, end) = (Lifetimes::of(track.info()), None, None, range.end);
@@ -150,8 +175,9 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted, counters: &C
         biased;
         // draft-18 §2.4.2
         () = malformed(track) => ControlFlow::Break(moqt::ResetCode::MalformedTrack),
-        sent = answer.all(cursor, &mut stream) => sent,
+        sent = answer.all(cursor, &mut out) => sent,
     };
+    let Out { mut stream, .. } = out;
     // Nothing is read for it any more.
     drop(place);
     match sent {
@@ -191,16 +217,16 @@ impl Answering<'_> {
     async fn all(
         &mut self,
         cursor: FetchCursor,
-        stream: &mut SendStream,
+        out: &mut Out<'_>,
     ) -> ControlFlow<moqt::ResetCode> {
-        self.run(cursor, stream).await?;
-        write(stream, &mut [self.head.split().freeze()]).await
+        self.run(cursor, out).await?;
+        out.write(&mut [self.head.split().freeze()]).await
     }
 
     async fn run(
         &mut self,
         mut cursor: FetchCursor,
-        stream: &mut SendStream,
+        out: &mut Out<'_>,
     ) -> ControlFlow<moqt::ResetCode> {
         loop {
             let deadline = cursor.deadline();
@@ -214,7 +240,7 @@ impl Answering<'_> {
                 None => event.await,
             };
             match event {
-                FetchEvent::Object(object) => self.object(object, stream).await?,
+                FetchEvent::Object(object) => self.object(object, out).await?,
                 FetchEvent::Gap { from, to, why } => {
                     self.expired()?;
                     self.gap(from, to, why)?;
@@ -230,7 +256,7 @@ impl Answering<'_> {
     async fn object(
         &mut self,
         mut object: ObjectReader,
-        stream: &mut SendStream,
+        out: &mut Out<'_>,
     ) -> ControlFlow<moqt::ResetCode> {
         let header = object.header();
         if header.status != spine::Status::Normal {
@@ -267,12 +293,12 @@ impl Answering<'_> {
         chunks[0] = self.head.split().freeze();
         if let Some(ready) = object.whole().filter(|_| chunks.len() == 1) {
             chunks.extend(ready.into_iter().map(spine::Payload::into_bytes));
-            return write(stream, &mut chunks).await;
+            return out.write(&mut chunks).await;
         }
-        write(stream, &mut chunks).await?;
+        out.write(&mut chunks).await?;
         loop {
             match poll_fn(|cx| object.poll_chunk(cx)).await {
-                Chunk::Data(chunk) => write(stream, &mut [chunk.into_bytes()]).await?,
+                Chunk::Data(chunk) => out.write(&mut [chunk.into_bytes()]).await?,
                 Chunk::End => return ControlFlow::Continue(()),
                 // Its length was told: no other object can follow on this stream.
                 Chunk::Reset(_) => {
@@ -331,17 +357,32 @@ async fn rest(object: &mut ObjectReader) -> ControlFlow<moqt::ResetCode, Vec<Byt
     }
 }
 
-/// Writes, for as long as the peer takes something now and then: who reads nothing keeps nobody busy.
-async fn write(stream: &mut SendStream, chunks: &mut [Bytes]) -> ControlFlow<moqt::ResetCode> {
-    let left = |chunks: &[Bytes]| chunks.iter().map(Bytes::len).sum::<usize>();
-    loop {
-        let before = left(chunks);
-        // What was written is taken out of the chunks, also when time is up.
-        match tokio::time::timeout(FETCH_MAX, stream.write(chunks)).await {
-            Ok(Ok(())) => return ControlFlow::Continue(()),
-            Ok(Err(_)) => return ControlFlow::Break(moqt::ResetCode::Cancelled),
-            Err(_) if left(chunks) < before => {}
-            Err(_) => return ControlFlow::Break(moqt::ResetCode::TooFarBehind),
+/// The stream of an answer.
+struct Out<'a> {
+    stream: SendStream,
+    urgency: Urgency<'a>,
+}
+
+impl Out<'_> {
+    /// Writes, for as long as the peer takes something now and then: who reads nothing keeps nobody busy.
+    async fn write(&mut self, chunks: &mut [Bytes]) -> ControlFlow<moqt::ResetCode> {
+        let left = |chunks: &[Bytes]| chunks.iter().map(Bytes::len).sum::<usize>();
+        let (mut before, mut until) = (left(chunks), clock::now() + FETCH_MAX);
+        loop {
+            // What was written is taken out of the chunks, also when something else comes first.
+            tokio::select! {
+                written = self.stream.write(chunks) => return match written {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(moqt::ResetCode::Cancelled),
+                },
+                () = self.urgency.changed() => self.stream.set_priority(self.urgency.now()),
+                () = tokio::time::sleep_until(until.into()) => {
+                    if left(chunks) == before {
+                        return ControlFlow::Break(moqt::ResetCode::TooFarBehind);
+                    }
+                    (before, until) = (left(chunks), clock::now() + FETCH_MAX);
+                }
+            }
         }
     }
 }

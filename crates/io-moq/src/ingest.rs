@@ -46,6 +46,8 @@ pub(crate) async fn run(publisher: Publisher, path: Path) {
         encoder: publisher.implementation.clone(),
         clock: SourceClock::MICROSECONDS,
     };
+    let own = publisher.viewer.own_tracks.clone();
+    let path = asking.path.clone();
     let answer = match asking.key.is_empty() {
         true => Err(Refused::NoKey),
         false => (publisher.relay.door)(asking).await,
@@ -60,6 +62,8 @@ pub(crate) async fn run(publisher: Publisher, path: Path) {
             return publisher.refuse(code_of(&refused), refused.to_string()).await;
         }
     };
+    // All that comes of it is the peer's own.
+    let _own = path.map(|path| own.mark(&path, None));
     let on_air = OnAir::new(&publisher, admitted);
     match staging() {
         Ok(staging) => Ingest::new(publisher, on_air, staging).run().await,
@@ -346,15 +350,20 @@ impl Ingest {
                 let track = staging.get(name)?;
                 let frames =
                     Frames::new(track.subscribe(spine::Filter::from(start), Policy::EVERYTHING));
-                Some((frames, track.info().properties.clone()))
+                Some((frames, track.info().clone()))
             };
             if self.catalog.is_none() {
                 self.catalog = follow(&TrackName::from_static(CATALOG)).map(|(frames, _)| frames);
             }
             for reading in self.readings.iter_mut().filter(|r| r.frames.is_none()) {
-                if let Some((frames, properties)) = follow(&reading.name) {
-                    let _ = reading.track.properties(&properties);
+                if let Some((frames, info)) = follow(&reading.name) {
+                    let _ = reading.track.properties(&info.properties);
                     reading.frames = Some(frames);
+                    // Sound begins a group every second anyway.
+                    let slot = reading.track.slot();
+                    if info.dynamic_groups && matches!(slot, Slot::Video(_)) {
+                        publication.begins_groups_when_asked(slot);
+                    }
                 }
             }
         }
@@ -394,6 +403,15 @@ impl Ingest {
             }
             if !progress {
                 break;
+            }
+        }
+        // draft-18 §10.2.13: viewers ask for a group of ours, the publisher is asked for one of its own.
+        for slot in publication.wanted_groups(cx, now) {
+            let reading = self.readings.iter().find(|r| r.track.slot() == slot);
+            if let Some(track) = reading.and_then(|r| staging.get(&r.name))
+                && let Some(largest) = track.largest()
+            {
+                track.request_group(largest.group);
             }
         }
         if !self.readings.is_empty() && self.readings.iter().all(|r| r.ended) {

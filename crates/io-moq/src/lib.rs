@@ -22,6 +22,7 @@ mod link;
 pub mod listen;
 mod names;
 mod open;
+mod own;
 mod play;
 mod priority;
 mod publish;

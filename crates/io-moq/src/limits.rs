@@ -40,6 +40,10 @@ pub const STREAM_WINDOW: u32 = 1_250_000;
 /// What all streams of a connection may have in flight to us.
 pub const RECEIVE_WINDOW: u32 = 8 << 20;
 
+/// What is held of data streams, all of a connection, before it is known whose they are: the message that says so is a moment
+/// later on another stream. Much less than [`RECEIVE_WINDOW`], so that such streams never stand in that message's way.
+pub const AHEAD_BYTES_MAX: usize = 2 << 20;
+
 /// What we may have handed to QUIC and unacknowledged at most: two bandwidth-delay products of 80 Mbit/s over 100 ms.
 pub const SEND_WINDOW: u64 = 2 << 20;
 
@@ -135,6 +139,12 @@ pub const TOKENS_MAX: usize = 8;
 /// NEW_GROUP_REQUESTs that wait for a publisher to be asked: each is a subscriber that waits for its track.
 pub const WANTED_MAX: usize = 1_000;
 
-/// A listener that stops asks its peers to leave, and waits for them so long. They have little to finish: what
-/// is live goes on elsewhere, or ends with the node.
-pub const DRAIN: Duration = Duration::from_millis(500);
+/// A listener that stops asks its peers to leave, and waits so long for those to whom something is still sent, if it has told them
+/// where it goes on: they connect there and ask for the same, which takes some round trips, and what is under way comes to its end.
+pub const DRAIN: Duration = Duration::from_secs(9);
+
+/// The same with nowhere to send them to, and for who has nothing open: so long that it is read. What is live ends with the node.
+pub const DRAIN_HERE: Duration = Duration::from_millis(500);
+
+/// How often it is looked at who has left.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(50);

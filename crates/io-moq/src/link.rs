@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -16,13 +17,13 @@ use futures_util::{FutureExt, StreamExt};
 use moqt::data::{Datagram, Opening, OpeningReader};
 use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
-use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
+use moqt::{DataError, Request, RequestId, ResetCode, SessionCode, SessionError, Version};
 use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use crate::clock;
-use crate::limits::{CLOSE_LINGER, PAST_PER_CONNECTION, QUEUED_ANSWERS_MAX};
+use crate::limits::{AHEAD_BYTES_MAX, CLOSE_LINGER, PAST_PER_CONNECTION, QUEUED_ANSWERS_MAX};
 use crate::priority;
 use crate::transport::{Connection, Ended, Read, RecvStream, SendStream, WriteEnd};
 
@@ -35,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) version: Version,
     /// Places for the past that is sent.
     pub(crate) past: Semaphore,
+    /// Bytes of data streams whose request is not known yet.
+    ahead: AtomicUsize,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -233,7 +236,8 @@ impl Driver {
         let jobs: FuturesUnordered<Job> = FuturesUnordered::new();
         jobs.push(Box::pin(pump.map(|()| None)));
         let (past, state) = (Semaphore::new(PAST_PER_CONNECTION), Mutex::new(state));
-        let link = Link { connection, version, past, state, changed: Notify::new() };
+        let (ahead, changed) = (AtomicUsize::new(0), Notify::new());
+        let link = Link { connection, version, past, ahead, state, changed };
         Self {
             link: Arc::new(link),
             jobs,
@@ -369,6 +373,8 @@ impl Driver {
             | Event::Namespace { id, .. }
             | Event::NamespaceDone { id, .. }
             | Event::PublishBlocked { id, .. } => Some(*id),
+            // Of one that goes on here its owner asks again; where another server is named, that is the client's to do.
+            Event::GoAway { request, uri, .. } if uri.is_empty() => *request,
             _ => None,
         };
         let owner = about.and_then(|id| self.link.state().owners.get(&id).cloned());
@@ -573,16 +579,66 @@ async fn hand_over(link: Arc<Link>, header: DataHeader, first: Bytes, mut stream
     link.state().waiting.insert(id, sender);
     let closed = DataClosed { link: link.clone(), id };
     link.handle(Input::DataOpened { stream: id, header });
-    match belongs.await {
+    match whose(&link, &mut stream, belongs).await {
         Ok(Belongs::To(request)) => {
             let data = DataStream { header, first, stream, _closed: closed };
-            // Dropped, if there is no owner any more: the stream is stopped then.
-            if let Some(owner) = link.state().owners.get(&request) {
+            // Dropped, if there is no owner any more: the stream is stopped then. Not while the state is locked, which that locks.
+            let owner = link.state().owners.get(&request).cloned();
+            if let Some(owner) = owner {
                 let _ = owner.send(Told::Data(data));
             }
         }
         Ok(Belongs::Nobody(code)) => stream.stop(code),
         Err(_) => {}
+    }
+}
+
+/// Waits for the session to say whose a data stream is. What comes meanwhile is read: left with QUIC, it would hold room of the
+/// connection that the message needs which says whose it is (draft-18 §11.4.2, draft-21 §11.3.1). Of one that has too much
+/// nothing more is wanted.
+async fn whose(
+    link: &Link,
+    stream: &mut RecvStream,
+    mut belongs: oneshot::Receiver<Belongs>,
+) -> Result<Belongs, oneshot::error::RecvError> {
+    let mut ahead = Ahead { link, bytes: 0 };
+    loop {
+        let read = tokio::select! {
+            biased;
+            belongs = &mut belongs => return belongs,
+            read = async {
+                // Nearly always the session knows at once, and is heard with the next turn.
+                tokio::task::yield_now().await;
+                stream.read_ahead().await
+            } => read,
+        };
+        match read {
+            Some(bytes) if ahead.add(bytes) => {}
+            Some(_) => {
+                return Ok(Belongs::Nobody(link.version.reset_code(ResetCode::ExcessiveLoad)));
+            }
+            None => return belongs.await,
+        }
+    }
+}
+
+/// Bytes that one stream has read ahead, of those that all of a connection may; given back when it is dropped.
+struct Ahead<'a> {
+    link: &'a Link,
+    bytes: usize,
+}
+
+impl Ahead<'_> {
+    /// Whether so many more may be held.
+    fn add(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.link.ahead.fetch_add(bytes, Ordering::Relaxed) + bytes <= AHEAD_BYTES_MAX
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        self.link.ahead.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

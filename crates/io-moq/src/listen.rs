@@ -6,15 +6,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use media::admission::Door;
 pub use moqt::Secret;
 use moqt::Version;
+use moqt::limits::URI_BYTES_MAX;
+use moqt::session::Transport;
 use spine::Origin;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::limits::{DRAIN, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
+use crate::limits::{DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
 use crate::open::OpenBroadcasts;
 use crate::session::{self, Relay};
 use crate::transport::{Connection, Endpoint};
@@ -147,6 +150,37 @@ pub struct Place {
     pub take: Box<dyn FnOnce() -> Result<spine::broadcast::Producer, String> + Send>,
 }
 
+/// Where a listener that stops sends its peers (GOAWAY, draft-18 §10.4), as `HOST:PORT`; none: they may come back here.
+#[derive(Debug, Clone, Default)]
+pub struct Elsewhere(Arc<Mutex<Option<String>>>);
+
+impl Elsewhere {
+    /// From now on it is this one.
+    pub fn set(&self, authority: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = authority;
+    }
+
+    fn authority(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long who has something open may take to go there.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.authority().is_some() { DRAIN } else { DRAIN_HERE }
+    }
+
+    /// The address for who came so and with this path, which may hold its key or token: the same there.
+    pub(crate) fn uri(&self, transport: Transport, path: &str) -> String {
+        let Some(authority) = self.authority() else { return String::new() };
+        let scheme = match transport {
+            Transport::Quic => "moqt",
+            Transport::WebTransport => "https",
+        };
+        let uri = format!("{scheme}://{authority}{path}");
+        if uri.len() > URI_BYTES_MAX { format!("{scheme}://{authority}/") } else { uri }
+    }
+}
+
 /// What a listener serves.
 pub struct Service {
     /// All broadcasts.
@@ -165,6 +199,8 @@ pub struct Service {
     pub open_namespaces: Vec<String>,
     /// Half-open connections above which an address has to be proved: [`crate::limits::HALF_OPEN_UNPROVED_MAX`].
     pub half_open_unproved: usize,
+    /// Where peers are sent when it stops.
+    pub elsewhere: Elsewhere,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -236,9 +272,19 @@ async fn counted(connection: Connection, counters: Arc<Counters>) {
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
     let Service { origin, door, gate, audience, past, guests, open_namespaces, .. } = service;
     let (counters, unproved_max) = (service.counters, service.half_open_unproved);
-    let open = OpenBroadcasts::default();
-    let relay =
-        Relay { origin, door, gate, audience, past, guests, counters, open_namespaces, open };
+    let (open, elsewhere) = (OpenBroadcasts::default(), service.elsewhere);
+    let relay = Relay {
+        origin,
+        door,
+        gate,
+        audience,
+        past,
+        guests,
+        counters,
+        open_namespaces,
+        open,
+        elsewhere: elsewhere.clone(),
+    };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
     let guards: Arc<Mutex<HalfOpen>> = Arc::default();
@@ -287,10 +333,18 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
             }
         });
     }
-    // draft-18 §10.4: who is asked to leave goes elsewhere without a gap.
+    // draft-18 §10.4: who is asked to leave goes elsewhere without a gap. A moment more: sessions end themselves.
     drain.send_replace(true);
-    let all = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(DRAIN, all).await;
+    let all = async {
+        loop {
+            tokio::select! {
+                left = connections.join_next() => if left.is_none() { return },
+                // Who comes now is told at once that there is nobody any more.
+                Some(incoming) = endpoint.accept() => incoming.refuse(),
+            }
+        }
+    };
+    let _ = tokio::time::timeout(elsewhere.patience() + DRAIN_HERE, all).await;
     endpoint.close();
     connections.shutdown().await;
     endpoint.wait_idle().await;

@@ -110,8 +110,8 @@ pub(crate) fn ask_for_group(track: &track::Consumer, parameters: &Parameters) {
         && track.info().dynamic_groups
     {
         let largest = track.largest().map_or(0, |largest| largest.group);
-        // 0: the subscriber knows of no group.
-        track.request_group(wanted.checked_sub(1).unwrap_or(largest));
+        // 0: the subscriber knows of no group. Who names one that is far off would have everybody wait for it.
+        track.request_group(wanted.checked_sub(1).unwrap_or(largest).min(largest));
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Filter, Namespace, Parameters, Properties, Request, RequestCode, RequestId, Secret,
+    Answer, Filter, Location, Namespace, Parameters, Properties, Request, RequestCode, RequestId,
+    Secret,
 };
 use spine::{PublishError, TrackInfo, track};
 use tokio::sync::mpsc;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::limits::RENDEZVOUS_MAX;
 use crate::link::{Link, Told};
 use crate::names::path_of;
+use crate::own::Mark;
 use crate::session::Relay;
 use crate::take::{Taken, saw, take};
 use crate::upstream::Asked;
@@ -120,15 +122,21 @@ impl Publisher {
             Err(error) => Answer::error(RequestCode::ExcessiveLoad, error.to_string()),
         };
         self.answer(id, answer);
+        let own = match &track {
+            Ok(track) => self.own(track.name()),
+            Err(_) => None,
+        };
         let link = self.link.clone();
         if track.is_ok() && parameters.forward == Some(false) && link.version.fills() {
             // draft-21 §9.8: it waits, and the OK can't say that it need not.
             let parameters = Parameters { forward: Some(true), ..Parameters::default() };
             link.command(Command::Update { id, parameters });
         }
+        let viewer = self.viewer.clone();
         async move {
+            let _own = own;
             match track {
-                Ok(track) => take(link, id, told, track).await,
+                Ok(track) => take(link, id, told, track, Some(viewer)).await,
                 Err(_) => {
                     link.disown(id);
                     Taken::Refused
@@ -161,7 +169,19 @@ impl Publisher {
     where
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
-        subscribe(self.link.clone(), namespace, name, (filter, new_group), make)
+        let link = self.link.clone();
+        let own = path_of(&namespace).zip(spine::TrackName::new(name.clone()).ok());
+        let own = own.map(|(path, name)| (self.viewer.own_tracks.clone(), path, name));
+        async move {
+            // Only what it gives is its own: of a namespace that is several publishers', all are asked for everything.
+            let mark = || own.as_ref().map(|(own, path, name)| own.mark(path, Some(name)));
+            subscribe(link, namespace, name, (filter, new_group), mark, make).await
+        }
+    }
+
+    /// A track that the peer brings is its own until this is dropped.
+    fn own(&self, name: &spine::TrackName) -> Option<Mark> {
+        Some(self.viewer.own_tracks.mark(&path_of(&self.namespace)?, Some(name)))
     }
 }
 
@@ -170,6 +190,7 @@ async fn subscribe(
     namespace: Namespace,
     name: Bytes,
     (filter, new_group): (Filter, Option<u64>),
+    mark: impl FnOnce() -> Option<Mark> + Send,
     make: impl FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send,
 ) -> Taken {
     let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
@@ -183,6 +204,7 @@ async fn subscribe(
         Err(Denied::Over) => return Taken::Cancelled,
         Err(Denied::Misuse) => return Taken::Refused,
     };
+    let _own = mark();
     match make(info_of(&granted.properties)) {
         Ok(track) => granted.take(track).await,
         Err(_) => Taken::Refused,
@@ -201,6 +223,7 @@ pub(crate) enum Denied {
 
 /// A subscription of ours that the peer has agreed to. Dropped, it is cancelled.
 pub(crate) struct Granted {
+    track: moqt::TrackName,
     asked: Asked,
     told: mpsc::UnboundedReceiver<Told>,
     parameters: Parameters,
@@ -209,10 +232,24 @@ pub(crate) struct Granted {
 
 impl Granted {
     /// Writes what comes into this track, to its end.
-    pub(crate) async fn take(self, track: track::Producer) -> Taken {
-        saw(&track, &self.parameters);
-        let (link, id) = self.asked.request();
-        take(link, id, self.told, track).await
+    pub(crate) async fn take(mut self, track: track::Producer) -> Taken {
+        loop {
+            saw(&track, &self.parameters);
+            let Self { track: name, asked, told, .. } = self;
+            let (link, id) = asked.request();
+            let taken = take(link.clone(), id, told, track.clone(), None).await;
+            if taken != Taken::Moved {
+                return taken;
+            }
+            // The old one first: there is one subscription to a track. What is here already is dropped.
+            drop(asked);
+            let largest = track.consume().largest().map_or(0, |largest| largest.group);
+            let again = Filter::From(Location::new(largest, 0));
+            self = match ask(&link, name, again, None).await {
+                Ok(granted) => granted,
+                Err(_) => return Taken::Cancelled,
+            };
+        }
     }
 }
 
@@ -232,14 +269,14 @@ pub(crate) async fn ask(
         rendezvous_timeout_ms: Some(rendezvous),
         ..Parameters::default()
     };
-    let request = Request::Subscribe { track, parameters };
+    let request = Request::Subscribe { track: track.clone(), parameters };
     let (id, mut told) = link.request(request).map_err(|_| Denied::Misuse)?;
     let asked = Asked::new(link, id);
     loop {
         match told.recv().await {
             Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                 Answer::Ok { properties, parameters } => {
-                    return Ok(Granted { asked, told, parameters, properties });
+                    return Ok(Granted { track, asked, told, parameters, properties });
                 }
                 Answer::Error(error) => return Err(Denied::Answered(error)),
                 Answer::FetchOk(_) => return Err(Denied::Over),

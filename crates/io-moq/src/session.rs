@@ -1,31 +1,33 @@
 //! One connection of a peer: what it asks for, and who serves it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::admission::Door;
 use moqt::session::{Command, Config, Event, Peer};
 use moqt::{
     Answer, AuthToken, Fetch, Filter, Namespace, Parameters, Request, RequestCode, RequestId,
-    ResetCode, Secret, Session, Version,
+    ResetCode, Secret, Session, SessionCode, Version,
 };
 use spine::{Origin, Path};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::limits::{DRAIN, NAMESPACES_MAX, RENDEZVOUS_MAX};
+use crate::announce::Announcing;
+use crate::limits::{DRAIN_HERE, DRAIN_LOOK, NAMESPACES_MAX, RENDEZVOUS_MAX};
 use crate::link::{Driver, Link, linger};
-use crate::listen::{Audience, Counters, Gate, Guests, HalfOpenGuard, Past, Why};
+use crate::listen::{Audience, Counters, Elsewhere, Gate, Guests, HalfOpenGuard, Past, Why};
 use crate::names::{name_of, path_of};
 use crate::open::OpenBroadcasts;
+use crate::own::Own;
 use crate::play::{
     Misread, Serving, Update, Wishes, ask_for_group, location, order_of, subscribed, track_ok,
 };
 use crate::publish::{Offer, Offered, Publisher};
 use crate::transport::Connection;
 use crate::viewer::{Credentials, Seats, Viewer, secrets};
-use crate::{announce, clock, fetch};
+use crate::{clock, fetch};
 
 /// What all connections share.
 pub(crate) struct Relay {
@@ -39,6 +41,8 @@ pub(crate) struct Relay {
     /// First fields of namespaces in which anybody may publish; `*` for all.
     pub(crate) open_namespaces: Vec<String>,
     pub(crate) open: OpenBroadcasts,
+    /// Where peers are sent when the listener stops.
+    pub(crate) elsewhere: Elsewhere,
 }
 
 impl Relay {
@@ -69,17 +73,28 @@ pub(crate) async fn run(
     };
     let mut driver = Driver::new(connection.clone(), Session::server(clock::now(), config));
     let mut serving = Connected::new(driver.link().clone(), relay, Some(guard));
-    let mut asked_to_leave = false;
+    // When a peer that was asked to leave is looked at next.
+    let mut leaving: Option<Instant> = None;
     let ended = loop {
+        let at = leaving;
+        let look = async move {
+            match at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             event = driver.next() => match event {
                 Ok(event) => serving.event(event),
                 Err(ended) => break ended,
             },
-            _ = draining.wait_for(|draining| *draining), if !asked_to_leave => {
-                asked_to_leave = true;
-                let (request, uri, timeout) = (None, String::new(), DRAIN);
-                driver.link().command(Command::GoAway { request, uri, timeout });
+            _ = draining.wait_for(|draining| *draining), if leaving.is_none() => {
+                leaving = Some(clock::now() + DRAIN_HERE);
+                serving.ask_to_leave();
+            }
+            () = look => {
+                leaving = Some(clock::now() + DRAIN_LOOK);
+                serving.let_go();
             }
         }
     };
@@ -100,10 +115,13 @@ pub(crate) struct Connected {
     guard: Option<HalfOpenGuard>,
     /// What the peer said of itself when it came.
     credentials: Credentials,
+    /// The path of its URL, with its query. It may hold a key.
+    path: String,
     implementation: String,
     requests: BTreeMap<RequestId, Open>,
     publishing: BTreeMap<Namespace, Publishing>,
     seats: Seats,
+    own: Own,
     goodbye: Arc<AtomicBool>,
 }
 
@@ -111,6 +129,7 @@ pub(crate) struct Connected {
 struct Publishing {
     /// The stream key that it showed first.
     key: Secret,
+    viewer: Viewer,
     offers: mpsc::UnboundedSender<Offer>,
 }
 
@@ -118,10 +137,17 @@ struct Publishing {
 enum Open {
     /// Told of its updates; cancelled when dropped.
     Subscription(mpsc::UnboundedSender<Box<Update>>),
-    /// Cancelled when dropped.
-    Job(#[allow(dead_code, reason = "its end is the message")] oneshot::Sender<()>),
+    Job(Job),
     /// An offer in this namespace.
     Offer(Namespace),
+}
+
+/// What runs for a request.
+struct Job {
+    /// Cancelled when dropped.
+    cancel: oneshot::Sender<()>,
+    /// Told of its updates.
+    updates: mpsc::UnboundedSender<Box<Update>>,
 }
 
 impl Connected {
@@ -131,11 +157,31 @@ impl Connected {
             relay,
             guard,
             credentials: Credentials::default(),
+            path: String::new(),
             implementation: String::new(),
             requests: BTreeMap::new(),
             publishing: BTreeMap::new(),
             seats: Seats::default(),
+            own: Own::default(),
             goodbye: Arc::default(),
+        }
+    }
+
+    /// draft-18 §3.6: says where it goes on, and how long that may take.
+    fn ask_to_leave(&self) {
+        let elsewhere = &self.relay.elsewhere;
+        let uri = elsewhere.uri(self.link.connection.transport(), &self.path);
+        let (request, timeout) = (None, elsewhere.patience());
+        self.link.command(Command::GoAway { request, uri, timeout });
+    }
+
+    /// Ends the session once nothing is open in it that somebody waits for: no subscription and no fetch (draft-21 §6.6.1).
+    /// Who publishes is needed for as long as anybody is left who reads.
+    fn let_go(&self) {
+        let (sends, receives) = self.link.with(|session| session.open_media());
+        let readers = self.relay.counters.subscriptions_open.load(Ordering::Relaxed);
+        if !sends && (!receives || readers == 0) {
+            self.link.close(SessionCode::NoError, "");
         }
     }
 
@@ -143,7 +189,7 @@ impl Connected {
     pub(crate) fn serves(&self) -> bool {
         self.requests.values().any(|open| match open {
             Open::Subscription(updates) => !updates.is_closed(),
-            Open::Job(cancel) => !cancel.is_closed(),
+            Open::Job(job) => !job.cancel.is_closed(),
             Open::Offer(_) => false,
         })
     }
@@ -151,19 +197,16 @@ impl Connected {
     pub(crate) fn event(&mut self, event: Event) {
         self.requests.retain(|_, open| match open {
             Open::Subscription(updates) => !updates.is_closed(),
-            Open::Job(cancel) => !cancel.is_closed(),
+            Open::Job(job) => !job.cancel.is_closed(),
             Open::Offer(_) => true,
         });
         match event {
             Event::Ready(peer) => self.ready(&peer),
             Event::Request { id, request, tokens } => self.request(id, request, &tokens),
-            Event::Update { id, update, parameters, tokens } => match self.requests.get(&id) {
-                Some(Open::Subscription(updates)) => {
-                    let tokens = secrets(&tokens);
-                    drop(updates.send(Box::new(Update { id: update, parameters, tokens })));
-                }
-                _ => self.link.command(Command::AnswerUpdate { id, answer: Answer::ok() }),
-            },
+            Event::Update { id, update, parameters, tokens } => {
+                let tokens = secrets(&tokens);
+                self.update(id, Box::new(Update { id: update, parameters, tokens }));
+            }
             Event::Cancelled { id, .. } => {
                 if let Some(Open::Offer(namespace)) = self.requests.remove(&id)
                     && let Some(publishing) = self.publishing.get(&namespace)
@@ -179,11 +222,33 @@ impl Connected {
         }
     }
 
+    /// A request of the peer changes (draft-18 §10.9): who serves it answers.
+    fn update(&self, id: RequestId, update: Box<Update>) {
+        let left = match self.requests.get(&id) {
+            Some(Open::Subscription(updates) | Open::Job(Job { updates, .. })) => {
+                updates.send(update).err().map(|unsent| unsent.0)
+            }
+            Some(Open::Offer(namespace)) => {
+                // Nothing but a token can change of it.
+                if let Some(publishing) = self.publishing.get(namespace) {
+                    publishing.viewer.renew(update.tokens);
+                }
+                return self.link.command(Command::AnswerUpdate { id, answer: Answer::ok() });
+            }
+            None => Some(update),
+        };
+        // It is over, or about to be.
+        if left.is_some() {
+            self.link.command(Command::AnswerUpdate { id, answer: Answer::ok() });
+        }
+    }
+
     fn ready(&mut self, peer: &Peer) {
         self.guard = None;
         let address = self.link.connection.address();
         let path = address.map_or(peer.path.as_str(), |address| address.path.as_str());
         self.credentials = Credentials::new(path, &peer.tokens);
+        self.path = path.to_owned();
         self.implementation =
             peer.implementation.chars().filter(|c| !c.is_control()).take(64).collect();
         tracing::debug!(peer = %self.link.connection.peer(), software = self.implementation, "moq: connected");
@@ -207,15 +272,31 @@ impl Connected {
                     }
                 };
                 let (link, viewer) = (self.link.clone(), self.viewer(tokens));
-                self.job(id, async move {
+                self.job(id, move |mut updates| async move {
                     let found = match viewer.find(&track, Duration::ZERO).await {
                         Ok(found) => found,
                         Err(answer) => return link.command(Command::Answer { id, answer }),
                     };
                     let Some(path) = path_of(track.namespace()) else { return };
                     let counters = viewer.relay.counters.clone();
+                    let (urge, urgency) =
+                        watch::channel(parameters.subscriber_priority.unwrap_or(128));
+                    let updated = async {
+                        while let Some(update) = updates.recv().await {
+                            let Update { parameters, tokens, .. } = *update;
+                            link.command(Command::AnswerUpdate { id, answer: Answer::ok() });
+                            viewer.renew(tokens);
+                            if let Some(priority) = parameters.subscriber_priority {
+                                urge.send_replace(priority);
+                            }
+                        }
+                        std::future::pending::<()>().await;
+                    };
+                    let served =
+                        fetch::serve(&link, id, found, filter, parameters, urgency, &counters);
                     tokio::select! {
-                        () = fetch::serve(&link, id, found, filter, parameters, &counters) => {}
+                        () = served => {}
+                        () = updated => {}
                         barred = viewer.shut_out(path) => {
                             let code = match barred.why {
                                 Why::Expired => ResetCode::ExpiredAuthToken,
@@ -228,32 +309,17 @@ impl Connected {
             }
             Request::TrackStatus { track, .. } => {
                 let (link, viewer) = (self.link.clone(), self.viewer(tokens));
-                self.job(id, async move {
+                self.job(id, move |_| async move {
                     let found = viewer.find(&track, Duration::ZERO).await;
                     let answer = found.map_or_else(|refusal| refusal, |track| track_ok(&track));
                     link.command(Command::Answer { id, answer });
                 });
             }
             Request::SubscribeNamespace { prefix, tracks, parameters } => {
-                let Some(prefix) = path_of(&prefix) else { return };
-                self.link.command(Command::Answer { id, answer: Answer::ok() });
-                let (link, viewer) = (self.link.clone(), self.viewer(tokens));
-                self.job(id, async move {
-                    let told =
-                        announce::namespaces(link.clone(), id, viewer.clone(), prefix.clone());
-                    // draft-16 §9.25: both in one request.
-                    if tracks {
-                        tokio::join!(told, announce::tracks(link, viewer, prefix, parameters));
-                    } else {
-                        told.await;
-                    }
-                });
+                self.announce(id, &prefix, parameters, tokens, (true, tracks));
             }
             Request::SubscribeTracks { prefix, parameters } => {
-                let Some(prefix) = path_of(&prefix) else { return };
-                self.link.command(Command::Answer { id, answer: Answer::ok() });
-                let (link, viewer) = (self.link.clone(), self.viewer(tokens));
-                self.job(id, announce::tracks(link, viewer, prefix, parameters));
+                self.announce(id, &prefix, parameters, tokens, (false, true));
             }
             Request::PublishNamespace { namespace, .. } => {
                 self.offer(id, namespace, tokens, Offer::Namespace(id));
@@ -272,14 +338,28 @@ impl Connected {
     }
 
     fn viewer(&self, own: Vec<Secret>) -> Viewer {
-        Viewer {
-            relay: self.relay.clone(),
-            peer: self.link.connection.peer(),
-            connection: self.link.connection.clone(),
-            own: Arc::new(Mutex::new(own)),
-            session: self.credentials.tokens.clone(),
-            seats: self.seats.clone(),
-        }
+        let kept = (&self.seats, &self.own);
+        Viewer::new(&self.relay, &self.link.connection, own, &self.credentials.tokens, kept)
+    }
+
+    /// Tells what is below a prefix: its namespaces, its tracks, or both.
+    fn announce(
+        &mut self,
+        id: RequestId,
+        prefix: &Namespace,
+        parameters: Parameters,
+        tokens: Vec<Secret>,
+        (namespaces, tracks): (bool, bool),
+    ) {
+        let Some(prefix) = path_of(prefix) else {
+            return self.answer(id, RequestCode::DoesNotExist);
+        };
+        self.link.command(Command::Answer { id, answer: Answer::ok() });
+        let (link, viewer) = (self.link.clone(), self.viewer(tokens));
+        self.job(id, move |updates| {
+            let announcing = Announcing { link, id, viewer, prefix, parameters, updates };
+            announcing.run(namespaces, tracks)
+        });
     }
 
     fn answer(&self, id: RequestId, code: RequestCode) {
@@ -288,9 +368,14 @@ impl Connected {
     }
 
     /// Runs this until it is done or the peer cancels the request.
-    fn job(&mut self, id: RequestId, job: impl Future<Output = ()> + Send + 'static) {
+    fn job<F>(&mut self, id: RequestId, job: impl FnOnce(mpsc::UnboundedReceiver<Update>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (cancel, mut cancelled) = oneshot::channel();
-        self.requests.insert(id, Open::Job(cancel));
+        let (updates, receiver) = mpsc::unbounded_channel();
+        self.requests.insert(id, Open::Job(Job { cancel, updates }));
+        let job = job(receiver);
         self.link.run(async move {
             tokio::select! {
                 () = job => {}
@@ -404,7 +489,7 @@ impl Connected {
                 offers,
                 goodbye: self.goodbye.clone(),
             };
-            let publishing = Publishing { key, offers: sender };
+            let publishing = Publishing { key, viewer: publisher.viewer.clone(), offers: sender };
             self.publishing.insert(namespace.clone(), publishing);
             self.link.run(publisher.run());
         }

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::link::{DataStream, Link, Told};
 use crate::names::{reset, reset_of};
 use crate::transport::{Read, RecvStream};
+use crate::viewer::{Viewer, secrets};
 
 /// How what was taken came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Taken {
     Done(DoneCode),
     /// The publisher broke it off.
     Cancelled,
+    /// The publisher wants to be asked again (GOAWAY of a request, draft-18 §10.4).
+    Moved,
     /// The track is over here, or can't be kept.
     Refused,
     /// What came contradicts itself (draft-18 §2.4.2): the track is over, for all who read it.
@@ -71,12 +74,13 @@ impl From<WriteError> for Fault {
     }
 }
 
-/// Writes everything that comes for a subscription of ours into `track`, to its end.
+/// Writes everything that comes for a subscription of ours into `track`, to its end. `offered`: by whom, if not we have asked.
 pub(crate) async fn take(
     link: Arc<Link>,
     id: RequestId,
     mut told: mpsc::UnboundedReceiver<Told>,
     track: track::Producer,
+    offered: Option<Viewer>,
 ) -> Taken {
     let track = track.checked();
     let mut streams = FuturesUnordered::new();
@@ -116,6 +120,16 @@ pub(crate) async fn take(
                     break Taken::Malformed;
                 }
                 Some(Told::Event(Event::Cancelled { .. })) => break Taken::Cancelled,
+                // Who offered it offers it again by itself.
+                Some(Told::Event(Event::GoAway { .. })) if offered.is_none() => break Taken::Moved,
+                // draft-18 §10.9: by who published it.
+                Some(Told::Event(Event::Update { id, tokens, .. })) => {
+                    link.command(Command::AnswerUpdate { id, answer: Answer::ok() });
+                    if let Some(viewer) = &offered {
+                        viewer.renew(secrets(&tokens));
+                    }
+                    continue;
+                }
                 Some(Told::Event(Event::UpdateAnswered { answer, .. })) => {
                     // draft-21 §9.20.18: a relay does not say less than its publisher does.
                     if let Answer::Ok { parameters, .. } = answer {

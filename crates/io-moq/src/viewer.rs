@@ -15,6 +15,7 @@ use crate::clock;
 use crate::limits::{GATE_AGAIN, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
+use crate::own::Own;
 use crate::session::Relay;
 use crate::transport::Connection;
 
@@ -72,6 +73,10 @@ pub(crate) struct Viewer {
     /// Of the session.
     pub(crate) session: Vec<Secret>,
     pub(crate) seats: Seats,
+    /// What the peer brings itself.
+    pub(crate) own_tracks: Own,
+    /// Of the request that this is a part of, if it is.
+    whole: Option<Arc<Mutex<Vec<Secret>>>>,
 }
 
 impl Barred {
@@ -88,6 +93,40 @@ impl Barred {
 impl Viewer {
     fn own(&self) -> MutexGuard<'_, Vec<Secret>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who asks, with tokens of the request and the session.
+    pub(crate) fn new(
+        relay: &Arc<Relay>,
+        connection: &Connection,
+        own: Vec<Secret>,
+        session: &[Secret],
+        (seats, own_tracks): (&Seats, &Own),
+    ) -> Self {
+        Self {
+            relay: relay.clone(),
+            peer: connection.peer(),
+            connection: connection.clone(),
+            own: Arc::new(Mutex::new(own)),
+            session: session.to_vec(),
+            seats: seats.clone(),
+            own_tracks: own_tracks.clone(),
+            whole: None,
+        }
+    }
+
+    /// A part of the request, whose tokens are renewed by itself.
+    pub(crate) fn apart(&self) -> Self {
+        let own = Arc::new(Mutex::new(self.own().clone()));
+        Self { own, whole: Some(self.own.clone()), ..self.clone() }
+    }
+
+    /// The whole request has shown other tokens: they are those of its part, too.
+    pub(crate) fn rejoin(&self) {
+        if let Some(whole) = &self.whole {
+            let tokens = whole.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            *self.own() = tokens;
+        }
     }
 
     /// An update has shown others: they take the place of those that the request had.

@@ -47,6 +47,10 @@ pub const OBUS_MAX: usize = 4 * 1024;
 /// Frames of one audio packet that are counted. Opus has 48 at most, E-AC-3 has up to 8 + 8 substreams of 6.
 pub const AUDIO_FRAMES_MAX: usize = 128;
 
+/// An encoder that makes key frames when viewers ask for one is asked at most so often: each costs several times what
+/// another picture does, and any viewer may ask.
+pub const GROUP_ASKED_AGAIN: Duration = Duration::from_secs(1);
+
 /// Tracks of one timeline: the publisher-made tracks of one broadcast (DESIGN §8).
 pub const TIMELINE_TRACKS_MAX: usize = 256;
 

@@ -1,18 +1,21 @@
 //! From an encoder's frames to raw tracks: the one way in that all ingest protocols share. It keeps
 //! the clock sane, numbers groups and cuts those that get too long.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use spine::{
-    Close, Header, Location, Payload, PublishError, TrackInfo, TrackName, WriteError, group, track,
+    Close, Header, Location, Payload, PublishError, TrackInfo, TrackName, Waiting, WriteError,
+    group, track,
 };
 
 use crate::codec::{Config, Ratio};
 use crate::health::Health;
-use crate::limits::{RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX};
+use crate::limits::{GROUP_ASKED_AGAIN, RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX};
 use crate::properties::{
-    DEFAULT_PUBLISHER_PRIORITY, FrameProperties, GroupStart, PairsWriter, TIMESCALE,
+    DEFAULT_PUBLISHER_PRIORITY, DYNAMIC_GROUPS, FrameProperties, GroupStart, PairsWriter, TIMESCALE,
 };
 use crate::timeline::{
     Placed, Repairs, SourceClock, SourceFrame, Timeline, TooManyTracks, TrackId, TrackKind,
@@ -92,6 +95,8 @@ pub struct Publication {
     timeline: Timeline,
     clock: SourceClock,
     tracks: Vec<RawTrack>,
+    /// Of which the encoder begins a group when it is asked to.
+    dynamic: BTreeSet<Slot>,
     /// The wall clock at a decode time, anew at each discontinuity.
     anchor: Option<(u64, i64)>,
     counts: Counts,
@@ -111,6 +116,11 @@ struct RawTrack {
     /// The next group does not follow from what was: the publisher is new, or the source jumped.
     broken: bool,
     last_key_ns: Option<i64>,
+    demand: Waiting,
+    /// A reader wants a group above this one.
+    wanted: Option<u64>,
+    /// When the encoder was last told so.
+    asked: Option<Instant>,
 }
 
 struct OpenGroup {
@@ -144,6 +154,7 @@ impl Publication {
             timeline,
             clock,
             tracks: Vec::new(),
+            dynamic: BTreeSet::new(),
             anchor: None,
             counts,
             video_group_ns: 0,
@@ -223,9 +234,12 @@ impl Publication {
         let priority = if matches!(slot, Slot::Audio(_)) { 64 } else { 128 };
         let properties = PairsWriter::default()
             .number(TIMESCALE, config.timescale().into())
-            .number(DEFAULT_PUBLISHER_PRIORITY, priority.into())
-            .finish();
-        let info = TrackInfo { timescale, priority, properties, ..TrackInfo::default() };
+            .number(DEFAULT_PUBLISHER_PRIORITY, priority.into());
+        let dynamic_groups = self.dynamic.contains(&slot);
+        let properties =
+            if dynamic_groups { properties.number(DYNAMIC_GROUPS, 1) } else { properties }.finish();
+        let info =
+            TrackInfo { timescale, priority, dynamic_groups, properties, ..TrackInfo::default() };
         let producer = self.broadcast.track(slot.name(), info)?;
         let broken = producer.next_group_id() > 0;
         self.tracks.push(RawTrack {
@@ -236,8 +250,25 @@ impl Publication {
             open: None,
             broken,
             last_key_ns: None,
+            demand: Waiting::new(),
+            wanted: None,
+            asked: None,
         });
         Ok(())
+    }
+
+    /// The encoder begins a group of this track (with a key frame) when it is asked to. Said before the track's first
+    /// configuration; most encoders can't.
+    pub fn begins_groups_when_asked(&mut self, slot: Slot) {
+        self.dynamic.insert(slot);
+    }
+
+    /// Tracks of which a reader wants a group that has not begun, each at most once in [`GROUP_ASKED_AGAIN`]. Also to be
+    /// called with every frame: a wish that came too soon after another one is looked at again then.
+    pub fn wanted_groups(&mut self, cx: &Context<'_>, now: Instant) -> Vec<Slot> {
+        let dynamic = &self.dynamic;
+        let tracks = self.tracks.iter_mut().filter(|track| dynamic.contains(&track.slot));
+        tracks.filter_map(|track| track.wants_group(cx, now).then_some(track.slot)).collect()
     }
 
     /// What the encoder declares of its frame rate, if the bitstream does not say.
@@ -384,6 +415,20 @@ impl RawTrack {
         open.bytes += payload.len();
         open.next += 1;
         open.subgroup.write(header, vec![payload])
+    }
+
+    fn wants_group(&mut self, cx: &Context<'_>, now: Instant) -> bool {
+        while let Poll::Ready(demand) = self.producer.poll_demand(&mut self.demand, cx) {
+            self.wanted = demand.new_group_above;
+        }
+        let newest = self.producer.next_group_id().checked_sub(1);
+        let waits = self.wanted.is_some_and(|above| newest <= Some(above));
+        let soon = |asked: Instant| now.saturating_duration_since(asked) < GROUP_ASKED_AGAIN;
+        if !waits || self.asked.is_some_and(soon) {
+            return false;
+        }
+        self.asked = Some(now);
+        true
     }
 
     fn close(&mut self, now: Instant) {

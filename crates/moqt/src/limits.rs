@@ -99,3 +99,10 @@ pub const DONE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The longest GOAWAY timeout that we keep. A longer one is as good as none.
 pub const GOAWAY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// When who was refused because there is too much may ask again: sessions that are too many end within that, and a thousand of
+/// those who ask are two hundred requests a second.
+pub const RETRY_LOAD: Duration = Duration::from_secs(5);
+
+/// When who was refused because something did not come about in time may ask again.
+pub const RETRY_SOON: Duration = Duration::from_secs(1);

@@ -386,6 +386,23 @@ fn draft21_s9_20_scopes() {
     }
 }
 
+/// draft-21 §9.18.1: what SUBSCRIBE has, SUBSCRIBE_TRACKS has.
+#[test]
+fn draft21_s9_18_1_what_subscriptions_begin_with() {
+    // Both timeouts and RENDEZVOUS_TIMEOUT, FORWARD, SUBSCRIBER_PRIORITY, GROUP_ORDER, NEW_GROUP_REQUEST.
+    let body = hex("02 01 03616363 07 0205 0205 0205 0a01 1007 0202 1000");
+    for (version, good) in [
+        (Version::Draft20, true),
+        (Version::Draft21, true),
+        (Version::Draft22, true),
+        (Version::Draft18, false),
+    ] {
+        let body = Body::new(Coding::Vi64, body.clone().into());
+        let first = First::decode(version, Message::SubscribeTracks, body);
+        assert_eq!(first.is_ok(), good, "{version:?}: {first:?}");
+    }
+}
+
 /// Messages come in pieces of any size, several in one piece.
 #[test]
 fn draft18_s10_frames_are_put_together() {

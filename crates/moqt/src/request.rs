@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::code::{DoneCode, RequestCode};
 use crate::filter::Filter;
+use crate::limits;
 use crate::location::{Location, Range};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::Parameters;
@@ -217,9 +218,15 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    /// An error that is not to be retried.
+    /// An error that may be retried after a while if it passes, and else never.
     pub fn new(code: RequestCode, reason: impl Into<String>) -> RequestError {
-        RequestError { code, retry_after: None, reason: reason.into(), redirect: None }
+        // draft-18 §10.6: what a load refuses today it grants tomorrow; who was not there in time may come.
+        let retry_after = match code {
+            RequestCode::ExcessiveLoad => Some(limits::RETRY_LOAD),
+            RequestCode::Timeout => Some(limits::RETRY_SOON),
+            _ => None,
+        };
+        RequestError { code, retry_after, reason: reason.into(), redirect: None }
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Session {
     peer_updates_max: u64,
     /// How many ranges the peer takes in the filters of a request.
     peer_filter_ranges: u64,
+    /// Tracks that the peer publishes may come with their past.
+    fills_offered: bool,
     next_id: u64,
     next_stream: u64,
     next_alias: u64,
@@ -131,6 +133,7 @@ impl Session {
             allowance: Allowance::new(config.version.row().requests, role),
             peer_updates_max: 0,
             peer_filter_ranges: 0,
+            fills_offered: false,
             next_id: ours,
             next_stream: 0,
             next_alias: 0,
@@ -174,6 +177,11 @@ impl Session {
     /// Requests that are open, of both sides.
     pub fn open_requests(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Whether objects are sent for a subscription or a fetch of the peer, and whether some are received for one of ours.
+    pub fn open_media(&self) -> (bool, bool) {
+        self.requests.media()
     }
 
     /// How many things are held on behalf of requests and streams; 0 when all are over. For tests.

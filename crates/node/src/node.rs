@@ -130,6 +130,8 @@ pub struct Node {
     addresses: Addresses,
     origin: Origin,
     stop: watch::Sender<bool>,
+    /// MoQ's listener lets its peers go before that; then it says that they are gone.
+    leave: (watch::Sender<bool>, Option<watch::Receiver<bool>>),
     tasks: Tasks,
     reloadable: Reloadable,
     /// No other process uses the data directory while this one does.
@@ -286,6 +288,10 @@ impl Node {
         let greeted = quic.as_ref().map(quic::Quic::shown);
         let fingerprint = quic.as_ref().map(|quic| quic.fingerprint.clone()).unwrap_or_default();
         let moq: Arc<io_moq::listen::Counters> = Arc::default();
+        // MoQ's peers are asked to leave while everything is still there for them.
+        let (leave, leaving) = watch::channel(false);
+        let (elsewhere, mut moq_left) = (io_moq::listen::Elsewhere::default(), None);
+        elsewhere.set(config.moq.goaway_uri.clone());
         if let Some(quic) = quic {
             let renew = quic.renewal();
             let past = Arc::new(Past::new(library.clone()));
@@ -303,13 +309,17 @@ impl Node {
                 guests: quic::guests(ingest.chat.clone()),
                 open_namespaces: config.moq.open_namespaces.clone(),
                 half_open_unproved: io_moq::limits::HALF_OPEN_UNPROVED_MAX,
+                elsewhere: elsewhere.clone(),
                 counters: moq.clone(),
             };
-            let listen = io_moq::listen::run(quic.endpoint, service, until_stop(stopped.clone()));
+            let listen = io_moq::listen::run(quic.endpoint, service, until_stop(leaving.clone()));
+            let (gone, left) = watch::channel(false);
+            moq_left = Some(left);
             services.spawn(async move {
                 tokio::select! {
                     () = listen => {}, () = renew => {}, () = answer => {}, () = levels => {}
                 }
+                let _ = gone.send(true);
                 "the QUIC listener"
             });
         }
@@ -466,9 +476,17 @@ impl Node {
             });
         }
         let services = services.into();
-        let reloadable =
-            Reloadable { dir, certificate, quic: greeted, ingest: ingest.clone(), retention };
-        let node = Self { addresses, origin, stop, tasks, reloadable, _lock: lock, services };
+        let reloadable = Reloadable {
+            dir,
+            certificate,
+            quic: greeted,
+            ingest: ingest.clone(),
+            retention,
+            elsewhere,
+        };
+        let leave = (leave, moq_left);
+        let node =
+            Self { addresses, origin, stop, leave, tasks, reloadable, _lock: lock, services };
         let mut banner = node.begin(&config, &options, &control, inputs, &token).await?;
         banner.certificate = certificate_words;
         if let Some(path) = &options.ready_file {
@@ -578,8 +596,15 @@ impl Node {
         }
     }
 
-    /// Ends everything: encoders are let go, broadcasts end, answers go out; ten seconds at most.
+    /// Ends everything: encoders are let go, broadcasts end, answers go out; ten seconds at most. Before that MoQ's peers go
+    /// elsewhere, if they are told where to ([`io_moq::limits::DRAIN`]).
     pub async fn stop(&self) {
+        let (leave, left) = &self.leave;
+        let _ = leave.send(true);
+        if let Some(left) = left {
+            let gone = async { left.clone().wait_for(|left| *left).await.is_ok() };
+            let _ = tokio::time::timeout(STOP, gone).await;
+        }
         let _ = self.stop.send(true);
         let drained = async {
             self.origin.shutdown();

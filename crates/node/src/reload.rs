@@ -20,6 +20,7 @@ pub(crate) struct Reloadable {
     pub(crate) quic: Option<quic::Shown>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) retention: watch::Sender<config::Retention>,
+    pub(crate) elsewhere: io_moq::listen::Elsewhere,
 }
 
 /// What a running node goes by.
@@ -77,7 +78,7 @@ fn reach(key: &str) -> Option<Reach> {
         | "retention.max_input_gb"
         | "retention.max_total_gb"
         | "retention.min_free_gb" => Some(Reach::AtOnce),
-        "limits.recorder_patience_s" | "log.level" => Some(Reach::AtOnce),
+        "limits.recorder_patience_s" | "log.level" | "moq.goaway_uri" => Some(Reach::AtOnce),
         "data.dir"
         | "http.listen"
         | "https.listen"
@@ -125,6 +126,7 @@ impl Reloadable {
         }
         self.ingest.change(Settings::of(config));
         self.retention.send_replace(config.retention);
+        self.elsewhere.set(config.moq.goaway_uri.clone());
         Ok(Report { changed, restart, read })
     }
 }

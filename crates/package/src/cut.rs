@@ -9,11 +9,17 @@ pub struct CutRules {
     pub segment: Duration,
     /// A group of pictures that is longer than this is cut without a key frame.
     pub first_group_max: Duration,
+    /// A segment also ends at a key frame that a viewer asked for, if it is at least this long.
+    pub asked_min: Duration,
 }
 
 impl Default for CutRules {
     fn default() -> Self {
-        Self { segment: Duration::from_secs(2), first_group_max: Duration::from_secs(4) }
+        Self {
+            segment: Duration::from_secs(2),
+            first_group_max: Duration::from_secs(4),
+            asked_min: Duration::from_millis(500),
+        }
     }
 }
 
@@ -44,6 +50,9 @@ pub(crate) struct MainFrame {
     pub(crate) decode_ns: i64,
     /// Decoding can start here.
     pub(crate) sync: bool,
+    /// A viewer asked for it. Encoders count from it to their next key frame: without a cut here, that one could come
+    /// when the segment is too long already.
+    pub(crate) asked: bool,
     /// What comes does not follow from what was.
     pub(crate) breaks: bool,
     /// A part ends before it.
@@ -83,7 +92,7 @@ impl Cutter {
             frame.breaks.then_some(Why::Break)
         } else if frame.breaks {
             Some(Why::Break)
-        } else if frame.sync && elapsed >= nanos(self.rules.segment) / 100 * 95 {
+        } else if frame.sync && elapsed >= self.shortest(frame.asked) {
             Some(Why::KeyFrame)
         } else {
             let full = self.too_long_with(frame.decode_ns.saturating_add(frame.part_ns));
@@ -93,6 +102,12 @@ impl Cutter {
             self.start = frame.decode_ns;
         }
         why
+    }
+
+    /// How long a segment must be to end at a key frame.
+    fn shortest(&self, asked: bool) -> i64 {
+        let usual = nanos(self.rules.segment) / 100 * 95;
+        if asked { usual.min(nanos(self.rules.asked_min)) } else { usual }
     }
 
     /// Whether the segment would be longer than playlists may say if it reached to `end_ns`.
@@ -109,6 +124,8 @@ impl Cutter {
         let least = nanos(self.rules.segment);
         match self.first_sync {
             _ if frame.breaks => self.first_sync = frame.sync.then_some(frame.decode_ns),
+            // One out of turn says nothing of how long groups are.
+            Some(_) if frame.sync && frame.asked => self.first_sync = Some(frame.decode_ns),
             Some(first) if frame.sync => {
                 let group = frame.decode_ns.saturating_sub(first);
                 self.target = Some(seconds_up(group.max(least)));
@@ -157,6 +174,7 @@ mod tests {
             let frame = MainFrame {
                 decode_ns: (at * 1e9) as i64,
                 sync: keys(at),
+                asked: false,
                 breaks: false,
                 part_border: since % per_part == 0,
                 part_ns,
@@ -217,6 +235,7 @@ mod tests {
         let frame = MainFrame {
             decode_ns: 500_000_000,
             sync: false,
+            asked: false,
             breaks: true,
             part_border: false,
             part_ns: 1,
@@ -224,5 +243,29 @@ mod tests {
         assert_eq!(cutter.frame(frame), Some(Why::Break));
         let key = MainFrame { decode_ns: 2_000_000_000, sync: true, breaks: false, ..frame };
         assert_eq!(cutter.frame(key), None, "counted from the break");
+    }
+
+    /// An encoder with a key frame every two seconds, counted from the last one.
+    #[test]
+    fn a_key_frame_that_was_asked_for_ends_a_segment_that_is_not_too_short() {
+        let mut cutter = Cutter::new(CutRules::default(), 0, None);
+        let frame = |ms: i64, sync, asked| MainFrame {
+            decode_ns: ms * 1_000_000,
+            sync,
+            asked,
+            breaks: false,
+            part_border: true,
+            part_ns: 100_000_000,
+        };
+        let mut cuts = Vec::new();
+        for ms in (0..8_000).step_by(100) {
+            let key = frame(ms, [0, 1_000, 3_000, 3_300, 5_300, 7_300].contains(&ms), false);
+            let asked = [1_000, 3_300].contains(&ms);
+            cuts.extend(cutter.frame(MainFrame { asked, ..key }).map(|why| (ms, why)));
+        }
+        // That at 3.3 s came too soon.
+        let expected = [1_000, 3_000, 5_300, 7_300].map(|ms| (ms, Why::KeyFrame));
+        assert_eq!(cuts, expected);
+        assert_eq!(cutter.target_duration(), Some(2), "not by what came out of turn");
     }
 }

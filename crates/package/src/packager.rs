@@ -285,8 +285,8 @@ impl Packager {
         let part_border = t.held.is_some() && t.rendition.ends_part();
         let Some(cutter) = &mut self.cutter else { return };
         let breaks = frame.discontinuity && !first;
-        let cut =
-            cutter.frame(MainFrame { decode_ns, sync: frame.sync, breaks, part_border, part_ns });
+        let (sync, asked) = (frame.sync, frame.asked);
+        let cut = cutter.frame(MainFrame { decode_ns, sync, asked, breaks, part_border, part_ns });
         let begins = first || cut.is_some();
         self.main_ns = decode_ns;
         self.emit_held(track, Some(&frame), begins, out);
@@ -501,7 +501,8 @@ impl Packager {
         let (frame, timescale) = (t.waiting.front()?, t.rendition.timescale());
         let (decode_ns, part_ns) = (ticks_to_ns(frame.decode, timescale), t.rendition.part_ns());
         let part_border = t.held.is_some() && t.rendition.ends_part();
-        let frame = MainFrame { decode_ns, sync: true, breaks: false, part_border, part_ns };
+        let (sync, asked, breaks) = (true, false, false);
+        let frame = MainFrame { decode_ns, sync, asked, breaks, part_border, part_ns };
         self.cutter.as_mut()?.frame(frame)?;
         if let Some(main) = self.main
             && decode_ns.saturating_sub(self.main_ns) > nanos(LATE_MAX)

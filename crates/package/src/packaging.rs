@@ -91,6 +91,7 @@ struct Listing {
 struct Source {
     id: TrackId,
     name: String,
+    raw: track::Consumer,
     frames: Frames,
     config: Option<Config>,
     /// Captions that its pictures have had.
@@ -98,6 +99,7 @@ struct Source {
     /// The wall clock at a decode time.
     wall: (u64, i64),
     packaged: Option<track::Producer>,
+    demand: Waiting,
     open: Option<(group::Producer, group::SubgroupProducer)>,
     /// Frames are missing: what comes does not follow from what was.
     lost: bool,
@@ -208,6 +210,9 @@ impl Packaging {
                 break;
             }
         }
+        for source in &mut self.sources {
+            source.pass_demand(cx);
+        }
         for catalog in self.catalogs.iter_mut() {
             if catalog.is_wanted(cx, now) {
                 catalog.publish(now)?;
@@ -241,11 +246,13 @@ impl Packaging {
             self.sources.push(Source {
                 id,
                 name: text.to_owned(),
+                raw,
                 frames,
                 config: None,
                 captions: Embedded::default(),
                 wall: (0, 0),
                 packaged: None,
+                demand: Waiting::new(),
                 open: None,
                 lost: false,
                 ended: false,
@@ -263,8 +270,8 @@ impl Packaging {
         let Some(source) = self.sources.get_mut(index).filter(|s| !s.ended) else {
             return Ok(false);
         };
-        let (header, payload) = match source.frames.poll(cx, now) {
-            Poll::Ready(FrameEvent::Frame { header, payload, .. }) => (header, payload),
+        let (group, header, payload) = match source.frames.poll(cx, now) {
+            Poll::Ready(FrameEvent::Frame { group, header, payload }) => (group, header, payload),
             Poll::Ready(FrameEvent::Lost) => {
                 source.lost = true;
                 return Ok(true);
@@ -301,6 +308,7 @@ impl Packaging {
             present: timing.present,
             duration: timing.duration,
             sync: timing.sync,
+            asked: header.id == 0 && source.asked_for(group),
             discontinuity,
             wall_clock_ms: source.wall.0.saturating_add_signed(passed),
             arrived: header.arrived,
@@ -438,14 +446,36 @@ impl Listing {
 }
 
 impl Source {
+    /// Who wants a new group of the packaged track wants one of the raw track: segments begin with key frames.
+    fn pass_demand(&mut self, cx: &Context<'_>) {
+        let Some(packaged) = &mut self.packaged else { return };
+        while let Poll::Ready(demand) = packaged.poll_demand(&mut self.demand, cx) {
+            let newest = packaged.next_group_id().checked_sub(1);
+            if self.raw.info().dynamic_groups
+                && demand.new_group_above.is_some_and(|above| newest <= Some(above))
+                && let Some(largest) = self.raw.largest()
+            {
+                self.raw.request_group(largest.group);
+            }
+        }
+    }
+
+    /// Whether a viewer asked for this group of the raw track.
+    fn asked_for(&self, group: u64) -> bool {
+        let before = group.checked_sub(1);
+        self.raw.info().dynamic_groups && before.is_some() && self.raw.wanted_above() >= before
+    }
+
     /// Makes its packaged track, once.
     fn derive(&mut self, broadcast: &Consumer) -> Result<(), PackagingError> {
         if self.packaged.is_none() {
             let timescale = self.config.as_ref().map(Config::timescale);
             // CMAF says its timescale itself, but a reader of properties alone wants it too.
-            let properties =
-                PairsWriter::default().number(TIMESCALE, timescale.unwrap_or(1).into()).finish();
-            let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
+            let pairs = PairsWriter::default().number(TIMESCALE, timescale.unwrap_or(1).into());
+            let dynamic_groups = self.raw.info().dynamic_groups;
+            let pairs = if dynamic_groups { pairs.number(DYNAMIC_GROUPS, 1) } else { pairs };
+            let properties = pairs.finish();
+            let info = TrackInfo { timescale, dynamic_groups, properties, ..TrackInfo::default() };
             // invariant: the raw name with five more bytes is far below the bound of a name.
             let name = TrackName::new(format!("{}{CMAF}", self.name)).unwrap_or(INIT);
             self.packaged = Some(broadcast.derive(name, info)?);

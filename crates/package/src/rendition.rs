@@ -21,6 +21,8 @@ pub struct Frame {
     pub duration: u32,
     /// Decoding can start here.
     pub sync: bool,
+    /// A viewer asked for it: a segment may begin here, though the one before is short.
+    pub asked: bool,
     /// It does not follow from the frame before.
     pub discontinuity: bool,
     /// Milliseconds since 1970 when it was taken.

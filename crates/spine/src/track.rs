@@ -608,6 +608,11 @@ impl Consumer {
         Ok(crate::ObjectReader::new(self.shared.clone(), location.group, cell))
     }
 
+    /// The group above which a reader wants a new one, or wanted: whoever asked for most.
+    pub fn wanted_above(&self) -> Option<u64> {
+        lock(&self.shared.state).demand.new_group_above
+    }
+
     /// Asks the publisher for a group newer than `above`.
     pub fn request_group(&self, above: u64) {
         self.shared.demand(|demand, _| {

@@ -29,6 +29,8 @@ export class LiveChat {
   via: '' | 'MoQ' | 'HTTP' = '';
   private readonly http: HttpChat;
   private moq: MoqChat | null = null;
+  /** Where the server has sent us. */
+  private movedTo: Address | null = null;
   private pending: Pending | null = null;
   private failures = 0;
   private stopped = false;
@@ -52,22 +54,24 @@ export class LiveChat {
     const { moq } = this.place;
     if (moq === null || !window.isSecureContext || !('WebTransport' in window)) return false;
     try {
-      const chat = await MoqChat.open(moq.address, moq.namespace, {
+      const chat = await MoqChat.open(this.movedTo ?? moq.address, moq.namespace, {
         onEverything: ({ open, messages }) => this.everything(open, messages),
         onMessage: (message) => this.message(message),
-        onLost: () => this.onLost(),
+        onLost: (to) => this.onLost(to),
       });
       if (this.stopped) chat.close();
       else [this.moq, this.via, this.failures] = [chat, 'MoQ', 0];
       return true;
     } catch {
+      this.movedTo = null;
       this.later();
       return false;
     }
   }
 
-  private onLost(): void {
+  private onLost(to: Address | null): void {
     this.moq = null;
+    this.movedTo = to;
     if (this.stopped) return;
     this.later();
     void this.overHttp();

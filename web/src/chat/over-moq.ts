@@ -16,8 +16,8 @@ const PRIORITY = 200;
 export interface ChatEvents {
   onEverything(everything: Everything): void;
   onMessage(message: Message): void;
-  /** Nothing more comes from here. */
-  onLost(): void;
+  /** Nothing more comes from here. `to`: where it goes on, if the server says so. */
+  onLost(to: Address | null): void;
 }
 
 export class MoqChat {
@@ -34,7 +34,7 @@ export class MoqChat {
     private readonly events: ChatEvents,
   ) {
     void session.closed.then(() => this.lose());
-    void session.goingAway.then(() => this.lose());
+    void session.goingAway.then((to) => this.lose(to));
   }
 
   static async open(address: Address, namespace: string[], events: ChatEvents): Promise<MoqChat> {
@@ -90,10 +90,10 @@ export class MoqChat {
     this.session.close();
   }
 
-  private lose(): void {
+  private lose(to: Address | null = null): void {
     if (this.lost) return;
     this.close();
-    this.events.onLost();
+    this.events.onLost(to);
   }
 }
 

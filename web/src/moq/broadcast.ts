@@ -13,7 +13,8 @@ export interface BroadcastEvents {
   onCatalog(catalog: Catalog): void;
   /** Nothing more will come: it has ended. */
   onEnd(): void;
-  onLost(why: Lost): void;
+  /** `to`: where it goes on, if the server says so. */
+  onLost(why: Lost, to: Address | null): void;
 }
 
 export interface Followed {
@@ -44,7 +45,7 @@ export class Broadcast {
   ) {
     this.timer = window.setInterval(() => this.look(), LOOK_EVERY_MS);
     void session.closed.then(() => this.lose('path'));
-    void session.goingAway.then(() => this.lose('moved'));
+    void session.goingAway.then((to) => this.lose('moved', to));
   }
 
   /**
@@ -156,11 +157,11 @@ export class Broadcast {
     this.events.onEnd();
   }
 
-  private lose(why: Lost): void {
+  private lose(why: Lost, to: Address | null = null): void {
     if (this.over) return;
     this.over = true;
     window.clearInterval(this.timer);
     this.session.close();
-    this.events.onLost(why);
+    this.events.onLost(why, to);
   }
 }

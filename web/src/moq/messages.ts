@@ -5,6 +5,7 @@ export const VERSION = 'moqt-18';
 
 /** draft-18 §10, §15.6 */
 export const KIND = {
+  REQUEST_UPDATE: 0x02,
   SUBSCRIBE: 0x03,
   SUBSCRIBE_OK: 0x04,
   REQUEST_ERROR: 0x05,
@@ -24,9 +25,18 @@ export const UNAUTHORIZED = 0x1;
 export const DOES_NOT_EXIST = 0x10;
 
 const IMPLEMENTATION = 0x07;
+const AUTHORIZATION_TOKEN = 0x03;
 const FORWARD = 0x10;
 const SUBSCRIBER_PRIORITY = 0x20;
+const SUBSCRIPTION_FILTER = 0x21;
 const GROUP_ORDER = 0x22;
+const NEW_GROUP_REQUEST = 0x32;
+/** draft-18 §10.2: what follows a type that is not here is a number. */
+const BYTES = [FORWARD, SUBSCRIBER_PRIORITY, GROUP_ORDER];
+const PREFIXED = [AUTHORIZATION_TOKEN, SUBSCRIPTION_FILTER];
+const PARAMETERS_MAX = 64;
+/** draft-18 §12.6 */
+export const DYNAMIC_GROUPS = 0x30;
 
 export interface Track {
   namespace: string[];
@@ -133,6 +143,27 @@ export function readSubscribe(body: Reader): { id: number; track: Track } {
   if (count > 32) throw new Malformed('a namespace has more than 32 fields');
   const namespace = Array.from({ length: count }, () => text(body.prefixed()));
   return { id, track: { namespace, name: text(body.prefixed()) } };
+}
+
+/** What a subscriber changes of its subscription (draft-18 §10.9): of interest is whether it wants a new group. */
+export function readUpdate(body: Reader): { wantsGroup: boolean } {
+  body.varint();
+  const count = body.varint();
+  if (count > PARAMETERS_MAX) throw new Malformed('too many parameters');
+  let wantsGroup = false;
+  for (let type = 0, left = count; left > 0; left--) {
+    type += body.varint();
+    if (PREFIXED.includes(type)) body.prefixed();
+    else if (BYTES.includes(type)) body.byte();
+    else body.varint();
+    wantsGroup ||= type === NEW_GROUP_REQUEST;
+  }
+  return { wantsGroup };
+}
+
+/** Where a server that goes away sends us (draft-18 §10.4); empty: to where we are. */
+export function readGoAway(body: Reader): string {
+  return text(body.prefixed());
 }
 
 /** The alias in SUBSCRIBE_OK. */

@@ -32,6 +32,8 @@ export interface Asked {
   track: messages.Track;
   answer(message: Uint8Array<ArrayBuffer>): Promise<void>;
   end(message: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** To be set: the subscriber would like a new group. */
+  onGroupWanted: () => void;
   closed: Promise<void>;
 }
 
@@ -52,12 +54,13 @@ export class Session {
   private readonly waiting = new Map<number, (() => void)[]>();
   /** Why the session is over. */
   readonly closed: Promise<string>;
-  /** The server asks to leave: it takes no new requests. */
-  readonly goingAway: Promise<void>;
-  private onGoAway = () => {};
+  /** The server asks to leave, to this address: it takes no new requests. */
+  readonly goingAway: Promise<Address>;
+  private onGoAway: (uri: string) => void = () => {};
 
   private constructor(
     private readonly transport: WebTransport,
+    address: Address,
     /** Kept: the draft forbids to close it, and nobody else holds it. */
     readonly control: WritableStreamDefaultWriter<Uint8Array>,
     private readonly onAsked: (asked: Asked) => void,
@@ -67,7 +70,7 @@ export class Session {
       (error: unknown) => String(error),
     );
     this.goingAway = new Promise((resolve) => {
-      this.onGoAway = resolve;
+      this.onGoAway = (uri) => resolve(moved(address, uri));
     });
     void this.acceptUni();
     void this.acceptBi();
@@ -87,7 +90,7 @@ export class Session {
       if ((transport as { protocol?: string }).protocol !== messages.VERSION) throw new Error('no common version of MoQ');
       const control = ((await transport.createUnidirectionalStream()) as WritableStream<Uint8Array>).getWriter();
       await control.write(messages.setup(IMPLEMENTATION));
-      return new Session(transport, control, onAsked);
+      return new Session(transport, address, control, onAsked);
     } catch (error) {
       close(transport, 0);
       throw error;
@@ -181,9 +184,9 @@ export class Session {
     const kind = await source.varint();
     if (kind === CONTROL_STREAM) {
       await messages.readBody(source);
-      // draft-18 §10.4: GOAWAY is all that may follow. Its URI is for relays that hand over to others.
+      // draft-18 §10.4: GOAWAY is all that may follow.
       for (let message = await messages.readMessage(source); message !== null; message = await messages.readMessage(source)) {
-        if (message.kind === messages.KIND.GOAWAY) this.onGoAway();
+        if (message.kind === messages.KIND.GOAWAY) this.onGoAway(messages.readGoAway(message.body));
       }
       return;
     }
@@ -234,26 +237,41 @@ export class Session {
       return writer.close();
     }
     const { track } = messages.readSubscribe(message.body);
-    this.onAsked({
+    const asked: Asked = {
       track,
+      onGroupWanted: () => {},
       answer: (bytes) => writer.write(bytes),
       end: async (bytes) => {
         await writer.write(bytes);
         await writer.close();
       },
-      closed: this.untilClosed(source, writer),
-    });
+      closed: this.untilClosed(source, writer, () => asked.onGroupWanted()),
+    };
+    this.onAsked(asked);
   }
 
-  /** The subscriber's updates change nothing here; it ends when its stream does, or ours is not wanted. */
-  private async untilClosed(source: Source, writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> {
+  /** Its updates are answered; it ends when its stream does, or ours is not wanted. */
+  private async untilClosed(source: Source, writer: WritableStreamDefaultWriter<Uint8Array>, groupWanted: () => void): Promise<void> {
     const read = async () => {
-      while ((await messages.readMessage(source)) !== null);
+      for (let message = await messages.readMessage(source); message !== null; message = await messages.readMessage(source)) {
+        if (message.kind !== messages.KIND.REQUEST_UPDATE) continue;
+        if (messages.readUpdate(message.body).wantsGroup) groupWanted();
+        await writer.write(messages.requestOk());
+      }
       // A requester may say no more without giving up (draft-18 §3.3.2).
       await new Promise(() => {});
     };
     await Promise.race([read(), writer.closed]).catch(() => {});
   }
+}
+
+/** draft-18 §3.1.3: a `moqt` URI is an `https` one over WebTransport. What is no address of either kind leads nowhere else. */
+function moved(from: Address, uri: string): Address {
+  const wanted = uri.replace(/^moqt:/i, 'https:');
+  if (!/^https:/i.test(wanted) || !URL.canParse(wanted)) return from;
+  const url = new URL(wanted);
+  // Who is elsewhere has a certificate of its own.
+  return { url: url.href, certificate: url.hostname === new URL(from.url).hostname ? from.certificate : null };
 }
 
 async function untilOver(source: Source): Promise<void> {

@@ -21,8 +21,8 @@ export interface EngineEvents {
   /** Live or ended; told again whenever it changes. */
   onLive(live: boolean): void;
   onFailure(failure: Failure): void;
-  /** The way that the media came is gone; another one may be open. `open`: only this engine can't go it. */
-  onPathLost(open?: boolean): void;
+  /** The way that the media came is gone; another one may be open. `open`: only this engine can't go it; `to`: the server says where it goes on. */
+  onPathLost(open?: boolean, to?: Address | null): void;
 }
 
 /** Over MoQ: parts through Media Source Extensions, or bare frames through WebCodecs. */

@@ -2,7 +2,7 @@
 import { Broadcast, type Followed, type Lost } from '../moq/broadcast';
 import type { Catalog, CatalogTrack } from '../moq/catalog';
 import type { MoqObject } from '../moq/objects';
-import { Session } from '../moq/session';
+import { type Address, Session } from '../moq/session';
 import { type Came, Change } from './change';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
 import { placeOf } from './ladder';
@@ -101,7 +101,7 @@ export class MoqEngine implements Engine {
     const broadcast = await Broadcast.open(address, namespace, CATALOG, OPEN_MS, {
       onCatalog: (catalog) => this.onCatalog(catalog),
       onEnd: () => this.onEnd(),
-      onLost: (why) => this.onLost(why),
+      onLost: (why, to) => this.onLost(why, to),
     });
     this.broadcast = broadcast;
     if (level !== null) {
@@ -273,10 +273,10 @@ export class MoqEngine implements Engine {
     for (const { buffer } of this.playing.values()) buffer.finish(finish);
   }
 
-  private onLost(why: Lost): void {
+  private onLost(why: Lost, to: Address | null): void {
     if (this.destroyed) return;
     if (why === 'unauthorized') this.events.onFailure({ kind: 'http', status: 401 });
-    else this.events.onPathLost(why === 'moved');
+    else this.events.onPathLost(why === 'moved', to);
   }
 
   edgeLatencyS(): number | null {

@@ -7,6 +7,7 @@ import { Broadcast, type Followed, type Lost } from '../moq/broadcast';
 import type { Catalog, CatalogTrack } from '../moq/catalog';
 import { type FrameInfo, frameInfo } from '../moq/loc';
 import type { MoqObject } from '../moq/objects';
+import type { Address } from '../moq/session';
 import { audioConfig, canDecode, videoConfig } from './decoding';
 import { Delay } from './delay';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
@@ -104,7 +105,7 @@ export class RealTimeEngine implements Engine {
     const events = {
       onCatalog: (catalog: Catalog) => void this.onCatalog(catalog),
       onEnd: () => this.onEnd(),
-      onLost: (why: Lost) => this.onLost(why),
+      onLost: (why: Lost, to: Address | null) => this.onLost(why, to),
     };
     this.broadcast = await Broadcast.open(address, namespace, CATALOG, OPEN_MS, events, (broadcast) => {
       this.broadcast = broadcast;
@@ -304,10 +305,10 @@ export class RealTimeEngine implements Engine {
     window.setTimeout(finish, this.delay.ms + LATE_MS);
   }
 
-  private onLost(why: Lost): void {
+  private onLost(why: Lost, to: Address | null): void {
     if (this.destroyed) return;
     if (why === 'unauthorized') this.events.onFailure({ kind: 'http', status: 401 });
-    else this.events.onPathLost(why === 'moved');
+    else this.events.onPathLost(why === 'moved', to);
   }
 
   edgeLatencyS(): number | null {

@@ -22,6 +22,8 @@ export interface VideoFormat {
 export const AUDIO = { codec: 'opus', samplerate: 48_000, channels: 2, bitrate: 128_000 };
 
 const KEY_FRAME_EVERY_US = 2_000_000;
+/** Viewers who ask for a key frame get one at most so often: it costs several times what another picture does. */
+const KEY_FRAME_ASKED_US = 1_000_000;
 /** More than this many frames inside it: the machine is too slow, and what is new is left out. */
 const QUEUE_MAX = 4;
 
@@ -85,6 +87,7 @@ export class VideoSource {
   private format: VideoFormat | null = null;
   private configuring = false;
   private keyWanted = true;
+  private keyAsked = false;
   private lastKeyUs = 0;
   private stopReading: () => void;
   /** Left out because the encoder was busy. */
@@ -119,6 +122,11 @@ export class VideoSource {
     this.keyWanted = true;
   }
 
+  /** A viewer would like one. */
+  askForKey(): void {
+    this.keyAsked = true;
+  }
+
   private async take(frame: VideoFrame): Promise<void> {
     try {
       if (!(await this.fits(frame))) return;
@@ -127,8 +135,9 @@ export class VideoSource {
         return;
       }
       const timeUs = this.clock.at(frame.timestamp);
-      const keyFrame = this.keyWanted || timeUs - this.lastKeyUs >= KEY_FRAME_EVERY_US;
-      if (keyFrame) this.lastKeyUs = timeUs;
+      const sinceKeyUs = timeUs - this.lastKeyUs;
+      const keyFrame = this.keyWanted || sinceKeyUs >= (this.keyAsked ? KEY_FRAME_ASKED_US : KEY_FRAME_EVERY_US);
+      if (keyFrame) [this.lastKeyUs, this.keyAsked] = [timeUs, false];
       this.keyWanted = false;
       const timed = new VideoFrame(frame, { timestamp: timeUs });
       this.encoder.encode(timed, { keyFrame });

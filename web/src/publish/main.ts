@@ -1,5 +1,5 @@
 /** The page at `/publish`: camera or screen of this browser as a live input, over MoQ. */
-import { Refused } from '../moq/session';
+import { type Address, Refused } from '../moq/session';
 import { copyText } from '../shared/copy';
 import { type Chosen, list, Meter, open, type Picture, words } from './devices';
 import { supported } from './encode';
@@ -16,6 +16,8 @@ const QUIET_MODULES = 4;
 let picture: Picture = 'camera';
 let stream: MediaStream | null = null;
 let publisher: Publisher | null = null;
+/** Where the server has sent us. */
+let movedTo: Address | null = null;
 /** Since when somebody wants to be live; null: not. */
 let liveSinceMs: number | null = null;
 let again = 0;
@@ -84,6 +86,7 @@ async function goLive(): Promise<void> {
   if (keyOf().input === '' || keyOf().key === '') return say('Input and stream key are needed: the dashboard has both.');
   if (stream === null) return say('There is no picture yet.');
   liveSinceMs = Date.now();
+  movedTo = null;
   again = 0;
   await connect();
 }
@@ -95,16 +98,26 @@ async function connect(): Promise<void> {
   try {
     const place = (await (await fetch('/moq.json')).json()) as { port: number; account: string; certificate: string | null } | null;
     if (place === null) throw new Error('This server does not take MoQ: its QUIC listener is off.');
-    const address = { url: `https://${location.hostname}:${place.port}/${encodeURIComponent(key)}`, certificate: place.certificate };
-    const made: Publisher = await Publisher.start(address, [place.account, input], stream, fail, () => void lost(made));
+    const own = { url: `https://${location.hostname}:${place.port}/${encodeURIComponent(key)}`, certificate: place.certificate };
+    const moved = (to: Address) => {
+      if (publisher !== made) return;
+      movedTo = to;
+      void connect();
+    };
+    const made: Publisher = await Publisher.start(movedTo ?? own, [place.account, input], stream, fail, () => void lost(made), moved);
     if (liveSinceMs === null) return await made.stop();
+    // Where we were: it goes on there until it goes on here.
+    const before = publisher;
     publisher = made;
+    void before?.stop();
     sentBefore = { bytes: 0, frames: 0 };
     again = 0;
     say('');
     show();
   } catch (error) {
-    if (error instanceof Refused) return fail(error.refusal.reason || 'The server does not know this input and key.');
+    const elsewhere = movedTo !== null;
+    movedTo = null;
+    if (error instanceof Refused && !elsewhere) return fail(error.refusal.reason || 'The server does not know this input and key.');
     retry(error instanceof Error ? error.message : 'The server does not answer.');
   }
 }

@@ -91,12 +91,16 @@ export class Publisher {
 
   private session: Session | null = null;
 
-  /** Resolves once the server has taken it; `stream` is encoded from then on. `lost` is told if the connection ends. */
-  static async start(address: Address, namespace: string[], stream: MediaStream, onError: (words: string) => void, onLost: (why: string) => void): Promise<Publisher> {
+  /**
+   * Resolves once the server has taken it; `stream` is encoded from then on. `onLost` is told if the connection ends, `onMoved` before,
+   * if the server asks to go on elsewhere.
+   */
+  static async start(address: Address, namespace: string[], stream: MediaStream, onError: (words: string) => void, onLost: () => void, onMoved: (to: Address) => void): Promise<Publisher> {
     const publisher = new Publisher(namespace, onError);
     const session = await Session.open(address, OPEN_MS, (asked) => void publisher.onAsked(asked));
     publisher.session = session;
     void session.closed.then(onLost);
+    void session.goingAway.then(onMoved);
     try {
       publisher.replace(stream);
       await session.publishNamespace(namespace);
@@ -132,12 +136,14 @@ export class Publisher {
       return asked.end(messages.requestError(messages.DOES_NOT_EXIST, 'no such track here'));
     }
     const outgoing = new Outgoing(this.session, this.nextAlias++, asked, this.firstGroup, this.sent);
-    await asked.answer(messages.subscribeOk(outgoing.alias, new Uint8Array()));
+    const video = name === 'video';
+    if (video) asked.onGroupWanted = () => this.video?.askForKey();
+    await asked.answer(messages.subscribeOk(outgoing.alias, writePairs(video ? [[messages.DYNAMIC_GROUPS, 1]] : [])));
     this.tracks.set(name, outgoing);
     void asked.closed.then(() => {
       if (this.tracks.get(name) === outgoing) this.tracks.delete(name);
     });
-    if (name === 'video') this.video?.wantKey();
+    if (video) this.video?.wantKey();
     if (name === 'audio') this.audioFrames = 0;
     if (name === 'catalog') this.sendCatalog();
   }

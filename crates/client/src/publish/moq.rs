@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use io_moq::client::{Client, Trust as MoqTrust};
+use io_moq::client::{Client, Over, Trust as MoqTrust};
 use moqt::Namespace;
 use spine::Origin;
 use tokio::sync::watch;
@@ -148,17 +148,21 @@ impl Connected<'_> {
         let origin = self.origin.clone();
         let mut client = Client::connect(&self.address.server, self.trust.clone(), origin).await?;
         let handle = client.handle();
-        let lost = |ended: io_moq::client::Ended| {
-            PublishError::Lost(ended.reason.escape_debug().to_string())
-        };
+        let lost = |over: &Over| PublishError::Lost(over.reason().escape_debug().to_string());
         let mut published = tokio::select! {
             published = handle.publish(&self.namespace) => published?,
-            ended = client.run() => return Err(lost(ended)),
+            over = client.run() => return Err(lost(&over)),
         };
         self.progress.set_live(true);
         self.began.send_replace(true);
         tokio::select! {
-            ended = client.run() => return Err(lost(ended)),
+            over = client.run() => {
+                // draft-18 §10.4: the next session is where the server says.
+                if let Over::GoAway { uri } = &over {
+                    self.address.server = self.address.server.moved(uri);
+                }
+                return Err(lost(&over));
+            }
             () = published.withdrawn() => return Err(PublishError::Withdrawn),
             _ = self.ended.wait_for(|ended| *ended) => {}
         }

@@ -40,7 +40,7 @@ pub(super) async fn begin(
     let ended = end.clone();
     let (gone, left) = oneshot::channel();
     tasks.spawn(async move {
-        let reason = client.run().await.reason.escape_debug().to_string();
+        let reason = client.run().await.reason().escape_debug().to_string();
         // Before the connection is dropped, and with it what the others wait for.
         *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         client.leave().await;
@@ -295,7 +295,7 @@ impl Follower {
         }
         subscribed.over().await.map_err(|problem| {
             let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let problem = end.unwrap_or(problem);
+            let problem = end.unwrap_or_else(|| problem.to_string());
             WatchError::Broken { address: self.address.to_string(), problem }
         })
     }

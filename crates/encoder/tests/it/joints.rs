@@ -96,8 +96,11 @@ fn ladder() -> Ladder {
 
 /// Short segments, so that twenty of them are a few seconds; long groups are cut at parts.
 fn rules() -> Rules {
-    let cut =
-        CutRules { segment: Duration::from_millis(100), first_group_max: Duration::from_secs(1) };
+    let cut = CutRules {
+        segment: Duration::from_millis(100),
+        first_group_max: Duration::from_secs(1),
+        ..CutRules::default()
+    };
     Rules { cut, part: Duration::from_millis(100) }
 }
 

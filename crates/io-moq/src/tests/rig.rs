@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use crate::clock;
 use crate::limits::HALF_OPEN_UNPROVED_MAX;
 use crate::link::{DataStream, Driver, Link, Told};
-use crate::listen::{self, Barred, Counters, Place, Service, Watching, Why, protocols};
+use crate::listen::{self, Barred, Counters, Elsewhere, Place, Service, Watching, Why, protocols};
 use crate::take::{Taken, take};
 use crate::transport::{
     Certificate, Congestion, Connection, Endpoint, Network, Returning, Trust, fingerprint,
@@ -47,6 +47,13 @@ pub(super) fn track(fields: &[&str], name: &str) -> TrackName {
     TrackName::new(namespace(fields), Bytes::copy_from_slice(name.as_bytes())).unwrap()
 }
 
+/// What carries a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Carrier {
+    Quic(Version),
+    WebTransport,
+}
+
 pub(super) struct Rig {
     pub(super) origin: Origin,
     /// What is over.
@@ -60,6 +67,8 @@ pub(super) struct Rig {
     pub(super) revoked: Arc<AtomicBool>,
     /// Places among those who watch.
     pub(super) watching: Arc<AtomicUsize>,
+    /// Where peers are sent when it stops.
+    pub(super) elsewhere: Elsewhere,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -127,7 +136,7 @@ impl Rig {
         let guests = Origin::new(spine::Limits::default());
         let (stop, mut stopped) = watch::channel(false);
         let (revoked, watching) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let counters = Arc::<Counters>::default();
+        let (counters, elsewhere) = (Arc::<Counters>::default(), Elsewhere::default());
         let service = Service {
             origin: origin.clone(),
             door: door(origin.clone()),
@@ -155,13 +164,14 @@ impl Rig {
             },
             open_namespaces: vec!["open".to_owned()],
             half_open_unproved,
+            elsewhere: elsewhere.clone(),
             counters: counters.clone(),
         };
         let until = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         tokio::spawn(listen::run(endpoint.clone(), service, until));
-        Self { origin, past, guests, endpoint, hash, stop, revoked, watching, counters }
+        Self { origin, past, guests, endpoint, hash, stop, revoked, watching, elsewhere, counters }
     }
 
     /// A client with this path in its URL.
@@ -272,6 +282,25 @@ impl Rig {
         let endpoint = Endpoint::client(to).unwrap();
         let trust = Trust::Fingerprint(self.hash);
         let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        (endpoint, connection)
+    }
+
+    /// The same, over this.
+    pub(super) async fn stranger(&self, carrier: Carrier) -> (Endpoint, Connection) {
+        let to = self.endpoint.local_address().unwrap();
+        let endpoint = Endpoint::client(to).unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let connection = match carrier {
+            Carrier::Quic(version) => {
+                endpoint.connect(to, "localhost", trust, &[version.alpn()]).await.unwrap()
+            }
+            Carrier::WebTransport => {
+                let url = format!("https://{to}/");
+                endpoint.connect_web(to, &url, trust, &protocols()).await.unwrap()
+            }
+        };
+        // Else the end of its session would not be read.
+        tokio::spawn(connection.pump());
         (endpoint, connection)
     }
 
@@ -423,7 +452,7 @@ impl Client {
         let producer = broadcast.track(name, TrackInfo::default()).unwrap();
         let (sender, objects) = mpsc::unbounded_channel();
         tokio::spawn(read(producer.consume(), sender));
-        let taken = tokio::spawn(take(self.link.clone(), id, told, producer));
+        let taken = tokio::spawn(take(self.link.clone(), id, told, producer, None));
         Subscribed { id, answer, objects, taken, _broadcast: broadcast }
     }
 

@@ -1,5 +1,6 @@
 //! The streams of a connection, over QUIC itself or over WebTransport.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -141,6 +142,8 @@ pub(crate) struct RecvStream {
     codes: Codes,
     /// If the peer has opened it.
     _granted: Option<Arc<Granted>>,
+    /// What was read ahead.
+    ahead: VecDeque<Read>,
 }
 
 /// What a stream holds next.
@@ -158,7 +161,7 @@ pub(crate) enum Read {
 
 impl RecvStream {
     pub(super) fn new(stream: quinn::RecvStream, codes: Codes) -> Self {
-        Self { stream, codes, _granted: None }
+        Self { stream, codes, _granted: None, ahead: VecDeque::new() }
     }
 
     /// As of a [`SendStream`].
@@ -172,6 +175,25 @@ impl RecvStream {
     }
 
     pub(crate) async fn read(&mut self) -> Read {
+        match self.ahead.pop_front() {
+            Some(read) => read,
+            None => self.read_new().await,
+        }
+    }
+
+    /// Takes the next piece out of QUIC's hands, where it holds room of the whole connection, and keeps it for
+    /// [`Self::read`]. Answers how many bytes there were; nothing at the end. Dropping the future loses nothing.
+    pub(crate) async fn read_ahead(&mut self) -> Option<usize> {
+        let read = self.read_new().await;
+        let bytes = match &read {
+            Read::Chunk(bytes) => Some(bytes.len()),
+            Read::Fin | Read::Reset(_) | Read::Lost => None,
+        };
+        self.ahead.push_back(read);
+        bytes
+    }
+
+    async fn read_new(&mut self) -> Read {
         match self.stream.read_chunk(limits::READ_BYTES, true).await {
             Ok(Some(chunk)) => Read::Chunk(chunk.bytes),
             Ok(None) => Read::Fin,

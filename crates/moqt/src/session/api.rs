@@ -65,7 +65,7 @@ pub enum Input {
         code: u64,
     },
     /// The header of a data stream was read. Answered by [`Event::Data`] or [`Output::StopData`], at
-    /// once or (if its request is not known yet) a little later; until then the driver reads no further.
+    /// once or (if its request is not known yet) a little later; until then the driver hands out nothing of it.
     DataOpened {
         /// Which one.
         stream: DataId,

@@ -34,7 +34,7 @@ pub(super) struct Routes {
     /// The past that subscriptions of ours asked for and that has not begun to come: by the SUBSCRIBE or the
     /// update that asked, the subscription, and in which order.
     fills: BTreeMap<RequestId, (RequestId, GroupOrder)>,
-    /// Streams whose alias is not known yet, oldest first.
+    /// Streams whose alias or request is not known yet, oldest first.
     waiting: VecDeque<WaitingStream>,
     datagrams: VecDeque<(Instant, u64, Bytes)>,
     datagram_bytes: usize,
@@ -42,10 +42,19 @@ pub(super) struct Routes {
     armed: Option<Instant>,
 }
 
+/// What a stream of the peer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// The message that says what this alias means.
+    Alias(u64),
+    /// The PUBLISH of this name, whose past it is.
+    Publish(RequestId),
+}
+
 #[derive(Debug)]
 struct WaitingStream {
     until: Instant,
-    alias: u64,
+    awaited: Awaited,
     stream: DataId,
     /// It was reset meanwhile, and only counts.
     closed: bool,
@@ -73,6 +82,11 @@ impl Session {
             Kind::Publishing(publishing) if !self.allowance.is_blocked(id) => publishing.alias,
             _ => None,
         }
+    }
+
+    /// Whether the peer has a subscription to this track of ours, or is offered one.
+    pub fn publishes(&self, track: &TrackName) -> bool {
+        self.requests.publishing(track).is_some()
     }
 
     /// Counts one more data stream of a subscription that we publish to, or of a fetch that we serve, and
@@ -107,35 +121,51 @@ impl Session {
         header: DataHeader,
     ) -> Result<(), Violation> {
         match header {
-            DataHeader::Fetch(id) => self.on_fetch_stream(stream, id),
+            DataHeader::Fetch(id) => self.on_fetch_stream(now, stream, id),
             DataHeader::Subgroup(header) => {
                 match self.routes.aliases.get(&header.alias) {
                     Some(Alias::Live(id)) => {
                         self.attach(stream, *id, GroupOrder::Ascending, None);
                     }
                     Some(Alias::Retired) => self.stop_data(stream, ResetCode::Cancelled),
-                    None if self.routes.waiting.len() < limits::WAITING_STREAMS_MAX => {
-                        let until = now + limits::ALIAS_WAIT;
-                        let alias = header.alias;
-                        let waiting = WaitingStream { until, alias, stream, closed: false };
-                        self.routes.waiting.push_back(waiting);
-                        self.arm_waiting();
-                    }
-                    None => self.stop_data(stream, ResetCode::ExcessiveLoad),
+                    None => self.await_stream(now, stream, Awaited::Alias(header.alias)),
                 }
                 Ok(())
             }
         }
     }
 
-    fn on_fetch_stream(&mut self, stream: DataId, id: RequestId) -> Result<(), Violation> {
-        // A name that we never gave. (The draft is silent; it can be no late stream.)
-        if id.0 % 2 != self.next_id % 2 || id.0 >= self.next_id {
-            return Err(Violation::protocol("a fetch stream of a request that does not exist"));
+    fn await_stream(&mut self, now: Instant, stream: DataId, awaited: Awaited) {
+        if self.routes.waiting.len() >= limits::WAITING_STREAMS_MAX {
+            return self.stop_data(stream, ResetCode::ExcessiveLoad);
         }
+        let until = now + limits::ALIAS_WAIT;
+        self.routes.waiting.push_back(WaitingStream { until, awaited, stream, closed: false });
+        self.arm_waiting();
+    }
+
+    fn on_fetch_stream(
+        &mut self,
+        now: Instant,
+        stream: DataId,
+        id: RequestId,
+    ) -> Result<(), Violation> {
         if let Some((of, order)) = self.routes.fills.remove(&id) {
             self.attach(stream, of, order, Some(id));
             return Ok(());
+        }
+        let ours = id.0 % 2 == self.next_id % 2;
+        if !ours && self.fills_offered {
+            match self.seen.contains(id) {
+                // Of a subscription that is over, or that has no past.
+                true => self.stop_data(stream, ResetCode::Cancelled),
+                false => self.await_stream(now, stream, Awaited::Publish(id)),
+            }
+            return Ok(());
+        }
+        // A name that we never gave. (The draft is silent; it can be no late stream.)
+        if !ours || id.0 >= self.next_id {
+            return Err(Violation::protocol("a fetch stream of a request that does not exist"));
         }
         let Some(Kind::Fetching(fetching)) = self.requests.get_mut(id).map(|entry| &mut entry.kind)
         else {
@@ -267,7 +297,7 @@ impl Session {
     pub(super) fn serve_waiting(&mut self, alias: u64, id: RequestId) {
         let mut rest = VecDeque::new();
         for waiting in std::mem::take(&mut self.routes.waiting) {
-            if waiting.alias != alias {
+            if waiting.awaited != Awaited::Alias(alias) {
                 rest.push_back(waiting);
             } else if !waiting.closed {
                 self.attach(waiting.stream, id, GroupOrder::Ascending, None);
@@ -290,6 +320,20 @@ impl Session {
             }
         }
         self.routes.datagrams = rest;
+    }
+
+    /// Hands out the past that came before its PUBLISH.
+    pub(super) fn serve_waiting_fill(&mut self, id: RequestId) {
+        let at = self.routes.waiting.iter().position(|it| it.awaited == Awaited::Publish(id));
+        let Some(waiting) = at.and_then(|at| self.routes.waiting.remove(at)) else { return };
+        let Some((of, order)) = self.routes.fills.remove(&id) else { return };
+        if !waiting.closed {
+            self.attach(waiting.stream, of, order, Some(id));
+        } else if let Some(Kind::Receiving(receiving)) =
+            self.requests.get_mut(of).map(|entry| &mut entry.kind)
+        {
+            receiving.streams += 1;
+        }
     }
 
     pub(super) fn give_up_waiting(&mut self, now: Instant) {

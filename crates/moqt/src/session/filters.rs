@@ -8,6 +8,7 @@ use super::requests::{Kind, Refusal};
 use crate::code::RequestCode;
 use crate::filter::{InvalidFilter, RangeFilter};
 use crate::location::GroupOrder;
+use crate::name::TrackName;
 use crate::parameters::{Parameters, Scope};
 use crate::request::{Request, RequestId};
 
@@ -63,6 +64,15 @@ impl Session {
         Ok(())
     }
 
+    /// A track that the peer publishes comes with its past, if a SUBSCRIBE_TRACKS of ours said so: the stream bears the name
+    /// of the PUBLISH (draft-21 §6.4.2.1), and may have come before it.
+    pub(super) fn await_offered_fill(&mut self, id: RequestId, track: &TrackName) {
+        if let Some(order) = self.requests.offered_fill(track) {
+            self.await_fill(id, id, order);
+            self.serve_waiting_fill(id);
+        }
+    }
+
     /// Notes the past that a SUBSCRIBE or an update of ours asks for (draft-21 §3.4.1).
     pub(super) fn await_fill(&mut self, subscription: RequestId, by: RequestId, order: GroupOrder) {
         let kind = self.requests.get(subscription).map(|entry| &entry.kind);
@@ -79,10 +89,12 @@ pub(super) fn order_fill(parameters: &mut Parameters) -> Option<GroupOrder> {
     parameters.fill.as_mut().map(|fill| *fill.group_order.get_or_insert(order))
 }
 
-/// The parameters of a SUBSCRIBE, which may bring its past.
+/// The parameters of a SUBSCRIBE, which may bring its past, or of a SUBSCRIBE_TRACKS, whose subscriptions may.
 pub(super) fn subscribing(request: &mut Request) -> Option<&mut Parameters> {
     match request {
-        Request::Subscribe { parameters, .. } => Some(parameters),
+        Request::Subscribe { parameters, .. } | Request::SubscribeTracks { parameters, .. } => {
+            Some(parameters)
+        }
         _ => None,
     }
 }

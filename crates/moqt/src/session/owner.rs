@@ -89,6 +89,12 @@ impl Session {
         self.next_id += 2;
         let (place, mut outputs) = self.place_of_ours(&kind, bytes);
         let mut entry = Entry::new(self.config.version, place, true, kind);
+        if let Kind::Prefix(prefix) = &mut entry.kind
+            && self.config.version.fills()
+        {
+            prefix.fill = fill;
+            self.fills_offered |= fill.is_some();
+        }
         if let (Kind::TrackStatus, Place::Stream(stream)) = (&entry.kind, place) {
             // draft-18 §10.14: the first and only message.
             entry.sending = false;

@@ -271,6 +271,10 @@ impl Session {
         if let (Request::Publish { track, .. }, Some(alias)) = (&request, alias) {
             self.learn_alias(alias, id, track)?;
         }
+        let offered = match &request {
+            Request::Publish { track, .. } => Some(track.clone()),
+            _ => None,
+        };
         let kind = kind_of(&request, alias);
         let mut entry = Entry::new(self.config.version, place, false, kind);
         entry.bare = request.parameters().include_properties == Some(false);
@@ -278,6 +282,9 @@ impl Session {
         self.event(Event::Request { id, request, tokens });
         if let Some(alias) = alias {
             self.serve_waiting(alias, id);
+        }
+        if let Some(track) = offered {
+            self.await_offered_fill(id, &track);
         }
         Ok(Ok(()))
     }

@@ -164,6 +164,8 @@ pub(super) struct Prefix {
     pub(super) namespaces: BTreeSet<Namespace>,
     /// Their bytes.
     pub(super) bytes: usize,
+    /// Of our SUBSCRIBE_TRACKS: the past that comes with what it brings, in which order (draft-21 §9.18.1).
+    pub(super) fill: Option<GroupOrder>,
 }
 
 impl Entry {
@@ -305,7 +307,7 @@ impl Publishing {
 
 impl Prefix {
     pub(super) fn new(prefix: Namespace, tracks: bool) -> Prefix {
-        Prefix { tracks, prefix, namespaces: BTreeSet::new(), bytes: 0 }
+        Prefix { tracks, prefix, namespaces: BTreeSet::new(), bytes: 0, fill: None }
     }
 }
 
@@ -456,6 +458,14 @@ impl Requests {
         Some(joining)
     }
 
+    /// Whether there are any with objects that we send, and with objects of the peer.
+    pub(super) fn media(&self) -> (bool, bool) {
+        let any = |kind: fn(&Kind) -> bool| self.entries.values().any(|entry| kind(&entry.kind));
+        let sends = any(|kind| matches!(kind, Kind::Publishing(_) | Kind::Serving(_)));
+        let receives = any(|kind| matches!(kind, Kind::Receiving(_) | Kind::Fetching(_)));
+        (sends, receives)
+    }
+
     /// How many the peer has open.
     pub(super) fn peers(&self) -> usize {
         self.peers
@@ -527,6 +537,16 @@ impl Requests {
     pub(super) fn release_receiving(&mut self, track: &TrackName, id: RequestId) {
         release(&mut self.receiving, track, id);
         release(&mut self.offered, track, id);
+    }
+
+    /// The order of the past that comes with a track which the peer publishes, if we have asked for it.
+    pub(super) fn offered_fill(&self, track: &TrackName) -> Option<GroupOrder> {
+        self.entries.values().find_map(|entry| match &entry.kind {
+            Kind::Prefix(prefix) if entry.is_ours() && prefix.tracks => {
+                prefix.fill.filter(|_| track.namespace().starts_with(&prefix.prefix))
+            }
+            _ => None,
+        })
     }
 
     /// Whether a prefix overlaps with one of the peer's other requests of the same type (`tracks`), or of

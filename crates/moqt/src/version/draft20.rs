@@ -139,11 +139,12 @@ const BASE: Row = Row {
     reset_codes: draft18::RESET_CODES,
 };
 
-/// draft-21 §9.20.3 to §9.20.22, one line for each. SUBSCRIBE_TRACKS has a filter and a fill by §9.18.1, though
-/// their own sections do not say so.
+/// draft-21 §9.20.3 to §9.20.22, one line for each. SUBSCRIBE_TRACKS has by §9.18.1 what SUBSCRIBE has, though the sections of
+/// most do not say so.
 const fn parameters(filter: Encoding) -> [(Kind, Encoding, &'static [Scope]); 20] {
     use Encoding::{Byte, Location, Namespace, Number, Prefixed};
-    const DELIVERY: &[Scope] = &[Scope::Subscribe, Scope::Publish, Scope::UpdateOfSubscription];
+    const DELIVERY: &[Scope] =
+        &[Scope::Subscribe, Scope::SubscribeTracks, Scope::Publish, Scope::UpdateOfSubscription];
     // draft-21 §3.3.2
     const OF_OBJECTS: &[Scope] = &[
         Scope::Fetch,
@@ -172,7 +173,7 @@ const fn parameters(filter: Encoding) -> [(Kind, Encoding, &'static [Scope]); 20
                 Scope::Fetch,
             ],
         ),
-        (Kind::RendezvousTimeout, Number, &[Scope::Subscribe]),
+        (Kind::RendezvousTimeout, Number, &[Scope::Subscribe, Scope::SubscribeTracks]),
         (Kind::SubgroupDeliveryTimeout, Number, DELIVERY),
         (
             Kind::Expires,
@@ -215,6 +216,7 @@ const fn parameters(filter: Encoding) -> [(Kind, Encoding, &'static [Scope]); 20
             Byte,
             &[
                 Scope::Subscribe,
+                Scope::SubscribeTracks,
                 Scope::Publish,
                 Scope::Fetch,
                 Scope::UpdateOfSubscription,
@@ -250,7 +252,11 @@ const fn parameters(filter: Encoding) -> [(Kind, Encoding, &'static [Scope]); 20
         (Kind::PriorityFilter, Prefixed, OF_OBJECTS),
         (Kind::ObjectPropertyFilter, Prefixed, OF_OBJECTS),
         (Kind::TrackPropertyFilter, Prefixed, &[Scope::SubscribeTracks, Scope::UpdateOfTracks]),
-        (Kind::NewGroupRequest, Number, &[Scope::Subscribe, Scope::UpdateOfSubscription]),
+        (
+            Kind::NewGroupRequest,
+            Number,
+            &[Scope::Subscribe, Scope::SubscribeTracks, Scope::UpdateOfSubscription],
+        ),
         (Kind::TrackNamespacePrefix, Namespace, &[Scope::UpdateOfPrefix, Scope::UpdateOfTracks]),
         (
             Kind::IncludeProperties,

@@ -87,6 +87,50 @@ fn draft21_s3_4_d24_the_past_comes_with_a_subscription() {
     }
 }
 
+/// draft-21 §6.4.2.1, §9.18.1: that of a track which is offered bears the name of its PUBLISH, and may come before it.
+#[test]
+fn draft21_s9_18_1_d24_the_past_comes_with_a_track_that_is_offered() {
+    let tracks = |parameters| Request::SubscribeTracks { prefix: namespace(&["acc"]), parameters };
+    for (seed, v) in (0..60).zip(LATER.into_iter().cycle()) {
+        let mut pair = Pair::of(v, seed);
+        pair.establish(Client, tracks(filled(Filter::Recent(3), None)));
+        let id = pair.ask(Server, publish("video"));
+        fill(&mut pair, id, id, &[5, 6, 7]);
+        pair.settle();
+        assert_eq!(groups(&mut pair), [5, 6, 7], "seed {seed}");
+        let events = pair.take(Client);
+        let came = events.iter().find_map(|event| match event {
+            Event::Data { id, order, fill, .. } => Some((*id, *order, *fill)),
+            _ => None,
+        });
+        assert_eq!(came, Some((id, GroupOrder::Ascending, Some(id))), "{events:?}");
+        // It counts: with it the subscription is over.
+        pair.answer(Client, id, Answer::ok());
+        let done = Done { code: DoneCode::TrackEnded, reason: String::new() };
+        pair.command(Server, Command::Done { id, done: done.clone() });
+        pair.settle();
+        assert_eq!(pair.take(Client), [Event::Done { id, done }, Event::Drained { id }]);
+        // One more is of nobody.
+        let bytes = {
+            let mut out = bytes::BytesMut::new();
+            moqt::data::FetchWriter::new(v, id, GroupOrder::Ascending, &mut out);
+            out.freeze()
+        };
+        pair.send_data(Server, bytes);
+        pair.settle();
+        assert_eq!(pair.server.stopped.len(), 1, "seed {seed}");
+        assert_eq!(pair.client.closed, None);
+    }
+    // Nobody asked for it: no such request exists.
+    let mut pair = Pair::of(Version::Draft20, 3);
+    pair.establish(Client, tracks(Parameters::default()));
+    let id = pair.ask(Server, publish("video"));
+    fill(&mut pair, id, id, &[5]);
+    pair.settle();
+    let code = Version::Draft20.session_code(SessionCode::ProtocolViolation);
+    assert_eq!(pair.client.closed.as_ref().map(|closed| closed.0), Some(code));
+}
+
 /// One that nobody asked for, and one of a subscription that is over, are stopped.
 #[test]
 fn draft21_s3_4_1_d24_fills_that_nobody_waits_for() {

@@ -121,6 +121,25 @@ pub struct Moq {
     /// The drafts of MoQ Transport that are spoken.
     #[serde(deserialize_with = "drafts")]
     pub drafts: Vec<u8>,
+    /// The server that peers are sent to when this one stops, as `HOST:PORT`; none: this one.
+    #[serde(deserialize_with = "elsewhere")]
+    pub goaway_uri: Option<String>,
+}
+
+/// `moqt://HOST:PORT`, without a path: each peer keeps its own, which holds its key or token.
+fn elsewhere<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let uri = String::deserialize(from)?;
+    if uri.is_empty() {
+        return Ok(None);
+    }
+    let words = "write moqt://HOST:PORT, of a server that takes the same keys and tokens";
+    let address = client::address::MoqAddress::parse(uri.strip_suffix('/').unwrap_or(&uri));
+    match address {
+        Ok(address) if address.server.path.is_empty() && address.namespace.is_none() => {
+            Ok(Some(address.server.authority()))
+        }
+        _ => Err(serde::de::Error::custom(words)),
+    }
 }
 
 /// Of those that are known, one at least.
@@ -463,6 +482,24 @@ mod tests {
 
     fn set(text: &str) -> Layer {
         Layer::setting(text).unwrap()
+    }
+
+    /// Flips `moq.goaway_uri`. What peers make of it is tested where they are, in `io-moq`.
+    #[test]
+    fn where_a_stop_sends_peers_is_a_server_and_nothing_more() {
+        assert_eq!(Config::default().moq.goaway_uri, None);
+        let loaded = |uri: &str| load(&[set(&format!("moq.goaway_uri={uri}"))]);
+        for (uri, authority) in [
+            ("moqt://two.example:7", "two.example:7"),
+            ("moqt://two.example/", "two.example:4443"),
+            ("moqt://[::1]:1", "[::1]:1"),
+        ] {
+            let config = loaded(uri).unwrap().config;
+            assert_eq!(config.moq.goaway_uri.as_deref(), Some(authority), "{uri}");
+        }
+        for wrong in ["two.example", "https://two.example", "moqt://two.example/KEY", "moqt://"] {
+            assert!(loaded(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

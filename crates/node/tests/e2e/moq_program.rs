@@ -351,7 +351,7 @@ pub(crate) fn fetch(
         };
         tokio::select! {
             done = work => done,
-            ended = client.run() => Err(ended.reason),
+            over = client.run() => Err(over.reason().to_owned()),
         }
     })
 }

@@ -11,6 +11,7 @@ fn frame(decode: i64, duration: u32, sync: bool) -> Frame {
         present: decode,
         duration,
         sync,
+        asked: false,
         discontinuity: false,
         wall_clock_ms: 1_000_000 + u64::try_from(decode).unwrap() / 90,
         arrived: Instant::now(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests; clippy's own exemption ends at helper functions")]
 
 mod anchors;
+mod asked;
 mod copy;
 mod offers;
 mod studio;

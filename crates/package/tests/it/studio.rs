@@ -284,6 +284,22 @@ impl Studio {
         object.whole().unwrap().iter().flat_map(|piece| piece.to_vec()).collect()
     }
 
+    /// The encoder makes key frames when it is asked to.
+    pub(crate) fn begins_groups_when_asked(&mut self, slot: Slot) {
+        self.publication.as_mut().unwrap().begins_groups_when_asked(slot);
+    }
+
+    /// What it is asked for now.
+    pub(crate) fn wanted_groups(&mut self) -> Vec<Slot> {
+        self.poll(&mut |_| ());
+        let now = self.start + self.now;
+        self.publication.as_mut().unwrap().wanted_groups(&cx(), now)
+    }
+
+    pub(crate) fn track(&self, name: TrackName) -> spine::track::Consumer {
+        self.broadcast.get(&name).unwrap()
+    }
+
     pub(crate) fn findings(&self) -> Findings {
         self.packaging.findings()
     }
