@@ -368,7 +368,7 @@ impl Connected {
     }
 
     /// Runs this until it is done or the peer cancels the request.
-    fn job<F>(&mut self, id: RequestId, job: impl FnOnce(mpsc::UnboundedReceiver<Update>) -> F)
+    fn job<F>(&mut self, id: RequestId, job: impl FnOnce(mpsc::UnboundedReceiver<Box<Update>>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
