@@ -4,7 +4,6 @@
  * Assembly: the session (session.ts) decides, an engine (engine.ts) plays, the controls show. Timers, requests and
  * the media element live here.
  */
-import type { Address } from '../moq/session';
 import { remember, remembered } from '../shared/memory';
 import { isBehind, playbackRate } from './catch-up';
 import { AUTO, OFF, type Section, type SectionId, sections, SPEEDS } from './choices';
@@ -84,8 +83,6 @@ export class AirwavePlayer extends HTMLElement {
   private atEdge = false;
   /** Where the broadcast of the last answer is over MoQ. */
   private moq: Lifecycle['moq'] = null;
-  /** Where the server has sent us over MoQ. */
-  private movedTo: Address | null = null;
   private readonly pictures = new Pictures();
   private readonly quality = new Quality();
   private readonly path = new Path();
@@ -228,7 +225,7 @@ export class AirwavePlayer extends HTMLElement {
   private begin(): void {
     const source = sourceOf(this);
     this.unload();
-    this.movedTo = null;
+    this.path.movedTo = null;
     this.controls.dropStill();
     this.begun++;
     this.begunToPlay = false;
@@ -346,21 +343,18 @@ export class AirwavePlayer extends HTMLElement {
       onFailure: (failure: Failure) => {
         if (load === this.loads) this.feed({ kind: 'failure', failure });
       },
-      onPathLost: (open = false, to: Address | null = null) => {
+      onPathLost: (open = false, to: MoqPlace['address'] | null = null) => {
         if (load !== this.loads) return;
-        this.movedTo = to;
         if (!open) this.path.failed(performance.now());
+        this.path.movedTo = to;
         void this.load(id, from, true);
       },
     };
     const mayMoq = from === 'live' && query === '' && this.path.mayTryMoq(performance.now());
-    const moq = mayMoq ? this.placeOverMoq(source) : null;
+    const moq = mayMoq ? moqPlace(source, this.moq, location.href, this.path.movedTo) : null;
     try {
       const engine = await startEngine(this.video, { url, from, captions: this.captionsWanted, moq, level: this.quality.pinned }, events);
-      if (moq !== null && !isMoq(engine?.mode)) {
-        this.movedTo = null;
-        this.path.failed(performance.now());
-      }
+      if (moq !== null && !isMoq(engine?.mode)) this.path.failed(performance.now());
       if (load !== this.loads) return engine?.destroy();
       this.engine = engine;
       if (engine === null) return this.feed({ kind: 'failure', failure: { kind: 'browser' } });
@@ -578,18 +572,13 @@ export class AirwavePlayer extends HTMLElement {
     else this.atEdge = !behind;
   }
 
-  private placeOverMoq(source: Source): MoqPlace | null {
-    const place = moqPlace(source, this.moq, location.href);
-    return place === null || this.movedTo === null ? place : { ...place, address: this.movedTo };
-  }
-
   /** Back to MoQ, once it answers again. */
   private async climb(now: number): Promise<void> {
     const source = sourceOf(this);
     if (isMoq(this.engine?.mode)) this.path.works(now);
     const may = this.engine?.live === true && !isMoq(this.engine.mode) && this.state.name === 'live' && !this.video.paused;
     if (!may || this.climbing || source === null || manifestQuery(this) !== '' || !this.path.mayTryMoq(now)) return;
-    const place = this.placeOverMoq(source);
+    const place = moqPlace(source, this.moq, location.href, this.path.movedTo);
     if (place === null) return;
     this.climbing = true;
     const { loads } = this;

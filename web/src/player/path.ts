@@ -3,6 +3,8 @@
  *
  * Pure: time is an argument.
  */
+import type { Address } from '../moq/session';
+
 const RETRY_MS = [2_000, 4_000, 8_000, 15_000, 30_000];
 /** Played so long without trouble: what failed before does not count any more. */
 const STEADY_MS = 20_000;
@@ -11,6 +13,8 @@ export class Path {
   private failures = 0;
   private retryAtMs = 0;
   private sinceMs: number | null = null;
+  /** Where the server has sent us, for as long as that works. */
+  movedTo: Address | null = null;
 
   /** Whether MoQ is worth a try now. */
   mayTryMoq(nowMs: number): boolean {
@@ -26,6 +30,7 @@ export class Path {
   /** MoQ did not come about, or went away. */
   failed(nowMs: number): void {
     this.sinceMs = null;
+    this.movedTo = null;
     this.retryAtMs = nowMs + (RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] ?? 0);
     this.failures++;
   }

@@ -40,10 +40,10 @@ export function picturesUrl(source: Source, id: string | null, file: string): st
   return source.kind === 'url' ? null : `${source.server}/${id ?? source.id}/thumbnails/${file}`;
 }
 
-/** The id is the path over MoQ too: it may be a token. */
-export function moqPlace(source: Source, moq: Lifecycle['moq'], page: string): MoqPlace | null {
+/** The id is the path over MoQ too: it may be a token. `movedTo`: where the server has sent us. */
+export function moqPlace(source: Source, moq: Lifecycle['moq'], page: string, movedTo: MoqPlace['address'] | null = null): MoqPlace | null {
   if (source.kind === 'url' || moq === null) return null;
   const { hostname } = new URL(source.server === '' ? page : source.server);
   const url = `https://${hostname}:${moq.port}/${source.id}`;
-  return { address: { url, certificate: moq.certificate }, namespace: moq.namespace };
+  return { address: movedTo ?? { url, certificate: moq.certificate }, namespace: moq.namespace };
 }
