@@ -62,25 +62,6 @@ impl Known {
     }
 }
 
-/// What a figure should be at most.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Goal {
-    /// As in `RESULTS.md`.
-    pub(crate) id: &'static str,
-    /// Has to be so.
-    pub(crate) most: f64,
-    /// Would be a record.
-    pub(crate) aim: Option<f64>,
-}
-
-impl Goal {
-    /// Whether goal and aim are met: by the bad end of the interval.
-    fn met(&self, sample: &Sample) -> (bool, Option<bool>) {
-        let (_, high) = sample.interval();
-        (high <= self.most, self.aim.map(|aim| high <= aim))
-    }
-}
-
 /// How far `measured` is off, and whether that voids the run.
 fn off(known: f64, measured: f64) -> (f64, bool) {
     let off = measured / known - 1.0;
@@ -96,9 +77,14 @@ pub(crate) struct Goal {
 }
 
 impl Goal {
+    /// No more than this; a record at the second.
+    pub(crate) const fn within(gate: f64, aim: Option<f64>) -> Self {
+        Self { least: false, gate, aim }
+    }
+
     /// No more than this.
     pub(crate) fn at_most(gate: f64, aim: impl Into<Option<f64>>) -> Self {
-        Self { least: false, gate, aim: aim.into() }
+        Self::within(gate, aim.into())
     }
 
     /// No less than this.
@@ -167,16 +153,17 @@ impl Report {
         ));
     }
 
-    /// The same, and whether it is what it should be.
-    pub(crate) fn goal(&mut self, goal: Goal, name: &str, unit: &str, sample: &Sample) {
+    /// The same, and whether it is what it should be: by the bad end of the interval.
+    pub(crate) fn judged(
+        &mut self,
+        (id, goal): (&str, Goal),
+        name: &str,
+        unit: &str,
+        sample: &Sample,
+    ) {
         self.sample(name, unit, sample);
-        let (met, aim_met) = goal.met(sample);
-        let Goal { id, most, aim } = goal;
-        let value = json!({ "goal": most, "met": met, "aim": aim, "aim_met": aim_met });
-        self.set(&format!("{id} {name}"), value);
-        let word = |met| if met { "met" } else { "missed" };
-        let aims = aim.zip(aim_met).map(|(aim, met)| format!(", aim {aim} {}", word(met)));
-        self.say(format_args!("  {id}: goal {most} {}{}", word(met), aims.unwrap_or_default()));
+        let (low, high) = sample.interval();
+        self.goal(&format!("{id}: {name}"), if goal.least { low } else { high }, goal);
     }
 
     /// Many times of one event.

@@ -48,14 +48,14 @@ impl Part {
         [Self::A, Self::B, Self::C, Self::D, Self::Late, Self::Memory, Self::Stalled];
 }
 
-const BY_WIRE: Goal = Goal { id: "R1", most: 4.5, aim: Some(2.0) };
-const BY_RELAY: Goal = Goal { id: "R2", most: 0.8, aim: Some(0.35) };
-const BY_RELAY_SMALL: Goal = Goal { id: "R3", most: 0.5, aim: Some(0.2) };
-const BY_BARE: Goal = Goal { id: "R4", most: 1.15, aim: Some(0.6) };
-const ADDED_P50: Goal = Goal { id: "R6", most: 1.0, aim: None };
-const ADDED_P99: Goal = Goal { id: "R6", most: 5.0, aim: None };
-const IDLE_KB: Goal = Goal { id: "R7", most: 80.0, aim: Some(30.0) };
-const STALLED_P99: Goal = Goal { id: "R9", most: 1.3, aim: Some(1.05) };
+const BY_WIRE: (&str, Goal) = ("R1", Goal::within(4.5, Some(2.0)));
+const BY_RELAY: (&str, Goal) = ("R2", Goal::within(0.8, Some(0.35)));
+const BY_RELAY_SMALL: (&str, Goal) = ("R3", Goal::within(0.5, Some(0.2)));
+const BY_BARE: (&str, Goal) = ("R4", Goal::within(1.15, Some(0.6)));
+const ADDED_P50: (&str, Goal) = ("R6", Goal::within(1.0, None));
+const ADDED_P99: (&str, Goal) = ("R6", Goal::within(5.0, None));
+const IDLE_KB: (&str, Goal) = ("R7", Goal::within(80.0, Some(30.0)));
+const STALLED_P99: (&str, Goal) = ("R9", Goal::within(1.3, Some(1.05)));
 
 /// All of it, or a part.
 pub(crate) fn run(setup: &Setup, part: Option<Part>) -> Result<bool> {
@@ -84,10 +84,10 @@ struct Cost {
     what: &'static str,
     shape: Shape,
     crew: Crew,
-    by_wire: Option<Goal>,
-    by_relay: Option<Goal>,
+    by_wire: Option<(&'static str, Goal)>,
+    by_relay: Option<(&'static str, Goal)>,
     /// None: there is no such thing as this over bare streams.
-    by_bare: Option<Goal>,
+    by_bare: Option<(&'static str, Goal)>,
 }
 
 impl Cost {
@@ -296,13 +296,13 @@ fn cost(setup: &Setup, cost: &Cost) -> Result<bool> {
             _ => None,
         };
         match goal {
-            Some(goal) => report.goal(goal, &by, "", &ratio),
+            Some(goal) => report.judged(goal, &by, "", &ratio),
             None => report.sample(&by, "", &ratio),
         }
     }
     let by_wire = Sample::new(ours.iter().map(|cost| cost / wire.median()));
     match cost.by_wire {
-        Some(goal) => report.goal(goal, "by wire", "", &by_wire),
+        Some(goal) => report.judged(goal, "by wire", "", &by_wire),
         None => report.sample("by wire", "", &by_wire),
     }
     report.set("noise", noise(&ours));
@@ -324,7 +324,7 @@ fn late(setup: &Setup) -> Result<bool> {
         }
         let (ours, theirs) = (late("airwave", share), late("bare", share));
         let added = Sample::new(ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs));
-        report.goal(goal, &format!("added {name}"), "ms", &added);
+        report.judged(goal, &format!("added {name}"), "ms", &added);
     }
     report.end(&setup.results)
 }
@@ -374,7 +374,7 @@ fn memory(setup: &Setup) -> Result<bool> {
         }
     }
     let each = |of: &str| idle_kb.iter().find(|(name, _)| *name == of).map(|(_, each)| *each);
-    report.goal(IDLE_KB, "each who waits", "KB", &Sample::new(each("airwave")));
+    report.judged(IDLE_KB, "each who waits", "KB", &Sample::new(each("airwave")));
     if let Some((ours, theirs)) = each("airwave").zip(each("moq-relay")) {
         report.sample("by moq-relay", "", &Sample::new([ours / theirs]));
     }
@@ -406,7 +406,7 @@ fn stalled(setup: &Setup) -> Result<bool> {
         grown.push((memory[1] - memory[0]) * 1e3 / 5.0);
     }
     let p99 = Sample::new(p99);
-    report.goal(STALLED_P99, "p99 of the others, by none stalled", "", &p99);
+    report.judged(STALLED_P99, "p99 of the others, by none stalled", "", &p99);
     report.sample("memory of a stalled one", "KB", &Sample::new(grown));
     report.end(&setup.results)
 }

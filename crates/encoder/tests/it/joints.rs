@@ -177,6 +177,7 @@ fn package(tracks: &[(Config, Vec<Coded>)]) -> Vec<Packaged> {
             duration: frame.duration,
             sync: frame.sync,
             discontinuity: false,
+            asked: false,
             wall_clock_ms: 0,
             arrived: Instant::now(),
             payload: vec![budget.payload(frame.data.clone())],
