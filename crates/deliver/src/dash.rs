@@ -119,7 +119,7 @@ fn rendered(
         }
         let base = format!("../media/{}", shelf.about().video);
         let contents = &mpds.contents;
-        let init = |level: usize, original: u64| shown.init(level, original);
+        let init = |level: &str, original: u64| shown.init(level, original);
         let levels = Some(shown.beside_original(&list, &init));
         let (languages, embedded) = (&languages, &embedded);
         let (only_these, captions) = (only.as_deref(), &[][..]);
@@ -170,7 +170,7 @@ pub(crate) async fn recorded(library: &Library, recording: &Recording, query: &s
     let shown = levels_of(recording, library.levels());
     let listed = shown.listed_of(recording);
     let list: Vec<_> = listed.iter().map(ListedLevel::in_mpd).collect();
-    let init = |level: usize, original: u64| shown.init(level, original);
+    let init = |level: &str, original: u64| shown.init(level, original);
     let only = Wishes::parse(query).bandwidth.and_then(|bits| {
         let variants = recorded_variants(recording, &listed, Listed::Everything)?;
         nearest(&variants, bits).map(str::to_owned)

@@ -1,4 +1,5 @@
-//! Levels of the ladder beside the originals: their names, and their files, which are made when they are asked for.
+//! Levels of the ladder beside the originals, of pictures and of sound: their names, and their files, which are made when
+//! they are asked for.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -8,26 +9,56 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use encode::{
-    Answer, Failed, Ladder, Level, LevelBits, Made, Original, OriginalBits, OriginalPart,
-    OriginalSegment, Renditions,
+    Answer, Failed, Kind, Ladder, Level, LevelBits, Made, Original, OriginalBits, OriginalPart,
+    OriginalSegment, Renditions, SOUND_LEVEL_CHANNELS, SoundCoding,
 };
 use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
 use media::codec::Config;
+use package::dash::LevelKind;
 use package::hls::Names;
-use package::{Index, Segment};
+use package::{Grid, Index, Segment};
 use record::{File, History, Recording, is_recorded};
 use spine::Payload;
 use tokio::sync::Notify;
 
 use crate::http::{cors, too_busy};
 use crate::limits::{INITS_TRIED, LEVEL_AGAIN, LEVEL_WAIT, ORIGINAL_WAIT};
-use crate::media::{IMMUTABLE, built, parse, sent};
+use crate::media::{IMMUTABLE, built, kind, parse, sent};
 use crate::playlist::not_found;
 use crate::shelf::{Counters, Shelf};
 use crate::waiting::{Awaited, wait_for};
 
-/// The rendition that levels are made of.
+/// The rendition that pictures and their levels are made of.
 pub(crate) const ORIGINAL: &str = "video.cmaf";
+
+/// A level of a broadcast or a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offered {
+    /// The rendition that it is made of.
+    pub(crate) original: String,
+    /// Its packaged track.
+    pub(crate) name: String,
+    pub(crate) level: Level,
+}
+
+impl Offered {
+    /// A level of this rendition.
+    pub(crate) fn new(original: &str, level: Level) -> Self {
+        let source = original.strip_suffix(".cmaf").unwrap_or(original);
+        let name = format!("{source}.{}.cmaf", level.name);
+        Self { original: original.to_owned(), name, level }
+    }
+
+    /// Whether playlists and MPDs list it. Who plays AAC has no use for Opus there: it is for those who come for it.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.level.as_sound().is_none_or(|sound| sound.coding != SoundCoding::Opus)
+    }
+
+    /// Where its frames lie, if not where its original's do.
+    pub(crate) fn grid(&self) -> Option<Grid> {
+        self.level.as_sound().map(|sound| sound.grid())
+    }
+}
 
 /// What a node offers beside originals.
 pub struct Levels {
@@ -63,22 +94,31 @@ impl Levels {
     }
 
     /// The levels of what a catalog lists, by the ladder of its input, if that has one. An encoder that brings several
-    /// pictures brings its own ladder.
-    pub(crate) fn of(&self, catalog: &Catalog, own: Option<&Ladder>) -> Vec<Level> {
+    /// pictures brings its own ladder; sound of any has its level.
+    pub(crate) fn of(&self, catalog: &Catalog, own: Option<&Ladder>) -> Vec<Offered> {
         if self.renditions.get().is_none() {
             return Vec::new();
         }
         // Levels stand in it, too.
-        let original = |t: &&CatalogTrack| t.width.is_some() && is_recorded(&t.name);
-        let mut pictures = catalog.tracks.iter().filter(original);
-        let (Some(picture), None) = (pictures.next(), pictures.next()) else { return Vec::new() };
-        let init = catalog.init_of(picture).filter(|_| picture.name == ORIGINAL);
-        init.map(|init| self.of_init(&init, own)).unwrap_or_default()
+        let originals = || catalog.tracks.iter().filter(|t| is_recorded(&t.name));
+        let is_picture = |t: &&CatalogTrack| t.width.is_some();
+        let one = originals().filter(is_picture).count() == 1;
+        let has_levels = |t: &&CatalogTrack| t.width.is_none() || (one && t.name == ORIGINAL);
+        let of = |track: &CatalogTrack| {
+            let levels = catalog.init_of(track).map(|init| self.of_init(&init, own));
+            let offered = |level| Offered::new(&track.name, level);
+            levels.unwrap_or_default().into_iter().map(offered).collect::<Vec<_>>()
+        };
+        originals().filter(has_levels).flat_map(of).collect()
     }
 
     fn of_init(&self, init: &Bytes, own: Option<&Ladder>) -> Vec<Level> {
-        let config = encode::config_of(init);
-        config.map(|config| own.unwrap_or(&self.ladder).levels(&config)).unwrap_or_default()
+        let ladder = own.unwrap_or(&self.ladder);
+        let pictures = encode::config_of(init).map(|config| ladder.levels(&config));
+        let sound = || encode::sound_of(init).and_then(|config| ladder.sound(&config));
+        let levels = pictures.unwrap_or_else(|| sound().into_iter().collect());
+        let makes = |level: &Level| self.renditions.get().is_some_and(|all| all.makes(level));
+        levels.into_iter().filter(makes).collect()
     }
 
     /// The levels of an original as a catalog lists them, with their initialisation segments: the encoder is asked for
@@ -91,9 +131,7 @@ impl Levels {
         let renditions = self.made_by().await;
         let levels = self.of_init(&original.init.data, own.as_ref());
         let id = u64::from_str_radix(&original.init.id, 16);
-        let (Ok(id), false) = (id, levels.is_empty() || original.name != ORIGINAL) else {
-            return Vec::new();
-        };
+        let (Ok(id), false) = (id, levels.is_empty()) else { return Vec::new() };
         let rate = match original.media {
             MediaDescription::Video { frame_rate, .. } => frame_rate,
             MediaDescription::Audio { .. } => None,
@@ -107,14 +145,20 @@ impl Levels {
             inits = renditions.inits(&original.init.data, &levels).await;
         }
         let described = levels.iter().zip(inits.unwrap_or_default()).filter_map(|(level, data)| {
-            let config = Config::Video(encode::config_of(&data)?);
+            let config = match level.kind {
+                Kind::Pictures { .. } => Config::Video(encode::config_of(&data)?),
+                Kind::Sound(sound) => Config::Audio(sound.config()),
+            };
             let id = format!("{:014x}", renditions.init_id(id, level));
+            let offered = Offered::new(&original.name, level.clone());
             let init = Init { id, data };
-            let mut track = TrackDescription::new(name_of(level), &config, rate, init);
             // Nothing is known of the original yet: the most.
             let nothing = OriginalBits { live: true, ..OriginalBits::default() };
-            let bits = renditions.bits("", ORIGINAL, level, nothing);
-            track.bitrate.declared = Some(bits.peak);
+            let declared = Some(bits_of(&renditions, "", &offered, nothing).peak);
+            let mut track = TrackDescription::new(offered.name, &config, rate, init);
+            track.bitrate.declared = declared;
+            track.language.clone_from(&original.language);
+            track.alternatives = original.alternatives;
             Some(track)
         });
         described.collect()
@@ -132,29 +176,44 @@ impl Levels {
     }
 }
 
-/// The name of a level's packaged track.
-pub(crate) fn name_of(level: &Level) -> String {
-    format!("video.{}.cmaf", level.name)
-}
-
 /// A level as lists have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListedLevel {
-    pub(crate) name: String,
-    pub(crate) level: Level,
+    pub(crate) offered: Offered,
     pub(crate) bits: LevelBits,
 }
 
 impl ListedLevel {
     /// As an MPD has it.
     pub(crate) fn in_mpd(&self) -> package::dash::Level {
+        let Offered { original, name, level } = self.offered.clone();
         package::dash::Level {
-            name: self.name.clone(),
-            codec: self.level.codec_string(),
-            width: self.level.width,
-            height: self.level.height,
+            name,
+            original,
+            codec: level.codec_string(),
             bandwidth: self.bits.peak,
+            kind: match level.kind {
+                Kind::Pictures { width, height, .. } => LevelKind::Pictures { width, height },
+                Kind::Sound(sound) => {
+                    LevelKind::Sound { grid: sound.grid(), channels: SOUND_LEVEL_CHANNELS }
+                }
+            },
         }
+    }
+}
+
+/// What a level takes. Sound is encoded at one rate whatever it is: a fifth on top is for the boxes around it, and for a
+/// segment that is harder than others.
+fn bits_of(
+    renditions: &Renditions,
+    video: &str,
+    offered: &Offered,
+    original: OriginalBits,
+) -> LevelBits {
+    let level = &offered.level;
+    match level.kind {
+        Kind::Pictures { .. } => renditions.bits(video, &offered.original, level, original),
+        Kind::Sound(_) => LevelBits { peak: u64::from(level.max_kbps) * 1_200, average: None },
     }
 }
 
@@ -175,15 +234,17 @@ fn original_bits(index: &Index) -> OriginalBits {
 /// The levels of one video, with those who make them.
 #[derive(Clone)]
 pub(crate) struct Shown {
-    levels: Arc<Vec<Level>>,
-    names: Vec<String>,
+    levels: Arc<Vec<Offered>>,
+    /// Original and name of those that are listed.
+    listed: Vec<(String, String)>,
     renditions: Option<Arc<Renditions>>,
 }
 
 impl Shown {
-    pub(crate) fn new(levels: Arc<Vec<Level>>, of: &Levels) -> Self {
-        let names = levels.iter().map(name_of).collect();
-        Self { levels, names, renditions: of.renditions.get().cloned() }
+    pub(crate) fn new(levels: Arc<Vec<Offered>>, of: &Levels) -> Self {
+        let listed = levels.iter().filter(|offered| offered.is_listed());
+        let listed = listed.map(|o| (o.original.clone(), o.name.clone())).collect();
+        Self { levels, listed, renditions: of.renditions.get().cloned() }
     }
 
     /// The levels of a recording as lists have them.
@@ -191,52 +252,60 @@ impl Shown {
         self.listed(recording.video.uid.as_str(), &recording.index)
     }
 
-    /// The levels of this video as lists have them.
+    /// The levels of this video as playlists and MPDs have them.
     pub(crate) fn listed(&self, video: &str, index: &Index) -> Vec<ListedLevel> {
+        let mut all = self.with_bits(video, index);
+        all.retain(|level| level.offered.is_listed());
+        all
+    }
+
+    /// All levels of this video.
+    pub(crate) fn with_bits(&self, video: &str, index: &Index) -> Vec<ListedLevel> {
         let Some(renditions) = &self.renditions else { return Vec::new() };
         let original = original_bits(index);
-        let listed = self.levels.iter().zip(&self.names).map(|(level, name)| ListedLevel {
-            name: name.clone(),
-            level: level.clone(),
-            bits: renditions.bits(video, ORIGINAL, level, original),
+        let listed = self.levels.iter().map(|offered| ListedLevel {
+            offered: offered.clone(),
+            bits: bits_of(renditions, video, offered, original),
         });
         listed.collect()
     }
 
-    /// Their tracks.
-    pub(crate) fn names(&self) -> &[String] {
-        if self.renditions.is_some() { &self.names } else { &[] }
+    /// The levels of an original, if anybody makes them.
+    pub(crate) fn levels_of(&self, original: &str) -> Vec<Level> {
+        let own =
+            self.levels.iter().filter(|o| self.renditions.is_some() && o.original == original);
+        own.map(|offered| offered.level.clone()).collect()
     }
 
-    /// What each of them begins with, for an original that begins with this.
-    pub(crate) async fn inits(&self, original: &Bytes) -> Result<Vec<Bytes>, Failed> {
+    /// What each of the levels of an original begins with, if that begins with this.
+    pub(crate) async fn inits(&self, original: &str, init: &Bytes) -> Result<Vec<Bytes>, Failed> {
         let renditions = self.renditions.as_ref().ok_or(Failed::Encoder)?;
-        renditions.inits(original, &self.levels).await
+        renditions.inits(init, &self.levels_of(original)).await
     }
 
     /// The rendition of the index that this name has its segments of.
-    pub(crate) fn original<'a>(&self, name: &'a str) -> &'a str {
-        if self.get(name).is_some() { ORIGINAL } else { name }
+    pub(crate) fn original<'a>(&'a self, name: &'a str) -> &'a str {
+        self.get(name).map_or(name, |(offered, _)| &offered.original)
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<(&Level, &Arc<Renditions>)> {
-        let at = self.names.iter().position(|n| n == name)?;
-        Some((self.levels.get(at)?, self.renditions.as_ref()?))
+    pub(crate) fn get(&self, name: &str) -> Option<(&Offered, &Arc<Renditions>)> {
+        let offered = self.levels.iter().find(|offered| offered.name == name)?;
+        Some((offered, self.renditions.as_ref()?))
     }
 
-    /// A level's initialisation segment, from that of the original.
-    pub(crate) fn init(&self, level: usize, original: u64) -> u64 {
-        let level = self.levels.get(level).zip(self.renditions.as_ref());
-        level.map_or(original, |(level, renditions)| renditions.init_id(original, level))
+    /// The initialisation segment of a level of an MPD, from that of the original.
+    pub(crate) fn init(&self, name: &str, original: u64) -> u64 {
+        let level = self.get(name);
+        level.map_or(original, |(offered, renditions)| renditions.init_id(original, &offered.level))
     }
 
     /// The levels of an MPD with what they are made of.
     pub(crate) fn beside_original<'a>(
         &self,
         list: &'a [package::dash::Level],
-        init: &'a dyn Fn(usize, u64) -> u64,
+        init: &'a dyn Fn(&str, u64) -> u64,
     ) -> package::dash::Levels<'a> {
-        package::dash::Levels { original: ORIGINAL, list, init }
+        package::dash::Levels { list, init }
     }
 
     /// A playlist's text under this name.
@@ -247,12 +316,13 @@ impl Shown {
         base: &str,
         options: package::hls::MediaOptions,
     ) -> Option<String> {
-        let levels = package::hls::Levels { original: ORIGINAL, names: &self.names };
+        let levels = self.listed.as_slice();
         match self.get(name) {
-            None => package::hls::render_media_as(index, Names::own(name, &levels), base, options),
-            Some((level, renditions)) => {
-                let init = |init: u64| renditions.init_id(init, level);
-                let names = Names { original: ORIGINAL, name, levels: &levels, init: &init };
+            None => package::hls::render_media_as(index, Names::own(name, levels), base, options),
+            Some((offered, renditions)) => {
+                let init = |init: u64| renditions.init_id(init, &offered.level);
+                let (original, grid) = (offered.original.as_str(), offered.grid());
+                let names = Names { original, name, grid, levels, init: &init };
                 package::hls::render_media_as(index, names, base, options)
             }
         }
@@ -260,20 +330,25 @@ impl Shown {
 }
 
 /// What levels and pictures of a broadcast on the air are made of.
-pub(crate) fn original_of(shelf: &Arc<Shelf>) -> Arc<dyn Original> {
-    Arc::new(OnAir(shelf.clone()))
+pub(crate) fn original_of(shelf: &Arc<Shelf>, track: &str) -> Arc<dyn Original> {
+    Arc::new(OnAir { shelf: shelf.clone(), track: track.to_owned() })
 }
 
 /// The same of a recording.
 pub(crate) fn recorded_original(
     history: &Arc<History>,
     recording: &Arc<Recording>,
+    track: &str,
 ) -> Arc<dyn Original> {
-    Arc::new(Recorded { history: history.clone(), recording: recording.clone() })
+    let (history, recording) = (history.clone(), recording.clone());
+    Arc::new(Recorded { history, recording, track: track.to_owned() })
 }
 
-/// The original of a broadcast on the air.
-struct OnAir(Arc<Shelf>);
+/// A track of a broadcast on the air.
+struct OnAir {
+    shelf: Arc<Shelf>,
+    track: String,
+}
 
 fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
     segment.filter(|s| !s.info.gap).map(|s| OriginalSegment {
@@ -288,39 +363,39 @@ fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
 
 impl Original for OnAir {
     fn video(&self) -> &str {
-        &self.0.about().video
+        &self.shelf.about().video
     }
 
     fn track(&self) -> &str {
-        ORIGINAL
+        &self.track
     }
 
     fn is_kept(&self) -> bool {
-        self.0.is_recorded()
+        self.shelf.is_recorded()
     }
 
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
-        self.0.with_index(|index| known(index.rendition(ORIGINAL)?.segment(number)))
+        self.shelf.with_index(|index| known(index.rendition(&self.track)?.segment(number)))
     }
 
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
             // A lost encoder may come back; then it is a next segment, and this one is ended.
-            let found = wait_for(&self.0, ORIGINAL_WAIT, Awaited::Change, |shelf| {
-                let look = shelf.with_index(|index| look(index, number, part));
+            let found = wait_for(&self.shelf, ORIGINAL_WAIT, Awaited::Change, |shelf| {
+                let look = shelf.with_index(|index| look(index, &self.track, number, part));
                 (!matches!(look, Look::Later)).then_some(look)
             });
             let Look::There { epoch, duration, last } = found.await.ok()?? else { return None };
-            let pieces = self.0.original_part(epoch, number, part as u64).await?;
+            let pieces = self.shelf.original_part(&self.track, epoch, number, part as u64).await?;
             Some(OriginalPart { pieces, duration, last })
         })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
         Box::pin(async move {
-            match self.0.init(id) {
+            match self.shelf.init(id) {
                 Some(pieces) => Some(pieces.concat().into()),
-                None => self.0.recorded(ORIGINAL, File::Init(id)).await,
+                None => self.shelf.recorded(&self.track, File::Init(id)).await,
             }
         })
     }
@@ -332,8 +407,8 @@ enum Look {
     Never,
 }
 
-fn look(index: &Index, number: u64, part: usize) -> Look {
-    let Some(rendition) = index.rendition(ORIGINAL) else { return Look::Never };
+fn look(index: &Index, track: &str, number: u64, part: usize) -> Look {
+    let Some(rendition) = index.rendition(track) else { return Look::Never };
     let Some(segment) = rendition.segment(number) else {
         let newest = rendition.segments.back().map_or(0, |s| s.number);
         let comes = number > newest && !index.ended();
@@ -351,10 +426,11 @@ fn look(index: &Index, number: u64, part: usize) -> Look {
     }
 }
 
-/// The original of a recording.
+/// A track of a recording.
 struct Recorded {
     history: Arc<History>,
     recording: Arc<Recording>,
+    track: String,
 }
 
 impl Original for Recorded {
@@ -363,7 +439,7 @@ impl Original for Recorded {
     }
 
     fn track(&self) -> &str {
-        ORIGINAL
+        &self.track
     }
 
     fn is_kept(&self) -> bool {
@@ -371,25 +447,23 @@ impl Original for Recorded {
     }
 
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
-        known(self.recording.index.rendition(ORIGINAL)?.segment(number))
+        known(self.recording.index.rendition(&self.track)?.segment(number))
     }
 
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
-            let Look::There { epoch, duration, last } = look(&self.recording.index, number, part)
-            else {
-                return None;
-            };
+            let look = look(&self.recording.index, &self.track, number, part);
+            let Look::There { epoch, duration, last } = look else { return None };
             let file = File::Part { epoch, number, part: part as u64 };
-            let read = self.history.file(&self.recording.video.uid, ORIGINAL, file).await;
+            let read = self.history.file(&self.recording.video.uid, &self.track, file).await;
             Some(OriginalPart { pieces: vec![read.ok()??], duration, last })
         })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
         Box::pin(async move {
-            let read = self.history.file(&self.recording.video.uid, ORIGINAL, File::Init(id)).await;
-            read.ok()?
+            let (video, file) = (&self.recording.video.uid, File::Init(id));
+            self.history.file(video, &self.track, file).await.ok()?
         })
     }
 }
@@ -397,41 +471,42 @@ impl Original for Recorded {
 /// A file of a level of what is on the air.
 pub(crate) async fn file(
     shelf: &Arc<Shelf>,
-    (level, renditions): (&Level, &Arc<Renditions>),
+    (offered, renditions): (&Offered, &Arc<Renditions>),
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let original = original_of(shelf);
-    let inits = |id| shelf.with_index(|index| original_init(index, renditions, level, id));
-    let epoch = |number| shelf.with_index(|index| epoch_of(index, number));
-    answer(&original, (level, renditions), shelf.counters(), (inits, epoch), name, headers).await
+    let original = original_of(shelf, &offered.original);
+    let inits = |id| shelf.with_index(|index| original_init(index, renditions, offered, id));
+    let epoch = |number| shelf.with_index(|index| epoch_of(index, &offered.original, number));
+    answer(&original, (offered, renditions), shelf.counters(), (inits, epoch), name, headers).await
 }
 
 /// A file of a level of a recording.
 pub(crate) async fn recorded_file(
     history: &Arc<History>,
     recording: &Arc<Recording>,
-    (level, renditions): (&Level, &Arc<Renditions>),
+    (offered, renditions): (&Offered, &Arc<Renditions>),
     counters: &Counters,
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let original = recorded_original(history, recording);
-    let inits = |id| original_init(&recording.index, renditions, level, id);
-    let epoch = |number| epoch_of(&recording.index, number);
-    answer(&original, (level, renditions), counters, (inits, epoch), name, headers).await
+    let original = recorded_original(history, recording, &offered.original);
+    let inits = |id| original_init(&recording.index, renditions, offered, id);
+    let epoch = |number| epoch_of(&recording.index, &offered.original, number);
+    answer(&original, (offered, renditions), counters, (inits, epoch), name, headers).await
 }
 
 /// The original's initialisation segment to which this one of the level belongs.
-fn original_init(index: &Index, renditions: &Renditions, level: &Level, id: u64) -> Option<u64> {
+fn original_init(index: &Index, renditions: &Renditions, of: &Offered, id: u64) -> Option<u64> {
     let mut last = None;
-    let mut inits = index.rendition(ORIGINAL)?.segments.iter().map(|s| s.info.init);
-    inits.find(|init| last.replace(*init) != Some(*init) && renditions.init_id(*init, level) == id)
+    let mut inits = index.rendition(&of.original)?.segments.iter().map(|s| s.info.init);
+    let is_it = |init: u64| renditions.init_id(init, &of.level) == id;
+    inits.find(|init| last.replace(*init) != Some(*init) && is_it(*init))
 }
 
 /// The epoch of a segment; that of the newest one for the one that comes next.
-fn epoch_of(index: &Index, number: u64) -> Option<u64> {
-    let rendition = index.rendition(ORIGINAL)?;
+fn epoch_of(index: &Index, original: &str, number: u64) -> Option<u64> {
+    let rendition = index.rendition(original)?;
     let newest = rendition.segments.back()?;
     match rendition.segment(number) {
         Some(segment) => Some(segment.info.epoch),
@@ -441,13 +516,13 @@ fn epoch_of(index: &Index, number: u64) -> Option<u64> {
 
 async fn answer(
     original: &Arc<dyn Original>,
-    (level, renditions): (&Level, &Arc<Renditions>),
+    (offered, renditions): (&Offered, &Arc<Renditions>),
     counters: &Counters,
     (inits, epoch_of): (impl Fn(u64) -> Option<u64>, impl Fn(u64) -> Option<u64>),
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let rendition = name_of(level);
+    let Offered { name: rendition, level, .. } = offered;
     let made = |number, epoch| match epoch_of(number) == Some(epoch) {
         true => renditions.segment(original, number, level),
         false => Err(Failed::NoOriginal),
@@ -457,7 +532,7 @@ async fn answer(
         Some(File::Init(id)) => {
             let Some(init) = inits(id) else { return not_found("no longer, or not yet") };
             match renditions.init(original.as_ref(), init, level).await {
-                Ok(init) => sent(counters, vec![init], &rendition, name, headers),
+                Ok(init) => sent(counters, vec![init], rendition, name, headers),
                 Err(failed) => refused(failed),
             }
         }
@@ -467,7 +542,7 @@ async fn answer(
                 Err(failed) => return refused(failed),
             };
             match wait(&made, part).await {
-                Ok(Some(pieces)) => sent(counters, pieces, &rendition, name, headers),
+                Ok(Some(pieces)) => sent(counters, pieces, rendition, name, headers),
                 Ok(None) => not_found("no longer, or not yet"),
                 Err(failed) => refused(failed),
             }
@@ -478,8 +553,8 @@ async fn answer(
                 Err(failed) => return refused(failed),
             };
             match (made.whole(), wait(&made, 0).await) {
-                (Some(pieces), _) => sent(counters, pieces, &rendition, name, headers),
-                (None, Ok(Some(_))) => as_it_is_made(made),
+                (Some(pieces), _) => sent(counters, pieces, rendition, name, headers),
+                (None, Ok(Some(_))) => as_it_is_made(made, kind(rendition)),
                 (None, Ok(None)) => not_found("no longer, or not yet"),
                 (None, Err(failed)) => refused(failed),
             }
@@ -502,7 +577,7 @@ fn refused(failed: Failed) -> Response {
 }
 
 /// The first part goes out while the rest is being made. If that fails the answer ends in an error, and nobody keeps it.
-fn as_it_is_made(made: Arc<Made>) -> Response {
+fn as_it_is_made(made: Arc<Made>, kind: &'static str) -> Response {
     let parts = futures_util::stream::unfold((made, 0, false), |(made, part, failed)| async move {
         if failed {
             return None;
@@ -515,21 +590,27 @@ fn as_it_is_made(made: Arc<Made>) -> Response {
     });
     let response = cors()
         .header(header::CACHE_CONTROL, IMMUTABLE)
-        .header(header::CONTENT_TYPE, "video/mp4")
+        .header(header::CONTENT_TYPE, kind)
         .body(Body::from_stream(parts));
     built(response)
 }
 
 impl Shelf {
     /// A part of the original, from memory or from the recording.
-    async fn original_part(&self, epoch: u64, number: u64, part: u64) -> Option<Vec<Bytes>> {
+    async fn original_part(
+        &self,
+        track: &str,
+        epoch: u64,
+        number: u64,
+        part: u64,
+    ) -> Option<Vec<Bytes>> {
         let at = spine::Location { group: number, object: part };
-        let here = self.track(ORIGINAL).and_then(|track| track.object(at).ok()?.whole());
+        let here = self.track(track).and_then(|track| track.object(at).ok()?.whole());
         match here {
             Some(pieces) => Some(pieces.into_iter().map(Payload::into_bytes).collect()),
             None => {
                 let file = File::Part { epoch, number, part };
-                self.recorded(ORIGINAL, file).await.map(|bytes| vec![bytes])
+                self.recorded(track, file).await.map(|bytes| vec![bytes])
             }
         }
     }

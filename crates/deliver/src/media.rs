@@ -238,7 +238,7 @@ fn patience(shelf: &Shelf) -> Duration {
     shelf.with_index(|i| Duration::from_secs(u64::from(i.target_duration().unwrap_or(2)) * 3))
 }
 
-fn kind(rendition: &str) -> &'static str {
+pub(crate) fn kind(rendition: &str) -> &'static str {
     if rendition.starts_with("audio") { "audio/mp4" } else { "video/mp4" }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use encode::Ladder;
+use encode::{Kind, Ladder, SOUND_LEVEL_CHANNELS};
 use media::catalog::Catalog;
 use package::dash::Content;
 use package::hls::{
@@ -21,7 +21,7 @@ use record::Recording;
 
 use crate::body::Pieces;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
-use crate::levels::{Levels, ListedLevel, ORIGINAL, Shown};
+use crate::levels::{Levels, ListedLevel, Shown};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Busy, wait_for};
@@ -177,6 +177,7 @@ pub(crate) fn variants(
             _ => VariantKind::Audio {
                 channels: track.channel_config.as_ref()?.parse().ok()?,
                 language: track.lang.clone(),
+                original: None,
             },
         };
         Some(Variant {
@@ -193,27 +194,49 @@ pub(crate) fn variants(
     if !variants.is_empty() {
         variants.extend(catalog.instream_ids().into_iter().map(Variant::embedded));
     }
-    let original = variants.iter().position(|v| v.name == ORIGINAL);
-    let Some((at, original)) = original.and_then(|at| Some((at, variants.get(at)?.clone()))) else {
-        return variants;
-    };
-    let VariantKind::Video { frame_rate, .. } = original.kind else { return variants };
-    let levels = levels.iter().map(|level| Variant {
-        name: level.name.clone(),
-        codec: level.level.codec_string(),
-        peak: level.bits.peak,
-        room_percent: 0,
-        average: level.bits.average,
-        kind: VariantKind::Video {
-            width: level.level.width,
-            height: level.level.height,
-            frame_rate,
+    let is_picture = |v: &Variant| matches!(v.kind, VariantKind::Video { .. });
+    // Pictures stand behind their original, sound behind all sound, where those come who can't play an original.
+    let mut behind = usize::from(variants.first().is_some_and(is_picture));
+    for listed in levels {
+        let original = variants.iter().find(|v| v.name == listed.offered.original);
+        let Some(level) = original.and_then(|original| variant(listed, original)) else {
+            continue;
+        };
+        match listed.offered.level.kind {
+            Kind::Pictures { .. } => {
+                variants.insert(behind, level);
+                behind += 1;
+            }
+            Kind::Sound(_) => variants.push(level),
+        }
+    }
+    variants
+}
+
+/// A level of what is listed.
+fn variant(listed: &ListedLevel, original: &Variant) -> Option<Variant> {
+    let level = &listed.offered.level;
+    let kind = match (level.kind, &original.kind) {
+        (Kind::Pictures { width, height, .. }, VariantKind::Video { frame_rate, .. }) => {
+            VariantKind::Video { width, height, frame_rate: *frame_rate }
+        }
+        (Kind::Sound(_), VariantKind::Audio { language, .. }) => VariantKind::Audio {
+            channels: SOUND_LEVEL_CHANNELS.into(),
+            language: language.clone(),
+            original: Some(original.name.clone()),
         },
+        _ => return None,
+    };
+    Some(Variant {
+        name: listed.offered.name.clone(),
+        codec: level.codec_string(),
+        peak: listed.bits.peak,
+        room_percent: 0,
+        average: listed.bits.average,
+        kind,
         // Key frames of a level that nobody watches are nowhere.
         iframes: None,
-    });
-    variants.splice(at + 1..at + 1, levels);
-    variants
+    })
 }
 
 /// The levels of a recording.

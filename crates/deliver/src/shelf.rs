@@ -23,7 +23,7 @@ use spine::{
 };
 
 use crate::dash::Mpds;
-use crate::levels::{Levels, Shown};
+use crate::levels::{Levels, Offered, Shown};
 use crate::limits::RENDERINGS_MAX;
 use crate::viewers::{self, Viewers};
 use crate::waiting::Rooms;
@@ -108,7 +108,7 @@ struct State {
     renderings: BTreeMap<String, Vec<Rendering>>,
     mpds: Mpds,
     /// Levels of the catalog at this location.
-    levels: Option<(Location, Arc<Vec<encode::Level>>)>,
+    levels: Option<(Location, Arc<Vec<Offered>>)>,
     viewers: Viewers,
     ended_at: Option<Instant>,
 }
@@ -159,7 +159,7 @@ impl Shelf {
 
     /// As if this had come, and a catalog at this location had these levels.
     #[cfg(test)]
-    pub(crate) fn show(&self, index: Index, catalog: Location, levels: Vec<encode::Level>) {
+    pub(crate) fn show(&self, index: Index, catalog: Location, levels: Vec<Offered>) {
         let mut state = self.state();
         state.index = index;
         state.levels = Some((catalog, Arc::new(levels)));
@@ -248,8 +248,8 @@ impl Shelf {
     /// Bits a second at most of each level that is offered, by its track, as well as they are known by now.
     pub fn level_bits(&self, of: &Levels) -> Vec<(String, u64)> {
         let shown = self.levels(of);
-        let listed = self.with_index(|index| shown.listed(&self.about.video, index));
-        listed.into_iter().map(|level| (level.name, level.bits.peak)).collect()
+        let listed = self.with_index(|index| shown.with_bits(&self.about.video, index));
+        listed.into_iter().map(|level| (level.offered.name, level.bits.peak)).collect()
     }
 
     pub(crate) fn saw_viewer(&self, address: IpAddr, agent: &str, now: Instant) {

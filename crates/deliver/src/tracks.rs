@@ -16,7 +16,7 @@ use spine::{
     Close, Header, Origin, Path, Request, Timing, TrackInfo, TrackRequest, Waiting, group, track,
 };
 
-use crate::levels::{Levels, ORIGINAL, original_of};
+use crate::levels::{Levels, Offered, original_of};
 use crate::library::Library;
 use crate::limits::{LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, ORIGINAL_WAIT};
 use crate::shelf::Shelf;
@@ -48,6 +48,8 @@ pub async fn serve(library: Arc<Library>, origin: Origin) {
 struct LevelTrack {
     levels: Arc<Levels>,
     shelf: Arc<Shelf>,
+    /// What it is made of, and called.
+    original: String,
     name: String,
     track: track::Producer,
     subscribers: Subscribers,
@@ -94,17 +96,17 @@ impl LevelTrack {
         let [_, input] = broadcast.path().fields() else { return None };
         let shelf = library.of_input(std::str::from_utf8(input).ok()?)?;
         let name = request.name().as_str()?.to_owned();
-        let offered = shelf.levels(library.levels()).get(&name).is_some();
-        if !offered || !shelf.shows(&broadcast) {
-            return None;
-        }
-        let properties = PairsWriter::default().number(TIMESCALE, VIDEO_TIMESCALE.into()).finish();
-        let timescale = Some(VIDEO_TIMESCALE);
+        let shown = shelf.levels(library.levels());
+        let (offered, _) = shown.get(&name).filter(|_| shelf.shows(&broadcast))?;
+        let timescale = offered.grid().map_or(VIDEO_TIMESCALE, |grid| grid.rate);
+        let original = offered.original.clone();
+        let properties = PairsWriter::default().number(TIMESCALE, timescale.into()).finish();
+        let timescale = Some(timescale);
         let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
         let track = request.accept(info).ok()?;
         let subscribers = Subscribers { track: track.clone(), waiting: Waiting::new(), any: false };
         let (levels, newest, failures) = (library.levels().clone(), None, 0);
-        Some(Self { levels, shelf, name, track, subscribers, newest, failures })
+        Some(Self { levels, shelf, original, name, track, subscribers, newest, failures })
     }
 
     /// Writes it while it is wanted, to the end of the broadcast.
@@ -124,8 +126,8 @@ impl LevelTrack {
                     if self.is_given_up(number, failed) {
                         return self.track.end(Close::Internal);
                     }
-                    if edge(&self.shelf).0 < Some(number) {
-                        change(&self.shelf).await;
+                    if edge(&self.shelf, &self.original).0 < Some(number) {
+                        change(&self.shelf, &self.original).await;
                     }
                 }
             }
@@ -134,7 +136,7 @@ impl LevelTrack {
 
     /// What becomes of a segment that failed: its group has a hole, and the next one follows.
     fn is_given_up(&mut self, number: u64, failed: Failed) -> bool {
-        let begun = edge(&self.shelf).0 >= Some(number);
+        let begun = edge(&self.shelf, &self.original).0 >= Some(number);
         // An encoder that is waited for has not begun the next one; it is tried again when it has.
         if failed == Failed::NoOriginal && !begun {
             return false;
@@ -151,11 +153,11 @@ impl LevelTrack {
             let number = self.newest.as_ref().map(|written| written.number);
             let moved_on = async {
                 loop {
-                    let (newest, more) = edge(&self.shelf);
+                    let (newest, more) = edge(&self.shelf, &self.original);
                     if !more || number.is_some_and(|number| newest > Some(number)) {
                         return more;
                     }
-                    change(&self.shelf).await;
+                    change(&self.shelf, &self.original).await;
                 }
             };
             let more = tokio::select! {
@@ -173,7 +175,7 @@ impl LevelTrack {
     /// Which segment is next: the rest of the last one, the one behind it, or the newest; none when the broadcast is over.
     async fn next(&self) -> Option<u64> {
         loop {
-            let (newest, more) = edge(&self.shelf);
+            let (newest, more) = edge(&self.shelf, &self.original);
             match (&self.newest, newest) {
                 (Some(Written { number, open: Some(_) }), _) => return Some(*number),
                 (Some(Written { number, .. }), Some(newest))
@@ -186,7 +188,7 @@ impl LevelTrack {
                     return Some(number + 1);
                 }
                 (None, Some(newest)) => return Some(newest),
-                (None, None) if more => change(&self.shelf).await,
+                (None, None) if more => change(&self.shelf, &self.original).await,
                 _ => return None,
             }
         }
@@ -196,10 +198,10 @@ impl LevelTrack {
     async fn segment(&mut self, number: u64) -> Result<(), Stop> {
         let shown = self.shelf.levels(&self.levels);
         // Of what is sent now there is no such level.
-        let (level, renditions) = shown.get(&self.name).ok_or(Stop::Failed(Failed::Encoder))?;
-        let original = original_of(&self.shelf);
-        let made = renditions.segment(&original, number, level).map_err(Stop::Failed)?;
-        let init = |original| renditions.init_id(original, level);
+        let (offered, renditions) = shown.get(&self.name).ok_or(Stop::Failed(Failed::Encoder))?;
+        let original = original_of(&self.shelf, &offered.original);
+        let made = renditions.segment(&original, number, &offered.level).map_err(Stop::Failed)?;
+        let init = |original| renditions.init_id(original, &offered.level);
         loop {
             let at = match &self.newest {
                 Some(Written { number: n, open: Some((at, ..)) }) if *n == number => *at,
@@ -211,7 +213,7 @@ impl LevelTrack {
                 () = self.subscribers.until(false) => return Err(Stop::Unwanted),
             };
             match part.map_err(Stop::Failed)? {
-                Some(pieces) => self.write(number, at, pieces, init)?,
+                Some(pieces) => self.write(number, at, pieces, (offered, init))?,
                 None => {
                     self.complete(at);
                     return Ok(());
@@ -233,11 +235,11 @@ impl LevelTrack {
         number: u64,
         at: u64,
         pieces: Vec<Bytes>,
-        init: impl Fn(u64) -> u64,
+        (offered, init): (&Offered, impl Fn(u64) -> u64),
     ) -> Result<(), Stop> {
         let now = Instant::now();
         let closed = |_| Stop::Closed;
-        let described = self.shelf.with_index(|index| describe(index, number, at, init));
+        let described = self.shelf.with_index(|index| describe(index, offered, number, at, init));
         let (timing, properties) = described.ok_or(Stop::Failed(Failed::NoOriginal))?;
         if at == 0 {
             let group = self.track.group(number, now).map_err(closed)?;
@@ -259,12 +261,18 @@ impl LevelTrack {
 /// What an object of a level says of itself: what its original says, but for the initialisation segment.
 pub(crate) fn describe(
     index: &Index,
+    offered: &Offered,
     number: u64,
     at: u64,
     init: impl Fn(u64) -> u64,
 ) -> Option<(Timing, Bytes)> {
-    let rendition = index.rendition(ORIGINAL)?;
+    let rendition = index.rendition(&offered.original)?;
     let segment = rendition.segment(number)?;
+    let grid = offered.grid();
+    let regridded = grid.map(|grid| grid.segment(segment));
+    let segment = regridded.as_ref().unwrap_or(segment);
+    let target_ms = rendition.part_target_ms;
+    let target_ms = grid.map_or(target_ms, |grid| grid.part_target_ms(target_ms));
     let at = usize::try_from(at).ok()?.min(segment.parts.len().checked_sub(1)?);
     let part = segment.parts.get(at)?;
     let before: u64 = segment.parts.iter().take(at).map(|p| u64::from(p.duration)).sum();
@@ -273,7 +281,7 @@ pub(crate) fn describe(
         // Each segment of a level is encoded by itself.
         independent: at == 0 || part.independent,
         last: segment.complete && at + 1 == segment.parts.len(),
-        target_ms: rendition.part_target_ms,
+        target_ms,
         target_duration: index.target_duration(),
         key_bytes: None,
     };
@@ -286,17 +294,17 @@ pub(crate) fn describe(
 }
 
 /// The newest segment of the original that has begun, and whether more can come.
-fn edge(shelf: &Shelf) -> (Option<u64>, bool) {
+fn edge(shelf: &Shelf, original: &str) -> (Option<u64>, bool) {
     shelf.with_index(|index| {
-        let newest = index.rendition(ORIGINAL).and_then(|r| r.segments.back());
+        let newest = index.rendition(original).and_then(|r| r.segments.back());
         (newest.map(|s| s.number), !index.ended())
     })
 }
 
 /// Until that is another. In time or not: it is looked again.
-async fn change(shelf: &Arc<Shelf>) {
-    let before = edge(shelf);
-    let other = |shelf: &Arc<Shelf>| (edge(shelf) != before).then_some(());
+async fn change(shelf: &Arc<Shelf>, original: &str) {
+    let before = edge(shelf, original);
+    let other = |shelf: &Arc<Shelf>| (edge(shelf, original) != before).then_some(());
     if wait_for(shelf, ORIGINAL_WAIT, Awaited::Change, other).await.is_err() {
         // Too many wait already.
         tokio::time::sleep(LEVEL_AGAIN).await;
@@ -308,13 +316,14 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use encode::{Ladder, Level, Program, Renditions, SOFTWARE, Settings};
+    use encode::{Kind, Ladder, Level, Program, Renditions, SOFTWARE, Settings};
     use package::CATALOG;
     use spine::{
         Filter, Limits, Location, NodeId, Policy, Route, Start, Takeover, TrackName, broadcast,
     };
 
     use super::*;
+    use crate::levels::ORIGINAL;
     use crate::shelf::{About, Counters};
 
     const NAME: &str = "video.360p.cmaf";
@@ -380,8 +389,9 @@ mod tests {
         };
         let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
         let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let level =
-            Level { name, width, height, max_kbps: 800, level_idc: 30, share_permille: 500 };
+        let kind = Kind::Pictures { width, height, level_idc: 30 };
+        let level = Level { name, max_kbps: 800, share_permille: 500, kind };
+        let level = Offered::new(ORIGINAL, level);
         shelf.show(over(), Location { group: 0, object: 0 }, vec![level]);
         shelf
     }
@@ -397,8 +407,10 @@ mod tests {
         let track = producer.track(TrackName::from_static(NAME), TrackInfo::default()).unwrap();
         let consumer = track.consume();
         let subscribers = Subscribers { track: track.clone(), waiting: Waiting::new(), any: false };
-        let (name, newest, failures) = (NAME.to_owned(), None, 0);
-        let run = LevelTrack { levels, shelf, name, track, subscribers, newest, failures }.run();
+        let (original, name, newest, failures) = (ORIGINAL.to_owned(), NAME.to_owned(), None, 0);
+        let run =
+            LevelTrack { levels, shelf, original, name, track, subscribers, newest, failures };
+        let run = run.run();
         let start = Start::At(Location { group: 5, object: 0 });
         let watching = consumer.subscribe(Filter::from(start), Policy::EVERYTHING);
         // A thread of its own: what spins is never polled again, and no timer of its runtime would end it.

@@ -12,7 +12,7 @@ use crate::ladder::Level;
 use crate::made::Made;
 use crate::original::Original;
 use crate::pool::Priority;
-use crate::renditions::{Begun, Entry, Renditions, Segment, Wanted, key_of};
+use crate::renditions::{Begun, Entry, Renditions, Segment, Wanted};
 
 impl Renditions {
     /// The segment behind this one, for those who have asked for this one. And the one behind that, if somebody fills a
@@ -46,7 +46,7 @@ impl Renditions {
         }
         let mut levels = Vec::new();
         for level in wanted {
-            let key = (next.clone(), key_of(level));
+            let key = (next.clone(), level.clone());
             if !state.made.contains_key(&key) {
                 let made = Arc::new(Made::ahead(asked.clone()));
                 let used = state.clock;
@@ -141,6 +141,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::ladder::Kind;
     use crate::original::{Answer, OriginalPart, OriginalSegment};
     use crate::program::Program;
     use crate::renditions::{Disk, SOFTWARE, Settings};
@@ -199,8 +200,8 @@ mod tests {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
         let renditions = Renditions::new(Program { path, words }, settings);
         let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let level =
-            Level { name, width, height, max_kbps: 800, level_idc: 30, share_permille: 500 };
+        let kind = Kind::Pictures { width, height, level_idc: 30 };
+        let level = Level { name, max_kbps: 800, share_permille: 500, kind };
         for kept in [false, true] {
             let begun = Begun {
                 segment: ("film".to_owned(), "video.cmaf".to_owned(), 1),

@@ -15,7 +15,7 @@ use crate::ladder::{Level, codec_of};
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment};
 use crate::pool::Lease;
-use crate::wire::{Frame, FromEncoder, Output, Source, ToEncoder, WireError};
+use crate::wire::{Frame, FromEncoder, Output, PictureSource, Source, ToEncoder, WireError};
 use crate::worker::{Counters, From, To, WorkerError};
 
 /// Why a job failed.
@@ -89,7 +89,8 @@ pub(crate) fn begin(
     levels: impl Iterator<Item = Level>,
     encoder: &str,
 ) -> Result<ToEncoder, JobError> {
-    let outputs = levels.map(|level| Output::H264(level.output(config, encoder))).collect();
+    let outputs =
+        levels.filter_map(|level| level.output(config, encoder)).map(Output::H264).collect();
     begin_with(config, reorder, outputs)
 }
 
@@ -99,14 +100,14 @@ pub(crate) fn begin_with(
     reorder: u8,
     outputs: Vec<Output>,
 ) -> Result<ToEncoder, JobError> {
-    let source = Source {
+    let source = PictureSource {
         codec: codec_of(config).ok_or(JobError::Codec)?,
         width: config.width,
         height: config.height,
         reorder,
         record: media::properties::record(&Config::Video(config.clone())),
     };
-    Ok(ToEncoder::Begin { source, outputs })
+    Ok(ToEncoder::Begin { source: Source::Pictures(source), outputs })
 }
 
 /// The initialisation segment of a level, from its parameter sets in Annex B.

@@ -1,10 +1,11 @@
 //! The ladder: which levels an original has. Nothing is encoded to know it.
 
-use media::codec::{VideoCodec, VideoConfig};
+use media::codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 use media::rung::{Rung, usual_kbps};
 
-use crate::limits::{LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN};
-use crate::wire::{Codec, H264};
+use crate::limits::{LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN, SOUND_CHANNELS_MAX, SOUND_RATES};
+use crate::sound::Sound;
+use crate::wire::{Codec, H264, SoundCoding};
 
 /// Rises when the same level is encoded in another way: what was made before is then another thing.
 pub(crate) const VERSION: u32 = 1;
@@ -16,20 +17,32 @@ pub struct Ladder {
 }
 
 /// One level of an original.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Level {
-    /// Its name: `360p`, or `h264` for the original's own size.
+    /// Its name: `360p`, or `h264` for the original's own size; of sound `aac` or `opus`.
     pub name: String,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
     /// Bits a second at most, in kbit.
     pub max_kbps: u32,
-    /// `level_idc` of H.264.
-    pub level_idc: u8,
     /// Of its original's bits, in thousandths: what lists go by before any of it was made.
     pub share_permille: u32,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a level is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// H.264.
+    Pictures {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// `level_idc` of H.264.
+        level_idc: u8,
+    },
+    /// Sound.
+    Sound(Sound),
 }
 
 impl Ladder {
@@ -86,7 +99,29 @@ impl Ladder {
         }
         levels
     }
+
+    /// The level of sound: AAC of what not everything plays, so that everything plays; Opus of AAC, for those who speak no
+    /// other, as WebRTC does.
+    pub fn sound(&self, original: &AudioConfig) -> Option<Level> {
+        let rate = original.output_sample_rate;
+        let odd = !SOUND_RATES.contains(&rate) || !SOUND_RATES.contains(&original.sample_rate);
+        let channels = original.channels;
+        if self.is_copy_only() || odd || !(1..=SOUND_CHANNELS_MAX).contains(&channels) {
+            return None;
+        }
+        let (name, coding) = match &original.codec {
+            AudioCodec::Aac(_) => ("opus", SoundCoding::Opus),
+            _ => ("aac", SoundCoding::Aac),
+        };
+        let kind = Kind::Sound(Sound { coding });
+        // It takes what it takes, whatever its original does.
+        let share_permille = 1_000;
+        Some(Level { name: name.to_owned(), max_kbps: SOUND_KBPS, share_permille, kind })
+    }
 }
+
+/// What both codecs need so that nobody hears them.
+const SOUND_KBPS: u32 = 128;
 
 fn level(
     name: String,
@@ -96,7 +131,8 @@ fn level(
 ) -> Level {
     let level_idc = level_idc(width, height, max_kbps);
     let share_permille = share_permille(original, u64::from(width) * u64::from(height));
-    Level { name, width, height, max_kbps, level_idc, share_permille }
+    let kind = Kind::Pictures { width, height, level_idc };
+    Level { name, max_kbps, share_permille, kind }
 }
 
 /// What a level of so many pixels took of its original's bits at most, in thousandths, where the cap did not hold it back:
@@ -148,28 +184,48 @@ fn level_idc(width: u32, height: u32, max_kbps: u32) -> u8 {
 }
 
 impl Level {
-    /// RFC 6381: High profile, as every level is encoded.
+    /// RFC 6381: of pictures High profile, as every level is encoded.
     pub fn codec_string(&self) -> String {
-        format!("avc1.6400{:02x}", self.level_idc)
+        match self.kind {
+            Kind::Pictures { level_idc, .. } => format!("avc1.6400{level_idc:02x}"),
+            Kind::Sound(sound) => sound.config().codec_string(),
+        }
     }
 
-    /// As the encoder is told.
-    pub(crate) fn output(&self, original: &VideoConfig, encoder: &str) -> H264 {
+    /// Pixels across and down; none of sound.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        match self.kind {
+            Kind::Pictures { width, height, .. } => Some((width, height)),
+            Kind::Sound(_) => None,
+        }
+    }
+
+    /// If it is one of sound.
+    pub fn as_sound(&self) -> Option<Sound> {
+        match self.kind {
+            Kind::Pictures { .. } => None,
+            Kind::Sound(sound) => Some(sound),
+        }
+    }
+
+    /// As the encoder of pictures is told; none of sound.
+    pub(crate) fn output(&self, original: &VideoConfig, encoder: &str) -> Option<H264> {
+        let Kind::Pictures { width, height, level_idc } = self.kind else { return None };
         let rate = original.frame_rate.map_or((30, 1), |r| (r.num(), r.den()));
-        H264 {
-            width: self.width,
-            height: self.height,
+        Some(H264 {
+            width,
+            height,
             frame_rate: rate,
             crf_tenths: 230,
             max_kbps: self.max_kbps,
             // A second: a player that has buffered a part is never surprised by more.
             buffer_kbit: self.max_kbps,
-            level: self.level_idc,
+            level: level_idc,
             colour: original
                 .colour
                 .map(|c| [c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]),
             encoder: encoder.to_owned(),
-        }
+        })
     }
 }
 
@@ -188,7 +244,7 @@ pub(crate) fn codec_of(original: &VideoConfig) -> Option<Codec> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use media::codec::{Ratio, vpx};
+    use media::codec::{Ratio, aac, opus, vpx};
 
     pub(crate) fn original(width: u32, height: u32, sample_aspect: Option<Ratio>) -> VideoConfig {
         // VP9, which not everything plays.
@@ -216,11 +272,47 @@ pub(crate) mod tests {
             (8_192, 8_192, None, ""),
         ] {
             let levels = ladder.levels(&original(width, height, aspect));
-            let words =
-                |l: &Level| format!("{} {}x{} {:x}", l.name, l.width, l.height, l.level_idc);
+            let words = |l: &Level| match l.kind {
+                Kind::Pictures { width, height, level_idc } => {
+                    format!("{} {width}x{height} {level_idc:x}", l.name)
+                }
+                Kind::Sound(_) => panic!("no picture"),
+            };
             let found: Vec<String> = levels.iter().map(words).collect();
             assert_eq!(found.join(", "), expect, "{width}x{height}");
         }
         assert!(Ladder::copy_only().levels(&original(1920, 1080, None)).is_empty());
+    }
+
+    #[test]
+    fn sound_that_not_everything_plays_has_a_level_of_aac_and_aac_one_of_opus() {
+        let aac = |config: &[u8]| aac::AudioSpecificConfig::parse(config).unwrap().config();
+        let opus = opus::Head::parse(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0").unwrap();
+        let opus = opus.config();
+        let of = |rate, channels| AudioConfig {
+            sample_rate: rate,
+            output_sample_rate: rate,
+            channels,
+            ..opus.clone()
+        };
+        let ladder = Ladder::parse(&["360p".to_owned()]);
+        for (original, expect) in [
+            (opus.clone(), "aac 128 mp4a.40.2"),
+            (of(48_000, 1), "aac 128 mp4a.40.2"),
+            (of(44_100, 8), "aac 128 mp4a.40.2"),
+            (of(192_000, 2), "aac 128 mp4a.40.2"),
+            (aac(&[0x12, 0x10]), "opus 128 Opus"),
+            // HE-AAC at 24 and 48 kHz.
+            (aac(&[0x2b, 0x11, 0x88, 0x00]), "opus 128 Opus"),
+            (of(1_000, 2), ""),
+            (of(384_000, 2), ""),
+            (of(48_000, 0), ""),
+            (of(48_000, 9), ""),
+        ] {
+            let found = ladder.sound(&original);
+            let found = found.map(|l| format!("{} {} {}", l.name, l.max_kbps, l.codec_string()));
+            assert_eq!(found.unwrap_or_default(), expect, "{original:?}");
+            assert_eq!(Ladder::copy_only().sound(&original), None);
+        }
     }
 }

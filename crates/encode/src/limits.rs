@@ -26,6 +26,20 @@ pub const SIDE_MIN: u32 = 16;
 /// Bytes that an encoder process may have mapped: an 8K picture, its references, and three rungs fit.
 pub const PROCESS_BYTES_MAX: u64 = 4 << 30;
 
+/// Samples a second of sound that is decoded: from telephones to studios. What lies beyond is nobody's sound.
+pub const SOUND_RATES: std::ops::RangeInclusive<u32> = 7_350..=192_000;
+
+/// Channels of sound that is decoded: 7.1.
+pub const SOUND_CHANNELS_MAX: u8 = 8;
+
+/// Sound that is decoded before a segment begins, so that decoder and encoder are where they would be had they never
+/// stopped: 80 ms for Opus (RFC 7845 §4.2), the frames that an MP3 may have bits in (511 bytes of 32 kbit/s), and those that
+/// the level begins earlier.
+pub const SOUND_PRE_ROLL: Duration = Duration::from_millis(500);
+
+/// A hole in sound is silence up to this long: an encoder that is away for longer is gone, and segments end then.
+pub const SOUND_HOLE_MAX: Duration = Duration::from_secs(60);
+
 /// Files that an encoder process may have open: its pipes and what libraries read at their start.
 pub const PROCESS_FILES_MAX: u64 = 32;
 

@@ -151,7 +151,12 @@ impl Program {
 
     /// Whether FFmpeg there has an encoder of this name.
     pub fn has_encoder(&self, name: &str) -> bool {
-        let listed = self.words.split("encoders ").nth(1).unwrap_or_default();
-        listed.split(',').any(|known| known.trim() == name)
+        lists_encoder(&self.words, name)
     }
+}
+
+/// Whether a program that says this of itself has an encoder of this name.
+pub(crate) fn lists_encoder(words: &str, name: &str) -> bool {
+    let listed = words.split("encoders ").nth(1).unwrap_or_default();
+    listed.split(',').any(|known| known.trim() == name)
 }

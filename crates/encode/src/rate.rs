@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use crate::ladder::Level;
 use crate::limits::RATES_MAX;
-use crate::renditions::{LevelKey, key_of};
 
 /// Bits a second of a level, as lists have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +37,7 @@ pub struct OriginalBits {
 /// What the segments of a level took that were made so far, by their video and track.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    levels: BTreeMap<(String, String, LevelKey), Taken>,
+    levels: BTreeMap<(String, String, Level), Taken>,
     clock: u64,
 }
 
@@ -72,7 +71,7 @@ impl Rates {
             oldest.map(|key| self.levels.remove(&key));
         }
         self.clock += 1;
-        let key = (video.to_owned(), track.to_owned(), key_of(level));
+        let key = (video.to_owned(), track.to_owned(), level.clone());
         let taken = self.levels.entry(key).or_default();
         taken.used = self.clock;
         taken.ns = taken.ns.saturating_add(ns);
@@ -95,7 +94,7 @@ impl Rates {
         let most = most_of(level, original.segment_s);
         let share = scaled(original.peak, u64::from(level.share_permille), 1_000).min(most);
         let bound = towards(most, share, original.ns, enough);
-        let key = (video.to_owned(), track.to_owned(), key_of(level));
+        let key = (video.to_owned(), track.to_owned(), level.clone());
         let Some(taken) = self.levels.get(&key).filter(|taken| taken.original_peak > 0) else {
             return LevelBits { peak: stepped(bound), average: None };
         };
@@ -159,20 +158,14 @@ fn stepped(bits: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ladder::Kind;
 
     const LEVEL: (&str, &str) = ("film", "video.cmaf");
     const S: u64 = 1_000_000_000;
 
     fn level() -> Level {
-        let (width, height, max_kbps) = (640, 360, 800);
-        Level {
-            name: "360p".to_owned(),
-            width,
-            height,
-            max_kbps,
-            level_idc: 30,
-            share_permille: 500,
-        }
+        let kind = Kind::Pictures { width: 640, height: 360, level_idc: 30 };
+        Level { name: "360p".to_owned(), max_kbps: 800, share_permille: 500, kind }
     }
 
     fn original(peak: u64, seconds: u64, live: bool) -> OriginalBits {

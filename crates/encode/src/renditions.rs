@@ -25,9 +25,10 @@ use crate::made::{Failed, Made};
 use crate::original::{Original, OriginalPart};
 use crate::pictures::{Asked, Pictures};
 use crate::pool::{Lease, NoWorker, Pool, Priority};
-use crate::program::Program;
+use crate::program::{Program, lists_encoder};
 use crate::rate::{LevelBits, OriginalBits, Rates};
-use crate::wire::{FromEncoder, ToEncoder};
+use crate::sound::{Sound, SoundJob, sound_of};
+use crate::wire::{FromEncoder, SoundCoding, ToEncoder};
 use crate::worker::Counters;
 
 /// How levels are made.
@@ -78,11 +79,11 @@ pub(crate) type Segment = (String, String, u64);
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) made: BTreeMap<(Segment, LevelKey), Entry>,
+    pub(crate) made: BTreeMap<(Segment, Level), Entry>,
     /// Jobs that have not begun to encode: levels may still join.
     pub(crate) open: BTreeMap<Segment, Wanted>,
     /// What is watched: by video and track, and level.
-    demand: BTreeMap<(String, String), BTreeMap<LevelKey, Demand>>,
+    demand: BTreeMap<(String, String), BTreeMap<Level, Demand>>,
     inits: BTreeMap<u64, Bytes>,
     /// The same, by what they depend on.
     forms: BTreeMap<String, Bytes>,
@@ -93,13 +94,6 @@ pub(crate) struct State {
 
 /// Levels of a segment, and who waits for them.
 pub(crate) type Wanted = Vec<(Level, Arc<Made>)>;
-
-/// A level that is encoded otherwise is another one.
-pub(crate) type LevelKey = (String, u32, u32, u32);
-
-pub(crate) fn key_of(level: &Level) -> LevelKey {
-    (level.name.clone(), level.width, level.height, level.max_kbps)
-}
 
 pub(crate) struct Entry {
     pub(crate) made: Arc<Made>,
@@ -137,7 +131,7 @@ pub(crate) struct Begun {
 impl State {
     /// Whether who asks for this segment fills a buffer: the one before was asked for a moment ago.
     fn is_filling(&self, of: &(String, String), level: &Level, number: u64, now: Instant) -> bool {
-        let demand = self.demand.get(of).and_then(|levels| levels.get(&key_of(level)));
+        let demand = self.demand.get(of).and_then(|levels| levels.get(level));
         let before = number.checked_sub(1);
         demand.zip(before).is_some_and(|(demand, before)| demand.fresh(before, now, FILLING))
     }
@@ -149,6 +143,15 @@ impl Renditions {
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         if !program.has_encoder(&settings.encoder) {
             tracing::warn!(encoder = %settings.encoder, "FFmpeg has no such encoder here; {SOFTWARE} does it");
+        }
+        for coding in [SoundCoding::Aac, SoundCoding::Opus] {
+            let encoder = Sound { coding }.encoder();
+            if !program.has_encoder(encoder) {
+                tracing::warn!(
+                    encoder,
+                    "FFmpeg has no such encoder here: no levels of sound by it"
+                );
+            }
         }
         let words = program.words.clone();
         let pool = Pool::new(program, &settings);
@@ -208,16 +211,17 @@ impl Renditions {
         }
     }
 
+    /// Whether FFmpeg here has what makes a level.
+    pub fn makes(&self, level: &Level) -> bool {
+        // Pictures have an encoder to fall back to, and fail without any.
+        level.as_sound().is_none_or(|sound| lists_encoder(&self.words, sound.encoder()))
+    }
+
     /// The id of a level's initialisation segment; known before anything was encoded.
     pub fn init_id(&self, original: u64, level: &Level) -> u64 {
-        let (name, width, height, kbps) = key_of(level);
-        let text = format!(
-            "{} {} {} {original} {name} {width} {height} {kbps} {}",
-            self.words,
-            self.settings.encoder,
-            ladder::VERSION,
-            level.level_idc
-        );
+        let (words, encoder) = (&self.words, &self.settings.encoder);
+        // Everything that a level is.
+        let text = format!("{words} {encoder} {} {original} {level:?}", ladder::VERSION);
         let hash = Sha256::digest(text.as_bytes());
         // 53 bits, as those of originals.
         hash.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte)) >> 11
@@ -270,6 +274,10 @@ impl Renditions {
         levels: &[Level],
         priority: Priority,
     ) -> Result<Vec<Bytes>, JobError> {
+        let of_sound = |level: &Level| Some(level.as_sound()?.init());
+        if let Some(known) = levels.iter().map(of_sound).collect() {
+            return Ok(known);
+        }
         let config = config_of(init).ok_or(JobError::Codec)?;
         let forms = self.forms(&config, levels);
         let known = |state: &State| -> Option<Vec<Bytes>> {
@@ -337,7 +345,7 @@ impl Renditions {
         let filling = state.is_filling(&(video.clone(), track.clone()), level, number, now);
         let demand = state.demand.entry((video.clone(), track.clone())).or_default();
         let asked = demand
-            .entry(key_of(level))
+            .entry(level.clone())
             .or_insert_with(|| Demand { level: level.clone(), asked: BTreeMap::new() });
         asked.asked.insert(number, now);
         if asked.asked.len() > DEMAND_MAX {
@@ -346,7 +354,7 @@ impl Renditions {
         let segment = (video, track, number);
         state.clock += 1;
         let used = state.clock;
-        let key = (segment.clone(), key_of(level));
+        let key = (segment.clone(), level.clone());
         if let Some(entry) = state.made.get_mut(&key).filter(|entry| !entry.made.is_stale(now)) {
             entry.used = used;
             let made = entry.made.clone();
@@ -385,7 +393,7 @@ impl Renditions {
         if self.take_on(Work::Segment(begun)).is_err() {
             for (level, made) in levels {
                 made.finish(Err(Failed::Busy));
-                state.made.remove(&(segment.clone(), key_of(&level)));
+                state.made.remove(&(segment.clone(), level));
             }
             return Err(Failed::Busy);
         }
@@ -474,7 +482,7 @@ impl Renditions {
         let mut state = self.state();
         let mut levels = state.open.remove(segment).unwrap_or_default();
         for level in wanted {
-            let key = (segment.clone(), key_of(level));
+            let key = (segment.clone(), level.clone());
             if !state.made.contains_key(&key) {
                 let made = Arc::new(Made::new());
                 let used = state.clock;
@@ -482,7 +490,7 @@ impl Renditions {
                 levels.push((level.clone(), made));
             }
         }
-        levels.sort_by_key(|(level, _)| std::cmp::Reverse((level.height, level.width)));
+        levels.sort_by_key(|(level, _)| std::cmp::Reverse(level.size().map(|(w, h)| (h, w))));
         levels
     }
 
@@ -534,18 +542,24 @@ impl Renditions {
         let no_original = Attempt::Failed(Failed::NoOriginal);
         let Some(segment) = original.segment(number) else { return Err(no_original) };
         let Some(init) = original.init(segment.init).await else { return Err(no_original) };
-        let config = config_of(&init).ok_or(Attempt::Failed(Failed::Encoder))?;
+        let (picture, sound) = (config_of(&init), sound_of(&init));
         let mut lease = self.lease(begun, levels).await?;
-        let job = Job {
-            original: original.as_ref(),
-            number,
-            config: &config,
-            init: &init,
-            encoder: &self.settings.encoder,
-            levels: levels.to_vec(),
-            counters: &self.pool.counters,
+        let (original, levels) = (original.as_ref(), levels.to_vec());
+        let (init, counters) = (&init, &*self.pool.counters);
+        let done = match (picture, sound) {
+            (Some(config), _) => {
+                let (config, encoder) = (&config, &*self.settings.encoder);
+                let job = Job { original, number, config, init, encoder, levels, counters };
+                job.run(&mut lease, first).await
+            }
+            (None, Some(config)) => {
+                let config = &config;
+                let job = SoundJob { original, number, config, init, levels, counters };
+                job.run(&mut lease, first).await
+            }
+            (None, None) => Err(JobError::Codec),
         };
-        match job.run(&mut lease, first).await {
+        match done {
             Ok(()) => {
                 lease.done();
                 Ok(())
@@ -666,7 +680,7 @@ impl<'a> Abandoned<'a> {
             made.finish(outcome);
             // Whoever asks now begins anew.
             if outcome == Err(Failed::Busy) {
-                let key = (self.segment.clone(), key_of(&level));
+                let key = (self.segment.clone(), level);
                 let mut state = self.renditions.state();
                 if state.made.get(&key).is_some_and(|entry| Arc::ptr_eq(&entry.made, &made)) {
                     state.made.remove(&key);
@@ -688,6 +702,7 @@ impl Drop for Abandoned<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ladder::Kind;
 
     #[test]
     fn a_job_that_ends_leaves_what_another_one_has_opened() {
@@ -704,8 +719,8 @@ mod tests {
         let renditions = Renditions::new(Program { path, words }, settings);
         let segment = ("film".to_owned(), "video.cmaf".to_owned(), 1);
         let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let level =
-            Level { name, width, height, max_kbps: 800, level_idc: 30, share_permille: 500 };
+        let kind = Kind::Pictures { width, height, level_idc: 30 };
+        let level = Level { name, max_kbps: 800, share_permille: 500, kind };
         let open = || {
             let made = Arc::new(Made::new());
             let wanted = vec![(level.clone(), made.clone())];

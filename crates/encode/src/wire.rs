@@ -8,7 +8,7 @@
 //! encoder         Began Packet Packet ...  Packet Done
 //! ```
 //!
-//! While it has nothing to give for long, it says that it [goes on](FromEncoder::GoesOn): work that takes long is told
+//! Frames are pictures or sound, as the job's source says. While it has nothing to give for long, it says that it [goes on](FromEncoder::GoesOn): work that takes long is told
 //! from work that hangs.
 //! A job that fails is answered by [`FromEncoder::Failed`]; what is still sent of it is read and dropped up to its End.
 //! Both sides read with bounds, and neither allocates by a length that the other one announced.
@@ -20,7 +20,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, OUTPUTS_MAX, WORDS_BYTES_MAX};
 
 /// Rises with every change of the wire; both sides must have the same.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 const MAGIC: &[u8; 6] = b"AWENC\n";
 
@@ -51,7 +51,7 @@ pub struct Hello {
     pub words: String,
 }
 
-/// Codecs that can be decoded.
+/// Codecs of pictures that can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Codec {
@@ -64,9 +64,55 @@ pub enum Codec {
 
 const CODECS: [Codec; 5] = [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Vp9, Codec::Vp8];
 
+/// Codecs of sound that can be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum SoundCodec {
+    Aac,
+    Opus,
+    Ac3,
+    Eac3,
+    Flac,
+    Mp3,
+}
+
+const SOUND_CODECS: [SoundCodec; 6] = [
+    SoundCodec::Aac,
+    SoundCodec::Opus,
+    SoundCodec::Ac3,
+    SoundCodec::Eac3,
+    SoundCodec::Flac,
+    SoundCodec::Mp3,
+];
+
+/// Codecs of sound have numbers of their own.
+const SOUND: u8 = 64;
+
 /// What is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub enum Source {
+    /// Pictures.
+    Pictures(PictureSource),
+    /// Sound.
+    Sound(SoundSource),
+}
+
+/// Sound that is decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoundSource {
+    /// The codec.
+    pub codec: SoundCodec,
+    /// What times of frames count in: so many a second.
+    pub timescale: u32,
+    /// Channels.
+    pub channels: u8,
+    /// `AudioSpecificConfig`, `OpusHead`, STREAMINFO; empty where the codec needs none.
+    pub record: Bytes,
+}
+
+/// Pictures that are decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PictureSource {
     /// The codec.
     pub codec: Codec,
     /// Pixels.
@@ -103,6 +149,34 @@ pub enum Output {
         /// How long the last picture is shown, in 1/100 s.
         last: u8,
     },
+    /// A level of sound.
+    Sound(SoundOutput),
+}
+
+/// Sound, encoded in frames that lie on a grid: frame n at n times its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SoundOutput {
+    /// The codec.
+    pub coding: SoundCoding,
+    /// Samples a second; what times of packets count in.
+    pub rate: u32,
+    /// One or two.
+    pub channels: u8,
+    /// Bits a second, in kbit.
+    pub kbps: u32,
+    /// Samples of a frame.
+    pub frame: u32,
+    /// The number of the first frame that is wanted.
+    pub first: i64,
+}
+
+/// Codecs of sound that can be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SoundCoding {
+    /// AAC-LC.
+    Aac,
+    /// Opus.
+    Opus,
 }
 
 /// Where a picture goes: it is scaled to a size and stands in the middle of a tile, which cuts off what is larger and is
@@ -142,10 +216,10 @@ pub struct H264 {
     pub encoder: String,
 }
 
-/// A frame of the source, in decode order.
+/// A frame of the source, in decode order. Of sound it has a time and data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Presentation time in 1/90000 s.
+    /// Presentation time in 1/90000 s; of sound in its timescale.
     pub present: i64,
     /// Decoding can start here.
     pub sync: bool,
@@ -187,11 +261,11 @@ pub enum FromEncoder {
         /// SPS and PPS.
         parameters: Bytes,
     },
-    /// A coded picture: Annex B, a JPEG, or a whole GIF.
+    /// A coded picture: Annex B, a JPEG, or a whole GIF. Or a frame of sound.
     Packet {
         /// Which of the job.
         output: u8,
-        /// Presentation time in 1/90000 s.
+        /// Presentation time in 1/90000 s; of sound in samples.
         present: i64,
         /// Decoding can start here.
         sync: bool,
@@ -202,7 +276,7 @@ pub enum FromEncoder {
     GoesOn,
     /// The job is done.
     Done {
-        /// Pictures decoded.
+        /// Pictures, or frames of sound, decoded.
         decoded: u32,
         /// Frames that could not be decoded.
         broken: u32,
@@ -276,12 +350,7 @@ impl ToEncoder {
     pub fn encode(&self) -> Bytes {
         match self {
             Self::Begin { source, outputs } => message(BEGIN, |out| {
-                let codec = CODECS.iter().position(|c| *c == source.codec).unwrap_or(0);
-                out.put_u8(codec as u8);
-                out.put_u32(source.width);
-                out.put_u32(source.height);
-                out.put_u8(source.reorder);
-                put_bytes(out, &source.record);
+                put_source(out, source);
                 out.put_u8(outputs.len() as u8);
                 for output in outputs {
                     put_output(out, output);
@@ -303,12 +372,7 @@ impl ToEncoder {
         let mut fields = Fields(body);
         let decoded = match kind {
             BEGIN => {
-                let codec = usize::from(fields.u8("the codec")?);
-                let codec = *CODECS.get(codec).ok_or(WireError::Unknown("the codec"))?;
-                let (width, height) = (fields.u32("the width")?, fields.u32("the height")?);
-                let reorder = fields.u8("the reordering")?;
-                let record = fields.bytes("the configuration", MESSAGE_BYTES_MAX)?;
-                let source = Source { codec, width, height, reorder, record };
+                let source = fields.source()?;
                 let count = usize::from(fields.u8("the outputs")?);
                 if count > OUTPUTS_MAX {
                     return Err(WireError::TooLarge("outputs", count, OUTPUTS_MAX));
@@ -401,6 +465,26 @@ fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
+fn put_source(out: &mut BytesMut, source: &Source) {
+    match source {
+        Source::Pictures(source) => {
+            let codec = CODECS.iter().position(|c| *c == source.codec).unwrap_or(0);
+            out.put_u8(codec as u8);
+            out.put_u32(source.width);
+            out.put_u32(source.height);
+            out.put_u8(source.reorder);
+            put_bytes(out, &source.record);
+        }
+        Source::Sound(source) => {
+            let codec = SOUND_CODECS.iter().position(|c| *c == source.codec).unwrap_or(0);
+            out.put_u8(SOUND + codec as u8);
+            out.put_u32(source.timescale);
+            out.put_u8(source.channels);
+            put_bytes(out, &source.record);
+        }
+    }
+}
+
 fn put_output(out: &mut BytesMut, output: &Output) {
     match output {
         Output::H264(h264) => {
@@ -425,6 +509,15 @@ fn put_output(out: &mut BytesMut, output: &Output) {
             out.put_u8(2);
             put_tile(out, tile);
             out.put_u8(*last);
+        }
+        Output::Sound(sound) => {
+            out.put_u8(3);
+            out.put_u8(u8::from(sound.coding == SoundCoding::Opus));
+            out.put_u8(sound.channels);
+            for n in [sound.rate, sound.kbps, sound.frame] {
+                out.put_u32(n);
+            }
+            out.put_i64(sound.first);
         }
     }
 }
@@ -474,6 +567,22 @@ impl Fields {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    fn source(&mut self) -> Result<Source, WireError> {
+        let codec = self.u8("the codec")?;
+        let unknown = WireError::Unknown("the codec");
+        if let Some(codec) = codec.checked_sub(SOUND) {
+            let codec = *SOUND_CODECS.get(usize::from(codec)).ok_or(unknown)?;
+            let (timescale, channels) = (self.u32("the timescale")?, self.u8("the channels")?);
+            let record = self.bytes("the configuration", MESSAGE_BYTES_MAX)?;
+            return Ok(Source::Sound(SoundSource { codec, timescale, channels, record }));
+        }
+        let codec = *CODECS.get(usize::from(codec)).ok_or(unknown)?;
+        let (width, height) = (self.u32("the width")?, self.u32("the height")?);
+        let reorder = self.u8("the reordering")?;
+        let record = self.bytes("the configuration", MESSAGE_BYTES_MAX)?;
+        Ok(Source::Pictures(PictureSource { codec, width, height, reorder, record }))
+    }
+
     fn output(&mut self) -> Result<Output, WireError> {
         match self.u8("the output")? {
             0 => Ok(Output::H264(H264 {
@@ -498,6 +607,18 @@ impl Fields {
                 quality: self.u8("the quality")?,
             }),
             2 => Ok(Output::Film { tile: self.tile()?, last: self.u8("the last picture")? }),
+            3 => Ok(Output::Sound(SoundOutput {
+                coding: match self.u8("the coding")? {
+                    0 => SoundCoding::Aac,
+                    1 => SoundCoding::Opus,
+                    _ => return Err(WireError::Unknown("the coding")),
+                },
+                channels: self.u8("the channels")?,
+                rate: self.u32("the rate")?,
+                kbps: self.u32("the bits a second")?,
+                frame: self.u32("the frame")?,
+                first: self.i64("the first frame")?,
+            })),
             _ => Err(WireError::Unknown("the output")),
         }
     }
@@ -540,7 +661,18 @@ mod tests {
 
     fn to_encoder() -> Vec<ToEncoder> {
         let record = Bytes::from_static(b"avcC");
-        let source = Source { codec: Codec::Vp9, width: 1, height: 2, reorder: 3, record };
+        let source = PictureSource { codec: Codec::Vp9, width: 1, height: 2, reorder: 3, record };
+        let (codec, record) = (SoundCodec::Mp3, Bytes::new());
+        let sound = SoundSource { codec, timescale: 44_100, channels: 2, record };
+        let aac = SoundOutput {
+            coding: SoundCoding::Aac,
+            rate: 48_000,
+            channels: 2,
+            kbps: 128,
+            frame: 1_024,
+            first: -1,
+        };
+        let opus = SoundOutput { coding: SoundCoding::Opus, channels: 1, ..aac };
         let tile = Tile { width: 4, height: 5, scaled_width: 6, scaled_height: 7 };
         let sheet = Output::Sheet { tile, columns: 8, rows: 9, quality: 10 };
         let film = Output::Film { tile, last: 11 };
@@ -551,7 +683,14 @@ mod tests {
             ToEncoder::Frame(Frame { present: -7, sync, shown, begins, alone, data })
         };
         vec![
-            ToEncoder::Begin { source, outputs: vec![Output::H264(h264()), sheet, film, plain] },
+            ToEncoder::Begin {
+                source: Source::Pictures(source),
+                outputs: vec![Output::H264(h264()), sheet, film, plain],
+            },
+            ToEncoder::Begin {
+                source: Source::Sound(sound),
+                outputs: vec![Output::Sound(aac), Output::Sound(opus)],
+            },
             frame(0),
             frame(1),
             frame(2),

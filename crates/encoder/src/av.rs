@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use encode::wire::SoundSource;
 use ffmpeg::codec::{Context, Id};
 use ffmpeg::ffi;
 use ffmpeg_the_third as ffmpeg;
@@ -23,10 +24,25 @@ pub(crate) fn words() -> String {
         ("av1", Id::AV1),
         ("vp9", Id::VP9),
         ("vp8", Id::VP8),
+        ("aac", Id::AAC),
+        ("opus", Id::OPUS),
+        ("ac3", Id::AC3),
+        ("eac3", Id::EAC3),
+        ("mp3", Id::MP3),
+        ("flac", Id::FLAC),
     ];
     let decoders = decoders.iter().filter(|(_, id)| ffmpeg::codec::decoder::find(*id).is_some());
     let decoders: Vec<&str> = decoders.map(|(name, _)| *name).collect();
-    let known = ["libx264", "mjpeg", "h264_vaapi", "h264_nvenc", "h264_qsv", "h264_v4l2m2m"];
+    let known = [
+        "libx264",
+        "mjpeg",
+        "aac",
+        "libopus",
+        "h264_vaapi",
+        "h264_nvenc",
+        "h264_qsv",
+        "h264_v4l2m2m",
+    ];
     let encoders = known.iter().filter(|n| ffmpeg::codec::encoder::find_by_name(n).is_some());
     let encoders: Vec<&str> = encoders.copied().collect();
     format!(
@@ -38,10 +54,51 @@ pub(crate) fn words() -> String {
     )
 }
 
+/// What a decoder of sound must know before the first frame.
+pub(crate) fn prepare_sound_decoder(context: &mut Context, source: &SoundSource) {
+    // SAFETY: the context is alive and not opened yet.
+    unsafe {
+        let raw = context.as_mut_ptr();
+        let den = i32::try_from(source.timescale).unwrap_or(1);
+        (*raw).pkt_timebase = ffi::AVRational { num: 1, den };
+        (*raw).sample_rate = den;
+        // Some do not open without; most know better.
+        ffi::av_channel_layout_default(&raw mut (*raw).ch_layout, source.channels.into());
+    }
+    set_record(context, &source.record);
+}
+
+/// How many samples an encoder of sound puts before the first one.
+pub(crate) fn initial_padding(context: &Context) -> i64 {
+    // SAFETY: the context is alive.
+    unsafe { (*context.as_ptr()).initial_padding.into() }
+}
+
+/// As if so many samples of silence had come.
+pub(crate) fn inject_silence(resampler: &mut ffmpeg::software::resampling::Context, samples: i64) {
+    let samples = i32::try_from(samples).unwrap_or(0);
+    if samples > 0 {
+        // SAFETY: the resampler is alive. It fails for want of memory only.
+        unsafe { ffi::swr_inject_silence(resampler.as_mut_ptr(), samples) };
+    }
+}
+
+/// Gives samples whose channels are not said, or said one by one, the usual layout of so many.
+pub(crate) fn known_layout(samples: &mut ffmpeg::frame::Audio) {
+    // SAFETY: the frame is alive; its layout is taken back before it is overwritten.
+    unsafe {
+        let layout = &raw mut (*samples.as_mut_ptr()).ch_layout;
+        if (*layout).order != ffi::AVChannelOrder::NATIVE {
+            let channels = (*layout).nb_channels;
+            ffi::av_channel_layout_uninit(layout);
+            ffi::av_channel_layout_default(layout, channels);
+        }
+    }
+}
+
 /// What the decoder must know before the first frame, and how far it may go.
 pub(crate) fn prepare_decoder(context: &mut Context, record: &[u8], reorder: u8, pixels_max: u64) {
-    // SAFETY: the context is alive and not opened yet; `extradata` is allocated by FFmpeg's own allocator with the padding
-    // that it asks for, and the context frees it.
+    // SAFETY: the context is alive and not opened yet.
     unsafe {
         let raw = context.as_mut_ptr();
         (*raw).max_pixels = i64::try_from(pixels_max).unwrap_or(i64::MAX);
@@ -51,9 +108,18 @@ pub(crate) fn prepare_decoder(context: &mut Context, record: &[u8], reorder: u8,
         // a short segment. Which pictures are shown is said with each frame.
         (*raw).flags |= i32::try_from(ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT).unwrap_or(0);
         (*raw).pkt_timebase = ffi::AVRational { num: 1, den: 90_000 };
-        if record.is_empty() {
-            return;
-        }
+    }
+    set_record(context, record);
+}
+
+fn set_record(context: &mut Context, record: &[u8]) {
+    if record.is_empty() {
+        return;
+    }
+    // SAFETY: the context is alive and not opened yet; `extradata` is allocated by FFmpeg's own allocator with the padding
+    // that it asks for, and the context frees it.
+    unsafe {
+        let raw = context.as_mut_ptr();
         let padding = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
         let data = ffi::av_mallocz(record.len() + padding).cast::<u8>();
         if !data.is_null() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use encode::limits::{PIXELS_MAX, SIDE_MAX};
-use encode::wire::{self, Codec, Source};
+use encode::wire::{self, Codec, PictureSource};
 use ffmpeg::codec::threading;
 use ffmpeg::{decoder, frame, picture};
 use ffmpeg_the_third as ffmpeg;
@@ -31,7 +31,7 @@ struct Asked {
 pub(crate) struct Picture(pub(crate) frame::Video);
 
 impl Decode {
-    pub(crate) fn open(source: &Source) -> Result<Self, String> {
+    pub(crate) fn open(source: &PictureSource) -> Result<Self, String> {
         let (width, height) = (source.width, source.height);
         if width > SIDE_MAX || height > SIDE_MAX {
             return Err(format!("{width}x{height} is larger than {SIDE_MAX} pixels a side"));

@@ -1,4 +1,5 @@
-//! A job: one decode, a stage for each output, each in a thread of its own, chained from the largest to the smallest.
+//! A job: one decode, a stage for each output, each in a thread of its own, chained from the largest to the smallest. Sound
+//! is a job of another kind ([`sound`]).
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -6,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use encode::limits::GOES_ON_EVERY;
-use encode::wire::{self, FromEncoder, Output, Source, ToEncoder, WireError};
+use encode::wire::{self, FromEncoder, Output, PictureSource, Source, ToEncoder, WireError};
 use ffmpeg::frame;
 use ffmpeg_the_third as ffmpeg;
 
 use crate::decode::{Decode, Picture};
+use crate::sound;
 use crate::stage::{Scaler, Stage};
 
 /// Pictures that wait for a stage: enough that none waits for another's hard picture.
@@ -38,7 +40,11 @@ pub(crate) fn next(input: &mut impl Read, out: &Out) -> Result<bool, Box<dyn std
         return Err("a job begins with Begin".into());
     };
     let mut frames = Frames { input, ended: false };
-    let done = match run(&source, &outputs, &mut frames, out) {
+    let done = match source {
+        Source::Pictures(source) => run(&source, &outputs, &mut frames, out),
+        Source::Sound(source) => sound::run(&source, &outputs, &mut frames, out),
+    };
+    let done = match done {
         Ok((decoded, broken)) => FromEncoder::Done { decoded, broken },
         Err(Failure::Wire(error)) => return Err(error.into()),
         Err(Failure::Words(words)) => FromEncoder::Failed(words),
@@ -49,7 +55,7 @@ pub(crate) fn next(input: &mut impl Read, out: &Out) -> Result<bool, Box<dyn std
     Ok(true)
 }
 
-enum Failure {
+pub(crate) enum Failure {
     Wire(WireError),
     Words(String),
 }
@@ -66,14 +72,14 @@ impl From<String> for Failure {
     }
 }
 
-struct Frames<'a, R> {
+pub(crate) struct Frames<'a, R> {
     input: &'a mut R,
     ended: bool,
 }
 
 impl<R: Read> Frames<'_, R> {
     /// The next frame of the job; none at its end.
-    fn next(&mut self) -> Result<Option<wire::Frame>, WireError> {
+    pub(crate) fn next(&mut self) -> Result<Option<wire::Frame>, WireError> {
         if self.ended {
             return Ok(None);
         }
@@ -93,7 +99,7 @@ impl<R: Read> Frames<'_, R> {
 
 /// Pictures decoded and frames broken.
 fn run(
-    source: &Source,
+    source: &PictureSource,
     outputs: &[Output],
     frames: &mut Frames<'_, impl Read>,
     out: &Out,

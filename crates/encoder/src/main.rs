@@ -8,12 +8,14 @@
 
 mod av;
 mod canvas;
+mod coder;
 mod decode;
 mod film;
 mod hardware;
 mod job;
 mod sandbox;
 mod sheet;
+mod sound;
 mod stage;
 
 use std::io::{BufReader, BufWriter, Write};

@@ -31,6 +31,7 @@ impl Stage {
                 Self::Sheet(Sheet::open(index, *tile, (*columns, *rows), *quality)?)
             }
             Output::Film { tile, last } => Self::Film(Film::open(index, *tile, *last)?),
+            Output::Sound(_) => return Err("pictures do not become sound".to_owned()),
         })
     }
 

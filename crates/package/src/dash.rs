@@ -5,7 +5,7 @@
 //!   `SegmentTimeline`, so every duration is exact.
 //! - A Period begins with each discontinuity, each other initialisation segment, and at each end of a
 //!   gap; what nobody has is a hole between two Periods.
-//! - Levels of the ladder have the timeline of their original, segment for segment.
+//! - Levels of the ladder have the timeline of their original, segment for segment; those of sound one of their own frames.
 //! - Live, the timeline is the wall clock: `availabilityStartTime` is 1970 and a Period starts at its
 //!   PROGRAM-DATE-TIME, so that nothing has to be remembered of what has left the window.
 
@@ -21,6 +21,7 @@ use media::markup::escaped;
 pub use content::Content;
 use periods::{Period, Run};
 
+use crate::grid::Grid;
 use crate::index::{Index, Segment};
 use crate::limits::{LATENCY_TARGET_MS, WINDOW_SEGMENTS};
 
@@ -40,25 +41,42 @@ pub struct MpdOptions {
 pub struct Level {
     /// Its rendition.
     pub name: String,
+    /// The rendition that it is made of.
+    pub original: String,
     /// RFC 6381.
     pub codec: String,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
     /// Bits a second at most.
     pub bandwidth: u64,
+    /// What it is.
+    pub kind: LevelKind,
 }
 
-/// Levels beside a rendition of the index: they have its segments, under names of their own.
+/// What a level is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LevelKind {
+    /// Pictures.
+    Pictures {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// Sound.
+    Sound {
+        /// Where its frames lie.
+        grid: Grid,
+        /// Channels.
+        channels: u8,
+    },
+}
+
+/// Levels beside renditions of the index: they have their segments, under names of their own.
 #[derive(Clone, Copy)]
 pub struct Levels<'a> {
-    /// The rendition that they are made of.
-    pub original: &'a str,
     /// The best first.
     pub list: &'a [Level],
-    /// The initialisation segment of a level of `list`, from that of the original.
-    pub init: &'a dyn Fn(usize, u64) -> u64,
+    /// The initialisation segment of a level by its name, from that of the original.
+    pub init: &'a dyn Fn(&str, u64) -> u64,
 }
 
 /// What the MPD takes besides the index.
@@ -202,17 +220,24 @@ struct Shown<'a> {
     run: &'a Run<'a>,
     name: &'a str,
     content: Content,
-    /// Which level, with what is known of its bitrate.
-    level: Option<(usize, u64)>,
+    /// Which level.
+    level: Option<&'a Level>,
 }
 
 /// A run, and its levels behind it.
 fn shown<'a>(run: &'a Run<'a>, sources: Sources<'a>) -> Vec<Shown<'a>> {
     let mut all = vec![Shown { run, name: run.name, content: run.content.clone(), level: None }];
-    let levels = sources.levels.filter(|levels| levels.original == run.name);
-    for (i, level) in levels.into_iter().flat_map(|levels| levels.list.iter().enumerate()) {
-        let content = run.content.resized(&level.codec, (level.width, level.height));
-        all.push(Shown { run, name: &level.name, content, level: Some((i, level.bandwidth)) });
+    let levels = sources.levels.into_iter().flat_map(|levels| levels.list);
+    for level in levels.filter(|level| level.original == run.name) {
+        let content = match level.kind {
+            LevelKind::Pictures { width, height } => {
+                run.content.resized(&level.codec, (width, height))
+            }
+            LevelKind::Sound { grid, channels } => {
+                Content::sound(&level.codec, grid.rate, channels)
+            }
+        };
+        all.push(Shown { run, name: &level.name, content, level: Some(level) });
     }
     if let Some(only) = sources.only {
         all.retain(|shown| !shown.content.is_video() || shown.name == only);
@@ -241,6 +266,13 @@ fn write_set(
     if let Some(language) = sources.languages.get(first.run.name) {
         let _ = write!(out, " lang=\"{}\"", escaped(language));
     }
+    let is_sound = |level: &Level| matches!(level.kind, LevelKind::Sound { .. });
+    let levels = sources.levels.into_iter().flat_map(|levels| levels.list);
+    if first.level.is_none() && levels.filter(|l| is_sound(l)).any(|l| l.original == first.run.name)
+    {
+        // §5.3.3.2: 1 is what the others have. Who can play the original need not have it made anew.
+        out.push_str(" selectionPriority=\"2\"");
+    }
     out.push_str(">\n");
     for (scheme, value) in sources.embedded.iter().filter(|_| kind == "video") {
         // SCTE 214-1 §7.2.1.
@@ -259,7 +291,7 @@ fn write_set(
             let bitrate = rendition.and_then(|r| r.bitrate(index.target_duration()));
             bitrate.map(|b| b.0).or_else(|| shown.run.segments.iter().map(|s| s.bitrate()).max())
         };
-        let peak = shown.level.map(|(_, bandwidth)| bandwidth).or_else(measured);
+        let peak = shown.level.map(|level| level.bandwidth).or_else(measured);
         let _ = write!(
             out,
             "      <Representation id=\"{}\" codecs=\"{}\" bandwidth=\"{}\"",
@@ -301,11 +333,22 @@ fn write_template(
     sources: Sources<'_>,
     options: MpdOptions,
 ) {
-    let run = shown.run;
+    let regridded = shown.level.and_then(|level| match level.kind {
+        LevelKind::Sound { grid, .. } => {
+            Some(shown.run.segments.iter().map(|s| grid.segment(s)).collect::<Vec<_>>())
+        }
+        LevelKind::Pictures { .. } => None,
+    });
+    let regridded = regridded.as_ref().map(|segments| Run {
+        // One without a frame would be the last one.
+        segments: segments.iter().take_while(|s| !s.info.gap).collect(),
+        ..*shown.run
+    });
+    let run = regridded.as_ref().unwrap_or(shown.run);
     let Some(first) = run.segments.first() else { return };
     let info = &first.info;
     let level = sources.levels.zip(shown.level);
-    let init = level.map_or(info.init, |(levels, (i, _))| (levels.init)(i, info.init));
+    let init = level.map_or(info.init, |(levels, level)| (levels.init)(&level.name, info.init));
     let folder = format!("{}/{}", escaped(sources.base), escaped(shown.name));
     let _ = write!(
         out,

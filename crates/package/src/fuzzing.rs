@@ -75,7 +75,7 @@ pub fn query(query: &str) {
     if let Ok(directives) = Directives::parse(query) {
         assert!(directives.msn.is_some() || directives.part.is_none());
     }
-    let kind = VariantKind::Audio { channels: 2, language: None };
+    let kind = VariantKind::Audio { channels: 2, language: None, original: None };
     let (name, codec) = ("audio".to_owned(), "mp4a.40.2".to_owned());
     let sound =
         Variant { name, codec, peak: 1, room_percent: 20, average: None, kind, iframes: None };

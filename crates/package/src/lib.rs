@@ -3,7 +3,7 @@
 //!
 //! - [`Packager`] cuts frames into segments and parts: one cut list for all tracks of a broadcast.
 //! - [`Index`] is built from the packaged objects' [`properties`] only, on any node.
-//! - [`Recut`] cuts encoded levels like their original.
+//! - [`Recut`] cuts encoded levels like their original; [`Grid`] says where those of sound lie, and [`Regrid`] cuts them.
 //! - [`hls`] renders playlists and [`dash`] MPDs, [`reload`] decides whether a request waits.
 //!
 //! Followed: draft-pantos-hls-rfc8216bis for playlists and blocking reload, ISO/IEC 23000-19 (CMAF)
@@ -16,6 +16,7 @@ mod cut;
 pub mod dash;
 #[doc(hidden)]
 pub mod fuzzing;
+mod grid;
 pub mod hls;
 mod index;
 pub mod limits;
@@ -30,6 +31,7 @@ mod rendition;
 mod testing;
 
 pub use cut::CutRules;
+pub use grid::{Grid, Regrid};
 pub use index::{Index, Part, Rendition, Segment, Version};
 pub use packager::{Earlier, Findings, Outputs, Packager, Rules, TrackId};
 pub use packaging::{CATALOG, CATALOG_LOC, INIT, Packaging, PackagingError, raw_track};

@@ -67,8 +67,8 @@ pub struct Packaging {
     catalogs: [Listing; 2],
     inits: usize,
     description: BTreeMap<String, TrackDescription>,
-    /// Levels of the original with this initialisation segment.
-    levels: (String, Vec<TrackDescription>),
+    /// Levels by the name of their original, as long as it has this initialisation segment.
+    levels: BTreeMap<String, (String, Vec<TrackDescription>)>,
     /// What an earlier packaging has said of parts, by packaged track.
     part_targets_ms: BTreeMap<String, u32>,
     /// Everything that the publisher sent was flushed when it was gone.
@@ -140,7 +140,7 @@ impl Packaging {
             catalogs,
             inits: 0,
             description: BTreeMap::new(),
-            levels: Default::default(),
+            levels: BTreeMap::new(),
             part_targets_ms: BTreeMap::new(),
             flushed: true,
             out: Vec::new(),
@@ -170,20 +170,24 @@ impl Packaging {
         self.packager.next_number()
     }
 
-    /// What levels can be made of: the picture, where there is one. An encoder that sends several brings its own levels.
-    pub fn original(&self) -> Option<&TrackDescription> {
-        let mut pictures = self.description.values().filter(|track| track.role == Role::Video);
-        pictures.next().filter(|_| pictures.next().is_none())
+    /// What levels can be made of: sound, and the picture, where there is one. An encoder that sends several brings its own
+    /// levels.
+    pub fn originals(&self) -> impl Iterator<Item = &TrackDescription> {
+        let tracks = || self.description.values();
+        let one = tracks().filter(|track| track.role == Role::Video).count() == 1;
+        tracks().filter(move |track| one || track.role != Role::Video)
     }
 
-    /// Somebody makes these levels of the original with this initialisation segment: the catalog lists them behind it.
+    /// Somebody makes these levels of an original: the catalog lists them behind it for as long as it has the initialisation
+    /// segment that it has there.
     pub fn offer(
         &mut self,
-        original: String,
+        original: &TrackDescription,
         levels: Vec<TrackDescription>,
         now: Instant,
     ) -> Result<(), PackagingError> {
-        self.levels = (original, levels);
+        let init = original.init.id.clone();
+        self.levels.insert(original.name.clone(), (init, levels));
         self.list(now)
     }
 
@@ -368,12 +372,14 @@ impl Packaging {
         // Pictures first; the names sort in the encoder's order.
         let mut tracks: Vec<_> = self.description.values().cloned().collect();
         tracks.sort_by_key(|t| t.alternatives);
-        let (of, levels) = &self.levels;
-        let original = self.original().filter(|original| original.init.id == *of);
-        let levels: &[_] = if original.is_some() { levels } else { &[] };
-        let mut with_levels = tracks.clone();
-        let behind = with_levels.len().min(1);
-        with_levels.splice(behind..behind, levels.iter().cloned());
+        let originals: Vec<&str> = self.originals().map(|track| track.name.as_str()).collect();
+        let levels = |track: &TrackDescription| {
+            let levels = self.levels.get(&track.name).filter(|(init, _)| *init == track.init.id);
+            let levels = levels.filter(|_| originals.contains(&&*track.name));
+            levels.map(|(_, levels)| levels.clone()).unwrap_or_default()
+        };
+        let behind = |track: &TrackDescription| [vec![track.clone()], levels(track)].concat();
+        let with_levels: Vec<_> = tracks.iter().flat_map(behind).collect();
         let edition = Edition {
             generated_at_ms: self.sources.iter().map(|s| s.wall.0).max(),
             live: true,

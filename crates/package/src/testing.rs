@@ -42,6 +42,30 @@ pub(crate) fn two_renditions() -> Index {
     index
 }
 
+/// Sound at 48 kHz from segment 10 on, whose parts have so many samples.
+pub(crate) fn sound(target_ms: u32, segments: &[&[u32]]) -> Index {
+    let mut index = Index::new();
+    let mut start = 96_000;
+    for (number, parts) in (10..).zip(segments) {
+        for (object, duration) in (0..).zip(*parts) {
+            let part = Part {
+                duration: *duration,
+                independent: true,
+                last: object + 1 == parts.len() as u64,
+                target_ms,
+                target_duration: Some(2),
+                key_bytes: None,
+            };
+            let (timescale, wall_clock_ms) = (48_000, 1_000_000 + start / 48);
+            let segment = Segment { timescale, start, wall_clock_ms, init: 8, ..segment(number) };
+            let at = Location { group: number, object };
+            index.add("audio", at, &part, (object == 0).then_some(segment), 9).unwrap();
+        }
+        start += parts.iter().map(|d| u64::from(*d)).sum::<u64>();
+    }
+    index
+}
+
 /// The initialisation segment of a rendition in these indexes.
 pub(crate) fn init_of(rendition: &str) -> u64 {
     if rendition.starts_with("audio") { 8 } else { 7 }

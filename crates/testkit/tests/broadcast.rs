@@ -150,7 +150,7 @@ fn check_tracks(studio: &Studio) {
                 let frame_rate = track.framerate.as_ref()?.as_f64();
                 VariantKind::Video { width, height, frame_rate }
             }
-            _ => VariantKind::Audio { channels: 2, language: None },
+            _ => VariantKind::Audio { channels: 2, language: None, original: None },
         };
         Some(Variant {
             name: track.name.clone(),

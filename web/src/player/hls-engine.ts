@@ -119,12 +119,13 @@ export class HlsEngine implements Engine {
   }
 
   levels(): Level[] {
-    return this.hls.levels.map(levelOf);
+    return this.offered().map(levelOf);
   }
 
   chosenLevel(): number | null {
-    const chosen = this.awaited ?? this.hls.manualLevel;
-    return chosen < 0 ? null : chosen;
+    const chosen = this.hls.levels[this.awaited ?? this.hls.manualLevel];
+    const at = chosen === undefined ? -1 : this.offered().indexOf(chosen);
+    return at < 0 ? null : at;
   }
 
   /**
@@ -133,11 +134,19 @@ export class HlsEngine implements Engine {
    * never shown. So near the edge it changes while a group of pictures begins, which is a second before it is decoded.
    */
   chooseLevel(index: number | null): void {
-    this.awaited = index ?? -1;
+    const chosen = index === null ? undefined : this.offered()[index];
+    this.awaited = chosen === undefined ? -1 : this.hls.levels.indexOf(chosen);
     if (this.mode !== 'Low latency' || this.aheadS() > REPLACEABLE_S) {
       this.hls.nextLevel = this.awaited;
       this.awaited = null;
     }
+  }
+
+  /** Each picture with the best sound that the browser plays; with the others it is the same picture. */
+  private offered(): HlsLevel[] {
+    const { levels } = this.hls;
+    const best = levels.reduce<HlsLevel | null>((best, level) => (best === null || level.score > best.score ? level : best), null);
+    return levels.filter(({ audioCodec }) => audioCodec === best?.audioCodec);
   }
 
   private onLoading({ frag, part }: FragLoadingData): void {

@@ -127,7 +127,10 @@ export class MoqEngine implements Engine {
 
   private candidates(kind: Kind): CatalogTrack[] {
     const tracks = this.broadcast?.catalog.tracks ?? [];
-    return tracks.filter((track) => track.packaging === 'cmaf' && track.role === kind && track.init !== null && MediaSource.isTypeSupported(type(track)));
+    const playable = tracks.filter((track) => track.packaging === 'cmaf' && track.role === kind && track.init !== null && MediaSource.isTypeSupported(type(track)));
+    if (kind === 'video') return playable;
+    // A level of sound is for those who can't play its original.
+    return playable.filter(({ name }) => !playable.some((original) => original.name !== name && original.name === originalOf(name)));
   }
 
   private choose(kind: Kind): void {
@@ -370,6 +373,11 @@ function family({ codec }: CatalogTrack): string {
 
 function type({ role, codec }: CatalogTrack): string {
   return `${role}/mp4; codecs="${codec}"`;
+}
+
+/** `audio.aac.cmaf` is made of `audio.cmaf`. */
+function originalOf(name: string): string {
+  return name.replace(/\..*(?=\.cmaf$)/, '');
 }
 
 function same(a: Uint8Array, b: Uint8Array | null): boolean {

@@ -12,8 +12,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use encode::{Level, Program, Renditions, Settings};
+use anyhow::{Context, Result, bail, ensure};
+use encode::{Kind, Level, Program, Renditions, Settings};
 
 use self::original::Film;
 use crate::Setup;
@@ -59,10 +59,11 @@ fn makers(setup: &Setup, linger: Duration) -> Result<(tokio::runtime::Runtime, A
 
 /// The command that makes a level of a file, on the server's core.
 fn command(file: &Path, level: &Level, more: &[&str], to: &Path) -> Result<()> {
+    let Kind::Pictures { width, height, level_idc } = level.kind else { bail!("no pictures") };
     let settings = SETTINGS
-        .replace("LEVEL", &level.level_idc.to_string())
+        .replace("LEVEL", &level_idc.to_string())
         .replace("KBPS", &level.max_kbps.to_string());
-    let scale = format!("scale={}:{}:flags=bicubic", level.width, level.height);
+    let scale = format!("scale={width}:{height}:flags=bicubic");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-y", "-threads", "1", "-filter_threads", "1", "-i"]);
     ffmpeg.arg(file).args(["-an", "-fps_mode", "passthrough", "-vf", &scale]);

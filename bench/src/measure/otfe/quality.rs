@@ -95,7 +95,7 @@ fn video_bytes(file: &[u8]) -> usize {
 
 /// Beside the source, scaled as the levels are.
 fn vmaf(ffmpeg: &Path, made: &Path, source: &Path, level: &Level) -> Result<f64> {
-    let (width, height) = (level.width, level.height);
+    let (width, height) = level.size().context("no pictures")?;
     let graph = format!(
         "[0:v]setpts=PTS-STARTPTS[a];[1:v]setpts=PTS-STARTPTS,scale={width}:{height}:flags=bicubic[b];\
          [a][b]libvmaf=n_threads=2"

@@ -118,11 +118,13 @@ enum From {
 impl Subject {
     fn of(library: &Library, found: Found) -> Option<Self> {
         match found {
-            Found::Shelf { shelf, by_input } => {
-                Some(Self { original: original_of(&shelf), from: From::Shelf(shelf), by_input })
-            }
+            Found::Shelf { shelf, by_input } => Some(Self {
+                original: original_of(&shelf, ORIGINAL),
+                from: From::Shelf(shelf),
+                by_input,
+            }),
             Found::Recording { recording, by_input } => {
-                let original = recorded_original(library.history(), &recording);
+                let original = recorded_original(library.history(), &recording, ORIGINAL);
                 Some(Self { original, from: From::Recording(recording), by_input })
             }
             Found::OffAir { .. } | Found::Nothing => None,

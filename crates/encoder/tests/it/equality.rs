@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use encode::{Ladder, Level};
+use encode::{Kind, Ladder, Level};
 use media::codec::{Config, VideoCodec, VideoConfig};
 use media::mp4::{Event, Reader, demux};
 
@@ -19,11 +19,15 @@ fn by_command(segment: &[u8], levels: &[Level]) -> (VideoConfig, Vec<Vec<u8>>) {
     let path = dir.path().join("segment.mp4");
     std::fs::write(&path, segment).unwrap();
     let level = levels.last().unwrap();
-    let scale = |l: &Level| format!("scale={}:{}:flags=bicubic", l.width, l.height);
+    let kind = |l: &Level| match l.kind {
+        Kind::Pictures { width, height, level_idc } => (width, height, level_idc),
+        Kind::Sound(_) => panic!("no pictures"),
+    };
+    let scale = |l: &Level| format!("scale={}:{}:flags=bicubic", kind(l).0, kind(l).1);
     // Levels do not say that their pixels are square.
     let scales: Vec<String> = levels.iter().map(scale).chain(["setsar=0".to_owned()]).collect();
     let settings = SETTINGS
-        .replace("LEVEL", &level.level_idc.to_string())
+        .replace("LEVEL", &kind(level).2.to_string())
         .replace("KBPS", &level.max_kbps.to_string());
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-threads", "1", "-filter_threads", "1", "-i"]).arg(&path);

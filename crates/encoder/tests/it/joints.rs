@@ -152,15 +152,15 @@ impl Row {
 }
 
 /// A track as it comes out of the packager: its initialisation segment, and parts by segment.
-struct Packaged {
-    init: Bytes,
-    segments: Vec<Vec<OriginalPart>>,
+pub(crate) struct Packaged {
+    pub(crate) init: Bytes,
+    pub(crate) segments: Vec<Vec<OriginalPart>>,
     independent: Vec<bool>,
 }
 
 /// All tracks of a broadcast, packaged as live.
-fn package(tracks: &[(Config, Vec<Coded>)]) -> Vec<Packaged> {
-    let mut packager = Packager::new(rules(), 1, FIRST);
+pub(crate) fn package(rules: Rules, tracks: &[(Config, Vec<Coded>)]) -> Vec<Packaged> {
+    let mut packager = Packager::new(rules, 1, FIRST);
     let budget = spine::Budget::new(usize::MAX);
     let (mut out, mut arriving) = (Vec::new(), Vec::new());
     for (config, frames) in tracks {
@@ -234,7 +234,7 @@ async fn check(row: Row) {
     assert!(row.own() || lengths.contains(&1), "{name}: {lengths:?}");
     assert!(lengths.iter().any(|l| *l >= 240), "{name}: {lengths:?}");
     let Config::Video(video) = config.clone() else { panic!("{name}: no picture") };
-    let packaged = package(&[(config, frames.clone())]).remove(0);
+    let packaged = package(rules(), &[(config, frames.clone())]).remove(0);
     assert!(packaged.segments.len() >= SEGMENTS, "{name}: {} segments", packaged.segments.len());
     assert!(packaged.independent.contains(&false), "{name}: a group of several segments");
     let Packaged { init, segments, independent } = packaged;
@@ -323,7 +323,7 @@ fn no_sample_of_sound_is_lost_or_doubled_where_segments_meet() {
         command.extend(arguments.split_whitespace());
         let (sound, timescale, whole) = track(&command);
         let tracks = [(config.clone(), frames.clone()), (sound, whole.clone())];
-        let packaged = package(&tracks);
+        let packaged = package(rules(), &tracks);
         let (picture, sound) = (&packaged[0], &packaged[1]);
         assert!(sound.segments.len() >= SEGMENTS, "{name}: {}", sound.segments.len());
         let frame = f64::from(whole[0].duration) * 1_000.0 / f64::from(timescale);

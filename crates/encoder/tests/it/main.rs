@@ -10,4 +10,5 @@ mod levels;
 mod odd;
 mod pictures;
 mod rates;
+mod sound;
 mod studio;

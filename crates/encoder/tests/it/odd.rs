@@ -119,7 +119,7 @@ async fn a_size_that_changes_begins_anew_with_the_next_segment() {
     let second = Studio::edit(source, &format!("{X264} -g 5"), shift);
     let level = ladder().levels(&first.config).remove(0);
     let upright = ladder().levels(&second.config).remove(0);
-    assert_eq!((upright.width, upright.height, &upright.name), (96, 170, &level.name));
+    assert_eq!((upright.size(), &upright.name), (Some((96, 170)), &level.name));
     let studio = first.behind(&second);
     // Under its name the level is there for the whole video; the player is told of the change, as for the original.
     let file = whole("turned", &studio, &level).await;

@@ -31,6 +31,32 @@ pub struct AudioSpecificConfig {
 }
 
 impl AudioSpecificConfig {
+    /// AAC-LC of one or two channels.
+    pub fn low_complexity(sample_rate: u32, channels: u8) -> Self {
+        let channels = channels.clamp(1, 2);
+        let index = SAMPLE_RATES.iter().position(|rate| *rate == sample_rate);
+        // Five bits of object type, four of index, 24 of a rate that has none, four of channels, three flags.
+        let bytes = match index {
+            Some(index) => {
+                (2 << 11 | (index as u16) << 7 | u16::from(channels) << 3).to_be_bytes().to_vec()
+            }
+            None => {
+                let rate = u64::from(sample_rate) & 0xff_ffff;
+                let bits = 2 << 35 | 15 << 31 | rate << 7 | u64::from(channels) << 3;
+                bits.to_be_bytes().to_vec().split_off(3)
+            }
+        };
+        Self {
+            bytes: bytes.into(),
+            object_type: 2,
+            signalled_type: 2,
+            sample_rate,
+            output_sample_rate: sample_rate,
+            channels,
+            samples_per_frame: 1024,
+        }
+    }
+
     /// Reads the configuration of an FLV/RTMP sequence header or an `esds`.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.is_empty() {
@@ -255,6 +281,14 @@ mod tests {
                 (*channels, *samples),
                 "{bytes:02x?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_what_is_read() {
+        for (rate, channels) in [(44_100, 2), (48_000, 1), (44_056, 2)] {
+            let made = AudioSpecificConfig::low_complexity(rate, channels);
+            assert_eq!(AudioSpecificConfig::parse(made.bytes()), Ok(made));
         }
     }
 

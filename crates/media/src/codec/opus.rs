@@ -29,6 +29,19 @@ pub struct Head {
 }
 
 impl Head {
+    /// Mono or stereo, of which nothing is skipped.
+    pub fn stereo_at_most(channels: u8) -> Self {
+        let channels = channels.clamp(1, 2);
+        let (pre_skip, input_rate, gain, family) = (0, SAMPLE_RATE, 0, 0);
+        Self { channels, pre_skip, input_rate, gain, family, mapping: Bytes::new() }
+    }
+
+    /// The same, for a stream of which nothing is skipped, as it has begun already.
+    #[must_use]
+    pub fn without_pre_skip(&self) -> Self {
+        Self { pre_skip: 0, ..self.clone() }
+    }
+
     /// Reads an OpusHead with its magic.
     pub fn parse(head: &[u8]) -> Result<Self, Error> {
         let truncated = |field| Error::Truncated { codec: CODEC, field };

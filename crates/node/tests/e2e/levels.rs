@@ -11,6 +11,7 @@ use testkit::{
 };
 
 use crate::AIRWAVE;
+use crate::codecs::{FFMPEG, run};
 use crate::live::received;
 use crate::moq_program::{fetch, summary};
 
@@ -173,8 +174,10 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
             list.contains("video.cmaf.m3u8").then_some(list)
         });
         assert!(!list.contains("p.cmaf"), "{list}");
-        let level = server.get(&format!("/{}/manifest/video.96p.cmaf.m3u8", input.uid));
-        assert_eq!(level.status, 404, "{}", level.text());
+        for name in ["video.96p.cmaf", "audio.opus.cmaf"] {
+            let level = server.get(&format!("/{}/manifest/{name}.m3u8", input.uid));
+            assert_eq!(level.status, 404, "{}", level.text());
+        }
         if let Some(said) = said {
             let log = server.child().output();
             assert!(log.contains(said), "{log}");
@@ -193,6 +196,77 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
     let log = server.child().output();
     let falls_back = log.contains("the encoder nvenc does not work here, libx264 does it");
     assert!(falls_back || log.contains("levels are encoded by hardware"), "{log}");
+}
+
+/// Its sound is Opus: live there is AAC, too, and in the recording, which goes on where what was made live ends.
+#[test]
+fn a_device_that_has_only_aac_finds_its_sound() {
+    if skip("codecs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.mkv");
+    let ffmpeg = || {
+        let mut command = Command::new(FFMPEG);
+        command.args(["-nostdin", "-v", "error"]);
+        command
+    };
+    let sources = "-f lavfi -i testsrc2=s=320x180:r=30,format=yuv420p \
+                   -f lavfi -i sine=frequency=1000:sample_rate=48000,volume=4 \
+                   -t 5 -c:v libx264 -preset ultrafast -g 30 -c:a libopus -b:a 128k -ac 2";
+    run(ffmpeg().args(sources.split_whitespace()).arg(&clip));
+    let server = Server::start(AIRWAVE, &[LADDER, "hls.segment_ms=1000"]);
+    let input = server.input();
+    let mut publish = ffmpeg();
+    publish.args(["-re", "-i"]).arg(&clip).args(["-c", "copy", "-f", "flv", &input.rtmp]);
+    let mut publisher = Child::start(&mut publish);
+    let video = server.wait_live(&input);
+    let list = with_levels(&server, &input.uid);
+    nobody_watches(&server);
+    let media = list.lines().filter(|l| l.contains("TYPE=AUDIO"));
+    let media: Vec<&str> = media.filter_map(|l| l.split("URI=").nth(1)).collect();
+    assert_eq!(media, ["\"audio.cmaf.m3u8\"", "\"audio.aac.cmaf.m3u8\""], "{list}");
+    // All of the pictures, with the one and with the other.
+    for (codec, group) in [("Opus", "audio"), ("mp4a.40.2", "audio2")] {
+        let codecs = format!(",{codec}\",");
+        let own = list.lines().filter(|l| l.contains(&codecs));
+        let own: Vec<bool> = own.map(|l| l.ends_with(&format!("AUDIO=\"{group}\""))).collect();
+        assert_eq!(own, [true; 3], "{list}");
+    }
+    let mpd = server.get(&format!("/{}/manifest/video.mpd", input.uid)).text();
+    let entry = "<Representation id=\"audio.aac.cmaf\" codecs=\"mp4a.40.2\"";
+    assert!(mpd.contains(entry), "{mpd}");
+    let url = |id: &str| server.url(&format!("/{id}/manifest/audio.aac.cmaf.m3u8"));
+    let mut live = Follower::new(url(&input.uid));
+    while live.reload().segments.iter().filter(|s| s.file.is_some()).count() < 3 {}
+    assert!(publisher.wait(20).success(), "{}", publisher.output());
+    wait_until("the end", 20, || {
+        server.get(&url(&video).path).text().contains("#EXT-X-ENDLIST").then_some(())
+    });
+    let mut replay = Follower::new(url(&video));
+    assert!(replay.reload().ended);
+    for (number, (_, bytes)) in &live.segments {
+        assert!(replay.segments[number].1 == *bytes, "{number}: what was made is kept");
+    }
+    let got = received(folder.path(), &replay, 'a');
+    for (n, packet) in got.iter().enumerate() {
+        let expect = got[0].present_us + n as i64 * 64_000 / 3;
+        assert!((packet.present_us - expect).abs() <= 1, "frame {n}: {packet:?}");
+    }
+    // Of five seconds what an encoder cannot know at the end is missing.
+    let us = got.len() as i64 * 64_000 / 3;
+    assert!((4_900_000..5_060_000).contains(&us), "{us} us");
+    let mut decode = ffmpeg();
+    let pcm = folder.path().join("a.pcm");
+    decode.arg("-i").arg(folder.path().join("a.mp4")).args(["-ac", "1", "-f", "s16le"]);
+    run(decode.arg(&pcm));
+    let pcm = std::fs::read(pcm).unwrap();
+    let samples: Vec<i16> = pcm.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+    // A thousand times a second, in each tenth of it.
+    for (n, tenth) in samples[4_800..].chunks_exact(4_800).enumerate() {
+        let rises = tenth.windows(2).filter(|w| w[0] < 0 && w[1] >= 0).count();
+        assert!((99..=101).contains(&rises), "{rises} in tenth {n}");
+    }
 }
 
 #[test]
@@ -215,14 +289,15 @@ fn levels_over_moq_are_encoded_while_somebody_subscribes() {
     wait_until("frames of every track", 90, || {
         let row: Value = serde_json::from_str(watch.output().lines().last()?).ok()?;
         let frames = row["tracks"].as_array()?.iter().map(|t| t["frames"].as_u64().unwrap_or(0));
-        (frames.filter(|frames| *frames > 60).count() == 4).then_some(())
+        (frames.filter(|frames| *frames > 60).count() == 5).then_some(())
     });
     watch.signal("INT");
     assert!(watch.wait(30).success(), "{}", watch.output());
     let summary = summary(&watch.output());
     let tracks = summary["tracks"].as_array().unwrap();
     let names: Vec<&str> = tracks.iter().filter_map(|t| t["name"].as_str()).collect();
-    assert_eq!(names, ["video", "video.144p", "video.96p", "audio"], "{summary}");
+    let expect = ["video", "video.144p", "video.96p", "audio", "audio.opus"];
+    assert_eq!(names, expect, "{summary}");
     for track in tracks {
         // A level that is encoded too late for those who watch live is left out, until the next segment; not in the soak.
         let made = ["video.144p", "video.96p"].iter().any(|name| track["name"] == *name);
@@ -240,7 +315,7 @@ fn levels_over_moq_are_encoded_while_somebody_subscribes() {
     let stopped = (0..5).any(|_| {
         let (before, listed) = (encoded(), segments());
         wait_until("the next segment", 20, || (segments() > listed).then_some(()));
-        assert!(before >= 4, "two levels of two segments at least: {before}");
+        assert!(before >= 6, "three levels of two segments at least: {before}");
         encoded() == before
     });
     assert!(stopped, "nobody subscribes, and still segments are encoded");

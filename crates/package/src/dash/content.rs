@@ -52,6 +52,11 @@ impl Content {
         Self { codec: codec.to_owned(), kind: Kind::Video { width, height, frame_rate } }
     }
 
+    /// Sound of this codec.
+    pub(super) fn sound(codec: &str, sample_rate: u32, channels: u8) -> Self {
+        Self { codec: codec.to_owned(), kind: Kind::Audio { sample_rate, channels } }
+    }
+
     /// Width and height, of pictures.
     pub fn size(&self) -> Option<(u32, u32)> {
         match self.kind {

@@ -304,14 +304,14 @@ fn what_encoders_say_is_text() {
 fn a_level_has_the_timeline_of_its_original() {
     let level = |name: &str, width, height, bandwidth| Level {
         name: format!("video.{name}.cmaf"),
+        original: "video.cmaf".to_owned(),
         codec: "avc1.64001f".to_owned(),
-        width,
-        height,
         bandwidth,
+        kind: LevelKind::Pictures { width, height },
     };
     let list = [level("720p", 1280, 720, 3_000_000), level("360p", 640, 360, 900_000)];
-    let init = |i: usize, original: u64| original * 100 + i as u64;
-    let levels = Some(Levels { original: "video.cmaf", list: &list, init: &init });
+    let init = |name: &str, original: u64| original * 100 + u64::from(name.contains("360p"));
+    let levels = Some(Levels { list: &list, init: &init });
     let size = |_: &str, number: u64, info: &mut Info| {
         info.discontinuity = number == 13;
         info.discontinuity_sequence = u64::from(number >= 13);
@@ -363,7 +363,7 @@ fn a_level_has_the_timeline_of_its_original() {
                     assert_eq!(values(&this, early), values(&original, early), "{what}");
                     assert_eq!(times(&this), times(&original), "{what}: {codec}");
                     assert_eq!(values(&this, "bandwidth"), [level.bandwidth.to_string()]);
-                    assert_eq!(values(&this, "height"), [level.height.to_string()]);
+                    assert_eq!(values(&this, "height"), [["720", "360"][i]]);
                     let file = format!("m/{}/init-{:014x}.mp4", level.name, 700 + i);
                     assert_eq!(values(&this, "initialization"), [file], "{what}");
                     let media = values(&original, "media")[0].replace("video.cmaf", &level.name);
@@ -372,4 +372,45 @@ fn a_level_has_the_timeline_of_its_original() {
             }
         }
     }
+}
+
+#[test]
+fn a_level_of_sound_is_a_set_of_its_own_with_a_timeline_of_its_own() {
+    let parts: &[u32] = &[16_320, 16_320, 960];
+    let index = crate::testing::sound(340, &[parts, parts, parts]);
+    let opus = Content::sound("Opus", 48_000, 2);
+    let contents = BTreeMap::from([(8, opus)]);
+    let languages = BTreeMap::new();
+    let list = [Level {
+        name: "audio.aac".to_owned(),
+        original: "audio".to_owned(),
+        codec: "mp4a.40.2".to_owned(),
+        bandwidth: 153_600,
+        kind: LevelKind::Sound {
+            grid: Grid { rate: 48_000, frame: 1_024, ahead: 2_048 },
+            channels: 2,
+        },
+    }];
+    let init = |_: &str, original: u64| original * 100;
+    let levels = Some(Levels { list: &list, init: &init });
+    let sources = Sources { levels, ..sources(&contents, &languages, "m") };
+    let text = render_mpd(&index, sources, LIVE).unwrap();
+    let sets: Vec<&str> = text.split("<AdaptationSet").skip(1).collect();
+    let [original, level] = sets[..] else { panic!("{text}") };
+    assert_eq!(values(original, "selectionPriority"), ["2"], "{text}");
+    assert!(values(level, "selectionPriority").is_empty(), "{text}");
+    for (set, codec) in [(original, "Opus"), (level, "mp4a.40.2")] {
+        assert_eq!(values(set, "codecs"), [codec]);
+        assert_eq!((&values(set, "value")[0], &values(set, "value")[1]), (&"main", &"2"));
+    }
+    assert_eq!(values(level, "audioSamplingRate"), ["48000"]);
+    assert_eq!(values(level, "bandwidth"), ["153600"]);
+    assert_eq!(values(level, "initialization"), ["m/audio.aac/init-00000000000320.mp4"]);
+    assert_eq!(values(level, "presentationTimeOffset"), values(original, "presentationTimeOffset"));
+    let lines = |set: &str| -> Vec<String> {
+        set.lines().filter(|l| l.contains("<S ")).map(|l| l.trim().to_owned()).collect()
+    };
+    assert_eq!(lines(original), ["<S t=\"96000\" d=\"33600\" r=\"2\"/>"]);
+    // 33 frames of 1024 each, from the 91st on.
+    assert_eq!(lines(level), ["<S t=\"93184\" d=\"33792\" r=\"2\"/>"]);
 }

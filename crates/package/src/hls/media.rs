@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use media::date::date_time;
 
+use crate::grid::Grid;
 use crate::index::{Index, Rendition, Segment};
 use crate::limits::{PARTS_TARGET_DURATIONS, SEGMENT_PARTS, WINDOW_SEGMENTS};
 
@@ -26,25 +27,21 @@ pub struct Names<'a> {
     pub original: &'a str,
     /// What it is called in the playlist: the level, or the original itself.
     pub name: &'a str,
-    /// All levels of this original, whose progress is its own; they are reported beside what is in the index.
-    pub levels: &'a Levels<'a>,
+    /// Where the frames of a level of sound lie; others lie where their original's do.
+    pub grid: Option<Grid>,
+    /// All levels; they are reported beside what is in the index.
+    pub levels: Levels<'a>,
     /// The initialisation segment under this name, from that of the original.
     pub init: &'a dyn Fn(u64) -> u64,
 }
 
-/// Which levels there are: the original's rendition, and their names.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Levels<'a> {
-    /// The rendition that they are made of.
-    pub original: &'a str,
-    /// Their names.
-    pub names: &'a [String],
-}
+/// Which levels there are: the rendition that each is made of, and with it its progress, and its name.
+pub type Levels<'a> = &'a [(String, String)];
 
 impl<'a> Names<'a> {
     /// A rendition of the index under its own name.
-    pub fn own(rendition: &'a str, levels: &'a Levels<'a>) -> Self {
-        Self { original: rendition, name: rendition, levels, init: &|init| init }
+    pub fn own(rendition: &'a str, levels: Levels<'a>) -> Self {
+        Self { original: rendition, name: rendition, grid: None, levels, init: &|init| init }
     }
 }
 
@@ -56,7 +53,7 @@ pub fn render_media(
     base: &str,
     options: MediaOptions,
 ) -> Option<String> {
-    render_media_as(index, Names::own(rendition, &Levels::default()), base, options)
+    render_media_as(index, Names::own(rendition, &[]), base, options)
 }
 
 /// The same for a level, or for what has levels beside it.
@@ -66,7 +63,9 @@ pub fn render_media_as(
     base: &str,
     options: MediaOptions,
 ) -> Option<String> {
-    let r = index.rendition(names.original)?;
+    let original = index.rendition(names.original)?;
+    let regridded = names.grid.map(|grid| grid.rendition(original));
+    let r = regridded.as_ref().unwrap_or(original);
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
     let first = if options.everything { 0 } else { window_start(r) };
     let segments: Vec<&Segment> = r.segments.iter().skip(first).collect();
@@ -254,8 +253,8 @@ fn preload_hint(out: &mut String, name: &str, segments: &[&Segment], base: &str)
 /// §4.4.5.4: how far the other renditions are, so that a switch needs no extra round trip.
 fn rendition_reports(out: &mut String, index: &Index, names: Names<'_>) {
     for (original, r) in index.renditions() {
-        let levels = names.levels.names.iter().filter(|_| names.levels.original == original);
-        let all = std::iter::once(original).chain(levels.map(String::as_str));
+        let levels = names.levels.iter().filter(|(of, _)| of == original);
+        let all = std::iter::once(original).chain(levels.map(|(_, name)| name.as_str()));
         for name in all.filter(|name| *name != names.name) {
             rendition_report(out, name, r);
         }
@@ -322,12 +321,13 @@ mod tests {
     #[test]
     fn a_level_has_the_lines_of_its_original_under_its_own_name() {
         let index = two_renditions();
-        let own = ["video.360p", "video.144p"].map(str::to_owned);
-        let levels = Levels { original: "video", names: &own };
+        let levels = [("video", "video.360p"), ("video", "video.144p")];
+        let levels = levels.map(|(of, name)| (of.to_owned(), name.to_owned()));
         let text = |names| render_media_as(&index, names, "../media/V", LIVE).unwrap();
         let original = text(Names::own("video", &levels));
         let init = |init: u64| init + 0xf0;
-        let names = Names { original: "video", name: "video.360p", levels: &levels, init: &init };
+        let own = Names::own("video", &levels);
+        let names = Names { name: "video.360p", init: &init, ..own };
         let level = text(names);
         let lines = |text: &str| {
             let media = text.lines().filter(|l| !l.contains("REPORT")).collect::<Vec<_>>();
@@ -350,6 +350,39 @@ mod tests {
         );
         let audio = text(Names::own("audio", &levels));
         assert_eq!(reports(&audio).len(), 3, "{audio}");
+    }
+
+    #[test]
+    fn a_level_of_sound_has_durations_of_its_own() {
+        let index = crate::testing::sound(340, &[&[16_320, 16_320, 960], &[16_320]]);
+        let grid = Some(Grid { rate: 48_000, frame: 1_024, ahead: 2_048 });
+        let levels = [("audio".to_owned(), "audio.aac".to_owned())];
+        let own = Names::own("audio", &levels);
+        let names = Names { name: "audio.aac", grid, ..own };
+        let text = render_media_as(&index, names, "m", LIVE).unwrap();
+        let found: Vec<&str> = text
+            .lines()
+            .filter(|l| {
+                ["#EXTINF", "#EXT-X-PART", "#EXT-X-PROGRAM"].iter().any(|t| l.starts_with(t))
+            })
+            .map(|l| l.split(",URI").next().unwrap())
+            .collect();
+        // Frames 91 to 105, 106 to 121, 122 and 123; 124 to 139.
+        let expect = [
+            "#EXT-X-PART-INF:PART-TARGET=0.363",
+            "#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:16:41.941Z",
+            "#EXT-X-PART:DURATION=0.32000",
+            "#EXT-X-PART:DURATION=0.34133",
+            "#EXT-X-PART:DURATION=0.04267",
+            "#EXTINF:0.70400,",
+            "#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:16:42.645Z",
+            "#EXT-X-PART:DURATION=0.34133",
+            "#EXTINF:0.34133,",
+        ];
+        assert_eq!(found, expect, "{text}");
+        assert!(
+            text.contains("REPORT:URI=\"audio.m3u8\"") && !text.contains("REPORT:URI=\"audio.aac")
+        );
     }
 
     #[test]

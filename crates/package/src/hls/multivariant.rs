@@ -39,6 +39,8 @@ pub enum VariantKind {
         channels: u32,
         /// BCP 47.
         language: Option<String>,
+        /// The rendition that it is a level of.
+        original: Option<String>,
     },
     /// Captions beside the picture, of no codec and no bitrate.
     Captions {
@@ -103,7 +105,7 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
     // can't play one: so each audio codec has a group of its own.
     let mut groups: Vec<&str> = Vec::new();
     for (i, a) in audio.iter().enumerate() {
-        let VariantKind::Audio { channels, language } = &a.kind else { continue };
+        let VariantKind::Audio { channels, language, original } = &a.kind else { continue };
         let known = groups.iter().position(|codec| *codec == a.codec);
         let group = known.unwrap_or(groups.len());
         if known.is_none() {
@@ -111,7 +113,9 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         }
         // §4.4.6.1: at most one default a group.
         let default = if known.is_none() { "YES" } else { "NO" };
-        let label = language.clone().unwrap_or_else(|| format!("Audio {}", i + 1));
+        // §4.4.6.1.1: what is the same in several groups has the same name in each.
+        let of = original.as_ref().and_then(|name| audio.iter().position(|a| a.name == *name));
+        let label = language.clone().unwrap_or_else(|| format!("Audio {}", of.unwrap_or(i) + 1));
         let language = language.as_ref().map(|l| format!(",LANGUAGE=\"{l}\"")).unwrap_or_default();
         let _ = writeln!(
             out,
@@ -259,7 +263,7 @@ mod tests {
     }
 
     fn audio(name: &str) -> Variant {
-        let kind = VariantKind::Audio { channels: 2, language: None };
+        let kind = VariantKind::Audio { channels: 2, language: None, original: None };
         let codec = "mp4a.40.2".to_owned();
         let name = name.to_owned();
         let (peak, average) = (128_000, Some(126_000));
@@ -421,6 +425,29 @@ video.m3u8?a=b
             ]
         );
         assert!(text.contains("SCORE=4.0") && text.contains("SCORE=1.0"), "{text}");
+    }
+
+    #[test]
+    fn a_level_of_sound_is_a_choice_for_those_who_cannot_play_its_original() {
+        let opus = Variant { codec: "Opus".to_owned(), ..audio("audio.cmaf") };
+        let original = Some(opus.name.clone());
+        let kind = VariantKind::Audio { channels: 2, language: None, original };
+        let level = Variant { kind, ..audio("audio.aac.cmaf") };
+        let list = [video("video", 720, 9), video("video.360p", 360, 9), opus, level];
+        let text = render_multivariant(&list, None);
+        let media: Vec<&str> = text.lines().filter(|l| l.starts_with("#EXT-X-MEDIA")).collect();
+        let line = |group: &str, name: &str| {
+            format!(
+                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"Audio 1\",DEFAULT=YES,\
+                 AUTOSELECT=YES,CHANNELS=\"2\",URI=\"{name}.cmaf.m3u8\""
+            )
+        };
+        assert_eq!(media, [line("audio", "audio"), line("audio2", "audio.aac")]);
+        let variants = text.lines().filter(|l| l.starts_with("#EXT-X-STREAM-INF"));
+        let said = |l: &str| (l.contains("Opus"), l.contains("mp4a.40.2"), l.contains("SCORE=1.0"));
+        let found: Vec<_> = variants.map(said).collect();
+        let (opus, aac) = ((true, false, false), (false, true, false));
+        assert_eq!(found, [opus, opus, aac, (false, true, true)], "the original is better: {text}");
     }
 
     #[test]

@@ -349,7 +349,7 @@ mod tests {
         };
         let variants = [
             variant("video", VariantKind::Video { width: 640, height: 360, frame_rate: None }),
-            variant("audio", VariantKind::Audio { channels: 2, language: None }),
+            variant("audio", VariantKind::Audio { channels: 2, language: None, original: None }),
         ];
         let text = render_multivariant(&variants, Some("a=b"));
         let Ok(Playlist::Multivariant(list)) = Playlist::parse(&text) else { panic!("{text}") };

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 
-use super::media::{Levels, Names, SegmentTags, discontinuity_sequence, longest, write_segment};
+use super::media::{Names, SegmentTags, discontinuity_sequence, longest, write_segment};
 use crate::index::{Index, Segment};
 
 /// Renders the complete segments with these numbers as a playlist that is over. `start_ns`: where in it a player shall
@@ -38,8 +38,7 @@ pub fn render_range(
     if start_ns > 0 {
         out.push_str(&start_tag(start_ns));
     }
-    let levels = Levels::default();
-    let names = Names::own(rendition, &levels);
+    let names = Names::own(rendition, &[]);
     let mut map = None;
     for segment in listed {
         let tags = SegmentTags { map: map != Some(segment.info.init), part_target_ms: None };

@@ -1,7 +1,7 @@
-//! Levels of quality in catalogs: beside their original for as long as that is what it was, and no longer.
+//! Levels of quality in catalogs: beside their originals for as long as those are what they were, and no longer.
 
 use media::Slot;
-use media::catalog::{Init, TrackDescription};
+use media::catalog::{Init, Role, TrackDescription};
 use package::{CATALOG, CATALOG_LOC};
 
 use crate::studio::{Show, Studio, VIDEO, h264};
@@ -20,15 +20,24 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
     let alone = ["video.cmaf", "audio.cmaf", "catalog.loc"];
     let with = ["video.cmaf", "video.720p.cmaf", "video.360p.cmaf", "audio.cmaf", "catalog.loc"];
     assert_eq!(studio.listed(CATALOG), alone);
-    let original = studio.original().expect("one picture");
+    let original = studio.original(Role::Video).expect("one picture");
     assert_eq!(original.name, "video.cmaf");
-    studio.offer(&original.init.id, vec![level("720p"), level("360p")]);
+    // Sound has its levels behind it, too.
+    let sound = studio.original(Role::Audio).expect("one sound");
+    let opus = TrackDescription { name: "audio.opus.cmaf".to_owned(), ..sound.clone() };
+    studio.offer(&sound, vec![opus]);
+    let with_sound = ["video.cmaf", "audio.cmaf", "audio.opus.cmaf", "catalog.loc"];
+    assert_eq!(studio.listed(CATALOG), with_sound);
+    studio.offer(&sound, Vec::new());
+    studio.offer(&original, vec![level("720p"), level("360p")]);
     assert_eq!(studio.listed(CATALOG), with, "behind their original");
     assert_eq!(studio.listed(CATALOG_LOC), raw, "frame by frame there are none");
     // An answer about what is not sent any more comes too late.
-    studio.offer("another", vec![level("480p")]);
+    let another = Init { id: "another".to_owned(), ..original.init.clone() };
+    let another = TrackDescription { init: another, ..original.clone() };
+    studio.offer(&another, vec![level("480p")]);
     assert_eq!(studio.listed(CATALOG), alone);
-    studio.offer(&original.init.id, vec![level("720p"), level("360p")]);
+    studio.offer(&original, vec![level("720p"), level("360p")]);
 
     // Another size: its levels are others.
     let mut changed = frames.clone();
@@ -39,10 +48,10 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
         sent.timestamp += 4_000;
     }
     studio.send(&changed, |_| ());
-    assert_ne!(studio.original().unwrap().init.id, original.init.id);
+    assert_ne!(studio.original(Role::Video).unwrap().init.id, original.init.id);
     assert_eq!(studio.listed(CATALOG), alone, "nobody has offered those yet");
-    let original = studio.original().unwrap();
-    studio.offer(&original.init.id, vec![level("720p"), level("360p")]);
+    let original = studio.original(Role::Video).unwrap();
+    studio.offer(&original, vec![level("720p"), level("360p")]);
     assert_eq!(studio.listed(CATALOG), with);
 
     // An encoder that sends a second picture brings its own ladder.
@@ -53,7 +62,7 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
         sent.timestamp += 8_000;
     }
     studio.send(&second, |_| ());
-    assert_eq!(studio.original(), None);
+    assert_eq!(studio.original(Role::Video), None);
     let own = ["video.cmaf", "video2.cmaf", "audio.cmaf", "catalog.loc"];
     assert_eq!(studio.listed(CATALOG), own);
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::catalog::{Catalog, TrackDescription};
+use media::catalog::{Catalog, Role, TrackDescription};
 use media::codec::aac::AudioSpecificConfig;
 use media::codec::{Config, h264, hevc, opus};
 use media::timeline::{SourceClock, SourceFrame};
@@ -260,15 +260,15 @@ impl Studio {
         self.index.end();
     }
 
-    /// Somebody makes these levels of the original with this initialisation segment.
-    pub(crate) fn offer(&mut self, original: &str, levels: Vec<TrackDescription>) {
+    /// Somebody makes these levels of an original.
+    pub(crate) fn offer(&mut self, original: &TrackDescription, levels: Vec<TrackDescription>) {
         let now = self.start + self.now;
-        self.packaging.offer(original.to_owned(), levels, now).unwrap();
+        self.packaging.offer(original, levels, now).unwrap();
     }
 
-    /// What levels can be made of.
-    pub(crate) fn original(&self) -> Option<TrackDescription> {
-        self.packaging.original().cloned()
+    /// What levels can be made of, pictures or sound.
+    pub(crate) fn original(&self, role: Role) -> Option<TrackDescription> {
+        self.packaging.originals().find(|track| track.role == role).cloned()
     }
 
     /// The tracks of the newest edition of a catalog.
