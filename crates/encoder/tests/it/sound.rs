@@ -17,7 +17,10 @@ use crate::studio::{Coded, FIRST, renditions, track};
 /// Segments of half a second, in five parts.
 fn rules() -> Rules {
     let (segment, first_group_max) = (Duration::from_millis(500), Duration::from_secs(1));
-    Rules { cut: CutRules { segment, first_group_max }, part: Duration::from_millis(100) }
+    Rules {
+        cut: CutRules { segment, first_group_max, ..CutRules::default() },
+        part: Duration::from_millis(100),
+    }
 }
 
 /// Sound whose segments are counted from [`FIRST`].
