@@ -223,7 +223,7 @@ impl Offers<'_> {
                 shown = now;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     async fn offer_all(&self) {

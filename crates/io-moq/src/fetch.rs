@@ -193,7 +193,7 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters
 async fn malformed(track: &track::Consumer) {
     let mut waiting = Waiting::new();
     if poll_fn(|cx| track.poll_ended(&mut waiting, cx)).await != Close::Malformed {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

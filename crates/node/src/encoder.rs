@@ -171,7 +171,7 @@ fn workers(configured: u32, memory: Option<u64>) -> usize {
     if configured > 0 {
         return configured as usize;
     }
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let room = memory.map_or(usize::MAX, |bytes| (bytes / 2 / WORKER_BYTES) as usize);
     (cores * 4).min(room).max(1)
 }
