@@ -22,6 +22,7 @@ export AIRWAVE_GLASS_SECONDS=${AIRWAVE_GLASS_SECONDS:-600}           # of an enc
 export AIRWAVE_MOQ_SECONDS=${AIRWAVE_MOQ_SECONDS:-600}               # of an encoder that others watch over MoQ
 export AIRWAVE_MOQ_FLOOD=${AIRWAVE_MOQ_FLOOD:-1000000}                # subscriptions that come and go over MoQ
 export AIRWAVE_LOSS_SECONDS=${AIRWAVE_LOSS_SECONDS:-600}             # of a track over paths that lose, in virtual time
+export AIRWAVE_HISTORIES=${AIRWAVE_HISTORIES:-20}                     # random ones, of what a relay is asked for
 export AIRWAVE_JOINTS=${AIRWAVE_JOINTS:-all}                        # rows of codecs, groups of pictures, rates
 export AIRWAVE_SWITCHES=${AIRWAVE_SWITCHES:-20}                       # of level, while a browser plays
 export AIRWAVE_SPOILT_ROUNDS=${AIRWAVE_SPOILT_ROUNDS:-200}            # frames cut short, turned, doubled
@@ -45,6 +46,7 @@ STEPS=(
     "$AIRWAVE_PLAYERS players with a token each behind nginx|edge::the_origin_is_asked_once_for_everybody_who_has_a_token$"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
     "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
+    "FETCH against a plain model, $AIRWAVE_HISTORIES random histories|d23_d24_ranges"
     "Levels of four codecs, all rows of the table of joints|joints::"
     "$AIRWAVE_MOQ_FLOOD subscriptions, a tenth as many namespaces, over MoQ|floods::|what_comes_and_goes"
     "$AIRWAVE_SWITCHES forced switches of level in Chromium|levels::forced"
