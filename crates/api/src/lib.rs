@@ -22,6 +22,7 @@ mod limits;
 mod links;
 mod list;
 mod merge;
+mod moq;
 mod multipart;
 mod number;
 mod paging;
@@ -92,6 +93,8 @@ pub struct Api {
     pub playback: PlaybackOf,
     /// Ends the broadcast of a live input.
     pub dismiss: Dismiss,
+    /// What goes over MoQ.
+    pub moq: MoqOf,
     /// Whether there are thumbnails: the encoder program may be there a moment after the start.
     pub pictures: Pictures,
 }
@@ -101,6 +104,18 @@ pub type HealthOf = Arc<dyn Fn(&InputUid) -> Option<Report> + Send + Sync>;
 
 /// Tells how what a live input has on the air plays, by what players say; nothing while it is not on the air.
 pub type PlaybackOf = Arc<dyn Fn(&InputUid) -> Option<playback::Report> + Send + Sync>;
+
+/// A list of what goes over MoQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoqList {
+    /// The sessions that are open, the newest first, with their `tracks`.
+    Sessions,
+    /// Tracks, also of sessions that are over.
+    Tracks,
+}
+
+/// Tells what goes over MoQ, as rows of an answer: each track has its `namespace`, a list, and its `track`.
+pub type MoqOf = Arc<dyn Fn(MoqList) -> Vec<serde_json::Value> + Send + Sync>;
 
 /// Tells whether this server makes pictures.
 pub type Pictures = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -17,7 +17,7 @@ use crate::envelope::{ApiError, enveloped, no_such_route};
 use crate::inputs::check_account;
 use crate::limits::CAPTIONS_BODY_MAX;
 use crate::{
-    Api, audit, auth, captions, chat, clips, downloads, embed, inputs, links, list, session,
+    Api, audit, auth, captions, chat, clips, downloads, embed, inputs, links, list, moq, session,
     signing, tokens, videos,
 };
 
@@ -116,6 +116,8 @@ fn routes() -> Vec<Route> {
         route("DELETE", "/accounts/{account}/stream/live_inputs/{uid}", needs(InputsWrite, Input), inputs::delete),
         route("POST", "/accounts/{account}/stream/live_inputs/{uid}/rotate_keys", needs(InputsWrite, Input), inputs::rotate_keys),
         route("GET", "/accounts/{account}/stream/live_inputs/{uid}/videos", needs(VideosRead, Input), videos::of_input),
+        route("GET", "/accounts/{account}/moq/sessions", needs(InputsRead, Account), moq::sessions),
+        route("GET", "/accounts/{account}/moq/tracks", needs(InputsRead, Account), moq::tracks),
         route("GET", "/accounts/{account}/audit_logs", needs(AuditRead, Account), audit::list),
         route("POST", "/session", Rule::Everybody, session::sign_in),
         route("GET", "/session", Rule::Everybody, session::current),

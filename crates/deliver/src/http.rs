@@ -396,7 +396,7 @@ async fn media_file(
             let levels = shelf.levels(site.library.levels());
             match levels.get(&track) {
                 Some(level) => Box::pin(levels::file(&shelf, level, &file, &headers)).await,
-                None => media::file(&shelf, &track, &file, &headers).await,
+                None => media::file(&shelf, &track, &file, &headers, peer).await,
             }
         }
         Found::Recording { recording, by_input: false } => {

@@ -1,9 +1,10 @@
 //! Answering for initialisation segments, segments and parts.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -11,6 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use control::VideoUid;
 use futures_util::StreamExt;
+use media::trace::Departure;
 use record::File;
 use spine::{Location, Payload};
 
@@ -51,8 +53,10 @@ pub(crate) async fn file(
     rendition: &str,
     name: &str,
     headers: &HeaderMap,
+    peer: SocketAddr,
 ) -> Response {
     let Some(file) = parse(name) else { return not_found("no such file") };
+    let begun = shelf.counters().departures.wanted().then(Instant::now);
     let in_memory = match file {
         File::Init(id) => shelf.init(id),
         File::Segment { epoch, number } if growing(shelf, rendition, number) => {
@@ -78,7 +82,32 @@ pub(crate) async fn file(
         None => shelf.recorded(rendition, file).await.map(|bytes| vec![bytes]),
     };
     let Some(pieces) = pieces else { return not_found("no longer, or not yet") };
+    if let (Some(begun), File::Part { number, part, .. }) = (begun, file) {
+        let location = Location { group: number, object: part };
+        departed(shelf, rendition, location, &pieces, (peer, begun));
+    }
     sent(shelf.counters(), pieces, rendition, name, headers)
+}
+
+/// Somebody follows what is sent.
+fn departed(
+    shelf: &Shelf,
+    rendition: &str,
+    location: Location,
+    pieces: &[Bytes],
+    (peer, begun): (SocketAddr, Instant),
+) {
+    let Some(track) = shelf.track(rendition) else { return };
+    shelf.counters().departures.note(Departure {
+        path: track.path().clone(),
+        track: track.name().clone(),
+        location,
+        via: "HTTP",
+        peer,
+        bytes: pieces.iter().map(|piece| piece.len() as u64).sum(),
+        begun,
+        left: Instant::now(),
+    });
 }
 
 /// One file of a broadcast that is not in memory.

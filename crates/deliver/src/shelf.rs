@@ -13,6 +13,7 @@ use encode::Ladder;
 use media::catalog::Catalog;
 use media::cmcd::Said;
 use media::playback::{self, Playback};
+use media::trace::Departures;
 use package::hls::MediaOptions;
 use package::limits::{LIVE_SEGMENTS, WINDOW_SEGMENTS};
 use package::{CATALOG, INIT, Index, Version};
@@ -62,6 +63,8 @@ pub struct Counters {
     pub media_bytes: AtomicU64,
     /// Requests that wait now.
     pub parked: AtomicU64,
+    /// What is sent, for who follows a frame.
+    pub departures: Arc<Departures>,
 }
 
 /// Where a recorded broadcast's past is.

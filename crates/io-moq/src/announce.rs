@@ -7,7 +7,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use moqt::session::{Command, Event};
-use moqt::{Answer, Namespace, Parameters, Properties, Request, RequestCode, RequestId, ResetCode};
+use moqt::{
+    Answer, Namespace, Parameters, Properties, Request, RequestCode, RequestId, ResetCode,
+    Selection,
+};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Announce, Path, TrackName, Waiting};
 use tokio::sync::{mpsc, watch};
@@ -72,6 +75,9 @@ impl Announcing {
 /// Takes an update (draft-18 §10.9.2), and answers it before anything is said by it.
 fn apply(link: &Link, id: RequestId, viewer: &Viewer, update: Update, tell: &watch::Sender<Terms>) {
     let Update { parameters, tokens, .. } = update;
+    if let Some(answer) = filters_stay(&parameters) {
+        return link.command(Command::AnswerUpdate { id, answer });
+    }
     let prefix = parameters.namespace_prefix.as_ref().map(path_of);
     let answer = match prefix {
         Some(None) => Answer::error(RequestCode::DoesNotExist, "nothing is there"),
@@ -90,6 +96,14 @@ fn apply(link: &Link, id: RequestId, viewer: &Viewer, update: Update, tell: &wat
         }
         terms.shown += u64::from(fresh);
     });
+}
+
+/// The answer to an update with range filters, but of subscriptions: what is sent by them is decided when a request comes, and
+/// another choice is another request.
+pub(crate) fn filters_stay(parameters: &Parameters) -> Option<Answer> {
+    let words = "filters stay as they are";
+    let refused = || Answer::error(RequestCode::NotSupported, words);
+    (!parameters.range_filters.is_empty()).then(refused)
 }
 
 /// Tells the namespaces below the prefix as they come and go.
@@ -293,6 +307,13 @@ impl Offers<'_> {
             Some(false) => Properties::empty(),
             _ => Properties::from_checked(track.info().properties.clone()),
         };
+        // draft-21 §3.3.2: which tracks are offered, and what of their objects.
+        let selection = Selection::new(&parameters.range_filters);
+        let Some(selection) =
+            selection.of_track(&Properties::from_checked(track.info().properties.clone()))
+        else {
+            return;
+        };
         let begins = said.clone();
         let request = Request::Publish { track: full.clone(), parameters: said, properties };
         let Ok((id, mut told)) = link.request(request) else {
@@ -322,6 +343,7 @@ impl Offers<'_> {
         let accepted = if link.version.fills() { begins } else { accepted };
         let mut wishes = Wishes::new(&accepted, largest);
         wishes.forward = accepted.forward.unwrap_or(forward);
+        wishes.selection = Arc::new(selection);
         let order = order_of(&accepted, &track);
         // PUBLISH can't say it; the OK of one could, up to draft 18.
         ask_for_group(&track, if link.version.fills() { &parameters } else { &accepted });

@@ -25,6 +25,7 @@ use crate::link::{Driver, Link, Told};
 use crate::listen::{Counters, protocols};
 use crate::names::path_of;
 use crate::publish::{Denied, ask, info_of};
+use crate::qlog::Log;
 use crate::session::{Connected, Relay};
 use crate::take::Taken;
 pub use fetch::{Fetched, Item};
@@ -210,7 +211,9 @@ impl Client {
             // invariant: TLS lets nothing pass that we did not offer.
             ..Config::new(version.unwrap_or(Version::Draft18))
         };
-        let driver = Driver::new(connection, Session::client(clock::now(), config));
+        let counters = Arc::new(Counters::default());
+        let session = Session::client(clock::now(), config);
+        let driver = Driver::new(connection, session, counters.traffic.clone(), Log::off());
         // A server may subscribe and fetch; it publishes nothing to us that we did not ask for.
         let closed: Door = Arc::new(|_| Box::pin(async { Err(Refused::NoKey) }));
         let relay = Relay {
@@ -220,10 +223,11 @@ impl Client {
             audience: Arc::new(|_| Box::new(())),
             past: Arc::new(|_| Box::pin(async { None })),
             guests: Arc::new(|_, _| None),
-            counters: Arc::new(Counters::default()),
+            counters,
             open_namespaces: Vec::new(),
             open: Default::default(),
             elsewhere: Default::default(),
+            logs: None,
         };
         let serving = Connected::new(driver.link().clone(), Arc::new(relay), None);
         Self { driver, serving, endpoint }

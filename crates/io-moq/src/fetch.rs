@@ -11,19 +11,21 @@ use moqt::data::{FetchObject, FetchWriter, Missing};
 use moqt::session::Command;
 use moqt::{
     Answer, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, RequestCode,
-    RequestId,
+    RequestId, Selection,
 };
 use spine::{Absence, Chunk, Close, FetchCursor, FetchEvent, ObjectReader, Order, Waiting, track};
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::flow::{OpenFlow, Role};
 use crate::limits::FETCH_MAX;
 use crate::link::Link;
 use crate::listen::Counters;
-use crate::play::{Counted, location, via_of};
+use crate::play::{Counted, flow_of, location, via_of};
 use crate::priority;
 use crate::timeouts::Lifetimes;
 use crate::transport::SendStream;
+use crate::wishes::selects;
 
 /// Answers a FETCH, then sends what there is. `urgency` is the subscriber's priority, which it may change.
 pub(crate) async fn serve(
@@ -67,7 +69,8 @@ pub(crate) async fn serve(
         |subscriber| priority::of_stream(subscriber, publisher, order, range.start.group, 3);
     let urgency = Urgency { subscriber: urgency, number: &number };
     let timeout_ms = parameters.fill_timeout_ms;
-    let wanted = Wanted { id, range, order, urgency, timeout_ms, at_once: false };
+    let selection = Arc::new(Selection::new(&parameters.range_filters));
+    let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: false };
     send(link, &track, wanted, counters).await;
     link.command(Command::DataClosed { id });
 }
@@ -84,6 +87,7 @@ pub(crate) struct Fill {
     /// The subscriber's.
     pub(crate) priority: u8,
     pub(crate) timeout_ms: Option<u64>,
+    pub(crate) selection: Arc<Selection>,
 }
 
 /// Sends the past of a subscription. Dropped, its stream is reset.
@@ -99,7 +103,7 @@ pub(crate) async fn fill(
     }
     let _counted = Counted { link: link.clone(), id: subscription };
     counters.fetches.fetch_add(1, Ordering::Relaxed);
-    let Fill { by: id, range, order, timeout_ms, .. } = fill;
+    let Fill { by: id, range, order, timeout_ms, selection, .. } = fill;
     let first = match order {
         GroupOrder::Ascending => range.start.group,
         GroupOrder::Descending => range.end.group,
@@ -109,7 +113,7 @@ pub(crate) async fn fill(
         |subscriber| priority::of_fill((subscriber, publisher), (order, fill.live_order), first);
     let urgency = Urgency { subscriber: watch::channel(fill.priority).1, number: &number };
     // The subscriber has no other word that it comes.
-    let wanted = Wanted { id, range, order, urgency, timeout_ms, at_once: true };
+    let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: true };
     send(link, track, wanted, counters).await;
 }
 
@@ -122,6 +126,7 @@ struct Wanted<'a> {
     urgency: Urgency<'a>,
     /// FILL_TIMEOUT
     timeout_ms: Option<u64>,
+    selection: Arc<Selection>,
     /// The header goes out before the first object is there.
     at_once: bool,
 }
@@ -147,11 +152,12 @@ impl Urgency<'_> {
 }
 
 async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters: &Counters) {
-    let Wanted { id, range, order, mut urgency, timeout_ms, at_once } = wanted;
+    let Wanted { id, range, order, mut urgency, timeout_ms, selection, at_once } = wanted;
     // Never closed.
     let Ok(place) = link.past.acquire().await else { return };
     let Some(mut stream) = link.connection.open_uni().await else { return };
     stream.set_priority(urgency.now());
+    link.log.fetch("local", stream.id(), id);
     let mut out = Out { stream, urgency };
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
     let patient = timeout_ms.is_none();
@@ -169,8 +175,21 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters
         return;
     }
     let (lifetimes, last, expired, end) = (Lifetimes::of(track.info()), None, None, range.end);
-    let mut answer =
-        Answering { writer, order, end, last, head, counters, lifetimes, expired, patient };
+    let flow = flow_of(link, Role::Fetch, track);
+    let mut answer = Answering {
+        link,
+        writer,
+        order,
+        end,
+        last,
+        head,
+        counters,
+        flow,
+        lifetimes,
+        expired,
+        selection,
+        patient,
+    };
     let sent = tokio::select! {
         biased;
         // draft-18 §2.4.2
@@ -185,7 +204,10 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters
             stream.finish();
             stream.stopped().await;
         }
-        ControlFlow::Break(code) => stream.reset(link.version.reset_code(code)),
+        ControlFlow::Break(code) => {
+            answer.flow.reset();
+            stream.reset(link.version.reset_code(code));
+        }
     }
 }
 
@@ -199,6 +221,7 @@ async fn malformed(track: &track::Consumer) {
 
 /// A fetch stream that is written.
 struct Answering<'a> {
+    link: &'a Link,
     writer: FetchWriter,
     order: GroupOrder,
     end: Location,
@@ -206,9 +229,12 @@ struct Answering<'a> {
     /// What is written but not sent.
     head: BytesMut,
     counters: &'a Counters,
+    flow: OpenFlow,
     lifetimes: Lifetimes,
     /// Up to here objects were passed over, because they may not be kept any longer.
     expired: Option<Location>,
+    /// Which of the objects.
+    selection: Arc<Selection>,
     /// Waits anew for each object.
     patient: bool,
 }
@@ -245,7 +271,12 @@ impl Answering<'_> {
                     self.expired()?;
                     self.gap(from, to, why)?;
                 }
-                FetchEvent::End => return self.expired(),
+                FetchEvent::End => {
+                    if !cursor.has_asked() {
+                        self.flow.hit();
+                    }
+                    return self.expired();
+                }
             }
             if self.patient {
                 cursor.extend(clock::now() + FETCH_MAX);
@@ -261,6 +292,10 @@ impl Answering<'_> {
         let header = object.header();
         if header.status != spine::Status::Normal {
             // draft-18 §11.4.4: a fetch has no status; what does not exist is left out.
+            return ControlFlow::Continue(());
+        }
+        if !selects(&self.selection, header) {
+            // draft-21 §9.11: what is left out may also be what does not pass.
             return ControlFlow::Continue(());
         }
         let at = location(object.location());
@@ -289,7 +324,9 @@ impl Answering<'_> {
             return ControlFlow::Break(moqt::ResetCode::InternalError);
         }
         self.last = Some(at);
+        self.link.log.fetch_object("created", out.stream.id(), &described);
         self.counters.sent(payload_length);
+        self.flow.object(object.location(), header.arrived, payload_length);
         chunks[0] = self.head.split().freeze();
         if let Some(ready) = object.whole().filter(|_| chunks.len() == 1) {
             chunks.extend(ready.into_iter().map(spine::Payload::into_bytes));

@@ -96,6 +96,10 @@ pub const STREAMS_PER_SUBSCRIPTION: usize = 64;
 /// for one more when it seeks; who asks for more is refused, which ends the subscription.
 pub const FILLS_PER_SUBSCRIPTION: usize = 8;
 
+/// Ranges in the filters of one request (MAX_FILTER_RANGES): a handful of sets, each of some subgroups or properties. All of them
+/// are looked at for each object.
+pub const FILTER_RANGES_MAX: u64 = 32;
+
 /// Ranges of the past that are sent over one connection at once, for FETCHes and fills: more of them wait for these. A fraction
 /// of what a node reads of recordings at once.
 pub const PAST_PER_CONNECTION: usize = 24;
@@ -148,3 +152,25 @@ pub const DRAIN_HERE: Duration = Duration::from_millis(500);
 
 /// How often it is looked at who has left.
 pub const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// Tracks that are over and whose numbers are kept: a day of a station with a dozen broadcasts, in a megabyte. The one that
+/// was used longest ago is forgotten.
+pub const TRACKS_REMEMBERED_MAX: usize = 1_000;
+
+/// Bytes of one session's log: an hour of a player that gets 75 objects a second, or a minute of a relay's.
+pub const QLOG_FILE_BYTES_MAX: usize = 64 << 20;
+
+/// Logs in the folder: the oldest goes when one more begins.
+pub const QLOG_FILES_MAX: usize = 100;
+
+/// Logs that are written at once, each an open file.
+pub const QLOG_OPEN_MAX: usize = 100;
+
+/// Events that wait for the disk, of all sessions.
+pub const QLOG_EVENTS_QUEUED_MAX: usize = 65_536;
+
+/// Bytes of events that wait for the disk: a second of a busy one. More are lost, and counted.
+pub const QLOG_QUEUED_BYTES_MAX: usize = 8 << 20;
+
+/// How often it is written down how a session's path does: some round trips of a far peer.
+pub const QLOG_METRICS_EVERY: Duration = Duration::from_millis(500);

@@ -23,8 +23,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use crate::clock;
+use crate::flow::Flows;
 use crate::limits::{AHEAD_BYTES_MAX, CLOSE_LINGER, PAST_PER_CONNECTION, QUEUED_ANSWERS_MAX};
 use crate::priority;
+use crate::qlog::{Log, Messages};
+use crate::traffic::Traffic;
 use crate::transport::{Connection, Ended, Read, RecvStream, SendStream, WriteEnd};
 
 /// Answers which request stream is over with it.
@@ -34,6 +37,10 @@ type Job = Pin<Box<dyn Future<Output = Option<StreamId>> + Send>>;
 pub(crate) struct Link {
     pub(crate) connection: Connection,
     pub(crate) version: Version,
+    /// What goes over it, in numbers.
+    pub(crate) flows: Arc<Flows>,
+    /// What happens, if somebody wants it written down.
+    pub(crate) log: Log,
     /// Places for the past that is sent.
     pub(crate) past: Semaphore,
     /// Bytes of data streams whose request is not known yet.
@@ -227,8 +234,13 @@ fn sides() -> (Sides, Ends) {
 }
 
 impl Driver {
-    /// Drives `session` over `connection`.
-    pub(crate) fn new(connection: Connection, session: Session) -> Self {
+    /// Drives `session` over `connection`; what goes over it is counted in `traffic`, and written into `log`.
+    pub(crate) fn new(
+        connection: Connection,
+        session: Session,
+        traffic: Arc<Traffic>,
+        log: Log,
+    ) -> Self {
         let version = session.version();
         let state =
             State { session, jobs: Vec::new(), waiting: BTreeMap::new(), owners: BTreeMap::new() };
@@ -236,8 +248,9 @@ impl Driver {
         let jobs: FuturesUnordered<Job> = FuturesUnordered::new();
         jobs.push(Box::pin(pump.map(|()| None)));
         let (past, state) = (Semaphore::new(PAST_PER_CONNECTION), Mutex::new(state));
+        let flows = Flows::new(traffic, version.draft());
         let (ahead, changed) = (AtomicUsize::new(0), Notify::new());
-        let link = Link { connection, version, past, ahead, state, changed };
+        let link = Link { connection, version, flows, log, past, ahead, state, changed };
         Self {
             link: Arc::new(link),
             jobs,
@@ -448,7 +461,9 @@ fn queue(writes: &mpsc::Sender<Write>, write: Write) -> bool {
 /// Our side of the control stream.
 async fn write_control(link: &Link, mut stream: SendStream, writes: mpsc::Receiver<Write>) {
     stream.set_priority(priority::CONTROL);
-    if write_stream(stream, writes).await.is_some() {
+    link.log.stream("local", stream.id(), "control");
+    let told = link.log.messages(link.version, stream.id(), "created");
+    if write_stream(stream, writes, told).await.is_some() {
         link.handle(Input::ControlClosed);
     }
 }
@@ -460,7 +475,8 @@ async fn both_controls(
     writes: mpsc::Receiver<Write>,
 ) {
     link.handle(Input::ControlOpened(Bytes::new()));
-    tokio::join!(write_control(link, send, writes), read_control(link, recv));
+    let told = link.log.messages(link.version, recv.id(), "parsed");
+    tokio::join!(write_control(link, send, writes), read_control(link, recv, told));
 }
 
 /// Opens a request stream of ours.
@@ -477,8 +493,9 @@ async fn both(
     ends: Ends,
 ) -> Option<StreamId> {
     send.set_priority(priority::REQUEST);
+    let told = link.log.messages(link.version, send.id(), "created");
     let write = async {
-        if let Some(code) = write_stream(send, ends.write).await {
+        if let Some(code) = write_stream(send, ends.write, told).await {
             link.handle(Input::Stopped { stream: id, code });
         }
     };
@@ -487,7 +504,11 @@ async fn both(
 }
 
 /// Writes what it is told, to the end of the stream; answers the peer's code if it wants no more.
-async fn write_stream(mut stream: SendStream, mut writes: mpsc::Receiver<Write>) -> Option<u64> {
+async fn write_stream(
+    mut stream: SendStream,
+    mut writes: mpsc::Receiver<Write>,
+    mut told: Messages,
+) -> Option<u64> {
     loop {
         let write = tokio::select! {
             write = writes.recv() => write?,
@@ -497,11 +518,14 @@ async fn write_stream(mut stream: SendStream, mut writes: mpsc::Receiver<Write>)
             }
         };
         match write {
-            Write::Bytes(bytes) => match stream.write(&mut [bytes]).await {
-                Ok(()) => {}
-                Err(WriteEnd::Stopped(code)) => return Some(code),
-                Err(WriteEnd::Lost) => return None,
-            },
+            Write::Bytes(bytes) => {
+                told.see(&bytes);
+                match stream.write(&mut [bytes]).await {
+                    Ok(()) => {}
+                    Err(WriteEnd::Stopped(code)) => return Some(code),
+                    Err(WriteEnd::Lost) => return None,
+                }
+            }
             Write::Finish => {
                 stream.finish();
                 return stream.stopped().await;
@@ -520,13 +544,17 @@ async fn read_request(
     mut recv: RecvStream,
     mut stop: oneshot::Receiver<u64>,
 ) {
+    let mut told = link.log.messages(link.version, recv.id(), "parsed");
     loop {
         let read = tokio::select! {
             read = recv.read() => read,
             Ok(code) = &mut stop => return recv.stop(code),
         };
         match read {
-            Read::Chunk(bytes) => link.handle(Input::Bytes { stream: id, bytes }),
+            Read::Chunk(bytes) => {
+                told.see(&bytes);
+                link.handle(Input::Bytes { stream: id, bytes });
+            }
             Read::Fin => return link.handle(Input::Finished(id)),
             Read::Reset(code) => return link.handle(Input::Reset { stream: id, code }),
             Read::Lost => return,
@@ -547,14 +575,25 @@ async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
             Ok(None) => continue,
             Ok(Some(Opening::Padding)) => return,
             Ok(Some(Opening::Control(first))) => {
+                link.log.stream("remote", stream.id(), "control");
+                let mut told = link.log.messages(link.version, stream.id(), "parsed");
+                told.see(&first);
                 link.handle(Input::ControlOpened(first));
                 if !chunk.is_empty() {
+                    told.see(&chunk);
                     link.handle(Input::Control(chunk));
                 }
-                return read_control(&link, stream).await;
+                return read_control(&link, stream, told).await;
             }
-            Ok(Some(Opening::Subgroup(header))) => DataHeader::Subgroup(header),
-            Ok(Some(Opening::Fetch(id))) => DataHeader::Fetch(id),
+            Ok(Some(Opening::Subgroup(header))) => {
+                link.log.stream("remote", stream.id(), "subgroup_header");
+                link.log.subgroup("parsed", stream.id(), &header);
+                DataHeader::Subgroup(header)
+            }
+            Ok(Some(Opening::Fetch(id))) => {
+                link.log.fetch("remote", stream.id(), id);
+                DataHeader::Fetch(id)
+            }
             Err(error) => return stream.stop(link.fault(error)),
         };
         return hand_over(link, header, chunk, stream).await;
@@ -562,10 +601,13 @@ async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
 }
 
 /// The peer's side of the control stream.
-async fn read_control(link: &Link, mut stream: RecvStream) {
+async fn read_control(link: &Link, mut stream: RecvStream, mut told: Messages) {
     loop {
         match stream.read().await {
-            Read::Chunk(bytes) => link.handle(Input::Control(bytes)),
+            Read::Chunk(bytes) => {
+                told.see(&bytes);
+                link.handle(Input::Control(bytes));
+            }
             Read::Fin | Read::Reset(_) => return link.handle(Input::ControlClosed),
             Read::Lost => return,
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use media::admission::Door;
+use media::trace::Departures;
 pub use moqt::Secret;
 use moqt::Version;
 use moqt::limits::URI_BYTES_MAX;
@@ -19,13 +20,20 @@ use tokio::task::JoinSet;
 
 use crate::limits::{DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
 use crate::open::OpenBroadcasts;
+use crate::qlog::Logs;
 use crate::session::{self, Relay};
+use crate::traffic::Traffic;
 use crate::transport::{Connection, Endpoint};
 
 /// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
 /// protocols.
 pub fn protocols() -> Vec<&'static str> {
     Version::ALL.iter().map(|version| version.alpn()).collect()
+}
+
+/// The numbers of the drafts that are spoken.
+pub fn drafts() -> impl Iterator<Item = u8> {
+    Version::ALL.iter().map(|version| version.draft())
 }
 
 /// Those of these drafts alone, in this order. Nothing: one of them is not spoken, or there is none.
@@ -68,6 +76,10 @@ pub struct Counters {
     pub object_bytes: AtomicU64,
     /// Groups that a subscriber was too slow for, or that were too old for it.
     pub groups_skipped: AtomicU64,
+    /// Who is connected, and what goes to whom.
+    pub traffic: Arc<Traffic>,
+    /// What is sent, for who follows a frame.
+    pub departures: Arc<Departures>,
 }
 
 impl Counters {
@@ -201,6 +213,8 @@ pub struct Service {
     pub half_open_unproved: usize,
     /// Where peers are sent when it stops.
     pub elsewhere: Elsewhere,
+    /// Where sessions are written down.
+    pub logs: Option<Logs>,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -272,7 +286,8 @@ async fn counted(connection: Connection, counters: Arc<Counters>) {
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
     let Service { origin, door, gate, audience, past, guests, open_namespaces, .. } = service;
     let (counters, unproved_max) = (service.counters, service.half_open_unproved);
-    let (open, elsewhere) = (OpenBroadcasts::default(), service.elsewhere);
+    let (elsewhere, logs) = (service.elsewhere, service.logs);
+    let open = OpenBroadcasts::default();
     let relay = Relay {
         origin,
         door,
@@ -284,6 +299,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         open_namespaces,
         open,
         elsewhere: elsewhere.clone(),
+        logs,
     };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);

@@ -9,14 +9,15 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use media::trace::Departure;
 use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::session::Command;
 use moqt::{
     Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestCode, RequestId,
-    ResetCode, Secret,
+    ResetCode, Secret, Selection,
 };
 use spine::{
-    Chunk, Close, Cursor, Event, Filter, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
+    Chunk, Close, Cursor, Event, Filter, Header, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
     SubgroupReader, Via, track,
 };
 use tokio::sync::{mpsc, watch};
@@ -24,7 +25,8 @@ use tokio::time::timeout_at;
 
 use crate::clock;
 use crate::fetch::{self, Fill};
-use crate::limits::{FILLS_PER_SUBSCRIPTION, LAG_MAX, STREAMS_PER_SUBSCRIPTION};
+use crate::flow::{Flow, OpenFlow, Role};
+use crate::limits::{FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, LAG_MAX, STREAMS_PER_SUBSCRIPTION};
 use crate::link::Link;
 use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
@@ -142,6 +144,12 @@ pub(crate) struct Serving {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// Counts what goes of this track over this session.
+pub(crate) fn flow_of(link: &Link, role: Role, track: &track::Consumer) -> OpenFlow {
+    let name = Bytes::copy_from_slice(track.name().as_bytes());
+    link.flows.begin(role, track.path().clone(), name)
+}
+
 /// Counts a subscription as open until it is dropped.
 struct OpenSubscription(Arc<Counters>);
 
@@ -163,14 +171,15 @@ impl Serving {
     /// Sends until the track, the subscription or its filter is over.
     pub(crate) async fn run(mut self) {
         let _open = OpenSubscription::new(&self.counters);
-        let Some(code) = self.deliver().await else { return };
+        let flow = flow_of(&self.link, Role::Subscription, &self.track);
+        let Some(code) = self.deliver(&flow).await else { return };
         let done = Done { code, reason: String::new() };
         self.link.command(Command::Done { id: self.id, done });
     }
 
     /// Answers how it ended; nothing, if the subscriber ended it.
-    async fn deliver(&mut self) -> Option<DoneCode> {
-        let (tell, changes) = watch::channel(self.wishes);
+    async fn deliver(&mut self, flow: &OpenFlow) -> Option<DoneCode> {
+        let (tell, changes) = watch::channel(self.wishes.clone());
         let given_up = Arc::<GivenUp>::default();
         let (began, mut cursor) = (clock::now(), self.follow());
         let lifetimes = Lifetimes::of(self.track.info());
@@ -205,6 +214,14 @@ impl Serving {
                         // The session says PUBLISH_DONE for it.
                         return None;
                     }
+                    let filters = &update.parameters.range_filters;
+                    if self.wishes.selection.updated(filters).ranges() > FILTER_RANGES_MAX {
+                        // draft-21 §9.1.6: those of all messages about it count.
+                        let words = "more ranges in filters than MAX_FILTER_RANGES";
+                        let answer = Answer::error(RequestCode::InvalidFilter, words);
+                        self.link.command(Command::AnswerUpdate { id: self.id, answer });
+                        return None;
+                    }
                     let largest = self.track.largest().map(location);
                     match self.update(&update.parameters, largest) {
                         Change::Nothing => {}
@@ -218,7 +235,7 @@ impl Serving {
                     }
                     let fill = fill.zip(largest);
                     fills.extend(fill.and_then(|(fill, at)| self.past(update.id, fill, at)));
-                    tell.send_replace(self.wishes);
+                    tell.send_replace(self.wishes.clone());
                 }
                 Some(()) = streams.next() => {}
                 Some(()) = fills.next() => {}
@@ -230,15 +247,19 @@ impl Serving {
                     // draft-18 §2.4.2: at once; what is dropped here is reset.
                     Event::End(why @ Close::Malformed) => return Some(done_code(why)),
                     Event::Subgroup(reader) => {
-                        let told = (changes.clone(), given_up.clone());
+                        let told = (changes.clone(), given_up.clone(), flow.share());
                         streams.push(self.stream(reader, (began, lifetimes), told));
                     }
-                    Event::Datagram(object) if !self.wishes.is_behind(location(object.location())) => {
-                        self.datagram(&object, began, lifetimes);
+                    Event::Datagram(object)
+                        if !self.wishes.is_behind(location(object.location()))
+                            && self.wishes.selects(object.header()) =>
+                    {
+                        self.datagram(&object, flow, (began, lifetimes));
                     }
                     Event::Datagram(_) => {}
                     Event::Skipped { .. } => {
                         self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+                        flow.skipped();
                     }
                     Event::Group(_) | Event::GroupEnd { .. } => {}
                     // draft-18 §10.11: the end of the filter is not the end of the track.
@@ -253,7 +274,7 @@ impl Serving {
 
     /// Takes an update and answers it. Says what becomes of what is being sent.
     fn update(&mut self, parameters: &Parameters, largest: Option<Location>) -> Change {
-        let before = self.wishes;
+        let before = self.wishes.clone();
         self.wishes.update(parameters, largest);
         ask_for_group(&self.track, parameters);
         let said = Parameters { largest, ..Parameters::default() };
@@ -273,6 +294,10 @@ impl Serving {
             live_order: self.order,
             priority: fill.subscriber_priority.unwrap_or(wishes.priority),
             timeout_ms: fill.fill_timeout_ms,
+            selection: match fill.range_filters.is_empty() {
+                true => wishes.selection.clone(),
+                false => Arc::new(Selection::new(&fill.range_filters)),
+            },
         };
         // draft-21 §3.4: then there is no stream.
         let any = wishes.forward && !wanted.range.is_backward();
@@ -299,7 +324,12 @@ impl Serving {
         last.map(|end| end.group)
     }
 
-    fn datagram(&self, object: &ObjectReader, began: Instant, lifetimes: Lifetimes) {
+    fn datagram(
+        &self,
+        object: &ObjectReader,
+        flow: &Flow,
+        (began, lifetimes): (Instant, Lifetimes),
+    ) {
         let now = clock::now();
         let timeouts = lifetimes.timeouts.or_less(&self.wishes);
         if lifetimes.are_over_for(object.header(), now)
@@ -334,7 +364,9 @@ impl Serving {
         if let Ok(bytes) = datagram.encode(self.link.version)
             && self.link.connection.send_datagram(bytes)
         {
+            self.link.log.datagram("created", &datagram);
             self.counters.sent(length);
+            flow.object(object.location(), header.arrived, length);
         }
     }
 
@@ -343,10 +375,11 @@ impl Serving {
         &self,
         reader: SubgroupReader,
         (began, lifetimes): (Instant, Lifetimes),
-        (changes, given_up): (watch::Receiver<Wishes>, Arc<GivenUp>),
+        (changes, given_up, flow): (watch::Receiver<Wishes>, Arc<GivenUp>, Arc<Flow>),
     ) -> Sending {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
-        let (track, wishes, counters) = (self.track.clone(), self.wishes, self.counters.clone());
+        let (track, wishes) = (self.track.clone(), self.wishes.clone());
+        let counters = self.counters.clone();
         let (complete_since, priority) = (None, track.info().priority);
         let (said, timeouts) = (lifetimes.timeouts, lifetimes.timeouts);
         let streaming = Streaming {
@@ -358,6 +391,7 @@ impl Serving {
             wishes,
             changes,
             given_up,
+            flow,
             began,
             said,
             timeouts,
@@ -400,6 +434,7 @@ struct Streaming {
     wishes: Wishes,
     changes: watch::Receiver<Wishes>,
     given_up: Arc<GivenUp>,
+    flow: Arc<Flow>,
     /// When the subscription began.
     began: Instant,
     /// The publisher's timeouts of this subgroup.
@@ -465,9 +500,13 @@ impl Streaming {
             }
             Err(Cut::Reset(code)) => {
                 self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+                self.flow.reset();
                 stream.reset(self.link.version.reset_code(code));
             }
-            Err(Cut::Source(code)) => stream.reset(reset_code(self.link.version, code)),
+            Err(Cut::Source(code)) => {
+                self.flow.reset();
+                stream.reset(reset_code(self.link.version, code));
+            }
             Err(Cut::Gone) => {}
         }
     }
@@ -477,7 +516,7 @@ impl Streaming {
         loop {
             let event = poll_fn(|cx| self.reader.poll(cx)).await;
             if self.changes.has_changed().unwrap_or(false) {
-                self.wishes = *self.changes.borrow_and_update();
+                self.wishes = self.changes.borrow_and_update().clone();
                 self.timeouts = self.said.or_less(&self.wishes);
             }
             let object = match event {
@@ -496,7 +535,7 @@ impl Streaming {
             if self.wishes.is_behind(at) {
                 return Ok(None);
             }
-            if at >= self.wishes.from {
+            if at >= self.wishes.from && self.wishes.selects(object.header()) {
                 return Ok(Some(object));
             }
         }
@@ -511,6 +550,7 @@ impl Streaming {
         let since = *self.complete_since.get_or_insert_with(clock::now);
         if timeout_at((since + timeout).into(), stream.stopped()).await.is_err() {
             self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+            self.flow.reset();
             stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
         }
     }
@@ -550,11 +590,18 @@ impl Streaming {
             // A group that the peer's draft has no number for.
             return Err(Cut::Reset(ResetCode::InternalError));
         }
+        self.link.log.stream("local", stream.id(), "subgroup_header");
+        self.link.log.subgroup("created", stream.id(), &header);
         let mut writer = SubgroupWriter::new(self.link.version, &header);
-        let mut object = first;
+        let (mut object, mut last) = (first, None);
         loop {
+            let begun = self.counters.departures.wanted().then(clock::now);
             let bytes = self.object(stream, &mut writer, head, &mut object).await?;
-            self.counters.sent(bytes);
+            self.sent(stream.id(), (&object, last), bytes);
+            if let Some(begun) = begun {
+                self.departed(&object, bytes, begun);
+            }
+            last = Some(object.header().id);
             head = BytesMut::with_capacity(32);
             let before = self.wishes.priority;
             let Some(next) = self.next().await? else { return Ok(()) };
@@ -563,6 +610,33 @@ impl Streaming {
                 self.prioritise(stream);
             }
         }
+    }
+
+    /// QUIC has all of an object; that before it on its stream is the last one.
+    fn sent(&self, stream: u64, (object, last): (&ObjectReader, Option<u64>), bytes: u64) {
+        let Header { id, status, arrived, .. } = *object.header();
+        self.counters.sent(bytes);
+        self.flow.object(object.location(), arrived, bytes);
+        // What was there already waits from the moment when it was asked for.
+        let now = clock::now();
+        self.flow.waited(now.saturating_duration_since(arrived.max(self.began)));
+        let (age, status) = (now.saturating_duration_since(arrived), status_of(status).number());
+        let log = &self.link.log;
+        log.subgroup_object("created", stream, (id, last), (bytes, status), Some(age));
+    }
+
+    /// Somebody follows what is sent.
+    fn departed(&self, object: &ObjectReader, bytes: u64, begun: Instant) {
+        self.counters.departures.note(Departure {
+            path: self.track.path().clone(),
+            track: self.track.name().clone(),
+            location: object.location(),
+            via: "MoQ",
+            peer: self.link.connection.peer(),
+            bytes,
+            begun,
+            left: clock::now(),
+        });
     }
 
     /// Sends one object, by reference, also while it is still arriving. Answers how long it was.

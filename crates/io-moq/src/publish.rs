@@ -113,7 +113,8 @@ impl Publisher {
         offered: Box<Offered>,
         track: Result<track::Producer, PublishError>,
     ) -> impl Future<Output = Taken> + Send + use<> {
-        let Offered { id, told, parameters, .. } = *offered;
+        let Offered { id, told, parameters, name, .. } = *offered;
+        let name = moqt::TrackName::new(self.namespace.clone(), name);
         let answer = match &track {
             Ok(track) => {
                 saw(track, &parameters);
@@ -135,9 +136,9 @@ impl Publisher {
         let viewer = self.viewer.clone();
         async move {
             let _own = own;
-            match track {
-                Ok(track) => take(link, id, told, track, Some(viewer)).await,
-                Err(_) => {
+            match (track, name) {
+                (Ok(track), Ok(name)) => take(link, (id, name), told, track, Some(viewer)).await,
+                _ => {
                     link.disown(id);
                     Taken::Refused
                 }
@@ -237,7 +238,7 @@ impl Granted {
             saw(&track, &self.parameters);
             let Self { track: name, asked, told, .. } = self;
             let (link, id) = asked.request();
-            let taken = take(link.clone(), id, told, track.clone(), None).await;
+            let taken = take(link.clone(), (id, name.clone()), told, track.clone(), None).await;
             if taken != Taken::Moved {
                 return taken;
             }

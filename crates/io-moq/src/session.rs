@@ -14,8 +14,8 @@ use moqt::{
 use spine::{Origin, Path};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::announce::Announcing;
-use crate::limits::{DRAIN_HERE, DRAIN_LOOK, NAMESPACES_MAX, RENDEZVOUS_MAX};
+use crate::announce::{Announcing, filters_stay};
+use crate::limits::{DRAIN_HERE, DRAIN_LOOK, FILTER_RANGES_MAX, NAMESPACES_MAX, RENDEZVOUS_MAX};
 use crate::link::{Driver, Link, linger};
 use crate::listen::{Audience, Counters, Elsewhere, Gate, Guests, HalfOpenGuard, Past, Why};
 use crate::names::{name_of, path_of};
@@ -25,6 +25,7 @@ use crate::play::{
     Misread, Serving, Update, Wishes, ask_for_group, location, order_of, subscribed, track_ok,
 };
 use crate::publish::{Offer, Offered, Publisher};
+use crate::qlog::{Log, Logs};
 use crate::transport::Connection;
 use crate::viewer::{Credentials, Seats, Viewer, secrets};
 use crate::{clock, fetch};
@@ -43,6 +44,8 @@ pub(crate) struct Relay {
     pub(crate) open: OpenBroadcasts,
     /// Where peers are sent when the listener stops.
     pub(crate) elsewhere: Elsewhere,
+    /// Where sessions are written down.
+    pub(crate) logs: Option<Logs>,
 }
 
 impl Relay {
@@ -69,9 +72,13 @@ pub(crate) async fn run(
     let config = Config {
         transport: connection.transport(),
         implementation: concat!("airwave/", env!("CARGO_PKG_VERSION")).to_owned(),
+        filter_ranges: FILTER_RANGES_MAX,
         ..Config::new(version)
     };
-    let mut driver = Driver::new(connection.clone(), Session::server(clock::now(), config));
+    let (session, traffic) = (Session::server(clock::now(), config), &relay.counters.traffic);
+    let log = relay.logs.as_ref().map_or(Log::off(), |logs| logs.begin(&connection, version));
+    let mut driver = Driver::new(connection.clone(), session, traffic.clone(), log.clone());
+    let _joined = traffic.join(driver.link());
     let mut serving = Connected::new(driver.link().clone(), relay, Some(guard));
     // When a peer that was asked to leave is looked at next.
     let mut leaving: Option<Instant> = None;
@@ -101,6 +108,11 @@ pub(crate) async fn run(
     if driver.closed_with().or(ended.code).is_some_and(|code| code != 0) {
         serving.relay.counters.session_errors.fetch_add(1, Ordering::Relaxed);
     }
+    log.event("quic:connection_closed", || {
+        let owner = if driver.closed_with().is_some() { "local" } else { "remote" };
+        let code = driver.closed_with().or(ended.code);
+        serde_json::json!({ "owner": owner, "application_code": code, "reason": ended.reason })
+    });
     // NO_ERROR: the peer is done, it was not lost.
     serving.goodbye.store(ended.code == Some(0), Ordering::Relaxed);
     tracing::debug!(peer = %connection.peer(), reason = %ended.reason.escape_debug(), "moq: closed");
@@ -251,6 +263,7 @@ impl Connected {
         self.path = path.to_owned();
         self.implementation =
             peer.implementation.chars().filter(|c| !c.is_control()).take(64).collect();
+        let _ = self.link.flows.software.set(self.implementation.clone());
         tracing::debug!(peer = %self.link.connection.peer(), software = self.implementation, "moq: connected");
     }
 
@@ -272,7 +285,7 @@ impl Connected {
                     }
                 };
                 let (link, viewer) = (self.link.clone(), self.viewer(tokens));
-                self.job(id, move |mut updates| async move {
+                self.job(id, move |updates| async move {
                     let found = match viewer.find(&track, Duration::ZERO).await {
                         Ok(found) => found,
                         Err(answer) => return link.command(Command::Answer { id, answer }),
@@ -281,17 +294,7 @@ impl Connected {
                     let counters = viewer.relay.counters.clone();
                     let (urge, urgency) =
                         watch::channel(parameters.subscriber_priority.unwrap_or(128));
-                    let updated = async {
-                        while let Some(update) = updates.recv().await {
-                            let Update { parameters, tokens, .. } = *update;
-                            link.command(Command::AnswerUpdate { id, answer: Answer::ok() });
-                            viewer.renew(tokens);
-                            if let Some(priority) = parameters.subscriber_priority {
-                                urge.send_replace(priority);
-                            }
-                        }
-                        std::future::pending::<()>().await;
-                    };
+                    let updated = updated(&link, id, &viewer, updates, urge);
                     let served =
                         fetch::serve(&link, id, found, filter, parameters, urgency, &counters);
                     tokio::select! {
@@ -498,4 +501,27 @@ impl Connected {
         }
         self.requests.insert(id, Open::Offer(namespace));
     }
+}
+
+/// Takes the updates of a FETCH (draft-18 §10.9): other tokens, another priority. Never ends.
+async fn updated(
+    link: &Link,
+    id: RequestId,
+    viewer: &Viewer,
+    mut updates: mpsc::UnboundedReceiver<Box<Update>>,
+    urge: watch::Sender<u8>,
+) {
+    while let Some(update) = updates.recv().await {
+        let Update { parameters, tokens, .. } = *update;
+        let refused = filters_stay(&parameters);
+        if refused.is_none() {
+            viewer.renew(tokens);
+            if let Some(priority) = parameters.subscriber_priority {
+                urge.send_replace(priority);
+            }
+        }
+        let answer = refused.unwrap_or_else(Answer::ok);
+        link.command(Command::AnswerUpdate { id, answer });
+    }
+    std::future::pending::<()>().await;
 }

@@ -17,8 +17,9 @@ use spine::{Close, Header, ObjectWriter, Waiting, WriteError, group, track};
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::flow::{Flow, OpenFlow, Role};
 use crate::link::{DataStream, Link, Told};
-use crate::names::{reset, reset_of};
+use crate::names::{path_of, reset, reset_of};
 use crate::transport::{Read, RecvStream};
 use crate::viewer::{Viewer, secrets};
 
@@ -74,14 +75,22 @@ impl From<WriteError> for Fault {
     }
 }
 
-/// Writes everything that comes for a subscription of ours into `track`, to its end. `offered`: by whom, if not we have asked.
+/// Counts what comes of this track of the peer's.
+fn flow_of(link: &Link, name: &moqt::TrackName) -> Option<OpenFlow> {
+    let path = path_of(name.namespace())?;
+    Some(link.flows.begin(Role::Publication, path, name.name().clone()))
+}
+
+/// Writes everything that comes for a subscription of ours to the track of this name into `track`, to its end. `offered`: by
+/// whom, if not we have asked.
 pub(crate) async fn take(
     link: Arc<Link>,
-    id: RequestId,
+    (id, name): (RequestId, moqt::TrackName),
     mut told: mpsc::UnboundedReceiver<Told>,
     track: track::Producer,
     offered: Option<Viewer>,
 ) -> Taken {
+    let Some(flow) = flow_of(&link, &name) else { return Taken::Refused };
     let track = track.checked();
     let mut streams = FuturesUnordered::new();
     let mut end = None;
@@ -100,10 +109,13 @@ pub(crate) async fn take(
             },
             told = told.recv() => match told {
                 Some(Told::Data(data)) => {
-                    streams.push(subgroup(&link, data, &track));
+                    streams.push(subgroup(&link, data, &track, &flow));
                     continue;
                 }
-                Some(Told::Datagram(datagram)) => datagram_object(datagram, &track).err(),
+                Some(Told::Datagram(datagram)) => {
+                    link.log.datagram("parsed", &datagram);
+                    datagram_object(datagram, &track, &flow).err()
+                }
                 Some(Told::Event(Event::Done { done, .. })) => {
                     if done.code == DoneCode::MalformedTrack {
                         track.end(Close::Malformed);
@@ -225,10 +237,11 @@ async fn subgroup(
     link: &Arc<Link>,
     data: DataStream,
     track: &track::Producer,
+    flow: &Flow,
 ) -> Result<(), Fault> {
     let DataStream { header, first, mut stream, .. } = data;
     let DataHeader::Subgroup(header) = header else { return Ok(()) };
-    let result = copy(link, &header, first, &mut stream, track).await;
+    let result = copy(link, (&header, first), &mut stream, (track, flow)).await;
     match &result {
         Ok(()) => {}
         Err(Fault::Data(error)) => stream.stop(link.fault(*error)),
@@ -245,14 +258,22 @@ async fn subgroup(
 
 async fn copy(
     link: &Link,
-    header: &SubgroupHeader,
-    first: Bytes,
+    (header, first): (&SubgroupHeader, Bytes),
     stream: &mut RecvStream,
-    track: &track::Producer,
+    (track, flow): (&track::Producer, &Flow),
 ) -> Result<(), Fault> {
     let mut reader = SubgroupReader::new(link.version, header);
     let group = track.group(header.group, clock::now())?;
-    let mut copying = Copying { header, track, group, subgroup: None, object: None, first: true };
+    let mut copying = Copying {
+        from: (link, stream.id()),
+        header,
+        track,
+        flow,
+        group,
+        subgroup: None,
+        object: None,
+        last: None,
+    };
     let mut arrived = Arrived { bytes: first, end: None };
     loop {
         while let Some(item) = reader.read(&mut arrived.bytes)? {
@@ -270,6 +291,7 @@ async fn copy(
                 return Ok(copying.fin(reader.largest())?);
             }
             Some(End::Reset(code)) => {
+                flow.reset();
                 copying.reset(reset_of(link.version, code));
                 return Ok(());
             }
@@ -335,19 +357,28 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
 
 /// A subgroup on its way into the spine.
 struct Copying<'a> {
+    /// The session, and the number of its stream.
+    from: (&'a Link, u64),
     header: &'a SubgroupHeader,
     track: &'a track::Producer,
+    flow: &'a Flow,
     group: group::Producer,
     subgroup: Option<group::SubgroupProducer>,
     object: Option<ObjectWriter>,
-    /// No object has come on this stream.
-    first: bool,
+    /// The object that came before on this stream.
+    last: Option<u64>,
 }
 
 impl Copying<'_> {
     fn object(&mut self, subgroup: u64, head: ObjectHead) -> Result<(), WriteError> {
         let now = clock::now();
-        let first = std::mem::take(&mut self.first) && self.header.first_object;
+        let last = self.last.replace(head.id);
+        let first = last.is_none() && self.header.first_object;
+        let at = spine::Location { group: self.header.group, object: head.id };
+        self.flow.object(at, now, head.payload_length);
+        let (link, stream) = self.from;
+        let length = (head.payload_length, head.status.number());
+        link.log.subgroup_object("parsed", stream, (head.id, last), length, None);
         gaps(&self.group, head.id, &head.properties)?;
         let subgroup = match &self.subgroup {
             Some(subgroup) => subgroup,
@@ -403,13 +434,15 @@ impl Copying<'_> {
     }
 }
 
-fn datagram_object(datagram: Datagram, track: &track::Producer) -> Result<(), Fault> {
+fn datagram_object(datagram: Datagram, track: &track::Producer, flow: &Flow) -> Result<(), Fault> {
     let now = clock::now();
     let group = track.group(datagram.group, now)?;
     let (status, payload) = match datagram.body {
         Body::Payload(payload) => (spine::Status::Normal, payload),
         Body::Status(status) => (status_of(status), Bytes::new()),
     };
+    let at = spine::Location { group: datagram.group, object: datagram.object };
+    flow.object(at, now, payload.len() as u64);
     gaps(&group, datagram.object, &datagram.properties)?;
     let header = Header {
         priority: datagram.priority.unwrap_or(track.info().priority),

@@ -594,10 +594,40 @@ impl Connection {
         }
     }
 
+    /// How the path does, in numbers.
+    pub fn numbers(&self) -> PathNumbers {
+        let stats = self.quic.stats();
+        PathNumbers {
+            round_trip: stats.path.rtt,
+            congestion_window: stats.path.cwnd,
+            bytes_sent: stats.udp_tx.bytes,
+            bytes_received: stats.udp_rx.bytes,
+            packets_sent: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+        }
+    }
+
     /// How long a packet takes there and back.
     pub fn round_trip(&self) -> Duration {
         self.quic.rtt()
     }
+}
+
+/// How a path does, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathNumbers {
+    /// How long a packet takes there and back.
+    pub round_trip: Duration,
+    /// How many bytes may be under way to the peer.
+    pub congestion_window: u64,
+    /// Bytes of all datagrams that were sent.
+    pub bytes_sent: u64,
+    /// And received.
+    pub bytes_received: u64,
+    /// Packets that were sent.
+    pub packets_sent: u64,
+    /// Packets that were lost of these.
+    pub packets_lost: u64,
 }
 
 /// Where a session of WebTransport was opened.

@@ -126,12 +126,15 @@ struct Answering {
 impl Answering {
     async fn run(&mut self, link: &Link, mut data: DataStream) -> Result<(), Broken> {
         let mut reader = FetchReader::new(link.version, self.order);
-        let mut chunk = std::mem::take(&mut data.first);
+        let (mut chunk, stream) = (std::mem::take(&mut data.first), data.stream.id());
         loop {
             while let Some(item) = reader.read(&mut chunk).map_err(|error| {
                 data.stream.stop(link.fault(error));
                 Broken::from(error)
             })? {
+                if let FetchItem::Object(object) = &item {
+                    link.log.fetch_object("parsed", stream, object);
+                }
                 self.item(item).await?;
             }
             match data.stream.read().await {

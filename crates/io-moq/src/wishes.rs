@@ -1,9 +1,12 @@
 //! What a subscriber wishes of a subscription, and what becomes of it when he changes his mind.
 
-use moqt::{Location, Parameters};
+use std::sync::Arc;
+
+use moqt::{Location, Looked, Parameters, Properties, Selection};
+use spine::{Header, Via};
 
 /// What a subscriber may change while it is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wishes {
     /// Objects are sent.
     pub(crate) forward: bool,
@@ -15,6 +18,8 @@ pub(crate) struct Wishes {
     pub(crate) from: Location,
     /// The last one, if there is one.
     pub(crate) end: Option<Location>,
+    /// Which of these, by other numbers than their place.
+    pub(crate) selection: Arc<Selection>,
     /// Milliseconds after which an object is too old; 0: never.
     pub(crate) timeout_ms: u64,
     /// Milliseconds after its end in which all of a subgroup must have arrived; 0: any.
@@ -32,6 +37,7 @@ impl Wishes {
             filter,
             from,
             end,
+            selection: Arc::new(Selection::new(&parameters.range_filters)),
             timeout_ms: parameters.object_delivery_timeout_ms.unwrap_or(0),
             subgroup_timeout_ms: parameters.subgroup_delivery_timeout_ms.unwrap_or(0),
         }
@@ -51,6 +57,10 @@ impl Wishes {
             // draft-18 §5.1: it goes on with what is new.
             let (next, _) = moqt::Filter::NextObject.resolve(largest);
             self.from = self.from.max(next);
+        }
+        if !parameters.range_filters.is_empty() {
+            // For what is sent from now on.
+            self.selection = Arc::new(self.selection.updated(&parameters.range_filters));
         }
         self.forward = parameters.forward.unwrap_or(self.forward);
         self.priority = parameters.subscriber_priority.unwrap_or(self.priority);
@@ -113,8 +123,32 @@ impl Wishes {
 
     /// Whether the end of a group is not wanted, or may not be.
     pub(crate) fn is_cut(&self, group: u64) -> bool {
-        self.end.is_some_and(|end| end.group == group && end.object != moqt::Range::WHOLE_GROUP)
+        let before_its_end = |end: Location| end.object != moqt::Range::WHOLE_GROUP;
+        // With a selection its last object may be left out.
+        !self.selection.is_empty()
+            || self.end.is_some_and(|end| end.group == group && before_its_end(end))
     }
+
+    /// Whether an object passes the range filters.
+    pub(crate) fn selects(&self, object: &Header) -> bool {
+        selects(&self.selection, object)
+    }
+}
+
+/// Whether an object passes these range filters (draft-21 §3.3.2).
+pub(crate) fn selects(selection: &Selection, object: &Header) -> bool {
+    let subgroup = match object.via {
+        Via::Subgroup(id) => Some(id),
+        Via::Datagram => None,
+    };
+    // Most have no filter: nothing is looked up for them.
+    selection.is_empty()
+        || selection.passes(Looked {
+            subgroup,
+            object: object.id,
+            priority: object.priority,
+            properties: &Properties::from_checked(object.properties.clone()),
+        })
 }
 
 /// Where a subscription starts and ends. Only what is new counts (draft-18 §5.1.2); who asks for the past as well gets the group that is under way from its start, as a courtesy: players
@@ -154,7 +188,7 @@ mod tests {
         ] {
             let parameters = Parameters { filter: Some(first), ..Parameters::default() };
             let before = Wishes::new(&parameters, Some(at(5, 3)));
-            let mut after = before;
+            let mut after = before.clone();
             let said = Parameters { filter, forward: forwards, ..Parameters::default() };
             after.update(&said, Some(at(7, 3)));
             assert_eq!(
@@ -165,7 +199,7 @@ mod tests {
             assert_eq!(after.from, begins, "{first:?} {filter:?} {forwards:?}");
             // And on again: behind what was the largest then.
             if forwards == paused {
-                let mut on = after;
+                let mut on = after.clone();
                 let said = Parameters { forward, ..Parameters::default() };
                 on.update(&said, Some(at(8, 1)));
                 let change = on.change(&after, Some(at(8, 1)));

@@ -45,6 +45,7 @@ mod publication;
 mod read;
 pub mod rung;
 pub mod timeline;
+pub mod trace;
 pub mod webvtt;
 
 pub use frames::{FrameEvent, Frames};

@@ -121,3 +121,6 @@ pub const CAPTIONS_CUES_MAX: usize = 100_000;
 
 /// Hours that captions may count: no recording is longer than a few weeks.
 pub const CAPTIONS_HOURS_MAX: u64 = 9_999;
+
+/// Objects that were sent, kept while a frame is followed: a part to each of so many viewers. A megabyte.
+pub const DEPARTURES_MAX: usize = 8_192;

@@ -54,7 +54,8 @@ pub enum Status {
 }
 
 impl Status {
-    pub(crate) fn number(self) -> u64 {
+    /// As it stands on the wire (draft-18 §11.2.1.2).
+    pub fn number(self) -> u64 {
         match self {
             Status::Normal => 0,
             Status::EndOfGroup => 3,

@@ -11,6 +11,7 @@ use crate::data::{
     Datagram, FetchItem, FetchObject, FetchReader, FetchWriter, Missing, ObjectHead, Opening,
     OpeningReader, SubgroupHeader, SubgroupItem, SubgroupReader, SubgroupWriter,
 };
+use crate::describe::Describer;
 use crate::error::DataError;
 use crate::limits;
 use crate::location::{GroupOrder, Location, Range};
@@ -23,7 +24,7 @@ use crate::message::setup::Setup;
 use crate::message::shared::{NamespaceCancel, decode_maximum, encode_maximum};
 use crate::message::subscribe::SubscribeOk;
 use crate::message::update::{Update, decode_notify, encode_notify};
-use crate::message::{Message, TooLong, namespace};
+use crate::message::{Message, TooLong, frame, namespace};
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
@@ -70,6 +71,10 @@ pub fn control(v: Version, data: &[u8]) {
         assert_eq!(decode(kind, body), Ok(value));
     }
     let message = v.message_of(u64::from(kind));
+    // Who only looks on can say something of anything.
+    if let Ok(bytes) = frame(v, message, |out| out.bytes(rest)) {
+        assert_eq!(Describer::new(v).read(&bytes).len(), 1);
+    }
     match (kind, message) {
         (0x00, _) => {
             let decode = |_, body| Setup::decode(v, body);

@@ -13,6 +13,7 @@
 mod arbitrary;
 pub mod code;
 pub mod data;
+pub mod describe;
 #[cfg(test)]
 mod differential16_tests;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod parameters;
 pub mod properties;
 mod request;
 mod secret;
+mod selection;
 pub mod session;
 mod token;
 mod varint;
@@ -46,6 +48,7 @@ pub use request::{
     Answer, Done, Fetch, FetchOk, JoiningStart, Redirect, Request, RequestError, RequestId,
 };
 pub use secret::Secret;
+pub use selection::{Looked, Selection};
 pub use session::Session;
 pub use token::{AuthToken, Token};
 pub use version::Version;

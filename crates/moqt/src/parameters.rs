@@ -116,6 +116,8 @@ pub(crate) enum Scope {
     StateNotify,
     /// Inside FILL_PARAMETERS.
     Fill,
+    /// Any: for who only looks on.
+    Any,
 }
 
 impl Kind {
@@ -242,7 +244,9 @@ impl Parameters {
             let other = priority.filter(|_| kind == Kind::SubscriberPriority);
             let raw = Raw::decode(other.unwrap_or(*encoding), body)?;
             match version.row().out_of_scope {
-                _ if scopes.contains(&scope) => parameters.take(version, kind, raw)?,
+                _ if scope == Scope::Any || scopes.contains(&scope) => {
+                    parameters.take(version, kind, raw)?;
+                }
                 // draft-16 §9.2.2
                 OutOfScope::Ignored => {}
                 // draft-18 §10.2.1

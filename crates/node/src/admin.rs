@@ -7,20 +7,22 @@ use std::time::Instant;
 
 use acme::status::Status;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use control::Control;
+use control::{Control, InputUid};
 use deliver::Shelf;
 use media::playback::{Report, START_MS};
 use record::{History, Space};
 use spine::Origin;
 
 use crate::encoder::Encoding;
-use crate::ingest::now_ms;
+use crate::ingest::{now_ms, path_of};
 use crate::limits::PLAYBACK_INPUTS_MAX;
+use crate::moq;
 use crate::tls::Certificate;
+use crate::trace::{self, Refused};
 use crate::web;
 
 /// What the node's counters are taken from.
@@ -48,8 +50,13 @@ pub(crate) struct Admin {
 }
 
 /// The admin routes: the router is made of this list, and so is the authorisation table.
-fn routes() -> [(&'static str, MethodRouter<Admin>); 3] {
-    [("/healthz", get(async || "ok\n")), ("/readyz", get(ready)), ("/metrics", get(metrics))]
+fn routes() -> [(&'static str, MethodRouter<Admin>); 4] {
+    [
+        ("/healthz", get(async || "ok\n")),
+        ("/readyz", get(ready)),
+        ("/metrics", get(metrics)),
+        ("/debug/trace", get(debug_trace)),
+    ]
 }
 
 /// The router of the admin listener.
@@ -89,6 +96,27 @@ async fn ready(State(admin): State<Admin>) -> Response {
     }
 }
 
+/// One frame of a live input, followed.
+async fn debug_trace(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let input = query.as_deref().and_then(|query| query.strip_prefix("input="));
+    let Some(Ok(input)) = input.map(InputUid::parse) else {
+        return (StatusCode::BAD_REQUEST, "input must be the uid of a live input\n")
+            .into_response();
+    };
+    match trace::trace(&admin.origin, &admin.moq.departures, &path_of(&input)).await {
+        Ok(followed) => {
+            ([(header::CONTENT_TYPE, "application/json")], followed.to_string()).into_response()
+        }
+        Err(Refused::Nothing(words)) => {
+            (StatusCode::NOT_FOUND, format!("{words}\n")).into_response()
+        }
+        Err(Refused::Busy) => {
+            let words = "somebody else follows a frame at the moment: try again in a second\n";
+            (StatusCode::CONFLICT, words).into_response()
+        }
+    }
+}
+
 /// Prometheus' text format, version 0.0.4.
 async fn metrics(State(admin): State<Admin>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -99,7 +127,7 @@ fn text(admin: &Admin) -> String {
     let mut out = Metrics::default();
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (delivery, encoders, web) = (&admin.delivery, &admin.encoders, &admin.web);
-    let (moq, chat) = (&admin.moq, admin.chat.counters());
+    let (counters, chat) = (&admin.moq, admin.chat.counters());
     let shelves = admin.library.on_air();
     let now = Instant::now();
     let viewers: usize = shelves.iter().map(|s| s.viewers(now)).sum();
@@ -112,9 +140,13 @@ fn text(admin: &Admin) -> String {
     let open = encoders.open.load(Ordering::Relaxed) as u64;
     out.gauge("rtmp_connections_open", "RTMP and RTMPS connections.", open);
     for (name, help, now) in [
-        ("moq_publishers", "Live inputs that are published over MoQ.", &moq.live),
-        ("moq_sessions_open", "MoQ sessions.", &moq.open),
-        ("moq_subscriptions_open", "MoQ subscriptions that are served.", &moq.subscriptions_open),
+        ("moq_publishers", "Live inputs that are published over MoQ.", &counters.live),
+        ("moq_sessions_open", "MoQ sessions.", &counters.open),
+        (
+            "moq_subscriptions_open",
+            "MoQ subscriptions that are served.",
+            &counters.subscriptions_open,
+        ),
     ] {
         out.gauge(name, help, now.load(Ordering::Relaxed) as u64);
     }
@@ -203,30 +235,34 @@ fn text(admin: &Admin) -> String {
             &encoders.unusable,
         ),
         ("rtmp_protocol_errors", "RTMP connections ended by an error.", &encoders.protocol_errors),
-        ("moq_sessions", "MoQ sessions accepted.", &moq.connections),
+        ("moq_sessions", "MoQ sessions accepted.", &counters.connections),
         (
             "moq_half_open_refused",
             "MoQ connections refused: too many half open.",
-            &moq.refused_half_open,
+            &counters.refused_half_open,
         ),
-        ("moq_handshakes_failed", "QUIC handshakes that failed.", &moq.failed_handshakes),
+        ("moq_handshakes_failed", "QUIC handshakes that failed.", &counters.failed_handshakes),
         (
             "moq_retries",
             "QUIC connections whose address had to be proved first: many were half open.",
-            &moq.retries,
+            &counters.retries,
         ),
-        ("moq_publishes_refused", "Publishes over MoQ refused.", &moq.refused_publishes),
+        ("moq_publishes_refused", "Publishes over MoQ refused.", &counters.refused_publishes),
         (
             "moq_session_errors",
             "MoQ sessions ended by an error, ours or the peer's.",
-            &moq.session_errors,
+            &counters.session_errors,
         ),
-        ("moq_session_panics", "MoQ sessions that panicked: a fault of Airwave.", &moq.panics),
-        ("moq_subscriptions", "MoQ subscriptions accepted.", &moq.subscriptions),
-        ("moq_fetches", "MoQ fetches accepted.", &moq.fetches),
-        ("moq_objects", "MoQ objects sent.", &moq.objects),
-        ("moq_object_bytes", "Bytes of them.", &moq.object_bytes),
-        ("moq_groups_skipped", "Groups that a subscriber was too slow for.", &moq.groups_skipped),
+        ("moq_session_panics", "MoQ sessions that panicked: a fault of Airwave.", &counters.panics),
+        ("moq_subscriptions", "MoQ subscriptions accepted.", &counters.subscriptions),
+        ("moq_fetches", "MoQ fetches accepted.", &counters.fetches),
+        ("moq_objects", "MoQ objects sent.", &counters.objects),
+        ("moq_object_bytes", "Bytes of them.", &counters.object_bytes),
+        (
+            "moq_groups_skipped",
+            "Groups that a subscriber was too slow for.",
+            &counters.groups_skipped,
+        ),
         ("chat_messages", "Messages that viewers said.", &chat.said),
         ("chat_messages_refused", "Messages that were not fit, or too many.", &chat.refused),
         ("chat_messages_deleted", "Deletions of messages.", &chat.deleted),
@@ -254,6 +290,7 @@ fn text(admin: &Admin) -> String {
     ] {
         out.counter(name, help, of(counter));
     }
+    moq::metrics(&mut out, &admin.moq);
     playback(&mut out, &shelves, now);
     out.0
 }
@@ -290,10 +327,16 @@ fn playback(out: &mut Metrics, shelves: &[Arc<Shelf>], now: Instant) {
     }
 }
 
+/// Text that is being written.
 #[derive(Default)]
-struct Metrics(String);
+pub(crate) struct Metrics(String);
 
 impl Metrics {
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     fn gauge(&mut self, name: &str, help: &str, value: u64) {
         self.write(name, "gauge", help, value);
     }
@@ -307,12 +350,19 @@ impl Metrics {
         let _ = writeln!(self.0, "airwave_{name} {value}");
     }
 
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP airwave_{name} {help}\n# TYPE airwave_{name} {kind}");
     }
 
     /// Of a histogram: how many were within each bound, and after more.
-    fn classes(&mut self, name: &str, labels: &str, bounds_ms: &[u64], counts: &[u64], sum_s: f64) {
+    pub(crate) fn classes(
+        &mut self,
+        name: &str,
+        labels: &str,
+        bounds_ms: &[u64],
+        counts: &[u64],
+        sum_s: f64,
+    ) {
         let comma = if labels.is_empty() { "" } else { "," };
         let (bucket, mut within) = (format!("{name}_bucket"), 0);
         for (bound, n) in bounds_ms.iter().zip(counts) {
@@ -326,7 +376,7 @@ impl Metrics {
         self.sample(&format!("{name}_count"), labels, all);
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
         let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let _ = writeln!(self.0, "airwave_{name}{labels} {value}");
     }

@@ -20,6 +20,7 @@ mod ingest;
 mod limits;
 mod logging;
 mod losers;
+mod moq;
 mod node;
 mod offer;
 mod past;
@@ -30,6 +31,7 @@ mod retention;
 mod routes;
 mod streams;
 mod tls;
+mod trace;
 mod unread;
 mod web;
 

@@ -96,3 +96,12 @@ pub(crate) const LEVELS_YIELD_BYTES: u64 = 1_000_000_000;
 /// What an encoder process is expected to take when their number is not configured: some 60 pictures of 1080p that x264 looks
 /// ahead at and refers to, as much again for the levels below, and those of the decoder.
 pub(crate) const WORKER_BYTES: u64 = 400 << 20;
+
+/// How long a frame is waited for that is to be followed: what is on the air sends thirty in this time, or is stuck.
+pub(crate) const TRACE_FRAME: Duration = Duration::from_secs(5);
+
+/// How long its part is waited for, behind it: audio waits for the video that decides its cut.
+pub(crate) const TRACE_PART: Duration = Duration::from_secs(5);
+
+/// How long it is watched to whom it is sent. Players that keep away from the edge ask a second later.
+pub(crate) const TRACE_VIEWERS: Duration = Duration::from_millis(1_500);

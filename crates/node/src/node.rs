@@ -210,7 +210,10 @@ impl Node {
             ..spine::Limits::default()
         };
         let origin = Origin::new(limits);
-        let counters: Arc<deliver::Counters> = Arc::default();
+        let departures: Arc<media::trace::Departures> = Arc::default();
+        let counters =
+            deliver::Counters { departures: departures.clone(), ..deliver::Counters::default() };
+        let counters = Arc::new(counters);
         let levels = deliver::Levels::new(config.encode.ladder.0.clone(), config.encode.pictures);
         let library = Arc::new(Library::new(history.clone(), counters.clone(), levels.clone()));
         let tasks = Tasks::default();
@@ -287,7 +290,8 @@ impl Node {
         }
         let greeted = quic.as_ref().map(quic::Quic::shown);
         let fingerprint = quic.as_ref().map(|quic| quic.fingerprint.clone()).unwrap_or_default();
-        let moq: Arc<io_moq::listen::Counters> = Arc::default();
+        let moq = io_moq::listen::Counters { departures, ..io_moq::listen::Counters::default() };
+        let moq = Arc::new(moq);
         // MoQ's peers are asked to leave while everything is still there for them.
         let (leave, leaving) = watch::channel(false);
         let (elsewhere, mut moq_left) = (io_moq::listen::Elsewhere::default(), None);
@@ -310,6 +314,7 @@ impl Node {
                 open_namespaces: config.moq.open_namespaces.clone(),
                 half_open_unproved: io_moq::limits::HALF_OPEN_UNPROVED_MAX,
                 elsewhere: elsewhere.clone(),
+                logs: crate::moq::logs(&config.moq)?,
                 counters: moq.clone(),
             };
             let listen = io_moq::listen::run(quic.endpoint, service, until_stop(leaving.clone()));
@@ -408,6 +413,10 @@ impl Node {
                 Arc::new(move |input| {
                     library.of_input(input.as_str()).map(|shelf| shelf.playing(Instant::now()))
                 })
+            },
+            moq: {
+                let traffic = moq.traffic.clone();
+                Arc::new(move |which| crate::moq::rows(&traffic, which))
             },
             dismiss: {
                 let ingest = ingest.clone();

@@ -87,6 +87,8 @@ fn reach(key: &str) -> Option<Reach> {
         | "quic.listen"
         | "moq.open_namespaces"
         | "moq.drafts"
+        | "moq.qlog_dir"
+        | "moq.qlog_peers"
         | "admin.listen" => Some(Reach::Restart),
         "http.trusted_proxies" | "proxy_protocol.trusted" | "proxy_protocol.listeners" => {
             Some(Reach::Restart)

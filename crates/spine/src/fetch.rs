@@ -68,6 +68,8 @@ pub struct FetchCursor {
     next_object: u64,
     deadline: Instant,
     asked: Option<Asked>,
+    /// Memory did not hold all of it.
+    has_asked: bool,
     ticket: Ticket,
     stream_ticket: Ticket,
 }
@@ -119,6 +121,7 @@ impl FetchCursor {
             next_object: 0,
             deadline,
             asked: None,
+            has_asked: false,
             ticket: Ticket::new(),
             stream_ticket: Ticket::new(),
         }
@@ -127,6 +130,11 @@ impl FetchCursor {
     /// When an answer that is being waited for is given up; poll again then.
     pub fn deadline(&self) -> Option<Instant> {
         self.asked.as_ref().map(|_| self.deadline)
+    }
+
+    /// Whether memory did not hold all of it, and somebody was asked for the rest.
+    pub fn has_asked(&self) -> bool {
+        self.has_asked
     }
 
     /// Waits for answers until then.
@@ -231,6 +239,7 @@ impl FetchCursor {
 
     /// Asks the responders for groups, or joins somebody who has asked for the same.
     fn ask(&mut self, from: u64, to: u64) {
+        self.has_asked = true;
         let start = self.start.max(Location { group: from, object: self.next_object });
         let end = self.end.min(Location { group: to, object: u64::MAX });
         let key = (start, end, self.order);

@@ -543,6 +543,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// Of which broadcast it is.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
     /// The track's name.
     pub fn name(&self) -> &TrackName {
         &self.shared.name

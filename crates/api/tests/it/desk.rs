@@ -16,7 +16,7 @@ use control::{
     Claim, ClaimMode, Control, End, InputSettings, InputUid, MasterKey, Secret, VideoUid,
 };
 use record::History;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::Store;
 use tempfile::TempDir;
 use tower_service::Service;
@@ -81,6 +81,14 @@ impl Desk {
             random,
             health: Arc::new(|_| None),
             playback: Arc::new(|_| None),
+            moq: Arc::new(|which| {
+                let track = |uid: &str| json!({ "namespace": ["default", uid], "track": "video" });
+                let session = |id: u64, uid: &str| json!({ "id": id, "tracks": [track(uid)] });
+                match which {
+                    api::MoqList::Sessions => vec![session(2, "b"), session(1, "a")],
+                    api::MoqList::Tracks => vec![track("a"), track("b")],
+                }
+            }),
             dismiss: Arc::new(|_| Box::pin(async {})),
             pictures: Arc::new(|| true),
         };

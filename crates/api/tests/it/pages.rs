@@ -121,3 +121,24 @@ async fn wrong_tokens_do_not_sign_in() {
         assert!(!answer.headers.contains_key("set-cookie"), "{body}");
     }
 }
+
+#[tokio::test]
+async fn lists_of_moq_have_pages_and_leave_out_what_is_of_others() {
+    let desk = Desk::new().await;
+    let (name, root) = bearer(ROOT);
+    for (query, of_sessions, of_tracks) in [
+        ("", vec![json!(2), json!(1)], 2),
+        ("?uid=a", vec![json!(1)], 1),
+        ("?uid=nobody", vec![], 0),
+        ("?per_page=1&page=2", vec![json!(1)], 1),
+    ] {
+        let path = |what: &str| format!("/client/v4/accounts/default/moq/{what}{query}");
+        let list = async |what: &str| {
+            let answer = ask(&desk.router(), "GET", &path(what), &[(name, &root)], "").await;
+            answer.result().as_array().unwrap().clone()
+        };
+        let ids: Vec<_> = list("sessions").await.iter().map(|row| row["id"].clone()).collect();
+        assert_eq!(ids, of_sessions, "{query}");
+        assert_eq!(list("tracks").await.len(), of_tracks, "{query}");
+    }
+}

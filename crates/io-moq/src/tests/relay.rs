@@ -22,7 +22,7 @@ use crate::transport::Read;
 
 const PAIRS: u64 = 0x30;
 
-fn room() -> moqt::TrackName {
+pub(super) fn room() -> moqt::TrackName {
     track(&["open", "room"], "chat")
 }
 
@@ -34,7 +34,7 @@ fn properties(pairs: &[(u64, u64)]) -> Properties {
 }
 
 /// A client that has announced the open namespace.
-async fn announced(rig: &Rig) -> Client {
+pub(super) async fn announced(rig: &Rig) -> Client {
     let client = rig.client("/").await;
     assert_eq!(code(&client.publish_namespace(&["open", "room"]).await), None);
     client

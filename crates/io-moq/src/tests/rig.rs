@@ -26,6 +26,7 @@ use crate::clock;
 use crate::limits::HALF_OPEN_UNPROVED_MAX;
 use crate::link::{DataStream, Driver, Link, Told};
 use crate::listen::{self, Barred, Counters, Elsewhere, Place, Service, Watching, Why, protocols};
+use crate::qlog::{Log, Logs};
 use crate::take::{Taken, take};
 use crate::transport::{
     Certificate, Congestion, Connection, Endpoint, Network, Returning, Trust, fingerprint,
@@ -115,14 +116,22 @@ impl Rig {
         let (certificate, hash) = certificate(names);
         let any = ([127, 0, 0, 1], 0).into();
         let endpoint = Endpoint::server(any, certificate, &protocols()).unwrap();
-        Self::serve(endpoint, hash, limits, half_open_unproved)
+        Self::serve(endpoint, hash, limits, half_open_unproved, None)
     }
 
     /// The same in a network of virtual time.
     pub(super) fn over(network: &Network, congestion: Congestion) -> Self {
         let (certificate, hash) = certificate(0);
         let endpoint = network.server(certificate, &protocols(), congestion).unwrap();
-        Self::serve(endpoint, hash, spine::Limits::default(), HALF_OPEN_UNPROVED_MAX)
+        Self::serve(endpoint, hash, spine::Limits::default(), HALF_OPEN_UNPROVED_MAX, None)
+    }
+
+    /// The same whose sessions are written down.
+    pub(super) fn logged(logs: Logs) -> Self {
+        let (certificate, hash) = certificate(0);
+        let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), certificate, &protocols());
+        let limits = spine::Limits::default();
+        Self::serve(endpoint.unwrap(), hash, limits, HALF_OPEN_UNPROVED_MAX, Some(logs))
     }
 
     fn serve(
@@ -130,6 +139,7 @@ impl Rig {
         hash: [u8; 32],
         limits: spine::Limits,
         half_open_unproved: usize,
+        logs: Option<Logs>,
     ) -> Self {
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
@@ -165,6 +175,7 @@ impl Rig {
             open_namespaces: vec!["open".to_owned()],
             half_open_unproved,
             elsewhere: elsewhere.clone(),
+            logs,
             counters: counters.clone(),
         };
         let until = async move {
@@ -259,7 +270,7 @@ impl Rig {
             ..Config::new(version)
         };
         let session = Session::client(clock::now(), config);
-        let mut driver = Driver::new(connection, session);
+        let mut driver = Driver::new(connection, session, Arc::default(), Log::off());
         let link = driver.link().clone();
         let (sender, events) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
@@ -452,7 +463,8 @@ impl Client {
         let producer = broadcast.track(name, TrackInfo::default()).unwrap();
         let (sender, objects) = mpsc::unbounded_channel();
         tokio::spawn(read(producer.consume(), sender));
-        let taken = tokio::spawn(take(self.link.clone(), id, told, producer, None));
+        let named = (id, super::rig::track(&["copy"], "copy"));
+        let taken = tokio::spawn(take(self.link.clone(), named, told, producer, None));
         Subscribed { id, answer, objects, taken, _broadcast: broadcast }
     }
 

@@ -80,6 +80,11 @@ impl SendStream {
         self
     }
 
+    /// Its number in the connection.
+    pub(crate) fn id(&self) -> u64 {
+        VarInt::from(self.stream.id()).into_inner()
+    }
+
     /// Hands all of it over, by reference, as far as there is room and nobody more urgent waits for it. A write that
     /// is dropped half done leaves the rest in `chunks`.
     pub(crate) async fn write(&mut self, chunks: &mut [Bytes]) -> Result<(), WriteEnd> {

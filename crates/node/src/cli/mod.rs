@@ -8,7 +8,9 @@ mod publish;
 mod serve;
 mod state;
 mod terminal;
+mod timeline;
 mod token;
+mod trace;
 mod watch;
 
 use std::io::{Write, stderr, stdout};
@@ -42,6 +44,8 @@ enum Command {
     Publish(publish::Publish),
     /// Watch a broadcast in numbers: tracks, bitrates, latency, gaps; and record it
     Watch(watch::Watch),
+    /// Follow one frame from the encoder to each viewer, or read the log of a MoQ session
+    Trace(trace::Trace),
     /// Write a sample configuration, show the one in effect, or check it
     Config(config::Arguments),
     /// Print the API token of a data directory; make, list and revoke others
@@ -65,6 +69,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Publish(publish) => publish.run(),
         Command::Watch(watch) => watch.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
         Command::Audit(audit) => audit.run(),

@@ -124,6 +124,11 @@ pub struct Moq {
     /// The server that peers are sent to when this one stops, as `HOST:PORT`; none: this one.
     #[serde(deserialize_with = "elsewhere")]
     pub goaway_uri: Option<String>,
+    /// Where sessions are written down; empty: nowhere.
+    pub qlog_dir: PathBuf,
+    /// Whose; empty: everybody's.
+    #[serde(deserialize_with = "outside::networks")]
+    pub qlog_peers: Networks,
 }
 
 /// `moqt://HOST:PORT`, without a path: each peer keeps its own, which holds its key or token.

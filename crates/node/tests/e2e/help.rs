@@ -26,11 +26,12 @@ fn check(name: &str, text: &str) {
 
 #[test]
 fn every_help() {
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 17] = [
         &[],
         &["serve"],
         &["publish"],
         &["watch"],
+        &["trace"],
         &["config"],
         &["config", "init"],
         &["config", "print"],

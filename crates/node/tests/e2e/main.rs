@@ -43,6 +43,7 @@ mod share;
 mod startup;
 mod stored_clips;
 mod tokens;
+mod trace;
 mod watch;
 
 /// The program under test.
