@@ -74,7 +74,7 @@ export class HlsEngine implements Engine {
     this.hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.onDetails(details, from));
     this.hls.on(Events.MANIFEST_PARSED, () => {
       const at = level === null ? null : placeOf(level, this.levels());
-      if (at !== null) this.hls.loadLevel = at;
+      if (at !== null) this.hls.loadLevel = this.placeIn(at);
     });
     this.hls.attachMedia(video);
     this.offerAirPlay();
@@ -134,8 +134,7 @@ export class HlsEngine implements Engine {
    * never shown. So near the edge it changes while a group of pictures begins, which is a second before it is decoded.
    */
   chooseLevel(index: number | null): void {
-    const chosen = index === null ? undefined : this.offered()[index];
-    this.awaited = chosen === undefined ? -1 : this.hls.levels.indexOf(chosen);
+    this.awaited = index === null ? -1 : this.placeIn(index);
     if (this.mode !== 'Low latency' || this.aheadS() > REPLACEABLE_S) {
       this.hls.nextLevel = this.awaited;
       this.awaited = null;
@@ -147,6 +146,12 @@ export class HlsEngine implements Engine {
     const { levels } = this.hls;
     const best = levels.reduce<HlsLevel | null>((best, level) => (best === null || level.score > best.score ? level : best), null);
     return levels.filter(({ audioCodec }) => audioCodec === best?.audioCodec);
+  }
+
+  /** Where hls.js has what is offered at `index`; -1: nowhere, which leaves the choice to it. */
+  private placeIn(index: number): number {
+    const chosen = this.offered()[index];
+    return chosen === undefined ? -1 : this.hls.levels.indexOf(chosen);
   }
 
   private onLoading({ frag, part }: FragLoadingData): void {

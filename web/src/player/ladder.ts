@@ -13,14 +13,17 @@ export async function fetchLadder(url: string): Promise<Level[]> {
   }
 }
 
-/** RFC 8216 §4.3.4.2, pictures only. */
+/** RFC 8216 §4.3.4.2, pictures only: each once, with the sound of the first, though each sound's group lists them all. */
 export function parseLadder(text: string): Level[] {
-  return [...text.matchAll(/^#EXT-X-STREAM-INF:(.*)$/gm)].flatMap(([, attributes = '']) => {
+  const lines = [...text.matchAll(/^#EXT-X-STREAM-INF:(.*)$/gm)].flatMap(([, attributes = '']) => {
     const [, width = '', height = ''] = attributes.match(/(?:^|,)RESOLUTION=(\d+)x(\d+)/) ?? [];
     const [, bitrate = ''] = attributes.match(/(?:^|,)BANDWIDTH=(\d+)/) ?? [];
     const [, codecs = ''] = attributes.match(/(?:^|,)CODECS="([^"]*)"/) ?? [];
-    return height === '' ? [] : [{ width: Number(width), height: Number(height), bitrateBps: Number(bitrate), codecs }];
+    const [, sound = ''] = attributes.match(/(?:^|,)AUDIO="([^"]*)"/) ?? [];
+    const level = { width: Number(width), height: Number(height), bitrateBps: Number(bitrate), codecs };
+    return height === '' ? [] : [{ level, sound }];
   });
+  return lines.filter(({ sound }) => sound === lines[0]?.sound).map(({ level }) => level);
 }
 
 /** Where a level is in a list that was made at another time: bitrates are measured, sizes stay. */

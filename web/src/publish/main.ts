@@ -99,12 +99,19 @@ async function connect(): Promise<void> {
     const place = (await (await fetch('/moq.json')).json()) as { port: number; account: string; certificate: string | null } | null;
     if (place === null) throw new Error('This server does not take MoQ: its QUIC listener is off.');
     const own = { url: `https://${location.hostname}:${place.port}/${encodeURIComponent(key)}`, certificate: place.certificate };
+    // The server may say that it goes, and go, before the start is known here.
+    let started: Publisher | null = null;
+    const early: { to?: Address; ended?: true } = {};
     const moved = (to: Address) => {
-      if (publisher !== made) return;
-      movedTo = to;
-      void connect();
+      if (started === null) early.to = to;
+      else move(started, to);
     };
-    const made: Publisher = await Publisher.start(movedTo ?? own, [place.account, input], stream, fail, () => void lost(made), moved);
+    const ended = () => {
+      if (started === null) early.ended = true;
+      else lost(started);
+    };
+    const made = await Publisher.start(movedTo ?? own, [place.account, input], stream, fail, ended, moved);
+    started = made;
     if (liveSinceMs === null) return await made.stop();
     // Where we were: it goes on there until it goes on here.
     const before = publisher;
@@ -114,12 +121,21 @@ async function connect(): Promise<void> {
     again = 0;
     say('');
     show();
+    if (early.ended) lost(made);
+    else if (early.to !== undefined) move(made, early.to);
   } catch (error) {
     const elsewhere = movedTo !== null;
     movedTo = null;
     if (error instanceof Refused && !elsewhere) return fail(error.refusal.reason || 'The server does not know this input and key.');
     retry(error instanceof Error ? error.message : 'The server does not answer.');
   }
+}
+
+/** The server asks to go on elsewhere. */
+function move(from: Publisher, to: Address): void {
+  if (publisher !== from) return;
+  movedTo = to;
+  void connect();
 }
 
 /** The connection ended, and nobody had asked for it. */

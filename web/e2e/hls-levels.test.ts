@@ -1,0 +1,66 @@
+// @vitest-environment happy-dom
+/** Levels of hls.js and levels that are offered are two lists: of several sounds the viewer is offered one. */
+import { Events } from 'hls.js';
+import { expect, test, vi } from 'vitest';
+import type { EngineEvents, Level } from '../src/player/engine';
+import { HlsEngine } from '../src/player/hls-engine';
+
+const fake = vi.hoisted(() => ({
+  levels: [] as { height: number; audioCodec: string }[],
+  handlers: new Map<string, () => void>(),
+  loadLevel: -1,
+  nextLevel: -1,
+  manualLevel: -1,
+  currentLevel: -1,
+  latestLevelDetails: null,
+  on(event: string, handler: () => void) {
+    this.handlers.set(event, handler);
+  },
+  attachMedia() {},
+  loadSource() {},
+}));
+
+vi.mock('hls.js', async (original) => {
+  class Fake {
+    static DefaultConfig = {};
+    constructor() {
+      return fake;
+    }
+  }
+  return { ...(await original<typeof import('hls.js')>()), default: Fake };
+});
+
+const level = (height: number, audioCodec: string, score: number) => ({ width: 640, height, bitrate: height * 1_000, videoCodec: 'avc1', audioCodec, score });
+const at = (height: number): Level => ({ width: 640, height, bitrateBps: height * 1_000, codecs: '' });
+
+/** As hls.js sorts them: by height, the sounds mixed. */
+function engine(wanted: Level | null): HlsEngine {
+  fake.levels = [level(360, 'mp4a', 1), level(360, 'opus', 3), level(1080, 'mp4a', 2), level(1080, 'opus', 4)];
+  fake.loadLevel = fake.nextLevel = fake.manualLevel = fake.currentLevel = -1;
+  const made = new HlsEngine(document.createElement('video'), { url: 'x', from: 'live', captions: null, moq: null, level: wanted }, {} as EngineEvents);
+  fake.handlers.get(Events.MANIFEST_PARSED)?.();
+  return made;
+}
+
+test.each([
+  ['none', null, -1],
+  ['the low one', at(360), 1],
+  ['the high one', at(1080), 3],
+  ['one that is not there', at(720), -1],
+])('begins with the level that is wanted: %s', (_, wanted, expected) => {
+  engine(wanted);
+  expect(fake.loadLevel).toBe(expected);
+});
+
+test('what is chosen is the same one in both lists', () => {
+  const player = engine(null);
+  expect(player.levels().map(({ height, codecs }) => `${height} ${codecs}`)).toEqual(['360 avc1,opus', '1080 avc1,opus']);
+  for (const [index, place] of [[0, 1], [1, 3], [null, -1], [7, -1]] as const) {
+    player.chooseLevel(index);
+    expect(fake.nextLevel).toBe(place);
+    fake.manualLevel = place;
+    expect(player.chosenLevel()).toBe(place < 0 ? null : index);
+    fake.currentLevel = place;
+    expect(player.level()?.height).toBe(fake.levels[place]?.height);
+  }
+});
