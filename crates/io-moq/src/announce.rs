@@ -373,9 +373,10 @@ impl Offers<'_> {
             }
         };
         // The end of the listening is the end of the updates, and so of the serving.
-        tokio::join!(serving.run(), async {
-            listen.await;
-        });
+        tokio::select! {
+            () = serving.run() => {}
+            () = listen => {}
+        }
         link.disown(id);
     }
 }

@@ -44,6 +44,12 @@ pub const RECEIVE_WINDOW: u32 = 8 << 20;
 /// later on another stream. Much less than [`RECEIVE_WINDOW`], so that such streams never stand in that message's way.
 pub const AHEAD_BYTES_MAX: usize = 2 << 20;
 
+/// A piece of a stream that is shorter is copied where it is kept: as it came, it holds the packet that it came in.
+pub const SHORT_BYTES: usize = 1 << 10;
+
+/// What a piece that is kept costs beside its bytes.
+pub const PIECE_BYTES: usize = 256;
+
 /// What we may have handed to QUIC and unacknowledged at most: two bandwidth-delay products of 80 Mbit/s over 100 ms.
 pub const SEND_WINDOW: u64 = 2 << 20;
 

@@ -350,7 +350,8 @@ async fn arrive(stream: &mut RecvStream) -> Arrived {
 fn joined(mut pieces: Vec<Bytes>) -> Bytes {
     match pieces.len() {
         0 => Bytes::new(),
-        1 => pieces.remove(0),
+        // A short piece would keep the whole packet that it came in for as long as its group lives.
+        1 if pieces[0].len() >= crate::limits::SHORT_BYTES => pieces.remove(0),
         _ => pieces.concat().into(),
     }
 }

@@ -173,7 +173,8 @@ fn workers(configured: u32, memory: Option<u64>) -> usize {
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let room = memory.map_or(usize::MAX, |bytes| (bytes / 2 / WORKER_BYTES) as usize);
-    (cores * 4).min(room).max(1)
+    // Picture and sound of two broadcasts, each of which holds its worker.
+    (cores * 4).min(room.max(4))
 }
 
 #[cfg(test)]
@@ -218,8 +219,8 @@ mod tests {
         assert_eq!(workers(3, Some(1)), 3, "as configured");
         assert_eq!(workers(0, None), cores * 4);
         assert_eq!(workers(0, Some(1 << 60)), cores * 4);
-        assert_eq!(workers(0, Some(3 * 2 * WORKER_BYTES)), (cores * 4).min(3));
-        assert_eq!(workers(0, Some(1)), 1);
+        assert_eq!(workers(0, Some(5 * 2 * WORKER_BYTES)), (cores * 4).min(5));
+        assert_eq!(workers(0, Some(1)), 4);
     }
 
     const NOW: u64 = 1_000;

@@ -40,6 +40,8 @@ pub(crate) struct Cutter {
     target: Option<u32>,
     /// The first key frame, until the target duration is fixed.
     first_sync: Option<i64>,
+    /// Since when the target duration has been waited for.
+    waits_since: i64,
     start: i64,
 }
 
@@ -76,7 +78,7 @@ impl Cutter {
     /// A cutter whose first segment begins at `start_ns`. A target duration that the broadcast has
     /// already stays.
     pub(crate) fn new(rules: CutRules, start_ns: i64, target: Option<u32>) -> Self {
-        Self { rules, target, first_sync: None, start: start_ns }
+        Self { rules, target, first_sync: None, waits_since: start_ns, start: start_ns }
     }
 
     /// TARGETDURATION in seconds, once it is fixed.
@@ -123,17 +125,23 @@ impl Cutter {
         }
         let least = nanos(self.rules.segment);
         match self.first_sync {
-            _ if frame.breaks => self.first_sync = frame.sync.then_some(frame.decode_ns),
-            // One out of turn says nothing of how long groups are.
+            _ if frame.breaks => {
+                self.first_sync = frame.sync.then_some(frame.decode_ns);
+                self.waits_since = frame.decode_ns;
+            }
+            // One out of turn says nothing of how long groups are. Whoever asks for one after the other puts off nothing.
             Some(_) if frame.sync && frame.asked => self.first_sync = Some(frame.decode_ns),
             Some(first) if frame.sync => {
                 let group = frame.decode_ns.saturating_sub(first);
                 self.target = Some(seconds_up(group.max(least)));
             }
-            None if frame.sync => self.first_sync = Some(frame.decode_ns),
+            None if frame.sync => {
+                self.first_sync = Some(frame.decode_ns);
+                self.waits_since = frame.decode_ns;
+            }
             _ => {}
         }
-        let waited = frame.decode_ns.saturating_sub(self.first_sync.unwrap_or(self.start));
+        let waited = frame.decode_ns.saturating_sub(self.waits_since);
         if self.target.is_none() && waited >= nanos(self.rules.first_group_max) {
             self.target = Some(seconds_up(nanos(self.rules.first_group_max).max(least)));
         }
@@ -267,5 +275,22 @@ mod tests {
         let expected = [1_000, 3_000, 5_300, 7_300].map(|ms| (ms, Why::KeyFrame));
         assert_eq!(cuts, expected);
         assert_eq!(cutter.target_duration(), Some(2), "not by what came out of turn");
+    }
+
+    #[test]
+    fn who_asks_for_key_frames_all_the_time_keeps_no_broadcast_from_its_target_duration() {
+        let mut cutter = Cutter::new(CutRules::default(), 0, None);
+        for ms in (0..4_100).step_by(100) {
+            let key = ms % 1_000 == 0;
+            cutter.frame(MainFrame {
+                decode_ns: ms * 1_000_000,
+                sync: key,
+                asked: key && ms > 0,
+                breaks: false,
+                part_border: true,
+                part_ns: 100_000_000,
+            });
+        }
+        assert_eq!(cutter.target_duration(), Some(4));
     }
 }

@@ -369,6 +369,10 @@ impl SubgroupReader {
             return Poll::Ready(SubgroupEvent::Object(reader));
         }
         match run.end {
+            // The rest of it stands in another run: here it does not end, it is cut.
+            Some(Ok(())) if run.last > run.objects.last().map(|(id, _)| *id) => {
+                Poll::Ready(SubgroupEvent::Reset(ResetCode::CANCELLED))
+            }
             Some(Ok(())) => Poll::Ready(SubgroupEvent::Fin),
             Some(Err(code)) => Poll::Ready(SubgroupEvent::Reset(code)),
             None => {

@@ -20,6 +20,10 @@ pub const GAPS_MAX: usize = 1_024;
 /// Gaps of a group that are remembered, to see what contradicts them; the oldest is forgotten.
 pub const HOLES_MAX: usize = 64;
 
+/// Runs of one subgroup: it was cut and gone on with so often. All of them are looked at for each object, and each is a stream
+/// for every subscriber.
+pub const RUNS_MAX: u32 = 64;
+
 /// The newest groups of a track that stay whatever is short: the one that is being written, and the one
 /// before it, at whose end those read who keep up. With one only, a packager lost the last frames of
 /// each group as soon as the cache was full.

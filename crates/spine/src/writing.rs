@@ -13,7 +13,7 @@ use crate::budget::Charge;
 use crate::error::{Close, ResetCode, WriteError};
 #[cfg(test)]
 use crate::faults::{self, Fault};
-use crate::limits::{HOLES_MAX, ID_MAX, OBJECT_OVERHEAD_BYTES};
+use crate::limits::{HOLES_MAX, ID_MAX, OBJECT_OVERHEAD_BYTES, RUNS_MAX};
 use crate::object::{Cell, Location, Status};
 use crate::track::{Event, Group, Run, Shared, State, Term};
 
@@ -388,6 +388,9 @@ impl Shared {
         if begins {
             self.check_room(g, bytes + OBJECT_OVERHEAD_BYTES)?;
             let next = g.runs(subgroup).next_back().map_or(0, |(run, _)| run.saturating_add(1));
+            if next >= RUNS_MAX {
+                return Err(WriteError::Reset);
+            }
             let ends_group = g.leave(subgroup, place.run);
             g.runs.insert((subgroup, next), self.new_run(ends_group));
             place.run = next;

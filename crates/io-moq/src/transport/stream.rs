@@ -187,11 +187,17 @@ impl RecvStream {
     }
 
     /// Takes the next piece out of QUIC's hands, where it holds room of the whole connection, and keeps it for
-    /// [`Self::read`]. Answers how many bytes there were; nothing at the end. Dropping the future loses nothing.
+    /// [`Self::read`]. Answers what it costs to keep; nothing at the end. Dropping the future loses nothing.
     pub(crate) async fn read_ahead(&mut self) -> Option<usize> {
-        let read = self.read_new().await;
+        let read = match self.read_new().await {
+            // A short piece would keep the whole packet that it came in.
+            Read::Chunk(bytes) if bytes.len() < limits::SHORT_BYTES => {
+                Read::Chunk(Bytes::copy_from_slice(&bytes))
+            }
+            read => read,
+        };
         let bytes = match &read {
-            Read::Chunk(bytes) => Some(bytes.len()),
+            Read::Chunk(bytes) => Some(bytes.len() + limits::PIECE_BYTES),
             Read::Fin | Read::Reset(_) | Read::Lost => None,
         };
         self.ahead.push_back(read);

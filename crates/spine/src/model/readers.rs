@@ -2,7 +2,7 @@
 
 use super::Loc;
 use super::asks::{Answer, Asks, Kind};
-use super::reference::{State, TOO_FAR_BEHIND, Track, What};
+use super::reference::{CANCELLED, State, TOO_FAR_BEHIND, Track, What};
 use crate::{Absence, Close, Order, Start};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +140,10 @@ pub(super) fn subgroup(
     if let Some(object) = run.objects.iter().find(|o| **o >= next) {
         return Some(SubSeen::Object(*object));
     }
-    run.end.map(|end| end.map_or_else(SubSeen::Reset, |()| SubSeen::Fin))
+    // The rest of one that ends further on stands in another run.
+    let cut = run.last > run.objects.iter().copied().max();
+    let over = if cut { SubSeen::Reset(CANCELLED) } else { SubSeen::Fin };
+    run.end.map(|end| end.map_or_else(SubSeen::Reset, |()| over))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

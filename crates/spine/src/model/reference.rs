@@ -73,7 +73,7 @@ pub(super) struct Run {
     /// Its objects, as they came.
     pub(super) objects: Vec<u64>,
     /// The last object that it ends with.
-    last: Option<u64>,
+    pub(super) last: Option<u64>,
     writers: usize,
 }
 
