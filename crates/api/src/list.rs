@@ -147,7 +147,7 @@ impl Wanted {
 
     fn page(&self) -> Page {
         let (after, skip, newest_first) = (self.cursor, self.skipped(), !self.oldest_first);
-        Page { after, skip, rows: self.limit, newest_first }
+        Page { after, skip, rows: self.limit, newest_first, counts: true }
     }
 
     async fn list(&self, api: &Api, page: Page) -> Result<List<Input>, ApiError> {
@@ -161,7 +161,8 @@ impl Wanted {
     /// others there are is nobody's business.
     async fn among(&self, api: &Api, sees: impl Fn(&Input) -> bool) -> Result<Found, ApiError> {
         let mut found = Found::default();
-        let mut page = Page { newest_first: !self.oldest_first, ..Page::default() };
+        let newest_first = !self.oldest_first;
+        let mut page = Page { newest_first, counts: false, ..Page::default() };
         loop {
             let list = self.list(api, page).await?;
             list.rows.into_iter().filter(&sees).for_each(|input| found.take(self, input));

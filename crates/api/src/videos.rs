@@ -319,7 +319,8 @@ async fn among(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Found, Api
         caller.principal.may(VideosRead, resource)
     };
     let mut found = Found::default();
-    let mut page = Page { newest_first: !wanted.oldest_first, ..Page::default() };
+    let newest_first = !wanted.oldest_first;
+    let mut page = Page { newest_first, counts: false, ..Page::default() };
     while wanted.counts || found.rows.len() < wanted.limit {
         let list = api.control.videos(wanted.filter.clone(), page).await?;
         for video in list.rows.into_iter().filter(sees) {

@@ -206,11 +206,14 @@ pub struct Page {
     pub rows: usize,
     /// Newest first.
     pub newest_first: bool,
+    /// Whether it is counted how many there are, which looks at all of them.
+    pub counts: bool,
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Self { after: None, skip: 0, rows: crate::limits::LIST_ROWS, newest_first: true }
+        let rows = crate::limits::LIST_ROWS;
+        Self { after: None, skip: 0, rows, newest_first: true, counts: true }
     }
 }
 
@@ -219,9 +222,9 @@ impl Default for Page {
 pub struct List<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// How many there are in all pages.
+    /// How many there are in all pages; 0 if that was not counted.
     pub total: u64,
-    /// How many there are from where this page begins.
+    /// How many there are from where this page begins; 0 if that was not counted.
     pub remaining: u64,
     /// Where the next page begins; none if this is the last.
     pub next: Option<u64>,

@@ -102,8 +102,8 @@ fn rendered(
     let catalog = shelf.catalog();
     let languages = catalog.as_ref().map(languages).unwrap_or_default();
     let embedded = catalog.as_ref().map(embedded).unwrap_or_default();
+    let listed = shown.listed(&shelf.about().video, || shelf.original_bits());
     shelf.with_mpds(|index, mpds| {
-        let listed = shown.listed(&shelf.about().video, index);
         let list: Vec<_> = listed.iter().map(ListedLevel::in_mpd).collect();
         let only = wishes.bandwidth.zip(catalog.as_ref()).and_then(|(bits, catalog)| {
             let formats = Formats::new(&mpds.contents, Listed::Window);

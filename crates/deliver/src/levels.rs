@@ -128,6 +128,10 @@ impl Levels {
         original: TrackDescription,
         own: Option<Ladder>,
     ) -> Vec<TrackDescription> {
+        let is_picture = matches!(original.media, MediaDescription::Video { .. });
+        if is_picture && original.name != ORIGINAL {
+            return Vec::new();
+        }
         let renditions = self.made_by().await;
         let levels = self.of_init(&original.init.data, own.as_ref());
         let id = u64::from_str_radix(&original.init.id, 16);
@@ -218,7 +222,7 @@ fn bits_of(
 }
 
 /// What the original takes, by the segments that are whole.
-fn original_bits(index: &Index) -> OriginalBits {
+pub(crate) fn original_bits(index: &Index) -> OriginalBits {
     let Some(rendition) = index.rendition(ORIGINAL) else { return OriginalBits::default() };
     let (peak, average) = rendition.bitrate(index.target_duration()).unwrap_or_default();
     let whole = rendition.segments.iter().filter(|s| s.complete && !s.info.gap);
@@ -228,6 +232,29 @@ fn original_bits(index: &Index) -> OriginalBits {
         ns: whole.map(|s| s.ns(s.duration())).sum(),
         live: !index.ended(),
         segment_s: index.target_duration().unwrap_or(0),
+    }
+}
+
+/// What the original takes, kept until there is another whole segment: all of a long broadcast is summed up for it.
+#[derive(Debug, Default)]
+pub(crate) struct KeptBits(Option<(BitsKey, OriginalBits)>);
+
+/// The newest whole segment, the target duration, and whether the broadcast has ended.
+type BitsKey = (Option<u64>, Option<u32>, bool);
+
+impl KeptBits {
+    pub(crate) fn of(&mut self, index: &Index) -> OriginalBits {
+        let segments = index.rendition(ORIGINAL).map(|rendition| &rendition.segments);
+        let newest = segments.and_then(|all| all.iter().rev().find(|s| s.complete));
+        let key = (newest.map(|s| s.number), index.target_duration(), index.ended());
+        match self.0 {
+            Some((kept, bits)) if kept == key => bits,
+            _ => {
+                let bits = original_bits(index);
+                self.0 = Some((key, bits));
+                bits
+            }
+        }
     }
 }
 
@@ -249,20 +276,30 @@ impl Shown {
 
     /// The levels of a recording as lists have them.
     pub(crate) fn listed_of(&self, recording: &Recording) -> Vec<ListedLevel> {
-        self.listed(recording.video.uid.as_str(), &recording.index)
+        self.listed(recording.video.uid.as_str(), || original_bits(&recording.index))
     }
 
     /// The levels of this video as playlists and MPDs have them.
-    pub(crate) fn listed(&self, video: &str, index: &Index) -> Vec<ListedLevel> {
-        let mut all = self.with_bits(video, index);
+    pub(crate) fn listed(
+        &self,
+        video: &str,
+        original: impl FnOnce() -> OriginalBits,
+    ) -> Vec<ListedLevel> {
+        let mut all = self.with_bits(video, original);
         all.retain(|level| level.offered.is_listed());
         all
     }
 
-    /// All levels of this video.
-    pub(crate) fn with_bits(&self, video: &str, index: &Index) -> Vec<ListedLevel> {
-        let Some(renditions) = &self.renditions else { return Vec::new() };
-        let original = original_bits(index);
+    /// All levels of this video, by what its original takes.
+    pub(crate) fn with_bits(
+        &self,
+        video: &str,
+        original: impl FnOnce() -> OriginalBits,
+    ) -> Vec<ListedLevel> {
+        let Some(renditions) = self.renditions.as_ref().filter(|_| !self.levels.is_empty()) else {
+            return Vec::new();
+        };
+        let original = original();
         let listed = self.levels.iter().map(|offered| ListedLevel {
             offered: offered.clone(),
             bits: bits_of(renditions, video, offered, original),

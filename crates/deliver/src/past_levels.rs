@@ -7,7 +7,7 @@ use encode::{Failed, Made, Original, Renditions};
 use media::catalog::{Catalog, InitData};
 use record::Recording;
 
-use crate::levels::{ORIGINAL, Offered, Shown, recorded_original};
+use crate::levels::{ORIGINAL, Offered, Shown, original_bits, recorded_original};
 use crate::library::Library;
 use crate::playlist::levels_of;
 use crate::tracks::describe;
@@ -62,7 +62,7 @@ impl PastLevels {
             return Vec::new();
         };
         let video = self.recording.video.uid.as_str();
-        let listed = self.shown.with_bits(video, &self.recording.index);
+        let listed = self.shown.with_bits(video, || original_bits(&self.recording.index));
         let listed = listed.into_iter().filter(|level| level.offered.original == ORIGINAL);
         let mut names = Vec::new();
         for (n, (level, data)) in listed.zip(inits).enumerate() {

@@ -41,10 +41,10 @@ pub(crate) async fn multivariant(shelf: &Arc<Shelf>, levels: &Levels, query: &st
             // Its first segments came while this waited.
             dash::learn(shelf).await;
             let shown = shelf.levels(levels);
+            let levels = shown.listed(&shelf.about().video, || shelf.original_bits());
             Some(shelf.with_mpds(|index, mpds| {
                 let everything = wishes.everything || index.ended();
                 let listed = if everything { Listed::Everything } else { Listed::Window };
-                let levels = shown.listed(&shelf.about().video, index);
                 variants(&catalog, index, &levels, &Formats::new(mpds.contents(), listed))
             }))
         }

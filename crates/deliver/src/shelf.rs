@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use encode::Ladder;
+use encode::{Ladder, OriginalBits};
 use media::catalog::Catalog;
 use media::cmcd::Said;
 use media::playback::{self, Playback};
@@ -24,7 +24,7 @@ use spine::{
 };
 
 use crate::dash::Mpds;
-use crate::levels::{Levels, Offered, Shown};
+use crate::levels::{KeptBits, Levels, Offered, Shown};
 use crate::limits::RENDERINGS_MAX;
 use crate::viewers::{self, Viewers};
 use crate::waiting::Rooms;
@@ -112,6 +112,7 @@ struct State {
     mpds: Mpds,
     /// Levels of the catalog at this location.
     levels: Option<(Location, Arc<Vec<Offered>>)>,
+    original_bits: KeptBits,
     viewers: Viewers,
     ended_at: Option<Instant>,
 }
@@ -165,6 +166,7 @@ impl Shelf {
     pub(crate) fn show(&self, index: Index, catalog: Location, levels: Vec<Offered>) {
         let mut state = self.state();
         state.index = index;
+        state.original_bits = KeptBits::default();
         state.levels = Some((catalog, Arc::new(levels)));
     }
 
@@ -251,8 +253,15 @@ impl Shelf {
     /// Bits a second at most of each level that is offered, by its track, as well as they are known by now.
     pub fn level_bits(&self, of: &Levels) -> Vec<(String, u64)> {
         let shown = self.levels(of);
-        let listed = self.with_index(|index| shown.with_bits(&self.about.video, index));
+        let listed = shown.with_bits(&self.about.video, || self.original_bits());
         listed.into_iter().map(|level| (level.offered.name, level.bits.peak)).collect()
+    }
+
+    /// What its original takes.
+    pub(crate) fn original_bits(&self) -> OriginalBits {
+        let mut state = self.state();
+        let State { index, original_bits, .. } = &mut *state;
+        original_bits.of(index)
     }
 
     pub(crate) fn saw_viewer(&self, address: IpAddr, agent: &str, now: Instant) {

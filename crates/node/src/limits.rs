@@ -81,7 +81,10 @@ pub(crate) const PAST_ANSWERS: usize = 64;
 /// takes on a busy machine. Without an answer there is the original.
 pub(crate) const PAST_LEVELS_WAIT: Duration = Duration::from_secs(2);
 
-/// Ranges that wait for it.
+/// How often a segment of a recording's level is asked for over MoQ before it is a gap: all encoders may be busy for a moment.
+pub(crate) const PAST_LEVEL_TRIED: u32 = 4;
+
+/// Ranges that wait to be read.
 pub(crate) const PAST_WAITING: usize = 1_024;
 
 /// Live inputs whose playback is in the metrics, those with the most players: each costs a dozen series.

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use control::VideoUid;
+use deliver::limits::LEVEL_AGAIN;
 use deliver::{Library, PastLevels};
+use encode::Failed;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::catalog::Catalog;
@@ -22,7 +24,9 @@ use spine::{
     Request, Route, Takeover, TrackInfo, TrackName, broadcast, track,
 };
 
-use crate::limits::{PAST_ANSWERS, PAST_BROADCASTS, PAST_BYTES, PAST_LEVELS_WAIT, PAST_WAITING};
+use crate::limits::{
+    PAST_ANSWERS, PAST_BROADCASTS, PAST_BYTES, PAST_LEVEL_TRIED, PAST_LEVELS_WAIT, PAST_WAITING,
+};
 
 /// After what is in memory, before nothing.
 const COST: u32 = 100;
@@ -38,6 +42,8 @@ pub(crate) struct Past {
     origin: Origin,
     library: Arc<Library>,
     kept: Mutex<BTreeMap<String, Kept>>,
+    /// One at a time is made: of two who are first, one would take the other's away.
+    making: tokio::sync::Mutex<()>,
 }
 
 struct Kept {
@@ -49,7 +55,8 @@ struct Kept {
 impl Past {
     pub(crate) fn new(library: Arc<Library>) -> Self {
         let limits = spine::Limits { cache_bytes: PAST_BYTES, ..spine::Limits::default() };
-        Self { origin: Origin::new(limits), library, kept: Mutex::default() }
+        let (kept, making) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { origin: Origin::new(limits), library, kept, making }
     }
 
     fn history(&self) -> &Arc<History> {
@@ -80,6 +87,7 @@ impl Past {
         }
         let (catalog, levels) = self.listed(&recording).await;
         // Somebody may have asked for it meanwhile.
+        let _making = self.making.lock().await;
         if let Some(kept) = self.kept().get_mut(uid) {
             kept.used = Instant::now();
             return Some(kept.broadcast.consume());
@@ -308,10 +316,7 @@ impl Reading<'_> {
             self.room().await?;
             let whole = match (&self.level, records.iter().find(|r| r.number == number)) {
                 (_, None) => false,
-                (Some(level), Some(_)) => match level.group(&self.name, number) {
-                    Ok(group) => self.made(number, group).await?,
-                    Err(_) => false,
-                },
+                (Some(_), Some(_)) => self.made(number).await?,
                 (None, Some(record)) => {
                     let group =
                         self.past.history().objects(&self.video, &self.name, record).await?;
@@ -341,9 +346,33 @@ impl Reading<'_> {
         })
     }
 
-    /// A segment of a level, part by part as it is made. False if none of it is to be had.
-    async fn made(&mut self, number: u64, mut group: deliver::PastGroup) -> Result<bool, Stop> {
-        let mut any = false;
+    /// A segment of a level, asked for again while all encoders are busy. False if none of it is to be had.
+    async fn made(&mut self, number: u64) -> Result<bool, Stop> {
+        let mut tried = 1;
+        loop {
+            let mut any = false;
+            let Some(failed) = self.parts(number, &mut any).await? else { return Ok(true) };
+            if any || failed != Failed::Busy || tried >= PAST_LEVEL_TRIED {
+                if any || failed != Failed::NoOriginal {
+                    tracing::warn!(video = %self.video, level = self.name, number, %failed, "a level has a hole");
+                }
+                return Ok(any);
+            }
+            tried += 1;
+            tokio::select! {
+                () = tokio::time::sleep(LEVEL_AGAIN) => {}
+                () = self.unwanted() => return Err(Stop::Unwanted),
+            }
+        }
+    }
+
+    /// Part by part as it is made; why it does not go on, if that is not its end.
+    async fn parts(&mut self, number: u64, any: &mut bool) -> Result<Option<Failed>, Stop> {
+        let Some(level) = &self.level else { return Ok(Some(Failed::NoOriginal)) };
+        let mut group = match level.group(&self.name, number) {
+            Ok(group) => group,
+            Err(failed) => return Ok(Some(failed)),
+        };
         loop {
             let part = tokio::select! {
                 part = group.next() => part,
@@ -351,13 +380,10 @@ impl Reading<'_> {
             };
             match part {
                 Ok(Some(part)) => self.put(number, part.id, part.properties, part.pieces),
-                Ok(None) => return Ok(true),
-                Err(failed) => {
-                    tracing::warn!(video = %self.video, level = self.name, number, %failed, "a level has a hole");
-                    return Ok(any);
-                }
+                Ok(None) => return Ok(None),
+                Err(failed) => return Ok(Some(failed)),
             }
-            any = true;
+            *any = true;
         }
     }
 

@@ -162,6 +162,10 @@ pub async fn lists_have_pages_in_the_order_of_creation(control: &Control) {
     assert_eq!(listed(control, skipping).await.0, [uid(1), uid(5)]);
     assert_eq!(counts(skipping).await, (2, 5, 2));
     assert_eq!(counts(Page { skip: 9, ..newest }).await, (0, 5, 0));
+    let uncounted = Page { counts: false, ..newest };
+    assert_eq!(listed(control, uncounted).await, listed(control, newest).await);
+    assert_eq!(counts(uncounted).await, (2, 0, 0));
+    assert_eq!(counts(Page { after: next, ..uncounted }).await, (2, 0, 0));
 }
 
 pub async fn a_deleted_input_is_gone_with_its_keys_and_its_owner_is_fenced(control: &Control) {

@@ -111,8 +111,11 @@ pub(crate) fn by_key(
 
 pub(crate) fn list(db: &Connection, page: Page) -> Result<List<Input>, EngineError> {
     let (order, behind) = order(page);
-    let total = one(db, "SELECT count(*) FROM inputs", &[])?;
-    let remaining = match page.after {
+    let total = match page.counts {
+        true => one(db, "SELECT count(*) FROM inputs", &[])?,
+        false => 0,
+    };
+    let remaining = match page.after.filter(|_| page.counts) {
         None => total,
         // The plus leaves the documents aside: the index of ids has all that is to be counted.
         Some(_) => {
@@ -143,10 +146,14 @@ pub(crate) fn find(db: &Connection, part: &str, page: Page) -> Result<List<Input
         UNION SELECT ordinal FROM inputs WHERE uid >= ?2 AND uid < ?3)";
     let count =
         format!("SELECT count(*), count(*) FILTER (WHERE ordinal {behind} ?4) FROM {found}");
-    let counted =
-        db.prepare_cached(&count)?.query_row(params![named, id, id_end, from(page)], |row| {
-            Ok((column::u64(row, 0)?, column::u64(row, 1)?))
-        })?;
+    let counted = match page.counts {
+        true => {
+            db.prepare_cached(&count)?.query_row(params![named, id, id_end, from(page)], |row| {
+                Ok((column::u64(row, 0)?, column::u64(row, 1)?))
+            })?
+        }
+        false => (0, 0),
+    };
     let rows = page.rows.min(LIST_ROWS);
     let sql = format!(
         "SELECT {COLUMNS} FROM inputs WHERE ordinal IN (SELECT ordinal FROM {found}

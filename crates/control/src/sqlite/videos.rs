@@ -161,12 +161,12 @@ pub(crate) fn list(
 ) -> Result<List<Video>, EngineError> {
     let (order, behind) = order(page);
     let mut chosen = Chosen::by(filter);
-    let total = chosen.count(db)?;
+    let total = if page.counts { chosen.count(db)? } else { 0 };
     let place = if filter.search.is_some() { "video_names.rowid" } else { "ordinal" };
     let mut remaining = total;
     if page.after.is_some() {
         chosen.and(&format!("{place} {behind} ?"), [from(page).into()]);
-        remaining = chosen.count(db)?;
+        remaining = if page.counts { chosen.count(db)? } else { 0 };
     }
     let rows = page.rows.min(LIST_ROWS);
     let sql = format!(
