@@ -262,12 +262,15 @@ impl Offers<'_> {
             if !path.starts_with(&wanted.prefix) {
                 continue;
             }
-            for name in self.broadcast.tracks() {
+            let tracks: BTreeSet<_> = self.broadcast.tracks().into_iter().collect();
+            // What is gone is offered anew when it comes again.
+            known.retain(|name| tracks.contains(name));
+            for name in tracks {
                 // draft-18 §6.1: not what the peer brings itself.
                 if self.viewer.own_tracks.has(path, &name) || !known.insert(name.clone()) {
                     continue;
                 }
-                if known.len() > OFFERED_TRACKS_MAX {
+                if known.len() > OFFERED_TRACKS_MAX || serving.len() >= OFFERED_TRACKS_MAX {
                     self.skip(&namespace, &name);
                 } else {
                     serving.push(self.offer(&namespace, name, wanted.parameters.clone()));

@@ -122,6 +122,10 @@ pub const OFFERED_TRACKS_MAX: usize = 256;
 /// The longest that a SUBSCRIBE waits for its publisher (RENDEZVOUS_TIMEOUT).
 pub const RENDEZVOUS_MAX: Duration = Duration::from_secs(30);
 
+/// The longest that a publisher may take to answer a SUBSCRIBE of ours: it waits no longer than [`RENDEZVOUS_MAX`] for who it asks
+/// itself, and its answer has to come here.
+pub const SUBSCRIBE_ANSWER_MAX: Duration = Duration::from_secs(35);
+
 /// Namespaces that one connection publishes in.
 pub const NAMESPACES_MAX: usize = 16;
 
@@ -148,6 +152,14 @@ pub const TOKENS_MAX: usize = 8;
 
 /// NEW_GROUP_REQUESTs that wait for a publisher to be asked: each is a subscriber that waits for its track.
 pub const WANTED_MAX: usize = 1_000;
+
+/// Broadcasts below one published open namespace that nobody has published themselves: each is a name that somebody asks for,
+/// and may have made up, until its publishers have said what they know of it. More than who takes part in a large room.
+pub const UNTOLD_PER_NAMESPACE_MAX: usize = 128;
+
+/// The same below all of them. They count among the broadcasts of the node: a quarter of those, so that names that are made up
+/// leave room for live inputs.
+pub const UNTOLD_MAX: usize = 500;
 
 /// A listener that stops asks its peers to leave, and waits so long for those to whom something is still sent, if it has told them
 /// where it goes on: they connect there and ask for the same, which takes some round trips, and what is under way comes to its end.

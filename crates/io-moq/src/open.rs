@@ -16,7 +16,7 @@ use spine::{
 };
 use tokio::sync::watch;
 
-use crate::limits::{PUBLISHED_TRACKS_MAX, WANTED_MAX};
+use crate::limits::{PUBLISHED_TRACKS_MAX, UNTOLD_MAX, UNTOLD_PER_NAMESPACE_MAX, WANTED_MAX};
 use crate::names::namespace_of;
 use crate::publish::{Offer, Publisher, info_of};
 use crate::session::Relay;
@@ -30,17 +30,26 @@ const COST: u32 = 10;
 /// one of them has written already is dropped when it comes from another.
 #[derive(Default)]
 pub(crate) struct OpenBroadcasts {
-    broadcasts: Mutex<BTreeMap<Path, Weak<Producer>>>,
+    broadcasts: Mutex<BTreeMap<Path, There>>,
     /// Namespaces that are published, and by how many.
     announced: Mutex<BTreeMap<Path, usize>>,
-    wanted: Mutex<BTreeMap<(Path, TrackName), u64>>,
+    /// The largest group that is wanted of a track, and by how many.
+    wanted: Mutex<BTreeMap<(Path, TrackName), (u64, usize)>>,
     /// Changed with each broadcast that comes.
     joined: watch::Sender<()>,
     /// Changed with each namespace that is published.
     namespaces: watch::Sender<()>,
 }
 
-/// Who waits for a track that is being asked for wants it to begin a new group; forgotten when dropped.
+/// A broadcast that is there for as long as somebody keeps it.
+struct There {
+    producer: Weak<Producer>,
+    /// The namespace whose publishers may have it, while nobody has published it itself: it is untold.
+    below: Option<Path>,
+}
+
+/// Who waits for a track that is being asked for wants it to begin a new group; forgotten when the last of
+/// them is dropped.
 pub(crate) struct Wanted<'a> {
     open: &'a OpenBroadcasts,
     key: (Path, TrackName),
@@ -48,7 +57,13 @@ pub(crate) struct Wanted<'a> {
 
 impl Drop for Wanted<'_> {
     fn drop(&mut self) {
-        self.open.wanted().remove(&self.key);
+        let mut wanted = self.open.wanted();
+        if let Some((_, count)) = wanted.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                wanted.remove(&self.key);
+            }
+        }
     }
 }
 
@@ -83,7 +98,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl OpenBroadcasts {
-    fn wanted(&self) -> MutexGuard<'_, BTreeMap<(Path, TrackName), u64>> {
+    fn wanted(&self) -> MutexGuard<'_, BTreeMap<(Path, TrackName), (u64, usize)>> {
         lock(&self.wanted)
     }
 
@@ -98,8 +113,10 @@ impl OpenBroadcasts {
         if wanted.len() >= WANTED_MAX && !wanted.contains_key(&key) {
             return None;
         }
-        let largest = wanted.entry(key.clone()).or_insert(new_group);
+        let (largest, count) = wanted.entry(key.clone()).or_default();
         *largest = new_group.max(*largest);
+        *count += 1;
+        drop(wanted);
         Some(Wanted { open: self, key })
     }
 
@@ -110,37 +127,50 @@ impl OpenBroadcasts {
 
     /// The broadcast of a namespace in which nobody has published yet, if somebody publishes one above it
     /// (draft-18 §9.5): he may have its tracks. It lasts for as long as what is returned, or who brings one of them.
+    /// Nothing, if there are too many of its kind already: their names may be made up.
     pub(crate) fn below(&self, origin: &Origin, path: &Path) -> Option<Arc<Producer>> {
         let fields = path.fields();
-        let above = (1..=fields.len()).filter_map(|n| Path::new(fields[..n].iter().cloned()).ok());
+        let mut above =
+            (1..=fields.len()).rev().filter_map(|n| Path::new(fields[..n].iter().cloned()).ok());
         let announced = self.announced();
-        let any = above.into_iter().any(|above| announced.contains_key(&above));
+        let nearest = above.find(|above| announced.contains_key(above));
         drop(announced);
-        any.then(|| self.join(origin, path, false).ok()).flatten()
+        self.join(origin, path, Some(nearest?)).ok()
     }
 
-    /// The broadcast of a namespace; `told`: those who ask for namespaces hear of it.
+    /// The broadcast of a namespace. Those who ask for namespaces hear of it, unless it is only looked for `below` another.
     fn join(
         &self,
         origin: &Origin,
         path: &Path,
-        told: bool,
+        below: Option<Path>,
     ) -> Result<Arc<Producer>, PublishError> {
         let mut open = lock(&self.broadcasts);
-        open.retain(|_, producer| producer.strong_count() > 0);
-        if let Some(there) = open.get(path).and_then(Weak::upgrade) {
-            if told {
-                origin.tell(&there.consume());
+        open.retain(|_, there| there.producer.strong_count() > 0);
+        if let Some(there) = open.get_mut(path)
+            && let Some(producer) = there.producer.upgrade()
+        {
+            if below.is_none() {
+                there.below = None;
+                origin.tell(&producer.consume());
             }
-            return Ok(there);
+            return Ok(producer);
+        }
+        if let Some(below) = &below {
+            let untold = || open.values().filter_map(|there| there.below.as_ref());
+            let beside = untold().filter(|above| *above == below).count();
+            if beside >= UNTOLD_PER_NAMESPACE_MAX || untold().count() >= UNTOLD_MAX {
+                return Err(PublishError::TooManyBroadcasts);
+            }
         }
         let route = Route::local(NodeId(0), 0);
-        let producer = match told {
-            true => origin.publish(path, route, Takeover::Refuse)?,
-            false => origin.publish_untold(path, route)?,
+        let producer = match &below {
+            None => origin.publish(path, route, Takeover::Refuse)?,
+            Some(_) => origin.publish_untold(path, route)?,
         };
         let producer = Arc::new(producer);
-        open.insert(path.clone(), Arc::downgrade(&producer));
+        let there = There { producer: Arc::downgrade(&producer), below };
+        open.insert(path.clone(), there);
         drop(open);
         self.joined.send_replace(());
         Ok(producer)
@@ -148,14 +178,14 @@ impl OpenBroadcasts {
 
     /// What keeps a broadcast.
     fn there(&self, path: &Path) -> Option<Arc<Producer>> {
-        lock(&self.broadcasts).get(path).and_then(Weak::upgrade)
+        lock(&self.broadcasts).get(path)?.producer.upgrade()
     }
 
     /// The broadcasts in a namespace and below it.
     fn all(&self, path: &Path) -> Vec<Consumer> {
         let open = lock(&self.broadcasts);
         let all = open.range(path.clone()..).take_while(|(at, _)| at.starts_with(path));
-        all.filter_map(|(_, producer)| Some(producer.upgrade()?.consume())).collect()
+        all.filter_map(|(_, there)| Some(there.producer.upgrade()?.consume())).collect()
     }
 }
 
@@ -178,7 +208,7 @@ impl Place {
 /// Relays what a peer publishes in an open namespace.
 pub(crate) async fn run(mut publisher: Publisher, path: Path) {
     let relay = publisher.relay.clone();
-    let broadcast = match relay.open.join(&relay.origin, &path, true) {
+    let broadcast = match relay.open.join(&relay.origin, &path, None) {
         Ok(broadcast) => broadcast,
         Err(error) => {
             return publisher.refuse(RequestCode::ExcessiveLoad, error.to_string()).await;
@@ -346,7 +376,8 @@ impl Relaying {
             return;
         }
         let name = request.name().clone();
-        let new_group = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
+        let wanted = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
+        let new_group = wanted.map(|(largest, _)| largest);
         let make = move |info| request.accept(info);
         self.subscribe(publisher, &at, name, new_group, make);
     }
@@ -419,5 +450,56 @@ impl Relaying {
             }
             Over::Fetched => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(fields: &[&str]) -> Path {
+        Path::new(fields.iter().map(ToString::to_string)).unwrap()
+    }
+
+    #[test]
+    fn d03_names_that_are_made_up_leave_room_for_others() {
+        let (open, origin) = (OpenBroadcasts::default(), Origin::new(spine::Limits::default()));
+        let spaces: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+        for space in &spaces {
+            open.announced().insert(path(&["open", space]), 1);
+        }
+        let ask = |space: &str, name: usize| {
+            open.below(&origin, &path(&["open", space, &name.to_string()]))
+        };
+        let mut kept: Vec<_> = (0..1_000).filter_map(|name| ask("0", name)).collect();
+        assert_eq!(kept.len(), UNTOLD_PER_NAMESPACE_MAX);
+        assert!(ask("0", 0).is_some(), "it is there already");
+        // One that is published is none of them any more.
+        kept.push(open.join(&origin, &path(&["open", "0", "0"]), None).unwrap());
+        kept.push(ask("0", 1_000).unwrap());
+        assert!(ask("0", 1_001).is_none());
+        for space in &spaces[1..] {
+            assert!(kept.len() > UNTOLD_MAX || ask(space, 0).is_some(), "{space}");
+            kept.extend((0..1_000).filter_map(|name| ask(space, name)));
+        }
+        // That one, held twice.
+        assert_eq!(kept.len(), UNTOLD_MAX + 2);
+        assert!(open.join(&origin, &path(&["open", "more"]), None).is_ok(), "published");
+        kept.clear();
+        assert!(ask("9", 0).is_some(), "they are gone");
+    }
+
+    #[test]
+    fn draft18_s10_2_13_a_wish_lasts_as_long_as_one_who_has_it() {
+        let open = OpenBroadcasts::default();
+        let key = (path(&["open"]), TrackName::new("chat").unwrap());
+        let largest = || open.wanted().get(&key).map(|(largest, _)| *largest);
+        let first = open.want(&key.0, &key.1, 3);
+        let second = open.want(&key.0, &key.1, 5);
+        assert_eq!(largest(), Some(5));
+        drop(first);
+        assert_eq!(largest(), Some(5));
+        drop(second);
+        assert_eq!(largest(), None);
     }
 }

@@ -11,8 +11,9 @@ use moqt::{
 };
 use spine::{PublishError, TrackInfo, track};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
-use crate::limits::RENDEZVOUS_MAX;
+use crate::limits::{RENDEZVOUS_MAX, SUBSCRIBE_ANSWER_MAX};
 use crate::link::{Link, Told};
 use crate::names::path_of;
 use crate::own::Mark;
@@ -273,8 +274,10 @@ pub(crate) async fn ask(
     let request = Request::Subscribe { track: track.clone(), parameters };
     let (id, mut told) = link.request(request).map_err(|_| Denied::Misuse)?;
     let asked = Asked::new(link, id);
+    let until = Instant::now() + SUBSCRIBE_ANSWER_MAX;
     loop {
-        match told.recv().await {
+        // Who never answers is asked no longer: what waits for it would stay.
+        match timeout_at(until, told.recv()).await.ok().flatten() {
             Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                 Answer::Ok { properties, parameters } => {
                     return Ok(Granted { track, asked, told, parameters, properties });

@@ -15,6 +15,7 @@ use super::duties::{VIDEO, code};
 use super::live::{Seen, Source, Watcher, ms};
 use super::rig::{Client, Rig, answered, namespace, next_object, soon, track as name};
 use crate::clock;
+use crate::limits::{SUBSCRIBE_ANSWER_MAX, UNTOLD_PER_NAMESPACE_MAX};
 use crate::link::Told;
 use crate::transport::{Congestion, Network};
 
@@ -203,4 +204,44 @@ async fn clients_that_move_all_the_time_get_all_objects_and_are_no_new_ones() {
     assert_eq!(connections(), before + 1);
     settled("the neighbour to leave", || rig.counters.open.load(Ordering::Relaxed) == CLIENTS)
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_made_up_below_a_namespace_are_few_and_go() {
+    /// Of one connection at once: less than it may have before it has any.
+    const TOGETHER: usize = 30;
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    // It answers nothing.
+    let above = rig.client_over(&network, near()).await;
+    assert_eq!(code(&above.publish_namespace(&["open"]).await), None);
+    let named = |n: usize| format!("{n}");
+    let (mut flooders, mut asked) = (Vec::new(), Vec::new());
+    while asked.len() < 2 * UNTOLD_PER_NAMESPACE_MAX {
+        let flooder = rig.client_over(&network, near()).await;
+        for _ in 0..TOGETHER {
+            let track = name(&["open", &named(asked.len())], "chat");
+            let request = Request::Subscribe { track, parameters: next_object() };
+            asked.push(flooder.link.request(request).unwrap());
+        }
+        flooders.push(flooder);
+    }
+    let names = asked.len();
+    let here = || {
+        let there = |n: &usize| {
+            let path = spine::Path::new(["open".to_owned(), named(*n)]).unwrap();
+            rig.origin.get(&path).is_some()
+        };
+        (0..names).filter(there).count()
+    };
+    settled("as many as there may be", || here() == UNTOLD_PER_NAMESPACE_MAX).await;
+    for (_, mut told) in asked {
+        assert!(code(&answered(&mut told).await).is_some());
+        assert!(here() <= UNTOLD_PER_NAMESPACE_MAX);
+    }
+    // Whoever has the namespace is asked for some time more, and no longer.
+    assert_eq!(here(), UNTOLD_PER_NAMESPACE_MAX);
+    tokio::time::sleep(SUBSCRIBE_ANSWER_MAX + ms(200)).await;
+    assert_eq!(here(), 0);
+    drop((above, flooders));
 }
