@@ -16,7 +16,7 @@ sub vcl_recv {
         return (pass);
     }
     # Pages and the API are Airwave's own business. A token is one viewer's: it has to be checked each time.
-    if (req.url !~ "^/[^/.]+/(manifest|media|thumbnails)/") {
+    if (req.url !~ "^/[0-9A-Za-z_-]+/(manifest|media|thumbnails)/") {
         return (pass);
     }
     # Of the query only what Airwave reads, sorted.

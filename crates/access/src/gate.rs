@@ -34,8 +34,10 @@ pub struct Visitor<'a> {
 /// Who passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
-    /// The uid of what may be watched. Not looked up: there may be nothing of this name.
+    /// The uid of what may be watched.
     pub id: String,
+    /// Whether there is such a thing. Of what was deleted nobody knows any more who might have watched it.
+    pub known: bool,
     /// It needs a token, or only some pages may embed it: no shared list may name it.
     pub restricted: bool,
     /// Files may be downloaded.
@@ -146,59 +148,71 @@ impl Access {
         self.countries.is_some()
     }
 
-    /// Whoever asks for what `segment` names, the first segment of a path: a uid, or a token.
-    pub async fn enter(&self, segment: &str, visitor: Visitor<'_>) -> Result<Pass, Refusal> {
+    /// Whoever asks for what `segment` names, the first segment of a path: a uid, or a token. `shown` as for
+    /// [`media`](Self::media).
+    pub async fn enter(
+        &self,
+        segment: &str,
+        shown: impl Fn(&str) -> Option<String>,
+        visitor: Visitor<'_>,
+    ) -> Result<Pass, Refusal> {
         if !is_token(segment) {
-            let policy = self.policy(segment, visitor.now_ms).await?;
-            return self.open(segment, &policy.unwrap_or_default(), visitor);
+            let policy = self.holds(segment, shown, visitor).await?;
+            return open(segment, policy.as_deref(), visitor);
         }
         let grant = self.grant(segment, visitor).await?;
-        let policy = self.policy(&grant.sub, visitor.now_ms).await?.unwrap_or_default();
-        embeds(&policy, visitor)?;
-        Ok(passed(&grant.sub, &policy, &grant))
+        let policy = self.holds(&grant.sub, shown, visitor).await?;
+        passed(&grant.sub, policy.as_deref(), &grant, visitor)
     }
 
     /// Whoever asks for a file of a video. `segment` is what the playlist's address began with: a token
     /// for the video or for its input; the input's uid, while it has the video on the air; any other uid
-    /// means nothing.
+    /// means nothing. `shown`: the input of a video whose end is still in memory.
     pub async fn media(
         &self,
         segment: &str,
         video: &str,
+        shown: impl Fn(&str) -> Option<String>,
         visitor: Visitor<'_>,
     ) -> Result<Pass, Refusal> {
-        let policy = self.policy(video, visitor.now_ms).await?.unwrap_or_default();
+        let policy = self.holds(video, shown, visitor).await?;
+        let of_input = policy.as_ref().and_then(|policy| policy.input.as_deref());
         if !is_token(segment) {
-            let by_input = policy.input.as_deref() == Some(segment);
-            let holds = policy.by_input.as_deref().filter(|_| by_input).unwrap_or(&policy);
-            return self.open(video, holds, visitor);
+            let by_input = of_input.is_some_and(|input| input == segment);
+            let of_input = policy.as_ref().and_then(|policy| policy.by_input.as_deref());
+            let holds = of_input.filter(|_| by_input).or(policy.as_deref());
+            return open(video, holds, visitor);
         }
         let grant = self.grant(segment, visitor).await?;
-        if grant.sub != video && policy.input.as_ref() != Some(&grant.sub) {
+        if grant.sub != video && of_input != Some(grant.sub.as_str()) {
             return Err(Refusal::OtherSubject);
         }
-        embeds(&policy, visitor)?;
-        Ok(passed(video, &policy, &grant))
+        passed(video, policy.as_deref(), &grant, visitor)
+    }
+
+    /// What holds for an id; none if there is nothing of this name. A broadcast of which nothing was recorded is gone with its
+    /// end, and for a while its viewers are shown it all the same: that is up to its input then, and if that is gone too,
+    /// to nobody.
+    async fn holds(
+        &self,
+        id: &str,
+        shown: impl Fn(&str) -> Option<String>,
+        visitor: Visitor<'_>,
+    ) -> Result<Option<Arc<Policy>>, Refusal> {
+        if let Some(policy) = self.policy(id, visitor.now_ms).await? {
+            return Ok(Some(policy));
+        }
+        let Some(input) = shown(id) else { return Ok(None) };
+        let locked = || Arc::new(Policy { require_token: true, ..Policy::default() });
+        let policy = self.policy(&input, visitor.now_ms).await?.unwrap_or_else(locked);
+        let by_input = Some(Box::new(Policy::clone(&policy)));
+        Ok(Some(Arc::new(Policy { input: Some(input), by_input, ..Policy::clone(&policy) })))
     }
 
     /// Whether anybody may know that this is on the air.
     pub async fn listed(&self, id: &str, now_ms: u64) -> bool {
         let policy = self.policy(id, now_ms).await;
-        policy.is_ok_and(|policy| policy.is_none_or(|p| !p.restricted()))
-    }
-
-    fn open(&self, id: &str, policy: &Policy, visitor: Visitor<'_>) -> Result<Pass, Refusal> {
-        if policy.require_token {
-            return Err(Refusal::NeedsToken);
-        }
-        embeds(policy, visitor)?;
-        Ok(Pass {
-            id: id.to_owned(),
-            restricted: policy.restricted(),
-            downloadable: true,
-            until_ms: None,
-            embedders: policy.embedders(),
-        })
+        policy.is_ok_and(|policy| policy.is_some_and(|p| !p.restricted()))
     }
 
     /// What a token grants to this visitor now.
@@ -423,15 +437,42 @@ fn is_token(segment: &str) -> bool {
     segment.contains('.')
 }
 
-fn passed(id: &str, policy: &Policy, grant: &Grant) -> Pass {
-    let restricted = policy.restricted() || !grant.rules.is_empty();
-    Pass {
+/// Without a token.
+fn open(id: &str, policy: Option<&Policy>, visitor: Visitor<'_>) -> Result<Pass, Refusal> {
+    let nothing = Policy::default();
+    let (known, policy) = (policy.is_some(), policy.unwrap_or(&nothing));
+    if policy.require_token {
+        return Err(Refusal::NeedsToken);
+    }
+    embeds(policy, visitor)?;
+    Ok(Pass {
         id: id.to_owned(),
-        restricted,
+        known,
+        restricted: policy.restricted(),
+        downloadable: true,
+        until_ms: None,
+        embedders: policy.embedders(),
+    })
+}
+
+/// With a token that grants this.
+fn passed(
+    id: &str,
+    policy: Option<&Policy>,
+    grant: &Grant,
+    visitor: Visitor<'_>,
+) -> Result<Pass, Refusal> {
+    let nothing = Policy::default();
+    let (known, policy) = (policy.is_some(), policy.unwrap_or(&nothing));
+    embeds(policy, visitor)?;
+    Ok(Pass {
+        id: id.to_owned(),
+        known,
+        restricted: policy.restricted() || !grant.rules.is_empty(),
         downloadable: grant.downloadable,
         until_ms: Some(grant.expires_ms),
         embedders: policy.embedders(),
-    }
+    })
 }
 
 /// Who is no page (a native player, a program) has no origin, and nothing would keep it from naming one.
@@ -506,7 +547,7 @@ mod tests {
     async fn refused(access: &Access, segment: &str, now_ms: u64) -> Option<Refusal> {
         let address = IpAddr::from([192, 0, 2, 1]);
         let visitor = Visitor { address, origin: None, host: None, now_ms };
-        access.enter(segment, visitor).await.err()
+        access.enter(segment, |_| None, visitor).await.err()
     }
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -557,6 +598,44 @@ mod tests {
         let shut = Some(Refusal::NeedsToken);
         assert_eq!(refused(&desk.here, uid, NOW).await, shut);
         assert_eq!(refused(&desk.elsewhere, uid, after(WITHIN)).await, shut);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_knows_any_more_is_its_inputs_and_else_nobodys() {
+        let desk = Desk::new().await;
+        let (_, token) = desk.link(HOUR).await;
+        let (uid, video) = (desk.uid.to_string(), "0".repeat(32));
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let visitor = Visitor { address, origin: None, host: None, now_ms: NOW };
+        // Whether it is known, for whoever is let in: as the video by itself, and a file of it behind a segment.
+        let ask = async |shown: Option<&str>, segment: &str| {
+            let shown = |id: &str| shown.filter(|_| id == video).map(str::to_owned);
+            let file = desk.here.media(segment, &video, shown, visitor).await;
+            let itself = desk.here.enter(&video, shown, visitor).await;
+            (itself.map(|pass| pass.known), file.map(|pass| pass.known))
+        };
+        let (nothing, shut) =
+            ((Ok(false), Ok(false)), (Err(Refusal::NeedsToken), Err(Refusal::NeedsToken)));
+        for segment in ["x", &uid, &video] {
+            assert_eq!(ask(None, segment).await, nothing, "{segment}");
+            assert_eq!(ask(Some(&uid), segment).await, shut, "{segment}");
+        }
+        assert_eq!(ask(None, &token).await.1, Err(Refusal::OtherSubject));
+        assert_eq!(ask(Some(&uid), &token).await.1, Ok(true));
+        let open = |settings: &mut InputSettings| {
+            settings.recording.require_signed_urls = false;
+            Ok::<_, control::DocumentError>(())
+        };
+        desk.control.change_input(&desk.uid, open, NOW).await.unwrap();
+        desk.here.forget_policies();
+        assert_eq!(ask(Some(&uid), "x").await, (Ok(true), Ok(true)));
+        // Its input is gone as well, and with it whoever could say.
+        desk.control.delete_input(&desk.uid, Expect::Any, NOW).await.unwrap();
+        desk.here.forget_policies();
+        for segment in ["x", &uid, &video] {
+            assert_eq!(ask(Some(&uid), segment).await, shut, "{segment}");
+        }
+        assert!(!desk.here.listed(&uid, NOW).await);
     }
 
     #[tokio::test]

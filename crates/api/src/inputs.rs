@@ -87,6 +87,7 @@ pub(crate) async fn delete(
     api.control.update_input(&input.uid, Expect::Any, closed, now_ms()).await?;
     (api.dismiss)(input.uid.clone()).await;
     api.control.delete_input(&input.uid, Expect::Any, now_ms()).await?;
+    api.access.forget_policies();
     api.access.delete_links(input.uid.as_str()).await?;
     // One that was let in before it was closed.
     end_broadcast(&api, &input.uid, Close::Deleted);

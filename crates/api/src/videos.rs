@@ -98,6 +98,7 @@ pub(crate) async fn delete(
         // It is gone for everybody; the disk is freed when it can be.
         Err(error @ DeleteError::Media(_)) => tracing::warn!(video = %video.uid, %error, "delete"),
     }
+    api.access.forget_policies();
     api.access.delete_links(video.uid.as_str()).await?;
     tracing::info!(video = %video.uid, "video deleted");
     Ok(ok(&Value::Null))

@@ -21,7 +21,7 @@ use crate::limits::RENDERINGS_MAX;
 use crate::playlist::{Formats, Listed, levels_of, not_found, recorded_variants, variants};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
-use crate::waiting::{Awaited, wait_for};
+use crate::waiting::{Awaited, Waiter, wait_for};
 
 const MPD: &str = "application/dash+xml";
 
@@ -51,7 +51,12 @@ struct Rendering {
 }
 
 /// The MPD of what is on the air.
-pub(crate) async fn mpd(shelf: &Arc<Shelf>, levels: &Levels, query: &str) -> Response {
+pub(crate) async fn mpd(
+    shelf: &Arc<Shelf>,
+    levels: &Levels,
+    query: &str,
+    waiter: Waiter,
+) -> Response {
     let wishes = Wishes::parse(query);
     let options = MpdOptions {
         low_latency: wishes.low_latency(shelf.about().low_latency),
@@ -59,7 +64,7 @@ pub(crate) async fn mpd(shelf: &Arc<Shelf>, levels: &Levels, query: &str) -> Res
         length_ns: None,
     };
     // As for HLS: the first segment takes a second or two.
-    let playable = wait_for(shelf, Duration::from_secs(10), Awaited::Change, |shelf| {
+    let playable = wait_for(shelf, waiter, Duration::from_secs(10), Awaited::Change, |shelf| {
         shelf.with_index(Index::playable).then_some(())
     });
     if playable.await.is_err() {

@@ -10,7 +10,7 @@ use crate::limits::FILE_NAME_CHARS_MAX;
 use crate::media::parse;
 use crate::pages;
 use crate::pictures::Asked as Picture;
-use crate::query::Wishes;
+use crate::query::{PARAMETERS, Wishes, unequivocal};
 use crate::ranges::{Asked, asked};
 use crate::share::{page_of, parameter};
 
@@ -71,6 +71,7 @@ pub fn request(text: &str) {
     let query = uri.query().unwrap_or_default();
     package::fuzzing::query(query);
     clip_of(query);
+    is_read_alike(query);
     for file in ["thumbnail.jpg", "thumbnail.gif", name] {
         picture_of(file, query);
     }
@@ -78,6 +79,20 @@ pub fn request(text: &str) {
     assert_eq!(Wishes::parse(&wishes.handed_on()), wishes, "{query}");
     if let Some(url) = parameter(query, "url") {
         let _ = page_of(&url, "http://localhost");
+    }
+}
+
+/// Caches make their keys of the first or of the last value of a parameter, of its name in any letters (nginx's `$arg_` does): what
+/// passes is read alike by all.
+fn is_read_alike(query: &str) {
+    if unequivocal(query).is_err() {
+        return;
+    }
+    for name in PARAMETERS {
+        let pairs = || query.split('&').filter_map(|pair| pair.split_once('='));
+        let first = pairs().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        let last = pairs().rfind(|(other, _)| *other == name);
+        assert_eq!(first, last, "{query}");
     }
 }
 

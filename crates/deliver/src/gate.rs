@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use crate::guarded::guarded;
 use crate::http::{Site, no_content, plain};
-use crate::pages;
+use crate::waiting::{OfMany, Waiter};
+use crate::{pages, playlist, query};
 
 /// Whoever waited longer than this is looked at again: a link may have ended meanwhile, or been taken
 /// back.
@@ -29,6 +30,9 @@ pub(crate) async fn gate(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if let Err(words) = query::unequivocal(request.uri().query().unwrap_or_default()) {
+        return playlist::bad_request(&words);
+    }
     let param = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
     let asked = Asked {
         segment: param("id").unwrap_or_default().to_owned(),
@@ -44,12 +48,18 @@ pub(crate) async fn gate(
         Ok(pass) => pass,
         Err(refusal) => return turned_away(refusal, page, site.quic()),
     };
+    // Who might watch it is not known any more, so what is left of it in a cache is for nobody.
+    if !pass.known && page == Page::None {
+        return playlist::not_found("no such video or live input");
+    }
     let (restricted, by_origin) = (pass.restricted, !pass.embedders.is_empty());
     let edge = request.headers().get(EDGE).is_some_and(|v| v == CHECKS);
     // RFC 9110 §14.2: there are ranges for GET only.
     if request.method() != Method::GET {
         request.headers_mut().remove(header::RANGE);
     }
+    let many = request.extensions().get::<OfMany>().is_some();
+    request.extensions_mut().insert(Waiter((!many).then_some(peer.ip())));
     request.extensions_mut().insert(pass);
     let began = Instant::now();
     let mut response = next.run(request).await;
@@ -98,12 +108,21 @@ const CHECKS: &str = "checks";
 /// Which uid a path segment stands for, for the key of a cache.
 const ID: HeaderName = HeaderName::from_static("airwave-id");
 
+/// Until which second of the clock nginx keeps an answer. It counts a `max-age` in whole seconds, of which the one that has
+/// begun is none: a second would last for up to two.
+const KEPT_UNTIL: HeaderName = HeaderName::from_static("x-accel-expires");
+
 /// May this visitor watch? The gate has answered that; a cache keeps it for a second, and no longer than the token
 /// lasts.
 pub(crate) async fn allowed(Extension(pass): Extension<Pass>) -> Response {
-    let left_ms = pass.until_ms.map(|until| until.saturating_sub(now_ms()));
-    let cache = if left_ms.is_some_and(|left| left < 1_000) { "no-store" } else { "max-age=1" };
-    let mut response = no_content(cache);
+    let now_ms = now_ms();
+    let left_ms = pass.until_ms.map(|until| until.saturating_sub(now_ms));
+    let ends = left_ms.is_some_and(|left| left < 1_000);
+    let mut response = no_content(if ends { "no-store" } else { "max-age=1" });
+    let until = HeaderValue::from_str(&format!("@{}", now_ms / 1_000));
+    if let (false, Ok(until)) = (ends, until) {
+        response.headers_mut().insert(KEPT_UNTIL, until);
+    }
     if let Ok(id) = HeaderValue::from_str(&pass.id) {
         response.headers_mut().insert(ID, id);
     }
@@ -143,9 +162,10 @@ impl Asked {
             host: site.own_host(self.origin.as_deref(), self.host.as_deref()),
             now_ms: now_ms(),
         };
+        let shown = |video: &str| site.library.input_of(video);
         match &self.video {
-            Some(video) => Box::pin(site.access.media(&self.segment, video, visitor)).await,
-            None => Box::pin(site.access.enter(&self.segment, visitor)).await,
+            Some(video) => Box::pin(site.access.media(&self.segment, video, shown, visitor)).await,
+            None => Box::pin(site.access.enter(&self.segment, shown, visitor)).await,
         }
     }
 }

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::body::Pieces;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
+use crate::waiting::Waiter;
 use crate::{
     captions, chat, clip, dash, gate, levels, media, pages, pictures, playback, playlist, share,
     window,
@@ -321,6 +322,7 @@ async fn manifest(
     State(site): State<Site>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Pass { id, .. }): Extension<Pass>,
+    Extension(waiter): Extension<Waiter>,
     Path((_, file)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -365,7 +367,8 @@ async fn manifest(
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
     if name == "video" && !mpd {
-        return Box::pin(playlist::multivariant(&shelf, site.library.levels(), &query)).await;
+        return Box::pin(playlist::multivariant(&shelf, site.library.levels(), &query, waiter))
+            .await;
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     shelf.saw_viewer(peer.ip(), agent, Instant::now());
@@ -375,15 +378,16 @@ async fn manifest(
     // They keep the buffer that they were read into, and what follows may wait for long.
     drop(headers);
     if mpd {
-        return Box::pin(dash::mpd(&shelf, site.library.levels(), &query)).await;
+        return Box::pin(dash::mpd(&shelf, site.library.levels(), &query, waiter)).await;
     }
-    playlist::media(&shelf, site.library.levels(), name, &query, by_input).await
+    playlist::media(&shelf, site.library.levels(), name, &query, by_input, waiter).await
 }
 
 async fn media_file(
     State(site): State<Site>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(Pass { id: video, .. }): Extension<Pass>,
+    Extension(waiter): Extension<Waiter>,
     Path((_, _, track, file)): Path<(String, String, String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -396,7 +400,7 @@ async fn media_file(
             let levels = shelf.levels(site.library.levels());
             match levels.get(&track) {
                 Some(level) => Box::pin(levels::file(&shelf, level, &file, &headers)).await,
-                None => media::file(&shelf, &track, &file, &headers, peer).await,
+                None => media::file(&shelf, &track, &file, &headers, peer, waiter).await,
             }
         }
         Found::Recording { recording, by_input: false } => {

@@ -26,7 +26,7 @@ use crate::limits::{INITS_TRIED, LEVEL_AGAIN, LEVEL_WAIT, ORIGINAL_WAIT};
 use crate::media::{IMMUTABLE, built, kind, parse, sent};
 use crate::playlist::not_found;
 use crate::shelf::{Counters, Shelf};
-use crate::waiting::{Awaited, wait_for};
+use crate::waiting::{Awaited, Waiter, wait_for};
 
 /// The rendition that pictures and their levels are made of.
 pub(crate) const ORIGINAL: &str = "video.cmaf";
@@ -418,10 +418,11 @@ impl Original for OnAir {
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
             // A lost encoder may come back; then it is a next segment, and this one is ended.
-            let found = wait_for(&self.shelf, ORIGINAL_WAIT, Awaited::Change, |shelf| {
-                let look = shelf.with_index(|index| look(index, &self.track, number, part));
-                (!matches!(look, Look::Later)).then_some(look)
-            });
+            let found =
+                wait_for(&self.shelf, Waiter::NODE, ORIGINAL_WAIT, Awaited::Change, |shelf| {
+                    let look = shelf.with_index(|index| look(index, &self.track, number, part));
+                    (!matches!(look, Look::Later)).then_some(look)
+                });
             let Look::There { epoch, duration, last } = found.await.ok()?? else { return None };
             let pieces = self.shelf.original_part(&self.track, epoch, number, part as u64).await?;
             Some(OriginalPart { pieces, duration, last })

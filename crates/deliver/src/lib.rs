@@ -40,3 +40,4 @@ pub use library::{Found, Library};
 pub use past_levels::{PastGroup, PastLevels, PastPart};
 pub use query::PARAMETERS;
 pub use shelf::{About, Counters, Past, Seat, Shelf};
+pub use waiting::{OfMany, Places};

@@ -245,6 +245,11 @@ impl Library {
         Some(Found::Shelf { shelf, by_input: true })
     }
 
+    /// The input of a video that is on the air, or whose end is still shown.
+    pub(crate) fn input_of(&self, video: &str) -> Option<String> {
+        self.state().shelves.get(video).map(|shelf| shelf.about().input.clone())
+    }
+
     /// The video that this input has on the air, by its uid.
     pub fn on_air_video(&self, input: &str) -> Option<String> {
         self.state().on_air.get(input).cloned()

@@ -23,7 +23,7 @@ use crate::limits::PART_AHEAD_SEGMENTS;
 use crate::playlist::not_found;
 use crate::ranges::ranged;
 use crate::shelf::{Counters, Shelf};
-use crate::waiting::{Awaited, wait_for};
+use crate::waiting::{Awaited, Waiter, wait_for};
 
 /// What a file name stands for: `init-HASH.mp4`, `EPOCH-N.m4s`, `EPOCH-N.P.m4s`, exactly as playlists
 /// write them.
@@ -54,15 +54,16 @@ pub(crate) async fn file(
     name: &str,
     headers: &HeaderMap,
     peer: SocketAddr,
+    waiter: Waiter,
 ) -> Response {
     let Some(file) = parse(name) else { return not_found("no such file") };
     let begun = shelf.counters().departures.wanted().then(Instant::now);
     let in_memory = match file {
         File::Init(id) => shelf.init(id),
         File::Segment { epoch, number } if growing(shelf, rendition, number) => {
-            match wait_for_part(shelf, rendition, number, 0).await {
+            match wait_for_part(shelf, waiter, (rendition, number, 0)).await {
                 Ok(true) if same_epoch(shelf, rendition, epoch, number) => {
-                    return as_it_grows(shelf, rendition, epoch, number);
+                    return as_it_grows(shelf, waiter, rendition, epoch, number);
                 }
                 Ok(_) => None,
                 Err(response) => return *response,
@@ -70,7 +71,7 @@ pub(crate) async fn file(
         }
         File::Segment { epoch, number } => segment(shelf, rendition, epoch, number),
         File::Part { epoch, number, part } => {
-            match wait_for_part(shelf, rendition, number, part).await {
+            match wait_for_part(shelf, waiter, (rendition, number, part)).await {
                 Ok(true) => this_part(shelf, rendition, epoch, number, part),
                 Ok(false) => None,
                 Err(response) => return *response,
@@ -147,12 +148,11 @@ pub(crate) fn sent(
 /// A part that a playlist has hinted at is waited for. RFC 8216bis §6.2.2: such a request blocks.
 async fn wait_for_part(
     shelf: &Arc<Shelf>,
-    rendition: &str,
-    number: u64,
-    part: u64,
+    waiter: Waiter,
+    (rendition, number, part): (&str, u64, u64),
 ) -> Result<bool, Box<Response>> {
     let awaited = Awaited::Version { rendition: rendition.to_owned(), number, part: Some(part) };
-    let there = wait_for(shelf, patience(shelf), awaited, |shelf| {
+    let there = wait_for(shelf, waiter, patience(shelf), awaited, |shelf| {
         shelf.with_index(|index| {
             let Some(newest) = index.rendition(rendition).and_then(|r| r.segments.back()) else {
                 return Some(false);
@@ -224,13 +224,19 @@ fn growing(shelf: &Shelf, rendition: &str, number: u64) -> bool {
 
 /// The segment that is being made, each part as soon as it is there: what low-latency DASH plays. Its
 /// length is not known yet, so there are no ranges of it.
-fn as_it_grows(shelf: &Arc<Shelf>, rendition: &str, epoch: u64, number: u64) -> Response {
+fn as_it_grows(
+    shelf: &Arc<Shelf>,
+    waiter: Waiter,
+    rendition: &str,
+    epoch: u64,
+    number: u64,
+) -> Response {
     shelf.counters().media.fetch_add(1, Ordering::Relaxed);
     let (shelf, name) = (shelf.clone(), rendition.to_owned());
     let parts = futures_util::stream::unfold(0, move |part| {
         let (shelf, name) = (shelf.clone(), name.clone());
         async move {
-            let there = wait_for_part_of(&shelf, &name, number, part).await;
+            let there = wait_for_part_of(&shelf, waiter, (&name, number, part)).await;
             let pieces = there.then(|| this_part(&shelf, &name, epoch, number, part)).flatten()?;
             let bytes = pieces.iter().map(|p| p.len() as u64).sum();
             shelf.counters().media_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -248,9 +254,13 @@ fn as_it_grows(shelf: &Arc<Shelf>, rendition: &str, epoch: u64, number: u64) -> 
 }
 
 /// Whether this part comes; not if its segment is complete without it.
-async fn wait_for_part_of(shelf: &Arc<Shelf>, rendition: &str, number: u64, part: u64) -> bool {
+async fn wait_for_part_of(
+    shelf: &Arc<Shelf>,
+    waiter: Waiter,
+    (rendition, number, part): (&str, u64, u64),
+) -> bool {
     // Not a version: that its segment is complete without it is an answer too.
-    let there = wait_for(shelf, patience(shelf), Awaited::Change, |shelf| {
+    let there = wait_for(shelf, waiter, patience(shelf), Awaited::Change, |shelf| {
         shelf.with_index(|index| {
             let segment = index.rendition(rendition).and_then(|r| r.segment(number));
             match segment {

@@ -24,13 +24,18 @@ use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
 use crate::levels::{Levels, ListedLevel, Shown};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
-use crate::waiting::{Awaited, Busy, wait_for};
+use crate::waiting::{Awaited, Busy, Waiter, wait_for};
 use crate::{captions, dash};
 
 /// The multivariant playlist.
-pub(crate) async fn multivariant(shelf: &Arc<Shelf>, levels: &Levels, query: &str) -> Response {
+pub(crate) async fn multivariant(
+    shelf: &Arc<Shelf>,
+    levels: &Levels,
+    query: &str,
+    waiter: Waiter,
+) -> Response {
     // Until there are media playlists to point to: the first segment takes a second or two.
-    let ready = wait_for(shelf, Duration::from_secs(10), Awaited::Change, |shelf| {
+    let ready = wait_for(shelf, waiter, Duration::from_secs(10), Awaited::Change, |shelf| {
         let playable = shelf.with_index(package::Index::playable);
         playable.then(|| shelf.catalog()).flatten()
     });
@@ -321,6 +326,7 @@ pub(crate) async fn media(
     rendition: &str,
     query: &str,
     by_input: bool,
+    waiter: Waiter,
 ) -> Response {
     let directives = match Directives::parse(query) {
         Ok(directives) => directives,
@@ -337,7 +343,7 @@ pub(crate) async fn media(
         number,
         part: directives.part,
     });
-    let decided = wait_for(shelf, patience, awaited, |shelf| {
+    let decided = wait_for(shelf, waiter, patience, awaited, |shelf| {
         let decision = shelf.with_index(|index| decide(index, original, &directives));
         (decision != Decision::Wait).then_some(decision)
     });
@@ -397,12 +403,16 @@ pub(crate) fn not_found(words: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use encode::Ladder;
+    use futures_util::FutureExt;
     use media::codec::{Config, h264};
     use package::hls::attribute;
     use package::properties;
-    use spine::Location;
+    use spine::{Limits, Location, NodeId, Origin, Route, Takeover};
 
     use super::*;
+    use crate::limits::PARKED_PER_ADDRESS_MAX;
+    use crate::shelf::{About, Counters};
 
     /// H.264 of this level.
     fn content(level: u8) -> Content {
@@ -510,6 +520,40 @@ mod tests {
         assert_eq!((bandwidth(&index, 0), bandwidth(&index, 2_000_000)), (3_600_000, 3_600_000));
         add(&mut index, 3, 250_000);
         assert_eq!((bandwidth(&index, 0), bandwidth(&index, 5_000_000)), (3_600_000, 6_000_000));
+    }
+
+    #[tokio::test]
+    async fn whose_address_has_its_share_of_the_places_is_told_so_and_others_wait() {
+        let origin = Origin::new(Limits::default());
+        let path = spine::Path::new(["default", "input"]).unwrap();
+        let route = Route::local(NodeId(0), 1);
+        let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
+        let about = About {
+            video: "video".to_owned(),
+            input: "input".to_owned(),
+            name: None,
+            low_latency: true,
+            started_ms: 0,
+            hide_viewers: false,
+            allow_clips: false,
+            ladder: None,
+        };
+        let counters = Arc::<Counters>::default();
+        let shelf = Shelf::new(about, producer.consume(), counters.clone(), None);
+        let levels = Levels::new(Ladder::copy_only(), false);
+        let waiter = |last| Waiter(Some([192, 0, 2, last].into()));
+        let take = |_| counters.parked.take(waiter(1)).unwrap();
+        let _all: Vec<_> = (0..PARKED_PER_ADDRESS_MAX).map(take).collect();
+        // Nothing of this broadcast is there yet, so whoever may wait does.
+        for (who, status) in [(waiter(1), Some(503)), (waiter(2), None), (Waiter(None), None)] {
+            let list = media(&shelf, &levels, "video.cmaf", "", true, who).now_or_never();
+            let all = multivariant(&shelf, &levels, "", who).now_or_never();
+            let mpd = dash::mpd(&shelf, &levels, "", who).now_or_never();
+            for answer in [list, all, mpd] {
+                assert_eq!(answer.map(|a| a.status().as_u16()), status, "{who:?}");
+            }
+        }
+        assert_eq!(counters.parked.taken(), PARKED_PER_ADDRESS_MAX as u64);
     }
 
     fn written(pieces: Pieces) -> String {

@@ -1,5 +1,7 @@
 //! The query of a playlist: what is read of it, and the one form in which playlists hand it on.
 
+use crate::share::percent_decoded;
+
 /// All that delivery reads of a query. A shared cache may leave everything else out of its keys, and should: players
 /// and pages add what they like.
 pub const PARAMETERS: [&str; 14] = [
@@ -18,6 +20,27 @@ pub const PARAMETERS: [&str; 14] = [
     "time",
     "width",
 ];
+
+/// Whether every cache and this server read the same out of a query. Of a parameter that is there twice one takes the
+/// first and another the last, and to some a name in other letters, or with some of them encoded, is the same name: one
+/// answer would be kept under the name of another, for everybody. In words, what is wrong.
+pub(crate) fn unequivocal(query: &str) -> Result<(), String> {
+    let mut seen = [false; PARAMETERS.len()];
+    for pair in query.split('&') {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        let plain = percent_decoded(&name.replace('+', " "));
+        let plain = plain.trim();
+        let known = PARAMETERS.iter().position(|known| known.eq_ignore_ascii_case(plain));
+        let Some(known) = known else { continue };
+        if name != PARAMETERS[known] {
+            return Err(format!("{0}: write it as {0}, in these letters", PARAMETERS[known]));
+        }
+        if std::mem::replace(&mut seen[known], true) {
+            return Err(format!("{name}: once, not more often"));
+        }
+    }
+    Ok(())
+}
 
 /// What a client may ask of a playlist besides the delivery directives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +93,40 @@ fn bits_of(mbps: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_caches_may_read_otherwise_is_refused() {
+        for name in PARAMETERS {
+            let encoded: String = name.bytes().map(|b| format!("%{b:02x}")).collect();
+            let mut other = name.to_owned();
+            other.replace_range(..2, &name[..2].to_uppercase());
+            other.replace_range(other.len() - 1.., &name[name.len() - 1..].to_uppercase());
+            for (query, good) in [
+                (format!("{name}=1"), true),
+                (format!("a=1&{name}=1&b=1&b=2&B=3"), true),
+                (format!("x{name}=1&{name}=1&{name}x=1&a={name}&b={name}=1"), true),
+                (format!("{name}=1&{name}=1"), false),
+                (format!("{name}&a=1&{name}=1"), false),
+                (format!("{name}=1&a=1&{name}"), false),
+                (format!("{name}=1&{other}=2"), false),
+                (format!("{other}=1"), false),
+                (format!("a=1&{other}"), false),
+                (format!("{encoded}=1"), false),
+                (format!("%20{name}=1"), false),
+                (format!("{name}+=1"), false),
+                (format!("{}=1", encoded.to_uppercase()), false),
+            ] {
+                assert_eq!(unequivocal(&query).is_ok(), good, "{query}");
+            }
+        }
+        for query in ["", "&&", "=", "%", "%5", "%zz=1&%ff=%ff", "é=1", "time%=1"] {
+            assert_eq!(unequivocal(query), Ok(()), "{query}");
+        }
+        let words = unequivocal("protocol=hls&protocol=llhls").unwrap_err();
+        assert_eq!(words, "protocol: once, not more often");
+        let words = unequivocal("TIME=60s").unwrap_err();
+        assert_eq!(words, "time: write it as time, in these letters");
+    }
 
     #[test]
     fn a_bandwidth_is_a_positive_number_of_megabits() {

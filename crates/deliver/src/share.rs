@@ -79,20 +79,26 @@ pub(crate) async fn oembed(
         host: site.own_host(page, asked(&uri, &headers)),
         now_ms: gate::now_ms(),
     };
-    let pass = match site.access.enter(&id, visitor).await {
+    let shown = |video: &str| site.library.input_of(video);
+    let pass = match site.access.enter(&id, shown, visitor).await {
         Ok(pass) => pass,
         Err(refusal) => return gate::refused(refusal),
     };
     let Some(about) = About::of(site.library.find(&pass.id).await) else {
         return playlist::not_found("no such video or live input");
     };
+    let clip = url.split('#').next().and_then(|url| url.split_once('?'));
+    let clip = clip.and_then(|(_, query)| clip::named(query, site.clip_max));
+    let about = About { clip, ..about };
+    let player = address(&origin, &id, "iframe");
+    let player = about.clip.iter().fold(player, |player, clip| format!("{player}?{clip}"));
     let bound = |name| parameter(&query, name).and_then(|n| n.parse().ok()).filter(|n| *n > 0);
     let (width, height) = fitted(bound("maxwidth"), bound("maxheight"));
     let title = about.title();
     let html = format!(
         "<iframe src=\"{}\" title=\"{}\" width=\"{width}\" height=\"{height}\" style=\"border: 0\" \
          allow=\"{ALLOW}\" allowfullscreen></iframe>",
-        escaped(&address(&origin, &id, "iframe")),
+        escaped(&player),
         escaped(&title),
     );
     let mut answer = json!({
@@ -107,7 +113,7 @@ pub(crate) async fn oembed(
     });
     if about.pictured && site.library.levels().pictures().is_some() {
         let (width, height) = fitted(Some(640), None);
-        let query = format!("width={width}&height={height}");
+        let query = format!("{}width={width}&height={height}", about.beginning());
         answer["thumbnail_url"] = thumbnail(&origin, &id, &query).into();
         answer["thumbnail_width"] = width.into();
         answer["thumbnail_height"] = height.into();
@@ -171,6 +177,12 @@ impl About {
         }
     }
 
+    /// Where a clip begins, as the query of its picture has it.
+    fn beginning(&self) -> String {
+        let time = self.clip.as_deref().and_then(|clip| clip.split_once('&'));
+        time.map(|(time, _)| format!("{time}&")).unwrap_or_default()
+    }
+
     /// For the `<head>` of the watch page.
     fn head(&self, origin: &str, id: &str) -> String {
         let (title, description) = (self.title(), self.description());
@@ -183,9 +195,7 @@ impl About {
         }
         let (width, height) = (SIZE.0.to_string(), SIZE.1.to_string());
         let picture = self.pictured.then(|| {
-            let begin =
-                self.clip.as_deref().and_then(|clip| clip.split_once('&')).map(|(time, _)| time);
-            let at = begin.map(|time| format!("{time}&")).unwrap_or_default();
+            let at = self.beginning();
             thumbnail(origin, id, &format!("{at}width={width}&height={height}"))
         });
         // Twitter embeds players over HTTPS only.
@@ -338,7 +348,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// What is no encoding stays as it is; what is no UTF-8 is replaced.
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let hex = |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16));
     let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while let Some(&byte) = bytes.get(at) {

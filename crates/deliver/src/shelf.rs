@@ -27,7 +27,7 @@ use crate::dash::Mpds;
 use crate::levels::{KeptBits, Levels, Offered, Shown};
 use crate::limits::RENDERINGS_MAX;
 use crate::viewers::{self, Viewers};
-use crate::waiting::Rooms;
+use crate::waiting::{Places, Rooms};
 
 /// What a shelf is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Counters {
     /// Bytes of them.
     pub media_bytes: AtomicU64,
     /// Requests that wait now.
-    pub parked: AtomicU64,
+    pub parked: Places,
     /// What is sent, for who follows a frame.
     pub departures: Arc<Departures>,
 }
@@ -522,5 +522,73 @@ impl Followed {
             }
         }
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use encode::Ladder;
+    use package::properties;
+    use spine::{Limits, NodeId, Origin, Path, Route, Takeover};
+
+    use super::*;
+
+    #[test]
+    fn a_version_is_rendered_once_in_each_form_however_many_ask() {
+        let origin = Origin::new(Limits::default());
+        let path = Path::new(["default", "input"]).unwrap();
+        let producer = origin.publish(&path, Route::local(NodeId(0), 1), Takeover::Refuse).unwrap();
+        let about = About {
+            video: "video".to_owned(),
+            input: "input".to_owned(),
+            name: None,
+            low_latency: true,
+            started_ms: 0,
+            hide_viewers: false,
+            allow_clips: false,
+            ladder: None,
+        };
+        let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
+        let levels = shelf.levels(&Levels::new(Ladder::copy_only(), false));
+        let form = |low_latency, everything| MediaOptions { low_latency, everything, skip: false };
+        let forms = [form(true, false), form(false, false), form(true, true)];
+        let rendered = || shelf.counters.renderings.load(Ordering::Relaxed);
+        let mut texts = std::collections::BTreeSet::new();
+        for n in 0..9u64 {
+            let part = properties::Part {
+                duration: 60_000,
+                independent: true,
+                last: n % 3 == 2,
+                target_ms: 667,
+                target_duration: Some(2),
+                key_bytes: None,
+            };
+            let segment = properties::Segment {
+                timescale: 90_000,
+                epoch: 1,
+                wall_clock_ms: n / 3 * 2_000,
+                start: 60_000 * n,
+                discontinuity: false,
+                discontinuity_sequence: 0,
+                gap: false,
+                init: 7,
+            };
+            let at = Location { group: 1 + n / 3, object: n % 3 };
+            let segment = (n % 3 == 0).then_some(segment);
+            shelf.state().index.add("v", at, &part, segment, 1).unwrap();
+            let before = rendered();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for form in forms.iter().cycle().take(300) {
+                            shelf.playlist("v", *form, &levels).unwrap();
+                        }
+                    });
+                }
+            });
+            assert_eq!(rendered() - before, forms.len() as u64, "version {n}");
+            texts.insert(shelf.playlist("v", forms[0], &levels).unwrap());
+        }
+        assert_eq!(texts.len(), 9, "each is another one");
     }
 }

@@ -20,7 +20,7 @@ use crate::levels::{Levels, Offered, original_of};
 use crate::library::Library;
 use crate::limits::{LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, ORIGINAL_WAIT};
 use crate::shelf::Shelf;
-use crate::waiting::{Awaited, wait_for};
+use crate::waiting::{Awaited, Waiter, wait_for};
 
 /// Before those who would have to ask another node.
 const COST: u32 = 50;
@@ -305,7 +305,7 @@ fn edge(shelf: &Shelf, original: &str) -> (Option<u64>, bool) {
 async fn change(shelf: &Arc<Shelf>, original: &str) {
     let before = edge(shelf, original);
     let other = |shelf: &Arc<Shelf>| (edge(shelf, original) != before).then_some(());
-    if wait_for(shelf, ORIGINAL_WAIT, Awaited::Change, other).await.is_err() {
+    if wait_for(shelf, Waiter::NODE, ORIGINAL_WAIT, Awaited::Change, other).await.is_err() {
         // Too many wait already.
         tokio::time::sleep(LEVEL_AGAIN).await;
     }

@@ -2,15 +2,17 @@
 //! there: ten thousand who wait for a segment sleep through its parts.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use access::rate::neighbourhood;
 use package::Index;
 use package::reload::{Decision, Directives, decide};
 use tokio::sync::Notify;
 
-use crate::limits::PARKED_MAX;
+use crate::limits::{PARKED_MAX, PARKED_PER_ADDRESS_MAX};
 use crate::shelf::Shelf;
 
 /// What is waited for.
@@ -81,10 +83,25 @@ impl Rooms {
 #[derive(Debug)]
 pub(crate) struct Busy;
 
+/// Written beside a request that a trusted proxy did not say the client of: its address is that of many people, of whom each
+/// has a share of the places.
+#[derive(Debug, Clone, Copy)]
+pub struct OfMany;
+
+/// Who waits: the address that has a share of the places. None: the server itself, or many people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Waiter(pub(crate) Option<IpAddr>);
+
+impl Waiter {
+    /// What the node itself waits for.
+    pub(crate) const NODE: Self = Self(None);
+}
+
 /// Waits until `ready` has an answer, at most `patience`; it is asked again when `awaited` is there. Fails if too many
 /// wait already.
 pub(crate) async fn wait_for<T>(
     shelf: &Arc<Shelf>,
+    waiter: Waiter,
     patience: Duration,
     awaited: Awaited,
     ready: impl Fn(&Arc<Shelf>) -> Option<T>,
@@ -92,7 +109,7 @@ pub(crate) async fn wait_for<T>(
     if let Some(answer) = ready(shelf) {
         return Ok(Some(answer));
     }
-    let _parked = Parked::new(&shelf.counters().parked).ok_or(Busy)?;
+    let _place = shelf.counters().parked.take(waiter).ok_or(Busy)?;
     let deadline = tokio::time::Instant::from_std(Instant::now() + patience);
     loop {
         let room = shelf.rooms().of(&awaited);
@@ -107,19 +124,59 @@ pub(crate) async fn wait_for<T>(
     }
 }
 
-struct Parked<'a>(&'a AtomicU64);
+/// The places of the node, and how many of them each address has.
+#[derive(Debug, Default)]
+pub struct Places {
+    taken: AtomicU64,
+    of: Mutex<BTreeMap<IpAddr, usize>>,
+}
 
-impl<'a> Parked<'a> {
-    fn new(count: &'a AtomicU64) -> Option<Self> {
-        let before = count.fetch_add(1, Ordering::Relaxed);
-        let guard = Self(count);
-        (before < PARKED_MAX as u64).then_some(guard)
+impl Places {
+    /// How many wait now.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// One more; none if too many wait, or too many of this address.
+    pub(crate) fn take(&self, waiter: Waiter) -> Option<Place<'_>> {
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        let mut place = Place { places: self, of: None };
+        if before >= PARKED_MAX as u64 {
+            return None;
+        }
+        if let Some(address) = waiter.0.map(neighbourhood) {
+            let mut of = self.of();
+            let here = of.entry(address).or_default();
+            if *here >= PARKED_PER_ADDRESS_MAX {
+                return None;
+            }
+            *here += 1;
+            place.of = Some(address);
+        }
+        Some(place)
+    }
+
+    fn of(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Parked<'_> {
+/// Somebody waits, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    places: &'a Places,
+    of: Option<IpAddr>,
+}
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = self.of else { return };
+        let mut of = self.places.of();
+        match of.get(&address).copied().unwrap_or(0) {
+            0 | 1 => drop(of.remove(&address)),
+            more => drop(of.insert(address, more - 1)),
+        }
     }
 }
 
@@ -182,6 +239,30 @@ mod tests {
         }
         rooms.changed(|look| look(&index(0)));
         assert_eq!(rooms.lock().len(), 0, "nobody waits");
+    }
+
+    #[test]
+    fn an_address_has_a_share_of_the_places() {
+        let places = Places::default();
+        let take = |from: &str| places.take(Waiter(Some(from.parse().unwrap())));
+        let mut one: Vec<_> =
+            (0..PARKED_PER_ADDRESS_MAX).map_while(|_| take("192.0.2.1")).collect();
+        assert_eq!(one.len(), PARKED_PER_ADDRESS_MAX);
+        // Whoever has IPv6 has all of a network.
+        assert!(take("192.0.2.1").is_none() && take("::ffff:192.0.2.1").is_none());
+        let others = [take("192.0.2.2"), take("2001:db8::1"), places.take(Waiter::NODE)];
+        assert!(others.iter().all(Option::is_some));
+        one.pop();
+        one.extend(take("192.0.2.1"));
+        assert_eq!(one.len(), PARKED_PER_ADDRESS_MAX);
+        assert!(take("192.0.2.1").is_none());
+        // Those who are many people have all of them together.
+        let many: Vec<_> = (0..).map_while(|_| places.take(Waiter(None))).collect();
+        assert_eq!(one.len() + others.len() + many.len(), PARKED_MAX);
+        assert!(take("192.0.2.3").is_none());
+        drop((one, others, many));
+        assert_eq!(places.taken(), 0);
+        assert!(places.of().is_empty(), "who has gone is forgotten");
     }
 
     #[test]

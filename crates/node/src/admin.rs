@@ -160,7 +160,7 @@ fn text(admin: &Admin) -> String {
         "Live media that memory may hold before the oldest goes.",
         admin.origin.budget().limit() as u64,
     );
-    out.gauge("playlist_requests_parked", "Requests that wait now.", of(&delivery.parked));
+    out.gauge("playlist_requests_parked", "Requests that wait now.", delivery.parked.taken());
 
     if let Some(end) = admin.certificate.as_ref().and_then(|c| c.not_after_ms()) {
         let help = "When the certificate in use ends, in seconds since 1970.";

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderName;
+use deliver::OfMany;
 use proxy::forwarded;
 use proxy::header::{Header, Step};
 use proxy::network::Networks;
@@ -59,6 +60,10 @@ pub(crate) fn introduce(request: &mut Request, client: SocketAddr, trusted: &Net
         let https = forwarded::https(field(FORWARDED_PROTO));
         way = if https { Way::ProxiedSecure } else { Way::Proxied };
         client = forwarded::client(client, field(FORWARDED_FOR), trusted);
+    }
+    // It did not say whom it heard from.
+    if trusted.have(client.ip()) {
+        request.extensions_mut().insert(OfMany);
     }
     request.extensions_mut().insert(ConnectInfo(client));
     way
@@ -169,6 +174,8 @@ mod tests {
                 request.extensions().get::<ConnectInfo<SocketAddr>>().unwrap();
             assert_eq!(client.ip().to_string(), expect, "{peer} {fields:?}");
             assert_eq!(found, way, "{peer} {fields:?}");
+            let many = request.extensions().get::<OfMany>().is_some();
+            assert_eq!(many, expect == "10.0.0.1", "{peer} {fields:?}");
         }
     }
 }

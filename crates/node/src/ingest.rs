@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use access::limits;
-use access::rate::{self, Limiter};
 use control::{
     Away, Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId,
     Owned, RecordingMode, Secret, SegmentRecord, SessionId, VideoUid,
@@ -26,6 +24,7 @@ use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
 use tokio::sync::{Notify, watch};
 
+use crate::attempts::Attempts;
 use crate::config::{Config, TakeoverPolicy};
 use crate::limits::{
     EXPIRE_EVERY, FINISH_WAIT, GAP_NUMBERS_TIMED, GROUPS_AHEAD, HEARD_LATELY, PARK_MARGIN_MS,
@@ -79,7 +78,7 @@ pub(crate) struct Ingest {
     pub(crate) parked: Notify,
     /// A broadcast is committed and released.
     pub(crate) finished: Notify,
-    pub(crate) rates: Rates,
+    pub(crate) attempts: Attempts,
     pub(crate) state: Mutex<State>,
 }
 
@@ -105,21 +104,6 @@ struct Active {
     recorder: Option<Arc<Status>>,
 }
 
-/// How often who may try to publish.
-pub(crate) struct Rates {
-    wrong_keys: Limiter<IpAddr>,
-    keys: Limiter<String>,
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        Self {
-            wrong_keys: Limiter::new(limits::WRONG_STREAM_KEYS, limits::RATES_KEPT),
-            keys: Limiter::new(limits::STREAM_KEY, limits::RATES_KEPT),
-        }
-    }
-}
-
 impl Ingest {
     /// The door that drivers knock on.
     pub(crate) fn door(self: &Arc<Self>) -> Door {
@@ -141,17 +125,15 @@ impl Ingest {
 
     async fn admit(self: Arc<Self>, asking: Asking) -> Result<Admitted, Refused> {
         let address = asking.peer.ip().to_canonical();
-        let neighbourhood = rate::neighbourhood(address);
-        let wait = |_| Refused::TooManyAttempts;
         let key = Secret::new(asking.key);
         let found = self.control.input_by_key(KeyKind::Stream, &key, now_ms()).await;
         let Some(input) = found.map_err(|e| Refused::Unavailable(e.to_string()))? else {
-            // Only who has no key waits: an encoder with a wrong one does not lock out its neighbours behind one address.
-            self.rates.wrong_keys.look(&neighbourhood, now_ms()).map_err(wait)?;
-            let _ = self.rates.wrong_keys.take(neighbourhood, now_ms());
-            return Err(Refused::UnknownKey);
+            let may_guess = self.attempts.wrong(address, now_ms());
+            return Err(if may_guess { Refused::UnknownKey } else { Refused::TooManyAttempts });
         };
-        self.rates.keys.take(input.uid.to_string(), now_ms()).map_err(wait)?;
+        if !self.attempts.known(&input.uid, now_ms()) {
+            return Err(Refused::TooManyAttempts);
+        }
         if asking.path.is_some_and(|path| path != path_of(&input.uid)) {
             return Err(Refused::NotItsInput);
         }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod arrival;
+mod attempts;
 mod backup;
 pub mod banner;
 mod bodies;

@@ -22,13 +22,14 @@ use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::arrival::PerAddress;
+use crate::attempts::Attempts;
 use crate::banner::Banner;
 use crate::config::{Config, Listen, Listener, Loaded};
 use crate::demo::Clip;
 use crate::domain::{self, Domain};
 use crate::encoder::Encoding;
 use crate::files;
-use crate::ingest::{Ingest, Rates, Settings, State, now_ms};
+use crate::ingest::{Ingest, Settings, State, now_ms};
 use crate::limits::STOP;
 use crate::past::Past;
 use crate::reload::{Holds, Reloadable, Report};
@@ -233,7 +234,7 @@ impl Node {
             settings: RwLock::new(Settings::of(&config)),
             parked: Notify::new(),
             finished: Notify::new(),
-            rates: Rates::default(),
+            attempts: Attempts::default(),
             state: Mutex::new(State::default()),
         });
 

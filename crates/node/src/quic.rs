@@ -62,7 +62,7 @@ pub(crate) fn gate(access: Arc<Access>) -> Gate {
                 host: own_host(watching.origin.as_deref(), watching.host.as_deref()),
                 now_ms: now_ms(),
             };
-            let mut refusal = match access.enter(&uid, visitor).await {
+            let mut refusal = match access.enter(&uid, |_| None, visitor).await {
                 Ok(_) => return Ok(()),
                 Err(refusal @ Refusal::NeedsToken) => refusal,
                 Err(refusal) => return Err(barred(refusal)),
@@ -70,7 +70,7 @@ pub(crate) fn gate(access: Arc<Access>) -> Gate {
             // What was said of the most particular token is what is told.
             for token in watching.tokens.iter().rev() {
                 let Ok(token) = std::str::from_utf8(token.expose()) else { continue };
-                match access.media(token, &uid, visitor).await {
+                match access.media(token, &uid, |_| None, visitor).await {
                     Ok(_) => return Ok(()),
                     Err(other) => refusal = other,
                 }

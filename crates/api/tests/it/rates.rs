@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use access::limits::{API_TOKEN, WRONG_TOKENS};
+use access::limits::{API_ADDRESS, API_TOKEN, WRONG_TOKENS};
 use access::permission::Resources;
 
 use crate::desk::{Answer, Desk, ROOT, ask, ask_from, bearer};
@@ -33,6 +33,27 @@ async fn wrong_tokens_from_one_address_are_refused_unseen_after_some() {
     told_to_wait(&ask(&router, "POST", "/client/v4/session", &[], &body).await);
     let elsewhere: SocketAddr = "[::1]:9".parse().unwrap();
     let answer = ask_from(elsewhere, &router, "GET", INPUTS, &[(name, &right)], "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn an_address_waits_whatever_it_asks_for_and_another_does_not() {
+    let desk = Desk::new().await;
+    let router = desk.router_of_a_moment();
+    let (name, root) = bearer(ROOT);
+    let from = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let one = from("127.0.0.9:9");
+    // To ask whether one is signed in needs nothing, and is counted as well.
+    let session = "/client/v4/session";
+    for _ in 0..API_ADDRESS.burst as usize {
+        let answer = ask_from(one, &router, "GET", session, &[], "").await;
+        assert_ne!(answer.status, 429, "{}", answer.text);
+    }
+    for (path, headers) in [(session, &[][..]), (INPUTS, &[(name, &*root)])] {
+        told_to_wait(&ask_from(one, &router, "GET", path, headers, "").await);
+    }
+    let other = from("127.0.0.8:9");
+    let answer = ask_from(other, &router, "GET", INPUTS, &[(name, &root)], "").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 

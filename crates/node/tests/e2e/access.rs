@@ -96,6 +96,7 @@ fn a_link_opens_what_is_locked_and_is_taken_back() {
         let coded = tail.replacen(&video[..1], &hex, 1);
         assert_ne!(server.get(&format!("/x/media/{coded}")).status, 200, "{coded}");
     }
+    every_route_of_what_is_locked(&server, &input.uid, &video, &wrong);
     // It ends by itself. Where all of that takes longer than it lasts, one that lasts longer.
     let short = [2, 10, 40].into_iter().find_map(|seconds| {
         let short = token(&server, &input.uid, &json!({ "exp": now_s() + seconds }));
@@ -113,6 +114,64 @@ fn a_link_opens_what_is_locked_and_is_taken_back() {
     let path = format!("/stream/live_inputs/{}", input.uid);
     assert_eq!(server.api("PUT", &path, Some(&open)).status, 200);
     wait_until("everybody to get in", 20, || watch(&server, &input.uid).ok());
+}
+
+/// The other half of the authorisation table: what belongs to `{id}` opens to a token for it, whatever the route.
+fn every_route_of_what_is_locked(server: &Server, uid: &str, video: &str, others: &str) {
+    let chat = json!({ "recording": { "requireSignedURLs": true, "allowChat": true } });
+    let settings = format!("/stream/live_inputs/{uid}");
+    assert_eq!(server.api("PUT", &settings, Some(&chat)).status, 200);
+    let own = token(server, uid, &json!({ "downloadable": true }));
+    let of_video = token(server, video, &json!({ "downloadable": true }));
+    let broken = &own[..own.len() - 4];
+    let rows = deliver::table();
+    let rows: Vec<_> = rows.iter().filter(|row| row.of == "the video or live input").collect();
+    assert!(rows.len() >= 17, "{}", rows.len());
+    for row in rows {
+        let file = match row.path.split('/').nth(2) {
+            Some("manifest") => "video.m3u8",
+            Some("thumbnails") => "nothing.jpg",
+            Some("downloads") => "default.mp4",
+            Some("metadata") => "playerEnhancementInfo.json",
+            _ => "1-1.m4s",
+        };
+        let path = |segment: &str| match &*row.path {
+            "/oembed" => {
+                let page = server.url(&format!("/{segment}/watch")).to_string();
+                format!("/oembed?url={}", page.replace(':', "%3A").replace('/', "%2F"))
+            }
+            route => [
+                ("{id}", segment),
+                ("{video}", video),
+                ("{track}", "video.cmaf"),
+                ("{file}", file),
+                ("{which}", "after"),
+                ("{bound}", "0"),
+            ]
+            .iter()
+            .fold(route.to_owned(), |path, (name, value)| path.replace(name, value)),
+        };
+        let of_a_video = row.path.contains("{video}");
+        let methods = if row.method == "GET" { &["GET", "HEAD"][..] } else { &[row.method] };
+        for method in methods {
+            let ask = |segment: &str| {
+                let answer = request(method, &server.url(&path(segment)), &[], b"{}");
+                (answer.status, format!("{method} {}: {}", row.path, answer.text()))
+            };
+            for segment in [uid, video, broken] {
+                let (status, told) = ask(segment);
+                assert_eq!(status, 401, "{told}");
+            }
+            // A token for something else opens that and nothing of this one.
+            let (status, told) = ask(others);
+            assert!(!told.contains(uid) && !told.contains(video), "{told}");
+            assert!(status == 403 || !of_a_video, "{told}");
+            for segment in [&own, &of_video] {
+                let (status, told) = ask(segment);
+                assert!(![401, 403].contains(&status), "{told}");
+            }
+        }
+    }
 }
 
 /// A segment that is sent while it is made, to who has a link: what comes of it when the link is taken back meanwhile.

@@ -16,6 +16,7 @@ use testkit::{
 use crate::AIRWAVE;
 use crate::access::{locked, sign_many, token};
 use crate::beside::size;
+use crate::hostile::connect_to;
 
 /// Of each track, every player downloads so many; a part is a third of a second.
 const PARTS: usize = 24;
@@ -80,9 +81,11 @@ fn check(tokens: bool) {
     assert_eq!(segments.len(), players);
     let relay = Relay::start(server.addresses["http"].as_str().unwrap().parse().unwrap());
     let edge = Edge::start(relay.address());
+    let rendered = server.metric("playlist_renderings_total");
     let began = std::time::Instant::now();
     let seen = watch(edge.address(), &segments, PARTS);
     let seconds = began.elapsed().as_secs_f64();
+    let rendered = server.metric("playlist_renderings_total") - rendered;
 
     let requests = relay.requests();
     let versions = asked(&requests, "manifest/", |what| what.contains("_HLS_msn"));
@@ -107,6 +110,9 @@ fn check(tokens: bool) {
     assert_eq!(versions.different, seen.versions.len(), "all versions came from the origin");
     assert!(versions.each() <= REQUESTS_MAX, "{} for each version", versions.each());
     assert!(parts.each() <= REQUESTS_MAX, "{} for each part", parts.each());
+    // A request that is not of a version of its own has that of another, or is the only one of its moment.
+    let once = versions.different + others.requests;
+    assert!(rendered <= once as u64, "{rendered} renderings of {once}");
     // Plain requests are good for a second, the multivariant playlist for two.
     let moments = 3.0 * (seconds + 2.0);
     assert!(others.requests as f64 <= moments, "{} plain requests", others.requests);
@@ -127,7 +133,7 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
     if skip("edge") {
         return;
     }
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.0.1"]"#]);
     let (input, video, _encoder) = locked(&server);
     let edge = Edge::start(server.addresses["http"].as_str().unwrap().parse().unwrap());
     let get = |path: &str, headers: &[(&str, &str)]| {
@@ -161,11 +167,53 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
         assert_eq!(answer.headers["access-control-allow-origin"], "*", "{path}");
     }
+    // nginx looks at paths decoded, and the server gets them as they were sent: nobody may make it ask for something else.
+    let tail = part.split_once("/media/").unwrap().1;
+    for segment in [
+        "%3Fx",
+        "time%3Fx",
+        "x%23",
+        "x%23%3F",
+        "x%0d%0ay",
+        "x%0a",
+        "x%20y",
+        "x%2fy",
+        "%2e%2e%2ftime%3f",
+        "x/..",
+        "time%3Fx/../time%3Fy",
+        "/",
+        "%00",
+    ] {
+        for tail in
+            [format!("media/{tail}"), format!("media//{tail}"), format!("x/../media/{tail}")]
+        {
+            let answer = get(&format!("/{segment}/{tail}"), &[]);
+            assert!((400..=404).contains(&answer.status), "{segment}/{tail}: {}", answer.status);
+        }
+    }
+    only_for_its_address(&server, &input.uid, &edge, &part.replace(&link, "LINK"));
+    nothing_is_kept_under_the_name_of_another(&get, &list);
     // Another token for the same: the same bytes, without a request for media at the origin.
     let again = token(&server, &input.uid, &json!({}));
     let before = server.metric("media_files_total");
     assert_eq!(get(&part.replace(&link, &again), &[]).body, first.body);
     assert_eq!(server.metric("media_files_total"), before);
+    // A link that is taken back is no longer let in by whatever begins in a later second, though it was a moment ago.
+    let links = format!("/stream/{}/links", input.uid);
+    let friend = server.api("POST", &links, Some(&json!({ "name": "a friend" })));
+    let friend = friend.json()["result"].clone();
+    let path = part.replace(&link, friend["token"].as_str().unwrap());
+    assert_eq!(get(&path, &[]).status, 200);
+    let deleted =
+        server.api("DELETE", &format!("{links}/{}", friend["id"].as_str().unwrap()), None);
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    let taken_back = second();
+    wait_until("the link to end", 60, || {
+        let asked = second();
+        let status = get(&path, &[]).status;
+        assert!(status == 401 || asked <= taken_back, "{status} in second {asked}");
+        (asked > taken_back).then_some(())
+    });
     // Pages that may not embed it are refused, whatever was kept for others.
     let origins =
         json!({ "recording": { "requireSignedURLs": true, "allowedOrigins": ["good.example"] } });
@@ -175,6 +223,66 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
     wait_until("the change to hold", 60, || (allowed("https://evil.example") == 403).then_some(()));
     assert_eq!(allowed("https://good.example"), 200);
     assert_eq!(allowed("https://evil.example"), 403);
+}
+
+/// What an address with such a link gets is not given to another one, not even at once, nor where the link is written otherwise.
+fn only_for_its_address(server: &Server, uid: &str, edge: &Edge, part: &str) {
+    let rules = json!([
+        { "type": "ip.src", "action": "allow", "ip": ["127.0.1.1/32"] },
+        { "type": "any", "action": "block" },
+    ]);
+    let link = token(server, uid, &json!({ "accessRules": rules }));
+    let status = |from: u8, path: &str| {
+        let mut socket = connect_to(edge.address(), from);
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[9..12]).into_owned()
+    };
+    let encoded = link.replace('.', "%2E");
+    for (name, expect) in [(&*link, "200"), (&*encoded, "200")] {
+        for folder in [part.to_owned(), "/LINK/manifest/video.cmaf.m3u8".to_owned()] {
+            let path = folder.replace("LINK", name);
+            assert_eq!(
+                (status(1, &path), status(2, &path)),
+                (expect.to_owned(), "403".to_owned()),
+                "{path}"
+            );
+        }
+    }
+}
+
+/// Whatever a cache takes for the request of others is refused, and the next one who asks honestly gets what he waits for.
+fn nothing_is_kept_under_the_name_of_another(
+    get: &impl Fn(&str, &[(&str, &str)]) -> testkit::Response,
+    list: &str,
+) {
+    let text = get(list, &[]).text();
+    let hint = text.split("#EXT-X-PRELOAD-HINT:").nth(1).unwrap().split("URI=\"").nth(1).unwrap();
+    let name = hint.split('"').next().unwrap().rsplit('/').next().unwrap();
+    let number: u64 = name.split(['-', '.']).nth(1).unwrap().parse().unwrap();
+    let next = number + 1;
+    let honest = format!("_HLS_msn={next}&_HLS_part=0");
+    for lie in [
+        format!("{honest}&_HLS_msn=1"),
+        format!("_hls_msn={next}&_HLS_part=0&_HLS_msn=1"),
+        format!("{honest}&%5FHLS_msn=1"),
+        "protocol=hls&protocol=llhls".to_owned(),
+        "TIME=60s".to_owned(),
+    ] {
+        let answer = get(&format!("{list}?{lie}"), &[]);
+        assert_eq!((answer.status, &*answer.headers["cache-control"]), (400, "no-store"), "{lie}");
+    }
+    let answer = get(&format!("{list}?{honest}"), &[]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains(&format!("-{next}.")), "{next}: {}", answer.text());
+}
+
+/// Seconds since 1970, whole ones.
+fn second() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
 #[test]
@@ -195,6 +303,12 @@ fn without_an_edge_that_checks_what_is_locked_is_for_no_shared_cache() {
     let answer = allowed(format!("/{link}/allowed"));
     assert_eq!((answer.status, &*answer.headers["airwave-id"]), (204, &*input.uid));
     assert_eq!(answer.headers["cache-control"], "max-age=1");
+    // Nothing is known of what is not there: it is not open.
+    let nothing = "0".repeat(32);
+    for path in [format!("/{nothing}/allowed"), format!("/x/allowed/{nothing}")] {
+        let answer = allowed(path);
+        assert_eq!((answer.status, &*answer.headers["cache-control"]), (404, "no-store"));
+    }
     assert_eq!(allowed(format!("/{}/allowed", input.uid)).status, 401);
     // Not longer than the token lasts. Whoever is too slow for one that ends so soon asks for the next.
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();

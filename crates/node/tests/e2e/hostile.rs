@@ -4,7 +4,7 @@
 //! unknown ids are asked for (20,000 in the gate, a million in soak).
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection from an address of its own: RTMP lets one address hold only so many.
 pub(crate) fn connect(server: &Server, port: &str, from: u8) -> TcpStream {
-    let to = server.addresses[port].as_str().unwrap().parse().unwrap();
+    connect_to(server.addresses[port].as_str().unwrap().parse().unwrap(), from)
+}
+
+/// The same to somebody else.
+pub(crate) fn connect_to(to: SocketAddr, from: u8) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let socket = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();

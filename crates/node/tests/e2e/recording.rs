@@ -10,6 +10,7 @@ use testkit::{
 };
 
 use crate::AIRWAVE;
+use crate::access::token;
 
 const TRACKS: [(&str, char); 2] = [("video.cmaf", 'v'), ("audio.cmaf", 'a')];
 
@@ -348,6 +349,24 @@ fn with_recording_off_nothing_is_kept() {
     });
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], Value::Null);
     assert!(playlist(&server, &uid, "video.cmaf", "").ended, "its viewers see its end");
+    // That is as locked as its input, though nobody knows the video any more.
+    let list = "/manifest/video.cmaf.m3u8";
+    let text = server.get(&format!("/{uid}{list}")).text();
+    let file = text.lines().find_map(|line| line.strip_prefix("../media/")).unwrap();
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    let lock = json!({ "recording": { "mode": "off", "requireSignedURLs": true } });
+    let link = token(&server, &input.uid, &json!({}));
+    let statuses = || {
+        [&*uid, &*input.uid, "x", &*link].map(|segment| {
+            let list = server.get(&format!("/{segment}{list}")).status;
+            (list, server.get(&format!("/{segment}/media/{file}")).status)
+        })
+    };
+    assert_eq!(statuses(), [(200, 200), (200, 200), (404, 200), (200, 200)]);
+    assert_eq!(server.api("PUT", &path, Some(&lock)).status, 200);
+    assert_eq!(statuses(), [(401, 401), (401, 401), (404, 401), (200, 200)]);
+    assert_eq!(server.api("DELETE", &path, None).status, 200);
+    assert_eq!(statuses()[..3], [(401, 401), (404, 401), (404, 401)]);
 }
 
 #[test]

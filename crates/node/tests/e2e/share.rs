@@ -129,6 +129,13 @@ fn oembed_answers_for_pages_of_this_server() {
     );
     let smaller = oembed(&server, &format!("/{uid}/iframe"), "&maxwidth=640&maxheight=1000");
     assert_eq!(server.get(&smaller).json()["height"], 360);
+    // The page of a clip is not embedded as the whole broadcast.
+    let clip = oembed(&server, &format!("/{uid}/watch?time=1m2.5s&duration=30"), "");
+    let clip = server.get(&clip.replace('&', "%26")).json();
+    assert_eq!(clip["title"], "Clip of Harbour");
+    let html = clip["html"].as_str().unwrap();
+    let player = format!("src=\"http://{authority}/{uid}/iframe?time=62.5s&amp;duration=30s\"");
+    assert!(html.contains(&player), "{html}");
 
     let watch = format!("/{uid}/watch");
     let nobody = format!("/{}/watch", "0".repeat(32));
