@@ -62,6 +62,15 @@ await scenarios.run('shared', server, async ({ page, until, settled, shot }) => 
   await shot('desktop-shared-clip');
 });
 
+await scenarios.run('embedded', server, async ({ page, until, stats }) => {
+  await page.goto(`${shared.replace('/watch?', '/iframe?')}&autoplay=true&muted=true`);
+  check('embedded: plays', await until(() => document.querySelector('airwave-player')?.video.currentTime > 0.5), await stats());
+  // Whole segments, of two seconds here, and not the broadcast, which has no end yet.
+  const length = await page.evaluate(() => document.querySelector('airwave-player').video.duration);
+  check('embedded: the clip and no more', length >= 3.5 && length < 8, length);
+  check('embedded: what it is of', await until(() => document.title.startsWith('Clip of')), await page.title());
+});
+
 await scenarios.run('captions', server, async ({ page, open, until, stats }) => {
   await open(`/${recording}/watch`);
   check('captions: the recording plays', await until(() => document.querySelector('airwave-player').video.currentTime > 0.2), await stats());

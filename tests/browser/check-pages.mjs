@@ -347,6 +347,8 @@ await scenario('dashboard-hostile', async ({ host, page, open }) => {
   host.api.videos.set(INPUT, [video(2, 190, { meta: { name: hostile }, status: { state: 'error', errorReasonText: hostile } })]);
   host.api.linksOf('POST', INPUT, undefined, { name: hostile, exp: Date.now() / 1000 + 3600 });
   host.api.add(hostile);
+  const by = change(1, 'update', hostile, hostile, { status: 200, fields: [hostile] });
+  host.api.changes = [{ ...by, actor: { ...by.actor, name: hostile } }];
   await open(`/#token=${TOKEN}`);
   const card = page.locator('article.live');
   await card.locator('.recordings summary').click();
@@ -355,6 +357,11 @@ await scenario('dashboard-hostile', async ({ host, page, open }) => {
   for (const place of ['h2', '.advice', '.sharing li', '.recordings li']) {
     check(`hostile: ${place} is text`, (await card.locator(place).first().textContent()).includes(hostile));
   }
+  const changes = page.locator('.changes');
+  await changes.locator('summary').click();
+  await changes.locator('li').first().waitFor();
+  const said = await changes.locator('li').first().textContent();
+  check('hostile: who changed what is text', said.split(hostile).length >= 3, said);
   check('hostile: nothing of it became an element', await page.evaluate(() => document.title !== 'hacked' && document.querySelector('img[onerror], main script') === null));
 }, { mayFail: /\/videos$/ });
 
@@ -423,7 +430,7 @@ await scenario('dashboard-trouble', async ({ host, page, open, until, shot }) =>
 
 await scenario('choices', async ({ host, open, until, stats, shadow, ...tools }) => {
   const all = { check, open, until, stats, shadow, ...tools };
-  await host.goLive({ size: '640x360', ladder: true });
+  await host.goLive({ size: '640x360', ladder: true, hostile: "<img src=x onerror=document.title='hacked'>" });
   await open(`/${INPUT}/watch`);
   await quality(all, [360, 180]);
   await languages(all);

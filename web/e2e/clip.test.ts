@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { clipOf, clipQuery, clockText, moved, newest, pinned } from '../src/watch/clip-range';
+import { clipOf } from '../src/shared/clip-link';
+import { clipQuery, clockText, linkWords, moved, newest, pinned } from '../src/watch/clip-range';
 
 describe('the range of a clip', () => {
   it('begins with the newest half minute', () => {
@@ -21,6 +22,15 @@ describe('the range of a clip', () => {
     const range = moved({ fromS: 10, toS: 40 }, end, positionS, 100);
     expect(range.fromS).toBeCloseTo(expected.fromS);
     expect(range.toS).toBeCloseTo(expected.toS);
+  });
+
+  it('is not handed on with a token of the viewer without a word', () => {
+    const link = 'https://live.example.org/a.b.c/watch?time=1s&duration=2s';
+    const own = ' It has your own token in it: whoever gets it can watch the whole broadcast, as you can.';
+    expect(linkWords(link, false, true)).toBe('The link to the clip is copied.');
+    expect(linkWords(link, false, false)).toBe(link);
+    expect(linkWords(link, true, true)).toBe(`The link to the clip is copied.${own}`);
+    expect(linkWords(link, true, false)).toBe(link + own);
   });
 
   it('is written as the server reads it', () => {

@@ -77,6 +77,11 @@ it('a hostile name stays inside its attribute', () => {
   );
 });
 
+it('the code of a clip is that of the clip', () => {
+  const code = embedCode('https://live.example.org', 'a.b.c', '', 'time=1s&duration=2s');
+  expect(code).toContain('<iframe src="https://live.example.org/a.b.c/iframe?time=1s&amp;duration=2s" title="Video player"');
+});
+
 it('the budget counts what a page loads, also later, but for what is apart', () => {
   const chunk = (name: string, size: number, more: object = {}) => ({
     type: 'chunk' as const,

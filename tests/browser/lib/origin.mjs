@@ -165,6 +165,7 @@ export class Broadcast {
   async connect(options = {}) {
     this.size = options.size ?? '1280x720';
     this.ladder = options.ladder ?? false;
+    this.hostile = options.hostile ?? null;
     this.source = startSource(options);
     if (this.ladder) for (const name of ['video2', 'audio2']) this.tracks[name] ??= new Track(name, this.uid);
     const { video, audio, video2, audio2 } = this.tracks;
@@ -221,6 +222,8 @@ export class Broadcast {
         `#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="captions",NAME="${name}",LANGUAGE="${language}",DEFAULT=NO,AUTOSELECT=YES,URI="captions-${language}.m3u8"`;
       lines.push(sound('audio', 'Original', ',LANGUAGE="en"', 'YES'), sound('audio2', 'Dubbed', ',LANGUAGE="de"', 'NO'));
       lines.push(captions('English', 'en'), captions('Deutsch', 'de'));
+      // Names as a stranger's encoder or an owner may write them. In quotes there is everything but quotes.
+      if (this.hostile) lines.push(sound('audio2', this.hostile, `,LANGUAGE="${this.hostile}"`, 'NO'), captions(this.hostile, this.hostile));
       lines.push(...picture('video', 3200000, `${width}x${height}`, ',SUBTITLES="captions"'));
       lines.push(...picture('video2', 600000, '320x180', ',SUBTITLES="captions"'));
     }

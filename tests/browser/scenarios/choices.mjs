@@ -42,6 +42,12 @@ export async function languages({ check, page, until, stats, shadow, shot, settl
   await shadow('[data-value="audio/1"]').click();
   await page.keyboard.press('s');
   check('languages: the other sound', await until(has, { arg: ['English', '*German', '*Off'] }), await page.evaluate(options));
+  const strange = await page.evaluate(() => {
+    const { shadowRoot, video } = document.querySelector('airwave-player');
+    const items = [...shadowRoot.querySelectorAll('.menu [data-value]')].filter(({ textContent }) => textContent.includes('<img'));
+    return { items: items.length, elements: shadowRoot.querySelectorAll('[onerror], script').length, title: document.title, tracks: video.textTracks.length };
+  });
+  check('languages: hostile names of sound and captions are text', strange.items === 2 && strange.elements === 0 && strange.title !== 'hacked', strange);
   await page.keyboard.press('Escape');
   await page.keyboard.press('c');
   // Which captions are chosen, not their lines: whole files of WebVTT come too late for a picture at the live edge.

@@ -1,6 +1,8 @@
 /** The page at `/ID/iframe`: the player alone, steered by its query and by the page around it. */
 import '../player';
+import { fetchLifecycle } from '../player/server';
 import type { Lifecycle } from '../player/session';
+import { clipList, clipOf } from '../shared/clip-link';
 import { Bridge, ranges, type Steered } from './bridge';
 import { computedColour, inkOn, isColour } from './colours';
 import { parseOptions, parsePreload, pictureUrl } from './options';
@@ -57,8 +59,12 @@ function start(): void {
   if (options.startS > 0) player.setAttribute('start', String(options.startS));
   paint('primaryColor', options.primaryColor);
   paint('letterboxColor', options.letterboxColor);
-  player.setAttribute('src', decodeURIComponent(location.pathname.split('/')[1] ?? ''));
+  const id = location.pathname.split('/')[1] ?? '';
+  const clip = clipOf(location.search);
+  player.setAttribute('src', clip === null ? decodeURIComponent(id) : clipList(id, clip));
   player.addEventListener('airwave-lifecycle', (event) => onLifecycle((event as CustomEvent<Lifecycle>).detail));
+  // A clip's own address has no lifecycle to ask; the broadcast's has its name.
+  if (clip !== null) void fetchLifecycle('', id).then((whole) => entitle(`Clip of ${nameOf(whole)}`), () => undefined);
   document.addEventListener('keydown', (event) => player.handleKey(event));
   document.getElementById('stage')?.append(player);
   const bridge = new Bridge(steered);
@@ -69,8 +75,15 @@ function start(): void {
   window.airwave = { player, stats: () => player.stats };
 }
 
-function onLifecycle({ name, isInput }: Lifecycle): void {
-  const title = name ?? (isInput ? 'Live broadcast' : 'Recording');
+function onLifecycle(whole: Lifecycle): void {
+  entitle(nameOf(whole));
+}
+
+function nameOf({ name, isInput }: Lifecycle): string {
+  return name ?? (isInput ? 'Live broadcast' : 'Recording');
+}
+
+function entitle(title: string): void {
   document.title = title;
   const heading = document.getElementById('title');
   if (heading !== null) heading.textContent = title;

@@ -32,14 +32,10 @@ export function clipQuery({ fromS, toS }: Range, startS: number): string {
   return `time=${seconds(startS + fromS)}&duration=${seconds(toS - fromS)}`;
 }
 
-/** A clip that an address names, if it does. */
-export function clipOf(search: string): string | null {
-  const query = new URLSearchParams(search);
-  const time = query.get('time') ?? '0s';
-  const duration = query.get('duration');
-  const plain = /^[\dhms.]{1,24}$/;
-  if (duration === null || !plain.test(duration) || !plain.test(time)) return null;
-  return `time=${time}&duration=${duration}`;
+/** What is said of a link that was copied, or could not be. A token in it is the viewer's own: it opens what he may see. */
+export function linkWords(link: string, token: boolean, copied: boolean): string {
+  const words = copied ? 'The link to the clip is copied.' : link;
+  return token ? `${words} It has your own token in it: whoever gets it can watch the whole broadcast, as you can.` : words;
 }
 
 /** The list of a preview names the segments that it has: asked for by them, it stays as it is. */

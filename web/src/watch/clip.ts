@@ -1,7 +1,7 @@
 /** Making a clip: the last minutes of what is on the air, or a whole recording, with two handles. */
 import type { AirwavePlayer } from '../player/element';
 import { copyText } from '../shared/copy';
-import { CLIP_S_MAX, clipQuery, clockText, moved, newest, pinned, type Range } from './clip-range';
+import { CLIP_S_MAX, clipQuery, clockText, linkWords, moved, newest, pinned, type Range } from './clip-range';
 import { element } from './page';
 
 /** How far back a clip of what is on the air can be chosen: the server's longest preview. */
@@ -129,7 +129,7 @@ export class ClipPanel {
 
   private async copy(): Promise<void> {
     const copied = await copyText(this.link());
-    this.say(copied ? 'The link to the clip is copied.' : this.link());
+    this.say(linkWords(this.link(), this.id.includes('.'), copied));
   }
 
   private say(words: string): void {

@@ -1,15 +1,15 @@
 /** The page at `/ID/watch`: the first path segment is a live input, a video or a signed token. */
 import type { Chat, Watched } from '../chat';
 import '../player';
+import { clipList, clipOf } from '../shared/clip-link';
 import { copyText } from '../shared/copy';
 import { embedCode } from '../shared/embed';
 import { fetchLifecycle, fetchViewers } from '../player/server';
 import type { Lifecycle } from '../player/session';
 import { moqPlace } from '../player/source';
 import { ClipPanel } from './clip';
-import { clipOf } from './clip-range';
 import { element } from './page';
-import { clipList, playClip } from './shared-clip';
+import { playClip } from './shared-clip';
 import { line, rows } from './text';
 
 const VIEWERS_EVERY_MS = 10_000;
@@ -49,7 +49,7 @@ function start(): void {
   // Once the picture runs; a first count with the picture on is the honest one.
   window.setTimeout(() => void countViewers(), 2_500);
   offer('copy-link', () => location.href);
-  offer('copy-embed', () => embedCode(location.origin, decodeURIComponent(id), lifecycle?.name ?? ''));
+  offer('copy-embed', () => embedCode(location.origin, decodeURIComponent(id), lifecycle?.name ?? '', clip));
   suggestHttps();
 }
 

@@ -17,7 +17,3 @@ export function playClip(id: string, query: string, fallBack: () => void): void 
   whole.href = `/${id}/watch`;
   whole.hidden = false;
 }
-
-export function clipList(id: string, query: string): string {
-  return `/${id}/manifest/clip.m3u8?${query}`;
-}
