@@ -1,9 +1,11 @@
 // Walks through what a viewer can meet, against the make-believe server: not live, live, reconnect, end, replay,
-// live again, lost connection, wrong codec, refusals, landing page. Prints one JSON object; exit code 1 if a check failed.
+// live again, lost connection, wrong codec, refusals, landing page; two scenarios at a time, each in a browser of its own.
+// Prints one JSON object; exit code 1 if a check failed.
 //   node check-pages.mjs [--screenshots DIR] [--only NAME,...]
 import { parseArgs } from 'node:util';
 import { DevServer, INPUT } from './dev-server.mjs';
 import { TOKEN } from './lib/api.mjs';
+import { launch } from './lib/chromium.mjs';
 import { Scenarios } from './lib/scenario.mjs';
 import { chat, chatInReplay, chatOfTheOwner, saySomething } from './scenarios/chat.mjs';
 import { languages, lines, quality, speed } from './scenarios/choices.mjs';
@@ -22,12 +24,26 @@ const DVR_S = 34;
 const scenarios = await Scenarios.start({ ...options, skippedBy: 'browser', name: 'browser-pages' });
 const { check } = scenarios;
 
-async function scenario(name, run, { server = null, expectErrors = false, ...context } = {}) {
+const waiting = [];
+
+function scenario(name, run, { server = null, expectErrors = false, ...context } = {}) {
   if (!scenarios.wanted(name)) return;
-  const host = server ?? (await new DevServer().listen());
-  const body = (tools) => run({ ...tools, host, open: (route = `/${INPUT}/watch`) => tools.open(route) });
-  await scenarios.run(name, host.url, body, { expectErrors, ...context });
-  await host.close();
+  waiting.push(async (browser) => {
+    const host = server ?? (await new DevServer().listen());
+    const body = (tools) => run({ ...tools, host, open: (route = `/${INPUT}/watch`) => tools.open(route) });
+    await scenarios.run(name, host.url, body, { browser, expectErrors, ...context });
+    await host.close();
+  });
+}
+
+/** They wait for encoders and players more than they compute, so that two go beside each other. */
+async function walkThrough() {
+  const second = await launch();
+  const lane = async (browser) => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) await next(browser);
+  };
+  await Promise.all([scenarios.browser, second].map(lane));
+  await second.close();
 }
 
 // A broadcast with a past takes its time: it grows while the other scenarios run.
@@ -46,7 +62,7 @@ const nearerThan = (seconds) => document.querySelector('airwave-player').stats.l
 const shownMoreThan = (frames) => document.querySelector('airwave-player').stats.framesShown > frames;
 const behindBy = (seconds) => document.querySelector('airwave-player').stats.latencySeconds > seconds;
 
-await scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, shot }) => {
+scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, shot }) => {
   await open();
   check('not live: words', await until(() => document.querySelector('airwave-player').stats.notice.includes('not live')));
   await shot('desktop-not-live');
@@ -155,11 +171,11 @@ await scenario('broadcast', async ({ host, page, open, stats, until, settled, sh
   check('never reloaded', await page.evaluate(() => window.sameDocument === true));
 });
 
-await scenario('chat-desktop', (tools) => chat({ check, ...tools }, false), { mayFail: /\/chat$/ });
-await scenario('chat-phone', (tools) => chat({ check, ...tools }, true), { mayFail: /\/chat$/, viewport: PHONE, isMobile: true, deviceScaleFactor: 2 });
-await scenario('chat-replay', (tools) => chatInReplay({ check, ...tools }));
+scenario('chat-desktop', (tools) => chat({ check, ...tools }, false), { mayFail: /\/chat$/ });
+scenario('chat-phone', (tools) => chat({ check, ...tools }, true), { mayFail: /\/chat$/, viewport: PHONE, isMobile: true, deviceScaleFactor: 2 });
+scenario('chat-replay', (tools) => chatInReplay({ check, ...tools }));
 
-await scenario('lost', async ({ host, open, stats, until, settled, shot }) => {
+scenario('lost', async ({ host, open, stats, until, settled, shot }) => {
   await host.goLive();
   await open();
   check('lost: plays first', await until(playing), await stats());
@@ -176,7 +192,7 @@ await scenario('lost', async ({ host, open, stats, until, settled, shot }) => {
   check('lost: the picture moves again', await until(shownMoreThan, { arg: before + 60 }), { before, after: await stats() });
 }, { expectErrors: true });
 
-await scenario('phone', async ({ host, page, open, until, settled, narrow, stats, shot }) => {
+scenario('phone', async ({ host, page, open, until, settled, narrow, stats, shot }) => {
   await open();
   await until(() => document.querySelector('airwave-player').stats.state === 'waiting');
   await settled();
@@ -195,7 +211,7 @@ await scenario('phone', async ({ host, page, open, until, settled, narrow, stats
   check('phone: every control is on the screen', cut.length === 0, cut);
 }, { viewport: PHONE, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
 
-await scenario('hevc', async ({ host, open, until, stats, shot }) => {
+scenario('hevc', async ({ host, open, until, stats, shot }) => {
   await host.goLive({ vcodec: 'libx265', size: '640x360' });
   await open();
   check("hevc: says that this browser can't", await until(() => document.querySelector('airwave-player').stats.notice.includes("can't play")), await stats());
@@ -203,7 +219,7 @@ await scenario('hevc', async ({ host, open, until, stats, shot }) => {
 }, { expectErrors: true });
 
 for (const status of [404, 403]) {
-  await scenario(`refused-${status}`, async ({ host, open, until, stats, shot }) => {
+  scenario(`refused-${status}`, async ({ host, open, until, stats, shot }) => {
     host.lifecycleStatus = status;
     await open();
     check(`${status}: words`, await until(() => document.querySelector('airwave-player').stats.state === 'stopped'), await stats());
@@ -217,7 +233,7 @@ const listed = [
   { id: '00bbcc', name: 'Chamber choir rehearsal', live: true, startedAt: new Date().toISOString(), viewers: 0 },
 ];
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
-  await scenario(`landing-${name}`, async ({ host, page, open, narrow, shot }) => {
+  scenario(`landing-${name}`, async ({ host, page, open, narrow, shot }) => {
     await open('/');
     await page.locator('#how').waitFor();
     check(`landing ${name}: says how to go live`, (await page.locator('#ingest').textContent()).startsWith('rtmp://127.0.0.1'));
@@ -258,7 +274,7 @@ const change = (id, type, kind, resource, metadata) => ({
 const text = (page, selector) => page.locator(selector).first().textContent();
 
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
-  await scenario(`dashboard-${name}`, async ({ host, page, open, until, settled, narrow, shot }) => {
+  scenario(`dashboard-${name}`, async ({ host, page, open, until, settled, narrow, shot }) => {
     await open(`/#token=${TOKEN}`);
     await page.locator('#new-name').waitFor();
     await settled();
@@ -338,7 +354,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
   }, { viewport, mayFail: /\/videos$/ });
 }
 
-await scenario('dashboard-hostile', async ({ host, page, open }) => {
+scenario('dashboard-hostile', async ({ host, page, open }) => {
   const hostile = `"><img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
   host.name = hostile;
   await furnish(host);
@@ -365,7 +381,7 @@ await scenario('dashboard-hostile', async ({ host, page, open }) => {
   check('hostile: nothing of it became an element', await page.evaluate(() => document.title !== 'hacked' && document.querySelector('img[onerror], main script') === null));
 }, { mayFail: /\/videos$/ });
 
-await scenario('dashboard-many', async ({ host, page, open, until, shot, narrow }) => {
+scenario('dashboard-many', async ({ host, page, open, until, shot, narrow }) => {
   const at = (n) => ({ created: new Date(Date.now() - n * 60_000).toISOString() });
   for (let n = 1; n <= 130; n++) host.api.add(`Hall ${n}`, at(n));
   host.api.add('The old one that is live', { ...at(1_000), status: { current: { state: 'connected' } } });
@@ -391,7 +407,7 @@ await scenario('dashboard-many', async ({ host, page, open, until, shot, narrow 
   // The make-believe server has no broadcast to its input.
 }, { mayFail: /\/(videos|lifecycle)$/ });
 
-await scenario('dashboard-keyboard', async ({ host, page, open, until }) => {
+scenario('dashboard-keyboard', async ({ host, page, open, until }) => {
   host.api.add('Only one');
   await open('/');
   await page.locator('#how').waitFor();
@@ -409,7 +425,7 @@ await scenario('dashboard-keyboard', async ({ host, page, open, until }) => {
   check('keyboard: renamed', await until(() => document.querySelector('article h2')?.textContent === 'Another name'));
 }, { mayFail: /\/videos$/ });
 
-await scenario('dashboard-trouble', async ({ host, page, open, until, shot }) => {
+scenario('dashboard-trouble', async ({ host, page, open, until, shot }) => {
   host.api.refusal = [403, 'the API is served over HTTPS only'];
   await open(`/#token=${TOKEN}`);
   check("trouble: a refusal in the server's words", await until(() => document.querySelector('#dashboard .problem')?.textContent.includes('over HTTPS only')));
@@ -428,7 +444,7 @@ await scenario('dashboard-trouble', async ({ host, page, open, until, shot }) =>
   await shot('desktop-dashboard-401');
 }, { expectErrors: true });
 
-await scenario('choices', async ({ host, open, until, stats, shadow, ...tools }) => {
+scenario('choices', async ({ host, open, until, stats, shadow, ...tools }) => {
   const all = { check, open, until, stats, shadow, ...tools };
   await host.goLive({ size: '640x360', ladder: true, hostile: "<img src=x onerror=document.title='hacked'>" });
   await open(`/${INPUT}/watch`);
@@ -442,7 +458,7 @@ await scenario('choices', async ({ host, open, until, stats, shadow, ...tools })
   await speed(all);
 });
 
-await scenario('phone-choices', async ({ host, page, open, until, narrow, settled, shot, shadow }) => {
+scenario('phone-choices', async ({ host, page, open, until, narrow, settled, shot, shadow }) => {
   await host.goLive({ size: '640x360', ladder: true });
   await open(`/${INPUT}/iframe?autoplay=true`);
   await until(playing);
@@ -462,12 +478,12 @@ await scenario('phone-choices', async ({ host, page, open, until, narrow, settle
   check('phone menu: every control is on the screen', cut.length === 0, cut);
 }, { viewport: { width: 390, height: 220 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
 
-await scenario('embed', async ({ host, ...tools }) => {
+scenario('embed', async ({ host, ...tools }) => {
   await host.goLive({ size: '640x360' });
   await steeredFromOutside({ check, ...tools }, { server: host.url, id: INPUT, size: [640, 360], end: () => host.end() });
 });
 
-await scenario('played-early', async ({ host, page, open, until, stats }) => {
+scenario('played-early', async ({ host, page, open, until, stats }) => {
   await host.goLive({ size: '640x360' });
   await open(`/${INPUT}/iframe?autoplay=true&muted=true`);
   await until(playing);
@@ -487,10 +503,10 @@ await scenario('played-early', async ({ host, page, open, until, stats }) => {
   }), await stats());
 });
 
-await scenario('framed', ({ host, ...tools }) => othersAreNotFramed({ check, ...tools }, { server: host.url, id: INPUT }), { expectErrors: true });
+scenario('framed', ({ host, ...tools }) => othersAreNotFramed({ check, ...tools }, { server: host.url, id: INPUT }), { expectErrors: true });
 
 // That the pages' own code goes by the policies is what every other scenario shows: none of them has an error.
-await scenario('trusted-types', async ({ page, open }) => {
+scenario('trusted-types', async ({ page, open }) => {
   for (const route of ['/', `/${INPUT}/watch`, `/${INPUT}/iframe`]) {
     await open(route);
     const refused = await page.evaluate(() => {
@@ -514,7 +530,7 @@ await scenario('trusted-types', async ({ page, open }) => {
   }
 }, { expectErrors: true });
 
-await scenario('embed-options', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
+scenario('embed-options', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
   const asked = [];
   page.on('request', (request) => asked.push(new URL(request.url()).pathname));
   const manifests = () => asked.filter((path) => path.includes('/manifest/')).length;
@@ -561,7 +577,7 @@ await scenario('embed-options', async ({ host, page, open, until, settled, stats
   }), await stats());
 });
 
-await scenario('share', async ({ host, page, open, until, shot }) => {
+scenario('share', async ({ host, page, open, until, shot }) => {
   host.name = `"><img src=x onerror="document.title='hacked'">`;
   await open();
   check('share: the name is text', await until((name) => document.getElementById('title').textContent === name, { arg: host.name }));
@@ -581,7 +597,7 @@ await scenario('share', async ({ host, page, open, until, shot }) => {
   check('share: one iframe with the name as its title', embedded.elements === 1 && embedded.src === `${host.url}/${INPUT}/iframe` && embedded.title === host.name, embedded);
 }, { permissions: ['clipboard-read', 'clipboard-write'] });
 
-await scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
+scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
   await host.current.lasts(DVR_S);
   await open(`/${INPUT}/watch?dvrEnabled=true`);
   check('dvr: plays at the edge', await until(playing), await stats());
@@ -603,4 +619,5 @@ await scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, 
   check('dvr: back to live', await until(nearerThan, { arg: NEAR_S }), await stats());
 }, { server: past });
 
+await walkThrough();
 process.exit(await scenarios.finish());

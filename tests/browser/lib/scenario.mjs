@@ -42,9 +42,9 @@ export class Scenarios {
     return !this.only || this.only.split(',').includes(name);
   }
 
-  /** `mayFail`: addresses whose absence is no error. */
-  async run(name, url, body, { viewport = { width: 1280, height: 800 }, expectErrors = false, mayFail = null, ...context } = {}) {
-    const page = await this.browser.newPage({ viewport, colorScheme: 'dark', ...context });
+  /** `mayFail`: addresses whose absence is no error. `browser`: another one than that of most. */
+  async run(name, url, body, { browser = this.browser, viewport = { width: 1280, height: 800 }, expectErrors = false, mayFail = null, ...context } = {}) {
+    const page = await browser.newPage({ viewport, colorScheme: 'dark', ...context });
     page.setDefaultTimeout(PATIENCE_MS);
     const errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
