@@ -37,7 +37,8 @@ main() {
     attempt "Build" cargo build --quiet --workspace --bins --tests || true
     run_tests "Tests of web/" count_web scripts/web.sh test "$WEB_REPORT"
     run_tests "Pages in Chromium" count_pages scripts/web.sh pages "$PAGES_REPORT"
-    run_tests "Tests" count_rust cargo nextest run --cargo-quiet --workspace --no-fail-fast
+    # Two for each core: those end to end wait more than they compute.
+    run_tests "Tests" count_rust cargo nextest run --cargo-quiet --workspace --no-fail-fast --test-threads $((2 * $(nproc)))
     [ "$FAILED" -eq 0 ]
 }
 

@@ -7,17 +7,23 @@ use std::time::{Duration, Instant};
 /// do is slow for longer than anybody guesses.
 const PATIENCE_S: u64 = 60;
 
+/// Between two looks. Each may be a request to a server that has other things to do, of this test and of those beside it.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// Waits until `ready` answers, or fails after `seconds`, but never before a minute, with `what` was waited for. Outside
 /// programs tell nothing when they are ready, so this looks again and again.
 pub fn wait_until<T>(what: &str, seconds: u64, mut ready: impl FnMut() -> Option<T>) -> T {
     let seconds = seconds.max(PATIENCE_S);
     let deadline = Instant::now() + Duration::from_secs(seconds);
+    let mut pause = FIRST_PAUSE;
     loop {
         if let Some(value) = ready() {
             return value;
         }
         assert!(Instant::now() < deadline, "waited {seconds} s for {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
