@@ -1,5 +1,5 @@
 // Watches a broadcast or a recording with several players at once, turns their captions on, and prints the lines that each drew:
-//   node captions.mjs --url http://HOST/ID/watch [--players airwave,hlsjs,shaka] [--lines 2] [--timeout 30] [--screenshots DIR]
+//   node captions.mjs --url http://HOST/ID/watch [--players airwave,hlsjs,shaka] [--lines 2] [--timeout 60] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,7 +11,7 @@ const { values: options } = parseArgs({
     url: { type: 'string' },
     players: { type: 'string', default: 'airwave,hlsjs,shaka' },
     lines: { type: 'string', default: '2' },
-    timeout: { type: 'string', default: '30' },
+    timeout: { type: 'string', default: '60' },
     screenshots: { type: 'string' },
   },
 });

@@ -1,5 +1,6 @@
 // Plays a broadcast in headless Chromium and prints one JSON object with what was really shown and heard.
 // Usage and the meaning of every field: README.md.
+import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { launch, Missing } from './lib/chromium.mjs';
 import { watchMachine } from './lib/machine.mjs';
@@ -16,11 +17,12 @@ const { values: options } = parseArgs({
     counter: { type: 'boolean', default: false },
     'counter-at': { type: 'string', default: '0,0,16,20' },
     'source-width': { type: 'string' },
-    'expect-end': { type: 'boolean', default: false },
+    'end-by': { type: 'string' },
     replay: { type: 'boolean', default: false },
     settle: { type: 'string', default: '1' },
     'start-timeout': { type: 'string', default: '60' },
     frames: { type: 'string', default: '0' },
+    span: { type: 'string', default: '0' },
     viewport: { type: 'string', default: '1280x800' },
     'no-tone': { type: 'boolean', default: false },
     cmcd: { type: 'string' },
@@ -113,13 +115,18 @@ async function play(browser, pages) {
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
     await page.waitForFunction(
-      ([lastsMs, frames, stopAtEnd]) => {
-        const enough = performance.now() - window.samples.startedMs >= lastsMs && window.measure.state.frames.length >= frames;
-        return enough || (stopAtEnd && window.measure.state.ended);
+      ([lastsMs, frames, span]) => {
+        const { frames: shown } = window.measure.state;
+        const spans = () => shown.length > 60 && shown.at(-60).counter - shown[0].counter >= span;
+        return performance.now() - window.samples.startedMs >= lastsMs && shown.length >= frames && (span === 0 || spans());
       },
-      [measuredMs, Number(options.frames), options['expect-end']],
-      { timeout: measuredMs + PATIENCE_MS, polling: 50 },
+      [measuredMs, Number(options.frames), Number(options.span)],
+      { timeout: measuredMs + 2 * PATIENCE_MS, polling: 50 },
     );
+    if (options['end-by']) {
+      process.kill(Number(options['end-by']), 'SIGINT');
+      await page.waitForFunction(() => window.measure.state.ended, undefined, { timeout: PATIENCE_MS, polling: 50 });
+    }
   }
   const leastIdle = machine();
   const all = first === null ? [] : await page.evaluate(() => window.samples.list);

@@ -69,8 +69,9 @@ async function publish(browser) {
   const viewer = await context.newPage();
   listen(viewer);
   await viewer.goto(`${options.server}/${options.input}/watch`);
+  // On two processors that are busy it encodes and decodes a few pictures a second.
   const wanted = Number(options.seconds) * 20;
-  await viewer.waitForFunction((wanted) => document.querySelector('airwave-player')?.stats.framesShown > wanted, wanted, { timeout: 60_000, polling: 50 });
+  await viewer.waitForFunction((wanted) => document.querySelector('airwave-player')?.stats.framesShown > wanted, wanted, { timeout: 120_000, polling: 50 });
   const watched = await viewer.evaluate(() => {
     const { video, stats } = document.querySelector('airwave-player');
     return { ...stats, width: video.videoWidth, height: video.videoHeight };

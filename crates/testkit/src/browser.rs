@@ -58,7 +58,7 @@ pub fn use_player(url: &str, more: &[&str]) -> Value {
 pub fn read_captions(url: &str, players: &str, lines: usize) -> Value {
     let mut command = browser_script("captions.mjs");
     command.args(["--url", url, "--players", players, "--lines", &lines.to_string()]);
-    answer(&mut command, 100)
+    answer(&mut command, 180)
 }
 
 /// Publishes pictures whose every frame is known, and watches them over MoQ (tests/browser/glass.mjs).
@@ -107,5 +107,5 @@ pub fn play(url: &str, player: &str, seconds: u32, more: &[&str]) -> Played {
     let mut command = browser_script("play.mjs");
     command.args(["--url", url, "--player", player]);
     command.args(["--seconds", &seconds.to_string()]).args(more);
-    Played(answer(&mut command, u64::from(seconds) + 180))
+    Played(answer(&mut command, u64::from(seconds) + 240))
 }

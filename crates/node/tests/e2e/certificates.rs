@@ -338,9 +338,8 @@ fn browser_a_page_of_that_name_plays_in_chromium() {
     let server = named(&authority, &folder.path().join("data"), "tls-alpn-01", &[name]);
     let_in(&authority, &server);
     let input = server.input();
-    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 60) };
     let rtmp = format!("rtmp://{}/live/{}", address(&server, "rtmp"), input.key);
-    let _encoder = Clip::make(&spec).publish(&rtmp, -1);
+    let _encoder = crate::browser::clip().publish(&rtmp, -1);
     server.wait_live(&input);
 
     // A home in which the authority is believed.

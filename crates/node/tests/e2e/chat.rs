@@ -142,7 +142,7 @@ fn two_browsers_chat_over_moq() {
     });
     assert_eq!(server.api("DELETE", &format!("/stream/{video}/chat/1"), None).status, 200);
     assert_eq!(say(&server, &input.uid, "Rust", "goodbye").status, 200);
-    assert!(browsers.wait(40).success(), "{}", browsers.output());
+    assert!(browsers.wait(60).success(), "{}", browsers.output());
     let seen: Value = serde_json::from_str(browsers.output().lines().last().unwrap()).unwrap();
     let left = json!(["Otto <i>hello</i> from Otto", "Rust goodbye"]);
     assert_eq!(seen, json!([left, left]));

@@ -68,7 +68,7 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     assert!(encoder.is_file(), "build it: cargo build -p encoder");
     let server = Server::start(AIRWAVE, &[LADDER]);
     let input = server.input();
-    let clip = Clip::make(&ClipSpec::plain("levels", 12));
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut publisher = clip.publish(&input.rtmp, 1);
     // By the video's address: whoever is late finds the recording there.
     let video = server.wait_live(&input);
@@ -159,7 +159,7 @@ fn fetched_over_moq(server: &Server, video: &str, media: &Lists) {
 /// Flips `encode.ladder`, `encode.program`, `encode.workers` and `encode.encoder`.
 #[test]
 fn without_a_ladder_or_a_program_there_is_the_original() {
-    let clip = Clip::make(&ClipSpec::plain("no levels", 6));
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
     for (settings, said) in [
         (vec!["encode.ladder=[]"], None),
         (vec![LADDER, "encode.program=/nowhere/airwave-encode"], Some("no levels of quality")),
@@ -324,7 +324,7 @@ fn levels_over_moq_are_encoded_while_somebody_subscribes() {
 #[test]
 fn an_input_may_have_levels_of_its_own_or_none() {
     let server = Server::start(AIRWAVE, &[LADDER]);
-    let clip = Clip::make(&ClipSpec::plain("own levels", 6));
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let refused = serde_json::json!({ "ladder": ["best"] });
     let answer = server.api("POST", "/stream/live_inputs", Some(&refused));
     assert!(answer.text().contains("write 720p, or 720p=2500"), "{}", answer.text());
@@ -366,8 +366,7 @@ fn a_viewer_chooses_a_level_and_goes_back_in_chromium() {
     ] {
         let server = Server::start(AIRWAVE, &settings);
         let input = server.input();
-        let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
-        let _publisher = Clip::make(&spec).publish(&input.rtmp, -1);
+        let _publisher = crate::browser::clip().publish(&input.rtmp, -1);
         server.wait_live(&input);
         with_levels(&server, &input.uid);
         let url = server.url(&format!("/{}/watch", input.uid)).to_string();
@@ -399,8 +398,7 @@ fn forced_switches_leave_no_frame_out_in_chromium() {
     let switches = std::env::var("AIRWAVE_SWITCHES").unwrap_or_else(|_| "4".to_owned());
     let server = Server::start(AIRWAVE, &[LADDER, "quic.listen=off"]);
     let input = server.input();
-    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
-    let _publisher = Clip::make(&spec).publish(&input.rtmp, -1);
+    let _publisher = crate::browser::clip().publish(&input.rtmp, -1);
     server.wait_live(&input);
     with_levels(&server, &input.uid);
     let url = server.url(&format!("/{}/watch", input.uid)).to_string();

@@ -62,7 +62,7 @@ fn recorded(server: &Server, live: impl FnOnce(&Input)) -> (Input, String) {
         Path::new(AIRWAVE).with_file_name("airwave-encode").is_file(),
         "cargo build -p encoder"
     );
-    let clip = Clip::make(&ClipSpec::plain("pictures", 12));
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let on_air = server.input();
     let live_publisher = clip.publish(&on_air.rtmp, -1);
     server.wait_live(&on_air);
@@ -235,7 +235,7 @@ fn without_pictures_or_a_program_it_is_said_and_nothing_points_to_them() {
     ] {
         let server = Server::start(AIRWAVE, &settings);
         let input = server.input();
-        let _publisher = Clip::make(&ClipSpec::plain("pictures", 12)).publish(&input.rtmp, -1);
+        let _publisher = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, -1);
         let video = server.wait_live(&input);
         let answer = thumbnail(&server, &video, "");
         assert_eq!(answer.status, 501, "{}", answer.text());
@@ -256,8 +256,7 @@ fn the_player_shows_what_is_at_the_place_that_is_looked_for_in_chromium() {
     }
     let server = Server::start(AIRWAVE, &[ON]);
     let input = server.input();
-    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
-    let mut publisher = Clip::make(&spec).publish(&input.rtmp, -1);
+    let mut publisher = crate::browser::clip().publish(&input.rtmp, -1);
     let video = server.wait_live(&input);
     // A bar is shown from half a minute on.
     wait_until("a broadcast of 32 s", 90, || {
