@@ -169,7 +169,7 @@ fn check_by(publish: fn(&Path, &str) -> Child, tracks: &[Track], codecs: &[&str]
     let server = Server::start(AIRWAVE, &[]);
     let input = server.input();
     let mut encoder = publish(&clip, &input.rtmp);
-    let video = server.wait_live(&input);
+    let video = server.wait_video(&input, &[]);
     let followers: Vec<Follower> = std::thread::scope(|scope| {
         let (server, video) = (&server, &video);
         let all: Vec<_> =

@@ -63,7 +63,7 @@ fn a_replay_by_its_mpd_has_every_packet() {
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut encoder = clip.publish(&input.rtmp, 1);
-    let video = server.wait_live(&input);
+    let video = server.wait_video(&input, &[]);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
     let url = server.url(&format!("/{video}/manifest/video.mpd"));
     let mpd = wait_until("the replay's MPD", 20, || {

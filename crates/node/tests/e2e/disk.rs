@@ -134,7 +134,8 @@ fn a_full_disk_pauses_recording_and_nothing_else() {
         return;
     }
     let mut rig = Rig::start(Mount::memory(DISK_MIB).unwrap());
-    assert_eq!((rig.metric("recording_paused"), rig.advice()), (0, "[]".to_owned()));
+    assert_eq!(rig.metric("recording_paused"), 0);
+    assert!(!rig.advice().contains("record"), "{}", rig.advice());
     // Somebody else fills the disk, to the last byte.
     let filler = rig.disk.path().join("filler");
     let _ = std::fs::write(&filler, vec![1; (DISK_MIB as usize) << 20]);

@@ -71,7 +71,7 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut publisher = clip.publish(&input.rtmp, 1);
     // By the video's address: whoever is late finds the recording there.
-    let video = server.wait_live(&input);
+    let video = server.wait_video(&input, &[]);
     let list = with_levels(&server, &video);
     nobody_watches(&server);
     let level = attributes(&list, "video.96p.cmaf");
@@ -220,7 +220,7 @@ fn a_device_that_has_only_aac_finds_its_sound() {
     let mut publish = ffmpeg();
     publish.args(["-re", "-i"]).arg(&clip).args(["-c", "copy", "-f", "flv", &input.rtmp]);
     let mut publisher = Child::start(&mut publish);
-    let video = server.wait_live(&input);
+    let video = server.wait_video(&input, &[]);
     let list = with_levels(&server, &input.uid);
     nobody_watches(&server);
     let media = list.lines().filter(|l| l.contains("TYPE=AUDIO"));

@@ -55,7 +55,7 @@ fn every_packet_arrives_with_its_bytes_and_its_time() {
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut encoder = clip.publish(&input.rtmp, 1);
-    let video_uid = server.wait_live(&input);
+    let video_uid = server.wait_video(&input, &[]);
     let [video, audio] = follow_to_the_end(&server, &video_uid);
     assert!(encoder.wait(20).success(), "{}", encoder.output());
 

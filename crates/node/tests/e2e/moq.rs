@@ -216,7 +216,7 @@ fn publishes(draft: u8) {
     let file = fragmented(folder.path(), &clip);
     let namespace = format!("default/{}", input.uid);
     let publisher = peer(&server, &input.key, "publish", &[&namespace, file.to_str().unwrap()]);
-    let video = server.wait_live(&input);
+    let video = server.wait_video(&input, &[]);
     let followers: Vec<Follower> = std::thread::scope(|scope| {
         let follow = |name: &'static str| {
             let path = format!("/{video}/manifest/{name}.m3u8");

@@ -7,7 +7,9 @@ use std::process::Command;
 use testkit::{Child, Clip, ClipSpec, Follower, Server, decode_errors, packets, skip, wait_until};
 
 use crate::AIRWAVE;
+use crate::live::{follow_to_the_end, received};
 use crate::moq::{ROOT, end, hashes, peer, run_of, server_of};
+use crate::moq_program::long;
 
 const DRAFTS: [u8; 4] = [16, 18, 20, 22];
 
@@ -35,25 +37,43 @@ fn independent_clients_that_come_late_have_every_packet() {
 fn watches(draft: u8) {
     let server = server_of(draft);
     let input = server.input();
-    let clip = Clip::make(&ClipSpec { group: 30, rising: true, ..ClipSpec::plain("stacks", 10) });
+    let clip = Clip::make(&long());
     let mut encoder = clip.publish(&input.rtmp, 1);
-    server.wait_live(&input);
-    let list = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
-    wait_until("two segments", 30, || {
-        (server.get(&list).text().matches("#EXTINF").count() >= 2).then_some(())
-    });
+    let video = server.wait_live(&input);
+    let until = |count: usize| {
+        wait_until("more segments", 60, || (segments(&server, &video) >= count).then_some(()));
+    };
+    until(2);
     let folder = tempfile::tempdir().unwrap();
     let namespace = format!("default/{}", input.uid);
     let words = [&*namespace, folder.path().to_str().unwrap()];
     let viewer = second(&server, draft, "watch", "", &words);
-    assert!(encoder.wait(60).success(), "{}", encoder.output());
+    wait_until("the viewer to have begun", 60, || {
+        (viewer.output().matches("begun").count() == 2).then_some(())
+    });
+    // What it has of these came live.
+    until(segments(&server, &video) + 2);
+    encoder.signal("INT");
+    encoder.wait(60);
+    let recorded = follow_to_the_end(&server, &video);
+    std::fs::write(folder.path().join("over"), "").unwrap();
     end(viewer);
-    for (name, kind) in [("video.cmaf", 'v'), ("audio.cmaf", 'a')] {
+    let own = tempfile::tempdir().unwrap();
+    let tracks = [("video.cmaf", 'v'), ("audio.cmaf", 'a')];
+    for ((name, kind), follower) in tracks.into_iter().zip(&recorded) {
         let file = folder.path().join(format!("{name}.mp4"));
         assert_eq!(decode_errors(&file), "", "draft {draft}: {name} decodes");
-        let (source, got) = (packets(clip.path(), kind), packets(&file, kind));
-        assert_eq!(hashes(&got), hashes(&source), "draft {draft}: {name}");
+        let (source, got) = (hashes(&packets(clip.path(), kind)), hashes(&packets(&file, kind)));
+        assert!(source.starts_with(&got), "draft {draft}: {name}, from the first packet on");
+        let all = received(own.path(), follower, kind).len();
+        assert_eq!(got.len(), all, "draft {draft}: {name}, to the end");
     }
+}
+
+/// How many there are from the first one on.
+fn segments(server: &Server, video: &str) -> usize {
+    let list = server.get(&format!("/{video}/manifest/video.cmaf.m3u8?dvrEnabled=true"));
+    list.text().matches("#EXTINF").count()
 }
 
 #[test]
@@ -81,7 +101,7 @@ fn publishes(draft: u8) {
     let namespace = format!("default/{}", input.uid);
     let words = [&*namespace, file.to_str().unwrap()];
     let publisher = second(&server, draft, "publish", &input.key, &words);
-    let video = server.wait_live(&input);
+    let video = server.wait_video(&input, &[]);
     let path = format!("/{video}/manifest/video.cmaf.m3u8");
     wait_until("a playlist", 30, || (server.get(&path).status == 200).then_some(()));
     let mut follower = Follower::new(server.url(&path));

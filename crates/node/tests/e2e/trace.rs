@@ -76,7 +76,9 @@ fn a_frame_is_followed_to_its_viewer_and_his_session_is_written_down() {
     }
 
     let others = Server::start(AIRWAVE, &[&to(&nobodys), r#"moq.qlog_peers=["192.0.2.1"]"#]);
-    watch(&others, &["--for", "1"]).wait(20);
+    let viewer = watch(&others, &["--for", "30"]);
     wait_until("the session", 10, || (others.metric("moq_sessions_total") > 0).then_some(()));
+    drop(viewer);
+    wait_until("its end", 20, || (others.metric("moq_sessions_open") == 0).then_some(()));
     assert_eq!(logs(&nobodys).len(), 0, "of others nothing is written");
 }

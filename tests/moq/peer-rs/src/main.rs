@@ -1,7 +1,8 @@
 //! An independent MoQ client for the end-to-end tests: moqtap-client.
 //!
 //! ```text
-//! moq-peer DRAFT watch ADDRESS NAMESPACE FOLDER   every cmaf track of the catalog: its past by FETCH, the rest live, to its end
+//! moq-peer DRAFT watch ADDRESS NAMESPACE FOLDER   every cmaf track of the catalog: its past by FETCH, the rest live, until
+//!                                                 there is a file FOLDER/over and nothing more comes
 //! moq-peer DRAFT publish ADDRESS/KEY NAMESPACE FILE   an MP4 of one H.264 track in fragments of a second, in real time
 //! moq-peer DRAFT say ADDRESS NAMESPACE TRACK      a line a tenth of a second in groups of one, until it is ended
 //! ```
@@ -36,7 +37,7 @@ type Objects = BTreeMap<(u64, u64, u64), Vec<u8>>;
 /// The setup options of these names.
 const PATH: u64 = 0x01;
 const MAX_REQUEST_ID: u64 = 0x02;
-/// Nothing has come for so long: the broadcast is over.
+/// Nothing has come for so long, and the broadcast is over: this was all of it.
 const QUIET: Duration = Duration::from_secs(6);
 /// Whatever happens, it ends by itself.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -132,7 +133,7 @@ async fn watch(
     for name in &names {
         before.push(past(&mut fetching, namespace, name).await?);
     }
-    let live = follow(&watching, &aliases.0, &names).await?;
+    let live = follow(&watching, &aliases.0, &names, &folder.join("over")).await?;
     for (((name, init), mut objects), live) in tracks.iter().zip(before).zip(live) {
         println!("{name}: {} by FETCH, {} live", objects.len(), live.len());
         for (at, payload) in live {
@@ -202,11 +203,12 @@ async fn subscribe(
     Ok((aliases, requests))
 }
 
-/// Reads what subscriptions bring, until nothing comes any more.
+/// Reads what subscriptions bring, until it is over and nothing comes any more.
 async fn follow(
     session: &AnyConnection,
     aliases: &BTreeMap<u64, usize>,
     names: &[&str],
+    over: &Path,
 ) -> Result<Vec<Objects>> {
     let mut tracks = vec![Objects::new(); names.len()];
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -221,7 +223,12 @@ async fn follow(
                 let (alias, group, subgroup) = place(&header);
                 tokio::spawn(read(reader, alias, group, subgroup, tell.clone()));
             }
-            () = sleep(QUIET) => return Ok(tracks),
+            () = sleep(QUIET) => {
+                // A machine that stands still brings nothing either.
+                if over.exists() {
+                    return Ok(tracks);
+                }
+            }
         }
     }
 }
