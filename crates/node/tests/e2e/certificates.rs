@@ -71,7 +71,7 @@ fn connect(address: &str, name: &str, authority: &CertificateDer<'static>) -> Re
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     while client.is_handshaking() {
         client.complete_io(&mut socket).map_err(|error| error.to_string())?;
     }

@@ -124,7 +124,7 @@ fn a_connection_is_for_whom_its_balancer_says() {
     }
     let dismissed = |port: &str, mut socket: TcpStream, says: &[u8]| {
         socket.write_all(says).unwrap();
-        assert!(closed(&mut socket, Duration::from_secs(20)), "{port}: {}", says.escape_ascii());
+        assert!(closed(&mut socket, Duration::from_secs(60)), "{port}: {}", says.escape_ascii());
     };
     for port in ["http", "https", "rtmp", "rtmps"] {
         // It must say so,

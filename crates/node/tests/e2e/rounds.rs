@@ -78,7 +78,7 @@ impl Encoder {
     pub(crate) fn publishing(url: &str) -> Self {
         let target = Target::parse(url).unwrap();
         let socket = TcpStream::connect((&*target.host, target.port)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let client = Client::new(Instant::now(), Config::new(target, [7; 32]));
         let mut encoder = Self { socket, client };
         let mut buffer = [0; 4096];
