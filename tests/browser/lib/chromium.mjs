@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 
 const require = createRequire(new URL('../../../web/package.json', import.meta.url));
 
+/** How long anything is waited for: what hangs, not what is slow. */
+const PATIENCE_MS = 60_000;
+
 export class Missing extends Error {}
 
 export function modulePath(name) {
@@ -21,9 +24,10 @@ export async function launch({ extraArgs = [], home } = {}) {
   const executablePath = candidates.find((candidate) => candidate && existsSync(candidate));
   if (!executablePath) throw new Missing('Chromium is not installed: install the package "chromium" or set CHROMIUM to its path');
   try {
-    return await chromium.launch({
+    const browser = await chromium.launch({
       executablePath,
       headless: true,
+      timeout: PATIENCE_MS,
       ...(home ? { env: { ...process.env, HOME: home } } : {}),
       args: [
         '--no-sandbox',
@@ -36,6 +40,14 @@ export async function launch({ extraArgs = [], home } = {}) {
         ...extraArgs,
       ],
     });
+    // `newPage` makes its context by this, too.
+    const newContext = browser.newContext.bind(browser);
+    browser.newContext = async (options) => {
+      const context = await newContext(options);
+      context.setDefaultTimeout(PATIENCE_MS);
+      return context;
+    };
+    return browser;
   } catch (error) {
     throw new Missing(`Chromium does not start: ${error.message}`);
   }
