@@ -13,6 +13,8 @@ const browser = await launch();
 try {
   const pages = await Promise.all(['Ann', 'Otto'].map(() => browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'dark' })));
   await Promise.all(pages.map((page) => page.goto(options.url, { waitUntil: 'domcontentloaded' })));
+  // Whoever could not open it over MoQ at once tries again.
+  await Promise.all(pages.map((page) => page.locator('.chat[data-via=MoQ]').waitFor({ timeout: 3 * TIMEOUT })));
   for (const [at, name] of ['Ann', 'Otto'].entries()) {
     const page = pages[at];
     await page.locator('.chat .name').fill(name, { timeout: TIMEOUT });

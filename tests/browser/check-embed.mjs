@@ -21,6 +21,6 @@ await scenarios.run('quality', server, async (tools) => {
 await scenarios.run('framed', server, (tools) => othersAreNotFramed({ check: scenarios.check, ...tools }, { server, id }), { expectErrors: true });
 await scenarios.run('embed', server, (tools) => {
   const end = () => process.kill(Number(options.stop), 'SIGINT');
-  return steeredFromOutside({ check: scenarios.check, ...tools }, { server, id, size: [(heights[0] * 16) / 9, heights[0]], end });
+  return steeredFromOutside({ check: scenarios.check, ...tools }, { server, id, sizes: heights.map((height) => [(height * 16) / 9, height]), end });
 });
 process.exit(await scenarios.finish());

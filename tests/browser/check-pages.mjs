@@ -46,10 +46,6 @@ async function walkThrough() {
   await second.close();
 }
 
-// A broadcast with a past takes its time: it grows while the other scenarios run.
-const past = scenarios.wanted('dvr') ? await new DevServer().listen() : null;
-await past?.goLive({ size: '640x360' });
-
 const playing = () => {
   const { state, framesShown } = document.querySelector('airwave-player').stats;
   return state === 'live' && framesShown > 20;
@@ -444,6 +440,11 @@ scenario('dashboard-trouble', async ({ host, page, open, until, shot }) => {
   await shot('desktop-dashboard-401');
 }, { expectErrors: true });
 
+// A broadcast with a past takes its time: it grows while the scenarios from here on run.
+const past = scenarios.wanted('dvr') ? await new DevServer().listen() : null;
+let pastBegins = null;
+if (past !== null) waiting.push(() => (pastBegins = past.goLive({ size: '640x360' })));
+
 scenario('choices', async ({ host, open, until, stats, shadow, ...tools }) => {
   const all = { check, open, until, stats, shadow, ...tools };
   await host.goLive({ size: '640x360', ladder: true, hostile: "<img src=x onerror=document.title='hacked'>" });
@@ -480,7 +481,7 @@ scenario('phone-choices', async ({ host, page, open, until, narrow, settled, sho
 
 scenario('embed', async ({ host, ...tools }) => {
   await host.goLive({ size: '640x360' });
-  await steeredFromOutside({ check, ...tools }, { server: host.url, id: INPUT, size: [640, 360], end: () => host.end() });
+  await steeredFromOutside({ check, ...tools }, { server: host.url, id: INPUT, sizes: [[640, 360]], end: () => host.end() });
 });
 
 scenario('played-early', async ({ host, page, open, until, stats }) => {
@@ -598,6 +599,7 @@ scenario('share', async ({ host, page, open, until, shot }) => {
 }, { permissions: ['clipboard-read', 'clipboard-write'] });
 
 scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, shot }) => {
+  await pastBegins;
   await host.current.lasts(DVR_S);
   await open(`/${INPUT}/watch?dvrEnabled=true`);
   check('dvr: plays at the edge', await until(playing), await stats());

@@ -83,6 +83,8 @@ async function watch(browser, glass) {
     return video?.videoWidth > 0 && video.currentTime > 0 && !video.paused;
   };
   await page.waitForFunction(moving, undefined, { timeout: 60_000, polling: 20 });
+  const over = () => ['MoQ', 'Real time'].includes(document.querySelector('airwave-player').stats.mode);
+  await page.waitForFunction(over, undefined, { timeout: 60_000, polling: 20 });
   const startupMs = Date.now() - openedAtMs;
   await page.evaluate(listenForBeeps);
   await page.evaluate(([counter, settleMs]) => window.measure.start(document.querySelector('airwave-player').video, { counter, settleMs }), [COUNTER, SETTLE_MS]);

@@ -1,5 +1,5 @@
 // Chooses a level of quality in the player's menu and goes back, and looks at the pictures above the seek bar; prints what it saw:
-//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--other 96p --switches 20] | --seek) [--phone] [--screenshots DIR]
+//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--own 360p] [--ways MODE,...] [--other 96p --switches 20] | --seek) [--phone] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
@@ -10,6 +10,8 @@ const { values: options } = parseArgs({
   options: {
     url: { type: 'string' },
     level: { type: 'string' },
+    own: { type: 'string', default: '360p' },
+    ways: { type: 'string', default: 'Low latency' },
     other: { type: 'string' },
     switches: { type: 'string', default: '0' },
     seek: { type: 'boolean', default: false },
@@ -123,20 +125,30 @@ function collect() {
   window.collected = () => ({ ...state, dropped: dropped() - before });
 }
 
-/** The level, then what the player chooses by itself. */
+/** The level, the original, then what the player chooses by itself: on a machine that is slow, it may choose either. */
 async function choose(page) {
-  const mode = () => page.evaluate(() => document.querySelector('airwave-player').stats.mode);
-  const own = await page.evaluate(() => document.querySelector('airwave-player').video.videoHeight);
+  const ways = options.ways.split(',');
+  // A way that was lost for a while is taken again.
+  const mode = async () => {
+    const taken = (ways) => ways.includes(document.querySelector('airwave-player').stats.mode);
+    await page.waitForFunction(taken, ways, WAIT);
+    return page.evaluate(() => document.querySelector('airwave-player').stats.mode);
+  };
   await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
   const began = await mode();
   const offered = await pick(page, options.level);
   await heights(page, Number.parseInt(options.level, 10));
   await shot(page, 'level');
   const chosen = await mode();
+  await pick(page, options.own);
+  await heights(page, Number.parseInt(options.own, 10));
+  const again = await mode();
   await pick(page, 'Auto');
-  await heights(page, own);
+  const marked = () => [...document.querySelector('airwave-player').shadowRoot.querySelectorAll('[data-part="menu"] [data-value]')].some((item) => item.ariaChecked === 'true' && item.textContent.startsWith('Auto'));
+  await page.locator('airwave-player [data-part="settings"]').click();
+  await page.waitForFunction(marked, null, WAIT);
   await shot(page, 'auto');
-  return { own, offered, modes: [began, chosen, await mode()] };
+  return { offered, modes: [began, chosen, again] };
 }
 
 /** What stands above the bar at several places, by pointer or finger, and by key. */

@@ -30,6 +30,7 @@ const { values: options } = parseArgs({
     'strict-tls': { type: 'boolean', default: false },
     map: { type: 'string' },
     parts: { type: 'boolean', default: false },
+    moq: { type: 'boolean', default: false },
     home: { type: 'string' },
   },
 });
@@ -89,6 +90,10 @@ async function play(browser, pages) {
     .catch(() => null);
   if (first === null) errors.push(`no moving picture within ${options['start-timeout']} s`);
   const startupMs = Date.now() - startedAt;
+  if (options.moq) {
+    const over = () => ['MoQ', 'Real time'].includes(document.querySelector('airwave-player').stats.mode);
+    await page.waitForFunction(over, undefined, { timeout: PATIENCE_MS, polling: 20 }).catch(() => errors.push('not over MoQ'));
+  }
 
   const [x, y, cell, bits] = options['counter-at'].split(',').map(Number);
   await page.evaluate(
@@ -131,6 +136,7 @@ async function play(browser, pages) {
   const leastIdle = machine();
   const all = first === null ? [] : await page.evaluate(() => window.samples.list);
   const samples = all.filter(({ latency }) => latency !== null);
+  const modes = all.map(({ mode }) => mode);
   const tones = all.map(({ tone }) => tone).filter((tone) => tone?.levelDb != null);
   if (options.screenshot) await page.screenshot({ path: options.screenshot });
   // After the end our page has to say so.
@@ -146,7 +152,7 @@ async function play(browser, pages) {
     return host ? host.stats : window.player && { version: window.player.version, errors: window.player.errors };
   });
   const own = player?.errors ?? [];
-  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), replay, leastIdle };
+  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), modes: [...new Set(modes)], turns: turns(modes), replay, leastIdle };
 }
 
 /** The page that was watching live becomes the replay: its states, whether it was loaded again, and what plays from the start. */
@@ -157,11 +163,15 @@ async function watchReplay(page) {
   await page.waitForFunction(() => document.querySelector('airwave-player').video.duration > 1, undefined, { timeout: PATIENCE_MS, polling: 20 });
   // In the document that was watching live: it remembers what was put there.
   const sameDocument = await page.evaluate(() => window.watched !== undefined && performance.getEntriesByType('navigation').length === 1);
+  await page.evaluate(() => {
+    const { video } = document.querySelector('airwave-player');
+    video.addEventListener('seeking', () => (window.soughtTo = video.currentTime));
+  });
   await page.locator('airwave-player').locator('.actions button').click();
   await page.waitForFunction(
     () => {
       const { video } = document.querySelector('airwave-player');
-      return !video.paused && !video.seeking && video.currentTime > 0.5 && video.currentTime < 6;
+      return window.soughtTo < 1 && !video.paused && !video.seeking && video.currentTime > 0.5;
     },
     undefined,
     { timeout: PATIENCE_MS, polling: 20 },
@@ -177,7 +187,7 @@ function collectSamples(everyMs) {
   const host = document.querySelector('airwave-player');
   const read = () =>
     host
-      ? { latency: host.stats.latencySeconds, edge: null, target: host.stats.targetLatencySeconds, rate: host.stats.playbackRate, buffer: host.stats.bufferSeconds }
+      ? { mode: host.stats.mode, latency: host.stats.latencySeconds, edge: null, target: host.stats.targetLatencySeconds, rate: host.stats.playbackRate, buffer: host.stats.bufferSeconds }
       : { latency: window.player?.latency() ?? null, edge: window.player?.edgeLatency() ?? null, target: window.player?.target() ?? null, rate: window.watched.playbackRate, buffer: null };
   window.samples = { startedMs: performance.now(), list: [] };
   const timer = setInterval(() => {
@@ -236,6 +246,9 @@ function counterReport(frames, presented) {
     readShare: source === 0 ? 0 : seen.size / source,
   };
 }
+
+/** How often a value is another one than the one before it. */
+const turns = (values) => values.filter((value, at) => at > 0 && value !== values[at - 1]).length;
 
 function median(list, key) {
   const sorted = list.filter((entry) => key(entry) !== null).sort((a, b) => key(a) - key(b));

@@ -71,7 +71,11 @@ async function publish(browser) {
   await viewer.goto(`${options.server}/${options.input}/watch`);
   // On two processors that are busy it encodes and decodes a few pictures a second.
   const wanted = Number(options.seconds) * 20;
-  await viewer.waitForFunction((wanted) => document.querySelector('airwave-player')?.stats.framesShown > wanted, wanted, { timeout: 120_000, polling: 50 });
+  const enough = (wanted) => {
+    const stats = document.querySelector('airwave-player')?.stats;
+    return stats?.framesShown > wanted && ['MoQ', 'Real time'].includes(stats.mode);
+  };
+  await viewer.waitForFunction(enough, wanted, { timeout: 120_000, polling: 50 });
   const watched = await viewer.evaluate(() => {
     const { video, stats } = document.querySelector('airwave-player');
     return { ...stats, width: video.videoWidth, height: video.videoHeight };

@@ -110,7 +110,8 @@ function collect() {
 
 /** Runs in the page: the longest time without a new frame since then, and how far the picture moved over it. */
 function gap(sinceMs) {
-  const frames = window.shown.filter(({ atMs }) => atMs >= sinceMs - 100);
+  const first = window.shown.findLastIndex(({ atMs }) => atMs < sinceMs);
+  const frames = window.shown.slice(Math.max(0, first));
   let longest = { ms: 0, jumpS: 0 };
   for (let at = 1; at < frames.length; at++) {
     const ms = frames[at].atMs - frames[at - 1].atMs;

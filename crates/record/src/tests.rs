@@ -532,8 +532,8 @@ async fn a_store_that_fails_makes_gaps_and_recovers() {
     let claimed = node.claim(1).await;
     let first = claimed.first_segment;
     let mut live = Live::new(claimed.owned.epoch.0);
-    // Room for two segments, and little patience, but more than a busy disk needs for one that is good.
-    let bounds = Bounds { backlog_bytes: 20_000, patience: Duration::from_secs(4) };
+    // Room for two segments, and little patience, but more than a busy machine needs for one that is good.
+    let bounds = Bounds { backlog_bytes: 20_000, patience: Duration::from_secs(6) };
     let running = record(&node, &live, &claimed, &bounds);
     live.both(first);
     until("the first segment", &running.status, || running.status.committed() == first).await;

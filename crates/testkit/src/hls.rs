@@ -1,10 +1,16 @@
 //! A low-latency HLS client that keeps everything: what players see, byte for byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use package::hls::{MediaPlaylist, PlaylistSegment};
 
+use std::time::{Duration, Instant};
+
 use crate::http::{Response, Url, request};
+use crate::wait::wait_until;
+
+/// A live list has six segments; whoever stands still for as long as they last at the fastest that tests publish has missed some.
+const STOOD_STILL: Duration = Duration::from_secs(3);
 
 /// Follows one media playlist by blocking reloads and keeps every part.
 pub struct Follower {
@@ -17,6 +23,9 @@ pub struct Follower {
     pub newest: MediaPlaylist,
     /// Every version of the playlist, as it came.
     pub versions: Vec<String>,
+    /// Numbers that had left the list when this machine, which had stood still, looked again.
+    missed: BTreeSet<u64>,
+    looked: Instant,
     parts: BTreeMap<(u64, usize), Vec<u8>>,
 }
 
@@ -29,6 +38,8 @@ impl Follower {
             inits: BTreeMap::new(),
             newest: MediaPlaylist::default(),
             versions: Vec::new(),
+            missed: BTreeSet::new(),
+            looked: Instant::now(),
             parts: BTreeMap::new(),
         }
     }
@@ -46,13 +57,32 @@ impl Follower {
         }
         let answer = get(&url);
         assert_eq!(answer.status, 200, "{url}: {}", answer.text());
-        self.newest = MediaPlaylist::parse(&answer.text())
+        let newest = MediaPlaylist::parse(&answer.text())
             .unwrap_or_else(|e| panic!("{e}: {}", answer.text()));
+        let expected = self.newest.segments.last().map_or(newest.sequence, |last| last.number + 1);
+        let missed = expected..newest.sequence;
+        assert!(
+            missed.is_empty() || self.looked.elapsed() >= STOOD_STILL,
+            "{missed:?} were never listed"
+        );
+        self.missed.extend(missed);
+        self.looked = Instant::now();
+        self.newest = newest;
         self.versions.push(answer.text());
         for segment in self.newest.segments.clone() {
             self.take(segment);
         }
         &self.newest
+    }
+
+    /// The numbers of all segments from the first that it has on: each was listed, none twice, none left out.
+    pub fn numbers(&self) -> Vec<u64> {
+        let first = self.segments.keys().next().copied().unwrap_or(0);
+        let numbers: BTreeSet<u64> =
+            self.segments.keys().chain(self.missed.range(first..)).copied().collect();
+        let all: Vec<u64> = numbers.into_iter().collect();
+        assert!(all.windows(2).all(|w| w[1] == w[0] + 1), "{all:?}");
+        all
     }
 
     fn take(&mut self, segment: PlaylistSegment) {
@@ -67,7 +97,7 @@ impl Follower {
         }
         for (i, part) in segment.parts.iter().enumerate() {
             if !self.parts.contains_key(&(number, i)) {
-                let bytes = self.fetch(&part.uri);
+                let Some(bytes) = self.fetch_of(number, &part.uri) else { return };
                 self.parts.insert((number, i), bytes);
             }
         }
@@ -75,13 +105,27 @@ impl Follower {
         if self.segments.contains_key(&number) {
             return;
         }
-        let whole = self.fetch(uri);
+        let Some(whole) = self.fetch_of(number, uri) else { return };
         let parts: Vec<u8> =
             self.parts.range((number, 0)..(number + 1, 0)).flat_map(|(_, b)| b.clone()).collect();
         if !segment.parts.is_empty() {
             assert!(parts == whole, "the parts of segment {number} are not the segment");
         }
         self.segments.insert(number, (segment, whole));
+    }
+
+    /// None: it is not listed any more, so that nobody has to have it.
+    fn fetch_of(&mut self, number: u64, uri: &str) -> Option<Vec<u8>> {
+        let answer = get(&self.playlist.join(uri));
+        if answer.status == 404 {
+            let list = get(&self.playlist).text();
+            let left = MediaPlaylist::parse(&list).is_ok_and(|list| list.sequence > number);
+            assert!(left, "{uri}: 404, and listed: {list}");
+            self.missed.insert(number);
+            return None;
+        }
+        assert_eq!(answer.status, 200, "{uri}: {}", answer.text());
+        Some(answer.body)
     }
 
     fn fetch(&self, uri: &str) -> Vec<u8> {
@@ -101,6 +145,9 @@ impl Follower {
     }
 }
 
+/// What is made when it is asked for may need to be asked for again (503 with Retry-After).
 fn get(url: &Url) -> Response {
-    request("GET", url, &[], b"")
+    wait_until("an answer other than 503", 60, || {
+        Some(request("GET", url, &[], b"")).filter(|answer| answer.status != 503)
+    })
 }

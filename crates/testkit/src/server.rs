@@ -178,6 +178,16 @@ impl Server {
         })
     }
 
+    /// Waits until a video is over and all of it is committed: it is off the air a moment earlier.
+    pub fn wait_ready(&self, video: &str) {
+        let path = format!("/stream/{video}");
+        wait_until("the recording", 60, || {
+            let answer = self.api("GET", &path, None).json();
+            (answer["result"]["readyToStream"] == true && self.lifecycle(video)["live"] == false)
+                .then_some(())
+        });
+    }
+
     /// Waits until an input is on the air; answers the video's uid.
     pub fn wait_live(&self, input: &Input) -> String {
         wait_until("the broadcast to begin", 20, || {

@@ -2,14 +2,14 @@
 // check-embed.mjs, against a running Airwave.
 import { startEmbedding, withPlayer } from '../lib/embedding.mjs';
 
-/** `end`: ends the broadcast. `size`: of the picture. */
-export async function steeredFromOutside({ check, page, until, shot }, { server, id, size, end }) {
+/** `end`: ends the broadcast. `sizes`: of the picture, one of them. */
+export async function steeredFromOutside({ check, page, until, shot }, { server, id, sizes, end }) {
   const query = 'autoplay=true&muted=true&primaryColor=%23f48120&letterboxColor=%23123456&dvrEnabled=true';
   const embedding = await startEmbedding(withPlayer(server, id, query));
   await page.goto(embedding.url);
   await page.evaluate(listen);
   check('embed: plays, and the page knows', await until(() => !window.player.paused && window.player.currentTime > 0 && window.heard.has('playing')), await told(page));
-  check('embed: the size of the picture', await until(([width, height]) => window.player.videoWidth === width && window.player.videoHeight === height, { arg: size }), await told(page));
+  check('embed: the size of the picture', await until((sizes) => sizes.some(([width, height]) => window.player.videoWidth === width && window.player.videoHeight === height), { arg: sizes }), await told(page));
   check('embed: time goes on', await until(() => window.heard.has('timeupdate')));
   const { muted, duration, primaryColor, letterboxColor, src } = await told(page);
   check('embed: what the query said', muted === true && primaryColor === '#f48120' && letterboxColor === '#123456', { muted, primaryColor, letterboxColor });

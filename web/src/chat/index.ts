@@ -47,6 +47,7 @@ export class Chat {
 
   private show(): void {
     const { live, replay } = this;
+    this.panel.root.dataset['via'] = this.via;
     if (live !== null) this.panel.show(live.transcript.messages, live.open ? 'open' : 'closed');
     else if (replay !== null) this.panel.show(replay.transcript.messages, replay.empty ? 'closed' : 'past');
   }

@@ -45,7 +45,7 @@ fn a_backup_during_a_broadcast_is_restored_elsewhere_and_plays_completely() {
     let finished = server.wait_video(&done, &[]);
     let running = server.wait_live(&input);
     assert!(encoder.wait(20).success());
-    wait_until("the end", 20, || (server.lifecycle(&finished)["live"] == false).then_some(()));
+    server.wait_ready(&finished);
     // Two of the recording, three of this.
     wait_until("segments of the broadcast", 60, || {
         (server.metric("segment_commit_seconds_count") >= 5).then_some(())

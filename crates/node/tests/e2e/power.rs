@@ -91,7 +91,7 @@ fn after_power_cuts_everything_acknowledged_is_there() {
     let rtmp = format!("rtmp://{address}/live/{}", input.key);
     let mut encoder = clip().publish_at(4.0 * SPEED, &rtmp, 1);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
-    wait_until("the end", 30, || (server.lifecycle(&video)["live"] == false).then_some(()));
+    server.wait_ready(&video);
     check_replay(&server, &video, &known, folder.path());
     drop(server);
     runtime.block_on(async {

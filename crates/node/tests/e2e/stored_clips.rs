@@ -165,7 +165,7 @@ fn broadcast(server: &Server, fields: &Value) -> (Input, String, Clip) {
     let mut encoder = source.publish_at(4.0, &input.rtmp, 1);
     let uid = server.wait_video(&input, &[]);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
-    wait_until("the end", 30, || (server.lifecycle(&uid)["live"] == false).then_some(()));
+    server.wait_ready(&uid);
     (input, uid, source)
 }
 

@@ -14,7 +14,7 @@ fn watch(url: &str, more: &[&str]) -> Child {
 }
 
 fn outcome(mut program: Child) -> (i32, String) {
-    let status = program.wait(40);
+    let status = program.wait(90);
     (status.code().unwrap_or(-1), program.output())
 }
 
@@ -80,7 +80,7 @@ fn what_is_published_is_recorded_packet_by_packet() {
 
 #[test]
 fn an_encoder_that_comes_back_is_a_discontinuity_and_another_size_another_file() {
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120"]);
     let input = server.input();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("got.mp4");
@@ -124,7 +124,7 @@ fn https_with_a_certificate_of_ones_own_and_an_end_on_request() {
     let _encoder = clip.publish(&input.rtmp, -1);
     server.wait_live(&input);
     let url = format!("https://{}/{}", server.addresses["https"].as_str().unwrap(), input.uid);
-    let (code, output) = outcome(watch(&url, &["--for", "2"]));
+    let (code, output) = outcome(watch(&url, &["--for", "60"]));
     assert_eq!(code, 1, "{output}");
     for word in ["TLS", "--ca FILE", "--insecure"] {
         assert!(output.contains(word), "{word} in {output}");
@@ -163,7 +163,7 @@ fn what_can_not_be_watched_is_said_in_words() {
         ("ID", 2, "write http(s)://HOST/ID"),
     ];
     for (url, code, words) in table {
-        let (got, output) = outcome(watch(url, &["--for", "5"]));
+        let (got, output) = outcome(watch(url, &["--for", "60"]));
         assert_eq!(got, code, "{output}");
         assert!(output.contains(words), "{words} in {output}");
     }
