@@ -49,7 +49,7 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
     window.player.volume = 0.75;
   });
   const heard = await frame.waitForFunction(() => window.volumes.includes(0.75) && window.volumes, null, { timeout: 60_000 }).then((handle) => handle.jsonValue());
-  check('embed: another frame of the page steers nothing', heard.every((volume) => volume === 0.75), heard);
+  check('embed: another frame of the page steers nothing', !heard.includes(0.1), heard);
 
   await end();
   check('embed: the end of the broadcast is told', await until(() => window.player.ended && Number.isFinite(window.player.duration), { timeout: 60_000 }), await told(page));

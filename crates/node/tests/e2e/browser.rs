@@ -66,10 +66,6 @@ fn check_player_with(player: &str, path: &str, settings: &[&str], more: &[&str])
     played
 }
 
-fn check_url(url: &str, player: &str) -> Played {
-    check_url_with(url, player, &[])
-}
-
 /// It is looked at until there were so many frames, however long that takes. How evenly they come, which is what takes a while
 /// to settle, is for the soak.
 fn measured() -> [&'static str; 7] {
@@ -77,7 +73,7 @@ fn measured() -> [&'static str; 7] {
     ["--counter", "--source-width", "640", "--settle", settle, "--frames", "100"]
 }
 
-fn check_url_with(url: &str, player: &str, more: &[&str]) -> Played {
+pub(crate) fn check_url_with(url: &str, player: &str, more: &[&str]) -> Played {
     let played = play(url, player, seconds(), &[&measured()[..], more].concat());
     assert_eq!(played.size(), (640, 360), "{}", played.0);
     looks_and_sounds_right(&played, player);
@@ -451,20 +447,6 @@ fn the_page_that_was_watching_live_becomes_the_replay() {
     assert!(recorded > 3.0 && (seconds - recorded).abs() < 0.3, "all of {recorded} s: {replay}");
     assert_eq!(replay["width"], 640, "{replay}");
     assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0);
-}
-
-#[test]
-fn everything_goes_over_tls_too() {
-    if skip("browser") {
-        return;
-    }
-    let server = Server::start(AIRWAVE, &[]);
-    let input = server.input();
-    let port = server.addresses["rtmps"].as_str().unwrap();
-    let _encoder = clip().publish(&format!("rtmps://{port}/live/{}", input.key), 1);
-    server.wait_live(&input);
-    let https = server.addresses["https"].as_str().unwrap();
-    check_url(&format!("https://{https}/{}/watch", input.uid), "airwave");
 }
 
 /// How long the network is gone.

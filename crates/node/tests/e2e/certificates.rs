@@ -12,9 +12,7 @@ use std::time::Duration;
 use acme::validity::Validity;
 use io_moq::transport::{Endpoint, Trust, fingerprint};
 use serde_json::json;
-use testkit::{
-    Authority, Child, Clip, ClipSpec, Server, Url, play, request, skip, tool, wait_until,
-};
+use testkit::{Authority, Child, Clip, ClipSpec, Server, Url, request, skip, tool, wait_until};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -333,7 +331,7 @@ fn who_is_asked_believed_and_where_names_are_looked_for() {
     }
 }
 
-/// Chromium believes the authority, and finds the name by its own resolver: nothing is overlooked.
+/// All of it over TLS: Chromium believes the authority, and finds the name by its own resolver; nothing is overlooked.
 #[test]
 fn browser_a_page_of_that_name_plays_in_chromium() {
     if skip("acme") || skip("browser") {
@@ -344,8 +342,8 @@ fn browser_a_page_of_that_name_plays_in_chromium() {
     let server = named(&authority, &folder.path().join("data"), "tls-alpn-01", &[name]);
     let_in(&authority, &server);
     let input = server.input();
-    let rtmp = format!("rtmp://{}/live/{}", address(&server, "rtmp"), input.key);
-    let _encoder = crate::browser::clip().publish(&rtmp, -1);
+    let rtmps = format!("rtmps://{}/live/{}", address(&server, "rtmps"), input.key);
+    let _encoder = crate::browser::clip().publish(&rtmps, -1);
     server.wait_live(&input);
 
     // A home in which the authority is believed.
@@ -367,7 +365,6 @@ fn browser_a_page_of_that_name_plays_in_chromium() {
     let port = address(&server, "domain_https").rsplit(':').next().unwrap();
     let url = format!("https://{name}:{port}/{}/watch", input.uid);
     let map = format!("{name}=127.0.0.1");
-    let more = ["--strict-tls", "--map", &map, "--home", home.to_str().unwrap(), "--no-tone"];
-    let report = play(&url, "airwave", 4, &more);
-    assert_eq!(report.size(), (640, 360), "{}", report.0);
+    let more = ["--strict-tls", "--map", &map, "--home", home.to_str().unwrap()];
+    crate::browser::check_url_with(&url, "airwave", &more);
 }

@@ -62,7 +62,7 @@ fn a_replay_by_its_mpd_has_every_packet() {
     let server = Server::start_in(AIRWAVE, &data, &["ingest.reconnect_s=0"]);
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
-    let mut encoder = clip.publish(&input.rtmp, 1);
+    let mut encoder = clip.publish_at(4.0, &input.rtmp, 1);
     let video = server.wait_video(&input, &[]);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
     let url = server.url(&format!("/{video}/manifest/video.mpd"));
@@ -71,6 +71,10 @@ fn a_replay_by_its_mpd_has_every_packet() {
         mpd.contains("type=\"static\"").then_some(mpd)
     });
     assert_eq!(mpd.matches("<Period").count(), 1, "{mpd}");
+    // By the input's address those who were watching see its end, for a minute.
+    let by_input = format!("/{}/manifest/video.mpd", input.uid);
+    let end = server.get(&by_input);
+    assert_eq!((end.status, end.text().contains("type=\"static\"")), (200, true));
     // ffmpeg reads it as it reads a file.
     let url = url.to_string();
     for kind in ['v', 'a'] {
@@ -79,10 +83,7 @@ fn a_replay_by_its_mpd_has_every_packet() {
         assert_eq!(got.len(), sent.len(), "{kind}: every packet");
         assert!(got == sent, "{kind}: every packet's bytes, in order");
     }
-    // By the input's address those who were watching see its end; who comes when that is past is told that it is off the air.
-    let by_input = format!("/{}/manifest/video.mpd", input.uid);
-    let end = server.get(&by_input);
-    assert_eq!((end.status, end.text().contains("type=\"static\"")), (200, true));
+    // Who comes when that is past is told that it is off the air.
     drop(server);
     let server = Server::start_in(AIRWAVE, &data, &["ingest.reconnect_s=0"]);
     assert_eq!(server.get(&by_input).status, 204);

@@ -337,7 +337,7 @@ fn an_encoder_that_does_not_come_back_to_a_new_server_leaves_a_recording() {
 fn with_recording_off_nothing_is_kept() {
     let server = Server::start(AIRWAVE, &[]);
     let input = server.create_input(&json!({ "recording": { "mode": "off" } }));
-    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let clip = Clip::make(&ClipSpec::plain("short", 4));
     let mut encoder = clip.publish(&input.rtmp, 1);
     let uid = server.wait_live(&input);
     let mut follower = Follower::new(track_url(&server, &uid, "video.cmaf", ""));
@@ -376,7 +376,7 @@ fn dvr_reaches_back_to_the_first_segment_also_beyond_memory() {
     let server = Server::start(AIRWAVE, &settings);
     let input = server.input();
     let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
-    let _encoder = clip.publish(&input.rtmp, -1);
+    let _encoder = clip.publish_at(2.0, &input.rtmp, -1);
     let uid = server.wait_live(&input);
     let mut live = Follower::new(track_url(&server, &input.uid, "video.cmaf", ""));
     while live.segments.len() < 14 {
