@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing: deps.sh run | test
+# Installs what is missing: deps.sh run | test | tools | peers
+#
+# `test` is `tools`, what the gate builds and runs with, and `peers`, what tests talk to.
 #
 # Looks for programs, not for packages: whoever has ffmpeg from elsewhere keeps it. Rust and Node.js are never installed
 # behind anybody's back; when they are absent or too old, this says how to get them.
@@ -16,21 +18,30 @@ MISSING_NPM=no
 
 main() {
     case ${1:-} in
-    run | test) ;;
-    *) fail "usage: scripts/deps.sh run | test" ;;
+    run | tools) tools "$1" ;;
+    test)
+        tools tools
+        peers
+        ;;
+    peers) peers ;;
+    *) fail "usage: scripts/deps.sh run | test | tools | peers" ;;
     esac
+}
+
+tools() {
     toolchains "$1"
     look_for_run
-    if [ "$1" = test ]; then look_for_test; fi
+    if [ "$1" = tools ]; then look_for_test; fi
     if ! nothing_missing; then install_missing; fi
-    # They stay inside this clone, so there is nothing to ask; and they need pip.
-    if [ "$1" = test ]; then
-        scripts/ffmpeg9.sh
-        scripts/nginx.sh
-        scripts/moq-peer.sh
-        scripts/sdk.sh
-        scripts/acme-peer.sh
-    fi
+}
+
+# They stay inside this clone, so there is nothing to ask; and they need pip.
+peers() {
+    scripts/ffmpeg9.sh
+    scripts/nginx.sh
+    scripts/moq-peer.sh
+    scripts/sdk.sh
+    scripts/acme-peer.sh
 }
 
 install_missing() {
@@ -53,7 +64,7 @@ toolchains() {
     { at_least "$version" "$NODE_MIN" && has npm; } ||
         fail "Node.js $NODE_MIN or newer with npm is needed to build the pages; found ${version:-none}." \
             "Get it from https://nodejs.org, or from your distribution if its package 'nodejs' is new enough."
-    if [ "$1" = test ]; then
+    if [ "$1" = tools ]; then
         { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 ||
             fail "the gate needs rustfmt and clippy." "Get them with: rustup component add rustfmt clippy"
     fi

@@ -20,6 +20,7 @@ FAILED=0
 SKIPPED=0
 FAILED_STEPS=()
 STEP_MINUTES=40 # a step that takes longer hangs: the gate goes on without it, and says so
+FETCHING= # the process that fetches meanwhile
 LOGGED=0 # lines of the log of skipped tests that are counted already
 
 main() {
@@ -29,17 +30,40 @@ main() {
     trap last_line EXIT
 
     # Without its tools nothing else here says anything.
-    attempt "Dependencies" scripts/deps.sh test || return 1
-    attempt "Demo clip" scripts/demo-clip.sh "$CACHE/demo/clip.mp4" || true
+    attempt "Dependencies" scripts/deps.sh tools || return 1
+    fetch_meanwhile
     attempt "Pages" scripts/web.sh build || true
     attempt "Format, lint, types" scripts/check.sh --no-rules || true
     # All targets at once, so that the program and the tests share one build of every dependency.
     attempt "Build" cargo build --quiet --workspace --bins --tests || true
     run_tests "Tests of web/" count_web scripts/web.sh test "$WEB_REPORT"
+    finish_fetching
     run_tests "Pages in Chromium" count_pages scripts/web.sh pages "$PAGES_REPORT"
     # Two for each core: those end to end wait more than they compute.
     run_tests "Tests" count_rust cargo nextest run --cargo-quiet --workspace --no-fail-fast --test-threads $((2 * $(nproc)))
     [ "$FAILED" -eq 0 ]
+}
+
+# What tests talk to, and the demo clip, while our own code is built: most of it is waiting for a network.
+fetch_meanwhile() {
+    timeout --kill-after=30 "${STEP_MINUTES}m" bash -c 'scripts/deps.sh peers && scripts/demo-clip.sh "$1"' _ \
+        "$CACHE/demo/clip.mp4" </dev/null >"$RESULTS/fetched" 2>&1 &
+    FETCHING=$!
+}
+
+finish_fetching() {
+    local title="What tests talk to, and the demo clip"
+    step "$title" fetched && return 0
+    FAILED=$((FAILED + 1))
+    FAILED_STEPS+=("$title")
+}
+
+fetched() {
+    local status=0
+    wait "$FETCHING" || status=$?
+    FETCHING=
+    cat "$RESULTS/fetched"
+    return "$status"
 }
 
 attempt() {
@@ -125,6 +149,7 @@ count_pages() {
 last_line() {
     local status=$?
     trap - EXIT
+    if [ -n "$FETCHING" ]; then kill "$FETCHING" || true; fi
     [ "$status" -eq 0 ] || [ "$FAILED" -gt 0 ] || FAILED=1
     echo
     if [ ${#FAILED_STEPS[@]} -gt 0 ]; then
