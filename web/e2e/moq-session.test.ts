@@ -43,7 +43,7 @@ describe('a server that goes away', () => {
     ['elsewhere', HERE],
   ])('says so with GOAWAY (draft-18 §10.4) to %s, and not before', async (uri, to) => {
     const { control } = server();
-    const session = await Session.open(HERE, 1_000);
+    const session = await Session.open(HERE, 20_000);
     let going = false;
     void session.goingAway.then(() => {
       going = true;
@@ -65,13 +65,13 @@ describe('a subscriber that updates its subscription (draft-18 §10.9)', () => {
     const { asking, answers } = server();
     let asked: Asked | null = null;
     let wanted = 0;
-    await Session.open(HERE, 1_000, (request) => {
+    await Session.open(HERE, 20_000, (request) => {
       asked = request;
       request.onGroupWanted = () => wanted++;
     });
     const track = { namespace: ['a'], name: 'video' };
     void asking.write(message(0x03, new Writer().varint(1).varint(1).prefixed('a').prefixed('video').varint(0)));
-    await vi.waitFor(() => expect(asked?.track).toEqual(track));
+    await vi.waitFor(() => expect(asked?.track).toEqual(track), 20_000);
     for (const [count, parameters, groups] of [
       [0, new Writer(), 0],
       [2, new Writer().varint(0x10).byte(1).varint(0x10).byte(7), 0],

@@ -1,10 +1,9 @@
 //! A low-latency HLS client that keeps everything: what players see, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use package::hls::{MediaPlaylist, PlaylistSegment};
-
-use std::time::{Duration, Instant};
 
 use crate::http::{Response, Url, request};
 use crate::wait::wait_until;

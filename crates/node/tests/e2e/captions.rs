@@ -155,7 +155,7 @@ fn captions_inside_the_picture_are_drawn_by_players_in_chromium() {
     }
     let server = Server::start(AIRWAVE, &["quic.listen=off"]);
     let input = server.create_input(&json!({ "recording": { "timeoutSeconds": 1 } }));
-    let plain = ClipSpec::plain("captioned", 60);
+    let plain = ClipSpec::plain("captioned", 90);
     let spec = ClipSpec { group: 30, b_frames: 0, captions: Some("WORDS"), ..plain };
     let encoder = Clip::make(&spec).publish(&input.rtmp, 1);
     let video = server.wait_live(&input);
