@@ -20,6 +20,9 @@ use crate::http::Url;
 /// No answer takes longer: blocking reloads are answered within three target durations.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Before what was not there is asked for again.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// An answer's head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
@@ -111,7 +114,7 @@ impl Player {
         while got < parts {
             let hint = list.hint.clone().filter(|hint| known.insert(hint.clone()));
             got += hint.iter().count();
-            hint.into_iter().for_each(|hint| wanted.send(hint).unwrap());
+            hint.into_iter().for_each(|hint| wanted.send((hint, true)).unwrap());
             let last = list.segments.last().unwrap();
             let next = match last.file {
                 Some(_) => (last.number + 1, 0),
@@ -122,7 +125,7 @@ impl Player {
             for uri in list.segments.iter().flat_map(uris) {
                 if known.insert(uri.clone()) {
                     got += 1;
-                    wanted.send(uri).unwrap();
+                    wanted.send((uri, false)).unwrap();
                 }
             }
         }
@@ -162,11 +165,22 @@ impl Player {
         version.list.clone()
     }
 
-    async fn download(self, url: Url, mut asked: mpsc::UnboundedReceiver<String>) {
+    /// Parts, and whether each was only hinted at when it was asked for: where an encoder stands still for long, it is not there.
+    async fn download(self, url: Url, mut asked: mpsc::UnboundedReceiver<(String, bool)>) {
         let mut connection = Connection::open(self.address).await;
         let mut hashes = BTreeMap::new();
-        while let Some(uri) = asked.recv().await {
-            let bytes = connection.get(&url.join(&uri).path).await;
+        while let Some((uri, hinted)) = asked.recv().await {
+            let path = url.join(&uri).path;
+            let began = Instant::now();
+            let bytes = loop {
+                let (head, bytes) = connection.ask(&path).await;
+                if head.starts_with("http/1.1 200") {
+                    break bytes;
+                }
+                let comes = hinted && head.starts_with("http/1.1 404");
+                assert!(comes && began.elapsed() < PATIENCE, "{path}: {head}");
+                tokio::time::sleep(AGAIN).await;
+            };
             assert_eq!(&bytes[4..8], b"moof", "{uri}");
             let mut hasher = DefaultHasher::new();
             bytes.hash(&mut hasher);
@@ -195,6 +209,13 @@ impl Connection {
     }
 
     async fn get(&mut self, path: &str) -> Vec<u8> {
+        let (head, body) = self.ask(path).await;
+        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
+        body
+    }
+
+    /// An answer: its head and its body.
+    async fn ask(&mut self, path: &str) -> (String, Vec<u8>) {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\ncookie: a=b\r\n\r\n", self.host);
         self.socket.write_all(request.as_bytes()).await.unwrap();
         tokio::time::timeout(PATIENCE, self.answer(path))
@@ -202,7 +223,7 @@ impl Connection {
             .unwrap_or_else(|_| panic!("{path}: no answer"))
     }
 
-    async fn answer(&mut self, path: &str) -> Vec<u8> {
+    async fn answer(&mut self, path: &str) -> (String, Vec<u8>) {
         let head = loop {
             if let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 let rest = self.buffer.split_off(end + 4);
@@ -212,7 +233,6 @@ impl Connection {
             assert!(self.buffer.len() < HEAD_BYTES_MAX, "{path}: the head does not end");
             self.more(path).await;
         };
-        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
         assert!(!head.contains("set-cookie"), "{path}: {head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
         let length = length.and_then(|v| v.trim().parse().ok());
@@ -221,7 +241,7 @@ impl Connection {
             self.more(path).await;
         }
         let rest = self.buffer.split_off(length);
-        std::mem::replace(&mut self.buffer, rest)
+        (head, std::mem::replace(&mut self.buffer, rest))
     }
 
     async fn more(&mut self, path: &str) {
