@@ -49,12 +49,6 @@ fn status(server: &Server, input: &str) -> (String, String) {
     (word("state"), word("reason"))
 }
 
-fn wait_ended(server: &Server, uid: &str) {
-    wait_until("the end of the broadcast", 30, || {
-        (server.lifecycle(uid)["live"] == false).then_some(())
-    });
-}
-
 /// Waits until so many segments are in the index; how many there are.
 fn committed_segments(server: &Server, least: usize) -> usize {
     wait_until("segments to be committed", 60, || {
@@ -269,7 +263,7 @@ fn after_a_kill_the_encoder_goes_on_with_the_same_video() {
     let live = everything(&server, &uid, "video.cmaf", "?dvrEnabled=true");
     check_resumed(&live, &committed, seen);
     assert!(encoder.wait(30).success(), "{}", encoder.output());
-    wait_ended(&server, &uid);
+    server.wait_ready(&uid);
     for (track, _) in TRACKS {
         let recorded = everything(&server, &uid, track, "");
         assert!(recorded.newest.ended);
@@ -323,7 +317,7 @@ fn an_encoder_that_does_not_come_back_to_a_new_server_leaves_a_recording() {
     let kept = committed_segments(&server, 3);
     drop((server, encoder));
     let server = Server::start_in(AIRWAVE, &data, &["ingest.reconnect_s=1"]);
-    wait_ended(&server, &uid);
+    server.wait_ready(&uid);
     let recorded = everything(&server, &uid, "video.cmaf", "");
     assert!(recorded.newest.ended && recorded.segments.len() >= kept);
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], json!(uid));
