@@ -248,7 +248,9 @@ function counterReport(frames, presented) {
 }
 
 /** How often a value is another one than the one before it. */
-const turns = (values) => values.filter((value, at) => at > 0 && value !== values[at - 1]).length;
+function turns(values) {
+  return values.filter((value, at) => at > 0 && value !== values[at - 1]).length;
+}
 
 function median(list, key) {
   const sorted = list.filter((entry) => key(entry) !== null).sort((a, b) => key(a) - key(b));
