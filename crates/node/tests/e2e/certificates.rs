@@ -95,13 +95,21 @@ fn ask(tls: &mut Tls, name: &str) -> String {
 fn head(tls: &mut Tls, name: &str) -> String {
     write!(tls, "GET /live.json HTTP/1.1\r\nHost: {name}\r\n\r\n").unwrap();
     let mut answer = Vec::new();
-    while !answer.windows(4).any(|w| w == b"\r\n\r\n") {
-        let mut byte = [0; 512];
-        let n = tls.read(&mut byte).unwrap();
-        assert!(n > 0, "closed: {}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&byte[..n]);
+    // Its body, too: the next answer comes behind it.
+    loop {
+        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.split_once("content-length: ").map(|(_, rest)| rest);
+            let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return String::from_utf8_lossy(&answer[..head.len()]).into_owned();
+            }
+        }
+        let mut some = [0; 512];
+        let n = tls.read(&mut some).unwrap();
+        assert!(n > 0, "closed: {text}");
+        answer.extend_from_slice(&some[..n]);
     }
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Asks in clear, for this host; answers the whole answer.

@@ -13,7 +13,7 @@ use testkit::{Child, Follower, Packet, Server, play, skip, wait_until};
 use crate::AIRWAVE;
 
 pub(crate) const FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/ffmpeg9/ffmpeg");
-const SECONDS: &str = "6";
+const SECONDS: &str = "8";
 
 const H264: &[&str] =
     &["libx264", "-preset", "ultrafast", "-g", "60", "-bf", "2", "-sc_threshold", "0"];
@@ -265,7 +265,7 @@ fn check_track(folder: &Path, track: &Track, follower: &Follower, source: &[Pack
         let off = g.present_us - s.present_us - shift;
         assert!(off.abs() <= 2_000, "{name}: {off} us off at {} us", s.present_us);
     }
-    assert_eq!(follower.segments.len(), 3, "{name}: segments of 2 s");
+    assert_eq!(follower.segments.len(), 4, "{name}: segments of 2 s");
     for (segment, _) in follower.segments.values() {
         assert!(!segment.gap && !segment.discontinuity, "{name}: {segment:?}");
         assert!(segment.parts.first().is_none_or(|p| p.independent), "{name}: {segment:?}");
