@@ -135,10 +135,12 @@ scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, 
   check('the replay stands at its end', await until(() => {
     const player = document.querySelector('airwave-player');
     const { video } = player;
-    return player.shadowRoot.querySelector('.still').hidden && !video.seeking && video.currentTime > video.duration - 1;
+    return player.shadowRoot.querySelector('.still').hidden && !video.seeking && video.currentTime > video.duration - 3;
   }), await page.evaluate(() => {
     const { video, shadowRoot } = document.querySelector('airwave-player');
-    return { at: video.currentTime, of: video.duration, seeking: video.seeking, still: !shadowRoot.querySelector('.still').hidden };
+    const { buffered, currentTime: at, duration: of, seeking } = video;
+    const ranges = Array.from({ length: buffered.length }, (_, index) => [buffered.start(index), buffered.end(index)]);
+    return { at, of, seeking, ranges, still: !shadowRoot.querySelector('.still').hidden };
   }));
   const flashes = await page.evaluate(() => {
     const seen = window.flashes;

@@ -28,11 +28,15 @@ const MEDIA_REPAIR_INTERVAL_MS = 5_000;
 const REPLACEABLE_S = 4;
 /** A seek to the very last frame never finishes in Chromium: it wants some media ahead of it. */
 const END_RESERVE_S = 0.3;
+/** Nor does one that has not finished by then: one of the tracks ends before that. So much earlier there may be both. */
+const END_PATIENCE_MS = 5_000;
+const END_STEP_S = 1;
 
 export class HlsEngine implements Engine {
   private readonly hls: Hls;
   private readonly url: string;
   private liveNow: boolean | null = null;
+  private endTimer = 0;
   private repairedAtMs = Number.NEGATIVE_INFINITY;
   /** A level that was chosen (-1: by itself), from the next key frame on. */
   private awaited: number | null = null;
@@ -190,6 +194,7 @@ export class HlsEngine implements Engine {
   }
 
   destroy(): void {
+    window.clearTimeout(this.endTimer);
     this.hls.destroy();
   }
 
@@ -200,9 +205,19 @@ export class HlsEngine implements Engine {
     if (first && !details.live && from !== 'live') {
       const endS = Math.max(0, details.edge - END_RESERVE_S);
       const startS = from === 'end' ? endS : Math.min(from.s, endS);
-      if (startS > 0) this.video.currentTime = startS;
+      if (from === 'end') this.seekToEnd(startS);
+      else if (startS > 0) this.video.currentTime = startS;
     }
     this.events.onLive(details.live);
+  }
+
+  private seekToEnd(atS: number): void {
+    if (atS <= 0) return;
+    this.video.currentTime = atS;
+    this.endTimer = window.setTimeout(() => {
+      const { seeking, currentTime } = this.video;
+      if (seeking && Math.abs(currentTime - atS) < 0.01) this.seekToEnd(atS - END_STEP_S);
+    }, END_PATIENCE_MS);
   }
 
   /**
