@@ -73,9 +73,7 @@ pub(crate) async fn mpd(
     learn(shelf).await;
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
     match rendered(shelf, &shelf.levels(levels), options, wishes) {
-        Some((text_of, ended)) => {
-            text(MPD, if ended { "max-age=10" } else { "max-age=1" }, text_of)
-        }
+        Some(text_of) => text(MPD, "max-age=1", text_of),
         None => no_content(SHARED_MOMENT),
     }
 }
@@ -97,13 +95,8 @@ pub(crate) async fn learn(shelf: &Arc<Shelf>) {
     }
 }
 
-/// Rendered once a version, shared by all who ask; and whether the broadcast has ended.
-fn rendered(
-    shelf: &Shelf,
-    shown: &Shown,
-    options: MpdOptions,
-    wishes: Wishes,
-) -> Option<(Bytes, bool)> {
+/// Rendered once a version, shared by all who ask.
+fn rendered(shelf: &Shelf, shown: &Shown, options: MpdOptions, wishes: Wishes) -> Option<Bytes> {
     let catalog = shelf.catalog();
     let languages = catalog.as_ref().map(languages).unwrap_or_default();
     let embedded = catalog.as_ref().map(embedded).unwrap_or_default();
@@ -120,7 +113,7 @@ fn rendered(
             r.versions == versions && r.options == options && r.levels == list && r.only == only
         });
         if let Some(there) = there {
-            return Some((there.text.clone(), index.ended()));
+            return Some(there.text.clone());
         }
         let base = format!("../media/{}", shelf.about().video);
         let contents = &mpds.contents;
@@ -144,7 +137,7 @@ fn rendered(
             let text = text.clone();
             mpds.renderings.push(Rendering { options, levels: list, only, versions, text });
         }
-        Some((text, index.ended()))
+        Some(text)
     })
 }
 

@@ -63,10 +63,17 @@ pub enum Found {
 }
 
 impl Library {
-    /// A library without shelves; inputs and recordings are known to `history`.
-    pub fn new(history: Arc<History>, counters: Arc<Counters>, levels: Arc<Levels>) -> Self {
+    /// A library without shelves; inputs and recordings are known to `history`. What is deleted there is gone from here.
+    pub fn new(history: Arc<History>, counters: Arc<Counters>, levels: Arc<Levels>) -> Arc<Self> {
         let (plans, state, closed) = (Plans::default(), Mutex::default(), Notify::new());
-        Self { history, counters, levels, plans, state, closed }
+        let library = Arc::new(Self { history, counters, levels, plans, state, closed });
+        let shelves = Arc::downgrade(&library);
+        library.history.on_delete(move |video| {
+            if let Some(library) = shelves.upgrade() {
+                library.forget(video);
+            }
+        });
+        library
     }
 
     /// Recordings.
@@ -156,6 +163,18 @@ impl Library {
         };
         // It is as it is.
         let _ = tokio::time::timeout(FINISHING, finished).await;
+    }
+
+    /// A video is deleted: who was watching it does not see its end any more, by whatever address.
+    fn forget(&self, video: &VideoUid) {
+        let video = video.as_str();
+        let mut state = self.state();
+        state.shelves.remove(video);
+        state.lately.retain(|_, shelf| shelf.about().video != video);
+        // The last of it may still be finishing; `close` then finds nothing to keep.
+        state.on_air.retain(|_, on_air| on_air != video);
+        drop(state);
+        self.closed.notify_waiters();
     }
 
     /// Forgets what has been over for long enough. Answers when to look again.

@@ -56,10 +56,10 @@ pub(crate) async fn multivariant(
         None => None,
     };
     match variants.filter(|variants| !variants.is_empty()) {
-        // The bitrates in it are measured, so it changes slowly.
+        // The bitrates in it are measured, so it changes slowly; what has ended may be deleted at any time.
         Some(variants) => text(
             "application/vnd.apple.mpegurl",
-            "max-age=2",
+            if shelf.with_index(Index::ended) { "max-age=1" } else { "max-age=2" },
             render_multivariant(&for_bandwidth(variants, wishes), Some(&wishes.handed_on())).into(),
         ),
         None => no_content(SHARED_MOMENT),
@@ -383,13 +383,12 @@ pub(crate) async fn media(
 /// An answer to a request for a certain part never changes: in shared caches it is good for as long as the window
 /// lasts (six target durations, RFC 8216bis §6.2.5.2). A player has no use for it twice, and video.js 8 asks for a
 /// segment's last part until the next segment has begun: its own cache must not answer. One that came too late, or was
-/// not waited for, is fresh for a moment only.
+/// not waited for, is fresh for a moment only; so is what has ended, for it may be deleted at any time.
 fn cache(shelf: &Shelf, exact: bool) -> String {
     let (ended, target) = shelf.with_index(|i| (i.ended(), i.target_duration().unwrap_or(2)));
     match (ended, exact) {
-        (true, _) => "max-age=10".to_owned(),
         (false, true) => format!("max-age=0, s-maxage={}", target * 6),
-        (false, false) => "max-age=1".to_owned(),
+        (true, _) | (false, false) => "max-age=1".to_owned(),
     }
 }
 

@@ -1,38 +1,36 @@
 //! Encoders that come, go and come back: the door for all ingest protocols, and what runs for each
 //! broadcast.
 
+mod broadcast;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use control::{
     Away, Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId,
-    Owned, RecordingMode, Secret, SegmentRecord, SessionId, VideoUid,
+    Owned, Secret, SessionId, VideoUid,
 };
-use deliver::{About, Counters, Library, Past, Shelf};
-use encode::Ladder;
+use deliver::{Counters, Library};
 use media::Publication;
 use media::admission::{Admitted, Asking, Door, Left, Refused};
 use media::health::{Health, Report};
-use package::{CutRules, Earlier, Index, Packaging, Rules};
-use record::{Backlog, History, Outcome, Recorder, Recording, Setup, Space, Status};
+use package::{CutRules, Rules};
+use record::{Backlog, History, Recording, Space, Status};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Close, Origin, Path, PublishError, Route, Takeover};
 use tokio::sync::{Notify, watch};
 
+use self::broadcast::shown_end;
 use crate::attempts::Attempts;
 use crate::config::{Config, TakeoverPolicy};
-use crate::limits::{
-    EXPIRE_EVERY, FINISH_WAIT, GAP_NUMBERS_TIMED, GROUPS_AHEAD, HEARD_LATELY, PARK_MARGIN_MS,
-    RESERVED_AHEAD, RESERVED_AHEAD_RECORDING,
-};
+use crate::limits::{EXPIRE_EVERY, FINISH_WAIT, HEARD_LATELY, PARK_MARGIN_MS};
 use crate::losers::Losers;
 use crate::node::{Tasks, random};
-use crate::offer::Offer;
 
 /// What the configuration says; it may change while the node runs.
 #[derive(Debug, Clone)]
@@ -87,6 +85,13 @@ pub(crate) struct State {
     active: BTreeMap<InputUid, Active>,
 }
 
+impl State {
+    /// The input that is owned by this claim, if it is the newest.
+    fn of(&mut self, owned: &Owned) -> Option<&mut Active> {
+        self.active.get_mut(&owned.input).filter(|a| a.owner.borrow().epoch == owned.epoch)
+    }
+}
+
 /// An input with a broadcast in memory.
 struct Active {
     broadcast: Consumer,
@@ -124,74 +129,34 @@ impl Ingest {
     }
 
     async fn admit(self: Arc<Self>, asking: Asking) -> Result<Admitted, Refused> {
-        let address = asking.peer.ip().to_canonical();
-        let key = Secret::new(asking.key);
-        let found = self.control.input_by_key(KeyKind::Stream, &key, now_ms()).await;
-        let Some(input) = found.map_err(|e| Refused::Unavailable(e.to_string()))? else {
-            let may_guess = self.attempts.wrong(address, now_ms());
-            return Err(if may_guess { Refused::UnknownKey } else { Refused::TooManyAttempts });
-        };
-        if !self.attempts.known(&input.uid, now_ms()) {
-            return Err(Refused::TooManyAttempts);
-        }
-        if asking.path.is_some_and(|path| path != path_of(&input.uid)) {
-            return Err(Refused::NotItsInput);
-        }
-        if !input.settings.enabled {
-            return Err(Refused::Disabled);
-        }
+        let Asking { key, path, peer, protocol, encoder, clock } = asking;
+        let address = peer.ip().to_canonical();
+        let input = self.input_of(key, path, address).await?;
         self.check_rivals(&input.uid, address)?;
         self.finish_before(&input.uid).await;
         let rival_alive = self.heard_lately(&input.uid);
         let claimed = self.claim(&input).await?;
         let past = self.past(&claimed).await?;
+        // Nothing is waited for from here on: who is dropped leaves nothing half begun. Others may be at the same place with
+        // claims that are newer or older, and in any order.
         let broadcast = self.publish(&input, &claimed)?;
         let consumer = broadcast.consume();
-        let fresh = {
-            let mut state = self.state();
-            match state.active.get_mut(&input.uid).filter(|a| a.broadcast == consumer) {
-                Some(active) => {
-                    // Only one that was still sending can fight: an encoder that replaces its own
-                    // dead connection has lost nothing to anybody.
-                    let rival = active.encoder.replace(address).filter(|_| rival_alive);
-                    active.losers.won(address);
-                    if let Some(rival) = rival {
-                        active.losers.lost(rival, Instant::now());
-                    }
-                    (active.health, active.away) = (None, End::SourceLost);
-                    active.owner.send_replace(claimed.owned.clone());
-                    None
-                }
-                None => {
-                    let (owner, owned) = watch::channel(claimed.owned.clone());
-                    let (broadcast, encoder) = (consumer.clone(), Some(address));
-                    let active = Active {
-                        broadcast,
-                        owner,
-                        encoder,
-                        losers: Losers::default(),
-                        away: End::SourceLost,
-                        health: None,
-                        recorder: None,
-                    };
-                    state.active.insert(input.uid.clone(), active);
-                    Some(owned)
-                }
-            }
-        };
+        let fresh = self.register(&claimed.owned, &consumer, address, rival_alive)?;
         let resumed = fresh.is_none();
         let mut publication =
-            Publication::new(broadcast, asking.clock, claimed.first_group, Instant::now());
+            Publication::new(broadcast, clock, claimed.first_group, Instant::now());
         if let Some(owned) = fresh {
             if let Some(end) = shown_end(&claimed, past.as_deref()) {
                 publication = publication.go_on_after(end);
             }
             self.begin_broadcast(&input, &claimed, consumer, owned, past.as_deref());
         }
-        self.watch(&input.uid, publication.health(), asking.protocol);
+        if let Some(active) = self.state().of(&claimed.owned) {
+            active.health = Some((publication.health(), protocol));
+        }
         tracing::info!(
-            input = %input.uid, video = %claimed.owned.video, protocol = asking.protocol,
-            encoder = asking.encoder, peer = %asking.peer, resumed, "on the air"
+            input = %input.uid, video = %claimed.owned.video, protocol, encoder, %peer, resumed,
+            "on the air"
         );
         let ingest = self.clone();
         let timeout = input.settings.recording.timeout_seconds;
@@ -201,10 +166,68 @@ impl Ingest {
         Ok(Admitted { publication, leave: Box::new(leave) })
     }
 
-    fn watch(&self, input: &InputUid, health: Arc<Mutex<Health>>, protocol: &'static str) {
-        if let Some(active) = self.state().active.get_mut(input) {
-            active.health = Some((health, protocol));
+    /// The input that this key is for, if it may be published to at all.
+    async fn input_of(
+        &self,
+        key: String,
+        path: Option<Path>,
+        address: IpAddr,
+    ) -> Result<Input, Refused> {
+        let found = self.control.input_by_key(KeyKind::Stream, &Secret::new(key), now_ms()).await;
+        let Some(input) = found.map_err(|e| Refused::Unavailable(e.to_string()))? else {
+            let may_guess = self.attempts.wrong(address, now_ms());
+            return Err(if may_guess { Refused::UnknownKey } else { Refused::TooManyAttempts });
+        };
+        if !self.attempts.known(&input.uid, now_ms()) {
+            return Err(Refused::TooManyAttempts);
         }
+        if path.is_some_and(|path| path != path_of(&input.uid)) {
+            return Err(Refused::NotItsInput);
+        }
+        if !input.settings.enabled {
+            return Err(Refused::Disabled);
+        }
+        Ok(input)
+    }
+
+    /// Makes this encoder the one that is on; for a broadcast that was not there, answers who owns it from now on. Refused
+    /// if a newer claim was faster: its encoder stays.
+    fn register(
+        &self,
+        owned: &Owned,
+        broadcast: &Consumer,
+        address: IpAddr,
+        rival_alive: bool,
+    ) -> Result<Option<watch::Receiver<Owned>>, Refused> {
+        let mut state = self.state();
+        let active = state.active.get_mut(&owned.input);
+        if active.as_ref().is_some_and(|a| a.owner.borrow().epoch > owned.epoch) {
+            return Err(Refused::TakenOver);
+        }
+        if let Some(active) = active.filter(|a| a.broadcast == *broadcast) {
+            // Only one that was still sending can fight: an encoder that replaces its own
+            // dead connection has lost nothing to anybody.
+            let rival = active.encoder.replace(address).filter(|_| rival_alive);
+            active.losers.won(address);
+            if let Some(rival) = rival {
+                active.losers.lost(rival, Instant::now());
+            }
+            (active.health, active.away) = (None, End::SourceLost);
+            active.owner.send_replace(owned.clone());
+            return Ok(None);
+        }
+        let (owner, receiver) = watch::channel(owned.clone());
+        let active = Active {
+            broadcast: broadcast.clone(),
+            owner,
+            encoder: Some(address),
+            losers: Losers::default(),
+            away: End::SourceLost,
+            health: None,
+            recorder: None,
+        };
+        state.active.insert(owned.input.clone(), active);
+        Ok(Some(receiver))
     }
 
     /// How the encoder of an input is doing; nothing while there is none.
@@ -304,7 +327,11 @@ impl Ingest {
 
     /// What is committed of a broadcast that goes on and that memory has nothing of.
     async fn past(&self, claimed: &Claimed) -> Result<Option<Arc<Recording>>, Refused> {
-        let in_memory = self.origin.get(&path_of(&claimed.owned.input)).is_some();
+        let in_memory = {
+            let state = self.state();
+            let active = state.active.get(&claimed.owned.input);
+            active.is_some_and(|a| !matches!(a.broadcast.liveness(), Liveness::Ended(_)))
+        };
         if !claimed.resumed || in_memory {
             return Ok(None);
         }
@@ -326,181 +353,17 @@ impl Ingest {
         input: &Input,
         claimed: &Claimed,
     ) -> Result<spine::broadcast::Producer, Refused> {
-        let path = path_of(&input.uid);
+        let (path, epoch) = (path_of(&input.uid), claimed.owned.epoch.0);
         if !claimed.resumed {
             // What memory still holds of the broadcast before is over.
-            self.origin.end(&path, Close::SourceLost);
+            self.origin.end_below(&path, epoch, Close::SourceLost);
         }
-        let route = Route::local(spine::NodeId(0), claimed.owned.epoch.0);
+        let route = Route::local(spine::NodeId(0), epoch);
         self.origin.publish(&path, route, Takeover::Replace).map_err(|error| match error {
             PublishError::Busy => Refused::Busy,
+            PublishError::Superseded => Refused::TakenOver,
             other => Refused::Unavailable(other.to_string()),
         })
-    }
-
-    /// Packages a new broadcast and puts it on a shelf, for as long as it lasts.
-    fn begin_broadcast(
-        self: &Arc<Self>,
-        input: &Input,
-        claimed: &Claimed,
-        consumer: Consumer,
-        owner: watch::Receiver<Owned>,
-        past: Option<&Recording>,
-    ) {
-        let recorded = input.settings.recording.mode == RecordingMode::Automatic;
-        let about = About {
-            video: claimed.owned.video.to_string(),
-            input: input.uid.to_string(),
-            name: input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned),
-            low_latency: input.settings.prefer_low_latency,
-            started_ms: past.map_or_else(now_ms, |past| past.video.created_ms),
-            hide_viewers: input.settings.recording.hide_live_viewer_count,
-            allow_clips: input.settings.recording.allow_clips,
-            ladder: input.settings.ladder.as_deref().map(Ladder::parse),
-        };
-        let index = past.map(|past| past.index.clone()).unwrap_or_default();
-        let earlier = earlier(claimed, &index);
-        let recorder = recorded.then(|| self.recorder(claimed, consumer.clone(), owner));
-        let status = recorder.as_ref().map(Recorder::status);
-        if let Some(active) = self.state().active.get_mut(&input.uid) {
-            active.recorder = status.clone();
-        }
-        let history = self.history.clone();
-        let past = status.clone().map(|recorder| Past { history, index, recorder });
-        let shelf = Shelf::new(about, consumer.clone(), self.counters.clone(), past);
-        self.library.open(shelf.clone());
-        let levels = self.library.levels().clone();
-        let offer = self.over_moq.then(|| Offer::new(levels, shelf.clone()));
-        let rules = self.settings().rules;
-        let packaging = Packaging::new(consumer.clone(), rules, claimed.first_segment);
-        let (ingest, input, video) = (self.clone(), input.uid.clone(), claimed.owned.video.clone());
-        let before = claimed.last.is_some();
-        let reserved = claimed.first_segment;
-        self.tasks.spawn(async move {
-            let package = async {
-                match packaging {
-                    Ok(packaging) => {
-                        let packaging = match earlier {
-                            Some(earlier) => packaging.go_on_after(earlier),
-                            None => packaging,
-                        };
-                        let status = status.as_deref();
-                        ingest.package(&input, packaging, offer, reserved, status).await;
-                    }
-                    Err(error) => tracing::error!(%input, %error, "can't package"),
-                }
-            };
-            let record = async {
-                let recorder = recorder?;
-                let status = recorder.status();
-                if let Err(error) = ingest.history.expect_objects(&video).await {
-                    tracing::warn!(%video, %error, "orphans may stay after a crash");
-                }
-                let complete = recorder.run().await == Outcome::Complete;
-                Some(complete && (before || status.committed() > 0))
-            };
-            let chat = ingest.chat.run(&input, &video, recorded, consumer.clone());
-            let ((), (), recorded, ()) =
-                tokio::join!(package, shelf.clone().follow(), record, chat);
-            ingest.broadcast_over(&input, &consumer).await;
-            ingest.history.forget(&video);
-            let committed = before || status.as_ref().is_some_and(|s| s.committed() > 0);
-            if recorded.is_some() && !committed {
-                ingest.forget_levels(&video).await;
-            }
-            ingest.library.close(&shelf, recorded == Some(true));
-            ingest.tidy(&video).await;
-            let recording = match recorded {
-                Some(true) => "whole",
-                Some(false) => "not whole",
-                None => "none",
-            };
-            tracing::info!(%input, %video, recording, "off the air");
-        });
-    }
-
-    fn recorder(
-        &self,
-        claimed: &Claimed,
-        broadcast: Consumer,
-        owner: watch::Receiver<Owned>,
-    ) -> Recorder {
-        Recorder::new(Setup {
-            control: self.control.clone(),
-            store: self.history.store().clone(),
-            broadcast,
-            owner,
-            gap: claimed.gap.clone(),
-            first: claimed.first_segment,
-            backlog: self.backlog.clone(),
-            space: self.space.clone(),
-            backlog_bytes: record::limits::BACKLOG_BYTES,
-            patience: self.settings().patience,
-            random: || u64::from_be_bytes(random()),
-        })
-    }
-
-    async fn package(
-        &self,
-        input: &InputUid,
-        mut packaging: Packaging,
-        mut offer: Option<Offer>,
-        mut reserved: u64,
-        recorder: Option<&Status>,
-    ) {
-        let ahead = if recorder.is_some() { RESERVED_AHEAD_RECORDING } else { RESERVED_AHEAD };
-        let broadcast = packaging.broadcast().clone();
-        let (mut looked_at, mut groups, mut holes) = (0, 0, 0);
-        loop {
-            // A number is shown only when it is reserved: by the recorder's commits, else here, before
-            // the first part of the segment is made.
-            let outcome = poll_fn(|cx| {
-                let mut outcome = packaging.poll(cx, Instant::now());
-                if let Some(offer) = &mut offer
-                    && let Err(error) = offer.poll(&mut packaging, cx)
-                {
-                    outcome = Poll::Ready(Err(error));
-                }
-                let found = packaging.findings().holes;
-                if found > holes {
-                    tracing::warn!(%input, "frames were lost before they were packaged: the machine is too busy or limits.cache_mb too small");
-                    self.holes.fetch_add(found - holes, Ordering::Relaxed);
-                    holes = found;
-                }
-                reserved = reserved.max(recorder.map_or(0, Status::reserved_to));
-                match outcome {
-                    Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-                    Poll::Pending if packaging.next_number() > reserved + 1 => Poll::Ready(None),
-                    // Once a segment: are there raw group ids for the next while?
-                    Poll::Pending if packaging.next_number() != looked_at => {
-                        looked_at = packaging.next_number();
-                        let short = groups_end(&broadcast) > groups + GROUPS_AHEAD / 2;
-                        if short { Poll::Ready(None) } else { Poll::Pending }
-                    }
-                    Poll::Pending => Poll::Pending,
-                }
-            })
-            .await;
-            match outcome {
-                Some(Ok(_)) => return,
-                Some(Err(error)) => {
-                    tracing::warn!(%input, %error, "packaging ended the broadcast");
-                    self.origin.end(&path_of(input), Close::Malformed);
-                    return;
-                }
-                None => {
-                    let to = packaging.next_number() + ahead;
-                    groups = groups_end(&broadcast);
-                    let owned = self.state().active.get(input).map(|a| a.owner.borrow().clone());
-                    if let Some(owned) = owned
-                        && let Err(error) = self.control.reserve(&owned, to, groups).await
-                    {
-                        tracing::warn!(%input, %error, "can't reserve segment numbers");
-                    }
-                    reserved = to;
-                }
-            }
-        }
     }
 
     /// An encoder has left.
@@ -528,7 +391,7 @@ impl Ingest {
             Left::Faulty => End::Malformed,
             Left::Lost | Left::Dismissed => End::SourceLost,
         };
-        if let Some(active) = self.state().active.get_mut(&owned.input) {
+        if let Some(active) = self.state().of(owned) {
             active.encoder = None;
             active.away = why;
         }
@@ -551,47 +414,6 @@ impl Ingest {
             }
             ingest.parked.notify_one();
         });
-    }
-
-    /// Nothing more will be committed: the input is free.
-    async fn broadcast_over(&self, input: &InputUid, broadcast: &Consumer) {
-        let this = |active: &&Active| active.broadcast == *broadcast;
-        let found = {
-            let state = self.state();
-            state.active.get(input).filter(this).map(|a| (a.owner.borrow().clone(), a.away))
-        };
-        let why = match broadcast.liveness() {
-            Liveness::Ended(why) => why,
-            Liveness::Live | Liveness::Parked => Close::Internal,
-        };
-        if let Some((owned, away)) = found
-            && let Err(error) = self.control.release(&owned, end_of(why, away), now_ms()).await
-        {
-            tracing::debug!(%input, %error, "not the owner any more");
-        }
-        {
-            let mut state = self.state();
-            if state.active.get(input).as_ref().is_some_and(this) {
-                state.active.remove(input);
-            }
-        }
-        self.finished.notify_waiters();
-    }
-
-    /// What was made of a video that there never was: nothing of it was committed.
-    async fn forget_levels(&self, video: &VideoUid) {
-        let Some(renditions) = self.library.levels().renditions().cloned() else { return };
-        let video = video.to_string();
-        let _ = tokio::task::spawn_blocking(move || renditions.forget(&video)).await;
-    }
-
-    /// A video that is over keeps nothing that its index does not name.
-    async fn tidy(&self, video: &VideoUid) {
-        match self.history.tidy(video).await {
-            Ok(0) => {}
-            Ok(orphans) => tracing::info!(%video, orphans, "objects that nothing named, deleted"),
-            Err(error) => tracing::warn!(%video, %error, "orphans stay"),
-        }
     }
 
     /// Ends what a server before this one left open and nobody came back to.
@@ -643,62 +465,9 @@ impl Ingest {
     }
 }
 
-/// Why a broadcast ended whose encoder was gone for this reason, in the words of the index.
-fn end_of(why: Close, away: End) -> End {
-    match why {
-        Close::Ended => End::Goodbye,
-        Close::Shutdown | Close::GoingAway => End::Shutdown,
-        Close::Malformed => End::Malformed,
-        Close::KeyChanged => End::KeysChanged,
-        Close::Disabled => End::Disabled,
-        Close::Deleted => End::InputDeleted,
-        _ => away,
-    }
-}
-
-/// What the packager of a broadcast must know that goes on in another process.
-fn earlier(claimed: &Claimed, index: &Index) -> Option<Earlier> {
-    // The newest record may be a gap that knows nothing of tracks.
-    let newest = index.renditions().filter_map(|(_, r)| r.segments.back());
-    let parts = index.renditions().map(|(name, r)| (name.to_owned(), r.part_target_ms));
-    claimed.resumed.then(|| Earlier {
-        discontinuities: newest.map(|s| s.info.discontinuity_sequence).max().unwrap_or(0),
-        target_duration: index.target_duration(),
-        part_targets_ms: parts.collect(),
-    })
-}
-
-/// Where what viewers may have seen of a broadcast ends: what is committed, and behind it the numbers
-/// that were lost, a target duration each.
-fn shown_end(claimed: &Claimed, past: Option<&Recording>) -> Option<Duration> {
-    // The newest record may be a gap that has no times.
-    let timed = |r: &&SegmentRecord| r.tracks.iter().any(|t| t.timescale > 0);
-    let last = claimed.last.as_ref().filter(timed).map(|last| (last, 0));
-    let (last, untimed) = match last {
-        Some(last) => last,
-        None => past?.newest_timed()?,
-    };
-    let nanos = last
-        .tracks
-        .iter()
-        .filter(|t| t.timescale > 0)
-        .map(|t| u128::from(t.end()) * 1_000_000_000 / u128::from(t.timescale));
-    let committed = Duration::from_nanos(u64::try_from(nanos.max()?).unwrap_or(u64::MAX / 2));
-    let target = past.and_then(|p| p.index.target_duration()).unwrap_or(2);
-    let lost = (claimed.gap.end - claimed.gap.start + untimed).min(GAP_NUMBERS_TIMED);
-    Some(committed + Duration::from_secs(u64::from(target)) * u32::try_from(lost).unwrap_or(0))
-}
-
 /// A raw track, as encoders bring it.
 fn is_raw(name: &str) -> bool {
     !name.contains('.') && (name.starts_with("video") || name.starts_with("audio"))
-}
-
-/// One more than the last raw group id that the next while may need.
-fn groups_end(broadcast: &Consumer) -> u64 {
-    let raw = broadcast.tracks().into_iter().filter(|n| n.as_str().is_some_and(is_raw));
-    let newest = raw.filter_map(|name| broadcast.get(&name)?.largest()).map(|l| l.group).max();
-    newest.unwrap_or(0) + GROUPS_AHEAD
 }
 
 /// The MoQ namespace of a live input: `(<account>, <input uid>)`.

@@ -216,7 +216,7 @@ impl Node {
             deliver::Counters { departures: departures.clone(), ..deliver::Counters::default() };
         let counters = Arc::new(counters);
         let levels = deliver::Levels::new(config.encode.ladder.0.clone(), config.encode.pictures);
-        let library = Arc::new(Library::new(history.clone(), counters.clone(), levels.clone()));
+        let library = Library::new(history.clone(), counters.clone(), levels.clone());
         let tasks = Tasks::default();
         let ingest = Arc::new(Ingest {
             control: control.clone(),
@@ -299,7 +299,7 @@ impl Node {
         elsewhere.set(config.moq.goaway_uri.clone());
         if let Some(quic) = quic {
             let renew = quic.renewal();
-            let past = Arc::new(Past::new(library.clone()));
+            let past = Past::new(library.clone());
             let answer = past.clone().run(origin.clone());
             let levels = deliver::tracks::serve(library.clone(), origin.clone());
             let service = io_moq::listen::Service {

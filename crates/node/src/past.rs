@@ -53,10 +53,18 @@ struct Kept {
 }
 
 impl Past {
-    pub(crate) fn new(library: Arc<Library>) -> Self {
+    /// A recording that is deleted ends here, too.
+    pub(crate) fn new(library: Arc<Library>) -> Arc<Self> {
         let limits = spine::Limits { cache_bytes: PAST_BYTES, ..spine::Limits::default() };
         let (kept, making) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { origin: Origin::new(limits), library, kept, making }
+        let past = Arc::new(Self { origin: Origin::new(limits), library, kept, making });
+        let broadcasts = Arc::downgrade(&past);
+        past.history().on_delete(move |video| {
+            let past = broadcasts.upgrade();
+            // Its producer is dropped outside of the lock, and with it what is in memory.
+            drop(past.and_then(|past| past.kept().remove(video.as_str())));
+        });
+        past
     }
 
     fn history(&self) -> &Arc<History> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -58,11 +58,11 @@ pub struct History {
     store: Arc<Store>,
     state: Mutex<State>,
     clips: Semaphore,
-    on_delete: OnceLock<OnDelete>,
+    on_delete: Mutex<Vec<OnDelete>>,
 }
 
 /// Told of each video that is deleted.
-type OnDelete = Box<dyn Fn(&VideoUid) + Send + Sync>;
+type OnDelete = Arc<dyn Fn(&VideoUid) + Send + Sync>;
 
 /// A clip whose objects nothing names yet, and which are no orphans.
 pub(crate) struct Making<'a> {
@@ -108,12 +108,16 @@ impl History {
     /// Reads what `control` and `store` have.
     pub fn new(control: Arc<Control>, store: Arc<Store>) -> Self {
         let (state, clips) = (Mutex::default(), Semaphore::new(CLIPS_AT_ONCE));
-        Self { control, store, state, clips, on_delete: OnceLock::new() }
+        Self { control, store, state, clips, on_delete: Mutex::default() }
     }
 
-    /// Whoever keeps what was made of videos is told of each that is deleted. It must not block.
+    /// Whoever keeps something of videos is told of each that is deleted, before its media goes. It must not block.
     pub fn on_delete(&self, tell: impl Fn(&VideoUid) + Send + Sync + 'static) {
-        let _ = self.on_delete.set(Box::new(tell));
+        self.listeners().push(Arc::new(tell));
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<OnDelete>> {
+        self.on_delete.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Room for clips that are made.
@@ -307,7 +311,8 @@ impl History {
     }
 
     async fn free(&self, video: &VideoUid) -> Result<(), DeleteError> {
-        if let Some(tell) = self.on_delete.get() {
+        let listeners = self.listeners().clone();
+        for tell in listeners {
             tell(video);
         }
         self.store.delete_video(video.as_str()).await?;

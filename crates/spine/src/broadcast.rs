@@ -96,6 +96,10 @@ impl Shared {
             (Life::Parked(_), _) => Close::SourceLost,
             (Life::Ended(_), _) => return Ok(None),
         };
+        // Two claims may be granted at the same moment and arrive here in any order.
+        if route.epoch < state.route.epoch {
+            return Err(PublishError::Superseded);
+        }
         state.route = route.clone();
         Ok(Some(state.renew(Life::Live, why)))
     }
@@ -127,6 +131,10 @@ impl Shared {
 
     pub(crate) fn end(&self, term: Option<Term>, why: Close) {
         self.end_if(|state| term.is_none_or(|term| term == state.term), why);
+    }
+
+    pub(crate) fn end_below(&self, epoch: u64, why: Close) {
+        self.end_if(|state| state.route.epoch < epoch, why);
     }
 
     fn end_if(&self, may: impl FnOnce(&State) -> bool, why: Close) {

@@ -87,6 +87,9 @@ pub enum PublishError {
     /// Somebody else publishes it, and the policy is that the first wins.
     #[error("this input is already live from another encoder")]
     Busy,
+    /// It is published under a newer ownership already: this publisher was replaced before it began.
+    #[error("another encoder has taken over this input")]
+    Superseded,
     /// The node has as many broadcasts as it may.
     #[error("this node has as many broadcasts as it may hold")]
     TooManyBroadcasts,

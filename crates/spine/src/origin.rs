@@ -80,7 +80,7 @@ impl Origin {
         &self.inner.budget
     }
 
-    /// Publishes a broadcast. A parked one of the same path goes on.
+    /// Publishes a broadcast. A parked one of the same path goes on; one of a newer epoch stays as it is.
     pub fn publish(
         &self,
         path: &Path,
@@ -213,6 +213,16 @@ impl Origin {
         let shared = lock(&self.inner.state).broadcasts.get(path).cloned();
         if let Some(shared) = shared {
             shared.end(None, why);
+            self.forget_ended();
+        }
+    }
+
+    /// Ends a broadcast that is published under an ownership before this one: what follows it is a new one, and not its
+    /// continuation. A newer one stays.
+    pub fn end_below(&self, path: &Path, epoch: u64, why: Close) {
+        let shared = lock(&self.inner.state).broadcasts.get(path).cloned();
+        if let Some(shared) = shared {
+            shared.end_below(epoch, why);
             self.forget_ended();
         }
     }

@@ -126,6 +126,44 @@ fn a_parked_broadcast_goes_on_under_the_same_ids_and_the_old_publisher_is_shut_o
 }
 
 #[test]
+fn an_older_ownership_replaces_no_newer_one() {
+    let now = start();
+    let publish =
+        |origin: &Origin, epoch, how| origin.publish(&path(), Route::local(NodeId(1), epoch), how);
+    for (there, comes, parked, taken) in [
+        (6, 5, false, false),
+        (6, 5, true, false),
+        (5, 6, false, true),
+        (5, 6, true, true),
+        (5, 5, false, true),
+        (5, 5, true, true),
+    ] {
+        let what = format!("{comes} after {there}, parked: {parked}");
+        let origin = Origin::new(Limits::default());
+        let first = publish(&origin, there, Takeover::Replace).unwrap();
+        let broadcast = first.consume();
+        let mut first = Some(first);
+        if parked {
+            first.take().unwrap().park(now + Duration::from_secs(15));
+        }
+        let second = publish(&origin, comes, Takeover::Replace);
+        let superseded = second.as_ref().err() == Some(&PublishError::Superseded);
+        assert_eq!((second.is_ok(), superseded), (taken, !taken), "{what}");
+        assert_eq!(broadcast.route().epoch, there.max(comes), "{what}");
+        let replaced = (taken && !parked).then_some(Close::Replaced);
+        assert_eq!(first.and_then(|first| first.closed()), replaced, "{what}");
+    }
+
+    // Nor does one that wants to begin anew end it.
+    let origin = Origin::new(Limits::default());
+    let newer = publish(&origin, 6, Takeover::Replace).unwrap();
+    for (below, ended) in [(5, None), (6, None), (7, Some(Close::SourceLost))] {
+        origin.end_below(&path(), below, Close::SourceLost);
+        assert_eq!(newer.closed(), ended, "below {below}");
+    }
+}
+
+#[test]
 fn writers_pay_with_their_oldest_groups_and_keep_the_newest() {
     let now = start();
     let origin = Origin::new(Limits { cache_bytes: 20_000, ..Limits::default() });

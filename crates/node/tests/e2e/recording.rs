@@ -370,7 +370,7 @@ fn dvr_reaches_back_to_the_first_segment_also_beyond_memory() {
     let server = Server::start(AIRWAVE, &settings);
     let input = server.input();
     let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
-    let _encoder = clip.publish_at(2.0, &input.rtmp, -1);
+    let mut encoder = clip.publish_at(2.0, &input.rtmp, -1);
     let uid = server.wait_live(&input);
     let mut live = Follower::new(track_url(&server, &input.uid, "video.cmaf", ""));
     while live.segments.len() < 14 {
@@ -385,6 +385,33 @@ fn dvr_reaches_back_to_the_first_segment_also_beyond_memory() {
     assert_eq!(server.lifecycle(&input.uid)["videoUID"], json!(uid));
     // What grew by more than six segments between two looks has left nothing out.
     wait_until("a delta update", 60, || check_delta(&server, &input.uid));
+
+    // Over, and deleted while those who were watching are still shown the end of it.
+    encoder.terminate();
+    wait_until("the recording", 20, || {
+        (video(&server, &uid)["readyToStream"] == true).then_some(())
+    });
+    let _ = encoder.wait(20);
+    let of_video = everywhere(&server, &uid);
+    let of_input = of_input(&input.uid);
+    for path in of_video.iter().chain(&of_input) {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    assert_eq!(server.api("DELETE", &format!("/stream/{uid}"), None).status, 200);
+    for (paths, gone) in [(&of_video, 404), (&of_input, 204)] {
+        for path in paths {
+            assert_eq!(server.get(path).status, gone, "{path}");
+        }
+    }
+    assert_eq!(server.lifecycle(&input.uid)["videoUID"], Value::Null);
+}
+
+/// Where an input shows what it had on the air a moment ago.
+fn of_input(input: &str) -> Vec<String> {
+    let query = ["", "?dvrEnabled=true", "?protocol=hls"];
+    let files = ["video.cmaf.m3u8", "audio.cmaf.m3u8", "video.mpd"];
+    let pairs = files.iter().flat_map(|file| query.map(|query| (file, query)));
+    pairs.map(|(file, query)| format!("/{input}/manifest/{file}{query}")).collect()
 }
 
 /// What a delta update leaves out is what its reader has; put together it is the whole list (RFC 8216bis §6.2.5.1).

@@ -90,15 +90,21 @@ impl Sim {
         let evictable: usize = tracks.flat_map(|b| &b.tracks).map(|t| t.model.evictable()).sum();
         let ledger = &self.ledger;
         let full = ledger.used > ledger.cache && ledger.used - evictable > ledger.cache;
+        // Ownerships mostly come in their order, or the same one again.
+        let there = self.slots[path].as_ref().map_or(1, |b| b.epoch);
+        let epoch = (there + self.random.below(2)).saturating_sub(self.random.below(8) / 6);
         let refused = match (life, takeover) {
             _ if fresh => full.then_some(PublishError::OutOfMemory),
             (Some(Life::Live), Takeover::Refuse) => Some(PublishError::Busy),
+            _ if epoch < there => Some(PublishError::Superseded),
             _ => None,
         };
-        let real = self.origin.publish(&self.paths[path], Route::local(NodeId(1), 1), takeover);
+        let route = Route::local(NodeId(1), epoch);
+        let real = self.origin.publish(&self.paths[path], route, takeover);
         self.log(|| format!("publish {path} {takeover:?}: {refused:?}"));
         self.count(match (refused, life) {
             (Some(PublishError::OutOfMemory), _) => "publish: out of memory",
+            (Some(PublishError::Superseded), _) => "publish: superseded",
             (Some(_), _) => "publish: busy",
             (None, Some(Life::Parked(_))) => "publish: resumed",
             (None, Some(Life::Live)) => "publish: take-over",
@@ -120,6 +126,7 @@ impl Sim {
                 serial,
                 consumer: producer.consume(),
                 life: Life::Live,
+                epoch,
                 term: 0,
                 revision: 0,
                 tracks: Vec::new(),
@@ -129,6 +136,7 @@ impl Sim {
             let parked = matches!(life, Some(Life::Parked(_)));
             let why = if parked { Close::SourceLost } else { Close::Replaced };
             self.renew(path, Life::Live, why);
+            self.broadcast(path).epoch = epoch;
         }
         let (term, waiting, wait) = (self.broadcast(path).term, Waiting::new(), Wait::new());
         self.publishers.push(Publisher { slot: path, term, producer, waiting, wait });

@@ -116,6 +116,7 @@ pub(super) struct Broadcast {
     pub(super) serial: u64,
     pub(super) consumer: broadcast::Consumer,
     pub(super) life: Life,
+    pub(super) epoch: u64,
     pub(super) term: u64,
     pub(super) revision: u64,
     pub(super) tracks: Vec<Named>,

@@ -1,0 +1,225 @@
+//! Encoders that knock at the same moment: whoever's claim is the newest is on the air and is recorded, in whatever order they
+//! come through the door.
+
+use control::{InputSettings, MasterKey};
+use media::timeline::SourceClock;
+
+use super::*;
+use crate::config::load;
+
+/// A node's door, without listeners.
+struct Rig {
+    ingest: Arc<Ingest>,
+    input: Input,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::new(&[7; 32]);
+        let control = Arc::new(Control::open(&folder.path().join("db"), key).unwrap());
+        let uid = InputUid::from_random([1; 15]);
+        let random = std::array::from_fn(|i| i as u8);
+        let input = control.create_input(uid, InputSettings::default(), random, 1).await.unwrap();
+        let store = store::Store::open(&folder.path().join("media")).unwrap();
+        let history = Arc::new(History::new(control.clone(), Arc::new(store)));
+        let counters: Arc<Counters> = Arc::default();
+        let levels = deliver::Levels::new(encode::Ladder::copy_only(), false);
+        let library = Library::new(history.clone(), counters.clone(), levels);
+        let ingest = Ingest {
+            chat: Arc::new(chat::Rooms::new(control.clone())),
+            control,
+            history,
+            backlog: Backlog::new(record::limits::NODE_BACKLOG_BYTES),
+            space: Arc::default(),
+            origin: Origin::new(spine::Limits::default()),
+            library,
+            counters,
+            holes: Arc::default(),
+            tasks: Tasks::default(),
+            node: NodeId::parse("local").unwrap(),
+            over_moq: false,
+            settings: RwLock::new(Settings::of(&load(&[]).unwrap().config)),
+            parked: Notify::new(),
+            finished: Notify::new(),
+            attempts: Attempts::default(),
+            state: Mutex::default(),
+        };
+        Self { ingest: Arc::new(ingest), input, _folder: folder }
+    }
+
+    async fn asking(&self, last: u8) -> Asking {
+        let keys = self.ingest.control.input_keys(&self.input.uid).await.unwrap().unwrap();
+        Asking {
+            key: keys.stream_key.expose().to_owned(),
+            path: None,
+            peer: ([127, 0, 0, last], 1_000).into(),
+            protocol: "rtmp",
+            encoder: "a test".to_owned(),
+            clock: SourceClock::RTMP,
+        }
+    }
+
+    /// What the door does once a claim is granted.
+    fn publish(&self, claimed: &Claimed) -> Result<spine::broadcast::Producer, Refused> {
+        self.ingest.publish(&self.input, claimed)
+    }
+
+    fn register(
+        &self,
+        claimed: &Claimed,
+        producer: &spine::broadcast::Producer,
+    ) -> Result<Option<watch::Receiver<Owned>>, Refused> {
+        let address = [127, 0, 0, claimed.owned.epoch.0 as u8].into();
+        self.ingest.register(&claimed.owned, &producer.consume(), address, false)
+    }
+
+    /// The claim that the recorder commits under.
+    fn owner(&self) -> Owned {
+        self.ingest.state().active[&self.input.uid].owner.borrow().clone()
+    }
+
+    fn on_air(&self) -> Route {
+        self.ingest.origin.get(&path_of(&self.input.uid)).expect("something is on the air").route()
+    }
+}
+
+/// What two encoders do whose claims were answered together.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Publish(usize),
+    Register(usize),
+}
+use Step::{Publish, Register};
+
+const OLDER: usize = 0;
+const NEWER: usize = 1;
+
+#[tokio::test]
+async fn of_two_claims_the_newer_is_on_whoever_comes_first() {
+    let orders = [
+        [Publish(OLDER), Register(OLDER), Publish(NEWER), Register(NEWER)],
+        [Publish(OLDER), Publish(NEWER), Register(OLDER), Register(NEWER)],
+        [Publish(OLDER), Publish(NEWER), Register(NEWER), Register(OLDER)],
+        [Publish(NEWER), Publish(OLDER), Register(NEWER), Register(OLDER)],
+        [Publish(NEWER), Register(NEWER), Publish(OLDER), Register(OLDER)],
+    ];
+    for order in orders {
+        let rig = Rig::new().await;
+        let claims = [
+            rig.ingest.claim(&rig.input).await.unwrap(),
+            rig.ingest.claim(&rig.input).await.unwrap(),
+        ];
+        assert!(claims[OLDER].owned.epoch < claims[NEWER].owned.epoch);
+        let (mut producers, mut refused) = ([None, None], Vec::new());
+        for step in order {
+            match step {
+                Publish(who) => match rig.publish(&claims[who]) {
+                    Ok(producer) => producers[who] = Some(producer),
+                    Err(why) => refused.push((who, why)),
+                },
+                Register(who) => {
+                    // As in the door: who is refused lets go of what it has.
+                    let Some(producer) = producers[who].take() else { continue };
+                    match rig.register(&claims[who], &producer) {
+                        Ok(_) => producers[who] = Some(producer),
+                        Err(why) => refused.push((who, why)),
+                    }
+                }
+            }
+        }
+        let newer = producers[NEWER].as_ref().unwrap_or_else(|| panic!("{order:?}: {refused:?}"));
+        assert_eq!(newer.closed(), None, "{order:?}");
+        assert!(refused.iter().all(|r| *r == (OLDER, Refused::TakenOver)), "{order:?} {refused:?}");
+        if let Some(older) = &producers[OLDER] {
+            assert_eq!(older.closed(), Some(Close::Replaced), "{order:?}");
+        }
+        assert_eq!(rig.owner(), claims[NEWER].owned, "{order:?}");
+        assert_eq!(rig.on_air().epoch, claims[NEWER].owned.epoch.0, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_comes_after_the_broadcast_of_a_newer_one_is_over_begins_nothing() {
+    let rig = Rig::new().await;
+    let older = rig.ingest.claim(&rig.input).await.unwrap();
+    let newer = rig.ingest.claim(&rig.input).await.unwrap();
+    let producer = rig.publish(&newer).unwrap();
+    rig.register(&newer, &producer).unwrap();
+    producer.end(Close::Ended);
+    // The last of the newer one is still being recorded.
+    let late = rig.publish(&older).unwrap();
+    assert_eq!(rig.register(&older, &late).err(), Some(Refused::TakenOver));
+    drop(late);
+    assert_eq!(rig.owner(), newer.owned);
+    assert_eq!(rig.ingest.origin.get(&path_of(&rig.input.uid)), None);
+}
+
+#[tokio::test]
+async fn who_was_replaced_leaves_without_taking_the_new_one_along() {
+    let rig = Rig::new().await;
+    let ingest = rig.ingest.clone();
+    let first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let older = rig.owner();
+    let second = ingest.clone().admit(rig.asking(2).await).await.unwrap();
+    assert!(
+        ingest.state().of(&older).is_none(),
+        "what the first one does changes nothing any more"
+    );
+    (first.leave)(first.publication, Left::Lost);
+    assert_eq!(second.publication.closed(), None);
+    let state = ingest.state();
+    let active = &state.active[&rig.input.uid];
+    assert_eq!(active.encoder, Some([127, 0, 0, 2].into()));
+    assert!(active.health.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_door_called_by_many_at_once_has_one_on_the_air() {
+    let rig = Rig::new().await;
+    let door = rig.ingest.door();
+    let asking = rig.asking(1).await;
+    let knocks = (0..6).map(|n| {
+        let asking = Asking { peer: ([127, 0, 0, n], 1_000).into(), ..asking.clone() };
+        tokio::spawn(door(asking))
+    });
+    let knocks: Vec<_> = knocks.collect();
+    let mut admitted = Vec::new();
+    for knock in knocks {
+        match knock.await.unwrap() {
+            Ok(one) => admitted.push(one),
+            Err(why) => assert_eq!(why, Refused::TakenOver),
+        }
+    }
+    let on = admitted.iter().filter(|one| one.publication.closed().is_none()).count();
+    assert_eq!(on, 1, "of {} admitted", admitted.len());
+    let owner = rig.owner();
+    assert_eq!(rig.on_air().epoch, owner.epoch.0);
+    // The claim that is recorded under is the newest of all: it may reserve numbers.
+    rig.ingest.control.reserve(&owner, 100, 100).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_video_that_is_deleted_leaves_no_shelf_behind() {
+    let rig = Rig::new().await;
+    let ingest = rig.ingest.clone();
+    let admitted = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    // Something of it is committed, and its recorder does not know: as after a claim of another node.
+    let owner = rig.owner();
+    let gap = control::SegmentRecord {
+        number: 1,
+        epoch: owner.epoch,
+        gap: true,
+        ..control::SegmentRecord::default()
+    };
+    ingest.control.commit(&owner, vec![gap], 2).await.unwrap();
+    let (video, over) = (owner.video, ingest.finished.notified());
+    (admitted.leave)(admitted.publication, Left::Goodbye);
+    over.await;
+    // It is not whole: its shelf stays for its viewers to see the end.
+    let shown = async || ingest.library.find(video.as_str()).await;
+    assert!(matches!(shown().await, deliver::Found::Shelf { .. }));
+    ingest.history.delete(&video, now_ms()).await.unwrap();
+    assert!(matches!(shown().await, deliver::Found::Nothing));
+}
