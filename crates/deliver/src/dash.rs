@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use media::catalog::Catalog;
 use package::dash::{Content, MpdOptions, Sources, render_mpd};
-use package::hls::nearest;
+use package::hls::{Formats, Listed, nearest};
 use package::{Index, Version};
 use record::{File, Recording};
 
@@ -18,7 +18,7 @@ use crate::http::{SHARED_MOMENT, no_content, text, too_busy};
 use crate::levels::{Levels, ListedLevel, Shown};
 use crate::library::Library;
 use crate::limits::RENDERINGS_MAX;
-use crate::playlist::{Formats, Listed, levels_of, not_found, recorded_variants, variants};
+use crate::playlist::{levels_of, not_found, recorded_variants, variants};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Waiter, wait_for};

@@ -16,7 +16,7 @@ use media::playback::{self, Playback};
 use media::trace::Departures;
 use package::hls::MediaOptions;
 use package::limits::{LIVE_SEGMENTS, WINDOW_SEGMENTS};
-use package::{CATALOG, INIT, Index, Version};
+use package::{CATALOG, INIT, Index, Rendition, Version};
 use record::{File, History, Status, is_recorded};
 use spine::broadcast::{Consumer, Liveness};
 use spine::{
@@ -255,6 +255,25 @@ impl Shelf {
         let shown = self.levels(of);
         let listed = shown.with_bits(&self.about.video, || self.original_bits());
         listed.into_iter().map(|level| (level.offered.name, level.bits.peak)).collect()
+    }
+
+    /// Measured bits a second of its tracks, the peak and the mean; nothing unless more is whole than when `seen` was
+    /// written.
+    pub fn measured(&self, seen: &mut u64) -> Vec<(String, u64, u64)> {
+        self.with_index(|index| {
+            let newest =
+                |r: &Rendition| r.segments.iter().rev().find(|s| s.complete).map(|s| s.number);
+            let whole = index.renditions().filter_map(|(_, r)| newest(r)).sum();
+            if std::mem::replace(seen, whole) == whole {
+                return Vec::new();
+            }
+            let target = index.target_duration();
+            let of = |(name, r): (&str, &Rendition)| {
+                let (peak, mean) = r.bitrate(target)?;
+                Some((name.to_owned(), peak, mean))
+            };
+            index.renditions().filter_map(of).collect()
+        })
     }
 
     /// What its original takes.

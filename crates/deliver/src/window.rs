@@ -10,13 +10,13 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use package::Index;
 use package::clip::source_tracks;
-use package::hls::{render_iframes, render_multivariant, render_range};
+use package::hls::{Formats, Listed, render_iframes, render_multivariant, render_range};
 
 use crate::clip::{range, time};
 use crate::http::{SHARED_MOMENT, no_content, text};
 use crate::library::Found;
 use crate::limits::{KEY_SEGMENTS_BACK, PREVIEW_MAX, RANGE_SEGMENTS};
-use crate::playlist::{Formats, Listed, bad_request, not_found, recorded_variants, variants};
+use crate::playlist::{bad_request, not_found, recorded_variants, variants};
 use crate::query::Wishes;
 use crate::share::parameter;
 

@@ -301,6 +301,11 @@ impl Ingest {
             }
         }
         for entry in choose(&catalog.tracks) {
+            let reading =
+                self.readings.iter_mut().find(|r| r.name.as_bytes() == entry.name.as_bytes());
+            if let Some(reading) = reading {
+                reading.track.described(entry);
+            }
             if self.known.len() >= PUBLISHED_TRACKS_MAX
                 || self.known.insert(entry.name.clone(), ()).is_some()
             {

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use media::flv;
-use media::{Arrival, IngestError, Publication};
+use media::{Arrival, IngestError, Publication, Slot};
 use rtmp::amf0::Value;
 use rtmp::{Kind, Media};
 
@@ -103,8 +103,13 @@ impl Live {
     /// `onMetaData`: what the encoder says of itself.
     fn data(&mut self, payload: &[u8]) {
         let Ok(values) = rtmp::amf0::decode_all(payload) else { return };
-        let rate = values.iter().find_map(|v| v.get("framerate")).and_then(Value::as_number);
-        self.tracks.declare_frame_rate(&mut self.publication, rate);
+        let number = |name| values.iter().find_map(|v| v.get(name)).and_then(Value::as_number);
+        self.tracks.declare_frame_rate(&mut self.publication, number("framerate"));
+        for (slot, name) in [(Slot::Video(0), "videodatarate"), (Slot::Audio(0), "audiodatarate")] {
+            if let Some(kbps) = number(name) {
+                self.publication.declare_bitrate(slot, bits(kbps));
+            }
+        }
     }
 
     /// A codec that is not carried ends the publish at once; other faults are passed over, a while.
@@ -125,6 +130,11 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// Kilobits as they are declared; what is no number of them is none. Casts of floats saturate.
+fn bits(kbps: f64) -> u64 {
+    (kbps * 1_000.0).round() as u64
 }
 
 fn wall_clock_ms() -> u64 {

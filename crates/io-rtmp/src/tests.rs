@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::admission::{Admitted, Door, Left, Refused};
 use media::codec::h264::DecoderConfiguration;
+use media::properties::GroupStart;
 use media::{Publication, Slot};
+use rtmp::amf0::Value;
 use rtmp::client::{Client, ClientError, Command, Config, Event, Target};
 use rtmp::{Kind, Secret};
 use sansio::stream::{Input, Output};
@@ -183,6 +185,57 @@ async fn who_has_to_go_is_counted_as_that_and_as_nothing_else() {
     assert_eq!(*left.lock().unwrap(), [Left::Dismissed, Left::Faulty]);
 }
 
+/// The sequence header of H.264, in an E-RTMP packet.
+fn avc_header() -> Vec<u8> {
+    let sps = [
+        0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00,
+        0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc6, 0x58,
+    ];
+    let pps = [0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
+    let record = DecoderConfiguration::new(vec![sps.to_vec().into()], vec![pps.to_vec().into()]);
+    [&b"\x90avc1"[..], &record.unwrap().to_avcc()].concat()
+}
+
+/// `onMetaData` comes before the tracks that it describes; what it says of them is a claim.
+#[tokio::test(start_paused = true)]
+async fn declared_bitrates_go_on_air_with_their_tracks_and_lies_do_not() {
+    let origin = Origin::new(Limits::default());
+    let (door, _) = open_door(&origin);
+    for (kbps, bits) in [
+        (Value::Number(2_500.0), Some(2_500_000)),
+        (Value::Number(128.5), Some(128_500)),
+        (Value::Number(0.0), None),
+        (Value::Number(-3_000.0), None),
+        // Bits instead of kilobits, and no number at all.
+        (Value::Number(2_500_000.0), None),
+        (Value::Number(f64::INFINITY), None),
+        (Value::Number(f64::NAN), None),
+        (Value::text("2500"), None),
+        (Value::Null, None),
+    ] {
+        let mut encoder = Encoder::new(door.clone(), "key");
+        encoder.publish().await.unwrap();
+        let broadcast = origin.get(&path()).unwrap();
+        let mut said = bytes::BytesMut::new();
+        let values = [("videodatarate", kbps.clone()), ("audiodatarate", kbps.clone())];
+        rtmp::amf0::encode_all(&[Value::text("onMetaData"), Value::object(values)], &mut said);
+        encoder.send(Kind::Data, said);
+        encoder.send(Kind::Video, avc_header());
+        encoder.send(Kind::Video, b"\x91avc1\0\0\0\0\0\0\x03\x65\x88\x80".as_slice());
+        encoder.send(Kind::Audio, [0xaf, 0, 0x11, 0x90]);
+        encoder.send(Kind::Audio, [0xaf, 1, 0x21, 0x10]);
+        encoder.flush().await;
+        drop(encoder.socket);
+        encoder.session.await.unwrap();
+        for slot in [Slot::Video(0), Slot::Audio(0)] {
+            let track = broadcast.get(&slot.name()).unwrap();
+            let frame = track.object(Location { group: 0, object: 0 }).unwrap();
+            let start = GroupStart::decode(&frame.header().properties).unwrap();
+            assert_eq!(start.bitrate, bits, "{kbps:?} of {slot:?}");
+        }
+    }
+}
+
 /// E-RTMP v2 "ModEx": what stands before a packet does not keep it from the air.
 #[tokio::test(start_paused = true)]
 async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air() {
@@ -192,13 +245,7 @@ async fn a_packet_with_an_offset_of_nanoseconds_before_it_goes_on_air() {
     let mut encoder = Encoder::new(door, "key");
     encoder.publish().await.unwrap();
     let broadcast = origin.get(&path()).unwrap();
-    let sps = [
-        0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0x00, 0x00,
-        0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc6, 0x58,
-    ];
-    let pps = [0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
-    let record = DecoderConfiguration::new(vec![sps.to_vec().into()], vec![pps.to_vec().into()]);
-    let header = [&b"\x90avc1"[..], &record.unwrap().to_avcc()].concat();
+    let header = avc_header();
     encoder.send(Kind::Video, header);
     // TimestampOffsetNano of three bytes, one that nobody knows, and a frame without composition time.
     encoder.send(Kind::Video, [&b"\x97\x02\x0f\x42\x3f\x07\x00\xee\x13avc1"[..], FRAME].concat());

@@ -75,6 +75,12 @@ impl Bitrate {
     pub fn max(self) -> u64 {
         self.declared.unwrap_or(0).max(self.peak.unwrap_or(0))
     }
+
+    /// Whether a catalog that says `said` must say `is` instead: it promises too little, or more than a tenth too much. Each
+    /// edition is read by everybody, so less than that stays.
+    pub fn is_off(said: u64, is: u64) -> bool {
+        said < is || said > is.saturating_add(is / 10)
+    }
 }
 
 /// An initialisation segment by its id.

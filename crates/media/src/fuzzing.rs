@@ -150,7 +150,7 @@ fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn reads_back(config: crate::codec::Config) {
     let _ = fmp4::init_segment(&config, config.timescale());
-    let start = GroupStart { config, wall_clock_ms: 1, discontinuity: false };
+    let start = GroupStart { config, wall_clock_ms: 1, discontinuity: false, bitrate: None };
     let again = GroupStart::decode(
         &FrameProperties { present: 0, picture: None, start: Some(&start) }.encode(),
     );

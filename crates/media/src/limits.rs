@@ -25,6 +25,10 @@ pub const PICTURE_SIDE_MAX: u32 = 16_384;
 /// Plausible frame rates in frames per second; outside of them a declaration is ignored.
 pub const FRAME_RATE_MAX: u32 = 300;
 
+/// Bits a second that a publisher may declare of a track; more is a lie or a slip of units, and ignored: three times what
+/// 4K at 60 frames a second takes.
+pub const DECLARED_BITS_MAX: u64 = 200_000_000;
+
 /// Highest audio sample rate: 96 kHz is AAC's highest index, twice that is room for lossless codecs.
 pub const SAMPLE_RATE_MAX: u32 = 192_000;
 

@@ -42,6 +42,8 @@ const DISCONTINUITY: u64 = 0x3808;
 
 /// Ours: width and height, for codecs whose record does not say them; 32 bits each.
 const SIZE: u64 = 0x380a;
+/// Ours: bits a second that the publisher declares.
+const BITRATE: u64 = 0x380c;
 
 /// Properties that can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +158,8 @@ pub struct GroupStart {
     pub wall_clock_ms: u64,
     /// It does not follow from the group before.
     pub discontinuity: bool,
+    /// Bits a second at most, as the publisher says.
+    pub bitrate: Option<u64>,
 }
 
 /// What a frame of a raw track says.
@@ -212,18 +216,22 @@ impl GroupStart {
             .bytes(CODEC, codec)
             .number(WALL_CLOCK, self.wall_clock_ms)
             .number(DISCONTINUITY, u64::from(self.discontinuity));
-        match &self.config {
+        let pairs = match &self.config {
             Config::Video(VideoConfig { codec: VideoCodec::Vpx(_), width, height, .. }) => {
                 pairs.number(SIZE, u64::from(*width) << 32 | u64::from(*height))
             }
             _ => pairs,
+        };
+        match self.bitrate {
+            Some(bits) => pairs.number(BITRATE, bits),
+            None => pairs,
         }
     }
 
     /// Reads the properties of a group's first object; pairs that are not known are passed over.
     pub fn decode(properties: &[u8]) -> Result<Self, Malformed> {
         let (mut codec, mut record, mut wall_clock_ms, mut discontinuity) = (None, None, 0, false);
-        let mut size = None;
+        let (mut size, mut bitrate) = (None, None);
         for pair in pairs(properties) {
             match pair? {
                 (VIDEO_CONFIG | AUDIO_CONFIG, Value::Bytes(bytes)) => record = Some(bytes),
@@ -231,12 +239,13 @@ impl GroupStart {
                 (WALL_CLOCK, Value::Number(ms)) => wall_clock_ms = ms,
                 (DISCONTINUITY, Value::Number(n)) => discontinuity = n != 0,
                 (SIZE, Value::Number(n)) => size = Some(((n >> 32) as u32, n as u32)),
+                (BITRATE, Value::Number(bits)) => bitrate = Some(bits),
                 _ => {}
             }
         }
         let record = record.ok_or(Malformed)?;
         let config = config_of(codec.ok_or(Malformed)?, record, size).ok_or(Malformed)?;
-        Ok(Self { config, wall_clock_ms, discontinuity })
+        Ok(Self { config, wall_clock_ms, discontinuity, bitrate })
     }
 }
 
@@ -313,6 +322,7 @@ mod tests {
             config: Config::Audio(asc.config()),
             wall_clock_ms: 1_763_812_800_123,
             discontinuity: true,
+            bitrate: Some(128_000),
         };
         let encoded =
             FrameProperties { present: 90_000, picture: None, start: Some(&start) }.encode();
@@ -320,6 +330,10 @@ mod tests {
         for len in 0..encoded.len() {
             assert_ne!(GroupStart::decode(&encoded[..len]), Ok(start.clone()), "cut at {len}");
         }
+        let silent = GroupStart { bitrate: None, ..start };
+        let encoded =
+            FrameProperties { present: 90_000, picture: None, start: Some(&silent) }.encode();
+        assert_eq!(GroupStart::decode(&encoded), Ok(silent));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From an encoder's frames to raw tracks: the one way in that all ingest protocols share. It keeps
 //! the clock sane, numbers groups and cuts those that get too long.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -13,7 +13,9 @@ use spine::{
 
 use crate::codec::{Config, Ratio};
 use crate::health::Health;
-use crate::limits::{GROUP_ASKED_AGAIN, RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX};
+use crate::limits::{
+    DECLARED_BITS_MAX, GROUP_ASKED_AGAIN, RAW_AUDIO_GROUP_MAX, RAW_GROUP_BYTES_MAX, RAW_GROUP_MAX,
+};
 use crate::properties::{
     DEFAULT_PUBLISHER_PRIORITY, DYNAMIC_GROUPS, FrameProperties, GroupStart, PairsWriter, TIMESCALE,
 };
@@ -97,6 +99,8 @@ pub struct Publication {
     tracks: Vec<RawTrack>,
     /// Of which the encoder begins a group when it is asked to.
     dynamic: BTreeSet<Slot>,
+    /// Bits a second that the encoder says.
+    declared_bits: BTreeMap<Slot, u64>,
     /// The wall clock at a decode time, anew at each discontinuity.
     anchor: Option<(u64, i64)>,
     counts: Counts,
@@ -155,6 +159,7 @@ impl Publication {
             clock,
             tracks: Vec::new(),
             dynamic: BTreeSet::new(),
+            declared_bits: BTreeMap::new(),
             anchor: None,
             counts,
             video_group_ns: 0,
@@ -281,6 +286,15 @@ impl Publication {
         }
     }
 
+    /// What the encoder declares of a track's bits a second, also before the track is there. Nothing, or more than
+    /// anybody sends, is no declaration.
+    pub fn declare_bitrate(&mut self, slot: Slot, bits: u64) {
+        match bits {
+            1..=DECLARED_BITS_MAX => self.declared_bits.insert(slot, bits),
+            _ => self.declared_bits.remove(&slot),
+        };
+    }
+
     /// Takes one frame, at once.
     pub fn frame(
         &mut self,
@@ -339,7 +353,8 @@ impl Publication {
             duration: timing.duration,
             sync,
         };
-        track.write(timing, payload, wall_clock_ms, arrival.at)?;
+        let declared = self.declared_bits.get(&slot).copied();
+        track.write(timing, payload, (wall_clock_ms, declared), arrival.at)?;
         Ok(())
     }
 
@@ -399,7 +414,7 @@ impl RawTrack {
         &mut self,
         timing: spine::Timing,
         payload: Payload,
-        wall_clock_ms: u64,
+        (wall_clock_ms, bitrate): (u64, Option<u64>),
         now: Instant,
     ) -> Result<(), WriteError> {
         let Some(open) = &mut self.open else { return Ok(()) };
@@ -407,7 +422,7 @@ impl RawTrack {
         header.priority = self.producer.info().priority;
         let start = (open.next == 0).then(|| {
             let discontinuity = std::mem::take(&mut self.broken);
-            GroupStart { config: self.config.clone(), wall_clock_ms, discontinuity }
+            GroupStart { config: self.config.clone(), wall_clock_ms, discontinuity, bitrate }
         });
         let picture = matches!(self.slot, Slot::Video(_)).then_some(timing.sync);
         header.properties =

@@ -1,4 +1,5 @@
-//! Levels in the catalog of a broadcast: what each of them begins with is the encoder's to say.
+//! What the catalog of a broadcast says besides what its encoder does: levels, of which each begins with what the encoder
+//! program says, and bits a second as they were measured.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use deliver::{Levels, Shelf};
-use media::catalog::TrackDescription;
+use media::catalog::{Bitrate, TrackDescription};
 use package::{Packaging, PackagingError};
 
 /// What is offered beside the originals of one broadcast.
@@ -18,6 +19,8 @@ pub(crate) struct Offer {
     asked: BTreeMap<String, Asked>,
     /// The newest segment when the bits of levels were looked at.
     looked_at: u64,
+    /// How much was whole when the originals were measured.
+    measured_at: u64,
 }
 
 /// An original, the answer that is waited for, and what is listed behind it now.
@@ -31,7 +34,7 @@ type Answer = Pin<Box<dyn Future<Output = Vec<TrackDescription>> + Send>>;
 
 impl Offer {
     pub(crate) fn new(levels: Arc<Levels>, shelf: Arc<Shelf>) -> Self {
-        Self { levels, shelf, asked: BTreeMap::new(), looked_at: 0 }
+        Self { levels, shelf, asked: BTreeMap::new(), looked_at: 0, measured_at: 0 }
     }
 
     /// Asks about originals that are other ones, and lists what the answers are.
@@ -51,6 +54,8 @@ impl Offer {
             let asked = Asked { original: original.clone(), answer, listed: Vec::new() };
             self.asked.insert(original.name.clone(), asked);
         }
+        let measured = self.shelf.measured(&mut self.measured_at);
+        packaging.measured(&measured, Instant::now())?;
         // Once a segment: what was made of levels meanwhile says what they take.
         let mut bits = None;
         if packaging.next_number() != self.looked_at {
@@ -77,14 +82,12 @@ impl Offer {
 }
 
 impl Asked {
-    /// Takes over what levels take; true if a catalog says something else by now. Each edition is read by everybody, so a
-    /// tenth too much stays.
+    /// Takes over what levels take; true if a catalog says something else by now.
     fn look(&mut self, bits: &[(String, u64)]) -> bool {
         let mut changed = false;
         for (name, bits) in bits {
             let Some(track) = self.listed.iter_mut().find(|t| t.name == *name) else { continue };
-            let said = track.bitrate.declared.unwrap_or(0);
-            if said < *bits || said > bits + bits / 10 {
+            if Bitrate::is_off(track.bitrate.declared.unwrap_or(0), *bits) {
                 track.bitrate.declared = Some(*bits);
                 changed = true;
             }

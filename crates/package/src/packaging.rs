@@ -94,6 +94,8 @@ struct Source {
     raw: track::Consumer,
     frames: Frames,
     config: Option<Config>,
+    /// Bits a second as the publisher says.
+    declared: Option<u64>,
     /// Captions that its pictures have had.
     captions: Embedded,
     /// The wall clock at a decode time.
@@ -191,6 +193,27 @@ impl Packaging {
         self.list(now)
     }
 
+    /// What was measured of its tracks, by their packaged names: bits a second, the peak and the mean. Catalogs say it from
+    /// now on where what they say [is off](Bitrate::is_off).
+    pub fn measured(
+        &mut self,
+        measured: &[(String, u64, u64)],
+        now: Instant,
+    ) -> Result<(), PackagingError> {
+        let mut off = false;
+        for (name, peak, mean) in measured {
+            let mut tracks = self.description.values_mut();
+            let Some(track) = tracks.find(|track| track.name == *name) else { continue };
+            let (peak, average) = (Some(*peak), Some(*mean));
+            let is = Bitrate { peak, average, ..track.bitrate };
+            if Bitrate::is_off(track.bitrate.max(), is.max()) {
+                track.bitrate = is;
+                off = true;
+            }
+        }
+        if off { self.list(now) } else { Ok(()) }
+    }
+
     /// Does what there is to do; ready when the broadcast is over.
     pub fn poll(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Result<Close, PackagingError>> {
         let liveness = loop {
@@ -253,6 +276,7 @@ impl Packaging {
                 raw,
                 frames,
                 config: None,
+                declared: None,
                 captions: Embedded::default(),
                 wall: (0, 0),
                 packaged: None,
@@ -289,11 +313,12 @@ impl Packaging {
         let Some(timing) = header.timing else { return Ok(true) };
         let lost = std::mem::take(&mut source.lost);
         let mut discontinuity = lost;
-        let (id, mut fresh, mut anew) = (source.id, None, false);
+        let (id, mut fresh, mut anew, mut declared) = (source.id, None, false, false);
         if let Ok(start) = GroupStart::decode(&header.properties) {
             source.wall = (start.wall_clock_ms, timing.decode);
             anew = start.discontinuity;
             discontinuity |= anew;
+            declared = std::mem::replace(&mut source.declared, start.bitrate) != start.bitrate;
             if source.config.as_ref() != Some(&start.config) {
                 source.config = Some(start.config.clone());
                 fresh = Some(start.config);
@@ -323,8 +348,8 @@ impl Packaging {
             self.packager.configure(id, &config, &mut self.out);
             self.write(now)?;
             self.describe(index, &config, timing.duration, now)?;
-        } else if captioned {
-            self.caption(index, now)?;
+        } else if captioned || declared {
+            self.say(index, now)?;
         }
         if hole {
             self.packager.lost();
@@ -353,17 +378,18 @@ impl Packaging {
         let name = format!("{}{CMAF}", source.name);
         let init = Init { id: format!("{init:014x}"), data };
         let mut track = TrackDescription::new(name, config, rate, init);
-        track.bitrate = Bitrate::default();
+        track.bitrate = Bitrate { declared: source.declared, ..Bitrate::default() };
         track.captions = source.captions;
         self.description.insert(source.name.clone(), track);
         self.list(now)
     }
 
-    /// Captions have come inside the pictures: lists say so from now on.
-    fn caption(&mut self, index: usize, now: Instant) -> Result<(), PackagingError> {
+    /// Captions have come inside the pictures, or the publisher declares something else: lists say so from now on.
+    fn say(&mut self, index: usize, now: Instant) -> Result<(), PackagingError> {
         let Some(source) = self.sources.get(index) else { return Ok(()) };
         let Some(track) = self.description.get_mut(&source.name) else { return Ok(()) };
         track.captions = source.captions;
+        track.bitrate.declared = source.declared;
         self.list(now)
     }
 

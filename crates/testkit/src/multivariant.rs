@@ -10,6 +10,30 @@ use crate::rules::Broken;
 /// The media playlists that a multivariant playlist leads to, by their URI in it.
 pub type Lists = BTreeMap<String, String>;
 
+/// The names of the rules, each with a mutant that it catches.
+const RULES: &[&str] = &[
+    "extm3u-first",
+    "a-variant",
+    "uri-is-a-playlist",
+    "one-target-duration",
+    "media-is-described",
+    "names-are-unique",
+    "one-default",
+    "default-is-selected",
+    "media-of-its-kind",
+    "all-have-a-score",
+    "codecs",
+    "resolution",
+    "frame-rate",
+    "score",
+    "group-exists",
+    "captions-on-all-or-none",
+    "bandwidth-covers-the-peak",
+    "bandwidth-is-no-more",
+    "average-is-no-more",
+    "iframes-are-described",
+];
+
 struct Checker<'a> {
     lists: BTreeMap<&'a str, &'a MediaPlaylist>,
     /// The attributes of each `EXT-X-STREAM-INF`, with its URI.
@@ -87,6 +111,7 @@ fn decimal(attributes: &str, name: &str) -> Option<f64> {
 
 impl Checker<'_> {
     fn rule(&mut self, holds: bool, rule: &'static str, found: impl FnOnce() -> String) {
+        assert!(RULES.contains(&rule), "{rule} is no rule");
         if !holds {
             self.broken.push(Broken { rule, found: found() });
         }
@@ -257,6 +282,7 @@ video2.m3u8
 
     #[test]
     fn every_rule_catches_its_mutant() {
+        let mut mutated = BTreeSet::from(["bandwidth-is-no-more", "one-target-duration"]);
         for (rule, from, to) in [
             ("extm3u-first", "#EXTM3U\n", ""),
             ("a-variant", "#EXT-X-STREAM-INF", "#EXT-X-OTHER"),
@@ -289,7 +315,9 @@ video2.m3u8
             assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
             let broken = check_multivariant(&mutant, &lists(), bytes_of);
             assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
+            mutated.insert(rule);
         }
+        assert_eq!(mutated, RULES.iter().copied().collect(), "each rule has a mutant");
         // 8 and 3 kbit/s: of what is over a tenth more at most.
         let over: Lists = lists()
             .into_iter()

@@ -18,6 +18,49 @@ pub struct Broken {
     pub found: String,
 }
 
+/// The names of the rules that [`check`] knows, each with a mutant that it catches.
+const RULES: &[&str] = &[
+    "extm3u-first",
+    "once",
+    "target-duration",
+    "version",
+    "sequence-first",
+    "segment-fits-target",
+    "segment-duration",
+    "map",
+    "map-change-is-discontinuity",
+    "date",
+    "dates-go-on",
+    "gap-has-no-value",
+    "gap-before-its-segment",
+    "gap-of-all-parts",
+    "part-inf",
+    "part-fits-target",
+    "part-long-enough",
+    "parts-make-the-segment",
+    "independent-is-yes",
+    "independent-segments",
+    "part-hold-back",
+    "can-block-reload",
+    "can-skip-until",
+    "one-hint",
+    "hint-is-to-come",
+    "rendition-report",
+    "nothing-after-the-end",
+    "whole-at-the-end",
+    "skip-was-offered",
+];
+
+/// Those of [`check_versions`].
+const VERSION_RULES: &[&str] = &[
+    "sequence-rises",
+    "target-is-fixed",
+    "part-target-is-fixed",
+    "discontinuity-sequence",
+    "segments-never-change",
+    "parts-never-change",
+];
+
 /// Playlists round to 5 digits.
 const ROUNDING: f64 = 0.000_02;
 
@@ -40,7 +83,9 @@ pub fn check(text: &str) -> Vec<Broken> {
         Checker { text, playlist: MediaPlaylist::parse(text).unwrap(), broken: Vec::new() };
     checker.header();
     checker.segments();
+    checker.gaps();
     checker.parts();
+    checker.independent();
     checker.low_latency();
     checker.end();
     checker.broken
@@ -48,6 +93,7 @@ pub fn check(text: &str) -> Vec<Broken> {
 
 impl Checker<'_> {
     fn rule(&mut self, holds: bool, rule: &'static str, found: impl FnOnce() -> String) {
+        assert!(RULES.contains(&rule), "{rule} is no rule");
         if !holds {
             self.broken.push(Broken { rule, found: found() });
         }
@@ -72,6 +118,7 @@ impl Checker<'_> {
             "#EXT-X-SERVER-CONTROL",
             "#EXT-X-DISCONTINUITY-SEQUENCE",
             "#EXT-X-SKIP",
+            "#EXT-X-INDEPENDENT-SEGMENTS",
             "#EXT-X-ENDLIST",
         ] {
             let count = self.count(tag);
@@ -88,7 +135,9 @@ impl Checker<'_> {
             3
         };
         self.rule(version >= needed, "version", || format!("{version}, {needed} is needed"));
-        let first_segment = self.text.find("#EXTINF").unwrap_or(self.text.len());
+        // §4.4.3.2: "before the first Media Segment", and a part is of one.
+        let of_a_segment = ["#EXTINF", "#EXT-X-PART:"].iter().filter_map(|tag| self.text.find(tag));
+        let first_segment = of_a_segment.min().unwrap_or(self.text.len());
         let sequence = self.text.find("#EXT-X-MEDIA-SEQUENCE").unwrap_or(0);
         self.rule(sequence < first_segment, "sequence-first", || "behind a segment".into());
     }
@@ -106,7 +155,8 @@ impl Checker<'_> {
                 });
                 self.rule(duration > 0.0, "segment-duration", || format!("{number}: {duration}"));
             }
-            let mapped = !segment.map.is_empty() || segment.gap;
+            // A delta update leaves out the tags of what it skips (§6.2.5.1).
+            let mapped = !segment.map.is_empty() || segment.gap || self.playlist.skipped > 0;
             self.rule(mapped, "map", || format!("{number} has no EXT-X-MAP"));
             let same = last_map.as_ref().is_none_or(|m| *m == segment.map);
             self.rule(same || segment.discontinuity, "map-change-is-discontinuity", || {
@@ -135,6 +185,38 @@ impl Checker<'_> {
                     format!("{}: {off} ms off", b.number)
                 });
             }
+        }
+    }
+
+    /// §4.4.4.7: a tag without value, of the segment whose URI follows; its parts are not there either.
+    fn gaps(&mut self) {
+        let mut of_the_next = false;
+        for line in self.text.lines() {
+            let tag = line.strip_prefix("#EXT-X-GAP");
+            self.rule(tag.is_none_or(str::is_empty), "gap-has-no-value", || line.to_owned());
+            self.rule(!(tag.is_some() && of_the_next), "gap-before-its-segment", || "twice".into());
+            of_the_next = (of_the_next || tag.is_some()) && line.starts_with('#');
+        }
+        self.rule(!of_the_next, "gap-before-its-segment", || "behind the last segment".into());
+        for segment in self.playlist.segments.clone().into_iter().filter(|s| s.gap) {
+            let all = segment.parts.iter().all(|part| part.gap);
+            self.rule(all, "gap-of-all-parts", || format!("{}", segment.number));
+        }
+    }
+
+    /// §4.4.2.1, §4.4.4.9.
+    fn independent(&mut self) {
+        for line in self.text.lines().filter_map(|l| l.strip_prefix("#EXT-X-PART:")) {
+            let said = attribute(line, "INDEPENDENT");
+            self.rule(said.is_none_or(|said| said == "YES"), "independent-is-yes", || line.into());
+        }
+        if self.count("#EXT-X-INDEPENDENT-SEGMENTS") == 0 {
+            return;
+        }
+        for segment in self.playlist.segments.clone() {
+            let first = segment.parts.first();
+            let begins = first.is_none_or(|part| part.independent || part.gap);
+            self.rule(begins, "independent-segments", || format!("{}", segment.number));
         }
     }
 
@@ -213,6 +295,7 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
         broken.extend(check(text));
         let now = MediaPlaylist::parse(text).unwrap();
         let mut rule = |holds: bool, rule: &'static str, found: String| {
+            assert!(VERSION_RULES.contains(&rule), "{rule} is no rule");
             if !holds {
                 broken.push(Broken { rule, found });
             }
@@ -289,6 +372,8 @@ fn millis(date: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const GOOD: &str = "\
@@ -298,6 +383,7 @@ mod tests {
 #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,PART-HOLD-BACK=3.000
 #EXT-X-PART-INF:PART-TARGET=1.000
 #EXT-X-MEDIA-SEQUENCE:10
+#EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MAP:URI=\"init-a.mp4\"
 #EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:00.000Z
 #EXT-X-PART:DURATION=1.00000,URI=\"10.0\",INDEPENDENT=YES
@@ -316,63 +402,105 @@ mod tests {
         assert_eq!(check_versions(&[GOOD.to_owned(), GOOD.to_owned()]), []);
     }
 
+    /// The rule that each mutant breaks, what is in the good playlist and what is instead.
+    const MUTANTS: &[(&str, &str, &str)] = &[
+        ("extm3u-first", "#EXTM3U\n", ""),
+        ("once", "#EXT-X-VERSION:9\n", "#EXT-X-VERSION:9\n#EXT-X-VERSION:9\n"),
+        ("target-duration", "#EXT-X-TARGETDURATION:2\n", ""),
+        ("version", "#EXT-X-VERSION:9", "#EXT-X-VERSION:5"),
+        (
+            "once",
+            "#EXT-X-INDEPENDENT-SEGMENTS\n",
+            "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+        ),
+        (
+            "sequence-first",
+            "URI=\"10.0\",INDEPENDENT=YES\n",
+            "URI=\"10.0\",INDEPENDENT=YES\n#EXT-X-MEDIA-SEQUENCE:10\n",
+        ),
+        (
+            "sequence-first",
+            "#EXTINF:2.00000,\n10\n",
+            "#EXTINF:2.00000,\n10\n#EXT-X-MEDIA-SEQUENCE:10\n",
+        ),
+        ("gap-has-no-value", "#EXTINF", "#EXT-X-GAP:YES\n#EXTINF"),
+        ("gap-before-its-segment", "#EXTINF", "#EXT-X-GAP\n#EXT-X-GAP\n#EXTINF"),
+        ("gap-before-its-segment", "#EXT-X-PRELOAD", "#EXT-X-GAP\n#EXT-X-PRELOAD"),
+        ("gap-of-all-parts", "#EXTINF", "#EXT-X-GAP\n#EXTINF"),
+        ("independent-is-yes", "INDEPENDENT=YES", "INDEPENDENT=NO"),
+        ("independent-segments", "URI=\"11.0\",INDEPENDENT=YES", "URI=\"11.0\""),
+        ("segment-fits-target", "#EXTINF:2.00000", "#EXTINF:2.50000"),
+        ("segment-duration", "#EXTINF:2.00000", "#EXTINF:0.00000"),
+        ("map", "#EXT-X-MAP:URI=\"init-a.mp4\"\n", ""),
+        (
+            "map-change-is-discontinuity",
+            "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
+            "#EXT-X-MAP:URI=\"init-b.mp4\"\n#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
+        ),
+        ("date", "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:00.000Z\n", ""),
+        ("dates-go-on", "T10:00:02.000Z", "T10:00:03.000Z"),
+        ("part-inf", "#EXT-X-PART-INF:PART-TARGET=1.000\n", ""),
+        (
+            "part-fits-target",
+            "PART:DURATION=1.00000,URI=\"10.1\"",
+            "PART:DURATION=1.10000,URI=\"10.1\"",
+        ),
+        (
+            "part-long-enough",
+            "PART:DURATION=1.00000,URI=\"10.0\"",
+            "PART:DURATION=0.80000,URI=\"10.0\"",
+        ),
+        (
+            "parts-make-the-segment",
+            "PART:DURATION=1.00000,URI=\"10.1\"",
+            "PART:DURATION=0.90000,URI=\"10.1\"",
+        ),
+        ("part-hold-back", "PART-HOLD-BACK=3.000", "PART-HOLD-BACK=2.500"),
+        ("can-block-reload", "CAN-BLOCK-RELOAD=YES,", ""),
+        ("can-skip-until", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=11.0"),
+        (
+            "one-hint",
+            "#EXT-X-PRELOAD-HINT",
+            "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"x\"\n#EXT-X-PRELOAD-HINT",
+        ),
+        ("hint-is-to-come", "URI=\"11.1\"", "URI=\"11.0\""),
+        ("rendition-report", ",LAST-MSN=10", ""),
+        ("nothing-after-the-end", "#EXT-X-RENDITION", "#EXT-X-ENDLIST\n#EXT-X-RENDITION"),
+        ("whole-at-the-end", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"", "#EXT-X-ENDLIST"),
+        ("skip-was-offered", "CAN-SKIP-UNTIL=12.0,", ""),
+    ];
+
     #[test]
     fn every_rule_catches_its_mutant() {
-        for (rule, from, to) in [
-            ("extm3u-first", "#EXTM3U\n", ""),
-            ("once", "#EXT-X-VERSION:9\n", "#EXT-X-VERSION:9\n#EXT-X-VERSION:9\n"),
-            ("target-duration", "#EXT-X-TARGETDURATION:2\n", ""),
-            ("version", "#EXT-X-VERSION:9", "#EXT-X-VERSION:5"),
-            ("segment-fits-target", "#EXTINF:2.00000", "#EXTINF:2.50000"),
-            ("segment-duration", "#EXTINF:2.00000", "#EXTINF:0.00000"),
-            ("map", "#EXT-X-MAP:URI=\"init-a.mp4\"\n", ""),
-            (
-                "map-change-is-discontinuity",
-                "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
-                "#EXT-X-MAP:URI=\"init-b.mp4\"\n#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z",
-            ),
-            ("date", "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:00.000Z\n", ""),
-            ("dates-go-on", "T10:00:02.000Z", "T10:00:03.000Z"),
-            ("part-inf", "#EXT-X-PART-INF:PART-TARGET=1.000\n", ""),
-            (
-                "part-fits-target",
-                "PART:DURATION=1.00000,URI=\"10.1\"",
-                "PART:DURATION=1.10000,URI=\"10.1\"",
-            ),
-            (
-                "part-long-enough",
-                "PART:DURATION=1.00000,URI=\"10.0\"",
-                "PART:DURATION=0.80000,URI=\"10.0\"",
-            ),
-            (
-                "parts-make-the-segment",
-                "PART:DURATION=1.00000,URI=\"10.1\"",
-                "PART:DURATION=0.90000,URI=\"10.1\"",
-            ),
-            ("part-hold-back", "PART-HOLD-BACK=3.000", "PART-HOLD-BACK=2.500"),
-            ("can-block-reload", "CAN-BLOCK-RELOAD=YES,", ""),
-            ("can-skip-until", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=11.0"),
-            (
-                "one-hint",
-                "#EXT-X-PRELOAD-HINT",
-                "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"x\"\n#EXT-X-PRELOAD-HINT",
-            ),
-            ("hint-is-to-come", "URI=\"11.1\"", "URI=\"11.0\""),
-            ("rendition-report", ",LAST-MSN=10", ""),
-            ("nothing-after-the-end", "#EXT-X-RENDITION", "#EXT-X-ENDLIST\n#EXT-X-RENDITION"),
-            ("whole-at-the-end", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"", "#EXT-X-ENDLIST"),
-            ("skip-was-offered", "CAN-SKIP-UNTIL=12.0,", "#"),
-        ] {
-            let mutant = match rule {
-                "skip-was-offered" => GOOD
-                    .replace("CAN-SKIP-UNTIL=12.0,", "")
-                    .replace("#EXT-X-MAP", "#EXT-X-SKIP:SKIPPED-SEGMENTS=1\n#EXT-X-MAP"),
-                _ => GOOD.replacen(from, to, 1),
+        for (rule, from, to) in MUTANTS {
+            let mutant = GOOD.replacen(from, to, 1);
+            let mutant = match *rule {
+                "skip-was-offered" => {
+                    mutant.replace("#EXT-X-MAP", "#EXT-X-SKIP:SKIPPED-SEGMENTS=1\n#EXT-X-MAP")
+                }
+                // Moved, not doubled.
+                "sequence-first" => mutant.replacen("#EXT-X-MEDIA-SEQUENCE:10\n", "", 1),
+                _ => mutant,
             };
             assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
             let broken = check(&mutant);
-            assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
+            assert!(broken.iter().any(|b| b.rule == *rule), "{rule} is not caught: {broken:?}");
         }
+        let mutated = MUTANTS.iter().map(|(rule, ..)| *rule).collect::<BTreeSet<_>>();
+        assert_eq!(mutated, RULES.iter().copied().collect(), "each rule has a mutant");
+    }
+
+    #[test]
+    fn a_delta_update_breaks_no_rule() {
+        let skip = "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n";
+        let delta = GOOD.replace("#EXT-X-MAP:URI=\"init-a.mp4\"\n", skip);
+        assert_eq!(check(&delta), []);
+        // A gap is what it says.
+        let gap = GOOD
+            .replace("#EXTINF", "#EXT-X-GAP\n#EXTINF")
+            .replace("URI=\"10.0\",INDEPENDENT=YES", "URI=\"10.0\",GAP=YES")
+            .replace("URI=\"10.1\"", "URI=\"10.1\",GAP=YES");
+        assert_eq!(check(&gap), []);
     }
 
     #[test]
@@ -406,6 +534,7 @@ video.m3u8
 
     #[test]
     fn every_rule_of_versions_catches_its_mutant() {
+        let mut mutated = BTreeSet::new();
         for (rule, from, to) in [
             ("sequence-rises", "MEDIA-SEQUENCE:10", "MEDIA-SEQUENCE:9"),
             ("target-is-fixed", "TARGETDURATION:2", "TARGETDURATION:3"),
@@ -422,6 +551,8 @@ video.m3u8
             assert_ne!(mutant, GOOD, "{rule}: the mutation does nothing");
             let broken = check_versions(&[GOOD.to_owned(), mutant]);
             assert!(broken.iter().any(|b| b.rule == rule), "{rule} is not caught: {broken:?}");
+            mutated.insert(rule);
         }
+        assert_eq!(mutated, VERSION_RULES.iter().copied().collect(), "each rule has a mutant");
     }
 }

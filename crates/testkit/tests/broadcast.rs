@@ -8,16 +8,16 @@
 #[path = "../../package/tests/it/studio.rs"]
 mod studio;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use media::catalog::{Catalog, CatalogTrack};
+use media::catalog::Catalog;
 use package::Index;
-use package::hls::{
-    MediaOptions, ROOM_LIVE, Variant, VariantKind, render_media, render_multivariant,
-};
+use package::dash::Content;
+use package::hls::{Formats, Listed, MediaOptions, render_media, render_multivariant, variants};
+use spine::Location;
 use studio::{AUDIO, Sent, Show, Studio, TRACKS, VIDEO, hevc};
-use testkit::{MediaPlaylist, check, check_multivariant, check_versions};
+use testkit::{MediaPlaylist, check, check_codecs, check_multivariant, check_versions};
 
 const LIVE: MediaOptions = MediaOptions { low_latency: true, everything: false, skip: false };
 const DVR: MediaOptions = MediaOptions { everything: true, ..LIVE };
@@ -110,7 +110,8 @@ impl DeltaClient {
 /// Everything that viewers were told.
 #[derive(Default)]
 struct Viewers {
-    versions: BTreeMap<&'static str, Vec<String>>,
+    /// With parts, and without.
+    versions: BTreeMap<(&'static str, bool), Vec<String>>,
     clients: BTreeMap<&'static str, DeltaClient>,
     changes: usize,
 }
@@ -123,15 +124,18 @@ impl Viewers {
         self.changes += 1;
         for track in TRACKS {
             let render = |options| render_media(index, track, "../media/V", options).unwrap();
-            let live = render(LIVE);
-            let versions = self.versions.entry(track).or_default();
-            if versions.last() != Some(&live) {
-                versions.push(live);
+            for low_latency in [true, false] {
+                let live = render(MediaOptions { low_latency, ..LIVE });
+                let versions = self.versions.entry((track, low_latency)).or_default();
+                if versions.last() != Some(&live) {
+                    versions.push(live);
+                }
             }
             // The whole list is long: now and then, as one who watches with DVR loads it.
-            if self.changes.is_multiple_of(23) {
+            if self.changes.is_multiple_of(11) {
                 let (full, delta) = (render(DVR), render(MediaOptions { skip: true, ..DVR }));
                 assert_eq!(check(&full), [], "{full}");
+                assert_eq!(check(&delta), [], "{delta}");
                 self.clients.entry(track).or_default().update(&delta, &full);
                 let plain = render(MediaOptions { low_latency: false, ..DVR });
                 assert_eq!(check(&plain), [], "{plain}");
@@ -140,40 +144,42 @@ impl Viewers {
     }
 }
 
-/// The list of tracks, as it is rendered of a catalog and what was measured, against the rules.
-fn check_tracks(studio: &Studio) {
-    let variant = |track: &CatalogTrack| {
-        let rendition = studio.index.rendition(&track.name)?;
-        let (peak, average) = rendition.bitrate(studio.index.target_duration())?;
-        let kind = match (track.width, track.height) {
-            (Some(width), Some(height)) => {
-                let frame_rate = track.framerate.as_ref()?.as_f64();
-                VariantKind::Video { width, height, frame_rate }
-            }
-            _ => VariantKind::Audio { channels: 2, language: None, original: None },
+/// What the initialisation segments of an index hold, by their ids.
+fn contents(studio: &Studio, index: &Index) -> BTreeMap<u64, Content> {
+    let init = studio.track(package::INIT);
+    let all = index.renditions().flat_map(|(_, r)| r.segments.iter().map(|s| s.info.init));
+    let ids: BTreeSet<u64> = all.collect();
+    let read = |id: u64| {
+        let object = init.object(Location { group: id, object: 0 }).unwrap();
+        let bytes: Vec<u8> = object.whole().unwrap().iter().flat_map(|p| p.to_vec()).collect();
+        (id, Content::from_init(&bytes.into()).unwrap())
+    };
+    ids.into_iter().map(read).collect()
+}
+
+/// The lists of tracks, as they are rendered of a catalog and what there is of it by then, against the rules: for those
+/// who watch live, and for those who look back.
+fn check_tracks(studio: &Studio, catalog: &[u8], index: &Index) {
+    let catalog = Catalog::parse(catalog).unwrap();
+    let contents = contents(studio, index);
+    for (options, listed) in [(LIVE, Listed::Window), (DVR, Listed::Everything)] {
+        let variants = variants(&catalog, index, &Formats::new(&contents, listed));
+        assert_eq!(variants.len(), TRACKS.len());
+        let list = render_multivariant(&variants, None);
+        let media = |track: &str| render_media(index, track, "../media/V", options).unwrap();
+        let lists = TRACKS.map(|track| (format!("{track}.m3u8"), media(track))).into();
+        let bytes_of = |list: &str, file: &str| {
+            let number = file.rsplit(['-', '.']).nth(1).and_then(|n| n.parse::<u64>().ok());
+            let track = list.strip_suffix(".m3u8").unwrap();
+            index.rendition(track).unwrap().segment(number.unwrap()).unwrap().bytes()
         };
-        Some(Variant {
-            name: track.name.clone(),
-            codec: track.codec.clone()?,
-            peak,
-            room_percent: if studio.index.ended() { 0 } else { ROOM_LIVE },
-            average: Some(average),
-            kind,
-            iframes: rendition.key_bitrate(),
-        })
-    };
-    let catalog = Catalog::parse(&studio.catalog(package::CATALOG)).unwrap();
-    let variants: Vec<Variant> = catalog.tracks.iter().filter_map(variant).collect();
-    let list = render_multivariant(&variants, None);
-    let media = TRACKS.map(|track| {
-        (format!("{track}.m3u8"), render_media(&studio.index, track, "../media/V", DVR).unwrap())
-    });
-    let bytes_of = |list: &str, file: &str| {
-        let number = file.rsplit(['-', '.']).nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap();
-        let track = list.strip_suffix(".m3u8").unwrap();
-        studio.index.rendition(track).unwrap().segment(number).unwrap().bytes()
-    };
-    assert_eq!(check_multivariant(&list, &media.into(), bytes_of), [], "{list}");
+        assert_eq!(check_multivariant(&list, &lists, bytes_of), [], "{list}");
+        let codec_of = |map: &str| {
+            let id = map.rsplit_once("init-").unwrap().1.trim_end_matches(".mp4");
+            contents[&u64::from_str_radix(id, 16).unwrap()].codec.clone()
+        };
+        assert_eq!(check_codecs(&list, &lists, codec_of), [], "{list}");
+    }
 }
 
 fn show(seconds: f64) -> Vec<Sent> {
@@ -189,7 +195,6 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
     let mut frames = show(third);
     frames.retain(|f| f.slot == AUDIO || !(30.0..40.0).contains(&f.truth));
     studio.send(&frames, |index| viewers.look(index));
-    check_tracks(&studio);
     // The encoder vanishes and comes back, with its clock from zero.
     studio.reconnect_after(Duration::from_secs(5), |index| viewers.look(index));
     let mut frames = show(2.0 * third);
@@ -197,15 +202,22 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
     let change = frames.iter_mut().find(|f| f.slot == VIDEO && f.sync && f.truth >= third);
     change.unwrap().config = Some(hevc());
     studio.send(&frames, |index| viewers.look(index));
-    check_tracks(&studio);
     studio.end();
     viewers.look(&studio.index);
-    check_tracks(&studio);
 
-    for (track, versions) in &viewers.versions {
-        assert!(versions.len() as f64 > minutes() * 60.0 * 2.5, "{track}: a version a part");
+    // At each change of the catalog, and when all is over.
+    assert_eq!(studio.editions.len(), 2, "the beginning, and another codec");
+    for (catalog, index) in &studio.editions {
+        check_tracks(&studio, catalog, index);
+    }
+    check_tracks(&studio, &studio.catalog(package::CATALOG), &studio.index);
+
+    for ((track, low_latency), versions) in &viewers.versions {
+        // A version a part, or a segment.
+        let a_second = if *low_latency { 2.5 } else { 0.45 };
+        assert!(versions.len() as f64 > minutes() * 60.0 * a_second, "{track}: {}", versions.len());
         let broken = check_versions(versions);
-        assert!(broken.is_empty(), "{track}: {} rules broken: {:?}", broken.len(), &broken[..3]);
+        assert!(broken.is_empty(), "{track}: {} rules broken: {:?}", broken.len(), broken.first());
         let ended = versions.last().unwrap();
         assert!(ended.ends_with("#EXT-X-ENDLIST\n"), "{ended}");
         let everything = render_media(&studio.index, track, "../media/V", DVR).unwrap();
@@ -215,7 +227,7 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
         let (is_picture, breaks) =
             (*track == TRACKS[0], whole.segments.iter().filter(|s| s.discontinuity).count());
         assert_eq!((gaps > 0, breaks), (is_picture, 2), "{track}: {gaps} gaps");
-        let maps: std::collections::BTreeSet<_> = whole.segments.iter().map(|s| &s.map).collect();
+        let maps: BTreeSet<_> = whole.segments.iter().map(|s| &s.map).collect();
         assert_eq!(maps.len(), if is_picture { 2 } else { 1 }, "{track}");
         assert!((whole.segments.len() as f64 - minutes() * 30.0).abs() < 8.0, "{track}");
         let client = &viewers.clients[track];

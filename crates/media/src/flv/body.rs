@@ -63,25 +63,6 @@ impl<B> Message<B> {
     }
 }
 
-/// What a publisher said in `onMetaData`. Everything is a claim: the bitstream decides.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeclaredMetadata {
-    /// Pixels.
-    pub width: Option<f64>,
-    /// Pixels.
-    pub height: Option<f64>,
-    /// Frames per second, see [`crate::codec::Ratio::from_frame_rate`].
-    pub frame_rate: Option<f64>,
-    /// Kilobits per second.
-    pub video_kbps: Option<f64>,
-    /// Kilobits per second.
-    pub audio_kbps: Option<f64>,
-    /// Samples per second.
-    pub audio_sample_rate: Option<f64>,
-    /// Name and version of the encoder.
-    pub encoder: Option<String>,
-}
-
 /// Why a message body was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

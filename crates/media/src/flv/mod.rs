@@ -10,7 +10,7 @@ mod file;
 mod write;
 
 pub use crate::codec::{AudioFormat, VideoFormat};
-pub use body::{Audio, Codec, DeclaredMetadata, Error, Message, Video, audio, video};
+pub use body::{Audio, Codec, Error, Message, Video, audio, video};
 pub use file::{FileError, Reader, Tag, TagKind, write_header, write_tag};
 pub use write::{
     audio_four_cc, audio_frame, audio_header, record, video_four_cc, video_frame, video_header,

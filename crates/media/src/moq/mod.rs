@@ -64,6 +64,8 @@ pub struct Track {
     slot: Slot,
     stream: Stream,
     packaging: Packaging,
+    /// Bits a second as the catalog has them.
+    bitrate: Option<u64>,
     /// A frame was taken; pictures begin with one that decoding can start with, whatever the publisher
     /// was in the middle of.
     begun: bool,
@@ -118,12 +120,17 @@ impl Track {
             Stream::Video(_) => Slot::Video(videos),
             Stream::Audio(_) => Slot::Audio(audios),
         };
-        Ok(Self { slot, stream, packaging, begun: false })
+        Ok(Self { slot, stream, packaging, bitrate: entry.bitrate, begun: false })
     }
 
     /// Where it goes.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// A later edition of the catalog says so.
+    pub fn described(&mut self, entry: &CatalogTrack) {
+        self.bitrate = entry.bitrate;
     }
 
     /// What the publisher says of the whole track.
@@ -155,6 +162,7 @@ impl Track {
                 publication.configure(self.slot, config, arrival)?;
             }
         }
+        publication.declare_bitrate(self.slot, self.bitrate.unwrap_or(0));
         for unit in units {
             self.unit(publication, unit, arrival)?;
         }

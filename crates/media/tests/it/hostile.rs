@@ -68,7 +68,12 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         [which].into_iter().chain(pieces).collect::<Vec<u8>>()
     };
     let config = Config::Audio(AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap().config());
-    let properties = GroupStart { config, wall_clock_ms: 1_700_000_000_000, discontinuity: true };
+    let properties = GroupStart {
+        config,
+        wall_clock_ms: 1_700_000_000_000,
+        discontinuity: true,
+        bitrate: Some(6_000_000),
+    };
     let progressive = include_bytes!("seed.mp4");
     let catalog = br#"{"version":"draft-01","generatedAt":1,"tracks":[{"name":"v","packaging":"cmaf","isLive":true,
         "role":"video","initRef":"v0","framerate":30,"bitrate":1}],"initDataList":[{"id":"v0","type":"inline",

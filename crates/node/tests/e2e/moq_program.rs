@@ -255,6 +255,24 @@ fn who_watches_over_moq_is_counted_and_its_encoder_is_described() {
         assert!(output.contains("nothing lost"), "{output}");
     }
     wait_until("nobody to watch", 20, || (views(&moq.uid) == 0).then_some(()));
+    // Whether its encoder has declared it or not, players learn what each track takes.
+    for uid in [&moq.uid, &rtmp.uid] {
+        wait_until("bitrates in the catalog", 20, || {
+            let range = moqt::Range {
+                start: moqt::Location::new(0, 0),
+                end: moqt::Location::new(99, moqt::Range::WHOLE_GROUP),
+            };
+            let groups = fetch(&server, uid, "catalog", range, moqt::GroupOrder::Ascending).ok()?;
+            let newest = groups.iter().rev().find_map(|(_, json)| json.as_ref())?;
+            let catalog: Value = serde_json::from_slice(newest).unwrap();
+            let tracks = catalog["tracks"].as_array().unwrap();
+            let known = |name: &str| {
+                let track = tracks.iter().find(|track| track["name"] == name);
+                track.is_some_and(|track| track["bitrate"].as_u64() > Some(10_000))
+            };
+            (known("video.cmaf") && known("audio.cmaf")).then_some(())
+        });
+    }
     // The owner takes the key back: whoever publishes with it is off the air.
     let rotate = format!("/stream/live_inputs/{}/rotate_keys", moq.uid);
     assert_eq!(server.api("POST", &rotate, None).status, 200);
@@ -461,4 +479,28 @@ fn the_past_is_fetched_from_the_recording_while_on_the_air_and_when_it_is_over()
     assert!(missing.is_err());
     let nobody = "0".repeat(32);
     assert!(fetch(&server, &nobody, "video.cmaf", whole(0, 0), GroupOrder::Ascending).is_err());
+}
+
+/// Flips `moq.goaway_uri`.
+#[test]
+fn a_server_that_stops_sends_its_peers_where_it_is_told_to() {
+    use io_moq::client::{Client, Over, Trust};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (settings, to) in
+        [(&["moq.goaway_uri=moqt://two.example:7"][..], "two.example:7"), (&[], "")]
+    {
+        let mut server = Server::start(AIRWAVE, settings);
+        let uid = "0".repeat(32);
+        let address = client::address::MoqAddress::parse(&address(&server, "", &uid)).unwrap();
+        let over = runtime.block_on(async {
+            let origin = spine::Origin::new(spine::Limits::default());
+            let connected = Client::connect(&address.server, Trust::Anybody, origin).await;
+            let mut client = connected.map_err(|error| error.to_string()).unwrap();
+            server.child().terminate();
+            tokio::time::timeout(std::time::Duration::from_secs(30), client.run()).await.unwrap()
+        });
+        let Over::GoAway { uri } = over else { panic!("{over:?}") };
+        assert!(uri.contains(to) && uri.is_empty() == to.is_empty(), "{uri} is not {to}");
+        server.child().wait(30);
+    }
 }

@@ -6,6 +6,7 @@ mod media;
 mod multivariant;
 mod parse;
 mod range;
+mod variants;
 
 pub use captions::{clock, render_captions};
 pub use iframes::render_iframes;
@@ -17,3 +18,4 @@ pub use parse::{
     PlaylistSegment, VariantStream, attribute,
 };
 pub use range::render_range;
+pub use variants::{Formats, Listed, variants};

@@ -1,10 +1,10 @@
 //! Levels of quality in catalogs: beside their originals for as long as those are what they were, and no longer.
 
 use media::Slot;
-use media::catalog::{Init, Role, TrackDescription};
+use media::catalog::{Catalog, Init, Role, TrackDescription};
 use package::{CATALOG, CATALOG_LOC};
 
-use crate::studio::{Show, Studio, VIDEO, h264};
+use crate::studio::{AUDIO, Show, Studio, VIDEO, h264};
 
 fn level(name: &str) -> TrackDescription {
     let init = Init { id: format!("of {name}"), data: b"init".as_slice().into() };
@@ -65,4 +65,56 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
     assert_eq!(studio.original(Role::Video), None);
     let own = ["video.cmaf", "video2.cmaf", "audio.cmaf", "catalog.loc"];
     assert_eq!(studio.listed(CATALOG), own);
+}
+
+#[test]
+fn catalogs_say_the_larger_of_what_was_declared_and_what_was_measured() {
+    let mut studio = Studio::new();
+    studio.declare_bitrate(VIDEO, 3_000_000);
+    let frames = Show { seconds: 4.0, ..Show::default() }.frames();
+    studio.send(&frames, |_| ());
+    let said = |studio: &Studio| {
+        let editions = [CATALOG, CATALOG_LOC].map(|name| {
+            let number = studio.track(name.clone()).largest().unwrap().group;
+            let catalog = Catalog::parse(&studio.catalog(name)).unwrap();
+            let of = |kind: &str| {
+                let track = catalog.tracks.iter().find(|t| t.name.starts_with(kind)).unwrap();
+                (track.bitrate.unwrap(), track.avg_bitrate)
+            };
+            (number, of("video"), of("audio"))
+        });
+        assert_eq!(editions[0], editions[1], "both catalogs");
+        editions[0]
+    };
+    let (first, video, audio) = said(&studio);
+    assert_eq!((video, audio), ((3_000_000, None), (0, None)), "before anything was measured");
+    // What was declared is enough for the one, nothing was for the other.
+    studio.measured(&[("video.cmaf", 2_900_000, 2_000_000), ("audio.cmaf", 128_000, 120_000)]);
+    let (number, video, audio) = said(&studio);
+    assert_eq!((number, video), (first + 1, (3_000_000, None)));
+    assert_eq!(audio, (128_000, Some(120_000)));
+    // Up to a tenth too much stays: each edition is read by everybody.
+    for (peak, editions, shown) in [
+        (128_000, 1, 128_000),
+        (117_000, 1, 128_000),
+        (116_000, 2, 116_000),
+        (116_001, 3, 116_001),
+        (900_000, 4, 900_000),
+    ] {
+        studio.measured(&[("audio.cmaf", peak, 100_000), ("gone.cmaf", 1, 1)]);
+        let (number, _, audio) = said(&studio);
+        assert_eq!((number, audio.0), (first + editions, shown), "{peak}");
+    }
+    // A lie is found out, and the encoder may say something else with its next group.
+    studio.measured(&[("video.cmaf", 5_000_000, 4_000_000)]);
+    assert_eq!(said(&studio).1, (5_000_000, Some(4_000_000)));
+    studio.declare_bitrate(VIDEO, 6_000_000);
+    studio.declare_bitrate(AUDIO, u64::MAX);
+    let mut more = frames;
+    for sent in &mut more {
+        (sent.timestamp, sent.config) = (sent.timestamp + 4_000, None);
+    }
+    studio.send(&more, |_| ());
+    let (_, video, audio) = said(&studio);
+    assert_eq!((video.0, audio.0), (6_000_000, 900_000));
 }

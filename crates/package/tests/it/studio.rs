@@ -173,6 +173,10 @@ pub(crate) struct Studio {
     packaging: Packaging,
     broadcast: Consumer,
     read: BTreeMap<&'static str, Location>,
+    /// Each edition of the catalog since there is something to play, and what there was of it then.
+    pub(crate) editions: Vec<(Bytes, Index)>,
+    /// The group of the last one.
+    edition: Option<u64>,
 }
 
 impl Studio {
@@ -210,6 +214,8 @@ impl Studio {
             packaging,
             broadcast,
             read: BTreeMap::new(),
+            editions: Vec::new(),
+            edition: None,
         }
     }
 
@@ -266,6 +272,18 @@ impl Studio {
         self.packaging.offer(original, levels, now).unwrap();
     }
 
+    /// The encoder says so of its bits a second.
+    pub(crate) fn declare_bitrate(&mut self, slot: Slot, bits: u64) {
+        self.publication.as_mut().unwrap().declare_bitrate(slot, bits);
+    }
+
+    /// Bits a second were measured, the peak and the mean.
+    pub(crate) fn measured(&mut self, of: &[(&str, u64, u64)]) {
+        let of: Vec<_> =
+            of.iter().map(|(name, peak, mean)| ((*name).into(), *peak, *mean)).collect();
+        self.packaging.measured(&of, self.start + self.now).unwrap();
+    }
+
     /// What levels can be made of, pictures or sound.
     pub(crate) fn original(&self, role: Role) -> Option<TrackDescription> {
         self.packaging.originals().find(|track| track.role == role).cloned()
@@ -312,6 +330,11 @@ impl Studio {
     fn poll(&mut self, part: &mut impl FnMut(&Index)) {
         assert!(self.packaging.poll(&cx(), self.start + self.now).is_pending());
         self.follow(part);
+        let newest = self.track(package::CATALOG).largest().map(|at| at.group);
+        if newest != self.edition && self.index.playable() {
+            self.edition = newest;
+            self.editions.push((self.catalog(package::CATALOG), self.index.clone()));
+        }
     }
 
     /// Reads what is new of the packaged tracks.
