@@ -288,7 +288,6 @@ mod tests {
         }
     }
 
-    /// Flips `http.allow_plain_api`.
     #[test]
     fn in_clear_from_this_machine_only_unless_told_otherwise() {
         for (peer, allow, expect) in [

@@ -12,7 +12,7 @@ use crate::ids::{Expect, InputUid, NodeId, VideoUid};
 use crate::input::{Input, InputKeys, InputSettings, KEY_RANDOM_BYTES, KeyKind, List, Page};
 use crate::ownership::{Away, Claim, Claimed, End, Ended, Owned, Reserved, Resolved, Standing};
 use crate::secret::{MasterKey, Secret};
-use crate::sqlite::{Engine, documents, inputs, ownership, videos};
+use crate::sqlite::{Engine, Migrated, documents, inputs, ownership, videos};
 use crate::video::Video;
 
 /// The node's state. Share it in an `Arc`.
@@ -39,6 +39,11 @@ impl Control {
     /// which live as long as the `Control`. Takes a few milliseconds, whatever the size.
     pub fn open(path: &Path, master: MasterKey) -> Result<Self, OpenError> {
         Ok(Self { engine: Engine::open(path)?, master: Arc::new(master) })
+    }
+
+    /// What was done with the database when it was opened, if it was of an older format.
+    pub fn migrated(&self) -> Option<Migrated> {
+        self.engine.migrated
     }
 
     /// A key for another purpose than what is stored here, made from the master key: the same for the

@@ -61,6 +61,7 @@ pub use ownership::{
 pub use page::PageError;
 pub use record::{Damaged, PartRecord, RecordError, SegmentRecord, TrackRecord};
 pub use secret::{CannotOpen, KeyHash, MasterKey, Secret};
+pub use sqlite::Migrated;
 pub use video::{
     Captions, ClipOf, Downloads, NewClip, PublicDetails, Video, VideoChange, VideoFilter,
     VideoSettings,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use access::{Access, ApiTokens, Countries, Sessions};
 use anyhow::{Context, Result};
-use control::{Control, InputSettings, InputUid, MasterKey, NodeId, Page};
+use control::{Control, InputSettings, InputUid, MasterKey, Migrated, NodeId, Page};
 use deliver::{Library, Site};
 use record::{Backlog, History};
 use rtmp::client::Target;
@@ -700,8 +700,17 @@ pub(crate) fn open_control(dir: &Path) -> Result<Control> {
         format!("{} must hold exactly 32 bytes", dir.join(MASTER_KEY).display())
     })?;
     let path = dir.join(DATABASE);
-    Control::open(&path, MasterKey::new(&key))
-        .with_context(|| format!("can't open {}", path.display()))
+    let control = Control::open(&path, MasterKey::new(&key))
+        .with_context(|| format!("can't open {}", path.display()))?;
+    if let Some(Migrated { from, to, took }) = control.migrated() {
+        tracing::info!(
+            from,
+            to,
+            ?took,
+            "the data directory was of an older format: an older Airwave refuses it now"
+        );
+    }
+    Ok(control)
 }
 
 /// `aw_` makes it easy to find for scanners that look for leaked secrets.
@@ -739,9 +748,15 @@ async fn bind(listen: Listen, key: &str) -> Result<Option<TcpListener>> {
         }
         bound => bound,
     };
-    bound.map(Some).with_context(|| {
-        format!("can't listen on {address}: choose another address with --set {key}=IP:PORT")
-    })
+    bound.map(Some).with_context(|| format!("can't listen on {address}: {}", elsewhere(key)))
+}
+
+/// What to do where a listener can't be. `make run` takes variables, and no flags.
+pub(crate) fn elsewhere(key: &str) -> String {
+    let variable = key.to_ascii_uppercase().replace('.', "__");
+    format!(
+        "choose another address with --set {key}=IP:PORT, or with AIRWAVE__{variable}=IP:PORT in the environment"
+    )
 }
 
 fn address_of(listener: Option<&TcpListener>) -> Result<Option<SocketAddr>> {

@@ -136,9 +136,7 @@ pub(crate) fn open(config: &Config, kept: Option<&Kept>) -> Result<Option<Quic>>
     let protocols =
         protocols_of(&config.moq.drafts).context("moq.drafts: a draft is not spoken")?;
     let endpoint = Endpoint::server(address, certificate, &protocols).with_context(|| {
-        format!(
-            "can't listen on {address} (UDP): choose another address with --set quic.listen=IP:PORT"
-        )
+        format!("can't listen on {address} (UDP): {}", crate::node::elsewhere("quic.listen"))
     })?;
     let address = endpoint.local_address()?;
     Ok(Some(Quic { endpoint, address, fingerprint: shown, made_for }))

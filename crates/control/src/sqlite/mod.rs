@@ -16,6 +16,7 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +32,18 @@ pub(crate) struct Engine {
     reads: Option<mpsc::Sender<ReadJob>>,
     threads: Vec<JoinHandle<()>>,
     path: PathBuf,
+    pub(crate) migrated: Option<Migrated>,
+}
+
+/// An older database was brought to this program's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// The format that it had.
+    pub from: u32,
+    /// The one that it has now.
+    pub to: u32,
+    /// How long that took.
+    pub took: Duration,
 }
 
 impl Engine {
@@ -41,7 +54,10 @@ impl Engine {
         db.busy_timeout(BUSY_WAIT)?;
         schema::check(&db)?;
         configure(&db)?;
-        schema::migrate(&mut db)?;
+        let begun = Instant::now();
+        let from = schema::migrate(&mut db)?;
+        let migrated =
+            from.map(|from| Migrated { from, to: schema::FORMAT, took: begun.elapsed() });
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_queue) = mpsc::channel(READ_QUEUE);
         let mut threads = vec![spawn("control-write", move || worker::write(db, write_queue))?];
@@ -51,7 +67,7 @@ impl Engine {
             threads.push(spawn("control-read", move || worker::read(&path, &queue))?);
         }
         let path = path.to_owned();
-        Ok(Self { writes: Some(writes), reads: Some(reads), threads, path })
+        Ok(Self { writes: Some(writes), reads: Some(reads), threads, path, migrated })
     }
 
     /// Runs `op` in the next group's transaction and answers when the disk has it. The future may be

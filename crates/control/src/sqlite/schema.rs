@@ -217,19 +217,20 @@ pub(super) fn check(db: &Connection) -> Result<u32, OpenError> {
     Ok(format)
 }
 
-/// Brings the tables to this program's format, in one transaction.
-pub(super) fn migrate(db: &mut Connection) -> Result<(), OpenError> {
+/// Brings the tables to this program's format, in one transaction. Answers the format of before, if there was another one.
+pub(super) fn migrate(db: &mut Connection) -> Result<Option<u32>, OpenError> {
     migrate_to(db, FORMAT)
 }
 
-pub(super) fn migrate_to(db: &mut Connection, format: u32) -> Result<(), OpenError> {
+pub(super) fn migrate_to(db: &mut Connection, format: u32) -> Result<Option<u32>, OpenError> {
     if check(db)? == format {
-        return Ok(());
+        return Ok(None);
     }
     let transaction = db.transaction().map_err(EngineError::from)?;
     // Another process may have done it while we waited for the lock.
-    let from = check(&transaction)? as usize;
-    for (done, migration) in MIGRATIONS.iter().enumerate().take(format as usize).skip(from) {
+    let from = check(&transaction)?;
+    let left = MIGRATIONS.iter().enumerate().take(format as usize).skip(from as usize);
+    for (done, migration) in left {
         transaction.execute_batch(migration)?;
         if done + 1 == NAMES {
             Names::Inputs.fill(&transaction)?;
@@ -240,7 +241,8 @@ pub(super) fn migrate_to(db: &mut Connection, format: u32) -> Result<(), OpenErr
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.commit()?;
-    Ok(())
+    // A database that is made has none.
+    Ok((1..format).contains(&from).then_some(from))
 }
 
 #[cfg(test)]
@@ -259,7 +261,7 @@ mod tests {
     fn only_our_own_formats_are_opened() {
         let check = |user_version, application, sql: &str, expect: Result<(), OpenError>| {
             let mut db = with(user_version, application, sql);
-            assert_eq!(migrate(&mut db), expect, "{user_version} {application:x} {sql}");
+            assert_eq!(migrate(&mut db).map(drop), expect, "{user_version} {application:x} {sql}");
         };
         let newer = Err(OpenError::Newer { found: FORMAT + 2, known: FORMAT });
         check(0, 0, "", Ok(()));
@@ -290,7 +292,7 @@ mod tests {
                  (2, 'b', 'on', '{\"meta\":{\"name\":\"Halle\"}}', 1, 1, 1, NULL, NULL, NULL, NULL, 5, 1, 5, 10000, 9, NULL);",
         )
         .unwrap();
-        migrate(&mut db).unwrap();
+        assert_eq!(migrate(&mut db), Ok(Some(3)));
         let of = |sql: &str| -> Vec<(String, Option<i64>)> {
             let mut all = db.prepare(sql).unwrap();
             let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
@@ -313,9 +315,9 @@ mod tests {
     #[test]
     fn migrating_twice_changes_nothing() {
         let mut db = with(0, 0, "");
-        migrate(&mut db).unwrap();
+        assert_eq!(migrate(&mut db), Ok(None), "a new one has no format of before");
         let before = db.total_changes();
-        migrate(&mut db).unwrap();
+        assert_eq!(migrate(&mut db), Ok(None));
         assert_eq!(db.total_changes(), before);
         assert_eq!(check(&db), Ok(FORMAT));
     }

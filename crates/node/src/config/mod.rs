@@ -489,7 +489,6 @@ mod tests {
         Layer::setting(text).unwrap()
     }
 
-    /// Flips `moq.goaway_uri`. What peers make of it is tested where they are, in `io-moq`.
     #[test]
     fn where_a_stop_sends_peers_is_a_server_and_nothing_more() {
         assert_eq!(Config::default().moq.goaway_uri, None);

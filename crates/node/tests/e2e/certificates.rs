@@ -24,6 +24,9 @@ use crate::AIRWAVE;
 fn named(authority: &Authority, data: &Path, challenge: &str, names: &[&str]) -> Server {
     let settings = authority.settings(challenge);
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let says = |key: &str| settings.iter().any(|setting| setting.starts_with(key));
+    assert!(says("acme.challenge=") && says("acme.dns_hook=") == (challenge == "dns-01"));
+    // The flag is tls.domain.
     let flags: Vec<&str> = names.iter().flat_map(|name| ["--domain", name]).collect();
     let server = Server::start_with(AIRWAVE, data, &settings, &flags);
     assert_eq!(server.metric("certificates_issued_total"), 0, "it serves before it has one");

@@ -24,13 +24,14 @@ fn the_data_directory() {
 }
 
 /// A listener that is off is not there; else it is where the key says.
-fn check_listener(name: &str) {
+fn check_listener(key: &str) {
+    let name = key.strip_suffix(".listen").unwrap();
     let free = free_address().to_string();
-    let server = Server::start(AIRWAVE, &[&format!("{name}.listen={free}")]);
+    let server = Server::start(AIRWAVE, &[&format!("{key}={free}")]);
     assert_eq!(server.addresses[name], free.as_str());
     assert!(TcpStream::connect(&free).is_ok());
     drop(server);
-    let server = Server::start(AIRWAVE, &[&format!("{name}.listen=off")]);
+    let server = Server::start(AIRWAVE, &[&format!("{key}=off")]);
     assert_eq!(server.addresses[name], Value::Null);
     assert!(TcpStream::connect(&free).is_err());
 }
@@ -38,31 +39,31 @@ fn check_listener(name: &str) {
 /// Flips `http.listen`.
 #[test]
 fn the_http_listener() {
-    check_listener("http");
+    check_listener("http.listen");
 }
 
 /// Flips `https.listen`.
 #[test]
 fn the_https_listener() {
-    check_listener("https");
+    check_listener("https.listen");
 }
 
 /// Flips `rtmp.listen`.
 #[test]
 fn the_rtmp_listener() {
-    check_listener("rtmp");
+    check_listener("rtmp.listen");
 }
 
 /// Flips `rtmps.listen`.
 #[test]
 fn the_rtmps_listener() {
-    check_listener("rtmps");
+    check_listener("rtmps.listen");
 }
 
 /// Flips `admin.listen`.
 #[test]
 fn the_admin_listener() {
-    check_listener("admin");
+    check_listener("admin.listen");
 }
 
 /// Flips `quic.listen`.

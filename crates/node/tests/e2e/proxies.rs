@@ -146,6 +146,29 @@ fn a_connection_is_for_whom_its_balancer_says() {
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
 }
 
+/// Flips `http.allow_plain_api`.
+#[test]
+fn in_clear_the_api_answers_this_machine_only_unless_told_otherwise() {
+    for (allowed, status) in [(false, 403), (true, 200)] {
+        let allow = format!("http.allow_plain_api={allowed}");
+        let server =
+            Server::start(AIRWAVE, &[r#"proxy_protocol.trusted=["127.0.0.1/32"]"#, &allow]);
+        let gateway = Gateway::new();
+        let path = "/client/v4/accounts/default/stream/live_inputs".to_owned();
+        let url = Url { authority: gateway.address().to_string(), path };
+        let authorization = format!("Bearer {}", server.token);
+        for (from, expect) in
+            [(V1, status), (b"PROXY TCP4 127.0.0.1 10.0.0.1 4711 80\r\n".as_slice(), 200)]
+        {
+            gateway.lead_with(server.addresses["http"].as_str().unwrap(), from);
+            let answer = request("GET", &url, &[("authorization", &*authorization)], b"");
+            assert_eq!(answer.status, expect, "{allow}: {}", answer.text());
+            let told = answer.text().contains("set http.allow_plain_api = true");
+            assert_eq!(told, expect == 403, "{}", answer.text());
+        }
+    }
+}
+
 /// Flips `proxy_protocol.listeners`.
 #[test]
 fn encoders_come_through_a_balancer_too() {

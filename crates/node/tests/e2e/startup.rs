@@ -2,7 +2,7 @@
 //! that name what to change, and nothing is lost by trying.
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -34,17 +34,20 @@ fn fails(command: &mut Command) -> (i32, String) {
 
 #[test]
 fn a_port_in_use_is_told_for_each_listener() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let taken = (TcpListener::bind("127.0.0.1:0"), UdpSocket::bind("127.0.0.1:0"));
+    let taken = (taken.0.unwrap(), taken.1.unwrap());
+    let [tcp, udp] = [taken.0.local_addr(), taken.1.local_addr()].map(|at| at.unwrap().to_string());
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    for port in PORTS {
+    for (port, address) in PORTS.map(|port| (port, &tcp)).into_iter().chain([("quic", &udp)]) {
         let setting = format!("{port}.listen={address}");
         let arguments = ["--data", data.to_str().unwrap(), "--set", &setting];
         let (code, output) = fails(&mut serve(Path::new(AIRWAVE), &arguments));
         assert_eq!(code, 1, "{output}");
-        for words in [&address, &format!("--set {port}.listen=")] {
-            assert!(output.contains(words), "{words} in {output}");
+        // `make run` takes no flags.
+        let variable = format!("AIRWAVE__{}__LISTEN=", port.to_uppercase());
+        for words in [address, &format!("--set {port}.listen="), &variable] {
+            assert!(output.contains(words.as_str()), "{words} in {output}");
         }
     }
     // What the attempts made is of use.
