@@ -112,6 +112,8 @@ impl DeltaClient {
 struct Viewers {
     /// With parts, and without.
     versions: BTreeMap<(&'static str, bool), Vec<String>>,
+    /// The newest whole segment, and whether that is all.
+    whole: BTreeMap<&'static str, (Option<u64>, bool)>,
     clients: BTreeMap<&'static str, DeltaClient>,
     changes: usize,
 }
@@ -124,15 +126,23 @@ impl Viewers {
         self.changes += 1;
         for track in TRACKS {
             let render = |options| render_media(index, track, "../media/V", options).unwrap();
-            for low_latency in [true, false] {
+            let mut told = |low_latency| {
                 let live = render(MediaOptions { low_latency, ..LIVE });
                 let versions = self.versions.entry((track, low_latency)).or_default();
                 if versions.last() != Some(&live) {
                     versions.push(live);
                 }
+            };
+            told(true);
+            // Without parts it is another one with each segment.
+            let segments = &index.rendition(track).unwrap().segments;
+            let whole = segments.iter().rev().find(|s| s.complete).map(|s| s.number);
+            let whole = (whole, index.ended());
+            if self.whole.insert(track, whole) != Some(whole) {
+                told(false);
             }
             // The whole list is long: now and then, as one who watches with DVR loads it.
-            if self.changes.is_multiple_of(11) {
+            if self.changes.is_multiple_of(17) {
                 let (full, delta) = (render(DVR), render(MediaOptions { skip: true, ..DVR }));
                 assert_eq!(check(&full), [], "{full}");
                 assert_eq!(check(&delta), [], "{delta}");
