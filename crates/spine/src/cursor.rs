@@ -111,13 +111,19 @@ pub struct Cursor {
 
 impl Cursor {
     pub(crate) fn new(track: Arc<Shared>, filter: Filter, policy: Policy) -> Self {
-        let (from, position) = {
+        let (from, position, past) = {
             let state = lock(&track.state);
             let from = start(&state, filter.start);
             let first = state.groups.range(from.group..).map(|(_, g)| g.first_event).min();
-            (from, first.unwrap_or(state.log_end()))
+            let past = state.largest.is_some_and(|largest| from <= largest);
+            (from, first.unwrap_or(state.logged), past)
         };
-        track.demand(|_, readers| *readers += 1);
+        track.demand(|demand, readers| {
+            *readers += 1;
+            if past {
+                demand.from = Some(demand.from.map_or(from, |lowest| lowest.min(from)));
+            }
+        });
         Self {
             track,
             position,
@@ -151,9 +157,8 @@ impl Cursor {
             if let Some(skipped) = self.skip_lost(&state, now) {
                 return Poll::Ready(skipped);
             }
-            let index = usize::try_from(self.position - state.log_base).unwrap_or(usize::MAX);
-            let Some(logged) = state.log.get(index).copied() else { break };
-            self.position += 1;
+            let Some(logged) = state.entry(self.position).copied() else { break };
+            self.position = logged.position + 1;
             if !self.wants(logged.group) {
                 continue;
             }
@@ -222,14 +227,15 @@ impl Cursor {
 
     /// Steps over what was evicted under the cursor, and over what is older than the policy allows.
     fn skip_lost(&mut self, state: &State, now: Instant) -> Option<Event> {
-        if self.position < state.log_base {
-            self.position = state.log_base;
+        let logged = state.entry(self.position);
+        let next = logged.map_or(state.logged, |logged| logged.position);
+        if self.position < next {
+            self.position = next;
             if let Some((from, to)) = self.lost(state) {
                 return Some(Event::Skipped { from, to, why: Close::Evicted });
             }
         }
-        let index = usize::try_from(self.position - state.log_base).ok()?;
-        let logged = state.log.get(index)?;
+        let logged = logged?;
         let late = now.saturating_duration_since(logged.at) > self.policy.latency_max;
         if !late || !self.wants(logged.group) {
             return None;

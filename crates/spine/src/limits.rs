@@ -24,6 +24,9 @@ pub const HOLES_MAX: usize = 64;
 /// for every subscriber.
 pub const RUNS_MAX: u32 = 64;
 
+/// Entries of a track's log, 48 bytes each, from which on those of groups that are gone are looked for: they are not charged.
+pub const LOG_LOOK_MIN: usize = 32;
+
 /// The newest groups of a track that stay whatever is short: the one that is being written, and the one
 /// before it, at whose end those read who keep up. With one only, a packager lost the last frames of
 /// each group as soon as the cache was full.

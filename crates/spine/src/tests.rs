@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::limits::LOG_LOOK_MIN;
+use crate::wake::lock;
 use crate::*;
 
 #[allow(clippy::disallowed_methods)]
@@ -436,6 +438,37 @@ fn an_evicted_group_does_not_come_back_nor_count_as_one_that_may_still_come() {
     }
     assert!(events(&mut cursor, now).is_empty());
     assert_eq!(track.next_group_id(), 23);
+}
+
+/// A group of a far higher id than those that come then is never the oldest one, and holds its place in the log.
+#[test]
+fn what_comes_and_goes_behind_a_group_that_stays_leaves_nothing() {
+    const GROUPS: u64 = 100_000;
+    let (origin, _broadcast, track) = video(Limits { cache_bytes: 20_000, ..Limits::default() });
+    let now = start();
+    let read = |from: Start| track.consume().subscribe(Filter::from(from), Policy::EVERYTHING);
+    let all = Start::At(Location { group: 0, object: 0 });
+    let (mut keeps_up, slow) = (read(all), read(all));
+    let entries = || lock(&track.shared.state).log.len();
+    write(&track, 1 << 60, now, 100);
+    let (mut most, mut seen) = (0, Vec::new());
+    for group in 0..GROUPS {
+        write(&track, group, now, 100);
+        seen.extend(events(&mut keeps_up, now));
+        most = most.max(entries());
+    }
+    let live = lock(&track.shared.state).groups.len();
+    assert!(live < 50, "{live} groups");
+    assert!(most <= 2 * 3 * live.max(LOG_LOOK_MIN), "{most} entries of {live} groups");
+    // Who keeps up gets each of them; who does not, and who comes late, what there is.
+    let begun = seen.iter().filter(|event| event.starts_with("group ")).count() as u64;
+    assert_eq!(begun, GROUPS + 1, "{:?}", &seen[..20]);
+    for mut late in [slow, read(all)] {
+        let seen = events(&mut late, now);
+        let begun = seen.iter().filter(|event| event.starts_with("group ")).count();
+        assert_eq!(begun, live, "{seen:?}");
+    }
+    assert!(origin.budget().used() < 20_000);
 }
 
 #[test]

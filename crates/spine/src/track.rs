@@ -16,7 +16,7 @@ use crate::error::{Close, LookupError, ResetCode, WriteError};
 use crate::faults::{self, Fault};
 use crate::fetch::{FetchCursor, Order};
 use crate::group;
-use crate::limits::{GAPS_MAX, GROUPS_KEPT_MIN, Limits};
+use crate::limits::{GAPS_MAX, GROUPS_KEPT_MIN, LOG_LOOK_MIN, Limits};
 use crate::name::{Path, TrackName};
 use crate::object::{Cell, Location};
 use crate::responder::{Desk, Want};
@@ -38,6 +38,8 @@ pub struct TrackInfo {
     pub pinned: bool,
     /// Key-value pairs of the publisher, passed on as they are.
     pub properties: Bytes,
+    /// The largest object that exists elsewhere when the track is made here.
+    pub largest: Option<Location>,
 }
 
 impl Default for TrackInfo {
@@ -49,6 +51,7 @@ impl Default for TrackInfo {
             dynamic_groups: false,
             pinned: false,
             properties: Bytes::new(),
+            largest: None,
         }
     }
 }
@@ -60,6 +63,8 @@ pub struct Demand {
     pub forward: bool,
     /// A reader wants a group newer than this one as soon as it can be.
     pub new_group_above: Option<u64>,
+    /// The lowest location that a reader began at, of those that something was behind already, here or elsewhere.
+    pub from: Option<Location>,
 }
 
 /// Which publisher may write. A broadcast's publisher has the broadcast's term and loses its right
@@ -86,8 +91,10 @@ pub(crate) struct State {
     pub(crate) groups: BTreeMap<u64, Group>,
     /// What happened, in order: the one queue that all cursors read, each from its own position.
     pub(crate) log: VecDeque<Logged>,
-    /// The position of the log's first entry.
-    pub(crate) log_base: u64,
+    /// So many entries the log ever had: the position of the next one.
+    pub(crate) logged: u64,
+    /// When it has so many entries, those of groups that are gone are looked for.
+    log_look: usize,
     pub(crate) largest: Option<Location>,
     /// The highest group that was evicted. A group is begun once: what is not above the floor does
     /// not come (again), or a slow second writer would fill the log with groups that go at once.
@@ -149,6 +156,8 @@ pub(crate) enum Event {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Logged {
+    /// They rise, and not always by one: entries of groups that are gone are left out some time.
+    pub(crate) position: u64,
     pub(crate) at: Instant,
     pub(crate) group: u64,
     pub(crate) event: Event,
@@ -156,12 +165,24 @@ pub(crate) struct Logged {
 
 impl State {
     pub(crate) fn log(&mut self, at: Instant, group: u64, event: Event) -> u64 {
-        self.log.push_back(Logged { at, group, event });
-        self.log_base + self.log.len() as u64 - 1
+        let position = self.logged;
+        self.log.push_back(Logged { position, at, group, event });
+        self.logged += 1;
+        position
     }
 
-    pub(crate) fn log_end(&self) -> u64 {
-        self.log_base + self.log.len() as u64
+    /// What the log has here, or next.
+    pub(crate) fn entry(&self, position: u64) -> Option<&Logged> {
+        if position >= self.logged {
+            return None;
+        }
+        let behind = position.saturating_sub(self.log.front()?.position);
+        let index = usize::try_from(behind).unwrap_or(usize::MAX);
+        match self.log.get(index).filter(|logged| logged.position == position) {
+            Some(logged) => Some(logged),
+            // Some before it were left out, or it was.
+            None => self.log.get(self.log.partition_point(|logged| logged.position < position)),
+        }
     }
 
     /// The newest group that decoding can start with; on opaque tracks any group that has begun.
@@ -189,7 +210,12 @@ impl State {
         self.evicted += 1;
         while self.log.front().is_some_and(|e| !self.groups.contains_key(&e.group)) {
             self.log.pop_front();
-            self.log_base += 1;
+        }
+        // Behind a group that stays others come and go without end, if it was begun before them and its id is higher. Looked at
+        // once for as many as are left then.
+        if self.log.len() >= self.log_look.max(LOG_LOOK_MIN) {
+            self.log.retain(|entry| self.groups.contains_key(&entry.group));
+            self.log_look = 2 * self.log.len();
         }
     }
 
@@ -238,7 +264,7 @@ impl Shared {
         term: Term,
         (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
     ) -> Arc<Self> {
-        let state = Mutex::new(State { term, ..State::default() });
+        let state = Mutex::new(State { term, largest: info.largest, ..State::default() });
         let derived = term == DERIVED;
         Arc::new(Self {
             path,

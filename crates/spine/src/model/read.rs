@@ -39,7 +39,7 @@ impl Sim {
         let cursor = self.consumer(at)?.subscribe(Filter { start, end_group }, policy);
         let track = self.track(at).0;
         let model = readers::Cursor::new(track, start, end_group, (latency, fail));
-        track.readers_changed(track.readers + 1);
+        track.subscribed(model.from);
         let from = (cursor.from().group, cursor.from().object);
         self.log(|| format!("cursor on {at:?} {start:?}..{end_group:?}, {latency} ms, {fail}"));
         same!("start", from, model.from);

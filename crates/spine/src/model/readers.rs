@@ -61,8 +61,9 @@ impl Cursor {
             return Some(Seen::End(why));
         }
         loop {
-            if self.next < track.trimmed {
-                self.next = track.trimmed;
+            let kept = track.kept_from(self.next);
+            if self.next < kept {
+                self.next = kept;
                 let from = self.begun.map_or(self.from.0, |g| self.from.0.max(g + 1));
                 let live = track.groups.iter().map(|g| g.id).find(|id| *id >= from);
                 let gone = (from..=track.floor.unwrap_or(0)).take_while(|id| Some(*id) != live);

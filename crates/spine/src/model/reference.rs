@@ -1,9 +1,11 @@
 //! The reference: what a track is, said with plain `Vec`s and linear searches. Shares no code with
 //! the implementation; ids, times and bytes are bare numbers.
 
+use std::collections::BTreeSet;
+
 use super::Loc;
 use crate::limits::{
-    GROUPS_KEPT, GROUPS_KEPT_MIN, OBJECT_OVERHEAD_BYTES as OVERHEAD, SHARE_OF_WINDOWS,
+    GROUPS_KEPT, GROUPS_KEPT_MIN, LOG_LOOK_MIN, OBJECT_OVERHEAD_BYTES as OVERHEAD, SHARE_OF_WINDOWS,
 };
 use crate::{Close, WriteError};
 
@@ -125,6 +127,10 @@ pub(super) struct Track {
     /// Everything that ever happened. Entries before `trimmed` are of groups that are gone.
     pub(super) history: Vec<Entry>,
     pub(super) trimmed: usize,
+    /// Others that are kept no more.
+    left_out: BTreeSet<usize>,
+    look: usize,
+    pub(super) looks: u64,
     pub(super) largest: Option<Loc>,
     pub(super) end: Option<Close>,
     pub(super) never: Vec<(u64, u64)>,
@@ -133,6 +139,8 @@ pub(super) struct Track {
     pub(super) term_over: Option<Close>,
     pub(super) readers: usize,
     pub(super) new_group_above: Option<u64>,
+    /// The lowest beginning of a reader that something was behind.
+    pub(super) from: Option<Loc>,
     pub(super) demand_revision: u64,
     pub(super) evicted: u64,
     pub(super) ids: Vec<u64>,
@@ -220,6 +228,21 @@ impl Track {
         while self.history.get(self.trimmed).is_some_and(|e| self.group(e.group).is_none()) {
             self.trimmed += 1;
         }
+        let kept = (self.trimmed..self.history.len()).filter(|at| !self.left_out.contains(at));
+        let kept: Vec<usize> = kept.collect();
+        if kept.len() >= self.look.max(LOG_LOOK_MIN) {
+            let gone = |at: &usize| self.group(self.history[*at].group).is_none();
+            let (gone, left): (Vec<usize>, Vec<usize>) = kept.into_iter().partition(gone);
+            self.looks += u64::from(!gone.is_empty());
+            self.left_out.extend(gone);
+            self.look = 2 * left.len();
+        }
+    }
+
+    /// The first entry that is kept, from this one on.
+    pub(super) fn kept_from(&self, at: usize) -> usize {
+        let all = at.max(self.trimmed)..self.history.len();
+        all.clone().find(|at| !self.left_out.contains(at)).unwrap_or(all.end)
     }
 
     fn forget(&mut self, ledger: &mut Ledger, gone: &Group) {
@@ -577,6 +600,16 @@ impl Track {
     pub(super) fn readers_changed(&mut self, readers: usize) {
         self.demand_revision += u64::from((readers > 0) != (self.readers > 0));
         self.readers = readers;
+    }
+
+    /// One more reader, that begins here.
+    pub(super) fn subscribed(&mut self, from: Loc) {
+        let (before, had) = (self.from, self.readers > 0);
+        if self.largest.is_some_and(|largest| largest >= from) {
+            self.from = Some(before.unwrap_or(from).min(from));
+        }
+        self.readers += 1;
+        self.demand_revision += u64::from(!had || self.from != before);
     }
 
     pub(super) fn request_group(&mut self, above: u64) {

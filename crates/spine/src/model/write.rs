@@ -290,6 +290,9 @@ impl Sim {
             5..8 => {
                 let evicted = self.track(at).0.evicted;
                 self.count(if evicted > 0 { "track: evicted" } else { "track: all there" });
+                if self.track(at).0.looks > 0 {
+                    self.count("track: entries left out");
+                }
                 same!("evicted groups", self.writers[i].producer.evicted(), evicted);
             }
             _ => self.drop_writer(i),
@@ -366,8 +369,10 @@ impl Sim {
         let track = self.track(at).0;
         let revision = track.demand_revision;
         let (forward, new_group_above) = (track.readers > 0, track.new_group_above);
+        let from = track.from.map(|(group, object)| Location { group, object });
         let writer = &mut self.writers[i];
-        let model = (writer.seen_demand != revision).then_some(Demand { forward, new_group_above });
+        let wanted = Demand { forward, new_group_above, from };
+        let model = (writer.seen_demand != revision).then_some(wanted);
         writer.seen_demand = revision;
         let real = writer.producer.poll_demand(&mut writer.waiting, &writer.wait.cx());
         writer.wait.judge("demand", &real, model)
