@@ -16,13 +16,14 @@ pub(crate) struct Airwave(Server);
 const QUIET: &str = "log.level=warn";
 
 /// All load comes from one address.
-const UNBOUND: &str = "limits.http_connections_per_address=0";
+const UNBOUND: [&str; 2] =
+    ["limits.http_connections_per_address=0", "limits.moq_connections_per_address=0"];
 
 impl Airwave {
     /// Starts it in a new data directory.
     pub(crate) fn start(program: &Path, settings: &[&str]) -> Result<Self> {
         let program = program.to_str().context("the program's path")?;
-        let settings = [&[QUIET, UNBOUND], settings].concat();
+        let settings = [&[QUIET], &UNBOUND[..], settings].concat();
         Ok(Self(on_server_core(|| Server::start(program, &settings))?))
     }
 

@@ -1,8 +1,8 @@
 //! What is here, told to who asks for it: SUBSCRIBE_NAMESPACE, and SUBSCRIBE_TRACKS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{pending, poll_fn};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::limits::{ANNOUNCED_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
+use crate::listen::Barred;
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::viewer::{Viewer, secrets};
@@ -186,7 +187,8 @@ async fn tracks(
                     {
                         here.push(broadcast.clone());
                         let terms = terms.clone();
-                        let offers = Offers { link, id, viewer: viewer.apart(), broadcast, terms };
+                        let (viewer, open) = (viewer.apart(), Mutex::default());
+                        let offers = Offers { link, id, viewer, broadcast, terms, open };
                         broadcasts.push(offers.run());
                     }
                 }
@@ -209,6 +211,8 @@ struct Offers<'a> {
     viewer: Viewer,
     broadcast: Consumer,
     terms: watch::Receiver<Terms>,
+    /// What is offered, and whether the peer has accepted it.
+    open: Mutex<BTreeMap<RequestId, bool>>,
 }
 
 impl Offers<'_> {
@@ -217,13 +221,32 @@ impl Offers<'_> {
         let path = self.broadcast.path();
         if self.viewer.may_watch(path).await.is_ok() {
             let _seat = self.viewer.seat(path);
-            tokio::select! {
-                () = self.offer_all() => {}
-                _ = self.viewer.shut_out(path.clone()) => {}
-                () = self.renewed() => {}
+            let barred = tokio::select! {
+                () = self.offer_all() => None,
+                barred = self.viewer.shut_out(path.clone()) => Some(barred),
+                () = self.renewed() => None,
+            };
+            if let Some(barred) = barred {
+                self.end_all(barred);
             }
         }
         self.broadcast
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<RequestId, bool>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what was offered that it is over, and why.
+    fn end_all(&self, barred: Barred) {
+        let done = barred.done();
+        for (id, accepted) in std::mem::take(&mut *self.open()) {
+            self.link.disown(id);
+            self.link.command(match accepted {
+                true => Command::Done { id, done: done.clone() },
+                false => Command::Cancel { id, code: ResetCode::Cancelled },
+            });
+        }
     }
 
     /// Tokens that the request shows are shown for each of its subscriptions. Never ends.
@@ -326,6 +349,7 @@ impl Offers<'_> {
             }
             return;
         };
+        self.open().insert(id, false);
         let (update, updates) = mpsc::unbounded_channel();
         let accepted = loop {
             match told.recv().await {
@@ -337,11 +361,13 @@ impl Offers<'_> {
                 }
                 // Refused, or over.
                 Some(Told::Event(Event::Answered { .. } | Event::Cancelled { .. })) | None => {
+                    self.open().remove(&id);
                     return link.disown(id);
                 }
                 Some(_) => {}
             }
         };
+        self.open().insert(id, true);
         // draft-21 §9.20: the OK of a PUBLISH says nothing of it.
         let accepted = if link.version.fills() { begins } else { accepted };
         let mut wishes = Wishes::new(&accepted, largest);
@@ -380,6 +406,7 @@ impl Offers<'_> {
             () = serving.run() => {}
             () = listen => {}
         }
+        self.open().remove(&id);
         link.disown(id);
     }
 }

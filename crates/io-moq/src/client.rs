@@ -460,7 +460,7 @@ impl Remote {
         let track = producer.consume();
         let (tell, over) = oneshot::channel();
         self.link.run(async move {
-            let _ = tell.send(granted.take(producer).await);
+            let _ = tell.send(granted.take(producer, false).await);
         });
         Ok(Subscribed { track, over })
     }

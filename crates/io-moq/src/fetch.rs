@@ -22,7 +22,7 @@ use crate::limits::FETCH_MAX;
 use crate::link::Link;
 use crate::listen::Counters;
 use crate::play::{Counted, flow_of, location, via_of};
-use crate::priority;
+use crate::priority::{self, Count};
 use crate::timeouts::Lifetimes;
 use crate::transport::SendStream;
 use crate::wishes::selects;
@@ -65,8 +65,7 @@ pub(crate) async fn serve(
     let publisher = track.info().priority;
     // draft-18 §10.12: ascending, unless the subscriber says otherwise.
     let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
-    let number =
-        |subscriber| priority::of_stream(subscriber, publisher, order, range.start.group, 3);
+    let number = |subscriber| priority::of_fetch((subscriber, publisher), order, id);
     let urgency = Urgency { subscriber: urgency, number: &number };
     let timeout_ms = parameters.fill_timeout_ms;
     let selection = Arc::new(Selection::new(&parameters.range_filters));
@@ -86,6 +85,8 @@ pub(crate) struct Fill {
     pub(crate) live_order: GroupOrder,
     /// The subscriber's.
     pub(crate) priority: u8,
+    /// Of the groups of the subscription.
+    pub(crate) count: Arc<Count>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) selection: Arc<Selection>,
 }
@@ -109,8 +110,10 @@ pub(crate) async fn fill(
         GroupOrder::Descending => range.end.group,
     };
     let publisher = track.info().priority;
-    let number =
-        |subscriber| priority::of_fill((subscriber, publisher), (order, fill.live_order), first);
+    let number = |subscriber| {
+        let group = fill.count.of(first);
+        priority::of_fill((subscriber, publisher), (order, fill.live_order), group, id)
+    };
     let urgency = Urgency { subscriber: watch::channel(fill.priority).1, number: &number };
     // The subscriber has no other word that it comes.
     let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: true };
@@ -156,9 +159,10 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters
     // Never closed.
     let Ok(place) = link.past.acquire().await else { return };
     let Some(mut stream) = link.connection.open_uni().await else { return };
-    stream.set_priority(urgency.now());
+    let number = urgency.now();
+    stream.set_priority(number);
     link.log.fetch("local", stream.id(), id);
-    let mut out = Out { stream, urgency };
+    let mut out = Out { stream, urgency, number };
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
     let patient = timeout_ms.is_none();
     let fill = timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
@@ -398,13 +402,25 @@ async fn rest(object: &mut ObjectReader) -> ControlFlow<moqt::ResetCode, Vec<Byt
 struct Out<'a> {
     stream: SendStream,
     urgency: Urgency<'a>,
+    /// What the stream has.
+    number: i32,
 }
 
 impl Out<'_> {
+    fn prioritise(&mut self) {
+        let number = self.urgency.now();
+        if number != self.number {
+            self.number = number;
+            self.stream.set_priority(number);
+        }
+    }
+
     /// Writes, for as long as the peer takes something now and then: who reads nothing keeps nobody busy.
     async fn write(&mut self, chunks: &mut [Bytes]) -> ControlFlow<moqt::ResetCode> {
         let left = |chunks: &[Bytes]| chunks.iter().map(Bytes::len).sum::<usize>();
         let (mut before, mut until) = (left(chunks), clock::now() + FETCH_MAX);
+        // The live groups that it is sent beside may be counted anew.
+        self.prioritise();
         loop {
             // What was written is taken out of the chunks, also when something else comes first.
             tokio::select! {
@@ -412,7 +428,7 @@ impl Out<'_> {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break(moqt::ResetCode::Cancelled),
                 },
-                () = self.urgency.changed() => self.stream.set_priority(self.urgency.now()),
+                () = self.urgency.changed() => self.prioritise(),
                 () = tokio::time::sleep_until(until.into()) => {
                     if left(chunks) == before {
                         return ControlFlow::Break(moqt::ResetCode::TooFarBehind);

@@ -62,6 +62,7 @@ pub(crate) async fn run(publisher: Publisher, path: Path) {
             return publisher.refuse(code_of(&refused), refused.to_string()).await;
         }
     };
+    publisher.link.connection.receives();
     // All that comes of it is the peer's own.
     let _own = path.map(|path| own.mark(&path, None));
     let on_air = OnAir::new(&publisher, admitted);
@@ -252,10 +253,11 @@ impl Ingest {
         };
         let left = if self.publisher.said_goodbye() { Left::Goodbye } else { left };
         self.on_air.leave(left);
-        let Self { publisher, staging, namespaces, .. } = self;
+        let Self { publisher, staging, namespaces, offered, .. } = self;
         drop((taking, staging));
         // draft-18 §10.15: we want no more of it.
-        for id in namespaces {
+        for id in namespaces.into_iter().chain(offered.into_keys()) {
+            publisher.link.disown(id);
             publisher.link.command(Command::Cancel { id, code: ResetCode::Cancelled });
         }
         let reason = match left {

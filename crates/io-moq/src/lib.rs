@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod answers;
 pub mod client;
 mod clock;
 mod fetch;

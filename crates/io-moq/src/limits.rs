@@ -19,6 +19,16 @@ pub const HALF_OPEN_UNPROVED_MAX: usize = 500;
 /// Connections that have not said SETUP, from one address: an office behind one address has fewer.
 pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 
+/// Connections at one time. Each costs some 60 KB while it waits for something: 1.2 GB of who only waits.
+pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// A session in which nothing is open is let go when nothing was asked for so long. Twice what a silent peer gets: who waits for a
+/// broadcast to begin asks again every few seconds, and who waits for a click of somebody is back after two round trips.
+pub const NOTHING_ASKED: Duration = Duration::from_secs(60);
+
+/// How often that is looked at.
+pub const NOTHING_ASKED_LOOK: Duration = Duration::from_secs(15);
+
 /// Request streams that a peer may have open. A player has one for each of a dozen tracks, a relay many
 /// more; each costs a few hundred bytes.
 pub const REQUEST_STREAMS: u32 = 256;
@@ -37,12 +47,19 @@ pub const DATA_STREAMS_FIRST: u32 = 16;
 /// bandwidth-delay product of it.
 pub const STREAM_WINDOW: u32 = 1_250_000;
 
-/// What all streams of a connection may have in flight to us.
+/// What all streams of a connection may have in flight to us, from who publishes: that they are let in is known by then.
 pub const RECEIVE_WINDOW: u32 = 8 << 20;
 
+/// The same of all others, of whom requests come, and what they say in a chat. What comes out of order is held, and most of an
+/// address's share of connections may be up to that.
+pub const RECEIVE_WINDOW_FIRST: u32 = 256 << 10;
+
 /// What is held of data streams, all of a connection, before it is known whose they are: the message that says so is a moment
-/// later on another stream. Much less than [`RECEIVE_WINDOW`], so that such streams never stand in that message's way.
+/// later on another stream. What is read makes room in QUIC's window, so that such streams never stand in that message's way.
 pub const AHEAD_BYTES_MAX: usize = 2 << 20;
+
+/// The same of all connections together: of 64 that come at once and have as much as they may. Above it such streams are stopped.
+pub const AHEAD_BYTES_ALL_MAX: usize = 128 << 20;
 
 /// A piece of a stream that is shorter is copied where it is kept: as it came, it holds the packet that it came in.
 pub const SHORT_BYTES: usize = 1 << 10;
@@ -113,6 +130,10 @@ pub const PAST_PER_CONNECTION: usize = 24;
 /// The longest that a FETCH waits for who can bring what is not in memory; and for a peer that takes nothing of it.
 pub const FETCH_MAX: Duration = Duration::from_secs(30);
 
+/// An object of a publisher's answer to a FETCH, which is taken when all of it is here: what a track may have. The answer ends with a
+/// larger one.
+pub const FETCHED_OBJECT_BYTES_MAX: u64 = 16 << 20;
+
 /// Namespaces that are told for one SUBSCRIBE_NAMESPACE: more than broadcasts on a node.
 pub const ANNOUNCED_MAX: usize = 10_000;
 
@@ -125,6 +146,10 @@ pub const RENDEZVOUS_MAX: Duration = Duration::from_secs(30);
 /// The longest that a publisher may take to answer a SUBSCRIBE of ours: it waits no longer than [`RENDEZVOUS_MAX`] for who it asks
 /// itself, and its answer has to come here.
 pub const SUBSCRIBE_ANSWER_MAX: Duration = Duration::from_secs(35);
+
+/// A relayed track that nobody reads is paused upstream after so long: a page that is loaded again, or a player that moves to another
+/// relay, is back by then.
+pub const FORWARD_LINGER: Duration = Duration::from_secs(10);
 
 /// Namespaces that one connection publishes in.
 pub const NAMESPACES_MAX: usize = 16;
@@ -144,8 +169,12 @@ pub const VIDEO_TRACKS_MAX: u8 = 8;
 /// Audio tracks of one publisher.
 pub const AUDIO_TRACKS_MAX: u8 = 16;
 
-/// How often who watches is looked at again: a token that ends, or is revoked, ends its view within it.
-pub const GATE_AGAIN: Duration = Duration::from_millis(900);
+/// How often who watches is looked at again. Together with what is remembered of the answer (`POLICY_AGE` in `access`, half a
+/// second) a token that ends, or is taken back, ends its view within a second, on the way to its viewer too.
+pub const GATE_AGAIN: Duration = Duration::from_millis(400);
+
+/// Looks in a row that nobody could answer, because the database is busy: a view goes on for so long, as an answer over HTTP does.
+pub const GATE_UNKNOWN_MAX: u32 = 12;
 
 /// Tokens of one message that are looked at: who needs more than a few has none that is good.
 pub const TOKENS_MAX: usize = 8;

@@ -43,8 +43,8 @@ pub(crate) struct Link {
     pub(crate) log: Log,
     /// Places for the past that is sent.
     pub(crate) past: Semaphore,
-    /// Bytes of data streams whose request is not known yet.
-    ahead: AtomicUsize,
+    /// Bytes of data streams whose request is not known yet: of this connection, and of all.
+    ahead: [Arc<Held>; 2],
     state: Mutex<State>,
     changed: Notify,
 }
@@ -248,8 +248,8 @@ impl Driver {
         let jobs: FuturesUnordered<Job> = FuturesUnordered::new();
         jobs.push(Box::pin(pump.map(|()| None)));
         let (past, state) = (Semaphore::new(PAST_PER_CONNECTION), Mutex::new(state));
-        let flows = Flows::new(traffic, version.draft());
-        let (ahead, changed) = (AtomicUsize::new(0), Notify::new());
+        let ahead = [Arc::new(Held::new(AHEAD_BYTES_MAX)), traffic.ahead.clone()];
+        let (flows, changed) = (Flows::new(traffic, version.draft()), Notify::new());
         let link = Link { connection, version, flows, log, past, ahead, state, changed };
         Self {
             link: Arc::new(link),
@@ -643,7 +643,7 @@ async fn whose(
     stream: &mut RecvStream,
     mut belongs: oneshot::Receiver<Belongs>,
 ) -> Result<Belongs, oneshot::error::RecvError> {
-    let mut ahead = Ahead { link, bytes: 0 };
+    let mut ahead = Ahead { of: &link.ahead, bytes: 0 };
     loop {
         let read = tokio::select! {
             biased;
@@ -664,9 +664,34 @@ async fn whose(
     }
 }
 
-/// Bytes that one stream has read ahead, of those that all of a connection may; given back when it is dropped.
+/// Bytes that are held, and how many may be.
+#[derive(Debug)]
+pub(crate) struct Held {
+    bytes: AtomicUsize,
+    most: usize,
+}
+
+impl Held {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { bytes: AtomicUsize::new(0), most }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many more may be held. They count in any case.
+    fn add(&self, bytes: usize) -> bool {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most
+    }
+}
+
+/// Bytes that one stream has read ahead, of those that all of a connection may, and all connections; given back when it is
+/// dropped.
 struct Ahead<'a> {
-    link: &'a Link,
+    of: &'a [Arc<Held>; 2],
     bytes: usize,
 }
 
@@ -674,13 +699,18 @@ impl Ahead<'_> {
     /// Whether so many more may be held.
     fn add(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
-        self.link.ahead.fetch_add(bytes, Ordering::Relaxed) + bytes <= AHEAD_BYTES_MAX
+        // All of them count.
+        let [own, all] = self.of;
+        let (own, all) = (own.add(bytes), all.add(bytes));
+        own && all
     }
 }
 
 impl Drop for Ahead<'_> {
     fn drop(&mut self) {
-        self.link.ahead.fetch_sub(self.bytes, Ordering::Relaxed);
+        for held in self.of {
+            held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 

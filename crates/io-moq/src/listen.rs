@@ -1,8 +1,7 @@
 //! Accepting connections.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,8 @@ pub use moqt::Secret;
 use moqt::Version;
 use moqt::limits::URI_BYTES_MAX;
 use moqt::session::Transport;
+use proxy::network::Networks;
+use proxy::share::{Full, Share, Shares};
 use spine::Origin;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ use crate::open::OpenBroadcasts;
 use crate::qlog::Logs;
 use crate::session::{self, Relay};
 use crate::traffic::Traffic;
-use crate::transport::{Connection, Endpoint};
+use crate::transport::{Connection, Endpoint, Incoming};
 
 /// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
 /// protocols.
@@ -52,6 +53,10 @@ pub struct Counters {
     pub open: AtomicUsize,
     /// Connections refused before their handshake, because too many were half open.
     pub refused_half_open: AtomicU64,
+    /// The same, because there were too many in all.
+    pub refused: AtomicU64,
+    /// The same, because there were too many of their address.
+    pub refused_address: AtomicU64,
     /// Connections whose peer had to show first that the address is its own.
     pub retries: AtomicU64,
     /// Handshakes that failed.
@@ -124,6 +129,8 @@ pub enum Why {
     Expired,
     /// It is no token.
     Malformed,
+    /// Nobody can say at the moment.
+    Unknown,
 }
 
 impl Barred {
@@ -209,6 +216,10 @@ pub struct Service {
     pub guests: Guests,
     /// First fields of namespaces in which anybody may publish; `*` for all.
     pub open_namespaces: Vec<String>,
+    /// How many connections there may be, and of one address.
+    pub connections: Arc<Shares>,
+    /// Addresses of many people: they have no share.
+    pub proxies: Arc<Networks>,
     /// Half-open connections above which an address has to be proved: [`crate::limits::HALF_OPEN_UNPROVED_MAX`].
     pub half_open_unproved: usize,
     /// Where peers are sent when it stops.
@@ -219,44 +230,34 @@ pub struct Service {
     pub counters: Arc<Counters>,
 }
 
-#[derive(Default)]
-struct HalfOpen {
-    all: usize,
-    by_address: BTreeMap<IpAddr, usize>,
+/// How many connections there may be, and how many that say nothing yet.
+struct Bounds {
+    half_open: Arc<Shares>,
+    connections: Arc<Shares>,
+    proxies: Arc<Networks>,
 }
 
-/// Counts a connection as half open until it is dropped.
-pub(crate) struct HalfOpenGuard {
-    half_open: Arc<Mutex<HalfOpen>>,
-    address: IpAddr,
+/// The places of a connection, until they are dropped.
+struct Places {
+    half_open: Share,
+    _connection: Share,
 }
 
-fn half_open(half_open: &Arc<Mutex<HalfOpen>>, peer: SocketAddr) -> Option<HalfOpenGuard> {
-    let address = peer.ip().to_canonical();
-    let mut open = half_open.lock().unwrap_or_else(PoisonError::into_inner);
-    let here = open.by_address.get(&address).copied().unwrap_or(0);
-    if open.all >= HALF_OPEN_MAX || here >= HALF_OPEN_PER_ADDRESS_MAX {
-        return None;
-    }
-    open.all += 1;
-    open.by_address.insert(address, here + 1);
-    Some(HalfOpenGuard { half_open: half_open.clone(), address })
-}
-
-fn count(half_open: &Mutex<HalfOpen>) -> usize {
-    half_open.lock().unwrap_or_else(PoisonError::into_inner).all
-}
-
-impl Drop for HalfOpenGuard {
-    fn drop(&mut self) {
-        let mut open = self.half_open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.all = open.all.saturating_sub(1);
-        let here = open.by_address.get(&self.address).copied().unwrap_or(0);
-        if here <= 1 {
-            open.by_address.remove(&self.address);
-        } else {
-            open.by_address.insert(self.address, here - 1);
-        }
+impl Bounds {
+    /// Who knocks gets its places; who does not is counted.
+    fn enter(&self, incoming: &Incoming, counters: &Counters) -> Option<Places> {
+        let address = incoming.peer().ip();
+        let own = (!self.proxies.have(address)).then_some(address);
+        let refused = match (self.half_open.enter(own), self.connections.enter(own)) {
+            (Ok(half_open), Ok(connection)) => {
+                return Some(Places { half_open, _connection: connection });
+            }
+            (Err(_), _) => &counters.refused_half_open,
+            (_, Err(Full::All)) => &counters.refused,
+            (_, Err(Full::Address)) => &counters.refused_address,
+        };
+        refused.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 
@@ -287,6 +288,9 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
     let Service { origin, door, gate, audience, past, guests, open_namespaces, .. } = service;
     let (counters, unproved_max) = (service.counters, service.half_open_unproved);
     let (elsewhere, logs) = (service.elsewhere, service.logs);
+    let half_open = Shares::new(HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX);
+    let (connections, proxies) = (service.connections, service.proxies);
+    let bounds = Bounds { half_open, connections, proxies };
     let open = OpenBroadcasts::default();
     let relay = Relay {
         origin,
@@ -303,7 +307,6 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
     };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
-    let guards: Arc<Mutex<HalfOpen>> = Arc::default();
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -320,25 +323,26 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
                 None => break,
             },
         };
-        if incoming.unproved() && count(&guards) >= unproved_max {
+        if incoming.unproved() && bounds.half_open.count() >= unproved_max {
             relay.counters.retries.fetch_add(1, Ordering::Relaxed);
             incoming.prove();
             continue;
         }
-        let Some(guard) = half_open(&guards, incoming.peer()) else {
-            relay.counters.refused_half_open.fetch_add(1, Ordering::Relaxed);
+        let Some(Places { half_open, _connection }) = bounds.enter(&incoming, &relay.counters)
+        else {
+            // RFC 9000 §20.1: CONNECTION_REFUSED. Drafts of MoQ have no code for it, and a handshake is work.
             incoming.refuse();
             continue;
         };
         let (relay, draining) = (relay.clone(), draining.clone());
         connections.spawn(async move {
-            let counters = relay.counters.clone();
+            let (counters, _place) = (relay.counters.clone(), _connection);
             // In a box: what a handshake needs is not kept while its session lasts.
             match Box::pin(incoming.accept()).await {
                 Ok(connection) => {
                     let counted = counted(connection.clone(), counters);
                     tokio::select! {
-                        () = session::run(connection, relay, guard, draining) => {}
+                        () = session::run(connection, relay, half_open, draining) => {}
                         () = counted => {}
                     }
                 }

@@ -11,13 +11,14 @@ use futures_util::stream::FuturesUnordered;
 use moqt::{Answer, Filter, RequestCode, RequestId};
 use spine::broadcast::{Consumer, Liveness, Producer};
 use spine::{
-    NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover, TrackName,
+    NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover, TrackInfo, TrackName,
     TrackRequest, Waiting,
 };
 use tokio::sync::watch;
 
 use crate::limits::{PUBLISHED_TRACKS_MAX, UNTOLD_MAX, UNTOLD_PER_NAMESPACE_MAX, WANTED_MAX};
 use crate::names::namespace_of;
+use crate::play::at;
 use crate::publish::{Offer, Publisher, info_of};
 use crate::session::Relay;
 use crate::take::Taken;
@@ -214,6 +215,7 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path) {
             return publisher.refuse(RequestCode::ExcessiveLoad, error.to_string()).await;
         }
     };
+    publisher.link.connection.receives();
     let mut joined = relay.open.joined.subscribe();
     let mut relaying = Relaying::new(&publisher, path.clone(), broadcast);
     loop {
@@ -348,7 +350,9 @@ impl Relaying {
                 let track = match (name, own) {
                     (Ok(name), Some(own)) if room => {
                         own.asked.insert(name.clone());
-                        own.broadcast.derive(name, info_of(&offered.properties))
+                        let largest = offered.parameters.largest.map(at);
+                        let info = TrackInfo { largest, ..info_of(&offered.properties) };
+                        own.broadcast.derive(name, info)
                     }
                     _ => Err(PublishError::TooManyTracks),
                 };

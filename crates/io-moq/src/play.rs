@@ -30,7 +30,7 @@ use crate::limits::{FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, LAG_MAX, STREAMS_
 use crate::link::Link;
 use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
-use crate::priority;
+use crate::priority::{self, Count};
 use crate::timeouts::{Lifetimes, Timeouts};
 use crate::transport::{SendStream, WriteEnd};
 use crate::viewer::Viewer;
@@ -43,58 +43,8 @@ pub(crate) fn location(location: spine::Location) -> Location {
 }
 
 /// The same the other way.
-fn at(location: Location) -> spine::Location {
+pub(crate) fn at(location: Location) -> spine::Location {
     spine::Location { group: location.group, object: location.object }
-}
-
-/// What an answer says of a track.
-pub(crate) fn track_ok(track: &track::Consumer) -> Answer {
-    answer_of(track, track.largest().map(location))
-}
-
-fn answer_of(track: &track::Consumer, largest: Option<Location>) -> Answer {
-    Answer::Ok {
-        parameters: Parameters { largest, ..Parameters::default() },
-        properties: Properties::from_checked(track.info().properties.clone()),
-    }
-}
-
-/// Answers that players of browsers do not read as the draft has them. Who follows live can do without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Misread {
-    /// `@moq/net` (0.2, 0.3) looks for a length before LARGEST_OBJECT, as draft 16 has it, and ends what it asked for if
-    /// there is none.
-    Largest,
-    /// shaka-player 5.2 does not step over the properties of a track, and is out of step with its control stream then.
-    Properties,
-}
-
-impl Misread {
-    /// By what a peer says of itself.
-    pub(crate) fn by(implementation: &str) -> Option<Self> {
-        match implementation {
-            "moq-lite-js" => Some(Self::Largest),
-            shaka if shaka.starts_with("ShakaPlayer/") => Some(Self::Properties),
-            _ => None,
-        }
-    }
-}
-
-/// The answer to a subscription that begins behind this largest object.
-pub(crate) fn subscribed(
-    track: &track::Consumer,
-    largest: Option<Location>,
-    misread: Option<Misread>,
-) -> Answer {
-    match (answer_of(track, largest), misread) {
-        (Answer::Ok { properties, .. }, Some(Misread::Largest)) => {
-            Answer::Ok { parameters: Parameters::default(), properties }
-        }
-        (Answer::Ok { parameters, .. }, Some(Misread::Properties)) => {
-            Answer::Ok { parameters, properties: Properties::empty() }
-        }
-        (answer, _) => answer,
-    }
 }
 
 /// The order of groups: the subscriber's, else the publisher's.
@@ -180,14 +130,14 @@ impl Serving {
     /// Answers how it ended; nothing, if the subscriber ended it.
     async fn deliver(&mut self, flow: &OpenFlow) -> Option<DoneCode> {
         let (tell, changes) = watch::channel(self.wishes.clone());
-        let given_up = Arc::<GivenUp>::default();
+        let (given_up, count) = (Arc::<GivenUp>::default(), Arc::<Count>::default());
         let (began, mut cursor) = (clock::now(), self.follow());
         let lifetimes = Lifetimes::of(self.track.info());
         // In boxes: each of these has room for one that is no stream at all.
         let mut streams: FuturesUnordered<Sending> = FuturesUnordered::new();
         let mut fills: FuturesUnordered<Sending> = FuturesUnordered::new();
         let fill = self.fill.take();
-        fills.extend(fill.and_then(|(fill, largest)| self.past(self.id, &fill, largest)));
+        fills.extend(fill.and_then(|(fill, at)| self.past(self.id, (&fill, at), &count)));
         let mut end = None;
         loop {
             if let Some(code) = end
@@ -234,7 +184,8 @@ impl Serving {
                         Change::Further(from) => cursor = self.follow_from(from),
                     }
                     let fill = fill.zip(largest);
-                    fills.extend(fill.and_then(|(fill, at)| self.past(update.id, fill, at)));
+                    let past = fill.and_then(|(fill, at)| self.past(update.id, (fill, at), &count));
+                    fills.extend(past);
                     tell.send_replace(self.wishes.clone());
                 }
                 Some(()) = streams.next() => {}
@@ -247,8 +198,9 @@ impl Serving {
                     // draft-18 §2.4.2: at once; what is dropped here is reset.
                     Event::End(why @ Close::Malformed) => return Some(done_code(why)),
                     Event::Subgroup(reader) => {
-                        let told = (changes.clone(), given_up.clone(), flow.share());
-                        streams.push(self.stream(reader, (began, lifetimes), told));
+                        let told = (changes.clone(), given_up.clone(), count.clone());
+                        count.see(reader.group());
+                        streams.push(self.stream(reader, (began, lifetimes), told, flow.share()));
                     }
                     Event::Datagram(object)
                         if !self.wishes.is_behind(location(object.location()))
@@ -285,7 +237,12 @@ impl Serving {
 
     /// The past that a message asks for, of which this is the name (draft-21 §3.4): nothing while paused, and
     /// nothing behind what was the largest object then, as that comes by the subscription.
-    fn past(&self, by: RequestId, fill: &Parameters, largest: Location) -> Option<Sending> {
+    fn past(
+        &self,
+        by: RequestId,
+        (fill, largest): (&Parameters, Location),
+        count: &Arc<Count>,
+    ) -> Option<Sending> {
         let wishes = &self.wishes;
         let wanted = Fill {
             by,
@@ -293,6 +250,7 @@ impl Serving {
             order: fill.group_order.unwrap_or(self.order),
             live_order: self.order,
             priority: fill.subscriber_priority.unwrap_or(wishes.priority),
+            count: count.clone(),
             timeout_ms: fill.fill_timeout_ms,
             selection: match fill.range_filters.is_empty() {
                 true => wishes.selection.clone(),
@@ -375,7 +333,8 @@ impl Serving {
         &self,
         reader: SubgroupReader,
         (began, lifetimes): (Instant, Lifetimes),
-        (changes, given_up, flow): (watch::Receiver<Wishes>, Arc<GivenUp>, Arc<Flow>),
+        (changes, given_up, count): (watch::Receiver<Wishes>, Arc<GivenUp>, Arc<Count>),
+        flow: Arc<Flow>,
     ) -> Sending {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
         let (track, wishes) = (self.track.clone(), self.wishes.clone());
@@ -391,6 +350,8 @@ impl Serving {
             wishes,
             changes,
             given_up,
+            count,
+            number: 0,
             flow,
             began,
             said,
@@ -434,6 +395,9 @@ struct Streaming {
     wishes: Wishes,
     changes: watch::Receiver<Wishes>,
     given_up: Arc<GivenUp>,
+    count: Arc<Count>,
+    /// What the stream has.
+    number: i32,
     flow: Arc<Flow>,
     /// When the subscription began.
     began: Instant,
@@ -555,11 +519,15 @@ impl Streaming {
         }
     }
 
-    fn prioritise(&self, stream: &mut SendStream) {
-        let (group, subgroup) = (self.reader.group(), self.reader.id());
-        let (subscriber, publisher) = (self.wishes.priority, self.priority);
-        let number = priority::of_stream(subscriber, publisher, self.order, group, subgroup);
-        stream.set_priority(number);
+    /// What the subscriber wishes, or the groups that are counted, may have changed.
+    fn prioritise(&mut self, stream: &mut SendStream) {
+        let at = (self.count.of(self.reader.group()), self.reader.id());
+        let priorities = (self.wishes.priority, self.priority);
+        let number = priority::of_stream(priorities, self.order, at, self.id);
+        if number != self.number {
+            self.number = number;
+            stream.set_priority(number);
+        }
     }
 
     async fn send(
@@ -603,12 +571,9 @@ impl Streaming {
             }
             last = Some(object.header().id);
             head = BytesMut::with_capacity(32);
-            let before = self.wishes.priority;
             let Some(next) = self.next().await? else { return Ok(()) };
             object = next;
-            if before != self.wishes.priority {
-                self.prioritise(stream);
-            }
+            self.prioritise(stream);
         }
     }
 
@@ -719,6 +684,7 @@ impl Streaming {
             // Its end may come while this waits, or that of an older group.
             let look = Some(clock::now() + LAG_MAX / 50);
             let until = [late, look].into_iter().flatten().fold(until, Instant::min);
+            self.prioritise(stream);
             // What was written is taken out of the chunks, also when time is up.
             if let Ok(written) = timeout_at(until.into(), stream.write(chunks)).await {
                 return Ok(written?);

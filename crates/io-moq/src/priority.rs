@@ -1,9 +1,12 @@
 //! Which stream is sent first: draft-ietf-moq-transport-18 §7 in one number for QUIC, higher is sooner.
 //!
 //! Each stream gets a number of its own as far as 32 bits allow: equal ones would share the wire, and
-//! then nothing is early.
+//! then nothing is early. From the top: 8 bits of the subscriber's priority, 8 of the publisher's, 9 of the group, 2 of the
+//! subgroup, and 4 of the request, so that two tracks that are as urgent as each other take turns by groups.
 
-use moqt::GroupOrder;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use moqt::{GroupOrder, RequestId};
 
 /// The control stream, before all else.
 pub(crate) const CONTROL: i32 = i32::MAX;
@@ -11,47 +14,94 @@ pub(crate) const CONTROL: i32 = i32::MAX;
 /// Streams of requests.
 pub(crate) const REQUEST: i32 = i32::MAX - 1;
 
-/// Groups that are told apart; more than a subscription ever has open.
-const GROUPS: u64 = 1 << 13;
+/// Groups that are told apart: several times as many as a subscription has open.
+const GROUPS: u64 = 1 << 9;
+
+/// So many of them are older than the newest one when they are counted anew: twice as many as a subscription has open.
+const OLDER: u64 = 1 << 7;
+
+/// What is behind a subgroup's number: the past of its group first, then two subgroups, then all others.
+const SUBGROUPS: u64 = 2;
+
+/// Requests that are told apart.
+const REQUESTS: u64 = 1 << 4;
+
+/// From which group on those of a subscription are counted. It moves as they do, and with it the numbers of streams that are open: who
+/// sends looks at it again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    /// A group of this number is sent now.
+    pub(crate) fn see(&self, group: u64) {
+        let first = self.0.load(Ordering::Relaxed);
+        if group.saturating_sub(first) >= GROUPS {
+            self.0.store(group - OLDER, Ordering::Relaxed);
+        }
+    }
+
+    /// Which one of them this group is.
+    pub(crate) fn of(&self, group: u64) -> u64 {
+        group.saturating_sub(self.0.load(Ordering::Relaxed))
+    }
+}
 
 /// A stream of objects: first the subscriber's priority, then the publisher's (lower numbers first), then
-/// the order of groups, then subgroups in their order.
+/// the order of groups, which are [counted](Count), then subgroups in their order, then requests in theirs.
 pub(crate) fn of_stream(
-    subscriber: u8,
-    publisher: u8,
+    (subscriber, publisher): (u8, u8),
     order: GroupOrder,
-    group: u64,
-    subgroup: u64,
+    (group, subgroup): (u64, u64),
+    request: RequestId,
 ) -> i32 {
-    let group = group % GROUPS;
-    let group = match order {
-        GroupOrder::Ascending => GROUPS - 1 - group,
-        GroupOrder::Descending => group,
-    };
-    let subgroup = 3 - subgroup.min(3);
-    let key = group << 2 | subgroup;
-    let urgent = u64::from(255 - subscriber) << 23 | u64::from(255 - publisher) << 15 | key;
-    // invariant: 31 bits.
-    i32::try_from(urgent as i64 - (1 << 30)).unwrap_or(0)
+    let subgroup = SUBGROUPS - subgroup.min(SUBGROUPS);
+    number((subscriber, publisher), order, (group, subgroup), request)
+}
+
+/// A FETCH. What it brings is older than what is live, or of no order with it.
+pub(crate) fn of_fetch(priorities: (u8, u8), order: GroupOrder, request: RequestId) -> i32 {
+    number(priorities, order, (0, 0), request)
 }
 
 /// The past of a subscription (draft-21 §5.1.2): of one group it comes before what is new; in another order than
 /// that, it comes after it.
 pub(crate) fn of_fill(
-    (subscriber, publisher): (u8, u8),
+    priorities: (u8, u8),
     (order, live): (GroupOrder, GroupOrder),
     group: u64,
+    request: RequestId,
 ) -> i32 {
     match order == live {
-        true => of_stream(subscriber, publisher, order, group, 0).saturating_add(1),
-        false => of_stream(subscriber, publisher, GroupOrder::Descending, 0, 3),
+        true => number(priorities, order, (group, SUBGROUPS + 1), request),
+        false => number(priorities, GroupOrder::Descending, (0, 0), request),
     }
+}
+
+fn number(
+    (subscriber, publisher): (u8, u8),
+    order: GroupOrder,
+    (group, subgroup): (u64, u64),
+    request: RequestId,
+) -> i32 {
+    let group = group.min(GROUPS - 1);
+    let group = match order {
+        GroupOrder::Ascending => GROUPS - 1 - group,
+        GroupOrder::Descending => group,
+    };
+    // Those of one side are all even, or all odd.
+    let request = REQUESTS - 1 - (request.0 >> 1) % REQUESTS;
+    let key = (group << 2 | subgroup) << 4 | request;
+    let urgent = u64::from(255 - subscriber) << 23 | u64::from(255 - publisher) << 15 | key;
+    // invariant: 31 bits.
+    i32::try_from(urgent as i64 - (1 << 30)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use GroupOrder::{Ascending, Descending};
+
+    const ONE: RequestId = RequestId(8);
 
     #[test]
     fn draft18_s7_2_d14_the_order_of_the_draft() {
@@ -67,21 +117,80 @@ mod tests {
             (128, 64, Descending, 5, 0),
             (255, 255, Descending, 0, 3),
         ];
-        let all: Vec<i32> =
-            streams.iter().map(|(s, p, o, g, u)| of_stream(*s, *p, *o, *g, *u)).collect();
+        let of = |(s, p, order, group, subgroup)| of_stream((s, p), order, (group, subgroup), ONE);
+        let all: Vec<i32> = streams.into_iter().map(of).collect();
         assert!(all.windows(2).all(|pair| pair[0] > pair[1]), "{all:?}");
         assert!(REQUEST > all[0] && CONTROL > REQUEST);
     }
 
     #[test]
-    fn draft21_s5_1_2_d24_the_past_of_a_group_is_before_what_is_new_in_it() {
+    fn draft18_s7_2_d14_groups_stay_in_order_however_many_there_were() {
+        const OPEN: u64 = crate::limits::STREAMS_PER_SUBSCRIPTION as u64;
+        let (count, far) = (Count::default(), 1 << 60);
+        let steps = [1, 1, 1, 7, OPEN, 1_000];
+        let groups = (0..9_000).chain((10_000..20_000).step_by(3)).chain(far..far + 2_000);
+        let mut open: Vec<u64> = Vec::new();
+        for (n, group) in groups.enumerate() {
+            // Some are left out.
+            let group = group + steps[n % steps.len()] / 500;
+            open.push(group);
+            open.sort_unstable();
+            open.dedup();
+            let behind = open.len().saturating_sub(OPEN as usize);
+            open.drain(..behind);
+            open.iter().for_each(|group| count.see(*group));
+            for order in [Ascending, Descending] {
+                let number = |group: &u64| of_stream((3, 4), order, (count.of(*group), 0), ONE);
+                let numbers: Vec<i32> = open.iter().map(number).collect();
+                // All but those that were left behind by a jump, which are all the same then.
+                let newest = *open.last().unwrap();
+                let near = open.iter().filter(|open| newest - **open < OLDER).count();
+                let (far, near) = numbers.split_at(numbers.len() - near);
+                let sorted = near.windows(2).all(|pair| match order {
+                    Ascending => pair[0] > pair[1],
+                    Descending => pair[0] < pair[1],
+                });
+                assert!(sorted, "{order:?} {open:?} {numbers:?}");
+                let older = far.iter().all(|number| match order {
+                    Ascending => *number >= near[0],
+                    Descending => *number <= near[0],
+                });
+                assert!(older, "{order:?} {open:?} {numbers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_of_different_requests_have_different_numbers() {
         for order in [Ascending, Descending] {
-            let fill = of_fill((7, 8), (order, order), 9);
-            assert!(fill > of_stream(7, 8, order, 9, 0) && fill < of_stream(6, 8, order, 9, 0));
+            for side in [0, 1] {
+                let requests = (0..REQUESTS).map(|n| RequestId(2 * (n + 100) + side));
+                let of = |request| of_stream((128, 128), order, (7, 0), request);
+                let numbers: std::collections::BTreeSet<i32> = requests.map(of).collect();
+                assert_eq!(numbers.len() as u64, REQUESTS);
+                // And do not come between groups, or subgroups.
+                let (least, most) = (*numbers.first().unwrap(), *numbers.last().unwrap());
+                for (other, subgroup) in [(6, 0), (7, 1), (8, 0)] {
+                    let other = of_stream((128, 128), order, (other, subgroup), ONE);
+                    assert!(other < least || other > most);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn draft21_s5_1_2_d24_the_past_of_a_group_is_before_what_is_new_in_it() {
+        let live = |s, p, order, group, subgroup| of_stream((s, p), order, (group, subgroup), ONE);
+        for order in [Ascending, Descending] {
+            let fill = of_fill((7, 8), (order, order), 9, ONE);
+            assert!(fill > live(7, 8, order, 9, 0) && fill < live(6, 8, order, 9, 0));
             let other = if order == Ascending { Descending } else { Ascending };
-            let fill = of_fill((7, 8), (other, order), 9);
-            assert!((0..9).all(|group| fill < of_stream(7, 8, order, 7 + group, 2)));
-            assert!(fill > of_stream(8, 0, order, 9, 0));
+            let fill = of_fill((7, 8), (other, order), 9, ONE);
+            assert!((0..9).all(|group| fill < live(7, 8, order, 7 + group, 2)));
+            assert!(fill > live(8, 0, order, 9, 0));
+            // It follows the count.
+            let newer = of_fill((7, 8), (order, order), 10, ONE);
+            assert!((newer > of_fill((7, 8), (order, order), 9, ONE)) == (order == Descending));
         }
     }
 }

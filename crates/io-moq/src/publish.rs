@@ -17,8 +17,9 @@ use crate::limits::{RENDEZVOUS_MAX, SUBSCRIBE_ANSWER_MAX};
 use crate::link::{Link, Told};
 use crate::names::path_of;
 use crate::own::Mark;
+use crate::play::at;
 use crate::session::Relay;
-use crate::take::{Taken, saw, take};
+use crate::take::{Taken, Target, saw, take};
 use crate::upstream::Asked;
 use crate::viewer::Viewer;
 use crate::{guest, ingest, open};
@@ -56,17 +57,20 @@ pub(crate) struct Publisher {
     pub(crate) offers: mpsc::UnboundedReceiver<Offer>,
     /// Set when the peer closes the session in good order.
     pub(crate) goodbye: Arc<AtomicBool>,
+    /// Its tracks are relayed: what it has written of them before is fetched for who wants that.
+    pub(crate) relayed: bool,
 }
 
 impl Publisher {
     /// Serves the namespace for as long as the peer publishes in it.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let Some(path) = path_of(&self.namespace) else { return };
         // Who publishes is held to limits by his address, which is known when the handshake is over.
         if !self.link.connection.established().await {
             return;
         }
         if self.relay.is_open(&path) {
+            self.relayed = true;
             open::run(self, path).await;
         } else if let Some(place) = (self.relay.guests)(&path, self.viewer.peer) {
             guest::run(self, path, place).await;
@@ -134,11 +138,14 @@ impl Publisher {
             let parameters = Parameters { forward: Some(true), ..Parameters::default() };
             link.command(Command::Update { id, parameters });
         }
-        let viewer = self.viewer.clone();
+        let (viewer, relayed) = (self.viewer.clone(), self.relayed);
         async move {
             let _own = own;
             match (track, name) {
-                (Ok(track), Ok(name)) => take(link, (id, name), told, track, Some(viewer)).await,
+                (Ok(track), Ok(name)) => {
+                    let target = Target { track, relayed, before: parameters.largest };
+                    take(link, (id, name), told, target, Some(viewer)).await
+                }
                 _ => {
                     link.disown(id);
                     Taken::Refused
@@ -171,13 +178,13 @@ impl Publisher {
     where
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
-        let link = self.link.clone();
+        let (link, relayed) = (self.link.clone(), self.relayed);
         let own = path_of(&namespace).zip(spine::TrackName::new(name.clone()).ok());
         let own = own.map(|(path, name)| (self.viewer.own_tracks.clone(), path, name));
         async move {
             // Only what it gives is its own: of a namespace that is several publishers', all are asked for everything.
             let mark = || own.as_ref().map(|(own, path, name)| own.mark(path, Some(name)));
-            subscribe(link, namespace, name, (filter, new_group), mark, make).await
+            subscribe((link, relayed), namespace, name, (filter, new_group), mark, make).await
         }
     }
 
@@ -188,7 +195,7 @@ impl Publisher {
 }
 
 async fn subscribe(
-    link: Arc<Link>,
+    (link, relayed): (Arc<Link>, bool),
     namespace: Namespace,
     name: Bytes,
     (filter, new_group): (Filter, Option<u64>),
@@ -207,8 +214,10 @@ async fn subscribe(
         Err(Denied::Misuse) => return Taken::Refused,
     };
     let _own = mark();
-    match make(info_of(&granted.properties)) {
-        Ok(track) => granted.take(track).await,
+    // Said at once: whoever waits for the track begins behind it.
+    let largest = granted.parameters.largest.map(at);
+    match make(TrackInfo { largest, ..info_of(&granted.properties) }) {
+        Ok(track) => granted.take(track, relayed).await,
         Err(_) => Taken::Refused,
     }
 }
@@ -233,13 +242,15 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
-    /// Writes what comes into this track, to its end.
-    pub(crate) async fn take(mut self, track: track::Producer) -> Taken {
+    /// Writes what comes into this track, to its end; if it is `relayed`, what there was before as well, for who wants that.
+    pub(crate) async fn take(mut self, track: track::Producer, relayed: bool) -> Taken {
         loop {
             saw(&track, &self.parameters);
+            let before = self.parameters.largest;
             let Self { track: name, asked, told, .. } = self;
             let (link, id) = asked.request();
-            let taken = take(link.clone(), (id, name.clone()), told, track.clone(), None).await;
+            let target = Target { track: track.clone(), relayed, before };
+            let taken = take(link.clone(), (id, name.clone()), told, target, None).await;
             if taken != Taken::Moved {
                 return taken;
             }

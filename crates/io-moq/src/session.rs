@@ -11,19 +11,22 @@ use moqt::{
     Answer, AuthToken, Fetch, Filter, Namespace, Parameters, Request, RequestCode, RequestId,
     ResetCode, Secret, Session, SessionCode, Version,
 };
+use proxy::share::Share;
 use spine::{Origin, Path};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::announce::{Announcing, filters_stay};
-use crate::limits::{DRAIN_HERE, DRAIN_LOOK, FILTER_RANGES_MAX, NAMESPACES_MAX, RENDEZVOUS_MAX};
+use crate::answers::{Misread, subscribed, track_ok};
+use crate::limits::{
+    DRAIN_HERE, DRAIN_LOOK, FILTER_RANGES_MAX, NAMESPACES_MAX, NOTHING_ASKED, NOTHING_ASKED_LOOK,
+    RENDEZVOUS_MAX,
+};
 use crate::link::{Driver, Link, linger};
-use crate::listen::{Audience, Counters, Elsewhere, Gate, Guests, HalfOpenGuard, Past, Why};
+use crate::listen::{Audience, Counters, Elsewhere, Gate, Guests, Past, Why};
 use crate::names::{name_of, path_of};
 use crate::open::OpenBroadcasts;
 use crate::own::Own;
-use crate::play::{
-    Misread, Serving, Update, Wishes, ask_for_group, location, order_of, subscribed, track_ok,
-};
+use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::publish::{Offer, Offered, Publisher};
 use crate::qlog::{Log, Logs};
 use crate::transport::Connection;
@@ -64,7 +67,7 @@ const ACCOUNT: &str = "default";
 pub(crate) async fn run(
     connection: Connection,
     relay: Arc<Relay>,
-    guard: HalfOpenGuard,
+    guard: Share,
     mut draining: watch::Receiver<bool>,
 ) {
     let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn));
@@ -80,19 +83,18 @@ pub(crate) async fn run(
     let mut driver = Driver::new(connection.clone(), session, traffic.clone(), log.clone());
     let _joined = traffic.join(driver.link());
     let mut serving = Connected::new(driver.link().clone(), relay, Some(guard));
-    // When a peer that was asked to leave is looked at next.
+    // When a peer that was asked to leave is looked at next; and when something was asked for last, and that is looked at next.
     let mut leaving: Option<Instant> = None;
+    let mut asked = clock::now();
+    let mut look_at = asked + NOTHING_ASKED_LOOK;
     let ended = loop {
-        let at = leaving;
-        let look = async move {
-            match at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let look = tokio::time::sleep_until(leaving.unwrap_or(look_at).into());
         tokio::select! {
             event = driver.next() => match event {
-                Ok(event) => serving.event(event),
+                Ok(event) => {
+                    asked = clock::now();
+                    serving.event(event);
+                }
                 Err(ended) => break ended,
             },
             _ = draining.wait_for(|draining| *draining), if leaving.is_none() => {
@@ -100,8 +102,18 @@ pub(crate) async fn run(
                 serving.ask_to_leave();
             }
             () = look => {
-                leaving = Some(clock::now() + DRAIN_LOOK);
-                serving.let_go();
+                let now = clock::now();
+                if leaving.is_some() {
+                    leaving = Some(now + DRAIN_LOOK);
+                    serving.let_go();
+                    continue;
+                }
+                look_at = now + NOTHING_ASKED_LOOK;
+                if serving.has_something_open() {
+                    asked = now;
+                } else if now >= asked + NOTHING_ASKED {
+                    serving.link.close(SessionCode::NoError, "nothing was asked for");
+                }
             }
         }
     };
@@ -124,7 +136,7 @@ pub(crate) async fn run(
 pub(crate) struct Connected {
     link: Arc<Link>,
     relay: Arc<Relay>,
-    guard: Option<HalfOpenGuard>,
+    guard: Option<Share>,
     /// What the peer said of itself when it came.
     credentials: Credentials,
     /// The path of its URL, with its query. It may hold a key.
@@ -163,7 +175,7 @@ struct Job {
 }
 
 impl Connected {
-    pub(crate) fn new(link: Arc<Link>, relay: Arc<Relay>, guard: Option<HalfOpenGuard>) -> Self {
+    pub(crate) fn new(link: Arc<Link>, relay: Arc<Relay>, guard: Option<Share>) -> Self {
         Self {
             link,
             relay,
@@ -195,6 +207,11 @@ impl Connected {
         if !sends && (!receives || readers == 0) {
             self.link.close(SessionCode::NoError, "");
         }
+    }
+
+    /// Whether a request is open, of either side.
+    fn has_something_open(&self) -> bool {
+        self.link.with(|session| session.open_requests()) > 0
     }
 
     /// Whether something is still being sent.
@@ -256,7 +273,14 @@ impl Connected {
     }
 
     fn ready(&mut self, peer: &Peer) {
-        self.guard = None;
+        if let Some(half_open) = self.guard.take() {
+            // SETUP may come before it is known that the address is the peer's.
+            let connection = self.link.connection.clone();
+            self.link.run(async move {
+                connection.established().await;
+                drop(half_open);
+            });
+        }
         let address = self.link.connection.address();
         let path = address.map_or(peer.path.as_str(), |address| address.path.as_str());
         self.credentials = Credentials::new(path, &peer.tokens);
@@ -304,6 +328,7 @@ impl Connected {
                             let code = match barred.why {
                                 Why::Expired => ResetCode::ExpiredAuthToken,
                                 Why::Unauthorized | Why::Malformed => ResetCode::Cancelled,
+                                Why::Unknown => ResetCode::ExcessiveLoad,
                             };
                             link.command(Command::Cancel { id, code });
                         }
@@ -450,12 +475,7 @@ impl Connected {
             tokio::select! {
                 () = serving.run() => {}
                 barred = viewer.shut_out(path) => {
-                    let code = match barred.why {
-                        Why::Expired => moqt::DoneCode::Expired,
-                        Why::Unauthorized | Why::Malformed => moqt::DoneCode::Unauthorized,
-                    };
-                    let done = moqt::Done { code, reason: barred.words };
-                    link.command(Command::Done { id, done });
+                    link.command(Command::Done { id, done: barred.done() });
                 }
             }
         });
@@ -491,6 +511,7 @@ impl Connected {
                 implementation: self.implementation.clone(),
                 offers,
                 goodbye: self.goodbye.clone(),
+                relayed: false,
             };
             let publishing = Publishing { key, viewer: publisher.viewer.clone(), offers: sender };
             self.publishing.insert(namespace.clone(), publishing);

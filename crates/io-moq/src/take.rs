@@ -1,8 +1,9 @@
 //! Objects that a peer publishes go into a track of the spine, cut-through.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
@@ -12,15 +13,21 @@ use moqt::data::{
 };
 use moqt::properties::kind;
 use moqt::session::{Command, DataHeader, Event};
-use moqt::{Answer, DataError, DoneCode, Parameters, Properties, RequestId, ResetCode, Violation};
-use spine::{Close, Header, ObjectWriter, Waiting, WriteError, group, track};
+use moqt::{
+    Answer, DataError, DoneCode, Location, Parameters, Properties, RequestId, ResetCode, Violation,
+};
+use spine::{Close, Demand, Header, ObjectWriter, Waiting, WriteError, group, track};
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
+use crate::limits::FORWARD_LINGER;
 use crate::link::{DataStream, Link, Told};
 use crate::names::{path_of, reset, reset_of};
+use crate::play::{at, location};
 use crate::transport::{Read, RecvStream};
+use crate::upstream;
 use crate::viewer::{Viewer, secrets};
 
 /// How what was taken came to its end.
@@ -81,20 +88,37 @@ fn flow_of(link: &Link, name: &moqt::TrackName) -> Option<OpenFlow> {
     Some(link.flows.begin(Role::Publication, path, name.name().clone()))
 }
 
-/// Writes everything that comes for a subscription of ours to the track of this name into `track`, to its end. `offered`: by
-/// whom, if not we have asked.
+/// Where what comes goes.
+pub(crate) struct Target {
+    pub(crate) track: track::Producer,
+    /// For readers who come and go: what was there before, up to here, is fetched once somebody wants it, and nothing is sent to us
+    /// while there is nobody.
+    pub(crate) relayed: bool,
+    pub(crate) before: Option<Location>,
+}
+
+impl From<track::Producer> for Target {
+    /// All of it is wanted.
+    fn from(track: track::Producer) -> Self {
+        Self { track, relayed: false, before: None }
+    }
+}
+
+/// Writes everything that comes for a subscription of ours to the track of this name to its end. `offered`: by whom, if not we
+/// have asked.
 pub(crate) async fn take(
     link: Arc<Link>,
     (id, name): (RequestId, moqt::TrackName),
     mut told: mpsc::UnboundedReceiver<Told>,
-    track: track::Producer,
+    target: Target,
     offered: Option<Viewer>,
 ) -> Taken {
     let Some(flow) = flow_of(&link, &name) else { return Taken::Refused };
-    let track = track.checked();
+    let track = target.track.clone().checked();
     let mut streams = FuturesUnordered::new();
+    let mut past: FuturesUnordered<Past> = FuturesUnordered::new();
     let mut end = None;
-    let mut wanted = NewGroups::new(track.clone());
+    let mut wanted = Wants::new(target);
     let taken = loop {
         let fault = tokio::select! {
             wanted = poll_fn(|cx| wanted.poll(cx)) => match wanted {
@@ -102,6 +126,19 @@ pub(crate) async fn take(
                     let new_group = Some(group);
                     let parameters = Parameters { new_group, ..Parameters::default() };
                     link.command(Command::Update { id, parameters });
+                    continue;
+                }
+                Wanted::Forward(forward) => {
+                    let parameters =
+                        Parameters { forward: Some(forward), ..Parameters::default() };
+                    link.command(Command::Update { id, parameters });
+                    continue;
+                }
+                Wanted::Before(largest) => {
+                    let (link, name, track) = (link.clone(), name.clone(), track.clone());
+                    past.push(Box::pin(async move {
+                        upstream::begun(&link, name, largest, track).await;
+                    }));
                     continue;
                 }
                 // Another publisher of it says so, or an answer about its past.
@@ -145,6 +182,7 @@ pub(crate) async fn take(
                 Some(Told::Event(Event::UpdateAnswered { answer, .. })) => {
                     // draft-21 §9.20.18: a relay does not say less than its publisher does.
                     if let Answer::Ok { parameters, .. } = answer {
+                        wanted.answered(parameters.largest);
                         saw(&track, &parameters);
                     }
                     continue;
@@ -152,6 +190,7 @@ pub(crate) async fn take(
                 Some(Told::Event(_)) => continue,
             },
             Some(result) = streams.next() => result.err(),
+            Some(()) = past.next() => continue,
         };
         let Some(fault) = fault else { continue };
         if let Some(why) = fault.malformed() {
@@ -163,7 +202,7 @@ pub(crate) async fn take(
             break Taken::Refused;
         }
     };
-    drop(streams);
+    drop((streams, past));
     link.disown(id);
     if taken == Taken::Malformed {
         // draft-18 §2.4.2: of this publisher nothing more is taken.
@@ -176,7 +215,7 @@ pub(crate) async fn take(
 /// lie about it).
 pub(crate) fn saw(track: &track::Producer, parameters: &Parameters) {
     if let Some(largest) = parameters.largest {
-        track.saw(spine::Location { group: largest.group, object: largest.object });
+        track.saw(at(largest));
     }
 }
 
@@ -184,44 +223,106 @@ pub(crate) fn saw(track: &track::Producer, parameters: &Parameters) {
 enum Wanted {
     /// A new group.
     Group(u64),
+    /// What it has written before, up to here, of the group of this.
+    Before(Location),
+    /// Objects, or none for a while (draft-18 §9.5).
+    Forward(bool),
     /// The track is malformed: nothing more of it.
     Nothing,
 }
 
-/// NEW_GROUP_REQUESTs of our readers on their way to the publisher (draft-18 §10.2.13).
-struct NewGroups {
+type Past = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What our readers want, on its way to the publisher.
+struct Wants {
     track: track::Producer,
     waiting: Waiting,
-    /// What the publisher was asked for and has not begun yet.
+    demand: Demand,
+    /// A new group that the publisher was asked for and has not begun yet (NEW_GROUP_REQUEST, draft-18 §10.2.13).
     outstanding: Option<u64>,
+    /// What was there before, up to here, and was not asked for. Who begins at or before it wants it: a catalog, perhaps, that is
+    /// written once.
+    before: Option<Location>,
+    /// Whether it is paused when nobody reads.
+    relayed: bool,
+    /// What it was told.
+    forward: bool,
+    /// It was told to go on, and has not answered.
+    resuming: bool,
+    /// When it is told that nobody reads.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
-impl NewGroups {
-    fn new(track: track::Producer) -> Self {
-        Self { track, waiting: Waiting::new(), outstanding: None }
+impl Wants {
+    fn new(Target { track, relayed, before }: Target) -> Self {
+        Self {
+            track,
+            waiting: Waiting::new(),
+            demand: Demand::default(),
+            outstanding: None,
+            before: before.filter(|_| relayed),
+            relayed,
+            forward: true,
+            resuming: false,
+            linger: None,
+        }
+    }
+
+    /// It has answered an update, and says what is the largest object. What came to be while it was paused was not sent.
+    fn answered(&mut self, largest: Option<Location>) {
+        let resumed = std::mem::take(&mut self.resuming);
+        let known = self.track.consume().largest().map(location);
+        if resumed && largest > known {
+            self.before = largest;
+        }
     }
 
     /// The next thing to say.
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Wanted> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wanted> {
         loop {
-            let demand = match self.track.poll_demand(&mut self.waiting, cx) {
+            if let Some(wanted) = self.next() {
+                return Poll::Ready(wanted);
+            }
+            self.demand = match self.track.poll_demand(&mut self.waiting, cx) {
                 Poll::Ready(demand) => demand,
                 // Registered first, looked at second.
                 Poll::Pending => match self.track.consume().ended() {
                     Some(Close::Malformed) => return Poll::Ready(Wanted::Nothing),
-                    _ => return Poll::Pending,
+                    _ => return self.poll_pause(cx),
                 },
             };
-            let largest = self.track.consume().largest().map(|largest| largest.group);
-            let Some(above) = demand.new_group_above.filter(|_| self.track.info().dynamic_groups)
-            else {
-                continue;
-            };
-            if let Some(wanted) = to_ask(above.saturating_add(1), largest, self.outstanding) {
-                self.outstanding = Some(wanted);
-                return Poll::Ready(Wanted::Group(wanted));
-            }
         }
+    }
+
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Wanted> {
+        if !self.relayed || !self.forward || self.demand.forward {
+            self.linger = None;
+            return Poll::Pending;
+        }
+        let linger = || Box::pin(tokio::time::sleep(FORWARD_LINGER));
+        ready!(self.linger.get_or_insert_with(linger).as_mut().poll(cx));
+        (self.linger, self.forward) = (None, false);
+        Poll::Ready(Wanted::Forward(false))
+    }
+
+    fn next(&mut self) -> Option<Wanted> {
+        if self.demand.forward && !self.forward {
+            (self.forward, self.resuming) = (true, true);
+            return Some(Wanted::Forward(true));
+        }
+        let begins_at = self.demand.from.map(location);
+        if let Some(before) = self.before
+            && begins_at.is_some_and(|from| from <= before)
+        {
+            self.before = None;
+            return Some(Wanted::Before(before));
+        }
+        let dynamic = self.track.info().dynamic_groups;
+        let above = self.demand.new_group_above.filter(|_| dynamic)?;
+        let largest = self.track.consume().largest().map(|largest| largest.group);
+        let wanted = to_ask(above.saturating_add(1), largest, self.outstanding)?;
+        self.outstanding = Some(wanted);
+        Some(Wanted::Group(wanted))
     }
 }
 

@@ -13,8 +13,8 @@ use spine::Path;
 use crate::clock;
 use crate::flow::{Flow, Waits};
 pub use crate::flow::{FlowReport, Newest, Role, Sum, WAIT_MS};
-use crate::limits::TRACKS_REMEMBERED_MAX;
-use crate::link::Link;
+use crate::limits::{AHEAD_BYTES_ALL_MAX, TRACKS_REMEMBERED_MAX};
+use crate::link::{Held, Link};
 use crate::transport::PathNumbers;
 
 /// One open session.
@@ -80,10 +80,17 @@ pub struct Totals {
 }
 
 /// All sessions of a server.
-#[derive(Default)]
 pub struct Traffic {
     sessions: Mutex<Sessions>,
     ended: Mutex<Ended>,
+    /// What is held of streams whose request is not known yet.
+    pub(crate) ahead: Arc<Held>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self::with(AHEAD_BYTES_ALL_MAX)
+    }
 }
 
 #[derive(Default)]
@@ -138,6 +145,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Traffic {
+    /// One that holds so many bytes ahead.
+    pub(crate) fn with(ahead: usize) -> Self {
+        let (sessions, ended) = (Mutex::default(), Mutex::default());
+        Self { sessions, ended, ahead: Arc::new(Held::new(ahead)) }
+    }
+
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
         lock(&self.sessions)
     }

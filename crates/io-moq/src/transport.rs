@@ -348,8 +348,9 @@ fn transport() -> TransportConfig {
 fn server_config(
     certificate: Certificate,
     protocols: &[&str],
-    transport: TransportConfig,
+    mut transport: TransportConfig,
 ) -> Result<quinn::ServerConfig, EndpointError> {
+    transport.receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW_FIRST));
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
@@ -592,6 +593,11 @@ impl Connection {
             Some(web) => web.send_datagram(&datagram),
             None => self.quic.send_datagram(datagram).is_ok(),
         }
+    }
+
+    /// The peer publishes: more of it may be in flight.
+    pub(crate) fn receives(&self) {
+        self.quic.set_receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW));
     }
 
     /// How the path does, in numbers.

@@ -1,5 +1,8 @@
-//! The past of a relayed track, from its publisher: one FETCH for all who ask for the same range.
+//! The past of a relayed track, from its publisher: one FETCH for all who ask for the same range, and one of the group that was
+//! under way when we subscribed.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +14,14 @@ use moqt::{
     Answer, DataError, Fetch, GroupOrder, Location, Namespace, Parameters, Range, Request,
     RequestId, ResetCode,
 };
-use spine::{Absence, FetchProducer, FetchRequest, Header, Order, Payload};
+use spine::group::SubgroupProducer;
+use spine::{
+    Absence, Close, FetchProducer, FetchRequest, Header, Order, Payload, WriteError, track,
+};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::limits::FETCH_MAX;
+use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX};
 use crate::link::{DataStream, Link, Told};
 use crate::transport::Read;
 
@@ -36,20 +42,120 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
         Order::Ascending => GroupOrder::Ascending,
         Order::Descending => GroupOrder::Descending,
     };
-    let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
-    let asked = Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters };
-    let Ok((id, mut told)) = link.request(asked) else { return };
-    let _asked = Asked::new(&link, id);
-    let waited = tokio::time::timeout(FETCH_MAX, stream_of(&mut told));
-    let Ok(Some((covered, data))) = waited.await else { return };
+    let Some((_asked, covered, data)) = ask(&link, track, range, order).await else { return };
     let groups = (start.group, end.group);
-    let answer = request.accept();
-    let mut answering = Answering { answer, order, groups, covered, at: None, object: None };
-    match answering.run(&link, data).await {
+    let into = To::Answer(request.accept());
+    let mut answering = Answering { into, order, groups, covered, at: None, object: None };
+    let ended = answering.run(&link, data).await;
+    let To::Answer(answer) = answering.into else { return };
+    match ended {
         // What the publisher did not speak of is behind its largest object.
-        Ok(()) => answering.answer.end(),
-        Err(Broken::Malformed) => answering.answer.malformed(),
+        Ok(()) => answer.end(),
+        Err(Broken::Malformed) => answer.malformed(),
         Err(Broken::Off) => {}
+    }
+}
+
+/// Brings what the publisher has written of the group of this object, up to it, into the track: it was there before we
+/// subscribed. Then it goes on for ever: until it is dropped, what comes live may go on in these subgroups.
+pub(crate) async fn begun(
+    link: &Arc<Link>,
+    name: moqt::TrackName,
+    largest: Location,
+    track: track::Producer,
+) {
+    let range = Range { start: Location::new(largest.group, 0), end: largest };
+    let order = GroupOrder::Ascending;
+    if let Some((_asked, covered, data)) = ask(link, name, range, order).await {
+        let into = To::Track { track: track.clone(), group: largest.group, open: BTreeMap::new() };
+        let groups = (largest.group, largest.group);
+        let mut answering = Answering { into, order, groups, covered, at: None, object: None };
+        if let Err(Broken::Malformed) = answering.run(link, data).await {
+            track.end(Close::Malformed);
+        }
+        std::future::pending::<()>().await;
+        drop(answering);
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Asks for a range; what the answer covers, and its stream.
+async fn ask(
+    link: &Arc<Link>,
+    track: moqt::TrackName,
+    range: Range,
+    order: GroupOrder,
+) -> Option<(Asked, Location, DataStream)> {
+    let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
+    let request = Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters };
+    let (id, mut told) = link.request(request).ok()?;
+    let asked = Asked::new(link, id);
+    let waited = tokio::time::timeout(FETCH_MAX, stream_of(&mut told)).await;
+    let (covered, data) = waited.ok()??;
+    Some((asked, covered, data))
+}
+
+/// Where what comes goes.
+enum To {
+    /// To those who have asked for it.
+    Answer(FetchProducer),
+    /// Into the track, of which this group is meant; with the subgroups that are there then.
+    Track { track: track::Producer, group: u64, open: BTreeMap<u64, SubgroupProducer> },
+}
+
+impl To {
+    fn payload(&self, bytes: Bytes) -> Payload {
+        match self {
+            Self::Answer(answer) => answer.budget().payload(bytes),
+            Self::Track { track, .. } => track.budget().payload(bytes),
+        }
+    }
+
+    fn object(
+        &mut self,
+        group: u64,
+        header: Header,
+        mut chunks: Vec<Payload>,
+    ) -> Result<(), Broken> {
+        let (track, open) = match self {
+            Self::Answer(answer) => {
+                answer.object(group, header, chunks);
+                return Ok(());
+            }
+            Self::Track { group: meant, .. } if *meant != group => return Ok(()),
+            Self::Track { track, open, .. } => (track, open),
+        };
+        let (now, header) = (clock::now(), Header { first: header.id == 0, ..header });
+        let begun = track.group(group, now)?;
+        match header.via {
+            spine::Via::Datagram => {
+                let payload = match chunks.len() {
+                    1 => chunks.remove(0),
+                    _ => {
+                        let all: Vec<Bytes> = chunks.into_iter().map(Payload::into_bytes).collect();
+                        track.budget().payload(all.concat())
+                    }
+                };
+                begun.datagram(header, payload)?;
+            }
+            spine::Via::Subgroup(id) => {
+                let subgroup = match open.entry(id) {
+                    Entry::Occupied(there) => there.into_mut(),
+                    Entry::Vacant(place) => place.insert(begun.subgroup(id, now)?),
+                };
+                subgroup.write(header, chunks)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<WriteError> for Broken {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Malformed(_) => Self::Malformed,
+            _ => Self::Off,
+        }
     }
 }
 
@@ -112,7 +218,7 @@ impl From<DataError> for Broken {
 }
 
 struct Answering {
-    answer: FetchProducer,
+    into: To,
     order: GroupOrder,
     /// First and last group that were asked for.
     groups: (u64, u64),
@@ -153,19 +259,22 @@ impl Answering {
     async fn item(&mut self, item: FetchItem) -> Result<(), Broken> {
         match item {
             FetchItem::Object(head) => {
+                if head.payload_length > FETCHED_OBJECT_BYTES_MAX {
+                    return Err(Broken::Off);
+                }
                 self.room().await?;
                 let empty = head.payload_length == 0;
                 self.object = Some((head, Vec::new()));
                 if empty {
-                    self.object_is_whole();
+                    self.object_is_whole()?;
                 }
             }
             FetchItem::Payload { bytes, last } => {
                 if let Some((_, chunks)) = &mut self.object {
-                    chunks.push(self.answer.budget().payload(bytes));
+                    chunks.push(self.into.payload(bytes));
                 }
                 if last {
-                    self.object_is_whole();
+                    self.object_is_whole()?;
                 }
             }
             FetchItem::Gap { missing, end } => self.gap(missing, end)?,
@@ -173,8 +282,8 @@ impl Answering {
         Ok(())
     }
 
-    fn object_is_whole(&mut self) {
-        let Some((head, chunks)) = self.object.take() else { return };
+    fn object_is_whole(&mut self) -> Result<(), Broken> {
+        let Some((head, chunks)) = self.object.take() else { return Ok(()) };
         let via = match head.via {
             Via::Subgroup(id) => spine::Via::Subgroup(id),
             Via::Datagram => spine::Via::Datagram,
@@ -186,7 +295,7 @@ impl Answering {
             ..Header::new(head.location.object, clock::now())
         };
         self.at = Some(head.location);
-        self.answer.object(head.location.group, header, chunks);
+        self.into.object(head.location.group, header, chunks)
     }
 
     /// A gap is told of whole groups. One in the middle of a group that does not exist needs no word; one that
@@ -213,20 +322,24 @@ impl Answering {
             }
         };
         self.at = Some(end);
-        if let Some(to) = to.filter(|to| !begun && from <= *to) {
-            self.answer.gap(from, to, why);
+        if let (Some(to), To::Answer(answer)) =
+            (to.filter(|to| !begun && from <= *to), &mut self.into)
+        {
+            answer.gap(from, to, why);
         }
         Ok(())
     }
 
     /// Waits until somebody reads.
     async fn room(&mut self) -> Result<(), Broken> {
+        // A track keeps what comes, within the bounds of its group.
+        let To::Answer(answer) = &mut self.into else { return Ok(()) };
         loop {
-            let room = poll_fn(|cx| self.answer.poll_room(cx));
+            let room = poll_fn(|cx| answer.poll_room(cx));
             if tokio::time::timeout(LOOK, room).await.is_ok() {
                 return Ok(());
             }
-            if !self.answer.is_wanted() {
+            if !answer.is_wanted() {
                 return Err(Broken::Off);
             }
         }

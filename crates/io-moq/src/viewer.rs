@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt::{Answer, AuthToken, RequestCode, Secret};
+use moqt::{Answer, AuthToken, Done, DoneCode, RequestCode, Secret};
 use spine::{Announce, Path, Waiting, track};
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::limits::{GATE_AGAIN, TOKENS_MAX};
+use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
@@ -86,7 +86,18 @@ impl Barred {
             Why::Unauthorized => RequestCode::Unauthorized,
             Why::Expired => RequestCode::ExpiredAuthToken,
             Why::Malformed => RequestCode::MalformedAuthToken,
+            Why::Unknown => RequestCode::ExcessiveLoad,
         }
+    }
+
+    /// The same for who had a subscription.
+    pub(crate) fn done(self) -> Done {
+        let code = match self.why {
+            Why::Expired => DoneCode::Expired,
+            Why::Unauthorized | Why::Malformed => DoneCode::Unauthorized,
+            Why::Unknown => DoneCode::ExcessiveLoad,
+        };
+        Done { code, reason: self.words }
     }
 }
 
@@ -159,10 +170,19 @@ impl Viewer {
 
     /// Waits until the broadcast may not be watched any more; answers why.
     pub(crate) async fn shut_out(&self, path: Path) -> Barred {
+        if self.relay.is_open(&path) {
+            // That is said at the start, and stays.
+            std::future::pending::<()>().await;
+        }
+        let mut unknown = 0;
         loop {
             tokio::time::sleep(GATE_AGAIN).await;
-            if let Err(barred) = self.may_watch(&path).await {
-                return barred;
+            match self.may_watch(&path).await {
+                Ok(()) => unknown = 0,
+                Err(barred) if barred.why == Why::Unknown && unknown < GATE_UNKNOWN_MAX => {
+                    unknown += 1;
+                }
+                Err(barred) => return barred,
             }
         }
     }

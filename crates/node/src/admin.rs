@@ -241,6 +241,12 @@ fn text(admin: &Admin) -> String {
             "MoQ connections refused: too many half open.",
             &counters.refused_half_open,
         ),
+        ("moq_connections_refused", "MoQ connections refused: too many.", &counters.refused),
+        (
+            "moq_connections_refused_address",
+            "MoQ connections refused: too many of one address.",
+            &counters.refused_address,
+        ),
         ("moq_handshakes_failed", "QUIC handshakes that failed.", &counters.failed_handshakes),
         (
             "moq_retries",

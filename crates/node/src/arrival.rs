@@ -1,9 +1,7 @@
-//! Who comes: for whom a load balancer hands on a connection, and how many connections an address has.
+//! Who comes: for whom a load balancer hands on a connection, and a proxy a request.
 
-use std::collections::BTreeMap;
 use std::io::{Error, Result};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderName;
@@ -69,79 +67,9 @@ pub(crate) fn introduce(request: &mut Request, client: SocketAddr, trusted: &Net
     way
 }
 
-/// How many connections each address has.
-#[derive(Debug)]
-pub(crate) struct PerAddress {
-    max: usize,
-    open: Mutex<BTreeMap<IpAddr, usize>>,
-}
-
-/// Counts a connection until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    of: Arc<PerAddress>,
-    who: IpAddr,
-}
-
-impl PerAddress {
-    /// With at most so many; 0 for any number.
-    pub(crate) fn new(max: u32) -> Arc<Self> {
-        let max = if max == 0 { usize::MAX } else { usize::try_from(max).unwrap_or(usize::MAX) };
-        Arc::new(Self { max, open: Mutex::default() })
-    }
-
-    /// One more; none if there are too many.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
-        let who = customer(address);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = open.get(&who).copied().unwrap_or(0);
-        if here >= self.max {
-            return None;
-        }
-        open.insert(who, here + 1);
-        Some(Counted { of: self.clone(), who })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get(&self.who).copied().unwrap_or(0) {
-            0 | 1 => drop(open.remove(&self.who)),
-            more => drop(open.insert(self.who, more - 1)),
-        }
-    }
-}
-
-/// Who has IPv6 has a /64 of it at least.
-fn customer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_has_so_many_connections_and_no_more() {
-        let bound = PerAddress::new(2);
-        let enter = |address: &str| bound.enter(address.parse().unwrap());
-        let (one, _two) = (enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap());
-        assert!(enter("192.0.2.1").is_none());
-        let _other = enter("192.0.2.2").unwrap();
-        let six = [enter("2001:db8::1"), enter("2001:db8::ffff:1")].map(Option::unwrap);
-        assert!(enter("2001:db8::2:3").is_none() && enter("2001:db8:0:1::1").is_some());
-        drop(one);
-        assert!(enter("192.0.2.1").is_some());
-        drop(six);
-        assert_eq!(bound.open.lock().unwrap().len(), 2, "who has gone is forgotten");
-        let any = PerAddress::new(0);
-        let all: Vec<_> = (0..5_000).map(|_| any.enter([192, 0, 2, 1].into())).collect();
-        assert!(all.iter().all(Option::is_some));
-    }
 
     #[test]
     fn who_made_a_request_is_written_beside_it() {

@@ -21,7 +21,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
-use crate::arrival::PerAddress;
 use crate::attempts::Attempts;
 use crate::banner::Banner;
 use crate::config::{Config, Listen, Listener, Loaded};
@@ -313,6 +312,8 @@ impl Node {
                 }),
                 guests: quic::guests(ingest.chat.clone()),
                 open_namespaces: config.moq.open_namespaces.clone(),
+                connections: quic::connections(&config),
+                proxies: quic::proxies(&config),
                 half_open_unproved: io_moq::limits::HALF_OPEN_UNPROVED_MAX,
                 elsewhere: elsewhere.clone(),
                 logs: crate::moq::logs(&config.moq)?,
@@ -331,11 +332,7 @@ impl Node {
         }
         let inputs = own_inputs(&control, options.demo.is_some()).await?;
         let counters: Arc<web::Counters> = Arc::default();
-        let common = web::Common {
-            counters: counters.clone(),
-            per_address: PerAddress::new(config.limits.http_connections_per_address),
-            proxies: Arc::new(config.http.trusted_proxies.clone()),
-        };
+        let common = web::Common::of(&config, counters.clone());
         let certificate = acceptors.as_ref().map(|a| a.certificate.clone());
         if let Some(listener) = admin {
             let router = admin::router(Admin {

@@ -11,8 +11,11 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use io_moq::limits::CONNECTIONS_MAX;
 use io_moq::listen::{Audience, Barred, Gate, Guests, Place, Why, protocols_of};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
+use proxy::network::Networks;
+use proxy::share::Shares;
 use rcgen::{CertificateParams, KeyPair};
 use spine::TrackName;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -84,6 +87,7 @@ fn barred(refusal: Refusal) -> Barred {
     let why = match refusal {
         Refusal::Token(TokenError::Expired) => Why::Expired,
         Refusal::Token(TokenError::Malformed) => Why::Malformed,
+        Refusal::Unavailable => Why::Unknown,
         _ => Why::Unauthorized,
     };
     Barred { why, words: refusal.to_string() }
@@ -122,6 +126,17 @@ fn name_of(authority: &str) -> &str {
         Some(colon) => &authority[..behind_brackets + colon],
         None => authority,
     }
+}
+
+/// How many connections there may be.
+pub(crate) fn connections(config: &Config) -> Arc<Shares> {
+    Shares::configured(CONNECTIONS_MAX, config.limits.moq_connections_per_address)
+}
+
+/// Those that come from here are of many people, whoever hands them on: proxies of HTTP and balancers of connections are often
+/// those of datagrams too.
+pub(crate) fn proxies(config: &Config) -> Arc<Networks> {
+    Arc::new(config.http.trusted_proxies.and(&config.proxy_protocol.trusted))
 }
 
 /// Opens the listener, if it is on.

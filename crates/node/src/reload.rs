@@ -95,7 +95,9 @@ fn reach(key: &str) -> Option<Reach> {
         }
         "tls.domain" | "acme.directory" | "acme.contact" | "acme.authority" | "acme.challenge"
         | "acme.dns_hook" | "acme.http_listen" | "acme.https_listen" => Some(Reach::Restart),
-        "limits.http_connections_per_address" => Some(Reach::Restart),
+        "limits.http_connections_per_address" | "limits.moq_connections_per_address" => {
+            Some(Reach::Restart)
+        }
         "http.public_url" | "clips.max_s" | "clips.video_max_s" => Some(Reach::Restart),
         "http.allow_plain_api" | "public.host" | "access.country_database" => Some(Reach::Restart),
         "encode.ladder" | "encode.pictures" | "encode.program" | "encode.workers"

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use proxy::network::Networks;
+use proxy::share::Shares;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -27,8 +28,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-use crate::arrival::{self, PerAddress, Way};
+use crate::arrival::{self, Way};
 use crate::bodies::Timely;
+use crate::config::Config;
 use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::patient::Patient;
 use crate::streams::Streams;
@@ -58,16 +60,23 @@ pub(crate) struct Counters {
 pub(crate) struct Common {
     pub(crate) counters: Arc<Counters>,
     /// Connections of each address, on all of them.
-    pub(crate) per_address: Arc<PerAddress>,
+    pub(crate) per_address: Arc<Shares>,
     /// Whose `X-Forwarded-For` is believed.
     pub(crate) proxies: Arc<Networks>,
 }
 
 impl Common {
+    /// As it is configured.
+    pub(crate) fn of(config: &Config, counters: Arc<Counters>) -> Self {
+        let each = config.limits.http_connections_per_address;
+        let proxies = Arc::new(config.http.trusted_proxies.clone());
+        Self { counters, per_address: Shares::configured(usize::MAX, each), proxies }
+    }
+
     /// Of a listener by itself, for the operator.
     pub(crate) fn alone() -> Self {
         let (counters, proxies) = (Arc::default(), Arc::default());
-        Self { counters, per_address: PerAddress::new(0), proxies }
+        Self { counters, per_address: Shares::configured(usize::MAX, 0), proxies }
     }
 }
 
@@ -193,8 +202,8 @@ impl Serving {
         };
         // Those of a proxy are of many people.
         let own = !self.common.proxies.have(client.ip());
-        let counted = own.then(|| self.common.per_address.enter(client.ip()));
-        if matches!(counted, Some(None)) {
+        let counted = own.then(|| self.common.per_address.enter(Some(client.ip())));
+        if matches!(counted, Some(Err(_))) {
             counters.refused_address.fetch_add(1, Ordering::Relaxed);
             return;
         }

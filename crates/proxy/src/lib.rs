@@ -1,4 +1,6 @@
-//! Whom a proxy speaks for. Who comes through a load balancer has its address, unless that says whose connection it hands
+//! Whom a proxy speaks for, and how many connections an address may have ([`share`]).
+//!
+//! Who comes through a load balancer has its address, unless that says whose connection it hands
 //! on: by the PROXY protocol in front of any TCP connection ([`header`]), or by `X-Forwarded-For` in a request
 //! ([`forwarded`]). Both can be said by anybody, so they count only from [`network::Networks`] that the operator trusts.
 //!
@@ -14,3 +16,4 @@ pub mod fuzzing;
 pub mod header;
 pub mod limits;
 pub mod network;
+pub mod share;

@@ -86,6 +86,12 @@ impl Networks {
         Self(networks)
     }
 
+    /// These, and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self([&self.0[..], &others.0].concat())
+    }
+
     /// Whether an address is in one of them.
     pub fn have(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -122,6 +128,10 @@ mod tests {
             assert_eq!(networks.have(address.parse().unwrap()), expect, "{network} {address}");
         }
         assert!(!Networks::default().have("127.0.0.1".parse().unwrap()));
+        let of = |network: &str| Networks::new(vec![network.parse().unwrap()]);
+        let both = of("192.0.2.7").and(&of("192.0.2.8"));
+        let has = |last| both.have([192, 0, 2, last].into());
+        assert!(!has(6) && has(7) && has(8) && !has(9));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 /** A broadcast that is followed over MoQ: its catalog, its tracks, and whether it is still there. */
 import { type Catalog, parseCatalog } from './catalog';
-import { TRACK_ENDED, UNAUTHORIZED } from './messages';
+import { isBarred, isTakenAway, TRACK_ENDED } from './messages';
 import type { MoqObject } from './objects';
 import { Ordered } from './ordered';
 import { type Address, inTime, Refused, Session, type Subscription } from './session';
@@ -106,7 +106,7 @@ export class Broadcast {
       done: ({ code }: { code: number }) => {
         if (closed) return;
         if (code === TRACK_ENDED) this.end();
-        else this.lose(code === UNAUTHORIZED ? 'unauthorized' : 'path');
+        else this.lose(isTakenAway(code) ? 'unauthorized' : 'path');
       },
     };
     const track = { namespace: this.namespace, name };
@@ -118,7 +118,7 @@ export class Broadcast {
       (error: unknown) => {
         this.orders.delete(order);
         if (closed) return;
-        if (error instanceof Refused && error.refusal.code === UNAUTHORIZED) this.lose('unauthorized');
+        if (error instanceof Refused && isBarred(error.refusal.code)) this.lose('unauthorized');
         else if (error instanceof Refused && lacks !== undefined) lacks();
         else this.lose('path');
       },

@@ -20,9 +20,23 @@ export const KIND = {
 
 /** draft-18 §15.10.3 */
 export const TRACK_ENDED = 0x2;
+const EXPIRED = 0x6;
 /** REQUEST_ERROR and PUBLISH_DONE say it with this number. */
-export const UNAUTHORIZED = 0x1;
+const UNAUTHORIZED = 0x1;
+/** draft-18 §15.10.2 */
+const MALFORMED_AUTH_TOKEN = 0x4;
+const EXPIRED_AUTH_TOKEN = 0x5;
 export const DOES_NOT_EXIST = 0x10;
+
+/** Whether a request failed because who asks may not have it: without a token, or with one that is over. */
+export function isBarred(requestCode: number): boolean {
+  return [UNAUTHORIZED, MALFORMED_AUTH_TOKEN, EXPIRED_AUTH_TOKEN].includes(requestCode);
+}
+
+/** Whether a subscription ended because who has it may not have it any more. */
+export function isTakenAway(doneCode: number): boolean {
+  return [UNAUTHORIZED, EXPIRED].includes(doneCode);
+}
 
 const IMPLEMENTATION = 0x07;
 const AUTHORIZATION_TOKEN = 0x03;

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod access;
+mod bounds;
 mod congestion;
 mod drafts;
 mod duties;
 mod encoder;
+mod expiry;
 mod fill;
 mod floods;
 mod guests;
@@ -16,6 +18,7 @@ mod live;
 mod malformed;
 mod offers;
 mod past;
+mod pauses;
 mod prefixes;
 mod pressure;
 mod qlog;
@@ -27,3 +30,4 @@ mod streams;
 mod traffic;
 mod updates;
 mod web;
+mod written;

@@ -180,7 +180,7 @@ async fn one_packet_in_a_hundred_is_lost_and_no_object_over_one_relay_and_over_t
     let (id, answer, told) = upstream.ask(request).await;
     assert_eq!(code(&answer), None);
     let named = (id, name(&["default", "one"], "video"));
-    let relaying = tokio::spawn(take(upstream.link.clone(), named, told, copied, None));
+    let relaying = tokio::spawn(take(upstream.link.clone(), named, told, copied.into(), None));
     let two = second.client_over(&network, lossy).await;
     let two = Watcher::new(two, start, next_object()).await;
 

@@ -2,8 +2,8 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use moqt::{
     Answer, AuthToken, Filter, Namespace, Parameters, Properties, Request, RequestId, Session,
     Token, TrackName, Version,
 };
+use proxy::network::Networks;
+use proxy::share::Shares;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use spine::{
     Chunk, Header, NodeId, Origin, Path, Policy, Route, SubgroupEvent, Takeover, TrackInfo,
@@ -23,13 +25,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::limits::HALF_OPEN_UNPROVED_MAX;
+use crate::limits::{AHEAD_BYTES_ALL_MAX, CONNECTIONS_MAX, HALF_OPEN_UNPROVED_MAX};
 use crate::link::{DataStream, Driver, Link, Told};
 use crate::listen::{self, Barred, Counters, Elsewhere, Place, Service, Watching, Why, protocols};
 use crate::qlog::{Log, Logs};
 use crate::take::{Taken, take};
+use crate::traffic::Traffic;
 use crate::transport::{
-    Certificate, Congestion, Connection, Endpoint, Network, Returning, Trust, fingerprint,
+    Certificate, Congestion, ConnectError, Connection, Endpoint, Network, Returning, Trust,
+    fingerprint,
 };
 
 /// Long enough for a busy machine; nothing waits for it when all is well.
@@ -66,6 +70,8 @@ pub(super) struct Rig {
     stop: watch::Sender<bool>,
     /// Set: no token is good any more.
     pub(super) revoked: Arc<AtomicBool>,
+    /// Set: nor was it taken back, its time is over; or nobody can say.
+    pub(super) why: Arc<Mutex<Why>>,
     /// Places among those who watch.
     pub(super) watching: Arc<AtomicUsize>,
     /// Where peers are sent when it stops.
@@ -83,6 +89,30 @@ fn certificate(names: usize) -> (Certificate, [u8; 32]) {
     let hash = fingerprint(made.der());
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
     (Certificate { chain: vec![made.der().clone()], key }, hash)
+}
+
+/// What is different from what users get.
+pub(super) struct Set {
+    pub(super) limits: spine::Limits,
+    pub(super) half_open_unproved: usize,
+    pub(super) logs: Option<Logs>,
+    pub(super) connections: Arc<Shares>,
+    pub(super) proxies: Networks,
+    /// Bytes read ahead, of all sessions.
+    pub(super) ahead: usize,
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self {
+            limits: spine::Limits::default(),
+            half_open_unproved: HALF_OPEN_UNPROVED_MAX,
+            logs: None,
+            connections: Shares::configured(CONNECTIONS_MAX, 0),
+            proxies: Networks::default(),
+            ahead: AHEAD_BYTES_ALL_MAX,
+        }
+    }
 }
 
 struct Counted(Arc<AtomicUsize>);
@@ -116,44 +146,46 @@ impl Rig {
         let (certificate, hash) = certificate(names);
         let any = ([127, 0, 0, 1], 0).into();
         let endpoint = Endpoint::server(any, certificate, &protocols()).unwrap();
-        Self::serve(endpoint, hash, limits, half_open_unproved, None)
+        Self::serve(endpoint, hash, Set { limits, half_open_unproved, ..Set::default() })
     }
 
     /// The same in a network of virtual time.
     pub(super) fn over(network: &Network, congestion: Congestion) -> Self {
+        Self::set(network, congestion, Set::default())
+    }
+
+    /// The same with this that is different.
+    pub(super) fn set(network: &Network, congestion: Congestion, set: Set) -> Self {
         let (certificate, hash) = certificate(0);
         let endpoint = network.server(certificate, &protocols(), congestion).unwrap();
-        Self::serve(endpoint, hash, spine::Limits::default(), HALF_OPEN_UNPROVED_MAX, None)
+        Self::serve(endpoint, hash, set)
     }
 
     /// The same whose sessions are written down.
     pub(super) fn logged(logs: Logs) -> Self {
         let (certificate, hash) = certificate(0);
         let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), certificate, &protocols());
-        let limits = spine::Limits::default();
-        Self::serve(endpoint.unwrap(), hash, limits, HALF_OPEN_UNPROVED_MAX, Some(logs))
+        Self::serve(endpoint.unwrap(), hash, Set { logs: Some(logs), ..Set::default() })
     }
 
-    fn serve(
-        endpoint: Endpoint,
-        hash: [u8; 32],
-        limits: spine::Limits,
-        half_open_unproved: usize,
-        logs: Option<Logs>,
-    ) -> Self {
+    fn serve(endpoint: Endpoint, hash: [u8; 32], set: Set) -> Self {
+        let Set { limits, half_open_unproved, logs, connections, proxies, ahead } = set;
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
         let guests = Origin::new(spine::Limits::default());
         let (stop, mut stopped) = watch::channel(false);
         let (revoked, watching) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let (counters, elsewhere) = (Arc::<Counters>::default(), Elsewhere::default());
+        let why = Arc::new(Mutex::new(Why::Unauthorized));
+        let traffic = Arc::new(Traffic::with(ahead));
+        let counters = Arc::new(Counters { traffic, ..Counters::default() });
+        let elsewhere = Elsewhere::default();
         let service = Service {
             origin: origin.clone(),
             door: door(origin.clone()),
             gate: {
-                let revoked = revoked.clone();
+                let (revoked, why) = (revoked.clone(), why.clone());
                 Arc::new(move |watching| {
-                    let gone = revoked.load(Ordering::Relaxed);
+                    let gone = revoked.load(Ordering::Relaxed).then(|| *why.lock().unwrap());
                     Box::pin(async move { gate(&watching, gone) })
                 })
             },
@@ -173,6 +205,8 @@ impl Rig {
                 Arc::new(move |path, _| place(&guests, path))
             },
             open_namespaces: vec!["open".to_owned()],
+            connections,
+            proxies: Arc::new(proxies),
             half_open_unproved,
             elsewhere: elsewhere.clone(),
             logs,
@@ -182,7 +216,19 @@ impl Rig {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         tokio::spawn(listen::run(endpoint.clone(), service, until));
-        Self { origin, past, guests, endpoint, hash, stop, revoked, watching, elsewhere, counters }
+        Self {
+            origin,
+            past,
+            guests,
+            endpoint,
+            hash,
+            stop,
+            revoked,
+            why,
+            watching,
+            elsewhere,
+            counters,
+        }
     }
 
     /// A client with this path in its URL.
@@ -212,12 +258,25 @@ impl Rig {
         self.client_from(network.client(line).unwrap()).await
     }
 
+    /// The same that speaks this draft alone.
+    pub(super) async fn client_over_in(&self, network: &Network, version: Version) -> Client {
+        let endpoint = network.client(Shape::default()).unwrap();
+        let (to, trust) = (self.endpoint.local_address().unwrap(), Trust::Fingerprint(self.hash));
+        let connection = endpoint.connect(to, "localhost", trust, &[version.alpn()]).await.unwrap();
+        self.drive(endpoint, connection, "/", Vec::new())
+    }
+
     /// A client behind this socket, which others may share.
     pub(super) async fn client_from(&self, endpoint: Endpoint) -> Client {
+        self.knock(endpoint).await.unwrap()
+    }
+
+    /// A client behind this socket, if it is let in.
+    pub(super) async fn knock(&self, endpoint: Endpoint) -> Result<Client, ConnectError> {
         let to = self.endpoint.local_address().unwrap();
         let trust = Trust::Fingerprint(self.hash);
-        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
-        self.drive(endpoint, connection, "/", Vec::new())
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await?;
+        Ok(self.drive(endpoint, connection, "/", Vec::new()))
     }
 
     /// A client that may have been here before. Says whether it had not to wait for its handshake.
@@ -275,8 +334,14 @@ impl Rig {
         let (sender, events) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             // Nobody listening is no end of the connection.
-            while let Ok(event) = driver.next().await {
-                let _ = sender.send(event);
+            loop {
+                match driver.next().await {
+                    Ok(event) => drop(sender.send(event)),
+                    // Seen where a test fails.
+                    Err(ended) => {
+                        break eprintln!("a client: {:?} {}", driver.closed_with(), ended.reason);
+                    }
+                }
             }
         });
         Client { link, events, task, local: Origin::new(spine::Limits::default()), endpoint }
@@ -329,11 +394,14 @@ impl Drop for Rig {
 }
 
 /// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`; `OLD` was good once.
-fn gate(watching: &Watching, revoked: bool) -> Result<(), Barred> {
+fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     let secret = watching.path.fields().last().is_some_and(|field| field == "secret");
     let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
-    if !secret || has("FRESH") || (has("TOKEN") && !revoked) {
+    if !secret || has("FRESH") || (has("TOKEN") && gone.is_none()) {
         return Ok(());
+    }
+    if let Some(why) = gone.filter(|_| has("TOKEN")) {
+        return Err(Barred { why, words: "it was good until now".to_owned() });
     }
     if has("OLD") {
         return Err(Barred { why: Why::Expired, words: "this token has expired".to_owned() });
@@ -464,7 +532,7 @@ impl Client {
         let (sender, objects) = mpsc::unbounded_channel();
         tokio::spawn(read(producer.consume(), sender));
         let named = (id, super::rig::track(&["copy"], "copy"));
-        let taken = tokio::spawn(take(self.link.clone(), named, told, producer, None));
+        let taken = tokio::spawn(take(self.link.clone(), named, told, producer.into(), None));
         Subscribed { id, answer, objects, taken, _broadcast: broadcast }
     }
 

@@ -66,14 +66,24 @@ impl Network {
         client.quic.rebind_abstract(self.socket(line))
     }
 
+    /// A client of another machine, at the end of this line.
+    pub(crate) fn client_of(&self, host: u8, line: Shape) -> Result<Endpoint, EndpointError> {
+        let socket = self.socket_of(host, line);
+        Ok(Endpoint { quic: self.endpoint_at(None, socket)?, protocols: Arc::new([]) })
+    }
+
     /// Datagrams lost on the way to this socket.
     pub(crate) fn lost(&self, to: SocketAddr) -> u64 {
         self.0.lock().unwrap().lines[&to].down.lost()
     }
 
     fn socket(&self, shape: Shape) -> Arc<Socket> {
+        self.socket_of(1, shape)
+    }
+
+    fn socket_of(&self, host: u8, shape: Shape) -> Arc<Socket> {
         let mut state = self.0.lock().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], state.next));
+        let address = SocketAddr::from(([127, 0, 0, host], state.next));
         state.next += 1;
         let socket = Arc::new(Socket {
             network: self.clone(),
@@ -126,8 +136,16 @@ impl Network {
         server: Option<quinn::ServerConfig>,
         line: Shape,
     ) -> io::Result<quinn::Endpoint> {
+        self.endpoint_at(server, self.socket(line))
+    }
+
+    fn endpoint_at(
+        &self,
+        server: Option<quinn::ServerConfig>,
+        socket: Arc<Socket>,
+    ) -> io::Result<quinn::Endpoint> {
         let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
-        quinn::Endpoint::new_with_abstract_socket(config, server, self.socket(line), runtime)
+        quinn::Endpoint::new_with_abstract_socket(config, server, socket, runtime)
     }
 }
 
@@ -138,6 +156,13 @@ pub(crate) struct Returning(quinn::ClientConfig);
 impl Returning {
     pub(crate) fn new(trust: Trust, protocols: &[&str]) -> Result<Self, EndpointError> {
         Ok(Self(client_config(trust, protocols)?))
+    }
+}
+
+impl Connection {
+    /// How often the peer said that more of all streams may be in flight.
+    pub(crate) fn windows_raised(&self) -> u64 {
+        self.quic.stats().frame_rx.max_data
     }
 }
 

@@ -302,6 +302,8 @@ pub struct Limits {
     pub broadcasts: u32,
     /// HTTP connections of one address; 0: no bound.
     pub http_connections_per_address: u32,
+    /// MoQ connections of one address; 0: no bound.
+    pub moq_connections_per_address: u32,
     /// How long the disk may fail before a segment becomes a gap in the recording, 1 to 600 s.
     #[serde(deserialize_with = "patience")]
     pub recorder_patience_s: Duration,

@@ -140,6 +140,41 @@ fn a_publisher_comes_back_to_a_server_that_was_away() {
     }
 }
 
+/// Flips `limits.moq_connections_per_address`.
+#[test]
+fn an_address_has_a_share_of_moq_connections() {
+    const ONE: &str = "limits.moq_connections_per_address=1";
+    for (settings, room) in [
+        (&[ONE][..], false),
+        (&["limits.moq_connections_per_address=0"], true),
+        (&[ONE, r#"http.trusted_proxies=["127.0.0.1"]"#], true),
+        (
+            &[
+                ONE,
+                r#"proxy_protocol.trusted=["127.0.0.1"]"#,
+                "proxy_protocol.listeners=[\"rtmp\"]",
+            ],
+            true,
+        ),
+    ] {
+        let server = Server::start(AIRWAVE, settings);
+        let input = server.input();
+        let begin = || watch(&address(&server, "", &input.uid), &["--insecure", "--wait"]);
+        let open = |n| (server.metric("moq_sessions_open") == n).then_some(());
+        let _first = begin();
+        wait_until("the first to be in", 20, || open(1));
+        let second = begin();
+        if room {
+            wait_until("the second to be in", 20, || open(2));
+            continue;
+        }
+        let (code, output) = outcome(second);
+        assert_eq!(code, 1, "{output}");
+        assert!(output.contains("refused"), "{output}");
+        assert_eq!(server.metric("moq_connections_refused_address_total"), 1);
+    }
+}
+
 #[test]
 fn who_is_trusted_over_quic_and_which_broadcast_is_meant() {
     let server = Server::start(AIRWAVE, &[]);

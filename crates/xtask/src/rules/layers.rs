@@ -53,7 +53,11 @@ pub const TABLE: &[Row] = &[
     row("acme", Layer::Driver, &[]),
     row("encode", Layer::Driver, &["spine", "media", "package"]),
     row("encoder", Layer::Driver, &["encode"]),
-    row("io-moq", Layer::Driver, &["moqt", "sansio", "spine", "media", "control", "access"]),
+    row(
+        "io-moq",
+        Layer::Driver,
+        &["moqt", "sansio", "spine", "media", "control", "access", "proxy"],
+    ),
     row("io-rtmp", Layer::Driver, &["rtmp", "sansio", "spine", "media", "control", "proxy"]),
     row("io-srt", Layer::Driver, &["srt", "sansio", "spine", "media", "control"]),
     row("io-webrtc", Layer::Driver, &["sansio", "spine", "media", "control"]),

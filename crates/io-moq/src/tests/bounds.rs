@@ -1,0 +1,185 @@
+//! What sessions may have: how many there are, how long one stays that wants nothing, and what is held for them before it is known
+//! what for.
+
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use moqt::{Parameters, Request, RequestCode};
+use proxy::network::Networks;
+use proxy::share::Shares;
+use spine::TrackInfo;
+use testkit::Shape;
+use tokio::time::Instant;
+
+use super::duties::{VIDEO, code, group, text};
+use super::live::ms;
+use super::rig::{Client, Rig, Set, next_object, soon, track};
+use super::streams::{header, publish};
+use crate::limits::{AHEAD_BYTES_MAX, NOTHING_ASKED, NOTHING_ASKED_LOOK};
+use crate::transport::{Congestion, Network, SendStream};
+
+fn status(name: &str) -> Request {
+    let track = track(&["default", "one"], name);
+    Request::TrackStatus { track, parameters: Parameters::default() }
+}
+
+/// RFC 9000 §20.1: who is refused is told so, by CONNECTION_REFUSED, and not left to wait.
+#[tokio::test(start_paused = true)]
+async fn connections_have_a_bound_in_all_and_for_each_address() {
+    let network = Network::new(7);
+    let set = Set {
+        connections: Shares::new(5, 2),
+        proxies: Networks::new(vec!["127.0.0.9".parse().unwrap()]),
+        ..Set::default()
+    };
+    let rig = Rig::set(&network, Congestion::Ours, set);
+    let counted = || {
+        let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        (of(&rig.counters.refused_address), of(&rig.counters.refused))
+    };
+    let open = |n: usize| rig.counters.open.load(Ordering::Relaxed) == n;
+    let connect = async |host: u8| {
+        let endpoint = network.client_of(host, Shape::default()).unwrap();
+        rig.knock(endpoint).await
+    };
+    let first = connect(2).await.unwrap();
+    let second = connect(2).await.unwrap();
+    let refused = connect(2).await.err().expect("its share is used up");
+    assert!(refused.to_string().contains("refused to accept"), "{refused}");
+    assert_eq!(counted(), (1, 0));
+    // Whoever is in is served as before, and others have a share of their own.
+    let other = connect(3).await.unwrap();
+    for client in [&first, &second, &other] {
+        assert_eq!(code(&client.ask(status("video")).await.1), Some(RequestCode::DoesNotExist));
+    }
+    // Those of a proxy are of many people.
+    let mut many = vec![connect(9).await.unwrap(), connect(9).await.unwrap()];
+    let refused = connect(9).await.err().expect("there are as many as there may be");
+    assert!(refused.to_string().contains("refused to accept"), "{refused}");
+    assert_eq!(counted(), (1, 1));
+    settled("five to be in", || open(5)).await;
+    drop(second);
+    settled("one to be gone", || open(4)).await;
+    many.push(connect(9).await.unwrap());
+    drop(first);
+    settled("another one to be gone", || open(4)).await;
+    assert!(connect(2).await.is_ok());
+}
+
+/// Looks again and again, while time passes.
+async fn settled(what: &str, done: impl Fn() -> bool) {
+    soon(what, async {
+        while !done() {
+            tokio::time::sleep(ms(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_nothing_is_let_go_and_who_waits_for_something_is_not() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = async || rig.client_over(&network, Shape::default()).await;
+    // Nothing is sent to one, another one asks now and then, a third one has given up what he asked for.
+    let waiting = client().await;
+    let mut seen = waiting.subscribe(track(&["default", "one"], "video"), next_object()).await;
+    let asking = client().await;
+    let (done, idle) = (client().await, client().await);
+    let given_up = done.subscribe(track(&["default", "one"], "video"), next_object()).await;
+    assert_eq!(code(&given_up.answer), None);
+    let began = Instant::now();
+    let ended = async |client: &Client, from: Instant| {
+        let ended = client.link.connection.closed().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.reason);
+        let waited = from.elapsed();
+        assert!(
+            waited >= NOTHING_ASKED && waited <= NOTHING_ASKED + NOTHING_ASKED_LOOK * 2,
+            "{waited:?}"
+        );
+    };
+    let others = async {
+        ended(&idle, began).await;
+        done.command(moqt::session::Command::Cancel {
+            id: given_up.id,
+            code: moqt::ResetCode::Cancelled,
+        });
+        ended(&done, Instant::now()).await;
+    };
+    let asks = async {
+        for _ in 0..8 {
+            tokio::time::sleep(NOTHING_ASKED - NOTHING_ASKED_LOOK).await;
+            assert_eq!(code(&asking.ask(status("none")).await.1), Some(RequestCode::DoesNotExist));
+        }
+    };
+    tokio::join!(others, asks);
+    group(&video, 0, &["still here"]);
+    assert_eq!(text(&seen.next().await), (0, 0, "still here"));
+    assert_eq!(rig.counters.session_errors.load(Ordering::Relaxed), 0);
+}
+
+/// Writes this much on a stream of a track that nobody knows; answers the stream.
+async fn unknown(client: &Client, bytes: usize) -> SendStream {
+    let mut opening = BytesMut::new();
+    let header = moqt::data::SubgroupHeader { alias: 99, ..header(0) };
+    header.encode(client.link.version, &mut opening).unwrap();
+    let mut stream = client.link.connection.open_uni().await.unwrap();
+    let _ = stream.write(&mut [opening.freeze(), Bytes::from(vec![0; bytes])]).await;
+    stream
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_ahead_has_a_bound_for_all_connections_together() {
+    /// Of each of three.
+    const EACH: usize = 200_000;
+    let network = Network::new(7);
+    let most = 5 * EACH / 2;
+    let rig = Rig::set(&network, Congestion::Ours, Set { ahead: most, ..Set::default() });
+    let held = || rig.counters.traffic.ahead.bytes();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(rig.client_over(&network, Shape::default()).await);
+    }
+    let mut streams = Vec::new();
+    for client in &clients[..2] {
+        streams.push(unknown(client, EACH).await);
+    }
+    settled("both to be read", || held() >= 2 * EACH).await;
+    assert!(held() <= most);
+    // The third one is stopped, though it has much less than a connection may have.
+    const { assert!(EACH < AHEAD_BYTES_MAX) };
+    let mut third = unknown(&clients[2], EACH).await;
+    let stopped = soon("it to be stopped", third.stopped()).await;
+    let load = clients[2].link.version.reset_code(moqt::ResetCode::ExcessiveLoad);
+    assert_eq!(stopped, Some(load));
+    settled("it to be given back", || held() <= most).await;
+    // Who was there before is not touched; and what goes makes room.
+    let ended = soon("no end", async { tokio::time::timeout(ms(500), streams[0].stopped()).await });
+    assert!(ended.await.is_err());
+    drop((clients.remove(0), streams.remove(0)));
+    settled("the first one's to be given back", || held() < 2 * EACH).await;
+    let mut fourth = unknown(&clients[1], EACH).await;
+    assert!(tokio::time::timeout(ms(500), fourth.stopped()).await.is_err());
+    drop((streams, fourth));
+    clients.clear();
+    settled("all to be given back", || held() == 0).await;
+}
+
+/// A window is what a peer can make us hold.
+#[tokio::test(start_paused = true)]
+async fn who_publishes_may_have_more_in_flight_to_us_than_others() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let client = async || rig.client_over(&network, Shape::default()).await;
+    let viewer = client().await;
+    assert_eq!(code(&viewer.ask(status("video")).await.1), Some(RequestCode::DoesNotExist));
+    let refused = client().await;
+    assert!(code(&refused.publish(track(&["default", "one"], "video")).await.1).is_some());
+    let publisher = client().await;
+    let _published = publish(&publisher, track(&["open", "room"], "video")).await;
+    let raised = |client: &Client| client.link.connection.windows_raised();
+    settled("the window to be raised", || raised(&publisher) == 1).await;
+    assert_eq!([raised(&viewer), raised(&refused)], [0, 0]);
+}

@@ -1,0 +1,183 @@
+//! A right that ends, ends what it allowed within a second: what is sent, what is fetched, what is offered, what is said, what is
+//! published.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use moqt::session::Event;
+use moqt::{
+    Answer, DoneCode, Fetch, Location, Parameters, Properties, Range, Request, RequestId, ResetCode,
+};
+use spine::TrackInfo;
+use testkit::Shape;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+
+use super::duties::{VIDEO, code, group};
+use super::live::ms;
+use super::rig::{Client, Rig, namespace, track, use_value, with_token};
+use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX};
+use crate::link::Told;
+use crate::listen::Why;
+use crate::transport::{Congestion, Network};
+
+/// How something ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Done(DoneCode),
+    Cancelled(ResetCode),
+}
+
+/// Waits for the end of a request, for as long as anybody would.
+async fn end(told: &mut UnboundedReceiver<Told>) -> End {
+    let ended = async {
+        loop {
+            match told.recv().await {
+                Some(Told::Event(Event::Done { done, .. })) => return End::Done(done.code),
+                Some(Told::Event(Event::Cancelled { code, .. })) => return End::Cancelled(code),
+                Some(_) => {}
+                None => panic!("it was never said"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it does not end")
+}
+
+fn secret() -> moqt::TrackName {
+    track(&["default", "secret"], "video")
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Subscribe,
+    Fetch,
+    SubscribeTracks,
+    Say,
+}
+
+struct Begun {
+    client: Client,
+    told: UnboundedReceiver<Told>,
+    _id: RequestId,
+}
+
+async fn begin(rig: &Rig, network: &Network, what: What) -> Begun {
+    let line = Shape { delay: ms(20), ..Shape::default() };
+    let mut client = rig.client_over(network, line).await;
+    let token = || Parameters { filter: None, ..with_token("TOKEN") };
+    let request = match what {
+        What::Subscribe => Request::Subscribe { track: secret(), parameters: with_token("TOKEN") },
+        What::Fetch => {
+            // Of what nobody brings: it waits.
+            let range = Range { start: Location::new(0, 0), end: Location::new(5, 0) };
+            let fetch = Fetch::Standalone { track: secret(), range };
+            Request::Fetch { fetch, parameters: token() }
+        }
+        What::SubscribeTracks => {
+            let prefix = namespace(&["default", "secret"]);
+            Request::SubscribeTracks { prefix, parameters: token() }
+        }
+        What::Say => {
+            let track = track(&["default", "aside", "secret"], "one");
+            let (parameters, properties) = (token(), Properties::empty());
+            Request::Publish { track, parameters, properties }
+        }
+    };
+    let (id, answer, told) = client.ask(request).await;
+    assert_eq!(code(&answer), None, "{what:?}");
+    let What::SubscribeTracks = what else { return Begun { client, told, _id: id } };
+    let (id, Request::Publish { .. }) = client.asked().await else { panic!("no track") };
+    let told = client.link.own(id);
+    let parameters = Parameters { forward: Some(true), ..Parameters::default() };
+    let answer = Answer::Ok { parameters, properties: Properties::empty() };
+    client.command(moqt::session::Command::Answer { id, answer });
+    Begun { client, told, _id: id }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d01_d19_whatever_a_token_allowed_ends_within_a_second_of_it() {
+    use DoneCode::{Expired, Unauthorized};
+    use ResetCode::{Cancelled, ExpiredAuthToken};
+    for (what, revoked, expired) in [
+        (What::Subscribe, End::Done(Unauthorized), End::Done(Expired)),
+        (What::Fetch, End::Cancelled(Cancelled), End::Cancelled(ExpiredAuthToken)),
+        (What::SubscribeTracks, End::Done(Unauthorized), End::Done(Expired)),
+        (What::Say, End::Cancelled(Cancelled), End::Cancelled(Cancelled)),
+    ] {
+        for (why, expect) in [(Why::Unauthorized, revoked), (Why::Expired, expired)] {
+            let network = Network::new(7);
+            let rig = Rig::over(&network, Congestion::Ours);
+            *rig.why.lock().unwrap() = why;
+            let broadcast = rig.broadcast(&["default", "secret"]);
+            let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+            group(&video, 5, &["a"]);
+            let mut responder = rig.origin.responder(broadcast.path().clone(), 1);
+            // It takes what it is asked for, and says nothing.
+            let held = tokio::spawn(async move {
+                let mut held = Vec::new();
+                loop {
+                    held.push(std::future::poll_fn(|cx| responder.poll(cx)).await);
+                }
+            });
+            // At any time of what is looked at now and then.
+            for after in [0, 60, 130, 390, 399, 401, 700, 1_234] {
+                let mut begun = begin(&rig, &network, what).await;
+                tokio::time::sleep(ms(after)).await;
+                rig.revoked.store(true, Ordering::Relaxed);
+                let from = Instant::now();
+                assert_eq!(end(&mut begun.told).await, expect, "{what:?} {why:?}");
+                let waited = from.elapsed();
+                // What is remembered of an answer is half of the second.
+                assert!(waited <= ms(500), "{what:?} {why:?} after {after} ms: {waited:?}");
+                rig.revoked.store(false, Ordering::Relaxed);
+                drop(begun.client);
+            }
+            held.abort();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d01_a_publisher_whose_key_is_changed_is_off_the_air_at_once() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let line = Shape { delay: ms(20), ..Shape::default() };
+    let client = rig.client_over(&network, line).await;
+    let name = track(&["default", "one"], "catalog");
+    let parameters = Parameters { tokens: vec![use_value("KEY")], ..Parameters::default() };
+    let request = Request::Publish { track: name, parameters, properties: Properties::empty() };
+    let (_, answer, mut told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    let path = spine::Path::new(["default", "one"]).unwrap();
+    assert!(rig.origin.get(&path).is_some());
+    tokio::time::sleep(ms(1_500)).await;
+    let from = Instant::now();
+    rig.origin.end(&path, spine::Close::KeyChanged);
+    end(&mut told).await;
+    assert!(from.elapsed() <= ms(100), "{:?}", from.elapsed());
+    let live = rig.counters.live.load(Ordering::Relaxed);
+    assert_eq!(live, 0);
+}
+
+/// A database that is busy for a moment ends nothing; one that says nothing any more does.
+#[tokio::test(start_paused = true)]
+async fn d01_what_nobody_can_say_for_a_moment_ends_nothing() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    *rig.why.lock().unwrap() = Why::Unknown;
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let mut begun = begin(&rig, &network, What::Subscribe).await;
+    for _ in 0..3 {
+        rig.revoked.store(true, Ordering::Relaxed);
+        tokio::time::sleep(GATE_AGAIN * (GATE_UNKNOWN_MAX - 2)).await;
+        assert!(begun.told.try_recv().is_err());
+        rig.revoked.store(false, Ordering::Relaxed);
+        tokio::time::sleep(GATE_AGAIN * 2).await;
+    }
+    rig.revoked.store(true, Ordering::Relaxed);
+    let from = Instant::now();
+    assert_eq!(end(&mut begun.told).await, End::Done(DoneCode::ExcessiveLoad));
+    assert!(from.elapsed() >= GATE_AGAIN * GATE_UNKNOWN_MAX);
+}

@@ -1,0 +1,209 @@
+//! What was written before anybody asked for it: once, perhaps, as catalogs are.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use moqt::data::{
+    FetchObject, FetchWriter, ObjectHead, Status, SubgroupHeader, SubgroupWriter, Via,
+};
+use moqt::session::{Command, Event};
+use moqt::{
+    Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
+    RequestId, Version,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::duties::{code, text};
+use super::relay::{room, send};
+use super::rig::{Client, Rig, Subscribed, answered, next_object};
+use super::streams::header;
+use crate::link::Told;
+use crate::transport::{Congestion, Network};
+
+/// From its start: what players of catalogs ask for.
+fn all() -> Parameters {
+    let filter = Some(Filter::From(Location::default()));
+    Parameters { filter, ..Parameters::default() }
+}
+
+fn ask(client: &Client, parameters: Parameters) -> (RequestId, UnboundedReceiver<Told>) {
+    client.link.request(Request::Subscribe { track: room(), parameters }).unwrap()
+}
+
+pub(super) async fn begin(
+    client: &Client,
+    (id, mut told): (RequestId, UnboundedReceiver<Told>),
+) -> Subscribed {
+    let answer = answered(&mut told).await;
+    assert_eq!(code(&answer), None);
+    client.follow(id, answer, told)
+}
+
+/// Answers the relay's SUBSCRIBE: this much was written already.
+pub(super) async fn give(publisher: &mut Client, largest: Option<Location>) -> RequestId {
+    loop {
+        if let (id, Request::Subscribe { .. }) = publisher.asked().await {
+            let parameters = Parameters { largest, ..Parameters::default() };
+            let answer = Answer::Ok { parameters, properties: Properties::empty() };
+            publisher.command(Command::Answer { id, answer });
+            return id;
+        }
+    }
+}
+
+/// Answers the relay's FETCH with these objects; what it asked for.
+pub(super) async fn tell(publisher: &mut Client, objects: &[(u64, u64, &'static str)]) -> Range {
+    let (id, range) = loop {
+        if let (id, Request::Fetch { fetch: Fetch::Standalone { range, .. }, .. }) =
+            publisher.asked().await
+        {
+            break (id, range);
+        }
+    };
+    let (parameters, properties) = (Parameters::default(), Properties::empty());
+    let ok = FetchOk { end_of_track: false, end: range.end, parameters, properties };
+    publisher.command(Command::Answer { id, answer: Answer::FetchOk(ok) });
+    publisher.link.with(|session| session.open_data(id)).unwrap();
+    let (version, mut bytes) = (publisher.link.version, BytesMut::new());
+    let mut writer = FetchWriter::new(version, id, GroupOrder::Ascending, &mut bytes);
+    for (group, object, payload) in objects {
+        let object = FetchObject {
+            location: Location::new(*group, *object),
+            via: Via::Subgroup(0),
+            priority: 128,
+            properties: Properties::empty(),
+            payload_length: payload.len() as u64,
+        };
+        writer.object(&object, &mut bytes).unwrap();
+        bytes.extend_from_slice(payload.as_bytes());
+    }
+    let mut stream = publisher.link.connection.open_uni().await.unwrap();
+    stream.write(&mut [bytes.freeze()]).await.unwrap();
+    stream.finish();
+    publisher.command(Command::DataClosed { id });
+    range
+}
+
+/// What the relay asked for beside that.
+fn asked_more(publisher: &mut Client) -> usize {
+    let events = std::iter::from_fn(|| publisher.events.try_recv().ok());
+    events.filter(|event| matches!(event, Event::Request { .. })).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn d02_what_was_written_once_reaches_the_first_viewer_the_second_and_who_comes_late() {
+    for version in Version::ALL.iter().copied() {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let client = async || rig.client_over_in(&network, version).await;
+        let mut publisher = client().await;
+        assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+        let viewers = [client().await, client().await, client().await];
+        let wishes = [all(), all(), next_object()];
+        let asked: Vec<_> = viewers.iter().zip(wishes).map(|(v, wish)| ask(v, wish)).collect();
+        let upstream = give(&mut publisher, Some(Location::new(0, 1))).await;
+        let mut seen = Vec::new();
+        for (viewer, asked) in viewers.iter().zip(asked) {
+            seen.push(begin(viewer, asked).await);
+        }
+        let written = [(0, 0, "the catalog"), (0, 1, "and more")];
+        let range = tell(&mut publisher, &written).await;
+        assert_eq!((range.start, range.end), (Location::new(0, 0), Location::new(0, 1)));
+        for seen in &mut seen[..2] {
+            for object in written {
+                assert_eq!(text(&seen.next().await), object, "{version:?}");
+            }
+        }
+        // It goes on, for who wanted only that, too.
+        send(&publisher, upstream, 0, 2, "live", true).await;
+        for seen in &mut seen {
+            assert_eq!(text(&seen.next().await), (0, 2, "live"), "{version:?}");
+        }
+        drop((viewers, seen));
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let late = client().await;
+        let mut seen = begin(&late, ask(&late, all())).await;
+        for object in written {
+            assert_eq!(text(&seen.next().await), object, "{version:?}");
+        }
+        assert_eq!(text(&seen.next().await), (0, 2, "live"), "{version:?}");
+        assert_eq!(asked_more(&mut publisher), 0, "{version:?}: one FETCH for all");
+    }
+}
+
+/// What comes live may be here before the answer: then it is another stream, and nothing comes twice.
+#[tokio::test(start_paused = true)]
+async fn d02_the_group_under_way_is_whole_for_who_wants_it() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    // Nobody wants it at first.
+    let asked = ask(&viewer, next_object());
+    let upstream = give(&mut publisher, Some(Location::new(7, 1))).await;
+    let mut live = begin(&viewer, asked).await;
+    let link = publisher.link.clone();
+    let alias = link.with(|session| session.open_data(upstream)).unwrap();
+    let begins = SubgroupHeader { alias, first_object: false, ..header(7) };
+    let mut bytes = BytesMut::new();
+    begins.encode(link.version, &mut bytes).unwrap();
+    let mut writer = SubgroupWriter::new(link.version, &begins);
+    let mut object = |id, payload: &str, mut bytes: BytesMut| {
+        let (properties, payload_length) = (Properties::empty(), payload.len() as u64);
+        let head = ObjectHead { id, properties, status: Status::Normal, payload_length };
+        writer.object(&head, &mut bytes).unwrap();
+        bytes.extend_from_slice(payload.as_bytes());
+        bytes.freeze()
+    };
+    let mut stream = link.connection.open_uni().await.unwrap();
+    stream.write(&mut [object(2, "two", bytes)]).await.unwrap();
+    assert_eq!(text(&live.next().await), (7, 2, "two"));
+    assert_eq!(asked_more(&mut publisher), 0);
+    // Then two do, one of them after the other.
+    let other = rig.client_over_in(&network, Version::Draft18).await;
+    let mut whole = begin(&other, ask(&other, all())).await;
+    tell(&mut publisher, &[(7, 0, "zero"), (7, 1, "one")]).await;
+    let third = rig.client_over_in(&network, Version::Draft18).await;
+    let mut late = begin(&third, ask(&third, all())).await;
+    stream.write(&mut [object(3, "three", BytesMut::new())]).await.unwrap();
+    stream.finish();
+    publisher.command(Command::DataClosed { id: upstream });
+    for seen in [&mut whole, &mut late] {
+        let mut got = Vec::new();
+        for _ in 0..4 {
+            let object = seen.next().await;
+            got.push((object.group, object.id));
+        }
+        got.sort_unstable();
+        assert_eq!(got, [(7, 0), (7, 1), (7, 2), (7, 3)]);
+    }
+    assert_eq!(text(&live.next().await), (7, 3, "three"));
+    assert_eq!(asked_more(&mut publisher), 0);
+}
+
+/// A publisher that does not answer a FETCH, or not in the way that it was asked, is no worse than one that knows nothing.
+#[tokio::test(start_paused = true)]
+async fn d02_who_has_nothing_of_before_is_not_asked_again() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let asked = ask(&viewer, all());
+    let upstream = give(&mut publisher, Some(Location::new(3, 5))).await;
+    let mut seen = begin(&viewer, asked).await;
+    let id = loop {
+        if let (id, Request::Fetch { .. }) = publisher.asked().await {
+            break id;
+        }
+    };
+    let answer = Answer::error(moqt::RequestCode::NotSupported, "no");
+    publisher.command(Command::Answer { id, answer });
+    send(&publisher, upstream, 4, 0, "live", true).await;
+    assert_eq!(text(&seen.next().await), (4, 0, "live"));
+    let other = rig.client_over_in(&network, Version::Draft18).await;
+    let mut more = begin(&other, ask(&other, all())).await;
+    assert_eq!(text(&more.next().await), (4, 0, "live"));
+    assert_eq!(asked_more(&mut publisher), 0);
+}

@@ -1,0 +1,59 @@
+/** How a track that is followed over MoQ ends, over a make-believe WebTransport. */
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Broadcast, type BroadcastEvents } from '../src/moq/broadcast';
+import * as messages from '../src/moq/messages';
+
+/** Requests of the page: the catalog gets no answer, the track these. */
+function serverThatSays(...said: Uint8Array<ArrayBuffer>[]): void {
+  let requests = 0;
+  const transport = class {
+    ready = Promise.resolve();
+    closed = new Promise<never>(() => {});
+    protocol = messages.VERSION;
+    incomingUnidirectionalStreams = new ReadableStream();
+    incomingBidirectionalStreams = new ReadableStream();
+    createUnidirectionalStream = () => Promise.resolve(new WritableStream());
+    createBidirectionalStream = () => {
+      const isTrack = requests++ === 1;
+      const start = (controller: ReadableStreamDefaultController) => {
+        if (isTrack) said.forEach((message) => controller.enqueue(message));
+      };
+      return Promise.resolve({ readable: new ReadableStream({ start }), writable: new WritableStream() });
+    };
+    close() {}
+  };
+  vi.stubGlobal('window', globalThis);
+  vi.stubGlobal('WebTransport', transport);
+}
+
+afterEach(() => vi.unstubAllGlobals());
+
+describe('a track that is followed', () => {
+  const granted = messages.subscribeOk(4, new Uint8Array());
+  it.each([
+    ['its end is that of the broadcast', [granted, messages.publishDone(0x2, 0)], 'end'],
+    ['UNAUTHORIZED takes it away', [granted, messages.publishDone(0x1, 0)], 'unauthorized'],
+    ['EXPIRED takes it away, too', [granted, messages.publishDone(0x6, 0)], 'unauthorized'],
+    ['a fault of the server is none of the viewer', [granted, messages.publishDone(0x0, 0)], 'path'],
+    ['who is too slow may come again', [granted, messages.publishDone(0x5, 0)], 'path'],
+    ['refused without a token', [messages.requestError(0x1, '')], 'unauthorized'],
+    ['refused with one that is none', [messages.requestError(0x4, '')], 'unauthorized'],
+    ['refused with one that is over', [messages.requestError(0x5, '')], 'unauthorized'],
+    ['refused for another reason', [messages.requestError(0x9, '')], 'path'],
+  ] as const)('%s', async (_name, said, expected) => {
+    serverThatSays(...said);
+    const ended = await new Promise<string>((resolve) => {
+      const events: BroadcastEvents = {
+        onCatalog: () => {},
+        onEnd: () => resolve('end'),
+        onLost: (why) => resolve(why),
+      };
+      const here = { url: 'https://a.example:4443/', certificate: null };
+      const follow = (broadcast: Broadcast) => {
+        broadcast.follow('video', 1, () => {});
+      };
+      Broadcast.open(here, ['default', 'one'], 'catalog', 1_000, events, follow).catch(() => {});
+    });
+    expect(ended).toBe(expected);
+  });
+});
