@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The pictures in the README, made of the demo: docs/images/watch.webp and dashboard.webp. Look at them before you commit them.
+# The pictures in the README, made of the demo: docs/images. Look at them before you commit them.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,5 +1,5 @@
 // Chooses a level of quality in the player's menu and goes back, and looks at the pictures above the seek bar; prints what it saw:
-//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--own 360p] [--ways MODE,...] [--other 96p --switches 20] | --seek) [--phone] [--screenshots DIR]
+//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--own 360p] [--ways MODE,...] [--other 96p --switches 20 | --fails] | --seek) [--phone] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
     ways: { type: 'string', default: 'Low latency' },
     other: { type: 'string' },
     switches: { type: 'string', default: '0' },
+    fails: { type: 'boolean', default: false },
     seek: { type: 'boolean', default: false },
     phone: { type: 'boolean', default: false },
     screenshots: { type: 'string' },
@@ -41,7 +42,7 @@ async function main() {
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
     await page.goto(options.url, { waitUntil: 'domcontentloaded' });
     await page.waitForFunction(() => document.querySelector('airwave-player')?.video.videoHeight > 0, null, WAIT);
-    const seen = options.seek ? await seek(page) : options.other ? await goBetween(page) : await choose(page);
+    const seen = options.seek ? await seek(page) : options.other ? await goBetween(page) : options.fails ? await chooseWhatFails(page) : await choose(page);
     return { ...seen, errors };
   } finally {
     await browser.close();
@@ -149,6 +150,20 @@ async function choose(page) {
   await page.waitForFunction(marked, null, WAIT);
   await shot(page, 'auto');
   return { offered, modes: [began, chosen, again] };
+}
+
+/** A level that is not to be had: the player goes back to what plays by itself. */
+async function chooseWhatFails(page) {
+  const own = await page.evaluate(() => document.querySelector('airwave-player').video.videoHeight);
+  let refused = 0;
+  page.on('response', (response) => (refused += response.status() === 503 ? 1 : 0));
+  await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
+  await pick(page, options.level);
+  const asked = Date.now();
+  while (refused === 0 && Date.now() - asked < WAIT.timeout) await page.waitForTimeout(WAIT.polling);
+  await page.evaluate(() => (window.framesSince = undefined));
+  await heights(page, own);
+  return { own, refused };
 }
 
 /** What stands above the bar at several places, by pointer or finger, and by key. */

@@ -31,6 +31,8 @@ try {
   const [{ uid }] = liveInputs;
   for (const name of OTHERS) await api('POST', '/live_inputs', { meta: { name } });
   await watchPage(uid);
+  await levels(uid);
+  await scrubbing(uid);
   await dashboard(uid);
 } finally {
   await browser.close();
@@ -44,6 +46,41 @@ async function watchPage(uid) {
   await until(page, () => document.querySelector('airwave-player').stats.framesShown > 120);
   await page.mouse.move(SIZE.width / 2 + 5, SIZE.height / 2);
   await shoot(page, 'watch');
+}
+
+/** The menu with the levels of quality, which are made once somebody chooses one. */
+async function levels(uid) {
+  const page = await open(`/${uid}/watch`);
+  await until(page, playsAtTheEdge);
+  await page.mouse.move(SIZE.width / 2, SIZE.height / 2);
+  await page.locator('airwave-player [data-part="settings"]').click();
+  const menu = page.locator('airwave-player [data-part="menu"]');
+  // The node asks what levels begin with at the start of a broadcast.
+  await menu.locator('button', { hasText: '360p' }).waitFor({ state: 'visible', timeout: PATIENCE_MS });
+  await shoot(page, 'levels');
+}
+
+/** What was on the air some seconds ago, above the bar. */
+async function scrubbing(uid) {
+  const page = await open(`/${uid}/watch`);
+  await until(page, playsAtTheEdge);
+  await page.mouse.move(SIZE.width / 2, SIZE.height / 2);
+  const bar = page.locator('airwave-player [data-part="seek"]');
+  await bar.waitFor({ state: 'visible', timeout: PATIENCE_MS });
+  const { x, y, width, height } = await bar.boundingBox();
+  await page.mouse.move(x + width * 0.6, y + height / 2);
+  await until(page, () => {
+    const tile = document.querySelector('airwave-player').shadowRoot.querySelector('.tile');
+    return tile.checkVisibility() && tile.style.backgroundImage !== '';
+  });
+  // The sheet is fetched once more from the cache to know that it is drawn.
+  await page.evaluate(async () => {
+    const tile = document.querySelector('airwave-player').shadowRoot.querySelector('.tile');
+    const image = new Image();
+    image.src = tile.style.backgroundImage.slice(5, -2);
+    await image.decode();
+  });
+  await shoot(page, 'scrubbing');
 }
 
 async function dashboard(uid) {

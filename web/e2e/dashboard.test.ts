@@ -394,6 +394,12 @@ test.each([
   expect(input({ ladder }).levels).toBe(expected);
 });
 
+test('why there are no levels', () => {
+  expect(input({}).levelsProblem).toBe('');
+  expect(input({ ladderComplaint: null }).levelsProblem).toBe('');
+  expect(input({ ladderComplaint: 'there is no airwave-encode' }).levelsProblem).toBe('there is no airwave-encode');
+});
+
 test('what OBS takes to send a ladder of its own', () => {
   const config = multitrack('rtmps://live.example.org:1936/live/');
   expect(config.ingest_endpoints).toEqual([{ protocol: 'RTMPS', url_template: 'rtmps://live.example.org:1936/live/{stream_key}' }]);

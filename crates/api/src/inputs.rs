@@ -171,6 +171,7 @@ async fn whole(api: &Api, caller: &Caller, headers: &HeaderMap, input: &Input) -
     }
     value["status"] = status(api, input).await?;
     value["health"] = (api.health)(&input.uid).map_or(Value::Null, |report| health(&report));
+    value["ladderComplaint"] = (api.levels)(input.settings.ladder.as_deref()).into();
     value["audience"] = (api.playback)(&input.uid).map_or(Value::Null, |report| audience(&report));
     Ok(ok(&value))
 }

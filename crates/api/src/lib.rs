@@ -97,6 +97,8 @@ pub struct Api {
     pub moq: MoqOf,
     /// Whether there are thumbnails: the encoder program may be there a moment after the start.
     pub pictures: Pictures,
+    /// What is wrong with levels of quality.
+    pub levels: LevelsOf,
 }
 
 /// Tells how the encoder of a live input is doing; nothing while there is none.
@@ -119,6 +121,9 @@ pub type MoqOf = Arc<dyn Fn(MoqList) -> Vec<serde_json::Value> + Send + Sync>;
 
 /// Tells whether this server makes pictures.
 pub type Pictures = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Tells why a live input with this ladder, or with none of its own, has no levels, or not as the configuration asks for.
+pub type LevelsOf = Arc<dyn Fn(Option<&[String]>) -> Option<String> + Send + Sync>;
 
 /// Ends the broadcast of a live input; done when everything of it is recorded, or that takes too long.
 pub type Dismiss = Arc<dyn Fn(InputUid) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;

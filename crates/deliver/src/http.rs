@@ -473,8 +473,14 @@ pub(crate) fn no_content(cache: &'static str) -> Response {
 }
 
 pub(crate) fn too_busy() -> Response {
-    let response = cors().status(StatusCode::SERVICE_UNAVAILABLE).header(header::RETRY_AFTER, "1");
-    response.body(Body::empty()).unwrap_or_default()
+    not_now("too much is going on: try again in a moment", Duration::from_secs(1))
+}
+
+/// Not now: why, and when to try again.
+pub(crate) fn not_now(words: &str, again: Duration) -> Response {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, words);
+    response.headers_mut().insert(header::RETRY_AFTER, again.as_secs().max(1).into());
+    response
 }
 
 fn as_json(value: &serde_json::Value) -> Response {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -21,7 +22,7 @@ use record::{File, History, Recording, is_recorded};
 use spine::Payload;
 use tokio::sync::Notify;
 
-use crate::http::{cors, too_busy};
+use crate::http::{cors, not_now};
 use crate::limits::{INITS_TRIED, LEVEL_AGAIN, LEVEL_WAIT, ORIGINAL_WAIT};
 use crate::media::{IMMUTABLE, built, kind, parse, sent};
 use crate::playlist::not_found;
@@ -206,19 +207,14 @@ impl ListedLevel {
     }
 }
 
-/// What a level takes. Sound is encoded at one rate whatever it is: a fifth on top is for the boxes around it, and for a
-/// segment that is harder than others.
+/// What a level takes.
 fn bits_of(
     renditions: &Renditions,
     video: &str,
     offered: &Offered,
     original: OriginalBits,
 ) -> LevelBits {
-    let level = &offered.level;
-    match level.kind {
-        Kind::Pictures { .. } => renditions.bits(video, &offered.original, level, original),
-        Kind::Sound(_) => LevelBits { peak: u64::from(level.max_kbps) * 1_200, average: None },
-    }
+    renditions.bits(video, &offered.original, &offered.level, original)
 }
 
 /// What the original takes, by the segments that are whole.
@@ -569,7 +565,9 @@ async fn answer(
         None => not_found("no such file"),
         Some(File::Init(id)) => {
             let Some(init) = inits(id) else { return not_found("no longer, or not yet") };
-            match renditions.init(original.as_ref(), init, level).await {
+            let init = renditions.init(original.as_ref(), init, level);
+            let init = tokio::time::timeout(LEVEL_WAIT, init).await;
+            match init.unwrap_or(Err(Failed::Busy)) {
                 Ok(init) => sent(counters, vec![init], rendition, name, headers),
                 Err(failed) => refused(failed),
             }
@@ -606,11 +604,13 @@ async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, Failed> {
     tokio::time::timeout(LEVEL_WAIT, made.part(part)).await.unwrap_or(Err(Failed::Busy))
 }
 
-fn refused(failed: Failed) -> Response {
+/// A player takes another level; or tries again when that may help.
+pub(crate) fn refused(failed: Failed) -> Response {
     match failed {
         Failed::NoOriginal => not_found("no longer, or not yet"),
-        // Both may be over in a moment: a player tries again, or takes another level.
-        Failed::Busy | Failed::Encoder => too_busy(),
+        Failed::Busy => not_now(&failed.to_string(), Duration::from_secs(1)),
+        // Whoever asks before then hears the same.
+        Failed::Encoder => not_now(&failed.to_string(), encode::limits::FAILED_KEPT),
     }
 }
 
@@ -659,16 +659,23 @@ mod tests {
     use super::*;
 
     /// A player tries again, or takes another level; what is not there is not asked for again.
-    #[test]
-    fn what_cannot_be_had_now_says_when_to_try_again() {
-        for (failed, status, again) in [
-            (Failed::Busy, 503, Some("1")),
-            (Failed::Encoder, 503, Some("1")),
-            (Failed::NoOriginal, 404, None),
+    #[tokio::test]
+    async fn what_cannot_be_had_now_says_why_and_when_to_try_again() {
+        for (failed, status, again, words) in [
+            (Failed::Busy, 503, Some("1"), "all encoders are busy: try again\n"),
+            (
+                Failed::Encoder,
+                503,
+                Some("30"),
+                "this segment can't be encoded: watch the original\n",
+            ),
+            (Failed::NoOriginal, 404, None, "no longer, or not yet\n"),
         ] {
             let answer = refused(failed);
             let retry = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());
             assert_eq!((answer.status().as_u16(), retry), (status, again), "{failed:?}");
+            let body = axum::body::to_bytes(answer.into_body(), 1_000).await.unwrap();
+            assert_eq!(body, words, "{failed:?}");
         }
     }
 }

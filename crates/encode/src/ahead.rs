@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::cache::Name;
+use crate::inits::hash;
 use crate::ladder::Level;
 use crate::made::Made;
 use crate::original::Original;
@@ -24,11 +24,15 @@ impl Renditions {
         filling: bool,
     ) {
         let (video, track, number) = segment;
-        let wanted = self.wanted(video, track, *number);
+        let next = (video.clone(), track.clone(), number + 1);
+        let live = is_live(original, number + 1);
+        let wanted = self.wanted(&next, live);
         if wanted.is_empty() {
             return;
         }
-        let next = (video.clone(), track.clone(), number + 1);
+        if live {
+            self.state().goes_on(&next, &wanted);
+        }
         self.begin_ahead(next, original, &wanted);
         let whole = |number| original.segment(number).is_some_and(|s| s.complete);
         if filling && whole(number + 2) && self.pool().is_idle() {
@@ -37,8 +41,7 @@ impl Renditions {
     }
 
     fn begin_ahead(&self, next: Segment, original: &Arc<dyn Original>, wanted: &[Level]) {
-        let number = next.2;
-        let live = original.segment(number).is_none_or(|s| !s.complete);
+        let live = is_live(original, next.2);
         let asked: Arc<Notify> = Arc::default();
         let mut state = self.state();
         if state.open.contains_key(&next) {
@@ -103,9 +106,12 @@ impl Renditions {
         let (video, track, number) = &begun.segment;
         let original = begun.original.segment(*number)?;
         let text = format!("{track} {}", self.init_id(original.init, level));
-        let hash = Sha256::digest(text.as_bytes());
-        let hash = hash.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte));
-        Some(Name { video: video.clone(), level: hash, epoch: original.epoch, number: *number })
+        Some(Name {
+            video: video.clone(),
+            level: hash(&text),
+            epoch: original.epoch,
+            number: *number,
+        })
     }
 
     /// A video is gone, and all that was made of it. Blocks for as long as the disk does.
@@ -134,8 +140,14 @@ impl Renditions {
     }
 }
 
+/// Whether a segment is being made, or comes next.
+fn is_live(original: &Arc<dyn Original>, number: u64) -> bool {
+    original.segment(number).is_none_or(|segment| !segment.complete)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -144,7 +156,7 @@ mod tests {
     use crate::ladder::Kind;
     use crate::original::{Answer, OriginalPart, OriginalSegment};
     use crate::program::Program;
-    use crate::renditions::{Disk, SOFTWARE, Settings};
+    use crate::renditions::{Abandoned, Disk, SOFTWARE, Settings};
 
     /// A video of which only whole segments are known.
     struct Film {
@@ -184,24 +196,107 @@ mod tests {
         }
     }
 
+    /// A broadcast: which segment is being made.
+    struct OnAir(AtomicU64);
+
+    impl Original for OnAir {
+        fn video(&self) -> &str {
+            "on air"
+        }
+
+        fn track(&self) -> &str {
+            "video.cmaf"
+        }
+
+        fn is_kept(&self) -> bool {
+            false
+        }
+
+        fn segment(&self, number: u64) -> Option<OriginalSegment> {
+            let newest = self.0.load(Ordering::Relaxed);
+            let film = Film { kept: false }.segment(number);
+            let complete = number < newest;
+            film.filter(|_| number <= newest).map(|s| OriginalSegment { complete, ..s })
+        }
+
+        fn part(&self, _: u64, _: usize) -> Answer<'_, OriginalPart> {
+            Box::pin(async { None })
+        }
+
+        fn init(&self, _: u64) -> Answer<'_, Bytes> {
+            Box::pin(async { None })
+        }
+    }
+
+    /// Segments of two seconds; which of them are encoded when somebody asks for these and for no others.
+    async fn encoded(linger_s: u64, asks: &[u64]) -> Vec<u64> {
+        let linger = Duration::from_secs(linger_s);
+        let (renditions, level) = (renditions(linger, None), level());
+        let on_air = Arc::new(OnAir(AtomicU64::new(0)));
+        let original: Arc<dyn Original> = on_air.clone();
+        let mut encoded = Vec::new();
+        for number in 0..100 {
+            on_air.0.store(number, Ordering::Relaxed);
+            if let Some(before) = number.checked_sub(1) {
+                // As a job at its end.
+                if encoded.contains(&before) {
+                    let done = ("on air".to_owned(), "video.cmaf".to_owned(), before);
+                    renditions.make_ahead(&done, &original, false);
+                }
+            }
+            if asks.contains(&number) {
+                renditions.segment(&original, number, &level).unwrap();
+            }
+            let segment = ("on air".to_owned(), "video.cmaf".to_owned(), number);
+            if renditions.state().open.contains_key(&segment) {
+                let mut job = Abandoned::new(&renditions, &segment);
+                if job.take_up(true) {
+                    encoded.push(number);
+                }
+                job.finish(Ok(()));
+            }
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        encoded
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_live_level_goes_on_for_as_long_as_it_lingers_after_its_last_viewer() {
+        let from_to = |from: u64, to: u64| (from..to).collect::<Vec<_>>();
+        assert_eq!(encoded(12, &[5]).await, from_to(5, 11));
+        assert_eq!(encoded(60, &[5]).await, from_to(5, 35));
+        assert_eq!(encoded(1, &[5, 6, 9]).await, [5, 6, 9]);
+        assert_eq!(encoded(12, &[5, 6, 7, 8]).await, from_to(5, 14), "from the last one on");
+        // Who comes back while it lingers.
+        assert_eq!(encoded(12, &[5, 9]).await, from_to(5, 15));
+    }
+
+    fn renditions(linger: Duration, disk: Option<Disk>) -> Arc<Renditions> {
+        let settings = Settings {
+            workers: 1,
+            cache_bytes: 1 << 20,
+            linger,
+            patience: Duration::from_secs(10),
+            silent_max: Duration::from_secs(10),
+            encoder: SOFTWARE.to_owned(),
+            disk,
+        };
+        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        Renditions::new(Program { path, words }, settings)
+    }
+
+    fn level() -> Level {
+        let (name, width, height) = ("360p".to_owned(), 640, 360);
+        let kind = Kind::Pictures { width, height, level_idc: 30 };
+        Level { name, max_kbps: 800, share_permille: 500, kind }
+    }
+
     #[tokio::test]
     async fn only_levels_of_what_stays_are_on_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("levels");
-        let settings = Settings {
-            workers: 1,
-            cache_bytes: 1 << 20,
-            linger: Duration::from_secs(10),
-            patience: Duration::from_secs(10),
-            silent_max: Duration::from_secs(10),
-            encoder: SOFTWARE.to_owned(),
-            disk: Some(Disk { folder: folder.clone(), bytes_max: 1 << 20 }),
-        };
-        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
-        let renditions = Renditions::new(Program { path, words }, settings);
-        let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let kind = Kind::Pictures { width, height, level_idc: 30 };
-        let level = Level { name, max_kbps: 800, share_permille: 500, kind };
+        let disk = Disk { folder: folder.clone(), bytes_max: 1 << 20 };
+        let (renditions, level) = (renditions(Duration::from_secs(10), Some(disk)), level());
         for kept in [false, true] {
             let begun = Begun {
                 segment: ("film".to_owned(), "video.cmaf".to_owned(), 1),

@@ -186,7 +186,8 @@ impl Cache {
         gone.iter().for_each(|name| self.unlink(name));
     }
 
-    fn remove(&self, name: &Name) {
+    /// Blocks.
+    pub(crate) fn remove(&self, name: &Name) {
         self.state().remove(name);
         self.unlink(name);
     }

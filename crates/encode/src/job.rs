@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use media::codec::h264::{self, annex_b_to_lengths};
-use media::codec::{Config, VideoConfig};
+use media::codec::{Config, VIDEO_TIMESCALE, VideoConfig};
 use media::fmp4::init_segment;
 use media::mp4::{self, Event, Reader};
 use package::{Recut, RecutError};
 
 use crate::coded::{Coded, Frames, decodable_from};
-use crate::ladder::{Level, codec_of};
+use crate::ladder::{Level, Pace, codec_of};
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment};
 use crate::pool::Lease;
@@ -27,6 +27,12 @@ pub(crate) enum JobError {
     /// What the process said.
     #[error("the encoder failed: {0}")]
     Failed(String),
+    /// No worker in time.
+    #[error("all encoders are busy")]
+    Busy,
+    /// An encoder that is another one than lists say.
+    #[error("the encoder's parameter sets are not those that it said before")]
+    Parameters,
     /// A part of the original is not there.
     #[error("a part of the original is not there")]
     NoOriginal,
@@ -42,12 +48,15 @@ pub(crate) enum JobError {
     /// It does not fill the original's parts.
     #[error(transparent)]
     Recut(#[from] RecutError),
+    /// The same, when the process has done what could be done.
+    #[error("too little of it can be decoded: {0}")]
+    TooLittle(RecutError),
 }
 
 impl JobError {
     /// Whether the process has done the job to its end, so that it may do another.
     pub(crate) fn spares_worker(&self) -> bool {
-        matches!(self, Self::Failed(_))
+        matches!(self, Self::Failed(_) | Self::TooLittle(_))
     }
 
     /// Whether it would be so again: what hung once, or is no video, is not tried twice.
@@ -69,6 +78,8 @@ pub(crate) struct Job<'a> {
     /// The largest first.
     pub(crate) levels: Vec<(Level, Arc<Made>)>,
     pub(crate) counters: &'a Counters,
+    /// Whether a level begins with what was said of it; asked with its initialisation segment.
+    pub(crate) is_as_asked: &'a (dyn Fn(&Level, &Bytes) -> bool + Sync),
 }
 
 /// The configuration of an original, from its initialisation segment.
@@ -88,9 +99,10 @@ pub(crate) fn begin(
     reorder: u8,
     levels: impl Iterator<Item = Level>,
     encoder: &str,
+    pace: Option<Pace>,
 ) -> Result<ToEncoder, JobError> {
-    let outputs =
-        levels.filter_map(|level| level.output(config, encoder)).map(Output::H264).collect();
+    let outputs = levels.filter_map(|level| level.output(config, encoder, pace));
+    let outputs = outputs.map(Output::H264).collect();
     begin_with(config, reorder, outputs)
 }
 
@@ -168,6 +180,7 @@ impl Job<'_> {
             frames: Frames::new(self.init),
             shared: &shared,
             reached: i64::MIN,
+            pace: pace_of(self.init, &first)?,
             begun: false,
         };
         let decodes = self.counters.decodes.fetch_add(1, Ordering::Relaxed);
@@ -178,46 +191,60 @@ impl Job<'_> {
             ended.store(true, Ordering::Release);
             Ok::<_, JobError>(())
         };
-        tokio::try_join!(fed, receive(&mut worker.from, &shared, self.counters, &ended))?;
-        shared.lock().unwrap_or_else(PoisonError::into_inner).each(Recut::end)?;
+        tokio::try_join!(fed, self.receive(&mut worker.from, &shared, &ended))?;
+        let ended = shared.lock().unwrap_or_else(PoisonError::into_inner).each(Recut::end);
+        ended.map_err(JobError::TooLittle)?;
         self.counters.encodes.fetch_add(self.levels.len() as u64, Ordering::Relaxed);
         Ok(())
     }
-}
 
-async fn receive(
-    from: &mut From,
-    shared: &Mutex<Shared>,
-    counters: &Counters,
-    ended: &AtomicBool,
-) -> Result<(), JobError> {
-    loop {
-        // While the original is being made it has nothing to say for long.
-        let message = from.answer(|| ended.load(Ordering::Acquire)).await?;
-        match message {
-            FromEncoder::Began { .. } | FromEncoder::GoesOn => {}
-            FromEncoder::Packet { output, present, sync, data } => {
-                let data = annex_b_to_lengths(&data)?;
-                let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let place = shared.recuts.get_mut(usize::from(output));
-                let Some((recut, next, made)) = place else {
-                    return Err(WorkerError::from(WireError::Unknown("the output")).into());
-                };
-                let done = recut.frame(present, sync, data);
-                hand_out(recut, next, made);
-                done?;
-            }
-            FromEncoder::Done { decoded, broken } => {
-                counters.pictures.fetch_add(u64::from(decoded), Ordering::Relaxed);
-                counters.broken_frames.fetch_add(u64::from(broken), Ordering::Relaxed);
-                return Ok(());
-            }
-            FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
-            FromEncoder::Hello(_) => {
-                return Err(WorkerError::from(WireError::Unknown("the greeting")).into());
+    async fn receive(
+        &self,
+        from: &mut From,
+        shared: &Mutex<Shared>,
+        ended: &AtomicBool,
+    ) -> Result<(), JobError> {
+        loop {
+            // While the original is being made it has nothing to say for long.
+            let message = from.answer(|| ended.load(Ordering::Acquire)).await?;
+            match message {
+                FromEncoder::GoesOn => {}
+                FromEncoder::Began { output, parameters } => {
+                    let level = self.levels.get(usize::from(output)).map(|(level, _)| level);
+                    let level = level.ok_or(WorkerError::Wire(WireError::Unknown("the output")))?;
+                    if !(self.is_as_asked)(level, &init_of(&parameters, VIDEO_TIMESCALE)?) {
+                        return Err(JobError::Parameters);
+                    }
+                }
+                FromEncoder::Packet { output, present, sync, data } => {
+                    let data = annex_b_to_lengths(&data)?;
+                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    let place = shared.recuts.get_mut(usize::from(output));
+                    let Some((recut, next, made)) = place else {
+                        return Err(WorkerError::from(WireError::Unknown("the output")).into());
+                    };
+                    let done = recut.frame(present, sync, data);
+                    hand_out(recut, next, made);
+                    done?;
+                }
+                FromEncoder::Done { decoded, broken } => {
+                    self.counters.pictures.fetch_add(u64::from(decoded), Ordering::Relaxed);
+                    self.counters.broken_frames.fetch_add(u64::from(broken), Ordering::Relaxed);
+                    return Ok(());
+                }
+                FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+                FromEncoder::Hello(_) => {
+                    return Err(WorkerError::from(WireError::Unknown("the greeting")).into());
+                }
             }
         }
     }
+}
+
+/// Of the segment itself, also where decoding begins with one before it.
+fn pace_of(init: &Bytes, first: &OriginalPart) -> Result<Option<Pace>, JobError> {
+    let frames = Frames::new(init).of(first)?;
+    Ok(Pace::of(frames.iter().map(|frame| frame.duration)))
 }
 
 struct Feed<'a> {
@@ -227,6 +254,7 @@ struct Feed<'a> {
     shared: &'a Mutex<Shared>,
     /// The latest picture of all frames so far.
     reached: i64,
+    pace: Option<Pace>,
     begun: bool,
 }
 
@@ -347,7 +375,7 @@ impl Feed<'_> {
         }
         let reorder = frame.reorder();
         let levels = self.job.levels.iter().map(|(level, _)| level.clone());
-        let message = begin(self.job.config, reorder, levels, self.job.encoder)?;
+        let message = begin(self.job.config, reorder, levels, self.job.encoder, self.pace)?;
         self.to.send(&message).await?;
         Ok(())
     }

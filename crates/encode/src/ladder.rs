@@ -1,14 +1,15 @@
 //! The ladder: which levels an original has. Nothing is encoded to know it.
 
-use media::codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
+use media::codec::{AudioCodec, AudioConfig, VIDEO_TIMESCALE, VideoCodec, VideoConfig};
 use media::rung::{Rung, usual_kbps};
 
 use crate::limits::{LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN, SOUND_CHANNELS_MAX, SOUND_RATES};
+use crate::renditions::SOFTWARE;
 use crate::sound::Sound;
 use crate::wire::{Codec, H264, SoundCoding};
 
 /// Rises when the same level is encoded in another way: what was made before is then another thing.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Levels below the original, the largest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -208,24 +209,65 @@ impl Level {
         }
     }
 
-    /// As the encoder of pictures is told; none of sound.
-    pub(crate) fn output(&self, original: &VideoConfig, encoder: &str) -> Option<H264> {
+    /// As the encoder of pictures is told; none of sound. `pace` is how fast frames really come, where it is known.
+    pub(crate) fn output(
+        &self,
+        original: &VideoConfig,
+        encoder: &str,
+        pace: Option<Pace>,
+    ) -> Option<H264> {
         let Kind::Pictures { width, height, level_idc } = self.kind else { return None };
-        let rate = original.frame_rate.map_or((30, 1), |r| (r.num(), r.den()));
+        let frame_rate = original.frame_rate.map_or(UNSTATED_RATE, |r| (r.num(), r.den()));
+        // Parameter sets of others may say the cap, and those are known before the first frame.
+        let pace = pace.filter(|_| encoder == SOFTWARE);
+        let max_kbps = pace.map_or(self.max_kbps, |pace| pace.cap(self.max_kbps, frame_rate));
         Some(H264 {
             width,
             height,
-            frame_rate: rate,
+            frame_rate,
             crf_tenths: 230,
-            max_kbps: self.max_kbps,
-            // A second: a player that has buffered a part is never surprised by more.
-            buffer_kbit: self.max_kbps,
+            max_kbps,
+            // A second: a player that has buffered a part is never surprised by more. Of what comes faster than is told less: it
+            // would be used up.
+            buffer_kbit: max_kbps.min(self.max_kbps),
             level: level_idc,
             colour: original
                 .colour
                 .map(|c| [c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]),
             encoder: encoder.to_owned(),
         })
+    }
+}
+
+/// What the encoder is told of a stream that does not state its rate: VP8 and VP9 never do, others may leave it out. It
+/// stands in parameter sets, so it must be the same before the first frame was seen.
+const UNSTATED_RATE: (u32, u32) = (30, 1);
+
+/// How long a frame lasts, in units of [`VIDEO_TIMESCALE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace(u32);
+
+impl Pace {
+    /// That of the frames of a segment's first part, by their durations: the middle one, which neither a missing frame nor a clock
+    /// of milliseconds moves.
+    pub(crate) fn of(durations: impl IntoIterator<Item = u32>) -> Option<Self> {
+        let mut durations: Vec<u32> = durations.into_iter().filter(|d| *d > 0).collect();
+        durations.sort_unstable();
+        durations.get(durations.len() / 2).copied().map(Self)
+    }
+
+    /// The cap as the encoder must be told it. It shares it out by the frame, as if they came at the `stated` rate, so that no
+    /// frame waits for the next one's time. Twice as much at most: frames may come faster further on.
+    fn cap(self, kbps: u32, stated: (u32, u32)) -> u32 {
+        let (rate, per) = (u64::from(stated.0.max(1)), u64::from(stated.1.max(1)));
+        let frame = u64::from(VIDEO_TIMESCALE) * per;
+        let comes = u64::from(self.0) * rate;
+        // Clocks of milliseconds are off by less.
+        if comes.abs_diff(frame) * 20 <= frame {
+            return kbps;
+        }
+        let told = u64::from(kbps) * comes.min(frame * 2) / frame;
+        u32::try_from(told).unwrap_or(kbps).max(1)
     }
 }
 
@@ -282,6 +324,40 @@ pub(crate) mod tests {
             assert_eq!(found.join(", "), expect, "{width}x{height}");
         }
         assert!(Ladder::copy_only().levels(&original(1920, 1080, None)).is_empty());
+    }
+
+    #[test]
+    fn the_cap_is_told_by_the_pace_of_frames() {
+        let rung = "360p=800".parse::<Rung>().unwrap();
+        let stated = |rate| VideoConfig { frame_rate: rate, ..original(1280, 720, None) };
+        let level = &Ladder::new(vec![rung]).levels(&stated(None))[1];
+        let rate = Ratio::new;
+        for (name, frame_rate, durations, expect) in [
+            ("60 fps that nobody states", None, vec![1_500; 12], 400),
+            ("30 fps that nobody states", None, vec![3_000; 6], 800),
+            ("24 fps that nobody states", None, vec![3_750; 6], 1_000),
+            ("240 fps that nobody states", None, vec![375; 48], 100),
+            ("10 fps: twice as much at most", None, vec![9_000; 2], 1_600),
+            ("60 fps that is stated", rate(60, 1), vec![1_500; 12], 800),
+            ("59.94 fps in milliseconds", rate(60_000, 1_001), vec![1_440, 1_530, 1_530], 800),
+            ("one in milliseconds", rate(60, 1), vec![1_440], 800),
+            ("a frame is missing", rate(30, 1), vec![3_000, 3_000, 6_000, 3_000], 800),
+            ("half of what is stated", rate(60, 1), vec![3_000; 6], 1_600),
+            ("twice what is stated", rate(25, 1), vec![1_800; 6], 400),
+            ("nothing is known", None, vec![], 800),
+            ("no duration", None, vec![0, 0], 800),
+        ] {
+            let output =
+                |encoder| level.output(&stated(frame_rate), encoder, Pace::of(durations.clone()));
+            let (told, other) = (output(SOFTWARE).unwrap(), output("h264_vaapi").unwrap());
+            assert_eq!((told.max_kbps, told.buffer_kbit), (expect, expect.min(800)), "{name}");
+            assert_eq!(other.max_kbps, 800, "{name}: parameter sets of others say it");
+            assert_eq!(
+                told.frame_rate,
+                frame_rate.map_or((30, 1), |r| (r.num(), r.den())),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod coded;
 mod fit;
 #[doc(hidden)]
 pub mod fuzzing;
+mod inits;
 mod job;
 mod ladder;
 pub mod limits;

@@ -1,7 +1,7 @@
 //! Workers for everybody: how many there may be, who gets the next one, and when an idle one goes.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ pub(crate) struct Pool {
     program: Program,
     patience: Duration,
     silent_max: Duration,
-    hardware: bool,
+    hardware: AtomicBool,
     pub(crate) counters: Arc<Counters>,
     state: Mutex<State>,
 }
@@ -65,7 +65,7 @@ struct State {
 impl Pool {
     pub(crate) fn new(program: Program, settings: &Settings) -> Arc<Self> {
         let Settings { patience, silent_max, .. } = *settings;
-        let hardware = settings.encoder != SOFTWARE;
+        let hardware = AtomicBool::new(settings.encoder != SOFTWARE);
         let free = settings.workers.max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Where there are several, one is always left to those who watch live.
@@ -78,6 +78,23 @@ impl Pool {
     /// A worker, in the order of priorities.
     pub(crate) async fn lease(self: &Arc<Self>, priority: Priority) -> Result<Lease, NoWorker> {
         let place = self.place(priority).await?;
+        self.lease_at(place).await
+    }
+
+    /// The same. It waits in another queue from when somebody waits for what nobody has asked for yet.
+    pub(crate) async fn lease_before(
+        self: &Arc<Self>,
+        somebody_waits: impl Future<Output = ()>,
+        (priority, then): (Priority, Priority),
+    ) -> Result<Lease, NoWorker> {
+        let place = tokio::select! {
+            place = self.place(priority) => place?,
+            () = somebody_waits => self.place(then).await?,
+        };
+        self.lease_at(place).await
+    }
+
+    async fn lease_at(self: &Arc<Self>, place: Place) -> Result<Lease, NoWorker> {
         let mut idle = self.state().idle.pop();
         while let Some(worker) = &mut idle {
             if worker.is_alive() {
@@ -88,7 +105,8 @@ impl Pool {
         let worker = match idle {
             Some(worker) => worker,
             None => {
-                let (hardware, silent_max) = (self.hardware, self.silent_max);
+                let (hardware, silent_max) =
+                    (self.hardware.load(Ordering::Relaxed), self.silent_max);
                 Worker::start(&self.program, hardware, silent_max, &self.counters).await?
             }
         };
@@ -134,6 +152,12 @@ impl Pool {
             // A place that nobody takes comes back through its drop.
             let _ = next.send(Place { pool: self.clone(), priority, waited: true });
         }
+    }
+
+    /// From now on processes may open no files, and those that may and have nothing to do end.
+    pub(crate) fn without_hardware(&self) {
+        self.hardware.store(false, Ordering::Relaxed);
+        self.state().idle.clear();
     }
 
     /// Whether a job that nobody waits for would be in nobody's way.
@@ -210,9 +234,11 @@ impl Lease {
 
     /// The job is done: the process may do another one.
     pub(crate) fn done(mut self) {
-        if let Some(mut worker) = self.worker.take() {
+        let pool = &self.place.pool;
+        let may = pool.hardware.load(Ordering::Relaxed);
+        if let Some(mut worker) = self.worker.take().filter(|w| may || !w.hardware) {
             worker.idle_since = Instant::now();
-            self.place.pool.state().idle.push(worker);
+            pool.state().idle.push(worker);
         }
     }
 }

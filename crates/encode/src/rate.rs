@@ -91,10 +91,13 @@ impl Rates {
         original: OriginalBits,
     ) -> LevelBits {
         let enough = if original.live { ENOUGH_NS } else { original.ns.clamp(1, ENOUGH_NS) };
+        let key = (video.to_owned(), track.to_owned(), level.clone());
+        if level.as_sound().is_some() {
+            return self.of_sound(&key, enough);
+        }
         let most = most_of(level, original.segment_s);
         let share = scaled(original.peak, u64::from(level.share_permille), 1_000).min(most);
         let bound = towards(most, share, original.ns, enough);
-        let key = (video.to_owned(), track.to_owned(), level.clone());
         let Some(taken) = self.levels.get(&key).filter(|taken| taken.original_peak > 0) else {
             return LevelBits { peak: stepped(bound), average: None };
         };
@@ -105,6 +108,18 @@ impl Rates {
         let peak = stepped(towards(bound, seen, taken.ns, enough).max(taken.peak));
         let average = scaled(original.average, taken.bytes, taken.original_bytes);
         LevelBits { peak, average: (average > 0).then(|| average.min(peak)) }
+    }
+
+    /// The same of a level of sound: it is encoded at one rate whatever it is, and what it takes was measured or is a fifth
+    /// more, for the boxes around it and a segment that is harder than others.
+    fn of_sound(&self, key: &(String, String, Level), enough: u64) -> LevelBits {
+        let bound = u64::from(key.2.max_kbps) * 1_200;
+        let Some(taken) = self.levels.get(key).filter(|taken| taken.peak > 0) else {
+            return LevelBits { peak: bound, average: None };
+        };
+        let seen = taken.peak.saturating_add(taken.peak / ROOM);
+        let peak = stepped(towards(bound, seen, taken.ns, enough).max(taken.peak));
+        LevelBits { peak, average: Some(per_second(taken.bytes, taken.ns).min(peak)) }
     }
 
     /// A video is gone.
@@ -159,6 +174,8 @@ fn stepped(bits: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::ladder::Kind;
+    use crate::sound::Sound;
+    use crate::wire::SoundCoding;
 
     const LEVEL: (&str, &str) = ("film", "video.cmaf");
     const S: u64 = 1_000_000_000;
@@ -239,6 +256,25 @@ mod tests {
         assert_eq!(most, stepped(882_000 + 882_000 / ROOM));
         rates.made(LEVEL, &level(), 250_000, (200_000, 2 * S));
         assert!(rates.of(LEVEL, &level(), original(800_000, 80, true)).peak >= 1_000_000, "seen");
+    }
+
+    #[test]
+    fn sound_takes_what_it_took_whatever_its_original_does() {
+        let kind = Kind::Sound(Sound { coding: SoundCoding::Aac });
+        let level = Level { name: "aac".to_owned(), max_kbps: 128, share_permille: 1_000, kind };
+        let of = ("film", "audio.cmaf");
+        let (mut rates, pictures) = (Rates::default(), original(4_000_000, 6, false));
+        let before = LevelBits { peak: 153_600, average: None };
+        assert_eq!(rates.of(of, &level, pictures), before);
+        for bytes in [30_000, 32_000, 28_000] {
+            rates.made(of, &level, bytes, (80_000, 2 * S));
+        }
+        let LevelBits { peak, average } = rates.of(of, &level, pictures);
+        assert!((128_000..=140_800).contains(&peak), "{peak}");
+        assert_eq!(average, Some(120_000));
+        // Of what goes on for longer it says little yet.
+        let live = rates.of(of, &level, original(4_000_000, 60, true)).peak;
+        assert!((peak + 1..=before.peak).contains(&live), "{live}");
     }
 
     #[test]

@@ -8,19 +8,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::codec::VideoConfig;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant as Timestamp;
 
 use crate::cache::Cache;
-use crate::job::{Job, JobError, begin, config_of, init_of};
-use crate::ladder::{self, Level};
-use crate::limits::{DEMAND_MAX, FILLING, INITS_MAX, JOBS_MAX};
+use crate::inits::{Inits, Unknown};
+use crate::job::{Job, JobError, config_of};
+use crate::ladder::Level;
+use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX};
 use crate::made::{Failed, Made};
 use crate::original::{Original, OriginalPart};
 use crate::pictures::{Asked, Pictures};
@@ -28,7 +28,7 @@ use crate::pool::{Lease, NoWorker, Pool, Priority};
 use crate::program::{Program, lists_encoder};
 use crate::rate::{LevelBits, OriginalBits, Rates};
 use crate::sound::{Sound, SoundJob, sound_of};
-use crate::wire::{FromEncoder, SoundCoding, ToEncoder};
+use crate::wire::SoundCoding;
 use crate::worker::Counters;
 
 /// How levels are made.
@@ -38,7 +38,7 @@ pub struct Settings {
     pub workers: usize,
     /// Bytes of made segments that are kept.
     pub cache_bytes: usize,
-    /// How long after its last request a level is still made ahead, and an idle worker kept.
+    /// How long after its last request a live level goes on and one of the past is made ahead, and an idle worker is kept.
     pub linger: Duration,
     /// How long a job may wait for a worker.
     pub patience: Duration,
@@ -71,6 +71,8 @@ pub struct Renditions {
     queue: Mutex<Option<mpsc::Receiver<Work>>>,
     pictures: Pictures,
     disk: Option<Arc<Cache>>,
+    /// Why the encoder that is configured is not used any more.
+    fallen_back: OnceLock<String>,
     state: Mutex<State>,
 }
 
@@ -84,9 +86,7 @@ pub(crate) struct State {
     pub(crate) open: BTreeMap<Segment, Wanted>,
     /// What is watched: by video and track, and level.
     demand: BTreeMap<(String, String), BTreeMap<Level, Demand>>,
-    inits: BTreeMap<u64, Bytes>,
-    /// The same, by what they depend on.
-    forms: BTreeMap<String, Bytes>,
+    pub(crate) inits: Inits,
     bytes: usize,
     pub(crate) clock: u64,
     pub(crate) rates: Rates,
@@ -103,13 +103,47 @@ pub(crate) struct Entry {
 struct Demand {
     level: Level,
     /// Segments that were asked for, and when.
-    asked: BTreeMap<u64, Instant>,
+    asked: BTreeMap<u64, Timestamp>,
+    /// Live segments that were made ahead, and when the last one before them was asked for.
+    ahead: BTreeMap<u64, Timestamp>,
+}
+
+/// Whether this was not long ago.
+fn is_fresh(at: Option<&Timestamp>, now: Timestamp, linger: Duration) -> bool {
+    at.is_some_and(|at| now.saturating_duration_since(*at) < linger)
 }
 
 impl Demand {
-    /// Whether this segment was asked for not long ago.
-    fn fresh(&self, number: u64, now: Instant, linger: Duration) -> bool {
-        self.asked.get(&number).is_some_and(|at| now.saturating_duration_since(*at) < linger)
+    fn new(level: &Level) -> Self {
+        Self { level: level.clone(), asked: BTreeMap::new(), ahead: BTreeMap::new() }
+    }
+
+    /// Whether this segment was asked for not long ago; live, or one that it follows from.
+    fn fresh(&self, number: u64, live: bool, now: Timestamp, linger: Duration) -> bool {
+        let ahead = self.ahead.get(&number).filter(|_| live);
+        [self.asked.get(&number), ahead].into_iter().any(|at| is_fresh(at, now, linger))
+    }
+
+    /// A live segment is made ahead because the one before was asked for, or was itself made so.
+    fn goes_on(&mut self, number: u64) {
+        let before = number.saturating_sub(1);
+        let Some(at) = self.asked.get(&before).max(self.ahead.get(&before)).copied() else {
+            return;
+        };
+        self.ahead.insert(number, at);
+        if self.ahead.len() > DEMAND_MAX {
+            self.ahead.pop_first();
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp, linger: Duration) {
+        for times in [&mut self.asked, &mut self.ahead] {
+            times.retain(|_, at| is_fresh(Some(at), now, linger));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.asked.is_empty() && self.ahead.is_empty()
     }
 }
 
@@ -117,6 +151,7 @@ impl Demand {
 pub(crate) enum Work {
     Segment(Begun),
     Picture(Asked),
+    Inits(Unknown),
 }
 
 /// A segment that is to be encoded.
@@ -130,10 +165,20 @@ pub(crate) struct Begun {
 
 impl State {
     /// Whether who asks for this segment fills a buffer: the one before was asked for a moment ago.
-    fn is_filling(&self, of: &(String, String), level: &Level, number: u64, now: Instant) -> bool {
+    fn is_filling(&self, of: &(String, String), level: &Level, number: u64) -> bool {
         let demand = self.demand.get(of).and_then(|levels| levels.get(level));
-        let before = number.checked_sub(1);
-        demand.zip(before).is_some_and(|(demand, before)| demand.fresh(before, now, FILLING))
+        let (now, before) = (Timestamp::now(), number.checked_sub(1));
+        demand.zip(before).is_some_and(|(demand, before)| demand.fresh(before, false, now, FILLING))
+    }
+
+    /// Live, a level goes on for a while after its last viewer.
+    pub(crate) fn goes_on(&mut self, (video, track, number): &Segment, levels: &[Level]) {
+        let demand = self.demand.get_mut(&(video.clone(), track.clone()));
+        for (level, demand) in demand.into_iter().flatten() {
+            if levels.contains(level) {
+                demand.goes_on(*number);
+            }
+        }
     }
 }
 
@@ -164,7 +209,37 @@ impl Renditions {
             });
             told.ok().map(Arc::new)
         });
-        Arc::new(Self { pool, settings, words, jobs, queue, pictures, disk, state })
+        let fallen_back = OnceLock::new();
+        Arc::new(Self { pool, settings, words, jobs, queue, pictures, disk, fallen_back, state })
+    }
+
+    pub(crate) fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// The name of what encodes pictures now.
+    pub(crate) fn encoder(&self) -> &str {
+        if self.fallen_back.get().is_some() { SOFTWARE } else { &self.settings.encoder }
+    }
+
+    /// Why the encoder that is configured does not encode any more, if so.
+    pub fn complaint(&self) -> Option<&str> {
+        self.fallen_back.get().map(String::as_str)
+    }
+
+    /// An encoder is not what lists say of it: frames would go out under parameter sets of others. What is none of the
+    /// processor's is not used any more, for as long as the server runs.
+    async fn fall_back(&self) {
+        self.forget_answers().await;
+        let configured = &self.settings.encoder;
+        if configured != SOFTWARE {
+            let words = format!(
+                "the encoder {configured} changed while it was used, {SOFTWARE} does it from now on"
+            );
+            tracing::warn!("{words}");
+            let _ = self.fallen_back.set(words);
+            self.pool.without_hardware();
+        }
     }
 
     pub(crate) fn disk(&self) -> Option<&Arc<Cache>> {
@@ -217,120 +292,6 @@ impl Renditions {
         level.as_sound().is_none_or(|sound| lists_encoder(&self.words, sound.encoder()))
     }
 
-    /// The id of a level's initialisation segment; known before anything was encoded.
-    pub fn init_id(&self, original: u64, level: &Level) -> u64 {
-        let (words, encoder) = (&self.words, &self.settings.encoder);
-        // Everything that a level is.
-        let text = format!("{words} {encoder} {} {original} {level:?}", ladder::VERSION);
-        let hash = Sha256::digest(text.as_bytes());
-        // 53 bits, as those of originals.
-        hash.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte)) >> 11
-    }
-
-    /// The initialisation segment of a level of the original whose own is `id`.
-    pub async fn init(
-        &self,
-        original: &dyn Original,
-        id: u64,
-        level: &Level,
-    ) -> Result<Bytes, Failed> {
-        let own = self.init_id(id, level);
-        if let Some(there) = self.state().inits.get(&own) {
-            return Ok(there.clone());
-        }
-        let init = original.init(id).await.ok_or(Failed::NoOriginal)?;
-        let made = self.make_inits(&init, std::slice::from_ref(level), Priority::Live).await;
-        let made = made.inspect_err(|error| {
-            tracing::warn!(video = original.video(), level = level.name, %error, "no initialisation segment");
-        });
-        let made = made.ok().and_then(|made| made.into_iter().next()).ok_or(Failed::Encoder)?;
-        let mut state = self.state();
-        if state.inits.len() >= INITS_MAX {
-            state.inits.pop_first();
-        }
-        state.inits.insert(own, made.clone());
-        Ok(made)
-    }
-
-    /// The initialisation segments of levels that nobody watches yet, for lists that have them in themselves. The encoder
-    /// is asked once for each form of original; its process ends when it has answered.
-    pub async fn inits(&self, original: &Bytes, levels: &[Level]) -> Result<Vec<Bytes>, Failed> {
-        let made = self.make_inits(original, levels, Priority::Prefetch).await;
-        made.map_err(|error| {
-            tracing::warn!(%error, "no initialisation segments");
-            Failed::Encoder
-        })
-    }
-
-    /// What levels of originals in this form have in common: parameter sets depend on nothing else.
-    fn forms(&self, config: &VideoConfig, levels: &[Level]) -> Vec<String> {
-        let form = |level: &Level| format!("{:?}", level.output(config, &self.settings.encoder));
-        levels.iter().map(form).collect()
-    }
-
-    async fn make_inits(
-        &self,
-        init: &Bytes,
-        levels: &[Level],
-        priority: Priority,
-    ) -> Result<Vec<Bytes>, JobError> {
-        let of_sound = |level: &Level| Some(level.as_sound()?.init());
-        if let Some(known) = levels.iter().map(of_sound).collect() {
-            return Ok(known);
-        }
-        let config = config_of(init).ok_or(JobError::Codec)?;
-        let forms = self.forms(&config, levels);
-        let known = |state: &State| -> Option<Vec<Bytes>> {
-            forms.iter().map(|form| state.forms.get(form).cloned()).collect()
-        };
-        if let Some(known) = known(&self.state()) {
-            return Ok(known);
-        }
-        let made = self.ask_parameters(&config, levels, priority).await?;
-        let mut state = self.state();
-        if state.forms.len() >= INITS_MAX {
-            state.forms.clear();
-        }
-        state.forms.extend(forms.into_iter().zip(made.iter().cloned()));
-        Ok(made)
-    }
-
-    /// A job without frames: the encoder says its parameter sets.
-    async fn ask_parameters(
-        &self,
-        config: &VideoConfig,
-        levels: &[Level],
-        priority: Priority,
-    ) -> Result<Vec<Bytes>, JobError> {
-        let mut lease = match self.pool.lease(priority).await {
-            Ok(lease) => lease,
-            Err(NoWorker::Busy) => return Err(JobError::Failed(NoWorker::Busy.to_string())),
-            Err(NoWorker::Worker(error)) => return Err(error.into()),
-        };
-        let worker = lease.worker().ok_or(crate::worker::WorkerError::Ended)?;
-        let outputs = levels.iter().cloned();
-        worker.to.send(&begin(config, 0, outputs, &self.settings.encoder)?).await?;
-        worker.to.send(&ToEncoder::End).await?;
-        let mut made = BTreeMap::new();
-        loop {
-            match worker.from.answer(|| true).await? {
-                FromEncoder::Began { output, parameters } => {
-                    made.insert(output, init_of(&parameters, media::codec::VIDEO_TIMESCALE)?);
-                }
-                FromEncoder::Done { .. } => break,
-                FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
-                FromEncoder::Packet { .. } | FromEncoder::Hello(_) | FromEncoder::GoesOn => {}
-            }
-        }
-        // Who watches goes on with the process; for a list alone none is kept.
-        if priority == Priority::Live {
-            lease.done();
-        }
-        let all = made.len() == levels.len();
-        let made = all.then(|| made.into_values().collect());
-        made.ok_or_else(|| JobError::Failed("no parameter sets".to_owned()))
-    }
-
     /// A segment of a level, which may still be being made. Who asks for it will want the next one too.
     pub fn segment(
         &self,
@@ -342,12 +303,10 @@ impl Renditions {
         let (video, track) = (original.video().to_owned(), original.track().to_owned());
         let live = original.segment(number).is_none_or(|s| !s.complete);
         let mut state = self.state();
-        let filling = state.is_filling(&(video.clone(), track.clone()), level, number, now);
+        let filling = state.is_filling(&(video.clone(), track.clone()), level, number);
         let demand = state.demand.entry((video.clone(), track.clone())).or_default();
-        let asked = demand
-            .entry(level.clone())
-            .or_insert_with(|| Demand { level: level.clone(), asked: BTreeMap::new() });
-        asked.asked.insert(number, now);
+        let asked = demand.entry(level.clone()).or_insert_with(|| Demand::new(level));
+        asked.asked.insert(number, Timestamp::now());
         if asked.asked.len() > DEMAND_MAX {
             asked.asked.pop_first();
         }
@@ -416,6 +375,7 @@ impl Renditions {
                 work = queue.recv() => match work {
                     Some(Work::Segment(begun)) => _ = jobs.spawn(self.clone().work(begun)),
                     Some(Work::Picture(asked)) => _ = jobs.spawn(self.clone().draw(asked)),
+                    Some(Work::Inits(unknown)) => _ = jobs.spawn(self.clone().answer(unknown)),
                     // The sender is ours.
                     None => return,
                 },
@@ -430,7 +390,7 @@ impl Renditions {
     }
 
     async fn work(self: Arc<Self>, begun: Begun) {
-        let (video, track, number) = begun.segment.clone();
+        let (video, _, number) = begun.segment.clone();
         let original = begun.original.clone();
         let mut guard = Abandoned::new(&self, &begun.segment);
         // Live this waits until the segment begins. What is whole may have been made already.
@@ -443,11 +403,9 @@ impl Renditions {
                 return guard.finish(Err(Failed::NoOriginal));
             }
         }
-        let wanted = match number.checked_sub(1) {
-            Some(before) => self.wanted(&video, &track, before),
-            None => Vec::new(),
-        };
-        guard.close(&wanted);
+        if !guard.take_up(begun.priority == Priority::Live) {
+            return;
+        }
         if whole {
             let levels = guard.levels.clone();
             self.take_from_disk(&begun, &mut guard.levels).await;
@@ -494,12 +452,14 @@ impl Renditions {
         levels
     }
 
-    /// Levels of which somebody has asked for segment `number`, not long ago.
-    pub(crate) fn wanted(&self, video: &str, track: &str, number: u64) -> Vec<Level> {
-        let now = Instant::now();
+    /// Levels of which somebody has asked for the segment before this one, not long ago; if this one is live, or for one that
+    /// was followed by what nobody asked for.
+    pub(crate) fn wanted(&self, (video, track, next): &Segment, live: bool) -> Vec<Level> {
+        let Some(number) = next.checked_sub(1) else { return Vec::new() };
+        let now = Timestamp::now();
         let state = self.state();
-        let demand = state.demand.get(&(video.to_owned(), track.to_owned()));
-        let fresh = |d: &&Demand| d.fresh(number, now, self.settings.linger);
+        let demand = state.demand.get(&(video.clone(), track.clone()));
+        let fresh = |d: &&Demand| d.fresh(number, live, now, self.settings.linger);
         let levels = demand.into_iter().flat_map(BTreeMap::values).filter(fresh);
         levels.map(|d| d.level.clone()).collect()
     }
@@ -548,8 +508,12 @@ impl Renditions {
         let (init, counters) = (&init, &*self.pool.counters);
         let done = match (picture, sound) {
             (Some(config), _) => {
-                let (config, encoder) = (&config, &*self.settings.encoder);
-                let job = Job { original, number, config, init, encoder, levels, counters };
+                let (config, encoder) = (&config, self.encoder());
+                let is_as_asked =
+                    |level: &Level, made: &Bytes| self.is_as_asked(config, level, made);
+                let is_as_asked = &is_as_asked;
+                let job =
+                    Job { original, number, config, init, encoder, levels, counters, is_as_asked };
                 job.run(&mut lease, first).await
             }
             (None, Some(config)) => {
@@ -566,11 +530,15 @@ impl Renditions {
             }
             Err(JobError::NoOriginal) => Err(no_original),
             Err(error) if error.spares_worker() => {
+                lease.done();
                 tracing::warn!(video = begun.segment.0, number, %error, "not encoded");
                 Err(Attempt::Failed(Failed::Encoder))
             }
             Err(error) => {
                 self.pool.counters.lost.fetch_add(1, Ordering::Relaxed);
+                if matches!(error, JobError::Parameters) {
+                    self.fall_back().await;
+                }
                 if error.is_final() {
                     tracing::warn!(video = begun.segment.0, number, %error, "given up");
                     return Err(Attempt::Failed(Failed::Encoder));
@@ -583,11 +551,10 @@ impl Renditions {
     /// A worker, in its turn. What nobody waits for any more by then is not begun.
     async fn lease(&self, begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Result<Lease, Attempt> {
         let leased = match begun.priority {
-            Priority::Prefetch => tokio::select! {
-                lease = self.pool.lease(Priority::Prefetch) => lease,
-                // From now on somebody waits.
-                () = begun.asked.notified() => self.pool.lease(Priority::Seeking).await,
-            },
+            Priority::Prefetch => {
+                let order = (Priority::Prefetch, Priority::Seeking);
+                self.pool.lease_before(begun.asked.notified(), order).await
+            }
             priority => self.pool.lease(priority).await,
         };
         let lease = match leased {
@@ -598,11 +565,10 @@ impl Renditions {
                 return Err(Attempt::Lost(error.into()));
             }
         };
-        let (video, track, number) = &begun.segment;
         let unwanted = match begun.priority {
             Priority::Prefetch => {
                 !levels.iter().any(|(_, made)| made.is_asked())
-                    && number.checked_sub(1).is_none_or(|n| self.wanted(video, track, n).is_empty())
+                    && self.wanted(&begun.segment, false).is_empty()
             }
             Priority::Seeking => {
                 lease.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
@@ -634,12 +600,10 @@ impl Renditions {
     fn forget_stale(&self, now: Instant) {
         let mut state = self.state();
         state.made.retain(|_, entry| !entry.made.is_stale(now));
-        let linger = self.settings.linger;
+        let (now, linger) = (Timestamp::now(), self.settings.linger);
         state.demand.retain(|_, levels| {
-            for demand in levels.values_mut() {
-                demand.asked.retain(|_, at| now.saturating_duration_since(*at) < linger);
-            }
-            levels.retain(|_, demand| !demand.asked.is_empty());
+            levels.values_mut().for_each(|demand| demand.forget(now, linger));
+            levels.retain(|_, demand| !demand.is_over());
             !levels.is_empty()
         });
     }
@@ -657,16 +621,16 @@ enum Attempt {
 }
 
 /// A job's levels: whoever waits for them hears of its end, also when it is dropped or panics.
-struct Abandoned<'a> {
+pub(crate) struct Abandoned<'a> {
     renditions: &'a Renditions,
     segment: &'a Segment,
-    levels: Wanted,
+    pub(crate) levels: Wanted,
     /// It has taken its levels: what is open of this segment now is another job's.
     closed: bool,
 }
 
 impl<'a> Abandoned<'a> {
-    fn new(renditions: &'a Renditions, segment: &'a Segment) -> Self {
+    pub(crate) fn new(renditions: &'a Renditions, segment: &'a Segment) -> Self {
         Self { renditions, segment, levels: Vec::new(), closed: false }
     }
 
@@ -675,8 +639,29 @@ impl<'a> Abandoned<'a> {
         self.closed = true;
     }
 
-    fn finish(&mut self, outcome: Result<(), Failed>) {
-        for (level, made) in self.levels.drain(..) {
+    /// Nobody joins any more. False if nobody wants any of it by now: live, what was begun ahead may have outlived its
+    /// viewers.
+    pub(crate) fn take_up(&mut self, live: bool) -> bool {
+        let wanted = self.renditions.wanted(self.segment, live);
+        self.close(&wanted);
+        if live {
+            let wants =
+                |(level, made): &(Level, Arc<Made>)| made.is_asked() || wanted.contains(level);
+            let (stay, gone): (Wanted, Wanted) = self.levels.drain(..).partition(wants);
+            self.levels = stay;
+            self.renditions.counters().dropped.fetch_add(gone.len() as u64, Ordering::Relaxed);
+            self.tell(gone, Err(Failed::Busy));
+        }
+        !self.levels.is_empty()
+    }
+
+    pub(crate) fn finish(&mut self, outcome: Result<(), Failed>) {
+        let levels = std::mem::take(&mut self.levels);
+        self.tell(levels, outcome);
+    }
+
+    fn tell(&self, levels: Wanted, outcome: Result<(), Failed>) {
+        for (level, made) in levels {
             made.finish(outcome);
             // Whoever asks now begins anew.
             if outcome == Err(Failed::Busy) {

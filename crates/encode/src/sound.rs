@@ -158,7 +158,7 @@ impl SoundJob<'_> {
             Ok::<_, JobError>(())
         };
         tokio::try_join!(fed, self.receive(&mut worker.from, &cuts, &ended))?;
-        each(&cuts, Regrid::end)?;
+        each(&cuts, Regrid::end).map_err(JobError::TooLittle)?;
         self.counters.encodes.fetch_add(self.levels.len() as u64, Ordering::Relaxed);
         Ok(())
     }

@@ -69,6 +69,8 @@ pub(crate) struct Worker {
     pub(crate) from: From,
     /// Since when it has nothing to do.
     pub(crate) idle_since: Instant,
+    /// It may open files.
+    pub(crate) hardware: bool,
     _running: Running,
     child: Child,
 }
@@ -109,7 +111,8 @@ impl Worker {
         let pipe = BufReader::with_capacity(64 << 10, stdout);
         let from = From { pipe, words: Words::new(stderr), heard: heard.clone() };
         let to = To { pipe: stdin, heard };
-        let mut worker = Self { to, from, idle_since: Instant::now(), _running: running, child };
+        let mut worker =
+            Self { to, from, idle_since: Instant::now(), hardware, _running: running, child };
         match timeout(VERSION_DEADLINE, worker.from.read()).await {
             Err(_) => Err(WorkerError::Silent),
             Ok(Ok(FromEncoder::Hello(_))) => Ok(worker),

@@ -178,3 +178,20 @@ pub(crate) fn colours_of(
         ffi::sws_setColorspaceDetails(scaler.as_mut_ptr(), from, full, to, 1, brightness, one, one);
     }
 }
+
+/// Captions inside a picture (CEA-608 and CEA-708 lie beside it) go on to what is made of it: lists say that every level has
+/// them.
+pub(crate) fn copy_captions(from: &ffmpeg::frame::Video, to: &mut ffmpeg::frame::Video) {
+    let kind = ffi::AVFrameSideDataType::A53_CC;
+    // SAFETY: both frames are alive; the new one takes over the reference, or it is given back.
+    unsafe {
+        let captions = ffi::av_frame_get_side_data(from.as_ptr(), kind);
+        if captions.is_null() {
+            return;
+        }
+        let mut shared = ffi::av_buffer_ref((*captions).buf);
+        if ffi::av_frame_new_side_data_from_buf(to.as_mut_ptr(), kind, shared).is_null() {
+            ffi::av_buffer_unref(&raw mut shared);
+        }
+    }
+}

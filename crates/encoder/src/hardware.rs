@@ -9,6 +9,7 @@ use ffmpeg::format::Pixel;
 use ffmpeg::{codec, ffi, frame};
 use ffmpeg_the_third as ffmpeg;
 
+use crate::av;
 use crate::stage::{self, Scaler};
 
 /// What an encoder takes its pictures as.
@@ -61,6 +62,7 @@ fn nv12(picture: &frame::Video, scaler: &mut Scaler) -> Result<frame::Video, Str
     scaler.run(picture, &mut made).map_err(|e| format!("scaling: {e}"))?;
     made.set_pts(picture.pts());
     made.set_kind(picture.kind());
+    av::copy_captions(picture, &mut made);
     Ok(made)
 }
 
@@ -116,6 +118,7 @@ impl Surfaces {
         said(done, "a picture for the graphics card")?;
         surface.set_pts(picture.pts());
         surface.set_kind(picture.kind());
+        av::copy_captions(picture, &mut surface);
         Ok(surface)
     }
 }

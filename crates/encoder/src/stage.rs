@@ -135,6 +135,7 @@ impl Level {
         scaler.run(picture, &mut scaled).map_err(|e| format!("scaling: {e}"))?;
         scaled.set_pts(picture.pts());
         scaled.set_kind(picture.kind());
+        av::copy_captions(picture, &mut scaled);
         Ok(scaled)
     }
 

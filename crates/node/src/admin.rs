@@ -83,7 +83,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
                 .map(|why| why.to_string())
                 .into_iter()
                 .chain(certificate)
-                .chain(admin.encoding.complaint().map(str::to_owned))
+                .chain(admin.encoding.complaint())
                 .collect();
             match complaints.is_empty() {
                 true => "ready\n".into_response(),
@@ -202,6 +202,7 @@ fn text(admin: &Admin) -> String {
             ("encoder_jobs_refused", "Jobs that found no encoder in time.", &levels.refused),
             ("pictures_made", "Thumbnails, sheets of them and films.", &levels.drawn),
             ("level_segments_decoded", "Original segments decoded for levels.", &levels.decodes),
+            ("level_pictures_decoded", "Pictures decoded, as encoders count.", &levels.pictures),
             ("level_segments_encoded", "Segments of levels encoded.", &levels.encodes),
             ("level_segments_made_ahead", "Begun before they were asked for.", &levels.prefetched),
             ("level_segments_made_ahead_used", "Asked for then.", &levels.prefetched_used),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use control::{Control, VideoUid};
 use deliver::Levels;
-use encode::{Disk, Encoder, Program, Renditions, SOFTWARE, Settings};
+use encode::{Disk, Encoder, Ladder, Program, Renditions, SOFTWARE, Settings};
 use record::History;
 
 use crate::config::{self, Config};
@@ -22,7 +22,7 @@ pub(crate) struct Encoding {
     folder: PathBuf,
     levels: Arc<Levels>,
     control: Arc<Control>,
-    /// What is not as the configuration asks for.
+    /// Why something is not as the configuration asks for.
     complaint: OnceLock<String>,
 }
 
@@ -76,9 +76,21 @@ impl Encoding {
         }
     }
 
-    /// For who looks whether all is well.
-    pub(crate) fn complaint(&self) -> Option<&str> {
-        self.complaint.get().map(String::as_str)
+    /// For who looks whether all is well. Where neither levels nor pictures are wanted, nobody misses them.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.words().filter(|_| !self.config.ladder.0.is_copy_only() || self.config.pictures)
+    }
+
+    /// For the owner of a live input with this ladder, or none of its own.
+    pub(crate) fn complaint_about(&self, own: Option<&[String]>) -> Option<String> {
+        let ladder = own.map(Ladder::parse);
+        let wanted = !ladder.as_ref().unwrap_or(&self.config.ladder.0).is_copy_only();
+        self.words().filter(|_| wanted)
+    }
+
+    fn words(&self) -> Option<String> {
+        let later = self.levels.renditions().and_then(|renditions| renditions.complaint());
+        self.complaint.get().map(String::as_str).or(later).map(str::to_owned)
     }
 
     /// Looks for the program, and makes levels and pictures for as long as it is polled. Without it originals are all
@@ -91,10 +103,11 @@ impl Encoding {
             Err(error) => {
                 let words =
                     "no levels of quality and no thumbnails: viewers get what the encoder sends";
+                let _ = self.complaint.set(format!("{words} ({error})"));
                 // An input may have a ladder of its own; where the node wants neither, nobody misses them.
-                match config.ladder.0.is_copy_only() && !config.pictures {
-                    true => tracing::debug!(%error, "{words}"),
-                    false => tracing::warn!(%error, "{words}"),
+                match self.complaint() {
+                    None => tracing::debug!(%error, "{words}"),
+                    Some(_) => tracing::warn!(%error, "{words}"),
                 }
                 return std::future::pending().await;
             }
@@ -221,6 +234,46 @@ mod tests {
         assert_eq!(workers(0, Some(1 << 60)), cores * 4);
         assert_eq!(workers(0, Some(5 * 2 * WORKER_BYTES)), (cores * 4).min(5));
         assert_eq!(workers(0, Some(1)), 4);
+    }
+
+    /// Without the program everybody who looks hears why, but who wants nothing of it.
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_said_to_those_who_miss_it() {
+        let levels = || Some(vec!["360p".to_owned()]);
+        for (ladder, pictures, node, input_without, input_with) in [
+            ("[\"360p\"]", false, true, true, true),
+            ("[]", true, true, false, true),
+            ("[]", false, false, false, true),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let control = Control::open(&dir.path().join("db"), MasterKey::new(&[7; 32])).unwrap();
+            let store = Arc::new(store::Store::open(&dir.path().join("media")).unwrap());
+            let history = History::new(Arc::new(control), store);
+            let set = [
+                format!("encode.ladder={ladder}"),
+                format!("encode.pictures={pictures}"),
+                "encode.program=\"/nowhere/airwave-encode\"".to_owned(),
+                format!("data.dir={:?}", dir.path().to_str().unwrap()),
+            ];
+            let set: Vec<Layer> = set.iter().map(|text| Layer::setting(text).unwrap()).collect();
+            let config = load(&set).unwrap().config;
+            let levels_of = Levels::new(config.encode.ladder.0.clone(), pictures);
+            let encoding = Encoding::new(&config, levels_of, &history);
+            assert_eq!(encoding.complaint(), None, "nothing is known yet");
+            let serve = tokio::spawn(encoding.clone().serve());
+            while encoding.words().is_none() {
+                tokio::task::yield_now().await;
+            }
+            serve.abort();
+            let words = "no levels of quality and no thumbnails: viewers get what the encoder \
+                         sends (there is no /nowhere/airwave-encode)";
+            let said = |is: bool| is.then(|| words.to_owned());
+            let about = |own: Option<Vec<String>>| encoding.complaint_about(own.as_deref());
+            assert_eq!(encoding.complaint(), said(node), "{ladder} {pictures}");
+            assert_eq!(about(None), said(input_without), "{ladder} {pictures}");
+            assert_eq!(about(levels()), said(input_with), "{ladder} {pictures}");
+            assert_eq!(about(Some(Vec::new())), None, "{ladder} {pictures}");
+        }
     }
 
     const NOW: u64 = 1_000;

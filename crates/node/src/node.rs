@@ -427,6 +427,10 @@ impl Node {
                 let library = library.clone();
                 Arc::new(move || library.levels().pictures().is_some())
             },
+            levels: {
+                let encoding = encoding.clone();
+                Arc::new(move |own| encoding.complaint_about(own))
+            },
         };
         let https_tls = acceptors.as_ref().map(|a| a.https.clone());
         let challenges = domain.as_ref().map(|domain| domain.challenges.clone());

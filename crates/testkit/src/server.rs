@@ -140,11 +140,16 @@ impl Server {
         self.get(&format!("/{id}/lifecycle")).json()
     }
 
+    /// Gets a path of the admin listener.
+    pub fn admin(&self, path: &str) -> Response {
+        let authority = self.addresses["admin"].as_str().expect("the admin listener is on");
+        let url = Url { authority: authority.to_owned(), path: path.to_owned() };
+        request("GET", &url, &[], b"")
+    }
+
     /// Everything that `/metrics` says, by name without `airwave_`.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
-        let authority = self.addresses["admin"].as_str().expect("the admin listener is on");
-        let url = Url { authority: authority.to_owned(), path: "/metrics".to_owned() };
-        let text = request("GET", &url, &[], b"").text();
+        let text = self.admin("/metrics").text();
         let values = text.lines().filter_map(|line| line.strip_prefix("airwave_")?.split_once(' '));
         values
             .map(|(name, value)| (name.to_owned(), value.parse::<f64>().unwrap() as u64))

@@ -31,6 +31,8 @@ export interface Input {
   locked: boolean | null;
   /** Viewers get levels beside what the encoder sends; null: not known yet. */
   levels: boolean | null;
+  /** Why there are none, or not as the server is configured; empty: all is well. */
+  levelsProblem: string;
   /** Its viewers may chat; null: not known yet. */
   chat: boolean | null;
   /** null: the server tells none. */
@@ -63,6 +65,7 @@ export function parseInput(value: unknown): Input | null {
     ingest: ingestOf(fields),
     locked: fields.recording === undefined ? null : record(fields.recording).requireSignedURLs === true,
     levels: fields.ladder === undefined ? null : !(Array.isArray(fields.ladder) && fields.ladder.length === 0),
+    levelsProblem: text(fields.ladderComplaint) ?? '',
     chat: fields.recording === undefined ? null : record(fields.recording).allowChat === true,
     health: parseHealth(fields.health),
   };

@@ -22,7 +22,7 @@ use crate::airwave::Airwave;
 use crate::load_moq::connect;
 use crate::load_rtmp::Fleet;
 use crate::report::{Goal, Report};
-use crate::ring::{Ring, SMALL_PARTS};
+use crate::ring::{FRAMES_PER_S, GROUP, Ring, SMALL_PARTS};
 
 const HLS: usize = 500;
 const DASH: usize = 200;
@@ -63,9 +63,13 @@ pub(super) fn run(setup: &Setup) -> Result<bool> {
     report.say(format_args!(
         "{HLS} viewers over HLS, {DASH} over DASH, {MOQ} over MoQ, {SEGMENTS} segments"
     ));
+    // As the worker counts: each picture of a segment once.
+    let pictures =
+        (after.pictures - before.pictures) / (GROUP * SMALL_PARTS.rate / FRAMES_PER_S) as f64;
     for (name, count) in [
         ("E5: encodes a segment", after.encodes - before.encodes),
         ("E5: decodes a segment", after.decodes - before.decodes),
+        ("E5: pictures decoded, by those of the source", pictures),
     ] {
         report.goal(name, count / SEGMENTS as f64, Goal::at_most(1.0, 1.0));
     }
@@ -119,6 +123,8 @@ fn at_once(to: SocketAddr, paths: &[String]) -> Result<()> {
 struct Counted {
     encodes: f64,
     decodes: f64,
+    /// Of segments that are done.
+    pictures: f64,
 }
 
 impl Counted {
@@ -128,8 +134,9 @@ impl Counted {
         while began.elapsed() < PATIENCE {
             let encodes = airwave.metric("level_segments_encoded_total")?;
             let decodes = airwave.metric("level_segments_decoded_total")?;
+            let pictures = airwave.metric("level_pictures_decoded_total")?;
             if decodes == encodes + 1.0 {
-                return Ok(Self { encodes, decodes });
+                return Ok(Self { encodes, decodes, pictures });
             }
             std::thread::sleep(Duration::from_millis(50));
         }

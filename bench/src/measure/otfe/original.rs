@@ -126,6 +126,53 @@ impl Original for Film {
     }
 }
 
+/// A clip again and again, as a film of so many segments.
+struct Again {
+    film: Arc<Film>,
+    segments: u64,
+}
+
+impl Again {
+    /// The clip's segment that is this one.
+    fn of(&self, number: u64) -> u64 {
+        match number < self.segments {
+            true => number % self.film.numbers().end,
+            false => u64::MAX,
+        }
+    }
+}
+
+impl Original for Again {
+    fn video(&self) -> &str {
+        self.film.video()
+    }
+
+    fn track(&self) -> &str {
+        self.film.track()
+    }
+
+    fn is_kept(&self) -> bool {
+        true
+    }
+
+    fn segment(&self, number: u64) -> Option<OriginalSegment> {
+        self.film.segment(self.of(number))
+    }
+
+    fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
+        self.film.part(self.of(number), part)
+    }
+
+    fn init(&self, id: u64) -> Answer<'_, Bytes> {
+        self.film.init(id)
+    }
+}
+
+/// A film of so many segments.
+pub(super) fn again(film: &Arc<Film>, segments: u64) -> Arc<dyn Original> {
+    Arc::new(Again { film: film.clone(), segments })
+}
+
 /// The same as what levels are made of.
 pub(super) fn original(film: &Arc<Film>) -> Arc<dyn Original> {
     film.clone()

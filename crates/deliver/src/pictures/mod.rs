@@ -19,7 +19,7 @@ use encode::{Failed, Fit, Original, Picture, Renditions, Size, What};
 use package::{Index, Segment};
 use record::Recording;
 
-use crate::http::{SHARED_MOMENT, Site, cors, plain, text, too_busy};
+use crate::http::{SHARED_MOMENT, Site, cors, not_now, plain, text, too_busy};
 use crate::levels::{ORIGINAL, original_of, recorded_original};
 use crate::library::{Found, Library};
 use crate::limits::{LEVEL_WAIT, POSTER_SEGMENTS, STORYBOARD_SIDE};
@@ -87,8 +87,12 @@ async fn draw(
     let bytes = match drawn.unwrap_or(Err(Failed::Busy)) {
         Ok(Some(pieces)) => Bytes::from(pieces.concat()),
         Ok(None) | Err(Failed::NoOriginal) => return not_found("there is no picture there"),
-        // Both may be over in a moment.
-        Err(Failed::Busy | Failed::Encoder) => return too_busy(),
+        Err(Failed::Busy) => return too_busy(),
+        // Whoever asks before then hears the same.
+        Err(Failed::Encoder) => {
+            let words = "this picture can't be drawn";
+            return not_now(words, encode::limits::FAILED_KEPT);
+        }
     };
     let mut hash = DefaultHasher::new();
     bytes.hash(&mut hash);

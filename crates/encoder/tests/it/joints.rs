@@ -13,7 +13,7 @@ use media::codec::{Config, VIDEO_TIMESCALE};
 use media::mp4::{Event, Reader};
 use package::{CutRules, Frame, Output, Packager, Rules};
 
-use crate::studio::{Coded, FIRST, Studio, decoded, renditions, track};
+use crate::studio::{Coded, FIRST, Seen, Studio, difference, renditions, seen, track};
 
 /// Key frames are so far apart, in frames: scenes of one picture, and one of 250. The rest in dozens.
 const GROUPS: [u32; 12] = [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 250];
@@ -31,7 +31,7 @@ struct Codec {
 }
 
 const AV1: usize = 2;
-const CODECS: [Codec; 4] = [
+const CODECS: [Codec; 5] = [
     Codec {
         name: "H.264",
         closed: "-c:v libx264 -preset veryfast -bf 0 -g 250 -sc_threshold 0",
@@ -56,6 +56,12 @@ const CODECS: [Codec; 4] = [
         closed: "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 250 -b:v 300k",
         open: "-c:v libvpx-vp9 -deadline good -cpu-used 5 -auto-alt-ref 1 -lag-in-frames 16 -g 250 -b:v 300k",
     },
+    // It has no open groups, and nothing that is shown later than it is coded.
+    Codec {
+        name: "VP8",
+        closed: "-c:v libvpx -deadline realtime -cpu-used 8 -g 250 -b:v 300k",
+        open: "-c:v libvpx -deadline good -cpu-used 5 -g 250 -b:v 300k",
+    },
 ];
 
 /// What a row of the table is.
@@ -74,12 +80,13 @@ const fn row(codec: usize, open: bool, variable: bool, dropped: bool) -> Row {
     Row { codec, open, variable, dropped }
 }
 
-const GATE: [Row; 5] = [
+const GATE: [Row; 6] = [
     row(0, false, false, true),
     row(0, true, true, true),
     row(1, true, false, true),
     row(2, false, true, true),
     row(3, false, true, false),
+    row(4, false, false, true),
 ];
 
 fn rows() -> Vec<Row> {
@@ -238,6 +245,9 @@ async fn check(row: Row) {
     assert!(packaged.segments.len() >= SEGMENTS, "{name}: {} segments", packaged.segments.len());
     assert!(packaged.independent.contains(&false), "{name}: a group of several segments");
     let Packaged { init, segments, independent } = packaged;
+    let whole = segments.iter().flatten().flat_map(|part| part.pieces.concat());
+    let (source, complaints) = seen(&init.iter().copied().chain(whole).collect::<Vec<u8>>());
+    assert_eq!((source.len(), complaints.as_str()), (frames.len(), ""), "{name}");
     let studio = Studio::of(video, init, segments, independent, &frames);
     let levels = ladder().levels(&studio.config);
     assert!(levels.len() >= 3, "{name}: {levels:?}");
@@ -270,7 +280,8 @@ async fn check(row: Row) {
     }
     for (level, (file, _)) in levels.iter().zip(&files) {
         let slack = if row.variable { 2_250 } else { 0 };
-        check_file(&format!("{name} {}", level.name), level, file, (&studio, slack));
+        let name = format!("{name} {}", level.name);
+        check_file(&name, level, file, (&studio, slack), &source);
     }
     let broken = renditions.counters().broken_frames.load(Ordering::Relaxed);
     assert_eq!(broken, 0, "{name}");
@@ -278,7 +289,13 @@ async fn check(row: Row) {
     assert_eq!(lost, 0, "{name}");
 }
 
-fn check_file(name: &str, level: &Level, file: &[u8], (studio, slack): (&Arc<Studio>, i64)) {
+fn check_file(
+    name: &str,
+    level: &Level,
+    file: &[u8],
+    (studio, slack): (&Arc<Studio>, i64),
+    source: &[Seen],
+) {
     let made = samples(file);
     let times: Vec<i64> = made.iter().map(|f| f.0).collect();
     assert_eq!(times, studio.times, "{name}: every frame's time is the source's");
@@ -291,9 +308,20 @@ fn check_file(name: &str, level: &Level, file: &[u8], (studio, slack): (&Arc<Stu
             "{name}: a frame lasts until the next one: {end} {next}"
         );
     }
-    let (shown, complaints) = decoded(file);
-    assert_eq!((shown, complaints.as_str()), (times.len(), ""), "{name} {level:?}");
+    let (shown, complaints) = seen(file);
+    assert_eq!((shown.len(), complaints.as_str()), (times.len(), ""), "{name} {level:?}");
+    // What is in a picture is what is in the source's of this time, and in no picture beside it.
+    for (n, picture) in shown.iter().enumerate() {
+        let off = difference(picture, &source[n]);
+        let beside = [n.checked_sub(1), Some(n + 1)].into_iter().flatten();
+        let others = beside.filter_map(|other| source.get(other));
+        let nearest = others.map(|other| difference(picture, other)).fold(f64::MAX, f64::min);
+        assert!(off < OFF_MAX && off < nearest, "{name}: {n} is off by {off}, beside {nearest}");
+    }
 }
+
+/// How far a picture of a level may be off, in squares of grey: 26 dB. A picture beside it may be as near as 90.
+const OFF_MAX: f64 = 160.0;
 
 #[tokio::test]
 async fn every_frame_of_every_level_is_where_it_is_in_the_source() {

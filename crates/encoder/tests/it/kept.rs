@@ -42,9 +42,11 @@ async fn a_thousand_at_once_are_one_encode() {
             for _ in 0..viewer % 50 {
                 tokio::task::yield_now().await;
             }
+            // Players begin with this, all at once after a restart.
+            let init = renditions.init(original.as_ref(), 7, &level).await.unwrap();
             let made = renditions.segment(&original, FIRST, &level).unwrap();
             assert_eq!(made.part(99).await, Ok(None));
-            made.whole().unwrap().concat()
+            [&init[..], &made.whole().unwrap().concat()].concat()
         });
     }
     let got = viewers.join_all().await;
@@ -151,6 +153,42 @@ async fn what_was_made_is_on_the_disk_for_the_next_server_until_its_video_is_gon
 
 fn studio_uid(studio: &Arc<Studio>) -> String {
     studio.original().video().to_owned()
+}
+
+#[tokio::test]
+async fn what_levels_begin_with_is_asked_once_for_each_form_and_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = || Some(Disk { folder: dir.path().join("levels"), bytes_max: 10_000_000 });
+    let (one, other) = (studio(1), studio(2));
+    let larger = Studio::make("testsrc2=size=640x360:rate=10:duration=1", X264);
+    let levels = |studio: &Studio| {
+        let rungs = ["144p", "96p"].map(|rung| rung.parse().unwrap());
+        Ladder::new(rungs.to_vec()).levels(&studio.config)
+    };
+    let init = async |studio: &Arc<Studio>| studio.original().init(7).await.unwrap();
+    let mut answers = Vec::new();
+    for server in ["the first", "the next"] {
+        let renditions = with(Settings { disk: disk(), ..settings(2) }).await;
+        let started = || count(&renditions.counters().started);
+        // A list names both; a viewer comes for one of them meanwhile.
+        let (init, levels_of_one, original) = (init(&one).await, levels(&one), one.original());
+        let (listed, watched) = tokio::join!(
+            renditions.inits(&init, &levels_of_one),
+            renditions.init(original.as_ref(), 7, &levels_of_one[1])
+        );
+        let listed = listed.unwrap();
+        assert_eq!(listed[1], watched.unwrap(), "{server}");
+        let first = u64::from(server == "the first");
+        assert_eq!(started(), first, "{server} server");
+        // Another broadcast in the same form, and one whose levels are the same.
+        for studio in [&other, &larger] {
+            let (init, levels) = (studio.original().init(7).await.unwrap(), levels(studio));
+            assert_eq!(renditions.inits(&init, &levels).await.unwrap(), listed, "{server}");
+        }
+        assert_eq!(started(), first, "{server} server");
+        answers.push(listed);
+    }
+    assert_eq!(answers[0], answers[1]);
 }
 
 #[tokio::test]

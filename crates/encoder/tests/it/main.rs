@@ -10,5 +10,6 @@ mod levels;
 mod odd;
 mod pictures;
 mod rates;
+mod sandbox;
 mod sound;
 mod studio;

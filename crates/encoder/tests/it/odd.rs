@@ -143,3 +143,40 @@ async fn a_size_that_changes_within_a_segment_is_scaled() {
     assert_eq!(samples(&file).len(), 10);
     assert_eq!(decoded(&file), (10, String::new()));
 }
+
+/// What television has said for decades stands in the pictures themselves, each pair of characters in its own.
+#[tokio::test]
+async fn captions_inside_the_pictures_are_in_every_level() {
+    // ATSC A/53 part 4 §6.2.3: one pair of the first field.
+    let pair = |present: i64| {
+        let frame = (present / 9_000) as u8;
+        [0x41 + frame / 26, 0x41 + frame % 26]
+    };
+    let insert = |frames: &mut Vec<Coded>| {
+        for frame in frames {
+            let mut sei = b"\x06\x04\x0e\xb5\x00\x31GA94\x03\xc1\xff\xfc".to_vec();
+            sei.extend(pair(frame.present));
+            sei.extend([0xff, 0x80]);
+            let len = (sei.len() as u32).to_be_bytes();
+            frame.data = [&len[..], &sei, &frame.data].concat().into();
+        }
+    };
+    let source = "testsrc2=size=320x180:rate=10:duration=3";
+    // 10 bits have a level of their own size, too.
+    let arguments =
+        "-c:v libx264 -preset ultrafast -bf 2 -g 10 -sc_threshold 0 -pix_fmt yuv420p10le";
+    let studio = Studio::edit(source, arguments, insert);
+    let ladder = Ladder::new(["120p", "96p"].map(|r| r.parse().unwrap()).to_vec());
+    let levels = ladder.levels(&studio.config);
+    assert_eq!(levels.len(), 3);
+    for level in &levels {
+        let name = format!("captions, {}", level.name);
+        let frames = samples(&whole(&name, &studio, level).await);
+        assert_eq!(frames.len(), 30, "{name}");
+        for (present, _, _, data) in frames {
+            let at = data.windows(5).position(|w| w == b"GA94\x03");
+            let found = at.and_then(|at| data.get(at + 8..at + 10));
+            assert_eq!(found, Some(&pair(present)[..]), "{name} {present}");
+        }
+    }
+}

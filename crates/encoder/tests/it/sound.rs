@@ -11,6 +11,7 @@ use encode::{Answer, Ladder, Level, Original, OriginalPart, OriginalSegment, Ren
 use media::codec::{AudioCodec, AudioConfig, Config};
 use package::{CutRules, Rules};
 
+use crate::faults::{Dice, rounds, spoil};
 use crate::joints::{Packaged, package, samples};
 use crate::studio::{Coded, FIRST, renditions, track};
 
@@ -222,6 +223,44 @@ async fn no_sample_of_a_level_is_lost_or_doubled_where_segments_meet() {
     let counters = renditions.counters();
     assert_eq!(counters.broken_frames.load(Ordering::Relaxed), 0);
     assert_eq!(counters.lost.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn spoilt_sound_of_every_codec_costs_its_segment_at_most() {
+    let rounds = rounds("AIRWAVE_SPOILT_ROUNDS", 6);
+    let renditions = renditions(2).await;
+    let (mut dice, mut failed) = (Dice(0x2545_f491_4f6c_dd1d), 0);
+    for Row { name, rate, arguments } in ROWS {
+        let before = renditions.counters().broken_frames.load(Ordering::Relaxed);
+        let source = format!("aevalsrc=0.4*sin(t*t*2500):s={rate}:d=1.2");
+        let (config, frames) = sound(&source, arguments);
+        let level = level_of(&config);
+        for round in 0..=rounds {
+            let mut spoilt = frames.clone();
+            // The last ones are well: what strangers send costs nobody else anything.
+            if round < rounds {
+                let mut data: Vec<Bytes> = frames.iter().map(|f| f.data.clone()).collect();
+                spoil(&mut data, &mut dice);
+                spoilt.iter_mut().zip(data).for_each(|(frame, data)| frame.data = data);
+            }
+            let tape = tape(&config, spoilt);
+            let numbers = FIRST..FIRST + tape.segments.len() as u64;
+            let original: Arc<dyn Original> = Arc::new(tape);
+            for number in numbers {
+                let made = renditions.segment(&original, number, &level).unwrap();
+                match made.part(99).await {
+                    Ok(None) => {}
+                    Err(encode::Failed::Encoder) if round < rounds => failed += 1,
+                    other => panic!("{name} {round} {number}: {other:?}"),
+                }
+            }
+        }
+        let broken = renditions.counters().broken_frames.load(Ordering::Relaxed);
+        // Opus makes sound of anything.
+        let opus = matches!(config.codec, AudioCodec::Opus(_));
+        assert!(broken > before || opus, "{name}: the incidents are counted");
+    }
+    println!("{rounds} rounds of {} codecs: {failed} segments given up", ROWS.len());
 }
 
 #[tokio::test]

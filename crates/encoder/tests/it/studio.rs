@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use encode::{Answer, Original, OriginalPart, OriginalSegment, Program, Renditions, Settings};
+use media::codec::vpx::CodecConfiguration;
 use media::codec::{Config, VIDEO_TIMESCALE, VideoConfig};
 use media::fmp4::{Sample, fragment_header, init_segment};
 use media::mp4::{Event, Reader, demux};
@@ -169,12 +170,22 @@ fn film(input: &str, arguments: &str) -> (VideoConfig, Vec<Coded>) {
 /// The only track of a file that ffmpeg makes with these arguments: what it is, its timescale, its frames.
 pub(crate) fn track(arguments: &[&str]) -> (Config, u32, Vec<Coded>) {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a.mp4");
+    // ffmpeg does not put VP8 into MP4.
+    let vp8 = arguments.contains(&"libvpx");
+    let path = dir.path().join(if vp8 { "a.ivf" } else { "a.mp4" });
+    let mut arguments = arguments.to_vec();
+    if let Some(at) = arguments.iter().position(|a| vp8 && *a == "-video_track_timescale") {
+        arguments.drain(at..at + 2);
+    }
     let mut command = Command::new("ffmpeg");
-    let output = command.args(["-v", "error"]).args(arguments).arg(&path).output();
+    let output = command.args(["-v", "error"]).args(&arguments).arg(&path).output();
     let output = output.expect("ffmpeg is needed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let file = Bytes::from(std::fs::read(&path).unwrap());
+    if vp8 {
+        let (config, frames) = vp8_of(&file);
+        return (Config::Video(config), VIDEO_TIMESCALE, frames);
+    }
     let movie = demux(&file).unwrap();
     let track = &movie.tracks[0];
     let frames = track.samples.iter().map(|s| Coded {
@@ -185,6 +196,29 @@ pub(crate) fn track(arguments: &[&str]) -> (Config, u32, Vec<Coded>) {
         data: track.frame(s.data(&file).unwrap()).unwrap(),
     });
     (track.config.clone(), track.timescale, frames.collect())
+}
+
+/// VP8 out of an IVF file: a head of 32 bytes, and before each frame 12 with its size and its time.
+fn vp8_of(file: &Bytes) -> (VideoConfig, Vec<Coded>) {
+    let u16 = |at: usize| u32::from(u16::from_le_bytes(file[at..at + 2].try_into().unwrap()));
+    let u32 = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let (width, height, rate, per) = (u16(12), u16(14), i64::from(u32(16)), i64::from(u32(20)));
+    let ticks = |time: i64| time * i64::from(VIDEO_TIMESCALE) * per / rate;
+    let (mut at, mut frames) = (32, Vec::<Coded>::new());
+    while at < file.len() {
+        let (size, present) = (u32(at) as usize, ticks(i64::from(u32(at + 4))));
+        let data = file.slice(at + 12..at + 12 + size);
+        if let Some(before) = frames.last_mut() {
+            before.duration = (present - before.present) as u32;
+        }
+        // RFC 6386 §9.1: the first bit of a key frame is 0.
+        let (duration, sync) = (ticks(1) as u32, data[0] & 1 == 0);
+        frames.push(Coded { decode: present, present, duration, sync, data });
+        at += 12 + size;
+    }
+    let record = [0, 10, 8 << 4, 2, 2, 2, 0, 0];
+    let codec = CodecConfiguration::parse(false, &record).unwrap();
+    (codec.config(width, height), frames)
 }
 
 /// A frame of an original.
@@ -313,4 +347,35 @@ pub(crate) fn decoded(file: &[u8]) -> (usize, String) {
     let shown = String::from_utf8(output.stdout).unwrap();
     let shown = shown.lines().filter(|l| !l.starts_with('#')).count();
     (shown, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A picture of a file, small and grey.
+pub(crate) type Seen = Vec<u8>;
+
+/// How small.
+const SEEN: (usize, usize) = (80, 45);
+
+/// What ffmpeg shows of a file, and what it complains of.
+pub(crate) fn seen(file: &[u8]) -> (Vec<Seen>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mp4");
+    std::fs::write(&path, file).unwrap();
+    let (wide, high) = SEEN;
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(&path)
+        .args(["-fps_mode", "passthrough", "-vf"])
+        .arg(format!("scale={wide}:{high}:flags=area,format=gray"))
+        .args(["-enc_time_base", "1:90000", "-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    let pictures = output.stdout.chunks(wide * high).map(<[u8]>::to_vec);
+    (pictures.collect(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// By how much two pictures differ: the mean square.
+pub(crate) fn difference(one: &Seen, other: &Seen) -> f64 {
+    assert_eq!(one.len(), other.len());
+    let squares = one.iter().zip(other).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
+    squares.sum::<f64>() / one.len() as f64
 }

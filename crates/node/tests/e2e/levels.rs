@@ -178,8 +178,26 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
             let level = server.get(&format!("/{}/manifest/{name}.m3u8", input.uid));
             assert_eq!(level.status, 404, "{}", level.text());
         }
-        if let Some(said) = said {
-            wait_until(said, 60, || server.child().output().contains(said).then_some(()));
+        let path = format!("/stream/live_inputs/{}", input.uid);
+        let complaint =
+            || server.api("GET", &path, None).json()["result"]["ladderComplaint"].clone();
+        match said {
+            // Wherever somebody looks.
+            Some(said) => {
+                let words = wait_until(said, 60, || {
+                    let words = complaint().as_str().map(str::to_owned);
+                    words.filter(|words| words.contains(said))
+                });
+                let ready = server.admin("/readyz");
+                assert_eq!(ready.status, 200, "{}", ready.text());
+                assert!(ready.text().contains(&words), "{}", ready.text());
+                wait_until(said, 60, || server.child().output().contains(said).then_some(()));
+            }
+            None => {
+                assert_eq!(complaint(), Value::Null);
+                let ready = server.admin("/readyz").text();
+                assert!(!ready.contains("levels"), "{ready}");
+            }
         }
     }
     let mut server = Server::start(AIRWAVE, &[LADDER, "encode.workers=1", "encode.encoder=nvenc"]);
@@ -195,6 +213,62 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
     let log = server.child().output();
     let falls_back = log.contains("the encoder nvenc does not work here, libx264 does it");
     assert!(falls_back || log.contains("levels are encoded by hardware"), "{log}");
+}
+
+/// A program that greets, takes what it is sent, and says nothing more.
+fn silent(folder: &Path) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let real = Path::new(AIRWAVE).with_file_name("airwave-encode");
+    let words = Command::new(real).arg("--version").output().unwrap().stdout;
+    let words = String::from_utf8(words).unwrap().trim().to_owned();
+    let (script, greeting) = (folder.join("silent"), folder.join("greeting"));
+    let hello = encode::wire::Hello { words: words.clone() };
+    std::fs::write(&greeting, encode::wire::FromEncoder::Hello(hello).encode()).unwrap();
+    let greeting = greeting.display();
+    let work = format!("/bin/cat {greeting}; exec /bin/cat > /dev/null");
+    let text = format!("#!/bin/sh\ncase $1 in --version) echo '{words}';; *) {work};; esac\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script.display().to_string()
+}
+
+/// The only encoder hangs: playlists are there at once, who wants a level hears in time that there is none now, and the
+/// original plays.
+#[test]
+fn an_encoder_that_hangs_costs_its_levels_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = format!("encode.program={:?}", silent(folder.path()));
+    let settings = [LADDER, "encode.workers=1", "hls.segment_ms=1000", &*program];
+    let server = Server::start(AIRWAVE, &settings);
+    let input = server.input();
+    let spec = ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 90) };
+    let _publisher = Clip::make(&spec).publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    with_levels(&server, &input.uid);
+    let get = |name: &str| server.get(&format!("/{}/manifest/{name}", input.uid));
+    let newest = |name: &str| {
+        wait_until("a segment to be listed", 30, || {
+            let list = get(&format!("{name}.m3u8"));
+            assert_eq!(list.status, 200, "{}", list.text());
+            let text = list.text();
+            let uri = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).next_back()?;
+            let at = server.url(&format!("/{}/manifest/{name}.m3u8", input.uid));
+            Some(at.join(uri))
+        })
+    };
+    // The node has asked it what levels begin with: it is the only one, and busy.
+    wait_until("the encoder to run", 20, || {
+        (server.metric("encoder_processes") == 1).then_some(())
+    });
+    let refused = request("GET", &newest("video.96p.cmaf"), &[], b"");
+    let again = refused.headers.get("retry-after").cloned();
+    assert_eq!((refused.status, again.as_deref()), (503, Some("1")), "{}", refused.text());
+    assert_eq!(refused.text(), "all encoders are busy: try again\n");
+    let original = request("GET", &newest("video.cmaf"), &[], b"");
+    assert_eq!(original.status, 200, "{}", original.text());
+    assert_eq!(server.metric("encoder_jobs_refused_total"), 1);
+    assert_eq!(server.metric("level_segments_encoded_total"), 0);
+    assert_eq!(server.metric("encoder_processes_started_total"), 1);
 }
 
 /// Its sound is Opus: live there is AAC, too, and in the recording, which goes on where what was made live ends.
@@ -270,7 +344,8 @@ fn a_device_that_has_only_aac_finds_its_sound() {
 
 #[test]
 fn levels_over_moq_are_encoded_while_somebody_subscribes() {
-    let server = Server::start(AIRWAVE, &[LADDER, "hls.segment_ms=1000"]);
+    let settings = [LADDER, "hls.segment_ms=1000", "encode.linger_s=2"];
+    let server = Server::start(AIRWAVE, &settings);
     let input = server.input();
     let spec = ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 90) };
     let clip = Clip::make(&spec);
@@ -307,7 +382,7 @@ fn levels_over_moq_are_encoded_while_somebody_subscribes() {
         }
     }
     assert_eq!(decode_errors(&file), "", "everything decodes");
-    // Nobody is left: the segment that is under way, and the one that was made ahead.
+    // Nobody is left: the segment that is under way, and those for as long as it lingers.
     let encoded = || server.metric("level_segments_encoded_total");
     let list = format!("/{}/manifest/video.cmaf.m3u8?dvrEnabled=true", input.uid);
     let segments = || server.get(&list).text().matches("#EXTINF").count();
@@ -382,6 +457,27 @@ fn a_viewer_chooses_a_level_and_goes_back_in_chromium() {
             assert!(modes.iter().any(|m| mode == m), "{seen}");
         }
     }
+}
+
+/// The only encoder hangs: who chooses one of its levels sees the original again. In the soak: players try for a while.
+#[test]
+fn who_chooses_a_level_that_fails_ends_on_the_original_in_chromium() {
+    if skip("browser") || !crate::browser::soak() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = format!("encode.program={:?}", silent(folder.path()));
+    let settings = [LADDER, "encode.workers=1", "quic.listen=off", &*program];
+    let server = Server::start(AIRWAVE, &settings);
+    let input = server.input();
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("browser", 80) };
+    let _publisher = Clip::make(&spec).publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    with_levels(&server, &input.uid);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let seen = use_player(&url, &["--level", "144p", "--fails"]);
+    assert_eq!(seen["own"], 360, "{seen}");
+    assert!(seen["refused"].as_u64().unwrap() > 0, "{seen}");
 }
 
 /// From level to level while the player goes on: no frame of the source is left out, none comes twice. `make soak` does it

@@ -103,7 +103,7 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
     }
     // A variant's CODECS are those of everything in its group (§4.4.6.2), and a player leaves out variants of which it
     // can't play one: so each audio codec has a group of its own.
-    let mut groups: Vec<&str> = Vec::new();
+    let (mut groups, mut labels): (Vec<&str>, Vec<(usize, String)>) = Default::default();
     for (i, a) in audio.iter().enumerate() {
         let VariantKind::Audio { channels, language, original } = &a.kind else { continue };
         let known = groups.iter().position(|codec| *codec == a.codec);
@@ -116,6 +116,7 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         // §4.4.6.1.1: what is the same in several groups has the same name in each.
         let of = original.as_ref().and_then(|name| audio.iter().position(|a| a.name == *name));
         let label = language.clone().unwrap_or_else(|| format!("Audio {}", of.unwrap_or(i) + 1));
+        let label = once(&mut labels, group, label);
         let language = language.as_ref().map(|l| format!(",LANGUAGE=\"{l}\"")).unwrap_or_default();
         let _ = writeln!(
             out,
@@ -170,6 +171,15 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         }
     }
     out
+}
+
+/// §4.4.6.1: no NAME comes twice in a group. There may be a level of sound in the codec and the language of another original.
+fn once(taken: &mut Vec<(usize, String)>, group: usize, label: String) -> String {
+    let names = std::iter::once(label.clone()).chain((2..).map(|n| format!("{label} {n}")));
+    let mut free = names.filter(|name| !taken.contains(&(group, name.clone())));
+    let name = free.next().unwrap_or(label);
+    taken.push((group, name.clone()));
+    name
 }
 
 /// The picture whose BANDWIDTH, with the loudest sound, is nearest to so many bits a second; none where there is no choice.
@@ -448,6 +458,35 @@ video.m3u8?a=b
         let found: Vec<_> = variants.map(said).collect();
         let (opus, aac) = ((true, false, false), (false, true, false));
         assert_eq!(found, [opus, opus, aac, (false, true, true)], "the original is better: {text}");
+    }
+
+    #[test]
+    fn no_name_of_sound_comes_twice_in_a_group() {
+        let in_english = |name: &str, codec: &str, original: Option<&str>| {
+            let (language, original) = (Some("en".to_owned()), original.map(str::to_owned));
+            let kind = VariantKind::Audio { channels: 2, language, original };
+            Variant { kind, codec: codec.to_owned(), ..audio(name) }
+        };
+        let list = [
+            video("video", 720, 9),
+            in_english("audio.cmaf", "mp4a.40.2", None),
+            in_english("audio2.cmaf", "Opus", None),
+            in_english("audio2.aac.cmaf", "mp4a.40.2", Some("audio2.cmaf")),
+            in_english("audio3.cmaf", "mp4a.40.2", None),
+        ];
+        let text = render_multivariant(&list, None);
+        let media = text.lines().filter(|l| l.starts_with("#EXT-X-MEDIA"));
+        let said = |l: &str| {
+            let fields = l.split(',').filter(|f| f.starts_with("GROUP") || f.starts_with("NAME"));
+            fields.collect::<Vec<_>>().join(" ")
+        };
+        let expect = [
+            "GROUP-ID=\"audio\" NAME=\"en\"",
+            "GROUP-ID=\"audio2\" NAME=\"en\"",
+            "GROUP-ID=\"audio\" NAME=\"en 2\"",
+            "GROUP-ID=\"audio\" NAME=\"en 3\"",
+        ];
+        assert_eq!(media.map(said).collect::<Vec<_>>(), expect, "{text}");
     }
 
     #[test]
