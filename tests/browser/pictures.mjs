@@ -155,15 +155,13 @@ async function choose(page) {
 /** A level that is not to be had: the player goes back to what plays by itself. */
 async function chooseWhatFails(page) {
   const own = await page.evaluate(() => document.querySelector('airwave-player').video.videoHeight);
-  let refused = 0;
-  page.on('response', (response) => (refused += response.status() === 503 ? 1 : 0));
   await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
+  const refused = page.waitForResponse((response) => response.status() === 503, { timeout: WAIT.timeout });
   await pick(page, options.level);
-  const asked = Date.now();
-  while (refused === 0 && Date.now() - asked < WAIT.timeout) await page.waitForTimeout(WAIT.polling);
+  const { pathname } = new URL((await refused).url());
   await page.evaluate(() => (window.framesSince = undefined));
   await heights(page, own);
-  return { own, refused };
+  return { own, refused: pathname };
 }
 
 /** What stands above the bar at several places, by pointer or finger, and by key. */

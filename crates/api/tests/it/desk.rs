@@ -91,6 +91,7 @@ impl Desk {
             }),
             dismiss: Arc::new(|_| Box::pin(async {})),
             pictures: Arc::new(|| true),
+            levels: Arc::new(|_| None),
         };
         Self { api, _folder: folder, made: AtomicU64::new(1) }
     }

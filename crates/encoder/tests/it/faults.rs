@@ -252,8 +252,9 @@ async fn frames_never_go_out_under_the_parameter_sets_of_another_encoder() {
     ];
     let says = said(dir.path(), "says", &messages);
     // It takes what it is sent.
-    let work =
-        format!("[ -n \"$2\" ] || exec REAL work; /bin/cat {says}; exec /bin/cat > /dev/null");
+    let work = format!(
+        "[ -n \"$2\" ] || exec REAL work; /bin/cat {says}; exec 3>&1; exec /bin/cat > /dev/null"
+    );
     let program = scripted(dir.path(), &words, &work).await;
     let hardware = encode::Settings { encoder: "h264_vaapi".to_owned(), ..settings(1) };
     let renditions = Renditions::new(program, hardware);
