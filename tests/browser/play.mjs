@@ -6,6 +6,7 @@ import { launch, Missing } from './lib/chromium.mjs';
 import { watchMachine } from './lib/machine.mjs';
 import { installMeasure } from './lib/measure.mjs';
 import { manifestOf, PLAYERS, servePages } from './lib/players.mjs';
+import { overRelay } from './lib/udp-relay.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     parts: { type: 'boolean', default: false },
     moq: { type: 'boolean', default: false },
     home: { type: 'string' },
+    'moq-port': { type: 'string' },
   },
 });
 
@@ -62,8 +64,11 @@ async function main() {
 
 async function play(browser, pages) {
   const [width, height] = options.viewport.split('x').map(Number);
-  const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: !options['strict-tls'] });
+  // The page's policy names the server's own port.
+  const bypassCSP = options['moq-port'] !== undefined;
+  const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: !options['strict-tls'], bypassCSP });
   const page = await context.newPage();
+  if (bypassCSP) await overRelay(page, Number(options['moq-port']));
   const errors = [];
   page.on('pageerror', (error) => errors.push(`page: ${error.message}`));
   page.on('console', (message) => {

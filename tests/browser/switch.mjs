@@ -4,7 +4,7 @@
 import { parseArgs } from 'node:util';
 import path from 'node:path';
 import { launch, Missing } from './lib/chromium.mjs';
-import { udpRelay } from './lib/udp-relay.mjs';
+import { overRelay, udpRelay } from './lib/udp-relay.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -46,12 +46,7 @@ async function watch(browser, relay) {
   const page = await context.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(error.message));
-  await page.route('**/lifecycle', async (route) => {
-    const response = await route.fetch();
-    const body = await response.json();
-    if (body.moq) body.moq.port = relay.port;
-    await route.fulfill({ response, json: body });
-  });
+  await overRelay(page, relay.port);
   relay.open = !options['shut-first'];
   // A browser without WebCodecs plays whole parts.
   if (options.parts) await page.addInitScript(() => delete window.VideoDecoder);

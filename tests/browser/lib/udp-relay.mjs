@@ -27,3 +27,17 @@ export async function udpRelay(host, port, delayMs = 0) {
   relay.port = front.address().port;
   return relay;
 }
+
+/** Pages are told that MoQ is at this port. What has no network fails as it would. */
+export function overRelay(page, port) {
+  return page.route('**/lifecycle', async (route) => {
+    try {
+      const response = await route.fetch();
+      const body = await response.json();
+      if (body.moq) body.moq.port = port;
+      await route.fulfill({ response, json: body });
+    } catch {
+      await route.abort().catch(() => undefined);
+    }
+  });
+}
