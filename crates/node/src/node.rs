@@ -1,30 +1,29 @@
-//! A running node: its listeners, its tasks, its end.
+//! A running node: how its parts are put together, what it does until it stops, and its end.
 
-use std::future::Future;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+mod data_dir;
+mod greeting;
+mod listeners;
+mod machine;
+mod tasks;
+
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
 use access::{Access, ApiTokens, Countries, Sessions};
 use anyhow::{Context, Result};
-use control::{Control, InputSettings, InputUid, MasterKey, Migrated, NodeId, Page};
+use control::NodeId;
 use deliver::{Library, Site};
 use record::{Backlog, History};
-use rtmp::client::Target;
-use serde::Serialize;
 use spine::Origin;
 use store::Store;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::attempts::Attempts;
 use crate::banner::Banner;
-use crate::config::{Config, Listen, Listener, Loaded};
-use crate::demo::Clip;
+use crate::config::{Config, Listener, Loaded};
 use crate::domain::{self, Domain};
 use crate::encoder::Encoding;
 use crate::files;
@@ -35,14 +34,18 @@ use crate::reload::{Holds, Reloadable, Report};
 use crate::retention::retain;
 use crate::{admin, quic, tls, web};
 
-/// The file of the API token in the data directory.
-pub(crate) const API_TOKEN: &str = "api-token";
-pub(crate) const MASTER_KEY: &str = "master.key";
+pub(crate) use self::data_dir::{API_TOKEN, DATABASE, MASTER_KEY, MEDIA, open_control};
+use self::data_dir::{api_token, lock};
+use self::greeting::own_inputs;
+pub use self::listeners::Addresses;
+pub(crate) use self::listeners::elsewhere;
+use self::listeners::{address_of, bind, bind_known};
+use self::machine::{cache_bytes, fill_random_bytes};
+pub(crate) use self::machine::{fill_random, memory_bytes, random};
+pub(crate) use self::tasks::Tasks;
+
 /// What the key that signs links is made for; another name would end all links.
 const PLAYBACK_TOKENS: &str = "playback tokens";
-pub(crate) const DATABASE: &str = "airwave.db";
-pub(crate) const MEDIA: &str = "media";
-const LOCK: &str = "lock";
 
 /// What a start is told besides its configuration.
 #[derive(Debug, Default)]
@@ -51,78 +54,6 @@ pub struct Options {
     pub demo: Option<PathBuf>,
     /// Write this file once everything listens.
     pub ready_file: Option<PathBuf>,
-}
-
-/// Where a node listens, as its ready file says. None where a listener is off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Addresses {
-    /// The program's version.
-    pub version: &'static str,
-    /// The account's id.
-    pub account: &'static str,
-    /// HTTP.
-    pub http: Option<SocketAddr>,
-    /// HTTPS.
-    pub https: Option<SocketAddr>,
-    /// Port 80 of `tls.domain`: proofs of the names, and the way to HTTPS.
-    pub domain_http: Option<SocketAddr>,
-    /// Port 443 of `tls.domain`: HTTPS.
-    pub domain_https: Option<SocketAddr>,
-    /// RTMP.
-    pub rtmp: Option<SocketAddr>,
-    /// RTMPS.
-    pub rtmps: Option<SocketAddr>,
-    /// SRT.
-    pub srt: Option<SocketAddr>,
-    /// QUIC.
-    pub quic: Option<SocketAddr>,
-    /// WebRTC media.
-    pub webrtc: Option<SocketAddr>,
-    /// Metrics and health.
-    pub admin: Option<SocketAddr>,
-}
-
-impl Addresses {
-    /// In words, for a log.
-    pub(crate) fn listeners(&self) -> String {
-        let all = [
-            ("HTTP", self.http),
-            ("HTTPS", self.https),
-            ("RTMP", self.rtmp),
-            ("RTMPS", self.rtmps),
-            ("QUIC", self.quic),
-            ("metrics", self.admin),
-        ];
-        let on = all.into_iter().filter_map(|(name, at)| Some(format!("{name} on {}", at?)));
-        on.collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// The tasks of a node. A panic ends one task, is counted, and no more.
-#[derive(Clone, Default)]
-pub(crate) struct Tasks {
-    set: Arc<Mutex<JoinSet<()>>>,
-    panics: Arc<AtomicU64>,
-}
-
-impl Tasks {
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
-        set.spawn(task);
-        while let Some(ended) = set.try_join_next() {
-            if let Err(error) = ended
-                && error.is_panic()
-            {
-                self.panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "a task panicked");
-            }
-        }
-    }
-
-    async fn join(&self) {
-        let mut set = std::mem::take(&mut *self.set.lock().unwrap_or_else(PoisonError::into_inner));
-        while set.join_next().await.is_some() {}
-    }
 }
 
 /// A running node.
@@ -508,76 +439,6 @@ impl Node {
         Ok((node, banner))
     }
 
-    /// The demo, and what there is to say.
-    async fn begin(
-        &self,
-        config: &Config,
-        options: &Options,
-        control: &Control,
-        inputs: OwnInputs,
-        token: &str,
-    ) -> Result<Banner> {
-        let host = |address: SocketAddr| match config.public_host() {
-            None if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
-            None => address.to_string(),
-            Some(name) => format!("{name}:{}", address.port()),
-        };
-        let by_name = self.addresses.domain_https.map(|a| match (config.public_host(), a.port()) {
-            (Some(name), 443) => format!("https://{name}/"),
-            _ => format!("https://{}/", host(a)),
-        });
-        let in_clear = || self.addresses.http.map(|a| format!("http://{}/", host(a)));
-        let page = by_name.clone().or_else(in_clear);
-        let watch = |input: &InputUid| {
-            page.as_ref().map(|p| format!("{p}{input}/watch")).unwrap_or_default()
-        };
-        let mut banner = Banner {
-            version: self.addresses.version,
-            // The page takes the token out of the address bar; it is shown on a terminal only.
-            page: page.as_ref().map(|page| format!("{page}#token={}", token.trim())),
-            secure_page: self
-                .addresses
-                .https
-                .filter(|a| !a.ip().is_loopback() && by_name.is_none())
-                .map(|a| format!("https://{}/", host(a))),
-            certificate: None,
-            demo: None,
-            moq: None,
-            encoder: None,
-            token_file: config.data.dir.join(API_TOKEN).display().to_string(),
-        };
-        let Some(rtmp) = self.addresses.rtmp else { return Ok(banner) };
-        if let (Some(path), Some(input)) = (&options.demo, &inputs.demo) {
-            let clip = Clip::open(path).await?;
-            banner.demo = Some((watch(input), clip.credit.clone()));
-            let moq = |quic| format!("moqt://{}/#msf:default-{input}", host(quic));
-            banner.moq = self.addresses.quic.map(moq);
-            let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
-            let local = match rtmp {
-                all if all.ip().is_unspecified() => match all {
-                    SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), all.port()),
-                    SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), all.port()),
-                },
-                one => one,
-            };
-            let url = format!("rtmp://{local}/live/{}", keys.stream_key.expose());
-            let target = Target::parse(&url).context("the demo's address")?;
-            let mut stopped = self.stop.subscribe();
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    () = clip.publish(target, fill_random) => {}
-                    _ = stopped.wait_for(|stop| *stop) => {}
-                }
-            });
-        }
-        let keys = control.input_keys(&inputs.first).await?;
-        banner.encoder = keys.map(|keys| {
-            let server = format!("rtmp://{}/live", host(rtmp));
-            (server, keys.stream_key.expose().to_owned(), watch(&inputs.first))
-        });
-        Ok(banner)
-    }
-
     /// Where it listens.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -627,173 +488,9 @@ impl Node {
     }
 }
 
-/// The inputs that a node has from its first start: one to go live with, one for the demo.
-struct OwnInputs {
-    first: InputUid,
-    demo: Option<InputUid>,
-}
-
-const DEMO_NAME: &str = "Demo";
-const FIRST_NAME: &str = "My live input";
-
-async fn own_inputs(control: &Control, demo: bool) -> Result<OwnInputs> {
-    // They are the oldest ones, unless their owner has deleted them.
-    let page = Page { newest_first: false, rows: 10, ..Page::default() };
-    let oldest = control.inputs(page).await.context("can't read the live inputs")?.rows;
-    let name = |input: &control::Input| {
-        input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned)
-    };
-    let first = match oldest.iter().find(|i| name(i).as_deref() != Some(DEMO_NAME)) {
-        Some(input) => input.uid.clone(),
-        None => create(control, FIRST_NAME).await?,
-    };
-    let demo = match (demo, oldest.iter().find(|i| name(i).as_deref() == Some(DEMO_NAME))) {
-        (false, _) => None,
-        (true, Some(input)) => Some(input.uid.clone()),
-        (true, None) => Some(create(control, DEMO_NAME).await?),
-    };
-    Ok(OwnInputs { first, demo })
-}
-
-async fn create(control: &Control, name: &str) -> Result<InputUid> {
-    let mut settings = InputSettings::default();
-    settings.meta.insert("name".to_owned(), name.into());
-    let uid = InputUid::from_random(random());
-    Ok(control.create_input(uid, settings, random(), now_ms()).await?.uid)
-}
-
-/// One process for each data directory. The lock goes with the process, however it ends.
-fn lock(dir: &Path) -> Result<std::fs::File> {
-    let path = dir.join(LOCK);
-    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
-    let file =
-        file.with_context(|| format!("can't write to the data directory {}", dir.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => anyhow::bail!(
-            "another Airwave uses the data directory {}: stop it, or choose another one with --data",
-            dir.display()
-        ),
-        Err(std::fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("can't lock {}", path.display()))
-        }
-    }
-}
-
 fn countries(database: &str) -> Result<Option<Countries>> {
     if database.is_empty() {
         return Ok(None);
     }
     Countries::open(Path::new(database)).context("access.country_database").map(Some)
-}
-
-pub(crate) fn open_control(dir: &Path) -> Result<Control> {
-    // Another key than the one that it was written with reads nothing.
-    let lost = dir.join(DATABASE).exists() && !dir.join(MASTER_KEY).exists();
-    anyhow::ensure!(
-        !lost,
-        "{} is missing: the keys in {} are encrypted with it. Put it back, from a backup if need be",
-        dir.join(MASTER_KEY).display(),
-        dir.join(DATABASE).display()
-    );
-    let key = files::secret(&dir.join(MASTER_KEY), || random::<32>().to_vec())?;
-    let key: [u8; 32] = key.try_into().ok().with_context(|| {
-        format!("{} must hold exactly 32 bytes", dir.join(MASTER_KEY).display())
-    })?;
-    let path = dir.join(DATABASE);
-    let control = Control::open(&path, MasterKey::new(&key))
-        .with_context(|| format!("can't open {}", path.display()))?;
-    if let Some(Migrated { from, to, took }) = control.migrated() {
-        tracing::info!(
-            from,
-            to,
-            ?took,
-            "the data directory was of an older format: an older Airwave refuses it now"
-        );
-    }
-    Ok(control)
-}
-
-/// `aw_` makes it easy to find for scanners that look for leaked secrets.
-fn api_token() -> String {
-    let secret = control::Secret::from_random(random());
-    format!("aw_{}\n", secret.expose())
-}
-
-/// Port 80 or 443, where something else may listen already, and which not everybody may have.
-async fn bind_known(listen: Listen, key: &str) -> Result<Option<TcpListener>> {
-    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
-    bind(listen, key).await.map_err(|error| {
-        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        match kind {
-            Some(PermissionDenied) => error.context(format!(
-                "ports below 1024 are for programs with the right to them: start Airwave as a service with \
-                 AmbientCapabilities=CAP_NET_BIND_SERVICE, or once run setcap cap_net_bind_service=+ep on the program, \
-                 or hand on the port to another one and set {key}, or do without: {key} = \"off\""
-            )),
-            Some(AddrInUse) => error.context(format!(
-                "another program listens there, a web server perhaps: stop it, or let it hand on what comes and set \
-                 {key} = \"off\" (docs/https.md says how)"
-            )),
-            _ => error,
-        }
-    })
-}
-
-async fn bind(listen: Listen, key: &str) -> Result<Option<TcpListener>> {
-    let Some(address) = listen.0 else { return Ok(None) };
-    let bound = match TcpListener::bind(address).await {
-        // A machine without IPv6: all of IPv4 is what was meant.
-        Err(_) if address.ip().is_unspecified() && address.is_ipv6() => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-        }
-        bound => bound,
-    };
-    bound.map(Some).with_context(|| format!("can't listen on {address}: {}", elsewhere(key)))
-}
-
-/// What to do where a listener can't be. `make run` takes variables, and no flags.
-pub(crate) fn elsewhere(key: &str) -> String {
-    let variable = key.to_ascii_uppercase().replace('.', "__");
-    format!(
-        "choose another address with --set {key}=IP:PORT, or with AIRWAVE__{variable}=IP:PORT in the environment"
-    )
-}
-
-fn address_of(listener: Option<&TcpListener>) -> Result<Option<SocketAddr>> {
-    Ok(listener.map(TcpListener::local_addr).transpose()?)
-}
-
-/// A quarter of the machine's memory, unless the configuration says.
-fn cache_bytes(mib: u32) -> usize {
-    if mib > 0 {
-        return mib as usize * (1 << 20);
-    }
-    memory_bytes().map_or(1 << 30, |bytes| bytes as usize / 4)
-}
-
-/// The machine's memory.
-pub(crate) fn memory_bytes() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
-    let kib: u64 = total.split_whitespace().next()?.parse().ok()?;
-    kib.checked_mul(1_024)
-}
-
-/// Random bytes from the system's generator.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    fill_random_bytes(&mut bytes);
-    bytes
-}
-
-pub(crate) fn fill_random(bytes: &mut [u8; 32]) {
-    fill_random_bytes(bytes);
-}
-
-fn fill_random_bytes(bytes: &mut [u8]) {
-    // Without random numbers no key is a secret: better no server than that one.
-    if aws_lc_rs::rand::fill(bytes).is_err() {
-        std::process::abort();
-    }
 }

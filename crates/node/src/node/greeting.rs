@@ -1,0 +1,121 @@
+//! What a node begins with: its first inputs, the demo, and what there is to say about them.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use control::{Control, InputSettings, InputUid, Page};
+use rtmp::client::Target;
+
+use super::data_dir::API_TOKEN;
+use super::{Node, Options, fill_random, random};
+use crate::banner::Banner;
+use crate::config::Config;
+use crate::demo::Clip;
+use crate::ingest::now_ms;
+
+impl Node {
+    /// The demo, and what there is to say.
+    pub(super) async fn begin(
+        &self,
+        config: &Config,
+        options: &Options,
+        control: &Control,
+        inputs: OwnInputs,
+        token: &str,
+    ) -> Result<Banner> {
+        let host = |address: SocketAddr| match config.public_host() {
+            None if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
+            None => address.to_string(),
+            Some(name) => format!("{name}:{}", address.port()),
+        };
+        let by_name = self.addresses.domain_https.map(|a| match (config.public_host(), a.port()) {
+            (Some(name), 443) => format!("https://{name}/"),
+            _ => format!("https://{}/", host(a)),
+        });
+        let in_clear = || self.addresses.http.map(|a| format!("http://{}/", host(a)));
+        let page = by_name.clone().or_else(in_clear);
+        let watch = |input: &InputUid| {
+            page.as_ref().map(|p| format!("{p}{input}/watch")).unwrap_or_default()
+        };
+        let mut banner = Banner {
+            version: self.addresses.version,
+            // The page takes the token out of the address bar; it is shown on a terminal only.
+            page: page.as_ref().map(|page| format!("{page}#token={}", token.trim())),
+            secure_page: self
+                .addresses
+                .https
+                .filter(|a| !a.ip().is_loopback() && by_name.is_none())
+                .map(|a| format!("https://{}/", host(a))),
+            certificate: None,
+            demo: None,
+            moq: None,
+            encoder: None,
+            token_file: config.data.dir.join(API_TOKEN).display().to_string(),
+        };
+        let Some(rtmp) = self.addresses.rtmp else { return Ok(banner) };
+        if let (Some(path), Some(input)) = (&options.demo, &inputs.demo) {
+            let clip = Clip::open(path).await?;
+            banner.demo = Some((watch(input), clip.credit.clone()));
+            let moq = |quic| format!("moqt://{}/#msf:default-{input}", host(quic));
+            banner.moq = self.addresses.quic.map(moq);
+            let keys = control.input_keys(input).await?.context("the demo's input is gone")?;
+            let local = match rtmp {
+                all if all.ip().is_unspecified() => match all {
+                    SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), all.port()),
+                    SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), all.port()),
+                },
+                one => one,
+            };
+            let url = format!("rtmp://{local}/live/{}", keys.stream_key.expose());
+            let target = Target::parse(&url).context("the demo's address")?;
+            let mut stopped = self.stop.subscribe();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = clip.publish(target, fill_random) => {}
+                    _ = stopped.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+        let keys = control.input_keys(&inputs.first).await?;
+        banner.encoder = keys.map(|keys| {
+            let server = format!("rtmp://{}/live", host(rtmp));
+            (server, keys.stream_key.expose().to_owned(), watch(&inputs.first))
+        });
+        Ok(banner)
+    }
+}
+
+/// The inputs that a node has from its first start: one to go live with, one for the demo.
+pub(super) struct OwnInputs {
+    pub(super) first: InputUid,
+    pub(super) demo: Option<InputUid>,
+}
+
+const DEMO_NAME: &str = "Demo";
+const FIRST_NAME: &str = "My live input";
+
+pub(super) async fn own_inputs(control: &Control, demo: bool) -> Result<OwnInputs> {
+    // They are the oldest ones, unless their owner has deleted them.
+    let page = Page { newest_first: false, rows: 10, ..Page::default() };
+    let oldest = control.inputs(page).await.context("can't read the live inputs")?.rows;
+    let name = |input: &control::Input| {
+        input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned)
+    };
+    let first = match oldest.iter().find(|i| name(i).as_deref() != Some(DEMO_NAME)) {
+        Some(input) => input.uid.clone(),
+        None => create(control, FIRST_NAME).await?,
+    };
+    let demo = match (demo, oldest.iter().find(|i| name(i).as_deref() == Some(DEMO_NAME))) {
+        (false, _) => None,
+        (true, Some(input)) => Some(input.uid.clone()),
+        (true, None) => Some(create(control, DEMO_NAME).await?),
+    };
+    Ok(OwnInputs { first, demo })
+}
+
+async fn create(control: &Control, name: &str) -> Result<InputUid> {
+    let mut settings = InputSettings::default();
+    settings.meta.insert("name".to_owned(), name.into());
+    let uid = InputUid::from_random(random());
+    Ok(control.create_input(uid, settings, random(), now_ms()).await?.uid)
+}
