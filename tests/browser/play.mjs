@@ -23,6 +23,7 @@ const { values: options } = parseArgs({
     settle: { type: 'string', default: '1' },
     'start-timeout': { type: 'string', default: '60' },
     frames: { type: 'string', default: '0' },
+    'in-a-row': { type: 'string', default: '0' },
     span: { type: 'string', default: '0' },
     viewport: { type: 'string', default: '1280x800' },
     'no-tone': { type: 'boolean', default: false },
@@ -125,12 +126,13 @@ async function play(browser, pages) {
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
     await page.waitForFunction(
-      ([lastsMs, frames, span]) => {
+      ([lastsMs, frames, span, inARow]) => {
         const { frames: shown } = window.measure.state;
         const spans = () => shown.length > 60 && shown.at(-60).counter - shown[0].counter >= span;
-        return performance.now() - window.samples.startedMs >= lastsMs && shown.length >= frames && (span === 0 || spans());
+        const rows = () => window.measure.inARow(shown) >= inARow;
+        return performance.now() - window.samples.startedMs >= lastsMs && shown.length >= frames && (span === 0 || spans()) && (inARow === 0 || rows());
       },
-      [measuredMs, Number(options.frames), Number(options.span)],
+      [measuredMs, Number(options.frames), Number(options.span), Number(options['in-a-row'])],
       { timeout: measuredMs + 2 * PATIENCE_MS, polling: 50 },
     );
     if (options['end-by']) {
@@ -220,7 +222,7 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
     latencySeconds: samples.map(({ latency }) => Math.round(latency * 1000) / 1000),
     edgeLatencySeconds: samples.map(({ edge }) => edge).filter((edge) => edge !== null),
     targetLatencySeconds: samples.at(-1)?.target ?? null,
-    counter: options.counter ? counterReport(frames, measured?.framesPresented ?? 0) : null,
+    counter: options.counter ? counterReport(frames, measured) : null,
     pixels: measured?.pixels ?? [],
     tone: tone === null ? null : { frequencyHz: tone.frequencyHz, levelDb: tone.levelDb },
     ended: measured?.ended ?? false,
@@ -230,7 +232,8 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
 }
 
 /** Which source frames were on the screen, by the number drawn into them. */
-function counterReport(frames, presented) {
+function counterReport(frames, measured) {
+  const presented = measured?.framesPresented ?? 0;
   const values = frames.map(({ counter }) => counter);
   const seen = new Set(values);
   const first = Math.min(...seen);
@@ -246,6 +249,7 @@ function counterReport(frames, presented) {
     distinct: seen.size,
     missing,
     backwards,
+    inARow: measured?.inARow ?? 0,
     // Of the source's frames between the first and the last: presented by the compositor, and read by a callback.
     presentedShare: source === 0 ? 0 : Math.min(1, presented / source),
     readShare: source === 0 ? 0 : seen.size / source,
