@@ -125,7 +125,7 @@ async function play(browser, pages) {
   const measuredMs = (Number(options.seconds) + Number(options.settle)) * 1000;
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
-    await page.waitForFunction(
+    const enough = page.waitForFunction(
       ([lastsMs, frames, span, inARow]) => {
         const { frames: shown } = window.measure.state;
         const spans = () => shown.length > 60 && shown.at(-60).counter - shown[0].counter >= span;
@@ -135,6 +135,10 @@ async function play(browser, pages) {
       [measuredMs, Number(options.frames), Number(options.span), Number(options['in-a-row'])],
       { timeout: measuredMs + 2 * PATIENCE_MS, polling: 50 },
     );
+    await enough.catch(async (error) => {
+      const [seen, inARow] = await page.evaluate(() => [window.measure.state.frames.length, window.measure.inARow(window.measure.state.frames)]);
+      throw new Error(`${seen} frames were seen, ${inARow} of them with all since the one before: ${error.message}`);
+    });
     if (options['end-by']) {
       process.kill(Number(options['end-by']), 'SIGINT');
       await page.waitForFunction(() => window.measure.state.ended, undefined, { timeout: PATIENCE_MS, polling: 50 });

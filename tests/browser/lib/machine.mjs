@@ -14,7 +14,8 @@ export function watchMachine() {
     least = Math.min(least ?? 1, idle);
     before = now;
   };
-  const timer = setInterval(look, EVERY_MS);
+  // A script that has failed ends, whether or not anybody has called that.
+  const timer = setInterval(look, EVERY_MS).unref();
   return () => {
     clearInterval(timer);
     return least;
