@@ -97,7 +97,10 @@ pub fn variants(catalog: &Catalog, index: &Index, formats: &Formats<'_>) -> Vec<
         let kind = match (track.width, track.height) {
             (Some(width), Some(height)) => {
                 let (width, height) = formats.size(rendition, (width, height));
-                let frame_rate = track.framerate.as_ref().and_then(|rate| rate.as_f64());
+                let frame_rate = match &track.framerate {
+                    Some(rate) => rate.as_f64(),
+                    None => None,
+                };
                 VariantKind::Video { width, height, frame_rate }
             }
             _ => VariantKind::Audio {
