@@ -48,8 +48,8 @@ fn watches(draft: u8) {
     let namespace = format!("default/{}", input.uid);
     let words = [&*namespace, folder.path().to_str().unwrap()];
     let viewer = second(&server, draft, "watch", "", &words);
-    wait_until("the viewer to have begun", 60, || {
-        (viewer.output().matches("begun").count() == 2).then_some(())
+    wait_until("the viewer to have begun, and to have the past", 60, || {
+        (viewer.output().matches("fetched").count() == 2).then_some(())
     });
     // What it has of these came live.
     until(segments(&server, &video) + 2);

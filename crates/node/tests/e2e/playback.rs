@@ -61,7 +61,7 @@ fn players_say_how_they_play() {
     assert_eq!(of("playback_start_seconds_count", ""), 2);
     assert_eq!(of("playback_bitrate_bits", ""), kbps * 1_000);
     // Nothing is said of what is not there, and what is locked has to be opened first.
-    assert_eq!(tell("nothing", b"sid=\"x\"").status, 204);
+    assert_eq!(tell("nothing", b"sid=\"x\"").status, 404);
     let locked = json!({ "recording": { "requireSignedURLs": true } });
     let locked = server.create_input(&locked);
     assert_eq!(tell(&locked.uid, b"sid=\"x\"").status, 401);

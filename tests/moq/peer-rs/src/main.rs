@@ -132,6 +132,7 @@ async fn watch(
     let mut before = Vec::new();
     for name in &names {
         before.push(past(&mut fetching, namespace, name).await?);
+        println!("fetched {name}");
     }
     let live = follow(&watching, &aliases.0, &names, &folder.join("over")).await?;
     for (((name, init), mut objects), live) in tracks.iter().zip(before).zip(live) {
