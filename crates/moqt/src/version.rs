@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn draft18_s15_10_draft21_s16_11_error_codes() {
+    fn draft16_s14_5_draft18_s15_10_draft21_s16_11_error_codes() {
         for version in Version::ALL {
             let row = version.row();
             check(

@@ -14,6 +14,7 @@ const TESTS: &[&str] = &["crates/moqt/", "crates/io-moq/", "crates/node/tests/e2
 /// Tables of sections in that file: under which heading, how tests of it begin, and their heading here.
 const DRAFTS: &[(&str, &str, &str)] = &[
     ("## Draft 18", "draft18_s", "## Sections of draft 18"),
+    ("## Draft 16", "draft16_s", "## Sections of draft 16, where they are not those of 18"),
     ("## Drafts 20 to 22", "draft21_s", "## Sections of draft 21, where they are not those of 18"),
 ];
 
@@ -51,6 +52,27 @@ pub fn untested(tree: &Tree) -> Vec<Finding> {
         for label in row.labels.iter().filter(|label| !tests.contains_key(*label)) {
             let what = format!("says that duty {label} is done, and no test has it in its name");
             found.push(Finding::new(DUTIES, what));
+        }
+    }
+    found
+}
+
+/// Sections of a draft that no test names, and that are not said to be the driver's (whose tests have names of their own) or omitted.
+pub fn unshown(tree: &Tree) -> Vec<Finding> {
+    let tests = tests(tree);
+    let mut found = Vec::new();
+    for (heading, prefix, _) in DRAFTS {
+        let rows = sections(tree, heading);
+        let shown = by_section(&rows, &tests, prefix);
+        let is_none = |row: &&Row| !row.labels.iter().any(|label| shown.contains_key(label));
+        let excused =
+            |row: &&Row| ["driver's", "omitted"].iter().any(|word| row.state.contains(word));
+        for row in rows.iter().filter(is_none).filter(|row| !excused(row)) {
+            let what = format!(
+                "{heading}: no test has \"{}\" in its name, nor is it the driver's or omitted",
+                row.what
+            );
+            found.push(Finding::new(SECTIONS, what));
         }
     }
     found
@@ -206,6 +228,21 @@ mod tests {
             assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
         }
         assert!(!page.contains("other"));
+    }
+
+    #[test]
+    fn a_section_without_a_test_is_found() {
+        let found = unshown(&Tree::fake(FILES));
+        // Codes of 18, and what is more of 21.
+        assert_eq!(found.len(), 2, "{found:?}");
+        let excused: Vec<_> = FILES
+            .iter()
+            .map(|(path, text)| {
+                (*path, text.replace("done", "the driver's").replace("no |", "omitted |"))
+            })
+            .collect();
+        let excused: Vec<_> = excused.iter().map(|(path, text)| (*path, &text[..])).collect();
+        assert!(unshown(&Tree::fake(&excused)).is_empty());
     }
 
     #[test]

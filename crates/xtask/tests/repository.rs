@@ -197,8 +197,9 @@ fn every_key_of_the_configuration_has_a_test() -> Result<()> {
 }
 
 #[test]
-fn every_duty_of_a_moq_relay_has_a_test() -> Result<()> {
+fn every_section_and_duty_of_moq_has_a_test() -> Result<()> {
     none(moq::untested(&tree()?));
+    none(moq::unshown(&tree()?));
     Ok(())
 }
 

@@ -73,7 +73,7 @@ fn draft18_s2_4_2_d13_a_malformed_datagram() {
 }
 
 #[test]
-fn what_waits_for_an_alias_is_bounded() {
+fn draft18_s11_1_what_waits_for_an_alias_is_bounded() {
     let mut pair = Pair::new(1);
     for i in 0..10_000 {
         let header = moqt::data::SubgroupHeader {
