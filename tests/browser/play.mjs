@@ -23,7 +23,6 @@ const { values: options } = parseArgs({
     settle: { type: 'string', default: '1' },
     'start-timeout': { type: 'string', default: '60' },
     frames: { type: 'string', default: '0' },
-    'in-a-row': { type: 'string', default: '0' },
     span: { type: 'string', default: '0' },
     viewport: { type: 'string', default: '1280x800' },
     'no-tone': { type: 'boolean', default: false },
@@ -125,20 +124,15 @@ async function play(browser, pages) {
   const measuredMs = (Number(options.seconds) + Number(options.settle)) * 1000;
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
-    const enough = page.waitForFunction(
-      ([lastsMs, frames, span, inARow]) => {
+    await page.waitForFunction(
+      ([lastsMs, frames, span]) => {
         const { frames: shown } = window.measure.state;
         const spans = () => shown.length > 60 && shown.at(-60).counter - shown[0].counter >= span;
-        const rows = () => window.measure.inARow(shown) >= inARow;
-        return performance.now() - window.samples.startedMs >= lastsMs && shown.length >= frames && (span === 0 || spans()) && (inARow === 0 || rows());
+        return performance.now() - window.samples.startedMs >= lastsMs && shown.length >= frames && (span === 0 || spans());
       },
-      [measuredMs, Number(options.frames), Number(options.span), Number(options['in-a-row'])],
+      [measuredMs, Number(options.frames), Number(options.span)],
       { timeout: measuredMs + 2 * PATIENCE_MS, polling: 50 },
     );
-    await enough.catch(async (error) => {
-      const [seen, inARow] = await page.evaluate(() => [window.measure.state.frames.length, window.measure.inARow(window.measure.state.frames)]);
-      throw new Error(`${seen} frames were seen, ${inARow} of them with all since the one before: ${error.message}`);
-    });
     if (options['end-by']) {
       process.kill(Number(options['end-by']), 'SIGINT');
       await page.waitForFunction(() => window.measure.state.ended, undefined, { timeout: PATIENCE_MS, polling: 50 });
@@ -226,7 +220,7 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
     latencySeconds: samples.map(({ latency }) => Math.round(latency * 1000) / 1000),
     edgeLatencySeconds: samples.map(({ edge }) => edge).filter((edge) => edge !== null),
     targetLatencySeconds: samples.at(-1)?.target ?? null,
-    counter: options.counter ? counterReport(frames, measured) : null,
+    counter: options.counter ? counterReport(frames, measured?.framesPresented ?? 0) : null,
     pixels: measured?.pixels ?? [],
     tone: tone === null ? null : { frequencyHz: tone.frequencyHz, levelDb: tone.levelDb },
     ended: measured?.ended ?? false,
@@ -236,8 +230,7 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
 }
 
 /** Which source frames were on the screen, by the number drawn into them. */
-function counterReport(frames, measured) {
-  const presented = measured?.framesPresented ?? 0;
+function counterReport(frames, presented) {
   const values = frames.map(({ counter }) => counter);
   const seen = new Set(values);
   const first = Math.min(...seen);
@@ -253,7 +246,6 @@ function counterReport(frames, measured) {
     distinct: seen.size,
     missing,
     backwards,
-    inARow: measured?.inARow ?? 0,
     // Of the source's frames between the first and the last: presented by the compositor, and read by a callback.
     presentedShare: source === 0 ? 0 : Math.min(1, presented / source),
     readShare: source === 0 ? 0 : seen.size / source,

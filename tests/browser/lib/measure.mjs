@@ -113,12 +113,6 @@ export function installMeasure() {
     return { frequencyHz: round(frequencyHz, 1), levelDb: round(levelDb, 1), context: context.state };
   }
 
-  /** How often all source frames between two that were told were handed to the compositor. */
-  function inARow(frames) {
-    const whole = ({ counter, presentedFrames }, next) => next.counter > counter && next.counter - counter <= next.presentedFrames - presentedFrames;
-    return frames.filter((frame, at) => at > 0 && whole(frames[at - 1], frame)).length;
-  }
-
   function result() {
     const { frames, video } = state;
     let maxGapMs = 0;
@@ -138,7 +132,6 @@ export function installMeasure() {
       frames,
       framesCalledBack: frames.length,
       framesPresented: state.presented[1] - state.presented[0],
-      inARow: inARow(frames),
       maxGapMs: Math.round(maxGapMs * 10) / 10,
       maxDisplayGapMs: Math.round(maxDisplayGapMs * 10) / 10,
       jumpsBack,
@@ -153,5 +146,5 @@ export function installMeasure() {
     };
   }
 
-  window.measure = { start, listen, readTone, inARow, result, state };
+  window.measure = { start, listen, readTone, result, state };
 }
