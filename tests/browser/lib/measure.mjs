@@ -64,7 +64,7 @@ export function installMeasure() {
       }
       value = value * 2 + (sum / count > 127 ? 1 : 0);
     }
-    return value * 2;
+    return value;
   }
 
   function samplePixels(video, context, mediaTime, [x, y, w, h]) {
