@@ -32,8 +32,8 @@ try {
   for (const name of OTHERS) await api('POST', '/live_inputs', { meta: { name } });
   await watchPage(uid);
   await levels(uid);
-  await scrubbing(uid);
   await dashboard(uid);
+  await scrubbing(uid);
 } finally {
   await browser.close();
 }
@@ -62,10 +62,16 @@ async function levels(uid) {
 
 /** What was on the air some seconds ago, above the bar. */
 async function scrubbing(uid) {
-  const page = await open(`/${uid}/watch`);
+  const page = await open(`/${uid}/watch?dvrEnabled=true`);
   await until(page, playsAtTheEdge);
-  await page.mouse.move(SIZE.width / 2, SIZE.height / 2);
   const bar = page.locator('airwave-player [data-part="seek"]');
+  // It is there from half a minute on.
+  await page.waitForFunction(() => {
+    const { video } = document.querySelector('airwave-player');
+    return video.seekable.length > 0 && video.seekable.end(0) - video.seekable.start(0) > 40;
+  }, null, { timeout: 90_000, polling: 200 });
+  // It is hidden while nobody moves.
+  await page.locator('airwave-player .frame').dispatchEvent('pointermove');
   await bar.waitFor({ state: 'visible', timeout: PATIENCE_MS });
   const { x, y, width, height } = await bar.boundingBox();
   await page.mouse.move(x + width * 0.6, y + height / 2);
