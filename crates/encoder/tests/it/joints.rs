@@ -59,8 +59,8 @@ const CODECS: [Codec; 5] = [
     // It has no open groups, and nothing that is shown later than it is coded.
     Codec {
         name: "VP8",
-        closed: "-c:v libvpx -deadline realtime -cpu-used 8 -g 250 -b:v 300k",
-        open: "-c:v libvpx -deadline good -cpu-used 5 -g 250 -b:v 300k",
+        closed: "-c:v libvpx -deadline good -cpu-used 5 -g 250 -b:v 3M",
+        open: "-c:v libvpx -deadline good -cpu-used 2 -g 250 -b:v 3M",
     },
 ];
 
@@ -97,8 +97,10 @@ fn rows() -> Vec<Row> {
     GATE.to_vec()
 }
 
+/// With so many bits that each picture is seen for what it is; the first one is that of the original's own size.
 fn ladder() -> Ladder {
-    Ladder::new(["144p", "120p", "96p"].map(|r| r.parse().unwrap()).to_vec())
+    let rungs = ["180p=4000", "144p=4000", "120p=4000", "96p=4000"];
+    Ladder::new(rungs.map(|r| r.parse().unwrap()).to_vec())
 }
 
 /// Short segments, so that twenty of them are a few seconds; long groups are cut at parts.
