@@ -13,7 +13,7 @@ use crate::faults::children;
 use crate::studio::{FIRST, Studio, renditions};
 
 #[path = "../../src/sandbox.rs"]
-mod sandbox;
+mod entered;
 
 /// With it, this program is the process that tries.
 const INSIDE: &str = "AIRWAVE_ENCODER_INSIDE";
@@ -227,7 +227,7 @@ fn tried(hardware: bool) -> String {
 fn inside() {
     let Ok(which) = std::env::var(INSIDE) else { return };
     let hardware = which == "hardware";
-    sandbox::enter(hardware).unwrap();
+    entered::enter(hardware).unwrap();
     let wrong = format!("\n{BEGINS}\n{}tried\n", tried(hardware));
     // SAFETY: the text is alive; the process ends here, as its other threads are not those of a worker.
     unsafe {

@@ -252,7 +252,7 @@ fn an_encoder_that_hangs_costs_its_levels_and_nothing_else() {
             let list = get(&format!("{name}.m3u8"));
             assert_eq!(list.status, 200, "{}", list.text());
             let text = list.text();
-            let uri = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).next_back()?;
+            let uri = text.lines().rfind(|l| !l.is_empty() && !l.starts_with('#'))?;
             let at = server.url(&format!("/{}/manifest/{name}.m3u8", input.uid));
             Some(at.join(uri))
         })
