@@ -14,7 +14,7 @@ interface Start {
 }
 
 const starts: Start[] = [];
-/** What the server does before the start resolves; once. */
+/** What the server does before the start resolves, or fails if this throws; once. */
 let before: (start: Start) => void = () => {};
 
 vi.mock('../src/publish/encode', () => ({ supported: () => true }));
@@ -34,7 +34,11 @@ vi.mock('../src/publish/publisher', () => ({
       starts.push(start);
       const does = before;
       before = () => {};
-      does(start);
+      try {
+        does(start);
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
       return Promise.resolve(publisher);
     },
   },
@@ -77,6 +81,38 @@ it('also if it was told before the start was known', async () => {
   await goLive();
   expect(starts.map(({ url }) => url)).toEqual([expect.stringContaining('/key'), ELSEWHERE.url]);
   expect(starts.map(({ publisher }) => publisher.stop.mock.calls.length)).toEqual([1, 0]);
+});
+
+it('also if who is going away refuses it: the key may be good', async () => {
+  const { Refused } = await import('../src/moq/session');
+  before = ({ onMoved }) => {
+    onMoved(ELSEWHERE);
+    throw new Refused({ code: 0, reason: 'going away' });
+  };
+  await goLive();
+  expect(starts.map(({ url }) => url)).toEqual([expect.stringContaining('/key'), ELSEWHERE.url]);
+  expect(document.getElementById('error')?.textContent).toBe('');
+  expect(document.getElementById('badge')?.hidden).toBe(false);
+});
+
+it('goes to and fro between two servers ever more slowly', async () => {
+  const tries = async (ms: number) => {
+    const made = starts.length;
+    starts.at(-1)?.onMoved(ELSEWHERE);
+    await vi.advanceTimersByTimeAsync(ms);
+    return starts.length - made;
+  };
+  await goLive();
+  expect(await tries(0)).toBe(1);
+  expect(await tries(0)).toBe(0);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(starts).toHaveLength(3);
+  expect(await tries(500)).toBe(0);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(starts).toHaveLength(4);
+  // Where it has stayed it is sent on as at first.
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(await tries(0)).toBe(1);
 });
 
 it('tries again if the connection ended before the start was known', async () => {

@@ -11,6 +11,8 @@ const LOOK_EVERY_MS = 100;
 const LINE_EVERY_MS = 1_000;
 /** A connection that broke is tried again so often; an input waits 15 s for its encoder. */
 const AGAIN_MS = [500, 1_000, 2_000, 4_000, 8_000];
+/** Who has been with a server for so long was not sent to and fro. */
+const STAYED_MS = 30_000;
 const QUIET_MODULES = 4;
 
 let picture: Picture = 'camera';
@@ -18,6 +20,10 @@ let stream: MediaStream | null = null;
 let publisher: Publisher | null = null;
 /** Where the server has sent us. */
 let movedTo: Address | null = null;
+let movedAtMs = Number.NEGATIVE_INFINITY;
+/** A connection is being made: one more is not tried when an older one is lost. */
+let connecting = false;
+let retryTimer = 0;
 /** Since when somebody wants to be live; null: not. */
 let liveSinceMs: number | null = null;
 let again = 0;
@@ -87,6 +93,7 @@ async function goLive(): Promise<void> {
   if (stream === null) return say('There is no picture yet.');
   liveSinceMs = Date.now();
   movedTo = null;
+  movedAtMs = Number.NEGATIVE_INFINITY;
   again = 0;
   await connect();
 }
@@ -95,13 +102,14 @@ async function connect(): Promise<void> {
   show();
   if (stream === null || liveSinceMs === null) return;
   const { input, key } = keyOf();
+  // The server may say that it goes, and go, before the start is known here.
+  const early: { to?: Address; ended?: true } = {};
+  connecting = true;
   try {
     const place = (await (await fetch('/moq.json')).json()) as { port: number; account: string; certificate: string | null } | null;
     if (place === null) throw new Error('This server does not take MoQ: its QUIC listener is off.');
     const own = { url: `https://${location.hostname}:${place.port}/${encodeURIComponent(key)}`, certificate: place.certificate };
-    // The server may say that it goes, and go, before the start is known here.
     let started: Publisher | null = null;
-    const early: { to?: Address; ended?: true } = {};
     const moved = (to: Address) => {
       if (started === null) early.to = to;
       else move(started, to);
@@ -112,18 +120,22 @@ async function connect(): Promise<void> {
     };
     const made = await Publisher.start(movedTo ?? own, [place.account, input], stream, fail, ended, moved);
     started = made;
+    connecting = false;
     if (liveSinceMs === null) return await made.stop();
     // Where we were: it goes on there until it goes on here.
     const before = publisher;
     publisher = made;
     void before?.stop();
     sentBefore = { bytes: 0, frames: 0 };
-    again = 0;
+    if (stayed()) again = 0;
     say('');
     show();
     if (early.ended) lost(made);
     else if (early.to !== undefined) move(made, early.to);
   } catch (error) {
+    connecting = false;
+    // Refused by who is going away, or cut off: that says nothing of the key.
+    if (early.to !== undefined) return follow(early.to);
     const elsewhere = movedTo !== null;
     movedTo = null;
     if (error instanceof Refused && !elsewhere) return fail(error.refusal.reason || 'The server does not know this input and key.');
@@ -133,9 +145,21 @@ async function connect(): Promise<void> {
 
 /** The server asks to go on elsewhere. */
 function move(from: Publisher, to: Address): void {
-  if (publisher !== from) return;
+  if (publisher === from) follow(to);
+}
+
+/** At once, where it had stayed for a while; else ever more slowly: two servers may send it to each other. */
+function follow(to: Address): void {
+  const atOnce = stayed();
   movedTo = to;
+  movedAtMs = performance.now();
+  if (!atOnce) return retry('The server asks to go elsewhere.');
+  again = 0;
   void connect();
+}
+
+function stayed(): boolean {
+  return performance.now() - movedAtMs >= STAYED_MS;
 }
 
 /** The connection ended, and nobody had asked for it. */
@@ -143,14 +167,16 @@ function lost(ended: Publisher): void {
   if (publisher !== ended) return;
   ended.abandon();
   publisher = null;
-  retry('The connection was lost.');
+  if (connecting) show();
+  else retry('The connection was lost.');
 }
 
 function retry(reason: string): void {
   if (liveSinceMs === null) return;
   say(`${reason} Trying again…`);
   const afterMs = AGAIN_MS[Math.min(again++, AGAIN_MS.length - 1)];
-  window.setTimeout(() => void connect(), afterMs);
+  window.clearTimeout(retryTimer);
+  retryTimer = window.setTimeout(() => void connect(), afterMs);
   show();
 }
 
