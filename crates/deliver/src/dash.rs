@@ -104,7 +104,7 @@ fn rendered(shelf: &Shelf, shown: &Shown, options: MpdOptions, wishes: Wishes) -
     shelf.with_mpds(|index, mpds| {
         let list: Vec<_> = listed.iter().map(ListedLevel::in_mpd).collect();
         let only = wishes.bandwidth.zip(catalog.as_ref()).and_then(|(bits, catalog)| {
-            let formats = Formats::new(&mpds.contents, Listed::Window);
+            let formats = Formats::new(&mpds.contents, Listed::of(index, false));
             nearest(&variants(catalog, index, &listed, &formats), bits).map(str::to_owned)
         });
         let versions: Vec<Version> =

@@ -46,7 +46,7 @@ pub(crate) async fn multivariant(
             let levels = shown.listed(&shelf.about().video, || shelf.original_bits());
             Some(shelf.with_mpds(|index, mpds| {
                 let everything = wishes.everything || index.ended();
-                let listed = if everything { Listed::Everything } else { Listed::Window };
+                let listed = Listed::of(index, everything);
                 variants(&catalog, index, &levels, &Formats::new(mpds.contents(), listed))
             }))
         }
@@ -182,7 +182,7 @@ pub(crate) fn recorded(
         "video" => {
             let wishes = Wishes::parse(query);
             let everything = recording.index.ended() || wishes.everything;
-            let listed = if everything { Listed::Everything } else { Listed::Window };
+            let listed = Listed::of(&recording.index, everything);
             let variants = recorded_variants(recording, &shown.listed_of(recording), listed);
             let variants = variants.map(|all| {
                 let mut all = for_bandwidth(all, wishes);

@@ -15,7 +15,7 @@ use media::cmcd::Said;
 use media::playback::{self, Playback};
 use media::trace::Departures;
 use package::hls::MediaOptions;
-use package::limits::{LIVE_SEGMENTS, WINDOW_SEGMENTS};
+use package::limits::LIVE_SEGMENTS;
 use package::{CATALOG, INIT, Index, Rendition, Version};
 use record::{File, History, Status, is_recorded};
 use spine::broadcast::{Consumer, Liveness};
@@ -395,8 +395,9 @@ fn window(index: &Index) -> Duration {
 
 /// The highest bitrate of what players have now.
 fn peak(index: &Index) -> u64 {
+    let target = index.target_duration().unwrap_or(2);
     let newest = |r: &package::Rendition| {
-        let whole = r.segments.iter().rev().take(WINDOW_SEGMENTS).filter(|s| s.complete);
+        let whole = r.segments.iter().skip(r.window_start(target)).filter(|s| s.complete);
         whole.map(package::Segment::bitrate).max()
     };
     index.renditions().filter_map(|(_, r)| newest(r)).max().unwrap_or(0)

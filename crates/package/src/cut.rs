@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::{WINDOW_GROUPS_BESIDE, WINDOW_TARGET_DURATIONS};
+
 /// Where segments may be cut and how long they may get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutRules {
@@ -20,6 +22,16 @@ impl Default for CutRules {
             first_group_max: Duration::from_secs(4),
             asked_min: Duration::from_millis(500),
         }
+    }
+}
+
+impl CutRules {
+    /// So many segments of the live window stay in memory where viewers ask for key frames.
+    pub(crate) fn window_groups_asked(&self) -> usize {
+        let target = Duration::from_secs(seconds_up(nanos(self.segment)).into());
+        let window = (target * WINDOW_TARGET_DURATIONS).as_nanos();
+        let segments = window.div_ceil(self.asked_min.as_nanos().max(1));
+        usize::try_from(segments).unwrap_or(usize::MAX).saturating_add(WINDOW_GROUPS_BESIDE)
     }
 }
 

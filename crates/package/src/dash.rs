@@ -23,7 +23,7 @@ use periods::{Period, Run};
 
 use crate::grid::Grid;
 use crate::index::{Index, Segment};
-use crate::limits::{LATENCY_TARGET_MS, WINDOW_SEGMENTS};
+use crate::limits::{LATENCY_TARGET_MS, WINDOW_TARGET_DURATIONS};
 
 /// Which form of an MPD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +107,7 @@ pub fn render_mpd(index: &Index, sources: Sources<'_>, options: MpdOptions) -> O
         length_ns: options.length_ns.filter(|_| !live),
     };
     let target = index.target_duration().or(index.ended().then_some(2))?;
-    let periods = periods::of(index, sources.contents, options);
+    let periods = periods::of(index, sources.contents, (options, target));
     if periods.is_empty() {
         return None;
     }
@@ -139,7 +139,7 @@ fn head_live(out: &mut String, periods: &[Period<'_>], target: u32, options: Mpd
     let update = if options.low_latency { 0.5 } else { f64::from(target) };
     let reach: f64 = match options.everything {
         true => periods.last().map_or(0.0, Period::end) - periods.first().map_or(0.0, |p| p.start),
-        false => periods::longest(periods) * WINDOW_SEGMENTS as f64,
+        false => f64::from(target * WINDOW_TARGET_DURATIONS),
     };
     let newest = periods.last().map_or(0.0, Period::end);
     let _ = writeln!(

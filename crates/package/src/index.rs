@@ -2,10 +2,14 @@
 //! `.cmaf` tracks and their properties only, so that any node that follows them renders the same.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use spine::Location;
 
-use crate::limits::{GAP_SEGMENTS, INDEX_SEGMENTS, NUMBER_MAX, SEGMENT_PARTS, TARGET_DURATION_MAX};
+use crate::limits::{
+    GAP_SEGMENTS, INDEX_SEGMENTS, NUMBER_MAX, SEGMENT_PARTS, TARGET_DURATION_MAX, WINDOW_SEGMENTS,
+    WINDOW_SLACK, WINDOW_TARGET_DURATIONS,
+};
 use crate::properties::{self, Malformed};
 
 /// Everything that playlists say of one broadcast.
@@ -292,6 +296,24 @@ fn believable(
 }
 
 impl Rendition {
+    /// Where the live window begins in [`segments`](Self::segments), with this target duration in seconds: as many of the
+    /// newest as last long enough, and not less than a few. It never goes back.
+    pub fn window_start(&self, target: u32) -> usize {
+        let seconds = u64::from(target) * u64::from(WINDOW_TARGET_DURATIONS);
+        let wanted = Duration::from_secs(seconds).saturating_sub(WINDOW_SLACK).as_nanos();
+        let (mut whole, mut lasts) = (0, 0);
+        let listed = self.segments.iter().rev().take_while(|segment| {
+            let within = whole < WINDOW_SEGMENTS || lasts < wanted;
+            // The segment that is being made does not count.
+            if segment.complete {
+                whole += 1;
+                lasts += u128::from(segment.ns(segment.duration()));
+            }
+            within
+        });
+        self.segments.len() - listed.count()
+    }
+
     fn begin(&mut self, number: u64, info: properties::Segment) -> Result<(), Malformed> {
         if let Some(newest) = self.segments.back_mut() {
             if number <= newest.number {

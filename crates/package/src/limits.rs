@@ -2,9 +2,21 @@
 
 use std::time::Duration;
 
-/// Segments of the live window. A player needs three target durations behind the edge (RFC 8216bis
-/// §6.3.3); six leave it as much again to load from.
+/// Target durations of media that the live window has at least. A list may not become shorter than three (RFC 8216bis
+/// §6.2.2), and a player begins three behind the edge (§6.3.3); six leave it as much again to load from. Key frames that
+/// viewers ask for make short segments: then it has more of them.
+pub const WINDOW_TARGET_DURATIONS: u32 = 6;
+
+/// Segments of the live window, also if fewer would last as long.
 pub const WINDOW_SEGMENTS: usize = 6;
+
+/// What may be missing of the live window's time: sound is cut at the borders of its own frames, and has the window of its
+/// pictures all the same.
+pub const WINDOW_SLACK: Duration = Duration::from_millis(200);
+
+/// Groups of packaged tracks behind the live window that stay in memory with it: the one that is being made, and one for
+/// those who are late.
+pub const WINDOW_GROUPS_BESIDE: usize = 2;
 
 /// Parts are listed for the newest three target durations. RFC 8216bis §6.2.2 lets a server remove
 /// them behind that; Apple's players want them up to there.

@@ -111,6 +111,11 @@ struct Track {
 }
 
 impl Packager {
+    /// By which it cuts.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// A packager whose first segment has number `first`, under ownership `epoch`.
     pub fn new(rules: Rules, epoch: u64, first: u64) -> Self {
         Self {

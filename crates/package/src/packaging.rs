@@ -359,6 +359,15 @@ impl Packaging {
         Ok(true)
     }
 
+    /// How many groups of a packaged track players are told of, at most: all tracks are cut where pictures are, which are so
+    /// more often where their encoder makes key frames when it is asked to.
+    fn window_groups(&self) -> usize {
+        match self.sources.iter().any(|source| source.raw.info().dynamic_groups) {
+            true => self.packager.rules().cut.window_groups_asked(),
+            false => TrackInfo::default().window_groups,
+        }
+    }
+
     /// A configuration is new: lists change.
     fn describe(
         &mut self,
@@ -367,10 +376,11 @@ impl Packaging {
         frame: u32,
         now: Instant,
     ) -> Result<(), PackagingError> {
+        let window = self.window_groups();
         let Some(source) = self.sources.get_mut(index) else { return Ok(()) };
         let Some(init) = self.packager.init(source.id) else { return Ok(()) };
         // There from now on, also while its first part is being made: who records waits for it.
-        source.derive(&self.broadcast)?;
+        source.derive(&self.broadcast, window)?;
         let at = Location { group: init, object: 0 };
         let data = self.init.consume().object(at).ok().and_then(|o| o.whole()).unwrap_or_default();
         let data = data.first().cloned().unwrap_or_default().into_bytes();
@@ -423,13 +433,15 @@ impl Packaging {
 
     /// Publishes what the packager has made.
     fn write(&mut self, now: Instant) -> Result<(), PackagingError> {
+        let window = self.window_groups();
         for (track, output) in std::mem::take(&mut self.out) {
             match output {
                 Output::Init { id, bytes } => self.write_init(id, bytes, now)?,
                 part @ Output::Part { .. } => {
                     let broadcast = &self.broadcast;
                     if let Some(source) = self.sources.iter_mut().find(|s| s.id == track) {
-                        source.write_part(broadcast, part, now)?;
+                        source.derive(broadcast, window)?;
+                        source.write_part(part, now)?;
                     }
                 }
             }
@@ -499,7 +511,7 @@ impl Source {
     }
 
     /// Makes its packaged track, once.
-    fn derive(&mut self, broadcast: &Consumer) -> Result<(), PackagingError> {
+    fn derive(&mut self, broadcast: &Consumer, window_groups: usize) -> Result<(), PackagingError> {
         if self.packaged.is_none() {
             let timescale = self.config.as_ref().map(Config::timescale);
             // CMAF says its timescale itself, but a reader of properties alone wants it too.
@@ -507,7 +519,13 @@ impl Source {
             let dynamic_groups = self.raw.info().dynamic_groups;
             let pairs = if dynamic_groups { pairs.number(DYNAMIC_GROUPS, 1) } else { pairs };
             let properties = pairs.finish();
-            let info = TrackInfo { timescale, dynamic_groups, properties, ..TrackInfo::default() };
+            let info = TrackInfo {
+                timescale,
+                dynamic_groups,
+                window_groups,
+                properties,
+                ..TrackInfo::default()
+            };
             // invariant: the raw name with five more bytes is far below the bound of a name.
             let name = TrackName::new(format!("{}{CMAF}", self.name)).unwrap_or(INIT);
             self.packaged = Some(broadcast.derive(name, info)?);
@@ -515,17 +533,11 @@ impl Source {
         Ok(())
     }
 
-    fn write_part(
-        &mut self,
-        broadcast: &Consumer,
-        output: Output,
-        now: Instant,
-    ) -> Result<(), PackagingError> {
+    fn write_part(&mut self, output: Output, now: Instant) -> Result<(), PackagingError> {
         let Output::Part { segment, part, last, properties, timing, arrived, head, body } = output
         else {
             return Ok(());
         };
-        self.derive(broadcast)?;
         let Some(producer) = &self.packaged else { return Ok(()) };
         if part == 0 {
             let group = producer.group(segment, now)?;

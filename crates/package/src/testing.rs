@@ -66,6 +66,28 @@ pub(crate) fn sound(target_ms: u32, segments: &[&[u32]]) -> Index {
     index
 }
 
+/// Whole segments of so many milliseconds from 10 on, with a target duration of 2 s; the last one is still open.
+pub(crate) fn lasting(index: &mut Index, rendition: &str, segments_ms: &[u32]) {
+    let mut at_ms = 20_000;
+    for (i, ms) in segments_ms.iter().enumerate() {
+        let number = 10 + i as u64;
+        let part = Part {
+            duration: ms * 90,
+            independent: true,
+            last: i + 1 < segments_ms.len(),
+            target_ms: 2_500,
+            target_duration: Some(2),
+            key_bytes: None,
+        };
+        let (start, wall_clock_ms) = (at_ms * 90, at_ms);
+        let init = init_of(rendition);
+        let segment = Segment { start, wall_clock_ms, init, ..segment(number) };
+        let at = Location { group: number, object: 0 };
+        index.add(rendition, at, &part, Some(segment), 9).unwrap();
+        at_ms += u64::from(*ms);
+    }
+}
+
 /// The initialisation segment of a rendition in these indexes.
 pub(crate) fn init_of(rendition: &str) -> u64 {
     if rendition.starts_with("audio") { 8 } else { 7 }

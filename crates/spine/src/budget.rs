@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::limits::{GROUPS_KEPT, GROUPS_KEPT_MIN, SHARE_OF_WINDOWS};
+use crate::limits::{GROUPS_KEPT_MIN, SHARE_OF_WINDOWS};
 
 /// The node's budget for media in memory. Clones share it.
 #[derive(Clone)]
@@ -56,14 +56,14 @@ impl Budget {
         self.used() > self.0.limit
     }
 
-    /// How many of its newest groups a track that writes now may keep; all of them while there is
-    /// room.
-    pub(crate) fn kept_groups(&self) -> Option<usize> {
+    /// How many of its newest groups a track that writes now may keep, of which so many are its window; all of them while
+    /// there is room.
+    pub(crate) fn kept_groups(&self, window: usize) -> Option<usize> {
         let (used, limit) = (self.used(), self.0.limit);
         if used > limit {
             Some(GROUPS_KEPT_MIN)
         } else if used > limit - limit / SHARE_OF_WINDOWS {
-            Some(GROUPS_KEPT)
+            Some(window.max(GROUPS_KEPT_MIN))
         } else {
             None
         }

@@ -33,8 +33,8 @@ pub const LOG_LOOK_MIN: usize = 32;
 pub const GROUPS_KEPT_MIN: usize = 2;
 
 /// The newest groups of a track that stay as long as the whole cache is not over its limit: a live window
-/// of six segments, the one that is being made, and one for those who are late. Without it tracks of
-/// one broadcast, which pay at random, would not keep the same segments.
+/// of six segments, the one that is being made, and one for those who are late; more of a track that says so. Without it
+/// tracks of one broadcast, which pay at random, would not keep the same segments.
 pub const GROUPS_KEPT: usize = 8;
 
 /// The share of the cache, one in so many, that only live windows may fill. Above it all older groups go.

@@ -415,6 +415,14 @@ fn live_windows_stay_as_long_as_the_limit_holds() {
         }
     }
     assert!(origin.budget().used() <= 150_000, "{:?}", origin.budget());
+    // A track whose groups are shorter says how many are its window.
+    let short = TrackInfo { window_groups: 20, ..TrackInfo::default() };
+    let short = broadcast.track(name("short"), short).unwrap();
+    for id in 0..40 {
+        write_all(&short, id, vec![origin.budget().payload(vec![1; 100])]);
+        assert!(groups(&short) >= 20.min(id as usize + 1), "{id}");
+    }
+    assert!(groups(&short) < 40, "not all of it");
     // Where they do not fit, the newest two stay.
     for id in 100..200 {
         write(&video, id, now, 60_000);

@@ -16,7 +16,7 @@ use crate::error::{Close, LookupError, ResetCode, WriteError};
 use crate::faults::{self, Fault};
 use crate::fetch::{FetchCursor, Order};
 use crate::group;
-use crate::limits::{GAPS_MAX, GROUPS_KEPT_MIN, LOG_LOOK_MIN, Limits};
+use crate::limits::{GAPS_MAX, GROUPS_KEPT, GROUPS_KEPT_MIN, LOG_LOOK_MIN, Limits};
 use crate::name::{Path, TrackName};
 use crate::object::{Cell, Location};
 use crate::responder::{Desk, Want};
@@ -36,6 +36,8 @@ pub struct TrackInfo {
     pub dynamic_groups: bool,
     /// Never evicted while the broadcast lives: initialisation segments, catalogs.
     pub pinned: bool,
+    /// So many of its newest groups stay as long as the whole cache is not over its limit: those that readers are told of.
+    pub window_groups: usize,
     /// Key-value pairs of the publisher, passed on as they are.
     pub properties: Bytes,
     /// The largest object that exists elsewhere when the track is made here.
@@ -50,6 +52,7 @@ impl Default for TrackInfo {
             order: Order::Ascending,
             dynamic_groups: false,
             pinned: false,
+            window_groups: GROUPS_KEPT,
             properties: Bytes::new(),
             largest: None,
         }

@@ -307,6 +307,15 @@ pub fn check_versions(versions: &[String]) -> Vec<Broken> {
             rule(is == was, "target-is-fixed", format!("{was} then {is}"));
             let fixed = now.part_target == before.part_target || now.ended;
             rule(fixed, "part-target-is-fixed", format!("{:?}", now.part_target));
+            // §6.2.2: nothing is removed if less than three target durations would be left.
+            let lasts: f64 = now.segments.iter().flat_map(|s| &s.file).map(|file| file.0).sum();
+            let enough = lasts + ROUNDING >= 3.0 * now.target_duration as f64;
+            let removed = now.sequence > before.sequence && !now.ended;
+            rule(
+                enough || !removed,
+                "three-targets-stay",
+                format!("{lasts} s from {}", now.sequence),
+            );
         }
         let mut sequence = now.discontinuity_sequence;
         for segment in &now.segments {
@@ -537,6 +546,7 @@ video.m3u8
         let mut mutated = BTreeSet::new();
         for (rule, from, to) in [
             ("sequence-rises", "MEDIA-SEQUENCE:10", "MEDIA-SEQUENCE:9"),
+            ("three-targets-stay", "MEDIA-SEQUENCE:10", "MEDIA-SEQUENCE:11"),
             ("target-is-fixed", "TARGETDURATION:2", "TARGETDURATION:3"),
             ("part-target-is-fixed", "PART-TARGET=1.000", "PART-TARGET=1.100"),
             (

@@ -172,7 +172,8 @@ fn contents(studio: &Studio, index: &Index) -> BTreeMap<u64, Content> {
 fn check_tracks(studio: &Studio, catalog: &[u8], index: &Index) {
     let catalog = Catalog::parse(catalog).unwrap();
     let contents = contents(studio, index);
-    for (options, listed) in [(LIVE, Listed::Window), (DVR, Listed::Everything)] {
+    for (options, everything) in [(LIVE, false), (DVR, true)] {
+        let listed = Listed::of(index, everything);
         let variants = variants(&catalog, index, &Formats::new(&contents, listed));
         assert_eq!(variants.len(), TRACKS.len());
         let list = render_multivariant(&variants, None);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Content, MpdOptions, listed};
 use crate::index::{Index, Rendition, Segment};
-use crate::limits::WINDOW_SEGMENTS;
 
 /// One Period.
 #[derive(Debug)]
@@ -65,10 +64,10 @@ impl Period<'_> {
 pub(super) fn of<'a>(
     index: &'a Index,
     contents: &'a BTreeMap<u64, Content>,
-    options: MpdOptions,
+    (options, target): (MpdOptions, u32),
 ) -> Vec<Period<'a>> {
     let renditions: Vec<(&str, &Rendition)> = index.renditions().collect();
-    let from = if options.everything { 0 } else { window_start(&renditions) };
+    let from = if options.everything { 0 } else { window_start(&renditions, target) };
     let mut numbers = BTreeSet::new();
     for (_, rendition) in &renditions {
         numbers.extend(rendition.segments.iter().map(|s| s.number).filter(|n| *n >= from));
@@ -168,13 +167,10 @@ fn push<'a>(runs: &mut Vec<Run<'a>>, name: &'a str, content: &'a Content, segmen
 }
 
 /// The number at which the live window begins: that of pictures, if there are any, holds for all.
-fn window_start(renditions: &[(&str, &Rendition)]) -> u64 {
+fn window_start(renditions: &[(&str, &Rendition)], target: u32) -> u64 {
     let main = renditions.iter().find(|(name, _)| name.starts_with("video"));
     let Some((_, main)) = main.or(renditions.first()) else { return 0 };
-    // The segment that is being made does not count.
-    let open = usize::from(main.segments.back().is_some_and(|s| !s.complete));
-    let first = main.segments.len().saturating_sub(WINDOW_SEGMENTS + open);
-    main.segments.get(first).map_or(0, |s| s.number)
+    main.segments.get(main.window_start(target)).map_or(0, |s| s.number)
 }
 
 /// How long the open segment will be, in ticks: as long as the one before, unless it is longer already.

@@ -4,7 +4,7 @@ use spine::Location;
 
 use super::*;
 use crate::properties::{Part, Segment as Info, encode};
-use crate::testing::{add, audio_config, init_of, segment, two_renditions, video_config};
+use crate::testing::{add, audio_config, init_of, lasting, segment, two_renditions, video_config};
 
 const LIVE: MpdOptions = MpdOptions { low_latency: false, everything: false, length_ns: None };
 const LOW: MpdOptions = MpdOptions { low_latency: true, everything: false, length_ns: None };
@@ -120,6 +120,19 @@ fn the_window_is_that_of_hls_and_dvr_has_everything() {
     let text = render(&index, MpdOptions { everything: true, ..LIVE });
     assert_eq!((values(&text, "startNumber"), values(&text, "r")), (vec!["10"; 2], vec!["19"; 2]));
     assert_eq!(values(&text, "timeShiftBufferDepth"), ["PT40.000S"]);
+}
+
+/// Key frames that were asked for make short segments: the window is as long as ever.
+#[test]
+fn a_window_of_short_segments_has_more_of_them() {
+    let mut index = Index::new();
+    for rendition in ["audio.cmaf", "video.cmaf"] {
+        lasting(&mut index, rendition, &[500; 41]);
+    }
+    let text = render(&index, LIVE);
+    assert_eq!(values(&text, "startNumber"), ["26", "26"]);
+    assert_eq!(values(&text, "r"), ["23", "23"]);
+    assert_eq!(values(&text, "timeShiftBufferDepth"), ["PT12.000S"]);
 }
 
 #[test]

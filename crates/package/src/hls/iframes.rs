@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use media::date::date_time;
 
-use super::media::{discontinuity_sequence, init_file, longest, segment_file, window_start};
+use super::media::{discontinuity_sequence, init_file, longest, segment_file};
 use crate::index::{Index, Segment};
 
 /// Renders the list of `rendition`'s key pictures: of everything, or of the live window. None if nothing is known of any.
@@ -18,7 +18,7 @@ pub fn render_iframes(
     let r = index.rendition(rendition)?;
     r.key_bitrate()?;
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
-    let first = if everything { 0 } else { window_start(r) };
+    let first = if everything { 0 } else { r.window_start(target) };
     let listed: Vec<&Segment> = r.segments.iter().skip(first).filter(|s| s.complete).collect();
     let sequence = listed.first()?.number;
     let mut out = String::with_capacity(256 + listed.len() * 160);

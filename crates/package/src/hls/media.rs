@@ -6,7 +6,7 @@ use media::date::date_time;
 
 use crate::grid::Grid;
 use crate::index::{Index, Rendition, Segment};
-use crate::limits::{PARTS_TARGET_DURATIONS, SEGMENT_PARTS, WINDOW_SEGMENTS};
+use crate::limits::{PARTS_TARGET_DURATIONS, SEGMENT_PARTS};
 
 /// Which form of a media playlist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +67,7 @@ pub fn render_media_as(
     let regridded = names.grid.map(|grid| grid.rendition(original));
     let r = regridded.as_ref().unwrap_or(original);
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
-    let first = if options.everything { 0 } else { window_start(r) };
+    let first = if options.everything { 0 } else { r.window_start(target) };
     let segments: Vec<&Segment> = r.segments.iter().skip(first).collect();
     let live = !index.ended();
     let low_latency = options.low_latency && live;
@@ -120,17 +120,6 @@ pub fn render_media_as(
 pub(super) fn longest(r: &Rendition) -> u32 {
     let longest = r.segments.iter().map(|s| s.seconds(s.duration()).ceil() as u32).max();
     longest.unwrap_or(1).max(1)
-}
-
-/// The segments that a playlist of the live window lists.
-pub fn live_window(r: &Rendition) -> impl Iterator<Item = &Segment> {
-    r.segments.iter().skip(window_start(r))
-}
-
-pub(super) fn window_start(r: &Rendition) -> usize {
-    // The segment that is being made does not count.
-    let open = usize::from(r.segments.back().is_some_and(|s| !s.complete));
-    r.segments.len().saturating_sub(WINDOW_SEGMENTS + open)
 }
 
 /// How many of the oldest segments lie behind the Skip Boundary.
@@ -288,7 +277,7 @@ fn part_file(epoch: u64, number: u64, part: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{index_of, two_renditions};
+    use crate::testing::{index_of, lasting, two_renditions};
 
     const LIVE: MediaOptions = MediaOptions { low_latency: true, everything: false, skip: false };
 
@@ -406,6 +395,37 @@ mod tests {
         let everything = MediaOptions { everything: true, ..LIVE };
         let text = render_media(&index, "video", "m", everything).unwrap();
         assert_eq!(text.matches("#EXTINF").count(), 20);
+    }
+
+    #[test]
+    fn the_window_lasts_six_target_durations_however_long_its_segments_are() {
+        // The last one is being made.
+        for (segments_ms, first, why) in [
+            (vec![2_000; 20], 23, "six of them"),
+            (vec![500; 41], 26, "twenty-four: six would be one and a half target durations"),
+            (vec![2_480; 20], 23, "six, also where five would do"),
+            (vec![1_990; 20], 23, "sound is cut where its frames end"),
+            ([vec![2_000; 10], vec![500; 5]].concat(), 15, "two are in four, ten in five"),
+            ([vec![500; 10], vec![2_000; 7]].concat(), 20, "those asked for are gone"),
+            (vec![500; 10], 10, "all there is"),
+        ] {
+            let mut index = Index::new();
+            lasting(&mut index, "video", &segments_ms);
+            assert_eq!(index.rendition("video").unwrap().window_start(2) + 10, first, "{why}");
+            let text = render_media(&index, "video", "m", LIVE).unwrap();
+            assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{first}\n")), "{why}: {text}");
+        }
+        // Whatever comes, what has left it does not come back.
+        let (mut seed, mut segments_ms, mut before) = (7_u32, Vec::new(), 0);
+        for _ in 0..200 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            segments_ms.push(33 + seed % 2_400);
+            let mut index = Index::new();
+            lasting(&mut index, "video", &segments_ms);
+            let now = index.rendition("video").unwrap().window_start(2);
+            assert!(now >= before, "{segments_ms:?}");
+            before = now;
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 
 use media::catalog::{Bitrate, Catalog};
 
-use super::media::live_window;
 use super::multivariant::{ROOM_LIVE, Variant, VariantKind};
 use crate::dash::Content;
 use crate::index::{Index, Rendition, Segment};
@@ -15,10 +14,21 @@ use crate::index::{Index, Rendition, Segment};
 pub enum Listed {
     /// All that there is.
     Everything,
-    /// The live window.
-    Window,
+    /// The live window, with this target duration.
+    Window(u32),
     /// These.
     Numbers(RangeInclusive<u64>),
+}
+
+impl Listed {
+    /// Those of everything, or of the live window.
+    pub fn of(index: &Index, everything: bool) -> Self {
+        match index.target_duration() {
+            Some(target) if !everything => Self::Window(target),
+            // Until it is fixed there is no more than a window.
+            _ => Self::Everything,
+        }
+    }
 }
 
 /// What is in the segments that are listed: an encoder may have changed its configuration.
@@ -50,7 +60,10 @@ impl<'a> Formats<'a> {
         };
         match &self.listed {
             Listed::Everything => rendition.segments.iter().for_each(&mut look),
-            Listed::Window => live_window(rendition).for_each(&mut look),
+            Listed::Window(target) => {
+                let from = rendition.window_start(*target);
+                rendition.segments.iter().skip(from).for_each(&mut look);
+            }
             Listed::Numbers(numbers) => {
                 rendition
                     .segments
@@ -185,7 +198,7 @@ mod tests {
         let both = format!("{small},{large}");
         for (listed, expect) in [
             (Listed::Everything, &*both),
-            (Listed::Window, small),
+            (Listed::Window(2), small),
             (Listed::Numbers(1..=10), small),
             (Listed::Numbers(10..=11), &both),
             (Listed::Numbers(20..=20), &both),
@@ -231,7 +244,7 @@ mod tests {
             );
             let catalog = Catalog::parse(catalog.as_bytes()).unwrap();
             let contents = BTreeMap::new();
-            let formats = Formats::new(&contents, Listed::Window);
+            let formats = Formats::new(&contents, Listed::of(index, false));
             let text = render_multivariant(&variants(&catalog, index, &formats), None);
             let line = text.lines().find_map(|l| l.strip_prefix("#EXT-X-STREAM-INF:"));
             attribute(line.unwrap(), "BANDWIDTH").unwrap().parse::<u64>().unwrap()
