@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod leaving;
 pub mod limits;
 pub mod publish;
 pub mod source;

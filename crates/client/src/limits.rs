@@ -63,3 +63,24 @@ pub const INIT_WAIT: Duration = Duration::from_secs(5);
 
 /// How much a player holds before it shows something: what a stall is measured against.
 pub const PLAYER_BUFFER: Duration = Duration::from_millis(500);
+
+/// How long a session goes on that a server has asked us to leave. Airwave closes it itself before that.
+pub const LEAVING_MAX: Duration = Duration::from_secs(15);
+
+/// How often a client lets itself be sent on in a row: a fleet that restarts one by one, and no more of two servers that send
+/// it to each other.
+pub const MOVES_MAX: u32 = 8;
+
+/// Who has been with a server for so long was not sent to and fro.
+pub const STAYED: Duration = Duration::from_secs(30);
+
+/// What was being watched must be there again within this, where a server that goes away has sent us: its publisher is on its way
+/// there as well, and a server that starts again takes some seconds.
+pub const MOVE_WAIT: Duration = Duration::from_secs(20);
+
+/// How much later than the end of a subscription the word may be that the session goes on elsewhere: some round trips.
+pub const GOAWAY_LATE: Duration = Duration::from_secs(2);
+
+/// A server whose groups have numbers that lie so far ahead has counted them by itself: nobody who watches live is behind by
+/// so many.
+pub const GROUPS_AHEAD_MAX: u64 = 64;

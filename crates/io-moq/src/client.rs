@@ -47,8 +47,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where a server that goes away sends us with this URI (draft-18 §10.4): the MUST is to go there. Nothing, or what is no
-    /// address: here.
+    /// Where a server that goes away sends us with this URI (draft-18 §10.4): the MUST is to go there. Nothing, what is no
+    /// address, and what is one of another scheme (a SHOULD NOT): here.
     #[must_use]
     pub fn moved(&self, uri: &str) -> Self {
         let there = || {
@@ -56,8 +56,8 @@ impl Server {
             let host = url.host_str().filter(|host| !host.is_empty())?;
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
             let port = match url.scheme() {
-                // draft-18 §3.1: QUIC's and HTTP's.
-                "moqt" | "https" => url.port().unwrap_or(443),
+                // draft-18 §3.1. `https` is WebTransport's alone, which this client does not speak.
+                "moqt" => url.port().unwrap_or(443),
                 _ => return None,
             };
             let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -421,7 +421,7 @@ pub enum Broken {
     Ended(String),
 }
 
-/// A track that comes.
+/// A track that comes. Dropped, it is not subscribed to any more.
 pub struct Subscribed {
     /// What has come.
     pub track: track::Consumer,
@@ -447,8 +447,7 @@ impl Subscribed {
 }
 
 impl Remote {
-    /// Subscribes to a track. It is read for as long as the connection lasts, also when what is returned is
-    /// dropped.
+    /// Subscribes to a track.
     pub async fn subscribe(&self, name: &str, filter: Filter) -> Result<Subscribed, Denial> {
         let bytes = Bytes::copy_from_slice(name.as_bytes());
         let track = moqt::TrackName::new(self.namespace.clone(), bytes);
@@ -458,9 +457,14 @@ impl Remote {
         let made = self.staging.consume().derive(name, info_of(&granted.properties));
         let producer = made.map_err(|_| Denial::Misuse)?;
         let track = producer.consume();
-        let (tell, over) = oneshot::channel();
+        let (mut tell, over) = oneshot::channel();
         self.link.run(async move {
-            let _ = tell.send(granted.take(producer, false).await);
+            tokio::select! {
+                taken = granted.take(producer, false) => {
+                    let _ = tell.send(taken);
+                }
+                () = tell.closed() => {}
+            }
         });
         Ok(Subscribed { track, over })
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::air::OnAir;
 use super::{Packaging, Progress, PublishError, Source};
 use crate::address::MoqAddress;
+use crate::leaving::{Leaving, Way};
 use crate::limits::{LAST_MEDIA, RECONNECT_AFTER, RECONNECT_AFTER_MAX};
 use crate::source::{Item, SourceError};
 use crate::trust::Trust;
@@ -31,7 +32,7 @@ pub(super) async fn run(
     let (end, ended) = watch::channel(false);
     let (began, begun) = watch::channel(false);
     let connected = Connected {
-        address,
+        way: Way::new(address.server, Instant::now()),
         namespace,
         trust: MoqTrust::Verified(trust.verifier()?),
         origin: air.origin(),
@@ -111,7 +112,7 @@ impl Paced {
 
 /// A session, and the next one when it is lost.
 struct Connected<'a> {
-    address: MoqAddress,
+    way: Way,
     namespace: Namespace,
     trust: MoqTrust,
     origin: Origin,
@@ -122,51 +123,92 @@ struct Connected<'a> {
     ended: watch::Receiver<bool>,
 }
 
+/// How a session came to its end.
+enum Session {
+    /// Everything was published and sent.
+    Finished,
+    /// The server sends us to this address (draft-18 §10.4); what it has subscribed to goes on for a while.
+    Left(Box<Client>, String),
+}
+
 impl Connected<'_> {
     async fn run(mut self) -> Result<(), PublishError> {
-        let mut failures = 0;
+        let (mut failures, mut leaving) = (0, Leaving::default());
         loop {
             let over = self.session().await;
             let was_live = self.progress.live();
             self.progress.set_live(false);
-            let Err(error) = over else { return Ok(()) };
-            let fatal = match &error {
-                PublishError::Denied(denial) => denial.is_unauthorized(),
-                PublishError::Withdrawn => true,
-                _ => false,
+            let pause = match over {
+                Ok(Session::Finished) => {
+                    // Who reads where we were gets the end as well.
+                    leaving.over().await;
+                    return Ok(());
+                }
+                Ok(Session::Left(client, uri)) => {
+                    let mut ended = self.ended.clone();
+                    // Readers go over by and by: until then it goes on in both places.
+                    leaving.push(*client, async move {
+                        let _ = ended.wait_for(|ended| *ended).await;
+                    });
+                    self.way.sent(&uri, Instant::now()).unwrap_or_else(|| {
+                        // Servers that send it to each other: it waits until one of them keeps it.
+                        self.way.go_home();
+                        RECONNECT_AFTER_MAX
+                    })
+                }
+                Err(error) => {
+                    // Who is not known elsewhere, or does not find it, may still be known at home.
+                    let fatal = match &error {
+                        PublishError::Denied(denial) => {
+                            denial.is_unauthorized() && self.way.is_home()
+                        }
+                        PublishError::Withdrawn => true,
+                        _ => false,
+                    };
+                    let begun = *self.began.borrow() || !self.way.is_home();
+                    let ended = *self.ended.borrow();
+                    if ended {
+                        leaving.over().await;
+                    }
+                    if fatal || ended || !begun {
+                        return Err(error);
+                    }
+                    self.way.go_home();
+                    failures = if was_live { 1 } else { failures + 1 };
+                    (RECONNECT_AFTER * failures).min(RECONNECT_AFTER_MAX)
+                }
             };
-            if fatal || *self.ended.borrow() || !*self.began.borrow() {
-                return Err(error);
-            }
-            failures = if was_live { 1 } else { failures + 1 };
-            tokio::time::sleep((RECONNECT_AFTER * failures).min(RECONNECT_AFTER_MAX)).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
     /// One session, to its end.
-    async fn session(&mut self) -> Result<(), PublishError> {
+    async fn session(&mut self) -> Result<Session, PublishError> {
         let origin = self.origin.clone();
-        let mut client = Client::connect(&self.address.server, self.trust.clone(), origin).await?;
+        let mut client = Client::connect(self.way.at(), self.trust.clone(), origin).await?;
         let handle = client.handle();
-        let lost = |over: &Over| PublishError::Lost(over.reason().escape_debug().to_string());
-        let mut published = tokio::select! {
-            published = handle.publish(&self.namespace) => published?,
-            over = client.run() => return Err(lost(&over)),
+        let published = tokio::select! {
+            published = handle.publish(&self.namespace) => Ok(published?),
+            over = client.run() => Err(over),
         };
-        self.progress.set_live(true);
-        self.began.send_replace(true);
-        tokio::select! {
-            over = client.run() => {
-                // draft-18 §10.4: the next session is where the server says.
-                if let Over::GoAway { uri } = &over {
-                    self.address.server = self.address.server.moved(uri);
+        let over = match published {
+            Err(over) => over,
+            Ok(mut published) => {
+                self.progress.set_live(true);
+                self.began.send_replace(true);
+                tokio::select! {
+                    over = client.run() => over,
+                    () = published.withdrawn() => return Err(PublishError::Withdrawn),
+                    _ = self.ended.wait_for(|ended| *ended) => {
+                        client.finish().await;
+                        return Ok(Session::Finished);
+                    }
                 }
-                return Err(lost(&over));
             }
-            () = published.withdrawn() => return Err(PublishError::Withdrawn),
-            _ = self.ended.wait_for(|ended| *ended) => {}
+        };
+        match over {
+            Over::GoAway { uri } => Ok(Session::Left(Box::new(client), uri)),
+            Over::Ended(ended) => Err(PublishError::Lost(ended.reason.escape_debug().to_string())),
         }
-        client.finish().await;
-        Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod hls;
 mod http;
 mod measure;
 mod moq;
+mod moved;
 mod record;
 mod stall;
 mod track;

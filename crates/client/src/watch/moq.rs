@@ -1,21 +1,21 @@
-//! Watching over MoQ: the CMAF tracks of a catalog, each object as it comes.
+//! Watching over MoQ: the CMAF tracks of a catalog, each object as it comes. Where a server goes away they are followed on
+//! elsewhere ([`super::moved`]).
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use io_moq::client::{Client, Denial, Handle, Remote, Subscribed, Trust};
+use io_moq::client::{Client, Denial, Handle, Trust};
 use media::catalog::{Catalog, CatalogTrack};
 use media::mp4::{Event as Boxes, Reader};
-use media::{FrameEvent, Frames};
-use moqt::{Filter, Location, Namespace};
+use moqt::Namespace;
 use package::properties::{self, Part, Segment};
-use spine::{Header, Origin, Payload, Policy, Start};
+use spine::{Header, Origin, Payload};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::moved::{Broadcast, Came, Following, Place, Reads, drive};
 use super::track::{Event, Media, What};
 use super::{ASK_AGAIN, Begun, Options, SETTLE_ROUNDS, TrackName, WatchError};
 use crate::address::MoqAddress;
@@ -33,17 +33,25 @@ pub(super) async fn begin(
 ) -> Result<Begun, WatchError> {
     let trust = Trust::Verified(options.trust.verifier()?);
     let origin = Origin::new(spine::Limits::default());
-    let mut client = Client::connect(&address.server, trust, origin).await?;
+    let client = Client::connect(&address.server, trust.clone(), origin).await?;
     let handle = client.handle();
     let mut tasks = JoinSet::new();
     let end: End = Arc::default();
     let ended = end.clone();
     let (gone, left) = oneshot::channel();
+    let (tell, places) = watch::channel(Place::At(0, handle.clone()));
+    let server = address.server.clone();
     tasks.spawn(async move {
-        let reason = client.run().await.reason().escape_debug().to_string();
+        // Kept until the reason is told: its end tells the others that there is one.
+        let kept = tell.clone();
+        let (client, reason) = drive(client, server, trust, tell).await;
+        let reason = reason.escape_debug().to_string();
         // Before the connection is dropped, and with it what the others wait for.
         *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        client.leave().await;
+        drop(kept);
+        if let Some(client) = client {
+            client.leave().await;
+        }
         let _ = gone.send(());
     });
     let namespace = match &address.namespace {
@@ -51,11 +59,9 @@ pub(super) async fn begin(
         None => the_only_one(&handle, address, options.wait).await?,
     };
     let address = MoqAddress { namespace: Some(namespace.clone()), ..address.clone() };
-    let remote = handle.remote(namespace).map_err(|error| WatchError::Broken {
-        address: address.to_string(),
-        problem: error.to_string(),
-    })?;
-    let (mut catalog, mut editions) = catalog(&remote, &address, options.wait, &mut tasks).await?;
+    let broadcast = Broadcast { places: places.clone(), namespace };
+    let listed = catalog(&broadcast, &address, options.wait, &mut tasks).await?;
+    let (mut catalog, mut editions) = listed;
     // A broadcast that has just begun lists its tracks as they come.
     for _ in 0..if options.wait { SETTLE_ROUNDS } else { 0 } {
         if tokio::time::timeout(ASK_AGAIN, editions.changed()).await.is_err() {
@@ -72,9 +78,8 @@ pub(super) async fn begin(
     let mut tracks = Vec::new();
     for (track, entry) in entries.iter().enumerate() {
         tracks.push(name_of(entry));
-        // From the group that is under way.
-        let asked = remote.subscribe(&entry.name, Filter::From(Location::default())).await;
-        let subscribed = asked.map_err(|denial| denied(&address, &entry.name, denial))?;
+        let asked = Following::begin(broadcast.clone(), &entry.name, Reads::Onward).await;
+        let following = asked.map_err(|denial| denied(&address, &entry.name, denial))?;
         let follower = Follower {
             track,
             name: entry.name.clone(),
@@ -87,26 +92,23 @@ pub(super) async fn begin(
             segment: None,
             boxes: None,
         };
-        tasks.spawn(follower.run(subscribed));
+        tasks.spawn(follower.run(following));
     }
-    // What is subscribed to stays with the connection.
-    tasks.spawn(async move {
-        std::future::pending::<()>().await;
-        drop(remote);
-    });
-    let leave = Some(Leave { handle, left });
+    let leave = Some(Leave { places, left });
     Ok(Begun { tracks, tasks, leave })
 }
 
 /// Says goodbye, so that nobody is waited for who has left.
 pub(super) struct Leave {
-    handle: Handle,
+    places: watch::Receiver<Place>,
     left: oneshot::Receiver<()>,
 }
 
 impl Leave {
     pub(super) async fn run(self) {
-        self.handle.goodbye();
+        let place = self.places.borrow().clone();
+        let Place::At(_, handle) = place else { return };
+        handle.goodbye();
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.left).await;
     }
 }
@@ -165,48 +167,41 @@ const LIST_MORE: Duration = Duration::from_millis(300);
 
 /// The catalog, and every further edition of it.
 async fn catalog(
-    remote: &Remote,
+    broadcast: &Broadcast,
     address: &MoqAddress,
     wait: bool,
     tasks: &mut JoinSet<()>,
 ) -> Result<(Catalog, watch::Receiver<Catalog>), WatchError> {
-    let subscribed = loop {
-        // From the group that is under way: it may have been written long ago.
-        match remote.subscribe(&address.catalog, Filter::From(Location::default())).await {
+    let mut following = loop {
+        match Following::begin(broadcast.clone(), &address.catalog, Reads::Afresh).await {
             Err(denial) if wait && denial.is_absence() => tokio::time::sleep(ASK_AGAIN).await,
             asked => break asked.map_err(|denial| denied(address, "the catalog", denial))?,
         }
     };
-    let start = Start::At(spine::Location { group: 0, object: 0 });
-    let cursor = subscribed.track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
-    let mut frames = Frames::new(cursor);
     let broken = |problem: String| WatchError::Broken { address: address.to_string(), problem };
-    let first = match edition(&mut frames).await {
+    let first = match edition(&mut following).await {
         Some(first) => first.map_err(|error| broken(format!("the catalog: {error}")))?,
         None => return Err(WatchError::NotOnAir(address.to_string())),
     };
     let (tell, editions) = watch::channel(first.clone());
     tasks.spawn(async move {
-        while let Some(next) = edition(&mut frames).await {
+        while let Some(next) = edition(&mut following).await {
             // One that can't be read changes nothing.
             if let Ok(next) = next {
                 tell.send_replace(next);
             }
         }
-        drop(subscribed);
     });
     Ok((first, editions))
 }
 
 /// The next whole catalog; none when the track is over. Changes to one are passed over.
-async fn edition(frames: &mut Frames) -> Option<Result<Catalog, media::catalog::Error>> {
+async fn edition(following: &mut Following) -> Option<Result<Catalog, media::catalog::Error>> {
     loop {
-        match poll_fn(|cx| frames.poll(cx, Instant::now())).await {
-            FrameEvent::Frame { header, payload, .. } if header.id == 0 => {
-                return Some(Catalog::parse(&joined(payload)));
-            }
-            FrameEvent::Frame { .. } | FrameEvent::Lost => {}
-            FrameEvent::End(_) => return None,
+        if let Came::Frame(_, header, payload) = following.next().await.ok()??
+            && header.id == 0
+        {
+            return Some(Catalog::parse(&joined(payload)));
         }
     }
 }
@@ -270,34 +265,35 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut subscribed: Subscribed) {
-        let what = match self.follow(&mut subscribed).await {
+    async fn run(mut self, mut following: Following) {
+        let what = match self.follow(&mut following).await {
             Ok(()) => What::Ended,
             Err(error) => What::Failed(error),
         };
         let _ = self.give(what).await;
     }
 
-    async fn follow(&mut self, subscribed: &mut Subscribed) -> Result<(), WatchError> {
-        let start = Start::At(spine::Location { group: 0, object: 0 });
-        let filter = spine::Filter::from(start);
-        let mut frames = Frames::new(subscribed.track.subscribe(filter, Policy::EVERYTHING));
+    async fn follow(&mut self, following: &mut Following) -> Result<(), WatchError> {
         loop {
-            match poll_fn(|cx| frames.poll(cx, Instant::now())).await {
-                FrameEvent::Frame { group, header, payload } => {
+            let came = following.next().await.map_err(|problem| {
+                let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let problem = end.unwrap_or_else(|| problem.to_string());
+                WatchError::Broken { address: self.address.to_string(), problem }
+            })?;
+            match came {
+                Some(Came::Frame(group, header, payload)) => {
                     if header.status == spine::Status::Normal {
                         self.object(group, &header, joined(payload)).await?;
                     }
                 }
-                FrameEvent::Lost => self.give(What::Lost(1)).await?,
-                FrameEvent::End(_) => break,
+                Some(Came::Lost) => self.give(What::Lost(1)).await?,
+                Some(Came::Anew) => {
+                    self.next = None;
+                    self.give(What::Discontinuity).await?;
+                }
+                None => return Ok(()),
             }
         }
-        subscribed.over().await.map_err(|problem| {
-            let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let problem = end.unwrap_or_else(|| problem.to_string());
-            WatchError::Broken { address: self.address.to_string(), problem }
-        })
     }
 
     async fn object(
@@ -332,7 +328,11 @@ impl Follower {
 
     /// A segment begins.
     async fn begin(&mut self, group: u64, segment: Option<&Segment>) -> Result<(), WatchError> {
-        let discontinuity = segment.is_some_and(|segment| segment.discontinuity);
+        // Another server, or another broadcast of the input, counts by itself.
+        let epoch = |segment: &Segment| segment.epoch;
+        let anew = self.segment.as_ref().map(epoch).zip(segment.map(epoch));
+        let discontinuity = segment.is_some_and(|segment| segment.discontinuity)
+            || anew.is_some_and(|(before, now)| before != now);
         // Numbers of segments rise by one; those of other publishers' groups need not.
         if let (Some(next), Some(_)) = (self.next, segment)
             && group > next

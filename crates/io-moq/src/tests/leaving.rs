@@ -1,17 +1,19 @@
 //! GOAWAY: where peers are sent, who is waited for, and what asks again.
 
+use std::sync::atomic::Ordering;
+
 use moqt::session::{Command, Event};
-use moqt::{DoneCode, Properties, Request, ResetCode};
-use spine::TrackInfo;
+use moqt::{DoneCode, Filter, Location, Properties, Request, ResetCode};
+use spine::{Origin, TrackInfo};
 use tokio::time::Instant;
 
 use super::duties::{VIDEO, code, group, text};
 use super::relay::{give, send};
-use super::rig::{Client, Rig, next_object, soon, track};
+use super::rig::{Client, Rig, namespace, next_object, soon, track, until};
 use crate::client::Server;
 use crate::limits::{DRAIN, DRAIN_HERE};
 use crate::take::Taken;
-use crate::transport::{Congestion, Network};
+use crate::transport::{Congestion, Network, Trust};
 
 /// What a server that goes away says.
 async fn goaway(client: &mut Client) -> (String, std::time::Duration) {
@@ -54,8 +56,9 @@ fn draft18_s10_4_the_uri_of_a_goaway_is_used() {
         ("", "a", 1, "/KEY"),
         ("moqt://b.example:4443/K?jwt=x", "b.example", 4443, "/K?jwt=x"),
         ("moqt://b.example", "b.example", 443, ""),
-        ("https://[::1]:7/x", "::1", 7, "/x"),
-        // No address of a server: here.
+        ("moqt://[::1]:7/x", "::1", 7, "/x"),
+        // No address of a server, or not of this transport: here.
+        ("https://b.example:7/x", "a", 1, "/KEY"),
         ("http://b.example/", "a", 1, "/KEY"),
         ("moqt:///KEY", "a", 1, "/KEY"),
         ("b.example:4443", "a", 1, "/KEY"),
@@ -106,6 +109,35 @@ async fn draft21_s6_6_1_d18_who_has_something_open_is_waited_for() {
         let took = asked.elapsed();
         let late = 4 * DRAIN_HERE;
         assert!(took >= expect && took < expect + late, "{patient} {leaves}: {took:?}");
+    }
+}
+
+/// Who has gone elsewhere gives up what it had here, also where nothing comes any more, such as a catalog: else a server that stops
+/// would wait for it.
+#[tokio::test]
+async fn d18_what_a_client_drops_is_not_subscribed_to_any_more() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    group(&video, 0, &["all that there ever is"]);
+    let to = rig.endpoint.local_address().unwrap();
+    let (host, port, path) = (to.ip().to_string(), to.port(), "/".to_owned());
+    let server = Server { host, port, path, draft: None };
+    let (trust, origin) = (Trust::Fingerprint(rig.hash), Origin::new(spine::Limits::default()));
+    let mut client = crate::client::Client::connect(&server, trust, origin).await.unwrap();
+    let handle = client.handle();
+    let open = || rig.counters.subscriptions_open.load(Ordering::Relaxed);
+    let work = async {
+        let remote = handle.remote(namespace(&["default", "one"])).unwrap();
+        let filter = Filter::From(Location::default());
+        let subscribed = soon("a track", remote.subscribe("video", filter)).await.unwrap();
+        until("a subscriber", || open() == 1).await;
+        drop(subscribed);
+        until("nobody", || open() == 0).await;
+    };
+    tokio::select! {
+        over = client.run() => panic!("{over:?}"),
+        () = work => {}
     }
 }
 

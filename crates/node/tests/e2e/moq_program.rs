@@ -115,6 +115,8 @@ fn a_publisher_comes_back_to_a_server_that_was_away() {
     let to = address(&server, &input.key, &input.uid);
     let mut publisher = publish(clip.path(), &to, &[]);
     let before = server.wait_live(&input);
+    let viewer = watch(&address(&server, "", &input.uid), &["--insecure", "--wait", "--json"]);
+    wait_until("something to be watched", 20, || viewer.output().contains("frames").then_some(()));
     server.child().signal("TERM");
     server.child().wait(20);
     drop(server);
@@ -128,6 +130,13 @@ fn a_publisher_comes_back_to_a_server_that_was_away() {
     publisher.signal("INT");
     let followed = follow_to_the_end(&server, &after);
     assert!(publisher.wait(20).success(), "{}", publisher.output());
+    // A GOAWAY that names nobody else: who watched has come back as well, to another broadcast.
+    let (code, output) = outcome(viewer);
+    assert_eq!(code, 0, "{output}");
+    for track in summary(&output)["tracks"].as_array().unwrap() {
+        assert_eq!(track["discontinuities"], 1, "{output}");
+        assert_eq!(track["timeJumps"], 0, "{output}");
+    }
     for (kind, follower) in ['v', 'a'].into_iter().zip(&followed) {
         let folder = tempfile::tempdir().unwrap();
         let hashes =
@@ -172,6 +181,45 @@ fn an_address_has_a_share_of_moq_connections() {
         assert_eq!(code, 1, "{output}");
         assert!(output.contains("refused"), "{output}");
         assert_eq!(server.metric("moq_connections_refused_address_total"), 1);
+    }
+}
+
+#[test]
+fn who_publishes_and_who_watches_go_where_a_server_that_stops_sends_them() {
+    let open = "moq.open_namespaces=[\"room\"]";
+    let two = Server::start(AIRWAVE, &[open]);
+    let elsewhere = format!("moq.goaway_uri=moqt://{}", quic(&two));
+    let mut one = Server::start(AIRWAVE, &[open, &elsewhere]);
+    let clip = Clip::make(&ClipSpec { rising: true, group: 30, ..ClipSpec::plain("moved", 6) });
+    let room = format!("moqt://{}/KEY#msf:room", quic(&one));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("moved.mp4");
+    let record = ["--insecure", "--wait", "--json", "--record", file.to_str().unwrap()];
+    let watching = watch(&room, &record);
+    let mut publisher = publish(clip.path(), &room, &[]);
+    wait_until("something to be watched", 20, || {
+        watching.output().contains("frames").then_some(())
+    });
+    one.child().signal("TERM");
+    assert!(one.child().wait(20).success());
+    let metrics = two.metrics();
+    assert!(metrics["moq_publishers"] >= 1, "{}", publisher.output());
+    assert!(metrics["moq_subscriptions_open"] >= 2, "{}", watching.output());
+    assert!(publisher.wait(20).success(), "{}", publisher.output());
+    let (code, output) = outcome(watching);
+    assert_eq!(code, 0, "{output}");
+    for track in summary(&output)["tracks"].as_array().unwrap() {
+        for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
+            assert_eq!(track[nothing], 0, "{nothing}: {output}");
+        }
+    }
+    // From where it began on, each packet once and in order. A relay has nothing of before it was asked.
+    let hashes = |list: Vec<testkit::Packet>| list.into_iter().map(|p| p.hash).collect::<Vec<_>>();
+    for kind in ['v', 'a'] {
+        let (got, source) = (hashes(packets(&file, kind)), hashes(packets(clip.path(), kind)));
+        let from = source.iter().position(|hash| *hash == got[0]).expect("of the clip");
+        assert_eq!(got, source[from..], "{kind}: {} packets from {from} on", got.len());
+        assert!(from < source.len() / 2, "{kind}: it began in time");
     }
 }
 
