@@ -192,23 +192,26 @@ impl Connected<'_> {
             over = client.run() => Err(over),
         };
         let over = match published {
-            Err(over) => over,
+            Err(over) => Some(over),
             Ok(mut published) => {
                 self.progress.set_live(true);
                 self.began.send_replace(true);
                 tokio::select! {
-                    over = client.run() => over,
+                    over = client.run() => Some(over),
                     () = published.withdrawn() => return Err(PublishError::Withdrawn),
-                    _ = self.ended.wait_for(|ended| *ended) => {
-                        client.finish().await;
-                        return Ok(Session::Finished);
-                    }
+                    _ = self.ended.wait_for(|ended| *ended) => None,
                 }
             }
         };
         match over {
-            Over::GoAway { uri } => Ok(Session::Left(Box::new(client), uri)),
-            Over::Ended(ended) => Err(PublishError::Lost(ended.reason.escape_debug().to_string())),
+            Some(Over::GoAway { uri }) => Ok(Session::Left(Box::new(client), uri)),
+            Some(Over::Ended(ended)) => {
+                Err(PublishError::Lost(ended.reason.escape_debug().to_string()))
+            }
+            None => {
+                client.finish().await;
+                Ok(Session::Finished)
+            }
         }
     }
 }

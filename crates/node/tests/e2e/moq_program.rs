@@ -190,21 +190,27 @@ fn who_publishes_and_who_watches_go_where_a_server_that_stops_sends_them() {
     let two = Server::start(AIRWAVE, &[open]);
     let elsewhere = format!("moq.goaway_uri=moqt://{}", quic(&two));
     let mut one = Server::start(AIRWAVE, &[open, &elsewhere]);
-    let clip = Clip::make(&ClipSpec { rising: true, group: 30, ..ClipSpec::plain("moved", 6) });
+    // Longer than this takes.
+    let clip = Clip::make(&long());
     let room = format!("moqt://{}/KEY#msf:room", quic(&one));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moved.mp4");
     let record = ["--insecure", "--wait", "--json", "--record", file.to_str().unwrap()];
     let watching = watch(&room, &record);
     let mut publisher = publish(clip.path(), &room, &[]);
-    wait_until("something to be watched", 20, || {
-        watching.output().contains("frames").then_some(())
-    });
+    // As of the last second.
+    let frames = || -> u64 {
+        let output = watching.output();
+        let second = output.lines().last().and_then(|l| serde_json::from_str::<Value>(l).ok());
+        second.and_then(|second| second["tracks"][0]["frames"].as_u64()).unwrap_or(0)
+    };
+    wait_until("something to be watched", 20, || (frames() > 0).then_some(()));
     one.child().signal("TERM");
-    assert!(one.child().wait(20).success());
-    let metrics = two.metrics();
-    assert!(metrics["moq_publishers"] >= 1, "{}", publisher.output());
-    assert!(metrics["moq_subscriptions_open"] >= 2, "{}", watching.output());
+    assert!(one.child().wait(25).success());
+    // Whatever comes now comes from the other one; a second of it may be from before.
+    let before = frames();
+    wait_until("it to go on", 20, || (frames() > before + 45).then_some(()));
+    publisher.signal("INT");
     assert!(publisher.wait(20).success(), "{}", publisher.output());
     let (code, output) = outcome(watching);
     assert_eq!(code, 0, "{output}");
@@ -218,8 +224,8 @@ fn who_publishes_and_who_watches_go_where_a_server_that_stops_sends_them() {
     for kind in ['v', 'a'] {
         let (got, source) = (hashes(packets(&file, kind)), hashes(packets(clip.path(), kind)));
         let from = source.iter().position(|hash| *hash == got[0]).expect("of the clip");
-        assert_eq!(got, source[from..], "{kind}: {} packets from {from} on", got.len());
-        assert!(from < source.len() / 2, "{kind}: it began in time");
+        assert!(source[from..].starts_with(&got), "{kind}: {} packets from {from} on", got.len());
+        assert!(got.len() > 45, "{kind}: {} packets", got.len());
     }
 }
 
