@@ -54,6 +54,7 @@ const RULES: &[&str] = &[
 /// Those of [`check_versions`].
 const VERSION_RULES: &[&str] = &[
     "sequence-rises",
+    "three-targets-stay",
     "target-is-fixed",
     "part-target-is-fixed",
     "discontinuity-sequence",
