@@ -54,14 +54,24 @@ function shot(page, name) {
 }
 
 /** The picture of this height plays. */
-async function heights(page, wanted) {
+async function heights(page, wanted, timeout = WAIT.timeout) {
   const reached = (wanted) => {
     const { video, stats } = document.querySelector('airwave-player');
     const since = (window.framesSince ??= { height: 0, shown: 0 });
     if (since.height !== video.videoHeight) window.framesSince = { height: video.videoHeight, shown: stats.framesShown };
     return video.videoHeight === wanted && stats.framesShown > window.framesSince.shown + 10;
   };
-  await page.waitForFunction(reached, wanted, WAIT);
+  await page.waitForFunction(reached, wanted, { ...WAIT, timeout });
+}
+
+/** The same once it was picked: a click that a menu meets while it is drawn anew is lost, and made again. */
+async function pickAndSee(page, label) {
+  for (let tries = 3; ; tries--) {
+    const offered = await pick(page, label);
+    const seen = await heights(page, Number.parseInt(label, 10), WAIT.timeout / 2).then(() => true, (error) => error);
+    if (seen === true) return offered;
+    if (tries === 0) throw seen;
+  }
 }
 
 async function pick(page, label) {
@@ -137,12 +147,10 @@ async function choose(page) {
   };
   await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
   const began = await mode();
-  const offered = await pick(page, options.level);
-  await heights(page, Number.parseInt(options.level, 10));
+  const offered = await pickAndSee(page, options.level);
   await shot(page, 'level');
   const chosen = await mode();
-  await pick(page, options.own);
-  await heights(page, Number.parseInt(options.own, 10));
+  await pickAndSee(page, options.own);
   const again = await mode();
   await pick(page, 'Auto');
   const marked = () => [...document.querySelector('airwave-player').shadowRoot.querySelectorAll('[data-part="menu"] [data-value]')].some((item) => item.ariaChecked === 'true' && item.textContent.startsWith('Auto'));
