@@ -37,7 +37,7 @@ vi.mock('../src/publish/publisher', () => ({
       try {
         does(start);
       } catch (error) {
-        return Promise.reject(error as Error);
+        return Promise.reject(error instanceof Error ? error : new Error(String(error)));
       }
       return Promise.resolve(publisher);
     },
@@ -121,5 +121,16 @@ it('tries again if the connection ended before the start was known', async () =>
   expect(starts[0]?.publisher.abandon).toHaveBeenCalledOnce();
   expect(starts).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(500);
+  expect(starts).toHaveLength(2);
+});
+
+it('does not try again for a broadcast that was stopped meanwhile', async () => {
+  await goLive();
+  starts[0]?.onLost();
+  // Stopped and begun again before the second try is due.
+  await goLive();
+  await goLive();
+  expect(starts).toHaveLength(2);
+  await vi.advanceTimersByTimeAsync(10_000);
   expect(starts).toHaveLength(2);
 });

@@ -151,6 +151,10 @@ pub const SUBSCRIBE_ANSWER_MAX: Duration = Duration::from_secs(35);
 /// relay, is back by then.
 pub const FORWARD_LINGER: Duration = Duration::from_secs(10);
 
+/// What was fetched of a relayed track after pauses, and may go on in the same subgroups: each holds a stream of every viewer of it open,
+/// so it is a part of [`STREAMS_PER_SUBSCRIPTION`].
+pub const PAST_OPEN_MAX: usize = 16;
+
 /// Namespaces that one connection publishes in.
 pub const NAMESPACES_MAX: usize = 16;
 

@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
-use crate::limits::FORWARD_LINGER;
+use crate::limits::{FORWARD_LINGER, PAST_OPEN_MAX};
 use crate::link::{DataStream, Link, Told};
 use crate::names::{path_of, reset, reset_of};
 use crate::play::{at, location};
@@ -135,6 +135,10 @@ pub(crate) async fn take(
                     continue;
                 }
                 Wanted::Before(largest) => {
+                    // Older ones go on with nothing any more: what is not sent of them is lost, not what is in the track.
+                    if past.len() >= PAST_OPEN_MAX {
+                        past.clear();
+                    }
                     let (link, name, track) = (link.clone(), name.clone(), track.clone());
                     past.push(Box::pin(async move {
                         upstream::begun(&link, name, largest, track).await;

@@ -105,13 +105,23 @@ impl Past {
             .inspect_err(|error| tracing::warn!(%video, %error, "can't offer a recording"))
             .ok()?;
         let consumer = kept.broadcast.consume();
+        self.keep(uid, kept);
+        // Who deleted it meanwhile found nothing here to delete.
+        if matches!(self.history().recording(&video).await, Ok(None)) {
+            let deleted = self.kept().remove(uid);
+            drop(deleted);
+            return None;
+        }
+        Some(consumer)
+    }
+
+    fn keep(&self, uid: &str, one: Kept) {
         let mut all = self.kept();
-        all.insert(uid.to_owned(), kept);
+        all.insert(uid.to_owned(), one);
         while all.len() > PAST_BROADCASTS {
             let oldest = all.iter().min_by_key(|(_, kept)| kept.used).map(|(uid, _)| uid.clone());
             oldest.map(|uid| all.remove(&uid));
         }
-        Some(consumer)
     }
 
     /// Its catalog, and the names of the levels in it. An encoder that does not say soon what they begin with has none.

@@ -99,6 +99,7 @@ async function goLive(): Promise<void> {
 }
 
 async function connect(): Promise<void> {
+  window.clearTimeout(retryTimer);
   show();
   if (stream === null || liveSinceMs === null) return;
   const { input, key } = keyOf();
@@ -186,6 +187,7 @@ function fail(reason: string): void {
 }
 
 async function stop(): Promise<void> {
+  window.clearTimeout(retryTimer);
   liveSinceMs = null;
   const ending = publisher;
   publisher = null;

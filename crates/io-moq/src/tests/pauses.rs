@@ -11,7 +11,7 @@ use super::live::ms;
 use super::relay::{room, send};
 use super::rig::{Client, Rig, next_object, soon};
 use super::written::{give, tell};
-use crate::limits::FORWARD_LINGER;
+use crate::limits::{FORWARD_LINGER, STREAMS_PER_SUBSCRIPTION};
 use crate::transport::{Congestion, Network};
 
 /// The next update of FORWARD, answered: this is the largest object.
@@ -83,6 +83,11 @@ async fn d05_a_track_that_nobody_reads_is_paused_upstream_until_somebody_does() 
     }
 }
 
+fn all() -> Parameters {
+    let filter = Some(Filter::From(Location::default()));
+    Parameters { filter, ..Parameters::default() }
+}
+
 /// What came to be while nobody read is fetched for who wants it: a newer catalog, perhaps.
 #[tokio::test(start_paused = true)]
 async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
@@ -91,10 +96,6 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
     let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
     assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
     let viewer = rig.client_over_in(&network, Version::Draft18).await;
-    let all = || {
-        let filter = Some(Filter::From(Location::default()));
-        Parameters { filter, ..Parameters::default() }
-    };
     let asked = viewer.link.request(Request::Subscribe { track: room(), parameters: all() });
     let upstream = give(&mut publisher, None).await;
     let mut seen = super::written::begin(&viewer, asked.unwrap()).await;
@@ -109,4 +110,28 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
     // What was here comes first; what is new, behind it.
     assert_eq!(text(&seen.next().await), (0, 0, "old"));
     assert_eq!(text(&seen.next().await), (3, 0, "new"));
+}
+
+/// However many pauses there were: what was fetched after each of them, and may go on, leaves room for what is live.
+#[tokio::test(start_paused = true)]
+async fn d05_d02_pauses_without_number_leave_room_for_what_is_live() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let asked = viewer.link.request(Request::Subscribe { track: room(), parameters: all() });
+    let upstream = give(&mut publisher, None).await;
+    let mut seen = super::written::begin(&viewer, asked.unwrap()).await;
+    send(&publisher, upstream, 0, 0, "old", true).await;
+    let pauses = STREAMS_PER_SUBSCRIPTION as u64 + 2;
+    for group in 1..=pauses {
+        leave(&viewer, seen.id).await;
+        assert!(!told(&mut publisher, None).await);
+        seen = viewer.subscribe(room(), all()).await;
+        assert!(told(&mut publisher, Some(Location::new(group, 0))).await);
+        tell(&mut publisher, &[(group, 0, "new")]).await;
+    }
+    send(&publisher, upstream, pauses + 1, 0, "live", true).await;
+    while text(&soon("what is live", seen.next()).await).2 != "live" {}
 }

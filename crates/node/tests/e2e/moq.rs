@@ -61,7 +61,14 @@ pub(crate) fn run_of(source: &[Packet], got: &[String], what: &str) -> usize {
     let rest = &source[from..];
     assert!(got.len() <= rest.len(), "{what}: {} packets from {from} on", got.len());
     let differs = rest.iter().zip(got).position(|(s, g)| s.hash != *g);
-    assert_eq!(differs, None, "{what}: from packet {from} of {} on", source.len());
+    let there = |at: usize| source.iter().position(|packet| packet.hash == got[at]);
+    let all = (got.len(), source.len());
+    assert_eq!(
+        differs,
+        None,
+        "{what}: {all:?} packets, from {from} on; then {:?}",
+        differs.map(there)
+    );
     from
 }
 

@@ -196,8 +196,10 @@ fn who_publishes_and_who_watches_go_where_a_server_that_stops_sends_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moved.mp4");
     let record = ["--insecure", "--wait", "--json", "--record", file.to_str().unwrap()];
-    let watching = watch(&room, &record);
+    // A file has the tracks that there were when it was begun.
     let mut publisher = publish(clip.path(), &room, &[]);
+    wait_until("both tracks", 60, || publisher.output().contains("kbit/s").then_some(()));
+    let watching = watch(&room, &record);
     // As of the last second.
     let frames = || -> u64 {
         let output = watching.output();
