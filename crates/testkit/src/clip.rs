@@ -144,7 +144,9 @@ impl Clip {
         if let Some(text) = spec.captions {
             caption(temporary.path(), text, spec);
         }
-        temporary.persist(&path).unwrap();
+        // Others may have made it meanwhile, and use theirs already: x264 does not always make the same of the same.
+        let kept = temporary.persist_noclobber(&path);
+        assert!(path.is_file(), "{kept:?}");
         Self(path)
     }
 
