@@ -263,10 +263,10 @@ impl Pace {
         let frame = u64::from(VIDEO_TIMESCALE) * per;
         let comes = u64::from(self.0) * rate;
         // Clocks of milliseconds are off by less.
-        if comes.abs_diff(frame) * 20 <= frame {
+        if comes.abs_diff(frame).saturating_mul(20) <= frame {
             return kbps;
         }
-        let told = u64::from(kbps) * comes.min(frame * 2) / frame;
+        let told = u64::from(kbps).saturating_mul(comes.min(frame * 2)) / frame.max(1);
         u32::try_from(told).unwrap_or(kbps).max(1)
     }
 }
