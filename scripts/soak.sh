@@ -55,6 +55,7 @@ STEPS=(
     "Kill -9 of encoder processes, $AIRWAVE_WORKER_KILLS times|faults::workers"
     "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"
     "An independent client in drafts 16, 20 and 22|moq::independent_"
+    "airwave publish and airwave watch go where a server that stops sends them|who_publishes_and_who_watches_go_where"
 )
 
 main() {
