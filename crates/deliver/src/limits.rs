@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const PARKED_MAX: usize = 50_000;
 
 /// And of one address (of IPv6, one /64): a quarter of them, so that one that asks for everything at once leaves room for others,
-/// and ten thousand viewers behind one gateway still find theirs.
+/// and three thousand viewers behind one gateway, of up to four requests each, still find theirs.
 pub const PARKED_PER_ADDRESS_MAX: usize = 12_500;
 
 /// Renderings kept of one rendition: plain, low latency, everything, delta, of the newest version.

@@ -93,7 +93,7 @@ const KEPT_BESIDES: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_time, libc::SY
 const KEPT_BESIDES: &[libc::c_long] = &[];
 
 /// What drivers of encoders outside of the processor need as well: they look for their device and speak to it. Files are
-/// opened, never made or cut ([`OPENED`]); one that is there can't be written, as no file may have a size.
+/// opened, never made or cut ([`OPENED`]), and no file may grow; devices, and what `/proc` shows of the same user, can be written.
 const OF_DRIVERS: &[libc::c_long] = &[
     libc::SYS_ioctl,
     libc::SYS_newfstatat,

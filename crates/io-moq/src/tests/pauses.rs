@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::duties::{code, text};
 use super::live::ms;
 use super::relay::{room, send};
-use super::rig::{Client, Rig, next_object, soon};
+use super::rig::{Client, Rig, Subscribed, next_object, soon};
 use super::written::{give, tell};
 use crate::limits::{FORWARD_LINGER, STREAMS_PER_SUBSCRIPTION};
 use crate::transport::{Congestion, Network};
@@ -88,9 +88,8 @@ fn all() -> Parameters {
     Parameters { filter, ..Parameters::default() }
 }
 
-/// What came to be while nobody read is fetched for who wants it: a newer catalog, perhaps.
-#[tokio::test(start_paused = true)]
-async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
+/// A relayed track of one object, its publisher, what he was asked, and one who watches all of it.
+async fn relayed() -> (Rig, Client, RequestId, Client, Subscribed) {
     let network = Network::new(7);
     let rig = Rig::over(&network, Congestion::Ours);
     let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
@@ -98,8 +97,15 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
     let viewer = rig.client_over_in(&network, Version::Draft18).await;
     let asked = viewer.link.request(Request::Subscribe { track: room(), parameters: all() });
     let upstream = give(&mut publisher, None).await;
-    let mut seen = super::written::begin(&viewer, asked.unwrap()).await;
+    let seen = super::written::begin(&viewer, asked.unwrap()).await;
     send(&publisher, upstream, 0, 0, "old", true).await;
+    (rig, publisher, upstream, viewer, seen)
+}
+
+/// What came to be while nobody read is fetched for who wants it: a newer catalog, perhaps.
+#[tokio::test(start_paused = true)]
+async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
+    let (_rig, mut publisher, _, viewer, mut seen) = relayed().await;
     assert_eq!(text(&seen.next().await), (0, 0, "old"));
     leave(&viewer, seen.id).await;
     assert!(!told(&mut publisher, None).await);
@@ -115,15 +121,7 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
 /// However many pauses there were: what was fetched after each of them, and may go on, leaves room for what is live.
 #[tokio::test(start_paused = true)]
 async fn d05_d02_pauses_without_number_leave_room_for_what_is_live() {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
-    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-    let viewer = rig.client_over_in(&network, Version::Draft18).await;
-    let asked = viewer.link.request(Request::Subscribe { track: room(), parameters: all() });
-    let upstream = give(&mut publisher, None).await;
-    let mut seen = super::written::begin(&viewer, asked.unwrap()).await;
-    send(&publisher, upstream, 0, 0, "old", true).await;
+    let (_rig, mut publisher, upstream, viewer, mut seen) = relayed().await;
     let pauses = STREAMS_PER_SUBSCRIPTION as u64 + 2;
     for group in 1..=pauses {
         leave(&viewer, seen.id).await;
