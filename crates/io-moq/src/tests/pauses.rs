@@ -11,7 +11,7 @@ use super::live::ms;
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, next_object, soon};
 use super::written::{give, tell};
-use crate::limits::{FORWARD_LINGER, STREAMS_PER_SUBSCRIPTION};
+use crate::limits::FORWARD_LINGER;
 use crate::transport::{Congestion, Network};
 
 /// The next update of FORWARD, answered: this is the largest object.
@@ -116,20 +116,4 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
     // What was here comes first; what is new, behind it.
     assert_eq!(text(&seen.next().await), (0, 0, "old"));
     assert_eq!(text(&seen.next().await), (3, 0, "new"));
-}
-
-/// However many pauses there were: what was fetched after each of them, and may go on, leaves room for what is live.
-#[tokio::test(start_paused = true)]
-async fn d05_d02_pauses_without_number_leave_room_for_what_is_live() {
-    let (_rig, mut publisher, upstream, viewer, mut seen) = relayed().await;
-    let pauses = STREAMS_PER_SUBSCRIPTION as u64 + 2;
-    for group in 1..=pauses {
-        leave(&viewer, seen.id).await;
-        assert!(!told(&mut publisher, None).await);
-        seen = viewer.subscribe(room(), all()).await;
-        assert!(told(&mut publisher, Some(Location::new(group, 0))).await);
-        tell(&mut publisher, &[(group, 0, "new")]).await;
-    }
-    send(&publisher, upstream, pauses + 1, 0, "live", true).await;
-    while text(&soon("what is live", seen.next()).await).2 != "live" {}
 }
