@@ -28,29 +28,30 @@ export AIRWAVE_SWITCHES=${AIRWAVE_SWITCHES:-20}                       # of level
 export AIRWAVE_SPOILT_ROUNDS=${AIRWAVE_SPOILT_ROUNDS:-200}            # frames cut short, turned, doubled
 export AIRWAVE_WORKER_KILLS=${AIRWAVE_WORKER_KILLS:-200}              # kill -9 of encoder processes
 
-# One step a row of the report: what it is, and which tests.
+# One step a row of the report: what it is, and which tests. Those that need the machine to themselves come first.
 STEPS=(
     "hls.js in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock_hls_js"
     "shaka-player, HLS and MPD, for $AIRWAVE_PLAY_SECONDS s each|browser::stock_shaka_player"
+    "@moq/watch, its first viewer, a second and a late one|browser::stock_moq_watch"
     "dash.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_dash_js"
     "video.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_video_js"
     "Chromium's own HLS for $AIRWAVE_PLAY_SECONDS s|browser::stock_native_video"
     "ffmpeg for $AIRWAVE_PLAY_SECONDS s|browser::stock_ffmpeg"
     "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player|browser::a_browser_that"
     "From the encoder to the screen over MoQ for $AIRWAVE_GLASS_SECONDS s, no rebuffer|browser::what_an_encoder_sees"
+    "$AIRWAVE_SWITCHES forced switches of level in Chromium|levels::forced"
+    "Levels over MoQ|levels::levels_over_moq"
+    "$AIRWAVE_PLAYERS players behind nginx|edge::the_origin_is_asked_once_for_everybody$"
+    "$AIRWAVE_PLAYERS players with a token each behind nginx|edge::the_origin_is_asked_once_for_everybody_who_has_a_token$"
     "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
     "Power cuts, $AIRWAVE_POWER_ROUNDS rounds|power::"
     "$AIRWAVE_ROUNDS times connect, publish, leave|rounds::"
     "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::"
-    "$AIRWAVE_PLAYERS players behind nginx|edge::the_origin_is_asked_once_for_everybody$"
-    "$AIRWAVE_PLAYERS players with a token each behind nginx|edge::the_origin_is_asked_once_for_everybody_who_has_a_token$"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
     "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
     "FETCH against a plain model, $AIRWAVE_HISTORIES random histories|d23_d24_ranges"
     "Levels of four codecs, all rows of the table of joints|joints::"
     "$AIRWAVE_MOQ_FLOOD subscriptions, a tenth as many namespaces, over MoQ|floods::|what_comes_and_goes"
-    "$AIRWAVE_SWITCHES forced switches of level in Chromium|levels::forced"
-    "Levels over MoQ|levels::levels_over_moq"
     "Frames that a fuzzer spoilt, $AIRWAVE_SPOILT_ROUNDS rounds a codec|faults::spoilt"
     "Kill -9 of encoder processes, $AIRWAVE_WORKER_KILLS times|faults::workers"
     "An independent MoQ client watches RTMP for $AIRWAVE_MOQ_SECONDS s, two more join|moq::an_independent_client"
