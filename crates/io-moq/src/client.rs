@@ -12,8 +12,8 @@ use bytes::Bytes;
 use media::admission::{Door, Refused};
 use moqt::session::{Command, Config, Event};
 use moqt::{
-    Answer, DoneCode, Filter, Namespace, Parameters, Request, RequestError, ResetCode, Session,
-    SessionCode, Version,
+    Answer, DoneCode, Filter, Location, Namespace, Parameters, Request, RequestError, ResetCode,
+    Session, SessionCode, Version,
 };
 use spine::broadcast::Producer;
 use spine::{NodeId, Origin, Path, PublishError, Route, Takeover, TrackName, track};
@@ -119,6 +119,11 @@ impl Denial {
     pub fn is_absence(&self) -> bool {
         use moqt::RequestCode::{DoesNotExist, Timeout};
         matches!(self, Self::Answered(error) if matches!(error.code, DoesNotExist | Timeout))
+    }
+
+    /// Whether there is no object yet where a range begins.
+    pub fn is_ahead(&self) -> bool {
+        matches!(self, Self::Answered(error) if error.code == moqt::RequestCode::InvalidRange)
     }
 
     /// Whether the server took us for somebody who may not do this.
@@ -425,6 +430,8 @@ pub enum Broken {
 pub struct Subscribed {
     /// What has come.
     pub track: track::Consumer,
+    /// The largest object that there was when the server agreed: what is before it and does not come is the past.
+    pub largest: Option<Location>,
     over: oneshot::Receiver<Taken>,
 }
 
@@ -456,6 +463,7 @@ impl Remote {
         // Derived: it ends when nobody writes it any more.
         let made = self.staging.consume().derive(name, info_of(&granted.properties));
         let producer = made.map_err(|_| Denial::Misuse)?;
+        let largest = granted.largest();
         let track = producer.consume();
         let (mut tell, over) = oneshot::channel();
         self.link.run(async move {
@@ -466,6 +474,6 @@ impl Remote {
                 () = tell.closed() => {}
             }
         });
-        Ok(Subscribed { track, over })
+        Ok(Subscribed { track, largest, over })
     }
 }

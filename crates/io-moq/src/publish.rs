@@ -242,6 +242,11 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
+    /// The largest object that there is, as the peer says.
+    pub(crate) fn largest(&self) -> Option<Location> {
+        self.parameters.largest
+    }
+
     /// Writes what comes into this track, to its end; if it is `relayed`, what there was before as well, for who wants that.
     pub(crate) async fn take(mut self, track: track::Producer, relayed: bool) -> Taken {
         loop {

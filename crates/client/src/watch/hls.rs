@@ -23,6 +23,11 @@ pub(super) async fn begin(
     let playlist = url
         .playlist()
         .map_err(|_| WatchError::Reference { url: url.clone(), uri: url.path.clone() })?;
+    let playlist = match options.begin {
+        // All that there is since the start.
+        Begin::Start | Begin::Back(_) => playlist.with("dvrEnabled=true"),
+        Begin::Live | Begin::Oldest => playlist,
+    };
     let mut tracks = loop {
         match tracks(&mut http, &playlist).await {
             Err(WatchError::NotOnAir(_)) if options.wait => tokio::time::sleep(ASK_AGAIN).await,
@@ -43,8 +48,11 @@ pub(super) async fn begin(
     for (i, (_, url)) in tracks.iter().enumerate() {
         let http = Http::new(tls.clone());
         let follower = Follower::new(i, url.clone(), http, sender.clone());
-        // Recording takes all there is.
-        let begin = if options.record.is_some() { Begin::Oldest } else { options.begin };
+        let begin = match options.begin {
+            // Recording takes all there is.
+            Begin::Live if options.record.is_some() => Begin::Oldest,
+            begin => begin,
+        };
         tasks.spawn(follower.run(begin));
     }
     let tracks = tracks.into_iter().map(|(track, _)| track).collect();

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use io_moq::client::{Client, Denial, Handle, Trust};
 use media::catalog::{Catalog, CatalogTrack};
 use media::mp4::{Event as Boxes, Reader};
 use moqt::Namespace;
 use package::properties::{self, Part, Segment};
-use spine::{Header, Origin, Payload};
+use spine::Origin;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::moved::{Broadcast, Came, Following, Place, Reads, drive};
+use super::moved::{Broadcast, Came, Following, Object, Place, Reads, drive};
+use super::past::{Stopped, TrackReader};
 use super::track::{Event, Media, What};
-use super::{ASK_AGAIN, Begun, Options, SETTLE_ROUNDS, TrackName, WatchError};
+use super::{ASK_AGAIN, Begin, Begun, Options, SETTLE_ROUNDS, TrackName, WatchError};
 use crate::address::MoqAddress;
 use crate::limits::{CONNECT_TIMEOUT, INIT_WAIT, TRACKS_MAX};
 
@@ -78,8 +79,16 @@ pub(super) async fn begin(
     let mut tracks = Vec::new();
     for (track, entry) in entries.iter().enumerate() {
         tracks.push(name_of(entry));
-        let asked = Following::begin(broadcast.clone(), &entry.name, Reads::Onward).await;
-        let following = asked.map_err(|denial| denied(&address, &entry.name, denial))?;
+        let begin = match options.begin {
+            // It is over: all of it is past.
+            Begin::Live | Begin::Oldest if !entry.is_live => Begin::Start,
+            begin => begin,
+        };
+        let asked = TrackReader::begin(&broadcast, &entry.name, begin).await;
+        let reader = asked.map_err(|stopped| match stopped {
+            Stopped::Denied(denial) => denied(&address, &entry.name, denial),
+            Stopped::Broken(problem) => broken(&address, problem),
+        })?;
         let follower = Follower {
             track,
             name: entry.name.clone(),
@@ -91,8 +100,9 @@ pub(super) async fn begin(
             seconds: 0.0,
             segment: None,
             boxes: None,
+            old_init: None,
         };
-        tasks.spawn(follower.run(following));
+        tasks.spawn(follower.run(reader));
     }
     let leave = Some(Leave { places, left });
     Ok(Begun { tracks, tasks, leave })
@@ -125,6 +135,10 @@ fn denied(address: &MoqAddress, what: &str, denial: Denial) -> WatchError {
             denial: Box::new(denial),
         },
     }
+}
+
+fn broken(address: &MoqAddress, problem: String) -> WatchError {
+    WatchError::Broken { address: address.to_string(), problem }
 }
 
 /// The broadcast that is there, if it is the only one.
@@ -178,9 +192,8 @@ async fn catalog(
             asked => break asked.map_err(|denial| denied(address, "the catalog", denial))?,
         }
     };
-    let broken = |problem: String| WatchError::Broken { address: address.to_string(), problem };
     let first = match edition(&mut following).await {
-        Some(first) => first.map_err(|error| broken(format!("the catalog: {error}")))?,
+        Some(first) => first.map_err(|error| broken(address, format!("the catalog: {error}")))?,
         None => return Err(WatchError::NotOnAir(address.to_string())),
     };
     let (tell, editions) = watch::channel(first.clone());
@@ -198,10 +211,10 @@ async fn catalog(
 /// The next whole catalog; none when the track is over. Changes to one are passed over.
 async fn edition(following: &mut Following) -> Option<Result<Catalog, media::catalog::Error>> {
     loop {
-        if let Came::Frame(_, header, payload) = following.next().await.ok()??
-            && header.id == 0
+        if let Came::Object(object) = following.next().await.ok()??
+            && object.id == 0
         {
-            return Some(Catalog::parse(&joined(payload)));
+            return Some(Catalog::parse(&object.payload));
         }
     }
 }
@@ -262,31 +275,31 @@ struct Follower {
     segment: Option<Segment>,
     /// Reads durations where objects do not say theirs.
     boxes: Option<(Bytes, Reader)>,
+    /// An initialisation segment of the past that the catalog does not name any more.
+    old_init: Option<(u64, Bytes)>,
 }
 
 impl Follower {
-    async fn run(mut self, mut following: Following) {
-        let what = match self.follow(&mut following).await {
+    async fn run(mut self, mut reader: TrackReader) {
+        let what = match self.follow(&mut reader).await {
             Ok(()) => What::Ended,
             Err(error) => What::Failed(error),
         };
         let _ = self.give(what).await;
     }
 
-    async fn follow(&mut self, following: &mut Following) -> Result<(), WatchError> {
+    async fn follow(&mut self, reader: &mut TrackReader) -> Result<(), WatchError> {
         loop {
-            let came = following.next().await.map_err(|problem| {
+            let came = reader.next().await.map_err(|problem| {
                 let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let problem = end.unwrap_or_else(|| problem.to_string());
-                WatchError::Broken { address: self.address.to_string(), problem }
+                broken(&self.address, end.unwrap_or_else(|| problem.to_string()))
             })?;
             match came {
-                Some(Came::Frame(group, header, payload)) => {
-                    if header.status == spine::Status::Normal {
-                        self.object(group, &header, joined(payload)).await?;
-                    }
-                }
+                Some(Came::Object(object)) => self.object(object, reader).await?,
                 Some(Came::Lost) => self.give(What::Lost(1)).await?,
+                // Where there are segments, the number of the next one tells.
+                Some(Came::LostGroups) if self.segment.is_some() => {}
+                Some(Came::LostGroups) => self.give(What::Lost(1)).await?,
                 Some(Came::Anew) => {
                     self.next = None;
                     self.give(What::Discontinuity).await?;
@@ -296,27 +309,24 @@ impl Follower {
         }
     }
 
-    async fn object(
-        &mut self,
-        group: u64,
-        header: &Header,
-        bytes: Bytes,
-    ) -> Result<(), WatchError> {
-        let said = properties::decode(&header.properties).ok();
-        let new = header.id == 0 || self.next.is_none_or(|next| group >= next);
+    async fn object(&mut self, object: Object, reader: &mut TrackReader) -> Result<(), WatchError> {
+        let Object { group, id, properties, payload: bytes, arrived } = object;
+        let said = properties::decode(&properties).ok();
+        let new = id == 0 || self.next.is_none_or(|next| group >= next);
         if new {
             self.begin(group, said.as_ref().and_then(|(_, segment)| segment.as_ref())).await?;
         }
         if self.segment.as_ref().is_some_and(|segment| segment.gap) {
             return Ok(());
         }
-        let Some(init) = self.init().await else {
+        let Some(init) = self.init(arrived.is_none(), reader).await else {
             return self.give(What::Lost(1)).await;
         };
-        let loaded_in = header.arrived.elapsed();
+        let loaded_in = arrived.map_or(Duration::ZERO, |arrived| arrived.elapsed());
         let (seconds, latency) = match (&said, &self.segment) {
             (Some((part, _)), Some(segment)) => {
-                (seconds_of(part, segment), latency(segment, self.seconds))
+                let latency = arrived.and_then(|_| latency(segment, self.seconds));
+                (seconds_of(part, segment), latency)
             }
             _ => (self.measure(&init, &bytes), None),
         };
@@ -353,11 +363,19 @@ impl Follower {
     }
 
     /// The initialisation segment of what comes now. The catalog is on a stream of its own, and may be later.
-    async fn init(&mut self) -> Option<Bytes> {
+    async fn init(&mut self, past: bool, reader: &mut TrackReader) -> Option<Bytes> {
         let id = match &self.segment {
             Some(segment) => format!("{:014x}", segment.init),
             None => own(&self.name),
         };
+        if let Some(segment) = self.segment.filter(|_| past)
+            && !self.inits.borrow().contains_key(&id)
+        {
+            if self.old_init.as_ref().is_none_or(|(known, _)| *known != segment.init) {
+                self.old_init = Some((segment.init, reader.init(segment.init).await?));
+            }
+            return self.old_init.as_ref().map(|(_, init)| init.clone());
+        }
         let there = self.inits.wait_for(|inits| inits.contains_key(&id));
         let found = tokio::time::timeout(INIT_WAIT, there).await.ok()?.ok()?;
         found.get(&id).cloned()
@@ -398,14 +416,4 @@ fn latency(segment: &Segment, seconds: f64) -> Option<Duration> {
     let at =
         Duration::from_millis(segment.wall_clock_ms) + Duration::try_from_secs_f64(seconds).ok()?;
     Some(now.saturating_sub(at))
-}
-
-fn joined(chunks: Vec<Payload>) -> Bytes {
-    let mut chunks: Vec<Bytes> = chunks.into_iter().map(Payload::into_bytes).collect();
-    if chunks.len() == 1 {
-        return chunks.pop().unwrap_or_default();
-    }
-    let mut all = BytesMut::new();
-    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
-    all.freeze()
 }

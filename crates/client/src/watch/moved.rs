@@ -5,6 +5,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use io_moq::client::{Broken, Client, Denial, Handle, Over, Remote, Server, Subscribed, Trust};
 use media::{FrameEvent, Frames};
 use moqt::{Filter, Location, Namespace};
@@ -113,11 +114,40 @@ type Joining = Pin<Box<dyn Future<Output = Result<Reading, Denial>> + Send>>;
 
 /// What comes of a track.
 pub(super) enum Came {
-    Frame(u64, Header, Vec<Payload>),
+    Object(Object),
     /// Something is missing.
     Lost,
+    /// Whole groups are missing: the number of the next one says how many, where such numbers rise by one.
+    LostGroups,
     /// What follows is numbered anew.
     Anew,
+}
+
+/// An object with something in it.
+pub(super) struct Object {
+    pub(super) group: u64,
+    pub(super) id: u64,
+    pub(super) properties: Bytes,
+    pub(super) payload: Bytes,
+    /// When it began to come; of the past it says nothing.
+    pub(super) arrived: Option<Instant>,
+}
+
+impl Object {
+    fn live(group: u64, header: Header, payload: Vec<Payload>) -> Self {
+        let Header { id, properties, arrived, .. } = header;
+        Self { group, id, properties, payload: joined(payload), arrived: Some(arrived) }
+    }
+}
+
+fn joined(chunks: Vec<Payload>) -> Bytes {
+    let mut chunks: Vec<Bytes> = chunks.into_iter().map(Payload::into_bytes).collect();
+    if chunks.len() == 1 {
+        return chunks.pop().unwrap_or_default();
+    }
+    let mut all = BytesMut::new();
+    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+    all.freeze()
 }
 
 /// A track in one session.
@@ -201,6 +231,22 @@ impl Following {
         Ok(Self { broadcast, name, reads, now, joining, next, last, fresh })
     }
 
+    /// The largest object that there was when it was subscribed to.
+    pub(super) fn largest(&self) -> Option<Location> {
+        self.now.subscribed.largest
+    }
+
+    /// Hands out what is behind this object, which was fetched in this session. False, and all that comes, if the numbers of
+    /// that session were others.
+    pub(super) fn goes_on_behind(&mut self, last: Location, session: u64) -> bool {
+        let last = (last.group, last.object);
+        if session != self.now.session && self.now.is_numbered_anew(last) {
+            return false;
+        }
+        (self.last, self.fresh) = (Some(last), true);
+        true
+    }
+
     /// What comes next; nothing once the publisher has ended the track.
     pub(super) async fn next(&mut self) -> Result<Option<Came>, Broken> {
         loop {
@@ -255,7 +301,10 @@ impl Following {
                     }
                     self.fresh = false;
                     self.last = Some(at);
-                    return Ok(Some(Came::Frame(group, header, payload)));
+                    if header.status != spine::Status::Normal {
+                        continue;
+                    }
+                    return Ok(Some(Came::Object(Object::live(group, header, payload))));
                 }
                 FrameEvent::Lost => return Ok(Some(Came::Lost)),
                 FrameEvent::End(_) => match self.next.take() {

@@ -19,6 +19,10 @@ pub enum Begin {
     Live,
     /// With the oldest segment that is listed.
     Oldest,
+    /// At the start of the broadcast, as far as there is anything left of it.
+    Start,
+    /// So long before the newest segment began.
+    Back(Duration),
 }
 
 /// Something of one track.
@@ -298,10 +302,24 @@ impl Follower {
     }
 }
 
-/// The first position: with `Live`, the newest segment that a decoder can begin with.
+/// The first position: with `Live`, the newest segment that a decoder can begin with. Of a list that has ended it is the first.
 fn first(list: &MediaPlaylist, begin: Begin) -> Position {
     let oldest = list.segments.first().map_or(list.sequence, |s| s.number);
-    if begin == Begin::Oldest || list.ended {
+    let back = match begin {
+        Begin::Back(back) => Some(back.as_secs_f64()),
+        Begin::Oldest | Begin::Start => return Position::at(oldest),
+        Begin::Live if list.ended => return Position::at(oldest),
+        Begin::Live => None,
+    };
+    if let Some(mut back) = back {
+        // Of the newest one it is not known how long it will be.
+        for (newer, segment) in list.segments.iter().rev().enumerate() {
+            let seconds = segment.file.as_ref().map_or(0.0, |(seconds, _)| *seconds);
+            back -= if newer == 0 { 0.0 } else { seconds };
+            if back <= 0.0 {
+                return Position::at(segment.number);
+            }
+        }
         return Position::at(oldest);
     }
     let starts = |s: &&PlaylistSegment| s.parts.first().is_none_or(|p| p.independent);

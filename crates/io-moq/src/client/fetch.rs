@@ -7,8 +7,10 @@ use moqt::{
     Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
 };
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Denial, Remote};
+use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, SUBSCRIBE_ANSWER_MAX};
 use crate::link::{DataStream, Told};
 use crate::publish::Denied;
 use crate::transport::Read;
@@ -93,8 +95,10 @@ impl Remote {
         let (id, mut told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
         let asked = Asked::new(&self.link, id);
         let (mut ok, mut data) = (None, None);
+        // A relay may ask its publisher, for so long.
+        let until = Instant::now() + FETCH_MAX + SUBSCRIBE_ANSWER_MAX;
         loop {
-            match told.recv().await {
+            match timeout_at(until, told.recv()).await.ok().flatten() {
                 Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                     Answer::FetchOk(said) => ok = Some(said),
                     Answer::Ok { parameters, properties } => {
@@ -127,6 +131,9 @@ impl Fetched {
         loop {
             match self.reader.read(&mut self.chunk).map_err(|error| error.to_string())? {
                 Some(FetchItem::Object(head)) => {
+                    if head.payload_length > FETCHED_OBJECT_BYTES_MAX {
+                        return Err("an object of the past is too large".to_owned());
+                    }
                     let empty = head.payload_length == 0;
                     self.object = Some((head.location, head.properties, BytesMut::new()));
                     if empty {

@@ -20,6 +20,8 @@ Examples:
   airwave watch http://127.0.0.1:8080/ID --wait --record show.mp4
   airwave watch https://example.org/live.m3u8 --json      a line of JSON a second, and one at the end
   airwave watch 'moqt://127.0.0.1:4443/#msf:default-ID' --insecure
+  airwave watch URL --from start --record show.mp4        all of a broadcast that is on the air, and on
+  airwave watch URL --from 30                             half a minute back, and on
 
 Everything is loaded as a low-latency player loads it, of every rendition; nothing is decoded. Latency
 is how old the first frame of a part is when the part is announced here: what a player without any
@@ -27,9 +29,14 @@ buffer would have. It is from the server's clock (EXT-X-PROGRAM-DATE-TIME) to th
 right as the two agree. A recording begins with the oldest segment that is listed and holds all tracks
 in one fragmented MP4; when a track's configuration changes, it goes on in FILE-2.mp4.
 
-Over MoQ (QUIC) the broadcast is named behind #msf:, where ID is the live input's; where a
-server has only one, it need not be. A token stands in the path, or as ?jwt=. The CMAF tracks of the
-catalog are followed from the segment on that is under way.
+Over MoQ (QUIC) the broadcast is named behind #msf:, where ID is the live input's, or that of a
+recording, which is fetched from its beginning; where a server has only one input on the air, it need
+not be named. A token stands in the path, or as ?jwt=. The CMAF tracks of the catalog are followed from
+the segment on that is under way.
+
+With --from the past comes first, as fast as it can: by FETCH over MoQ, from the list of all segments
+over HLS (?dvrEnabled=true). Then it goes on live, with no part twice and none missing; what the server
+has no more is counted as lost.
 
 A stall is counted when a player that holds half a second would have run dry.";
 
@@ -42,6 +49,9 @@ pub(super) struct Watch {
     /// Keep what is watched in this file, a fragmented MP4
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Begin so many seconds back, or with "start" at the start of the broadcast
+    #[arg(long, value_name = "WHEN", value_parser = from)]
+    from: Option<Begin>,
     /// End after so many seconds
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
@@ -78,7 +88,7 @@ impl Watch {
         let options = Options {
             url,
             trust: self.tls.trust(),
-            begin: Begin::Live,
+            begin: self.from.unwrap_or(Begin::Live),
             wait: self.wait,
             record: self.record.clone(),
         };
@@ -123,6 +133,15 @@ impl Watch {
         let _ = stdout().write_all(text.as_bytes());
         Ok(())
     }
+}
+
+/// Where to begin.
+fn from(text: &str) -> Result<Begin, String> {
+    if text == "start" {
+        return Ok(Begin::Start);
+    }
+    let seconds = text.parse::<u32>().map_err(|_| "write a number of seconds, or start")?;
+    Ok(Begin::Back(Duration::from_secs(seconds.into())))
 }
 
 /// A row a second under headings that come back now and then.

@@ -28,6 +28,7 @@ mod levels;
 mod lies;
 mod live;
 mod moq;
+mod moq_past;
 mod moq_program;
 mod moq_stacks;
 mod pictures;

@@ -14,7 +14,7 @@ fn quic(server: &Server) -> String {
 }
 
 /// The address of an input's broadcast, for who has this in the path.
-fn address(server: &Server, path: &str, uid: &str) -> String {
+pub(crate) fn address(server: &Server, path: &str, uid: &str) -> String {
     format!("moqt://{}/{path}#msf:default-{uid}", quic(server))
 }
 
@@ -23,7 +23,7 @@ fn publish(file: &Path, url: &str, more: &[&str]) -> Child {
     Child::start(command.arg("publish").arg(file).args(["--to", url, "--insecure"]).args(more))
 }
 
-fn watch(url: &str, more: &[&str]) -> Child {
+pub(crate) fn watch(url: &str, more: &[&str]) -> Child {
     Child::start(Command::new(AIRWAVE).args(["watch", url]).args(more))
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn long() -> ClipSpec {
 }
 
 /// Runs to its end; what it said.
-fn outcome(mut program: Child) -> (i32, String) {
+pub(crate) fn outcome(mut program: Child) -> (i32, String) {
     let status = program.wait(90);
     (status.code().unwrap_or(-1), program.output())
 }
