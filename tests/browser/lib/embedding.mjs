@@ -1,10 +1,11 @@
 // A page of somebody else, on an origin of its own, that embeds the player.
 import http from 'node:http';
 
-/** `head` and `body`: HTML. Resolves to `{ url, close }`. */
-export async function startEmbedding({ head = '', body }) {
+/** `head` and `body`: HTML; `script`: a module of its own, at `/page.js`. Resolves to `{ url, close }`. */
+export async function startEmbedding({ head = '', body, script = '' }) {
   const html = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page of somebody else</title><link rel="icon" href="data:,">${head}</head><body><main><h1>A page of somebody else</h1>${body}</main></body></html>`;
-  const server = http.createServer((_request, response) => {
+  const server = http.createServer((request, response) => {
+    if (request.url === '/page.js') return response.writeHead(200, { 'content-type': 'text/javascript' }).end(script);
     response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(html);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
