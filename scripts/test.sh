@@ -5,8 +5,7 @@
 #
 # AIRWAVE_TEST_SKIP=name,... switches tests off. The tests read it themselves and then write a line
 # `AIRWAVE-SKIPPED name` into the file AIRWAVE_SKIP_LOG: they are counted as skipped, not as passed, and listed. So do tests
-# that the system forbids (mounting in a container), with the reason. What is too long for the gate counts as skipped, too; what else
-# is ignored is started by a test as a process of its own, and runs.
+# that the system forbids (mounting in a container), with the reason. What is ignored is started by a test as a process of its own.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -104,17 +103,9 @@ count_rust() {
     failures=$(($(root_attribute failures) + $(root_attribute errors)))
     newly_skipped
     skipped=$NEWLY_SKIPPED
-    too_long_for_the_gate >"$RESULTS/skipped-long"
     PASSED=$((PASSED + tests - failures - skipped))
     FAILED=$((FAILED + failures))
-    SKIPPED=$((SKIPPED + skipped + $(wc -l <"$RESULTS/skipped-long")))
-}
-
-# too_long_for_the_gate: the tests that are ignored because they are, one a line, with what they are.
-too_long_for_the_gate() {
-    find crates bench -name '*.rs' -exec awk '
-        match($0, /^ *#\[ignore = "soak: [^"]*/) { why = substr($0, RSTART, RLENGTH); sub(/.*soak: /, "", why) }
-        why && match($0, /fn [a-z0-9_]+/) { print substr($0, RSTART + 3, RLENGTH - 3) ", " why; why = "" }' {} +
+    SKIPPED=$((SKIPPED + skipped))
 }
 
 # newly_skipped: how many tests said since the last time that they are switched off.
@@ -167,7 +158,6 @@ last_line() {
     fi
     if [ "$SKIPPED" -gt 0 ]; then
         heading "Skipped (AIRWAVE_TEST_SKIP=${AIRWAVE_TEST_SKIP:-})"
-        if [ -s "$RESULTS/skipped-long" ]; then sed 's/^/    /' "$RESULTS/skipped-long"; fi
         awk '/^AIRWAVE-SKIPPED / { sub(/^AIRWAVE-SKIPPED /, ""); name = $1; sub(/^[^ ]+ ?/, ""); tests[name ($0 ? ", " $0 : "")]++ }
             END { for (name in tests) print "    " name (tests[name] > 1 ? ": " tests[name] " tests" : "") }' \
             "$AIRWAVE_SKIP_LOG" | sort

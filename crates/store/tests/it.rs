@@ -7,7 +7,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use store::{Key, Kind, Object, OpenError, PutError, ReadError, Store};
@@ -200,25 +199,4 @@ async fn killed_at_every_point_what_was_acknowledged_is_there_and_nothing_is_tor
         }
     }
     assert!(acked.len() > 30, "{}", acked.len());
-}
-
-/// What grouping gives over a sync for each put: `cargo nextest run -p store --run-ignored all
-/// grouped_puts --no-capture`. On a disk, not in memory: `TMPDIR` says where.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: a measurement"]
-async fn grouped_puts_against_one_at_a_time() {
-    let dir = TempDir::new().unwrap();
-    let store = Arc::new(Store::open(dir.path()).unwrap());
-    for (together, rounds) in [(1, 50), (16, 20), (64, 10)] {
-        let begun = Instant::now();
-        for round in 0..rounds {
-            let mut puts = JoinSet::new();
-            for n in 0..together {
-                let (store, n) = (store.clone(), together * 1_000 + round * together + n);
-                puts.spawn(async move { store.put(&keyed(9, n), vec![content(0)]).await });
-            }
-            puts.join_all().await.into_iter().for_each(Result::unwrap);
-        }
-        println!("{together} at once: {:?} a put", begun.elapsed() / (rounds * together) as u32);
-    }
 }

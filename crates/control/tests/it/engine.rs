@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use control::conformance::{NOW, an_input, claim, commit_all, random, segment, tail, uid};
 use control::{ClaimMode, Control, EngineError, Expect, InputSettings, MasterKey, OpenError, Page};
@@ -170,43 +169,4 @@ async fn a_restored_backup_gives_out_nothing_that_was_given_out_after_it_was_mad
     assert!(!new.resumed && new.owned.epoch > later.owned.epoch);
     assert!(new.first_segment > later.first_segment && new.first_group > later.first_group);
     commit_all(&restored, &new.owned, new.first_segment..new.first_segment + 2).await;
-}
-
-/// F1 of the foundation's speed goals, without an assertion: `cargo nextest run -p control
-/// --run-ignored all opening_is_quick --no-capture`.
-#[tokio::test]
-#[ignore = "soak: a measurement"]
-async fn opening_is_quick_with_ten_thousand_inputs() {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("control.db");
-    let control = Arc::new(open(&path).unwrap());
-    let mut made = tokio::task::JoinSet::new();
-    for n in 0..10_000_u32 {
-        let mut id = [0; 15];
-        id[..4].copy_from_slice(&n.to_be_bytes());
-        let mut bytes = random(0);
-        bytes
-            .chunks_mut(4)
-            .for_each(|chunk| chunk.copy_from_slice(&n.to_be_bytes()[..chunk.len()]));
-        bytes[0] = 1; // All four keys of one input differ.
-        bytes[24] = 2;
-        bytes[48] = 3;
-        bytes[72] = 4;
-        let uid = control::InputUid::from_random(id);
-        let control = control.clone();
-        made.spawn(
-            async move { control.create_input(uid, InputSettings::default(), bytes, NOW).await },
-        );
-    }
-    while let Some(one) = made.join_next().await {
-        one.unwrap().unwrap();
-    }
-    drop(control);
-    for _ in 0..5 {
-        let begun = Instant::now();
-        let control = open(&path).unwrap();
-        let opened = begun.elapsed();
-        control.expire(NOW).await.unwrap();
-        println!("opened in {opened:?}, first write after {:?}", begun.elapsed());
-    }
 }
