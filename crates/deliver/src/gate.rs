@@ -21,16 +21,25 @@ use crate::{pages, playlist, query};
 /// back.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
+/// In front of one route.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) site: Site,
+    /// What is asked for depends on the query, and caches keep it.
+    pub(crate) reads_query: bool,
+}
+
 /// Lets a request pass, with its [`Pass`] beside it, or refuses it. Handlers take the id from the `Pass`:
 /// what was looked at and what is served are then the same.
 pub(crate) async fn gate(
-    State(site): State<Site>,
+    State(Gate { site, reads_query }): State<Gate>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     params: RawPathParams,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err(words) = query::unequivocal(request.uri().query().unwrap_or_default()) {
+    let asked_with = request.uri().query().filter(|_| reads_query).unwrap_or_default();
+    if let Err(words) = query::unequivocal(asked_with) {
         return playlist::bad_request(&words);
     }
     let param = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);

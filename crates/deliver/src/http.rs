@@ -21,6 +21,7 @@ use control::VideoUid;
 use serde_json::{Value, json};
 
 use crate::body::Pieces;
+use crate::gate::Gate;
 use crate::library::{Found, Library};
 use crate::shelf::Shelf;
 use crate::waiting::Waiter;
@@ -70,7 +71,10 @@ enum Who {
     Everybody,
     /// It belongs to `{id}`: whoever its owner lets in, by the gate. There is no other way to it.
     Gate,
-    /// The same; the handler asks the gate itself, because the id is in the query.
+    /// The same. Caches keep what it answers under what they read of the query: who asks in a way that they may read
+    /// otherwise is refused. What reads no such parameter answers whatever stands there.
+    GateAndQuery,
+    /// As `Gate`; the handler asks it itself, because the id is in the query.
     GateInside,
 }
 
@@ -81,7 +85,7 @@ type Route = (Who, &'static str, &'static str, MethodRouter<Site>);
 /// (`AIRWAVE_WRITE_SNAPSHOTS=1 cargo nextest run -p node authorisation` writes it).
 #[rustfmt::skip]
 fn routes() -> Vec<Route> {
-    use Who::{Everybody, Gate, GateInside};
+    use Who::{Everybody, Gate, GateAndQuery, GateInside};
     vec![
         (Everybody, "GET", "/", get(async |State(site): State<Site>| pages::landing(site.quic()))),
         (Everybody, "GET", "/publish", get(async |State(site): State<Site>| pages::publish(site.quic()))),
@@ -103,10 +107,10 @@ fn routes() -> Vec<Route> {
         (Gate, "GET", "/{id}/chat", get(chat::read)),
         (Gate, "GET", "/{id}/chat/{which}/{bound}", get(chat::page)),
         (Gate, "POST", "/{id}/chat", post(chat::say).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))),
-        (Gate, "GET", "/{id}/manifest/{file}", get(manifest)),
-        (Gate, "GET", "/{id}/clip.mp4", get(clip::mp4)),
-        (Gate, "GET", "/{id}/downloads/{file}", get(clip::download)),
-        (Gate, "GET", "/{id}/thumbnails/{file}", get(pictures::file)),
+        (GateAndQuery, "GET", "/{id}/manifest/{file}", get(manifest)),
+        (GateAndQuery, "GET", "/{id}/clip.mp4", get(clip::mp4)),
+        (GateAndQuery, "GET", "/{id}/downloads/{file}", get(clip::download)),
+        (GateAndQuery, "GET", "/{id}/thumbnails/{file}", get(pictures::file)),
         (Gate, "GET", "/{id}/media/{video}/{track}/{file}", get(media_file)),
     ]
 }
@@ -116,10 +120,11 @@ pub fn router(site: Site) -> Router {
     // Once a path, whatever methods it has.
     let mut preflights = BTreeSet::new();
     let add = |router: Router<Site>, (who, _, path, handler): Route| {
-        let gate = axum::middleware::from_fn_with_state(site.clone(), gate::gate);
+        let gate = Gate { site: site.clone(), reads_query: who == Who::GateAndQuery };
+        let gate = axum::middleware::from_fn_with_state(gate, gate::gate);
         let handler = match who {
-            Who::Gate if !preflights.insert(path) => handler.route_layer(gate),
-            Who::Gate => handler.route_layer(gate).options(gate::preflight),
+            Who::Gate | Who::GateAndQuery if !preflights.insert(path) => handler.route_layer(gate),
+            Who::Gate | Who::GateAndQuery => handler.route_layer(gate).options(gate::preflight),
             Who::Everybody | Who::GateInside => handler,
         };
         router.route(path, handler)
@@ -132,7 +137,7 @@ pub fn table() -> Vec<Row> {
     let row = |(who, method, path, _): Route| {
         let (who, of) = match who {
             Who::Everybody => ("everybody", "nobody's"),
-            Who::Gate | Who::GateInside => ("whom its owner lets in", "the video or live input"),
+            Who::Gate | Who::GateAndQuery | Who::GateInside => ("whom its owner lets in", "the video or live input"),
         };
         Row { method, path: path.to_owned(), who, of }
     };

@@ -21,11 +21,12 @@ pub const PARAMETERS: [&str; 14] = [
     "width",
 ];
 
-/// Whether every cache and this server read the same out of a query. Of a parameter that is there twice one takes the
-/// first and another the last, and to some a name in other letters, or with some of them encoded, is the same name: one
-/// answer would be kept under the name of another, for everybody. In words, what is wrong.
+/// Whether every cache and this server read the same out of a query. Of a parameter that is there with two values one takes
+/// the first and another the last, and to some a name in other letters, or with some of them encoded, is the same name: one
+/// answer would be kept under the name of another, for everybody. The same pair again, byte for byte, is the same to all:
+/// players that add directives to an address that has them already send that. In words, what is wrong.
 pub(crate) fn unequivocal(query: &str) -> Result<(), String> {
-    let mut seen = [false; PARAMETERS.len()];
+    let mut seen = [None; PARAMETERS.len()];
     for pair in query.split('&') {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         let plain = percent_decoded(&name.replace('+', " "));
@@ -35,8 +36,8 @@ pub(crate) fn unequivocal(query: &str) -> Result<(), String> {
         if name != PARAMETERS[known] {
             return Err(format!("{0}: write it as {0}, in these letters", PARAMETERS[known]));
         }
-        if std::mem::replace(&mut seen[known], true) {
-            return Err(format!("{name}: once, not more often"));
+        if seen[known].replace(pair).is_some_and(|before| before != pair) {
+            return Err(format!("{name}: one value, not several"));
         }
     }
     Ok(())
@@ -105,9 +106,19 @@ mod tests {
                 (format!("{name}=1"), true),
                 (format!("a=1&{name}=1&b=1&b=2&B=3"), true),
                 (format!("x{name}=1&{name}=1&{name}x=1&a={name}&b={name}=1"), true),
-                (format!("{name}=1&{name}=1"), false),
+                (format!("{name}=1&{name}=1"), true),
+                (format!("{name}=1&a=1&{name}=1&{name}=1"), true),
+                (format!("{name}=1&{name}=2"), false),
+                (format!("{name}=1&{name}=1&{name}=2"), false),
+                (format!("{name}=2&{name}=1&{name}=2"), false),
+                // The same to who decodes values, and not to who compares them.
+                (format!("{name}=1&{name}=%31"), false),
+                (format!("{name}=1&{name}=1+"), false),
+                (format!("{name}=1&{name}=1;"), false),
                 (format!("{name}&a=1&{name}=1"), false),
                 (format!("{name}=1&a=1&{name}"), false),
+                (format!("{name}&{name}="), false),
+                (format!("{name}=1&{other}=1"), false),
                 (format!("{name}=1&{other}=2"), false),
                 (format!("{other}=1"), false),
                 (format!("a=1&{other}"), false),
@@ -123,7 +134,7 @@ mod tests {
             assert_eq!(unequivocal(query), Ok(()), "{query}");
         }
         let words = unequivocal("protocol=hls&protocol=llhls").unwrap_err();
-        assert_eq!(words, "protocol: once, not more often");
+        assert_eq!(words, "protocol: one value, not several");
         let words = unequivocal("TIME=60s").unwrap_err();
         assert_eq!(words, "time: write it as time, in these letters");
     }

@@ -164,6 +164,13 @@ pub(crate) fn check_live(server: &Server, input: &str, uid: &str) {
         (asked(&list), expect(200, LIST, "max-age=1")),
         (asked(format!("{list}?_HLS_msn={in_time}")), expect(200, LIST, "max-age=0, s-maxage=12")),
         (asked(format!("{list}?_HLS_msn=x")), expect(400, TEXT, "no-store")),
+        (asked(format!("{list}?_HLS_msn={in_time}&_hls_msn=0")), expect(400, TEXT, "no-store")),
+        (asked(format!("{list}?_HLS_msn={in_time}&_HLS_msn=0")), expect(400, TEXT, "no-store")),
+        // As players ask that add to what they were redirected to.
+        (
+            asked(format!("{list}?_HLS_msn={in_time}&_HLS_msn={in_time}")),
+            expect(200, LIST, "max-age=0, s-maxage=12"),
+        ),
         (asked(format!("/{uid}/manifest/none.m3u8")), expect(404, TEXT, "no-store")),
         (asked(format!("/{input}/allowed")), expect(204, "", "max-age=1").and("airwave-id", input)),
     ];
@@ -202,6 +209,10 @@ fn of_everybody(id: &str) -> Vec<(Asked, Expect)> {
         (asked(format!("/{unknown}/manifest/video.m3u8")), expect(404, TEXT, "no-store")),
         page("/".to_owned()),
         page(format!("/{id}/watch")),
+        // Whatever stands in the query of what reads none.
+        page(format!("/{id}/watch?Time=1&time=1&time=2&_HLS_msn=1&_HLS_msn=2")),
+        page(format!("/{id}/iframe?time=1&time=2&%74ime=3")),
+        (asked(format!("/{id}/lifecycle?TIME=1&width=1&width=2")), expect(200, JSON, A_MOMENT)),
         (asked("/client/v4/accounts/default/stream"), expect(401, JSON, "no-store").ours()),
     ]
 }
