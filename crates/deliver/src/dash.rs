@@ -67,8 +67,8 @@ pub(crate) async fn mpd(
     let playable = wait_for(shelf, waiter, Duration::from_secs(10), Awaited::Change, |shelf| {
         shelf.with_index(Index::playable).then_some(())
     });
-    if playable.await.is_err() {
-        return too_busy();
+    if let Err(busy) = playable.await {
+        return busy.response();
     }
     learn(shelf).await;
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);

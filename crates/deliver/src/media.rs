@@ -174,7 +174,7 @@ async fn wait_for_part(
     });
     match there.await {
         Ok(there) => Ok(there.unwrap_or(false)),
-        Err(_) => Err(Box::new(too_busy())),
+        Err(busy) => Err(Box::new(busy.response())),
     }
 }
 

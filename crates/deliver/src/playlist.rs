@@ -17,11 +17,11 @@ use package::reload::{Decision, Directives, decide};
 use record::Recording;
 
 use crate::body::Pieces;
-use crate::http::{SHARED_MOMENT, in_pieces, no_content, text, too_busy};
+use crate::http::{SHARED_MOMENT, in_pieces, no_content, text};
 use crate::levels::{Levels, ListedLevel, Shown};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
-use crate::waiting::{Awaited, Busy, Waiter, wait_for};
+use crate::waiting::{Awaited, Waiter, wait_for};
 use crate::{captions, dash};
 
 /// The multivariant playlist.
@@ -36,7 +36,10 @@ pub(crate) async fn multivariant(
         let playable = shelf.with_index(package::Index::playable);
         playable.then(|| shelf.catalog()).flatten()
     });
-    let Ok(ready) = ready.await else { return too_busy() };
+    let ready = match ready.await {
+        Ok(ready) => ready,
+        Err(busy) => return busy.response(),
+    };
     let wishes = Wishes::parse(query);
     let variants = match ready {
         Some(catalog) => {
@@ -248,7 +251,7 @@ pub(crate) async fn media(
     let decided = decided.await;
     let in_time = matches!(decided, Ok(Some(_)));
     match decided {
-        Err(Busy) => return too_busy(),
+        Err(busy) => return busy.response(),
         Ok(Some(Decision::NotFound)) => return not_found("no such track"),
         Ok(Some(Decision::TooFarAhead)) => {
             return bad_request("_HLS_msn is more than two segments ahead");
@@ -335,9 +338,18 @@ mod tests {
             let all = multivariant(&shelf, &levels, "", who).now_or_never();
             let mpd = dash::mpd(&shelf, &levels, "", who).now_or_never();
             for answer in [list, all, mpd] {
-                assert_eq!(answer.map(|a| a.status().as_u16()), status, "{who:?}");
+                assert_eq!(answer.as_ref().map(|a| a.status().as_u16()), status, "{who:?}");
+                let Some(answer) = answer else { continue };
+                assert_eq!(answer.headers()["retry-after"], "1");
+                assert_eq!(answer.headers()["cache-control"], "no-store");
+                let words = axum::body::to_bytes(answer.into_body(), 1_000).await.unwrap();
+                let words = String::from_utf8(words.into()).unwrap();
+                let share = format!("{PARKED_PER_ADDRESS_MAX} requests from your address wait");
+                assert!(words.starts_with(&share), "{words}");
+                assert!(words.contains("try again in a second"), "{words}");
             }
         }
+        assert_eq!(counters.parked.refused_address.load(Ordering::Relaxed), 3);
         assert_eq!(counters.parked.taken(), PARKED_PER_ADDRESS_MAX as u64);
     }
 

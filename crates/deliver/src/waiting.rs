@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use access::rate::neighbourhood;
+use axum::response::Response;
 use package::Index;
 use package::reload::{Decision, Directives, decide};
 use tokio::sync::Notify;
 
+use crate::http::not_now;
 use crate::limits::{PARKED_MAX, PARKED_PER_ADDRESS_MAX};
 use crate::shelf::Shelf;
 
@@ -79,9 +81,31 @@ impl Rooms {
     }
 }
 
-/// Too many wait already.
-#[derive(Debug)]
-pub(crate) struct Busy;
+/// Why nobody else may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// Too many wait on the node.
+    All,
+    /// The address has its share.
+    Address,
+}
+
+impl Busy {
+    /// What is answered. Places become free with every part, so it is worth trying again soon.
+    pub(crate) fn response(self) -> Response {
+        let words = match self {
+            Self::All => format!(
+                "{PARKED_MAX} requests wait at this server, and it holds no more: try again in a second"
+            ),
+            Self::Address => format!(
+                "{PARKED_PER_ADDRESS_MAX} requests from your address wait at this server, and each \
+                 address has no more: try again in a second. If this address is a proxy of many \
+                 viewers, its operator has to name it in http.trusted_proxies"
+            ),
+        };
+        not_now(&words, Duration::from_secs(1))
+    }
+}
 
 /// Written beside a request that a trusted proxy did not say the client of: its address is that of many people, of whom each
 /// has a share of the places.
@@ -109,7 +133,7 @@ pub(crate) async fn wait_for<T>(
     if let Some(answer) = ready(shelf) {
         return Ok(Some(answer));
     }
-    let _place = shelf.counters().parked.take(waiter).ok_or(Busy)?;
+    let _place = shelf.counters().parked.take(waiter)?;
     let deadline = tokio::time::Instant::from_std(Instant::now() + patience);
     loop {
         let room = shelf.rooms().of(&awaited);
@@ -129,6 +153,10 @@ pub(crate) async fn wait_for<T>(
 pub struct Places {
     taken: AtomicU64,
     of: Mutex<BTreeMap<IpAddr, usize>>,
+    /// Who found no place: too many waited.
+    pub refused: AtomicU64,
+    /// Who found no place: too many of his address waited.
+    pub refused_address: AtomicU64,
 }
 
 impl Places {
@@ -137,23 +165,33 @@ impl Places {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// One more; none if too many wait, or too many of this address.
-    pub(crate) fn take(&self, waiter: Waiter) -> Option<Place<'_>> {
+    /// One more, unless too many wait, or too many of this address.
+    pub(crate) fn take(&self, waiter: Waiter) -> Result<Place<'_>, Busy> {
+        let taken = self.try_take(waiter);
+        match taken {
+            Ok(_) => {}
+            Err(Busy::All) => _ = self.refused.fetch_add(1, Ordering::Relaxed),
+            Err(Busy::Address) => _ = self.refused_address.fetch_add(1, Ordering::Relaxed),
+        }
+        taken
+    }
+
+    fn try_take(&self, waiter: Waiter) -> Result<Place<'_>, Busy> {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         let mut place = Place { places: self, of: None };
         if before >= PARKED_MAX as u64 {
-            return None;
+            return Err(Busy::All);
         }
         if let Some(address) = waiter.0.map(neighbourhood) {
             let mut of = self.of();
             let here = of.entry(address).or_default();
             if *here >= PARKED_PER_ADDRESS_MAX {
-                return None;
+                return Err(Busy::Address);
             }
             *here += 1;
             place.of = Some(address);
         }
-        Some(place)
+        Ok(place)
     }
 
     fn of(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
@@ -246,20 +284,25 @@ mod tests {
         let places = Places::default();
         let take = |from: &str| places.take(Waiter(Some(from.parse().unwrap())));
         let mut one: Vec<_> =
-            (0..PARKED_PER_ADDRESS_MAX).map_while(|_| take("192.0.2.1")).collect();
+            (0..PARKED_PER_ADDRESS_MAX).map_while(|_| take("192.0.2.1").ok()).collect();
         assert_eq!(one.len(), PARKED_PER_ADDRESS_MAX);
         // Whoever has IPv6 has all of a network.
-        assert!(take("192.0.2.1").is_none() && take("::ffff:192.0.2.1").is_none());
+        for same in ["192.0.2.1", "::ffff:192.0.2.1"] {
+            assert_eq!(take(same).err(), Some(Busy::Address));
+        }
         let others = [take("192.0.2.2"), take("2001:db8::1"), places.take(Waiter::NODE)];
-        assert!(others.iter().all(Option::is_some));
+        assert!(others.iter().all(Result::is_ok));
         one.pop();
         one.extend(take("192.0.2.1"));
         assert_eq!(one.len(), PARKED_PER_ADDRESS_MAX);
-        assert!(take("192.0.2.1").is_none());
+        assert_eq!(take("192.0.2.1").err(), Some(Busy::Address));
         // Those who are many people have all of them together.
-        let many: Vec<_> = (0..).map_while(|_| places.take(Waiter(None))).collect();
+        let many: Vec<_> = (0..).map_while(|_| places.take(Waiter(None)).ok()).collect();
         assert_eq!(one.len() + others.len() + many.len(), PARKED_MAX);
-        assert!(take("192.0.2.3").is_none());
+        assert_eq!(take("192.0.2.3").err(), Some(Busy::All));
+        // Who was refused is counted, by the reason.
+        let counted = [&places.refused, &places.refused_address].map(|n| n.load(Ordering::Relaxed));
+        assert_eq!(counted, [2, 3]);
         drop((one, others, many));
         assert_eq!(places.taken(), 0);
         assert!(places.of().is_empty(), "who has gone is forgotten");

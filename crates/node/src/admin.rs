@@ -284,6 +284,16 @@ fn text(admin: &Admin) -> String {
         ("rtmp_proxy_lies", "RTMP connections refused: no PROXY header.", &encoders.proxy_lies),
         ("http_unread", "HTTP connections ended: an answer was not read.", &web.unread),
         ("tls_handshakes_failed", "TLS handshakes that failed.", &web.handshakes_failed),
+        (
+            "requests_not_parked",
+            "Requests answered 503: too many wait for playlists and parts.",
+            &delivery.parked.refused,
+        ),
+        (
+            "requests_not_parked_address",
+            "Requests answered 503: too many of one address wait.",
+            &delivery.parked.refused_address,
+        ),
         ("playlists", "Media playlists sent.", &delivery.playlists),
         ("playlist_renderings", "Media playlists rendered: once a version.", &delivery.renderings),
         ("media_files", "Segments, parts and initialisation segments sent.", &delivery.media),

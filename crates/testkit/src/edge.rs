@@ -16,7 +16,7 @@ pub const NGINX_CONF: &str = include_str!("../../../docs/cdn/nginx.conf");
 
 /// A running nginx. Dropping it kills it.
 pub struct Edge {
-    _child: Child,
+    child: Child,
     address: SocketAddr,
     _folder: tempfile::TempDir,
 }
@@ -56,7 +56,12 @@ impl Edge {
             assert!(child.ended().is_none(), "nginx ended:\n{}", child.output());
             TcpStream::connect(address).ok()
         });
-        Self { _child: child, address, _folder: folder }
+        Self { child, address, _folder: folder }
+    }
+
+    /// What it has written to its log: warnings and worse.
+    pub fn log(&self) -> String {
+        self.child.output()
     }
 
     /// Where it listens.

@@ -174,6 +174,10 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
         (part.replace(&link, "a.b.c"), 401),
         (list.replace(&link, &input.uid), 401),
         (list.replace(&link, &other), 204),
+        // Nobody knows it, so there is nobody to ask whether he may.
+        (list.replace(&link, &"0".repeat(32)), 404),
+        (part.replace(&video, &"0".repeat(32)).replace(&link, "nobody"), 404),
+        (list.replace(&link, "nobody"), 404),
     ] {
         let answer = get(&path, &[]);
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
@@ -235,6 +239,8 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
     wait_until("the change to hold", 60, || (allowed("https://evil.example") == 403).then_some(()));
     assert_eq!(allowed("https://good.example"), 200);
     assert_eq!(allowed("https://evil.example"), 403);
+    // Strangers who ask for what is not there have not filled its log.
+    assert!(!edge.log().contains("unexpected status"), "{}", edge.log());
 }
 
 /// What an address with such a link gets is not given to another one, not even at once, nor where the link is written otherwise.
@@ -281,15 +287,20 @@ fn nothing_is_kept_under_the_name_of_another(
         format!("{honest}&_HLS_msn=1"),
         format!("_hls_msn={next}&_HLS_part=0&_HLS_msn=1"),
         format!("{honest}&%5FHLS_msn=1"),
+        format!("{honest}&%5FHLS_msn={next}"),
+        format!("{honest}&_HLS_part=0&_HLS_part=1"),
         "protocol=hls&protocol=llhls".to_owned(),
         "TIME=60s".to_owned(),
     ] {
         let answer = get(&format!("{list}?{lie}"), &[]);
         assert_eq!((answer.status, &*answer.headers["cache-control"]), (400, "no-store"), "{lie}");
     }
-    let answer = get(&format!("{list}?{honest}"), &[]);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(answer.text().contains(&format!("-{next}.")), "{next}: {}", answer.text());
+    // Who says the same twice means it, and is told what the others are.
+    for asked in [honest.clone(), format!("{honest}&_HLS_msn={next}"), format!("{honest}&{honest}")] {
+        let answer = get(&format!("{list}?{asked}"), &[]);
+        assert_eq!(answer.status, 200, "{asked}: {}", answer.text());
+        assert!(answer.text().contains(&format!("-{next}.")), "{asked}: {}", answer.text());
+    }
 }
 
 /// Seconds since 1970, whole ones.
