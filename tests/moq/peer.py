@@ -4,12 +4,13 @@
     peer.py watch URL NAMESPACE FOLDER   every track of the catalog, to the end of the broadcast
     peer.py publish URL NAMESPACE FILE   a fragmented MP4, in real time
     peer.py say URL NAMESPACE TRACK      a line a tenth of a second, until it is ended
-    peer.py hear URL NAMESPACE TRACK     the first five lines
+    peer.py hear URL NAMESPACE TRACK     five lines in a row
     peer.py chat URL NAMESPACE TEXT      says it in the chat beside a broadcast, and prints what the chat says until it is there
 
 `watch` finds its way by the MSF catalog alone. It writes FOLDER/NAME.mp4 for each cmaf track (initialisation
 segment, then the objects in order), and FOLDER/NAME.json for the raw track `video`: [MD5, microseconds] of
-each object. It prints a line as soon as a track has begun.
+each object. It prints a line as soon as a track has begun. Whoever is told in the middle that it is too far behind
+has written what came until then, without a hole, and fails.
 """
 
 import asyncio
@@ -31,22 +32,25 @@ async def watch(client, namespace, folder):
     track.cancel()
     inits = {init["id"]: base64.b64decode(init["data"]) for init in catalog["initDataList"]}
     cmaf = [entry for entry in catalog["tracks"] if entry["packaging"] == "cmaf"]
-    jobs = [whole(broadcast, entry["name"]) for entry in cmaf]
-    *tracks, raw = await asyncio.gather(*jobs, whole(broadcast, "video"))
+    jobs = [whole(broadcast, name) for name in [*(entry["name"] for entry in cmaf), "video"]]
+    *tracks, (raw, _) = read = await asyncio.gather(*jobs)
     folder = pathlib.Path(folder)
-    for entry, frames in zip(cmaf, tracks):
+    for entry, (frames, _) in zip(cmaf, tracks):
         media = b"".join(frame.payload for frame in frames)
         (folder / f"{entry['name']}.mp4").write_bytes(inits[entry["initRef"]] + media)
     objects = [[hashlib.md5(frame.payload).hexdigest(), frame.timestamp_us] for frame in raw]
     (folder / "video.json").write_text(json.dumps(objects))
+    for _, why in read:
+        if why is not None:
+            raise why
 
 
 async def whole(broadcast, name):
-    """All objects of a track, in order, to its end."""
+    """The objects of a track, in order: all of them to its end, or what came before it failed, and why it did."""
     # Left to itself the library gives a group up as soon as a newer one is there.
     patient = moq.Subscription(max_age_us=60_000_000)
     track = await broadcast.subscribe_track(name, patient)
-    groups, jobs = {}, []
+    groups, jobs, broken = {}, [], {}
 
     async def read(group):
         frames = groups.setdefault(group.sequence, [])
@@ -54,16 +58,30 @@ async def whole(broadcast, name):
             async for frame in group:
                 frames.append(frame)
         except Exception as error:
-            why = str(getattr(error, "details", error))
-            print("broken", name, group.sequence, "after", len(frames), "frames:", why, flush=True)
-            raise
+            said = str(getattr(error, "details", error))
+            print("broken", name, group.sequence, "after", len(frames), "frames:", said, flush=True)
+            broken[group.sequence] = error
 
-    async for group in track.groups_as_arrived():
-        if not jobs:
-            print("begun", name, group.sequence, flush=True)
-        jobs.append(asyncio.create_task(read(group)))
+    why = None
+    try:
+        async for group in track.groups_as_arrived():
+            if not jobs:
+                print("begun", name, group.sequence, flush=True)
+            jobs.append(asyncio.create_task(read(group)))
+    except Exception as error:
+        why = error
     await asyncio.gather(*jobs)
-    return [frame for sequence in sorted(groups) for frame in groups[sequence]]
+    why = next(iter(broken.values()), why)
+    if why is None:
+        return [frame for sequence in sorted(groups) for frame in groups[sequence]], None
+    # Up to the first hole: an end tells which groups there are, and there was none.
+    run, sequence = [], min(groups, default=0)
+    while sequence in groups:
+        run += groups[sequence]
+        if sequence in broken:
+            break
+        sequence += 1
+    return run, why
 
 
 async def publish(client, namespace, file):
@@ -102,9 +120,18 @@ async def say(client, namespace, name):
 
 async def hear(client, namespace, name):
     broadcast = await client.announced_broadcast(namespace)
-    track = await broadcast.subscribe_track(name)
-    for _ in range(5):
-        print((await track.read_frame()).payload.decode(), flush=True)
+    # Each line is a group of its own, on a stream of its own: the last may come first, and none is given up.
+    track = await broadcast.subscribe_track(name, moq.Subscription(max_age_us=60_000_000))
+    lines = {}
+    async for group in track.groups_as_arrived():
+        async for frame in group:
+            lines[group.sequence] = frame.payload.decode()
+        first = min(lines)
+        row = range(first, first + 5)
+        if all(sequence in lines for sequence in row):
+            for sequence in row:
+                print(lines[sequence], flush=True)
+            return
 
 
 async def chat(client, namespace, text):

@@ -26,6 +26,8 @@ pub struct Follower {
     missed: BTreeSet<u64>,
     looked: Instant,
     parts: BTreeMap<(u64, usize), Vec<u8>>,
+    /// What it follows is made when it is asked for.
+    made: bool,
 }
 
 impl Follower {
@@ -40,7 +42,13 @@ impl Follower {
             missed: BTreeSet::new(),
             looked: Instant::now(),
             parts: BTreeMap::new(),
+            made: false,
         }
+    }
+
+    /// Follows a level, which is made when somebody asks for it: while all encoders are busy its files are asked for again.
+    pub fn of_level(playlist: Url) -> Self {
+        Self { made: true, ..Self::new(playlist) }
     }
 
     /// Reloads once: waits for the part after the newest one, and fetches all that is new.
@@ -54,7 +62,7 @@ impl Follower {
             let mark = if url.path.contains('?') { '&' } else { '?' };
             url.path.push_str(&format!("{mark}_HLS_msn={number}&_HLS_part={part}"));
         }
-        let answer = get(&url);
+        let answer = request("GET", &url, &[], b"");
         assert_eq!(answer.status, 200, "{url}: {}", answer.text());
         let newest = MediaPlaylist::parse(&answer.text())
             .unwrap_or_else(|e| panic!("{e}: {}", answer.text()));
@@ -115,9 +123,9 @@ impl Follower {
 
     /// None: it is not listed any more, so that nobody has to have it.
     fn fetch_of(&mut self, number: u64, uri: &str) -> Option<Vec<u8>> {
-        let answer = get(&self.playlist.join(uri));
+        let answer = self.get(&self.playlist.join(uri));
         if answer.status == 404 {
-            let list = get(&self.playlist).text();
+            let list = request("GET", &self.playlist, &[], b"").text();
             let left = MediaPlaylist::parse(&list).is_ok_and(|list| list.sequence > number);
             assert!(left, "{uri}: 404, and listed: {list}");
             self.missed.insert(number);
@@ -129,9 +137,18 @@ impl Follower {
 
     fn fetch(&self, uri: &str) -> Vec<u8> {
         let url = self.playlist.join(uri);
-        let answer = get(&url);
+        let answer = self.get(&url);
         assert_eq!(answer.status, 200, "{url}: {}", answer.text());
         answer.body
+    }
+
+    /// A file. Of a level one may be told to come again, and when; nothing else is ever too busy.
+    fn get(&self, url: &Url) -> Response {
+        wait_until("an encoder that is free", 60, || {
+            let answer = request("GET", url, &[], b"");
+            let again = answer.status == 503 && answer.headers.contains_key("retry-after");
+            (!(self.made && again)).then_some(answer)
+        })
     }
 
     /// Everything with this initialisation segment as one file.
@@ -142,11 +159,4 @@ impl Follower {
         }
         bytes
     }
-}
-
-/// What is made when it is asked for may need to be asked for again (503 with Retry-After).
-fn get(url: &Url) -> Response {
-    wait_until("an answer other than 503", 60, || {
-        Some(request("GET", url, &[], b"")).filter(|answer| answer.status != 503)
-    })
 }

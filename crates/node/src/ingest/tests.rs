@@ -200,6 +200,23 @@ async fn the_door_called_by_many_at_once_has_one_on_the_air() {
     rig.ingest.control.reserve(&owner, 100, 100).await.unwrap();
 }
 
+/// However long it says nothing: it stays until it is gone.
+#[tokio::test]
+async fn who_came_first_stays_where_the_owner_wants_it_so() {
+    for (policy, replaced) in [(TakeoverPolicy::First, false), (TakeoverPolicy::Latest, true)] {
+        let rig = Rig::new().await;
+        rig.ingest.settings.write().unwrap().takeover = policy;
+        let door = rig.ingest.door();
+        let first = door(rig.asking(1).await).await.unwrap();
+        let second = door(rig.asking(2).await).await;
+        assert_eq!(second.as_ref().err(), (!replaced).then_some(&Refused::Busy));
+        assert_eq!(first.publication.closed().is_some(), replaced);
+        (first.leave)(first.publication, Left::Lost);
+        let third = door(rig.asking(3).await).await;
+        assert!(third.is_ok(), "who has gone has no right to stay");
+    }
+}
+
 #[tokio::test]
 async fn a_video_that_is_deleted_leaves_no_shelf_behind() {
     let rig = Rig::new().await;

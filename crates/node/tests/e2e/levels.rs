@@ -84,7 +84,7 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
         let viewers = [(); 3].map(|()| {
             scope.spawn(|| {
                 let url = server.url(&format!("/{video}/manifest/video.96p.cmaf.m3u8"));
-                let mut follower = Follower::new(url);
+                let mut follower = Follower::of_level(url);
                 while !follower.reload().ended {}
                 follower
             })
@@ -111,7 +111,7 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     // The recording has levels too, which are made now.
     let list = with_levels(&server, &video);
     attributes(&list, "video.144p.cmaf");
-    let mut replay = Follower::new(server.url(&format!("/{video}/manifest/video.144p.cmaf.m3u8")));
+    let mut replay = Follower::of_level(server.url(&format!("/{video}/manifest/video.144p.cmaf.m3u8")));
     assert!(replay.reload().ended);
     let got = received(folder.path(), &replay, 'v');
     assert_eq!(got.len(), source.len(), "every frame of the replay");
@@ -206,7 +206,7 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
     server.wait_live(&input);
     with_levels(&server, &input.uid);
     let url = |level: &str| server.url(&format!("/{}/manifest/video.{level}.cmaf.m3u8", input.uid));
-    let mut follower = Follower::new(url("96p"));
+    let mut follower = Follower::of_level(url("96p"));
     while follower.reload().segments.len() < 2 {}
     assert_eq!(server.metric("encoder_processes"), 1, "one worker");
     // Where there is no such hardware software does it, and it is said.
@@ -312,13 +312,13 @@ fn a_device_that_has_only_aac_finds_its_sound() {
     let entry = "<Representation id=\"audio.aac.cmaf\" codecs=\"mp4a.40.2\"";
     assert!(mpd.contains(entry), "{mpd}");
     let url = |id: &str| server.url(&format!("/{id}/manifest/audio.aac.cmaf.m3u8"));
-    let mut live = Follower::new(url(&video));
+    let mut live = Follower::of_level(url(&video));
     while live.reload().segments.iter().filter(|s| s.file.is_some()).count() < 3 {}
     assert!(publisher.wait(20).success(), "{}", publisher.output());
     wait_until("the end", 20, || {
         server.get(&url(&video).path).text().contains("#EXT-X-ENDLIST").then_some(())
     });
-    let mut replay = Follower::new(url(&video));
+    let mut replay = Follower::of_level(url(&video));
     assert!(replay.reload().ended);
     for (number, (_, bytes)) in &live.segments {
         assert!(replay.segments[number].1 == *bytes, "{number}: what was made is kept");
