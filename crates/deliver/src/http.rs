@@ -137,7 +137,9 @@ pub fn table() -> Vec<Row> {
     let row = |(who, method, path, _): Route| {
         let (who, of) = match who {
             Who::Everybody => ("everybody", "nobody's"),
-            Who::Gate | Who::GateAndQuery | Who::GateInside => ("whom its owner lets in", "the video or live input"),
+            Who::Gate | Who::GateAndQuery | Who::GateInside => {
+                ("whom its owner lets in", "the video or live input")
+            }
         };
         Row { method, path: path.to_owned(), who, of }
     };

@@ -296,7 +296,8 @@ fn nothing_is_kept_under_the_name_of_another(
         assert_eq!((answer.status, &*answer.headers["cache-control"]), (400, "no-store"), "{lie}");
     }
     // Who says the same twice means it, and is told what the others are.
-    for asked in [honest.clone(), format!("{honest}&_HLS_msn={next}"), format!("{honest}&{honest}")] {
+    for asked in [honest.clone(), format!("{honest}&_HLS_msn={next}"), format!("{honest}&{honest}")]
+    {
         let answer = get(&format!("{list}?{asked}"), &[]);
         assert_eq!(answer.status, 200, "{asked}: {}", answer.text());
         assert!(answer.text().contains(&format!("-{next}.")), "{asked}: {}", answer.text());

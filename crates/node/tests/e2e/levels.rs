@@ -111,7 +111,8 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     // The recording has levels too, which are made now.
     let list = with_levels(&server, &video);
     attributes(&list, "video.144p.cmaf");
-    let mut replay = Follower::of_level(server.url(&format!("/{video}/manifest/video.144p.cmaf.m3u8")));
+    let mut replay =
+        Follower::of_level(server.url(&format!("/{video}/manifest/video.144p.cmaf.m3u8")));
     assert!(replay.reload().ended);
     let got = received(folder.path(), &replay, 'v');
     assert_eq!(got.len(), source.len(), "every frame of the replay");
