@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::limits::{WINDOW_GROUPS_BESIDE, WINDOW_TARGET_DURATIONS};
+use crate::limits::{
+    WINDOW_GROUPS_BESIDE, WINDOW_SEGMENTS, WINDOW_SLACK, WINDOW_TARGET_DURATIONS,
+};
 
 /// Where segments may be cut and how long they may get.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +28,21 @@ impl Default for CutRules {
 }
 
 impl CutRules {
-    /// So many segments of the live window stay in memory where viewers ask for key frames.
-    pub(crate) fn window_groups_asked(&self) -> usize {
-        let target = Duration::from_secs(seconds_up(nanos(self.segment)).into());
-        let window = (target * WINDOW_TARGET_DURATIONS).as_nanos();
-        let segments = window.div_ceil(self.asked_min.as_nanos().max(1));
-        usize::try_from(segments).unwrap_or(usize::MAX).saturating_add(WINDOW_GROUPS_BESIDE)
+    /// How many groups of a packaged track the live window takes at most, with those beside it, at this target duration. It is
+    /// that of the first group of pictures, and segments may be much shorter: those that begin where a viewer `asked` most.
+    pub(crate) fn window_groups(&self, target: Option<u32>, asked: bool) -> usize {
+        let target = target.unwrap_or_else(|| seconds_up(nanos(self.segment)));
+        let window = Duration::from_secs(u64::from(target) * u64::from(WINDOW_TARGET_DURATIONS));
+        let window = nanos(window.saturating_sub(WINDOW_SLACK));
+        let segments = window.unsigned_abs().div_ceil(self.shortest(asked).unsigned_abs().max(1));
+        let segments = usize::try_from(segments).unwrap_or(usize::MAX).max(WINDOW_SEGMENTS);
+        segments.saturating_add(WINDOW_GROUPS_BESIDE)
+    }
+
+    /// How long a segment must be to end at a key frame.
+    fn shortest(&self, asked: bool) -> i64 {
+        let usual = nanos(self.segment) / 100 * 95;
+        if asked { usual.min(nanos(self.asked_min)) } else { usual }
     }
 }
 
@@ -106,7 +117,7 @@ impl Cutter {
             frame.breaks.then_some(Why::Break)
         } else if frame.breaks {
             Some(Why::Break)
-        } else if frame.sync && elapsed >= self.shortest(frame.asked) {
+        } else if frame.sync && elapsed >= self.rules.shortest(frame.asked) {
             Some(Why::KeyFrame)
         } else {
             let full = self.too_long_with(frame.decode_ns.saturating_add(frame.part_ns));
@@ -116,12 +127,6 @@ impl Cutter {
             self.start = frame.decode_ns;
         }
         why
-    }
-
-    /// How long a segment must be to end at a key frame.
-    fn shortest(&self, asked: bool) -> i64 {
-        let usual = nanos(self.rules.segment) / 100 * 95;
-        if asked { usual.min(nanos(self.rules.asked_min)) } else { usual }
     }
 
     /// Whether the segment would be longer than playlists may say if it reached to `end_ns`.
@@ -222,6 +227,24 @@ mod tests {
         assert_eq!(cuts, [(2.0, Why::KeyFrame), (4.0, Why::KeyFrame)]);
         let (target, cuts) = run(30.0, |_| true, 4.0);
         assert_eq!((target, cuts[0]), (Some(2), (1.9, Why::KeyFrame)));
+    }
+
+    #[test]
+    fn memory_has_room_for_the_shortest_segments_of_the_longest_window() {
+        let rules = CutRules::default();
+        for (target, asked, groups) in [
+            (None, false, 9),
+            (Some(2), false, 9),
+            (Some(3), false, 12),
+            (Some(4), false, 15),
+            (Some(2), true, 26),
+            (Some(4), true, 50),
+            (Some(10), false, 34),
+        ] {
+            assert_eq!(rules.window_groups(target, asked), groups, "{target:?} {asked}");
+        }
+        let long = CutRules { segment: Duration::from_secs(6), ..rules };
+        assert_eq!(long.window_groups(Some(6), false), 9);
     }
 
     #[test]

@@ -101,6 +101,8 @@ struct Source {
     /// The wall clock at a decode time.
     wall: (u64, i64),
     packaged: Option<track::Producer>,
+    /// How many of its groups stay in memory for those who play live.
+    window_groups: usize,
     demand: Waiting,
     open: Option<(group::Producer, group::SubgroupProducer)>,
     /// Frames are missing: what comes does not follow from what was.
@@ -280,6 +282,7 @@ impl Packaging {
                 captions: Embedded::default(),
                 wall: (0, 0),
                 packaged: None,
+                window_groups: 0,
                 demand: Waiting::new(),
                 open: None,
                 lost: false,
@@ -362,10 +365,8 @@ impl Packaging {
     /// How many groups of a packaged track players are told of, at most: all tracks are cut where pictures are, which are so
     /// more often where their encoder makes key frames when it is asked to.
     fn window_groups(&self) -> usize {
-        match self.sources.iter().any(|source| source.raw.info().dynamic_groups) {
-            true => self.packager.rules().cut.window_groups_asked(),
-            false => TrackInfo::default().window_groups,
-        }
+        let asked = self.sources.iter().any(|source| source.raw.info().dynamic_groups);
+        self.packager.rules().cut.window_groups(self.packager.target_duration(), asked)
     }
 
     /// A configuration is new: lists change.
@@ -510,9 +511,15 @@ impl Source {
         self.raw.info().dynamic_groups && before.is_some() && self.raw.wanted_above() >= before
     }
 
-    /// Makes its packaged track, once.
+    /// Makes its packaged track, once, and says how much of it stays.
     fn derive(&mut self, broadcast: &Consumer, window_groups: usize) -> Result<(), PackagingError> {
-        if self.packaged.is_none() {
+        if let Some(packaged) = &self.packaged {
+            // The target duration is known by now, or another encoder has come.
+            if self.window_groups != window_groups {
+                self.window_groups = window_groups;
+                packaged.set_window_groups(window_groups);
+            }
+        } else {
             let timescale = self.config.as_ref().map(Config::timescale);
             // CMAF says its timescale itself, but a reader of properties alone wants it too.
             let pairs = PairsWriter::default().number(TIMESCALE, timescale.unwrap_or(1).into());
@@ -528,6 +535,7 @@ impl Source {
             };
             // invariant: the raw name with five more bytes is far below the bound of a name.
             let name = TrackName::new(format!("{}{CMAF}", self.name)).unwrap_or(INIT);
+            self.window_groups = window_groups;
             self.packaged = Some(broadcast.derive(name, info)?);
         }
         Ok(())

@@ -423,6 +423,13 @@ fn live_windows_stay_as_long_as_the_limit_holds() {
         assert!(groups(&short) >= 20.min(id as usize + 1), "{id}");
     }
     assert!(groups(&short) < 40, "not all of it");
+    // Or learns it.
+    short.set_window_groups(30);
+    for id in 40..80 {
+        write_all(&short, id, vec![origin.budget().payload(vec![1; 100])]);
+        assert!(groups(&short) >= 30.min(id as usize - 20), "{id}");
+    }
+    assert!(groups(&short) < 40, "not all of it");
     // Where they do not fit, the newest two stay.
     for id in 100..200 {
         write(&video, id, now, 60_000);

@@ -37,6 +37,7 @@ pub struct TrackInfo {
     /// Never evicted while the broadcast lives: initialisation segments, catalogs.
     pub pinned: bool,
     /// So many of its newest groups stay as long as the whole cache is not over its limit: those that readers are told of.
+    /// Its producer may learn later how many those are ([`Producer::set_window_groups`]).
     pub window_groups: usize,
     /// Key-value pairs of the publisher, passed on as they are.
     pub properties: Bytes,
@@ -106,6 +107,8 @@ pub(crate) struct State {
     pub(crate) behind: Option<Location>,
     pub(crate) end: Option<Close>,
     pub(crate) wakers: Wakers,
+    /// How many of its newest groups readers are told of.
+    pub(crate) window_groups: usize,
     /// Ranges of groups that the publisher says never existed.
     pub(crate) never: Vec<RangeInclusive<u64>>,
     /// Requests to responders under way: one answer serves all who ask for the same.
@@ -267,7 +270,8 @@ impl Shared {
         term: Term,
         (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
     ) -> Arc<Self> {
-        let state = Mutex::new(State { term, largest: info.largest, ..State::default() });
+        let (largest, window_groups) = (info.largest, info.window_groups);
+        let state = Mutex::new(State { term, largest, window_groups, ..State::default() });
         let derived = term == DERIVED;
         Arc::new(Self {
             path,
@@ -461,6 +465,11 @@ impl Producer {
     /// What the track says of itself.
     pub fn info(&self) -> &TrackInfo {
         &self.shared.info
+    }
+
+    /// From now on so many of its newest groups are those that readers are told of.
+    pub fn set_window_groups(&self, groups: usize) {
+        lock(&self.shared.state).window_groups = groups;
     }
 
     /// The budget that payloads for this track are charged to.

@@ -119,7 +119,7 @@ impl Shared {
     /// object, and gentle where the bytes are shared with another track that holds them.
     fn pay(&self, state: &mut State) {
         if !self.info.pinned
-            && let Some(kept) = self.budget.kept_groups(self.info.window_groups)
+            && let Some(kept) = self.budget.kept_groups(state.window_groups)
             && let Some(oldest) = state.evictable(kept)
         {
             state.evict(oldest);

@@ -7,3 +7,4 @@ mod asked;
 mod copy;
 mod offers;
 mod studio;
+mod window;
