@@ -338,6 +338,7 @@ mod tests {
             patience: Duration::from_secs(10),
             silent_max: Duration::from_secs(10),
             encoder: SOFTWARE.to_owned(),
+            hardware_again: encode::limits::HARDWARE_AGAIN,
             disk: None,
         };
         let levels = Levels::new(Ladder::copy_only(), false);

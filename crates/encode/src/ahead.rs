@@ -71,7 +71,7 @@ impl Renditions {
     pub(crate) async fn take_from_disk(&self, begun: &Begun, levels: &mut Wanted) {
         let Some(disk) = self.disk().filter(|_| begun.original.is_kept()) else { return };
         for (level, made) in levels.iter() {
-            let found = match self.name_of(begun, level) {
+            let found = match self.name_of(begun, level).await {
                 Some(name) => {
                     let disk = disk.clone();
                     spawn_blocking(move || disk.get(&name)).await.ok().flatten()
@@ -93,7 +93,7 @@ impl Renditions {
         // What nobody records is nowhere when it is over, and nobody would delete its levels.
         let Some(disk) = self.disk().filter(|_| begun.original.is_kept()) else { return };
         for (level, made) in levels {
-            let Some(name) = self.name_of(begun, &level) else { continue };
+            let Some(name) = self.name_of(begun, &level).await else { continue };
             let disk = disk.clone();
             let put = spawn_blocking(move || disk.put(name, &made.parts())).await;
             if let Ok(Err(error)) = put {
@@ -102,10 +102,17 @@ impl Renditions {
         }
     }
 
-    fn name_of(&self, begun: &Begun, level: &Level) -> Option<Name> {
+    async fn name_of(&self, begun: &Begun, level: &Level) -> Option<Name> {
         let (video, track, number) = &begun.segment;
         let original = begun.original.segment(*number)?;
-        let text = format!("{track} {}", self.init_id(original.init, level));
+        let text = match self.hardware().filter(|_| level.as_sound().is_none()) {
+            None => format!("{track} {}", self.init_id(original.init, level)),
+            // Its driver may be another one than that of the server before. What it begins with tells.
+            Some(_) => {
+                let init = self.init(begun.original.as_ref(), original.init, level).await.ok()?;
+                format!("{track} {level:?} {init:?}")
+            }
+        };
         Some(Name {
             video: video.clone(),
             level: hash(&text),
@@ -154,6 +161,7 @@ mod tests {
 
     use super::*;
     use crate::ladder::Kind;
+    use crate::limits::HARDWARE_AGAIN;
     use crate::original::{Answer, OriginalPart, OriginalSegment};
     use crate::program::Program;
     use crate::renditions::{Abandoned, Disk, SOFTWARE, Settings};
@@ -279,6 +287,7 @@ mod tests {
             patience: Duration::from_secs(10),
             silent_max: Duration::from_secs(10),
             encoder: SOFTWARE.to_owned(),
+            hardware_again: HARDWARE_AGAIN,
             disk,
         };
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());

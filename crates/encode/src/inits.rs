@@ -13,13 +13,14 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::cache::Name;
+use crate::hardware::{Coder, Hardware, clashes};
 use crate::job::{JobError, begin, config_of, init_of};
 use crate::ladder::{self, Level};
 use crate::limits::INITS_MAX;
 use crate::made::{Failed, Made};
 use crate::original::Original;
 use crate::pool::{NoWorker, Priority};
-use crate::renditions::{Renditions, SOFTWARE, Work};
+use crate::renditions::{Renditions, SOFTWARE, State, Work};
 use crate::wire::{FromEncoder, ToEncoder};
 use crate::worker::WorkerError;
 
@@ -32,6 +33,9 @@ pub(crate) struct Inits {
     /// By their own ids.
     by_id: BTreeMap<u64, Bytes>,
     by_form: BTreeMap<String, Arc<Made>>,
+    /// What the encoder in hardware has said of each form, in Annex B. It stands in what levels begin with, so it is what must
+    /// be true when it encodes one, for as long as this server runs.
+    said: BTreeMap<String, Bytes>,
 }
 
 /// Levels whose parameter sets nobody knows yet.
@@ -41,6 +45,14 @@ pub(crate) struct Unknown {
     priority: Priority,
     /// Told when somebody who watches comes to wait.
     watched: Arc<Notify>,
+}
+
+/// What is asked of an encoder.
+struct AskedOf<'a> {
+    config: &'a VideoConfig,
+    forms: &'a [Form],
+    priority: Priority,
+    watched: &'a Notify,
 }
 
 struct Form {
@@ -61,7 +73,10 @@ impl Drop for Waited {
 impl Renditions {
     /// The id of a level's initialisation segment; known before anything was encoded.
     pub fn init_id(&self, original: u64, level: &Level) -> u64 {
-        let (words, encoder) = (self.words(), self.encoder());
+        let words = self.words();
+        // Encoders of pictures make no sound.
+        let hardware = self.hardware().filter(|_| level.as_sound().is_none());
+        let encoder = hardware.map_or_else(|| SOFTWARE.to_owned(), Hardware::id);
         // Everything that a level is.
         let text = format!("{words} {encoder} {} {original} {level:?}", ladder::VERSION);
         // 53 bits, as those of originals.
@@ -120,7 +135,37 @@ impl Renditions {
 
     /// What levels of originals in this form have in common: parameter sets depend on nothing else.
     fn form(&self, config: &VideoConfig, level: &Level) -> String {
-        format!("{:?}", level.output(config, self.encoder(), None))
+        let forms = self.coders().map(|coder| form_by(config, level, coder));
+        forms.collect::<Vec<_>>().join(" ")
+    }
+
+    /// All who may encode pictures.
+    fn coders(&self) -> impl Iterator<Item = Coder<'_>> {
+        let hardware = self.hardware().map(|hardware| Coder::hardware(hardware.name()));
+        [Some(self.software()), hardware].into_iter().flatten()
+    }
+
+    /// libx264, as it is told to encode.
+    fn software(&self) -> Coder<'_> {
+        if self.hardware().is_some() { Coder::IN_ITS_PLACE } else { Coder::ALONE }
+    }
+
+    /// Who encodes a level. `hardware`: that may, if it has said what it begins the level with.
+    pub(crate) fn coder(&self, config: &VideoConfig, level: &Level, hardware: bool) -> Coder<'_> {
+        let hardware = self.hardware().filter(|_| hardware).map(|h| Coder::hardware(h.name()));
+        let has_said = |coder: &Coder<'_>| {
+            self.state().inits.said.contains_key(&form_by(config, level, *coder))
+        };
+        hardware.filter(has_said).unwrap_or_else(|| self.software())
+    }
+
+    /// Asks both what levels begin with, before either encodes one. Those that fail are encoded by the software.
+    pub(crate) async fn ask_both(&self, init: &Bytes, levels: &[(Level, Arc<Made>)]) {
+        let pictures = levels.iter().map(|(level, _)| level.clone());
+        let pictures: Vec<Level> = pictures.filter(|level| level.as_sound().is_none()).collect();
+        if self.hardware().is_some() && !pictures.is_empty() {
+            let _ = self.answers(init, &pictures, Priority::Live).await;
+        }
     }
 
     /// Answers that are there or on their way; about what nobody has asked yet, somebody asks now.
@@ -172,26 +217,8 @@ impl Renditions {
         if left.is_empty() {
             return;
         }
-        let mut again = true;
-        let outcome = loop {
-            match self.parameters(&config, &left, priority, &watched).await {
-                Err(JobError::Worker(error)) => {
-                    self.counters().lost.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%error, "an encoder was lost when it was asked for its parameter sets");
-                    let error = JobError::Worker(error);
-                    if error.is_final() || !std::mem::take(&mut again) {
-                        break Err(Failed::Encoder);
-                    }
-                }
-                Err(JobError::Busy) => break Err(Failed::Busy),
-                Err(error) => {
-                    tracing::warn!(%error, "no initialisation segments");
-                    break Err(Failed::Encoder);
-                }
-                Ok(made) => break Ok(made),
-            }
-        };
-        match outcome {
+        let asked = AskedOf { config: &config, forms: &left, priority, watched: &watched };
+        match self.ask(&asked).await {
             Ok(inits) => {
                 for (form, init) in left.iter().zip(inits) {
                     self.answered(form, init.clone());
@@ -202,19 +229,96 @@ impl Renditions {
         }
     }
 
+    /// Initialisation segments with the parameter sets of all who may encode: the software's first, as lists say its level.
+    async fn ask(&self, asked: &AskedOf<'_>) -> Result<Vec<Bytes>, Failed> {
+        let mut all = self.parameters_again(asked).await?;
+        if let Some(own) = self.parameters_of_hardware(asked).await {
+            all.iter_mut().zip(own).for_each(|(all, own)| all.extend(own));
+        }
+        let inits = all.iter().map(|all| init_of(all, VIDEO_TIMESCALE));
+        inits.collect::<Result<_, _>>().map_err(|error| {
+            tracing::warn!(%error, "no initialisation segments");
+            Failed::Encoder
+        })
+    }
+
+    /// Those of the software.
+    async fn parameters_again(&self, asked: &AskedOf<'_>) -> Result<Vec<Vec<u8>>, Failed> {
+        let mut again = true;
+        loop {
+            match self.parameters(asked, self.software()).await {
+                Err(JobError::Worker(error)) => {
+                    self.counters().lost.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(%error, "an encoder was lost when it was asked for its parameter sets");
+                    let error = JobError::Worker(error);
+                    if error.is_final() || !std::mem::take(&mut again) {
+                        return Err(Failed::Encoder);
+                    }
+                }
+                Err(JobError::Busy) => return Err(Failed::Busy),
+                Err(error) => {
+                    tracing::warn!(%error, "no initialisation segments");
+                    return Err(Failed::Encoder);
+                }
+                Ok(said) => return Ok(said),
+            }
+        }
+    }
+
+    /// Those of the encoder in hardware, if it works. A level that it has not spoken of is never encoded by it: who plays has
+    /// what the level begins with by then.
+    async fn parameters_of_hardware(&self, asked: &AskedOf<'_>) -> Option<Vec<Vec<u8>>> {
+        let hardware = self.hardware()?;
+        let coder = Coder::hardware(hardware.name());
+        let forms = asked.forms.iter().map(|form| form_by(asked.config, &form.level, coder));
+        let forms: Vec<String> = forms.collect();
+        let known = |state: &State| {
+            let of = |form| state.inits.said.get(form).map(|said| said.to_vec());
+            forms.iter().map(of).collect::<Option<Vec<_>>>()
+        };
+        let before = known(&self.state());
+        if before.is_some() || !hardware.works() {
+            return before;
+        }
+        let said = match self.parameters(asked, coder).await {
+            Ok(said) => said,
+            Err(error) => {
+                if error.may_be_hardware() {
+                    self.hardware_fails(&error.to_string());
+                }
+                return None;
+            }
+        };
+        if said.iter().any(|said| clashes(said)) {
+            tracing::warn!(
+                encoder = coder.encoder,
+                "its parameter sets have the ids of {SOFTWARE}'s; that does it"
+            );
+            return None;
+        }
+        let mut state = self.state();
+        // As many as are known at all: others are the software's.
+        if state.inits.said.len() >= INITS_MAX {
+            return None;
+        }
+        for (form, said) in forms.iter().zip(said) {
+            state.inits.said.entry(form.clone()).or_insert_with(|| said.into());
+        }
+        known(&state)
+    }
+
     fn answered(&self, form: &Form, init: Bytes) {
         form.made.0.push(0, vec![init]);
         form.made.0.finish(Ok(()));
     }
 
-    /// A job without frames: the encoder says its parameter sets.
+    /// A job without frames: the encoder says its parameter sets, in Annex B.
     async fn parameters(
         &self,
-        config: &VideoConfig,
-        forms: &[Form],
-        priority: Priority,
-        watched: &Notify,
-    ) -> Result<Vec<Bytes>, JobError> {
+        asked: &AskedOf<'_>,
+        coder: Coder<'_>,
+    ) -> Result<Vec<Vec<u8>>, JobError> {
+        let AskedOf { config, forms, priority, watched } = *asked;
         let leased = match priority {
             Priority::Live => self.pool().lease(priority).await,
             // Who watches does not wait behind what nobody watches yet.
@@ -226,17 +330,23 @@ impl Renditions {
             Err(NoWorker::Worker(error)) => return Err(error.into()),
         };
         let worker = lease.worker().ok_or(WorkerError::Ended)?;
-        let levels = forms.iter().map(|form| form.level.clone());
-        worker.to.send(&begin(config, 0, levels, self.encoder(), None)?).await?;
+        if coder.is_hardware() && !worker.hardware {
+            // It has failed just now.
+            lease.done();
+            return Err(JobError::Busy);
+        }
+        let levels = forms.iter().map(|form| (&form.level, coder));
+        worker.to.send(&begin(config, 0, levels, None)?).await?;
         worker.to.send(&ToEncoder::End).await?;
-        let mut made = BTreeMap::new();
+        let mut said = BTreeMap::new();
         loop {
             match worker.from.answer(|| true).await? {
                 FromEncoder::Began { output, parameters } => {
-                    made.insert(output, init_of(&parameters, VIDEO_TIMESCALE)?);
+                    said.insert(output, parameters.to_vec());
                 }
                 FromEncoder::Done { .. } => break,
                 FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+                FromEncoder::NoEncoder(words) => return Err(JobError::NoEncoder(words)),
                 FromEncoder::Packet { .. } | FromEncoder::Hello(_) | FromEncoder::GoesOn => {}
             }
         }
@@ -244,23 +354,36 @@ impl Renditions {
         if forms.iter().any(|form| form.made.0.is_asked()) {
             lease.done();
         }
-        let all = made.len() == forms.len();
-        let made = all.then(|| made.into_values().collect());
-        made.ok_or_else(|| JobError::Failed("no parameter sets".to_owned()))
+        let all = said.len() == forms.len();
+        let said = all.then(|| said.into_values().collect());
+        said.ok_or_else(|| JobError::Failed("no parameter sets".to_owned()))
     }
 
-    /// Whether an encoder that is about to encode a level says of it what was said when it was asked; what nobody has asked
+    /// Whether an encoder that is about to encode a level begins with what it said when it was asked; what nobody has asked
     /// about is known from now on.
-    pub(crate) fn is_as_asked(&self, config: &VideoConfig, level: &Level, init: &Bytes) -> bool {
-        let form = self.form(config, level);
+    pub(crate) fn is_as_asked(
+        &self,
+        config: &VideoConfig,
+        level: &Level,
+        coder: Coder<'_>,
+        parameters: &[u8],
+    ) -> bool {
+        let Ok(init) = init_of(parameters, VIDEO_TIMESCALE) else { return false };
         let mut state = self.state();
+        if self.hardware().is_some() {
+            let known = state.inits.said.get(&form_by(config, level, coder));
+            let same = |known: &Bytes| init_of(known, VIDEO_TIMESCALE).is_ok_and(|k| k == init);
+            // What the software begins with is the program's to say.
+            return known.map_or(!coder.is_hardware(), same);
+        }
+        let form = self.form(config, level);
         match state.inits.by_form.get(&form).map(|made| (made.outcome(), made.whole())) {
             Some((Some(_), Some(known))) => known.concat() == init[..],
             // It failed, or is on its way.
             Some(_) => true,
             None => {
                 let made = Made::new();
-                made.push(0, vec![init.clone()]);
+                made.push(0, vec![init]);
                 made.finish(Ok(()));
                 if state.inits.by_form.len() < INITS_MAX {
                     state.inits.by_form.insert(form, Arc::new(made));
@@ -287,7 +410,7 @@ impl Renditions {
 
     /// Those of hardware are asked for anew by each server: its driver may be another one by then.
     fn disk_of_forms(&self) -> Option<&Arc<crate::cache::Cache>> {
-        self.disk().filter(|_| self.encoder() == SOFTWARE)
+        self.disk().filter(|_| self.hardware().is_none())
     }
 
     async fn answer_on_disk(&self, form: &str) -> Option<Bytes> {
@@ -309,6 +432,11 @@ impl Renditions {
         let level = hash(&format!("{} {} {form}", self.words(), ladder::VERSION));
         Name { video: FOLDER.to_owned(), level, epoch: 0, number: 0 }
     }
+}
+
+/// A form as one encoder is told it.
+fn form_by(config: &VideoConfig, level: &Level, coder: Coder<'_>) -> String {
+    format!("{:?}", level.output(config, coder, None))
 }
 
 /// 64 bits of it.

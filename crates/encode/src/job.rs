@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use media::codec::h264::{self, annex_b_to_lengths};
-use media::codec::{Config, VIDEO_TIMESCALE, VideoConfig};
+use media::codec::{Config, VideoConfig};
 use media::fmp4::init_segment;
 use media::mp4::{self, Event, Reader};
 use package::{Recut, RecutError};
 
 use crate::coded::{Coded, Frames, decodable_from};
+use crate::hardware::Coder;
 use crate::ladder::{Level, Pace, codec_of};
 use crate::made::Made;
 use crate::original::{Original, OriginalPart, OriginalSegment};
@@ -30,6 +31,9 @@ pub(crate) enum JobError {
     /// No worker in time.
     #[error("all encoders are busy")]
     Busy,
+    /// An encoder that is none of the processor's.
+    #[error("the encoder does not work: {0}")]
+    NoEncoder(String),
     /// An encoder that is another one than lists say.
     #[error("the encoder's parameter sets are not those that it said before")]
     Parameters,
@@ -59,6 +63,23 @@ impl JobError {
         matches!(self, Self::Failed(_) | Self::TooLittle(_))
     }
 
+    /// Whether an encoder in hardware may be to blame that had this job.
+    pub(crate) fn may_be_hardware(&self) -> bool {
+        matches!(
+            self,
+            Self::Worker(_)
+                | Self::NoEncoder(_)
+                | Self::Parameters
+                | Self::Made(_)
+                | Self::Recut(_)
+        )
+    }
+
+    /// Whether it certainly is.
+    pub(crate) fn is_hardware(&self) -> bool {
+        matches!(self, Self::NoEncoder(_) | Self::Parameters | Self::Made(_))
+    }
+
     /// Whether it would be so again: what hung once, or is no video, is not tried twice.
     pub(crate) fn is_final(&self) -> bool {
         !matches!(
@@ -74,12 +95,13 @@ pub(crate) struct Job<'a> {
     pub(crate) number: u64,
     pub(crate) config: &'a VideoConfig,
     pub(crate) init: &'a Bytes,
-    pub(crate) encoder: &'a str,
-    /// The largest first.
-    pub(crate) levels: Vec<(Level, Arc<Made>)>,
+    /// The largest first, and who encodes each.
+    pub(crate) levels: Vec<(Level, Coder<'a>, Arc<Made>)>,
     pub(crate) counters: &'a Counters,
-    /// Whether a level begins with what was said of it; asked with its initialisation segment.
-    pub(crate) is_as_asked: &'a (dyn Fn(&Level, &Bytes) -> bool + Sync),
+    /// Whether an encoder begins a level with what it said when it was asked; asked with that.
+    pub(crate) is_as_asked: &'a (dyn Fn(&Level, Coder<'_>, &Bytes) -> bool + Sync),
+    /// Parts from which on this goes on with what another encoder has begun: nothing refers to what is before.
+    pub(crate) anew: &'a [usize],
 }
 
 /// The configuration of an original, from its initialisation segment.
@@ -94,14 +116,13 @@ pub fn config_of(init: &Bytes) -> Option<VideoConfig> {
 }
 
 /// How a worker is told to begin.
-pub(crate) fn begin(
+pub(crate) fn begin<'a>(
     config: &VideoConfig,
     reorder: u8,
-    levels: impl Iterator<Item = Level>,
-    encoder: &str,
+    levels: impl Iterator<Item = (&'a Level, Coder<'a>)>,
     pace: Option<Pace>,
 ) -> Result<ToEncoder, JobError> {
-    let outputs = levels.filter_map(|level| level.output(config, encoder, pace));
+    let outputs = levels.filter_map(|(level, coder)| level.output(config, coder, pace));
     let outputs = outputs.map(Output::H264).collect();
     begin_with(config, reorder, outputs)
 }
@@ -182,6 +203,7 @@ impl Job<'_> {
             reached: i64::MIN,
             pace: pace_of(self.init, &first)?,
             begun: false,
+            anew_at: Vec::new(),
         };
         let decodes = self.counters.decodes.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(number = self.number, levels = self.levels.len(), decodes, "encoding");
@@ -210,9 +232,10 @@ impl Job<'_> {
             match message {
                 FromEncoder::GoesOn => {}
                 FromEncoder::Began { output, parameters } => {
-                    let level = self.levels.get(usize::from(output)).map(|(level, _)| level);
-                    let level = level.ok_or(WorkerError::Wire(WireError::Unknown("the output")))?;
-                    if !(self.is_as_asked)(level, &init_of(&parameters, VIDEO_TIMESCALE)?) {
+                    let level = self.levels.get(usize::from(output));
+                    let (level, coder, _) =
+                        level.ok_or(WorkerError::Wire(WireError::Unknown("the output")))?;
+                    if !(self.is_as_asked)(level, *coder, &parameters) {
                         return Err(JobError::Parameters);
                     }
                 }
@@ -233,6 +256,7 @@ impl Job<'_> {
                     return Ok(());
                 }
                 FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+                FromEncoder::NoEncoder(words) => return Err(JobError::NoEncoder(words)),
                 FromEncoder::Hello(_) => {
                     return Err(WorkerError::from(WireError::Unknown("the greeting")).into());
                 }
@@ -256,6 +280,8 @@ struct Feed<'a> {
     reached: i64,
     pace: Option<Pace>,
     begun: bool,
+    /// Where parts begin from which on nothing refers to what is before.
+    anew_at: Vec<i64>,
 }
 
 impl Feed<'_> {
@@ -269,7 +295,7 @@ impl Feed<'_> {
         }
         let number = self.job.number;
         let mut part = first;
-        let (mut shown_from, mut open) = (None, false);
+        let (mut shown_from, mut open, mut border) = (None, false, 0);
         for index in 1.. {
             let frames = self.frames.of(&part)?;
             let from = match (shown_from, frames.first()) {
@@ -278,6 +304,7 @@ impl Feed<'_> {
                     self.begin(frame).await?;
                     let from = self.shown_from(&frames, frame, segment.independent);
                     self.begin_recuts(from);
+                    border = from;
                     *shown_from.insert(from)
                 }
                 (None, None) => return Err(JobError::NoOriginal),
@@ -287,12 +314,16 @@ impl Feed<'_> {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .each(|recut| recut.part(duration, last))?;
+            border += i64::from(duration);
+            if self.job.anew.contains(&index) {
+                self.anew_at.push(border);
+            }
             for (i, frame) in frames.iter().enumerate() {
                 let shown = frame.present >= from;
                 open |= !shown;
                 self.reached = self.reached.max(frame.present);
                 // Groups begin where a part does, so that lists are right which say that it is independent.
-                let begins = i == 0 && frame.sync;
+                let begins = (i == 0 && frame.sync) || self.is_anew(frame);
                 self.send(frame, shown, begins).await?;
             }
             if last {
@@ -311,6 +342,13 @@ impl Feed<'_> {
         }
         self.to.send(&ToEncoder::End).await?;
         Ok(())
+    }
+
+    /// Whether a part may begin with this picture that goes on with what another encoder has begun. At a variable rate a border
+    /// may shift by a frame.
+    fn is_anew(&self, frame: &Coded) -> bool {
+        let near = |at: &i64| (frame.present - at).abs() < i64::from(frame.duration.max(1));
+        self.anew_at.iter().any(near)
     }
 
     /// Where the pictures of a segment begin, from the frames of its first part and what came before them.
@@ -374,8 +412,8 @@ impl Feed<'_> {
             return Ok(());
         }
         let reorder = frame.reorder();
-        let levels = self.job.levels.iter().map(|(level, _)| level.clone());
-        let message = begin(self.job.config, reorder, levels, self.job.encoder, self.pace)?;
+        let levels = self.job.levels.iter().map(|(level, coder, _)| (level, *coder));
+        let message = begin(self.job.config, reorder, levels, self.pace)?;
         self.to.send(&message).await?;
         Ok(())
     }
@@ -384,7 +422,7 @@ impl Feed<'_> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let levels = self.job.levels.iter();
         shared.recuts = levels
-            .map(|(_, made)| (Recut::new(self.job.number, present), 0, made.clone()))
+            .map(|(.., made)| (Recut::new(self.job.number, present), 0, made.clone()))
             .collect();
     }
 

@@ -3,8 +3,8 @@
 use media::codec::{AudioCodec, AudioConfig, VIDEO_TIMESCALE, VideoCodec, VideoConfig};
 use media::rung::{Rung, usual_kbps};
 
+use crate::hardware::Coder;
 use crate::limits::{LADDER_MAX, PIXELS_MAX, SIDE_MAX, SIDE_MIN, SOUND_CHANNELS_MAX, SOUND_RATES};
-use crate::renditions::SOFTWARE;
 use crate::sound::Sound;
 use crate::wire::{Codec, H264, SoundCoding};
 
@@ -213,13 +213,13 @@ impl Level {
     pub(crate) fn output(
         &self,
         original: &VideoConfig,
-        encoder: &str,
+        coder: Coder<'_>,
         pace: Option<Pace>,
     ) -> Option<H264> {
         let Kind::Pictures { width, height, level_idc } = self.kind else { return None };
         let frame_rate = original.frame_rate.map_or(UNSTATED_RATE, |r| (r.num(), r.den()));
         // Parameter sets of others may say the cap, and those are known before the first frame.
-        let pace = pace.filter(|_| encoder == SOFTWARE);
+        let pace = pace.filter(|_| !coder.is_hardware());
         let max_kbps = pace.map_or(self.max_kbps, |pace| pace.cap(self.max_kbps, frame_rate));
         Some(H264 {
             width,
@@ -234,7 +234,8 @@ impl Level {
             colour: original
                 .colour
                 .map(|c| [c.primaries, c.transfer, c.matrix, u8::from(c.full_range)]),
-            encoder: encoder.to_owned(),
+            encoder: coder.encoder.to_owned(),
+            parameter_set: coder.parameter_set,
         })
     }
 }
@@ -348,8 +349,11 @@ pub(crate) mod tests {
             ("no duration", None, vec![0, 0], 800),
         ] {
             let output =
-                |encoder| level.output(&stated(frame_rate), encoder, Pace::of(durations.clone()));
-            let (told, other) = (output(SOFTWARE).unwrap(), output("h264_vaapi").unwrap());
+                |coder| level.output(&stated(frame_rate), coder, Pace::of(durations.clone()));
+            let told = output(Coder::ALONE).unwrap();
+            let other = output(Coder::hardware("h264_vaapi")).unwrap();
+            let beside = output(Coder::IN_ITS_PLACE).unwrap();
+            assert_eq!(beside, H264 { parameter_set: 1, ..told.clone() }, "{name}");
             assert_eq!((told.max_kbps, told.buffer_kbit), (expect, expect.min(800)), "{name}");
             assert_eq!(other.max_kbps, 800, "{name}: parameter sets of others say it");
             assert_eq!(

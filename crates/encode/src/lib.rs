@@ -14,11 +14,13 @@
 #![forbid(unsafe_code)]
 
 mod ahead;
+mod attempts;
 mod cache;
 mod coded;
 mod fit;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hardware;
 mod inits;
 mod job;
 mod ladder;

@@ -52,6 +52,13 @@ pub const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 /// How long an encoder that is none of the processor's may take to show that it works: a driver takes its time at first.
 pub const TRY_DEADLINE: Duration = Duration::from_secs(15);
 
+/// How long an encoder that is none of the processor's and has failed is left alone before it is tried again: a driver that is
+/// being reset is back by then.
+pub const HARDWARE_AGAIN: Duration = Duration::from_secs(30);
+
+/// The same of one that fails each time: twice as long each time, and never longer.
+pub const HARDWARE_AGAIN_MAX: Duration = Duration::from_secs(1_800);
+
 /// Rungs of a ladder: from 144p to 4320p there are nine in use.
 pub const LADDER_MAX: usize = 12;
 

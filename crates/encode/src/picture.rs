@@ -136,7 +136,9 @@ async fn receive(from: &mut From, counters: &Counters) -> Result<Option<Bytes>, 
                 counters.broken_frames.fetch_add(u64::from(broken), Ordering::Relaxed);
                 return Ok(drawn);
             }
-            FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+            FromEncoder::Failed(words) | FromEncoder::NoEncoder(words) => {
+                return Err(JobError::Failed(words));
+            }
             FromEncoder::GoesOn => {}
             FromEncoder::Began { .. } | FromEncoder::Hello(_) => {
                 return Err(

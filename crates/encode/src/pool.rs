@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::limits::WAITING_MAX;
 use crate::program::Program;
-use crate::renditions::{SOFTWARE, Settings};
+use crate::renditions::Settings;
 use crate::worker::{Counters, Worker, WorkerError};
 
 /// Who is served first.
@@ -63,9 +63,9 @@ struct State {
 }
 
 impl Pool {
-    pub(crate) fn new(program: Program, settings: &Settings) -> Arc<Self> {
+    pub(crate) fn new(program: Program, settings: &Settings, hardware: bool) -> Arc<Self> {
         let Settings { patience, silent_max, .. } = *settings;
-        let hardware = AtomicBool::new(settings.encoder != SOFTWARE);
+        let hardware = AtomicBool::new(hardware);
         let free = settings.workers.max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Where there are several, one is always left to those who watch live.
@@ -154,10 +154,15 @@ impl Pool {
         }
     }
 
-    /// From now on processes may open no files, and those that may and have nothing to do end.
-    pub(crate) fn without_hardware(&self) {
-        self.hardware.store(false, Ordering::Relaxed);
-        self.state().idle.clear();
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Whether processes may open files from now on. Those of the other kind end when they have nothing to do.
+    pub(crate) fn use_hardware(&self, may: bool) {
+        let mut state = self.state();
+        self.hardware.store(may, Ordering::Relaxed);
+        state.idle.clear();
     }
 
     /// Whether a job that nobody waits for would be in nobody's way.
@@ -235,10 +240,11 @@ impl Lease {
     /// The job is done: the process may do another one.
     pub(crate) fn done(mut self) {
         let pool = &self.place.pool;
+        let mut state = pool.state();
         let may = pool.hardware.load(Ordering::Relaxed);
-        if let Some(mut worker) = self.worker.take().filter(|w| may || !w.hardware) {
+        if let Some(mut worker) = self.worker.take().filter(|worker| worker.hardware == may) {
             worker.idle_since = Instant::now();
-            pool.state().idle.push(worker);
+            state.idle.push(worker);
         }
     }
 }

@@ -128,7 +128,11 @@ impl Program {
 
     /// Tries out an encoder that is none of the processor's; the error says why it does not work here.
     pub async fn try_out(&self, encoder: Encoder) -> Result<(), String> {
-        let name = encoder.ffmpeg();
+        self.try_out_by_name(encoder.ffmpeg()).await
+    }
+
+    /// The same, by its name in FFmpeg.
+    pub(crate) async fn try_out_by_name(&self, name: &str) -> Result<(), String> {
         if !self.has_encoder(name) {
             return Err(format!("FFmpeg here has no encoder {name}"));
         }

@@ -8,26 +8,25 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Timestamp;
 
 use crate::cache::Cache;
+use crate::hardware::Hardware;
 use crate::inits::{Inits, Unknown};
-use crate::job::{Job, JobError, config_of};
 use crate::ladder::Level;
 use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX};
 use crate::made::{Failed, Made};
-use crate::original::{Original, OriginalPart};
+use crate::original::Original;
 use crate::pictures::{Asked, Pictures};
-use crate::pool::{Lease, NoWorker, Pool, Priority};
+use crate::pool::{Pool, Priority};
 use crate::program::{Program, lists_encoder};
 use crate::rate::{LevelBits, OriginalBits, Rates};
-use crate::sound::{Sound, SoundJob, sound_of};
+use crate::sound::Sound;
 use crate::wire::SoundCoding;
 use crate::worker::Counters;
 
@@ -46,6 +45,8 @@ pub struct Settings {
     pub silent_max: Duration,
     /// The H.264 encoder's name in FFmpeg.
     pub encoder: String,
+    /// If it is none of the processor's: how long it is left alone when it has failed, before it is tried again.
+    pub hardware_again: Duration,
     /// Where made segments are kept when memory has them no more.
     pub disk: Option<Disk>,
 }
@@ -71,8 +72,8 @@ pub struct Renditions {
     queue: Mutex<Option<mpsc::Receiver<Work>>>,
     pictures: Pictures,
     disk: Option<Arc<Cache>>,
-    /// Why the encoder that is configured is not used any more.
-    fallen_back: OnceLock<String>,
+    /// The encoder that is configured, if it is none of the processor's.
+    hardware: Option<Hardware>,
     state: Mutex<State>,
 }
 
@@ -186,9 +187,12 @@ impl Renditions {
     /// Levels made by this program.
     pub fn new(program: Program, settings: Settings) -> Arc<Self> {
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
-        if !program.has_encoder(&settings.encoder) {
+        let listed = program.has_encoder(&settings.encoder);
+        if !listed {
             tracing::warn!(encoder = %settings.encoder, "FFmpeg has no such encoder here; {SOFTWARE} does it");
         }
+        let hardware = (listed && settings.encoder != SOFTWARE)
+            .then(|| Hardware::new(settings.encoder.clone(), settings.hardware_again));
         for coding in [SoundCoding::Aac, SoundCoding::Opus] {
             let encoder = Sound { coding }.encoder();
             if !program.has_encoder(encoder) {
@@ -199,7 +203,7 @@ impl Renditions {
             }
         }
         let words = program.words.clone();
-        let pool = Pool::new(program, &settings);
+        let pool = Pool::new(program, &settings, hardware.is_some());
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
         let pictures = Pictures::new(settings.workers);
         let disk = settings.disk.as_ref().and_then(|disk| {
@@ -209,36 +213,35 @@ impl Renditions {
             });
             told.ok().map(Arc::new)
         });
-        let fallen_back = OnceLock::new();
-        Arc::new(Self { pool, settings, words, jobs, queue, pictures, disk, fallen_back, state })
+        Arc::new(Self { pool, settings, words, jobs, queue, pictures, disk, hardware, state })
     }
 
     pub(crate) fn words(&self) -> &str {
         &self.words
     }
 
-    /// The name of what encodes pictures now.
-    pub(crate) fn encoder(&self) -> &str {
-        if self.fallen_back.get().is_some() { SOFTWARE } else { &self.settings.encoder }
+    pub(crate) fn hardware(&self) -> Option<&Hardware> {
+        self.hardware.as_ref()
     }
 
-    /// Why the encoder that is configured does not encode any more, if so.
-    pub fn complaint(&self) -> Option<&str> {
-        self.fallen_back.get().map(String::as_str)
+    /// Why the encoder that is configured does not encode now, if so.
+    pub fn complaint(&self) -> Option<String> {
+        self.hardware.as_ref()?.complaint()
     }
 
-    /// An encoder is not what lists say of it: frames would go out under parameter sets of others. What is none of the
-    /// processor's is not used any more, for as long as the server runs.
-    async fn fall_back(&self) {
-        self.forget_answers().await;
-        let configured = &self.settings.encoder;
-        if configured != SOFTWARE {
-            let words = format!(
-                "the encoder {configured} changed while it was used, {SOFTWARE} does it from now on"
-            );
-            tracing::warn!("{words}");
-            let _ = self.fallen_back.set(words);
-            self.pool.without_hardware();
+    /// The encoder in hardware does not work: libx264 does it until it does again.
+    pub(crate) fn hardware_fails(&self, why: &str) {
+        if self.hardware.as_ref().is_some_and(|hardware| hardware.fails(why)) {
+            self.counters().hardware_failed.fetch_add(1, Ordering::Relaxed);
+            self.pool.use_hardware(false);
+        }
+    }
+
+    /// Whether it works again. Nobody's segment is at stake: a process of its own encodes one picture.
+    async fn try_hardware(self: Arc<Self>) {
+        let Some(hardware) = &self.hardware else { return };
+        if hardware.tried(self.pool.program().try_out_by_name(hardware.name()).await) {
+            self.pool.use_hardware(true);
         }
     }
 
@@ -371,6 +374,11 @@ impl Renditions {
             let next = self.pool.reap(now, self.settings.linger);
             self.forget_stale(now);
             let next = next.unwrap_or(now + self.settings.linger.max(Duration::from_secs(1)));
+            if self.hardware.as_ref().is_some_and(Hardware::is_due) {
+                jobs.spawn(self.clone().try_hardware());
+            }
+            let again = self.hardware.as_ref().and_then(Hardware::again_at);
+            let next = again.map_or(next.into(), |again| again.min(next.into()));
             tokio::select! {
                 work = queue.recv() => match work {
                     Some(Work::Segment(begun)) => _ = jobs.spawn(self.clone().work(begun)),
@@ -384,7 +392,7 @@ impl Renditions {
                         tracing::error!(%error, "a job panicked");
                     }
                 }
-                () = tokio::time::sleep_until(next.into()) => {}
+                () = tokio::time::sleep_until(next) => {}
             }
         }
     }
@@ -464,125 +472,6 @@ impl Renditions {
         levels.map(|d| d.level.clone()).collect()
     }
 
-    /// A worker may die under a job: it is done once more.
-    async fn attempts(
-        &self,
-        begun: &Begun,
-        first: OriginalPart,
-        levels: &[(Level, Arc<Made>)],
-    ) -> Result<(), Failed> {
-        let mut again = true;
-        loop {
-            let error = match self.attempt(begun, first.clone(), levels).await {
-                Ok(()) => return Ok(()),
-                Err(failed) => failed,
-            };
-            match error {
-                Attempt::Failed(failed) => return Err(failed),
-                Attempt::Lost(error) if again => {
-                    tracing::warn!(video = begun.segment.0, number = begun.segment.2, %error, "an encoder was lost");
-                    again = false;
-                }
-                Attempt::Lost(error) => {
-                    tracing::warn!(video = begun.segment.0, number = begun.segment.2, %error, "an encoder was lost again");
-                    return Err(Failed::Encoder);
-                }
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        begun: &Begun,
-        first: OriginalPart,
-        levels: &[(Level, Arc<Made>)],
-    ) -> Result<(), Attempt> {
-        let original = &begun.original;
-        let number = begun.segment.2;
-        let no_original = Attempt::Failed(Failed::NoOriginal);
-        let Some(segment) = original.segment(number) else { return Err(no_original) };
-        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
-        let (picture, sound) = (config_of(&init), sound_of(&init));
-        let mut lease = self.lease(begun, levels).await?;
-        let (original, levels) = (original.as_ref(), levels.to_vec());
-        let (init, counters) = (&init, &*self.pool.counters);
-        let done = match (picture, sound) {
-            (Some(config), _) => {
-                let (config, encoder) = (&config, self.encoder());
-                let is_as_asked =
-                    |level: &Level, made: &Bytes| self.is_as_asked(config, level, made);
-                let is_as_asked = &is_as_asked;
-                let job =
-                    Job { original, number, config, init, encoder, levels, counters, is_as_asked };
-                job.run(&mut lease, first).await
-            }
-            (None, Some(config)) => {
-                let config = &config;
-                let job = SoundJob { original, number, config, init, levels, counters };
-                job.run(&mut lease, first).await
-            }
-            (None, None) => Err(JobError::Codec),
-        };
-        match done {
-            Ok(()) => {
-                lease.done();
-                Ok(())
-            }
-            Err(JobError::NoOriginal) => Err(no_original),
-            Err(error) if error.spares_worker() => {
-                lease.done();
-                tracing::warn!(video = begun.segment.0, number, %error, "not encoded");
-                Err(Attempt::Failed(Failed::Encoder))
-            }
-            Err(error) => {
-                self.pool.counters.lost.fetch_add(1, Ordering::Relaxed);
-                if matches!(error, JobError::Parameters) {
-                    self.fall_back().await;
-                }
-                if error.is_final() {
-                    tracing::warn!(video = begun.segment.0, number, %error, "given up");
-                    return Err(Attempt::Failed(Failed::Encoder));
-                }
-                Err(Attempt::Lost(error))
-            }
-        }
-    }
-
-    /// A worker, in its turn. What nobody waits for any more by then is not begun.
-    async fn lease(&self, begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Result<Lease, Attempt> {
-        let leased = match begun.priority {
-            Priority::Prefetch => {
-                let order = (Priority::Prefetch, Priority::Seeking);
-                self.pool.lease_before(begun.asked.notified(), order).await
-            }
-            priority => self.pool.lease(priority).await,
-        };
-        let lease = match leased {
-            Ok(lease) => lease,
-            Err(NoWorker::Busy) => return Err(Attempt::Failed(Failed::Busy)),
-            Err(NoWorker::Worker(error)) => {
-                self.counters().lost.fetch_add(1, Ordering::Relaxed);
-                return Err(Attempt::Lost(error.into()));
-            }
-        };
-        let unwanted = match begun.priority {
-            Priority::Prefetch => {
-                !levels.iter().any(|(_, made)| made.is_asked())
-                    && self.wanted(&begun.segment, false).is_empty()
-            }
-            Priority::Seeking => {
-                lease.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
-            }
-            Priority::Live | Priority::Picture => false,
-        };
-        if unwanted {
-            self.counters().dropped.fetch_add(1, Ordering::Relaxed);
-            lease.done();
-            return Err(Attempt::Failed(Failed::Busy));
-        }
-        Ok(lease)
-    }
-
     /// Forgets what was not used for longest, beyond the bound.
     fn trim(&self) {
         let mut state = self.state();
@@ -611,13 +500,6 @@ impl Renditions {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-enum Attempt {
-    /// For good.
-    Failed(Failed),
-    /// The worker, not necessarily the job.
-    Lost(JobError),
 }
 
 /// A job's levels: whoever waits for them hears of its end, also when it is dropped or panics.
@@ -688,6 +570,7 @@ impl Drop for Abandoned<'_> {
 mod tests {
     use super::*;
     use crate::ladder::Kind;
+    use crate::limits::HARDWARE_AGAIN;
 
     #[test]
     fn a_job_that_ends_leaves_what_another_one_has_opened() {
@@ -698,6 +581,7 @@ mod tests {
             patience: Duration::from_secs(10),
             silent_max: Duration::from_secs(10),
             encoder: SOFTWARE.to_owned(),
+            hardware_again: HARDWARE_AGAIN,
             disk: None,
         };
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());

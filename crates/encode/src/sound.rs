@@ -288,7 +288,9 @@ impl SoundJob<'_> {
                     self.counters.broken_frames.fetch_add(u64::from(broken), Ordering::Relaxed);
                     return Ok(());
                 }
-                FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+                FromEncoder::Failed(words) | FromEncoder::NoEncoder(words) => {
+                    return Err(JobError::Failed(words));
+                }
                 FromEncoder::Hello(_) => {
                     return Err(WorkerError::from(WireError::Unknown("the greeting")).into());
                 }

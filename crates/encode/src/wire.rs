@@ -10,7 +10,7 @@
 //!
 //! Frames are pictures or sound, as the job's source says. While it has nothing to give for long, it says that it [goes on](FromEncoder::GoesOn): work that takes long is told
 //! from work that hangs.
-//! A job that fails is answered by [`FromEncoder::Failed`]; what is still sent of it is read and dropped up to its End.
+//! A job that fails is answered by [`FromEncoder::Failed`] or [`FromEncoder::NoEncoder`]; what is still sent of it is read and dropped up to its End.
 //! Both sides read with bounds, and neither allocates by a length that the other one announced.
 
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, OUTPUTS_MAX, WORDS_BYTES_MAX};
 
 /// Rises with every change of the wire; both sides must have the same.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 const MAGIC: &[u8; 6] = b"AWENC\n";
 
@@ -214,6 +214,8 @@ pub struct H264 {
     pub colour: Option<[u8; 4]>,
     /// The encoder's name in FFmpeg.
     pub encoder: String,
+    /// The id of its parameter sets; others than libx264 have 0, whatever is said here.
+    pub parameter_set: u8,
 }
 
 /// A frame of the source, in decode order. Of sound it has a time and data.
@@ -283,6 +285,8 @@ pub enum FromEncoder {
     },
     /// The job failed, and why.
     Failed(String),
+    /// An encoder that is none of the processor's does not open, or fails, and why: without it the job may be done.
+    NoEncoder(String),
 }
 
 /// Reads a message's kind and body. The kind of [`FromEncoder::Packet`] and of [`ToEncoder::Frame`] may be longer than others.
@@ -332,6 +336,7 @@ const PACKET: u8 = 18;
 const DONE: u8 = 19;
 const FAILED: u8 = 20;
 const GOES_ON: u8 = 21;
+const NO_ENCODER: u8 = 22;
 
 fn message(kind: u8, body: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut out = BytesMut::new();
@@ -418,10 +423,8 @@ impl FromEncoder {
                 out.put_u32(*decoded);
                 out.put_u32(*broken);
             }),
-            Self::Failed(words) => message(FAILED, |out| {
-                let cut = words.floor_char_boundary(WORDS_BYTES_MAX);
-                put_bytes(out, words.get(..cut).unwrap_or_default().as_bytes());
-            }),
+            Self::Failed(words) => message(FAILED, |out| put_words(out, words)),
+            Self::NoEncoder(words) => message(NO_ENCODER, |out| put_words(out, words)),
         }
     }
 
@@ -454,6 +457,7 @@ impl FromEncoder {
                 broken: fields.u32("broken frames")?,
             },
             FAILED => Self::Failed(fields.words("why")?),
+            NO_ENCODER => Self::NoEncoder(fields.words("why")?),
             _ => return Err(WireError::Unknown("the kind of message")),
         };
         fields.end().map(|()| decoded)
@@ -463,6 +467,11 @@ impl FromEncoder {
 fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     out.put_slice(bytes);
+}
+
+fn put_words(out: &mut BytesMut, words: &str) {
+    let cut = words.floor_char_boundary(WORDS_BYTES_MAX);
+    put_bytes(out, words.get(..cut).unwrap_or_default().as_bytes());
 }
 
 fn put_source(out: &mut BytesMut, source: &Source) {
@@ -499,6 +508,7 @@ fn put_output(out: &mut BytesMut, output: &Output) {
             out.put_u8(u8::from(h264.colour.is_some()));
             out.put_slice(&h264.colour.unwrap_or_default());
             put_bytes(out, h264.encoder.as_bytes());
+            out.put_u8(h264.parameter_set);
         }
         Output::Sheet { tile, columns, rows, quality } => {
             out.put_u8(1);
@@ -599,6 +609,7 @@ impl Fields {
                     stated.then(|| colour.first_chunk().copied()).flatten()
                 },
                 encoder: self.words("the encoder")?,
+                parameter_set: self.u8("the id of parameter sets")?,
             })),
             1 => Ok(Output::Sheet {
                 tile: self.tile()?,
@@ -656,6 +667,7 @@ mod tests {
             level: 30,
             colour: Some([1, 2, 3, 0]),
             encoder: "libx264".to_owned(),
+            parameter_set: 1,
         }
     }
 
@@ -708,6 +720,7 @@ mod tests {
             FromEncoder::GoesOn,
             FromEncoder::Done { decoded: 4, broken: 5 },
             FromEncoder::Failed("why".to_owned()),
+            FromEncoder::NoEncoder("no device".to_owned()),
         ]
     }
 

@@ -59,6 +59,8 @@ pub struct Counters {
     pub prefetched_used: AtomicU64,
     /// Jobs dropped because nobody waited for them any more when their turn came.
     pub dropped: AtomicU64,
+    /// How often an encoder in hardware that worked has failed.
+    pub hardware_failed: AtomicU64,
     /// Segments taken from the disk and not encoded again.
     pub cached: AtomicU64,
 }

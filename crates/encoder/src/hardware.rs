@@ -149,6 +149,7 @@ pub(crate) fn try_out(name: &str) -> Result<(), String> {
         level: 31,
         colour: None,
         encoder: name.to_owned(),
+        parameter_set: 0,
     };
     match stage::parameters_of_picture(&h264, name)?.is_empty() {
         true => Err("it gives no parameter sets".to_owned()),

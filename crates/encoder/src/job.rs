@@ -13,7 +13,7 @@ use ffmpeg_the_third as ffmpeg;
 
 use crate::decode::{Decode, Picture};
 use crate::sound;
-use crate::stage::{Scaler, Stage};
+use crate::stage::{SOFTWARE, Scaler, Stage};
 
 /// Pictures that wait for a stage: enough that none waits for another's hard picture.
 const WAITING: usize = 4;
@@ -48,6 +48,7 @@ pub(crate) fn next(input: &mut impl Read, out: &Out) -> Result<bool, Box<dyn std
         Ok((decoded, broken)) => FromEncoder::Done { decoded, broken },
         Err(Failure::Wire(error)) => return Err(error.into()),
         Err(Failure::Words(words)) => FromEncoder::Failed(words),
+        Err(Failure::Encoder(words)) => FromEncoder::NoEncoder(words),
     };
     // What was sent before the server heard of it.
     while frames.next()?.is_some() {}
@@ -58,6 +59,8 @@ pub(crate) fn next(input: &mut impl Read, out: &Out) -> Result<bool, Box<dyn std
 pub(crate) enum Failure {
     Wire(WireError),
     Words(String),
+    /// One that is none of the processor's, perhaps: nothing else is known to fail there.
+    Encoder(String),
 }
 
 impl From<WireError> for Failure {
@@ -105,8 +108,18 @@ fn run(
     out: &Out,
 ) -> Result<(u32, u32), Failure> {
     let mut stages = Vec::new();
+    let is_hardware = |output: &Output| match output {
+        Output::H264(h264) => h264.encoder != SOFTWARE,
+        _ => false,
+    };
+    let hardware = outputs.iter().any(is_hardware);
+    let of_stage = |words: String| match hardware {
+        true => Failure::Encoder(words),
+        false => Failure::Words(words),
+    };
     for (index, output) in outputs.iter().enumerate() {
-        stages.push(Stage::open(u8::try_from(index).unwrap_or(u8::MAX), output, out)?);
+        let stage = Stage::open(u8::try_from(index).unwrap_or(u8::MAX), output, out);
+        stages.push(stage.map_err(of_stage)?);
     }
     let mut decode = Decode::open(source)?;
     std::thread::scope(|scope| {
@@ -125,7 +138,7 @@ fn run(
             let ended = stage.join().unwrap_or_else(|_| Err("a stage panicked".to_owned()));
             // Why a stage stopped says more than that it takes no more.
             if let Err(words) = ended {
-                failed = Some(words.into());
+                failed = Some(of_stage(words));
             }
         }
         match failed {

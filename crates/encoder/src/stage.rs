@@ -118,7 +118,7 @@ impl Scaler {
 
 impl Level {
     fn open(index: u8, h264: &H264, out: &Out) -> Result<Self, String> {
-        let (encoder, input, parameters) = open_h264(h264)?;
+        let (encoder, input, parameters) = open_with_parameters(h264, &h264.encoder)?;
         let began = FromEncoder::Began { output: index, parameters: parameters.into() };
         out.send(&began).map_err(|e| e.to_string())?;
         Ok(Self { index, width: h264.width, height: h264.height, encoder, input })
@@ -180,18 +180,7 @@ impl Level {
 /// An encoder, what it takes, and its parameter sets.
 type Opened = (encoder::video::Encoder, Input, Vec<u8>);
 
-/// An encoder that is none of the processor's was tried out at the start, and may fail all the same: then libx264 does it.
-fn open_h264(h264: &H264) -> Result<Opened, String> {
-    if h264.encoder != SOFTWARE {
-        match open_with_parameters(h264, &h264.encoder) {
-            Ok(opened) => return Ok(opened),
-            Err(error) => eprintln!("{}: {error}; {SOFTWARE} does it instead", h264.encoder),
-        }
-    }
-    open_with_parameters(h264, SOFTWARE)
-}
-
-const SOFTWARE: &str = "libx264";
+pub(crate) const SOFTWARE: &str = "libx264";
 
 fn open_with_parameters(h264: &H264, name: &str) -> Result<Opened, String> {
     let (encoder, input) = open_h264_as(h264, name)?;
@@ -279,10 +268,13 @@ fn x264(h264: &H264, options: &mut Dictionary) {
     options.set("preset", "veryfast");
     options.set("profile", "high");
     options.set("crf", format!("{}.{}", h264.crf_tenths / 10, h264.crf_tenths % 10));
-    let parameters = format!(
+    let mut parameters = format!(
         "threads=1:sliced-threads=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:\
          keyint=infinite:force-cfr=1:level={}:vbv-maxrate={}:vbv-bufsize={}:vbv-init=0.5",
         h264.level, h264.max_kbps, h264.buffer_kbit
     );
+    if h264.parameter_set > 0 {
+        parameters.push_str(&format!(":sps-id={}", h264.parameter_set));
+    }
     options.set("x264-params", parameters);
 }

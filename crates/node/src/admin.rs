@@ -199,6 +199,11 @@ fn text(admin: &Admin) -> String {
         for (name, help, counter) in [
             ("encoder_processes_started", "Encoder processes started.", &levels.started),
             ("encoder_jobs_lost", "Jobs whose encoder process failed.", &levels.lost),
+            (
+                "encoder_hardware_failures",
+                "Times that an encoder in hardware has failed that worked.",
+                &levels.hardware_failed,
+            ),
             ("encoder_jobs_refused", "Jobs that found no encoder in time.", &levels.refused),
             ("pictures_made", "Thumbnails, sheets of them and films.", &levels.drawn),
             ("level_segments_decoded", "Original segments decoded for levels.", &levels.decodes),

@@ -90,7 +90,7 @@ impl Encoding {
 
     fn words(&self) -> Option<String> {
         let later = self.levels.renditions().and_then(|renditions| renditions.complaint());
-        self.complaint.get().map(String::as_str).or(later).map(str::to_owned)
+        self.complaint.get().cloned().or(later)
     }
 
     /// Looks for the program, and makes levels and pictures for as long as it is polled. Without it originals are all
@@ -165,6 +165,7 @@ fn settings(config: &config::Encode, folder: PathBuf, encoder: Encoder) -> Setti
         patience: encode::limits::WORKER_WAIT,
         silent_max: encode::limits::WORKER_SILENT_MAX,
         encoder: encoder.ffmpeg().to_owned(),
+        hardware_again: encode::limits::HARDWARE_AGAIN,
         disk: config.cache_gb.map(|bytes_max| Disk { folder, bytes_max }),
     }
 }

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use deliver::{Levels, Shelf};
-use encode::Renditions;
 use media::catalog::{Bitrate, TrackDescription};
 use package::{Packaging, PackagingError};
 
@@ -22,8 +21,6 @@ pub(crate) struct Offer {
     looked_at: u64,
     /// How much was whole when the originals were measured.
     measured_at: u64,
-    /// The encoder has changed since: all is asked anew.
-    fallen_back: bool,
 }
 
 /// An original, the answer that is waited for, and what is listed behind it now.
@@ -37,14 +34,7 @@ type Answer = Pin<Box<dyn Future<Output = Vec<TrackDescription>> + Send>>;
 
 impl Offer {
     pub(crate) fn new(levels: Arc<Levels>, shelf: Arc<Shelf>) -> Self {
-        Self {
-            levels,
-            shelf,
-            asked: BTreeMap::new(),
-            looked_at: 0,
-            measured_at: 0,
-            fallen_back: false,
-        }
+        Self { levels, shelf, asked: BTreeMap::new(), looked_at: 0, measured_at: 0 }
     }
 
     /// Asks about originals that are other ones, and lists what the answers are.
@@ -53,11 +43,6 @@ impl Offer {
         packaging: &mut Packaging,
         cx: &mut Context<'_>,
     ) -> Result<(), PackagingError> {
-        let complaint = |renditions: &Arc<Renditions>| renditions.complaint().is_some();
-        let fallen_back = self.levels.renditions().is_some_and(complaint);
-        if fallen_back != std::mem::replace(&mut self.fallen_back, fallen_back) {
-            self.asked.clear();
-        }
         for original in packaging.originals() {
             let known = |asked: &Asked| asked.original.init == original.init;
             if self.asked.get(&original.name).is_some_and(known) {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{
-    WINDOW_GROUPS_BESIDE, WINDOW_SEGMENTS, WINDOW_SLACK, WINDOW_TARGET_DURATIONS,
-};
+use crate::limits::{WINDOW_GROUPS_BESIDE, WINDOW_SEGMENTS, WINDOW_SLACK, WINDOW_TARGET_DURATIONS};
 
 /// Where segments may be cut and how long they may get.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,6 +49,7 @@ fn makers(setup: &Setup, linger: Duration) -> Result<(tokio::runtime::Runtime, A
         patience: Duration::from_secs(60),
         silent_max: Duration::from_secs(60),
         encoder: encode::SOFTWARE.to_owned(),
+        hardware_again: encode::limits::HARDWARE_AGAIN,
         disk: None,
     };
     let renditions = Renditions::new(program, settings);

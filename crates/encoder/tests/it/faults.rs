@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use encode::wire::{FromEncoder, Hello};
 use encode::{Failed, Ladder, Program, Renditions, Unavailable};
-use media::codec::VideoCodec;
 
 use crate::studio::{ENCODER, FIRST, Studio, renditions, settings};
 
@@ -227,56 +226,6 @@ async fn an_encoder_that_dies_when_it_is_asked_what_levels_begin_with_is_asked_o
     let counters = renditions.counters();
     assert_eq!(counters.lost.load(Ordering::Relaxed), 2);
     assert_eq!(counters.started.load(Ordering::Relaxed), 2);
-}
-
-/// Parameter sets of a source, as encoders say them.
-fn parameter_sets(studio: &Studio) -> Bytes {
-    let VideoCodec::H264(record) = &studio.config.codec else { panic!("no H.264") };
-    let units = record.sps().iter().chain(record.pps());
-    units.flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect()
-}
-
-/// An encoder outside of the processor says one thing when it is asked, and is another one when it encodes.
-#[tokio::test]
-async fn frames_never_go_out_under_the_parameter_sets_of_another_encoder() {
-    let dir = tempfile::tempdir().unwrap();
-    let studio = Studio::make(SOURCE, X264);
-    let other = Studio::make("testsrc2=size=160x96:rate=30:duration=1", X264);
-    let words = format!("{},h264_vaapi", real_words().await);
-    let began = |of: &Studio| FromEncoder::Began { output: 0, parameters: parameter_sets(of) };
-    let messages = [
-        FromEncoder::Hello(Hello { words: words.clone() }),
-        began(&studio),
-        FromEncoder::Done { decoded: 0, broken: 0 },
-        began(&other),
-    ];
-    let says = said(dir.path(), "says", &messages);
-    // It takes what it is sent.
-    let work = format!(
-        "[ -n \"$2\" ] || exec REAL work; /bin/cat {says}; exec 3>&1; exec /bin/cat > /dev/null"
-    );
-    let program = scripted(dir.path(), &words, &work).await;
-    let hardware = encode::Settings { encoder: "h264_vaapi".to_owned(), ..settings(1) };
-    let renditions = Renditions::new(program, hardware);
-    tokio::spawn(renditions.clone().run());
-    let level = &ladder().levels(&studio.config)[0];
-    let original = studio.original();
-    let id = renditions.init_id(7, level);
-    assert!(renditions.init(original.as_ref(), 7, level).await.is_ok());
-    assert_eq!(renditions.complaint(), None);
-    let made = renditions.segment(&original, FIRST, level).unwrap();
-    assert_eq!(made.part(0).await, Err(Failed::Encoder), "none of its frames");
-    assert_eq!(renditions.counters().lost.load(Ordering::Relaxed), 1);
-    // From now on it is the processor, under another name.
-    let complaint = renditions.complaint().unwrap();
-    assert!(complaint.contains("h264_vaapi") && complaint.contains("libx264"), "{complaint}");
-    assert_ne!(renditions.init_id(7, level), id, "what players have is not what they get");
-    let init = renditions.init(original.as_ref(), 7, level).await.unwrap();
-    assert_ne!(init, studio.original().init(7).await.unwrap());
-    let made = renditions.segment(&original, FIRST + 1, level).unwrap();
-    assert_eq!(made.part(99).await, Ok(None));
-    let file = [init, made.whole().unwrap().concat().into()].concat();
-    assert_eq!(crate::studio::decoded(&file), (15, String::new()));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod equality;
 mod faults;
+mod hardware;
 mod joints;
 mod kept;
 mod levels;

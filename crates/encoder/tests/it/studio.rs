@@ -316,6 +316,7 @@ pub(crate) fn settings(workers: usize) -> Settings {
         patience: Duration::from_secs(60),
         silent_max: Duration::from_secs(60),
         encoder: encode::SOFTWARE.to_owned(),
+        hardware_again: Duration::from_secs(60),
         disk: None,
     }
 }

@@ -35,7 +35,7 @@ fn short_segments_behind_a_long_one_are_all_in_memory() {
         let n = (sent.truth * 30.0).round() as u32;
         sent.sync = n == 0 || (n >= 120 && (n - 120).is_multiple_of(57));
     }
-    let mut studio = Studio::cramped(2_000_000, Duration::ZERO);
+    let mut studio = Studio::cramped(850_000, Duration::ZERO);
     let begun = frames.iter().position(|sent| sent.truth >= BEGUN).unwrap();
     let mut rest = frames.split_off(begun);
     studio.send(&frames, |_| ());

@@ -1,0 +1,188 @@
+//! A job and its second attempt: a worker may die under it, and an encoder in hardware may fail in the middle.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::hardware::{Coder, Hardware};
+use crate::job::{Job, JobError, config_of};
+use crate::ladder::Level;
+use crate::made::{Failed, Made};
+use crate::original::OriginalPart;
+use crate::pool::{Lease, NoWorker, Priority};
+use crate::renditions::{Begun, Renditions};
+use crate::sound::{SoundJob, sound_of};
+
+enum Attempt {
+    /// For good.
+    Failed(Failed),
+    /// The worker, not necessarily the job.
+    Lost(Lost),
+}
+
+struct Lost {
+    error: JobError,
+    /// An encoder in hardware had the job.
+    hardware: bool,
+}
+
+/// How a job is done once more.
+struct Again {
+    /// By the software: the encoder in hardware may be to blame, for this.
+    hardware: Option<String>,
+    /// Parts from which on nothing refers to what is before: that is in other bits than would be made now.
+    anew: Vec<usize>,
+}
+
+impl Again {
+    fn after(lost: &Lost, levels: &[(Level, Arc<Made>)]) -> Self {
+        let parts = levels.iter().map(|(_, made)| made.parts().len());
+        let anew = parts.filter(|parts| lost.hardware && *parts > 0).collect();
+        Self { hardware: lost.hardware.then(|| lost.error.to_string()), anew }
+    }
+}
+
+impl Renditions {
+    /// A worker may die under a job, and an encoder in hardware may fail: then it is done once more, by the software.
+    pub(crate) async fn attempts(
+        &self,
+        begun: &Begun,
+        first: OriginalPart,
+        levels: &[(Level, Arc<Made>)],
+    ) -> Result<(), Failed> {
+        let mut again = None;
+        loop {
+            let lost = match self.attempt(begun, first.clone(), levels, again.as_ref()).await {
+                Ok(()) => {
+                    // The frames were not to blame.
+                    if let Some(Again { hardware: Some(why), .. }) = again {
+                        self.hardware_fails(&why);
+                    }
+                    return Ok(());
+                }
+                Err(Attempt::Failed(failed)) => return Err(failed),
+                Err(Attempt::Lost(lost)) => lost,
+            };
+            let (video, number, error) = (&begun.segment.0, begun.segment.2, &lost.error);
+            if again.is_some() {
+                tracing::warn!(%video, number, %error, "an encoder was lost again");
+                return Err(Failed::Encoder);
+            }
+            tracing::warn!(%video, number, %error, "an encoder was lost");
+            again = Some(Again::after(&lost, levels));
+        }
+    }
+
+    async fn attempt(
+        &self,
+        begun: &Begun,
+        first: OriginalPart,
+        levels: &[(Level, Arc<Made>)],
+        again: Option<&Again>,
+    ) -> Result<(), Attempt> {
+        let original = &begun.original;
+        let number = begun.segment.2;
+        let no_original = Attempt::Failed(Failed::NoOriginal);
+        let Some(segment) = original.segment(number) else { return Err(no_original) };
+        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
+        let (picture, sound) = (config_of(&init), sound_of(&init));
+        self.ask_both(&init, levels).await;
+        let mut lease = self.lease(begun, levels).await?;
+        let (original, init, counters) = (original.as_ref(), &init, &**self.counters());
+        // Looked at once the worker is there: what has failed meanwhile may open no files any more.
+        let may = lease.worker().is_some_and(|worker| worker.hardware)
+            && self.hardware().is_some_and(Hardware::works)
+            && again.is_none_or(|again| again.hardware.is_none());
+        let mut by_hardware = false;
+        let done = match (picture, sound) {
+            (Some(config), _) => {
+                let config = &config;
+                let by = |(level, made): &(Level, Arc<Made>)| {
+                    (level.clone(), self.coder(config, level, may), made.clone())
+                };
+                let levels: Vec<_> = levels.iter().map(by).collect();
+                by_hardware = levels.iter().any(|(_, coder, _)| coder.is_hardware());
+                let is_as_asked = |level: &Level, coder: Coder<'_>, parameters: &Bytes| {
+                    self.is_as_asked(config, level, coder, parameters)
+                };
+                let is_as_asked = &is_as_asked;
+                let anew = again.map_or(&[][..], |again| &again.anew);
+                let job =
+                    Job { original, number, config, init, levels, counters, is_as_asked, anew };
+                job.run(&mut lease, first).await
+            }
+            (None, Some(config)) => {
+                let (config, levels) = (&config, levels.to_vec());
+                let job = SoundJob { original, number, config, init, levels, counters };
+                job.run(&mut lease, first).await
+            }
+            (None, None) => Err(JobError::Codec),
+        };
+        match done {
+            Ok(()) => {
+                lease.done();
+                Ok(())
+            }
+            Err(JobError::NoOriginal) => Err(no_original),
+            Err(error) if error.spares_worker() => {
+                lease.done();
+                tracing::warn!(video = begun.segment.0, number, %error, "not encoded");
+                Err(Attempt::Failed(Failed::Encoder))
+            }
+            Err(error) => {
+                self.counters().lost.fetch_add(1, Ordering::Relaxed);
+                if by_hardware && error.may_be_hardware() {
+                    if error.is_hardware() {
+                        self.hardware_fails(&error.to_string());
+                    }
+                    return Err(Attempt::Lost(Lost { error, hardware: true }));
+                }
+                if matches!(error, JobError::Parameters) {
+                    // Frames would go out under parameter sets of others.
+                    self.forget_answers().await;
+                }
+                if error.is_final() {
+                    tracing::warn!(video = begun.segment.0, number, %error, "given up");
+                    return Err(Attempt::Failed(Failed::Encoder));
+                }
+                Err(Attempt::Lost(Lost { error, hardware: false }))
+            }
+        }
+    }
+
+    /// A worker, in its turn. What nobody waits for any more by then is not begun.
+    async fn lease(&self, begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Result<Lease, Attempt> {
+        let leased = match begun.priority {
+            Priority::Prefetch => {
+                let order = (Priority::Prefetch, Priority::Seeking);
+                self.pool().lease_before(begun.asked.notified(), order).await
+            }
+            priority => self.pool().lease(priority).await,
+        };
+        let lease = match leased {
+            Ok(lease) => lease,
+            Err(NoWorker::Busy) => return Err(Attempt::Failed(Failed::Busy)),
+            Err(NoWorker::Worker(error)) => {
+                self.counters().lost.fetch_add(1, Ordering::Relaxed);
+                return Err(Attempt::Lost(Lost { error: error.into(), hardware: false }));
+            }
+        };
+        let unwanted = match begun.priority {
+            Priority::Prefetch => {
+                !levels.iter().any(|(_, made)| made.is_asked())
+                    && self.wanted(&begun.segment, false).is_empty()
+            }
+            Priority::Seeking => {
+                lease.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
+            }
+            Priority::Live | Priority::Picture => false,
+        };
+        if unwanted {
+            self.counters().dropped.fetch_add(1, Ordering::Relaxed);
+            lease.done();
+            return Err(Attempt::Failed(Failed::Busy));
+        }
+        Ok(lease)
+    }
+}
