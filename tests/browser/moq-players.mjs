@@ -104,6 +104,7 @@ async function measured(page) {
     framesSeen: distinct.size,
     sourceFrames: source,
     backwards: counters.filter((value, at) => at > 0 && value < counters[at - 1]).length,
+    around: counters.flatMap((value, at) => (at > 0 && value < counters[at - 1] ? [[at, ...counters.slice(at - 3, at + 4)]] : [])),
     toneHz: tones.length === 0 ? null : Math.round(tones.sort((a, b) => a - b)[Math.floor(tones.length / 2)]),
     playerErrors: errors,
   };

@@ -5,7 +5,10 @@ use std::time::Duration;
 /// A peer must finish its QUIC and TLS handshake within this.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Connections whose handshake has not begun to be answered, of all addresses.
+/// Sockets of one port, one a core: a server with more cores has enough of them.
+pub const SOCKETS_MAX: u8 = 64;
+
+/// Connections whose handshake has not begun to be answered, of all addresses, at one of the port's sockets.
 pub const INCOMING: usize = 1_024;
 
 /// Connections that have not said SETUP, from all addresses.

@@ -4,6 +4,7 @@
 mod congestion;
 mod grants;
 mod room;
+mod shards;
 #[cfg(test)]
 mod simulated;
 mod stream;
@@ -141,10 +142,11 @@ impl ConnectError {
 /// RFC 7301 §3.2.
 const NO_APPLICATION_PROTOCOL: u64 = 120;
 
-/// A UDP socket with everything behind it.
+/// A UDP port with everything behind it.
 #[derive(Clone)]
 pub struct Endpoint {
-    quic: quinn::Endpoint,
+    /// One a socket: a server has some, a client has one.
+    shards: Arc<[quinn::Endpoint]>,
     /// What a server speaks.
     protocols: Arc<[&'static str]>,
 }
@@ -156,12 +158,23 @@ pub(crate) struct Incoming {
 }
 
 impl Endpoint {
-    /// A server on this address. `protocols` are its ALPN tokens, the most wanted first; WebTransport comes
-    /// behind them by itself.
+    /// A server on this address, with a socket a core. `protocols` are its ALPN tokens, the most wanted first; WebTransport
+    /// comes behind them by itself.
     pub fn server(
         address: SocketAddr,
         certificate: Certificate,
         protocols: &[&'static str],
+    ) -> Result<Self, EndpointError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let sockets = cores.min(usize::from(limits::SOCKETS_MAX));
+        Self::server_of(address, certificate, protocols, u8::try_from(sockets).unwrap_or(1))
+    }
+
+    fn server_of(
+        address: SocketAddr,
+        certificate: Certificate,
+        protocols: &[&'static str],
+        sockets: u8,
     ) -> Result<Self, EndpointError> {
         let config = server_config(certificate, protocols, transport())?;
         let socket = match UdpSocket::bind(address) {
@@ -171,9 +184,24 @@ impl Endpoint {
             }
             bound => bound?,
         };
-        let runtime = Arc::new(TokioRuntime);
-        let quic = quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)?;
-        Ok(Self { quic, protocols: protocols.into() })
+        let sockets = shards::beside(socket, sockets);
+        let of = u8::try_from(sockets.len()).unwrap_or(1);
+        let shards = (0..of).zip(sockets).map(|(number, socket)| {
+            let mut endpoint = EndpointConfig::default();
+            endpoint.cid_generator(move || Box::new(shards::Ids::new(number, of)));
+            quinn::Endpoint::new(endpoint, Some(config.clone()), socket, Arc::new(TokioRuntime))
+        });
+        Ok(Self { shards: shards.collect::<io::Result<_>>()?, protocols: protocols.into() })
+    }
+
+    /// One socket.
+    fn of_one(quic: quinn::Endpoint) -> Self {
+        Self { shards: [quic].into(), protocols: Arc::new([]) }
+    }
+
+    /// Of a client the only one.
+    fn quic(&self) -> &quinn::Endpoint {
+        &self.shards[0]
     }
 
     /// A client on any free port.
@@ -182,25 +210,34 @@ impl Endpoint {
             SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        Ok(Self { quic: quinn::Endpoint::client(any)?, protocols: Arc::new([]) })
+        Ok(Self::of_one(quinn::Endpoint::client(any)?))
     }
 
     /// Where it listens.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.quic.local_addr()
+        self.quic().local_addr()
     }
 
     /// New connections are greeted with another certificate.
     pub fn set_certificate(&self, certificate: Certificate) -> Result<(), EndpointError> {
         let config = server_config(certificate, &self.protocols, transport())?;
-        self.quic.set_server_config(Some(config));
+        for quic in &*self.shards {
+            quic.set_server_config(Some(config.clone()));
+        }
         Ok(())
     }
 
     /// The next peer that knocks; nothing once the endpoint is closed.
     pub(crate) async fn accept(&self) -> Option<Incoming> {
-        let quic = self.quic.accept().await?;
-        Some(Incoming { quic, protocols: self.protocols.clone() })
+        let (_, incoming) = self.accept_at().await?;
+        Some(incoming)
+    }
+
+    /// And the number of the socket at which it does.
+    async fn accept_at(&self) -> Option<(usize, Incoming)> {
+        let next = self.shards.iter().map(|quic| Box::pin(quic.accept()));
+        let (quic, number, _) = futures_util::future::select_all(next).await;
+        Some((number, Incoming { quic: quic?, protocols: self.protocols.clone() }))
     }
 
     /// Connects to a server as a client that speaks these protocols.
@@ -213,7 +250,7 @@ impl Endpoint {
     ) -> Result<Connection, ConnectError> {
         let config = client_config(trust, protocols)
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
-        let connecting = self.quic.connect_with(config, to, name)?;
+        let connecting = self.quic().connect_with(config, to, name)?;
         Ok(Connection::raw(finish(connecting).await?))
     }
 
@@ -242,18 +279,22 @@ impl Endpoint {
         let name = name.trim_start_matches('[').trim_end_matches(']');
         let config = client_config(trust, &["h3"])
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
-        let quic = finish(self.quic.connect_with(config, to, name)?).await?;
+        let quic = finish(self.quic().connect_with(config, to, name)?).await?;
         in_time(Web::connect(quic, request)).await
     }
 
     /// Closes everything; peers are told.
     pub fn close(&self) {
-        self.quic.close(VarInt::from_u32(0), b"");
+        for quic in &*self.shards {
+            quic.close(VarInt::from_u32(0), b"");
+        }
     }
 
     /// Until the last word has gone out.
     pub async fn wait_idle(&self) {
-        self.quic.wait_idle().await;
+        for quic in &*self.shards {
+            quic.wait_idle().await;
+        }
     }
 }
 

@@ -63,13 +63,13 @@ impl Network {
 
     /// A client goes on behind another address, at the end of this line.
     pub(crate) fn move_client(&self, client: &Endpoint, line: Shape) -> io::Result<()> {
-        client.quic.rebind_abstract(self.socket(line))
+        client.quic().rebind_abstract(self.socket(line))
     }
 
     /// A client of another machine, at the end of this line.
     pub(crate) fn client_of(&self, host: u8, line: Shape) -> Result<Endpoint, EndpointError> {
         let socket = self.socket_of(host, line);
-        Ok(Endpoint { quic: self.endpoint_at(None, socket)?, protocols: Arc::new([]) })
+        Ok(Endpoint::of_one(self.endpoint_at(None, socket)?))
     }
 
     /// Datagrams lost on the way to this socket.
@@ -123,12 +123,12 @@ impl Network {
         }
         let config = server_config(certificate, protocols, config)?;
         let quic = self.endpoint(Some(config), Shape::default())?;
-        Ok(Endpoint { quic, protocols: protocols.into() })
+        Ok(Endpoint { protocols: protocols.into(), ..Endpoint::of_one(quic) })
     }
 
     /// A client, at the end of this line.
     pub(crate) fn client(&self, line: Shape) -> Result<Endpoint, EndpointError> {
-        Ok(Endpoint { quic: self.endpoint(None, line)?, protocols: Arc::new([]) })
+        Ok(Endpoint::of_one(self.endpoint(None, line)?))
     }
 
     fn endpoint(
@@ -173,16 +173,21 @@ impl Endpoint {
         to: SocketAddr,
         client: &Returning,
     ) -> Result<(Connection, bool), ConnectError> {
-        let connecting = self.quic.connect_with(client.0.clone(), to, "localhost")?;
+        let connecting = self.quic().connect_with(client.0.clone(), to, "localhost")?;
         match connecting.into_0rtt() {
             Ok((quic, _)) => Ok((Connection::raw(quic), true)),
             Err(connecting) => Ok((Connection::raw(super::finish(connecting).await?), false)),
         }
     }
 
+    /// How many there are.
+    pub(crate) fn sockets(&self) -> usize {
+        self.shards.len()
+    }
+
     /// Goes on at another port, as after a change of networks.
     pub(crate) fn move_elsewhere(&self) -> io::Result<()> {
-        self.quic.rebind(std::net::UdpSocket::bind("127.0.0.1:0")?)
+        self.quic().rebind(std::net::UdpSocket::bind("127.0.0.1:0")?)
     }
 }
 

@@ -44,7 +44,7 @@ fn request(to: SocketAddr, path: &str, protocols: &[&str]) -> proto::ConnectRequ
 async fn bare(to: SocketAddr) -> (Endpoint, quinn::Connection) {
     let endpoint = Endpoint::client(to).unwrap();
     let config = super::super::client_config(Trust::Anybody, &["h3"]).unwrap();
-    let connecting = endpoint.quic.connect_with(config, to, "localhost").unwrap();
+    let connecting = endpoint.quic().connect_with(config, to, "localhost").unwrap();
     let quic = soon(connecting).await.unwrap();
     (endpoint, quic)
 }

@@ -1,0 +1,81 @@
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::transport::{Certificate, Endpoint, Read, RecvStream, Trust};
+
+const SOCKETS: u8 = 4;
+const PROTOCOLS: &[&str] = &["moqt-18"];
+
+fn server() -> Endpoint {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let made = params.self_signed(&pair).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+    let certificate = Certificate { chain: vec![made.der().clone()], key };
+    let any = ([127, 0, 0, 1], 0).into();
+    Endpoint::server_of(any, certificate, PROTOCOLS, SOCKETS).unwrap()
+}
+
+async fn all_of(recv: &mut RecvStream) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        match recv.read().await {
+            Read::Chunk(bytes) => all.extend_from_slice(&bytes),
+            Read::Fin => return Some(all),
+            _ => return None,
+        }
+    }
+}
+
+/// Answers what comes on each stream of each connection with the same.
+async fn echoes(endpoint: Endpoint, taken: Arc<Mutex<BTreeMap<usize, u32>>>) {
+    while let Some((number, incoming)) = endpoint.accept_at().await {
+        *taken.lock().unwrap().entry(number).or_default() += 1;
+        tokio::spawn(async move {
+            let connection = incoming.accept().await.unwrap();
+            while let Some((mut send, mut recv)) = connection.accept_bi().await {
+                let said = all_of(&mut recv).await.unwrap();
+                send.write(&mut [Bytes::from(said)]).await.unwrap();
+                send.finish();
+            }
+        });
+    }
+}
+
+/// Without the steering most are lost: the socket that gets their packets does not know them.
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_clients_change_their_addresses_and_each_stays_with_its_socket() {
+    let (endpoint, taken) = (server(), Arc::<Mutex<BTreeMap<usize, u32>>>::default());
+    assert_eq!(endpoint.sockets(), usize::from(SOCKETS));
+    let to = endpoint.local_address().unwrap();
+    tokio::spawn(echoes(endpoint, taken.clone()));
+    let clients = (0..40_u8).map(|number| async move {
+        let client = Endpoint::client(to).unwrap();
+        let connection = client.connect(to, "localhost", Trust::Anybody, PROTOCOLS).await.unwrap();
+        for round in 0..4 {
+            let (mut send, mut recv) = connection.open_bi().await.unwrap();
+            send.write(&mut [Bytes::from(vec![number, round])]).await.unwrap();
+            send.finish();
+            assert_eq!(all_of(&mut recv).await, Some(vec![number, round]));
+            client.move_elsewhere().unwrap();
+        }
+    });
+    futures_util::future::join_all(clients).await;
+    let taken = taken.lock().unwrap();
+    assert_eq!(taken.values().sum::<u32>(), 40);
+    // A client's first id is random: that all forty lead to one is 1 in 4^39.
+    assert!(taken.len() > 1, "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_port_that_another_has_is_an_error_also_with_several_sockets() {
+    let first = server();
+    let address = first.local_address().unwrap();
+    let again = std::net::UdpSocket::bind(address);
+    assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+}
