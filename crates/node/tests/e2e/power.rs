@@ -82,6 +82,7 @@ fn after_power_cuts_everything_acknowledged_is_there() {
             left.check(&uid, &source, &mut known).await;
         });
     }
+    println!("{} cuts, after {cuts} of them what nobody had synced was gone", rounds());
     // The kernel may write back what it likes when it likes, but hardly each time within milliseconds.
     assert!(cuts > 0, "what nobody synced was on the disk each time");
     let disk = Mount::image(&image).unwrap();
