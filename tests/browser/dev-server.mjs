@@ -92,8 +92,9 @@ export class DevServer {
   async answer(request, response) {
     const url = new URL(request.url, 'http://localhost');
     const [segment, ...rest] = url.pathname.split('/').slice(1);
-    // A token of the make-believe API begins with what it opens.
-    const first = segment.split('.').length === 3 ? segment.split('.')[0] : segment;
+    // A token of the make-believe API begins with what it opens; behind it may stand the video that it is watched by.
+    const parts = segment.split('.');
+    const first = { 3: parts[0], 4: parts[3] }[parts.length] ?? segment;
     const tail = rest.join('/');
     const send = (status, type, body = '', policy = CSP, cookie = null) => {
       response.writeHead(status, {

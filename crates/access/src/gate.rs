@@ -148,8 +148,9 @@ impl Access {
         self.countries.is_some()
     }
 
-    /// Whoever asks for what `segment` names, the first segment of a path: a uid, or a token. `shown` as for
-    /// [`media`](Self::media).
+    /// Whoever asks for what `segment` names, the first segment of a path: a uid, a token, or a token and a video that
+    /// it opens, `TOKEN.VIDEO`: who watches an input by a token finds there what was recorded of it, by the same token.
+    /// `shown` as for [`media`](Self::media).
     pub async fn enter(
         &self,
         segment: &str,
@@ -160,14 +161,17 @@ impl Access {
             let policy = self.holds(segment, shown, visitor).await?;
             return open(segment, policy.as_deref(), visitor);
         }
+        if let Some((_, video)) = with_video(segment) {
+            return self.media(segment, video, shown, visitor).await;
+        }
         let grant = self.grant(segment, visitor).await?;
         let policy = self.holds(&grant.sub, shown, visitor).await?;
         passed(&grant.sub, policy.as_deref(), &grant, visitor)
     }
 
     /// Whoever asks for a file of a video. `segment` is what the playlist's address began with: a token
-    /// for the video or for its input; the input's uid, while it has the video on the air; any other uid
-    /// means nothing. `shown`: the input of a video whose end is still in memory.
+    /// for the video or for its input, by itself or with the video behind it; the input's uid, while it has the video on
+    /// the air; any other uid means nothing. `shown`: the input of a video whose end is still in memory.
     pub async fn media(
         &self,
         segment: &str,
@@ -183,7 +187,12 @@ impl Access {
             let holds = of_input.filter(|_| by_input).or(policy.as_deref());
             return open(video, holds, visitor);
         }
-        let grant = self.grant(segment, visitor).await?;
+        let token = match with_video(segment) {
+            Some((_, named)) if named != video => return Err(Refusal::OtherSubject),
+            Some((token, _)) => token,
+            None => segment,
+        };
+        let grant = self.grant(token, visitor).await?;
         if grant.sub != video && of_input != Some(grant.sub.as_str()) {
             return Err(Refusal::OtherSubject);
         }
@@ -435,6 +444,13 @@ impl Policy {
 /// A uid has no dot, a JWT has two.
 fn is_token(segment: &str) -> bool {
     segment.contains('.')
+}
+
+/// A token and the video that is watched by it. RFC 7515 §7.1: a JWT has three parts, so this is none.
+fn with_video(segment: &str) -> Option<(&str, &str)> {
+    let (token, video) = segment.rsplit_once('.')?;
+    let three = token.bytes().filter(|byte| *byte == b'.').count() == 2;
+    (three && VideoUid::parse(video).is_ok()).then_some((token, video))
 }
 
 /// Without a token.

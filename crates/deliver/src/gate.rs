@@ -110,8 +110,9 @@ pub(crate) async fn preflight() -> Response {
     response
 }
 
-/// What a shared cache sends with each request if it asks [`allowed`] before it answers from what it has.
-const EDGE: HeaderName = HeaderName::from_static("airwave-edge");
+/// What a shared cache sends with each request if it asks [`allowed`] before it answers from what it has. Only who is trusted to
+/// say whom a request is from may promise that: the node takes it off all other requests.
+pub const EDGE: HeaderName = HeaderName::from_static("airwave-edge");
 const CHECKS: &str = "checks";
 
 /// Which uid a path segment stands for, for the key of a cache.

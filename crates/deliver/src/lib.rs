@@ -34,6 +34,7 @@ mod viewers;
 mod waiting;
 mod window;
 
+pub use gate::EDGE;
 pub use http::{Moq, Site, router, table};
 pub use levels::Levels;
 pub use library::{Found, Library};

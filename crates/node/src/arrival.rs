@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderName;
-use deliver::OfMany;
+use deliver::{EDGE, OfMany};
 use proxy::forwarded;
 use proxy::header::{Header, Step};
 use proxy::network::Networks;
@@ -50,7 +50,8 @@ pub(crate) enum Way {
     ProxiedSecure,
 }
 
-/// Writes beside a request who made it: the client of its connection, or whom a trusted proxy names.
+/// Writes beside a request who made it: the client of its connection, or whom a trusted proxy names. What only a trusted proxy
+/// may promise is taken off those of others: a cache that does not check would keep what is locked.
 pub(crate) fn introduce(request: &mut Request, client: SocketAddr, trusted: &Networks) -> Way {
     let (mut client, mut way) = (client, Way::Direct);
     if trusted.have(client.ip()) {
@@ -58,6 +59,8 @@ pub(crate) fn introduce(request: &mut Request, client: SocketAddr, trusted: &Net
         let https = forwarded::https(field(FORWARDED_PROTO));
         way = if https { Way::ProxiedSecure } else { Way::Proxied };
         client = forwarded::client(client, field(FORWARDED_FOR), trusted);
+    } else {
+        request.headers_mut().remove(EDGE);
     }
     // It did not say whom it heard from.
     if trusted.have(client.ip()) {
@@ -96,12 +99,15 @@ mod tests {
             for (name, value) in fields {
                 request = request.header(*name, value.as_bytes());
             }
+            request = request.header(EDGE, "checks");
             let mut request = request.body(axum::body::Body::empty()).unwrap();
             let found = introduce(&mut request, peer.parse().unwrap(), &trusted);
             let ConnectInfo(client) =
                 request.extensions().get::<ConnectInfo<SocketAddr>>().unwrap();
             assert_eq!(client.ip().to_string(), expect, "{peer} {fields:?}");
             assert_eq!(found, way, "{peer} {fields:?}");
+            let promised = request.headers().contains_key(EDGE);
+            assert_eq!(promised, way != Way::Direct, "{peer} {fields:?}");
             let many = request.extensions().get::<OfMany>().is_some();
             assert_eq!(many, expect == "10.0.0.1", "{peer} {fields:?}");
         }

@@ -24,20 +24,29 @@ export function manifestQuery(player: Element): string {
   return query.size === 0 ? '' : `?${query.toString()}`;
 }
 
+/**
+ * What stands in addresses for a video that is watched by `id`, as that stands there: a token for an input opens what was
+ * recorded of it too, if it stands before it. null: what `id` means itself.
+ */
+export function addressed(id: string, video: string | null): string {
+  if (video === null) return id;
+  return id.split('.').length === 3 ? `${id}.${video}` : video;
+}
+
 /** `id`: of the video to play instead of the source's own. */
 export function manifestUrl(source: Source, id: string | null, query = ''): string {
   if (source.kind === 'url') return source.url;
-  return `${source.server}/${id ?? source.id}/manifest/video.m3u8${query}`;
+  return `${source.server}/${addressed(source.id, id)}/manifest/video.m3u8${query}`;
 }
 
 /** Where the player says how it plays; null: nowhere, the manifest may be anybody's. */
 export function cmcdUrl(source: Source, id: string | null): string | null {
-  return source.kind === 'url' ? null : `${source.server}/${id ?? source.id}/cmcd`;
+  return source.kind === 'url' ? null : `${source.server}/${addressed(source.id, id)}/cmcd`;
 }
 
 /** Where pictures of it are; null: nowhere, the manifest may be anybody's. */
 export function picturesUrl(source: Source, id: string | null, file: string): string | null {
-  return source.kind === 'url' ? null : `${source.server}/${id ?? source.id}/thumbnails/${file}`;
+  return source.kind === 'url' ? null : `${source.server}/${addressed(source.id, id)}/thumbnails/${file}`;
 }
 
 /** The id is the path over MoQ too: it may be a token. `movedTo`: where the server has sent us. */

@@ -1,5 +1,6 @@
 /** Making a clip: the last minutes of what is on the air, or a whole recording, with two handles. */
 import type { AirwavePlayer } from '../player/element';
+import { addressed } from '../player/source';
 import { copyText } from '../shared/copy';
 import { CLIP_S_MAX, clipQuery, clockText, linkWords, moved, newest, pinned, type Range } from './clip-range';
 import { element } from './page';
@@ -121,9 +122,9 @@ export class ClipPanel {
     return clipQuery(this.range, this.startS);
   }
 
-  /** By the video's own id: the input's means what is on the air, and that changes. A token stays what it is. */
+  /** By the video's own id: the input's means what is on the air, and that changes. Behind a token, if there is one. */
   private link(): string {
-    const id = this.id.includes('.') || this.video === '' ? this.id : this.video;
+    const id = addressed(this.id, this.video === '' ? null : this.video);
     return `${location.origin}/${id}/watch?${this.query()}`;
   }
 

@@ -6,7 +6,7 @@ import { copyText } from '../shared/copy';
 import { embedCode } from '../shared/embed';
 import { fetchLifecycle, fetchViewers } from '../player/server';
 import type { Lifecycle } from '../player/session';
-import { moqPlace } from '../player/source';
+import { addressed, moqPlace } from '../player/source';
 import { ClipPanel } from './clip';
 import { element } from './page';
 import { playClip } from './shared-clip';
@@ -96,7 +96,7 @@ function followChat(): void {
 function whatIsSaid(): Watched {
   const { state, videoUID } = player.stats;
   if (clip !== null || lifecycle?.chat !== true) return { kind: 'nothing' };
-  if (state === 'replay') return { kind: 'replay', http: `/${videoUID ?? id}` };
+  if (state === 'replay') return { kind: 'replay', http: `/${addressed(id, videoUID)}` };
   if (!lifecycle.live || state === 'stopped') return { kind: 'nothing' };
   const moq = moqPlace({ kind: 'id', server: '', id }, lifecycle.moq, location.href);
   return { kind: 'live', place: { http: `/${id}`, moq } };

@@ -3,7 +3,7 @@
 use super::{NOW, an_input, claim, commit_all, random, uid, video_uid};
 use crate::ClaimMode::IfFree;
 use crate::{
-    ClipOf, Control, DocumentError, End, Expect, InputSettings, List, NewClip, Owned, Page,
+    Claim, ClipOf, Control, DocumentError, End, Expect, InputSettings, List, NewClip, Owned, Page,
     RecordingMode, Rev, SegmentRecord, Usage, Video, VideoChange, VideoFilter, VideoSettings,
     VideoUid,
 };
@@ -44,6 +44,47 @@ pub async fn a_recording_has_what_its_input_said_when_it_began(control: &Control
     assert_eq!(video.settings.meta["name"], "Sunday");
     assert_eq!(video.settings.creator.as_deref(), Some("me"));
     assert!(video.settings.require_signed_urls);
+}
+
+pub async fn what_is_locked_on_the_air_stays_locked(control: &Control) {
+    let list = |host: &str| Some(vec![host.to_owned()]);
+    // What the input said when it began, what it says then, what the owner has chosen for the video; what holds afterwards.
+    let (none, a, b, c) = (None, list("a.example"), list("b.example"), list("c.example"));
+    for (n, (was, is, chosen, expect)) in (1..).zip([
+        ((false, &none), (true, &none), None, (true, &none)),
+        ((false, &none), (true, &a), None, (true, &a)),
+        ((true, &a), (false, &none), None, (true, &a)),
+        ((true, &a), (true, &b), None, (true, &b)),
+        ((false, &a), (false, &b), Some(&c), (false, &c)),
+        ((false, &a), (true, &a), Some(&c), (true, &c)),
+    ]) {
+        let said = |(require_signed_urls, origins): (bool, &Option<Vec<String>>)| {
+            let mut settings = InputSettings::default();
+            settings.recording.require_signed_urls = require_signed_urls;
+            settings.recording.allowed_origins = origins.clone();
+            settings
+        };
+        control.create_input(uid(n), said(was), random(n), NOW).await.unwrap();
+        let of_it = Claim { input: uid(n), ..claim(n, IfFree, NOW) };
+        let claimed = control.claim(of_it).await.unwrap();
+        let owned = claimed.owned;
+        commit_all(control, &owned, claimed.first_segment..claimed.first_segment + 1).await;
+        if let Some(chosen) = chosen {
+            let chosen = chosen.clone();
+            let change = move |_: &Video, change: &mut VideoChange| {
+                change.settings.allowed_origins = chosen;
+                Ok::<_, DocumentError>(())
+            };
+            control.change_video(&owned.video, change, NOW).await.unwrap();
+        }
+        control.update_input(&uid(n), Expect::Any, said(is), NOW).await.unwrap();
+        control.release(&owned, End::Goodbye, NOW + 10).await.unwrap();
+        // Whatever is changed between two broadcasts is not about the one that is over.
+        control.update_input(&uid(n), Expect::Any, said((true, &c)), NOW).await.unwrap();
+        let settings = control.video(&owned.video).await.unwrap().unwrap().settings;
+        let found = (settings.require_signed_urls, &settings.allowed_origins);
+        assert_eq!(found, (expect.0, expect.1), "{was:?} {is:?}");
+    }
 }
 
 pub async fn videos_are_listed_by_what_is_asked_for(control: &Control) {

@@ -8,6 +8,7 @@ use crate::ids::{Expect, InputUid, Rev, column};
 use crate::input::{Input, InputKeys, InputSettings, KeyKind, List, Page};
 use crate::limits::{DOCUMENT_BYTES, GRACE_KEYS, INPUTS, LIST_ROWS};
 use crate::secret::{KeyHash, MasterKey};
+use crate::video::{Video, VideoChange};
 
 const COLUMNS: &str = "uid, created_ms, modified_ms, keys_rotated_ms, rev, document, ordinal";
 
@@ -232,7 +233,38 @@ pub(crate) fn update(
         "UPDATE inputs SET document = ?2, modified_ms = ?3, rev = rev + 1 WHERE uid = ?1",
     )?
     .execute(params![uid, text, column::to(now_ms)])?;
+    lock_on_air(db, &before, settings, now_ms)?;
     get(db, uid)?.ok_or(DocumentError::NotFound)
+}
+
+/// Who locks an input locks what is on the air, and that stays locked when it is over: its video, which has what the input said
+/// when it began, gets the lock that was added since. A lock that is taken off stays on the video, and what its owner has
+/// chosen for this video alone stays his choice.
+fn lock_on_air(
+    db: &Connection,
+    before: &Input,
+    settings: &InputSettings,
+    now_ms: u64,
+) -> Result<(), DocumentError> {
+    let (was, is) = (&before.settings.recording, &settings.recording);
+    let locked = is.require_signed_urls && !was.require_signed_urls;
+    let origins = is.allowed_origins.clone().filter(|_| is.allowed_origins != was.allowed_origins);
+    if !locked && origins.is_none() {
+        return Ok(());
+    }
+    let Some(video) = super::ownership::on_air(db, &before.uid)? else { return Ok(()) };
+    let was = was.allowed_origins.clone();
+    let change = |_: &Video, change: &mut VideoChange| {
+        let of_video = &mut change.settings;
+        of_video.require_signed_urls |= locked;
+        if origins.is_some()
+            && (of_video.allowed_origins.is_none() || of_video.allowed_origins == was)
+        {
+            of_video.allowed_origins = origins;
+        }
+        Ok::<_, DocumentError>(())
+    };
+    super::videos::change(db, &video, change, now_ms).map(drop)
 }
 
 /// The input before, and after.

@@ -147,6 +147,12 @@ fn repeated(db: &Connection, claim: &Claim, owner: &Owner) -> Result<Option<Clai
     Ok(Some(Claimed { owned, resumed, gap, first_segment, first_group, last, superseded, ended }))
 }
 
+/// The video of the broadcast that is on the air, or waited for.
+pub(crate) fn on_air(db: &Connection, input: &InputUid) -> Result<Option<VideoUid>, EngineError> {
+    let mut select = db.prepare_cached("SELECT video FROM owners WHERE input = ?1")?;
+    Ok(select.query_row([input], |row| row.get(0)).optional()?.flatten())
+}
+
 /// A new broadcast's video.
 fn begin(db: &Connection, input: &Input, claim: &Claim) -> Result<VideoUid, ClaimError> {
     let taken =

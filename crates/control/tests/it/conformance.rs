@@ -64,6 +64,7 @@ control::conformance_suite! { super::sqlite:
     }
     videos {
         a_recording_has_what_its_input_said_when_it_began,
+        what_is_locked_on_the_air_stays_locked,
         videos_are_listed_by_what_is_asked_for,
         changes_of_a_video_see_it_as_it_is,
         a_video_is_edited_by_version,

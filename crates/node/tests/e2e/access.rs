@@ -12,7 +12,7 @@ use testkit::{Child, Clip, ClipSpec, Input, Response, Server, request, wait_unti
 
 use crate::AIRWAVE;
 
-fn clip() -> Clip {
+pub(crate) fn clip() -> Clip {
     Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) })
 }
 
@@ -40,7 +40,7 @@ fn now_s() -> u64 {
 }
 
 /// Everything that a player fetches, from this first path segment on.
-fn watch(server: &Server, segment: &str) -> Result<Vec<String>, Response> {
+pub(crate) fn watch(server: &Server, segment: &str) -> Result<Vec<String>, Response> {
     let get = |url: &testkit::Url| {
         let answer = request("GET", url, &[], b"");
         if answer.status == 200 { Ok(answer.text()) } else { Err(answer) }

@@ -436,7 +436,12 @@ fn the_page_that_was_watching_live_becomes_the_replay() {
     let input = server.input();
     let encoder = clip().publish(&input.rtmp, -1);
     let video = server.wait_live(&input);
-    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    // Who watches by a link goes on by it.
+    let lock = serde_json::json!({ "recording": { "requireSignedURLs": true } });
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    assert_eq!(server.api("PUT", &path, Some(&lock)).status, 200);
+    let link = crate::access::token(&server, &input.uid, &serde_json::json!({}));
+    let url = server.url(&format!("/{link}/watch")).to_string();
     let process = encoder.id().to_string();
     let more = ["--frames", "60", "--settle", "1", "--end-by", &process, "--replay"];
     let played = play(&url, "airwave", 2, &more);

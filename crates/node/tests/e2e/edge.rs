@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
@@ -209,10 +209,12 @@ fn the_edge_serves_only_whom_the_origin_lets_in() {
     }
     only_for_its_address(&server, &input.uid, &edge, &part.replace(&link, "LINK"));
     nothing_is_kept_under_the_name_of_another(&get, &list);
-    // Another token for the same: the same bytes, without a request for media at the origin.
+    // Another token for the same, also with the video behind it: the same bytes, without a request for media at the origin.
     let again = token(&server, &input.uid, &json!({}));
     let before = server.metric("media_files_total");
-    assert_eq!(get(&part.replace(&link, &again), &[]).body, first.body);
+    for again in [format!("{again}.{video}"), again] {
+        assert_eq!(get(&part.replace(&link, &again), &[]).body, first.body);
+    }
     assert_eq!(server.metric("media_files_total"), before);
     // A link that is taken back is no longer let in by whatever begins in a later second, though it was a moment ago.
     let links = format!("/stream/{}/links", input.uid);
@@ -311,16 +313,27 @@ fn second() -> u64 {
 
 #[test]
 fn without_an_edge_that_checks_what_is_locked_is_for_no_shared_cache() {
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.1.1"]"#]);
     let (input, _, _encoder) = locked(&server);
     let link = token(&server, &input.uid, &json!({}));
-    let url = server.url(&format!("/{link}/manifest/video.cmaf.m3u8"));
-    for (headers, expect) in
-        [(&[][..], "private, max-age=1"), (&[("airwave-edge", "checks")][..], "max-age=1")]
-    {
-        let answer = request("GET", &url, headers, b"");
-        assert_eq!(answer.headers["cache-control"], expect);
-        assert!(!answer.headers.contains_key("vary"), "the address alone decides");
+    let list = format!("/{link}/manifest/video.cmaf.m3u8");
+    // Whoever is not trusted to check may say what he likes: a cache behind him must not keep it.
+    let origin: SocketAddr = server.addresses["http"].as_str().unwrap().parse().unwrap();
+    for (from, more, expect) in [
+        (1, "", "private, max-age=1"),
+        (1, "airwave-edge: checks\r\n", "max-age=1"),
+        (2, "airwave-edge: checks\r\n", "private, max-age=1"),
+        (2, "airwave-edge: checks\r\nairwave-edge: checks\r\n", "private, max-age=1"),
+    ] {
+        let mut socket = connect_to(origin, from);
+        let head = format!("GET {list} HTTP/1.1\r\nhost: a\r\n{more}connection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let found = answer.lines().find_map(|line| line.strip_prefix("cache-control: "));
+        assert_eq!(found, Some(expect), "from {from}, {more:?}: {answer}");
+        assert!(!answer.contains("\r\nvary:"), "the address alone decides");
     }
     let allowed =
         |path: String| request("GET", &server.url(&path), &[("airwave-edge", "checks")], b"");

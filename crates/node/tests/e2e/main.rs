@@ -4,6 +4,7 @@
 
 mod access;
 mod aftermath;
+mod afterwards;
 mod answers;
 mod api;
 mod backup;
