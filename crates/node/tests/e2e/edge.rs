@@ -313,7 +313,7 @@ fn second() -> u64 {
 
 #[test]
 fn without_an_edge_that_checks_what_is_locked_is_for_no_shared_cache() {
-    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.1.1"]"#]);
+    let server = Server::start(AIRWAVE, &[r#"http.trusted_proxies=["127.0.0.1", "127.0.1.1"]"#]);
     let (input, _, _encoder) = locked(&server);
     let link = token(&server, &input.uid, &json!({}));
     let list = format!("/{link}/manifest/video.cmaf.m3u8");
