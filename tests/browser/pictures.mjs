@@ -95,7 +95,7 @@ async function goBetween(page) {
     await pick(page, label);
     await heights(page, Number.parseInt(label, 10));
   }
-  const { frames, waiting, seeks, dropped, holes } = await page.evaluate(() => window.collected());
+  const { frames, waiting, seeks, dropped, holes, notes } = await page.evaluate(() => window.collected());
   const leastIdle = machine();
   const steps = frames.slice(1).map((frame, at) => ({ s: frame.mediaTime - frames[at].mediaTime, shown: frame.presentedFrames - frames[at].presentedFrames, height: frame.height, turned: frame.height !== frames[at].height }));
   const usual = steps.map(({ s, shown }) => s / shown).sort((a, b) => a - b)[Math.floor(steps.length / 2)];
@@ -113,6 +113,7 @@ async function goBetween(page) {
     seeks,
     dropped,
     holes,
+    notes,
     leastIdle,
   };
 }
@@ -120,16 +121,23 @@ async function goBetween(page) {
 /** Runs in the page: every frame that is shown from now on, and what should not happen meanwhile. */
 function collect() {
   const { video } = document.querySelector('airwave-player');
-  const state = { frames: [], waiting: 0, seeks: 0, holes: 0 };
+  const state = { frames: [], waiting: 0, seeks: 0, holes: 0, notes: [] };
   const dropped = () => video.getVideoPlaybackQuality().droppedVideoFrames;
   const before = dropped();
-  video.addEventListener('waiting', () => state.waiting++);
-  video.addEventListener('seeking', () => state.seeks++);
+  // What was going on when something happened that should not: the first few times.
+  const note = (what) => {
+    const { currentTime, buffered, readyState, videoHeight } = video;
+    const ranges = Array.from({ length: buffered.length }, (_, at) => [buffered.start(at), buffered.end(at)].map((s) => s.toFixed(3)).join('-'));
+    if (state.notes.length < 40) state.notes.push([what, performance.now().toFixed(0), currentTime.toFixed(3), readyState, videoHeight, ranges.join(' ')].join(' '));
+  };
+  video.addEventListener('waiting', () => (state.waiting++, note('waiting')));
+  video.addEventListener('seeking', () => (state.seeks++, note('seeking')));
+  for (const what of ['playing', 'stalled', 'resize']) video.addEventListener(what, () => note(what));
   const onFrame = (_now, { mediaTime, presentedFrames, height }) => {
     state.frames.push({ mediaTime, presentedFrames, height });
     const { buffered, currentTime } = video;
     const inside = Array.from({ length: buffered.length }, (_, at) => at).some((at) => buffered.start(at) <= currentTime && currentTime <= buffered.end(at));
-    if (!inside) state.holes++;
+    if (!inside) (state.holes++, note('hole'));
     video.requestVideoFrameCallback(onFrame);
   };
   video.requestVideoFrameCallback(onFrame);
