@@ -15,6 +15,9 @@ pub(crate) fn enter(hardware: bool) -> io::Result<()> {
     // SAFETY: it takes a number. Where it is not allowed, nothing is lost.
     let _ = unsafe { libc::nice(PROCESS_NICE) };
     close_what_was_left_open();
+    if hardware {
+        nobody_looks_inside()?;
+    }
     limit(libc::RLIMIT_CORE, 0)?;
     limit(libc::RLIMIT_FSIZE, 0)?;
     if !hardware {
@@ -23,6 +26,14 @@ pub(crate) fn enter(hardware: bool) -> io::Result<()> {
     }
     limit(libc::RLIMIT_NOFILE, PROCESS_FILES_MAX)?;
     filter(hardware)
+}
+
+/// A process that may open files finds what others of the same user have in memory, in `/proc/PID/mem`, but not that of a
+/// process that says no: one that was taken over reaches no other. The server says it of itself, too. Where no files can
+/// be opened there is nobody to keep out, and `/proc` shows how a worker does.
+fn nobody_looks_inside() -> io::Result<()> {
+    // SAFETY: it takes numbers.
+    checked(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
 }
 
 /// Whoever started the server may have left files open to all that come after. Nothing has been opened here yet.
@@ -93,7 +104,8 @@ const KEPT_BESIDES: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_time, libc::SY
 const KEPT_BESIDES: &[libc::c_long] = &[];
 
 /// What drivers of encoders outside of the processor need as well: they look for their device and speak to it. Files are
-/// opened, never made or cut ([`OPENED`]), and no file may grow; devices, and what `/proc` shows of the same user, can be written.
+/// opened, never made or cut ([`OPENED`]), and no file may grow; devices, and what `/proc` shows of the same user, can be written, but for
+/// the memory of the server and of other workers ([`nobody_looks_inside`]).
 const OF_DRIVERS: &[libc::c_long] = &[
     libc::SYS_ioctl,
     libc::SYS_newfstatat,
@@ -128,6 +140,18 @@ const OF_DRIVERS: &[libc::c_long] = &[
     libc::SYS_sched_getscheduler,
     libc::SYS_sched_get_priority_max,
     libc::SYS_sched_get_priority_min,
+    // Pipes within the process.
+    libc::SYS_pipe2,
+    // Intel's driver (iHD) shares a card's engines with other processes by semaphores and memory of System V, and does not start
+    // without. They are the user's, as the files are that can be opened here.
+    libc::SYS_semget,
+    libc::SYS_semctl,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmdt,
+    libc::SYS_shmctl,
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -139,6 +163,7 @@ const OF_DRIVERS_BESIDES: &[libc::c_long] = &[
     libc::SYS_select,
     libc::SYS_dup2,
     libc::SYS_epoll_wait,
+    libc::SYS_pipe,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OF_DRIVERS_BESIDES: &[libc::c_long] = &[];
@@ -156,6 +181,9 @@ const ARCHITECTURE: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
 
 /// Numbers above are those of the x32 ABI, the same calls under other names.
 const X32: u32 = 0x4000_0000;
+
+/// `KCMP_FILE`: whether two descriptors are one file.
+const KCMP_FILE: u32 = 0;
 
 /// `PR_SET_VMA`: names of memory, which some allocators give.
 const PR_SET_VMA: u32 = 0x5356_4d41;
@@ -201,8 +229,9 @@ fn guarded(own: u32, hardware: bool) -> Vec<(libc::c_long, Vec<libc::sock_filter
             libc::SYS_prctl,
             vec![
                 argument(0),
-                step(EQUAL, libc::PR_SET_NAME as u32, 3, 0),
-                step(EQUAL, libc::PR_GET_NAME as u32, 2, 0),
+                step(EQUAL, libc::PR_SET_NAME as u32, 4, 0),
+                step(EQUAL, libc::PR_GET_NAME as u32, 3, 0),
+                step(EQUAL, libc::PR_GET_DUMPABLE as u32, 2, 0),
                 step(EQUAL, PR_SET_VMA, 1, 0),
                 REFUSE,
                 ALLOW,
@@ -230,14 +259,28 @@ fn guarded(own: u32, hardware: bool) -> Vec<(libc::c_long, Vec<libc::sock_filter
         };
         calls.extend(OPENED.iter().map(opened));
         // Not those by which the kernel sends signals.
-        let asks =
-            [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC, libc::F_ADD_SEALS];
+        let asks = [
+            libc::F_DUPFD,
+            libc::F_GETFD,
+            libc::F_SETFD,
+            libc::F_GETFL,
+            libc::F_DUPFD_CLOEXEC,
+            libc::F_ADD_SEALS,
+            libc::F_GET_SEALS,
+        ];
         let mut steps = vec![argument(1)];
         for ask in asks {
             steps.extend([step(EQUAL, ask as u32, 0, 1), ALLOW]);
         }
-        steps.push(REFUSE);
+        // Whether to wait, and where writing begins; not that signals are sent.
+        steps.extend([step(EQUAL, libc::F_SETFL as u32, 0, 3), argument(2)]);
+        steps.extend([step(ANY_BIT, libc::O_ASYNC as u32, 1, 0), ALLOW, REFUSE]);
         calls.push((libc::SYS_fcntl, steps));
+        // Whether two of its own descriptors are one file (Mesa asks); nothing of others.
+        let same = |index| [argument(index), step(EQUAL, own, 1, 0), REFUSE];
+        let mut steps = [same(0), same(1)].concat();
+        steps.extend([argument(2), step(EQUAL, KCMP_FILE, 1, 0), REFUSE, ALLOW]);
+        calls.push((libc::SYS_kcmp, steps));
     }
     calls
 }

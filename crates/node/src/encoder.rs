@@ -132,6 +132,7 @@ impl Encoding {
         }
         match program.try_out(wanted).await {
             Ok(()) => {
+                keep_to_itself();
                 tracing::info!(encoder = wanted.name(), "levels are encoded by hardware");
                 wanted
             }
@@ -154,6 +155,14 @@ impl Encoding {
         if let Some(renditions) = self.levels.renditions().cloned().filter(|_| short > 0) {
             let _ = tokio::task::spawn_blocking(move || renditions.give_back(short)).await;
         }
+    }
+}
+
+/// Encoder processes may open files where they need devices: what the server has in memory must not be among them.
+fn keep_to_itself() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "encoder processes could look into the server's memory");
     }
 }
 

@@ -108,10 +108,7 @@ const REFUSED: &[(&str, libc::c_long)] = &[
     ("clock_settime", libc::SYS_clock_settime),
     ("settimeofday", libc::SYS_settimeofday),
     ("adjtimex", libc::SYS_adjtimex),
-    ("shmget", libc::SYS_shmget),
-    ("shmat", libc::SYS_shmat),
     ("msgget", libc::SYS_msgget),
-    ("semget", libc::SYS_semget),
     ("mq_open", libc::SYS_mq_open),
     ("personality", libc::SYS_personality),
     ("setsid", libc::SYS_setsid),
@@ -153,6 +150,14 @@ const REFUSED_WITHOUT_HARDWARE: &[(&str, libc::c_long)] = &[
     ("fcntl", libc::SYS_fcntl),
     ("memfd_create", libc::SYS_memfd_create),
     ("eventfd2", libc::SYS_eventfd2),
+    ("pipe2", libc::SYS_pipe2),
+    ("shmget", libc::SYS_shmget),
+    ("shmat", libc::SYS_shmat),
+    ("shmdt", libc::SYS_shmdt),
+    ("shmctl", libc::SYS_shmctl),
+    ("semget", libc::SYS_semget),
+    ("semop", libc::SYS_semop),
+    ("semctl", libc::SYS_semctl),
 ];
 
 /// 0, or what the kernel says is wrong.
@@ -215,6 +220,20 @@ fn tried(hardware: bool) -> String {
     expect("a signal to another", libc::EPERM, call(libc::SYS_tgkill, 1, 1, 0));
     expect("a name", 0, call(libc::SYS_prctl, libc::PR_SET_NAME.into(), name, 0));
     expect("no dumps", libc::EPERM, call(libc::SYS_prctl, libc::PR_SET_DUMPABLE.into(), 1, 0));
+    let asked = libc::c_long::from(libc::F_SETFL);
+    let flags = |how: i32| call(libc::SYS_fcntl, 0, asked, how.into());
+    expect("not to wait", opened, flags(libc::O_NONBLOCK));
+    expect("signals when there is something", libc::EPERM, flags(libc::O_ASYNC));
+    let owner = libc::c_long::from(libc::F_SETOWN);
+    expect("signals to another", libc::EPERM, call(libc::SYS_fcntl, 0, owner, 1));
+    // A kernel may be without.
+    let same = |pid| call(libc::SYS_kcmp, own, pid, 0) != libc::EPERM;
+    expect("whether two files are one", i32::from(hardware), same(own).into());
+    expect("whether those of another are", 0, same(1).into());
+    expect("kinds of that", libc::EPERM, call(libc::SYS_kcmp, own, own, 1));
+    // SAFETY: it answers a number.
+    let looked_at = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) };
+    expect("whether others look inside", i32::from(!hardware), looked_at);
     expect("a process", libc::EPERM, call(libc::SYS_clone, libc::SIGCHLD.into(), 0, 0));
     expect("a process, as of late", libc::ENOSYS, nowhere(libc::SYS_clone3));
     expect("a thread", 0, std::thread::spawn(|| 0).join().unwrap_or(-1));
