@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use moqt::data::{FetchObject, FetchWriter, Missing};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::flow::{OpenFlow, Role};
-use crate::limits::FETCH_MAX;
+use crate::limits::{FETCH_MAX, HEADER_ARRIVES};
 use crate::link::Link;
 use crate::listen::Counters;
 use crate::play::{Counted, flow_of, location, via_of};
@@ -70,7 +70,9 @@ pub(crate) async fn serve(
     let timeout_ms = parameters.fill_timeout_ms;
     let selection = Arc::new(Selection::new(&parameters.range_filters));
     let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: false };
-    send(link, &track, wanted, counters).await;
+    if let Some(code) = send(link, &track, wanted, counters).await {
+        link.command(Command::Cancel { id, code });
+    }
     link.command(Command::DataClosed { id });
 }
 
@@ -154,15 +156,21 @@ impl Urgency<'_> {
     }
 }
 
-async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters: &Counters) {
+/// If it breaks off before its stream says whose it is, says why.
+async fn send(
+    link: &Link,
+    track: &track::Consumer,
+    wanted: Wanted<'_>,
+    counters: &Counters,
+) -> Option<moqt::ResetCode> {
     let Wanted { id, range, order, mut urgency, timeout_ms, selection, at_once } = wanted;
     // Never closed.
-    let Ok(place) = link.past.acquire().await else { return };
-    let Some(mut stream) = link.connection.open_uni().await else { return };
+    let place = link.past.acquire().await.ok()?;
+    let mut stream = link.connection.open_uni().await?;
     let number = urgency.now();
     stream.set_priority(number);
     link.log.fetch("local", stream.id(), id);
-    let mut out = Out { stream, urgency, number };
+    let mut out = Out { stream, urgency, number, begun: None };
     // FILL_TIMEOUT is for all that is waited for; without one, each wait has its own end.
     let patient = timeout_ms.is_none();
     let fill = timeout_ms.map_or(FETCH_MAX, Duration::from_millis).min(FETCH_MAX);
@@ -176,7 +184,7 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters
     let mut head = BytesMut::new();
     let writer = FetchWriter::new(link.version, id, order, &mut head);
     if at_once && out.write(&mut [head.split().freeze()]).await.is_break() {
-        return;
+        return None;
     }
     let (lifetimes, last, expired, end) = (Lifetimes::of(track.info()), None, None, range.end);
     let flow = flow_of(link, Role::Fetch, track);
@@ -200,17 +208,23 @@ async fn send(link: &Link, track: &track::Consumer, wanted: Wanted<'_>, counters
         () = malformed(track) => ControlFlow::Break(moqt::ResetCode::MalformedTrack),
         sent = answer.all(cursor, &mut out) => sent,
     };
-    let Out { mut stream, .. } = out;
+    let Out { mut stream, begun, .. } = out;
     // Nothing is read for it any more.
     drop(place);
     match sent {
         ControlFlow::Continue(()) => {
             stream.finish();
             stream.stopped().await;
+            None
         }
         ControlFlow::Break(code) => {
             answer.flow.reset();
+            let Some(begun) = begun else { return Some(code) };
+            // draft-21 §3.4.1: it is reset behind its header, which is all that says whose it is. A reset takes back what is still
+            // under way.
+            tokio::time::sleep_until((begun + HEADER_ARRIVES).into()).await;
             stream.reset(link.version.reset_code(code));
+            None
         }
     }
 }
@@ -274,6 +288,10 @@ impl Answering<'_> {
                 FetchEvent::Gap { from, to, why } => {
                     self.expired()?;
                     self.gap(from, to, why)?;
+                }
+                FetchEvent::Hole { last, why } => {
+                    self.expired()?;
+                    self.missing(why, location(last))?;
                 }
                 FetchEvent::End => {
                     if !cursor.has_asked() {
@@ -361,13 +379,8 @@ impl Answering<'_> {
         }
     }
 
-    /// What is unknown is said to be unknown.
+    /// Nothing (more) of these groups.
     fn gap(&mut self, from: u64, to: u64, why: Absence) -> ControlFlow<moqt::ResetCode> {
-        let missing = match why {
-            Absence::Missing => Missing::NonExistent,
-            Absence::Unknown => Missing::Unknown,
-            Absence::TimedOut => Missing::TimedOut,
-        };
         let last = match self.order {
             GroupOrder::Ascending => Location::new(to, u64::MAX).min(self.end),
             GroupOrder::Descending if from == self.end.group => self.end,
@@ -377,6 +390,16 @@ impl Answering<'_> {
         if self.last.is_some_and(|sent| sent.group == last.group && sent >= last) {
             return ControlFlow::Continue(());
         }
+        self.missing(why, last)
+    }
+
+    /// What is unknown is said to be unknown.
+    fn missing(&mut self, why: Absence, last: Location) -> ControlFlow<moqt::ResetCode> {
+        let missing = match why {
+            Absence::Missing => Missing::NonExistent,
+            Absence::Unknown => Missing::Unknown,
+            Absence::TimedOut => Missing::TimedOut,
+        };
         match self.writer.gap(missing, last, &mut self.head) {
             Ok(()) => {
                 self.last = Some(last);
@@ -404,6 +427,8 @@ struct Out<'a> {
     urgency: Urgency<'a>,
     /// What the stream has.
     number: i32,
+    /// When QUIC had the first of it, which is the header.
+    begun: Option<Instant>,
 }
 
 impl Out<'_> {
@@ -425,7 +450,10 @@ impl Out<'_> {
             // What was written is taken out of the chunks, also when something else comes first.
             tokio::select! {
                 written = self.stream.write(chunks) => return match written {
-                    Ok(()) => ControlFlow::Continue(()),
+                    Ok(()) => {
+                        self.begun.get_or_insert_with(clock::now);
+                        ControlFlow::Continue(())
+                    }
                     Err(_) => ControlFlow::Break(moqt::ResetCode::Cancelled),
                 },
                 () = self.urgency.changed() => self.prioritise(),

@@ -133,6 +133,9 @@ pub const PAST_PER_CONNECTION: usize = 24;
 /// The longest that a FETCH waits for who can bring what is not in memory; and for a peer that takes nothing of it.
 pub const FETCH_MAX: Duration = Duration::from_secs(30);
 
+/// A stream of the past is not reset before its header is so old: time for a peer to get it, also if it is lost once and sent again.
+pub const HEADER_ARRIVES: Duration = Duration::from_secs(1);
+
 /// An object of a publisher's answer to a FETCH, which is taken when all of it is here: what a track may have. The answer ends with a
 /// larger one.
 pub const FETCHED_OBJECT_BYTES_MAX: u64 = 16 << 20;
@@ -154,9 +157,16 @@ pub const SUBSCRIBE_ANSWER_MAX: Duration = Duration::from_secs(35);
 /// relay, is back by then.
 pub const FORWARD_LINGER: Duration = Duration::from_secs(10);
 
-/// What was fetched of a relayed track after pauses, and may go on in the same subgroups: each holds a stream of every viewer of it open,
-/// so it is a part of [`STREAMS_PER_SUBSCRIPTION`].
-pub const PAST_OPEN_MAX: usize = 16;
+/// The longest that who subscribes to a track which is paused upstream waits for its publisher to say that it goes on, and where it is:
+/// some round trips of a far peer. Then it begins with what is known here.
+pub const RESUME_MAX: Duration = Duration::from_secs(2);
+
+/// What a relayed track had before it was asked for is asked for again after so long, if its publisher could not bring it then, and
+/// each time after twice as much; or when it says so.
+pub const BEFORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// So often: then a minute is over, and a newer group has begun, or it is not to be had.
+pub const BEFORE_TRIES_MAX: u32 = 6;
 
 /// Namespaces that one connection publishes in.
 pub const NAMESPACES_MAX: usize = 16;

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,6 +21,7 @@ use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
+use crate::ahead::Share;
 use crate::clock;
 use crate::flow::Flows;
 use crate::limits::{AHEAD_BYTES_MAX, CLOSE_LINGER, PAST_PER_CONNECTION, QUEUED_ANSWERS_MAX};
@@ -43,8 +43,8 @@ pub(crate) struct Link {
     pub(crate) log: Log,
     /// Places for the past that is sent.
     pub(crate) past: Semaphore,
-    /// Bytes of data streams whose request is not known yet: of this connection, and of all.
-    ahead: [Arc<Held>; 2],
+    /// Bytes of data streams whose request is not known yet.
+    ahead: Share,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -248,7 +248,7 @@ impl Driver {
         let jobs: FuturesUnordered<Job> = FuturesUnordered::new();
         jobs.push(Box::pin(pump.map(|()| None)));
         let (past, state) = (Semaphore::new(PAST_PER_CONNECTION), Mutex::new(state));
-        let ahead = [Arc::new(Held::new(AHEAD_BYTES_MAX)), traffic.ahead.clone()];
+        let ahead = Share::new(&traffic.ahead, AHEAD_BYTES_MAX);
         let (flows, changed) = (Flows::new(traffic, version.draft()), Notify::new());
         let link = Link { connection, version, flows, log, past, ahead, state, changed };
         Self {
@@ -643,11 +643,13 @@ async fn whose(
     stream: &mut RecvStream,
     mut belongs: oneshot::Receiver<Belongs>,
 ) -> Result<Belongs, oneshot::error::RecvError> {
-    let mut ahead = Ahead { of: &link.ahead, bytes: 0 };
+    let mut ahead = link.ahead.stream();
+    let too_much = Belongs::Nobody(link.version.reset_code(ResetCode::ExcessiveLoad));
     loop {
         let read = tokio::select! {
             biased;
             belongs = &mut belongs => return belongs,
+            () = ahead.is_shed() => return Ok(too_much),
             read = async {
                 // Nearly always the session knows at once, and is heard with the next turn.
                 tokio::task::yield_now().await;
@@ -656,60 +658,8 @@ async fn whose(
         };
         match read {
             Some(bytes) if ahead.add(bytes) => {}
-            Some(_) => {
-                return Ok(Belongs::Nobody(link.version.reset_code(ResetCode::ExcessiveLoad)));
-            }
+            Some(_) => return Ok(too_much),
             None => return belongs.await,
-        }
-    }
-}
-
-/// Bytes that are held, and how many may be.
-#[derive(Debug)]
-pub(crate) struct Held {
-    bytes: AtomicUsize,
-    most: usize,
-}
-
-impl Held {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { bytes: AtomicUsize::new(0), most }
-    }
-
-    /// How many there are.
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether so many more may be held. They count in any case.
-    fn add(&self, bytes: usize) -> bool {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most
-    }
-}
-
-/// Bytes that one stream has read ahead, of those that all of a connection may, and all connections; given back when it is
-/// dropped.
-struct Ahead<'a> {
-    of: &'a [Arc<Held>; 2],
-    bytes: usize,
-}
-
-impl Ahead<'_> {
-    /// Whether so many more may be held.
-    fn add(&mut self, bytes: usize) -> bool {
-        self.bytes += bytes;
-        // All of them count.
-        let [own, all] = self.of;
-        let (own, all) = (own.add(bytes), all.add(bytes));
-        own && all
-    }
-}
-
-impl Drop for Ahead<'_> {
-    fn drop(&mut self) {
-        for held in self.of {
-            held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         }
     }
 }

@@ -480,8 +480,7 @@ impl Streaming {
         loop {
             let event = poll_fn(|cx| self.reader.poll(cx)).await;
             if self.changes.has_changed().unwrap_or(false) {
-                self.wishes = self.changes.borrow_and_update().clone();
-                self.timeouts = self.said.or_less(&self.wishes);
+                self.take_wishes();
             }
             let object = match event {
                 SubgroupEvent::Object(object) => object,
@@ -507,16 +506,37 @@ impl Streaming {
 
     /// Until everything is acknowledged, or it is too late for that (draft-18 §8).
     async fn arrive(&mut self, stream: &mut SendStream) {
-        let Some(timeout) = self.timeouts.subgroup else {
-            stream.stopped().await;
-            return;
-        };
-        let since = *self.complete_since.get_or_insert_with(clock::now);
-        if timeout_at((since + timeout).into(), stream.stopped()).await.is_err() {
-            self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
-            self.flow.reset();
-            stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
+        let count = self.count.clone();
+        loop {
+            let moved = count.moved();
+            self.prioritise(stream);
+            let late = async {
+                match self.timeouts.subgroup {
+                    Some(timeout) => {
+                        let since = *self.complete_since.get_or_insert_with(clock::now);
+                        tokio::time::sleep_until((since + timeout).into()).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = stream.stopped() => return,
+                () = late => break,
+                // QUIC may still have some of it to send, behind what is more urgent by now.
+                () = moved => {}
+                Ok(()) = self.changes.changed() => self.take_wishes(),
+            }
         }
+        self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+        self.flow.reset();
+        stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
+    }
+
+    /// What the subscriber wishes now.
+    fn take_wishes(&mut self) {
+        self.wishes = self.changes.borrow_and_update().clone();
+        self.timeouts = self.said.or_less(&self.wishes);
     }
 
     /// What the subscriber wishes, or the groups that are counted, may have changed.

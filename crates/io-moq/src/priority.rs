@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use moqt::{GroupOrder, RequestId};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// The control stream, before all else.
 pub(crate) const CONTROL: i32 = i32::MAX;
@@ -27,22 +29,31 @@ const SUBGROUPS: u64 = 2;
 const REQUESTS: u64 = 1 << 4;
 
 /// From which group on those of a subscription are counted. It moves as they do, and with it the numbers of streams that are open: who
-/// sends looks at it again and again.
+/// sends looks at it again and again, or waits for it to move.
 #[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
+pub(crate) struct Count {
+    first: AtomicU64,
+    moved: Notify,
+}
 
 impl Count {
     /// A group of this number is sent now.
     pub(crate) fn see(&self, group: u64) {
-        let first = self.0.load(Ordering::Relaxed);
+        let first = self.first.load(Ordering::Relaxed);
         if group.saturating_sub(first) >= GROUPS {
-            self.0.store(group - OLDER, Ordering::Relaxed);
+            self.first.store(group - OLDER, Ordering::Relaxed);
+            self.moved.notify_waiters();
         }
+    }
+
+    /// Waits until they are counted anew, from the moment when this is asked for.
+    pub(crate) fn moved(&self) -> Notified<'_> {
+        self.moved.notified()
     }
 
     /// Which one of them this group is.
     pub(crate) fn of(&self, group: u64) -> u64 {
-        group.saturating_sub(self.0.load(Ordering::Relaxed))
+        group.saturating_sub(self.first.load(Ordering::Relaxed))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection of a peer: what it asks for, and who serves it.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,14 +13,14 @@ use moqt::{
     ResetCode, Secret, Session, SessionCode, Version,
 };
 use proxy::share::Share;
-use spine::{Origin, Path};
+use spine::{Origin, Path, Waiting};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::announce::{Announcing, filters_stay};
 use crate::answers::{Misread, subscribed, track_ok};
 use crate::limits::{
     DRAIN_HERE, DRAIN_LOOK, FILTER_RANGES_MAX, NAMESPACES_MAX, NOTHING_ASKED, NOTHING_ASKED_LOOK,
-    RENDEZVOUS_MAX,
+    RENDEZVOUS_MAX, RESUME_MAX,
 };
 use crate::link::{Driver, Link, linger};
 use crate::listen::{Audience, Counters, Elsewhere, Gate, Guests, Past, Why};
@@ -441,6 +442,14 @@ impl Connected {
                 Ok(track) => track,
                 Err(refusal) => return answer(refusal),
             };
+            // It counts as a reader: where it begins is known when its publisher goes on.
+            let _reads = track.interest();
+            let mut waiting = Waiting::new();
+            let current = poll_fn(|cx| track.poll_current(&mut waiting, cx));
+            tokio::select! {
+                _ = tokio::time::timeout(RESUME_MAX, current) => {}
+                None = receiver.recv() => return,
+            }
             let largest = track.largest().map(location);
             let wishes = Wishes::new(&parameters, largest);
             // draft-18 §5.1.2: what is published already is no live subscription's.

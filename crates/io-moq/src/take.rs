@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
@@ -22,7 +23,7 @@ use tokio::time::Sleep;
 
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
-use crate::limits::{FORWARD_LINGER, PAST_OPEN_MAX};
+use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, FORWARD_LINGER};
 use crate::link::{DataStream, Link, Told};
 use crate::names::{path_of, reset, reset_of};
 use crate::play::{at, location};
@@ -121,27 +122,27 @@ pub(crate) async fn take(
     let mut wanted = Wants::new(target);
     let taken = loop {
         let fault = tokio::select! {
-            wanted = poll_fn(|cx| wanted.poll(cx)) => match wanted {
+            next = poll_fn(|cx| wanted.poll(cx)) => match next {
                 Wanted::Group(group) => {
                     let new_group = Some(group);
                     let parameters = Parameters { new_group, ..Parameters::default() };
                     link.command(Command::Update { id, parameters });
+                    wanted.updates += 1;
                     continue;
                 }
                 Wanted::Forward(forward) => {
                     let parameters =
                         Parameters { forward: Some(forward), ..Parameters::default() };
                     link.command(Command::Update { id, parameters });
+                    wanted.told(forward);
                     continue;
                 }
                 Wanted::Before(largest) => {
-                    // Older ones go on with nothing any more: what is not sent of them is lost, not what is in the track.
-                    if past.len() >= PAST_OPEN_MAX {
-                        past.clear();
-                    }
+                    // Nobody has read since an older one: it goes on with nothing any more.
+                    past.clear();
                     let (link, name, track) = (link.clone(), name.clone(), track.clone());
                     past.push(Box::pin(async move {
-                        upstream::begun(&link, name, largest, track).await;
+                        (largest, upstream::begun(&link, name, largest, track).await)
                     }));
                     continue;
                 }
@@ -185,16 +186,21 @@ pub(crate) async fn take(
                 }
                 Some(Told::Event(Event::UpdateAnswered { answer, .. })) => {
                     // draft-21 §9.20.18: a relay does not say less than its publisher does.
-                    if let Answer::Ok { parameters, .. } = answer {
-                        wanted.answered(parameters.largest);
-                        saw(&track, &parameters);
-                    }
+                    let parameters = match answer {
+                        Answer::Ok { parameters, .. } => parameters,
+                        Answer::Error(_) | Answer::FetchOk(_) => Parameters::default(),
+                    };
+                    saw(&track, &parameters);
+                    wanted.answered(parameters.largest);
                     continue;
                 }
                 Some(Told::Event(_)) => continue,
             },
             Some(result) = streams.next() => result.err(),
-            Some(()) = past.next() => continue,
+            Some((before, again)) = past.next() => {
+                wanted.refused(before, again);
+                continue;
+            }
         };
         let Some(fault) = fault else { continue };
         if let Some(why) = fault.malformed() {
@@ -235,7 +241,8 @@ enum Wanted {
     Nothing,
 }
 
-type Past = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Says up to where it was asked for, and when it may be asked for again, if it is not to be had now.
+type Past = Pin<Box<dyn Future<Output = (Location, Option<Duration>)> + Send>>;
 
 /// What our readers want, on its way to the publisher.
 struct Wants {
@@ -247,12 +254,20 @@ struct Wants {
     /// What was there before, up to here, and was not asked for. Who begins at or before it wants it: a catalog, perhaps, that is
     /// written once.
     before: Option<Location>,
+    /// Not before this is over: it was refused so often.
+    again: Option<Pin<Box<Sleep>>>,
+    tries: u32,
     /// Whether it is paused when nobody reads.
     relayed: bool,
     /// What it was told.
     forward: bool,
-    /// It was told to go on, and has not answered.
-    resuming: bool,
+    /// For as long as it is paused, and has not answered that it goes on.
+    paused: Option<spine::Paused>,
+    /// Updates that were sent, and answered; they are in turn.
+    updates: u64,
+    answers: u64,
+    /// With which update it was told to go on, and what was the largest object here then.
+    resuming: Option<(u64, Option<Location>)>,
     /// When it is told that nobody reads.
     linger: Option<Pin<Box<Sleep>>>,
 }
@@ -265,25 +280,58 @@ impl Wants {
             demand: Demand::default(),
             outstanding: None,
             before: before.filter(|_| relayed),
+            again: None,
+            tries: 0,
             relayed,
             forward: true,
-            resuming: false,
+            paused: None,
+            updates: 0,
+            answers: 0,
+            resuming: None,
             linger: None,
         }
     }
 
-    /// It has answered an update, and says what is the largest object. What came to be while it was paused was not sent.
-    fn answered(&mut self, largest: Option<Location>) {
-        let resumed = std::mem::take(&mut self.resuming);
+    /// It is told to pause, or to go on.
+    fn told(&mut self, forward: bool) {
+        self.updates += 1;
         let known = self.track.consume().largest().map(location);
-        if resumed && largest > known {
-            self.before = largest;
+        self.resuming = forward.then_some((self.updates, known));
+    }
+
+    /// It has answered an update, and says what is the largest object. What came to be while it was paused was not sent; what is
+    /// live may be here before the answer.
+    fn answered(&mut self, largest: Option<Location>) {
+        self.answers += 1;
+        if let Some((_, known)) = self.resuming.take_if(|(update, _)| *update == self.answers) {
+            if largest > known {
+                (self.before, self.again, self.tries) = (largest, None, 0);
+            }
+            // Who has waited for this begins behind it.
+            self.paused = None;
+        }
+    }
+
+    /// What was before is not to be had, perhaps for a while only (draft-18 §10.6).
+    fn refused(&mut self, before: Location, again: Option<Duration>) {
+        if let (None, Some(again)) = (self.before, again)
+            && self.tries < BEFORE_TRIES_MAX
+        {
+            let wait = again.max(BEFORE_AGAIN * (1 << self.tries));
+            self.before = Some(before);
+            self.again = Some(Box::pin(tokio::time::sleep(wait)));
+            self.tries += 1;
         }
     }
 
     /// The next thing to say.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wanted> {
         loop {
+            if let Some(again) = &mut self.again
+                && again.as_mut().poll(cx).is_ready()
+            {
+                self.again = None;
+            }
             if let Some(wanted) = self.next() {
                 return Poll::Ready(wanted);
             }
@@ -306,16 +354,19 @@ impl Wants {
         let linger = || Box::pin(tokio::time::sleep(FORWARD_LINGER));
         ready!(self.linger.get_or_insert_with(linger).as_mut().poll(cx));
         (self.linger, self.forward) = (None, false);
+        self.paused = Some(self.track.pause());
         Poll::Ready(Wanted::Forward(false))
     }
 
     fn next(&mut self) -> Option<Wanted> {
         if self.demand.forward && !self.forward {
-            (self.forward, self.resuming) = (true, true);
+            self.forward = true;
             return Some(Wanted::Forward(true));
         }
         let begins_at = self.demand.from.map(location);
         if let Some(before) = self.before
+            && self.again.is_none()
+            && self.demand.forward
             && begins_at.is_some_and(|from| from <= before)
         {
             self.before = None;

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use moqt::session::Transport;
 use spine::Path;
 
+use crate::ahead::Ahead;
 use crate::clock;
 use crate::flow::{Flow, Waits};
 pub use crate::flow::{FlowReport, Newest, Role, Sum, WAIT_MS};
 use crate::limits::{AHEAD_BYTES_ALL_MAX, TRACKS_REMEMBERED_MAX};
-use crate::link::{Held, Link};
+use crate::link::Link;
 use crate::transport::PathNumbers;
 
 /// One open session.
@@ -84,7 +85,7 @@ pub struct Traffic {
     sessions: Mutex<Sessions>,
     ended: Mutex<Ended>,
     /// What is held of streams whose request is not known yet.
-    pub(crate) ahead: Arc<Held>,
+    pub(crate) ahead: Arc<Ahead>,
 }
 
 impl Default for Traffic {
@@ -148,7 +149,7 @@ impl Traffic {
     /// One that holds so many bytes ahead.
     pub(crate) fn with(ahead: usize) -> Self {
         let (sessions, ended) = (Mutex::default(), Mutex::default());
-        Self { sessions, ended, ahead: Arc::new(Held::new(ahead)) }
+        Self { sessions, ended, ahead: Arc::new(Ahead::new(ahead)) }
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

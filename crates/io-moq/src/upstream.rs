@@ -42,10 +42,9 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
         Order::Ascending => GroupOrder::Ascending,
         Order::Descending => GroupOrder::Descending,
     };
-    let Some((_asked, covered, data)) = ask(&link, track, range, order).await else { return };
-    let groups = (start.group, end.group);
+    let Ok((_asked, covered, data)) = ask(&link, track, range, order).await else { return };
     let into = To::Answer(request.accept());
-    let mut answering = Answering { into, order, groups, covered, at: None, object: None };
+    let mut answering = Answering { into, order, range, covered, at: None, object: None };
     let ended = answering.run(&link, data).await;
     let To::Answer(answer) = answering.into else { return };
     match ended {
@@ -57,42 +56,51 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
 }
 
 /// Brings what the publisher has written of the group of this object, up to it, into the track: it was there before we
-/// subscribed. Then it goes on for ever: until it is dropped, what comes live may go on in these subgroups.
+/// subscribed. Then it goes on for ever: until it is dropped, what comes live may go on in these subgroups. If it is not to be had, says
+/// when it may be asked for again, which may be never.
 pub(crate) async fn begun(
     link: &Arc<Link>,
     name: moqt::TrackName,
     largest: Location,
     track: track::Producer,
-) {
+) -> Option<Duration> {
     let range = Range { start: Location::new(largest.group, 0), end: largest };
     let order = GroupOrder::Ascending;
-    if let Some((_asked, covered, data)) = ask(link, name, range, order).await {
-        let into = To::Track { track: track.clone(), group: largest.group, open: BTreeMap::new() };
-        let groups = (largest.group, largest.group);
-        let mut answering = Answering { into, order, groups, covered, at: None, object: None };
-        if let Err(Broken::Malformed) = answering.run(link, data).await {
-            track.end(Close::Malformed);
-        }
-        std::future::pending::<()>().await;
-        drop(answering);
+    let (_asked, covered, data) = match ask(link, name, range, order).await {
+        Ok(asked) => asked,
+        Err(again) => return again,
+    };
+    let into = To::Track { track: track.clone(), group: largest.group, open: BTreeMap::new() };
+    let mut answering = Answering { into, order, range, covered, at: None, object: None };
+    match answering.run(link, data).await {
+        Ok(()) => {}
+        Err(Broken::Malformed) => track.end(Close::Malformed),
+        Err(Broken::Off) => return Some(Duration::ZERO),
     }
     std::future::pending::<()>().await;
+    drop(answering);
+    None
 }
 
-/// Asks for a range; what the answer covers, and its stream.
+/// Asks for a range; what the answer covers, and its stream. Or when it may be asked for again.
 async fn ask(
     link: &Arc<Link>,
     track: moqt::TrackName,
     range: Range,
     order: GroupOrder,
-) -> Option<(Asked, Location, DataStream)> {
+) -> Result<(Asked, Location, DataStream), Option<Duration>> {
+    // Not now: it was not said that it is for ever.
+    const NOT_NOW: Option<Duration> = Some(Duration::ZERO);
     let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
     let request = Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters };
-    let (id, mut told) = link.request(request).ok()?;
+    let (id, mut told) = link.request(request).map_err(|_| NOT_NOW)?;
     let asked = Asked::new(link, id);
     let waited = tokio::time::timeout(FETCH_MAX, stream_of(&mut told)).await;
-    let (covered, data) = waited.ok()??;
-    Some((asked, covered, data))
+    match waited.map_err(|_| NOT_NOW)? {
+        Some(Ok((covered, data))) => Ok((asked, covered, data)),
+        Some(Err(again)) => Err(again),
+        None => Err(NOT_NOW),
+    }
 }
 
 /// Where what comes goes.
@@ -182,20 +190,26 @@ impl Drop for Asked {
     }
 }
 
-/// What the answer covers, and its stream; they come in any order.
-async fn stream_of(told: &mut mpsc::UnboundedReceiver<Told>) -> Option<(Location, DataStream)> {
+/// What the answer covers, and its stream; they come in any order. Or when to ask again, says who refuses it.
+async fn stream_of(
+    told: &mut mpsc::UnboundedReceiver<Told>,
+) -> Option<Result<(Location, DataStream), Option<Duration>>> {
     let (mut covered, mut data) = (None, None);
     loop {
         match told.recv().await? {
             Told::Event(Event::Answered { answer: Answer::FetchOk(ok), .. }) => {
                 covered = Some(ok.end);
             }
+            Told::Event(Event::Answered { answer: Answer::Error(error), .. }) => {
+                return Some(Err(error.retry_after));
+            }
             Told::Event(Event::Answered { .. } | Event::Cancelled { .. }) => return None,
             Told::Data(stream) => data = Some(stream),
             Told::Event(_) | Told::Datagram(_) => {}
         }
-        if let (Some(covered), true) = (covered, data.is_some()) {
-            return data.map(|data| (covered, data));
+        match (covered, data.take()) {
+            (Some(covered), Some(stream)) => return Some(Ok((covered, stream))),
+            (_, stream) => data = stream,
         }
     }
 }
@@ -220,8 +234,8 @@ impl From<DataError> for Broken {
 struct Answering {
     into: To,
     order: GroupOrder,
-    /// First and last group that were asked for.
-    groups: (u64, u64),
+    /// What was asked for.
+    range: Range,
     /// The publisher speaks of nothing behind this.
     covered: Location,
     /// The last location that was spoken of.
@@ -259,7 +273,9 @@ impl Answering {
     async fn item(&mut self, item: FetchItem) -> Result<(), Broken> {
         match item {
             FetchItem::Object(head) => {
-                if head.payload_length > FETCHED_OBJECT_BYTES_MAX {
+                let Range { start, end } = self.range;
+                let asked = (start..=end).contains(&head.location);
+                if head.payload_length > FETCHED_OBJECT_BYTES_MAX || !asked {
                     return Err(Broken::Off);
                 }
                 self.room().await?;
@@ -311,13 +327,17 @@ impl Answering {
         if !whole && missing != Missing::NonExistent {
             return Err(Broken::Off);
         }
+        if let (true, Absence::Unknown, To::Answer(answer)) = (begun, why, &mut self.into) {
+            // The rest of a group of which something came.
+            answer.gap(end.group, end.group, why);
+        }
         let (from, to) = match self.order {
             GroupOrder::Ascending => {
-                let from = self.at.map_or(self.groups.0, |at| at.group.saturating_add(1));
+                let from = self.at.map_or(self.range.start.group, |at| at.group.saturating_add(1));
                 (from, if whole { Some(end.group) } else { end.group.checked_sub(1) })
             }
             GroupOrder::Descending => {
-                let to = self.at.map_or(Some(self.groups.1), |at| at.group.checked_sub(1));
+                let to = self.at.map_or(Some(self.range.end.group), |at| at.group.checked_sub(1));
                 (if whole { end.group } else { end.group.saturating_add(1) }, to)
             }
         };

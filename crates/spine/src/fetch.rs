@@ -52,6 +52,14 @@ pub enum FetchEvent {
         /// Why.
         why: Absence,
     },
+    /// Nothing is known of the objects of a group from behind what came before, up to and with this one, for this reason; what is
+    /// behind them comes.
+    Hole {
+        /// The last of them.
+        last: Location,
+        /// Why.
+        why: Absence,
+    },
     /// The range is done.
     End,
 }
@@ -85,15 +93,19 @@ struct Asked {
     next: usize,
     from: u64,
     to: u64,
+    /// Only objects of one group up to this one: memory has what is behind it.
+    hole: Option<u64>,
 }
 
 /// What memory says about the group that is next.
 enum Here {
     Object(Arc<Cell>),
-    /// All that there is of it was read; holes are unknown unless it is sealed.
-    Done {
-        sealed: bool,
-    },
+    /// All that there is of it was read.
+    Done,
+    /// Of its objects up to this one it is not known whether they exist, or all of them is not here.
+    Hole(u64),
+    /// The same of all behind what was read.
+    Rest,
     /// This group and its neighbours up to `far` are not in memory.
     Absent {
         far: u64,
@@ -164,20 +176,19 @@ impl FetchCursor {
                     let reader = ObjectReader::new(self.track.clone(), near, cell);
                     return Poll::Ready(FetchEvent::Object(reader));
                 }
-                Here::Done { sealed } => {
-                    self.pass(near);
-                    if !sealed {
-                        let why = Absence::Unknown;
-                        return Poll::Ready(FetchEvent::Gap { from: near, to: near, why });
-                    }
-                }
+                Here::Done => self.pass(near),
+                // draft-18 §10.12.3: whether they exist is to be asked.
+                Here::Hole(last) => self.ask(near, near, Some(last)),
+                Here::Rest => self.ask(near, near, None),
                 // Evicted while it was read: the rest of this group is one request.
-                Here::Absent { .. } if self.next_object > 0 => self.ask(near, near),
+                Here::Absent { .. } if self.next_object > 0 => self.ask(near, near, None),
                 Here::Absent { far, never: true } => {
                     self.pass(far);
                     return Poll::Ready(gap(near, far, Absence::Missing));
                 }
-                Here::Absent { far, never: false } => self.ask(near.min(far), near.max(far)),
+                Here::Absent { far, never: false } => {
+                    self.ask(near.min(far), near.max(far), None);
+                }
             }
         }
     }
@@ -196,10 +207,15 @@ impl FetchCursor {
         let last = if near == self.end.group { self.end.object } else { u64::MAX };
         if let Some(group) = state.groups.get(&near) {
             let next = first.max(self.next_object);
-            let object = (next <= last).then(|| group.objects.range(next..=last).next()).flatten();
-            return match object {
+            if next > last {
+                return Here::Done;
+            }
+            let mut objects = group.objects.range(next..=last);
+            return match objects.find(|(_, cell)| !cell.is_cut()) {
+                Some((id, _)) if *id > next && !group.lacks(next..=*id - 1) => Here::Hole(*id - 1),
                 Some((_, cell)) => Here::Object(cell.clone()),
-                None => Here::Done { sealed: group.is_sealed() },
+                None if group.lacks(next..=last) => Here::Done,
+                None => Here::Rest,
             };
         }
         let in_never = |id: u64| state.never.iter().find(|range| range.contains(&id));
@@ -237,11 +253,11 @@ impl FetchCursor {
         Here::Absent { far, never: never.is_some() }
     }
 
-    /// Asks the responders for groups, or joins somebody who has asked for the same.
-    fn ask(&mut self, from: u64, to: u64) {
+    /// Asks the responders for groups, or of one of them up to this object; or joins somebody who has asked for the same.
+    fn ask(&mut self, from: u64, to: u64, hole: Option<u64>) {
         self.has_asked = true;
         let start = self.start.max(Location { group: from, object: self.next_object });
-        let end = self.end.min(Location { group: to, object: u64::MAX });
+        let end = self.end.min(Location { group: to, object: hole.unwrap_or(u64::MAX) });
         let key = (start, end, self.order);
         let (want, fresh) = {
             let mut state = lock(&self.track.state);
@@ -262,7 +278,7 @@ impl FetchCursor {
             want.offer();
         }
         let Ask::Fetch(.., stream) = &want.ask else { return };
-        self.asked = Some(Asked { stream: stream.clone(), want, next: 0, from, to });
+        self.asked = Some(Asked { stream: stream.clone(), want, next: 0, from, to, hole });
     }
 
     fn poll_asked(
@@ -287,6 +303,9 @@ impl FetchCursor {
                 let reader = ObjectReader::new(self.track.clone(), group, cell);
                 Poll::Ready(Some(FetchEvent::Object(reader)))
             }
+            Poll::Ready(Item::Gap(_, _, why)) if asked.hole.is_some() => {
+                Poll::Ready(self.pass_hole(&asked, why))
+            }
             Poll::Ready(Item::Gap(from, to, why)) => {
                 asked.next += 1;
                 if asked.want.outcome() == Some(Ok(())) {
@@ -302,9 +321,15 @@ impl FetchCursor {
             }
             // Others who share the answer are far ahead: the rest is another request.
             Poll::Ready(Item::Passed) => Poll::Ready(None),
+            Poll::Ready(Item::End) if asked.hole.is_some() => {
+                Poll::Ready(self.pass_hole(&asked, Absence::Missing))
+            }
             Poll::Ready(Item::End) => {
                 self.pass(far);
                 Poll::Ready(None)
+            }
+            Poll::Pending if now >= self.deadline && asked.hole.is_some() => {
+                Poll::Ready(self.pass_hole(&asked, Absence::TimedOut))
             }
             Poll::Pending if now >= self.deadline => {
                 self.pass(far);
@@ -319,6 +344,13 @@ impl FetchCursor {
 }
 
 impl FetchCursor {
+    /// Goes on behind a hole. What does not exist needs no word.
+    fn pass_hole(&mut self, asked: &Asked, why: Absence) -> Option<FetchEvent> {
+        let last = Location { group: asked.from, object: asked.hole? };
+        self.stands_at(last.group, last.object.saturating_add(1));
+        (why != Absence::Missing).then_some(FetchEvent::Hole { last, why })
+    }
+
     /// Everything before this location, in reading order, is read.
     fn stands_at(&mut self, group: u64, object: u64) {
         self.next_object = object;
@@ -496,3 +528,6 @@ impl Drop for FetchProducer {
         self.stream.push(None);
     }
 }
+
+#[cfg(test)]
+mod tests;

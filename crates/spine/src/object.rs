@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::budget::{Charge, Payload};
 use crate::error::{ResetCode, WriteError};
+use crate::limits::ID_MAX;
 use crate::track::Shared;
 use crate::wake::{Ticket, lock};
 
@@ -19,6 +20,13 @@ pub struct Location {
     pub group: u64,
     /// The object's id in its group. Ids rise; they may have holes.
     pub object: u64,
+}
+
+impl Location {
+    /// This one, or the nearest that an object can have.
+    pub(crate) fn clamped(self) -> Self {
+        Self { group: self.group.min(ID_MAX), object: self.object.min(ID_MAX) }
+    }
 }
 
 /// How an object came in, and so how it goes out. Kept per object, never changed.

@@ -9,15 +9,15 @@ use crate::wake::lock;
 use crate::*;
 
 #[allow(clippy::disallowed_methods)]
-fn start() -> Instant {
+pub(crate) fn start() -> Instant {
     Instant::now()
 }
 
-fn cx() -> Context<'static> {
+pub(crate) fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-fn path() -> Path {
+pub(crate) fn path() -> Path {
     Path::new(["default", "input"]).unwrap()
 }
 
@@ -25,15 +25,15 @@ fn name(name: &'static str) -> TrackName {
     TrackName::from_static(name)
 }
 
-fn route() -> Route {
+pub(crate) fn route() -> Route {
     Route::local(NodeId(1), 1)
 }
 
-fn header(id: u64, now: Instant) -> Header {
+pub(crate) fn header(id: u64, now: Instant) -> Header {
     Header::new(id, now)
 }
 
-fn ready<T>(poll: Poll<T>) -> T {
+pub(crate) fn ready<T>(poll: Poll<T>) -> T {
     match poll {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("expected something to be ready"),
@@ -274,6 +274,7 @@ fn a_fetch_says_what_it_does_not_know() {
     let locations: Vec<String> = std::iter::from_fn(|| match ready(fetch.poll(&cx(), now)) {
         FetchEvent::Object(o) => Some(format!("{}", o.location().group)),
         FetchEvent::Gap { from, to, why } => Some(format!("{from}-{to} {why:?}")),
+        FetchEvent::Hole { last, why } => Some(format!("-{last:?} {why:?}")),
         FetchEvent::End => None,
     })
     .collect();
@@ -281,7 +282,7 @@ fn a_fetch_says_what_it_does_not_know() {
 }
 
 /// A track of a fresh origin, and who publishes it.
-fn video(limits: Limits) -> (Origin, broadcast::Producer, track::Producer) {
+pub(crate) fn video(limits: Limits) -> (Origin, broadcast::Producer, track::Producer) {
     let origin = Origin::new(limits);
     let broadcast = origin.publish(&path(), route(), Takeover::Refuse).unwrap();
     let track = broadcast.track(name("video"), TrackInfo::default()).unwrap();

@@ -119,6 +119,8 @@ pub(crate) struct State {
     demand: Demand,
     demand_revision: u64,
     readers: usize,
+    /// So many of who bring it have paused their publishers.
+    pub(crate) paused: usize,
     evicted: u64,
 }
 
@@ -226,6 +228,8 @@ impl State {
     }
 
     pub(crate) fn saw(&mut self, location: Location) {
+        // A peer may name any: there is always a next one.
+        let location = location.clamped();
         if self.largest.is_none_or(|largest| location > largest) {
             self.largest = Some(location);
         }
@@ -270,7 +274,7 @@ impl Shared {
         term: Term,
         (limits, budget, desk): (Arc<Limits>, Budget, Arc<Desk>),
     ) -> Arc<Self> {
-        let (largest, window_groups) = (info.largest, info.window_groups);
+        let (largest, window_groups) = (info.largest.map(Location::clamped), info.window_groups);
         let state = Mutex::new(State { term, largest, window_groups, ..State::default() });
         let derived = term == DERIVED;
         Arc::new(Self {

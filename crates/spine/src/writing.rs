@@ -83,6 +83,21 @@ impl Group {
             })
     }
 
+    /// Whether it is known that none of these objects exists: its publisher says so, or all that there is of the group came. Of what
+    /// is before the first one that is not known, as it may have begun before it was followed, unless that is said to be the first.
+    pub(crate) fn lacks(&self, ids: RangeInclusive<u64>) -> bool {
+        if self.objects.range(ids.clone()).next().is_some() {
+            // One that was cut.
+            return false;
+        }
+        let said =
+            self.holes.iter().any(|hole| hole.contains(ids.start()) && hole.contains(ids.end()));
+        let before = self.objects.range(..ids.start()).next().is_some();
+        let next = ids.end().checked_add(1).and_then(|next| self.objects.range(next..).next());
+        let begins = next.is_none_or(|(_, object)| object.header.first);
+        said || (self.is_sealed() && (before || begins))
+    }
+
     /// An object with a payload behind this one.
     fn has_behind(&self, object: u64) -> bool {
         let behind = object.checked_add(1).map(|next| self.objects.range(next..));

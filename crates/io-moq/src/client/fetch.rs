@@ -5,6 +5,7 @@ use moqt::data::{FetchItem, FetchReader, Missing};
 use moqt::session::{DataHeader, Event};
 use moqt::{
     Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
+    RequestCode, RequestError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -59,7 +60,7 @@ impl Remote {
     ) -> Result<Fetched, Denial> {
         let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
         let fetch = Fetch::Standalone { track: self.name(name)?, range };
-        self.past(Request::Fetch { fetch, parameters }, order, range.end).await
+        self.past(Request::Fetch { fetch, parameters }, order, range).await
     }
 
     /// Asks for the same as the past of a subscription, which gets nothing else: in drafts that have it so (draft-21 §3.4),
@@ -77,7 +78,7 @@ impl Remote {
             ..Parameters::default()
         };
         let track = self.name(name)?;
-        self.past(Request::Subscribe { track, parameters }, order, range.end).await
+        self.past(Request::Subscribe { track, parameters }, order, range).await
     }
 
     fn name(&self, name: &str) -> Result<moqt::TrackName, Denial> {
@@ -90,8 +91,9 @@ impl Remote {
         &self,
         request: Request,
         order: GroupOrder,
-        end: Location,
+        Range { start, end }: Range,
     ) -> Result<Fetched, Denial> {
+        let fills = matches!(request, Request::Subscribe { .. });
         let (id, mut told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
         let asked = Asked::new(&self.link, id);
         let (mut ok, mut data) = (None, None);
@@ -101,6 +103,14 @@ impl Remote {
             match timeout_at(until, told.recv()).await.ok().flatten() {
                 Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                     Answer::FetchOk(said) => ok = Some(said),
+                    // draft-21 §3.4: then there is no stream.
+                    Answer::Ok { parameters, .. }
+                        if fills && parameters.largest.is_none_or(|largest| largest < start) =>
+                    {
+                        let words = "the range starts behind the largest object";
+                        let error = RequestError::new(RequestCode::InvalidRange, words);
+                        return Err(Denial::Answered(error));
+                    }
                     Answer::Ok { parameters, properties } => {
                         ok = Some(FetchOk { end_of_track: false, end, parameters, properties });
                     }

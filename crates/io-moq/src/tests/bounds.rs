@@ -131,38 +131,40 @@ async fn unknown(client: &Client, bytes: usize) -> SendStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_read_ahead_has_a_bound_for_all_connections_together() {
-    /// Of each of three.
-    const EACH: usize = 200_000;
+async fn what_is_read_ahead_has_a_bound_for_all_connections_and_who_holds_most_pays() {
+    const SMALL: usize = 100_000;
+    const GREEDY: usize = 250_000;
     let network = Network::new(7);
-    let most = 5 * EACH / 2;
+    let most = 4 * SMALL + GREEDY;
     let rig = Rig::set(&network, Congestion::Ours, Set { ahead: most, ..Set::default() });
     let held = || rig.counters.traffic.ahead.bytes();
     let mut clients = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..6 {
         clients.push(rig.client_over(&network, Shape::default()).await);
     }
-    let mut streams = Vec::new();
-    for client in &clients[..2] {
-        streams.push(unknown(client, EACH).await);
+    // One of them has two streams.
+    let mut greedy = Vec::new();
+    for bytes in [GREEDY - SMALL, SMALL] {
+        greedy.push(unknown(&clients[0], bytes).await);
     }
-    settled("both to be read", || held() >= 2 * EACH).await;
-    assert!(held() <= most);
-    // The third one is stopped, though it has much less than a connection may have.
-    const { assert!(EACH < AHEAD_BYTES_MAX) };
-    let mut third = unknown(&clients[2], EACH).await;
-    let stopped = soon("it to be stopped", third.stopped()).await;
-    let load = clients[2].link.version.reset_code(moqt::ResetCode::ExcessiveLoad);
-    assert_eq!(stopped, Some(load));
-    settled("it to be given back", || held() <= most).await;
-    // Who was there before is not touched; and what goes makes room.
-    let ended = soon("no end", async { tokio::time::timeout(ms(500), streams[0].stopped()).await });
-    assert!(ended.await.is_err());
-    drop((clients.remove(0), streams.remove(0)));
-    settled("the first one's to be given back", || held() < 2 * EACH).await;
-    let mut fourth = unknown(&clients[1], EACH).await;
-    assert!(tokio::time::timeout(ms(500), fourth.stopped()).await.is_err());
-    drop((streams, fourth));
+    settled("it to be read", || held() >= GREEDY).await;
+    let mut small = Vec::new();
+    for client in &clients[1..5] {
+        small.push(unknown(client, SMALL).await);
+    }
+    // What a piece costs comes on top: one of these is too much, and it is not theirs to pay.
+    small.push(unknown(&clients[5], SMALL).await);
+    const { assert!(GREEDY < AHEAD_BYTES_MAX) };
+    let load = clients[0].link.version.reset_code(moqt::ResetCode::ExcessiveLoad);
+    for stream in &mut greedy {
+        assert_eq!(soon("it to be stopped", stream.stopped()).await, Some(load));
+    }
+    settled("the others to be read", || held() >= 5 * SMALL).await;
+    assert!(held() < most);
+    for stream in &mut small {
+        assert!(tokio::time::timeout(ms(100), stream.stopped()).await.is_err());
+    }
+    drop((small, greedy));
     clients.clear();
     settled("all to be given back", || held() == 0).await;
 }

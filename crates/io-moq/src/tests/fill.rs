@@ -1,6 +1,7 @@
 //! The past that comes with a subscription, in the drafts that have it (draft-21 §3.4).
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 
 use moqt::session::{Command, DataHeader, Event};
 use moqt::{
@@ -11,10 +12,13 @@ use spine::TrackInfo;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::duties::{VIDEO, code, group, read_past, text};
+use super::live::ms;
 use super::relay::{give, send, tell_past};
-use super::rig::{Client, Rig, next_object, soon, track};
+use super::rig::{Client, Rig, next_object, soon, track, until};
+use crate::clock;
+use crate::limits::HEADER_ARRIVES;
 use crate::link::{DataStream, Told};
-use crate::transport::Read;
+use crate::transport::{Congestion, Network, Read};
 
 const LATER: [Version; 3] = [Version::Draft20, Version::Draft21, Version::Draft22];
 
@@ -152,6 +156,45 @@ async fn d24_a_fill_that_waits_has_an_end() {
     let end = soon("the end of the fill", data.stream.read()).await;
     assert!(matches!(end, Read::Reset(_)), "{end:?}");
     drop(asked);
+}
+
+/// A reset takes back what is under way, and without its header nobody knows whose a stream is (draft-21 §3.4.1).
+#[tokio::test(start_paused = true)]
+async fn d24_a_fill_that_breaks_off_says_whose_it_was() {
+    for version in LATER {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let broadcast = rig.broadcast(&["default", "one"]);
+        let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        let begun = track.group(4, clock::now()).unwrap();
+        let subgroup = begun.subgroup(0, clock::now()).unwrap();
+        let header = spine::Header::new(0, clock::now());
+        let object = subgroup.begin(header, Some(10)).unwrap().unwrap();
+        let client = rig.client_over_in(&network, version).await;
+        let (id, mut told) = subscribe(&client, filled(fill(Filter::Recent(1))));
+        let served = || rig.counters.fetches.load(Ordering::Relaxed) == 1;
+        // As soon as it is on its way.
+        until("the fill", served).await;
+        let from = tokio::time::Instant::now();
+        drop(object);
+        let (named, mut data) = past(&mut told).await;
+        assert_eq!(named, id, "{version:?}");
+        loop {
+            match soon("its end", data.stream.read()).await {
+                Read::Chunk(_) => {}
+                end => {
+                    let code = version.reset_code(ResetCode::UnknownObjectStatus);
+                    break assert_eq!(end, Read::Reset(code), "{version:?}");
+                }
+            }
+        }
+        let late = HEADER_ARRIVES + ms(200);
+        assert!(from.elapsed() < late, "{:?}", from.elapsed());
+        // The subscription goes on.
+        let mut seen = client.follow(id, Answer::ok(), told);
+        group(&track, 5, &["new"]);
+        assert_eq!(text(&seen.next().await), (5, 0, "new"), "{version:?}");
+    }
 }
 
 /// From its publisher, whatever draft that speaks, asked once for a range (D8, D23).

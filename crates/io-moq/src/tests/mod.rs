@@ -28,6 +28,7 @@ mod select;
 mod strangers;
 mod streams;
 mod traffic;
+mod turns;
 mod updates;
 mod web;
 mod written;

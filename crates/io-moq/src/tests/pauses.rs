@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use moqt::session::{Command, Event};
 use moqt::{Answer, Filter, Location, Parameters, Properties, Request, RequestId, Version};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use super::duties::{code, text};
+use super::duties::{code, largest, text};
 use super::live::ms;
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, next_object, soon};
 use super::written::{give, tell};
-use crate::limits::FORWARD_LINGER;
+use crate::limits::{FORWARD_LINGER, RESUME_MAX};
+use crate::link::Told;
 use crate::transport::{Congestion, Network};
 
 /// The next update of FORWARD, answered: this is the largest object.
@@ -26,6 +28,21 @@ async fn told(publisher: &mut Client, largest: Option<Location>) -> bool {
             }
         }
     }
+}
+
+/// The next update of FORWARD, to be answered.
+async fn paused_or_not(publisher: &mut Client) -> RequestId {
+    loop {
+        if let Event::Update { id, parameters: Parameters { forward: Some(_), .. }, .. } =
+            publisher.event().await
+        {
+            return id;
+        }
+    }
+}
+
+fn ask(client: &Client, parameters: Parameters) -> (RequestId, UnboundedReceiver<Told>) {
+    client.link.request(Request::Subscribe { track: room(), parameters }).unwrap()
 }
 
 /// Updates that came and were not looked at.
@@ -74,10 +91,10 @@ async fn d05_a_track_that_nobody_reads_is_paused_upstream_until_somebody_does() 
         // The next one is enough, and gets what comes.
         let viewer = rig.client_over_in(&network, version).await;
         let from = Instant::now();
-        let mut seen = viewer.subscribe(room(), next_object()).await;
-        assert_eq!(code(&seen.answer), None);
+        let asked = ask(&viewer, next_object());
         assert!(soon("it to go on", told(&mut publisher, None)).await, "{version:?}");
         assert!(from.elapsed() < ms(200), "{:?}", from.elapsed());
+        let mut seen = super::written::begin(&viewer, asked).await;
         send(&publisher, upstream, 1, 0, "again", true).await;
         assert_eq!(text(&seen.next().await), (1, 0, "again"), "{version:?}");
     }
@@ -109,11 +126,68 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
     assert_eq!(text(&seen.next().await), (0, 0, "old"));
     leave(&viewer, seen.id).await;
     assert!(!told(&mut publisher, None).await);
-    let mut seen = viewer.subscribe(room(), all()).await;
+    let asked = ask(&viewer, all());
     assert!(told(&mut publisher, Some(Location::new(3, 0))).await);
+    let mut seen = super::written::begin(&viewer, asked).await;
     let range = tell(&mut publisher, &[(3, 0, "new")]).await;
     assert_eq!((range.start, range.end), (Location::new(3, 0), Location::new(3, 0)));
-    // What was here comes first; what is new, behind it.
-    assert_eq!(text(&seen.next().await), (0, 0, "old"));
+    // It begins with what is the newest group there.
     assert_eq!(text(&seen.next().await), (3, 0, "new"));
+}
+
+/// What is live goes another way than the answer, and may be here before it.
+#[tokio::test(start_paused = true)]
+async fn d05_d02_what_was_written_in_a_pause_is_fetched_also_if_live_objects_overtake_the_answer() {
+    let (_rig, mut publisher, upstream, viewer, mut seen) = relayed().await;
+    assert_eq!(text(&seen.next().await), (0, 0, "old"));
+    leave(&viewer, seen.id).await;
+    assert!(!told(&mut publisher, None).await);
+    let asked = ask(&viewer, all());
+    let id = paused_or_not(&mut publisher).await;
+    send(&publisher, upstream, 3, 1, "live", false).await;
+    tokio::time::sleep(ms(100)).await;
+    let largest = Some(Location::new(3, 0));
+    let (parameters, properties) =
+        (Parameters { largest, ..Parameters::default() }, Properties::empty());
+    publisher.command(Command::AnswerUpdate { id, answer: Answer::Ok { parameters, properties } });
+    let mut seen = super::written::begin(&viewer, asked).await;
+    let range = tell(&mut publisher, &[(3, 0, "written meanwhile")]).await;
+    assert_eq!((range.start, range.end), (Location::new(3, 0), Location::new(3, 0)));
+    let mut got = [seen.next().await, seen.next().await];
+    got.sort_by_key(|object| object.id);
+    assert_eq!(got.each_ref().map(text), [(3, 0, "written meanwhile"), (3, 1, "live")]);
+}
+
+/// Which group is the next one, its publisher knows.
+#[tokio::test(start_paused = true)]
+async fn d05_who_wants_the_next_group_of_a_paused_track_begins_with_its_first_object() {
+    let (_rig, mut publisher, upstream, viewer, seen) = relayed().await;
+    leave(&viewer, seen.id).await;
+    assert!(!told(&mut publisher, None).await);
+    let next = Parameters { filter: Some(Filter::NextGroup), ..Parameters::default() };
+    let asked = ask(&viewer, next);
+    // It stands in the middle of another group by now.
+    assert!(told(&mut publisher, Some(Location::new(3, 4))).await);
+    let mut seen = super::written::begin(&viewer, asked).await;
+    assert_eq!(largest(&seen.answer), Some(Location::new(3, 4)));
+    send(&publisher, upstream, 3, 5, "in the middle", true).await;
+    tokio::time::sleep(ms(100)).await;
+    send(&publisher, upstream, 4, 0, "the next one", true).await;
+    assert_eq!(text(&seen.next().await), (4, 0, "the next one"));
+}
+
+/// Nobody waits for long for a publisher that does not answer.
+#[tokio::test(start_paused = true)]
+async fn d05_a_paused_publisher_that_says_nothing_is_not_waited_for() {
+    let (_rig, mut publisher, upstream, viewer, seen) = relayed().await;
+    leave(&viewer, seen.id).await;
+    assert!(!told(&mut publisher, None).await);
+    let from = Instant::now();
+    let asked = ask(&viewer, next_object());
+    let _unanswered = paused_or_not(&mut publisher).await;
+    let mut seen = super::written::begin(&viewer, asked).await;
+    let waited = from.elapsed();
+    assert!(waited >= RESUME_MAX && waited < RESUME_MAX + ms(200), "{waited:?}");
+    send(&publisher, upstream, 1, 0, "it goes on", true).await;
+    assert_eq!(text(&seen.next().await), (1, 0, "it goes on"));
 }

@@ -17,6 +17,7 @@ use super::duties::{code, text};
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, answered, next_object};
 use super::streams::header;
+use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX};
 use crate::link::Told;
 use crate::transport::{Congestion, Network};
 
@@ -206,4 +207,47 @@ async fn d02_who_has_nothing_of_before_is_not_asked_again() {
     let mut more = begin(&other, ask(&other, all())).await;
     assert_eq!(text(&more.next().await), (4, 0, "live"));
     assert_eq!(asked_more(&mut publisher), 0);
+}
+
+/// One that has no time for it now says when it has.
+#[tokio::test(start_paused = true)]
+async fn d02_what_could_not_be_had_at_first_is_asked_for_again() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let asked = ask(&viewer, all());
+    give(&mut publisher, Some(Location::new(3, 0))).await;
+    let mut seen = begin(&viewer, asked).await;
+    let refuse = async |publisher: &mut Client| {
+        let id = loop {
+            if let (id, Request::Fetch { .. }) = publisher.asked().await {
+                break id;
+            }
+        };
+        let answer = Answer::error(moqt::RequestCode::ExcessiveLoad, "not now");
+        let Answer::Error(error) = &answer else { panic!() };
+        let again = error.retry_after.unwrap().max(BEFORE_AGAIN);
+        publisher.command(Command::Answer { id, answer });
+        again
+    };
+    let again = refuse(&mut publisher).await;
+    let from = tokio::time::Instant::now();
+    tell(&mut publisher, &[(3, 0, "the catalog")]).await;
+    assert!(from.elapsed() >= again, "{:?} of {again:?}", from.elapsed());
+    assert_eq!(text(&seen.next().await), (3, 0, "the catalog"));
+    // Who never has is not asked for ever.
+    let mut other = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&other.publish_namespace(&["open", "other"]).await), None);
+    let name = super::rig::track(&["open", "other"], "chat");
+    let request = Request::Subscribe { track: name, parameters: all() };
+    let asked = viewer.link.request(request).unwrap();
+    give(&mut other, Some(Location::new(3, 0))).await;
+    let _seen = begin(&viewer, asked).await;
+    for _ in 0..=BEFORE_TRIES_MAX {
+        refuse(&mut other).await;
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(asked_more(&mut other), 0);
 }

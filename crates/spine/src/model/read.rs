@@ -338,6 +338,7 @@ impl Sim {
                     model.unwrap_or(FetchSeen::Object(usize::MAX))
                 }
                 FetchEvent::Gap { from, to, why } => FetchSeen::Gap(from, to, why),
+                FetchEvent::Hole { last, why } => FetchSeen::Hole((last.group, last.object), why),
                 FetchEvent::End => FetchSeen::End,
             });
             if f.model.by_clock {
@@ -351,6 +352,7 @@ impl Sim {
                 Some(FetchSeen::Gap(_, _, Absence::Missing)) => "fetch: missing",
                 Some(FetchSeen::Gap(_, _, Absence::Unknown)) => "fetch: unknown",
                 Some(FetchSeen::Gap(_, _, Absence::TimedOut)) => "fetch: timed out",
+                Some(FetchSeen::Hole(..)) => "fetch: hole",
                 Some(FetchSeen::End) => "fetch: end",
             });
             self.log(|| format!("fetch {i} of {at:?} brings {real:?}"));

@@ -172,7 +172,20 @@ pub(super) enum FetchSeen {
     /// An object, by its index.
     Object(usize),
     Gap(u64, u64, Absence),
+    Hole(Loc, Absence),
     End,
+}
+
+/// A request of a fetch.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    ask: usize,
+    /// How much of its answer was read.
+    read: usize,
+    /// The groups that it is about.
+    groups: (u64, u64),
+    /// Only up to this object of one.
+    hole: Option<u64>,
 }
 
 /// A fetch: the groups left, from the end where it reads on.
@@ -184,8 +197,7 @@ pub(super) struct Fetch {
     left: Vec<u64>,
     next_object: u64,
     deadline: u64,
-    /// The request, how much of its answer was read, and the groups that it is about.
-    asked: Option<(usize, usize, u64, u64)>,
+    asked: Option<Asking>,
     /// Whether the last answer came from the clock, not from somebody who wakes.
     pub(super) by_clock: bool,
 }
@@ -209,7 +221,7 @@ impl Fetch {
     }
 
     pub(super) fn asked(&self) -> Option<usize> {
-        self.asked.map(|a| a.0)
+        self.asked.map(|a| a.ask)
     }
 
     /// The next event. `key` says which track this is.
@@ -222,20 +234,42 @@ impl Fetch {
     ) -> Option<FetchSeen> {
         self.by_clock = false;
         loop {
-            if let Some((ask, read, low, high)) = self.asked {
+            if let Some(asking) = self.asked {
+                let Asking { ask, read, groups: (low, high), hole } = asking;
                 let (outcome, item) = asks.answer(ask, read);
                 let late = now >= self.deadline;
+                if let Some(last) = hole {
+                    let why = match (outcome, item) {
+                        (Some(Err(_)), _) => Absence::Unknown,
+                        (Some(Ok(())), Some(Answer::Gap(_, _, why))) => why,
+                        (Some(Ok(())), Some(Answer::End)) => Absence::Missing,
+                        (Some(Ok(())), Some(Answer::Object(object))) => {
+                            self.asked = Some(Asking { read: read + 1, ..asking });
+                            return Some(FetchSeen::Object(object));
+                        }
+                        _ if late => Absence::TimedOut,
+                        _ => return None,
+                    };
+                    self.by_clock = why == Absence::TimedOut && item.is_none();
+                    asks.leave(ask);
+                    self.asked = None;
+                    self.next_object = last + 1;
+                    if why != Absence::Missing {
+                        return Some(FetchSeen::Hole((low, last), why));
+                    }
+                    continue;
+                }
                 match (outcome, item) {
                     (Some(Err(_)), _) => {
                         self.leave(asks, low, high);
                         return Some(FetchSeen::Gap(low, high, Absence::Unknown));
                     }
                     (Some(Ok(())), Some(Answer::Object(object))) => {
-                        self.asked = Some((ask, read + 1, low, high));
+                        self.asked = Some(Asking { read: read + 1, ..asking });
                         return Some(FetchSeen::Object(object));
                     }
                     (Some(Ok(())), Some(Answer::Gap(a, b, why))) => {
-                        self.asked = Some((ask, read + 1, low, high));
+                        self.asked = Some(Asking { read: read + 1, ..asking });
                         return Some(FetchSeen::Gap(a, b, why));
                     }
                     (Some(Ok(())), Some(Answer::End)) => self.leave(asks, low, high),
@@ -252,16 +286,37 @@ impl Fetch {
             let first = if near == self.start.0 { self.start.1 } else { 0 };
             let last = if near == self.end.0 { self.end.1 } else { u64::MAX };
             if let Some(group) = track.group(near) {
-                let wanted = first.max(self.next_object)..=last;
-                let found = group.objects.iter().find(|o| wanted.contains(&track.objects[**o].id));
-                if let Some(object) = found {
-                    self.next_object = track.objects[*object].id + 1;
-                    return Some(FetchSeen::Object(*object));
+                let next = first.max(self.next_object);
+                if next > last {
+                    self.pass(near, near);
+                    continue;
                 }
-                let sealed = group.is_sealed();
-                self.pass(near, near);
-                if !sealed {
-                    return Some(FetchSeen::Gap(near, near, Absence::Unknown));
+                // What was cut in the middle is as good as not there, but it exists.
+                let is_cut = |id: u64| {
+                    let object = group.objects.iter().find(|o| track.objects[**o].id == id);
+                    object.is_some_and(|o| matches!(track.objects[*o].state, State::Reset(_)))
+                };
+                let mut ids: Vec<u64> =
+                    group.objects.iter().map(|o| track.objects[*o].id).collect();
+                ids.sort_unstable();
+                let whole = |id: &&u64| (next..=last).contains(*id) && !is_cut(**id);
+                let found = ids.iter().find(whole).copied();
+                let until = found.map_or(last, |id| id.saturating_sub(1));
+                let none = ids.iter().all(|id| *id < next || *id > until);
+                // Its first object is not said to be the first, here.
+                let begins = ids.iter().any(|id| *id < next) || ids.iter().all(|id| *id <= until);
+                let known = none && group.is_sealed() && begins;
+                match found {
+                    Some(id) if id == next || known => {
+                        let object = group.objects.iter().find(|o| track.objects[**o].id == id);
+                        self.next_object = id + 1;
+                        return Some(FetchSeen::Object(*object.unwrap()));
+                    }
+                    None if known => self.pass(near, near),
+                    found => {
+                        let hole = found.map(|_| until);
+                        self.ask(key, asks, (near, near), hole);
+                    }
                 }
                 continue;
             }
@@ -277,11 +332,21 @@ impl Fetch {
                 self.pass(low, high);
                 return Some(FetchSeen::Gap(low, high, Absence::Missing));
             }
-            let start = self.start.max((low, self.next_object));
-            let end = self.end.min((high, u64::MAX));
-            let ask = asks.fetch(Kind::Fetch(key.0, key.1, start, end, self.order), self.deadline);
-            self.asked = Some((ask, 0, low, high));
+            self.ask(key, asks, (low, high), None);
         }
+    }
+
+    fn ask(
+        &mut self,
+        key: (u64, usize),
+        asks: &mut Asks,
+        (low, high): (u64, u64),
+        hole: Option<u64>,
+    ) {
+        let start = self.start.max((low, self.next_object));
+        let end = self.end.min((high, hole.unwrap_or(u64::MAX)));
+        let ask = asks.fetch(Kind::Fetch(key.0, key.1, start, end, self.order), self.deadline);
+        self.asked = Some(Asking { ask, read: 0, groups: (low, high), hole });
     }
 
     fn leave(&mut self, asks: &mut Asks, low: u64, high: u64) {

@@ -6,7 +6,7 @@ use crate::faults::{Fault, with};
 const STEPS: u64 = 4_000;
 
 /// How many kinds of things are counted.
-const KINDS: usize = 58;
+const KINDS: usize = 59;
 
 /// Histories, unless one is asked for by its seed.
 fn histories(first: u64, count: u64) {

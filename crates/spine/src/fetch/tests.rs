@@ -1,0 +1,92 @@
+//! Ranges of which memory has a part.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::limits::ID_MAX;
+use crate::tests::{cx, header, path, ready, route, start, video};
+use crate::*;
+
+/// draft-18 §10.12.3: what is not here is no object that does not exist. A group that was followed from its middle on, one of which a
+/// stream was lost, and one whose end nobody has said.
+#[test]
+fn holes_of_groups_are_asked_for_and_what_is_behind_them_comes() {
+    let now = start();
+    for (answered, expect) in [
+        (None, "?0 1 ?2 3 5 ?6 7 4-4?"),
+        (Some(false), "0 ?0 1 2 ?2 3 5 ?6 7 4-4?"),
+        (Some(true), "0 1 2 3 5 7"),
+    ] {
+        let (origin, _broadcast, track) = video(Limits::default());
+        let mut past = origin.responder(Path::root(), 1);
+        let write = |subgroup: &group::SubgroupProducer, id| {
+            let payload = origin.budget().payload(vec![id as u8]);
+            subgroup.write(header(id, now), vec![payload]).unwrap();
+        };
+        let group = track.group(4, now).unwrap();
+        let (first, other) = (group.subgroup(0, now).unwrap(), group.subgroup(1, now).unwrap());
+        write(&first, 1);
+        write(&first, 3);
+        // 4 does not exist, says who publishes.
+        group.lacks(5, 1, 0).unwrap();
+        write(&other, 5);
+        write(&other, 7);
+        drop(other);
+        track.saw(Location { group: 9, object: 0 });
+        let range = Location { group: 4, object: 0 }..=Location { group: 4, object: 9 };
+        let deadline = now + Duration::from_secs(1);
+        let mut fetch = track.consume().fetch(range, Order::Ascending, deadline);
+        let mut came = Vec::new();
+        loop {
+            let Poll::Ready(event) = fetch.poll(&cx(), now) else {
+                let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
+                let at = request.range().start().object;
+                let Some(whole) = answered else { continue };
+                let mut answer = request.accept();
+                if at < 4 {
+                    let payload = origin.budget().payload(vec![at as u8]);
+                    answer.object(4, header(at, now), vec![payload]);
+                }
+                if whole {
+                    answer.end();
+                }
+                continue;
+            };
+            came.push(match event {
+                FetchEvent::Object(object) => format!("{}", object.location().object),
+                FetchEvent::Gap { from, to, why: Absence::Unknown } => format!("{from}-{to}?"),
+                FetchEvent::Hole { last, why: Absence::Unknown } => format!("?{}", last.object),
+                FetchEvent::End => break,
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(came.join(" "), expect, "{answered:?}");
+    }
+}
+
+/// A peer may say that any object is the largest one.
+#[test]
+fn there_is_always_a_next_object() {
+    let now = start();
+    let far = Location { group: u64::MAX, object: u64::MAX };
+    for said in [false, true] {
+        let origin = Origin::new(Limits::default());
+        let broadcast = origin.publish(&path(), route(), Takeover::Refuse).unwrap();
+        let info = TrackInfo { largest: Some(far).filter(|_| !said), ..TrackInfo::default() };
+        let track = broadcast.track(TrackName::from_static("video"), info).unwrap();
+        if said {
+            track.saw(far);
+        }
+        let reader = track.consume();
+        assert_eq!(reader.largest(), Some(Location { group: ID_MAX, object: ID_MAX }));
+        for (start, expect) in [
+            (Start::NextGroup, (u64::MAX, 0)),
+            (Start::NextObject, (ID_MAX, u64::MAX)),
+            (Start::NewestGroup, (ID_MAX, 0)),
+        ] {
+            let cursor = reader.subscribe(Filter::from(start), Policy::EVERYTHING);
+            assert_eq!((cursor.from().group, cursor.from().object), expect, "{start:?}");
+        }
+        assert!(track.next_group(now).is_err(), "there is no group behind it");
+    }
+}
