@@ -5,11 +5,17 @@ use std::time::Duration;
 /// A peer must finish its QUIC and TLS handshake within this.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Sockets of one port, one a core: a server with more cores has enough of them.
-pub const SOCKETS_MAX: u8 = 64;
+/// Sockets of one port, one a core. Each has a buffer of 3 MB for what comes in at once.
+pub const SOCKETS_MAX: u8 = 16;
 
-/// Connections whose handshake has not begun to be answered, of all addresses, at one of the port's sockets.
+/// Connections whose handshake has not begun to be answered, of all addresses.
 pub const INCOMING: usize = 1_024;
+
+/// Bytes that one of these has sent already, the first included.
+pub const EARLY_BYTES: u64 = 64 << 10;
+
+/// And all of them.
+pub const EARLY_BYTES_ALL: u64 = 16 << 20;
 
 /// Connections that have not said SETUP, from all addresses.
 pub const HALF_OPEN_MAX: usize = 2_000;

@@ -14,6 +14,7 @@ use std::any::Any;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -147,6 +148,8 @@ const NO_APPLICATION_PROTOCOL: u64 = 120;
 pub struct Endpoint {
     /// One a socket: a server has some, a client has one.
     shards: Arc<[quinn::Endpoint]>,
+    /// Whose turn it is to be asked first who knocks.
+    turn: Arc<AtomicUsize>,
     /// What a server speaks.
     protocols: Arc<[&'static str]>,
 }
@@ -176,7 +179,6 @@ impl Endpoint {
         protocols: &[&'static str],
         sockets: u8,
     ) -> Result<Self, EndpointError> {
-        let config = server_config(certificate, protocols, transport())?;
         let socket = match UdpSocket::bind(address) {
             // A machine without IPv6: all of IPv4 is what was meant.
             Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
@@ -186,17 +188,24 @@ impl Endpoint {
         };
         let sockets = shards::beside(socket, sockets);
         let of = u8::try_from(sockets.len()).unwrap_or(1);
+        let config = server_config(certificate, protocols, transport(), of)?;
         let shards = (0..of).zip(sockets).map(|(number, socket)| {
             let mut endpoint = EndpointConfig::default();
             endpoint.cid_generator(move || Box::new(shards::Ids::new(number, of)));
-            quinn::Endpoint::new(endpoint, Some(config.clone()), socket, Arc::new(TokioRuntime))
+            let (config, same) = (Some(config.clone()), socket.try_clone()?);
+            let quic = quinn::Endpoint::new(endpoint, config, socket, Arc::new(TokioRuntime))?;
+            if of > 1 {
+                shards::unmerged(&same);
+            }
+            Ok(quic)
         });
-        Ok(Self { shards: shards.collect::<io::Result<_>>()?, protocols: protocols.into() })
+        let shards = shards.collect::<io::Result<_>>()?;
+        Ok(Self { shards, turn: Arc::default(), protocols: protocols.into() })
     }
 
     /// One socket.
     fn of_one(quic: quinn::Endpoint) -> Self {
-        Self { shards: [quic].into(), protocols: Arc::new([]) }
+        Self { shards: [quic].into(), turn: Arc::default(), protocols: Arc::new([]) }
     }
 
     /// Of a client the only one.
@@ -220,7 +229,8 @@ impl Endpoint {
 
     /// New connections are greeted with another certificate.
     pub fn set_certificate(&self, certificate: Certificate) -> Result<(), EndpointError> {
-        let config = server_config(certificate, &self.protocols, transport())?;
+        let of = u8::try_from(self.shards.len()).unwrap_or(1);
+        let config = server_config(certificate, &self.protocols, transport(), of)?;
         for quic in &*self.shards {
             quic.set_server_config(Some(config.clone()));
         }
@@ -235,8 +245,12 @@ impl Endpoint {
 
     /// And the number of the socket at which it does.
     async fn accept_at(&self) -> Option<(usize, Incoming)> {
-        let next = self.shards.iter().map(|quic| Box::pin(quic.accept()));
-        let (quic, number, _) = futures_util::future::select_all(next).await;
+        let (of, turn) = (self.shards.len(), self.turn.load(Ordering::Relaxed));
+        // Those behind the last one come first: who fills one socket keeps nobody from the others.
+        let next = shards::in_turn(turn, of).map(|number| Box::pin(self.shards[number].accept()));
+        let (quic, at, _) = futures_util::future::select_all(next).await;
+        let number = (turn + at) % of;
+        self.turn.store((number + 1) % of, Ordering::Relaxed);
         Some((number, Incoming { quic: quic?, protocols: self.protocols.clone() }))
     }
 
@@ -390,6 +404,7 @@ fn server_config(
     certificate: Certificate,
     protocols: &[&str],
     mut transport: TransportConfig,
+    sockets: u8,
 ) -> Result<quinn::ServerConfig, EndpointError> {
     transport.receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW_FIRST));
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
@@ -403,7 +418,12 @@ fn server_config(
     tls.max_early_data_size = u32::MAX;
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport)).max_incoming(limits::INCOMING);
+    let sockets = usize::from(sockets.max(1));
+    config
+        .transport_config(Arc::new(transport))
+        .max_incoming(limits::INCOMING / sockets)
+        .incoming_buffer_size(limits::EARLY_BYTES)
+        .incoming_buffer_size_total(limits::EARLY_BYTES_ALL / sockets as u64);
     Ok(config)
 }
 

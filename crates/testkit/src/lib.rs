@@ -52,4 +52,4 @@ pub use port::free_address;
 pub use relay::Relay;
 pub use rules::{Broken, check, check_codecs, check_versions};
 pub use server::{Input, Server};
-pub use wait::{skip, wait_until};
+pub use wait::{skip, skipped, wait_until};

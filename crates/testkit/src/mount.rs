@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::wait::{log_skipped, skip};
+use crate::wait::{skip, skipped};
 
 /// A mounted file system. Dropping it unmounts it.
 pub struct Mount {
@@ -23,7 +23,7 @@ pub fn can_mount() -> bool {
     make_image(&image, 4);
     let forbidden = Mount::image(&image).err().or_else(|| Mount::memory(1).err());
     if let Some(words) = &forbidden {
-        log_skipped("mounts", &format!("not allowed here: {words}"));
+        skipped("mounts", &format!("not allowed here: {words}"));
     }
     forbidden.is_none()
 }

@@ -32,13 +32,13 @@ pub fn skip(name: &str) -> bool {
     let list = std::env::var("AIRWAVE_TEST_SKIP").unwrap_or_default();
     let off = list.split(',').any(|n| n.trim() == name);
     if off {
-        log_skipped(name, "");
+        skipped(name, "");
     }
     off
 }
 
 /// Lists a test as skipped, with the reason if it was not asked for.
-pub(crate) fn log_skipped(name: &str, reason: &str) {
+pub fn skipped(name: &str, reason: &str) {
     if let Some(path) = std::env::var_os("AIRWAVE_SKIP_LOG") {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(path);
         let _ = log.and_then(|mut log| {

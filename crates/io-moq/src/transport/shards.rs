@@ -15,7 +15,7 @@ pub(super) fn beside(first: UdpSocket, count: u8) -> Vec<UdpSocket> {
     if count > 1
         && let Err(error) = widen(&mut sockets, count)
     {
-        tracing::debug!(%error, "QUIC has one socket");
+        tracing::warn!(%error, "QUIC has one socket: the system can't tell several on one port whose packet it is");
         sockets.truncate(1);
     }
     sockets
@@ -65,6 +65,18 @@ fn widen(sockets: &mut Vec<UdpSocket>, count: u8) -> io::Result<()> {
     Ok(setsockopt(&sockets[0], AttachReusePortCbpf, &program)?)
 }
 
+/// Packets of one client come one by one and not as a train, whose first would speak for all: a client may have connections
+/// at several of our sockets.
+#[cfg(target_os = "linux")]
+pub(super) fn unmerged(socket: &UdpSocket) {
+    use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
+    // A kernel that can't be told knows of no trains.
+    let _ = setsockopt(socket, UdpGroSegment, &false);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn unmerged(_: &UdpSocket) {}
+
 /// linux/filter.h: what is returned is what was computed.
 #[cfg(target_os = "linux")]
 const BPF_A: u32 = 0x10;
@@ -72,6 +84,11 @@ const BPF_A: u32 = 0x10;
 #[cfg(not(target_os = "linux"))]
 fn widen(_: &mut Vec<UdpSocket>, _: u8) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// All numbers of sockets, from this one on.
+pub(super) fn in_turn(first: usize, of: usize) -> impl Iterator<Item = usize> {
+    (0..of).map(move |at| (first + at) % of)
 }
 
 /// Makes ids that lead to the socket of this number.

@@ -121,7 +121,7 @@ impl Network {
                 config.congestion_controller_factory(Arc::new(bbr));
             }
         }
-        let config = server_config(certificate, protocols, config)?;
+        let config = server_config(certificate, protocols, config, 1)?;
         let quic = self.endpoint(Some(config), Shape::default())?;
         Ok(Endpoint { protocols: protocols.into(), ..Endpoint::of_one(quic) })
     }

@@ -71,17 +71,23 @@ fn resolve(from: &str, target: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Decisions are short.
+/// Decisions are short, and each has a number of its own.
 #[must_use]
 pub fn decisions(tree: &Tree) -> Vec<Finding> {
-    tree.with_ending(&["md"])
-        .filter(|(path, _)| path.starts_with("docs/decisions/"))
-        .filter_map(|(path, text)| {
-            let lines = text.lines().count();
+    let (mut findings, mut numbers) = (Vec::new(), BTreeSet::new());
+    for (path, text) in tree.with_ending(&["md"]) {
+        let Some(name) = path.strip_prefix("docs/decisions/") else { continue };
+        let lines = text.lines().count();
+        if lines > DECISION_LINES_MAX {
             let what = format!("{lines} lines, at most {DECISION_LINES_MAX}");
-            (lines > DECISION_LINES_MAX).then(|| Finding::new(path, what))
-        })
-        .collect()
+            findings.push(Finding::new(path, what));
+        }
+        let number = name.split('-').next().unwrap_or_default().to_owned();
+        if !numbers.insert(number) {
+            findings.push(Finding::new(path, "another decision has its number"));
+        }
+    }
+    findings
 }
 
 /// Every crate of others that a manifest names is in the table of [`DEPENDENCIES`].
@@ -134,14 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn long_decisions() {
+    fn long_decisions_and_numbers_twice() {
         let tree = Tree::fake(&[
             ("docs/decisions/0001-a.md", &"x\n".repeat(26)),
             ("docs/decisions/0002-b.md", &"x\n".repeat(25)),
+            ("docs/decisions/0002-c.md", ""),
             ("docs/c.md", &"x\n".repeat(99)),
         ]);
         let places: Vec<_> = decisions(&tree).into_iter().map(|finding| finding.place).collect();
-        assert_eq!(places, ["docs/decisions/0001-a.md"]);
+        assert_eq!(places, ["docs/decisions/0001-a.md", "docs/decisions/0002-c.md"]);
     }
 
     #[test]
