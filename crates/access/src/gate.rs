@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use control::{Control, DocumentKey, EngineError, Expect, InputUid, Resolved, VideoUid};
+use futures_util::FutureExt;
 
 use crate::claims::Grant;
 use crate::keys::{NewKey, PublicKey};
-use crate::limits::{CLOCK_SKEW, KEYS, POLICIES_KEPT, POLICY_AGE, TOKENS_KEPT};
+use crate::limits::{CLOCK_SKEW, KEYS, TOKENS_KEPT};
+use crate::link::link_is_there;
+use crate::lookups::Lookups;
 use crate::origins;
 use crate::rules::{self, Countries};
 use crate::token::{self, OwnKey, TokenError, VerifyingKey};
@@ -49,6 +52,13 @@ pub struct Pass {
     pub embedders: Vec<Vec<String>>,
 }
 
+impl Pass {
+    /// Only to what there is.
+    pub fn known(self) -> Result<Self, Refusal> {
+        if self.known { Ok(self) } else { Err(Refusal::Nothing) }
+    }
+}
+
 /// Who did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -67,6 +77,9 @@ pub enum Refusal {
     /// The page may not embed it.
     #[error("this page may not show it: its owner has named others (allowedOrigins)")]
     Origin,
+    /// There is no such thing, or not any more.
+    #[error("no such video or live input")]
+    Nothing,
     /// Nothing can be looked up at the moment.
     #[error("who may watch can't be looked up at the moment; try again")]
     Unavailable,
@@ -90,6 +103,10 @@ pub struct Access {
     own: OwnKey,
     countries: Option<Countries>,
     state: Mutex<State>,
+    /// By uid: what was said; nothing if there is no such thing.
+    policies: Lookups<String, Option<Arc<Policy>>>,
+    /// By uid and id: whether the link is there.
+    links: Lookups<(String, String), bool>,
 }
 
 #[derive(Default)]
@@ -97,10 +114,6 @@ struct State {
     keys: BTreeMap<String, Arc<VerifyingKey>>,
     /// By the token's hash: which key it names, and what it grants.
     tokens: BTreeMap<[u8; 32], (String, Arc<Grant>)>,
-    /// By uid: when it was read, and what was said; nothing if there is no such thing.
-    policies: BTreeMap<String, (u64, Option<Arc<Policy>>)>,
-    /// By uid and id: when it was read, and whether the link is there.
-    links: BTreeMap<(String, String), (u64, bool)>,
 }
 
 /// Signing keys can't be read.
@@ -140,7 +153,8 @@ impl Access {
             }
         }
         let state = State { keys, ..State::default() };
-        Ok(Self { control, own, countries, state: state.into() })
+        let (policies, links) = (Lookups::default(), Lookups::default());
+        Ok(Self { control, own, countries, state: state.into(), policies, links })
     }
 
     /// Whether countries are known, for those who write rules.
@@ -246,30 +260,17 @@ impl Access {
     }
 
     async fn link_is_kept(&self, uid: &str, id: &str, now_ms: u64) -> Result<bool, Refusal> {
-        let age = u64::try_from(POLICY_AGE.as_millis()).unwrap_or(0);
-        let fresh = |read_ms: u64| read_ms <= now_ms && now_ms - read_ms < age;
-        let key = (uid.to_owned(), id.to_owned());
-        if let Some((read_ms, there)) = self.state().links.get(&key)
-            && fresh(*read_ms)
-        {
-            return Ok(*there);
-        }
-        let there = self.link_is_there(uid, id).await.map_err(|error| {
-            tracing::warn!(%error, "can't look up a link");
-            Refusal::Unavailable
-        })?;
-        let mut state = self.state();
-        if state.links.len() >= POLICIES_KEPT {
-            state.links.retain(|_, (read_ms, _)| fresh(*read_ms));
-        }
-        if state.links.len() < POLICIES_KEPT {
-            state.links.insert(key, (now_ms, there));
-        }
-        Ok(there)
+        let look = || {
+            let (control, uid, id) = (self.control.clone(), uid.to_owned(), id.to_owned());
+            let look = async move { link_is_there(&control, &uid, &id).await };
+            look.map(|there| said(there, "can't look up a link")).boxed()
+        };
+        let there = self.links.get((uid.to_owned(), id.to_owned()), now_ms, look).await;
+        there.ok_or(Refusal::Unavailable)
     }
 
     pub(crate) fn forget_link(&self, uid: &str, id: &str) {
-        self.state().links.remove(&(uid.to_owned(), id.to_owned()));
+        self.links.forget(&(uid.to_owned(), id.to_owned()));
     }
 
     /// A signature is checked once, its key looked for each time: deleting a key ends all its tokens.
@@ -302,71 +303,20 @@ impl Access {
     }
 
     async fn policy(&self, id: &str, now_ms: u64) -> Result<Option<Arc<Policy>>, Refusal> {
-        let age = u64::try_from(POLICY_AGE.as_millis()).unwrap_or(0);
-        let fresh = |read_ms: u64| read_ms <= now_ms && now_ms - read_ms < age;
-        if let Some((read_ms, policy)) = self.state().policies.get(id)
-            && fresh(*read_ms)
-        {
-            return Ok(policy.clone());
-        }
-        let policy = self.read_policy(id).await.map_err(|error| {
-            tracing::warn!(%error, "can't look up who may watch");
-            Refusal::Unavailable
-        })?;
-        let policy = policy.map(Arc::new);
-        let mut state = self.state();
-        if state.policies.len() >= POLICIES_KEPT {
-            state.policies.retain(|_, (read_ms, _)| fresh(*read_ms));
-        }
-        // Of so many at once the newest are read again each time.
-        if state.policies.len() < POLICIES_KEPT {
-            state.policies.insert(id.to_owned(), (now_ms, policy.clone()));
-        }
-        Ok(policy)
+        let look = || {
+            let (control, id) = (self.control.clone(), id.to_owned());
+            let look = async move { Policy::read(&control, &id).await };
+            look.map(|policy| {
+                said(policy.map(|policy| policy.map(Arc::new)), "can't look up who may watch")
+            })
+            .boxed()
+        };
+        self.policies.get(id.to_owned(), now_ms, look).await.ok_or(Refusal::Unavailable)
     }
 
     /// Somebody has changed an input or a video here: what is remembered of them is read again.
     pub fn forget_policies(&self) {
-        self.state().policies.clear();
-    }
-
-    async fn read_policy(&self, id: &str) -> Result<Option<Policy>, EngineError> {
-        match self.control.resolve(id).await? {
-            None => Ok(None),
-            Some(Resolved::Input(uid)) => Ok(self.of_input(&uid).await?),
-            Some(Resolved::Video { uid, .. }) => self.of_video(&uid).await,
-        }
-    }
-
-    async fn of_input(&self, uid: &InputUid) -> Result<Option<Policy>, EngineError> {
-        let Some(input) = self.control.input(uid).await? else { return Ok(None) };
-        let recording = &input.settings.recording;
-        Ok(Some(Policy {
-            require_token: recording.require_signed_urls,
-            origins: recording.allowed_origins.iter().cloned().collect(),
-            input: None,
-            by_input: None,
-        }))
-    }
-
-    /// While a broadcast lasts, what its input says holds besides (who locks an input locks what is on
-    /// the air), and alone for who watches by the input's address.
-    async fn of_video(&self, uid: &VideoUid) -> Result<Option<Policy>, EngineError> {
-        let Some(video) = self.control.video(uid).await? else { return Ok(None) };
-        let mut policy = Policy {
-            require_token: video.settings.require_signed_urls,
-            origins: video.settings.allowed_origins.iter().cloned().collect(),
-            input: Some(video.input.to_string()),
-            by_input: None,
-        };
-        if video.live()
-            && let Some(input) = self.of_input(&video.input).await?
-        {
-            policy.require_token |= input.require_token;
-            policy.origins.extend(input.origins.iter().cloned());
-            policy.by_input = Some(Box::new(input));
-        }
-        Ok(Some(policy))
+        self.policies.forget_all();
     }
 
     /// A token of the server's own making.
@@ -431,7 +381,51 @@ impl Access {
     }
 }
 
+/// What the state says; nothing if it does not.
+fn said<T>(answer: Result<T, EngineError>, trouble: &'static str) -> Option<T> {
+    answer.inspect_err(|error| tracing::warn!(%error, "{trouble}")).ok()
+}
+
 impl Policy {
+    async fn read(control: &Control, id: &str) -> Result<Option<Self>, EngineError> {
+        match control.resolve(id).await? {
+            None => Ok(None),
+            Some(Resolved::Input(uid)) => Self::of_input(control, &uid).await,
+            Some(Resolved::Video { uid, .. }) => Self::of_video(control, &uid).await,
+        }
+    }
+
+    async fn of_input(control: &Control, uid: &InputUid) -> Result<Option<Self>, EngineError> {
+        let Some(input) = control.input(uid).await? else { return Ok(None) };
+        let recording = &input.settings.recording;
+        Ok(Some(Self {
+            require_token: recording.require_signed_urls,
+            origins: recording.allowed_origins.iter().cloned().collect(),
+            input: None,
+            by_input: None,
+        }))
+    }
+
+    /// While a broadcast lasts, what its input says holds besides (who locks an input locks what is on
+    /// the air), and alone for who watches by the input's address.
+    async fn of_video(control: &Control, uid: &VideoUid) -> Result<Option<Self>, EngineError> {
+        let Some(video) = control.video(uid).await? else { return Ok(None) };
+        let mut policy = Self {
+            require_token: video.settings.require_signed_urls,
+            origins: video.settings.allowed_origins.iter().cloned().collect(),
+            input: Some(video.input.to_string()),
+            by_input: None,
+        };
+        if video.live()
+            && let Some(input) = Self::of_input(control, &video.input).await?
+        {
+            policy.require_token |= input.require_token;
+            policy.origins.extend(input.origins.iter().cloned());
+            policy.by_input = Some(Box::new(input));
+        }
+        Ok(Some(policy))
+    }
+
     fn restricted(&self) -> bool {
         self.require_token || self.origins.iter().any(|list| !list.is_empty())
     }

@@ -20,6 +20,7 @@ mod gate;
 pub mod keys;
 pub mod limits;
 pub mod link;
+mod lookups;
 mod origins;
 pub mod permission;
 pub mod rate;

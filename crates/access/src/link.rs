@@ -1,7 +1,7 @@
 //! Links that the server has signed and can take back, each by itself.
 
 use bytes::Bytes;
-use control::{DocumentError, DocumentKey, EngineError, Expect};
+use control::{Control, DocumentError, DocumentKey, EngineError, Expect};
 use serde::{Deserialize, Serialize};
 
 use crate::api_token::hex;
@@ -37,6 +37,16 @@ pub enum LinkError {
     /// The state can't be read or written.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// Whether a link is there.
+pub(crate) async fn link_is_there(
+    control: &Control,
+    uid: &str,
+    id: &str,
+) -> Result<bool, EngineError> {
+    let Ok(key) = key(uid, id) else { return Ok(false) };
+    Ok(control.document(key).await?.is_some())
 }
 
 impl Access {
@@ -106,12 +116,6 @@ impl Access {
             self.delete_link(uid, &link.id).await?;
         }
         Ok(())
-    }
-
-    /// Whether a link is there.
-    pub(crate) async fn link_is_there(&self, uid: &str, id: &str) -> Result<bool, EngineError> {
-        let Ok(key) = key(uid, id) else { return Ok(false) };
-        Ok(self.control.document(key).await?.is_some())
     }
 
     /// Forgets the links that have ended; of what was deleted by retention, nobody else would.

@@ -53,14 +53,10 @@ pub(crate) async fn gate(
     };
     let page = Page::of(request.uri().path());
     let mut looked = Instant::now();
-    let pass = match asked.ask(&site).await {
+    let pass = match asked.ask(&site, page).await {
         Ok(pass) => pass,
         Err(refusal) => return turned_away(refusal, page, site.quic()),
     };
-    // Who might watch it is not known any more, so what is left of it in a cache is for nobody.
-    if !pass.known && page == Page::None {
-        return playlist::not_found("no such video or live input");
-    }
     let (restricted, by_origin) = (pass.restricted, !pass.embedders.is_empty());
     let edge = request.headers().get(EDGE).is_some_and(|v| v == CHECKS);
     // RFC 9110 §14.2: there are ranges for GET only.
@@ -74,7 +70,7 @@ pub(crate) async fn gate(
     let mut response = next.run(request).await;
     if began.elapsed() > AGAIN_AFTER {
         looked = Instant::now();
-        if let Err(refusal) = asked.ask(&site).await {
+        if let Err(refusal) = asked.ask(&site, page).await {
             return turned_away(refusal, page, site.quic());
         }
     }
@@ -90,7 +86,7 @@ pub(crate) async fn gate(
     response.map(|body| {
         guarded(body, looked, move || {
             let (asked, site) = (asked.clone(), site.clone());
-            async move { asked.ask(&site).await.map(drop) }.boxed()
+            async move { asked.ask(&site, page).await.map(drop) }.boxed()
         })
     })
 }
@@ -165,7 +161,7 @@ struct Asked {
 
 impl Asked {
     /// In memory of its own: it is large, done at once, and the request around it may wait for long afterwards.
-    async fn ask(&self, site: &Site) -> Result<Pass, Refusal> {
+    async fn ask(&self, site: &Site, page: Page) -> Result<Pass, Refusal> {
         let visitor = Visitor {
             address: self.peer.ip().to_canonical(),
             origin: self.origin.as_deref(),
@@ -173,10 +169,11 @@ impl Asked {
             now_ms: now_ms(),
         };
         let shown = |video: &str| site.library.input_of(video);
-        match &self.video {
+        let pass = match &self.video {
             Some(video) => Box::pin(site.access.media(&self.segment, video, shown, visitor)).await,
             None => Box::pin(site.access.enter(&self.segment, shown, visitor)).await,
-        }
+        };
+        pass.and_then(|pass| page.lets_in(pass))
     }
 }
 
@@ -206,6 +203,12 @@ impl Page {
             _ => Self::None,
         }
     }
+
+    /// Who might watch what is not known any more, nobody can say: what is left of it in a cache, or on its way, is for nobody. A
+    /// page says so by itself.
+    fn lets_in(self, pass: Pass) -> Result<Pass, Refusal> {
+        if self == Self::None { pass.known() } else { Ok(pass) }
+    }
 }
 
 /// Who opens a page reads why in the player, which asks for it again and gets the words.
@@ -231,6 +234,7 @@ pub(crate) fn refused(refusal: Refusal) -> Response {
     let status = match refusal {
         Refusal::NeedsToken | Refusal::Token(_) => StatusCode::UNAUTHORIZED,
         Refusal::OtherSubject | Refusal::Rules | Refusal::Origin => StatusCode::FORBIDDEN,
+        Refusal::Nothing => StatusCode::NOT_FOUND,
         Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
     plain(status, &refusal.to_string())
@@ -239,6 +243,27 @@ pub(crate) fn refused(refusal: Refusal) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_knows_is_for_nobody_but_a_page_that_says_so() {
+        for (page, known, expect) in [
+            (Page::None, true, None),
+            (Page::None, false, Some(StatusCode::NOT_FOUND)),
+            (Page::Watch, false, None),
+            (Page::Embedded, false, None),
+        ] {
+            let pass = Pass {
+                id: "id".to_owned(),
+                known,
+                restricted: false,
+                downloadable: true,
+                until_ms: None,
+                embedders: Vec::new(),
+            };
+            let answer = page.lets_in(pass).err().map(|refusal| refused(refusal).status());
+            assert_eq!(answer, expect, "{page:?} {known}");
+        }
+    }
 
     #[test]
     fn what_is_locked_is_not_for_shared_caches() {

@@ -25,7 +25,8 @@ pub const HALF_OPEN_MAX: usize = 2_000;
 /// once has for some moments; and it keeps the rest of [`HALF_OPEN_MAX`] for addresses that exist.
 pub const HALF_OPEN_UNPROVED_MAX: usize = 500;
 
-/// Connections that have not said SETUP, from one address: an office behind one address has fewer.
+/// Connections that have not said SETUP, from one address: an office behind one address has fewer. Those whose address anybody may
+/// have written on his packets are counted apart: they make who has the address show that it is his, and do not keep him out.
 pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 
 /// Connections at one time. Each costs some 60 KB while it waits for something: 1.2 GB of who only waits.

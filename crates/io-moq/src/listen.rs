@@ -129,6 +129,8 @@ pub enum Why {
     Expired,
     /// It is no token.
     Malformed,
+    /// There is no such thing, or not any more.
+    Nothing,
     /// Nobody can say at the moment.
     Unknown,
 }
@@ -232,7 +234,10 @@ pub struct Service {
 
 /// How many connections there may be, and how many that say nothing yet.
 struct Bounds {
-    half_open: Arc<Shares>,
+    /// Of addresses that anybody may have written on his packets: whoever is kept out by others so shows that his is his own.
+    unproved: Arc<Shares>,
+    /// Of addresses that were shown to be whose they are, or where that can't be asked for.
+    proved: Arc<Shares>,
     connections: Arc<Shares>,
     proxies: Arc<Networks>,
 }
@@ -244,19 +249,28 @@ struct Places {
 }
 
 impl Bounds {
-    /// Who knocks gets its places; who does not is counted.
-    fn enter(&self, incoming: &Incoming, counters: &Counters) -> Option<Places> {
+    /// Who knocks gets its places, or is turned away, which is counted.
+    fn enter(&self, incoming: Incoming, counters: &Counters) -> Option<(Incoming, Places)> {
         let address = incoming.peer().ip();
         let own = (!self.proxies.have(address)).then_some(address);
-        let refused = match (self.half_open.enter(own), self.connections.enter(own)) {
+        let unproved = incoming.unproved();
+        let half_open = if unproved { &self.unproved } else { &self.proved };
+        let refused = match (half_open.enter(own), self.connections.enter(own)) {
             (Ok(half_open), Ok(connection)) => {
-                return Some(Places { half_open, _connection: connection });
+                return Some((incoming, Places { half_open, _connection: connection }));
+            }
+            (Err(_), _) if unproved => {
+                counters.retries.fetch_add(1, Ordering::Relaxed);
+                incoming.prove();
+                return None;
             }
             (Err(_), _) => &counters.refused_half_open,
             (_, Err(Full::All)) => &counters.refused,
             (_, Err(Full::Address)) => &counters.refused_address,
         };
         refused.fetch_add(1, Ordering::Relaxed);
+        // RFC 9000 §20.1: CONNECTION_REFUSED. Drafts of MoQ have no code for it, and a handshake is work.
+        incoming.refuse();
         None
     }
 }
@@ -286,11 +300,13 @@ async fn counted(connection: Connection, counters: Arc<Counters>) {
 /// Serves peers until `stop` is ready, then closes their connections. A task of its own for each of them.
 pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output = ()>) {
     let Service { origin, door, gate, audience, past, guests, open_namespaces, .. } = service;
-    let (counters, unproved_max) = (service.counters, service.half_open_unproved);
+    let counters = service.counters;
+    let unproved_max = service.half_open_unproved.min(HALF_OPEN_MAX);
     let (elsewhere, logs) = (service.elsewhere, service.logs);
-    let half_open = Shares::new(HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX);
+    let half_open = |most: usize| Shares::new(most, HALF_OPEN_PER_ADDRESS_MAX);
+    let (unproved, proved) = (half_open(unproved_max), half_open(HALF_OPEN_MAX - unproved_max));
     let (connections, proxies) = (service.connections, service.proxies);
-    let bounds = Bounds { half_open, connections, proxies };
+    let bounds = Bounds { unproved, proved, connections, proxies };
     let open = OpenBroadcasts::default();
     let relay = Relay {
         origin,
@@ -323,17 +339,8 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
                 None => break,
             },
         };
-        if incoming.unproved() && bounds.half_open.count() >= unproved_max {
-            relay.counters.retries.fetch_add(1, Ordering::Relaxed);
-            incoming.prove();
-            continue;
-        }
-        let Some(Places { half_open, _connection }) = bounds.enter(&incoming, &relay.counters)
-        else {
-            // RFC 9000 §20.1: CONNECTION_REFUSED. Drafts of MoQ have no code for it, and a handshake is work.
-            incoming.refuse();
-            continue;
-        };
+        let Some((incoming, places)) = bounds.enter(incoming, &relay.counters) else { continue };
+        let Places { half_open, _connection } = places;
         let (relay, draining) = (relay.clone(), draining.clone());
         connections.spawn(async move {
             let (counters, _place) = (relay.counters.clone(), _connection);

@@ -328,7 +328,9 @@ impl Connected {
                         barred = viewer.shut_out(path) => {
                             let code = match barred.why {
                                 Why::Expired => ResetCode::ExpiredAuthToken,
-                                Why::Unauthorized | Why::Malformed => ResetCode::Cancelled,
+                                Why::Unauthorized | Why::Malformed | Why::Nothing => {
+                                    ResetCode::Cancelled
+                                }
                                 Why::Unknown => ResetCode::ExcessiveLoad,
                             };
                             link.command(Command::Cancel { id, code });

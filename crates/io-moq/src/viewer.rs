@@ -86,6 +86,7 @@ impl Barred {
             Why::Unauthorized => RequestCode::Unauthorized,
             Why::Expired => RequestCode::ExpiredAuthToken,
             Why::Malformed => RequestCode::MalformedAuthToken,
+            Why::Nothing => RequestCode::DoesNotExist,
             Why::Unknown => RequestCode::ExcessiveLoad,
         }
     }
@@ -95,6 +96,7 @@ impl Barred {
         let code = match self.why {
             Why::Expired => DoneCode::Expired,
             Why::Unauthorized | Why::Malformed => DoneCode::Unauthorized,
+            Why::Nothing => DoneCode::TrackEnded,
             Why::Unknown => DoneCode::ExcessiveLoad,
         };
         Done { code, reason: self.words }

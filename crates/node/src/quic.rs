@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use access::{Access, Refusal, TokenError, Visitor};
+use access::{Access, Pass, Refusal, TokenError, Visitor};
 use acme::keep::Kept;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -65,16 +65,18 @@ pub(crate) fn gate(access: Arc<Access>) -> Gate {
                 host: own_host(watching.origin.as_deref(), watching.host.as_deref()),
                 now_ms: now_ms(),
             };
-            let mut refusal = match access.enter(&uid, |_| None, visitor).await {
-                Ok(_) => return Ok(()),
+            // What the index does not know (any more) is nobody's, whatever is still on the air of it.
+            let known = |pass: Pass| pass.known().map(drop);
+            let mut refusal = match access.enter(&uid, |_| None, visitor).await.and_then(known) {
+                Ok(()) => return Ok(()),
                 Err(refusal @ Refusal::NeedsToken) => refusal,
                 Err(refusal) => return Err(barred(refusal)),
             };
             // What was said of the most particular token is what is told.
             for token in watching.tokens.iter().rev() {
                 let Ok(token) = std::str::from_utf8(token.expose()) else { continue };
-                match access.media(token, &uid, |_| None, visitor).await {
-                    Ok(_) => return Ok(()),
+                match access.media(token, &uid, |_| None, visitor).await.and_then(known) {
+                    Ok(()) => return Ok(()),
                     Err(other) => refusal = other,
                 }
             }
@@ -87,6 +89,7 @@ fn barred(refusal: Refusal) -> Barred {
     let why = match refusal {
         Refusal::Token(TokenError::Expired) => Why::Expired,
         Refusal::Token(TokenError::Malformed) => Why::Malformed,
+        Refusal::Nothing => Why::Nothing,
         Refusal::Unavailable => Why::Unknown,
         _ => Why::Unauthorized,
     };
@@ -288,7 +291,59 @@ fn self_signed(host: &str, shown: &Fingerprint) -> Result<Certificate> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use control::{Control, Expect, InputSettings, InputUid, MasterKey, RecordingSettings};
+    use io_moq::listen::Watching;
+
     use super::*;
+
+    /// Whatever of it is still on the air: it was locked perhaps, and who might have watched it went with it.
+    #[tokio::test]
+    async fn an_input_that_is_deleted_is_not_watched_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        let control = Arc::new(Control::open(&path, MasterKey::new(&[7; 32])).unwrap());
+        let access = Arc::new(Access::load(control.clone(), &[9; 32], None).await.unwrap());
+        let ask = gate(access.clone());
+        let ask = async |uid: &InputUid, tokens: &[&str]| {
+            let fields = [Bytes::from_static(b"default"), uid.as_str().to_owned().into()];
+            let secret = |token: &&str| moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()));
+            let watching = Watching {
+                path: spine::Path::new(fields).unwrap(),
+                tokens: tokens.iter().map(secret).collect(),
+                peer: ([192, 0, 2, 1], 7).into(),
+                origin: None,
+                host: None,
+            };
+            ask(watching).await.map_err(|barred| barred.why)
+        };
+        for (byte, locked) in [(1, false), (2, true)] {
+            let uid = InputUid::from_random([byte; 15]);
+            assert_eq!(ask(&uid, &[]).await, Err(Why::Nothing));
+            let recording = RecordingSettings { require_signed_urls: locked, ..Default::default() };
+            let settings = InputSettings { recording, ..InputSettings::default() };
+            let keys = std::array::from_fn(|at| (at as u8).wrapping_add(100 * byte));
+            control.create_input(uid.clone(), settings, keys, 0).await.unwrap();
+            access.forget_policies();
+            let grant = access::Grant {
+                sub: uid.to_string(),
+                expires_ms: now_ms() + 3_600_000,
+                not_before_ms: None,
+                downloadable: false,
+                rules: Vec::new(),
+                link: None,
+            };
+            let token = access.sign(&grant).unwrap();
+            let without = if locked { Err(Why::Unauthorized) } else { Ok(()) };
+            assert_eq!(ask(&uid, &[]).await, without);
+            assert_eq!(ask(&uid, &[&token]).await, Ok(()));
+            control.delete_input(&uid, Expect::Any, 1).await.unwrap();
+            access.forget_policies();
+            for tokens in [&[][..], &[token.as_str()]] {
+                assert_eq!(ask(&uid, tokens).await, Err(Why::Nothing), "locked: {locked}");
+            }
+        }
+    }
 
     #[test]
     fn pages_of_this_server_are_known_by_its_name() {

@@ -18,7 +18,7 @@ use super::streams::{header, publish};
 use crate::limits::{AHEAD_BYTES_MAX, NOTHING_ASKED, NOTHING_ASKED_LOOK};
 use crate::transport::{Congestion, Network, SendStream};
 
-fn status(name: &str) -> Request {
+pub(super) fn status(name: &str) -> Request {
     let track = track(&["default", "one"], name);
     Request::TrackStatus { track, parameters: Parameters::default() }
 }

@@ -1,7 +1,7 @@
 //! Datagrams from addresses that may be somebody else's; peers that say nothing, or nothing that is meant.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,11 +11,12 @@ use testkit::Shape;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
+use super::bounds::status;
 use super::duties::{VIDEO, code, group, text};
 use super::rig::{Rig, next_object, soon, track};
-use crate::limits::{IDLE, RECEIVE_WINDOW};
+use crate::limits::{HALF_OPEN_PER_ADDRESS_MAX, IDLE, RECEIVE_WINDOW};
 use crate::listen::protocols;
-use crate::transport::{Congestion, Endpoint, Network, Trust, WriteEnd};
+use crate::transport::{Congestion, ConnectError, Endpoint, Network, Trust, WriteEnd};
 
 /// A client whose datagrams reach the server from an address that nothing of the server's answers comes back from: as if
 /// the address were forged.
@@ -116,6 +117,37 @@ async fn with_many_half_open_an_address_has_to_be_proved_first() {
         }
     };
     soon("both to be in", in_now).await;
+}
+
+/// RFC 9000 §8.1.2: packets with an address on them are nobody's until he has shown that it is his.
+#[tokio::test(start_paused = true)]
+async fn an_address_that_others_write_on_their_packets_is_not_shut_out() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counted = || (of(&rig.counters.retries), of(&rig.counters.refused_half_open));
+    let endpoint = || network.client_of(2, Shape::default()).unwrap();
+    let to = rig.endpoint.local_address().unwrap();
+    let mut silent = Vec::new();
+    let mut say_nothing = async || {
+        let (endpoint, trust) = (endpoint(), Trust::Fingerprint(rig.hash));
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await?;
+        silent.push((endpoint, connection));
+        Ok::<_, ConnectError>(())
+    };
+    for _ in 0..HALF_OPEN_PER_ADDRESS_MAX {
+        say_nothing().await.unwrap();
+    }
+    assert_eq!(counted(), (0, 0));
+    let one = rig.knock(endpoint()).await.expect("its address is its own");
+    assert_eq!(code(&one.ask(status("video")).await.1), Some(RequestCode::DoesNotExist));
+    assert_eq!(counted(), (1, 0));
+    // Of those there may be as many, who say nothing either.
+    for _ in 0..HALF_OPEN_PER_ADDRESS_MAX {
+        say_nothing().await.unwrap();
+    }
+    assert!(say_nothing().await.is_err());
+    assert_eq!(counted(), (2 + HALF_OPEN_PER_ADDRESS_MAX as u64, 1));
 }
 
 /// Either side may give a padding stream up; what comes of it before that is not held against those beside it. All together
