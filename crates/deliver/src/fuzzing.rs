@@ -7,7 +7,7 @@ use record::File;
 
 use crate::clip::{filename, named, range};
 use crate::limits::FILE_NAME_CHARS_MAX;
-use crate::media::parse;
+use crate::media::{key_picture, parse};
 use crate::pages;
 use crate::pictures::Asked as Picture;
 use crate::query::{PARAMETERS, Wishes, unequivocal};
@@ -66,6 +66,9 @@ pub fn request(text: &str) {
     let name = uri.path().rsplit('/').next().unwrap_or_default();
     if let Some(file) = parse(name) {
         assert_eq!(written(file), name, "one name for each file");
+    }
+    if let Some((epoch, number)) = key_picture(name) {
+        assert_eq!(format!("{epoch}-{number}.key.m4s"), name, "one name for each file");
     }
     let _ = pages::asset(name);
     let query = uri.query().unwrap_or_default();

@@ -420,8 +420,7 @@ async fn media_file(
                 )
                 .await;
             }
-            let video = &recording.video.uid;
-            media::recorded(library, video, &track, &file, &headers).await
+            media::recorded(library, &recording, &track, &file, &headers).await
         }
         _ => playlist::not_found("no such video"),
     }

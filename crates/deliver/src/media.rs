@@ -10,10 +10,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
-use control::VideoUid;
 use futures_util::StreamExt;
+use media::fmp4::first_sample_alone;
 use media::trace::Departure;
-use record::File;
+use package::Index;
+use record::{File, Recording};
 use spine::{Location, Payload};
 
 use crate::body::Pieces;
@@ -42,6 +43,38 @@ pub(crate) fn parse(name: &str) -> Option<File> {
     }
 }
 
+/// A segment's key picture as a file of its own, `EPOCH-N.key.m4s`, as lists of key pictures name it: its epoch and number.
+pub(crate) fn key_picture(name: &str) -> Option<(u64, u64)> {
+    let (epoch, rest) = name.strip_suffix(".key.m4s")?.split_once('-')?;
+    Some((number(epoch)?, number(rest)?))
+}
+
+/// Which part a key picture is in, and where on the clock of its track it stands for its segment.
+struct KeyPicture {
+    part: u64,
+    start: u64,
+    duration: u32,
+}
+
+impl KeyPicture {
+    fn of(index: &Index, rendition: &str, (epoch, number): (u64, u64)) -> Option<Self> {
+        let segment = index.rendition(rendition)?.segment(number)?;
+        let there = segment.complete && segment.info.epoch == epoch && !segment.info.gap;
+        let (part, _) = segment.key_part().filter(|_| there)?;
+        Some(Self {
+            part,
+            start: segment.info.start,
+            duration: u32::try_from(segment.duration()).ok()?,
+        })
+    }
+
+    /// Out of its part.
+    fn alone(&self, part: &[u8]) -> Option<Vec<Bytes>> {
+        let alone = first_sample_alone(part, self.start, self.duration)?;
+        Some(vec![alone.into()])
+    }
+}
+
 fn number(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|_| plain)
@@ -56,6 +89,12 @@ pub(crate) async fn file(
     peer: SocketAddr,
     waiter: Waiter,
 ) -> Response {
+    if let Some(key) = key_picture(name) {
+        return match Box::pin(key_on_air(shelf, rendition, key)).await {
+            Some(pieces) => sent(shelf.counters(), pieces, rendition, name, headers),
+            None => not_found("no such key picture, no longer or not yet"),
+        };
+    }
     let Some(file) = parse(name) else { return not_found("no such file") };
     let begun = shelf.counters().departures.wanted().then(Instant::now);
     let in_memory = match file {
@@ -90,6 +129,22 @@ pub(crate) async fn file(
     sent(shelf.counters(), pieces, rendition, name, headers)
 }
 
+async fn key_on_air(
+    shelf: &Arc<Shelf>,
+    rendition: &str,
+    (epoch, number): (u64, u64),
+) -> Option<Vec<Bytes>> {
+    let key = shelf.with_index(|index| KeyPicture::of(index, rendition, (epoch, number)))?;
+    let part = match this_part(shelf, rendition, epoch, number, key.part) {
+        Some(pieces) => pieces.concat().into(),
+        None => {
+            let part = File::Part { epoch, number, part: key.part };
+            shelf.recorded(rendition, part).await?
+        }
+    };
+    key.alone(&part)
+}
+
 /// Somebody follows what is sent.
 fn departed(
     shelf: &Shelf,
@@ -114,19 +169,35 @@ fn departed(
 /// One file of a broadcast that is not in memory.
 pub(crate) async fn recorded(
     library: &Library,
-    video: &VideoUid,
+    recording: &Recording,
     rendition: &str,
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let Some(file) = parse(name) else { return not_found("no such file") };
-    match library.history().file(video, rendition, file).await {
-        Ok(Some(bytes)) => sent(library.counters(), vec![bytes], rendition, name, headers),
-        Ok(None) => not_found("not in this recording"),
+    let video = &recording.video.uid;
+    let key = key_picture(name).map(|(epoch, number)| {
+        let key = KeyPicture::of(&recording.index, rendition, (epoch, number))?;
+        Some((File::Part { epoch, number, part: key.part }, key))
+    });
+    let (file, key) = match (key, parse(name)) {
+        (Some(Some((part, key))), _) => (part, Some(key)),
+        (None, Some(file)) => (file, None),
+        (Some(None), _) | (None, None) => return not_found("no such file"),
+    };
+    let pieces = match library.history().file(video, rendition, file).await {
+        Ok(Some(bytes)) => match key {
+            Some(key) => key.alone(&bytes),
+            None => Some(vec![bytes]),
+        },
+        Ok(None) => None,
         Err(error) => {
             tracing::warn!(%video, %error, "can't read a recording");
-            too_busy()
+            return too_busy();
         }
+    };
+    match pieces {
+        Some(pieces) => sent(library.counters(), pieces, rendition, name, headers),
+        None => not_found("not in this recording"),
     }
 }
 

@@ -112,14 +112,11 @@ impl Segment {
         self.parts.iter().map(|p| p.bytes).sum()
     }
 
-    /// Its first picture that can be decoded alone, with what describes it: where it begins and how many bytes it is.
-    pub fn key_picture(&self) -> Option<(u64, u32)> {
-        let mut at = 0;
-        self.parts.iter().find_map(|part| {
-            let begin = at;
-            at += part.bytes;
-            part.key_bytes.map(|bytes| (begin, bytes))
-        })
+    /// The part that begins with its first picture that can be decoded alone, and how many bytes that is, with what
+    /// describes it.
+    pub fn key_part(&self) -> Option<(u64, u32)> {
+        let keys = self.parts.iter().zip(0..);
+        keys.filter_map(|(part, n)| Some((n, part.key_bytes?))).next()
     }
 
     /// Whether decoding can start with its first frame.
@@ -387,10 +384,10 @@ impl Rendition {
         self.segments.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
-    /// The largest bits a second of those who load only [key pictures](Segment::key_picture); none if there are none.
+    /// The largest bits a second of those who load only [key pictures](Segment::key_part); none if there are none.
     pub fn key_bitrate(&self) -> Option<u64> {
         let rate = |s: &Segment| {
-            let (_, bytes) = s.key_picture()?;
+            let (_, bytes) = s.key_part()?;
             Some((f64::from(bytes) * 8.0 / s.seconds(s.duration()).max(0.001)) as u64)
         };
         self.segments.iter().filter(|s| s.complete).filter_map(rate).max()

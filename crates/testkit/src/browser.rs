@@ -61,6 +61,13 @@ pub fn read_captions(url: &str, players: &str, lines: usize) -> Value {
     answer(&mut command, 180)
 }
 
+/// Leafs through a recording whose key pictures are so many frames apart, with stock shaka-player (tests/browser/trick-play.mjs).
+pub fn leaf_through(url: &str, step: u64) -> Value {
+    let mut command = browser_script("trick-play.mjs");
+    command.args(["--url", url, "--step", &step.to_string()]);
+    answer(&mut command, 240)
+}
+
 /// Publishes pictures whose every frame is known, and watches them over MoQ (tests/browser/glass.mjs).
 pub fn glass_to_glass(url: &str, rtmp: &str, seconds: u32, more: &[&str]) -> Value {
     let mut command = browser_script("glass.mjs");

@@ -9,10 +9,8 @@ pub struct KeyPicture {
     pub seconds: f64,
     /// Its initialisation segment.
     pub map: String,
-    /// The file that it is in; none where there is no picture.
+    /// Its file; none where there is no picture.
     pub uri: Option<String>,
-    /// Where it begins in there, and how many bytes.
-    pub range: (u64, u64),
 }
 
 /// Reads a list of key pictures, and says which rules it breaks.
@@ -37,27 +35,24 @@ pub fn check_key_pictures(text: &str) -> (Vec<KeyPicture>, Vec<Broken>) {
     // §8: EXT-X-MAP in such a list.
     rule(value("#EXT-X-VERSION") >= 5, "version", "below 5");
     rule(!text.contains("#EXT-X-PART"), "no-parts", "EXT-X-PART");
+    // Our own: of a range of a segment a demuxer reads that it lasts for a part.
+    rule(!text.contains("#EXT-X-BYTERANGE"), "files", "EXT-X-BYTERANGE");
     let target = value("#EXT-X-TARGETDURATION");
     let mut pictures = Vec::new();
-    let (mut map, mut seconds, mut range, mut gap) = (String::new(), None, None, false);
+    let (mut map, mut seconds, mut gap) = (String::new(), None, false);
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("#EXT-X-MAP:URI=\"") {
             map = rest.trim_end_matches('"').to_owned();
         } else if let Some(rest) = line.strip_prefix("#EXTINF:") {
             seconds = rest.trim_end_matches(',').parse::<f64>().ok();
-        } else if let Some(rest) = line.strip_prefix("#EXT-X-BYTERANGE:") {
-            let pair = rest.split_once('@');
-            range = pair.and_then(|(n, at)| Some((at.parse().ok()?, n.parse().ok()?)));
         } else if line == "#EXT-X-GAP" {
             gap = true;
         } else if !line.starts_with('#') && !line.is_empty() {
             let long = seconds.unwrap_or(f64::MAX);
             rule(long > 0.0 && long.round() <= target as f64, "fits-target", line);
             rule(!map.is_empty(), "map", line);
-            rule(range.is_some_and(|(_, n)| n > 0) != gap, "range-or-gap", line);
             let uri = (!gap).then(|| line.to_owned());
-            let range = range.take().unwrap_or((0, 0));
-            pictures.push(KeyPicture { seconds: long, map: map.clone(), uri, range });
+            pictures.push(KeyPicture { seconds: long, map: map.clone(), uri });
             (seconds, gap) = (None, false);
         }
     }
@@ -70,22 +65,20 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:7\n\
-        #EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:2.0,\n#EXT-X-BYTERANGE:10@5\na.m4s\n\
+        #EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:2.0,\na.m4s\n\
         #EXT-X-GAP\n#EXTINF:2.0,\nb.m4s\n";
 
     #[test]
     fn a_mutant_breaks_each_rule() {
         let (pictures, broken) = check_key_pictures(GOOD);
         assert_eq!(broken, []);
-        assert_eq!((pictures[0].range, pictures[1].uri.as_deref()), ((5, 10), None));
+        assert_eq!((pictures[0].uri.as_deref(), &pictures[1].uri), (Some("a.m4s"), &None));
         for (from, to, rule) in [
             ("#EXTM3U\n", "#EXTM3\n", "extm3u-first"),
             ("#EXT-X-I-FRAMES-ONLY\n", "", "once"),
             ("VERSION:6", "VERSION:4", "version"),
             ("#EXT-X-MAP:URI=\"i.mp4\"\n", "", "map"),
-            ("#EXT-X-BYTERANGE:10@5\n", "", "range-or-gap"),
-            ("#EXT-X-BYTERANGE:10@5", "#EXT-X-BYTERANGE:0@5", "range-or-gap"),
-            ("#EXT-X-GAP\n", "", "range-or-gap"),
+            ("a.m4s", "#EXT-X-BYTERANGE:10@5\na.m4s", "files"),
             ("#EXTINF:2.0", "#EXTINF:2.6", "fits-target"),
             ("a.m4s", "#EXT-X-PART:DURATION=1,URI=\"x\"\na.m4s", "no-parts"),
         ] {

@@ -106,6 +106,38 @@ pub fn fragment_header(
     Ok(out)
 }
 
+/// Where the first sample's entry is in what [`fragment_header`] writes.
+const FIRST_SAMPLE: usize = (BOX + MFHD + BOX + TFHD + TFDT + TRUN_HEAD) as usize;
+
+/// The first sample of a fragment that [`fragment_header`] began, as a fragment of its own: it begins at `base_decode_time` and
+/// lasts for `duration`. None if it is another's fragment, or ends before its first sample does.
+pub fn first_sample_alone(
+    fragment: &[u8],
+    base_decode_time: u64,
+    duration: u32,
+) -> Option<Vec<u8>> {
+    let number =
+        |at: usize| fragment.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+    let trun = FIRST_SAMPLE - TRUN_HEAD as usize;
+    if fragment.get(4..8)? != b"moof" || fragment.get(trun + 4..trun + 8)? != b"trun" {
+        return None;
+    }
+    let composition = number(trun + 8)? & TRUN_COMPOSITION != 0;
+    let sample = Sample {
+        duration,
+        size: number(FIRST_SAMPLE + 4)?,
+        sync: number(FIRST_SAMPLE + 8)? == FLAGS_SYNC,
+        composition_offset: if composition { number(FIRST_SAMPLE + 12)?.cast_signed() } else { 0 },
+    };
+    let begin = usize::try_from(number(0)?.checked_add(BOX)?).ok()?;
+    let end = begin.checked_add(usize::try_from(sample.size).ok()?)?;
+    let payload = fragment.get(begin..end)?;
+    let mut out =
+        fragment_header(number((BOX + 12) as usize)?, base_decode_time, &[sample]).ok()?;
+    out.extend_from_slice(payload);
+    Some(out)
+}
+
 fn head(out: &mut Vec<u8>, size: u32, kind: &[u8; 4]) {
     out.put_u32(size);
     out.put_slice(kind);
@@ -131,6 +163,33 @@ mod tests {
             found.push(name);
             rest = &rest[size..];
         }
+    }
+
+    #[test]
+    fn the_first_sample_alone_lasts_as_long_as_it_is_told_to() {
+        for cts in [0, -3003, 6006] {
+            let written = |samples: &[Sample], at| fragment_header(9, at, samples).unwrap();
+            let mut fragment = written(&[sample(5, cts), sample(3, 0)], 1 << 40);
+            fragment.extend_from_slice(b"first");
+            // What follows is not needed.
+            for rest in [&b""[..], b"2nd"] {
+                let whole = [&fragment[..], rest].concat();
+                let alone = first_sample_alone(&whole, 77, 180_000).unwrap();
+                let expect = Sample { duration: 180_000, ..sample(5, cts) };
+                assert_eq!(alone, [&written(&[expect], 77)[..], b"first"].concat());
+                assert_eq!(first_sample_alone(&alone, 77, 180_000), Some(alone.clone()));
+            }
+            for cut in 0..fragment.len() {
+                assert_eq!(first_sample_alone(&fragment[..cut], 77, 1), None, "{cut}");
+            }
+        }
+        for bytes in [&b""[..], b"\xff\xff\xff\xffmoof", &[0xff; 200], &[0; 200]] {
+            assert_eq!(first_sample_alone(bytes, 0, 1), None);
+        }
+        let mut lies = fragment_header(1, 0, &[sample(5, 0)]).unwrap();
+        lies[..4].copy_from_slice(&[0xff; 4]);
+        lies.extend_from_slice(b"12345");
+        assert_eq!(first_sample_alone(&lies, 0, 1), None);
     }
 
     #[test]

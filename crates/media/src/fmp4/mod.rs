@@ -10,7 +10,7 @@ mod init;
 mod merge;
 mod progressive;
 
-pub use fragment::{FragmentError, Sample, fragment_header};
+pub use fragment::{FragmentError, Sample, first_sample_alone, fragment_header};
 pub use init::{TRACK_ID, init_segment};
 pub use merge::{MergeError, TrackIds, append_fragments, merge_inits};
 pub use progressive::{

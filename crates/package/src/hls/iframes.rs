@@ -1,11 +1,12 @@
-//! Playlists of key pictures only, for leafing through (RFC 8216bis §4.4.3.6): byte ranges of the segments that everybody
-//! loads. One picture stands for each segment, so their numbers are the segments' own.
+//! Playlists of key pictures only, for leafing through (RFC 8216bis §4.4.3.6). One picture stands for each segment, so their numbers
+//! are the segments' own. Each is a fragment of its own that lasts as long as its segment: a byte range of that would say of
+//! itself that it lasts for a part, and between two pictures players would have nothing to show.
 
 use std::fmt::Write;
 
 use media::date::date_time;
 
-use super::media::{discontinuity_sequence, init_file, longest, segment_file};
+use super::media::{discontinuity_sequence, init_file, key_file, longest};
 use crate::index::{Index, Segment};
 
 /// Renders the list of `rendition`'s key pictures: of everything, or of the live window. None if nothing is known of any.
@@ -50,19 +51,14 @@ fn write_picture(out: &mut String, folder: &str, segment: &Segment, map: bool) {
         let _ = writeln!(out, "#EXT-X-MAP:URI=\"{folder}/{}\"", init_file(info.init));
     }
     let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(info.wall_clock_ms));
-    let file = segment_file(info.epoch, segment.number);
+    let file = key_file(info.epoch, segment.number);
+    if info.gap || segment.key_part().is_none() {
+        // Keeps its number: there is none to show.
+        out.push_str("#EXT-X-GAP\n");
+    }
     // It is shown until the next one.
     let duration = segment.seconds(segment.duration());
-    match segment.key_picture().filter(|_| !info.gap) {
-        Some((at, bytes)) => {
-            let _ = writeln!(out, "#EXTINF:{duration:.5},\n#EXT-X-BYTERANGE:{bytes}@{at}");
-        }
-        // Keeps its number: there is none to show.
-        None => {
-            let _ = writeln!(out, "#EXT-X-GAP\n#EXTINF:{duration:.5},");
-        }
-    }
-    let _ = writeln!(out, "{folder}/{file}");
+    let _ = writeln!(out, "#EXTINF:{duration:.5},\n{folder}/{file}");
 }
 
 #[cfg(test)]
@@ -108,22 +104,19 @@ mod tests {
 #EXT-X-MAP:URI=\"m/video/init-00000000000007.mp4\"
 #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:20.000Z
 #EXTINF:2.00000,
-#EXT-X-BYTERANGE:300@0
-m/video/3-10.m4s
+m/video/3-10.key.m4s
 #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:22.000Z
 #EXTINF:2.00000,
-#EXT-X-BYTERANGE:400@1000
-m/video/3-11.m4s
+m/video/3-11.key.m4s
 #EXT-X-DISCONTINUITY
 #EXT-X-MAP:URI=\"m/video/init-00000000000007.mp4\"
 #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:24.000Z
 #EXT-X-GAP
 #EXTINF:2.00000,
-m/video/3-12.m4s
+m/video/3-12.key.m4s
 #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:26.000Z
 #EXTINF:2.00000,
-#EXT-X-BYTERANGE:99@0
-m/video/3-13.m4s
+m/video/3-13.key.m4s
 #EXT-X-ENDLIST
 ";
         assert_eq!(render_iframes(&index, "video", "m", true).as_deref(), Some(expect));
@@ -133,7 +126,7 @@ m/video/3-13.m4s
     fn a_window_moves_on_and_what_is_not_known_is_not_listed() {
         let keys = index(&[[Some(300), None]; 12]);
         let window = render_iframes(&keys, "video", "m", false).unwrap();
-        assert_eq!(window.matches("#EXT-X-BYTERANGE").count(), 6);
+        assert_eq!(window.matches(".key.m4s").count(), 6);
         assert!(window.contains("#EXT-X-MEDIA-SEQUENCE:16\n") && !window.contains("ENDLIST"));
         assert_eq!(keys.rendition("video").unwrap().key_bitrate(), Some(1_200));
         assert_eq!(render_iframes(&index(&[[None, None]; 3]), "video", "m", true), None);
@@ -143,9 +136,6 @@ m/video/3-13.m4s
     #[test]
     fn a_picture_that_is_longer_than_its_part_is_a_lie() {
         let keys = index(&[[Some(1_001), Some(1_000)]]);
-        assert_eq!(
-            keys.rendition("video").unwrap().segments[0].key_picture(),
-            Some((1_000, 1_000))
-        );
+        assert_eq!(keys.rendition("video").unwrap().segments[0].key_part(), Some((1, 1_000)));
     }
 }

@@ -270,6 +270,11 @@ pub(super) fn segment_file(epoch: u64, number: u64) -> String {
     format!("{epoch}-{number}.m4s")
 }
 
+/// The segment's key picture, as a file of its own.
+pub(super) fn key_file(epoch: u64, number: u64) -> String {
+    format!("{epoch}-{number}.key.m4s")
+}
+
 fn part_file(epoch: u64, number: u64, part: u64) -> String {
     format!("{epoch}-{number}.{part}.m4s")
 }
