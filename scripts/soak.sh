@@ -34,6 +34,7 @@ STEPS=(
     "hls.js in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::stock_hls_js"
     "shaka-player, HLS and MPD, for $AIRWAVE_PLAY_SECONDS s each|browser::stock_shaka_player"
     "@moq/watch, its first viewer, a second and a late one|browser::stock_moq_watch"
+    "shaka-player leafs through a recording|key_pictures::stock_shaka_player"
     "dash.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_dash_js"
     "video.js for $AIRWAVE_PLAY_SECONDS s|browser::stock_video_js"
     "Chromium's own HLS for $AIRWAVE_PLAY_SECONDS s|browser::stock_native_video"

@@ -1,5 +1,5 @@
 // Leafs through a recording with stock shaka-player: fast, by its list of key pictures, and back to every frame. Prints what was shown:
-//   node trick-play.mjs --url http://HOST/ID/watch --step FRAMES [--rate 4] [--pictures 5]
+//   node trick-play.mjs --url http://HOST/ID/watch --step FRAMES [--rate 4] [--pictures 4]
 // The meaning of every field: README.md.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -8,7 +8,7 @@ import { installMeasure } from './lib/measure.mjs';
 import { manifestOf, servePages } from './lib/players.mjs';
 
 const { values: options } = parseArgs({
-  options: { url: { type: 'string' }, step: { type: 'string' }, rate: { type: 'string', default: '4' }, pictures: { type: 'string', default: '5' } },
+  options: { url: { type: 'string' }, step: { type: 'string' }, rate: { type: 'string', default: '4' }, pictures: { type: 'string', default: '4' } },
 });
 /** How long anything is waited for: what hangs, not what is slow. */
 const PATIENCE_MS = 60_000;

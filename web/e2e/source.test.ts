@@ -12,6 +12,7 @@ it.each([
   [TOKEN, VIDEO, `${TOKEN}.${VIDEO}`],
   // A page of the recording itself, by the same token.
   [`${TOKEN}.${VIDEO}`, null, `${TOKEN}.${VIDEO}`],
+  [`${TOKEN}.${VIDEO}`, VIDEO, `${TOKEN}.${VIDEO}`],
 ])('%s and the video %s are at %s', (id, video, expected) => {
   expect(addressed(id, video)).toBe(expected);
   const source: Source = { kind: 'id', server: 'https://live.example.org', id };

@@ -72,7 +72,8 @@ enum Who {
     /// It belongs to `{id}`: whoever its owner lets in, by the gate. There is no other way to it.
     Gate,
     /// The same. Caches keep what it answers under what they read of the query: who asks in a way that they may read
-    /// otherwise is refused. What reads no such parameter answers whatever stands there.
+    /// otherwise is refused. What reads no such parameter answers whatever stands there, and so does a page, which reads when a
+    /// clip begins and is kept by nobody (`no-cache`).
     GateAndQuery,
     /// As `Gate`; the handler asks it itself, because the id is in the query.
     GateInside,

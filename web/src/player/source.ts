@@ -30,7 +30,8 @@ export function manifestQuery(player: Element): string {
  */
 export function addressed(id: string, video: string | null): string {
   if (video === null) return id;
-  return id.split('.').length === 3 ? `${id}.${video}` : video;
+  const token = id.split('.').slice(0, 3);
+  return token.length === 3 ? [...token, video].join('.') : video;
 }
 
 /** `id`: of the video to play instead of the source's own. */

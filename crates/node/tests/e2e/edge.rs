@@ -101,13 +101,14 @@ fn check(tokens: bool) {
     let versions = asked(&requests, "manifest/", |what| what.contains("_HLS_msn"));
     let parts = asked(&requests, "media/", |_| true);
     let others = asked(&requests, "manifest/", |what| !what.contains("_HLS_msn"));
+    let checks = asked(&requests, "allowed", |_| true);
     let mut spread: Vec<f64> = seen.spread.iter().map(std::time::Duration::as_secs_f64).collect();
     spread.sort_by(f64::total_cmp);
     let late = spread.get(spread.len() / 2).copied().unwrap_or_default();
     eprintln!(
         "{players} players, tokens {tokens}: {} playlists and {} parts in {seconds:.1} s; the origin \
          was asked {:.3} times for each of {} versions, {:.3} times for each of {} parts, {} times \
-         for anything else; from the first player to the last {late:.2} s",
+         for other lists, and {} times whether somebody may watch; from the first player to the last {late:.2} s",
         seen.playlists,
         seen.parts,
         versions.each(),
@@ -115,6 +116,7 @@ fn check(tokens: bool) {
         parts.each(),
         parts.different,
         others.requests,
+        checks.requests,
     );
     assert!(seen.parts >= players * 2 * each, "each has its parts: {}", seen.parts);
     assert_eq!(versions.different, seen.versions.len(), "all versions came from the origin");

@@ -94,7 +94,7 @@ fn stock_shaka_player_leafs_through_a_recording_in_chromium() {
     }
     let server = Server::start(AIRWAVE, &[]);
     let input = server.create_input(&json!({ "recording": { "timeoutSeconds": 1 } }));
-    let mut encoder = crate::browser::clip().publish_at(30.0, &input.rtmp, 1);
+    let mut encoder = crate::browser::clip().publish_at(60.0, &input.rtmp, 1);
     let uid = server.wait_video(&input, &[]);
     assert!(encoder.wait(60).success(), "{}", encoder.output());
     let list = format!("/{uid}/manifest/video.cmaf.iframes.m3u8");
@@ -107,13 +107,13 @@ fn stock_shaka_player_leafs_through_a_recording_in_chromium() {
     assert_eq!(seen["errors"], json!([]), "{seen}");
     assert_eq!((&seen["rate"], &seen["back"]["rate"]), (&json!(4), &json!(1)), "{seen}");
     let leafed = seen["leafed"].as_array().unwrap();
-    assert_eq!(leafed.len(), 5, "key pictures alone: {seen}");
+    assert_eq!(leafed.len(), 4, "key pictures alone: {seen}");
     let files = seen["files"].as_array().unwrap();
-    assert!(files.len() >= 5 && files.iter().all(|status| *status == 200), "{seen}");
-    let [first, last] = [&leafed[0], &leafed[4]];
+    assert!(files.len() >= 4 && files.iter().all(|status| *status == 200), "{seen}");
+    let [first, last] = [&leafed[0], &leafed[3]];
     let media = number(&last["mediaTime"]) - number(&first["mediaTime"]);
     let shown = (number(&last["shownMs"]) - number(&first["shownMs"])) / 1_000.0;
     println!("{media:.1} s of media in {shown:.1} s");
-    assert!(media > 7.9, "four segments at least: {seen}");
+    assert!(media > 5.9, "three segments at least: {seen}");
     assert!(shown < media / 2.0 || !crate::browser::soak(), "{media} s in {shown} s");
 }

@@ -176,7 +176,11 @@ fn watches(draft: u8, audience: usize) -> Option<String> {
         for (name, kind, source) in [("video.cmaf", 'v', &pictures), ("audio.cmaf", 'a', &sound)] {
             let file = folder.path().join(format!("{name}.mp4"));
             let got = packets(&file, kind);
-            assert!(kept_up || !got.is_empty(), "{name}: it had begun");
+            // It was told before the first packet was whole.
+            if got.is_empty() && !kept_up {
+                continue;
+            }
+            assert!(!got.is_empty(), "{name}: nothing came");
             assert_eq!(decode_errors(&file), "", "{name} decodes");
             let from = run_of(source, &hashes(&got), name);
             let end = ends[usize::from(kind == 'a')];
@@ -188,6 +192,10 @@ fn watches(draft: u8, audience: usize) -> Option<String> {
         // The raw track: each frame an object, with its time.
         let json = std::fs::read_to_string(folder.path().join("video.json")).unwrap();
         let raw: Vec<(String, i64)> = serde_json::from_str(&json).unwrap();
+        if raw.is_empty() && !kept_up {
+            continue;
+        }
+        assert!(!raw.is_empty(), "video: nothing came");
         let got: Vec<String> = raw.iter().map(|(hash, _)| hash.clone()).collect();
         let from = run_of(&pictures, &got, "video");
         let (to, end) = (from + raw.len(), ends[0]);
