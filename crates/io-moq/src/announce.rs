@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{pending, poll_fn};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
@@ -15,9 +16,10 @@ use spine::broadcast::{Consumer, Liveness};
 use spine::{Announce, Path, TrackName, Waiting};
 use tokio::sync::{mpsc, watch};
 
-use crate::limits::{ANNOUNCED_MAX, OFFERED_TRACKS_MAX};
+use crate::clock;
+use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
-use crate::listen::Barred;
+use crate::listen::{Barred, Why};
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::viewer::{Viewer, secrets};
@@ -115,6 +117,10 @@ async fn namespaces(
     mut terms: watch::Receiver<Terms>,
 ) {
     let mut told = BTreeSet::new();
+    // Of these nobody could say whether he may watch them.
+    let mut unsure = BTreeSet::new();
+    // Up to which of those that were told it was looked whether he still may.
+    let mut looked: Option<Path> = None;
     loop {
         let prefix = terms.borrow_and_update().prefix.clone();
         let gone = |path: &Path| {
@@ -130,37 +136,63 @@ async fn namespaces(
             }
             stays
         });
+        unsure.retain(|path: &Path| path.starts_with(&prefix));
         let mut announcements = viewer.relay.origin.announcements(prefix);
+        let mut look = clock::now() + GATE_AGAIN;
         loop {
-            let news = tokio::select! {
-                news = poll_fn(|cx| announcements.poll(cx)) => news,
+            let any = !told.is_empty() || !unsure.is_empty();
+            let (mut path, mut again) = (None, false);
+            tokio::select! {
+                news = poll_fn(|cx| announcements.poll(cx)) => match news {
+                    Announce::Live(broadcast) => path = Some(broadcast.path().clone()),
+                    Announce::Gone(path) => {
+                        unsure.remove(&path);
+                        if told.remove(&path) {
+                            gone(&path);
+                        }
+                    }
+                },
                 changed = terms.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => return,
                 },
-            };
-            match news {
-                Announce::Live(broadcast) => {
-                    let Some(namespace) = namespace_of(broadcast.path()) else { continue };
-                    // What somebody may not watch is not there for him.
-                    if viewer.may_watch(broadcast.path()).await.is_err() {
-                        continue;
+                () = tokio::time::sleep_until(look.into()), if any => again = true,
+            }
+            let mut paths: Vec<Path> = path.into_iter().collect();
+            if again {
+                look = clock::now() + GATE_AGAIN;
+                let behind = looked.map_or(Bound::Unbounded, Bound::Excluded);
+                paths.extend(told.range((behind, Bound::Unbounded)).take(GATE_NAMES).cloned());
+                looked = paths.last().filter(|_| paths.len() == GATE_NAMES).cloned();
+                paths.extend(unsure.iter().take(GATE_NAMES).cloned());
+            }
+            for path in paths {
+                let Some(namespace) = namespace_of(&path) else { continue };
+                // What somebody may not watch is not there for him.
+                match viewer.may_watch(&path).await {
+                    Err(barred) if barred.why == Why::Unknown => {
+                        if !told.contains(&path) && unsure.len() < ANNOUNCED_MAX {
+                            unsure.insert(path);
+                        }
                     }
-                    // The same again: its publisher changed, which a reader does not see.
-                    if !told.insert(broadcast.path().clone()) {
-                        continue;
+                    Err(_) => {
+                        unsure.remove(&path);
+                        if told.remove(&path) {
+                            gone(&path);
+                        }
                     }
-                    if told.len() > ANNOUNCED_MAX {
-                        let code = ResetCode::ExcessiveLoad;
-                        return link.command(Command::Cancel { id, code });
+                    Ok(()) => {
+                        unsure.remove(&path);
+                        // The same again: its publisher changed, which a reader does not see.
+                        if told.insert(path) {
+                            link.command(Command::Namespace { id, namespace });
+                        }
                     }
-                    link.command(Command::Namespace { id, namespace });
                 }
-                Announce::Gone(path) => {
-                    if told.remove(&path) {
-                        gone(&path);
-                    }
-                }
+            }
+            if told.len() > ANNOUNCED_MAX {
+                let code = ResetCode::ExcessiveLoad;
+                return link.command(Command::Cancel { id, code });
             }
         }
     }
@@ -219,7 +251,7 @@ impl Offers<'_> {
     /// Until it is over, or may not be watched.
     async fn run(self) -> Consumer {
         let path = self.broadcast.path();
-        if self.viewer.may_watch(path).await.is_ok() {
+        if self.may_watch().await {
             let _seat = self.viewer.seat(path);
             let barred = tokio::select! {
                 () = self.offer_all() => None,
@@ -231,6 +263,18 @@ impl Offers<'_> {
             }
         }
         self.broadcast
+    }
+
+    /// Whether it may be watched; waits for as long as nobody can say, and it is there.
+    async fn may_watch(&self) -> bool {
+        loop {
+            match self.viewer.may_watch(self.broadcast.path()).await {
+                Ok(()) => return true,
+                Err(barred) if barred.why != Why::Unknown => return false,
+                Err(_) if matches!(self.broadcast.liveness(), Liveness::Ended(_)) => return false,
+                Err(_) => tokio::time::sleep(GATE_AGAIN).await,
+            }
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<RequestId, bool>> {

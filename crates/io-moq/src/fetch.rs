@@ -65,7 +65,8 @@ pub(crate) async fn serve(
     let publisher = track.info().priority;
     // draft-18 §10.12: ascending, unless the subscriber says otherwise.
     let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
-    let number = |subscriber| priority::of_fetch((subscriber, publisher), order, id);
+    let joins = link.with(|session| session.joins(id));
+    let number = |subscriber| priority::of_fetch((subscriber, publisher), (order, joins), id);
     let urgency = Urgency { subscriber: urgency, number: &number };
     let timeout_ms = parameters.fill_timeout_ms;
     let selection = Arc::new(Selection::new(&parameters.range_filters));

@@ -69,8 +69,14 @@ pub(crate) fn of_stream(
     number((subscriber, publisher), order, (group, subgroup), request)
 }
 
-/// A FETCH. What it brings is older than what is live, or of no order with it.
-pub(crate) fn of_fetch(priorities: (u8, u8), order: GroupOrder, request: RequestId) -> i32 {
+/// A FETCH. What joins a subscription is older than what is live there; all else is of no order with it, and may be hours of a
+/// recording: of what is as urgent, it comes last (draft-18 §7.2: all subscriptions are to be able to send some data).
+pub(crate) fn of_fetch(
+    priorities: (u8, u8),
+    (order, joins): (GroupOrder, bool),
+    request: RequestId,
+) -> i32 {
+    let order = if joins { order } else { GroupOrder::Descending };
     number(priorities, order, (0, 0), request)
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::duties::{VIDEO, code, group};
 use super::live::ms;
-use super::rig::{Client, Rig, namespace, track, use_value, with_token};
+use super::rig::{Client, Rig, namespace, soon, track, use_value, with_token};
 use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX};
 use crate::link::Told;
 use crate::listen::Why;
@@ -26,6 +26,8 @@ use crate::transport::{Congestion, Network};
 enum End {
     Done(DoneCode),
     Cancelled(ResetCode),
+    /// A namespace that was told is not there any more.
+    Gone,
 }
 
 /// Waits for the end of a request, for as long as anybody would.
@@ -35,6 +37,7 @@ async fn end(told: &mut UnboundedReceiver<Told>) -> End {
             match told.recv().await {
                 Some(Told::Event(Event::Done { done, .. })) => return End::Done(done.code),
                 Some(Told::Event(Event::Cancelled { code, .. })) => return End::Cancelled(code),
+                Some(Told::Event(Event::NamespaceDone { .. })) => return End::Gone,
                 Some(_) => {}
                 None => panic!("it was never said"),
             }
@@ -53,6 +56,7 @@ enum What {
     Subscribe,
     Fetch,
     SubscribeTracks,
+    SubscribeNamespace,
     Say,
 }
 
@@ -78,14 +82,22 @@ async fn begin(rig: &Rig, network: &Network, what: What) -> Begun {
             let prefix = namespace(&["default", "secret"]);
             Request::SubscribeTracks { prefix, parameters: token() }
         }
+        What::SubscribeNamespace => {
+            let prefix = namespace(&["default"]);
+            Request::SubscribeNamespace { prefix, tracks: false, parameters: token() }
+        }
         What::Say => {
             let track = track(&["default", "aside", "secret"], "one");
             let (parameters, properties) = (token(), Properties::empty());
             Request::Publish { track, parameters, properties }
         }
     };
-    let (id, answer, told) = client.ask(request).await;
+    let (id, answer, mut told) = client.ask(request).await;
     assert_eq!(code(&answer), None, "{what:?}");
+    if let What::SubscribeNamespace = what {
+        let news = soon("a namespace", told.recv()).await;
+        assert!(matches!(news, Some(Told::Event(Event::Namespace { .. }))));
+    }
     let What::SubscribeTracks = what else { return Begun { client, told, _id: id } };
     let (id, Request::Publish { .. }) = client.asked().await else { panic!("no track") };
     let told = client.link.own(id);
@@ -103,6 +115,7 @@ async fn d01_d19_whatever_a_token_allowed_ends_within_a_second_of_it() {
         (What::Subscribe, End::Done(Unauthorized), End::Done(Expired)),
         (What::Fetch, End::Cancelled(Cancelled), End::Cancelled(ExpiredAuthToken)),
         (What::SubscribeTracks, End::Done(Unauthorized), End::Done(Expired)),
+        (What::SubscribeNamespace, End::Gone, End::Gone),
         (What::Say, End::Cancelled(Cancelled), End::Cancelled(Cancelled)),
     ] {
         for (why, expect) in [(Why::Unauthorized, revoked), (Why::Expired, expired)] {
@@ -158,6 +171,36 @@ async fn d01_a_publisher_whose_key_is_changed_is_off_the_air_at_once() {
     assert!(from.elapsed() <= ms(100), "{:?}", from.elapsed());
     let live = rig.counters.live.load(Ordering::Relaxed);
     assert_eq!(live, 0);
+}
+
+/// A database that is busy for a moment hides nothing for longer.
+#[tokio::test(start_paused = true)]
+async fn d01_what_nobody_could_say_for_a_moment_is_told_then() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    *rig.why.lock().unwrap() = Why::Unknown;
+    rig.revoked.store(true, Ordering::Relaxed);
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let mut client = rig.client_over(&network, Shape::default()).await;
+    let token = || Parameters { filter: None, ..with_token("TOKEN") };
+    let prefix = || namespace(&["default"]);
+    let names =
+        Request::SubscribeNamespace { prefix: prefix(), tracks: false, parameters: token() };
+    let (_, answer, mut told) = client.ask(names).await;
+    assert_eq!(code(&answer), None);
+    let tracks = Request::SubscribeTracks { prefix: prefix(), parameters: token() };
+    assert_eq!(code(&client.ask(tracks).await.1), None);
+    tokio::time::sleep(GATE_AGAIN * 5).await;
+    let events = std::iter::from_fn(|| client.events.try_recv().ok());
+    let asked = events.filter(|event| matches!(event, Event::Request { .. })).count();
+    assert!(told.try_recv().is_err() && asked == 0, "nobody can say");
+    rig.revoked.store(false, Ordering::Relaxed);
+    let from = Instant::now();
+    let news = soon("the namespace", told.recv()).await;
+    assert!(matches!(news, Some(Told::Event(Event::Namespace { .. }))));
+    let (_, Request::Publish { .. }) = client.asked().await else { panic!("no track") };
+    assert!(from.elapsed() <= ms(500), "{:?}", from.elapsed());
 }
 
 /// A database that is busy for a moment ends nothing; one that says nothing any more does.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use moqt::{GroupOrder, Parameters, Request};
+use moqt::{Fetch, GroupOrder, Location, Parameters, Range, Request};
 use spine::{Header, TrackInfo};
 use testkit::{Impaired, Shape};
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use super::rig::{Client, Rig, next_object, track as name, until, use_value};
 use crate::clock;
 use crate::listen::protocols;
 use crate::take::take;
-use crate::transport::{Congestion, Network, Returning, Trust};
+use crate::transport::{Congestion, Network, Read, Returning, Trust};
 
 /// Routers that hold back seconds, as those of mobile networks do.
 const DEEP: u64 = 1 << 20;
@@ -126,6 +126,49 @@ async fn d14_descending_order_jumps_to_the_live_group() {
         let lived = seen.objects.iter().any(|came| came.group == 6);
         assert_eq!((before <= 5, lived), (jumps, true), "{order:?}: {before} objects first");
     }
+}
+
+/// draft-18 §7.2: "all subscriptions will be able to send some data".
+#[tokio::test(start_paused = true)]
+async fn d14_a_fetch_of_a_long_past_is_sent_behind_what_is_live() {
+    let (start, network) = (Instant::now(), Network::new(7));
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    // A minute of what the path takes.
+    let recorded = spine::TrackName::from_static("recorded");
+    let recorded = broadcast.track(recorded, TrackInfo::default()).unwrap();
+    for id in 0..60 {
+        let group = recorded.group(id, clock::now()).unwrap();
+        let subgroup = group.subgroup(0, clock::now()).unwrap();
+        let payload = recorded.budget().payload(vec![0; 125_000]);
+        subgroup.write(Header::new(0, clock::now()), vec![payload]).unwrap();
+        subgroup.fin();
+        group.end(Some(0), clock::now());
+    }
+    let client = rig.client_over(&network, mile(1, DEEP)).await;
+    let watcher = Watcher::new(client, start, next_object()).await;
+    let range = Range { start: Location::default(), end: Location::new(59, Range::WHOLE_GROUP) };
+    let fetch = Fetch::Standalone { track: name(&["default", "one"], "recorded"), range };
+    let request = Request::Fetch { fetch, parameters: Parameters::default() };
+    let (_, mut told) = watcher.client.link.request(request).unwrap();
+    let past = tokio::spawn(async move {
+        let (mut data, mut bytes) = (Client::fetched(&mut told).await, 0);
+        while let Read::Chunk(chunk) = data.stream.read().await {
+            bytes += chunk.len();
+            if bytes > 300_000 {
+                return;
+            }
+        }
+        panic!("it ended after {bytes} bytes");
+    });
+    Source::single(400_000).run(&track, start, 12).await;
+    let seen = watcher.take();
+    assert!(seen.resets(0).is_empty() && seen.objects.len() as u64 >= 12 * FPS - 10);
+    assert!(seen.age_max(s(1), s(12)) < s(1), "{:?}", seen.age_max(s(1), s(12)));
+    // It comes, with what is left of the path.
+    assert!(past.is_finished(), "nothing came of the past");
+    past.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,6 +89,12 @@ impl Session {
         self.requests.publishing(track).is_some()
     }
 
+    /// Whether a fetch that we serve joins a subscription.
+    pub fn joins(&self, id: RequestId) -> bool {
+        let kind = self.requests.get(id).map(|entry| &entry.kind);
+        matches!(kind, Some(Kind::Serving(serving)) if serving.joins)
+    }
+
     /// Counts one more data stream of a subscription that we publish to, or of a fetch that we serve, and
     /// says the track alias for a subgroup's header (for a fetch: 0). A fill of a subscription is a data stream of
     /// it. `None`: open no stream, because the

@@ -131,6 +131,8 @@ pub(super) struct Receiving {
 pub(super) struct Serving {
     /// A joining fetch that was not told to the owner yet.
     pub(super) joining: Option<Joining>,
+    /// It is one, also when it was told.
+    pub(super) joins: bool,
     pub(super) streams_open: u64,
     pub(super) streams: u64,
 }
@@ -313,7 +315,8 @@ impl Prefix {
 
 impl Serving {
     pub(super) fn new(joining: Option<Joining>) -> Serving {
-        Serving { joining, streams: 0, streams_open: 0 }
+        let joins = joining.is_some();
+        Serving { joining, joins, streams: 0, streams_open: 0 }
     }
 }
 

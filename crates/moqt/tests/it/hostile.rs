@@ -692,9 +692,7 @@ fn draft18_s10_2_2_d19_tokens_of_requests() {
     alone.drain();
     assert_eq!(alone.closed, None);
     let again = "03 0014 02 02 03616363 0363616d 01 77 01 03 05 01 06 00 7878";
-    for _ in 0..1 {
-        alone.step(Peers(2, again));
-    }
+    alone.step(Peers(2, again));
     assert_eq!(alone.closed, None);
     let mut message = vec![3];
     let body =
