@@ -1,5 +1,5 @@
 //! What is held of data streams before it is known whose they are: of each session, and of all together. Where all have too much, those of
-//! the session that has most are given up: who holds little is never made to pay for who holds much.
+//! the session that has most are given up. Many sessions that hold a little each are no such: how many an address has is bounded elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -428,6 +428,7 @@ impl Offers<'_> {
             track,
             order,
             wishes,
+            reads: None,
             fill,
             updates,
             viewer: Some(self.viewer.clone()),

@@ -85,6 +85,8 @@ pub(crate) struct Serving {
     pub(crate) track: track::Consumer,
     pub(crate) order: GroupOrder,
     pub(crate) wishes: Wishes,
+    /// It counts as a reader, until it has its place in the track.
+    pub(crate) reads: Option<spine::Interest>,
     /// The past that is wanted as well, and which object was the largest when it began.
     pub(crate) fill: Option<(Box<Parameters>, Location)>,
     /// REQUEST_UPDATEs; closed when the request is over. In boxes: a queue has room for 32 from the start.
@@ -132,6 +134,7 @@ impl Serving {
         let (tell, changes) = watch::channel(self.wishes.clone());
         let (given_up, count) = (Arc::<GivenUp>::default(), Arc::<Count>::default());
         let (began, mut cursor) = (clock::now(), self.follow());
+        self.reads = None;
         let lifetimes = Lifetimes::of(self.track.info());
         // In boxes: each of these has room for one that is no stream at all.
         let mut streams: FuturesUnordered<Sending> = FuturesUnordered::new();

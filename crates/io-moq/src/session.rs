@@ -445,7 +445,7 @@ impl Connected {
                 Err(refusal) => return answer(refusal),
             };
             // It counts as a reader: where it begins is known when its publisher goes on.
-            let _reads = track.interest();
+            let reads = Some(track.interest());
             let mut waiting = Waiting::new();
             let current = poll_fn(|cx| track.poll_current(&mut waiting, cx));
             tokio::select! {
@@ -478,6 +478,7 @@ impl Connected {
                 track,
                 order,
                 wishes,
+                reads,
                 fill: parameters.fill.zip(largest),
                 updates: receiver,
                 viewer: Some(viewer.clone()),

@@ -76,6 +76,9 @@ pub struct FetchCursor {
     next_object: u64,
     deadline: Instant,
     asked: Option<Asked>,
+    /// What became of the first hole of the group that is being read. Where holes are many, the rest of them is one request; and where
+    /// nobody could say, nobody is asked again.
+    hole: Option<Absence>,
     /// Memory did not hold all of it.
     has_asked: bool,
     ticket: Ticket,
@@ -133,6 +136,7 @@ impl FetchCursor {
             next_object: 0,
             deadline,
             asked: None,
+            hole: None,
             has_asked: false,
             ticket: Ticket::new(),
             stream_ticket: Ticket::new(),
@@ -178,8 +182,22 @@ impl FetchCursor {
                 }
                 Here::Done => self.pass(near),
                 // draft-18 §10.12.3: whether they exist is to be asked.
-                Here::Hole(last) => self.ask(near, near, Some(last)),
-                Here::Rest => self.ask(near, near, None),
+                Here::Hole(last) => match self.hole {
+                    None => self.ask(near, near, Some(last)),
+                    Some(Absence::Missing) => self.ask(near, near, None),
+                    Some(why) => {
+                        let last = Location { group: near, object: last };
+                        self.stands_at(near, last.object.saturating_add(1));
+                        return Poll::Ready(FetchEvent::Hole { last, why });
+                    }
+                },
+                Here::Rest => match self.hole {
+                    None | Some(Absence::Missing) => self.ask(near, near, None),
+                    Some(why) => {
+                        self.pass(near);
+                        return Poll::Ready(gap(near, near, why));
+                    }
+                },
                 // Evicted while it was read: the rest of this group is one request.
                 Here::Absent { .. } if self.next_object > 0 => self.ask(near, near, None),
                 Here::Absent { far, never: true } => {
@@ -195,7 +213,7 @@ impl FetchCursor {
 
     /// All groups up to `far`, in reading order, are done.
     fn pass(&mut self, far: u64) {
-        self.next_object = 0;
+        (self.next_object, self.hole) = (0, None);
         self.left = self.left.and_then(|(low, high)| match self.order {
             Order::Ascending => (far < high).then(|| (far + 1, high)),
             Order::Descending => (far > low).then(|| (low, far - 1)),
@@ -348,6 +366,7 @@ impl FetchCursor {
     fn pass_hole(&mut self, asked: &Asked, why: Absence) -> Option<FetchEvent> {
         let last = Location { group: asked.from, object: asked.hole? };
         self.stands_at(last.group, last.object.saturating_add(1));
+        self.hole = Some(why);
         (why != Absence::Missing).then_some(FetchEvent::Hole { last, why })
     }
 

@@ -13,8 +13,10 @@ use crate::*;
 fn holes_of_groups_are_asked_for_and_what_is_behind_them_comes() {
     let now = start();
     for (answered, expect) in [
+        // Where nobody can say, nobody is asked again.
         (None, "?0 1 ?2 3 5 ?6 7 4-4?"),
-        (Some(false), "0 ?0 1 2 ?2 3 5 ?6 7 4-4?"),
+        (Some(false), "0 ?0 1 ?2 3 5 ?6 7 4-4?"),
+        // The second hole, and what is behind it, is one request.
         (Some(true), "0 1 2 3 5 7"),
     ] {
         let (origin, _broadcast, track) = video(Limits::default());
@@ -36,16 +38,20 @@ fn holes_of_groups_are_asked_for_and_what_is_behind_them_comes() {
         let range = Location { group: 4, object: 0 }..=Location { group: 4, object: 9 };
         let deadline = now + Duration::from_secs(1);
         let mut fetch = track.consume().fetch(range, Order::Ascending, deadline);
-        let mut came = Vec::new();
+        let (mut came, mut requests) = (Vec::new(), 0);
         loop {
             let Poll::Ready(event) = fetch.poll(&cx(), now) else {
                 let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
-                let at = request.range().start().object;
+                requests += 1;
+                let (at, end) = request.range().into_inner();
                 let Some(whole) = answered else { continue };
                 let mut answer = request.accept();
-                if at < 4 {
-                    let payload = origin.budget().payload(vec![at as u8]);
-                    answer.object(4, header(at, now), vec![payload]);
+                for id in [0, 1, 2, 3, 5, 7]
+                    .into_iter()
+                    .filter(|id| (at.object..=end.object).contains(id))
+                {
+                    let payload = origin.budget().payload(vec![id as u8]);
+                    answer.object(4, header(id, now), vec![payload]);
                 }
                 if whole {
                     answer.end();
@@ -61,7 +67,46 @@ fn holes_of_groups_are_asked_for_and_what_is_behind_them_comes() {
             });
         }
         assert_eq!(came.join(" "), expect, "{answered:?}");
+        assert_eq!(requests, if answered == Some(true) { 2 } else { 1 }, "{answered:?}");
     }
+}
+
+/// Ids may have holes everywhere, as those of every second datagram: that is no reason to ask a thousand times.
+#[test]
+fn a_group_of_many_holes_is_asked_for_twice_at_most() {
+    let (now, count) = (start(), 1_000);
+    let (origin, _broadcast, track) = video(Limits::default());
+    let mut past = origin.responder(Path::root(), 1);
+    let group = track.group(4, now).unwrap();
+    let payload = || origin.budget().payload(vec![1]);
+    for id in 0..count {
+        group.datagram(header(2 * id + 1, now), payload()).unwrap();
+    }
+    let range = Location { group: 4, object: 0 }..=Location { group: 4, object: 2 * count };
+    let mut fetch = track.consume().fetch(range, Order::Ascending, now + Duration::from_secs(1));
+    let (mut came, mut requests) = (Vec::new(), 0);
+    loop {
+        match fetch.poll(&cx(), now) {
+            Poll::Ready(FetchEvent::Object(object)) => came.push(object.location().object),
+            Poll::Ready(FetchEvent::End) => break,
+            Poll::Ready(other) => panic!("{other:?}"),
+            Poll::Pending => {
+                let Poll::Ready(Request::Fetch(request)) = past.poll(&cx()) else { panic!() };
+                requests += 1;
+                let (at, end) = request.range().into_inner();
+                let mut answer = request.accept();
+                for id in (0..count)
+                    .map(|id| 2 * id + 1)
+                    .filter(|id| *id >= at.object && *id <= end.object)
+                {
+                    answer.object(4, header(id, now), vec![payload()]);
+                }
+                answer.end();
+            }
+        }
+    }
+    assert!(came.into_iter().eq((0..count).map(|id| 2 * id + 1)));
+    assert_eq!(requests, 2);
 }
 
 /// A peer may say that any object is the largest one.

@@ -198,6 +198,8 @@ pub(super) struct Fetch {
     next_object: u64,
     deadline: u64,
     asked: Option<Asking>,
+    /// What became of the first hole of the group.
+    hole: Option<Absence>,
     /// Whether the last answer came from the clock, not from somebody who wakes.
     pub(super) by_clock: bool,
 }
@@ -212,12 +214,13 @@ impl Fetch {
             left.reverse();
         }
         let by_clock = false;
-        Self { start, end, order, left, next_object: 0, deadline, asked: None, by_clock }
+        let (asked, hole) = (None, None);
+        Self { start, end, order, left, next_object: 0, deadline, asked, hole, by_clock }
     }
 
     fn pass(&mut self, low: u64, high: u64) {
         self.left.retain(|id| *id < low || *id > high);
-        self.next_object = 0;
+        (self.next_object, self.hole) = (0, None);
     }
 
     pub(super) fn asked(&self) -> Option<usize> {
@@ -254,6 +257,7 @@ impl Fetch {
                     asks.leave(ask);
                     self.asked = None;
                     self.next_object = last + 1;
+                    self.hole = Some(why);
                     if why != Absence::Missing {
                         return Some(FetchSeen::Hole((low, last), why));
                     }
@@ -313,10 +317,20 @@ impl Fetch {
                         return Some(FetchSeen::Object(*object.unwrap()));
                     }
                     None if known => self.pass(near, near),
-                    found => {
-                        let hole = found.map(|_| until);
-                        self.ask(key, asks, (near, near), hole);
-                    }
+                    found => match (self.hole, found) {
+                        (None, Some(_)) => self.ask(key, asks, (near, near), Some(until)),
+                        (None | Some(Absence::Missing), _) => {
+                            self.ask(key, asks, (near, near), None);
+                        }
+                        (Some(why), Some(_)) => {
+                            self.next_object = until + 1;
+                            return Some(FetchSeen::Hole((near, until), why));
+                        }
+                        (Some(why), None) => {
+                            self.pass(near, near);
+                            return Some(FetchSeen::Gap(near, near, why));
+                        }
+                    },
                 }
                 continue;
             }
