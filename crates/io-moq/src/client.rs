@@ -207,7 +207,13 @@ impl Client {
         Err(last)
     }
 
-    fn begin(connection: Connection, endpoint: Endpoint, server: &Server, origin: Origin) -> Self {
+    /// Begins a session over a connection.
+    pub(crate) fn begin(
+        connection: Connection,
+        endpoint: Endpoint,
+        server: &Server,
+        origin: Origin,
+    ) -> Self {
         let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn));
         let config = Config {
             path: server.path.clone(),

@@ -125,6 +125,14 @@ impl Seen {
         of.filter_map(|((group, _), end)| Some((*group, (*end)?))).collect()
     }
 
+    /// How old this share of all objects was at most when they came.
+    pub(super) fn age_of(&self, share: f64) -> Duration {
+        let mut ages: Vec<Duration> =
+            self.objects.iter().map(|came| came.at.saturating_sub(came.written)).collect();
+        ages.sort_unstable();
+        ages[((ages.len() - 1) as f64 * share) as usize]
+    }
+
     /// How old the newest object is that has come, at its oldest between these times.
     pub(super) fn age_max(&self, from: Duration, to: Duration) -> Duration {
         let mut newest = Duration::ZERO;
@@ -148,7 +156,16 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) async fn new(client: Client, start: Instant, parameters: Parameters) -> Self {
-        let track = name(&["default", "one"], "video");
+        Self::of(name(&["default", "one"], "video"), client, start, parameters).await
+    }
+
+    /// Of this track.
+    pub(super) async fn of(
+        track: moqt::TrackName,
+        client: Client,
+        start: Instant,
+        parameters: Parameters,
+    ) -> Self {
         let (_, answer, told) = client.ask(Request::Subscribe { track, parameters }).await;
         assert_eq!(code(&answer), None);
         let seen = Arc::<Mutex<Seen>>::default();
