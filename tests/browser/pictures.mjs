@@ -1,5 +1,5 @@
 // Chooses a level of quality in the player's menu and goes back, and looks at the pictures above the seek bar; prints what it saw:
-//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--own 360p] [--ways MODE,...] [--other 96p --switches 20 | --fails] | --seek) [--phone] [--screenshots DIR]
+//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--own 360p] [--ways MODE,...] [--other 96p --switches 20 | --fails] | --seek | --back SECONDS) [--phone] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
@@ -16,6 +16,7 @@ const { values: options } = parseArgs({
     switches: { type: 'string', default: '0' },
     fails: { type: 'boolean', default: false },
     seek: { type: 'boolean', default: false },
+    back: { type: 'string' },
     phone: { type: 'boolean', default: false },
     screenshots: { type: 'string' },
   },
@@ -40,9 +41,11 @@ async function main() {
     const errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+    // A browser without WebCodecs plays whole parts over MoQ, which can be gone back in.
+    if (options.back) await page.addInitScript(() => delete window.VideoDecoder);
     await page.goto(options.url, { waitUntil: 'domcontentloaded' });
     await page.waitForFunction(() => document.querySelector('airwave-player')?.video.videoHeight > 0, null, WAIT);
-    const seen = options.seek ? await seek(page) : options.other ? await goBetween(page) : options.fails ? await chooseWhatFails(page) : await choose(page);
+    const seen = options.back ? await goBack(page) : options.seek ? await seek(page) : options.other ? await goBetween(page) : options.fails ? await chooseWhatFails(page) : await choose(page);
     return { ...seen, errors };
   } finally {
     await browser.close();
@@ -116,6 +119,43 @@ async function goBetween(page) {
     notes,
     leastIdle,
   };
+}
+
+/** Over MoQ, back to this second of the broadcast, which was over before this page was there; then on to live. */
+async function goBack(page) {
+  await page.waitForFunction(() => document.querySelector('airwave-player').stats.mode === 'MoQ', null, WAIT);
+  const begunS = await page.evaluate((backS) => {
+    const player = document.querySelector('airwave-player');
+    const begunS = player.video.buffered.start(0);
+    player.currentTime = backS;
+    return begunS;
+  }, Number(options.back));
+  const plays = ([backS, begunS]) => {
+    const player = document.querySelector('airwave-player');
+    const { video, stats } = player;
+    // Where the machine stands still, it may come over LL-HLS for a while.
+    if (stats.mode !== 'MoQ') return void (window.left = true);
+    if (window.left) {
+      window.left = false;
+      player.currentTime = backS;
+      return null;
+    }
+    const at = Array.from({ length: video.buffered.length }, (_, range) => range).find((range) => video.buffered.start(range) <= video.currentTime && video.currentTime < video.buffered.end(range));
+    if (video.seeking || at === undefined) return null;
+    const [startS, endS] = [video.buffered.start(at), video.buffered.end(at)];
+    window.backSince ??= stats.framesShown;
+    // All between that and what has come live is there, and some of it was seen.
+    const joined = startS <= backS && endS > begunS + 1 && stats.framesShown > window.backSince + 10;
+    return joined && { atS: video.currentTime, startS, endS, mode: stats.mode, latencyS: stats.latencySeconds };
+  };
+  const past = await (await page.waitForFunction(plays, [Number(options.back), begunS], WAIT)).jsonValue();
+  await page.locator('airwave-player').press('l');
+  const live = () => {
+    const { video, stats } = document.querySelector('airwave-player');
+    return video.buffered.end(video.buffered.length - 1) - video.currentTime < 2 && { mode: stats.mode };
+  };
+  const { mode } = await (await page.waitForFunction(live, null, WAIT)).jsonValue();
+  return { begunS, past, mode };
 }
 
 /** Runs in the page: every frame that is shown from now on, and what should not happen meanwhile. */

@@ -102,7 +102,7 @@ describe('properties of parts', () => {
 
   it('say how long parts are, and when it was', () => {
     expect(partInfo(writePairs([[0x3801, part]]))).toEqual({ targetMs: 334, segment: null });
-    const begins = { wallClockMs: 1_763_812_800_123, startS: 2 };
+    const begins = { wallClockMs: 1_763_812_800_123, startS: 2, init: 7 };
     expect(partInfo(writePairs([[0x3801, part], [0x3803, segment]]))).toEqual({ targetMs: 334, segment: begins });
     expect(partInfo(writePairs([[0x10, 5]]))).toBeNull();
   });

@@ -25,6 +25,29 @@ function server() {
   return { control: control.writable.getWriter(), asking: asking.writable.getWriter(), answers: new Source(answering.readable.getReader()) };
 }
 
+/** A server that is asked, and sends streams. */
+function past() {
+  let incoming: ReadableStreamDefaultController<ReadableStream<Uint8Array>> | null = null;
+  const requests: { answering: WritableStream<Uint8Array> }[] = [];
+  const transport = class {
+    ready = Promise.resolve();
+    closed = new Promise<never>(() => {});
+    protocol = messages.VERSION;
+    incomingUnidirectionalStreams = new ReadableStream<ReadableStream<Uint8Array>>({ start: (controller) => void (incoming = controller) });
+    incomingBidirectionalStreams = new ReadableStream();
+    createUnidirectionalStream = () => Promise.resolve(new WritableStream());
+    createBidirectionalStream = () => {
+      const answering = new TransformStream<Uint8Array, Uint8Array>();
+      requests.push({ answering: answering.writable });
+      return Promise.resolve({ readable: answering.readable, writable: new WritableStream() });
+    };
+    close() {}
+  };
+  vi.stubGlobal('window', globalThis);
+  vi.stubGlobal('WebTransport', transport);
+  return { requests, incoming: { enqueue: (stream: ReadableStream<Uint8Array>) => incoming?.enqueue(stream) } };
+}
+
 function message(kind: number, body: Writer): Uint8Array<ArrayBuffer> {
   const bytes = body.done();
   return new Writer().varint(kind).byte(0).byte(bytes.length).raw(bytes).done();
@@ -88,5 +111,49 @@ describe('a subscriber that updates its subscription (draft-18 §10.9)', () => {
   it('may not say too much', () => {
     expect(() => messages.readUpdate(new Reader(new Writer().varint(3).varint(65).done()))).toThrow('too many');
     expect(() => messages.readUpdate(new Reader(new Writer().varint(3).varint(1).varint(0x32).done()))).toThrow('cut off');
+  });
+});
+
+describe('the past (draft-18 §10.12)', () => {
+  const TRACK = { namespace: ['a'], name: 'video' };
+  const answers = { ok: message(0x18, new Writer().byte(0).varint(9).varint(2).varint(0)), refused: message(0x05, new Writer().varint(0x11).varint(0).prefixed('none')) };
+  /** Header, then two objects of group 5 and one of group 6. */
+  const objects = (id: number) => Uint8Array.of(0x05, id, 0x1c, 5, 0, 0x80 & 0x7f, 1, 97, 0x00, 1, 98, 0x0c, 0, 0, 1, 99);
+
+  async function asking() {
+    const { incoming, requests } = past();
+    const session = await Session.open(HERE, 20_000);
+    const seen: string[] = [];
+    const fetched = session.fetch(TRACK, 5, 6, ({ group, id, payload }) => seen.push(`${group}.${id} ${String.fromCharCode(...payload)}`));
+    await vi.waitFor(() => expect(requests).toHaveLength(1), 20_000);
+    const [request] = requests;
+    if (request === undefined) throw new Error('nothing is asked');
+    const answer = request.answering.getWriter();
+    return { incoming, fetched, seen, answer, stream: (bytes: Uint8Array) => new ReadableStream<Uint8Array>({ start: (c) => (c.enqueue(bytes), c.close()) }) };
+  }
+
+  it.each(['the answer first', 'the objects first'])('comes as a stream, %s', async (order) => {
+    const { incoming, fetched, seen, answer, stream } = await asking();
+    if (order === 'the answer first') await answer.write(answers.ok);
+    incoming.enqueue(stream(objects(0)));
+    if (order !== 'the answer first') await vi.waitFor(() => expect(seen).toHaveLength(3), 20_000);
+    void answer.write(answers.ok);
+    await fetched.done;
+    expect(seen).toEqual(['5.0 a', '5.1 b', '6.0 c']);
+  });
+
+  it('may be refused', async () => {
+    const { fetched, answer } = await asking();
+    void answer.write(answers.refused);
+    await expect(fetched.done).rejects.toThrow('none');
+  });
+
+  it('is not wanted any more, and is passed over then', async () => {
+    const { incoming, fetched, seen, stream } = await asking();
+    fetched.close();
+    await expect(fetched.done).rejects.toThrow('not wanted');
+    incoming.enqueue(stream(objects(0)));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(seen).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 /** MoQ's bytes: the vectors are those of the crate `moqt`, which another implementation reads too. */
 import { describe, expect, it } from 'vitest';
 import * as messages from '../src/moq/messages';
-import { isSubgroup, readHeader, readObjects, writeHeader, writeObjectHead } from '../src/moq/objects';
+import { isSubgroup, readFetched, readHeader, readObjects, writeHeader, writeObjectHead } from '../src/moq/objects';
 import { Malformed, pairs, Reader, Source, Writer, writePairs } from '../src/moq/wire';
 
 function hex(text: string): Uint8Array {
@@ -63,6 +63,7 @@ describe('messages', () => {
     ['PUBLISH_NAMESPACE', messages.publishNamespace(4, ['acc']), '06 0007 04 01 03616363 00'],
     ['SUBSCRIBE_OK', messages.subscribeOk(1, hex('0e40')), '04 0004 01 00 0e 40'],
     ['REQUEST_ERROR', messages.requestError(messages.DOES_NOT_EXIST, ''), '05 0003 10 00 00'],
+    ['FETCH', messages.fetchGroups(2, { namespace: ['acc', 'cam'], name: 'catalog' }, 5, 5), '16 0018 02 01 02 03616363 0363616d 07 636174616c6f67 05 00 05 00 00'],
     ['PUBLISH_DONE', messages.publishDone(messages.TRACK_ENDED, 12), '0b 0003 02 0c 00'],
   ])('%s is written as the server reads it', (_name, written, expected) => {
     expect(written).toEqual(hex(expected));
@@ -128,5 +129,30 @@ describe('objects (draft-18 §11.4.2)', () => {
       const read = isSubgroup(kind) ? await readHeader(kind, source(hex('010203040506'), 9)).then(() => true, () => false) : false;
       expect(read, kind.toString(16)).toBe(valid);
     }
+  });
+});
+
+describe('the answer to FETCH (draft-18 §11.4.4)', () => {
+  async function read(bytes: string, piece: number): Promise<string[]> {
+    const out: string[] = [];
+    for await (const { group, id, properties, payload } of readFetched(source(hex(bytes), piece))) {
+      out.push(`${group}.${id} ${String.fromCharCode(...payload)}${properties.length > 0 ? ` +${properties.length}` : ''}`);
+    }
+    return out;
+  }
+
+  it.each([
+    ['nothing', '', []],
+    // A group, a priority and properties; the next object; one three further on, in a subgroup that is named.
+    ['one group', '3c 05 00 80 03 109234 01 61  00 01 62  07 09 03 01 63', ['5.0 a +3', '5.1 b', '5.4 c']],
+    // Behind a group that nobody knows, to its end, comes the next one; then a datagram, two groups on.
+    ['a gap', '1c 05 00 80 01 61  810c 06 ffffffffffffffffff 00  0c 00 00 01 62  4c 01 07 01 63', ['5.0 a', '7.0 b', '9.7 c']],
+    ['an object without a payload', '1c 05 02 80 00', ['5.2 ']],
+  ])('%s', async (_name, bytes, expected) => {
+    for (const piece of [1, 2, 100]) expect(await read(bytes, piece)).toEqual(expected);
+  });
+
+  it.each(['00 01 61', '08 05 01 61', '04 05 01 61', '8080 05 00 00', '820c 05 00 00', '1c 05 00 80 04 61', '1c 05'])('%s can not be right', async (bytes) => {
+    await expect(read(bytes, 3)).rejects.toThrow(Malformed);
   });
 });

@@ -3,7 +3,7 @@ import { type Catalog, parseCatalog } from './catalog';
 import { isBarred, isTakenAway, TRACK_ENDED } from './messages';
 import type { MoqObject } from './objects';
 import { Ordered } from './ordered';
-import { type Address, inTime, Refused, Session, type Subscription } from './session';
+import { type Address, type Fetched, inTime, Refused, Session, type Subscription } from './session';
 import { text } from './wire';
 
 /** `moved`: the server asks to come again. */
@@ -130,6 +130,11 @@ export class Broadcast {
         subscription?.close();
       },
     };
+  }
+
+  /** Groups of the past, the first and the last one with it. */
+  fetch(name: string, first: number, last: number, out: (object: MoqObject) => void): Fetched {
+    return this.session.fetch({ namespace: this.namespace, name }, first, last, out);
   }
 
   close(): void {

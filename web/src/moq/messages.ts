@@ -14,6 +14,8 @@ export const KIND = {
   PUBLISH_DONE: 0x0b,
   TRACK_STATUS: 0x0d,
   GOAWAY: 0x10,
+  FETCH: 0x16,
+  FETCH_OK: 0x18,
   PUBLISH: 0x1d,
   SETUP: 0x2f00,
 } as const;
@@ -107,6 +109,18 @@ export function subscribe(id: number, track: Track, wishes: Wishes): Uint8Array<
     body.varint(FORWARD).byte(1);
     body.varint(SUBSCRIBER_PRIORITY - FORWARD).byte(wishes.priority);
     body.varint(GROUP_ORDER - SUBSCRIBER_PRIORITY).byte(wishes.order === 'ascending' ? 1 : 2);
+  });
+}
+
+const STANDALONE = 1;
+
+/** Whole groups of the past, the first and the last one with it, old ones first (draft-18 §10.12). */
+export function fetchGroups(id: number, track: Track, first: number, last: number): Uint8Array<ArrayBuffer> {
+  return frame(KIND.FETCH, (body) => {
+    writeTrack(body.varint(id).varint(STANDALONE), track);
+    // Behind the last object: 0 is the end of its group.
+    body.varint(first).varint(0).varint(last).varint(0);
+    body.varint(0);
   });
 }
 

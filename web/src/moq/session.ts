@@ -4,7 +4,7 @@
  * Draft-18 §3.3: each side has a control stream that begins with SETUP, and each request a stream of its own.
  */
 import * as messages from './messages';
-import { isSubgroup, type MoqObject, readHeader, readObjects } from './objects';
+import { FETCH_HEADER, isSubgroup, type MoqObject, readFetched, readHeader, readObjects } from './objects';
 import { Malformed, Source, streamError } from './wire';
 
 /** Where a session is opened. */
@@ -24,6 +24,13 @@ export interface Sink {
 }
 
 export interface Subscription {
+  close(): void;
+}
+
+/** A range of the past that comes. */
+export interface Fetched {
+  /** Resolves when all of it has come; rejected if it does not. */
+  done: Promise<void>;
   close(): void;
 }
 
@@ -52,6 +59,8 @@ export class Session {
   private nextRequest = 0;
   private readonly sinks = new Map<number, Sink>();
   private readonly waiting = new Map<number, (() => void)[]>();
+  /** By the request that asked: who takes the objects of a range, and is told of its end. */
+  private readonly fetches = new Map<number, { object: (object: MoqObject) => void; over: (error?: unknown) => void }>();
   /** Why the session is over. */
   readonly closed: Promise<string>;
   /** The server asks to leave, to this address: it takes no new requests. */
@@ -124,6 +133,34 @@ export class Session {
     }
   }
 
+  /** Groups of the past. Objects of one come one after the other; what nobody has any more is passed over. */
+  fetch(track: messages.Track, first: number, last: number, object: (object: MoqObject) => void): Fetched {
+    let close = () => {};
+    const done = new Promise<void>((resolve, reject) => {
+      let id = 0;
+      const over = (error?: unknown) => {
+        this.fetches.delete(id);
+        if (error === undefined) resolve();
+        else reject(error instanceof Error ? error : new Error('broken off'));
+      };
+      // The stream may be here before the answer.
+      const message = (next: number) => {
+        this.fetches.set((id = next), { object, over });
+        return messages.fetchGroups(next, track, first, last);
+      };
+      const asked = this.request(message).then(({ answer, cancel }) => {
+        if (answer.kind !== messages.KIND.FETCH_OK) over(refused(answer));
+        return cancel;
+      });
+      asked.catch(over);
+      close = () => {
+        over(new Error('not wanted any more'));
+        void asked.then((cancel) => cancel()).catch(() => {});
+      };
+    });
+    return { done, close };
+  }
+
   /** Whether the other end still answers. */
   async ping(track: messages.Track, timeoutMs: number): Promise<boolean> {
     const asked = this.request((id) => messages.trackStatus(id, track)).then(({ cancel }) => cancel());
@@ -190,6 +227,7 @@ export class Session {
       }
       return;
     }
+    if (kind === FETCH_HEADER) return this.readFetch(await source.varint(), source);
     if (!isSubgroup(kind)) return source.cancel();
     const header = await readHeader(kind, source);
     const sink = this.sinks.get(header.alias) ?? (await this.late(header.alias));
@@ -207,6 +245,21 @@ export class Session {
       // Reset: this group has no more.
     } finally {
       sink.streamEnded(header.group, complete);
+    }
+  }
+
+  private async readFetch(id: number, source: Source): Promise<void> {
+    const fetch = this.fetches.get(id);
+    if (fetch === undefined) return source.cancel();
+    try {
+      for await (const object of readFetched(source)) {
+        if (this.fetches.get(id) !== fetch) return await source.cancel();
+        fetch.object(object);
+      }
+      fetch.over();
+    } catch (error) {
+      fetch.over(error);
+      if (error instanceof Malformed) throw error;
     }
   }
 

@@ -7,6 +7,7 @@ import { type Came, Change } from './change';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
 import { placeOf } from './ladder';
 import { type PartInfo, partInfo } from './part';
+import { type Begins, groupAt, Rewind, REWIND_S } from './rewind';
 import { TrackBuffer } from './source-buffer';
 
 /** From the click to the first catalog; after that the player goes the other way. */
@@ -20,6 +21,10 @@ const RESERVE_S = 0.15;
 const LOOK_EVERY_MS = 100;
 /** Standing still so long in front of a hole, the player steps over it. */
 const HOLE_AFTER_MS = 250;
+/** Of so many groups it is known when they begin: more than can be gone back. */
+const BEGINS_MAX = 100;
+/** What is so near to the buffer is in it. */
+const NEAR_S = 0.1;
 
 type Kind = 'video' | 'audio';
 
@@ -31,6 +36,11 @@ interface Playing {
   init: Uint8Array | null;
   /** The newest group of which something was appended. */
   group: number | null;
+  /** What has come of it, and which initialisation segment it has. */
+  current: MoqObject[];
+  inited: number | null;
+  /** It is on its way back; what comes live waits for it. */
+  rewind: Rewind | null;
   /** What it is on its way to become. */
   next: { track: CatalogTrack; followed: Followed | null; change: Change } | null;
 }
@@ -69,6 +79,8 @@ export class MoqEngine implements Engine {
   private clock: { wallClockMs: number; mediaS: number } | null = null;
   private started = false;
   private stuckSinceMs: number | null = null;
+  private begins: Begins[] = [];
+  private readonly onSeeking = () => this.rewindTo(this.video.currentTime);
   private timer = 0;
   private destroyed = false;
   private onFirst: (() => void) | null = null;
@@ -120,6 +132,7 @@ export class MoqEngine implements Engine {
     for (const kind of ['video', 'audio'] as const) this.choose(kind);
     if (this.playing.size === 0) throw new Error('nothing that can be played');
     this.timer = window.setInterval(() => this.look(), LOOK_EVERY_MS);
+    this.video.addEventListener('seeking', this.onSeeking);
     await first;
     this.onFirst = null;
     this.events.onLive(true);
@@ -140,7 +153,7 @@ export class MoqEngine implements Engine {
     const before = this.playing.get(kind);
     if (track === undefined) return;
     if (before !== undefined) return this.changeTo(kind, before, track);
-    const playing: Playing = { track, buffer: this.makeBuffer(track), followed: NOTHING, init: null, group: null, next: null };
+    const playing: Playing = { track, buffer: this.makeBuffer(track), followed: NOTHING, init: null, group: null, current: [], inited: null, rewind: null, next: null };
     this.playing.set(kind, playing);
     playing.followed = this.follow(kind, track.name, (came) => this.onObject(kind, playing, came)) ?? NOTHING;
   }
@@ -163,9 +176,10 @@ export class MoqEngine implements Engine {
   }
 
   private take(kind: Kind, before: Playing, track: CatalogTrack, followed: Followed | null, came: Came): void {
+    before.rewind?.end();
     before.followed.close();
     if (family(before.track) !== family(track)) before.buffer.changeType(type(track));
-    const playing: Playing = { ...before, track, followed: followed ?? NOTHING, init: null, next: null };
+    const playing: Playing = { ...before, track, followed: followed ?? NOTHING, init: null, current: [], rewind: null, next: null };
     this.playing.set(kind, playing);
     this.onObject(kind, playing, came, playing.followed);
   }
@@ -191,24 +205,86 @@ export class MoqEngine implements Engine {
     for (const [object, first] of shown) this.show(kind, playing, object, first);
   }
 
-  private show(kind: Kind, playing: Playing, { group, properties, payload }: MoqObject, first: boolean): void {
-    playing.group = group;
+  private show(kind: Kind, playing: Playing, object: MoqObject, first: boolean): void {
+    const info = partInfo(object.properties);
+    if (playing.group !== object.group) playing.current = [];
+    playing.group = object.group;
+    playing.current.push(object);
+    const segment = info?.segment ?? null;
+    if (segment !== null) playing.inited = segment.init;
+    if (playing.rewind !== null) return playing.rewind.hold(object);
+    if (info !== null) this.onPart(kind, info, object.group);
+    this.append(playing, object, first);
+  }
+
+  private append(playing: Playing, { payload }: MoqObject, first: boolean): void {
     // A new configuration begins with a group.
     const { init } = playing.track;
     if (init !== null && (first || playing.init === null) && !same(init, playing.init)) {
       playing.init = init;
       playing.buffer.append(init);
     }
-    const info = partInfo(properties);
-    if (info !== null) this.onPart(kind, info);
     playing.buffer.append(payload);
   }
 
-  private onPart(kind: Kind, { targetMs, segment }: PartInfo): void {
+  private onPart(kind: Kind, { targetMs, segment }: PartInfo, group: number): void {
     this.targetMs = Math.max(this.targetMs, targetMs);
     if (segment !== null && (kind === 'video' || !this.playing.has('video'))) {
       this.clock = { wallClockMs: segment.wallClockMs, mediaS: segment.startS };
+      this.begins = [...this.begins.slice(1 - BEGINS_MAX), [group, segment.startS]];
     }
+  }
+
+  /** Somebody goes back to what is not in the buffer (any more): it is fetched. */
+  private rewindTo(atS: number): void {
+    const { buffered } = this.video;
+    if (!this.live || !this.started || !this.holdsElement || buffered.length === 0) return;
+    const liveS = buffered.start(buffered.length - 1);
+    for (let range = 0; range < buffered.length; range++) {
+      if (atS >= buffered.start(range) - NEAR_S && atS < buffered.end(range)) return;
+    }
+    const from = groupAt(this.begins, atS);
+    if (atS >= liveS || from === null) return;
+    for (const playing of this.playing.values()) {
+      playing.rewind?.end();
+      if (playing.group !== null && playing.group > from) this.rewind(playing, from, playing.group - 1);
+    }
+  }
+
+  private rewind(playing: Playing, from: number, to: number): void {
+    const { broadcast } = this;
+    if (broadcast === null) return;
+    let usable = false;
+    const past = (object: MoqObject) => {
+      const segment = partInfo(object.properties)?.segment ?? null;
+      // Of another configuration than the one that plays: it can't be shown beside it.
+      if (segment !== null) usable = playing.inited === null || segment.init === playing.inited;
+      if (usable) this.append(playing, object, false);
+    };
+    const done = (live: readonly MoqObject[]) => {
+      playing.rewind = null;
+      if (this.destroyed) return;
+      for (const object of live) this.append(playing, object, object.id === 0);
+      this.afterRewind();
+    };
+    const fetch = (object: (object: MoqObject) => void) => broadcast.fetch(playing.track.name, from, to, object);
+    playing.rewind = new Rewind(playing.current, fetch, past, done);
+  }
+
+  /** Nothing is to be had where the viewer has gone: what comes next is. */
+  private afterRewind(): void {
+    const { video } = this;
+    if ([...this.playing.values()].some(({ rewind }) => rewind !== null)) return;
+    const step = () => {
+      if (!this.holdsElement || !video.seeking) return;
+      for (let range = 0; range < video.buffered.length; range++) {
+        if (video.buffered.start(range) <= video.currentTime) continue;
+        video.currentTime = video.buffered.start(range) + 0.01;
+        return;
+      }
+    };
+    // When it is in the buffer.
+    window.setTimeout(step, HOLE_AFTER_MS);
   }
 
   private onCatalog(catalog: Catalog): void {
@@ -226,8 +302,9 @@ export class MoqEngine implements Engine {
 
   private onAppended(): void {
     if (!this.holdsElement) return;
-    const endS = Math.min(...[...this.playing.values()].map(({ buffer }) => buffer.endS));
-    if (endS <= 0) return;
+    const all = [...this.playing.values()];
+    const endS = Math.min(...all.map(({ buffer }) => buffer.endS));
+    if (endS <= 0 || all.some(({ rewind }) => rewind !== null)) return;
     const now = performance.now();
     if (this.edge === null || endS > this.edge.endS + (now - this.edge.atMs) / 1000 - 1) this.advance(endS, now);
     if (this.started) return;
@@ -249,6 +326,7 @@ export class MoqEngine implements Engine {
   private look(): void {
     const { video } = this;
     if (!this.holdsElement) return;
+    this.offerPast();
     if (video.paused || video.seeking || video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA) {
       this.stuckSinceMs = null;
       return;
@@ -264,8 +342,16 @@ export class MoqEngine implements Engine {
     }
   }
 
+  /** The bar reaches as far back as somebody can go. */
+  private offerPast(): void {
+    const endS = this.livePositionS();
+    if (endS === null || this.media.readyState !== 'open') return;
+    this.media.setLiveSeekableRange(Math.max(0, endS - REWIND_S), endS);
+  }
+
   private onEnd(): void {
     this.live = false;
+    for (const { rewind } of this.playing.values()) rewind?.end();
     let left = this.playing.size;
     const finish = () => {
       left--;
@@ -335,7 +421,8 @@ export class MoqEngine implements Engine {
   }
 
   suspend(): void {
-    for (const { followed, next } of this.playing.values()) {
+    for (const { followed, next, rewind } of this.playing.values()) {
+      rewind?.end();
       followed.close();
       next?.followed?.close();
     }
@@ -357,6 +444,8 @@ export class MoqEngine implements Engine {
   destroy(): void {
     this.destroyed = true;
     window.clearInterval(this.timer);
+    this.video.removeEventListener('seeking', this.onSeeking);
+    for (const { rewind } of this.playing.values()) rewind?.end();
     this.broadcast?.close();
     if (this.video.src === this.url) {
       this.video.removeAttribute('src');

@@ -8,7 +8,7 @@ export interface PartInfo {
   /** The longest that a part of this track lasts. */
   targetMs: number;
   /** Of the first part of a segment. */
-  segment: { wallClockMs: number; startS: number } | null;
+  segment: { wallClockMs: number; startS: number; /** Of its initialisation segment, rounded. */ init: number } | null;
 }
 
 /** null: not one of our packager's. */
@@ -27,5 +27,7 @@ export function partInfo(properties: Uint8Array): PartInfo | null {
   const timescale = more.varint();
   more.varint();
   const wallClockMs = more.varint();
-  return { targetMs, segment: { wallClockMs, startS: more.varint() / timescale } };
+  const startS = more.varint() / timescale;
+  more.varint();
+  return { targetMs, segment: { wallClockMs, startS, init: more.varint() } };
 }

@@ -1,15 +1,18 @@
 //! The deciding test of congestion controllers: how old what is newest gets on bad paths, and what that costs
 //! elsewhere. `AIRWAVE_CONTROLLERS=all` prints the table of docs/decisions/0059-short-queues.md.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use moqt::{GroupOrder, Parameters};
 use spine::TrackInfo;
 use testkit::Shape;
 use tokio::time::Instant;
 
 use super::duties::VIDEO;
-use super::live::{Source, Watcher, descending, layers, mile, ms};
+use super::live::{Seen, Source, Watcher, descending, layers, mile, ms};
 use super::rig::{Rig, next_object};
+use crate::limits::LAG_MAX;
 use crate::transport::{Congestion, Network};
 
 const fn s(n: u64) -> Duration {
@@ -32,6 +35,27 @@ async fn drops(congestion: Congestion, source: &Source, queue: u64) -> Duration 
     };
     tokio::join!(source.run(&track, start, 20), drop);
     watcher.take().age_max(s(7), s(20))
+}
+
+/// The same to who wants old groups first (`ascending`), who has 10 s more afterwards: all that came.
+async fn drops_ascending(source: &Source) -> Seen {
+    let (start, network) = (Instant::now(), Network::new(7));
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client_over(&network, mile(4, DEEP)).await;
+    let ascending = Parameters { group_order: Some(GroupOrder::Ascending), ..next_object() };
+    let watcher = Watcher::new(client, start, ascending).await;
+    let drop = async {
+        for (at, mbit) in [(5, 1), (20, 4)] {
+            tokio::time::sleep_until(start + s(at)).await;
+            network.reshape(watcher.address(), mile(mbit, DEEP));
+        }
+    };
+    tokio::join!(source.run(&track, start, 30), drop);
+    // What is on its way.
+    tokio::time::sleep(s(1)).await;
+    watcher.take()
 }
 
 /// Mbit/s of a line that is offered more than it passes.
@@ -82,6 +106,31 @@ async fn queues_stay_short_and_chance_is_not_taken_for_a_full_queue() {
     if std::env::var("AIRWAVE_CONTROLLERS").is_ok() {
         table().await;
     }
+}
+
+/// Whoever asks for old groups first is served so, and pays with age: as much as a subscriber may lag, and no more, however long the
+/// line stays narrow.
+#[tokio::test(start_paused = true)]
+async fn who_wants_old_groups_first_on_a_narrow_line_lags_by_a_bound() {
+    let seen = drops_ascending(&Source::single(3_000_000)).await;
+    let narrow = seen.age_max(s(7), s(20));
+    assert!(narrow > ms(3_000), "the newest first would be {narrow:?}: old groups came first");
+    assert!(narrow < LAG_MAX + ms(1_000), "{narrow:?}");
+    let after = seen.age_max(s(23), s(30));
+    assert!(after < ms(500), "live again 3 s after the line is: {after:?}");
+    // What is lost are the ends of groups, which is said, and whole groups behind them.
+    let cut: Vec<u64> = seen.resets(0).iter().map(|(group, _)| *group).collect();
+    let mut groups: BTreeMap<u64, usize> = BTreeMap::new();
+    seen.objects.iter().for_each(|came| *groups.entry(came.group).or_default() += 1);
+    let torn = groups.iter().filter(|(group, objects)| **objects < 30 && !cut.contains(group));
+    assert_eq!(torn.collect::<Vec<_>>(), [], "cut: {cut:?}");
+    assert!(!cut.is_empty() && groups.len() < 30, "{} groups, cut: {cut:?}", groups.len());
+    // The layer that a line can carry stays live whatever the order is.
+    let seen = drops_ascending(&layers()).await;
+    let narrow = seen.age_max(s(7), s(20));
+    assert!(narrow < ms(800), "{narrow:?}");
+    assert_eq!((seen.of(0).count(), seen.resets(0)), (900, vec![]), "all of the lower layer");
+    assert!(!seen.resets(1).is_empty(), "and not all of the higher one");
 }
 
 async fn table() {

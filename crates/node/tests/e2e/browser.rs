@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{
     Clip, ClipSpec, Follower, Impaired, Played, Relay, Server, Shape, decode_errors,
-    glass_to_glass, packets, play, publish_from_page, published, skip, wait_until,
+    glass_to_glass, packets, play, publish_from_page, published, skip, use_player, wait_until,
     watch_while_shut, watch_with_stock_moq,
 };
 
@@ -206,6 +206,30 @@ fn our_player_over_moq_without_webcodecs_shows_every_frame_and_sounds_right() {
     let modes = played.0["modes"].as_array().unwrap();
     assert!(modes[..] == ["MoQ"] || !soak() && modes.iter().any(over_moq), "{modes:?}");
     assert_eq!(errors(&played.0), [""; 0]);
+}
+
+#[test]
+fn who_goes_back_over_moq_fetches_what_was_before_he_came() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let list = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
+    wait_until("two segments", 30, || {
+        (server.get(&list).text().matches("#EXTINF").count() >= 2).then_some(())
+    });
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let seen = use_player(&url, &["--back", "3"]);
+    assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
+    assert_eq!(seen["past"]["mode"], "MoQ", "{seen}");
+    let past = |at: &str| seen["past"][at].as_f64().unwrap();
+    let begun = seen["begunS"].as_f64().unwrap();
+    assert!(begun > 3.0 && past("startS") <= 3.0, "it was before he came: {seen}");
+    assert!(past("endS") > begun, "and goes on into what came live: {seen}");
+    assert!(server.metric("moq_fetches_total") >= 2, "pictures and sound");
 }
 
 /// From the encoder's picture to the screen; in a soak run for ten minutes without a rebuffer.
