@@ -24,6 +24,8 @@ struct State<K, V: Clone> {
     known: BTreeMap<K, (u64, V)>,
     /// Since when it is being looked up, for as long as somebody waits.
     looking: BTreeMap<K, (u64, WeakShared<Look<V>>)>,
+    /// How many somebody waited for when they were last walked through.
+    kept: usize,
     /// How often something was forgotten. What was being read then may be of before.
     forgotten: u64,
 }
@@ -31,7 +33,7 @@ struct State<K, V: Clone> {
 impl<K, V: Clone> Default for Lookups<K, V> {
     fn default() -> Self {
         let (known, looking) = (BTreeMap::new(), BTreeMap::new());
-        Self(Mutex::new(State { known, looking, forgotten: 0 }))
+        Self(Mutex::new(State { known, looking, kept: 0, forgotten: 0 }))
     }
 }
 
@@ -65,6 +67,7 @@ impl<K: Ord + Clone, V: Clone> Lookups<K, V> {
         };
         let found = looking.await;
         let mut state = self.state();
+        state.looked(&key, since_ms);
         if state.forgotten == forgotten {
             state.found(key, since_ms, now_ms, found.clone());
         }
@@ -102,9 +105,10 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         {
             return (*since_ms, looking);
         }
-        if self.looking.len() >= POLICIES_KEPT {
-            // Of those who did not wait for the end.
+        if self.looking.len() >= POLICIES_KEPT.max(2 * self.kept) {
+            // Of those who did not wait for the end. Those who do are not walked through again for each one more.
             self.looking.retain(|_, (_, looking)| looking.upgrade().is_some());
+            self.kept = self.looking.len();
         }
         let looking = look().shared();
         if let Some(weak) = looking.downgrade() {
@@ -113,10 +117,14 @@ impl<K: Ord + Clone, V: Clone> State<K, V> {
         (now_ms, looking)
     }
 
-    fn found(&mut self, key: K, since_ms: u64, now_ms: u64, found: Found<V>) {
-        if self.looking.get(&key).is_some_and(|(since, _)| *since == since_ms) {
-            self.looking.remove(&key);
+    /// Nobody waits for this look any more.
+    fn looked(&mut self, key: &K, since_ms: u64) {
+        if self.looking.get(key).is_some_and(|(since, _)| *since == since_ms) {
+            self.looking.remove(key);
         }
+    }
+
+    fn found(&mut self, key: K, since_ms: u64, now_ms: u64, found: Found<V>) {
         let Some(value) = found else { return };
         if self.known.get(&key).is_some_and(|(since, _)| is_fresh(since_ms, *since)) {
             // Somebody who asked later was answered before.
@@ -227,11 +235,24 @@ mod tests {
             }
             slow.go.send_replace(true);
             assert_eq!(before.await, Some(1), "who asked before hears of before");
+            assert!(slow.lookups.state().looking.is_empty());
             slow.value = Some(2);
             assert_eq!(slow.ask(NOW).await, Some(2));
             assert_eq!(slow.ask(NOW).await, Some(2));
             assert_eq!(slow.reads(), 1);
         }
+    }
+
+    /// Also of one who had asked for something else than what was forgotten.
+    #[tokio::test]
+    async fn what_is_looked_up_is_not_kept_when_it_is_found() {
+        let slow = Slow::new(Some(1));
+        let mut asking = Box::pin(slow.ask(NOW));
+        begin(&mut asking).await;
+        slow.lookups.forget(&"another");
+        slow.go.send_replace(true);
+        assert_eq!(asking.await, Some(1));
+        assert!(slow.lookups.state().looking.is_empty());
     }
 
     #[tokio::test]
