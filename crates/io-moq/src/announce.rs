@@ -119,8 +119,8 @@ async fn namespaces(
     let mut told = BTreeSet::new();
     // Of these nobody could say whether he may watch them.
     let mut unsure = BTreeSet::new();
-    // Up to which of those that were told it was looked whether he still may.
-    let mut looked: Option<Path> = None;
+    // Of those that were told, what he may watch by a token, which may end; and up to which of them it was looked whether he still may.
+    let (mut held, mut looked) = (BTreeSet::new(), None::<Path>);
     loop {
         let prefix = terms.borrow_and_update().prefix.clone();
         let gone = |path: &Path| {
@@ -137,16 +137,18 @@ async fn namespaces(
             stays
         });
         unsure.retain(|path: &Path| path.starts_with(&prefix));
+        held.retain(|path: &Path| path.starts_with(&prefix));
         let mut announcements = viewer.relay.origin.announcements(prefix);
         let mut look = clock::now() + GATE_AGAIN;
         loop {
-            let any = !told.is_empty() || !unsure.is_empty();
+            let any = !held.is_empty() || !unsure.is_empty();
             let (mut path, mut again) = (None, false);
             tokio::select! {
                 news = poll_fn(|cx| announcements.poll(cx)) => match news {
                     Announce::Live(broadcast) => path = Some(broadcast.path().clone()),
                     Announce::Gone(path) => {
                         unsure.remove(&path);
+                        held.remove(&path);
                         if told.remove(&path) {
                             gone(&path);
                         }
@@ -162,7 +164,7 @@ async fn namespaces(
             if again {
                 look = clock::now() + GATE_AGAIN;
                 let behind = looked.map_or(Bound::Unbounded, Bound::Excluded);
-                paths.extend(told.range((behind, Bound::Unbounded)).take(GATE_NAMES).cloned());
+                paths.extend(held.range((behind, Bound::Unbounded)).take(GATE_NAMES).cloned());
                 looked = paths.last().filter(|_| paths.len() == GATE_NAMES).cloned();
                 paths.extend(unsure.iter().take(GATE_NAMES).cloned());
             }
@@ -177,6 +179,7 @@ async fn namespaces(
                     }
                     Err(_) => {
                         unsure.remove(&path);
+                        held.remove(&path);
                         if told.remove(&path) {
                             gone(&path);
                         }
@@ -184,8 +187,11 @@ async fn namespaces(
                     Ok(()) => {
                         unsure.remove(&path);
                         // The same again: its publisher changed, which a reader does not see.
-                        if told.insert(path) {
+                        if told.insert(path.clone()) {
                             link.command(Command::Namespace { id, namespace });
+                            if viewer.watches_by_token(&path).await {
+                                held.insert(path);
+                            }
                         }
                     }
                 }

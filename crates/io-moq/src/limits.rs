@@ -197,8 +197,9 @@ pub const AUDIO_TRACKS_MAX: u8 = 16;
 /// second) a token that ends, or is taken back, ends its view within a second, on the way to its viewer too.
 pub const GATE_AGAIN: Duration = Duration::from_millis(400);
 
-/// Namespaces of one request that are looked at then, in turn: the rest a moment later. Nobody's list is so long, but an operator's.
-pub const GATE_NAMES: usize = 256;
+/// Namespaces of one request that are looked at then, of those that a token opens, in turn: the rest a moment later. Most tokens open
+/// one.
+pub const GATE_NAMES: usize = 64;
 
 /// Looks in a row that nobody could answer, because the database is busy: a view goes on for so long, as an answer over HTTP does.
 pub const GATE_UNKNOWN_MAX: u32 = 12;

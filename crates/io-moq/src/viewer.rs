@@ -151,10 +151,20 @@ impl Viewer {
 
     /// Whether this broadcast may be watched; else why not.
     pub(crate) async fn may_watch(&self, path: &Path) -> Result<(), Barred> {
+        let tokens: Vec<Secret> = self.own().iter().chain(&self.session).cloned().collect();
+        self.may_watch_by(path, tokens).await
+    }
+
+    /// Whether it is what he shows that lets him watch it, who may: then that may end.
+    pub(crate) async fn watches_by_token(&self, path: &Path) -> bool {
+        let shows = !self.own().is_empty() || !self.session.is_empty();
+        shows && self.may_watch_by(path, Vec::new()).await.is_err()
+    }
+
+    async fn may_watch_by(&self, path: &Path, tokens: Vec<Secret>) -> Result<(), Barred> {
         if self.relay.is_open(path) {
             return Ok(());
         }
-        let tokens: Vec<Secret> = self.own().iter().chain(&self.session).cloned().collect();
         // What a token allows may depend on the address: that is known when the handshake is over.
         if !tokens.is_empty() && !self.connection.established().await {
             return Err(Barred::unauthorized("the handshake failed"));

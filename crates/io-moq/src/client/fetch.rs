@@ -17,6 +17,9 @@ use crate::publish::Denied;
 use crate::transport::Read;
 use crate::upstream::Asked;
 
+/// More urgent than what is asked for without a word, which is 128.
+const PAST_PRIORITY: u8 = 127;
+
 /// What comes of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -58,7 +61,12 @@ impl Remote {
         range: Range,
         order: GroupOrder,
     ) -> Result<Fetched, Denial> {
-        let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
+        // Before what is live, of which it is the beginning, or there is nothing live.
+        let parameters = Parameters {
+            group_order: Some(order),
+            subscriber_priority: Some(PAST_PRIORITY),
+            ..Parameters::default()
+        };
         let fetch = Fetch::Standalone { track: self.name(name)?, range };
         self.past(Request::Fetch { fetch, parameters }, order, range).await
     }
