@@ -8,13 +8,13 @@ pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Sockets of one port, one a core. Each has a buffer of 3 MB for what comes in at once.
 pub const SOCKETS_MAX: u8 = 16;
 
-/// Connections whose handshake has not begun to be answered, of all addresses.
+/// Connections whose handshake has not begun to be answered, of all addresses, at a socket: they fall on sockets by chance.
 pub const INCOMING: usize = 1_024;
 
 /// Bytes that one of these has sent already, the first included.
 pub const EARLY_BYTES: u64 = 64 << 10;
 
-/// And all of them.
+/// And all of them, at all sockets.
 pub const EARLY_BYTES_ALL: u64 = 16 << 20;
 
 /// Connections that have not said SETUP, from all addresses.

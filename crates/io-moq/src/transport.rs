@@ -421,7 +421,7 @@ fn server_config(
     let sockets = usize::from(sockets.max(1));
     config
         .transport_config(Arc::new(transport))
-        .max_incoming(limits::INCOMING / sockets)
+        .max_incoming(limits::INCOMING)
         .incoming_buffer_size(limits::EARLY_BYTES)
         .incoming_buffer_size_total(limits::EARLY_BYTES_ALL / sockets as u64);
     Ok(config)
