@@ -93,6 +93,7 @@ async function goBetween(page) {
   await heights(page, Number.parseInt(options.other, 10));
   const machine = watchMachine();
   await page.evaluate(collect);
+  const requests = watchRequests(page);
   for (let round = 0; round < Number(options.switches); round++) {
     const label = round % 2 ? options.other : options.level;
     await pick(page, label);
@@ -117,6 +118,7 @@ async function goBetween(page) {
     dropped,
     holes,
     notes,
+    requests: requests(Number(notes.find((note) => note.startsWith('waiting'))?.split(' ')[1])),
     leastIdle,
   };
 }
@@ -156,6 +158,17 @@ async function goBack(page) {
   };
   const { mode } = await (await page.waitForFunction(live, null, WAIT)).jsonValue();
   return { begunS, past, mode };
+/** All that is asked for, as it ends; answers those around the first wait: when, how long until the head and the end, and what for. */
+function watchRequests(page) {
+  const all = [];
+  const ended = (how) => (request) => {
+    const { startTime, responseStart, responseEnd } = request.timing();
+    const { pathname, search } = new URL(request.url());
+    all.push({ startTime, line: [startTime.toFixed(0), responseStart.toFixed(0), responseEnd.toFixed(0), Date.now() - startTime, how, pathname.split('/').pop() + search].join(' ') });
+  };
+  page.on('requestfinished', ended('whole'));
+  page.on('requestfailed', ended('failed'));
+  return (firstMs) => all.filter(({ startTime }) => firstMs - 3_000 < startTime && startTime < firstMs + 7_000).map(({ line }) => line);
 }
 
 /** Runs in the page: every frame that is shown from now on, and what should not happen meanwhile. */
@@ -168,7 +181,7 @@ function collect() {
   const note = (what) => {
     const { currentTime, buffered, readyState, videoHeight } = video;
     const ranges = Array.from({ length: buffered.length }, (_, at) => [buffered.start(at), buffered.end(at)].map((s) => s.toFixed(3)).join('-'));
-    if (state.notes.length < 40) state.notes.push([what, performance.now().toFixed(0), currentTime.toFixed(3), readyState, videoHeight, ranges.join(' ')].join(' '));
+    if (state.notes.length < 40) state.notes.push([what, (performance.timeOrigin + performance.now()).toFixed(0), currentTime.toFixed(3), readyState, videoHeight, ranges.join(' ')].join(' '));
   };
   video.addEventListener('waiting', () => (state.waiting++, note('waiting')));
   video.addEventListener('seeking', () => (state.seeks++, note('seeking')));

@@ -89,8 +89,13 @@ const GATE: [Row; 6] = [
     row(4, false, false, true),
 ];
 
+/// In the soak.
+pub(crate) fn all_rows() -> bool {
+    std::env::var("AIRWAVE_JOINTS").is_ok_and(|which| which == "all")
+}
+
 fn rows() -> Vec<Row> {
-    if std::env::var("AIRWAVE_JOINTS").is_ok_and(|which| which == "all") {
+    if all_rows() {
         let bits = |n: usize| row(n / 8, n & 1 > 0, n & 2 > 0, n & 4 > 0);
         return (0..CODECS.len() * 8).map(bits).collect();
     }
