@@ -43,9 +43,10 @@ async function main() {
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
     // A browser without WebCodecs plays whole parts over MoQ, which can be gone back in.
     if (options.back) await page.addInitScript(() => delete window.VideoDecoder);
+    const requests = watchRequests(page);
     await page.goto(options.url, { waitUntil: 'domcontentloaded' });
     await page.waitForFunction(() => document.querySelector('airwave-player')?.video.videoHeight > 0, null, WAIT);
-    const seen = options.back ? await goBack(page) : options.seek ? await seek(page) : options.other ? await goBetween(page) : options.fails ? await chooseWhatFails(page) : await choose(page);
+    const seen = options.back ? await goBack(page) : options.seek ? await seek(page) : options.other ? await goBetween(page, requests) : options.fails ? await chooseWhatFails(page) : await choose(page);
     return { ...seen, errors };
   } finally {
     await browser.close();
@@ -87,13 +88,12 @@ async function pick(page, label) {
 }
 
 /** From one level to the other and back, so many times: which frames the screen missed around it. */
-async function goBetween(page) {
+async function goBetween(page, requests) {
   await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
   await pick(page, options.other);
   await heights(page, Number.parseInt(options.other, 10));
   const machine = watchMachine();
   await page.evaluate(collect);
-  const requests = watchRequests(page);
   for (let round = 0; round < Number(options.switches); round++) {
     const label = round % 2 ? options.other : options.level;
     await pick(page, label);
@@ -158,17 +158,19 @@ async function goBack(page) {
   };
   const { mode } = await (await page.waitForFunction(live, null, WAIT)).jsonValue();
   return { begunS, past, mode };
-/** All that is asked for, as it ends; answers those around the first wait: when, how long until the head and the end, and what for. */
+}
+
+/** All that is asked for; answers those around the first wait: when, how long it took and how it ended, and what for. */
 function watchRequests(page) {
-  const all = [];
+  const all = new Map();
+  page.on('request', (request) => all.set(request, { began: Date.now(), ended: 'never' }));
   const ended = (how) => (request) => {
-    const { startTime, responseStart, responseEnd } = request.timing();
-    const { pathname, search } = new URL(request.url());
-    all.push({ startTime, line: [startTime.toFixed(0), responseStart.toFixed(0), responseEnd.toFixed(0), Date.now() - startTime, how, pathname.split('/').pop() + search].join(' ') });
+    const entry = all.get(request);
+    if (entry !== undefined) entry.ended = `${Date.now() - entry.began} ${how} ${request.failure()?.errorText ?? ''}`;
   };
   page.on('requestfinished', ended('whole'));
   page.on('requestfailed', ended('failed'));
-  return (firstMs) => all.filter(({ startTime }) => firstMs - 3_000 < startTime && startTime < firstMs + 7_000).map(({ line }) => line);
+  return (waited) => [...all].filter(([, { began }]) => waited - 12_000 < began && began < waited + 7_000).map(([request, { began, ended }]) => `${began} ${ended} ${request.url().split('/').slice(4).join('/')}`);
 }
 
 /** Runs in the page: every frame that is shown from now on, and what should not happen meanwhile. */
