@@ -38,7 +38,7 @@ export class HlsEngine implements Engine {
   private liveNow: boolean | null = null;
   private endTimer = 0;
   private repairedAtMs = Number.NEGATIVE_INFINITY;
-  /** A level that was chosen (-1: by itself), from the next key frame on. */
+  /** A level that was chosen (-1: by itself), from the next segment on. */
   private awaited: number | null = null;
 
   static supported(): boolean {
@@ -135,7 +135,9 @@ export class HlsEngine implements Engine {
   /**
    * hls.js begins another level with the newest key frame that it has loaded already, and so replaces pictures. A decoder
    * that is among them goes on with the old ones to their end and then waits for the next key frame: those between are
-   * never shown. So near the edge it changes while a group of pictures begins, which is a second before it is decoded.
+   * never shown. So near the edge it changes while a segment begins, which is a second before it is decoded. Not with a key
+   * frame within one: hls.js (1.7.4) then waits for the parts before it, which it never loads of this level, until they are in
+   * the list no more: the player stands still for some seconds, and jumps.
    */
   chooseLevel(index: number | null): void {
     this.awaited = index === null ? -1 : this.placeIn(index);
@@ -161,7 +163,7 @@ export class HlsEngine implements Engine {
   private onLoading({ frag, part }: FragLoadingData): void {
     const type: string = frag.type;
     if (this.awaited === null || type !== 'main') return;
-    if (part !== undefined && part.index > 0 && !part.independent) return;
+    if (part !== undefined && part.index > 0) return;
     this.hls.loadLevel = this.awaited;
     this.awaited = null;
   }
