@@ -25,8 +25,10 @@ pub(super) async fn begin(
         .map_err(|_| WatchError::Reference { url: url.clone(), uri: url.path.clone() })?;
     let playlist = match options.begin {
         // All that there is since the start.
-        Begin::Start | Begin::Back(_) => playlist.with("dvrEnabled=true"),
-        Begin::Live | Begin::Oldest => playlist,
+        Begin::Start | Begin::Back(_) if !playlist.path.contains("dvrEnabled=") => {
+            playlist.with("dvrEnabled=true")
+        }
+        _ => playlist,
     };
     let mut tracks = loop {
         match tracks(&mut http, &playlist).await {

@@ -276,7 +276,7 @@ struct Follower {
     /// Reads durations where objects do not say theirs.
     boxes: Option<(Bytes, Reader)>,
     /// An initialisation segment of the past that the catalog does not name any more.
-    old_init: Option<(u64, Bytes)>,
+    old_init: Option<(u64, Option<Bytes>)>,
 }
 
 impl Follower {
@@ -372,9 +372,10 @@ impl Follower {
             && !self.inits.borrow().contains_key(&id)
         {
             if self.old_init.as_ref().is_none_or(|(known, _)| *known != segment.init) {
-                self.old_init = Some((segment.init, reader.init(segment.init).await?));
+                // What can't be had is not asked for with each object.
+                self.old_init = Some((segment.init, reader.init(segment.init).await));
             }
-            return self.old_init.as_ref().map(|(_, init)| init.clone());
+            return self.old_init.as_ref().and_then(|(_, init)| init.clone());
         }
         let there = self.inits.wait_for(|inits| inits.contains_key(&id));
         let found = tokio::time::timeout(INIT_WAIT, there).await.ok()?.ok()?;

@@ -52,16 +52,21 @@ pub(super) struct TrackReader {
 struct Past {
     /// It goes on here.
     next: Location,
-    /// What was handed out last.
-    last: Option<Location>,
+    /// What was handed out last, and in which session.
+    last: Option<(Location, u64)>,
     /// The session that was asked last.
     session: u64,
     /// There is so little left that what is live can be subscribed to meanwhile.
     near: bool,
+    /// Asked for again, nothing more would come.
+    dry: bool,
+    /// The track was gone when it was subscribed to, and its end was asked for.
+    gone: bool,
     fetching: Option<Fetching>,
 }
 
 struct Fetching {
+    session: u64,
     from: Location,
     fetched: Fetched,
 }
@@ -110,7 +115,11 @@ impl TrackReader {
                         return Ok(Some(came));
                     }
                 }
-                Ok(None) => self.complete(),
+                Ok(None) => {
+                    if let Some(came) = self.complete() {
+                        return Ok(Some(came));
+                    }
+                }
                 Err(words) => {
                     past.fetching = None;
                     if !self.has_moved().await {
@@ -138,23 +147,43 @@ impl TrackReader {
         timeout(INIT_WAIT, fetch).await.ok()?
     }
 
-    /// A round of the past has come.
-    fn complete(&mut self) {
-        let Some(past) = &mut self.past else { return };
-        let Some(Fetching { from, fetched }) = past.fetching.take() else { return };
+    /// A round of the past has come. Says if it ends before it should.
+    fn complete(&mut self) -> Option<Came> {
+        let past = self.past.as_mut()?;
+        let Fetching { from, fetched, .. } = past.fetching.take()?;
         let end = fetched.ok.end;
-        past.next = past.next.max(behind(end));
+        let (came, behind) = (past.next, behind(end));
+        past.dry = came.max(behind) == from;
+        past.next = came.max(behind);
         past.near |= end.group.saturating_sub(from.group) < NEAR_GROUPS;
+        let short = came.group < end.group || (came <= end && end.object != Range::WHOLE_GROUP);
+        let lost = past.last.filter(|_| short).map(|(last, _)| match last.group == end.group {
+            true => Came::Lost,
+            false => Came::LostGroups,
+        });
         if self.live.is_none() && fetched.ok.end_of_track {
             self.past = None;
         }
+        lost
     }
 
     /// Asks for what is missing next: more of the past, or what is live.
     async fn go_on(&mut self) -> Result<Option<Came>, Broken> {
-        let near = self.past.as_ref().is_some_and(|past| past.near);
-        if near && self.live.is_none() {
-            self.live = Some(self.subscribe().await?);
+        let Some(past) = &mut self.past else { return Ok(None) };
+        if past.near && self.live.is_none() {
+            let (broadcast, name) = (self.broadcast.clone(), &self.name);
+            match Following::begin(broadcast, name, Reads::Onward).await {
+                Ok(live) => self.live = Some(live),
+                // It has ended meanwhile: what there is of its end is asked for once.
+                Err(denial) if denial.is_absence() && past.last.is_some() && !past.gone => {
+                    past.gone = true;
+                }
+                Err(denial) if denial.is_absence() && past.last.is_some() => {
+                    let words = "it ended before all of its past was read";
+                    return Err(Broken::Ended(words.to_owned()));
+                }
+                Err(denial) => return Err(Broken::Ended(denial.to_string())),
+            }
         }
         match self.ask().await {
             Ok(true) => Ok(None),
@@ -171,7 +200,7 @@ impl TrackReader {
         let end = match &self.live {
             None => LAST,
             Some(live) => match live.largest() {
-                Some(largest) if largest >= past.next => largest,
+                Some(largest) if largest >= past.next && !past.dry => largest,
                 _ => return Ok(false),
             },
         };
@@ -180,7 +209,7 @@ impl TrackReader {
         let (from, order) = (past.next, GroupOrder::Ascending);
         match remote.fetch(&self.name, Range { start: from, end }, order).await {
             Ok(fetched) => {
-                past.fetching = Some(Fetching { from, fetched });
+                past.fetching = Some(Fetching { session, from, fetched });
                 Ok(true)
             }
             Err(denial) if denial.is_ahead() => {
@@ -191,22 +220,12 @@ impl TrackReader {
         }
     }
 
-    async fn subscribe(&mut self) -> Result<Following, Broken> {
-        let asked = Following::begin(self.broadcast.clone(), &self.name, Reads::Onward).await;
-        let read = self.past.as_ref().is_some_and(|past| past.last.is_some());
-        asked.map_err(|denial| {
-            Broken::Ended(match denial.is_absence() && read {
-                true => "it ended before its past was read; its recording has the rest".to_owned(),
-                false => denial.to_string(),
-            })
-        })
-    }
-
     /// From here on it is live.
     fn join(&mut self) -> Option<Came> {
         let live = self.live.as_mut()?;
         let past = self.past.take()?;
-        let anew = !live.goes_on_behind(past.last?, past.session);
+        let (last, session) = past.last?;
+        let anew = !live.goes_on_behind(last, session);
         anew.then_some(Came::Anew)
     }
 
@@ -223,7 +242,8 @@ impl Past {
         match item {
             Item::Object { at, properties, payload } => {
                 self.next = behind(at);
-                self.last = Some(at);
+                let session = self.fetching.as_ref().map_or(self.session, |round| round.session);
+                self.last = Some((at, session));
                 let (group, id) = (at.group, at.object);
                 let properties = properties.as_bytes().clone();
                 let past = Object { group, id, properties, payload, arrived: None };
@@ -232,7 +252,7 @@ impl Past {
             Item::Gap { missing, end } => {
                 self.next = self.next.max(behind(end));
                 // Before the first object nothing is missed.
-                let last = self.last.filter(|_| missing != Missing::NonExistent)?;
+                let (last, _) = self.last.filter(|_| missing != Missing::NonExistent)?;
                 Some(if last.group == end.group { Came::Lost } else { Came::LostGroups })
             }
         }

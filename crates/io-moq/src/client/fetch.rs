@@ -8,7 +8,7 @@ use moqt::{
     RequestCode, RequestError,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Denial, Remote};
 use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, SUBSCRIBE_ANSWER_MAX};
@@ -169,14 +169,20 @@ impl Fetched {
                 Some(FetchItem::Gap { missing, end }) => {
                     return Ok(Some(Item::Gap { missing, end }));
                 }
-                None => match self.data.stream.read().await {
-                    Read::Chunk(bytes) => self.chunk = bytes,
-                    Read::Fin => {
-                        self.reader.finish().map_err(|error| error.to_string())?;
-                        return Ok(None);
-                    }
-                    Read::Reset(code) => return Err(format!("the server broke off ({code:#x})")),
-                    Read::Lost => return Err("the connection ended".to_owned()),
+                // Each object may be waited for elsewhere, for so long.
+                None => match timeout(2 * FETCH_MAX, self.data.stream.read()).await {
+                    Err(_) => return Err("the server says nothing more of the past".to_owned()),
+                    Ok(read) => match read {
+                        Read::Chunk(bytes) => self.chunk = bytes,
+                        Read::Fin => {
+                            self.reader.finish().map_err(|error| error.to_string())?;
+                            return Ok(None);
+                        }
+                        Read::Reset(code) => {
+                            return Err(format!("the server broke off ({code:#x})"));
+                        }
+                        Read::Lost => return Err("the connection ended".to_owned()),
+                    },
                 },
             }
         }
