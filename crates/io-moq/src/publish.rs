@@ -72,7 +72,7 @@ impl Publisher {
         if self.relay.is_open(&path) {
             self.relayed = true;
             open::run(self, path).await;
-        } else if let Some(place) = (self.relay.guests)(&path, self.viewer.peer) {
+        } else if let Some(place) = (self.relay.guests)(&path, self.link.connection.peer()) {
             guest::run(self, path, place).await;
         } else {
             ingest::run(self, path).await;

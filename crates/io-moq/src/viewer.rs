@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -66,7 +65,6 @@ pub(crate) struct Seats(Arc<Mutex<BTreeMap<Path, Weak<Seat>>>>);
 #[derive(Clone)]
 pub(crate) struct Viewer {
     pub(crate) relay: Arc<Relay>,
-    pub(crate) peer: SocketAddr,
     pub(crate) connection: Connection,
     /// Of the request, also by its updates.
     pub(crate) own: Arc<Mutex<Vec<Secret>>>,
@@ -118,7 +116,6 @@ impl Viewer {
     ) -> Self {
         Self {
             relay: relay.clone(),
-            peer: connection.peer(),
             connection: connection.clone(),
             own: Arc::new(Mutex::new(own)),
             session: session.to_vec(),
@@ -173,7 +170,8 @@ impl Viewer {
         let watching = Watching {
             path: path.clone(),
             tokens,
-            peer: self.peer,
+            // Where it is now: it may have moved (RFC 9000 §9).
+            peer: self.connection.peer(),
             origin: address.and_then(|address| address.origin.clone()),
             host: address.map(|address| address.authority.clone()),
         };

@@ -8,6 +8,7 @@ use moqt::{
     Answer, DoneCode, Fetch, Location, Parameters, Range, Request, RequestCode, ResetCode, Token,
 };
 use spine::TrackInfo;
+use testkit::Shape;
 
 use super::duties::{VIDEO, code, group, text};
 use super::rig::{
@@ -16,6 +17,7 @@ use super::rig::{
 use crate::limits::GATE_AGAIN;
 use crate::link::Told;
 use crate::take::Taken;
+use crate::transport::{Congestion, Network};
 
 fn secret() -> moqt::TrackName {
     track(&["default", "secret"], "video")
@@ -143,6 +145,25 @@ async fn d01_d19_a_token_that_is_revoked_ends_what_it_allowed() {
     group(&open, 0, &["here"]);
     assert_eq!(text(&renewed.next().await), (0, 0, "still"));
     assert_eq!(text(&neighbour.next().await), (0, 0, "here"));
+}
+
+/// RFC 9000 §9: whoever has moved is judged by where he is now.
+#[tokio::test(start_paused = true)]
+async fn d01_who_moves_to_where_it_may_not_be_watched_is_shut_out() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "near"]);
+    let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let near = track(&["default", "near"], "video");
+    let client = rig.client_over(&network, Shape::default()).await;
+    let seen = client.subscribe(near.clone(), next_object()).await;
+    assert_eq!(code(&seen.answer), None);
+    network.move_client_to(&client.endpoint, 2, Shape::default()).unwrap();
+    let status = Request::TrackStatus { track: near, parameters: Parameters::default() };
+    // By this the server hears of it.
+    assert_eq!(code(&client.ask(status).await.1), Some(RequestCode::Unauthorized));
+    let done = soon("the end of what was allowed there", seen.taken).await.unwrap();
+    assert_eq!(done, Taken::Done(DoneCode::Unauthorized));
 }
 
 #[tokio::test]

@@ -395,7 +395,11 @@ impl Drop for Rig {
 
 /// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`; `OLD` was good once.
 fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
-    let secret = watching.path.fields().last().is_some_and(|field| field == "secret");
+    let is = |name: &str| watching.path.fields().last().is_some_and(|field| field == name);
+    if is("near") && watching.peer.ip() != std::net::IpAddr::from([127, 0, 0, 1]) {
+        return Err(Barred::unauthorized("not from there"));
+    }
+    let secret = is("secret");
     let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
     if !secret || has("FRESH") || (has("TOKEN") && gone.is_none()) {
         return Ok(());

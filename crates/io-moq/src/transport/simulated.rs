@@ -66,6 +66,16 @@ impl Network {
         client.quic().rebind_abstract(self.socket(line))
     }
 
+    /// The same to another network.
+    pub(crate) fn move_client_to(
+        &self,
+        client: &Endpoint,
+        host: u8,
+        line: Shape,
+    ) -> io::Result<()> {
+        client.quic().rebind_abstract(self.socket_of(host, line))
+    }
+
     /// A client of another machine, at the end of this line.
     pub(crate) fn client_of(&self, host: u8, line: Shape) -> Result<Endpoint, EndpointError> {
         let socket = self.socket_of(host, line);
