@@ -93,7 +93,7 @@ impl Renditions {
         // Looked at once the worker is there: what has failed meanwhile may open no files any more.
         let may = lease.worker().is_some_and(|worker| worker.hardware)
             && self.hardware().is_some_and(Hardware::works)
-            && again.is_none_or(|again| again.hardware.is_none());
+            && again.is_none();
         let mut by_hardware = false;
         let done = match (picture, sound) {
             (Some(config), _) => {

@@ -2,6 +2,7 @@
 //! asked about once, however many wait, and what was answered stays on the disk for the next server.
 
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -20,7 +21,7 @@ use crate::limits::INITS_MAX;
 use crate::made::{Failed, Made};
 use crate::original::Original;
 use crate::pool::{NoWorker, Priority};
-use crate::renditions::{Renditions, SOFTWARE, State, Work};
+use crate::renditions::{Renditions, SOFTWARE, Work};
 use crate::wire::{FromEncoder, ToEncoder};
 use crate::worker::WorkerError;
 
@@ -232,9 +233,8 @@ impl Renditions {
     /// Initialisation segments with the parameter sets of all who may encode: the software's first, as lists say its level.
     async fn ask(&self, asked: &AskedOf<'_>) -> Result<Vec<Bytes>, Failed> {
         let mut all = self.parameters_again(asked).await?;
-        if let Some(own) = self.parameters_of_hardware(asked).await {
-            all.iter_mut().zip(own).for_each(|(all, own)| all.extend(own));
-        }
+        let own = self.parameters_of_hardware(asked).await?;
+        all.iter_mut().zip(own).for_each(|(all, own)| all.extend(own.unwrap_or_default()));
         let inits = all.iter().map(|all| init_of(all, VIDEO_TIMESCALE));
         inits.collect::<Result<_, _>>().map_err(|error| {
             tracing::warn!(%error, "no initialisation segments");
@@ -265,46 +265,61 @@ impl Renditions {
         }
     }
 
-    /// Those of the encoder in hardware, if it works. A level that it has not spoken of is never encoded by it: who plays has
-    /// what the level begins with by then.
-    async fn parameters_of_hardware(&self, asked: &AskedOf<'_>) -> Option<Vec<Vec<u8>>> {
-        let hardware = self.hardware()?;
-        let coder = Coder::hardware(hardware.name());
-        let forms = asked.forms.iter().map(|form| form_by(asked.config, &form.level, coder));
-        let forms: Vec<String> = forms.collect();
-        let known = |state: &State| {
-            let of = |form| state.inits.said.get(form).map(|said| said.to_vec());
-            forms.iter().map(of).collect::<Option<Vec<_>>>()
-        };
-        let before = known(&self.state());
-        if before.is_some() || !hardware.works() {
-            return before;
+    /// Those of the encoder in hardware, of the forms that it has any of. A level that it has not spoken of is never encoded by
+    /// it: who plays has what the level begins with by then.
+    async fn parameters_of_hardware(
+        &self,
+        asked: &AskedOf<'_>,
+    ) -> Result<Vec<Option<Bytes>>, Failed> {
+        let mut all = Vec::new();
+        for form in asked.forms {
+            all.push(self.form_of_hardware(asked, form).await?);
         }
-        let said = match self.parameters(asked, coder).await {
-            Ok(said) => said,
+        Ok(all)
+    }
+
+    /// One by one: what is too large or too small for it says nothing of the others.
+    async fn form_of_hardware(
+        &self,
+        asked: &AskedOf<'_>,
+        form: &Form,
+    ) -> Result<Option<Bytes>, Failed> {
+        let Some(hardware) = self.hardware() else { return Ok(None) };
+        let coder = Coder::hardware(hardware.name());
+        let key = form_by(asked.config, &form.level, coder);
+        if let Some(known) = self.state().inits.said.get(&key) {
+            return Ok(Some(known.clone()));
+        }
+        if !hardware.works() {
+            return Ok(None);
+        }
+        let said =
+            self.parameters(&AskedOf { forms: slice::from_ref(form), ..*asked }, coder).await;
+        let said: Bytes = match said.map(|said| said.into_iter().next().unwrap_or_default()) {
+            Ok(said) => said.into(),
+            Err(JobError::Busy) => return Err(Failed::Busy),
             Err(error) => {
-                if error.may_be_hardware() {
-                    self.hardware_fails(&error.to_string());
+                tracing::warn!(encoder = coder.encoder, level = form.level.name, %error, "{SOFTWARE} makes this level");
+                // Whoever publishes chose its size: whether the hardware works is seen from a picture of ours.
+                if let Err(why) = self.pool().program().try_out_by_name(hardware.name()).await {
+                    self.hardware_fails(&why);
                 }
-                return None;
+                return Ok(None);
             }
         };
-        if said.iter().any(|said| clashes(said)) {
+        if clashes(&said) {
             tracing::warn!(
                 encoder = coder.encoder,
                 "its parameter sets have the ids of {SOFTWARE}'s; that does it"
             );
-            return None;
+            return Ok(None);
         }
         let mut state = self.state();
         // As many as are known at all: others are the software's.
         if state.inits.said.len() >= INITS_MAX {
-            return None;
+            return Ok(None);
         }
-        for (form, said) in forms.iter().zip(said) {
-            state.inits.said.entry(form.clone()).or_insert_with(|| said.into());
-        }
-        known(&state)
+        Ok(Some(state.inits.said.entry(key).or_insert(said).clone()))
     }
 
     fn answered(&self, form: &Form, init: Bytes) {

@@ -77,7 +77,7 @@ impl JobError {
 
     /// Whether it certainly is.
     pub(crate) fn is_hardware(&self) -> bool {
-        matches!(self, Self::NoEncoder(_) | Self::Parameters | Self::Made(_))
+        matches!(self, Self::Parameters | Self::Made(_))
     }
 
     /// Whether it would be so again: what hung once, or is no video, is not tried twice.

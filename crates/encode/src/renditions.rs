@@ -242,6 +242,10 @@ impl Renditions {
         let Some(hardware) = &self.hardware else { return };
         if hardware.tried(self.pool.program().try_out_by_name(hardware.name()).await) {
             self.pool.use_hardware(true);
+            // It may have failed again by now.
+            if !hardware.works() {
+                self.pool.use_hardware(false);
+            }
         }
     }
 

@@ -107,7 +107,7 @@ fn make_believe() {
         let message = match ToEncoder::decode(kind, body).unwrap() {
             ToEncoder::Begin { source, outputs } => {
                 own = outputs.iter().any(is_own);
-                failed |= own && is("broken");
+                failed |= own && (is("broken") || outputs.iter().any(is_too_large));
                 let another = folder.join("driver").exists();
                 let outputs = outputs.into_iter().map(|output| believed(output, another));
                 ToEncoder::Begin { source, outputs: outputs.collect() }
@@ -138,6 +138,11 @@ fn make_believe() {
     drop(to);
     says.join().unwrap();
     let _ = real.wait();
+}
+
+/// Cards have sizes that they can't encode.
+fn is_too_large(output: &Output) -> bool {
+    matches!(output, Output::H264(h264) if h264.height > 150)
 }
 
 fn is_own(output: &Output) -> bool {
@@ -349,6 +354,26 @@ async fn a_level_that_hardware_has_not_spoken_of_is_made_by_software_as_long_as_
     let init = renditions.init(original.as_ref(), 7, &later).await.unwrap();
     let (shown, complaints) = seen(&file(&init, &[segment]));
     assert_eq!((shown.len(), complaints.as_str()), (30, ""));
+}
+
+/// Whoever publishes chooses the sizes: one that the hardware can't encode is nobody else's loss.
+#[tokio::test]
+async fn a_size_that_hardware_does_not_have_is_made_by_software_and_no_failure() {
+    let studio = Studio::make("testsrc2=size=320x180:rate=30:duration=1", SOURCES[0]);
+    let levels = [level(&studio, "96p"), level(&studio, "160p")];
+    let hardware = Hardware::new();
+    let renditions = hardware.renditions(|settings| settings).await;
+    let init = studio.original().init(7).await.unwrap();
+    let inits = renditions.inits(&init, &levels).await.unwrap();
+    for ((level, init), shared) in levels.iter().zip(&inits).zip([(PARTS, 0), (0, PARTS)]) {
+        let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+        let segment = parts_of(&made).await;
+        assert_eq!(shares(&segment), shared, "{}", level.name);
+        let (shown, complaints) = seen(&file(init, &[segment]));
+        assert_eq!((shown.len(), complaints.as_str()), (30, ""), "{}", level.name);
+    }
+    assert_eq!(renditions.complaint(), None);
+    assert_eq!(renditions.counters().hardware_failed.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
