@@ -122,15 +122,23 @@ async def hear(client, namespace, name):
     broadcast = await client.announced_broadcast(namespace)
     # Each line is a group of its own, on a stream of its own: the last may come first, and none is given up.
     track = await broadcast.subscribe_track(name, moq.Subscription(max_age_us=60_000_000))
-    lines = {}
-    async for group in track.groups_as_arrived():
+    lines, jobs = {}, []
+
+    async def read(group):
         async for frame in group:
             lines[group.sequence] = frame.payload.decode()
-        first = min(lines)
+
+    # Side by side: the one that was under way comes by FETCH, and nothing says that it is over.
+    async for group in track.groups_as_arrived():
+        jobs.append(asyncio.create_task(read(group)))
+        await asyncio.sleep(0)
+        first = min(lines, default=0)
         row = range(first, first + 5)
         if all(sequence in lines for sequence in row):
             for sequence in row:
                 print(lines[sequence], flush=True)
+            for job in jobs:
+                job.cancel()
             return
 
 
