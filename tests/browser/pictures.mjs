@@ -123,41 +123,37 @@ async function goBetween(page, requests) {
   };
 }
 
-/** Over MoQ, back to this second of the broadcast, which was over before this page was there; then on to live. */
+/** Over MoQ, so many seconds further back than this page was there; then on to live. */
 async function goBack(page) {
   await page.waitForFunction(() => document.querySelector('airwave-player').stats.mode === 'MoQ', null, WAIT);
-  const begunS = await page.evaluate((backS) => {
-    const player = document.querySelector('airwave-player');
-    const begunS = player.video.buffered.start(0);
-    player.currentTime = backS;
-    return begunS;
-  }, Number(options.back));
-  const plays = ([backS, begunS]) => {
+  const plays = (furtherS) => {
     const player = document.querySelector('airwave-player');
     const { video, stats } = player;
     // Where the machine stands still, it may come over LL-HLS for a while.
-    if (stats.mode !== 'MoQ') return void (window.left = true);
-    if (window.left) {
-      window.left = false;
-      player.currentTime = backS;
+    if (stats.mode !== 'MoQ') return void (window.begunS = undefined);
+    if (window.begunS === undefined) {
+      if (video.buffered.length === 0) return null;
+      window.begunS = video.buffered.start(0);
+      window.backSince = stats.framesShown;
+      player.currentTime = window.begunS - furtherS;
       return null;
     }
+    const { begunS } = window;
     const at = Array.from({ length: video.buffered.length }, (_, range) => range).find((range) => video.buffered.start(range) <= video.currentTime && video.currentTime < video.buffered.end(range));
     if (video.seeking || at === undefined) return null;
     const [startS, endS] = [video.buffered.start(at), video.buffered.end(at)];
-    window.backSince ??= stats.framesShown;
     // All between that and what has come live is there, and some of it was seen.
-    const joined = startS <= backS && endS > begunS + 1 && stats.framesShown > window.backSince + 10;
-    return joined && { atS: video.currentTime, startS, endS, mode: stats.mode, latencyS: stats.latencySeconds };
+    const joined = startS <= begunS - furtherS && endS > begunS + 1 && stats.framesShown > window.backSince + 10;
+    return joined && { begunS, atS: video.currentTime, startS, endS, mode: stats.mode, latencyS: stats.latencySeconds };
   };
-  const past = await (await page.waitForFunction(plays, [Number(options.back), begunS], WAIT)).jsonValue();
+  const past = await (await page.waitForFunction(plays, Number(options.back), WAIT)).jsonValue();
   await page.locator('airwave-player').press('l');
   const live = () => {
     const { video, stats } = document.querySelector('airwave-player');
     return video.buffered.end(video.buffered.length - 1) - video.currentTime < 2 && { mode: stats.mode };
   };
   const { mode } = await (await page.waitForFunction(live, null, WAIT)).jsonValue();
-  return { begunS, past, mode };
+  return { past, mode };
 }
 
 /** All that is asked for; answers those around the first wait: when, how long it took and how it ended, and what for. */

@@ -132,9 +132,11 @@ async def hear(client, namespace, name):
     async for group in track.groups_as_arrived():
         jobs.append(asyncio.create_task(read(group)))
         await asyncio.sleep(0)
-        first = min(lines, default=0)
-        row = range(first, first + 5)
-        if all(sequence in lines for sequence in row):
+        # One may be lost to a machine that stands still.
+        for first in lines:
+            row = range(first, first + 5)
+            if not all(sequence in lines for sequence in row):
+                continue
             for sequence in row:
                 print(lines[sequence], flush=True)
             for job in jobs:

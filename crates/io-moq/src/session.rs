@@ -437,7 +437,7 @@ impl Connected {
                 // In a box: most of the time it is over.
                 found = Box::pin(viewer.find(&name, wait)) => found,
                 // Nothing is updated before it is answered: the subscriber has given up.
-                None = receiver.recv() => return,
+                () = ends(&mut receiver) => return,
             };
             let answer = |answer| link.command(Command::Answer { id, answer });
             let track = match found {
@@ -450,7 +450,7 @@ impl Connected {
             let current = poll_fn(|cx| track.poll_current(&mut waiting, cx));
             tokio::select! {
                 _ = tokio::time::timeout(RESUME_MAX, current) => {}
-                None = receiver.recv() => return,
+                () = ends(&mut receiver) => return,
             }
             let largest = track.largest().map(location);
             let wishes = Wishes::new(&parameters, largest);
@@ -557,4 +557,9 @@ async fn updated(
         link.command(Command::AnswerUpdate { id, answer });
     }
     std::future::pending::<()>().await;
+}
+
+/// Until nobody sends any more.
+async fn ends<T>(receiver: &mut mpsc::UnboundedReceiver<T>) {
+    while receiver.recv().await.is_some() {}
 }

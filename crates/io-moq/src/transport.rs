@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::Shared;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -247,11 +248,18 @@ impl Endpoint {
     async fn accept_at(&self) -> Option<(usize, Incoming)> {
         let (of, turn) = (self.shards.len(), self.turn.load(Ordering::Relaxed));
         // Those behind the last one come first: who fills one socket keeps nobody from the others.
-        let next = shards::in_turn(turn, of).map(|number| Box::pin(self.shards[number].accept()));
-        let (quic, at, _) = futures_util::future::select_all(next).await;
-        let number = (turn + at) % of;
+        let mut next: FuturesUnordered<_> = shards::in_turn(turn, of)
+            .map(|number| async move { (number, self.shards[number].accept().await) })
+            .collect();
+        // A socket that is closed is no end of the others.
+        let (number, quic) = loop {
+            match next.next().await? {
+                (number, Some(quic)) => break (number, quic),
+                (_, None) => {}
+            }
+        };
         self.turn.store((number + 1) % of, Ordering::Relaxed);
-        Some((number, Incoming { quic: quic?, protocols: self.protocols.clone() }))
+        Some((number, Incoming { quic, protocols: self.protocols.clone() }))
     }
 
     /// Connects to a server as a client that speaks these protocols.

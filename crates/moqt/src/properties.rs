@@ -412,7 +412,7 @@ fn put_pair(coding: Coding, previous: &mut u64, kind: u64, value: Value<'_>, out
 }
 
 /// The same pairs with integers of another form. What is inside IMMUTABLE_PROPERTIES is pairs as well, and
-/// could not be read otherwise. A pair with a number that the form has not is left out.
+/// could not be read otherwise. A pair with a number that the form has not, or a step to its type, is left out.
 fn recode(from: Coding, to: Coding, bytes: Bytes) -> Bytes {
     match from == to || bytes.is_empty() {
         true => bytes,
@@ -434,7 +434,7 @@ fn recode_pairs(from: Coding, to: Coding, bytes: &[u8], outer: bool) -> Bytes {
         };
         let fits = !matches!(value, Value::Number(number) if number > to.max())
             && !matches!(value, Value::Bytes(bytes) if bytes.len() as u64 > limits::PAIR_VALUE_BYTES_MAX);
-        if fits && kind <= to.max() {
+        if fits && kind.wrapping_sub(previous) <= to.max() {
             put_pair(to, &mut previous, kind, value, &mut out);
         }
     }

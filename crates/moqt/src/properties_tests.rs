@@ -36,6 +36,18 @@ fn draft18_s1_4_3_pairs() {
     assert_eq!(properties.number(9), None);
 }
 
+/// Its numbers have 62 bits, and only steps between types are written.
+#[test]
+fn draft16_s1_4_2_types_above_62_bits_are_kept() {
+    let v = Version::Draft16;
+    let bytes = [&[0x2c, 0x01][..], &[0xff; 8], &[0x00]].concat();
+    let properties = Properties::of_object(v, bytes.clone().into(), 10, 10).unwrap();
+    assert!(properties.iter().map(|(kind, _)| kind).eq([0x2c, 0x4000_0000_0000_002b]));
+    assert_eq!(properties.to_wire(v), bytes);
+    let far = Properties::from_pairs(&[(1 << 62, Value::Number(1))]).unwrap();
+    assert!(far.to_wire(v).is_empty(), "no step is that long");
+}
+
 #[test]
 fn draft18_s1_4_3_violations() {
     use crate::code::SessionCode::{KeyValueFormattingError, ProtocolViolation};

@@ -278,6 +278,8 @@ export class MoqEngine implements Engine {
     const step = () => {
       if (!this.holdsElement || !video.seeking) return;
       for (let range = 0; range < video.buffered.length; range++) {
+        // It is there, and the element only has to come to it.
+        if (video.buffered.start(range) <= video.currentTime && video.currentTime < video.buffered.end(range)) return;
         if (video.buffered.start(range) <= video.currentTime) continue;
         video.currentTime = video.buffered.start(range) + 0.01;
         return;

@@ -176,7 +176,7 @@ async fn until(what: &str, is: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    let soon = tokio::time::timeout(Duration::from_secs(120), soon).await;
+    let soon = tokio::time::timeout(Duration::from_secs(240), soon).await;
     assert!(soon.is_ok(), "{what}");
 }
 

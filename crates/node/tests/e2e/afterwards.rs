@@ -38,7 +38,7 @@ fn who_was_let_in_on_the_air_sees_the_recording_and_nobody_else_does() {
     let settings = server.api("GET", &format!("/stream/{video}"), None).json()["result"].clone();
     assert_eq!(settings["requireSignedURLs"], true, "{settings}");
     assert_eq!(settings["allowedOrigins"], json!(origins), "{settings}");
-    wait_until("the end", 20, || {
+    wait_until("the end", 60, || {
         let seen = server.get(&format!("/{link}/lifecycle")).json();
         assert_eq!(seen["videoUID"], video.as_str(), "{seen}");
         (seen["live"] == false).then_some(())

@@ -37,11 +37,11 @@ fn who_comes_late_begins_with_the_past_and_goes_on_live() {
     let input = server.input();
     // Longer than it takes on a slow machine.
     let clip = Clip::make(&long());
-    let encoder = clip.publish_at(2.0, &input.rtmp, 1);
+    let encoder = clip.publish_at(1.0, &input.rtmp, 1);
     let source = both(clip.path());
     let video = server.wait_live(&input);
     let list = format!("/{}/manifest/video.cmaf.m3u8?dvrEnabled=true", input.uid);
-    wait_until("three segments", 20, || {
+    wait_until("three segments", 60, || {
         (server.get(&list).text().matches("#EXTINF").count() >= 3).then_some(())
     });
     let folder = tempfile::tempdir().unwrap();
@@ -62,7 +62,7 @@ fn who_comes_late_begins_with_the_past_and_goes_on_live() {
     .map(|(name, url, more, whole)| (name, recorded(name, url, more), whole))
     .collect();
     for (name, (_, program), _) in &late {
-        wait_until(name, 20, || program.output().contains("watchedSeconds").then_some(()));
+        wait_until(name, 60, || program.output().contains("watchedSeconds").then_some(()));
     }
     encoder.signal("INT");
     let mut all = Vec::new();

@@ -208,7 +208,7 @@ fn the_player_is_steered_from_another_page_in_chromium() {
         "testsrc2=s=640x360:r=30,format=yuv420p,split[large],scale=320:180[out1];[large]null[out0]",
     );
     command.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"]);
-    command.args(["-map", "0:v:0", "-map", "0:v:1", "-map", "1:a", "-t", "290"]);
+    command.args(["-map", "0:v:0", "-map", "0:v:1", "-map", "1:a", "-t", "480"]);
     command.args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "60"]);
     command.args(["-b:v:0", "1500k", "-b:v:1", "300k", "-c:a", "aac", "-f", "flv", &input.rtmp]);
     let encoder = Child::start(&mut command);
@@ -219,6 +219,6 @@ fn the_player_is_steered_from_another_page_in_chromium() {
     node.args(["--server", &format!("http://{authority}"), "--id", &input.uid]);
     node.args(["--heights", "360,180", "--stop", &encoder.id().to_string()]);
     let mut node = Child::start(&mut node);
-    let status = node.wait(280);
+    let status = node.wait(470);
     assert!(status.success(), "check-embed.mjs: {status}\n{}", node.output());
 }

@@ -57,9 +57,13 @@ async fn forty_clients_change_their_addresses_and_each_stays_with_its_socket() {
     }
     let to = endpoint.local_address().unwrap();
     tokio::spawn(echoes(endpoint, taken.clone()));
-    let clients = (0..40_u8).map(|number| async move {
+    let mut clients = Vec::new();
+    for number in 0..40_u8 {
         let client = Endpoint::client(to).unwrap();
         let connection = client.connect(to, "localhost", Trust::Anybody, PROTOCOLS).await.unwrap();
+        clients.push((number, client, connection));
+    }
+    let clients = clients.into_iter().map(|(number, client, connection)| async move {
         for round in 0..4 {
             let (mut send, mut recv) = connection.open_bi().await.unwrap();
             send.write(&mut [Bytes::from(vec![number, round])]).await.unwrap();

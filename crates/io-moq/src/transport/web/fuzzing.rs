@@ -32,7 +32,9 @@ fn now<T>(reading: impl Future<Output = T>) -> T {
 
 /// Promise: what can be read can be written, and means the same then.
 async fn request(mut stream: impl AsyncRead + Unpin) -> Option<(String, Vec<String>)> {
-    let request = proto::ConnectRequest::read(&mut stream).await.ok()?;
+    let mut request = proto::ConnectRequest::read(&mut stream).await.ok()?;
+    // No part of what is asked for (RFC 3986 §3.5).
+    request.url.set_fragment(None);
     let read = (request.url.to_string(), request.protocols.clone());
     let mut written = Vec::new();
     if request.write(&mut written).await.is_ok() {
