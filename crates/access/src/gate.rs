@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 
 use crate::claims::Grant;
 use crate::keys::{NewKey, PublicKey};
-use crate::limits::{CLOCK_SKEW, KEYS, TOKENS_KEPT};
+use crate::limits::{CLOCK_SKEW, ID_BYTES_MAX, KEYS, TOKENS_KEPT};
 use crate::link::link_is_there;
 use crate::lookups::Lookups;
 use crate::origins;
@@ -303,6 +303,10 @@ impl Access {
     }
 
     async fn policy(&self, id: &str, now_ms: u64) -> Result<Option<Arc<Policy>>, Refusal> {
+        // Nothing is kept under what can't be a name of anything.
+        if id.len() > ID_BYTES_MAX {
+            return Ok(None);
+        }
         let look = || {
             let (control, id) = (self.control.clone(), id.to_owned());
             let look = async move { Policy::read(&control, &id).await };

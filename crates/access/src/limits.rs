@@ -83,3 +83,6 @@ pub const LINK_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// And for so long if nobody says.
 pub const LINK_AGE_DEFAULT: Duration = Duration::from_secs(86_400);
+
+/// What an address names may be an input or a video up to this many bytes; their names have 32.
+pub const ID_BYTES_MAX: usize = 64;

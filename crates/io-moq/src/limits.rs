@@ -249,3 +249,10 @@ pub const QLOG_QUEUED_BYTES_MAX: usize = 8 << 20;
 
 /// How often it is written down how a session's path does: some round trips of a far peer.
 pub const QLOG_METRICS_EVERY: Duration = Duration::from_millis(500);
+
+/// What must be there before what is live is asked for with this: more urgent than what is asked for without a word, which is
+/// 128.
+pub const PAST_PRIORITY: u8 = 127;
+
+/// A group whose beginning was fetched is open until there are newer ones, which is looked for this often.
+pub const BEGUN_LOOK: Duration = Duration::from_millis(250);

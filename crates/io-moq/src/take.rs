@@ -312,10 +312,16 @@ impl Wants {
         }
     }
 
+    /// Whether there are newer groups by now: who reads those has no use for it any more. A catalog has none for hours.
+    fn is_past(&self, before: Location) -> bool {
+        self.track.consume().largest().is_some_and(|largest| largest.group > before.group)
+    }
+
     /// What was before is not to be had, perhaps for a while only (draft-18 §10.6).
     fn refused(&mut self, before: Location, again: Option<Duration>) {
         if let (None, Some(again)) = (self.before, again)
             && self.tries < BEFORE_TRIES_MAX
+            && !self.is_past(before)
         {
             let wait = again.max(BEFORE_AGAIN * (1 << self.tries));
             self.before = Some(before);
@@ -362,6 +368,9 @@ impl Wants {
         if self.demand.forward && !self.forward {
             self.forward = true;
             return Some(Wanted::Forward(true));
+        }
+        if self.tries > 0 {
+            self.before = self.before.filter(|before| !self.is_past(*before));
         }
         let begins_at = self.demand.from.map(location);
         if let Some(before) = self.before

@@ -253,9 +253,8 @@ impl Endpoint {
             .collect();
         // A socket that is closed is no end of the others.
         let (number, quic) = loop {
-            match next.next().await? {
-                (number, Some(quic)) => break (number, quic),
-                (_, None) => {}
+            if let (number, Some(quic)) = next.next().await? {
+                break (number, quic);
             }
         };
         self.turn.store((number + 1) % of, Ordering::Relaxed);
@@ -344,6 +343,12 @@ impl Incoming {
     /// first one: of QUIC itself the handshake goes on beside that ([`Connection::established`]), while a session of
     /// WebTransport has finished both.
     pub(crate) async fn accept(self) -> Result<Connection, ConnectError> {
+        let first_peer = self.peer();
+        // Not where it is by now: a session of WebTransport begins later.
+        Ok(Connection { first_peer, ..self.shake_hands().await? })
+    }
+
+    async fn shake_hands(self) -> Result<Connection, ConnectError> {
         let mut connecting = self.quic.accept()?;
         let data = tokio::time::timeout(limits::HANDSHAKE, connecting.handshake_data()).await;
         let data = data.map_err(|_| ConnectError::TimedOut)?.map_err(ConnectError::of)?;
@@ -523,6 +528,8 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 #[derive(Clone)]
 pub struct Connection {
     quic: quinn::Connection,
+    /// Where its handshake came from.
+    first_peer: SocketAddr,
     room: Arc<Room>,
     grants: Arc<Grants>,
     web: Option<Arc<Web>>,
@@ -546,12 +553,14 @@ impl Connection {
 
     fn raw(quic: quinn::Connection) -> Self {
         let (room, grants) = (Arc::new(Room::new(quic.clone())), Grants::new(quic.clone()));
-        Self { room, grants, quic, web: None, early: None }
+        let first_peer = quic.remote_address();
+        Self { room, grants, quic, first_peer, web: None, early: None }
     }
 
     fn web(web: Web) -> Self {
         let (quic, room, grants) = (web.quic().clone(), web.room().clone(), web.grants().clone());
-        Self { quic, room, grants, web: Some(Arc::new(web)), early: None }
+        let first_peer = quic.remote_address();
+        Self { quic, room, grants, first_peer, web: Some(Arc::new(web)), early: None }
     }
 
     /// What was negotiated, by ALPN or by the session's handshake.
@@ -575,7 +584,12 @@ impl Connection {
         self.web.as_ref().map(|web| &web.hello.address)
     }
 
-    /// Where the peer is now.
+    /// Where the handshake came from: proved once that is over (RFC 9000 §8.1).
+    pub(crate) fn first_peer(&self) -> SocketAddr {
+        self.first_peer
+    }
+
+    /// Where the peer is now, or says it is: what comes from there is not proved to (RFC 9000 §9.3).
     pub fn peer(&self) -> SocketAddr {
         self.quic.remote_address()
     }

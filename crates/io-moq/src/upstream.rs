@@ -21,7 +21,7 @@ use spine::{
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX};
+use crate::limits::{BEGUN_LOOK, FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, PAST_PRIORITY};
 use crate::link::{DataStream, Link, Told};
 use crate::transport::Read;
 
@@ -42,7 +42,7 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
         Order::Ascending => GroupOrder::Ascending,
         Order::Descending => GroupOrder::Descending,
     };
-    let Ok((_asked, covered, data)) = ask(&link, track, range, order).await else { return };
+    let Ok((_asked, covered, data)) = ask(&link, track, range, (order, None)).await else { return };
     let into = To::Answer(request.accept());
     let mut answering = Answering { into, order, range, covered, at: None, object: None };
     let ended = answering.run(&link, data).await;
@@ -66,7 +66,9 @@ pub(crate) async fn begun(
 ) -> Option<Duration> {
     let range = Range { start: Location::new(largest.group, 0), end: largest };
     let order = GroupOrder::Ascending;
-    let (_asked, covered, data) = match ask(link, name, range, order).await {
+    // Who reads on from here has it before what is live.
+    let priority = Some(PAST_PRIORITY);
+    let (_asked, covered, data) = match ask(link, name, range, (order, priority)).await {
         Ok(asked) => asked,
         Err(again) => return again,
     };
@@ -77,7 +79,12 @@ pub(crate) async fn begun(
         Err(Broken::Malformed) => track.end(Close::Malformed),
         Err(Broken::Off) => return Some(Duration::ZERO),
     }
-    std::future::pending::<()>().await;
+    // What ends with a reset may be lost on its way to a reader. Two groups on it has come, and who waits for the end of this
+    // one should not.
+    let newest = || track.consume().largest().map_or(0, |largest| largest.group);
+    while newest() <= largest.group.saturating_add(1) {
+        tokio::time::sleep(BEGUN_LOOK).await;
+    }
     drop(answering);
     None
 }
@@ -87,11 +94,12 @@ async fn ask(
     link: &Arc<Link>,
     track: moqt::TrackName,
     range: Range,
-    order: GroupOrder,
+    (order, subscriber_priority): (GroupOrder, Option<u8>),
 ) -> Result<(Asked, Location, DataStream), Option<Duration>> {
     // Not now: it was not said that it is for ever.
     const NOT_NOW: Option<Duration> = Some(Duration::ZERO);
-    let parameters = Parameters { group_order: Some(order), ..Parameters::default() };
+    let parameters =
+        Parameters { group_order: Some(order), subscriber_priority, ..Parameters::default() };
     let request = Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters };
     let (id, mut told) = link.request(request).map_err(|_| NOT_NOW)?;
     let asked = Asked::new(link, id);

@@ -167,15 +167,21 @@ impl Viewer {
             return Err(Barred::unauthorized("the handshake failed"));
         }
         let address = self.connection.address();
-        let watching = Watching {
+        let watching = |peer| Watching {
             path: path.clone(),
-            tokens,
-            // Where it is now: it may have moved (RFC 9000 §9).
-            peer: self.connection.peer(),
+            tokens: tokens.clone(),
+            peer,
             origin: address.and_then(|address| address.origin.clone()),
             host: address.map(|address| address.authority.clone()),
         };
-        (self.relay.gate)(watching).await
+        let (first, now) = (self.connection.first_peer(), self.connection.peer());
+        (self.relay.gate)(watching(first)).await?;
+        // It may have moved (RFC 9000 §9), or somebody has written another address on one packet, which is not proved yet:
+        // so that alone lets nobody in.
+        if now != first {
+            (self.relay.gate)(watching(now)).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the broadcast may not be watched any more; answers why.

@@ -99,6 +99,8 @@ pub(super) struct Following {
     last: Option<(u64, u64)>,
     /// Nothing of this session was handed out yet, and something of another one was.
     fresh: bool,
+    /// The last one of the session before. What a relay gets of before later on, it passes on later.
+    before: Option<(u64, u64)>,
 }
 
 /// What is read of a track in the sessions behind the first.
@@ -109,6 +111,9 @@ pub(super) enum Reads {
     /// All that is there: a catalog lists what can be had in its own session.
     Afresh,
 }
+
+/// Groups that are further back are not late: their publisher counts anew.
+const LATE_GROUPS_MAX: u64 = 16;
 
 type Joining = Pin<Box<dyn Future<Output = Result<Reading, Denial>> + Send>>;
 
@@ -227,8 +232,8 @@ impl Following {
     ) -> Result<Self, Denial> {
         let name = name.to_owned();
         let now = join(broadcast.clone(), None, name.clone()).await?;
-        let (joining, next, last, fresh) = (None, None, None, false);
-        Ok(Self { broadcast, name, reads, now, joining, next, last, fresh })
+        let (joining, next, last, fresh, before) = (None, None, None, false, None);
+        Ok(Self { broadcast, name, reads, now, joining, next, last, fresh, before })
     }
 
     /// The largest object that there was when it was subscribed to.
@@ -243,7 +248,7 @@ impl Following {
         if session != self.now.session && self.now.is_numbered_anew(last) {
             return false;
         }
-        (self.last, self.fresh) = (Some(last), true);
+        (self.last, self.fresh, self.before) = (Some(last), true, Some(last));
         true
     }
 
@@ -288,16 +293,19 @@ impl Following {
             match event {
                 FrameEvent::Frame { group, header, payload } => {
                     let at = (group, header.id);
-                    if let Some(last) = self.last.filter(|_| self.fresh) {
-                        // It has come in the session before.
-                        if at <= last {
-                            continue;
-                        }
-                        if at.1 > 0 && !follows(at, last) {
-                            self.now.first = Some(FrameEvent::Frame { group, header, payload });
-                            self.fresh = false;
-                            return Ok(Some(Came::Lost));
-                        }
+                    // It has come in the session before, or later than what is behind it: nobody goes back for that.
+                    let late = |last: (u64, u64)| at <= last && last.0 - at.0 <= LATE_GROUPS_MAX;
+                    if self.before.is_some_and(|before| at <= before) || self.last.is_some_and(late)
+                    {
+                        continue;
+                    }
+                    if let Some(last) = self.last.filter(|_| self.fresh)
+                        && at.1 > 0
+                        && !follows(at, last)
+                    {
+                        self.now.first = Some(FrameEvent::Frame { group, header, payload });
+                        self.fresh = false;
+                        return Ok(Some(Came::Lost));
                     }
                     self.fresh = false;
                     self.last = Some(at);
@@ -337,7 +345,7 @@ impl Following {
         let anew = reads == Reads::Onward && last.is_some_and(|last| next.is_numbered_anew(last));
         self.go_on(next);
         if anew {
-            self.last = None;
+            (self.last, self.before) = (None, None);
         }
         anew.then_some(Came::Anew)
     }
@@ -348,6 +356,7 @@ impl Following {
         if self.reads == Reads::Afresh {
             self.last = None;
         }
+        self.before = self.last;
     }
 
     /// Whether the session is, or goes, where this is not read yet.

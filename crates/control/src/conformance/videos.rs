@@ -50,6 +50,8 @@ pub async fn what_is_locked_on_the_air_stays_locked(control: &Control) {
     let list = |host: &str| Some(vec![host.to_owned()]);
     // What the input said when it began, what it says then, what the owner has chosen for the video; what holds afterwards.
     let (none, a, b, c) = (None, list("a.example"), list("b.example"), list("c.example"));
+    // No lock either.
+    let empty = Some(Vec::new());
     for (n, (was, is, chosen, expect)) in (1..).zip([
         ((false, &none), (true, &none), None, (true, &none)),
         ((false, &none), (true, &a), None, (true, &a)),
@@ -57,6 +59,8 @@ pub async fn what_is_locked_on_the_air_stays_locked(control: &Control) {
         ((true, &a), (true, &b), None, (true, &b)),
         ((false, &a), (false, &b), Some(&c), (false, &c)),
         ((false, &a), (true, &a), Some(&c), (true, &c)),
+        ((true, &a), (false, &empty), None, (true, &a)),
+        ((false, &none), (false, &a), Some(&empty), (false, &a)),
     ]) {
         let said = |(require_signed_urls, origins): (bool, &Option<Vec<String>>)| {
             let mut settings = InputSettings::default();

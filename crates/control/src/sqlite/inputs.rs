@@ -248,17 +248,19 @@ fn lock_on_air(
 ) -> Result<(), DocumentError> {
     let (was, is) = (&before.settings.recording, &settings.recording);
     let locked = is.require_signed_urls && !was.require_signed_urls;
-    let origins = is.allowed_origins.clone().filter(|_| is.allowed_origins != was.allowed_origins);
+    // A list without an entry is no lock.
+    let list = |origins: &Option<Vec<String>>| origins.clone().filter(|list| !list.is_empty());
+    let (was, is) = (list(&was.allowed_origins), list(&is.allowed_origins));
+    let origins = is.clone().filter(|_| is != was);
     if !locked && origins.is_none() {
         return Ok(());
     }
     let Some(video) = super::ownership::on_air(db, &before.uid)? else { return Ok(()) };
-    let was = was.allowed_origins.clone();
     let change = |_: &Video, change: &mut VideoChange| {
         let of_video = &mut change.settings;
         of_video.require_signed_urls |= locked;
         if origins.is_some()
-            && (of_video.allowed_origins.is_none() || of_video.allowed_origins == was)
+            && (list(&of_video.allowed_origins).is_none() || of_video.allowed_origins == was)
         {
             of_video.allowed_origins = origins;
         }

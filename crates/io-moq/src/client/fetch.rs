@@ -11,14 +11,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Denial, Remote};
-use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, SUBSCRIBE_ANSWER_MAX};
+use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, PAST_PRIORITY, SUBSCRIBE_ANSWER_MAX};
 use crate::link::{DataStream, Told};
 use crate::publish::Denied;
 use crate::transport::Read;
 use crate::upstream::Asked;
-
-/// More urgent than what is asked for without a word, which is 128.
-const PAST_PRIORITY: u8 = 127;
 
 /// What comes of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -166,6 +166,26 @@ async fn d01_who_moves_to_where_it_may_not_be_watched_is_shut_out() {
     assert_eq!(done, Taken::Done(DoneCode::Unauthorized));
 }
 
+/// An address on packets is not proved by them.
+#[tokio::test(start_paused = true)]
+async fn d01_who_may_not_watch_is_not_let_in_by_another_address_on_his_packets() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "near"]);
+    let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let near = track(&["default", "near"], "video");
+    let far = network.client_of(2, Shape::default()).unwrap();
+    let client = rig.client_from(far).await;
+    for moved in [false, true] {
+        if moved {
+            network.move_client(&client.endpoint, Shape::default()).unwrap();
+        }
+        let status =
+            Request::TrackStatus { track: near.clone(), parameters: Parameters::default() };
+        assert_eq!(code(&client.ask(status).await.1), Some(RequestCode::Unauthorized), "{moved}");
+    }
+}
+
 #[tokio::test]
 async fn d01_a_fetch_that_is_under_way_ends_with_its_token() {
     let rig = Rig::new();
