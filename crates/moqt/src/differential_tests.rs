@@ -252,6 +252,11 @@ macro_rules! differential {
                     if theirs.as_ref().is_err_and(|error| is_only_ours(error)) {
                         return Ok(());
                     }
+                    // DEFAULT_PUBLISHER_PRIORITY (0x0e) of a track is a byte, which they do not look at.
+                    let words = format!("{theirs:?}");
+                    if ours.is_none() && words.contains("key: VarInt(14), value: Varint") {
+                        return Ok(());
+                    }
                     // A priority that is written as a number, which is taken as well (`Parameters::decode`).
                     let priority = |it: &First| it.request.parameters().subscriber_priority.is_some();
                     let only_ours = |it: &First| priority(it) || is_only_ours_of_tracks(it);
