@@ -28,6 +28,7 @@ export AIRWAVE_JOINTS=${AIRWAVE_JOINTS:-all}                        # rows of co
 export AIRWAVE_SWITCHES=${AIRWAVE_SWITCHES:-20}                       # of level, while a browser plays
 export AIRWAVE_SPOILT_ROUNDS=${AIRWAVE_SPOILT_ROUNDS:-200}            # frames cut short, turned, doubled
 export AIRWAVE_WORKER_KILLS=${AIRWAVE_WORKER_KILLS:-200}              # kill -9 of encoder processes
+export AIRWAVE_SEEDS=${AIRWAVE_SEEDS:-20}                            # of tests of random cases
 
 # One step a row of the report: what it is, and which tests. Those that need the machine to themselves come first.
 STEPS=(
@@ -79,6 +80,7 @@ main() {
     for row in "${STEPS[@]}"; do
         run "${row%%|*}" "${row#*|}" || failed=$((failed + 1))
     done
+    properties || failed=$((failed + 1))
     if [ "$FUZZ_MINUTES" -gt 0 ]; then
         MINUTES=$FUZZ_MINUTES step "Fuzz targets" scripts/fuzz.sh || failed=$((failed + 1))
         {
@@ -109,6 +111,26 @@ run() {
     echo "| $title | ${words:-did not run} | $((SECONDS - started)) s | $said |" >>"$REPORT"
     if [ "$status" -ne 0 ]; then tail -n 40 "$log"; fi
     return "$status"
+}
+
+# Tests of random cases, of which the gate tries the same each time. A seed that fails is in the log: PROPTEST_RNG_SEED repeats it.
+properties() {
+    local started=$SECONDS status=0 log=$OUT/properties.log title="Tests of random cases, $AIRWAVE_SEEDS seeds" word
+    step "$title" seeds >"$log" 2>&1 || status=$?
+    word=$([ "$status" -eq 0 ] && echo passed || echo failed)
+    echo "| $title | $word | $((SECONDS - started)) s | |" >>"$REPORT"
+    if [ "$status" -ne 0 ]; then tail -n 40 "$log"; fi
+    return "$status"
+}
+
+seeds() {
+    local seed failed=0
+    for _ in $(seq "$AIRWAVE_SEEDS"); do
+        seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+        PROPTEST_RNG_SEED=$seed PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 cargo nextest run --profile soak --cargo-quiet \
+            -p moqt -p rtmp -p media -p proxy -p chat -p encode || { failed=1; echo "PROPTEST_RNG_SEED=$seed"; }
+    done
+    return "$failed"
 }
 
 main "$@"
