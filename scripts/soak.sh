@@ -2,11 +2,14 @@
 # What is too long for the gate: the same tests with larger sizes, and the fuzz targets. Writes .cache/soak/report.md,
 # the table that docs/test-report.md keeps.
 #
+# ONLY=PATTERN runs the rows whose tests match it (`properties` is the last one), OUT=FOLDER writes elsewhere: so rows that bear
+# company can run beside each other.
 # FUZZ_MINUTES (30) is the time of each fuzz target, 0 leaves them out. The sizes below can be set from outside as well.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-OUT=$CACHE/soak
+OUT=${OUT:-$CACHE/soak}
+ONLY=${ONLY:-.}
 REPORT=$OUT/report.md
 FUZZ_MINUTES=${FUZZ_MINUTES:-30}
 
@@ -78,9 +81,10 @@ main() {
     } >"$REPORT"
     local row failed=0
     for row in "${STEPS[@]}"; do
+        [[ ${row#*|} =~ $ONLY ]] || continue
         run "${row%%|*}" "${row#*|}" || failed=$((failed + 1))
     done
-    properties || failed=$((failed + 1))
+    [[ ! properties =~ $ONLY ]] || properties || failed=$((failed + 1))
     if [ "$FUZZ_MINUTES" -gt 0 ]; then
         MINUTES=$FUZZ_MINUTES step "Fuzz targets" scripts/fuzz.sh || failed=$((failed + 1))
         {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use media::catalog::Catalog;
 use package::dash::{Content, MpdOptions, Sources, render_mpd};
-use package::hls::{Formats, Listed, nearest};
+use package::hls::{Formats, Listed, Variant, nearest};
 use package::{Index, Version};
 use record::{File, Recording};
 
@@ -31,12 +31,24 @@ pub(crate) struct Mpds {
     /// By initialisation segment; bounded by how many of them a broadcast may have.
     contents: BTreeMap<u64, Content>,
     renderings: Vec<Rendering>,
+    /// By rendition, its peak when a bandwidth was first looked for; bounded by how many renditions a broadcast may have.
+    first_peaks: BTreeMap<String, u64>,
 }
 
 impl Mpds {
     /// What is known of initialisation segments.
     pub(crate) fn contents(&self) -> &BTreeMap<u64, Content> {
         &self.contents
+    }
+
+    /// Which picture is nearest to so many bits a second. Its MPD is read again and again: what is measured meanwhile must not
+    /// put another picture in its place, which a player would take for the end of this one.
+    fn nearest(&mut self, mut variants: Vec<Variant>, bits: u64) -> Option<String> {
+        for variant in &mut variants {
+            let first = self.first_peaks.entry(variant.name.clone()).or_insert(variant.peak);
+            variant.peak = *first;
+        }
+        nearest(&variants, bits).map(str::to_owned)
     }
 }
 
@@ -105,7 +117,8 @@ fn rendered(shelf: &Shelf, shown: &Shown, options: MpdOptions, wishes: Wishes) -
         let list: Vec<_> = listed.iter().map(ListedLevel::in_mpd).collect();
         let only = wishes.bandwidth.zip(catalog.as_ref()).and_then(|(bits, catalog)| {
             let formats = Formats::new(&mpds.contents, Listed::of(index, false));
-            nearest(&variants(catalog, index, &listed, &formats), bits).map(str::to_owned)
+            let variants = variants(catalog, index, &listed, &formats);
+            mpds.nearest(variants, bits)
         });
         let versions: Vec<Version> =
             index.renditions().map(|(name, _)| index.version(name)).collect();
@@ -219,4 +232,38 @@ fn embedded(catalog: &Catalog) -> Vec<(String, String)> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use package::hls::VariantKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_measured_later_does_not_put_another_picture_in_its_place() {
+        let video = |name: &str, peak: u64| Variant {
+            name: name.to_owned(),
+            codec: "avc1.64001f".to_owned(),
+            peak,
+            room_percent: 0,
+            average: None,
+            kind: VariantKind::Video { width: 640, height: 360, frame_rate: None },
+            iframes: None,
+        };
+        let mut mpds = Mpds::default();
+        let mut chosen = |peaks: &[(&str, u64)], bits| {
+            mpds.nearest(peaks.iter().map(|(name, peak)| video(name, *peak)).collect(), bits)
+        };
+        // Of the level nothing was made yet; what it takes is less than what was asked for.
+        let before = [("video", 900_000), ("video.240p", 20_000_000)];
+        let after = [("video", 900_000), ("video.240p", 300_000)];
+        assert_eq!(chosen(&before, 24_000_000).as_deref(), Some("video.240p"));
+        assert_eq!(chosen(&after, 24_000_000).as_deref(), Some("video.240p"));
+        assert_eq!(chosen(&after, 500_000).as_deref(), Some("video"));
+        // One that is new counts as what it is now; one that is gone is no choice.
+        let more = [after[0], after[1], ("video.480p", 23_000_000)];
+        assert_eq!(chosen(&more, 24_000_000).as_deref(), Some("video.480p"));
+        assert_eq!(chosen(&[after[0]], 24_000_000).as_deref(), Some("video"));
+    }
 }
