@@ -84,3 +84,7 @@ pub const GOAWAY_LATE: Duration = Duration::from_secs(2);
 /// A server whose groups have numbers that lie so far ahead has counted them by itself: nobody who watches live is behind by
 /// so many.
 pub const GROUPS_AHEAD_MAX: u64 = 64;
+
+/// What is older than what was handed out last is late, and left out, up to so many groups: what is further back its publisher counts
+/// anew.
+pub const LATE_GROUPS_MAX: u64 = 16;

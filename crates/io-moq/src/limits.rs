@@ -254,5 +254,6 @@ pub const QLOG_METRICS_EVERY: Duration = Duration::from_millis(500);
 /// 128.
 pub const PAST_PRIORITY: u8 = 127;
 
-/// A group whose beginning was fetched is open until there are newer ones, which is looked for this often.
-pub const BEGUN_LOOK: Duration = Duration::from_millis(250);
+/// A group whose beginning was fetched is open for so long beside a newer one: what is under way to readers arrives, and who
+/// reads group after group goes on.
+pub const BEGUN_LINGER: Duration = Duration::from_secs(2);

@@ -23,12 +23,12 @@ use tokio::time::Sleep;
 
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
-use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, FORWARD_LINGER};
+use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER, FORWARD_LINGER};
 use crate::link::{DataStream, Link, Told};
 use crate::names::{path_of, reset, reset_of};
 use crate::play::{at, location};
 use crate::transport::{Read, RecvStream};
-use crate::upstream;
+use crate::upstream::{self, Begun};
 use crate::viewer::{Viewer, secrets};
 
 /// How what was taken came to its end.
@@ -197,8 +197,8 @@ pub(crate) async fn take(
                 Some(Told::Event(_)) => continue,
             },
             Some(result) = streams.next() => result.err(),
-            Some((before, again)) = past.next() => {
-                wanted.refused(before, again);
+            Some((before, came)) = past.next() => {
+                wanted.came(before, came);
                 continue;
             }
         };
@@ -241,8 +241,8 @@ enum Wanted {
     Nothing,
 }
 
-/// Says up to where it was asked for, and when it may be asked for again, if it is not to be had now.
-type Past = Pin<Box<dyn Future<Output = (Location, Option<Duration>)> + Send>>;
+/// Says up to where it was asked for, what has come, and when it may be asked for again, if that is not all.
+type Past = Pin<Box<dyn Future<Output = (Location, (Begun, Option<Duration>))> + Send>>;
 
 /// What our readers want, on its way to the publisher.
 struct Wants {
@@ -257,6 +257,10 @@ struct Wants {
     /// Not before this is over: it was refused so often.
     again: Option<Pin<Box<Sleep>>>,
     tries: u32,
+    /// What has come of that, and of which group.
+    begun: (u64, Begun),
+    /// When that is let go.
+    let_go: Option<Pin<Box<Sleep>>>,
     /// Whether it is paused when nobody reads.
     relayed: bool,
     /// What it was told.
@@ -282,6 +286,8 @@ impl Wants {
             before: before.filter(|_| relayed),
             again: None,
             tries: 0,
+            begun: (0, Begun::new()),
+            let_go: None,
             relayed,
             forward: true,
             paused: None,
@@ -313,15 +319,21 @@ impl Wants {
     }
 
     /// Whether there are newer groups by now: who reads those has no use for it any more. A catalog has none for hours.
-    fn is_past(&self, before: Location) -> bool {
-        self.track.consume().largest().is_some_and(|largest| largest.group > before.group)
+    fn is_past(&self, group: u64) -> bool {
+        self.track.consume().largest().is_some_and(|largest| largest.group > group)
     }
 
-    /// What was before is not to be had, perhaps for a while only (draft-18 §10.6).
-    fn refused(&mut self, before: Location, again: Option<Duration>) {
+    /// So much of what was before has come. The rest is not to be had, perhaps for a while only (draft-18 §10.6).
+    fn came(&mut self, before: Location, (begun, again): (Begun, Option<Duration>)) {
+        match &mut self.begun {
+            // Who reads what came of it earlier reads on.
+            (group, open) if *group == before.group => open.extend(begun),
+            open => *open = (before.group, begun),
+        }
+        self.let_go = None;
         if let (None, Some(again)) = (self.before, again)
             && self.tries < BEFORE_TRIES_MAX
-            && !self.is_past(before)
+            && !self.is_past(before.group)
         {
             let wait = again.max(BEFORE_AGAIN * (1 << self.tries));
             self.before = Some(before);
@@ -346,9 +358,27 @@ impl Wants {
                 // Registered first, looked at second.
                 Poll::Pending => match self.track.consume().ended() {
                     Some(Close::Malformed) => return Poll::Ready(Wanted::Nothing),
-                    _ => return self.poll_pause(cx),
+                    _ => {
+                        self.poll_begun(cx);
+                        return self.poll_pause(cx);
+                    }
                 },
             };
+        }
+    }
+
+    /// What ends with a reset may be lost on its way to a reader: so not at once. But who waits for the end of a group that had
+    /// begun should not wait for long when there is a newer one.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) {
+        let (group, open) = &self.begun;
+        if open.is_empty() || !self.is_past(*group) {
+            self.let_go = None;
+            return;
+        }
+        let linger = || Box::pin(tokio::time::sleep(BEGUN_LINGER));
+        if self.let_go.get_or_insert_with(linger).as_mut().poll(cx).is_ready() {
+            self.let_go = None;
+            self.begun.1.clear();
         }
     }
 
@@ -370,7 +400,7 @@ impl Wants {
             return Some(Wanted::Forward(true));
         }
         if self.tries > 0 {
-            self.before = self.before.filter(|before| !self.is_past(*before));
+            self.before = self.before.filter(|before| !self.is_past(before.group));
         }
         let begins_at = self.demand.from.map(location);
         if let Some(before) = self.before

@@ -19,9 +19,10 @@ use spine::{
     Absence, Close, FetchProducer, FetchRequest, Header, Order, Payload, WriteError, track,
 };
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::clock;
-use crate::limits::{BEGUN_LOOK, FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, PAST_PRIORITY};
+use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, PAST_PRIORITY};
 use crate::link::{DataStream, Link, Told};
 use crate::transport::Read;
 
@@ -55,38 +56,40 @@ pub(crate) async fn fetch(link: Arc<Link>, namespace: Namespace, request: FetchR
     }
 }
 
+/// Subgroups of a group that had begun before we subscribed. They are open for as long as these are kept: what comes live may go
+/// on in them.
+pub(crate) type Begun = BTreeMap<u64, SubgroupProducer>;
+
 /// Brings what the publisher has written of the group of this object, up to it, into the track: it was there before we
-/// subscribed. Then it goes on for ever: until it is dropped, what comes live may go on in these subgroups. If it is not to be had, says
-/// when it may be asked for again, which may be never.
+/// subscribed. What has come of it; and if it is not all, when it may be asked for again, which may be never.
 pub(crate) async fn begun(
     link: &Arc<Link>,
     name: moqt::TrackName,
     largest: Location,
     track: track::Producer,
-) -> Option<Duration> {
+) -> (Begun, Option<Duration>) {
     let range = Range { start: Location::new(largest.group, 0), end: largest };
     let order = GroupOrder::Ascending;
     // Who reads on from here has it before what is live.
     let priority = Some(PAST_PRIORITY);
     let (_asked, covered, data) = match ask(link, name, range, (order, priority)).await {
         Ok(asked) => asked,
-        Err(again) => return again,
+        Err(again) => return (Begun::new(), again),
     };
-    let into = To::Track { track: track.clone(), group: largest.group, open: BTreeMap::new() };
+    let into = To::Track { track: track.clone(), group: largest.group, open: Begun::new() };
     let mut answering = Answering { into, order, range, covered, at: None, object: None };
-    match answering.run(link, data).await {
-        Ok(()) => {}
-        Err(Broken::Malformed) => track.end(Close::Malformed),
-        Err(Broken::Off) => return Some(Duration::ZERO),
+    let again = match answering.run(link, data).await {
+        Ok(()) => None,
+        Err(Broken::Malformed) => {
+            track.end(Close::Malformed);
+            None
+        }
+        Err(Broken::Off) => Some(Duration::ZERO),
+    };
+    match answering.into {
+        To::Track { open, .. } => (open, again),
+        To::Answer(_) => (Begun::new(), again),
     }
-    // What ends with a reset may be lost on its way to a reader. Two groups on it has come, and who waits for the end of this
-    // one should not.
-    let newest = || track.consume().largest().map_or(0, |largest| largest.group);
-    while newest() <= largest.group.saturating_add(1) {
-        tokio::time::sleep(BEGUN_LOOK).await;
-    }
-    drop(answering);
-    None
 }
 
 /// Asks for a range; what the answer covers, and its stream. Or when it may be asked for again.
@@ -103,7 +106,7 @@ async fn ask(
     let request = Request::Fetch { fetch: Fetch::Standalone { track, range }, parameters };
     let (id, mut told) = link.request(request).map_err(|_| NOT_NOW)?;
     let asked = Asked::new(link, id);
-    let waited = tokio::time::timeout(FETCH_MAX, stream_of(&mut told)).await;
+    let waited = timeout(FETCH_MAX, stream_of(&mut told)).await;
     match waited.map_err(|_| NOT_NOW)? {
         Some(Ok((covered, data))) => Ok((asked, covered, data)),
         Some(Err(again)) => Err(again),
@@ -116,7 +119,7 @@ enum To {
     /// To those who have asked for it.
     Answer(FetchProducer),
     /// Into the track, of which this group is meant; with the subgroups that are there then.
-    Track { track: track::Producer, group: u64, open: BTreeMap<u64, SubgroupProducer> },
+    Track { track: track::Producer, group: u64, open: Begun },
 }
 
 impl To {
@@ -265,7 +268,8 @@ impl Answering {
                 }
                 self.item(item).await?;
             }
-            match data.stream.read().await {
+            // Who goes silent in the middle has no more of it.
+            match timeout(FETCH_MAX, data.stream.read()).await.unwrap_or(Read::Lost) {
                 Read::Chunk(bytes) => chunk = bytes,
                 Read::Fin => {
                     return reader.finish().map_err(|error| {
@@ -364,7 +368,7 @@ impl Answering {
         let To::Answer(answer) = &mut self.into else { return Ok(()) };
         loop {
             let room = poll_fn(|cx| answer.poll_room(cx));
-            if tokio::time::timeout(LOOK, room).await.is_ok() {
+            if timeout(LOOK, room).await.is_ok() {
                 return Ok(());
             }
             if !answer.is_wanted() {

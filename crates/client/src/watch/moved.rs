@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::ASK_AGAIN;
 use crate::leaving::{Leaving, Way};
-use crate::limits::{GOAWAY_LATE, GROUPS_AHEAD_MAX, MOVE_WAIT};
+use crate::limits::{GOAWAY_LATE, GROUPS_AHEAD_MAX, LATE_GROUPS_MAX, MOVE_WAIT};
 
 /// Where a session is.
 #[derive(Clone)]
@@ -111,9 +111,6 @@ pub(super) enum Reads {
     /// All that is there: a catalog lists what can be had in its own session.
     Afresh,
 }
-
-/// Groups that are further back are not late: their publisher counts anew.
-const LATE_GROUPS_MAX: u64 = 16;
 
 type Joining = Pin<Box<dyn Future<Output = Result<Reading, Denial>> + Send>>;
 

@@ -11,7 +11,7 @@ use super::duties::{code, largest, text};
 use super::live::ms;
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, next_object, soon};
-use super::written::{give, tell};
+use super::written::{give, tell, watched};
 use crate::limits::{FORWARD_LINGER, RESUME_MAX};
 use crate::link::Told;
 use crate::transport::{Congestion, Network};
@@ -133,6 +133,22 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
     assert_eq!((range.start, range.end), (Location::new(3, 0), Location::new(3, 0)));
     // It begins with what is the newest group there.
     assert_eq!(text(&seen.next().await), (3, 0, "new"));
+}
+
+/// Also of the group that was under way before: what had come of it then is not lost.
+#[tokio::test(start_paused = true)]
+async fn d05_d02_what_was_written_in_a_pause_goes_on_in_its_group() {
+    let (_rig, _network, mut publisher, viewer, mut seen) = watched(Location::new(3, 0)).await;
+    tell(&mut publisher, &[(3, 0, "all")]).await;
+    assert_eq!(text(&seen.next().await), (3, 0, "all"));
+    leave(&viewer, seen.id).await;
+    assert!(!told(&mut publisher, None).await);
+    let asked = ask(&viewer, all());
+    assert!(told(&mut publisher, Some(Location::new(3, 1))).await);
+    let mut seen = super::written::begin(&viewer, asked).await;
+    tell(&mut publisher, &[(3, 0, "all"), (3, 1, "a change")]).await;
+    assert_eq!(text(&seen.next().await), (3, 0, "all"));
+    assert_eq!(text(&seen.next().await), (3, 1, "a change"));
 }
 
 /// What is live goes another way than the answer, and may be here before it.

@@ -9,17 +9,17 @@ use moqt::data::{
 use moqt::session::{Command, Event};
 use moqt::{
     Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
-    RequestId, Version,
+    RequestId, ResetCode, Version,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::duties::{code, text};
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, answered, next_object};
-use super::streams::header;
+use super::streams::{end_of, header};
 use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX};
 use crate::link::Told;
-use crate::transport::{Congestion, Network};
+use crate::transport::{Congestion, Network, Read, SendStream};
 
 /// From its start: what players of catalogs ask for.
 fn all() -> Parameters {
@@ -54,6 +54,17 @@ pub(super) async fn give(publisher: &mut Client, largest: Option<Location>) -> R
 
 /// Answers the relay's FETCH with these objects; what it asked for.
 pub(super) async fn tell(publisher: &mut Client, objects: &[(u64, u64, &'static str)]) -> Range {
+    let (id, range, mut stream) = begin_to_tell(publisher, objects).await;
+    stream.finish();
+    publisher.command(Command::DataClosed { id });
+    range
+}
+
+/// The same, and the answer may go on.
+async fn begin_to_tell(
+    publisher: &mut Client,
+    objects: &[(u64, u64, &'static str)],
+) -> (RequestId, Range, SendStream) {
     let (id, range) = loop {
         if let (id, Request::Fetch { fetch: Fetch::Standalone { range, .. }, .. }) =
             publisher.asked().await
@@ -80,9 +91,7 @@ pub(super) async fn tell(publisher: &mut Client, objects: &[(u64, u64, &'static 
     }
     let mut stream = publisher.link.connection.open_uni().await.unwrap();
     stream.write(&mut [bytes.freeze()]).await.unwrap();
-    stream.finish();
-    publisher.command(Command::DataClosed { id });
-    range
+    (id, range, stream)
 }
 
 /// What the relay asked for beside that.
@@ -250,4 +259,64 @@ async fn d02_what_could_not_be_had_at_first_is_asked_for_again() {
     }
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(asked_more(&mut other), 0);
+}
+
+/// A publisher, and one who watches all of a track of which so much was written already.
+pub(super) async fn watched(largest: Location) -> (Rig, Network, Client, Client, Subscribed) {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let asked = ask(&viewer, all());
+    give(&mut publisher, Some(largest)).await;
+    let seen = begin(&viewer, asked).await;
+    (rig, network, publisher, viewer, seen)
+}
+
+/// Who reads group after group need not wait for two newer ones: the next catalog may be the last.
+#[tokio::test(start_paused = true)]
+async fn d02_a_group_that_had_begun_ends_when_there_is_a_newer_one() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let (_, mut told) = ask(&viewer, all());
+    let upstream = give(&mut publisher, Some(Location::new(7, 0))).await;
+    assert_eq!(code(&answered(&mut told).await), None);
+    tell(&mut publisher, &[(7, 0, "the catalog")]).await;
+    let mut begun = Client::fetched(&mut told).await;
+    send(&publisher, upstream, 8, 0, "the next one", true).await;
+    assert!(matches!(end_of(&mut begun).await, Read::Reset(_)), "its end is not known");
+}
+
+/// One that goes silent in the middle of its answer has no more of it then.
+#[tokio::test(start_paused = true)]
+async fn d02_who_goes_silent_while_telling_what_was_before_is_asked_again() {
+    let (_rig, _network, mut publisher, _viewer, mut seen) = watched(Location::new(3, 1)).await;
+    let (_, _, _silent) = begin_to_tell(&mut publisher, &[(3, 0, "zero")]).await;
+    assert_eq!(text(&seen.next().await), (3, 0, "zero"));
+    tell(&mut publisher, &[(3, 0, "zero"), (3, 1, "one")]).await;
+    assert_eq!(text(&seen.next().await), (3, 1, "one"));
+}
+
+/// What has come of an answer that breaks off is there for who comes later.
+#[tokio::test(start_paused = true)]
+async fn d02_what_came_of_an_answer_that_was_cut_is_not_lost() {
+    let (rig, network, mut publisher, _viewer, mut seen) = watched(Location::new(3, 1)).await;
+    let (id, _, mut stream) = begin_to_tell(&mut publisher, &[(3, 0, "zero")]).await;
+    assert_eq!(text(&seen.next().await), (3, 0, "zero"));
+    stream.reset(publisher.link.version.reset_code(ResetCode::InternalError));
+    publisher.command(Command::DataClosed { id });
+    let again = loop {
+        if let (id, Request::Fetch { .. }) = publisher.asked().await {
+            break id;
+        }
+    };
+    let answer = Answer::error(moqt::RequestCode::NotSupported, "no more");
+    publisher.command(Command::Answer { id: again, answer });
+    let late = rig.client_over_in(&network, Version::Draft18).await;
+    let mut seen = begin(&late, ask(&late, all())).await;
+    assert_eq!(text(&seen.next().await), (3, 0, "zero"));
 }
