@@ -117,6 +117,10 @@ pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
 /// subscription may have a thousand names to tell at once.
 pub const QUEUED_ANSWERS_MAX: usize = 4_096;
 
+/// The same on all streams of a connection together, in bytes, each with [`PIECE_BYTES`] more. All broadcasts of a node, told at
+/// once, have a fifth of it; a message may have 64 KiB, of a track with as many properties.
+pub const QUEUED_ANSWERS_BYTES_MAX: usize = 4 << 20;
+
 /// A subscriber to whom an object can't be sent for so long loses its group, unless it is the newest. Less
 /// than what memory holds of any track, more than a hiccup of a mobile network.
 pub const LAG_MAX: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -24,7 +25,10 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use crate::ahead::Share;
 use crate::clock;
 use crate::flow::Flows;
-use crate::limits::{AHEAD_BYTES_MAX, CLOSE_LINGER, PAST_PER_CONNECTION, QUEUED_ANSWERS_MAX};
+use crate::limits::{
+    AHEAD_BYTES_MAX, CLOSE_LINGER, PAST_PER_CONNECTION, PIECE_BYTES, QUEUED_ANSWERS_BYTES_MAX,
+    QUEUED_ANSWERS_MAX,
+};
 use crate::priority;
 use crate::qlog::{Log, Messages};
 use crate::traffic::Traffic;
@@ -51,12 +55,59 @@ pub(crate) struct Link {
 
 struct State {
     session: Session,
+    /// What the session has said and the driver has not taken yet.
+    outputs: VecDeque<Output>,
+    unwritten: Unwritten,
     /// Jobs that the driver has not taken up yet.
     jobs: Vec<Job>,
     /// Data streams of the peer that wait for the session to say whose they are.
     waiting: BTreeMap<DataId, oneshot::Sender<Belongs>>,
     /// Who hears of a request: of ours, and of a track that the peer publishes to us.
     owners: BTreeMap<RequestId, mpsc::UnboundedSender<Told>>,
+}
+
+impl State {
+    /// Takes what the session has said. At once: many jobs may answer before the driver has its turn.
+    fn collect(&mut self) {
+        while let Poll::Output(output) = self.session.poll() {
+            if let Output::Control(bytes) | Output::Send { bytes, .. } = &output
+                && self.unwritten.add(bytes)
+            {
+                let _ = self.session.command(clock::now(), unread());
+            }
+            self.outputs.push_back(output);
+        }
+    }
+}
+
+/// Whoever asks and reads no answers is let go: what waits for them is memory of ours.
+fn unread() -> Command {
+    let reason = "answers are not read".to_owned();
+    Command::Close { code: SessionCode::ControlMessageTimeout, reason }
+}
+
+/// Bytes of messages that are not written yet, on all streams of a connection.
+#[derive(Clone, Default)]
+struct Unwritten(Arc<AtomicUsize>);
+
+impl Unwritten {
+    /// One more. Whether that is too much.
+    fn add(&self, bytes: &Bytes) -> bool {
+        let more = bytes.len() + PIECE_BYTES;
+        self.0.fetch_add(more, Ordering::Relaxed) + more > QUEUED_ANSWERS_BYTES_MAX
+    }
+}
+
+/// One of them; given back when it is dropped.
+struct Said {
+    bytes: Bytes,
+    of: Unwritten,
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        self.of.0.fetch_sub(self.bytes.len() + PIECE_BYTES, Ordering::Relaxed);
+    }
 }
 
 /// What the owner of a request is told.
@@ -120,6 +171,7 @@ impl Link {
         let timer = state.session.timer();
         let result = f(&mut state.session);
         let changed = state.session.has_output() || state.session.timer() != timer;
+        state.collect();
         drop(state);
         if changed {
             self.changed.notify_one();
@@ -205,13 +257,14 @@ pub(crate) struct Driver {
     streams: BTreeMap<StreamId, Sides>,
     control: Option<mpsc::Sender<Write>>,
     timer: Option<Instant>,
+    unwritten: Unwritten,
     /// What we closed with.
     over: Option<u64>,
 }
 
 /// What a stream's writer is told.
 enum Write {
-    Bytes(Bytes),
+    Bytes(Said),
     Finish,
     Reset(u64),
 }
@@ -242,8 +295,15 @@ impl Driver {
         log: Log,
     ) -> Self {
         let version = session.version();
-        let state =
-            State { session, jobs: Vec::new(), waiting: BTreeMap::new(), owners: BTreeMap::new() };
+        let unwritten = Unwritten::default();
+        let state = State {
+            session,
+            outputs: VecDeque::new(),
+            unwritten: unwritten.clone(),
+            jobs: Vec::new(),
+            waiting: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        };
         let pump = connection.pump();
         let jobs: FuturesUnordered<Job> = FuturesUnordered::new();
         jobs.push(Box::pin(pump.map(|()| None)));
@@ -258,6 +318,7 @@ impl Driver {
             streams: BTreeMap::new(),
             control: None,
             timer: None,
+            unwritten,
             over: None,
         }
     }
@@ -321,11 +382,16 @@ impl Driver {
                 for job in state.jobs.drain(..) {
                     self.jobs.push(job);
                 }
-                state.session.poll()
+                state.collect();
+                state.outputs.pop_front().ok_or_else(|| {
+                    // Events are large, and seldom: none of their places is kept.
+                    state.outputs = VecDeque::new();
+                    state.session.timer()
+                })
             };
             match output {
-                Poll::Output(output) => self.output(output),
-                Poll::Wait(timer) => {
+                Ok(output) => self.output(output),
+                Err(timer) => {
                     self.timer = timer;
                     return;
                 }
@@ -341,7 +407,7 @@ impl Driver {
                 self.streams.insert(id, sides);
                 self.jobs.push(Box::pin(open(self.link.clone(), id, ends)));
             }
-            Output::Send { stream, bytes } => self.tell(stream, Write::Bytes(bytes)),
+            Output::Send { stream, bytes } => self.tell(stream, self.say(bytes)),
             Output::Finish(stream) => self.tell(stream, Write::Finish),
             Output::Reset { stream, code } => self.tell(stream, Write::Reset(code)),
             Output::Stop { stream, code } => {
@@ -398,6 +464,7 @@ impl Driver {
     }
 
     fn write_control(&mut self, bytes: Bytes) {
+        let write = self.say(bytes);
         let control = self.control.get_or_insert_with(|| {
             let (sender, writes) = mpsc::channel(QUEUED_ANSWERS_MAX);
             let link = self.link.clone();
@@ -416,8 +483,13 @@ impl Driver {
             }));
             sender
         });
-        let full = queue(control, Write::Bytes(bytes));
+        let full = queue(control, write);
         self.unread(full);
+    }
+
+    /// It was counted when the session said it.
+    fn say(&self, bytes: Bytes) -> Write {
+        Write::Bytes(Said { bytes, of: self.unwritten.clone() })
     }
 
     fn tell(&mut self, stream: StreamId, write: Write) {
@@ -425,10 +497,9 @@ impl Driver {
         self.unread(full);
     }
 
-    /// Whoever asks and reads no answers is let go: what waits for them is memory of ours.
     fn unread(&self, full: bool) {
         if full && self.over.is_none() {
-            self.link.close(SessionCode::ControlMessageTimeout, "answers are not read");
+            self.link.command(unread());
         }
     }
 
@@ -518,9 +589,9 @@ async fn write_stream(
             }
         };
         match write {
-            Write::Bytes(bytes) => {
-                told.see(&bytes);
-                match stream.write(&mut [bytes]).await {
+            Write::Bytes(said) => {
+                told.see(&said.bytes);
+                match stream.write(&mut [said.bytes.clone()]).await {
                     Ok(()) => {}
                     Err(WriteEnd::Stopped(code)) => return Some(code),
                     Err(WriteEnd::Lost) => return None,
@@ -680,5 +751,22 @@ mod tests {
         assert!(queue(&writes, Write::Finish), "more than there may be");
         drop(reader);
         assert!(!queue(&writes, Write::Finish), "a stream that is over");
+    }
+
+    #[test]
+    fn so_have_their_bytes_on_all_streams_together() {
+        let (unwritten, message) = (Unwritten::default(), Bytes::from(vec![0; 60_000]));
+        let most = QUEUED_ANSWERS_BYTES_MAX / (message.len() + PIECE_BYTES);
+        let say = |too_much: bool| {
+            assert_eq!(unwritten.add(&message), too_much);
+            Said { bytes: message.clone(), of: unwritten.clone() }
+        };
+        let mut said: Vec<Said> = (0..most).map(|_| say(false)).collect();
+        said.push(say(true));
+        // Written, or not to be written any more.
+        said.truncate(most - 1);
+        said.push(say(false));
+        drop(said);
+        assert_eq!(unwritten.0.load(Ordering::Relaxed), 0);
     }
 }

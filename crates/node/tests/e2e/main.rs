@@ -29,6 +29,7 @@ mod levels;
 mod lies;
 mod live;
 mod moq;
+mod moq_floods;
 mod moq_past;
 mod moq_program;
 mod moq_stacks;
