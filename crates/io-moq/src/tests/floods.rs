@@ -1,28 +1,51 @@
 //! Floods in virtual time: who asks for things without end holds no more than what he has asked for in the last moment,
-//! and nobody else notices.
+//! and nobody else notices. Over both transports, in drafts that carry requests in different ways.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use moqt::session::{Command, Event};
-use moqt::{Parameters, Request, RequestId, ResetCode};
+use moqt::{Parameters, Request, RequestId, ResetCode, Version};
 use spine::{Header, TrackInfo, TrackName};
 use testkit::Shape;
 use tokio::time::Instant;
 
 use super::duties::{VIDEO, code};
 use super::live::{Seen, Source, Watcher, ms};
-use super::rig::{Client, Rig, answered, namespace, next_object, soon, track as name};
+use super::rig::{Carrier, Client, Rig, answered, namespace, next_object, soon, track as name};
 use crate::clock;
 use crate::limits::{SUBSCRIBE_ANSWER_MAX, UNTOLD_PER_NAMESPACE_MAX};
 use crate::link::Told;
 use crate::transport::{Congestion, Network};
 
-/// How many things are asked for; `AIRWAVE_MOQ_FLOOD` says another number.
+/// Draft 16 has requests on the control stream, later ones on streams of their own.
+const CARRIERS: [Carrier; 6] = [
+    Carrier::Quic(Version::Draft16),
+    Carrier::WebTransport(Version::Draft16),
+    Carrier::Quic(Version::Draft18),
+    Carrier::WebTransport(Version::Draft18),
+    Carrier::Quic(Version::Draft22),
+    Carrier::WebTransport(Version::Draft22),
+];
+
+/// Floods over each of them, in a network of its own.
+async fn over_each(flood: impl AsyncFn(Carrier, Network, Rig)) {
+    for carrier in CARRIERS {
+        // Seen where a test fails.
+        eprintln!("{carrier:?}");
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        flood(carrier, network, rig).await;
+    }
+}
+
+/// How many things are asked for over one of them; `AIRWAVE_MOQ_FLOOD` says another number, of all.
 fn size() -> usize {
     let said = std::env::var("AIRWAVE_MOQ_FLOOD").ok();
-    said.map_or(1_000, |n| n.parse().unwrap_or_else(|_| panic!("AIRWAVE_MOQ_FLOOD={n}")))
+    let all: usize =
+        said.map_or(1_800, |n| n.parse().unwrap_or_else(|_| panic!("AIRWAVE_MOQ_FLOOD={n}")));
+    all / CARRIERS.len()
 }
 
 fn near() -> Shape {
@@ -30,7 +53,7 @@ fn near() -> Shape {
 }
 
 /// Seconds that the neighbour watches.
-const SECONDS: u64 = 6;
+const SECONDS: u64 = 3;
 
 /// Has somebody watch a source of 1 Mbit/s beside this flood, who may not notice it.
 async fn beside(rig: &Rig, network: &Network, flood: impl Future<Output = ()>) {
@@ -66,15 +89,18 @@ fn cancel(client: &Client, id: RequestId) {
 
 #[tokio::test(start_paused = true)]
 async fn subscriptions_without_end_hold_what_those_of_a_moment_do() {
+    over_each(come_and_go).await;
+}
+
+async fn come_and_go(carrier: Carrier, network: Network, rig: Rig) {
     /// At once: more than a peer may have before it has any.
     const TOGETHER: usize = 50;
-    let (network, track_of) = (Network::new(7), |n: usize| format!("track{n}"));
-    let rig = Rig::over(&network, Congestion::Ours);
+    let track_of = |n: usize| format!("track{n}");
     let broadcast = rig.broadcast(&["default", "two"]);
     let tracks = (0..TOGETHER / 2)
         .map(|n| broadcast.track(TrackName::new(track_of(n)).unwrap(), TrackInfo::default()));
     let _tracks: Vec<_> = tracks.map(Result::unwrap).collect();
-    let flooder = rig.client_over(&network, near()).await;
+    let flooder = rig.client_by(&network, near(), carrier).await;
     let open = || rig.counters.subscriptions_open.load(Ordering::Relaxed);
     let flood = async {
         for _ in 0..size() / TOGETHER {
@@ -104,12 +130,14 @@ async fn subscriptions_without_end_hold_what_those_of_a_moment_do() {
 
 #[tokio::test(start_paused = true)]
 async fn namespaces_that_come_and_go_are_told_in_their_order_and_leave_nothing() {
+    over_each(namespaces).await;
+}
+
+async fn namespaces(carrier: Carrier, network: Network, rig: Rig) {
     /// At once, as many as one connection may have.
     const TOGETHER: usize = 10;
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let flooder = rig.client_over(&network, near()).await;
-    let listener = rig.client_over(&network, near()).await;
+    let flooder = rig.client_by(&network, near(), carrier).await;
+    let listener = rig.client_by(&network, near(), carrier).await;
     let request = Request::SubscribeNamespace {
         tracks: false,
         prefix: namespace(&["open"]),
@@ -161,16 +189,18 @@ async fn namespaces_that_come_and_go_are_told_in_their_order_and_leave_nothing()
 /// Each move is a new path, whose address has to be proved before much is sent to it (RFC 9000 §9.3).
 #[tokio::test(start_paused = true)]
 async fn clients_that_move_all_the_time_get_all_objects_and_are_no_new_ones() {
+    over_each(moves).await;
+}
+
+async fn moves(carrier: Carrier, network: Network, rig: Rig) {
     const CLIENTS: usize = 8;
     /// Of each of them.
-    const MOVES: u64 = 60;
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
+    const MOVES: u64 = 30;
     let broadcast = rig.broadcast(&["default", "two"]);
     let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
     let mut movers = Vec::new();
     for _ in 0..CLIENTS {
-        let client = rig.client_over(&network, near()).await;
+        let client = rig.client_by(&network, near(), carrier).await;
         let seen = client.subscribe(name(&["default", "two"], "video"), next_object()).await;
         assert_eq!(code(&seen.answer), None);
         movers.push((client, seen));
@@ -208,17 +238,19 @@ async fn clients_that_move_all_the_time_get_all_objects_and_are_no_new_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn names_that_are_made_up_below_a_namespace_are_few_and_go() {
+    over_each(made_up).await;
+}
+
+async fn made_up(carrier: Carrier, network: Network, rig: Rig) {
     /// Of one connection at once: less than it may have before it has any.
     const TOGETHER: usize = 30;
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
     // It answers nothing.
-    let above = rig.client_over(&network, near()).await;
+    let above = rig.client_by(&network, near(), carrier).await;
     assert_eq!(code(&above.publish_namespace(&["open"]).await), None);
     let named = |n: usize| format!("{n}");
     let (mut flooders, mut asked) = (Vec::new(), Vec::new());
     while asked.len() < 2 * UNTOLD_PER_NAMESPACE_MAX {
-        let flooder = rig.client_over(&network, near()).await;
+        let flooder = rig.client_by(&network, near(), carrier).await;
         for _ in 0..TOGETHER {
             let track = name(&["open", &named(asked.len())], "chat");
             let request = Request::Subscribe { track, parameters: next_object() };

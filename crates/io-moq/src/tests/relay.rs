@@ -456,7 +456,7 @@ async fn d21_malformed_input_closes_with_the_drafts_code_and_nobody_elses_sessio
         Carrier::Quic(Version::Draft18),
         Carrier::Quic(Version::Draft20),
         Carrier::Quic(Version::Draft22),
-        Carrier::WebTransport,
+        Carrier::WebTransport(Version::Draft18),
     ] {
         let rows = control.map(|row| (row, false)).into_iter();
         for ((what, bytes, code), request) in rows.chain(requests.map(|row| (row, true))) {
@@ -472,7 +472,7 @@ async fn d21_malformed_input_closes_with_the_drafts_code_and_nobody_elses_sessio
                 assert_eq!(ended.code, Some(code), "{carrier:?} {what}: {}", ended.reason);
             } else {
                 let ended = soon(what, connection.closed()).await;
-                let path = code == 0x9 && matches!(carrier, Carrier::WebTransport);
+                let path = code == 0x9 && matches!(carrier, Carrier::WebTransport(_));
                 let code = if path { 0x8 } else { code };
                 assert_eq!(ended.code, Some(code), "{carrier:?} {what}: {}", ended.reason);
             }

@@ -52,11 +52,11 @@ pub(super) fn track(fields: &[&str], name: &str) -> TrackName {
     TrackName::new(namespace(fields), Bytes::copy_from_slice(name.as_bytes())).unwrap()
 }
 
-/// What carries a session.
+/// What carries a session, of this draft.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Carrier {
     Quic(Version),
-    WebTransport,
+    WebTransport(Version),
 }
 
 pub(super) struct Rig {
@@ -260,10 +260,33 @@ impl Rig {
 
     /// The same that speaks this draft alone.
     pub(super) async fn client_over_in(&self, network: &Network, version: Version) -> Client {
-        let endpoint = network.client(Shape::default()).unwrap();
-        let (to, trust) = (self.endpoint.local_address().unwrap(), Trust::Fingerprint(self.hash));
-        let connection = endpoint.connect(to, "localhost", trust, &[version.alpn()]).await.unwrap();
+        self.client_by(network, Shape::default(), Carrier::Quic(version)).await
+    }
+
+    /// The same over this, at the end of this line.
+    pub(super) async fn client_by(
+        &self,
+        network: &Network,
+        line: Shape,
+        carrier: Carrier,
+    ) -> Client {
+        let endpoint = network.client(line).unwrap();
+        let connection = self.connect(&endpoint, carrier).await;
         self.drive(endpoint, connection, "/", Vec::new())
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, carrier: Carrier) -> Connection {
+        let (to, trust) = (self.endpoint.local_address().unwrap(), Trust::Fingerprint(self.hash));
+        let connected = match carrier {
+            Carrier::Quic(version) => {
+                endpoint.connect(to, "localhost", trust, &[version.alpn()]).await
+            }
+            Carrier::WebTransport(version) => {
+                let url = format!("https://{to}/");
+                endpoint.connect_web(to, &url, trust, &[version.alpn()]).await
+            }
+        };
+        connected.unwrap()
     }
 
     /// A client behind this socket, which others may share.
@@ -365,16 +388,7 @@ impl Rig {
     pub(super) async fn stranger(&self, carrier: Carrier) -> (Endpoint, Connection) {
         let to = self.endpoint.local_address().unwrap();
         let endpoint = Endpoint::client(to).unwrap();
-        let trust = Trust::Fingerprint(self.hash);
-        let connection = match carrier {
-            Carrier::Quic(version) => {
-                endpoint.connect(to, "localhost", trust, &[version.alpn()]).await.unwrap()
-            }
-            Carrier::WebTransport => {
-                let url = format!("https://{to}/");
-                endpoint.connect_web(to, &url, trust, &protocols()).await.unwrap()
-            }
-        };
+        let connection = self.connect(&endpoint, carrier).await;
         // Else the end of its session would not be read.
         tokio::spawn(connection.pump());
         (endpoint, connection)
