@@ -53,7 +53,7 @@ STEPS=(
     "Kill -9 at named points and anywhere, $AIRWAVE_KILL_ROUNDS rounds|kills::"
     "Power cuts, $AIRWAVE_POWER_ROUNDS rounds|power::"
     "$AIRWAVE_ROUNDS times connect, publish, leave|rounds::"
-    "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::"
+    "Floods and lies, $AIRWAVE_POLLS polls, $AIRWAVE_STRANGERS strangers|hostile::|lies::"
     "$AIRWAVE_BROADCAST_MINUTES min of a broadcast against the rules|ten_minutes"
     "One packet in a hundred is lost for $AIRWAVE_LOSS_SECONDS s, over one relay and over two|one_packet_in_a_hundred"
     "FETCH against a plain model, $AIRWAVE_HISTORIES random histories|d23_d24_ranges"
@@ -106,7 +106,7 @@ run() {
         -E "test(/$tests/)" >"$log" 2>&1 || status=$?
     local words said
     words=$(grep -oE '[0-9]+ tests? run: .*' "$log" | tail -n 1 | sed 's/, [0-9]* skipped//')
-    said=$(grep -E '^[0-9][0-9,]* (rounds|rows|lives|switches|polls|cuts|strangers|versions|kills|players|packets|frames)' "$log" | tail -n 2 | tr '\n|' '; ') || true
+    said=$(grep -E '^[0-9][0-9,]* (rounds|rows|lives|switches|polls|cuts|strangers|versions|kills|players|packets|frames)|^gaps ' "$log" | tail -n 2 | tr '\n|' '; ') || true
     # What was not run here did not pass.
     if [ -s "$AIRWAVE_SKIP_LOG" ]; then
         words="$words, of these not run here: $(sed 's/^AIRWAVE-SKIPPED //' "$AIRWAVE_SKIP_LOG" | sort -u | paste -sd ',')"

@@ -68,7 +68,8 @@ await scenarios.run('dashboard', url, async (tools) => {
   const card = page.locator('article', { has: page.locator(`h2:text-is("${NAME}")`) });
   await card.locator('.ingest').waitFor();
   const uid = await card.getAttribute('data-uid');
-  const [server, key] = await card.locator('.ingest code').allTextContents();
+  const [server] = await valuesOf(card, 'Server');
+  const [key] = await valuesOf(card, 'Stream key');
   check('shows where to publish', /^rtmps?:\/\/.+\/live\/$/.test(server) && key.length >= 16, { server });
   await shot('desktop-created', { fullPage: true });
   await page.reload();
@@ -143,7 +144,7 @@ await scenarios.run('dashboard', url, async (tools) => {
   await page.locator('dialog[open] .danger').click();
   await page.locator('dialog[open]').waitFor({ state: 'detached' });
   await renamed.getByRole('button', { name: 'Show stream key' }).click();
-  const newKey = (await renamed.locator('.ingest code').allTextContents())[1];
+  const [newKey] = await valuesOf(renamed, 'Stream key');
   check('the key is another one', newKey.length >= 16 && newKey !== key);
   await renamed.getByRole('button', { name: 'Delete', exact: true }).first().click();
   check('deleting says what is kept', (await page.locator('dialog[open]').textContent()).includes('Recordings are kept'));
@@ -159,6 +160,11 @@ await scenarios.run('dashboard', url, async (tools) => {
 encoder?.kill('SIGKILL');
 front?.close();
 process.exit(await scenarios.finish());
+
+/** What stands beside a label of an input's addresses. */
+function valuesOf(card, label) {
+  return card.locator(`.ingest dt:text-is("${label}") + dd code`).allTextContents();
+}
 
 function publish(to) {
   const encode = ['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '30', '-b:v', '1500k', '-c:a', 'aac'];

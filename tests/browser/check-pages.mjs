@@ -83,6 +83,13 @@ scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, 
   check('sound is offered', await shadow('.sound').isVisible());
   await page.keyboard.press('m');
   check('key m gives sound', !(await page.evaluate(() => document.querySelector('airwave-player').muted)));
+  const volume = () => page.evaluate(() => document.querySelector('airwave-player').video.volume.toFixed(2));
+  for (let press = 0; press < 3; press++) await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowUp');
+  check('arrows down and up change the volume', (await volume()) === '0.80', await volume());
+  await shadow('.volume').fill('0.4');
+  check('so does the slider', (await volume()) === '0.40', await volume());
+  await shadow('.volume').evaluate((slider) => slider.blur());
   // A window of its own is the system's; what is asked for is ours.
   await page.evaluate(() => {
     window.asked = [];
@@ -91,7 +98,13 @@ scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, 
       window.asked.push(this === document.querySelector('airwave-player').video);
       return Promise.resolve();
     };
+    Element.prototype.requestFullscreen = function () {
+      window.filled = this.getRootNode().host === document.querySelector('airwave-player') || this === document.querySelector('airwave-player');
+      return Promise.resolve();
+    };
   });
+  await page.keyboard.press('f');
+  check('key f asks for the full screen', await page.evaluate(() => window.filled === true));
   await page.keyboard.press('p');
   check('key p asks for picture-in-picture', await page.evaluate(() => window.asked.join() === 'true'));
   await page.mouse.move(650, 410);
@@ -164,6 +177,14 @@ scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, 
     const { video } = document.querySelector('airwave-player');
     return !video.paused && video.currentTime > 0.5 && video.currentTime < 6;
   }), await stats());
+  const speed = () => page.evaluate(() => document.querySelector('airwave-player').video.playbackRate);
+  await page.keyboard.press('>');
+  const faster = await speed();
+  await page.keyboard.press('<');
+  check('keys > and < change the speed of a recording', faster > 1 && (await speed()) === 1, { faster });
+  await page.keyboard.press('k');
+  check('key k pauses', await page.evaluate(() => document.querySelector('airwave-player').video.paused));
+  await page.keyboard.press('k');
   await page.mouse.move(600, 500);
   await settled();
   await shot('desktop-replay');
@@ -641,6 +662,12 @@ scenario('dvr', async ({ host, page, open, until, settled, stats, shadow, shot }
   await page.evaluate(noteJumps);
   await shadow('.jump').click();
   check('dvr: back to live', await until(jumpedBy, { arg: 8 }), await stats());
+  await shadow('.frame').focus();
+  await page.keyboard.press('Home');
+  check('dvr: Home goes to the start', await until(behindBy, { arg: 25 }), await stats());
+  await page.evaluate(noteJumps);
+  await page.keyboard.press('End');
+  check('dvr: End goes to live', await until(jumpedBy, { arg: 15 }), await stats());
 }, { server: past });
 
 await walkThrough();

@@ -156,8 +156,15 @@ async function play(browser, pages) {
     const host = document.querySelector('airwave-player');
     return host ? host.stats : window.player && { version: window.player.version, errors: window.player.errors };
   });
+  const protocols = await page.evaluate(protocolsOfMedia);
   const own = player?.errors ?? [];
-  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), modes: [...new Set(modes)], turns: turns(modes), replay, leastIdle };
+  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), modes: [...new Set(modes)], turns: turns(modes), protocols, replay, leastIdle };
+}
+
+/** Runs in the page: over which protocols lists and media came (`h2`, `http/1.1`), as far as the server lets a page know. */
+function protocolsOfMedia() {
+  const media = performance.getEntriesByType('resource').filter(({ name }) => /\/(manifest|media)\//.test(name));
+  return [...new Set(media.map(({ nextHopProtocol }) => nextHopProtocol))].filter((protocol) => protocol !== '');
 }
 
 /** The page that was watching live becomes the replay: its states, whether it was loaded again, and what plays from the start. */

@@ -653,7 +653,7 @@ impl Fields {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn h264() -> H264 {
@@ -671,7 +671,7 @@ mod tests {
         }
     }
 
-    fn to_encoder() -> Vec<ToEncoder> {
+    pub(crate) fn to_encoder() -> Vec<ToEncoder> {
         let record = Bytes::from_static(b"avcC");
         let source = PictureSource { codec: Codec::Vp9, width: 1, height: 2, reorder: 3, record };
         let (codec, record) = (SoundCodec::Mp3, Bytes::new());
@@ -711,7 +711,7 @@ mod tests {
         ]
     }
 
-    fn from_encoder() -> Vec<FromEncoder> {
+    pub(crate) fn from_encoder() -> Vec<FromEncoder> {
         let data = || Bytes::from_static(b"data");
         vec![
             FromEncoder::Hello(Hello { words: "airwave-encode".to_owned() }),

@@ -283,6 +283,17 @@ mod tests {
                 Repairs { times_not_rising: 359, ..repairs },
                 "359 pictures had no time of their own and are shown as they came",
             ),
+            (
+                counts,
+                Repairs { jumps_back: 1, jumps_forward: 1, ..repairs },
+                "the encoder's clock jumped 2 times",
+            ),
+            (
+                counts,
+                Repairs { audio_reanchored: 1, ..repairs },
+                "sound ran away from the clock once",
+            ),
+            (Counts { dropped: 4, ..counts }, repairs, "4 frames could not be used"),
         ] {
             let began = start();
             let mut health = Health::new(began);

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result};
-use control::{Control, InputSettings, InputUid, Page};
+use control::{Control, DocumentError, InputSettings, InputUid, Page};
 use rtmp::client::Target;
 
 use super::data_dir::API_TOKEN;
@@ -55,6 +55,7 @@ impl Node {
         let Some(rtmp) = self.addresses.rtmp else { return Ok(banner) };
         if let (Some(path), Some(input)) = (&options.demo, &inputs.demo) {
             let clip = Clip::open(path).await?;
+            credit_demo(control, input, clip.credit.as_deref()).await?;
             banner.demo = Some((watch(input), clip.credit.clone()));
             let moq = |quic| format!("moqt://{}/#msf:default-{input}", host(quic));
             banner.moq = self.addresses.quic.map(moq);
@@ -91,6 +92,7 @@ pub(super) struct OwnInputs {
     pub(super) demo: Option<InputUid>,
 }
 
+/// Behind it stands whom the clip is of, if that is known.
 const DEMO_NAME: &str = "Demo";
 const FIRST_NAME: &str = "My live input";
 
@@ -101,16 +103,36 @@ pub(super) async fn own_inputs(control: &Control, demo: bool) -> Result<OwnInput
     let name = |input: &control::Input| {
         input.settings.meta.get("name").and_then(|n| n.as_str()).map(str::to_owned)
     };
-    let first = match oldest.iter().find(|i| name(i).as_deref() != Some(DEMO_NAME)) {
+    let is_demo = |i: &&control::Input| name(i).is_some_and(|name| is_demo(&name));
+    let first = match oldest.iter().find(|i| !is_demo(i)) {
         Some(input) => input.uid.clone(),
         None => create(control, FIRST_NAME).await?,
     };
-    let demo = match (demo, oldest.iter().find(|i| name(i).as_deref() == Some(DEMO_NAME))) {
+    let demo = match (demo, oldest.iter().find(is_demo)) {
         (false, _) => None,
         (true, Some(input)) => Some(input.uid.clone()),
         (true, None) => Some(create(control, DEMO_NAME).await?),
     };
     Ok(OwnInputs { first, demo })
+}
+
+fn is_demo(name: &str) -> bool {
+    let behind = name.strip_prefix(DEMO_NAME);
+    behind.is_some_and(|behind| behind.is_empty() || behind.starts_with(": "))
+}
+
+/// Licences ask that the author is named where a film is watched: in its title.
+async fn credit_demo(control: &Control, input: &InputUid, credit: Option<&str>) -> Result<()> {
+    let name = match credit {
+        Some(credit) => format!("{DEMO_NAME}: {credit}"),
+        None => DEMO_NAME.to_owned(),
+    };
+    let named = move |settings: &mut InputSettings| {
+        settings.meta.insert("name".to_owned(), name.into());
+        Ok::<_, DocumentError>(())
+    };
+    control.change_input(input, named, now_ms()).await?;
+    Ok(())
 }
 
 async fn create(control: &Control, name: &str) -> Result<InputUid> {

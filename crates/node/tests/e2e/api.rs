@@ -200,6 +200,15 @@ fn what_an_input_is_doing_shows_in_its_status() {
     assert!((interval - 2.0).abs() < 0.01, "{health}");
     assert!(health["video"]["framesPerSecond"].as_f64() > Some(0.0), "{health}");
     assert!(health["uploadRatio"].as_f64() > Some(0.0) && health["advice"].is_array(), "{health}");
+    for track in ["video", "audio"] {
+        assert!(health[track]["bitsPerSecond"].as_u64() > Some(10_000), "{health}");
+    }
+    assert_eq!((&health["framesDropped"], &health["framesUnreadable"]), (&0.into(), &0.into()));
+    let repairs = json!({
+        "clockJumps": 0, "timesNotRising": 0, "audioReanchored": 0, "audioGaps": 0, "droppedAtStart": 0,
+        "alignedByArrival": 0
+    });
+    assert_eq!(health["repairs"], repairs);
     // Disabling ends the broadcast.
     let disabled = server.api("PUT", &path, Some(&json!({ "enabled": false })));
     assert_eq!(disabled.status, 200);

@@ -169,6 +169,22 @@ fn our_player_shows_every_frame_and_sounds_right() {
     }
 }
 
+#[test]
+fn our_player_over_https_and_http_2_shows_every_frame_and_sounds_right() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["quic.listen=off"]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let https = server.addresses["https"].as_str().unwrap();
+    let url = format!("https://{https}/{}/watch", input.uid);
+    let played = check_url_with(&url, "airwave", &[]);
+    assert_eq!(played.0["stats"]["mode"], "Low latency", "{}", played.0["stats"]);
+    assert_eq!(played.0["protocols"], serde_json::json!(["h2"]));
+}
+
 /// Whether the player plays over MoQ: frame by frame, or in parts where frames come too unevenly.
 fn over_moq(mode: &serde_json::Value) -> bool {
     ["Real time", "MoQ"].iter().any(|name| mode == name)

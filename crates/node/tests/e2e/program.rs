@@ -90,7 +90,7 @@ fn the_demo_is_on_the_air_after_the_start() {
     command.arg("--data").arg(folder.path().join("data"));
     command.arg("--demo").arg(clip.path()).arg("--ready-file").arg(&ready);
     let _server = Child::start(&mut command);
-    wait_demo(&ready);
+    wait_demo(&ready, "Demo");
 }
 
 #[test]
@@ -114,19 +114,33 @@ fn the_demo_without_a_file_takes_the_clip_that_came_with_the_program() {
     }
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     std::fs::copy(clip.path(), at("demo.mp4")).unwrap();
-    let _server = start("data", &at("ready.json"));
-    wait_demo(&at("ready.json"));
+    let mut server = start("data", &at("ready.json"));
+    wait_demo(&at("ready.json"), "Demo");
+    server.terminate();
+    server.wait(40);
+    // Who made it is read where it is watched.
+    std::fs::write(at("demo.txt"), "A film, CC BY 3.0\nand more\n").unwrap();
+    let mut server = start("data", &at("again.json"));
+    wait_demo(&at("again.json"), "Demo: A film, CC BY 3.0");
+    server.terminate();
+    server.wait(40);
+    // It is the same input, also for who starts it a third time.
+    let _server = start("data", &at("third.json"));
+    let url = wait_demo(&at("third.json"), "Demo: A film, CC BY 3.0");
+    let live = testkit::request("GET", &url, &[], b"").json();
+    assert_eq!(live["broadcasts"].as_array().map(Vec::len), Some(1), "{live}");
 }
 
-fn wait_demo(ready: &Path) {
+fn wait_demo(ready: &Path, name: &str) -> testkit::Url {
     let text = wait_until("the ready file", 20, || std::fs::read_to_string(ready).ok());
     let addresses: serde_json::Value = serde_json::from_str(&text).unwrap();
     let url = format!("http://{}/live.json", addresses["http"].as_str().unwrap());
     let url = testkit::Url::parse(&url);
     wait_until("the demo", 20, || {
         let live = testkit::request("GET", &url, &[], b"").json();
-        (live["broadcasts"][0]["name"] == "Demo").then_some(())
+        (live["broadcasts"][0]["name"] == name).then_some(())
     });
+    url
 }
 
 #[test]

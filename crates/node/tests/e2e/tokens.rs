@@ -148,6 +148,23 @@ fn a_person_gives_a_link_to_a_friend_and_takes_it_back_in_chromium() {
     assert!(status.success(), "check-friend.mjs: {status}\n{}", node.output());
 }
 
+#[test]
+fn a_broadcaster_walks_through_the_dashboard_in_chromium() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=20"]);
+    let mut node = browser_script("check-dashboard.mjs");
+    let url = server.url("").to_string();
+    node.args(["--url", url.trim_end_matches('/'), "--token", &server.token]);
+    if let Some(folder) = std::env::var_os("AIRWAVE_SCREENSHOTS") {
+        node.arg("--screenshots").arg(folder);
+    }
+    let mut node = Child::start(&mut node);
+    let status = node.wait(400);
+    assert!(status.success(), "check-dashboard.mjs: {status}\n{}", node.output());
+}
+
 /// A server with a live input on the air, a recording of another one, and what a client needs to know of them.
 fn furnished() -> (Server, Vec<Child>, Value) {
     let server = Server::start(AIRWAVE, &[]);
