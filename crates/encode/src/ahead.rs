@@ -153,7 +153,7 @@ fn is_live(original: &Arc<dyn Original>, number: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::AtomicU64;
     use std::time::Duration;
 
@@ -161,14 +161,13 @@ mod tests {
 
     use super::*;
     use crate::ladder::Kind;
-    use crate::limits::HARDWARE_AGAIN;
     use crate::original::{Answer, OriginalPart, OriginalSegment};
     use crate::program::Program;
-    use crate::renditions::{Abandoned, Disk, SOFTWARE, Settings};
+    use crate::renditions::{Abandoned, Disk, Settings};
 
     /// A video of which only whole segments are known.
-    struct Film {
-        kept: bool,
+    pub(crate) struct Film {
+        pub(crate) kept: bool,
     }
 
     impl Original for Film {
@@ -279,22 +278,41 @@ mod tests {
         assert_eq!(encoded(12, &[5, 9]).await, from_to(5, 15));
     }
 
-    fn renditions(linger: Duration, disk: Option<Disk>) -> Arc<Renditions> {
-        let settings = Settings {
-            workers: 1,
-            cache_bytes: 1 << 20,
-            linger,
-            patience: Duration::from_secs(10),
-            silent_max: Duration::from_secs(10),
-            encoder: SOFTWARE.to_owned(),
-            hardware_again: HARDWARE_AGAIN,
-            disk,
-        };
+    /// What is begun when somebody asks for the second segment so long after the first, both of which are made.
+    async fn begun_ahead(after: Duration, busy: bool) -> Vec<u64> {
+        let (renditions, level) = (renditions(Duration::from_secs(12), None), level());
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        renditions.segment(&original, 1, &level).unwrap();
+        for number in [1, 2] {
+            let segment = ("film".to_owned(), "video.cmaf".to_owned(), number);
+            let mut job = Abandoned::new(&renditions, &segment);
+            assert!(job.take_up(false), "{number}");
+            job.finish(Ok(()));
+            renditions.make_ahead(&segment, &original, false);
+        }
+        assert!(renditions.state().open.is_empty(), "nobody has asked for the second one");
+        tokio::time::advance(after).await;
+        let held = if busy { renditions.pool().place(Priority::Prefetch).await.ok() } else { None };
+        renditions.segment(&original, 2, &level).unwrap();
+        drop(held);
+        renditions.state().open.keys().map(|(.., number)| *number).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_fills_a_buffer_has_two_made_ahead_where_nobody_else_wants_anything() {
+        let (soon, later) = (Duration::from_millis(900), Duration::from_millis(1_100));
+        assert_eq!(begun_ahead(soon, false).await, [3, 4]);
+        assert_eq!(begun_ahead(later, false).await, [3], "who watches takes its time");
+        assert_eq!(begun_ahead(soon, true).await, [3], "somebody else's turn");
+    }
+
+    pub(crate) fn renditions(linger: Duration, disk: Option<Disk>) -> Arc<Renditions> {
+        let settings = Settings { linger, disk, ..Settings::of_tests() };
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
         Renditions::new(Program { path, words }, settings)
     }
 
-    fn level() -> Level {
+    pub(crate) fn level() -> Level {
         let (name, width, height) = ("360p".to_owned(), 640, 360);
         let kind = Kind::Pictures { width, height, level_idc: 30 };
         Level { name, max_kbps: 800, share_permille: 500, kind }

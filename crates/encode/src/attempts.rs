@@ -153,36 +153,117 @@ impl Renditions {
 
     /// A worker, in its turn. What nobody waits for any more by then is not begun.
     async fn lease(&self, begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Result<Lease, Attempt> {
-        let leased = match begun.priority {
+        let place = match begun.priority {
             Priority::Prefetch => {
                 let order = (Priority::Prefetch, Priority::Seeking);
-                self.pool().lease_before(begun.asked.notified(), order).await
+                self.pool().place_before(begun.asked.notified(), order).await
             }
-            priority => self.pool().lease(priority).await,
+            priority => self.pool().place(priority).await,
         };
-        let lease = match leased {
-            Ok(lease) => lease,
-            Err(NoWorker::Busy) => return Err(Attempt::Failed(Failed::Busy)),
-            Err(NoWorker::Worker(error)) => {
-                self.counters().lost.fetch_add(1, Ordering::Relaxed);
-                return Err(Attempt::Lost(Lost { error: error.into(), hardware: false }));
-            }
-        };
+        let place = place.map_err(|error| self.no_worker(error))?;
         let unwanted = match begun.priority {
             Priority::Prefetch => {
                 !levels.iter().any(|(_, made)| made.is_asked())
                     && self.wanted(&begun.segment, false).is_empty()
             }
             Priority::Seeking => {
-                lease.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
+                place.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
             }
             Priority::Live | Priority::Picture => false,
         };
         if unwanted {
             self.counters().dropped.fetch_add(1, Ordering::Relaxed);
-            lease.done();
             return Err(Attempt::Failed(Failed::Busy));
         }
-        Ok(lease)
+        self.pool().lease_at(place).await.map_err(|error| self.no_worker(error))
+    }
+
+    fn no_worker(&self, error: NoWorker) -> Attempt {
+        match error {
+            NoWorker::Busy => Attempt::Failed(Failed::Busy),
+            NoWorker::Worker(error) => {
+                self.counters().lost.fetch_add(1, Ordering::Relaxed);
+                Attempt::Lost(Lost { error: error.into(), hardware: false })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use tokio::sync::Notify;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::ahead::tests::{Film, level, renditions};
+    use crate::original::Original;
+    use crate::renditions::Wanted;
+
+    const LINGER: Duration = Duration::from_secs(5);
+
+    /// A segment that nobody has asked for yet.
+    fn ahead(original: &Arc<dyn Original>, number: u64) -> (Begun, Wanted) {
+        let asked: Arc<Notify> = Arc::default();
+        let made = Arc::new(Made::ahead(asked.clone()));
+        let segment = (original.video().to_owned(), original.track().to_owned(), number);
+        let (original, priority) = (original.clone(), Priority::Prefetch);
+        (Begun { segment, original, priority, asked }, vec![(level(), made)])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_made_ahead_is_dropped_when_its_viewer_has_left() {
+        for (leaves, asks, dropped) in [(false, false, 0), (true, false, 1), (true, true, 0)] {
+            let renditions = renditions(LINGER, None);
+            let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+            renditions.segment(&original, 1, &level()).unwrap();
+            let held = renditions.pool().place(Priority::Seeking).await.unwrap();
+            let (begun, levels) = ahead(&original, 2);
+            let turn = async {
+                yield_now().await;
+                if leaves {
+                    tokio::time::advance(LINGER).await;
+                }
+                if asks {
+                    levels[0].1.ask();
+                }
+                drop(held);
+            };
+            let (leased, ()) = tokio::join!(renditions.lease(&begun, &levels), turn);
+            let words = format!("leaves: {leaves}, asks: {asks}");
+            let counted = renditions.counters().dropped.load(Ordering::Relaxed);
+            assert_eq!(counted, dropped, "{words}");
+            // There is no such program: this is as far as it comes.
+            let begins = matches!(leased, Err(Attempt::Lost(_)));
+            assert_eq!(begins, dropped == 0, "{words}");
+            assert!(begins || matches!(leased, Err(Attempt::Failed(Failed::Busy))), "{words}");
+            assert!(renditions.pool().is_idle(), "{words}: its place is another's");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_made_ahead_comes_first_when_somebody_asks_for_it() {
+        let renditions = renditions(LINGER, None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        let all = [2, 12, 22].map(|number| ahead(&original, number));
+        for (begun, _) in &all {
+            renditions.segment(&original, begun.segment.2 - 1, &level()).unwrap();
+        }
+        let held = renditions.pool().place(Priority::Seeking).await.unwrap();
+        let turns = Mutex::new(Vec::new());
+        let job = async |(begun, levels): &(Begun, Wanted)| {
+            let _ = renditions.lease(begun, levels).await;
+            turns.lock().unwrap().push(begun.segment.2);
+        };
+        let asks = async {
+            yield_now().await;
+            all[2].1[0].1.ask();
+            yield_now().await;
+            drop(held);
+        };
+        tokio::join!(job(&all[0]), job(&all[1]), job(&all[2]), asks);
+        assert_eq!(*turns.lock().unwrap(), [22, 2, 12]);
     }
 }

@@ -172,7 +172,10 @@ impl Renditions {
         let mut lease = match self.pool().lease(Priority::Picture).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(Undrawn::Failed(Failed::Busy)),
-            Err(NoWorker::Worker(error)) => return Err(Undrawn::Lost(error.into())),
+            Err(NoWorker::Worker(error)) => {
+                self.counters().lost.fetch_add(1, Ordering::Relaxed);
+                return Err(Undrawn::Lost(error.into()));
+            }
         };
         let counters = self.counters();
         let init = (segment.init, &init);
@@ -210,4 +213,55 @@ enum Undrawn {
     Failed(Failed),
     /// The worker, not necessarily the picture.
     Lost(JobError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::Size;
+    use crate::picture::What;
+
+    fn picture(segment: u64) -> Picture {
+        Picture { size: Size::default(), what: What::Key(segment) }
+    }
+
+    fn keep(pictures: &Pictures, segment: u64, bytes: &Bytes) {
+        let made = Arc::new(Made::new());
+        made.push(0, vec![bytes.clone()]);
+        made.finish(Ok(()));
+        let mut state = pictures.state();
+        state.clock += 1;
+        let used = state.clock;
+        state.made.insert(("film".to_owned(), picture(segment)), Entry { made, used });
+    }
+
+    #[test]
+    fn pictures_that_were_not_asked_for_for_longest_are_forgotten_beyond_the_bound() {
+        let pictures = Pictures::new(1);
+        let large = Bytes::from(vec![0; PICTURES_CACHE_BYTES / 32]);
+        (0..40).for_each(|segment| keep(&pictures, segment, &large));
+        let (_, new) = pictures.find("film", &picture(0)).unwrap();
+        assert!(!new, "it is there, and asked for again");
+        pictures.trim();
+        let left = std::mem::take(&mut pictures.state().made).into_keys();
+        let left: Vec<_> = left.filter_map(|(_, picture)| picture.what.first()).collect();
+        assert_eq!(left, std::iter::once(0).chain(9..40).collect::<Vec<_>>());
+        // Small ones are bounded by their number.
+        let pictures = Pictures::new(1);
+        let most = PICTURES_CACHE_BYTES / PICTURE_BYTES_MIN;
+        (0..most as u64 + 5).for_each(|segment| keep(&pictures, segment, &Bytes::new()));
+        pictures.trim();
+        assert_eq!(pictures.state().made.len(), most);
+    }
+
+    #[test]
+    fn only_so_many_pictures_are_waited_for() {
+        let pictures = Pictures::new(1);
+        let find = |segment: usize| pictures.find("film", &picture(segment as u64));
+        let waited: Vec<_> = (0..PICTURES_WAITING_MAX).map(|n| find(n).unwrap().0).collect();
+        assert_eq!(find(PICTURES_WAITING_MAX).err(), Some(Failed::Busy));
+        assert!(find(0).is_ok_and(|(_, new)| !new), "who asks for the same waits with others");
+        waited[7].finish(Ok(()));
+        assert!(find(PICTURES_WAITING_MAX).is_ok_and(|(_, new)| new));
+    }
 }

@@ -85,16 +85,27 @@ impl Pool {
     pub(crate) async fn lease_before(
         self: &Arc<Self>,
         somebody_waits: impl Future<Output = ()>,
-        (priority, then): (Priority, Priority),
+        order: (Priority, Priority),
     ) -> Result<Lease, NoWorker> {
-        let place = tokio::select! {
-            place = self.place(priority) => place?,
-            () = somebody_waits => self.place(then).await?,
-        };
+        let place = self.place_before(somebody_waits, order).await?;
         self.lease_at(place).await
     }
 
-    async fn lease_at(self: &Arc<Self>, place: Place) -> Result<Lease, NoWorker> {
+    /// The right to a worker, in the order of priorities. It waits in another queue from when somebody waits for what nobody
+    /// has asked for yet.
+    pub(crate) async fn place_before(
+        self: &Arc<Self>,
+        somebody_waits: impl Future<Output = ()>,
+        (priority, then): (Priority, Priority),
+    ) -> Result<Place, NoWorker> {
+        tokio::select! {
+            place = self.place(priority) => place,
+            () = somebody_waits => self.place(then).await,
+        }
+    }
+
+    /// A worker for who has the right to one.
+    pub(crate) async fn lease_at(self: &Arc<Self>, place: Place) -> Result<Lease, NoWorker> {
         let mut idle = self.state().idle.pop();
         while let Some(worker) = &mut idle {
             if worker.is_alive() {
@@ -113,7 +124,8 @@ impl Pool {
         Ok(Lease { worker: Some(worker), place })
     }
 
-    async fn place(self: &Arc<Self>, priority: Priority) -> Result<Place, NoWorker> {
+    /// The right to a worker, in the order of priorities.
+    pub(crate) async fn place(self: &Arc<Self>, priority: Priority) -> Result<Place, NoWorker> {
         let waiting = {
             let mut state = self.state();
             if state.has_place(priority) {
@@ -209,10 +221,17 @@ impl State {
 }
 
 /// The right to run a job.
-struct Place {
+pub(crate) struct Place {
     pool: Arc<Pool>,
     priority: Priority,
     waited: bool,
+}
+
+impl Place {
+    /// Whether none was free when it was asked for.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.waited
+    }
 }
 
 impl Drop for Place {
@@ -232,11 +251,6 @@ impl Lease {
         self.worker.as_mut()
     }
 
-    /// Whether no place was free when it was asked for.
-    pub(crate) fn has_waited(&self) -> bool {
-        self.place.waited
-    }
-
     /// The job is done: the process may do another one.
     pub(crate) fn done(mut self) {
         let pool = &self.place.pool;
@@ -245,6 +259,89 @@ impl Lease {
         if let Some(mut worker) = self.worker.take().filter(|worker| worker.hardware == may) {
             worker.idle_since = Instant::now();
             state.idle.push(worker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use tokio::task::JoinSet;
+    use tokio::time::Instant as Timestamp;
+
+    use super::*;
+
+    fn pool(workers: usize) -> Arc<Pool> {
+        let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
+        let settings = Settings { workers, ..Settings::of_tests() };
+        Pool::new(Program { path, words }, &settings, false)
+    }
+
+    fn waiting(pool: &Pool, priority: Priority) -> usize {
+        pool.state().waiting[priority as usize].len()
+    }
+
+    #[tokio::test]
+    async fn live_comes_before_seeks_these_before_what_is_made_ahead_and_pictures_last() {
+        let pool = pool(1);
+        let held = pool.place(Priority::Live).await.unwrap();
+        let served = Arc::new(Mutex::new(Vec::new()));
+        let mut jobs = JoinSet::new();
+        // Whoever is last comes first.
+        for priority in Priority::ALL.into_iter().rev() {
+            for n in 0..2 {
+                let (all, served) = (pool.clone(), served.clone());
+                jobs.spawn(async move {
+                    let place = all.place(priority).await.unwrap();
+                    assert!(place.has_waited());
+                    served.lock().unwrap().push((priority, n));
+                });
+                while waiting(&pool, priority) == n {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        drop(held);
+        jobs.join_all().await;
+        let order = [Priority::Live, Priority::Seeking, Priority::Prefetch, Priority::Picture];
+        let expect = order.into_iter().flat_map(|p| [(p, 0), (p, 1)]);
+        assert_eq!(*served.lock().unwrap(), expect.collect::<Vec<_>>());
+        assert!(pool.is_idle());
+    }
+
+    #[tokio::test]
+    async fn one_place_of_several_is_for_those_who_watch_live() {
+        let pool = pool(2);
+        let seek = pool.place(Priority::Seeking).await.unwrap();
+        let mut ahead = pin!(pool.place(Priority::Prefetch));
+        let mut wake = Context::from_waker(Waker::noop());
+        assert!(ahead.as_mut().poll(&mut wake).is_pending());
+        assert!(!pool.place(Priority::Live).await.unwrap().has_waited());
+        drop(seek);
+        assert!(ahead.await.unwrap().has_waited());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_of_a_kind_wait_and_none_for_longer_than_it_has_patience() {
+        let pool = pool(1);
+        let _held = pool.place(Priority::Live).await.unwrap();
+        let mut wake = Context::from_waker(Waker::noop());
+        let mut seeks: Vec<_> =
+            (0..WAITING_MAX).map(|_| Box::pin(pool.place(Priority::Seeking))).collect();
+        assert!(seeks.iter_mut().all(|seek| seek.as_mut().poll(&mut wake).is_pending()));
+        let refused = || pool.counters.refused.load(Ordering::Relaxed);
+        let began = Timestamp::now();
+        let more = pool.place(Priority::Seeking).await;
+        assert!(matches!(more, Err(NoWorker::Busy)), "one too many");
+        assert_eq!((began.elapsed(), refused()), (Duration::ZERO, 1), "at once");
+        // Others wait all the same, and who gives up makes room.
+        seeks.pop();
+        for (n, priority) in (2..).zip([Priority::Live, Priority::Seeking, Priority::Picture]) {
+            let began = Timestamp::now();
+            assert!(matches!(pool.place(priority).await, Err(NoWorker::Busy)));
+            assert_eq!((began.elapsed(), refused()), (pool.patience, n), "{priority:?}");
         }
     }
 }

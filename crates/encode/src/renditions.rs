@@ -571,29 +571,70 @@ impl Drop for Abandoned<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ladder::Kind;
-    use crate::limits::HARDWARE_AGAIN;
-
-    #[test]
-    fn a_job_that_ends_leaves_what_another_one_has_opened() {
-        let settings = Settings {
+impl Settings {
+    /// One worker, nothing on the disk.
+    pub(crate) fn of_tests() -> Self {
+        Self {
             workers: 1,
             cache_bytes: 1 << 20,
             linger: Duration::from_secs(10),
             patience: Duration::from_secs(10),
             silent_max: Duration::from_secs(10),
             encoder: SOFTWARE.to_owned(),
-            hardware_again: HARDWARE_AGAIN,
+            hardware_again: crate::limits::HARDWARE_AGAIN,
             disk: None,
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ahead::tests::level;
+
+    fn renditions(settings: Settings) -> Arc<Renditions> {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
-        let renditions = Renditions::new(Program { path, words }, settings);
-        let segment = ("film".to_owned(), "video.cmaf".to_owned(), 1);
-        let (name, width, height) = ("360p".to_owned(), 640, 360);
-        let kind = Kind::Pictures { width, height, level_idc: 30 };
-        let level = Level { name, max_kbps: 800, share_permille: 500, kind };
+        Renditions::new(Program { path, words }, settings)
+    }
+
+    fn segment(number: u64) -> Segment {
+        ("film".to_owned(), "video.cmaf".to_owned(), number)
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_is_forgotten_beyond_the_bound() {
+        let renditions = renditions(Settings { cache_bytes: 3_000, ..Settings::of_tests() });
+        let keep = |number: u64, used: u64, done: bool| {
+            let made = Arc::new(Made::new());
+            made.push(0, vec![Bytes::from_static(&[0; 1_000])]);
+            if done {
+                made.finish(Ok(()));
+            }
+            let key = (segment(number), level());
+            renditions.state().made.insert(key, Entry { made, used });
+        };
+        let kept = || -> Vec<u64> {
+            renditions.state().made.keys().map(|((.., number), _)| *number).collect()
+        };
+        // The first one is still being made, however long that takes.
+        keep(1, 1, false);
+        (2..=4).for_each(|number| keep(number, 10 - number, true));
+        renditions.trim();
+        assert_eq!(kept(), [1, 2, 3, 4], "there is room");
+        keep(5, 100, true);
+        renditions.trim();
+        assert_eq!(kept(), [1, 2, 3, 5]);
+        (6..=8).for_each(|number| keep(number, 100 + number, true));
+        renditions.trim();
+        assert_eq!(kept(), [1, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_job_that_ends_leaves_what_another_one_has_opened() {
+        let renditions = renditions(Settings::of_tests());
+        let (segment, level) = (segment(1), level());
         let open = || {
             let made = Arc::new(Made::new());
             let wanted = vec![(level.clone(), made.clone())];

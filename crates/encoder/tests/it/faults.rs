@@ -173,7 +173,7 @@ async fn an_idle_worker_goes() {
 }
 
 /// A program that says of itself `words`, and does what is scripted where it shall work: `REAL` is the one that was built.
-async fn scripted(dir: &Path, words: &str, work: &str) -> Program {
+pub(crate) async fn scripted(dir: &Path, words: &str, work: &str) -> Program {
     use std::os::unix::fs::PermissionsExt;
     let script = dir.join("scripted");
     let work = work.replace("REAL", ENCODER);
@@ -183,12 +183,12 @@ async fn scripted(dir: &Path, words: &str, work: &str) -> Program {
     Program::ask(&script).await.unwrap()
 }
 
-async fn real_words() -> String {
+pub(crate) async fn real_words() -> String {
     Program::ask(Path::new(ENCODER)).await.unwrap().words
 }
 
 /// What a program says, as a file that a script can put out.
-fn said(dir: &Path, name: &str, messages: &[FromEncoder]) -> String {
+pub(crate) fn said(dir: &Path, name: &str, messages: &[FromEncoder]) -> String {
     let path = dir.join(name);
     let bytes: Vec<Bytes> = messages.iter().map(FromEncoder::encode).collect();
     std::fs::write(&path, bytes.concat()).unwrap();

@@ -169,7 +169,7 @@ impl Row {
 pub(crate) struct Packaged {
     pub(crate) init: Bytes,
     pub(crate) segments: Vec<Vec<OriginalPart>>,
-    independent: Vec<bool>,
+    pub(crate) independent: Vec<bool>,
 }
 
 /// All tracks of a broadcast, packaged as live.

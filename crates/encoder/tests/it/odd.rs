@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use encode::{Ladder, Level};
+use encode::{Failed, Ladder, Level};
 use media::codec::Config;
 use media::mp4::{Event, Reader};
+use package::{CutRules, Rules};
 
-use crate::joints::samples;
-use crate::studio::{Coded, FIRST, Studio, decoded, renditions};
+use crate::joints::{Packaged, package, samples};
+use crate::studio::{Coded, FIRST, Studio, decoded, renditions, track};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -bf 0 -sc_threshold 0";
 
@@ -179,4 +181,35 @@ async fn captions_inside_the_pictures_are_in_every_level() {
             assert_eq!(found, Some(&pair(present)[..]), "{name} {present}");
         }
     }
+}
+
+/// An encoder that sends a key frame and then none for long: what lies more than eight segments behind it is left to the
+/// original, and with the next key frame the level goes on.
+#[tokio::test]
+async fn a_group_of_more_segments_than_are_looked_back_over_has_a_level_that_goes_on_behind_it() {
+    let source = "testsrc2=size=320x180:rate=10:duration=13";
+    let keys = "expr:eq(n,0)+eq(n,120)";
+    let mut arguments = vec!["-f", "lavfi", "-i", source];
+    arguments.extend(X264.split_whitespace());
+    arguments.extend(["-g", "500", "-force_key_frames", keys, "-video_track_timescale", "90000"]);
+    let (config, _, frames) = track(&arguments);
+    let Config::Video(video) = config.clone() else { panic!("no picture") };
+    let second = Duration::from_secs(1);
+    let cut = CutRules { segment: second, first_group_max: second, ..CutRules::default() };
+    let rules = Rules { cut, part: Duration::from_millis(500) };
+    let packaged = package(rules, &[(config, frames.clone())]).remove(0);
+    let Packaged { init, segments, independent } = packaged;
+    let keys: Vec<usize> = (0..segments.len()).filter(|n| independent[*n]).collect();
+    assert_eq!((keys.as_slice(), segments.len()), (&[0, 12][..], 13));
+    let studio = Studio::of(video, init, segments, independent, &frames);
+    let (renditions, level) = (renditions(1).await, ladder().levels(&studio.config).remove(0));
+    for number in studio.numbers() {
+        let made = renditions.segment(&studio.original(), number, &level).unwrap();
+        let far = (9..12).contains(&(number - FIRST));
+        let expect = if far { Err(Failed::Encoder) } else { Ok(None) };
+        assert_eq!(made.part(99).await, expect, "{number}");
+    }
+    let counters = renditions.counters();
+    assert_eq!(counters.lost.load(Ordering::Relaxed), 0, "no process is to blame");
+    assert_eq!(counters.started.load(Ordering::Relaxed), 1);
 }

@@ -3,10 +3,13 @@
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use encode::{Failed, Fit, Picture, Renditions, Size, What};
+use encode::wire::{FromEncoder, Hello};
+use encode::{Failed, Fit, Ladder, Picture, Program, Renditions, Settings, Size, What};
 
-use crate::studio::{FIRST, Studio, renditions};
+use crate::faults::{real_words, said, scripted};
+use crate::studio::{FIRST, Studio, renditions, settings};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -g 10 -sc_threshold 0";
 
@@ -72,6 +75,71 @@ async fn odd_sources_have_pictures_of_the_right_size() {
         }
         assert_eq!(renditions.counters().lost.load(Ordering::Relaxed), 0, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_is_too_large_has_no_picture_and_costs_no_process() {
+    let renditions = renditions(1).await;
+    for (name, size) in [("too wide", "8208x32"), ("more than 8K", "8192x4368")] {
+        let source = format!("color=gray:size={size}:rate=1:duration=1");
+        let studio = Studio::make(&source, X264);
+        let drawn = draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await;
+        assert_eq!(drawn, Err(Failed::Encoder), "{name}");
+    }
+    assert_eq!(renditions.counters().started.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_encoder_that_dies_over_a_picture_draws_it_once_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let once = dir.path().join("once").display().to_string();
+    let words = real_words().await;
+    let hello = FromEncoder::Hello(Hello { words: words.clone() });
+    let greets = format!("/bin/cat {}; exit 1", said(dir.path(), "greeting", &[hello]));
+    let then = |dies: &str| format!("[ -e {once} ] || {{ : > {once}; {dies}; }}; exec REAL work");
+    let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=1", X264);
+    for (work, drawn, lost) in
+        [(then(&greets), true, 1), (then("exit 1"), true, 1), (greets, false, 2)]
+    {
+        let _ = std::fs::remove_file(&once);
+        let program = scripted(dir.path(), &words, &work).await;
+        let renditions = with(program, settings(1));
+        let file = draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await;
+        assert_eq!(file.as_ref().map_err(|e| *e).err(), (!drawn).then_some(Failed::Encoder));
+        let counters = renditions.counters();
+        let counted = (&counters.lost, &counters.drawn);
+        let counted = (counted.0.load(Ordering::Relaxed), counted.1.load(Ordering::Relaxed));
+        assert_eq!(counted, (lost, u64::from(drawn)), "{work}");
+        // Once is enough for all who ask.
+        let again = draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await;
+        assert!(again == file, "{work}");
+        assert_eq!(counters.started.load(Ordering::Relaxed), 2, "{work}");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_finds_no_encoder_in_time_is_said_and_drawn_when_there_is_one() {
+    let program = Program::ask(std::path::Path::new(crate::studio::ENCODER)).await.unwrap();
+    let patience = Duration::from_millis(1);
+    let renditions = with(program, Settings { patience, ..settings(1) });
+    let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=2", X264);
+    let level = Ladder::new(vec!["96p".parse().unwrap()]).levels(&studio.config).remove(0);
+    // The only one is busy with a segment that does not go on.
+    let all = studio.there.send_replace((2, 1));
+    let live = renditions.segment(&studio.original(), FIRST + 1, &level).unwrap();
+    assert!(live.part(0).await.unwrap().is_some());
+    let picture = async || draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await;
+    assert_eq!(picture().await, Err(Failed::Busy));
+    assert_eq!(renditions.counters().refused.load(Ordering::Relaxed), 1);
+    studio.there.send_replace(all);
+    assert_eq!(live.part(99).await, Ok(None));
+    assert!(picture().await.is_ok());
+}
+
+fn with(program: Program, settings: Settings) -> Arc<Renditions> {
+    let renditions = Renditions::new(program, settings);
+    tokio::spawn(renditions.clone().run());
+    renditions
 }
 
 #[tokio::test]

@@ -123,6 +123,11 @@ async fn made(renditions: &Arc<Renditions>, tape: Tape, level: &Level) -> (Vec<u
 
 /// Samples of a file, both channels in one.
 fn decoded(file: &[u8]) -> Vec<f32> {
+    decoded_as(file, "1")
+}
+
+/// The same in so many channels, a sample of each behind the other.
+fn decoded_as(file: &[u8], channels: &str) -> Vec<f32> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.mp4");
     std::fs::write(&path, file).unwrap();
@@ -132,7 +137,7 @@ fn decoded(file: &[u8]) -> Vec<f32> {
         // The other decoder puts out another number of samples at first.
         command.args(["-c:a", "libopus"]);
     }
-    command.arg("-i").arg(&path).args(["-ac", "1", "-ar", "48000", "-f", "f32le", "-"]);
+    command.arg("-i").arg(&path).args(["-ac", channels, "-ar", "48000", "-f", "f32le", "-"]);
     let output = command.output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
@@ -227,6 +232,78 @@ async fn no_sample_of_a_level_is_lost_or_doubled_where_segments_meet() {
     let counters = renditions.counters();
     assert_eq!(counters.broken_frames.load(Ordering::Relaxed), 0);
     assert_eq!(counters.lost.load(Ordering::Relaxed), 0);
+}
+
+/// A tone's amplitude, in samples of a second.
+fn loudness(second: &[f32], hz: u32) -> f64 {
+    let turn = std::f64::consts::TAU * f64::from(hz) / second.len() as f64;
+    let (sin, cos) = second.iter().enumerate().fold((0.0, 0.0), |(sin, cos), (n, sample)| {
+        let (s, c) = (turn * n as f64).sin_cos();
+        (sin + s * f64::from(*sample), cos + c * f64::from(*sample))
+    });
+    f64::hypot(sin, cos) * 2.0 / second.len() as f64
+}
+
+#[tokio::test]
+async fn every_channel_is_on_its_side_and_full_scale_in_all_of_them_does_not_clip() {
+    /// What stands in the middle or beside is 3 dB quieter where it is mixed in, the lowest tones are left out (ITU-R BS.775).
+    const LESS: f64 = std::f64::consts::FRAC_1_SQRT_2;
+    // Each channel's tone, and how loud it is on the left and on the right beside those of the front.
+    const ALL: [(u32, [f64; 2]); 8] = [
+        (500, [1.0, 0.0]),
+        (700, [0.0, 1.0]),
+        (1_100, [LESS, LESS]),
+        (60, [0.0, 0.0]),
+        (1_700, [LESS, 0.0]),
+        (2_300, [0.0, LESS]),
+        (2_900, [LESS, 0.0]),
+        (3_700, [0.0, LESS]),
+    ];
+    let renditions = renditions(1).await;
+    let rows = [
+        ("mono", "flac", &[(500, [1.0, 1.0])][..]),
+        ("mono", "aac", &[(500, [1.0, 1.0])]),
+        ("stereo", "flac", &ALL[..2]),
+        ("5.1", "flac", &ALL[..6]),
+        ("5.1", "aac", &ALL[..6]),
+        ("7.1", "flac", &ALL),
+    ];
+    for (layout, codec, channels) in rows {
+        // As much quieter as it takes.
+        let most: f64 = channels.iter().map(|(_, [left, _])| left).sum();
+        for alike in [true, false] {
+            let name = format!("{layout} in {codec}, alike: {alike}");
+            let tone = |(hz, _): &(u32, _)| match alike {
+                true => "sin(2*PI*1000*t)".to_owned(),
+                false => format!("0.5*sin(2*PI*{hz}*t)"),
+            };
+            let tones: Vec<String> = channels.iter().map(tone).collect();
+            let source = format!("aevalsrc={}:c={layout}:s=48000:d=2", tones.join("|"));
+            let arguments = format!("-c:a {codec} -b:a 512k -strict -2");
+            let (config, frames) = sound(&source, &arguments);
+            assert_eq!(usize::from(config.channels), channels.len(), "{name}");
+            let level = level_of(&config);
+            let (file, _) = made(&renditions, tape(&config, frames), &level).await;
+            let samples = decoded_as(&file, "2");
+            for side in [0, 1] {
+                let own = samples.chunks_exact(2).skip(24_000).take(48_000);
+                let second: Vec<f32> = own.map(|pair| pair[side]).collect();
+                assert_eq!(second.len(), 48_000, "{name}");
+                if alike {
+                    let peak = second.iter().fold(0.0_f32, |peak, s| peak.max(s.abs()));
+                    assert!((0.95..1.03).contains(&peak), "{name}, {side}: {peak}");
+                    continue;
+                }
+                for (hz, share) in channels {
+                    let (found, expect) = (loudness(&second, *hz), 0.5 * share[side] / most);
+                    assert!(
+                        (found - expect).abs() < 0.01,
+                        "{name}, {side}, {hz} Hz: {found}, {expect}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]
