@@ -103,30 +103,44 @@ impl Levels {
         // Levels stand in it, too.
         let originals = || catalog.tracks.iter().filter(|t| is_recorded(&t.name));
         let is_picture = |t: &&CatalogTrack| t.width.is_some();
-        let one = originals().filter(is_picture).count() == 1;
-        let has_levels = |t: &&CatalogTrack| t.width.is_none() || (one && t.name == ORIGINAL);
         let of = |track: &CatalogTrack| {
-            let levels = catalog.init_of(track).map(|init| self.of_init(&init, own));
+            let pictures =
+                originals().filter(|other| is_picture(other) && other.name != track.name);
+            let beside = pictures.map(|other| catalog.init_of(other));
+            let beside: Option<Vec<Bytes>> =
+                if is_picture(&track) { beside.collect() } else { Some(Vec::new()) };
+            let inits = catalog.init_of(track).zip(beside);
+            let levels = inits.map(|(init, beside)| self.of_init(&init, &beside, own));
             let offered = |level| Offered::new(&track.name, level);
             levels.unwrap_or_default().into_iter().map(offered).collect::<Vec<_>>()
         };
-        originals().filter(has_levels).flat_map(of).collect()
+        originals().filter(|t| !is_picture(t) || t.name == ORIGINAL).flat_map(of).collect()
     }
 
-    fn of_init(&self, init: &Bytes, own: Option<&Ladder>) -> Vec<Level> {
+    /// Of a track that begins with this, with these pictures beside it.
+    fn of_init(&self, init: &Bytes, beside: &[Bytes], own: Option<&Ladder>) -> Vec<Level> {
         let ladder = own.unwrap_or(&self.ladder);
-        let pictures = encode::config_of(init).map(|config| ladder.levels(&config));
-        let sound = || encode::sound_of(init).and_then(|config| ladder.sound(&config));
-        let levels = pictures.unwrap_or_else(|| sound().into_iter().collect());
+        let levels = match encode::config_of(init) {
+            Some(first) => {
+                let beside = beside.iter().map(encode::config_of);
+                let all = std::iter::once(Some(first)).chain(beside).collect::<Option<Vec<_>>>();
+                all.map(|pictures| ladder.levels_of_first(&pictures)).unwrap_or_default()
+            }
+            None => {
+                let sound = encode::sound_of(init).and_then(|config| ladder.sound(&config));
+                sound.into_iter().collect()
+            }
+        };
         let makes = |level: &Level| self.renditions.get().is_some_and(|all| all.makes(level));
         levels.into_iter().filter(makes).collect()
     }
 
     /// The levels of an original as a catalog lists them, with their initialisation segments: the encoder is asked for
-    /// those. Waits until there is one.
+    /// those. Waits until there is one. `beside` is what the other pictures of its encoder begin with.
     pub async fn described(
         self: Arc<Self>,
         original: TrackDescription,
+        beside: Vec<Init>,
         own: Option<Ladder>,
     ) -> Vec<TrackDescription> {
         let is_picture = matches!(original.media, MediaDescription::Video { .. });
@@ -134,7 +148,8 @@ impl Levels {
             return Vec::new();
         }
         let renditions = self.made_by().await;
-        let levels = self.of_init(&original.init.data, own.as_ref());
+        let beside: Vec<Bytes> = beside.into_iter().map(|init| init.data).collect();
+        let levels = self.of_init(&original.init.data, &beside, own.as_ref());
         let id = u64::from_str_radix(&original.init.id, 16);
         let (Ok(id), false) = (id, levels.is_empty()) else { return Vec::new() };
         let rate = match original.media {

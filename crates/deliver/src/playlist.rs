@@ -100,9 +100,9 @@ pub(crate) fn variants(
     formats: &Formats<'_>,
 ) -> Vec<Variant> {
     let mut variants = package::hls::variants(catalog, index, formats);
-    let is_picture = |v: &Variant| matches!(v.kind, VariantKind::Video { .. });
-    // Pictures stand behind their original, sound behind all sound, where those come who can't play an original.
-    let mut behind = usize::from(variants.first().is_some_and(is_picture));
+    let is_picture = |v: &&Variant| matches!(v.kind, VariantKind::Video { .. });
+    // Pictures stand behind all originals, as sound does, where those come who can't play one.
+    let mut behind = variants.iter().take_while(|v| is_picture(v)).count();
     for listed in levels {
         let original = variants.iter().find(|v| v.name == listed.offered.original);
         let Some(level) = original.and_then(|original| variant(listed, original)) else {

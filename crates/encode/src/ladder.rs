@@ -84,7 +84,7 @@ impl Ladder {
         if !plays_everywhere(original) {
             let own = self.rungs.iter().find(|r| r.height == short);
             let kbps = own.map_or_else(|| usual_kbps(short), |r| r.max_kbps);
-            levels.push(level("h264".to_owned(), (width & !1, height & !1), kbps, original));
+            levels.push(level(OWN_SIZE.to_owned(), (width & !1, height & !1), kbps, original));
         }
         for rung in self.rungs.iter().filter(|r| r.height < short) {
             let scaled = |side: u32| {
@@ -97,6 +97,17 @@ impl Ladder {
             if size.0.max(size.1) <= SIDE_MAX {
                 levels.push(level(format!("{}p", rung.height), size, rung.max_kbps, original));
             }
+        }
+        levels
+    }
+
+    /// The levels of the first of these pictures, which an encoder sends of one and the same. Several are its own ladder:
+    /// then there is only the one that everything plays, where none of them is such.
+    pub fn levels_of_first(&self, pictures: &[VideoConfig]) -> Vec<Level> {
+        let mut levels = pictures.first().map(|first| self.levels(first)).unwrap_or_default();
+        if pictures.len() > 1 {
+            let needed = !pictures.iter().any(plays_everywhere);
+            levels.retain(|level| needed && level.name == OWN_SIZE);
         }
         levels
     }
@@ -120,6 +131,9 @@ impl Ladder {
         Some(Level { name: name.to_owned(), max_kbps: SOUND_KBPS, share_permille, kind })
     }
 }
+
+/// The level of the original's own size.
+const OWN_SIZE: &str = "h264";
 
 /// What both codecs need so that nobody hears them.
 const SOUND_KBPS: u32 = 128;
@@ -286,8 +300,10 @@ pub(crate) fn codec_of(original: &VideoConfig) -> Option<Codec> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use media::codec::{Ratio, aac, opus, vpx};
+    use media::codec::{Ratio, aac, h264, opus, vpx};
 
     pub(crate) fn original(width: u32, height: u32, sample_aspect: Option<Ratio>) -> VideoConfig {
         // VP9, which not everything plays.
@@ -325,6 +341,32 @@ pub(crate) mod tests {
             assert_eq!(found.join(", "), expect, "{width}x{height}");
         }
         assert!(Ladder::copy_only().levels(&original(1920, 1080, None)).is_empty());
+    }
+
+    #[test]
+    fn an_encoder_that_sends_several_pictures_has_the_level_that_is_needed() {
+        let ladder = Ladder::parse(&["720p".to_owned(), "360p".to_owned()]);
+        let vp9 = |height: u32| original(height * 16 / 9, height, None);
+        let h264 = |height: u32| {
+            let sps: &[u8] = b"\x67\x64\0\x1f\xac\xd9\x40\x78\x02\x27\xe5\xc0\x44\0\0\x03\0\x04\0\0\x03\0\xf0\x3c\x60\xc6\x58";
+            let pps: &[u8] = b"\x68\xeb\xe3\xcb\x22\xc0";
+            let record = h264::DecoderConfiguration::new(vec![sps.into()], vec![pps.into()]);
+            VideoConfig { codec: Arc::new(record.unwrap()).config().codec, ..vp9(height) }
+        };
+        for (pictures, expect) in [
+            (vec![vp9(1080)], "h264 720p 360p"),
+            (vec![h264(1080)], "720p 360p"),
+            (vec![vp9(1080), vp9(720)], "h264"),
+            (vec![vp9(1080), h264(720)], ""),
+            (vec![h264(1080), vp9(720)], ""),
+            (vec![h264(1080), h264(720), h264(360)], ""),
+            (vec![], ""),
+        ] {
+            let levels = ladder.levels_of_first(&pictures);
+            let names: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
+            assert_eq!(names.join(" "), expect, "{pictures:?}");
+            assert!(Ladder::copy_only().levels_of_first(&pictures).is_empty());
+        }
     }
 
     #[test]

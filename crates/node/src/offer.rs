@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use deliver::{Levels, Shelf};
-use media::catalog::{Bitrate, TrackDescription};
-use package::{Packaging, PackagingError};
+use media::catalog::{Bitrate, Init, TrackDescription};
+use package::{Original, Packaging, PackagingError};
 
 /// What is offered beside the originals of one broadcast.
 pub(crate) struct Offer {
@@ -26,6 +26,8 @@ pub(crate) struct Offer {
 /// An original, the answer that is waited for, and what is listed behind it now.
 struct Asked {
     original: TrackDescription,
+    /// What the pictures beside it begin with.
+    beside: Vec<Init>,
     answer: Option<Answer>,
     listed: Vec<TrackDescription>,
 }
@@ -44,15 +46,21 @@ impl Offer {
         cx: &mut Context<'_>,
     ) -> Result<(), PackagingError> {
         for original in packaging.originals() {
-            let known = |asked: &Asked| asked.original.init == original.init;
-            if self.asked.get(&original.name).is_some_and(known) {
+            let Original { track, beside } = &original;
+            let known = |asked: &Asked| {
+                asked.original.init == track.init && asked.beside.iter().eq(beside.iter().copied())
+            };
+            if self.asked.get(&track.name).is_some_and(known) {
                 continue;
             }
             let own = self.shelf.about().ladder.clone();
-            let answer = self.levels.clone().described(original.clone(), own);
+            let (track, beside): (TrackDescription, Vec<Init>) =
+                ((*track).clone(), beside.iter().copied().cloned().collect());
+            let answer = self.levels.clone().described(track.clone(), beside.clone(), own);
             let answer: Option<Answer> = Some(Box::pin(answer));
-            let asked = Asked { original: original.clone(), answer, listed: Vec::new() };
-            self.asked.insert(original.name.clone(), asked);
+            let name = track.name.clone();
+            let asked = Asked { original: track, beside, answer, listed: Vec::new() };
+            self.asked.insert(name, asked);
         }
         let measured = self.shelf.measured(&mut self.measured_at);
         packaging.measured(&measured, Instant::now())?;
@@ -74,7 +82,9 @@ impl Offer {
                 changed = asked.look(bits);
             }
             if changed {
-                packaging.offer(&asked.original, asked.listed.clone(), Instant::now())?;
+                let beside = asked.beside.iter().collect();
+                let original = Original { track: &asked.original, beside };
+                packaging.offer(&original, asked.listed.clone(), Instant::now())?;
             }
         }
         Ok(())

@@ -34,6 +34,6 @@ pub use cut::CutRules;
 pub use grid::{Grid, Regrid};
 pub use index::{Index, Part, Rendition, Segment, Version};
 pub use packager::{Earlier, Findings, Outputs, Packager, Rules, TrackId};
-pub use packaging::{CATALOG, CATALOG_LOC, INIT, Packaging, PackagingError, raw_track};
+pub use packaging::{CATALOG, CATALOG_LOC, INIT, Original, Packaging, PackagingError, raw_track};
 pub use recut::{Recut, RecutError, RecutPart};
 pub use rendition::{Frame, Output};

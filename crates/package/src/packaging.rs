@@ -56,6 +56,22 @@ pub fn raw_track(name: &TrackName) -> Option<(bool, &str)> {
     if numbered("video") { Some((true, name)) } else { numbered("audio").then_some((false, name)) }
 }
 
+/// What levels can be made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Original<'a> {
+    /// Its track.
+    pub track: &'a TrackDescription,
+    /// What the pictures beside it begin with: an encoder that sends several brings levels of its own.
+    pub beside: Vec<&'a Init>,
+}
+
+impl Original<'_> {
+    fn inits(&self) -> Vec<String> {
+        let beside = self.beside.iter().map(|init| init.id.clone());
+        std::iter::once(self.track.init.id.clone()).chain(beside).collect()
+    }
+}
+
 /// Packages one broadcast for as long as it lasts.
 pub struct Packaging {
     broadcast: Consumer,
@@ -68,7 +84,7 @@ pub struct Packaging {
     inits: usize,
     description: BTreeMap<String, TrackDescription>,
     /// Levels by the name of their original, as long as it has this initialisation segment.
-    levels: BTreeMap<String, (String, Vec<TrackDescription>)>,
+    levels: BTreeMap<String, (Vec<String>, Vec<TrackDescription>)>,
     /// What an earlier packaging has said of parts, by packaged track.
     part_targets_ms: BTreeMap<String, u32>,
     /// Everything that the publisher sent was flushed when it was gone.
@@ -174,24 +190,26 @@ impl Packaging {
         self.packager.next_number()
     }
 
-    /// What levels can be made of: sound, and the picture, where there is one. An encoder that sends several brings its own
-    /// levels.
-    pub fn originals(&self) -> impl Iterator<Item = &TrackDescription> {
-        let tracks = || self.description.values();
-        let one = tracks().filter(|track| track.role == Role::Video).count() == 1;
-        tracks().filter(move |track| one || track.role != Role::Video)
+    /// What levels can be made of: sound, and the first picture.
+    pub fn originals(&self) -> impl Iterator<Item = Original<'_>> {
+        let is_picture = |track: &&TrackDescription| track.role == Role::Video;
+        let pictures = move || self.description.values().filter(is_picture);
+        let first = pictures().next();
+        let beside = pictures().skip(1).map(|track| &track.init).collect();
+        let picture = first.map(|track| Original { track, beside });
+        let others = self.description.values().filter(move |track| !is_picture(track));
+        picture.into_iter().chain(others.map(|track| Original { track, beside: Vec::new() }))
     }
 
     /// Somebody makes these levels of an original: the catalog lists them behind it for as long as it has the initialisation
-    /// segment that it has there.
+    /// segment that it has there, and those beside it have theirs.
     pub fn offer(
         &mut self,
-        original: &TrackDescription,
+        original: &Original<'_>,
         levels: Vec<TrackDescription>,
         now: Instant,
     ) -> Result<(), PackagingError> {
-        let init = original.init.id.clone();
-        self.levels.insert(original.name.clone(), (init, levels));
+        self.levels.insert(original.track.name.clone(), (original.inits(), levels));
         self.list(now)
     }
 
@@ -409,11 +427,12 @@ impl Packaging {
         // Pictures first; the names sort in the encoder's order.
         let mut tracks: Vec<_> = self.description.values().cloned().collect();
         tracks.sort_by_key(|t| t.alternatives);
-        let originals: Vec<&str> = self.originals().map(|track| track.name.as_str()).collect();
+        let originals: Vec<Original<'_>> = self.originals().collect();
         let levels = |track: &TrackDescription| {
-            let levels = self.levels.get(&track.name).filter(|(init, _)| *init == track.init.id);
-            let levels = levels.filter(|_| originals.contains(&&*track.name));
-            levels.map(|(_, levels)| levels.clone()).unwrap_or_default()
+            let original = originals.iter().find(|original| original.track.name == track.name);
+            let levels = original.zip(self.levels.get(&track.name));
+            let levels = levels.filter(|(original, (inits, _))| original.inits() == *inits);
+            levels.map(|(_, (_, levels))| levels.clone()).unwrap_or_default()
         };
         let behind = |track: &TrackDescription| [vec![track.clone()], levels(track)].concat();
         let with_levels: Vec<_> = tracks.iter().flat_map(behind).collect();

@@ -1,6 +1,6 @@
 //! Levels of the ladder: listed before anything is encoded, made while somebody watches, cut like the original.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use media::catalog::Catalog;
@@ -272,6 +272,86 @@ fn an_encoder_that_hangs_costs_its_levels_and_nothing_else() {
     assert_eq!(server.metric("level_segments_encoded_total"), 0);
     // One at a time: whoever stands still meanwhile comes when the first was given up.
     assert!(server.metric("encoder_processes") <= 1);
+}
+
+/// Both of its pictures are ones that old devices can't play: it has the level that they can, and no more of ours. With one
+/// that all can play it has none.
+#[test]
+fn an_encoder_with_levels_of_its_own_has_none_of_ours_but_the_one_that_all_can_play() {
+    if skip("codecs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(AIRWAVE, &[LADDER, "hls.segment_ms=1000"]);
+    let hevc = "libx265 -preset:v ultrafast \
+                -x265-params:v keyint=30:min-keyint=30:scenecut=0:open-gop=0:log-level=0";
+    let h264 = "libx264 -preset:v ultrafast -g:v 30";
+    let rows = [
+        ("hevc", [hevc, hevc], &["video.cmaf", "video.h264.cmaf", "video2.cmaf"][..]),
+        ("both", [hevc, h264], &["video.cmaf", "video2.cmaf"]),
+        ("h264", [h264, h264], &["video.cmaf", "video2.cmaf"]),
+    ];
+    let on_air = rows.map(|(name, encoders, expect)| {
+        let clip = two_pictures(folder.path(), name, encoders);
+        let input = server.input();
+        let mut publish = Command::new(FFMPEG);
+        publish.args(["-nostdin", "-v", "error", "-re", "-stream_loop", "20", "-i"]).arg(&clip);
+        publish.args(["-map", "0", "-c", "copy", "-f", "flv", &input.rtmp]);
+        (name, input, Child::start(&mut publish), expect)
+    });
+    for (name, input, _publisher, expect) in &on_air {
+        let get = |name: &str| server.get(&format!("/{}/manifest/{name}", input.uid)).text();
+        server.wait_live(input);
+        let list = wait_until("the pictures in the list", 30, || {
+            let list = get("video.m3u8");
+            expect.iter().all(|picture| list.contains(&format!("\n{picture}.m3u8"))).then_some(list)
+        });
+        let variants = list.lines().filter(|line| !line.starts_with('#'));
+        let mut variants: Vec<&str> = variants.filter_map(|l| l.strip_suffix(".m3u8")).collect();
+        assert_eq!(variants.last() == Some(&"video.h264.cmaf"), expect.len() == 3, "{list}");
+        variants.sort_unstable();
+        assert_eq!(variants, *expect, "{name}: {list}");
+        let mpd = get("video.mpd");
+        for picture in ["video.cmaf", "video2.cmaf", "video.h264.cmaf", "video.144p.cmaf"] {
+            let listed = mpd.contains(&format!("<Representation id=\"{picture}\""));
+            assert_eq!(listed, expect.contains(&picture), "{name}, {picture}: {mpd}");
+        }
+    }
+    // Over HLS and MoQ.
+    let uid = &on_air[0].1.uid;
+    let level = server.url(&format!("/{uid}/manifest/video.h264.cmaf.m3u8"));
+    let mut follower = Follower::of_level(level);
+    while follower.reload().segments.iter().filter(|s| s.file.is_some()).count() < 2 {}
+    let got = received(folder.path(), &follower, 'v');
+    assert!(got.len() > 45, "{}", got.len());
+    let quic = server.addresses["quic"].as_str().unwrap();
+    let url = format!("moqt://{quic}/#msf:default-{uid}");
+    let mut watch = Command::new(AIRWAVE);
+    let watch = Child::start(watch.args(["watch", &url, "--insecure", "--json"]));
+    let expect = ["video", "video.h264", "video2", "audio", "audio.opus"];
+    wait_until("the tracks of the MoQ catalog", 60, || {
+        let row: Value = serde_json::from_str(watch.output().lines().last()?).ok()?;
+        let tracks = row["tracks"].as_array()?.iter().filter_map(|t| t["name"].as_str());
+        tracks.eq(expect).then_some(())
+    });
+}
+
+/// A clip of two sizes of one picture, by these encoders, and sound.
+fn two_pictures(folder: &Path, name: &str, encoders: [&str; 2]) -> PathBuf {
+    let clip = folder.join(format!("{name}.mkv"));
+    let mut make = Command::new(FFMPEG);
+    make.args(["-nostdin", "-v", "error"]);
+    for size in ["320x180", "256x144"] {
+        make.args(["-f", "lavfi", "-i", &format!("testsrc2=s={size}:r=30,format=yuv420p")]);
+    }
+    make.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"]);
+    make.args(["-map", "0", "-map", "1", "-map", "2"]);
+    for (nth, encoder) in encoders.iter().enumerate() {
+        let encoder = format!("-c:v {encoder}").replace(":v ", &format!(":v:{nth} "));
+        make.args(encoder.split_whitespace());
+    }
+    run(make.args(["-c:a", "aac", "-ac", "2", "-t", "4"]).arg(&clip));
+    clip
 }
 
 /// Its sound is Opus: live there is AAC, too, and in the recording, which goes on where what was made live ends.

@@ -21,10 +21,10 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
     let with = ["video.cmaf", "video.720p.cmaf", "video.360p.cmaf", "audio.cmaf", "catalog.loc"];
     assert_eq!(studio.listed(CATALOG), alone);
     let original = studio.original(Role::Video).expect("one picture");
-    assert_eq!(original.name, "video.cmaf");
+    assert_eq!((original.0.name.as_str(), original.1.len()), ("video.cmaf", 0));
     // Sound has its levels behind it, too.
     let sound = studio.original(Role::Audio).expect("one sound");
-    let opus = TrackDescription { name: "audio.opus.cmaf".to_owned(), ..sound.clone() };
+    let opus = TrackDescription { name: "audio.opus.cmaf".to_owned(), ..sound.0.clone() };
     studio.offer(&sound, vec![opus]);
     let with_sound = ["video.cmaf", "audio.cmaf", "audio.opus.cmaf", "catalog.loc"];
     assert_eq!(studio.listed(CATALOG), with_sound);
@@ -33,9 +33,9 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
     assert_eq!(studio.listed(CATALOG), with, "behind their original");
     assert_eq!(studio.listed(CATALOG_LOC), raw, "frame by frame there are none");
     // An answer about what is not sent any more comes too late.
-    let another = Init { id: "another".to_owned(), ..original.init.clone() };
-    let another = TrackDescription { init: another, ..original.clone() };
-    studio.offer(&another, vec![level("480p")]);
+    let another = Init { id: "another".to_owned(), ..original.0.init.clone() };
+    let another = TrackDescription { init: another, ..original.0.clone() };
+    studio.offer(&(another, Vec::new()), vec![level("480p")]);
     assert_eq!(studio.listed(CATALOG), alone);
     studio.offer(&original, vec![level("720p"), level("360p")]);
 
@@ -48,13 +48,13 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
         sent.timestamp += 4_000;
     }
     studio.send(&changed, |_| ());
-    assert_ne!(studio.original(Role::Video).unwrap().init.id, original.init.id);
+    assert_ne!(studio.original(Role::Video).unwrap().0.init.id, original.0.init.id);
     assert_eq!(studio.listed(CATALOG), alone, "nobody has offered those yet");
     let original = studio.original(Role::Video).unwrap();
     studio.offer(&original, vec![level("720p"), level("360p")]);
     assert_eq!(studio.listed(CATALOG), with);
 
-    // An encoder that sends a second picture brings its own ladder.
+    // An encoder that sends a second picture brings its own ladder: its levels are others.
     let mut second = frames;
     second.retain(|sent| sent.slot == VIDEO);
     for sent in &mut second {
@@ -62,9 +62,13 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
         sent.timestamp += 8_000;
     }
     studio.send(&second, |_| ());
-    assert_eq!(studio.original(Role::Video), None);
     let own = ["video.cmaf", "video2.cmaf", "audio.cmaf", "catalog.loc"];
     assert_eq!(studio.listed(CATALOG), own);
+    let both = studio.original(Role::Video).unwrap();
+    assert_eq!((&both.0.name, both.1.len()), (&original.0.name, 1));
+    studio.offer(&both, vec![level("h264")]);
+    let with = ["video.cmaf", "video.h264.cmaf", "video2.cmaf", "audio.cmaf", "catalog.loc"];
+    assert_eq!(studio.listed(CATALOG), with);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::catalog::{Catalog, Role, TrackDescription};
+use media::catalog::{Catalog, Init, Role, TrackDescription};
 use media::codec::aac::AudioSpecificConfig;
 use media::codec::{Config, h264, hevc, opus};
 use media::timeline::{SourceClock, SourceFrame};
 use media::{Arrival, Publication, Slot};
-use package::{Earlier, Findings, Index, Packaging, Rules};
+use package::{Earlier, Findings, Index, Original, Packaging, Rules};
 use spine::broadcast::Consumer;
 use spine::{Close, Limits, Location, NodeId, Origin, Path, Route, Takeover, TrackName};
 
@@ -266,10 +266,14 @@ impl Studio {
         self.index.end();
     }
 
-    /// Somebody makes these levels of an original.
-    pub(crate) fn offer(&mut self, original: &TrackDescription, levels: Vec<TrackDescription>) {
-        let now = self.start + self.now;
-        self.packaging.offer(original, levels, now).unwrap();
+    /// Somebody makes these levels of an original, which has so many pictures beside it.
+    pub(crate) fn offer(
+        &mut self,
+        (original, beside): &(TrackDescription, Vec<Init>),
+        levels: Vec<TrackDescription>,
+    ) {
+        let original = Original { track: original, beside: beside.iter().collect() };
+        self.packaging.offer(&original, levels, self.start + self.now).unwrap();
     }
 
     /// The encoder says so of its bits a second.
@@ -284,9 +288,10 @@ impl Studio {
         self.packaging.measured(&of, self.start + self.now).unwrap();
     }
 
-    /// What levels can be made of, pictures or sound.
-    pub(crate) fn original(&self, role: Role) -> Option<TrackDescription> {
-        self.packaging.originals().find(|track| track.role == role).cloned()
+    /// What levels can be made of, pictures or sound, with what is beside it.
+    pub(crate) fn original(&self, role: Role) -> Option<(TrackDescription, Vec<Init>)> {
+        let found = self.packaging.originals().find(|original| original.track.role == role)?;
+        Some((found.track.clone(), found.beside.into_iter().cloned().collect()))
     }
 
     /// The tracks of the newest edition of a catalog.
