@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import path from 'node:path';
 import { launch, Missing } from './lib/chromium.mjs';
 import { watchMachine } from './lib/machine.mjs';
+import { hearTone } from './lib/tone.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -36,7 +37,9 @@ async function main() {
   const browser = await launch();
   try {
     const size = options.phone ? { width: 390, height: 844 } : { width: 1280, height: 800 };
-    const context = await browser.newContext({ viewport: size, hasTouch: options.phone, isMobile: options.phone });
+    // What listens to the sound is no script of the page.
+    const bypassCSP = options.other !== undefined;
+    const context = await browser.newContext({ viewport: size, hasTouch: options.phone, isMobile: options.phone, bypassCSP });
     const page = await context.newPage();
     const errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
@@ -87,19 +90,23 @@ async function pick(page, label) {
   return offered;
 }
 
-/** From one level to the other and back, so many times: which frames the screen missed around it. */
+/** From one level to the other and back, so many times: which frames the screen missed around it, and where the tone broke off. */
 async function goBetween(page, requests) {
   await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
   await pick(page, options.other);
   await heights(page, Number.parseInt(options.other, 10));
+  await page.evaluate(hearTone);
+  await page.waitForFunction(async () => (await window.heard()).steadyMs > 500, null, WAIT);
   const machine = watchMachine();
   await page.evaluate(collect);
+  await page.evaluate(() => window.hearAnew());
   for (let round = 0; round < Number(options.switches); round++) {
     const label = round % 2 ? options.other : options.level;
     await pick(page, label);
     await heights(page, Number.parseInt(label, 10));
   }
-  const { frames, waiting, seeks, dropped, holes, notes } = await page.evaluate(() => window.collected());
+  const { heardMs, brokenMs } = await page.evaluate(() => window.heard());
+  const { frames, waiting, seeks, dropped, holes, gapS, notes } = await page.evaluate(() => window.collected());
   const leastIdle = machine();
   const steps = frames.slice(1).map((frame, at) => ({ s: frame.mediaTime - frames[at].mediaTime, shown: frame.presentedFrames - frames[at].presentedFrames, height: frame.height, turned: frame.height !== frames[at].height }));
   const usual = steps.map(({ s, shown }) => s / shown).sort((a, b) => a - b)[Math.floor(steps.length / 2)];
@@ -117,6 +124,10 @@ async function goBetween(page, requests) {
     seeks,
     dropped,
     holes,
+    gapS,
+    // For so long the tone was there, and where it was not: behind so much of it, for so long.
+    heardMs,
+    brokenMs,
     notes,
     requests: requests(Number(notes.find((note) => note.startsWith('waiting'))?.split(' ')[1])),
     leastIdle,
@@ -172,7 +183,7 @@ function watchRequests(page) {
 /** Runs in the page: every frame that is shown from now on, and what should not happen meanwhile. */
 function collect() {
   const { video } = document.querySelector('airwave-player');
-  const state = { frames: [], waiting: 0, seeks: 0, holes: 0, notes: [] };
+  const state = { frames: [], waiting: 0, seeks: 0, holes: 0, gapS: 0, notes: [] };
   const dropped = () => video.getVideoPlaybackQuality().droppedVideoFrames;
   const before = dropped();
   // What was going on when something happened that should not: the first few times.
@@ -183,7 +194,7 @@ function collect() {
   };
   video.addEventListener('waiting', () => (state.waiting++, note('waiting')));
   video.addEventListener('seeking', () => (state.seeks++, note('seeking')));
-  for (const what of ['playing', 'stalled', 'resize']) video.addEventListener(what, () => note(what));
+  for (const what of ['playing', 'stalled', 'resize', 'ratechange']) video.addEventListener(what, () => note(what));
   const onFrame = (_now, { mediaTime, presentedFrames, height }) => {
     state.frames.push({ mediaTime, presentedFrames, height });
     const { buffered, currentTime } = video;
@@ -191,6 +202,7 @@ function collect() {
     const frameS = 1 / 30;
     const inside = Array.from({ length: buffered.length }, (_, at) => at).some((at) => buffered.start(at) <= currentTime && currentTime <= buffered.end(at) + frameS);
     if (!inside) (state.holes++, note('hole'));
+    for (let at = 1; at < buffered.length; at++) state.gapS = Math.max(state.gapS, buffered.start(at) - buffered.end(at - 1));
     video.requestVideoFrameCallback(onFrame);
   };
   video.requestVideoFrameCallback(onFrame);

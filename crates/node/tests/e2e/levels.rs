@@ -563,8 +563,8 @@ fn who_chooses_a_level_that_fails_ends_on_the_original_in_chromium() {
     assert!(seen["refused"].as_str().unwrap().contains("video.144p.cmaf"), "{seen}");
 }
 
-/// From level to level while the player goes on: no frame of the source is left out, none comes twice. `make soak` does it
-/// more often.
+/// From level to level while the player goes on: no frame of the source is left out, none comes twice, and the sound goes on.
+/// `make soak` does it more often.
 #[test]
 fn forced_switches_leave_no_frame_out_in_chromium() {
     if skip("browser") {
@@ -584,6 +584,9 @@ fn forced_switches_leave_no_frame_out_in_chromium() {
     assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
     assert_eq!(number("switches"), switches.parse::<f64>().unwrap(), "{seen}");
     assert_eq!(number("backwards"), 0.0, "{seen}");
+    assert!(number("heardMs") > 1_000.0, "the tone is heard: {seen}");
+    // Whoever has not sought anything has all of it, on any machine.
+    assert!(number("gapS") == 0.0 || number("seeks") > 0.0, "a hole in what is buffered: {seen}");
     let worst = seen["missingAtSwitches"].as_array().unwrap().iter().filter_map(Value::as_f64);
     let worst = worst.fold(0.0, f64::max);
     // A machine that has other things to do runs dry and drops pictures that it has, and players nudge the picture on, with and
@@ -595,5 +598,6 @@ fn forced_switches_leave_no_frame_out_in_chromium() {
             "{seen}"
         );
         assert!(worst <= 1.0, "a gap over one frame: {seen}");
+        assert_eq!(seen["brokenMs"], serde_json::json!([]), "the sound: {seen}");
     }
 }
