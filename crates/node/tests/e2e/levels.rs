@@ -274,6 +274,76 @@ fn an_encoder_that_hangs_costs_its_levels_and_nothing_else() {
     assert!(server.metric("encoder_processes") <= 1);
 }
 
+/// The encoder processes of a server.
+fn encoders(server: u32) -> Vec<u32> {
+    let stat = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    let of = |pid: &u32| {
+        // Its name, in brackets, its state, its parent.
+        let stat = stat(*pid).unwrap_or_default();
+        let (name, rest) = stat.rsplit_once(") ").unwrap_or_default();
+        name.ends_with("(airwave-encode") && rest.split(' ').nth(1) == Some(&server.to_string())
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(of).collect()
+}
+
+/// Who waits for the segment has it all the same, and those that follow.
+#[test]
+fn an_encoder_that_is_killed_while_somebody_waits_costs_a_retry() {
+    let mut server = Server::start(AIRWAVE, &[LADDER, "encode.workers=1", "hls.segment_ms=1000"]);
+    let input = server.input();
+    let spec = ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 90) };
+    let _publisher = Clip::make(&spec).publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    with_levels(&server, &input.uid);
+    let pid = server.child().id();
+    let list = server.url(&format!("/{}/manifest/video.96p.cmaf.m3u8", input.uid));
+    let mut follower = Follower::of_level(list.clone());
+    while follower.segments.len() < 2 {
+        follower.reload();
+    }
+    let count = |name: &str| server.metric(name);
+    let (lost, made) = ("encoder_jobs_lost_total", "level_segments_encoded_total");
+    let mut asked = Vec::new();
+    while count(lost) == 0 {
+        assert!(asked.len() < 30, "each was killed when it had nothing to do");
+        // The one that comes next, whose parts are made as they come.
+        let newest = MediaPlaylist::parse(&request("GET", &list, &[], b"").text()).unwrap();
+        let (number, file) =
+            newest.segments.iter().rev().find_map(|s| Some((s.number, s.file.clone()?.1))).unwrap();
+        let next = list.join(&file.replace(&format!("-{number}."), &format!("-{}.", number + 1)));
+        let before = count(made);
+        let answer = std::thread::scope(|scope| {
+            let answer = scope.spawn(|| request("GET", &next, &[], b""));
+            wait_until("an encoder at work", 20, || {
+                let decoded = count("level_segments_decoded_total");
+                (decoded > before && !encoders(pid).is_empty()).then_some(())
+            });
+            for pid in encoders(pid) {
+                let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+                assert!(killed.success() || !Path::new(&format!("/proc/{pid}")).exists());
+            }
+            answer.join().unwrap()
+        });
+        assert_eq!(answer.status, 200, "{next}: {}", answer.text());
+        let again = request("GET", &next, &[], b"");
+        assert!(again.body == answer.body, "{next}: whole, and the same for everybody");
+        asked.push(number + 1);
+        follower.reload();
+    }
+    let last = asked[asked.len() - 1];
+    while follower.segments.keys().next_back().is_none_or(|newest| *newest < last + 2) {
+        follower.reload();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let got = received(folder.path(), &follower, 'v');
+    let segments = follower.segments.len();
+    assert_eq!(got.len(), segments * 30, "every frame of {segments} segments");
+    assert_eq!(count("encoder_jobs_lost_total"), 1, "the incident is counted");
+    assert!(count("encoder_processes_started_total") >= 2);
+}
+
 /// Both of its pictures are ones that old devices can't play: it has the level that they can, and no more of ours. With one
 /// that all can play it has none.
 #[test]
