@@ -256,10 +256,14 @@ for (const status of [404, 403]) {
   }, { expectErrors: true });
 }
 
+/** Markup, as a name. */
+const hostile = `"><img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
+const unharmed = () => document.title !== 'hacked' && document.querySelector('img[onerror], main script') === null;
 const listed = [
   { id: INPUT, name: 'Harbour camera, north pier', live: true, startedAt: new Date(Date.now() - 4_000_000).toISOString(), viewers: 12 },
   { id: '00aa', name: 'Town council, open session', live: true, startedAt: new Date(Date.now() - 900_000).toISOString(), viewers: 348 },
   { id: '00bbcc', name: 'Chamber choir rehearsal', live: true, startedAt: new Date().toISOString(), viewers: 0 },
+  { id: '00dd', name: hostile, live: true, startedAt: new Date().toISOString(), viewers: 1 },
 ];
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
   scenario(`landing-${name}`, async ({ host, page, open, narrow, shot }) => {
@@ -269,7 +273,8 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await shot(`${name}-landing-empty`);
     host.listed = listed;
     await page.locator('.card').first().waitFor({ timeout: 60_000 });
-    check(`landing ${name}: lists what is on the air`, (await page.locator('.card').count()) === 3);
+    check(`landing ${name}: lists what is on the air`, (await page.locator('.card').count()) === 4);
+    check(`landing ${name}: a name is text`, (await page.locator('.card h2').last().textContent()) === hostile && (await page.evaluate(unharmed)));
     check(`landing ${name}: nothing is wider than the screen`, await narrow());
     await shot(`${name}-landing`);
     await page.emulateMedia({ colorScheme: 'light' });
@@ -391,7 +396,6 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
 }
 
 scenario('dashboard-hostile', async ({ host, page, open }) => {
-  const hostile = `"><img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
   host.name = hostile;
   await furnish(host);
   const input = host.api.inputs.get(INPUT);
@@ -414,7 +418,7 @@ scenario('dashboard-hostile', async ({ host, page, open }) => {
   await changes.locator('li').first().waitFor();
   const said = await changes.locator('li').first().textContent();
   check('hostile: who changed what is text', said.split(hostile).length >= 3, said);
-  check('hostile: nothing of it became an element', await page.evaluate(() => document.title !== 'hacked' && document.querySelector('img[onerror], main script') === null));
+  check('hostile: nothing of it became an element', await page.evaluate(unharmed));
 }, { mayFail: /\/videos$/ });
 
 scenario('dashboard-many', async ({ host, page, open, until, shot, narrow }) => {
