@@ -3,6 +3,7 @@
 use access::permission::Resources;
 use serde_json::{Value, json};
 
+use crate::authorisation::{guarded, tried};
 use crate::desk::{Desk, ROOT, ask, bearer, only};
 
 const ACCOUNT: &str = "/client/v4/accounts/default";
@@ -71,6 +72,44 @@ async fn every_change_is_written_down_with_who_and_what_and_no_secret() {
     assert_eq!(count("since=2020-01-01&before=2020-01-02T00:00:00Z").await, 0);
     assert_eq!(count("since=2020-01-01").await, 3);
     assert_eq!(count(&format!("id={}", first["id"].as_str().unwrap())).await, 1);
+}
+
+/// Every row of the authorisation table, by who may and by who may not.
+#[tokio::test]
+async fn every_route_that_changes_something_writes_it_down_and_no_other_does() {
+    let desk = Desk::new().await;
+    let (reader_id, reader) = desk.token(&["audit:read"], Resources::All).await;
+    let newest = async || {
+        let entries = log(&desk, "per_page=1").await;
+        entries.first().map_or(json!(null), Value::clone)
+    };
+    let mut kinds = std::collections::BTreeSet::new();
+    for row in guarded() {
+        let owned = desk.owned().await;
+        for (actor, token) in [("root", ROOT), (&*reader_id, &*reader)] {
+            let before = newest().await["id"].clone();
+            let answer = tried(&desk, &row, token, &owned).await;
+            let entry = newest().await;
+            let told = format!("{actor} on {row:?}: {}: {entry}", answer.text);
+            assert_eq!(entry["id"] != before, row.method != "GET", "{told}");
+            if row.method == "GET" {
+                continue;
+            }
+            assert_eq!(
+                (&entry["actor"]["id"], &entry["interface"]),
+                (&json!(actor), &json!("api"))
+            );
+            assert_eq!(entry["metadata"]["status"], answer.status.as_u16(), "{told}");
+            assert_eq!(entry["action"]["result"], answer.status.is_success(), "{told}");
+            let resource = entry["resource"]["id"].as_str().unwrap();
+            let named = row.path.contains("{uid}") || row.path.contains("{id}");
+            assert!(!named || !resource.is_empty(), "{told}");
+            let of_its_own = |kind: &&str| *kind != "other";
+            kinds.extend(entry["resource"]["type"].as_str().filter(of_its_own).map(str::to_owned));
+        }
+    }
+    let expect = ["chat", "keys", "links", "live_inputs", "session", "tokens", "videos"];
+    assert!(kinds.iter().eq(expect), "{kinds:?}");
 }
 
 #[tokio::test]
