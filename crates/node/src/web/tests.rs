@@ -86,6 +86,17 @@ impl Client {
         Some((head[3], head[4], stream, body))
     }
 
+    /// Reads to the next answer's head, answering pings: its stream and fields.
+    async fn answered(&mut self) -> (u32, Vec<u8>) {
+        loop {
+            match self.next().await.unwrap() {
+                (PING, 0, _, body) => self.write(&frame(PING, ACK, 0, &body)).await,
+                (HEADERS, _, stream, body) => break (stream, body),
+                _ => {}
+            }
+        }
+    }
+
     /// Reads until the end, answering pings as a client does; says how it was told to go.
     async fn until_closed(&mut self) -> Option<u32> {
         let mut told = None;
@@ -121,6 +132,20 @@ async fn who_never_opens_a_window_does_not_hold_answers() {
     let mut proxy = Client::start(&[(WINDOW, 0)], "192.0.2.0/24").await;
     proxy.write(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request(GET))).await;
     assert!(timeout(STALLED * 3, proxy.until_closed()).await.is_err());
+}
+
+/// Over HTTP/1.1, where what is not read fills the connection: also one of a proxy, which has one client on it at a time.
+#[tokio::test(start_paused = true)]
+async fn who_asks_and_never_reads_is_let_go() {
+    for proxies in ["", "192.0.2.0/24"] {
+        let Client { mut stream, counters, serving } = Client::connect(proxies);
+        let began = Instant::now();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        timeout(STALLED * 3, serving).await.expect("let go").unwrap();
+        let held = began.elapsed();
+        assert!(held >= STALLED && held < STALLED * 2, "{proxies}: {held:?}");
+        assert_eq!(Arc::strong_count(&counters), 1, "nothing is held");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,20 +185,13 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     // Over HTTP/2 the stream ends, and the connection serves on.
     let mut client = Client::start(&[], "").await;
     client.write(&frame(HEADERS, END_HEADERS, 1, &request(POST))).await;
-    let answered = async |client: &mut Client| loop {
-        match client.next().await.unwrap() {
-            (PING, 0, _, body) => client.write(&frame(PING, ACK, 0, &body)).await,
-            (HEADERS, _, stream, body) => break (stream, body),
-            _ => {}
-        }
-    };
     let began = Instant::now();
-    let (stream, body) = answered(&mut client).await;
+    let (stream, body) = client.answered().await;
     assert_eq!((stream, began.elapsed()), (1, REQUEST_BODY));
     // `:status: 408` by a literal in Huffman code (RFC 7541 §6.2.1).
     assert_eq!(body[..5], [0x48, 0x83, 0x68, 0x0f, 0x7f], "{body:?}");
     client.write(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &request(GET))).await;
-    assert_eq!(answered(&mut client).await.0, 3);
+    assert_eq!(client.answered().await.0, 3);
 }
 
 /// CVE-2023-44487.
@@ -273,4 +291,44 @@ async fn a_head_that_never_ends_is_cut() {
         tokio::task::yield_now().await;
     }
     assert!(client.serving.is_finished(), "16 MB of a head were taken");
+}
+
+/// `a: aaa…` of so many bytes in a head over HTTP/2, by a new name (RFC 7541 §5.1, §6.2.2).
+fn field(bytes: usize) -> Vec<u8> {
+    let mut field = vec![0x00, 1, b'a', 0x7f];
+    let mut rest = bytes - 127;
+    while rest >= 128 {
+        field.push((rest % 128) as u8 | 0x80);
+        rest /= 128;
+    }
+    field.push(rest as u8);
+    field.resize(field.len() + bytes, b'a');
+    field
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_sixteen_kilobytes_and_no_more() {
+    const LESS: usize = 15 << 10;
+    const MORE: usize = 17 << 10;
+    for (bytes, status) in [(LESS, "200"), (MORE, "431")] {
+        let mut client = Client::connect("");
+        let begin = "GET / HTTP/1.1\r\nhost: a\r\na: ";
+        let head = format!("{begin}{}\r\n\r\n", "a".repeat(bytes - begin.len() - 4));
+        client.write(head.as_bytes()).await;
+        let mut text = vec![0; 12];
+        client.stream.read_exact(&mut text).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&text), format!("HTTP/1.1 {status}"), "{bytes}");
+    }
+    // Over HTTP/2 it is one request that is refused, and the connection serves on.
+    let mut client = Client::start(&[], "").await;
+    // `:status: 200` by the static table, `:status: 431` by a literal in Huffman code.
+    let (ok, too_large) = (&[0x88][..], &[0x48, 0x83, 0x69, 0x90, 0xff][..]);
+    for (stream, bytes, status) in [(1, LESS, ok), (3, MORE, too_large), (5, LESS, ok)] {
+        let head = [request(GET), field(bytes)].concat();
+        let (first, rest) = head.split_at(head.len().min(16_384));
+        client.write(&frame(HEADERS, END_STREAM, stream, first)).await;
+        client.write(&frame(CONTINUATION, END_HEADERS, stream, rest)).await;
+        let (of, fields) = client.answered().await;
+        assert_eq!((of, &fields[..status.len()]), (stream, status), "{bytes}: {fields:?}");
+    }
 }
