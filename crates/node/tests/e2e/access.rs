@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use testkit::{Child, Clip, ClipSpec, Input, Response, Server, request, wait_until};
+use testkit::{Child, Clip, ClipSpec, Input, MediaPlaylist, Response, Server, request, wait_until};
 
 use crate::AIRWAVE;
 
@@ -186,12 +186,48 @@ fn an_answer_under_way_ends_with_its_link() {
     assert!(cut, "every answer came to its end");
 }
 
-/// Whether the answer, which was under way when its link was taken back, was cut short.
-fn under_way(server: &Server, input: &Input) -> bool {
+/// A link for a friend: where it is taken back, and a track's list by it.
+fn link(server: &Server, input: &Input) -> (String, String) {
     let links = format!("/stream/{}/links", input.uid);
     let link = server.api("POST", &links, Some(&json!({ "name": "a friend" })));
     let link = link.json()["result"].clone();
     let list = format!("/{}/manifest/video.cmaf.m3u8", link["token"].as_str().unwrap());
+    (format!("{links}/{}", link["id"].as_str().unwrap()), list)
+}
+
+/// A reload that waits, of who has a link: what it is told of what comes when the link is taken back meanwhile.
+#[test]
+fn a_reload_that_waits_ends_with_its_link() {
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120"]);
+    let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
+    let clip = Clip::make(&ClipSpec { group: 150, ..ClipSpec::plain("long-groups", 10) });
+    let mut encoder = clip.publish_at(4.0, &input.rtmp, -1);
+    let (taken, list) = link(&server, &input);
+    let get = |path: &str| server.get(path);
+    wait_until("a segment", 60, || get(&list).text().contains("#EXTINF").then_some(()));
+    // Nothing comes any more, until the encoder is back.
+    encoder.kill();
+    wait_until("the loss", 60, || (server.metric("rtmp_encoders") == 0).then_some(()));
+    let newest = MediaPlaylist::parse(&get(&list).text()).unwrap().segments.pop().unwrap().number;
+    let next = format!("{list}?_HLS_msn={}&_HLS_part=0", newest + 1);
+    let waits = || server.metric("playlist_requests_parked") == 1;
+    let (answer, _encoder) = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| get(&next));
+        wait_until("the reload to wait", 60, || waits().then_some(()));
+        assert_eq!(server.api("DELETE", &taken, None).status, 200);
+        assert!(!reload.is_finished(), "it waits for three times five seconds");
+        // A part is a third of a second: it has waited for so long.
+        let encoder = clip.publish(&input.rtmp, -1);
+        (reload.join().unwrap(), encoder)
+    });
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert!(answer.text().contains("taken back"), "{}", answer.text());
+    assert_eq!(answer.headers["cache-control"], "no-store");
+}
+
+/// Whether the answer, which was under way when its link was taken back, was cut short.
+fn under_way(server: &Server, input: &Input) -> bool {
+    let (taken, list) = link(server, input);
     let list = server.url(&list);
     // What is hinted at comes next: a part of the segment that is being made, or the first one of the next.
     let growing = wait_until("a segment that grows", 60, || {
@@ -214,7 +250,6 @@ fn under_way(server: &Server, input: &Input) -> bool {
         got.extend_from_slice(&some[..count]);
     }
     assert!(got.starts_with(b"HTTP/1.1 200"));
-    let taken = format!("{links}/{}", link["id"].as_str().unwrap());
     assert_eq!(server.api("DELETE", &taken, None).status, 200);
     socket.read_to_end(&mut got).unwrap();
     let text = server.get(&list.path);
@@ -403,34 +438,60 @@ fn only_the_pages_that_are_named_may_embed() {
     }
 }
 
-/// A database of MaxMind's format in which 127.0.0.0/8 is in this country, and nothing else is known.
+/// A database of MaxMind's format in which these networks (`FIRST.0.0.0/8`) are in these countries, and nothing else is known.
 /// MaxMind DB File Format Specification, version 2.0.
-fn database(country: &str) -> Vec<u8> {
-    const NODES: u32 = 8;
+fn database(networks: &[(u8, &str)]) -> Vec<u8> {
+    #[derive(Clone, Copy)]
+    enum Record {
+        Nothing,
+        Node(usize),
+        /// Of the data.
+        Country(usize),
+    }
     let text = |out: &mut Vec<u8>, text: &str| {
         out.push(2 << 5 | u8::try_from(text.len()).unwrap());
         out.extend_from_slice(text.as_bytes());
     };
-    // The search tree: a node a bit, two records of 24 bits; NODES is "not known", above it is data.
-    let mut out = Vec::new();
-    for node in 0..NODES {
-        let bit = 127u8 >> (7 - node) & 1;
-        let on = if node + 1 == NODES { NODES + 16 } else { node + 1 };
-        for side in 0..2 {
-            let record = if side == bit { on } else { NODES };
-            out.extend_from_slice(&record.to_be_bytes()[1..]);
+    // The search tree: a node a bit, two records of 24 bits.
+    let (mut nodes, mut data) = (vec![[Record::Nothing; 2]], Vec::new());
+    for (first, country) in networks {
+        let side = |bit: u8| usize::from(first >> bit & 1);
+        let mut at = 0;
+        for bit in (1..8).rev() {
+            at = match nodes[at][side(bit)] {
+                Record::Node(next) => next,
+                _ => {
+                    let next = nodes.len();
+                    nodes[at][side(bit)] = Record::Node(next);
+                    nodes.push([Record::Nothing; 2]);
+                    next
+                }
+            };
         }
+        nodes[at][side(0)] = Record::Country(data.len());
+        data.push(7 << 5 | 1);
+        text(&mut data, "country");
+        data.push(7 << 5 | 1);
+        text(&mut data, "iso_code");
+        text(&mut data, country);
+    }
+    // The number of nodes is "not known"; above it, and above the 16 bytes between, is data.
+    let count = nodes.len();
+    let mut out = Vec::new();
+    for record in nodes.into_iter().flatten() {
+        let record = match record {
+            Record::Nothing => count,
+            Record::Node(node) => node,
+            Record::Country(at) => count + 16 + at,
+        };
+        out.extend_from_slice(&u32::try_from(record).unwrap().to_be_bytes()[1..]);
     }
     out.extend_from_slice(&[0; 16]);
-    out.push(7 << 5 | 1);
-    text(&mut out, "country");
-    out.push(7 << 5 | 1);
-    text(&mut out, "iso_code");
-    text(&mut out, country);
+    out.extend(data);
     out.extend_from_slice(b"\xab\xcd\xefMaxMind.com");
     out.push(7 << 5 | 9);
     for (name, value) in [
-        ("node_count", &[6 << 5 | 1, 8][..]),
+        ("node_count", &[6 << 5 | 1, u8::try_from(count).unwrap()][..]),
         ("record_size", &[5 << 5 | 1, 24]),
         ("ip_version", &[5 << 5 | 1, 4]),
         ("binary_format_major_version", &[5 << 5 | 1, 2]),
@@ -451,9 +512,9 @@ fn database(country: &str) -> Vec<u8> {
 fn rules_know_countries_by_the_operators_database() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("countries.mmdb");
-    std::fs::write(&file, database("DE")).unwrap();
+    std::fs::write(&file, database(&[(127, "DE"), (81, "FR"), (83, "DE")])).unwrap();
     let setting = format!("access.country_database={}", file.display());
-    let server = Server::start(AIRWAVE, &[&setting]);
+    let server = Server::start(AIRWAVE, &[&setting, r#"http.trusted_proxies=["127.0.0.1"]"#]);
     let (input, _, _encoder) = locked(&server);
     let rule = |action: &str, country: &str| {
         json!({ "accessRules": [
@@ -461,12 +522,21 @@ fn rules_know_countries_by_the_operators_database() {
             { "type": "any", "action": if action == "allow" { "block" } else { "allow" } },
         ] })
     };
-    for (action, country, status) in
-        [("allow", "DE", 200), ("allow", "FR", 403), ("block", "DE", 403), ("block", "FR", 200)]
-    {
+    // The proxy itself, two people behind it, and one in no country that is known: beside each other, by the same link.
+    let viewers = [None, Some("83.0.0.7"), Some("81.0.0.7"), Some("198.51.100.7")];
+    for (action, country, expect) in [
+        ("allow", "DE", [200, 200, 403, 403]),
+        ("allow", "FR", [403, 403, 200, 403]),
+        ("block", "DE", [403, 403, 200, 200]),
+        ("block", "FR", [200, 200, 403, 200]),
+    ] {
         let link = token(&server, &input.uid, &rule(action, country));
-        let answer = server.get(&format!("/{link}/manifest/video.m3u8"));
-        assert_eq!(answer.status, status, "{action} {country}: {}", answer.text());
+        let url = server.url(&format!("/{link}/manifest/video.m3u8"));
+        let status = viewers.map(|viewer| {
+            let headers: Vec<_> = viewer.iter().map(|from| ("x-forwarded-for", *from)).collect();
+            request("GET", &url, &headers, b"").status
+        });
+        assert_eq!(status, expect, "{action} {country}");
     }
     // Without one, such a token would open nothing: it is not made.
     let plain = Server::start(AIRWAVE, &[]);

@@ -85,9 +85,17 @@ fn v2() -> Vec<u8> {
 /// Flips `proxy_protocol.trusted`.
 #[test]
 fn a_connection_is_for_whom_its_balancer_says() {
+    // Ports 80 and 443 too; nobody is asked for a certificate.
     let server = Server::start(
         AIRWAVE,
-        &[r#"proxy_protocol.trusted=["127.0.0.1/32"]"#, "http.allow_plain_api=true"],
+        &[
+            r#"proxy_protocol.trusted=["127.0.0.1/32"]"#,
+            "http.allow_plain_api=true",
+            r#"tls.domain=["live.example.test"]"#,
+            "acme.directory=https://127.0.0.1:1/dir",
+            "acme.http_listen=127.0.0.1:0",
+            "acme.https_listen=127.0.0.1:0",
+        ],
     );
     let gateway = Gateway::new();
     let http = server.addresses["http"].as_str().unwrap();
@@ -122,11 +130,15 @@ fn a_connection_is_for_whom_its_balancer_says() {
             first.escape_ascii()
         );
     }
+    for first in [V1, &*v2()] {
+        gateway.lead_with(server.addresses["domain_http"].as_str().unwrap(), first);
+        assert_eq!(request("GET", &url("/"), &[], b"").status, 308, "{}", first.escape_ascii());
+    }
     let dismissed = |port: &str, mut socket: TcpStream, says: &[u8]| {
         socket.write_all(says).unwrap();
         assert!(closed(&mut socket, Duration::from_secs(60)), "{port}: {}", says.escape_ascii());
     };
-    for port in ["http", "https", "rtmp", "rtmps"] {
+    for port in ["http", "https", "domain_http", "domain_https", "rtmp", "rtmps"] {
         // It must say so,
         let balancer = || TcpStream::connect(server.addresses[port].as_str().unwrap()).unwrap();
         dismissed(port, balancer(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -136,7 +148,7 @@ fn a_connection_is_for_whom_its_balancer_says() {
             b"PROXY TCP4 198.51.100.7 10.0.0.1 4711 80 80\r\nGET / HTTP/1.1\r\n",
         );
     }
-    assert_eq!(server.metric("http_proxy_lies_total"), 4);
+    assert_eq!(server.metric("http_proxy_lies_total"), 8);
     assert_eq!(server.metric("rtmp_proxy_lies_total"), 4);
     // and a stranger's words are what they are: no HTTP.
     let mut stranger = connect(&server, "http", 9);
