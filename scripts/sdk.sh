@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fetches the vendor's official clients of the API for the tests: into .cache/sdk/python and .cache/sdk/node, once.
+# Fetches the vendor's official clients of the API, and its React component, for the tests: into .cache/sdk/python and
+# .cache/sdk/node, once.
 #
-# They show that what is written for the vendor works here after a change of address. Both are checked against their hashes,
+# They show that what is written for the vendor works here after a change of address. All are checked against their hashes,
 # stay inside this clone, and are never installed or committed.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -13,6 +14,8 @@ BELOW=(annotated-types==0.8.0 anyio==4.16.0 certifi==2026.10.19.post1 distro==1.
     idna==3.20 pydantic==2.14.4 pydantic-core==2.50.5 sniffio==1.3.1 typing-extensions==4.16.0 typing-inspection==0.4.5)
 NODE=cloudflare@7.3.0
 NODE_SHA512=0P4cMFjzdIe388E57xNCV2wKzv1ZVZqMFu7+p2gsZuggbXs39xTKtXJN8FACkKh+xjLQ7dNruNlT/aT+9ajJtg==
+REACT=@cloudflare/stream-react@1.9.3
+REACT_SHA512=ocr7B+zHk/jq0r/wgtFeyoz7Hr+v3Qn0Ho6yUBkWT07ahr/0GU1dhliYJESwNXMuMYCU1sZ02sFH9pW5r1/BIA==
 
 main() {
     mkdir -p "$CACHE/sdk"
@@ -20,7 +23,8 @@ main() {
     WORK=$(mktemp -d "$CACHE/sdk.XXXXXX")
     trap 'rm -rf "$WORK"' EXIT
     [ -d "$CACHE/sdk/python/cloudflare" ] || python
-    [ -d "$CACHE/sdk/node/cloudflare" ] || node_package
+    [ -d "$CACHE/sdk/node/cloudflare" ] || node_package cloudflare "$NODE" "$NODE_SHA512"
+    [ -d "$CACHE/sdk/node/stream-react" ] || node_package stream-react "$REACT" "$REACT_SHA512"
 }
 
 python() {
@@ -33,15 +37,15 @@ python() {
     mv "$WORK/python" "$CACHE/sdk/python"
 }
 
+# node_package FOLDER PACKAGE HASH
 node_package() {
-    note "fetching the official TypeScript client for the tests (once)"
-    npm pack --silent --pack-destination "$WORK" "$NODE" >/dev/null || lost "$NODE"
-    [ "$(sha512 "$WORK"/cloudflare-*.tgz)" = "$NODE_SHA512" ] || strange "$NODE"
-    mkdir -p "$WORK/node"
-    tar -xzf "$WORK"/cloudflare-*.tgz -C "$WORK/node"
-    mkdir -p "$CACHE/sdk/node"
-    rm -rf "$CACHE/sdk/node/cloudflare"
-    mv "$WORK/node/package" "$CACHE/sdk/node/cloudflare"
+    note "fetching the official $2 for the tests (once)"
+    mkdir -p "$WORK/$1" "$CACHE/sdk/node"
+    npm pack --silent --pack-destination "$WORK/$1" "$2" >/dev/null || lost "$2"
+    [ "$(sha512 "$WORK/$1"/*.tgz)" = "$3" ] || strange "$2"
+    tar -xzf "$WORK/$1"/*.tgz -C "$WORK/$1"
+    rm -rf "$CACHE/sdk/node/$1"
+    mv "$WORK/$1/package" "$CACHE/sdk/node/$1"
 }
 
 # As npm writes it: SHA-512 in base64.

@@ -57,6 +57,7 @@ const vtt = 'WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nGood evening\n';
 const caption = await captions.language.update('en', { ...of, file: vtt });
 assert.deepEqual([caption.language, caption.generated, caption.status], ['en', false, 'ready']);
 assert.deepEqual((await all(captions.get(about.video, { account_id }))).map(({ language }) => language), ['en']);
+assert.deepEqual(await captions.language.get('en', of), caption);
 assert.match(await captions.language.vtt.get('en', of), /Good evening/);
 await captions.language.delete('en', of);
 const download = await client.stream.downloads.create(about.video, { account_id, body: {} });
@@ -90,6 +91,7 @@ const groups = await all(client.user.tokens.permissionGroups.list());
 const policies = [{ effect: 'allow', permission_groups: [{ id: groups.find(({ name }) => name === 'Stream Read').id }], resources: { [`com.cloudflare.api.account.${account_id}`]: '*' } }];
 for (const [of, more] of [['user', {}], ['accounts', { account_id }]]) {
   const tokens = client[of].tokens;
+  assert.deepEqual((await all(tokens.permissionGroups.list(more))).map(({ id }) => id), groups.map(({ id }) => id));
   const token = await tokens.create({ name: 'reader', policies, expires_on: '2999-01-01T00:00:00Z', ...more });
   const reader = new Cloudflare({ apiToken: token.value, maxRetries: 0 });
   assert.equal((await reader[of].tokens.verify(more)).id, token.id);

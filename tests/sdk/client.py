@@ -94,6 +94,8 @@ def captions_and_downloads():
     made = captions.language.update("en", file=vtt, **of)
     assert made.language == "en" and made.generated is False and made.status == "ready", made
     assert [caption.language for caption in captions.get(video, account_id=ACCOUNT)] == ["en"]
+    read = captions.language.get("en", **of)
+    assert read == made, read
     assert "Good evening" in captions.language.vtt.get("en", **of)
     captions.language.delete("en", **of)
     assert list(captions.get(video, account_id=ACCOUNT)) == []
@@ -146,6 +148,7 @@ def tokens():
         "resources": {f"com.cloudflare.api.account.{ACCOUNT}": "*"},
     }
     for tokens, more in [(client.user.tokens, {}), (client.accounts.tokens, {"account_id": ACCOUNT})]:
+        assert {group.name: group.id for group in tokens.permission_groups.list(**more)} == groups
         made = tokens.create(name="reader", policies=[policy], expires_on="2999-01-01T00:00:00Z", **more)
         assert made.value and made.status == "active", made
         reader = Cloudflare(api_token=made.value, max_retries=0)
@@ -167,7 +170,6 @@ def tokens():
         assert Cloudflare(api_token=rolled, max_retries=0).user.tokens.verify().status == "active"
         assert tokens.delete(made.id, **more).id == made.id
         refused(cloudflare.NotFoundError, lambda: tokens.get(made.id, **more))
-
 
 
 def audit_log():

@@ -1,5 +1,6 @@
 //! Tokens of the API as their owner meets them: on the command line, in a page, in the vendor's own clients.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -210,4 +211,36 @@ fn the_official_typescript_sdk() {
         return;
     }
     sdk("node", "tests/sdk/client.mjs", ".cache/sdk/node");
+}
+
+/// The names at the beginning of the lines of this block of TypeScript.
+fn names<'a>(text: &'a str, block: &str) -> BTreeSet<&'a str> {
+    let (_, block) = text.split_once(block).unwrap_or_else(|| panic!("no {block}"));
+    let block = block.split("\n}").next().unwrap();
+    let name = |line: &'a str| Some(line.trim().split_once(':')?.0.trim_end_matches('?'));
+    let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric());
+    block.lines().filter_map(name).filter(is_name).collect()
+}
+
+/// React applications change their import, and the props stay: docs of `web/packages/react`.
+#[test]
+fn the_official_react_component_has_no_prop_that_ours_lacks() {
+    if skip("sdk") {
+        return;
+    }
+    let read = |path: &str| std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap();
+    let theirs = read(".cache/sdk/node/stream-react/dist/types.d.ts");
+    let theirs = names(&theirs, "interface StreamProps {");
+    let text = read("web/packages/react/src/props.ts");
+    let mut ours = names(&text, "interface StreamProps extends StreamEvents {");
+    ours.extend(names(&text, "const EVENTS = {"));
+    assert!(theirs.len() > 40, "{theirs:?}");
+    assert_eq!(theirs.difference(&ours).collect::<Vec<_>>(), [&""; 0]);
+    let more: Vec<_> = ours.difference(&theirs).copied().collect();
+    assert_eq!(more, ["clientBandwidthHint", "dvrEnabled", "host", "id"], "as its README says");
+    let index = read("web/packages/react/src/index.ts");
+    for name in ["Stream", "StreamPlayerApi", "StreamProps", "useStreamSDK"] {
+        let is = |word: &str| word == name;
+        assert!(index.split(|c: char| !c.is_ascii_alphanumeric()).any(is), "{name}");
+    }
 }
