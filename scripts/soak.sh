@@ -106,7 +106,7 @@ run() {
         -E "test(/$tests/)" >"$log" 2>&1 || status=$?
     local words said
     words=$(grep -oE '[0-9]+ tests? run: .*' "$log" | tail -n 1 | sed 's/, [0-9]* skipped//')
-    said=$(grep -E '^[0-9][0-9,]* (rounds|rows|lives|switches|polls|cuts|strangers|versions|kills|players|packets|frames)|^gaps ' "$log" | tail -n 2 | tr '\n|' '; ') || true
+    said=$(grep -E '^[0-9][0-9,.]* (rounds|rows|lives|switches|polls|cuts|strangers|versions|kills|players|packets|frames|s behind)|^gaps ' "$log" | tail -n 2 | tr '\n|' '; ') || true
     # What was not run here did not pass.
     if [ -s "$AIRWAVE_SKIP_LOG" ]; then
         words="$words, of these not run here: $(sed 's/^AIRWAVE-SKIPPED //' "$AIRWAVE_SKIP_LOG" | sort -u | paste -sd ',')"

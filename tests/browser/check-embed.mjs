@@ -1,16 +1,17 @@
-// The embedded player of a running Airwave, on a page of another origin, by itself and in React, and the qualities of its broadcast.
-//   node check-embed.mjs --server URL --id INPUT --heights 360,180 --stop PID
-//   --stop: the process whose end (SIGINT) ends the broadcast
+// The embedded player of a running Airwave, on a page of another origin, by itself and in React, and the qualities and sounds of its broadcast.
+//   node check-embed.mjs --server URL --id INPUT --heights 360,180 --tones 1000,2000 --stop PID --named INPUT
+//   --stop: the process whose end (SIGINT) ends the broadcast; --named: what pages of page.localhost alone may embed
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import { installMeasure } from './lib/measure.mjs';
 import { buildReactPage } from './lib/react-page.mjs';
 import { Scenarios } from './lib/scenario.mjs';
-import { quality } from './scenarios/choices.mjs';
+import { quality, sounds } from './scenarios/choices.mjs';
 import { othersAreNotFramed, steeredFromOutside } from './scenarios/embed.mjs';
 import { playedInReact } from './scenarios/react.mjs';
 
 const { values: options } = parseArgs({
-  options: { server: { type: 'string' }, id: { type: 'string' }, heights: { type: 'string' }, stop: { type: 'string' }, screenshots: { type: 'string' } },
+  options: { server: { type: 'string' }, id: { type: 'string' }, heights: { type: 'string' }, tones: { type: 'string' }, stop: { type: 'string' }, named: { type: 'string' }, screenshots: { type: 'string' } },
 });
 const { server, id } = options;
 const heights = options.heights.split(',').map(Number);
@@ -20,10 +21,12 @@ const built = buildReactPage().then((script) => ({ script }), (error) => ({ erro
 const scenarios = await Scenarios.start({ ...options });
 
 await scenarios.run('quality', server, async (tools) => {
+  await tools.page.addInitScript(installMeasure);
   await tools.open(`/${id}/iframe?autoplay=true`);
   await quality({ check: scenarios.check, ...tools }, heights);
+  await sounds({ check: scenarios.check, ...tools }, options.tones.split(',').map(Number));
 });
-await scenarios.run('framed', server, (tools) => othersAreNotFramed({ check: scenarios.check, ...tools }, { server, id }), { expectErrors: true });
+await scenarios.run('framed', server, (tools) => othersAreNotFramed({ check: scenarios.check, ...tools }, { server, id, named: options.named }), { expectErrors: true });
 await scenarios.run('react', server, async (tools) => {
   const { script, error } = await built;
   if (error) throw error;

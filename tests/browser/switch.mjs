@@ -1,5 +1,5 @@
 // Watches a broadcast over MoQ through a relay that is shut for a while, and prints how the player went over to LL-HLS and back:
-//   node switch.mjs --url http://HOST/ID/watch [--shut-after S] [--shut-for S] [--shut-first] [--parts] [--screenshots DIR]
+//   node switch.mjs --url http://HOST/ID/watch [--shut-after S] [--shut-for S] [--shut-first [--plain]] [--parts] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
@@ -11,6 +11,7 @@ const { values: options } = parseArgs({
     url: { type: 'string' },
     'shut-after': { type: 'string', default: '10' },
     'shut-first': { type: 'boolean', default: false },
+    plain: { type: 'boolean', default: false },
     parts: { type: 'boolean', default: false },
     screenshots: { type: 'string' },
   },
@@ -63,7 +64,7 @@ async function watch(browser, relay) {
   const shot = (name) => options.screenshots && page.screenshot({ path: path.join(options.screenshots, `${name}.png`) });
   const result = { startMs: 0, down: null, up: null };
   if (options['shut-first']) {
-    await mode('Low latency', PATIENCE_MS);
+    await mode(options.plain ? 'HLS' : 'Low latency', PATIENCE_MS);
     result.startMs = Date.now() - openedAtMs;
   } else {
     await mode('MoQ', PATIENCE_MS);
@@ -81,7 +82,7 @@ async function watch(browser, relay) {
   const openAtMs = Date.now();
   relay.open = true;
   await mode('MoQ', PATIENCE_MS);
-  await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && mode !== 'Low latency').length > 60, openAtMs, { timeout: PATIENCE_MS, polling: 20 });
+  await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && ['MoQ', 'Real time'].includes(mode)).length > 60, openAtMs, { timeout: PATIENCE_MS, polling: 20 });
   result.up = { ...(await page.evaluate(gap, openAtMs)), afterMs: Date.now() - openAtMs };
   await shot('moq-again');
   return { ...result, errors };

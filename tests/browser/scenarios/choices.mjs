@@ -37,6 +37,31 @@ export async function quality({ check, page, until, stats, shot, settled }, heig
   check('quality: plays on', await until((frames) => document.querySelector('airwave-player').stats.framesShown > frames, { arg: before + 60 }), await stats());
 }
 
+/** Two sounds, which are a tone each: what is chosen is what is heard. The page has `lib/measure.mjs`. */
+export async function sounds({ check, page, until, shadow }, tones) {
+  await page.evaluate(() => {
+    document.querySelector('airwave-player').muted = false;
+  });
+  for (const [at, hertz] of [tones[0], tones[1], tones[0]].entries()) {
+    await page.keyboard.press('s');
+    await shadow(`[data-value="audio/${at % 2}"]`).click();
+    check(`sounds: ${hertz} Hz when it is chosen`, await until(heard, { arg: hertz }), await page.evaluate(() => window.measure.readTone()));
+  }
+}
+
+/** Runs in the page. Another way to the server is another source of sound. */
+function heard(hertz) {
+  const { video } = document.querySelector('airwave-player');
+  const source = video.srcObject ?? video;
+  if (window.listenedTo !== source) {
+    window.listenedTo = source;
+    void window.measure.listen(video);
+    return false;
+  }
+  const tone = window.measure.readTone();
+  return tone?.levelDb > -50 && Math.abs(tone.frequencyHz - hertz) < 25;
+}
+
 export async function languages({ check, page, until, stats, shadow, shot, settled }) {
   await page.keyboard.press('s');
   await shadow('[data-value="audio/1"]').click();

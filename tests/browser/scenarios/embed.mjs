@@ -63,15 +63,22 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
   embedding.close();
 }
 
-/** Every page but the player keeps out of frames. */
-export async function othersAreNotFramed({ check, page }, { server, id }) {
-  for (const path of ['/', `/${id}/watch`]) {
-    const embedding = await startEmbedding({ body: `<iframe title="Not allowed" src="${server}${path}"></iframe>` });
+/** Every page but the player keeps out of frames; that of `named`, too, but for pages of `page.localhost`, whom its owner has named. */
+export async function othersAreNotFramed({ check, page }, { server, id, named = null }) {
+  const framing = (path) => startEmbedding({ body: `<iframe title="Somebody else's" src="${server}${path}"></iframe>` });
+  for (const path of ['/', `/${id}/watch`, ...(named === null ? [] : [`/${named}/iframe`])]) {
+    const embedding = await framing(path);
     const refused = page.waitForEvent('console', { predicate: (message) => /frame-ancestors/.test(message.text()), timeout: 60_000 });
     await page.goto(embedding.url);
     check(`framed: ${path} refuses`, await refused.then(() => true, () => false));
     embedding.close();
   }
+  if (named === null) return;
+  const embedding = await framing(`/${named}/iframe`);
+  await page.goto(embedding.url.replace('127.0.0.1', 'page.localhost'));
+  const player = page.frameLocator('iframe').locator('airwave-player');
+  check('framed: the player, by a page that its owner has named', await player.waitFor().then(() => true, () => false));
+  embedding.close();
 }
 
 /** Runs in the page around the player. */

@@ -193,7 +193,7 @@ fn what_needs_a_token_is_not_told_without_one() {
     assert!(embed["html"].as_str().unwrap().contains(&format!("/{token}/iframe")), "{embed}");
 }
 
-/// Two pictures of one connection are two qualities, and the player obeys a page of another origin.
+/// Two pictures of one connection are two qualities, two sounds a choice, and the player obeys a page of another origin.
 #[test]
 fn the_player_is_steered_from_another_page_in_chromium() {
     if skip("browser") || skip("codecs") {
@@ -207,8 +207,10 @@ fn the_player_is_steered_from_another_page_in_chromium() {
     command.arg(
         "testsrc2=s=640x360:r=30,format=yuv420p,split[large],scale=320:180[out1];[large]null[out0]",
     );
-    command.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000"]);
-    command.args(["-map", "0:v:0", "-map", "0:v:1", "-map", "1:a", "-t", "480"]);
+    for tone in ["1000", "2000"] {
+        command.args(["-f", "lavfi", "-i", &format!("sine=frequency={tone}:sample_rate=48000")]);
+    }
+    command.args(["-map", "0:v:0", "-map", "0:v:1", "-map", "1:a", "-map", "2:a", "-t", "480"]);
     command.args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "60"]);
     command.args(["-b:v:0", "1500k", "-b:v:1", "300k", "-c:a", "aac", "-f", "flv", &input.rtmp]);
     let encoder = Child::start(&mut command);
@@ -217,7 +219,16 @@ fn the_player_is_steered_from_another_page_in_chromium() {
     let mut node = browser_script("check-embed.mjs");
     let authority = server.url("").authority;
     node.args(["--server", &format!("http://{authority}"), "--id", &input.uid]);
-    node.args(["--heights", "360,180", "--stop", &encoder.id().to_string()]);
+    node.args([
+        "--heights",
+        "360,180",
+        "--tones",
+        "1000,2000",
+        "--stop",
+        &encoder.id().to_string(),
+    ]);
+    let named = json!({ "recording": { "allowedOrigins": ["page.localhost"] } });
+    node.args(["--named", &server.create_input(&named).uid]);
     let mut node = Child::start(&mut node);
     let status = node.wait(470);
     assert!(status.success(), "check-embed.mjs: {status}\n{}", node.output());
