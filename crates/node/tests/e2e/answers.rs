@@ -1,4 +1,4 @@
-//! The table of answers in `docs/protocols/hls.md`, row by row: what caches and other pages may do with each.
+//! The tables of answers in `docs/protocols/hls.md` and `dash.md`, row by row: what caches and other pages may do with each.
 
 use testkit::{MediaPlaylist, Response, Server, request};
 
@@ -20,6 +20,7 @@ struct Expect {
 }
 
 const LIST: &str = "application/vnd.apple.mpegurl";
+const MPD: &str = "application/dash+xml";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -172,8 +173,15 @@ pub(crate) fn check_live(server: &Server, input: &str, uid: &str) {
             expect(200, LIST, "max-age=0, s-maxage=12"),
         ),
         (asked(format!("/{uid}/manifest/none.m3u8")), expect(404, TEXT, "no-store")),
+        (asked(format!("/{input}/manifest/video.mpd")), expect(200, MPD, "max-age=1")),
+        (asked(format!("/{uid}/manifest/video.mpd?protocol=hls")), expect(200, MPD, "max-age=1")),
         (asked(format!("/{input}/allowed")), expect(204, "", "max-age=1").and("airwave-id", input)),
     ];
+    // Nothing is on the air there.
+    let off_air = server.input().uid;
+    for list in ["video.m3u8", "video.cmaf.m3u8", "video.mpd"] {
+        rows.push((asked(format!("/{off_air}/manifest/{list}")), expect(204, "", A_MOMENT)));
+    }
     rows.extend(of_everybody(input));
     rows.extend(of_files(server, uid));
     check(server, rows);
@@ -187,6 +195,9 @@ pub(crate) fn check_ended(server: &Server, input: &str, uid: &str) {
         (asked(format!("/{uid}/manifest/video.cmaf.m3u8")), expect(200, LIST, "max-age=1")),
         (asked(format!("/{input}/manifest/video.m3u8")), expect(204, "", A_MOMENT)),
         (asked(format!("/{uid}/manifest/none.m3u8")), expect(404, TEXT, "no-store")),
+        (asked(format!("/{uid}/manifest/video.mpd")), expect(200, MPD, "max-age=1")),
+        // Those who were watching see the end of it.
+        (asked(format!("/{input}/manifest/video.mpd")), expect(200, MPD, "max-age=1")),
     ];
     rows.extend(of_everybody(uid));
     rows.extend(of_files(server, uid));

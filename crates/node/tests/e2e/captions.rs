@@ -68,10 +68,14 @@ fn captions_of_a_recording_reach_players() {
     let text = server.get(&format!("/{uid}/manifest/video.m3u8")).text();
     assert_eq!(text.matches("TYPE=SUBTITLES").count(), 2, "{text}");
     assert!(text.contains("SUBTITLES=\"captions\""), "{text}");
-    let list = server.get(&format!("/{uid}/manifest/captions-en.m3u8")).text();
+    let list = server.get(&format!("/{uid}/manifest/captions-en.m3u8"));
+    assert_eq!(list.headers["content-type"], "application/vnd.apple.mpegurl");
+    assert_eq!(list.headers["cache-control"], "max-age=1");
+    let list = list.text();
     assert!(list.contains("#EXTINF:12.") && list.contains("\ncaptions-en.vtt\n"), "{list}");
     let lines = server.get(&format!("/{uid}/manifest/captions-en.vtt"));
     assert_eq!(lines.headers["content-type"], "text/vtt; charset=utf-8");
+    assert_eq!(lines.headers["cache-control"], "max-age=1");
     assert!(lines.text().starts_with("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:"), "{}", lines.text());
     // DASH: a file counted from the Period's beginning.
     let mpd = server.get(&format!("/{uid}/manifest/video.mpd")).text();
