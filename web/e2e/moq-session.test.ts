@@ -25,27 +25,29 @@ function server() {
   return { control: control.writable.getWriter(), asking: asking.writable.getWriter(), answers: new Source(answering.readable.getReader()) };
 }
 
-/** A server that is asked, and sends streams. */
-function past() {
+/** A server that is asked, and sends streams. `streams`: what opens one for a request. */
+function past(streams: () => Promise<void> = () => Promise.resolve()) {
   let incoming: ReadableStreamDefaultController<ReadableStream<Uint8Array>> | null = null;
+  let end: (why: { reason: string }) => void = () => {};
   const requests: { answering: WritableStream<Uint8Array> }[] = [];
   const transport = class {
     ready = Promise.resolve();
-    closed = new Promise<never>(() => {});
+    closed = new Promise<{ reason: string }>((resolve) => (end = resolve));
     protocol = messages.VERSION;
     incomingUnidirectionalStreams = new ReadableStream<ReadableStream<Uint8Array>>({ start: (controller) => void (incoming = controller) });
     incomingBidirectionalStreams = new ReadableStream();
     createUnidirectionalStream = () => Promise.resolve(new WritableStream());
-    createBidirectionalStream = () => {
+    createBidirectionalStream = async () => {
+      await streams();
       const answering = new TransformStream<Uint8Array, Uint8Array>();
       requests.push({ answering: answering.writable });
-      return Promise.resolve({ readable: answering.readable, writable: new WritableStream() });
+      return { readable: answering.readable, writable: new WritableStream() };
     };
     close() {}
   };
   vi.stubGlobal('window', globalThis);
   vi.stubGlobal('WebTransport', transport);
-  return { requests, incoming: { enqueue: (stream: ReadableStream<Uint8Array>) => incoming?.enqueue(stream) } };
+  return { requests, incoming: { enqueue: (stream: ReadableStream<Uint8Array>) => incoming?.enqueue(stream) }, end: (reason: string) => end({ reason }) };
 }
 
 function message(kind: number, body: Writer): Uint8Array<ArrayBuffer> {
@@ -121,7 +123,7 @@ describe('the past (draft-18 §10.12)', () => {
   const objects = (id: number) => Uint8Array.of(0x05, id, 0x1c, 5, 0, 0x80 & 0x7f, 1, 97, 0x00, 1, 98, 0x0c, 0, 0, 1, 99);
 
   async function asking() {
-    const { incoming, requests } = past();
+    const { incoming, requests, end } = past();
     const session = await Session.open(HERE, 20_000);
     const seen: string[] = [];
     const fetched = session.fetch(TRACK, 5, 6, ({ group, id, payload }) => seen.push(`${group}.${id} ${String.fromCharCode(...payload)}`));
@@ -129,7 +131,7 @@ describe('the past (draft-18 §10.12)', () => {
     const [request] = requests;
     if (request === undefined) throw new Error('nothing is asked');
     const answer = request.answering.getWriter();
-    return { incoming, fetched, seen, answer, stream: (bytes: Uint8Array) => new ReadableStream<Uint8Array>({ start: (c) => (c.enqueue(bytes), c.close()) }) };
+    return { session, incoming, fetched, seen, answer, end, stream: (bytes: Uint8Array) => new ReadableStream<Uint8Array>({ start: (c) => (c.enqueue(bytes), c.close()) }) };
   }
 
   it.each(['the answer first', 'the objects first'])('comes as a stream, %s', async (order) => {
@@ -153,6 +155,55 @@ describe('the past (draft-18 §10.12)', () => {
     fetched.close();
     await expect(fetched.done).rejects.toThrow('not wanted');
     incoming.enqueue(stream(objects(0)));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(seen).toEqual([]);
+  });
+
+  it.each(['before its answer', 'before its objects', 'in the middle of them'])('ends with the session, %s', async (when) => {
+    const { session, incoming, fetched, seen, answer, end } = await asking();
+    if (when !== 'before its answer') await answer.write(answers.ok);
+    if (when === 'in the middle of them') {
+      incoming.enqueue(new ReadableStream({ start: (c) => c.enqueue(objects(0).subarray(0, 8)) }));
+      await vi.waitFor(() => expect(seen).toEqual(['5.0 a']), 20_000);
+    }
+    end('gone');
+    expect(await session.closed).toBe('gone');
+    await expect(fetched.done).rejects.toThrow('gone');
+    // Whatever still comes is nobody's.
+    incoming.enqueue(new ReadableStream({ start: (c) => c.enqueue(objects(0)) }));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(seen).toHaveLength(when === 'in the middle of them' ? 1 : 0);
+  });
+
+  it.each(['closes', 'is closed'])('is not to be had of a session that %s', async (when) => {
+    // No stream comes about any more.
+    const { end } = past(() => new Promise(() => {}));
+    const session = await Session.open(HERE, 20_000);
+    if (when === 'is closed') {
+      end('');
+      await session.closed;
+    }
+    const fetched = session.fetch(TRACK, 5, 6, () => {});
+    const sink = { object: () => {}, streamEnded: () => {}, done: () => {} };
+    const wishes = { priority: 0, order: 'ascending' } as const;
+    const asked = Promise.allSettled([fetched.done, session.subscribe(TRACK, wishes, sink), session.publish(TRACK, 1), session.publishNamespace(['a'])]);
+    if (when === 'closes') end('');
+    const over = { status: 'rejected', reason: new Error('the session is over') };
+    expect(await asked).toEqual([over, over, over, over]);
+    expect(await session.ping(TRACK, 20_000)).toBe(false);
+  });
+
+  it('is not taken for another one where it was given up before it could be asked for', async () => {
+    let open = () => {};
+    const { incoming, requests } = past(() => new Promise((resolve) => (open = resolve)));
+    const session = await Session.open(HERE, 20_000);
+    const seen: number[] = [];
+    const fetched = session.fetch(TRACK, 5, 6, ({ id }) => seen.push(id));
+    fetched.close();
+    await expect(fetched.done).rejects.toThrow('not wanted');
+    open();
+    await vi.waitFor(() => expect(requests).toHaveLength(1), 20_000);
+    incoming.enqueue(new ReadableStream({ start: (c) => (c.enqueue(objects(0)), c.close()) }));
     await new Promise((resolve) => setTimeout(resolve, 0));
     expect(seen).toEqual([]);
   });

@@ -61,6 +61,9 @@ export class Session {
   private readonly waiting = new Map<number, (() => void)[]>();
   /** By the request that asked: who takes the objects of a range, and is told of its end. */
   private readonly fetches = new Map<number, { object: (object: MoqObject) => void; over: (error?: unknown) => void }>();
+  /** Told when the session is over: of whoever waits for something in it. */
+  private readonly waits = new Set<(error: Error) => void>();
+  private ended: Error | null = null;
   /** Why the session is over. */
   readonly closed: Promise<string>;
   /** The server asks to leave, to this address: it takes no new requests. */
@@ -78,6 +81,10 @@ export class Session {
       ({ reason }) => reason ?? '',
       (error: unknown) => String(error),
     );
+    void this.closed.then((why) => {
+      this.ended = new Error(why || 'the session is over');
+      for (const tell of [...this.waits]) tell(this.ended);
+    });
     this.goingAway = new Promise((resolve) => {
       this.onGoAway = (uri) => resolve(moved(address, uri));
     });
@@ -137,15 +144,21 @@ export class Session {
   fetch(track: messages.Track, first: number, last: number, object: (object: MoqObject) => void): Fetched {
     let close = () => {};
     const done = new Promise<void>((resolve, reject) => {
-      let id = 0;
+      let id: number | null = null;
+      let isOver = false;
       const over = (error?: unknown) => {
-        this.fetches.delete(id);
+        isOver = true;
+        this.waits.delete(over);
+        if (id !== null) this.fetches.delete(id);
         if (error === undefined) resolve();
         else reject(error instanceof Error ? error : new Error('broken off'));
       };
+      if (this.ended !== null) return over(this.ended);
+      // Its objects come on another stream than its answer: that one knows nothing of their end.
+      this.waits.add(over);
       // The stream may be here before the answer.
       const message = (next: number) => {
-        this.fetches.set((id = next), { object, over });
+        if (!isOver) this.fetches.set((id = next), { object, over });
         return messages.fetchGroups(next, track, first, last);
       };
       const asked = this.request(message).then(({ answer, cancel }) => {
@@ -190,7 +203,20 @@ export class Session {
     close(this.transport, code);
   }
 
+  /** Asks something, and waits for the answer as long as the session lasts. */
   private async request(message: (id: number) => Uint8Array<ArrayBuffer>) {
+    let tell: (error: Error) => void = () => {};
+    const over = new Promise<never>((_, reject) => (tell = reject));
+    if (this.ended !== null) throw this.ended;
+    this.waits.add(tell);
+    try {
+      return await Promise.race([this.ask(message), over]);
+    } finally {
+      this.waits.delete(tell);
+    }
+  }
+
+  private async ask(message: (id: number) => Uint8Array<ArrayBuffer>) {
     const { readable, writable } = await this.transport.createBidirectionalStream();
     const id = this.nextRequest;
     this.nextRequest += 2;
