@@ -3,8 +3,7 @@
 /// Whether a page of this origin may: `*.x.com` is any name below `x.com`, at any depth, and not `x.com`
 /// itself; a name without a port stands for any port but of `localhost`. None and an empty list allow all.
 pub(crate) fn allowed(list: &[String], origin: &str) -> bool {
-    let Some(authority) = authority(origin) else { return list.is_empty() };
-    list.is_empty() || list.iter().any(|entry| fits(entry, authority))
+    list.is_empty() || list.iter().any(|entry| fits(entry, origin))
 }
 
 /// One list as sources of a content security policy (CSP 3 §2.3.1), for `frame-ancestors`; this server's
@@ -33,16 +32,18 @@ pub(crate) fn authority(origin: &str) -> Option<&str> {
     rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())
 }
 
-fn fits(entry: &str, authority: &str) -> bool {
-    let entry = entry.trim().to_ascii_lowercase();
-    let authority = authority.to_ascii_lowercase();
-    let host = host(&authority);
-    match (entry.strip_prefix("*."), port(&entry)) {
-        (Some(suffix), Some(_)) => below(&authority, suffix),
-        (Some(suffix), None) => below(host, suffix),
-        (None, Some(_)) => entry == authority,
-        (None, None) => entry == host && (host != "localhost" || port(&authority).is_none()),
-    }
+fn fits(entry: &str, origin: &str) -> bool {
+    let (entry, origin) = (entry.trim().to_ascii_lowercase(), origin.to_ascii_lowercase());
+    let Some(authority) = authority(&origin) else { return false };
+    let (wanted, page) = (host(&entry), host(authority));
+    let named = wanted.strip_prefix("*.").map_or(wanted == page, |suffix| below(page, suffix));
+    // RFC 6454 §6.2: an origin does not say the port that its scheme has by itself.
+    let own = if origin.starts_with("https:") { "443" } else { "80" };
+    let at = match port(&entry) {
+        Some(wanted) => wanted == port(authority).unwrap_or(own),
+        None => wanted != "localhost" || port(authority).is_none(),
+    };
+    named && at
 }
 
 fn below(name: &str, suffix: &str) -> bool {
@@ -77,10 +78,21 @@ mod tests {
             ("localhost:3000", "http://localhost:3000", true),
             ("localhost", "http://localhost:3000", false),
             ("x.com:444", "https://x.com", false),
+            ("x.com:443", "https://x.com", true),
+            ("x.com:443", "http://x.com", false),
+            ("x.com:80", "http://x.com", true),
+            ("x.com:80", "https://x.com", false),
+            ("*.x.com:443", "https://a.x.com", true),
+            ("*.x.com:443", "https://a.x.com:444", false),
+            ("*.x.com:444", "https://a.x.com:444", true),
+            ("localhost:80", "http://localhost", true),
             ("[::1]:8080", "http://[::1]:8080", true),
             ("x.com", "null", false),
             ("x.com", "ftp://x.com", false),
             ("x.com", "https://", false),
+            ("x.com", "https:x.com", false),
+            ("", "https://x.com", false),
+            ("", "null", false),
         ] {
             assert_eq!(allowed(&[entry.to_owned()], origin), expect, "{entry} {origin}");
         }

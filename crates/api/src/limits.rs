@@ -14,6 +14,9 @@ pub(crate) const ORIGINS_MAX: usize = 100;
 /// One origin: a host name has no more.
 pub(crate) const ORIGIN_BYTES_MAX: usize = 255;
 
+/// Characters of what is none that are said again in the answer: enough to find it.
+pub(crate) const ORIGIN_SHOWN_CHARS: usize = 80;
+
 /// `recording.timeoutSeconds`. The vendor's bounds are not published; a day is more than anybody waits for an encoder.
 pub(crate) const TIMEOUT_SECONDS_MAX: u64 = 86_400;
 

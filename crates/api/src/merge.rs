@@ -1,12 +1,15 @@
 //! Merging a request's fields into an input's settings: what is not named stays, `null` resets.
 
+use std::net::Ipv6Addr;
+
 use control::{InputSettings, RecordingMode};
 use media::rung::{NoRung, Rung};
 use serde_json::{Map, Value};
 
 use crate::envelope::ApiError;
 use crate::limits::{
-    CREATOR_CHARS_MAX, LADDER_MAX, ORIGIN_BYTES_MAX, ORIGINS_MAX, TIMEOUT_SECONDS_MAX,
+    CREATOR_CHARS_MAX, LADDER_MAX, ORIGIN_BYTES_MAX, ORIGIN_SHOWN_CHARS, ORIGINS_MAX,
+    TIMEOUT_SECONDS_MAX,
 };
 use crate::number;
 
@@ -143,38 +146,53 @@ fn mode(name: &str, value: &Value) -> Result<RecordingMode, ApiError> {
     }
 }
 
-/// A name or an address, with a wildcard before and a port behind if need be: what the gate compares.
-fn is_host(entry: &str) -> bool {
-    let name = entry.strip_prefix("*.").unwrap_or(entry);
+/// A name or an address, with a wildcard before it and a port behind it if need be, as the gate compares it.
+fn host(entry: &str) -> Option<String> {
+    let (wildcard, name) = entry.strip_prefix("*.").map_or(("", entry), |name| ("*.", name));
     let (host, port) = match name.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (name, None),
     };
-    let address = host.starts_with('[') && host.ends_with(']');
-    let plain =
-        |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b) || address && b":[]".contains(&b);
-    entry.len() <= ORIGIN_BYTES_MAX
-        && !host.is_empty()
-        && host.bytes().all(plain)
-        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    let number = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    if entry.len() > ORIGIN_BYTES_MAX || !port.is_none_or(|port| digits(port) && number(port)) {
+        return None;
+    }
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        // Pages say it in its one short form.
+        let address = address.parse::<Ipv6Addr>().ok().filter(|_| wildcard.is_empty())?;
+        return Some(port.map_or(format!("[{address}]"), |port| format!("[{address}]:{port}")));
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    let label = |label: &str| !label.is_empty() && label.bytes().all(plain);
+    host.split('.').all(label).then(|| entry.to_owned())
 }
 
+/// Pages that may embed. `null` and a list without an entry name none, which is no lock; what can't be read is never passed over:
+/// it was meant to be one.
 pub(crate) fn origins(name: &str, value: &Value) -> Result<Option<Vec<String>>, ApiError> {
-    let wrong = || {
+    let wrong = |entry: &str| {
         ApiError::field(
             name,
             format!(
                 "must be a list of at most {ORIGINS_MAX} host names such as example.com, *.example.com or \
-                 localhost:3000, without https:// and paths, or null"
+                 localhost:3000, without https:// and paths; or null or [] for all pages{entry}"
             ),
         )
     };
     if value.is_null() {
         return Ok(None);
     }
-    let list = value.as_array().filter(|list| list.len() <= ORIGINS_MAX).ok_or_else(wrong)?;
-    let origin = |v: &Value| v.as_str().map(str::trim).filter(|s| is_host(s)).map(str::to_owned);
-    list.iter().map(origin).collect::<Option<Vec<_>>>().map(Some).ok_or_else(wrong)
+    let list =
+        value.as_array().filter(|list| list.len() <= ORIGINS_MAX).ok_or_else(|| wrong(""))?;
+    let origin = |entry: &Value| {
+        let host = entry.as_str().and_then(|text| host(text.trim()));
+        host.ok_or_else(|| {
+            let shown: String = entry.to_string().chars().take(ORIGIN_SHOWN_CHARS).collect();
+            wrong(&format!(". No host name: {shown}"))
+        })
+    };
+    list.iter().map(origin).collect::<Result<Vec<_>, _>>().map(Some)
 }
 
 #[cfg(test)]
@@ -231,21 +249,9 @@ mod tests {
             (json!({"recording": {"timeoutSeconds": 1.5}}), "recording.timeoutSeconds"),
             (json!({"recording": {"timeoutSeconds": 86401.0}}), "recording.timeoutSeconds"),
             (json!({"recording": {"timeoutSeconds": "10"}}), "recording.timeoutSeconds"),
-            (
-                json!({"recording": {"allowedOrigins": ["https://example.com"]}}),
-                "recording.allowedOrigins",
-            ),
-            (
-                json!({"recording": {"allowedOrigins": ["example.com/"]}}),
-                "recording.allowedOrigins",
-            ),
-            (json!({"recording": {"allowedOrigins": ["a b"]}}), "recording.allowedOrigins"),
-            (json!({"recording": {"allowedOrigins": ["a:x"]}}), "recording.allowedOrigins"),
-            (json!({"recording": {"allowedOrigins": [""]}}), "recording.allowedOrigins"),
             (json!({"recording": {"maxTotalBytes": 0}}), "recording.maxTotalBytes"),
             (json!({"recording": {"maxTotalBytes": 1.5}}), "recording.maxTotalBytes"),
             (json!({"recording": {"maxTotalBytes": 1e30}}), "recording.maxTotalBytes"),
-            (json!({"recording": {"allowedOrigins": [1]}}), "recording.allowedOrigins"),
         ] {
             let error = merged(body).unwrap_err();
             assert!(error.contains(&format!("{field}: must be")), "{error}");
@@ -259,6 +265,74 @@ mod tests {
         ] {
             let error = merged(json!({ "ladder": ladder })).unwrap_err();
             assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn origins_are_host_names_and_none_of_them_is_no_lock() {
+        let list = |hosts: &[&str]| Some(hosts.iter().map(|host| (*host).to_owned()).collect());
+        for (said, expect) in [
+            (json!(null), None),
+            (json!([]), list(&[])),
+            (json!(["example.com"]), list(&["example.com"])),
+            (
+                json!([" example.com ", "*.Example.com:8443", "localhost:3000", "192.0.2.1"]),
+                list(&["example.com", "*.Example.com:8443", "localhost:3000", "192.0.2.1"]),
+            ),
+            (json!(["[0:0::1]:80", "[2001:DB8::1]"]), list(&["[::1]:80", "[2001:db8::1]"])),
+            (json!(vec!["a"; ORIGINS_MAX]), list(&vec!["a"; ORIGINS_MAX])),
+        ] {
+            assert_eq!(origins("allowedOrigins", &said).ok(), Some(expect), "{said}");
+            let input = merged(json!({"recording": {"allowedOrigins": said}})).unwrap();
+            let again = json!(input.recording.allowed_origins);
+            assert_eq!(
+                origins("allowedOrigins", &again).ok(),
+                Some(input.recording.allowed_origins)
+            );
+        }
+        let long = "a".repeat(ORIGIN_BYTES_MAX + 1);
+        for (said, named) in [
+            (json!([null]), "null"),
+            (json!([null, null]), "null"),
+            (json!(["a", null, "b"]), "null"),
+            (json!([["a"], null, ["b"]]), "[\\\"a\\\"]"),
+            (json!([""]), "\\\"\\\""),
+            (json!([" ", "a"]), "\\\" \\\""),
+            (json!([1]), "1"),
+            (json!(["a", "https://example.com"]), "https://example.com"),
+            (json!(["example.com/"]), "example.com/"),
+            (json!(["a b"]), "a b"),
+            (json!(["*"]), "*"),
+            (json!(["*."]), "*."),
+            (json!(["a.*.b"]), "a.*.b"),
+            (json!(["."]), "."),
+            (json!([".example.com"]), ".example.com"),
+            (json!(["example.com."]), "example.com."),
+            (json!(["a..b"]), "a..b"),
+            (json!(["a:x"]), "a:x"),
+            (json!(["a:"]), "a:"),
+            (json!(["a:+80"]), "a:+80"),
+            (json!(["a:0"]), "a:0"),
+            (json!(["a:65536"]), "a:65536"),
+            (json!(["[]"]), "[]"),
+            (json!(["[zz]"]), "[zz]"),
+            (json!(["*.[::1]"]), "*.[::1]"),
+            (json!(["::1"]), "::1"),
+            (json!(["m\u{fc}nchen.example"]), "m\u{fc}nchen.example"),
+            (json!([long]), "aaa"),
+            (json!("example.com"), ""),
+            (json!({"0": "a"}), ""),
+            (json!(vec!["a"; ORIGINS_MAX + 1]), ""),
+        ] {
+            let error = merged(json!({"recording": {"allowedOrigins": said}})).unwrap_err();
+            let words = "recording.allowedOrigins: must be a list of at most 100 host names";
+            assert!(error.contains(words), "{said}: {error}");
+            let tail = error.split_once(". No host name: ").map(|(_, tail)| tail);
+            match named {
+                "" => assert_eq!(tail, None, "{said}"),
+                _ => assert!(tail.is_some_and(|tail| tail.contains(named)), "{said}: {error}"),
+            }
+            assert!(error.len() < 500, "{}", error.len());
         }
     }
 }

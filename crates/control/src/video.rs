@@ -101,6 +101,8 @@ pub struct VideoSettings {
     pub require_signed_urls: bool,
     /// Pages that may embed it; none and empty mean any.
     pub allowed_origins: Option<Vec<String>>,
+    /// Those were chosen for this video alone: what its input says while it is on the air does not change them.
+    pub origins_chosen: bool,
     /// Where its thumbnail is taken from, from 0 to 1.
     pub thumbnail_timestamp_pct: Option<f64>,
     /// Which files may be downloaded.

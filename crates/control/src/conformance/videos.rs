@@ -48,19 +48,29 @@ pub async fn a_recording_has_what_its_input_said_when_it_began(control: &Control
 
 pub async fn what_is_locked_on_the_air_stays_locked(control: &Control) {
     let list = |host: &str| Some(vec![host.to_owned()]);
-    // What the input said when it began, what it says then, what the owner has chosen for the video; what holds afterwards.
+    // What the input said when it began, what it says then, what the owner has chosen for the video meanwhile; what holds
+    // afterwards.
     let (none, a, b, c) = (None, list("a.example"), list("b.example"), list("c.example"));
     // No lock either.
     let empty = Some(Vec::new());
+    let open = (false, &none);
     for (n, (was, is, chosen, expect)) in (1..).zip([
-        ((false, &none), (true, &none), None, (true, &none)),
-        ((false, &none), (true, &a), None, (true, &a)),
-        ((true, &a), (false, &none), None, (true, &a)),
-        ((true, &a), (true, &b), None, (true, &b)),
-        ((false, &a), (false, &b), Some(&c), (false, &c)),
-        ((false, &a), (true, &a), Some(&c), (true, &c)),
-        ((true, &a), (false, &empty), None, (true, &a)),
-        ((false, &none), (false, &a), Some(&empty), (false, &a)),
+        (open, vec![(true, &none)], None, (true, &none)),
+        (open, vec![(true, &a)], None, (true, &a)),
+        ((true, &a), vec![open], None, (true, &a)),
+        ((true, &a), vec![(true, &b)], None, (true, &b)),
+        ((false, &a), vec![(false, &b)], Some(&c), (false, &c)),
+        ((false, &a), vec![(true, &a)], Some(&c), (true, &c)),
+        ((true, &a), vec![(false, &empty)], None, (true, &a)),
+        (open, vec![(false, &a)], Some(&empty), (false, &a)),
+        // What was taken off meanwhile is no choice of anybody's.
+        ((false, &a), vec![open, (false, &b)], None, (false, &b)),
+        ((false, &a), vec![(false, &empty), (false, &b)], None, (false, &b)),
+        (open, vec![(false, &a), open, (false, &b)], None, (false, &b)),
+        ((false, &a), vec![open, (false, &b), open], None, (false, &b)),
+        ((false, &a), vec![open, (false, &b)], Some(&c), (false, &c)),
+        ((false, &a), vec![open, (false, &b)], Some(&none), (false, &b)),
+        ((false, &a), vec![open], Some(&none), open),
     ]) {
         let said = |(require_signed_urls, origins): (bool, &Option<Vec<String>>)| {
             let mut settings = InputSettings::default();
@@ -68,7 +78,9 @@ pub async fn what_is_locked_on_the_air_stays_locked(control: &Control) {
             settings.recording.allowed_origins = origins.clone();
             settings
         };
-        control.create_input(uid(n), said(was), random(n), NOW).await.unwrap();
+        // Keys of each in steps of its own: none is another one's.
+        let keys = std::array::from_fn(|at| (at as u8).wrapping_mul(2 * n + 1));
+        control.create_input(uid(n), said(was), keys, NOW).await.unwrap();
         let of_it = Claim { input: uid(n), ..claim(n, IfFree, NOW) };
         let claimed = control.claim(of_it).await.unwrap();
         let owned = claimed.owned;
@@ -81,13 +93,15 @@ pub async fn what_is_locked_on_the_air_stays_locked(control: &Control) {
             };
             control.change_video(&owned.video, change, NOW).await.unwrap();
         }
-        control.update_input(&uid(n), Expect::Any, said(is), NOW).await.unwrap();
+        for is in &is {
+            control.update_input(&uid(n), Expect::Any, said(*is), NOW).await.unwrap();
+        }
         control.release(&owned, End::Goodbye, NOW + 10).await.unwrap();
         // Whatever is changed between two broadcasts is not about the one that is over.
         control.update_input(&uid(n), Expect::Any, said((true, &c)), NOW).await.unwrap();
         let settings = control.video(&owned.video).await.unwrap().unwrap().settings;
         let found = (settings.require_signed_urls, &settings.allowed_origins);
-        assert_eq!(found, (expect.0, expect.1), "{was:?} {is:?}");
+        assert_eq!(found, (expect.0, expect.1), "{was:?} {is:?} {chosen:?}");
     }
 }
 

@@ -8,7 +8,6 @@ use crate::ids::{Expect, InputUid, Rev, column};
 use crate::input::{Input, InputKeys, InputSettings, KeyKind, List, Page};
 use crate::limits::{DOCUMENT_BYTES, GRACE_KEYS, INPUTS, LIST_ROWS};
 use crate::secret::{KeyHash, MasterKey};
-use crate::video::{Video, VideoChange};
 
 const COLUMNS: &str = "uid, created_ms, modified_ms, keys_rotated_ms, rev, document, ordinal";
 
@@ -238,8 +237,8 @@ pub(crate) fn update(
 }
 
 /// Who locks an input locks what is on the air, and that stays locked when it is over: its video, which has what the input said
-/// when it began, gets the lock that was added since. A lock that is taken off stays on the video, and what its owner has
-/// chosen for this video alone stays his choice.
+/// when it began, gets the lock that was added since. A lock that is taken off stays on the video until there is another one,
+/// and what its owner has chosen for this video alone stays his choice.
 fn lock_on_air(
     db: &Connection,
     before: &Input,
@@ -251,22 +250,12 @@ fn lock_on_air(
     // A list without an entry is no lock.
     let list = |origins: &Option<Vec<String>>| origins.clone().filter(|list| !list.is_empty());
     let (was, is) = (list(&was.allowed_origins), list(&is.allowed_origins));
-    let origins = is.clone().filter(|_| is != was);
+    let origins = is.filter(|is| was.as_ref() != Some(is));
     if !locked && origins.is_none() {
         return Ok(());
     }
     let Some(video) = super::ownership::on_air(db, &before.uid)? else { return Ok(()) };
-    let change = |_: &Video, change: &mut VideoChange| {
-        let of_video = &mut change.settings;
-        of_video.require_signed_urls |= locked;
-        if origins.is_some()
-            && (list(&of_video.allowed_origins).is_none() || of_video.allowed_origins == was)
-        {
-            of_video.allowed_origins = origins;
-        }
-        Ok::<_, DocumentError>(())
-    };
-    super::videos::change(db, &video, change, now_ms).map(drop)
+    super::videos::lock(db, &video, (locked, origins), now_ms)
 }
 
 /// The input before, and after.

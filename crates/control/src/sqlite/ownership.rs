@@ -166,6 +166,7 @@ fn begin(db: &Connection, input: &Input, claim: &Claim) -> Result<VideoUid, Clai
         creator: input.settings.default_creator.clone(),
         require_signed_urls: input.settings.recording.require_signed_urls,
         allowed_origins: input.settings.recording.allowed_origins.clone(),
+        origins_chosen: false,
         thumbnail_timestamp_pct: None,
         downloads: crate::video::Downloads::default(),
         allow_clips: input.settings.recording.allow_clips,

@@ -192,11 +192,43 @@ pub(crate) fn update(
     change: &VideoChange,
     now_ms: u64,
 ) -> Result<Video, DocumentError> {
-    let text = document(&change.settings)?;
     let found = get(db, uid)?.ok_or(DocumentError::NotFound)?;
     if !expect.holds(found.rev) {
         return Err(DocumentError::Changed { current: found.rev });
     }
+    let mut change = change.clone();
+    let settings = &mut change.settings;
+    if settings.allowed_origins != found.settings.allowed_origins {
+        // A list without an entry is no lock: the next one of the input's is one again.
+        settings.origins_chosen = settings.allowed_origins.as_ref().is_some_and(|l| !l.is_empty());
+    }
+    put(db, &found, &change, now_ms)
+}
+
+/// What the input of a video on the air has got meanwhile: whether it needs tokens, and origins. Nobody has chosen those for
+/// this video.
+pub(crate) fn lock(
+    db: &Connection,
+    uid: &VideoUid,
+    (locked, origins): (bool, Option<Vec<String>>),
+    now_ms: u64,
+) -> Result<(), DocumentError> {
+    let found = get(db, uid)?.ok_or(DocumentError::NotFound)?;
+    let mut to = VideoChange { settings: found.settings.clone(), delete_ms: found.delete_ms };
+    to.settings.require_signed_urls |= locked;
+    if origins.is_some() && !to.settings.origins_chosen {
+        to.settings.allowed_origins = origins;
+    }
+    put(db, &found, &to, now_ms).map(drop)
+}
+
+fn put(
+    db: &Connection,
+    found: &Video,
+    change: &VideoChange,
+    now_ms: u64,
+) -> Result<Video, DocumentError> {
+    let (uid, text) = (&found.uid, document(&change.settings)?);
     if found.settings.meta.get("name") != change.settings.meta.get("name") {
         let ordinal = super::index::ordinal(db, uid)?.ok_or(DocumentError::NotFound)?;
         Names::Videos.put(db, ordinal, &change.settings.meta)?;
