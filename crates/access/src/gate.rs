@@ -501,7 +501,11 @@ fn embeds(policy: &Policy, visitor: Visitor<'_>) -> Result<(), Refusal> {
 mod tests {
     use std::time::Duration;
 
-    use control::{InputSettings, KEY_RANDOM_BYTES, MasterKey, RecordingSettings};
+    use control::conformance::{an_input, claim, commit_all, uid, video_uid};
+    use control::{
+        Claim, ClaimMode, ClipOf, End, InputSettings, KEY_RANDOM_BYTES, MasterKey, NewClip,
+        RecordingSettings, SegmentRecord,
+    };
     use tempfile::TempDir;
 
     use super::*;
@@ -540,6 +544,10 @@ mod tests {
         }
 
         async fn link(&self, lives: Duration) -> (Link, String) {
+            self.link_of(self.uid.as_str(), lives).await
+        }
+
+        async fn link_of(&self, uid: &str, lives: Duration) -> (Link, String) {
             let link = Link {
                 id: String::new(),
                 name: "a friend".to_owned(),
@@ -548,8 +556,8 @@ mod tests {
                 downloadable: true,
             };
             let random = [5; 16];
-            let link = self.here.create_link(self.uid.as_str(), link, random).await.unwrap();
-            let token = self.here.link_token(self.uid.as_str(), &link).unwrap();
+            let link = self.here.create_link(uid, link, random).await.unwrap();
+            let token = self.here.link_token(uid, &link).unwrap();
             (link, token)
         }
     }
@@ -590,6 +598,89 @@ mod tests {
         for (at, expect) in [(after(HOUR) - 1, None), (after(HOUR), expired)] {
             assert_eq!(refused(&desk.here, &token, at).await, expect, "{at}");
         }
+    }
+
+    /// docs/access.md, *What a link opens*.
+    #[tokio::test]
+    async fn a_link_opens_all_of_an_input_or_one_video() {
+        let desk = Desk::new().await;
+        let control = &desk.control;
+        let begin = async |session: u8, of: &InputUid| {
+            let claim = Claim { input: of.clone(), ..claim(session, ClaimMode::IfFree, NOW) };
+            let claimed = control.claim(claim).await.unwrap();
+            let first = claimed.first_segment;
+            commit_all(control, &claimed.owned, first..first + 1).await;
+            claimed.owned
+        };
+        // Before the link was made, and since; a clip of it that is a video of its own; another input's.
+        let owned = begin(1, &desk.uid).await;
+        control.release(&owned, End::Goodbye, NOW).await.unwrap();
+        let (_, of_input) = desk.link(HOUR).await;
+        let (before, since) = (owned.video, begin(2, &desk.uid).await.video);
+        let tail = control.committed_index(&before, 0..99).await.unwrap().tail;
+        let records = tail.into_iter().map(|record| SegmentRecord { number: 1, ..record });
+        let source = control.video(&before).await.unwrap().unwrap().settings;
+        let of = ClipOf {
+            video: before.clone(),
+            from_ms: 0,
+            duration_ms: 2_000,
+            hidden_ns: 0,
+            seen_ns: 2_000_000_000,
+        };
+        let clip = NewClip {
+            uid: video_uid(9),
+            input: desk.uid.clone(),
+            of,
+            settings: source.clone(),
+            source,
+            now_ms: NOW,
+            delete_ms: None,
+            catalog: "{}".into(),
+            records: records.collect(),
+        };
+        let clip = control.create_clip(clip).await.unwrap().uid;
+        an_input(control, 2).await;
+        let other = begin(3, &uid(2)).await.video;
+        let (_, of_video) = desk.link_of(before.as_str(), HOUR).await;
+        let enter = async |segment: String| {
+            let visitor =
+                Visitor { address: [192, 0, 2, 1].into(), origin: None, host: None, now_ms: NOW };
+            desk.here.enter(&segment, |_| None, visitor).await.map(|pass| pass.id)
+        };
+        let check = async |link: &str, itself: &str, opens: &[&VideoUid]| {
+            assert_eq!(enter(link.to_owned()).await.as_deref(), Ok(itself));
+            for video in [&before, &since, &clip, &other] {
+                let open = enter(format!("{link}.{video}")).await;
+                let expect = match opens.contains(&video) {
+                    true => Ok(video.to_string()),
+                    false => Err(Refusal::OtherSubject),
+                };
+                assert_eq!(open, expect, "{itself} {video}");
+            }
+        };
+        check(&of_input, desk.uid.as_str(), &[&before, &since, &clip]).await;
+        check(&of_video, before.as_str(), &[&before]).await;
+        // Nobody's who has none.
+        for locked in [desk.uid.as_str(), before.as_str(), since.as_str(), clip.as_str()] {
+            assert_eq!(enter(locked.to_owned()).await, Err(Refusal::NeedsToken));
+        }
+        // A token that is no link outlives the input.
+        let grant = Grant {
+            sub: desk.uid.to_string(),
+            expires_ms: after(HOUR),
+            not_before_ms: None,
+            downloadable: false,
+            rules: Vec::new(),
+            link: None,
+        };
+        let token = desk.here.sign(&grant).unwrap();
+        control.delete_input(&desk.uid, Expect::Any, NOW).await.unwrap();
+        desk.here.delete_links(desk.uid.as_str()).await.unwrap();
+        desk.here.forget_policies();
+        let gone = Refusal::Token(TokenError::TakenBack);
+        assert_eq!(enter(format!("{of_input}.{before}")).await, Err(gone));
+        assert_eq!(enter(format!("{token}.{before}")).await, Ok(before.to_string()));
+        assert_eq!(enter(of_video).await, Ok(before.to_string()));
     }
 
     #[tokio::test]
