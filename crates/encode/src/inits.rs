@@ -21,6 +21,7 @@ use crate::limits::INITS_MAX;
 use crate::made::{Failed, Made};
 use crate::original::Original;
 use crate::pool::{NoWorker, Priority};
+use crate::recent::{Full, Recent};
 use crate::renditions::{Renditions, SOFTWARE, Work};
 use crate::wire::{FromEncoder, ToEncoder};
 use crate::worker::WorkerError;
@@ -28,15 +29,36 @@ use crate::worker::WorkerError;
 /// Where answers lie on the disk, beside what was made of videos: no video has such an id.
 const FOLDER: &str = "parameter-sets";
 
-/// What was answered, by all that an answer depends on.
-#[derive(Default)]
+/// What was answered, by all that an answer depends on. There may be as many forms as publishers think of: what was used longest
+/// ago is asked for again.
 pub(crate) struct Inits {
     /// By their own ids.
-    by_id: BTreeMap<u64, Bytes>,
-    by_form: BTreeMap<String, Arc<Made>>,
+    by_id: Recent<u64, Bytes>,
+    by_form: Recent<String, Arc<Made>>,
     /// What the encoder in hardware has said of each form, in Annex B. It stands in what levels begin with, so it is what must
-    /// be true when it encodes one, for as long as this server runs.
-    said: BTreeMap<String, Bytes>,
+    /// be true when it encodes one.
+    said: Recent<String, Bytes>,
+}
+
+impl Default for Inits {
+    fn default() -> Self {
+        let (by_id, by_form) = (Recent::new(INITS_MAX), Recent::new(INITS_MAX));
+        Self { by_id, by_form, said: Recent::new(INITS_MAX) }
+    }
+}
+
+impl Inits {
+    /// The encoder in hardware has said this of a form. What went for it is no more than half of an answer: whoever needs that
+    /// level again asks both.
+    fn say(&mut self, form: String, said: Bytes) -> Bytes {
+        if let Some(known) = self.said.get(&form) {
+            return known.clone();
+        }
+        if let Ok(Some(gone)) = self.said.insert(form, said.clone(), |_| true) {
+            self.by_form.retain(|form, made| !is_part(&gone, form) || made.outcome().is_none());
+        }
+        said
+    }
 }
 
 /// Levels whose parameter sets nobody knows yet.
@@ -98,11 +120,7 @@ impl Renditions {
         let init = original.init(id).await.ok_or(Failed::NoOriginal)?;
         let made = self.answers(&init, std::slice::from_ref(level), Priority::Live).await?;
         let made = made.into_iter().next().ok_or(Failed::Encoder)?;
-        let mut state = self.state();
-        if state.inits.by_id.len() >= INITS_MAX {
-            state.inits.by_id.pop_first();
-        }
-        state.inits.by_id.insert(own, made.clone());
+        let _ = self.state().inits.by_id.insert(own, made.clone(), |_| true);
         Ok(made)
     }
 
@@ -155,7 +173,7 @@ impl Renditions {
     pub(crate) fn coder(&self, config: &VideoConfig, level: &Level, hardware: bool) -> Coder<'_> {
         let hardware = self.hardware().filter(|_| hardware).map(|h| Coder::hardware(h.name()));
         let has_said = |coder: &Coder<'_>| {
-            self.state().inits.said.contains_key(&form_by(config, level, *coder))
+            self.state().inits.said.get(&form_by(config, level, *coder)).is_some()
         };
         hardware.filter(has_said).unwrap_or_else(|| self.software())
     }
@@ -180,27 +198,33 @@ impl Renditions {
         let (mut answers, mut forms): (Vec<Arc<Made>>, Vec<Form>) = Default::default();
         let mut state = self.state();
         let by_form = &mut state.inits.by_form;
-        if by_form.len() >= INITS_MAX {
-            by_form.retain(|_, made| made.outcome().is_none());
-        }
+        let mut room = Ok(None);
         for level in levels {
             let form = self.form(&config, level);
             let there = by_form.get(&form).filter(|made| !made.is_stale(now)).cloned();
-            answers.push(there.unwrap_or_else(|| {
+            let Some(there) = there else {
                 let made = Arc::new(Made::ahead(watched.clone()));
-                by_form.insert(form.clone(), made.clone());
+                room = by_form.insert(form.clone(), made.clone(), |made| made.outcome().is_some());
+                if room.is_err() {
+                    break;
+                }
                 forms.push(Form { level: level.clone(), form, made: Waited(made.clone()) });
-                made
-            }));
+                answers.push(made);
+                continue;
+            };
+            answers.push(there);
         }
-        if forms.is_empty() {
+        if forms.is_empty() && room.is_ok() {
             return Ok(answers);
         }
         let new: Vec<String> = forms.iter().map(|form| form.form.clone()).collect();
-        let taken = self.take_on(Work::Inits(Unknown { config, forms, priority, watched }));
+        let taken = match room {
+            Ok(_) => self.take_on(Work::Inits(Unknown { config, forms, priority, watched })),
+            Err(Full) => Err(Failed::Busy),
+        };
         if taken.is_err() {
             // Too much is going on: who asks next asks anew.
-            new.iter().for_each(|form| _ = by_form.remove(form));
+            new.iter().for_each(|form| by_form.remove(form));
         }
         taken.map(|()| answers)
     }
@@ -314,12 +338,7 @@ impl Renditions {
             );
             return Ok(None);
         }
-        let mut state = self.state();
-        // As many as are known at all: others are the software's.
-        if state.inits.said.len() >= INITS_MAX {
-            return Ok(None);
-        }
-        Ok(Some(state.inits.said.entry(key).or_insert(said).clone()))
+        Ok(Some(self.state().inits.say(key, said)))
     }
 
     fn answered(&self, form: &Form, init: Bytes) {
@@ -400,9 +419,8 @@ impl Renditions {
                 let made = Made::new();
                 made.push(0, vec![init]);
                 made.finish(Ok(()));
-                if state.inits.by_form.len() < INITS_MAX {
-                    state.inits.by_form.insert(form, Arc::new(made));
-                }
+                let is_answered = |made: &Arc<Made>| made.outcome().is_some();
+                let _ = state.inits.by_form.insert(form, Arc::new(made), is_answered);
                 true
             }
         }
@@ -412,7 +430,7 @@ impl Renditions {
     pub(crate) async fn forget_answers(&self) {
         let forms = {
             let mut state = self.state();
-            state.inits.by_id.clear();
+            state.inits.by_id.retain(|_, _| false);
             let forms: Vec<String> = state.inits.by_form.keys().cloned().collect();
             state.inits.by_form.retain(|_, made| made.outcome().is_none());
             forms
@@ -454,8 +472,96 @@ fn form_by(config: &VideoConfig, level: &Level, coder: Coder<'_>) -> String {
     format!("{:?}", level.output(config, coder, None))
 }
 
+/// Whether a form of a level is made of this one of one encoder, the one in hardware.
+fn is_part(of_hardware: &str, form: &str) -> bool {
+    form.strip_suffix(of_hardware).is_some_and(|rest| rest.ends_with(' '))
+}
+
 /// 64 bits of it.
 pub(crate) fn hash(text: &str) -> u64 {
     let hash = Sha256::digest(text.as_bytes());
     hash.iter().take(8).fold(0u64, |id, byte| id << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ladder::Kind;
+    use crate::ladder::tests::original;
+    use crate::limits::HARDWARE_AGAIN;
+    use crate::program::Program;
+    use crate::renditions::Settings;
+
+    const HARDWARE: &str = "h264_somewhere";
+
+    fn renditions(encoder: &str) -> Arc<Renditions> {
+        let settings = Settings {
+            workers: 1,
+            cache_bytes: 1 << 20,
+            linger: Duration::from_secs(10),
+            patience: Duration::from_secs(10),
+            silent_max: Duration::from_secs(10),
+            encoder: encoder.to_owned(),
+            hardware_again: HARDWARE_AGAIN,
+            disk: None,
+        };
+        let words = format!("airwave-encode encoders {SOFTWARE},{HARDWARE}");
+        Renditions::new(Program { path: "/nowhere".into(), words }, settings)
+    }
+
+    fn level(max_kbps: u32) -> Level {
+        let kind = Kind::Pictures { width: 640, height: 360, level_idc: 30 };
+        Level { name: "360p".to_owned(), max_kbps, share_permille: 500, kind }
+    }
+
+    fn answered(renditions: &Renditions, form: String) {
+        let made = Made::new();
+        made.push(0, vec![Bytes::from_static(b"init")]);
+        made.finish(Ok(()));
+        renditions.state().inits.by_form.insert(form, Arc::new(made), |_| true).unwrap();
+    }
+
+    #[test]
+    fn what_one_more_level_than_are_kept_begins_with_is_asked() {
+        let (renditions, config) = (renditions(SOFTWARE), original(1280, 720, None));
+        let ask = |level| renditions.asked_about(config.clone(), &[level], Priority::Live);
+        let levels: Vec<Level> = (0..).take(INITS_MAX).map(level).collect();
+        for level in &levels {
+            answered(&renditions, renditions.form(&config, level));
+        }
+        // Somebody watches the one that was asked about first.
+        assert!(ask(levels[0].clone()).unwrap()[0].whole().is_some());
+        let more = level(INITS_MAX as u32);
+        assert!(ask(more.clone()).unwrap()[0].outcome().is_none(), "it is being asked");
+        let forms: BTreeSet<String> = renditions.state().inits.by_form.keys().cloned().collect();
+        let known = |level: &&Level| forms.contains(&renditions.form(&config, level));
+        assert!(known(&&levels[0]) && known(&&more) && !known(&&levels[1]));
+        assert_eq!(levels.iter().chain([&more]).filter(known).count(), INITS_MAX);
+    }
+
+    #[test]
+    fn hardware_encodes_one_more_level_than_are_kept() {
+        let (renditions, config) = (renditions(HARDWARE), original(1280, 720, None));
+        let coder = Coder::hardware(HARDWARE);
+        let is_by_hardware = |level| renditions.coder(&config, level, true).is_hardware();
+        let levels: Vec<Level> = (0..=INITS_MAX as u32).map(level).collect();
+        for level in &levels {
+            assert!(!is_by_hardware(level), "it has not said what it begins it with");
+            answered(&renditions, renditions.form(&config, level));
+            let form = form_by(&config, level, coder);
+            let said = renditions.state().inits.say(form, "sets".into());
+            assert_eq!(said, "sets");
+            // One that is watched all the time.
+            assert!(is_by_hardware(level) && is_by_hardware(&levels[0]), "{}", level.max_kbps);
+        }
+        // Of the oldest of others nothing is known: it is asked about again, and then it is the hardware's again.
+        assert!(!is_by_hardware(&levels[1]) && is_by_hardware(&levels[2]));
+        let answer = renditions.asked_about(config.clone(), &levels[1..2], Priority::Live).unwrap();
+        assert!(answer[0].outcome().is_none(), "it is being asked");
+        let again = renditions.asked_about(config, &levels[2..3], Priority::Live).unwrap();
+        assert!(again[0].whole().is_some());
+    }
 }

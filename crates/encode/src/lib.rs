@@ -32,6 +32,7 @@ mod pictures;
 mod pool;
 mod program;
 mod rate;
+mod recent;
 mod renditions;
 mod sound;
 pub mod wire;

@@ -94,7 +94,8 @@ pub const CACHE_FILE_BYTES_MIN: u64 = 4 << 10;
 /// Frames that are looked back over for the key frame that a segment without one of its own needs, in segments.
 pub const LOOK_BACK_SEGMENTS: u64 = 8;
 
-/// Initialisation segments of levels that are kept; each is a kilobyte.
+/// Initialisation segments of levels that are kept; each is a kilobyte. What was used longest ago is asked for again, of an encoder
+/// or on the disk.
 pub const INITS_MAX: usize = 4_096;
 
 /// Levels of which it is remembered how many bits they took: as many as there are watched at one time and some days before;
