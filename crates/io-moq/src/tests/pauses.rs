@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use moqt::session::{Command, Event};
-use moqt::{Answer, Filter, Location, Parameters, Properties, Request, RequestId, Version};
-use tokio::sync::mpsc::UnboundedReceiver;
+use moqt::{Answer, Filter, Location, Parameters, Properties, RequestId, Version};
 use tokio::time::Instant;
 
 use super::duties::{code, largest, text};
 use super::live::ms;
 use super::relay::{room, send};
-use super::rig::{Client, Rig, Subscribed, next_object, soon};
-use super::written::{give, tell, watched};
+use super::rig::{Client, Subscribed, next_object, soon};
+use super::written::{Relayed, all, ask, begin, tell, watched};
 use crate::limits::{FORWARD_LINGER, RESUME_MAX};
-use crate::link::Told;
-use crate::transport::{Congestion, Network};
 
 /// The next update of FORWARD, answered: this is the largest object.
 async fn told(publisher: &mut Client, largest: Option<Location>) -> bool {
@@ -41,10 +38,6 @@ async fn paused_or_not(publisher: &mut Client) -> RequestId {
     }
 }
 
-fn ask(client: &Client, parameters: Parameters) -> (RequestId, UnboundedReceiver<Told>) {
-    client.link.request(Request::Subscribe { track: room(), parameters }).unwrap()
-}
-
 /// Updates that came and were not looked at.
 fn updates(publisher: &mut Client) -> usize {
     let events = std::iter::from_fn(|| publisher.events.try_recv().ok());
@@ -59,15 +52,9 @@ async fn leave(viewer: &Client, id: RequestId) {
 #[tokio::test(start_paused = true)]
 async fn d05_a_track_that_nobody_reads_is_paused_upstream_until_somebody_does() {
     for version in Version::ALL.iter().copied() {
-        let network = Network::new(7);
-        let rig = Rig::over(&network, Congestion::Ours);
-        let mut publisher = rig.client_over_in(&network, version).await;
-        assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-        let viewer = rig.client_over_in(&network, version).await;
-        let request = Request::Subscribe { track: room(), parameters: next_object() };
-        let asked = viewer.link.request(request).unwrap();
-        let upstream = give(&mut publisher, None).await;
-        let mut seen = super::written::begin(&viewer, asked).await;
+        let (relayed, mut publisher) = Relayed::announced(version).await;
+        let wanted = (next_object(), None);
+        let (viewer, mut seen, upstream) = relayed.viewer(&mut publisher, wanted).await;
         // As long as somebody reads, however little comes, nothing is said.
         tokio::time::sleep(FORWARD_LINGER * 4).await;
         send(&publisher, upstream, 0, 0, "first", true).await;
@@ -89,46 +76,35 @@ async fn d05_a_track_that_nobody_reads_is_paused_upstream_until_somebody_does() 
         tokio::time::sleep(FORWARD_LINGER * 10).await;
         assert_eq!(updates(&mut publisher), 0, "{version:?}");
         // The next one is enough, and gets what comes.
-        let viewer = rig.client_over_in(&network, version).await;
+        let viewer = relayed.client().await;
         let from = Instant::now();
         let asked = ask(&viewer, next_object());
         assert!(soon("it to go on", told(&mut publisher, None)).await, "{version:?}");
         assert!(from.elapsed() < ms(200), "{:?}", from.elapsed());
-        let mut seen = super::written::begin(&viewer, asked).await;
+        let mut seen = begin(&viewer, asked).await;
         send(&publisher, upstream, 1, 0, "again", true).await;
         assert_eq!(text(&seen.next().await), (1, 0, "again"), "{version:?}");
     }
 }
 
-fn all() -> Parameters {
-    let filter = Some(Filter::From(Location::default()));
-    Parameters { filter, ..Parameters::default() }
-}
-
 /// A relayed track of one object, its publisher, what he was asked, and one who watches all of it.
-async fn relayed() -> (Rig, Client, RequestId, Client, Subscribed) {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
-    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-    let viewer = rig.client_over_in(&network, Version::Draft18).await;
-    let asked = viewer.link.request(Request::Subscribe { track: room(), parameters: all() });
-    let upstream = give(&mut publisher, None).await;
-    let seen = super::written::begin(&viewer, asked.unwrap()).await;
+async fn relayed() -> (Relayed, Client, RequestId, Client, Subscribed) {
+    let (relayed, mut publisher) = Relayed::announced(Version::Draft18).await;
+    let (viewer, seen, upstream) = relayed.viewer(&mut publisher, (all(), None)).await;
     send(&publisher, upstream, 0, 0, "old", true).await;
-    (rig, publisher, upstream, viewer, seen)
+    (relayed, publisher, upstream, viewer, seen)
 }
 
 /// What came to be while nobody read is fetched for who wants it: a newer catalog, perhaps.
 #[tokio::test(start_paused = true)]
 async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
-    let (_rig, mut publisher, _, viewer, mut seen) = relayed().await;
+    let (_relayed, mut publisher, _, viewer, mut seen) = relayed().await;
     assert_eq!(text(&seen.next().await), (0, 0, "old"));
     leave(&viewer, seen.id).await;
     assert!(!told(&mut publisher, None).await);
     let asked = ask(&viewer, all());
     assert!(told(&mut publisher, Some(Location::new(3, 0))).await);
-    let mut seen = super::written::begin(&viewer, asked).await;
+    let mut seen = begin(&viewer, asked).await;
     let range = tell(&mut publisher, &[(3, 0, "new")]).await;
     assert_eq!((range.start, range.end), (Location::new(3, 0), Location::new(3, 0)));
     // It begins with what is the newest group there.
@@ -138,14 +114,14 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched() {
 /// Also of the group that was under way before: what had come of it then is not lost.
 #[tokio::test(start_paused = true)]
 async fn d05_d02_what_was_written_in_a_pause_goes_on_in_its_group() {
-    let (_rig, _network, mut publisher, viewer, mut seen) = watched(Location::new(3, 0)).await;
+    let (_relayed, mut publisher, viewer, mut seen) = watched(Location::new(3, 0)).await;
     tell(&mut publisher, &[(3, 0, "all")]).await;
     assert_eq!(text(&seen.next().await), (3, 0, "all"));
     leave(&viewer, seen.id).await;
     assert!(!told(&mut publisher, None).await);
     let asked = ask(&viewer, all());
     assert!(told(&mut publisher, Some(Location::new(3, 1))).await);
-    let mut seen = super::written::begin(&viewer, asked).await;
+    let mut seen = begin(&viewer, asked).await;
     tell(&mut publisher, &[(3, 0, "all"), (3, 1, "a change")]).await;
     assert_eq!(text(&seen.next().await), (3, 0, "all"));
     assert_eq!(text(&seen.next().await), (3, 1, "a change"));
@@ -154,7 +130,7 @@ async fn d05_d02_what_was_written_in_a_pause_goes_on_in_its_group() {
 /// What is live goes another way than the answer, and may be here before it.
 #[tokio::test(start_paused = true)]
 async fn d05_d02_what_was_written_in_a_pause_is_fetched_also_if_live_objects_overtake_the_answer() {
-    let (_rig, mut publisher, upstream, viewer, mut seen) = relayed().await;
+    let (_relayed, mut publisher, upstream, viewer, mut seen) = relayed().await;
     assert_eq!(text(&seen.next().await), (0, 0, "old"));
     leave(&viewer, seen.id).await;
     assert!(!told(&mut publisher, None).await);
@@ -166,7 +142,7 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched_also_if_live_objects_ove
     let (parameters, properties) =
         (Parameters { largest, ..Parameters::default() }, Properties::empty());
     publisher.command(Command::AnswerUpdate { id, answer: Answer::Ok { parameters, properties } });
-    let mut seen = super::written::begin(&viewer, asked).await;
+    let mut seen = begin(&viewer, asked).await;
     let range = tell(&mut publisher, &[(3, 0, "written meanwhile")]).await;
     assert_eq!((range.start, range.end), (Location::new(3, 0), Location::new(3, 0)));
     let mut got = [seen.next().await, seen.next().await];
@@ -177,14 +153,14 @@ async fn d05_d02_what_was_written_in_a_pause_is_fetched_also_if_live_objects_ove
 /// Which group is the next one, its publisher knows.
 #[tokio::test(start_paused = true)]
 async fn d05_who_wants_the_next_group_of_a_paused_track_begins_with_its_first_object() {
-    let (_rig, mut publisher, upstream, viewer, seen) = relayed().await;
+    let (_relayed, mut publisher, upstream, viewer, seen) = relayed().await;
     leave(&viewer, seen.id).await;
     assert!(!told(&mut publisher, None).await);
     let next = Parameters { filter: Some(Filter::NextGroup), ..Parameters::default() };
     let asked = ask(&viewer, next);
     // It stands in the middle of another group by now.
     assert!(told(&mut publisher, Some(Location::new(3, 4))).await);
-    let mut seen = super::written::begin(&viewer, asked).await;
+    let mut seen = begin(&viewer, asked).await;
     assert_eq!(largest(&seen.answer), Some(Location::new(3, 4)));
     send(&publisher, upstream, 3, 5, "in the middle", true).await;
     tokio::time::sleep(ms(100)).await;
@@ -195,13 +171,13 @@ async fn d05_who_wants_the_next_group_of_a_paused_track_begins_with_its_first_ob
 /// Nobody waits for long for a publisher that does not answer.
 #[tokio::test(start_paused = true)]
 async fn d05_a_paused_publisher_that_says_nothing_is_not_waited_for() {
-    let (_rig, mut publisher, upstream, viewer, seen) = relayed().await;
+    let (_relayed, mut publisher, upstream, viewer, seen) = relayed().await;
     leave(&viewer, seen.id).await;
     assert!(!told(&mut publisher, None).await);
     let from = Instant::now();
     let asked = ask(&viewer, next_object());
     let _unanswered = paused_or_not(&mut publisher).await;
-    let mut seen = super::written::begin(&viewer, asked).await;
+    let mut seen = begin(&viewer, asked).await;
     let waited = from.elapsed();
     assert!(waited >= RESUME_MAX && waited < RESUME_MAX + ms(200), "{waited:?}");
     send(&publisher, upstream, 1, 0, "it goes on", true).await;

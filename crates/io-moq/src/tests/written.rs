@@ -22,22 +22,58 @@ use crate::link::Told;
 use crate::transport::{Congestion, Network, Read, SendStream};
 
 /// From its start: what players of catalogs ask for.
-fn all() -> Parameters {
+pub(super) fn all() -> Parameters {
     let filter = Some(Filter::From(Location::default()));
     Parameters { filter, ..Parameters::default() }
 }
 
-fn ask(client: &Client, parameters: Parameters) -> (RequestId, UnboundedReceiver<Told>) {
+/// A request, and what is told of it.
+pub(super) type Asked = (RequestId, UnboundedReceiver<Told>);
+
+pub(super) fn ask(client: &Client, parameters: Parameters) -> Asked {
     client.link.request(Request::Subscribe { track: room(), parameters }).unwrap()
 }
 
-pub(super) async fn begin(
-    client: &Client,
-    (id, mut told): (RequestId, UnboundedReceiver<Told>),
-) -> Subscribed {
+pub(super) async fn begin(client: &Client, (id, mut told): Asked) -> Subscribed {
     let answer = answered(&mut told).await;
     assert_eq!(code(&answer), None);
     client.follow(id, answer, told)
+}
+
+/// A relay of what is published in a room, over a make-believe network.
+pub(super) struct Relayed {
+    rig: Rig,
+    network: Network,
+    version: Version,
+}
+
+impl Relayed {
+    /// With its publisher.
+    pub(super) async fn announced(version: Version) -> (Self, Client) {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let relayed = Self { rig, network, version };
+        let publisher = relayed.client().await;
+        assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+        (relayed, publisher)
+    }
+
+    pub(super) async fn client(&self) -> Client {
+        self.rig.client_over_in(&self.network, self.version).await
+    }
+
+    /// Somebody who asks for a track of which so much was written already; and what its publisher is asked then.
+    pub(super) async fn viewer(
+        &self,
+        publisher: &mut Client,
+        (parameters, largest): (Parameters, Option<Location>),
+    ) -> (Client, Subscribed, RequestId) {
+        let viewer = self.client().await;
+        let asked = ask(&viewer, parameters);
+        let upstream = give(publisher, largest).await;
+        let seen = begin(&viewer, asked).await;
+        (viewer, seen, upstream)
+    }
 }
 
 /// Answers the relay's SUBSCRIBE: this much was written already.
@@ -103,12 +139,8 @@ fn asked_more(publisher: &mut Client) -> usize {
 #[tokio::test(start_paused = true)]
 async fn d02_what_was_written_once_reaches_the_first_viewer_the_second_and_who_comes_late() {
     for version in Version::ALL.iter().copied() {
-        let network = Network::new(7);
-        let rig = Rig::over(&network, Congestion::Ours);
-        let client = async || rig.client_over_in(&network, version).await;
-        let mut publisher = client().await;
-        assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-        let viewers = [client().await, client().await, client().await];
+        let (relayed, mut publisher) = Relayed::announced(version).await;
+        let viewers = [relayed.client().await, relayed.client().await, relayed.client().await];
         let wishes = [all(), all(), next_object()];
         let asked: Vec<_> = viewers.iter().zip(wishes).map(|(v, wish)| ask(v, wish)).collect();
         let upstream = give(&mut publisher, Some(Location::new(0, 1))).await;
@@ -131,7 +163,7 @@ async fn d02_what_was_written_once_reaches_the_first_viewer_the_second_and_who_c
         }
         drop((viewers, seen));
         tokio::time::sleep(Duration::from_secs(600)).await;
-        let late = client().await;
+        let late = relayed.client().await;
         let mut seen = begin(&late, ask(&late, all())).await;
         for object in written {
             assert_eq!(text(&seen.next().await), object, "{version:?}");
@@ -144,15 +176,10 @@ async fn d02_what_was_written_once_reaches_the_first_viewer_the_second_and_who_c
 /// What comes live may be here before the answer: then it is another stream, and nothing comes twice.
 #[tokio::test(start_paused = true)]
 async fn d02_the_group_under_way_is_whole_for_who_wants_it() {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
-    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let (relayed, mut publisher) = Relayed::announced(Version::Draft18).await;
     // Nobody wants it at first.
-    let asked = ask(&viewer, next_object());
-    let upstream = give(&mut publisher, Some(Location::new(7, 1))).await;
-    let mut live = begin(&viewer, asked).await;
+    let wanted = (next_object(), Some(Location::new(7, 1)));
+    let (_viewer, mut live, upstream) = relayed.viewer(&mut publisher, wanted).await;
     let link = publisher.link.clone();
     let alias = link.with(|session| session.open_data(upstream)).unwrap();
     let begins = SubgroupHeader { alias, first_object: false, ..header(7) };
@@ -171,10 +198,10 @@ async fn d02_the_group_under_way_is_whole_for_who_wants_it() {
     assert_eq!(text(&live.next().await), (7, 2, "two"));
     assert_eq!(asked_more(&mut publisher), 0);
     // Then two do, one of them after the other.
-    let other = rig.client_over_in(&network, Version::Draft18).await;
+    let other = relayed.client().await;
     let mut whole = begin(&other, ask(&other, all())).await;
     tell(&mut publisher, &[(7, 0, "zero"), (7, 1, "one")]).await;
-    let third = rig.client_over_in(&network, Version::Draft18).await;
+    let third = relayed.client().await;
     let mut late = begin(&third, ask(&third, all())).await;
     stream.write(&mut [object(3, "three", BytesMut::new())]).await.unwrap();
     stream.finish();
@@ -195,14 +222,9 @@ async fn d02_the_group_under_way_is_whole_for_who_wants_it() {
 /// A publisher that does not answer a FETCH, or not in the way that it was asked, is no worse than one that knows nothing.
 #[tokio::test(start_paused = true)]
 async fn d02_who_has_nothing_of_before_is_not_asked_again() {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
-    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-    let viewer = rig.client_over_in(&network, Version::Draft18).await;
-    let asked = ask(&viewer, all());
-    let upstream = give(&mut publisher, Some(Location::new(3, 5))).await;
-    let mut seen = begin(&viewer, asked).await;
+    let (relayed, mut publisher) = Relayed::announced(Version::Draft18).await;
+    let wanted = (all(), Some(Location::new(3, 5)));
+    let (_viewer, mut seen, upstream) = relayed.viewer(&mut publisher, wanted).await;
     let id = loop {
         if let (id, Request::Fetch { .. }) = publisher.asked().await {
             break id;
@@ -212,7 +234,7 @@ async fn d02_who_has_nothing_of_before_is_not_asked_again() {
     publisher.command(Command::Answer { id, answer });
     send(&publisher, upstream, 4, 0, "live", true).await;
     assert_eq!(text(&seen.next().await), (4, 0, "live"));
-    let other = rig.client_over_in(&network, Version::Draft18).await;
+    let other = relayed.client().await;
     let mut more = begin(&other, ask(&other, all())).await;
     assert_eq!(text(&more.next().await), (4, 0, "live"));
     assert_eq!(asked_more(&mut publisher), 0);
@@ -221,14 +243,9 @@ async fn d02_who_has_nothing_of_before_is_not_asked_again() {
 /// One that has no time for it now says when it has.
 #[tokio::test(start_paused = true)]
 async fn d02_what_could_not_be_had_at_first_is_asked_for_again() {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
-    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-    let viewer = rig.client_over_in(&network, Version::Draft18).await;
-    let asked = ask(&viewer, all());
-    give(&mut publisher, Some(Location::new(3, 0))).await;
-    let mut seen = begin(&viewer, asked).await;
+    let (relayed, mut publisher) = Relayed::announced(Version::Draft18).await;
+    let wanted = (all(), Some(Location::new(3, 0)));
+    let (viewer, mut seen, _) = relayed.viewer(&mut publisher, wanted).await;
     let refuse = async |publisher: &mut Client| {
         let id = loop {
             if let (id, Request::Fetch { .. }) = publisher.asked().await {
@@ -247,7 +264,7 @@ async fn d02_what_could_not_be_had_at_first_is_asked_for_again() {
     assert!(from.elapsed() >= again, "{:?} of {again:?}", from.elapsed());
     assert_eq!(text(&seen.next().await), (3, 0, "the catalog"));
     // Who never has is not asked for ever.
-    let mut other = rig.client_over_in(&network, Version::Draft18).await;
+    let mut other = relayed.client().await;
     assert_eq!(code(&other.publish_namespace(&["open", "other"]).await), None);
     let name = super::rig::track(&["open", "other"], "chat");
     let request = Request::Subscribe { track: name, parameters: all() };
@@ -262,26 +279,17 @@ async fn d02_what_could_not_be_had_at_first_is_asked_for_again() {
 }
 
 /// A publisher, and one who watches all of a track of which so much was written already.
-pub(super) async fn watched(largest: Location) -> (Rig, Network, Client, Client, Subscribed) {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
-    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-    let viewer = rig.client_over_in(&network, Version::Draft18).await;
-    let asked = ask(&viewer, all());
-    give(&mut publisher, Some(largest)).await;
-    let seen = begin(&viewer, asked).await;
-    (rig, network, publisher, viewer, seen)
+pub(super) async fn watched(largest: Location) -> (Relayed, Client, Client, Subscribed) {
+    let (relayed, mut publisher) = Relayed::announced(Version::Draft18).await;
+    let (viewer, seen, _) = relayed.viewer(&mut publisher, (all(), Some(largest))).await;
+    (relayed, publisher, viewer, seen)
 }
 
 /// Who reads group after group need not wait for two newer ones: the next catalog may be the last.
 #[tokio::test(start_paused = true)]
 async fn d02_a_group_that_had_begun_ends_when_there_is_a_newer_one() {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
-    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
-    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let (relayed, mut publisher) = Relayed::announced(Version::Draft18).await;
+    let viewer = relayed.client().await;
     let (_, mut told) = ask(&viewer, all());
     let upstream = give(&mut publisher, Some(Location::new(7, 0))).await;
     assert_eq!(code(&answered(&mut told).await), None);
@@ -294,7 +302,7 @@ async fn d02_a_group_that_had_begun_ends_when_there_is_a_newer_one() {
 /// One that goes silent in the middle of its answer has no more of it then.
 #[tokio::test(start_paused = true)]
 async fn d02_who_goes_silent_while_telling_what_was_before_is_asked_again() {
-    let (_rig, _network, mut publisher, _viewer, mut seen) = watched(Location::new(3, 1)).await;
+    let (_relayed, mut publisher, _viewer, mut seen) = watched(Location::new(3, 1)).await;
     let (_, _, _silent) = begin_to_tell(&mut publisher, &[(3, 0, "zero")]).await;
     assert_eq!(text(&seen.next().await), (3, 0, "zero"));
     tell(&mut publisher, &[(3, 0, "zero"), (3, 1, "one")]).await;
@@ -304,7 +312,7 @@ async fn d02_who_goes_silent_while_telling_what_was_before_is_asked_again() {
 /// What has come of an answer that breaks off is there for who comes later.
 #[tokio::test(start_paused = true)]
 async fn d02_what_came_of_an_answer_that_was_cut_is_not_lost() {
-    let (rig, network, mut publisher, _viewer, mut seen) = watched(Location::new(3, 1)).await;
+    let (relayed, mut publisher, _viewer, mut seen) = watched(Location::new(3, 1)).await;
     let (id, _, mut stream) = begin_to_tell(&mut publisher, &[(3, 0, "zero")]).await;
     assert_eq!(text(&seen.next().await), (3, 0, "zero"));
     stream.reset(publisher.link.version.reset_code(ResetCode::InternalError));
@@ -316,7 +324,7 @@ async fn d02_what_came_of_an_answer_that_was_cut_is_not_lost() {
     };
     let answer = Answer::error(moqt::RequestCode::NotSupported, "no more");
     publisher.command(Command::Answer { id: again, answer });
-    let late = rig.client_over_in(&network, Version::Draft18).await;
+    let late = relayed.client().await;
     let mut seen = begin(&late, ask(&late, all())).await;
     assert_eq!(text(&seen.next().await), (3, 0, "zero"));
 }
