@@ -1,13 +1,13 @@
 // A viewer makes a clip of a running broadcast and shares it; captions of a recording. Against a running Airwave.
-//   node check-clips.mjs --server URL --id INPUT --recording VIDEO
+//   node check-clips.mjs --server URL --id INPUT --recording VIDEO --end-by PID
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { Scenarios } from './lib/scenario.mjs';
 
 const { values: options } = parseArgs({
-  options: { server: { type: 'string' }, id: { type: 'string' }, recording: { type: 'string' }, screenshots: { type: 'string' } },
+  options: { server: { type: 'string' }, id: { type: 'string' }, recording: { type: 'string' }, 'end-by': { type: 'string' }, screenshots: { type: 'string' } },
 });
-const { server, id, recording } = options;
+const { server, id, recording, 'end-by': encoder } = options;
 const scenarios = await Scenarios.start({ ...options });
 const { check } = scenarios;
 
@@ -86,5 +86,33 @@ await scenarios.run('captions', server, async ({ page, open, until, stats }) => 
   check('captions: the line of that time', await until(shown, { arg: 'Four to six' }), await stats());
   const times = await page.evaluate(() => [...document.querySelector('airwave-player').video.textTracks].flatMap(({ mode, cues }) => (mode === 'showing' ? [...cues].map(({ startTime, endTime }) => [startTime, endTime]) : [])));
   check('captions: lines stand where they were written', times.length === 2 && Math.abs(times[0][0] - 1) < 0.1 && Math.abs(times[1][0] - 4) < 0.1, times);
+});
+
+// Last: the broadcast is over then.
+await scenarios.run('over', server, async ({ page, open, until, settled, shot }) => {
+  await open(`/${id}/watch`);
+  await page.locator('#make-clip').click();
+  check('over: there is something to choose from', await until(ready), await text(page, 'clip-words'));
+  await page.locator('#clip-from').fill('1');
+  const { videoUID } = await (await page.request.get(`${server}/${id}/lifecycle`)).json();
+  // The page asks what became of it.
+  const asked = page.waitForResponse((response) => response.url() === `${server}/${videoUID}/lifecycle`);
+  process.kill(Number(encoder), 'SIGINT');
+  check('over: the page hears of it', (await (await asked).json()).live === false);
+  await settled();
+  check('over: the panel is there', await page.locator('#clip').isVisible(), await text(page, 'clip-words'));
+  check('over: and the way to it', await page.locator('#make-clip').isVisible());
+  await page.locator('#clip-from').fill('3');
+  await page.locator('#clip-to').fill('6');
+  check('over: the picture is where the handle is', await until(() => Math.abs(document.querySelector('#clip-stage airwave-player').video.currentTime - 6) < 0.3));
+  check('over: its length in words', await until(words, { arg: '3.0 s' }), await text(page, 'clip-words'));
+  const file = await page.locator('#clip-file').getAttribute('href');
+  const answer = await page.request.get(server + file);
+  check('over: the file is to be had', answer.status() === 200 && answer.headers()['content-type'] === 'video/mp4', [file, answer.status()]);
+  await settled();
+  await shot('desktop-clip-over');
+  await page.keyboard.press('Escape');
+  await page.locator('#make-clip').click();
+  check('over: it opens again', await until(ready), await text(page, 'clip-words'));
 });
 process.exit(await scenarios.finish());

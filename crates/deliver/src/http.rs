@@ -295,7 +295,7 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "clipSeconds": site.clip_max.as_secs(),
             }))
         }
-        Found::OffAir { name, recording } => {
+        Found::OffAir { name, recording, allow_clips } => {
             let chat = match &recording {
                 Some(video) => site.chatted(video).await,
                 None => false,
@@ -306,7 +306,9 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "live": false,
                 "status": "the broadcaster is not live at the moment",
                 "name": name,
+                "clips": allow_clips,
                 "chat": chat,
+                "clipSeconds": site.clip_max.as_secs(),
             }))
         }
         Found::Nothing => playlist::not_found("no such video or live input"),

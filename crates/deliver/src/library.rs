@@ -57,6 +57,8 @@ pub enum Found {
         name: Option<String>,
         /// Its newest recording.
         recording: Option<VideoUid>,
+        /// Whether viewers are offered to make clips of that.
+        allow_clips: bool,
     },
     /// Nothing.
     Nothing,
@@ -251,7 +253,8 @@ impl Library {
         let name = input.as_ref().and_then(|i| i.settings.meta.get("name"));
         let name = name.and_then(|n| n.as_str()).map(str::to_owned);
         let recorded = newest.filter(|v| v.segments > 0 && !v.live());
-        Ok(Found::OffAir { name, recording: recorded.map(|v| v.uid) })
+        let allow_clips = recorded.as_ref().is_some_and(|v| v.settings.allow_clips);
+        Ok(Found::OffAir { name, recording: recorded.map(|v| v.uid), allow_clips })
     }
 
     /// The same, of what is on the air or was a moment ago.

@@ -1,5 +1,7 @@
 /** Making a clip: the last minutes of what is on the air, or a whole recording, with two handles. */
 import type { AirwavePlayer } from '../player/element';
+import { fetchLifecycle, Refused } from '../player/server';
+import type { Lifecycle } from '../player/session';
 import { addressed } from '../player/source';
 import { copyText } from '../shared/copy';
 import { CLIP_S_MAX, clipQuery, clockText, linkWords, moved, newest, pinned, type Range } from './clip-range';
@@ -7,18 +9,24 @@ import { element } from './page';
 
 /** How far back a clip of what is on the air can be chosen: the server's longest preview. */
 const PREVIEW = 'duration=5m';
+const NOT_ALLOWED = 'Clips of it can’t be made any more.';
+const GONE = 'The broadcast is over, and there is no recording of it: no clip can be made of it any more.';
 
 export class ClipPanel {
   private readonly panel = element('clip');
   private readonly button = element<HTMLButtonElement>('make-clip');
   private readonly from = element<HTMLInputElement>('clip-from');
   private readonly to = element<HTMLInputElement>('clip-to');
+  private readonly file = element<HTMLAnchorElement>('clip-file');
+  private readonly copyButton = element<HTMLButtonElement>('clip-copy');
   private player: AirwavePlayer | null = null;
   private range: Range = { fromS: 0, toS: 0 };
   private startS = 0;
   private lengthS = 0;
+  /** What a clip is made of; empty: of nothing yet, or not any more. */
   private video = '';
   private maxS = CLIP_S_MAX;
+  private lifecycle: Lifecycle | null = null;
 
   /** `id`: as it stands in the address. `pause` keeps the main picture quiet while a clip is chosen. */
   constructor(
@@ -29,23 +37,43 @@ export class ClipPanel {
     element('clip-close').addEventListener('click', () => this.close());
     this.from.addEventListener('input', () => this.move('from', this.from.valueAsNumber));
     this.to.addEventListener('input', () => this.move('to', this.to.valueAsNumber));
-    element('clip-copy').addEventListener('click', () => void this.copy());
+    this.copyButton.addEventListener('click', () => void this.copy());
     this.panel.addEventListener('keydown', (event) => {
       if (event.key === 'Escape') this.close();
     });
   }
 
-  /** Whether viewers of this may make clips. */
-  offer(allowed: boolean, maxS: number | null = null): void {
-    this.maxS = maxS ?? CLIP_S_MAX;
-    this.button.hidden = !allowed;
-    if (!allowed && !this.panel.hidden) this.close();
+  /** What is known of what is watched, each time anew. */
+  follow(lifecycle: Lifecycle): void {
+    this.lifecycle = lifecycle;
+    this.maxS = lifecycle.clipSeconds ?? CLIP_S_MAX;
+    this.button.hidden = lifecycle.clips !== true;
+    if (!this.panel.hidden && this.video !== '') void this.check(lifecycle, this.video);
+  }
+
+  /** The broadcast may be over by now, or another one on the air: what was chosen is its video's then, if that is still there. */
+  private async check(lifecycle: Lifecycle, video: string): Promise<void> {
+    const words = lifecycle.isInput && !(lifecycle.live && lifecycle.videoUID === video) ? await this.wordsOf(video) : allowed(lifecycle);
+    if (words !== null && video === this.video && !this.panel.hidden) this.stop(words);
+  }
+
+  /** Why no clips are made of a video; null: they are, or nobody can say. */
+  private async wordsOf(video: string): Promise<string | null> {
+    try {
+      return allowed(await fetchLifecycle('', addressed(this.id, video)));
+    } catch (error) {
+      const failure = error instanceof Refused ? error.failure : null;
+      if (failure?.kind !== 'http') return null;
+      if (failure.status === 404) return GONE;
+      return failure.status === 401 || failure.status === 403 ? failure.words || NOT_ALLOWED : null;
+    }
   }
 
   private async open(): Promise<void> {
     this.panel.hidden = false;
     this.button.setAttribute('aria-expanded', 'true');
-    this.say('Loading…');
+    this.lengthS = 0;
+    this.stop('Loading…');
     try {
       await this.load();
     } catch {
@@ -61,32 +89,47 @@ export class ClipPanel {
     this.button.focus();
   }
 
+  /** Nothing can be chosen. */
+  private stop(words: string): void {
+    this.video = '';
+    for (const control of [this.from, this.to, this.copyButton]) control.disabled = true;
+    this.file.removeAttribute('href');
+    this.player?.pause();
+    this.say(words);
+  }
+
   private async load(): Promise<void> {
-    const list = `/${this.id}/manifest/video.m3u8`;
-    const response = await fetch(`${list}?${PREVIEW}`, { cache: 'no-store' });
-    if (response.status !== 200) throw new Error(String(response.status));
-    this.startS = Number(response.headers.get('preview-start-seconds') ?? 0);
-    this.video = response.headers.get('stream-media-id') ?? '';
+    const over = this.lifecycle?.isInput === true && !this.lifecycle.live;
+    const id = addressed(this.id, over ? (this.lifecycle?.videoUID ?? null) : null);
+    const response = await fetch(`/${id}/manifest/video.m3u8?${PREVIEW}`, { cache: 'no-store' });
+    const video = response.headers.get('stream-media-id') ?? '';
+    if (response.status !== 200 || video === '') throw new Error(String(response.status));
+    const startS = Number(response.headers.get('preview-start-seconds') ?? 0);
     const segments = pinned(await response.text());
+    if (this.panel.hidden) return;
+    [this.startS, this.video] = [startS, video];
     this.pause();
     const player = document.createElement('airwave-player');
     player.setAttribute('bare', '');
     player.setAttribute('label', 'Picture of the clip');
     player.setAttribute('muted', '');
-    player.setAttribute('src', `${list}?${segments ?? PREVIEW}`);
-    player.video.addEventListener('durationchange', () => this.onLength(player.video.duration));
+    player.setAttribute('src', `/${this.place()}/manifest/video.m3u8?${segments ?? PREVIEW}`);
+    player.video.addEventListener('durationchange', () => {
+      if (this.player === player) this.onLength(player.video.duration);
+    });
     element('clip-stage').replaceChildren(player);
     this.player = player;
   }
 
   private onLength(lengthS: number): void {
-    if (!Number.isFinite(lengthS) || lengthS <= 0 || lengthS === this.lengthS) return;
-    const first = this.lengthS === 0 || this.range.toS === 0 || this.from.disabled;
+    if (!Number.isFinite(lengthS) || lengthS <= 0 || lengthS === this.lengthS || this.video === '') return;
+    const first = this.lengthS === 0;
     this.lengthS = lengthS;
     for (const handle of [this.from, this.to]) {
       handle.max = String(lengthS);
       handle.disabled = false;
     }
+    this.copyButton.disabled = false;
     if (first) this.range = newest(lengthS, this.maxS);
     this.show();
     this.look(this.range.fromS);
@@ -114,18 +157,20 @@ export class ClipPanel {
     element('clip-from-text').textContent = clockText(this.startS + fromS);
     element('clip-to-text').textContent = clockText(this.startS + toS);
     this.say(`${(toS - fromS).toFixed(1)} s`);
-    const file = element<HTMLAnchorElement>('clip-file');
-    file.href = `/${this.id}/clip.mp4?${this.query()}&filename=clip`;
+    this.file.href = `/${this.place()}/clip.mp4?${this.query()}&filename=clip`;
   }
 
   private query(): string {
     return clipQuery(this.range, this.startS);
   }
 
-  /** By the video's own id: the input's means what is on the air, and that changes. Behind a token, if there is one. */
+  /** The video's own id: the input's means what is on the air, and that changes. Behind a token, if there is one. */
+  private place(): string {
+    return addressed(this.id, this.video);
+  }
+
   private link(): string {
-    const id = addressed(this.id, this.video === '' ? null : this.video);
-    return `${location.origin}/${id}/watch?${this.query()}`;
+    return `${location.origin}/${this.place()}/watch?${this.query()}`;
   }
 
   private async copy(): Promise<void> {
@@ -136,4 +181,8 @@ export class ClipPanel {
   private say(words: string): void {
     element('clip-words').textContent = words;
   }
+}
+
+function allowed(lifecycle: Lifecycle): string | null {
+  return lifecycle.clips === true ? null : NOT_ALLOWED;
 }

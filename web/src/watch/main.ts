@@ -79,7 +79,8 @@ function onLifecycle(answer: Lifecycle): void {
   const whole = answer.name ?? (answer.isInput ? 'Live broadcast' : 'Recording');
   const name = clip === null ? whole : `Clip of ${whole}`;
   entitle(name);
-  clips.offer(answer.clips === true && clip === null, answer.clipSeconds);
+  // Of a clip there are none.
+  if (clip === null) clips.follow(answer);
   document.title = `${name} · Airwave`;
   showLine();
   followChat();

@@ -134,7 +134,7 @@ fn a_viewer_makes_a_clip_and_reads_captions_in_chromium() {
     let input = server.create_input(&json!({
         "meta": { "name": "Harbour" }, "recording": { "allowClips": true },
     }));
-    let _encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, -1);
+    let encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, -1);
     server.wait_live(&input);
     assert_eq!(server.lifecycle(&input.uid)["clips"], true);
     assert_eq!(server.lifecycle(&recording)["clips"], false, "its input does not allow it");
@@ -145,6 +145,7 @@ fn a_viewer_makes_a_clip_and_reads_captions_in_chromium() {
     let mut node = browser_script("check-clips.mjs");
     let server_url = format!("http://{}", server.url("").authority);
     node.args(["--server", &server_url, "--id", &input.uid, "--recording", &recording]);
+    node.args(["--end-by", &encoder.id().to_string()]);
     let mut node = Child::start(&mut node);
     let status = node.wait(280);
     assert!(status.success(), "check-clips.mjs: {status}\n{}", node.output());

@@ -96,7 +96,7 @@ fn the_recording_plays_at_once_survives_a_restart_and_is_deleted_for_good() {
     let data = folder.path().join("data");
     let server = Server::start_in(AIRWAVE, &data, &[]);
     let input = server.create_input(&json!({
-        "meta": { "name": "Hall 1" }, "deleteRecordingAfterDays": 45,
+        "meta": { "name": "Hall 1" }, "deleteRecordingAfterDays": 45, "recording": { "allowClips": true },
     }));
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut encoder = clip.publish(&input.rtmp, 1);
@@ -142,6 +142,8 @@ fn the_recording_plays_at_once_survives_a_restart_and_is_deleted_for_good() {
             (&off_air["isInput"], &off_air["live"], &off_air["videoUID"], &off_air["name"]),
             (&json!(true), &json!(false), &json!(uid), &json!("Hall 1"))
         );
+        // Of the recording, which is what there is to see.
+        assert_eq!((&off_air["clips"], &off_air["clipSeconds"]), (&json!(true), &json!(60)));
         assert_eq!(server.get(&format!("/{}/manifest/video.m3u8", input.uid)).status, 204);
         let video = video(server, &uid);
         assert_eq!(
