@@ -69,15 +69,13 @@ impl Group {
     /// Everything of it is there.
     pub(crate) fn is_sealed(&self) -> bool {
         self.end.is_some()
-            && self.runs.iter().all(|((subgroup, run), r)| match r.end {
+            && self.runs.iter().all(|((subgroup, _), run)| match run.end {
                 Some(Ok(())) => true,
-                // It was gone on with where it was cut.
+                // Where it was cut it was gone on with; before it was cut, perhaps: the beginning of a subgroup may come behind the rest.
                 Some(Err(_)) => {
-                    let next =
-                        run.checked_add(1).and_then(|next| self.runs.get(&(*subgroup, next)));
-                    let first = next.and_then(|next| next.objects.first());
-                    let behind = r.objects.last().and_then(|(last, _)| last.checked_add(1));
-                    behind.is_some() && first.map(|(id, _)| *id) == behind
+                    let behind = run.objects.last().and_then(|(last, _)| last.checked_add(1));
+                    let first = |run: &Run| run.objects.first().map(|(id, _)| *id);
+                    behind.is_some() && self.runs(*subgroup).any(|(_, run)| first(run) == behind)
                 }
                 None => false,
             })

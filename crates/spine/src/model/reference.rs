@@ -155,9 +155,9 @@ impl Group {
     /// Everything of it is there.
     pub(super) fn is_sealed(&self) -> bool {
         let goes_on = |run: &Run| {
-            let next = self.runs.iter().find(|r| r.id == (run.id.0, run.id.1 + 1));
-            let first = next.and_then(|next| next.objects.first());
-            run.objects.last().is_some_and(|last| first == Some(&(last + 1)))
+            let mut beside = self.runs.iter().filter(|r| r.id.0 == run.id.0);
+            let last = run.objects.last();
+            last.is_some_and(|last| beside.any(|r| r.objects.first() == Some(&(last + 1))))
         };
         let whole = |run: &Run| run.end == Some(Ok(())) || (run.end.is_some() && goes_on(run));
         self.end.is_some() && self.runs.iter().all(whole)

@@ -129,6 +129,25 @@ fn who_is_behind_or_ahead_brings_a_part_of_its_own() {
     assert_eq!(rig.seen(), ["5 6 fin", "3 4 cut", "9 cut"]);
 }
 
+/// As a relay fetches what was before it was asked, while what is live comes already: the beginning has no end of its own.
+#[test]
+fn a_beginning_that_comes_behind_the_rest_is_all_that_was_missing() {
+    for (last, known) in [(2, true), (1, false)] {
+        let rig = Rig::new();
+        let live = rig.writer(0);
+        // There are no 4 and 5.
+        rig.write(&live, 3);
+        rig.write(&live, 6);
+        let beginning = rig.writer(0);
+        (1..=last).for_each(|id| rig.write(&beginning, id));
+        live.fin();
+        rig.track.group(7, rig.now).unwrap().end(Some(6), rig.now);
+        assert!(!rig.is_known(), "it may go on");
+        drop(beginning);
+        assert_eq!(rig.is_known(), known, "{last}");
+    }
+}
+
 #[test]
 fn an_object_that_was_cut_in_the_middle_comes_again() {
     let rig = Rig::new();
