@@ -208,8 +208,11 @@ pub(crate) async fn take(
             track.end(Close::Malformed);
             break Taken::Malformed;
         }
-        if let Fault::Write(WriteError::Closed(_)) = fault {
-            break Taken::Refused;
+        match fault {
+            // Of a relayed track with several publishers, or little memory, one group is gone here: it goes on with the others.
+            Fault::Write(WriteError::Closed(Close::Evicted)) if wanted.relayed => {}
+            Fault::Write(WriteError::Closed(_)) => break Taken::Refused,
+            _ => {}
         }
     };
     drop((streams, past));

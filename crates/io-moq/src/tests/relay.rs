@@ -360,6 +360,27 @@ pub(super) async fn tell_past(publisher: &mut Client) -> Range {
     asked
 }
 
+/// With little memory groups are given up while streams of them are still under way.
+#[tokio::test]
+async fn d02_a_stream_that_comes_when_its_group_is_gone_ends_nothing_else() {
+    let rig = Rig::with(spine::Limits { cache_bytes: 100_000, ..spine::Limits::default() });
+    let mut publisher = announced(&rig).await;
+    let viewer = rig.client("/").await;
+    let request = Request::Subscribe { track: room(), parameters: next_object() };
+    let (id, mut told) = viewer.link.request(request).unwrap();
+    let (upstream, _) = give(&mut publisher, Properties::empty()).await;
+    let answer = super::rig::answered(&mut told).await;
+    let mut seen = viewer.follow(id, answer, told);
+    let much: &str = Box::leak("x".repeat(20_000).into_boxed_str());
+    for group in 0..20 {
+        send(&publisher, upstream, group, 0, much, true).await;
+        assert_eq!(seen.next().await.group, group);
+        if group == 11 {
+            send(&publisher, upstream, 0, 1, "late", true).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn d23_the_past_of_a_relayed_track_is_fetched_once_from_its_publisher() {
     let rig = Rig::new();

@@ -13,11 +13,11 @@ use moqt::{
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::duties::{code, text};
+use super::duties::{code, read_fetch, text};
 use super::relay::{room, send};
 use super::rig::{Client, Rig, Subscribed, answered, next_object};
 use super::streams::{end_of, header};
-use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX};
+use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER};
 use crate::link::Told;
 use crate::transport::{Congestion, Network, Read, SendStream};
 
@@ -216,6 +216,37 @@ async fn d02_the_group_under_way_is_whole_for_who_wants_it() {
         assert_eq!(got, [(7, 0), (7, 1), (7, 2), (7, 3)]);
     }
     assert_eq!(text(&live.next().await), (7, 3, "three"));
+    assert_eq!(asked_more(&mut publisher), 0);
+}
+
+/// And once it is over, nobody is asked again for what came so.
+#[tokio::test(start_paused = true)]
+async fn d02_d23_what_came_behind_the_rest_of_its_group_is_not_fetched_again() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut publisher = rig.client_over_in(&network, Version::Draft18).await;
+    assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+    let viewer = rig.client_over_in(&network, Version::Draft18).await;
+    let asked = ask(&viewer, next_object());
+    let upstream = give(&mut publisher, Some(Location::new(7, 1))).await;
+    let mut live = begin(&viewer, asked).await;
+    send(&publisher, upstream, 7, 2, "two", true).await;
+    assert_eq!(text(&live.next().await), (7, 2, "two"));
+    let other = rig.client_over_in(&network, Version::Draft18).await;
+    let mut whole = begin(&other, ask(&other, all())).await;
+    tell(&mut publisher, &[(7, 0, "zero"), (7, 1, "one")]).await;
+    for _ in 0..3 {
+        whole.next().await;
+    }
+    send(&publisher, upstream, 8, 0, "the next one", true).await;
+    assert_eq!(text(&whole.next().await), (8, 0, "the next one"));
+    tokio::time::sleep(2 * BEGUN_LINGER).await;
+    let range = Range { start: Location::new(7, 0), end: Location::new(7, Range::WHOLE_GROUP) };
+    let fetch = Fetch::Standalone { track: room(), range };
+    let request = Request::Fetch { fetch, parameters: Parameters::default() };
+    let (_, mut told) = other.link.request(request).unwrap();
+    let past = read_fetch(&mut told, GroupOrder::Ascending).await;
+    assert_eq!(past, "7.0zero 7.1one 7.2two");
     assert_eq!(asked_more(&mut publisher), 0);
 }
 
