@@ -29,6 +29,11 @@ impl Report {
         self.tracks.iter().map(|t| t.lost).sum()
     }
 
+    /// Places where something is missing, or may be, and nobody can say how much, of all tracks.
+    pub fn holes(&self) -> u64 {
+        self.tracks.iter().map(|t| t.holes).sum()
+    }
+
     /// Segments that nobody has, of all tracks.
     pub fn gaps(&self) -> u64 {
         self.tracks.iter().map(|t| t.gaps).sum()
@@ -72,6 +77,9 @@ pub struct TrackReport {
     pub discontinuities: u64,
     /// Segments and parts that could not be loaded.
     pub lost: u64,
+    /// Places where something is missing, or may be, and nobody can say how much: over MoQ, groups that were cut, and groups without
+    /// segment numbers that did not come.
+    pub holes: u64,
     /// Decode times that do not go on where the last ones ended, without a discontinuity.
     pub time_jumps: u64,
     /// How often a player with half a second in its buffer would have run dry.

@@ -5,12 +5,14 @@
 //! moq: catalog ------> Follower, a task a track --'
 //! ```
 
+mod handed;
 mod hls;
 mod http;
 mod measure;
 mod moq;
 mod moved;
 mod past;
+mod reading;
 mod record;
 mod search;
 mod stall;
@@ -286,6 +288,7 @@ impl Watch {
             What::Gap => measured.total_mut().gaps += 1,
             What::Discontinuity => measured.discontinuity(),
             What::Lost(n) => measured.total_mut().lost += n,
+            What::Hole => measured.total_mut().holes += 1,
             What::Ended => {
                 self.running -= 1;
                 if let Some(recorder) = &mut self.recorder {
@@ -297,3 +300,6 @@ impl Watch {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -296,10 +296,9 @@ impl Follower {
             })?;
             match came {
                 Some(Came::Object(object)) => self.object(object, reader).await?,
-                Some(Came::Lost) => self.give(What::Lost(1)).await?,
                 // Where there are segments, the number of the next one tells.
                 Some(Came::LostGroups) if self.segment.is_some() => {}
-                Some(Came::LostGroups) => self.give(What::Lost(1)).await?,
+                Some(Came::Hole | Came::LostGroups) => self.give(What::Hole).await?,
                 Some(Came::Anew) => {
                     self.next = None;
                     self.give(What::Discontinuity).await?;

@@ -1,20 +1,21 @@
 //! Sessions with a MoQ server, one after the other: who is asked to leave goes where it is told to (draft-18 §3.6), and what
 //! is followed goes on there, object by object. The old session is read until the new one has what comes next.
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use io_moq::client::{Broken, Client, Denial, Handle, Over, Remote, Server, Subscribed, Trust};
-use media::{FrameEvent, Frames};
-use moqt::{Filter, Location, Namespace};
-use spine::{Header, Origin, Payload, Policy, Start};
+use io_moq::client::{Broken, Client, Denial, Handle, Over, Server, Trust};
+use moqt::{Location, Namespace};
+use spine::{Header, Origin, Payload, Via};
 use tokio::sync::watch;
 
 use super::ASK_AGAIN;
+use super::handed::{HandedOut, Verdict};
+use super::reading::{Read, Reading};
 use crate::leaving::{Leaving, Way};
-use crate::limits::{GOAWAY_LATE, GROUPS_AHEAD_MAX, LATE_GROUPS_MAX, MOVE_WAIT};
+use crate::limits::{GOAWAY_LATE, MOVE_WAIT};
 
 /// Where a session is.
 #[derive(Clone)]
@@ -95,12 +96,18 @@ pub(super) struct Following {
     joining: Option<Joining>,
     /// It comes from there as well.
     next: Option<Reading>,
-    /// The last object that was handed out: its group, and its id.
-    last: Option<(u64, u64)>,
-    /// Nothing of this session was handed out yet, and something of another one was.
-    fresh: bool,
-    /// The last one of the session before. What a relay gets of before later on, it passes on later.
-    before: Option<(u64, u64)>,
+    handed: HandedOut,
+    /// Nothing of this session was handed out yet, and something was before that came so.
+    behind: Option<Behind>,
+}
+
+/// What was handed out last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// The past, which was fetched in the same session.
+    Past,
+    /// What came in another session, whose numbers may be others.
+    Session,
 }
 
 /// What is read of a track in the sessions behind the first.
@@ -117,8 +124,8 @@ type Joining = Pin<Box<dyn Future<Output = Result<Reading, Denial>> + Send>>;
 /// What comes of a track.
 pub(super) enum Came {
     Object(Object),
-    /// Something is missing.
-    Lost,
+    /// Something of a group is missing, and nobody can say how much.
+    Hole,
     /// Whole groups are missing: the number of the next one says how many, where such numbers rise by one.
     LostGroups,
     /// What follows is numbered anew.
@@ -152,74 +159,6 @@ fn joined(chunks: Vec<Payload>) -> Bytes {
     all.freeze()
 }
 
-/// A track in one session.
-struct Reading {
-    session: u64,
-    subscribed: Subscribed,
-    frames: Frames,
-    /// Looked at, and not handed out.
-    first: Option<FrameEvent>,
-    /// What is subscribed to is kept in it.
-    _remote: Remote,
-}
-
-impl Reading {
-    async fn begin(
-        (session, handle): (u64, Handle),
-        namespace: Namespace,
-        name: &str,
-    ) -> Result<Self, Denial> {
-        let remote = handle.remote(namespace).map_err(|_| Denial::Misuse)?;
-        // From the group that is under way: it may have been written long ago.
-        let subscribed = remote.subscribe(name, Filter::From(Location::default())).await?;
-        let start = Start::At(spine::Location { group: 0, object: 0 });
-        let cursor = subscribed.track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
-        Ok(Self { session, subscribed, frames: Frames::new(cursor), first: None, _remote: remote })
-    }
-
-    async fn event(&mut self) -> FrameEvent {
-        match self.first.take() {
-            Some(first) => first,
-            None => poll_fn(|cx| self.frames.poll(cx, Instant::now())).await,
-        }
-    }
-
-    /// Looks at the first object, or at the end.
-    async fn look(&mut self) {
-        while self.first.is_none() {
-            self.first = match poll_fn(|cx| self.frames.poll(cx, Instant::now())).await {
-                // Before anything is taken from here nothing is missing.
-                FrameEvent::Lost => None,
-                first => Some(first),
-            };
-        }
-    }
-
-    fn first(&self) -> Option<(u64, u64)> {
-        match &self.first {
-            Some(FrameEvent::Frame { group, header, .. }) => Some((*group, header.id)),
-            _ => None,
-        }
-    }
-
-    /// Whether it goes on from the object that was the last one elsewhere; else that is behind what comes here.
-    fn goes_on_from(&self, last: (u64, u64)) -> bool {
-        self.first().is_some_and(|first| first <= last || follows(first, last))
-    }
-
-    /// Whether its groups can't be those of the other session: the newest one was long ago over there, or is yet to come.
-    fn is_numbered_anew(&self, (group, _): (u64, u64)) -> bool {
-        let newest = self.subscribed.track.largest();
-        newest.is_some_and(|newest| newest.group.saturating_add(1) < group)
-            || self.first().is_some_and(|(first, _)| first > group.saturating_add(GROUPS_AHEAD_MAX))
-    }
-}
-
-/// Whether an object is the next one of the group.
-fn follows((group, id): (u64, u64), last: (u64, u64)) -> bool {
-    group == last.0 && id == last.1.saturating_add(1)
-}
-
 impl Following {
     /// Subscribes to it where we are.
     pub(super) async fn begin(
@@ -229,8 +168,8 @@ impl Following {
     ) -> Result<Self, Denial> {
         let name = name.to_owned();
         let now = join(broadcast.clone(), None, name.clone()).await?;
-        let (joining, next, last, fresh, before) = (None, None, None, false, None);
-        Ok(Self { broadcast, name, reads, now, joining, next, last, fresh, before })
+        let (joining, next, handed, behind) = Default::default();
+        Ok(Self { broadcast, name, reads, now, joining, next, handed, behind })
     }
 
     /// The largest object that there was when it was subscribed to.
@@ -238,23 +177,17 @@ impl Following {
         self.now.subscribed.largest
     }
 
-    /// Hands out what is behind this object, which was fetched in this session. False, and all that comes, if the numbers of
-    /// that session were others.
-    pub(super) fn goes_on_behind(&mut self, last: Location, session: u64) -> bool {
-        let last = (last.group, last.object);
-        if session != self.now.session && self.now.is_numbered_anew(last) {
-            return false;
-        }
-        (self.last, self.fresh, self.before) = (Some(last), true, Some(last));
-        true
+    /// Hands out what is behind this object, which was fetched in this session.
+    pub(super) fn go_on_behind(&mut self, last: Location, session: u64) {
+        let here = session == self.now.session;
+        self.behind = Some(if here { Behind::Past } else { Behind::Session });
+        self.handed = HandedOut::up_to(last);
     }
 
     /// What comes next; nothing once the publisher has ended the track.
     pub(super) async fn next(&mut self) -> Result<Option<Came>, Broken> {
         loop {
-            if let Some(anew) = self.switch() {
-                return Ok(Some(anew));
-            }
+            self.switch();
             let idle = self.joining.is_none();
             let joined = async {
                 match &mut self.joining {
@@ -264,11 +197,11 @@ impl Following {
             };
             let looked = async {
                 match &mut self.next {
-                    Some(next) if next.first.is_none() => next.look().await,
+                    Some(next) if !next.was_looked_at() => next.look().await,
                     _ => pending().await,
                 }
             };
-            let event = tokio::select! {
+            let read = tokio::select! {
                 biased;
                 joined = joined => {
                     self.joining = None;
@@ -278,42 +211,24 @@ impl Following {
                 }
                 () = looked => {
                     // Over there is nothing any more.
-                    self.next.take_if(|next| matches!(next.first, Some(FrameEvent::End(_))));
+                    self.next.take_if(|next| next.has_ended());
                     continue;
                 }
                 Ok(()) = self.broadcast.places.changed(), if idle => {
                     self.joining = self.is_to_move().then(|| self.join());
                     continue;
                 }
-                event = self.now.event() => event,
+                read = self.now.next() => read,
             };
-            match event {
-                FrameEvent::Frame { group, header, payload } => {
-                    let at = (group, header.id);
-                    // It has come in the session before, or later than what is behind it: nobody goes back for that.
-                    let late = |last: (u64, u64)| at <= last && last.0 - at.0 <= LATE_GROUPS_MAX;
-                    if self.before.is_some_and(|before| at <= before) || self.last.is_some_and(late)
-                    {
-                        continue;
+            let came = match read {
+                Read::Object { group, header, payload } => self.take(group, header, payload),
+                Read::Cut => Some(Came::Hole),
+                Read::Skipped => Some(Came::LostGroups),
+                Read::End => match self.next.take() {
+                    Some(next) => {
+                        self.go_on(next);
+                        None
                     }
-                    if let Some(last) = self.last.filter(|_| self.fresh)
-                        && at.1 > 0
-                        && !follows(at, last)
-                    {
-                        self.now.first = Some(FrameEvent::Frame { group, header, payload });
-                        self.fresh = false;
-                        return Ok(Some(Came::Lost));
-                    }
-                    self.fresh = false;
-                    self.last = Some(at);
-                    if header.status != spine::Status::Normal {
-                        continue;
-                    }
-                    return Ok(Some(Came::Object(Object::live(group, header, payload))));
-                }
-                FrameEvent::Lost => return Ok(Some(Came::Lost)),
-                FrameEvent::End(_) => match self.next.take() {
-                    Some(next) => self.go_on(next),
                     None => match self.now.subscribed.over().await {
                         Ok(()) => return Ok(None),
                         Err(Broken::Ended(words)) => return Err(Broken::Ended(words)),
@@ -322,38 +237,69 @@ impl Following {
                             let joining = self.joining.take().unwrap_or_else(|| self.join());
                             let next = joining.await.map_err(|_| broken)?;
                             self.go_on(next);
+                            None
                         }
                     },
                 },
+            };
+            if came.is_some() {
+                return Ok(came);
             }
         }
     }
 
-    /// Reads on in the next session, once it has what comes next. Says so if its numbers are others.
-    fn switch(&mut self) -> Option<Came> {
-        let (last, reads) = (self.last, self.reads);
-        let ready = |next: &mut Reading| match last {
-            Some(last) if reads == Reads::Onward => {
-                next.goes_on_from(last) || next.is_numbered_anew(last)
-            }
-            _ => next.first.is_some(),
+    /// Takes an object, if it is new. What is to be said before it is said first.
+    fn take(&mut self, group: u64, header: Header, payload: Vec<Payload>) -> Option<Came> {
+        let at = (group, header.id);
+        let Via::Subgroup(subgroup) = header.via else { return None };
+        let moved = self.behind == Some(Behind::Session);
+        let verdict = match moved && self.handed.is_anew(self.now.newest(), Some(group)) {
+            true => Verdict::Anew,
+            false => self.handed.look(at, subgroup),
         };
-        let next = self.next.take_if(ready)?;
-        let anew = reads == Reads::Onward && last.is_some_and(|last| next.is_numbered_anew(last));
-        self.go_on(next);
-        if anew {
-            (self.last, self.before) = (None, None);
+        let first = match verdict {
+            Verdict::Late => return None,
+            Verdict::Anew => {
+                self.handed = HandedOut::default();
+                Some(Came::Anew)
+            }
+            Verdict::New => {
+                (self.behind.is_some() && self.handed.misses_before(at)).then_some(Came::Hole)
+            }
+        };
+        self.behind = None;
+        if first.is_some() {
+            self.now.put_back(Read::Object { group, header, payload });
+            return first;
         }
-        anew.then_some(Came::Anew)
+        self.handed.push(at, subgroup);
+        let has_payload = header.status == spine::Status::Normal;
+        has_payload.then(|| Came::Object(Object::live(group, header, payload)))
     }
 
+    /// Reads on in the next session, once it has what comes next, or has other numbers.
+    fn switch(&mut self) {
+        let (handed, reads) = (&self.handed, self.reads);
+        let ready = |next: &mut Reading| match handed.last() {
+            Some(last) if reads == Reads::Onward => {
+                let follows = |first: (u64, u64)| first <= (last.0, last.1.saturating_add(1));
+                let first = next.first();
+                first.is_some_and(follows) || handed.is_anew(next.newest(), first.map(|at| at.0))
+            }
+            _ => next.was_looked_at(),
+        };
+        if let Some(next) = self.next.take_if(ready) {
+            self.go_on(next);
+        }
+    }
+
+    /// All go this way into the next session; its first object says whether its numbers are others.
     fn go_on(&mut self, next: Reading) {
         self.now = next;
-        self.fresh = true;
+        self.behind = Some(Behind::Session);
         if self.reads == Reads::Afresh {
-            self.last = None;
+            self.handed = HandedOut::default();
         }
-        self.before = self.last;
     }
 
     /// Whether the session is, or goes, where this is not read yet.

@@ -104,10 +104,8 @@ impl TrackReader {
                 };
             };
             let Some(fetching) = &mut past.fetching else {
-                match self.go_on().await? {
-                    Some(came) => return Ok(Some(came)),
-                    None => continue,
-                }
+                self.go_on().await?;
+                continue;
             };
             match fetching.fetched.next().await {
                 Ok(Some(item)) => {
@@ -158,7 +156,7 @@ impl TrackReader {
         past.near |= end.group.saturating_sub(from.group) < NEAR_GROUPS;
         let short = came.group < end.group || (came <= end && end.object != Range::WHOLE_GROUP);
         let lost = past.last.filter(|_| short).map(|(last, _)| match last.group == end.group {
-            true => Came::Lost,
+            true => Came::Hole,
             false => Came::LostGroups,
         });
         if self.live.is_none() && fetched.ok.end_of_track {
@@ -168,8 +166,8 @@ impl TrackReader {
     }
 
     /// Asks for what is missing next: more of the past, or what is live.
-    async fn go_on(&mut self) -> Result<Option<Came>, Broken> {
-        let Some(past) = &mut self.past else { return Ok(None) };
+    async fn go_on(&mut self) -> Result<(), Broken> {
+        let Some(past) = &mut self.past else { return Ok(()) };
         if past.near && self.live.is_none() {
             let (broadcast, name) = (self.broadcast.clone(), &self.name);
             match Following::begin(broadcast, name, Reads::Onward).await {
@@ -186,10 +184,13 @@ impl TrackReader {
             }
         }
         match self.ask().await {
-            Ok(true) => Ok(None),
+            Ok(true) => Ok(()),
             // Nothing is behind it but what comes live.
-            Ok(false) => Ok(self.join()),
-            Err(_) if self.has_moved().await => Ok(None),
+            Ok(false) => {
+                self.join();
+                Ok(())
+            }
+            Err(_) if self.has_moved().await => Ok(()),
             Err(denial) => Err(Broken::Ended(format!("the past is not given: {denial}"))),
         }
     }
@@ -221,12 +222,11 @@ impl TrackReader {
     }
 
     /// From here on it is live.
-    fn join(&mut self) -> Option<Came> {
-        let live = self.live.as_mut()?;
-        let past = self.past.take()?;
-        let (last, session) = past.last?;
-        let anew = !live.goes_on_behind(last, session);
-        anew.then_some(Came::Anew)
+    fn join(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if let Some((last, session)) = self.past.take().and_then(|past| past.last) {
+            live.go_on_behind(last, session);
+        }
     }
 
     /// Whether we are in another session than was asked, or soon will be.
@@ -253,7 +253,7 @@ impl Past {
                 self.next = self.next.max(behind(end));
                 // Before the first object nothing is missed.
                 let (last, _) = self.last.filter(|_| missing != Missing::NonExistent)?;
-                Some(if last.group == end.group { Came::Lost } else { Came::LostGroups })
+                Some(if last.group == end.group { Came::Hole } else { Came::LostGroups })
             }
         }
     }

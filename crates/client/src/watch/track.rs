@@ -42,6 +42,8 @@ pub(super) enum What {
     Discontinuity,
     /// So many segments were listed, or should have been, and could not be loaded.
     Lost(u64),
+    /// Something is missing, or may be, and nobody can say how much: a group of a MoQ track was cut.
+    Hole,
     /// The track is over.
     Ended,
     /// It can't be followed on.

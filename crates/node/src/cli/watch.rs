@@ -36,7 +36,8 @@ the segment on that is under way.
 
 With --from the past comes first, as fast as it can: by FETCH over MoQ, from the list of all segments
 over HLS (?dvrEnabled=true). Then it goes on live, with no part twice and none missing; what the server
-has no more is counted as lost.
+has no more is counted as lost. Where nobody can say how much that is, as of a segment that a MoQ server
+breaks off, a hole is counted, even if it was the end of it.
 
 A stall is counted when a player that holds half a second would have run dry.";
 
@@ -165,7 +166,7 @@ impl Table {
             for name in &self.names {
                 out.push_str(&format!("  {name:>COLUMN$}"));
             }
-            out.push_str("  lost  gaps\n");
+            out.push_str("  lost  holes  gaps\n");
         }
         self.rows += 1;
         let latency =
@@ -174,7 +175,8 @@ impl Table {
         for track in &report.tracks {
             out.push_str(&format!("  {:>COLUMN$}", cell(track)));
         }
-        out.push_str(&format!("  {:4}  {:4}\n", report.lost(), report.gaps()));
+        let (lost, holes, gaps) = (report.lost(), report.holes(), report.gaps());
+        out.push_str(&format!("  {lost:4}  {holes:5}  {gaps:4}\n"));
         out
     }
 }
@@ -224,6 +226,7 @@ fn track_json(name: &str, track: &TrackReport) -> Value {
         "segments": track.segments,
         "parts": track.parts,
         "lost": track.lost,
+        "holes": track.holes,
         "gaps": track.gaps,
         "discontinuities": track.discontinuities,
         "timeJumps": track.time_jumps,
@@ -303,6 +306,7 @@ fn summary(names: &[String], report: &Report, files: &[PathBuf]) -> String {
 fn troubles(track: &TrackReport) -> String {
     let counts = [
         (track.lost, "could not be loaded"),
+        (track.holes, "holes of unknown length"),
         (track.gaps, "gaps"),
         (track.discontinuities, "discontinuities"),
         (track.time_jumps, "jumps in time"),
@@ -363,6 +367,7 @@ mod tests {
             frames_per_second: Some(46.9),
             latency: Some(Duration::from_millis(398)),
             parts: 184,
+            holes: 2,
             stalls: 2,
             stalled: Duration::from_millis(1_240),
             ..TrackReport::default()
@@ -375,8 +380,8 @@ mod tests {
         let names = ["video".to_owned(), "audio".to_owned()];
         let mut table = Table::new(&names);
         let expect = "\
-time       latency                   video                   audio  lost  gaps
-00:01:02    0.41 s   3.01 Mbit/s 25.00 fps              128 kbit/s     0     1
+time       latency                   video                   audio  lost  holes  gaps
+00:01:02    0.41 s   3.01 Mbit/s 25.00 fps              128 kbit/s     0      2     1
 ";
         assert_eq!(table.row(&report()), expect);
         assert_eq!(table.row(&report()).lines().count(), 1, "the heading stands once");
@@ -388,7 +393,7 @@ video: avc1.64001f 1280x720
   2 segments and 180 parts; 1 gaps
 audio: mp4a.40.2 48000 Hz, 2 ch
   61.2 s of media, 980 kB, 128 kbit/s, 2869 frames
-  0 segments and 184 parts, nothing lost; 2 stalls of 1.2 s in all
+  0 segments and 184 parts; 2 holes of unknown length; 2 stalls of 1.2 s in all
 recorded in a.mp4
 ";
         assert_eq!(summary(&names, &report(), &["a.mp4".into()]), expect);

@@ -16,7 +16,7 @@ use crate::live::received;
 use crate::moq_program::{fetch, summary};
 
 /// What must not happen to whoever watches.
-const NOTHING: [&str; 4] = ["lost", "gaps", "discontinuities", "timeJumps"];
+const NOTHING: [&str; 5] = ["lost", "holes", "gaps", "discontinuities", "timeJumps"];
 
 const LADDER: &str = "encode.ladder=[\"144p\", \"96p=300\"]";
 

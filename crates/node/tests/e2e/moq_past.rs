@@ -15,7 +15,7 @@ fn both(file: &Path) -> [Vec<Packet>; 2] {
 /// Nothing is lost, and nothing comes twice: from the first packet on everything is there until the encoder left. How many pictures.
 fn check(output: &str, file: &Path, source: &[Vec<Packet>; 2], whole: bool) -> usize {
     for track in summary(output)["tracks"].as_array().unwrap() {
-        for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
+        for nothing in ["lost", "holes", "gaps", "discontinuities", "timeJumps"] {
             assert_eq!(track[nothing], 0, "{nothing}: {output}");
         }
     }

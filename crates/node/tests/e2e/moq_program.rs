@@ -92,7 +92,7 @@ fn what_is_published_over_moq_is_watched_over_moq_packet_by_packet() {
                 };
                 assert_eq!(picture["frames"], 360, "{summary}");
                 for track in [picture, sound] {
-                    for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
+                    for nothing in ["lost", "holes", "gaps", "discontinuities", "timeJumps"] {
                         assert_eq!(track[nothing], 0, "{packaging}: {nothing}: {summary}");
                     }
                     // How near it is to live is for the bench.
@@ -220,7 +220,7 @@ fn who_publishes_and_who_watches_go_where_a_server_that_stops_sends_them() {
     // it was asked. In the soak, at rest, nobody is late.
     let nobody_late = crate::browser::soak();
     for track in summary(&output)["tracks"].as_array().unwrap() {
-        for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
+        for nothing in ["lost", "holes", "gaps", "discontinuities", "timeJumps"] {
             assert!(track[nothing] == 0 || !nobody_late, "{nothing}: {output}");
         }
     }

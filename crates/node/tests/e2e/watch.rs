@@ -59,7 +59,7 @@ fn what_is_published_is_recorded_packet_by_packet() {
     assert_eq!(picture["keyFrames"], 6);
     assert_eq!(sound["sampleRate"], 48_000);
     for track in [picture, sound] {
-        for nothing in ["lost", "gaps", "discontinuities", "timeJumps"] {
+        for nothing in ["lost", "holes", "gaps", "discontinuities", "timeJumps"] {
             assert_eq!(track[nothing], 0, "{nothing}: {track}");
         }
         assert!(track["parts"].as_u64() > Some(0), "live, part by part: {track}");
