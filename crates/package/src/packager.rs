@@ -204,8 +204,7 @@ impl Packager {
     pub fn configure(&mut self, track: TrackId, config: &Config, out: &mut Outputs) {
         let changed = self.tracks.get(track.0).is_some_and(|t| t.configured);
         if changed {
-            self.flush(out);
-            self.break_pending = true;
+            self.flush_before(Some(track.0), out);
         }
         let from = self.begins_from(LATE_START).filter(|_| !changed);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
@@ -555,6 +554,12 @@ impl Packager {
 
     /// The publisher is gone (for now): everything that was taken goes out, segments end.
     pub fn flush(&mut self, out: &mut Outputs) {
+        self.flush_before(None, out);
+    }
+
+    /// The same before a change of this track: what others have of a publisher that has come, which waits for his picture to
+    /// begin with it, goes on waiting.
+    fn flush_before(&mut self, changed: Option<usize>, out: &mut Outputs) {
         if self.main.is_none()
             && let Some(track) = self.tracks.iter().position(|t| !t.waiting.is_empty())
         {
@@ -568,7 +573,9 @@ impl Packager {
         for track in 0..self.tracks.len() {
             self.emit_held(track, None, true, out);
             if let Some(t) = self.tracks.get_mut(track) {
-                t.waiting.clear();
+                if !t.fresh || changed.is_none_or(|changed| changed == track) {
+                    t.waiting.clear();
+                }
                 t.fresh = true;
                 tagged(track, out, |out| t.rendition.flush(true, target, out));
             }

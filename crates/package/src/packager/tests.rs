@@ -281,6 +281,30 @@ fn a_new_configuration_begins_a_new_segment_behind_a_discontinuity() {
     assert_eq!((r.segments[at].info.start, at), (270_000, 2));
 }
 
+/// What a publisher that comes back sends before his first picture is not lost with what was before him.
+#[test]
+fn sound_waits_for_the_first_picture_of_another_configuration() {
+    for changed in [true, false] {
+        let mut bench = Bench::new(&[true, false]);
+        bench.run(0, 3_000, 60, false);
+        bench.flush();
+        let first = 188 * 1_024;
+        bench.push(1, frame(first, 1_024, true));
+        if changed {
+            bench.packager.configure(TrackId(0), &video_config(), &mut bench.out);
+            bench.drain();
+        }
+        bench.push(0, Frame { discontinuity: true, ..frame(361_000, 3_000, true) });
+        bench.push(1, frame(first + 1_024, 1_024, true));
+        bench.flush();
+        let r = bench.index.rendition("audio").unwrap();
+        let last = r.segments.back().unwrap();
+        assert_eq!((last.info.discontinuity, last.info.start), (true, first as u64), "{changed}");
+        assert_eq!(last.duration(), 2 * 1_024, "{changed}");
+        assert_eq!(bench.packager.findings().frames_dropped, 0, "{changed}");
+    }
+}
+
 #[test]
 fn a_new_track_begins_where_nothing_can_be_sealed_yet() {
     // Sound begins with the first picture, if it is announced soon and comes within half a minute, as long as there was
