@@ -87,6 +87,8 @@ scenario('broadcast', async ({ host, page, open, stats, until, settled, shadow, 
   for (let press = 0; press < 3; press++) await page.keyboard.press('ArrowDown');
   await page.keyboard.press('ArrowUp');
   check('arrows down and up change the volume', (await volume()) === '0.80', await volume());
+  // It stands beside the button while that has the pointer.
+  await shadow('[data-part="mute"]').hover();
   await shadow('.volume').fill('0.4');
   check('so does the slider', (await volume()) === '0.40', await volume());
   await shadow('.volume').evaluate((slider) => slider.blur());
