@@ -23,7 +23,8 @@ fn hashes(server: &Server, id: &str, kind: char) -> Vec<String> {
     let track = if kind == 'v' { "video" } else { "audio" };
     let mut follower = Follower::new(server.url(&format!("/{id}/manifest/{track}.cmaf.m3u8")));
     follower.reload();
-    assert!(follower.newest.ended && follower.newest.segments.iter().all(|s| !s.gap));
+    let list = &follower.newest;
+    assert!(list.ended && list.segments.iter().all(|s| !s.gap), "{id} {kind}: {list:?}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("got.mp4");
     let map = follower.inits.keys().next().unwrap();
