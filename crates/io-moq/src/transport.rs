@@ -355,22 +355,14 @@ impl Incoming {
         let web = protocol_of(data).as_deref() == Some(H3);
         // Browsers do not ask for a session before they have our settings, which may go out with our part of the
         // handshake (RFC 9114 §7.2.4.2): a round trip less.
-        let (quic, established) = match connecting.into_0rtt() {
+        let quic = match connecting.into_0rtt() {
             Ok((quic, established)) if !web => {
                 return Ok(Connection::early(quic, established));
             }
-            Ok((quic, established)) => (quic, Some(established)),
-            Err(connecting) => (finish(connecting).await?, None),
+            Ok((quic, _)) => quic,
+            Err(connecting) => finish(connecting).await?,
         };
-        in_time(async {
-            let web = Web::accept(quic, &self.protocols).await?;
-            // Who comes back may ask for a session with its first packet, which proves no address (RFC 9000 §8.1).
-            if let Some(established) = established {
-                established.await;
-            }
-            Ok(web)
-        })
-        .await
+        in_time(Web::accept(quic, &self.protocols)).await
     }
 }
 
