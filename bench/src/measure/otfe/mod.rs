@@ -24,7 +24,7 @@ const SETTINGS: &str = include_str!("../../../peers/ffmpeg-level.args");
 /// All of it: of both clips, and of a running server.
 pub(crate) fn run(setup: &Setup) -> Result<bool> {
     let mut valid = served(setup)?;
-    for name in ["meadow", "chase"] {
+    for name in ["crossing", "dog"] {
         let film = Film::read(&setup.clips.join(format!("{name}.mp4")))?;
         valid &= quality::run(setup, &film)?;
         valid &= work::run(setup, &film)?;
