@@ -550,6 +550,32 @@ scenario('played-early', async ({ host, page, open, until, stats }) => {
   }), await stats());
 });
 
+scenario('replayed-early', async ({ host, page, open, until, shadow, stats }) => {
+  await host.goLive({ size: SIZE });
+  await open(`/${INPUT}/iframe?autoplay=true&muted=true`);
+  await until(playing);
+  let release;
+  const clicked = new Promise((resolve) => (release = resolve));
+  await page.route('**/manifest/video.m3u8*', async (route) => {
+    await clicked;
+    await route.continue();
+  });
+  host.end();
+  await until(() => document.querySelector('airwave-player').stats.state === 'replay');
+  await page.evaluate(() => {
+    const { video } = document.querySelector('airwave-player');
+    for (const event of ['seeking', 'playing']) video.addEventListener(event, () => (window.furthestS = Math.max(window.furthestS ?? 0, video.currentTime)));
+  });
+  await shadow('.actions button').click();
+  release();
+  check('replayed early: the replay plays', await until(() => {
+    const { paused, currentTime } = document.querySelector('airwave-player').video;
+    return !paused && currentTime > 0.5;
+  }), await stats());
+  const furthestS = await page.evaluate(() => window.furthestS);
+  check('replayed early: from the start, also if its list came after the click', furthestS < 1, furthestS);
+});
+
 scenario('framed', ({ host, ...tools }) => othersAreNotFramed({ check, ...tools }, { server: host.url, id: INPUT }), { expectErrors: true });
 
 // That the pages' own code goes by the policies is what every other scenario shows: none of them has an error.

@@ -175,15 +175,16 @@ async function watchReplay(page) {
   await page.waitForFunction(() => document.querySelector('airwave-player').video.duration > 1, undefined, { timeout: PATIENCE_MS, polling: 20 });
   // In the document that was watching live: it remembers what was put there.
   const sameDocument = await page.evaluate(() => window.watched !== undefined && performance.getEntriesByType('navigation').length === 1);
+  // Where the replay was not there yet when somebody clicked, it begins at its start without a seek.
   await page.evaluate(() => {
     const { video } = document.querySelector('airwave-player');
-    video.addEventListener('seeking', () => (window.soughtTo = video.currentTime));
+    for (const event of ['seeking', 'playing']) video.addEventListener(event, () => (window.playsFrom = video.currentTime));
   });
   await page.locator('airwave-player').locator('.actions button').click();
   await page.waitForFunction(
     () => {
       const { video } = document.querySelector('airwave-player');
-      return window.soughtTo < 1 && !video.paused && !video.seeking && video.currentTime > 0.5;
+      return window.playsFrom < 1 && !video.paused && !video.seeking && video.currentTime > 0.5;
     },
     undefined,
     { timeout: PATIENCE_MS, polling: 20 },

@@ -206,11 +206,14 @@ export class HlsEngine implements Engine {
     this.liveNow = details.live;
     if (first && !details.live && from !== 'live') {
       const endS = Math.max(0, details.edge - END_RESERVE_S);
-      const startS = from === 'end' ? endS : Math.min(from.s, endS);
-      if (from === 'end') this.seekToEnd(startS);
-      else if (startS > 0) this.video.currentTime = startS;
+      if (from !== 'end') this.startAt(Math.min(from.s, endS));
+      else if (this.video.paused) this.seekToEnd(endS);
     }
     this.events.onLive(details.live);
+  }
+
+  private startAt(atS: number): void {
+    if (atS > 0) this.video.currentTime = atS;
   }
 
   private seekToEnd(atS: number): void {

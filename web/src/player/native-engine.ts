@@ -99,6 +99,7 @@ export class NativeEngine implements Engine {
   private onMetadata(from: From): void {
     const { duration } = this.video;
     if (from === 'live' || !Number.isFinite(duration)) return;
+    if (from === 'end' && !this.video.paused) return;
     const startS = from === 'end' ? duration : Math.min(from.s, duration);
     if (startS > 0) this.video.currentTime = startS;
   }
