@@ -71,7 +71,7 @@ pub(crate) async fn serve(
     let timeout_ms = parameters.fill_timeout_ms;
     let selection = Arc::new(Selection::new(&parameters.range_filters));
     let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: false };
-    if let Some(code) = send(link, &track, wanted, counters).await {
+    if let Some(code) = send(link, &track, wanted, counters, &mut false).await {
         link.command(Command::Cancel { id, code });
     }
     link.command(Command::DataClosed { id });
@@ -105,7 +105,7 @@ pub(crate) async fn fill(
     if link.with(|session| session.open_data(subscription)).is_none() {
         return;
     }
-    let _counted = Counted { link: link.clone(), id: subscription };
+    let mut counted = Counted { link: link.clone(), id: subscription, opened: false };
     counters.fetches.fetch_add(1, Ordering::Relaxed);
     let Fill { by: id, range, order, timeout_ms, selection, .. } = fill;
     let first = match order {
@@ -120,7 +120,7 @@ pub(crate) async fn fill(
     let urgency = Urgency { subscriber: watch::channel(fill.priority).1, number: &number };
     // The subscriber has no other word that it comes.
     let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: true };
-    send(link, track, wanted, counters).await;
+    send(link, track, wanted, counters, &mut counted.opened).await;
 }
 
 /// What goes onto a fetch stream.
@@ -163,11 +163,13 @@ async fn send(
     track: &track::Consumer,
     wanted: Wanted<'_>,
     counters: &Counters,
+    opened: &mut bool,
 ) -> Option<moqt::ResetCode> {
     let Wanted { id, range, order, mut urgency, timeout_ms, selection, at_once } = wanted;
     // Never closed.
     let place = link.past.acquire().await.ok()?;
     let mut stream = link.connection.open_uni().await?;
+    *opened = true;
     let number = urgency.now();
     stream.set_priority(number);
     link.log.fetch("local", stream.id(), id);

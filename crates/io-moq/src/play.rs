@@ -432,15 +432,20 @@ impl From<WriteEnd> for Cut {
     }
 }
 
-/// Tells the session that a data stream is over, when it is dropped.
+/// Tells the session that a data stream which it has counted is over, or was none, when it is dropped.
 pub(crate) struct Counted {
     pub(crate) link: Arc<Link>,
     pub(crate) id: RequestId,
+    pub(crate) opened: bool,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.link.command(Command::DataClosed { id: self.id });
+        let id = self.id;
+        self.link.command(match self.opened {
+            true => Command::DataClosed { id },
+            false => Command::DataUnopened { id },
+        });
     }
 }
 
@@ -452,12 +457,16 @@ impl Streaming {
         self.said = Timeouts::of_subgroup(track, first.header(), self.link.version);
         self.timeouts = self.said.or_less(&self.wishes);
         let Some(alias) = self.link.with(|session| session.open_data(self.id)) else { return };
-        let _counted = Counted { link: self.link.clone(), id: self.id };
+        let mut counted = Counted { link: self.link.clone(), id: self.id, opened: false };
         let opened = match self.stale_at(&first) {
             Some(at) => timeout_at(at.into(), self.link.connection.open_uni()).await.ok().flatten(),
             None => self.link.connection.open_uni().await,
         };
-        let Some(mut stream) = opened else { return };
+        let Some(mut stream) = opened else {
+            self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        counted.opened = true;
         self.priority = first.header().priority;
         self.prioritise(&mut stream);
         match self.send(&mut stream, alias, first).await {

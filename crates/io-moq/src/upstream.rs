@@ -286,7 +286,9 @@ impl Answering {
         match item {
             FetchItem::Object(head) => {
                 let Range { start, end } = self.range;
-                let asked = (start..=end).contains(&head.location);
+                // Behind an id that has no next nothing could be asked for.
+                let asked = (start..=end).contains(&head.location)
+                    && head.location.object <= spine::limits::ID_MAX;
                 if head.payload_length > FETCHED_OBJECT_BYTES_MAX || !asked {
                     return Err(Broken::Off);
                 }

@@ -302,6 +302,35 @@ fn vectors_draft21_s9_6_subscribe() {
     }
 }
 
+/// Others write the parameters of a fill without their number. What is neither is refused.
+#[test]
+fn draft21_s9_20_16_a_fill_without_a_count() {
+    let read = |text: &str| {
+        let (kind, body) = message_of(Version::Draft22, &hex(text));
+        First::decode(Version::Draft22, kind, body)
+            .map(|first| first.request.parameters().fill.as_deref().cloned())
+    };
+    let recent = Parameters { filter: Some(Filter::Recent(1)), ..Parameters::default() };
+    let ordered = Parameters { group_order: Some(GroupOrder::Descending), ..recent.clone() };
+    for (value, fill) in [
+        ("03 21 01 01", &recent),
+        ("04 01 21 01 01", &recent),
+        ("05 21 01 01 01 02", &ordered),
+        ("06 02 21 01 01 01 02", &ordered),
+        ("00", &Parameters::default()),
+        ("01 00", &Parameters::default()),
+    ] {
+        let rest = format!("09 01 046c697665 05766964656f 03 21 05 02 {value} 12 00");
+        let text = format!("03 00{:02x} {rest}", hex(&rest).len());
+        assert_eq!(read(&text), Ok(Some(fill.clone())), "{value}");
+    }
+    for value in ["03 21 09 01", "01 21", "02 7e 00", "04 02 21 01 01", "03 08 00 00"] {
+        let rest = format!("09 01 046c697665 05766964656f 03 21 05 02 {value} 12 00");
+        let text = format!("03 00{:02x} {rest}", hex(&rest).len());
+        assert!(read(&text).is_err(), "{value}");
+    }
+}
+
 #[test]
 fn vectors_draft21_s9_11_fetch() {
     let range = Range { start: Location::new(5, 0), end: Location::new(5, Range::WHOLE_GROUP) };

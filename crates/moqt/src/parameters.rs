@@ -11,6 +11,8 @@ use crate::token::Token;
 use crate::version::{OutOfScope, Version};
 use crate::wire::{Body, Writer};
 
+const TOO_MANY: Violation = Violation::protocol("a message has more than 64 parameters");
+
 /// All parameters of one message. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parameters {
@@ -223,11 +225,38 @@ impl Parameters {
     ) -> Result<Parameters, Violation> {
         let count = body.number()?;
         if count > limits::PARAMETERS_MAX {
-            return Err(Violation::protocol("a message has more than 64 parameters"));
+            return Err(TOO_MANY);
         }
+        Parameters::read_while(version, scope, body, priority, |i, _| i < count)
+    }
+
+    /// The value of FILL_PARAMETERS. "As if they were Parameters for a separate message" (draft-21 §9.20.16) some read as with their
+    /// number before them, which we write, and some as without. One is hardly ever the other: read as a number, the smallest type
+    /// of a parameter of a fill would be ten of them.
+    fn decode_fill(version: Version, value: Body) -> Result<Parameters, Violation> {
+        let mut counted = value.clone();
+        let read = Parameters::decode(version, Scope::Fill, &mut counted)
+            .and_then(|read| counted.end().map(|()| read));
+        read.or_else(|wrong| {
+            let mut rest = value;
+            let to_the_end = |i, body: &Body| i < limits::PARAMETERS_MAX && !body.is_empty();
+            Parameters::read_while(version, Scope::Fill, &mut rest, None, to_the_end)
+                .and_then(|read| rest.end().map(|()| read))
+                .map_err(|_| wrong)
+        })
+    }
+
+    fn read_while(
+        version: Version,
+        scope: Scope,
+        body: &mut Body,
+        priority: Option<Encoding>,
+        is_there: impl Fn(u64, &Body) -> bool,
+    ) -> Result<Parameters, Violation> {
         let mut parameters = Parameters::default();
         let mut number = 0u64;
-        for i in 0..count {
+        let mut i = 0;
+        while is_there(i, body) {
             let delta = body.number()?;
             // draft-18 §10.2
             number = number
@@ -255,6 +284,7 @@ impl Parameters {
                     return Err(Violation::protocol(what));
                 }
             }
+            i += 1;
         }
         Ok(parameters)
     }
@@ -290,11 +320,8 @@ impl Parameters {
                 self.filter = Some(Filter::decode(version.row().filter, value)?);
             }
             (Kind::SubscriptionFilter, Raw::Filter(filter)) => self.filter = Some(filter),
-            (Kind::FillParameters, Raw::Prefixed(mut value)) => {
-                // draft-21 §9.20.16: as in a message of its own, so with a count; others write it, too.
-                let fill = Parameters::decode(version, Scope::Fill, &mut value)?;
-                value.end()?;
-                self.fill = Some(Box::new(fill));
+            (Kind::FillParameters, Raw::Prefixed(value)) => {
+                self.fill = Some(Box::new(Parameters::decode_fill(version, value)?));
             }
             // draft-21 §9.20.22
             (Kind::IncludeProperties, Raw::Number(flag @ 0..=1)) => {

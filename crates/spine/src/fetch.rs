@@ -315,7 +315,7 @@ impl FetchCursor {
             Poll::Ready(Item::Object(group, cell)) => {
                 asked.next += 1;
                 if (asked.from..=asked.to).contains(&group) {
-                    self.stands_at(group, cell.header.id + 1);
+                    self.stands_at(group, cell.header.id.saturating_add(1));
                 }
                 self.asked = Some(asked);
                 let reader = ObjectReader::new(self.track.clone(), group, cell);

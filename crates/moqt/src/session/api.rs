@@ -130,6 +130,12 @@ pub enum Command {
         /// Its request.
         id: RequestId,
     },
+    /// What was counted with [`super::Session::open_data`] got no stream: the peer, which is told how many there were
+    /// (draft-18 §10.11), would wait for it.
+    DataUnopened {
+        /// Its request.
+        id: RequestId,
+    },
     /// End a subscription that we publish to. It is said to the peer when the last open data stream of
     /// the subscription is closed (draft-18 §10.11).
     Done {

@@ -49,6 +49,10 @@ impl Session {
                 self.our_data_closed(id);
                 Ok(())
             }
+            Command::DataUnopened { id } => {
+                self.our_data_unopened(id);
+                Ok(())
+            }
             Command::Done { id, done } => self.done(id, done),
             Command::Namespace { id, namespace } => self.tell_namespace(id, &namespace, false),
             Command::NamespaceDone { id, namespace } => self.tell_namespace(id, &namespace, true),
@@ -400,6 +404,15 @@ impl Session {
             }
             _ => Err("PUBLISH_DONE where we publish to nobody"),
         }
+    }
+
+    fn our_data_unopened(&mut self, id: RequestId) {
+        if let Some(Kind::Publishing(publishing)) =
+            self.requests.get_mut(id).map(|entry| &mut entry.kind)
+        {
+            publishing.streams = publishing.streams.saturating_sub(1);
+        }
+        self.our_data_closed(id);
     }
 
     fn our_data_closed(&mut self, id: RequestId) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use moqt::session::{Command, Event, Input};
 use moqt::{
     Answer, Done, DoneCode, Location, Parameters, Properties, Request, RequestCode, ResetCode,
-    SessionError, properties,
+    SessionError, Version, properties,
 };
 
 use crate::support::*;
@@ -74,6 +74,25 @@ fn draft18_s10_11_a_stream_that_was_lost() {
     pair.command(Client, Command::Cancel { id: again, code: ResetCode::Cancelled });
     pair.settle();
     assert_eq!(pair.client.session.kept() + pair.server.session.kept(), 0);
+}
+
+/// What was counted and got no stream is not said to the peer, which would wait for it.
+#[test]
+fn draft18_s10_11_a_stream_that_was_never_opened() {
+    for v in [Version::Draft16, Version::Draft18, Version::Draft22] {
+        let mut pair = Pair::of(v, 3);
+        let id = pair.establish(Client, subscribe("video"));
+        let stream = pair.send_group(Server, id, 5, &["a"]).unwrap();
+        pair.server.session.open_data(id).unwrap();
+        pair.finish_data(Server, id, stream);
+        pair.command(Server, Command::Done { id, done: done(DoneCode::TrackEnded) });
+        pair.settle();
+        let over = [Event::Done { id, done: done(DoneCode::TrackEnded) }, Event::Drained { id }];
+        assert!(!pair.take(Client).ends_with(&over), "{v:?}: it may be opened yet");
+        pair.command(Server, Command::DataUnopened { id });
+        pair.settle();
+        assert_eq!(pair.take(Client), over, "{v:?}");
+    }
 }
 
 /// The wait is at least the larger delivery timeout, of which the smaller one of both sides counts.

@@ -109,6 +109,29 @@ fn a_group_of_many_holes_is_asked_for_twice_at_most() {
     assert_eq!(requests, 2);
 }
 
+/// A publisher may answer with an id that has no next.
+#[test]
+fn the_last_of_all_ids_ends_its_group() {
+    let now = start();
+    let (origin, _broadcast, track) = video(Limits::default());
+    let mut past = origin.responder(Path::root(), 1);
+    track.saw(Location { group: 9, object: 0 });
+    let range = Location { group: 4, object: 0 }..=Location { group: 5, object: u64::MAX };
+    let mut fetch = track.consume().fetch(range, Order::Ascending, now + Duration::from_secs(1));
+    assert!(fetch.poll(&cx(), now).is_pending());
+    let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
+    let mut answer = request.accept();
+    for (group, id) in [(4, u64::MAX), (5, 0)] {
+        answer.object(group, header(id, now), vec![origin.budget().payload(vec![1])]);
+    }
+    answer.end();
+    let mut came = Vec::new();
+    while let FetchEvent::Object(object) = ready(fetch.poll(&cx(), now)) {
+        came.push((object.location().group, object.location().object));
+    }
+    assert_eq!(came, [(4, u64::MAX), (5, 0)]);
+}
+
 /// A peer may say that any object is the largest one.
 #[test]
 fn there_is_always_a_next_object() {
