@@ -340,8 +340,7 @@ impl Incoming {
     }
 
     /// Begins with it. What a peer says that has been here before comes with its first packet, and is answered with our
-    /// first one: of QUIC itself the handshake goes on beside that ([`Connection::established`]), while a session of
-    /// WebTransport has finished both.
+    /// first one: the handshake goes on beside that ([`Connection::established`]).
     pub(crate) async fn accept(self) -> Result<Connection, ConnectError> {
         let first_peer = self.peer();
         // Not where it is by now: a session of WebTransport begins later.
@@ -355,14 +354,16 @@ impl Incoming {
         let web = protocol_of(data).as_deref() == Some(H3);
         // Browsers do not ask for a session before they have our settings, which may go out with our part of the
         // handshake (RFC 9114 §7.2.4.2): a round trip less.
-        let quic = match connecting.into_0rtt() {
-            Ok((quic, established)) if !web => {
-                return Ok(Connection::early(quic, established));
-            }
-            Ok((quic, _)) => quic,
-            Err(connecting) => finish(connecting).await?,
+        let (quic, established) = match connecting.into_0rtt() {
+            Ok((quic, established)) => (quic, Some(established.shared())),
+            Err(connecting) => (finish(connecting).await?, None),
         };
-        in_time(Web::accept(quic, &self.protocols)).await
+        let connection = match web {
+            true => in_time(Web::accept(quic, &self.protocols)).await?,
+            false => Connection::raw(quic),
+        };
+        // Also who asks for a session of WebTransport may do so with its first packet.
+        Ok(Connection { early: established, ..connection })
     }
 }
 
@@ -538,10 +539,6 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn early(quic: quinn::Connection, established: quinn::ZeroRttAccepted) -> Self {
-        Self { early: Some(established.shared()), ..Self::raw(quic) }
-    }
-
     /// Waits for the end of the handshake. Whether the connection stands then. Before it what comes in 0-RTT may have any
     /// address for its sender's (RFC 9000 §8.1).
     pub(crate) async fn established(&self) -> bool {

@@ -1,12 +1,17 @@
 //! The same over WebTransport.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
 use moqt::{Answer, Parameters, RequestCode};
 use spine::{Header, TrackInfo, TrackName, Via};
+use testkit::Shape;
 
+use super::live::ms;
 use super::rig::{Rig, next_object, track};
+use crate::listen::protocols;
+use crate::transport::{Congestion, Network, Returning, Trust};
 
 const VIDEO: TrackName = TrackName::from_static("video");
 
@@ -71,5 +76,34 @@ async fn the_path_says_who_may_what() {
         let client = rig.web_client(path).await;
         let announced = client.publish_namespace(&["default", "one"]).await;
         assert_eq!(refused(&announced), expect, "PUBLISH_NAMESPACE at {path}");
+    }
+}
+
+/// RFC 9000 §8.1: what comes with a first packet may have anybody's address for its sender's.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_and_asks_for_a_session_with_its_first_packet_counts_once_its_address_is_proved()
+ {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let to = rig.endpoint.local_address().unwrap();
+    let returning = Returning::new(Trust::Fingerprint(rig.hash), &["h3"]).unwrap();
+    let line = Shape { delay: ms(25), ..Shape::default() };
+    for (before, known) in [(0, false), (1, true), (2, true)] {
+        let endpoint = network.client(line).unwrap();
+        let began = tokio::time::Instant::now();
+        let protocols = protocols();
+        let asked = endpoint.connect_web_again(to, (&returning, &protocols));
+        let (connection, early) = asked.await.unwrap();
+        assert_eq!(early, known);
+        let count = || rig.counters.connections.load(Ordering::Relaxed);
+        if known {
+            // It has its session, and what shows where it is has not arrived.
+            assert!(began.elapsed() < ms(60), "{:?}", began.elapsed());
+            assert_eq!(count(), before);
+        }
+        // The server's tickets come behind its handshake.
+        tokio::time::sleep(ms(500)).await;
+        assert_eq!(count(), before + 1);
+        drop(connection);
     }
 }

@@ -18,8 +18,8 @@ use testkit::{Path, Shape};
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    Certificate, ConnectError, Connection, Endpoint, EndpointError, Trust, client_config,
-    server_config, transport,
+    Certificate, ConnectError, Connection, Endpoint, EndpointError, Trust, Web, WebError,
+    client_config, server_config, transport,
 };
 
 /// Who decides how much is sent.
@@ -188,6 +188,23 @@ impl Endpoint {
             Ok((quic, _)) => Ok((Connection::raw(quic), true)),
             Err(connecting) => Ok((Connection::raw(super::finish(connecting).await?), false)),
         }
+    }
+
+    /// The same with a session of WebTransport, which is asked for with the first packet then.
+    pub(crate) async fn connect_web_again(
+        &self,
+        to: SocketAddr,
+        (client, protocols): (&Returning, &[&str]),
+    ) -> Result<(Connection, bool), ConnectError> {
+        let url: url::Url = format!("https://{to}/").parse().map_err(|_| WebError::Address)?;
+        let request = web_transport_proto::ConnectRequest::new(url);
+        let request = request.with_protocols(protocols.iter().map(|&p| p.to_owned()));
+        let connecting = self.quic().connect_with(client.0.clone(), to, "localhost")?;
+        let (quic, early) = match connecting.into_0rtt() {
+            Ok((quic, _)) => (quic, true),
+            Err(connecting) => (super::finish(connecting).await?, false),
+        };
+        Ok((Connection::web(Web::connect_again(quic, request).await?), early))
     }
 
     /// How many there are.

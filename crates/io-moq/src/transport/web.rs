@@ -128,21 +128,20 @@ impl Web {
     ) -> Result<Self, WebError> {
         let control = send_settings(&quic).await?;
         let early = read_settings(&quic).await?;
-        let (mut send, mut recv) = quic.open_bi().await.map_err(|_| WebError::Lost)?;
-        request.write(&mut send).await.map_err(|_| WebError::Lost)?;
-        let answer = proto::ConnectResponse::read(&mut recv).await;
-        let answer = answer.map_err(|_| refuse(&quic, H3_NO_ERROR, WebError::Refused))?;
-        let protocol = answer.protocol.filter(|p| request.protocols.contains(p));
-        let Some(protocol) = protocol else {
-            return Err(refuse(&quic, H3_NO_ERROR, WebError::NoProtocol));
-        };
-        let address = Address {
-            path: request.url.path().to_owned(),
-            authority: request.url.authority().to_owned(),
-            origin: None,
-        };
-        let hello = Hello { protocol, address };
-        Ok(Self::begin(quic, hello, control, early, (send, recv)))
+        let (hello, streams) = ask(&quic, request).await?;
+        Ok(Self::begin(quic, hello, control, early, streams))
+    }
+
+    /// The same of who has been here before, and knows the server's settings.
+    #[cfg(test)]
+    pub(super) async fn connect_again(
+        quic: quinn::Connection,
+        request: proto::ConnectRequest,
+    ) -> Result<Self, WebError> {
+        let control = send_settings(&quic).await?;
+        let (early, (hello, streams)) =
+            tokio::try_join!(read_settings(&quic), ask(&quic, request))?;
+        Ok(Self::begin(quic, hello, control, early, streams))
     }
 
     fn begin(
@@ -313,6 +312,27 @@ impl Drop for Web {
 fn number(n: u64) -> proto::VarInt {
     // Numbers of streams and lengths of ours are far below 2^62.
     proto::VarInt::from_u64(n).unwrap_or(proto::VarInt::MAX)
+}
+
+/// Asks for a session; what is agreed on, and its stream.
+async fn ask(
+    quic: &quinn::Connection,
+    request: proto::ConnectRequest,
+) -> Result<(Hello, (quinn::SendStream, quinn::RecvStream)), WebError> {
+    let (mut send, mut recv) = quic.open_bi().await.map_err(|_| WebError::Lost)?;
+    request.write(&mut send).await.map_err(|_| WebError::Lost)?;
+    let answer = proto::ConnectResponse::read(&mut recv).await;
+    let answer = answer.map_err(|_| refuse(quic, H3_NO_ERROR, WebError::Refused))?;
+    let protocol = answer.protocol.filter(|p| request.protocols.contains(p));
+    let Some(protocol) = protocol else {
+        return Err(refuse(quic, H3_NO_ERROR, WebError::NoProtocol));
+    };
+    let address = Address {
+        path: request.url.path().to_owned(),
+        authority: request.url.authority().to_owned(),
+        origin: None,
+    };
+    Ok((Hello { protocol, address }, (send, recv)))
 }
 
 /// Our control stream, with our settings on it.
