@@ -258,6 +258,13 @@ pub const QLOG_METRICS_EVERY: Duration = Duration::from_millis(500);
 /// 128.
 pub const PAST_PRIORITY: u8 = 127;
 
+/// What a relay fetches so is as urgent as what is live after that time, if there is more of it: a catalog comes in a round trip, a
+/// group of pictures over a thin path would hold up what others watch.
+pub const HURRY_MAX: Duration = Duration::from_millis(250);
+
+/// And once in so long: who watches all levels of a ladder has each of them fetched.
+pub const HURRY_EVERY: Duration = Duration::from_secs(2);
+
 /// A group whose beginning was fetched is open for so long beside a newer one: what is under way to readers arrives, and who
 /// reads group after group goes on.
 pub const BEGUN_LINGER: Duration = Duration::from_secs(2);

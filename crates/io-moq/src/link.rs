@@ -26,8 +26,8 @@ use crate::ahead::Share;
 use crate::clock;
 use crate::flow::Flows;
 use crate::limits::{
-    AHEAD_BYTES_MAX, CLOSE_LINGER, PAST_PER_CONNECTION, PIECE_BYTES, QUEUED_ANSWERS_BYTES_MAX,
-    QUEUED_ANSWERS_MAX,
+    AHEAD_BYTES_MAX, CLOSE_LINGER, HURRY_EVERY, PAST_PER_CONNECTION, PIECE_BYTES,
+    QUEUED_ANSWERS_BYTES_MAX, QUEUED_ANSWERS_MAX,
 };
 use crate::priority;
 use crate::qlog::{Log, Messages};
@@ -47,6 +47,8 @@ pub(crate) struct Link {
     pub(crate) log: Log,
     /// Places for the past that is sent.
     pub(crate) past: Semaphore,
+    /// When something of the past was last asked for before all that is live.
+    hurried: Mutex<Option<Instant>>,
     /// Bytes of data streams whose request is not known yet.
     ahead: Share,
     state: Mutex<State>,
@@ -216,6 +218,17 @@ impl Link {
         receiver
     }
 
+    /// Whether something of the past may be asked for before all that is live, now and then.
+    pub(crate) fn may_hurry(&self) -> bool {
+        let mut hurried = self.hurried.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        let may = hurried.is_none_or(|at| now.saturating_duration_since(at) >= HURRY_EVERY);
+        if may {
+            *hurried = Some(now);
+        }
+        may
+    }
+
     /// Nobody wants to hear of this request any more.
     pub(crate) fn disown(&self, id: RequestId) {
         self.state().owners.remove(&id);
@@ -310,7 +323,8 @@ impl Driver {
         let (past, state) = (Semaphore::new(PAST_PER_CONNECTION), Mutex::new(state));
         let ahead = Share::new(&traffic.ahead, AHEAD_BYTES_MAX);
         let (flows, changed) = (Flows::new(traffic, version.draft()), Notify::new());
-        let link = Link { connection, version, flows, log, past, ahead, state, changed };
+        let hurried = Mutex::default();
+        let link = Link { connection, version, flows, log, past, hurried, ahead, state, changed };
         Self {
             link: Arc::new(link),
             jobs,

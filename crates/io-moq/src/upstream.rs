@@ -22,9 +22,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, PAST_PRIORITY};
+use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, HURRY_MAX, PAST_PRIORITY};
 use crate::link::{DataStream, Link, Told};
 use crate::transport::Read;
+
+/// What is asked for without a word is as urgent as this (draft-18 §10.2.6).
+const PRIORITY: u8 = 128;
 
 /// How often it is looked whether anybody still wants the answer, while nobody reads it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,6 +65,9 @@ pub(crate) type Begun = BTreeMap<u64, SubgroupProducer>;
 
 /// Brings what the publisher has written of the group of this object, up to it, into the track: it was there before we
 /// subscribed. What has come of it; and if it is not all, when it may be asked for again, which may be never.
+///
+/// Who reads on from here has it before what is live, if it is little, a catalog perhaps, and the first one. Of several levels it is
+/// as much as there is of a group of each: that comes with what all that is live leaves of the path.
 pub(crate) async fn begun(
     link: &Arc<Link>,
     name: moqt::TrackName,
@@ -70,15 +76,30 @@ pub(crate) async fn begun(
 ) -> (Begun, Option<Duration>) {
     let range = Range { start: Location::new(largest.group, 0), end: largest };
     let order = GroupOrder::Ascending;
-    // Who reads on from here has it before what is live.
-    let priority = Some(PAST_PRIORITY);
-    let (_asked, covered, data) = match ask(link, name, range, (order, priority)).await {
+    let hurries = link.may_hurry();
+    let priority = hurries.then_some(PAST_PRIORITY);
+    let (asked, covered, data) = match ask(link, name, range, (order, priority)).await {
         Ok(asked) => asked,
         Err(again) => return (Begun::new(), again),
     };
     let into = To::Track { track: track.clone(), group: largest.group, open: Begun::new() };
     let mut answering = Answering { into, order, range, covered, at: None, object: None };
-    let again = match answering.run(link, data).await {
+    let ended = {
+        let mut answer = std::pin::pin!(answering.run(link, data));
+        match timeout(HURRY_MAX, &mut answer).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                if hurries {
+                    let (_, id) = asked.request();
+                    let subscriber_priority = Some(PRIORITY);
+                    let parameters = Parameters { subscriber_priority, ..Parameters::default() };
+                    link.command(Command::Update { id, parameters });
+                }
+                answer.await
+            }
+        }
+    };
+    let again = match ended {
         Ok(()) => None,
         Err(Broken::Malformed) => {
             track.end(Close::Malformed);

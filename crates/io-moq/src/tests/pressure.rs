@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use moqt::{Fetch, GroupOrder, Location, Parameters, Range, Request};
-use spine::{Header, TrackInfo};
+use moqt::{Fetch, Filter, GroupOrder, Location, Parameters, Range, Request};
+use spine::{Header, TrackInfo, track};
 use testkit::{Impaired, Shape};
 use tokio::time::Instant;
 
@@ -208,7 +208,7 @@ struct Two {
     track: spine::track::Producer,
     /// Of the session between them.
     between: std::net::SocketAddr,
-    _broadcast: spine::broadcast::Producer,
+    broadcast: spine::broadcast::Producer,
     publishing: tokio::task::JoinHandle<()>,
 }
 
@@ -238,7 +238,7 @@ impl Two {
                 ended = client.run_out() => panic!("it ended: {}", ended.reason),
             }
         });
-        Self { network, relays, track, between, _broadcast: broadcast, publishing }
+        Self { network, relays, track, between, broadcast, publishing }
     }
 
     /// Somebody who watches at one of them.
@@ -288,6 +288,51 @@ async fn one_packet_in_a_hundred_is_lost_and_no_object_over_one_relay_and_over_t
         "{} packets lost on three ways, {objects} objects over each of two, 0 missing",
         lost.iter().sum::<u64>()
     );
+}
+
+/// Who begins in the middle of a group has its beginning fetched, of each level that he watches: several seconds of each of them.
+#[tokio::test(start_paused = true)]
+async fn d14_beginnings_that_a_relay_fetches_do_not_hold_up_what_is_live() {
+    let (wide, thin) = (mile(100, DEEP), mile(10, DEEP));
+    let two = Two::new(thin).await;
+    let levels = ["low", "middle", "high", "full"].map(|level| {
+        let name = spine::TrackName::from_static(level);
+        (level, two.broadcast.track(name, TrackInfo::default()).unwrap())
+    });
+    let source = Source { group_s: 10, ..Source::single(800_000) };
+    let start = Instant::now();
+    let watching = two.watcher(1, wide, start).await;
+    let comes = async {
+        tokio::time::sleep_until(start + s(5)).await;
+        let mut watchers = Vec::new();
+        for (level, _) in &levels {
+            let client = two.relays[1].client_over(&two.network, wide).await;
+            // From the beginning of the group that is under way.
+            let parameters = Parameters {
+                filter: Some(Filter::From(Location::default())),
+                rendezvous_timeout_ms: Some(5_000),
+                ..Parameters::default()
+            };
+            watchers.push(Watcher::of(name(&ROOM, level), client, start, parameters).await);
+        }
+        watchers
+    };
+    let run = |track: track::Producer| {
+        let source = source.clone();
+        async move { source.run(&track, start, 10).await }
+    };
+    let [low, middle, high, full] = levels.clone().map(|(_, track)| track);
+    let all = (run(two.track.clone()), run(low), run(middle), run(high), run(full));
+    let (watchers, ..) = tokio::join!(comes, all.0, all.1, all.2, all.3, all.4);
+    let seen = watching.take();
+    let age = seen.age_max(s(1), s(10));
+    assert!(age < ms(800), "{age:?}");
+    // And they come, with what is left of the path, before their group is over.
+    for (watcher, (level, _)) in watchers.into_iter().zip(&levels) {
+        let seen = watcher.take();
+        let first = seen.objects.iter().filter(|came| came.object < 4 * FPS).count() as u64;
+        assert_eq!(first, 4 * FPS, "{level}");
+    }
 }
 
 /// What a relay adds is its way, and less than a frame.
