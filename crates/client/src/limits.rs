@@ -89,10 +89,6 @@ pub const GROUPS_AHEAD_MAX: u64 = 64;
 /// anew, if it is more than one group.
 pub const LATE_GROUPS_MAX: u64 = 16;
 
-/// Subgroups of a MoQ track that are read side by side, or wait behind the group that is read: as many as Airwave sends at once.
-/// Behind a group that does not end there may be no more; then it is left.
-pub const SUBGROUPS_AHEAD_MAX: usize = 64;
-
 /// Subgroups of the newest group of which it is remembered what was handed out: some layers, or as many objects as overtake each
 /// other where each has a subgroup of its own. What older ones still bring is late.
 pub const SUBGROUPS_REMEMBERED_MAX: usize = 64;

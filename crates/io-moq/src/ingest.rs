@@ -1,10 +1,11 @@
 //! A live input that is published over MoQ: catalog and media become frames.
 //!
 //! What comes is written to a spine of its own first (`staging`), cut-through and in whatever order
-//! streams arrive; read from there group by group, it is an encoder's stream as any other.
+//! streams arrive; read from there in the order of its groups and objects, it is an encoder's stream as any other.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -16,17 +17,20 @@ use media::admission::{Admitted, Asking, Left, Refused};
 use media::catalog::{Catalog, CatalogTrack};
 use media::moq::{Fault, Track};
 use media::timeline::SourceClock;
-use media::{Arrival, FrameEvent, Frames, Publication, Slot};
+use media::{Arrival, Publication, Slot};
 use moqt::session::Command;
 use moqt::{Answer, DoneCode, Filter, Location, RequestCode, RequestId, ResetCode};
 use spine::broadcast::Producer;
 use spine::{
-    Close, NodeId, Origin, Path, Policy, Route, Start, Takeover, TrackInfo, TrackName, Waiting,
+    Close, NodeId, Objects, Origin, Path, Patience, Policy, Read, Route, Start, Takeover,
+    TrackInfo, TrackName, Waiting,
 };
+use tokio::time::Sleep;
 
 use crate::clock;
 use crate::limits::{
-    AUDIO_TRACKS_MAX, PUBLISHED_TRACKS_MAX, STAGING_BYTES, UNREADABLE_MAX, VIDEO_TRACKS_MAX,
+    AUDIO_TRACKS_MAX, GONE_LINGER, LAG_MAX, MISSING_WAIT, PUBLISHED_TRACKS_MAX, STAGING_BYTES,
+    UNREADABLE_MAX, VIDEO_TRACKS_MAX,
 };
 use crate::play::joined;
 use crate::publish::{Offer, Offered, Publisher, info_of};
@@ -34,6 +38,9 @@ use crate::session::Relay;
 use crate::take::Taken;
 
 const CATALOG: &str = "catalog";
+
+/// Frames are decoded one after the other: what comes behind those that need it is of no use.
+const PATIENCE: Patience = Patience { missing: MISSING_WAIT, stalled: LAG_MAX };
 
 /// Serves a live input's namespace for as long as the peer publishes in it.
 pub(crate) async fn run(publisher: Publisher, path: Path) {
@@ -127,7 +134,7 @@ impl Drop for OnAir {
 struct Reading {
     name: TrackName,
     track: Track,
-    frames: Option<Frames>,
+    objects: Option<Objects>,
     ended: bool,
 }
 
@@ -138,11 +145,13 @@ struct Ingest {
     seen: u64,
     changed: Waiting,
     closed: Waiting,
-    catalog: Option<Frames>,
+    catalog: Option<Objects>,
     readings: Vec<Reading>,
     /// Names that the catalog had when they were asked for or left out.
     known: BTreeMap<String, ()>,
     unreadable: u64,
+    /// When what is held back comes, whatever else does.
+    held: Option<Pin<Box<Sleep>>>,
     /// Requests of the peer that are open.
     namespaces: Vec<RequestId>,
     offered: BTreeMap<RequestId, Bytes>,
@@ -162,7 +171,7 @@ enum Next {
     Woke(Woke),
 }
 
-type Taking = std::pin::Pin<Box<dyn Future<Output = (Option<RequestId>, Bytes, Taken)> + Send>>;
+type Taking = Pin<Box<dyn Future<Output = (Option<RequestId>, Bytes, Taken)> + Send>>;
 
 impl Ingest {
     fn new(publisher: Publisher, on_air: OnAir, staging: Producer) -> Self {
@@ -177,6 +186,7 @@ impl Ingest {
             readings: Vec::new(),
             known: BTreeMap::new(),
             unreadable: 0,
+            held: None,
             namespaces: Vec::new(),
             offered: BTreeMap::new(),
         }
@@ -185,7 +195,14 @@ impl Ingest {
     async fn run(mut self) {
         let mut taking: FuturesUnordered<Taking> = FuturesUnordered::new();
         let mut asked_for_catalog = false;
+        // It has withdrawn all it offered: until when what is under way is taken.
+        let mut gone: Option<tokio::time::Instant> = None;
         let left = loop {
+            if gone.is_some() && taking.is_empty() {
+                // All of it has come, and is handed on with this.
+                let _ = poll_fn(|cx| Poll::Ready(self.poll(cx).is_ready())).await;
+                break Left::Goodbye;
+            }
             let next = poll_fn(|cx| match self.publisher.offers.poll_recv(cx) {
                 Poll::Ready(offer) => Poll::Ready(Next::Offer(offer)),
                 Poll::Pending => self.poll(cx).map(Next::Woke),
@@ -200,6 +217,7 @@ impl Ingest {
                     }
                     continue;
                 }
+                () = until(gone) => break Left::Goodbye,
                 next = next => match next {
                     Next::Offer(offer) => offer,
                     Next::Woke(Woke::Catalog(catalog)) if catalog.is_complete => break Left::Goodbye,
@@ -230,6 +248,7 @@ impl Ingest {
             };
             match offer {
                 Some(Offer::Namespace(id)) => {
+                    gone = None;
                     self.publisher.answer(id, Answer::ok());
                     self.namespaces.push(id);
                     let offered = self.offered.values().any(|name| name == CATALOG);
@@ -240,12 +259,15 @@ impl Ingest {
                         taking.push(self.subscribe(Bytes::from_static(CATALOG.as_bytes()), all));
                     }
                 }
-                Some(Offer::Track(offered)) => taking.push(self.accept(offered)),
+                Some(Offer::Track(offered)) => {
+                    gone = None;
+                    taking.push(self.accept(offered));
+                }
                 Some(Offer::Gone(id)) => {
                     self.namespaces.retain(|namespace| *namespace != id);
                     self.offered.remove(&id);
                     if self.namespaces.is_empty() && self.offered.is_empty() {
-                        break Left::Goodbye;
+                        gone = Some(tokio::time::Instant::now() + GONE_LINGER);
                     }
                 }
                 None => break Left::Lost,
@@ -335,7 +357,7 @@ impl Ingest {
             if !self.offered.values().any(|offered| *offered == bytes) {
                 wanted.push(bytes);
             }
-            self.readings.push(Reading { name, track, frames: None, ended: false });
+            self.readings.push(Reading { name, track, objects: None, ended: false });
         }
         // Tracks may be there already, or come while nothing else changes.
         self.seen = u64::MAX;
@@ -355,17 +377,16 @@ impl Ingest {
             let follow = |name: &TrackName| {
                 let start = Start::At(spine::Location { group: 0, object: 0 });
                 let track = staging.get(name)?;
-                let frames =
-                    Frames::new(track.subscribe(spine::Filter::from(start), Policy::EVERYTHING));
-                Some((frames, track.info().clone()))
+                let cursor = track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
+                Some((Objects::in_order(cursor, PATIENCE), track.info().clone()))
             };
             if self.catalog.is_none() {
-                self.catalog = follow(&TrackName::from_static(CATALOG)).map(|(frames, _)| frames);
+                self.catalog = follow(&TrackName::from_static(CATALOG)).map(|(objects, _)| objects);
             }
-            for reading in self.readings.iter_mut().filter(|r| r.frames.is_none()) {
-                if let Some((frames, info)) = follow(&reading.name) {
+            for reading in self.readings.iter_mut().filter(|r| r.objects.is_none()) {
+                if let Some((objects, info)) = follow(&reading.name) {
                     let _ = reading.track.properties(&info.properties);
-                    reading.frames = Some(frames);
+                    reading.objects = Some(objects);
                     // Sound begins a group every second anyway.
                     let slot = reading.track.slot();
                     if info.dynamic_groups && matches!(slot, Slot::Video(_)) {
@@ -381,14 +402,14 @@ impl Ingest {
         loop {
             let mut progress = false;
             for reading in self.readings.iter_mut().filter(|r| !r.ended) {
-                let Some(frames) = &mut reading.frames else { continue };
-                let (header, payload) = match frames.poll(cx, now) {
-                    Poll::Ready(FrameEvent::Frame { header, payload, .. }) => (header, payload),
-                    Poll::Ready(FrameEvent::Lost) => {
+                let Some(objects) = &mut reading.objects else { continue };
+                let (header, payload) = match objects.poll(cx, now) {
+                    Poll::Ready(Read::Object { header, payload, .. }) => (header, payload),
+                    Poll::Ready(Read::Cut | Read::Skipped) => {
                         progress = true;
                         continue;
                     }
-                    Poll::Ready(FrameEvent::End(_)) => {
+                    Poll::Ready(Read::End(_)) => {
                         (reading.ended, progress) = (true, true);
                         continue;
                     }
@@ -424,24 +445,36 @@ impl Ingest {
         if !self.readings.is_empty() && self.readings.iter().all(|r| r.ended) {
             return Poll::Ready(Woke::Over);
         }
+        let read = self.readings.iter().filter_map(|r| r.objects.as_ref()).chain(&self.catalog);
+        self.held = read.filter_map(Objects::due).min().map(|due| {
+            let mut held = Box::pin(tokio::time::sleep_until(due.into()));
+            if held.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            held
+        });
         Poll::Pending
     }
 }
 
 /// Objects behind the first of a group are changes to the catalog, which publishers of media do not send
 /// while players can't read them; the next whole one says the same.
-fn poll_catalog(catalog: &mut Option<Frames>, cx: &mut Context<'_>, now: Instant) -> Poll<Catalog> {
-    let Some(frames) = catalog else { return Poll::Pending };
+fn poll_catalog(
+    catalog: &mut Option<Objects>,
+    cx: &mut Context<'_>,
+    now: Instant,
+) -> Poll<Catalog> {
+    let Some(objects) = catalog else { return Poll::Pending };
     loop {
-        match frames.poll(cx, now) {
-            Poll::Ready(FrameEvent::Frame { header, payload, .. }) if header.id == 0 => {
+        match objects.poll(cx, now) {
+            Poll::Ready(Read::Object { header, payload, .. }) if header.id == 0 => {
                 match Catalog::parse(&joined(payload)) {
                     Ok(parsed) => return Poll::Ready(parsed),
                     Err(error) => tracing::warn!(%error, "moq: a catalog can't be read"),
                 }
             }
-            Poll::Ready(FrameEvent::Frame { .. } | FrameEvent::Lost) => {}
-            Poll::Ready(FrameEvent::End(_)) => {
+            Poll::Ready(Read::Object { .. } | Read::Cut | Read::Skipped) => {}
+            Poll::Ready(Read::End(_)) => {
                 // It may be offered again.
                 *catalog = None;
                 return Poll::Pending;
@@ -475,6 +508,14 @@ fn faulty(fault: Fault, unreadable: &mut u64) -> Option<String> {
     }
     *unreadable += 1;
     (*unreadable > UNREADABLE_MAX).then(|| format!("the media can't be read: {fault}"))
+}
+
+/// Until then; for ever, if there is no such time.
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn wall_clock_ms() -> u64 {

@@ -110,6 +110,10 @@ pub const IDLE: Duration = Duration::from_secs(30);
 /// Bytes read from a stream at once.
 pub const READ_BYTES: usize = 64 << 10;
 
+/// What a peer has sent before it ended the connection is taken up after that, in so many turns of its task: a stream is taken,
+/// its header read, its objects, and what they are part of.
+pub const LAST_TURNS: u32 = 32;
+
 /// After a close the connection stays for its last words to arrive; then it is forgotten.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
 
@@ -187,6 +191,13 @@ pub const PUBLISHED_TRACKS_MAX: usize = 64;
 
 /// Media of one connection that is on its way from streams to frames.
 pub const STAGING_BYTES: usize = 64 << 20;
+
+/// An object of a live input waits so long for those before it in its group, of which nothing has come: a packet that was lost twice
+/// on the way from a far encoder. What begins later is passed over.
+pub const MISSING_WAIT: Duration = Duration::from_millis(500);
+
+/// What is under way of a live input whose publisher has withdrawn it is taken for so long: it was sent before, on other streams.
+pub const GONE_LINGER: Duration = Duration::from_secs(2);
 
 /// Objects that could not be read and were passed over, after which a publisher is shown the door.
 pub const UNREADABLE_MAX: u64 = 1_000;

@@ -26,7 +26,7 @@ use crate::ahead::Share;
 use crate::clock;
 use crate::flow::Flows;
 use crate::limits::{
-    AHEAD_BYTES_MAX, CLOSE_LINGER, HURRY_EVERY, PAST_PER_CONNECTION, PIECE_BYTES,
+    AHEAD_BYTES_MAX, CLOSE_LINGER, HURRY_EVERY, LAST_TURNS, PAST_PER_CONNECTION, PIECE_BYTES,
     QUEUED_ANSWERS_BYTES_MAX, QUEUED_ANSWERS_MAX,
 };
 use crate::priority;
@@ -273,6 +273,8 @@ pub(crate) struct Driver {
     unwritten: Unwritten,
     /// What we closed with.
     over: Option<u64>,
+    /// In which what came before the end of the connection is taken up.
+    last_turns: u32,
 }
 
 /// What a stream's writer is told.
@@ -334,6 +336,7 @@ impl Driver {
             timer: None,
             unwritten,
             over: None,
+            last_turns: LAST_TURNS,
         }
     }
 
@@ -383,7 +386,14 @@ impl Driver {
                     link.handle(Input::Datagram(datagram));
                 }
                 () = timer => link.handle(Input::Timeout),
-                ended = link.connection.closed() => return Err(ended),
+                ended = link.connection.closed() => {
+                    // Its last words may have come in the same moment as what was said before.
+                    if self.last_turns == 0 {
+                        return Err(ended);
+                    }
+                    self.last_turns -= 1;
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }

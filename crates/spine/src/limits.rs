@@ -40,6 +40,10 @@ pub const GROUPS_KEPT: usize = 8;
 /// The share of the cache, one in so many, that only live windows may fill. Above it all older groups go.
 pub const SHARE_OF_WINDOWS: usize = 8;
 
+/// Subgroups of a track that are read side by side, or wait behind the group that is read: as many as Airwave sends at once over
+/// MoQ. Behind a group that does not end there may be no more; then it is left.
+pub const SUBGROUPS_AHEAD_MAX: usize = 64;
+
 /// Bounds of one [`Origin`](crate::Origin). A user may need to change any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

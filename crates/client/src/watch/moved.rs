@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use io_moq::client::{Broken, Client, Denial, Handle, Over, Server, Trust};
 use moqt::{Location, Namespace};
-use spine::{Header, Origin, Payload, Via};
+use spine::{Header, Origin, Payload, Read, Via};
 use tokio::sync::watch;
 
 use super::ASK_AGAIN;
 use super::handed::{HandedOut, Verdict};
-use super::reading::{Read, Reading};
+use super::reading::Reading;
 use crate::leaving::{Leaving, Way};
 use crate::limits::{GOAWAY_LATE, MOVE_WAIT};
 
@@ -224,7 +224,7 @@ impl Following {
                 Read::Object { group, header, payload } => self.take(group, header, payload),
                 Read::Cut => Some(Came::Hole),
                 Read::Skipped => Some(Came::LostGroups),
-                Read::End => match self.next.take() {
+                Read::End(_) => match self.next.take() {
                     Some(next) => {
                         self.go_on(next);
                         None

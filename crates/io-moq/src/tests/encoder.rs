@@ -1,14 +1,24 @@
 //! Live inputs whose encoder publishes over MoQ.
 
+use std::future::poll_fn;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use media::{FrameEvent, Frames};
 use moqt::data::{ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::properties::Value;
 use moqt::session::{Command, Event};
-use moqt::{Answer, Parameters, Properties, RequestId};
+use moqt::{Answer, Parameters, Properties, Request, RequestId, ResetCode, SessionCode};
+use testkit::Shape;
+use tokio::time::Instant;
 
 use super::duties::code;
+use super::live::ms;
 use super::relay::give;
-use super::rig::{Client, Rig, next_object, soon, track};
+use super::rig::{Client, Rig, namespace, next_object, soon, track};
+use crate::clock;
+use crate::limits::LAG_MAX;
+use crate::play::joined;
+use crate::transport::{Congestion, Network, SendStream};
 
 /// LOC-04
 const TIMESTAMP: u64 = 0x10;
@@ -43,6 +53,104 @@ fn key_frame() -> Bytes {
 const CATALOG: &str = r#"{"version":"draft-01","tracks":[
     {"name":"camera","packaging":"loc","isLive":true,"role":"video","codec":"avc1.640028","width":1920,"height":1080}]}"#;
 
+fn line() -> Shape {
+    Shape { delay: ms(25), ..Shape::default() }
+}
+
+/// A stream of a track.
+struct Stream<'a> {
+    client: &'a Client,
+    id: RequestId,
+    stream: SendStream,
+    writer: SubgroupWriter,
+    group: u64,
+}
+
+impl<'a> Stream<'a> {
+    /// Of this subgroup of a group; `first`: it begins with its first object.
+    async fn begin(
+        client: &'a Client,
+        id: RequestId,
+        (group, subgroup): (u64, SubgroupId),
+        first: bool,
+    ) -> Self {
+        let alias = client.link.with(|session| session.open_data(id)).unwrap();
+        let header = SubgroupHeader {
+            alias,
+            group,
+            subgroup,
+            priority: None,
+            properties: true,
+            end_of_group: false,
+            first_object: first,
+        };
+        let mut bytes = BytesMut::new();
+        header.encode(client.link.version, &mut bytes).unwrap();
+        let writer = SubgroupWriter::new(client.link.version, &header);
+        let mut stream = client.link.connection.open_uni().await.unwrap();
+        stream.write(&mut [bytes.freeze()]).await.unwrap();
+        Self { client, id, stream, writer, group }
+    }
+
+    async fn object(&mut self, id: u64, properties: &[(u64, Value<'_>)], payload: &[u8]) {
+        self.some_of(id, properties, (payload, payload.len())).await;
+    }
+
+    /// So many bytes of its payload.
+    async fn some_of(
+        &mut self,
+        id: u64,
+        properties: &[(u64, Value<'_>)],
+        (payload, bytes): (&[u8], usize),
+    ) {
+        let properties = Properties::from_pairs(properties).unwrap();
+        let payload_length = payload.len() as u64;
+        let head = ObjectHead { id, properties, status: Status::Normal, payload_length };
+        let mut object = BytesMut::new();
+        self.writer.object(&head, &mut object).unwrap();
+        object.extend_from_slice(&payload[..bytes]);
+        self.stream.write(&mut [object.freeze()]).await.unwrap();
+    }
+
+    /// A picture that is known by its place.
+    async fn picture(&mut self, id: u64) {
+        let (record, picture) = (record(), picture(self.group, id));
+        let time = (TIMESTAMP, Value::Number((self.group * 10 + id) * 100_000));
+        match id {
+            0 => {
+                let properties = [(VIDEO_CONFIG, Value::Bytes(&record)), time];
+                self.object(id, &properties, &picture).await;
+            }
+            _ => self.object(id, &[time], &picture).await,
+        }
+    }
+
+    async fn pictures(&mut self, ids: &[u64]) {
+        for id in ids {
+            self.picture(*id).await;
+        }
+    }
+
+    fn finish(mut self) {
+        self.stream.finish();
+        self.client.command(Command::DataClosed { id: self.id });
+    }
+
+    fn reset(mut self) {
+        self.stream.reset(self.client.link.version.reset_code(ResetCode::Cancelled));
+        self.client.command(Command::DataClosed { id: self.id });
+    }
+}
+
+/// The first one of a group can be decoded by itself.
+fn picture(group: u64, id: u64) -> Bytes {
+    let mut picture = BytesMut::new();
+    picture.put_u32(8);
+    let kind = if id == 0 { 0x65 } else { 0x41 };
+    picture.extend_from_slice(&[kind, 0x88, 0x84, 1, 2, 3, group as u8, id as u8]);
+    picture.freeze()
+}
+
 /// A group of one object.
 async fn object(
     client: &Client,
@@ -51,39 +159,189 @@ async fn object(
     properties: &[(u64, Value<'_>)],
     payload: Bytes,
 ) {
-    let alias = client.link.with(|session| session.open_data(id)).unwrap();
-    let header = SubgroupHeader {
-        alias,
-        group,
-        subgroup: SubgroupId::Zero,
-        priority: None,
-        properties: true,
-        end_of_group: true,
-        first_object: true,
-    };
-    let mut bytes = BytesMut::new();
-    header.encode(client.link.version, &mut bytes).unwrap();
-    let mut writer = SubgroupWriter::new(client.link.version, &header);
-    let properties = Properties::from_pairs(properties).unwrap();
-    let payload_length = payload.len() as u64;
-    let head = ObjectHead { id: 0, properties, status: Status::Normal, payload_length };
-    writer.object(&head, &mut bytes).unwrap();
-    bytes.extend_from_slice(&payload);
-    let mut stream = client.link.connection.open_uni().await.unwrap();
-    stream.write(&mut [bytes.freeze()]).await.unwrap();
+    let mut stream = Stream::begin(client, id, (group, SubgroupId::Zero), true).await;
+    stream.object(0, properties, &payload).await;
     stream.finish();
-    client.command(Command::DataClosed { id });
+}
+
+/// An encoder that is asked for its camera, as this.
+async fn camera(encoder: &mut Client, properties: Properties) -> RequestId {
+    assert_eq!(code(&encoder.publish_namespace(&["default", "one"]).await), None);
+    let (catalog, _) = give(encoder, Properties::empty()).await;
+    object(encoder, catalog, 0, &[], CATALOG.as_bytes().into()).await;
+    give(encoder, properties).await.0
+}
+
+/// The pictures of the live input.
+struct Pictures(Frames);
+
+impl Pictures {
+    /// From the first one on.
+    async fn of(rig: &Rig) -> Self {
+        let one = spine::Path::new(["default", "one"]).unwrap();
+        let video = spine::TrackName::from_static("video");
+        let track = soon("a picture", async {
+            loop {
+                match rig.origin.get(&one).and_then(|broadcast| broadcast.get(&video)) {
+                    Some(track) => return track,
+                    None => tokio::time::sleep(ms(1)).await,
+                }
+            }
+        });
+        let start = spine::Start::At(spine::Location { group: 0, object: 0 });
+        let filter = spine::Filter::from(start);
+        Self(Frames::new(track.await.subscribe(filter, spine::Policy::EVERYTHING)))
+    }
+
+    /// The next one, by its place; nothing at the end.
+    async fn next(&mut self) -> Option<(u8, u8)> {
+        let frames = &mut self.0;
+        match soon("a picture", poll_fn(|cx| frames.poll(cx, clock::now()))).await {
+            FrameEvent::Frame { payload, .. } => {
+                let bytes = joined(payload);
+                let [.., group, id] = &bytes[..] else { panic!("{bytes:?}") };
+                Some((*group, *id))
+            }
+            FrameEvent::Lost => panic!("frames follow each other"),
+            FrameEvent::End(_) => None,
+        }
+    }
+
+    /// So many of them.
+    async fn take(&mut self, count: usize) -> Vec<(u8, u8)> {
+        let mut pictures = Vec::new();
+        while pictures.len() < count {
+            pictures.extend(Some(self.next().await.expect("more pictures")));
+        }
+        pictures
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn draft18_s2_2_a_live_input_of_two_subgroups_a_group_is_in_decode_order() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut encoder = rig.encoder_over(&network, line()).await;
+    let camera = camera(&mut encoder, Properties::empty()).await;
+    for group in [1, 2] {
+        let mut layers = Vec::new();
+        for subgroup in [SubgroupId::Zero, SubgroupId::Given(1)] {
+            layers.push(Stream::begin(&encoder, camera, (group, subgroup), true).await);
+        }
+        // The one that needs the other is ahead of it at the beginning, and behind it later.
+        layers[1].pictures(&[1, 3]).await;
+        tokio::time::sleep(ms(100)).await;
+        layers[0].pictures(&[0, 2, 4, 6, 8]).await;
+        tokio::time::sleep(ms(100)).await;
+        layers[1].pictures(&[5, 7, 9]).await;
+        layers.into_iter().for_each(Stream::finish);
+    }
+    let places = (1..=2).flat_map(|group| (0..10).map(move |id| (group, id)));
+    let got = Pictures::of(&rig).await.take(20).await;
+    assert_eq!(got, places.collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subgroup_that_stalls_and_is_reset_does_not_stop_a_live_input() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut encoder = rig.encoder_over(&network, line()).await;
+    let camera = camera(&mut encoder, Properties::empty()).await;
+    let mut low = Stream::begin(&encoder, camera, (1, SubgroupId::Zero), true).await;
+    let mut high = Stream::begin(&encoder, camera, (1, SubgroupId::Given(1)), true).await;
+    low.picture(0).await;
+    let time = (TIMESTAMP, Value::Number(1_100_000));
+    high.some_of(1, &[time], (&picture(1, 1), 3)).await;
+    low.pictures(&[2, 4]).await;
+    low.finish();
+    let mut pictures = Pictures::of(&rig).await;
+    assert_eq!(pictures.next().await, Some((1, 0)));
+    let began = Instant::now();
+    assert_eq!(pictures.take(2).await, [(1, 2), (1, 4)]);
+    let waited = began.elapsed();
+    assert!(waited > LAG_MAX / 2 && waited < LAG_MAX * 2, "{waited:?}");
+    // Its end says nothing new; nor is the next group held up by one that is cut at once.
+    high.reset();
+    let mut low = Stream::begin(&encoder, camera, (2, SubgroupId::Zero), true).await;
+    let mut high = Stream::begin(&encoder, camera, (2, SubgroupId::Given(1)), true).await;
+    low.picture(0).await;
+    high.picture(1).await;
+    assert_eq!(pictures.take(2).await, [(2, 0), (2, 1)]);
+    high.reset();
+    let began = Instant::now();
+    low.pictures(&[2, 3]).await;
+    low.finish();
+    let mut next = Stream::begin(&encoder, camera, (3, SubgroupId::Zero), true).await;
+    next.picture(0).await;
+    assert_eq!(pictures.take(3).await, [(2, 2), (2, 3), (3, 0)]);
+    assert!(began.elapsed() < ms(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn draft18_s11_4_3_a_beginning_that_comes_late_is_where_it_belongs() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut encoder = rig.encoder_over(&network, line()).await;
+    let camera = camera(&mut encoder, Properties::empty()).await;
+    let mut rest = Stream::begin(&encoder, camera, (1, SubgroupId::Zero), false).await;
+    rest.pictures(&[2, 3]).await;
+    tokio::time::sleep(ms(200)).await;
+    let mut beginning = Stream::begin(&encoder, camera, (1, SubgroupId::Zero), true).await;
+    beginning.pictures(&[0, 1]).await;
+    tokio::time::sleep(ms(100)).await;
+    beginning.reset();
+    rest.picture(4).await;
+    rest.finish();
+    let got = Pictures::of(&rig).await.take(5).await;
+    assert_eq!(got, [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]);
+}
+
+/// Its last words come in the same moment as its last pictures.
+#[tokio::test(start_paused = true)]
+async fn what_an_encoder_sent_before_it_left_is_in_its_live_input() {
+    for withdraws in [false, true] {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let mut encoder = rig.encoder_over(&network, line()).await;
+        let request = Request::PublishNamespace {
+            namespace: namespace(&["default", "one"]),
+            parameters: Parameters::default(),
+        };
+        let (offer, answer, _told) = encoder.ask(request).await;
+        assert_eq!(code(&answer), None);
+        let (catalog, _) = give(&mut encoder, Properties::empty()).await;
+        object(&encoder, catalog, 0, &[], CATALOG.as_bytes().into()).await;
+        let (camera, _) = give(&mut encoder, Properties::empty()).await;
+        let mut stream = Stream::begin(&encoder, camera, (1, SubgroupId::Zero), true).await;
+        stream.picture(0).await;
+        let mut pictures = Pictures::of(&rig).await;
+        assert_eq!(pictures.next().await, Some((1, 0)));
+        stream.pictures(&[1, 2]).await;
+        stream.finish();
+        let mut next = Stream::begin(&encoder, camera, (2, SubgroupId::Zero), true).await;
+        next.pictures(&[0, 1]).await;
+        next.finish();
+        if withdraws {
+            encoder.command(Command::Cancel { id: offer, code: ResetCode::Cancelled });
+        }
+        // All of it leaves, and no time passes.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        if !withdraws {
+            encoder.link.close(SessionCode::NoError, "");
+        }
+        assert_eq!(pictures.take(4).await, [(1, 1), (1, 2), (2, 0), (2, 1)], "{withdraws}");
+        assert_eq!(pictures.next().await, None);
+    }
 }
 
 #[tokio::test]
 async fn d17_a_request_for_a_new_group_of_a_live_input_reaches_its_encoder() {
     let rig = Rig::new();
     let mut encoder = rig.client("/KEY").await;
-    assert_eq!(code(&encoder.publish_namespace(&["default", "one"]).await), None);
-    let (catalog, _) = give(&mut encoder, Properties::empty()).await;
-    object(&encoder, catalog, 0, &[], CATALOG.as_bytes().into()).await;
     let dynamic = Properties::from_pairs(&[(DYNAMIC_GROUPS, Value::Number(1))]).unwrap();
-    let (camera, _) = give(&mut encoder, dynamic).await;
+    let camera = camera(&mut encoder, dynamic).await;
     let record = record();
     let properties = [(VIDEO_CONFIG, Value::Bytes(&record)), (TIMESTAMP, Value::Number(1_000_000))];
     object(&encoder, camera, 7, &properties, key_frame()).await;

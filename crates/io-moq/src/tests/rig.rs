@@ -258,6 +258,13 @@ impl Rig {
         self.client_from(network.client(line).unwrap()).await
     }
 
+    /// An encoder at the other end of this network, with its key.
+    pub(super) async fn encoder_over(&self, network: &Network, line: Shape) -> Client {
+        let endpoint = network.client(line).unwrap();
+        let connection = self.connect(&endpoint, Carrier::Quic(Version::Draft18)).await;
+        self.drive(endpoint, connection, "/KEY", Vec::new())
+    }
+
     /// The same that speaks this draft alone.
     pub(super) async fn client_over_in(&self, network: &Network, version: Version) -> Client {
         self.client_by(network, Shape::default(), Carrier::Quic(version)).await
