@@ -82,6 +82,8 @@ pub struct Packager {
     late_ns: [i64; 2],
     /// Nothing more will come for now: nobody waits for the main track.
     flushing: bool,
+    /// Everything was flushed, and the main track has not come since.
+    away: bool,
     findings: Findings,
 }
 
@@ -133,6 +135,7 @@ impl Packager {
             main_ns: i64::MIN,
             late_ns: [0; 2],
             flushing: false,
+            away: false,
             findings: Findings::default(),
         }
     }
@@ -267,6 +270,7 @@ impl Packager {
     }
 
     fn push_main(&mut self, track: usize, mut frame: Frame, out: &mut Outputs) {
+        self.away = false;
         self.note_lateness(track, &frame);
         if self.is_overtaken(track, &frame) {
             return self.follow_late(track, frame, out);
@@ -319,7 +323,9 @@ impl Packager {
         let Some(t) = self.tracks.get(track) else { return false };
         let present_ns = ticks_to_ns(frame.present, t.rendition.timescale());
         let newest = self.unreached(track).last();
-        let breaks = frame.discontinuity || self.break_pending;
+        // A publisher who came with sound has made his break already.
+        let made = t.fresh && self.unreached(track).any(|c| c.start.discontinuity);
+        let breaks = (frame.discontinuity && !made) || self.break_pending;
         !breaks && newest.is_some_and(|c| present_ns < c.present_ns + LEAD_IN_NS)
     }
 
@@ -415,7 +421,8 @@ impl Packager {
 
     /// Hands on what the cut list allows of the tracks that follow it.
     fn release(&mut self, out: &mut Outputs) {
-        if self.main.is_none() && !self.choose_main(out) {
+        let leads = self.main.is_some() && !self.away;
+        if !leads && !self.choose_main(out) && self.main.is_none() {
             return;
         }
         for track in 0..self.tracks.len() {
@@ -426,12 +433,13 @@ impl Packager {
         self.forget_cuts();
     }
 
-    /// No video came for as long as audio may wait: audio decides the cuts.
+    /// No video came, or came back, for as long as audio may wait: audio decides the cuts.
     fn choose_main(&mut self, out: &mut Outputs) -> bool {
+        let longest = self.wait_ns();
         let waited = |t: &Track| {
             let span = t.waiting.back().zip(t.waiting.front());
             let ticks = span.map_or(0, |(back, front)| back.decode - front.decode);
-            ticks_to_ns(ticks, t.rendition.timescale()) >= nanos(CUT_WAIT)
+            ticks_to_ns(ticks, t.rendition.timescale()) >= longest
         };
         let Some(track) = self.tracks.iter().position(|t| !t.video && waited(t)) else {
             return false;
@@ -552,16 +560,19 @@ impl Packager {
         }
     }
 
-    /// The publisher is gone (for now): everything that was taken goes out, segments end.
+    /// The publisher is gone (for now): everything that was taken goes out, segments end. Who comes has no part in them.
     pub fn flush(&mut self, out: &mut Outputs) {
         self.flush_before(None, out);
+        for track in &mut self.tracks {
+            track.from = track.from.max(self.next_number);
+        }
     }
 
     /// The same before a change of this track: what others have of a publisher that has come, which waits for his picture to
     /// begin with it, goes on waiting.
     fn flush_before(&mut self, changed: Option<usize>, out: &mut Outputs) {
-        if self.main.is_none()
-            && let Some(track) = self.tracks.iter().position(|t| !t.waiting.is_empty())
+        if (self.main.is_none() || (self.away && changed.is_none()))
+            && let Some(track) = self.tracks.iter().position(|t| !t.video && !t.waiting.is_empty())
         {
             self.lead_waiting(track, out);
         }
@@ -569,6 +580,8 @@ impl Packager {
         self.release(out);
         self.flushing = false;
         self.main_ns = i64::MIN;
+        let gone = |main: usize| changed.is_none() || self.tracks[main].stalled;
+        self.away |= self.main.is_some_and(gone);
         let target = self.target_duration();
         for track in 0..self.tracks.len() {
             self.emit_held(track, None, true, out);

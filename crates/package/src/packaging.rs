@@ -87,6 +87,8 @@ pub struct Packaging {
     levels: BTreeMap<String, (Vec<String>, Vec<TrackDescription>)>,
     /// What an earlier packaging has said of parts, by packaged track.
     part_targets_ms: BTreeMap<String, u32>,
+    /// The ownership of the publisher whose frames are packaged.
+    epoch: u64,
     /// Everything that the publisher sent was flushed when it was gone.
     flushed: bool,
     out: Outputs,
@@ -123,6 +125,8 @@ struct Source {
     open: Option<(group::Producer, group::SubgroupProducer)>,
     /// Frames are missing: what comes does not follow from what was.
     lost: bool,
+    /// The first frame of the publisher with this ownership. It waits for what others have of the one before.
+    next: Option<(u64, FrameEvent)>,
     ended: bool,
 }
 
@@ -162,6 +166,7 @@ impl Packaging {
             description: BTreeMap::new(),
             levels: BTreeMap::new(),
             part_targets_ms: BTreeMap::new(),
+            epoch,
             flushed: true,
             out: Vec::new(),
         })
@@ -236,13 +241,13 @@ impl Packaging {
 
     /// Does what there is to do; ready when the broadcast is over.
     pub fn poll(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Result<Close, PackagingError>> {
-        let liveness = loop {
+        let (liveness, epoch) = loop {
             // Looked at before the tracks, and again whenever anything changed: tracks that came together with
             // the end would be passed over.
-            let liveness = self.broadcast.liveness();
+            let (liveness, epoch) = (self.broadcast.liveness(), self.broadcast.route().epoch);
             match self.broadcast.poll_changed(self.seen, &mut self.changed, cx) {
                 Poll::Ready(seen) => self.seen = seen,
-                Poll::Pending => break liveness,
+                Poll::Pending => break (liveness, epoch),
             }
             self.packager.set_epoch(self.broadcast.route().epoch);
             self.add_sources()?;
@@ -253,7 +258,7 @@ impl Packaging {
             for source in 0..self.sources.len() {
                 progress |= self.poll_source(source, cx, now)?;
             }
-            if !progress {
+            if !progress && !self.hand_over(now)? {
                 break;
             }
         }
@@ -265,15 +270,32 @@ impl Packaging {
                 catalog.publish(now)?;
             }
         }
-        if liveness != Liveness::Live && !self.flushed {
-            self.flushed = true;
-            self.packager.flush(&mut self.out);
-            self.write(now)?;
+        // Somebody may have come since it was looked at.
+        if liveness != Liveness::Live && self.epoch <= epoch {
+            self.flush(now)?;
         }
         match liveness {
             Liveness::Ended(why) if self.sources.iter().all(|s| s.ended) => Poll::Ready(Ok(why)),
             _ => Poll::Pending,
         }
+    }
+
+    /// Who comes begins when all of who was before is packaged: his first frames wait until no track has any of that.
+    fn hand_over(&mut self, now: Instant) -> Result<bool, PackagingError> {
+        let comes = self.sources.iter().filter_map(|s| Some(s.next.as_ref()?.0)).max();
+        let Some(epoch) = comes else { return Ok(false) };
+        self.flush(now)?;
+        self.epoch = epoch;
+        self.packager.set_epoch(epoch);
+        Ok(true)
+    }
+
+    fn flush(&mut self, now: Instant) -> Result<(), PackagingError> {
+        if !std::mem::replace(&mut self.flushed, true) {
+            self.packager.flush(&mut self.out);
+            self.write(now)?;
+        }
+        Ok(())
     }
 
     fn add_sources(&mut self) -> Result<(), PackagingError> {
@@ -304,6 +326,7 @@ impl Packaging {
                 demand: Waiting::new(),
                 open: None,
                 lost: false,
+                next: None,
                 ended: false,
             });
         }
@@ -319,7 +342,13 @@ impl Packaging {
         let Some(source) = self.sources.get_mut(index).filter(|s| !s.ended) else {
             return Ok(false);
         };
-        let (group, header, payload) = match source.frames.poll(cx, now) {
+        if source.next.as_ref().is_some_and(|(epoch, _)| *epoch > self.epoch) {
+            return Ok(false);
+        }
+        let waited = source.next.take().map(|(_, frame)| frame);
+        let due = waited.is_some();
+        let read = waited.map_or_else(|| source.frames.poll(cx, now), Poll::Ready);
+        let (group, header, payload) = match read {
             Poll::Ready(FrameEvent::Frame { group, header, payload }) => (group, header, payload),
             Poll::Ready(FrameEvent::Lost) => {
                 source.lost = true;
@@ -332,10 +361,20 @@ impl Packaging {
             Poll::Pending => return Ok(false),
         };
         let Some(timing) = header.timing else { return Ok(true) };
+        let start = GroupStart::decode(&header.properties).ok();
+        let new = source.config.is_none() || start.as_ref().is_some_and(|s| s.discontinuity);
+        if new && !due {
+            // Who writes has taken over before.
+            let epoch = self.broadcast.route().epoch;
+            if epoch > self.epoch {
+                source.next = Some((epoch, FrameEvent::Frame { group, header, payload }));
+                return Ok(true);
+            }
+        }
         let lost = std::mem::take(&mut source.lost);
         let mut discontinuity = lost;
         let (id, mut fresh, mut anew, mut declared) = (source.id, None, false, false);
-        if let Ok(start) = GroupStart::decode(&header.properties) {
+        if let Some(start) = start {
             source.wall = (start.wall_clock_ms, timing.decode);
             anew = start.discontinuity;
             discontinuity |= anew;

@@ -1,8 +1,9 @@
 //! DASH, as a player that is not a browser sees it. Browsers: `browser.rs`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use testkit::{Clip, ClipSpec, Server, packets, wait_until};
+use testkit::{Clip, ClipSpec, Packet, Server, Url, packets, play, request, skip, wait_until};
 
 use crate::AIRWAVE;
 
@@ -89,4 +90,132 @@ fn a_replay_by_its_mpd_has_every_packet() {
     assert_eq!(server.get(&by_input).status, 204);
     let again = server.get(&format!("/{video}/manifest/video.mpd")).text();
     assert_eq!(values(&again, "media"), values(&mpd, "media"), "the same names: {again}");
+}
+
+/// The packets of one kind that a Period has, fetched as its MPD says: the media times of its segments are those of the files, and
+/// follow each other from the Period's beginning on. None if it has none of this kind.
+fn fetched(folder: &Path, at: &Url, period: &str, kind: char) -> Vec<Packet> {
+    let content = if kind == 'v' { " contentType=\"video\"" } else { " contentType=\"audio\"" };
+    let Some(set) = period.split("<AdaptationSet").find(|set| set.contains(content)) else {
+        return Vec::new();
+    };
+    let get = |uri: &str| {
+        let answer = request("GET", &at.join(uri), &[], b"");
+        assert_eq!(answer.status, 200, "{uri}: {}", answer.text());
+        answer.body
+    };
+    let mut bytes = get(values(set, "initialization")[0]);
+    let number = |name: &str| values(set, name)[0].parse::<u64>().unwrap();
+    let (mut segment, mut time) = (number("startNumber"), None);
+    let (origin, second) = (number("presentationTimeOffset"), number("timescale"));
+    for entry in set.split("<S ").skip(1) {
+        let entry = format!(" {}", entry.split("/>").next().unwrap());
+        let value = |name: &str| values(&entry, name).first().map(|v| v.parse::<u64>().unwrap());
+        let begins = value("t").or(time).expect("the first one says when");
+        let follows = time.map_or(begins.abs_diff(origin) < second / 10, |time| time == begins);
+        assert!(follows, "no hole within a Period: {set}");
+        let mut at = begins;
+        for _ in 0..=value("r").unwrap_or(0) {
+            let media = get(&values(set, "media")[0].replace("$Number$", &segment.to_string()));
+            let tfdt = media.windows(4).position(|w| w == b"tfdt").unwrap();
+            let decoded = u64::from_be_bytes(media[tfdt + 8..tfdt + 16].try_into().unwrap());
+            assert_eq!(decoded, at, "segment {segment}");
+            bytes.extend(media);
+            (segment, at) = (segment + 1, at + value("d").unwrap());
+        }
+        time = Some(at);
+    }
+    let file = folder.join(format!("{kind}.mp4"));
+    std::fs::write(&file, bytes).unwrap();
+    packets(&file, kind)
+}
+
+/// The addresses of all segments and initialisation segments that an MPD lists, and the names of its Periods.
+fn listed(mpd: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut addresses, mut periods) = (BTreeSet::new(), BTreeSet::new());
+    for period in mpd.split("<Period").skip(1) {
+        periods.insert(values(period, "id")[0].to_owned());
+        for template in period.split("<SegmentTemplate").skip(1) {
+            addresses.insert(values(template, "initialization")[0].to_owned());
+            let from: u64 = values(template, "startNumber")[0].parse().unwrap();
+            for number in from..=newest(template) {
+                let media = values(template, "media")[0];
+                addresses.insert(media.replace("$Number$", &number.to_string()));
+            }
+        }
+    }
+    (addresses, periods)
+}
+
+/// An encoder that is lost and comes back with pictures of another size: in the MPD that is another Period.
+#[test]
+fn both_periods_of_an_encoder_that_comes_back_are_whole_and_play_in_chromium() {
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120"]);
+    let input = server.input();
+    let (large, small) = (crate::browser::clip(), Clip::make(&ClipSpec::plain("plain", 12)));
+    let mut encoder = large.publish_at(4.0, &input.rtmp, 1);
+    let video = server.wait_live(&input);
+    let list = format!("/{video}/manifest/video.cmaf.m3u8");
+    wait_until("two segments", 60, || {
+        (server.get(&list).text().matches("#EXTINF").count() >= 2).then_some(())
+    });
+    encoder.kill();
+    let mut encoder = small.publish_at(2.0, &input.rtmp, 1);
+    let url = server.url(&format!("/{video}/manifest/video.mpd"));
+    let live = wait_until("both sizes while it is on the air", 60, || {
+        let mpd = server.get(&format!("{}?dvrEnabled=true", url.path)).text();
+        let widths: BTreeSet<&str> = values(&mpd, "width").into_iter().collect();
+        (widths.len() == 2).then_some(mpd)
+    });
+    assert_eq!(values(&live, "type"), ["dynamic"], "{live}");
+    assert!(encoder.wait(60).success(), "{}", encoder.output());
+    server.wait_ready(&video);
+
+    let mpd = server.get(&url.path).text();
+    assert_eq!(values(&mpd, "type"), ["static"], "{mpd}");
+    let (before, after) = (listed(&live), listed(&mpd));
+    assert!(before.0.is_subset(&after.0), "the same addresses: {live}{mpd}");
+    assert!(before.1.is_subset(&after.1), "the same Periods: {live}{mpd}");
+    let periods: Vec<&str> = mpd.split("<Period").skip(1).collect();
+    // Where the first one was lost, one track may have had a little of a segment that the other did not come to.
+    let (last, first) = periods.split_last().unwrap();
+    assert!(!first.is_empty(), "{mpd}");
+    for (period, width) in first.iter().map(|p| (p, "640")).chain([(last, "320")]) {
+        assert!(values(period, "width").iter().all(|w| *w == width), "{width}: {mpd}");
+    }
+    let seconds = |period: &str, name: &str| {
+        let text = values(period, name)[0];
+        text.trim_start_matches("PT").trim_end_matches('S').parse::<f64>().unwrap()
+    };
+    for pair in periods.windows(2) {
+        let joint = seconds(pair[0], "start") + seconds(pair[0], "duration");
+        assert!((seconds(pair[1], "start") - joint).abs() < 0.002, "one after the other: {mpd}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut pictures = 0;
+    for kind in ['v', 'a'] {
+        let hashes = |list: Vec<Packet>| list.into_iter().map(|p| p.hash).collect::<Vec<_>>();
+        let of = |period: &&str| fetched(folder.path(), &url, period, kind);
+        let before = hashes(first.iter().flat_map(of).collect());
+        let sent = hashes(packets(large.path(), kind));
+        assert!(before.len() > 60 && sent.starts_with(&before), "{kind}: all until the loss");
+        let (after, sent) = (hashes(of(last)), hashes(packets(small.path(), kind)));
+        assert!(after == sent, "{kind}: all from then on: {} of {}", after.len(), sent.len());
+        pictures = if kind == 'v' { before.len() } else { pictures };
+    }
+
+    if skip("browser") {
+        return;
+    }
+    // So many frames that some are of either size.
+    let frames = (pictures + 30).to_string();
+    let more = ["--counter", "--no-tone", "--settle", "0", "--frames", &frames];
+    let played = play(&url.to_string(), "dashjs", 0, &more);
+    let shown = played.0["framesShown"]["list"].as_array().unwrap();
+    let widths: Vec<u64> = shown.iter().map(|frame| frame["width"].as_u64().unwrap()).collect();
+    let joint = widths.iter().position(|width| *width == 320).expect("it goes over the joint");
+    assert!(joint > 0 && widths[..joint].iter().all(|width| *width == 640), "{widths:?}");
+    assert!(widths[joint..].iter().all(|width| *width == 320), "{widths:?}");
+    assert_eq!(played.0["jumpsBack"], 0, "{}", played.0);
+    assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0);
 }

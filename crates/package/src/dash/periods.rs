@@ -80,7 +80,11 @@ pub(super) fn of<'a>(
         if !index.ended() && undecided(&renditions, number) {
             break;
         }
-        let Some(boundary) = boundary(&renditions, &there, number) else { continue };
+        let Some(mut boundary) = boundary(&renditions, &there, number) else { continue };
+        if index.ended() {
+            // Of what is over all is there: nothing that somebody has lies before its Period.
+            boundary.origin = begins(&renditions, boundary.number).unwrap_or(boundary.origin);
+        }
         if begun != Some(boundary.number) {
             begun = Some(boundary.number);
             // What is over is one stretch from zero on; what was lost keeps its time.
@@ -105,7 +109,8 @@ pub(super) fn of<'a>(
         }
         let (ticks, timescale) = period.origin;
         let origin = ticks as f64 / f64::from(timescale);
-        let reach = there.iter().map(|(_, s)| {
+        let lost = there.iter().all(|(_, s)| s.info.gap);
+        let reach = there.iter().filter(|(_, s)| lost || !s.info.gap).map(|(_, s)| {
             (s.info.start + s.duration()) as f64 / f64::from(s.info.timescale) - origin
         });
         end = period.start + reach.fold(0.0, f64::max);
@@ -157,6 +162,12 @@ fn boundary(
     });
     // Of equal ones the last: runs that begin say best where they do.
     over.chain(begun).max_by_key(|b| b.number)
+}
+
+/// Media time at which a number begins, of the last one that has it.
+fn begins(renditions: &[(&str, &Rendition)], number: u64) -> Option<(u64, u32)> {
+    let mut there = renditions.iter().rev().filter_map(|(_, r)| r.segment(number));
+    there.find(|s| !s.info.gap).map(|s| (s.info.start, s.info.timescale))
 }
 
 fn push<'a>(runs: &mut Vec<Run<'a>>, name: &'a str, content: &'a Content, segment: &'a Segment) {

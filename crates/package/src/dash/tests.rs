@@ -252,6 +252,45 @@ fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
     }
 }
 
+/// An encoder is cut off a picture behind a cut, whose sound never came. What it had sent outlasts that picture's decode time.
+#[test]
+fn a_picture_without_its_sound_has_a_period_of_its_own_length() {
+    let mut index = Index::new();
+    for (name, segments) in [
+        ("audio.cmaf", &[(10, 1_800_000, 183_180, 0), (12, 1_995_180, 180_000, 1)][..]),
+        (
+            "video.cmaf",
+            &[(10, 1_800_000, 180_000, 0), (11, 1_980_000, 3_000, 0), (12, 1_992_180, 180_000, 1)],
+        ),
+    ] {
+        for (number, start, duration, discontinuities) in segments.iter().copied() {
+            let info = Info {
+                init: init_of(name),
+                start,
+                discontinuity: number == 12,
+                discontinuity_sequence: discontinuities,
+                ..segment(number)
+            };
+            let part = Part {
+                duration,
+                independent: true,
+                last: true,
+                target_ms: 2_500,
+                target_duration: Some(2),
+                key_bytes: None,
+            };
+            let at = Location { group: number, object: 0 };
+            index.apply(name, at, &encode(&part, Some(&info)), 500_000).unwrap();
+        }
+    }
+    index.end();
+    let text = render(&index, LIVE);
+    assert_eq!(values(&text, "start"), ["PT0.000S", "PT2.035S", "PT2.069S"], "{text}");
+    assert_eq!(values(&text, "duration"), ["PT2.035S", "PT0.033S", "PT2.033S"], "{text}");
+    let offsets = values(&text, "presentationTimeOffset");
+    assert_eq!(offsets, ["1800000", "1800000", "1980000", "1992180", "1992180"], "{text}");
+}
+
 /// Sound comes a little later than the picture. A player cannot add it to a Period that it was not in.
 #[test]
 fn a_rendition_that_is_late_begins_no_period() {

@@ -281,12 +281,13 @@ fn a_new_configuration_begins_a_new_segment_behind_a_discontinuity() {
     assert_eq!((r.segments[at].info.start, at), (270_000, 2));
 }
 
-/// What a publisher that comes back sends before his first picture is not lost with what was before him.
+/// What a publisher that comes back sends before his first picture is neither lost with what was before him nor part of it,
+/// also where a segment had begun that sound had not reached.
 #[test]
 fn sound_waits_for_the_first_picture_of_another_configuration() {
-    for changed in [true, false] {
+    for (changed, until_ms) in [(true, 3_000), (false, 3_000), (true, 2_034), (false, 2_034)] {
         let mut bench = Bench::new(&[true, false]);
-        bench.run(0, 3_000, 60, false);
+        bench.run(0, until_ms, 60, false);
         bench.flush();
         let first = 188 * 1_024;
         bench.push(1, frame(first, 1_024, true));
@@ -302,6 +303,62 @@ fn sound_waits_for_the_first_picture_of_another_configuration() {
         assert_eq!((last.info.discontinuity, last.info.start), (true, first as u64), "{changed}");
         assert_eq!(last.duration(), 2 * 1_024, "{changed}");
         assert_eq!(bench.packager.findings().frames_dropped, 0, "{changed}");
+    }
+}
+
+/// His camera is off, or is on at last: three seconds after his sound, with pictures of then or of the beginning.
+#[test]
+fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
+    for picture_ms in [None, Some(4_000), Some(7_000)] {
+        let mut bench = Bench::new(&[true, false]);
+        bench.run(0, 3_000, 60, false);
+        bench.flush();
+        let before = bench.segments("audio").len();
+        let first = 4_000 * 48 / 1_024 + 1;
+        let until = first + 3 * 48_000 / 1_024;
+        for sound in first..until {
+            let discontinuity = sound == first;
+            bench.push(1, Frame { discontinuity, ..frame(sound * 1_024, 1_024, true) });
+        }
+        let heard = bench.segments("audio").len();
+        assert!(heard > before, "{picture_ms:?}");
+        for i in picture_ms.into_iter().flat_map(|ms| (0..60).map(move |i| ms * 90 + i * 3_000)) {
+            let discontinuity = Some(i) == picture_ms.map(|ms| ms * 90);
+            bench.push(0, Frame { discontinuity, ..frame(i, 3_000, discontinuity) });
+        }
+        bench.flush();
+        let sound = bench.index.rendition("audio").unwrap();
+        let from_there: u64 =
+            sound.segments.iter().skip(before).map(crate::Segment::duration).sum();
+        assert_eq!(from_there, (until - first).unsigned_abs() * 1_024, "{picture_ms:?}");
+        assert_eq!(bench.packager.findings().frames_dropped, 0, "{picture_ms:?}");
+        let video = bench.index.rendition("video").unwrap();
+        let back = video.segments.iter().find(|s| s.info.discontinuity);
+        assert_eq!(back.is_some(), picture_ms.is_some());
+        if picture_ms == Some(4_000) {
+            let number = sound.segments[before].number;
+            assert_eq!(back.unwrap().number, number, "where the sound of that time is");
+        }
+    }
+}
+
+#[test]
+fn a_publisher_that_sends_only_sound_before_he_leaves_again_is_heard() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 3_000, 60, false);
+    bench.flush();
+    let before = bench.segments("audio").len();
+    (200..210).for_each(|i| bench.push(1, frame(i * 1_024, 1_024, true)));
+    bench.flush();
+    let sound = bench.index.rendition("audio").unwrap();
+    let last = &sound.segments[before];
+    assert_eq!((last.info.discontinuity, last.duration()), (true, 10 * 1_024));
+    bench.run(5_000, 6_000, 30, true);
+    bench.flush();
+    for name in ["video", "audio"] {
+        let segments = &bench.index.rendition(name).unwrap().segments;
+        assert!(segments.back().unwrap().info.discontinuity, "{name}");
+        assert_eq!(segments.back().unwrap().number, before as u64 + 101, "{name}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! From an encoder's frames to playlists, through the spine, and through a second one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -46,18 +47,24 @@ fn video(level: u8) -> VideoConfig {
 struct Encoder {
     publication: Publication,
     start: Instant,
+    sent: BTreeMap<Slot, usize>,
 }
 
 impl Encoder {
     fn go_live(origin: &Origin, start: Instant, level: u8) -> Self {
-        let route = Route::local(NodeId(1), 7);
+        Self::go_live_with(7, origin, start, level)
+    }
+
+    /// Under this ownership.
+    fn go_live_with(epoch: u64, origin: &Origin, start: Instant, level: u8) -> Self {
+        let route = Route::local(NodeId(1), epoch);
         let broadcast = origin.publish(&path(), route, Takeover::Replace).unwrap();
         let mut publication = Publication::new(broadcast, SourceClock::RTMP, 0, start);
         let arrival = Arrival { at: start, wall_clock_ms: 1_700_000_000_000 };
         publication.configure(VIDEO, Config::Video(video(level)), arrival).unwrap();
         let asc = AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap();
         publication.configure(AUDIO, Config::Audio(asc.config()), arrival).unwrap();
-        Self { publication, start }
+        Self { publication, start, sent: BTreeMap::new() }
     }
 
     fn send(&mut self, from_ms: u64, to_ms: u64, packaging: &mut Packaging) {
@@ -87,6 +94,7 @@ impl Encoder {
         let payload = self.publication.budget().payload(bytes);
         let frame = SourceFrame { timestamp: ms, composition: 0, sync, samples };
         self.publication.frame(slot, frame, payload, arrival).unwrap();
+        *self.sent.entry(slot).or_default() += 1;
     }
 }
 
@@ -192,6 +200,56 @@ fn a_reconnect_with_another_configuration_is_one_discontinuity_in_both_tracks() 
         assert!(starts.is_sorted_by(|a, b| a < b), "{name}: {starts:?}");
     }
     assert_eq!(packaging.findings(), package::Findings::default());
+}
+
+/// Sound comes first. Packaging has seen the loss, or has not had a turn since; somebody else has taken over; the last cut was
+/// made by a picture whose sound never came.
+#[test]
+fn nothing_of_who_comes_back_is_in_what_was_before() {
+    for (lost, seen) in [(true, true), (true, false), (false, false)] {
+        for (level, until_ms) in [(0x28, 2_034), (0x28, 3_000), (0x29, 2_034), (0x29, 3_000)] {
+            let what = format!("lost {lost}, seen {seen}, level {level}, until {until_ms} ms");
+            let (origin, start) = (Origin::new(Limits::default()), epoch());
+            let mut first = Encoder::go_live(&origin, start, 0x28);
+            let consumer = first.publication.broadcast().consume();
+            let mut packaging = Packaging::new(consumer.clone(), Rules::default(), 1).unwrap();
+            first.send(0, until_ms, &mut packaging);
+            let sent = first.sent.clone();
+            let now = start + Duration::from_secs(4);
+            if lost {
+                first.publication.park(now + Duration::from_secs(15), now);
+            }
+            if seen {
+                assert!(packaging.poll(&cx(), now).is_pending());
+            }
+            let mut second = Encoder::go_live_with(8, &origin, now, level);
+            second.frame(AUDIO, 0, true, 1024, 200);
+            assert!(packaging.poll(&cx(), now).is_pending());
+            second.send(21, 3_000, &mut packaging);
+            let after = second.sent.clone();
+            second.publication.end(Close::Ended, now);
+            assert_eq!(packaging.poll(&cx(), now), Poll::Ready(Ok(Close::Ended)));
+
+            let index = index_of(&consumer);
+            for (name, slot) in [("video.cmaf", VIDEO), ("audio.cmaf", AUDIO)] {
+                let segments = &index.rendition(name).unwrap().segments;
+                let marks: Vec<u64> =
+                    segments.iter().filter(|s| s.info.discontinuity).map(|s| s.number).collect();
+                assert_eq!(marks.len(), 1, "{what}, {name}: {marks:?}");
+                let frames = |new: bool| {
+                    let objects = objects(&consumer, name).into_iter();
+                    let objects = objects.filter(|o| (o.location().group >= marks[0]) == new);
+                    objects.map(|o| o.whole().unwrap().len() - 1).sum::<usize>()
+                };
+                assert_eq!(
+                    (frames(false), frames(true)),
+                    (sent[&slot], after[&slot]),
+                    "{what}, {name}"
+                );
+            }
+            assert_eq!(packaging.findings(), package::Findings::default(), "{what}");
+        }
+    }
 }
 
 #[test]
