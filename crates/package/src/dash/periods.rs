@@ -81,6 +81,12 @@ pub(super) fn of<'a>(
             break;
         }
         let Some(mut boundary) = boundary(&renditions, &there, number) else { continue };
+        if let Some(before) = begun
+            && boundary.number == number
+            && is_rest(&renditions, &there, number, index.ended())
+        {
+            boundary.number = before;
+        }
         if index.ended() {
             // Of what is over all is there: nothing that somebody has lies before its Period.
             boundary.origin = begins(&renditions, boundary.number).unwrap_or(boundary.origin);
@@ -113,7 +119,7 @@ pub(super) fn of<'a>(
         let reach = there.iter().filter(|(_, s)| lost || !s.info.gap).map(|(_, s)| {
             (s.info.start + s.duration()) as f64 / f64::from(s.info.timescale) - origin
         });
-        end = period.start + reach.fold(0.0, f64::max);
+        end = reach.fold(end, |end, reach| end.max(period.start + reach));
     }
     periods.retain(|p| !p.runs.is_empty());
     if let (Some(last), Some(length_ns)) = (periods.last_mut(), options.length_ns) {
@@ -131,6 +137,34 @@ fn undecided(renditions: &[(&str, &Rendition)], number: u64) -> bool {
     newest <= number
         && renditions.iter().any(|(_, r)| last(r).is_some_and(|last| last + 1 == number))
 }
+
+/// Whether this number is a rest that an encoder left behind the last cut when it was cut off, and that not every rendition has:
+/// so little that players stand still in a Period of it. It belongs to the one before.
+fn is_rest(
+    renditions: &[(&str, &Rendition)],
+    there: &[(&str, &Segment)],
+    number: u64,
+    ended: bool,
+) -> bool {
+    let mut has = there.iter().filter(|(_, s)| !s.info.gap).peekable();
+    let follows = |name: &str| {
+        let rendition = renditions.iter().find(|(n, _)| *n == name);
+        rendition.and_then(|(_, r)| r.segment(number + 1))
+    };
+    let newest = renditions.iter().filter_map(|(_, r)| r.segments.back()).map(|s| s.number).max();
+    has.peek().is_some()
+        && has.all(|(name, s)| {
+            let goes_on = s.period.number < number;
+            let last = match follows(name) {
+                Some(next) => next.info.discontinuity,
+                None => ended && newest == Some(number),
+            };
+            goes_on && last && s.seconds(s.duration()) < REST_S
+        })
+}
+
+/// Half a second is longer than any encoder's sound is behind its picture.
+const REST_S: f64 = 0.5;
 
 /// Where a Period begins.
 struct Boundary {

@@ -254,21 +254,51 @@ fn a_rendition_that_ends_or_begins_in_between_begins_a_period() {
 
 /// An encoder is cut off a picture behind a cut, whose sound never came. What it had sent outlasts that picture's decode time.
 #[test]
-fn a_picture_without_its_sound_has_a_period_of_its_own_length() {
-    let mut index = Index::new();
-    for (name, segments) in [
-        ("audio.cmaf", &[(10, 1_800_000, 183_180, 0), (12, 1_995_180, 180_000, 1)][..]),
+fn a_picture_whose_sound_never_came_is_in_the_period_before() {
+    // Its length, and where: alone in a Period if it lasts.
+    for (duration, starts, durations, offsets) in [
         (
-            "video.cmaf",
-            &[(10, 1_800_000, 180_000, 0), (11, 1_980_000, 3_000, 0), (12, 1_992_180, 180_000, 1)],
+            3_000,
+            &["PT0.000S", "PT2.035S"][..],
+            &["PT2.035S", "PT2.033S"][..],
+            &["1800000", "1800000", "1992180", "1992180"][..],
+        ),
+        (
+            90_000,
+            &["PT0.000S", "PT2.035S", "PT3.035S"],
+            &["PT2.035S", "PT1.000S", "PT2.033S"],
+            &["1800000", "1800000", "1980000", "2079180", "2079180"],
         ),
     ] {
-        for (number, start, duration, discontinuities) in segments.iter().copied() {
+        let mut index = cut_off(duration);
+        let live = render(&index, MpdOptions { everything: true, ..LIVE });
+        index.end();
+        let text = render(&index, LIVE);
+        assert_eq!(values(&text, "start"), starts, "{text}");
+        assert_eq!(values(&text, "duration"), durations, "{text}");
+        assert_eq!(values(&text, "presentationTimeOffset"), offsets, "{text}");
+        assert_eq!(values(&live, "start").len(), starts.len(), "{live}");
+        assert_eq!(values(&live, "startNumber"), values(&text, "startNumber"), "{live}");
+    }
+}
+
+/// A picture of this length behind the cut, and what comes from the next encoder.
+fn cut_off(lasts: u32) -> Index {
+    let mut index = Index::new();
+    let next = 1_980_000 + u64::from(lasts) + 9_180;
+    for (name, segments) in [
+        ("audio.cmaf", [(10, 1_800_000, 183_180), (12, next + 3_000, 180_000)].to_vec()),
+        (
+            "video.cmaf",
+            [(10, 1_800_000, 180_000), (11, 1_980_000, lasts), (12, next, 180_000)].to_vec(),
+        ),
+    ] {
+        for (number, start, duration) in segments {
             let info = Info {
                 init: init_of(name),
                 start,
                 discontinuity: number == 12,
-                discontinuity_sequence: discontinuities,
+                discontinuity_sequence: u64::from(number == 12),
                 ..segment(number)
             };
             let part = Part {
@@ -283,12 +313,7 @@ fn a_picture_without_its_sound_has_a_period_of_its_own_length() {
             index.apply(name, at, &encode(&part, Some(&info)), 500_000).unwrap();
         }
     }
-    index.end();
-    let text = render(&index, LIVE);
-    assert_eq!(values(&text, "start"), ["PT0.000S", "PT2.035S", "PT2.069S"], "{text}");
-    assert_eq!(values(&text, "duration"), ["PT2.035S", "PT0.033S", "PT2.033S"], "{text}");
-    let offsets = values(&text, "presentationTimeOffset");
-    assert_eq!(offsets, ["1800000", "1800000", "1980000", "1992180", "1992180"], "{text}");
+    index
 }
 
 /// Sound comes a little later than the picture. A player cannot add it to a Period that it was not in.
