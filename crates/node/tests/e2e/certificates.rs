@@ -62,14 +62,23 @@ fn kept(server: &Server) -> PathBuf {
     folders.next().unwrap().unwrap().path().join("certificate.pem")
 }
 
-fn chain(file: &Path) -> Vec<CertificateDer<'static>> {
+pub(crate) fn chain(file: &Path) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_file_iter(file).unwrap().map(Result::unwrap).collect()
 }
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A connection over TLS that believes `authority`, as a browser or an encoder makes it.
 fn connect(address: &str, name: &str, authority: &CertificateDer<'static>) -> Result<Tls, String> {
+    over_tls(TcpStream::connect(address).unwrap(), name, authority)
+}
+
+/// The same on a connection that is there.
+pub(crate) fn over_tls(
+    mut socket: TcpStream,
+    name: &str,
+    authority: &CertificateDer<'static>,
+) -> Result<Tls, String> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.clone()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
@@ -77,7 +86,6 @@ fn connect(address: &str, name: &str, authority: &CertificateDer<'static>) -> Re
     let config = config.with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     while client.is_handshaking() {
         client.complete_io(&mut socket).map_err(|error| error.to_string())?;
@@ -91,12 +99,17 @@ fn certificate(tls: &Tls) -> Validity {
 
 /// Asks on a connection that stays open; answers the first line.
 fn ask(tls: &mut Tls, name: &str) -> String {
-    head(tls, name).lines().next().unwrap_or_default().to_owned()
+    ask_for(tls, name, "/live.json")
+}
+
+/// The same, for this.
+pub(crate) fn ask_for(tls: &mut Tls, name: &str, path: &str) -> String {
+    head(tls, name, path).lines().next().unwrap_or_default().to_owned()
 }
 
 /// The same; answers the whole head.
-fn head(tls: &mut Tls, name: &str) -> String {
-    write!(tls, "GET /live.json HTTP/1.1\r\nHost: {name}\r\n\r\n").unwrap();
+fn head(tls: &mut Tls, name: &str, path: &str) -> String {
+    write!(tls, "GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     // Its body, too: the next answer comes behind it.
     loop {
@@ -157,7 +170,7 @@ fn a_name_is_proved_on_port_80_and_kept_over_a_restart() {
     assert!(refused.unwrap_err().contains("not valid for name"));
     let mut tls = connect(address(&server, "domain_https"), names[0], &signed[1]).unwrap();
     // Browsers ask in clear no more, once they were here; in clear they are told nothing.
-    let told = head(&mut tls, names[0]);
+    let told = head(&mut tls, names[0], "/live.json");
     assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told}");
     assert!(told.contains("\r\nstrict-transport-security: max-age=15552000\r\n"), "{told}");
     let told = plain(address(&server, "http"), "/live.json", names[0]);

@@ -8,6 +8,7 @@ use serde_json::json;
 use testkit::{Clip, ClipSpec, Gateway, Input, Server, Url, request, wait_until};
 
 use crate::AIRWAVE;
+use crate::certificates::{ask_for, chain, over_tls};
 use crate::hostile::{closed, connect};
 
 /// A link that opens from one address only.
@@ -151,11 +152,57 @@ fn a_connection_is_for_whom_its_balancer_says() {
     assert_eq!(server.metric("http_proxy_lies_total"), 8);
     assert_eq!(server.metric("rtmp_proxy_lies_total"), 4);
     // and a stranger's words are what they are: no HTTP.
-    let mut stranger = connect(&server, "http", 9);
-    stranger.write_all(&[V1, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"].concat()).unwrap();
-    let mut answer = String::new();
-    stranger.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    for port in ["http", "domain_http"] {
+        let mut stranger = connect(&server, port, 9);
+        stranger.write_all(&[V1, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"].concat()).unwrap();
+        let mut answer = String::new();
+        stranger.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{port}: {answer}");
+    }
+}
+
+/// In front of the handshake, where a balancer hands TLS on as it is. On port 443 of a name too.
+#[test]
+fn access_rules_ask_for_whom_a_balancer_names_before_tls() {
+    const NAME: &str = "live.example.test";
+    let server = Server::start(
+        AIRWAVE,
+        &[
+            r#"proxy_protocol.trusted=["127.0.0.1/32"]"#,
+            r#"proxy_protocol.listeners=["https"]"#,
+            &format!("tls.domain=[\"{NAME}\"]"),
+            "acme.directory=https://127.0.0.1:1/dir",
+            "acme.http_listen=127.0.0.1:0",
+            "acme.https_listen=127.0.0.1:0",
+        ],
+    );
+    let path = format!("/{}/lifecycle", link(&server, &locked(&server), "198.51.100.7"));
+    let own = chain(&server.data().join("self-signed.pem")).remove(0);
+    let asked = |socket: TcpStream| {
+        let mut tls = over_tls(socket, NAME, &own)?;
+        Ok::<_, String>(ask_for(&mut tls, NAME, &path)["HTTP/1.1 ".len()..][..3].to_owned())
+    };
+    for port in ["https", "domain_https"] {
+        let address = server.addresses[port].as_str().unwrap();
+        for (first, status) in [
+            (V1, "200"),
+            (&*v2(), "200"),
+            (b"PROXY TCP4 198.51.100.8 10.0.0.1 4711 443\r\n", "403"),
+            (b"PROXY UNKNOWN\r\n", "403"),
+        ] {
+            let mut socket = TcpStream::connect(address).unwrap();
+            socket.write_all(first).unwrap();
+            assert_eq!(asked(socket).as_deref(), Ok(status), "{port} {}", first.escape_ascii());
+        }
+        // A stranger speaks for himself, and whom he names is no handshake.
+        assert_eq!(asked(connect(&server, port, 9)).as_deref(), Ok("403"), "{port}");
+        for first in [V1, &*v2()] {
+            let mut stranger = connect(&server, port, 9);
+            stranger.write_all(first).unwrap();
+            assert!(asked(stranger).is_err(), "{port} {}", first.escape_ascii());
+        }
+    }
+    assert_eq!(server.metric("http_proxy_lies_total"), 0);
 }
 
 /// Flips `http.allow_plain_api`.
