@@ -1,5 +1,8 @@
 /** Pictures above the seek bar: what a storyboard says, and which of it is shown where. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import type { Engine } from '../src/player/engine';
+import { Pictures } from '../src/player/pictures';
+import type { Lifecycle } from '../src/player/session';
 import { parseStoryboard, tileAt } from '../src/player/storyboard';
 
 const BASE = 'https://host/ID/thumbnails/storyboard.vtt';
@@ -17,6 +20,32 @@ sheet-1-98-99.jpg#xywh=192,0,192,108
 01:00:04.500 --> 01:00:06.000
 sheet-1-102-102.jpg#xywh=0,108,96,54
 `;
+
+describe('whose pictures are asked for', () => {
+  const source = { kind: 'id', server: '', id: 'input' } as const;
+  const said = { isInput: true, videoUID: 'video', live: true, status: '', name: null, moq: null, thumbnails: true };
+  test.each<[string, Partial<Lifecycle>, RegExp | null, string | null]>([
+    ['on the air', {}, /^\/input\/thumbnails/, '/input/thumbnails/storyboard.vtt'],
+    ['an input off the air: of its recording, when that is played', { live: false }, null, '/video/thumbnails/storyboard.vtt'],
+    ['a recording', { live: false, isInput: false }, /^\/input\/thumbnails/, '/input/thumbnails/storyboard.vtt'],
+    ['nobody makes any', { thumbnails: false }, null, null],
+  ])('%s', (_name, lifecycle, poster, storyboard) => {
+    const asked: string[] = [];
+    vi.stubGlobal('fetch', (url: string) => {
+      asked.push(url);
+      return Promise.reject(new Error('off'));
+    });
+    const pictures = new Pictures();
+    pictures.follow({ ...said, ...lifecycle });
+    pictures.load(source, lifecycle.live === false && lifecycle.isInput !== false ? 'video' : null, () => {});
+    pictures.at(1, { segmentAt: () => null, live: false } as unknown as Engine);
+    vi.unstubAllGlobals();
+    expect(asked).toEqual(storyboard === null ? [] : [storyboard]);
+    const address = pictures.poster(source);
+    if (poster === null) expect(address).toBeNull();
+    else expect(address).toMatch(poster);
+  });
+});
 
 describe('a storyboard', () => {
   test('has a tile for each cue', () => {

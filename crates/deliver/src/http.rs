@@ -308,6 +308,8 @@ async fn lifecycle(State(site): State<Site>, Extension(pass): Extension<Pass>) -
                 "name": name,
                 "clips": allow_clips,
                 "chat": chat,
+                // Of the recording: the input has none now.
+                "thumbnails": pictures && recording.is_some(),
                 "clipSeconds": site.clip_max.as_secs(),
             }))
         }

@@ -294,7 +294,7 @@ export class AirwavePlayer extends HTMLElement {
     try {
       const lifecycle = await fetchLifecycle(source.server, source.id);
       this.moq = lifecycle.moq;
-      this.pictures.there = lifecycle.thumbnails === true;
+      this.pictures.follow(lifecycle);
       if (lifecycle.moq !== null) prepareMoq();
       this.dispatchEvent(new CustomEvent('airwave-lifecycle', { detail: lifecycle }));
       return { kind: 'lifecycle', lifecycle };

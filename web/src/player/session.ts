@@ -19,7 +19,7 @@ export interface Lifecycle {
   chat?: boolean;
   /** Its viewers may make clips. */
   clips?: boolean;
-  /** The server makes pictures of it. */
+  /** The server makes pictures of it; of an input that is off the air, of its recording. */
   thumbnails?: boolean;
   /** The longest one, in seconds. */
   clipSeconds?: number | null;

@@ -128,6 +128,7 @@ fn thumbnails_show_the_frame_that_was_asked_for() {
     }
     assert_eq!(server.get(&format!("/{video}/thumbnails/thumbnail.png")).status, 404);
     assert_eq!(thumbnail(&server, &input.uid, "").status, 404, "the input is off the air");
+    assert_eq!(server.lifecycle(&input.uid)["thumbnails"], true, "its recording has pictures");
     check_fields(&server, &video);
     // Many who ask for one picture get one picture.
     let made = server.metric("pictures_made_total");
