@@ -100,6 +100,7 @@ await scenarios.run('over', server, async ({ page, open, until, settled, shot })
   process.kill(Number(encoder), 'SIGINT');
   check('over: the page hears of it', (await (await asked).json()).live === false);
   await settled();
+  check('over: nothing says that it is live', !/live now/i.test(await text(page, 'line')), await text(page, 'line'));
   check('over: the panel is there', await page.locator('#clip').isVisible(), await text(page, 'clip-words'));
   check('over: and the way to it', await page.locator('#make-clip').isVisible());
   await page.locator('#clip-from').fill('3');

@@ -2,9 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { parseBroadcasts, since } from '../src/landing/broadcasts';
 import { playbackRate } from '../src/player/catch-up';
 import { parseLifecycle } from '../src/player/server';
-import type { State } from '../src/player/session';
+import type { Lifecycle, State } from '../src/player/session';
 import { codecName, describe as say } from '../src/player/words';
 import { clock } from '../src/shared/clock';
+import { line } from '../src/watch/text';
 
 const waiting: State = { name: 'waiting', recording: null, status: 'the broadcaster stopped', polls: 0 };
 const calm: State = {
@@ -60,6 +61,18 @@ describe('words', () => {
     ['', 'in a codec that is not known here'],
   ])('codec %s', (codec, name) => {
     expect(codecName(codec)).toBe(name);
+  });
+});
+
+describe('under the picture', () => {
+  const on: Lifecycle = { isInput: true, videoUID: 'v', live: true, status: '', name: null, moq: null };
+  test.each<[string, 'live' | 'replay', Lifecycle | null, string]>([
+    ['before anything is known', 'live', null, 'Live now · 3 watching'],
+    ['on the air', 'live', on, 'Live now · 3 watching'],
+    ['over, while the picture is paused', 'live', { ...on, live: false }, 'The broadcast has ended'],
+    ['its recording', 'replay', { ...on, live: false }, 'Recording of the last broadcast'],
+  ])('%s', (_name, state, lifecycle, words) => {
+    expect(line({ state }, lifecycle, 3)).toBe(words);
   });
 });
 

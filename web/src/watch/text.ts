@@ -9,6 +9,8 @@ export function line(
 ): string {
   switch (stats.state) {
     case 'live': {
+      // A picture that was paused stands still when the broadcast ends.
+      if (lifecycle?.live === false) return 'The broadcast has ended';
       const watching = viewers === null || viewers < 1 ? '' : ` · ${viewers} watching`;
       return `Live now${watching}`;
     }
