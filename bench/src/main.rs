@@ -96,7 +96,7 @@ enum Measure {
     Glass,
     /// H9: the server's share, from a part's last byte to the playlist that names it
     Share,
-    /// C1, C3, C4: clips, beside ffmpeg that cuts without encoding
+    /// C1 to C4: clips, beside ffmpeg that cuts without encoding, and cp
     Clip,
     /// H11: from the goodbye to a replay that plays
     Replay,

@@ -1,8 +1,8 @@
-//! C1, C3, C4: clips, beside ffmpeg that cuts the same without encoding.
+//! C1 to C4: clips, beside ffmpeg that cuts the same without encoding, and `cp` of as many bytes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use testkit::{Packet, packets, wait_until};
 
 use crate::Setup;
 use crate::airwave::Airwave;
-use crate::host;
+use crate::host::{self, Cpu};
 use crate::load_rtmp::Fleet;
-use crate::report::Report;
+use crate::report::{Goal, Report};
 use crate::ring::{HD, Ring};
 use crate::stats::{Sample, ratios};
 
@@ -23,6 +23,13 @@ use crate::stats::{Sample, ratios};
 const ROUNDS: u32 = 10;
 const SPEED: &str = "12";
 const LENGTH_S: f64 = 60.0;
+
+/// Copies of a clip at a time: of a process that has ended only ticks of 10 ms are known.
+const COPIES: usize = 20;
+/// All bytes of a clip to a socket, by as many to a file.
+const SENT: (&str, Goal) = ("C2", Goal::within(1.2, None));
+/// What is read and computed until it can be sent: served like that, no byte of it is copied before somebody wants it.
+const READY: (&str, Goal) = ("C2", Goal::within(1.2, Some(0.1)));
 
 /// Of a running broadcast.
 const LIVE_WARM: Duration = Duration::from_secs(9);
@@ -32,17 +39,60 @@ const LIVE_LENGTH_S: f64 = 5.0;
 /// All of it.
 pub(crate) fn run(setup: &Setup) -> Result<bool> {
     let ring = Arc::new(Ring::make(&setup.clips, &HD)?);
-    let recorded = recorded(setup)?;
-    Ok(recorded & live(setup, &ring)?)
+    let mut film = Film::record(setup)?;
+    let made = recorded(setup, &mut film)? & copied(setup, &mut film)?;
+    drop(film);
+    Ok(made & live(setup, &ring)?)
+}
+
+/// A recording that is longer than a clip.
+struct Film {
+    airwave: Airwave,
+    video: String,
+    folder: tempfile::TempDir,
+}
+
+impl Film {
+    fn record(setup: &Setup) -> Result<Self> {
+        let airwave = Airwave::start(&setup.program, &[])?;
+        let input = airwave.inputs(1, true).pop().context("no input")?;
+        let clip = setup.clips.join(format!("{}.flv", HD.name));
+        let rounds = (ROUNDS - 1).to_string();
+        let mut encoder = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-readrate", SPEED, "-stream_loop", &rounds, "-i"])
+            .arg(&clip)
+            .args(["-c", "copy", "-f", "flv", &input.rtmp])
+            .spawn()?;
+        let video = airwave.server().wait_live(&input);
+        ensure!(encoder.wait()?.success(), "the encoder failed");
+        wait_until("the recording to be complete", 30, || {
+            airwave.metric("broadcasts").is_ok_and(|n| n == 0.0).then_some(())
+        });
+        Ok(Self { airwave, video, folder: tempfile::tempdir()? })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The address of a minute of it.
+    fn clip(&self, from_s: f64) -> String {
+        format!("/{}/clip.mp4?time={from_s}s&duration={LENGTH_S}s", self.video)
+    }
 }
 
 /// Milliseconds until the first byte of a body came, and until all of it was in a file.
 fn get(airwave: &Airwave, path: &str, to: &Path) -> Result<(f64, f64)> {
+    get_with(airwave, path, "", to)
+}
+
+/// The same, with this in the head.
+fn get_with(airwave: &Airwave, path: &str, field: &str, to: &Path) -> Result<(f64, f64)> {
     let mut file = std::fs::File::create(to)?;
     let start = Instant::now();
     let mut socket = TcpStream::connect(airwave.address("http")?)?;
     socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{field}Connection: close\r\n\r\n")?;
     let mut buffer = vec![0; 256 << 10];
     let mut head = Vec::new();
     let end = loop {
@@ -54,7 +104,7 @@ fn get(airwave: &Airwave, path: &str, to: &Path) -> Result<(f64, f64)> {
         head.extend_from_slice(&buffer[..n]);
     };
     let words = String::from_utf8_lossy(&head[..end]).to_ascii_lowercase();
-    ensure!(words.starts_with("http/1.1 200"), "{path}: {words}");
+    ensure!(words.starts_with("http/1.1 20"), "{path}: {words}");
     let length = words.lines().find_map(|l| l.strip_prefix("content-length:"));
     let length: u64 = length.context("no length")?.trim().parse()?;
     let mut first = (head.len() > end).then(|| ms(start));
@@ -81,27 +131,13 @@ fn ffmpeg(arguments: &[&str], to: &Path) -> Result<f64> {
 }
 
 /// C1 and C4, of a recording.
-fn recorded(setup: &Setup) -> Result<bool> {
+fn recorded(setup: &Setup, film: &mut Film) -> Result<bool> {
     let mut report = Report::begin("C1")?;
-    let airwave = Airwave::start(&setup.program, &[])?;
-    let input = airwave.inputs(1, true).pop().context("no input")?;
-    let clip = setup.clips.join(format!("{}.flv", HD.name));
-    let rounds = (ROUNDS - 1).to_string();
-    let mut encoder = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-readrate", SPEED, "-stream_loop", &rounds, "-i"])
-        .arg(&clip)
-        .args(["-c", "copy", "-f", "flv", &input.rtmp])
-        .spawn()?;
-    let video = airwave.server().wait_live(&input);
-    ensure!(encoder.wait()?.success(), "the encoder failed");
-    wait_until("the recording to be complete", 30, || {
-        airwave.metric("broadcasts").is_ok_and(|n| n == 0.0).then_some(())
-    });
-    let folder = tempfile::tempdir()?;
-    let file = |name: &str| folder.path().join(name);
+    let (airwave, video) = (&film.airwave, &film.video);
+    let file = |name: &str| film.file(name);
     let downloads = format!("/stream/{video}/downloads");
     ensure!(airwave.server().api("POST", &downloads, None).status == 200, "no download");
-    get(&airwave, &format!("/{video}/downloads/default.mp4"), &file("source.mp4"))?;
+    get(airwave, &format!("/{video}/downloads/default.mp4"), &file("source.mp4"))?;
     let source = file("source.mp4").display().to_string();
 
     let (mut ours, mut theirs, mut first, mut stored) =
@@ -114,8 +150,7 @@ fn recorded(setup: &Setup) -> Result<bool> {
         let cut =
             ["-ss", &at, "-t", &length, "-i", &source, "-c", "copy", "-movflags", "+faststart"];
         theirs.push(ffmpeg(&cut, &file("theirs.mp4"))?);
-        let path = format!("/{video}/clip.mp4?time={from}s&duration={LENGTH_S}s");
-        let (begun, whole) = get(&airwave, &path, &file("ours.mp4"))?;
+        let (begun, whole) = get(airwave, &film.clip(from), &file("ours.mp4"))?;
         first.push(begun);
         ours.push(whole);
         let fields = json!({
@@ -148,6 +183,50 @@ fn recorded(setup: &Setup) -> Result<bool> {
         report.void("the clip is not the source's range");
     }
     report.end(&setup.results)
+}
+
+/// C2, of the same recording.
+fn copied(setup: &Setup, film: &mut Film) -> Result<bool> {
+    let mut report = Report::begin("C2")?;
+    let (from, to) = (film.file("ours.mp4"), film.file("copy.mp4"));
+    let pid = film.airwave.pid();
+    let airwave = &film.airwave;
+    let used = |ask: &dyn Fn() -> Result<()>| {
+        let before = Cpu::of(pid)?;
+        ask()?;
+        anyhow::Ok((Cpu::of(pid)? - before).seconds)
+    };
+    let (mut copies, mut sent, mut ready) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..setup.pairs() {
+        copies.push(copy(&from, &to)?);
+        // Each another one, that nobody had before.
+        let other = |n: f64| 3.0 + round as f64 / 10.0 + n;
+        sent.push(used(&|| get(airwave, &film.clip(other(0.05)), &to).map(drop))?);
+        let byte = "Range: bytes=0-0\r\n";
+        ready.push(used(&|| get_with(airwave, &film.clip(other(0.07)), byte, &to).map(drop))?);
+    }
+    let made = |list: &[f64]| Sample::new(list.iter().map(|seconds| seconds * 1e3));
+    report.set("bytes", std::fs::metadata(&from)?.len());
+    report.judged(SENT, "CPU of all bytes to a socket by cp", "", &ratios(&sent, &copies));
+    report.judged(READY, "CPU until it can be sent by cp", "", &ratios(&ready, &copies));
+    for (name, list) in [("all bytes", sent), ("until it can be sent", ready), ("cp", copies)] {
+        report.sample(name, "ms of CPU", &made(&list));
+    }
+    report.end(&setup.results)
+}
+
+/// CPU seconds of one copy: the mean of many, each to a file that was not there.
+fn copy(from: &Path, to: &Path) -> Result<f64> {
+    let before = host::of_ended_children()?;
+    for _ in 0..COPIES {
+        if to.exists() {
+            std::fs::remove_file(to)?;
+        }
+        let mut command = Command::new("cp");
+        command.arg("--reflink=never").args([from, to]);
+        ensure!(host::on_server_core(|| command.status())??.success(), "cp failed");
+    }
+    Ok((host::of_ended_children()? - before) / COPIES as f64)
 }
 
 /// From a key frame to the next one, and a packet of sound: so much earlier than it is asked for a clip may begin.
