@@ -156,8 +156,9 @@ fn both_periods_of_an_encoder_that_comes_back_are_whole_and_play_in_chromium() {
     let mut encoder = large.publish_at(4.0, &input.rtmp, 1);
     let video = server.wait_live(&input);
     let list = format!("/{video}/manifest/video.cmaf.m3u8");
-    wait_until("two segments", 60, || {
-        (server.get(&list).text().matches("#EXTINF").count() >= 2).then_some(())
+    // On a busy machine the browser has played some of it before anybody counts.
+    wait_until("ten seconds", 60, || {
+        (server.get(&list).text().matches("#EXTINF").count() >= 5).then_some(())
     });
     encoder.kill();
     let mut encoder = small.publish_at(2.0, &input.rtmp, 1);
