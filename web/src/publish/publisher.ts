@@ -2,7 +2,7 @@
 import * as messages from '../moq/messages';
 import { writeHeader, writeObjectHead } from '../moq/objects';
 import { type Address, type Asked, Session } from '../moq/session';
-import { writePairs } from '../moq/wire';
+import { streamError, writePairs } from '../moq/wire';
 import { AUDIO, AudioSource, type Encoded, type VideoFormat, VideoSource } from './encode';
 
 const OPEN_MS = 5_000;
@@ -13,6 +13,8 @@ const VIDEO_CONFIG = 0x0d;
 const AUDIO_GROUP_FRAMES = 50;
 /** So many frames that are not written yet: the network carries less than the encoder makes. */
 const BACKLOG_FRAMES = 60;
+/** So many groups may still be on their way while another one is written; who watches live wants none that is older. */
+const GROUPS_BEFORE = 2;
 
 export interface Sent {
   bytes: number;
@@ -24,6 +26,8 @@ export interface Sent {
 /** The objects of one track, once somebody has subscribed to it. */
 class Outgoing {
   private writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
+  /** Of groups before, old ones first: closed, but not all of it has arrived. */
+  private ending: { writer: WritableStreamDefaultWriter<Uint8Array>; closed: Promise<void> }[] = [];
   private queue: Promise<void> = Promise.resolve();
   private waiting = 0;
   private skipping = true;
@@ -51,7 +55,7 @@ class Outgoing {
 
   private async write(properties: Uint8Array, payload: Uint8Array, first: boolean): Promise<void> {
     if (first) {
-      await this.writer?.close();
+      this.endGroup();
       this.writer = await this.session.openUni();
       this.streams++;
       await this.writer.write(writeHeader(this.alias, this.group++));
@@ -66,9 +70,24 @@ class Outgoing {
     this.sent.bytes += object.length;
   }
 
+  /** A stream is closed once the peer has acknowledged all of it: the next group does not wait for that. */
+  private endGroup(): void {
+    const { writer } = this;
+    if (writer === null) return;
+    this.writer = null;
+    const closed = writer.close().catch(() => {});
+    const group = { writer, closed };
+    this.ending.push(group);
+    void closed.then(() => (this.ending = this.ending.filter((other) => other !== group)));
+    for (const { writer } of this.ending.splice(0, this.ending.length - GROUPS_BEFORE)) {
+      writer.abort(streamError(messages.TOO_FAR_BEHIND)).catch(() => {});
+    }
+  }
+
   async end(): Promise<void> {
     await this.queue;
-    await this.writer?.close().catch(() => {});
+    this.endGroup();
+    await Promise.all(this.ending.map(({ closed }) => closed));
     await this.asked.end(messages.publishDone(messages.TRACK_ENDED, this.streams)).catch(() => {});
   }
 }
@@ -121,7 +140,10 @@ export class Publisher {
     }
     if (audio !== undefined) {
       if (this.audio !== null) this.audio.replace(audio);
-      else this.audio = new AudioSource(audio, (frame) => this.onAudio(frame), this.onError);
+      else {
+        this.audio = new AudioSource(audio, (frame) => this.onAudio(frame), this.onError);
+        this.sendCatalog();
+      }
     }
   }
 
