@@ -208,3 +208,31 @@ describe('the past (draft-18 §10.12)', () => {
     expect(seen).toEqual([]);
   });
 });
+
+describe('a stream of an alias that nobody has named', () => {
+  it('waits for a while, and nothing of it stays', async () => {
+    vi.useFakeTimers();
+    try {
+      const { incoming } = past();
+      const session = await Session.open(HERE, 20_000);
+      const { waiting } = session as unknown as { waiting: Map<number, unknown[]> };
+      let cancelled = 0;
+      const stream = () =>
+        new ReadableStream<Uint8Array>({
+          start: (controller) => controller.enqueue(new Writer().varint(0x30).varint(7).varint(1).done()),
+          cancel: () => void cancelled++,
+        });
+      incoming.enqueue(stream());
+      await vi.advanceTimersByTimeAsync(1_500);
+      incoming.enqueue(stream());
+      await vi.advanceTimersByTimeAsync(0);
+      expect(waiting.get(7)).toHaveLength(2);
+      await vi.advanceTimersByTimeAsync(500);
+      expect([waiting.get(7)?.length, cancelled]).toEqual([1, 1]);
+      await vi.advanceTimersByTimeAsync(1_500);
+      expect([waiting.size, cancelled]).toEqual([0, 2]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});

@@ -290,10 +290,14 @@ export class Session {
   }
 
   private async late(alias: number): Promise<Sink | null> {
-    const known = new Promise<void>((resolve) => {
-      this.waiting.set(alias, [...(this.waiting.get(alias) ?? []), resolve]);
+    let tell = () => {};
+    const known = new Promise<void>((resolve) => (tell = resolve));
+    this.waiting.set(alias, [...(this.waiting.get(alias) ?? []), tell]);
+    await inTime(known, ALIAS_WAIT_MS).catch(() => {
+      const others = this.waiting.get(alias)?.filter((other) => other !== tell) ?? [];
+      if (others.length > 0) this.waiting.set(alias, others);
+      else this.waiting.delete(alias);
     });
-    await inTime(known, ALIAS_WAIT_MS).catch(() => {});
     return this.sinks.get(alias) ?? null;
   }
 
