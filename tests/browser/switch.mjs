@@ -1,5 +1,5 @@
-// Watches a broadcast over MoQ through a relay that is shut for a while, and prints how the player went over to LL-HLS and back:
-//   node switch.mjs --url http://HOST/ID/watch [--shut-after S] [--shut-for S] [--shut-first [--plain]] [--parts] [--screenshots DIR]
+// Watches a broadcast over MoQ through a relay that is shut for a while, or too narrow, and prints how the player went over to LL-HLS and back:
+//   node switch.mjs --url http://HOST/ID/watch [--shut-after S] [--narrow SHARE [--level HEIGHT]] [--shut-first [--plain]] [--parts] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
@@ -11,6 +11,8 @@ const { values: options } = parseArgs({
     url: { type: 'string' },
     'shut-after': { type: 'string', default: '10' },
     'shut-first': { type: 'boolean', default: false },
+    narrow: { type: 'string' },
+    level: { type: 'string' },
     plain: { type: 'boolean', default: false },
     parts: { type: 'boolean', default: false },
     screenshots: { type: 'string' },
@@ -69,18 +71,27 @@ async function watch(browser, relay) {
   } else {
     await mode('MoQ', PATIENCE_MS);
     result.startMs = Date.now() - openedAtMs;
+    const [fromMs, from] = [Date.now(), relay.bytes.down];
     const played = (seconds) => document.querySelector('airwave-player').video.getVideoPlaybackQuality().totalVideoFrames >= 30 * seconds;
     await page.waitForFunction(played, Number(options['shut-after']), { timeout: 60_000, polling: 20 });
     await shot('moq');
     const shutAtMs = Date.now();
-    relay.open = false;
+    if (options.narrow) relay.rates.down = (Number(options.narrow) * (relay.bytes.down - from) * 1000) / (shutAtMs - fromMs);
+    else relay.open = false;
+    if (options.level) {
+      const shown = ([since, height]) => window.shown.filter((frame) => frame.atMs > since && frame.mode === 'MoQ' && frame.height === height).length > 30;
+      await page.waitForFunction(shown, [shutAtMs, Number(options.level)], { timeout: PATIENCE_MS, polling: 20 });
+      return { ...result, down: { ...(await page.evaluate(gap, shutAtMs)), afterMs: Date.now() - shutAtMs }, behindS: await page.evaluate(behind), errors };
+    }
     await mode('Low latency', PATIENCE_MS);
     await page.waitForFunction((since) => window.shown.some(({ atMs, mode }) => atMs > since && mode === 'Low latency'), shutAtMs, { timeout: PATIENCE_MS, polling: 20 });
-    result.down = await page.evaluate(gap, shutAtMs);
+    result.down = { ...(await page.evaluate(gap, shutAtMs)), afterMs: Date.now() - shutAtMs };
+    result.behindS = await page.evaluate(behind);
     await shot('low-latency');
   }
   const openAtMs = Date.now();
   relay.open = true;
+  relay.rates.down = null;
   await mode('MoQ', PATIENCE_MS);
   await page.waitForFunction((since) => window.shown.filter(({ atMs, mode }) => atMs > since && ['MoQ', 'Real time'].includes(mode)).length > 60, openAtMs, { timeout: PATIENCE_MS, polling: 20 });
   result.up = { ...(await page.evaluate(gap, openAtMs)), afterMs: Date.now() - openAtMs };
@@ -96,12 +107,18 @@ function collect() {
     if (!player?.video) return setTimeout(begin, 5);
     const onFrame = () => {
       const { mode, latencySeconds } = player.stats;
-      window.shown.push({ atMs: Date.now(), mode, takenAtMs: latencySeconds === null ? null : Date.now() - latencySeconds * 1000 });
+      window.shown.push({ atMs: Date.now(), mode, height: player.video.videoHeight, takenAtMs: latencySeconds === null ? null : Date.now() - latencySeconds * 1000 });
       player.video.requestVideoFrameCallback(onFrame);
     };
     player.video.requestVideoFrameCallback(onFrame);
   };
   begin();
+}
+
+/** Runs in the page: how far the newest picture lies behind its making. */
+function behind() {
+  const { atMs, takenAtMs } = window.shown.at(-1);
+  return takenAtMs === null ? null : (atMs - takenAtMs) / 1000;
 }
 
 /** Runs in the page: the longest time without a new frame since then, and how far the picture moved over it. */

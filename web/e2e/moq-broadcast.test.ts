@@ -5,6 +5,11 @@ import * as messages from '../src/moq/messages';
 
 /** Requests of the page: the catalog gets no answer, the track these. */
 function serverThatSays(...said: Uint8Array<ArrayBuffer>[]): void {
+  serverThatAnswers([], said);
+}
+
+/** Requests of the page get these in their order. */
+function serverThatAnswers(...answers: (readonly Uint8Array<ArrayBuffer>[])[]): void {
   let requests = 0;
   const transport = class {
     ready = Promise.resolve();
@@ -14,10 +19,8 @@ function serverThatSays(...said: Uint8Array<ArrayBuffer>[]): void {
     incomingBidirectionalStreams = new ReadableStream();
     createUnidirectionalStream = () => Promise.resolve(new WritableStream());
     createBidirectionalStream = () => {
-      const isTrack = requests++ === 1;
-      const start = (controller: ReadableStreamDefaultController) => {
-        if (isTrack) said.forEach((message) => controller.enqueue(message));
-      };
+      const said = answers[requests++] ?? [];
+      const start = (controller: ReadableStreamDefaultController) => said.forEach((message) => controller.enqueue(message));
       return Promise.resolve({ readable: new ReadableStream({ start }), writable: new WritableStream() });
     };
     close() {}
@@ -27,6 +30,39 @@ function serverThatSays(...said: Uint8Array<ArrayBuffer>[]): void {
 }
 
 afterEach(() => vi.unstubAllGlobals());
+
+/** REQUEST_OK with LARGEST_OBJECT, or with nothing. */
+function has(...largest: number[]): Uint8Array<ArrayBuffer> {
+  const body = largest.length === 0 ? [0] : [1, 9, ...largest];
+  return Uint8Array.of(messages.KIND.REQUEST_OK, 0, body.length, ...body);
+}
+
+describe('whether a track lags', () => {
+  it.each([
+    ['what the server has is not here a moment later', [has(5, 0)], true],
+    ['it has nothing', [has()], false],
+    ['it knows of no such track', [messages.requestError(0x10, '')], false],
+    ['it does not answer in time', [], true],
+  ] as const)('%s', async (_name, said, expected) => {
+    vi.useFakeTimers();
+    try {
+      serverThatAnswers([], [messages.subscribeOk(4, new Uint8Array())], said);
+      const here = { url: 'https://a.example:4443/', certificate: null };
+      const events: BroadcastEvents = { onCatalog: () => {}, onEnd: () => {}, onLost: () => {} };
+      const lagging = new Promise<boolean>((resolve) => {
+        const follow = (broadcast: Broadcast) => {
+          const followed = broadcast.follow('video', 1, () => {});
+          setTimeout(() => void followed.isLagging().then(resolve), 0);
+        };
+        Broadcast.open(here, ['default', 'one'], 'catalog', 60_000, events, follow).catch(() => {});
+      });
+      await vi.advanceTimersByTimeAsync(3_000);
+      expect(await lagging).toBe(expected);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
 
 describe('a track that is followed', () => {
   const granted = messages.subscribeOk(4, new Uint8Array());

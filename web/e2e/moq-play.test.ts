@@ -101,9 +101,9 @@ describe('properties of parts', () => {
   const segment = new Writer().varint(0).varint(90_000).varint(3).varint(1_763_812_800_123).varint(180_000).varint(0).varint(7).done();
 
   it('say how long parts are, and when it was', () => {
-    expect(partInfo(writePairs([[0x3801, part]]))).toEqual({ targetMs: 334, segment: null });
-    const begins = { wallClockMs: 1_763_812_800_123, startS: 2, init: 7 };
-    expect(partInfo(writePairs([[0x3801, part], [0x3803, segment]]))).toEqual({ targetMs: 334, segment: begins });
+    expect(partInfo(writePairs([[0x3801, part]]))).toEqual({ duration: 30_000, targetMs: 334, segment: null });
+    const begins = { timescale: 90_000, wallClockMs: 1_763_812_800_123, startS: 2, init: 7 };
+    expect(partInfo(writePairs([[0x3801, part], [0x3803, segment]]))).toEqual({ duration: 30_000, targetMs: 334, segment: begins });
     expect(partInfo(writePairs([[0x10, 5]]))).toBeNull();
   });
 });

@@ -18,6 +18,8 @@ export interface BroadcastEvents {
 }
 
 export interface Followed {
+  /** Whether what the server has now is not here a moment after it said so: the path carries less than comes. */
+  isLagging(): Promise<boolean>;
   close(): void;
 }
 
@@ -26,6 +28,9 @@ const GIVE_UP_GROUP_MS = 250;
 /** Media comes every few hundredths of a second, whole parts three times a second. */
 const SILENT_MS = 600;
 const PING_MS = 800;
+/** What the server says that it has is under way then, unless it waits for more that is. */
+const UNDER_WAY_MS = 500;
+const ANSWER_MS = 2_000;
 const LOOK_EVERY_MS = 100;
 const CATALOG_PRIORITY = 0;
 
@@ -123,7 +128,15 @@ export class Broadcast {
         else this.lose('path');
       },
     );
+    const isLagging = async () => {
+      const newest = await this.session.newest(track, ANSWER_MS);
+      if (newest === null) return false;
+      await new Promise((resolve) => setTimeout(resolve, UNDER_WAY_MS));
+      return !order.reaches(newest);
+    };
     return {
+      // An answer that takes so long waits for media.
+      isLagging: () => isLagging().catch(() => true),
       close: () => {
         closed = true;
         this.orders.delete(order);

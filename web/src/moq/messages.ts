@@ -44,6 +44,7 @@ export function isTakenAway(doneCode: number): boolean {
 
 const IMPLEMENTATION = 0x07;
 const AUTHORIZATION_TOKEN = 0x03;
+const LARGEST_OBJECT = 0x09;
 const FORWARD = 0x10;
 const SUBSCRIBER_PRIORITY = 0x20;
 const SUBSCRIPTION_FILTER = 0x21;
@@ -189,6 +190,27 @@ export function readUpdate(body: Reader): { wantsGroup: boolean } {
     wantsGroup ||= type === NEW_GROUP_REQUEST;
   }
   return { wantsGroup };
+}
+
+/** A place in a track. */
+export interface Location {
+  group: number;
+  id: number;
+}
+
+/** The newest object that who answers REQUEST_OK knows (draft-18 §10.2.11); null: none, or it does not say. */
+export function readLargest(body: Reader): Location | null {
+  const count = body.varint();
+  if (count > PARAMETERS_MAX) throw new Malformed('too many parameters');
+  for (let type = 0, left = count; left > 0; left--) {
+    type += body.varint();
+    if (type === LARGEST_OBJECT) return { group: body.varint(), id: body.varint() };
+    // What may stand before it (EXPIRES) is a number.
+    if (type > LARGEST_OBJECT) return null;
+    if (PREFIXED.includes(type)) body.prefixed();
+    else body.varint();
+  }
+  return null;
 }
 
 /** Where a server that goes away sends us (draft-18 §10.4); empty: to where we are. */

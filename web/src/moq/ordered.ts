@@ -4,6 +4,7 @@
  * Pure. A group is handed out as it comes, the next one when it has ended. One that stands still while a newer one has begun is
  * given up after a while: what is lost of it was not sent, or is too late.
  */
+import type { Location } from './messages';
 import type { MoqObject } from './objects';
 
 interface Group {
@@ -17,6 +18,7 @@ export class Ordered {
   private current: number | null = null;
   /** Groups that were given up before their end. */
   skipped = 0;
+  private newest: Location | null = null;
 
   constructor(
     private readonly giveUpAfterMs: number,
@@ -40,6 +42,11 @@ export class Ordered {
     this.drain(nowMs);
   }
 
+  /** Whether this object, or a newer one, was handed out. */
+  reaches({ group, id }: Location): boolean {
+    return this.newest !== null && (this.newest.group > group || (this.newest.group === group && this.newest.id >= id));
+  }
+
   private group(id: number, nowMs: number): Group {
     let group = this.groups.get(id);
     if (group === undefined) {
@@ -56,7 +63,10 @@ export class Ordered {
       this.current ??= Math.min(...this.groups.keys());
       const group = this.groups.get(this.current);
       if (group !== undefined) {
-        for (const object of group.objects.splice(0)) this.out(object, object.id === 0);
+        for (const object of group.objects.splice(0)) {
+          if (!this.reaches(object)) this.newest = { group: object.group, id: object.id };
+          this.out(object, object.id === 0);
+        }
       }
       const newer = [...this.groups.keys()].filter((id) => id > (this.current ?? 0)).sort((a, b) => a - b)[0];
       if (newer === undefined) return;

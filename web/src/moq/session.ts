@@ -183,6 +183,15 @@ export class Session {
     );
   }
 
+  /** The newest object that the server has of a track; null: it does not say. Fails without an answer in time. */
+  async newest(track: messages.Track, timeoutMs: number): Promise<messages.Location | null> {
+    const asked = this.request((id) => messages.trackStatus(id, track)).then(({ answer, cancel }) => {
+      cancel();
+      return answer.kind === messages.KIND.REQUEST_OK ? messages.readLargest(answer.body) : null;
+    });
+    return inTime(asked, timeoutMs);
+  }
+
   async publishNamespace(namespace: string[]): Promise<void> {
     const { answer } = await this.request((id) => messages.publishNamespace(id, namespace));
     if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);

@@ -11,7 +11,7 @@ import { Cmcd } from './cmcd';
 import { Controls, type Intents, type View } from './controls';
 import { type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, startEngine } from './engine';
 import { isForOthers, pressKey } from './keys';
-import { Path } from './path';
+import { Path, type PathLost } from './path';
 import { Pictures } from './pictures';
 import { Plays } from './plays';
 import styles from './player.css?inline';
@@ -343,10 +343,9 @@ export class AirwavePlayer extends HTMLElement {
       onFailure: (failure: Failure) => {
         if (load === this.loads) this.feed({ kind: 'failure', failure });
       },
-      onPathLost: (open = false, to: MoqPlace['address'] | null = null) => {
+      onPathLost: (why: PathLost = 'gone', to: MoqPlace['address'] | null = null) => {
         if (load !== this.loads) return;
-        if (!open) this.path.failed(performance.now());
-        this.path.movedTo = to;
+        this.path.lost(why, to, performance.now());
         void this.load(id, from, true);
       },
     };

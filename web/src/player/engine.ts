@@ -1,5 +1,6 @@
 import type { CatalogTrack } from '../moq/catalog';
 import type { Address } from '../moq/session';
+import type { PathLost } from './path';
 import type { Failure } from './session';
 
 export interface Level {
@@ -21,8 +22,8 @@ export interface EngineEvents {
   /** Live or ended; told again whenever it changes. */
   onLive(live: boolean): void;
   onFailure(failure: Failure): void;
-  /** The way that the media came is gone; another one may be open. `open`: only this engine can't go it; `to`: the server says where it goes on. */
-  onPathLost(open?: boolean, to?: Address | null): void;
+  /** The way that the media came is gone, unless it says otherwise; another one may be open. `to`: the server says where it goes on. */
+  onPathLost(why?: PathLost, to?: Address | null): void;
 }
 
 /** Over MoQ: parts through Media Source Extensions, or bare frames through WebCodecs. */

@@ -5,10 +5,12 @@ import type { MoqObject } from '../moq/objects';
 import { type Address, Session } from '../moq/session';
 import { type Came, Change } from './change';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
+import { Descent } from './descent';
 import { placeOf } from './ladder';
 import { type PartInfo, partInfo } from './part';
 import { type Begins, groupAt, Rewind, REWIND_S } from './rewind';
 import { TrackBuffer } from './source-buffer';
+import { Throughput } from './throughput';
 
 /** From the click to the first catalog; after that the player goes the other way. */
 const OPEN_MS = 2_000;
@@ -36,6 +38,8 @@ interface Playing {
   init: Uint8Array | null;
   /** The newest group of which something was appended. */
   group: number | null;
+  /** Units a second of its parts. */
+  timescale: number;
   /** What has come of it, and which initialisation segment it has. */
   current: MoqObject[];
   inited: number | null;
@@ -45,7 +49,7 @@ interface Playing {
   next: { track: CatalogTrack; followed: Followed | null; change: Change } | null;
 }
 
-const NOTHING: Followed = { close: () => {} };
+const NOTHING: Followed = { close: () => {}, isLagging: () => Promise.resolve(false) };
 
 export function moqSupported(): boolean {
   return 'WebTransport' in window && 'MediaSource' in window && window.isSecureContext;
@@ -73,6 +77,11 @@ export class MoqEngine implements Engine {
   private readonly playing = new Map<Kind, Playing>();
   private wantedLevel: string | null = null;
   private wantedAudio: string | null = null;
+  private readonly descent = new Descent();
+  private readonly throughput = new Throughput(
+    () => this.leading?.followed.isLagging() ?? Promise.resolve(false),
+    (share) => this.onNarrow(share),
+  );
   private targetMs = 0;
   /** The newest media, and when it came: between parts the edge moves on by the clock. */
   private edge: { endS: number; atMs: number } | null = null;
@@ -148,12 +157,12 @@ export class MoqEngine implements Engine {
 
   private choose(kind: Kind): void {
     const tracks = this.candidates(kind);
-    const name = kind === 'video' ? this.wantedLevel : this.wantedAudio;
+    const name = kind === 'video' ? (this.wantedLevel ?? this.descent.name) : this.wantedAudio;
     const track = tracks.find((candidate) => candidate.name === name) ?? tracks[0];
     const before = this.playing.get(kind);
     if (track === undefined) return;
     if (before !== undefined) return this.changeTo(kind, before, track);
-    const playing: Playing = { track, buffer: this.makeBuffer(track), followed: NOTHING, init: null, group: null, current: [], inited: null, rewind: null, next: null };
+    const playing: Playing = { track, buffer: this.makeBuffer(track), followed: NOTHING, init: null, group: null, timescale: 0, current: [], inited: null, rewind: null, next: null };
     this.playing.set(kind, playing);
     playing.followed = this.follow(kind, track.name, (came) => this.onObject(kind, playing, came)) ?? NOTHING;
   }
@@ -170,14 +179,17 @@ export class MoqEngine implements Engine {
       if (next.change.begins(came)) this.take(kind, playing, next.track, next.followed, came);
     };
     // A level that is not to be had leaves what there is.
-    next.followed = this.follow(kind, track.name, given, () => {
+    const lacks = () => {
       if (playing.next === next) playing.next = null;
-    });
+    };
+    // The lower one of the two goes ahead: on a narrow path it does not wait behind the other.
+    next.followed = this.follow(kind, track.name, given, lacks, Math.sign(playing.track.bitrate - track.bitrate));
   }
 
   private take(kind: Kind, before: Playing, track: CatalogTrack, followed: Followed | null, came: Came): void {
     before.rewind?.end();
     before.followed.close();
+    this.throughput.forget();
     if (family(before.track) !== family(track)) before.buffer.changeType(type(track));
     const playing: Playing = { ...before, track, followed: followed ?? NOTHING, init: null, current: [], rewind: null, next: null };
     this.playing.set(kind, playing);
@@ -192,8 +204,8 @@ export class MoqEngine implements Engine {
     return new TrackBuffer(this.media, buffer, this.video, () => this.onAppended(), fail);
   }
 
-  private follow(kind: Kind, name: string, out: (came: Came) => void, lacks?: () => void): Followed | null {
-    const priority = kind === 'video' ? VIDEO_PRIORITY : AUDIO_PRIORITY;
+  private follow(kind: Kind, name: string, out: (came: Came) => void, lacks?: () => void, ahead = 0): Followed | null {
+    const priority = (kind === 'video' ? VIDEO_PRIORITY : AUDIO_PRIORITY) - ahead;
     return this.broadcast?.follow(name, priority, (object, first) => out([object, first]), lacks) ?? null;
   }
 
@@ -211,7 +223,13 @@ export class MoqEngine implements Engine {
     playing.group = object.group;
     playing.current.push(object);
     const segment = info?.segment ?? null;
-    if (segment !== null) playing.inited = segment.init;
+    if (segment !== null) {
+      playing.inited = segment.init;
+      playing.timescale = segment.timescale;
+    }
+    if (info !== null && playing === this.leading && playing.timescale > 0) {
+      this.throughput.media((info.duration / playing.timescale) * 1000, performance.now());
+    }
     if (playing.rewind !== null) return playing.rewind.hold(object);
     if (info !== null) this.onPart(kind, info, object.group);
     this.append(playing, object, first);
@@ -328,6 +346,8 @@ export class MoqEngine implements Engine {
   private look(): void {
     const { video } = this;
     if (!this.holdsElement) return;
+    if (this.live) this.throughput.look(performance.now());
+    if (this.descent.up(performance.now())) this.choose('video');
     this.offerPast();
     if (video.paused || video.seeking || video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA) {
       this.stuckSinceMs = null;
@@ -351,6 +371,24 @@ export class MoqEngine implements Engine {
     this.media.setLiveSeekableRange(Math.max(0, endS - REWIND_S), endS);
   }
 
+  /** The track that sets the pace. */
+  private get leading(): Playing | undefined {
+    return this.playing.get('video') ?? this.playing.get('audio');
+  }
+
+  /** The viewer's own choice is not given up for another level. */
+  private onNarrow(share: number): void {
+    const playing = this.playing.get('video');
+    if (!this.holdsElement || !this.live) return;
+    const next = playing?.next?.track;
+    // A lower level that is on its way already does not come.
+    const tooLate = next !== undefined && playing !== undefined && next.bitrate < playing.track.bitrate;
+    const current = next ?? playing?.track;
+    const mayChoose = current !== undefined && !tooLate && this.wantedLevel === null;
+    if (mayChoose && this.descent.down(this.candidates('video'), current, share, performance.now())) this.choose('video');
+    else this.events.onPathLost('narrow');
+  }
+
   private onEnd(): void {
     this.live = false;
     for (const { rewind } of this.playing.values()) rewind?.end();
@@ -367,7 +405,7 @@ export class MoqEngine implements Engine {
   private onLost(why: Lost, to: Address | null): void {
     if (this.destroyed) return;
     if (why === 'unauthorized') this.events.onFailure({ kind: 'http', status: 401 });
-    else this.events.onPathLost(why === 'moved', to);
+    else this.events.onPathLost(why === 'moved' ? 'open' : 'gone', to);
   }
 
   edgeLatencyS(): number | null {
@@ -394,8 +432,7 @@ export class MoqEngine implements Engine {
   }
 
   level(): Level | null {
-    const track = this.playing.get('video')?.track ?? this.playing.get('audio')?.track;
-    return track === undefined ? null : levelOf(track);
+    return this.leading === undefined ? null : levelOf(this.leading.track);
   }
 
   levels(): Level[] {
@@ -423,6 +460,7 @@ export class MoqEngine implements Engine {
   }
 
   suspend(): void {
+    this.throughput.forget();
     for (const { followed, next, rewind } of this.playing.values()) {
       rewind?.end();
       followed.close();

@@ -5,10 +5,12 @@ const PART = 0x3801;
 const SEGMENT = 0x3803;
 
 export interface PartInfo {
+  /** In units of its segment's timescale. */
+  duration: number;
   /** The longest that a part of this track lasts. */
   targetMs: number;
   /** Of the first part of a segment. */
-  segment: { wallClockMs: number; startS: number; /** Of its initialisation segment, rounded. */ init: number } | null;
+  segment: { timescale: number; wallClockMs: number; startS: number; /** Of its initialisation segment, rounded. */ init: number } | null;
 }
 
 /** null: not one of our packager's. */
@@ -19,9 +21,9 @@ export function partInfo(properties: Uint8Array): PartInfo | null {
   if (!(part instanceof Uint8Array)) return null;
   const fields = new Reader(part);
   fields.varint();
-  fields.varint();
+  const duration = fields.varint();
   const targetMs = fields.varint();
-  if (!(segment instanceof Uint8Array)) return { targetMs, segment: null };
+  if (!(segment instanceof Uint8Array)) return { duration, targetMs, segment: null };
   const more = new Reader(segment);
   more.varint();
   const timescale = more.varint();
@@ -29,5 +31,5 @@ export function partInfo(properties: Uint8Array): PartInfo | null {
   const wallClockMs = more.varint();
   const startS = more.varint() / timescale;
   more.varint();
-  return { targetMs, segment: { wallClockMs, startS, init: more.varint() } };
+  return { duration, targetMs, segment: { timescale, wallClockMs, startS, init: more.varint() } };
 }

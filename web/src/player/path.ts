@@ -6,11 +6,18 @@
 import type { Address } from '../moq/session';
 
 const RETRY_MS = [2_000, 4_000, 8_000, 15_000, 30_000];
+/** What is too narrow is so for longer, and to try it costs the viewer a few seconds. */
+const NARROW_RETRY_MS = [20_000, 60_000, 180_000, 300_000];
 /** Played so long without trouble: what failed before does not count any more. */
 const STEADY_MS = 20_000;
+const WIDE_MS = 60_000;
+
+/** `open`: only this engine can't go it, or not to this server; `narrow`: it carries less than comes. */
+export type PathLost = 'gone' | 'open' | 'narrow';
 
 export class Path {
   private failures = 0;
+  private narrow = 0;
   private retryAtMs = 0;
   private sinceMs: number | null = null;
   /** Where the server has sent us, for as long as that works. */
@@ -25,6 +32,19 @@ export class Path {
   works(nowMs: number): void {
     this.sinceMs ??= nowMs;
     if (nowMs - this.sinceMs >= STEADY_MS) this.failures = 0;
+    if (nowMs - this.sinceMs >= WIDE_MS) this.narrow = 0;
+  }
+
+  /** `to`: where the server says that it goes on. */
+  lost(why: PathLost, to: Address | null, nowMs: number): void {
+    if (why === 'gone') this.failed(nowMs);
+    if (why !== 'narrow') {
+      this.movedTo = to;
+      return;
+    }
+    this.sinceMs = null;
+    this.retryAtMs = nowMs + (NARROW_RETRY_MS[Math.min(this.narrow, NARROW_RETRY_MS.length - 1)] ?? 0);
+    this.narrow++;
   }
 
   /** MoQ did not come about, or went away. */

@@ -11,7 +11,9 @@ import type { Address } from '../moq/session';
 import { audioConfig, canDecode, videoConfig } from './decoding';
 import { Delay } from './delay';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
+import { Descent } from './descent';
 import { Sound } from './sound';
+import { Throughput } from './throughput';
 
 /** In Chromium's windows; not in TypeScript's, as the standard has it in workers only. */
 declare const MediaStreamTrackGenerator: new (init: { kind: 'video' }) => MediaStreamTrack & { writable: WritableStream<VideoFrame> };
@@ -67,6 +69,11 @@ export class RealTimeEngine implements Engine {
   private readonly configs = new Map<Kind, Uint8Array | null>();
   private wanted: Record<Kind, string | null> = { video: null, audio: null };
   private decodable: CatalogTrack[] = [];
+  private readonly descent = new Descent();
+  private readonly throughput = new Throughput(
+    () => this.followed.get('video')?.followed.isLagging() ?? Promise.resolve(false),
+    (share) => this.onNarrow(share),
+  );
   /** Objects that came before the catalog said what they are. */
   private held: (() => void)[] | null = [];
   /** Kinds of which everything that was sent at once, as it was there already, is decoded. */
@@ -156,7 +163,8 @@ export class RealTimeEngine implements Engine {
   }
 
   private choose(kind: Kind): void {
-    const track = this.of(kind).find(({ name }) => name === this.wanted[kind]) ?? this.of(kind)[0];
+    const wanted = this.wanted[kind] ?? (kind === 'video' ? this.descent.name : null);
+    const track = this.of(kind).find(({ name }) => name === wanted) ?? this.of(kind)[0];
     const before = this.followed.get(kind);
     if (track === undefined) {
       before?.followed.close();
@@ -181,6 +189,7 @@ export class RealTimeEngine implements Engine {
       if (entry?.name === name) entry.refused = true;
     };
     this.caughtUp.delete(kind);
+    if (kind === 'video') this.throughput.forget();
     const followed = this.broadcast?.follow(name, PRIORITY[kind], take, refused);
     if (followed !== undefined) this.followed.set(kind, { name, refused: false, followed });
   }
@@ -189,7 +198,9 @@ export class RealTimeEngine implements Engine {
     const track = this.tracks.get(kind);
     const info = frameInfo(properties, track?.timescale ?? 0);
     if (track === undefined || info === null) return;
-    this.delay.arrived(info.presentMs, performance.now());
+    const now = performance.now();
+    this.delay.arrived(info.presentMs, now);
+    if (kind === 'video') this.throughput.frame(info.presentMs, first, now);
     if (kind === 'video' && info.wallClockMs !== null) this.clock = { wallClockMs: info.wallClockMs, presentMs: info.presentMs };
     try {
       if (first || !this.configs.has(kind)) this.configure(kind, track, info.config ?? track.init);
@@ -272,9 +283,20 @@ export class RealTimeEngine implements Engine {
     data.close();
   }
 
+  /** The viewer's own choice is not given up for another level. */
+  private onNarrow(share: number): void {
+    const track = this.tracks.get('video');
+    if (this.destroyed || !this.live || track === undefined) return;
+    const lower = this.wanted.video === null && this.descent.down(this.of('video'), track, share, performance.now());
+    if (lower) this.choose('video');
+    else this.events.onPathLost('narrow');
+  }
+
   /** A media element does not say of a stream that it stands still. */
   private lookAfter(): void {
     const now = performance.now();
+    if (this.live) this.throughput.look(now);
+    if (this.descent.up(now)) this.choose('video');
     if (this.shown === null || this.video.paused || document.hidden || !this.live) return;
     const stillMs = now - this.shown.atMs;
     if (!this.standsStill && stillMs > Math.max(STANDS_STILL_MS, 3 * this.shown.frameMs)) {
@@ -290,7 +312,7 @@ export class RealTimeEngine implements Engine {
   private giveUp(): void {
     if (this.destroyed) return;
     tried.add(this.video);
-    this.events.onPathLost(true);
+    this.events.onPathLost('open');
   }
 
   private onEnd(): void {
@@ -308,7 +330,7 @@ export class RealTimeEngine implements Engine {
   private onLost(why: Lost, to: Address | null): void {
     if (this.destroyed) return;
     if (why === 'unauthorized') this.events.onFailure({ kind: 'http', status: 401 });
-    else this.events.onPathLost(why === 'moved', to);
+    else this.events.onPathLost(why === 'moved' ? 'open' : 'gone', to);
   }
 
   edgeLatencyS(): number | null {
@@ -365,6 +387,7 @@ export class RealTimeEngine implements Engine {
   }
 
   suspend(): void {
+    this.throughput.forget();
     for (const { followed } of this.followed.values()) followed.close();
   }
 

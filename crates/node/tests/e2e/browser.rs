@@ -360,14 +360,56 @@ fn our_player_goes_on_without_udp_and_climbs_back() {
     let _encoder = clip().publish(&input.rtmp, 1);
     server.wait_live(&input);
     let url = server.url(&format!("/{}/watch", input.uid)).to_string();
-    // After five seconds of MoQ nothing of UDP comes through any more.
-    let seen = watch_while_shut(&url, &["--shut-after", "5"]);
-    let [down, up] = ["down", "up"].map(|way| &seen[way]);
-    let number = |value: &serde_json::Value| value.as_f64().unwrap();
-    for way in [down, up] {
-        assert!(number(&way["ms"]) > 0.0, "the picture goes on: {seen}");
-        assert!(number(&way["ms"]) < 3_000.0 || !soak(), "at once: {seen}");
-        assert!(number(&way["jumpS"]).abs() < 2.0 || !soak(), "near where it was: {seen}");
+    // After so many seconds of MoQ nothing of UDP comes through any more.
+    let seen = watch_while_shut(&url, &["--shut-after", if soak() { "10" } else { "5" }]);
+    check_goes_on(&seen, if soak() { (3.0, 2.0) } else { (10.0, 10.0) });
+}
+
+#[test]
+fn our_player_leaves_a_path_that_is_too_narrow_and_climbs_back() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    // Frame by frame, and in whole parts: half of what came before comes through, until the picture comes another way.
+    for how in [&[][..], &["--parts"]] {
+        let narrow = [&["--shut-after", "5", "--narrow", "0.5"], how].concat();
+        let seen = watch_while_shut(&url, &narrow);
+        check_goes_on(&seen, (10.0, 10.0));
+        assert!(seen["behindS"].as_f64().unwrap() < 10.0, "and is live again: {seen}");
+    }
+}
+
+#[test]
+fn our_player_takes_a_lower_level_where_the_path_is_too_narrow() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["encode.ladder=[\"144p=100\"]"]);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, 1);
+    server.wait_live(&input);
+    let url = server.url(&format!("/{}/watch", input.uid)).to_string();
+    let how = ["--parts", "--shut-after", "5", "--narrow", "0.5", "--level", "144"];
+    let seen = watch_while_shut(&url, &how);
+    // How soon the level is made depends on what else the machine does.
+    let down = seen["down"]["ms"].as_f64().unwrap();
+    assert!(down > 0.0 && (down < 10_000.0 || !soak()), "the picture goes on: {seen}");
+    assert!(seen["behindS"].as_f64().unwrap() < 10.0 || !soak(), "and is live: {seen}");
+    assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
+}
+
+/// The picture stood still for at most so many seconds on the way down and up, and moved by at most so many over that.
+fn check_goes_on(seen: &serde_json::Value, (still_s, jump_s): (f64, f64)) {
+    for way in ["down", "up"] {
+        let number = |name: &str| seen[way][name].as_f64().unwrap();
+        assert!(number("ms") > 0.0, "the picture goes on: {seen}");
+        assert!(number("ms") < still_s * 1_000.0, "at once: {seen}");
+        assert!(number("jumpS").abs() < jump_s, "near where it was: {seen}");
     }
     assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
 }
