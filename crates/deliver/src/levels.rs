@@ -285,6 +285,11 @@ impl Shown {
         Self { levels, listed, renditions: of.renditions.get().cloned() }
     }
 
+    /// Whether there are none, or nobody makes them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.levels.is_empty() || self.renditions.is_none()
+    }
+
     /// The levels of a recording as lists have them.
     pub(crate) fn listed_of(&self, recording: &Recording) -> Vec<ListedLevel> {
         self.listed(recording.video.uid.as_str(), || original_bits(&recording.index))

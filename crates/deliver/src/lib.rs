@@ -38,7 +38,7 @@ pub use gate::EDGE;
 pub use http::{Moq, Site, router, table};
 pub use levels::Levels;
 pub use library::{Found, Library};
-pub use past_levels::{PastGroup, PastLevels, PastPart};
+pub use past_levels::{PastGroup, PastLevel, PastLevels, PastPart};
 pub use query::PARAMETERS;
 pub use shelf::{About, Counters, Past, Seat, Shelf};
 pub use waiting::{OfMany, Places};

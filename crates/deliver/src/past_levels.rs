@@ -1,28 +1,72 @@
-//! Levels of pictures that were recorded, as tracks: made by the segment for who fetches them, as for who asks over HTTP.
+//! Levels that were recorded, and those of what lies back on the air, as tracks: made by the segment for who fetches them, as
+//! for who asks over HTTP.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use encode::{Failed, Made, Original, Renditions};
-use media::catalog::{Catalog, InitData};
-use record::Recording;
+use encode::{Failed, Kind, Made, Original, Renditions, SOUND_LEVEL_CHANNELS};
+use media::catalog::{Catalog, CatalogTrack, InitData};
+use package::Index;
+use record::{History, Recording};
 
-use crate::levels::{ORIGINAL, Offered, Shown, original_bits, recorded_original};
+use crate::levels::{ListedLevel, Offered, Shown, original_bits, original_of, recorded_original};
 use crate::library::Library;
 use crate::playlist::levels_of;
+use crate::shelf::Shelf;
 use crate::tracks::describe;
 
-/// The levels of a recording.
+/// The levels of a recording, or of what is on the air.
 pub struct PastLevels {
     shown: Shown,
-    recording: Arc<Recording>,
-    original: Arc<dyn Original>,
+    source: Source,
+}
+
+/// What they are made of.
+#[derive(Clone)]
+enum Source {
+    Recording(Arc<History>, Arc<Recording>),
+    /// Its newest segments are here before they are committed.
+    OnAir(Arc<Shelf>),
+}
+
+impl Source {
+    fn with_index<R>(&self, f: impl FnOnce(&Index) -> R) -> R {
+        match self {
+            Self::Recording(_, recording) => f(&recording.index),
+            Self::OnAir(shelf) => shelf.with_index(f),
+        }
+    }
+
+    fn original(&self, track: &str) -> Arc<dyn Original> {
+        match self {
+            Self::Recording(history, recording) => recorded_original(history, recording, track),
+            Self::OnAir(shelf) => original_of(shelf, track),
+        }
+    }
+
+    fn video(&self) -> &str {
+        match self {
+            Self::Recording(_, recording) => recording.video.uid.as_str(),
+            Self::OnAir(shelf) => &shelf.about().video,
+        }
+    }
+}
+
+/// A level that a catalog lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastLevel {
+    /// Its track.
+    pub name: String,
+    /// The track whose segments it has.
+    pub original: String,
+    /// Ticks a second of its times, if not those of its original.
+    pub timescale: Option<u32>,
 }
 
 /// A segment of a level, which may still be being made.
 pub struct PastGroup {
     made: Arc<Made>,
-    recording: Arc<Recording>,
+    source: Source,
     offered: Offered,
     number: u64,
     init: u64,
@@ -34,7 +78,7 @@ pub struct PastGroup {
 pub struct PastPart {
     /// Which part.
     pub id: u64,
-    /// What it says of itself, but for the initialisation segment as its original does.
+    /// What it says of itself, but for the initialisation segment as its original does; sound by its own grid.
     pub properties: Bytes,
     /// `moof` and `mdat`.
     pub pieces: Vec<Bytes>,
@@ -44,63 +88,89 @@ impl PastLevels {
     /// Of this recording; none if it has no levels, or nobody makes them.
     pub fn of(library: &Library, recording: &Arc<Recording>) -> Option<Self> {
         let shown = levels_of(recording, library.levels());
-        let original = recorded_original(library.history(), recording, ORIGINAL);
-        let recording = recording.clone();
-        (!shown.levels_of(ORIGINAL).is_empty()).then_some(Self { shown, recording, original })
+        let source = Source::Recording(library.history().clone(), recording.clone());
+        (!shown.is_empty()).then_some(Self { shown, source })
     }
 
-    /// Lists them behind the original, with what they begin with: the encoder is asked for that. Answers their names;
-    /// none if it does not answer.
-    pub async fn list(&self, catalog: &mut Catalog) -> Vec<String> {
-        let at = catalog.tracks.iter().position(|track| track.name == ORIGINAL);
-        let Some((at, own)) = at.and_then(|at| Some((at, catalog.tracks.get(at)?.clone()))) else {
-            return Vec::new();
-        };
-        let Some(init) = catalog.init_of(&own) else { return Vec::new() };
-        let id = own.init_ref.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok());
-        let (Some(id), Ok(inits)) = (id, self.shown.inits(ORIGINAL, &init).await) else {
-            return Vec::new();
-        };
-        let video = self.recording.video.uid.as_str();
-        let listed = self.shown.with_bits(video, || original_bits(&self.recording.index));
-        let listed = listed.into_iter().filter(|level| level.offered.original == ORIGINAL);
-        let mut names = Vec::new();
-        for (n, (level, data)) in listed.zip(inits).enumerate() {
-            let Offered { name, level: made, .. } = &level.offered;
-            let id = format!("{:014x}", self.shown.init(name, id));
-            let mut track = own.clone();
-            track.name.clone_from(name);
-            track.codec = Some(made.codec_string());
-            (track.width, track.height) = made.size().unzip();
-            (track.display_width, track.display_height) = (None, None);
-            (track.bitrate, track.avg_bitrate) = (Some(level.bits.peak), level.bits.average);
-            track.init_ref = Some(id.clone());
-            catalog.tracks.insert(at + 1 + n, track);
-            catalog.init_data_list.push(InitData::inline(id, &data));
-            names.push(level.offered.name);
+    /// Of what is on the air, likewise.
+    pub fn on_air(library: &Library, shelf: &Arc<Shelf>) -> Option<Self> {
+        let shown = shelf.levels(library.levels());
+        (!shown.is_empty()).then_some(Self { shown, source: Source::OnAir(shelf.clone()) })
+    }
+
+    /// Lists them behind their originals, with what they begin with, in `names` too. Those of sound first: of pictures the
+    /// encoder is asked, and what is listed by then stays if it does not answer in time.
+    pub async fn list(&self, catalog: &mut Catalog, names: &mut Vec<PastLevel>) {
+        let bits = || self.source.with_index(original_bits);
+        let all = self.shown.with_bits(self.source.video(), bits);
+        let mut originals = catalog.tracks.clone();
+        originals.sort_by_key(|track| track.width.is_some());
+        for own in originals {
+            let id = own.init_ref.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok());
+            let (Some(id), Some(init)) = (id, catalog.init_of(&own)) else { continue };
+            let Ok(inits) = self.shown.inits(&own.name, &init).await else { continue };
+            let at = catalog.tracks.iter().position(|track| track.name == own.name);
+            let Some(at) = at else { continue };
+            let levels = all.iter().filter(|level| level.offered.original == own.name);
+            for (n, (level, data)) in levels.zip(inits).enumerate() {
+                let Offered { original, name, .. } = &level.offered;
+                let id = format!("{:014x}", self.shown.init(name, id));
+                catalog.tracks.insert(at + 1 + n, entry(&own, level, id.clone()));
+                catalog.init_data_list.push(InitData::inline(id, &data));
+                let timescale = level.offered.grid().map(|grid| grid.rate);
+                let (name, original) = (name.clone(), original.clone());
+                names.push(PastLevel { name, original, timescale });
+            }
         }
-        names
     }
 
-    /// Whether this is one of them.
-    pub fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
+    /// The first and the last segment that there is of one of them; none if it is none of them.
+    pub fn extent(&self, name: &str) -> Option<(u64, u64)> {
+        let (offered, _) = self.shown.get(name)?;
+        self.source.with_index(|index| {
+            let segments = &index.rendition(&offered.original)?.segments;
+            let last = segments.iter().rev().find(|segment| segment.complete)?;
+            Some((segments.front()?.number, last.number))
+        })
     }
 
     /// A segment of one of them.
     pub fn group(&self, name: &str, number: u64) -> Result<PastGroup, Failed> {
-        let (offered, renditions) = self.get(name).ok_or(Failed::NoOriginal)?;
+        let (offered, renditions): (&Offered, &Arc<Renditions>) =
+            self.shown.get(name).ok_or(Failed::NoOriginal)?;
         let level = &offered.level;
-        let segment = self.original.segment(number).ok_or(Failed::NoOriginal)?;
-        let made = renditions.segment(&self.original, number, level)?;
+        let original = self.source.original(&offered.original);
+        let segment = original.segment(number).ok_or(Failed::NoOriginal)?;
+        let made = renditions.segment(&original, number, level)?;
         let init = renditions.init_id(segment.init, level);
-        let (recording, offered) = (self.recording.clone(), offered.clone());
-        Ok(PastGroup { made, recording, offered, number, init, next: 0 })
+        let (source, offered) = (self.source.clone(), offered.clone());
+        Ok(PastGroup { made, source, offered, number, init, next: 0 })
     }
+}
 
-    fn get(&self, name: &str) -> Option<(&Offered, &Arc<Renditions>)> {
-        self.shown.get(name).filter(|(offered, _)| offered.original == ORIGINAL)
+/// A level as a catalog has it, which has its original as `own`.
+fn entry(own: &CatalogTrack, level: &ListedLevel, init: String) -> CatalogTrack {
+    let Offered { name, level: made, .. } = &level.offered;
+    let mut track = CatalogTrack {
+        name: name.clone(),
+        codec: Some(made.codec_string()),
+        bitrate: Some(level.bits.peak),
+        avg_bitrate: level.bits.average,
+        init_ref: Some(init),
+        ..own.clone()
+    };
+    match made.kind {
+        Kind::Pictures { width, height, .. } => {
+            (track.width, track.height) = (Some(width), Some(height));
+            (track.display_width, track.display_height) = (None, None);
+        }
+        Kind::Sound(sound) => {
+            let rate = Some(sound.grid().rate);
+            (track.samplerate, track.timescale) = (rate, rate);
+            track.channel_config = Some(SOUND_LEVEL_CHANNELS.to_string());
+        }
     }
+    track
 }
 
 impl PastGroup {
@@ -109,8 +179,9 @@ impl PastGroup {
         let id = self.next;
         let at = usize::try_from(id).unwrap_or(usize::MAX);
         let Some(pieces) = self.made.part(at).await? else { return Ok(None) };
-        let described =
-            describe(&self.recording.index, &self.offered, self.number, id, |_| self.init);
+        let (offered, number) = (&self.offered, self.number);
+        let of_index = |index: &Index| describe(index, offered, number, id, |_| self.init);
+        let described = self.source.with_index(of_index);
         let (_, properties) = described.ok_or(Failed::NoOriginal)?;
         self.next += 1;
         Ok(Some(PastPart { id, properties, pieces }))

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use control::VideoUid;
 use deliver::limits::LEVEL_AGAIN;
-use deliver::{Library, PastLevels};
+use deliver::{Library, PastLevel, PastLevels};
 use encode::Failed;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::catalog::Catalog;
 use media::properties::{PairsWriter, TIMESCALE};
 use package::{CATALOG, INIT};
-use record::{File, History, PastGroup, Recording, is_recorded};
+use record::{Extent, File, History, PastGroup, Recording, is_recorded};
 use spine::{
     Absence, Close, FetchProducer, FetchRequest, Header, Location, NodeId, Order, Origin, Path,
     Request, Route, Takeover, TrackInfo, TrackName, broadcast, track,
@@ -30,9 +30,6 @@ use crate::limits::{
 
 /// After what is in memory, before nothing.
 const COST: u32 = 100;
-
-/// What levels are made of.
-const ORIGINAL: &str = "video.cmaf";
 
 /// How often it is looked whether anybody still wants an answer that nobody reads.
 const LOOK: Duration = Duration::from_secs(1);
@@ -124,20 +121,18 @@ impl Past {
         }
     }
 
-    /// Its catalog, and the names of the levels in it. An encoder that does not say soon what they begin with has none.
-    async fn listed(&self, recording: &Arc<Recording>) -> (Option<Catalog>, Vec<String>) {
+    /// Its catalog, and the levels in it. An encoder that does not say soon what pictures begin with has none.
+    async fn listed(&self, recording: &Arc<Recording>) -> (Option<Catalog>, Vec<PastLevel>) {
         let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
-        let Some(catalog) = catalog.map(|catalog| over(catalog, recording)) else {
+        let Some(mut catalog) = catalog.map(|catalog| over(catalog, recording)) else {
             return (None, Vec::new());
         };
-        let Some(levels) = PastLevels::of(&self.library, recording) else {
-            return (Some(catalog), Vec::new());
-        };
-        let mut with_levels = catalog.clone();
-        match tokio::time::timeout(PAST_LEVELS_WAIT, levels.list(&mut with_levels)).await {
-            Ok(names) => (Some(with_levels), names),
-            Err(_) => (Some(catalog), Vec::new()),
+        let mut listed = Vec::new();
+        if let Some(levels) = PastLevels::of(&self.library, recording) {
+            let list = levels.list(&mut catalog, &mut listed);
+            let _ = tokio::time::timeout(PAST_LEVELS_WAIT, list).await;
         }
+        (Some(catalog), listed)
     }
 
     /// Tracks without media: what is asked of them is read then.
@@ -146,23 +141,26 @@ impl Past {
         path: &Path,
         recording: &Recording,
         catalog: Option<Catalog>,
-        levels: &[String],
+        levels: &[PastLevel],
     ) -> anyhow::Result<Kept> {
         let route = Route::local(NodeId(0), 0);
         let broadcast = self.origin.publish(path, route, Takeover::Replace)?;
         let now = Instant::now();
         let mut tracks = Vec::new();
         let mut inits = Vec::new();
-        let own = recording.index.renditions();
-        // Levels have the segments of their original.
-        let original = recording.index.rendition(ORIGINAL);
-        let levels = levels.iter().filter_map(|name| Some((name.as_str(), original?)));
-        for (name, rendition) in own.chain(levels) {
+        let index = &recording.index;
+        let own = index.renditions().map(|(name, rendition)| (name, rendition, None));
+        // Levels have the segments of their originals.
+        let levels = levels.iter().filter_map(|level| {
+            Some((level.name.as_str(), index.rendition(&level.original)?, level.timescale))
+        });
+        for (name, rendition, timescale) in own.chain(levels) {
             let (Some(first), Some(last)) = (rendition.segments.front(), rendition.segments.back())
             else {
                 continue;
             };
-            let timescale = rendition.segments.iter().map(|s| s.info.timescale).find(|t| *t > 0);
+            let its_own = || rendition.segments.iter().map(|s| s.info.timescale).find(|t| *t > 0);
+            let timescale = timescale.or_else(its_own);
             let properties =
                 PairsWriter::default().number(TIMESCALE, timescale.unwrap_or(1).into()).finish();
             let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
@@ -225,10 +223,13 @@ impl Past {
         }
     }
 
-    /// Those who make this level of what is committed of a video.
-    async fn levels(&self, video: &VideoUid, name: &str) -> Option<PastLevels> {
+    /// Those who make the levels of what an input has on the air, or else of this video.
+    async fn levels(&self, input: &str, video: &VideoUid) -> Option<PastLevels> {
+        if let Some(shelf) = self.library.of_input(input) {
+            return PastLevels::on_air(&self.library, &shelf);
+        }
         let recording = self.history().recording(video).await.ok()??;
-        PastLevels::of(&self.library, &recording).filter(|levels| levels.has(name))
+        PastLevels::of(&self.library, &recording)
     }
 
     async fn answer(&self, request: FetchRequest) {
@@ -237,14 +238,16 @@ impl Past {
         let on_air = self.library.on_air_video(uid);
         let Ok(video) = VideoUid::parse(on_air.as_deref().unwrap_or(uid)) else { return };
         let Some(name) = request.name().as_str().map(str::to_owned) else { return };
-        let level = match is_recorded(&name) {
-            true => None,
-            false => match self.levels(&video, &name).await {
-                Some(levels) => Some(levels),
-                None => return,
-            },
+        let mut level = None;
+        let extent = match is_recorded(&name) {
+            true => self.history().extent(&video).await,
+            false => {
+                level = self.levels(uid, &video).await;
+                let extent = level.as_ref().and_then(|levels| levels.extent(&name));
+                Ok(extent.map(|(first, last)| Extent { first, last }))
+            }
         };
-        let extent = match self.history().extent(&video).await {
+        let extent = match extent {
             Ok(Some(extent)) => extent,
             Ok(None) => return,
             Err(error) => return tracing::warn!(%video, %error, "can't read an index"),
@@ -325,7 +328,10 @@ impl Reading<'_> {
             Order::Ascending => (first, last.min(first.saturating_add(count - 1))),
             Order::Descending => (first.max(last.saturating_sub(count - 1)), last),
         };
-        let records = self.past.history().indexed(&self.video, from..=to).await?;
+        let records = match self.level {
+            Some(_) => Vec::new(),
+            None => self.past.history().indexed(&self.video, from..=to).await?,
+        };
         let ordered: Vec<u64> = match self.order {
             Order::Ascending => (from..=to).collect(),
             Order::Descending => (from..=to).rev().collect(),
@@ -333,8 +339,8 @@ impl Reading<'_> {
         for number in ordered {
             self.room().await?;
             let whole = match (&self.level, records.iter().find(|r| r.number == number)) {
-                (_, None) => false,
-                (Some(_), Some(_)) => self.made(number).await?,
+                (Some(_), _) => self.made(number).await?,
+                (None, None) => false,
                 (None, Some(record)) => {
                     let group =
                         self.past.history().objects(&self.video, &self.name, record).await?;

@@ -32,6 +32,7 @@ mod moq;
 mod moq_floods;
 mod moq_past;
 mod moq_program;
+mod moq_sound;
 mod moq_stacks;
 mod pictures;
 mod playback;

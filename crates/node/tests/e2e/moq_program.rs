@@ -456,6 +456,22 @@ pub(crate) fn fetch(
     past(server, uid, track, (range, order), By::Fetch)
 }
 
+/// Reads it to its end.
+pub(crate) async fn all_of(mut fetched: io_moq::client::Fetched) -> Result<Groups, String> {
+    use io_moq::client::Item;
+    let mut groups = Groups::new();
+    while let Some(item) = fetched.next().await? {
+        match item {
+            Item::Object { at, payload, .. } => match groups.last_mut() {
+                Some((group, Some(bytes))) if *group == at.group => bytes.extend(&payload),
+                _ => groups.push((at.group, Some(payload.to_vec()))),
+            },
+            Item::Gap { end, .. } => groups.push((end.group, None)),
+        }
+    }
+    Ok(groups)
+}
+
 fn past(
     server: &Server,
     uid: &str,
@@ -463,7 +479,7 @@ fn past(
     (range, order): (moqt::Range, moqt::GroupOrder),
     by: By,
 ) -> Result<Groups, String> {
-    use io_moq::client::{Client, Item, Trust};
+    use io_moq::client::{Client, Trust};
     let draft = match by {
         By::Fetch => 18,
         By::Fill(draft) => draft,
@@ -483,18 +499,7 @@ fn past(
                 By::Fetch => remote.fetch(track, range, order).await,
                 By::Fill(_) => remote.fill(track, range, order).await,
             };
-            let mut fetched = fetched.map_err(|denial| denial.to_string())?;
-            let mut groups = Groups::new();
-            while let Some(item) = fetched.next().await? {
-                match item {
-                    Item::Object { at, payload, .. } => match groups.last_mut() {
-                        Some((group, Some(bytes))) if *group == at.group => bytes.extend(&payload),
-                        _ => groups.push((at.group, Some(payload.to_vec()))),
-                    },
-                    Item::Gap { end, .. } => groups.push((end.group, None)),
-                }
-            }
-            Ok(groups)
+            all_of(fetched.map_err(|denial| denial.to_string())?).await
         };
         tokio::select! {
             done = work => done,
