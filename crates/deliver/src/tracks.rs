@@ -337,6 +337,7 @@ mod tests {
             linger: Duration::from_secs(10),
             patience: Duration::from_secs(10),
             silent_max: Duration::from_secs(10),
+            allowance: encode::Allowance::default(),
             encoder: SOFTWARE.to_owned(),
             hardware_again: encode::limits::HARDWARE_AGAIN,
             disk: None,

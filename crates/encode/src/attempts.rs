@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::allowance::Timed;
 use crate::hardware::{Coder, Hardware};
 use crate::job::{Job, JobError, config_of};
 use crate::ladder::Level;
@@ -13,6 +14,7 @@ use crate::original::OriginalPart;
 use crate::pool::{Lease, NoWorker, Priority};
 use crate::renditions::{Begun, Renditions};
 use crate::sound::{SoundJob, sound_of};
+use crate::worker::WorkerError;
 
 enum Attempt {
     /// For good.
@@ -89,35 +91,42 @@ impl Renditions {
         let (picture, sound) = (config_of(&init), sound_of(&init));
         self.ask_both(&init, levels).await;
         let mut lease = self.lease(begun, levels).await?;
-        let (original, init, counters) = (original.as_ref(), &init, &**self.counters());
+        let timed = Timed::new(original.as_ref(), number, self.allowance());
+        let (original, init, counters) = (&timed, &init, &**self.counters());
         // Looked at once the worker is there: what has failed meanwhile may open no files any more.
         let may = lease.worker().is_some_and(|worker| worker.hardware)
             && self.hardware().is_some_and(Hardware::works)
             && again.is_none();
         let mut by_hardware = false;
-        let done = match (picture, sound) {
-            (Some(config), _) => {
-                let config = &config;
-                let by = |(level, made): &(Level, Arc<Made>)| {
-                    (level.clone(), self.coder(config, level, may), made.clone())
-                };
-                let levels: Vec<_> = levels.iter().map(by).collect();
-                by_hardware = levels.iter().any(|(_, coder, _)| coder.is_hardware());
-                let is_as_asked = |level: &Level, coder: Coder<'_>, parameters: &Bytes| {
-                    self.is_as_asked(config, level, coder, parameters)
-                };
-                let is_as_asked = &is_as_asked;
-                let anew = again.map_or(&[][..], |again| &again.anew);
-                let job =
-                    Job { original, number, config, init, levels, counters, is_as_asked, anew };
-                job.run(&mut lease, first).await
+        let job = async {
+            match (picture, sound) {
+                (Some(config), _) => {
+                    let config = &config;
+                    let by = |(level, made): &(Level, Arc<Made>)| {
+                        (level.clone(), self.coder(config, level, may), made.clone())
+                    };
+                    let levels: Vec<_> = levels.iter().map(by).collect();
+                    by_hardware = levels.iter().any(|(_, coder, _)| coder.is_hardware());
+                    let is_as_asked = |level: &Level, coder: Coder<'_>, parameters: &Bytes| {
+                        self.is_as_asked(config, level, coder, parameters)
+                    };
+                    let is_as_asked = &is_as_asked;
+                    let anew = again.map_or(&[][..], |again| &again.anew);
+                    let job =
+                        Job { original, number, config, init, levels, counters, is_as_asked, anew };
+                    job.run(&mut lease, first).await
+                }
+                (None, Some(config)) => {
+                    let (config, levels) = (&config, levels.to_vec());
+                    let job = SoundJob { original, number, config, init, levels, counters };
+                    job.run(&mut lease, first).await
+                }
+                (None, None) => Err(JobError::Codec),
             }
-            (None, Some(config)) => {
-                let (config, levels) = (&config, levels.to_vec());
-                let job = SoundJob { original, number, config, init, levels, counters };
-                job.run(&mut lease, first).await
-            }
-            (None, None) => Err(JobError::Codec),
+        };
+        let done = tokio::select! {
+            done = job => done,
+            () = timed.overdue() => Err(WorkerError::Overdue.into()),
         };
         match done {
             Ok(()) => {

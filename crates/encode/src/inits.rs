@@ -12,6 +12,7 @@ use media::codec::{VIDEO_TIMESCALE, VideoConfig};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::cache::Name;
 use crate::hardware::{Coder, Hardware, clashes};
@@ -24,7 +25,7 @@ use crate::pool::{NoWorker, Priority};
 use crate::recent::{Full, Recent};
 use crate::renditions::{Renditions, SOFTWARE, Work};
 use crate::wire::{FromEncoder, ToEncoder};
-use crate::worker::WorkerError;
+use crate::worker::{Worker, WorkerError};
 
 /// Where answers lie on the disk, beside what was made of videos: no video has such an id.
 const FOLDER: &str = "parameter-sets";
@@ -370,20 +371,9 @@ impl Renditions {
             return Err(JobError::Busy);
         }
         let levels = forms.iter().map(|form| (&form.level, coder));
-        worker.to.send(&begin(config, 0, levels, None)?).await?;
-        worker.to.send(&ToEncoder::End).await?;
-        let mut said = BTreeMap::new();
-        loop {
-            match worker.from.answer(|| true).await? {
-                FromEncoder::Began { output, parameters } => {
-                    said.insert(output, parameters.to_vec());
-                }
-                FromEncoder::Done { .. } => break,
-                FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
-                FromEncoder::NoEncoder(words) => return Err(JobError::NoEncoder(words)),
-                FromEncoder::Packet { .. } | FromEncoder::Hello(_) | FromEncoder::GoesOn => {}
-            }
-        }
+        let begin = begin(config, 0, levels, None)?;
+        let said = timeout(self.allowance().least, said(worker, &begin));
+        let said = said.await.unwrap_or(Err(WorkerError::Overdue.into()))?;
         // Who watches goes on with the process; for a list alone none is kept.
         if forms.iter().any(|form| form.made.0.is_asked()) {
             lease.done();
@@ -467,6 +457,24 @@ impl Renditions {
     }
 }
 
+/// What a worker says of the outputs of a job without frames.
+async fn said(worker: &mut Worker, begin: &ToEncoder) -> Result<BTreeMap<u8, Vec<u8>>, JobError> {
+    worker.to.send(begin).await?;
+    worker.to.send(&ToEncoder::End).await?;
+    let mut said = BTreeMap::new();
+    loop {
+        match worker.from.answer(|| true).await? {
+            FromEncoder::Began { output, parameters } => {
+                said.insert(output, parameters.to_vec());
+            }
+            FromEncoder::Done { .. } => return Ok(said),
+            FromEncoder::Failed(words) => return Err(JobError::Failed(words)),
+            FromEncoder::NoEncoder(words) => return Err(JobError::NoEncoder(words)),
+            FromEncoder::Packet { .. } | FromEncoder::Hello(_) | FromEncoder::GoesOn => {}
+        }
+    }
+}
+
 /// A form as one encoder is told it.
 fn form_by(config: &VideoConfig, level: &Level, coder: Coder<'_>) -> String {
     format!("{:?}", level.output(config, coder, None))
@@ -486,28 +494,17 @@ pub(crate) fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use super::*;
     use crate::ladder::Kind;
     use crate::ladder::tests::original;
-    use crate::limits::HARDWARE_AGAIN;
     use crate::program::Program;
     use crate::renditions::Settings;
 
     const HARDWARE: &str = "h264_somewhere";
 
     fn renditions(encoder: &str) -> Arc<Renditions> {
-        let settings = Settings {
-            workers: 1,
-            cache_bytes: 1 << 20,
-            linger: Duration::from_secs(10),
-            patience: Duration::from_secs(10),
-            silent_max: Duration::from_secs(10),
-            encoder: encoder.to_owned(),
-            hardware_again: HARDWARE_AGAIN,
-            disk: None,
-        };
+        let settings = Settings { encoder: encoder.to_owned(), ..Settings::of_tests() };
         let words = format!("airwave-encode encoders {SOFTWARE},{HARDWARE}");
         Renditions::new(Program { path: "/nowhere".into(), words }, settings)
     }

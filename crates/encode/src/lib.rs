@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod ahead;
+mod allowance;
 mod attempts;
 mod cache;
 mod coded;
@@ -38,6 +39,7 @@ mod sound;
 pub mod wire;
 mod worker;
 
+pub use allowance::Allowance;
 pub use fit::{Fit, Size};
 pub use job::config_of;
 pub use ladder::{Kind, Ladder, Level};

@@ -70,8 +70,15 @@ pub const WAITING_MAX: usize = 256;
 pub const WORKER_WAIT: Duration = Duration::from_secs(4);
 
 /// How long nothing may be heard of an encoder that has something to do before it is killed. It says so when it has taken
-/// a frame, however long all of them take: one of 8K is seconds on a busy machine, a hostile one is for ever.
+/// a frame, and all of them may take [much longer](JOB_MIN): one of 8K is seconds on a busy machine, a hostile one is for ever.
 pub const WORKER_SILENT_MAX: Duration = Duration::from_secs(20);
+
+/// How long a job may take at least, whatever is heard of its encoder, but for what it waits for the original: a hostile stream
+/// or a broken encoder keeps a worker for no longer. Who watches has long gone on with the original.
+pub const JOB_MIN: Duration = Duration::from_secs(300);
+
+/// The same of a long segment: so many times as long as it lasts. One of 8K takes some ten times on a small machine.
+pub const JOB_TIMES: u32 = 120;
 
 /// How often an encoder says that it goes on.
 pub const GOES_ON_EVERY: Duration = Duration::from_secs(1);

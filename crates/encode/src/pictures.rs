@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::allowance::Timed;
 use crate::job::{JobError, config_of};
 use crate::limits::{
     PICTURE_BYTES_MIN, PICTURE_WAIT_MAX, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES,
@@ -19,6 +20,7 @@ use crate::original::Original;
 use crate::picture::{Draw, Picture};
 use crate::pool::{NoWorker, Priority};
 use crate::renditions::{Renditions, Work};
+use crate::worker::WorkerError;
 
 /// The pictures of a node.
 pub(crate) struct Pictures {
@@ -161,8 +163,8 @@ impl Renditions {
         picture: &Picture,
     ) -> Result<Bytes, Undrawn> {
         let no_original = Undrawn::Failed(Failed::NoOriginal);
-        let segment = picture.what.first().and_then(|number| original.segment(number));
-        let Some(segment) = segment else { return Err(no_original) };
+        let found = picture.what.first().and_then(|n| Some((n, original.segment(n)?)));
+        let Some((number, segment)) = found else { return Err(no_original) };
         let Some(init) = original.init(segment.init).await else { return Err(no_original) };
         let config = config_of(&init).filter(|c| {
             let pixels = u64::from(c.width) * u64::from(c.height);
@@ -179,8 +181,13 @@ impl Renditions {
         };
         let counters = self.counters();
         let init = (segment.init, &init);
-        let draw = Draw { original, picture, config: &config, init, counters };
-        match draw.run(&mut lease).await {
+        let timed = Timed::new(original, number, self.allowance());
+        let draw = Draw { original: &timed, picture, config: &config, init, counters };
+        let drawn = tokio::select! {
+            drawn = draw.run(&mut lease) => drawn,
+            () = timed.overdue() => Err(WorkerError::Overdue.into()),
+        };
+        match drawn {
             Ok(bytes) => {
                 lease.done();
                 Ok(bytes)

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Timestamp;
 
+use crate::allowance::Allowance;
 use crate::cache::Cache;
 use crate::hardware::Hardware;
 use crate::inits::{Inits, Unknown};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub patience: Duration,
     /// How long nothing may be heard of a worker that has something to do.
     pub silent_max: Duration,
+    /// How long a job may take, whatever is heard.
+    pub allowance: Allowance,
     /// The H.264 encoder's name in FFmpeg.
     pub encoder: String,
     /// If it is none of the processor's: how long it is left alone when it has failed, before it is tried again.
@@ -247,6 +250,10 @@ impl Renditions {
                 self.pool.use_hardware(false);
             }
         }
+    }
+
+    pub(crate) fn allowance(&self) -> Allowance {
+        self.settings.allowance
     }
 
     pub(crate) fn disk(&self) -> Option<&Arc<Cache>> {
@@ -580,6 +587,7 @@ impl Settings {
             linger: Duration::from_secs(10),
             patience: Duration::from_secs(10),
             silent_max: Duration::from_secs(10),
+            allowance: Allowance::default(),
             encoder: SOFTWARE.to_owned(),
             hardware_again: crate::limits::HARDWARE_AGAIN,
             disk: None,

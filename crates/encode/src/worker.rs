@@ -27,6 +27,9 @@ pub(crate) enum WorkerError {
     /// Nothing was heard of it for too long, though it had something to do.
     #[error("the encoder does not go on")]
     Silent,
+    /// It goes on, for longer than a job may take.
+    #[error("the encoder takes too long")]
+    Overdue,
     /// It says what the wire does not have.
     #[error("the encoder: {0}")]
     Wire(#[from] WireError),
@@ -129,7 +132,7 @@ impl Worker {
     }
 }
 
-/// When something last went over either pipe. Who goes on is not given up, however long all of it takes.
+/// When something last went over either pipe. Who goes on is not given up so, however long all of it takes.
 #[derive(Clone)]
 struct Heard {
     at: Arc<Mutex<Timestamp>>,

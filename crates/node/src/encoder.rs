@@ -173,6 +173,7 @@ fn settings(config: &config::Encode, folder: PathBuf, encoder: Encoder) -> Setti
         linger: config.linger_s,
         patience: encode::limits::WORKER_WAIT,
         silent_max: encode::limits::WORKER_SILENT_MAX,
+        allowance: encode::Allowance::default(),
         encoder: encoder.ffmpeg().to_owned(),
         hardware_again: encode::limits::HARDWARE_AGAIN,
         disk: config.cache_gb.map(|bytes_max| Disk { folder, bytes_max }),

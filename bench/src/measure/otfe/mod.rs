@@ -48,6 +48,7 @@ fn makers(setup: &Setup, linger: Duration) -> Result<(tokio::runtime::Runtime, A
         linger,
         patience: Duration::from_secs(60),
         silent_max: Duration::from_secs(60),
+        allowance: encode::Allowance::default(),
         encoder: encode::SOFTWARE.to_owned(),
         hardware_again: encode::limits::HARDWARE_AGAIN,
         disk: None,

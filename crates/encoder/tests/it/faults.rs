@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use encode::wire::{FromEncoder, Hello};
-use encode::{Failed, Ladder, Program, Renditions, Unavailable};
+use encode::{Allowance, Failed, Ladder, Program, Renditions, Unavailable};
 
 use crate::studio::{ENCODER, FIRST, Studio, renditions, settings};
 
@@ -251,6 +252,67 @@ async fn what_hangs_is_killed_once_and_not_tried_again_for_whoever_asks_next() {
         assert_eq!(made.part(0).await, Err(Failed::Encoder), "pictures go by the same rule");
     }
     assert_eq!(counters.started.load(Ordering::Relaxed), 2);
+}
+
+/// It says every moment that it goes on, and nothing else: that is not silence, and still it is killed.
+#[tokio::test]
+async fn what_goes_on_for_ever_is_killed_once_and_not_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = real_words().await;
+    let greeting =
+        said(dir.path(), "greeting", &[FromEncoder::Hello(Hello { words: words.clone() })]);
+    let goes_on = said(dir.path(), "goes-on", &[FromEncoder::GoesOn]);
+    let work = format!(
+        "/bin/cat {greeting}; exec 4<&0; /bin/cat <&4 > /dev/null &
+        while /bin/cat {goes_on}; do /bin/sleep 0.1; done"
+    );
+    let program = scripted(dir.path(), &words, &work).await;
+    let allowance = Allowance { least: Duration::from_millis(1_500), times: 1 };
+    let renditions = Renditions::new(program, encode::Settings { allowance, ..settings(1) });
+    tokio::spawn(renditions.clone().run());
+    let studio = Studio::make(SOURCE, X264);
+    let level = &ladder().levels(&studio.config)[0];
+    for _ in 0..20 {
+        let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+        assert_eq!(made.part(0).await, Err(Failed::Encoder));
+    }
+    let counters = renditions.counters();
+    let counted = || {
+        let (started, lost) = (&counters.started, &counters.lost);
+        (started.load(Ordering::Relaxed), lost.load(Ordering::Relaxed))
+    };
+    assert_eq!(counted(), (1, 1), "one process for all who asked, and the incident is counted");
+    // Who asks what the level begins with, and who asks for a picture, likewise.
+    let asked = renditions.init(studio.original().as_ref(), 7, level).await;
+    assert_eq!((asked, counted()), (Err(Failed::Encoder), (2, 2)));
+    let what = encode::What::Key(FIRST);
+    let picture = encode::Picture { size: encode::Size::default(), what };
+    let made = renditions.picture(&studio.original(), &picture).unwrap();
+    assert_eq!((made.part(0).await, counted()), (Err(Failed::Encoder), (3, 3)));
+}
+
+/// Live, a job lasts as long as its segment is on its way: that is not its encoder's to answer for.
+#[tokio::test]
+async fn a_segment_that_comes_late_is_no_job_that_takes_too_long() {
+    let studio = Studio::make(SOURCE, X264);
+    let program = Program::ask(Path::new(ENCODER)).await.unwrap();
+    let allowance = Allowance { least: Duration::from_secs(60), times: 1 };
+    let renditions = Renditions::new(program, encode::Settings { allowance, ..settings(1) });
+    tokio::spawn(renditions.clone().run());
+    let level = &ladder().levels(&studio.config)[0];
+    studio.there.send_replace((1, 1));
+    let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+    assert!(made.part(0).await.unwrap().is_some());
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    // Two minutes pass for all but the processes, which have nothing to do.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(120)).await;
+    tokio::time::resume();
+    studio.there.send_replace((4, 3));
+    assert_eq!(made.part(99).await, Ok(None));
+    assert_eq!(renditions.counters().lost.load(Ordering::Relaxed), 0);
 }
 
 /// Numbers as from a die, the same in each run.

@@ -315,6 +315,7 @@ pub(crate) fn settings(workers: usize) -> Settings {
         linger: Duration::from_secs(60),
         patience: Duration::from_secs(60),
         silent_max: Duration::from_secs(60),
+        allowance: encode::Allowance::default(),
         encoder: encode::SOFTWARE.to_owned(),
         hardware_again: Duration::from_secs(60),
         disk: None,
