@@ -1,5 +1,6 @@
 //! Odd inputs, row by row as docs/levels.md has them: what becomes of each.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -48,8 +49,6 @@ fn config(file: &[u8]) -> media::codec::VideoConfig {
 
 #[tokio::test]
 async fn what_is_odd_has_levels_with_every_frame_at_its_time() {
-    let hdr =
-        "-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc";
     for (name, source, arguments, expect) in [
         (
             "odd size",
@@ -63,13 +62,6 @@ async fn what_is_odd_has_levels_with_every_frame_at_its_time() {
         ("10 bits", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt yuv420p10le", (170, 96)),
         ("4:2:2", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt yuv422p", (170, 96)),
         ("grey", "testsrc2=size=320x180:rate=10:duration=1", "-pix_fmt gray", (170, 96)),
-        ("HDR", "testsrc2=size=320x180:rate=10:duration=1", hdr, (170, 96)),
-        (
-            "interlaced",
-            "testsrc2=size=320x180:rate=10:duration=1",
-            "-flags +ildct+ilme -x264-params tff=1",
-            (170, 96),
-        ),
         ("anamorphic", "testsrc2=size=240x180:rate=10:duration=1,setsar=4/3", "", (170, 96)),
         ("1 fps", "testsrc2=size=320x180:rate=1:duration=3", "-g 1", (170, 96)),
         ("240 fps", "testsrc2=size=320x180:rate=240:duration=1", "-g 240", (170, 96)),
@@ -85,12 +77,139 @@ async fn what_is_odd_has_levels_with_every_frame_at_its_time() {
         assert_eq!((made.width, made.height), expect, "{name}");
         assert!(made.sample_aspect.is_none_or(|a| a.num() == a.den()), "{name}: square pixels");
         assert_eq!(made.codec_string(), level.codec_string(), "{name}");
-        if name == "HDR" {
-            assert_eq!(made.colour, studio.config.colour, "{name}: tagged as the source");
-            assert!(made.colour.is_some(), "{name}");
-        }
         let (shown, complaints) = decoded(&file);
         assert_eq!((shown, complaints.as_str()), (times.len(), ""), "{name}");
+    }
+}
+
+/// The planes of each picture of a file, as they are coded: in this format nothing is converted.
+fn planes(file: &[u8], format: &str, (width, height): (usize, usize)) -> Vec<[Vec<u16>; 3]> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mp4");
+    std::fs::write(&path, file).unwrap();
+    let run = |program: &str, before: &[&str], behind: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["-v", "error"]).args(before).arg(&path).args(behind);
+        let output = command.output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && words.is_empty(), "{words}");
+        output.stdout
+    };
+    let entries = ["-select_streams", "v:0", "-show_entries", "stream=pix_fmt", "-of", "csv=p=0"];
+    let coded = String::from_utf8(run("ffprobe", &entries, &[])).unwrap();
+    assert_eq!(coded.trim(), format);
+    let out = ["-fps_mode", "passthrough", "-f", "rawvideo", "-"];
+    let bytes = run("ffmpeg", &["-i"], &out);
+    let wide = usize::from(format.ends_with("10le")) + 1;
+    let (luma, chroma) = (width * height, width.div_ceil(2) * height.div_ceil(2));
+    let sample = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, b| all << 8 | u16::from(*b));
+    let samples: Vec<u16> = bytes.chunks_exact(wide).map(sample).collect();
+    let pictures = samples.chunks_exact(luma + 2 * chroma);
+    assert_eq!(pictures.remainder(), [0u16; 0]);
+    let plane = |picture: &[u16], n: usize| match n {
+        0 => picture[..luma].to_vec(),
+        n => picture[luma + (n - 1) * chroma..][..chroma].to_vec(),
+    };
+    pictures.map(|picture| [0, 1, 2].map(|n| plane(picture, n))).collect()
+}
+
+/// The first field is white and the second black: both are in each picture, line by line, and where the picture is scaled their
+/// mean is.
+#[tokio::test]
+async fn interlaced_pictures_stay_as_they_are_both_fields_in_one() {
+    let source = "color=black:size=320x192:rate=10:duration=1,\
+                  format=yuv420p,geq=lum='if(mod(Y,2),16,235)':cb=128:cr=128,format=yuv420p,setfield=tff";
+    // 10 bits have a level of their own size, too.
+    let arguments = "-pix_fmt yuv420p10le -flags +ildct+ilme -x264-params tff=1";
+    let studio = Studio::make(source, &format!("{X264} {arguments}"));
+    let coded = studio.file(FIRST);
+    let field = ffprobe(&coded, "stream=field_order");
+    assert!(field.starts_with('t'), "it is interlaced: {field}");
+    for level in ladder().levels(&studio.config) {
+        let name = format!("interlaced, {}", level.name);
+        let file = whole(&name, &studio, &level).await;
+        let times: Vec<i64> = samples(&file).iter().map(|f| f.0).collect();
+        assert_eq!(times, studio.times, "{name}: a picture for both fields");
+        assert_eq!(ffprobe(&file, "stream=field_order"), "progressive", "{name}");
+        let (width, height) = level.size().unwrap();
+        let size = (width as usize, height as usize);
+        let pictures = planes(&file, "yuv420p", size);
+        assert_eq!(pictures.len(), times.len(), "{name}");
+        for [luma, ..] in pictures {
+            for (y, row) in luma.chunks(size.0).enumerate() {
+                let within = match (size.1, y % 2) {
+                    (192, 0) => 220..=255,
+                    (192, _) => 0..=35,
+                    _ => 100..=155,
+                };
+                assert!(row.iter().all(|v| within.contains(v)), "{name}, line {y}: {row:?}");
+            }
+        }
+    }
+}
+
+/// What ffprobe says of the picture.
+fn ffprobe(file: &[u8], entry: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mp4");
+    std::fs::write(&path, file).unwrap();
+    let mut command = Command::new("ffprobe");
+    command.args([
+        "-v",
+        "error",
+        "-select_streams",
+        "v:0",
+        "-of",
+        "csv=p=0",
+        "-show_entries",
+        entry,
+    ]);
+    let output = command.arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Nothing is mapped: each level says of its colours what the source does, and has the source's values in 8 bits.
+#[tokio::test]
+async fn hdr_keeps_its_tags_and_its_values_in_8_bits() {
+    // Each plane another slope, over all values that there are.
+    let source = "color=gray:size=320x180:rate=10:duration=1,format=yuv420p10le,\
+                  geq=lum=64+876*X/319:cb=64+896*X/159:cr=960-896*Y/89";
+    for (name, transfer) in [("PQ", "smpte2084"), ("HLG", "arib-std-b67")] {
+        let colours = format!("-color_primaries bt2020 -color_trc {transfer} -colorspace bt2020nc");
+        let arguments = format!("{X264} -crf 4 -pix_fmt yuv420p10le -color_range tv {colours}");
+        let studio = Studio::make(source, &arguments);
+        let original = planes(&studio.file(FIRST), "yuv420p10le", (320, 180)).remove(0);
+        let tags = format!("tv,bt2020nc,{transfer},bt2020");
+        let levels = ladder().levels(&studio.config);
+        assert_eq!(levels.len(), 2, "one of its own size, and a smaller one");
+        for level in levels {
+            let name = format!("{name}, {}", level.name);
+            let file = whole(&name, &studio, &level).await;
+            let entries = "stream=color_range,color_space,color_transfer,color_primaries";
+            assert_eq!(ffprobe(&file, entries), tags, "{name}: tagged as the source");
+            assert_eq!(config(&file).colour, studio.config.colour, "{name}");
+            let (width, height) = level.size().unwrap();
+            let size = (width as usize, height as usize);
+            for picture in planes(&file, "yuv420p", size) {
+                for (n, (made, own)) in picture.iter().zip(&original).enumerate() {
+                    let half = |side: usize| if n == 0 { side } else { side / 2 };
+                    let at = |x: usize, y: usize| {
+                        let x = (2 * x + 1) * half(320) / (2 * half(size.0));
+                        let y = (2 * y + 1) * half(180) / (2 * half(size.1));
+                        i32::from(own[y * half(320) + x]) / 4
+                    };
+                    let wide = half(size.0);
+                    let off: Vec<i32> = made
+                        .iter()
+                        .enumerate()
+                        .map(|(i, v)| (i32::from(*v) - at(i % wide, i / wide)).abs())
+                        .collect();
+                    let mean = f64::from(off.iter().sum::<i32>()) / off.len() as f64;
+                    assert!(mean < 2.0, "{name}: plane {n} is off by {mean}");
+                }
+            }
+        }
     }
 }
 

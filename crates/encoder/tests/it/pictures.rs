@@ -203,6 +203,39 @@ async fn colours_are_those_of_the_source() {
     }
 }
 
+/// As docs/levels.md says of levels and of pictures: both fields, and values that nobody has mapped.
+#[tokio::test]
+async fn interlaced_sources_are_combed_and_hdr_is_not_mapped() {
+    let lines = "color=black:size=320x192:rate=5:duration=1,\
+                 format=yuv420p,geq=lum='if(mod(Y,2),16,235)':cb=128:cr=128,format=yuv420p,setfield=tff";
+    let interlaced = "-flags +ildct+ilme -x264-params tff=1";
+    let grey =
+        "color=black:size=320x192:rate=5:duration=1,format=yuv420p10le,geq=lum=502:cb=512:cr=512";
+    let hdr = |transfer: &str| {
+        format!(
+            "-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc {transfer} -colorspace bt2020nc"
+        )
+    };
+    let (pq, hlg) = (hdr("smpte2084"), hdr("arib-std-b67"));
+    // 502 of 10 bits is the middle of 64 to 940.
+    for (name, source, arguments, even, odd) in [
+        ("interlaced", lines, interlaced, 255, 0),
+        ("PQ", grey, &*pq, 128, 128),
+        ("HLG", grey, &*hlg, 128, 128),
+    ] {
+        let studio = Studio::make(source, &format!("{X264} {arguments}"));
+        let renditions = renditions(1).await;
+        let file = draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await.unwrap();
+        let (width, height, pixels) = decoded(&file, "jpg");
+        assert_eq!((width, height), (320, 192), "{name}");
+        for (y, row) in pixels.chunks(width * 3).enumerate() {
+            let expect: i32 = if y % 2 == 0 { even } else { odd };
+            let mean = row.iter().map(|v| i32::from(*v)).sum::<i32>() / row.len() as i32;
+            assert!((mean - expect).abs() < 30, "{name}: line {y} is {mean}, not {expect}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_cut_off_and_what_is_added() {
     let renditions = renditions(1).await;
