@@ -161,7 +161,6 @@ mod tests {
     use super::*;
     use crate::config::{Layer, load};
 
-    /// Flips `acme.contact`. Whom an authority writes to can't be seen from outside.
     #[test]
     fn the_authority_is_told_whom_to_write_to() {
         let folder = tempfile::tempdir().unwrap();

@@ -210,7 +210,6 @@ mod tests {
     use super::*;
     use crate::config::{Layer, load};
 
-    /// Flips `encode.cache_gb`. What it does is tested where it is done, in `encode` and `encoder`.
     #[test]
     fn the_disk_has_room_as_configured() {
         let disk = |layers: &[Layer]| {
@@ -224,7 +223,6 @@ mod tests {
         assert_eq!(disk(&[set("encode.cache_gb=0")]), None);
     }
 
-    /// Flips `encode.linger_s`. What it does is tested where it is done, in `encode`.
     #[test]
     fn how_long_a_level_lingers_is_configured() {
         let linger = |layers: &[Layer]| {

@@ -51,17 +51,65 @@ fn rules(config: config::Retention) -> Retention {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use control::{
+        Claim, ClaimMode, Control, End, InputSettings, InputUid, MasterKey, NodeId, SegmentRecord,
+        SessionId, TrackRecord, VideoUid,
+    };
 
     use super::*;
     use crate::config::{Layer, load};
 
-    /// Flips `retention.max_age_days`. What a pass then deletes is tested where it is done, in `record`: a day is too long
-    /// to wait for here.
-    #[test]
-    fn retention_takes_the_age_from_the_configuration() {
-        let layer = Layer::setting("retention.max_age_days=2").unwrap();
-        let age = |layers: &[Layer]| rules(load(layers).unwrap().config.retention).max_age;
-        assert_eq!((age(&[]), age(&[layer])), (None, Some(Duration::from_secs(2 * 86_400))));
+    const DAY_MS: u64 = 86_400_000;
+
+    /// Flips `retention.max_age_days`.
+    #[tokio::test]
+    async fn what_has_ended_before_as_many_days_as_configured_is_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::open(&dir.path().join("db"), MasterKey::new(&[7; 32])).unwrap();
+        let store = store::Store::open(&dir.path().join("media")).unwrap();
+        let history = History::new(Arc::new(control), Arc::new(store));
+        let (control, now) = (history.control(), now_ms());
+        let ended = now - 3 * DAY_MS;
+        let input = InputUid::from_random([1; 15]);
+        let random = std::array::from_fn(|i| i as u8);
+        let settings = InputSettings::default();
+        control.create_input(input.clone(), settings, random, ended).await.unwrap();
+        let claim = Claim {
+            input,
+            node: NodeId::parse("local").unwrap(),
+            session: SessionId::parse("1").unwrap(),
+            mode: ClaimMode::IfFree,
+            now_ms: ended,
+            resume_within_ms: 15_000,
+            new_video: VideoUid::from_random([1; 16]),
+        };
+        let claimed = control.claim(claim).await.unwrap();
+        let owned = claimed.owned;
+        let track =
+            TrackRecord { name: "video.cmaf".to_owned(), timescale: 90_000, ..Default::default() };
+        let segment = SegmentRecord {
+            number: claimed.first_segment,
+            epoch: owned.epoch,
+            object: Some(1),
+            duration_ms: 2_000,
+            bytes: 1_000,
+            wall_clock_ms: ended,
+            gap: false,
+            discontinuity: false,
+            tracks: vec![track],
+        };
+        control.commit(&owned, vec![segment], 0).await.unwrap();
+        control.release(&owned, End::Goodbye, ended).await.unwrap();
+        let pass = async |days: Option<&str>| {
+            let layer = days.map(|days| format!("retention.max_age_days={days}"));
+            let layers: Vec<_> = layer.iter().map(|text| Layer::setting(text).unwrap()).collect();
+            let rules = rules(load(&layers).unwrap().config.retention);
+            let pass = Retention { min_free_bytes: None, ..rules }.pass(&history, now).await;
+            pass.unwrap().deleted
+        };
+        for days in [None, Some("0"), Some("4")] {
+            assert_eq!(pass(days).await, [], "{days:?}");
+        }
+        assert_eq!(pass(Some("2")).await, [(owned.video, "age")]);
     }
 }

@@ -221,6 +221,31 @@ fn names_are_proved_over_tls_while_others_are_served() {
     assert!(certificate(&tls).names.contains("live.example.test"));
 }
 
+/// Flips `acme.contact`: the authority looks at it, and refuses one that is none.
+#[test]
+fn the_authority_is_told_whom_to_write_to() {
+    if skip("acme") {
+        return;
+    }
+    let (authority, folder) = (Authority::start(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    let start = |contact: &str| {
+        let mut settings = authority.settings("tls-alpn-01");
+        settings.push(format!("acme.contact={contact}"));
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        Server::start_with(AIRWAVE, &data, &settings, &["--domain", "live.example.test"])
+    };
+    let server = start("some..body@example.org");
+    authority.open();
+    wait_until("the authority to refuse whom to write to", 60, || {
+        ready(&server).contains("some..body@example.org").then_some(())
+    });
+    drop(server);
+    authority.shut();
+    let server = start("somebody@example.org");
+    let_in(&authority, &server);
+}
+
 /// Flips `acme.dns_hook`.
 #[test]
 fn wildcards_are_proved_in_the_dns_by_the_operators_program() {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::Value;
-use testkit::{Child, Clip, ClipSpec, Server, free_address, wait_until};
+use testkit::{Child, Clip, ClipSpec, Follower, Server, free_address, wait_until};
 
 use crate::AIRWAVE;
 
@@ -181,8 +181,95 @@ fn metric(server: &Server, name: &str) -> u64 {
 /// Flips `limits.cache_mb`.
 #[test]
 fn the_memory_for_live_media() {
-    let server = Server::start(AIRWAVE, &["limits.cache_mb=48"]);
-    assert_eq!(metric(&server, "airwave_media_cache_limit_bytes "), 48 << 20);
+    let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("past-short", 12) };
+    let clip = Clip::make(&spec);
+    for (mib, all) in [(2, false), (64, true)] {
+        let server =
+            Server::start(AIRWAVE, &[&format!("limits.cache_mb={mib}"), "hls.segment_ms=1000"]);
+        assert_eq!(metric(&server, "airwave_media_cache_limit_bytes "), mib << 20);
+        let input = server.input();
+        let _encoder = clip.publish_at(4.0, &input.rtmp, -1);
+        server.wait_live(&input);
+        let list = format!("/{}/manifest/video.cmaf.m3u8?dvrEnabled=true", input.uid);
+        let mut follower = Follower::new(server.url(&list));
+        let came = |follower: &Follower| -> u64 {
+            follower.segments.values().map(|(_, bytes)| bytes.len() as u64).sum()
+        };
+        while came(&follower) < 8 << 20 {
+            follower.reload();
+        }
+        let kept = metric(&server, "airwave_media_cache_bytes ");
+        assert_eq!(kept > 8 << 20, all, "{kept} bytes in memory, with {mib} MiB");
+    }
+}
+
+const LADDER: &str = "encode.ladder=[\"96p\"]";
+
+/// The newest segment of a level that is listed; made now, or before.
+fn level_segment(server: &Server, id: &str) -> Vec<u8> {
+    let list = format!("/{id}/manifest/video.96p.cmaf.m3u8");
+    let uri = wait_until("a segment of the level to be listed", 30, || {
+        let answer = server.get(&list);
+        let text = answer.text();
+        let listed = text.lines().filter(|_| answer.status == 200);
+        let mut uris = listed.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        uris.next_back().map(str::to_owned)
+    });
+    let answer = testkit::request("GET", &server.url(&list).join(&uri), &[], b"");
+    assert_eq!(answer.status, 200, "{uri}: {}", answer.text());
+    answer.body
+}
+
+/// Flips `encode.cache_gb`.
+#[test]
+fn the_disk_for_levels() {
+    let clip = Clip::make(&ClipSpec::plain("tiny", 1));
+    for (setting, kept) in [("encode.cache_gb=1", 1), ("encode.cache_gb=0", 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let start = || Server::start_in(AIRWAVE, &data, &[LADDER, setting]);
+        let mut server = start();
+        let input = server.input();
+        let mut encoder = clip.publish(&input.rtmp, 1);
+        let video = server.wait_video(&input, &[]);
+        assert!(encoder.wait(20).success(), "{}", encoder.output());
+        server.wait_ready(&video);
+        let made = level_segment(&server, &video);
+        assert_eq!(server.metric("level_segments_encoded_total"), 1);
+        // What is on its way to the disk is there when the server has stopped, or not at all: here it is waited for.
+        let folder = data.join("levels").join(&video);
+        let files = || std::fs::read_dir(&folder).into_iter().flatten().flatten().count();
+        if kept == 1 {
+            wait_until("the segment on the disk", 20, || (files() == 1).then_some(()));
+        }
+        server.child().terminate();
+        server.child().wait(20);
+        assert_eq!(files(), kept, "{setting}");
+        drop(server);
+        let server = start();
+        assert!(level_segment(&server, &video) == made, "{setting}: the same bytes");
+        let counted = ["level_segments_from_disk_total", "level_segments_encoded_total"];
+        let counted = counted.map(|name| server.metric(name) as usize);
+        assert_eq!(counted, [kept, 1 - kept], "{setting}");
+    }
+}
+
+/// Flips `encode.linger_s`.
+#[test]
+fn how_long_a_level_goes_on_after_its_last_viewer() {
+    let settings = [LADDER, "hls.segment_ms=4000", "encode.linger_s=60"];
+    let server = Server::start(AIRWAVE, &settings);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 90) });
+    let _encoder = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let made = || server.metric("level_segments_encoded_total");
+    level_segment(&server, &input.uid);
+    // Of four seconds each: those that begin within 12 s, as it is by default, are three.
+    let then = made();
+    wait_until("more than is made by default for who has gone", 90, || {
+        (made() >= then + 6).then_some(())
+    });
 }
 
 /// Flips `limits.broadcasts`.

@@ -79,6 +79,7 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
         assert!(level.contains(what), "{what} in {level}");
     }
     lists_agree(&server, &video, &list);
+    let before = list.clone();
     // Three viewers of one level, from the beginning to the end.
     let followed = std::thread::scope(|scope| {
         let viewers = [(); 3].map(|()| {
@@ -123,6 +124,13 @@ fn a_level_has_every_frame_at_its_time_and_is_encoded_once_for_all() {
     let media = names.map(|name| format!("{name}.cmaf.m3u8"));
     let media: Lists = media.map(|uri| (uri.clone(), get(&uri).text())).into();
     let bytes_of = |_: &str, file: &str| get(file).body.len() as u64;
+    // What was said before any of it was made was no promise that its peak breaks.
+    let before: Vec<_> = check_multivariant(&before, &media, bytes_of)
+        .into_iter()
+        .filter(|broken| broken.rule == "bandwidth-covers-the-peak")
+        .filter(|broken| ["video.144p", "video.96p"].iter().any(|l| broken.found.contains(l)))
+        .collect();
+    assert_eq!(before, [], "before it was made");
     let list = get("video.m3u8").text();
     assert_eq!(check_multivariant(&list, &media, bytes_of), [], "{list}");
     fetched_over_moq(&server, &video, &media);
@@ -240,7 +248,8 @@ fn silent(folder: &Path) -> String {
 fn an_encoder_that_hangs_costs_its_levels_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let program = format!("encode.program={:?}", silent(folder.path()));
-    let settings = [LADDER, "encode.workers=1", "hls.segment_ms=1000", &*program];
+    let pictures = "encode.pictures=true";
+    let settings = [LADDER, pictures, "encode.workers=1", "hls.segment_ms=1000", &*program];
     let server = Server::start(AIRWAVE, &settings);
     let input = server.input();
     let spec = ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 90) };
@@ -268,6 +277,15 @@ fn an_encoder_that_hangs_costs_its_levels_and_nothing_else() {
     assert_eq!(refused.text(), "all encoders are busy: try again\n");
     let original = request("GET", &newest("video.cmaf"), &[], b"");
     assert_eq!(original.status, 200, "{}", original.text());
+    // Pictures wait for an encoder as long as anything, and no longer.
+    for file in ["thumbnail.jpg", "thumbnail.gif"] {
+        let refused = server.get(&format!("/{}/thumbnails/{file}", input.uid));
+        let again = refused.headers.get("retry-after").cloned();
+        assert_eq!((refused.status, again.as_deref()), (503, Some("1")), "{}", refused.text());
+        assert_eq!(refused.text(), "too much is going on: try again in a moment\n");
+        let stays = refused.headers.get("cache-control").cloned().unwrap_or_default();
+        assert!(!stays.contains("max-age"), "nobody keeps it: {stays}");
+    }
     assert!(server.metric("encoder_jobs_refused_total") >= 1);
     assert_eq!(server.metric("level_segments_encoded_total"), 0);
     // One at a time: whoever stands still meanwhile comes when the first was given up.
