@@ -324,7 +324,7 @@ impl Rendition {
     }
 
     /// Numbers that this rendition left out are gaps: their time is divided evenly, so that every
-    /// node says the same of them.
+    /// node says the same of them. Discontinuities that lie in them are those of the first.
     fn fill_gap(&mut self, number: u64, next: properties::Segment) -> Result<(), Malformed> {
         let Some(last) = self.segments.back() else { return Ok(()) };
         let count = number - last.number - 1;
@@ -338,13 +338,16 @@ impl Rendition {
         let each = (next.start.saturating_sub(end) / count).max(1);
         let duration = u32::try_from(each).map_err(|_| Malformed)?;
         let info = last.info;
+        let own = u64::from(next.discontinuity);
+        let breaks = next.discontinuity_sequence.saturating_sub(info.discontinuity_sequence + own);
         for i in 0..count {
             let start = end + each * i;
             let passed_ms = (start - info.start) * 1000 / u64::from(info.timescale);
             let gap = properties::Segment {
                 start,
                 wall_clock_ms: info.wall_clock_ms + passed_ms,
-                discontinuity: false,
+                discontinuity: i < breaks,
+                discontinuity_sequence: info.discontinuity_sequence + breaks.min(i + 1),
                 gap: true,
                 ..info
             };

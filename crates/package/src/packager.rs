@@ -206,7 +206,7 @@ impl Packager {
     /// a discontinuity.
     pub fn configure(&mut self, track: TrackId, config: &Config, out: &mut Outputs) {
         let changed = self.tracks.get(track.0).is_some_and(|t| t.configured);
-        if changed {
+        if changed && !self.joins(track.0) {
             self.flush_before(Some(track.0), out);
         }
         let from = self.begins_from(LATE_START).filter(|_| !changed);
@@ -240,7 +240,18 @@ impl Packager {
     fn lead(&mut self, track: usize, first: Option<&Frame>) {
         self.main = Some(track);
         let late = first.is_some_and(|frame| self.is_overtaken(track, frame));
-        self.break_pending |= self.cutter.is_some() && !late;
+        self.break_pending |= self.cutter.is_some() && !late && !self.joins(track);
+    }
+
+    /// Whether a track's next frame is its first behind a discontinuity that others have made: its publisher came with them.
+    fn joins(&self, track: usize) -> bool {
+        let Some(t) = self.tracks.get(track).filter(|t| t.fresh && !self.break_pending) else {
+            return false;
+        };
+        match t.rendition.discontinuities() {
+            Some(seen) => seen < self.discontinuities,
+            None => self.unreached(track).any(|c| c.start.discontinuity),
+        }
     }
 
     /// Takes the next frame of a track, in decode order.
@@ -277,8 +288,8 @@ impl Packager {
         }
         let target = self.target_duration();
         let passed = self.unreached(track).next().is_some();
+        frame.discontinuity = (frame.discontinuity && !self.joins(track)) || self.break_pending;
         let Some(t) = self.tracks.get_mut(track) else { return };
-        frame.discontinuity |= self.break_pending;
         let timescale = t.rendition.timescale();
         let decode_ns = ticks_to_ns(frame.decode, timescale);
         let first = t.rendition.segment().is_none() || t.stalled || passed;
@@ -322,11 +333,12 @@ impl Packager {
     fn is_overtaken(&self, track: usize, frame: &Frame) -> bool {
         let Some(t) = self.tracks.get(track) else { return false };
         let present_ns = ticks_to_ns(frame.present, t.rendition.timescale());
+        let joins = self.joins(track);
+        let breaks = (frame.discontinuity && !joins) || self.break_pending;
+        // Sound that his publisher came with may have passed him in the segment that it has begun.
+        let passed_ns = if joins { self.main_ns } else { i64::MIN };
         let newest = self.unreached(track).last();
-        // A publisher who came with sound has made his break already.
-        let made = t.fresh && self.unreached(track).any(|c| c.start.discontinuity);
-        let breaks = (frame.discontinuity && !made) || self.break_pending;
-        !breaks && newest.is_some_and(|c| present_ns < c.present_ns + LEAD_IN_NS)
+        !breaks && newest.is_some_and(|c| present_ns < passed_ns.max(c.present_ns + LEAD_IN_NS))
     }
 
     /// A number is the same time in all tracks: a main track that is late goes by the cuts that were made without it.

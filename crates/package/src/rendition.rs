@@ -159,6 +159,11 @@ impl Rendition {
         self.segment.map(|s| s.number)
     }
 
+    /// Discontinuities up to the segment that is being made.
+    pub(crate) fn discontinuities(&self) -> Option<u64> {
+        self.segment.map(|s| s.discontinuity_sequence)
+    }
+
     /// Nanoseconds of a whole part; nothing before the first frame.
     pub(crate) fn part_ns(&self) -> i64 {
         self.part.map_or(0, |p| ticks_to_ns(i64::from(p.duration), self.timescale))

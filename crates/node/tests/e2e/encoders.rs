@@ -1,12 +1,14 @@
 //! Encoders that come, go, come back and fight.
 
+use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use io_rtmp::push::{Message, Options, Push};
 use rtmp::client::Target;
 use serde_json::json;
-use testkit::{Clip, ClipSpec, Follower, Server, check_versions, wait_until};
+use testkit::{Child, Clip, ClipSpec, Follower, Server, check_versions, wait_until};
 
 use crate::AIRWAVE;
 
@@ -130,6 +132,55 @@ fn an_encoder_that_vanishes_and_comes_back_goes_on_with_the_same_video() {
     assert!(follower.numbers().len() >= at + 2, "no number twice, none left out");
     check_times_rise(&follower);
     assert_eq!(check_versions(&follower.versions), []);
+}
+
+/// His sound comes at once, his pictures four seconds later: longer than sound waits.
+#[test]
+fn an_encoder_whose_pictures_come_late_comes_back_once() {
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120"]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut first = clip.publish(&input.rtmp, -1);
+    let video = server.wait_live(&input);
+    let mut pictures = video_of(&server, &video);
+    let sound = server.url(&format!("/{video}/manifest/audio.cmaf.m3u8"));
+    let mut sound = Follower::new(sound);
+    follow_until(&mut pictures, "two segments", |f| f.segments.len() >= 2);
+    sound.reload();
+    first.kill();
+    let mut command = Command::new("ffmpeg");
+    for late in ["0", "4"] {
+        command.args(["-v", "error", "-readrate", "1", "-stream_loop", "-1", "-itsoffset", late]);
+        command.arg("-i").arg(clip.path());
+    }
+    command.args(["-map", "1:v", "-map", "0:a", "-c", "copy", "-f", "flv", &input.rtmp]);
+    let _second = Child::start(&mut command);
+    let back = |f: &Follower| {
+        let broken = f.newest.segments.iter().rposition(|s| s.discontinuity);
+        broken.is_some_and(|at| f.newest.segments[at..].iter().filter(|s| !s.gap).count() >= 3)
+    };
+    let mut breaks = [BTreeMap::new(), BTreeMap::new()];
+    while !(back(&pictures) && back(&sound)) {
+        for (follower, breaks) in [&mut pictures, &mut sound].into_iter().zip(&mut breaks) {
+            let mut sequence = follower.reload().discontinuity_sequence;
+            for segment in &follower.newest.segments {
+                sequence += u64::from(segment.discontinuity);
+                breaks.insert(segment.number, sequence);
+            }
+        }
+    }
+    let [seen, heard] = &breaks;
+    assert_eq!(seen.values().max(), Some(&1), "{seen:?}");
+    for (number, sequence) in seen {
+        assert_eq!(heard.get(number).unwrap_or(sequence), sequence, "{number}: {seen:?} {heard:?}");
+    }
+    let gaps = |f: &Follower| f.newest.segments.iter().filter(|s| s.gap).count();
+    // What the pictures had left behind the last cut is a number that sound lacks.
+    assert!(gaps(&pictures) > 0 && gaps(&sound) <= 1, "{:?}", pictures.newest);
+    for follower in [&pictures, &sound] {
+        assert_eq!(check_versions(&follower.versions), []);
+    }
+    assert_eq!(server.lifecycle(&input.uid)["videoUID"], video.as_str(), "the same video");
 }
 
 /// Decode times of all segments' first fragments rise: nothing goes back across a discontinuity.

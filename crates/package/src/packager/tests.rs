@@ -306,10 +306,17 @@ fn sound_waits_for_the_first_picture_of_another_configuration() {
     }
 }
 
-/// His camera is off, or is on at last: three seconds after his sound, with pictures of then or of the beginning.
+/// His camera is off, or is on at last, three seconds after his sound: with pictures of then, of the beginning, or of any time
+/// between and behind, of the same size or another. Whatever it is, he comes back once.
 #[test]
 fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
-    for picture_ms in [None, Some(4_000), Some(7_000)] {
+    let pictures =
+        [None, Some(3_700), Some(4_000), Some(5_000), Some(6_200), Some(6_900), Some(7_000)];
+    let later = [Some(7_500), Some(9_000)];
+    for (picture_ms, changed) in
+        pictures.into_iter().chain(later).flat_map(|ms| [(ms, false), (ms, true)])
+    {
+        let case = format!("{picture_ms:?} {changed}");
         let mut bench = Bench::new(&[true, false]);
         bench.run(0, 3_000, 60, false);
         bench.flush();
@@ -321,7 +328,11 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
             bench.push(1, Frame { discontinuity, ..frame(sound * 1_024, 1_024, true) });
         }
         let heard = bench.segments("audio").len();
-        assert!(heard > before, "{picture_ms:?}");
+        assert!(heard > before, "{case}");
+        if changed && picture_ms.is_some() {
+            bench.packager.configure(TrackId(0), &video_config(), &mut bench.out);
+            bench.drain();
+        }
         for i in picture_ms.into_iter().flat_map(|ms| (0..60).map(move |i| ms * 90 + i * 3_000)) {
             let discontinuity = Some(i) == picture_ms.map(|ms| ms * 90);
             bench.push(0, Frame { discontinuity, ..frame(i, 3_000, discontinuity) });
@@ -330,16 +341,52 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
         let sound = bench.index.rendition("audio").unwrap();
         let from_there: u64 =
             sound.segments.iter().skip(before).map(crate::Segment::duration).sum();
-        assert_eq!(from_there, (until - first).unsigned_abs() * 1_024, "{picture_ms:?}");
-        assert_eq!(bench.packager.findings().frames_dropped, 0, "{picture_ms:?}");
+        assert_eq!(from_there, (until - first).unsigned_abs() * 1_024, "{case}");
+        assert_eq!(bench.packager.findings().frames_dropped, 0, "{case}");
         let video = bench.index.rendition("video").unwrap();
-        let back = video.segments.iter().find(|s| s.info.discontinuity);
-        assert_eq!(back.is_some(), picture_ms.is_some());
-        if picture_ms == Some(4_000) {
-            let number = sound.segments[before].number;
-            assert_eq!(back.unwrap().number, number, "where the sound of that time is");
-        }
+        let breaks = |r: &crate::Rendition| {
+            let of = r.segments.iter().filter(|s| s.info.discontinuity);
+            of.map(|s| (s.number, s.info.discontinuity_sequence)).collect::<Vec<_>>()
+        };
+        let at = sound.segments[before].number;
+        assert_eq!(breaks(sound), [(at, 1)], "{case}");
+        let Some(picture_ms) = picture_ms else {
+            assert_eq!(breaks(video), [], "{case}");
+            continue;
+        };
+        assert_eq!(breaks(video), [(at, 1)], "{case}");
+        let back = video.segments.iter().find(|s| s.number >= at && !s.info.gap).unwrap();
+        assert_eq!(back.info.start, picture_ms as u64 * 90, "{case}");
+        let together = sound.segments.iter().find(|s| s.number == back.number);
+        // Later than all sound: nothing of that time is heard yet.
+        let Some(together) = together else { continue };
+        let begins_ms = together.info.start / 48;
+        let lasts_ms = together.duration() / 48;
+        let within = begins_ms.saturating_sub(400)..begins_ms + lasts_ms.max(1);
+        assert!(within.contains(&(picture_ms as u64)), "{case}: {within:?}");
     }
+}
+
+/// Twice he comes back without a camera: lists of pictures count what nobody saw.
+#[test]
+fn discontinuities_without_pictures_are_counted_in_their_list() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 3_000, 60, false);
+    bench.flush();
+    for first in [200, 300] {
+        (first..first + 20).for_each(|i| bench.push(1, frame(i * 1_024, 1_024, true)));
+        bench.flush();
+    }
+    bench.run(9_000, 10_000, 30, true);
+    bench.flush();
+    let marks = |name| {
+        let segments = bench.index.rendition(name).unwrap().segments.iter();
+        let marks =
+            segments.map(|s| (s.number, s.info.discontinuity, s.info.discontinuity_sequence));
+        marks.skip(2).collect::<Vec<_>>()
+    };
+    assert_eq!(marks("audio"), [(102, true, 1), (103, true, 2), (104, true, 3)]);
+    assert_eq!(marks("video"), marks("audio"));
 }
 
 #[test]
