@@ -96,7 +96,7 @@ async function measured(page) {
   const lastsMs = Number(options.seconds) * 1000;
   const enough = ([lastsMs, frames]) => performance.now() - window.seen.begunMs >= lastsMs && new Set(window.seen.counters).size >= frames;
   await page.waitForFunction(enough, [lastsMs, Number(options.frames)], { timeout: lastsMs + 60_000, polling: 50 });
-  const { counters, tones, size, errors } = await page.evaluate(() => ({ ...window.seen.result(), errors: window.player?.errors ?? [] }));
+  const { counters, tones, size, frames, errors } = await page.evaluate(() => ({ ...window.seen.result(), errors: window.player?.errors ?? [] }));
   const distinct = new Set(counters);
   const source = counters.length === 0 ? 0 : Math.max(...counters) - Math.min(...counters) + 1;
   return {
@@ -105,14 +105,51 @@ async function measured(page) {
     sourceFrames: source,
     backwards: counters.filter((value, at) => at > 0 && value < counters[at - 1]).length,
     around: counters.flatMap((value, at) => (at > 0 && value < counters[at - 1] ? [[at, ...counters.slice(at - 3, at + 4)]] : [])),
+    ...(frames.came.length > 0 ? decoded(frames) : shown(frames.shown)),
     toneHz: tones.length === 0 ? null : Math.round(tones.sort((a, b) => a - b)[Math.floor(tones.length / 2)]),
     playerErrors: errors,
   };
 }
 
+/** What came from the first key frame to the last one. A player that asks anew gets some twice. */
+function decoded({ came, keys, out }) {
+  const times = new Set(came.filter((time) => time >= keys[0] && time < keys.at(-1)));
+  const sent = Math.round(((keys.at(-1) - keys[0]) * RATE) / 1e6);
+  return { accounted: sent, missing: sent - times.size, leftOut: [...times].filter((time) => !out.includes(time)).length };
+}
+
+/** What lies between the first frame that was shown and the last one, and was neither shown nor left out. */
+function shown(frames) {
+  const sent = frames ? Math.round((frames.to - frames.from) * RATE) : 0;
+  const leftOut = frames ? frames.leftThen - frames.left : 0;
+  return { accounted: sent, missing: sent - leftOut - (frames ? frames.last - frames.first : 0), leftOut };
+}
+
 /** Runs in the page from its start: reads the counter off every picture, and listens to whatever sounds. */
 function observe({ x, y, cell, bits }) {
-  const state = { counters: [], tones: [], begunMs: 0 };
+  const state = { counters: [], tones: [], begunMs: 0, came: [], keys: [], out: [], shown: null };
+  // A player that decodes frame by frame: each that it was given, and each that came out.
+  const Decoder = window.VideoDecoder;
+  window.VideoDecoder = class extends Decoder {
+    constructor({ output, ...more }) {
+      super({ ...more, output: (frame) => (state.out.push(frame.timestamp), output(frame)) });
+    }
+    decode(chunk) {
+      if (chunk.type === 'key') state.keys.push(chunk.timestamp);
+      state.came.push(chunk.timestamp);
+      return super.decode(chunk);
+    }
+  };
+  // One that leaves it to the element: each that was shown, by its time, and how many were left out.
+  const follow = (video) => {
+    const left = () => video.getVideoPlaybackQuality().droppedVideoFrames;
+    const next = (_, { mediaTime, presentedFrames }) => {
+      state.shown ??= { first: presentedFrames, from: mediaTime, left: left() };
+      Object.assign(state.shown, { last: presentedFrames, to: mediaTime, leftThen: left() });
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+  };
   const canvas = document.createElement('canvas');
   Object.assign(canvas, { width: cell * bits, height: cell });
   const context = canvas.getContext('2d', { willReadFrequently: true });
@@ -162,12 +199,14 @@ function observe({ x, y, cell, bits }) {
     begunMs: 0,
     begin: () => {
       state.counters.splice(0);
+      Object.assign(state, { came: [], keys: [], out: [] });
       window.seen.begunMs = performance.now();
       const video = document.querySelector('video');
       if (video && analysers.length === 0) listenTo(video);
+      if (video) follow(video);
       setInterval(() => state.tones.push(...analysers.map(frequency).filter((hz) => hz !== null)), 250);
     },
-    result: () => ({ counters: [...state.counters], tones: state.tones, size: size() }),
+    result: () => ({ counters: [...state.counters], tones: state.tones, size: size(), frames: { came: state.came, keys: state.keys, out: state.out, shown: state.shown } }),
   };
 }
 
