@@ -20,7 +20,7 @@ pub fn packets(file: &Path, kind: char) -> Vec<Packet> {
     command.args(["-v", "error", "-i"]).arg(file);
     command.args(["-map", &format!("0:{kind}:0"), "-c", "copy", "-copyts", "-f", "framemd5", "-"]);
     let mut ffmpeg = Child::start(&mut command);
-    let status = ffmpeg.wait(60);
+    let status = ffmpeg.wait(600);
     let text = ffmpeg.output();
     assert!(status.success(), "ffmpeg: {text}");
     let base = text.lines().find_map(|l| l.strip_prefix("#tb 0: "));
@@ -40,6 +40,6 @@ pub fn decode_errors(file: &Path) -> String {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-xerror", "-i"]).arg(file).args(["-f", "null", "-"]);
     let mut ffmpeg = Child::start(&mut command);
-    let status = ffmpeg.wait(60);
+    let status = ffmpeg.wait(600);
     if status.success() { ffmpeg.output() } else { format!("{status}: {}", ffmpeg.output()) }
 }
