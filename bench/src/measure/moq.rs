@@ -21,13 +21,13 @@ const WINDOW: Duration = Duration::from_secs(4);
 /// A group and more: who comes to bare streams waits for the next one.
 const WARM: Duration = Duration::from_millis(2_500);
 
-/// Rounds of all arms: with four arms each, all of it takes nine minutes.
+/// Rounds of all arms: with four arms each, all of it takes twelve minutes.
 const ROUNDS: usize = 3;
 
 /// What can be measured by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
-    /// One publisher of 6 Mbit/s to 50
+    /// One publisher of 6 Mbit/s to 50, to 100, and to 300
     A,
     /// Small objects to 200
     B,
@@ -62,7 +62,9 @@ pub(crate) fn run(setup: &Setup, part: Option<Part>) -> Result<bool> {
     let mut valid = true;
     for part in part.map_or(Part::EACH.to_vec(), |part| vec![part]) {
         valid &= match part {
-            Part::A => cost(setup, &Cost::A),
+            Part::A => Ok(cost(setup, &Cost::A)?
+                & cost(setup, &Cost::A_TO_100)?
+                & cost(setup, &Cost::A_TO_300)?),
             Part::B => cost(setup, &Cost::B),
             Part::C => cost(setup, &Cost::C),
             Part::D => cost(setup, &Cost::D),
@@ -100,6 +102,10 @@ impl Cost {
         by_relay: Some(BY_RELAY),
         by_bare: Some(BY_BARE),
     };
+    const A_TO_100: Self =
+        Self { id: "R1 R2 R4, A to 100", what: "6 Mbit/s to 100", crew: audience(100), ..Self::A };
+    const A_TO_300: Self =
+        Self { id: "R1 R2 R4, A to 300", what: "6 Mbit/s to 300", crew: audience(300), ..Self::A };
     const B: Self = Self {
         id: "R3 R4, B",
         what: "60 objects of 4 KB a second to 200",
