@@ -18,6 +18,8 @@ describe('frames (LOC-04)', () => {
     ['one that does not say', [[0x10, 0]], 1_000, { independent: null }],
     ['sound with its configuration', [[0x0f, config], [0x10, 0]], 48_000, { config }],
     ['a group with its wall clock', [[0x10, 0], [0x3806, 1_700_000_000_123]], 1_000, { wallClockMs: 1_700_000_000_123 }],
+    ['one that goes on', [[0x10, 0], [0x3808, 0]], 1_000, { discontinuity: false }],
+    ['one of a publisher who has come back', [[0x10, 0], [0x3808, 1]], 1_000, { discontinuity: true }],
   ] as [string, [number, number | Uint8Array][], number, object][])('%s', (_name, properties, timescale, expected) => {
     expect(frameInfo(writePairs(properties), timescale)).toMatchObject(expected);
   });
@@ -98,6 +100,15 @@ describe('when frames are shown', () => {
     const ms = play(delay, 5_000, 5, () => 4_000);
     expect(ms).toBeLessThanOrEqual(50);
     expect(delay.dueMs(10_000)).toBeCloseTo(15_000 + ms, 3);
+  });
+
+  it('by the clock of who publishes now, from the first of his frames on', () => {
+    const delay = new Delay();
+    play(delay, 0, 5, () => 0);
+    delay.anew(6_000);
+    // A fifth of a second later than the one before: too little to be taken for another clock.
+    expect(play(delay, 5_000, 1, () => 200)).toBe(25);
+    expect(delay.dueMs(6_000)).toBeCloseTo(7_225, 3);
   });
 
   it('by a clock that drifts', () => {

@@ -9,6 +9,8 @@ const AUDIO_CONFIG = 0x0f;
 const TIMESTAMP = 0x10;
 /** Airwave's: when the first frame of a group was taken, in ms since 1970. */
 const WALL_CLOCK = 0x3806;
+/** Airwave's: what comes does not follow from what was. */
+const DISCONTINUITY = 0x3808;
 /** RFC 9626 §3.1: I, the frame can be decoded without others. */
 const INDEPENDENT = 0x20;
 /** Of a frame whose track and object say none. */
@@ -22,6 +24,8 @@ export interface FrameInfo {
   /** Decoder configuration. */
   config: Uint8Array<ArrayBuffer> | null;
   wallClockMs: number | null;
+  /** It does not follow from what was: its publisher has come back, or another one has come. */
+  discontinuity: boolean;
 }
 
 /** null: not said when it is shown. `timescale`: of the track, 0 if it says none. */
@@ -45,5 +49,6 @@ export function frameInfo(properties: Uint8Array, timescale: number): FrameInfo 
     independent: marking === undefined ? null : (marking & INDEPENDENT) !== 0,
     config: config === null ? null : Uint8Array.from(config),
     wallClockMs: number(WALL_CLOCK),
+    discontinuity: number(DISCONTINUITY) === 1,
   };
 }

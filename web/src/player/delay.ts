@@ -39,6 +39,14 @@ export class Delay {
     this.least[0] = Math.min(this.least[0] ?? Number.POSITIVE_INFINITY, nowMs - presentMs);
   }
 
+  /** What comes from now on is of another publisher: what was learnt of his clock says nothing of this one's. */
+  anew(nowMs: number): void {
+    this.least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    this.windowEndsMs = nowMs + CLOCK_WINDOW_MS;
+    this.behindSinceMs = null;
+    this.look(nowMs);
+  }
+
   /** When it is to be shown. */
   dueMs(presentMs: number): number {
     return presentMs + Math.min(...this.least) + this.ms;

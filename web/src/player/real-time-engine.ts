@@ -199,6 +199,7 @@ export class RealTimeEngine implements Engine {
     const info = frameInfo(properties, track?.timescale ?? 0);
     if (track === undefined || info === null) return;
     const now = performance.now();
+    if (info.discontinuity) this.delay.anew(now);
     this.delay.arrived(info.presentMs, now);
     if (kind === 'video') this.throughput.frame(info.presentMs, first, now);
     if (kind === 'video' && info.wallClockMs !== null) this.clock = { wallClockMs: info.wallClockMs, presentMs: info.presentMs };
