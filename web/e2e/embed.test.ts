@@ -7,7 +7,7 @@ import { embedCode } from '../src/shared/embed';
 const plain = parseOptions(new URLSearchParams());
 
 it.each<[string, Partial<typeof plain>]>([
-  ['', { autoplay: false, muted: false, loop: false, controls: true, dvr: false, preload: 'metadata', startS: 0, poster: null, clientBandwidthHint: null }],
+  ['', { autoplay: false, muted: false, loop: false, controls: true, dvr: false, preload: 'metadata', startS: 0, poster: null, clientBandwidthHint: null, adUrl: null }],
   ['autoplay=true&muted=true&loop=true', { autoplay: true, muted: true, loop: true }],
   ['autoplay&muted=', { autoplay: true, muted: true }],
   ['autoplay=false&muted=0&controls=FALSE', { autoplay: false, muted: false, controls: false }],
@@ -24,7 +24,7 @@ it.each<[string, Partial<typeof plain>]>([
   ['dvrEnabled=true', { dvr: true }],
   ['clientBandwidthHint=1.8', { clientBandwidthHint: '1.8' }],
   ['poster=https%3A%2F%2Fa.example%2Fb.jpg%3Fc%3Dd', { poster: 'https://a.example/b.jpg?c=d' }],
-  ['ad-url=https%3A%2F%2Fads.example', {}],
+  ['ad-url=https%3A%2F%2Fads.example%2Fvast%3Fa%3Db', { adUrl: 'https://ads.example/vast?a=b' }],
 ])('the query "%s"', (query, expected) => {
   expect(parseOptions(new URLSearchParams(query))).toEqual({ ...plain, ...expected });
 });

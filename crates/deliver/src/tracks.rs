@@ -1,5 +1,6 @@
 //! Levels as tracks of the spine: encoded while somebody subscribes, by the segment as those of HLS. Group and object are
-//! those of the original: whoever changes from one to the other finds the same numbers.
+//! those of the original: whoever changes from one to the other finds the same numbers. A level that nobody makes has the past of its
+//! original, which is made for who fetches it (`past_levels`).
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use media::codec::VIDEO_TIMESCALE;
 use media::properties::{PairsWriter, TIMESCALE};
 use package::{Index, properties};
 use spine::{
-    Close, Header, Origin, Path, Request, Timing, TrackInfo, TrackRequest, Waiting, group, track,
+    Close, Header, Location, Origin, Path, Request, Timing, TrackInfo, TrackRequest, Waiting,
+    group, track,
 };
 
 use crate::levels::{Levels, Offered, original_of};
@@ -102,7 +104,8 @@ impl LevelTrack {
         let original = offered.original.clone();
         let properties = PairsWriter::default().number(TIMESCALE, timescale.into()).finish();
         let timescale = Some(timescale);
-        let info = TrackInfo { timescale, properties, ..TrackInfo::default() };
+        let largest = reached(&shelf, &original);
+        let info = TrackInfo { timescale, properties, largest, ..TrackInfo::default() };
         let track = request.accept(info).ok()?;
         let subscribers = Subscribers { track: track.clone(), waiting: Waiting::new(), any: false };
         let (levels, newest, failures) = (library.levels().clone(), None, 0);
@@ -126,8 +129,9 @@ impl LevelTrack {
                     if self.is_given_up(number, failed) {
                         return self.track.end(Close::Internal);
                     }
-                    if edge(&self.shelf, &self.original).0 < Some(number) {
-                        change(&self.shelf, &self.original).await;
+                    let now = edge(&self.shelf, &self.original);
+                    if now.0 < Some(number) {
+                        change(&self.shelf, &self.original, now).await;
                     }
                 }
             }
@@ -147,28 +151,25 @@ impl LevelTrack {
         self.failures >= LEVEL_FAILURES_MAX
     }
 
-    /// Until somebody subscribes, or the broadcast is over. Meanwhile nothing is kept that is behind the live edge: who comes does not begin there.
+    /// Until somebody subscribes, or the broadcast is over. Meanwhile nothing is kept that is behind the live edge: who comes does not begin
+    /// there. What he fetches of it ends where the original's newest whole segment does.
     async fn until_wanted(&mut self) {
         while !self.subscribers.any {
-            let number = self.newest.as_ref().map(|written| written.number);
-            let moved_on = async {
-                loop {
-                    let (newest, more) = edge(&self.shelf, &self.original);
-                    if !more || number.is_some_and(|number| newest > Some(number)) {
-                        return more;
-                    }
-                    change(&self.shelf, &self.original).await;
-                }
-            };
-            let more = tokio::select! {
-                () = self.subscribers.until(true) => return,
-                more = moved_on => more,
-            };
-            if !more {
+            let now = edge(&self.shelf, &self.original);
+            if self.newest.as_ref().is_none_or(|written| now.0 > Some(written.number)) {
+                self.newest = None;
+                self.track.clear();
+            }
+            if let Some(last) = reached(&self.shelf, &self.original) {
+                self.track.saw_unread(last);
+            }
+            if !now.1 {
                 return;
             }
-            self.newest = None;
-            self.track.clear();
+            tokio::select! {
+                () = self.subscribers.until(true) => {}
+                () = change(&self.shelf, &self.original, now) => {}
+            }
         }
     }
 
@@ -187,8 +188,16 @@ impl LevelTrack {
                 (Some(Written { number, .. }), newest) if more || Some(*number) < newest => {
                     return Some(number + 1);
                 }
-                (None, Some(newest)) => return Some(newest),
-                (None, None) if more => change(&self.shelf, &self.original).await,
+                // Behind what was said to be there, which may be one less by now.
+                (None, Some(newest)) => {
+                    let said = self.track.consume().largest().map(|last| last.group);
+                    let behind = said.map_or(newest, |said| newest.min(said + 1));
+                    let is_near = behind + LEVEL_LAG_SEGMENTS >= newest;
+                    return Some(if is_near { behind } else { newest });
+                }
+                (None, None) if more => {
+                    change(&self.shelf, &self.original, (newest, more)).await;
+                }
                 _ => return None,
             }
         }
@@ -301,9 +310,18 @@ fn edge(shelf: &Shelf, original: &str) -> (Option<u64>, bool) {
     })
 }
 
-/// Until that is another. In time or not: it is looked again.
-async fn change(shelf: &Arc<Shelf>, original: &str) {
-    let before = edge(shelf, original);
+/// The last object of the original's newest whole segment. A level has as many.
+fn reached(shelf: &Shelf, original: &str) -> Option<Location> {
+    shelf.with_index(|index| {
+        let segments = index.rendition(original)?.segments.iter().rev();
+        let mut whole = segments.filter(|segment| segment.complete && !segment.info.gap);
+        let segment = whole.find(|segment| !segment.parts.is_empty())?;
+        Some(Location { group: segment.number, object: segment.parts.len() as u64 - 1 })
+    })
+}
+
+/// Until the edge is another than this. In time or not: it is looked again.
+async fn change(shelf: &Arc<Shelf>, original: &str, before: (Option<u64>, bool)) {
     let other = |shelf: &Arc<Shelf>| (edge(shelf, original) != before).then_some(());
     if wait_for(shelf, Waiter::NODE, ORIGINAL_WAIT, Awaited::Change, other).await.is_err() {
         // Too many wait already.
@@ -318,9 +336,7 @@ mod tests {
 
     use encode::{Kind, Ladder, Level, Program, Renditions, SOFTWARE, Settings};
     use package::CATALOG;
-    use spine::{
-        Filter, Limits, Location, NodeId, Policy, Route, Start, Takeover, TrackName, broadcast,
-    };
+    use spine::{Filter, Limits, NodeId, Policy, Route, Start, Takeover, TrackName, broadcast};
 
     use super::*;
     use crate::levels::ORIGINAL;
@@ -426,5 +442,7 @@ mod tests {
         drop(watching);
         told.recv_timeout(Duration::from_secs(10)).unwrap();
         assert_eq!(consumer.ended(), Some(Close::Ended));
+        // All that there is of it can be fetched.
+        assert_eq!(consumer.largest(), Some(Location { group: 5, object: 0 }));
     }
 }

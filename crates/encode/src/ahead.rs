@@ -25,14 +25,11 @@ impl Renditions {
     ) {
         let (video, track, number) = segment;
         let next = (video.clone(), track.clone(), number + 1);
-        let live = is_live(original, number + 1);
-        let wanted = self.wanted(&next, live);
+        let wanted = self.wanted(&next);
         if wanted.is_empty() {
             return;
         }
-        if live {
-            self.state().goes_on(&next, &wanted);
-        }
+        self.state().goes_on(&next, &wanted, is_live(original, next.2));
         self.begin_ahead(next, original, &wanted);
         let whole = |number| original.segment(number).is_some_and(|s| s.complete);
         if filling && whole(number + 2) && self.pool().is_idle() {
@@ -235,47 +232,73 @@ pub(crate) mod tests {
         }
     }
 
-    /// Segments of two seconds; which of them are encoded when somebody asks for these and for no others.
-    async fn encoded(linger_s: u64, asks: &[u64]) -> Vec<u64> {
+    /// Segments of two seconds; which of them are encoded when somebody asks during these, and during no others, for what is so many segments
+    /// behind the one under way, by a machine that ends each segment so many segments late.
+    async fn encoded(linger_s: u64, (behind, late): (u64, u64), asks: &[u64]) -> Vec<u64> {
         let linger = Duration::from_secs(linger_s);
         let (renditions, level) = (renditions(linger, None), level());
         let on_air = Arc::new(OnAir(AtomicU64::new(0)));
         let original: Arc<dyn Original> = on_air.clone();
-        let mut encoded = Vec::new();
+        let (mut encoded, mut running) = (Vec::new(), Vec::<Segment>::new());
         for number in 0..100 {
             on_air.0.store(number, Ordering::Relaxed);
-            if let Some(before) = number.checked_sub(1) {
-                // As a job at its end.
-                if encoded.contains(&before) {
-                    let done = ("on air".to_owned(), "video.cmaf".to_owned(), before);
-                    renditions.make_ahead(&done, &original, false);
-                }
-            }
             if asks.contains(&number) {
-                renditions.segment(&original, number, &level).unwrap();
+                renditions.segment(&original, number - behind, &level).unwrap();
             }
-            let segment = ("on air".to_owned(), "video.cmaf".to_owned(), number);
-            if renditions.state().open.contains_key(&segment) {
-                let mut job = Abandoned::new(&renditions, &segment);
-                if job.take_up(true) {
-                    encoded.push(number);
+            loop {
+                let open: Vec<Segment> = renditions.state().open.keys().cloned().collect();
+                for segment in open {
+                    let mut job = Abandoned::new(&renditions, &segment);
+                    if job.take_up(is_live(&original, segment.2)) {
+                        encoded.push(segment.2);
+                        running.push(segment.clone());
+                    }
+                    job.finish(Ok(()));
                 }
-                job.finish(Ok(()));
+                let ends = |segment: &mut Segment| segment.2 + 1 + late <= number;
+                let ended: Vec<Segment> = running.extract_if(.., ends).collect();
+                ended.iter().for_each(|done| renditions.make_ahead(done, &original, false));
+                if ended.is_empty() {
+                    break;
+                }
             }
             tokio::time::advance(Duration::from_secs(2)).await;
         }
         encoded
     }
 
+    fn from_to(from: u64, to: u64) -> Vec<u64> {
+        (from..to).collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_live_level_goes_on_for_as_long_as_it_lingers_after_its_last_viewer() {
-        let from_to = |from: u64, to: u64| (from..to).collect::<Vec<_>>();
-        assert_eq!(encoded(12, &[5]).await, from_to(5, 11));
-        assert_eq!(encoded(60, &[5]).await, from_to(5, 35));
-        assert_eq!(encoded(1, &[5, 6, 9]).await, [5, 6, 9]);
-        assert_eq!(encoded(12, &[5, 6, 7, 8]).await, from_to(5, 14), "from the last one on");
+        let in_time = (0, 0);
+        assert_eq!(encoded(12, in_time, &[5]).await, from_to(5, 11));
+        assert_eq!(encoded(60, in_time, &[5]).await, from_to(5, 35));
+        assert_eq!(encoded(1, in_time, &[5, 6, 9]).await, [5, 6, 9]);
+        assert_eq!(
+            encoded(12, in_time, &[5, 6, 7, 8]).await,
+            from_to(5, 14),
+            "from the last one on"
+        );
         // Who comes back while it lingers.
-        assert_eq!(encoded(12, &[5, 9]).await, from_to(5, 15));
+        assert_eq!(encoded(12, in_time, &[5, 9]).await, from_to(5, 15));
+        // Of whole segments.
+        assert_eq!(encoded(12, (1, 0), &[5]).await, from_to(4, 11));
+    }
+
+    /// What is next is whole before it is begun.
+    #[tokio::test(start_paused = true)]
+    async fn a_live_level_lingers_as_long_on_a_machine_that_lags() {
+        assert_eq!(encoded(12, (0, 1), &[5]).await, from_to(5, 10));
+        assert_eq!(encoded(60, (0, 2), &[5]).await, from_to(5, 33));
+        assert_eq!(encoded(60, (0, 1), &[5, 6, 7]).await, from_to(5, 36));
+        assert_eq!(encoded(1, (0, 1), &[5, 9]).await, [5, 9]);
+        assert_eq!(encoded(12, (1, 1), &[5]).await, from_to(4, 10));
+        assert_eq!(encoded(12, (2, 1), &[5]).await, from_to(3, 10));
+        // That is the past.
+        assert_eq!(encoded(12, (3, 0), &[5]).await, [2, 3]);
     }
 
     /// What is begun when somebody asks for the second segment so long after the first, both of which are made.

@@ -173,7 +173,7 @@ impl Renditions {
         let unwanted = match begun.priority {
             Priority::Prefetch => {
                 !levels.iter().any(|(_, made)| made.is_asked())
-                    && self.wanted(&begun.segment, false).is_empty()
+                    && self.wanted(&begun.segment).is_empty()
             }
             Priority::Seeking => {
                 place.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())

@@ -108,8 +108,8 @@ struct Demand {
     level: Level,
     /// Segments that were asked for, and when.
     asked: BTreeMap<u64, Timestamp>,
-    /// Live segments that were made ahead, and when the last one before them was asked for.
-    ahead: BTreeMap<u64, Timestamp>,
+    /// Those of them that were at the live edge, and those that were made because they follow on such a one: when that was asked for.
+    live: BTreeMap<u64, Timestamp>,
 }
 
 /// Whether this was not long ago.
@@ -119,35 +119,58 @@ fn is_fresh(at: Option<&Timestamp>, now: Timestamp, linger: Duration) -> bool {
 
 impl Demand {
     fn new(level: &Level) -> Self {
-        Self { level: level.clone(), asked: BTreeMap::new(), ahead: BTreeMap::new() }
+        Self { level: level.clone(), asked: BTreeMap::new(), live: BTreeMap::new() }
     }
 
-    /// Whether this segment was asked for not long ago; live, or one that it follows from.
-    fn fresh(&self, number: u64, live: bool, now: Timestamp, linger: Duration) -> bool {
-        let ahead = self.ahead.get(&number).filter(|_| live);
-        [self.asked.get(&number), ahead].into_iter().any(|at| is_fresh(at, now, linger))
+    fn ask(&mut self, number: u64, live: bool) {
+        let now = Timestamp::now();
+        keep(&mut self.asked, number, now);
+        if live {
+            keep(&mut self.live, number, now);
+        }
     }
 
-    /// A live segment is made ahead because the one before was asked for, or was itself made so.
-    fn goes_on(&mut self, number: u64) {
-        let before = number.saturating_sub(1);
-        let Some(at) = self.asked.get(&before).max(self.ahead.get(&before)).copied() else {
-            return;
-        };
-        self.ahead.insert(number, at);
-        if self.ahead.len() > DEMAND_MAX {
-            self.ahead.pop_first();
+    /// Whether this segment was asked for not long ago.
+    fn is_asked(&self, number: u64, now: Timestamp, linger: Duration) -> bool {
+        is_fresh(self.asked.get(&number), now, linger)
+    }
+
+    /// The same; or a live one that it follows on, whether it is live itself or whole by now, as on a machine that lags.
+    fn is_followed(&self, number: u64, now: Timestamp, linger: Duration) -> bool {
+        self.is_asked(number, now, linger) || is_fresh(self.live.get(&number), now, linger)
+    }
+
+    /// A segment is made ahead: for who left the live edge a while ago if the one before was, or if this one is live itself.
+    fn goes_on(&mut self, number: u64, live: bool) {
+        let Some(before) = number.checked_sub(1) else { return };
+        let asked = self.asked.get(&before).filter(|_| live);
+        let at = self.live.get(&before).max(asked).max(self.live.get(&number)).copied();
+        if let Some(at) = at {
+            keep(&mut self.live, number, at);
         }
     }
 
     fn forget(&mut self, now: Timestamp, linger: Duration) {
-        for times in [&mut self.asked, &mut self.ahead] {
+        for times in [&mut self.asked, &mut self.live] {
             times.retain(|_, at| is_fresh(Some(at), now, linger));
         }
     }
 
     fn is_over(&self) -> bool {
-        self.asked.is_empty() && self.ahead.is_empty()
+        self.asked.is_empty() && self.live.is_empty()
+    }
+}
+
+/// Whether the segment that is under way is this one or one of the next two: players of whole segments watch live from there.
+fn is_near_live(original: &Arc<dyn Original>, number: u64) -> bool {
+    let mut near = (0..=2).filter_map(|behind| original.segment(number + behind));
+    near.any(|segment| !segment.complete)
+}
+
+fn keep(times: &mut BTreeMap<u64, Timestamp>, number: u64, at: Timestamp) {
+    times.insert(number, at);
+    if times.len() > DEMAND_MAX {
+        times.pop_first();
     }
 }
 
@@ -172,15 +195,20 @@ impl State {
     fn is_filling(&self, of: &(String, String), level: &Level, number: u64) -> bool {
         let demand = self.demand.get(of).and_then(|levels| levels.get(level));
         let (now, before) = (Timestamp::now(), number.checked_sub(1));
-        demand.zip(before).is_some_and(|(demand, before)| demand.fresh(before, false, now, FILLING))
+        demand.zip(before).is_some_and(|(demand, before)| demand.is_asked(before, now, FILLING))
     }
 
     /// Live, a level goes on for a while after its last viewer.
-    pub(crate) fn goes_on(&mut self, (video, track, number): &Segment, levels: &[Level]) {
+    pub(crate) fn goes_on(
+        &mut self,
+        (video, track, number): &Segment,
+        levels: &[Level],
+        live: bool,
+    ) {
         let demand = self.demand.get_mut(&(video.clone(), track.clone()));
         for (level, demand) in demand.into_iter().flatten() {
             if levels.contains(level) {
-                demand.goes_on(*number);
+                demand.goes_on(*number, live);
             }
         }
     }
@@ -316,14 +344,12 @@ impl Renditions {
         let now = Instant::now();
         let (video, track) = (original.video().to_owned(), original.track().to_owned());
         let live = original.segment(number).is_none_or(|s| !s.complete);
+        let at_edge = live || is_near_live(original, number);
         let mut state = self.state();
         let filling = state.is_filling(&(video.clone(), track.clone()), level, number);
         let demand = state.demand.entry((video.clone(), track.clone())).or_default();
         let asked = demand.entry(level.clone()).or_insert_with(|| Demand::new(level));
-        asked.asked.insert(number, Timestamp::now());
-        if asked.asked.len() > DEMAND_MAX {
-            asked.asked.pop_first();
-        }
+        asked.ask(number, at_edge);
         let segment = (video, track, number);
         state.clock += 1;
         let used = state.clock;
@@ -471,14 +497,14 @@ impl Renditions {
         levels
     }
 
-    /// Levels of which somebody has asked for the segment before this one, not long ago; if this one is live, or for one that
-    /// was followed by what nobody asked for.
-    pub(crate) fn wanted(&self, (video, track, next): &Segment, live: bool) -> Vec<Level> {
+    /// Levels of which somebody has asked for the segment before this one, not long ago; or for a live one that was followed by what nobody
+    /// asked for.
+    pub(crate) fn wanted(&self, (video, track, next): &Segment) -> Vec<Level> {
         let Some(number) = next.checked_sub(1) else { return Vec::new() };
         let now = Timestamp::now();
         let state = self.state();
         let demand = state.demand.get(&(video.clone(), track.clone()));
-        let fresh = |d: &&Demand| d.fresh(number, live, now, self.settings.linger);
+        let fresh = |d: &&Demand| d.is_followed(number, now, self.settings.linger);
         let levels = demand.into_iter().flat_map(BTreeMap::values).filter(fresh);
         levels.map(|d| d.level.clone()).collect()
     }
@@ -535,7 +561,7 @@ impl<'a> Abandoned<'a> {
     /// Nobody joins any more. False if nobody wants any of it by now: live, what was begun ahead may have outlived its
     /// viewers.
     pub(crate) fn take_up(&mut self, live: bool) -> bool {
-        let wanted = self.renditions.wanted(self.segment, live);
+        let wanted = self.renditions.wanted(self.segment);
         self.close(&wanted);
         if live {
             let wants =

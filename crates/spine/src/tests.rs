@@ -688,6 +688,16 @@ fn what_exists_elsewhere_is_the_largest_too() {
     assert_eq!(track.next_group_id(), 41);
     let next = track.consume().subscribe(Filter::from(Start::NextObject), Policy::EVERYTHING);
     assert_eq!(next.from(), Location { group: 40, object: 3 });
+    // Who reads was told where he begins.
+    let farther = Location { group: 41, object: 2 };
+    assert!(!track.saw_unread(farther));
+    drop(next);
+    let about_to = track.consume().interest();
+    assert!(!track.saw_unread(farther));
+    assert_eq!(track.consume().largest(), Some(far));
+    drop(about_to);
+    assert!(track.saw_unread(farther));
+    assert_eq!(track.consume().largest(), Some(farther));
 }
 
 #[test]

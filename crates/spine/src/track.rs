@@ -528,6 +528,17 @@ impl Producer {
         });
     }
 
+    /// The same, unless somebody reads it, who begins behind what was the largest when he came. Whether it was stated.
+    pub fn saw_unread(&self, location: Location) -> bool {
+        self.shared.change(|state| {
+            let unread = state.readers == 0 && state.check(self.writer.term).is_ok();
+            if unread {
+                state.saw(location);
+            }
+            unread
+        })
+    }
+
     /// What readers want, when it has changed since the last call.
     pub fn poll_demand(&mut self, ticket: &mut Waiting, cx: &Context<'_>) -> Poll<Demand> {
         let mut state = lock(&self.shared.state);

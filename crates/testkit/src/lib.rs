@@ -44,7 +44,7 @@ pub use hls::Follower;
 pub use http::{Response, Url, request, try_request};
 pub use impair::{Impaired, Path, Shape};
 pub use key_pictures::{KeyPicture, check_key_pictures};
-pub use media::{Packet, decode_errors, packets};
+pub use media::{Packet, decode_errors, packets, packets_of};
 pub use mount::{Mount, can_mount, make_image};
 pub use multivariant::{Lists, check_multivariant};
 pub use package::hls::{MediaPlaylist, PlaylistPart, PlaylistSegment};

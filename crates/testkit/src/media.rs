@@ -16,9 +16,14 @@ pub struct Packet {
 
 /// The packets of a file's first video (`v`) or audio (`a`) track, as they are stored.
 pub fn packets(file: &Path, kind: char) -> Vec<Packet> {
+    packets_of(file, &format!("{kind}:0"))
+}
+
+/// Those of this stream, `v:1` the second one of pictures.
+pub fn packets_of(file: &Path, stream: &str) -> Vec<Packet> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-i"]).arg(file);
-    command.args(["-map", &format!("0:{kind}:0"), "-c", "copy", "-copyts", "-f", "framemd5", "-"]);
+    command.args(["-map", &format!("0:{stream}"), "-c", "copy", "-copyts", "-f", "framemd5", "-"]);
     let mut ffmpeg = Child::start(&mut command);
     let status = ffmpeg.wait(600);
     let text = ffmpeg.output();

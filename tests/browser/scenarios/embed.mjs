@@ -4,7 +4,11 @@ import { startEmbedding, withPlayer } from '../lib/embedding.mjs';
 
 /** `end`: ends the broadcast. `sizes`: of the picture, one of them. */
 export async function steeredFromOutside({ check, page, until, shot }, { server, id, sizes, end }) {
-  const query = 'autoplay=true&muted=true&primaryColor=%23f48120&letterboxColor=%23123456&dvrEnabled=true';
+  const query = 'autoplay=true&muted=true&primaryColor=%23f48120&letterboxColor=%23123456&dvrEnabled=true&ad-url=http%3A%2F%2Fads.invalid%2Fvast.xml';
+  const advertised = [];
+  page.on('request', (request) => {
+    if (new URL(request.url()).hostname === 'ads.invalid') advertised.push(request.url());
+  });
   const embedding = await startEmbedding(withPlayer(server, id, query));
   await page.goto(embedding.url);
   await page.evaluate(listen);
@@ -13,6 +17,14 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
   check('embed: time goes on', await until(() => window.heard.has('timeupdate')));
   const { muted, duration, primaryColor, letterboxColor, src } = await told(page);
   check('embed: what the query said', muted === true && primaryColor === '#f48120' && letterboxColor === '#123456', { muted, primaryColor, letterboxColor });
+  const adUrl = () => page.evaluate(() => window.player.adUrl);
+  check('embed: the address of an advertisement is told back', (await adUrl()) === 'http://ads.invalid/vast.xml', await adUrl());
+  await page.evaluate(() => {
+    window.player.adUrl = 'http://ads.invalid/other.xml';
+    window.heard.delete('timeupdate');
+  });
+  // What the player says of itself replaces what was set here.
+  check('embed: the player keeps another one', await until(() => window.heard.has('timeupdate') && window.player.adUrl === 'http://ads.invalid/other.xml'), await adUrl());
   check('embed: live has no end, and an id', duration === 'Infinity' && src === id, { duration, src });
   check('embed: what is loaded', await until(() => window.player.buffered.length > 0 && window.player.buffered.end(0) > 0), await told(page));
   const frame = page.frames().find((other) => other.url().includes('/iframe'));
@@ -60,6 +72,7 @@ export async function steeredFromOutside({ check, page, until, shot }, { server,
   });
   const fast = () => frame.waitForFunction(() => window.airwave.player.video.playbackRate === 2 && !window.airwave.player.video.paused, null, { timeout: 60_000 }).then(() => true, () => false);
   check('embed: the replay plays from there, at twice the speed', await fast(), await told(page));
+  check('embed: no advertisement is asked for', advertised.length === 0, advertised);
   embedding.close();
 }
 

@@ -57,6 +57,7 @@ function start(): void {
   attribute('captions', options.defaultTextTrack);
   attribute('bandwidth', options.clientBandwidthHint);
   if (options.startS > 0) player.setAttribute('start', String(options.startS));
+  kept.adUrl = options.adUrl;
   paint('primaryColor', options.primaryColor);
   paint('letterboxColor', options.letterboxColor);
   const id = location.pathname.split('/')[1] ?? '';

@@ -1,4 +1,4 @@
-/** The query of `/ID/iframe`, with the vendor's names. Unknown ones, also `ad-url`, are left alone. */
+/** The query of `/ID/iframe`, with the vendor's names. Unknown ones are left alone. */
 export interface EmbedOptions {
   autoplay: boolean;
   muted: boolean;
@@ -14,6 +14,8 @@ export interface EmbedOptions {
   startS: number;
   /** Mbit/s that the viewer has; as it stands, the server passes over what is no number. */
   clientBandwidthHint: string | null;
+  /** Kept for whoever asks for it, and never loaded: nothing is shown before the picture. */
+  adUrl: string | null;
 }
 
 export type Preload = 'none' | 'metadata' | 'auto';
@@ -32,6 +34,7 @@ export function parseOptions(query: URLSearchParams): EmbedOptions {
     defaultTextTrack: query.get('defaultTextTrack') || null,
     startS: parseSeconds(query.get('startTime')),
     clientBandwidthHint: query.get('clientBandwidthHint') || null,
+    adUrl: query.get('ad-url') || null,
   };
 }
 

@@ -93,11 +93,12 @@ fn video_bytes(file: &[u8]) -> usize {
     bytes
 }
 
-/// Beside the source, scaled as the levels are.
+/// Beside the source, scaled as the levels are. By the number of the frame: where times are rounded in another timescale, a frame
+/// that is the least bit early would be held against the one before.
 fn vmaf(ffmpeg: &Path, made: &Path, source: &Path, level: &Level) -> Result<f64> {
     let (width, height) = level.size().context("no pictures")?;
     let graph = format!(
-        "[0:v]setpts=PTS-STARTPTS[a];[1:v]setpts=PTS-STARTPTS,scale={width}:{height}:flags=bicubic[b];\
+        "[0:v]settb=1/1000,setpts=N[a];[1:v]settb=1/1000,setpts=N,scale={width}:{height}:flags=bicubic[b];\
          [a][b]libvmaf=n_threads=2"
     );
     let mut command = Command::new(ffmpeg);

@@ -471,7 +471,8 @@ async fn workers_that_are_killed_again_and_again_cost_retries() {
             done += 1;
             before = running;
         }
-        studio.there.send_replace((4, 3));
+        // And nothing behind it, which would be made ahead: the only worker is the next one's.
+        studio.there.send_replace((1, studio.parts(FIRST)));
         match made.part(99).await {
             Ok(None) if !twice => {}
             Err(Failed::Encoder) if twice => given_up += 1,

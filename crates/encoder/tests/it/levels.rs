@@ -131,14 +131,14 @@ async fn one_decode_for_all_levels_that_are_wanted_and_one_encode_for_all_who_wa
     assert_eq!(counters.decodes.load(Ordering::Relaxed), 1);
     assert_eq!(counters.encodes.load(Ordering::Relaxed), levels.len() as u64);
     assert_eq!(counters.started.load(Ordering::Relaxed), 1);
-    // The next one is made ahead, once, though nobody has asked for it; the one after is not.
+    // It lingers: those that follow are made ahead, each once, though nobody has asked for them and they are whole by now.
     studio.there.send_replace((4, 3));
-    let both = 2 * levels.len() as u64;
-    while counters.encodes.load(Ordering::Relaxed) < both {
+    let all = studio.numbers().count() as u64;
+    while counters.encodes.load(Ordering::Relaxed) < all * levels.len() as u64 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(counters.prefetched.load(Ordering::Relaxed), levels.len() as u64);
-    assert_eq!(counters.decodes.load(Ordering::Relaxed), 2);
+    assert!(counters.prefetched.load(Ordering::Relaxed) >= (all - 1) * levels.len() as u64);
+    assert_eq!(counters.decodes.load(Ordering::Relaxed), all);
     for level in &levels {
         let next = renditions.segment(&original, FIRST + 1, level).unwrap();
         assert_eq!(next.part(99).await, Ok(None));

@@ -41,7 +41,7 @@ fn attributes(list: &str, level: &str) -> String {
 }
 
 /// Nothing was encoded. What levels begin with is asked for once, for the catalog; no process stays for that.
-fn nobody_watches(server: &Server) {
+pub(crate) fn nobody_watches(server: &Server) {
     assert_eq!(server.metric("level_segments_decoded_total"), 0);
     wait_until("no encoder to run", 10, || (server.metric("encoder_processes") == 0).then_some(()));
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use testkit::{Clip, Packet, Server, packets, wait_until};
+use serde_json::Value;
+use testkit::{Clip, ClipSpec, Packet, Server, packets, packets_of, wait_until};
 
 use crate::AIRWAVE;
+use crate::levels::nobody_watches;
 use crate::moq_program::{address, long, outcome, summary, watch};
 
 /// The packets of a file, pictures and sound.
@@ -89,5 +91,64 @@ fn who_comes_late_begins_with_the_past_and_goes_on_live() {
             seen == pictures && whole || (91..=210).contains(&seen) && !whole,
             "{name}: {seen}"
         );
+    }
+}
+
+/// Nobody makes a level, at first because nobody ever did, then because nobody does any more: who fetches it has its past, of the same
+/// moment as the original's, and what is live goes on behind it.
+#[test]
+fn a_level_that_nobody_watched_has_a_past_and_goes_on_live() {
+    let ladder = "encode.ladder=[\"96p=300\"]";
+    let server = Server::start(AIRWAVE, &[ladder, "hls.segment_ms=1000", "encode.linger_s=1"]);
+    let input = server.input();
+    // In order, so that the last frame that has come is the last one that is shown.
+    let spec = ClipSpec { group: 30, b_frames: 0, ..ClipSpec::plain("past-of-levels", 90) };
+    let clip = Clip::make(&spec);
+    let _publisher = clip.publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let list = format!("/{}/manifest/video.cmaf.m3u8?dvrEnabled=true", input.uid);
+    let segments = || server.get(&list).text().matches("#EXTINF").count();
+    wait_until("six segments, and the level", 60, || {
+        let offered = server.get(&format!("/{}/manifest/video.m3u8", input.uid)).text();
+        (segments() >= 6 && offered.contains("video.96p.cmaf")).then_some(())
+    });
+    nobody_watches(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let moq = address(&server, "", &input.uid);
+    for (from, frames_min) in [("3", 90), ("start", 180)] {
+        let file = folder.path().join(format!("{from}.mp4"));
+        let record = ["--insecure", "--json", "--from", from, "--record", file.to_str().unwrap()];
+        let begun = segments();
+        let mut program = watch(&moq, &record);
+        let back = if from == "start" { begun } else { 4 };
+        wait_until("what is live, of each track", 90, || {
+            let row: Value = serde_json::from_str(program.output().lines().last()?).ok()?;
+            let frames = row["tracks"].as_array()?.iter().map(|t| t["frames"].as_u64());
+            let live = |frames: Option<u64>| frames.is_some_and(|f| f >= (back as u64 + 4) * 30);
+            frames.into_iter().all(live).then_some(())
+        });
+        program.signal("INT");
+        assert!(program.wait(30).success(), "{}", program.output());
+        let output = program.output();
+        let summary = summary(&output);
+        let names = summary["tracks"].as_array().unwrap().iter().map(|t| t["name"].clone());
+        assert_eq!(names.collect::<Vec<_>>()[..2], ["video", "video.96p"], "{summary}");
+        for track in summary["tracks"].as_array().unwrap() {
+            for nothing in ["lost", "holes", "gaps", "discontinuities", "timeJumps"] {
+                assert_eq!(track[nothing], 0, "{from}: {nothing}: {summary}");
+            }
+        }
+        let [original, level] = ["v:0", "v:1"].map(|stream| {
+            let times = packets_of(&file, stream).into_iter().map(|p| p.present_us);
+            times.collect::<Vec<_>>()
+        });
+        let both = original.len().min(level.len());
+        assert!(both >= frames_min, "{from}: {both} frames");
+        for (original, level) in original.iter().zip(&level) {
+            assert!((original - level).abs() < 2_000, "{from}: {original} and {level} us");
+        }
+        // Nobody is left. The level stops, and is far behind when it is wanted again.
+        let far = segments() + 3;
+        wait_until("three segments that nobody watches", 30, || (segments() >= far).then_some(()));
     }
 }

@@ -87,9 +87,12 @@ pub(super) fn of<'a>(
         {
             boundary.number = before;
         }
-        if index.ended() {
-            // Of what is over all is there: nothing that somebody has lies before its Period.
-            boundary.origin = begins(&renditions, boundary.number).unwrap_or(boundary.origin);
+        // What ended before lasts a moment longer than its number: nothing that somebody has lies before its Period. Of what is over
+        // all is there, and none begins before there is something.
+        if let Some(first) = begins(&renditions, boundary.number)
+            && (index.ended() || first.is_before(&boundary))
+        {
+            boundary = first;
         }
         if begun != Some(boundary.number) {
             begun = Some(boundary.number);
@@ -173,6 +176,13 @@ struct Boundary {
     wall_clock_ms: u64,
 }
 
+impl Boundary {
+    fn is_before(&self, other: &Self) -> bool {
+        let ((at, of), (other_at, other_of)) = (self.origin, other.origin);
+        u128::from(at) * u128::from(other_of) < u128::from(other_at) * u128::from(of)
+    }
+}
+
 /// The beginning of the Period that a number lies in: the newest one of the runs that are there, or, if that is newer,
 /// the end of a rendition that is there no longer. So it is the same for every number of the Period.
 fn boundary(
@@ -198,10 +208,12 @@ fn boundary(
     over.chain(begun).max_by_key(|b| b.number)
 }
 
-/// Media time at which a number begins, of the last one that has it.
-fn begins(renditions: &[(&str, &Rendition)], number: u64) -> Option<(u64, u32)> {
+/// Where a number begins, in the last rendition that has it.
+fn begins(renditions: &[(&str, &Rendition)], number: u64) -> Option<Boundary> {
     let mut there = renditions.iter().rev().filter_map(|(_, r)| r.segment(number));
-    there.find(|s| !s.info.gap).map(|s| (s.info.start, s.info.timescale))
+    let info = there.find(|s| !s.info.gap)?.info;
+    let (origin, wall_clock_ms) = ((info.start, info.timescale), info.wall_clock_ms);
+    Some(Boundary { number, origin, wall_clock_ms })
 }
 
 fn push<'a>(runs: &mut Vec<Run<'a>>, name: &'a str, content: &'a Content, segment: &'a Segment) {

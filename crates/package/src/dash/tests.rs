@@ -279,6 +279,11 @@ fn a_picture_whose_sound_never_came_is_in_the_period_before() {
         assert_eq!(values(&text, "presentationTimeOffset"), offsets, "{text}");
         assert_eq!(values(&live, "start").len(), starts.len(), "{live}");
         assert_eq!(values(&live, "startNumber"), values(&text, "startNumber"), "{live}");
+        // Live, too, no picture lies before its Period, which begins by the clock when that picture does.
+        assert_eq!(values(&live, "presentationTimeOffset"), offsets, "{live}");
+        let clock = ["PT20.000S", "PT22.000S", "PT24.000S"];
+        let clock = clock.into_iter().filter(|at| starts.len() > 2 || *at != "PT22.000S");
+        assert_eq!(values(&live, "start"), clock.collect::<Vec<_>>(), "{live}");
     }
 }
 
