@@ -335,17 +335,26 @@ impl Rendition {
             return Err(Malformed);
         }
         let (first, end) = (last.number + 1, last.info.start + last.duration());
-        let each = (next.start.saturating_sub(end) / count).max(1);
-        let duration = u32::try_from(each).map_err(|_| Malformed)?;
         let info = last.info;
+        let of = u128::from(next.start) * u128::from(info.timescale);
+        let next_start = u64::try_from(of / u128::from(next.timescale.max(1))).unwrap_or(u64::MAX);
+        let each = (next_start.saturating_sub(end) / count).max(1);
+        let duration = u32::try_from(each).map_err(|_| Malformed)?;
         let own = u64::from(next.discontinuity);
         let breaks = next.discontinuity_sequence.saturating_sub(info.discontinuity_sequence + own);
+        // Behind a discontinuity dates are those of the publisher who came with it.
+        let (dated, at) = match breaks > 0 && !next.discontinuity {
+            true => (next.wall_clock_ms, next_start),
+            false => (info.wall_clock_ms, info.start),
+        };
+        let ms = |ticks: u64| ticks.saturating_mul(1000) / u64::from(info.timescale.max(1));
         for i in 0..count {
             let start = end + each * i;
-            let passed_ms = (start - info.start) * 1000 / u64::from(info.timescale);
             let gap = properties::Segment {
                 start,
-                wall_clock_ms: info.wall_clock_ms + passed_ms,
+                wall_clock_ms: dated
+                    .saturating_add(ms(start.saturating_sub(at)))
+                    .saturating_sub(ms(at.saturating_sub(start))),
                 discontinuity: i < breaks,
                 discontinuity_sequence: info.discontinuity_sequence + breaks.min(i + 1),
                 gap: true,

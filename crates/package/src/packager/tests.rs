@@ -335,7 +335,9 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
         }
         for i in picture_ms.into_iter().flat_map(|ms| (0..60).map(move |i| ms * 90 + i * 3_000)) {
             let discontinuity = Some(i) == picture_ms.map(|ms| ms * 90);
-            bench.push(0, Frame { discontinuity, ..frame(i, 3_000, discontinuity) });
+            let wall_clock_ms = 2_000_000 + i64::unsigned_abs(i) / 90;
+            let picture = frame(i, 3_000, discontinuity);
+            bench.push(0, Frame { discontinuity, wall_clock_ms, ..picture });
         }
         bench.flush();
         let sound = bench.index.rendition("audio").unwrap();
@@ -357,6 +359,12 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
         assert_eq!(breaks(video), [(at, 1)], "{case}");
         let back = video.segments.iter().find(|s| s.number >= at && !s.info.gap).unwrap();
         assert_eq!(back.info.start, picture_ms as u64 * 90, "{case}");
+        // He is later than his times say: all behind the discontinuity has his dates.
+        let dates = video.segments.iter().filter(|s| (at..=back.number).contains(&s.number));
+        for s in dates {
+            let off = s.info.wall_clock_ms.abs_diff(2_000_000 + s.info.start / 90);
+            assert!(off <= 1, "{case}: {off} ms, {}", s.number);
+        }
         let together = sound.segments.iter().find(|s| s.number == back.number);
         // Later than all sound: nothing of that time is heard yet.
         let Some(together) = together else { continue };
