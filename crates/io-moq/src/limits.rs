@@ -189,6 +189,10 @@ pub const NAMESPACES_MAX: usize = 16;
 /// Tracks that one connection publishes in a namespace, besides those of its catalog.
 pub const PUBLISHED_TRACKS_MAX: usize = 64;
 
+/// Tracks of one connection that its catalog has taken out, each time: somebody who turns a camera off and on for an evening. Each
+/// is read apart from then on, so none comes any more.
+pub const REMOVED_TRACKS_MAX: usize = 256;
+
 /// Media of one connection that is on its way from streams to frames.
 pub const STAGING_BYTES: usize = 64 << 20;
 
