@@ -1,10 +1,11 @@
 //! Live inputs whose encoder publishes over MoQ.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use media::{FrameEvent, Frames};
-use moqt::data::{ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
+use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::properties::Value;
 use moqt::session::{Command, Event};
 use moqt::{Answer, Parameters, Properties, Request, RequestId, ResetCode, SessionCode};
@@ -17,7 +18,7 @@ use super::live::ms;
 use super::relay::give;
 use super::rig::{Client, Rig, namespace, next_object, soon, track};
 use crate::clock;
-use crate::limits::LAG_MAX;
+use crate::limits::{DATAGRAMS_WAITING_MAX, LAG_MAX};
 use crate::play::joined;
 use crate::transport::{Congestion, Network, SendStream};
 
@@ -470,4 +471,41 @@ async fn msf01_s5_3_a_change_without_its_catalog_is_refused() {
     third.object(0, &[], whole("camera").as_bytes()).await;
     third.object(1, &[], add("taken").as_bytes()).await;
     assert_eq!(asked_for(&encoder, &mut events).await.1, "taken");
+}
+
+/// While nobody says whether it may publish, the oldest of its datagrams are dropped for newer ones.
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_datagrams_before_the_door_has_answered_is_bounded() {
+    const SENT: u64 = 4_000;
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    rig.answers.send_replace(false);
+    let encoder = rig.encoder_over(&network, line()).await;
+    let track = super::rig::track(&["default", "one"], "camera");
+    let (parameters, properties) = (Parameters::default(), Properties::empty());
+    let publish = Request::Publish { track, parameters, properties };
+    let (camera, mut told) = encoder.link.request(publish).unwrap();
+    let alias = encoder.link.with(|session| session.alias(camera)).unwrap();
+    for group in 0..SENT {
+        let datagram = Datagram {
+            alias,
+            group,
+            object: 0,
+            priority: None,
+            end_of_group: true,
+            properties: Properties::empty(),
+            body: Body::Payload(Bytes::from_static(&[7; 1_000])),
+        };
+        let bytes = datagram.encode(encoder.link.version).unwrap();
+        assert!(encoder.link.connection.send_datagram(bytes));
+        tokio::time::sleep(ms(2)).await;
+    }
+    tokio::time::sleep(ms(500)).await;
+    let sessions = rig.counters.traffic.open();
+    let held = || sessions[0].1.datagrams.load(Ordering::Relaxed);
+    assert!(held() > DATAGRAMS_WAITING_MAX / 2 && held() <= DATAGRAMS_WAITING_MAX, "{}", held());
+    rig.answers.send_replace(true);
+    assert_eq!(code(&super::rig::answered(&mut told).await), None);
+    tokio::time::sleep(ms(500)).await;
+    assert_eq!(held(), 0, "they are taken");
 }
