@@ -82,8 +82,8 @@ impl Announcing {
 /// Whether there is more below a prefix than is told (NAMESPACE_TOO_LARGE: draft-18 §10.6, draft-21 §9.4).
 pub(crate) fn is_too_large(origin: &Origin, prefix: &Path) -> bool {
     let mut announcements = origin.announcements(prefix.clone());
-    let mut cx = Context::from_waker(Waker::noop());
-    let here = std::iter::from_fn(|| match announcements.poll(&mut cx) {
+    let cx = Context::from_waker(Waker::noop());
+    let here = std::iter::from_fn(|| match announcements.poll(&cx) {
         Poll::Ready(news) => Some(news),
         Poll::Pending => None,
     });

@@ -18,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
-use moqt::{DataError, Request, RequestId, ResetCode, SessionCode, SessionError, Version};
+use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
 use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
