@@ -1,9 +1,10 @@
 //! What is here, told to who asks for it: SUBSCRIBE_NAMESPACE, and SUBSCRIBE_TRACKS.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{pending, poll_fn};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -13,8 +14,8 @@ use moqt::{
     Selection,
 };
 use spine::broadcast::{Consumer, Liveness};
-use spine::{Announce, Path, TrackName, Waiting};
-use tokio::sync::{mpsc, watch};
+use spine::{Announce, Origin, Path, TrackName, Waiting};
+use tokio::sync::{SemaphorePermit, mpsc, watch};
 
 use crate::clock;
 use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFERED_TRACKS_MAX};
@@ -23,6 +24,9 @@ use crate::listen::{Barred, Why};
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::viewer::{Viewer, secrets};
+
+/// To who asks for a prefix of too many namespaces.
+pub(crate) const TOO_LARGE: &str = "more is below this prefix than is told: ask for a longer one";
 
 /// A request for what is below a prefix.
 pub(crate) struct Announcing {
@@ -75,6 +79,17 @@ impl Announcing {
     }
 }
 
+/// Whether there is more below a prefix than is told (NAMESPACE_TOO_LARGE: draft-18 §10.6, draft-21 §9.4).
+pub(crate) fn is_too_large(origin: &Origin, prefix: &Path) -> bool {
+    let mut announcements = origin.announcements(prefix.clone());
+    let cx = Context::from_waker(Waker::noop());
+    let here = std::iter::from_fn(|| match announcements.poll(&cx) {
+        Poll::Ready(news) => Some(news),
+        Poll::Pending => None,
+    });
+    here.take(ANNOUNCED_MAX + 1).count() > ANNOUNCED_MAX
+}
+
 /// Takes an update (draft-18 §10.9.2), and answers it before anything is said by it.
 fn apply(link: &Link, id: RequestId, viewer: &Viewer, update: Update, tell: &watch::Sender<Terms>) {
     let Update { parameters, tokens, .. } = update;
@@ -82,11 +97,18 @@ fn apply(link: &Link, id: RequestId, viewer: &Viewer, update: Update, tell: &wat
         return link.command(Command::AnswerUpdate { id, answer });
     }
     let prefix = parameters.namespace_prefix.as_ref().map(path_of);
-    let answer = match prefix {
+    let answer = match &prefix {
         Some(None) => Answer::error(RequestCode::DoesNotExist, "nothing is there"),
+        Some(Some(prefix)) if is_too_large(&viewer.relay.origin, prefix) => {
+            Answer::error(RequestCode::NamespaceTooLarge, TOO_LARGE)
+        }
         _ => Answer::ok(),
     };
+    let refused = matches!(answer, Answer::Error(_));
     link.command(Command::AnswerUpdate { id, answer });
+    if refused {
+        return;
+    }
     let fresh = !tokens.is_empty();
     viewer.renew(tokens);
     tell.send_modify(|terms| {
@@ -196,6 +218,7 @@ async fn namespaces(
                     }
                 }
             }
+            // It has grown: no code of streams is about that alone.
             if told.len() > ANNOUNCED_MAX {
                 let code = ResetCode::ExcessiveLoad;
                 return link.command(Command::Cancel { id, code });
@@ -319,6 +342,8 @@ impl Offers<'_> {
         let (mut own, mut terms) = (self.viewer.own_tracks.changes(), self.terms.clone());
         let mut known = BTreeSet::new();
         let mut serving = FuturesUnordered::new();
+        // Their turn has not come: all that is there may be more than is offered at once.
+        let mut waiting_offers = VecDeque::new();
         loop {
             tokio::select! {
                 revision = poll_fn(|cx| self.broadcast.poll_changed(seen, &mut waiting, cx)) => {
@@ -327,8 +352,16 @@ impl Offers<'_> {
                 Ok(()) = own.changed() => {}
                 Ok(()) = terms.changed() => {}
                 Some(()) = serving.next() => {}
+                Ok(place) = self.link.offers.acquire(), if !waiting_offers.is_empty() => {
+                    let next = waiting_offers.pop_front();
+                    serving.extend(next.map(|(name, parameters)| {
+                        self.offer(&namespace, name, parameters, place)
+                    }));
+                    continue;
+                }
             }
-            if matches!(self.broadcast.liveness(), Liveness::Ended(_)) && serving.is_empty() {
+            let over = matches!(self.broadcast.liveness(), Liveness::Ended(_));
+            if over && serving.is_empty() && waiting_offers.is_empty() {
                 return;
             }
             let (wanted, path) = (terms.borrow_and_update().clone(), self.broadcast.path());
@@ -343,10 +376,11 @@ impl Offers<'_> {
                 if self.viewer.own_tracks.has(path, &name) || !known.insert(name.clone()) {
                     continue;
                 }
-                if known.len() > OFFERED_TRACKS_MAX || serving.len() >= OFFERED_TRACKS_MAX {
+                let offered = serving.len() + waiting_offers.len();
+                if known.len() > OFFERED_TRACKS_MAX || offered >= OFFERED_TRACKS_MAX {
                     self.skip(&namespace, &name);
                 } else {
-                    serving.push(self.offer(&namespace, name, wanted.parameters.clone()));
+                    waiting_offers.push_back((name, wanted.parameters.clone()));
                 }
             }
         }
@@ -359,8 +393,14 @@ impl Offers<'_> {
         }
     }
 
-    /// Offers one track, and serves it if it is wanted.
-    async fn offer(&self, namespace: &Namespace, name: TrackName, parameters: Arc<Parameters>) {
+    /// Offers one track, and serves it if it is wanted. `place`: until it has its answer.
+    async fn offer(
+        &self,
+        namespace: &Namespace,
+        name: TrackName,
+        parameters: Arc<Parameters>,
+        place: SemaphorePermit<'_>,
+    ) {
         let link = self.link;
         let Some(track) = self.broadcast.get(&name) else { return };
         let Some(full) = full(namespace, &name) else { return };
@@ -417,6 +457,7 @@ impl Offers<'_> {
                 Some(_) => {}
             }
         };
+        drop(place);
         self.open().insert(id, true);
         // draft-21 §9.20: the OK of a PUBLISH says nothing of it.
         let accepted = if link.version.fills() { begins } else { accepted };

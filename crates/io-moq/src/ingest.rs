@@ -3,7 +3,7 @@
 //! What comes is written to a spine of its own first (`staging`), cut-through and in whatever order
 //! streams arrive; read from there in the order of its groups and objects, it is an encoder's stream as any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::admission::{Admitted, Asking, Left, Refused};
-use media::catalog::{Catalog, CatalogTrack};
+use media::catalog::{self, Catalog, CatalogTrack};
 use media::moq::{Fault, Track};
 use media::timeline::SourceClock;
 use media::{Arrival, Publication, Slot};
@@ -25,12 +25,13 @@ use spine::{
     Close, NodeId, Objects, Origin, Path, Patience, Policy, Read, Route, Start, Takeover,
     TrackInfo, TrackName, Waiting,
 };
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::clock;
 use crate::limits::{
-    AUDIO_TRACKS_MAX, GONE_LINGER, LAG_MAX, MISSING_WAIT, PUBLISHED_TRACKS_MAX, STAGING_BYTES,
-    UNREADABLE_MAX, VIDEO_TRACKS_MAX,
+    AUDIO_TRACKS_MAX, GONE_LINGER, LAG_MAX, MISSING_WAIT, PUBLISHED_TRACKS_MAX, REMOVED_TRACKS_MAX,
+    STAGING_BYTES, UNREADABLE_MAX, VIDEO_TRACKS_MAX,
 };
 use crate::play::joined;
 use crate::publish::{Offer, Offered, Publisher, info_of};
@@ -132,7 +133,10 @@ impl Drop for OnAir {
 
 /// A track of the catalog that is read.
 struct Reading {
-    name: TrackName,
+    /// In the catalog.
+    name: String,
+    /// Here.
+    staged: TrackName,
     track: Track,
     objects: Option<Objects>,
     ended: bool,
@@ -145,10 +149,16 @@ struct Ingest {
     seen: u64,
     changed: Waiting,
     closed: Waiting,
-    catalog: Option<Objects>,
+    catalog: Editions,
     readings: Vec<Reading>,
-    /// Names that the catalog had when they were asked for or left out.
-    known: BTreeMap<String, ()>,
+    /// Names that the catalog has and that were asked for or left out.
+    known: BTreeSet<String>,
+    /// How often tracks were taken away, and what they were: they may come again.
+    removed: BTreeMap<Bytes, (u32, Slot)>,
+    /// So many of them, each time.
+    taken_away: usize,
+    /// Subscriptions of ours, by name: dropped, they are over.
+    asked: BTreeMap<Bytes, oneshot::Sender<()>>,
     unreadable: u64,
     /// When what is held back comes, whatever else does.
     held: Option<Pin<Box<Sleep>>>,
@@ -182,9 +192,12 @@ impl Ingest {
             seen: u64::MAX,
             changed: Waiting::new(),
             closed: Waiting::new(),
-            catalog: None,
+            catalog: Editions::default(),
             readings: Vec::new(),
-            known: BTreeMap::new(),
+            known: BTreeSet::new(),
+            removed: BTreeMap::new(),
+            taken_away: 0,
+            asked: BTreeMap::new(),
             unreadable: 0,
             held: None,
             namespaces: Vec::new(),
@@ -222,6 +235,7 @@ impl Ingest {
                     Next::Offer(offer) => offer,
                     Next::Woke(Woke::Catalog(catalog)) if catalog.is_complete => break Left::Goodbye,
                     Next::Woke(Woke::Catalog(catalog)) => {
+                        self.drop_tracks(&catalog);
                         for name in self.new_tracks(&catalog) {
                             // From its start, or that of the group that is under way: nothing that
                             // went on air before we asked need be lost.
@@ -292,76 +306,122 @@ impl Ingest {
     fn accept(&mut self, offered: Box<Offered>) -> Taking {
         let (id, name) = (offered.id, offered.name.clone());
         self.offered.insert(id, name.clone());
-        let track = match TrackName::new(name.clone()) {
-            Ok(name) => self.staging.track(name, info_of(&offered.properties)),
-            Err(_) => Err(spine::PublishError::TooManyTracks),
+        let track = match self.staged(&name) {
+            Some(name) => self.staging.track(name, info_of(&offered.properties)),
+            None => Err(spine::PublishError::TooManyTracks),
         };
-        if let Some(reading) = self.readings.iter_mut().find(|r| r.name.as_bytes() == name) {
+        if let Some(reading) = self.readings.iter_mut().find(|r| name == r.name.as_bytes()) {
             let _ = reading.track.properties(offered.properties.as_bytes());
         }
         let take = self.publisher.accept(offered, track);
         Box::pin(async move { (Some(id), name, take.await) })
     }
 
-    fn subscribe(&self, name: Bytes, filter: Filter) -> Taking {
+    fn subscribe(&mut self, name: Bytes, filter: Filter) -> Taking {
         let staging = self.staging.consume();
-        let track = name.clone();
+        let track = self.staged(&name);
         let make = move |info: TrackInfo| {
-            let name = TrackName::new(track).map_err(|_| spine::PublishError::TooManyTracks)?;
-            staging.derive(name, info)
+            staging.derive(track.ok_or(spine::PublishError::TooManyTracks)?, info)
         };
         let take = self.publisher.subscribe(name.clone(), (filter, None), make);
-        Box::pin(async move { (None, name, take.await) })
+        let (wanted, unwanted) = oneshot::channel();
+        self.asked.insert(name.clone(), wanted);
+        Box::pin(async move {
+            let taken = tokio::select! {
+                taken = take => taken,
+                // Dropped, it is cancelled.
+                _ = unwanted => Taken::Cancelled,
+            };
+            (None, name, taken)
+        })
+    }
+
+    /// What a track is called here. One that was taken away and comes again is read apart from what it was: no track is a
+    /// catalog's whose name is no text.
+    fn staged(&self, name: &Bytes) -> Option<TrackName> {
+        let times = self.removed.get(name).map_or(0, |(times, _)| *times);
+        let again = [&[0xff][..], &times.to_be_bytes(), name].concat();
+        TrackName::new(if times == 0 { name.clone() } else { again.into() }).ok()
+    }
+
+    /// Ends the tracks that the catalog has no more. Lists leave them out until they come again.
+    fn drop_tracks(&mut self, catalog: &Catalog) {
+        let is_listed = |name: &str| catalog.tracks.iter().any(|entry| entry.name == name);
+        self.known.retain(|name| is_listed(name));
+        let (stay, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.readings).into_iter().partition(|r| is_listed(&r.name));
+        self.readings = stay;
+        self.taken_away += gone.len();
+        for Reading { name, staged, track, .. } in gone {
+            tracing::info!(track = %name.escape_debug(), "moq: a track is taken out of its catalog");
+            if let Some(publication) = &mut self.on_air.publication {
+                publication.rest(track.slot(), clock::now());
+            }
+            let name = Bytes::from(name);
+            self.asked.remove(&name);
+            let offered = self.offered.extract_if(.., |_, offered| *offered == name);
+            for (id, _) in offered {
+                self.publisher.link.disown(id);
+                let code = ResetCode::Cancelled;
+                self.publisher.link.command(Command::Cancel { id, code });
+            }
+            // Nobody reads what is left of it.
+            if let Ok(left) = self.staging.consume().derive(staged, TrackInfo::default()) {
+                left.clear();
+            }
+            let removed = self.removed.entry(name).or_insert((0, track.slot()));
+            *removed = (removed.0 + 1, track.slot());
+        }
     }
 
     /// Takes up what the catalog has new; answers the tracks to subscribe to.
     fn new_tracks(&mut self, catalog: &Catalog) -> Vec<Bytes> {
         let mut wanted = Vec::new();
-        let (mut videos, mut audios) = (0, 0);
-        for reading in &self.readings {
-            match reading.track.slot() {
-                Slot::Video(_) => videos += 1,
-                Slot::Audio(_) => audios += 1,
-            }
-        }
         for entry in choose(&catalog.tracks) {
-            let reading =
-                self.readings.iter_mut().find(|r| r.name.as_bytes() == entry.name.as_bytes());
+            let reading = self.readings.iter_mut().find(|r| r.name == entry.name);
             if let Some(reading) = reading {
                 reading.track.described(entry);
             }
-            if self.known.len() >= PUBLISHED_TRACKS_MAX
-                || self.known.insert(entry.name.clone(), ()).is_some()
-            {
+            if self.known.len() >= PUBLISHED_TRACKS_MAX || !self.known.insert(entry.name.clone()) {
                 continue;
             }
+            let name = Bytes::copy_from_slice(entry.name.as_bytes());
+            let Some(staged) = self.staged(&name) else { continue };
             let init = catalog.init_of(entry);
-            let track = match Track::new(entry, init.as_ref(), videos, audios) {
+            let video = self.free_slot(&name, Slot::Video, VIDEO_TRACKS_MAX);
+            let audio = self.free_slot(&name, Slot::Audio, AUDIO_TRACKS_MAX);
+            let track = match Track::new(entry, init.as_ref(), video, audio) {
                 Ok(track) => track,
                 Err(why) => {
                     tracing::warn!(track = %entry.name.escape_debug(), "a track is left out: {why}");
                     continue;
                 }
             };
-            let room = match track.slot() {
-                Slot::Video(_) => &mut videos,
-                Slot::Audio(_) => &mut audios,
-            };
-            *room += 1;
-            let Ok(name) = TrackName::new(entry.name.clone()) else { continue };
-            if videos > VIDEO_TRACKS_MAX || audios > AUDIO_TRACKS_MAX {
+            let none = [Slot::Video(VIDEO_TRACKS_MAX), Slot::Audio(AUDIO_TRACKS_MAX)];
+            if none.contains(&track.slot()) || self.taken_away >= REMOVED_TRACKS_MAX {
                 tracing::warn!("there are too many tracks in a catalog");
                 break;
             }
-            let bytes = Bytes::copy_from_slice(name.as_bytes());
-            if !self.offered.values().any(|offered| *offered == bytes) {
-                wanted.push(bytes);
+            if !self.offered.values().any(|offered| *offered == name) {
+                wanted.push(name);
             }
-            self.readings.push(Reading { name, track, objects: None, ended: false });
+            let name = entry.name.clone();
+            self.readings.push(Reading { name, staged, track, objects: None, ended: false });
         }
         // Tracks may be there already, or come while nothing else changes.
         self.seen = u64::MAX;
         wanted
+    }
+
+    /// A track that comes again is what it was; another one is what none was, or what none is now. `max`: there is no such.
+    fn free_slot(&self, name: &Bytes, slot: fn(u8) -> Slot, max: u8) -> u8 {
+        let is_read = |n: &u8| self.readings.iter().any(|r| r.track.slot() == slot(*n));
+        let was = |n: &u8, own: bool| {
+            self.removed.iter().any(|(of, (_, s))| *s == slot(*n) && (!own || of == name))
+        };
+        let free = || (0..max).filter(|n| !is_read(n));
+        let own = free().find(|n| was(n, true)).or_else(|| free().find(|n| !was(n, false)));
+        own.or_else(|| free().next()).unwrap_or(max)
     }
 
     /// Hands on what came.
@@ -380,11 +440,12 @@ impl Ingest {
                 let cursor = track.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
                 Some((Objects::in_order(cursor, PATIENCE), track.info().clone()))
             };
-            if self.catalog.is_none() {
-                self.catalog = follow(&TrackName::from_static(CATALOG)).map(|(objects, _)| objects);
+            if self.catalog.objects.is_none() {
+                let catalog = follow(&TrackName::from_static(CATALOG));
+                self.catalog.objects = catalog.map(|(objects, _)| objects);
             }
             for reading in self.readings.iter_mut().filter(|r| r.objects.is_none()) {
-                if let Some((objects, info)) = follow(&reading.name) {
+                if let Some((objects, info)) = follow(&reading.staged) {
                     let _ = reading.track.properties(&info.properties);
                     reading.objects = Some(objects);
                     // Sound begins a group every second anyway.
@@ -395,7 +456,7 @@ impl Ingest {
                 }
             }
         }
-        if let Poll::Ready(catalog) = poll_catalog(&mut self.catalog, cx, now) {
+        if let Poll::Ready(catalog) = self.catalog.poll(cx, now) {
             return Poll::Ready(Woke::Catalog(catalog));
         }
         // Round and round, a frame of each at a time, as the encoder interleaved them.
@@ -436,7 +497,7 @@ impl Ingest {
         // draft-18 §10.2.13: viewers ask for a group of ours, the publisher is asked for one of its own.
         for slot in publication.wanted_groups(cx, now) {
             let reading = self.readings.iter().find(|r| r.track.slot() == slot);
-            if let Some(track) = reading.and_then(|r| staging.get(&r.name))
+            if let Some(track) = reading.and_then(|r| staging.get(&r.staged))
                 && let Some(largest) = track.largest()
             {
                 track.request_group(largest.group);
@@ -445,7 +506,8 @@ impl Ingest {
         if !self.readings.is_empty() && self.readings.iter().all(|r| r.ended) {
             return Poll::Ready(Woke::Over);
         }
-        let read = self.readings.iter().filter_map(|r| r.objects.as_ref()).chain(&self.catalog);
+        let read = self.readings.iter().filter_map(|r| r.objects.as_ref());
+        let read = read.chain(&self.catalog.objects);
         self.held = read.filter_map(Objects::due).min().map(|due| {
             let mut held = Box::pin(tokio::time::sleep_until(due.into()));
             if held.as_mut().poll(cx).is_ready() {
@@ -457,30 +519,54 @@ impl Ingest {
     }
 }
 
-/// Objects behind the first of a group are changes to the catalog, which publishers of media do not send
-/// while players can't read them; the next whole one says the same.
-fn poll_catalog(
-    catalog: &mut Option<Objects>,
-    cx: &mut Context<'_>,
-    now: Instant,
-) -> Poll<Catalog> {
-    let Some(objects) = catalog else { return Poll::Pending };
-    loop {
-        match objects.poll(cx, now) {
-            Poll::Ready(Read::Object { header, payload, .. }) if header.id == 0 => {
-                match Catalog::parse(&joined(payload)) {
-                    Ok(parsed) => return Poll::Ready(parsed),
-                    Err(error) => tracing::warn!(%error, "moq: a catalog can't be read"),
+/// The catalog as it is, of objects that are whole ones or change the one before.
+#[derive(Default)]
+struct Editions {
+    objects: Option<Objects>,
+    /// With its group.
+    newest: Option<(u64, Catalog)>,
+}
+
+impl Editions {
+    /// The next edition. What can't be read, or does not apply, is passed over: the next whole one says all of it.
+    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Catalog> {
+        loop {
+            let Some(objects) = &mut self.objects else { return Poll::Pending };
+            match objects.poll(cx, now) {
+                Poll::Ready(Read::Object { group, header, payload }) => {
+                    if header.status != spine::Status::Normal {
+                        continue;
+                    }
+                    match self.take(group, header.id, &joined(payload)) {
+                        Ok(catalog) => return Poll::Ready(catalog),
+                        Err(error) => {
+                            tracing::warn!(group, object = header.id, %error, "moq: a catalog is refused");
+                        }
+                    }
                 }
+                Poll::Ready(Read::Cut | Read::Skipped) => {}
+                Poll::Ready(Read::End(_)) => {
+                    // It may be offered again.
+                    self.objects = None;
+                    return Poll::Pending;
+                }
+                Poll::Pending => return Poll::Pending,
             }
-            Poll::Ready(Read::Object { .. } | Read::Cut | Read::Skipped) => {}
-            Poll::Ready(Read::End(_)) => {
-                // It may be offered again.
-                *catalog = None;
-                return Poll::Pending;
-            }
-            Poll::Pending => return Poll::Pending,
         }
+    }
+
+    /// MSF-01 §5.3: a group begins with a whole catalog, what is behind that in it changes it.
+    fn take(&mut self, group: u64, object: u64, json: &[u8]) -> Result<Catalog, catalog::Error> {
+        let next = match (object, self.newest.as_ref().filter(|(of, _)| *of == group)) {
+            (0, _) => {
+                self.newest = None;
+                Catalog::parse(json)
+            }
+            (_, Some((_, catalog))) => catalog.updated(json),
+            (_, None) => Err(catalog::Error::NoBase),
+        }?;
+        self.newest = Some((group, next.clone()));
+        Ok(next)
     }
 }
 

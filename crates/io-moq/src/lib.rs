@@ -13,6 +13,7 @@ mod announce;
 mod answers;
 pub mod client;
 mod clock;
+mod datagrams;
 mod fetch;
 #[cfg(feature = "floor")]
 pub mod floor;

@@ -107,6 +107,14 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(8);
 /// A peer that is not heard of for so long is gone.
 pub const IDLE: Duration = Duration::from_secs(30);
 
+/// The rest of a head on a data stream, that of the stream or of an object, comes within this after its beginning: as long as
+/// a peer may be silent. Mostly both are in one packet.
+pub const HEAD_MAX: Duration = Duration::from_secs(30);
+
+/// Objects in datagrams that wait for who takes them, all of a connection, with [`PIECE_BYTES`] for each: a second of 8 Mbit/s. While
+/// it is asked whether somebody may publish, nobody takes them; the oldest are dropped for those that come.
+pub const DATAGRAMS_WAITING_MAX: usize = 1 << 20;
+
 /// Bytes read from a stream at once.
 pub const READ_BYTES: usize = 64 << 10;
 
@@ -155,8 +163,13 @@ pub const HEADER_ARRIVES: Duration = Duration::from_secs(1);
 /// larger one.
 pub const FETCHED_OBJECT_BYTES_MAX: u64 = 16 << 20;
 
-/// Namespaces that are told for one SUBSCRIBE_NAMESPACE: more than broadcasts on a node.
-pub const ANNOUNCED_MAX: usize = 10_000;
+/// Namespaces below the prefix of a SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS: twice as many as there are broadcasts on a node, unless
+/// its owner wants more of those, and no more than may be told at once ([`QUEUED_ANSWERS_MAX`]).
+pub const ANNOUNCED_MAX: usize = 4_000;
+
+/// PUBLISHes of a session that have no answer yet, of all its SUBSCRIBE_TRACKS; more of them wait for these. All tracks of some
+/// broadcasts with their levels, so that a round trip is enough for most who ask.
+pub const OFFERS_OPENING_MAX: usize = 64;
 
 /// Tracks of a broadcast that are offered for one SUBSCRIBE_TRACKS.
 pub const OFFERED_TRACKS_MAX: usize = 256;
@@ -188,6 +201,10 @@ pub const NAMESPACES_MAX: usize = 16;
 
 /// Tracks that one connection publishes in a namespace, besides those of its catalog.
 pub const PUBLISHED_TRACKS_MAX: usize = 64;
+
+/// Tracks of one connection that its catalog has taken out, each time: somebody who turns a camera off and on for an evening. Each
+/// is read apart from then on, so none comes any more.
+pub const REMOVED_TRACKS_MAX: usize = 256;
 
 /// Media of one connection that is on its way from streams to frames.
 pub const STAGING_BYTES: usize = 64 << 20;

@@ -4,6 +4,8 @@
 //! beside it (a stream that is read, a subscription that is served) is a *job*: a future that the driver
 //! polls. Nothing is spawned; a connection is one task.
 
+mod data;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -14,25 +16,28 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use moqt::data::{Datagram, Opening, OpeningReader};
 use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
-use moqt::{DataError, Request, RequestId, ResetCode, SessionCode, SessionError, Version};
+use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
 use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
+use data::{read_control, read_data};
+
 use crate::ahead::Share;
 use crate::clock;
+use crate::datagrams::{Datagrams, Held, Queued};
 use crate::flow::Flows;
 use crate::limits::{
-    AHEAD_BYTES_MAX, CLOSE_LINGER, HURRY_EVERY, LAST_TURNS, PAST_PER_CONNECTION, PIECE_BYTES,
-    QUEUED_ANSWERS_BYTES_MAX, QUEUED_ANSWERS_MAX,
+    AHEAD_BYTES_MAX, CLOSE_LINGER, HURRY_EVERY, LAST_TURNS, OFFERS_OPENING_MAX,
+    PAST_PER_CONNECTION, PIECE_BYTES, QUEUED_ANSWERS_BYTES_MAX, QUEUED_ANSWERS_MAX,
 };
 use crate::priority;
 use crate::qlog::{Log, Messages};
 use crate::traffic::Traffic;
 use crate::transport::{Connection, Ended, Read, RecvStream, SendStream, WriteEnd};
+pub(crate) use data::rest_of_head;
 
 /// Answers which request stream is over with it.
 type Job = Pin<Box<dyn Future<Output = Option<StreamId>> + Send>>;
@@ -47,6 +52,10 @@ pub(crate) struct Link {
     pub(crate) log: Log,
     /// Places for the past that is sent.
     pub(crate) past: Semaphore,
+    /// Places for tracks that are offered and have no answer yet.
+    pub(crate) offers: Semaphore,
+    /// Bytes of objects in datagrams that nobody has taken yet.
+    pub(crate) datagrams: Held,
     /// When something of the past was last asked for before all that is live.
     hurried: Mutex<Option<Instant>>,
     /// Bytes of data streams whose request is not known yet.
@@ -65,7 +74,14 @@ struct State {
     /// Data streams of the peer that wait for the session to say whose they are.
     waiting: BTreeMap<DataId, oneshot::Sender<Belongs>>,
     /// Who hears of a request: of ours, and of a track that the peer publishes to us.
-    owners: BTreeMap<RequestId, mpsc::UnboundedSender<Told>>,
+    owners: BTreeMap<RequestId, Owner>,
+}
+
+/// Who hears of a request. Streams are bounded by QUIC, messages by the session, datagrams here.
+#[derive(Clone)]
+struct Owner {
+    told: mpsc::UnboundedSender<Told>,
+    datagrams: Arc<Datagrams>,
 }
 
 impl State {
@@ -119,7 +135,7 @@ pub(crate) enum Told {
     /// A data stream of it.
     Data(DataStream),
     /// An object of it in a datagram.
-    Datagram(Datagram),
+    Datagram(Queued),
     /// Its answer, its end, and what is between them.
     Event(Event),
 }
@@ -200,11 +216,11 @@ impl Link {
         &self,
         request: Request,
     ) -> Result<(RequestId, mpsc::UnboundedReceiver<Told>), SessionError> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (owner, receiver) = self.owner();
         let id = {
             let mut state = self.state();
             let id = state.session.request(clock::now(), request)?;
-            state.owners.insert(id, sender);
+            state.owners.insert(id, owner);
             id
         };
         self.changed.notify_one();
@@ -213,9 +229,14 @@ impl Link {
 
     /// Becomes the owner of a track that the peer publishes to us. Before it is answered.
     pub(crate) fn own(&self, id: RequestId) -> mpsc::UnboundedReceiver<Told> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.state().owners.insert(id, sender);
+        let (owner, receiver) = self.owner();
+        self.state().owners.insert(id, owner);
         receiver
+    }
+
+    fn owner(&self) -> (Owner, mpsc::UnboundedReceiver<Told>) {
+        let (told, receiver) = mpsc::unbounded_channel();
+        (Owner { told, datagrams: Datagrams::new(&self.datagrams) }, receiver)
     }
 
     /// Whether something of the past may be asked for before all that is live, now and then.
@@ -326,7 +347,20 @@ impl Driver {
         let ahead = Share::new(&traffic.ahead, AHEAD_BYTES_MAX);
         let (flows, changed) = (Flows::new(traffic, version.draft()), Notify::new());
         let hurried = Mutex::default();
-        let link = Link { connection, version, flows, log, past, hurried, ahead, state, changed };
+        let (offers, datagrams) = (Semaphore::new(OFFERS_OPENING_MAX), Held::default());
+        let link = Link {
+            connection,
+            version,
+            flows,
+            log,
+            past,
+            offers,
+            datagrams,
+            hurried,
+            ahead,
+            state,
+            changed,
+        };
         Self {
             link: Arc::new(link),
             jobs,
@@ -451,8 +485,11 @@ impl Driver {
                 }
             }
             Output::Event(Event::Datagram { id, datagram }) => {
-                if let Some(owner) = self.link.state().owners.get(&id) {
-                    let _ = owner.send(Told::Datagram(datagram));
+                let owner = self.link.state().owners.get(&id).cloned();
+                if let Some(owner) = owner
+                    && let Some(queued) = owner.datagrams.push(datagram)
+                {
+                    let _ = owner.told.send(Told::Datagram(queued));
                 }
             }
             Output::Event(event) => self.event(event),
@@ -482,7 +519,7 @@ impl Driver {
         };
         let owner = about.and_then(|id| self.link.state().owners.get(&id).cloned());
         match owner {
-            Some(owner) => drop(owner.send(Told::Event(event))),
+            Some(owner) => drop(owner.told.send(Told::Event(event))),
             None => self.events.push_back(event),
         }
     }
@@ -653,108 +690,6 @@ async fn read_request(
             Read::Fin => return link.handle(Input::Finished(id)),
             Read::Reset(code) => return link.handle(Input::Reset { stream: id, code }),
             Read::Lost => return,
-        }
-    }
-}
-
-/// A unidirectional stream of the peer: its control stream, or data.
-async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
-    let mut opening = OpeningReader::new(link.version);
-    loop {
-        let mut chunk = match stream.read().await {
-            Read::Chunk(chunk) => chunk,
-            // Nothing was said on it.
-            Read::Fin | Read::Reset(_) | Read::Lost => return,
-        };
-        let header = match opening.read(&mut chunk) {
-            Ok(None) => continue,
-            Ok(Some(Opening::Padding)) => return,
-            Ok(Some(Opening::Control(first))) => {
-                link.log.stream("remote", stream.id(), "control");
-                let mut told = link.log.messages(link.version, stream.id(), "parsed");
-                told.see(&first);
-                link.handle(Input::ControlOpened(first));
-                if !chunk.is_empty() {
-                    told.see(&chunk);
-                    link.handle(Input::Control(chunk));
-                }
-                return read_control(&link, stream, told).await;
-            }
-            Ok(Some(Opening::Subgroup(header))) => {
-                link.log.stream("remote", stream.id(), "subgroup_header");
-                link.log.subgroup("parsed", stream.id(), &header);
-                DataHeader::Subgroup(header)
-            }
-            Ok(Some(Opening::Fetch(id))) => {
-                link.log.fetch("remote", stream.id(), id);
-                DataHeader::Fetch(id)
-            }
-            Err(error) => return stream.stop(link.fault(error)),
-        };
-        return hand_over(link, header, chunk, stream).await;
-    }
-}
-
-/// The peer's side of the control stream.
-async fn read_control(link: &Link, mut stream: RecvStream, mut told: Messages) {
-    loop {
-        match stream.read().await {
-            Read::Chunk(bytes) => {
-                told.see(&bytes);
-                link.handle(Input::Control(bytes));
-            }
-            Read::Fin | Read::Reset(_) => return link.handle(Input::ControlClosed),
-            Read::Lost => return,
-        }
-    }
-}
-
-/// Asks the session whose stream this is, and gives it to who takes it.
-async fn hand_over(link: Arc<Link>, header: DataHeader, first: Bytes, mut stream: RecvStream) {
-    let id = DataId(stream.id());
-    let (sender, belongs) = oneshot::channel();
-    link.state().waiting.insert(id, sender);
-    let closed = DataClosed { link: link.clone(), id };
-    link.handle(Input::DataOpened { stream: id, header });
-    match whose(&link, &mut stream, belongs).await {
-        Ok(Belongs::To(request)) => {
-            let data = DataStream { header, first, stream, _closed: closed };
-            // Dropped, if there is no owner any more: the stream is stopped then. Not while the state is locked, which that locks.
-            let owner = link.state().owners.get(&request).cloned();
-            if let Some(owner) = owner {
-                let _ = owner.send(Told::Data(data));
-            }
-        }
-        Ok(Belongs::Nobody(code)) => stream.stop(code),
-        Err(_) => {}
-    }
-}
-
-/// Waits for the session to say whose a data stream is. What comes meanwhile is read: left with QUIC, it would hold room of the
-/// connection that the message needs which says whose it is (draft-18 §11.4.2, draft-21 §11.3.1). Of one that has too much
-/// nothing more is wanted.
-async fn whose(
-    link: &Link,
-    stream: &mut RecvStream,
-    mut belongs: oneshot::Receiver<Belongs>,
-) -> Result<Belongs, oneshot::error::RecvError> {
-    let mut ahead = link.ahead.stream();
-    let too_much = Belongs::Nobody(link.version.reset_code(ResetCode::ExcessiveLoad));
-    loop {
-        let read = tokio::select! {
-            biased;
-            belongs = &mut belongs => return belongs,
-            () = ahead.is_shed() => return Ok(too_much),
-            read = async {
-                // Nearly always the session knows at once, and is heard with the next turn.
-                tokio::task::yield_now().await;
-                stream.read_ahead().await
-            } => read,
-        };
-        match read {
-            Some(bytes) if ahead.add(bytes) => {}
-            Some(_) => return Ok(too_much),
-            None => return belongs.await,
         }
     }
 }

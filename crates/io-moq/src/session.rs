@@ -16,7 +16,7 @@ use proxy::share::Share;
 use spine::{Origin, Path, Waiting};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::announce::{Announcing, filters_stay};
+use crate::announce::{Announcing, TOO_LARGE, filters_stay, is_too_large};
 use crate::answers::{Misread, subscribed, track_ok};
 use crate::limits::{
     DRAIN_HERE, DRAIN_LOOK, FILTER_RANGES_MAX, NAMESPACES_MAX, NOTHING_ASKED, NOTHING_ASKED_LOOK,
@@ -385,6 +385,10 @@ impl Connected {
         let Some(prefix) = path_of(prefix) else {
             return self.answer(id, RequestCode::DoesNotExist);
         };
+        if is_too_large(&self.relay.origin, &prefix) {
+            let answer = Answer::error(RequestCode::NamespaceTooLarge, TOO_LARGE);
+            return self.link.command(Command::Answer { id, answer });
+        }
         self.link.command(Command::Answer { id, answer: Answer::ok() });
         let (link, viewer) = (self.link.clone(), self.viewer(tokens));
         self.job(id, move |updates| {

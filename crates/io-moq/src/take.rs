@@ -24,7 +24,7 @@ use tokio::time::Sleep;
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
 use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER, FORWARD_LINGER};
-use crate::link::{DataStream, Link, Told};
+use crate::link::{DataStream, Link, Told, rest_of_head};
 use crate::names::{path_of, reset, reset_of};
 use crate::play::{at, location};
 use crate::transport::{Read, RecvStream};
@@ -154,7 +154,8 @@ pub(crate) async fn take(
                     streams.push(subgroup(&link, data, &track, &flow));
                     continue;
                 }
-                Some(Told::Datagram(datagram)) => {
+                Some(Told::Datagram(queued)) => {
+                    let Some(datagram) = queued.take() else { continue };
                     link.log.datagram("parsed", &datagram);
                     datagram_object(datagram, &track, &flow).err()
                 }
@@ -483,6 +484,13 @@ async fn copy(
             }
         }
         match arrived.end {
+            None if reader.is_inside_head() => {
+                let Some(rest) = rest_of_head(link, arrive(stream)).await else {
+                    copying.reset(reset(ResetCode::SessionClosed));
+                    return Ok(());
+                };
+                arrived = rest;
+            }
             None => arrived = arrive(stream).await,
             Some(End::Fin) => {
                 reader.finish()?;

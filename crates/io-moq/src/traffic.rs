@@ -169,7 +169,7 @@ impl Traffic {
         Joined { traffic: self.clone(), link: link.clone(), id }
     }
 
-    fn open(&self) -> Vec<(u64, Arc<Link>)> {
+    pub(crate) fn open(&self) -> Vec<(u64, Arc<Link>)> {
         let sessions = self.sessions();
         sessions.open.iter().filter_map(|(id, link)| Some((*id, link.upgrade()?))).collect()
     }

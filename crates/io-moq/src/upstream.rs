@@ -27,7 +27,7 @@ use crate::link::{DataStream, Link, Told};
 use crate::transport::Read;
 
 /// What is asked for without a word is as urgent as this (draft-18 §10.2.6).
-const PRIORITY: u8 = 128;
+pub(crate) const PRIORITY: u8 = 128;
 
 /// How often it is looked whether anybody still wants the answer, while nobody reads it.
 const LOOK: Duration = Duration::from_secs(1);

@@ -2,8 +2,10 @@
 //!
 //! [`Description`] holds all that HLS, DASH and MoQ lists say about tracks; each list is a pure function of it.
 //! [`Catalog`] is draft-ietf-moq-msf-01 with cmsf-01, in the shape that both browser players accept: full catalogs
-//! only, `cmaf` tracks only, no namespace, `bitrate` on every track, `channelConfig` a string, and the LOC tracks
+//! only (changes to one are read: `delta`), `cmaf` tracks only, no namespace, `bitrate` on every track, `channelConfig` a string, and the LOC tracks
 //! behind a reference to `catalog.loc`. Unknown fields are ignored when reading.
+
+mod delta;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -292,6 +294,18 @@ pub enum Error {
     /// MSF §5: a parser MUST NOT read a version that it does not know.
     #[error("catalog version {0:?} is not known")]
     Version(String),
+    /// A delta of a group whose first object, the whole catalog, is not known.
+    #[error("a delta without the catalog that it changes")]
+    NoBase,
+    /// A delta names a track that is not listed.
+    #[error("a delta changes a catalog that has no track {0:?}")]
+    NoSuchTrack(String),
+    /// A delta adds a track that is listed.
+    #[error("a delta adds a track, and {0:?} is there")]
+    Listed(String),
+    /// A delta does what is not known.
+    #[error("a delta with the operation {0:?}")]
+    Operation(String),
 }
 
 const VERSION: &str = "draft-01";

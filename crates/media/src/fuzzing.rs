@@ -248,12 +248,26 @@ pub fn merged(data: &[u8]) {
     }
 }
 
-/// A catalog.
+/// A catalog, and in further lines changes to it; or these alone, to what others have. It stays within its bounds, and reads back.
 pub fn catalog(data: &[u8]) {
-    if let Ok(catalog) = catalog::Catalog::parse(data) {
-        for track in &catalog.tracks {
-            let _ = catalog.init_of(track);
+    const OTHERS: &[u8] =
+        br#"{"version":"draft-01","tracks":[{"name":"v","packaging":"loc","isLive":true}]}"#;
+    let lines = data.split(|byte| *byte == b'\n');
+    let mut catalog: Option<catalog::Catalog> = None;
+    for piece in [data].into_iter().chain(lines).chain([OTHERS, data]) {
+        let next = match &catalog {
+            Some(catalog) if piece != OTHERS => catalog.updated(piece),
+            _ => catalog::Catalog::parse(piece),
+        };
+        let Ok(next) = next else { continue };
+        assert!(next.tracks.len() <= crate::limits::CATALOG_TRACKS_MAX);
+        for track in &next.tracks {
+            let _ = next.init_of(track);
         }
-        let _ = catalog.to_json();
+        let json = next.to_json();
+        if json.len() <= crate::limits::CATALOG_BYTES_MAX {
+            assert!(catalog::Catalog::parse(&json).is_ok());
+        }
+        catalog = Some(next);
     }
 }

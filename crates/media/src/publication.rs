@@ -358,6 +358,15 @@ impl Publication {
         Ok(())
     }
 
+    /// The encoder has taken a track away. It may bring it again.
+    pub fn rest(&mut self, slot: Slot, now: Instant) {
+        if let Some(track) = self.tracks.iter_mut().find(|track| track.slot == slot) {
+            track.close(now);
+            track.broken = true;
+            track.producer.rest();
+        }
+    }
+
     /// Something came that could not be read as media.
     pub fn unreadable(&mut self) {
         self.counts.unreadable += 1;

@@ -572,6 +572,25 @@ impl Packager {
         }
     }
 
+    /// Nothing more of this track for now: what was taken of it goes out, its segment ends. Without the one that decided the cuts
+    /// all of it goes on behind a discontinuity.
+    pub fn rest(&mut self, track: TrackId, out: &mut Outputs) {
+        if self.main == Some(track.0) {
+            self.flush(out);
+            self.main = None;
+            return;
+        }
+        self.flushing = true;
+        while self.release_one(track.0, out) {}
+        self.flushing = false;
+        self.emit_held(track.0, None, true, out);
+        let target = self.target_duration();
+        let Some(t) = self.tracks.get_mut(track.0) else { return };
+        t.waiting.clear();
+        t.fresh = true;
+        tagged(track.0, out, |out| t.rendition.flush(true, target, out));
+    }
+
     /// The publisher is gone (for now): everything that was taken goes out, segments end. Who comes has no part in them.
     pub fn flush(&mut self, out: &mut Outputs) {
         self.flush_before(None, out);

@@ -127,6 +127,8 @@ struct Source {
     lost: bool,
     /// The first frame of the publisher with this ownership. It waits for what others have of the one before.
     next: Option<(u64, FrameEvent)>,
+    /// What lists say of it, while it rests.
+    rests: Option<TrackDescription>,
     ended: bool,
 }
 
@@ -327,6 +329,7 @@ impl Packaging {
                 open: None,
                 lost: false,
                 next: None,
+                rests: None,
                 ended: false,
             });
         }
@@ -357,6 +360,10 @@ impl Packaging {
             Poll::Ready(FrameEvent::End(_)) => {
                 source.ended = true;
                 return Ok(true);
+            }
+            Poll::Pending if source.raw.rests() => {
+                self.rest(index, now)?;
+                return Ok(false);
             }
             Poll::Pending => return Ok(false),
         };
@@ -404,11 +411,14 @@ impl Packaging {
             payload,
         };
         self.flushed = false;
+        let again = source.rests.take();
+        let listed = again.is_some();
+        self.description.extend(again.map(|track| (source.name.clone(), track)));
         if let Some(config) = fresh {
             self.packager.configure(id, &config, &mut self.out);
             self.write(now)?;
             self.describe(index, &config, timing.duration, now)?;
-        } else if captioned || declared {
+        } else if captioned || declared || listed {
             self.say(index, now)?;
         }
         if hole {
@@ -417,6 +427,17 @@ impl Packaging {
         self.packager.push(id, frame, &mut self.out);
         self.write(now)?;
         Ok(true)
+    }
+
+    /// Its publisher has taken it away: its segment ends, and lists leave it out until more comes of it.
+    fn rest(&mut self, index: usize, now: Instant) -> Result<(), PackagingError> {
+        let Some(source) = self.sources.get_mut(index) else { return Ok(()) };
+        let Some(track) = self.description.remove(&source.name) else { return Ok(()) };
+        source.rests = Some(track);
+        let id = source.id;
+        self.packager.rest(id, &mut self.out);
+        self.write(now)?;
+        self.list(now)
     }
 
     /// How many groups of a packaged track players are told of, at most: all tracks are cut where pictures are, which are so

@@ -121,6 +121,8 @@ pub(crate) struct State {
     readers: usize,
     /// So many of who bring it have paused their publishers.
     pub(crate) paused: usize,
+    /// Its publisher writes nothing for now.
+    pub(crate) rests: bool,
     evicted: u64,
 }
 
@@ -566,6 +568,11 @@ impl Producer {
         self.shared.end_track(location, self.writer)
     }
 
+    /// Nothing comes until the next group begins, which may be never: lists leave the track out until then.
+    pub fn rest(&self) {
+        self.shared.change(|state| state.rests |= state.check(self.writer.term).is_ok());
+    }
+
     /// The track is over. Readers get what there is, then the reason.
     pub fn end(&self, why: Close) {
         self.shared.end_by(why, self.writer.term);
@@ -634,6 +641,11 @@ impl Consumer {
         }
         state.wakers.register(&mut waiting.0, cx);
         Poll::Pending
+    }
+
+    /// Whether its publisher has said that nothing comes for now. Who reads it is woken when that is said.
+    pub fn rests(&self) -> bool {
+        lock(&self.shared.state).rests
     }
 
     /// Whether its publisher has said where it ends.

@@ -178,6 +178,7 @@ impl Shared {
             _overhead: self.budget.charge(OBJECT_OVERHEAD_BYTES),
         };
         state.groups.insert(id, group);
+        state.rests = false;
         self.pay(state);
         Ok(())
     }

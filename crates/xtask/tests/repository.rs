@@ -210,6 +210,18 @@ fn generated_documents_are_what_the_code_says() -> Result<()> {
 }
 
 #[test]
+fn libraries_of_quic_are_named_in_one_module() -> Result<()> {
+    none(text::transports(&tree()?));
+    Ok(())
+}
+
+#[test]
+fn drafts_of_moq_differ_in_one_table() -> Result<()> {
+    none(text::versions(&tree()?));
+    Ok(())
+}
+
+#[test]
 fn every_route_says_who_may_use_it() -> Result<()> {
     none(text::routes(&tree()?));
     Ok(())

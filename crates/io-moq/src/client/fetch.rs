@@ -2,20 +2,22 @@
 
 use bytes::{Bytes, BytesMut};
 use moqt::data::{FetchItem, FetchReader, Missing};
-use moqt::session::{DataHeader, Event};
+use moqt::session::{Command, DataHeader, Event};
 use moqt::{
     Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
-    RequestCode, RequestError,
+    RequestCode, RequestError, RequestId,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Denial, Remote};
-use crate::limits::{FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, PAST_PRIORITY, SUBSCRIBE_ANSWER_MAX};
+use crate::limits::{
+    FETCH_MAX, FETCHED_OBJECT_BYTES_MAX, HURRY_MAX, PAST_PRIORITY, SUBSCRIBE_ANSWER_MAX,
+};
 use crate::link::{DataStream, Told};
 use crate::publish::Denied;
 use crate::transport::Read;
-use crate::upstream::Asked;
+use crate::upstream::{Asked, PRIORITY};
 
 /// What comes of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,15 @@ pub enum Item {
     },
 }
 
+/// How a range is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// By a FETCH, before what is live or not.
+    Fetch { hurries: bool },
+    /// As the past of a subscription.
+    Fill,
+}
+
 /// A range that comes. Dropped, it is cancelled.
 pub struct Fetched {
     /// What the server said of it.
@@ -58,14 +69,17 @@ impl Remote {
         range: Range,
         order: GroupOrder,
     ) -> Result<Fetched, Denial> {
-        // Before what is live, of which it is the beginning, or there is nothing live.
+        // Decision 99: it may be the beginning of what is live, and hurries a little, now and then.
+        let hurries = self.link.may_hurry();
         let parameters = Parameters {
             group_order: Some(order),
-            subscriber_priority: Some(PAST_PRIORITY),
+            subscriber_priority: hurries.then_some(PAST_PRIORITY),
             ..Parameters::default()
         };
         let fetch = Fetch::Standalone { track: self.name(name)?, range };
-        self.past(Request::Fetch { fetch, parameters }, order, range).await
+        let request = Request::Fetch { fetch, parameters };
+        let asked = self.link.request(request).map_err(|_| Denial::Misuse)?;
+        self.past(asked, Asks::Fetch { hurries }, order, range).await
     }
 
     /// Asks for the same as the past of a subscription, which gets nothing else: in drafts that have it so (draft-21 §3.4),
@@ -83,7 +97,21 @@ impl Remote {
             ..Parameters::default()
         };
         let track = self.name(name)?;
-        self.past(Request::Subscribe { track, parameters }, order, range).await
+        let request = Request::Subscribe { track, parameters };
+        let asked = self.link.request(request).map_err(|_| Denial::Misuse)?;
+        self.past(asked, Asks::Fill, order, range).await
+    }
+
+    /// What a moment did not do is as urgent as what is live from then on.
+    fn hurry_no_more(&self, id: RequestId) {
+        let link = self.link.clone();
+        self.link.run(async move {
+            tokio::time::sleep(HURRY_MAX).await;
+            let subscriber_priority = Some(PRIORITY);
+            let parameters = Parameters { subscriber_priority, ..Parameters::default() };
+            // Without effect, if it is over.
+            link.command(Command::Update { id, parameters });
+        });
     }
 
     fn name(&self, name: &str) -> Result<moqt::TrackName, Denial> {
@@ -94,12 +122,11 @@ impl Remote {
     /// Waits for the answer and for the stream of the past, which come in any order.
     async fn past(
         &self,
-        request: Request,
+        (id, mut told): (RequestId, mpsc::UnboundedReceiver<Told>),
+        asks: Asks,
         order: GroupOrder,
         Range { start, end }: Range,
     ) -> Result<Fetched, Denial> {
-        let fills = matches!(request, Request::Subscribe { .. });
-        let (id, mut told) = self.link.request(request).map_err(|_| Denial::Misuse)?;
         let asked = Asked::new(&self.link, id);
         let (mut ok, mut data) = (None, None);
         // A relay may ask its publisher, for so long.
@@ -107,10 +134,16 @@ impl Remote {
         loop {
             match timeout_at(until, told.recv()).await.ok().flatten() {
                 Some(Told::Event(Event::Answered { answer, .. })) => match answer {
-                    Answer::FetchOk(said) => ok = Some(said),
+                    Answer::FetchOk(said) => {
+                        if asks == (Asks::Fetch { hurries: true }) {
+                            self.hurry_no_more(id);
+                        }
+                        ok = Some(said);
+                    }
                     // draft-21 §3.4: then there is no stream.
                     Answer::Ok { parameters, .. }
-                        if fills && parameters.largest.is_none_or(|largest| largest < start) =>
+                        if asks == Asks::Fill
+                            && parameters.largest.is_none_or(|largest| largest < start) =>
                     {
                         let words = "the range starts behind the largest object";
                         let error = RequestError::new(RequestCode::InvalidRange, words);

@@ -15,7 +15,7 @@ use super::duties::{VIDEO, code, group, text};
 use super::live::ms;
 use super::rig::{Client, Rig, Set, next_object, soon, track};
 use super::streams::{header, publish};
-use crate::limits::{AHEAD_BYTES_MAX, NOTHING_ASKED, NOTHING_ASKED_LOOK};
+use crate::limits::{AHEAD_BYTES_MAX, IDLE, NOTHING_ASKED, NOTHING_ASKED_LOOK};
 use crate::transport::{Congestion, Network, SendStream};
 
 pub(super) fn status(name: &str) -> Request {
@@ -184,4 +184,21 @@ async fn who_publishes_may_have_more_in_flight_to_us_than_others() {
     let raised = |client: &Client| client.link.connection.windows_raised();
     settled("the window to be raised", || raised(&publisher) == 1).await;
     assert_eq!([raised(&viewer), raised(&refused)], [0, 0]);
+}
+
+/// A word now and then keeps a session, and the mappings of routers on its way, alive.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_long_with_nothing_said_still_gets_an_object() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client_over(&network, Shape::default()).await;
+    let mut seen = client.subscribe(track(&["default", "one"], "video"), next_object()).await;
+    assert_eq!(code(&seen.answer), None);
+    for group_id in 0..3 {
+        tokio::time::sleep(4 * IDLE).await;
+        group(&video, group_id, &["still here"]);
+        assert_eq!(text(&seen.next().await), (group_id, 0, "still here"));
+    }
 }

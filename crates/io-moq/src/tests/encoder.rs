@@ -1,14 +1,16 @@
 //! Live inputs whose encoder publishes over MoQ.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use media::{FrameEvent, Frames};
-use moqt::data::{ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
+use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::properties::Value;
 use moqt::session::{Command, Event};
 use moqt::{Answer, Parameters, Properties, Request, RequestId, ResetCode, SessionCode};
 use testkit::Shape;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::duties::code;
@@ -16,7 +18,7 @@ use super::live::ms;
 use super::relay::give;
 use super::rig::{Client, Rig, namespace, next_object, soon, track};
 use crate::clock;
-use crate::limits::LAG_MAX;
+use crate::limits::{DATAGRAMS_WAITING_MAX, LAG_MAX};
 use crate::play::joined;
 use crate::transport::{Congestion, Network, SendStream};
 
@@ -177,9 +179,9 @@ struct Pictures(Frames);
 
 impl Pictures {
     /// From the first one on.
-    async fn of(rig: &Rig) -> Self {
+    async fn of(rig: &Rig, track: &'static str) -> Self {
         let one = spine::Path::new(["default", "one"]).unwrap();
-        let video = spine::TrackName::from_static("video");
+        let video = spine::TrackName::from_static(track);
         let track = soon("a picture", async {
             loop {
                 match rig.origin.get(&one).and_then(|broadcast| broadcast.get(&video)) {
@@ -237,7 +239,7 @@ async fn draft18_s2_2_a_live_input_of_two_subgroups_a_group_is_in_decode_order()
         layers.into_iter().for_each(Stream::finish);
     }
     let places = (1..=2).flat_map(|group| (0..10).map(move |id| (group, id)));
-    let got = Pictures::of(&rig).await.take(20).await;
+    let got = Pictures::of(&rig, "video").await.take(20).await;
     assert_eq!(got, places.collect::<Vec<_>>());
 }
 
@@ -254,7 +256,7 @@ async fn a_subgroup_that_stalls_and_is_reset_does_not_stop_a_live_input() {
     high.some_of(1, &[time], (&picture(1, 1), 3)).await;
     low.pictures(&[2, 4]).await;
     low.finish();
-    let mut pictures = Pictures::of(&rig).await;
+    let mut pictures = Pictures::of(&rig, "video").await;
     assert_eq!(pictures.next().await, Some((1, 0)));
     let began = Instant::now();
     assert_eq!(pictures.take(2).await, [(1, 2), (1, 4)]);
@@ -292,7 +294,7 @@ async fn draft18_s11_4_3_a_beginning_that_comes_late_is_where_it_belongs() {
     beginning.reset();
     rest.picture(4).await;
     rest.finish();
-    let got = Pictures::of(&rig).await.take(5).await;
+    let got = Pictures::of(&rig, "video").await.take(5).await;
     assert_eq!(got, [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]);
 }
 
@@ -314,7 +316,7 @@ async fn what_an_encoder_sent_before_it_left_is_in_its_live_input() {
         let (camera, _) = give(&mut encoder, Properties::empty()).await;
         let mut stream = Stream::begin(&encoder, camera, (1, SubgroupId::Zero), true).await;
         stream.picture(0).await;
-        let mut pictures = Pictures::of(&rig).await;
+        let mut pictures = Pictures::of(&rig, "video").await;
         assert_eq!(pictures.next().await, Some((1, 0)));
         stream.pictures(&[1, 2]).await;
         stream.finish();
@@ -365,4 +367,145 @@ async fn d17_a_request_for_a_new_group_of_a_live_input_reaches_its_encoder() {
         }
     });
     assert_eq!(asked.await, (camera, Some(8)));
+}
+
+/// The next track that an encoder is asked for, by name.
+async fn asked_for(
+    client: &Client,
+    events: &mut mpsc::UnboundedReceiver<Event>,
+) -> (RequestId, Bytes) {
+    loop {
+        let event = soon("a request", events.recv()).await.unwrap();
+        if let Event::Request { id, request: Request::Subscribe { track, .. }, .. } = event {
+            client.command(Command::Answer { id, answer: Answer::ok() });
+            return (id, track.name().clone());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn msf01_s5_3_tracks_come_and_go_with_changes_of_the_catalog() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut encoder = rig.encoder_over(&network, line()).await;
+    let mut events = std::mem::replace(&mut encoder.events, mpsc::unbounded_channel().1);
+    let encoder = encoder;
+    assert_eq!(code(&encoder.publish_namespace(&["default", "one"]).await), None);
+    let (id, _) = asked_for(&encoder, &mut events).await;
+    let mut catalog = Stream::begin(&encoder, id, (3, SubgroupId::Zero), true).await;
+    catalog.object(0, &[], CATALOG.as_bytes()).await;
+    let (camera, _) = asked_for(&encoder, &mut events).await;
+    let mut stream = Stream::begin(&encoder, camera, (1, SubgroupId::Zero), true).await;
+    stream.pictures(&[0, 1]).await;
+    let mut pictures = Pictures::of(&rig, "video").await;
+    assert_eq!(pictures.take(2).await, [(1, 0), (1, 1)]);
+
+    let add = r#"{"generatedAt":1,"deltaUpdate":[{"op":"add","tracks":[
+        {"name":"second","packaging":"loc","isLive":true,"role":"video","codec":"avc1.640028"}]}]}"#;
+    catalog.object(1, &[], add.as_bytes()).await;
+    let (second, name) = asked_for(&encoder, &mut events).await;
+    assert_eq!(name, "second");
+    let mut beside = Stream::begin(&encoder, second, (1, SubgroupId::Zero), true).await;
+    beside.picture(0).await;
+    assert_eq!(Pictures::of(&rig, "video2").await.take(1).await, [(1, 0)]);
+
+    // What does not apply changes nothing, and ends nothing.
+    catalog.object(2, &[], b"{").await;
+    let unknown = br#"{"deltaUpdate":[{"op":"remove","tracks":[{"name":"camera"},{"name":"x"}]}]}"#;
+    catalog.object(3, &[], unknown).await;
+    tokio::time::sleep(ms(500)).await;
+    stream.picture(2).await;
+    assert_eq!(pictures.take(1).await, [(1, 2)]);
+
+    let remove = br#"{"deltaUpdate":[{"op":"remove","tracks":[{"name":"camera"}]}]}"#;
+    catalog.object(4, &[], remove).await;
+    let ended = soon("the camera to be let go", async {
+        loop {
+            if let Some(Event::Cancelled { id, .. }) = events.recv().await {
+                return id;
+            }
+        }
+    });
+    assert_eq!(ended.await, camera);
+    let one = spine::Path::new(["default", "one"]).unwrap();
+    let rests = |name| rig.origin.get(&one).unwrap().get(&name).unwrap().rests();
+    assert!(rests(spine::TrackName::from_static("video")));
+    assert!(!rests(spine::TrackName::from_static("video2")));
+    beside.picture(1).await;
+
+    let again =
+        br#"{"deltaUpdate":[{"op":"clone","tracks":[{"parentName":"second","name":"camera"}]}]}"#;
+    catalog.object(5, &[], again).await;
+    let (camera, name) = asked_for(&encoder, &mut events).await;
+    assert_eq!(name, "camera");
+    let mut stream = Stream::begin(&encoder, camera, (7, SubgroupId::Zero), true).await;
+    stream.pictures(&[0, 1]).await;
+    assert_eq!(pictures.take(2).await, [(7, 0), (7, 1)], "where it was");
+    assert!(!rests(spine::TrackName::from_static("video")));
+}
+
+/// A group whose first object could not be read has nothing to change.
+#[tokio::test(start_paused = true)]
+async fn msf01_s5_3_a_change_without_its_catalog_is_refused() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut encoder = rig.encoder_over(&network, line()).await;
+    let mut events = std::mem::replace(&mut encoder.events, mpsc::unbounded_channel().1);
+    let encoder = encoder;
+    assert_eq!(code(&encoder.publish_namespace(&["default", "one"]).await), None);
+    let (id, _) = asked_for(&encoder, &mut events).await;
+    let entry = |name| {
+        format!(r#"{{"name":"{name}","packaging":"loc","isLive":true,"codec":"avc1.640028"}}"#)
+    };
+    let add = |name| format!(r#"{{"deltaUpdate":[{{"op":"add","tracks":[{}]}}]}}"#, entry(name));
+    let whole = |name| format!(r#"{{"version":"draft-01","tracks":[{}]}}"#, entry(name));
+    let mut first = Stream::begin(&encoder, id, (1, SubgroupId::Zero), true).await;
+    first.object(0, &[], whole("camera").as_bytes()).await;
+    first.finish();
+    assert_eq!(asked_for(&encoder, &mut events).await.1, "camera");
+    let mut second = Stream::begin(&encoder, id, (2, SubgroupId::Zero), true).await;
+    second.object(0, &[], b"{").await;
+    second.object(1, &[], add("refused").as_bytes()).await;
+    second.finish();
+    let mut third = Stream::begin(&encoder, id, (3, SubgroupId::Zero), true).await;
+    third.object(0, &[], whole("camera").as_bytes()).await;
+    third.object(1, &[], add("taken").as_bytes()).await;
+    assert_eq!(asked_for(&encoder, &mut events).await.1, "taken");
+}
+
+/// While nobody says whether it may publish, the oldest of its datagrams are dropped for newer ones.
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_datagrams_before_the_door_has_answered_is_bounded() {
+    const SENT: u64 = 4_000;
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    rig.answers.send_replace(false);
+    let encoder = rig.encoder_over(&network, line()).await;
+    let track = super::rig::track(&["default", "one"], "camera");
+    let (parameters, properties) = (Parameters::default(), Properties::empty());
+    let publish = Request::Publish { track, parameters, properties };
+    let (camera, mut told) = encoder.link.request(publish).unwrap();
+    let alias = encoder.link.with(|session| session.alias(camera)).unwrap();
+    for group in 0..SENT {
+        let datagram = Datagram {
+            alias,
+            group,
+            object: 0,
+            priority: None,
+            end_of_group: true,
+            properties: Properties::empty(),
+            body: Body::Payload(Bytes::from_static(&[7; 1_000])),
+        };
+        let bytes = datagram.encode(encoder.link.version).unwrap();
+        assert!(encoder.link.connection.send_datagram(bytes));
+        tokio::time::sleep(ms(2)).await;
+    }
+    tokio::time::sleep(ms(500)).await;
+    let sessions = rig.counters.traffic.open();
+    let held = || sessions[0].1.datagrams.load(Ordering::Relaxed);
+    assert!(held() > DATAGRAMS_WAITING_MAX / 2 && held() <= DATAGRAMS_WAITING_MAX, "{}", held());
+    rig.answers.send_replace(true);
+    assert_eq!(code(&super::rig::answered(&mut told).await), None);
+    tokio::time::sleep(ms(500)).await;
+    assert_eq!(held(), 0, "they are taken");
 }

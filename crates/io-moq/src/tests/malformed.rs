@@ -373,7 +373,7 @@ async fn d09_the_end_of_a_group_is_repeated_with_a_datagram() {
         datagram(&client, published.id, (4, object), payload("x"), last);
         let came = loop {
             match soon("a datagram", told.recv()).await {
-                Some(Told::Datagram(datagram)) => break datagram,
+                Some(Told::Datagram(queued)) => break queued.take().unwrap(),
                 Some(_) => {}
                 None => panic!("it is over"),
             }

@@ -13,6 +13,7 @@ mod expiry;
 mod fill;
 mod floods;
 mod guests;
+mod hurry;
 mod leaving;
 mod live;
 mod malformed;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::duties::{VIDEO, code, group, read_past};
 use super::relay::{give, send};
 use super::rig::{Client, Rig, namespace, next_object, soon, track, use_value};
-use crate::limits::OFFERED_TRACKS_MAX;
+use crate::limits::{OFFERED_TRACKS_MAX, OFFERS_OPENING_MAX};
 use crate::link::Told;
 
 const LATER: [Version; 3] = [Version::Draft20, Version::Draft21, Version::Draft22];
@@ -302,4 +302,52 @@ async fn draft18_s10_20_tracks_that_are_not_offered_are_named() {
         }
     };
     assert_eq!(*name.namespace(), namespace(&["elsewhere", "two"]));
+}
+
+/// All that is here may be much more than anybody answers at once.
+#[tokio::test]
+async fn draft18_s10_19_tracks_are_offered_some_at_a_time_and_all_of_them() {
+    const BROADCASTS: usize = 3;
+    const TRACKS: usize = 60;
+    let rig = Rig::new();
+    let broadcasts: Vec<_> =
+        (0..BROADCASTS).map(|n| rig.broadcast(&["default", &format!("{n}")])).collect();
+    let name = |n: usize| TrackName::new(format!("track {n}")).unwrap();
+    let _tracks: Vec<_> = broadcasts
+        .iter()
+        .flat_map(|b| (0..TRACKS).map(|n| b.track(name(n), TrackInfo::default()).unwrap()))
+        .collect();
+    let mut client = rig.client("/").await;
+    let _asked = subscribe_tracks(&client, &[], Parameters::default()).await;
+    let mut open = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    let see = |seen: &mut std::collections::BTreeSet<_>, track: moqt::TrackName| {
+        assert!(seen.insert(track.to_string()), "twice: {track}");
+    };
+    while open.len() < OFFERS_OPENING_MAX {
+        let (id, track, _) = offered(&mut client).await;
+        see(&mut seen, track);
+        open.push(id);
+    }
+    // Nothing more, until there is an answer. What is asked now is answered behind all that is said before.
+    let parameters = Parameters::default();
+    let status = Request::TrackStatus { track: track(&["default", "0"], "none"), parameters };
+    client.ask(status).await;
+    let more = client.events.try_recv();
+    assert!(more.is_err(), "{more:?}");
+    let mut refused = false;
+    while let Some(id) = open.pop() {
+        // Some are taken, some are not.
+        refused = !refused;
+        let no = Answer::error(moqt::RequestCode::Uninterested, "");
+        let answer = if refused { no } else { Answer::ok() };
+        client.command(Command::Answer { id, answer });
+        if seen.len() < BROADCASTS * TRACKS {
+            let (id, track, _) = offered(&mut client).await;
+            see(&mut seen, track);
+            open.push(id);
+        }
+        assert!(open.len() <= OFFERS_OPENING_MAX);
+    }
+    assert_eq!(seen.len(), BROADCASTS * TRACKS);
 }

@@ -3,12 +3,13 @@
 use moqt::session::{Command, Event};
 use moqt::{
     Answer, Fetch, GroupOrder, Location, Parameters, Properties, Range, Request, RequestCode,
-    RequestId,
+    RequestId, Version,
 };
 
 use super::duties::{code, read_fetch, text};
 use super::relay::{send, tell_past};
 use super::rig::{Client, Rig, answered, namespace, next_object, soon, track, until};
+use crate::limits::ANNOUNCED_MAX;
 use crate::link::Told;
 
 fn chat() -> moqt::TrackName {
@@ -135,4 +136,65 @@ async fn d03_the_past_is_fetched_from_who_publishes_a_prefix() {
     assert_eq!((asked.start.group, asked.end.group), (3, 8));
     let got = read_fetch(&mut told, GroupOrder::Ascending).await;
     assert_eq!(got, "3.0old 4.0old ?7 8.0old");
+}
+
+/// draft-18 §10.6: more than the relay is willing to enumerate. Draft 16 has no such code.
+#[tokio::test]
+async fn draft18_s10_6_d22_a_prefix_of_too_many_namespaces_is_refused() {
+    let limits = spine::Limits { broadcasts: 2 * ANNOUNCED_MAX, ..spine::Limits::default() };
+    let rig = Rig::with(limits);
+    let field = |n: usize| format!("{n}");
+    let mut many: Vec<_> =
+        (0..ANNOUNCED_MAX).map(|n| rig.broadcast(&["default", "many", &field(n)])).collect();
+    let _few = rig.broadcast(&["default", "few"]);
+    let of_namespaces = |prefix: &[&str]| {
+        let (prefix, parameters) = (namespace(prefix), Parameters::default());
+        Request::SubscribeNamespace { prefix, tracks: false, parameters }
+    };
+    let of_tracks = |prefix: &[&str]| {
+        let (prefix, parameters) = (namespace(prefix), Parameters::default());
+        Request::SubscribeTracks { prefix, parameters }
+    };
+    for (version, too_large) in [
+        (Version::Draft16, RequestCode::InternalError),
+        (Version::Draft18, RequestCode::NamespaceTooLarge),
+        (Version::Draft22, RequestCode::NamespaceTooLarge),
+    ] {
+        let client = rig.client_of(version).await;
+        let (_, answer, _) = client.ask(of_namespaces(&["default"])).await;
+        assert_eq!(code(&answer), Some(too_large), "{version:?}");
+        if version != Version::Draft16 {
+            let (_, answer, _) = client.ask(of_tracks(&[])).await;
+            assert_eq!(code(&answer), Some(too_large), "{version:?}");
+        }
+        // A longer one is not; moved to where there is too much, it ends.
+        let (id, answer, mut told) = client.ask(of_namespaces(&["default", "few"])).await;
+        assert_eq!(code(&answer), None, "{version:?}");
+        if version == Version::Draft16 {
+            continue;
+        }
+        let namespace_prefix = Some(namespace(&["default"]));
+        let parameters = Parameters { namespace_prefix, ..Parameters::default() };
+        client.command(Command::Update { id, parameters });
+        loop {
+            match soon("the answer to an update", told.recv()).await {
+                Some(Told::Event(Event::UpdateAnswered { answer, .. })) => {
+                    break assert_eq!(code(&answer), Some(too_large), "{version:?}");
+                }
+                Some(_) => {}
+                None => panic!("the request is over"),
+            }
+        }
+    }
+    // As many as are told.
+    drop(many.pop());
+    let client = rig.client("/").await;
+    let (_, answer, mut told) = client.ask(of_namespaces(&["default"])).await;
+    assert_eq!(code(&answer), None);
+    for _ in 0..ANNOUNCED_MAX {
+        assert!(matches!(
+            soon("a namespace", told.recv()).await,
+            Some(Told::Event(Event::Namespace { .. }))
+        ));
+    }
 }

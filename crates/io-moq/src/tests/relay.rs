@@ -478,6 +478,8 @@ async fn d21_malformed_input_closes_with_the_drafts_code_and_nobody_elses_sessio
         Carrier::Quic(Version::Draft20),
         Carrier::Quic(Version::Draft22),
         Carrier::WebTransport(Version::Draft18),
+        Carrier::WebTransport(Version::Draft20),
+        Carrier::WebTransport(Version::Draft22),
     ] {
         let rows = control.map(|row| (row, false)).into_iter();
         for ((what, bytes, code), request) in rows.chain(requests.map(|row| (row, true))) {
@@ -497,6 +499,88 @@ async fn d21_malformed_input_closes_with_the_drafts_code_and_nobody_elses_sessio
                 let code = if path { 0x8 } else { code };
                 assert_eq!(ended.code, Some(code), "{carrier:?} {what}: {}", ended.reason);
             }
+            group(&video, group_id, &["still here"]);
+            let came = seen.next().await;
+            assert_eq!(text(&came), (group_id, 0, "still here"), "{carrier:?} {what}");
+            group_id += 1;
+        }
+    }
+}
+
+/// An object is on its way to who reads it while it is still coming from who publishes it.
+#[tokio::test]
+async fn d10_half_an_object_of_a_publisher_is_with_its_subscriber_before_the_rest_is_sent() {
+    const HALF: usize = 40_000;
+    let rig = Rig::new();
+    let mut publisher = announced(&rig).await;
+    let viewer = rig.client("/").await;
+    let request = Request::Subscribe { track: room(), parameters: next_object() };
+    let (_, mut told) = viewer.link.request(request).unwrap();
+    let (id, _) = give(&mut publisher, Properties::empty()).await;
+    assert_eq!(code(&super::rig::answered(&mut told).await), None);
+    let alias = publisher.link.with(|session| session.open_data(id)).unwrap();
+    let header = SubgroupHeader { alias, properties: false, ..super::streams::header(0) };
+    let mut bytes = BytesMut::new();
+    header.encode(publisher.link.version, &mut bytes).unwrap();
+    let head = ObjectHead {
+        id: 0,
+        properties: Properties::empty(),
+        status: Status::Normal,
+        payload_length: 2 * HALF as u64,
+    };
+    SubgroupWriter::new(publisher.link.version, &header).object(&head, &mut bytes).unwrap();
+    bytes.extend_from_slice(&[b'a'; HALF]);
+    let mut stream = publisher.link.connection.open_uni().await.unwrap();
+    stream.write(&mut [bytes.freeze()]).await.unwrap();
+    let mut data = Client::fetched(&mut told).await;
+    let mut came = data.first.to_vec();
+    let count = |came: &[u8], of: u8| came.iter().filter(|byte| **byte == of).count();
+    while count(&came, b'a') < HALF {
+        let Read::Chunk(bytes) = soon("the first half", data.stream.read()).await else {
+            panic!("a stream ends in the middle of an object");
+        };
+        came.extend_from_slice(&bytes);
+    }
+    stream.write(&mut [Bytes::from(vec![b'b'; HALF])]).await.unwrap();
+    stream.finish();
+    while let Read::Chunk(bytes) = soon("the other half", data.stream.read()).await {
+        came.extend_from_slice(&bytes);
+    }
+    assert_eq!(count(&came, b'b'), HALF);
+}
+
+/// The same of draft 16, whose control stream is the client's first one, with requests on it (draft-16 §3.3).
+#[tokio::test]
+async fn draft16_s9_d21_malformed_input_closes_with_the_drafts_code() {
+    const SETUP: &[u8] = &[0x20, 0x00, 0x01, 0x00];
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let neighbour = rig.client("/").await;
+    let mut seen = neighbour.subscribe(track(&["default", "one"], "video"), next_object()).await;
+    let rows: [(&str, bool, &[u8], u64); 9] = [
+        ("another message than SETUP", false, &[0x07, 0, 2, 0, 0], 0x3),
+        ("a path that is none", false, &[0x20, 0, 4, 1, 1, 1, b'a'], 0x9),
+        ("SETUP twice", true, SETUP, 0x3),
+        ("a message of an unknown type", true, &[0x3f, 0, 0], 0x3),
+        ("one of a later draft", true, &[0x40, 0x50, 0, 5, 0, 1, 1, b'a', 0], 0x3),
+        ("a Request ID of the server's", true, &[0x06, 0, 5, 1, 1, 1, b'a', 0], 0x4),
+        ("a Request ID that is not allowed", true, &[0x06, 0, 6, 0x5f, 0xfe, 1, 1, b'a', 0], 0x7),
+        ("an update of nothing", true, &[0x02, 0, 3, 0, 2, 0], 0x3),
+        ("a client that says where to go", true, &[0x10, 0, 2, 1, b'a'], 0x3),
+    ];
+    let mut group_id = 0;
+    for carrier in [Carrier::Quic(Version::Draft16), Carrier::WebTransport(Version::Draft16)] {
+        for (what, behind, bytes, code) in rows {
+            let (_endpoint, connection) = rig.stranger(carrier).await;
+            let (mut control, _answers) = connection.open_bi().await.unwrap();
+            let first = if behind { SETUP } else { &[] };
+            control.write(&mut [Bytes::from([first, bytes].concat())]).await.unwrap();
+            let ended = soon(what, connection.closed()).await;
+            // Of a browser the URL says it: INVALID_PATH.
+            let web = matches!(carrier, Carrier::WebTransport(_));
+            let code = if code == 0x9 && web { 0x8 } else { code };
+            assert_eq!(ended.code, Some(code), "{carrier:?} {what}: {}", ended.reason);
             group(&video, group_id, &["still here"]);
             let came = seen.next().await;
             assert_eq!(text(&came), (group_id, 0, "still here"), "{carrier:?} {what}");

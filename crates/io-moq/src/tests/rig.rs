@@ -76,11 +76,13 @@ pub(super) struct Rig {
     pub(super) watching: Arc<AtomicUsize>,
     /// Where peers are sent when it stops.
     pub(super) elsewhere: Elsewhere,
+    /// Who wants to publish has no answer while this is not set.
+    pub(super) answers: watch::Sender<bool>,
     pub(super) counters: Arc<Counters>,
 }
 
 /// A new certificate with so many names more, and its fingerprint.
-fn certificate(names: usize) -> (Certificate, [u8; 32]) {
+pub(super) fn certificate(names: usize) -> (Certificate, [u8; 32]) {
     let pair = rcgen::KeyPair::generate().unwrap();
     let more = (0..names).map(|n| format!("one-of-its-many-other-names-{n}.example.com"));
     let names: Vec<String> = std::iter::once("localhost".to_owned()).chain(more).collect();
@@ -179,9 +181,10 @@ impl Rig {
         let traffic = Arc::new(Traffic::with(ahead));
         let counters = Arc::new(Counters { traffic, ..Counters::default() });
         let elsewhere = Elsewhere::default();
+        let (answers, answered) = watch::channel(true);
         let service = Service {
             origin: origin.clone(),
-            door: door(origin.clone()),
+            door: door(origin.clone(), answered),
             gate: {
                 let (revoked, why) = (revoked.clone(), why.clone());
                 Arc::new(move |watching| {
@@ -227,6 +230,7 @@ impl Rig {
             why,
             watching,
             elsewhere,
+            answers,
             counters,
         }
     }
@@ -449,10 +453,11 @@ fn place(guests: &Origin, path: &Path) -> Option<Place> {
     (aside == "aside").then(|| Place { track, take: Box::new(take) })
 }
 
-fn door(origin: Origin) -> Door {
+fn door(origin: Origin, answers: watch::Receiver<bool>) -> Door {
     Arc::new(move |asking| {
-        let origin = origin.clone();
+        let (origin, mut answers) = (origin.clone(), answers.clone());
         Box::pin(async move {
+            let _ = answers.wait_for(|answers| *answers).await;
             let own = Path::new(["default", "one"]).unwrap();
             if asking.key != "KEY" {
                 return Err(Refused::UnknownKey);

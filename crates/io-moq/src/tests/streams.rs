@@ -3,13 +3,15 @@
 use bytes::{Bytes, BytesMut};
 use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::session::{Command, Event};
-use moqt::{DoneCode, Parameters, Properties, Request, RequestId, ResetCode};
+use moqt::{DoneCode, Parameters, Properties, Request, RequestId, ResetCode, SessionCode};
+use testkit::Shape;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::duties::code;
-use super::rig::{Client, soon};
+use super::rig::{Client, Rig, soon, track};
+use crate::limits::HEAD_MAX;
 use crate::link::{DataStream, Told};
-use crate::transport::{Read, SendStream};
+use crate::transport::{Congestion, Network, Read, SendStream};
 
 /// A track that a client publishes.
 pub(super) struct Published {
@@ -147,4 +149,35 @@ pub(super) fn datagram(client: &Client, id: RequestId, at: (u64, u64), body: Bod
 
 pub(super) fn payload(text: &'static str) -> Body {
     Body::Payload(Bytes::from_static(text.as_bytes()))
+}
+
+/// draft-18 §3.5, draft-16 §3.4: DATA_STREAM_TIMEOUT. Between objects a stream may be silent.
+#[tokio::test(start_paused = true)]
+async fn draft18_s3_5_who_says_half_a_head_and_nothing_more_ends_the_session() {
+    for (what, closes) in [("half a header", true), ("half an object", true), ("nothing", false)] {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let client = rig.client_over(&network, Shape::default()).await;
+        let published = publish(&client, track(&["open", "room"], "chat")).await;
+        let alias = client.link.with(|session| session.open_data(published.id)).unwrap();
+        let header = SubgroupHeader { alias, ..header(300) };
+        let mut bytes = BytesMut::new();
+        header.encode(client.link.version, &mut bytes).unwrap();
+        let properties = Properties::empty();
+        let head = ObjectHead { id: 0, properties, status: Status::Normal, payload_length: 9_000 };
+        let mut object = BytesMut::new();
+        SubgroupWriter::new(client.link.version, &header).object(&head, &mut object).unwrap();
+        match what {
+            "half a header" => bytes.truncate(2),
+            "half an object" => bytes.extend_from_slice(&object[..object.len() - 1]),
+            _ => {}
+        }
+        let mut stream = client.link.connection.open_uni().await.unwrap();
+        stream.write(&mut [bytes.freeze()]).await.unwrap();
+        tokio::time::sleep(HEAD_MAX / 2).await;
+        let closed = client.link.connection.closed();
+        let ended = tokio::time::timeout(2 * HEAD_MAX, closed).await;
+        let code = client.link.version.session_code(SessionCode::DataStreamTimeout);
+        assert_eq!(ended.ok().and_then(|ended| ended.code), closes.then_some(code), "{what}");
+    }
 }

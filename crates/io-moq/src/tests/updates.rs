@@ -211,7 +211,7 @@ async fn draft18_s8_d15_d12_a_datagram_that_is_too_old_is_dropped() {
         }
         let first = loop {
             match soon(what, told.recv()).await {
-                Some(Told::Datagram(datagram)) => break datagram.object,
+                Some(Told::Datagram(queued)) => break queued.take().unwrap().object,
                 Some(_) => {}
                 None => panic!("{what}: it is over"),
             }

@@ -78,6 +78,8 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
     let catalog = br#"{"version":"draft-01","generatedAt":1,"tracks":[{"name":"v","packaging":"cmaf","isLive":true,
         "role":"video","initRef":"v0","framerate":30,"bitrate":1}],"initDataList":[{"id":"v0","type":"inline",
         "data":"aW5pdA=="}]}"#;
+    let delta = br#"{"version":"1","tracks":[{"name":"v","packaging":"loc","isLive":true,"codec":"avc1.640028"}]}
+{"generatedAt":2,"deltaUpdate":[{"op":"clone","tracks":[{"parentName":"v","name":"w","width":9}]},{"op":"remove","tracks":[{"name":"v"}]}]}"#;
     vec![
         (fuzzing::avcc, avcc()),
         (fuzzing::sps, SPS.to_vec()),
@@ -111,6 +113,7 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (fuzzing::mp4_stream, fragmented()),
         (fuzzing::mp4_stream, progressive.to_vec()),
         (fuzzing::catalog, catalog.to_vec()),
+        (fuzzing::catalog, delta.to_vec()),
         (fuzzing::cmcd, b"bs,cid=\"a\\\",b\",br=3200,msd=480,ot=av,sid=\"6e2f\",su".to_vec()),
         (
             fuzzing::properties,

@@ -203,6 +203,11 @@ impl SubgroupReader {
         self.payload_left > 0 || !self.carry.is_empty()
     }
 
+    /// Whether it stands inside the head of one.
+    pub fn is_inside_head(&self) -> bool {
+        !self.carry.is_empty()
+    }
+
     /// Takes the next item out of `input`, which is the next chunk of the stream. `None`: it is used up.
     #[inline]
     pub fn read(&mut self, input: &mut Bytes) -> Result<Option<SubgroupItem>, DataError> {

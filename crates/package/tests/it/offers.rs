@@ -4,7 +4,7 @@ use media::Slot;
 use media::catalog::{Catalog, Init, Role, TrackDescription};
 use package::{CATALOG, CATALOG_LOC};
 
-use crate::studio::{AUDIO, Show, Studio, VIDEO, h264};
+use crate::studio::{AUDIO, Show, Studio, TRACKS, VIDEO, h264};
 
 fn level(name: &str) -> TrackDescription {
     let init = Init { id: format!("of {name}"), data: b"init".as_slice().into() };
@@ -69,6 +69,46 @@ fn catalogs_list_the_levels_of_the_original_that_is_sent() {
     studio.offer(&both, vec![level("h264")]);
     let with = ["video.cmaf", "video.h264.cmaf", "video2.cmaf", "audio.cmaf", "catalog.loc"];
     assert_eq!(studio.listed(CATALOG), with);
+}
+
+#[test]
+fn what_its_encoder_takes_away_is_not_listed_until_it_comes_again() {
+    for (gone, left) in
+        [(AUDIO, ["video.cmaf", "catalog.loc"]), (VIDEO, ["audio.cmaf", "catalog.loc"])]
+    {
+        let mut studio = Studio::new();
+        let frames = Show { seconds: 4.0, ..Show::default() }.frames();
+        studio.send(&frames, |_| ());
+        let all = ["video.cmaf", "audio.cmaf", "catalog.loc"];
+        assert_eq!(studio.listed(CATALOG), all);
+        studio.rest(gone);
+        let (name, other) =
+            if gone == AUDIO { (TRACKS[1], TRACKS[0]) } else { (TRACKS[0], TRACKS[1]) };
+        let open = |studio: &Studio, name| {
+            let segments = &studio.index.rendition(name).unwrap().segments;
+            (segments.len(), segments.iter().filter(|s| !s.complete).count())
+        };
+        assert_eq!(studio.listed(CATALOG), left);
+        let (had, unfinished) = open(&studio, name);
+        assert_eq!(unfinished, 0, "its segments are over");
+        let later = |from: i64, what: Option<Slot>| {
+            let mut more = frames.clone();
+            more.retain(|sent| what.is_none_or(|slot| sent.slot == slot));
+            for sent in &mut more {
+                (sent.timestamp, sent.config) = (sent.timestamp + from, None);
+            }
+            more
+        };
+        let alone = if gone == AUDIO { VIDEO } else { AUDIO };
+        studio.send(&later(4_000, Some(alone)), |_| ());
+        assert_eq!(studio.listed(CATALOG), left, "the other goes on by itself");
+        assert!(open(&studio, other).0 > had, "{other}");
+        assert_eq!(open(&studio, name).0, had);
+        studio.send(&later(8_000, None), |_| ());
+        assert_eq!(studio.listed(CATALOG), all);
+        assert!(open(&studio, name).0 > had);
+        studio.end();
+    }
 }
 
 #[test]

@@ -312,6 +312,13 @@ impl Studio {
         self.publication.as_mut().unwrap().begins_groups_when_asked(slot);
     }
 
+    /// The encoder takes a track away.
+    pub(crate) fn rest(&mut self, slot: Slot) {
+        let now = self.start + self.now;
+        self.publication.as_mut().unwrap().rest(slot, now);
+        self.poll(&mut |_| ());
+    }
+
     /// What it is asked for now.
     pub(crate) fn wanted_groups(&mut self) -> Vec<Slot> {
         self.poll(&mut |_| ());

@@ -19,6 +19,12 @@ const MAY_READ_CLOCK: &[(&str, &str)] = &[(
     "`Instant` has no constructor: the harness reads the clock once and counts virtual time from there",
 )];
 
+/// What may name libraries of QUIC and WebTransport: this file and this folder.
+const TRANSPORT: &str = "crates/io-moq/src/transport";
+
+/// Those libraries.
+const TRANSPORT_LIBRARIES: &[&str] = &["quinn", "quinn_proto", "quinn_udp", "web_transport_proto"];
+
 /// Tests that may sleep, and why. `tokio` tests under `start_paused` need no entry: their time is virtual.
 const MAY_SLEEP: &[(&str, &str)] = &[];
 
@@ -85,6 +91,59 @@ pub fn unsafe_code(tree: &Tree) -> Vec<Finding> {
         found.extend(unsafes.map(|line| at(path, line, "unsafe code outside of crate encoder")));
     }
     found
+}
+
+/// Libraries of QUIC and WebTransport have one home: what is to be known of them stands there, and another one can take their place.
+#[must_use]
+pub fn transports(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (path, source, _) in sources(tree) {
+        if path.starts_with(TRANSPORT) {
+            continue;
+        }
+        for line in source.lines() {
+            let named = TRANSPORT_LIBRARIES.iter().any(|name| has_word(&line.code, name));
+            if named {
+                found.push(at(path, line, "a library of QUIC outside of io-moq's `transport`"));
+            }
+        }
+    }
+    found
+}
+
+/// Drafts of MoQ differ in a column of one table, and nowhere else.
+#[must_use]
+pub fn versions(tree: &Tree) -> Vec<Finding> {
+    const OF_MOQ: &[&str] = &["crates/moqt/src/", "crates/io-moq/src/"];
+    const TABLE: &str = "crates/moqt/src/version";
+    const WAYS: &[&str] = &[" == ", " != ", " <= ", " >= ", " < ", " > "];
+    let compared = |code: &str| {
+        let choices = ["=>", "matches!", "match "];
+        let chosen = WAYS.iter().chain(&choices).any(|way| code.contains(way));
+        let named = code.contains("Version::Draft") || code.contains(".draft()");
+        (named && chosen) || WAYS.iter().any(|way| compares_version(code, way))
+    };
+    let mut found = Vec::new();
+    for (path, source, test) in sources(tree) {
+        let ours = OF_MOQ.iter().any(|folder| path.starts_with(folder));
+        if test || !ours || path.starts_with(TABLE) {
+            continue;
+        }
+        for line in source.lines().iter().filter(|line| !line.test && compared(&line.code)) {
+            found.push(at(path, line, "a draft is looked at: make it a column of `version.rs`"));
+        }
+    }
+    found
+}
+
+/// Whether a version stands on a side of this, and not what one says.
+fn compares_version(code: &str, way: &str) -> bool {
+    let right = ["version", "self.version", "link.version"].iter().any(|name| {
+        let form = format!("{way}{name}");
+        let mut behind = code.split(form.as_str()).skip(1);
+        behind.any(|rest| !rest.starts_with(['.', '_', '(', ':', 's']))
+    });
+    right || code.contains(&format!("version{way}"))
 }
 
 /// Pure crates are told the time.
@@ -245,6 +304,37 @@ mod tests {
         assert_eq!(lines(clocks, "crates/spine/src/a.rs", text), [":1", ":2"]);
         assert_eq!(lines(clocks, "crates/sansio/src/harness.rs", text).len(), 0);
         assert_eq!(lines(clocks, "crates/io-rtmp/src/a.rs", text).len(), 0);
+    }
+
+    #[test]
+    fn libraries_of_quic_have_one_home() {
+        let text = "// quinn\nuse quinn::Connection;\nlet quinns = 1;\n#[cfg(test)]\nfn a() { web_transport_proto::b(); }";
+        assert_eq!(lines(transports, "crates/io-moq/src/link.rs", text), [":2", ":5"]);
+        assert_eq!(lines(transports, "crates/node/src/quic.rs", text), [":2", ":5"]);
+        assert_eq!(lines(transports, "crates/io-moq/src/transport.rs", text).len(), 0);
+        assert_eq!(lines(transports, "crates/io-moq/src/transport/web.rs", text).len(), 0);
+    }
+
+    #[test]
+    fn drafts_differ_in_one_table() {
+        for (text, want) in [
+            ("if version == Version::Draft16 {", &[":1"][..]),
+            ("if self.version != other {", &[":1"]),
+            ("if link.version.draft() >= 20 {", &[":1"]),
+            ("match v {\n    Version::Draft16 => a,", &[":2"]),
+            ("matches!(v, Version::Draft20 | Version::Draft21)", &[":1"]),
+            ("if 18 <= version {", &[":1"]),
+            ("let v = Version::Draft18;", &[]),
+            ("if version.fills() && a == b {", &[]),
+            ("// if version == Version::Draft16", &[]),
+            ("#[cfg(test)]\nfn a() { v == Version::Draft16 }", &[]),
+        ] {
+            assert_eq!(lines(versions, "crates/moqt/src/session.rs", text), want, "{text}");
+            assert_eq!(lines(versions, "crates/io-moq/src/link.rs", text), want, "{text}");
+            assert_eq!(lines(versions, "crates/moqt/src/version.rs", text).len(), 0);
+            assert_eq!(lines(versions, "crates/moqt/src/version/draft16.rs", text).len(), 0);
+            assert_eq!(lines(versions, "crates/client/src/a.rs", text).len(), 0);
+        }
     }
 
     #[test]

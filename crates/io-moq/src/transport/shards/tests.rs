@@ -94,3 +94,29 @@ async fn a_port_that_another_has_is_an_error_also_with_several_sockets() {
     let again = std::net::UdpSocket::bind(address);
     assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
 }
+
+/// Where the system cuts one large piece into packets, it is handed that: a call for each packet is a fifth of all work.
+#[tokio::test]
+async fn packets_go_out_several_at_a_time() {
+    let any = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let state = quinn::udp::UdpSocketState::new((&any).into()).unwrap();
+    let server = server();
+    let to = server.local_address().unwrap();
+    let accepting = tokio::spawn(async move {
+        let connection = server.accept().await.unwrap().accept().await.unwrap();
+        let mut stream = connection.open_uni().await.unwrap();
+        stream.write(&mut [Bytes::from(vec![7; 4 << 20])]).await.unwrap();
+        stream.finish();
+        stream.stopped().await;
+        connection.quic.stats().udp_tx
+    });
+    let endpoint = Endpoint::client(to).unwrap();
+    let trust = Trust::Anybody;
+    let connection = endpoint.connect(to, "localhost", trust, PROTOCOLS).await.unwrap();
+    let mut stream = connection.accept_uni().await.unwrap();
+    assert_eq!(all_of(&mut stream).await.unwrap().len(), 4 << 20);
+    let sent = accepting.await.unwrap();
+    let at_a_time = sent.datagrams / sent.ios;
+    let several = state.max_gso_segments() > 1;
+    assert!(at_a_time >= if several { 2 } else { 1 }, "{sent:?}");
+}

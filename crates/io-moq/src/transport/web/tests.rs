@@ -276,3 +276,41 @@ async fn capsules_are_bounded_and_others_are_passed_over() {
     let _connect = sent(&[0x00, 0x80, 0x01, 0x00, 0x01]).await;
     assert_eq!(soon(pair.server.closed()).await.code, None);
 }
+
+/// Each kind of client looks for another one.
+#[tokio::test]
+async fn all_settings_that_some_client_looks_for_are_sent() {
+    let (listening, to) = server();
+    let _accepted = accept(&listening);
+    let (_endpoint, quic) = bare(to).await;
+    let mut control = soon(quic.accept_uni()).await.unwrap();
+    let mut next = async || {
+        let mut bytes = [0; 8];
+        control.read_exact(&mut bytes[..1]).await.unwrap();
+        let more = (1_usize << (bytes[0] >> 6)) - 1;
+        bytes[0] &= 0x3f;
+        control.read_exact(&mut bytes[1..=more]).await.unwrap();
+        (bytes[..=more].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), more as u64 + 1)
+    };
+    let (kind, _) = soon(next()).await;
+    let (frame, _) = soon(next()).await;
+    assert_eq!((kind, frame), (0x00, 0x04), "a control stream, SETTINGS");
+    let (mut left, _) = soon(next()).await;
+    let mut sent = std::collections::BTreeMap::new();
+    while left > 0 {
+        let ((id, a), (value, b)) = (soon(next()).await, soon(next()).await);
+        sent.insert(id, value);
+        left -= a + b;
+    }
+    for (id, name) in [
+        (0x08, "ENABLE_CONNECT_PROTOCOL"),
+        (0x33, "H3_DATAGRAM"),
+        (0xff_d277, "H3_DATAGRAM of draft 4"),
+        (0x2b60_3742, "ENABLE_WEBTRANSPORT"),
+        (0x2b60_3743, "MAX_SESSIONS of drafts 2 to 6"),
+        (0xc671_706a, "WEBTRANSPORT_MAX_SESSIONS of draft 7"),
+        (0x14e9_cd29, "WT_MAX_SESSIONS of drafts from 13 on"),
+    ] {
+        assert_eq!(sent.get(&id), Some(&1), "{name}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Objects in datagrams, on their way to who takes those of their request. Nobody waits for one that is lost, so of a request whose owner
+//! does not come to it the oldest are dropped.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use moqt::Properties;
+use moqt::data::{Body, Datagram};
+
+use crate::limits::{DATAGRAMS_WAITING_MAX, PIECE_BYTES};
+
+/// Bytes that wait, of a connection.
+pub(crate) type Held = Arc<AtomicUsize>;
+
+/// Those of one request.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    held: Held,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Datagram>,
+    /// So many [`Queued`] are on their way: as many as wait, or more, if several were dropped for one.
+    told: usize,
+}
+
+/// One of them waits, unless it was dropped.
+#[derive(Debug)]
+pub(crate) struct Queued(Arc<Datagrams>);
+
+impl Datagrams {
+    pub(crate) fn new(held: &Held) -> Arc<Self> {
+        Arc::new(Self { held: held.clone(), state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more; what its owner is to be told, if it is not told so already.
+    pub(crate) fn push(self: &Arc<Self>, datagram: Datagram) -> Option<Queued> {
+        let mut state = self.state();
+        let bytes = cost(&datagram);
+        while self.held.load(Ordering::Relaxed) + bytes > DATAGRAMS_WAITING_MAX {
+            // Others have all the room: this one is the oldest of its own.
+            let oldest = state.waiting.pop_front()?;
+            self.held.fetch_sub(cost(&oldest), Ordering::Relaxed);
+        }
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        // One that waits would hold the packet that it came in.
+        let datagram = if state.waiting.is_empty() { datagram } else { copied(datagram) };
+        state.waiting.push_back(datagram);
+        let news = state.told < state.waiting.len();
+        state.told += usize::from(news);
+        news.then(|| Queued(self.clone()))
+    }
+}
+
+impl Queued {
+    /// The oldest that is left.
+    pub(crate) fn take(self) -> Option<Datagram> {
+        let mut state = self.0.state();
+        state.told = state.told.saturating_sub(1);
+        let datagram = state.waiting.pop_front()?;
+        self.0.held.fetch_sub(cost(&datagram), Ordering::Relaxed);
+        Some(datagram)
+    }
+}
+
+impl Drop for Datagrams {
+    fn drop(&mut self) {
+        let left: usize = self.state().waiting.iter().map(cost).sum();
+        self.held.fetch_sub(left, Ordering::Relaxed);
+    }
+}
+
+fn cost(datagram: &Datagram) -> usize {
+    let payload = match &datagram.body {
+        Body::Payload(bytes) => bytes.len(),
+        Body::Status(_) => 0,
+    };
+    payload + datagram.properties.as_bytes().len() + PIECE_BYTES
+}
+
+fn copied(datagram: Datagram) -> Datagram {
+    let body = match datagram.body {
+        Body::Payload(bytes) => Body::Payload(Bytes::copy_from_slice(&bytes)),
+        status @ Body::Status(_) => status,
+    };
+    let properties = Bytes::copy_from_slice(datagram.properties.as_bytes());
+    Datagram { body, properties: Properties::from_checked(properties), ..datagram }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(group: u64, bytes: usize) -> Datagram {
+        Datagram {
+            alias: 1,
+            group,
+            object: 0,
+            priority: None,
+            end_of_group: false,
+            properties: Properties::empty(),
+            body: Body::Payload(Bytes::from(vec![7; bytes])),
+        }
+    }
+
+    #[test]
+    fn the_oldest_are_dropped_and_what_is_told_of_them_has_a_bound() {
+        let held = Held::default();
+        let (one, other) = (Datagrams::new(&held), Datagrams::new(&held));
+        let mut told = VecDeque::new();
+        let mut most = 0;
+        // Large ones drop several small ones, which come again.
+        for group in 0..50_000u64 {
+            let bytes = if group % 9 == 0 { 1_200 } else { 1 };
+            told.extend(one.push(datagram(group, bytes)));
+            assert!(held.load(Ordering::Relaxed) <= DATAGRAMS_WAITING_MAX);
+            most = most.max(told.len());
+        }
+        assert!(most <= DATAGRAMS_WAITING_MAX / PIECE_BYTES, "{most}");
+        // Another request of the connection has no room, and drops nothing of this one.
+        assert!(other.push(datagram(0, 1_200)).is_none());
+        let left: Vec<u64> = told.drain(..).filter_map(Queued::take).map(|d| d.group).collect();
+        assert_eq!(left.last(), Some(&49_999));
+        assert!(left.len() > 1_000 && left.windows(2).all(|two| two[1] == two[0] + 1));
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+        assert!(other.push(datagram(1, 1_200)).is_some());
+        drop((one, other));
+        assert_eq!(held.load(Ordering::Relaxed), 0, "what nobody took is given back");
+    }
+}
