@@ -48,8 +48,8 @@ main() {
     ffmpeg_quiet -i "$WORK/video.mp4" -i "$WORK/audio.aac" -map 0:v -map 1:a -c copy -bsf:a aac_adtstoasc \
         -movflags +faststart -map_metadata -1 "$WORK/clip.mp4"
     verify "$WORK/clip.mp4"
-    credits >"${out%.mp4}.txt"
     mv "$WORK/clip.mp4" "$out"
+    credits >"${out%.mp4}.txt"
     printf '%s\n' "$recipe" >"$out.recipe"
 }
 
@@ -62,7 +62,7 @@ lost() {
 ffmpeg_quiet() { ffmpeg -nostdin -hide_banner -loglevel error -y "$@"; }
 
 # seconds NUMBER UNITS-A-SECOND
-seconds() { awk "BEGIN { printf \"%.6f\", $1 / $2 }"; }
+seconds() { LC_ALL=C awk "BEGIN { printf \"%.6f\", $1 / $2 }"; }
 
 # [tail] is what follows the loop in the source: it is shown first and dissolves into the beginning. The camera says that its
 # matrix is BT.709 and leaves the rest reserved.

@@ -58,7 +58,8 @@ npm_package() {
     npm pack --silent --pack-destination "$folder" "$package" >/dev/null || return 1
     archive=$(echo "$folder"/*.tgz)
     [ "$(sha512 "$archive")" = "$expect" ] || strange "$package"
-    tar -xzf "$archive" -C "$folder" --warning=no-unknown-keyword "${@/#/package/}" || strange "$package"
+    tar -xzf "$archive" -C "$folder" --warning=no-unknown-keyword "${@/#/package/}" ||
+        fail "$package could not be unpacked into $folder."
     rm "$archive"
 }
 

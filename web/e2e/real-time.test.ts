@@ -109,6 +109,9 @@ describe('when frames are shown', () => {
     // A fifth of a second later than the one before: too little to be taken for another clock.
     expect(play(delay, 5_000, 1, () => 200)).toBe(25);
     expect(delay.dueMs(6_000)).toBeCloseTo(7_225, 3);
+    // His picture says so too, a second later.
+    delay.anew(7_200);
+    expect(delay.dueMs(6_000)).toBeCloseTo(7_225, 3);
   });
 
   it('by a clock that drifts', () => {

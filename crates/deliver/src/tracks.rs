@@ -188,12 +188,13 @@ impl LevelTrack {
                 (Some(Written { number, .. }), newest) if more || Some(*number) < newest => {
                     return Some(number + 1);
                 }
-                // Behind what was said to be there, which may be one less by now.
+                // Behind what was said to be there: the one that is being made, the one before by now, or one that has not begun.
                 (None, Some(newest)) => {
                     let said = self.track.consume().largest().map(|last| last.group);
-                    let behind = said.map_or(newest, |said| newest.min(said + 1));
+                    let behind = said.map_or(newest, |said| said + 1).min(newest + 1);
                     let is_near = behind + LEVEL_LAG_SEGMENTS >= newest;
-                    return Some(if is_near { behind } else { newest });
+                    let next = if is_near { behind } else { newest };
+                    return (more || next <= newest).then_some(next);
                 }
                 (None, None) if more => {
                     change(&self.shelf, &self.original, (newest, more)).await;

@@ -53,6 +53,7 @@ impl Grid {
     /// The level of a rendition, as playlists list it. Initialisation segments have still the original's names.
     pub fn rendition(&self, original: &Rendition) -> Rendition {
         Rendition {
+            begins_ns: original.begins_ns,
             part_target_ms: self.part_target_ms(original.part_target_ms),
             segments: original.segments.iter().map(|segment| self.segment(segment)).collect(),
         }

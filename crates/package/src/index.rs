@@ -28,6 +28,8 @@ pub struct Rendition {
     pub part_target_ms: u32,
     /// Oldest first, numbers without holes.
     pub segments: VecDeque<Segment>,
+    /// Where the list begins that has no segment yet, as [`Segment::at_ns`].
+    pub(crate) begins_ns: u64,
 }
 
 /// One segment.
@@ -93,8 +95,7 @@ impl Segment {
 
     /// Nanoseconds of this many units.
     pub fn ns(&self, units: u64) -> u64 {
-        let ns = u128::from(units) * 1_000_000_000 / u128::from(self.info.timescale.max(1));
-        u64::try_from(ns).unwrap_or(u64::MAX)
+        ticks_ns(units, self.info.timescale)
     }
 
     /// Where the parts so far end, counted as [`at_ns`](Self::at_ns).
@@ -216,13 +217,15 @@ impl Index {
             self.target_duration = part.target_duration;
         }
         if !self.renditions.contains_key(rendition) {
-            let new = Rendition { part_target_ms: part.target_ms, segments: VecDeque::new() };
+            let (part_target_ms, segments) = (part.target_ms, VecDeque::new());
+            let new = Rendition { part_target_ms, segments, begins_ns: 0 };
             self.renditions.insert(rendition.to_owned(), new);
         }
+        let counted = self.counted(rendition, at.group);
         let Some(rendition) = self.renditions.get_mut(rendition) else { return Err(Malformed) };
         if at.object == 0 {
             let info = segment.ok_or(Malformed)?;
-            rendition.begin(at.group, info)?;
+            rendition.begin(at.group, info, &counted)?;
         }
         let Some(newest) = rendition.segments.back_mut() else { return Err(Malformed) };
         let next = newest.parts.len() as u64;
@@ -234,6 +237,17 @@ impl Index {
         newest.parts.push(Part { duration, independent, bytes, key_bytes });
         newest.complete = part.last || newest.parts.len() >= SEGMENT_PARTS;
         Ok(())
+    }
+
+    /// The discontinuity sequences of the numbers that this rendition lacks before `number`, as others have them.
+    fn counted(&self, rendition: &str, number: u64) -> Vec<Option<u64>> {
+        let last = self.renditions.get(rendition).and_then(|r| Some(r.segments.back()?.number));
+        let missing = last.map_or(number, |last| last + 1)..number;
+        let has = |number| {
+            let mut there = self.renditions.values().filter_map(|r| r.segment(number));
+            there.find(|s| !s.info.gap).map(|s| s.info.discontinuity_sequence)
+        };
+        missing.take(GAP_SEGMENTS as usize).map(has).collect()
     }
 
     /// Forgets segments below `number`: they are no longer to be had.
@@ -271,6 +285,11 @@ impl Index {
             segment.complete = true;
         }
     }
+}
+
+fn ticks_ns(ticks: u64, timescale: u32) -> u64 {
+    let ns = u128::from(ticks) * 1_000_000_000 / u128::from(timescale.max(1));
+    u64::try_from(ns).unwrap_or(u64::MAX)
 }
 
 /// Bits a second of so many bytes in so many nanoseconds.
@@ -311,55 +330,84 @@ impl Rendition {
         self.segments.len() - listed.count()
     }
 
-    fn begin(&mut self, number: u64, info: properties::Segment) -> Result<(), Malformed> {
+    fn begin(
+        &mut self,
+        number: u64,
+        info: properties::Segment,
+        counted: &[Option<u64>],
+    ) -> Result<(), Malformed> {
         if let Some(newest) = self.segments.back_mut() {
             if number <= newest.number {
                 return Err(Malformed);
             }
             newest.complete = true;
-            self.fill_gap(number, info)?;
+            self.fill_gap(number, info, counted)?;
         }
         self.add(number, info, Vec::new(), false);
         Ok(())
     }
 
     /// Numbers that this rendition left out are gaps: their time is divided evenly, so that every
-    /// node says the same of them. Discontinuities that lie in them are those of the first.
-    fn fill_gap(&mut self, number: u64, next: properties::Segment) -> Result<(), Malformed> {
+    /// node says the same of them. Discontinuities that lie in them are where others have them, else the first of them.
+    fn fill_gap(
+        &mut self,
+        number: u64,
+        next: properties::Segment,
+        counted: &[Option<u64>],
+    ) -> Result<(), Malformed> {
         let Some(last) = self.segments.back() else { return Ok(()) };
         let count = number - last.number - 1;
         if count == 0 {
             return Ok(());
         }
-        if count > GAP_SEGMENTS {
-            return Err(Malformed);
-        }
-        let (first, end) = (last.number + 1, last.info.start + last.duration());
         let info = last.info;
-        let of = u128::from(next.start) * u128::from(info.timescale);
-        let next_start = u64::try_from(of / u128::from(next.timescale.max(1))).unwrap_or(u64::MAX);
-        let each = (next_start.saturating_sub(end) / count).max(1);
-        let duration = u32::try_from(each).map_err(|_| Malformed)?;
+        if count > GAP_SEGMENTS {
+            // What was before is no part of the list that begins.
+            let ended = ticks_ns(info.start.saturating_add(last.duration()), info.timescale);
+            let gap_ns = ticks_ns(next.start, next.timescale).saturating_sub(ended);
+            self.begins_ns = last.end_ns().saturating_add(gap_ns);
+            self.segments.clear();
+            return Ok(());
+        }
         let own = u64::from(next.discontinuity);
-        let breaks = next.discontinuity_sequence.saturating_sub(info.discontinuity_sequence + own);
-        // Behind a discontinuity dates are those of the publisher who came with it.
-        let (dated, at) = match breaks > 0 && !next.discontinuity {
-            true => (next.wall_clock_ms, next_start),
-            false => (info.wall_clock_ms, info.start),
+        let reached = next.discontinuity_sequence.saturating_sub(own);
+        let mut sequence = info.discontinuity_sequence;
+        let is_counted = counted.iter().any(Option::is_some);
+        // Behind the last discontinuity it is the publisher who came with it that lacks them.
+        let joined = reached > sequence && !next.discontinuity;
+        let timescale = if joined { next.timescale } else { info.timescale };
+        let scaled = |ticks: u64, of: u32| {
+            let ticks = u128::from(ticks) * u128::from(timescale) / u128::from(of.max(1));
+            u64::try_from(ticks).unwrap_or(u64::MAX)
         };
-        let ms = |ticks: u64| ticks.saturating_mul(1000) / u64::from(info.timescale.max(1));
-        for i in 0..count {
-            let start = end + each * i;
+        let first = last.number + 1;
+        let end = scaled(info.start.saturating_add(last.duration()), info.timescale);
+        let each = scaled(next.start, next.timescale).saturating_sub(end) / count;
+        let each = each.max(1);
+        let duration = u32::try_from(each).map_err(|_| Malformed)?;
+        let ms = |ticks: u64| ticks.saturating_mul(1000) / u64::from(timescale.max(1));
+        for (i, counted) in (0..count).zip(counted) {
+            let now = match counted {
+                _ if i + 1 == count => reached,
+                Some(counted) => *counted,
+                None if is_counted => sequence,
+                None => sequence + 1,
+            };
+            let now = now.min(reached).max(sequence);
+            let of = if joined && now == reached { next } else { info };
+            let (start, at) = (end.saturating_add(each * i), scaled(of.start, of.timescale));
             let gap = properties::Segment {
+                timescale,
                 start,
-                wall_clock_ms: dated
+                wall_clock_ms: (of.wall_clock_ms)
                     .saturating_add(ms(start.saturating_sub(at)))
                     .saturating_sub(ms(at.saturating_sub(start))),
-                discontinuity: i < breaks,
-                discontinuity_sequence: info.discontinuity_sequence + breaks.min(i + 1),
+                discontinuity: now > sequence,
+                discontinuity_sequence: now,
                 gap: true,
-                ..info
+                ..of
             };
+            sequence = now;
             let parts = vec![Part::lost(duration)];
             self.add(first + i, gap, parts, true);
         }
@@ -378,7 +426,7 @@ impl Rendition {
 
     fn add(&mut self, number: u64, info: properties::Segment, parts: Vec<Part>, complete: bool) {
         let period = self.period(number, &info);
-        let at_ns = self.segments.back().map_or(0, Segment::end_ns);
+        let at_ns = self.segments.back().map_or(self.begins_ns, Segment::end_ns);
         if self.segments.len() >= INDEX_SEGMENTS {
             self.segments.pop_front();
         }

@@ -264,7 +264,9 @@ impl Packager {
         }
         t.last_decode = Some(frame.decode);
         let video = t.video;
-        if video && !self.main.is_some_and(|main| self.tracks[main].video) {
+        // Whose publisher is gone leads until the first picture of the next one.
+        let led = |main: usize| self.tracks[main].video && (main == track.0 || !self.away);
+        if video && !self.main.is_some_and(led) {
             if !frame.sync {
                 // Nothing before the first key frame can be decoded.
                 self.findings.frames_dropped += 1;
@@ -347,9 +349,10 @@ impl Packager {
         let Some(next) = self.unreached(track).next() else { return };
         let timescale = t.rendition.timescale();
         let present_ns = ticks_to_ns(frame.present, timescale);
-        let begins = if present_ns >= next.present_ns {
+        let waits = (t.fresh || t.stalled) && !frame.sync;
+        let begins = if present_ns >= next.present_ns && !waits {
             Some(self.latest_cut(next, present_ns))
-        } else if t.fresh && present_ns >= next.present_ns - LEAD_IN_NS {
+        } else if t.fresh && !waits && present_ns >= next.present_ns - LEAD_IN_NS {
             Some(next.start)
         } else if t.fresh || t.stalled {
             self.findings.frames_dropped += 1;

@@ -49,6 +49,6 @@ export function frameInfo(properties: Uint8Array, timescale: number): FrameInfo 
     independent: marking === undefined ? null : (marking & INDEPENDENT) !== 0,
     config: config === null ? null : Uint8Array.from(config),
     wallClockMs: number(WALL_CLOCK),
-    discontinuity: number(DISCONTINUITY) === 1,
+    discontinuity: (number(DISCONTINUITY) ?? 0) !== 0,
   };
 }

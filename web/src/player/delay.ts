@@ -28,6 +28,7 @@ export class Delay {
   private windows = 0;
   private roseAtMs = Number.NEGATIVE_INFINITY;
   private behindSinceMs: number | null = null;
+  private anewAtMs = Number.NEGATIVE_INFINITY;
   ms = DELAY_START_MS;
 
   /** A frame has come. */
@@ -41,6 +42,9 @@ export class Delay {
 
   /** What comes from now on is of another publisher: what was learnt of his clock says nothing of this one's. */
   anew(nowMs: number): void {
+    // Sound and picture have one clock, and both say so.
+    if (nowMs - this.anewAtMs < CLOCK_WINDOW_MS) return;
+    this.anewAtMs = nowMs;
     this.least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
     this.windowEndsMs = nowMs + CLOCK_WINDOW_MS;
     this.behindSinceMs = null;

@@ -166,6 +166,9 @@ fn is_rest(
         })
 }
 
+/// How long before the first picture sound may begin and be of its segment.
+const LEAD_NS: u64 = 400_000_000;
+
 /// Half a second is longer than any encoder's sound is behind its picture.
 const REST_S: f64 = 0.5;
 
@@ -208,10 +211,14 @@ fn boundary(
     over.chain(begun).max_by_key(|b| b.number)
 }
 
-/// Where a number begins, in the last rendition that has it.
+/// Where a number begins, in the last rendition that has it; of which another one has much more, as it came late, there.
 fn begins(renditions: &[(&str, &Rendition)], number: u64) -> Option<Boundary> {
-    let mut there = renditions.iter().rev().filter_map(|(_, r)| r.segment(number));
-    let info = there.find(|s| !s.info.gap)?.info;
+    let there = renditions.iter().rev().filter_map(|(_, r)| r.segment(number));
+    let mut there = there.filter(|s| !s.info.gap);
+    let at_ns = |s: &Segment| s.ns(s.info.start);
+    let last = there.next()?;
+    let earliest = there.min_by_key(|s| at_ns(s)).filter(|s| at_ns(s) + LEAD_NS < at_ns(last));
+    let info = earliest.unwrap_or(last).info;
     let (origin, wall_clock_ms) = ((info.start, info.timescale), info.wall_clock_ms);
     Some(Boundary { number, origin, wall_clock_ms })
 }

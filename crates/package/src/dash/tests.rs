@@ -135,6 +135,29 @@ fn a_window_of_short_segments_has_more_of_them() {
     assert_eq!(values(&text, "timeShiftBufferDepth"), ["PT12.000S"]);
 }
 
+/// Whose picture comes a second behind his sound, in the middle of a number: the Period has all of his sound.
+#[test]
+fn no_sound_lies_before_its_period() {
+    let late = |rendition: &str, number: u64, info: &mut Info| {
+        if number >= 13 {
+            info.discontinuity = number == 13;
+            info.discontinuity_sequence = 1;
+            info.epoch = 4;
+            let is_late = rendition == "video.cmaf" && number == 13;
+            info.wall_clock_ms += 5_000 + u64::from(is_late) * 1_000;
+            info.start += u64::from(is_late) * 90_000;
+        }
+    };
+    let mut index = changed(5, late);
+    for _ in 0..2 {
+        let contents = contents();
+        let text = render_mpd(&index, sources(&contents, &BTreeMap::new(), "m"), LIVE).unwrap();
+        let offsets = values(&text, "presentationTimeOffset");
+        assert_eq!(offsets[2..], ["2340000", "2340000"], "{text}");
+        index.end();
+    }
+}
+
 #[test]
 fn a_period_begins_where_the_media_does_not_follow() {
     // An encoder that comes back 5 s later: media time goes on, the wall clock has gone on.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::index::Index;
-use crate::testing::{audio_config, video_config};
+use crate::testing::{audio_config, video_config, video_config_with};
 use spine::Location;
 use std::time::Instant;
 
@@ -330,7 +330,11 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
         let heard = bench.segments("audio").len();
         assert!(heard > before, "{case}");
         if changed && picture_ms.is_some() {
-            bench.packager.configure(TrackId(0), &video_config(), &mut bench.out);
+            bench.packager.configure(
+                TrackId(0),
+                &video_config_with(&[0x68, 0xeb, 0xec, 0xb2, 0x2c]),
+                &mut bench.out,
+            );
             bench.drain();
         }
         for i in picture_ms.into_iter().flat_map(|ms| (0..60).map(move |i| ms * 90 + i * 3_000)) {
@@ -359,6 +363,9 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
         assert_eq!(breaks(video), [(at, 1)], "{case}");
         let back = video.segments.iter().find(|s| s.number >= at && !s.info.gap).unwrap();
         assert_eq!(back.info.start, picture_ms as u64 * 90, "{case}");
+        // What it lacks behind the discontinuity has its configuration: one without a discontinuity is another.
+        let behind = video.segments.iter().filter(|s| s.number >= at);
+        assert!(behind.clone().all(|s| s.info.init == back.info.init), "{case}");
         // He is later than his times say: all behind the discontinuity has his dates.
         let dates = video.segments.iter().filter(|s| (at..=back.number).contains(&s.number));
         for s in dates {
@@ -375,25 +382,90 @@ fn a_publisher_that_comes_back_with_sound_is_heard_before_his_picture_comes() {
     }
 }
 
-/// Twice he comes back without a camera: lists of pictures count what nobody saw.
+/// His picture is before his sound by more than belongs to a segment: it begins with the next key frame.
+#[test]
+fn a_late_picture_begins_with_a_key_frame() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 2_000, 60, false);
+    bench.flush();
+    for sound in 4_000 * 48 / 1_024 + 1..7_000 * 48 / 1_024 {
+        bench.push(1, frame(sound * 1_024, 1_024, true));
+    }
+    for i in 90..180 {
+        bench.push(0, Frame { discontinuity: i == 90, ..frame(i * 3_000, 3_000, i % 45 == 0) });
+    }
+    bench.flush();
+    let video = bench.index.rendition("video").unwrap();
+    let back = video.segments.iter().find(|s| s.info.start >= 270_000 && !s.info.gap).unwrap();
+    assert_eq!((back.info.start, back.parts[0].independent), (405_000, true));
+    assert_eq!(bench.packager.findings().frames_dropped, 45);
+}
+
+/// Of two pictures the second one comes back first, with sound a while before it, and without any.
+#[test]
+fn another_picture_leads_until_the_first_one_is_back() {
+    for sound in [false, true] {
+        let mut bench = Bench::new(&[true, true, false]);
+        bench.names = vec!["video", "video2", "audio"];
+        let both = |bench: &mut Bench, from: i64, to: i64, which: &[usize]| {
+            for i in from..to {
+                for track in which {
+                    let discontinuity = i == from && from > 0 && *track == which[which.len() - 1];
+                    let picture = frame(i * 3_000, 3_000, (i - from) % 60 == 0);
+                    bench.push(*track, Frame { discontinuity, ..picture });
+                }
+            }
+        };
+        both(&mut bench, 0, 90, &[0, 1]);
+        bench.flush();
+        let (before, numbers) = (bench.index.clone(), bench.packager.next_number());
+        if sound {
+            for i in 4_000 * 48 / 1_024 + 1..6_000 * 48 / 1_024 {
+                let discontinuity = i == 4_000 * 48 / 1_024 + 1;
+                bench.push(2, Frame { discontinuity, ..frame(i * 1_024, 1_024, true) });
+            }
+        }
+        both(&mut bench, 120, 240, &[1]);
+        both(&mut bench, 240, 360, &[1, 0]);
+        bench.flush();
+        let frames = |name: &str| {
+            let segments = &bench.index.rendition(name).unwrap().segments;
+            let there = segments.iter().filter(|s| s.number >= numbers && !s.info.gap);
+            there.map(crate::Segment::duration).sum::<u64>() / 3_000
+        };
+        assert!(before.rendition("video2").is_some());
+        assert_eq!((frames("video2"), frames("video")), (240, 120), "sound {sound}");
+        assert_eq!(bench.packager.findings().frames_dropped, 0, "sound {sound}");
+        for name in ["video", "video2"] {
+            let segments = &bench.index.rendition(name).unwrap().segments;
+            let breaks = segments.iter().filter(|s| s.info.discontinuity).count();
+            let last = segments.back().unwrap().info.discontinuity_sequence;
+            assert_eq!((breaks, last), (1, 1), "{name}, sound {sound}");
+        }
+    }
+}
+
+/// His picture had stopped before he went; then he comes back twice without any, and stays for some seconds.
 #[test]
 fn discontinuities_without_pictures_are_counted_in_their_list() {
     let mut bench = Bench::new(&[true, false]);
     bench.run(0, 3_000, 60, false);
-    bench.flush();
-    for first in [200, 300] {
-        (first..first + 20).for_each(|i| bench.push(1, frame(i * 1_024, 1_024, true)));
+    for (from_ms, to_ms) in [(3_000, 9_000), (10_000, 15_000), (20_000, 25_000)] {
+        for i in from_ms * 48 / 1_024 + 1..=to_ms * 48 / 1_024 {
+            bench.push(1, frame(i * 1_024, 1_024, true));
+        }
         bench.flush();
     }
-    bench.run(9_000, 10_000, 30, true);
+    bench.run(30_000, 31_000, 30, true);
     bench.flush();
     let marks = |name| {
         let segments = bench.index.rendition(name).unwrap().segments.iter();
-        let marks =
-            segments.map(|s| (s.number, s.info.discontinuity, s.info.discontinuity_sequence));
-        marks.skip(2).collect::<Vec<_>>()
+        segments
+            .map(|s| (s.number, s.info.discontinuity, s.info.discontinuity_sequence))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(marks("audio"), [(102, true, 1), (103, true, 2), (104, true, 3)]);
+    let breaks = marks("audio").into_iter().filter(|mark| mark.1).map(|mark| mark.2);
+    assert_eq!(breaks.collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(marks("video"), marks("audio"));
 }
 
@@ -469,4 +541,25 @@ fn a_new_track_begins_where_nothing_can_be_sealed_yet() {
         assert!(numbers.eq(from..from + late.len() as u64), "{late:?}");
         assert!(late.iter().all(|s| s.1 < 2.45), "{late:?}");
     }
+}
+
+/// An hour of sound alone, and more: the list of pictures begins anew behind it.
+#[test]
+fn a_hole_that_is_too_long_begins_a_new_list() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 3_000, 60, false);
+    bench.flush();
+    let ends_ms = 3_700_000;
+    for sound in 4_000 * 48 / 1_024 + 1..ends_ms * 48 / 1_024 {
+        bench.push(1, frame(sound * 1_024, 1_024, true));
+    }
+    bench.run(ends_ms, ends_ms + 6_000, 60, true);
+    bench.flush();
+    let (video, audio) =
+        (bench.index.rendition("video").unwrap(), bench.index.rendition("audio").unwrap());
+    let first = &video.segments[0];
+    assert_eq!(first.info.start, ends_ms as u64 * 90);
+    assert_eq!(video.segments.back().unwrap().number, audio.segments.back().unwrap().number);
+    let together = audio.segment(first.number).unwrap();
+    assert!(first.at_ns.abs_diff(together.at_ns) < 2_000_000_000, "at the same time");
 }
