@@ -10,23 +10,23 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use moqt::session::{Command, Event};
 use moqt::{
-    Answer, Namespace, Parameters, Properties, Request, RequestCode, RequestId, ResetCode,
-    Selection,
+    Answer, Done, DoneCode, Namespace, Parameters, Properties, Request, RequestCode, RequestId,
+    ResetCode, Selection,
 };
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Announce, Origin, Path, TrackName, Waiting};
 use tokio::sync::{SemaphorePermit, mpsc, watch};
 
 use crate::clock;
-use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFERED_TRACKS_MAX};
+use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
-use crate::listen::{Barred, Why};
+use crate::listen::Why;
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::viewer::{Viewer, secrets};
 
 /// To who asks for a prefix of too many namespaces.
-pub(crate) const TOO_LARGE: &str = "more is below this prefix than is told: ask for a longer one";
+const TOO_LARGE: &str = "more is below this prefix than is told: ask for a longer one";
 
 /// A request for what is below a prefix.
 pub(crate) struct Announcing {
@@ -49,9 +49,15 @@ struct Terms {
 }
 
 impl Announcing {
-    /// Tells namespaces, offers tracks, or both (draft-16 §9.25), until the request is over.
+    /// Answers, and tells namespaces, offers tracks, or both (draft-16 §9.25), until the request is over.
     pub(crate) async fn run(self, of_namespaces: bool, of_tracks: bool) {
         let Self { link, id, viewer, prefix, parameters, mut updates } = self;
+        let refusal = too_large(&viewer, &prefix).await;
+        let refused = refusal.is_some();
+        link.command(Command::Answer { id, answer: refusal.unwrap_or_else(Answer::ok) });
+        if refused {
+            return;
+        }
         let terms = Terms { prefix, parameters: Arc::new(parameters), shown: 0 };
         let (tell, terms) = watch::channel(terms);
         let told = async {
@@ -68,7 +74,9 @@ impl Announcing {
         };
         let updated = async {
             while let Some(update) = updates.recv().await {
-                apply(&link, id, &viewer, *update, &tell);
+                if !apply(&link, id, &viewer, *update, &tell).await {
+                    return;
+                }
             }
         };
         tokio::select! {
@@ -79,38 +87,65 @@ impl Announcing {
     }
 }
 
-/// Whether there is more below a prefix than is told (NAMESPACE_TOO_LARGE: draft-18 §10.6, draft-21 §9.4).
-pub(crate) fn is_too_large(origin: &Origin, prefix: &Path) -> bool {
-    let mut announcements = origin.announcements(prefix.clone());
-    let cx = Context::from_waker(Waker::noop());
-    let here = std::iter::from_fn(|| match announcements.poll(&cx) {
-        Poll::Ready(news) => Some(news),
-        Poll::Pending => None,
-    });
-    here.take(ANNOUNCED_MAX + 1).count() > ANNOUNCED_MAX
+/// The refusal of a prefix below which there is more that he may watch than is told (NAMESPACE_TOO_LARGE: draft-18 §10.6,
+/// draft-21 §9.4).
+pub(crate) async fn too_large(viewer: &Viewer, prefix: &Path) -> Option<Answer> {
+    let here = here(&viewer.relay.origin, prefix);
+    let mut left = here.len();
+    let mut allowed = 0;
+    for path in here {
+        // Nobody is looked up for what can't be too many.
+        if allowed + left <= ANNOUNCED_MAX {
+            return None;
+        }
+        left -= 1;
+        allowed += usize::from(viewer.may_watch(&path).await.is_ok());
+    }
+    let refusal = || Answer::error(RequestCode::NamespaceTooLarge, TOO_LARGE);
+    (allowed > ANNOUNCED_MAX).then(refusal)
 }
 
-/// Takes an update (draft-18 §10.9.2), and answers it before anything is said by it.
-fn apply(link: &Link, id: RequestId, viewer: &Viewer, update: Update, tell: &watch::Sender<Terms>) {
-    let Update { parameters, tokens, .. } = update;
-    if let Some(answer) = filters_stay(&parameters) {
-        return link.command(Command::AnswerUpdate { id, answer });
-    }
-    let prefix = parameters.namespace_prefix.as_ref().map(path_of);
-    let answer = match &prefix {
-        Some(None) => Answer::error(RequestCode::DoesNotExist, "nothing is there"),
-        Some(Some(prefix)) if is_too_large(&viewer.relay.origin, prefix) => {
-            Answer::error(RequestCode::NamespaceTooLarge, TOO_LARGE)
+/// What is below a prefix now.
+fn here(origin: &Origin, prefix: &Path) -> Vec<Path> {
+    let mut announcements = origin.announcements(prefix.clone());
+    let cx = Context::from_waker(Waker::noop());
+    let mut here = Vec::new();
+    while let Poll::Ready(news) = announcements.poll(&cx) {
+        if let Announce::Live(broadcast) = news {
+            here.push(broadcast.path().clone());
         }
-        _ => Answer::ok(),
-    };
-    let refused = matches!(answer, Answer::Error(_));
-    link.command(Command::AnswerUpdate { id, answer });
-    if refused {
-        return;
+    }
+    here
+}
+
+/// Takes an update (draft-18 §10.9.2), and answers it before anything is said by it. Whether the request goes on: one that is
+/// refused takes it along (draft-18 §10.9.1).
+async fn apply(
+    link: &Link,
+    id: RequestId,
+    viewer: &Viewer,
+    update: Update,
+    tell: &watch::Sender<Terms>,
+) -> bool {
+    let Update { parameters, tokens, .. } = update;
+    let answer = |answer| link.command(Command::AnswerUpdate { id, answer });
+    if let Some(refusal) = filters_stay(&parameters) {
+        answer(refusal);
+        return false;
     }
     let fresh = !tokens.is_empty();
     viewer.renew(tokens);
+    let prefix = parameters.namespace_prefix.as_ref().map(path_of);
+    let refusal = match &prefix {
+        Some(None) => Some(Answer::error(RequestCode::DoesNotExist, "nothing is there")),
+        Some(Some(prefix)) => too_large(viewer, prefix).await,
+        None => None,
+    };
+    let refused = refusal.is_some();
+    answer(refusal.unwrap_or_else(Answer::ok));
+    if refused {
+        return false;
+    }
     tell.send_modify(|terms| {
         if let Some(Some(prefix)) = prefix {
             terms.prefix = prefix;
@@ -121,6 +156,7 @@ fn apply(link: &Link, id: RequestId, viewer: &Viewer, update: Update, tell: &wat
         }
         terms.shown += u64::from(fresh);
     });
+    true
 }
 
 /// The answer to an update with range filters, but of subscriptions: what is sent by them is decided when a request comes, and
@@ -276,10 +312,19 @@ struct Offers<'a> {
     open: Mutex<BTreeMap<RequestId, bool>>,
 }
 
+impl Drop for Offers<'_> {
+    /// The request is over: who makes it again is offered all of it again.
+    fn drop(&mut self) {
+        let reason = "its SUBSCRIBE_TRACKS is over".to_owned();
+        self.end_all(&Done { code: DoneCode::SubscriptionEnded, reason });
+    }
+}
+
 impl Offers<'_> {
     /// Until it is over, or may not be watched.
     async fn run(self) -> Consumer {
-        let path = self.broadcast.path();
+        let broadcast = self.broadcast.clone();
+        let path = broadcast.path();
         if self.may_watch().await {
             let _seat = self.viewer.seat(path);
             let barred = tokio::select! {
@@ -288,10 +333,10 @@ impl Offers<'_> {
                 () = self.renewed() => None,
             };
             if let Some(barred) = barred {
-                self.end_all(barred);
+                self.end_all(&barred.done());
             }
         }
-        self.broadcast
+        broadcast
     }
 
     /// Whether it may be watched; waits for as long as nobody can say, and it is there.
@@ -311,8 +356,7 @@ impl Offers<'_> {
     }
 
     /// Tells what was offered that it is over, and why.
-    fn end_all(&self, barred: Barred) {
-        let done = barred.done();
+    fn end_all(&self, done: &Done) {
         for (id, accepted) in std::mem::take(&mut *self.open()) {
             self.link.disown(id);
             self.link.command(match accepted {
@@ -343,8 +387,9 @@ impl Offers<'_> {
         let mut known = BTreeSet::new();
         let mut serving = FuturesUnordered::new();
         // Their turn has not come: all that is there may be more than is offered at once.
-        let mut waiting_offers = VecDeque::new();
+        let mut waiting_offers: VecDeque<TrackName> = VecDeque::new();
         loop {
+            let mut turn = None;
             tokio::select! {
                 revision = poll_fn(|cx| self.broadcast.poll_changed(seen, &mut waiting, cx)) => {
                     seen = revision;
@@ -353,19 +398,36 @@ impl Offers<'_> {
                 Ok(()) = terms.changed() => {}
                 Some(()) = serving.next() => {}
                 Ok(place) = self.link.offers.acquire(), if !waiting_offers.is_empty() => {
-                    let next = waiting_offers.pop_front();
-                    serving.extend(next.map(|(name, parameters)| {
-                        self.offer(&namespace, name, parameters, place)
-                    }));
-                    continue;
+                    turn = Some(place);
                 }
             }
             let over = matches!(self.broadcast.liveness(), Liveness::Ended(_));
-            if over && serving.is_empty() && waiting_offers.is_empty() {
-                return;
+            if over {
+                waiting_offers.clear();
+                if serving.is_empty() {
+                    return;
+                }
             }
             let (wanted, path) = (terms.borrow_and_update().clone(), self.broadcast.path());
             if !path.starts_with(&wanted.prefix) {
+                // They are offered if it comes back.
+                for name in waiting_offers.drain(..) {
+                    known.remove(&name);
+                }
+                continue;
+            }
+            if let Some(place) = turn {
+                // draft-21 §9.20.19: as the request is now.
+                if let Some(name) = waiting_offers.pop_front() {
+                    if self.viewer.own_tracks.has(path, &name) {
+                        known.remove(&name);
+                    } else {
+                        serving.push(self.offer(&namespace, name, wanted.parameters, place));
+                    }
+                }
+                continue;
+            }
+            if over {
                 continue;
             }
             let tracks: BTreeSet<_> = self.broadcast.tracks().into_iter().collect();
@@ -380,7 +442,7 @@ impl Offers<'_> {
                 if known.len() > OFFERED_TRACKS_MAX || offered >= OFFERED_TRACKS_MAX {
                     self.skip(&namespace, &name);
                 } else {
-                    waiting_offers.push_back((name, wanted.parameters.clone()));
+                    waiting_offers.push_back(name);
                 }
             }
         }
@@ -441,21 +503,30 @@ impl Offers<'_> {
         };
         self.open().insert(id, false);
         let (update, updates) = mpsc::unbounded_channel();
-        let accepted = loop {
-            match told.recv().await {
-                Some(Told::Event(Event::Answered {
-                    answer: Answer::Ok { parameters, .. },
-                    ..
-                })) => {
-                    break parameters;
+        let answered = tokio::time::timeout(OFFER_ANSWER_MAX, async {
+            loop {
+                match told.recv().await {
+                    Some(Told::Event(Event::Answered {
+                        answer: Answer::Ok { parameters, .. },
+                        ..
+                    })) => return Some(parameters),
+                    // Refused, or over.
+                    Some(Told::Event(Event::Answered { .. } | Event::Cancelled { .. })) | None => {
+                        return None;
+                    }
+                    Some(_) => {}
                 }
-                // Refused, or over.
-                Some(Told::Event(Event::Answered { .. } | Event::Cancelled { .. })) | None => {
-                    self.open().remove(&id);
-                    return link.disown(id);
-                }
-                Some(_) => {}
             }
+        });
+        let answered = answered.await;
+        let Ok(Some(accepted)) = answered else {
+            self.open().remove(&id);
+            link.disown(id);
+            if answered.is_err() {
+                link.command(Command::Cancel { id, code: ResetCode::Cancelled });
+                self.skip(namespace, &name);
+            }
+            return;
         };
         drop(place);
         self.open().insert(id, true);

@@ -171,6 +171,10 @@ pub const ANNOUNCED_MAX: usize = 4_000;
 /// broadcasts with their levels, so that a round trip is enough for most who ask.
 pub const OFFERS_OPENING_MAX: usize = 64;
 
+/// The longest that a PUBLISH of ours waits for its answer; then it is taken back, and its place is another one's: as long as we
+/// wait for a publisher ([`SUBSCRIBE_ANSWER_MAX`]).
+pub const OFFER_ANSWER_MAX: Duration = Duration::from_secs(35);
+
 /// Tracks of a broadcast that are offered for one SUBSCRIBE_TRACKS.
 pub const OFFERED_TRACKS_MAX: usize = 256;
 

@@ -16,7 +16,7 @@ use proxy::share::Share;
 use spine::{Origin, Path, Waiting};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::announce::{Announcing, TOO_LARGE, filters_stay, is_too_large};
+use crate::announce::{Announcing, filters_stay};
 use crate::answers::{Misread, subscribed, track_ok};
 use crate::limits::{
     DRAIN_HERE, DRAIN_LOOK, FILTER_RANGES_MAX, NAMESPACES_MAX, NOTHING_ASKED, NOTHING_ASKED_LOOK,
@@ -385,11 +385,6 @@ impl Connected {
         let Some(prefix) = path_of(prefix) else {
             return self.answer(id, RequestCode::DoesNotExist);
         };
-        if is_too_large(&self.relay.origin, &prefix) {
-            let answer = Answer::error(RequestCode::NamespaceTooLarge, TOO_LARGE);
-            return self.link.command(Command::Answer { id, answer });
-        }
-        self.link.command(Command::Answer { id, answer: Answer::ok() });
         let (link, viewer) = (self.link.clone(), self.viewer(tokens));
         self.job(id, move |updates| {
             let announcing = Announcing { link, id, viewer, prefix, parameters, updates };
@@ -540,7 +535,8 @@ impl Connected {
     }
 }
 
-/// Takes the updates of a FETCH (draft-18 §10.9): other tokens, another priority. Never ends.
+/// Takes the updates of a FETCH (draft-18 §10.9): other tokens, another priority. Ends with the one that is refused, and takes
+/// the request along.
 async fn updated(
     link: &Link,
     id: RequestId,
@@ -550,15 +546,14 @@ async fn updated(
 ) {
     while let Some(update) = updates.recv().await {
         let Update { parameters, tokens, .. } = *update;
-        let refused = filters_stay(&parameters);
-        if refused.is_none() {
-            viewer.renew(tokens);
-            if let Some(priority) = parameters.subscriber_priority {
-                urge.send_replace(priority);
-            }
+        if let Some(answer) = filters_stay(&parameters) {
+            return link.command(Command::AnswerUpdate { id, answer });
         }
-        let answer = refused.unwrap_or_else(Answer::ok);
-        link.command(Command::AnswerUpdate { id, answer });
+        viewer.renew(tokens);
+        if let Some(priority) = parameters.subscriber_priority {
+            urge.send_replace(priority);
+        }
+        link.command(Command::AnswerUpdate { id, answer: Answer::ok() });
     }
     std::future::pending::<()>().await;
 }

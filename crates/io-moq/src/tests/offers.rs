@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use moqt::session::{Command, DataHeader, Event};
 use moqt::{
-    Answer, Fetch, Filter, GroupOrder, Location, Namespace, Parameters, Properties, Range, Request,
-    RequestId, Version,
+    Answer, Fetch, Filter, GroupOrder, Location, Namespace, Parameters, Properties, Range, Ranged,
+    Request, RequestId, Version,
 };
 use spine::{TrackInfo, TrackName};
+use testkit::Shape;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::duties::{VIDEO, code, group, read_past};
 use super::relay::{give, send};
 use super::rig::{Client, Rig, namespace, next_object, soon, track, use_value};
+use super::select::filter;
 use crate::limits::{OFFERED_TRACKS_MAX, OFFERS_OPENING_MAX};
 use crate::link::Told;
+use crate::transport::{Congestion, Network};
 
 const LATER: [Version; 3] = [Version::Draft20, Version::Draft21, Version::Draft22];
 
@@ -350,4 +353,206 @@ async fn draft18_s10_19_tracks_are_offered_some_at_a_time_and_all_of_them() {
         assert!(open.len() <= OFFERS_OPENING_MAX);
     }
     assert_eq!(seen.len(), BROADCASTS * TRACKS);
+}
+
+/// One who does not answer holds no place for ever, nor what is over.
+#[tokio::test(start_paused = true)]
+async fn draft18_s10_19_who_answers_nothing_is_offered_the_rest_all_the_same() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let name = |n: usize| TrackName::new(format!("track {n}")).unwrap();
+    let all = OFFERS_OPENING_MAX + 6;
+    let _tracks: Vec<_> =
+        (0..all).map(|n| broadcast.track(name(n), TrackInfo::default()).unwrap()).collect();
+    let mut client = rig.client_over(&network, Shape::default()).await;
+    let (_, mut told) = subscribe_tracks(&client, &[], Parameters::default()).await;
+    let mut first = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..all {
+        let (id, track, _) = offered(&mut client).await;
+        if n < OFFERS_OPENING_MAX {
+            first.push((id, track.clone()));
+        }
+        assert!(seen.insert(track.to_string()), "twice: {track}");
+    }
+    // What it was offered for too long is taken back, and named.
+    let named = skipped(&mut told).await;
+    assert!(first.iter().any(|(_, track)| *track == named), "{named}");
+}
+
+/// A client of `default`, and what it has been offered and has not answered: as much as it may be.
+async fn full(
+    rig: &Rig,
+    broadcast: &spine::broadcast::Producer,
+) -> (Client, (RequestId, UnboundedReceiver<Told>), Vec<RequestId>) {
+    for n in 0..OFFERS_OPENING_MAX {
+        let name = TrackName::new(format!("track {n}")).unwrap();
+        broadcast.track(name, TrackInfo::default()).unwrap();
+    }
+    let mut client = rig.client_of(Version::Draft22).await;
+    let asked = subscribe_tracks(&client, &["default"], Parameters::default()).await;
+    let mut open = Vec::new();
+    while open.len() < OFFERS_OPENING_MAX {
+        open.push(offered(&mut client).await.0);
+    }
+    (client, asked, open)
+}
+
+/// What is asked now is answered behind all that came before.
+async fn settle(client: &Client) {
+    let (track, parameters) = (track(&["default", "a"], "none"), Parameters::default());
+    client.ask(Request::TrackStatus { track, parameters }).await;
+}
+
+/// Refuses one that is open; the next one.
+async fn next_turn(
+    client: &mut Client,
+    open: &mut Vec<RequestId>,
+) -> (moqt::TrackName, Parameters) {
+    let answer = Answer::error(moqt::RequestCode::Uninterested, "");
+    client.command(Command::Answer { id: open.pop().unwrap(), answer });
+    let (_, track, said) = offered(client).await;
+    (track, said)
+}
+
+const X: TrackName = TrackName::from_static("x");
+
+#[tokio::test]
+async fn draft21_s9_20_19_what_waits_is_offered_as_was_said_last() {
+    let rig = Rig::new();
+    let a = rig.broadcast(&["default", "a"]);
+    let (mut client, mut asked, mut open) = full(&rig, &a).await;
+    let b = rig.broadcast(&["default", "b"]);
+    let _x = b.track(X, TrackInfo::default()).unwrap();
+    settle(&client).await;
+    update(&client, &mut asked, Parameters { forward: Some(false), ..Parameters::default() }).await;
+    let (name, said) = next_turn(&mut client, &mut open).await;
+    assert_eq!((name, said.forward), (track(&["default", "b"], "x"), Some(false)));
+}
+
+#[tokio::test]
+async fn draft18_s10_9_2_what_waits_below_a_prefix_that_was_left_is_not_offered() {
+    let rig = Rig::new();
+    let a = rig.broadcast(&["default", "a"]);
+    let (mut client, mut asked, mut open) = full(&rig, &a).await;
+    let b = rig.broadcast(&["default", "b"]);
+    let _x = b.track(X, TrackInfo::default()).unwrap();
+    settle(&client).await;
+    let to = |field| {
+        let namespace_prefix = Some(namespace(&[field]));
+        Parameters { namespace_prefix, ..Parameters::default() }
+    };
+    update(&client, &mut asked, to("elsewhere")).await;
+    let far = rig.broadcast(&["elsewhere", "c"]);
+    let _far = far.track(X, TrackInfo::default()).unwrap();
+    settle(&client).await;
+    assert_eq!(next_turn(&mut client, &mut open).await.0, track(&["elsewhere", "c"], "x"));
+    // Where it comes back to, it is.
+    update(&client, &mut asked, to("default")).await;
+    settle(&client).await;
+    assert_eq!(next_turn(&mut client, &mut open).await.0, track(&["default", "b"], "x"));
+}
+
+#[tokio::test]
+async fn draft18_s6_1_what_waits_and_is_brought_by_the_peer_meanwhile_is_not_offered() {
+    let rig = Rig::new();
+    let a = rig.broadcast(&["open", "a"]);
+    let other = rig.client("/").await;
+    let of = |name| track(&["open", "room"], name);
+    for n in 0..OFFERS_OPENING_MAX {
+        let name = TrackName::new(format!("track {n}")).unwrap();
+        a.track(name, TrackInfo::default()).unwrap();
+    }
+    let mut client = rig.client_of(Version::Draft22).await;
+    let _asked = subscribe_tracks(&client, &["open"], Parameters::default()).await;
+    let mut open = Vec::new();
+    while open.len() < OFFERS_OPENING_MAX {
+        open.push(offered(&mut client).await.0);
+    }
+    for name in ["t", "u"] {
+        assert_eq!(code(&other.publish(of(name)).await.1), None);
+        settle(&client).await;
+    }
+    assert_eq!(code(&client.publish(of("t")).await.1), None);
+    settle(&client).await;
+    assert_eq!(next_turn(&mut client, &mut open).await.0, of("u"));
+}
+
+#[tokio::test]
+async fn what_waits_goes_with_its_broadcast() {
+    let rig = Rig::new();
+    let a = rig.broadcast(&["default", "a"]);
+    let (mut client, _asked, mut open) = full(&rig, &a).await;
+    let b = rig.broadcast(&["default", "b"]);
+    let x = b.track(X, TrackInfo::default()).unwrap();
+    group(&x, 3, &["old"]);
+    settle(&client).await;
+    drop((b, x));
+    let b = rig.broadcast(&["default", "b"]);
+    let x = b.track(X, TrackInfo::default()).unwrap();
+    group(&x, 5, &["new"]);
+    settle(&client).await;
+    let (name, said) = next_turn(&mut client, &mut open).await;
+    assert_eq!((name, said.largest), (track(&["default", "b"], "x"), Some(Location::new(5, 0))));
+}
+
+/// draft-18 §10.9.1: an update that fails takes its request with it, and all that it made.
+#[tokio::test]
+async fn draft18_s10_9_1_nothing_is_offered_for_a_request_whose_update_was_refused() {
+    let rig = Rig::new();
+    let near = rig.broadcast(&["default", "one"]);
+    let _a = near.track(TrackName::from_static("a"), TrackInfo::default()).unwrap();
+    let mut client = rig.client_of(Version::Draft22).await;
+    let (id, mut told) = subscribe_tracks(&client, &["default"], Parameters::default()).await;
+    let (first, ..) = offered(&mut client).await;
+    let range_filters = vec![filter(Ranged::TrackProperty, Some(0x100), &[(0, 1)])];
+    client.command(Command::Update {
+        id,
+        parameters: Parameters { range_filters, ..Parameters::default() },
+    });
+    loop {
+        match soon("the answer to an update", told.recv()).await {
+            Some(Told::Event(Event::UpdateAnswered { answer, .. })) => {
+                break assert_eq!(code(&answer), Some(moqt::RequestCode::NotSupported));
+            }
+            Some(_) => {}
+            None => panic!("the request is over"),
+        }
+    }
+    settle(&client).await;
+    let _b = near.track(TrackName::from_static("b"), TrackInfo::default()).unwrap();
+    settle(&client).await;
+    let mut came = Vec::new();
+    while let Ok(event) = client.events.try_recv() {
+        match event {
+            Event::Request { request, .. } => panic!("{request:?}"),
+            Event::Cancelled { id, .. } => came.push(id),
+            _ => {}
+        }
+    }
+    assert_eq!(came, [first], "what had no answer is taken back");
+}
+
+/// Who subscribes anew is offered everything anew.
+#[tokio::test]
+async fn what_a_request_has_made_ends_with_it() {
+    for version in [Version::Draft18, Version::Draft22] {
+        let rig = Rig::new();
+        let near = rig.broadcast(&["default", "one"]);
+        let _a = near.track(TrackName::from_static("a"), TrackInfo::default()).unwrap();
+        let _b = near.track(TrackName::from_static("b"), TrackInfo::default()).unwrap();
+        let mut client = rig.client_of(version).await;
+        let (id, _told) = subscribe_tracks(&client, &["default"], Parameters::default()).await;
+        let (first, ..) = offered(&mut client).await;
+        client.command(Command::Answer { id: first, answer: Answer::ok() });
+        offered(&mut client).await;
+        settle(&client).await;
+        client.command(Command::Cancel { id, code: moqt::ResetCode::Cancelled });
+        settle(&client).await;
+        let _again = subscribe_tracks(&client, &["default"], Parameters::default()).await;
+        for name in ["a", "b"] {
+            assert_eq!(offered(&mut client).await.1, track(&["default", "one"], name));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use moqt::{
 
 use super::duties::{code, read_fetch, text};
 use super::relay::{send, tell_past};
-use super::rig::{Client, Rig, answered, namespace, next_object, soon, track, until};
+use super::rig::{Client, Rig, answered, namespace, next_object, soon, track, until, use_value};
 use crate::limits::ANNOUNCED_MAX;
 use crate::link::Told;
 
@@ -196,5 +196,53 @@ async fn draft18_s10_6_d22_a_prefix_of_too_many_namespaces_is_refused() {
             soon("a namespace", told.recv()).await,
             Some(Told::Event(Event::Namespace { .. }))
         ));
+    }
+}
+
+/// Who may watch little of what is here does not learn how much there is.
+#[tokio::test]
+async fn draft18_s10_6_a_prefix_is_too_large_by_what_may_be_watched() {
+    let limits = spine::Limits { broadcasts: 2 * ANNOUNCED_MAX, ..spine::Limits::default() };
+    let rig = Rig::with(limits);
+    let field = |n: usize| format!("{n}");
+    let _many: Vec<_> =
+        (0..=ANNOUNCED_MAX).map(|n| rig.broadcast(&["default", &field(n), "secret"])).collect();
+    let _few = rig.broadcast(&["default", "few"]);
+    for (version, too_large) in [
+        (Version::Draft16, RequestCode::InternalError),
+        (Version::Draft22, RequestCode::NamespaceTooLarge),
+    ] {
+        let client = rig.client_of(version).await;
+        let ask = |prefix: &[&str], tokens| Request::SubscribeNamespace {
+            prefix: namespace(prefix),
+            tracks: false,
+            parameters: Parameters { tokens, ..Parameters::default() },
+        };
+        let (id, answer, mut told) = client.ask(ask(&["elsewhere"], Vec::new())).await;
+        assert_eq!(code(&answer), None);
+        if version == Version::Draft22 {
+            let namespace_prefix = Some(namespace(&["default"]));
+            let parameters = Parameters { namespace_prefix, ..Parameters::default() };
+            client.command(Command::Update { id, parameters });
+            let answered = soon("an answer", told.recv()).await;
+            let Some(Told::Event(Event::UpdateAnswered { answer, .. })) = answered else {
+                panic!("no answer");
+            };
+            assert_eq!(code(&answer), None);
+        } else {
+            let (_, answer, more) = client.ask(ask(&["default"], Vec::new())).await;
+            assert_eq!(code(&answer), None);
+            told = more;
+        }
+        match soon("a namespace", told.recv()).await {
+            Some(Told::Event(Event::Namespace { namespace: here, .. })) => {
+                assert_eq!(here, namespace(&["default", "few"]));
+            }
+            _ => panic!("no namespace"),
+        }
+        // Who may watch all of it.
+        let other = rig.client_of(version).await;
+        let (_, answer, _) = other.ask(ask(&["default"], vec![use_value("TOKEN")])).await;
+        assert_eq!(code(&answer), Some(too_large), "{version:?}");
     }
 }

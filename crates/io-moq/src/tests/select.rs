@@ -25,7 +25,7 @@ async fn client(rig: &Rig, version: Version) -> Client {
     client
 }
 
-fn filter(of: Ranged, property: Option<u64>, ranges: &[(u64, u64)]) -> RangeFilter {
+pub(super) fn filter(of: Ranged, property: Option<u64>, ranges: &[(u64, u64)]) -> RangeFilter {
     let ranges = ranges.iter().map(|(start, end)| (*start, Some(*end))).collect();
     RangeFilter::new(of, &Ranges { set: 0, property, ranges })
 }
