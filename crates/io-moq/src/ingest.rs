@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -92,7 +93,8 @@ fn staging() -> Result<Producer, spine::PublishError> {
     let limits = spine::Limits {
         cache_bytes: STAGING_BYTES,
         broadcasts: 1,
-        tracks_per_broadcast: PUBLISHED_TRACKS_MAX,
+        // Each return of one that was taken out is read apart.
+        tracks_per_broadcast: PUBLISHED_TRACKS_MAX + REMOVED_TRACKS_MAX,
         ..spine::Limits::default()
     };
     let route = Route::local(NodeId(0), 0);
@@ -103,8 +105,8 @@ fn staging() -> Result<Producer, spine::PublishError> {
 struct OnAir {
     publication: Option<Publication>,
     leave: Option<Box<dyn FnOnce(Publication, Left) + Send>>,
-    relay: std::sync::Arc<Relay>,
-    goodbye: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    relay: Arc<Relay>,
+    goodbye: Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl OnAir {
@@ -137,9 +139,33 @@ struct Reading {
     name: String,
     /// Here.
     staged: TrackName,
+    /// What its catalog said when it was taken up.
+    shape: Shape,
     track: Track,
     objects: Option<Objects>,
     ended: bool,
+}
+
+/// What its media is made of. In another edition of the catalog, another one is another track.
+#[derive(PartialEq, Eq)]
+struct Shape {
+    packaging: String,
+    /// Of which codec; profile and level may change on the way.
+    codec: Option<String>,
+    init: Option<String>,
+    timescale: Option<u32>,
+}
+
+impl Shape {
+    fn of(entry: &CatalogTrack) -> Self {
+        let family = |codec: &String| codec.split('.').next().unwrap_or_default().to_owned();
+        Self {
+            packaging: entry.packaging.clone(),
+            codec: entry.codec.as_ref().map(family),
+            init: entry.init_ref.clone(),
+            timescale: entry.timescale,
+        }
+    }
 }
 
 struct Ingest {
@@ -169,7 +195,7 @@ struct Ingest {
 
 /// Why reading stops for a moment.
 enum Woke {
-    Catalog(Catalog),
+    Catalog(Arc<Catalog>),
     Replaced,
     Faulty(String),
     /// All of its media is over.
@@ -344,13 +370,14 @@ impl Ingest {
         TrackName::new(if times == 0 { name.clone() } else { again.into() }).ok()
     }
 
-    /// Ends the tracks that the catalog has no more. Lists leave them out until they come again.
+    /// Ends the tracks that the catalog has no more, or has as others. Lists leave them out until they come again.
     fn drop_tracks(&mut self, catalog: &Catalog) {
-        let is_listed = |name: &str| catalog.tracks.iter().any(|entry| entry.name == name);
-        self.known.retain(|name| is_listed(name));
+        let listed = |name: &str| catalog.tracks.iter().find(|entry| entry.name == name);
+        let stays = |r: &Reading| listed(&r.name).is_some_and(|entry| Shape::of(entry) == r.shape);
         let (stay, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.readings).into_iter().partition(|r| is_listed(&r.name));
+            std::mem::take(&mut self.readings).into_iter().partition(stays);
         self.readings = stay;
+        self.known.retain(|name| listed(name).is_some() && gone.iter().all(|r| r.name != *name));
         self.taken_away += gone.len();
         for Reading { name, staged, track, .. } in gone {
             tracing::info!(track = %name.escape_debug(), "moq: a track is taken out of its catalog");
@@ -398,15 +425,20 @@ impl Ingest {
                 }
             };
             let none = [Slot::Video(VIDEO_TRACKS_MAX), Slot::Audio(AUDIO_TRACKS_MAX)];
-            if none.contains(&track.slot()) || self.taken_away >= REMOVED_TRACKS_MAX {
+            if none.contains(&track.slot()) {
                 tracing::warn!("there are too many tracks in a catalog");
+                break;
+            }
+            if self.taken_away >= REMOVED_TRACKS_MAX {
+                tracing::warn!("tracks were taken out of a catalog too often: none comes any more");
                 break;
             }
             if !self.offered.values().any(|offered| *offered == name) {
                 wanted.push(name);
             }
-            let name = entry.name.clone();
-            self.readings.push(Reading { name, staged, track, objects: None, ended: false });
+            let (name, shape) = (entry.name.clone(), Shape::of(entry));
+            let (objects, ended) = (None, false);
+            self.readings.push(Reading { name, staged, shape, track, objects, ended });
         }
         // Tracks may be there already, or come while nothing else changes.
         self.seen = u64::MAX;
@@ -456,8 +488,10 @@ impl Ingest {
                 }
             }
         }
-        if let Poll::Ready(catalog) = self.catalog.poll(cx, now) {
-            return Poll::Ready(Woke::Catalog(catalog));
+        match self.catalog.poll(cx, now, &mut self.unreadable) {
+            Poll::Ready(Ok(catalog)) => return Poll::Ready(Woke::Catalog(catalog)),
+            Poll::Ready(Err(reason)) => return Poll::Ready(Woke::Faulty(reason)),
+            Poll::Pending => {}
         }
         // Round and round, a frame of each at a time, as the encoder interleaved them.
         loop {
@@ -523,61 +557,106 @@ impl Ingest {
 #[derive(Default)]
 struct Editions {
     objects: Option<Objects>,
-    /// With its group.
-    newest: Option<(u64, Catalog)>,
+    newest: Option<Newest>,
+    /// One was taken: others have their turn before the next one.
+    rests: bool,
+}
+
+struct Newest {
+    group: u64,
+    /// The last object that came, whether or not it applied.
+    object: u64,
+    catalog: Arc<Catalog>,
+    /// Of its JSON.
+    bytes: usize,
 }
 
 impl Editions {
-    /// The next edition. What can't be read, or does not apply, is passed over: the next whole one says all of it.
-    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Catalog> {
+    /// The next edition; an error when too much of it could not be read. What can't be read, or does not apply, is passed over:
+    /// the next whole one says all of it.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        unreadable: &mut u64,
+    ) -> Poll<Result<Arc<Catalog>, String>> {
+        if std::mem::take(&mut self.rests) {
+            // A stream may have thousands of small ones, each of them the work of a whole catalog.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             let Some(objects) = &mut self.objects else { return Poll::Pending };
-            match objects.poll(cx, now) {
-                Poll::Ready(Read::Object { group, header, payload }) => {
-                    if header.status != spine::Status::Normal {
-                        continue;
-                    }
-                    match self.take(group, header.id, &joined(payload)) {
-                        Ok(catalog) => return Poll::Ready(catalog),
-                        Err(error) => {
-                            tracing::warn!(group, object = header.id, %error, "moq: a catalog is refused");
-                        }
-                    }
-                }
-                Poll::Ready(Read::Cut | Read::Skipped) => {}
+            let (group, header, payload) = match objects.poll(cx, now) {
+                Poll::Ready(Read::Object { group, header, payload }) => (group, header, payload),
+                Poll::Ready(Read::Cut | Read::Skipped) => continue,
                 Poll::Ready(Read::End(_)) => {
                     // It may be offered again.
                     self.objects = None;
                     return Poll::Pending;
                 }
                 Poll::Pending => return Poll::Pending,
+            };
+            if header.status != spine::Status::Normal {
+                continue;
+            }
+            match self.take(group, header.id, &joined(payload)) {
+                Ok(catalog) => {
+                    self.rests = true;
+                    return Poll::Ready(Ok(catalog));
+                }
+                Err(error) => {
+                    // It may repeat all that the peer has said.
+                    let error: String = error.to_string().chars().take(REASON_CHARS).collect();
+                    let error = error.escape_debug();
+                    tracing::warn!(group, object = header.id, %error, "moq: a catalog is refused");
+                    *unreadable += 1;
+                    if *unreadable > UNREADABLE_MAX {
+                        return Poll::Ready(Err(format!("the catalog can't be read: {error}")));
+                    }
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
         }
     }
 
-    /// MSF-01 §5.3: a group begins with a whole catalog, what is behind that in it changes it.
-    fn take(&mut self, group: u64, object: u64, json: &[u8]) -> Result<Catalog, catalog::Error> {
-        let next = match (object, self.newest.as_ref().filter(|(of, _)| *of == group)) {
-            (0, _) => {
-                self.newest = None;
-                Catalog::parse(json)
-            }
-            (_, Some((_, catalog))) => catalog.updated(json),
-            (_, None) => Err(catalog::Error::NoBase),
-        }?;
-        self.newest = Some((group, next.clone()));
-        Ok(next)
+    /// MSF-01 §5.3: a group begins with a whole catalog, what is behind that in it changes it. Behind one that did not come, the
+    /// next whole one is waited for.
+    fn take(
+        &mut self,
+        group: u64,
+        object: u64,
+        json: &[u8],
+    ) -> Result<Arc<Catalog>, catalog::Error> {
+        if object == 0 {
+            self.newest = None;
+            let (catalog, bytes) = (Arc::new(Catalog::parse(json)?), json.len());
+            self.newest = Some(Newest { group, object, catalog: catalog.clone(), bytes });
+            return Ok(catalog);
+        }
+        let follows = |newest: &Newest| newest.group == group && newest.object + 1 == object;
+        let Some(newest) = self.newest.take_if(|newest| follows(newest)) else {
+            self.newest = None;
+            return Err(catalog::Error::NoBase);
+        };
+        let newest = self.newest.insert(Newest { object, ..newest });
+        newest.catalog = Arc::new(newest.catalog.updated(json, &mut newest.bytes)?);
+        Ok(newest.catalog.clone())
     }
 }
+
+/// So much of why a catalog is refused as a log needs.
+const REASON_CHARS: usize = 200;
 
 /// Entries that are media. Where the same is there in two packagings, CMAF: it says when frames are
 /// decoded.
 fn choose(entries: &[CatalogTrack]) -> impl Iterator<Item = &CatalogTrack> {
-    let cmaf = |role: Option<&str>| {
-        entries.iter().any(|e| e.packaging == "cmaf" && e.role.as_deref() == role)
-    };
+    let cmaf = entries.iter().filter(|entry| entry.packaging == "cmaf");
+    let cmaf: BTreeSet<Option<&str>> = cmaf.map(|entry| entry.role.as_deref()).collect();
     entries.iter().filter(move |entry| {
-        entry.packaging == "cmaf" || (entry.packaging == "loc" && !cmaf(entry.role.as_deref()))
+        entry.packaging == "cmaf"
+            || (entry.packaging == "loc" && !cmaf.contains(&entry.role.as_deref()))
     })
 }
 
@@ -607,4 +686,56 @@ async fn until(at: Option<tokio::time::Instant>) {
 fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Wake, Waker};
+
+    use spine::Header;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A stream of small changes holds nobody up.
+    #[test]
+    fn between_two_editions_others_have_their_turn() {
+        let staging = staging().unwrap();
+        let track = staging.track(TrackName::from_static(CATALOG), TrackInfo::default()).unwrap();
+        let now = Instant::now();
+        let subgroup = track.group(0, now).unwrap().subgroup(0, now).unwrap();
+        let whole = r#"{"version":"draft-01","tracks":[]}"#;
+        let editions = [whole, r#"{"deltaUpdate":[]}"#, "{", r#"{"deltaUpdate":[]}"#];
+        for (id, json) in editions.into_iter().enumerate() {
+            let payload = track.budget().payload(Bytes::from_static(json.as_bytes()));
+            subgroup.write(Header::new(id as u64, now), vec![payload]).unwrap();
+        }
+        let start = Start::At(spine::Location { group: 0, object: 0 });
+        let cursor = staging.consume().get(&TrackName::from_static(CATALOG)).unwrap();
+        let cursor = cursor.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
+        let objects = Some(Objects::in_order(cursor, PATIENCE));
+        let (mut catalog, mut unreadable) = (Editions { objects, ..Editions::default() }, 0);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut came = Vec::new();
+        for _ in 0..7 {
+            came.push(match catalog.poll(&mut cx, now, &mut unreadable) {
+                Poll::Ready(edition) => edition.is_ok().to_string(),
+                Poll::Pending => woken.0.swap(0, Ordering::Relaxed).to_string(),
+            });
+        }
+        // An edition, a rest; the one that is refused is one, too.
+        assert_eq!(came.join(" "), "true 1 true 1 1 true 1");
+        assert_eq!(unreadable, 1);
+    }
 }

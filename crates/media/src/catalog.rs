@@ -2,8 +2,8 @@
 //!
 //! [`Description`] holds all that HLS, DASH and MoQ lists say about tracks; each list is a pure function of it.
 //! [`Catalog`] is draft-ietf-moq-msf-01 with cmsf-01, in the shape that both browser players accept: full catalogs
-//! only (changes to one are read: `delta`), `cmaf` tracks only, no namespace, `bitrate` on every track, `channelConfig` a string, and the LOC tracks
-//! behind a reference to `catalog.loc`. Unknown fields are ignored when reading.
+//! only (changes to one are read: `delta`), `cmaf` tracks only, no namespace, `bitrate` on every track, `channelConfig` a
+//! string, and the LOC tracks behind a reference to `catalog.loc`. Unknown fields are ignored when reading.
 
 mod delta;
 

@@ -256,7 +256,9 @@ pub fn catalog(data: &[u8]) {
     let mut catalog: Option<catalog::Catalog> = None;
     for piece in [data].into_iter().chain(lines).chain([OTHERS, data]) {
         let next = match &catalog {
-            Some(catalog) if piece != OTHERS => catalog.updated(piece),
+            Some(catalog) if piece != OTHERS => {
+                catalog.updated(piece, &mut catalog.to_json().len())
+            }
             _ => catalog::Catalog::parse(piece),
         };
         let Ok(next) = next else { continue };

@@ -18,7 +18,8 @@ use super::live::ms;
 use super::relay::give;
 use super::rig::{Client, Rig, namespace, next_object, soon, track};
 use crate::clock;
-use crate::limits::{DATAGRAMS_WAITING_MAX, LAG_MAX};
+use crate::limits::{DATAGRAMS_WAITING_MAX, LAG_MAX, REMOVED_TRACKS_MAX, UNREADABLE_MAX};
+use crate::link::Told;
 use crate::play::joined;
 use crate::transport::{Congestion, Network, SendStream};
 
@@ -471,6 +472,125 @@ async fn msf01_s5_3_a_change_without_its_catalog_is_refused() {
     third.object(0, &[], whole("camera").as_bytes()).await;
     third.object(1, &[], add("taken").as_bytes()).await;
     assert_eq!(asked_for(&encoder, &mut events).await.1, "taken");
+}
+
+/// An encoder whose catalog has a camera, and its catalog's stream.
+async fn with_catalog(
+    rig: &Rig,
+    network: &Network,
+) -> (Client, mpsc::UnboundedReceiver<Event>, RequestId) {
+    let mut encoder = rig.encoder_over(network, line()).await;
+    let mut events = std::mem::replace(&mut encoder.events, mpsc::unbounded_channel().1);
+    assert_eq!(code(&encoder.publish_namespace(&["default", "one"]).await), None);
+    let (id, _) = asked_for(&encoder, &mut events).await;
+    (encoder, events, id)
+}
+
+async fn cancelled(events: &mut mpsc::UnboundedReceiver<Event>) -> RequestId {
+    soon("something to be let go", async {
+        loop {
+            if let Some(Event::Cancelled { id, .. }) = events.recv().await {
+                return id;
+            }
+        }
+    })
+    .await
+}
+
+/// What a change is made to must be all of what it was.
+#[tokio::test(start_paused = true)]
+async fn msf01_s5_3_behind_a_change_that_did_not_come_the_next_whole_catalog_is_waited_for() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+    let add = |name| {
+        format!(
+            r#"{{"deltaUpdate":[{{"op":"clone","tracks":[{{"parentName":"camera","name":"{name}"}}]}}]}}"#
+        )
+    };
+    let mut catalog = Stream::begin(&encoder, id, (0, SubgroupId::Zero), true).await;
+    catalog.object(0, &[], CATALOG.as_bytes()).await;
+    assert_eq!(asked_for(&encoder, &mut events).await.1, "camera");
+    catalog.object(1, &[], add("second").as_bytes()).await;
+    assert_eq!(asked_for(&encoder, &mut events).await.1, "second");
+    catalog.object(3, &[], add("third").as_bytes()).await;
+    catalog.finish();
+    tokio::time::sleep(ms(2_000)).await;
+    let mut catalog = Stream::begin(&encoder, id, (1, SubgroupId::Zero), true).await;
+    catalog.object(0, &[], CATALOG.as_bytes()).await;
+    catalog.object(1, &[], add("fourth").as_bytes()).await;
+    assert_eq!(asked_for(&encoder, &mut events).await.1, "fourth");
+}
+
+#[tokio::test(start_paused = true)]
+async fn msf01_s5_3_who_sends_nothing_but_changes_that_do_not_apply_is_shown_the_door() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+    let mut catalog = Stream::begin(&encoder, id, (0, SubgroupId::Zero), true).await;
+    catalog.object(0, &[], CATALOG.as_bytes()).await;
+    asked_for(&encoder, &mut events).await;
+    for id in 1..=UNREADABLE_MAX + 1 {
+        catalog.object(id, &[], b"{").await;
+    }
+    cancelled(&mut events).await;
+    let one = spine::Path::new(["default", "one"]).unwrap();
+    super::rig::until("its broadcast to end", || {
+        rig.origin
+            .get(&one)
+            .is_none_or(|b| matches!(b.liveness(), spine::broadcast::Liveness::Ended(_)))
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn msf01_s5_3_a_track_that_becomes_another_one_is_read_anew() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+    let mut catalog = Stream::begin(&encoder, id, (0, SubgroupId::Zero), true).await;
+    catalog.object(0, &[], CATALOG.as_bytes()).await;
+    let (camera, _) = asked_for(&encoder, &mut events).await;
+    // The same of other words is the same.
+    let same = br#"{"deltaUpdate":[{"op":"update","tracks":[{"name":"camera","codec":"avc1.64001f","bitrate":1}]}]}"#;
+    catalog.object(1, &[], same).await;
+    let other = br#"{"deltaUpdate":[{"op":"update","tracks":[{"name":"camera","codec":"hvc1.1.6.L93.B0"}]}]}"#;
+    catalog.object(2, &[], other).await;
+    assert_eq!(cancelled(&mut events).await, camera);
+    assert_eq!(asked_for(&encoder, &mut events).await.1, "camera");
+    let replaced = br#"{"deltaUpdate":[{"op":"remove","tracks":[{"name":"camera"}]},
+        {"op":"add","tracks":[{"name":"camera","packaging":"loc","isLive":true,"role":"video","codec":"avc1.640028"}]}]}"#;
+    catalog.object(3, &[], replaced).await;
+    assert_eq!(asked_for(&encoder, &mut events).await.1, "camera");
+}
+
+/// As often as one that is subscribed to.
+#[tokio::test(start_paused = true)]
+async fn a_track_that_its_encoder_publishes_itself_comes_and_goes_for_an_evening() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, _events, id) = with_catalog(&rig, &network).await;
+    let mut catalog = Stream::begin(&encoder, id, (0, SubgroupId::Zero), true).await;
+    let none = r#"{"version":"draft-01","tracks":[]}"#;
+    catalog.object(0, &[], none.as_bytes()).await;
+    let camera =
+        r#"{"name":"camera","packaging":"loc","isLive":true,"role":"video","codec":"avc1.640028"}"#;
+    let change = |op: &str| format!(r#"{{"deltaUpdate":[{{"op":"{op}","tracks":[{camera}]}}]}}"#);
+    for n in 0..REMOVED_TRACKS_MAX as u64 {
+        let request = Request::Publish {
+            track: track(&["default", "one"], "camera"),
+            parameters: Parameters::default(),
+            properties: Properties::empty(),
+        };
+        let (_, answer, mut told) = encoder.ask(request).await;
+        assert_eq!(code(&answer), None, "{n}");
+        catalog.object(2 * n + 1, &[], change("add").as_bytes()).await;
+        catalog.object(2 * n + 2, &[], change("remove").as_bytes()).await;
+        soon("the camera to be let go", async {
+            while !matches!(told.recv().await, Some(Told::Event(Event::Cancelled { .. }))) {}
+        })
+        .await;
+    }
 }
 
 /// While nobody says whether it may publish, the oldest of its datagrams are dropped for newer ones.

@@ -5,7 +5,7 @@
 //! | `add` | a track that is not there yet |
 //! | `remove` | the track of this name |
 //! | `clone` | a track like `parentName`, but for the fields that it has itself |
-//! | `update` | the same in its parent's place, of later editions of the draft |
+//! | `update` | the same in its parent's place, from later editions of the draft |
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -29,9 +29,26 @@ struct Change {
     tracks: Vec<Map<String, Value>>,
 }
 
+/// Bytes of JSON.
+struct Size {
+    /// Of the catalog.
+    is: usize,
+    /// Never less: a large entry that is copied again and again is work as well.
+    work: usize,
+}
+
+impl Size {
+    fn work(&mut self, entry: &CatalogTrack) -> Result<usize, Error> {
+        let bytes = serde_json::to_vec(entry)?.len();
+        self.work += bytes;
+        Ok(bytes)
+    }
+}
+
 impl Catalog {
-    /// The catalog after a delta: all of its changes in their order, or none. What it grows to is bounded as what is read at once.
-    pub fn updated(&self, json: &[u8]) -> Result<Self, Error> {
+    /// The catalog after a delta: all of its changes in their order, or none. What it grows to is bounded as what is read at once:
+    /// `bytes` are those of the catalog, and then those of what it becomes.
+    pub fn updated(&self, json: &[u8], bytes: &mut usize) -> Result<Self, Error> {
         if json.len() > limits::CATALOG_BYTES_MAX {
             return Err(Error::TooLarge(json.len()));
         }
@@ -41,13 +58,13 @@ impl Catalog {
             return Err(Error::TooManyTracks(changes));
         }
         let mut next = self.clone();
-        // Never less: a large entry that is copied again and again is work as well.
-        let mut bytes = self.to_json().len();
+        let mut size = Size { is: *bytes, work: *bytes };
         for Change { op, tracks } in delta.delta_update {
             for entry in tracks {
-                next.change(&op, entry, &mut bytes)?;
+                next.change(&op, entry, &mut size)?;
             }
         }
+        *bytes = size.is;
         next.generated_at = delta.generated_at.or(next.generated_at);
         next.is_complete |= delta.is_complete;
         Ok(next)
@@ -57,7 +74,7 @@ impl Catalog {
         &mut self,
         op: &str,
         entry: Map<String, Value>,
-        bytes: &mut usize,
+        size: &mut Size,
     ) -> Result<(), Error> {
         let text = |field| entry.get(field).and_then(Value::as_str);
         let place = |name: Option<&str>| {
@@ -65,30 +82,33 @@ impl Catalog {
             let place = self.tracks.iter().position(|track| track.name == name);
             place.ok_or_else(|| Error::NoSuchTrack(cut(name)))
         };
-        let (at, track) = match op {
+        let (at, track): (Option<usize>, CatalogTrack) = match op {
             "add" => (None, serde_json::from_value(Value::Object(entry))?),
             "remove" => {
                 let at = place(text("name"))?;
-                self.tracks.remove(at);
+                let gone = self.tracks.remove(at);
+                size.is = size.is.saturating_sub(serde_json::to_vec(&gone)?.len());
                 return Ok(());
             }
             "clone" => {
                 let parent = place(text("parentName"))?;
-                (None, like(&self.tracks[parent], entry, bytes)?)
+                size.work(&self.tracks[parent])?;
+                (None, like(&self.tracks[parent], entry)?)
             }
             "update" => {
                 let parent = place(text("parentName").or_else(|| text("name")))?;
-                (Some(parent), like(&self.tracks[parent], entry, bytes)?)
+                let old = size.work(&self.tracks[parent])?;
+                size.is = size.is.saturating_sub(old);
+                (Some(parent), like(&self.tracks[parent], entry)?)
             }
             other => return Err(Error::Operation(cut(other))),
         };
-        let track: CatalogTrack = track;
         if self.tracks.iter().enumerate().any(|(n, t)| t.name == track.name && Some(n) != at) {
             return Err(Error::Listed(cut(&track.name)));
         }
-        *bytes += serde_json::to_vec(&track)?.len();
-        if *bytes > limits::CATALOG_BYTES_MAX {
-            return Err(Error::TooLarge(*bytes));
+        size.is += size.work(&track)?;
+        if size.work > limits::CATALOG_BYTES_MAX {
+            return Err(Error::TooLarge(size.work));
         }
         match at {
             Some(at) => self.tracks[at] = track,
@@ -100,13 +120,8 @@ impl Catalog {
 }
 
 /// The parent with these fields instead of its own.
-fn like(
-    parent: &CatalogTrack,
-    mut entry: Map<String, Value>,
-    bytes: &mut usize,
-) -> Result<CatalogTrack, Error> {
+fn like(parent: &CatalogTrack, mut entry: Map<String, Value>) -> Result<CatalogTrack, Error> {
     let mut fields = serde_json::to_value(parent)?;
-    *bytes += serde_json::to_vec(parent)?.len();
     entry.remove("parentName");
     if let Value::Object(fields) = &mut fields {
         fields.extend(entry);
@@ -132,13 +147,46 @@ mod tests {
         .unwrap()
     }
 
+    fn updated(catalog: &Catalog, json: &[u8]) -> Result<Catalog, Error> {
+        catalog.updated(json, &mut catalog.to_json().len())
+    }
+
+    /// Nobody counts them anew for each change.
+    #[test]
+    fn the_bytes_of_a_catalog_are_carried_along() {
+        let (mut catalog, mut bytes) = (catalog(), catalog().to_json().len());
+        for json in [
+            r#"{"deltaUpdate":[{"op":"clone","tracks":[{"parentName":"camera","name":"small"}]}]}"#,
+            r#"{"deltaUpdate":[{"op":"update","tracks":[{"name":"small","label":"a longer one"}]}]}"#,
+            r#"{"deltaUpdate":[{"op":"update","tracks":[{"name":"small","label":null}]}]}"#,
+            r#"{"deltaUpdate":[{"op":"remove","tracks":[{"name":"sound"}]}]}"#,
+            r#"{"deltaUpdate":[{"op":"remove","tracks":[{"name":"sound"}]}]}"#,
+        ] {
+            if let Ok(next) = catalog.updated(json.as_bytes(), &mut bytes) {
+                catalog = next;
+            }
+            // But for the commas between entries.
+            let is = catalog.to_json().len();
+            assert!(bytes.abs_diff(is) <= 2, "{json}: {bytes} {is}");
+        }
+        // For as long as it does not grow, as often as anybody likes.
+        let json = format!(
+            r#"{{"deltaUpdate":[{{"op":"update","tracks":[{{"name":"small","label":"{}"}}]}}]}}"#,
+            "x".repeat(10_000)
+        );
+        for _ in 0..200 {
+            catalog = catalog.updated(json.as_bytes(), &mut bytes).unwrap();
+        }
+    }
+
     fn names(catalog: &Catalog) -> Vec<&str> {
         catalog.tracks.iter().map(|track| &*track.name).collect()
     }
 
     #[test]
     fn msf01_s5_3_changes_are_made_in_their_order() {
-        let next = catalog().updated(
+        let next = updated(
+            &catalog(),
             br#"{"generatedAt":2,"deltaUpdate":[
             {"op":"remove","tracks":[{"name":"sound"}]},
             {"op":"add","tracks":[{"name":"slides","packaging":"loc","isLive":true},{"name":"sound","packaging":"cmaf","isLive":true}]},
@@ -153,7 +201,7 @@ mod tests {
         assert_eq!(small.codec.as_deref(), Some("avc1.640028"));
         assert_eq!((next.tracks[0].bitrate, next.tracks[0].width), (Some(4_000_000), Some(1920)));
         assert_eq!(next.tracks[2].packaging, "cmaf");
-        let over = next.updated(br#"{"deltaUpdate":[],"isComplete":true}"#).unwrap();
+        let over = updated(&next, br#"{"deltaUpdate":[],"isComplete":true}"#).unwrap();
         assert!(over.is_complete && over.generated_at == Some(2));
     }
 
@@ -180,7 +228,7 @@ mod tests {
             (r#"{"deltaUpdate":[{"op":"replace","tracks":[{"name":"sound"}]}]}"#, r#""replace""#),
         ];
         for (json, word) in bad {
-            let error = catalog().updated(json.as_bytes()).unwrap_err().to_string();
+            let error = updated(&catalog(), json.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(word), "{json}: {error}");
         }
     }
@@ -193,22 +241,22 @@ mod tests {
             format!(r#"{{"deltaUpdate":[{{"op":"{op}","tracks":[{}]}}]}}"#, tracks.join(","))
         };
         let most = limits::CATALOG_TRACKS_MAX;
-        let all = base.updated(delta("add", (2..most).map(add).collect()).as_bytes()).unwrap();
+        let all = updated(&base, delta("add", (2..most).map(add).collect()).as_bytes()).unwrap();
         assert_eq!(all.tracks.len(), most);
-        let one_more = all.updated(delta("add", vec![add(most)]).as_bytes());
+        let one_more = updated(&all, delta("add", vec![add(most)]).as_bytes());
         assert!(matches!(one_more, Err(Error::TooManyTracks(_))), "{one_more:?}");
-        let many = base.updated(delta("remove", vec!["{}".into(); most + 1]).as_bytes());
+        let many = updated(&base, delta("remove", vec!["{}".into(); most + 1]).as_bytes());
         assert!(matches!(many, Err(Error::TooManyTracks(_))), "{many:?}");
         // One large entry, a thousand times.
         let label = "x".repeat(limits::CATALOG_BYTES_MAX / 4);
         let large =
             format!(r#"{{"name":"large","packaging":"loc","isLive":true,"label":"{label}"}}"#);
-        let large = base.updated(delta("add", vec![large]).as_bytes()).unwrap();
+        let large = updated(&base, delta("add", vec![large]).as_bytes()).unwrap();
         for op in ["clone", "update"] {
             let like = |n| format!(r#"{{"parentName":"large","name":"{op}{n}"}}"#);
             let same = |_| r#"{"name":"large"}"#.to_owned();
             let tracks = (0..999).map(|n| if op == "clone" { like(n) } else { same(n) }).collect();
-            let grown = large.updated(delta(op, tracks).as_bytes());
+            let grown = updated(&large, delta(op, tracks).as_bytes());
             assert!(matches!(grown, Err(Error::TooLarge(_))), "{op}");
         }
     }
