@@ -115,6 +115,9 @@ pub const HEAD_MAX: Duration = Duration::from_secs(30);
 /// it is asked whether somebody may publish, nobody takes them; the oldest are dropped for those that come.
 pub const DATAGRAMS_WAITING_MAX: usize = 1 << 20;
 
+/// So much of them one track may have, whatever others hold: a dozen packets, which is more than come in a turn of its task.
+pub const DATAGRAMS_EACH: usize = 16 << 10;
+
 /// Bytes read from a stream at once.
 pub const READ_BYTES: usize = 64 << 10;
 
