@@ -474,8 +474,11 @@ async fn copy(
         last: None,
     };
     let mut arrived = Arrived { bytes: first, end: None };
+    // When the head that it stands in began.
+    let mut began = None;
     loop {
         while let Some(item) = reader.read(&mut arrived.bytes)? {
+            began = None;
             match item {
                 SubgroupItem::Object(head) => {
                     copying.object(reader.subgroup().unwrap_or(head.id), head)?;
@@ -485,7 +488,8 @@ async fn copy(
         }
         match arrived.end {
             None if reader.is_inside_head() => {
-                let Some(rest) = rest_of_head(link, arrive(stream)).await else {
+                let began = *began.get_or_insert_with(clock::now);
+                let Some(rest) = rest_of_head(link, began, arrive(stream)).await else {
                     copying.reset(reset(ResetCode::SessionClosed));
                     return Ok(());
                 };

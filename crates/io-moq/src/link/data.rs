@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use moqt::data::{Opening, OpeningReader};
@@ -10,6 +11,7 @@ use moqt::{ResetCode, SessionCode};
 use tokio::sync::oneshot;
 
 use super::{Belongs, DataClosed, DataStream, Link, Told};
+use crate::clock;
 use crate::limits::HEAD_MAX;
 use crate::qlog::Messages;
 use crate::transport::{Read, RecvStream};
@@ -17,12 +19,12 @@ use crate::transport::{Read, RecvStream};
 /// A unidirectional stream of the peer: its control stream, or data.
 pub(super) async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
     let mut opening = OpeningReader::new(link.version);
-    let mut begun = false;
+    let mut began = None;
     loop {
-        let read = match begun {
+        let read = match began {
             // Streams are there with any that was opened behind them: what is less urgent may be late.
-            false => stream.read().await,
-            true => match rest_of_head(&link, stream.read()).await {
+            None => stream.read().await,
+            Some(began) => match rest_of_head(&link, began, stream.read()).await {
                 Some(read) => read,
                 None => return,
             },
@@ -34,7 +36,7 @@ pub(super) async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
         };
         let header = match opening.read(&mut chunk) {
             Ok(None) => {
-                begun = true;
+                began.get_or_insert_with(clock::now);
                 continue;
             }
             Ok(Some(Opening::Padding)) => return,
@@ -64,10 +66,14 @@ pub(super) async fn read_data(link: Arc<Link>, mut stream: RecvStream) {
     }
 }
 
-/// What comes next on a data stream that stands in the middle of a head. Who does not say the rest of it ends the session: DATA_STREAM_TIMEOUT,
-/// draft-18 §3.5.
-pub(crate) async fn rest_of_head<T>(link: &Link, next: impl Future<Output = T>) -> Option<T> {
-    let came = tokio::time::timeout(HEAD_MAX, next).await.ok();
+/// What comes next on a data stream that stands in the middle of a head, which began then. Who does not say the rest of it ends the
+/// session: DATA_STREAM_TIMEOUT, draft-18 §3.5.
+pub(crate) async fn rest_of_head<T>(
+    link: &Link,
+    began: Instant,
+    next: impl Future<Output = T>,
+) -> Option<T> {
+    let came = tokio::time::timeout_at((began + HEAD_MAX).into(), next).await.ok();
     if came.is_none() {
         link.close(SessionCode::DataStreamTimeout, "half a head came on a data stream");
     }
