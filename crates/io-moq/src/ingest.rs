@@ -144,6 +144,8 @@ struct Reading {
     track: Track,
     objects: Option<Objects>,
     ended: bool,
+    /// The catalog has taken it out: until when what is under way of it is taken.
+    leaves: Option<tokio::time::Instant>,
 }
 
 /// What its media is made of. In another edition of the catalog, another one is another track.
@@ -237,16 +239,19 @@ impl Ingest {
         // It has withdrawn all it offered: until when what is under way is taken.
         let mut gone: Option<tokio::time::Instant> = None;
         let left = loop {
+            self.drop_tracks(tokio::time::Instant::now());
             if gone.is_some() && taking.is_empty() {
                 // All of it has come, and is handed on with this.
                 let _ = poll_fn(|cx| Poll::Ready(self.poll(cx).is_ready())).await;
                 break Left::Goodbye;
             }
+            let leaves = self.readings.iter().filter_map(|r| r.leaves).min();
             let next = poll_fn(|cx| match self.publisher.offers.poll_recv(cx) {
                 Poll::Ready(offer) => Poll::Ready(Next::Offer(offer)),
                 Poll::Pending => self.poll(cx).map(Next::Woke),
             });
             let offer = tokio::select! {
+                () = until(leaves) => continue,
                 Some((id, name, taken)) = taking.next() => {
                     tracing::debug!(track = %name.escape_ascii(), ?taken, "moq: a track is over");
                     id.map(|id| self.offered.remove(&id));
@@ -261,7 +266,7 @@ impl Ingest {
                     Next::Offer(offer) => offer,
                     Next::Woke(Woke::Catalog(catalog)) if catalog.is_complete => break Left::Goodbye,
                     Next::Woke(Woke::Catalog(catalog)) => {
-                        self.drop_tracks(&catalog);
+                        self.take_leave(&catalog);
                         for name in self.new_tracks(&catalog) {
                             // From its start, or that of the group that is under way: nothing that
                             // went on air before we asked need be lost.
@@ -370,14 +375,34 @@ impl Ingest {
         TrackName::new(if times == 0 { name.clone() } else { again.into() }).ok()
     }
 
-    /// Ends the tracks that the catalog has no more, or has as others. Lists leave them out until they come again.
-    fn drop_tracks(&mut self, catalog: &Catalog) {
-        let listed = |name: &str| catalog.tracks.iter().find(|entry| entry.name == name);
-        let stays = |r: &Reading| listed(&r.name).is_some_and(|entry| Shape::of(entry) == r.shape);
+    /// Tracks that the catalog has no more leave when what is under way of them has come; others take the place of some at once.
+    fn take_leave(&mut self, catalog: &Catalog) {
+        let now = tokio::time::Instant::now();
+        for r in &mut self.readings {
+            let listed = catalog.tracks.iter().find(|entry| entry.name == r.name);
+            let stays = listed.map(|entry| Shape::of(entry) == r.shape);
+            r.leaves = match (stays, r.leaves) {
+                (Some(true), None) => None,
+                // It is back before it had ended.
+                (Some(true), Some(_)) if !r.ended => None,
+                (Some(_), _) => Some(now),
+                (None, None) => Some(now + GONE_LINGER),
+                (None, leaves) => leaves,
+            };
+        }
+        let listed = |name: &str| catalog.tracks.iter().any(|entry| entry.name == name);
+        let is_read = |name: &str| self.readings.iter().any(|r| r.name == name);
+        self.known.retain(|name| listed(name) || is_read(name));
+        self.drop_tracks(now);
+    }
+
+    /// Ends those that have left. Lists leave them out until they come again.
+    fn drop_tracks(&mut self, now: tokio::time::Instant) {
+        let stays = |r: &Reading| r.leaves.is_none_or(|at| at > now && !r.ended);
         let (stay, gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.readings).into_iter().partition(stays);
         self.readings = stay;
-        self.known.retain(|name| listed(name).is_some() && gone.iter().all(|r| r.name != *name));
+        self.known.retain(|name| gone.iter().all(|r| r.name != *name));
         self.taken_away += gone.len();
         for Reading { name, staged, track, .. } in gone {
             tracing::info!(track = %name.escape_debug(), "moq: a track is taken out of its catalog");
@@ -437,8 +462,8 @@ impl Ingest {
                 wanted.push(name);
             }
             let (name, shape) = (entry.name.clone(), Shape::of(entry));
-            let (objects, ended) = (None, false);
-            self.readings.push(Reading { name, staged, shape, track, objects, ended });
+            let (objects, ended, leaves) = (None, false, None);
+            self.readings.push(Reading { name, staged, shape, track, objects, ended, leaves });
         }
         // Tracks may be there already, or come while nothing else changes.
         self.seen = u64::MAX;
@@ -537,7 +562,8 @@ impl Ingest {
                 track.request_group(largest.group);
             }
         }
-        if !self.readings.is_empty() && self.readings.iter().all(|r| r.ended) {
+        let mut there = self.readings.iter().filter(|r| r.leaves.is_none()).peekable();
+        if there.peek().is_some() && there.all(|r| r.ended) {
             return Poll::Ready(Woke::Over);
         }
         let read = self.readings.iter().filter_map(|r| r.objects.as_ref());

@@ -420,6 +420,10 @@ async fn msf01_s5_3_tracks_come_and_go_with_changes_of_the_catalog() {
 
     let remove = br#"{"deltaUpdate":[{"op":"remove","tracks":[{"name":"camera"}]}]}"#;
     catalog.object(4, &[], remove).await;
+    // What is under way still comes.
+    tokio::time::sleep(ms(500)).await;
+    stream.picture(3).await;
+    assert_eq!(pictures.take(1).await, [(1, 3)]);
     let ended = soon("the camera to be let go", async {
         loop {
             if let Some(Event::Cancelled { id, .. }) = events.recv().await {
