@@ -375,9 +375,11 @@ impl Ingest {
         TrackName::new(if times == 0 { name.clone() } else { again.into() }).ok()
     }
 
-    /// Tracks that the catalog has no more leave when what is under way of them has come; others take the place of some at once.
+    /// Tracks that a change has taken out leave when what is under way of them has come; others take the place of some at once.
+    /// Whole catalogs may be of one of several writers, and lack what the others have: they take nothing out.
     fn take_leave(&mut self, catalog: &Catalog) {
         let now = tokio::time::Instant::now();
+        let changed = self.catalog.newest.as_ref().is_some_and(|newest| newest.object > 0);
         for r in &mut self.readings {
             let listed = catalog.tracks.iter().find(|entry| entry.name == r.name);
             let stays = listed.map(|entry| Shape::of(entry) == r.shape);
@@ -386,13 +388,13 @@ impl Ingest {
                 // It is back before it had ended.
                 (Some(true), Some(_)) if !r.ended => None,
                 (Some(_), _) => Some(now),
-                (None, None) => Some(now + GONE_LINGER),
+                (None, None) if changed => Some(now + GONE_LINGER),
                 (None, leaves) => leaves,
             };
         }
         let listed = |name: &str| catalog.tracks.iter().any(|entry| entry.name == name);
         let is_read = |name: &str| self.readings.iter().any(|r| r.name == name);
-        self.known.retain(|name| listed(name) || is_read(name));
+        self.known.retain(|name| !changed || listed(name) || is_read(name));
         self.drop_tracks(now);
     }
 
