@@ -184,7 +184,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
         peers: Peers {
             nginx: arguments.nginx.clone(),
             srs: arguments.srs.clone(),
-            relays: arguments.relays.clone(),
+            // Relays run in a folder of their own.
+            relays: std::path::absolute(&arguments.relays)?,
         },
         clips: arguments.clips.clone(),
         results,
