@@ -7,7 +7,7 @@ import { installMeasure } from './lib/measure.mjs';
 import { buildReactPage } from './lib/react-page.mjs';
 import { Scenarios } from './lib/scenario.mjs';
 import { quality, sounds } from './scenarios/choices.mjs';
-import { othersAreNotFramed, steeredFromOutside } from './scenarios/embed.mjs';
+import { othersAreNotFramed, othersShowNothing, steeredFromOutside } from './scenarios/embed.mjs';
 import { playedInReact } from './scenarios/react.mjs';
 
 const { values: options } = parseArgs({
@@ -27,6 +27,7 @@ await scenarios.run('quality', server, async (tools) => {
   await sounds({ check: scenarios.check, ...tools }, options.tones.split(',').map(Number));
 });
 await scenarios.run('framed', server, (tools) => othersAreNotFramed({ check: scenarios.check, ...tools }, { server, id, named: options.named }), { expectErrors: true });
+await scenarios.run('shown', server, (tools) => othersShowNothing({ check: scenarios.check, ...tools }, { server, named: options.named }), { expectErrors: true });
 await scenarios.run('react', server, async (tools) => {
   const { script, error } = await built;
   if (error) throw error;

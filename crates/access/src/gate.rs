@@ -26,7 +26,7 @@ const KIND: &str = "signing-key";
 pub struct Visitor<'a> {
     /// Where from.
     pub address: IpAddr,
-    /// The page that asks (`Origin`); none if it is no page, or one of this server's.
+    /// The page that asks, or shows what is asked for, as `Origin` writes it; none if it is no page, or one of this server's.
     pub origin: Option<&'a str>,
     /// The host that it asks (`Host`): this server's own pages may always embed.
     pub host: Option<&'a str>,

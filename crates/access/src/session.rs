@@ -104,7 +104,7 @@ impl Sessions {
             return Ok(None);
         }
         if save {
-            self.save(&id, &session).await?;
+            self.save_use(&id, &session).await?;
         }
         Ok(Some(session.holder))
     }
@@ -127,6 +127,13 @@ impl Sessions {
     async fn save(&self, id: &str, session: &Session) -> Result<(), EngineError> {
         let content = Bytes::from(serde_json::to_vec(session).unwrap_or_default());
         engine(self.control.put_document(key(id)?, content, Expect::Any).await.map(|_| ()))
+    }
+
+    /// Unless it has ended meanwhile.
+    async fn save_use(&self, id: &str, session: &Session) -> Result<(), EngineError> {
+        let content = serde_json::to_vec(session).unwrap_or_default();
+        let change = move |_: &[u8]| Ok::<_, DocumentError>(content);
+        engine(self.control.change_document(key(id)?, change).await.map(|_| ()))
     }
 
     async fn forget(&self, id: &str) -> Result<(), EngineError> {
@@ -201,6 +208,21 @@ mod tests {
         }
         let stored = sessions.control.documents(KIND, "").await.unwrap();
         assert!(stored.is_empty(), "what is over is deleted: {stored:?}");
+    }
+
+    /// It is signed out of while another tab uses it: what is written of that use does not bring it back.
+    #[tokio::test]
+    async fn a_use_that_is_written_late_does_not_undo_signing_out() {
+        let folder = TempDir::new().unwrap();
+        let sessions = Sessions::load(open(&folder)).await.unwrap();
+        let cookie = sessions.begin("h".to_owned(), [1; 24], NOW).await.unwrap();
+        let later = NOW + ms(SESSION_SAVED_EVERY);
+        let id = hex(&cookie.hash().0);
+        let session = sessions.open()[&id].clone();
+        sessions.end(&cookie).await.unwrap();
+        sessions.save_use(&id, &session).await.unwrap();
+        let again = Sessions::load(sessions.control.clone()).await.unwrap();
+        assert_eq!(again.holder(&cookie, later).await.unwrap(), None);
     }
 
     #[tokio::test]

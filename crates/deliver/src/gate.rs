@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use access::{Pass, Refusal, Visitor};
 use axum::extract::{ConnectInfo, Extension, RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt;
@@ -43,15 +43,20 @@ pub(crate) async fn gate(
         return playlist::bad_request(&words);
     }
     let param = |name| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    let page = Page::of(request.uri().path());
     let asked = Asked {
         segment: param("id").unwrap_or_default().to_owned(),
         video: param("video").map(str::to_owned),
         peer,
-        origin: field(&request, header::ORIGIN),
-        host: field(&request, header::HOST)
+        origin: if page == Page::None {
+            embedder(request.headers())
+        } else {
+            field(request.headers(), header::ORIGIN).map(str::to_owned)
+        },
+        host: field(request.headers(), header::HOST)
+            .map(str::to_owned)
             .or_else(|| request.uri().authority().map(ToString::to_string)),
     };
-    let page = Page::of(request.uri().path());
     let mut looked = Instant::now();
     let pass = match asked.ask(&site, page).await {
         Ok(pass) => pass,
@@ -68,7 +73,9 @@ pub(crate) async fn gate(
     request.extensions_mut().insert(pass);
     let began = Instant::now();
     let mut response = next.run(request).await;
-    if began.elapsed() > AGAIN_AFTER {
+    // Where an edge checks each of those who get what it keeps, that is not only his who asked first.
+    let shared = edge && !is_unkept(response.headers());
+    if !shared && began.elapsed() > AGAIN_AFTER {
         looked = Instant::now();
         if let Err(refusal) = asked.ask(&site, page).await {
             return turned_away(refusal, page, site.quic());
@@ -76,9 +83,13 @@ pub(crate) async fn gate(
     }
     if by_origin {
         // RFC 9110 §12.5.5: who asks decides.
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+        let by = HeaderValue::from_static("Origin, Referer, Sec-Fetch-Dest, Sec-Fetch-Site");
+        response.headers_mut().insert(header::VARY, by);
     }
-    if restricted && !edge {
+    if shared {
+        return response;
+    }
+    if restricted {
         keep_private(response.headers_mut());
     }
     // What is open may be locked meanwhile.
@@ -138,16 +149,16 @@ pub(crate) async fn allowed(Extension(pass): Extension<Pass>) -> Response {
 /// What is locked belongs to who was let in: a shared cache would hand it to everybody who knows the address, a
 /// token that has ended included. RFC 9111 §5.2.2.7.
 fn keep_private(headers: &mut HeaderMap) {
-    let Some(shared) = headers.get(header::CACHE_CONTROL).and_then(|v| v.to_str().ok()) else {
-        return;
-    };
-    if shared == "no-store" {
-        return;
-    }
+    let shared = headers.get(header::CACHE_CONTROL).and_then(|v| v.to_str().ok());
+    let Some(shared) = shared.filter(|_| !is_unkept(headers)) else { return };
     let own = format!("private, {}", shared.trim_start_matches("public, "));
     if let Ok(own) = HeaderValue::from_str(&own) {
         headers.insert(header::CACHE_CONTROL, own);
     }
+}
+
+fn is_unkept(headers: &HeaderMap) -> bool {
+    headers.get(header::CACHE_CONTROL).is_none_or(|v| v == "no-store")
 }
 
 /// What a request says of itself, kept for the second look.
@@ -177,8 +188,31 @@ impl Asked {
     }
 }
 
-fn field(request: &Request, name: HeaderName) -> Option<String> {
-    request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
+/// The page that shows this. Browsers name it (`Origin`) where scripts could read the answer; of `<img>` and `<video>` they say where
+/// they stand (`Referer`, RFC 9110 §10.1.3), and, if that page wants it kept to itself, that it is another site's
+/// (`Sec-Fetch-Site`, W3C Fetch Metadata §2.4). Who opens the address itself is shown by nobody.
+fn embedder(headers: &HeaderMap) -> Option<String> {
+    if let Some(origin) = field(headers, header::ORIGIN) {
+        return Some(origin.to_owned());
+    }
+    if field(headers, SEC_FETCH_DEST) == Some("document") {
+        return None;
+    }
+    if let Some(page) = field(headers, header::REFERER).and_then(|url| url.parse::<Uri>().ok())
+        && let (Some(scheme), Some(authority)) = (page.scheme_str(), page.authority())
+    {
+        return Some(format!("{scheme}://{authority}"));
+    }
+    let site = field(headers, SEC_FETCH_SITE);
+    // As of a page without an origin (WHATWG HTML §7.1.1): it is on no list.
+    matches!(site, Some("cross-site" | "same-site")).then(|| "null".to_owned())
+}
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+fn field(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
 }
 
 pub(crate) fn now_ms() -> u64 {
@@ -262,6 +296,33 @@ mod tests {
             };
             let answer = page.lets_in(pass).err().map(|refusal| refused(refusal).status());
             assert_eq!(answer, expect, "{page:?} {known}");
+        }
+    }
+
+    #[test]
+    fn whoever_shows_it_is_known_where_no_origin_is_sent() {
+        let page = "https://page.example:8443/a?b#c";
+        type Sent<'a> = &'a [(&'a str, &'a str)];
+        let cases: &[(Sent<'_>, Option<&str>)] = &[
+            (&[], None),
+            (&[("origin", "https://a.example"), ("referer", page)], Some("https://a.example")),
+            (&[("referer", page)], Some("https://page.example:8443")),
+            (&[("referer", page), ("sec-fetch-dest", "video")], Some("https://page.example:8443")),
+            (&[("referer", page), ("sec-fetch-dest", "document")], None),
+            (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")], Some("null")),
+            (&[("sec-fetch-site", "same-site"), ("sec-fetch-dest", "iframe")], Some("null")),
+            (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "document")], None),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty")], None),
+            // Its address was written or chosen from a list.
+            (&[("sec-fetch-site", "none")], None),
+            (&[("referer", "about:blank"), ("sec-fetch-site", "cross-site")], Some("null")),
+            (&[("referer", "no address at all")], None),
+        ];
+        for (sent, expect) in cases {
+            let headers = sent.iter().map(|(name, value)| {
+                (HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
+            });
+            assert_eq!(embedder(&headers.collect()).as_deref(), *expect, "{sent:?}");
         }
     }
 

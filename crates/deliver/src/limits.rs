@@ -60,6 +60,9 @@ pub const PLANS_BYTES: usize = 64 << 20;
 /// Segments of a playlist of a range: a preview of five minutes in segments of a second, and as much again.
 pub const RANGE_SEGMENTS: u64 = 600;
 
+/// A track that is so many segments behind the one that decides cuts is not waited for where a range ends.
+pub(crate) const STOPPED_SEGMENTS: u64 = 2;
+
 /// How many segments before a range its key frame is looked for: half a minute of 2 s.
 pub const KEY_SEGMENTS_BACK: usize = 15;
 

@@ -1,6 +1,6 @@
 //! Answering for initialisation segments, segments and parts.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -294,7 +294,8 @@ fn growing(shelf: &Shelf, rendition: &str, number: u64) -> bool {
 }
 
 /// The segment that is being made, each part as soon as it is there: what low-latency DASH plays. Its
-/// length is not known yet, so there are no ranges of it.
+/// length is not known yet, so there are no ranges of it. If a part can't be had the answer ends in an error: what is
+/// short nobody keeps for the whole.
 fn as_it_grows(
     shelf: &Arc<Shelf>,
     waiter: Waiter,
@@ -304,44 +305,58 @@ fn as_it_grows(
 ) -> Response {
     shelf.counters().media.fetch_add(1, Ordering::Relaxed);
     let (shelf, name) = (shelf.clone(), rendition.to_owned());
-    let parts = futures_util::stream::unfold(0, move |part| {
+    let parts = futures_util::stream::unfold(Some(0), move |part| {
         let (shelf, name) = (shelf.clone(), name.clone());
         async move {
-            let there = wait_for_part_of(&shelf, waiter, (&name, number, part)).await;
-            let pieces = there.then(|| this_part(&shelf, &name, epoch, number, part)).flatten()?;
+            let part = part?;
+            let pieces = match grown(&shelf, waiter, &name, (epoch, number, part)).await {
+                Ok(pieces) => pieces?,
+                Err(missing) => {
+                    tracing::debug!(track = name, number, part, missing, "a segment breaks off");
+                    return Some((vec![Err(io::Error::other(missing))], None));
+                }
+            };
             let bytes = pieces.iter().map(|p| p.len() as u64).sum();
             shelf.counters().media_bytes.fetch_add(bytes, Ordering::Relaxed);
-            Some((
-                futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)),
-                part + 1,
-            ))
+            Some((pieces.into_iter().map(Ok).collect(), Some(part + 1)))
         }
     });
     let response = cors()
         .header(header::CACHE_CONTROL, IMMUTABLE)
         .header(header::CONTENT_TYPE, kind(rendition))
-        .body(Body::from_stream(parts.flatten()));
+        .body(Body::from_stream(parts.flat_map(futures_util::stream::iter)));
     built(response)
 }
 
-/// Whether this part comes; not if its segment is complete without it.
-async fn wait_for_part_of(
+/// The next part of a segment that is being made; none if it is complete without it.
+async fn grown(
     shelf: &Arc<Shelf>,
     waiter: Waiter,
-    (rendition, number, part): (&str, u64, u64),
-) -> bool {
+    rendition: &str,
+    (epoch, number, part): (u64, u64, u64),
+) -> Result<Option<Vec<Bytes>>, &'static str> {
     // Not a version: that its segment is complete without it is an answer too.
     let there = wait_for(shelf, waiter, patience(shelf), Awaited::Change, |shelf| {
         shelf.with_index(|index| {
             let segment = index.rendition(rendition).and_then(|r| r.segment(number));
             match segment {
-                Some(s) if part < s.parts.len() as u64 => Some(true),
-                Some(s) if !s.complete && !index.ended() => None,
-                _ => Some(false),
+                Some(s) if part < s.parts.len() as u64 && !s.info.gap => Some(Ok(true)),
+                Some(s) if s.complete && !s.info.gap => Some(Ok(false)),
+                Some(s) if !s.info.gap => None,
+                _ => Some(Err("the segment is no longer there")),
             }
         })
     });
-    matches!(there.await, Ok(Some(true)))
+    match there.await {
+        Ok(Some(Ok(true))) => {
+            let pieces = this_part(shelf, rendition, epoch, number, part);
+            pieces.map(Some).ok_or("a part is no longer in memory")
+        }
+        Ok(Some(Ok(false))) => Ok(None),
+        Ok(Some(Err(words))) => Err(words),
+        Ok(None) => Err("the next part does not come"),
+        Err(_) => Err("too many requests wait"),
+    }
 }
 
 fn patience(shelf: &Shelf) -> Duration {
@@ -367,7 +382,94 @@ pub(crate) fn built(response: Result<Response, axum::http::Error>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use package::properties;
+    use spine::{Header, Limits, NodeId, Origin, Path, Route, Takeover, TrackInfo, TrackName};
+
     use super::*;
+    use crate::shelf::About;
+
+    /// Three parts of segment 1, the last of which may say so.
+    fn index(parts: u64, whole: bool) -> Index {
+        let mut index = Index::new();
+        for n in 0..parts {
+            let part = properties::Part {
+                duration: 30_000,
+                independent: n == 0,
+                last: whole && n + 1 == parts,
+                target_ms: 334,
+                target_duration: Some(2),
+                key_bytes: None,
+            };
+            let segment = properties::Segment {
+                timescale: 90_000,
+                epoch: 1,
+                wall_clock_ms: 0,
+                start: 0,
+                discontinuity: false,
+                discontinuity_sequence: 0,
+                gap: false,
+                init: 7,
+            };
+            let at = Location { group: 1, object: n };
+            index.add("video", at, &part, (n == 0).then_some(segment), 4).unwrap();
+        }
+        index
+    }
+
+    /// An encoder that stands still, a node with too many who wait, a part that memory has given up: caches keep what ends well
+    /// for a year.
+    #[tokio::test(start_paused = true)]
+    async fn a_segment_that_breaks_off_does_not_end_as_if_it_were_whole() {
+        let waiter = Waiter(Some("192.0.2.1".parse().unwrap()));
+        for (case, sent, words) in [
+            ("whole", 3, None),
+            ("still", 2, Some("the next part does not come")),
+            ("busy", 2, Some("too many requests wait")),
+            ("lost", 0, Some("the segment is no longer there")),
+            ("evicted", 2, Some("a part is no longer in memory")),
+        ] {
+            let origin = Origin::new(Limits::default());
+            let path = Path::new(["default", "input"]).unwrap();
+            let route = Route::local(NodeId(0), 1);
+            let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
+            let track =
+                producer.track(TrackName::from_static("video.cmaf"), TrackInfo::default()).unwrap();
+            let now = std::time::Instant::now();
+            let subgroup = track.group(1, now).unwrap().subgroup(0, now).unwrap();
+            for n in 0..if case == "whole" { 3 } else { 2 } {
+                subgroup.write(Header::new(n, now), vec![origin.budget().payload("part")]).unwrap();
+            }
+            let about = About::of_tests();
+            let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
+            let mut index = match case {
+                "whole" => index(3, true),
+                "evicted" => index(3, false),
+                _ => index(2, false),
+            };
+            if case == "lost" {
+                index.trim("video", 2);
+            }
+            shelf.show(index, Location { group: 0, object: 0 }, Vec::new());
+            shelf.hold("video", track.consume());
+            let mut places = Vec::new();
+            while case == "busy"
+                && let Ok(place) = shelf.counters().parked.take(waiter)
+            {
+                places.push(place);
+            }
+            let answer = as_it_grows(&shelf, waiter, "video", 1, 1);
+            let mut frames = answer.into_body().into_data_stream();
+            let (mut parts, mut error) = (0, None);
+            while let Some(frame) = frames.next().await {
+                assert_eq!(error, None, "{case}: nothing follows");
+                match frame {
+                    Ok(part) => parts += usize::from(part == "part"),
+                    Err(why) => error = Some(why.to_string()),
+                }
+            }
+            assert_eq!((parts, error.as_deref()), (sent, words), "{case}");
+        }
+    }
 
     #[test]
     fn only_names_that_playlists_write_are_files() {

@@ -316,16 +316,7 @@ mod tests {
         let path = spine::Path::new(["default", "input"]).unwrap();
         let route = Route::local(NodeId(0), 1);
         let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
-        let about = About {
-            video: "video".to_owned(),
-            input: "input".to_owned(),
-            name: None,
-            low_latency: true,
-            started_ms: 0,
-            hide_viewers: false,
-            allow_clips: false,
-            ladder: None,
-        };
+        let about = About::of_tests();
         let counters = Arc::<Counters>::default();
         let shelf = Shelf::new(about, producer.consume(), counters.clone(), None);
         let levels = Levels::new(Ladder::copy_only(), false);

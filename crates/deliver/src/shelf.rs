@@ -50,6 +50,22 @@ pub struct About {
     pub ladder: Option<Ladder>,
 }
 
+#[cfg(test)]
+impl About {
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            video: "video".to_owned(),
+            input: "input".to_owned(),
+            name: None,
+            low_latency: true,
+            started_ms: 0,
+            hide_viewers: false,
+            allow_clips: false,
+            ladder: None,
+        }
+    }
+}
+
 /// What delivery counts.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -159,6 +175,12 @@ impl Shelf {
     /// Whether it is being recorded.
     pub(crate) fn is_recorded(&self) -> bool {
         self.recorder.is_some()
+    }
+
+    /// As if this track had come.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, rendition: &str, track: track::Consumer) {
+        self.state().tracks.insert(rendition.to_owned(), track);
     }
 
     /// As if this had come, and a catalog at this location had these levels.
@@ -558,16 +580,7 @@ mod tests {
         let origin = Origin::new(Limits::default());
         let path = Path::new(["default", "input"]).unwrap();
         let producer = origin.publish(&path, Route::local(NodeId(0), 1), Takeover::Refuse).unwrap();
-        let about = About {
-            video: "video".to_owned(),
-            input: "input".to_owned(),
-            name: None,
-            low_latency: true,
-            started_ms: 0,
-            hide_viewers: false,
-            allow_clips: false,
-            ladder: None,
-        };
+        let about = About::of_tests();
         let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
         let levels = shelf.levels(&Levels::new(Ladder::copy_only(), false));
         let form = |low_latency, everything| MediaOptions { low_latency, everything, skip: false };

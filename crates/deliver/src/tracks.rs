@@ -396,16 +396,7 @@ mod tests {
         let catalog = producer.track(CATALOG, TrackInfo::default()).unwrap();
         let subgroup = catalog.group(0, now).unwrap().subgroup(0, now).unwrap();
         subgroup.write(Header::new(0, now), Vec::new()).unwrap();
-        let about = About {
-            video: "video".to_owned(),
-            input: "input".to_owned(),
-            name: None,
-            low_latency: true,
-            started_ms: 0,
-            hide_viewers: false,
-            allow_clips: false,
-            ladder: None,
-        };
+        let about = About::of_tests();
         let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
         let (name, width, height) = ("360p".to_owned(), 640, 360);
         let kind = Kind::Pictures { width, height, level_idc: 30 };

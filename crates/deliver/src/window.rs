@@ -15,7 +15,7 @@ use package::hls::{Formats, Listed, render_iframes, render_multivariant, render_
 use crate::clip::{range, time};
 use crate::http::{SHARED_MOMENT, no_content, text};
 use crate::library::Found;
-use crate::limits::{KEY_SEGMENTS_BACK, PREVIEW_MAX, RANGE_SEGMENTS};
+use crate::limits::{KEY_SEGMENTS_BACK, PREVIEW_MAX, RANGE_SEGMENTS, STOPPED_SEGMENTS};
 use crate::playlist::{bad_request, not_found, recorded_variants, variants};
 use crate::query::Wishes;
 use crate::share::parameter;
@@ -102,7 +102,7 @@ fn preview(found: &Found, query: &str) -> Response {
         Err(words) => return bad_request(&words),
     };
     let window = with_index(found, |index| {
-        let newest = main(index)?.segments.iter().rev().find(|s| s.complete)?;
+        let newest = main(index)?.segments.iter().rev().find(|s| whole(index, s.number))?;
         let end = newest.end_ns();
         let oldest = main(index)?.segments.front()?.at_ns;
         let newest = window(index, end.saturating_sub(duration).max(oldest), end)?;
@@ -128,10 +128,18 @@ fn window(index: &Index, from_ns: u64, to_ns: u64) -> Option<Window> {
         at -= usize::from(!alone && at > 0);
     }
     let first = segments.get(at)?;
-    let within = segments.iter().skip(at).take_while(|s| s.complete && s.at_ns < to_ns);
+    let ends = |s: &&package::Segment| s.at_ns < to_ns && whole(index, s.number);
+    let within = segments.iter().skip(at).take_while(ends);
     let last = within.last()?;
     let start_ns = from_ns - first.at_ns;
     Some(Window { numbers: first.number..=last.number, start_ns, at_ns: first.at_ns })
+}
+
+/// Nothing more will come of this segment in any track that has it: a track that is so far behind has stopped.
+fn whole(index: &Index, number: u64) -> bool {
+    let newest = main(index).and_then(|r| r.segments.back()).map_or(0, |s| s.number);
+    let mut tracks = index.renditions().map(|(_, track)| track.segment(number));
+    tracks.all(|s| s.is_none_or(|s| s.complete || number + STOPPED_SEGMENTS <= newest))
 }
 
 fn with_index<R>(found: &Found, f: impl FnOnce(&Index) -> Option<R>) -> Option<R> {
@@ -200,11 +208,22 @@ fn media(found: &Found, track: &str, query: &str) -> Response {
         Found::OffAir { .. } => return no_content(SHARED_MOMENT),
         Found::Nothing => return not_found("no such video or live input"),
     };
-    match with_index(found, |index| render_range(index, track, &base, numbers, start)) {
+    let list = with_index(found, |index| {
+        let list = render_range(index, track, &base, numbers.clone(), start)?;
+        Some((list, settled(index, track, *numbers.end())))
+    });
+    match list {
         // Segments of these numbers are never others; that one is lost may be known later.
-        Some(list) => text(HLS, "max-age=60", list.into()),
+        Some((list, true)) => text(HLS, "max-age=60", list.into()),
+        Some((list, false)) => text(HLS, "no-store", list.into()),
         None => not_found("there is nothing of these segments"),
     }
+}
+
+/// Whether nothing more will come of this track up to this number.
+fn settled(index: &Index, track: &str, number: u64) -> bool {
+    let newest = index.rendition(track).and_then(|r| r.segments.back());
+    index.ended() || newest.is_some_and(|s| s.number > number || s.number == number && s.complete)
 }
 
 /// `segments=A-B`.
@@ -220,3 +239,90 @@ fn numbers(query: &str) -> Result<RangeInclusive<u64>, String> {
 }
 
 const HLS: &str = "application/vnd.apple.mpegurl";
+
+#[cfg(test)]
+mod tests {
+    use package::properties::{Part, Segment};
+    use spine::{Limits, Location, NodeId, Origin, Path, Route, Takeover};
+
+    use super::*;
+    use crate::shelf::{About, Counters, Shelf};
+
+    /// Pictures and sound of segments of two seconds in two parts each; of both so many parts are there.
+    fn index(parts: [u64; 2]) -> Index {
+        let mut index = Index::new();
+        for (track, parts) in ["video.cmaf", "audio.cmaf"].into_iter().zip(parts) {
+            for n in 0..parts {
+                let part = Part {
+                    duration: 90_000,
+                    independent: true,
+                    last: n % 2 == 1,
+                    target_ms: 1_000,
+                    target_duration: Some(2),
+                    key_bytes: None,
+                };
+                let segment = Segment {
+                    timescale: 90_000,
+                    epoch: 1,
+                    wall_clock_ms: 0,
+                    start: 90_000 * n,
+                    discontinuity: false,
+                    discontinuity_sequence: 0,
+                    gap: false,
+                    init: 7,
+                };
+                let at = Location { group: 1 + n / 2, object: n % 2 };
+                index.add(track, at, &part, (n % 2 == 0).then_some(segment), 1).unwrap();
+            }
+        }
+        index
+    }
+
+    /// Whoever asks too early, or at the moment at which sound is still made, gets what there is: nobody keeps that for others.
+    #[test]
+    fn a_range_is_kept_once_it_is_whole() {
+        let origin = Origin::new(Limits::default());
+        let path = Path::new(["default", "input"]).unwrap();
+        let route = Route::local(NodeId(0), 1);
+        let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
+        let counters = std::sync::Arc::<Counters>::default();
+        let shelf = Shelf::new(About::of_tests(), producer.consume(), counters, None);
+        for (parts, ended, track, kept) in [
+            ([4, 3], false, "video.cmaf", true),
+            ([4, 3], false, "audio.cmaf", false),
+            ([4, 2], false, "audio.cmaf", false),
+            ([4, 4], false, "audio.cmaf", true),
+            ([5, 5], false, "audio.cmaf", true),
+            ([3, 4], false, "video.cmaf", false),
+            ([4, 2], true, "audio.cmaf", true),
+        ] {
+            let mut index = index(parts);
+            if ended {
+                index.end();
+            }
+            shelf.show(index, Location { group: 0, object: 0 }, Vec::new());
+            let found = Found::Shelf { shelf: shelf.clone(), by_input: true };
+            let answer = media(&found, track, "segments=1-2");
+            let expect = if kept { "max-age=60" } else { "no-store" };
+            assert_eq!(answer.status(), 200, "{parts:?} {track}");
+            assert_eq!(answer.headers()["cache-control"], expect, "{parts:?} {track}");
+        }
+    }
+
+    /// Sound of the newest segment is still made: a range that plays without it to its end is no range.
+    #[test]
+    fn a_range_ends_with_what_is_whole_in_all_tracks() {
+        for (parts, last) in [
+            ([6, 6], 3),
+            ([6, 5], 2),
+            ([7, 6], 3),
+            // Sound has stopped.
+            ([8, 2], 4),
+            ([8, 3], 4),
+        ] {
+            let index = index(parts);
+            let window = window(&index, 0, 60_000_000_000).map(|w| w.numbers);
+            assert_eq!(window, Some(1..=last), "{parts:?}");
+        }
+    }
+}

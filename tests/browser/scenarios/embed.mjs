@@ -94,6 +94,26 @@ export async function othersAreNotFramed({ check, page }, { server, id, named = 
   embedding.close();
 }
 
+/** Pictures and films in pages of others, for which no origin is sent: only `page.localhost` may show those of `named`. */
+export async function othersShowNothing({ check, page, until }, { server, named }) {
+  const body = `<img alt="" src="${server}/${named}/thumbnails/thumbnail.jpg"><video muted autoplay src="${server}/${named}/manifest/video.m3u8"></video>`;
+  for (const [host, referrer, shown] of [
+    ['127.0.0.1', 'strict-origin-when-cross-origin', false],
+    ['127.0.0.1', 'no-referrer', false],
+    ['page.localhost', 'strict-origin-when-cross-origin', true],
+  ]) {
+    const embedding = await startEmbedding({ head: `<meta name="referrer" content="${referrer}">`, body });
+    await page.goto(embedding.url.replace('127.0.0.1', host));
+    const whole = await until((wanted) => {
+      const [image, video] = ['img', 'video'].map((name) => document.querySelector(name));
+      return wanted ? image.naturalWidth > 0 && video.currentTime > 0 : image.complete && image.naturalWidth === 0 && video.error !== null;
+    }, { arg: shown });
+    const found = await page.evaluate(() => [document.querySelector('img').naturalWidth, document.querySelector('video').error?.message, document.querySelector('video').currentTime]);
+    check(`shown: ${host}, ${referrer}: ${shown ? 'both' : 'neither'}`, whole, found);
+    embedding.close();
+  }
+}
+
 /** Runs in the page around the player. */
 function listen() {
   window.player = window.Stream(document.getElementById('frame'));

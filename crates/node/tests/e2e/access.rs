@@ -195,10 +195,12 @@ fn link(server: &Server, input: &Input) -> (String, String) {
     (format!("{links}/{}", link["id"].as_str().unwrap()), list)
 }
 
-/// A reload that waits, of who has a link: what it is told of what comes when the link is taken back meanwhile.
+/// A reload that waits, of who has a link: what it is told of what comes when the link is taken back meanwhile. What a cache
+/// has asked for that checks each viewer itself is for all of them.
 #[test]
 fn a_reload_that_waits_ends_with_its_link() {
-    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120"]);
+    let proxies = r#"http.trusted_proxies=["127.0.0.1"]"#;
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=120", proxies]);
     let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
     let clip = Clip::make(&ClipSpec { group: 150, ..ClipSpec::plain("long-groups", 10) });
     let mut encoder = clip.publish_at(4.0, &input.rtmp, -1);
@@ -210,16 +212,20 @@ fn a_reload_that_waits_ends_with_its_link() {
     wait_until("the loss", 60, || (server.metric("rtmp_encoders") == 0).then_some(()));
     let newest = MediaPlaylist::parse(&get(&list).text()).unwrap().segments.pop().unwrap().number;
     let next = format!("{list}?_HLS_msn={}&_HLS_part=0", newest + 1);
-    let waits = || server.metric("playlist_requests_parked") == 1;
-    let (answer, _encoder) = std::thread::scope(|scope| {
-        let reload = scope.spawn(|| get(&next));
-        wait_until("the reload to wait", 60, || waits().then_some(()));
+    let edge = || request("GET", &server.url(&next), &[("airwave-edge", "checks")], b"");
+    let waits = || server.metric("playlist_requests_parked") == 2;
+    let (answer, shared, _encoder) = std::thread::scope(|scope| {
+        let reloads = (scope.spawn(|| get(&next)), scope.spawn(edge));
+        wait_until("the reloads to wait", 60, || waits().then_some(()));
         assert_eq!(server.api("DELETE", &taken, None).status, 200);
-        assert!(!reload.is_finished(), "it waits for three times five seconds");
+        let waiting = !reloads.0.is_finished() && !reloads.1.is_finished();
+        assert!(waiting, "they wait for three times five seconds");
         // A part is a third of a second: it has waited for so long.
         let encoder = clip.publish(&input.rtmp, -1);
-        (reload.join().unwrap(), encoder)
+        (reloads.0.join().unwrap(), reloads.1.join().unwrap(), encoder)
     });
+    assert_eq!(shared.status, 200, "{}", shared.text());
+    assert_eq!(edge().status, 401, "whoever asks now");
     assert_eq!(answer.status, 401, "{}", answer.text());
     assert!(answer.text().contains("taken back"), "{}", answer.text());
     assert_eq!(answer.headers["cache-control"], "no-store");
@@ -420,20 +426,27 @@ fn only_the_pages_that_are_named_may_embed() {
     server.wait_live(&input);
     let url = server.url(&format!("/{}/manifest/video.m3u8", input.uid));
     let own = format!("http://{}", url.authority);
-    for (origin, status) in [
-        (Some("https://www.example.com"), 200),
-        (Some("http://localhost:3000"), 200),
-        (Some(&*own), 200),
-        (None, 200),
-        (Some("https://example.com"), 403),
-        (Some("https://evil.org"), 403),
-        (Some("null"), 403),
+    let referer = format!("{own}/page");
+    for (headers, status) in [
+        (&[("origin", "https://www.example.com")][..], 200),
+        (&[("origin", "http://localhost:3000")], 200),
+        (&[("origin", &own)], 200),
+        (&[], 200),
+        (&[("origin", "https://example.com")], 403),
+        (&[("origin", "https://evil.org")], 403),
+        (&[("origin", "null")], 403),
+        // Elements of pages, for which browsers send no origin.
+        (&[("referer", "https://www.example.com/page")], 200),
+        (&[("referer", &referer)], 200),
+        (&[("referer", "https://evil.org/"), ("sec-fetch-dest", "video")], 403),
+        (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "video")], 403),
+        (&[("referer", "https://evil.org/"), ("sec-fetch-dest", "document")], 200),
     ] {
-        let headers: Vec<(&str, &str)> = origin.map(|o| ("origin", o)).into_iter().collect();
-        let answer = request("GET", &url, &headers, b"");
-        assert_eq!(answer.status, status, "{origin:?}: {}", answer.text());
+        let answer = request("GET", &url, headers, b"");
+        assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());
         if status == 200 {
-            assert_eq!(answer.headers["vary"], "Origin", "a shared cache asks again");
+            let vary = &answer.headers["vary"];
+            assert!(vary.starts_with("Origin, Referer"), "a shared cache asks again: {vary}");
         }
     }
 }

@@ -177,6 +177,12 @@ pub(crate) fn check_live(server: &Server, input: &str, uid: &str) {
         (asked(format!("/{uid}/manifest/video.mpd?protocol=hls")), expect(200, MPD, "max-age=1")),
         (asked(format!("/{input}/allowed")), expect(204, "", "max-age=1").and("airwave-id", input)),
     ];
+    // What is still to come is missing in a list for now.
+    let (there, to_come) = (in_time, in_time + 2);
+    rows.extend([
+        (asked(format!("{list}?segments={there}-{there}")), expect(200, LIST, "max-age=60")),
+        (asked(format!("{list}?segments={there}-{to_come}")), expect(200, LIST, "no-store")),
+    ]);
     // Nothing is on the air there.
     let off_air = server.input().uid;
     for list in ["video.m3u8", "video.cmaf.m3u8", "video.mpd"] {
@@ -199,6 +205,16 @@ pub(crate) fn check_ended(server: &Server, input: &str, uid: &str) {
         // Those who were watching see the end of it.
         (asked(format!("/{input}/manifest/video.mpd")), expect(200, MPD, "max-age=1")),
     ];
+    let list = format!("/{uid}/manifest/video.cmaf.m3u8");
+    let last = MediaPlaylist::parse(&server.get(&list).text()).unwrap();
+    let last = last.segments.last().unwrap().number;
+    rows.push((asked(format!("{list}?segments={last}-{}", last + 9)), {
+        expect(200, LIST, "max-age=60")
+    }));
+    let clip = format!("/{uid}/clip.mp4?time=0s&duration=1s");
+    let etag = server.get(&clip).headers["etag"].clone();
+    let whole = expect(200, "video/mp4", "max-age=60").and("etag", etag);
+    rows.push((asked(clip), whole.and("accept-ranges", "bytes")));
     rows.extend(of_everybody(uid));
     rows.extend(of_files(server, uid));
     check(server, rows);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use testkit::{Child, Response, Server, browser_script, skip};
+use testkit::{Child, Clip, ClipSpec, Response, Server, browser_script, skip, wait_until};
 
 use crate::AIRWAVE;
 
@@ -200,7 +200,7 @@ fn the_player_is_steered_from_another_page_in_chromium() {
         return;
     }
     assert!(Path::new(FFMPEG).is_file(), "FFmpeg 9 is missing: make deps-test fetches it");
-    let server = Server::start(AIRWAVE, &[]);
+    let server = Server::start(AIRWAVE, &["encode.pictures=true"]);
     let input = server.input();
     let mut command = Command::new(FFMPEG);
     command.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i"]);
@@ -228,7 +228,11 @@ fn the_player_is_steered_from_another_page_in_chromium() {
         &encoder.id().to_string(),
     ]);
     let named = json!({ "recording": { "allowedOrigins": ["page.localhost"] } });
-    node.args(["--named", &server.create_input(&named).uid]);
+    let named = server.create_input(&named);
+    let _shown = Clip::make(&ClipSpec::plain("shown", 10)).publish(&named.rtmp, -1);
+    let picture = format!("/{}/thumbnails/thumbnail.jpg", named.uid);
+    wait_until("a picture", 60, || (server.get(&picture).status == 200).then_some(()));
+    node.args(["--named", &named.uid]);
     let mut node = Child::start(&mut node);
     let status = node.wait(470);
     assert!(status.success(), "check-embed.mjs: {status}\n{}", node.output());
