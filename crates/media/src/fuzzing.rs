@@ -150,7 +150,13 @@ fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn reads_back(config: crate::codec::Config) {
     let _ = fmp4::init_segment(&config, config.timescale());
-    let start = GroupStart { config, wall_clock_ms: 1, discontinuity: false, bitrate: None };
+    let start = GroupStart {
+        config,
+        wall_clock_ms: 1,
+        discontinuity: false,
+        bitrate: None,
+        language: None,
+    };
     let again = GroupStart::decode(
         &FrameProperties { present: 0, picture: None, start: Some(&start) }.encode(),
     );
@@ -160,7 +166,7 @@ fn reads_back(config: crate::codec::Config) {
 /// The same, but for what a record does not hold: how long frames of AC-3 are.
 fn similar(a: &GroupStart, b: &GroupStart) -> bool {
     let strings = |s: &GroupStart| (s.config.codec_string(), s.config.timescale());
-    strings(a) == strings(b)
+    strings(a) == strings(b) && a.language == b.language
 }
 
 /// An H.264 access unit with start codes.

@@ -18,6 +18,7 @@ use crate::codec::{
     opus, vpx,
 };
 use crate::limits::PICTURE_SIDE_MAX;
+use crate::webvtt::is_language;
 
 /// draft-ietf-moq-loc-04: TIMESCALE, of a track or an object.
 pub const TIMESCALE: u64 = 0x08;
@@ -44,6 +45,8 @@ const DISCONTINUITY: u64 = 0x3808;
 const SIZE: u64 = 0x380a;
 /// Ours: bits a second that the publisher declares.
 const BITRATE: u64 = 0x380c;
+/// Ours: the language that the publisher declares (BCP 47).
+const LANGUAGE: u64 = 0x380d;
 
 /// Properties that can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +163,8 @@ pub struct GroupStart {
     pub discontinuity: bool,
     /// Bits a second at most, as the publisher says.
     pub bitrate: Option<u64>,
+    /// What is spoken, as the publisher says (BCP 47).
+    pub language: Option<String>,
 }
 
 /// What a frame of a raw track says.
@@ -222,8 +227,12 @@ impl GroupStart {
             }
             _ => pairs,
         };
-        match self.bitrate {
+        let pairs = match self.bitrate {
             Some(bits) => pairs.number(BITRATE, bits),
+            None => pairs,
+        };
+        match &self.language {
+            Some(language) => pairs.bytes(LANGUAGE, language.as_bytes()),
             None => pairs,
         }
     }
@@ -231,7 +240,7 @@ impl GroupStart {
     /// Reads the properties of a group's first object; pairs that are not known are passed over.
     pub fn decode(properties: &[u8]) -> Result<Self, Malformed> {
         let (mut codec, mut record, mut wall_clock_ms, mut discontinuity) = (None, None, 0, false);
-        let (mut size, mut bitrate) = (None, None);
+        let (mut size, mut bitrate, mut language) = (None, None, None);
         for pair in pairs(properties) {
             match pair? {
                 (VIDEO_CONFIG | AUDIO_CONFIG, Value::Bytes(bytes)) => record = Some(bytes),
@@ -240,12 +249,16 @@ impl GroupStart {
                 (DISCONTINUITY, Value::Number(n)) => discontinuity = n != 0,
                 (SIZE, Value::Number(n)) => size = Some(((n >> 32) as u32, n as u32)),
                 (BITRATE, Value::Number(bits)) => bitrate = Some(bits),
+                (LANGUAGE, Value::Bytes(tag)) => {
+                    let tag = std::str::from_utf8(tag).ok().filter(|tag| is_language(tag));
+                    language = tag.map(str::to_owned);
+                }
                 _ => {}
             }
         }
         let record = record.ok_or(Malformed)?;
         let config = config_of(codec.ok_or(Malformed)?, record, size).ok_or(Malformed)?;
-        Ok(Self { config, wall_clock_ms, discontinuity, bitrate })
+        Ok(Self { config, wall_clock_ms, discontinuity, bitrate, language })
     }
 }
 
@@ -323,6 +336,7 @@ mod tests {
             wall_clock_ms: 1_763_812_800_123,
             discontinuity: true,
             bitrate: Some(128_000),
+            language: Some("pt-BR".to_owned()),
         };
         let encoded =
             FrameProperties { present: 90_000, picture: None, start: Some(&start) }.encode();

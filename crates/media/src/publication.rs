@@ -22,6 +22,7 @@ use crate::properties::{
 use crate::timeline::{
     Placed, Repairs, SourceClock, SourceFrame, Timeline, TooManyTracks, TrackId, TrackKind,
 };
+use crate::webvtt::is_language;
 
 /// Which track of an encoder: pictures or sound, and the how manieth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +102,8 @@ pub struct Publication {
     dynamic: BTreeSet<Slot>,
     /// Bits a second that the encoder says.
     declared_bits: BTreeMap<Slot, u64>,
+    /// What is spoken, as the encoder says.
+    languages: BTreeMap<Slot, String>,
     /// The wall clock at a decode time, anew at each discontinuity.
     anchor: Option<(u64, i64)>,
     counts: Counts,
@@ -160,6 +163,7 @@ impl Publication {
             tracks: Vec::new(),
             dynamic: BTreeSet::new(),
             declared_bits: BTreeMap::new(),
+            languages: BTreeMap::new(),
             anchor: None,
             counts,
             video_group_ns: 0,
@@ -295,6 +299,16 @@ impl Publication {
         };
     }
 
+    /// The language that the encoder declares of a track (BCP 47), also before the track is there. What is no tag is no
+    /// declaration.
+    pub fn declare_language(&mut self, slot: Slot, tag: Option<&str>) {
+        match tag.filter(|tag| is_language(tag)) {
+            Some(tag) if self.languages.get(&slot).is_some_and(|known| known == tag) => {}
+            Some(tag) => _ = self.languages.insert(slot, tag.to_owned()),
+            None => _ = self.languages.remove(&slot),
+        }
+    }
+
     /// Takes one frame, at once.
     pub fn frame(
         &mut self,
@@ -353,7 +367,7 @@ impl Publication {
             duration: timing.duration,
             sync,
         };
-        let declared = self.declared_bits.get(&slot).copied();
+        let declared = (self.declared_bits.get(&slot).copied(), self.languages.get(&slot));
         track.write(timing, payload, (wall_clock_ms, declared), arrival.at)?;
         Ok(())
     }
@@ -423,7 +437,7 @@ impl RawTrack {
         &mut self,
         timing: spine::Timing,
         payload: Payload,
-        (wall_clock_ms, bitrate): (u64, Option<u64>),
+        (wall_clock_ms, (bitrate, language)): (u64, (Option<u64>, Option<&String>)),
         now: Instant,
     ) -> Result<(), WriteError> {
         let Some(open) = &mut self.open else { return Ok(()) };
@@ -431,7 +445,8 @@ impl RawTrack {
         header.priority = self.producer.info().priority;
         let start = (open.next == 0).then(|| {
             let discontinuity = std::mem::take(&mut self.broken);
-            GroupStart { config: self.config.clone(), wall_clock_ms, discontinuity, bitrate }
+            let (config, language) = (self.config.clone(), language.cloned());
+            GroupStart { config, wall_clock_ms, discontinuity, bitrate, language }
         });
         let picture = matches!(self.slot, Slot::Video(_)).then_some(timing.sync);
         header.properties =

@@ -114,6 +114,8 @@ struct Source {
     config: Option<Config>,
     /// Bits a second as the publisher says.
     declared: Option<u64>,
+    /// What is spoken, as the publisher says.
+    language: Option<String>,
     /// Captions that its pictures have had.
     captions: Embedded,
     /// The wall clock at a decode time.
@@ -321,6 +323,7 @@ impl Packaging {
                 frames,
                 config: None,
                 declared: None,
+                language: None,
                 captions: Embedded::default(),
                 wall: (0, 0),
                 packaged: None,
@@ -385,7 +388,8 @@ impl Packaging {
             source.wall = (start.wall_clock_ms, timing.decode);
             anew = start.discontinuity;
             discontinuity |= anew;
-            declared = std::mem::replace(&mut source.declared, start.bitrate) != start.bitrate;
+            declared = (source.declared, &source.language) != (start.bitrate, &start.language);
+            (source.declared, source.language) = (start.bitrate, start.language);
             if source.config.as_ref() != Some(&start.config) {
                 source.config = Some(start.config.clone());
                 fresh = Some(start.config);
@@ -468,6 +472,7 @@ impl Packaging {
         let init = Init { id: format!("{init:014x}"), data };
         let mut track = TrackDescription::new(name, config, rate, init);
         track.bitrate = Bitrate { declared: source.declared, ..Bitrate::default() };
+        track.language.clone_from(&source.language);
         track.captions = source.captions;
         self.description.insert(source.name.clone(), track);
         self.list(now)
@@ -479,6 +484,7 @@ impl Packaging {
         let Some(track) = self.description.get_mut(&source.name) else { return Ok(()) };
         track.captions = source.captions;
         track.bitrate.declared = source.declared;
+        track.language.clone_from(&source.language);
         self.list(now)
     }
 

@@ -37,6 +37,14 @@ export async function quality({ check, page, until, stats, shot, settled }, heig
   check('quality: plays on', await until((frames) => document.querySelector('airwave-player').stats.framesShown > frames, { arg: before + 60 }), await stats());
 }
 
+/** The sounds by their names, of which the first one plays. */
+export async function named({ check, page, until, stats }, [first, ...others]) {
+  check('named: plays', await until(playing), await stats());
+  await page.keyboard.press('s');
+  check('named: the sounds have the names of their languages', await until(has, { arg: [`*${first}`, ...others] }), await page.evaluate(options));
+  await page.keyboard.press('Escape');
+}
+
 /** Two sounds, which are a tone each: what is chosen is what is heard. The page has `lib/measure.mjs`. */
 export async function sounds({ check, page, until, shadow }, tones) {
   await page.evaluate(() => {

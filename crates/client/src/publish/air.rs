@@ -28,6 +28,8 @@ pub(super) struct OnAir {
     publication: Option<Publication>,
     video: BTreeMap<u8, VideoStream>,
     audio: BTreeMap<u8, AudioStream>,
+    /// What is spoken in tracks whose source says it.
+    languages: BTreeMap<Slot, String>,
     listing: Listing,
 }
 
@@ -68,7 +70,8 @@ impl OnAir {
         let clock = SourceClock::MICROSECONDS;
         let publication = Some(Publication::new(producer, clock, first, Instant::now()));
         let (video, audio) = Default::default();
-        Ok(Self { origin, publication, video, audio, listing })
+        let languages = BTreeMap::new();
+        Ok(Self { origin, publication, video, audio, languages, listing })
     }
 
     /// What there is to subscribe to.
@@ -104,6 +107,10 @@ impl OnAir {
                 (Slot::Audio(track.id), config)
             }
         };
+        if let (Some(publication), Some(tag)) = (&mut self.publication, &track.language) {
+            publication.declare_language(slot, Some(tag));
+            self.languages.insert(slot, tag.clone());
+        }
         if let Some(config) = config {
             self.configure(slot, config)?;
         }
@@ -150,7 +157,9 @@ impl OnAir {
         let Listing::Loc { track, description } = &mut self.listing else { return Ok(()) };
         let name = String::from_utf8_lossy(slot.name().as_bytes()).into_owned();
         let init = Init { id: name.clone(), data: Bytes::new() };
-        description.insert(slot, TrackDescription::new(name, &config, None, init));
+        let described = TrackDescription::new(name, &config, None, init);
+        let language = self.languages.get(&slot).cloned();
+        description.insert(slot, TrackDescription { language, ..described });
         let edition = Edition {
             generated_at_ms: Some(wall_clock_ms()),
             live: true,

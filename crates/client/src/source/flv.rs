@@ -135,7 +135,7 @@ fn audio(body: &Bytes, at_us: u64) -> Result<Vec<Item>, flv::Error> {
 }
 
 fn header(codec: Codec, id: u8, record: Bytes) -> Item {
-    Item::Track(Track { codec, id, record, size: None, frame_rate: None })
+    Item::Track(Track { codec, id, record, size: None, frame_rate: None, language: None })
 }
 
 #[cfg(test)]

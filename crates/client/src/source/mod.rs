@@ -48,6 +48,8 @@ pub struct Track {
     pub size: Option<(u32, u32)>,
     /// Frames a second, where the source says so.
     pub frame_rate: Option<f64>,
+    /// What is spoken (BCP 47), where the source says it.
+    pub language: Option<String>,
 }
 
 /// One access unit.
@@ -233,12 +235,26 @@ fn tracks_of(name: &str, movie: &media::mp4::Movie) -> Result<Vec<Track>, Source
                 videos = videos.saturating_add(1);
                 let (codec, size) =
                     (Codec::Video(video.format()), Some((video.width, video.height)));
-                Track { codec, id: videos - 1, record, size, frame_rate: frame_rate(track) }
+                Track {
+                    codec,
+                    id: videos - 1,
+                    record,
+                    size,
+                    frame_rate: frame_rate(track),
+                    language: track.language.clone(),
+                }
             }
             Config::Audio(audio) => {
                 audios = audios.saturating_add(1);
                 let codec = Codec::Audio(audio.format());
-                Track { codec, id: audios - 1, record, size: None, frame_rate: None }
+                Track {
+                    codec,
+                    id: audios - 1,
+                    record,
+                    size: None,
+                    frame_rate: None,
+                    language: track.language.clone(),
+                }
             }
         }
     });

@@ -66,6 +66,8 @@ pub struct Track {
     packaging: Packaging,
     /// Bits a second as the catalog has them.
     bitrate: Option<u64>,
+    /// What is spoken, as the catalog has it.
+    language: Option<String>,
     /// A frame was taken; pictures begin with one that decoding can start with, whatever the publisher
     /// was in the middle of.
     begun: bool,
@@ -120,7 +122,8 @@ impl Track {
             Stream::Video(_) => Slot::Video(videos),
             Stream::Audio(_) => Slot::Audio(audios),
         };
-        Ok(Self { slot, stream, packaging, bitrate: entry.bitrate, begun: false })
+        let (bitrate, language) = (entry.bitrate, entry.lang.clone());
+        Ok(Self { slot, stream, packaging, bitrate, language, begun: false })
     }
 
     /// Where it goes.
@@ -131,6 +134,7 @@ impl Track {
     /// A later edition of the catalog says so.
     pub fn described(&mut self, entry: &CatalogTrack) {
         self.bitrate = entry.bitrate;
+        self.language.clone_from(&entry.lang);
     }
 
     /// What the publisher says of the whole track.
@@ -163,6 +167,7 @@ impl Track {
             }
         }
         publication.declare_bitrate(self.slot, self.bitrate.unwrap_or(0));
+        publication.declare_language(self.slot, self.language.as_deref());
         for unit in units {
             self.unit(publication, unit, arrival)?;
         }

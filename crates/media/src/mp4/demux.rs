@@ -57,6 +57,8 @@ pub struct Track {
     pub length_size: LengthSize,
     /// Ticks per second.
     pub timescale: u32,
+    /// What is spoken: the code of ISO 639-2/T that `mdhd` has, which BCP 47 knows too.
+    pub language: Option<String>,
     /// media_time of the edit list's first real edit: what is presented at [`Self::delay_us`].
     pub edit_start: i64,
     /// Microseconds of nothing ahead of that edit.
@@ -296,6 +298,17 @@ fn timescale(found: &Found<'_>) -> Result<u32, Error> {
     reader.u32().filter(|t| *t > 0).ok_or(Error::Malformed("a header without timescale"))
 }
 
+/// ISO/IEC 14496-12 §8.4.2.3: three letters of five bits each. `und` says nothing.
+fn language(mdhd: &Found<'_>) -> Result<Option<String>, Error> {
+    let (version, _, mut reader) = mdhd.full()?;
+    reader.take(if version == 1 { 28 } else { 16 });
+    let Some(packed) = reader.u16() else { return Ok(None) };
+    let letters = [10, 5, 0].map(|shift| 0x60 + (packed >> shift & 0x1f) as u8);
+    let tag = String::from_utf8_lossy(&letters).into_owned();
+    let said = letters.iter().all(u8::is_ascii_lowercase) && tag != "und";
+    Ok(said.then_some(tag))
+}
+
 /// The inner error is what cannot be carried.
 fn track_box(
     walk: &mut Walk,
@@ -311,8 +324,8 @@ fn track_box(
         }
         None => return Err(Error::Malformed("a track without tkhd")),
     };
-    let timescale = match walk.find(trak.data, &[b"mdia", b"mdhd"])? {
-        Some(mdhd) => timescale(&mdhd)?,
+    let (timescale, language) = match walk.find(trak.data, &[b"mdia", b"mdhd"])? {
+        Some(mdhd) => (timescale(&mdhd)?, language(&mdhd)?),
         None => return Err(Error::Malformed("a track without mdhd")),
     };
     let Some(stbl) = walk.find(trak.data, &[b"mdia", b"minf", b"stbl"])? else {
@@ -340,5 +353,15 @@ fn track_box(
     let delay_us = i64::try_from(delay_us).unwrap_or(0);
     let samples = tables::samples(walk, &stbl, file_len)?;
     let defaults = tables::Defaults::default();
-    Ok(Ok(Track { id, config, length_size, timescale, edit_start, delay_us, samples, defaults }))
+    Ok(Ok(Track {
+        id,
+        config,
+        length_size,
+        timescale,
+        language,
+        edit_start,
+        delay_us,
+        samples,
+        defaults,
+    }))
 }

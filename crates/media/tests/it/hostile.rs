@@ -73,6 +73,7 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         wall_clock_ms: 1_700_000_000_000,
         discontinuity: true,
         bitrate: Some(6_000_000),
+        language: Some("pt-BR".to_owned()),
     };
     let progressive = include_bytes!("seed.mp4");
     let catalog = br#"{"version":"draft-01","generatedAt":1,"tracks":[{"name":"v","packaging":"cmaf","isLive":true,

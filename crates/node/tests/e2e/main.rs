@@ -14,6 +14,7 @@ mod captions;
 mod certificates;
 mod changes;
 mod chat;
+mod choices;
 mod clips;
 mod codecs;
 mod dash;

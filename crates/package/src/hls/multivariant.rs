@@ -115,9 +115,10 @@ pub fn render_multivariant(variants: &[Variant], query: Option<&str>) -> String 
         let default = if known.is_none() { "YES" } else { "NO" };
         // §4.4.6.1.1: what is the same in several groups has the same name in each.
         let of = original.as_ref().and_then(|name| audio.iter().position(|a| a.name == *name));
+        let language = language.as_deref().map(quoted);
         let label = language.clone().unwrap_or_else(|| format!("Audio {}", of.unwrap_or(i) + 1));
         let label = once(&mut labels, group, label);
-        let language = language.as_ref().map(|l| format!(",LANGUAGE=\"{l}\"")).unwrap_or_default();
+        let language = language.map(|l| format!(",LANGUAGE=\"{l}\"")).unwrap_or_default();
         let _ = writeln!(
             out,
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{label}\"{language},\
@@ -196,10 +197,14 @@ pub fn nearest(variants: &[Variant], bandwidth: u64) -> Option<&str> {
     of(true).min_by_key(off).map(|v| v.name.as_str())
 }
 
+/// §4.2: what may not stand in a quoted string.
+fn quoted(text: &str) -> String {
+    text.replace(['"', '\n', '\r'], "'")
+}
+
 /// §4.4.6.1. Whoever wants captions turns them on.
 fn captions(v: &Variant, query: &str) -> Option<String> {
     let VariantKind::Captions { language, label } = &v.kind else { return None };
-    let quoted = |text: &str| text.replace(['"', '\n', '\r'], "'");
     Some(format!(
         "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"{CAPTIONS_GROUP}\",NAME=\"{}\",LANGUAGE=\"{}\",\
          DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"{}.m3u8{query}\"\n",
