@@ -3,6 +3,7 @@ import { Api, Failed, failure } from '../src/dashboard/api';
 import { parseHealth } from '../src/dashboard/health';
 import {
   follow,
+  forEncoders,
   inOrder,
   merge,
   parseInput,
@@ -180,6 +181,10 @@ describe('live inputs', () => {
     expect(input({ rtmp, rtmps: rtmp }).ingest).toEqual([{ url: rtmp.url, key: 'k', plain: true }]);
     const rtmps = { url: 'rtmps://h/live/', streamKey: 'k' };
     expect(input({ rtmp, rtmps }).ingest.map(({ plain }) => plain)).toEqual([false, true]);
+    const both = input({ rtmp, rtmps }).ingest;
+    expect(forEncoders(both, true)[0]?.plain).toBe(false);
+    // OBS refuses a certificate that nobody trusts.
+    expect(forEncoders(both, false).map(({ plain }) => plain)).toEqual([true, false]);
     expect(input({ rtmp: null, rtmps: null }).ingest).toEqual([]);
   });
 
@@ -406,6 +411,6 @@ test('what OBS takes to send a ladder of its own', () => {
   // OBS refuses a `meta` in which one of these is missing.
   expect(Object.keys(config.meta)).toEqual(['service', 'schema_version', 'config_id']);
   expect(config.encoder_configurations.map(({ height }) => height)).toEqual([1080, 720, 480, 360]);
-  for (const encoder of config.encoder_configurations) expect(encoder).toMatchObject({ type: 'obs_x264', framerate: { numerator: 30, denominator: 1 }, settings: { keyint_sec: 2 } });
+  for (const encoder of config.encoder_configurations) expect(encoder).toMatchObject({ type: 'obs_x264', framerate: { numerator: 30, denominator: 1 }, settings: { keyint_sec: 2, x264opts: 'scenecut=0' } });
   expect(config.audio_configurations.live).toMatchObject([{ track_id: 1, channels: 2 }]);
 });

@@ -83,7 +83,8 @@ pub(crate) async fn gate(
     }
     if by_origin {
         // RFC 9110 §12.5.5: who asks decides.
-        let by = HeaderValue::from_static("Origin, Referer, Sec-Fetch-Dest, Sec-Fetch-Site");
+        let by =
+            HeaderValue::from_static("Origin, Referer, Sec-Fetch-Dest, Sec-Fetch-Site, Accept");
         response.headers_mut().insert(header::VARY, by);
     }
     if shared {
@@ -195,7 +196,13 @@ fn embedder(headers: &HeaderMap) -> Option<String> {
     if let Some(origin) = field(headers, header::ORIGIN) {
         return Some(origin.to_owned());
     }
-    if field(headers, SEC_FETCH_DEST) == Some("document") {
+    // Without these fields, as over plain HTTP, it is a page that is asked for: no element of one asks for text alone.
+    let opened = match field(headers, SEC_FETCH_DEST) {
+        Some(dest) => dest == "document",
+        None => field(headers, header::ACCEPT).is_some_and(|kinds| kinds.contains("text/html")),
+    };
+    let site = field(headers, SEC_FETCH_SITE);
+    if opened || matches!(site, Some("same-origin" | "none")) {
         return None;
     }
     if let Some(page) = field(headers, header::REFERER).and_then(|url| url.parse::<Uri>().ok())
@@ -203,7 +210,6 @@ fn embedder(headers: &HeaderMap) -> Option<String> {
     {
         return Some(format!("{scheme}://{authority}"));
     }
-    let site = field(headers, SEC_FETCH_SITE);
     // As of a page without an origin (WHATWG HTML §7.1.1): it is on no list.
     matches!(site, Some("cross-site" | "same-site")).then(|| "null".to_owned())
 }
@@ -313,8 +319,13 @@ mod tests {
             (&[("sec-fetch-site", "same-site"), ("sec-fetch-dest", "iframe")], Some("null")),
             (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "document")], None),
             (&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty")], None),
+            (&[("sec-fetch-site", "same-origin"), ("referer", page)], None),
             // Its address was written or chosen from a list.
             (&[("sec-fetch-site", "none")], None),
+            // Over plain HTTP: a link that was followed, and elements of a page.
+            (&[("referer", page), ("accept", "text/html,*/*;q=0.8")], None),
+            (&[("referer", page), ("accept", "image/avif,*/*")], Some("https://page.example:8443")),
+            (&[("referer", page), ("accept", "*/*")], Some("https://page.example:8443")),
             (&[("referer", "about:blank"), ("sec-fetch-site", "cross-site")], Some("null")),
             (&[("referer", "no address at all")], None),
         ];

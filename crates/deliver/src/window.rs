@@ -135,11 +135,20 @@ fn window(index: &Index, from_ns: u64, to_ns: u64) -> Option<Window> {
     Some(Window { numbers: first.number..=last.number, start_ns, at_ns: first.at_ns })
 }
 
-/// Nothing more will come of this segment in any track that has it: a track that is so far behind has stopped.
+/// Nothing more will come up to this number, in any track.
 fn whole(index: &Index, number: u64) -> bool {
+    index.renditions().all(|(_, track)| settled(index, track, number))
+}
+
+/// Nothing more will come of this track up to this number: it is there, or the track is so far behind that it has stopped.
+fn settled(index: &Index, track: &package::Rendition, number: u64) -> bool {
     let newest = main(index).and_then(|r| r.segments.back()).map_or(0, |s| s.number);
-    let mut tracks = index.renditions().map(|(_, track)| track.segment(number));
-    tracks.all(|s| s.is_none_or(|s| s.complete || number + STOPPED_SEGMENTS <= newest))
+    let reached = |s: &package::Segment| {
+        s.number > number || (s.number == number && s.complete) || {
+            s.number + STOPPED_SEGMENTS <= newest && number <= newest
+        }
+    };
+    index.ended() || track.segments.back().is_some_and(reached)
 }
 
 fn with_index<R>(found: &Found, f: impl FnOnce(&Index) -> Option<R>) -> Option<R> {
@@ -210,7 +219,7 @@ fn media(found: &Found, track: &str, query: &str) -> Response {
     };
     let list = with_index(found, |index| {
         let list = render_range(index, track, &base, numbers.clone(), start)?;
-        Some((list, settled(index, track, *numbers.end())))
+        Some((list, settled(index, index.rendition(track)?, *numbers.end())))
     });
     match list {
         // Segments of these numbers are never others; that one is lost may be known later.
@@ -218,12 +227,6 @@ fn media(found: &Found, track: &str, query: &str) -> Response {
         Some((list, false)) => text(HLS, "no-store", list.into()),
         None => not_found("there is nothing of these segments"),
     }
-}
-
-/// Whether nothing more will come of this track up to this number.
-fn settled(index: &Index, track: &str, number: u64) -> bool {
-    let newest = index.rendition(track).and_then(|r| r.segments.back());
-    index.ended() || newest.is_some_and(|s| s.number > number || s.number == number && s.complete)
 }
 
 /// `segments=A-B`.
@@ -295,6 +298,9 @@ mod tests {
             ([5, 5], false, "audio.cmaf", true),
             ([3, 4], false, "video.cmaf", false),
             ([4, 2], true, "audio.cmaf", true),
+            // Sound has stopped.
+            ([6, 2], false, "audio.cmaf", true),
+            ([6, 2], false, "video.cmaf", true),
         ] {
             let mut index = index(parts);
             if ended {
@@ -315,6 +321,7 @@ mod tests {
         for (parts, last) in [
             ([6, 6], 3),
             ([6, 5], 2),
+            ([6, 4], 2),
             ([7, 6], 3),
             // Sound has stopped.
             ([8, 2], 4),

@@ -1,5 +1,6 @@
 //! The cut list: where a broadcast's segments begin, decided on its main track, followed by all.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::limits::{WINDOW_GROUPS_BESIDE, WINDOW_SEGMENTS, WINDOW_SLACK, WINDOW_TARGET_DURATIONS};
@@ -27,12 +28,14 @@ impl Default for CutRules {
 
 impl CutRules {
     /// How many groups of a packaged track the live window takes at most, with those beside it, at this target duration. It is
-    /// that of the first group of pictures, and segments may be much shorter: those that begin where a viewer `asked` most.
-    pub(crate) fn window_groups(&self, target: Option<u32>, asked: bool) -> usize {
+    /// that of the first group of pictures, and segments may be much shorter: those that begin where a viewer `asked`, or with key
+    /// frames that come `early`.
+    pub(crate) fn window_groups(&self, target: Option<u32>, asked: bool, early: bool) -> usize {
         let target = target.unwrap_or_else(|| seconds_up(nanos(self.segment)));
         let window = Duration::from_secs(u64::from(target) * u64::from(WINDOW_TARGET_DURATIONS));
         let window = nanos(window.saturating_sub(WINDOW_SLACK));
-        let segments = window.unsigned_abs().div_ceil(self.shortest(asked).unsigned_abs().max(1));
+        let shortest = if early { EARLY_MIN_NS } else { i64::MAX }.min(self.shortest(asked));
+        let segments = window.unsigned_abs().div_ceil(shortest.unsigned_abs().max(1));
         let segments = usize::try_from(segments).unwrap_or(usize::MAX).max(WINDOW_SEGMENTS);
         segments.saturating_add(WINDOW_GROUPS_BESIDE)
     }
@@ -47,6 +50,13 @@ impl CutRules {
 /// How far a segment may pass the target duration. RFC 8216bis §4.4.3.1: its duration rounded to the
 /// nearest second must not exceed it; the rest to half a second is left for clocks.
 const OVER_NS: i64 = 400_000_000;
+
+/// How short a segment may be that ends at a key frame because the next one would come too late. After a shorter one the next
+/// one comes in time, if groups are no longer than the target duration.
+const EARLY_MIN_NS: i64 = OVER_NS;
+
+/// Groups of pictures whose lengths are remembered: some twenty seconds of an encoder that makes key frames at scene cuts.
+const GROUPS_REMEMBERED: usize = 16;
 
 /// A group of pictures that is this little longer than whole seconds counts as whole: 60 frames at
 /// 29.97 a second are 2.002 s.
@@ -64,6 +74,9 @@ pub(crate) struct Cutter {
     /// Since when the target duration has been waited for.
     waits_since: i64,
     start: i64,
+    last_sync: Option<i64>,
+    /// How long the newest groups of pictures were, the newest last.
+    groups: VecDeque<i64>,
 }
 
 /// What the cutter must know of a frame of the main track.
@@ -89,6 +102,8 @@ pub(crate) struct MainFrame {
 pub(crate) enum Why {
     /// A key frame, as it should be.
     KeyFrame,
+    /// A key frame ahead of time: the next one would come too late, as it may where encoders make them at scene cuts.
+    Early,
     /// No key frame for too long: decoding can't start here.
     TooLong,
     /// A discontinuity.
@@ -99,7 +114,16 @@ impl Cutter {
     /// A cutter whose first segment begins at `start_ns`. A target duration that the broadcast has
     /// already stays.
     pub(crate) fn new(rules: CutRules, start_ns: i64, target: Option<u32>) -> Self {
-        Self { rules, target, first_sync: None, waits_since: start_ns, start: start_ns }
+        let (groups, last_sync) = (VecDeque::new(), None);
+        Self {
+            rules,
+            target,
+            first_sync: None,
+            waits_since: start_ns,
+            start: start_ns,
+            last_sync,
+            groups,
+        }
     }
 
     /// TARGETDURATION in seconds, once it is fixed.
@@ -110,6 +134,7 @@ impl Cutter {
     /// Looks at the next frame of the main track: does a segment begin with it?
     pub(crate) fn frame(&mut self, frame: MainFrame) -> Option<Why> {
         self.fix_target(&frame);
+        self.remember(&frame);
         let elapsed = frame.decode_ns.saturating_sub(self.start);
         let why = if elapsed <= 0 {
             frame.breaks.then_some(Why::Break)
@@ -117,6 +142,8 @@ impl Cutter {
             Some(Why::Break)
         } else if frame.sync && elapsed >= self.rules.shortest(frame.asked) {
             Some(Why::KeyFrame)
+        } else if frame.sync && elapsed >= EARLY_MIN_NS && self.next_is_late(&frame) {
+            Some(Why::Early)
         } else {
             let full = self.too_long_with(frame.decode_ns.saturating_add(frame.part_ns));
             (frame.part_border && full).then_some(Why::TooLong)
@@ -131,6 +158,29 @@ impl Cutter {
     pub(crate) fn too_long_with(&self, end_ns: i64) -> bool {
         let longest = self.target.map(|t| i64::from(t) * SECOND_NS + OVER_NS);
         longest.is_some_and(|longest| end_ns.saturating_sub(self.start) > longest)
+    }
+
+    fn remember(&mut self, frame: &MainFrame) {
+        if !frame.sync && !frame.breaks {
+            return;
+        }
+        let sync = frame.sync.then_some(frame.decode_ns);
+        let last = std::mem::replace(&mut self.last_sync, sync).filter(|_| !frame.breaks);
+        if let (Some(last), Some(now)) = (last, sync) {
+            if self.groups.len() >= GROUPS_REMEMBERED {
+                self.groups.pop_front();
+            }
+            self.groups.push_back(now.saturating_sub(last));
+        }
+    }
+
+    /// Whether the key frame after this one may come when its segment had to end, a part before it gets too long. Of groups
+    /// that never fit into a segment there is nothing to wait for.
+    fn next_is_late(&self, frame: &MainFrame) -> bool {
+        let fit = self.groups.iter().filter(|group| !self.too_long_with(self.start + **group));
+        let longest = fit.max().copied().unwrap_or(0);
+        let next = frame.decode_ns.saturating_add(longest);
+        self.too_long_with(next.saturating_add(frame.part_ns))
     }
 
     /// Fixed when the second key frame is seen, or after four seconds without one.
@@ -230,19 +280,22 @@ mod tests {
     #[test]
     fn memory_has_room_for_the_shortest_segments_of_the_longest_window() {
         let rules = CutRules::default();
-        for (target, asked, groups) in [
-            (None, false, 9),
-            (Some(2), false, 9),
-            (Some(3), false, 12),
-            (Some(4), false, 15),
-            (Some(2), true, 26),
-            (Some(4), true, 50),
-            (Some(10), false, 34),
+        for (target, asked, early, groups) in [
+            (None, false, false, 9),
+            (Some(2), false, false, 9),
+            (Some(3), false, false, 12),
+            (Some(4), false, false, 15),
+            (Some(2), true, false, 26),
+            (Some(4), true, false, 50),
+            (Some(2), false, true, 32),
+            (Some(2), true, true, 32),
+            (Some(10), false, false, 34),
         ] {
-            assert_eq!(rules.window_groups(target, asked), groups, "{target:?} {asked}");
+            let found = rules.window_groups(target, asked, early);
+            assert_eq!(found, groups, "{target:?} {asked} {early}");
         }
         let long = CutRules { segment: Duration::from_secs(6), ..rules };
-        assert_eq!(long.window_groups(Some(6), false), 9);
+        assert_eq!(long.window_groups(Some(6), false, false), 9);
     }
 
     #[test]
@@ -255,6 +308,48 @@ mod tests {
         let fps = 30_000.0 / 1001.0;
         let (target, cuts) = run(fps, every(60.0 / fps), 5.0);
         assert_eq!((target, cuts.len()), (Some(2), 2), "2.002 s are two seconds");
+    }
+
+    /// x264 as OBS has it: a key frame at each scene cut, and two seconds after the last one at the latest.
+    #[test]
+    fn key_frames_at_scene_cuts_begin_segments() {
+        let mut seed = 7u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize
+        };
+        let (mut keys, mut at) = (std::collections::BTreeSet::new(), 0);
+        while at < 30 * 600 {
+            keys.insert(at);
+            at += if random() % 2 == 0 { 60 } else { 1 + random() % 60 };
+        }
+        let (target, cuts) = run(30.0, |at| keys.contains(&((at * 30.0).round() as usize)), 600.0);
+        assert_eq!(target, Some(2));
+        let without = cuts.iter().filter(|(_, why)| *why == Why::TooLong).count();
+        assert!(without * 50 < cuts.len(), "{without} of {}", cuts.len());
+        assert!(cuts.len() < 500, "{} in ten minutes", cuts.len());
+        let ends = cuts.iter().map(|cut| cut.0);
+        let lengths = ends.clone().skip(1).zip(ends).map(|(end, begin)| end - begin);
+        assert!(
+            lengths.clone().all(|s| (0.39..2.41).contains(&s)),
+            "{:?}",
+            lengths.max_by(f64::total_cmp)
+        );
+    }
+
+    /// Groups of a length that does not go into two seconds.
+    #[test]
+    fn regular_groups_that_are_no_part_of_a_segment_make_shorter_ones() {
+        for (group, segment) in [(1.5, 1.5), (1.25, 1.25), (0.8, 1.6), (0.7, 1.4), (0.5, 2.0)] {
+            let frames = |at: f64| (at * 20.0).round() as u64;
+            let (target, cuts) = run(20.0, |at| frames(at) % frames(group) == 0, 30.0);
+            assert_eq!(target, Some(2), "{group}");
+            // The first ones come before it is known how long groups are.
+            let ends = cuts.iter().map(|cut| cut.0).skip(3);
+            let mut lengths = ends.clone().skip(1).zip(ends).map(|(end, begin)| end - begin);
+            assert!(lengths.all(|s| (s - segment).abs() < 0.001), "{group}: {cuts:?}");
+            assert!(cuts.iter().skip(3).all(|(_, why)| *why != Why::TooLong), "{group}: {cuts:?}");
+        }
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub struct Packager {
     flushing: bool,
     /// Everything was flushed, and the main track has not come since.
     away: bool,
+    /// Segments have ended at key frames that came ahead of time.
+    early: bool,
     findings: Findings,
 }
 
@@ -136,6 +138,7 @@ impl Packager {
             late_ns: [0; 2],
             flushing: false,
             away: false,
+            early: false,
             findings: Findings::default(),
         }
     }
@@ -185,6 +188,11 @@ impl Packager {
     /// The broadcast's target duration in seconds, once it is fixed.
     pub fn target_duration(&self) -> Option<u32> {
         self.cutter.as_ref().and_then(Cutter::target_duration).or(self.earlier_target)
+    }
+
+    /// Whether segments may be much shorter than they should be, as the encoder makes key frames out of turn.
+    pub(crate) fn is_early(&self) -> bool {
+        self.early
     }
 
     /// A track's initialisation segment.
@@ -312,8 +320,10 @@ impl Packager {
         self.main_ns = decode_ns;
         self.emit_held(track, Some(&frame), begins, out);
         if begins {
-            if cut == Some(Why::TooLong) {
-                self.findings.segments_without_key_frame += 1;
+            match cut {
+                Some(Why::TooLong) => self.findings.segments_without_key_frame += 1,
+                Some(Why::Early) => self.early = true,
+                Some(Why::KeyFrame | Why::Break) | None => {}
             }
             self.late_ns = [0, self.late_ns[0]];
             self.begin_segment(track, &frame);

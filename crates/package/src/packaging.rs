@@ -445,10 +445,11 @@ impl Packaging {
     }
 
     /// How many groups of a packaged track players are told of, at most: all tracks are cut where pictures are, which are so
-    /// more often where their encoder makes key frames when it is asked to.
+    /// more often where their encoder makes key frames when it is asked to, or out of turn.
     fn window_groups(&self) -> usize {
         let asked = self.sources.iter().any(|source| source.raw.info().dynamic_groups);
-        self.packager.rules().cut.window_groups(self.packager.target_duration(), asked)
+        let (target, early) = (self.packager.target_duration(), self.packager.is_early());
+        self.packager.rules().cut.window_groups(target, asked, early)
     }
 
     /// A configuration is new: lists change.

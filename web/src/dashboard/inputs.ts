@@ -102,6 +102,14 @@ function ingestOf(fields: Fields): Ingest[] {
   return found;
 }
 
+/**
+ * What to paste first. OBS takes RTMPS only with a certificate that the machine trusts: where this page came without one, there is
+ * hardly one for encoders.
+ */
+export function forEncoders(ingest: Ingest[], trusted: boolean): Ingest[] {
+  return trusted ? ingest : [...ingest].sort((a, b) => Number(b.plain) - Number(a.plain));
+}
+
 /** The list decides what there is and what it is called; a whole input keeps what lists leave out. */
 export function merge(rows: unknown[], known: Input[]): Input[] {
   const before = new Map(known.map((input) => [input.uid, input]));

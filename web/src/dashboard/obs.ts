@@ -9,8 +9,8 @@ const LADDER = [
 ];
 
 /**
- * For "Config Override (JSON)" of a custom service (OBS 30.2 and newer, started with `--enable-multitrack-video-dev`). It has no
- * stream key: that stays where OBS keeps it.
+ * For "Config Override (JSON)" of a custom service (OBS 32.0.1 and newer; 30.2 to 32.0.0 if started with
+ * `--enable-multitrack-video-dev`). It has no stream key: that stays where OBS keeps it.
  */
 export function multitrack(server: string) {
   const framerate = { numerator: 30, denominator: 1 };
@@ -19,8 +19,8 @@ export function multitrack(server: string) {
     width,
     height,
     framerate,
-    // Two seconds, as segments are, and the same in all of them.
-    settings: { rate_control: 'CBR', bitrate, keyint_sec: 2, preset: 'veryfast', profile: 'high' },
+    // Two seconds, as segments are, and the same in all of them: at scene cuts each would make key frames of its own.
+    settings: { rate_control: 'CBR', bitrate, keyint_sec: 2, preset: 'veryfast', profile: 'high', x264opts: 'scenecut=0' },
   });
   const sound = { codec: 'aac', track_id: 1, channels: 2, settings: { bitrate: 160 } };
   return {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{entry, tables};
+use super::{entry, language, tables};
 use crate::codec::h264::{LengthSize, with_four_byte_lengths};
 use crate::codec::{self, Config};
 use crate::limits;
@@ -57,7 +57,7 @@ pub struct Track {
     pub length_size: LengthSize,
     /// Ticks per second.
     pub timescale: u32,
-    /// What is spoken: the code of ISO 639-2/T that `mdhd` has, which BCP 47 knows too.
+    /// What is spoken (BCP 47), where `mdhd` says it.
     pub language: Option<String>,
     /// media_time of the edit list's first real edit: what is presented at [`Self::delay_us`].
     pub edit_start: i64,
@@ -298,15 +298,13 @@ fn timescale(found: &Found<'_>) -> Result<u32, Error> {
     reader.u32().filter(|t| *t > 0).ok_or(Error::Malformed("a header without timescale"))
 }
 
-/// ISO/IEC 14496-12 §8.4.2.3: three letters of five bits each. `und` says nothing.
-fn language(mdhd: &Found<'_>) -> Result<Option<String>, Error> {
+/// ISO/IEC 14496-12 §8.4.2.3: three letters of five bits each.
+fn spoken(mdhd: &Found<'_>) -> Result<Option<String>, Error> {
     let (version, _, mut reader) = mdhd.full()?;
-    reader.take(if version == 1 { 28 } else { 16 });
-    let Some(packed) = reader.u16() else { return Ok(None) };
-    let letters = [10, 5, 0].map(|shift| 0x60 + (packed >> shift & 0x1f) as u8);
-    let tag = String::from_utf8_lossy(&letters).into_owned();
-    let said = letters.iter().all(u8::is_ascii_lowercase) && tag != "und";
-    Ok(said.then_some(tag))
+    let packed = reader.take(if version == 1 { 28 } else { 16 }).and_then(|_| reader.u16());
+    Ok(packed.and_then(|packed| {
+        language::tag([10, 5, 0].map(|shift| 0x60 + (packed >> shift & 0x1f) as u8))
+    }))
 }
 
 /// The inner error is what cannot be carried.
@@ -325,7 +323,7 @@ fn track_box(
         None => return Err(Error::Malformed("a track without tkhd")),
     };
     let (timescale, language) = match walk.find(trak.data, &[b"mdia", b"mdhd"])? {
-        Some(mdhd) => (timescale(&mdhd)?, language(&mdhd)?),
+        Some(mdhd) => (timescale(&mdhd)?, spoken(&mdhd)?),
         None => return Err(Error::Malformed("a track without mdhd")),
     };
     let Some(stbl) = walk.find(trak.data, &[b"mdia", b"minf", b"stbl"])? else {

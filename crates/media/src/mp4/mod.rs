@@ -2,6 +2,7 @@
 
 mod demux;
 mod entry;
+mod language;
 mod stream;
 mod tables;
 

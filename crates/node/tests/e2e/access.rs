@@ -441,6 +441,8 @@ fn only_the_pages_that_are_named_may_embed() {
         (&[("referer", "https://evil.org/"), ("sec-fetch-dest", "video")], 403),
         (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "video")], 403),
         (&[("referer", "https://evil.org/"), ("sec-fetch-dest", "document")], 200),
+        (&[("referer", "https://evil.org/"), ("accept", "*/*")], 403),
+        (&[("referer", "https://evil.org/"), ("accept", "text/html,*/*;q=0.8")], 200),
     ] {
         let answer = request("GET", &url, headers, b"");
         assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());

@@ -59,11 +59,11 @@ fn languages_and_what_lies_back_are_chosen_in_chromium() {
             let text = server.get(&list).text();
             (text.matches("TYPE=AUDIO").count() == 2).then_some(text)
         });
-        for said in ["NAME=\"eng\",LANGUAGE=\"eng\"", "NAME=\"deu\",LANGUAGE=\"deu\""] {
+        for said in ["NAME=\"en\",LANGUAGE=\"en\"", "NAME=\"de\",LANGUAGE=\"de\""] {
             assert!(text.contains(said), "{packaging}: {text}");
         }
         let mpd = server.get(&format!("/{}/manifest/video.mpd", input.uid)).text();
-        assert!(mpd.contains(" lang=\"eng\"") && mpd.contains(" lang=\"deu\""), "{mpd}");
+        assert!(mpd.contains(" lang=\"en\"") && mpd.contains(" lang=\"de\""), "{mpd}");
     }
     let list = format!("/{}/manifest/video.cmaf.m3u8?dvrEnabled=true", before.uid);
     wait_until("half a minute", 120, || {

@@ -274,3 +274,34 @@ fn a_codec_that_is_not_carried_is_named() {
     assert_eq!(server.metric("rtmp_publishes_refused_total"), 0);
     assert_eq!(server.lifecycle(&input.uid)["live"], false);
 }
+
+/// x264 as OBS has it: a key frame at each scene cut too, and two seconds after the last one at the latest.
+#[test]
+fn segments_begin_with_the_key_frames_of_scene_cuts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cuts.flv").display().to_string();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"]);
+    // Another picture every 1.3 s and 1.9 s.
+    command.arg("testsrc2=s=320x180:r=30,negate=enable='lt(mod(t,3.2),1.3)'");
+    command.args(["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000", "-t", "30"]);
+    command.args(["-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-g", "60"]);
+    command.args(["-pix_fmt", "yuv420p", "-c:a", "aac", &file]);
+    let mut made = Child::start(&mut command);
+    assert!(made.wait(120).success(), "{}", made.output());
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-re", "-i", &file, "-c", "copy", "-f", "flv"]);
+    let mut encoder = Child::start(command.arg(&input.rtmp));
+    let video = server.wait_live(&input);
+    let list = format!("/{video}/manifest/video.cmaf.m3u8?dvrEnabled=true");
+    assert!(encoder.wait(120).success(), "{}", encoder.output());
+    let text = wait_until("the end", 60, || {
+        let text = server.get(&list).text();
+        text.contains("#EXT-X-ENDLIST").then_some(text)
+    });
+    assert!(text.contains("#EXT-X-INDEPENDENT-SEGMENTS"), "{text}");
+    let segments = text.matches("#EXTINF").count();
+    assert!((15..=30).contains(&segments), "{segments} of 30 s: {text}");
+}
