@@ -364,8 +364,15 @@ mod tests {
         levels
     }
 
-    /// A broadcast with one segment of which more is to come, and this is the end of it.
+    /// A broadcast with one segment, and this is the end of it.
     fn over() -> Index {
+        let mut index = one_segment();
+        index.end();
+        index
+    }
+
+    /// One of which more is to come.
+    fn one_segment() -> Index {
         let part = properties::Part {
             duration: 90_000,
             independent: true,
@@ -387,11 +394,10 @@ mod tests {
         let mut index = Index::new();
         let at = Location { group: 5, object: 0 };
         index.add(ORIGINAL, at, &part, Some(segment), 1_000).unwrap();
-        index.end();
         index
     }
 
-    fn shelf(producer: &broadcast::Producer) -> Arc<Shelf> {
+    fn shelf(producer: &broadcast::Producer, index: Index) -> Arc<Shelf> {
         let now = Instant::now();
         let catalog = producer.track(CATALOG, TrackInfo::default()).unwrap();
         let subgroup = catalog.group(0, now).unwrap().subgroup(0, now).unwrap();
@@ -402,8 +408,23 @@ mod tests {
         let kind = Kind::Pictures { width, height, level_idc: 30 };
         let level = Level { name, max_kbps: 800, share_permille: 500, kind };
         let level = Offered::new(ORIGINAL, level);
-        shelf.show(over(), Location { group: 0, object: 0 }, vec![level]);
+        shelf.show(index, Location { group: 0, object: 0 }, vec![level]);
         shelf
+    }
+
+    /// Also in the moment after its end, when nothing of the next one is there.
+    #[test]
+    fn what_comes_behind_the_newest_segment_is_ahead_until_the_broadcast_is_over() {
+        let origin = Origin::new(Limits::default());
+        let cases = [("on air", one_segment(), [6, 7].as_slice()), ("over", over(), &[])];
+        for (input, index, expect) in cases {
+            let path = Path::new(["default", input]).unwrap();
+            let route = Route::local(NodeId(0), 1);
+            let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
+            let original = original_of(&shelf(&producer, index), ORIGINAL);
+            let ahead: Vec<u64> = (0..8).filter(|number| original.is_ahead(*number)).collect();
+            assert_eq!(ahead, expect, "{input}");
+        }
     }
 
     #[test]
@@ -412,7 +433,7 @@ mod tests {
         let path = Path::new(["default", "input"]).unwrap();
         let route = Route::local(NodeId(0), 1);
         let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
-        let (levels, shelf) = (levels(), shelf(&producer));
+        let (levels, shelf) = (levels(), shelf(&producer, over()));
         assert!(shelf.levels(&levels).get(NAME).is_some(), "it is offered");
         let track = producer.track(TrackName::from_static(NAME), TrackInfo::default()).unwrap();
         let consumer = track.consume();
