@@ -196,7 +196,7 @@ pub(crate) mod tests {
         }
 
         fn init(&self, _: u64) -> Answer<'_, Bytes> {
-            Box::pin(async { None })
+            Box::pin(async { Some(Bytes::new()) })
         }
     }
 
