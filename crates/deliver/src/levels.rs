@@ -626,7 +626,7 @@ async fn answer(
 }
 
 /// A part, at most for as long as somebody waits.
-async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, Failed> {
+pub(crate) async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, Failed> {
     let part = usize::try_from(part).unwrap_or(usize::MAX);
     tokio::time::timeout(LEVEL_WAIT, made.part(part)).await.unwrap_or(Err(Failed::Busy))
 }
