@@ -18,10 +18,10 @@ use crate::moq_program::{fetch, summary};
 /// What must not happen to whoever watches.
 const NOTHING: [&str; 5] = ["lost", "holes", "gaps", "discontinuities", "timeJumps"];
 
-const LADDER: &str = "encode.ladder=[\"144p\", \"96p=300\"]";
+pub(crate) const LADDER: &str = "encode.ladder=[\"144p\", \"96p=300\"]";
 
 /// The multivariant playlist, once it lists a level.
-fn with_levels(server: &Server, id: &str) -> String {
+pub(crate) fn with_levels(server: &Server, id: &str) -> String {
     wait_until("the levels to be listed", 30, || {
         let list = server.get(&format!("/{id}/manifest/video.m3u8")).text();
         list.contains("video.144p.cmaf.m3u8").then_some(list)
