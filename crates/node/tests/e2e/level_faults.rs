@@ -1,10 +1,10 @@
-//! Encoders that crash and frames that are none: what viewers see of it.
+//! Encoders that crash, frames that are none, and hardware that is not there: what viewers and owners see of it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use testkit::{Child, Clip, ClipSpec, Follower, Server, request};
+use testkit::{Child, Clip, ClipSpec, Follower, Server, request, wait_until};
 
 use crate::AIRWAVE;
 use crate::levels::{LADDER, with_levels};
@@ -142,4 +142,40 @@ fn frames_that_a_fuzzer_made_cost_their_segments_at_most() {
         others.reload();
     }
     assert_eq!(server.admin("/readyz").status, 200);
+}
+
+/// The program, on a machine whose hardware is not there when it is tried.
+pub(crate) fn without_card(folder: &Path) -> String {
+    let tried = "echo 'there is no card' >&2; exit 1";
+    scripted(folder, &format!("case $1 in --try) {tried};; *) exec REAL \"$@\";; esac"))
+}
+
+/// Flips `encode.workers` and `encode.encoder`. Where there is no such hardware software does it, and whoever looks reads so.
+#[test]
+fn hardware_that_is_not_there_is_said_by_its_name_and_software_does_it() {
+    let clip = short_groups();
+    for name in ["vaapi", "nvenc", "qsv", "v4l2"] {
+        let configured = format!("encode.encoder={name}");
+        let settings = [LADDER, "encode.workers=1", "hls.segment_ms=1000", &*configured];
+        let mut server = Server::start(AIRWAVE, &settings);
+        let input = server.input();
+        let _publisher = clip.publish(&input.rtmp, -1);
+        server.wait_live(&input);
+        with_levels(&server, &input.uid);
+        let mut follower = Follower::of_level(list(&server, &input.uid, "video.96p.cmaf"));
+        while follower.reload().segments.len() < 2 {}
+        assert_eq!(server.metric("encoder_processes"), 1, "{name}: one worker");
+        if server.child().output().contains("levels are encoded by hardware") {
+            continue;
+        }
+        let words = format!("the encoder {name} does not work here, libx264 does it: ");
+        let ready = server.admin("/readyz");
+        assert_eq!(ready.status, 200, "{name}: {}", ready.text());
+        let input = server.api("GET", &format!("/stream/live_inputs/{}", input.uid), None).json();
+        let complaint = input["result"]["ladderComplaint"].as_str().unwrap_or_default();
+        let why = complaint.strip_prefix(&words).unwrap_or_default();
+        assert!(why.len() > 10 && !why.contains("panicked"), "{name}: {input}");
+        assert!(ready.text().contains(complaint), "{name}: {}", ready.text());
+        wait_until("the log", 10, || server.child().output().contains(complaint).then_some(()));
+    }
 }
