@@ -1,6 +1,6 @@
 // The way of a broadcaster through the dashboard of a running Airwave: sign in by link, create an input, see its key,
 // publish, see it live, watch, lose the encoder, come back, end, delete. Needs ffmpeg. Exit code 1 if a check failed.
-//   node check-dashboard.mjs --url URL --token TOKEN [--dist] [--screenshots DIR]
+//   node check-dashboard.mjs --url URL --token TOKEN [--dist] [--screenshots DIR] [--levels-problem WORDS]
 // --dist: the pages of web/dist instead of those inside the server.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,10 +16,11 @@ const { values: options } = parseArgs({
     dist: { type: 'boolean', default: false },
     screenshots: { type: 'string' },
     report: { type: 'string' },
+    'levels-problem': { type: 'string' },
   },
 });
 if (!options.url || !options.token) {
-  process.stderr.write('usage: check-dashboard.mjs --url URL --token TOKEN [--dist] [--screenshots DIR]\n');
+  process.stderr.write('usage: check-dashboard.mjs --url URL --token TOKEN [--dist] [--screenshots DIR] [--levels-problem WORDS]\n');
   process.exit(2);
 }
 
@@ -71,6 +72,11 @@ await scenarios.run('dashboard', url, async (tools) => {
   const [server] = await valuesOf(card, 'Server');
   const [key] = await valuesOf(card, 'Stream key');
   check('shows where to publish', /^rtmps?:\/\/.+\/live\/$/.test(server) && key.length >= 16, { server });
+  const problem = options['levels-problem'];
+  if (problem !== undefined) {
+    const said = card.locator('.levels-problem', { hasText: problem });
+    check('what levels lack is said', await said.waitFor({ timeout: 60_000 }).then(() => true, () => false));
+  }
   await shot('desktop-created', { fullPage: true });
   await page.reload();
   await card.locator('.ingest').waitFor();

@@ -431,6 +431,10 @@ impl Original for OnAir {
         self.shelf.with_index(|index| known(index.rendition(&self.track)?.segment(number)))
     }
 
+    fn is_ahead(&self, number: u64) -> bool {
+        self.shelf.with_index(|index| is_ahead(index, &self.track, number))
+    }
+
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
             // A lost encoder may come back; then it is a next segment, and this one is ended.
@@ -461,12 +465,15 @@ enum Look {
     Never,
 }
 
+fn is_ahead(index: &Index, track: &str, number: u64) -> bool {
+    let newest = index.rendition(track).and_then(|rendition| rendition.segments.back());
+    number > newest.map_or(0, |segment| segment.number) && !index.ended()
+}
+
 fn look(index: &Index, track: &str, number: u64, part: usize) -> Look {
     let Some(rendition) = index.rendition(track) else { return Look::Never };
     let Some(segment) = rendition.segment(number) else {
-        let newest = rendition.segments.back().map_or(0, |s| s.number);
-        let comes = number > newest && !index.ended();
-        return if comes { Look::Later } else { Look::Never };
+        return if is_ahead(index, track, number) { Look::Later } else { Look::Never };
     };
     match segment.parts.get(part) {
         Some(_) if segment.info.gap => Look::Never,
@@ -619,7 +626,7 @@ async fn answer(
 }
 
 /// A part, at most for as long as somebody waits.
-async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, Failed> {
+pub(crate) async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, Failed> {
     let part = usize::try_from(part).unwrap_or(usize::MAX);
     tokio::time::timeout(LEVEL_WAIT, made.part(part)).await.unwrap_or(Err(Failed::Busy))
 }

@@ -9,7 +9,9 @@ use media::catalog::{Catalog, CatalogTrack, InitData};
 use package::Index;
 use record::{History, Recording};
 
-use crate::levels::{ListedLevel, Offered, Shown, original_bits, original_of, recorded_original};
+use crate::levels::{
+    ListedLevel, Offered, Shown, original_bits, original_of, recorded_original, wait,
+};
 use crate::library::Library;
 use crate::playlist::levels_of;
 use crate::shelf::Shelf;
@@ -174,16 +176,38 @@ fn entry(own: &CatalogTrack, level: &ListedLevel, init: String) -> CatalogTrack 
 }
 
 impl PastGroup {
-    /// The next part, as soon as it is made; none behind the last.
+    /// The next part, as soon as it is made; none behind the last. Waited for as long as over HTTP, then all encoders are busy.
     pub async fn next(&mut self) -> Result<Option<PastPart>, Failed> {
         let id = self.next;
-        let at = usize::try_from(id).unwrap_or(usize::MAX);
-        let Some(pieces) = self.made.part(at).await? else { return Ok(None) };
+        let Some(pieces) = wait(&self.made, id).await? else { return Ok(None) };
         let (offered, number) = (&self.offered, self.number);
         let of_index = |index: &Index| describe(index, offered, number, id, |_| self.init);
         let described = self.source.with_index(of_index);
         let (_, properties) = described.ok_or(Failed::NoOriginal)?;
         self.next += 1;
         Ok(Some(PastPart { id, properties, pieces }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::levels::ORIGINAL;
+    use crate::limits::LEVEL_WAIT;
+    use crate::tracks::tests::{NAME, levels, one_segment, published, shelf};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_nobody_makes_is_waited_for_as_long_as_over_http() {
+        let (_origin, producer) = published();
+        let shelf = shelf(&producer, one_segment());
+        let shown = shelf.levels(&levels());
+        let levels = PastLevels { shown, source: Source::OnAir(shelf) };
+        assert_eq!(levels.source.original(ORIGINAL).segment(5).map(|s| s.epoch), Some(1));
+        let mut group = levels.group(NAME, 5).unwrap();
+        let began = tokio::time::Instant::now();
+        let hour = std::time::Duration::from_secs(3_600);
+        let part = tokio::time::timeout(hour, group.next()).await;
+        assert!(matches!(part, Ok(Err(Failed::Busy))), "{part:?}");
+        assert_eq!(began.elapsed(), LEVEL_WAIT);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use encode::Failed;
+use encode::{Failed, Made};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::codec::VIDEO_TIMESCALE;
@@ -20,7 +20,9 @@ use spine::{
 
 use crate::levels::{Levels, Offered, original_of};
 use crate::library::Library;
-use crate::limits::{LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, ORIGINAL_WAIT};
+use crate::limits::{
+    LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, LEVEL_WAIT, ORIGINAL_WAIT,
+};
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Waiter, wait_for};
 
@@ -219,7 +221,7 @@ impl LevelTrack {
             };
             let part = tokio::select! {
                 biased;
-                part = made.part(usize::try_from(at).unwrap_or(usize::MAX)) => part,
+                part = part_in_time(&made, &self.shelf, &self.original, number, at) => part,
                 () = self.subscribers.until(false) => return Err(Stop::Unwanted),
             };
             match part.map_err(Stop::Failed)? {
@@ -265,6 +267,44 @@ impl LevelTrack {
         subgroup.write(header, pieces).map_err(closed)?;
         *next = at + 1;
         Ok(())
+    }
+}
+
+/// A part of what is being made. Who watches live has no use for one that comes later than it would be waited for over HTTP, counted from
+/// when its original went on behind it: that one's pauses are not the encoder's.
+async fn part_in_time(
+    made: &Made,
+    shelf: &Arc<Shelf>,
+    original: &str,
+    number: u64,
+    at: u64,
+) -> Result<Option<Vec<Bytes>>, Failed> {
+    let part = made.part(usize::try_from(at).unwrap_or(usize::MAX));
+    tokio::pin!(part);
+    while !is_behind(shelf, original, number, at) {
+        tokio::select! {
+            biased;
+            part = &mut part => return part,
+            () = behind(shelf, original, number, at) => {}
+        }
+    }
+    tokio::time::timeout(LEVEL_WAIT, part).await.unwrap_or(Err(Failed::Busy))
+}
+
+/// Whether the original has gone on behind this part, or ended.
+fn is_behind(shelf: &Shelf, original: &str, number: u64, at: u64) -> bool {
+    shelf.with_index(|index| {
+        let newest = index.rendition(original).and_then(|r| r.segments.back());
+        let reached = newest.map(|segment| (segment.number, segment.parts.len() as u64));
+        index.ended() || reached > Some((number, at + 1))
+    })
+}
+
+/// Until it has. In time or not: it is looked again.
+async fn behind(shelf: &Arc<Shelf>, original: &str, number: u64, at: u64) {
+    let there = |shelf: &Arc<Shelf>| is_behind(shelf, original, number, at).then_some(());
+    if wait_for(shelf, Waiter::NODE, ORIGINAL_WAIT, Awaited::Change, there).await.is_err() {
+        tokio::time::sleep(LEVEL_AGAIN).await;
     }
 }
 
@@ -331,7 +371,7 @@ async fn change(shelf: &Arc<Shelf>, original: &str, before: (Option<u64>, bool))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -343,10 +383,10 @@ mod tests {
     use crate::levels::ORIGINAL;
     use crate::shelf::{About, Counters};
 
-    const NAME: &str = "video.360p.cmaf";
+    pub(crate) const NAME: &str = "video.360p.cmaf";
 
     /// Levels that are offered, of which no part ever comes: nobody runs who would make them.
-    fn levels() -> Arc<Levels> {
+    pub(crate) fn levels() -> Arc<Levels> {
         let (path, words) = ("/nowhere".into(), "airwave-encode".to_owned());
         let settings = Settings {
             workers: 1,
@@ -364,8 +404,28 @@ mod tests {
         levels
     }
 
-    /// A broadcast with one segment of which more is to come, and this is the end of it.
+    pub(crate) fn published() -> (Origin, broadcast::Producer) {
+        let origin = Origin::new(Limits::default());
+        let path = Path::new(["default", "input"]).unwrap();
+        let route = Route::local(NodeId(0), 1);
+        let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
+        (origin, producer)
+    }
+
+    /// A broadcast with one segment, and this is the end of it.
     fn over() -> Index {
+        let mut index = one_segment();
+        index.end();
+        index
+    }
+
+    /// One of which more is to come.
+    pub(crate) fn one_segment() -> Index {
+        parts(1)
+    }
+
+    /// So many parts of it.
+    fn parts(count: u64) -> Index {
         let part = properties::Part {
             duration: 90_000,
             independent: true,
@@ -385,13 +445,14 @@ mod tests {
             init: 1,
         };
         let mut index = Index::new();
-        let at = Location { group: 5, object: 0 };
-        index.add(ORIGINAL, at, &part, Some(segment), 1_000).unwrap();
-        index.end();
+        for object in 0..count {
+            let segment = (object == 0).then_some(segment);
+            index.add(ORIGINAL, Location { group: 5, object }, &part, segment, 1_000).unwrap();
+        }
         index
     }
 
-    fn shelf(producer: &broadcast::Producer) -> Arc<Shelf> {
+    pub(crate) fn shelf(producer: &broadcast::Producer, index: Index) -> Arc<Shelf> {
         let now = Instant::now();
         let catalog = producer.track(CATALOG, TrackInfo::default()).unwrap();
         let subgroup = catalog.group(0, now).unwrap().subgroup(0, now).unwrap();
@@ -402,17 +463,56 @@ mod tests {
         let kind = Kind::Pictures { width, height, level_idc: 30 };
         let level = Level { name, max_kbps: 800, share_permille: 500, kind };
         let level = Offered::new(ORIGINAL, level);
-        shelf.show(over(), Location { group: 0, object: 0 }, vec![level]);
+        shelf.show(index, Location { group: 0, object: 0 }, vec![level]);
         shelf
+    }
+
+    /// Also in the moment after its end, when nothing of the next one is there.
+    #[test]
+    fn what_comes_behind_the_newest_segment_is_ahead_until_the_broadcast_is_over() {
+        let cases = [("on air", one_segment(), [6, 7].as_slice()), ("over", over(), &[])];
+        for (input, index, expect) in cases {
+            let (_origin, producer) = published();
+            let original = original_of(&shelf(&producer, index), ORIGINAL);
+            let ahead: Vec<u64> = (0..8).filter(|number| original.is_ahead(*number)).collect();
+            assert_eq!(ahead, expect, "{input}");
+        }
+    }
+
+    /// Nobody makes it. An encoder of the original that pauses is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_is_not_made_is_waited_for_as_long_as_over_http() {
+        let hour = Duration::from_secs(3_600);
+        for (words, index, waits) in [
+            ("its original goes on", parts(2), Some(LEVEL_WAIT)),
+            ("its original has ended", over(), Some(LEVEL_WAIT)),
+            ("its original pauses", parts(1), None),
+        ] {
+            let (_origin, producer) = published();
+            let shelf = shelf(&producer, index);
+            let name = TrackName::from_static(NAME);
+            let track = producer.track(name, TrackInfo::default()).unwrap();
+            let start = Start::At(Location { group: 5, object: 0 });
+            let _watching = track.consume().subscribe(Filter::from(start), Policy::EVERYTHING);
+            let waiting = Waiting::new();
+            let subscribers = Subscribers { track: track.clone(), waiting, any: true };
+            let (original, name) = (ORIGINAL.to_owned(), NAME.to_owned());
+            let levels = levels();
+            let (newest, failures) = (None, 0);
+            let mut of =
+                LevelTrack { levels, shelf, original, name, track, subscribers, newest, failures };
+            let began = tokio::time::Instant::now();
+            let stopped = tokio::time::timeout(hour, of.segment(5)).await;
+            let busy = matches!(stopped, Ok(Err(Stop::Failed(Failed::Busy))));
+            assert_eq!((busy, stopped.is_ok()), (waits.is_some(), waits.is_some()), "{words}");
+            assert_eq!(began.elapsed(), waits.unwrap_or(hour), "{words}");
+        }
     }
 
     #[test]
     fn a_level_that_nobody_watches_ends_with_its_broadcast() {
-        let origin = Origin::new(Limits::default());
-        let path = Path::new(["default", "input"]).unwrap();
-        let route = Route::local(NodeId(0), 1);
-        let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
-        let (levels, shelf) = (levels(), shelf(&producer));
+        let (_origin, producer) = published();
+        let (levels, shelf) = (levels(), shelf(&producer, over()));
         assert!(shelf.levels(&levels).get(NAME).is_some(), "it is offered");
         let track = producer.track(TrackName::from_static(NAME), TrackInfo::default()).unwrap();
         let consumer = track.consume();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use access::rate::neighbourhood;
 use axum::response::Response;
@@ -134,7 +134,7 @@ pub(crate) async fn wait_for<T>(
         return Ok(Some(answer));
     }
     let _place = shelf.counters().parked.take(waiter)?;
-    let deadline = tokio::time::Instant::from_std(Instant::now() + patience);
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         let room = shelf.rooms().of(&awaited);
         let mut woken = std::pin::pin!(room.notified());

@@ -151,7 +151,7 @@ fn is_live(original: &Arc<dyn Original>, number: u64) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -196,12 +196,22 @@ pub(crate) mod tests {
         }
 
         fn init(&self, _: u64) -> Answer<'_, Bytes> {
-            Box::pin(async { None })
+            Box::pin(async { Some(Bytes::new()) })
         }
     }
 
-    /// A broadcast: which segment is being made.
-    struct OnAir(AtomicU64);
+    /// A broadcast: which segment is being made, or comes next if the one before has just ended.
+    struct OnAir {
+        newest: AtomicU64,
+        between: AtomicBool,
+    }
+
+    impl OnAir {
+        fn begun(&self) -> u64 {
+            let between = self.between.load(Ordering::Relaxed);
+            self.newest.load(Ordering::Relaxed) + u64::from(!between)
+        }
+    }
 
     impl Original for OnAir {
         fn video(&self) -> &str {
@@ -217,10 +227,13 @@ pub(crate) mod tests {
         }
 
         fn segment(&self, number: u64) -> Option<OriginalSegment> {
-            let newest = self.0.load(Ordering::Relaxed);
             let film = Film { kept: false }.segment(number);
-            let complete = number < newest;
-            film.filter(|_| number <= newest).map(|s| OriginalSegment { complete, ..s })
+            let complete = number < self.newest.load(Ordering::Relaxed);
+            film.filter(|_| number < self.begun()).map(|s| OriginalSegment { complete, ..s })
+        }
+
+        fn is_ahead(&self, number: u64) -> bool {
+            number >= self.begun()
         }
 
         fn part(&self, _: u64, _: usize) -> Answer<'_, OriginalPart> {
@@ -234,17 +247,29 @@ pub(crate) mod tests {
 
     /// Segments of two seconds; which of them are encoded when somebody asks during these, and during no others, for what is so many segments
     /// behind the one under way, by a machine that ends each segment so many segments late.
-    async fn encoded(linger_s: u64, (behind, late): (u64, u64), asks: &[u64]) -> Vec<u64> {
+    async fn encoded(linger_s: u64, lag: (u64, u64), asks: &[u64]) -> Vec<u64> {
+        encoded_of(linger_s, lag, asks, false).await
+    }
+
+    /// The same; `between`: when somebody asks just before these begin.
+    async fn encoded_of(
+        linger_s: u64,
+        (behind, late): (u64, u64),
+        asks: &[u64],
+        between: bool,
+    ) -> Vec<u64> {
         let linger = Duration::from_secs(linger_s);
         let (renditions, level) = (renditions(linger, None), level());
-        let on_air = Arc::new(OnAir(AtomicU64::new(0)));
+        let on_air = Arc::new(OnAir { newest: 0.into(), between: false.into() });
         let original: Arc<dyn Original> = on_air.clone();
         let (mut encoded, mut running) = (Vec::new(), Vec::<Segment>::new());
         for number in 0..100 {
-            on_air.0.store(number, Ordering::Relaxed);
+            on_air.newest.store(number, Ordering::Relaxed);
+            on_air.between.store(between, Ordering::Relaxed);
             if asks.contains(&number) {
                 renditions.segment(&original, number - behind, &level).unwrap();
             }
+            on_air.between.store(false, Ordering::Relaxed);
             loop {
                 let open: Vec<Segment> = renditions.state().open.keys().cloned().collect();
                 for segment in open {
@@ -299,6 +324,17 @@ pub(crate) mod tests {
         assert_eq!(encoded(12, (2, 1), &[5]).await, from_to(3, 10));
         // That is the past.
         assert_eq!(encoded(12, (3, 0), &[5]).await, [2, 3]);
+    }
+
+    /// A part may be there only a third of a second after the end of the segment before.
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_between_two_segments_is_as_near_to_what_is_live() {
+        for lag in [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (3, 0)] {
+            for asks in [&[5][..], &[5, 6, 9]] {
+                let during = encoded(12, lag, asks).await;
+                assert_eq!(encoded_of(12, lag, asks, true).await, during, "{lag:?} {asks:?}");
+            }
+        }
     }
 
     /// What is begun when somebody asks for the second segment so long after the first, both of which are made.

@@ -112,6 +112,10 @@ impl Original for Timed<'_> {
         self.original.segment(number)
     }
 
+    fn is_ahead(&self, number: u64) -> bool {
+        self.original.is_ahead(number)
+    }
+
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
             self.clock().turn(true);

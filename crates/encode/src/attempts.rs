@@ -11,7 +11,7 @@ use crate::job::{Job, JobError, config_of};
 use crate::ladder::Level;
 use crate::made::{Failed, Made};
 use crate::original::OriginalPart;
-use crate::pool::{Lease, NoWorker, Priority};
+use crate::pool::{Busy, Lease, Place, Priority, Unstarted};
 use crate::renditions::{Begun, Renditions};
 use crate::sound::{SoundJob, sound_of};
 use crate::worker::WorkerError;
@@ -23,10 +23,18 @@ enum Attempt {
     Lost(Lost),
 }
 
+impl From<Busy> for Attempt {
+    fn from(_: Busy) -> Self {
+        Self::Failed(Failed::Busy)
+    }
+}
+
 struct Lost {
     error: JobError,
     /// An encoder in hardware had the job.
     hardware: bool,
+    /// Where the job was done.
+    place: Place,
 }
 
 /// How a job is done once more.
@@ -46,16 +54,29 @@ impl Again {
 }
 
 impl Renditions {
-    /// A worker may die under a job, and an encoder in hardware may fail: then it is done once more, by the software.
+    /// A worker may die under a job, and an encoder in hardware may fail: then it is done once more, by the software, and does not
+    /// wait for its turn anew.
     pub(crate) async fn attempts(
         &self,
         begun: &Begun,
         first: OriginalPart,
         levels: &[(Level, Arc<Made>)],
     ) -> Result<(), Failed> {
+        self.attempts_at(begun, first, levels, None).await
+    }
+
+    /// The same, of one that has its place.
+    async fn attempts_at(
+        &self,
+        begun: &Begun,
+        first: OriginalPart,
+        levels: &[(Level, Arc<Made>)],
+        mut place: Option<Place>,
+    ) -> Result<(), Failed> {
         let mut again = None;
         loop {
-            let lost = match self.attempt(begun, first.clone(), levels, again.as_ref()).await {
+            let attempt = self.attempt(begun, first.clone(), levels, again.as_ref(), place).await;
+            let lost = match attempt {
                 Ok(()) => {
                     // The frames were not to blame.
                     if let Some(Again { hardware: Some(why), .. }) = again {
@@ -73,6 +94,7 @@ impl Renditions {
             }
             tracing::warn!(%video, number, %error, "an encoder was lost");
             again = Some(Again::after(&lost, levels));
+            place = lost.place.kept(priority_of(begun, levels));
         }
     }
 
@@ -82,6 +104,7 @@ impl Renditions {
         first: OriginalPart,
         levels: &[(Level, Arc<Made>)],
         again: Option<&Again>,
+        place: Option<Place>,
     ) -> Result<(), Attempt> {
         let original = &begun.original;
         let number = begun.segment.2;
@@ -89,8 +112,11 @@ impl Renditions {
         let Some(segment) = original.segment(number) else { return Err(no_original) };
         let Some(init) = original.init(segment.init).await else { return Err(no_original) };
         let (picture, sound) = (config_of(&init), sound_of(&init));
-        self.ask_both(&init, levels).await;
-        let mut lease = self.lease(begun, levels).await?;
+        // Who has a place does not wait for another one.
+        if place.is_none() {
+            self.ask_both(&init, levels).await;
+        }
+        let mut lease = self.lease(begun, levels, place).await?;
         let timed = Timed::new(original.as_ref(), number, self.allowance());
         let (original, init, counters) = (&timed, &init, &**self.counters());
         // Looked at once the worker is there: what has failed meanwhile may open no files any more.
@@ -145,7 +171,8 @@ impl Renditions {
                     if error.is_hardware() {
                         self.hardware_fails(&error.to_string());
                     }
-                    return Err(Attempt::Lost(Lost { error, hardware: true }));
+                    let place = lease.lost();
+                    return Err(Attempt::Lost(Lost { error, hardware: true, place }));
                 }
                 if matches!(error, JobError::Parameters) {
                     // Frames would go out under parameter sets of others.
@@ -155,21 +182,26 @@ impl Renditions {
                     tracing::warn!(video = begun.segment.0, number, %error, "given up");
                     return Err(Attempt::Failed(Failed::Encoder));
                 }
-                Err(Attempt::Lost(Lost { error, hardware: false }))
+                Err(Attempt::Lost(Lost { error, hardware: false, place: lease.lost() }))
             }
         }
     }
 
     /// A worker, in its turn. What nobody waits for any more by then is not begun.
-    async fn lease(&self, begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Result<Lease, Attempt> {
-        let place = match begun.priority {
-            Priority::Prefetch => {
+    async fn lease(
+        &self,
+        begun: &Begun,
+        levels: &[(Level, Arc<Made>)],
+        place: Option<Place>,
+    ) -> Result<Lease, Attempt> {
+        let place = match (place, begun.priority) {
+            (Some(place), _) => place,
+            (None, Priority::Prefetch) => {
                 let order = (Priority::Prefetch, Priority::Seeking);
-                self.pool().place_before(begun.asked.notified(), order).await
+                self.pool().place_before(begun.asked.notified(), order).await?
             }
-            priority => self.pool().place(priority).await,
+            (None, priority) => self.pool().place(priority).await?,
         };
-        let place = place.map_err(|error| self.no_worker(error))?;
         let unwanted = match begun.priority {
             Priority::Prefetch => {
                 !levels.iter().any(|(_, made)| made.is_asked())
@@ -184,23 +216,26 @@ impl Renditions {
             self.counters().dropped.fetch_add(1, Ordering::Relaxed);
             return Err(Attempt::Failed(Failed::Busy));
         }
-        self.pool().lease_at(place).await.map_err(|error| self.no_worker(error))
+        self.pool().lease_at(place).await.map_err(|Unstarted { error, place }| {
+            self.counters().lost.fetch_add(1, Ordering::Relaxed);
+            Attempt::Lost(Lost { error: error.into(), hardware: false, place })
+        })
     }
+}
 
-    fn no_worker(&self, error: NoWorker) -> Attempt {
-        match error {
-            NoWorker::Busy => Attempt::Failed(Failed::Busy),
-            NoWorker::Worker(error) => {
-                self.counters().lost.fetch_add(1, Ordering::Relaxed);
-                Attempt::Lost(Lost { error: error.into(), hardware: false })
-            }
-        }
+/// Which kind of job it is by now.
+fn priority_of(begun: &Begun, levels: &[(Level, Arc<Made>)]) -> Priority {
+    match begun.priority {
+        Priority::Prefetch if levels.iter().any(|(_, made)| made.is_asked()) => Priority::Seeking,
+        priority => priority,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::Mutex;
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use tokio::sync::Notify;
@@ -240,7 +275,7 @@ mod tests {
                 }
                 drop(held);
             };
-            let (leased, ()) = tokio::join!(renditions.lease(&begun, &levels), turn);
+            let (leased, ()) = tokio::join!(renditions.lease(&begun, &levels, None), turn);
             let words = format!("leaves: {leaves}, asks: {asks}");
             let counted = renditions.counters().dropped.load(Ordering::Relaxed);
             assert_eq!(counted, dropped, "{words}");
@@ -248,6 +283,7 @@ mod tests {
             let begins = matches!(leased, Err(Attempt::Lost(_)));
             assert_eq!(begins, dropped == 0, "{words}");
             assert!(begins || matches!(leased, Err(Attempt::Failed(Failed::Busy))), "{words}");
+            drop(leased);
             assert!(renditions.pool().is_idle(), "{words}: its place is another's");
         }
     }
@@ -263,7 +299,7 @@ mod tests {
         let held = renditions.pool().place(Priority::Seeking).await.unwrap();
         let turns = Mutex::new(Vec::new());
         let job = async |(begun, levels): &(Begun, Wanted)| {
-            let _ = renditions.lease(begun, levels).await;
+            let _ = renditions.lease(begun, levels, None).await;
             turns.lock().unwrap().push(begun.segment.2);
         };
         let asks = async {
@@ -274,5 +310,51 @@ mod tests {
         };
         tokio::join!(job(&all[0]), job(&all[1]), job(&all[2]), asks);
         assert_eq!(*turns.lock().unwrap(), [22, 2, 12]);
+    }
+
+    /// Of one whose worker was lost in each of its two attempts: how many were over when another job had its turn.
+    async fn lost_before(of: Priority, asked: bool, other: Priority) -> u64 {
+        let renditions = renditions(LINGER, None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        renditions.segment(&original, 1, &level()).unwrap();
+        let (begun, levels) = ahead(&original, 2);
+        let begun = Begun { priority: of, ..begun };
+        // Its viewer waits all the while.
+        let mut viewer = pin!(levels[0].1.part(0));
+        if asked {
+            levels[0].1.ask();
+            let mut wake = Context::from_waker(Waker::noop());
+            assert!(viewer.as_mut().poll(&mut wake).is_pending());
+        }
+        let held = renditions.pool().place(Priority::Live).await.unwrap();
+        let first = OriginalPart { pieces: Vec::new(), duration: 0, last: true };
+        let waits = async {
+            // Whoever waits has come before.
+            let _place = renditions.pool().place(other).await.unwrap();
+            renditions.counters().lost.load(Ordering::Relaxed)
+        };
+        // There is no such program.
+        let job = async {
+            yield_now().await;
+            let place = Some(held);
+            let lost = renditions.attempts_at(&begun, first, &levels, place).await;
+            assert_eq!(lost, Err(Failed::Encoder));
+        };
+        tokio::join!(waits, job).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_worker_is_lost_keeps_its_turn_but_for_who_comes_first() {
+        use Priority::{Live, Picture, Prefetch, Seeking};
+        for other in [Live, Seeking, Prefetch, Picture] {
+            assert_eq!(lost_before(Live, true, other).await, 2, "live, beside {other:?}");
+        }
+        for (other, lost) in [(Live, 1), (Seeking, 2), (Prefetch, 2), (Picture, 2)] {
+            assert_eq!(lost_before(Seeking, true, other).await, lost, "beside {other:?}");
+            assert_eq!(lost_before(Prefetch, true, other).await, lost, "asked, beside {other:?}");
+        }
+        for (other, lost) in [(Live, 1), (Seeking, 1), (Prefetch, 2), (Picture, 2)] {
+            assert_eq!(lost_before(Prefetch, false, other).await, lost, "beside {other:?}");
+        }
     }
 }

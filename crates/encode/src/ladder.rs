@@ -9,7 +9,7 @@ use crate::sound::Sound;
 use crate::wire::{Codec, H264, SoundCoding};
 
 /// Rises when the same level is encoded in another way: what was made before is then another thing.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Levels below the original, the largest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

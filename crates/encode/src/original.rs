@@ -46,6 +46,10 @@ pub trait Original: Send + Sync {
     fn is_kept(&self) -> bool;
     /// A segment that has begun.
     fn segment(&self, number: u64) -> Option<OriginalSegment>;
+    /// Whether a segment that has not begun lies behind all that have, and more is to come.
+    fn is_ahead(&self, _number: u64) -> bool {
+        false
+    }
     /// A part: waited for while its segment is being made, or is the next one. None if it never comes.
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart>;
     /// An initialisation segment.

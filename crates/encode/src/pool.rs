@@ -33,14 +33,34 @@ impl Priority {
 }
 
 /// Why a job got no worker.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(crate) enum NoWorker {
-    /// All are busy, and were for as long as a job may wait.
-    #[error("all encoders are busy")]
+    /// None was free.
     Busy,
     /// None can be started.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
+    Worker(WorkerError),
+}
+
+/// All workers are busy, and were for as long as a job may wait.
+#[derive(Debug)]
+pub(crate) struct Busy;
+
+impl From<Busy> for NoWorker {
+    fn from(_: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+/// A worker that can't be started, and the place that was had for it.
+pub(crate) struct Unstarted {
+    pub(crate) error: WorkerError,
+    pub(crate) place: Place,
+}
+
+impl From<Unstarted> for NoWorker {
+    fn from(unstarted: Unstarted) -> Self {
+        Self::Worker(unstarted.error)
+    }
 }
 
 /// All workers of a node.
@@ -78,7 +98,7 @@ impl Pool {
     /// A worker, in the order of priorities.
     pub(crate) async fn lease(self: &Arc<Self>, priority: Priority) -> Result<Lease, NoWorker> {
         let place = self.place(priority).await?;
-        self.lease_at(place).await
+        Ok(self.lease_at(place).await?)
     }
 
     /// The same. It waits in another queue from when somebody waits for what nobody has asked for yet.
@@ -88,7 +108,7 @@ impl Pool {
         order: (Priority, Priority),
     ) -> Result<Lease, NoWorker> {
         let place = self.place_before(somebody_waits, order).await?;
-        self.lease_at(place).await
+        Ok(self.lease_at(place).await?)
     }
 
     /// The right to a worker, in the order of priorities. It waits in another queue from when somebody waits for what nobody
@@ -97,7 +117,7 @@ impl Pool {
         self: &Arc<Self>,
         somebody_waits: impl Future<Output = ()>,
         (priority, then): (Priority, Priority),
-    ) -> Result<Place, NoWorker> {
+    ) -> Result<Place, Busy> {
         tokio::select! {
             place = self.place(priority) => place,
             () = somebody_waits => self.place(then).await,
@@ -105,7 +125,7 @@ impl Pool {
     }
 
     /// A worker for who has the right to one.
-    pub(crate) async fn lease_at(self: &Arc<Self>, place: Place) -> Result<Lease, NoWorker> {
+    pub(crate) async fn lease_at(self: &Arc<Self>, place: Place) -> Result<Lease, Unstarted> {
         let mut idle = self.state().idle.pop();
         while let Some(worker) = &mut idle {
             if worker.is_alive() {
@@ -118,14 +138,19 @@ impl Pool {
             None => {
                 let (hardware, silent_max) =
                     (self.hardware.load(Ordering::Relaxed), self.silent_max);
-                Worker::start(&self.program, hardware, silent_max, &self.counters).await?
+                let started =
+                    Worker::start(&self.program, hardware, silent_max, &self.counters).await;
+                match started {
+                    Ok(worker) => worker,
+                    Err(error) => return Err(Unstarted { error, place }),
+                }
             }
         };
         Ok(Lease { worker: Some(worker), place })
     }
 
     /// The right to a worker, in the order of priorities.
-    pub(crate) async fn place(self: &Arc<Self>, priority: Priority) -> Result<Place, NoWorker> {
+    pub(crate) async fn place(self: &Arc<Self>, priority: Priority) -> Result<Place, Busy> {
         let waiting = {
             let mut state = self.state();
             if state.has_place(priority) {
@@ -137,7 +162,7 @@ impl Pool {
             // Of each kind so many: those who seek do not keep out those who watch live.
             if waiting.len() >= WAITING_MAX {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(NoWorker::Busy);
+                return Err(Busy);
             }
             let (tell, told) = oneshot::channel();
             waiting.push_back(tell);
@@ -147,7 +172,7 @@ impl Pool {
             Ok(Ok(place)) => Ok(place),
             _ => {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                Err(NoWorker::Busy)
+                Err(Busy)
             }
         }
     }
@@ -205,6 +230,12 @@ impl State {
         self.free_past -= usize::from(priority != Priority::Live);
     }
 
+    /// Whether somebody waits who comes before these.
+    fn is_outranked(&self, priority: Priority) -> bool {
+        let before = self.waiting.iter().take(priority as usize);
+        before.flatten().any(|tell| !tell.is_closed())
+    }
+
     /// Who gets a place that is free, and has it now.
     fn next(&mut self) -> Option<(Priority, oneshot::Sender<Place>)> {
         for priority in Priority::ALL {
@@ -232,6 +263,12 @@ impl Place {
     pub(crate) fn has_waited(&self) -> bool {
         self.waited
     }
+
+    /// For a job of this kind that is begun anew: those who wait have come behind it, but for who comes first anyway.
+    pub(crate) fn kept(self, priority: Priority) -> Option<Self> {
+        let outranked = self.pool.state().is_outranked(priority);
+        (!outranked).then_some(self)
+    }
 }
 
 impl Drop for Place {
@@ -249,6 +286,11 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn worker(&mut self) -> Option<&mut Worker> {
         self.worker.as_mut()
+    }
+
+    /// The process is killed, and the job may be begun anew.
+    pub(crate) fn lost(self) -> Place {
+        self.place
     }
 
     /// The job is done: the process may do another one.
@@ -334,13 +376,13 @@ mod tests {
         let refused = || pool.counters.refused.load(Ordering::Relaxed);
         let began = Timestamp::now();
         let more = pool.place(Priority::Seeking).await;
-        assert!(matches!(more, Err(NoWorker::Busy)), "one too many");
+        assert!(matches!(more, Err(Busy)), "one too many");
         assert_eq!((began.elapsed(), refused()), (Duration::ZERO, 1), "at once");
         // Others wait all the same, and who gives up makes room.
         seeks.pop();
         for (n, priority) in (2..).zip([Priority::Live, Priority::Seeking, Priority::Picture]) {
             let began = Timestamp::now();
-            assert!(matches!(pool.place(priority).await, Err(NoWorker::Busy)));
+            assert!(matches!(pool.place(priority).await, Err(Busy)));
             assert_eq!((began.elapsed(), refused()), (pool.patience, n), "{priority:?}");
         }
     }

@@ -140,8 +140,8 @@ const ALONE_NS: u64 = 500_000_000;
 /// Boxes around the frames, three to five parts a second.
 const BOXES_BITS: u64 = 10_000;
 
-/// What the cap lets a segment take. The encoder begins each with 0.38 s in hand (`vbv-init`), and may be as much behind at its end: of
-/// what presses on its cap segments had 0.1 s less than the cap's to 0.08 s more, so this is right within a tenth.
+/// What the cap lets a segment take. The encoder begins each with 0.364 s in hand (`vbv-init`), and may be as much behind at its end: of
+/// what presses on its cap segments had 0.1 s less than the cap's to 0.08 s more with 0.38, so this is right within a tenth.
 fn most_of(level: &Level, segment_s: u32) -> u64 {
     let cap = u64::from(level.max_kbps) * 1_000;
     let seconds = u64::from(if segment_s == 0 { 2 } else { segment_s });

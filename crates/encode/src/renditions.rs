@@ -161,10 +161,13 @@ impl Demand {
     }
 }
 
-/// Whether the segment that is under way is this one or one of the next two: players of whole segments watch live from there.
+/// Whether the segment that is under way, or comes next where none is, is this one or one of the next two: players of whole
+/// segments watch live from there.
 fn is_near_live(original: &Arc<dyn Original>, number: u64) -> bool {
-    let mut near = (0..=2).filter_map(|behind| original.segment(number + behind));
-    near.any(|segment| !segment.complete)
+    (0..=2).map(|behind| number + behind).any(|near| match original.segment(near) {
+        Some(segment) => !segment.complete,
+        None => original.is_ahead(near),
+    })
 }
 
 fn keep(times: &mut BTreeMap<u64, Timestamp>, number: u64, at: Timestamp) {

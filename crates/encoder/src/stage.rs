@@ -270,7 +270,7 @@ fn x264(h264: &H264, options: &mut Dictionary) {
     options.set("crf", format!("{}.{}", h264.crf_tenths / 10, h264.crf_tenths % 10));
     let mut parameters = format!(
         "threads=1:sliced-threads=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:scenecut=0:\
-         keyint=infinite:force-cfr=1:level={}:vbv-maxrate={}:vbv-bufsize={}:vbv-init=0.38",
+         keyint=infinite:force-cfr=1:level={}:vbv-maxrate={}:vbv-bufsize={}:vbv-init=0.364",
         h264.level, h264.max_kbps, h264.buffer_kbit
     );
     if h264.parameter_set > 0 {

@@ -84,7 +84,8 @@ pub(super) async fn begin(
             Begin::Live | Begin::Oldest if !entry.is_live => Begin::Start,
             begin => begin,
         };
-        let asked = TrackReader::begin(&broadcast, &entry.name, begin).await;
+        let aligned = aligned(&catalog, entry);
+        let asked = TrackReader::begin(&broadcast, &entry.name, begin, aligned).await;
         let reader = asked.map_err(|stopped| match stopped {
             Stopped::Denied(denial) => denied(&address, &entry.name, denial),
             Stopped::Broken(problem) => broken(&address, problem),
@@ -249,6 +250,17 @@ const INITS_MAX: usize = 256;
 
 fn followed(catalog: &Catalog) -> impl Iterator<Item = &CatalogTrack> {
     catalog.tracks.iter().filter(|entry| entry.packaging == "cmaf")
+}
+
+/// The first one of its alternatives, if that is another one. Groups of the same number begin at the same time in all of them (MSF-01
+/// §4.2), so it is searched in the place of who may have to be encoded to answer.
+fn aligned<'a>(catalog: &'a Catalog, entry: &CatalogTrack) -> Option<&'a str> {
+    entry.alt_group?;
+    let alike = |other: &&CatalogTrack| {
+        (other.alt_group, &other.packaging) == (entry.alt_group, &entry.packaging)
+    };
+    let first = catalog.tracks.iter().find(alike)?;
+    (first.name != entry.name).then_some(&*first.name)
 }
 
 fn name_of(entry: &CatalogTrack) -> TrackName {

@@ -72,11 +72,12 @@ struct Fetching {
 }
 
 impl TrackReader {
-    /// Asks for it where we are.
+    /// Asks for it where we are. `aligned`: another track whose groups begin when its own do.
     pub(super) async fn begin(
         broadcast: &Broadcast,
         name: &str,
         begin: Begin,
+        aligned: Option<&str>,
     ) -> Result<Self, Stopped> {
         let (broadcast, name) = (broadcast.clone(), name.to_owned());
         let next = match begin {
@@ -85,7 +86,16 @@ impl TrackReader {
                 return Ok(Self { broadcast, name, past: None, live: Some(live) });
             }
             Begin::Start => Location::default(),
-            Begin::Back(time) => before(&broadcast, &name, time).await?,
+            Begin::Back(time) => {
+                let found = match aligned {
+                    Some(other) => before(&broadcast, other, time).await.ok(),
+                    None => None,
+                };
+                match found {
+                    Some(found) => found,
+                    None => before(&broadcast, &name, time).await?,
+                }
+            }
         };
         let past = Some(Past { next, ..Past::default() });
         let mut reader = Self { broadcast, name, past, live: None };

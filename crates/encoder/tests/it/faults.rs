@@ -99,6 +99,36 @@ async fn a_worker_that_is_killed_in_the_middle_costs_a_retry() {
 }
 
 #[tokio::test]
+async fn a_live_job_whose_worker_is_killed_goes_on_before_those_who_wait() {
+    let (live, past) = (Studio::make(SOURCE, X264), Studio::make(SOURCE, X264));
+    let renditions = renditions(1).await;
+    let level = &ladder().levels(&live.config)[0];
+    live.there.send_replace((1, 1));
+    let watched = renditions.segment(&live.original(), FIRST, level).unwrap();
+    assert!(watched.part(0).await.unwrap().is_some());
+    let sought = renditions.segment(&past.original(), FIRST, level).unwrap();
+    let sought = sought.part(99);
+    tokio::pin!(sought);
+    // It waits for the only place.
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            outcome = &mut sought => panic!("{outcome:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    kill(children()[0]);
+    live.there.send_replace((4, 3));
+    tokio::select! {
+        biased;
+        _ = &mut sought => panic!("who seeks was served first"),
+        outcome = watched.part(99) => assert_eq!(outcome, Ok(None)),
+    }
+    assert_eq!(renditions.counters().lost.load(Ordering::Relaxed), 1);
+    assert_eq!(sought.await, Ok(None), "and is served");
+}
+
+#[tokio::test]
 async fn frames_that_are_none_cost_their_pictures_and_nobody_elses() {
     // Noise in the place of a frame, of three, and of all.
     for (name, from, to) in [("one", 20, 21), ("three", 20, 23), ("all", 0, 60)] {

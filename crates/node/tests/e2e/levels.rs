@@ -18,10 +18,10 @@ use crate::moq_program::{fetch, summary};
 /// What must not happen to whoever watches.
 const NOTHING: [&str; 5] = ["lost", "holes", "gaps", "discontinuities", "timeJumps"];
 
-const LADDER: &str = "encode.ladder=[\"144p\", \"96p=300\"]";
+pub(crate) const LADDER: &str = "encode.ladder=[\"144p\", \"96p=300\"]";
 
 /// The multivariant playlist, once it lists a level.
-fn with_levels(server: &Server, id: &str) -> String {
+pub(crate) fn with_levels(server: &Server, id: &str) -> String {
     wait_until("the levels to be listed", 30, || {
         let list = server.get(&format!("/{id}/manifest/video.m3u8")).text();
         list.contains("video.144p.cmaf.m3u8").then_some(list)
@@ -165,7 +165,7 @@ fn fetched_over_moq(server: &Server, video: &str, media: &Lists) {
     }
 }
 
-/// Flips `encode.ladder`, `encode.program`, `encode.workers` and `encode.encoder`.
+/// Flips `encode.ladder` and `encode.program`.
 #[test]
 fn without_a_ladder_or_a_program_there_is_the_original() {
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
@@ -209,19 +209,6 @@ fn without_a_ladder_or_a_program_there_is_the_original() {
             }
         }
     }
-    let mut server = Server::start(AIRWAVE, &[LADDER, "encode.workers=1", "encode.encoder=nvenc"]);
-    let input = server.input();
-    let _publisher = clip.publish(&input.rtmp, -1);
-    server.wait_live(&input);
-    with_levels(&server, &input.uid);
-    let url = |level: &str| server.url(&format!("/{}/manifest/video.{level}.cmaf.m3u8", input.uid));
-    let mut follower = Follower::of_level(url("96p"));
-    while follower.reload().segments.len() < 2 {}
-    assert_eq!(server.metric("encoder_processes"), 1, "one worker");
-    // Where there is no such hardware software does it, and it is said.
-    let log = server.child().output();
-    let falls_back = log.contains("the encoder nvenc does not work here, libx264 does it");
-    assert!(falls_back || log.contains("levels are encoded by hardware"), "{log}");
 }
 
 /// A program that greets, takes what it is sent, and says nothing more.

@@ -26,6 +26,7 @@ mod hostile;
 mod key_pictures;
 mod keys;
 mod kills;
+mod level_faults;
 mod levels;
 mod lies;
 mod live;

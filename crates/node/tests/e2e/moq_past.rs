@@ -152,3 +152,31 @@ fn a_level_that_nobody_watched_has_a_past_and_goes_on_live() {
         wait_until("three segments that nobody watches", 30, || (segments() >= far).then_some(()));
     }
 }
+
+/// Where it begins is found by the original: of its levels what is watched is encoded, and nothing else.
+#[test]
+fn to_find_a_moment_of_a_level_encodes_nothing() {
+    let server = Server::start(AIRWAVE, &["encode.ladder=[\"96p=300\"]", "hls.segment_ms=1000"]);
+    let input = server.input();
+    let spec = ClipSpec { group: 30, b_frames: 0, ..ClipSpec::plain("moments", 18) };
+    let mut publisher = Clip::make(&spec).publish_at(6.0, &input.rtmp, 1);
+    let video = server.wait_live(&input);
+    assert!(publisher.wait(60).success(), "{}", publisher.output());
+    server.wait_ready(&video);
+    nobody_watches(&server);
+    // Further back than what the first questions are about.
+    let (code, output) =
+        outcome(watch(&address(&server, "", &video), &["--insecure", "--json", "--from", "6"]));
+    assert_eq!(code, 0, "{output}");
+    let summary = summary(&output);
+    let tracks = summary["tracks"].as_array().unwrap();
+    let frames = |name: &str| {
+        let track = tracks.iter().find(|track| track["name"] == name);
+        track.map_or(0, |track| track["frames"].as_u64().unwrap())
+    };
+    // Of groups of a second.
+    let (pictures, sound) = (frames("video.96p"), frames("audio.opus"));
+    assert!((180..=240).contains(&pictures), "{summary}");
+    let encoded = server.metric("level_segments_encoded_total");
+    assert_eq!(encoded, pictures.div_ceil(30) + sound.div_ceil(50), "{summary}");
+}

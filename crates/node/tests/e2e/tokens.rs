@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use testkit::{Child, Clip, ClipSpec, Server, browser_script, request, skip, wait_until};
 
 use crate::AIRWAVE;
+use crate::level_faults::without_card;
+use crate::levels::LADDER;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -154,10 +156,15 @@ fn a_broadcaster_walks_through_the_dashboard_in_chromium() {
     if skip("browser") {
         return;
     }
-    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=20"]);
+    let folder = tempfile::tempdir().unwrap();
+    let program = format!("encode.program={:?}", without_card(folder.path()));
+    let settings = ["ingest.reconnect_s=20", LADDER, "encode.encoder=nvenc", &*program];
+    let server = Server::start(AIRWAVE, &settings);
     let mut node = browser_script("check-dashboard.mjs");
     let url = server.url("").to_string();
     node.args(["--url", url.trim_end_matches('/'), "--token", &server.token]);
+    let problem = "the encoder nvenc does not work here, libx264 does it: there is no card";
+    node.args(["--levels-problem", problem]);
     if let Some(folder) = std::env::var_os("AIRWAVE_SCREENSHOTS") {
         node.arg("--screenshots").arg(folder);
     }
