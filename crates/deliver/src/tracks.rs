@@ -291,12 +291,15 @@ async fn part_in_time(
     tokio::time::timeout(LEVEL_WAIT, part).await.unwrap_or(Err(Failed::Busy))
 }
 
-/// Whether the original has gone on behind this part, or ended.
+/// Whether the original has gone on behind this part, or is whole, or has ended.
 fn is_behind(shelf: &Shelf, original: &str, number: u64, at: u64) -> bool {
     shelf.with_index(|index| {
         let newest = index.rendition(original).and_then(|r| r.segments.back());
-        let reached = newest.map(|segment| (segment.number, segment.parts.len() as u64));
-        index.ended() || reached > Some((number, at + 1))
+        let reached = |s: &package::Segment| {
+            let whole = s.number == number && s.complete;
+            whole || (s.number, s.parts.len() as u64) > (number, at + 1)
+        };
+        index.ended() || newest.is_some_and(reached)
     })
 }
 

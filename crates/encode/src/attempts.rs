@@ -194,7 +194,8 @@ impl Renditions {
         levels: &[(Level, Arc<Made>)],
         place: Option<Place>,
     ) -> Result<Lease, Attempt> {
-        let place = match (place, begun.priority) {
+        let kept = place.is_some();
+        let place = match (place, priority_of(begun, levels)) {
             (Some(place), _) => place,
             (None, Priority::Prefetch) => {
                 let order = (Priority::Prefetch, Priority::Seeking);
@@ -208,7 +209,7 @@ impl Renditions {
                     && self.wanted(&begun.segment).is_empty()
             }
             Priority::Seeking => {
-                place.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
+                !kept && place.has_waited() && !levels.iter().any(|(_, made)| made.is_awaited())
             }
             Priority::Live | Priority::Picture => false,
         };

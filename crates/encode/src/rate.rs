@@ -134,8 +134,9 @@ const ROOM: u64 = 20;
 /// What was measured over so long stands for what comes. What is shorter is measured when all of it was made.
 const ENOUGH_NS: u64 = 30_000_000_000;
 
-/// A shorter segment, such as the last one, says nothing alone: most of it is its key frame.
-const ALONE_NS: u64 = 500_000_000;
+/// A shorter segment, such as the last one or one that ends at a scene cut, says nothing alone: most of it is its key frame. Half the
+/// usual target duration, as RFC 8216bis §4.1 has it, less what segments of one second may lack.
+const ALONE_NS: u64 = 900_000_000;
 
 /// Boxes around the frames, three to five parts a second.
 const BOXES_BITS: u64 = 10_000;

@@ -52,7 +52,7 @@ impl CutRules {
 const OVER_NS: i64 = 400_000_000;
 
 /// How short a segment may be that ends at a key frame because the next one would come too late. After a shorter one the next
-/// one comes in time, if groups are no longer than the target duration.
+/// one comes in time or nearly, if groups are no longer than the target duration.
 const EARLY_MIN_NS: i64 = OVER_NS;
 
 /// Groups of pictures whose lengths are remembered: some twenty seconds of an encoder that makes key frames at scene cuts.
@@ -89,6 +89,8 @@ pub(crate) struct MainFrame {
     /// A viewer asked for it. Encoders count from it to their next key frame: without a cut here, that one could come
     /// when the segment is too long already.
     pub(crate) asked: bool,
+    /// It is of a track that goes by the cuts of another one, which is late: it says nothing of groups of pictures.
+    pub(crate) beside: bool,
     /// What comes does not follow from what was.
     pub(crate) breaks: bool,
     /// A part ends before it.
@@ -142,7 +144,11 @@ impl Cutter {
             Some(Why::Break)
         } else if frame.sync && elapsed >= self.rules.shortest(frame.asked) {
             Some(Why::KeyFrame)
-        } else if frame.sync && elapsed >= EARLY_MIN_NS && self.next_is_late(&frame) {
+        } else if frame.sync
+            && !frame.beside
+            && elapsed >= EARLY_MIN_NS
+            && self.next_is_late(&frame)
+        {
             Some(Why::Early)
         } else {
             let full = self.too_long_with(frame.decode_ns.saturating_add(frame.part_ns));
@@ -156,12 +162,11 @@ impl Cutter {
 
     /// Whether the segment would be longer than playlists may say if it reached to `end_ns`.
     pub(crate) fn too_long_with(&self, end_ns: i64) -> bool {
-        let longest = self.target.map(|t| i64::from(t) * SECOND_NS + OVER_NS);
-        longest.is_some_and(|longest| end_ns.saturating_sub(self.start) > longest)
+        self.longest().is_some_and(|longest| end_ns.saturating_sub(self.start) > longest)
     }
 
     fn remember(&mut self, frame: &MainFrame) {
-        if !frame.sync && !frame.breaks {
+        if frame.beside || (!frame.sync && !frame.breaks) {
             return;
         }
         let sync = frame.sync.then_some(frame.decode_ns);
@@ -174,13 +179,20 @@ impl Cutter {
         }
     }
 
-    /// Whether the key frame after this one may come when its segment had to end, a part before it gets too long. Of groups
-    /// that never fit into a segment there is nothing to wait for.
+    /// Whether the key frame after this one may come when the segment has had to end. Of groups that never fit into a segment there
+    /// is nothing to wait for.
     fn next_is_late(&self, frame: &MainFrame) -> bool {
-        let fit = self.groups.iter().filter(|group| !self.too_long_with(self.start + **group));
-        let longest = fit.max().copied().unwrap_or(0);
-        let next = frame.decode_ns.saturating_add(longest);
-        self.too_long_with(next.saturating_add(frame.part_ns))
+        let Some(longest) = self.longest() else { return false };
+        // Where it ends without one: at the border of the last part that fits.
+        let border = longest / frame.part_ns.max(1) * frame.part_ns;
+        let group = self.groups.iter().filter(|group| **group <= longest).max();
+        let next = frame.decode_ns.saturating_add(group.copied().unwrap_or(0));
+        next.saturating_sub(self.start) > border
+    }
+
+    /// How long a segment may be, once the target duration is known.
+    fn longest(&self) -> Option<i64> {
+        self.target.map(|target| i64::from(target) * SECOND_NS + OVER_NS)
     }
 
     /// Fixed when the second key frame is seen, or after four seconds without one.
@@ -238,7 +250,16 @@ mod tests {
     /// Runs frames of `fps` with key frames at the given times for `seconds`; answers the target
     /// duration and the cuts.
     fn run(fps: f64, keys: impl Fn(f64) -> bool, seconds: f64) -> (Option<u32>, Vec<(f64, Why)>) {
-        let per_part = (fps / 3.0).round().max(1.0) as u64;
+        in_parts_of((fps / 3.0).round().max(1.0) as u64, fps, keys, seconds)
+    }
+
+    /// The same with so many frames in a part.
+    fn in_parts_of(
+        per_part: u64,
+        fps: f64,
+        keys: impl Fn(f64) -> bool,
+        seconds: f64,
+    ) -> (Option<u32>, Vec<(f64, Why)>) {
         let part_ns = (per_part as f64 / fps * 1e9) as i64;
         let mut cutter = Cutter::new(CutRules::default(), 0, None);
         let (mut cuts, mut since) = (Vec::new(), 0);
@@ -248,6 +269,7 @@ mod tests {
                 decode_ns: (at * 1e9) as i64,
                 sync: keys(at),
                 asked: false,
+                beside: false,
                 breaks: false,
                 part_border: since % per_part == 0,
                 part_ns,
@@ -337,19 +359,46 @@ mod tests {
         );
     }
 
-    /// Groups of a length that does not go into two seconds.
+    /// Groups of a length that does not go into two seconds: as many as fit. What fits is not cut sooner, in parts of any length.
     #[test]
     fn regular_groups_that_are_no_part_of_a_segment_make_shorter_ones() {
-        for (group, segment) in [(1.5, 1.5), (1.25, 1.25), (0.8, 1.6), (0.7, 1.4), (0.5, 2.0)] {
-            let frames = |at: f64| (at * 20.0).round() as u64;
-            let (target, cuts) = run(20.0, |at| frames(at) % frames(group) == 0, 30.0);
-            assert_eq!(target, Some(2), "{group}");
+        for (per_part, group, segment) in [
+            (7, 1.5, 1.5),
+            (7, 1.25, 1.25),
+            (7, 0.8, 1.6),
+            (7, 0.7, 2.1),
+            (7, 0.5, 2.0),
+            (4, 1.1, 2.2),
+            (7, 1.1, 1.1),
+            (4, 1.0, 2.0),
+            (10, 1.0, 2.0),
+            (10, 0.5, 2.0),
+            (20, 1.0, 2.0),
+            (20, 0.05, 1.9),
+        ] {
+            let (case, frames) =
+                (format!("{per_part} {group}"), |at: f64| (at * 20.0).round() as u64);
+            let key = |at| frames(at).is_multiple_of(frames(group));
+            let (target, cuts) = in_parts_of(per_part, 20.0, key, 30.0);
+            assert_eq!(target, Some(2), "{case}");
             // The first ones come before it is known how long groups are.
             let ends = cuts.iter().map(|cut| cut.0).skip(3);
             let mut lengths = ends.clone().skip(1).zip(ends).map(|(end, begin)| end - begin);
-            assert!(lengths.all(|s| (s - segment).abs() < 0.001), "{group}: {cuts:?}");
-            assert!(cuts.iter().skip(3).all(|(_, why)| *why != Why::TooLong), "{group}: {cuts:?}");
+            assert!(lengths.all(|s| (s - segment).abs() < 0.001), "{case}: {cuts:?}");
+            assert!(cuts.iter().skip(3).all(|(_, why)| *why != Why::TooLong), "{case}: {cuts:?}");
         }
+    }
+
+    /// One group of 1.1 s among many of one second, in parts of a third: two of them fit.
+    #[test]
+    fn a_group_that_is_a_little_longer_once_makes_no_segment_shorter() {
+        let keys = |at: f64| {
+            let frame = (at * 30.0).round() as u64;
+            if frame < 153 { frame.is_multiple_of(30) } else { (frame - 3).is_multiple_of(30) }
+        };
+        let (_, cuts) = run(30.0, keys, 30.0);
+        assert!(cuts.iter().all(|(_, why)| *why == Why::KeyFrame), "{cuts:?}");
+        assert!(cuts.len() <= 15, "{cuts:?}");
     }
 
     #[test]
@@ -372,6 +421,7 @@ mod tests {
             decode_ns: 500_000_000,
             sync: false,
             asked: false,
+            beside: false,
             breaks: true,
             part_border: false,
             part_ns: 1,
@@ -389,6 +439,7 @@ mod tests {
             decode_ns: ms * 1_000_000,
             sync,
             asked,
+            beside: false,
             breaks: false,
             part_border: true,
             part_ns: 100_000_000,
@@ -414,6 +465,7 @@ mod tests {
                 decode_ns: ms * 1_000_000,
                 sync: key,
                 asked: key && ms > 0,
+                beside: false,
                 breaks: false,
                 part_border: true,
                 part_ns: 100_000_000,

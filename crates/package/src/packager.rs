@@ -315,7 +315,16 @@ impl Packager {
         let Some(cutter) = &mut self.cutter else { return };
         let breaks = frame.discontinuity && !first;
         let (sync, asked) = (frame.sync, frame.asked);
-        let cut = cutter.frame(MainFrame { decode_ns, sync, asked, breaks, part_border, part_ns });
+        let beside = false;
+        let cut = cutter.frame(MainFrame {
+            decode_ns,
+            sync,
+            asked,
+            beside,
+            breaks,
+            part_border,
+            part_ns,
+        });
         let begins = first || cut.is_some();
         self.main_ns = decode_ns;
         self.emit_held(track, Some(&frame), begins, out);
@@ -538,8 +547,8 @@ impl Packager {
         let (frame, timescale) = (t.waiting.front()?, t.rendition.timescale());
         let (decode_ns, part_ns) = (ticks_to_ns(frame.decode, timescale), t.rendition.part_ns());
         let part_border = t.held.is_some() && t.rendition.ends_part();
-        let (sync, asked, breaks) = (true, false, false);
-        let frame = MainFrame { decode_ns, sync, asked, breaks, part_border, part_ns };
+        let (sync, asked, beside, breaks) = (true, false, true, false);
+        let frame = MainFrame { decode_ns, sync, asked, beside, breaks, part_border, part_ns };
         self.cutter.as_mut()?.frame(frame)?;
         if let Some(main) = self.main
             && decode_ns.saturating_sub(self.main_ns) > nanos(LATE_MAX)

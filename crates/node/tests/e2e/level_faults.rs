@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use testkit::{Child, Clip, ClipSpec, Follower, Server, request, wait_until};
+use testkit::{Child, Clip, ClipSpec, Follower, Response, Server, Url, request, wait_until};
 
 use crate::AIRWAVE;
 use crate::levels::{LADDER, with_levels};
@@ -49,7 +49,7 @@ fn an_encoder_that_crashes_each_time_costs_its_levels_and_nothing_else() {
     let text = newest.text();
     let uri = text.lines().rfind(|line| line.ends_with(".m4s")).unwrap();
     for _ in 0..3 {
-        let refused = request("GET", &level.join(uri), &[], b"");
+        let refused = answered(&level.join(uri));
         let again = refused.headers.get("retry-after").cloned();
         assert_eq!((refused.status, again.as_deref()), (503, Some("30")), "{}", refused.text());
         assert_eq!(refused.text(), "this segment can't be encoded: watch the original\n");
@@ -61,6 +61,15 @@ fn an_encoder_that_crashes_each_time_costs_its_levels_and_nothing_else() {
         original.reload();
     }
     assert_eq!(server.admin("/readyz").status, 200);
+}
+
+/// What is answered of a segment once its encoders are not busy any more, which they may be on a slow machine.
+fn answered(url: &Url) -> Response {
+    wait_until("an encoder", 60, || {
+        let answer = request("GET", url, &[], b"");
+        let busy = answer.headers.get("retry-after").is_some_and(|s| s == "1");
+        (!busy).then_some(answer)
+    })
 }
 
 /// The clip with other bytes in the place of some frames, whose lengths stay: what a fuzzer leaves of it. Of three groups the first
@@ -121,7 +130,7 @@ fn frames_that_a_fuzzer_made_cost_their_segments_at_most() {
     let text = request("GET", &level, &[], b"").text();
     let mut answers = Vec::new();
     for uri in text.lines().filter(|line| line.ends_with(".m4s")).take(6) {
-        let answer = request("GET", &level.join(uri), &[], b"");
+        let answer = answered(&level.join(uri));
         let again = answer.headers.get("retry-after").cloned();
         match answer.status {
             200 => assert!(!answer.body.is_empty(), "{uri}"),

@@ -543,6 +543,24 @@ fn a_new_track_begins_where_nothing_can_be_sealed_yet() {
     }
 }
 
+/// Pictures are late by more than sound waits for, from the middle of a group on: no segment ends there.
+#[test]
+fn sound_beside_a_late_picture_does_not_end_a_segment_ahead_of_time() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 8_300, 60, false);
+    for i in 8_300 * 48 / 1_024 + 1..9_850 * 48 / 1_024 {
+        bench.push(1, frame(i * 1_024, 1_024, true));
+    }
+    for i in 249..420 {
+        bench.push(0, frame(i * 3_000, 3_000, i % 60 == 0));
+    }
+    bench.flush();
+    let video = bench.index.rendition("video").unwrap();
+    assert!(video.segments.iter().all(|s| s.parts[0].independent), "{:?}", bench.segments("video"));
+    let lengths = bench.segments("video").into_iter().map(|s| s.1);
+    assert!(lengths.clone().all(|s| (s - 2.0).abs() < 0.001), "{:?}", lengths.collect::<Vec<_>>());
+}
+
 /// An hour of sound alone, and more: the list of pictures begins anew behind it.
 #[test]
 fn a_hole_that_is_too_long_begins_a_new_list() {
