@@ -63,6 +63,10 @@ pub struct Counters {
     pub failed_handshakes: AtomicU64,
     /// Publishes refused.
     pub refused_publishes: AtomicU64,
+    /// Looks at who may watch at which a wrong token was shown, and none that is good.
+    pub wrong_tokens: AtomicU64,
+    /// The same at which tokens were not looked at, as too many had been wrong.
+    pub unread_tokens: AtomicU64,
     /// Connections whose task panicked.
     pub panics: AtomicU64,
     /// Encoders live now.
@@ -109,6 +113,8 @@ pub struct Watching {
     pub origin: Option<String>,
     /// The host that it asks, with its port, if it is a page.
     pub host: Option<String>,
+    /// Its session has shown a token that was wrong.
+    pub guessed: bool,
 }
 
 /// Why somebody may not watch.
@@ -129,6 +135,10 @@ pub enum Why {
     Expired,
     /// It is no token.
     Malformed,
+    /// Nobody here has signed it.
+    Wrong,
+    /// It was not looked at: too many were wrong.
+    TooMany,
     /// There is no such thing, or not any more.
     Nothing,
     /// Nobody can say at the moment.

@@ -21,6 +21,7 @@ use spine::TrackName;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::attempts::Attempts;
 use crate::config::{Config, Tls};
 use crate::ingest::now_ms;
 use crate::tls;
@@ -52,9 +53,9 @@ pub(crate) struct Quic {
 }
 
 /// Who may watch over MoQ: whoever may watch over HTTP. The namespace of an input is `(account, uid)`.
-pub(crate) fn gate(access: Arc<Access>) -> Gate {
+pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
     Arc::new(move |watching| {
-        let access = access.clone();
+        let (access, attempts) = (access.clone(), attempts.clone());
         Box::pin(async move {
             let uid = watching.path.fields().get(1).cloned().unwrap_or_default();
             let uid = String::from_utf8(uid.to_vec());
@@ -72,13 +73,28 @@ pub(crate) fn gate(access: Arc<Access>) -> Gate {
                 Err(refusal @ Refusal::NeedsToken) => refusal,
                 Err(refusal) => return Err(barred(refusal)),
             };
+            let (address, now) = (visitor.address, visitor.now_ms);
+            let may_guess = !watching.guessed || attempts.may_show_another(address, now);
+            let (mut wrong, mut unread) = (false, false);
             // What was said of the most particular token is what is told.
             for token in watching.tokens.iter().rev() {
                 let Ok(token) = std::str::from_utf8(token.expose()) else { continue };
+                if !may_guess && !access.needs_no_check(token) {
+                    unread = true;
+                    continue;
+                }
                 match access.media(token, &uid, |_| None, visitor).await.and_then(known) {
                     Ok(()) => return Ok(()),
                     Err(other) => refusal = other,
                 }
+                wrong |= refusal.is_wrong_token();
+            }
+            if wrong {
+                attempts.wrong_token(address, now);
+            }
+            if unread {
+                let words = "too many wrong tokens from this address: wait a while".to_owned();
+                return Err(Barred { why: Why::TooMany, words });
             }
             Err(barred(refusal))
         })
@@ -89,6 +105,7 @@ fn barred(refusal: Refusal) -> Barred {
     let why = match refusal {
         Refusal::Token(TokenError::Expired) => Why::Expired,
         Refusal::Token(TokenError::Malformed) => Why::Malformed,
+        wrong if wrong.is_wrong_token() => Why::Wrong,
         Refusal::Nothing => Why::Nothing,
         Refusal::Unavailable => Why::Unknown,
         _ => Why::Unauthorized,
@@ -304,7 +321,7 @@ mod tests {
         let path = folder.path().join("control.db");
         let control = Arc::new(Control::open(&path, MasterKey::new(&[7; 32])).unwrap());
         let access = Arc::new(Access::load(control.clone(), &[9; 32], None).await.unwrap());
-        let ask = gate(access.clone());
+        let ask = gate(access.clone(), Arc::default());
         let ask = async |uid: &InputUid, tokens: &[&str]| {
             let fields = [Bytes::from_static(b"default"), uid.as_str().to_owned().into()];
             let secret = |token: &&str| moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()));
@@ -314,6 +331,7 @@ mod tests {
                 peer: ([192, 0, 2, 1], 7).into(),
                 origin: None,
                 host: None,
+                guessed: false,
             };
             ask(watching).await.map_err(|barred| barred.why)
         };
@@ -342,6 +360,71 @@ mod tests {
             for tokens in [&[][..], &[token.as_str()]] {
                 assert_eq!(ask(&uid, tokens).await, Err(Why::Nothing), "locked: {locked}");
             }
+        }
+    }
+
+    /// Wrong ones, right ones that are not known yet, and those that were looked at before; of who
+    /// has shown a wrong one, and of his neighbour.
+    #[tokio::test]
+    async fn of_who_guesses_no_signature_is_checked_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        let control = Arc::new(Control::open(&path, MasterKey::new(&[7; 32])).unwrap());
+        let access = Arc::new(Access::load(control.clone(), &[9; 32], None).await.unwrap());
+        let attempts: Arc<Attempts> = Arc::default();
+        let gate = gate(access.clone(), attempts.clone());
+        let uid = InputUid::from_random([1; 15]);
+        let recording = RecordingSettings { require_signed_urls: true, ..Default::default() };
+        let settings = InputSettings { recording, ..InputSettings::default() };
+        control
+            .create_input(uid.clone(), settings, std::array::from_fn(|n| n as u8), 0)
+            .await
+            .unwrap();
+        let token = |hours: u64| {
+            let grant = access::Grant {
+                sub: uid.to_string(),
+                expires_ms: now_ms() + hours * 3_600_000,
+                not_before_ms: None,
+                downloadable: false,
+                rules: Vec::new(),
+                link: None,
+            };
+            access.sign(&grant).unwrap()
+        };
+        let ask = async |token: &str, guessed: bool| {
+            let fields = [Bytes::from_static(b"default"), uid.as_str().to_owned().into()];
+            let watching = Watching {
+                path: spine::Path::new(fields).unwrap(),
+                tokens: vec![moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()))],
+                peer: ([192, 0, 2, 1], 7).into(),
+                origin: None,
+                host: None,
+                guessed,
+            };
+            gate(watching).await.map_err(|barred| barred.why)
+        };
+        let (known, fresh, other) = (token(1), token(2), token(3));
+        // Its head and what it grants are of one, its signature of another one.
+        let wrong = format!(
+            "{}{}",
+            &fresh[..fresh.rfind('.').unwrap()],
+            &other[other.rfind('.').unwrap()..]
+        );
+        assert_eq!(ask(&known, false).await, Ok(()));
+        for n in 0..access::limits::WRONG_PLAYBACK_TOKENS.burst as usize {
+            assert_eq!(ask(&wrong, n > 0).await, Err(Why::Wrong), "{n}");
+        }
+        for (what, token, guessed, expect) in [
+            ("another one", &wrong, true, Err(Why::TooMany)),
+            ("no JWT, which costs nothing", &"x".to_owned(), true, Err(Why::Unauthorized)),
+            ("no JWT, and yet one to be read", &"a.b.c".to_owned(), true, Err(Why::TooMany)),
+            ("a good one", &fresh, true, Err(Why::TooMany)),
+            ("one that is known", &known, true, Ok(())),
+            ("the neighbour's first", &wrong, false, Err(Why::Wrong)),
+            ("the neighbour's good one", &fresh, false, Ok(())),
+            ("which is known from then on", &fresh, true, Ok(())),
+        ] {
+            assert_eq!(ask(token, guessed).await, expect, "{what}");
         }
     }
 

@@ -432,6 +432,11 @@ fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     if let Some(why) = gone.filter(|_| has("TOKEN")) {
         return Err(Barred { why, words: "it was good until now".to_owned() });
     }
+    let is_guess = |token: &moqt::Secret| token.expose().starts_with(b"GUESS");
+    if watching.tokens.iter().any(is_guess) {
+        let why = if watching.guessed { Why::TooMany } else { Why::Wrong };
+        return Err(Barred { why, words: "this is not it".to_owned() });
+    }
     if has("OLD") {
         return Err(Barred { why: Why::Expired, words: "this token has expired".to_owned() });
     }
