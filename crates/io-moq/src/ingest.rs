@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -154,17 +155,23 @@ struct Shape {
     packaging: String,
     /// Of which codec; profile and level may change on the way.
     codec: Option<String>,
-    init: Option<String>,
+    /// Of what its decoder begins with, whatever name that has.
+    init: Option<u64>,
     timescale: Option<u32>,
 }
 
 impl Shape {
-    fn of(entry: &CatalogTrack) -> Self {
+    fn of(entry: &CatalogTrack, catalog: &Catalog) -> Self {
+        let init = catalog.init_data(entry).map(|init| {
+            let mut hash = DefaultHasher::new();
+            (&init.kind, &init.data).hash(&mut hash);
+            hash.finish()
+        });
         let family = |codec: &String| codec.split('.').next().unwrap_or_default().to_owned();
         Self {
             packaging: entry.packaging.clone(),
             codec: entry.codec.as_ref().map(family),
-            init: entry.init_ref.clone(),
+            init,
             timescale: entry.timescale,
         }
     }
@@ -382,7 +389,7 @@ impl Ingest {
         let changed = self.catalog.newest.as_ref().is_some_and(|newest| newest.object > 0);
         for r in &mut self.readings {
             let listed = catalog.tracks.iter().find(|entry| entry.name == r.name);
-            let stays = listed.map(|entry| Shape::of(entry) == r.shape);
+            let stays = listed.map(|entry| Shape::of(entry, catalog) == r.shape);
             r.leaves = match (stays, r.leaves) {
                 (Some(true), None) => None,
                 // It is back before it had ended.
@@ -441,10 +448,9 @@ impl Ingest {
             }
             let name = Bytes::copy_from_slice(entry.name.as_bytes());
             let Some(staged) = self.staged(&name) else { continue };
-            let init = catalog.init_of(entry);
             let video = self.free_slot(&name, Slot::Video, VIDEO_TRACKS_MAX);
             let audio = self.free_slot(&name, Slot::Audio, AUDIO_TRACKS_MAX);
-            let track = match Track::new(entry, init.as_ref(), video, audio) {
+            let track = match Track::new(entry, catalog, video, audio) {
                 Ok(track) => track,
                 Err(why) => {
                     tracing::warn!(track = %entry.name.escape_debug(), "a track is left out: {why}");
@@ -463,7 +469,7 @@ impl Ingest {
             if !self.offered.values().any(|offered| *offered == name) {
                 wanted.push(name);
             }
-            let (name, shape) = (entry.name.clone(), Shape::of(entry));
+            let (name, shape) = (entry.name.clone(), Shape::of(entry, catalog));
             let (objects, ended, leaves) = (None, false, None);
             self.readings.push(Reading { name, staged, shape, track, objects, ended, leaves });
         }

@@ -568,6 +568,34 @@ async fn msf01_s5_3_a_track_that_becomes_another_one_is_read_anew() {
     assert_eq!(asked_for(&encoder, &mut events).await.1, "camera");
 }
 
+/// In whole catalogs, too; and the other way round what has another name only is the same.
+#[tokio::test(start_paused = true)]
+async fn msf01_a_track_whose_init_data_become_other_ones_is_read_anew() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+    let whole = |id: &str, data: &str| {
+        format!(
+            r#"{{"version":"draft-01","tracks":[{{"name":"camera","packaging":"loc","isLive":true,
+            "role":"video","codec":"avc1.640028","initRef":"{id}"}}],
+            "initDataList":[{{"id":"{id}","type":"inline","data":"{data}"}}]}}"#
+        )
+    };
+    let editions = [("a", "AWQ="), ("a", "AWU="), ("b", "AWU="), ("b", "AWQ=")];
+    let mut asked = Vec::new();
+    for (group, (init, data)) in (0..).zip(editions) {
+        let mut catalog = Stream::begin(&encoder, id, (group, SubgroupId::Zero), true).await;
+        catalog.object(0, &[], whole(init, data).as_bytes()).await;
+        catalog.finish();
+        if group != 2 {
+            if let Some(camera) = asked.last() {
+                assert_eq!(cancelled(&mut events).await, *camera, "{group}");
+            }
+            asked.push(asked_for(&encoder, &mut events).await.0);
+        }
+    }
+}
+
 /// As often as one that is subscribed to.
 #[tokio::test(start_paused = true)]
 async fn a_track_that_its_encoder_publishes_itself_comes_and_goes_for_an_evening() {

@@ -1,21 +1,48 @@
-//! CMAF: `moof` and `mdat` in an object.
+//! CMAF: `moof` and `mdat` in an object. Its initialisation segment stands in the catalog, or is a
+//! property of the track or of its objects (MSF-01, "Initialization properties"), and may be
+//! another one later.
 
 use bytes::Bytes;
 
-use super::{Fault, Stream, Unit, Unusable};
+use super::{Fault, Stream, Unit, Unusable, loc};
+use crate::catalog::CatalogTrack;
 use crate::codec::{
     AudioCodec, AudioFormat, AudioStream, Config, VideoCodec, VideoFormat, VideoStream,
 };
 use crate::mp4::{Movie, demux};
-use crate::properties;
+use crate::properties::{self, MSF_INITIALIZATION, Value, pairs};
 
 #[derive(Debug)]
 pub(super) struct Cmaf {
+    /// What it was begun with; nothing while that has not come.
+    init: Bytes,
     movie: Movie,
     record: Option<Bytes>,
 }
 
 impl Cmaf {
+    /// One whose initialisation segment comes as a property.
+    pub(super) fn awaited(entry: &CatalogTrack) -> Result<(Stream, Self), Unusable> {
+        let codec = entry.codec.as_deref().unwrap_or_default();
+        let stream = loc::stream(codec).ok_or_else(|| Unusable::Codec(codec.to_owned()))?;
+        let (init, movie, record) = (Bytes::new(), Movie::default(), None);
+        Ok((stream, Self { init, movie, record }))
+    }
+
+    /// Takes what properties say of its initialisation segment: how to go on with another one.
+    pub(super) fn properties(&mut self, properties: &[u8]) -> Result<Option<Stream>, Fault> {
+        let mut init = None;
+        for pair in pairs(properties) {
+            if let (MSF_INITIALIZATION, Value::Bytes(bytes)) = pair? {
+                init = Some(bytes);
+            }
+        }
+        let Some(init) = init.filter(|init| *init != self.init) else { return Ok(None) };
+        let (stream, begun) = Self::new(&Bytes::copy_from_slice(init))?;
+        *self = begun;
+        Ok(Some(stream))
+    }
+
     pub(super) fn new(init: &Bytes) -> Result<(Stream, Self), Unusable> {
         let movie = demux(init)?;
         let [track] = movie.tracks.as_slice() else {
@@ -25,10 +52,13 @@ impl Cmaf {
             });
         };
         let record = Some(properties::record(&track.config));
-        Ok((stream_of(&track.config), Self { movie, record }))
+        Ok((stream_of(&track.config), Self { init: init.clone(), movie, record }))
     }
 
     pub(super) fn object(&mut self, chunk: &Bytes) -> Result<(Option<Bytes>, Vec<Unit>), Fault> {
+        if self.init.is_empty() {
+            return Err(Unusable::NoInit.into());
+        }
         let record = self.record.take();
         self.movie.fragment(chunk)?;
         let Some(track) = self.movie.tracks.first() else { return Ok((record, Vec::new())) };

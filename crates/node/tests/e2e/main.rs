@@ -31,6 +31,7 @@ mod levels;
 mod lies;
 mod live;
 mod moq;
+mod moq_deltas;
 mod moq_floods;
 mod moq_past;
 mod moq_program;
