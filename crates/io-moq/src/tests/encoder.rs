@@ -596,6 +596,48 @@ async fn msf01_a_track_whose_init_data_become_other_ones_is_read_anew() {
     }
 }
 
+/// An Opus packet that is known by its place.
+async fn said(client: &Client, alias: u64, (group, object): (u64, u64)) {
+    let time = (TIMESTAMP, Value::Number((group * 10 + object) * 20_000));
+    let datagram = Datagram {
+        alias,
+        group,
+        object,
+        priority: None,
+        end_of_group: false,
+        properties: Properties::from_pairs(&[time]).unwrap(),
+        body: Body::Payload(vec![0xfc, group as u8, object as u8].into()),
+    };
+    assert!(client.link.connection.send_datagram(datagram.encode(client.link.version).unwrap()));
+    tokio::time::sleep(ms(20)).await;
+}
+
+/// Small enough for that: one by one, some of which are lost or overtake each other, and to the
+/// end.
+#[tokio::test(start_paused = true)]
+async fn draft18_s11_3_d09_sound_in_datagrams_is_heard() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+    let catalog = r#"{"version":"draft-01","tracks":[
+        {"name":"sound","packaging":"loc","isLive":true,"role":"audio","codec":"opus","samplerate":48000,"channelConfig":"2"}]}"#;
+    object(&encoder, id, 0, &[], catalog.as_bytes().into()).await;
+    let (sound, _) = asked_for(&encoder, &mut events).await;
+    let alias = encoder.link.with(|session| session.alias(sound)).unwrap();
+    let lost = (2, 4);
+    for group in 1..5 {
+        for object in [0, 1, 3, 2, 4, 5, 6, 7, 8, 9] {
+            if (group, object) != lost {
+                said(&encoder, alias, (group, object)).await;
+            }
+        }
+    }
+    let places = (1..5).flat_map(|group| (0..10).map(move |object| (group, object)));
+    let places: Vec<(u8, u8)> = places.filter(|(g, o)| (*g, *o) != (2, 4)).collect();
+    let mut heard = Pictures::of(&rig, "audio").await;
+    assert_eq!(heard.take(places.len()).await, places);
+}
+
 /// As often as one that is subscribed to.
 #[tokio::test(start_paused = true)]
 async fn a_track_that_its_encoder_publishes_itself_comes_and_goes_for_an_evening() {
