@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use io_moq::client::{Client, Over, Trust as MoqTrust};
+use io_moq::client::{Client, Denial, Over, Trust as MoqTrust, place};
 use moqt::Namespace;
 use spine::Origin;
 use tokio::sync::watch;
@@ -134,6 +134,8 @@ enum Session {
 impl Connected<'_> {
     async fn run(mut self) -> Result<(), PublishError> {
         let (mut failures, mut leaving) = (0, Leaving::default());
+        // Where the first server sent us, before anything was on the air.
+        let mut elsewhere: Option<String> = None;
         loop {
             let over = self.session().await;
             let was_live = self.progress.live();
@@ -156,7 +158,15 @@ impl Connected<'_> {
                         RECONNECT_AFTER_MAX
                     })
                 }
+                Err(PublishError::Denied(denial)) if denial.redirect().is_some() => {
+                    let (to, pause) = self.redirected(&denial)?;
+                    elsewhere = Some(to).filter(|_| !*self.began.borrow());
+                    pause
+                }
                 Err(error) => {
+                    if let Some(place) = elsewhere.take_if(|_| !*self.began.borrow()) {
+                        return Err(PublishError::Elsewhere { place, problem: error.to_string() });
+                    }
                     // Who is not known elsewhere, or does not find it, may still be known at home.
                     let fatal = match &error {
                         PublishError::Denied(denial) => {
@@ -179,6 +189,27 @@ impl Connected<'_> {
                 }
             };
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The server wants it elsewhere (REDIRECT, draft-18 §10.6.1): where that is, and how long to
+    /// wait before.
+    fn redirected(&mut self, denial: &Denial) -> Result<(String, Duration), PublishError> {
+        let Some(redirect) = denial.redirect() else {
+            return Err(PublishError::Denied(denial.clone()));
+        };
+        let place = place(redirect);
+        let other = !redirect.namespace.is_root() && redirect.namespace != self.namespace;
+        let problem = "this can't be published there".to_owned();
+        if other || self.way.at().redirected(&redirect.uri).is_none() {
+            return Err(PublishError::Elsewhere { place, problem });
+        }
+        match self.way.redirected(&redirect.uri, Instant::now()) {
+            Some(pause) => Ok((place, pause)),
+            None => {
+                let problem = "we were sent on too often".to_owned();
+                Err(PublishError::Elsewhere { place, problem })
+            }
         }
     }
 

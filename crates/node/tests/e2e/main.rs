@@ -35,6 +35,7 @@ mod moq_deltas;
 mod moq_floods;
 mod moq_past;
 mod moq_program;
+mod moq_redirect;
 mod moq_sound;
 mod moq_stacks;
 mod pictures;
