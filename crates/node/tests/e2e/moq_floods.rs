@@ -263,6 +263,61 @@ fn who_guesses_tokens_is_told_to_wait_and_his_neighbours_watch() {
     });
 }
 
+/// As over RTMP: ten tries and one more for each six seconds, whatever they come over. Who has a key
+/// has the same address.
+#[test]
+fn who_guesses_stream_keys_over_moq_is_told_to_wait_and_his_neighbours_publish() {
+    use moqt::RequestCode::{ExcessiveLoad, InternalError, Unauthorized};
+
+    const TRIES: usize = 25;
+    let server = Server::start(AIRWAVE, &[]);
+    let to: SocketAddr = server.addresses["quic"].as_str().unwrap().parse().unwrap();
+    // What he is told who wants to publish to this input with that key.
+    let tries = async |uid: &str, key: &str, draft: u8| {
+        let fields = ["default", uid].map(|field| Bytes::copy_from_slice(field.as_bytes()));
+        let namespace = Namespace::new(fields).unwrap();
+        let of = client::Server {
+            host: to.ip().to_string(),
+            port: to.port(),
+            path: format!("/{key}"),
+            draft: Some(draft),
+        };
+        let origin = Origin::new(spine::Limits::default());
+        let mut client = Client::connect(&of, client::Trust::Anybody, origin).await.unwrap();
+        let handle = client.handle();
+        tokio::select! {
+            answer = handle.publish(&namespace) => match answer.map(drop) {
+                Ok(()) => None,
+                Err(client::Denial::Answered(error)) => Some(error.code),
+                Err(denial) => panic!("{denial}"),
+            },
+            over = client.run() => panic!("{}", over.reason()),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut refused = 0;
+        let target = server.input();
+        for (draft, too_many) in [(16, InternalError), (18, ExcessiveLoad)] {
+            let mut answers = Vec::new();
+            for guess in 0..TRIES {
+                let key = format!("guess-{draft}-{guess}");
+                answers.push(tries(&target.uid, &key, draft).await);
+            }
+            refused += answers.len() as u64;
+            let waits = answers.iter().filter(|answer| **answer == Some(too_many)).count();
+            let wrong = answers.iter().filter(|answer| **answer == Some(Unauthorized)).count();
+            assert_eq!(waits + wrong, TRIES, "{draft}: {answers:?}");
+            assert!(waits > TRIES / 5, "{draft}: {answers:?}");
+            assert!(draft != 16 || answers.starts_with(&[Some(Unauthorized); 10]), "{answers:?}");
+            // With its own key, each input.
+            let input = server.input();
+            assert_eq!(tries(&input.uid, &input.key, draft).await, None, "{draft}");
+        }
+        assert_eq!(server.metric("moq_publishes_refused_total"), refused);
+    });
+}
+
 #[test]
 fn who_reads_no_answers_is_let_go_before_much_is_held_for_him() {
     let server = Server::start(AIRWAVE, &["moq.open_namespaces=[\"anon\"]"]);
