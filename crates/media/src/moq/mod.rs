@@ -155,20 +155,17 @@ impl Track {
         match &mut self.packaging {
             Packaging::Loc(loc) => loc.track_properties(properties),
             Packaging::Cmaf(cmaf) => {
-                let stream = cmaf.properties(properties)?;
-                self.go_on_with(stream)
+                match (cmaf.renewed(properties)?, &self.stream) {
+                    (None, _) => {}
+                    (Some((new @ Stream::Video(_), next)), Stream::Video(_))
+                    | (Some((new @ Stream::Audio(_), next)), Stream::Audio(_)) => {
+                        (self.stream, *cmaf) = (new, next);
+                    }
+                    _ => return Err(Unusable::OtherKind.into()),
+                }
+                Ok(())
             }
         }
-    }
-
-    fn go_on_with(&mut self, stream: Option<Stream>) -> Result<(), Fault> {
-        match (stream, &self.stream) {
-            (None, _) => {}
-            (Some(new @ Stream::Video(_)), Stream::Video(_))
-            | (Some(new @ Stream::Audio(_)), Stream::Audio(_)) => self.stream = new,
-            _ => return Err(Unusable::OtherKind.into()),
-        }
-        Ok(())
     }
 
     /// Takes one object. What is wrong with one does not keep the next ones out.
