@@ -147,6 +147,26 @@ struct Reading {
     ended: bool,
     /// The catalog has taken it out: until when what is under way of it is taken.
     leaves: Option<tokio::time::Instant>,
+    /// It was said that it can't be shown as it is.
+    warned: bool,
+}
+
+impl Reading {
+    /// What is said of the whole track. What of it can't be used may be said anew, as it may with its
+    /// objects.
+    fn says(&mut self, properties: &[u8]) {
+        if let Err(fault) = self.track.properties(properties) {
+            self.warn(&fault);
+        }
+    }
+
+    /// Once.
+    fn warn(&mut self, fault: &Fault) {
+        if !std::mem::replace(&mut self.warned, true) {
+            let track = self.name.escape_debug();
+            tracing::warn!(%track, "moq: nothing of a track is shown for now: {fault}");
+        }
+    }
 }
 
 /// What its media is made of. In another edition of the catalog, another one is another track.
@@ -349,7 +369,7 @@ impl Ingest {
             None => Err(spine::PublishError::TooManyTracks),
         };
         if let Some(reading) = self.readings.iter_mut().find(|r| name == r.name.as_bytes()) {
-            let _ = reading.track.properties(offered.properties.as_bytes());
+            reading.says(offered.properties.as_bytes());
         }
         let take = self.publisher.accept(offered, track);
         Box::pin(async move { (Some(id), name, take.await) })
@@ -470,8 +490,9 @@ impl Ingest {
                 wanted.push(name);
             }
             let (name, shape) = (entry.name.clone(), Shape::of(entry, catalog));
-            let (objects, ended, leaves) = (None, false, None);
-            self.readings.push(Reading { name, staged, shape, track, objects, ended, leaves });
+            let (objects, ended, leaves, warned) = (None, false, None, false);
+            let reading = Reading { name, staged, shape, track, objects, ended, leaves, warned };
+            self.readings.push(reading);
         }
         // Tracks may be there already, or come while nothing else changes.
         self.seen = u64::MAX;
@@ -511,7 +532,7 @@ impl Ingest {
             }
             for reading in self.readings.iter_mut().filter(|r| r.objects.is_none()) {
                 if let Some((objects, info)) = follow(&reading.staged) {
-                    let _ = reading.track.properties(&info.properties);
+                    reading.says(&info.properties);
                     reading.objects = Some(objects);
                     // Sound begins a group every second anyway.
                     let slot = reading.track.slot();
@@ -551,10 +572,15 @@ impl Ingest {
                 let payload = joined(payload);
                 let taken =
                     reading.track.object(publication, &header.properties, &payload, arrival);
-                if let Err(fault) = taken
-                    && let Some(reason) = faulty(fault, &mut self.unreadable)
-                {
-                    return Poll::Ready(Woke::Faulty(reason));
+                match taken {
+                    // As in a catalog, that leaves out this track alone. A good one may still come.
+                    Err(fault @ Fault::Init(_)) => reading.warn(&fault),
+                    Err(fault) => {
+                        if let Some(reason) = faulty(fault, &mut self.unreadable) {
+                            return Poll::Ready(Woke::Faulty(reason));
+                        }
+                    }
+                    Ok(()) => {}
                 }
             }
             if !progress {

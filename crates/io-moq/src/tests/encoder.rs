@@ -596,6 +596,36 @@ async fn msf01_a_track_whose_init_data_become_other_ones_is_read_anew() {
     }
 }
 
+/// None comes, or one that can't be used: who has a good track beside it is heard all the same.
+#[tokio::test(start_paused = true)]
+async fn msf01_a_track_without_its_initialisation_segment_keeps_no_other_one_out() {
+    const MSF_INITIALIZATION: u64 = 0x79;
+    for init in [&[][..], &[(MSF_INITIALIZATION, Value::Bytes(b"nonsense"))]] {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+        let both = r#"{"version":"draft-01","tracks":[
+            {"name":"camera","packaging":"loc","isLive":true,"role":"video","codec":"avc1.640028"},
+            {"name":"sound","packaging":"cmaf","isLive":true,"role":"audio","codec":"mp4a.40.2",
+            "initRef":"own"}],
+            "initDataList":[{"id":"own","type":"object-property","data":"79"}]}"#;
+        let mut catalog = Stream::begin(&encoder, id, (0, SubgroupId::Zero), true).await;
+        catalog.object(0, &[], both.as_bytes()).await;
+        let (camera, name) = asked_for(&encoder, &mut events).await;
+        assert_eq!(name, "camera");
+        let (sound, _) = asked_for(&encoder, &mut events).await;
+        let mut silent = Stream::begin(&encoder, sound, (0, SubgroupId::Zero), true).await;
+        for id in 0..=UNREADABLE_MAX {
+            silent.object(id, init, b"no sound").await;
+        }
+        tokio::time::sleep(ms(1_000)).await;
+        let mut pictures = Stream::begin(&encoder, camera, (0, SubgroupId::Zero), true).await;
+        pictures.pictures(&[0, 1, 2]).await;
+        let mut seen = Pictures::of(&rig, "video").await;
+        assert_eq!(seen.take(3).await, [(0, 0), (0, 1), (0, 2)]);
+    }
+}
+
 /// An Opus packet that is known by its place.
 async fn said(client: &Client, alias: u64, (group, object): (u64, u64)) {
     let time = (TIMESTAMP, Value::Number((group * 10 + object) * 20_000));
