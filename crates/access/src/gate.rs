@@ -86,8 +86,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether what was shown is no token that any key here has signed: who shows many of them
-    /// guesses.
+    /// Whether what was shown is no token that a key here has signed, or is one that says nothing
+    /// which can be read, also after its key was deleted: who shows many of them guesses.
     pub fn is_wrong_token(&self) -> bool {
         use TokenError::{Claim, Malformed, Signature, UnknownKey};
         matches!(self, Self::Token(Malformed | UnknownKey | Signature | Claim(_)))

@@ -20,7 +20,6 @@ use tokio::sync::{SemaphorePermit, mpsc, watch};
 use crate::clock;
 use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
-use crate::listen::Why;
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::viewer::{Viewer, secrets};
@@ -230,7 +229,7 @@ async fn namespaces(
                 let Some(namespace) = namespace_of(&path) else { continue };
                 // What somebody may not watch is not there for him.
                 match viewer.may_watch(&path).await {
-                    Err(barred) if barred.why == Why::Unknown => {
+                    Err(barred) if barred.may_pass_later() => {
                         if !told.contains(&path) && unsure.len() < ANNOUNCED_MAX {
                             unsure.insert(path);
                         }
@@ -352,7 +351,7 @@ impl Offers<'_> {
         loop {
             match self.viewer.may_watch(self.broadcast.path()).await {
                 Ok(()) => return true,
-                Err(barred) if barred.why != Why::Unknown => return false,
+                Err(barred) if !barred.may_pass_later() => return false,
                 Err(_) if matches!(self.broadcast.liveness(), Liveness::Ended(_)) => return false,
                 Err(_) => tokio::time::sleep(GATE_AGAIN).await,
             }

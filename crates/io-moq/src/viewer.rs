@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX, TOKENS_MAX};
-use crate::listen::{Barred, Seat, Watching, Why};
+use crate::listen::{Barred, Guesses, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
 use crate::session::Relay;
@@ -84,6 +84,11 @@ pub(crate) struct Viewer {
 }
 
 impl Barred {
+    /// Nobody has said yet whether he may.
+    pub(crate) fn may_pass_later(&self) -> bool {
+        matches!(self.why, Why::Unknown | Why::TooMany)
+    }
+
     /// The same for who asked.
     pub(crate) fn code(&self) -> RequestCode {
         match self.why {
@@ -179,7 +184,10 @@ impl Viewer {
             peer,
             origin: address.and_then(|address| address.origin.clone()),
             host: address.map(|address| address.authority.clone()),
-            guessed: self.seats.guessed.load(Ordering::Relaxed),
+            guesses: Guesses {
+                any: self.seats.guessed.clone(),
+                counters: self.relay.counters.clone(),
+            },
         };
         let (first, now) = (self.connection.first_peer(), self.connection.peer());
         self.ask(watching(first)).await?;
@@ -191,20 +199,10 @@ impl Viewer {
         Ok(())
     }
 
-    /// Who shows a wrong token may have shown it by mistake; who shows one after the other is
-    /// remembered for it.
     async fn ask(&self, watching: Watching) -> Result<(), Barred> {
         let answer = (self.relay.gate)(watching).await;
-        let counters = &self.relay.counters;
-        match answer.as_ref().map_err(|barred| barred.why) {
-            Err(Why::Wrong | Why::Malformed) => {
-                self.seats.guessed.store(true, Ordering::Relaxed);
-                counters.wrong_tokens.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(Why::TooMany) => {
-                counters.unread_tokens.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {}
+        if answer.as_ref().is_err_and(|barred| barred.why == Why::TooMany) {
+            self.relay.counters.unread_tokens.fetch_add(1, Ordering::Relaxed);
         }
         answer
     }
@@ -221,10 +219,7 @@ impl Viewer {
             match self.may_watch(&path).await {
                 Ok(()) => unknown = 0,
                 // What was good once may have been forgotten here.
-                Err(barred)
-                    if matches!(barred.why, Why::Unknown | Why::TooMany)
-                        && unknown < GATE_UNKNOWN_MAX =>
-                {
+                Err(barred) if barred.may_pass_later() && unknown < GATE_UNKNOWN_MAX => {
                     unknown += 1;
                 }
                 Err(barred) => return barred,

@@ -262,12 +262,12 @@ fn text(admin: &Admin) -> String {
         ("moq_publishes_refused", "Publishes over MoQ refused.", &counters.refused_publishes),
         (
             "moq_tokens_wrong",
-            "Requests to watch over MoQ with a wrong token.",
+            "Wrong tokens of those who want to watch over MoQ.",
             &counters.wrong_tokens,
         ),
         (
             "moq_tokens_unread",
-            "The same whose tokens were not looked at: too many were wrong.",
+            "Requests to watch over MoQ whose tokens were not looked at: too many were wrong.",
             &counters.unread_tokens,
         ),
         (

@@ -68,35 +68,38 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
             };
             // What the index does not know (any more) is nobody's, whatever is still on the air of it.
             let known = |pass: Pass| pass.known().map(drop);
-            let mut refusal = match access.enter(&uid, |_| None, visitor).await.and_then(known) {
+            let refusal = match access.enter(&uid, |_| None, visitor).await.and_then(known) {
                 Ok(()) => return Ok(()),
                 Err(refusal @ Refusal::NeedsToken) => refusal,
                 Err(refusal) => return Err(barred(refusal)),
             };
-            let (address, now) = (visitor.address, visitor.now_ms);
-            let may_guess = !watching.guessed || attempts.may_show_another(address, now);
-            let (mut wrong, mut unread) = (false, false);
-            // What was said of the most particular token is what is told.
-            for token in watching.tokens.iter().rev() {
+            let (address, now, guesses) = (visitor.address, visitor.now_ms, &watching.guesses);
+            let (mut told, mut unread) = (None, false);
+            for token in &watching.tokens {
                 let Ok(token) = std::str::from_utf8(token.expose()) else { continue };
-                if !may_guess && !access.needs_no_check(token) {
+                // Now, and not once before all: others of the session are looked at meanwhile.
+                let may = !guesses.any() || attempts.may_show_another(address, now);
+                if !may && !access.needs_no_check(token) {
                     unread = true;
                     continue;
                 }
-                match access.media(token, &uid, |_| None, visitor).await.and_then(known) {
-                    Ok(()) => return Ok(()),
-                    Err(other) => refusal = other,
+                let refused =
+                    match access.media(token, &uid, |_| None, visitor).await.and_then(known) {
+                        Ok(()) => return Ok(()),
+                        Err(refused) => refused,
+                    };
+                if refused.is_wrong_token() {
+                    guesses.wrong();
+                    attempts.wrong_token(address, now);
                 }
-                wrong |= refusal.is_wrong_token();
-            }
-            if wrong {
-                attempts.wrong_token(address, now);
+                // What was said of the most particular token is what is told.
+                told.get_or_insert(refused);
             }
             if unread {
                 let words = "too many wrong tokens from this address: wait a while".to_owned();
                 return Err(Barred { why: Why::TooMany, words });
             }
-            Err(barred(refusal))
+            Err(barred(told.unwrap_or(refusal)))
         })
     })
 }
@@ -310,7 +313,7 @@ fn self_signed(host: &str, shown: &Fingerprint) -> Result<Certificate> {
 mod tests {
     use bytes::Bytes;
     use control::{Control, Expect, InputSettings, InputUid, MasterKey, RecordingSettings};
-    use io_moq::listen::Watching;
+    use io_moq::listen::{Guesses, Watching};
 
     use super::*;
 
@@ -331,7 +334,7 @@ mod tests {
                 peer: ([192, 0, 2, 1], 7).into(),
                 origin: None,
                 host: None,
-                guessed: false,
+                guesses: Guesses::default(),
             };
             ask(watching).await.map_err(|barred| barred.why)
         };
@@ -391,41 +394,68 @@ mod tests {
             };
             access.sign(&grant).unwrap()
         };
-        let ask = async |token: &str, guessed: bool| {
+        let ask = async |tokens: &[&str], guesses: &Guesses| {
             let fields = [Bytes::from_static(b"default"), uid.as_str().to_owned().into()];
+            let secret = |token: &&str| moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()));
             let watching = Watching {
                 path: spine::Path::new(fields).unwrap(),
-                tokens: vec![moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()))],
+                tokens: tokens.iter().map(secret).collect(),
                 peer: ([192, 0, 2, 1], 7).into(),
                 origin: None,
                 host: None,
-                guessed,
+                guesses: guesses.clone(),
             };
             gate(watching).await.map_err(|barred| barred.why)
         };
+        let new = Guesses::default;
         let (known, fresh, other) = (token(1), token(2), token(3));
+        let (known, fresh) = (known.as_str(), fresh.as_str());
         // Its head and what it grants are of one, its signature of another one.
-        let wrong = format!(
-            "{}{}",
-            &fresh[..fresh.rfind('.').unwrap()],
-            &other[other.rfind('.').unwrap()..]
-        );
-        assert_eq!(ask(&known, false).await, Ok(()));
-        for n in 0..access::limits::WRONG_PLAYBACK_TOKENS.burst as usize {
-            assert_eq!(ask(&wrong, n > 0).await, Err(Why::Wrong), "{n}");
-        }
-        for (what, token, guessed, expect) in [
-            ("another one", &wrong, true, Err(Why::TooMany)),
-            ("no JWT, which costs nothing", &"x".to_owned(), true, Err(Why::Unauthorized)),
-            ("no JWT, and yet one to be read", &"a.b.c".to_owned(), true, Err(Why::TooMany)),
-            ("a good one", &fresh, true, Err(Why::TooMany)),
-            ("one that is known", &known, true, Ok(())),
-            ("the neighbour's first", &wrong, false, Err(Why::Wrong)),
-            ("the neighbour's good one", &fresh, false, Ok(())),
-            ("which is known from then on", &fresh, true, Ok(())),
+        let wrong =
+            [&fresh[..fresh.rfind('.').unwrap()], &other[other.rfind('.').unwrap()..]].concat();
+        let wrong = wrong.as_str();
+        // What is behind a good one is not looked at, what is before it is.
+        for (tokens, expect, guesses) in [
+            (&[known][..], Ok(()), false),
+            (&[known, wrong], Ok(()), false),
+            (&[wrong, known], Ok(()), true),
+            (&["x", wrong], Err(Why::Unauthorized), true),
+            (&[wrong, "x"], Err(Why::Wrong), true),
+            (&["x"], Err(Why::Unauthorized), false),
         ] {
-            assert_eq!(ask(token, guessed).await, expect, "{what}");
+            let session = new();
+            assert_eq!(ask(tokens, &session).await, expect, "{tokens:?}");
+            assert_eq!(session.any(), guesses, "{tokens:?}");
         }
+        // One after the other in one session, and in one request.
+        let guesser = new();
+        for n in 3..access::limits::WRONG_PLAYBACK_TOKENS.burst as usize {
+            assert_eq!(ask(&["x", wrong], &guesser).await, Err(Why::Unauthorized), "{n}");
+        }
+        let neighbours = [new(), new(), new()];
+        for (what, tokens, session, expect) in [
+            ("another one", &[wrong][..], &guesser, Err(Why::TooMany)),
+            ("behind none", &["x", wrong], &guesser, Err(Why::TooMany)),
+            ("no JWT, which costs nothing", &["x"], &guesser, Err(Why::Unauthorized)),
+            ("no JWT, and yet one to be read", &["a.b.c"], &guesser, Err(Why::TooMany)),
+            ("a good one", &[fresh], &guesser, Err(Why::TooMany)),
+            ("one that is known", &[wrong, known], &guesser, Ok(())),
+            ("the neighbour's first", &[wrong], &neighbours[0], Err(Why::Wrong)),
+            ("the neighbour's first of two", &[wrong, fresh], &neighbours[1], Err(Why::TooMany)),
+            ("the neighbour's good one", &[fresh], &neighbours[2], Ok(())),
+            ("which is known from then on", &[fresh], &guesser, Ok(())),
+        ] {
+            assert_eq!(ask(tokens, session).await, expect, "{what}");
+        }
+        // Those that wait together for what its owner has said are looked at one by one.
+        access.forget_policies();
+        let session = new();
+        let (one, behind) = ([wrong], ["x", wrong]);
+        let answers =
+            tokio::join!(ask(&one, &session), ask(&one, &session), ask(&behind, &session));
+        let answers: [_; 3] = answers.into();
+        let unread = answers.iter().filter(|answer| **answer == Err(Why::TooMany)).count();
+        assert_eq!(unread, 2, "{answers:?}");
     }
 
     #[test]
