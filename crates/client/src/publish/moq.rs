@@ -129,6 +129,8 @@ enum Session {
     Finished,
     /// The server sends us to this address (draft-18 §10.4); what it has subscribed to goes on for a while.
     Left(Box<Client>, String),
+    /// Nothing was published: it is to be made elsewhere, after so long.
+    Elsewhere(Duration),
 }
 
 impl Connected<'_> {
@@ -137,7 +139,15 @@ impl Connected<'_> {
         // Where the first server sent us, before anything was on the air.
         let mut elsewhere: Option<String> = None;
         loop {
-            let over = self.session().await;
+            let over = match self.session().await {
+                Err(PublishError::Denied(denial)) if denial.redirect().is_some() => {
+                    self.redirected(&denial).map(|(to, pause)| {
+                        elsewhere = Some(to).filter(|_| !*self.began.borrow());
+                        Session::Elsewhere(pause)
+                    })
+                }
+                over => over,
+            };
             let was_live = self.progress.live();
             self.progress.set_live(false);
             let pause = match over {
@@ -158,13 +168,12 @@ impl Connected<'_> {
                         RECONNECT_AFTER_MAX
                     })
                 }
-                Err(PublishError::Denied(denial)) if denial.redirect().is_some() => {
-                    let (to, pause) = self.redirected(&denial)?;
-                    elsewhere = Some(to).filter(|_| !*self.began.borrow());
-                    pause
-                }
+                Ok(Session::Elsewhere(pause)) => pause,
                 Err(error) => {
-                    if let Some(place) = elsewhere.take_if(|_| !*self.began.borrow()) {
+                    // It says itself where that is.
+                    let strayed = matches!(error, PublishError::Elsewhere { .. });
+                    let began = *self.began.borrow();
+                    if !strayed && let Some(place) = elsewhere.take_if(|_| !began) {
                         return Err(PublishError::Elsewhere { place, problem: error.to_string() });
                     }
                     // Who is not known elsewhere, or does not find it, may still be known at home.
@@ -173,9 +182,10 @@ impl Connected<'_> {
                             denial.is_unauthorized() && self.way.is_home()
                         }
                         PublishError::Withdrawn => true,
+                        PublishError::Elsewhere { .. } => elsewhere.is_some() && !began,
                         _ => false,
                     };
-                    let begun = *self.began.borrow() || !self.way.is_home();
+                    let begun = began || !self.way.is_home();
                     let ended = *self.ended.borrow();
                     if ended {
                         leaving.over().await;
@@ -185,7 +195,10 @@ impl Connected<'_> {
                     }
                     self.way.go_home();
                     failures = if was_live { 1 } else { failures + 1 };
-                    (RECONNECT_AFTER * failures).min(RECONNECT_AFTER_MAX)
+                    match strayed {
+                        true => RECONNECT_AFTER_MAX,
+                        false => (RECONNECT_AFTER * failures).min(RECONNECT_AFTER_MAX),
+                    }
                 }
             };
             tokio::time::sleep(pause).await;

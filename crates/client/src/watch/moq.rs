@@ -32,15 +32,27 @@ pub(super) async fn begin(
     options: &Options,
     sender: mpsc::Sender<Event>,
 ) -> Result<Begun, WatchError> {
-    let mut address = address.clone();
+    let (mut address, mut prefix) = (address.clone(), Namespace::root());
     for left in (0..=REDIRECTS_MAX).rev() {
-        let redirect = match begin_at(&address, options, sender.clone()).await {
+        let begun = begin_at(&address, &prefix, options, sender.clone()).await;
+        let (redirect, next) = match begun {
             Ok(begun) => return Ok(begun),
             Err(NotBegun::Failed(error)) => return Err(error),
-            Err(NotBegun::Elsewhere(redirect)) => redirect,
+            Err(NotBegun::Elsewhere(redirect)) => {
+                let next = redirected(&address, &redirect);
+                (redirect, next)
+            }
+            // It names a prefix (draft-18 §10.6.1 with §10.17), or none.
+            Err(NotBegun::ListElsewhere(redirect)) => {
+                if !redirect.namespace.is_root() {
+                    prefix = redirect.namespace.clone();
+                }
+                let server = address.server.redirected(&redirect.uri);
+                let next = server.map(|server| MoqAddress { server, ..address.clone() });
+                (redirect, next)
+            }
         };
-        let next = redirected(&address, &redirect).filter(|_| left > 0);
-        let Some(next) = next else {
+        let Some(next) = next.filter(|_| left > 0) else {
             let (address, place) = (address.to_string(), place(&redirect));
             return Err(WatchError::Elsewhere { address, place, often: left == 0 });
         };
@@ -52,7 +64,10 @@ pub(super) async fn begin(
 /// Why it did not begin here.
 enum NotBegun {
     Failed(WatchError),
+    /// The catalog.
     Elsewhere(Box<Redirect>),
+    /// A list of what is there.
+    ListElsewhere(Box<Redirect>),
 }
 
 impl From<WatchError> for NotBegun {
@@ -61,11 +76,19 @@ impl From<WatchError> for NotBegun {
     }
 }
 
-/// Of the catalog, or of a list of what is there.
-fn not_begun(address: &MoqAddress, what: &str, denial: Denial) -> NotBegun {
+/// Without its catalog.
+fn not_begun(address: &MoqAddress, denial: Denial) -> NotBegun {
     match denial.redirect() {
         Some(redirect) => NotBegun::Elsewhere(Box::new(redirect.clone())),
-        None => NotBegun::Failed(denied(address, what, denial)),
+        None => NotBegun::Failed(denied(address, "the catalog", denial)),
+    }
+}
+
+/// Without a list of what is there.
+fn not_listed(address: &MoqAddress, denial: Denial) -> NotBegun {
+    match denial.redirect() {
+        Some(redirect) => NotBegun::ListElsewhere(Box::new(redirect.clone())),
+        None => NotBegun::Failed(denied(address, "a list of what is there", denial)),
     }
 }
 
@@ -87,6 +110,7 @@ fn redirected(address: &MoqAddress, redirect: &Redirect) -> Option<MoqAddress> {
 /// connection and read the catalog on.
 async fn begin_at(
     address: &MoqAddress,
+    prefix: &Namespace,
     options: &Options,
     sender: mpsc::Sender<Event>,
 ) -> Result<Begun, NotBegun> {
@@ -116,7 +140,7 @@ async fn begin_at(
     });
     let namespace = match &address.namespace {
         Some(namespace) => namespace.clone(),
-        None => the_only_one(&handle, address, options.wait).await?,
+        None => the_only_one(&handle, (address, prefix), options.wait).await?,
     };
     let address = MoqAddress { namespace: Some(namespace.clone()), ..address.clone() };
     let broadcast = Broadcast { places: places.clone(), namespace };
@@ -204,11 +228,11 @@ fn broken(address: &MoqAddress, problem: String) -> WatchError {
 /// The broadcast that is there, if it is the only one.
 async fn the_only_one(
     handle: &Handle,
-    address: &MoqAddress,
+    (address, prefix): (&MoqAddress, &Namespace),
     wait: bool,
 ) -> Result<Namespace, NotBegun> {
-    let list = |denial| not_begun(address, "a list of what is there", denial);
-    let mut namespaces = handle.namespaces(Namespace::root()).map_err(list)?;
+    let list = |denial| not_listed(address, denial);
+    let mut namespaces = handle.namespaces(prefix.clone()).map_err(list)?;
     let first = match wait {
         true => namespaces.next().await.map_err(list)?,
         false => match tokio::time::timeout(LIST_WAIT, namespaces.next()).await {
@@ -249,7 +273,7 @@ async fn catalog(
     let mut following = loop {
         match Following::begin(broadcast.clone(), &address.catalog, Reads::Afresh).await {
             Err(denial) if wait && denial.is_absence() => tokio::time::sleep(ASK_AGAIN).await,
-            asked => break asked.map_err(|denial| not_begun(address, "the catalog", denial))?,
+            asked => break asked.map_err(|denial| not_begun(address, denial))?,
         }
     };
     let first = match edition(&mut following).await {

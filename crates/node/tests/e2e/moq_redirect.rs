@@ -15,7 +15,7 @@ use moqt::{Answer, Namespace, Redirect, RequestCode, RequestError, Session, Vers
 use quinn::crypto::rustls::QuicServerConfig;
 use sansio::{Core, Poll};
 use testkit::{Child, Clip, ClipSpec, Server, wait_until};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as told};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, version::TLS13};
@@ -30,12 +30,19 @@ struct Sender {
     at: SocketAddr,
     /// The paths of those who came.
     came: mpsc::UnboundedReceiver<String>,
+    /// Ends the first session, if that is kept.
+    end: told::Sender<bool>,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Sender {
     /// To this URI, where it is called so.
     fn to(uri: &str, namespace: Namespace) -> Self {
+        Self::start(uri, namespace, false)
+    }
+
+    /// The same, but for who comes first, if he is kept.
+    fn start(uri: &str, namespace: Namespace, keeps: bool) -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
         let made = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
         let made = made.self_signed(&pair).unwrap();
@@ -52,18 +59,34 @@ impl Sender {
         let endpoint = quinn::Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
         let at = endpoint.local_addr().unwrap();
         let (tell, came) = mpsc::unbounded_channel();
+        let (end, ended) = told::channel(false);
+        let mut kept = keeps.then_some(ended);
         let uri = uri.replace("HERE", &at.to_string());
         let redirect = Redirect { uri, namespace, name: Bytes::new() };
         runtime.spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
                 let (redirect, tell) = (redirect.clone(), tell.clone());
+                let (redirect, mut ended) = match kept.take() {
+                    Some(ended) => (None, Some(ended)),
+                    None => (Some(redirect), None),
+                };
                 tokio::spawn(async move {
-                    serve(incoming.await.ok()?, redirect, tell).await;
+                    let over = async {
+                        match &mut ended {
+                            Some(ended) => drop(ended.wait_for(|ended| *ended).await),
+                            None => std::future::pending().await,
+                        }
+                    };
+                    let connection = incoming.await.ok()?;
+                    tokio::select! {
+                        _ = serve(connection.clone(), redirect, tell) => {}
+                        () = over => connection.close(0_u32.into(), b"")
+                    }
                     Some(())
                 });
             }
         });
-        Self { at, came, _runtime: runtime }
+        Self { at, came, end, _runtime: runtime }
     }
 
     fn url(&self, path: &str, uid: &str) -> String {
@@ -77,7 +100,7 @@ impl Sender {
 
 async fn serve(
     connection: quinn::Connection,
-    redirect: Redirect,
+    redirect: Option<Redirect>,
     tell: mpsc::UnboundedSender<String>,
 ) -> Option<()> {
     let mut session = Session::server(Instant::now(), Config::new(VERSION));
@@ -95,9 +118,13 @@ async fn serve(
                 Output::Finish(stream) => answers.get_mut(&stream)?.finish().ok()?,
                 Output::Event(Event::Ready(peer)) => tell.send(peer.path).ok()?,
                 Output::Event(Event::Request { id, .. }) => {
-                    let error = RequestError::new(RequestCode::Redirect, "not here");
-                    let redirect = Some(redirect.clone());
-                    let answer = Answer::Error(RequestError { redirect, ..error });
+                    let answer = match redirect.clone() {
+                        None => Answer::ok(),
+                        redirect => {
+                            let error = RequestError::new(RequestCode::Redirect, "not here");
+                            Answer::Error(RequestError { redirect, ..error })
+                        }
+                    };
                     session.command(Instant::now(), Command::Answer { id, answer }).unwrap();
                 }
                 _ => {}
@@ -173,9 +200,15 @@ fn draft18_s10_6_1_who_is_redirected_goes_there_without_what_was_not_meant_for_i
     // A viewer, also of what is called otherwise there.
     let name =
         Namespace::new(["default", &input.uid].map(|f| Bytes::copy_from_slice(f.as_bytes())));
-    for (namespace, uid) in [(root(), &*input.uid), (name.unwrap(), "elsewhere")] {
+    let below = Namespace::new([Bytes::from_static(b"default")]).unwrap();
+    for (namespace, called) in [
+        (root(), format!("#msf:default-{}", input.uid)),
+        (name.unwrap(), "#msf:default-elsewhere".to_owned()),
+        // Who asks for a list of what is there is told below what it is.
+        (below, String::new()),
+    ] {
         let sends = Sender::to(there, namespace);
-        let viewer = watch(&sends.url("/token", uid), &["--insecure"]);
+        let viewer = watch(&format!("moqt://{}/token{called}", sends.at), &["--insecure"]);
         wait_until("two rows", 20, || (viewer.output().lines().count() > 2).then_some(()));
         viewer.signal("INT");
         let (code, output) = outcome(viewer);
@@ -197,4 +230,22 @@ fn draft18_s10_6_1_who_is_redirected_goes_there_without_what_was_not_meant_for_i
         assert!(output.contains("sent on too often"), "{output}");
         assert_eq!(itself.came(), vec!["/token"; 6]);
     }
+}
+
+/// As one that does not answer does not.
+#[test]
+fn draft18_s10_6_1_what_is_on_the_air_is_not_ended_by_a_redirect_to_nowhere() {
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut sends = Sender::start("https://example.net/", Namespace::root(), true);
+    let mut command = Program::new(AIRWAVE);
+    let url = sends.url("/key", "x");
+    command.arg("publish").arg(clip.path()).args(["--to", &url, "--insecure", "--loop"]);
+    let publisher = Child::start(&mut command);
+    wait_until("it to be on the air", 30, || publisher.output().contains("bit/s").then_some(()));
+    sends.end.send_replace(true);
+    let mut came = Vec::new();
+    wait_until("it to come again after that", 30, || {
+        came.extend(sends.came());
+        (came.len() > 2).then_some(())
+    });
 }
