@@ -2,8 +2,10 @@
 //! interleave (draft-ietf-moq-transport-18 §2.2, §2.3), and objects that came in datagrams, each by
 //! itself: they are read side by side, the lowest id first of those that have begun to come. Who
 //! can't do anything with an object that comes too late waits for what is missing before one that
-//! is there, for a
-//! while ([`Patience`]).
+//! is there, for a while ([`Patience`]).
+//!
+//! Not so between groups: datagrams say nothing of where a group ends, so the next one is read when it is there. Of a group that
+//! was left nothing more is read in order; one that a later one has overtaken as a whole is read behind it.
 
 use std::collections::VecDeque;
 use std::fmt;

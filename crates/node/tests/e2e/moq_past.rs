@@ -115,7 +115,7 @@ async fn check_range(
     assert_eq!(wanted.next().map(|(at, _)| at), None, "{context}: does not come");
 }
 
-/// Ranges of any kind in any order, of a recording that is nowhere in memory, against the files
+/// Ranges of any kind in any order, of a recording that memory has no place for, against the files
 /// that players load.
 #[test]
 fn d23_d24_random_ranges_of_a_recording_are_what_its_segments_say() {
