@@ -85,6 +85,15 @@ pub enum Refusal {
     Unavailable,
 }
 
+impl Refusal {
+    /// Whether what was shown is no token that a key here has signed, or is one that says nothing
+    /// which can be read, also after its key was deleted: who shows many of them guesses.
+    pub fn is_wrong_token(&self) -> bool {
+        use TokenError::{Claim, Malformed, Signature, UnknownKey};
+        matches!(self, Self::Token(Malformed | UnknownKey | Signature | Claim(_)))
+    }
+}
+
 /// What an input's or a video's owner has said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Policy {
@@ -276,8 +285,7 @@ impl Access {
     /// A signature is checked once, its key looked for each time: deleting a key ends all its tokens.
     fn checked(&self, token: &str) -> Result<Arc<Grant>, TokenError> {
         let kid = token::kid(token)?;
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        let hash = hash_of(token);
         let key = {
             let state = self.state();
             let key = state.keys.get(&kid).cloned().ok_or(TokenError::UnknownKey)?;
@@ -300,6 +308,13 @@ impl Access {
         }
         state.tokens.insert(hash, (kid, grant.clone()));
         Ok(grant)
+    }
+
+    /// Whether it can be said what this grants without a signature being checked: it is no token,
+    /// or was found to be a good one before.
+    pub fn needs_no_check(&self, segment: &str) -> bool {
+        let token = with_video(segment).map_or(segment, |(token, _)| token);
+        !is_token(token) || self.state().tokens.contains_key(&hash_of(token))
     }
 
     async fn policy(&self, id: &str, now_ms: u64) -> Result<Option<Arc<Policy>>, Refusal> {
@@ -437,6 +452,12 @@ impl Policy {
     fn embedders(&self) -> Vec<Vec<String>> {
         self.origins.iter().filter(|list| !list.is_empty()).cloned().collect()
     }
+}
+
+fn hash_of(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    hash
 }
 
 /// A uid has no dot, a JWT has two.

@@ -72,6 +72,11 @@ pub const STREAM_KEY: Rate = Rate { per_second: 100.0, burst: 500.0 };
 /// Wrong stream keys from one address before it is told to wait.
 pub const WRONG_STREAM_KEYS: Rate = Rate { per_second: 10.0 / 60.0, burst: 10.0 };
 
+/// Wrong playback tokens from one address over MoQ, where a message of a few bytes can name eight
+/// of them. After that, sessions that have shown one have no other looked at that is not known
+/// already: a signature is what a look costs.
+pub const WRONG_PLAYBACK_TOKENS: Rate = Rate { per_second: 10.0 / 60.0, burst: 10.0 };
+
 /// Addresses, tokens and keys that are counted, of each rate.
 pub const RATES_KEPT: usize = 10_000;
 

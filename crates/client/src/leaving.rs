@@ -50,6 +50,15 @@ impl Way {
         Some(RECONNECT_AFTER * (self.moves - 1))
     }
 
+    /// A request is to be made elsewhere (REDIRECT). How long to wait before that, as above;
+    /// nothing: that is no address for us, or it was sent on too often.
+    pub(crate) fn redirected(&mut self, uri: &str, now: Instant) -> Option<Duration> {
+        let there = self.at.redirected(uri)?;
+        let pause = self.sent("", now)?;
+        self.at = there;
+        Some(pause)
+    }
+
     /// Where it was sent is nobody, or does not want it.
     pub(crate) fn go_home(&mut self) {
         self.at = self.home.clone();

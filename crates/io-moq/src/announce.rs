@@ -6,8 +6,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use moqt::session::{Command, Event};
 use moqt::{
     Answer, Done, DoneCode, Namespace, Parameters, Properties, Request, RequestCode, RequestId,
@@ -20,7 +20,6 @@ use tokio::sync::{SemaphorePermit, mpsc, watch};
 use crate::clock;
 use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
-use crate::listen::Why;
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
 use crate::viewer::{Viewer, secrets};
@@ -230,7 +229,7 @@ async fn namespaces(
                 let Some(namespace) = namespace_of(&path) else { continue };
                 // What somebody may not watch is not there for him.
                 match viewer.may_watch(&path).await {
-                    Err(barred) if barred.why == Why::Unknown => {
+                    Err(barred) if barred.may_pass_later() => {
                         if !told.contains(&path) && unsure.len() < ANNOUNCED_MAX {
                             unsure.insert(path);
                         }
@@ -271,7 +270,8 @@ async fn tracks(
     mut terms: watch::Receiver<Terms>,
 ) {
     let mut broadcasts = FuturesUnordered::new();
-    let mut here: Vec<Consumer> = Vec::new();
+    // Of one path there may be another one before what was offered of the last is over.
+    let mut here: BTreeMap<Path, Vec<Consumer>> = BTreeMap::new();
     loop {
         // Of another prefix, or for who may watch more by now.
         let prefix = terms.borrow_and_update().prefix.clone();
@@ -279,17 +279,24 @@ async fn tracks(
         loop {
             tokio::select! {
                 news = poll_fn(|cx| announcements.poll(cx)) => {
-                    if let Announce::Live(broadcast) = news
-                        && !here.contains(&broadcast)
-                    {
-                        here.push(broadcast.clone());
+                    if let Announce::Live(broadcast) = news {
+                        let known = here.entry(broadcast.path().clone()).or_default();
+                        if known.contains(&broadcast) {
+                            continue;
+                        }
+                        known.push(broadcast.clone());
                         let terms = terms.clone();
                         let (viewer, open) = (viewer.apart(), Mutex::default());
                         let offers = Offers { link, id, viewer, broadcast, terms, open };
                         broadcasts.push(offers.run());
                     }
                 }
-                Some(over) = broadcasts.next() => here.retain(|broadcast| *broadcast != over),
+                Some(over) = broadcasts.next() => {
+                    if let Some(known) = here.get_mut(over.path()) {
+                        known.retain(|broadcast| *broadcast != over);
+                    }
+                    here.retain(|path, known| path != over.path() || !known.is_empty());
+                }
                 changed = terms.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => return,
@@ -344,7 +351,7 @@ impl Offers<'_> {
         loop {
             match self.viewer.may_watch(self.broadcast.path()).await {
                 Ok(()) => return true,
-                Err(barred) if barred.why != Why::Unknown => return false,
+                Err(barred) if !barred.may_pass_later() => return false,
                 Err(_) if matches!(self.broadcast.liveness(), Liveness::Ended(_)) => return false,
                 Err(_) => tokio::time::sleep(GATE_AGAIN).await,
             }
@@ -388,6 +395,8 @@ impl Offers<'_> {
         let mut serving = FuturesUnordered::new();
         // Their turn has not come: all that is there may be more than is offered at once.
         let mut waiting_offers: VecDeque<TrackName> = VecDeque::new();
+        // Those of a broadcast that was here before have not ended yet.
+        let mut draining = FuturesUnordered::new();
         loop {
             let mut turn = None;
             tokio::select! {
@@ -397,6 +406,7 @@ impl Offers<'_> {
                 Ok(()) = own.changed() => {}
                 Ok(()) = terms.changed() => {}
                 Some(()) = serving.next() => {}
+                Some(name) = draining.next() => waiting_offers.push_back(name),
                 Ok(place) = self.link.offers.acquire(), if !waiting_offers.is_empty() => {
                     turn = Some(place);
                 }
@@ -410,7 +420,7 @@ impl Offers<'_> {
             }
             let (wanted, path) = (terms.borrow_and_update().clone(), self.broadcast.path());
             if !path.starts_with(&wanted.prefix) {
-                // They are offered if it comes back.
+                // They are offered if it comes back, as are those that drain.
                 for name in waiting_offers.drain(..) {
                     known.remove(&name);
                 }
@@ -421,6 +431,9 @@ impl Offers<'_> {
                 if let Some(name) = waiting_offers.pop_front() {
                     if self.viewer.own_tracks.has(path, &name) {
                         known.remove(&name);
+                    } else if let Some(over) = self.over(&namespace, &name) {
+                        drop(place);
+                        draining.push(over.map(|()| name));
                     } else {
                         serving.push(self.offer(&namespace, name, wanted.parameters, place));
                     }
@@ -438,7 +451,7 @@ impl Offers<'_> {
                 if self.viewer.own_tracks.has(path, &name) || !known.insert(name.clone()) {
                     continue;
                 }
-                let offered = serving.len() + waiting_offers.len();
+                let offered = serving.len() + waiting_offers.len() + draining.len();
                 if known.len() > OFFERED_TRACKS_MAX || offered >= OFFERED_TRACKS_MAX {
                     self.skip(&namespace, &name);
                 } else {
@@ -446,6 +459,21 @@ impl Offers<'_> {
                 }
             }
         }
+    }
+
+    /// The end of the offer of a track of this name, if there is one.
+    fn over(
+        &self,
+        namespace: &Namespace,
+        name: &TrackName,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let full = full(namespace, name)?;
+        let mut offered = self.link.offered.subscribe();
+        let is_offered = offered.borrow_and_update().contains(&full);
+        is_offered.then_some(async move {
+            // The sender is the link's.
+            let _ = offered.wait_for(|offered| !offered.contains(&full)).await;
+        })
     }
 
     /// A track that will not be offered (draft-18 §10.20, draft-21 §9.19): who wants it may subscribe.
@@ -501,6 +529,7 @@ impl Offers<'_> {
             }
             return;
         };
+        let _offered = Offered::new(link, full);
         self.open().insert(id, false);
         let (update, updates) = mpsc::unbounded_channel();
         let answered = tokio::time::timeout(OFFER_ANSWER_MAX, async {
@@ -571,6 +600,29 @@ impl Offers<'_> {
         }
         self.open().remove(&id);
         link.disown(id);
+    }
+}
+
+/// A track that is offered, until this is dropped.
+struct Offered<'a> {
+    link: &'a Link,
+    track: moqt::TrackName,
+}
+
+impl<'a> Offered<'a> {
+    fn new(link: &'a Link, track: moqt::TrackName) -> Self {
+        link.offered.send_modify(|offered| {
+            offered.insert(track.clone());
+        });
+        Self { link, track }
+    }
+}
+
+impl Drop for Offered<'_> {
+    fn drop(&mut self) {
+        self.link.offered.send_modify(|offered| {
+            offered.remove(&self.track);
+        });
     }
 }
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use media::admission::{Door, Refused};
 use moqt::session::{Command, Config, Event};
 use moqt::{
-    Answer, DoneCode, Filter, Location, Namespace, Parameters, Request, RequestError, ResetCode,
-    Session, SessionCode, Version,
+    Answer, DoneCode, Filter, Location, Namespace, Parameters, Redirect, Request, RequestError,
+    ResetCode, Session, SessionCode, Version,
 };
 use spine::broadcast::Producer;
 use spine::{NodeId, Origin, Path, PublishError, Route, Takeover, TrackName, track};
@@ -51,20 +51,37 @@ impl Server {
     /// address, and what is one of another scheme (a SHOULD NOT): here.
     #[must_use]
     pub fn moved(&self, uri: &str) -> Self {
-        let there = || {
-            let url = url::Url::parse(uri).ok()?;
-            let host = url.host_str().filter(|host| !host.is_empty())?;
-            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let port = match url.scheme() {
-                // draft-18 §3.1. `https` is WebTransport's alone, which this client does not speak.
-                "moqt" => url.port().unwrap_or(443),
-                _ => return None,
-            };
-            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
-            let path = format!("{}{query}", url.path());
-            Some(Self { host, port, path, draft: self.draft })
+        self.there(uri).unwrap_or_else(|| self.clone())
+    }
+
+    /// Where a request is to be made that a server refuses with REDIRECT and this URI (draft-18
+    /// §10.6.1); none, if that is no address of this client's. Decision 103: the path is that of
+    /// the URI, and our own, which may hold a key or a token, goes nowhere but to the host and port
+    /// that it is for.
+    pub fn redirected(&self, uri: &str) -> Option<Self> {
+        if uri.is_empty() {
+            return Some(self.clone());
+        }
+        let mut there = self.there(uri)?;
+        let here = there.port == self.port && there.host.eq_ignore_ascii_case(&self.host);
+        if here && matches!(&*there.path, "" | "/") {
+            there.path.clone_from(&self.path);
+        }
+        Some(there)
+    }
+
+    fn there(&self, uri: &str) -> Option<Self> {
+        let url = url::Url::parse(uri).ok()?;
+        let host = url.host_str().filter(|host| !host.is_empty())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = match url.scheme() {
+            // draft-18 §3.1. `https` is WebTransport's alone, which this client does not speak.
+            "moqt" => url.port().unwrap_or(443),
+            _ => return None,
         };
-        there().unwrap_or_else(|| self.clone())
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{query}", url.path());
+        Some(Self { host, port, path, draft: self.draft })
     }
 
     /// Host and port as a URL has them.
@@ -121,6 +138,14 @@ impl Denial {
         matches!(self, Self::Answered(error) if matches!(error.code, DoesNotExist | Timeout))
     }
 
+    /// Where the server wants it asked for, if it says so.
+    pub fn redirect(&self) -> Option<&Redirect> {
+        match self {
+            Self::Answered(error) => error.redirect.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether there is no object yet where a range begins.
     pub fn is_ahead(&self) -> bool {
         matches!(self, Self::Answered(error) if error.code == moqt::RequestCode::InvalidRange)
@@ -133,9 +158,30 @@ impl Denial {
 }
 
 fn words(error: &RequestError) -> String {
+    if let Some(redirect) = &error.redirect {
+        return format!("it is {}", place(redirect));
+    }
     match error.reason.escape_debug().to_string() {
         reason if reason.is_empty() => format!("{:?}", error.code),
         reason => reason,
+    }
+}
+
+/// Where a server sends us, in words: without the path, which may hold a key.
+pub fn place(redirect: &Redirect) -> String {
+    let url = url::Url::parse(&redirect.uri).ok().filter(url::Url::has_host);
+    let at = match (url, &*redirect.uri) {
+        (None, "") => "under another name".to_owned(),
+        (None, _) => "at something that is no address".to_owned(),
+        (Some(url), _) => {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let host = url.host_str().unwrap_or_default();
+            format!("at {}://{host}{port}/", url.scheme())
+        }
+    };
+    match redirect.namespace.is_root() {
+        true => at,
+        false => format!("{at}, as {}", redirect.namespace),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -146,6 +147,26 @@ struct Reading {
     ended: bool,
     /// The catalog has taken it out: until when what is under way of it is taken.
     leaves: Option<tokio::time::Instant>,
+    /// It was said that it can't be shown as it is.
+    warned: bool,
+}
+
+impl Reading {
+    /// What is said of the whole track. What of it can't be used may be said anew, as it may with its
+    /// objects.
+    fn says(&mut self, properties: &[u8]) {
+        if let Err(fault) = self.track.properties(properties) {
+            self.warn(&fault);
+        }
+    }
+
+    /// Once.
+    fn warn(&mut self, fault: &Fault) {
+        if !std::mem::replace(&mut self.warned, true) {
+            let track = self.name.escape_debug();
+            tracing::warn!(%track, "moq: nothing of a track is shown for now: {fault}");
+        }
+    }
 }
 
 /// What its media is made of. In another edition of the catalog, another one is another track.
@@ -154,17 +175,23 @@ struct Shape {
     packaging: String,
     /// Of which codec; profile and level may change on the way.
     codec: Option<String>,
-    init: Option<String>,
+    /// Of what its decoder begins with, whatever name that has.
+    init: Option<u64>,
     timescale: Option<u32>,
 }
 
 impl Shape {
-    fn of(entry: &CatalogTrack) -> Self {
+    fn of(entry: &CatalogTrack, catalog: &Catalog) -> Self {
+        let init = catalog.init_data(entry).map(|init| {
+            let mut hash = DefaultHasher::new();
+            (&init.kind, &init.data).hash(&mut hash);
+            hash.finish()
+        });
         let family = |codec: &String| codec.split('.').next().unwrap_or_default().to_owned();
         Self {
             packaging: entry.packaging.clone(),
             codec: entry.codec.as_ref().map(family),
-            init: entry.init_ref.clone(),
+            init,
             timescale: entry.timescale,
         }
     }
@@ -342,7 +369,7 @@ impl Ingest {
             None => Err(spine::PublishError::TooManyTracks),
         };
         if let Some(reading) = self.readings.iter_mut().find(|r| name == r.name.as_bytes()) {
-            let _ = reading.track.properties(offered.properties.as_bytes());
+            reading.says(offered.properties.as_bytes());
         }
         let take = self.publisher.accept(offered, track);
         Box::pin(async move { (Some(id), name, take.await) })
@@ -382,7 +409,7 @@ impl Ingest {
         let changed = self.catalog.newest.as_ref().is_some_and(|newest| newest.object > 0);
         for r in &mut self.readings {
             let listed = catalog.tracks.iter().find(|entry| entry.name == r.name);
-            let stays = listed.map(|entry| Shape::of(entry) == r.shape);
+            let stays = listed.map(|entry| Shape::of(entry, catalog) == r.shape);
             r.leaves = match (stays, r.leaves) {
                 (Some(true), None) => None,
                 // It is back before it had ended.
@@ -441,10 +468,9 @@ impl Ingest {
             }
             let name = Bytes::copy_from_slice(entry.name.as_bytes());
             let Some(staged) = self.staged(&name) else { continue };
-            let init = catalog.init_of(entry);
             let video = self.free_slot(&name, Slot::Video, VIDEO_TRACKS_MAX);
             let audio = self.free_slot(&name, Slot::Audio, AUDIO_TRACKS_MAX);
-            let track = match Track::new(entry, init.as_ref(), video, audio) {
+            let track = match Track::new(entry, catalog, video, audio) {
                 Ok(track) => track,
                 Err(why) => {
                     tracing::warn!(track = %entry.name.escape_debug(), "a track is left out: {why}");
@@ -463,9 +489,10 @@ impl Ingest {
             if !self.offered.values().any(|offered| *offered == name) {
                 wanted.push(name);
             }
-            let (name, shape) = (entry.name.clone(), Shape::of(entry));
-            let (objects, ended, leaves) = (None, false, None);
-            self.readings.push(Reading { name, staged, shape, track, objects, ended, leaves });
+            let (name, shape) = (entry.name.clone(), Shape::of(entry, catalog));
+            let (objects, ended, leaves, warned) = (None, false, None, false);
+            let reading = Reading { name, staged, shape, track, objects, ended, leaves, warned };
+            self.readings.push(reading);
         }
         // Tracks may be there already, or come while nothing else changes.
         self.seen = u64::MAX;
@@ -505,7 +532,7 @@ impl Ingest {
             }
             for reading in self.readings.iter_mut().filter(|r| r.objects.is_none()) {
                 if let Some((objects, info)) = follow(&reading.staged) {
-                    let _ = reading.track.properties(&info.properties);
+                    reading.says(&info.properties);
                     reading.objects = Some(objects);
                     // Sound begins a group every second anyway.
                     let slot = reading.track.slot();
@@ -545,10 +572,15 @@ impl Ingest {
                 let payload = joined(payload);
                 let taken =
                     reading.track.object(publication, &header.properties, &payload, arrival);
-                if let Err(fault) = taken
-                    && let Some(reason) = faulty(fault, &mut self.unreadable)
-                {
-                    return Poll::Ready(Woke::Faulty(reason));
+                match taken {
+                    // As in a catalog, that leaves out this track alone. A good one may still come.
+                    Err(fault @ Fault::Init(_)) => reading.warn(&fault),
+                    Err(fault) => {
+                        if let Some(reason) = faulty(fault, &mut self.unreadable) {
+                            return Poll::Ready(Woke::Faulty(reason));
+                        }
+                    }
+                    Ok(()) => {}
                 }
             }
             if !progress {

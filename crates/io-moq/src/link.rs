@@ -6,7 +6,7 @@
 
 mod data;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +18,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
-use moqt::{DataError, Request, RequestId, SessionCode, SessionError, Version};
+use moqt::{DataError, Request, RequestId, SessionCode, SessionError, TrackName, Version};
 use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use data::{read_control, read_data};
 
@@ -54,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) past: Semaphore,
     /// Places for tracks that are offered and have no answer yet.
     pub(crate) offers: Semaphore,
+    /// Tracks that are offered, or were and are not over yet.
+    pub(crate) offered: watch::Sender<BTreeSet<TrackName>>,
     /// Bytes of objects in datagrams that nobody has taken yet.
     pub(crate) datagrams: Held,
     /// When something of the past was last asked for before all that is live.
@@ -348,6 +350,7 @@ impl Driver {
         let (flows, changed) = (Flows::new(traffic, version.draft()), Notify::new());
         let hurried = Mutex::default();
         let (offers, datagrams) = (Semaphore::new(OFFERS_OPENING_MAX), Held::default());
+        let offered = watch::Sender::default();
         let link = Link {
             connection,
             version,
@@ -355,6 +358,7 @@ impl Driver {
             log,
             past,
             offers,
+            offered,
             datagrams,
             hurried,
             ahead,

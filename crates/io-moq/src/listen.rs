@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +63,10 @@ pub struct Counters {
     pub failed_handshakes: AtomicU64,
     /// Publishes refused.
     pub refused_publishes: AtomicU64,
+    /// Tokens of who wants to watch that were looked at, and wrong.
+    pub wrong_tokens: AtomicU64,
+    /// Looks at who may watch at which tokens were not looked at, as too many had been wrong.
+    pub unread_tokens: AtomicU64,
     /// Connections whose task panicked.
     pub panics: AtomicU64,
     /// Encoders live now.
@@ -109,6 +113,28 @@ pub struct Watching {
     pub origin: Option<String>,
     /// The host that it asks, with its port, if it is a page.
     pub host: Option<String>,
+    /// What its session has shown before, and shows at the same time.
+    pub guesses: Guesses,
+}
+
+/// Whether a session has shown a wrong token: one for all that it asks.
+#[derive(Debug, Clone, Default)]
+pub struct Guesses {
+    pub(crate) any: Arc<AtomicBool>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Guesses {
+    /// Whether it has.
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// It has shown one now.
+    pub fn wrong(&self) {
+        self.any.store(true, Ordering::Relaxed);
+        self.counters.wrong_tokens.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Why somebody may not watch.
@@ -129,6 +155,10 @@ pub enum Why {
     Expired,
     /// It is no token.
     Malformed,
+    /// Nobody here has signed it.
+    Wrong,
+    /// It was not looked at: too many were wrong.
+    TooMany,
     /// There is no such thing, or not any more.
     Nothing,
     /// Nobody can say at the moment.

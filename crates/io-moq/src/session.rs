@@ -328,10 +328,8 @@ impl Connected {
                         barred = viewer.shut_out(path) => {
                             let code = match barred.why {
                                 Why::Expired => ResetCode::ExpiredAuthToken,
-                                Why::Unauthorized | Why::Malformed | Why::Nothing => {
-                                    ResetCode::Cancelled
-                                }
-                                Why::Unknown => ResetCode::ExcessiveLoad,
+                                Why::Unknown | Why::TooMany => ResetCode::ExcessiveLoad,
+                                _ => ResetCode::Cancelled,
                             };
                             link.command(Command::Cancel { id, code });
                         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX, TOKENS_MAX};
-use crate::listen::{Barred, Seat, Watching, Why};
+use crate::listen::{Barred, Guesses, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
 use crate::session::Relay;
@@ -57,9 +58,14 @@ pub(crate) fn secrets(tokens: &[AuthToken]) -> Vec<Secret> {
     tokens.iter().take(TOKENS_MAX).map(|token| token.value.clone()).collect()
 }
 
-/// The places that a session has among those who watch: one for each broadcast.
+/// The places that a session has among those who watch.
 #[derive(Clone, Default)]
-pub(crate) struct Seats(Arc<Mutex<BTreeMap<Path, Weak<Seat>>>>);
+pub(crate) struct Seats {
+    /// One for each broadcast.
+    taken: Arc<Mutex<BTreeMap<Path, Weak<Seat>>>>,
+    /// A wrong token was shown for one.
+    guessed: Arc<AtomicBool>,
+}
 
 /// Who wants to see something, and what there is to see.
 #[derive(Clone)]
@@ -78,14 +84,19 @@ pub(crate) struct Viewer {
 }
 
 impl Barred {
+    /// Nobody has said yet whether he may.
+    pub(crate) fn may_pass_later(&self) -> bool {
+        matches!(self.why, Why::Unknown | Why::TooMany)
+    }
+
     /// The same for who asked.
     pub(crate) fn code(&self) -> RequestCode {
         match self.why {
-            Why::Unauthorized => RequestCode::Unauthorized,
+            Why::Unauthorized | Why::Wrong => RequestCode::Unauthorized,
             Why::Expired => RequestCode::ExpiredAuthToken,
             Why::Malformed => RequestCode::MalformedAuthToken,
             Why::Nothing => RequestCode::DoesNotExist,
-            Why::Unknown => RequestCode::ExcessiveLoad,
+            Why::Unknown | Why::TooMany => RequestCode::ExcessiveLoad,
         }
     }
 
@@ -93,9 +104,9 @@ impl Barred {
     pub(crate) fn done(self) -> Done {
         let code = match self.why {
             Why::Expired => DoneCode::Expired,
-            Why::Unauthorized | Why::Malformed => DoneCode::Unauthorized,
+            Why::Unauthorized | Why::Malformed | Why::Wrong => DoneCode::Unauthorized,
             Why::Nothing => DoneCode::TrackEnded,
-            Why::Unknown => DoneCode::ExcessiveLoad,
+            Why::Unknown | Why::TooMany => DoneCode::ExcessiveLoad,
         };
         Done { code, reason: self.words }
     }
@@ -173,15 +184,27 @@ impl Viewer {
             peer,
             origin: address.and_then(|address| address.origin.clone()),
             host: address.map(|address| address.authority.clone()),
+            guesses: Guesses {
+                any: self.seats.guessed.clone(),
+                counters: self.relay.counters.clone(),
+            },
         };
         let (first, now) = (self.connection.first_peer(), self.connection.peer());
-        (self.relay.gate)(watching(first)).await?;
+        self.ask(watching(first)).await?;
         // It may have moved (RFC 9000 §9), or somebody has written another address on one packet, which is not proved yet:
         // so that alone lets nobody in.
         if now != first {
-            (self.relay.gate)(watching(now)).await?;
+            self.ask(watching(now)).await?;
         }
         Ok(())
+    }
+
+    async fn ask(&self, watching: Watching) -> Result<(), Barred> {
+        let answer = (self.relay.gate)(watching).await;
+        if answer.as_ref().is_err_and(|barred| barred.why == Why::TooMany) {
+            self.relay.counters.unread_tokens.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// Waits until the broadcast may not be watched any more; answers why.
@@ -195,7 +218,8 @@ impl Viewer {
             tokio::time::sleep(GATE_AGAIN).await;
             match self.may_watch(&path).await {
                 Ok(()) => unknown = 0,
-                Err(barred) if barred.why == Why::Unknown && unknown < GATE_UNKNOWN_MAX => {
+                // What was good once may have been forgotten here.
+                Err(barred) if barred.may_pass_later() && unknown < GATE_UNKNOWN_MAX => {
                     unknown += 1;
                 }
                 Err(barred) => return barred,
@@ -205,7 +229,7 @@ impl Viewer {
 
     /// Is counted among those who watch the broadcast until this is dropped.
     pub(crate) fn seat(&self, path: &Path) -> Arc<Seat> {
-        let mut seats = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seats = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
         seats.retain(|_, seat| seat.strong_count() > 0);
         if let Some(seat) = seats.get(path).and_then(Weak::upgrade) {
             return seat;

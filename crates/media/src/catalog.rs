@@ -272,6 +272,12 @@ pub struct InitData {
 }
 
 impl InitData {
+    /// It comes as a property of the track or of its objects (MSF-01, "Initialization Data List"),
+    /// as that of a track which a delta adds may have to: a delta has no list of its own.
+    pub fn is_a_property(&self) -> bool {
+        matches!(&*self.kind, "track-property" | "object-property")
+    }
+
     /// An initialisation segment in the catalog itself.
     pub fn inline(id: String, data: &[u8]) -> Self {
         Self { id, kind: "inline".to_owned(), data: BASE64.encode(data) }
@@ -409,10 +415,14 @@ impl Catalog {
 
     /// The initialisation segment of a track, where it stands in the catalog.
     pub fn init_of(&self, track: &CatalogTrack) -> Option<Bytes> {
-        let id = track.init_ref.as_ref()?;
-        let init =
-            self.init_data_list.iter().find(|init| &init.id == id && init.kind == "inline")?;
+        let init = self.init_data(track).filter(|init| init.kind == "inline")?;
         BASE64.decode(&init.data).ok().map(Bytes::from)
+    }
+
+    /// What a track's `initRef` names.
+    pub fn init_data(&self, track: &CatalogTrack) -> Option<&InitData> {
+        let id = track.init_ref.as_ref()?;
+        self.init_data_list.iter().find(|init| &init.id == id)
     }
 }
 

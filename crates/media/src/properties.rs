@@ -26,6 +26,8 @@ pub const TIMESCALE: u64 = 0x08;
 pub const VIDEO_FRAME_MARKING: u64 = 0x09;
 /// draft-ietf-moq-loc-04: VIDEO_CONFIG.
 pub const VIDEO_CONFIG: u64 = 0x0d;
+/// draft-ietf-moq-msf-01: MSF_INITIALIZATION, of a track or of an object.
+pub const MSF_INITIALIZATION: u64 = 0x79;
 /// draft-ietf-moq-loc-04: AUDIO_CONFIG.
 pub const AUDIO_CONFIG: u64 = 0x0f;
 /// draft-ietf-moq-loc-04: TIMESTAMP, when a frame is shown.

@@ -261,6 +261,16 @@ fn text(admin: &Admin) -> String {
         ),
         ("moq_publishes_refused", "Publishes over MoQ refused.", &counters.refused_publishes),
         (
+            "moq_tokens_wrong",
+            "Wrong tokens of those who want to watch over MoQ.",
+            &counters.wrong_tokens,
+        ),
+        (
+            "moq_tokens_unread",
+            "Requests to watch over MoQ whose tokens were not looked at: too many were wrong.",
+            &counters.unread_tokens,
+        ),
+        (
             "moq_session_errors",
             "MoQ sessions ended by an error, ours or the peer's.",
             &counters.session_errors,

@@ -1,8 +1,8 @@
-//! How often who may try to publish.
+//! How often who may try to publish, or to watch with a token.
 
 use std::net::IpAddr;
 
-use access::limits::{RATES_KEPT, STREAM_KEY, WRONG_STREAM_KEYS};
+use access::limits::{RATES_KEPT, STREAM_KEY, WRONG_PLAYBACK_TOKENS, WRONG_STREAM_KEYS};
 use access::rate::{Limiter, neighbourhood};
 use control::InputUid;
 
@@ -10,6 +10,7 @@ use control::InputUid;
 #[derive(Debug)]
 pub(crate) struct Attempts {
     wrong_keys: Limiter<IpAddr>,
+    wrong_tokens: Limiter<IpAddr>,
     keys: Limiter<String>,
 }
 
@@ -17,6 +18,7 @@ impl Default for Attempts {
     fn default() -> Self {
         Self {
             wrong_keys: Limiter::new(WRONG_STREAM_KEYS, RATES_KEPT),
+            wrong_tokens: Limiter::new(WRONG_PLAYBACK_TOKENS, RATES_KEPT),
             keys: Limiter::new(STREAM_KEY, RATES_KEPT),
         }
     }
@@ -32,11 +34,38 @@ impl Attempts {
     pub(crate) fn wrong(&self, from: IpAddr, now_ms: u64) -> bool {
         self.wrong_keys.take(neighbourhood(from), now_ms).is_ok()
     }
+
+    /// A playback token of this address was wrong.
+    pub(crate) fn wrong_token(&self, from: IpAddr, now_ms: u64) {
+        let _ = self.wrong_tokens.take(neighbourhood(from), now_ms);
+    }
+
+    /// Whether who has shown a wrong playback token may show another one. Asked of him alone: his
+    /// neighbours have theirs looked at.
+    pub(crate) fn may_show_another(&self, from: IpAddr, now_ms: u64) -> bool {
+        self.wrong_tokens.look(&neighbourhood(from), now_ms).is_ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_shows_so_many_wrong_tokens() {
+        let attempts = Attempts::default();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let may = |from, at_ms| attempts.may_show_another(address(from), at_ms);
+        let shown = (0..10_000).take_while(|_| {
+            let may = may("192.0.2.1", 0);
+            attempts.wrong_token(address("192.0.2.1"), 0);
+            may
+        });
+        assert_eq!(shown.count(), WRONG_PLAYBACK_TOKENS.burst as usize);
+        let later = [(0, false), (5_999, false), (6_001, true), (6_001, true)];
+        assert_eq!(later.map(|(at_ms, _)| (at_ms, may("192.0.2.1", at_ms))), later);
+        assert!(may("192.0.2.2", 0));
+    }
 
     #[test]
     fn a_key_and_an_address_may_be_tried_so_often() {

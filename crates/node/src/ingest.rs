@@ -76,7 +76,7 @@ pub(crate) struct Ingest {
     pub(crate) parked: Notify,
     /// A broadcast is committed and released.
     pub(crate) finished: Notify,
-    pub(crate) attempts: Attempts,
+    pub(crate) attempts: Arc<Attempts>,
     pub(crate) state: Mutex<State>,
 }
 

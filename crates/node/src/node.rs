@@ -21,7 +21,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
-use crate::attempts::Attempts;
 use crate::banner::Banner;
 use crate::config::{Config, Listener, Loaded};
 use crate::domain::{self, Domain};
@@ -164,7 +163,7 @@ impl Node {
             settings: RwLock::new(Settings::of(&config)),
             parked: Notify::new(),
             finished: Notify::new(),
-            attempts: Attempts::default(),
+            attempts: Arc::default(),
             state: Mutex::new(State::default()),
         });
 
@@ -235,7 +234,7 @@ impl Node {
             let service = io_moq::listen::Service {
                 origin: origin.clone(),
                 door: ingest.door(),
-                gate: quic::gate(access.clone()),
+                gate: quic::gate(access.clone(), ingest.attempts.clone()),
                 audience: quic::audience(library.clone()),
                 past: Arc::new(move |path| {
                     let past = past.clone();

@@ -21,6 +21,7 @@ use spine::TrackName;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::attempts::Attempts;
 use crate::config::{Config, Tls};
 use crate::ingest::now_ms;
 use crate::tls;
@@ -52,9 +53,9 @@ pub(crate) struct Quic {
 }
 
 /// Who may watch over MoQ: whoever may watch over HTTP. The namespace of an input is `(account, uid)`.
-pub(crate) fn gate(access: Arc<Access>) -> Gate {
+pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
     Arc::new(move |watching| {
-        let access = access.clone();
+        let (access, attempts) = (access.clone(), attempts.clone());
         Box::pin(async move {
             let uid = watching.path.fields().get(1).cloned().unwrap_or_default();
             let uid = String::from_utf8(uid.to_vec());
@@ -67,20 +68,38 @@ pub(crate) fn gate(access: Arc<Access>) -> Gate {
             };
             // What the index does not know (any more) is nobody's, whatever is still on the air of it.
             let known = |pass: Pass| pass.known().map(drop);
-            let mut refusal = match access.enter(&uid, |_| None, visitor).await.and_then(known) {
+            let refusal = match access.enter(&uid, |_| None, visitor).await.and_then(known) {
                 Ok(()) => return Ok(()),
                 Err(refusal @ Refusal::NeedsToken) => refusal,
                 Err(refusal) => return Err(barred(refusal)),
             };
-            // What was said of the most particular token is what is told.
-            for token in watching.tokens.iter().rev() {
+            let (address, now, guesses) = (visitor.address, visitor.now_ms, &watching.guesses);
+            let (mut told, mut unread) = (None, false);
+            for token in &watching.tokens {
                 let Ok(token) = std::str::from_utf8(token.expose()) else { continue };
-                match access.media(token, &uid, |_| None, visitor).await.and_then(known) {
-                    Ok(()) => return Ok(()),
-                    Err(other) => refusal = other,
+                // Now, and not once before all: others of the session are looked at meanwhile.
+                let may = !guesses.any() || attempts.may_show_another(address, now);
+                if !may && !access.needs_no_check(token) {
+                    unread = true;
+                    continue;
                 }
+                let refused =
+                    match access.media(token, &uid, |_| None, visitor).await.and_then(known) {
+                        Ok(()) => return Ok(()),
+                        Err(refused) => refused,
+                    };
+                if refused.is_wrong_token() {
+                    guesses.wrong();
+                    attempts.wrong_token(address, now);
+                }
+                // What was said of the most particular token is what is told.
+                told.get_or_insert(refused);
             }
-            Err(barred(refusal))
+            if unread {
+                let words = "too many wrong tokens from this address: wait a while".to_owned();
+                return Err(Barred { why: Why::TooMany, words });
+            }
+            Err(barred(told.unwrap_or(refusal)))
         })
     })
 }
@@ -89,6 +108,7 @@ fn barred(refusal: Refusal) -> Barred {
     let why = match refusal {
         Refusal::Token(TokenError::Expired) => Why::Expired,
         Refusal::Token(TokenError::Malformed) => Why::Malformed,
+        wrong if wrong.is_wrong_token() => Why::Wrong,
         Refusal::Nothing => Why::Nothing,
         Refusal::Unavailable => Why::Unknown,
         _ => Why::Unauthorized,
@@ -293,7 +313,7 @@ fn self_signed(host: &str, shown: &Fingerprint) -> Result<Certificate> {
 mod tests {
     use bytes::Bytes;
     use control::{Control, Expect, InputSettings, InputUid, MasterKey, RecordingSettings};
-    use io_moq::listen::Watching;
+    use io_moq::listen::{Guesses, Watching};
 
     use super::*;
 
@@ -304,7 +324,7 @@ mod tests {
         let path = folder.path().join("control.db");
         let control = Arc::new(Control::open(&path, MasterKey::new(&[7; 32])).unwrap());
         let access = Arc::new(Access::load(control.clone(), &[9; 32], None).await.unwrap());
-        let ask = gate(access.clone());
+        let ask = gate(access.clone(), Arc::default());
         let ask = async |uid: &InputUid, tokens: &[&str]| {
             let fields = [Bytes::from_static(b"default"), uid.as_str().to_owned().into()];
             let secret = |token: &&str| moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()));
@@ -314,6 +334,7 @@ mod tests {
                 peer: ([192, 0, 2, 1], 7).into(),
                 origin: None,
                 host: None,
+                guesses: Guesses::default(),
             };
             ask(watching).await.map_err(|barred| barred.why)
         };
@@ -343,6 +364,98 @@ mod tests {
                 assert_eq!(ask(&uid, tokens).await, Err(Why::Nothing), "locked: {locked}");
             }
         }
+    }
+
+    /// Wrong ones, right ones that are not known yet, and those that were looked at before; of who
+    /// has shown a wrong one, and of his neighbour.
+    #[tokio::test]
+    async fn of_who_guesses_no_signature_is_checked_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.db");
+        let control = Arc::new(Control::open(&path, MasterKey::new(&[7; 32])).unwrap());
+        let access = Arc::new(Access::load(control.clone(), &[9; 32], None).await.unwrap());
+        let attempts: Arc<Attempts> = Arc::default();
+        let gate = gate(access.clone(), attempts.clone());
+        let uid = InputUid::from_random([1; 15]);
+        let recording = RecordingSettings { require_signed_urls: true, ..Default::default() };
+        let settings = InputSettings { recording, ..InputSettings::default() };
+        control
+            .create_input(uid.clone(), settings, std::array::from_fn(|n| n as u8), 0)
+            .await
+            .unwrap();
+        let token = |hours: u64| {
+            let grant = access::Grant {
+                sub: uid.to_string(),
+                expires_ms: now_ms() + hours * 3_600_000,
+                not_before_ms: None,
+                downloadable: false,
+                rules: Vec::new(),
+                link: None,
+            };
+            access.sign(&grant).unwrap()
+        };
+        let ask = async |tokens: &[&str], guesses: &Guesses| {
+            let fields = [Bytes::from_static(b"default"), uid.as_str().to_owned().into()];
+            let secret = |token: &&str| moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()));
+            let watching = Watching {
+                path: spine::Path::new(fields).unwrap(),
+                tokens: tokens.iter().map(secret).collect(),
+                peer: ([192, 0, 2, 1], 7).into(),
+                origin: None,
+                host: None,
+                guesses: guesses.clone(),
+            };
+            gate(watching).await.map_err(|barred| barred.why)
+        };
+        let new = Guesses::default;
+        let (known, fresh, other) = (token(1), token(2), token(3));
+        let (known, fresh) = (known.as_str(), fresh.as_str());
+        // Its head and what it grants are of one, its signature of another one.
+        let wrong =
+            [&fresh[..fresh.rfind('.').unwrap()], &other[other.rfind('.').unwrap()..]].concat();
+        let wrong = wrong.as_str();
+        // What is behind a good one is not looked at, what is before it is.
+        for (tokens, expect, guesses) in [
+            (&[known][..], Ok(()), false),
+            (&[known, wrong], Ok(()), false),
+            (&[wrong, known], Ok(()), true),
+            (&["x", wrong], Err(Why::Unauthorized), true),
+            (&[wrong, "x"], Err(Why::Wrong), true),
+            (&["x"], Err(Why::Unauthorized), false),
+        ] {
+            let session = new();
+            assert_eq!(ask(tokens, &session).await, expect, "{tokens:?}");
+            assert_eq!(session.any(), guesses, "{tokens:?}");
+        }
+        // One after the other in one session, and in one request.
+        let guesser = new();
+        for n in 3..access::limits::WRONG_PLAYBACK_TOKENS.burst as usize {
+            assert_eq!(ask(&["x", wrong], &guesser).await, Err(Why::Unauthorized), "{n}");
+        }
+        let neighbours = [new(), new(), new()];
+        for (what, tokens, session, expect) in [
+            ("another one", &[wrong][..], &guesser, Err(Why::TooMany)),
+            ("behind none", &["x", wrong], &guesser, Err(Why::TooMany)),
+            ("no JWT, which costs nothing", &["x"], &guesser, Err(Why::Unauthorized)),
+            ("no JWT, and yet one to be read", &["a.b.c"], &guesser, Err(Why::TooMany)),
+            ("a good one", &[fresh], &guesser, Err(Why::TooMany)),
+            ("one that is known", &[wrong, known], &guesser, Ok(())),
+            ("the neighbour's first", &[wrong], &neighbours[0], Err(Why::Wrong)),
+            ("the neighbour's first of two", &[wrong, fresh], &neighbours[1], Err(Why::TooMany)),
+            ("the neighbour's good one", &[fresh], &neighbours[2], Ok(())),
+            ("which is known from then on", &[fresh], &guesser, Ok(())),
+        ] {
+            assert_eq!(ask(tokens, session).await, expect, "{what}");
+        }
+        // Those that wait together for what its owner has said are looked at one by one.
+        access.forget_policies();
+        let session = new();
+        let (one, behind) = ([wrong], ["x", wrong]);
+        let answers =
+            tokio::join!(ask(&one, &session), ask(&one, &session), ask(&behind, &session));
+        let answers: [_; 3] = answers.into();
+        let unread = answers.iter().filter(|answer| **answer == Err(Why::TooMany)).count();
+        assert_eq!(unread, 2, "{answers:?}");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! never a queue. It costs nothing while it is slow, and loses whole groups then.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -353,12 +352,6 @@ impl SubgroupReader {
     /// Whether all of its objects are there.
     pub fn is_complete(&self) -> bool {
         self.look(|run| run.end == Some(Ok(())))
-    }
-
-    /// Whether it is known that its group has none of these objects.
-    pub(crate) fn lacks(&self, ids: RangeInclusive<u64>) -> bool {
-        let state = lock(&self.track.state);
-        state.groups.get(&self.group).is_some_and(|group| group.lacks(ids))
     }
 
     fn look(&self, what: impl Fn(&Run) -> bool) -> bool {

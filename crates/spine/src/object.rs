@@ -1,6 +1,7 @@
 //! Objects: the smallest thing with a name. A payload may still be arriving while it is read.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -317,6 +318,12 @@ impl ObjectReader {
     /// Where it is.
     pub fn location(&self) -> Location {
         Location { group: self.group, object: self.cell.header.id }
+    }
+
+    /// Whether it is known that its group has none of these objects.
+    pub(crate) fn lacks(&self, ids: RangeInclusive<u64>) -> bool {
+        let state = lock(&self.track.state);
+        state.groups.get(&self.group).is_some_and(|group| group.lacks(ids))
     }
 
     /// The next piece of the payload.

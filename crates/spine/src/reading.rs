@@ -1,7 +1,11 @@
 //! A track's objects, whole, group by group in the order in which those began. A group may have several subgroups, whose ids
-//! interleave (draft-ietf-moq-transport-18 §2.2, §2.3): they are read side by side, the lowest id first of those that have begun
-//! to come. Who can't do anything with an object that comes too late waits for what is missing before one that is there, for a
-//! while ([`Patience`]).
+//! interleave (draft-ietf-moq-transport-18 §2.2, §2.3), and objects that came in datagrams, each by
+//! itself: they are read side by side, the lowest id first of those that have begun to come. Who
+//! can't do anything with an object that comes too late waits for what is missing before one that
+//! is there, for a while ([`Patience`]).
+//!
+//! Not so between groups: datagrams say nothing of where a group ends, so the next one is read when it is there. Of a group that
+//! was left nothing more is read in order; one that a later one has overtaken as a whole is read behind it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -78,13 +82,19 @@ enum Ahead {
     Skipped,
 }
 
-/// A subgroup, or what follows in it on a cut.
+/// A subgroup, or what follows in it on a cut; or an object that came in a datagram.
 struct Run {
-    reader: SubgroupReader,
+    source: Source,
     first: Option<u64>,
     /// The last object that was read.
     last: Option<u64>,
     object: Option<(ObjectReader, Vec<Payload>)>,
+}
+
+enum Source {
+    Subgroup(SubgroupReader),
+    /// Of this group; none once it was taken up.
+    Datagram(u64, Option<ObjectReader>),
 }
 
 /// How a run ends.
@@ -121,7 +131,7 @@ impl Objects {
             self.look_ahead(cx, now);
             let group = match self.ahead.front() {
                 _ if self.is_within() => self.group.unwrap_or_default(),
-                Some(Ahead::Run(run)) => run.reader.group(),
+                Some(Ahead::Run(run)) => run.group(),
                 Some(Ahead::Skipped) => {
                     self.ahead.pop_front();
                     return Poll::Ready(Read::Skipped);
@@ -157,25 +167,32 @@ impl Objects {
 
     /// The first run of a group.
     fn first_of(&self, group: u64) -> Option<usize> {
-        let of = |ahead: &Ahead| matches!(ahead, Ahead::Run(run) if run.reader.group() == group);
+        let of = |ahead: &Ahead| matches!(ahead, Ahead::Run(run) if run.group() == group);
         self.ahead.iter().position(of)
     }
 
     fn look_ahead(&mut self, cx: &Context<'_>, now: Instant) {
         while self.over.is_none() && self.ahead.len() < SUBGROUPS_AHEAD_MAX {
-            match self.cursor.poll(cx, now) {
-                Poll::Ready(Event::Subgroup(reader)) => {
-                    let left = self.in_order.as_ref().map(|in_order| &in_order.left);
-                    if left.is_some_and(|left| left.contains(&reader.group())) {
-                        continue;
-                    }
-                    let run = Run { reader, first: None, last: None, object: None };
-                    self.ahead.push_back(Ahead::Run(run));
+            let source = match self.cursor.poll(cx, now) {
+                Poll::Ready(Event::Subgroup(reader)) => Source::Subgroup(reader),
+                Poll::Ready(Event::Datagram(object)) => {
+                    Source::Datagram(object.location().group, Some(object))
                 }
-                Poll::Ready(Event::Skipped { .. }) => self.ahead.push_back(Ahead::Skipped),
-                Poll::Ready(Event::End(why)) => self.over = Some(why),
-                Poll::Ready(Event::Group(_) | Event::GroupEnd { .. } | Event::Datagram(_)) => {}
+                Poll::Ready(Event::Skipped { .. }) => {
+                    self.ahead.push_back(Ahead::Skipped);
+                    continue;
+                }
+                Poll::Ready(Event::End(why)) => {
+                    self.over = Some(why);
+                    return;
+                }
+                Poll::Ready(Event::Group(_) | Event::GroupEnd { .. }) => continue,
                 Poll::Pending => return,
+            };
+            let run = Run { source, first: None, last: None, object: None };
+            let left = self.in_order.as_ref().map(|in_order| &in_order.left);
+            if left.is_none_or(|left| !left.contains(&run.group())) {
+                self.ahead.push_back(Ahead::Run(run));
             }
         }
     }
@@ -185,7 +202,7 @@ impl Objects {
         let mut lowest: Option<(u64, usize)> = None;
         let mut over: Option<(usize, End)> = None;
         for (at, run) in self.ahead.iter_mut().enumerate().filter_map(Ahead::run) {
-            if run.reader.group() != group {
+            if run.group() != group {
                 continue;
             }
             match run.poll(cx) {
@@ -202,6 +219,7 @@ impl Objects {
         let Some((id, at)) = lowest else {
             return self.stalled(self.first_of(group), cx, now);
         };
+        let is_full = self.ahead.len() >= SUBGROUPS_AHEAD_MAX;
         let Some(Ahead::Run(run)) = self.ahead.get_mut(at) else { return Poll::Pending };
         if let Some(in_order) = &mut self.in_order {
             if id < in_order.next {
@@ -212,7 +230,8 @@ impl Objects {
             }
             let until = in_order.waits_until(run, id).filter(|_| self.over.is_none());
             if let Some(until) = until {
-                if now < until {
+                // With so much behind it, nothing is waited for: what is there goes first.
+                if now < until && !is_full {
                     self.due = Some(until);
                     return Poll::Pending;
                 }
@@ -250,7 +269,8 @@ impl Objects {
     /// A run has ended.
     fn leave(&mut self, at: usize, end: End) -> Option<Read> {
         let Some(Ahead::Run(run)) = self.ahead.remove(at) else { return None };
-        let subgroup = run.reader.id();
+        let Source::Subgroup(reader) = &run.source else { return None };
+        let subgroup = reader.id();
         if let Some(first) = run.first {
             self.runs.push_back((subgroup, first));
             if self.runs.len() > SUBGROUPS_AHEAD_MAX {
@@ -258,8 +278,10 @@ impl Objects {
             }
         }
         let mut others = self.ahead.iter().filter_map(|ahead| match ahead {
-            Ahead::Run(other) if Some(other.reader.group()) == self.group => {
-                Some((other.reader.id(), other.first?))
+            Ahead::Run(Run { source: Source::Subgroup(other), first, .. })
+                if Some(other.group()) == self.group =>
+            {
+                Some((other.id(), (*first)?))
             }
             _ => None,
         });
@@ -298,7 +320,7 @@ impl InOrder {
         let before = id.checked_sub(1).filter(|before| self.waits && *before >= self.next)?;
         let (object, _) = run.object.as_ref()?;
         let until = object.header().arrived.checked_add(self.patience.missing)?;
-        (!run.reader.lacks(self.next..=before)).then_some(until)
+        (!object.lacks(self.next..=before)).then_some(until)
     }
 }
 
@@ -312,21 +334,32 @@ impl Ahead {
 }
 
 impl Run {
+    fn group(&self) -> u64 {
+        match &self.source {
+            Source::Subgroup(reader) => reader.group(),
+            Source::Datagram(group, _) => *group,
+        }
+    }
+
     /// The id of its next object, which may still be arriving; or how it ends.
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<u64, End>> {
         if let Some((object, _)) = &self.object {
             return Poll::Ready(Ok(object.header().id));
         }
-        Poll::Ready(match ready!(self.reader.poll(cx)) {
-            SubgroupEvent::Object(object) => {
-                let id = object.header().id;
-                self.first.get_or_insert(id);
-                self.object = Some((object, Vec::new()));
-                Ok(id)
-            }
-            SubgroupEvent::Fin => Err(End::Whole),
-            SubgroupEvent::Reset(_) => Err(End::Cut),
-        })
+        let next = match &mut self.source {
+            Source::Subgroup(reader) => match ready!(reader.poll(cx)) {
+                SubgroupEvent::Object(object) => Ok(object),
+                SubgroupEvent::Fin => Err(End::Whole),
+                SubgroupEvent::Reset(_) => Err(End::Cut),
+            },
+            Source::Datagram(_, object) => object.take().ok_or(End::Whole),
+        };
+        Poll::Ready(next.map(|object| {
+            let id = object.header().id;
+            self.first.get_or_insert(id);
+            self.object = Some((object, Vec::new()));
+            id
+        }))
     }
 
     /// Since when something of it waits.

@@ -178,6 +178,14 @@ pub enum PublishError {
     /// A MoQ server that does not want it.
     #[error("the server refused: {0}")]
     Denied(#[from] Denial),
+    /// A MoQ server that sends us where we do not go, or are not wanted.
+    #[error("the server says that it is {place}: {problem}")]
+    Elsewhere {
+        /// Where it sends us.
+        place: String,
+        /// Why that is of no use.
+        problem: String,
+    },
     /// It wanted it, and does not any more.
     #[error(
         "the server wants no more of it: another encoder may have taken over, or the input was disabled"

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use io_moq::client::{Client, Over, Trust as MoqTrust};
+use io_moq::client::{Client, Denial, Over, Trust as MoqTrust, place};
 use moqt::Namespace;
 use spine::Origin;
 use tokio::sync::watch;
@@ -129,13 +129,25 @@ enum Session {
     Finished,
     /// The server sends us to this address (draft-18 §10.4); what it has subscribed to goes on for a while.
     Left(Box<Client>, String),
+    /// Nothing was published: it is to be made elsewhere, after so long.
+    Elsewhere(Duration),
 }
 
 impl Connected<'_> {
     async fn run(mut self) -> Result<(), PublishError> {
         let (mut failures, mut leaving) = (0, Leaving::default());
+        // Where the first server sent us, before anything was on the air.
+        let mut elsewhere: Option<String> = None;
         loop {
-            let over = self.session().await;
+            let over = match self.session().await {
+                Err(PublishError::Denied(denial)) if denial.redirect().is_some() => {
+                    self.redirected(&denial).map(|(to, pause)| {
+                        elsewhere = Some(to).filter(|_| !*self.began.borrow());
+                        Session::Elsewhere(pause)
+                    })
+                }
+                over => over,
+            };
             let was_live = self.progress.live();
             self.progress.set_live(false);
             let pause = match over {
@@ -156,16 +168,24 @@ impl Connected<'_> {
                         RECONNECT_AFTER_MAX
                     })
                 }
+                Ok(Session::Elsewhere(pause)) => pause,
                 Err(error) => {
+                    // It says itself where that is.
+                    let strayed = matches!(error, PublishError::Elsewhere { .. });
+                    let began = *self.began.borrow();
+                    if !strayed && let Some(place) = elsewhere.take_if(|_| !began) {
+                        return Err(PublishError::Elsewhere { place, problem: error.to_string() });
+                    }
                     // Who is not known elsewhere, or does not find it, may still be known at home.
                     let fatal = match &error {
                         PublishError::Denied(denial) => {
                             denial.is_unauthorized() && self.way.is_home()
                         }
                         PublishError::Withdrawn => true,
+                        PublishError::Elsewhere { .. } => elsewhere.is_some() && !began,
                         _ => false,
                     };
-                    let begun = *self.began.borrow() || !self.way.is_home();
+                    let begun = began || !self.way.is_home();
                     let ended = *self.ended.borrow();
                     if ended {
                         leaving.over().await;
@@ -175,10 +195,34 @@ impl Connected<'_> {
                     }
                     self.way.go_home();
                     failures = if was_live { 1 } else { failures + 1 };
-                    (RECONNECT_AFTER * failures).min(RECONNECT_AFTER_MAX)
+                    match strayed {
+                        true => RECONNECT_AFTER_MAX,
+                        false => (RECONNECT_AFTER * failures).min(RECONNECT_AFTER_MAX),
+                    }
                 }
             };
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The server wants it elsewhere (REDIRECT, draft-18 §10.6.1): where that is, and how long to
+    /// wait before.
+    fn redirected(&mut self, denial: &Denial) -> Result<(String, Duration), PublishError> {
+        let Some(redirect) = denial.redirect() else {
+            return Err(PublishError::Denied(denial.clone()));
+        };
+        let place = place(redirect);
+        let other = !redirect.namespace.is_root() && redirect.namespace != self.namespace;
+        let problem = "this can't be published there".to_owned();
+        if other || self.way.at().redirected(&redirect.uri).is_none() {
+            return Err(PublishError::Elsewhere { place, problem });
+        }
+        match self.way.redirected(&redirect.uri, Instant::now()) {
+            Some(pause) => Ok((place, pause)),
+            None => {
+                let problem = "we were sent on too often".to_owned();
+                Err(PublishError::Elsewhere { place, problem })
+            }
         }
     }
 

@@ -128,6 +128,16 @@ pub enum WatchError {
         /// Why.
         denial: Box<Denial>,
     },
+    /// The MoQ server sends us where we do not go.
+    #[error("{address} says that it is {place}{}", words(*.often))]
+    Elsewhere {
+        /// Where.
+        address: String,
+        /// Where it sends us.
+        place: String,
+        /// It has done so before.
+        often: bool,
+    },
     /// What was followed over MoQ came to an end that was none.
     #[error("{address}: {problem}")]
     Broken {
@@ -150,6 +160,10 @@ pub enum WatchError {
     /// Nobody wants more: not an error for whoever watches.
     #[error("stopped")]
     Stopped,
+}
+
+fn words(often: bool) -> &'static str {
+    if often { "; we were sent on too often" } else { ", where this can't be asked for" }
 }
 
 /// What to watch, and how.

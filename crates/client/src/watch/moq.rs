@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use io_moq::client::{Client, Denial, Handle, Trust};
+use io_moq::client::{Client, Denial, Handle, Trust, place};
 use media::catalog::{Catalog, CatalogTrack};
 use media::mp4::{Event as Boxes, Reader};
-use moqt::Namespace;
+use moqt::{Namespace, Redirect};
 use package::properties::{self, Part, Segment};
 use spine::Origin;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,21 +20,104 @@ use super::past::{Stopped, TrackReader};
 use super::track::{Event, Media, What};
 use super::{ASK_AGAIN, Begin, Begun, Options, SETTLE_ROUNDS, TrackName, WatchError};
 use crate::address::MoqAddress;
-use crate::limits::{CONNECT_TIMEOUT, INIT_WAIT, TRACKS_MAX};
+use crate::limits::{CONNECT_TIMEOUT, INIT_WAIT, REDIRECTS_MAX, TRACKS_MAX};
 
 /// Initialisation segments by their id, and by the track that has them now.
 type Inits = BTreeMap<String, Bytes>;
 
-/// Connects, reads the catalog, and follows each track in a task of its own; two more drive the connection and
-/// read the catalog on.
+/// Begins where the address says, or where the server there wants the catalog asked for instead
+/// (REDIRECT).
 pub(super) async fn begin(
     address: &MoqAddress,
     options: &Options,
     sender: mpsc::Sender<Event>,
 ) -> Result<Begun, WatchError> {
-    let trust = Trust::Verified(options.trust.verifier()?);
+    let (mut address, mut prefix) = (address.clone(), Namespace::root());
+    for left in (0..=REDIRECTS_MAX).rev() {
+        let begun = begin_at(&address, &prefix, options, sender.clone()).await;
+        let (redirect, next) = match begun {
+            Ok(begun) => return Ok(begun),
+            Err(NotBegun::Failed(error)) => return Err(error),
+            Err(NotBegun::Elsewhere(redirect)) => {
+                let next = redirected(&address, &redirect);
+                (redirect, next)
+            }
+            // It names a prefix (draft-18 §10.6.1 with §10.17), or none.
+            Err(NotBegun::ListElsewhere(redirect)) => {
+                if !redirect.namespace.is_root() {
+                    prefix = redirect.namespace.clone();
+                }
+                let server = address.server.redirected(&redirect.uri);
+                let next = server.map(|server| MoqAddress { server, ..address.clone() });
+                (redirect, next)
+            }
+        };
+        let Some(next) = next.filter(|_| left > 0) else {
+            let (address, place) = (address.to_string(), place(&redirect));
+            return Err(WatchError::Elsewhere { address, place, often: left == 0 });
+        };
+        address = next;
+    }
+    Err(WatchError::NotOnAir(address.to_string()))
+}
+
+/// Why it did not begin here.
+enum NotBegun {
+    Failed(WatchError),
+    /// The catalog.
+    Elsewhere(Box<Redirect>),
+    /// A list of what is there.
+    ListElsewhere(Box<Redirect>),
+}
+
+impl From<WatchError> for NotBegun {
+    fn from(error: WatchError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Without its catalog.
+fn not_begun(address: &MoqAddress, denial: Denial) -> NotBegun {
+    match denial.redirect() {
+        Some(redirect) => NotBegun::Elsewhere(Box::new(redirect.clone())),
+        None => NotBegun::Failed(denied(address, "the catalog", denial)),
+    }
+}
+
+/// Without a list of what is there.
+fn not_listed(address: &MoqAddress, denial: Denial) -> NotBegun {
+    match denial.redirect() {
+        Some(redirect) => NotBegun::ListElsewhere(Box::new(redirect.clone())),
+        None => NotBegun::Failed(denied(address, "a list of what is there", denial)),
+    }
+}
+
+/// Where a redirect leads (draft-18 §10.6.1): what it does not say stays as it is. None, if that is
+/// nothing that is understood.
+fn redirected(address: &MoqAddress, redirect: &Redirect) -> Option<MoqAddress> {
+    let server = address.server.redirected(&redirect.uri)?;
+    if redirect.namespace.is_root() && redirect.name.is_empty() {
+        return Some(MoqAddress { server, ..address.clone() });
+    }
+    let catalog = match redirect.name.is_empty() {
+        true => address.catalog.clone(),
+        false => String::from_utf8(redirect.name.to_vec()).ok()?,
+    };
+    Some(MoqAddress { server, namespace: Some(redirect.namespace.clone()), catalog })
+}
+
+/// Connects, reads the catalog, and follows each track in a task of its own; two more drive the
+/// connection and read the catalog on.
+async fn begin_at(
+    address: &MoqAddress,
+    prefix: &Namespace,
+    options: &Options,
+    sender: mpsc::Sender<Event>,
+) -> Result<Begun, NotBegun> {
+    let trust = Trust::Verified(options.trust.verifier().map_err(WatchError::from)?);
     let origin = Origin::new(spine::Limits::default());
-    let client = Client::connect(&address.server, trust.clone(), origin).await?;
+    let client = Client::connect(&address.server, trust.clone(), origin).await;
+    let client = client.map_err(WatchError::from)?;
     let handle = client.handle();
     let mut tasks = JoinSet::new();
     let end: End = Arc::default();
@@ -57,7 +140,7 @@ pub(super) async fn begin(
     });
     let namespace = match &address.namespace {
         Some(namespace) => namespace.clone(),
-        None => the_only_one(&handle, address, options.wait).await?,
+        None => the_only_one(&handle, (address, prefix), options.wait).await?,
     };
     let address = MoqAddress { namespace: Some(namespace.clone()), ..address.clone() };
     let broadcast = Broadcast { places: places.clone(), namespace };
@@ -72,7 +155,7 @@ pub(super) async fn begin(
     }
     let entries: Vec<CatalogTrack> = followed(&catalog).cloned().collect();
     if !(1..=TRACKS_MAX).contains(&entries.len()) {
-        return Err(WatchError::Tracks { url: address.to_string(), count: entries.len() });
+        return Err(WatchError::Tracks { url: address.to_string(), count: entries.len() }.into());
     }
     let (tell, inits) = watch::channel(Inits::new());
     tasks.spawn(collect(editions.clone(), tell));
@@ -145,16 +228,16 @@ fn broken(address: &MoqAddress, problem: String) -> WatchError {
 /// The broadcast that is there, if it is the only one.
 async fn the_only_one(
     handle: &Handle,
-    address: &MoqAddress,
+    (address, prefix): (&MoqAddress, &Namespace),
     wait: bool,
-) -> Result<Namespace, WatchError> {
-    let list = |denial| denied(address, "a list of what is there", denial);
-    let mut namespaces = handle.namespaces(Namespace::root()).map_err(list)?;
+) -> Result<Namespace, NotBegun> {
+    let list = |denial| not_listed(address, denial);
+    let mut namespaces = handle.namespaces(prefix.clone()).map_err(list)?;
     let first = match wait {
         true => namespaces.next().await.map_err(list)?,
         false => match tokio::time::timeout(LIST_WAIT, namespaces.next()).await {
             Ok(first) => first.map_err(list)?,
-            Err(_) => return Err(WatchError::NotOnAir(address.to_string())),
+            Err(_) => return Err(WatchError::NotOnAir(address.to_string()).into()),
         },
     };
     let mut found = vec![first];
@@ -169,7 +252,7 @@ async fn the_only_one(
         many => {
             let named = |namespace| MoqAddress { namespace: Some(namespace), ..address.clone() };
             let list = many.iter().map(|n| named(n.clone()).to_string()).collect();
-            Err(WatchError::Several { address: address.to_string(), list })
+            Err(WatchError::Several { address: address.to_string(), list }.into())
         }
     }
 }
@@ -186,16 +269,16 @@ async fn catalog(
     address: &MoqAddress,
     wait: bool,
     tasks: &mut JoinSet<()>,
-) -> Result<(Catalog, watch::Receiver<Catalog>), WatchError> {
+) -> Result<(Catalog, watch::Receiver<Catalog>), NotBegun> {
     let mut following = loop {
         match Following::begin(broadcast.clone(), &address.catalog, Reads::Afresh).await {
             Err(denial) if wait && denial.is_absence() => tokio::time::sleep(ASK_AGAIN).await,
-            asked => break asked.map_err(|denial| denied(address, "the catalog", denial))?,
+            asked => break asked.map_err(|denial| not_begun(address, denial))?,
         }
     };
     let first = match edition(&mut following).await {
         Some(first) => first.map_err(|error| broken(address, format!("the catalog: {error}")))?,
-        None => return Err(WatchError::NotOnAir(address.to_string())),
+        None => return Err(WatchError::NotOnAir(address.to_string()).into()),
     };
     let (tell, editions) = watch::channel(first.clone());
     tasks.spawn(async move {

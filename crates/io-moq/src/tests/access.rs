@@ -6,6 +6,7 @@ use std::time::Duration;
 use moqt::session::{Command, Event};
 use moqt::{
     Answer, DoneCode, Fetch, Location, Parameters, Range, Request, RequestCode, ResetCode, Token,
+    Version,
 };
 use spine::TrackInfo;
 use testkit::Shape;
@@ -16,6 +17,7 @@ use super::rig::{
 };
 use crate::limits::GATE_AGAIN;
 use crate::link::Told;
+use crate::listen::Counters;
 use crate::take::Taken;
 use crate::transport::{Congestion, Network};
 
@@ -64,6 +66,47 @@ async fn d01_d19_a_viewers_token_may_stand_in_setup_or_in_the_request() {
         assert_eq!(code(&client.ask(fetch).await.1), expect, "FETCH: {what}");
         let status = Request::TrackStatus { track: secret(), parameters: tokens };
         assert_eq!(code(&client.ask(status).await.1), expect, "TRACK_STATUS: {what}");
+    }
+}
+
+/// One after the other in a session, and over many. Whoever has the right one is let in all the
+/// same.
+#[tokio::test]
+async fn d19_who_guesses_tokens_is_remembered_for_it_in_his_session() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    group(&video, 0, &["a"]);
+    let counted = || {
+        let Counters { wrong_tokens, unread_tokens, .. } = &*rig.counters;
+        [wrong_tokens, unread_tokens].map(|of| of.load(Ordering::Relaxed))
+    };
+    let mut expect = [0, 0];
+    for version in Version::ALL.iter().copied() {
+        // What is no token stands before it, or a good one behind it.
+        for first in [&["GUESS 1"][..], &["x", "GUESS 1"], &["GUESS 1", "TOKEN"]] {
+            let client = rig.client_of(version).await;
+            let ask = async |tokens: &[&'static str]| {
+                let tokens = tokens.iter().copied().map(use_value).collect();
+                let parameters = Parameters { tokens, ..Parameters::default() };
+                let status = Request::TrackStatus { track: secret(), parameters };
+                code(&client.ask(status).await.1)
+            };
+            let is_let_in = first.contains(&"TOKEN");
+            let refused = Some(RequestCode::Unauthorized).filter(|_| !is_let_in);
+            assert_eq!(ask(first).await, refused, "{version:?}: {first:?}");
+            let why = match version {
+                // It has no word for it.
+                Version::Draft16 => RequestCode::InternalError,
+                _ => RequestCode::ExcessiveLoad,
+            };
+            for guess in ["GUESS 2", "GUESS 3"] {
+                assert_eq!(ask(&[guess]).await, Some(why), "{version:?}: {guess}");
+            }
+            expect = [expect[0] + 1, expect[1] + 2];
+            assert_eq!(counted(), expect, "{version:?}");
+            assert_eq!(ask(&["TOKEN"]).await, None, "{version:?}");
+        }
     }
 }
 

@@ -568,6 +568,106 @@ async fn msf01_s5_3_a_track_that_becomes_another_one_is_read_anew() {
     assert_eq!(asked_for(&encoder, &mut events).await.1, "camera");
 }
 
+/// In whole catalogs, too; and the other way round what has another name only is the same.
+#[tokio::test(start_paused = true)]
+async fn msf01_a_track_whose_init_data_become_other_ones_is_read_anew() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+    let whole = |id: &str, data: &str| {
+        format!(
+            r#"{{"version":"draft-01","tracks":[{{"name":"camera","packaging":"loc","isLive":true,
+            "role":"video","codec":"avc1.640028","initRef":"{id}"}}],
+            "initDataList":[{{"id":"{id}","type":"inline","data":"{data}"}}]}}"#
+        )
+    };
+    let editions = [("a", "AWQ="), ("a", "AWU="), ("b", "AWU="), ("b", "AWQ=")];
+    let mut asked = Vec::new();
+    for (group, (init, data)) in (0..).zip(editions) {
+        let mut catalog = Stream::begin(&encoder, id, (group, SubgroupId::Zero), true).await;
+        catalog.object(0, &[], whole(init, data).as_bytes()).await;
+        catalog.finish();
+        if group != 2 {
+            if let Some(camera) = asked.last() {
+                assert_eq!(cancelled(&mut events).await, *camera, "{group}");
+            }
+            asked.push(asked_for(&encoder, &mut events).await.0);
+        }
+    }
+}
+
+/// None comes, or one that can't be used: who has a good track beside it is heard all the same.
+#[tokio::test(start_paused = true)]
+async fn msf01_a_track_without_its_initialisation_segment_keeps_no_other_one_out() {
+    const MSF_INITIALIZATION: u64 = 0x79;
+    for init in [&[][..], &[(MSF_INITIALIZATION, Value::Bytes(b"nonsense"))]] {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+        let both = r#"{"version":"draft-01","tracks":[
+            {"name":"camera","packaging":"loc","isLive":true,"role":"video","codec":"avc1.640028"},
+            {"name":"sound","packaging":"cmaf","isLive":true,"role":"audio","codec":"mp4a.40.2",
+            "initRef":"own"}],
+            "initDataList":[{"id":"own","type":"object-property","data":"79"}]}"#;
+        let mut catalog = Stream::begin(&encoder, id, (0, SubgroupId::Zero), true).await;
+        catalog.object(0, &[], both.as_bytes()).await;
+        let (camera, name) = asked_for(&encoder, &mut events).await;
+        assert_eq!(name, "camera");
+        let (sound, _) = asked_for(&encoder, &mut events).await;
+        let mut silent = Stream::begin(&encoder, sound, (0, SubgroupId::Zero), true).await;
+        for id in 0..=UNREADABLE_MAX {
+            silent.object(id, init, b"no sound").await;
+        }
+        tokio::time::sleep(ms(1_000)).await;
+        let mut pictures = Stream::begin(&encoder, camera, (0, SubgroupId::Zero), true).await;
+        pictures.pictures(&[0, 1, 2]).await;
+        let mut seen = Pictures::of(&rig, "video").await;
+        assert_eq!(seen.take(3).await, [(0, 0), (0, 1), (0, 2)]);
+    }
+}
+
+/// An Opus packet that is known by its place.
+async fn said(client: &Client, alias: u64, (group, object): (u64, u64)) {
+    let time = (TIMESTAMP, Value::Number((group * 10 + object) * 20_000));
+    let datagram = Datagram {
+        alias,
+        group,
+        object,
+        priority: None,
+        end_of_group: false,
+        properties: Properties::from_pairs(&[time]).unwrap(),
+        body: Body::Payload(vec![0xfc, group as u8, object as u8].into()),
+    };
+    assert!(client.link.connection.send_datagram(datagram.encode(client.link.version).unwrap()));
+    tokio::time::sleep(ms(20)).await;
+}
+
+/// Small enough for that: one by one, some of which are lost or overtake each other, and to the
+/// end.
+#[tokio::test(start_paused = true)]
+async fn draft18_s11_3_d09_sound_in_datagrams_is_heard() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let (encoder, mut events, id) = with_catalog(&rig, &network).await;
+    let catalog = r#"{"version":"draft-01","tracks":[
+        {"name":"sound","packaging":"loc","isLive":true,"role":"audio","codec":"opus","samplerate":48000,"channelConfig":"2"}]}"#;
+    object(&encoder, id, 0, &[], catalog.as_bytes().into()).await;
+    let (sound, _) = asked_for(&encoder, &mut events).await;
+    let alias = encoder.link.with(|session| session.alias(sound)).unwrap();
+    let lost = (2, 4);
+    for group in 1..5 {
+        for object in [0, 1, 3, 2, 4, 5, 6, 7, 8, 9] {
+            if (group, object) != lost {
+                said(&encoder, alias, (group, object)).await;
+            }
+        }
+    }
+    let places = (1..5).flat_map(|group| (0..10).map(move |object| (group, object)));
+    let places: Vec<(u8, u8)> = places.filter(|(g, o)| (*g, *o) != (2, 4)).collect();
+    let mut heard = Pictures::of(&rig, "audio").await;
+    assert_eq!(heard.take(places.len()).await, places);
+}
+
 /// As often as one that is subscribed to.
 #[tokio::test(start_paused = true)]
 async fn a_track_that_its_encoder_publishes_itself_comes_and_goes_for_an_evening() {

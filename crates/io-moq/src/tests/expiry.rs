@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use moqt::session::Event;
+use moqt::session::{Command, Event};
 use moqt::{
     Answer, DoneCode, Fetch, Location, Parameters, Properties, Range, Request, RequestId, ResetCode,
 };
@@ -173,34 +173,49 @@ async fn d01_a_publisher_whose_key_is_changed_is_off_the_air_at_once() {
     assert_eq!(live, 0);
 }
 
-/// A database that is busy for a moment hides nothing for longer.
+/// A database that is busy for a moment hides nothing for longer; nor does what somebody guessed
+/// before, also where it is an update that shows the good one.
 #[tokio::test(start_paused = true)]
 async fn d01_what_nobody_could_say_for_a_moment_is_told_then() {
-    let network = Network::new(7);
-    let rig = Rig::over(&network, Congestion::Ours);
-    *rig.why.lock().unwrap() = Why::Unknown;
-    rig.revoked.store(true, Ordering::Relaxed);
-    let broadcast = rig.broadcast(&["default", "secret"]);
-    let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
-    let mut client = rig.client_over(&network, Shape::default()).await;
-    let token = || Parameters { filter: None, ..with_token("TOKEN") };
-    let prefix = || namespace(&["default"]);
-    let names =
-        Request::SubscribeNamespace { prefix: prefix(), tracks: false, parameters: token() };
-    let (_, answer, mut told) = client.ask(names).await;
-    assert_eq!(code(&answer), None);
-    let tracks = Request::SubscribeTracks { prefix: prefix(), parameters: token() };
-    assert_eq!(code(&client.ask(tracks).await.1), None);
-    tokio::time::sleep(GATE_AGAIN * 5).await;
-    let events = std::iter::from_fn(|| client.events.try_recv().ok());
-    let asked = events.filter(|event| matches!(event, Event::Request { .. })).count();
-    assert!(told.try_recv().is_err() && asked == 0, "nobody can say");
-    rig.revoked.store(false, Ordering::Relaxed);
-    let from = Instant::now();
-    let news = soon("the namespace", told.recv()).await;
-    assert!(matches!(news, Some(Told::Event(Event::Namespace { .. }))));
-    let (_, Request::Publish { .. }) = client.asked().await else { panic!("no track") };
-    assert!(from.elapsed() <= ms(500), "{:?}", from.elapsed());
+    for (why, in_update) in
+        [(Why::Unknown, false), (Why::TooMany, false), (Why::Unknown, true), (Why::TooMany, true)]
+    {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        *rig.why.lock().unwrap() = why;
+        rig.revoked.store(true, Ordering::Relaxed);
+        let broadcast = rig.broadcast(&["default", "secret"]);
+        let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        let mut client = rig.client_over(&network, Shape::default()).await;
+        let token = || Parameters { filter: None, ..with_token("TOKEN") };
+        let first = || if in_update { Parameters::default() } else { token() };
+        let prefix = || namespace(&["default"]);
+        let names =
+            Request::SubscribeNamespace { prefix: prefix(), tracks: false, parameters: first() };
+        let (of_names, answer, mut told) = client.ask(names).await;
+        assert_eq!(code(&answer), None);
+        let tracks = Request::SubscribeTracks { prefix: prefix(), parameters: first() };
+        let (of_tracks, answer, _) = client.ask(tracks).await;
+        assert_eq!(code(&answer), None);
+        if in_update {
+            for id in [of_names, of_tracks] {
+                client.command(Command::Update { id, parameters: token() });
+            }
+        }
+        tokio::time::sleep(GATE_AGAIN * 5).await;
+        let events = std::iter::from_fn(|| client.events.try_recv().ok());
+        let asked = events.filter(|event| matches!(event, Event::Request { .. })).count();
+        let named = std::iter::from_fn(|| told.try_recv().ok());
+        let named =
+            named.filter(|told| matches!(told, Told::Event(Event::Namespace { .. }))).count();
+        assert_eq!((named, asked), (0, 0), "nobody can say: {why:?}");
+        rig.revoked.store(false, Ordering::Relaxed);
+        let from = Instant::now();
+        let news = soon("the namespace", told.recv()).await;
+        assert!(matches!(news, Some(Told::Event(Event::Namespace { .. }))), "{why:?}");
+        let (_, Request::Publish { .. }) = client.asked().await else { panic!("no track") };
+        assert!(from.elapsed() <= ms(500), "{:?}", from.elapsed());
+    }
 }
 
 /// A database that is busy for a moment ends nothing; one that says nothing any more does.

@@ -497,6 +497,39 @@ async fn what_waits_goes_with_its_broadcast() {
     assert_eq!((name, said.largest), (track(&["default", "b"], "x"), Some(Location::new(5, 0))));
 }
 
+/// What was offered of the last one may not be over when the next one is here: a track is offered
+/// once at a time.
+#[tokio::test]
+async fn a_broadcast_that_begins_again_is_offered_when_the_last_offer_of_it_is_over() {
+    for version in [Version::Draft18, Version::Draft22] {
+        let rig = Rig::new();
+        let begin = |group: u64| {
+            let broadcast = rig.broadcast(&["default", "b"]);
+            let x = broadcast.track(X, TrackInfo::default()).unwrap();
+            super::duties::group(&x, group, &["object"]);
+            (broadcast, x)
+        };
+        let mut on_air = begin(0);
+        let mut client = rig.client_of(version).await;
+        let _asked = subscribe_tracks(&client, &["default"], Parameters::default()).await;
+        let (mut id, ..) = offered(&mut client).await;
+        for group in 1..4 {
+            drop(on_air);
+            on_air = begin(group);
+            settle(&client).await;
+            assert!(client.events.try_recv().is_err(), "{version:?}: it is offered still");
+            // It is served to its end, or not wanted.
+            let no = Answer::error(moqt::RequestCode::Uninterested, "");
+            let answer = if group == 2 { no } else { Answer::ok() };
+            client.command(Command::Answer { id, answer });
+            let (next, name, said) = offered(&mut client).await;
+            assert_eq!((name, next != id), (track(&["default", "b"], "x"), true));
+            assert_eq!(said.largest, Some(Location::new(group, 0)), "{version:?}");
+            id = next;
+        }
+    }
+}
+
 /// draft-18 §10.9.1: an update that fails takes its request with it, and all that it made.
 #[tokio::test]
 async fn draft18_s10_9_1_nothing_is_offered_for_a_request_whose_update_was_refused() {

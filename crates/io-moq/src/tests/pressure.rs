@@ -426,6 +426,7 @@ async fn draft18_s3_3_1_d26_who_comes_back_gets_its_first_object_a_round_trip_ea
         tokio::time::sleep(ms(500)).await;
     }
     let round_trip = ms(50);
+    println!("the first object after {waits:?}: new, come back twice, come back with a token");
     for (early, wanted) in waits[1..].iter().zip([round_trip, round_trip, ms(0)]) {
         let sooner = waits[0].saturating_sub(*early);
         assert!(sooner + ms(5) > wanted && sooner < wanted + ms(5), "{waits:?}");

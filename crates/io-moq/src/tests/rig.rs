@@ -425,12 +425,24 @@ fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
         return Err(Barred::unauthorized("not from there"));
     }
     let secret = is("secret");
+    let is_guess = |token: &moqt::Secret| token.expose().starts_with(b"GUESS");
+    let (guesses, guessed) = (watching.tokens.iter().any(is_guess), watching.guesses.any());
+    if secret && guesses && !guessed {
+        watching.guesses.wrong();
+    }
     let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
     if !secret || has("FRESH") || (has("TOKEN") && gone.is_none()) {
         return Ok(());
     }
     if let Some(why) = gone.filter(|_| has("TOKEN")) {
         return Err(Barred { why, words: "it was good until now".to_owned() });
+    }
+    if guesses {
+        // Of the most particular one.
+        let is_first = watching.tokens.first().is_some_and(is_guess);
+        let first = if is_first { Why::Wrong } else { Why::Unauthorized };
+        let why = if guessed { Why::TooMany } else { first };
+        return Err(Barred { why, words: "this is not it".to_owned() });
     }
     if has("OLD") {
         return Err(Barred { why: Why::Expired, words: "this token has expired".to_owned() });

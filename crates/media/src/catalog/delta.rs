@@ -6,11 +6,15 @@
 //! | `remove` | the track of this name |
 //! | `clone` | a track like `parentName`, but for the fields that it has itself |
 //! | `update` | the same in its parent's place, from later editions of the draft |
+//!
+//! Nothing else of the catalog may stand in a delta: what a track that it adds begins with is what
+//! another one has, or comes as a property. An `initDataList` with what is not listed yet is taken
+//! all the same.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Catalog, CatalogTrack, Error};
+use super::{Catalog, CatalogTrack, Error, InitData};
 use crate::limits;
 
 #[derive(Deserialize)]
@@ -21,6 +25,8 @@ struct Delta {
     #[serde(default)]
     is_complete: bool,
     delta_update: Vec<Change>,
+    #[serde(default)]
+    init_data_list: Vec<InitData>,
 }
 
 #[derive(Deserialize)]
@@ -57,12 +63,27 @@ impl Catalog {
         if changes > limits::CATALOG_TRACKS_MAX {
             return Err(Error::TooManyTracks(changes));
         }
+        let inits = self.init_data_list.len() + delta.init_data_list.len();
+        if !delta.init_data_list.is_empty() && inits > limits::CATALOG_TRACKS_MAX {
+            return Err(Error::TooManyTracks(inits));
+        }
         let mut next = self.clone();
         let mut size = Size { is: *bytes, work: *bytes };
         for Change { op, tracks } in delta.delta_update {
             for entry in tracks {
                 next.change(&op, entry, &mut size)?;
             }
+        }
+        for init in delta.init_data_list {
+            if next.init_data_list.iter().any(|known| known.id == init.id) {
+                continue;
+            }
+            let added = serde_json::to_vec(&init)?.len();
+            (size.is, size.work) = (size.is + added, size.work + added);
+            if size.work > limits::CATALOG_BYTES_MAX {
+                return Err(Error::TooLarge(size.work));
+            }
+            next.init_data_list.push(init);
         }
         *bytes = size.is;
         next.generated_at = delta.generated_at.or(next.generated_at);
@@ -231,6 +252,29 @@ mod tests {
             let error = updated(&catalog(), json.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(word), "{json}: {error}");
         }
+    }
+
+    /// They are none of a delta's fields, and some publisher may have no other way.
+    #[test]
+    fn what_a_delta_begins_tracks_with_is_added_and_never_replaced() {
+        let entry =
+            |id: &str, data: &str| format!(r#"{{"id":"{id}","type":"inline","data":"{data}"}}"#);
+        let delta = |entries: &[String]| {
+            format!(r#"{{"deltaUpdate":[],"initDataList":[{}]}}"#, entries.join(","))
+        };
+        let one = updated(&catalog(), delta(&[entry("a", "QQ==")]).as_bytes()).unwrap();
+        let two = delta(&[entry("a", "Qg=="), entry("b", "Qw==")]);
+        let two = updated(&one, two.as_bytes()).unwrap();
+        let list = two.init_data_list.iter().map(|init| format!("{} {}", init.id, init.data));
+        assert_eq!(list.collect::<Vec<_>>(), ["a QQ==", "b Qw=="]);
+        let large = "x".repeat(limits::CATALOG_BYTES_MAX / 2);
+        let most = updated(&two, delta(&[entry("c", &large)]).as_bytes()).unwrap();
+        let more = updated(&most, delta(&[entry("d", &large)]).as_bytes());
+        assert!(matches!(more, Err(Error::TooLarge(_))));
+        // The list is gone through for each of its entries.
+        let many: Vec<String> = (0..20_000).map(|n| entry(&n.to_string(), "")).collect();
+        let many = updated(&two, delta(&many).as_bytes());
+        assert!(matches!(many, Err(Error::TooManyTracks(_))), "{:?}", many.map(|_| ()));
     }
 
     #[test]

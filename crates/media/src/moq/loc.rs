@@ -6,7 +6,9 @@ use super::reorder::Reorder;
 use super::{Fault, Stream, Unit, Unusable, to_us};
 use crate::catalog::CatalogTrack;
 use crate::codec::{AudioFormat, AudioStream, VideoFormat, VideoStream};
-use crate::properties::{AUDIO_CONFIG, TIMESCALE, TIMESTAMP, VIDEO_CONFIG, Value, pairs};
+use crate::properties::{
+    AUDIO_CONFIG, MSF_INITIALIZATION, TIMESCALE, TIMESTAMP, VIDEO_CONFIG, Value, pairs,
+};
 
 /// draft-ietf-moq-loc-04 §2.2 in its figure: a block of private properties before the bitstream. Some
 /// publishers send it empty. No codec's frame begins like this: it would be a NAL unit of 160 MiB, an
@@ -38,7 +40,7 @@ impl Loc {
         for pair in pairs(properties) {
             match pair? {
                 (TIMESCALE, Value::Number(n)) if n > 0 => self.timescale = n,
-                (VIDEO_CONFIG | AUDIO_CONFIG, Value::Bytes(record)) => {
+                (VIDEO_CONFIG | AUDIO_CONFIG | MSF_INITIALIZATION, Value::Bytes(record)) => {
                     self.record = Some(Bytes::copy_from_slice(record));
                 }
                 _ => {}
@@ -57,7 +59,7 @@ impl Loc {
             match pair? {
                 (TIMESTAMP, Value::Number(n)) => time = Some(n),
                 (TIMESCALE, Value::Number(n)) if n > 0 => self.timescale = n,
-                (VIDEO_CONFIG | AUDIO_CONFIG, Value::Bytes(record)) => {
+                (VIDEO_CONFIG | AUDIO_CONFIG | MSF_INITIALIZATION, Value::Bytes(record)) => {
                     self.record = Some(Bytes::copy_from_slice(record));
                 }
                 _ => {}
@@ -83,7 +85,7 @@ impl Loc {
 }
 
 /// By the codec string of the catalog, RFC 6381 or WebCodecs.
-fn stream(codec: &str) -> Option<Stream> {
+pub(super) fn stream(codec: &str) -> Option<Stream> {
     let video = |format| Some(Stream::Video(VideoStream::new(format)));
     let audio = |format| Some(Stream::Audio(AudioStream::new(format)));
     let (name, rest) = codec.split_once('.').unwrap_or((codec, ""));

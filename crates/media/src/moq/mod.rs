@@ -3,7 +3,8 @@
 //! | document | what is read | where |
 //! |---|---|---|
 //! | draft-ietf-moq-loc-04 | one frame an object; TIMESTAMP, TIMESCALE, VIDEO_CONFIG, AUDIO_CONFIG | `loc` |
-//! | draft-ietf-moq-cmsf-01 | `moof` and `mdat` in an object, the initialisation segment inline in the catalog | `cmaf` |
+//! | draft-ietf-moq-cmsf-01 | `moof` and `mdat` in an object | `cmaf` |
+//! | draft-ietf-moq-msf-01 | MSF_INITIALIZATION of a track or its objects | `cmaf`, `loc` |
 //!
 //! LOC says when a frame is shown and not when it is decoded: `reorder` finds that out.
 
@@ -13,7 +14,7 @@ mod reorder;
 
 use bytes::Bytes;
 
-use crate::catalog::CatalogTrack;
+use crate::catalog::{Catalog, CatalogTrack, InitData};
 use crate::codec::{self, AudioStream, Config, VideoStream};
 use crate::timeline::SourceFrame;
 use crate::{Arrival, IngestError, Publication, Slot, mp4, properties};
@@ -28,7 +29,7 @@ pub enum Unusable {
     #[error("codec {0:?} is not carried")]
     Codec(String),
     /// CMAF without `ftyp` and `moov`.
-    #[error("a cmaf track needs its initialisation segment inline in the catalog")]
+    #[error("a cmaf track needs its initialisation segment, in the catalog or as a property")]
     NoInit,
     /// CMAF whose initialisation segment can't be used.
     #[error("the initialisation segment can't be used: {0}")]
@@ -36,6 +37,9 @@ pub enum Unusable {
     /// CMAF with another number of tracks than one.
     #[error("the initialisation segment of a cmaf track must hold one track that is carried")]
     NotOneTrack,
+    /// CMAF whose initialisation segment is one of sound for pictures, or of pictures for sound.
+    #[error("the initialisation segment of a cmaf track is of something else than its codec")]
+    OtherKind,
 }
 
 /// What is wrong with one object.
@@ -50,6 +54,9 @@ pub enum Fault {
     /// With its boxes.
     #[error(transparent)]
     Boxes(#[from] mp4::Error),
+    /// With its initialisation segment.
+    #[error(transparent)]
+    Init(#[from] Unusable),
     /// With its bitstream.
     #[error(transparent)]
     Codec(#[from] codec::Error),
@@ -99,21 +106,27 @@ struct Unit {
 }
 
 impl Track {
-    /// A track by its entry in the catalog; `init` is what its `initRef` names. Pictures and sound are
-    /// numbered each for themselves, in the order of the catalog.
+    /// A track by its entry in this catalog. Pictures and sound are numbered each for themselves,
+    /// in the order of the catalog.
     pub fn new(
         entry: &CatalogTrack,
-        init: Option<&Bytes>,
+        catalog: &Catalog,
         videos: u8,
         audios: u8,
     ) -> Result<Self, Unusable> {
+        let init = catalog.init_of(entry);
+        let comes = || catalog.init_data(entry).is_some_and(InitData::is_a_property);
         let (stream, packaging) = match entry.packaging.as_str() {
             "loc" => {
-                let (stream, loc) = loc::Loc::new(entry, init)?;
+                let (stream, loc) = loc::Loc::new(entry, init.as_ref())?;
                 (stream, Packaging::Loc(loc))
             }
             "cmaf" => {
-                let (stream, cmaf) = cmaf::Cmaf::new(init.ok_or(Unusable::NoInit)?)?;
+                let (stream, cmaf) = match init {
+                    Some(init) => cmaf::Cmaf::new(&init)?,
+                    None if comes() => cmaf::Cmaf::awaited(entry)?,
+                    None => return Err(Unusable::NoInit),
+                };
                 (stream, Packaging::Cmaf(cmaf))
             }
             other => return Err(Unusable::Packaging(other.to_owned())),
@@ -141,7 +154,17 @@ impl Track {
     pub fn properties(&mut self, properties: &[u8]) -> Result<(), Fault> {
         match &mut self.packaging {
             Packaging::Loc(loc) => loc.track_properties(properties),
-            Packaging::Cmaf(_) => Ok(()),
+            Packaging::Cmaf(cmaf) => {
+                match (cmaf.renewed(properties)?, &self.stream) {
+                    (None, _) => {}
+                    (Some((new @ Stream::Video(_), next)), Stream::Video(_))
+                    | (Some((new @ Stream::Audio(_), next)), Stream::Audio(_)) => {
+                        (self.stream, *cmaf) = (new, next);
+                    }
+                    _ => return Err(Unusable::OtherKind.into()),
+                }
+                Ok(())
+            }
         }
     }
 
@@ -153,6 +176,9 @@ impl Track {
         payload: &Bytes,
         arrival: Arrival,
     ) -> Result<(), Fault> {
+        if matches!(self.packaging, Packaging::Cmaf(_)) {
+            self.properties(properties)?;
+        }
         let (record, units) = match &mut self.packaging {
             Packaging::Loc(loc) => loc.object(properties, payload)?,
             Packaging::Cmaf(cmaf) => cmaf.object(payload)?,

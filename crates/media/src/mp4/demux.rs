@@ -29,7 +29,7 @@ pub enum Error {
 }
 
 /// A file's tracks, with times of each track in its own timescale.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Movie {
     /// Those that can be carried.
     pub tracks: Vec<Track>,

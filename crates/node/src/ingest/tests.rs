@@ -43,7 +43,7 @@ impl Rig {
             settings: RwLock::new(Settings::of(&load(&[]).unwrap().config)),
             parked: Notify::new(),
             finished: Notify::new(),
-            attempts: Attempts::default(),
+            attempts: Arc::default(),
             state: Mutex::default(),
         };
         Self { ingest: Arc::new(ingest), input, _folder: folder }

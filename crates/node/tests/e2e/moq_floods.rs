@@ -175,6 +175,149 @@ fn status() -> Request {
     Request::TrackStatus { track, parameters: Parameters::default() }
 }
 
+/// One after the other over many sessions, in each draft: he is told that they are wrong, and then,
+/// in each session but once, that nobody looks at them any more. Who has a right one has the same
+/// address.
+#[test]
+fn who_guesses_tokens_is_told_to_wait_and_his_neighbours_watch() {
+    use moqt::RequestCode::{ExcessiveLoad, InternalError, Unauthorized};
+    use serde_json::json;
+    use testkit::{Clip, ClipSpec};
+
+    const SESSIONS: usize = 15;
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.create_input(&json!({ "recording": { "requireSignedURLs": true } }));
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let _encoder = clip.publish(&input.rtmp, -1);
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    testkit::wait_until("the broadcast to begin", 20, || {
+        let status = server.api("GET", &path, None).json()["result"]["status"].clone();
+        status["current"]["videoUID"].as_str().map(str::to_owned)
+    });
+    let token = |after: u64| {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let body = json!({ "exp": now + after });
+        let answer = server.api("POST", &format!("/stream/{}/token", input.uid), Some(&body));
+        answer.json()["result"]["token"].as_str().unwrap().to_owned()
+    };
+    let (good, other) = (token(3_600), token(7_200));
+    let signature = |token: &str| token.rfind('.').unwrap();
+    // What it grants is another one's, and so its signature is that of nothing.
+    let wrong = format!("{}{}", &good[..signature(&good)], &other[signature(&other)..]);
+    let to: SocketAddr = server.addresses["quic"].as_str().unwrap().parse().unwrap();
+    let namespace = ["default", &input.uid].map(|field| Bytes::copy_from_slice(field.as_bytes()));
+    let namespace = Namespace::new(namespace).unwrap();
+    // The answers to so many requests of one session that shows this.
+    let asks = async |path: String, draft: u8, times: usize| {
+        let of =
+            client::Server { host: to.ip().to_string(), port: to.port(), path, draft: Some(draft) };
+        let origin = Origin::new(spine::Limits::default());
+        let mut client = Client::connect(&of, client::Trust::Anybody, origin).await.unwrap();
+        let handle = client.handle();
+        let asking = async {
+            let mut answers = Vec::new();
+            for _ in 0..times {
+                let remote = handle.remote(namespace.clone()).unwrap();
+                let answer = remote.subscribe("catalog", Filter::NextObject).await;
+                answers.push(match answer.map(drop) {
+                    Ok(()) => None,
+                    Err(client::Denial::Answered(error)) => Some(error.code),
+                    Err(denial) => panic!("{denial}"),
+                });
+            }
+            answers
+        };
+        tokio::select! {
+            answers = asking => answers,
+            over = client.run() => panic!("{}", over.reason()),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut looked_at, mut refused) = (0, 0);
+        // Draft 16 has no word for it.
+        for (draft, too_many) in [(16, InternalError), (18, ExcessiveLoad)] {
+            for session in 0..SESSIONS {
+                let path = [format!("/{wrong}"), format!("/?jwt={wrong}")][session % 2].clone();
+                let answers = asks(path, draft, 6).await;
+                assert_eq!(answers[0], Some(Unauthorized), "{draft}, {session}");
+                let wrong = |answer: &&Option<_>| **answer == Some(Unauthorized);
+                looked_at += answers[1..].iter().filter(wrong).count();
+                refused += answers.iter().filter(|answer| **answer == Some(too_many)).count();
+                let known =
+                    |answer: &Option<_>| [Some(Unauthorized), Some(too_many)].contains(answer);
+                assert!(answers.iter().all(known), "{draft}: {answers:?}");
+            }
+            // In a session of his own, as often as he likes.
+            for _ in 0..5 {
+                assert_eq!(asks(format!("/?jwt={good}"), draft, 1).await, [None], "{draft}");
+            }
+        }
+        println!("{looked_at} more were looked at, {refused} were not");
+        // Ten, and one more for each six seconds that it took: of so many that a slow machine
+        // leaves most of them.
+        assert!(refused > SESSIONS * 4, "{refused} of {}", SESSIONS * 2 * 5);
+        let counted = |name: &str| server.metric(&format!("moq_tokens_{name}_total"));
+        let all = (counted("wrong"), counted("unread"));
+        assert_eq!(all, ((2 * SESSIONS + looked_at) as u64, refused as u64));
+    });
+}
+
+/// As over RTMP: ten tries and one more for each six seconds, whatever they come over. Who has a key
+/// has the same address.
+#[test]
+fn who_guesses_stream_keys_over_moq_is_told_to_wait_and_his_neighbours_publish() {
+    use moqt::RequestCode::{ExcessiveLoad, InternalError, Unauthorized};
+
+    const TRIES: usize = 25;
+    let server = Server::start(AIRWAVE, &[]);
+    let to: SocketAddr = server.addresses["quic"].as_str().unwrap().parse().unwrap();
+    // What he is told who wants to publish to this input with that key.
+    let tries = async |uid: &str, key: &str, draft: u8| {
+        let fields = ["default", uid].map(|field| Bytes::copy_from_slice(field.as_bytes()));
+        let namespace = Namespace::new(fields).unwrap();
+        let of = client::Server {
+            host: to.ip().to_string(),
+            port: to.port(),
+            path: format!("/{key}"),
+            draft: Some(draft),
+        };
+        let origin = Origin::new(spine::Limits::default());
+        let mut client = Client::connect(&of, client::Trust::Anybody, origin).await.unwrap();
+        let handle = client.handle();
+        tokio::select! {
+            answer = handle.publish(&namespace) => match answer.map(drop) {
+                Ok(()) => None,
+                Err(client::Denial::Answered(error)) => Some(error.code),
+                Err(denial) => panic!("{denial}"),
+            },
+            over = client.run() => panic!("{}", over.reason()),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut refused = 0;
+        let target = server.input();
+        for (draft, too_many) in [(16, InternalError), (18, ExcessiveLoad)] {
+            let mut answers = Vec::new();
+            for guess in 0..TRIES {
+                let key = format!("guess-{draft}-{guess}");
+                answers.push(tries(&target.uid, &key, draft).await);
+            }
+            refused += answers.len() as u64;
+            let waits = answers.iter().filter(|answer| **answer == Some(too_many)).count();
+            let wrong = answers.iter().filter(|answer| **answer == Some(Unauthorized)).count();
+            assert_eq!(waits + wrong, TRIES, "{draft}: {answers:?}");
+            assert!(waits > TRIES / 5, "{draft}: {answers:?}");
+            assert!(draft != 16 || answers.starts_with(&[Some(Unauthorized); 10]), "{answers:?}");
+            // With its own key, each input.
+            let input = server.input();
+            assert_eq!(tries(&input.uid, &input.key, draft).await, None, "{draft}");
+        }
+        assert_eq!(server.metric("moq_publishes_refused_total"), refused);
+    });
+}
+
 #[test]
 fn who_reads_no_answers_is_let_go_before_much_is_held_for_him() {
     let server = Server::start(AIRWAVE, &["moq.open_namespaces=[\"anon\"]"]);

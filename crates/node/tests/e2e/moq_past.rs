@@ -1,9 +1,15 @@
 //! `airwave watch --from`: the past by FETCH, and on into what is live; recordings from their beginning.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use bytes::Bytes;
+use client::address::MoqAddress;
+use io_moq::client::{Client, Item, Remote, Trust};
+use moqt::data::Missing;
+use moqt::{GroupOrder, Location, Range};
 use serde_json::Value;
-use testkit::{Clip, ClipSpec, Packet, Server, packets, packets_of, wait_until};
+use testkit::{Clip, ClipSpec, MediaPlaylist, Packet, Server, packets, packets_of, wait_until};
 
 use crate::AIRWAVE;
 use crate::levels::nobody_watches;
@@ -31,6 +37,158 @@ fn check(output: &str, file: &Path, source: &[Vec<Packet>; 2], whole: bool) -> u
         assert_eq!(hashes(&source[from..until]), hashes(got), "from {from} on: {output}");
     }
     got[0].len()
+}
+
+/// Numbers that look random and are the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        // Steele, Lea, Flood: SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+/// What is recorded of a track: the objects of each group.
+type Recorded = BTreeMap<u64, Vec<Bytes>>;
+
+/// Asks for a range, and holds what comes to what there is: those objects, in that order, up to
+/// that end; and where there are none, no word that says otherwise.
+async fn check_range(
+    remote: &Remote,
+    recorded: &Recorded,
+    (range, order, fills): (Range, GroupOrder, bool),
+) {
+    let context = format!("{range:?} {order:?}");
+    let (first, (last, objects)) =
+        (*recorded.keys().next().unwrap(), recorded.last_key_value().unwrap());
+    let largest = Location::new(*last, objects.len() as u64 - 1);
+    let fetched = match fills {
+        true => remote.fill("video.cmaf", range, order).await,
+        false => remote.fetch("video.cmaf", range, order).await,
+    };
+    let mut fetched = match fetched {
+        Ok(fetched) => fetched,
+        Err(denial) => {
+            assert!(denial.is_ahead() && range.start > largest, "{context}: {denial}");
+            return;
+        }
+    };
+    assert!(range.start <= largest, "{context}: it begins behind the last one");
+    let end = range.end.min(largest);
+    if !fills {
+        assert_eq!(fetched.ok.end, end, "{context}");
+        assert_eq!(fetched.ok.end_of_track, end == largest, "{context}");
+    }
+    let place = |at: Location| match order {
+        GroupOrder::Ascending => (at.group, at.object),
+        GroupOrder::Descending => (u64::MAX - at.group, at.object),
+    };
+    let all = recorded.iter().flat_map(|(group, objects)| {
+        (0..).zip(objects).map(|(object, bytes)| (Location::new(*group, object), bytes))
+    });
+    let mut wanted: Vec<_> = all.filter(|(at, _)| (range.start..=end).contains(at)).collect();
+    wanted.sort_by_key(|(at, _)| place(*at));
+    let mut wanted = wanted.into_iter().peekable();
+    let mut spoken = None;
+    while let Some(item) = fetched.next().await.unwrap_or_else(|e| panic!("{context}: {e}")) {
+        let at = match item {
+            Item::Object { at, payload, .. } => {
+                assert!(wanted.next() == Some((at, &payload)), "{context}: {at:?}");
+                at
+            }
+            Item::Gap { missing, end } => {
+                let next = wanted.peek().map(|(at, _)| *at);
+                assert!(next.is_none_or(|next| place(end) < place(next)), "{context}: {next:?}");
+                let known = missing == Missing::NonExistent || end.group < first;
+                assert!(known, "{context}: {missing:?} up to {end:?}");
+                end
+            }
+        };
+        assert!(spoken.is_none_or(|spoken| spoken < place(at)), "{context}: {at:?}");
+        spoken = Some(place(at));
+    }
+    assert_eq!(wanted.next().map(|(at, _)| at), None, "{context}: does not come");
+}
+
+/// Ranges of any kind in any order, of a recording that memory has no place for, against the files
+/// that players load.
+#[test]
+fn d23_d24_random_ranges_of_a_recording_are_what_its_segments_say() {
+    const ROUNDS: usize = 25;
+    let server = Server::start(AIRWAVE, &["limits.cache_mb=2"]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec { size: (640, 360), ..ClipSpec::plain("past", 24) });
+    let mut encoder = clip.publish_at(3.0, &input.rtmp, 1);
+    let video = server.wait_live(&input);
+    encoder.wait(60);
+    server.wait_ready(&video);
+    let list = server.url(&format!("/{video}/manifest/video.cmaf.m3u8"));
+    let files = MediaPlaylist::parse(&server.get(&list.path).text()).unwrap();
+    let files = files.segments.iter().map(|segment| {
+        let (_, uri) = segment.file.clone().unwrap();
+        (segment.number, server.get(&list.join(&uri).path).body)
+    });
+    let files: BTreeMap<u64, Vec<u8>> = files.collect();
+    assert!(files.len() >= 4, "{} segments", files.len());
+    let (first, last) = (*files.keys().next().unwrap(), *files.keys().last().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut random = Random(7);
+    for (draft, fills) in [(16, false), (18, false), (22, true)] {
+        let moq = MoqAddress::parse(&address(&server, "", &video)).unwrap().speaking(Some(draft));
+        let mut recorded = Recorded::new();
+        let start = Location::new(first, 0);
+        let whole = Range { start, end: Location::new(last, Range::WHOLE_GROUP) };
+        runtime.block_on(asking(&moq, async |remote| {
+            let order = GroupOrder::Ascending;
+            let fetched = match fills {
+                true => remote.fill("video.cmaf", whole, order).await,
+                false => remote.fetch("video.cmaf", whole, order).await,
+            };
+            let mut fetched = fetched.unwrap();
+            while let Some(item) = fetched.next().await.unwrap() {
+                let Item::Object { at, payload, .. } = item else { continue };
+                let objects = recorded.entry(at.group).or_default();
+                assert_eq!(objects.len() as u64, at.object, "{draft}: {at:?}");
+                objects.push(payload);
+            }
+        }));
+        let said = recorded.iter().map(|(group, objects)| (*group, objects.concat()));
+        assert!(said.eq(files.clone()), "{draft}: byte for byte");
+        let mut below = |n: usize| random.below(n as u64);
+        for _ in 0..ROUNDS {
+            let mut place = |from: u64| {
+                let group = from + below((last + 3 - from) as usize);
+                let objects = recorded.get(&group).map_or(2, Vec::len);
+                Location::new(group, below(objects + 1))
+            };
+            let start = place(first.saturating_sub(2));
+            let mut end = place(start.group);
+            if end < start || below(3) == 0 {
+                end.object = Range::WHOLE_GROUP;
+            }
+            let order = [GroupOrder::Ascending, GroupOrder::Descending][below(2) as usize];
+            let asked = (Range { start, end }, order, fills);
+            let check = async |remote: &Remote| check_range(remote, &recorded, asked).await;
+            // A track that is filled is subscribed to, which it is once in a session.
+            runtime.block_on(asking(&moq, check));
+        }
+    }
+}
+
+/// Does this in a session of its own.
+async fn asking(at: &MoqAddress, work: impl AsyncFnOnce(&Remote)) {
+    let origin = spine::Origin::new(spine::Limits::default());
+    let mut client = Client::connect(&at.server, Trust::Anybody, origin).await.unwrap();
+    let remote = client.handle().remote(at.namespace.clone().unwrap()).unwrap();
+    tokio::select! {
+        () = work(&remote) => {}
+        over = client.run() => panic!("{}", over.reason()),
+    }
 }
 
 #[test]

@@ -58,6 +58,14 @@ impl Rig {
         object
     }
 
+    fn datagrams(&self, group: u64, ids: impl IntoIterator<Item = u64>) {
+        let group = self.track.group(group, self.now).unwrap();
+        for id in ids {
+            let payload = self.track.budget().payload(&b"x"[..]);
+            group.datagram(Header::new(id, self.now), payload).unwrap();
+        }
+    }
+
     fn pass(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
     }
@@ -206,6 +214,55 @@ fn draft18_s2_2_in_order_what_is_missing_is_waited_for() {
     assert_eq!(rig.read(), "11.0 11.1");
     rig.track.end(Close::Ended);
     assert_eq!(rig.read(), "12.1 end");
+}
+
+/// Each of them comes by itself, or not at all.
+#[test]
+fn draft18_s11_3_objects_in_datagrams_are_read_as_others_are() {
+    for mut rig in [Rig::new(), Rig::in_order()] {
+        rig.datagrams(7, [0, 1]);
+        assert_eq!(rig.read(), "7.0 7.1");
+        rig.datagrams(7, [2]);
+        rig.datagrams(8, [0]);
+        rig.datagrams(9, [0]);
+        assert_eq!(rig.read(), "7.2 8.0 9.0");
+        // Beside a stream.
+        let stream = rig.subgroup(10, 0);
+        rig.object(&stream, 0);
+        rig.datagrams(10, [1]);
+        rig.object(&stream, 2);
+        assert_eq!(rig.read(), "10.0 10.1 10.2");
+        stream.fin();
+        rig.track.end(Close::Ended);
+        assert_eq!(rig.read(), " end");
+    }
+    // Who takes what comes has it in that order; who wants it in order has it so, and waits for
+    // what is missing for a moment.
+    let mut rig = Rig::new();
+    rig.datagrams(7, [0, 2, 1]);
+    assert_eq!(rig.read(), "7.0 7.1 7.2");
+    let mut rig = Rig::in_order();
+    rig.datagrams(7, [0, 2]);
+    assert_eq!(rig.read(), "7.0");
+    rig.datagrams(7, [1, 4, 5]);
+    assert_eq!(rig.read(), "7.1 7.2");
+    rig.pass(500);
+    assert_eq!(rig.read(), "7.4 7.5");
+    // Too late, and of a group that was left.
+    rig.datagrams(7, [3]);
+    rig.datagrams(8, [0]);
+    assert_eq!(rig.read(), "8.0");
+    rig.datagrams(7, [6]);
+    assert_eq!(rig.read(), "");
+    // Nothing is waited for, or left out, when there is too much behind it.
+    rig.datagrams(8, 2..2 + SUBGROUPS_AHEAD_MAX as u64);
+    let read = rig.read();
+    assert_eq!(read.split(' ').count(), SUBGROUPS_AHEAD_MAX, "{read}");
+    // Of one that can't be there nothing is waited for.
+    let mut rig = Rig::in_order();
+    rig.track.group(7, rig.now).unwrap().lacks(2, 2, 0).unwrap();
+    rig.datagrams(7, [2]);
+    assert_eq!(rig.read(), "7.2");
 }
 
 #[test]
