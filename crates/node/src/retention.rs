@@ -1,6 +1,7 @@
 //! Deleting what is kept too long, and what can be made again where there is little room.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use record::{History, Retention, Space};
 use tokio::sync::watch;
@@ -18,13 +19,18 @@ pub(crate) async fn retain(
     mut kept: watch::Receiver<config::Retention>,
 ) {
     loop {
-        let retention = rules(*kept.borrow_and_update());
+        let mut retention = rules(*kept.borrow_and_update());
         space.set_floor(retention.min_free_bytes);
         space.set_input_max(retention.max_input_bytes);
         // Before a recording goes, what was made of recordings goes.
         encoding.make_room(retention.min_free_bytes, history.store().free_bytes()).await;
+        retention.min_free_bytes =
+            retention.min_free_bytes.filter(|_| space.may_delete(Instant::now()));
         match retention.pass(&history, now_ms()).await {
             Ok(pass) => {
+                if let Some(freed) = pass.freed {
+                    space.freed(freed, Instant::now());
+                }
                 for (video, why) in pass.deleted {
                     tracing::info!(%video, why, "recording deleted by retention");
                 }

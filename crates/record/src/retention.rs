@@ -25,6 +25,17 @@ pub struct Retention {
 pub struct Pass {
     /// Videos that were deleted, and the reason in a word.
     pub deleted: Vec<(VideoUid, &'static str)>,
+    /// What came of those that were deleted for free space.
+    pub freed: Option<Freed>,
+}
+
+/// What deleting for free space was to give, and gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freed {
+    /// Bytes of the videos that were deleted.
+    pub deleted: u64,
+    /// Bytes that are free now and were not before, or were written to meanwhile.
+    pub gained: u64,
 }
 
 impl Retention {
@@ -49,14 +60,8 @@ impl Retention {
             }
         }
         self.bound_inputs(history, now_ms, &mut pass).await?;
-        while let Some(why) = self.too_much(history).await.map_err(DocumentError::from)? {
-            let oldest = oldest(history, None, None).await.map_err(DocumentError::from)?;
-            let Some(video) = oldest.into_iter().next() else { break };
-            if pass.deleted.len() >= PASS_DELETES {
-                break;
-            }
-            pass.delete(history, video, now_ms, why).await?;
-        }
+        self.bound_total(history, now_ms, &mut pass).await?;
+        self.keep_free(history, now_ms, &mut pass).await?;
         Ok(pass)
     }
 
@@ -88,20 +93,65 @@ impl Retention {
         Ok(())
     }
 
-    async fn too_much(&self, history: &History) -> Result<Option<&'static str>, EngineError> {
-        if let Some(max) = self.max_total_bytes {
-            let total: u64 = history.control().usage().await?.iter().map(|u| u.bytes).sum();
-            if total > max {
-                return Ok(Some("total size"));
-            }
+    async fn bound_total(
+        &self,
+        history: &History,
+        now_ms: u64,
+        pass: &mut Pass,
+    ) -> Result<(), DeleteError> {
+        let Some(max) = self.max_total_bytes else { return Ok(()) };
+        let usage = history.control().usage().await.map_err(DocumentError::from)?;
+        let total: u64 = usage.iter().map(|u| u.bytes).sum();
+        pass.delete_oldest(history, total.saturating_sub(max), now_ms, "total size").await?;
+        Ok(())
+    }
+
+    /// What is missing is asked for once: a deletion may free nothing, or not yet.
+    async fn keep_free(
+        &self,
+        history: &History,
+        now_ms: u64,
+        pass: &mut Pass,
+    ) -> Result<(), DeleteError> {
+        let store = history.store();
+        let Some((min, before)) = self.min_free_bytes.zip(store.free_bytes()) else {
+            return Ok(());
+        };
+        let (stored, short) = (store.stored_bytes(), min.saturating_sub(before));
+        let deleted = pass.delete_oldest(history, short, now_ms, "free space").await?;
+        if deleted > 0 {
+            let written = store.stored_bytes() - stored;
+            let after = store.free_bytes().unwrap_or(before).saturating_add(written);
+            pass.freed = Some(Freed { deleted, gained: after.saturating_sub(before) });
         }
-        let free = history.store().free_bytes();
-        let low = self.min_free_bytes.zip(free).is_some_and(|(min, free)| free < min);
-        Ok(low.then_some("free space"))
+        Ok(())
     }
 }
 
 impl Pass {
+    /// Deletes the oldest videos until they have so many bytes together; answers how many they had.
+    async fn delete_oldest(
+        &mut self,
+        history: &History,
+        over: u64,
+        now_ms: u64,
+        why: &'static str,
+    ) -> Result<u64, DeleteError> {
+        let mut deleted = 0;
+        if over == 0 {
+            return Ok(deleted);
+        }
+        for video in oldest(history, None, None).await.map_err(DocumentError::from)? {
+            if deleted >= over || self.deleted.len() >= PASS_DELETES {
+                break;
+            }
+            let found = history.control().video(&video).await.map_err(DocumentError::from)?;
+            deleted += found.map_or(0, |video| video.bytes);
+            self.delete(history, video, now_ms, why).await?;
+        }
+        Ok(deleted)
+    }
+
     async fn delete(
         &mut self,
         history: &History,

@@ -162,6 +162,37 @@ fn a_disk_that_is_filled_by_recordings_has_the_oldest_deleted() {
         return;
     }
     let disk = Mount::memory(DISK_MIB).unwrap();
+    let (server, videos) = two_recordings(&disk);
+    fill(&disk, &server, &videos);
+    wait_until("the oldest to be deleted", 30, || {
+        (server.get(&format!("/{}/lifecycle", videos[0])).status == 404).then_some(())
+    });
+    assert_eq!(server.lifecycle(&videos[1])["live"], false, "the newest stays");
+}
+
+#[test]
+fn where_a_backup_has_the_recordings_no_more_are_deleted_in_vain() {
+    if !can_mount() {
+        return;
+    }
+    let disk = Mount::memory(DISK_MIB).unwrap();
+    let (server, videos) = two_recordings(&disk);
+    let mut backup = std::process::Command::new(AIRWAVE);
+    backup.arg("backup").arg(disk.path().join("backup")).arg("--data").arg(server.data());
+    let output = backup.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fill(&disk, &server, &videos);
+    let is_there = |video| server.get(&format!("/{video}/lifecycle")).status == 200;
+    let words = "freed next to nothing: a backup on the same disk";
+    wait_until("words about it", 30, || {
+        assert!(is_there(&videos[1]), "the newest stays");
+        server.admin("/readyz").text().contains(words).then_some(())
+    });
+    assert!(!is_there(&videos[0]) && is_there(&videos[1]));
+}
+
+/// A server on this disk, and what it has recorded.
+fn two_recordings(disk: &Mount) -> (Server, Vec<String>) {
     let server = Server::start_in(AIRWAVE, &disk.path().join("data"), &SETTINGS);
     let input = server.input();
     let mut videos = Vec::new();
@@ -172,7 +203,11 @@ fn a_disk_that_is_filled_by_recordings_has_the_oldest_deleted() {
         server.wait_ready(&video);
         videos.push(video);
     }
-    // The next one needs the room.
+    (server, videos)
+}
+
+/// Leaves a megabyte less than must be free, which the first of the recordings has.
+fn fill(disk: &Mount, server: &Server, videos: &[String]) {
     let filler = disk.path().join("filler");
     let free = 8_000_000 - 1_000_000;
     let size = server.api("GET", &format!("/stream/{}", videos[0]), None).json();
@@ -180,10 +215,6 @@ fn a_disk_that_is_filled_by_recordings_has_the_oldest_deleted() {
     assert!(size > 1_100_000, "a clip of {size} bytes frees enough");
     let used = disk_free(disk.path()).saturating_sub(free);
     std::fs::write(&filler, vec![1; usize::try_from(used).unwrap()]).unwrap();
-    wait_until("the oldest to be deleted", 30, || {
-        (server.get(&format!("/{}/lifecycle", videos[0])).status == 404).then_some(())
-    });
-    assert_eq!(server.lifecycle(&videos[1])["live"], false, "the newest stays");
 }
 
 fn disk_free(path: &std::path::Path) -> u64 {
