@@ -21,12 +21,14 @@ pub struct Retention {
 }
 
 /// What a pass did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Pass {
     /// Videos that were deleted, and the reason in a word.
     pub deleted: Vec<(VideoUid, &'static str)>,
     /// What came of those that were deleted for free space.
     pub freed: Option<Freed>,
+    /// The first thing that failed. One video that can't be deleted is not the end of a pass.
+    pub failed: Option<DeleteError>,
 }
 
 /// What deleting for free space was to give, and gave.
@@ -41,28 +43,40 @@ pub struct Freed {
 impl Retention {
     /// Deletes what has to go now: videos whose own time has come, then by age, size of an input's, total
     /// size and free space. A broadcast on the air is never deleted.
-    pub async fn pass(&self, history: &History, now_ms: u64) -> Result<Pass, DeleteError> {
+    pub async fn pass(&self, history: &History, now_ms: u64) -> Pass {
         let mut pass = Pass::default();
-        history.finish_deletions().await?;
+        pass.note(history.finish_deletions().await.map(drop));
         if let Err(error) = history.tidy_clips().await {
             tracing::warn!(%error, "orphans of clips stay for now");
         }
-        let control = history.control();
-        for video in control.due_videos(now_ms).await.map_err(DocumentError::from)? {
-            pass.delete(history, video, now_ms, "due").await?;
+        let done = self.end_times(history, now_ms, &mut pass).await;
+        pass.note(done);
+        let done = self.bound_inputs(history, now_ms, &mut pass).await;
+        pass.note(done);
+        let done = self.bound_total(history, now_ms, &mut pass).await;
+        pass.note(done);
+        let done = self.keep_free(history, now_ms, &mut pass).await;
+        pass.note(done);
+        pass
+    }
+
+    async fn end_times(
+        &self,
+        history: &History,
+        now_ms: u64,
+        pass: &mut Pass,
+    ) -> Result<(), DeleteError> {
+        let due = history.control().due_videos(now_ms).await.map_err(DocumentError::from)?;
+        for video in due {
+            pass.delete(history, video, now_ms, "due").await;
         }
-        if let Some(age) = self.max_age {
-            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-            let before = Some(now_ms.saturating_sub(age_ms));
-            let old = oldest(history, None, before).await.map_err(DocumentError::from)?;
-            for video in old {
-                pass.delete(history, video, now_ms, "age").await?;
-            }
+        let Some(age) = self.max_age else { return Ok(()) };
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let before = Some(now_ms.saturating_sub(age_ms));
+        for video in oldest(history, None, before).await.map_err(DocumentError::from)? {
+            pass.delete(history, video, now_ms, "age").await;
         }
-        self.bound_inputs(history, now_ms, &mut pass).await?;
-        self.bound_total(history, now_ms, &mut pass).await?;
-        self.keep_free(history, now_ms, &mut pass).await?;
-        Ok(pass)
+        Ok(())
     }
 
     async fn bound_inputs(
@@ -86,8 +100,9 @@ impl Retention {
                     break;
                 }
                 let size = control.video(&video).await.map_err(DocumentError::from)?;
-                over = over.saturating_sub(size.map_or(0, |video| video.bytes));
-                pass.delete(history, video, now_ms, "size of the input's").await?;
+                if pass.delete(history, video, now_ms, "size of the input's").await {
+                    over = over.saturating_sub(size.map_or(0, |video| video.bytes));
+                }
             }
         }
         Ok(())
@@ -146,26 +161,36 @@ impl Pass {
                 break;
             }
             let found = history.control().video(&video).await.map_err(DocumentError::from)?;
-            deleted += found.map_or(0, |video| video.bytes);
-            self.delete(history, video, now_ms, why).await?;
+            if self.delete(history, video, now_ms, why).await {
+                deleted += found.map_or(0, |video| video.bytes);
+            }
         }
         Ok(deleted)
     }
 
+    /// Answers whether it is gone; its media may still have to go.
     async fn delete(
         &mut self,
         history: &History,
         video: VideoUid,
         now_ms: u64,
         why: &'static str,
-    ) -> Result<(), DeleteError> {
-        match history.delete(&video, now_ms).await {
-            Ok(()) => self.deleted.push((video, why)),
+    ) -> bool {
+        let deleted = history.delete(&video, now_ms).await;
+        let gone = matches!(deleted, Ok(()) | Err(DeleteError::Media(_)));
+        match deleted {
             // Its owner was faster.
             Err(DeleteError::Document(DocumentError::NotFound)) => {}
-            Err(error) => return Err(error),
+            other => self.note(other),
         }
-        Ok(())
+        if gone {
+            self.deleted.push((video, why));
+        }
+        gone
+    }
+
+    fn note(&mut self, done: Result<(), DeleteError>) {
+        self.failed = self.failed.take().or(done.err());
     }
 }
 
