@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use control::{
     Away, Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId,
-    Owned, Secret, SessionId, VideoUid,
+    Owned, OwnerError, Secret, SessionId, VideoUid,
 };
 use deliver::{Counters, Library};
 use media::Publication;
@@ -83,6 +83,8 @@ pub(crate) struct Ingest {
 #[derive(Default)]
 pub(crate) struct State {
     active: BTreeMap<InputUid, Active>,
+    /// Up to where numbers were shown that could not be reserved, and under which claim.
+    unreserved: BTreeMap<InputUid, (Owned, u64)>,
 }
 
 impl State {
@@ -289,6 +291,16 @@ impl Ingest {
     }
 
     async fn claim(&self, input: &Input) -> Result<Claimed, Refused> {
+        let shown = self.state().unreserved.get(&input.uid).cloned();
+        if let Some((owned, to)) = shown {
+            match self.control.reserve(&owned, to, 0).await {
+                Err(OwnerError::Engine(error)) => {
+                    return Err(Refused::Unavailable(error.to_string()));
+                }
+                // Or it has been over since: the numbers are another video's now.
+                Ok(_) | Err(_) => self.state().unreserved.remove(&input.uid),
+            };
+        }
         let claim = Claim {
             input: input.uid.clone(),
             node: self.node.clone(),

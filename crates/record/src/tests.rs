@@ -68,7 +68,7 @@ impl Node {
         let Self { control, store, history, folder } = self;
         drop((control, store, history));
         let node = Self::open(folder);
-        node.control.park_all(&node_id(), NOW).await.unwrap();
+        node.control.park_all(&node_id(), NOW, Duration::from_secs(2)).await.unwrap();
         node
     }
 

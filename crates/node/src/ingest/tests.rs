@@ -200,6 +200,25 @@ async fn the_door_called_by_many_at_once_has_one_on_the_air() {
     rig.ingest.control.reserve(&owner, 100, 100).await.unwrap();
 }
 
+#[tokio::test]
+async fn numbers_that_were_shown_and_not_reserved_are_left_out() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let _first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let input = &rig.input.uid;
+    let shown = || ingest.state().unreserved.get(input).map(|(_, to)| *to);
+    assert!(!ingest.reserve(input, 100_000, 0).await, "nobody is given so many");
+    assert_eq!(shown(), Some(100_000));
+    assert!(ingest.reserve(input, 30, 0).await);
+    assert_eq!(shown(), None, "it can be written again");
+    // It never could, until somebody else is at the door.
+    let owner = rig.owner();
+    ingest.state().unreserved.insert(input.clone(), (owner, 40));
+    let second = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!((second.resumed, second.first_segment), (true, 41));
+    assert_eq!(shown(), None);
+}
+
 /// However long it says nothing: it stays until it is gone.
 #[tokio::test]
 async fn who_came_first_stays_where_the_owner_wants_it_so() {
