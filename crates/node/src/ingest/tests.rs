@@ -1,11 +1,11 @@
 //! Encoders that knock at the same moment: whoever's claim is the newest is on the air and is recorded, in whatever order they
 //! come through the door.
 
-use control::{InputSettings, MasterKey};
+use control::{Expect, InputSettings, MasterKey};
 use media::timeline::SourceClock;
 
 use super::*;
-use crate::config::load;
+use crate::config::{Layer, load};
 
 /// A node's door, without listeners.
 struct Rig {
@@ -217,6 +217,53 @@ async fn numbers_that_were_shown_and_not_reserved_are_left_out() {
     let second = ingest.claim(&rig.input).await.unwrap();
     assert_eq!((second.resumed, second.first_segment), (true, 41));
     assert_eq!(shown(), None);
+}
+
+/// Flips `ingest.reconnect_s`.
+#[tokio::test]
+async fn who_has_left_is_waited_for_as_long_as_settings_say() {
+    let (built_in, flipped): (&[&str], &[&str]) = (&[], &["ingest.reconnect_s=600"]);
+    for (settings, timeout_seconds, left, wait_s) in [
+        (built_in, 0, Left::Lost, 15),
+        (flipped, 0, Left::Lost, 600),
+        (flipped, 0, Left::Idle, 600),
+        (flipped, 0, Left::Goodbye, 0),
+        // An input's own setting is for both.
+        (built_in, 60, Left::Lost, 60),
+        (flipped, 60, Left::Lost, 60),
+        (flipped, 60, Left::Goodbye, 60),
+    ] {
+        let case = format!("{settings:?} {timeout_seconds} {left}");
+        let rig = Rig::new().await;
+        let ingest = &rig.ingest;
+        let layers: Vec<_> = settings.iter().map(|text| Layer::setting(text).unwrap()).collect();
+        ingest.change(Settings::of(&load(&layers).unwrap().config));
+        let mut of_input = rig.input.settings.clone();
+        of_input.recording.timeout_seconds = timeout_seconds;
+        ingest.control.update_input(&rig.input.uid, Expect::Any, of_input, 1).await.unwrap();
+        let admitted = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+        let broadcast = ingest.state().active[&rig.input.uid].broadcast.clone();
+        let parked = ingest.parked.notified();
+        let from = (Instant::now(), now_ms());
+        (admitted.leave)(admitted.publication, left);
+        let to = (Instant::now(), now_ms());
+        parked.await;
+        if wait_s == 0 {
+            assert_eq!(broadcast.liveness(), Liveness::Ended(Close::Ended), "{case}");
+            continue;
+        }
+        // In the index a little longer, for what the recorder still has.
+        let until = ingest.control.next_expiry().await.unwrap().unwrap() - PARK_MARGIN_MS;
+        let wait = Duration::from_secs(wait_s);
+        assert!(
+            (from.1 + wait_s * 1_000..=to.1 + wait_s * 1_000 + 60_000).contains(&until),
+            "{case}"
+        );
+        ingest.origin.expire(from.0 + wait - Duration::from_millis(1));
+        assert_eq!(broadcast.liveness(), Liveness::Parked, "{case}");
+        ingest.origin.expire(to.0 + wait);
+        assert_eq!(broadcast.liveness(), Liveness::Ended(Close::SourceLost), "{case}");
+    }
 }
 
 /// However long it says nothing: it stays until it is gone.

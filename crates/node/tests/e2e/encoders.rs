@@ -243,7 +243,6 @@ fn a_goodbye_is_for_good_unless_the_input_says_to_wait() {
     assert_eq!(lifecycle["live"], false, "{lifecycle}");
 }
 
-/// Flips `ingest.reconnect_s`.
 #[test]
 fn an_encoder_that_does_not_come_back_ends_the_broadcast() {
     let server = Server::start(AIRWAVE, &["ingest.reconnect_s=1"]);
