@@ -73,7 +73,8 @@ pub const GAINED_LEAST: u64 = 4;
 /// later (btrfs: 30 s). It doubles with each time, for a backup on the same disk stays.
 pub const IN_VAIN_WAIT: Duration = Duration::from_secs(60);
 
-/// The longest of these waits: what is lost in vain is a gigabyte an hour with the floor as it comes.
+/// The longest of these waits: what is lost in vain each hour is what is missing to the floor, in whole recordings, so at
+/// least one of whatever size.
 pub const IN_VAIN_WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 /// Lost segments remembered for playlists that list them after memory has let them go: hours of a full

@@ -163,10 +163,11 @@ pub async fn numbers_that_a_node_may_have_shown_are_left_out(control: &Control) 
         (10, 0, 21_000, 13),
         (10, 0, 24_000, 13),
         (10, 0, 24_001, 14),
-        (10, 0, 200_000, 101),
+        (10, 0, 60_000, 31),
+        (10, 0, 3_600_000, 12 + OUTAGE_NUMBERS + 1),
         // By the claim, if this is by another clock; and what is ahead of ours says nothing.
-        (10, -3_600_000, 200_000, 101),
-        (10, 3_600_000, 200_000, 13),
+        (10, -3_600_000, 60_000, 31),
+        (10, 3_600_000, 60_000, 13),
     ];
     for (seed, (committed, off_ms, died_ms, next)) in (1..).zip(cases) {
         let (input, step) = (uid(seed), seed * 2 + 1);
@@ -189,6 +190,28 @@ pub async fn numbers_that_a_node_may_have_shown_are_left_out(control: &Control) 
         let expect = (true, committed + 1..next, next);
         assert_eq!((back.resumed, back.gap, back.first_segment), expect, "case {seed}");
     }
+}
+
+pub async fn gaps_of_one_crash_do_not_make_more_of_the_next(control: &Control) {
+    let (node, hour) = (|n: &str| NodeId::parse(n).unwrap(), NOW + 3_600_000);
+    let first = on_air(control).await.owned;
+    for number in 1..=10 {
+        control.commit(&first, vec![segment(&first, number)], number + 2).await.unwrap();
+    }
+    control.park_all(&node("node 1"), hour, SEGMENT).await.unwrap();
+    let back = control.claim(claim(2, IfFree, hour)).await.unwrap();
+    assert_eq!((back.resumed, &back.gap), (true, &(11..12 + OUTAGE_NUMBERS + 1)));
+    // As a recorder does: gaps first, which have no length.
+    let epoch = back.owned.epoch;
+    let gap = |number| SegmentRecord { number, epoch, gap: true, ..SegmentRecord::default() };
+    let number = back.first_segment;
+    let record = SegmentRecord { wall_clock_ms: hour, ..segment(&back.owned, number) };
+    let records = back.gap.map(gap).chain([record]).collect();
+    control.commit(&back.owned, records, number + 2).await.unwrap();
+    // It ends at 2 s; three more fit before the next start.
+    control.park_all(&node("node 2"), hour + 8_000, SEGMENT).await.unwrap();
+    let again = control.claim(claim(3, IfFree, hour + 8_000)).await.unwrap();
+    assert_eq!((again.resumed, again.gap), (true, number + 1..number + 4));
 }
 
 pub async fn an_input_says_since_when_it_is_so_and_why(control: &Control) {

@@ -312,7 +312,7 @@ pub(crate) fn park_all(
 }
 
 /// A broadcast whose node died may have gone on while nothing could be reserved: as many numbers are left out as
-/// segments fit between its last record, or else its claim, and now.
+/// segments, as long as the last one, fit between its last record, or else its claim, and now; some tens at most.
 fn leave_out(
     db: &Connection,
     owned: &Owned,
@@ -324,15 +324,14 @@ fn leave_out(
         .query_row(params![owned.input, column::to(owned.epoch.0)], |row| {
             Ok((column::u64(row, 0)?, column::u64(row, 1)?))
         })?;
-    let (segments, duration_ms) = db
-        .prepare_cached("SELECT segments, duration_ms FROM videos WHERE uid = ?1")?
-        .query_row([&owned.video], |row| Ok((column::u64(row, 0)?, column::u64(row, 1)?)))?;
+    let last = index::last(db, &owned.video)?;
+    // A gap has no length.
+    let each_ms = last.as_ref().map(|r| r.duration_ms).filter(|ms| *ms > 0).unwrap_or(segment_ms);
     // A record of this claim, by a clock that can be true.
-    let last = index::last(db, &owned.video)?.filter(|r| r.epoch == owned.epoch);
+    let last = last.filter(|r| r.epoch == owned.epoch);
     let last = last.map(|r| (r.wall_clock_ms.saturating_add(r.duration_ms), r.number));
     let (from_ms, number) =
         last.filter(|(end_ms, _)| *end_ms >= claimed_ms).unwrap_or((claimed_ms, first - 1));
-    let each_ms = duration_ms.checked_div(segments).filter(|ms| *ms > 0).unwrap_or(segment_ms);
     let shown_to = number + now_ms.saturating_sub(from_ms).div_ceil(each_ms.max(1));
     db.prepare_cached(
         "UPDATE owners SET reserved_to = max(reserved_to, min(?2, reserved_to + ?3))
