@@ -191,10 +191,10 @@ impl Ingest {
     pub(super) async fn reserve(&self, input: &InputUid, to: u64, groups: u64) -> bool {
         let owned = self.state().active.get(input).map(|a| a.owner.borrow().clone());
         let Some(owned) = owned else { return true };
-        let reserved = self.control.reserve(&owned, to, groups).await;
+        let reserved = self.reserve_in_steps(&owned, to, groups).await;
         let mut state = self.state();
         match reserved {
-            Ok(_) => {
+            Ok(()) => {
                 state.unreserved.remove(input);
                 true
             }

@@ -207,8 +207,8 @@ async fn numbers_that_were_shown_and_not_reserved_are_left_out() {
     let _first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
     let input = &rig.input.uid;
     let shown = || ingest.state().unreserved.get(input).map(|(_, to)| *to);
-    assert!(!ingest.reserve(input, 100_000, 0).await, "nobody is given so many");
-    assert_eq!(shown(), Some(100_000));
+    assert!(!ingest.reserve(input, 20, u64::MAX).await, "nobody is given so many groups");
+    assert_eq!(shown(), Some(20));
     assert!(ingest.reserve(input, 30, 0).await);
     assert_eq!(shown(), None, "it can be written again");
     // It never could, until somebody else is at the door.
@@ -217,6 +217,31 @@ async fn numbers_that_were_shown_and_not_reserved_are_left_out() {
     let second = ingest.claim(&rig.input).await.unwrap();
     assert_eq!((second.resumed, second.first_segment), (true, 41));
     assert_eq!(shown(), None);
+    // Hours of it, more than the database gives at once.
+    let many = 41 + 3 * control::limits::RESERVE_AHEAD;
+    ingest.state().unreserved.insert(input.clone(), (second.owned, many));
+    let third = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!((third.resumed, third.first_segment, shown()), (true, many + 1, None));
+    // While the next one asks, another number is shown.
+    let note = |to| ingest.state().unreserved.insert(input.clone(), (third.owned.clone(), to));
+    note(many + 10);
+    let (fourth, _) = tokio::join!(ingest.claim(&rig.input), async { note(many + 11) });
+    assert_eq!((fourth.unwrap().first_segment, shown()), (many + 12, None));
+    // It is over: what another claim shows is its own.
+    note(many + 1_000);
+    let fifth = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!((fifth.first_segment, shown()), (many + 13, None));
+}
+
+#[tokio::test]
+async fn numbers_are_reserved_again_however_many_were_not() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let _first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let many = 5 * control::limits::RESERVE_AHEAD;
+    assert!(ingest.reserve(&rig.input.uid, many, 0).await);
+    let second = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!(second.first_segment, many + 1);
 }
 
 /// Flips `ingest.reconnect_s`.
