@@ -307,28 +307,33 @@ impl History {
     pub async fn delete(&self, video: &VideoUid, now_ms: u64) -> Result<(), DeleteError> {
         self.control.delete_video(video, now_ms).await?;
         self.forget(video);
-        self.free(video).await
-    }
-
-    async fn free(&self, video: &VideoUid) -> Result<(), DeleteError> {
-        let listeners = self.listeners().clone();
-        for tell in listeners {
-            tell(video);
-        }
-        self.store.delete_video(video.as_str()).await?;
+        self.free(video).await?;
         self.control.forget(video).await.map_err(DocumentError::from)?;
         Ok(())
     }
 
+    async fn free(&self, video: &VideoUid) -> Result<(), store::DeleteError> {
+        let listeners = self.listeners().clone();
+        for tell in listeners {
+            tell(video);
+        }
+        self.store.delete_video(video.as_str()).await
+    }
+
     /// Frees the disk of videos that were deleted before a crash, or while the store failed: of all of which it can be
-    /// done, also behind one that fails.
+    /// done, also behind one that fails. A database that refuses is asked once.
     pub async fn finish_deletions(&self) -> Result<usize, DeleteError> {
         let doomed = self.control.doomed().await.map_err(DocumentError::from)?;
-        let mut failed = None;
+        let (mut media, mut index) = (None, None);
         for video in &doomed {
-            failed = failed.or(self.free(video).await.err());
+            match self.free(video).await {
+                Err(error) => media = media.or(Some(error)),
+                Ok(()) if index.is_none() => index = self.control.forget(video).await.err(),
+                Ok(()) => {}
+            }
         }
-        failed.map_or(Ok(doomed.len()), Err)
+        let index = index.map(|error| DocumentError::from(error).into());
+        index.or(media.map(DeleteError::from)).map_or(Ok(doomed.len()), Err)
     }
 
     /// The objects that the index names for a video: its segments, and the sealed pages of the index itself. Empty if there

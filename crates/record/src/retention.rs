@@ -32,12 +32,23 @@ pub struct Pass {
 }
 
 /// What deleting for free space was to give, and gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Freed {
     /// Bytes of the videos that were deleted.
     pub deleted: u64,
+    /// Bytes of the videos that are gone from the index, while their media could not be deleted.
+    pub stuck: u64,
     /// Bytes that are free now and were not before, or were written to meanwhile.
     pub gained: u64,
+}
+
+/// What became of a video that was to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Deleted,
+    /// It is gone from the index, and its media has still to go.
+    Stuck,
+    Kept,
 }
 
 impl Retention {
@@ -45,19 +56,29 @@ impl Retention {
     /// size and free space. A broadcast on the air is never deleted.
     pub async fn pass(&self, history: &History, now_ms: u64) -> Pass {
         let mut pass = Pass::default();
-        pass.note(history.finish_deletions().await.map(drop));
+        let done = self.rules(history, now_ms, &mut pass).await;
+        pass.note(done);
+        pass
+    }
+
+    /// A database that refuses ends it: others need its one writer.
+    async fn rules(
+        &self,
+        history: &History,
+        now_ms: u64,
+        pass: &mut Pass,
+    ) -> Result<(), DeleteError> {
+        match history.finish_deletions().await {
+            Err(error @ DeleteError::Document(_)) => return Err(error),
+            done => pass.note(done.map(drop)),
+        }
         if let Err(error) = history.tidy_clips().await {
             tracing::warn!(%error, "orphans of clips stay for now");
         }
-        let done = self.end_times(history, now_ms, &mut pass).await;
-        pass.note(done);
-        let done = self.bound_inputs(history, now_ms, &mut pass).await;
-        pass.note(done);
-        let done = self.bound_total(history, now_ms, &mut pass).await;
-        pass.note(done);
-        let done = self.keep_free(history, now_ms, &mut pass).await;
-        pass.note(done);
-        pass
+        self.end_times(history, now_ms, pass).await?;
+        self.bound_inputs(history, now_ms, pass).await?;
+        self.bound_total(history, now_ms, pass).await?;
+        self.keep_free(history, now_ms, pass).await
     }
 
     async fn end_times(
@@ -68,13 +89,13 @@ impl Retention {
     ) -> Result<(), DeleteError> {
         let due = history.control().due_videos(now_ms).await.map_err(DocumentError::from)?;
         for video in due {
-            pass.delete(history, video, now_ms, "due").await;
+            pass.delete(history, video, now_ms, "due").await?;
         }
         let Some(age) = self.max_age else { return Ok(()) };
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let before = Some(now_ms.saturating_sub(age_ms));
         for video in oldest(history, None, before).await.map_err(DocumentError::from)? {
-            pass.delete(history, video, now_ms, "age").await;
+            pass.delete(history, video, now_ms, "age").await?;
         }
         Ok(())
     }
@@ -100,7 +121,7 @@ impl Retention {
                     break;
                 }
                 let size = control.video(&video).await.map_err(DocumentError::from)?;
-                if pass.delete(history, video, now_ms, "size of the input's").await {
+                if pass.delete(history, video, now_ms, "size of the input's").await? != Fate::Kept {
                     over = over.saturating_sub(size.map_or(0, |video| video.bytes));
                 }
             }
@@ -117,8 +138,8 @@ impl Retention {
         let Some(max) = self.max_total_bytes else { return Ok(()) };
         let usage = history.control().usage().await.map_err(DocumentError::from)?;
         let total: u64 = usage.iter().map(|u| u.bytes).sum();
-        pass.delete_oldest(history, total.saturating_sub(max), now_ms, "total size").await?;
-        Ok(())
+        let (over, mut of) = (total.saturating_sub(max), Freed::default());
+        pass.delete_oldest(history, over, now_ms, "total size", &mut of).await
     }
 
     /// What is missing is asked for once: a deletion may free nothing, or not yet.
@@ -133,60 +154,69 @@ impl Retention {
             return Ok(());
         };
         let (stored, short) = (store.stored_bytes(), min.saturating_sub(before));
-        let deleted = pass.delete_oldest(history, short, now_ms, "free space").await?;
-        if deleted > 0 {
+        let mut freed = Freed::default();
+        let done = pass.delete_oldest(history, short, now_ms, "free space", &mut freed).await;
+        if freed != Freed::default() {
             let written = store.stored_bytes() - stored;
             let after = store.free_bytes().unwrap_or(before).saturating_add(written);
-            pass.freed = Some(Freed { deleted, gained: after.saturating_sub(before) });
+            pass.freed = Some(Freed { gained: after.saturating_sub(before), ..freed });
         }
-        Ok(())
+        done
     }
 }
 
 impl Pass {
-    /// Deletes the oldest videos until they have so many bytes together; answers how many they had.
+    /// Deletes the oldest videos until they have so many bytes together, and counts them.
     async fn delete_oldest(
         &mut self,
         history: &History,
         over: u64,
         now_ms: u64,
         why: &'static str,
-    ) -> Result<u64, DeleteError> {
-        let mut deleted = 0;
+        freed: &mut Freed,
+    ) -> Result<(), DeleteError> {
         if over == 0 {
-            return Ok(deleted);
+            return Ok(());
         }
         for video in oldest(history, None, None).await.map_err(DocumentError::from)? {
-            if deleted >= over || self.deleted.len() >= PASS_DELETES {
+            if freed.deleted + freed.stuck >= over || self.deleted.len() >= PASS_DELETES {
                 break;
             }
             let found = history.control().video(&video).await.map_err(DocumentError::from)?;
-            if self.delete(history, video, now_ms, why).await {
-                deleted += found.map_or(0, |video| video.bytes);
+            let bytes = found.map_or(0, |video| video.bytes);
+            match self.delete(history, video, now_ms, why).await? {
+                Fate::Deleted => freed.deleted += bytes,
+                Fate::Stuck => freed.stuck += bytes,
+                Fate::Kept => {}
             }
         }
-        Ok(deleted)
+        Ok(())
     }
 
-    /// Answers whether it is gone; its media may still have to go.
+    /// Only a database that refuses is an error.
     async fn delete(
         &mut self,
         history: &History,
         video: VideoUid,
         now_ms: u64,
         why: &'static str,
-    ) -> bool {
+    ) -> Result<Fate, DeleteError> {
         let deleted = history.delete(&video, now_ms).await;
-        let gone = matches!(deleted, Ok(()) | Err(DeleteError::Media(_)));
-        match deleted {
+        let fate = match &deleted {
+            Ok(()) => Fate::Deleted,
+            Err(DeleteError::Media(_)) => Fate::Stuck,
+            Err(DeleteError::Document(DocumentError::Engine(_))) => {
+                return deleted.map(|()| Fate::Kept);
+            }
             // Its owner was faster.
-            Err(DeleteError::Document(DocumentError::NotFound)) => {}
-            other => self.note(other),
-        }
-        if gone {
+            Err(DeleteError::Document(DocumentError::NotFound)) => return Ok(Fate::Kept),
+            Err(DeleteError::Document(_)) => Fate::Kept,
+        };
+        self.note(deleted);
+        if fate != Fate::Kept {
             self.deleted.push((video, why));
         }
-        gone
+        Ok(fate)
     }
 
     fn note(&mut self, done: Result<(), DeleteError>) {

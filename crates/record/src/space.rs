@@ -39,15 +39,20 @@ pub struct InVain {
     again: Instant,
     /// How long that is after the last time.
     wait: Duration,
+    /// Their media could not be deleted.
+    stuck: bool,
 }
 
 impl std::fmt::Display for InVain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let cause = match self.stuck {
+            true => "their files could not be deleted, which is tried again",
+            false => "a backup on the same disk, or a snapshot of it, may still have them",
+        };
         write!(
             f,
-            "recordings were deleted to free the disk (retention.min_free_gb), which freed next to nothing: a \
-             backup on the same disk, or a snapshot of it, may still have them; for {} s no more are deleted \
-             for this",
+            "recordings were deleted to free the disk (retention.min_free_gb), which freed next to nothing: \
+             {cause}; for {} s no more are deleted for this",
             self.wait.as_secs()
         )
     }
@@ -104,12 +109,16 @@ impl Space {
     /// What deleting recordings for room gave.
     pub fn freed(&self, freed: Freed, now: Instant) {
         let mut in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
-        *in_vain = (freed.gained < freed.deleted / GAINED_LEAST).then(|| {
+        let to_gain = freed.deleted + freed.stuck;
+        *in_vain = (freed.gained < to_gain / GAINED_LEAST).then(|| {
             let wait = in_vain.map_or(IN_VAIN_WAIT, |vain| vain.wait * 2).min(IN_VAIN_WAIT_MAX);
-            InVain { again: now + wait, wait }
+            // What was deleted has given its share: the rest is what is missing.
+            let stuck = freed.stuck > 0 && freed.gained >= freed.deleted / GAINED_LEAST;
+            InVain { again: now + wait, wait, stuck }
         });
         if let Some(why) = &*in_vain {
-            tracing::warn!(deleted = freed.deleted, gained = freed.gained, "{why}");
+            let Freed { deleted, stuck, gained } = freed;
+            tracing::warn!(deleted, stuck, gained, "{why}");
         }
     }
 
@@ -162,7 +171,7 @@ mod tests {
     #[allow(clippy::disallowed_methods)]
     fn where_deleting_gives_no_room_it_is_tried_again_later_and_later() {
         let (space, now) = (Space::new(Some(1_000)), Instant::now());
-        let freed = |gained, now| space.freed(Freed { deleted: 400, gained }, now);
+        let freed = |gained, now| space.freed(Freed { deleted: 400, stuck: 0, gained }, now);
         freed(100, now);
         assert!(space.may_delete(now), "a quarter: others write to it, too");
         let mut at = now;
@@ -183,6 +192,18 @@ mod tests {
         assert!(space.may_delete(now + IN_VAIN_WAIT));
         freed(400, now);
         assert!(space.may_delete(now));
+        // Who reads it is told what to look for.
+        for (deleted, stuck, gained, words) in [
+            (0, 400, 0, Some("their files could not be deleted")),
+            (100, 400, 100, Some("their files could not be deleted")),
+            (400, 400, 0, Some("a backup on the same disk")),
+            (400, 400, 400, None),
+        ] {
+            space.freed(Freed { deleted, stuck, gained }, now);
+            let said = space.in_vain().map(|vain| vain.to_string());
+            assert_eq!(said.is_some(), words.is_some(), "{said:?}");
+            assert!(words.is_none_or(|words| said.unwrap().contains(words)), "{words:?}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use control::{
-    Claim, ClaimMode, Claimed, Control, End, Expect, InputSettings, InputUid, MasterKey, NodeId,
-    Owned, Page, SegmentRecord, SessionId, VideoFilter, VideoUid,
+    Claim, ClaimMode, Claimed, Control, DocumentError, End, Expect, InputSettings, InputUid,
+    MasterKey, NodeId, Owned, Page, SegmentRecord, SessionId, VideoFilter, VideoUid,
 };
 use package::hls::{MediaOptions, render_media};
 use package::properties::{Part, Segment, encode};
@@ -22,7 +22,9 @@ use store::Store;
 use tokio::sync::watch;
 
 use crate::limits::{BACKLOG_BYTES, LATE, LATE_START, NODE_BACKLOG_BYTES, UNKNOWN};
-use crate::{Backlog, DeleteError, File, History, Outcome, Recorder, Retention, Setup, Status};
+use crate::{
+    Backlog, DeleteError, File, History, Outcome, Pass, Recorder, Retention, Setup, Status,
+};
 
 const NOW: u64 = 1_763_812_800_000;
 const INIT_ID: u64 = 0x1f;
@@ -682,6 +684,60 @@ async fn one_video_whose_media_stays_does_not_keep_the_others() {
     put_back();
     assert_eq!(node.history.finish_deletions().await.unwrap(), 1);
     assert!(!stored(&videos[0]).await);
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_ends_a_pass() {
+    let node = Node::new().await;
+    let videos = recorded(&node, 4).await;
+    let (now, least) = (NOW + 10 * 60_000, Some(0));
+    let by_age = Retention { max_age: Some(Duration::from_secs(1)), ..Retention::default() };
+    let by_size = Retention { max_input_bytes: least, ..Retention::default() };
+    let by_total = Retention { max_total_bytes: least, ..Retention::default() };
+    let by_room = Retention { min_free_bytes: Some(u64::MAX), ..Retention::default() };
+    let all = Retention { max_age: by_age.max_age, max_input_bytes: least, ..by_room };
+    let db = rusqlite::Connection::open(node.folder.path().join("db")).unwrap();
+    // Of the oldest alone, so that whoever goes on is seen by what he deletes.
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON doomed
+                  WHEN NEW.video = (SELECT uid FROM videos ORDER BY ordinal LIMIT 1)
+                  BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    db.execute_batch(refuse).unwrap();
+    let refused =
+        |pass: &Pass| matches!(pass.failed, Some(DeleteError::Document(DocumentError::Engine(_))));
+    for rules in [by_age, by_size, by_total, by_room, all] {
+        let pass = rules.pass(&node.history, now).await;
+        assert!(refused(&pass) && pass.deleted.is_empty(), "{rules:?}: {pass:?}");
+    }
+    // Media of what was deleted goes all the same: it may be the room that is missing.
+    db.execute_batch("DROP TRIGGER refuse").unwrap();
+    for video in &videos[..2] {
+        node.control.delete_video(video, now).await.unwrap();
+    }
+    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON doomed
+                  WHEN OLD.video = (SELECT video FROM doomed ORDER BY since_ms, video LIMIT 1)
+                  BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    db.execute_batch(refuse).unwrap();
+    let pass = all.pass(&node.history, now).await;
+    assert!(refused(&pass) && pass.deleted.is_empty(), "{pass:?}");
+    for video in &videos[..2] {
+        assert!(node.store.list(video.as_str()).await.unwrap().is_empty());
+    }
+    assert_eq!(node.control.doomed().await.unwrap().len(), 2, "asked once");
+    db.execute_batch("DROP TRIGGER refuse").unwrap();
+    assert_eq!(all.pass(&node.history, now).await.deleted.len(), 2);
+    assert!(node.control.doomed().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn media_that_stays_is_not_told_as_deleted_for_room() {
+    let node = Node::new().await;
+    let videos = recorded(&node, 2).await;
+    let bytes = node.control.video(&videos[0]).await.unwrap().unwrap().bytes;
+    let _put_back = stick(&node, &videos[0]);
+    let free = Retention { min_free_bytes: Some(u64::MAX), ..Retention::default() };
+    let freed = free.pass(&node.history, NOW).await.freed.unwrap();
+    assert_eq!(freed.stuck, bytes);
+    assert!(freed.deleted > 0, "the other one");
 }
 
 #[tokio::test]
