@@ -204,3 +204,37 @@ fn open_reader(path: &Path) -> Result<Connection, EngineError> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(db)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever moves the file once it is closed, as a restore does, has all of it.
+    #[test]
+    fn the_writer_waits_for_the_readers_and_closes_to_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(&folder.path().join("control.db")).unwrap();
+        let (reads, writes) = (engine.reads.as_ref().unwrap(), engine.writes.as_ref().unwrap());
+        let (reading, go_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let barriers = std::sync::Arc::new((reading, go_on));
+        let of_reader = barriers.clone();
+        let job: ReadJob = Box::new(move |db| {
+            db.unwrap().execute_batch("SELECT 1 FROM owners").unwrap();
+            of_reader.0.wait();
+            of_reader.1.wait();
+        });
+        assert!(reads.try_send(job).is_ok());
+        barriers.0.wait();
+        let (reads, writes) = (reads.downgrade(), writes.downgrade());
+        let closing = std::thread::spawn(move || drop(engine));
+        while reads.strong_count() > 0 {
+            std::thread::yield_now();
+        }
+        // Readers are told to end, and one is not done: the writer may not even know.
+        assert_eq!(writes.strong_count(), 1);
+        barriers.1.wait();
+        closing.join().unwrap();
+        assert_eq!(writes.strong_count(), 0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -170,19 +170,3 @@ async fn a_restored_backup_gives_out_nothing_that_was_given_out_after_it_was_mad
     assert!(new.first_segment > later.first_segment && new.first_group > later.first_group);
     commit_all(&restored, &new.owned, new.first_segment..new.first_segment + 2).await;
 }
-
-/// Whoever moves the file once it is closed, as a restore does, has all of it.
-#[tokio::test]
-async fn a_database_that_is_closed_is_one_file() {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("control.db");
-    an_input(&open(&path).unwrap(), 1).await;
-    for round in 2..=120 {
-        let control = open(&path).unwrap();
-        control.claim(claim(round, ClaimMode::TakeOver, NOW)).await.unwrap();
-        control.input(&uid(1)).await.unwrap();
-        drop(control);
-        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
-        assert_eq!(files.len(), 1, "round {round}: {files:?}");
-    }
-}
