@@ -236,14 +236,13 @@ fn another_size_mid_stream_plays_on_in_browsers() {
     // Shaka 5.2 takes the part that a list hints at as one of that list: behind a change it would be decoded by what was
     // before. Without parts there are no hints.
     let whole = serde_json::json!({ "preferLowLatency": false });
-    let inputs = [server.input(), server.create_input(&whole)];
-    let _encoders = inputs.each_ref().map(|input| {
+    let parts = serde_json::json!({});
+    for (player, settings) in [("hlsjs", &parts), ("shaka", &whole), ("airwave", &parts)] {
+        // Each has all pieces before it.
+        let input = server.create_input(settings);
         let mut publish = Command::new(AIRWAVE);
-        Child::start(publish.arg("publish").arg(&file).args(["--to", &input.rtmp]))
-    });
-    inputs.iter().for_each(|input| drop(server.wait_live(input)));
-    let [parts, whole] = &inputs;
-    for (player, input) in [("hlsjs", parts), ("shaka", whole), ("airwave", parts)] {
+        let _encoder = Child::start(publish.arg("publish").arg(&file).args(["--to", &input.rtmp]));
+        server.wait_live(&input);
         let url = server.url(&format!("/{}/watch", input.uid)).to_string();
         let seen = play(&url, player, 3, &["--sizes", "2", "--no-tone"]).0;
         let frames = seen["framesShown"]["list"].as_array().unwrap();

@@ -461,10 +461,14 @@ fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
         live.reload();
     }
     // A second has time for four or five attempts, a minute for more than a dozen.
-    let log = server.child().output();
     let about = |line: &str| line.split_once("segment=").map(|(_, number)| number.to_owned());
-    let lost = log.lines().find(|line| line.contains("fails for too long")).and_then(about);
-    let number = lost.unwrap().split_whitespace().next().unwrap().to_owned();
+    // It is counted before it is written to the log.
+    let (log, lost) = wait_until("the lost segment in the log", 10, || {
+        let log = server.child().output();
+        let lost = log.lines().find(|line| line.contains("fails for too long")).and_then(about)?;
+        Some((log, lost))
+    });
+    let number = lost.split_whitespace().next().unwrap().to_owned();
     let attempt = |line: &&str| {
         let of_it = about(line).is_some_and(|l| l.split_whitespace().next() == Some(&number));
         line.contains("not stored") && of_it
