@@ -24,6 +24,7 @@ const { values: options } = parseArgs({
     'start-timeout': { type: 'string', default: '60' },
     frames: { type: 'string', default: '0' },
     span: { type: 'string', default: '0' },
+    sizes: { type: 'string', default: '1' },
     viewport: { type: 'string', default: '1280x800' },
     'no-tone': { type: 'boolean', default: false },
     cmcd: { type: 'string' },
@@ -125,12 +126,13 @@ async function play(browser, pages) {
   if (first !== null) {
     await page.evaluate(collectSamples, SAMPLE_EVERY_MS);
     await page.waitForFunction(
-      ([lastsMs, frames, span]) => {
+      ([lastsMs, frames, span, sizes]) => {
         const { frames: shown } = window.measure.state;
+        if (new Set(shown.map(({ width }) => width)).size < sizes || (sizes > 1 && shown.at(-60)?.width !== shown.at(-1).width)) return false;
         const spans = () => shown.length > 60 && shown.at(-60).counter - shown[0].counter >= span;
         return performance.now() - window.samples.startedMs >= lastsMs && shown.length >= frames && (span === 0 || spans());
       },
-      [measuredMs, Number(options.frames), Number(options.span)],
+      [measuredMs, Number(options.frames), Number(options.span), Number(options.sizes)],
       { timeout: measuredMs + 2 * PATIENCE_MS, polling: 50 },
     );
     if (options['end-by']) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -213,10 +214,17 @@ impl Control {
     }
 
     /// Parks every broadcast that `node` had: it has just started, so nobody has them. Each is
-    /// waited for as long as its claim said, from now.
-    pub async fn park_all(&self, node: &NodeId, now_ms: u64) -> Result<Vec<Owned>, EngineError> {
+    /// waited for as long as its claim said, from now. What it may have shown since its last record, in segments of this
+    /// length where there are none to go by, counts as reserved.
+    pub async fn park_all(
+        &self,
+        node: &NodeId,
+        now_ms: u64,
+        segment: Duration,
+    ) -> Result<Vec<Owned>, EngineError> {
+        let segment_ms = u64::try_from(segment.as_millis()).unwrap_or(u64::MAX);
         let node = node.clone();
-        self.engine.write(move |db| ownership::park_all(db, &node, now_ms)).await
+        self.engine.write(move |db| ownership::park_all(db, &node, now_ms, segment_ms)).await
     }
 
     /// Ends the broadcasts that nobody came back to in time.

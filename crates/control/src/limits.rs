@@ -48,6 +48,10 @@ pub const GRACE_KEYS: usize = 8;
 /// owner skips at most so many ids.
 pub const GROUP_BLOCK: u64 = 1_024;
 
+/// Segment numbers that are left out at most for what a node may have shown before it died: a minute of 2 s. When it died
+/// is not known, so that each long downtime costs so many gaps.
+pub const OUTAGE_NUMBERS: u64 = 32;
+
 /// Segment numbers that may be reserved beyond the newest committed one: the volatile edge (64) and as
 /// much again for what is spooled.
 pub const RESERVE_AHEAD: u64 = 4_096;

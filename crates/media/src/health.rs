@@ -19,6 +19,9 @@ const KEY_FRAMES_MAX_S: f64 = 4.2;
 /// Key frames further apart than this cost latency.
 const KEY_FRAMES_GOOD_S: f64 = 2.2;
 
+/// Nothing comes: the connection stands, and the encoder is silent.
+const SILENT: Duration = Duration::from_secs(3);
+
 /// Pictures whose times do not rise: a few are an encoder's hiccup.
 const TIMES_NOT_RISING_MAX: u64 = 60;
 
@@ -26,6 +29,8 @@ const TIMES_NOT_RISING_MAX: u64 = 60;
 #[derive(Debug, Clone)]
 pub struct Health {
     began: Instant,
+    /// When a frame came last.
+    heard: Option<Instant>,
     full: VecDeque<Bucket>,
     open: Bucket,
     counts: Counts,
@@ -54,6 +59,8 @@ pub struct Report {
     pub protocol: &'static str,
     /// Seconds since it connected.
     pub connected_s: u64,
+    /// Seconds since a frame came, if one did.
+    pub silent_s: Option<u64>,
     /// Pictures, if any came.
     pub video: Option<Rate>,
     /// Sound, if any came.
@@ -89,23 +96,41 @@ impl Health {
         let (video, audio) = (Sum::default(), Sum::default());
         let open = Bucket { start: now, video, audio, reached_ns: 0 };
         let (counts, repairs) = (Counts::default(), Repairs::default());
-        Self { began: now, full: VecDeque::new(), open, counts, repairs }
+        Self { began: now, heard: None, full: VecDeque::new(), open, counts, repairs }
     }
 
     /// A frame was taken.
     pub(crate) fn frame(&mut self, video: bool, bytes: usize, decode_ns: i64, now: Instant) {
         if now.saturating_duration_since(self.open.start) >= BUCKET {
-            if self.full.len() >= WINDOW_SECONDS {
-                self.full.pop_front();
-            }
-            self.full.push_back(self.open);
-            let (video, audio) = (Sum::default(), Sum::default());
-            self.open = Bucket { start: now, video, audio, reached_ns: self.open.reached_ns };
+            self.next(now);
         }
+        self.heard = Some(now);
         let sum = if video { &mut self.open.video } else { &mut self.open.audio };
         sum.frames += 1;
         sum.bytes += bytes as u64;
         self.open.reached_ns = self.open.reached_ns.max(decode_ns);
+    }
+
+    fn next(&mut self, start: Instant) {
+        if self.full.len() >= WINDOW_SECONDS {
+            self.full.pop_front();
+        }
+        self.full.push_back(self.open);
+        let (video, audio) = (Sum::default(), Sum::default());
+        self.open = Bucket { start, video, audio, reached_ns: self.open.reached_ns };
+    }
+
+    /// Seconds in which nothing came are seconds, too.
+    fn up_to(&self, now: Instant) -> Self {
+        let mut seen = self.clone();
+        for _ in 0..=WINDOW_SECONDS {
+            let next = seen.open.start + BUCKET;
+            if now < next + BUCKET {
+                break;
+            }
+            seen.next(next);
+        }
+        seen
     }
 
     /// What the publication counts.
@@ -115,6 +140,10 @@ impl Health {
 
     /// How it is doing now.
     pub fn report(&self, now: Instant) -> Report {
+        self.up_to(now).seen(now)
+    }
+
+    fn seen(&self, now: Instant) -> Report {
         let span = self.full.front().map(|first| self.open.start.duration_since(first.start));
         let seconds = span.map_or(0.0, |span| span.as_secs_f64());
         let rate = |of: fn(&Bucket) -> Sum| {
@@ -130,6 +159,7 @@ impl Health {
         let mut report = Report {
             protocol: "",
             connected_s: now.saturating_duration_since(self.began).as_secs(),
+            silent_s: self.heard.map(|at| now.saturating_duration_since(at).as_secs()),
             video,
             audio,
             key_frame_interval_s: (interval > 0).then(|| interval as f64 / 1000.0),
@@ -164,7 +194,12 @@ fn advice(report: &Report) -> Vec<String> {
         )),
         _ => {}
     }
-    if let Some(ratio) = report.upload_ratio.filter(|r| *r < UPLOAD_RATIO_MIN) {
+    let silent_s = report.silent_s.filter(|s| *s >= SILENT.as_secs());
+    if let Some(seconds) = silent_s {
+        words.push(format!(
+            "nothing has arrived for {seconds} s: check the encoder and its connection"
+        ));
+    } else if let Some(ratio) = report.upload_ratio.filter(|r| *r < UPLOAD_RATIO_MIN) {
         words.push(format!(
             "only {:.0} % of the media arrives in time: lower the bitrate, or use a better connection",
             ratio * 100.0
@@ -196,6 +231,7 @@ fn advice(report: &Report) -> Vec<String> {
         ));
     }
     if report.connected_s >= WINDOW_SECONDS as u64
+        && silent_s.is_none()
         && report.video.is_none()
         && report.audio.is_none()
     {
@@ -252,6 +288,39 @@ mod tests {
         assert!((video.bits_per_second as f64 - 2e6).abs() < 5e4, "{report:?}");
         assert!((report.upload_ratio.unwrap() - 1.0).abs() < 0.02, "{report:?}");
         assert_eq!((report.audio, report.advice), (None, vec![]));
+    }
+
+    #[test]
+    fn an_encoder_that_stands_still_is_not_healthy() {
+        let began = start();
+        let mut health = Health::new(began);
+        let frame = |health: &mut Health, i: u32| {
+            let at = Duration::from_millis(u64::from(i) * 40);
+            health.frame(true, 10_000, at.as_nanos() as i64, began + at);
+        };
+        (0..500).for_each(|i| frame(&mut health, i));
+        let counts = Counts { key_frames: 2, ..Counts::default() };
+        health.note(counts, Repairs::default());
+        for (at_s, rate, ratio) in
+            [(21, 25.0, 1.0), (25, 15.0, 0.6), (30, 2.5, 0.1), (31, 0.0, 0.0), (3_600, 0.0, 0.0)]
+        {
+            let report = health.report(began + Duration::from_secs(at_s));
+            let frames = report.video.map_or(0.0, |v| v.frames_per_second);
+            assert!((frames - rate).abs() < 1.5, "{at_s} s: {report:?}");
+            assert!((report.upload_ratio.unwrap() - ratio).abs() < 0.12, "{at_s} s: {report:?}");
+            let words = format!(
+                "nothing has arrived for {} s: check the encoder and its connection",
+                at_s - 20
+            );
+            let expect = if at_s > 22 { vec![words] } else { vec![] };
+            assert_eq!(report.advice, expect, "{at_s} s");
+        }
+        // On again: only the seconds count in which nothing came.
+        (750..1_250).for_each(|i| frame(&mut health, i));
+        health.note(counts, Repairs::default());
+        let report = health.report(began + Duration::from_secs(50));
+        assert!((report.video.unwrap().frames_per_second - 25.0).abs() < 0.5, "{report:?}");
+        assert_eq!(report.advice, Vec::<String>::new());
     }
 
     #[test]

@@ -82,6 +82,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
                 .paused()
                 .map(|why| why.to_string())
                 .into_iter()
+                .chain(admin.space.in_vain().map(|why| why.to_string()))
                 .chain(certificate)
                 .chain(admin.encoding.complaint())
                 .collect();

@@ -11,9 +11,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use control::limits::RESERVE_AHEAD;
 use control::{
     Away, Claim, ClaimError, ClaimMode, Claimed, Control, End, Input, InputUid, KeyKind, NodeId,
-    Owned, Secret, SessionId, VideoUid,
+    Owned, OwnerError, Secret, SessionId, VideoUid,
 };
 use deliver::{Counters, Library};
 use media::Publication;
@@ -83,6 +84,8 @@ pub(crate) struct Ingest {
 #[derive(Default)]
 pub(crate) struct State {
     active: BTreeMap<InputUid, Active>,
+    /// Up to where numbers were shown that could not be reserved, and under which claim.
+    unreserved: BTreeMap<InputUid, (Owned, u64)>,
 }
 
 impl State {
@@ -289,6 +292,7 @@ impl Ingest {
     }
 
     async fn claim(&self, input: &Input) -> Result<Claimed, Refused> {
+        self.leave_out_shown(&input.uid).await?;
         let claim = Claim {
             input: input.uid.clone(),
             node: self.node.clone(),
@@ -304,6 +308,43 @@ impl Ingest {
             ClaimError::NoSuchInput => Refused::UnknownKey,
             other => Refused::Unavailable(other.to_string()),
         })
+    }
+
+    /// Reserves what was shown without it, so that the next claim begins above.
+    async fn leave_out_shown(&self, input: &InputUid) -> Result<(), Refused> {
+        loop {
+            let shown = self.state().unreserved.get(input).cloned();
+            let Some((owned, to)) = &shown else { return Ok(()) };
+            match self.reserve_in_steps(owned, *to, 0).await {
+                // Or it has been over since: the numbers are another video's now.
+                Ok(()) | Err(OwnerError::Fenced { .. }) => {}
+                Err(error) => return Err(Refused::Unavailable(error.to_string())),
+            }
+            // More may have been shown meanwhile.
+            let mut state = self.state();
+            if state.unreserved.get(input) == shown.as_ref() {
+                state.unreserved.remove(input);
+            }
+        }
+    }
+
+    /// However many there are: the database gives out some thousands at a time.
+    async fn reserve_in_steps(
+        &self,
+        owned: &Owned,
+        to: u64,
+        groups: u64,
+    ) -> Result<(), OwnerError> {
+        match self.control.reserve(owned, to, groups).await {
+            Err(OwnerError::TooFarAhead) => {}
+            done => return done.map(drop),
+        }
+        let mut reserved = self.control.reserve(owned, 0, 0).await?.segments_to;
+        while to.saturating_sub(reserved) > RESERVE_AHEAD {
+            let step = reserved + RESERVE_AHEAD;
+            reserved = self.control.reserve(owned, step, 0).await?.segments_to;
+        }
+        self.control.reserve(owned, to, groups).await.map(drop)
     }
 
     /// The last commits of the broadcast before come first, so that this one is a new one.

@@ -133,7 +133,10 @@ impl Node {
         };
 
         let node_id = NodeId::parse("local").context("the node's name")?;
-        control.park_all(&node_id, now_ms()).await.context("can't take up the last run's state")?;
+        control
+            .park_all(&node_id, now_ms(), config.hls.segment_ms)
+            .await
+            .context("can't take up the last run's state")?;
         let limits = spine::Limits {
             cache_bytes: cache_bytes(config.limits.cache_mb),
             broadcasts: config.limits.broadcasts as usize,

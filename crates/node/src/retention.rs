@@ -1,6 +1,7 @@
 //! Deleting what is kept too long, and what can be made again where there is little room.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use record::{History, Retention, Space};
 use tokio::sync::watch;
@@ -18,18 +19,22 @@ pub(crate) async fn retain(
     mut kept: watch::Receiver<config::Retention>,
 ) {
     loop {
-        let retention = rules(*kept.borrow_and_update());
+        let mut retention = rules(*kept.borrow_and_update());
         space.set_floor(retention.min_free_bytes);
         space.set_input_max(retention.max_input_bytes);
         // Before a recording goes, what was made of recordings goes.
         encoding.make_room(retention.min_free_bytes, history.store().free_bytes()).await;
-        match retention.pass(&history, now_ms()).await {
-            Ok(pass) => {
-                for (video, why) in pass.deleted {
-                    tracing::info!(%video, why, "recording deleted by retention");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "retention"),
+        retention.min_free_bytes =
+            retention.min_free_bytes.filter(|_| space.may_delete(Instant::now()));
+        let pass = retention.pass(&history, now_ms()).await;
+        if let Some(freed) = pass.freed {
+            space.freed(freed, Instant::now());
+        }
+        for (video, why) in pass.deleted {
+            tracing::info!(%video, why, "recording deleted by retention");
+        }
+        if let Some(error) = pass.failed {
+            tracing::warn!(%error, "retention");
         }
         let _ = space.look(history.store());
         // Sooner when other rules hold, or what is being recorded needs room.
@@ -105,7 +110,8 @@ mod tests {
             let layers: Vec<_> = layer.iter().map(|text| Layer::setting(text).unwrap()).collect();
             let rules = rules(load(&layers).unwrap().config.retention);
             let pass = Retention { min_free_bytes: None, ..rules }.pass(&history, now).await;
-            pass.unwrap().deleted
+            assert!(pass.failed.is_none(), "{pass:?}");
+            pass.deleted
         };
         for days in [None, Some("0"), Some("4")] {
             assert_eq!(pass(days).await, [], "{days:?}");

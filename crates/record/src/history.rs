@@ -307,26 +307,33 @@ impl History {
     pub async fn delete(&self, video: &VideoUid, now_ms: u64) -> Result<(), DeleteError> {
         self.control.delete_video(video, now_ms).await?;
         self.forget(video);
-        self.free(video).await
-    }
-
-    async fn free(&self, video: &VideoUid) -> Result<(), DeleteError> {
-        let listeners = self.listeners().clone();
-        for tell in listeners {
-            tell(video);
-        }
-        self.store.delete_video(video.as_str()).await?;
+        self.free(video).await?;
         self.control.forget(video).await.map_err(DocumentError::from)?;
         Ok(())
     }
 
-    /// Frees the disk of videos that were deleted before a crash, or while the store failed.
+    async fn free(&self, video: &VideoUid) -> Result<(), store::DeleteError> {
+        let listeners = self.listeners().clone();
+        for tell in listeners {
+            tell(video);
+        }
+        self.store.delete_video(video.as_str()).await
+    }
+
+    /// Frees the disk of videos that were deleted before a crash, or while the store failed: of all of which it can be
+    /// done, also behind one that fails. A database that refuses is asked once.
     pub async fn finish_deletions(&self) -> Result<usize, DeleteError> {
         let doomed = self.control.doomed().await.map_err(DocumentError::from)?;
+        let (mut media, mut index) = (None, None);
         for video in &doomed {
-            self.free(video).await?;
+            match self.free(video).await {
+                Err(error) => media = media.or(Some(error)),
+                Ok(()) if index.is_none() => index = self.control.forget(video).await.err(),
+                Ok(()) => {}
+            }
         }
-        Ok(doomed.len())
+        let index = index.map(|error| DocumentError::from(error).into());
+        index.or(media.map(DeleteError::from)).map_or(Ok(doomed.len()), Err)
     }
 
     /// The objects that the index names for a video: its segments, and the sealed pages of the index itself. Empty if there
@@ -372,26 +379,33 @@ impl History {
     /// Tidies what is left of clips that nobody waited for. Answers how many objects nothing named.
     pub async fn tidy_clips(&self) -> Result<usize, HistoryError> {
         let left = self.state().left.clone();
-        let mut orphans = 0;
+        let (mut orphans, mut failed) = (0, None);
         for video in &left {
-            orphans += self.tidy(video).await?;
+            match self.tidy(video).await {
+                Ok(found) => orphans += found,
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(orphans)
+        failed.map_or(Ok(orphans), Err)
     }
 
     /// Tidies the videos that ended while nobody could: before a crash, or while the store failed.
     /// Answers how many objects nothing named.
     pub async fn tidy_left(&self) -> Result<usize, HistoryError> {
-        let (mut orphans, mut after) = (0, String::new());
+        let (mut orphans, mut failed, mut after) = (0, None, String::new());
         loop {
             let left = self.control.documents(UNTIDY, &after).await?;
-            let Some(last) = left.last() else { return Ok(orphans) };
+            let Some(last) = left.last() else { return failed.map_or(Ok(orphans), Err) };
             after = last.key.id().to_owned();
             for document in &left {
                 let Ok(video) = VideoUid::parse(document.key.id()) else { continue };
                 let live = self.control.video(&video).await?.is_some_and(|v| v.live());
-                if !live && !self.state().making.contains(&video) {
-                    orphans += self.tidy(&video).await?;
+                if live || self.state().making.contains(&video) {
+                    continue;
+                }
+                match self.tidy(&video).await {
+                    Ok(found) => orphans += found,
+                    Err(error) => failed = failed.or(Some(error)),
                 }
             }
         }

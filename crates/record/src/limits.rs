@@ -65,6 +65,18 @@ pub const PAGES: usize = 256;
 /// Videos that one pass of retention deletes at most, so that a pass ends.
 pub const PASS_DELETES: usize = 1_000;
 
+/// Of what is deleted for room a share of one in so many must have become free, or it was in vain: others write to the
+/// disk meanwhile.
+pub const GAINED_LEAST: u64 = 4;
+
+/// How long no more is deleted for room after it was in vain: longer than file systems take that free what is deleted
+/// later (btrfs: 30 s). It doubles with each time, for a backup on the same disk stays.
+pub const IN_VAIN_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest of these waits: what is lost in vain each hour is what is missing to the floor, in whole recordings, so at
+/// least one of whatever size.
+pub const IN_VAIN_WAIT_MAX: Duration = Duration::from_secs(3_600);
+
 /// Lost segments remembered for playlists that list them after memory has let them go: hours of a full
 /// disk. Beyond it the oldest are listed without media until the broadcast ends.
 pub const LOST_KEPT: usize = 16_384;

@@ -3,9 +3,13 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use store::Store;
 use tokio::sync::Notify;
+
+use crate::limits::{GAINED_LEAST, IN_VAIN_WAIT, IN_VAIN_WAIT_MAX};
+use crate::retention::Freed;
 
 /// The room that all recorders of a node have. Retention works for the floor; recording pauses at half of
 /// it, which is left for the index and for deleting, and goes on when the floor is free again.
@@ -14,6 +18,7 @@ pub struct Space {
     floor: Mutex<Option<u64>>,
     input: Mutex<Option<u64>>,
     paused: Mutex<Option<Paused>>,
+    in_vain: Mutex<Option<InVain>>,
     lost: AtomicU64,
     short: Notify,
 }
@@ -25,6 +30,32 @@ pub struct Paused {
     pub free: u64,
     /// Bytes that must be free.
     pub floor: u64,
+}
+
+/// Deleting recordings gave no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InVain {
+    /// When it is tried again.
+    again: Instant,
+    /// How long that is after the last time.
+    wait: Duration,
+    /// Their media could not be deleted.
+    stuck: bool,
+}
+
+impl std::fmt::Display for InVain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let cause = match self.stuck {
+            true => "their files could not be deleted, which is tried again",
+            false => "a backup on the same disk, or a snapshot of it, may still have them",
+        };
+        write!(
+            f,
+            "recordings were deleted to free the disk (retention.min_free_gb), which freed next to nothing: \
+             {cause}; for {} s no more are deleted for this",
+            self.wait.as_secs()
+        )
+    }
 }
 
 impl std::fmt::Display for Paused {
@@ -65,6 +96,32 @@ impl Space {
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether recordings may be deleted for room now: where that gave none, not for a while.
+    pub fn may_delete(&self, now: Instant) -> bool {
+        self.in_vain().is_none_or(|vain| vain.again <= now)
+    }
+
+    /// Why none are deleted for room at the moment, if that is so.
+    pub fn in_vain(&self) -> Option<InVain> {
+        *self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What deleting recordings for room gave.
+    pub fn freed(&self, freed: Freed, now: Instant) {
+        let mut in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        let to_gain = freed.deleted + freed.stuck;
+        *in_vain = (freed.gained < to_gain / GAINED_LEAST).then(|| {
+            let wait = in_vain.map_or(IN_VAIN_WAIT, |vain| vain.wait * 2).min(IN_VAIN_WAIT_MAX);
+            // What was deleted has given its share: the rest is what is missing.
+            let stuck = freed.stuck > 0 && freed.gained >= freed.deleted / GAINED_LEAST;
+            InVain { again: now + wait, wait, stuck }
+        });
+        if let Some(why) = &*in_vain {
+            let Freed { deleted, stuck, gained } = freed;
+            tracing::warn!(deleted, stuck, gained, "{why}");
+        }
+    }
+
     /// Segments that were lost, of all broadcasts since the start.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
@@ -88,8 +145,10 @@ impl Space {
         let floor = *self.floor.lock().unwrap_or_else(PoisonError::into_inner);
         let floor = floor.unwrap_or(0);
         let Some(free) = free else { return Ok(()) };
-        if free < floor {
-            self.short.notify_one();
+        match free < floor {
+            true => self.short.notify_one(),
+            // It came later.
+            false => *self.in_vain.lock().unwrap_or_else(PoisonError::into_inner) = None,
         }
         let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         let least = if paused.is_some() { floor } else { floor / 2 };
@@ -107,6 +166,45 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn where_deleting_gives_no_room_it_is_tried_again_later_and_later() {
+        let (space, now) = (Space::new(Some(1_000)), Instant::now());
+        let freed = |gained, now| space.freed(Freed { deleted: 400, stuck: 0, gained }, now);
+        freed(100, now);
+        assert!(space.may_delete(now), "a quarter: others write to it, too");
+        let mut at = now;
+        for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
+            freed(99, at);
+            let wait = Duration::from_secs(minutes * 60);
+            assert!(!space.may_delete(at + wait - Duration::from_secs(1)), "{minutes}");
+            assert!(space.may_delete(at + wait), "{minutes}");
+            at += wait;
+        }
+        assert!(space.in_vain().unwrap().to_string().contains("for 3600 s no more are deleted"));
+        // A snapshot that is gone gives it back, and the next time may be sooner again.
+        let _ = space.judge(Some(999));
+        assert!(space.in_vain().is_some());
+        let _ = space.judge(Some(1_000));
+        assert_eq!(space.in_vain(), None);
+        freed(0, now);
+        assert!(space.may_delete(now + IN_VAIN_WAIT));
+        freed(400, now);
+        assert!(space.may_delete(now));
+        // Who reads it is told what to look for.
+        for (deleted, stuck, gained, words) in [
+            (0, 400, 0, Some("their files could not be deleted")),
+            (100, 400, 100, Some("their files could not be deleted")),
+            (400, 400, 0, Some("a backup on the same disk")),
+            (400, 400, 400, None),
+        ] {
+            space.freed(Freed { deleted, stuck, gained }, now);
+            let said = space.in_vain().map(|vain| vain.to_string());
+            assert_eq!(said.is_some(), words.is_some(), "{said:?}");
+            assert!(words.is_none_or(|words| said.unwrap().contains(words)), "{words:?}");
+        }
+    }
 
     #[test]
     fn recording_pauses_at_half_the_floor_and_goes_on_at_the_floor() {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use control::{
-    Claim, ClaimMode, Claimed, Control, End, Expect, InputSettings, InputUid, MasterKey, NodeId,
-    Owned, Page, SegmentRecord, SessionId, VideoFilter, VideoUid,
+    Claim, ClaimMode, Claimed, Control, DocumentError, End, Expect, InputSettings, InputUid,
+    MasterKey, NodeId, Owned, Page, SegmentRecord, SessionId, VideoFilter, VideoUid,
 };
 use package::hls::{MediaOptions, render_media};
 use package::properties::{Part, Segment, encode};
@@ -22,7 +22,9 @@ use store::Store;
 use tokio::sync::watch;
 
 use crate::limits::{BACKLOG_BYTES, LATE, LATE_START, NODE_BACKLOG_BYTES, UNKNOWN};
-use crate::{Backlog, File, History, Outcome, Recorder, Retention, Setup, Status};
+use crate::{
+    Backlog, DeleteError, File, History, Outcome, Pass, Recorder, Retention, Setup, Status,
+};
 
 const NOW: u64 = 1_763_812_800_000;
 const INIT_ID: u64 = 0x1f;
@@ -68,7 +70,7 @@ impl Node {
         let Self { control, store, history, folder } = self;
         drop((control, store, history));
         let node = Self::open(folder);
-        node.control.park_all(&node_id(), NOW).await.unwrap();
+        node.control.park_all(&node_id(), NOW, Duration::from_secs(2)).await.unwrap();
         node
     }
 
@@ -626,14 +628,13 @@ async fn after_a_kill_the_same_video_goes_on_above_a_gap() {
     assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
 }
 
-#[tokio::test]
-async fn retention_deletes_the_oldest_and_frees_the_disk() {
-    let node = Node::new().await;
+/// Recordings that ended a minute after each other.
+async fn recorded(node: &Node, count: u8) -> Vec<VideoUid> {
     let mut videos = Vec::new();
-    for session in 1..=4 {
+    for session in 1..=count {
         let claimed = node.claim(session).await;
         let mut live = Live::new(claimed.owned.epoch.0);
-        let running = record(&node, &live, &claimed, &WIDE);
+        let running = record(node, &live, &claimed, &WIDE);
         live.both(claimed.first_segment);
         live.end();
         assert_eq!(running.task.await.unwrap(), Outcome::Complete);
@@ -641,6 +642,108 @@ async fn retention_deletes_the_oldest_and_frees_the_disk() {
         node.control.release(&claimed.owned, End::Goodbye, ended).await.unwrap();
         videos.push(claimed.owned.video);
     }
+    videos
+}
+
+/// Makes the media of a video something that can't be deleted, and answers how to put it back.
+fn stick(node: &Node, video: &VideoUid) -> impl FnOnce() + use<> {
+    let (place, aside) = (node.media().join("o").join(video.as_str()), node.media().join("aside"));
+    std::fs::rename(&place, &aside).unwrap();
+    std::fs::write(&place, "a file where a folder was").unwrap();
+    move || {
+        std::fs::remove_file(&place).unwrap();
+        std::fs::rename(&aside, &place).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_video_whose_media_stays_does_not_keep_the_others() {
+    let node = Node::new().await;
+    let videos = recorded(&node, 4).await;
+    let stored =
+        async |video: &VideoUid| !node.store.list(video.as_str()).await.unwrap().is_empty();
+    let age = |minutes| Retention {
+        max_age: Some(minutes * Duration::from_secs(60)),
+        ..Retention::default()
+    };
+    // The oldest of two fails, and then all passes begin with it.
+    let put_back = stick(&node, &videos[0]);
+    let pass = age(2).pass(&node.history, NOW + 4 * 60_000 + 1).await;
+    assert!(matches!(pass.failed, Some(DeleteError::Media(_))), "{pass:?}");
+    assert_eq!(pass.deleted, [(videos[0].clone(), "age"), (videos[1].clone(), "age")]);
+    assert!(!stored(&videos[1]).await);
+    let pass = age(2).pass(&node.history, NOW + 5 * 60_000 + 1).await;
+    assert!(matches!(pass.failed, Some(DeleteError::Media(_))), "{pass:?}");
+    assert_eq!(pass.deleted, [(videos[2].clone(), "age")]);
+    assert!(!stored(&videos[2]).await && stored(&videos[3]).await);
+    // Doomed ones behind it are finished, too.
+    node.control.delete_video(&videos[3], NOW + 6 * 60_000).await.unwrap();
+    assert!(node.history.finish_deletions().await.is_err());
+    assert!(!stored(&videos[3]).await);
+    assert_eq!(node.control.doomed().await.unwrap(), videos[..1]);
+    put_back();
+    assert_eq!(node.history.finish_deletions().await.unwrap(), 1);
+    assert!(!stored(&videos[0]).await);
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_ends_a_pass() {
+    let node = Node::new().await;
+    let videos = recorded(&node, 4).await;
+    let (now, least) = (NOW + 10 * 60_000, Some(0));
+    let by_age = Retention { max_age: Some(Duration::from_secs(1)), ..Retention::default() };
+    let by_size = Retention { max_input_bytes: least, ..Retention::default() };
+    let by_total = Retention { max_total_bytes: least, ..Retention::default() };
+    let by_room = Retention { min_free_bytes: Some(u64::MAX), ..Retention::default() };
+    let all = Retention { max_age: by_age.max_age, max_input_bytes: least, ..by_room };
+    let db = rusqlite::Connection::open(node.folder.path().join("db")).unwrap();
+    // Of the oldest alone, so that whoever goes on is seen by what he deletes.
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON doomed
+                  WHEN NEW.video = (SELECT uid FROM videos ORDER BY ordinal LIMIT 1)
+                  BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    db.execute_batch(refuse).unwrap();
+    let refused =
+        |pass: &Pass| matches!(pass.failed, Some(DeleteError::Document(DocumentError::Engine(_))));
+    for rules in [by_age, by_size, by_total, by_room, all] {
+        let pass = rules.pass(&node.history, now).await;
+        assert!(refused(&pass) && pass.deleted.is_empty(), "{rules:?}: {pass:?}");
+    }
+    // Media of what was deleted goes all the same: it may be the room that is missing.
+    db.execute_batch("DROP TRIGGER refuse").unwrap();
+    for video in &videos[..2] {
+        node.control.delete_video(video, now).await.unwrap();
+    }
+    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON doomed
+                  WHEN OLD.video = (SELECT video FROM doomed ORDER BY since_ms, video LIMIT 1)
+                  BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    db.execute_batch(refuse).unwrap();
+    let pass = all.pass(&node.history, now).await;
+    assert!(refused(&pass) && pass.deleted.is_empty(), "{pass:?}");
+    for video in &videos[..2] {
+        assert!(node.store.list(video.as_str()).await.unwrap().is_empty());
+    }
+    assert_eq!(node.control.doomed().await.unwrap().len(), 2, "asked once");
+    db.execute_batch("DROP TRIGGER refuse").unwrap();
+    assert_eq!(all.pass(&node.history, now).await.deleted.len(), 2);
+    assert!(node.control.doomed().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn media_that_stays_is_not_told_as_deleted_for_room() {
+    let node = Node::new().await;
+    let videos = recorded(&node, 2).await;
+    let bytes = node.control.video(&videos[0]).await.unwrap().unwrap().bytes;
+    let _put_back = stick(&node, &videos[0]);
+    let free = Retention { min_free_bytes: Some(u64::MAX), ..Retention::default() };
+    let freed = free.pass(&node.history, NOW).await.freed.unwrap();
+    assert_eq!(freed.stuck, bytes);
+    assert!(freed.deleted > 0, "the other one");
+}
+
+#[tokio::test]
+async fn retention_deletes_the_oldest_and_frees_the_disk() {
+    let node = Node::new().await;
+    let videos = recorded(&node, 4).await;
     let left = async || {
         let list = node.control.videos(VideoFilter::default(), Page::default()).await.unwrap();
         list.rows.iter().map(|v| v.uid.clone()).rev().collect::<Vec<_>>()
@@ -648,7 +751,7 @@ async fn retention_deletes_the_oldest_and_frees_the_disk() {
     let size = async |video: &VideoUid| node.control.video(video).await.unwrap().unwrap().bytes;
     let newest = size(&videos[2]).await + size(&videos[3]).await;
     let age = Retention { max_age: Some(Duration::from_secs(120)), ..Retention::default() };
-    let pass = age.pass(&node.history, NOW + 181_000).await.unwrap();
+    let pass = age.pass(&node.history, NOW + 181_000).await;
     assert_eq!(pass.deleted, [(videos[0].clone(), "age")]);
     assert_eq!(left().await, videos[1..]);
     assert!(node.store.list(videos[0].as_str()).await.unwrap().is_empty());
@@ -657,19 +760,19 @@ async fn retention_deletes_the_oldest_and_frees_the_disk() {
     settings.recording.max_total_bytes = Some(u64::MAX >> 1);
     node.control.update_input(&input(), Expect::Any, settings.clone(), NOW).await.unwrap();
     let each = Retention { max_input_bytes: Some(newest), ..Retention::default() };
-    assert_eq!(each.pass(&node.history, NOW).await.unwrap().deleted, []);
+    assert_eq!(each.pass(&node.history, NOW).await.deleted, []);
     settings.recording.max_total_bytes = None;
     node.control.update_input(&input(), Expect::Any, settings, NOW).await.unwrap();
-    let pass = each.pass(&node.history, NOW).await.unwrap();
+    let pass = each.pass(&node.history, NOW).await;
     assert_eq!(pass.deleted, [(videos[1].clone(), "size of the input's")]);
     let total = Retention { max_total_bytes: Some(newest), ..Retention::default() };
-    assert_eq!(total.pass(&node.history, NOW).await.unwrap().deleted, []);
+    assert_eq!(total.pass(&node.history, NOW).await.deleted, []);
     let total = Retention { max_total_bytes: Some(newest - 1), ..Retention::default() };
-    let pass = total.pass(&node.history, NOW).await.unwrap();
+    let pass = total.pass(&node.history, NOW).await;
     assert_eq!(pass.deleted, [(videos[2].clone(), "total size")]);
     let free = Retention { min_free_bytes: Some(u64::MAX), ..Retention::default() };
     node.history.recording(&videos[3]).await.unwrap().unwrap();
-    assert_eq!(free.pass(&node.history, NOW).await.unwrap().deleted.len(), 1);
+    assert_eq!(free.pass(&node.history, NOW).await.deleted.len(), 1);
     assert!(node.history.recording(&videos[3]).await.unwrap().is_none());
     assert_eq!(left().await, []);
     assert!(node.control.doomed().await.unwrap().is_empty());

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -23,6 +24,8 @@ pub struct Store {
     /// On a local disk: who puts, and where.
     local: Option<(Putter, PathBuf)>,
     room: Arc<Semaphore>,
+    /// Bytes of all puts.
+    stored: AtomicU64,
     /// Somebody else's store, perhaps in use: nothing is put or deleted.
     read_only: bool,
 }
@@ -34,7 +37,7 @@ impl Store {
         local::prepare(root)?;
         let objects = Arc::new(LocalFileSystem::new_with_prefix(root)?);
         let local = Some((Putter::start(root)?, root.to_owned()));
-        Ok(Self { objects, local, room: room(), read_only: false })
+        Ok(Self { objects, local, room: room(), stored: AtomicU64::new(0), read_only: false })
     }
 
     /// Opens the store in a directory to read it, while another process may be putting into it. Puts and deletes are
@@ -42,13 +45,13 @@ impl Store {
     pub fn open_to_read(root: &Path) -> Result<Self, OpenError> {
         local::check(root)?;
         let objects = Arc::new(LocalFileSystem::new_with_prefix(root)?);
-        Ok(Self { objects, local: None, room: room(), read_only: true })
+        Ok(Self { objects, local: None, room: room(), stored: AtomicU64::new(0), read_only: true })
     }
 
     /// A store in memory, for tests.
     pub fn in_memory() -> Self {
         let objects = Arc::new(object_store::memory::InMemory::new());
-        Self { objects, local: None, room: room(), read_only: false }
+        Self { objects, local: None, room: room(), stored: AtomicU64::new(0), read_only: false }
     }
 
     /// Stores an object, given in chunks, under a name that is not in use. When this returns, the
@@ -58,18 +61,22 @@ impl Store {
         if self.read_only {
             return Err(PutError::Closed);
         }
-        let kib = chunks.iter().map(Bytes::len).sum::<usize>().div_ceil(1024);
+        let bytes = chunks.iter().map(Bytes::len).sum::<usize>();
+        let kib = bytes.div_ceil(1024);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX).clamp(1, QUEUE_KIB);
         let room = self.room.clone().acquire_many_owned(kib).await;
         let room = room.map_err(|_| PutError::Closed)?;
         let Some((putter, _)) = &self.local else {
             let payload = PutPayload::from_iter(chunks);
             self.objects.put_opts(&key.path(), payload, PutMode::Create.into()).await?;
+            self.stored.fetch_add(bytes as u64, Ordering::Relaxed);
             return Ok(());
         };
         let (answer, answered) = oneshot::channel();
         putter.put(Put { key: key.clone(), chunks, answer, _room: room }).await?;
-        answered.await.map_err(|_| PutError::Closed)?
+        answered.await.map_err(|_| PutError::Closed)??;
+        self.stored.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     /// A whole object, such as a page of the index.
@@ -138,6 +145,11 @@ impl Store {
 
     fn writable(&self) -> io::Result<()> {
         if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
+
+    /// Bytes of all objects that were put since this was opened.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
     }
 
     /// Bytes that may still be written to the disk; none if that is not known.

@@ -141,7 +141,7 @@ pub fn tool(name: &str) -> PathBuf {
 }
 
 /// The address that a process listens on, once it does: it took any free port, and the system knows which.
-fn listens(process: u32) -> Option<SocketAddr> {
+pub fn listens(process: u32) -> Option<SocketAddr> {
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
     let links = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
     let own: BTreeSet<String> = links

@@ -46,6 +46,7 @@ const RULES: &[&str] = &[
     "one-hint",
     "hint-is-to-come",
     "rendition-report",
+    "report-has-its-part",
     "nothing-after-the-end",
     "whole-at-the-end",
     "skip-was-offered",
@@ -270,6 +271,10 @@ impl Checker<'_> {
         for line in self.text.lines().filter_map(|l| l.strip_prefix("#EXT-X-RENDITION-REPORT:")) {
             let whole = ["URI", "LAST-MSN"].iter().all(|name| attribute(line, name).is_some());
             self.rule(whole, "rendition-report", || line.to_owned());
+            // §4.4.5.4: "REQUIRED if the Rendition contains a Partial Segment". The others have them if this one does.
+            let parts = self.playlist.segments.iter().any(|s| !s.parts.is_empty());
+            let part = attribute(line, "LAST-PART").is_some_and(|n| n.parse::<u64>().is_ok());
+            self.rule(part || !parts, "report-has-its-part", || line.to_owned());
         }
     }
 
@@ -403,7 +408,7 @@ mod tests {
 #EXT-X-PROGRAM-DATE-TIME:2026-11-22T10:00:02.000Z
 #EXT-X-PART:DURATION=1.00000,URI=\"11.0\",INDEPENDENT=YES
 #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"
-#EXT-X-RENDITION-REPORT:URI=\"audio.m3u8\",LAST-MSN=10
+#EXT-X-RENDITION-REPORT:URI=\"audio.m3u8\",LAST-MSN=10,LAST-PART=0
 ";
 
     #[test]
@@ -475,6 +480,8 @@ mod tests {
         ),
         ("hint-is-to-come", "URI=\"11.1\"", "URI=\"11.0\""),
         ("rendition-report", ",LAST-MSN=10", ""),
+        ("report-has-its-part", ",LAST-PART=0", ""),
+        ("report-has-its-part", "LAST-PART=0", "LAST-PART=first"),
         ("nothing-after-the-end", "#EXT-X-RENDITION", "#EXT-X-ENDLIST\n#EXT-X-RENDITION"),
         ("whole-at-the-end", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"11.1\"", "#EXT-X-ENDLIST"),
         ("skip-was-offered", "CAN-SKIP-UNTIL=12.0,", ""),

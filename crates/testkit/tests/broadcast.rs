@@ -112,22 +112,39 @@ impl DeltaClient {
 }
 
 /// Everything that viewers were told.
-#[derive(Default)]
 struct Viewers {
+    /// What lists of tracks are rendered of.
+    catalog: spine::track::Consumer,
+    init: spine::track::Consumer,
     /// With parts, and without.
     versions: BTreeMap<(&'static str, bool), Vec<String>>,
     /// The newest whole segment, and whether that is all.
     whole: BTreeMap<&'static str, (Option<u64>, bool)>,
     clients: BTreeMap<&'static str, DeltaClient>,
     changes: usize,
+    /// How often the lists of tracks were looked at.
+    tracks_checked: usize,
 }
 
 impl Viewers {
+    fn of(studio: &Studio) -> Self {
+        Self {
+            catalog: studio.track(package::CATALOG),
+            init: studio.track(package::INIT),
+            versions: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            changes: 0,
+            tracks_checked: 0,
+        }
+    }
+
     fn look(&mut self, index: &Index) {
         if !index.playable() {
             return;
         }
         self.changes += 1;
+        let mut grown = false;
         for track in TRACKS {
             let render = |options| render_media(index, track, "../media/V", options).unwrap();
             let mut told = |low_latency| {
@@ -148,6 +165,7 @@ impl Viewers {
             }
             // As one who watches with DVR loads it. In a longer broadcast the whole list is long: now and then.
             let often = minutes() <= 10.0;
+            grown |= is_new && often;
             if self.changes.is_multiple_of(17) || is_new && often {
                 let (full, delta) = (render(DVR), render(MediaOptions { skip: true, ..DVR }));
                 assert_eq!(check(&full), [], "{full}");
@@ -157,12 +175,21 @@ impl Viewers {
                 assert_eq!(check(&plain), [], "{plain}");
             }
         }
+        if grown {
+            check_tracks(&self.init, &newest(&self.catalog), index);
+            self.tracks_checked += 1;
+        }
     }
 }
 
+/// What a track says last.
+fn newest(track: &spine::track::Consumer) -> Vec<u8> {
+    let object = track.object(track.largest().unwrap()).unwrap();
+    object.whole().unwrap().iter().flat_map(|piece| piece.to_vec()).collect()
+}
+
 /// What the initialisation segments of an index hold, by their ids.
-fn contents(studio: &Studio, index: &Index) -> BTreeMap<u64, Content> {
-    let init = studio.track(package::INIT);
+fn contents(init: &spine::track::Consumer, index: &Index) -> BTreeMap<u64, Content> {
     let all = index.renditions().flat_map(|(_, r)| r.segments.iter().map(|s| s.info.init));
     let ids: BTreeSet<u64> = all.collect();
     let read = |id: u64| {
@@ -175,9 +202,9 @@ fn contents(studio: &Studio, index: &Index) -> BTreeMap<u64, Content> {
 
 /// The lists of tracks, as they are rendered of a catalog and what there is of it by then, against the rules: for those
 /// who watch live, and for those who look back.
-fn check_tracks(studio: &Studio, catalog: &[u8], index: &Index) {
+fn check_tracks(init: &spine::track::Consumer, catalog: &[u8], index: &Index) {
     let catalog = Catalog::parse(catalog).unwrap();
-    let contents = contents(studio, index);
+    let contents = contents(init, index);
     for (options, everything) in [(LIVE, false), (DVR, true)] {
         let listed = Listed::of(index, everything);
         let variants = variants(&catalog, index, &Formats::new(&contents, listed));
@@ -206,8 +233,8 @@ fn show(seconds: f64) -> Vec<Sent> {
 #[test]
 fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
     let third = minutes() * 60.0 / 3.0;
-    let mut viewers = Viewers::default();
     let mut studio = Studio::new();
+    let mut viewers = Viewers::of(&studio);
     // The camera stops for ten seconds, and the sound goes on.
     let mut frames = show(third);
     frames.retain(|f| f.slot == AUDIO || !(30.0..40.0).contains(&f.truth));
@@ -222,12 +249,14 @@ fn ten_minutes_with_all_that_goes_wrong_break_no_rule() {
     studio.end();
     viewers.look(&studio.index);
 
-    // At each change of the catalog, and when all is over.
+    // With each segment, at each change of the catalog, and when all is over.
+    let least = if minutes() <= 10.0 { minutes() * 30.0 } else { 0.0 };
+    assert!(viewers.tracks_checked as f64 > least - 8.0, "{}", viewers.tracks_checked);
     assert_eq!(studio.editions.len(), 2, "the beginning, and another codec");
     for (catalog, index) in &studio.editions {
-        check_tracks(&studio, catalog, index);
+        check_tracks(&viewers.init, catalog, index);
     }
-    check_tracks(&studio, &studio.catalog(package::CATALOG), &studio.index);
+    check_tracks(&viewers.init, &studio.catalog(package::CATALOG), &studio.index);
 
     for ((track, low_latency), versions) in &viewers.versions {
         // A version a part, or a segment.

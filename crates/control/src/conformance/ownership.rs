@@ -1,12 +1,17 @@
 //! Ownership: epochs rise, numbers are used once, broadcasts go on or end.
 
+use std::time::Duration;
+
 use super::{NOW, WAIT, an_input, away, claim, on_air, segment, uid, video_uid};
 use crate::ClaimMode::{IfFree, TakeOver};
-use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD};
+use crate::limits::{GROUP_BLOCK, OUTAGE_NUMBERS, RESERVE_AHEAD};
 use crate::{
-    Away, ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, NodeId, OwnerError,
-    Presence, Reserved, Standing,
+    Away, Claim, ClaimError, Control, End, Ended, Epoch, Expect, InputSettings, NodeId, OwnerError,
+    Presence, Reserved, SegmentRecord, Standing,
 };
+
+/// How long segments are that a node cuts.
+const SEGMENT: Duration = Duration::from_secs(4);
 
 pub async fn a_first_claim_begins_a_broadcast(control: &Control) {
     let first = on_air(control).await;
@@ -138,12 +143,76 @@ pub async fn ownerless_broadcasts_expire(control: &Control) {
 pub async fn a_node_that_starts_again_waits_for_its_encoders(control: &Control) {
     let owned = on_air(control).await.owned;
     let node = |n: &str| NodeId::parse(n).unwrap();
-    assert_eq!(control.park_all(&node("node 2"), NOW).await.unwrap(), []);
-    let parked = control.park_all(&node("node 1"), NOW + 60_000).await.unwrap();
+    assert_eq!(control.park_all(&node("node 2"), NOW, SEGMENT).await.unwrap(), []);
+    let parked = control.park_all(&node("node 1"), NOW + 60_000, SEGMENT).await.unwrap();
     assert_eq!(parked, std::slice::from_ref(&owned));
     assert_eq!(control.expire(NOW + 60_000 + WAIT - 1).await.unwrap(), []);
     let back = control.claim(claim(2, IfFree, NOW + 60_001)).await.unwrap();
     assert_eq!((back.resumed, back.owned.video), (true, owned.video));
+}
+
+pub async fn numbers_that_a_node_may_have_shown_are_left_out(control: &Control) {
+    // How much was committed, how far its clock is off, when the node started again, and which number comes next.
+    let cases = [
+        (0, 0, 0, 2),
+        // By the claim, in segments as the node cuts them: one that has begun is one.
+        (0, 0, 60_000, 16),
+        (0, 0, 60_001, 17),
+        (0, 0, 1 << 40, 1 + OUTAGE_NUMBERS + 1),
+        // By the last record, which ends at 20 s, in segments as they were. Two were reserved with it.
+        (10, 0, 21_000, 13),
+        (10, 0, 24_000, 13),
+        (10, 0, 24_001, 14),
+        (10, 0, 60_000, 31),
+        (10, 0, 3_600_000, 12 + OUTAGE_NUMBERS + 1),
+        // By the claim, if this is by another clock; and what is ahead of ours says nothing.
+        (10, -3_600_000, 60_000, 31),
+        (10, 3_600_000, 60_000, 13),
+    ];
+    for (seed, (committed, off_ms, died_ms, next)) in (1..).zip(cases) {
+        let (input, step) = (uid(seed), seed * 2 + 1);
+        let random = std::array::from_fn(|i| (i as u8).wrapping_mul(step));
+        let settings = InputSettings::default();
+        control.create_input(input.clone(), settings, random, NOW).await.unwrap();
+        let claim =
+            |now_ms, session| Claim { input: input.clone(), now_ms, ..claim(session, IfFree, NOW) };
+        let begun = Claim { new_video: video_uid(seed), ..claim(NOW, 1) };
+        let owned = control.claim(begun).await.unwrap().owned;
+        for number in 1..=committed {
+            let wall_clock_ms = (NOW + (number - 1) * 2_000).checked_add_signed(off_ms).unwrap();
+            let record = SegmentRecord { wall_clock_ms, ..segment(&owned, number) };
+            control.commit(&owned, vec![record], number + 2).await.unwrap();
+        }
+        let node = NodeId::parse("node 1").unwrap();
+        let parked = control.park_all(&node, NOW + died_ms, SEGMENT).await.unwrap();
+        assert_eq!(parked, [owned]);
+        let back = control.claim(claim(NOW + died_ms, 2)).await.unwrap();
+        let expect = (true, committed + 1..next, next);
+        assert_eq!((back.resumed, back.gap, back.first_segment), expect, "case {seed}");
+    }
+}
+
+pub async fn gaps_of_one_crash_do_not_make_more_of_the_next(control: &Control) {
+    let (node, hour) = (|n: &str| NodeId::parse(n).unwrap(), NOW + 3_600_000);
+    let first = on_air(control).await.owned;
+    for number in 1..=10 {
+        control.commit(&first, vec![segment(&first, number)], number + 2).await.unwrap();
+    }
+    control.park_all(&node("node 1"), hour, SEGMENT).await.unwrap();
+    let back = control.claim(claim(2, IfFree, hour)).await.unwrap();
+    assert_eq!((back.resumed, &back.gap), (true, &(11..45)));
+    // As a recorder does: gaps first, which have no length.
+    let epoch = back.owned.epoch;
+    let gap = |number| SegmentRecord { number, epoch, gap: true, ..SegmentRecord::default() };
+    let number = back.first_segment;
+    let (wall_clock_ms, duration_ms) = (hour, 4_000);
+    let record = SegmentRecord { wall_clock_ms, duration_ms, ..segment(&back.owned, number) };
+    let records = back.gap.map(gap).chain([record]).collect();
+    control.commit(&back.owned, records, number + 2).await.unwrap();
+    // It ends at 4 s; three more as long fit before the next start.
+    control.park_all(&node("node 2"), hour + 16_000, SEGMENT).await.unwrap();
+    let again = control.claim(claim(3, IfFree, hour + 16_000)).await.unwrap();
+    assert_eq!((again.resumed, again.gap), (true, number + 1..number + 4));
 }
 
 pub async fn an_input_says_since_when_it_is_so_and_why(control: &Control) {
@@ -161,7 +230,8 @@ pub async fn an_input_says_since_when_it_is_so_and_why(control: &Control) {
     control.claim(claim(2, IfFree, NOW + 2)).await.unwrap();
     assert_eq!(standing().await, is(Presence::OnAir { resumed: true }, NOW + 2));
     // The node dies.
-    let parked = control.park_all(&NodeId::parse("node 2").unwrap(), NOW + 3).await.unwrap();
+    let parked =
+        control.park_all(&NodeId::parse("node 2").unwrap(), NOW + 3, SEGMENT).await.unwrap();
     assert_eq!(parked.len(), 1);
     assert_eq!(standing().await, is(Presence::Away(End::NodeLost), NOW + 3));
     control.expire(NOW + 3 + WAIT).await.unwrap();

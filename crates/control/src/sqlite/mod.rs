@@ -30,7 +30,8 @@ use worker::{Job, ReadJob};
 pub(crate) struct Engine {
     writes: Option<mpsc::Sender<Job>>,
     reads: Option<mpsc::Sender<ReadJob>>,
-    threads: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
     path: PathBuf,
     pub(crate) migrated: Option<Migrated>,
 }
@@ -60,14 +61,16 @@ impl Engine {
             from.map(|from| Migrated { from, to: schema::FORMAT, took: begun.elapsed() });
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_queue) = mpsc::channel(READ_QUEUE);
-        let mut threads = vec![spawn("control-write", move || worker::write(db, write_queue))?];
+        let writer = Some(spawn("control-write", move || worker::write(db, write_queue))?);
+        let mut readers = Vec::with_capacity(READERS);
         let read_queue = std::sync::Arc::new(std::sync::Mutex::new(read_queue));
         for _ in 0..READERS {
             let (path, queue) = (path.to_owned(), read_queue.clone());
-            threads.push(spawn("control-read", move || worker::read(&path, &queue))?);
+            readers.push(spawn("control-read", move || worker::read(&path, &queue))?);
         }
         let path = path.to_owned();
-        Ok(Self { writes: Some(writes), reads: Some(reads), threads, path, migrated })
+        let (writes, reads) = (Some(writes), Some(reads));
+        Ok(Self { writes, reads, writer, readers, path, migrated })
     }
 
     /// Runs `op` in the next group's transaction and answers when the disk has it. The future may be
@@ -140,14 +143,14 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// Does what is queued and closes the database.
+    /// Does what is queued and closes the database. Who closes it last brings the log into it; of two that close it at once,
+    /// each leaves that to the other, and whoever then moves the file loses what was written last.
     fn drop(&mut self) {
-        self.writes = None;
+        // A panic of a worker was seen by its callers.
         self.reads = None;
-        for thread in self.threads.drain(..) {
-            // A panic of a worker was seen by its callers.
-            let _ = thread.join();
-        }
+        self.readers.drain(..).for_each(|thread| drop(thread.join()));
+        self.writes = None;
+        self.writer.take().map(JoinHandle::join);
     }
 }
 
@@ -200,4 +203,38 @@ fn open_reader(path: &Path) -> Result<Connection, EngineError> {
     db.pragma_update(None, "query_only", true)?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(db)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever moves the file once it is closed, as a restore does, has all of it.
+    #[test]
+    fn the_writer_waits_for_the_readers_and_closes_to_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(&folder.path().join("control.db")).unwrap();
+        let (reads, writes) = (engine.reads.as_ref().unwrap(), engine.writes.as_ref().unwrap());
+        let (reading, go_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let barriers = std::sync::Arc::new((reading, go_on));
+        let of_reader = barriers.clone();
+        let job: ReadJob = Box::new(move |db| {
+            db.unwrap().execute_batch("SELECT 1 FROM owners").unwrap();
+            of_reader.0.wait();
+            of_reader.1.wait();
+        });
+        assert!(reads.try_send(job).is_ok());
+        barriers.0.wait();
+        let (reads, writes) = (reads.downgrade(), writes.downgrade());
+        let closing = std::thread::spawn(move || drop(engine));
+        while reads.strong_count() > 0 {
+            std::thread::yield_now();
+        }
+        // Readers are told to end, and one is not done: the writer may not even know.
+        assert_eq!(writes.strong_count(), 1);
+        barriers.1.wait();
+        closing.join().unwrap();
+        assert_eq!(writes.strong_count(), 0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -8,7 +8,7 @@ use super::{index, inputs};
 use crate::error::{ClaimError, DocumentError, EngineError, OwnerError};
 use crate::ids::{Epoch, InputUid, NodeId, SessionId, VideoUid, column};
 use crate::input::{Input, RecordingMode};
-use crate::limits::{GROUP_BLOCK, RESERVE_AHEAD, RESTORE_SKIP};
+use crate::limits::{GROUP_BLOCK, OUTAGE_NUMBERS, RESERVE_AHEAD, RESTORE_SKIP};
 use crate::ownership::{
     Away, Claim, ClaimMode, Claimed, End, Ended, Owned, Presence, Reserved, Standing,
 };
@@ -293,6 +293,7 @@ pub(crate) fn park_all(
     db: &Connection,
     node: &NodeId,
     now_ms: u64,
+    segment_ms: u64,
 ) -> Result<Vec<Owned>, EngineError> {
     let parked = db
         .prepare_cached(
@@ -304,7 +305,40 @@ pub(crate) fn park_all(
             Ok(Owned { input: row.get(0)?, epoch, video: row.get(2)? })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
+    for owned in &parked {
+        leave_out(db, owned, now_ms, segment_ms)?;
+    }
     Ok(parked)
+}
+
+/// A broadcast whose node died may have gone on while nothing could be reserved: as many numbers are left out as
+/// segments, as long as the last one, fit between its last record, or else its claim, and now; some tens at most.
+fn leave_out(
+    db: &Connection,
+    owned: &Owned,
+    now_ms: u64,
+    segment_ms: u64,
+) -> Result<(), EngineError> {
+    let (claimed_ms, first) = db
+        .prepare_cached("SELECT at_ms, first_number FROM claims WHERE input = ?1 AND epoch = ?2")?
+        .query_row(params![owned.input, column::to(owned.epoch.0)], |row| {
+            Ok((column::u64(row, 0)?, column::u64(row, 1)?))
+        })?;
+    let last = index::last(db, &owned.video)?;
+    // A gap has no length.
+    let each_ms = last.as_ref().map(|r| r.duration_ms).filter(|ms| *ms > 0).unwrap_or(segment_ms);
+    // A record of this claim, by a clock that can be true.
+    let last = last.filter(|r| r.epoch == owned.epoch);
+    let last = last.map(|r| (r.wall_clock_ms.saturating_add(r.duration_ms), r.number));
+    let (from_ms, number) =
+        last.filter(|(end_ms, _)| *end_ms >= claimed_ms).unwrap_or((claimed_ms, first - 1));
+    let shown_to = number + now_ms.saturating_sub(from_ms).div_ceil(each_ms.max(1));
+    db.prepare_cached(
+        "UPDATE owners SET reserved_to = max(reserved_to, min(?2, reserved_to + ?3))
+         WHERE input = ?1",
+    )?
+    .execute(params![owned.input, column::to(shown_to), column::to(OUTAGE_NUMBERS)])?;
+    Ok(())
 }
 
 pub(crate) fn expire(db: &Connection, now_ms: u64) -> Result<Vec<Ended>, EngineError> {

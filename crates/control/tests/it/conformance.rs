@@ -59,6 +59,8 @@ control::conformance_suite! { super::sqlite:
         back_in_time_goes_on_and_too_late_begins_anew,
         ownerless_broadcasts_expire,
         a_node_that_starts_again_waits_for_its_encoders,
+        numbers_that_a_node_may_have_shown_are_left_out,
+        gaps_of_one_crash_do_not_make_more_of_the_next,
         an_input_says_since_when_it_is_so_and_why,
         a_video_id_is_used_once,
     }

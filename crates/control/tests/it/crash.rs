@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use control::conformance::{NOW, gap, random, segment, uid};
 use control::{Claim, ClaimMode, Control, InputSettings, MasterKey, NodeId, SessionId, VideoUid};
@@ -31,7 +32,7 @@ async fn node() {
         control.create_input(uid(1), settings, random(1), NOW).await.unwrap();
     }
     let node = NodeId::parse("node").unwrap();
-    control.park_all(&node, NOW).await.unwrap();
+    control.park_all(&node, NOW, Duration::from_secs(2)).await.unwrap();
     let claim = Claim {
         input: uid(1),
         node,

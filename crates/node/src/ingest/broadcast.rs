@@ -174,16 +174,34 @@ impl Ingest {
                     return;
                 }
                 None => {
-                    let to = packaging.next_number() + ahead;
-                    groups = groups_end(&broadcast);
-                    let owned = self.state().active.get(input).map(|a| a.owner.borrow().clone());
-                    if let Some(owned) = owned
-                        && let Err(error) = self.control.reserve(&owned, to, groups).await
-                    {
-                        tracing::warn!(%input, %error, "can't reserve segment numbers");
+                    let next = packaging.next_number();
+                    let ends = groups_end(&broadcast);
+                    if self.reserve(input, next + ahead, ends).await {
+                        (reserved, groups) = (next + ahead, ends);
+                    } else {
+                        // What is live comes first: it is tried again with the next number.
+                        reserved = reserved.max(next - 1);
                     }
-                    reserved = to;
                 }
+            }
+        }
+    }
+
+    /// Whether these numbers may be shown. If they are all the same, the next claim leaves them out.
+    pub(super) async fn reserve(&self, input: &InputUid, to: u64, groups: u64) -> bool {
+        let owned = self.state().active.get(input).map(|a| a.owner.borrow().clone());
+        let Some(owned) = owned else { return true };
+        let reserved = self.reserve_in_steps(&owned, to, groups).await;
+        let mut state = self.state();
+        match reserved {
+            Ok(()) => {
+                state.unreserved.remove(input);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%input, %error, "can't reserve segment numbers");
+                state.unreserved.insert(input.clone(), (owned, to));
+                false
             }
         }
     }

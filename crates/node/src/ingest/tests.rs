@@ -1,11 +1,11 @@
 //! Encoders that knock at the same moment: whoever's claim is the newest is on the air and is recorded, in whatever order they
 //! come through the door.
 
-use control::{InputSettings, MasterKey};
+use control::{Expect, InputSettings, MasterKey};
 use media::timeline::SourceClock;
 
 use super::*;
-use crate::config::load;
+use crate::config::{Layer, load};
 
 /// A node's door, without listeners.
 struct Rig {
@@ -198,6 +198,97 @@ async fn the_door_called_by_many_at_once_has_one_on_the_air() {
     assert_eq!(rig.on_air().epoch, owner.epoch.0);
     // The claim that is recorded under is the newest of all: it may reserve numbers.
     rig.ingest.control.reserve(&owner, 100, 100).await.unwrap();
+}
+
+#[tokio::test]
+async fn numbers_that_were_shown_and_not_reserved_are_left_out() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let _first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let input = &rig.input.uid;
+    let shown = || ingest.state().unreserved.get(input).map(|(_, to)| *to);
+    assert!(!ingest.reserve(input, 20, u64::MAX).await, "nobody is given so many groups");
+    assert_eq!(shown(), Some(20));
+    assert!(ingest.reserve(input, 30, 0).await);
+    assert_eq!(shown(), None, "it can be written again");
+    // It never could, until somebody else is at the door.
+    let owner = rig.owner();
+    ingest.state().unreserved.insert(input.clone(), (owner, 40));
+    let second = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!((second.resumed, second.first_segment), (true, 41));
+    assert_eq!(shown(), None);
+    // Hours of it, more than the database gives at once.
+    let many = 41 + 3 * control::limits::RESERVE_AHEAD;
+    ingest.state().unreserved.insert(input.clone(), (second.owned, many));
+    let third = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!((third.resumed, third.first_segment, shown()), (true, many + 1, None));
+    // While the next one asks, another number is shown.
+    let note = |to| ingest.state().unreserved.insert(input.clone(), (third.owned.clone(), to));
+    note(many + 10);
+    let (fourth, _) = tokio::join!(ingest.claim(&rig.input), async { note(many + 11) });
+    assert_eq!((fourth.unwrap().first_segment, shown()), (many + 12, None));
+    // It is over: what another claim shows is its own.
+    note(many + 1_000);
+    let fifth = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!((fifth.first_segment, shown()), (many + 13, None));
+}
+
+#[tokio::test]
+async fn numbers_are_reserved_again_however_many_were_not() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let _first = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let many = 5 * control::limits::RESERVE_AHEAD;
+    assert!(ingest.reserve(&rig.input.uid, many, 0).await);
+    let second = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!(second.first_segment, many + 1);
+}
+
+/// Flips `ingest.reconnect_s`.
+#[tokio::test]
+async fn who_has_left_is_waited_for_as_long_as_settings_say() {
+    let (built_in, flipped): (&[&str], &[&str]) = (&[], &["ingest.reconnect_s=600"]);
+    for (settings, timeout_seconds, left, wait_s) in [
+        (built_in, 0, Left::Lost, 15),
+        (flipped, 0, Left::Lost, 600),
+        (flipped, 0, Left::Idle, 600),
+        (flipped, 0, Left::Goodbye, 0),
+        // An input's own setting is for both.
+        (built_in, 60, Left::Lost, 60),
+        (flipped, 60, Left::Lost, 60),
+        (flipped, 60, Left::Goodbye, 60),
+    ] {
+        let case = format!("{settings:?} {timeout_seconds} {left}");
+        let rig = Rig::new().await;
+        let ingest = &rig.ingest;
+        let layers: Vec<_> = settings.iter().map(|text| Layer::setting(text).unwrap()).collect();
+        ingest.change(Settings::of(&load(&layers).unwrap().config));
+        let mut of_input = rig.input.settings.clone();
+        of_input.recording.timeout_seconds = timeout_seconds;
+        ingest.control.update_input(&rig.input.uid, Expect::Any, of_input, 1).await.unwrap();
+        let admitted = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+        let broadcast = ingest.state().active[&rig.input.uid].broadcast.clone();
+        let parked = ingest.parked.notified();
+        let from = (Instant::now(), now_ms());
+        (admitted.leave)(admitted.publication, left);
+        let to = (Instant::now(), now_ms());
+        parked.await;
+        if wait_s == 0 {
+            assert_eq!(broadcast.liveness(), Liveness::Ended(Close::Ended), "{case}");
+            continue;
+        }
+        // In the index a little longer, for what the recorder still has.
+        let until = ingest.control.next_expiry().await.unwrap().unwrap() - PARK_MARGIN_MS;
+        let wait = Duration::from_secs(wait_s);
+        assert!(
+            (from.1 + wait_s * 1_000..=to.1 + wait_s * 1_000 + 60_000).contains(&until),
+            "{case}"
+        );
+        ingest.origin.expire(from.0 + wait - Duration::from_millis(1));
+        assert_eq!(broadcast.liveness(), Liveness::Parked, "{case}");
+        ingest.origin.expire(to.0 + wait);
+        assert_eq!(broadcast.liveness(), Liveness::Ended(Close::SourceLost), "{case}");
+    }
 }
 
 /// However long it says nothing: it stays until it is gone.

@@ -39,10 +39,10 @@ struct Rig {
 
 impl Rig {
     /// On the air, with something recorded.
-    fn start(disk: Mount) -> Self {
+    fn start(disk: Mount, speed: f64) -> Self {
         let server = Server::start_in(AIRWAVE, &disk.path().join("data"), &SETTINGS);
         let input = server.input();
-        let encoder = clip().publish_at(2.0, &input.rtmp, -1);
+        let encoder = clip().publish_at(speed, &input.rtmp, -1);
         let video = server.wait_live(&input);
         let path = format!("/{video}/manifest/video.cmaf.m3u8");
         wait_until("a list", 20, || (server.get(&path).status == 200).then_some(()));
@@ -132,7 +132,7 @@ fn a_full_disk_pauses_recording_and_nothing_else() {
     if !can_mount() {
         return;
     }
-    let mut rig = Rig::start(Mount::memory(DISK_MIB).unwrap());
+    let mut rig = Rig::start(Mount::memory(DISK_MIB).unwrap(), 2.0);
     assert_eq!(rig.metric("recording_paused"), 0);
     assert!(!rig.advice().contains("record"), "{}", rig.advice());
     // Somebody else fills the disk, to the last byte.
@@ -162,6 +162,37 @@ fn a_disk_that_is_filled_by_recordings_has_the_oldest_deleted() {
         return;
     }
     let disk = Mount::memory(DISK_MIB).unwrap();
+    let (server, videos) = two_recordings(&disk);
+    fill(&disk, &server, &videos);
+    wait_until("the oldest to be deleted", 30, || {
+        (server.get(&format!("/{}/lifecycle", videos[0])).status == 404).then_some(())
+    });
+    assert_eq!(server.lifecycle(&videos[1])["live"], false, "the newest stays");
+}
+
+#[test]
+fn where_a_backup_has_the_recordings_no_more_are_deleted_in_vain() {
+    if !can_mount() {
+        return;
+    }
+    let disk = Mount::memory(DISK_MIB).unwrap();
+    let (server, videos) = two_recordings(&disk);
+    let mut backup = std::process::Command::new(AIRWAVE);
+    backup.arg("backup").arg(disk.path().join("backup")).arg("--data").arg(server.data());
+    let output = backup.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fill(&disk, &server, &videos);
+    let is_there = |video| server.get(&format!("/{video}/lifecycle")).status == 200;
+    let words = "freed next to nothing: a backup on the same disk";
+    wait_until("words about it", 30, || {
+        assert!(is_there(&videos[1]), "the newest stays");
+        server.admin("/readyz").text().contains(words).then_some(())
+    });
+    assert!(!is_there(&videos[0]) && is_there(&videos[1]));
+}
+
+/// A server on this disk, and what it has recorded.
+fn two_recordings(disk: &Mount) -> (Server, Vec<String>) {
     let server = Server::start_in(AIRWAVE, &disk.path().join("data"), &SETTINGS);
     let input = server.input();
     let mut videos = Vec::new();
@@ -172,7 +203,11 @@ fn a_disk_that_is_filled_by_recordings_has_the_oldest_deleted() {
         server.wait_ready(&video);
         videos.push(video);
     }
-    // The next one needs the room.
+    (server, videos)
+}
+
+/// Leaves a megabyte less than must be free, which the first of the recordings has.
+fn fill(disk: &Mount, server: &Server, videos: &[String]) {
     let filler = disk.path().join("filler");
     let free = 8_000_000 - 1_000_000;
     let size = server.api("GET", &format!("/stream/{}", videos[0]), None).json();
@@ -180,10 +215,6 @@ fn a_disk_that_is_filled_by_recordings_has_the_oldest_deleted() {
     assert!(size > 1_100_000, "a clip of {size} bytes frees enough");
     let used = disk_free(disk.path()).saturating_sub(free);
     std::fs::write(&filler, vec![1; usize::try_from(used).unwrap()]).unwrap();
-    wait_until("the oldest to be deleted", 30, || {
-        (server.get(&format!("/{}/lifecycle", videos[0])).status == 404).then_some(())
-    });
-    assert_eq!(server.lifecycle(&videos[1])["live"], false, "the newest stays");
 }
 
 fn disk_free(path: &std::path::Path) -> u64 {
@@ -200,7 +231,7 @@ fn a_disk_that_becomes_read_only_leaves_the_broadcast_and_what_was_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("disk");
     make_image(&image, 64);
-    let mut rig = Rig::start(Mount::image(&image).unwrap());
+    let mut rig = Rig::start(Mount::image(&image).unwrap(), 1.0);
     let said = acknowledged(&rig.server, &rig.video).unwrap();
     // What a file system does when its disk fails.
     rig.disk.remount("abort");
@@ -211,7 +242,9 @@ fn a_disk_that_becomes_read_only_leaves_the_broadcast_and_what_was_recorded() {
     while !rig.advice().contains("could not be recorded") {
         rig.watch(1);
     }
-    let Rig { disk, mut server, mut encoder, video, .. } = rig;
+    // Shown, and nobody could reserve them.
+    let shown = rig.live.newest.segments.last().unwrap().number;
+    let Rig { disk, mut server, mut encoder, video, input, .. } = rig;
     server.child().kill();
     encoder.kill();
     drop((server, disk));
@@ -229,4 +262,18 @@ fn a_disk_that_becomes_read_only_leaves_the_broadcast_and_what_was_recorded() {
     });
     let server = Server::start_in(AIRWAVE, &data, &SETTINGS);
     assert_eq!(server.lifecycle(&video)["live"], true, "the encoder is waited for");
+    let key = input.rtmp.rsplit('/').next().unwrap();
+    let rtmp = format!("rtmp://{}/live/{key}", server.addresses["rtmp"].as_str().unwrap());
+    let _encoder = clip().publish_at(1.0, &rtmp, -1);
+    let path = format!("/{video}/manifest/video.cmaf.m3u8");
+    let (first, list) = wait_until("a segment of its second life", 30, || {
+        let list = testkit::MediaPlaylist::parse(&server.get(&path).text()).ok()?;
+        let again = |s: &&testkit::PlaylistSegment| {
+            let uri = s.file.as_ref().map(|(_, uri)| uri.rsplit('/').next().unwrap());
+            uri.is_some_and(|name| !name.starts_with("1-"))
+        };
+        let first = list.segments.iter().find(again)?.number;
+        Some((first, list))
+    });
+    assert!(first > shown, "{first} was shown before, up to {shown}: {list:?}");
 }

@@ -194,7 +194,55 @@ fn check_times_rise(follower: &Follower) {
     }
 }
 
-/// Flips `ingest.reconnect_s`.
+#[test]
+fn a_goodbye_is_for_good_unless_the_input_says_to_wait() {
+    // What is waited for in vain is waited for to the end of this test.
+    let mut server = Server::start(AIRWAVE, &["ingest.reconnect_s=600"]);
+    let fields = |seconds: u32| json!({ "recording": { "timeoutSeconds": seconds } });
+    let (patient, strict) = (server.create_input(&fields(600)), server.create_input(&fields(0)));
+    let clip = Clip::make(&ClipSpec::plain("plain", 12));
+    let mut goodbyes = 0;
+    let mut leave = |server: &mut Server, encoder: &mut Child| {
+        encoder.signal("INT");
+        encoder.wait(20);
+        goodbyes += 1;
+        wait_until("a goodbye", 20, || {
+            let told = server.child().output().matches("it said goodbye").count();
+            (told == goodbyes).then_some(())
+        });
+    };
+
+    let mut encoder = clip.publish(&patient.rtmp, -1);
+    let video = server.wait_live(&patient);
+    let mut follower = video_of(&server, &video);
+    follow_until(&mut follower, "two segments", |f| f.segments.len() >= 2);
+    leave(&mut server, &mut encoder);
+    for id in [&patient.uid, &video] {
+        let lifecycle = server.lifecycle(id);
+        assert_eq!((&lifecycle["live"], &lifecycle["videoUID"]), (&json!(true), &json!(video)));
+    }
+    let state = server.api("GET", &format!("/stream/{video}"), None).json();
+    assert_eq!(state["result"]["status"]["state"], "live-inprogress", "{state}");
+    let _encoder = clip.publish(&patient.rtmp, -1);
+    let at = follower.segments.len();
+    follow_until(&mut follower, "two segments more", |f| {
+        f.segments.len() >= at + 2 && discontinuities(f) > 0
+    });
+    assert_eq!(server.lifecycle(&patient.uid)["videoUID"], video.as_str(), "the same video");
+    assert_eq!(discontinuities(&follower), 1);
+    follower.numbers();
+    check_times_rise(&follower);
+
+    let mut encoder = clip.publish(&strict.rtmp, -1);
+    let video = server.wait_live(&strict);
+    let mut follower = video_of(&server, &video);
+    follow_until(&mut follower, "a segment", |f| !f.segments.is_empty());
+    leave(&mut server, &mut encoder);
+    server.wait_ready(&video);
+    let lifecycle = server.lifecycle(&strict.uid);
+    assert_eq!(lifecycle["live"], false, "{lifecycle}");
+}
+
 #[test]
 fn an_encoder_that_does_not_come_back_ends_the_broadcast() {
     let server = Server::start(AIRWAVE, &["ingest.reconnect_s=1"]);

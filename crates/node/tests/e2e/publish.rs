@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Child, Clip, ClipSpec, Server, packets, wait_until};
+use testkit::{Child, Clip, ClipSpec, Server, free_address, listens, packets, wait_until};
 
 use crate::AIRWAVE;
 use crate::live::{check_same, follow_to_the_end, received};
@@ -82,6 +82,25 @@ fn files_and_pipes_arrive_packet_by_packet() {
             });
         }
     });
+}
+
+/// Somebody else's server: FFmpeg takes one encoder and writes down what it sends.
+#[test]
+fn a_file_is_published_to_another_server_packet_by_packet() {
+    let folder = tempfile::tempdir().unwrap();
+    let got = folder.path().join("got.mkv");
+    let url = format!("rtmp://{}/live/somebodys-key", free_address());
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-listen", "1", "-i", &url, "-c", "copy"]);
+    let mut server = Child::start(command.arg(&got));
+    wait_until("FFmpeg to listen", 20, || listens(server.id()));
+    let (code, output) = outcome(publish(short().path(), &url, &[]));
+    assert_eq!(code, 0, "{output}\n{}", server.output());
+    assert!(output.contains("sent 00:00:04 in 309 frames"), "{output}");
+    assert!(server.wait(20).success(), "{}", server.output());
+    for kind in ['v', 'a'] {
+        check_same(&packets(short().path(), kind), &packets(&got, kind), kind);
+    }
 }
 
 #[test]

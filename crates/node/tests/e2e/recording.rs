@@ -446,7 +446,7 @@ fn check_delta(server: &Server, id: &str) -> Option<()> {
 #[test]
 fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
     let settings = ["limits.recorder_patience_s=1"];
-    let server = Server::start(AIRWAVE, &settings);
+    let mut server = Server::start(AIRWAVE, &settings);
     let input = server.input();
     let clip = Clip::make(&ClipSpec::plain("plain", 12));
     let mut encoder = clip.publish(&input.rtmp, -1);
@@ -460,6 +460,21 @@ fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
     while server.metric("recording_segments_lost_total") == 0 {
         live.reload();
     }
+    // A second has time for four or five attempts, a minute for more than a dozen.
+    let about = |line: &str| line.split_once("segment=").map(|(_, number)| number.to_owned());
+    // It is counted before it is written to the log.
+    let (log, lost) = wait_until("the lost segment in the log", 10, || {
+        let log = server.child().output();
+        let lost = log.lines().find(|line| line.contains("fails for too long")).and_then(about)?;
+        Some((log, lost))
+    });
+    let number = lost.split_whitespace().next().unwrap().to_owned();
+    let attempt = |line: &&str| {
+        let of_it = about(line).is_some_and(|l| l.split_whitespace().next() == Some(&number));
+        line.contains("not stored") && of_it
+    };
+    let attempts = log.lines().filter(attempt).count();
+    assert!((1..=6).contains(&attempts), "{attempts} attempts for segment {number}: {log}");
     std::fs::create_dir(&tmp).unwrap();
     // Until some are recorded again.
     let committed = || server.metric("segment_commit_seconds_count");
