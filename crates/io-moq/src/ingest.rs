@@ -10,13 +10,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::admission::{Admitted, Asking, Left, Refused};
-use media::catalog::{self, Catalog, CatalogTrack};
+use media::catalog::{Catalog, CatalogTrack};
 use media::moq::{Fault, Track};
 use media::timeline::SourceClock;
 use media::{Arrival, Publication, Slot};
@@ -30,6 +30,9 @@ use spine::{
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+mod editions;
+
+use self::editions::Editions;
 use crate::clock;
 use crate::limits::{
     AUDIO_TRACKS_MAX, GONE_LINGER, LAG_MAX, MISSING_WAIT, PUBLISHED_TRACKS_MAX, REMOVED_TRACKS_MAX,
@@ -406,7 +409,7 @@ impl Ingest {
     /// Whole catalogs may be of one of several writers, and lack what the others have: they take nothing out.
     fn take_leave(&mut self, catalog: &Catalog) {
         let now = tokio::time::Instant::now();
-        let changed = self.catalog.newest.as_ref().is_some_and(|newest| newest.object > 0);
+        let changed = self.catalog.is_changed();
         for r in &mut self.readings {
             let listed = catalog.tracks.iter().find(|entry| entry.name == r.name);
             let stays = listed.map(|entry| Shape::of(entry, catalog) == r.shape);
@@ -613,102 +616,6 @@ impl Ingest {
     }
 }
 
-/// The catalog as it is, of objects that are whole ones or change the one before.
-#[derive(Default)]
-struct Editions {
-    objects: Option<Objects>,
-    newest: Option<Newest>,
-    /// One was taken: others have their turn before the next one.
-    rests: bool,
-}
-
-struct Newest {
-    group: u64,
-    /// The last object that came, whether or not it applied.
-    object: u64,
-    catalog: Arc<Catalog>,
-    /// Of its JSON.
-    bytes: usize,
-}
-
-impl Editions {
-    /// The next edition; an error when too much of it could not be read. What can't be read, or does not apply, is passed over:
-    /// the next whole one says all of it.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        unreadable: &mut u64,
-    ) -> Poll<Result<Arc<Catalog>, String>> {
-        if std::mem::take(&mut self.rests) {
-            // A stream may have thousands of small ones, each of them the work of a whole catalog.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        loop {
-            let Some(objects) = &mut self.objects else { return Poll::Pending };
-            let (group, header, payload) = match objects.poll(cx, now) {
-                Poll::Ready(Read::Object { group, header, payload }) => (group, header, payload),
-                Poll::Ready(Read::Cut | Read::Skipped) => continue,
-                Poll::Ready(Read::End(_)) => {
-                    // It may be offered again.
-                    self.objects = None;
-                    return Poll::Pending;
-                }
-                Poll::Pending => return Poll::Pending,
-            };
-            if header.status != spine::Status::Normal {
-                continue;
-            }
-            match self.take(group, header.id, &joined(payload)) {
-                Ok(catalog) => {
-                    self.rests = true;
-                    return Poll::Ready(Ok(catalog));
-                }
-                Err(error) => {
-                    // It may repeat all that the peer has said.
-                    let error: String = error.to_string().chars().take(REASON_CHARS).collect();
-                    let error = error.escape_debug();
-                    tracing::warn!(group, object = header.id, %error, "moq: a catalog is refused");
-                    *unreadable += 1;
-                    if *unreadable > UNREADABLE_MAX {
-                        return Poll::Ready(Err(format!("the catalog can't be read: {error}")));
-                    }
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-
-    /// MSF-01 §5.3: a group begins with a whole catalog, what is behind that in it changes it. Behind one that did not come, the
-    /// next whole one is waited for.
-    fn take(
-        &mut self,
-        group: u64,
-        object: u64,
-        json: &[u8],
-    ) -> Result<Arc<Catalog>, catalog::Error> {
-        if object == 0 {
-            self.newest = None;
-            let (catalog, bytes) = (Arc::new(Catalog::parse(json)?), json.len());
-            self.newest = Some(Newest { group, object, catalog: catalog.clone(), bytes });
-            return Ok(catalog);
-        }
-        let follows = |newest: &Newest| newest.group == group && newest.object + 1 == object;
-        let Some(newest) = self.newest.take_if(|newest| follows(newest)) else {
-            self.newest = None;
-            return Err(catalog::Error::NoBase);
-        };
-        let newest = self.newest.insert(Newest { object, ..newest });
-        newest.catalog = Arc::new(newest.catalog.updated(json, &mut newest.bytes)?);
-        Ok(newest.catalog.clone())
-    }
-}
-
-/// So much of why a catalog is refused as a log needs.
-const REASON_CHARS: usize = 200;
-
 /// Entries that are media. Where the same is there in two packagings, CMAF: it says when frames are
 /// decoded.
 fn choose(entries: &[CatalogTrack]) -> impl Iterator<Item = &CatalogTrack> {
@@ -746,56 +653,4 @@ async fn until(at: Option<tokio::time::Instant>) {
 fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::task::{Wake, Waker};
-
-    use spine::Header;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// A stream of small changes holds nobody up.
-    #[test]
-    fn between_two_editions_others_have_their_turn() {
-        let staging = staging().unwrap();
-        let track = staging.track(TrackName::from_static(CATALOG), TrackInfo::default()).unwrap();
-        let now = Instant::now();
-        let subgroup = track.group(0, now).unwrap().subgroup(0, now).unwrap();
-        let whole = r#"{"version":"draft-01","tracks":[]}"#;
-        let editions = [whole, r#"{"deltaUpdate":[]}"#, "{", r#"{"deltaUpdate":[]}"#];
-        for (id, json) in editions.into_iter().enumerate() {
-            let payload = track.budget().payload(Bytes::from_static(json.as_bytes()));
-            subgroup.write(Header::new(id as u64, now), vec![payload]).unwrap();
-        }
-        let start = Start::At(spine::Location { group: 0, object: 0 });
-        let cursor = staging.consume().get(&TrackName::from_static(CATALOG)).unwrap();
-        let cursor = cursor.subscribe(spine::Filter::from(start), Policy::EVERYTHING);
-        let objects = Some(Objects::in_order(cursor, PATIENCE));
-        let (mut catalog, mut unreadable) = (Editions { objects, ..Editions::default() }, 0);
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(woken.clone());
-        let mut cx = Context::from_waker(&waker);
-        let mut came = Vec::new();
-        for _ in 0..7 {
-            came.push(match catalog.poll(&mut cx, now, &mut unreadable) {
-                Poll::Ready(edition) => edition.is_ok().to_string(),
-                Poll::Pending => woken.0.swap(0, Ordering::Relaxed).to_string(),
-            });
-        }
-        // An edition, a rest; the one that is refused is one, too.
-        assert_eq!(came.join(" "), "true 1 true 1 1 true 1");
-        assert_eq!(unreadable, 1);
-    }
 }
