@@ -217,10 +217,8 @@ impl Ingest {
             Liveness::Ended(why) => why,
             Liveness::Live | Liveness::Parked => Close::Internal,
         };
-        if let Some((owned, away)) = found
-            && let Err(error) = self.control.release(&owned, end_of(why, away), now_ms()).await
-        {
-            tracing::debug!(%input, %error, "not the owner any more");
+        if let Some((owned, away)) = found {
+            self.release(input, &owned, end_of(why, away)).await;
         }
         {
             let mut state = self.state();
@@ -229,6 +227,17 @@ impl Ingest {
             }
         }
         self.finished.notify_waiters();
+    }
+
+    /// Whoever owns nothing can't reserve any more, so first what was shown without it. Where that is refused the input stays owned,
+    /// until the next claim.
+    async fn release(&self, input: &InputUid, owned: &Owned, end: End) {
+        if self.leave_out_shown(input).await.is_err() {
+            return;
+        }
+        if let Err(error) = self.control.release(owned, end, now_ms()).await {
+            tracing::debug!(%input, %error, "not the owner any more");
+        }
     }
 
     /// What was made of a video that there never was: nothing of it was committed.

@@ -233,6 +233,28 @@ async fn numbers_that_were_shown_and_not_reserved_are_left_out() {
     assert_eq!((fifth.first_segment, shown()), (many + 13, None));
 }
 
+/// The database takes nothing, and then does again before the broadcast is over: the next one goes on above what was shown.
+#[tokio::test]
+async fn numbers_that_were_shown_are_left_out_after_the_end_too() {
+    let rig = Rig::new().await;
+    let ingest = &rig.ingest;
+    let admitted = ingest.clone().admit(rig.asking(1).await).await.unwrap();
+    let input = &rig.input.uid;
+    let owner = rig.owner();
+    ingest.state().unreserved.insert(input.clone(), (owner, 40));
+    (admitted.leave)(admitted.publication, Left::Goodbye);
+    loop {
+        let mut over = std::pin::pin!(ingest.finished.notified());
+        over.as_mut().enable();
+        if !ingest.state().active.contains_key(input) {
+            break;
+        }
+        over.await;
+    }
+    let next = ingest.claim(&rig.input).await.unwrap();
+    assert_eq!((next.resumed, next.first_segment), (false, 41));
+}
+
 #[tokio::test]
 async fn numbers_are_reserved_again_however_many_were_not() {
     let rig = Rig::new().await;
