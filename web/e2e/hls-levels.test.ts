@@ -7,12 +7,14 @@ import { HlsEngine } from '../src/player/hls-engine';
 
 const fake = vi.hoisted(() => ({
   levels: [] as { height: number; audioCodec: string }[],
-  handlers: new Map<string, () => void>(),
+  handlers: new Map<string, (event?: string, data?: unknown) => void>(),
   loadLevel: -1,
   nextLevel: -1,
   manualLevel: -1,
   currentLevel: -1,
-  latestLevelDetails: null,
+  latestLevelDetails: null as object | null,
+  audioTracks: [] as object[],
+  audioTrack: -1,
   on(event: string, handler: () => void) {
     this.handlers.set(event, handler);
   },
@@ -63,4 +65,35 @@ test('what is chosen is the same one in both lists', () => {
     fake.currentLevel = place;
     expect(player.level()?.height).toBe(fake.levels[place]?.height);
   }
+});
+
+/** A media element that seeks to where it is put and stays there. */
+function seeker(): HTMLVideoElement {
+  const video = document.createElement('video');
+  Object.defineProperty(video, 'seeking', { value: true });
+  Object.defineProperty(video, 'currentTime', { value: 0, writable: true });
+  return video;
+}
+
+test.each([
+  ['before the pictures', 4, 3, 0, 4.1],
+  ['before the sound', 4, 5, 4.5, 5.1],
+  ['in the list', 4, 5, 5.5, 5.5],
+])('who seeks to a place %s goes to the oldest there is', (_, pictures, sound, to, expected) => {
+  const video = seeker();
+  const events = { onLive() {} } as unknown as EngineEvents;
+  new HlsEngine(video, { url: 'x', from: 'live', captions: null, moq: null, level: null }, events);
+  const updated = (fragmentStart: number) => {
+    fake.latestLevelDetails = { live: true, fragmentStart };
+    fake.audioTracks = [{ details: { fragmentStart: sound - pictures + fragmentStart } }];
+    fake.audioTrack = 0;
+    fake.handlers.get(Events.LEVEL_UPDATED)?.(Events.LEVEL_UPDATED, { details: fake.latestLevelDetails });
+  };
+  updated(pictures);
+  video.currentTime = to;
+  video.dispatchEvent(new Event('seeking'));
+  expect(video.currentTime).toBeCloseTo(expected);
+  // And where it slides away meanwhile.
+  updated(pictures + 10);
+  expect(video.currentTime).toBeCloseTo(Math.max(pictures, sound) + 10.1);
 });

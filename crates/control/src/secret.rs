@@ -17,8 +17,12 @@ impl Secret {
         Self(text.into())
     }
 
-    /// 192 bits as 32 URL-safe characters.
-    pub fn from_random(random: [u8; 24]) -> Self {
+    /// 192 bits as 32 URL-safe characters, of which the first is no dash: programs take an argument
+    /// that begins with one for an option.
+    pub fn from_random(mut random: [u8; 24]) -> Self {
+        if URL_SAFE_NO_PAD.encode(random).starts_with('-') {
+            random[0] = 0;
+        }
         Self(URL_SAFE_NO_PAD.encode(random))
     }
 
@@ -116,6 +120,17 @@ mod tests {
         assert_eq!(format!("{secret:?} {:?}", MasterKey::new(&[1; 32])), "*** ***");
         assert_eq!(secret.expose().len(), 32);
         assert!(!secret.expose().contains(['+', '/', '=']));
+    }
+
+    #[test]
+    fn no_secret_begins_as_an_option_does() {
+        for first in 0..=u8::MAX {
+            let mut random = [255; 24];
+            random[0] = first;
+            let secret = Secret::from_random(random);
+            assert!(!secret.expose().starts_with('-'), "{first}: {}", secret.expose());
+            assert_eq!(secret.expose().len(), 32);
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ const END_RESERVE_S = 0.3;
 /** Nor does one that has not finished by then: one of the tracks ends before that. So much earlier there may be both. */
 const END_PATIENCE_MS = 5_000;
 const END_STEP_S = 1;
+/** So far into the oldest segment goes who sought to what is before it. */
+const OLDEST_MARGIN_S = 0.1;
 
 export class HlsEngine implements Engine {
   private readonly hls: Hls;
@@ -76,10 +78,12 @@ export class HlsEngine implements Engine {
     this.hls.on(Events.ERROR, (_event, data) => this.onError(data));
     this.hls.on(Events.FRAG_LOADING, (_event, data) => this.onLoading(data));
     this.hls.on(Events.LEVEL_UPDATED, (_event, { details }) => this.onDetails(details, from));
+    this.hls.on(Events.AUDIO_TRACK_UPDATED, () => this.stayInList());
     this.hls.on(Events.MANIFEST_PARSED, () => {
       const at = level === null ? null : placeOf(level, this.levels());
       if (at !== null) this.hls.loadLevel = this.placeIn(at);
     });
+    video.addEventListener('seeking', this.stayInList);
     this.hls.attachMedia(video);
     this.offerAirPlay();
     this.hls.loadSource(url);
@@ -197,10 +201,23 @@ export class HlsEngine implements Engine {
 
   destroy(): void {
     window.clearTimeout(this.endTimer);
+    this.video.removeEventListener('seeking', this.stayInList);
     this.hls.destroy();
   }
 
+  /**
+   * hls.js (1.7.4) loads what is live for who has sought to a place before its list, and leaves him standing there. The
+   * list may begin later than `seekable` says: it moves while it slides, and by some frames once the first times are known.
+   */
+  private readonly stayInList = (): void => {
+    if (!this.live || !this.video.seeking) return;
+    const { latestLevelDetails, audioTracks, audioTrack } = this.hls;
+    const oldestS = Math.max(latestLevelDetails?.fragmentStart ?? 0, audioTracks[audioTrack]?.details?.fragmentStart ?? 0);
+    if (this.video.currentTime < oldestS) this.video.currentTime = oldestS + OLDEST_MARGIN_S;
+  };
+
   private onDetails(details: LevelDetails, from: From): void {
+    this.stayInList();
     if (this.liveNow === details.live) return;
     const first = this.liveNow === null;
     this.liveNow = details.live;
