@@ -35,6 +35,9 @@ const { values: options } = parseArgs({
     moq: { type: 'boolean', default: false },
     home: { type: 'string' },
     'moq-port': { type: 'string' },
+    from: { type: 'string' },
+    'to-start': { type: 'boolean', default: false },
+    infinite: { type: 'boolean', default: false },
   },
 });
 
@@ -79,7 +82,8 @@ async function play(browser, pages) {
   // A browser without WebCodecs plays whole parts over MoQ.
   if (options.parts) await page.addInitScript(() => delete window.VideoDecoder);
   const startedAt = Date.now();
-  const target = pages === null ? options.url : `${pages.url}?src=${encodeURIComponent(manifestOf(options.url))}${options.cmcd ? `&cmcd=${options.cmcd}` : ''}`;
+  const more = ['cmcd', 'from', 'infinite'].filter((name) => options[name]).map((name) => `&${name}=${options[name]}`);
+  const target = pages === null ? options.url : `${pages.url}?src=${encodeURIComponent(manifestOf(options.url))}${more.join('')}`;
   await page.goto(target, { waitUntil: 'domcontentloaded', timeout: Number(options['start-timeout']) * 1000 });
 
   const first = await page
@@ -140,6 +144,7 @@ async function play(browser, pages) {
       await page.waitForFunction(() => window.measure.state.ended, undefined, { timeout: PATIENCE_MS, polling: 50 });
     }
   }
+  const toStart = options['to-start'] && first !== null ? await seekToStart(page) : null;
   const leastIdle = machine();
   const all = first === null ? [] : await page.evaluate(() => window.samples.list);
   const samples = all.filter(({ latency }) => latency !== null);
@@ -160,7 +165,24 @@ async function play(browser, pages) {
   });
   const protocols = await page.evaluate(protocolsOfMedia);
   const own = player?.errors ?? [];
-  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), modes: [...new Set(modes)], turns: turns(modes), protocols, replay, leastIdle };
+  return { ...report({ measured, samples, tones, errors: [...errors, ...own], player, startupMs }), modes: [...new Set(modes)], turns: turns(modes), protocols, replay, toStart, leastIdle };
+}
+
+/** What a page with stock hls.js comes to that seeks to where `seekable` says that the list begins; `playsOn` within half a minute. */
+async function seekToStart(page) {
+  const sought = await page.evaluate(() => {
+    const [seekableS, listS] = [window.watched.seekable.start(0), window.player.oldest()];
+    window.watched.currentTime = seekableS;
+    return { seekableS, listS };
+  });
+  const soughtAt = Date.now();
+  const moves = ({ seekableS }) => window.watched.currentTime > seekableS + 1 && !window.watched.seeking;
+  const playsOn = await page.waitForFunction(moves, sought, { timeout: PATIENCE_MS / 2, polling: 50 }).then(
+    () => true,
+    () => false,
+  );
+  const tookMs = Date.now() - soughtAt;
+  return page.evaluate((before) => ({ ...before, atS: window.watched.currentTime, listThenS: window.player.oldest() }), { ...sought, playsOn, tookMs });
 }
 
 /** Runs in the page: over which protocols lists and media came (`h2`, `http/1.1`), as far as the server lets a page know. */

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use testkit::{Clip, ClipSpec, Packet, Server, Url, packets, play, request, skip, wait_until};
+use testkit::{
+    Clip, ClipSpec, Packet, Played, Server, Url, packets, play, request, skip, wait_until,
+};
 
 use crate::AIRWAVE;
 
@@ -219,4 +221,106 @@ fn both_periods_of_an_encoder_that_comes_back_are_whole_and_play_in_chromium() {
     assert!(widths[joint..].iter().all(|width| *width == 320), "{widths:?}");
     assert_eq!(played.0["jumpsBack"], 0, "{}", played.0);
     assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0);
+}
+
+/// What a crash left out is a hole between two Periods, while it is on the air and in the recording. The encoder begins with its
+/// first picture again behind it.
+#[test]
+fn the_hole_of_a_crash_is_played_over_in_chromium() {
+    if skip("browser") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let settings = ["ingest.reconnect_s=120"];
+    let mut server = Server::start_in(AIRWAVE, &data, &settings);
+    let input = server.input();
+    let clip = crate::browser::clip();
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    let video = server.wait_live(&input);
+    wait_until("twelve seconds in the recording", 60, || {
+        (server.metric("segment_commit_seconds_count") >= 6).then_some(())
+    });
+    server.child().kill();
+    encoder.kill();
+    drop(server);
+
+    let server = Server::start_in(AIRWAVE, &data, &settings);
+    // In low latency dash.js goes to the live edge by itself.
+    let dvr = server.url(&format!("/{video}/manifest/video.mpd?dvrEnabled=true&protocol=hls"));
+    // While its encoder is away it plays, and that makes the hole some seconds long.
+    let from = pictures(&server.get(&dvr.path).text())[0].0.to_string();
+    let more = ["--counter", "--no-tone", "--settle", "0", "--frames", "90", "--from", &from];
+    let Played(played) = play(&dvr.to_string(), "shaka", 0, &more);
+    assert_eq!(played["errors"], serde_json::json!([]));
+    let address = server.addresses["rtmp"].as_str().unwrap();
+    let mut encoder = clip.publish(&format!("rtmp://{address}/live/{}", input.key), 1);
+    let mpd = wait_until("six seconds behind the hole", 60, || {
+        let mpd = server.get(&dvr.path).text();
+        let behind = mpd.contains("<Period") && pictures(&mpd).last().unwrap().1 > 6.0;
+        (behind && pictures(&mpd).len() >= 2).then_some(mpd)
+    });
+    assert_eq!(values(&mpd, "type"), ["dynamic"], "{mpd}");
+    check_hole(&dvr, &mpd);
+    encoder.terminate();
+    encoder.wait(60);
+    server.wait_ready(&video);
+    let replay = dvr.join("video.mpd");
+    let mpd = server.get(&replay.path).text();
+    assert_eq!(values(&mpd, "type"), ["static"], "{mpd}");
+    check_hole(&replay, &mpd);
+}
+
+/// Where the Periods of an MPD begin and how long their pictures are, in seconds.
+fn pictures(mpd: &str) -> Vec<(f64, f64)> {
+    let span = |period: &str| {
+        let start = values(period, "start")[0].trim_start_matches("PT").trim_end_matches('S');
+        let pictures = period.split("</AdaptationSet>").next().unwrap();
+        let ticks = pictures.split("<S ").skip(1).map(|entry| {
+            let entry = format!(" {}", entry.split("/>").next().unwrap());
+            let value = |name| values(&entry, name).first().map_or(0, |v| v.parse().unwrap());
+            value("d") * (value("r") + 1)
+        });
+        let timescale: f64 = values(pictures, "timescale")[0].parse().unwrap();
+        (start.parse().unwrap(), ticks.sum::<u64>() as f64 / timescale)
+    };
+    mpd.split("<Period").skip(1).map(span).collect()
+}
+
+/// Players that begin eight seconds before it show pictures up to it and from it on. Both go on as soon as half a second is left
+/// before it: what they leave out there is theirs.
+fn check_hole(at: &Url, mpd: &str) {
+    const RATE: f64 = 30.0;
+    let periods = pictures(mpd);
+    let hole = periods.windows(2).position(|p| p[1].0 - p[0].0 - p[0].1 > 1.0);
+    let hole = hole.unwrap_or_else(|| panic!("a hole: {mpd}"));
+    let (start, length) = periods[hole];
+    let count = (periods[..=hole].iter().map(|(_, length)| length).sum::<f64>() * RATE) as u64;
+    let from = (start + length - 8.0).to_string();
+    for player in ["dashjs", "shaka"] {
+        let more = ["--counter", "--no-tone", "--settle", "0", "--frames", "290", "--from", &from];
+        let Played(played) = play(&at.to_string(), player, 0, &more);
+        let shown: Vec<u64> = serde_json::from_value(played["counter"]["values"].clone()).unwrap();
+        let joint = shown.windows(2).position(|pair| pair[1] < pair[0]).map(|at| at + 1);
+        let (before, behind) = shown.split_at(joint.expect("it goes over the hole"));
+        eprintln!(
+            "{player} of {count}: {:?} to {:?}, then {:?} to {:?}, {} ms between two, errors {}",
+            before.first(),
+            before.last(),
+            behind.first(),
+            behind.last(),
+            played["maxDisplayGapMs"],
+            played["errors"]
+        );
+        let left_out = count - 1 - before[before.len() - 1];
+        assert!(left_out < 30 && behind[0] < 15, "{player}: {shown:?} of {count}");
+        for shown in [before, behind] {
+            let of = shown[shown.len() - 1] - shown[0] + 1;
+            assert!(shown.is_sorted() && of > 20, "{player}: {shown:?}");
+            let share = shown.len() as f64 / of as f64;
+            assert!(share > if crate::browser::soak() { 0.95 } else { 0.5 }, "{player}: {shown:?}");
+        }
+        assert_eq!(played["jumpsBack"], 0, "{player}: {played}");
+        assert_eq!(played["errors"], serde_json::json!([]), "{player}");
+    }
 }
