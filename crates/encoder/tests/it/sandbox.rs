@@ -4,13 +4,13 @@
 #![allow(unsafe_code)]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use encode::Ladder;
 
 use crate::faults::children;
-use crate::studio::{FIRST, Studio, renditions};
+use crate::studio::{ENCODER, FIRST, Studio, renditions};
 
 #[path = "../../src/sandbox.rs"]
 mod entered;
@@ -312,4 +312,22 @@ async fn a_worker_at_work_is_held_by_all_that_is_said_of_it() {
     let targets: Vec<String> = targets.map(|t| t.to_string_lossy().into_owned()).collect();
     assert_eq!(targets.len(), 3, "{targets:?}");
     assert!(targets.iter().all(|t| t.starts_with("pipe:")), "{targets:?}");
+}
+
+/// Nobody writes to files in the sandbox: what the program says by hand comes out all the same.
+#[test]
+fn why_an_encoder_does_not_work_is_said_into_a_file_too() {
+    let tried = |stderr: Stdio| {
+        let mut command = Command::new(ENCODER);
+        command.args(["--try", "h264_of_nobody"]).stdin(Stdio::null()).stderr(stderr);
+        command.output().unwrap()
+    };
+    let piped = tried(Stdio::piped());
+    let said = String::from_utf8(piped.stderr).unwrap();
+    assert!(said.contains("h264_of_nobody"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("said");
+    let filed = tried(std::fs::File::create(&path).unwrap().into());
+    assert_eq!(filed.status, piped.status);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), said);
 }
