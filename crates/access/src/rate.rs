@@ -51,6 +51,14 @@ impl<K: Ord> Limiter<K> {
         Ok(())
     }
 
+    /// Puts back what was taken for nothing.
+    pub fn give_back(&self, key: &K) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(key) {
+            bucket.left = (bucket.left + 1.0).min(self.rate.burst);
+        }
+    }
+
     /// Whether there is one, without taking it.
     pub fn look(&self, key: &K, now_ms: u64) -> Result<(), u32> {
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,6 +115,20 @@ mod tests {
             assert_eq!(limiter.look(&key, at_ms).is_ok(), expect.is_ok(), "{at_ms} {key}");
             assert_eq!(limiter.take(key, at_ms), expect, "{at_ms} {key}");
         }
+    }
+
+    #[test]
+    fn what_was_taken_for_nothing_is_put_back() {
+        let limiter = Limiter::new(RATE, 10);
+        // Of nobody, and to a full bucket.
+        limiter.give_back(&'a');
+        for expect in [Ok(()), Ok(()), Ok(()), Err(2)] {
+            assert_eq!(limiter.take('a', 0), expect);
+        }
+        limiter.give_back(&'a');
+        assert_eq!([limiter.take('a', 0), limiter.take('a', 0)], [Ok(()), Err(2)]);
+        (0..9).for_each(|_| limiter.give_back(&'a'));
+        assert_eq!((0..9).take_while(|_| limiter.take('a', 0).is_ok()).count(), 3);
     }
 
     #[test]

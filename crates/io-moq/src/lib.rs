@@ -19,6 +19,7 @@ mod fetch;
 pub mod floor;
 mod flow;
 pub mod fuzzing;
+mod guesses;
 mod guest;
 mod ingest;
 pub mod limits;

@@ -246,6 +246,13 @@ pub const GATE_UNKNOWN_MAX: u32 = 12;
 /// Tokens of one message that are looked at: who needs more than a few has none that is good.
 pub const TOKENS_MAX: usize = 8;
 
+/// Tokens of a session that has shown a wrong one that are looked at whatever others of its address guess: who has shown an old
+/// one first has his good one read. A guesser has so many signatures more for a handshake.
+pub const LOOKS_OF_GUESSERS: usize = 1;
+
+/// Wrong tokens of a session that are known again: those of two messages.
+pub const WRONG_TOKENS_KEPT: usize = 2 * TOKENS_MAX;
+
 /// NEW_GROUP_REQUESTs that wait for a publisher to be asked: each is a subscriber that waits for its track.
 pub const WANTED_MAX: usize = 1_000;
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use spine::Origin;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use crate::guesses::Guesses;
 use crate::limits::{DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
 use crate::open::OpenBroadcasts;
 use crate::qlog::Logs;
@@ -115,26 +116,6 @@ pub struct Watching {
     pub host: Option<String>,
     /// What its session has shown before, and shows at the same time.
     pub guesses: Guesses,
-}
-
-/// Whether a session has shown a wrong token: one for all that it asks.
-#[derive(Debug, Clone, Default)]
-pub struct Guesses {
-    pub(crate) any: Arc<AtomicBool>,
-    pub(crate) counters: Arc<Counters>,
-}
-
-impl Guesses {
-    /// Whether it has.
-    pub fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
-    }
-
-    /// It has shown one now.
-    pub fn wrong(&self) {
-        self.any.store(true, Ordering::Relaxed);
-        self.counters.wrong_tokens.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// Why somebody may not watch.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use spine::{Announce, Path, Waiting, track};
 use tokio::time::timeout;
 
 use crate::clock;
+use crate::guesses::{Guesses, Shown};
 use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX, TOKENS_MAX};
-use crate::listen::{Barred, Guesses, Seat, Watching, Why};
+use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
 use crate::session::Relay;
@@ -63,8 +64,8 @@ pub(crate) fn secrets(tokens: &[AuthToken]) -> Vec<Secret> {
 pub(crate) struct Seats {
     /// One for each broadcast.
     taken: Arc<Mutex<BTreeMap<Path, Weak<Seat>>>>,
-    /// A wrong token was shown for one.
-    guessed: Arc<AtomicBool>,
+    /// Wrong tokens that were shown for any.
+    guessed: Arc<Mutex<Shown>>,
 }
 
 /// Who wants to see something, and what there is to see.
@@ -185,7 +186,7 @@ impl Viewer {
             origin: address.and_then(|address| address.origin.clone()),
             host: address.map(|address| address.authority.clone()),
             guesses: Guesses {
-                any: self.seats.guessed.clone(),
+                shown: self.seats.guessed.clone(),
                 counters: self.relay.counters.clone(),
             },
         };

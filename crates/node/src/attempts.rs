@@ -35,15 +35,15 @@ impl Attempts {
         self.wrong_keys.take(neighbourhood(from), now_ms).is_ok()
     }
 
-    /// A playback token of this address was wrong.
-    pub(crate) fn wrong_token(&self, from: IpAddr, now_ms: u64) {
-        let _ = self.wrong_tokens.take(neighbourhood(from), now_ms);
+    /// Takes a look at a playback token that may be wrong; false: too many were. Whoever has shown a wrong one asks: his neighbours
+    /// have theirs looked at all the same, and pay afterwards. Before the look, as others look at the same time.
+    pub(crate) fn look(&self, from: IpAddr, now_ms: u64) -> bool {
+        self.wrong_tokens.take(neighbourhood(from), now_ms).is_ok()
     }
 
-    /// Whether who has shown a wrong playback token may show another one. Asked of him alone: his
-    /// neighbours have theirs looked at.
-    pub(crate) fn may_show_another(&self, from: IpAddr, now_ms: u64) -> bool {
-        self.wrong_tokens.look(&neighbourhood(from), now_ms).is_ok()
+    /// It was not wrong.
+    pub(crate) fn look_was_good(&self, from: IpAddr) {
+        self.wrong_tokens.give_back(&neighbourhood(from));
     }
 }
 
@@ -55,15 +55,14 @@ mod tests {
     fn an_address_shows_so_many_wrong_tokens() {
         let attempts = Attempts::default();
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let may = |from, at_ms| attempts.may_show_another(address(from), at_ms);
-        let shown = (0..10_000).take_while(|_| {
-            let may = may("192.0.2.1", 0);
-            attempts.wrong_token(address("192.0.2.1"), 0);
-            may
-        });
+        let may = |from, at_ms| attempts.look(address(from), at_ms);
+        // All at once: none of them is over.
+        let shown = (0..10_000).take_while(|_| may("192.0.2.1", 0));
         assert_eq!(shown.count(), WRONG_PLAYBACK_TOKENS.burst as usize);
-        let later = [(0, false), (5_999, false), (6_001, true), (6_001, true)];
+        let later = [(0, false), (5_999, false), (6_001, true), (6_001, false)];
         assert_eq!(later.map(|(at_ms, _)| (at_ms, may("192.0.2.1", at_ms))), later);
+        attempts.look_was_good(address("192.0.2.1"));
+        assert_eq!([may("192.0.2.1", 6_001), may("192.0.2.1", 6_001)], [true, false]);
         assert!(may("192.0.2.2", 0));
     }
 

@@ -74,34 +74,60 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
                 Err(refusal) => return Err(barred(refusal)),
             };
             let (address, now, guesses) = (visitor.address, visitor.now_ms, &watching.guesses);
-            let (mut told, mut unread) = (None, false);
-            for token in &watching.tokens {
-                let Ok(token) = std::str::from_utf8(token.expose()) else { continue };
+            let (mut told, mut unread) = (None::<(usize, Refusal)>, false);
+            let tokens = watching.tokens.iter().map(|token| std::str::from_utf8(token.expose()));
+            let tokens = tokens.flatten().enumerate();
+            // One that was wrong may be right by now, if its key is new. It is read last: a look is for one that may be good.
+            let (wrong, others): (Vec<_>, Vec<_>) = tokens.partition(|(_, t)| guesses.knows(t));
+            for (place, token) in others.into_iter().chain(wrong) {
                 // Now, and not once before all: others of the session are looked at meanwhile.
-                let may = !guesses.any() || attempts.may_show_another(address, now);
-                if !may && !access.needs_no_check(token) {
+                let look = if access.needs_no_check(token) || !guesses.any() {
+                    Look::Free
+                } else if !guesses.knows(token) && guesses.take_look() {
+                    Look::OfSession
+                } else if attempts.look(address, now) {
+                    Look::OfAddress
+                } else {
                     unread = true;
                     continue;
-                }
+                };
                 let refused =
-                    match access.media(token, &uid, |_| None, visitor).await.and_then(known) {
-                        Ok(()) => return Ok(()),
-                        Err(refused) => refused,
-                    };
-                if refused.is_wrong_token() {
-                    guesses.wrong();
-                    attempts.wrong_token(address, now);
+                    access.media(token, &uid, |_| None, visitor).await.and_then(known).err();
+                let is_wrong = refused.as_ref().is_some_and(Refusal::is_wrong_token);
+                match look {
+                    Look::OfSession if !is_wrong => guesses.give_look_back(),
+                    Look::OfAddress if !is_wrong => attempts.look_was_good(address),
+                    Look::Free | Look::OfSession if is_wrong => {
+                        attempts.look(address, now);
+                    }
+                    _ => {}
+                }
+                let Some(refused) = refused else { return Ok(()) };
+                if is_wrong {
+                    guesses.wrong(token);
                 }
                 // What was said of the most particular token is what is told.
-                told.get_or_insert(refused);
+                if told.as_ref().is_none_or(|(before, _)| place < *before) {
+                    told = Some((place, refused));
+                }
             }
             if unread {
                 let words = "too many wrong tokens from this address: wait a while".to_owned();
                 return Err(Barred { why: Why::TooMany, words });
             }
-            Err(barred(told.unwrap_or(refusal)))
+            Err(barred(told.map_or(refusal, |(_, refused)| refused)))
         })
     })
+}
+
+/// Who pays for a look at a token, if it is wrong.
+enum Look {
+    /// The address afterwards, if there is anything left: of who has shown no wrong one before.
+    Free,
+    /// The session, and the address afterwards.
+    OfSession,
+    /// The address, before.
+    OfAddress,
 }
 
 fn barred(refusal: Refusal) -> Barred {
@@ -394,26 +420,28 @@ mod tests {
             };
             access.sign(&grant).unwrap()
         };
-        let ask = async |tokens: &[&str], guesses: &Guesses| {
+        let ask_from = async |host: u8, tokens: &[&str], guesses: &Guesses| {
             let fields = [Bytes::from_static(b"default"), uid.as_str().to_owned().into()];
             let secret = |token: &&str| moqt::Secret::new(Bytes::copy_from_slice(token.as_bytes()));
             let watching = Watching {
                 path: spine::Path::new(fields).unwrap(),
                 tokens: tokens.iter().map(secret).collect(),
-                peer: ([192, 0, 2, 1], 7).into(),
+                peer: ([192, 0, 2, host], 7).into(),
                 origin: None,
                 host: None,
                 guesses: guesses.clone(),
             };
             gate(watching).await.map_err(|barred| barred.why)
         };
+        let ask = async |tokens: &[&str], guesses: &Guesses| ask_from(1, tokens, guesses).await;
         let new = Guesses::default;
-        let (known, fresh, other) = (token(1), token(2), token(3));
-        let (known, fresh) = (known.as_str(), fresh.as_str());
+        let [known, fresh, other, another] = [1, 2, 3, 4].map(token);
+        let (known, fresh, another) = (known.as_str(), fresh.as_str(), another.as_str());
         // Its head and what it grants are of one, its signature of another one.
-        let wrong =
-            [&fresh[..fresh.rfind('.').unwrap()], &other[other.rfind('.').unwrap()..]].concat();
-        let wrong = wrong.as_str();
+        let signed = |by: &str| [&fresh[..fresh.rfind('.').unwrap()], by].concat();
+        let wrong = signed(&other[other.rfind('.').unwrap()..]);
+        let (wrong, too) = (wrong.as_str(), signed(&known[known.rfind('.').unwrap()..]));
+        let too = too.as_str();
         // What is behind a good one is not looked at, what is before it is.
         for (tokens, expect, guesses) in [
             (&[known][..], Ok(()), false),
@@ -432,21 +460,35 @@ mod tests {
         for n in 3..access::limits::WRONG_PLAYBACK_TOKENS.burst as usize {
             assert_eq!(ask(&["x", wrong], &guesser).await, Err(Why::Unauthorized), "{n}");
         }
-        let neighbours = [new(), new(), new()];
+        let neighbours = [new(), new(), new(), new()];
         for (what, tokens, session, expect) in [
-            ("another one", &[wrong][..], &guesser, Err(Why::TooMany)),
+            ("another one", &[too][..], &guesser, Err(Why::Wrong)),
+            ("the same one", &[wrong], &guesser, Err(Why::TooMany)),
             ("behind none", &["x", wrong], &guesser, Err(Why::TooMany)),
             ("no JWT, which costs nothing", &["x"], &guesser, Err(Why::Unauthorized)),
             ("no JWT, and yet one to be read", &["a.b.c"], &guesser, Err(Why::TooMany)),
             ("a good one", &[fresh], &guesser, Err(Why::TooMany)),
             ("one that is known", &[wrong, known], &guesser, Ok(())),
             ("the neighbour's first", &[wrong], &neighbours[0], Err(Why::Wrong)),
-            ("the neighbour's first of two", &[wrong, fresh], &neighbours[1], Err(Why::TooMany)),
+            ("the neighbour's two", &[wrong, too, fresh], &neighbours[1], Err(Why::TooMany)),
+            ("a good one behind a wrong one", &[wrong, another], &neighbours[3], Ok(())),
             ("the neighbour's good one", &[fresh], &neighbours[2], Ok(())),
             ("which is known from then on", &[fresh], &guesser, Ok(())),
         ] {
             assert_eq!(ask(tokens, session).await, expect, "{what}");
         }
+        // With one look that is left, the good one is looked at, not those that were wrong.
+        let (session, later) = (new(), token(5));
+        for n in 0..access::limits::WRONG_PLAYBACK_TOKENS.burst as usize - 1 {
+            let one = [[wrong], [too]][n % 2];
+            assert_eq!(ask_from(2, &one, &session).await, Err(Why::Wrong), "{n}");
+        }
+        let behind = [wrong, too, later.as_str()];
+        assert_eq!(ask_from(2, &behind, &session).await, Ok(()));
+        // And it is left again.
+        assert_eq!(ask_from(2, &[wrong], &session).await, Err(Why::Wrong));
+        assert_eq!(ask_from(2, &[wrong], &session).await, Err(Why::TooMany));
+        assert_eq!(ask_from(2, &behind, &session).await, Ok(()), "which is known");
         // Those that wait together for what its owner has said are looked at one by one.
         access.forget_policies();
         let session = new();

@@ -428,7 +428,7 @@ fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     let is_guess = |token: &moqt::Secret| token.expose().starts_with(b"GUESS");
     let (guesses, guessed) = (watching.tokens.iter().any(is_guess), watching.guesses.any());
     if secret && guesses && !guessed {
-        watching.guesses.wrong();
+        watching.guesses.wrong("GUESS");
     }
     let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
     if !secret || has("FRESH") || (has("TOKEN") && gone.is_none()) {
