@@ -2,6 +2,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Broadcast, type BroadcastEvents } from '../src/moq/broadcast';
 import * as messages from '../src/moq/messages';
+import { writeHeader, writeObjectHead } from '../src/moq/objects';
+import { Writer } from '../src/moq/wire';
 
 /** Requests of the page: the catalog gets no answer, the track these. */
 function serverThatSays(...said: Uint8Array<ArrayBuffer>[]): void {
@@ -91,5 +93,61 @@ describe('a track that is followed', () => {
       Broadcast.open(here, ['default', 'one'], 'catalog', 1_000, events, follow).catch(() => {});
     });
     expect(ended).toBe(expected);
+  });
+});
+
+describe('an encoder that is silent', () => {
+  /** How many requests came in so many seconds of silence; `object`: one comes after so long. */
+  async function asked(seconds: number, answers: boolean, object: number | null = null): Promise<[requests: number, lost: boolean]> {
+    vi.useFakeTimers();
+    try {
+      const streams = new TransformStream<ReadableStream<Uint8Array>, ReadableStream<Uint8Array>>();
+      let [requests, lost] = [0, false];
+      serverThatAnswers([], [messages.subscribeOk(4, new Uint8Array())]);
+      const Base = WebTransport as unknown as new () => { createBidirectionalStream: () => unknown };
+      vi.stubGlobal(
+        'WebTransport',
+        class extends Base {
+          incomingUnidirectionalStreams = streams.readable;
+          constructor() {
+            super();
+            const first = this.createBidirectionalStream;
+            this.createBidirectionalStream = () => {
+              if (++requests <= 2) return first();
+              const start = (controller: ReadableStreamDefaultController) => answers && controller.enqueue(has(5, 0));
+              return Promise.resolve({ readable: new ReadableStream({ start: (c) => void start(c) }), writable: new WritableStream() });
+            };
+          }
+        },
+      );
+      const here = { url: 'https://a.example:4443/', certificate: null };
+      const events: BroadcastEvents = { onCatalog: () => {}, onEnd: () => {}, onLost: () => (lost = true) };
+      const follow = (broadcast: Broadcast) => void broadcast.follow('video', 1, () => {});
+      Broadcast.open(here, ['default', 'one'], 'catalog', 60_000, events, follow).catch(() => {});
+      if (object !== null) {
+        await vi.advanceTimersByTimeAsync(object * 1_000);
+        requests = 2;
+        const bytes = new Writer().raw(writeHeader(4, 0)).raw(writeObjectHead(new Uint8Array(), 1)).byte(7).done();
+        const stream = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(bytes) });
+        void streams.writable.getWriter().write(stream);
+      }
+      await vi.advanceTimersByTimeAsync(seconds * 1_000);
+      return [requests - 2, lost];
+    } finally {
+      vi.useRealTimers();
+    }
+  }
+
+  it('is asked after ever less often, at last each four seconds', async () => {
+    expect(await asked(10, true)).toEqual([4, false]);
+    expect(await asked(60, true)).toEqual([17, false]);
+  });
+
+  it('is asked after at once if it falls silent again', async () => {
+    expect(await asked(1, true, 20)).toEqual([1, false]);
+  });
+
+  it('is gone if the server does not answer', async () => {
+    expect(await asked(2, false)).toEqual([1, true]);
   });
 });

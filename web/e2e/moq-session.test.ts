@@ -29,7 +29,7 @@ function server() {
 function past(streams: () => Promise<void> = () => Promise.resolve()) {
   let incoming: ReadableStreamDefaultController<ReadableStream<Uint8Array>> | null = null;
   let end: (why: { reason: string }) => void = () => {};
-  const requests: { answering: WritableStream<Uint8Array> }[] = [];
+  const requests: { answering: WritableStream<Uint8Array>; end: 'open' | 'closed' | 'reset' }[] = [];
   const transport = class {
     ready = Promise.resolve();
     closed = new Promise<{ reason: string }>((resolve) => (end = resolve));
@@ -40,8 +40,10 @@ function past(streams: () => Promise<void> = () => Promise.resolve()) {
     createBidirectionalStream = async () => {
       await streams();
       const answering = new TransformStream<Uint8Array, Uint8Array>();
-      requests.push({ answering: answering.writable });
-      return { readable: answering.readable, writable: new WritableStream() };
+      const request: (typeof requests)[number] = { answering: answering.writable, end: 'open' };
+      requests.push(request);
+      const writable = new WritableStream({ close: () => void (request.end = 'closed'), abort: () => void (request.end = 'reset') });
+      return { readable: answering.readable, writable };
     };
     close() {}
   };
@@ -139,14 +141,14 @@ describe('the past (draft-18 §10.12)', () => {
     if (order === 'the answer first') await answer.write(answers.ok);
     incoming.enqueue(stream(objects(0)));
     if (order !== 'the answer first') await vi.waitFor(() => expect(seen).toHaveLength(3), 20_000);
-    void answer.write(answers.ok);
+    answer.write(answers.ok).catch(() => {});
     await fetched.done;
     expect(seen).toEqual(['5.0 a', '5.1 b', '6.0 c']);
   });
 
   it('may be refused', async () => {
     const { fetched, answer } = await asking();
-    void answer.write(answers.refused);
+    answer.write(answers.refused).catch(() => {});
     await expect(fetched.done).rejects.toThrow('none');
   });
 
@@ -234,5 +236,51 @@ describe('a stream of an alias that nobody has named', () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+});
+
+describe('the stream of a request that is over', () => {
+  const TRACK = { namespace: ['a'], name: 'video' };
+  const refused = message(0x05, new Writer().varint(0x11).varint(0).prefixed('none'));
+  const sink = { object: () => {}, streamEnded: () => {}, done: () => {} };
+  const subscribe = (session: Session) => session.subscribe(TRACK, { priority: 0, order: 'ascending' }, sink);
+  const granted = messages.subscribeOk(4, new Uint8Array());
+  const fetched = message(0x18, new Writer().byte(0).varint(9).varint(2).varint(0));
+  const ok = messages.requestOk();
+
+  it.each([
+    ['a subscription that is refused', subscribe, [refused], 'closed'],
+    ['one that is granted', subscribe, [granted], 'open'],
+    ['one that has ended', subscribe, [granted, messages.publishDone(0x2, 0)], 'closed'],
+    ['a range that is refused', (session: Session) => session.fetch(TRACK, 5, 6, () => {}).done, [refused], 'closed'],
+    ['one that has not come yet', (session: Session) => session.fetch(TRACK, 5, 6, () => {}).done, [fetched], 'open'],
+    ['a namespace that is refused', (session: Session) => session.publishNamespace(['a']), [refused], 'closed'],
+    ['one that is published', (session: Session) => session.publishNamespace(['a']), [ok], 'open'],
+    ['a track that is refused', (session: Session) => session.publish(TRACK, 1), [refused], 'closed'],
+    ['the state of a track', (session: Session) => session.ping(TRACK, 20_000), [ok], 'closed'],
+    ['its newest object', (session: Session) => session.newest(TRACK, 20_000), [ok], 'closed'],
+    ['a question without an answer', subscribe, [], 'reset'],
+  ] as const)('%s', async (_name, ask, answers, end) => {
+    const { requests } = past();
+    const session = await Session.open(HERE, 20_000);
+    void Promise.resolve(ask(session)).catch(() => {});
+    await vi.waitFor(() => expect(requests).toHaveLength(1), 20_000);
+    const answering = requests[0]?.answering.getWriter();
+    for (const answer of answers) await answering?.write(answer);
+    if (answers.length === 0) answering?.close().catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(requests[0]?.end).toBe(end);
+  });
+
+  it('whose range has come', async () => {
+    const { requests, incoming } = past();
+    const session = await Session.open(HERE, 20_000);
+    const { done } = session.fetch(TRACK, 5, 6, () => {});
+    await vi.waitFor(() => expect(requests).toHaveLength(1), 20_000);
+    await requests[0]?.answering.getWriter().write(fetched);
+    incoming.enqueue(new ReadableStream({ start: (c) => (c.enqueue(Uint8Array.of(0x05, 0)), c.close()) }));
+    await done;
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(requests[0]?.end).toBe('closed');
   });
 });

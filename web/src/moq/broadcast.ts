@@ -28,6 +28,8 @@ const GIVE_UP_GROUP_MS = 250;
 /** Media comes every few hundredths of a second, whole parts three times a second. */
 const SILENT_MS = 600;
 const PING_MS = 800;
+/** Who has answered, and still sends nothing, is asked again ever later; the last repeats. */
+const PING_AGAIN_MS = [1_000, 2_000, 4_000];
 /** What the server says that it has is under way then, unless it waits for more that is. */
 const UNDER_WAY_MS = 500;
 const ANSWER_MS = 2_000;
@@ -38,6 +40,9 @@ export class Broadcast {
   catalog: Catalog = { complete: false, tracks: [] };
   private lastObjectMs = performance.now();
   private pinging = false;
+  /** Answers in a row without an object between them, and when the next one is asked for. */
+  private answers = 0;
+  private nextPingMs = 0;
   private over = false;
   private readonly timer: number;
   private readonly orders = new Set<Ordered>();
@@ -105,6 +110,8 @@ export class Broadcast {
     const sink = {
       object: (object: MoqObject) => {
         this.lastObjectMs = performance.now();
+        this.answers = 0;
+        this.nextPingMs = 0;
         order.object(object, this.lastObjectMs);
       },
       streamEnded: (group: number) => order.streamEnded(group, performance.now()),
@@ -160,11 +167,15 @@ export class Broadcast {
   private look(): void {
     const now = performance.now();
     for (const order of this.orders) order.tick(now);
-    if (this.pinging || this.orders.size === 0 || now - this.lastObjectMs < SILENT_MS) return;
+    if (this.pinging || this.orders.size === 0 || now - this.lastObjectMs < SILENT_MS || now < this.nextPingMs) return;
     this.pinging = true;
+    const { lastObjectMs } = this;
     void this.session.ping({ namespace: this.namespace, name: this.catalogName }, PING_MS).then((answered) => {
       this.pinging = false;
-      if (!answered) this.lose('path');
+      if (!answered) return this.lose('path');
+      if (this.lastObjectMs !== lastObjectMs) return;
+      this.nextPingMs = performance.now() + (PING_AGAIN_MS[Math.min(this.answers, PING_AGAIN_MS.length - 1)] ?? 0);
+      this.answers++;
     });
   }
 

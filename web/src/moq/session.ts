@@ -115,13 +115,13 @@ export class Session {
 
   /** Resolves with the server's consent. */
   async subscribe(track: messages.Track, wishes: messages.Wishes, sink: Sink): Promise<Subscription> {
-    const { answer, source, cancel } = await this.request((id) => messages.subscribe(id, track, wishes));
+    const { answer, source, finish, cancel } = await this.request((id) => messages.subscribe(id, track, wishes));
     if (answer.kind !== messages.KIND.SUBSCRIBE_OK) throw refused(answer);
     const alias = messages.readSubscribeOk(answer.body);
     this.sinks.set(alias, sink);
     for (const tell of this.waiting.get(alias) ?? []) tell();
     this.waiting.delete(alias);
-    void this.followUntilDone(source, sink);
+    void this.followUntilDone(source, sink).finally(finish);
     return {
       close: () => {
         this.sinks.delete(alias);
@@ -161,22 +161,19 @@ export class Session {
         if (!isOver) this.fetches.set((id = next), { object, over });
         return messages.fetchGroups(next, track, first, last);
       };
-      const asked = this.request(message).then(({ answer, cancel }) => {
-        if (answer.kind !== messages.KIND.FETCH_OK) over(refused(answer));
-        return cancel;
+      const asked = this.request(message).then(({ answer, finish, cancel }) => {
+        if (answer.kind !== messages.KIND.FETCH_OK) return over(refused(answer));
+        void done.then(finish, cancel);
       });
       asked.catch(over);
-      close = () => {
-        over(new Error('not wanted any more'));
-        void asked.then((cancel) => cancel()).catch(() => {});
-      };
+      close = () => over(new Error('not wanted any more'));
     });
     return { done, close };
   }
 
   /** Whether the other end still answers. */
   async ping(track: messages.Track, timeoutMs: number): Promise<boolean> {
-    const asked = this.request((id) => messages.trackStatus(id, track)).then(({ cancel }) => cancel());
+    const asked = this.request((id) => messages.trackStatus(id, track)).then(({ finish }) => finish());
     return inTime(asked, timeoutMs).then(
       () => true,
       () => false,
@@ -185,8 +182,8 @@ export class Session {
 
   /** The newest object that the server has of a track; null: it does not say. Fails without an answer in time. */
   async newest(track: messages.Track, timeoutMs: number): Promise<messages.Location | null> {
-    const asked = this.request((id) => messages.trackStatus(id, track)).then(({ answer, cancel }) => {
-      cancel();
+    const asked = this.request((id) => messages.trackStatus(id, track)).then(({ answer, finish }) => {
+      finish();
       return answer.kind === messages.KIND.REQUEST_OK ? messages.readLargest(answer.body) : null;
     });
     return inTime(asked, timeoutMs);
@@ -199,9 +196,9 @@ export class Session {
 
   /** Offers a track, whose objects go on streams of their own; resolves once the server takes it. `ended`: it wants no more. */
   async publish(track: messages.Track, alias: number): Promise<{ ended: Promise<void> }> {
-    const { answer, source } = await this.request((id) => messages.publish(id, track, alias));
+    const { answer, source, finish } = await this.request((id) => messages.publish(id, track, alias));
     if (answer.kind !== messages.KIND.REQUEST_OK) throw refused(answer);
-    return { ended: untilOver(source) };
+    return { ended: untilOver(source).finally(finish) };
   }
 
   async openUni(): Promise<WritableStreamDefaultWriter<Uint8Array>> {
@@ -230,15 +227,26 @@ export class Session {
     const id = this.nextRequest;
     this.nextRequest += 2;
     const writer = (writable as WritableStream<Uint8Array>).getWriter();
-    await writer.write(message(id));
     const source = new Source((readable as ReadableStream<Uint8Array>).getReader());
-    const answer = await messages.readMessage(source);
-    if (answer === null) throw new Malformed('a request without an answer');
+    // draft-21 §6.4.2.2: a stream that is left open takes the place of another one.
+    const finish = () => {
+      writer.close().catch(() => {});
+      void source.cancel();
+    };
     const cancel = () => {
       writer.abort(streamError(1)).catch(() => {});
       void source.cancel();
     };
-    return { answer, source, cancel };
+    try {
+      await writer.write(message(id));
+      const answer = await messages.readMessage(source);
+      if (answer === null) throw new Malformed('a request without an answer');
+      if (answer.kind === messages.KIND.REQUEST_ERROR) finish();
+      return { answer, source, finish, cancel };
+    } catch (error) {
+      cancel();
+      throw error;
+    }
   }
 
   private async acceptUni(): Promise<void> {
