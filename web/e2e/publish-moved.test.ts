@@ -1,25 +1,40 @@
 // @vitest-environment happy-dom
-/** The publisher page, when the server sends it elsewhere: a second connection, before the first one is left. */
+/** The publisher page, when the server sends it elsewhere, a second connection before the first one is left; and when devices change. */
 import { beforeEach, expect, it, vi } from 'vitest';
 import page from '../publish.html?raw';
 import type { Address } from '../src/moq/session';
+import type { PublisherEvents } from '../src/publish/publisher';
 
 const ELSEWHERE: Address = { url: 'https://b.example:4443/key', certificate: null };
 
 interface Start {
   url: string;
-  publisher: { stop: ReturnType<typeof vi.fn>; abandon: ReturnType<typeof vi.fn>; sent: object; description: string };
+  stream: MediaStream;
+  publisher: { stop: ReturnType<typeof vi.fn>; abandon: ReturnType<typeof vi.fn>; replace: ReturnType<typeof vi.fn>; sent: object; description: string };
+  onSilent: (words: string) => void;
   onLost: () => void;
   onMoved: (to: Address) => void;
 }
 
 const starts: Start[] = [];
 /** What the server does before the start resolves, or fails if this throws; once. */
-let before: (start: Start) => void = () => {};
+let before: (start: Start) => void | Promise<void> = () => {};
+/** What was opened, old ones first, and the microphones that were asked for beside a screen. */
+const opened: MediaStream[] = [];
+const beside: string[] = [];
+const streamOf = () => Object.assign(new MediaStream(), { getTracks: () => [], getVideoTracks: () => [] });
 
 vi.mock('../src/publish/encode', () => ({ supported: () => true }));
 vi.mock('../src/publish/devices', () => ({
-  open: () => Promise.resolve(new MediaStream()),
+  open: () => {
+    const stream = streamOf();
+    opened.push(stream);
+    return Promise.resolve(stream);
+  },
+  withMicrophone: (_screen: MediaStream, microphone: string) => {
+    beside.push(microphone);
+    return Promise.resolve(streamOf());
+  },
   list: () => Promise.resolve(),
   Meter: class {
     watch() {}
@@ -28,24 +43,23 @@ vi.mock('../src/publish/devices', () => ({
 }));
 vi.mock('../src/publish/publisher', () => ({
   Publisher: {
-    start: (address: Address, _namespace: string[], _stream: unknown, _onError: unknown, onLost: () => void, onMoved: (to: Address) => void) => {
-      const publisher = { stop: vi.fn(), abandon: vi.fn(), sent: { bytes: 0, frames: 0, dropped: 0 }, description: '' };
-      const start = { url: address.url, publisher, onLost, onMoved };
+    start: async (address: Address, _namespace: string[], stream: MediaStream, events: PublisherEvents) => {
+      const publisher = { stop: vi.fn(), abandon: vi.fn(), replace: vi.fn(), sent: { bytes: 0, frames: 0, dropped: 0 }, description: '' };
+      const { onSilent, onLost, onMoved } = events;
+      const start = { url: address.url, stream, publisher, onSilent, onLost, onMoved };
       starts.push(start);
       const does = before;
       before = () => {};
-      try {
-        does(start);
-      } catch (error) {
-        return Promise.reject(error instanceof Error ? error : new Error(String(error)));
-      }
-      return Promise.resolve(publisher);
+      await does(start);
+      return publisher;
     },
   },
 }));
 
 beforeEach(async () => {
   starts.length = 0;
+  opened.length = 0;
+  beside.length = 0;
   before = () => {};
   vi.resetModules();
   vi.useFakeTimers();
@@ -133,4 +147,47 @@ it('does not try again for a broadcast that was stopped meanwhile', async () => 
   expect(starts).toHaveLength(2);
   await vi.advanceTimersByTimeAsync(10_000);
   expect(starts).toHaveLength(2);
+});
+
+function change(list: 'cameras' | 'microphones'): Promise<unknown> {
+  document.getElementById(list)?.dispatchEvent(new Event('change'));
+  return vi.advanceTimersByTimeAsync(0);
+}
+
+it.each(['at first', 'elsewhere'])('sends the camera that was chosen while it connected, %s', async (when) => {
+  let connected = () => {};
+  const connects = () => new Promise<void>((resolve) => (connected = resolve));
+  if (when === 'elsewhere') await goLive();
+  before = connects;
+  if (when === 'elsewhere') starts[0]?.onMoved(ELSEWHERE);
+  else document.getElementById('go')?.click();
+  await vi.advanceTimersByTimeAsync(0);
+  const start = starts.at(-1);
+  expect(start?.stream).toBe(opened[0]);
+  await change('cameras');
+  connected();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(start?.publisher.replace.mock.calls).toEqual([[opened[1]]]);
+  // One that was there before is not begun anew.
+  await goLive();
+  await goLive();
+  expect(starts.at(-1)?.publisher.replace).not.toHaveBeenCalled();
+});
+
+it('asks for no screen anew when another microphone or camera is chosen beside it', async () => {
+  document.getElementById('screen')?.click();
+  await goLive();
+  const [start] = starts;
+  expect([opened.length, start?.stream === opened[1]]).toEqual([2, true]);
+  await change('cameras');
+  expect([opened.length, start?.publisher.replace.mock.calls.length]).toEqual([2, 0]);
+  await change('microphones');
+  expect([opened.length, beside.length, start?.publisher.replace.mock.calls.length]).toEqual([2, 1, 1]);
+});
+
+it('stays live without its sound, and says why', async () => {
+  before = ({ onSilent }) => onSilent('no sound');
+  await goLive();
+  expect(document.getElementById('error')?.textContent).toBe('no sound');
+  expect(document.getElementById('badge')?.hidden).toBe(false);
 });

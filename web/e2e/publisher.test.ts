@@ -9,7 +9,9 @@ const streams: { written: Uint8Array[]; end: 'open' | 'closed' | 'reset' }[] = [
 let onAsked: (asked: Asked) => void = () => {};
 /** Whether the peer acknowledges anything. */
 let acknowledges = true;
-const encoders: { format?: (format: VideoFormat) => void; frame: (frame: Encoded) => void }[] = [];
+const encoders: { format?: (format: VideoFormat) => void; frame: (frame: Encoded) => void; fail?: (words: string) => void }[] = [];
+/** What the page was told of its sound. */
+const said: string[] = [];
 
 vi.mock('../src/moq/session', () => ({
   Session: {
@@ -47,9 +49,9 @@ vi.mock('../src/publish/encode', () => {
       }
     },
     AudioSource: class extends Source {
-      constructor(_track: unknown, frame: (frame: Encoded) => void) {
+      constructor(_track: unknown, frame: (frame: Encoded) => void, fail: (words: string) => void) {
         super();
-        encoders.push({ frame });
+        encoders.push({ frame, fail });
       }
     },
   };
@@ -66,19 +68,24 @@ async function subscribe(name: string): Promise<void> {
 }
 
 async function start(...kinds: string[]): Promise<Publisher> {
-  return Publisher.start({ url: 'https://a.example/', certificate: null }, ['a'], stream(...kinds), () => {}, () => {}, () => {});
+  return Publisher.start({ url: 'https://a.example/', certificate: null }, ['a'], stream(...kinds), { onError: () => {}, onSilent: (words) => said.push(words), onLost: () => {}, onMoved: () => {} });
 }
 
-/** The tracks of each catalog that went out. */
+/** What each catalog that went out lists, or takes out of the one before it in its group. */
 function catalogs(): string[][] {
+  type Listed = { tracks: { name: string }[] };
+  const names = ({ tracks }: Listed) => tracks.map(({ name }) => name);
   return streams.flatMap(({ written }) => written.map((bytes) => new TextDecoder().decode(bytes))).flatMap((text) => {
-    const json = /\{"version".*\}$/s.exec(text)?.[0];
-    return json === undefined ? [] : [(JSON.parse(json) as { tracks: { name: string }[] }).tracks.map(({ name }) => name)];
+    const json = /\{"(version|generatedAt)".*\}$/s.exec(text)?.[0];
+    if (json === undefined) return [];
+    const catalog = JSON.parse(json) as Listed & { deltaUpdate?: (Listed & { op: string })[] };
+    return catalog.deltaUpdate?.map((change) => [change.op, ...names(change)]) ?? [names(catalog)];
   });
 }
 
 beforeEach(() => {
   streams.length = 0;
+  said.length = 0;
   encoders.length = 0;
   acknowledges = true;
 });
@@ -119,4 +126,21 @@ it('says what there is when sound comes later', async () => {
   publisher.replace(stream('video', 'audio'));
   await settle();
   expect(catalogs()).toHaveLength(2);
+});
+
+it.each(['fails', 'is not in what is shown now'])('goes on without sound that %s, and says so', async (why) => {
+  const publisher = await start('video', 'audio');
+  await subscribe('catalog');
+  encoders[0]?.format?.({ codec: 'avc1.42e01f', width: 640, height: 360, bitrate: 1 });
+  await settle();
+  if (why === 'fails') encoders[1]?.fail?.('no sound');
+  else publisher.replace(stream('video'));
+  await settle();
+  expect([catalogs(), said]).toEqual([[['video', 'audio'], ['remove', 'audio']], why === 'fails' ? ['no sound'] : []]);
+  expect(streams).toHaveLength(1);
+  // The next microphone may do.
+  publisher.replace(stream('video', 'audio'));
+  await settle();
+  expect(catalogs().at(-1)).toEqual(['video', 'audio']);
+  expect(encoders).toHaveLength(3);
 });

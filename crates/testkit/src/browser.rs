@@ -91,6 +91,14 @@ pub fn publish_from_page(server: &str, input: &str, key: &str, seconds: u32) -> 
     Child::start(command.args(["--seconds", &seconds.to_string()]))
 }
 
+/// Broadcasts from the page `/publish` of this server, whose sound, screen and camera change while it is live, and watches it over
+/// MoQ (tests/browser/devices.mjs).
+pub fn change_devices(server: &str, input: &str, key: &str) -> Value {
+    let mut command = browser_script("devices.mjs");
+    command.args(["--server", server, "--input", input, "--key", key]);
+    answer(&mut command, 400)
+}
+
 /// What that page, and who watched it, saw.
 pub fn published(script: Child) -> Value {
     said(script, "publish.mjs", 240)

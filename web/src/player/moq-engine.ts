@@ -29,6 +29,7 @@ const BEGINS_MAX = 100;
 const NEAR_S = 0.1;
 
 type Kind = 'video' | 'audio';
+const KINDS: readonly Kind[] = ['video', 'audio'];
 
 interface Playing {
   track: CatalogTrack;
@@ -87,6 +88,9 @@ export class MoqEngine implements Engine {
   private edge: { endS: number; atMs: number } | null = null;
   private clock: { wallClockMs: number; mediaS: number } | null = null;
   private started = false;
+  private begun = false;
+  private suspended = false;
+  private address: Address | null = null;
   private stuckSinceMs: number | null = null;
   private begins: Begins[] = [];
   private readonly onSeeking = () => this.rewindTo(this.video.currentTime);
@@ -115,6 +119,7 @@ export class MoqEngine implements Engine {
   }
 
   private async begin({ address, namespace }: MoqPlace, level: Level | null): Promise<void> {
+    this.address = address;
     const opened = new Promise<void>((resolve) => {
       this.media.addEventListener('sourceopen', () => resolve(), { once: true });
     });
@@ -138,12 +143,13 @@ export class MoqEngine implements Engine {
       window.setTimeout(() => reject(new Error('no media in time')), level === null ? MEDIA_MS : 2 * MEDIA_MS);
     });
     // Both buffers have to be there before the first one is filled.
-    for (const kind of ['video', 'audio'] as const) this.choose(kind);
+    for (const kind of KINDS) this.choose(kind);
     if (this.playing.size === 0) throw new Error('nothing that can be played');
     this.timer = window.setInterval(() => this.look(), LOOK_EVERY_MS);
     this.video.addEventListener('seeking', this.onSeeking);
     await first;
     this.onFirst = null;
+    this.begun = true;
     this.events.onLive(true);
   }
 
@@ -315,6 +321,12 @@ export class MoqEngine implements Engine {
     }
   }
 
+  /** Sound has come or gone, or the picture has. Media Source takes no other buffers once it has begun, and waits for those that it has. */
+  private kindsChanged(): boolean {
+    const there = KINDS.filter((kind) => this.candidates(kind).length > 0);
+    return there.length > 0 && KINDS.some((kind) => there.includes(kind) !== this.playing.has(kind));
+  }
+
   /** Whether the element is this engine's: `destroy` is one end of that, another engine that began meanwhile the other. */
   private get holdsElement(): boolean {
     return !this.destroyed && this.media.readyState !== 'closed';
@@ -346,6 +358,7 @@ export class MoqEngine implements Engine {
   private look(): void {
     const { video } = this;
     if (!this.holdsElement) return;
+    if (this.live && this.begun && !this.suspended && this.kindsChanged()) return this.events.onPathLost('open', this.address);
     if (this.live) this.throughput.look(performance.now());
     if (this.descent.up(performance.now())) this.choose('video');
     this.offerPast();
@@ -460,6 +473,7 @@ export class MoqEngine implements Engine {
   }
 
   suspend(): void {
+    this.suspended = true;
     this.throughput.forget();
     for (const { followed, next, rewind } of this.playing.values()) {
       rewind?.end();
@@ -469,6 +483,7 @@ export class MoqEngine implements Engine {
   }
 
   resume(): void {
+    this.suspended = false;
     for (const [kind, before] of [...this.playing]) {
       const playing: Playing = { ...before, next: null };
       this.playing.set(kind, playing);

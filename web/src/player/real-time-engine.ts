@@ -61,6 +61,7 @@ export class RealTimeEngine implements Engine {
   private delay = new Delay();
   private readonly generator = new MediaStreamTrackGenerator({ kind: 'video' });
   private readonly frames = this.generator.writable.getWriter();
+  private readonly stream = new MediaStream([this.generator]);
   private sound: Sound | null = null;
   private videoDecoder: VideoDecoder | null = null;
   private audioDecoder: AudioDecoder | null = null;
@@ -69,6 +70,9 @@ export class RealTimeEngine implements Engine {
   private readonly configs = new Map<Kind, Uint8Array | null>();
   private wanted: Record<Kind, string | null> = { video: null, audio: null };
   private decodable: CatalogTrack[] = [];
+  /** Catalogs that were looked at, and the one of them that `decodable` is of. */
+  private looks = 0;
+  private looked = 0;
   private readonly descent = new Descent();
   private readonly throughput = new Throughput(
     () => this.followed.get('video')?.followed.isLagging() ?? Promise.resolve(false),
@@ -78,6 +82,8 @@ export class RealTimeEngine implements Engine {
   private held: (() => void)[] | null = [];
   /** Kinds of which everything that was sent at once, as it was there already, is decoded. */
   private readonly caughtUp = new Set<Kind>();
+  /** The first picture is there. */
+  private begun = false;
   /** The decoder has had a key frame. */
   private begunDecoding = false;
   private clock: { wallClockMs: number; presentMs: number } | null = null;
@@ -121,8 +127,7 @@ export class RealTimeEngine implements Engine {
     await this.look(this.broadcast.catalog);
     // Sound alone is Media Source's: there is nothing to gain.
     if (this.of('video').length === 0 || this.lacks('audio')) return false;
-    const stream = new MediaStream([this.generator]);
-    this.video.srcObject = stream;
+    this.video.srcObject = this.stream;
     const first = new Promise<void>((resolve, reject) => {
       this.onFirst = resolve;
       window.setTimeout(() => reject(new Error('no media in time')), MEDIA_MS);
@@ -133,19 +138,27 @@ export class RealTimeEngine implements Engine {
     for (const take of held) take();
     await first;
     // Behind the first picture: to make it ready takes a browser longer than a frame.
-    const [sounding] = this.of('audio');
-    if (sounding !== undefined) {
-      this.sound = new Sound(this.video, sounding.samplerate);
-      if (this.sound.track !== undefined) stream.addTrack(this.sound.track);
-    }
+    this.begun = true;
+    this.makeSound();
     this.lookTimer = window.setInterval(() => this.lookAfter(), LOOK_EVERY_MS);
     this.events.onLive(true);
     return true;
   }
 
   private async look({ tracks }: Catalog): Promise<void> {
+    const look = ++this.looks;
     const can = await Promise.all(tracks.map(canDecode));
+    if (look < this.looked) return;
+    this.looked = look;
     this.decodable = tracks.filter((_, at) => can[at]);
+  }
+
+  /** It may come long after the first picture. */
+  private makeSound(): void {
+    const [sounding] = this.of('audio');
+    if (!this.begun || this.sound !== null || sounding === undefined) return;
+    this.sound = new Sound(this.video, sounding.samplerate);
+    if (this.sound.track !== undefined) this.stream.addTrack(this.sound.track);
   }
 
   private lacks(kind: Kind): boolean {
@@ -155,7 +168,12 @@ export class RealTimeEngine implements Engine {
   private async onCatalog(catalog: Catalog): Promise<void> {
     await this.look(catalog);
     // Before that, `begin` does it.
-    if (this.held === null) for (const kind of KINDS) this.choose(kind);
+    if (this.held !== null || this.destroyed) return;
+    for (const kind of KINDS) this.choose(kind);
+    this.makeSound();
+    // As at the beginning.
+    const soundAlone = this.of('video').length === 0 && this.of('audio').length > 0;
+    if (this.begun && (soundAlone || this.lacks('audio'))) this.giveUp();
   }
 
   private of(kind: Kind): CatalogTrack[] {

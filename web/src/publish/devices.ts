@@ -8,13 +8,23 @@ export interface Chosen {
   microphone: string;
 }
 
+/** Screens that are shown with a sound of their own. */
+const sounding = new WeakSet<MediaStream>();
+
+function soundOf(microphone: string): MediaTrackConstraints {
+  return { ...(microphone === '' ? {} : { deviceId: { exact: microphone } }), channelCount: { ideal: 2 } };
+}
+
 /** Microphones stay on when a screen is shown: the screen's own sound goes first, where there is any. */
 export async function open({ picture, camera, microphone }: Chosen): Promise<MediaStream> {
-  const audio: MediaTrackConstraints = { ...(microphone === '' ? {} : { deviceId: { exact: microphone } }), channelCount: { ideal: 2 } };
+  const audio = soundOf(microphone);
   const size = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
   if (picture === 'screen') {
     const screen = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 30, max: 30 } }, audio: true });
-    if (screen.getAudioTracks().length > 0) return screen;
+    if (screen.getAudioTracks().length > 0) {
+      sounding.add(screen);
+      return screen;
+    }
     const sound = await navigator.mediaDevices.getUserMedia({ audio }).catch(() => null);
     for (const track of sound?.getAudioTracks() ?? []) screen.addTrack(track);
     return screen;
@@ -27,6 +37,13 @@ export async function open({ picture, camera, microphone }: Chosen): Promise<Med
     if (!(error instanceof DOMException) || error.name !== 'NotFoundError') throw error;
     return navigator.mediaDevices.getUserMedia({ video });
   }
+}
+
+/** The screen that is shown, with another microphone; null: it has a sound of its own. */
+export async function withMicrophone(screen: MediaStream, microphone: string): Promise<MediaStream | null> {
+  if (sounding.has(screen)) return null;
+  const sound = await navigator.mediaDevices.getUserMedia({ audio: soundOf(microphone) });
+  return new MediaStream([...screen.getVideoTracks(), ...sound.getAudioTracks()]);
 }
 
 export function words(error: unknown): string {

@@ -48,7 +48,7 @@ async function configOf(width: number, height: number): Promise<VideoEncoderConf
   return null;
 }
 
-/** Turns the times of one source into the wall clock's: what the first one had when it came. */
+/** Turns times of devices into the wall clock's: what the first one had when it came. Chromium's cameras and screens share a clock, and so do sounds. */
 class Clock {
   private offsetUs: number | null = null;
 
@@ -95,7 +95,7 @@ export class VideoSource {
   encoded = 0;
 
   constructor(
-    track: MediaStreamTrack,
+    private track: MediaStreamTrack,
     private readonly onFormat: (format: VideoFormat) => void,
     onFrame: (frame: Encoded) => void,
     private readonly onError: (words: string) => void,
@@ -113,6 +113,8 @@ export class VideoSource {
 
   /** A new camera, while it goes on. */
   replace(track: MediaStreamTrack): void {
+    if (track === this.track) return;
+    this.track = track;
     this.stopReading();
     this.stopReading = read<VideoFrame>(track, (frame) => void this.take(frame));
     this.keyWanted = true;
@@ -178,29 +180,59 @@ export class VideoSource {
 export class AudioSource {
   private readonly encoder: AudioEncoder;
   private readonly clock = new Clock();
+  private samplerate = 0;
   private stopReading: () => void;
 
-  constructor(track: MediaStreamTrack, onFrame: (frame: Encoded) => void, onError: (words: string) => void) {
+  constructor(
+    private track: MediaStreamTrack,
+    onFrame: (frame: Encoded) => void,
+    private readonly onError: (words: string) => void,
+  ) {
     this.encoder = new AudioEncoder({
       output: (chunk) => onFrame({ data: copy(chunk), sync: true, timeUs: chunk.timestamp, config: null }),
-      error: (error) => onError(`The sound can't be encoded: ${error.message}`),
+      error: (error) => this.fail(error),
     });
-    this.encoder.configure({ codec: AUDIO.codec, sampleRate: AUDIO.samplerate, numberOfChannels: AUDIO.channels, bitrate: AUDIO.bitrate });
     this.stopReading = this.read(track);
   }
 
   replace(track: MediaStreamTrack): void {
+    if (track === this.track) return;
+    this.track = track;
     this.stopReading();
     this.stopReading = this.read(track);
   }
 
   private read(track: MediaStreamTrack): () => void {
     return read<AudioData>(track, (data) => {
-      const shaped = stereo(data, this.clock.at(data.timestamp));
-      data.close();
-      if (this.encoder.state === 'configured') this.encoder.encode(shaped);
-      shaped.close();
+      try {
+        this.encode(data);
+      } catch (error) {
+        this.fail(error);
+      } finally {
+        data.close();
+      }
     });
+  }
+
+  private encode(data: AudioData): void {
+    const { sampleRate } = data;
+    const shaped = stereo(data, this.clock.at(data.timestamp));
+    try {
+      if (this.encoder.state === 'closed') return;
+      // The encoder takes any rate, but only that which it was told: Opus is decoded at 48 kHz whatever went in.
+      if (this.samplerate !== sampleRate) {
+        this.encoder.configure({ codec: AUDIO.codec, sampleRate, numberOfChannels: AUDIO.channels, bitrate: AUDIO.bitrate });
+        this.samplerate = sampleRate;
+      }
+      this.encoder.encode(shaped);
+    } finally {
+      shaped.close();
+    }
+  }
+
+  private fail(error: unknown): void {
+    this.stop();
+    this.onError(`The sound can't be encoded: ${error instanceof Error ? error.message : String(error)}`);
   }
 
   stop(): void {

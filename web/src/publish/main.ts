@@ -1,7 +1,7 @@
 /** The page at `/publish`: camera or screen of this browser as a live input, over MoQ. */
 import { type Address, Refused } from '../moq/session';
 import { copyText } from '../shared/copy';
-import { type Chosen, list, Meter, open, type Picture, words } from './devices';
+import { type Chosen, list, Meter, open, type Picture, withMicrophone, words } from './devices';
 import { supported } from './encode';
 import { type Key, makeLink, onlyHere, readLink } from './link';
 import { Publisher } from './publisher';
@@ -42,7 +42,9 @@ function start(): void {
   if (!supported()) return refuse('This browser can’t broadcast from a page (it lacks WebTransport or WebCodecs). Chrome and Edge can.');
   element('go').addEventListener('click', () => void (liveSinceMs === null ? goLive() : stop()));
   for (const kind of ['camera', 'screen'] as const) element(kind).addEventListener('click', () => void choose(kind));
-  for (const name of ['cameras', 'microphones']) element(name).addEventListener('change', () => void choose(picture));
+  // The dialog that asks for a screen is for who wants another one.
+  element('cameras').addEventListener('change', () => void (picture === 'camera' && choose(picture)));
+  element('microphones').addEventListener('change', () => void (picture === 'camera' ? choose(picture) : chooseMicrophone()));
   navigator.mediaDevices.addEventListener('devicechange', () => void lists());
   element<HTMLDetailsElement>('phone').addEventListener('toggle', showCode);
   for (const name of ['input', 'key']) field(name).addEventListener('input', showCode);
@@ -69,17 +71,39 @@ async function choose(kind: Picture): Promise<void> {
   }
   say('');
   picture = kind;
-  for (const track of stream?.getTracks() ?? []) track.stop();
+  take(opened);
+  for (const name of ['camera', 'screen'] as const) element(name).setAttribute('aria-pressed', String(name === kind));
+  const [track] = opened.getVideoTracks();
+  // Somebody stopped sharing in the browser's own bar.
+  track?.addEventListener('ended', () => {
+    if (stream?.getVideoTracks()[0] === track) void choose('camera');
+  });
+  await lists();
+}
+
+/** Beside the screen that is shown. */
+async function chooseMicrophone(): Promise<void> {
+  const before = stream;
+  if (before === null) return;
+  let opened: MediaStream | null;
+  try {
+    opened = await withMicrophone(before, element<HTMLSelectElement>('microphones').value);
+  } catch (error) {
+    return say(words(error));
+  }
+  if (opened === null) return;
+  if (stream === before) take(opened);
+  else for (const track of opened.getAudioTracks()) track.stop();
+}
+
+/** Shown and sent from now on; what nobody needs any more is let go. */
+function take(opened: MediaStream): void {
+  const kept = opened.getTracks();
+  for (const track of stream?.getTracks() ?? []) if (!kept.includes(track)) track.stop();
   stream = opened;
   element<HTMLVideoElement>('preview').srcObject = opened;
   meter.watch(opened);
   publisher?.replace(opened);
-  for (const name of ['camera', 'screen'] as const) element(name).setAttribute('aria-pressed', String(name === kind));
-  // Somebody stopped sharing in the browser's own bar.
-  opened.getVideoTracks()[0]?.addEventListener('ended', () => {
-    if (stream === opened) void choose('camera');
-  });
-  await lists();
 }
 
 async function lists(): Promise<void> {
@@ -105,6 +129,7 @@ async function connect(): Promise<void> {
   const { input, key } = keyOf();
   // The server may say that it goes, and go, before the start is known here.
   const early: { to?: Address; ended?: true } = {};
+  let silence = '';
   connecting = true;
   try {
     const place = (await (await fetch('/moq.json')).json()) as { port: number; account: string; certificate: string | null } | null;
@@ -119,17 +144,22 @@ async function connect(): Promise<void> {
       if (started === null) early.ended = true;
       else lost(started);
     };
-    const made = await Publisher.start(movedTo ?? own, [place.account, input], stream, fail, ended, moved);
+    const silent = (words: string) => say((silence = words));
+    const taken = stream;
+    const events = { onError: fail, onSilent: silent, onLost: ended, onMoved: moved };
+    const made = await Publisher.start(movedTo ?? own, [place.account, input], taken, events);
     started = made;
     connecting = false;
     if (liveSinceMs === null) return await made.stop();
+    // Another camera meanwhile.
+    if (stream !== taken) made.replace(stream);
     // Where we were: it goes on there until it goes on here.
     const before = publisher;
     publisher = made;
     void before?.stop();
     sentBefore = { bytes: 0, frames: 0 };
     if (stayed()) again = 0;
-    say('');
+    say(silence);
     show();
     if (early.ended) lost(made);
     else if (early.to !== undefined) move(made, early.to);

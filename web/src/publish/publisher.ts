@@ -92,6 +92,17 @@ class Outgoing {
   }
 }
 
+export interface PublisherEvents {
+  /** It can't go on. */
+  onError: (words: string) => void;
+  /** It goes on without sound. */
+  onSilent: (words: string) => void;
+  /** The connection has ended. */
+  onLost: () => void;
+  /** Before that: the server asks to go on elsewhere. */
+  onMoved: (to: Address) => void;
+}
+
 export class Publisher {
   readonly sent: Sent = { bytes: 0, frames: 0, dropped: 0 };
   private readonly tracks = new Map<string, Outgoing>();
@@ -100,26 +111,25 @@ export class Publisher {
   private audio: AudioSource | null = null;
   private format: VideoFormat | null = null;
   private audioFrames = 0;
+  /** Whether the newest catalog has it. */
+  private listsSound = false;
   /** Groups go on above those of an earlier connection. */
   private firstGroup = Date.now();
 
   private constructor(
     private readonly namespace: string[],
-    private readonly onError: (words: string) => void,
+    private readonly events: PublisherEvents,
   ) {}
 
   private session: Session | null = null;
 
-  /**
-   * Resolves once the server has taken it; `stream` is encoded from then on. `onLost` is told if the connection ends, `onMoved` before,
-   * if the server asks to go on elsewhere.
-   */
-  static async start(address: Address, namespace: string[], stream: MediaStream, onError: (words: string) => void, onLost: () => void, onMoved: (to: Address) => void): Promise<Publisher> {
-    const publisher = new Publisher(namespace, onError);
+  /** Resolves once the server has taken it; `stream` is encoded from then on. */
+  static async start(address: Address, namespace: string[], stream: MediaStream, events: PublisherEvents): Promise<Publisher> {
+    const publisher = new Publisher(namespace, events);
     const session = await Session.open(address, OPEN_MS, (asked) => void publisher.onAsked(asked));
     publisher.session = session;
-    void session.closed.then(onLost);
-    void session.goingAway.then(onMoved);
+    void session.closed.then(() => events.onLost());
+    void session.goingAway.then((to) => events.onMoved(to));
     try {
       publisher.replace(stream);
       await session.publishNamespace(namespace);
@@ -136,15 +146,30 @@ export class Publisher {
     const [video, audio] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];
     if (video !== undefined) {
       if (this.video !== null) this.video.replace(video);
-      else this.video = new VideoSource(video, (format) => this.onFormat(format), (frame) => this.onVideo(frame), this.onError);
+      else this.video = new VideoSource(video, (format) => this.onFormat(format), (frame) => this.onVideo(frame), this.events.onError);
     }
-    if (audio !== undefined) {
-      if (this.audio !== null) this.audio.replace(audio);
-      else {
-        this.audio = new AudioSource(audio, (frame) => this.onAudio(frame), this.onError);
-        this.sendCatalog();
-      }
-    }
+    if (audio === undefined) return this.dropSound();
+    if (this.audio !== null) return this.audio.replace(audio);
+    this.audioFrames = 0;
+    const failed = (words: string) => {
+      if (this.audio !== sound) return;
+      this.dropSound();
+      this.events.onSilent(words);
+    };
+    const sound = new AudioSource(audio, (frame) => this.onAudio(frame), failed);
+    this.audio = sound;
+    this.sendCatalog();
+  }
+
+  /** The picture goes on without it, and viewers are told: they would wait for it. */
+  private dropSound(): void {
+    if (this.audio === null) return;
+    this.audio.stop();
+    this.audio = null;
+    if (!this.listsSound) return;
+    this.listsSound = false;
+    // MSF-01 §5.3: a whole catalog that lacks it would not take it out, as it may be of another writer.
+    this.say({ generatedAt: Date.now(), deltaUpdate: [{ op: 'remove', tracks: [{ name: 'audio' }] }] }, false);
   }
 
   get description(): string {
@@ -177,13 +202,17 @@ export class Publisher {
   }
 
   private sendCatalog(): void {
-    const outgoing = this.tracks.get('catalog');
-    if (outgoing === undefined || (this.video !== null && this.format === null)) return;
+    if (!this.tracks.has('catalog') || (this.video !== null && this.format === null)) return;
     const common = { packaging: 'loc', isLive: true, renderGroup: 1 };
     const video = this.format === null ? [] : [{ name: 'video', role: 'video', ...common, ...this.format, framerate: 30 }];
     const audio = this.audio === null ? [] : [{ name: 'audio', role: 'audio', ...common, codec: AUDIO.codec, samplerate: AUDIO.samplerate, channelConfig: String(AUDIO.channels), bitrate: AUDIO.bitrate }];
-    const catalog = { version: 'draft-01', generatedAt: Date.now(), tracks: [...video, ...audio] };
-    outgoing.push(new Uint8Array(), new TextEncoder().encode(JSON.stringify(catalog)), true);
+    this.listsSound = audio.length > 0;
+    this.say({ version: 'draft-01', generatedAt: Date.now(), tracks: [...video, ...audio] }, true);
+  }
+
+  /** A catalog; not `whole`: what changes in the one before. */
+  private say(catalog: object, whole: boolean): void {
+    this.tracks.get('catalog')?.push(new Uint8Array(), new TextEncoder().encode(JSON.stringify(catalog)), whole);
   }
 
   private onVideo({ data, sync, timeUs, config }: Encoded): void {

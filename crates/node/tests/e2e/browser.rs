@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testkit::{
-    Clip, ClipSpec, Follower, Impaired, Played, Relay, Server, Shape, decode_errors,
-    glass_to_glass, packets, play, publish_from_page, published, skip, use_player, wait_until,
-    watch_while_shut, watch_with_stock_moq,
+    Clip, ClipSpec, Follower, Impaired, Played, Relay, Server, Shape, change_devices,
+    decode_errors, glass_to_glass, packets, play, publish_from_page, published, skip, use_player,
+    wait_until, watch_while_shut, watch_with_stock_moq,
 };
 
 use crate::AIRWAVE;
@@ -661,4 +661,28 @@ fn a_page_broadcasts_its_camera() {
     assert_eq!(watched["width"], 1280, "{seen}");
     let shown = watched["framesShown"].as_u64().unwrap() as usize;
     assert!(pictures >= shown && shown >= 100, "{pictures} pictures, {shown} shown: {seen}");
+}
+
+/// Its first sound comes long after its first picture and is of 44.1 kHz; then it goes, and comes again.
+#[test]
+fn a_page_broadcasts_other_devices_while_it_is_live() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let url = server.url("/").to_string();
+    let seen = change_devices(url.trim_end_matches('/'), &input.uid, &input.key);
+    let steps = seen["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 6, "{seen}");
+    for step in steps {
+        for viewer in ["Real time", "MoQ"] {
+            let (mode, name) = (&step[viewer], &step["step"]);
+            assert!(over_moq(mode), "{name}: who watches in {viewer}: {mode}: {seen}");
+        }
+        assert_eq!(step["error"], "", "{seen}");
+        let is_camera = step["line"].as_str().unwrap().contains("320×180");
+        assert_eq!(is_camera, step["step"] != "a screen", "{seen}");
+    }
+    assert_eq!(errors(&seen), [""; 0], "{seen}");
 }
