@@ -196,6 +196,10 @@ pub const FORWARD_LINGER: Duration = Duration::from_secs(10);
 /// some round trips of a far peer. Then it begins with what is known here.
 pub const RESUME_MAX: Duration = Duration::from_secs(2);
 
+/// An update of a subscription of ours for which its publisher has no room (MAX_REQUEST_UPDATES) is tried again when it has answered
+/// one, or after so long.
+pub const UPDATE_AGAIN: Duration = Duration::from_secs(1);
+
 /// What a relayed track had before it was asked for is asked for again after so long, if its publisher could not bring it then, and
 /// each time after twice as much; or when it says so.
 pub const BEFORE_AGAIN: Duration = Duration::from_secs(1);

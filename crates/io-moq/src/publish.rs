@@ -133,17 +133,18 @@ impl Publisher {
             Err(_) => None,
         };
         let link = self.link.clone();
+        let mut updates = 0;
         if track.is_ok() && parameters.forward == Some(false) && link.version.fills() {
             // draft-21 §9.8: it waits, and the OK can't say that it need not.
             let parameters = Parameters { forward: Some(true), ..Parameters::default() };
-            link.command(Command::Update { id, parameters });
+            updates = u64::from(link.update(id, parameters));
         }
         let (viewer, relayed) = (self.viewer.clone(), self.relayed);
         async move {
             let _own = own;
             match (track, name) {
                 (Ok(track), Ok(name)) => {
-                    let target = Target { track, relayed, before: parameters.largest };
+                    let target = Target { track, relayed, before: parameters.largest, updates };
                     take(link, (id, name), told, target, Some(viewer)).await
                 }
                 _ => {
@@ -254,7 +255,7 @@ impl Granted {
             let before = self.parameters.largest;
             let Self { track: name, asked, told, .. } = self;
             let (link, id) = asked.request();
-            let target = Target { track: track.clone(), relayed, before };
+            let target = Target { track: track.clone(), relayed, before, updates: 0 };
             let taken = take(link.clone(), (id, name.clone()), told, target, None).await;
             if taken != Taken::Moved {
                 return taken;

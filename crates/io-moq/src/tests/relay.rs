@@ -27,7 +27,7 @@ pub(super) fn room() -> moqt::TrackName {
 }
 
 /// Properties of a track.
-fn properties(pairs: &[(u64, u64)]) -> Properties {
+pub(super) fn properties(pairs: &[(u64, u64)]) -> Properties {
     let pairs: Vec<_> =
         pairs.iter().map(|(k, v)| (*k, moqt::properties::Value::Number(*v))).collect();
     Properties::from_pairs(&pairs).unwrap()

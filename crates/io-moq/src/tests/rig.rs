@@ -274,6 +274,19 @@ impl Rig {
         self.client_by(network, Shape::default(), Carrier::Quic(version)).await
     }
 
+    /// The same that takes so many updates of a request before it has answered one.
+    pub(super) async fn client_taking(
+        &self,
+        network: &Network,
+        version: Version,
+        request_updates: usize,
+    ) -> Client {
+        let endpoint = network.client(Shape::default()).unwrap();
+        let connection = self.connect(&endpoint, Carrier::Quic(version)).await;
+        let config = Config { request_updates, ..config(&connection, "/", Vec::new()) };
+        self.drive_as(endpoint, connection, config)
+    }
+
     /// The same over this, at the end of this line.
     pub(super) async fn client_by(
         &self,
@@ -351,17 +364,11 @@ impl Rig {
         path: &str,
         tokens: Vec<Token>,
     ) -> Client {
-        let to = connection.peer();
-        // Before the handshake is over: what was agreed on the last time, which is what both want most.
-        let protocol = connection.protocol().unwrap_or_else(|| protocols()[0].into());
-        let version = Version::from_alpn(&protocol).unwrap();
-        let config = Config {
-            transport: connection.transport(),
-            path: path.to_owned(),
-            authority: to.to_string(),
-            tokens,
-            ..Config::new(version)
-        };
+        let config = config(&connection, path, tokens);
+        self.drive_as(endpoint, connection, config)
+    }
+
+    fn drive_as(&self, endpoint: Endpoint, connection: Connection, config: Config) -> Client {
         let session = Session::client(clock::now(), config);
         let mut driver = Driver::new(connection, session, Arc::default(), Log::off());
         let link = driver.link().clone();
@@ -415,6 +422,18 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
+    }
+}
+
+fn config(connection: &Connection, path: &str, tokens: Vec<Token>) -> Config {
+    // Before the handshake is over: what was agreed on the last time, which is what both want most.
+    let protocol = connection.protocol().unwrap_or_else(|| protocols()[0].into());
+    Config {
+        transport: connection.transport(),
+        path: path.to_owned(),
+        authority: connection.peer().to_string(),
+        tokens,
+        ..Config::new(Version::from_alpn(&protocol).unwrap())
     }
 }
 

@@ -58,6 +58,15 @@ impl Relayed {
         (relayed, publisher)
     }
 
+    /// With a publisher that takes one update of a request at a time.
+    pub(super) async fn by_one_who_takes_one_update(version: Version) -> (Self, Client) {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let publisher = rig.client_taking(&network, version, 1).await;
+        assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+        (Self { rig, network, version }, publisher)
+    }
+
     pub(super) async fn client(&self) -> Client {
         self.rig.client_over_in(&self.network, self.version).await
     }
