@@ -21,7 +21,8 @@ use crate::clock;
 use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
 use crate::names::{namespace_of, path_of};
-use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
+use crate::play::{Serving, Wishes, ask_for_group, location, order_of};
+use crate::updates::{Update, Updates};
 use crate::viewer::{Viewer, secrets};
 
 /// To who asks for a prefix of too many namespaces.
@@ -133,13 +134,25 @@ async fn apply(
         return false;
     }
     let fresh = !tokens.is_empty();
-    viewer.renew(tokens);
     let prefix = parameters.namespace_prefix.as_ref().map(path_of);
-    let refusal = match &prefix {
-        Some(None) => Some(Answer::error(RequestCode::DoesNotExist, "nothing is there")),
-        Some(Some(prefix)) => too_large(viewer, prefix).await,
-        None => None,
+    let below = match &prefix {
+        Some(Some(prefix)) => prefix.clone(),
+        _ => tell.borrow().prefix.clone(),
     };
+    let mut refusal = None;
+    if fresh {
+        let mut below = here(&viewer.relay.origin, &below);
+        below.truncate(GATE_NAMES);
+        refusal = viewer.refusal_of_all(&below, &tokens).await;
+    }
+    if refusal.is_none() {
+        viewer.renew(tokens);
+        refusal = match &prefix {
+            Some(None) => Some(Answer::error(RequestCode::DoesNotExist, "nothing is there")),
+            Some(Some(prefix)) => too_large(viewer, prefix).await,
+            None => None,
+        };
+    }
     let refused = refusal.is_some();
     answer(refusal.unwrap_or_else(Answer::ok));
     if refused {
@@ -577,8 +590,7 @@ impl Offers<'_> {
             wishes,
             reads: None,
             fill,
-            updates,
-            viewer: Some(self.viewer.clone()),
+            updates: Updates::new(updates, self.viewer.clone(), self.broadcast.path().clone()),
             counters: self.viewer.relay.counters.clone(),
         };
         let listen = async move {

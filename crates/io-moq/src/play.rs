@@ -14,13 +14,13 @@ use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId,
 use moqt::session::Command;
 use moqt::{
     Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestCode, RequestId,
-    ResetCode, Secret, Selection,
+    ResetCode, Selection,
 };
 use spine::{
     Chunk, Close, Cursor, Event, Filter, Header, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
     SubgroupReader, Via, track,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::clock;
@@ -33,7 +33,7 @@ use crate::names::{done_code, reset_code};
 use crate::priority::{self, Count};
 use crate::timeouts::{Lifetimes, Timeouts};
 use crate::transport::{SendStream, WriteEnd};
-use crate::viewer::Viewer;
+use crate::updates::Updates;
 use crate::wishes::Change;
 pub(crate) use crate::wishes::Wishes;
 
@@ -67,14 +67,6 @@ pub(crate) fn ask_for_group(track: &track::Consumer, parameters: &Parameters) {
     }
 }
 
-/// What a REQUEST_UPDATE says.
-pub(crate) struct Update {
-    /// Its own name.
-    pub(crate) id: RequestId,
-    pub(crate) parameters: Parameters,
-    pub(crate) tokens: Vec<Secret>,
-}
-
 /// One stream of a subscription.
 type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -89,10 +81,7 @@ pub(crate) struct Serving {
     pub(crate) reads: Option<spine::Interest>,
     /// The past that is wanted as well, and which object was the largest when it began.
     pub(crate) fill: Option<(Box<Parameters>, Location)>,
-    /// REQUEST_UPDATEs; closed when the request is over. In boxes: a queue has room for 32 from the start.
-    pub(crate) updates: mpsc::UnboundedReceiver<Box<Update>>,
-    /// Whose it is, to renew its tokens.
-    pub(crate) viewer: Option<Viewer>,
+    pub(crate) updates: Updates,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -154,17 +143,20 @@ impl Serving {
             let room = !paused && streams.len() < STREAMS_PER_SUBSCRIPTION;
             tokio::select! {
                 biased;
-                update = self.updates.recv() => {
-                    let update = *update?;
-                    if let Some(viewer) = &self.viewer {
-                        viewer.renew(update.tokens);
-                    }
+                update = self.updates.next() => {
+                    let update = match update? {
+                        Ok(update) => *update,
+                        Err(answer) => {
+                            self.link.command(Command::AnswerUpdate { id: self.id, answer });
+                            // The session says PUBLISH_DONE for it, and for those below.
+                            return None;
+                        }
+                    };
                     let fill = update.parameters.fill.as_ref();
                     if fill.is_some() && fills.len() >= FILLS_PER_SUBSCRIPTION {
                         let words = "too much of the past at once";
                         let answer = Answer::error(RequestCode::ExcessiveLoad, words);
                         self.link.command(Command::AnswerUpdate { id: self.id, answer });
-                        // The session says PUBLISH_DONE for it.
                         return None;
                     }
                     let filters = &update.parameters.range_filters;

@@ -158,6 +158,32 @@ impl Viewer {
         }
     }
 
+    /// The answer to an update of a request about this broadcast, if what it shows does not let him watch it (draft-18 §10.2.2). While
+    /// nobody can say, what he has goes on: it is looked at again and again.
+    pub(crate) async fn refusal(&self, path: &Path, shown: &[Secret]) -> Option<Answer> {
+        let tokens: Vec<Secret> = shown.iter().chain(&self.session).cloned().collect();
+        let barred = self.may_watch_by(path, tokens).await.err()?;
+        // One that is gone says so itself.
+        let is_said = !barred.may_pass_later() && barred.why != Why::Nothing;
+        is_said.then(|| Answer::error(barred.code(), barred.words))
+    }
+
+    /// The same of a request about all of these: he may watch none of them by it, and could watch one.
+    pub(crate) async fn refusal_of_all(&self, paths: &[Path], shown: &[Secret]) -> Option<Answer> {
+        let mut lost = None;
+        for path in paths {
+            match self.refusal(path, shown).await {
+                Some(refusal) if lost.is_none() => {
+                    lost = self.may_watch(path).await.is_ok().then_some(refusal);
+                }
+                Some(_) => {}
+                None if self.may_watch_by(path, Vec::new()).await.is_err() => return None,
+                None => {}
+            }
+        }
+        lost
+    }
+
     /// Whether this broadcast may be watched; else why not.
     pub(crate) async fn may_watch(&self, path: &Path) -> Result<(), Barred> {
         let tokens: Vec<Secret> = self.own().iter().chain(&self.session).cloned().collect();
