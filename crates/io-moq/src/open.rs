@@ -11,8 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use moqt::{Answer, Filter, RequestCode, RequestId};
 use spine::broadcast::{Consumer, Liveness, Producer};
 use spine::{
-    NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover, TrackInfo, TrackName,
-    TrackRequest, Waiting,
+    LookupError, NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover,
+    TrackInfo, TrackName, TrackRequest, Waiting,
 };
 use tokio::sync::watch;
 
@@ -382,7 +382,16 @@ impl Relaying {
         let name = request.name().clone();
         let wanted = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
         let new_group = wanted.map(|(largest, _)| largest);
-        let make = move |info| request.accept(info);
+        let make = move |info| match info {
+            Ok(info) => request.accept(info).ok(),
+            Err(code) => {
+                // draft-18 §2.5.1: who asked for it is told so.
+                if code == RequestCode::UnsupportedExtension {
+                    request.decline(LookupError::NotUnderstood);
+                }
+                None
+            }
+        };
         self.subscribe(publisher, &at, name, new_group, make);
     }
 
@@ -397,7 +406,8 @@ impl Relaying {
                 continue;
             }
             let (all, wanted) = (broadcast.clone(), name.clone());
-            self.subscribe(publisher, at, name, None, move |info| all.derive(wanted, info));
+            let make = move |info: Result<_, _>| all.derive(wanted, info.ok()?).ok();
+            self.subscribe(publisher, at, name, None, make);
         }
     }
 
@@ -407,7 +417,7 @@ impl Relaying {
         at: &Path,
         name: TrackName,
         new_group: Option<u64>,
-        make: impl FnOnce(spine::TrackInfo) -> Result<spine::track::Producer, PublishError>
+        make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<spine::track::Producer>
         + Send
         + 'static,
     ) {

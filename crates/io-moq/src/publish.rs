@@ -165,10 +165,11 @@ impl Publisher {
     where
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
+        let make = move |info: Result<_, _>| make(info.ok()?).ok();
         self.subscribe_in(self.namespace.clone(), name, (filter, new_group), make)
     }
 
-    /// The same of a namespace below its own.
+    /// The same of a namespace below its own; also who refuses it is told on, with his code.
     pub(crate) fn subscribe_in<M>(
         &self,
         namespace: Namespace,
@@ -177,7 +178,7 @@ impl Publisher {
         make: M,
     ) -> impl Future<Output = Taken> + Send + use<M>
     where
-        M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
+        M: FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send + 'static,
     {
         let (link, relayed) = (self.link.clone(), self.relayed);
         let own = path_of(&namespace).zip(spine::TrackName::new(name.clone()).ok());
@@ -201,7 +202,7 @@ async fn subscribe(
     name: Bytes,
     (filter, new_group): (Filter, Option<u64>),
     mark: impl FnOnce() -> Option<Mark> + Send,
-    make: impl FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send,
+    make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send,
 ) -> Taken {
     let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
     let granted = match ask(&link, track, filter, new_group).await {
@@ -209,6 +210,7 @@ async fn subscribe(
         Err(Denied::Answered(error)) => {
             let reason = error.reason.escape_debug();
             tracing::info!(code = ?error.code, %reason, "moq: a track is not given");
+            drop(make(Err(error.code)));
             return Taken::Cancelled;
         }
         Err(Denied::Over) => return Taken::Cancelled,
@@ -217,9 +219,9 @@ async fn subscribe(
     let _own = mark();
     // Said at once: whoever waits for the track begins behind it.
     let largest = granted.parameters.largest.map(at);
-    match make(TrackInfo { largest, ..info_of(&granted.properties) }) {
-        Ok(track) => granted.take(track, relayed).await,
-        Err(_) => Taken::Refused,
+    match make(Ok(TrackInfo { largest, ..info_of(&granted.properties) })) {
+        Some(track) => granted.take(track, relayed).await,
+        None => Taken::Refused,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt::{Answer, AuthToken, Done, DoneCode, RequestCode, Secret};
-use spine::{Announce, Path, Waiting, track};
+use spine::{Announce, LookupError, Path, Waiting, track};
 use tokio::time::timeout;
 
 use crate::clock;
@@ -307,7 +307,7 @@ async fn find(
     let (origin, deadline) = (&relay.origin, clock::now() + wait.max(LOOKUP));
     // Before anything is looked for: what comes meanwhile is not missed.
     let mut namespaces = relay.open.namespaces();
-    let here = async || {
+    let here = async || -> Option<Result<track::Consumer, Answer>> {
         let kept;
         let broadcast = match origin.get(&path) {
             Some(broadcast) => broadcast,
@@ -317,10 +317,17 @@ async fn find(
                 kept.consume()
             }
         };
-        broadcast.track(&track, deadline).await.ok()
+        match broadcast.track(&track, deadline).await {
+            Ok(track) => Some(Ok(track)),
+            // draft-18 §2.5.1
+            Err(why @ LookupError::NotUnderstood) => {
+                Some(Err(Answer::error(RequestCode::UnsupportedExtension, why.to_string())))
+            }
+            Err(_) => None,
+        }
     };
-    if let Ok(Some(track)) = timeout(LOOKUP, here()).await {
-        return Ok(track);
+    if let Ok(Some(found)) = timeout(LOOKUP, here()).await {
+        return found;
     }
     // A catalog names packaged tracks before their first part is made.
     let beginning = wait.is_zero() && origin.get(&path).is_some_and(|b| is_live(&b));
@@ -352,22 +359,27 @@ async fn find(
         loop {
             // The sender is the relay's.
             let _ = namespaces.changed().await;
-            if let Some(track) = here().await {
-                return track;
+            if let Some(found) = here().await {
+                return found;
             }
         }
     };
     let come = async {
         tokio::select! {
-            track = come => track,
-            track = come_above, if relay.is_open(&path) => track,
+            track = come => Ok(track),
+            found = come_above, if relay.is_open(&path) => found,
         }
     };
     if beginning {
-        return timeout(BEGINNING, come).await.map_err(|_| missing());
+        return match timeout(BEGINNING, come).await {
+            Ok(found) => found,
+            Err(_) => Err(missing()),
+        };
     }
-    let late = || Answer::error(RequestCode::Timeout, "the publisher did not come in time");
-    timeout(wait, come).await.map_err(|_| late())
+    match timeout(wait, come).await {
+        Ok(found) => found,
+        Err(_) => Err(Answer::error(RequestCode::Timeout, "the publisher did not come in time")),
+    }
 }
 
 fn is_live(broadcast: &spine::broadcast::Consumer) -> bool {
