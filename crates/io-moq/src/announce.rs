@@ -15,7 +15,7 @@ use moqt::{
 };
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Announce, Origin, Path, TrackName, Waiting};
-use tokio::sync::{SemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, SemaphorePermit, mpsc, watch};
 
 use crate::clock;
 use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX};
@@ -300,7 +300,8 @@ async fn tracks(
                         known.push(broadcast.clone());
                         let terms = terms.clone();
                         let (viewer, open) = (viewer.apart(), Mutex::default());
-                        let offers = Offers { link, id, viewer, broadcast, terms, open };
+                        let lost = Notify::new();
+                        let offers = Offers { link, id, viewer, broadcast, terms, open, lost };
                         broadcasts.push(offers.run());
                     }
                 }
@@ -330,6 +331,8 @@ struct Offers<'a> {
     terms: watch::Receiver<Terms>,
     /// What is offered, and whether the peer has accepted it.
     open: Mutex<BTreeMap<RequestId, bool>>,
+    /// It may not be watched any more. That is not looked at while nothing of it is open, but before something is offered.
+    lost: Notify,
 }
 
 impl Drop for Offers<'_> {
@@ -349,7 +352,10 @@ impl Offers<'_> {
             let _seat = self.viewer.seat(path);
             let barred = tokio::select! {
                 () = self.offer_all() => None,
-                barred = self.viewer.shut_out(path.clone()) => Some(barred),
+                barred = self.viewer.shut_out_of(path.clone(), || !self.open().is_empty()) => {
+                    Some(barred)
+                }
+                () = self.lost.notified() => None,
                 () = self.renewed() => None,
             };
             if let Some(barred) = barred {
@@ -505,6 +511,10 @@ impl Offers<'_> {
         place: SemaphorePermit<'_>,
     ) {
         let link = self.link;
+        let may = self.viewer.may_watch(self.broadcast.path()).await;
+        if may.is_err_and(|barred| !barred.may_pass_later()) {
+            return self.lost.notify_one();
+        }
         let Some(track) = self.broadcast.get(&name) else { return };
         let Some(full) = full(namespace, &name) else { return };
         let largest = track.largest().map(location);

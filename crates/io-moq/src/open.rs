@@ -204,6 +204,12 @@ impl Place {
         let (seen, waiting, asked) = (u64::MAX, Waiting::new(), BTreeSet::new());
         Self { broadcast, seen, waiting, asked }
     }
+
+    /// Whether of so many tracks it is not known yet if there are such: their names may be made up.
+    fn is_full(&self) -> bool {
+        let open = self.asked.iter().filter(|name| self.broadcast.get(name).is_none());
+        open.count() >= PUBLISHED_TRACKS_MAX
+    }
 }
 
 /// Relays what a peer publishes in an open namespace.
@@ -380,6 +386,9 @@ impl Relaying {
             return;
         }
         let name = request.name().clone();
+        if self.places.get(&at).is_some_and(Place::is_full) {
+            return;
+        }
         let wanted = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
         let new_group = wanted.map(|(largest, _)| largest);
         let make = move |info| match info {

@@ -236,6 +236,11 @@ impl Viewer {
 
     /// Waits until the broadcast may not be watched any more; answers why.
     pub(crate) async fn shut_out(&self, path: Path) -> Barred {
+        self.shut_out_of(path, || true).await
+    }
+
+    /// The same, looked at only while it is `watched`.
+    pub(crate) async fn shut_out_of(&self, path: Path, watched: impl Fn() -> bool) -> Barred {
         if self.relay.is_open(&path) {
             // That is said at the start, and stays.
             std::future::pending::<()>().await;
@@ -243,6 +248,9 @@ impl Viewer {
         let mut unknown = 0;
         loop {
             tokio::time::sleep(GATE_AGAIN).await;
+            if !watched() {
+                continue;
+            }
             match self.may_watch(&path).await {
                 Ok(()) => unknown = 0,
                 // What was good once may have been forgotten here.

@@ -72,6 +72,8 @@ pub(super) struct Rig {
     pub(super) revoked: Arc<AtomicBool>,
     /// Set: nor was it taken back, its time is over; or nobody can say.
     pub(super) why: Arc<Mutex<Why>>,
+    /// How often it was looked who may watch.
+    pub(super) looks: Arc<AtomicUsize>,
     /// Places among those who watch.
     pub(super) watching: Arc<AtomicUsize>,
     /// Where peers are sent when it stops.
@@ -177,7 +179,7 @@ impl Rig {
         let guests = Origin::new(spine::Limits::default());
         let (stop, mut stopped) = watch::channel(false);
         let (revoked, watching) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let why = Arc::new(Mutex::new(Why::Unauthorized));
+        let (why, looks) = (Arc::new(Mutex::new(Why::Unauthorized)), Arc::<AtomicUsize>::default());
         let traffic = Arc::new(Traffic::with(ahead));
         let counters = Arc::new(Counters { traffic, ..Counters::default() });
         let elsewhere = Elsewhere::default();
@@ -186,8 +188,9 @@ impl Rig {
             origin: origin.clone(),
             door: door(origin.clone(), answered),
             gate: {
-                let (revoked, why) = (revoked.clone(), why.clone());
+                let (revoked, why, looks) = (revoked.clone(), why.clone(), looks.clone());
                 Arc::new(move |watching| {
+                    looks.fetch_add(1, Ordering::Relaxed);
                     let gone = revoked.load(Ordering::Relaxed).then(|| *why.lock().unwrap());
                     Box::pin(async move { gate(&watching, gone) })
                 })
@@ -228,6 +231,7 @@ impl Rig {
             stop,
             revoked,
             why,
+            looks,
             watching,
             elsewhere,
             answers,
