@@ -140,6 +140,10 @@ pub const QUEUED_ANSWERS_BYTES_MAX: usize = 4 << 20;
 /// than what memory holds of any track, more than a hiccup of a mobile network.
 pub const LAG_MAX: Duration = Duration::from_secs(5);
 
+/// The same where OBJECT_DELIVERY_TIMEOUT asks for more, of all but the newest group: what a slow subscriber holds is held beyond what
+/// memory keeps of a track, for as long as he reads nothing.
+pub const DELIVERY_MAX: Duration = Duration::from_secs(30);
+
 /// Streams of one subscription at once: a group each, with two subgroups or three. A subscriber that has
 /// so many open is so many groups behind.
 pub const STREAMS_PER_SUBSCRIPTION: usize = 64;
