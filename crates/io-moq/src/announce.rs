@@ -15,13 +15,14 @@ use moqt::{
 };
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Announce, Origin, Path, TrackName, Waiting};
-use tokio::sync::{SemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, SemaphorePermit, mpsc, watch};
 
 use crate::clock;
 use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX};
 use crate::link::{Link, Told};
 use crate::names::{namespace_of, path_of};
-use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
+use crate::play::{Serving, Wishes, ask_for_group, location, order_of};
+use crate::updates::{Update, Updates};
 use crate::viewer::{Viewer, secrets};
 
 /// To who asks for a prefix of too many namespaces.
@@ -133,13 +134,25 @@ async fn apply(
         return false;
     }
     let fresh = !tokens.is_empty();
-    viewer.renew(tokens);
     let prefix = parameters.namespace_prefix.as_ref().map(path_of);
-    let refusal = match &prefix {
-        Some(None) => Some(Answer::error(RequestCode::DoesNotExist, "nothing is there")),
-        Some(Some(prefix)) => too_large(viewer, prefix).await,
-        None => None,
+    let below = match &prefix {
+        Some(Some(prefix)) => prefix.clone(),
+        _ => tell.borrow().prefix.clone(),
     };
+    let mut refusal = None;
+    if fresh {
+        let mut below = here(&viewer.relay.origin, &below);
+        below.truncate(GATE_NAMES);
+        refusal = viewer.refusal_of_all(&below, &tokens).await;
+    }
+    if refusal.is_none() {
+        viewer.renew(tokens);
+        refusal = match &prefix {
+            Some(None) => Some(Answer::error(RequestCode::DoesNotExist, "nothing is there")),
+            Some(Some(prefix)) => too_large(viewer, prefix).await,
+            None => None,
+        };
+    }
     let refused = refusal.is_some();
     answer(refusal.unwrap_or_else(Answer::ok));
     if refused {
@@ -287,7 +300,8 @@ async fn tracks(
                         known.push(broadcast.clone());
                         let terms = terms.clone();
                         let (viewer, open) = (viewer.apart(), Mutex::default());
-                        let offers = Offers { link, id, viewer, broadcast, terms, open };
+                        let lost = Notify::new();
+                        let offers = Offers { link, id, viewer, broadcast, terms, open, lost };
                         broadcasts.push(offers.run());
                     }
                 }
@@ -317,6 +331,8 @@ struct Offers<'a> {
     terms: watch::Receiver<Terms>,
     /// What is offered, and whether the peer has accepted it.
     open: Mutex<BTreeMap<RequestId, bool>>,
+    /// It may not be watched any more. That is not looked at while nothing of it is open, but before something is offered.
+    lost: Notify,
 }
 
 impl Drop for Offers<'_> {
@@ -336,7 +352,10 @@ impl Offers<'_> {
             let _seat = self.viewer.seat(path);
             let barred = tokio::select! {
                 () = self.offer_all() => None,
-                barred = self.viewer.shut_out(path.clone()) => Some(barred),
+                barred = self.viewer.shut_out_of(path.clone(), || !self.open().is_empty()) => {
+                    Some(barred)
+                }
+                () = self.lost.notified() => None,
                 () = self.renewed() => None,
             };
             if let Some(barred) = barred {
@@ -492,6 +511,10 @@ impl Offers<'_> {
         place: SemaphorePermit<'_>,
     ) {
         let link = self.link;
+        let may = self.viewer.may_watch(self.broadcast.path()).await;
+        if may.is_err_and(|barred| !barred.may_pass_later()) {
+            return self.lost.notify_one();
+        }
         let Some(track) = self.broadcast.get(&name) else { return };
         let Some(full) = full(namespace, &name) else { return };
         let largest = track.largest().map(location);
@@ -577,8 +600,7 @@ impl Offers<'_> {
             wishes,
             reads: None,
             fill,
-            updates,
-            viewer: Some(self.viewer.clone()),
+            updates: Updates::new(updates, self.viewer.clone(), self.broadcast.path().clone()),
             counters: self.viewer.relay.counters.clone(),
         };
         let listen = async move {

@@ -183,13 +183,16 @@ async fn send(
         GroupOrder::Ascending => Order::Ascending,
         GroupOrder::Descending => Order::Descending,
     };
+    let lifetimes = Lifetimes::of(track.info());
     let cursor = track.fetch(at(range.start)..=at(range.end), spine_order, deadline);
+    // draft-18 §12.2: what may not be kept any longer is asked for again.
+    let cursor = cursor.no_older_than(lifetimes.cached());
     let mut head = BytesMut::new();
     let writer = FetchWriter::new(link.version, id, order, &mut head);
     if at_once && out.write(&mut [head.split().freeze()]).await.is_break() {
         return None;
     }
-    let (lifetimes, last, expired, end) = (Lifetimes::of(track.info()), None, None, range.end);
+    let (last, expired, end) = (None, None, range.end);
     let flow = flow_of(link, Role::Fetch, track);
     let mut answer = Answering {
         link,

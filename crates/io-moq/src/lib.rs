@@ -37,6 +37,7 @@ mod take;
 mod timeouts;
 pub mod traffic;
 pub mod transport;
+mod updates;
 mod upstream;
 mod viewer;
 mod wishes;

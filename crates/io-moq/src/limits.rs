@@ -140,6 +140,10 @@ pub const QUEUED_ANSWERS_BYTES_MAX: usize = 4 << 20;
 /// than what memory holds of any track, more than a hiccup of a mobile network.
 pub const LAG_MAX: Duration = Duration::from_secs(5);
 
+/// The same where OBJECT_DELIVERY_TIMEOUT asks for more, of all but the newest group: what a slow subscriber holds is held beyond what
+/// memory keeps of a track, for as long as he reads nothing.
+pub const DELIVERY_MAX: Duration = Duration::from_secs(30);
+
 /// Streams of one subscription at once: a group each, with two subgroups or three. A subscriber that has
 /// so many open is so many groups behind.
 pub const STREAMS_PER_SUBSCRIPTION: usize = 64;
@@ -195,6 +199,10 @@ pub const FORWARD_LINGER: Duration = Duration::from_secs(10);
 /// The longest that who subscribes to a track which is paused upstream waits for its publisher to say that it goes on, and where it is:
 /// some round trips of a far peer. Then it begins with what is known here.
 pub const RESUME_MAX: Duration = Duration::from_secs(2);
+
+/// An update of a subscription of ours for which its publisher has no room (MAX_REQUEST_UPDATES) is tried again when it has answered
+/// one, or after so long.
+pub const UPDATE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a relayed track had before it was asked for is asked for again after so long, if its publisher could not bring it then, and
 /// each time after twice as much; or when it says so.

@@ -18,7 +18,9 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use moqt::session::{Command, DataHeader, DataId, Event, Input, Output, Session, StreamId};
 use moqt::version::ControlStream;
-use moqt::{DataError, Request, RequestId, SessionCode, SessionError, TrackName, Version};
+use moqt::{
+    DataError, Parameters, Request, RequestId, SessionCode, SessionError, TrackName, Version,
+};
 use sansio::{Core, Poll};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
@@ -204,6 +206,16 @@ impl Link {
         if let Err(error) = self.with(|session| session.command(clock::now(), command)) {
             tracing::debug!(peer = %self.connection.peer(), %error, "moq: command without effect");
         }
+    }
+
+    /// Changes a request of ours. Whether that went: the peer may take no more updates before it has answered some.
+    pub(crate) fn update(&self, id: RequestId, parameters: Parameters) -> bool {
+        let update = Command::Update { id, parameters };
+        let sent = self.with(|session| session.command(clock::now(), update));
+        if let Err(error) = &sent {
+            tracing::debug!(peer = %self.connection.peer(), %error, "moq: an update has to wait");
+        }
+        sent.is_ok()
     }
 
     fn handle(&self, input: Input) {

@@ -18,14 +18,20 @@ pub(crate) fn name_of(track: &moqt::TrackName) -> Option<TrackName> {
     TrackName::new(track.name().clone()).ok()
 }
 
-/// Why a track is over, as PUBLISH_DONE says it.
+/// Why a track is over, as PUBLISH_DONE says it to who reads it. A key that is changed, or an input that is taken away, is its
+/// publisher's to know: no right of a reader has ended (draft-18 §15.10.3), and what he has seen may be there to be seen again.
 pub(crate) fn done_code(why: Close) -> DoneCode {
     match why {
-        Close::Ended | Close::SourceLost | Close::Replaced | Close::Evicted => DoneCode::TrackEnded,
+        Close::Ended
+        | Close::SourceLost
+        | Close::Replaced
+        | Close::Evicted
+        | Close::KeyChanged
+        | Close::Disabled
+        | Close::Deleted => DoneCode::TrackEnded,
         Close::TooFarBehind => DoneCode::TooFarBehind,
         Close::Malformed => DoneCode::MalformedTrack,
         Close::Expired => DoneCode::Expired,
-        Close::KeyChanged | Close::Disabled | Close::Deleted => DoneCode::Unauthorized,
         Close::GoingAway | Close::Shutdown => DoneCode::GoingAway,
         Close::Internal => DoneCode::InternalError,
     }

@@ -11,8 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use moqt::{Answer, Filter, RequestCode, RequestId};
 use spine::broadcast::{Consumer, Liveness, Producer};
 use spine::{
-    NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover, TrackInfo, TrackName,
-    TrackRequest, Waiting,
+    LookupError, NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover,
+    TrackInfo, TrackName, TrackRequest, Waiting,
 };
 use tokio::sync::watch;
 
@@ -204,6 +204,12 @@ impl Place {
         let (seen, waiting, asked) = (u64::MAX, Waiting::new(), BTreeSet::new());
         Self { broadcast, seen, waiting, asked }
     }
+
+    /// Whether of so many tracks it is not known yet if there are such: their names may be made up.
+    fn is_full(&self) -> bool {
+        let open = self.asked.iter().filter(|name| self.broadcast.get(name).is_none());
+        open.count() >= PUBLISHED_TRACKS_MAX
+    }
 }
 
 /// Relays what a peer publishes in an open namespace.
@@ -380,9 +386,21 @@ impl Relaying {
             return;
         }
         let name = request.name().clone();
+        if self.places.get(&at).is_some_and(Place::is_full) {
+            return;
+        }
         let wanted = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
         let new_group = wanted.map(|(largest, _)| largest);
-        let make = move |info| request.accept(info);
+        let make = move |info| match info {
+            Ok(info) => request.accept(info).ok(),
+            Err(code) => {
+                // draft-18 §2.5.1: who asked for it is told so.
+                if code == RequestCode::UnsupportedExtension {
+                    request.decline(LookupError::NotUnderstood);
+                }
+                None
+            }
+        };
         self.subscribe(publisher, &at, name, new_group, make);
     }
 
@@ -397,7 +415,8 @@ impl Relaying {
                 continue;
             }
             let (all, wanted) = (broadcast.clone(), name.clone());
-            self.subscribe(publisher, at, name, None, move |info| all.derive(wanted, info));
+            let make = move |info: Result<_, _>| all.derive(wanted, info.ok()?).ok();
+            self.subscribe(publisher, at, name, None, make);
         }
     }
 
@@ -407,7 +426,7 @@ impl Relaying {
         at: &Path,
         name: TrackName,
         new_group: Option<u64>,
-        make: impl FnOnce(spine::TrackInfo) -> Result<spine::track::Producer, PublishError>
+        make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<spine::track::Producer>
         + Send
         + 'static,
     ) {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -14,26 +14,29 @@ use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId,
 use moqt::session::Command;
 use moqt::{
     Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestCode, RequestId,
-    ResetCode, Secret, Selection,
+    ResetCode, Selection,
 };
 use spine::{
     Chunk, Close, Cursor, Event, Filter, Header, ObjectReader, OnLag, Policy, Start, SubgroupEvent,
     SubgroupReader, Via, track,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::clock;
 use crate::fetch::{self, Fill};
 use crate::flow::{Flow, OpenFlow, Role};
-use crate::limits::{FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, LAG_MAX, STREAMS_PER_SUBSCRIPTION};
+use crate::limits::{
+    DELIVERY_MAX, FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, HEADER_ARRIVES, LAG_MAX,
+    STREAMS_PER_SUBSCRIPTION,
+};
 use crate::link::Link;
 use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
 use crate::priority::{self, Count};
 use crate::timeouts::{Lifetimes, Timeouts};
 use crate::transport::{SendStream, WriteEnd};
-use crate::viewer::Viewer;
+use crate::updates::Updates;
 use crate::wishes::Change;
 pub(crate) use crate::wishes::Wishes;
 
@@ -67,14 +70,6 @@ pub(crate) fn ask_for_group(track: &track::Consumer, parameters: &Parameters) {
     }
 }
 
-/// What a REQUEST_UPDATE says.
-pub(crate) struct Update {
-    /// Its own name.
-    pub(crate) id: RequestId,
-    pub(crate) parameters: Parameters,
-    pub(crate) tokens: Vec<Secret>,
-}
-
 /// One stream of a subscription.
 type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -89,10 +84,7 @@ pub(crate) struct Serving {
     pub(crate) reads: Option<spine::Interest>,
     /// The past that is wanted as well, and which object was the largest when it began.
     pub(crate) fill: Option<(Box<Parameters>, Location)>,
-    /// REQUEST_UPDATEs; closed when the request is over. In boxes: a queue has room for 32 from the start.
-    pub(crate) updates: mpsc::UnboundedReceiver<Box<Update>>,
-    /// Whose it is, to renew its tokens.
-    pub(crate) viewer: Option<Viewer>,
+    pub(crate) updates: Updates,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -154,17 +146,20 @@ impl Serving {
             let room = !paused && streams.len() < STREAMS_PER_SUBSCRIPTION;
             tokio::select! {
                 biased;
-                update = self.updates.recv() => {
-                    let update = *update?;
-                    if let Some(viewer) = &self.viewer {
-                        viewer.renew(update.tokens);
-                    }
+                update = self.updates.next() => {
+                    let update = match update? {
+                        Ok(update) => *update,
+                        Err(answer) => {
+                            self.link.command(Command::AnswerUpdate { id: self.id, answer });
+                            // The session says PUBLISH_DONE for it, and for those below.
+                            return None;
+                        }
+                    };
                     let fill = update.parameters.fill.as_ref();
                     if fill.is_some() && fills.len() >= FILLS_PER_SUBSCRIPTION {
                         let words = "too much of the past at once";
                         let answer = Answer::error(RequestCode::ExcessiveLoad, words);
                         self.link.command(Command::AnswerUpdate { id: self.id, answer });
-                        // The session says PUBLISH_DONE for it.
                         return None;
                     }
                     let filters = &update.parameters.range_filters;
@@ -422,6 +417,8 @@ enum Cut {
     Reset(ResetCode),
     /// With the code that the publisher gave.
     Source(spine::ResetCode),
+    /// The filter ends, and the subgroup goes on.
+    Behind,
     /// The peer has had enough, or is gone.
     Gone,
 }
@@ -458,7 +455,7 @@ impl Streaming {
         self.timeouts = self.said.or_less(&self.wishes);
         let Some(alias) = self.link.with(|session| session.open_data(self.id)) else { return };
         let mut counted = Counted { link: self.link.clone(), id: self.id, opened: false };
-        let opened = match self.stale_at(&first) {
+        let opened = match self.stale_at(&first, false) {
             Some(at) => timeout_at(at.into(), self.link.connection.open_uni()).await.ok().flatten(),
             None => self.link.connection.open_uni().await,
         };
@@ -482,6 +479,14 @@ impl Streaming {
             Err(Cut::Source(code)) => {
                 self.flow.reset();
                 stream.reset(reset_code(self.link.version, code));
+            }
+            Err(Cut::Behind) => {
+                // draft-21 §11.3.2: it was not all of it. A reset takes back what is still under way.
+                tokio::select! {
+                    _ = stream.stopped() => {}
+                    () = tokio::time::sleep(HEADER_ARRIVES) => {}
+                }
+                stream.reset(self.link.version.reset_code(ResetCode::Cancelled));
             }
             Err(Cut::Gone) => {}
         }
@@ -508,7 +513,7 @@ impl Streaming {
                 return Err(Cut::Reset(ResetCode::DeliveryTimeout));
             }
             if self.wishes.is_behind(at) {
-                return Ok(None);
+                return Err(Cut::Behind);
             }
             if at >= self.wishes.from && self.wishes.selects(object.header()) {
                 return Ok(Some(object));
@@ -697,14 +702,16 @@ impl Streaming {
             if late.is_some_and(|late| late <= clock::now()) {
                 return Err(Cut::Reset(ResetCode::DeliveryTimeout));
             }
-            let until = match self.stale_at(object) {
+            let newest = self.is_newest();
+            let asked = self.timeouts.object.is_some_and(|age| newest || age <= DELIVERY_MAX);
+            let until = match self.stale_at(object, newest) {
                 Some(at) if clock::now() < at => at,
                 None => return Ok(stream.write(chunks).await?),
-                Some(_) if self.timeouts.object.is_some() => {
+                Some(_) if asked => {
                     return Err(Cut::Reset(ResetCode::DeliveryTimeout));
                 }
                 // The newest group is worth waiting for, whatever its age.
-                Some(_) if self.is_newest() => clock::now() + LAG_MAX / 10,
+                Some(_) if newest => clock::now() + LAG_MAX / 10,
                 Some(_) => {
                     self.give_up();
                     return Err(Cut::Reset(ResetCode::TooFarBehind));
@@ -738,9 +745,10 @@ impl Streaming {
     }
 
     /// When this object is too old to be sent. What was there already ages from the moment when it was
-    /// asked for.
-    fn stale_at(&self, object: &ObjectReader) -> Option<Instant> {
-        let age = self.timeouts.object.unwrap_or(LAG_MAX);
+    /// asked for. The newest group is waited for as long as its subscriber says.
+    fn stale_at(&self, object: &ObjectReader, newest: bool) -> Option<Instant> {
+        let most = if newest { Duration::MAX } else { DELIVERY_MAX };
+        let age = self.timeouts.object.map_or(LAG_MAX, |age| age.min(most));
         object.header().arrived.max(self.began).checked_add(age)
     }
 }

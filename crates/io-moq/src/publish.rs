@@ -133,17 +133,18 @@ impl Publisher {
             Err(_) => None,
         };
         let link = self.link.clone();
+        let mut updates = 0;
         if track.is_ok() && parameters.forward == Some(false) && link.version.fills() {
             // draft-21 §9.8: it waits, and the OK can't say that it need not.
             let parameters = Parameters { forward: Some(true), ..Parameters::default() };
-            link.command(Command::Update { id, parameters });
+            updates = u64::from(link.update(id, parameters));
         }
         let (viewer, relayed) = (self.viewer.clone(), self.relayed);
         async move {
             let _own = own;
             match (track, name) {
                 (Ok(track), Ok(name)) => {
-                    let target = Target { track, relayed, before: parameters.largest };
+                    let target = Target { track, relayed, before: parameters.largest, updates };
                     take(link, (id, name), told, target, Some(viewer)).await
                 }
                 _ => {
@@ -164,10 +165,11 @@ impl Publisher {
     where
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
+        let make = move |info: Result<_, _>| make(info.ok()?).ok();
         self.subscribe_in(self.namespace.clone(), name, (filter, new_group), make)
     }
 
-    /// The same of a namespace below its own.
+    /// The same of a namespace below its own; also who refuses it is told on, with his code.
     pub(crate) fn subscribe_in<M>(
         &self,
         namespace: Namespace,
@@ -176,7 +178,7 @@ impl Publisher {
         make: M,
     ) -> impl Future<Output = Taken> + Send + use<M>
     where
-        M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
+        M: FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send + 'static,
     {
         let (link, relayed) = (self.link.clone(), self.relayed);
         let own = path_of(&namespace).zip(spine::TrackName::new(name.clone()).ok());
@@ -200,7 +202,7 @@ async fn subscribe(
     name: Bytes,
     (filter, new_group): (Filter, Option<u64>),
     mark: impl FnOnce() -> Option<Mark> + Send,
-    make: impl FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send,
+    make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send,
 ) -> Taken {
     let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
     let granted = match ask(&link, track, filter, new_group).await {
@@ -208,6 +210,7 @@ async fn subscribe(
         Err(Denied::Answered(error)) => {
             let reason = error.reason.escape_debug();
             tracing::info!(code = ?error.code, %reason, "moq: a track is not given");
+            drop(make(Err(error.code)));
             return Taken::Cancelled;
         }
         Err(Denied::Over) => return Taken::Cancelled,
@@ -216,9 +219,9 @@ async fn subscribe(
     let _own = mark();
     // Said at once: whoever waits for the track begins behind it.
     let largest = granted.parameters.largest.map(at);
-    match make(TrackInfo { largest, ..info_of(&granted.properties) }) {
-        Ok(track) => granted.take(track, relayed).await,
-        Err(_) => Taken::Refused,
+    match make(Ok(TrackInfo { largest, ..info_of(&granted.properties) })) {
+        Some(track) => granted.take(track, relayed).await,
+        None => Taken::Refused,
     }
 }
 
@@ -254,7 +257,7 @@ impl Granted {
             let before = self.parameters.largest;
             let Self { track: name, asked, told, .. } = self;
             let (link, id) = asked.request();
-            let target = Target { track: track.clone(), relayed, before };
+            let target = Target { track: track.clone(), relayed, before, updates: 0 };
             let taken = take(link.clone(), (id, name.clone()), told, target, None).await;
             if taken != Taken::Moved {
                 return taken;

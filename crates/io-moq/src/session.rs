@@ -27,10 +27,11 @@ use crate::listen::{Audience, Counters, Elsewhere, Gate, Guests, Past, Why};
 use crate::names::{name_of, path_of};
 use crate::open::OpenBroadcasts;
 use crate::own::Own;
-use crate::play::{Serving, Update, Wishes, ask_for_group, location, order_of};
+use crate::play::{Serving, Wishes, ask_for_group, location, order_of};
 use crate::publish::{Offer, Offered, Publisher};
 use crate::qlog::{Log, Logs};
 use crate::transport::Connection;
+use crate::updates::{Update, Updates};
 use crate::viewer::{Credentials, Seats, Viewer, secrets};
 use crate::{clock, fetch};
 
@@ -319,7 +320,8 @@ impl Connected {
                     let counters = viewer.relay.counters.clone();
                     let (urge, urgency) =
                         watch::channel(parameters.subscriber_priority.unwrap_or(128));
-                    let updated = updated(&link, id, &viewer, updates, urge);
+                    let updates = Updates::new(updates, viewer.clone(), path.clone());
+                    let updated = updated(&link, id, updates, urge);
                     let served =
                         fetch::serve(&link, id, found, filter, parameters, urgency, &counters);
                     tokio::select! {
@@ -477,8 +479,7 @@ impl Connected {
                 wishes,
                 reads,
                 fill: parameters.fill.zip(largest),
-                updates: receiver,
-                viewer: Some(viewer.clone()),
+                updates: Updates::new(receiver, viewer.clone(), path.clone()),
                 counters,
             };
             tokio::select! {
@@ -535,19 +536,15 @@ impl Connected {
 
 /// Takes the updates of a FETCH (draft-18 §10.9): other tokens, another priority. Ends with the one that is refused, and takes
 /// the request along.
-async fn updated(
-    link: &Link,
-    id: RequestId,
-    viewer: &Viewer,
-    mut updates: mpsc::UnboundedReceiver<Box<Update>>,
-    urge: watch::Sender<u8>,
-) {
-    while let Some(update) = updates.recv().await {
-        let Update { parameters, tokens, .. } = *update;
+async fn updated(link: &Link, id: RequestId, mut updates: Updates, urge: watch::Sender<u8>) {
+    while let Some(update) = updates.next().await {
+        let parameters = match update {
+            Ok(update) => update.parameters,
+            Err(answer) => return link.command(Command::AnswerUpdate { id, answer }),
+        };
         if let Some(answer) = filters_stay(&parameters) {
             return link.command(Command::AnswerUpdate { id, answer });
         }
-        viewer.renew(tokens);
         if let Some(priority) = parameters.subscriber_priority {
             urge.send_replace(priority);
         }

@@ -23,7 +23,7 @@ use tokio::time::Sleep;
 
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
-use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER, FORWARD_LINGER};
+use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER, FORWARD_LINGER, UPDATE_AGAIN};
 use crate::link::{DataStream, Link, Told, rest_of_head};
 use crate::names::{path_of, reset, reset_of};
 use crate::play::{at, location};
@@ -96,12 +96,14 @@ pub(crate) struct Target {
     /// while there is nobody.
     pub(crate) relayed: bool,
     pub(crate) before: Option<Location>,
+    /// Updates that it was sent already.
+    pub(crate) updates: u64,
 }
 
 impl From<track::Producer> for Target {
     /// All of it is wanted.
     fn from(track: track::Producer) -> Self {
-        Self { track, relayed: false, before: None }
+        Self { track, relayed: false, before: None, updates: 0 }
     }
 }
 
@@ -126,15 +128,13 @@ pub(crate) async fn take(
                 Wanted::Group(group) => {
                     let new_group = Some(group);
                     let parameters = Parameters { new_group, ..Parameters::default() };
-                    link.command(Command::Update { id, parameters });
-                    wanted.updates += 1;
+                    wanted.asked(group, link.update(id, parameters));
                     continue;
                 }
                 Wanted::Forward(forward) => {
                     let parameters =
                         Parameters { forward: Some(forward), ..Parameters::default() };
-                    link.command(Command::Update { id, parameters });
-                    wanted.told(forward);
+                    wanted.told(forward, link.update(id, parameters));
                     continue;
                 }
                 Wanted::Before(largest) => {
@@ -274,6 +274,8 @@ struct Wants {
     /// Updates that were sent, and answered; they are in turn.
     updates: u64,
     answers: u64,
+    /// Until when no other is tried, unless an answer comes: the peer had no room for the last one.
+    full: Option<Pin<Box<Sleep>>>,
     /// With which update it was told to go on, and what was the largest object here then.
     resuming: Option<(u64, Option<Location>)>,
     /// When it is told that nobody reads.
@@ -281,7 +283,7 @@ struct Wants {
 }
 
 impl Wants {
-    fn new(Target { track, relayed, before }: Target) -> Self {
+    fn new(Target { track, relayed, before, updates }: Target) -> Self {
         Self {
             track,
             waiting: Waiting::new(),
@@ -295,15 +297,34 @@ impl Wants {
             relayed,
             forward: true,
             paused: None,
-            updates: 0,
+            updates,
             answers: 0,
+            full: None,
             resuming: None,
             linger: None,
         }
     }
 
-    /// It is told to pause, or to go on.
-    fn told(&mut self, forward: bool) {
+    /// It is asked for a new group, if that `went`; else it is asked later.
+    fn asked(&mut self, group: u64, went: bool) {
+        if !went {
+            return self.wait();
+        }
+        self.updates += 1;
+        self.outstanding = Some(group);
+    }
+
+    fn wait(&mut self) {
+        self.full = Some(Box::pin(tokio::time::sleep(UPDATE_AGAIN)));
+    }
+
+    /// It is told to pause, or to go on, if that `went`; else it is told later, if that is wanted then.
+    fn told(&mut self, forward: bool, went: bool) {
+        if !went {
+            self.forward = !forward;
+            self.paused.take_if(|_| !forward);
+            return self.wait();
+        }
         self.updates += 1;
         let known = self.track.consume().largest().map(location);
         self.resuming = forward.then_some((self.updates, known));
@@ -313,6 +334,7 @@ impl Wants {
     /// live may be here before the answer.
     fn answered(&mut self, largest: Option<Location>) {
         self.answers += 1;
+        self.full = None;
         if let Some((_, known)) = self.resuming.take_if(|(update, _)| *update == self.answers) {
             if largest > known {
                 (self.before, self.again, self.tries) = (largest, None, 0);
@@ -353,6 +375,11 @@ impl Wants {
                 && again.as_mut().poll(cx).is_ready()
             {
                 self.again = None;
+            }
+            if let Some(full) = &mut self.full
+                && full.as_mut().poll(cx).is_ready()
+            {
+                self.full = None;
             }
             if let Some(wanted) = self.next() {
                 return Poll::Ready(wanted);
@@ -399,7 +426,7 @@ impl Wants {
     }
 
     fn next(&mut self) -> Option<Wanted> {
-        if self.demand.forward && !self.forward {
+        if self.demand.forward && !self.forward && self.full.is_none() {
             self.forward = true;
             return Some(Wanted::Forward(true));
         }
@@ -416,11 +443,10 @@ impl Wants {
             return Some(Wanted::Before(before));
         }
         let dynamic = self.track.info().dynamic_groups;
-        let above = self.demand.new_group_above.filter(|_| dynamic)?;
+        let may = dynamic && self.full.is_none();
+        let above = self.demand.new_group_above.filter(|_| may)?;
         let largest = self.track.consume().largest().map(|largest| largest.group);
-        let wanted = to_ask(above.saturating_add(1), largest, self.outstanding)?;
-        self.outstanding = Some(wanted);
-        Some(Wanted::Group(wanted))
+        to_ask(above.saturating_add(1), largest, self.outstanding).map(Wanted::Group)
     }
 }
 

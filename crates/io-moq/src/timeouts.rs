@@ -76,6 +76,11 @@ impl Lifetimes {
         Self { timeouts: Timeouts::new(object, subgroup), cached }
     }
 
+    /// MAX_CACHE_DURATION
+    pub(crate) fn cached(&self) -> Option<Duration> {
+        self.cached
+    }
+
     /// Whether MAX_CACHE_DURATION is over for this object: it may not be sent any more, and what became of it is unknown
     /// (draft-18 §12.2).
     pub(crate) fn are_over_for(&self, header: &Header, now: Instant) -> bool {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt::{Answer, AuthToken, Done, DoneCode, RequestCode, Secret};
-use spine::{Announce, Path, Waiting, track};
+use spine::{Announce, LookupError, Path, Waiting, track};
 use tokio::time::timeout;
 
 use crate::clock;
@@ -158,6 +158,32 @@ impl Viewer {
         }
     }
 
+    /// The answer to an update of a request about this broadcast, if what it shows does not let him watch it (draft-18 §10.2.2). While
+    /// nobody can say, what he has goes on: it is looked at again and again.
+    pub(crate) async fn refusal(&self, path: &Path, shown: &[Secret]) -> Option<Answer> {
+        let tokens: Vec<Secret> = shown.iter().chain(&self.session).cloned().collect();
+        let barred = self.may_watch_by(path, tokens).await.err()?;
+        // One that is gone says so itself.
+        let is_said = !barred.may_pass_later() && barred.why != Why::Nothing;
+        is_said.then(|| Answer::error(barred.code(), barred.words))
+    }
+
+    /// The same of a request about all of these: he may watch none of them by it, and could watch one.
+    pub(crate) async fn refusal_of_all(&self, paths: &[Path], shown: &[Secret]) -> Option<Answer> {
+        let mut lost = None;
+        for path in paths {
+            match self.refusal(path, shown).await {
+                Some(refusal) if lost.is_none() => {
+                    lost = self.may_watch(path).await.is_ok().then_some(refusal);
+                }
+                Some(_) => {}
+                None if self.may_watch_by(path, Vec::new()).await.is_err() => return None,
+                None => {}
+            }
+        }
+        lost
+    }
+
     /// Whether this broadcast may be watched; else why not.
     pub(crate) async fn may_watch(&self, path: &Path) -> Result<(), Barred> {
         let tokens: Vec<Secret> = self.own().iter().chain(&self.session).cloned().collect();
@@ -210,6 +236,11 @@ impl Viewer {
 
     /// Waits until the broadcast may not be watched any more; answers why.
     pub(crate) async fn shut_out(&self, path: Path) -> Barred {
+        self.shut_out_of(path, || true).await
+    }
+
+    /// The same, looked at only while it is `watched`.
+    pub(crate) async fn shut_out_of(&self, path: Path, watched: impl Fn() -> bool) -> Barred {
         if self.relay.is_open(&path) {
             // That is said at the start, and stays.
             std::future::pending::<()>().await;
@@ -217,6 +248,9 @@ impl Viewer {
         let mut unknown = 0;
         loop {
             tokio::time::sleep(GATE_AGAIN).await;
+            if !watched() {
+                continue;
+            }
             match self.may_watch(&path).await {
                 Ok(()) => unknown = 0,
                 // What was good once may have been forgotten here.
@@ -281,7 +315,7 @@ async fn find(
     let (origin, deadline) = (&relay.origin, clock::now() + wait.max(LOOKUP));
     // Before anything is looked for: what comes meanwhile is not missed.
     let mut namespaces = relay.open.namespaces();
-    let here = async || {
+    let here = async || -> Option<Result<track::Consumer, Answer>> {
         let kept;
         let broadcast = match origin.get(&path) {
             Some(broadcast) => broadcast,
@@ -291,10 +325,17 @@ async fn find(
                 kept.consume()
             }
         };
-        broadcast.track(&track, deadline).await.ok()
+        match broadcast.track(&track, deadline).await {
+            Ok(track) => Some(Ok(track)),
+            // draft-18 §2.5.1
+            Err(why @ LookupError::NotUnderstood) => {
+                Some(Err(Answer::error(RequestCode::UnsupportedExtension, why.to_string())))
+            }
+            Err(_) => None,
+        }
     };
-    if let Ok(Some(track)) = timeout(LOOKUP, here()).await {
-        return Ok(track);
+    if let Ok(Some(found)) = timeout(LOOKUP, here()).await {
+        return found;
     }
     // A catalog names packaged tracks before their first part is made.
     let beginning = wait.is_zero() && origin.get(&path).is_some_and(|b| is_live(&b));
@@ -326,22 +367,27 @@ async fn find(
         loop {
             // The sender is the relay's.
             let _ = namespaces.changed().await;
-            if let Some(track) = here().await {
-                return track;
+            if let Some(found) = here().await {
+                return found;
             }
         }
     };
     let come = async {
         tokio::select! {
-            track = come => track,
-            track = come_above, if relay.is_open(&path) => track,
+            track = come => Ok(track),
+            found = come_above, if relay.is_open(&path) => found,
         }
     };
     if beginning {
-        return timeout(BEGINNING, come).await.map_err(|_| missing());
+        return match timeout(BEGINNING, come).await {
+            Ok(found) => found,
+            Err(_) => Err(missing()),
+        };
     }
-    let late = || Answer::error(RequestCode::Timeout, "the publisher did not come in time");
-    timeout(wait, come).await.map_err(|_| late())
+    match timeout(wait, come).await {
+        Ok(found) => found,
+        Err(_) => Err(Answer::error(RequestCode::Timeout, "the publisher did not come in time")),
+    }
 }
 
 fn is_live(broadcast: &spine::broadcast::Consumer) -> bool {

@@ -359,6 +359,31 @@ fn vectors_draft21_s11_4_1_ends_of_ranges() {
     assert!(read_fetch(V, &hex("05 02 820c 01 04 00"), 3, GroupOrder::Ascending).is_err());
 }
 
+/// An object of a datagram has no Subgroup ID that the next one could refer to.
+#[test]
+fn draft18_s11_4_4_1_behind_a_datagram_a_subgroup_is_said() {
+    for v in Version::ALL.iter().copied() {
+        let mut out = BytesMut::new();
+        let mut writer = FetchWriter::new(v, RequestId(2), GroupOrder::Ascending, &mut out);
+        let vias = [Via::Subgroup(3), Via::Subgroup(3), Via::Datagram, Via::Subgroup(3)];
+        let mut flags = Vec::new();
+        for (id, via) in (0..).zip(vias.into_iter().chain([Via::Datagram, Via::Subgroup(4)])) {
+            let head = FetchObject { via, ..fetch_object(5, id, 128, "") };
+            let from = out.len();
+            writer.object(&head, &mut out).unwrap();
+            flags.push(out[from] & 0x43);
+        }
+        // Said, as before, none, said, none, said.
+        assert_eq!(flags, [0x03, 0x01, 0x40, 0x03, 0x40, 0x03], "{v:?}");
+        let (_, items) = read_fetch(v, &out, 100, GroupOrder::Ascending).unwrap();
+        let read = items.iter().filter_map(|item| match item {
+            Fetched::Object(head, _) => Some(head.via),
+            Fetched::Gap(..) => None,
+        });
+        assert!(read.eq(vias.into_iter().chain([Via::Datagram, Via::Subgroup(4)])), "{v:?}");
+    }
+}
+
 /// draft-18 §11.4.4.2: what follows a marker refers to its location, but to the subgroup and priority of
 /// the object before it.
 #[test]

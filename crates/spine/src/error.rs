@@ -116,4 +116,7 @@ pub enum LookupError {
     /// It is over.
     #[error("{0}")]
     Closed(Close),
+    /// Who has it says something of it that is not understood here, and has to be.
+    #[error("it needs something that is not understood here")]
+    NotUnderstood,
 }

@@ -5,14 +5,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::budget::{Budget, Payload};
 use crate::error::Close;
 use crate::limits::OBJECT_OVERHEAD_BYTES;
 use crate::object::{Cell, Header, Location, ObjectReader};
 use crate::responder::{Ask, Want};
-use crate::track::{Shared, State};
+use crate::track::{Group, Shared, State};
 use crate::wake::{Ticket, Wakers, lock};
 
 /// The order of groups. Objects inside a group are always in rising order.
@@ -79,6 +79,8 @@ pub struct FetchCursor {
     /// What became of the first hole of the group that is being read. Where holes are many, the rest of them is one request; and where
     /// nobody could say, nobody is asked again.
     hole: Option<Absence>,
+    /// What is older is as if it were not in memory.
+    age_max: Option<Duration>,
     /// Memory did not hold all of it.
     has_asked: bool,
     ticket: Ticket,
@@ -137,10 +139,17 @@ impl FetchCursor {
             deadline,
             asked: None,
             hole: None,
+            age_max: None,
             has_asked: false,
             ticket: Ticket::new(),
             stream_ticket: Ticket::new(),
         }
+    }
+
+    /// Of memory no object counts that came longer ago: it is asked for.
+    pub fn no_older_than(mut self, age_max: Option<Duration>) -> Self {
+        self.age_max = age_max;
+        self
     }
 
     /// When an answer that is being waited for is given up; poll again then.
@@ -173,7 +182,8 @@ impl FetchCursor {
             }
             let Some((low, high)) = self.left else { return Poll::Ready(FetchEvent::End) };
             let near = if self.order == Order::Ascending { low } else { high };
-            let here = self.look(&lock(&self.track.state), near, (low, high));
+            let since = self.age_max.and_then(|age| now.checked_sub(age));
+            let here = self.look(&lock(&self.track.state), near, (low, high), since);
             match here {
                 Here::Object(cell) => {
                     self.next_object = cell.header.id + 1;
@@ -220,16 +230,29 @@ impl FetchCursor {
         });
     }
 
-    fn look(&self, state: &State, near: u64, (low, high): (u64, u64)) -> Here {
+    fn look(
+        &self,
+        state: &State,
+        near: u64,
+        (low, high): (u64, u64),
+        since: Option<Instant>,
+    ) -> Here {
+        let is_here = |cell: &Cell| !cell.is_cut() && !is_before(since, cell);
+        // All of it: then it is asked for with its neighbours.
+        let is_old = |group: &Group| {
+            let mut whole = group.objects.values().filter(|cell| !cell.is_cut()).peekable();
+            whole.peek().is_some() && whole.all(|cell| is_before(since, cell))
+        };
         let first = if near == self.start.group { self.start.object } else { 0 };
         let last = if near == self.end.group { self.end.object } else { u64::MAX };
-        if let Some(group) = state.groups.get(&near) {
+        let group = state.groups.get(&near);
+        if let Some(group) = group.filter(|group| self.next_object > 0 || !is_old(group)) {
             let next = first.max(self.next_object);
             if next > last {
                 return Here::Done;
             }
             let mut objects = group.objects.range(next..=last);
-            return match objects.find(|(_, cell)| !cell.is_cut()) {
+            return match objects.find(|(_, cell)| is_here(cell)) {
                 Some((id, _)) if *id > next && !group.lacks(next..=*id - 1) => Here::Hole(*id - 1),
                 Some((_, cell)) => Here::Object(cell.clone()),
                 None if group.lacks(next..=last) => Here::Done,
@@ -240,7 +263,11 @@ impl FetchCursor {
         let never = in_never(near);
         let far = match self.order {
             Order::Ascending => {
-                let present = state.groups.range(near..).next().map_or(high, |(id, _)| id - 1);
+                let present = state
+                    .groups
+                    .range(near..)
+                    .find(|(_, group)| !is_old(group))
+                    .map_or(high, |(id, _)| id - 1);
                 let until = match never {
                     Some(range) => *range.end(),
                     None => state
@@ -254,7 +281,12 @@ impl FetchCursor {
                 high.min(present).min(until)
             }
             Order::Descending => {
-                let present = state.groups.range(..near).next_back().map_or(low, |(id, _)| id + 1);
+                let present = state
+                    .groups
+                    .range(..=near)
+                    .rev()
+                    .find(|(_, group)| !is_old(group))
+                    .map_or(low, |(id, _)| id + 1);
                 let until = match never {
                     Some(range) => *range.start(),
                     None => state
@@ -378,6 +410,11 @@ impl FetchCursor {
             Order::Descending => (low, group.min(high)),
         });
     }
+}
+
+/// Whether an object came before that.
+fn is_before(since: Option<Instant>, cell: &Cell) -> bool {
+    since.is_some_and(|since| cell.header.arrived < since)
 }
 
 fn gap(a: u64, b: u64, why: Absence) -> FetchEvent {

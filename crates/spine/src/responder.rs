@@ -53,6 +53,8 @@ pub(crate) struct Want {
 struct WantState {
     tried: BTreeSet<u64>,
     outcome: Option<Result<(), LookupError>>,
+    /// Why there is nothing, once all were asked.
+    why: LookupError,
     deadline: Instant,
     wakers: Wakers,
 }
@@ -62,6 +64,7 @@ impl Want {
         let state = WantState {
             tried: BTreeSet::new(),
             outcome: None,
+            why: LookupError::NotFound,
             deadline,
             wakers: Wakers::default(),
         };
@@ -133,7 +136,10 @@ impl Want {
                 })
             };
             match queue {
-                None => return self.resolve(Err(LookupError::NotFound)),
+                None => {
+                    let why = lock(&self.state).why;
+                    return self.resolve(Err(why));
+                }
                 Some(queue) if queue.push(self.clone(), desk.requests_max) => return,
                 Some(_) => {}
             }
@@ -315,6 +321,11 @@ impl TrackRequest {
         let producer = self.broadcast().derive(self.name.clone(), info)?;
         self.offered.0.resolve(Ok(()));
         Ok(producer)
+    }
+
+    /// Declines for this reason, which is what everybody who waits for the track hears if nobody else has it.
+    pub fn decline(self, why: LookupError) {
+        lock(&self.offered.0.state).why = why;
     }
 }
 

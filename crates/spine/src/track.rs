@@ -648,9 +648,18 @@ impl Consumer {
         lock(&self.shared.state).rests
     }
 
-    /// Whether its publisher has said where it ends.
+    /// Whether its publisher has said where it ends, and all that it has begun is over.
     pub fn is_final(&self) -> bool {
-        lock(&self.shared.state).behind.is_some()
+        let state = lock(&self.shared.state);
+        let is_over = |group: &Group| {
+            // Behind the last object of its group nothing comes.
+            let is_last = |run: &Run| {
+                let last = run.objects.last().map(|(id, _)| *id);
+                last.is_some() && group.end == Some(last)
+            };
+            group.runs.values().all(|run| run.end.is_some() || is_last(run))
+        };
+        state.behind.is_some() && state.groups.values().all(is_over)
     }
 
     /// Reads from `filter` on, under `policy`.

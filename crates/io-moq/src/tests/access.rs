@@ -190,6 +190,65 @@ async fn d01_d19_a_token_that_is_revoked_ends_what_it_allowed() {
     assert_eq!(text(&neighbour.next().await), (0, 0, "here"));
 }
 
+/// draft-18 §10.2.2: as a request would be. What it is about is over then (draft-18 §10.9.1).
+#[tokio::test]
+async fn d01_d19_an_update_that_shows_a_token_which_is_not_good_is_refused() {
+    for (token, expect) in [
+        ("WRONG", RequestCode::Unauthorized),
+        ("GUESS", RequestCode::Unauthorized),
+        ("OLD", RequestCode::ExpiredAuthToken),
+    ] {
+        for version in [Version::Draft16, Version::Draft18, Version::Draft22] {
+            let rig = Rig::new();
+            let broadcast = rig.broadcast(&["default", "secret"]);
+            let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+            group(&video, 5, &["a"]);
+            // What is fetched waits for who could bring it.
+            let _nobody = rig.origin.responder(broadcast.path().clone(), 1);
+            let shows = |tokens| Parameters { tokens, ..Parameters::default() };
+            let good = || shows(vec![use_value("TOKEN")]);
+            let range = Range { start: Location::new(0, 0), end: Location::new(5, 0) };
+            let fetch = Fetch::Standalone { track: secret(), range };
+            let prefix = || namespace(&["default"]);
+            let mut requests = vec![
+                Request::Subscribe { track: secret(), parameters: good() },
+                Request::SubscribeNamespace { prefix: prefix(), tracks: false, parameters: good() },
+            ];
+            if version != Version::Draft16 {
+                // Neither is updated there.
+                requests.push(Request::Fetch { fetch, parameters: good() });
+                requests.push(Request::SubscribeTracks { prefix: prefix(), parameters: good() });
+            }
+            let guesses = if token == "GUESS" { requests.len() as u64 } else { 0 };
+            for request in requests {
+                let what = format!("{version:?}: {token} for {request:?}");
+                // One that has guessed once is not listened to: each in a session of its own.
+                let client = rig.client_of(version).await;
+                let (id, answer, mut told) = client.ask(request).await;
+                assert_eq!(code(&answer), None, "{what}");
+                let parameters = shows(vec![use_value(token)]);
+                client.command(Command::Update { id, parameters });
+                loop {
+                    match soon("the answer to an update", told.recv()).await {
+                        Some(Told::Event(Event::UpdateAnswered { answer, .. })) => {
+                            break assert_eq!(code(&answer), Some(expect), "{what}");
+                        }
+                        Some(_) => {}
+                        None => panic!("{what}: no answer"),
+                    }
+                }
+                if what.contains("Subscribe {") {
+                    let done = client.follow(id, Answer::ok(), told).taken;
+                    let done = soon("its end", done).await.unwrap();
+                    assert_eq!(done, Taken::Done(DoneCode::UpdateFailed), "{what}");
+                }
+            }
+            let wrong = rig.counters.wrong_tokens.load(Ordering::Relaxed);
+            assert_eq!(wrong, guesses, "decision 104");
+        }
+    }
+}
+
 /// RFC 9000 §9: whoever has moved is judged by where he is now.
 #[tokio::test(start_paused = true)]
 async fn d01_who_moves_to_where_it_may_not_be_watched_is_shut_out() {

@@ -173,6 +173,24 @@ async fn d01_a_publisher_whose_key_is_changed_is_off_the_air_at_once() {
     assert_eq!(live, 0);
 }
 
+/// Who reads lost no right by it: he may look for what was recorded. A player takes UNAUTHORIZED for the end of all of it.
+#[tokio::test(start_paused = true)]
+async fn d01_who_watches_hears_that_a_track_is_over_whatever_becomes_of_its_publisher() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    for why in [spine::Close::KeyChanged, spine::Close::Disabled, spine::Close::Deleted] {
+        let broadcast = rig.broadcast(&["default", "one"]);
+        let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        let client = rig.client_over(&network, Shape::default()).await;
+        let (track, parameters) = (track(&["default", "one"], "video"), Parameters::default());
+        let request = Request::Subscribe { track, parameters };
+        let (_, answer, mut told) = client.ask(request).await;
+        assert_eq!(code(&answer), None);
+        rig.origin.end(broadcast.path(), why);
+        assert_eq!(end(&mut told).await, End::Done(DoneCode::TrackEnded), "{why:?}");
+    }
+}
+
 /// A database that is busy for a moment hides nothing for longer; nor does what somebody guessed
 /// before, also where it is an update that shows the good one.
 #[tokio::test(start_paused = true)]

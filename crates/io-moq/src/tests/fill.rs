@@ -9,12 +9,13 @@ use moqt::{
     ResetCode, Version,
 };
 use spine::TrackInfo;
+use testkit::Shape;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::duties::{VIDEO, code, group, read_past, text};
 use super::live::ms;
 use super::relay::{give, send, tell_past};
-use super::rig::{Client, Rig, next_object, soon, track, until};
+use super::rig::{Carrier, Client, Rig, next_object, soon, track, until};
 use crate::clock;
 use crate::limits::HEADER_ARRIVES;
 use crate::link::{DataStream, Told};
@@ -277,5 +278,39 @@ async fn a_subscription_does_not_end_with_its_filter() {
     group(&track, 8, &["g"]);
     for seen in [&mut gone, &mut some] {
         assert_eq!(text(&seen.next().await), (8, 0, "g"));
+    }
+}
+
+/// What the end of a filter leaves out of a subgroup was not all of it (draft-21 §11.3.2); what is wanted of it arrives.
+#[tokio::test(start_paused = true)]
+async fn draft21_s11_3_2_a_subgroup_that_goes_on_behind_the_filter_is_reset() {
+    for version in LATER {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let broadcast = rig.broadcast(&["default", "one"]);
+        let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        group(&track, 5, &["a"]);
+        let line = Shape { delay: ms(150), ..Shape::default() };
+        let client = rig.client_by(&network, line, Carrier::Quic(version)).await;
+        let within = Range { start: Location::new(6, 0), end: Location::new(7, 1) };
+        let (_, mut told) = subscribe(&client, fill(Filter::Within(within)));
+        assert_eq!(code(&super::rig::answered(&mut told).await), None);
+        for (id, payloads, expect) in [
+            (6, &["b", "c"][..], Read::Fin),
+            // CANCELLED
+            (7, &["d", "e", "f"], Read::Reset(0x1)),
+        ] {
+            group(&track, id, payloads);
+            let mut data = Client::fetched(&mut told).await;
+            let mut came = data.first.to_vec();
+            let end = loop {
+                match soon("the end of a stream", data.stream.read()).await {
+                    Read::Chunk(chunk) => came.extend_from_slice(&chunk),
+                    end => break end,
+                }
+            };
+            assert_eq!(end, expect, "{version:?}");
+            assert!(came.ends_with(payloads[1].as_bytes()), "{version:?}: {came:?}");
+        }
     }
 }

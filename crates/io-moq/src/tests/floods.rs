@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use moqt::session::{Command, Event};
-use moqt::{Parameters, Request, RequestId, ResetCode, Version};
+use moqt::{Answer, Parameters, Request, RequestCode, RequestId, ResetCode, Version};
 use spine::{Header, TrackInfo, TrackName};
 use testkit::Shape;
 use tokio::time::Instant;
@@ -15,7 +15,9 @@ use super::duties::{VIDEO, code};
 use super::live::{Seen, Source, Watcher, ms};
 use super::rig::{Carrier, Client, Rig, answered, namespace, next_object, soon, track as name};
 use crate::clock;
-use crate::limits::{SUBSCRIBE_ANSWER_MAX, UNTOLD_PER_NAMESPACE_MAX};
+use crate::limits::{
+    GATE_AGAIN, PUBLISHED_TRACKS_MAX, SUBSCRIBE_ANSWER_MAX, UNTOLD_PER_NAMESPACE_MAX,
+};
 use crate::link::Told;
 use crate::transport::{Congestion, Network};
 
@@ -234,6 +236,75 @@ async fn moves(carrier: Carrier, network: Network, rig: Rig) {
     assert_eq!(connections(), before + 1);
     settled("the neighbour to leave", || rig.counters.open.load(Ordering::Relaxed) == CLIENTS)
         .await;
+}
+
+/// What nobody takes costs no look at who may watch it, however much of it there is.
+#[tokio::test(start_paused = true)]
+async fn d01_d06_tracks_that_are_offered_and_not_taken_are_not_looked_at_again_and_again() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let mut kept = Vec::new();
+    for n in 0..20 {
+        let broadcast = rig.broadcast(&["default", &format!("{n}")]);
+        kept.push((broadcast.track(VIDEO, TrackInfo::default()).unwrap(), broadcast));
+    }
+    let mut client = rig.client_by(&network, near(), Carrier::Quic(Version::Draft18)).await;
+    let parameters = Parameters::default();
+    let request = Request::SubscribeTracks { prefix: namespace(&[]), parameters };
+    let (_, answer, _told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    for n in 0..kept.len() {
+        let (id, Request::Publish { .. }) = client.asked().await else { panic!("no track") };
+        // One is taken.
+        let refused = Answer::error(RequestCode::Uninterested, "");
+        let answer = if n == 0 { Answer::ok() } else { refused };
+        client.command(Command::Answer { id, answer });
+    }
+    tokio::time::sleep(ms(100)).await;
+    let before = rig.looks.load(Ordering::Relaxed);
+    tokio::time::sleep(GATE_AGAIN * 100).await;
+    let looks = rig.looks.load(Ordering::Relaxed) - before;
+    assert!((90..=110).contains(&looks), "{looks} looks, of one track");
+}
+
+/// Of tracks, too: he who has the namespace is asked for so many at once.
+#[tokio::test(start_paused = true)]
+async fn d03_tracks_that_are_made_up_are_asked_for_a_few_at_once() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let carrier = Carrier::Quic(Version::Draft18);
+    let mut above = rig.client_by(&network, near(), carrier).await;
+    assert_eq!(code(&above.publish_namespace(&["open", "room"]).await), None);
+    let (mut flooders, mut asked) = (Vec::new(), Vec::new());
+    for n in 0..2 * PUBLISHED_TRACKS_MAX {
+        if n % 30 == 0 {
+            flooders.push(rig.client_by(&network, near(), carrier).await);
+        }
+        let track = name(&["open", "room"], &format!("{n}"));
+        let request = Request::Subscribe { track, parameters: next_object() };
+        asked.push(flooders.last().unwrap().link.request(request).unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut waiting = Vec::new();
+    while let Ok(event) = above.events.try_recv() {
+        if let Event::Request { id, request: Request::Subscribe { .. }, .. } = event {
+            waiting.push(id);
+        }
+    }
+    assert_eq!(waiting.len(), PUBLISHED_TRACKS_MAX);
+    // The others have their answer, and there is room when he has said what he knows.
+    for id in waiting {
+        let answer = Answer::error(RequestCode::DoesNotExist, "");
+        above.command(Command::Answer { id, answer });
+    }
+    for (_, told) in &mut asked {
+        assert_eq!(code(&answered(told).await), Some(RequestCode::DoesNotExist));
+    }
+    let track = name(&["open", "room"], "one more");
+    let request = Request::Subscribe { track, parameters: next_object() };
+    let _asked = flooders[0].link.request(request).unwrap();
+    let (_, request) = above.asked().await;
+    assert!(matches!(request, Request::Subscribe { .. }), "{request:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use moqt::properties::kind;
 use moqt::session::{Command, Event};
-use moqt::{Answer, Filter, Location, Parameters, Properties, RequestId, Version};
+use moqt::{Answer, Filter, Location, Parameters, Properties, Request, RequestId, Version};
 use tokio::time::Instant;
 
 use super::duties::{code, largest, text};
 use super::live::ms;
-use super::relay::{room, send};
-use super::rig::{Client, Subscribed, next_object, soon};
+use super::relay::{give, properties, room, send};
+use super::rig::{Client, Rig, Subscribed, next_object, soon};
 use super::written::{Relayed, all, ask, begin, tell, watched};
 use crate::limits::{FORWARD_LINGER, RESUME_MAX};
+use crate::link::Told;
+use crate::transport::{Congestion, Network};
 
 /// The next update of FORWARD, answered: this is the largest object.
 async fn told(publisher: &mut Client, largest: Option<Location>) -> bool {
@@ -34,6 +37,17 @@ async fn paused_or_not(publisher: &mut Client) -> RequestId {
             publisher.event().await
         {
             return id;
+        }
+    }
+}
+
+/// The next update that asks for a group, to be answered.
+async fn new_group(publisher: &mut Client) -> (RequestId, u64) {
+    loop {
+        if let Event::Update { id, parameters: Parameters { new_group: Some(group), .. }, .. } =
+            publisher.event().await
+        {
+            return (id, group);
         }
     }
 }
@@ -166,6 +180,80 @@ async fn d05_who_wants_the_next_group_of_a_paused_track_begins_with_its_first_ob
     tokio::time::sleep(ms(100)).await;
     send(&publisher, upstream, 4, 0, "the next one", true).await;
     assert_eq!(text(&seen.next().await), (4, 0, "the next one"));
+}
+
+/// draft-21 §9.1.7: it may take no more updates before it has answered some.
+#[tokio::test(start_paused = true)]
+async fn d05_a_paused_track_goes_on_also_if_its_publisher_takes_one_update_at_a_time() {
+    for version in [Version::Draft20, Version::Draft22] {
+        let (relayed, mut publisher) = Relayed::by_one_who_takes_one_update(version).await;
+        let wanted = (next_object(), None);
+        let (viewer, seen, upstream) = relayed.viewer(&mut publisher, wanted).await;
+        leave(&viewer, seen.id).await;
+        let unanswered = paused_or_not(&mut publisher).await;
+        // The next one comes before it is answered.
+        let asked = ask(&viewer, next_object());
+        tokio::time::sleep(ms(1_000)).await;
+        assert_eq!(updates(&mut publisher), 0, "{version:?}");
+        let from = Instant::now();
+        publisher.command(Command::AnswerUpdate { id: unanswered, answer: Answer::ok() });
+        assert!(soon("it to go on", told(&mut publisher, None)).await, "{version:?}");
+        let mut seen = begin(&viewer, asked).await;
+        assert!(from.elapsed() < ms(200), "{:?}", from.elapsed());
+        send(&publisher, upstream, 1, 0, "again", true).await;
+        assert_eq!(text(&seen.next().await), (1, 0, "again"), "{version:?}");
+    }
+}
+
+/// What it was told before it was taken up is answered, too: its answers are in turn.
+#[tokio::test(start_paused = true)]
+async fn d05_a_track_that_was_offered_paused_goes_on_with_the_answer() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let publisher = rig.client_over_in(&network, Version::Draft21).await;
+    let parameters = Parameters { forward: Some(false), ..Parameters::default() };
+    let properties = Properties::empty();
+    let request = Request::Publish { track: room(), parameters, properties };
+    let (id, answer, mut news) = publisher.ask(request).await;
+    assert_eq!(code(&answer), None);
+    let mut told = async || loop {
+        if let Some(Told::Event(Event::Update { parameters, .. })) = news.recv().await {
+            publisher.command(Command::AnswerUpdate { id, answer: Answer::ok() });
+            return parameters.forward;
+        }
+    };
+    assert_eq!(soon("the first word", told()).await, Some(true));
+    let viewer = rig.client_over_in(&network, Version::Draft21).await;
+    let seen = begin(&viewer, ask(&viewer, next_object())).await;
+    leave(&viewer, seen.id).await;
+    assert_eq!(soon("the pause", told()).await, Some(false));
+    let from = Instant::now();
+    let asked = ask(&viewer, next_object());
+    assert_eq!(soon("it to go on", told()).await, Some(true));
+    begin(&viewer, asked).await;
+    assert!(from.elapsed() < ms(200), "{:?}", from.elapsed());
+}
+
+/// Nor does a wish for a new group get lost so.
+#[tokio::test(start_paused = true)]
+async fn d17_a_new_group_is_asked_for_when_the_publisher_takes_updates_again() {
+    let (relayed, mut publisher) = Relayed::by_one_who_takes_one_update(Version::Draft21).await;
+    let viewer = relayed.client().await;
+    let asked = ask(&viewer, next_object());
+    let (upstream, _) = give(&mut publisher, properties(&[(kind::DYNAMIC_GROUPS, 1)])).await;
+    let mut seen = begin(&viewer, asked).await;
+    let wish = || Parameters { new_group: Some(0), ..Parameters::default() };
+    viewer.command(Command::Update { id: seen.id, parameters: wish() });
+    let (first, group) = new_group(&mut publisher).await;
+    send(&publisher, upstream, group, 0, "the first", true).await;
+    assert_eq!(text(&seen.next().await), (group, 0, "the first"));
+    // It has not answered yet.
+    viewer.command(Command::Update { id: seen.id, parameters: wish() });
+    tokio::time::sleep(ms(100)).await;
+    assert_eq!(updates(&mut publisher), 0);
+    publisher.command(Command::AnswerUpdate { id: first, answer: Answer::ok() });
+    let (_, next) = soon("the next wish", new_group(&mut publisher)).await;
+    assert_eq!(next, group + 1);
 }
 
 /// Nobody waits for long for a publisher that does not answer.

@@ -100,6 +100,37 @@ async fn d03_a_track_that_nobody_above_has_leaves_nothing_behind() {
     }
 }
 
+/// draft-21 §3.6: who asked through a relay that does not understand a track hears why. Draft 16 has no word for it.
+#[tokio::test]
+async fn draft18_s2_5_1_d03_a_track_with_an_unknown_mandatory_property_is_refused_downstream_too() {
+    let rig = Rig::new();
+    let mut above = announced(&rig, &["open"]).await;
+    let range = Range { start: Location::default(), end: Location::new(1, 0) };
+    let fetch = || Fetch::Standalone { track: chat(), range };
+    let wait = || Parameters { rendezvous_timeout_ms: Some(20_000), ..next_object() };
+    for (version, expect) in [
+        (Version::Draft16, RequestCode::InternalError),
+        (Version::Draft18, RequestCode::UnsupportedExtension),
+        (Version::Draft22, RequestCode::UnsupportedExtension),
+    ] {
+        let viewer = rig.client_of(version).await;
+        for request in [
+            subscribe(next_object()),
+            subscribe(wait()),
+            Request::Fetch { fetch: fetch(), parameters: Parameters::default() },
+            Request::TrackStatus { track: chat(), parameters: Parameters::default() },
+        ] {
+            let what = format!("{version:?}: {request:?}");
+            let (_, mut told) = viewer.link.request(request).unwrap();
+            let unknown = [(0x4001, moqt::properties::Value::Bytes(b"?"))];
+            let properties = Properties::from_pairs(&unknown).unwrap();
+            let answer = Answer::Ok { parameters: Parameters::default(), properties };
+            asked_for_chat(&mut above, answer).await;
+            assert_eq!(code(&answered(&mut told).await), Some(expect), "{what}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn d03_d07_a_subscriber_waits_for_who_publishes_a_prefix() {
     let rig = Rig::new();

@@ -11,8 +11,10 @@ use tokio::time::Instant;
 use super::duties::{VIDEO, code};
 use super::live::{FPS, Seen, Source, Watcher, descending, layers, mile, ms, stamped};
 use super::rig::{Client, Rig, namespace, next_object, track as name, until, use_value};
+use super::streams::end_of;
 use crate::client::{self, Server};
 use crate::clock;
+use crate::limits::DELIVERY_MAX;
 use crate::listen::protocols;
 use crate::transport::{Congestion, Network, Read, Returning, Trust};
 
@@ -430,5 +432,35 @@ async fn draft18_s3_3_1_d26_who_comes_back_gets_its_first_object_a_round_trip_ea
     for (early, wanted) in waits[1..].iter().zip([round_trip, round_trip, ms(0)]) {
         let sooner = waits[0].saturating_sub(*early);
         assert!(sooner + ms(5) > wanted && sooner < wanted + ms(5), "{waits:?}");
+    }
+}
+
+/// However long a subscriber would wait, what he does not read is not kept for him for so long. The newest group is.
+#[tokio::test(start_paused = true)]
+async fn d15_an_hour_of_timeout_keeps_nothing_for_who_reads_nothing() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client_over(&network, Shape::default()).await;
+    let parameters = Parameters { object_delivery_timeout_ms: Some(3_600_000), ..next_object() };
+    let video = name(&["default", "one"], "video");
+    let request = Request::Subscribe { track: video, parameters };
+    let (_, answer, mut told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    for id in 0..2 {
+        let group = track.group(id, clock::now()).unwrap();
+        let subgroup = group.subgroup(0, clock::now()).unwrap();
+        // Three times what a stream takes without being read.
+        let payload = track.budget().payload(vec![0; 4_000_000]);
+        subgroup.write(Header::new(0, clock::now()), vec![payload]).unwrap();
+        subgroup.fin();
+        group.end(Some(0), clock::now());
+        tokio::time::sleep(s(1)).await;
+    }
+    tokio::time::sleep(DELIVERY_MAX).await;
+    for expect in [Read::Reset(TOO_FAR_BEHIND), Read::Fin] {
+        let mut data = Client::fetched(&mut told).await;
+        assert_eq!(end_of(&mut data).await, expect);
     }
 }

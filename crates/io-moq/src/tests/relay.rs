@@ -27,7 +27,7 @@ pub(super) fn room() -> moqt::TrackName {
 }
 
 /// Properties of a track.
-fn properties(pairs: &[(u64, u64)]) -> Properties {
+pub(super) fn properties(pairs: &[(u64, u64)]) -> Properties {
     let pairs: Vec<_> =
         pairs.iter().map(|(k, v)| (*k, moqt::properties::Value::Number(*v))).collect();
     Properties::from_pairs(&pairs).unwrap()
@@ -194,6 +194,34 @@ async fn d12_what_may_not_be_kept_any_longer_is_unknown() {
         assert_eq!(code(&answer), None);
         assert_eq!(read_fetch(&mut told, order).await, expect, "{order:?}");
     }
+}
+
+/// draft-18 §10.13: all objects have been published. What has begun before that may go on.
+#[tokio::test]
+async fn draft18_s10_13_the_end_of_a_track_is_told_when_all_of_it_is_there() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let now = Instant::now();
+    let open = video.group(0, now).unwrap().subgroup(0, now).unwrap();
+    let payload = || video.budget().payload(Bytes::from_static(b"x"));
+    open.write(Header::new(0, now), vec![payload()]).unwrap();
+    group(&video, 1, &["last"]);
+    video.end_at(spine::Location { group: 1, object: 1 }).unwrap();
+    let client = rig.client("/").await;
+    let is_over = async || {
+        let range = Range { start: Location::new(0, 0), end: Location::new(1, 0) };
+        let fetch = Fetch::Standalone { track: track(&["default", "one"], "video"), range };
+        let fetch = Request::Fetch { fetch, parameters: Parameters::default() };
+        match client.ask(fetch).await.1 {
+            Answer::FetchOk(ok) => ok.end_of_track,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!is_over().await);
+    open.write(Header::new(1, now), vec![payload()]).unwrap();
+    open.fin();
+    assert!(is_over().await);
 }
 
 /// A group of three objects of a megabyte: more than a stream takes without being read.

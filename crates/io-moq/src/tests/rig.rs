@@ -72,6 +72,8 @@ pub(super) struct Rig {
     pub(super) revoked: Arc<AtomicBool>,
     /// Set: nor was it taken back, its time is over; or nobody can say.
     pub(super) why: Arc<Mutex<Why>>,
+    /// How often it was looked who may watch.
+    pub(super) looks: Arc<AtomicUsize>,
     /// Places among those who watch.
     pub(super) watching: Arc<AtomicUsize>,
     /// Where peers are sent when it stops.
@@ -177,7 +179,7 @@ impl Rig {
         let guests = Origin::new(spine::Limits::default());
         let (stop, mut stopped) = watch::channel(false);
         let (revoked, watching) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let why = Arc::new(Mutex::new(Why::Unauthorized));
+        let (why, looks) = (Arc::new(Mutex::new(Why::Unauthorized)), Arc::<AtomicUsize>::default());
         let traffic = Arc::new(Traffic::with(ahead));
         let counters = Arc::new(Counters { traffic, ..Counters::default() });
         let elsewhere = Elsewhere::default();
@@ -186,8 +188,9 @@ impl Rig {
             origin: origin.clone(),
             door: door(origin.clone(), answered),
             gate: {
-                let (revoked, why) = (revoked.clone(), why.clone());
+                let (revoked, why, looks) = (revoked.clone(), why.clone(), looks.clone());
                 Arc::new(move |watching| {
+                    looks.fetch_add(1, Ordering::Relaxed);
                     let gone = revoked.load(Ordering::Relaxed).then(|| *why.lock().unwrap());
                     Box::pin(async move { gate(&watching, gone) })
                 })
@@ -228,6 +231,7 @@ impl Rig {
             stop,
             revoked,
             why,
+            looks,
             watching,
             elsewhere,
             answers,
@@ -272,6 +276,19 @@ impl Rig {
     /// The same that speaks this draft alone.
     pub(super) async fn client_over_in(&self, network: &Network, version: Version) -> Client {
         self.client_by(network, Shape::default(), Carrier::Quic(version)).await
+    }
+
+    /// The same that takes so many updates of a request before it has answered one.
+    pub(super) async fn client_taking(
+        &self,
+        network: &Network,
+        version: Version,
+        request_updates: usize,
+    ) -> Client {
+        let endpoint = network.client(Shape::default()).unwrap();
+        let connection = self.connect(&endpoint, Carrier::Quic(version)).await;
+        let config = Config { request_updates, ..config(&connection, "/", Vec::new()) };
+        self.drive_as(endpoint, connection, config)
     }
 
     /// The same over this, at the end of this line.
@@ -351,17 +368,11 @@ impl Rig {
         path: &str,
         tokens: Vec<Token>,
     ) -> Client {
-        let to = connection.peer();
-        // Before the handshake is over: what was agreed on the last time, which is what both want most.
-        let protocol = connection.protocol().unwrap_or_else(|| protocols()[0].into());
-        let version = Version::from_alpn(&protocol).unwrap();
-        let config = Config {
-            transport: connection.transport(),
-            path: path.to_owned(),
-            authority: to.to_string(),
-            tokens,
-            ..Config::new(version)
-        };
+        let config = config(&connection, path, tokens);
+        self.drive_as(endpoint, connection, config)
+    }
+
+    fn drive_as(&self, endpoint: Endpoint, connection: Connection, config: Config) -> Client {
         let session = Session::client(clock::now(), config);
         let mut driver = Driver::new(connection, session, Arc::default(), Log::off());
         let link = driver.link().clone();
@@ -415,6 +426,18 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
+    }
+}
+
+fn config(connection: &Connection, path: &str, tokens: Vec<Token>) -> Config {
+    // Before the handshake is over: what was agreed on the last time, which is what both want most.
+    let protocol = connection.protocol().unwrap_or_else(|| protocols()[0].into());
+    Config {
+        transport: connection.transport(),
+        path: path.to_owned(),
+        authority: connection.peer().to_string(),
+        tokens,
+        ..Config::new(Version::from_alpn(&protocol).unwrap())
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use moqt::data::{
     FetchObject, FetchWriter, ObjectHead, Status, SubgroupHeader, SubgroupWriter, Via,
 };
+use moqt::properties::kind;
 use moqt::session::{Command, Event};
 use moqt::{
     Answer, Fetch, FetchOk, Filter, GroupOrder, Location, Parameters, Properties, Range, Request,
@@ -14,7 +15,7 @@ use moqt::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::duties::{code, read_fetch, text};
-use super::relay::{room, send};
+use super::relay::{properties, room, send};
 use super::rig::{Client, Rig, Subscribed, answered, next_object};
 use super::streams::{end_of, header};
 use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER};
@@ -56,6 +57,15 @@ impl Relayed {
         let publisher = relayed.client().await;
         assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
         (relayed, publisher)
+    }
+
+    /// With a publisher that takes one update of a request at a time.
+    pub(super) async fn by_one_who_takes_one_update(version: Version) -> (Self, Client) {
+        let network = Network::new(7);
+        let rig = Rig::over(&network, Congestion::Ours);
+        let publisher = rig.client_taking(&network, version, 1).await;
+        assert_eq!(code(&publisher.publish_namespace(&["open", "room"]).await), None);
+        (Self { rig, network, version }, publisher)
     }
 
     pub(super) async fn client(&self) -> Client {
@@ -170,6 +180,36 @@ async fn d02_what_was_written_once_reaches_the_first_viewer_the_second_and_who_c
         }
         assert_eq!(text(&seen.next().await), (0, 2, "live"), "{version:?}");
         assert_eq!(asked_more(&mut publisher), 0, "{version:?}: one FETCH for all");
+    }
+}
+
+/// draft-18 §12.2: what may not be kept any longer is to be had from who published it.
+#[tokio::test(start_paused = true)]
+async fn d12_what_may_not_be_kept_any_longer_is_asked_for_again() {
+    for version in Version::ALL.iter().copied() {
+        let (relayed, mut publisher) = Relayed::announced(version).await;
+        let viewer = relayed.client().await;
+        let asked = ask(&viewer, next_object());
+        let kept = properties(&[(kind::MAX_CACHE_DURATION, 1_000)]);
+        let (upstream, _) = super::relay::give(&mut publisher, kept).await;
+        let mut seen = begin(&viewer, asked).await;
+        for group in 0..3 {
+            send(&publisher, upstream, group, 0, "live", true).await;
+            seen.next().await;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        send(&publisher, upstream, 3, 0, "new", true).await;
+        seen.next().await;
+        let range = Range { start: Location::new(0, 0), end: Location::new(3, 0) };
+        let fetch = Fetch::Standalone { track: room(), range };
+        let fetch = Request::Fetch { fetch, parameters: Parameters::default() };
+        let (_, mut told) = viewer.link.request(fetch).unwrap();
+        let again = [(0, 0, "again"), (1, 0, "and"), (2, 0, "more")];
+        let range = tell(&mut publisher, &again).await;
+        // In one request.
+        assert_eq!((range.start.group, range.end.group), (0, 2), "{version:?}");
+        let got = read_fetch(&mut told, GroupOrder::Ascending).await;
+        assert_eq!(got, "0.0again 1.0and 2.0more 3.0new", "{version:?}");
     }
 }
 

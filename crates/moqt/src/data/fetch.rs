@@ -403,6 +403,10 @@ impl FetchWriter {
         }
         coding.write(head.payload_length, out);
         self.prior.remember(head.location, head.via, head.priority);
+        if head.via == Via::Datagram {
+            // It has no Subgroup ID to refer to: what an object behind it has is said.
+            self.prior.subgroup = None;
+        }
         Ok(())
     }
 

@@ -410,6 +410,9 @@ pub struct Config {
     /// How many ranges the filters of one request of the peer may have, of drafts that have such filters. 0:
     /// the owner applies none, and all are refused.
     pub filter_ranges: u64,
+    /// How many updates of one request the peer may send without an answer (draft-21 §9.1.7); drafts that can't say it
+    /// refuse more.
+    pub request_updates: usize,
     /// Types of mandatory track properties that our owner understands (draft-18 §2.5.1). Tracks with
     /// others are refused.
     pub mandatory_properties: Vec<u64>,
@@ -431,6 +434,7 @@ impl Config {
             tokens: Vec::new(),
             token_cache_bytes: limits::TOKEN_CACHE_BYTES,
             filter_ranges: 0,
+            request_updates: limits::UPDATES_MAX,
             mandatory_properties: Vec::new(),
             grease: 0,
             setup_timeout: limits::SETUP_TIMEOUT,

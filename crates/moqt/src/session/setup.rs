@@ -46,7 +46,7 @@ impl Session {
             token_cache_bytes: self.config.token_cache_bytes,
             implementation: Bytes::copy_from_slice(implementation.as_bytes()),
             filter_ranges: self.config.filter_ranges,
-            updates: limits::UPDATES_MAX as u64,
+            updates: self.config.request_updates as u64,
             grease: Some(self.config.grease),
         };
         match setup.encode(self.config.version, self.role == Role::Client) {

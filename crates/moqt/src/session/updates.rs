@@ -7,7 +7,6 @@ use super::tokens::TokenFault;
 use crate::code::{DoneCode, RequestCode, ResetCode, SessionCode};
 use crate::error::Violation;
 use crate::filter::Filter;
-use crate::limits;
 use crate::message::Message;
 use crate::message::response::RequestOk;
 use crate::message::update::Update;
@@ -65,7 +64,7 @@ impl Session {
             return Ok(());
         }
         let Some(entry) = self.requests.get(id) else { return Ok(()) };
-        let many = entry.updates.len() >= limits::UPDATES_MAX;
+        let many = entry.updates.len() >= self.config.request_updates;
         if many && self.config.version.row().limits_in_setup {
             // draft-21 §9.1.7
             let what = "more updates without an answer than MAX_REQUEST_UPDATES";

@@ -648,6 +648,7 @@ impl Sim {
             (Some(Err(LookupError::NotFound)), _) => "lookup: not found",
             (Some(Err(LookupError::TimedOut)), _) => "lookup: timed out",
             (Some(Err(LookupError::Closed(_))), _) => "lookup: closed",
+            (Some(Err(LookupError::NotUnderstood)), _) => "lookup: not understood",
         });
         self.log(|| format!("lookup {i}: {real:?}"));
         if real.is_pending() {
