@@ -95,6 +95,8 @@ async function broadcast(browser) {
   await step('it comes again, at 48 kHz', microphone(48_000), heard);
   await step('a screen', () => page.getByRole('button', { name: 'Screen' }).click(), goesOn);
   await step('the camera again', () => page.getByRole('button', { name: 'Camera' }).click(), heard);
+  const unplug = () => page.evaluate(() => document.getElementById('preview').srcObject.getAudioTracks()[0].stop());
+  await step('the microphone is unplugged', unplug, silent);
   await page.getByRole('button', { name: 'Stop' }).click();
   await until(page, () => document.getElementById('badge').hidden);
   return { steps, errors };

@@ -70,14 +70,19 @@ function copy(chunk: EncodedVideoChunk | EncodedAudioChunk): Uint8Array<ArrayBuf
   return data;
 }
 
-/** One track's frames, to its end or until it is stopped. */
-function read<T extends { close(): void }>(track: MediaStreamTrack, take: (frame: T) => void): () => void {
+/** One track's frames, until it is stopped; its own end is told. */
+function read<T extends { close(): void }>(track: MediaStreamTrack, take: (frame: T) => void, onEnd = () => {}): () => void {
   const { readable } = new MediaStreamTrackProcessor({ track });
   const reader = (readable as ReadableStream<T>).getReader();
+  let stopped = false;
   void (async () => {
     for (let next = await reader.read(); !next.done; next = await reader.read()) take(next.value);
+    if (!stopped) onEnd();
   })().catch(() => {});
-  return () => void reader.cancel().catch(() => {});
+  return () => {
+    stopped = true;
+    void reader.cancel().catch(() => {});
+  };
 }
 
 export class VideoSource {
@@ -198,12 +203,14 @@ export class AudioSource {
   replace(track: MediaStreamTrack): void {
     if (track === this.track) return;
     this.track = track;
+    // Chromium's encoder counts samples from the first one on: what passed between the two would be missing from its times for good.
+    this.samplerate = 0;
     this.stopReading();
     this.stopReading = this.read(track);
   }
 
   private read(track: MediaStreamTrack): () => void {
-    return read<AudioData>(track, (data) => {
+    const take = (data: AudioData) => {
       try {
         this.encode(data);
       } catch (error) {
@@ -211,7 +218,8 @@ export class AudioSource {
       } finally {
         data.close();
       }
-    });
+    };
+    return read<AudioData>(track, take, () => this.giveUp('The microphone is gone'));
   }
 
   private encode(data: AudioData): void {
@@ -231,8 +239,12 @@ export class AudioSource {
   }
 
   private fail(error: unknown): void {
+    this.giveUp(`The sound can't be encoded: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
+  private giveUp(words: string): void {
     this.stop();
-    this.onError(`The sound can't be encoded: ${error instanceof Error ? error.message : String(error)}`);
+    this.onError(words);
   }
 
   stop(): void {
