@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use encode::{
     Answer, Failed, Kind, Ladder, Level, LevelBits, Made, Original, OriginalBits, OriginalPart,
-    OriginalSegment, Renditions, SOUND_LEVEL_CHANNELS, SoundCoding,
+    OriginalSegment, Renditions, SOUND_LEVEL_CHANNELS, SoundCoding, Unreadable,
 };
 use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
 use media::codec::Config;
@@ -409,6 +409,7 @@ fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
         epoch: s.info.epoch,
         independent: s.independent(),
         complete: s.complete,
+        parts: s.parts.len(),
         bytes: s.bytes(),
         duration_ns: s.ns(s.duration()),
     })
@@ -443,16 +444,18 @@ impl Original for OnAir {
                     let look = shelf.with_index(|index| look(index, &self.track, number, part));
                     (!matches!(look, Look::Later)).then_some(look)
                 });
-            let Look::There { epoch, duration, last } = found.await.ok()?? else { return None };
+            let Ok(Some(Look::There { epoch, duration, last })) = found.await else {
+                return Ok(None);
+            };
             let pieces = self.shelf.original_part(&self.track, epoch, number, part as u64).await?;
-            Some(OriginalPart { pieces, duration, last })
+            Ok(pieces.map(|pieces| OriginalPart { pieces, duration, last }))
         })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
         Box::pin(async move {
             match self.shelf.init(id) {
-                Some(pieces) => Some(pieces.concat().into()),
+                Some(pieces) => Ok(Some(pieces.concat().into())),
                 None => self.shelf.recorded(&self.track, File::Init(id)).await,
             }
         })
@@ -494,6 +497,16 @@ struct Recorded {
     track: String,
 }
 
+impl Recorded {
+    async fn file(&self, file: File) -> Result<Option<Bytes>, Unreadable> {
+        let video = &self.recording.video.uid;
+        self.history.file(video, &self.track, file).await.map_err(|error| {
+            tracing::warn!(%video, %error, "can't read a recording");
+            Unreadable
+        })
+    }
+}
+
 impl Original for Recorded {
     fn video(&self) -> &str {
         self.recording.video.uid.as_str()
@@ -514,18 +527,15 @@ impl Original for Recorded {
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
             let look = look(&self.recording.index, &self.track, number, part);
-            let Look::There { epoch, duration, last } = look else { return None };
+            let Look::There { epoch, duration, last } = look else { return Ok(None) };
             let file = File::Part { epoch, number, part: part as u64 };
-            let read = self.history.file(&self.recording.video.uid, &self.track, file).await;
-            Some(OriginalPart { pieces: vec![read.ok()??], duration, last })
+            let read = self.file(file).await?;
+            Ok(read.map(|bytes| OriginalPart { pieces: vec![bytes], duration, last }))
         })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
-        Box::pin(async move {
-            let (video, file) = (&self.recording.video.uid, File::Init(id));
-            self.history.file(video, &self.track, file).await.ok()?
-        })
+        Box::pin(self.file(File::Init(id)))
     }
 }
 
@@ -635,7 +645,7 @@ pub(crate) async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, F
 pub(crate) fn refused(failed: Failed) -> Response {
     match failed {
         Failed::NoOriginal => not_found("no longer, or not yet"),
-        Failed::Busy => not_now(&failed.to_string(), Duration::from_secs(1)),
+        Failed::Busy | Failed::Store => not_now(&failed.to_string(), Duration::from_secs(1)),
         // Whoever asks before then hears the same.
         Failed::Encoder => not_now(&failed.to_string(), encode::limits::FAILED_KEPT),
     }
@@ -668,14 +678,14 @@ impl Shelf {
         epoch: u64,
         number: u64,
         part: u64,
-    ) -> Option<Vec<Bytes>> {
+    ) -> Result<Option<Vec<Bytes>>, Unreadable> {
         let at = spine::Location { group: number, object: part };
         let here = self.track(track).and_then(|track| track.object(at).ok()?.whole());
         match here {
-            Some(pieces) => Some(pieces.into_iter().map(Payload::into_bytes).collect()),
+            Some(pieces) => Ok(Some(pieces.into_iter().map(Payload::into_bytes).collect())),
             None => {
                 let file = File::Part { epoch, number, part };
-                self.recorded(track, file).await.map(|bytes| vec![bytes])
+                Ok(self.recorded(track, file).await?.map(|bytes| vec![bytes]))
             }
         }
     }
@@ -697,6 +707,7 @@ mod tests {
                 "this segment can't be encoded: watch the original\n",
             ),
             (Failed::NoOriginal, 404, None, "no longer, or not yet\n"),
+            (Failed::Store, 503, Some("1"), "its original can't be read now: try again\n"),
         ] {
             let answer = refused(failed);
             let retry = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());

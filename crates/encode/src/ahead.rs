@@ -186,17 +186,18 @@ pub(crate) mod tests {
                 epoch: 1,
                 independent: true,
                 complete: true,
+                parts: 2,
                 bytes: 1_000,
                 duration_ns: 1_000_000_000,
             })
         }
 
         fn part(&self, _: u64, _: usize) -> Answer<'_, OriginalPart> {
-            Box::pin(async { None })
+            Box::pin(async { Ok(None) })
         }
 
         fn init(&self, _: u64) -> Answer<'_, Bytes> {
-            Box::pin(async { Some(Bytes::new()) })
+            Box::pin(async { Ok(Some(Bytes::new())) })
         }
     }
 
@@ -237,11 +238,11 @@ pub(crate) mod tests {
         }
 
         fn part(&self, _: u64, _: usize) -> Answer<'_, OriginalPart> {
-            Box::pin(async { None })
+            Box::pin(async { Ok(None) })
         }
 
         fn init(&self, _: u64) -> Answer<'_, Bytes> {
-            Box::pin(async { None })
+            Box::pin(async { Ok(None) })
         }
     }
 

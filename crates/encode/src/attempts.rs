@@ -10,7 +10,7 @@ use crate::hardware::{Coder, Hardware};
 use crate::job::{Job, JobError, config_of};
 use crate::ladder::Level;
 use crate::made::{Failed, Made};
-use crate::original::OriginalPart;
+use crate::original::{OriginalPart, Unreadable};
 use crate::pool::{Busy, Lease, Place, Priority, Unstarted};
 use crate::renditions::{Begun, Renditions};
 use crate::sound::{SoundJob, sound_of};
@@ -26,6 +26,12 @@ enum Attempt {
 impl From<Busy> for Attempt {
     fn from(_: Busy) -> Self {
         Self::Failed(Failed::Busy)
+    }
+}
+
+impl From<Unreadable> for Attempt {
+    fn from(_: Unreadable) -> Self {
+        Self::Failed(Failed::Store)
     }
 }
 
@@ -110,7 +116,8 @@ impl Renditions {
         let number = begun.segment.2;
         let no_original = Attempt::Failed(Failed::NoOriginal);
         let Some(segment) = original.segment(number) else { return Err(no_original) };
-        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
+        let init = original.init(segment.init).await?;
+        let Some(init) = init else { return Err(no_original) };
         let (picture, sound) = (config_of(&init), sound_of(&init));
         // Who has a place does not wait for another one.
         if place.is_none() {
@@ -160,6 +167,7 @@ impl Renditions {
                 Ok(())
             }
             Err(JobError::NoOriginal) => Err(no_original),
+            Err(JobError::Store(unreadable)) => Err(unreadable.into()),
             Err(error) if error.spares_worker() => {
                 lease.done();
                 tracing::warn!(video = begun.segment.0, number, %error, "not encoded");

@@ -118,7 +118,8 @@ impl Renditions {
         if let Some(there) = self.state().inits.by_id.get(&own) {
             return Ok(there.clone());
         }
-        let init = original.init(id).await.ok_or(Failed::NoOriginal)?;
+        let init = original.init(id).await.map_err(|_| Failed::Store)?;
+        let init = init.ok_or(Failed::NoOriginal)?;
         let made = self.answers(&init, std::slice::from_ref(level), Priority::Live).await?;
         let made = made.into_iter().next().ok_or(Failed::Encoder)?;
         let _ = self.state().inits.by_id.insert(own, made.clone(), |_| true);

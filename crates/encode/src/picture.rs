@@ -1,14 +1,14 @@
 //! A picture, drawn: frames of the original in, a JPEG or a GIF out.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use media::codec::VideoConfig;
 
 use crate::coded::{Coded, Frames, decodable_from};
 use crate::fit::{Size, within_all};
-use crate::job::{JobError, begin_with};
+use crate::job::{JobError, begin_with, has_part};
 use crate::limits::{FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE};
 use crate::original::{Original, OriginalSegment};
 use crate::pool::Lease;
@@ -79,13 +79,15 @@ pub(crate) struct Draw<'a> {
     /// Id and bytes of the initialisation segment.
     pub(crate) init: (u64, &'a Bytes),
     pub(crate) counters: &'a Counters,
+    /// Something was said to the process.
+    pub(crate) begun: AtomicBool,
 }
 
 impl Draw<'_> {
     pub(crate) async fn run(&self, lease: &mut Lease) -> Result<Bytes, JobError> {
         let worker = lease.worker().ok_or(WorkerError::Ended)?;
         let frames = Frames::new(self.init.1);
-        let mut feed = Feed { draw: self, to: &mut worker.to, frames, begun: false };
+        let mut feed = Feed { draw: self, to: &mut worker.to, frames };
         let fed = async {
             match &self.picture.what {
                 What::Key(segment) => feed.keys(&[*segment]).await?,
@@ -96,7 +98,7 @@ impl Draw<'_> {
                     feed.shown(*segment, (0..*pictures).map(time).collect()).await?;
                 }
             }
-            if !feed.begun {
+            if !self.begun.load(Ordering::Relaxed) {
                 return Err(JobError::NoOriginal);
             }
             Ok(feed.to.send(&ToEncoder::End).await?)
@@ -153,7 +155,6 @@ struct Feed<'a> {
     draw: &'a Draw<'a>,
     to: &'a mut To,
     frames: Frames,
-    begun: bool,
 }
 
 impl Feed<'_> {
@@ -173,7 +174,12 @@ impl Feed<'_> {
             if !segment.is_some_and(|s| s.complete || (s.independent && index == 0)) {
                 return Ok(None);
             }
-            let Some(part) = self.draw.original.part(number, index).await else { return Ok(None) };
+            let original = self.draw.original;
+            let part = match original.part(number, index).await? {
+                Some(part) => part,
+                None if has_part(original, number, index) => return Err(JobError::NoOriginal),
+                None => return Ok(None),
+            };
             // Each by itself: what was read before may be of another place.
             let frames = Frames::new(self.draw.init.1).of(&part)?;
             let key = frames.into_iter().find(|f| f.sync);
@@ -228,7 +234,12 @@ impl Feed<'_> {
             if !self.segment_of(number).is_some_and(|segment| segment.complete) {
                 return Ok(None);
             }
-            let Some(part) = self.draw.original.part(number, index).await else { break };
+            let original = self.draw.original;
+            let part = match original.part(number, index).await? {
+                Some(part) => part,
+                None if has_part(original, number, index) => return Err(JobError::NoOriginal),
+                None => break,
+            };
             all.extend(self.frames.of(&part)?);
             if part.last {
                 break;
@@ -250,7 +261,7 @@ impl Feed<'_> {
         shown: bool,
         alone: bool,
     ) -> Result<(), JobError> {
-        if !std::mem::replace(&mut self.begun, true) {
+        if !self.draw.begun.swap(true, Ordering::Relaxed) {
             let reorder = if alone { 0 } else { frame.reorder() };
             let begin = begin_with(self.draw.config, reorder, vec![self.draw.output()])?;
             self.to.send(&begin).await?;

@@ -2,7 +2,7 @@
 //! way of those who watch.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -165,7 +165,9 @@ impl Renditions {
         let no_original = Undrawn::Failed(Failed::NoOriginal);
         let found = picture.what.first().and_then(|n| Some((n, original.segment(n)?)));
         let Some((number, segment)) = found else { return Err(no_original) };
-        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
+        let init = original.init(segment.init).await;
+        let init = init.map_err(|_| Undrawn::Failed(Failed::Store))?;
+        let Some(init) = init else { return Err(no_original) };
         let config = config_of(&init).filter(|c| {
             let pixels = u64::from(c.width) * u64::from(c.height);
             c.width.max(c.height) <= SIDE_MAX && pixels <= PIXELS_MAX
@@ -182,7 +184,8 @@ impl Renditions {
         let counters = self.counters();
         let init = (segment.init, &init);
         let timed = Timed::new(original, number, self.allowance());
-        let draw = Draw { original: &timed, picture, config: &config, init, counters };
+        let (config, begun) = (&config, AtomicBool::new(false));
+        let draw = Draw { original: &timed, picture, config, init, counters, begun };
         let drawn = tokio::select! {
             drawn = draw.run(&mut lease) => drawn,
             () = timed.overdue() => Err(WorkerError::Overdue.into()),
@@ -192,10 +195,13 @@ impl Renditions {
                 lease.done();
                 Ok(bytes)
             }
-            // Nothing was said to the process.
-            Err(JobError::NoOriginal) => {
-                lease.done();
-                Err(no_original)
+            Err(error @ (JobError::NoOriginal | JobError::Store(_))) => {
+                // Unless it is in the middle of it.
+                if !draw.begun.load(Ordering::Relaxed) {
+                    lease.done();
+                }
+                let store = matches!(error, JobError::Store(_));
+                Err(Undrawn::Failed(if store { Failed::Store } else { Failed::NoOriginal }))
             }
             Err(error) if error.spares_worker() => {
                 tracing::info!(video = original.video(), %error, "no picture");

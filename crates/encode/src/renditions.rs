@@ -22,7 +22,7 @@ use crate::inits::{Inits, Unknown};
 use crate::ladder::Level;
 use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX};
 use crate::made::{Failed, Made};
-use crate::original::Original;
+use crate::original::{Original, Unreadable};
 use crate::pictures::{Asked, Pictures};
 use crate::pool::{Pool, Priority};
 use crate::program::{Program, lists_encoder};
@@ -443,12 +443,13 @@ impl Renditions {
         let mut guard = Abandoned::new(&self, &begun.segment);
         // Live this waits until the segment begins. What is whole may have been made already.
         let whole = original.segment(number).is_some_and(|s| s.complete);
-        let mut first = None;
+        let mut first = Ok(None);
         if !whole {
             first = original.part(number, 0).await;
-            if first.is_none() {
+            if !matches!(first, Ok(Some(_))) {
                 guard.close(&[]);
-                return guard.finish(Err(Failed::NoOriginal));
+                let failed = first.map_or(Failed::Store, |_| Failed::NoOriginal);
+                return guard.finish(Err(failed));
             }
         }
         if !guard.take_up(begun.priority == Priority::Live) {
@@ -464,8 +465,9 @@ impl Renditions {
         }
         if !guard.levels.is_empty() {
             let outcome = match first {
-                Some(first) => self.attempts(&begun, first, &guard.levels).await,
-                None => Err(Failed::NoOriginal),
+                Ok(Some(first)) => self.attempts(&begun, first, &guard.levels).await,
+                Ok(None) => Err(Failed::NoOriginal),
+                Err(Unreadable) => Err(Failed::Store),
             };
             if let Err(error) = &outcome {
                 tracing::warn!(%video, number, %error, "a segment can't be encoded");
@@ -586,7 +588,7 @@ impl<'a> Abandoned<'a> {
         for (level, made) in levels {
             made.finish(outcome);
             // Whoever asks now begins anew.
-            if outcome == Err(Failed::Busy) {
+            if outcome.is_err_and(Failed::is_passing) {
                 let key = (self.segment.clone(), level);
                 let mut state = self.renditions.state();
                 if state.made.get(&key).is_some_and(|entry| Arc::ptr_eq(&entry.made, &made)) {

@@ -87,7 +87,7 @@ async fn draw(
     let bytes = match drawn.unwrap_or(Err(Failed::Busy)) {
         Ok(Some(pieces)) => Bytes::from(pieces.concat()),
         Ok(None) | Err(Failed::NoOriginal) => return not_found("there is no picture there"),
-        Err(Failed::Busy) => return too_busy(),
+        Err(Failed::Busy | Failed::Store) => return too_busy(),
         // Whoever asks before then hears the same.
         Err(Failed::Encoder) => {
             let words = "this picture can't be drawn";
@@ -225,7 +225,8 @@ impl Subject {
         for pair in cues.chunk_by(|a, b| a.init == b.init) {
             let Some(init) = pair.first().map(|cue| cue.init) else { continue };
             if let Entry::Vacant(entry) = tiles.entry(init) {
-                let bytes = self.original.init(init).await;
+                // Without it there are no tiles: what says so must not be kept.
+                let Ok(bytes) = self.original.init(init).await else { return too_busy() };
                 let config = bytes.and_then(|bytes| encode::config_of(&bytes));
                 let tile = config.map(|config| TILE.tile(&config));
                 entry.insert(tile.map(|tile| (tile.width, tile.height)));

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use encode::{Disk, Failed, Ladder, Level, Program, Renditions, Settings};
+use encode::{Disk, Failed, Ladder, Level, Original, Program, Renditions, Settings, Unreadable};
 use tokio::task::JoinSet;
 
-use crate::studio::{ENCODER, FIRST, Studio, renditions, settings};
+use crate::studio::{ENCODER, FIRST, Failing, Studio, renditions, settings};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -bf 0 -g 10 -sc_threshold 0";
 
@@ -151,6 +151,32 @@ async fn what_was_made_is_on_the_disk_for_the_next_server_until_its_video_is_gon
     assert_eq!(small.disk_bytes(), 0);
 }
 
+/// The store fails for a moment, or memory has lost a part: that is not the end of the segment, and nothing is kept of it.
+#[tokio::test]
+async fn a_part_that_can_not_be_read_now_is_no_end_of_its_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("levels");
+    let arguments = "-c:v libx264 -preset ultrafast -bf 0 -g 20 -sc_threshold 0";
+    for how in [Some(Unreadable), None] {
+        let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=2", arguments);
+        let (level, part) = (level(&studio), (FIRST, 2));
+        assert_eq!(studio.parts(FIRST), 4);
+        let disk = Some(Disk { folder: folder.clone(), bytes_max: 10_000_000 });
+        let renditions = with(Settings { disk, ..settings(1) }).await;
+        let original: Arc<dyn Original> = Arc::new(Failing::new(studio.original(), part, how));
+        let made = renditions.segment(&original, FIRST, &level).unwrap();
+        let failed = if how.is_some() { Failed::Store } else { Failed::NoOriginal };
+        assert_eq!(made.part(99).await, Err(failed));
+        assert!(made.whole().is_none() && !folder.join(studio_uid(&studio)).exists());
+        if how.is_none() {
+            continue;
+        }
+        let again = renditions.segment(&original, FIRST, &level).unwrap();
+        assert_eq!(again.part(99).await, Ok(None));
+        assert!(again.part(3).await.unwrap().is_some(), "when it can be read, all of it is there");
+    }
+}
+
 fn studio_uid(studio: &Arc<Studio>) -> String {
     studio.original().video().to_owned()
 }
@@ -165,7 +191,7 @@ async fn what_levels_begin_with_is_asked_once_for_each_form_and_machine() {
         let rungs = ["144p", "96p"].map(|rung| rung.parse().unwrap());
         Ladder::new(rungs.to_vec()).levels(&studio.config)
     };
-    let init = async |studio: &Arc<Studio>| studio.original().init(7).await.unwrap();
+    let init = async |studio: &Arc<Studio>| studio.original().init(7).await.unwrap().unwrap();
     let mut answers = Vec::new();
     for server in ["the first", "the next"] {
         let renditions = with(Settings { disk: disk(), ..settings(2) }).await;
@@ -182,7 +208,8 @@ async fn what_levels_begin_with_is_asked_once_for_each_form_and_machine() {
         assert_eq!(started(), first, "{server} server");
         // Another broadcast in the same form, and one whose levels are the same.
         for studio in [&other, &larger] {
-            let (init, levels) = (studio.original().init(7).await.unwrap(), levels(studio));
+            let (init, levels) =
+                (studio.original().init(7).await.unwrap().unwrap(), levels(studio));
             assert_eq!(renditions.inits(&init, &levels).await.unwrap(), listed, "{server}");
         }
         assert_eq!(started(), first, "{server} server");

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use encode::wire::{FromEncoder, Hello};
-use encode::{Failed, Fit, Ladder, Picture, Program, Renditions, Settings, Size, What};
+use encode::{
+    Failed, Fit, Ladder, Original, Picture, Program, Renditions, Settings, Size, Unreadable, What,
+};
 
 use crate::faults::{real_words, said, scripted};
-use crate::studio::{FIRST, Studio, renditions, settings};
+use crate::studio::{FIRST, Failing, Studio, renditions, settings};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -g 10 -sc_threshold 0";
 
@@ -203,7 +205,7 @@ async fn colours_are_those_of_the_source() {
     }
 }
 
-/// As docs/levels.md says of levels and of pictures: both fields, and values that nobody has mapped.
+/// As docs/levels.md says of levels and of pictures: ask fields, and values that nobody has mapped.
 #[tokio::test]
 async fn interlaced_sources_are_combed_and_hdr_is_not_mapped() {
     let lines = "color=black:size=320x192:rate=5:duration=1,\
@@ -284,4 +286,35 @@ async fn what_is_not_there_or_no_picture_is_said() {
     let pictures = renditions.counters().pictures.load(Ordering::Relaxed);
     assert_eq!(draw(&renditions, &studio, size, What::Key(FIRST + 1)).await, Err(Failed::Encoder));
     assert_eq!(renditions.counters().pictures.load(Ordering::Relaxed), pictures);
+}
+
+/// A sheet with a hole would be kept for a year, and a picture of a time would be an earlier one.
+#[tokio::test]
+async fn what_can_not_be_read_now_is_no_picture_with_a_hole() {
+    let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=3", X264);
+    let renditions = renditions(1).await;
+    let (key, shown) = ((FIRST + 1, 0), (FIRST, 1));
+    let ask = |renditions: &Renditions, original: &Arc<dyn Original>, what: &What| {
+        let picture = Picture { size: Size::default(), what: what.clone() };
+        renditions.picture(original, &picture).unwrap()
+    };
+    for (what, part) in [
+        (What::Sheet((FIRST..FIRST + 3).collect()), key),
+        (What::Key(FIRST + 1), key),
+        (What::Shown { segment: FIRST, at_ms: 700 }, shown),
+        (What::Film { segment: FIRST, from_ms: 100, every_ms: 200, pictures: 5 }, shown),
+    ] {
+        for (how, failed) in [(Some(Unreadable), Failed::Store), (None, Failed::NoOriginal)] {
+            // Another video, of which nothing is kept.
+            let again = studio.with_frames(&studio.frames());
+            let original = Arc::new(Failing::new(again.original(), part, how));
+            let original: Arc<dyn Original> = original;
+            let drawn = ask(&renditions, &original, &what).part(0).await;
+            assert_eq!(drawn, Err(failed), "{what:?}");
+            if how.is_some() {
+                let drawn = ask(&renditions, &original, &what).part(0).await;
+                assert!(drawn.is_ok_and(|drawn| drawn.is_some()), "{what:?}");
+            }
+        }
+    }
 }
