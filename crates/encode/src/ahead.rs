@@ -32,7 +32,7 @@ impl Renditions {
         self.state().goes_on(&next, &wanted, is_live(original, next.2));
         self.begin_ahead(next, original, &wanted);
         let whole = |number| original.segment(number).is_some_and(|s| s.complete);
-        if filling && whole(number + 2) && self.pool().is_idle() {
+        if filling && whole(number + 2) && self.pool().is_idle(1) {
             self.begin_ahead((video.clone(), track.clone(), number + 2), original, &wanted);
         }
     }

@@ -9,7 +9,7 @@ use media::codec::VideoConfig;
 use crate::coded::{Coded, Frames, decodable_from};
 use crate::fit::{Size, within_all};
 use crate::job::{JobError, begin_with, has_part};
-use crate::limits::{FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE};
+use crate::limits::{FILM_DECODED_PIXELS_MAX, FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE};
 use crate::original::{Original, OriginalSegment};
 use crate::pool::Lease;
 use crate::wire::{Frame, FromEncoder, Output, ToEncoder, WireError};
@@ -92,10 +92,13 @@ impl Draw<'_> {
             match &self.picture.what {
                 What::Key(segment) => feed.keys(&[*segment]).await?,
                 What::Sheet(segments) => feed.keys(segments).await?,
-                What::Shown { segment, at_ms } => feed.shown(*segment, [*at_ms].into()).await?,
+                What::Shown { segment, at_ms } => {
+                    feed.shown(*segment, [*at_ms].into(), u64::MAX).await?;
+                }
                 What::Film { segment, from_ms, every_ms, pictures } => {
                     let time = |n: u32| from_ms.saturating_add(n.saturating_mul(*every_ms));
-                    feed.shown(*segment, (0..*pictures).map(time).collect()).await?;
+                    let times = (0..*pictures).map(time).collect();
+                    feed.shown(*segment, times, FILM_DECODED_PIXELS_MAX).await?;
                 }
             }
             if !self.begun.load(Ordering::Relaxed) {
@@ -190,11 +193,20 @@ impl Feed<'_> {
         Ok(None)
     }
 
-    /// What is shown at these times after the beginning of a segment, in it and those behind it. They rise.
-    async fn shown(&mut self, number: u64, times: VecDeque<u32>) -> Result<(), JobError> {
+    /// What is shown at these times after the beginning of a segment, in it and those behind it. They rise. Those that are left
+    /// out for which more would have to be decoded: all but the first.
+    async fn shown(
+        &mut self,
+        number: u64,
+        times: VecDeque<u32>,
+        pixels_max: u64,
+    ) -> Result<(), JobError> {
+        let pixels = u64::from(self.draw.config.width) * u64::from(self.draw.config.height);
+        let (mut decoded, mut any) = (0_u64, false);
         let from = decodable_from(self.draw.original, number);
         for before in from..number {
             for frame in self.segment(before).await?.unwrap_or_default() {
+                decoded += pixels;
                 self.send(&frame, frame.present, false, false).await?;
             }
         }
@@ -218,6 +230,11 @@ impl Feed<'_> {
                 if last.is_some_and(|last| index > last) {
                     return Ok(());
                 }
+                decoded += pixels;
+                if any && decoded > pixels_max {
+                    return Ok(());
+                }
+                any |= wanted.contains(&index);
                 self.send(frame, frame.present, wanted.contains(&index), false).await?;
             }
             if times.is_empty() {

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio::time::Instant as Timestamp;
 
 use crate::allowance::Timed;
 use crate::job::{JobError, config_of};
 use crate::limits::{
-    PICTURE_BYTES_MIN, PICTURE_WAIT_MAX, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES,
+    PICTURE_BYTES_MIN, PICTURE_LEFT_MAX, PICTURE_WAIT_MAX, PICTURES_CACHE_BYTES,
     PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
 };
 use crate::made::{Failed, Made};
@@ -58,10 +59,8 @@ impl Drop for Waited {
 }
 
 impl Pictures {
-    /// Where there are several workers, one is always left to those who watch.
-    pub(crate) fn new(workers: usize) -> Self {
-        let room = PICTURES_AT_ONCE.min(workers.saturating_sub(1)).max(1);
-        Self { room: Semaphore::new(room), state: Mutex::default() }
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { room: Semaphore::new(at_once), state: Mutex::default() }
     }
 
     /// The picture, and whether it is to be made now.
@@ -136,11 +135,19 @@ impl Renditions {
         if at.elapsed() >= PICTURE_WAIT_MAX {
             return made.0.finish(Err(Failed::Busy));
         }
-        let mut drawn = self.draw_once(original.as_ref(), &picture).await;
-        if let Err(Undrawn::Lost(error)) = &drawn {
+        let twice = async {
+            let drawn = self.draw_once(original.as_ref(), &picture).await;
+            let Err(Undrawn::Lost(error)) = &drawn else { return drawn };
             tracing::warn!(video = original.video(), %error, "an encoder was lost over a picture");
-            drawn = self.draw_once(original.as_ref(), &picture).await;
-        }
+            self.draw_once(original.as_ref(), &picture).await
+        };
+        let drawn = tokio::select! {
+            drawn = twice => drawn,
+            () = left(&made.0) => {
+                self.counters().dropped.fetch_add(1, Ordering::Relaxed);
+                Err(Undrawn::Failed(Failed::Busy))
+            }
+        };
         let outcome = match drawn {
             Ok(bytes) => {
                 self.counters().drawn.fetch_add(1, Ordering::Relaxed);
@@ -221,6 +228,20 @@ impl Renditions {
     }
 }
 
+/// Ends when nobody has waited for it for a while. Who was told to try again comes back sooner.
+async fn left(made: &Made) {
+    let mut last = Timestamp::now();
+    while last.elapsed() < PICTURE_LEFT_MAX {
+        tokio::time::sleep(LOOK).await;
+        if made.is_awaited() {
+            last = Timestamp::now();
+        }
+    }
+}
+
+/// How often it is looked whether anybody waits.
+const LOOK: Duration = Duration::from_millis(500);
+
 enum Undrawn {
     /// For good.
     Failed(Failed),
@@ -265,6 +286,17 @@ mod tests {
         (0..most as u64 + 5).for_each(|segment| keep(&pictures, segment, &Bytes::new()));
         pictures.trim();
         assert_eq!(pictures.state().made.len(), most);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_picture_that_nobody_waits_for_is_given_up() {
+        let (made, began) = (Made::new(), Timestamp::now());
+        let viewer = async {
+            let _ = tokio::time::timeout(Duration::from_secs(30), made.part(0)).await;
+        };
+        tokio::join!(left(&made), viewer);
+        let waited = began.elapsed().saturating_sub(Duration::from_secs(30));
+        assert!(waited.abs_diff(PICTURE_LEFT_MAX) <= 2 * LOOK, "{waited:?}");
     }
 
     #[test]

@@ -239,7 +239,7 @@ impl Renditions {
         let words = program.words.clone();
         let pool = Pool::new(program, &settings, hardware.is_some());
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
-        let pictures = Pictures::new(settings.workers);
+        let pictures = Pictures::new(pool.pictures_at_once());
         let disk = settings.disk.as_ref().and_then(|disk| {
             let opened = Cache::open(disk.folder.clone(), disk.bytes_max);
             let told = opened.inspect_err(|error| {

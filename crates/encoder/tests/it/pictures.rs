@@ -318,3 +318,17 @@ async fn what_can_not_be_read_now_is_no_picture_with_a_hole() {
         }
     }
 }
+
+/// 8K takes seconds a second: who asks for all of it gets its beginning.
+#[tokio::test]
+async fn a_film_of_large_pictures_is_shorter() {
+    let source = "color=gray:size=7680x4320:rate=10:duration=5";
+    let studio = Studio::make(source, "-c:v libx264 -preset ultrafast -g 50 -sc_threshold 0");
+    let size = Size { width: Some(64), height: None, fit: Fit::Clip };
+    let what = What::Film { segment: FIRST, from_ms: 0, every_ms: 500, pictures: 10 };
+    let renditions = renditions(1).await;
+    draw(&renditions, &studio, size, what).await.unwrap();
+    // As many as are decoded at most.
+    let most = encode::limits::FILM_DECODED_PIXELS_MAX / (7680 * 4320);
+    assert_eq!(renditions.counters().pictures.load(Ordering::Relaxed), most);
+}
