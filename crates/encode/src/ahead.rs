@@ -12,7 +12,7 @@ use crate::ladder::Level;
 use crate::made::Made;
 use crate::original::Original;
 use crate::pool::Priority;
-use crate::renditions::{Begun, Entry, Renditions, Segment, Wanted};
+use crate::renditions::{Begun, Entry, Renditions, Segment, Wanted, priority_at};
 
 impl Renditions {
     /// The segment behind this one, for those who have asked for this one. And the one behind that, if somebody fills a
@@ -38,7 +38,7 @@ impl Renditions {
     }
 
     fn begin_ahead(&self, next: Segment, original: &Arc<dyn Original>, wanted: &[Level]) {
-        let live = is_live(original, next.2);
+        let priority = priority_at(original, next.2, Priority::Prefetch);
         let asked: Arc<Notify> = Arc::default();
         let mut state = self.state();
         if state.open.contains_key(&next) {
@@ -58,7 +58,6 @@ impl Renditions {
             return;
         }
         self.counters().prefetched.fetch_add(levels.len() as u64, Ordering::Relaxed);
-        let priority = if live { Priority::Live } else { Priority::Prefetch };
         let begun = Begun { segment: next, original: original.clone(), priority, asked };
         // Too much is going on: then it is made when it is asked for.
         let _ = self.begin(&mut state, begun, levels);

@@ -109,6 +109,10 @@ pub const INITS_MAX: usize = 4_096;
 /// of others lists say what was expected of them at first.
 pub const RATES_MAX: usize = 4_096;
 
+/// So far behind the segment that is being made those are who watch live, in segments: players of whole segments hold three
+/// target durations back.
+pub const LIVE_BEHIND: u64 = 4;
+
 /// Jobs that were begun and have not been taken up: they are taken up at once, so this many are a flood.
 pub const JOBS_MAX: usize = 256;
 

@@ -20,7 +20,7 @@ use crate::cache::Cache;
 use crate::hardware::Hardware;
 use crate::inits::{Inits, Unknown};
 use crate::ladder::Level;
-use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX};
+use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX, LIVE_BEHIND};
 use crate::made::{Failed, Made};
 use crate::original::{Original, Unreadable};
 use crate::pictures::{Asked, Pictures};
@@ -164,10 +164,21 @@ impl Demand {
 /// Whether the segment that is under way, or comes next where none is, is this one or one of the next two: players of whole
 /// segments watch live from there.
 fn is_near_live(original: &Arc<dyn Original>, number: u64) -> bool {
-    (0..=2).map(|behind| number + behind).any(|near| match original.segment(near) {
+    is_live_within(original, number, number.saturating_add(2))
+}
+
+fn is_live_within(original: &Arc<dyn Original>, from: u64, to: u64) -> bool {
+    (from..=to).any(|near| match original.segment(near) {
         Some(segment) => !segment.complete,
         None => original.is_ahead(near),
     })
+}
+
+/// How a segment that somebody wants is made: whoever plays whole segments live is three of the longest behind, and may be late
+/// by one.
+pub(crate) fn priority_at(original: &Arc<dyn Original>, number: u64, past: Priority) -> Priority {
+    let live = is_live_within(original, number, number.saturating_add(LIVE_BEHIND));
+    if live { Priority::Live } else { past }
 }
 
 fn keep(times: &mut BTreeMap<u64, Timestamp>, number: u64, at: Timestamp) {
@@ -348,6 +359,10 @@ impl Renditions {
         let (video, track) = (original.video().to_owned(), original.track().to_owned());
         let live = original.segment(number).is_none_or(|s| !s.complete);
         let at_edge = live || is_near_live(original, number);
+        let priority = match live {
+            true => Priority::Live,
+            false => priority_at(original, number, Priority::Seeking),
+        };
         let mut state = self.state();
         let filling = state.is_filling(&(video.clone(), track.clone()), level, number);
         let demand = state.demand.entry((video.clone(), track.clone())).or_default();
@@ -378,7 +393,6 @@ impl Renditions {
             return Ok(made);
         }
         let levels = vec![(level.clone(), made.clone())];
-        let priority = if live { Priority::Live } else { Priority::Seeking };
         let asked = Arc::default();
         let begun = Begun { segment, original: original.clone(), priority, asked };
         self.begin(&mut state, begun, levels)?;

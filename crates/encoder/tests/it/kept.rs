@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use encode::limits::LIVE_BEHIND;
 use encode::{Disk, Failed, Ladder, Level, Original, Program, Renditions, Settings, Unreadable};
 use tokio::task::JoinSet;
 
@@ -218,15 +219,25 @@ async fn what_levels_begin_with_is_asked_once_for_each_form_and_machine() {
     assert_eq!(answers[0], answers[1]);
 }
 
+/// Part by part, and by whole segments, three behind the one that is being made.
 #[tokio::test]
 async fn a_storm_of_seeks_does_not_keep_out_who_watches_live() {
-    let (past, live) = (studio(60), studio(1));
+    for behind in [0, 3] {
+        storm(behind).await;
+    }
+}
+
+async fn storm(behind: usize) {
+    let (past, live) = (studio(60), studio(5));
     let (renditions, level) = (renditions(2).await, level(&live));
-    live.there.send_replace((1, 1));
+    live.there.send_replace((1 + behind, 1));
     // The newest one of the past is sought first and does not go on: all others wait for the second place.
     let all = past.there.send_replace((60, 1));
     let mut seeks = JoinSet::new();
-    for number in past.numbers().rev() {
+    let newest = past.numbers().end - 1;
+    // Those right behind it are live, too.
+    let is_past = |number: &u64| *number == newest || number + LIVE_BEHIND < newest;
+    for number in past.numbers().rev().filter(is_past) {
         let (renditions, original, level) = (renditions.clone(), past.original(), level.clone());
         seeks.spawn(async move {
             let made = renditions.segment(&original, number, &level).unwrap();
@@ -240,10 +251,10 @@ async fn a_storm_of_seeks_does_not_keep_out_who_watches_live() {
     let made = renditions.segment(&live.original(), FIRST, &level).unwrap();
     assert!(made.part(0).await.unwrap().is_some());
     let before = std::iter::from_fn(|| seeks.try_join_next()).count();
-    assert!(before <= 2, "{before} seeks came first: more than were under way");
+    assert!(before <= 2, "{behind}: {before} seeks came first: more than were under way");
     past.there.send_replace(all);
     let seeks = seeks.join_all().await;
-    assert_eq!(seeks.len() + before, 60);
+    assert_eq!(seeks.len() + before, 60 - LIVE_BEHIND as usize);
     assert!(seeks.iter().all(|outcome| *outcome == Ok(None)), "and all seeks are served");
     assert_eq!(count(&renditions.counters().refused), 0);
 }
