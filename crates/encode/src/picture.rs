@@ -88,6 +88,7 @@ impl Draw<'_> {
         let worker = lease.worker().ok_or(WorkerError::Ended)?;
         let frames = Frames::new(self.init.1);
         let mut feed = Feed { draw: self, to: &mut worker.to, frames };
+        let ended = AtomicBool::new(false);
         let fed = async {
             match &self.picture.what {
                 What::Key(segment) => feed.keys(&[*segment]).await?,
@@ -104,9 +105,12 @@ impl Draw<'_> {
             if !self.begun.load(Ordering::Relaxed) {
                 return Err(JobError::NoOriginal);
             }
-            Ok(feed.to.send(&ToEncoder::End).await?)
+            feed.to.send(&ToEncoder::End).await?;
+            ended.store(true, Ordering::Release);
+            Ok(())
         };
-        let ((), drawn) = tokio::try_join!(fed, receive(&mut worker.from, self.counters))?;
+        let drawn = receive(&mut worker.from, self.counters, &ended);
+        let ((), drawn) = tokio::try_join!(fed, drawn)?;
         drawn.ok_or_else(|| JobError::Failed("nothing of it can be decoded".to_owned()))
     }
 
@@ -131,10 +135,15 @@ impl Draw<'_> {
 }
 
 /// What was drawn.
-async fn receive(from: &mut From, counters: &Counters) -> Result<Option<Bytes>, JobError> {
+async fn receive(
+    from: &mut From,
+    counters: &Counters,
+    ended: &AtomicBool,
+) -> Result<Option<Bytes>, JobError> {
     let mut drawn = None;
     loop {
-        match from.answer(|| true).await? {
+        // While the store is read it has nothing to say, and it may have been idle before.
+        match from.answer(|| ended.load(Ordering::Acquire)).await? {
             FromEncoder::Packet { data, .. } => drawn = Some(data),
             FromEncoder::Done { decoded, broken } => {
                 counters.pictures.fetch_add(u64::from(decoded), Ordering::Relaxed);

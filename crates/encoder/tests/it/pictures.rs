@@ -332,3 +332,23 @@ async fn a_film_of_large_pictures_is_shorter() {
     let most = encode::limits::FILM_DECODED_PIXELS_MAX / (7680 * 4320);
     assert_eq!(renditions.counters().pictures.load(Ordering::Relaxed), most);
 }
+
+/// Nobody asked for long, and the store takes a moment: that is not the encoder's silence.
+#[tokio::test]
+async fn a_worker_that_was_idle_for_long_draws() {
+    let renditions = renditions(1).await;
+    let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=3", X264);
+    draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await.unwrap();
+    // Two minutes pass for all but the process.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(120)).await;
+    tokio::time::resume();
+    let nowhere = (FIRST + 99, 0);
+    let original: Arc<dyn Original> = Arc::new(Failing::new(studio.original(), nowhere, None));
+    let picture = Picture { size: Size::default(), what: What::Key(FIRST + 1) };
+    let made = renditions.picture(&original, &picture).unwrap();
+    assert!(made.part(0).await.is_ok_and(|drawn| drawn.is_some()));
+    let counters = renditions.counters();
+    let counted = [&counters.lost, &counters.started].map(|n| n.load(Ordering::Relaxed));
+    assert_eq!(counted, [0, 1], "one process does both");
+}

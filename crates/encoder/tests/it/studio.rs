@@ -304,7 +304,7 @@ impl Original for Studio {
     }
 }
 
-/// A video of which one part can't be had the next time that it is asked for.
+/// A video that is read in a moment, and of which one part can't be had the next time that it is asked for.
 pub(crate) struct Failing {
     of: Arc<dyn Original>,
     part: (u64, usize),
@@ -337,11 +337,13 @@ impl Original for Failing {
     }
 
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
-        if (number, part) == self.part && self.left.swap(false, Ordering::Relaxed) {
-            let how = self.how;
-            return Box::pin(async move { how.map_or(Ok(None), Err) });
-        }
-        self.of.part(number, part)
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if (number, part) == self.part && self.left.swap(false, Ordering::Relaxed) {
+                return self.how.map_or(Ok(None), Err);
+            }
+            self.of.part(number, part).await
+        })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
