@@ -213,7 +213,8 @@ impl Renditions {
         };
         let unwanted = match begun.priority {
             Priority::Prefetch => {
-                !levels.iter().any(|(_, made)| made.is_asked())
+                place.has_waited()
+                    && !levels.iter().any(|(_, made)| made.is_asked())
                     && self.wanted(&begun.segment).is_empty()
             }
             Priority::Seeking => {
@@ -295,6 +296,17 @@ mod tests {
             drop(leased);
             assert!(renditions.pool().is_idle(1), "{words}: its place is another's");
         }
+    }
+
+    /// The second of two that are made ahead has nobody before it who was asked for.
+    #[tokio::test]
+    async fn what_is_made_ahead_at_once_is_made() {
+        let renditions = renditions(LINGER, None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        let (begun, levels) = ahead(&original, 3);
+        let leased = renditions.lease(&begun, &levels, None).await;
+        assert!(matches!(leased, Err(Attempt::Lost(_))), "as far as it comes");
+        assert_eq!(renditions.counters().dropped.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -484,7 +484,14 @@ impl Renditions {
                 Err(Unreadable) => Err(Failed::Store),
             };
             if let Err(error) = &outcome {
-                tracing::warn!(%video, number, %error, "a segment can't be encoded");
+                // What nobody has asked for is nobody's loss.
+                let nobody = !guard.levels.iter().any(|(_, made)| made.is_asked());
+                match error {
+                    Failed::Busy if nobody => {
+                        tracing::debug!(%video, number, "what was begun ahead is not made");
+                    }
+                    _ => tracing::warn!(%video, number, %error, "a segment can't be encoded"),
+                }
             }
             let made = guard.levels.clone();
             guard.finish(outcome);
