@@ -208,15 +208,15 @@ impl Subject {
     }
 
     fn sheet(&self, Sheet { every, from, to }: Sheet) -> Result<What, &'static str> {
-        let there = self.with_index(|index| {
-            let segment =
-                |n| index.rendition(ORIGINAL)?.segment(n).filter(|s| storyboard::has_key(s));
-            segment(from).is_some() && segment(to).is_some()
-        });
         let step = usize::try_from(every).unwrap_or(usize::MAX);
-        there
-            .then(|| What::Sheet((from..=to).step_by(step).collect()))
-            .ok_or("no longer, or not yet")
+        let keys = self.with_index(|index| {
+            let key = |from| storyboard::first_key(index, from, every);
+            let there = key(from).is_some() && key(to).is_some();
+            // Where there is none a tile is left black.
+            let tiles = (from..=to).step_by(step).map(|from| key(from).unwrap_or(from));
+            there.then(|| tiles.collect())
+        });
+        keys.map(What::Sheet).ok_or("no longer, or not yet")
     }
 
     async fn storyboard(&self) -> Response {
