@@ -108,7 +108,7 @@ impl Renditions {
             // Its driver may be another one than that of the server before. What it begins with tells.
             Some(_) => {
                 let init = self.init(begun.original.as_ref(), original.init, level).await.ok()?;
-                format!("{track} {level:?} {init:?}")
+                format!("{track} {:?} {init:?}", level.rung())
             }
         };
         Some(Name {

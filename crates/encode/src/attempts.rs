@@ -136,7 +136,9 @@ impl Renditions {
                 (Some(config), _) => {
                     let config = &config;
                     let by = |(level, made): &(Level, Arc<Made>)| {
-                        (level.clone(), self.coder(config, level, may), made.clone())
+                        let level = level.of_shape(config);
+                        let coder = self.coder(config, &level, may);
+                        (level, coder, made.clone())
                     };
                     let levels: Vec<_> = levels.iter().map(by).collect();
                     by_hardware = levels.iter().any(|(_, coder, _)| coder.is_hardware());

@@ -270,10 +270,32 @@ async fn a_size_that_changes_begins_anew_with_the_next_segment() {
     let upright = ladder().levels(&second.config).remove(0);
     assert_eq!((upright.size(), &upright.name), (Some((96, 170)), &level.name));
     let studio = first.behind(&second);
-    // Under its name the level is there for the whole video; the player is told of the change, as for the original.
-    let file = whole("turned", &studio, &level).await;
-    let times: Vec<i64> = samples(&file).iter().map(|f| f.0).collect();
-    assert_eq!(times, studio.times);
+    // Under its name the level is there for the whole video; the player is told of the change, as for the original. Which of
+    // both lists have now changes nothing.
+    for listed in [&level, &upright] {
+        let file = whole("turned", &studio, listed).await;
+        let times: Vec<i64> = samples(&file).iter().map(|f| f.0).collect();
+        assert_eq!(times, studio.times);
+        let renditions = crate::studio::renditions(1).await;
+        for number in studio.numbers() {
+            let (original, id) = (studio.original(), studio.init_id(number));
+            let init = renditions.init(original.as_ref(), id, listed).await.unwrap();
+            let made = renditions.segment(&original, number, listed).unwrap();
+            assert_eq!(made.part(99).await, Ok(None), "{number}");
+            let file = [&init[..], &made.whole().unwrap().concat()].concat();
+            let expect = if number < FIRST + 2 { (170, 96) } else { (96, 170) };
+            let made = config(&file);
+            assert_eq!((made.width, made.height), expect, "{number}");
+            assert_eq!(decoded(&file), (5, String::new()), "{number}");
+        }
+        assert_ne!(
+            renditions.init_id(studio.init_id(FIRST), listed),
+            renditions.init_id(studio.init_id(FIRST + 2), listed)
+        );
+    }
+    let renditions = crate::studio::renditions(1).await;
+    let id = |level| renditions.init_id(studio.init_id(FIRST), level);
+    assert_eq!(id(&level), id(&upright), "lists that name it go on to find it");
 }
 
 /// Another size within a segment, as nothing but the stream says it.
