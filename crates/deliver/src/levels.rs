@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,7 +25,8 @@ use tokio::sync::Notify;
 
 use crate::http::{cors, not_now};
 use crate::limits::{INITS_TRIED, LEVEL_AGAIN, LEVEL_WAIT, ORIGINAL_WAIT};
-use crate::media::{IMMUTABLE, built, kind, parse, sent};
+use crate::media::{IMMUTABLE, built, kind, parse, sent_as};
+use crate::past_levels::Source;
 use crate::playlist::not_found;
 use crate::shelf::{Counters, Shelf};
 use crate::waiting::{Awaited, Waiter, wait_for};
@@ -539,32 +541,31 @@ impl Original for Recorded {
     }
 }
 
-/// A file of a level of what is on the air.
+/// A file of a level.
 pub(crate) async fn file(
-    shelf: &Arc<Shelf>,
+    source: &Source,
     (offered, renditions): (&Offered, &Arc<Renditions>),
+    (counters, waiter): (&Arc<Counters>, Waiter),
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let original = original_of(shelf, &offered.original);
-    let inits = |id| shelf.with_index(|index| original_init(index, renditions, offered, id));
-    let epoch = |number| shelf.with_index(|index| epoch_of(index, &offered.original, number));
-    answer(&original, (offered, renditions), shelf.counters(), (inits, epoch), name, headers).await
+    let Some(file) = parse(name) else { return not_found("no such file") };
+    let answered = answer(source, (offered, renditions), (counters, waiter), file);
+    let (pieces, etag) = match answered.await {
+        Ok(Answered::Pieces(pieces, etag)) => (pieces, etag),
+        Ok(Answered::Begun(made)) => {
+            return as_it_is_made(made, (counters.clone(), waiter), kind(&offered.name));
+        }
+        Err(response) => return *response,
+    };
+    sent_as(counters, pieces, &offered.name, &format!("{name}-{etag:014x}"), headers)
 }
 
-/// A file of a level of a recording.
-pub(crate) async fn recorded_file(
-    history: &Arc<History>,
-    recording: &Arc<Recording>,
-    (offered, renditions): (&Offered, &Arc<Renditions>),
-    counters: &Counters,
-    name: &str,
-    headers: &HeaderMap,
-) -> Response {
-    let original = recorded_original(history, recording, &offered.original);
-    let inits = |id| original_init(&recording.index, renditions, offered, id);
-    let epoch = |number| epoch_of(&recording.index, &offered.original, number);
-    answer(&original, (offered, renditions), counters, (inits, epoch), name, headers).await
+enum Answered {
+    /// All of it, and what of its ETag the name does not say: the same name may be encoded in another way later.
+    Pieces(Vec<Bytes>, u64),
+    /// A segment that is being made.
+    Begun(Arc<Made>),
 }
 
 /// The original's initialisation segment to which this one of the level belongs.
@@ -585,54 +586,72 @@ fn epoch_of(index: &Index, original: &str, number: u64) -> Option<u64> {
     }
 }
 
+/// Whether this part lies behind the one that comes next.
+fn is_far(index: &Index, original: &str, number: u64, part: u64) -> bool {
+    let segment = index.rendition(original).and_then(|rendition| rendition.segment(number));
+    let next = segment.map_or(0, |s| s.parts.len() as u64);
+    part > next || (part == next && segment.is_some_and(|s| s.complete))
+}
+
 async fn answer(
-    original: &Arc<dyn Original>,
+    source: &Source,
     (offered, renditions): (&Offered, &Arc<Renditions>),
-    counters: &Counters,
-    (inits, epoch_of): (impl Fn(u64) -> Option<u64>, impl Fn(u64) -> Option<u64>),
-    name: &str,
-    headers: &HeaderMap,
-) -> Response {
-    let Offered { name: rendition, level, .. } = offered;
-    let made = |number, epoch| match epoch_of(number) == Some(epoch) {
-        true => renditions.segment(original, number, level),
-        false => Err(Failed::NoOriginal),
+    (counters, waiter): (&Arc<Counters>, Waiter),
+    file: File,
+) -> Result<Answered, Box<Response>> {
+    let none = || Box::new(not_found("no longer, or not yet"));
+    let refused = |failed| Box::new(refused(failed));
+    let original = source.original(&offered.original);
+    let (number, epoch, part) = match file {
+        File::Init(id) => {
+            let init = |index: &Index| original_init(index, renditions, offered, id);
+            let init = source.with_index(init).ok_or_else(none)?;
+            let init = renditions.init(original.as_ref(), init, &offered.level);
+            let init = parked(counters, waiter, init).await?.map_err(refused)?;
+            return Ok(Answered::Pieces(vec![init], id));
+        }
+        File::Part { epoch, number, part } => (number, epoch, Some(part)),
+        File::Segment { epoch, number } => (number, epoch, None),
     };
-    match parse(name) {
-        None => not_found("no such file"),
-        Some(File::Init(id)) => {
-            let Some(init) = inits(id) else { return not_found("no longer, or not yet") };
-            let init = renditions.init(original.as_ref(), init, level);
-            let init = tokio::time::timeout(LEVEL_WAIT, init).await;
-            match init.unwrap_or(Err(Failed::Busy)) {
-                Ok(init) => sent(counters, vec![init], rendition, name, headers),
-                Err(failed) => refused(failed),
-            }
-        }
-        Some(File::Part { epoch, number, part }) => {
-            let made = match made(number, epoch) {
-                Ok(made) => made,
-                Err(failed) => return refused(failed),
-            };
-            match wait(&made, part).await {
-                Ok(Some(pieces)) => sent(counters, pieces, rendition, name, headers),
-                Ok(None) => not_found("no longer, or not yet"),
-                Err(failed) => refused(failed),
-            }
-        }
-        Some(File::Segment { epoch, number }) => {
-            let made = match made(number, epoch) {
-                Ok(made) => made,
-                Err(failed) => return refused(failed),
-            };
-            match (made.whole(), wait(&made, 0).await) {
-                (Some(pieces), _) => sent(counters, pieces, rendition, name, headers),
-                (None, Ok(Some(_))) => as_it_is_made(made, kind(rendition)),
-                (None, Ok(None)) => not_found("no longer, or not yet"),
-                (None, Err(failed)) => refused(failed),
-            }
-        }
+    let epoch_of = || source.with_index(|index| epoch_of(index, &offered.original, number));
+    let far = |part| source.with_index(|index| is_far(index, &offered.original, number, part));
+    if epoch_of() != Some(epoch) || part.is_some_and(far) {
+        return Err(none());
     }
+    let made = renditions.segment(&original, number, &offered.level).map_err(refused)?;
+    let whole = made.whole().filter(|_| part.is_none());
+    let pieces = match whole {
+        Some(pieces) => Some(pieces),
+        None => {
+            let part = wait(&made, part.unwrap_or(0));
+            parked(counters, waiter, part).await?.map_err(refused)?
+        }
+    };
+    // Another encoder may have begun the segment that was waited for.
+    let pieces = pieces.filter(|_| epoch_of().is_none_or(|now| now == epoch)).ok_or_else(none)?;
+    let init = original.segment(number).map_or(0, |segment| segment.init);
+    match part.is_some() || made.whole().is_some() {
+        true => {
+            let pieces = made.whole().filter(|_| part.is_none()).unwrap_or(pieces);
+            Ok(Answered::Pieces(pieces, renditions.init_id(init, &offered.level)))
+        }
+        false => Ok(Answered::Begun(made)),
+    }
+}
+
+/// What is there at once, or is waited for: in a place among all who wait, of which each address has a share.
+pub(crate) async fn parked<T>(
+    counters: &Counters,
+    waiter: Waiter,
+    answer: impl Future<Output = Result<T, Failed>>,
+) -> Result<Result<T, Failed>, Box<Response>> {
+    let mut answer = std::pin::pin!(tokio::time::timeout(LEVEL_WAIT, answer));
+    let there = futures_util::poll!(answer.as_mut());
+    if let Poll::Ready(answer) = there {
+        return Ok(answer.unwrap_or(Err(Failed::Busy)));
+    }
+    let _place = counters.parked.take(waiter).map_err(|busy| Box::new(busy.response()))?;
+    Ok(answer.await.unwrap_or(Err(Failed::Busy)))
 }
 
 /// A part, at most for as long as somebody waits.
@@ -652,15 +671,21 @@ pub(crate) fn refused(failed: Failed) -> Response {
 }
 
 /// The first part goes out while the rest is being made. If that fails the answer ends in an error, and nobody keeps it.
-fn as_it_is_made(made: Arc<Made>, kind: &'static str) -> Response {
-    let parts = futures_util::stream::unfold((made, 0, false), |(made, part, failed)| async move {
-        if failed {
-            return None;
-        }
-        match wait(&made, part).await {
-            Ok(Some(pieces)) => Some((Ok(Bytes::from(pieces.concat())), (made, part + 1, false))),
-            Ok(None) => None,
-            Err(failed) => Some((Err(io::Error::other(failed)), (made, part, true))),
+fn as_it_is_made(
+    made: Arc<Made>,
+    (counters, waiter): (Arc<Counters>, Waiter),
+    kind: &'static str,
+) -> Response {
+    let parts = futures_util::stream::unfold(Some(0), move |part| {
+        let (made, counters) = (made.clone(), counters.clone());
+        async move {
+            let part = part?;
+            match parked(&counters, waiter, wait(&made, part)).await {
+                Ok(Ok(Some(pieces))) => Some((Ok(Bytes::from(pieces.concat())), Some(part + 1))),
+                Ok(Ok(None)) => None,
+                Ok(Err(failed)) => Some((Err(io::Error::other(failed)), None)),
+                Err(_) => Some((Err(io::Error::other("too many requests wait")), None)),
+            }
         }
     });
     let response = cors()
@@ -694,6 +719,41 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracks::tests::{NAME, levels, one_segment, published, shelf};
+
+    /// As the original: what comes next is waited for, in a place of its own, and nothing else.
+    #[tokio::test(start_paused = true)]
+    async fn parts_are_waited_for_as_those_of_the_original() {
+        let (_origin, producer) = published();
+        let shelf = shelf(&producer, one_segment());
+        let shown = shelf.levels(&levels());
+        let (source, counters) = (Source::OnAir(shelf.clone()), shelf.counters().clone());
+        let waiter = Waiter(Some("192.0.2.1".parse().unwrap()));
+        let ask = async |name: &str| {
+            let level = shown.get(NAME).unwrap();
+            let began = tokio::time::Instant::now();
+            let places = (&counters, waiter);
+            let answer = file(&source, level, places, name, &HeaderMap::new()).await;
+            (answer.status().as_u16(), began.elapsed())
+        };
+        for (name, expect) in [
+            // One part of segment 5 is there.
+            ("1-5.1.m4s", (503, LEVEL_WAIT)),
+            ("1-5.m4s", (503, LEVEL_WAIT)),
+            ("1-6.0.m4s", (503, LEVEL_WAIT)),
+            ("1-5.2.m4s", (404, Duration::ZERO)),
+            ("1-5.999999.m4s", (404, Duration::ZERO)),
+            ("1-6.1.m4s", (404, Duration::ZERO)),
+            ("2-5.0.m4s", (404, Duration::ZERO)),
+        ] {
+            assert_eq!(ask(name).await, expect, "{name}");
+        }
+        let mut places = Vec::new();
+        while let Ok(place) = counters.parked.take(waiter) {
+            places.push(place);
+        }
+        assert_eq!(ask("1-5.1.m4s").await, (503, Duration::ZERO), "its address has its share");
+    }
 
     /// A player tries again, or takes another level; what is not there is not asked for again.
     #[tokio::test]

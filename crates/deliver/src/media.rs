@@ -208,15 +208,25 @@ pub(crate) async fn recorded(
     }
 }
 
-pub(crate) fn sent(
+fn sent(
     counters: &Counters,
     pieces: Vec<Bytes>,
     rendition: &str,
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
+    sent_as(counters, pieces, rendition, name, headers)
+}
+
+pub(crate) fn sent_as(
+    counters: &Counters,
+    pieces: Vec<Bytes>,
+    rendition: &str,
+    etag: &str,
+    headers: &HeaderMap,
+) -> Response {
     counters.media.fetch_add(1, Ordering::Relaxed);
-    let response = respond(pieces, kind(rendition), name, headers);
+    let response = respond(pieces, kind(rendition), etag, headers);
     if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
         counters.media_bytes.fetch_add(length, Ordering::Relaxed);
     }

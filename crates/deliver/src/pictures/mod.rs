@@ -20,13 +20,14 @@ use package::{Index, Segment};
 use record::Recording;
 
 use crate::http::{SHARED_MOMENT, Site, cors, not_now, plain, text, too_busy};
-use crate::levels::{ORIGINAL, original_of, recorded_original};
+use crate::levels::{ORIGINAL, original_of, parked, recorded_original};
 use crate::library::{Found, Library};
-use crate::limits::{LEVEL_WAIT, POSTER_SEGMENTS, STORYBOARD_SIDE};
+use crate::limits::{POSTER_SEGMENTS, STORYBOARD_SIDE};
 use crate::media::IMMUTABLE;
 use crate::playlist::{bad_request, not_found};
 use crate::ranges::ranged;
-use crate::shelf::Shelf;
+use crate::shelf::{Counters, Shelf};
+use crate::waiting::Waiter;
 pub(crate) use query::Asked;
 use query::Sheet;
 
@@ -40,6 +41,7 @@ const TILE: Size =
 pub(crate) async fn file(
     State(site): State<Site>,
     Extension(pass): Extension<Pass>,
+    Extension(waiter): Extension<Waiter>,
     Path((_, file)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -67,7 +69,10 @@ pub(crate) async fn file(
         Asked::Sheet(sheet) => (subject.sheet(sheet), TILE, IMMUTABLE),
     };
     match what {
-        Ok(what) => draw(renditions, &subject, &Picture { size, what }, cache, &headers).await,
+        Ok(what) => {
+            let (picture, places) = (Picture { size, what }, (site.library.counters(), waiter));
+            Box::pin(draw(renditions, &subject, &picture, places, cache, &headers)).await
+        }
         Err(words) => not_found(words),
     }
 }
@@ -76,6 +81,7 @@ async fn draw(
     renditions: &Arc<Renditions>,
     subject: &Subject,
     picture: &Picture,
+    (counters, waiter): (&Arc<Counters>, Waiter),
     cache: &'static str,
     headers: &HeaderMap,
 ) -> Response {
@@ -83,8 +89,11 @@ async fn draw(
         Ok(made) => made,
         Err(_) => return too_busy(),
     };
-    let drawn = tokio::time::timeout(LEVEL_WAIT, made.part(0)).await;
-    let bytes = match drawn.unwrap_or(Err(Failed::Busy)) {
+    let drawn = match parked(counters, waiter, made.part(0)).await {
+        Ok(drawn) => drawn,
+        Err(busy) => return *busy,
+    };
+    let bytes = match drawn {
         Ok(Some(pieces)) => Bytes::from(pieces.concat()),
         Ok(None) | Err(Failed::NoOriginal) => return not_found("there is no picture there"),
         Err(Failed::Busy | Failed::Store) => return too_busy(),

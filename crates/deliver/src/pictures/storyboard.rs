@@ -181,7 +181,7 @@ mod tests {
     /// Groups of pictures of two segments: keys are on odd numbers, and there are as many pictures as of any other.
     #[test]
     fn groups_of_two_segments_have_a_storyboard() {
-        for (count, pictures) in [(200, 100), (401, 201), (900, 226)] {
+        for (count, pictures) in [(200, 100), (401, 200), (900, 225)] {
             let index = index(1, count, |n| (n % 2 == 1, false, 0));
             let all = cues(&index);
             assert_eq!(all.len(), pictures, "{count}");
