@@ -98,7 +98,7 @@ fn ends_with_its_server() {
         av::until_hung_up();
         // One that is well ends by itself.
         std::thread::sleep(ORPHANED_MAX);
-        av::end()
+        av::end();
     };
     // Without it the process is as well as it was.
     let _ = std::thread::Builder::new().stack_size(64 << 10).spawn(watch);
