@@ -99,7 +99,7 @@ pub(crate) async fn learn(shelf: &Arc<Shelf>) {
         let bytes = match shelf.init(init) {
             Some(pieces) => Some(Bytes::from(pieces.concat())),
             // It was made before the server was started again.
-            None => shelf.recorded(&rendition, File::Init(init)).await,
+            None => shelf.recorded(&rendition, File::Init(init)).await.unwrap_or_default(),
         };
         if let Some(content) = bytes.as_ref().and_then(Content::from_init) {
             shelf.with_mpds(|_, mpds| mpds.contents.insert(init, content));

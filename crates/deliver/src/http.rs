@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::body::Pieces;
 use crate::gate::Gate;
 use crate::library::{Found, Library};
+use crate::past_levels::Source;
 use crate::shelf::Shelf;
 use crate::waiting::Waiter;
 use crate::{
@@ -411,7 +412,11 @@ async fn media_file(
             }
             let levels = shelf.levels(site.library.levels());
             match levels.get(&track) {
-                Some(level) => Box::pin(levels::file(&shelf, level, &file, &headers)).await,
+                Some(level) => {
+                    let (source, places) =
+                        (Source::OnAir(shelf.clone()), (shelf.counters(), waiter));
+                    Box::pin(levels::file(&source, level, places, &file, &headers)).await
+                }
                 None => media::file(&shelf, &track, &file, &headers, peer, waiter).await,
             }
         }
@@ -419,11 +424,9 @@ async fn media_file(
             let library = &site.library;
             let levels = playlist::levels_of(&recording, library.levels());
             if let Some(level) = levels.get(&track) {
-                let (history, counters) = (library.history(), library.counters());
-                return levels::recorded_file(
-                    history, &recording, level, counters, &file, &headers,
-                )
-                .await;
+                let source = Source::Recording(library.history().clone(), recording.clone());
+                let places = (library.counters(), waiter);
+                return Box::pin(levels::file(&source, level, places, &file, &headers)).await;
             }
             media::recorded(library, &recording, &track, &file, &headers).await
         }

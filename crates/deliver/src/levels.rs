@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,7 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use encode::{
     Answer, Failed, Kind, Ladder, Level, LevelBits, Made, Original, OriginalBits, OriginalPart,
-    OriginalSegment, Renditions, SOUND_LEVEL_CHANNELS, SoundCoding,
+    OriginalSegment, Renditions, SOUND_LEVEL_CHANNELS, SoundCoding, Unreadable,
 };
 use media::catalog::{Catalog, CatalogTrack, Init, MediaDescription, TrackDescription};
 use media::codec::Config;
@@ -24,7 +25,8 @@ use tokio::sync::Notify;
 
 use crate::http::{cors, not_now};
 use crate::limits::{INITS_TRIED, LEVEL_AGAIN, LEVEL_WAIT, ORIGINAL_WAIT};
-use crate::media::{IMMUTABLE, built, kind, parse, sent};
+use crate::media::{IMMUTABLE, built, kind, parse, sent_as};
+use crate::past_levels::Source;
 use crate::playlist::not_found;
 use crate::shelf::{Counters, Shelf};
 use crate::waiting::{Awaited, Waiter, wait_for};
@@ -409,6 +411,7 @@ fn known(segment: Option<&Segment>) -> Option<OriginalSegment> {
         epoch: s.info.epoch,
         independent: s.independent(),
         complete: s.complete,
+        parts: s.parts.len(),
         bytes: s.bytes(),
         duration_ns: s.ns(s.duration()),
     })
@@ -443,16 +446,18 @@ impl Original for OnAir {
                     let look = shelf.with_index(|index| look(index, &self.track, number, part));
                     (!matches!(look, Look::Later)).then_some(look)
                 });
-            let Look::There { epoch, duration, last } = found.await.ok()?? else { return None };
+            let Ok(Some(Look::There { epoch, duration, last })) = found.await else {
+                return Ok(None);
+            };
             let pieces = self.shelf.original_part(&self.track, epoch, number, part as u64).await?;
-            Some(OriginalPart { pieces, duration, last })
+            Ok(pieces.map(|pieces| OriginalPart { pieces, duration, last }))
         })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
         Box::pin(async move {
             match self.shelf.init(id) {
-                Some(pieces) => Some(pieces.concat().into()),
+                Some(pieces) => Ok(Some(pieces.concat().into())),
                 None => self.shelf.recorded(&self.track, File::Init(id)).await,
             }
         })
@@ -494,6 +499,16 @@ struct Recorded {
     track: String,
 }
 
+impl Recorded {
+    async fn file(&self, file: File) -> Result<Option<Bytes>, Unreadable> {
+        let video = &self.recording.video.uid;
+        self.history.file(video, &self.track, file).await.map_err(|error| {
+            tracing::warn!(%video, %error, "can't read a recording");
+            Unreadable
+        })
+    }
+}
+
 impl Original for Recorded {
     fn video(&self) -> &str {
         self.recording.video.uid.as_str()
@@ -514,47 +529,43 @@ impl Original for Recorded {
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         Box::pin(async move {
             let look = look(&self.recording.index, &self.track, number, part);
-            let Look::There { epoch, duration, last } = look else { return None };
+            let Look::There { epoch, duration, last } = look else { return Ok(None) };
             let file = File::Part { epoch, number, part: part as u64 };
-            let read = self.history.file(&self.recording.video.uid, &self.track, file).await;
-            Some(OriginalPart { pieces: vec![read.ok()??], duration, last })
+            let read = self.file(file).await?;
+            Ok(read.map(|bytes| OriginalPart { pieces: vec![bytes], duration, last }))
         })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
-        Box::pin(async move {
-            let (video, file) = (&self.recording.video.uid, File::Init(id));
-            self.history.file(video, &self.track, file).await.ok()?
-        })
+        Box::pin(self.file(File::Init(id)))
     }
 }
 
-/// A file of a level of what is on the air.
+/// A file of a level.
 pub(crate) async fn file(
-    shelf: &Arc<Shelf>,
+    source: &Source,
     (offered, renditions): (&Offered, &Arc<Renditions>),
+    (counters, waiter): (&Arc<Counters>, Waiter),
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    let original = original_of(shelf, &offered.original);
-    let inits = |id| shelf.with_index(|index| original_init(index, renditions, offered, id));
-    let epoch = |number| shelf.with_index(|index| epoch_of(index, &offered.original, number));
-    answer(&original, (offered, renditions), shelf.counters(), (inits, epoch), name, headers).await
+    let Some(file) = parse(name) else { return not_found("no such file") };
+    let answered = answer(source, (offered, renditions), (counters, waiter), file);
+    let (pieces, etag) = match answered.await {
+        Ok(Answered::Pieces(pieces, etag)) => (pieces, etag),
+        Ok(Answered::Begun(made)) => {
+            return as_it_is_made(made, (counters.clone(), waiter), kind(&offered.name));
+        }
+        Err(response) => return *response,
+    };
+    sent_as(counters, pieces, &offered.name, &format!("{name}-{etag:014x}"), headers)
 }
 
-/// A file of a level of a recording.
-pub(crate) async fn recorded_file(
-    history: &Arc<History>,
-    recording: &Arc<Recording>,
-    (offered, renditions): (&Offered, &Arc<Renditions>),
-    counters: &Counters,
-    name: &str,
-    headers: &HeaderMap,
-) -> Response {
-    let original = recorded_original(history, recording, &offered.original);
-    let inits = |id| original_init(&recording.index, renditions, offered, id);
-    let epoch = |number| epoch_of(&recording.index, &offered.original, number);
-    answer(&original, (offered, renditions), counters, (inits, epoch), name, headers).await
+enum Answered {
+    /// All of it, and what of its ETag the name does not say: the same name may be encoded in another way later.
+    Pieces(Vec<Bytes>, u64),
+    /// A segment that is being made.
+    Begun(Arc<Made>),
 }
 
 /// The original's initialisation segment to which this one of the level belongs.
@@ -575,54 +586,72 @@ fn epoch_of(index: &Index, original: &str, number: u64) -> Option<u64> {
     }
 }
 
+/// Whether this part lies behind the one that comes next.
+fn is_far(index: &Index, original: &str, number: u64, part: u64) -> bool {
+    let segment = index.rendition(original).and_then(|rendition| rendition.segment(number));
+    let next = segment.map_or(0, |s| s.parts.len() as u64);
+    part > next || (part == next && segment.is_some_and(|s| s.complete))
+}
+
 async fn answer(
-    original: &Arc<dyn Original>,
+    source: &Source,
     (offered, renditions): (&Offered, &Arc<Renditions>),
-    counters: &Counters,
-    (inits, epoch_of): (impl Fn(u64) -> Option<u64>, impl Fn(u64) -> Option<u64>),
-    name: &str,
-    headers: &HeaderMap,
-) -> Response {
-    let Offered { name: rendition, level, .. } = offered;
-    let made = |number, epoch| match epoch_of(number) == Some(epoch) {
-        true => renditions.segment(original, number, level),
-        false => Err(Failed::NoOriginal),
+    (counters, waiter): (&Arc<Counters>, Waiter),
+    file: File,
+) -> Result<Answered, Box<Response>> {
+    let none = || Box::new(not_found("no longer, or not yet"));
+    let refused = |failed| Box::new(refused(failed));
+    let original = source.original(&offered.original);
+    let (number, epoch, part) = match file {
+        File::Init(id) => {
+            let init = |index: &Index| original_init(index, renditions, offered, id);
+            let init = source.with_index(init).ok_or_else(none)?;
+            let init = renditions.init(original.as_ref(), init, &offered.level);
+            let init = parked(counters, waiter, init).await?.map_err(refused)?;
+            return Ok(Answered::Pieces(vec![init], id));
+        }
+        File::Part { epoch, number, part } => (number, epoch, Some(part)),
+        File::Segment { epoch, number } => (number, epoch, None),
     };
-    match parse(name) {
-        None => not_found("no such file"),
-        Some(File::Init(id)) => {
-            let Some(init) = inits(id) else { return not_found("no longer, or not yet") };
-            let init = renditions.init(original.as_ref(), init, level);
-            let init = tokio::time::timeout(LEVEL_WAIT, init).await;
-            match init.unwrap_or(Err(Failed::Busy)) {
-                Ok(init) => sent(counters, vec![init], rendition, name, headers),
-                Err(failed) => refused(failed),
-            }
-        }
-        Some(File::Part { epoch, number, part }) => {
-            let made = match made(number, epoch) {
-                Ok(made) => made,
-                Err(failed) => return refused(failed),
-            };
-            match wait(&made, part).await {
-                Ok(Some(pieces)) => sent(counters, pieces, rendition, name, headers),
-                Ok(None) => not_found("no longer, or not yet"),
-                Err(failed) => refused(failed),
-            }
-        }
-        Some(File::Segment { epoch, number }) => {
-            let made = match made(number, epoch) {
-                Ok(made) => made,
-                Err(failed) => return refused(failed),
-            };
-            match (made.whole(), wait(&made, 0).await) {
-                (Some(pieces), _) => sent(counters, pieces, rendition, name, headers),
-                (None, Ok(Some(_))) => as_it_is_made(made, kind(rendition)),
-                (None, Ok(None)) => not_found("no longer, or not yet"),
-                (None, Err(failed)) => refused(failed),
-            }
-        }
+    let epoch_of = || source.with_index(|index| epoch_of(index, &offered.original, number));
+    let far = |part| source.with_index(|index| is_far(index, &offered.original, number, part));
+    if epoch_of() != Some(epoch) || part.is_some_and(far) {
+        return Err(none());
     }
+    let made = renditions.segment(&original, number, &offered.level).map_err(refused)?;
+    let whole = made.whole().filter(|_| part.is_none());
+    let pieces = match whole {
+        Some(pieces) => Some(pieces),
+        None => {
+            let part = wait(&made, part.unwrap_or(0));
+            parked(counters, waiter, part).await?.map_err(refused)?
+        }
+    };
+    // Another encoder may have begun the segment that was waited for.
+    let pieces = pieces.filter(|_| epoch_of().is_none_or(|now| now == epoch)).ok_or_else(none)?;
+    let init = original.segment(number).map_or(0, |segment| segment.init);
+    match part.is_some() || made.whole().is_some() {
+        true => {
+            let pieces = made.whole().filter(|_| part.is_none()).unwrap_or(pieces);
+            Ok(Answered::Pieces(pieces, renditions.init_id(init, &offered.level)))
+        }
+        false => Ok(Answered::Begun(made)),
+    }
+}
+
+/// What is there at once, or is waited for: in a place among all who wait, of which each address has a share.
+pub(crate) async fn parked<T>(
+    counters: &Counters,
+    waiter: Waiter,
+    answer: impl Future<Output = Result<T, Failed>>,
+) -> Result<Result<T, Failed>, Box<Response>> {
+    let mut answer = std::pin::pin!(tokio::time::timeout(LEVEL_WAIT, answer));
+    let there = futures_util::poll!(answer.as_mut());
+    if let Poll::Ready(answer) = there {
+        return Ok(answer.unwrap_or(Err(Failed::Busy)));
+    }
+    let _place = counters.parked.take(waiter).map_err(|busy| Box::new(busy.response()))?;
+    Ok(answer.await.unwrap_or(Err(Failed::Busy)))
 }
 
 /// A part, at most for as long as somebody waits.
@@ -635,22 +664,28 @@ pub(crate) async fn wait(made: &Made, part: u64) -> Result<Option<Vec<Bytes>>, F
 pub(crate) fn refused(failed: Failed) -> Response {
     match failed {
         Failed::NoOriginal => not_found("no longer, or not yet"),
-        Failed::Busy => not_now(&failed.to_string(), Duration::from_secs(1)),
+        Failed::Busy | Failed::Store => not_now(&failed.to_string(), Duration::from_secs(1)),
         // Whoever asks before then hears the same.
         Failed::Encoder => not_now(&failed.to_string(), encode::limits::FAILED_KEPT),
     }
 }
 
 /// The first part goes out while the rest is being made. If that fails the answer ends in an error, and nobody keeps it.
-fn as_it_is_made(made: Arc<Made>, kind: &'static str) -> Response {
-    let parts = futures_util::stream::unfold((made, 0, false), |(made, part, failed)| async move {
-        if failed {
-            return None;
-        }
-        match wait(&made, part).await {
-            Ok(Some(pieces)) => Some((Ok(Bytes::from(pieces.concat())), (made, part + 1, false))),
-            Ok(None) => None,
-            Err(failed) => Some((Err(io::Error::other(failed)), (made, part, true))),
+fn as_it_is_made(
+    made: Arc<Made>,
+    (counters, waiter): (Arc<Counters>, Waiter),
+    kind: &'static str,
+) -> Response {
+    let parts = futures_util::stream::unfold(Some(0), move |part| {
+        let (made, counters) = (made.clone(), counters.clone());
+        async move {
+            let part = part?;
+            match parked(&counters, waiter, wait(&made, part)).await {
+                Ok(Ok(Some(pieces))) => Some((Ok(Bytes::from(pieces.concat())), Some(part + 1))),
+                Ok(Ok(None)) => None,
+                Ok(Err(failed)) => Some((Err(io::Error::other(failed)), None)),
+                Err(_) => Some((Err(io::Error::other("too many requests wait")), None)),
+            }
         }
     });
     let response = cors()
@@ -668,14 +703,14 @@ impl Shelf {
         epoch: u64,
         number: u64,
         part: u64,
-    ) -> Option<Vec<Bytes>> {
+    ) -> Result<Option<Vec<Bytes>>, Unreadable> {
         let at = spine::Location { group: number, object: part };
         let here = self.track(track).and_then(|track| track.object(at).ok()?.whole());
         match here {
-            Some(pieces) => Some(pieces.into_iter().map(Payload::into_bytes).collect()),
+            Some(pieces) => Ok(Some(pieces.into_iter().map(Payload::into_bytes).collect())),
             None => {
                 let file = File::Part { epoch, number, part };
-                self.recorded(track, file).await.map(|bytes| vec![bytes])
+                Ok(self.recorded(track, file).await?.map(|bytes| vec![bytes]))
             }
         }
     }
@@ -684,6 +719,41 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracks::tests::{NAME, levels, one_segment, published, shelf};
+
+    /// As the original: what comes next is waited for, in a place of its own, and nothing else.
+    #[tokio::test(start_paused = true)]
+    async fn parts_are_waited_for_as_those_of_the_original() {
+        let (_origin, producer) = published();
+        let shelf = shelf(&producer, one_segment());
+        let shown = shelf.levels(&levels());
+        let (source, counters) = (Source::OnAir(shelf.clone()), shelf.counters().clone());
+        let waiter = Waiter(Some("192.0.2.1".parse().unwrap()));
+        let ask = async |name: &str| {
+            let level = shown.get(NAME).unwrap();
+            let began = tokio::time::Instant::now();
+            let places = (&counters, waiter);
+            let answer = file(&source, level, places, name, &HeaderMap::new()).await;
+            (answer.status().as_u16(), began.elapsed())
+        };
+        for (name, expect) in [
+            // One part of segment 5 is there.
+            ("1-5.1.m4s", (503, LEVEL_WAIT)),
+            ("1-5.m4s", (503, LEVEL_WAIT)),
+            ("1-6.0.m4s", (503, LEVEL_WAIT)),
+            ("1-5.2.m4s", (404, Duration::ZERO)),
+            ("1-5.999999.m4s", (404, Duration::ZERO)),
+            ("1-6.1.m4s", (404, Duration::ZERO)),
+            ("2-5.0.m4s", (404, Duration::ZERO)),
+        ] {
+            assert_eq!(ask(name).await, expect, "{name}");
+        }
+        let mut places = Vec::new();
+        while let Ok(place) = counters.parked.take(waiter) {
+            places.push(place);
+        }
+        assert_eq!(ask("1-5.1.m4s").await, (503, Duration::ZERO), "its address has its share");
+    }
 
     /// A player tries again, or takes another level; what is not there is not asked for again.
     #[tokio::test]
@@ -697,6 +767,7 @@ mod tests {
                 "this segment can't be encoded: watch the original\n",
             ),
             (Failed::NoOriginal, 404, None, "no longer, or not yet\n"),
+            (Failed::Store, 503, Some("1"), "its original can't be read now: try again\n"),
         ] {
             let answer = refused(failed);
             let retry = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
+use encode::Unreadable;
 use futures_util::StreamExt;
 use media::fmp4::first_sample_alone;
 use media::trace::Departure;
@@ -91,8 +92,9 @@ pub(crate) async fn file(
 ) -> Response {
     if let Some(key) = key_picture(name) {
         return match Box::pin(key_on_air(shelf, rendition, key)).await {
-            Some(pieces) => sent(shelf.counters(), pieces, rendition, name, headers),
-            None => not_found("no such key picture, no longer or not yet"),
+            Ok(Some(pieces)) => sent(shelf.counters(), pieces, rendition, name, headers),
+            Err(Unreadable) => too_busy(),
+            Ok(None) => not_found("no such key picture, no longer or not yet"),
         };
     }
     let Some(file) = parse(name) else { return not_found("no such file") };
@@ -119,7 +121,10 @@ pub(crate) async fn file(
     };
     let pieces = match in_memory {
         Some(pieces) => Some(pieces),
-        None => shelf.recorded(rendition, file).await.map(|bytes| vec![bytes]),
+        None => match shelf.recorded(rendition, file).await {
+            Ok(bytes) => bytes.map(|bytes| vec![bytes]),
+            Err(Unreadable) => return too_busy(),
+        },
     };
     let Some(pieces) = pieces else { return not_found("no longer, or not yet") };
     if let (Some(begun), File::Part { number, part, .. }) = (begun, file) {
@@ -133,16 +138,18 @@ async fn key_on_air(
     shelf: &Arc<Shelf>,
     rendition: &str,
     (epoch, number): (u64, u64),
-) -> Option<Vec<Bytes>> {
-    let key = shelf.with_index(|index| KeyPicture::of(index, rendition, (epoch, number)))?;
+) -> Result<Option<Vec<Bytes>>, Unreadable> {
+    let key = shelf.with_index(|index| KeyPicture::of(index, rendition, (epoch, number)));
+    let Some(key) = key else { return Ok(None) };
     let part = match this_part(shelf, rendition, epoch, number, key.part) {
         Some(pieces) => pieces.concat().into(),
         None => {
             let part = File::Part { epoch, number, part: key.part };
-            shelf.recorded(rendition, part).await?
+            let Some(part) = shelf.recorded(rendition, part).await? else { return Ok(None) };
+            part
         }
     };
-    key.alone(&part)
+    Ok(key.alone(&part))
 }
 
 /// Somebody follows what is sent.
@@ -201,15 +208,25 @@ pub(crate) async fn recorded(
     }
 }
 
-pub(crate) fn sent(
+fn sent(
     counters: &Counters,
     pieces: Vec<Bytes>,
     rendition: &str,
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
+    sent_as(counters, pieces, rendition, name, headers)
+}
+
+pub(crate) fn sent_as(
+    counters: &Counters,
+    pieces: Vec<Bytes>,
+    rendition: &str,
+    etag: &str,
+    headers: &HeaderMap,
+) -> Response {
     counters.media.fetch_add(1, Ordering::Relaxed);
-    let response = respond(pieces, kind(rendition), name, headers);
+    let response = respond(pieces, kind(rendition), etag, headers);
     if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
         counters.media_bytes.fetch_add(length, Ordering::Relaxed);
     }

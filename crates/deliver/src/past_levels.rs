@@ -25,21 +25,21 @@ pub struct PastLevels {
 
 /// What they are made of.
 #[derive(Clone)]
-enum Source {
+pub(crate) enum Source {
     Recording(Arc<History>, Arc<Recording>),
     /// Its newest segments are here before they are committed.
     OnAir(Arc<Shelf>),
 }
 
 impl Source {
-    fn with_index<R>(&self, f: impl FnOnce(&Index) -> R) -> R {
+    pub(crate) fn with_index<R>(&self, f: impl FnOnce(&Index) -> R) -> R {
         match self {
             Self::Recording(_, recording) => f(&recording.index),
             Self::OnAir(shelf) => shelf.with_index(f),
         }
     }
 
-    fn original(&self, track: &str) -> Arc<dyn Original> {
+    pub(crate) fn original(&self, track: &str) -> Arc<dyn Original> {
         match self {
             Self::Recording(history, recording) => recorded_original(history, recording, track),
             Self::OnAir(shelf) => original_of(shelf, track),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use encode::{Ladder, OriginalBits};
+use encode::{Ladder, OriginalBits, Unreadable};
 use media::catalog::Catalog;
 use media::cmcd::Said;
 use media::playback::{self, Playback};
@@ -231,13 +231,16 @@ impl Shelf {
     }
 
     /// A file that memory has no more, from the recording.
-    pub(crate) async fn recorded(&self, rendition: &str, file: File) -> Option<Bytes> {
-        let history = self.history.as_ref()?;
-        let video = control::VideoUid::parse(&self.about.video).ok()?;
-        let read = history.file(&video, rendition, file).await;
-        read.unwrap_or_else(|error| {
+    pub(crate) async fn recorded(
+        &self,
+        rendition: &str,
+        file: File,
+    ) -> Result<Option<Bytes>, Unreadable> {
+        let Some(history) = self.history.as_ref() else { return Ok(None) };
+        let Ok(video) = control::VideoUid::parse(&self.about.video) else { return Ok(None) };
+        history.file(&video, rendition, file).await.map_err(|error| {
             tracing::warn!(%video, %error, "can't read a recording");
-            None
+            Unreadable
         })
     }
 

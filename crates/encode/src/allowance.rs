@@ -159,6 +159,7 @@ mod tests {
                 epoch: 1,
                 independent: true,
                 complete: false,
+                parts: 1,
                 bytes: 1,
                 duration_ns: 2_000_000_000,
             })
@@ -167,12 +168,12 @@ mod tests {
         fn part(&self, _: u64, _: usize) -> Answer<'_, OriginalPart> {
             Box::pin(async {
                 sleep(HOUR).await;
-                None
+                Ok(None)
             })
         }
 
         fn init(&self, _: u64) -> Answer<'_, Bytes> {
-            Box::pin(async { None })
+            Box::pin(async { Ok(None) })
         }
     }
 
@@ -190,7 +191,7 @@ mod tests {
         let began = Instant::now();
         assert!(timeout(Duration::from_secs(60), job.overdue()).await.is_err());
         let waits = async {
-            assert!(job.part(7, 1).await.is_none());
+            assert!(matches!(job.part(7, 1).await, Ok(None)));
         };
         let overdue = async {
             job.overdue().await;

@@ -10,7 +10,7 @@ use crate::hardware::{Coder, Hardware};
 use crate::job::{Job, JobError, config_of};
 use crate::ladder::Level;
 use crate::made::{Failed, Made};
-use crate::original::OriginalPart;
+use crate::original::{OriginalPart, Unreadable};
 use crate::pool::{Busy, Lease, Place, Priority, Unstarted};
 use crate::renditions::{Begun, Renditions};
 use crate::sound::{SoundJob, sound_of};
@@ -26,6 +26,12 @@ enum Attempt {
 impl From<Busy> for Attempt {
     fn from(_: Busy) -> Self {
         Self::Failed(Failed::Busy)
+    }
+}
+
+impl From<Unreadable> for Attempt {
+    fn from(_: Unreadable) -> Self {
+        Self::Failed(Failed::Store)
     }
 }
 
@@ -110,7 +116,8 @@ impl Renditions {
         let number = begun.segment.2;
         let no_original = Attempt::Failed(Failed::NoOriginal);
         let Some(segment) = original.segment(number) else { return Err(no_original) };
-        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
+        let init = original.init(segment.init).await?;
+        let Some(init) = init else { return Err(no_original) };
         let (picture, sound) = (config_of(&init), sound_of(&init));
         // Who has a place does not wait for another one.
         if place.is_none() {
@@ -129,7 +136,9 @@ impl Renditions {
                 (Some(config), _) => {
                     let config = &config;
                     let by = |(level, made): &(Level, Arc<Made>)| {
-                        (level.clone(), self.coder(config, level, may), made.clone())
+                        let level = level.of_shape(config);
+                        let coder = self.coder(config, &level, may);
+                        (level, coder, made.clone())
                     };
                     let levels: Vec<_> = levels.iter().map(by).collect();
                     by_hardware = levels.iter().any(|(_, coder, _)| coder.is_hardware());
@@ -160,6 +169,7 @@ impl Renditions {
                 Ok(())
             }
             Err(JobError::NoOriginal) => Err(no_original),
+            Err(JobError::Store(unreadable)) => Err(unreadable.into()),
             Err(error) if error.spares_worker() => {
                 lease.done();
                 tracing::warn!(video = begun.segment.0, number, %error, "not encoded");
@@ -205,7 +215,8 @@ impl Renditions {
         };
         let unwanted = match begun.priority {
             Priority::Prefetch => {
-                !levels.iter().any(|(_, made)| made.is_asked())
+                place.has_waited()
+                    && !levels.iter().any(|(_, made)| made.is_asked())
                     && self.wanted(&begun.segment).is_empty()
             }
             Priority::Seeking => {
@@ -285,8 +296,19 @@ mod tests {
             assert_eq!(begins, dropped == 0, "{words}");
             assert!(begins || matches!(leased, Err(Attempt::Failed(Failed::Busy))), "{words}");
             drop(leased);
-            assert!(renditions.pool().is_idle(), "{words}: its place is another's");
+            assert!(renditions.pool().is_idle(1), "{words}: its place is another's");
         }
+    }
+
+    /// The second of two that are made ahead has nobody before it who was asked for.
+    #[tokio::test]
+    async fn what_is_made_ahead_at_once_is_made() {
+        let renditions = renditions(LINGER, None);
+        let original: Arc<dyn Original> = Arc::new(Film { kept: false });
+        let (begun, levels) = ahead(&original, 3);
+        let leased = renditions.lease(&begun, &levels, None).await;
+        assert!(matches!(leased, Err(Attempt::Lost(_))), "as far as it comes");
+        assert_eq!(renditions.counters().dropped.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -101,8 +101,8 @@ impl Renditions {
         // Encoders of pictures make no sound.
         let hardware = self.hardware().filter(|_| level.as_sound().is_none());
         let encoder = hardware.map_or_else(|| SOFTWARE.to_owned(), Hardware::id);
-        // Everything that a level is.
-        let text = format!("{words} {encoder} {} {original} {level:?}", ladder::VERSION);
+        // Everything that a level is: its size is that of this original.
+        let text = format!("{words} {encoder} {} {original} {:?}", ladder::VERSION, level.rung());
         // 53 bits, as those of originals.
         hash(&text) >> 11
     }
@@ -118,7 +118,8 @@ impl Renditions {
         if let Some(there) = self.state().inits.by_id.get(&own) {
             return Ok(there.clone());
         }
-        let init = original.init(id).await.ok_or(Failed::NoOriginal)?;
+        let init = original.init(id).await.map_err(|_| Failed::Store)?;
+        let init = init.ok_or(Failed::NoOriginal)?;
         let made = self.answers(&init, std::slice::from_ref(level), Priority::Live).await?;
         let made = made.into_iter().next().ok_or(Failed::Encoder)?;
         let _ = self.state().inits.by_id.insert(own, made.clone(), |_| true);
@@ -143,7 +144,8 @@ impl Renditions {
         }
         let config = config_of(init).ok_or(Failed::Encoder)?;
         let mut answers = Vec::new();
-        for made in self.asked_about(config, levels, priority)? {
+        let levels: Vec<Level> = levels.iter().map(|level| level.of_shape(&config)).collect();
+        for made in self.asked_about(config, &levels, priority)? {
             if priority == Priority::Live {
                 made.ask();
             }

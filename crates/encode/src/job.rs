@@ -14,7 +14,7 @@ use crate::coded::{Coded, Frames, decodable_from};
 use crate::hardware::Coder;
 use crate::ladder::{Level, Pace, codec_of};
 use crate::made::Made;
-use crate::original::{Original, OriginalPart, OriginalSegment};
+use crate::original::{Original, OriginalPart, OriginalSegment, Unreadable};
 use crate::pool::Lease;
 use crate::wire::{Frame, FromEncoder, Output, PictureSource, Source, ToEncoder, WireError};
 use crate::worker::{Counters, From, To, WorkerError};
@@ -40,6 +40,9 @@ pub(crate) enum JobError {
     /// A part of the original is not there.
     #[error("a part of the original is not there")]
     NoOriginal,
+    /// It is, and can't be read now.
+    #[error("the original: {0}")]
+    Store(#[from] Unreadable),
     /// The original's boxes.
     #[error("the original: {0}")]
     Mp4(#[from] mp4::StreamError),
@@ -265,6 +268,16 @@ impl Job<'_> {
     }
 }
 
+/// Whether a segment is whole without this part: its broadcast ended in the middle of it.
+pub(crate) fn ends_before(original: &dyn Original, number: u64, part: usize) -> bool {
+    original.segment(number).is_some_and(|s| s.complete && part >= s.parts)
+}
+
+/// Whether this part has been there. One that memory has given up since is not the end of anything.
+pub(crate) fn has_part(original: &dyn Original, number: u64, part: usize) -> bool {
+    original.segment(number).is_some_and(|s| part < s.parts)
+}
+
 /// Of the segment itself, also where decoding begins with one before it.
 fn pace_of(init: &Bytes, first: &OriginalPart) -> Result<Option<Pace>, JobError> {
     let frames = Frames::new(init).of(first)?;
@@ -329,10 +342,9 @@ impl Feed<'_> {
             if last {
                 break;
             }
-            part = match self.job.original.part(number, index).await {
+            part = match self.job.original.part(number, index).await? {
                 Some(part) => part,
-                // The broadcast ended in the middle of it.
-                None if self.job.original.segment(number).is_some_and(|s| s.complete) => break,
+                None if ends_before(self.job.original, number, index) => break,
                 None => return Err(JobError::NoOriginal),
             };
         }
@@ -367,7 +379,11 @@ impl Feed<'_> {
     async fn leading_of_next(&mut self) -> Result<(), JobError> {
         let (original, number) = (self.job.original, self.job.number);
         // At the end of a broadcast there is none, and what there is is all there is.
-        let Some(part) = original.part(number + 1, 0).await else { return Ok(()) };
+        let part = match original.part(number + 1, 0).await? {
+            Some(part) => part,
+            None if has_part(original, number + 1, 0) => return Err(JobError::NoOriginal),
+            None => return Ok(()),
+        };
         let (this, next) = (original.segment(number), original.segment(number + 1));
         let Some(next) = next.filter(|next| this.is_some_and(|this| this.init == next.init)) else {
             return Ok(());
@@ -391,7 +407,7 @@ impl Feed<'_> {
         }
         for number in from..number {
             for index in 0.. {
-                let part = self.job.original.part(number, index).await;
+                let part = self.job.original.part(number, index).await?;
                 let part = part.ok_or(JobError::NoOriginal)?;
                 for frame in &self.frames.of(&part)? {
                     self.reached = self.reached.max(frame.present);

@@ -9,7 +9,7 @@ use crate::sound::Sound;
 use crate::wire::{Codec, H264, SoundCoding};
 
 /// Rises when the same level is encoded in another way: what was made before is then another thing.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// Levels below the original, the largest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,13 +87,7 @@ impl Ladder {
             levels.push(level(OWN_SIZE.to_owned(), (width & !1, height & !1), kbps, original));
         }
         for rung in self.rungs.iter().filter(|r| r.height < short) {
-            let scaled = |side: u32| {
-                let (whole, short) = (u64::from(side) * u64::from(rung.height), u64::from(short));
-                // The nearest even number.
-                u32::try_from((whole + short) / (short * 2) * 2).unwrap_or(SIDE_MAX).max(SIDE_MIN)
-            };
-            let even = rung.height & !1;
-            let size = if width < height { (even, scaled(height)) } else { (scaled(width), even) };
+            let size = scaled((width, height), rung.height);
             if size.0.max(size.1) <= SIDE_MAX {
                 levels.push(level(format!("{}p", rung.height), size, rung.max_kbps, original));
             }
@@ -148,6 +142,18 @@ fn level(
     let share_permille = share_permille(original, u64::from(width) * u64::from(height));
     let kind = Kind::Pictures { width, height, level_idc };
     Level { name, max_kbps, share_permille, kind }
+}
+
+/// The size of a level whose shorter side is this.
+fn scaled((width, height): (u32, u32), rung: u32) -> (u32, u32) {
+    let short = u64::from(width.min(height).max(1));
+    let scaled = |side: u32| {
+        let whole = u64::from(side) * u64::from(rung);
+        // The nearest even number.
+        u32::try_from((whole + short) / (short * 2) * 2).unwrap_or(SIDE_MAX).max(SIDE_MIN)
+    };
+    let even = rung & !1;
+    if width < height { (even, scaled(height)) } else { (scaled(width), even) }
 }
 
 /// What a level of so many pixels took of its original's bits at most, in thousandths, where the cap did not hold it back:
@@ -213,6 +219,26 @@ impl Level {
             Kind::Pictures { width, height, .. } => Some((width, height)),
             Kind::Sound(_) => None,
         }
+    }
+
+    /// The same rung of an original in this shape: a phone that was turned, an encoder that came back with other pictures. Lists
+    /// have one level for all of a video, by what it is now. Never larger than the original.
+    pub(crate) fn of_shape(&self, original: &VideoConfig) -> Self {
+        let Kind::Pictures { .. } = self.kind else { return self.clone() };
+        let (width, height) = (original.display_width(), original.height);
+        let rung = self.name.strip_suffix('p').and_then(|side| side.parse::<u32>().ok());
+        let size = match rung.filter(|rung| *rung < width.min(height)) {
+            Some(rung) => scaled((width, height), rung),
+            None => ((width & !1).max(SIDE_MIN), (height & !1).max(SIDE_MIN)),
+        };
+        let (width, height) = (size.0.min(SIDE_MAX), size.1.min(SIDE_MAX));
+        let level_idc = level_idc(width, height, self.max_kbps);
+        Self { kind: Kind::Pictures { width, height, level_idc }, ..self.clone() }
+    }
+
+    /// What it is of any original: its size is the original's to say.
+    pub(crate) fn rung(&self) -> (&str, u32) {
+        (&self.name, self.max_kbps)
     }
 
     /// If it is one of sound.
@@ -311,6 +337,28 @@ pub(crate) mod tests {
         let codec = vpx::CodecConfiguration::parse(true, &record).unwrap();
         let codec = VideoCodec::Vpx(codec);
         VideoConfig { codec, width, height, sample_aspect, frame_rate: None, colour: None }
+    }
+
+    /// A level of one shape is that of the other, and of its own it is what it was.
+    #[test]
+    fn a_level_of_another_shape_is_the_same_rung() {
+        let ladder = Ladder::new(["720p", "360p"].map(|rung| rung.parse().unwrap()).to_vec());
+        let shapes =
+            [(1280, 720), (720, 1280), (1000, 800), (854, 480)].map(|s| original(s.0, s.1, None));
+        for one in &shapes {
+            for level in ladder.levels(one) {
+                assert_eq!(level.of_shape(one), level);
+                for other in &shapes {
+                    let same = ladder.levels(other).into_iter().find(|l| l.name == level.name);
+                    let size = level.of_shape(other).size();
+                    match same {
+                        Some(same) => assert_eq!(size, same.size(), "{} {other:?}", level.name),
+                        // Never larger than it.
+                        None => assert_eq!(size, Some((other.width, other.height))),
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use job::config_of;
 pub use ladder::{Kind, Ladder, Level};
 pub use made::{Failed, Made};
 pub use media::rung::{NoRung, Rung};
-pub use original::{Answer, Original, OriginalPart, OriginalSegment};
+pub use original::{Answer, Original, OriginalPart, OriginalSegment, Unreadable};
 pub use picture::{Picture, What};
 pub use program::{Encoder, NoEncoder, Program, Unavailable};
 pub use rate::{LevelBits, OriginalBits};

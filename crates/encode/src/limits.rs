@@ -109,6 +109,10 @@ pub const INITS_MAX: usize = 4_096;
 /// of others lists say what was expected of them at first.
 pub const RATES_MAX: usize = 4_096;
 
+/// So far behind the segment that is being made those are who watch live, in segments: players of whole segments hold three
+/// target durations back.
+pub const LIVE_BEHIND: u64 = 4;
+
 /// Jobs that were begun and have not been taken up: they are taken up at once, so this many are a flood.
 pub const JOBS_MAX: usize = 256;
 
@@ -128,6 +132,9 @@ pub const PICTURES_AT_ONCE: usize = 2;
 /// (`deliver`'s `LEVEL_WAIT`).
 pub const PICTURE_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// A picture that nobody has waited for so long is given up: who is told "busy" comes back sooner.
+pub const PICTURE_LEFT_MAX: Duration = Duration::from_secs(10);
+
 /// Pictures that are asked for and not made yet; beyond it the answer is "busy" at once.
 pub const PICTURES_WAITING_MAX: usize = 64;
 
@@ -142,6 +149,10 @@ pub const SHEET_SIDE: u8 = 5;
 
 /// Pixels of all pictures of a GIF together. One takes a byte and a half at worst: it fits into a message.
 pub const FILM_PIXELS_MAX: u64 = 10_000_000;
+
+/// Pixels that are decoded for one GIF: ten seconds of 1080p60, or five of 4K30, as many seconds of work. One that takes more
+/// is shorter.
+pub const FILM_DECODED_PIXELS_MAX: u64 = 1_250_000_000;
 
 /// Segments of the original that are decoded for one GIF, beside those that are looked back over.
 pub const FILM_SEGMENTS_MAX: u64 = 16;

@@ -17,16 +17,24 @@ pub enum Failed {
     /// The original is not there (any more, or yet).
     #[error("its original is not there")]
     NoOriginal,
+    /// The original is there, and can't be read now.
+    #[error("its original can't be read now: try again")]
+    Store,
     /// The original can't be decoded, or the encoder fails with it.
     #[error("this segment can't be encoded: watch the original")]
     Encoder,
 }
 
 impl Failed {
+    /// Nothing is known of the segment: whoever asks next begins anew.
+    pub(crate) fn is_passing(self) -> bool {
+        matches!(self, Self::Busy | Self::Store)
+    }
+
     /// For how long whoever asks hears the same, and nothing is tried.
     pub(crate) fn kept(self) -> Duration {
         match self {
-            Self::Busy => Duration::ZERO,
+            Self::Busy | Self::Store => Duration::ZERO,
             Self::NoOriginal => NO_ORIGINAL_KEPT,
             Self::Encoder => FAILED_KEPT,
         }

@@ -5,8 +5,13 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-/// What an answer that takes a while is.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Option<T>> + Send + 'a>>;
+/// It is there, and can't be read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store can't be read now")]
+pub struct Unreadable;
+
+/// What an answer that takes a while is. None: there is no such thing, or no longer.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, Unreadable>> + Send + 'a>>;
 
 /// A part of an original segment.
 #[derive(Debug, Clone)]
@@ -30,6 +35,8 @@ pub struct OriginalSegment {
     pub independent: bool,
     /// All of it is there.
     pub complete: bool,
+    /// How many parts of it are there. One of them that is not to be had is not its end.
+    pub parts: usize,
     /// Of what is there of it.
     pub bytes: u64,
     /// How long that lasts.

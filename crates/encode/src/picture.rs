@@ -1,15 +1,15 @@
 //! A picture, drawn: frames of the original in, a JPEG or a GIF out.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use media::codec::VideoConfig;
 
 use crate::coded::{Coded, Frames, decodable_from};
 use crate::fit::{Size, within_all};
-use crate::job::{JobError, begin_with};
-use crate::limits::{FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE};
+use crate::job::{JobError, begin_with, has_part};
+use crate::limits::{FILM_DECODED_PIXELS_MAX, FILM_PIXELS_MAX, FILM_SEGMENTS_MAX, SHEET_SIDE};
 use crate::original::{Original, OriginalSegment};
 use crate::pool::Lease;
 use crate::wire::{Frame, FromEncoder, Output, ToEncoder, WireError};
@@ -79,29 +79,38 @@ pub(crate) struct Draw<'a> {
     /// Id and bytes of the initialisation segment.
     pub(crate) init: (u64, &'a Bytes),
     pub(crate) counters: &'a Counters,
+    /// Something was said to the process.
+    pub(crate) begun: AtomicBool,
 }
 
 impl Draw<'_> {
     pub(crate) async fn run(&self, lease: &mut Lease) -> Result<Bytes, JobError> {
         let worker = lease.worker().ok_or(WorkerError::Ended)?;
         let frames = Frames::new(self.init.1);
-        let mut feed = Feed { draw: self, to: &mut worker.to, frames, begun: false };
+        let mut feed = Feed { draw: self, to: &mut worker.to, frames };
+        let ended = AtomicBool::new(false);
         let fed = async {
             match &self.picture.what {
                 What::Key(segment) => feed.keys(&[*segment]).await?,
                 What::Sheet(segments) => feed.keys(segments).await?,
-                What::Shown { segment, at_ms } => feed.shown(*segment, [*at_ms].into()).await?,
+                What::Shown { segment, at_ms } => {
+                    feed.shown(*segment, [*at_ms].into(), u64::MAX).await?;
+                }
                 What::Film { segment, from_ms, every_ms, pictures } => {
                     let time = |n: u32| from_ms.saturating_add(n.saturating_mul(*every_ms));
-                    feed.shown(*segment, (0..*pictures).map(time).collect()).await?;
+                    let times = (0..*pictures).map(time).collect();
+                    feed.shown(*segment, times, FILM_DECODED_PIXELS_MAX).await?;
                 }
             }
-            if !feed.begun {
+            if !self.begun.load(Ordering::Relaxed) {
                 return Err(JobError::NoOriginal);
             }
-            Ok(feed.to.send(&ToEncoder::End).await?)
+            feed.to.send(&ToEncoder::End).await?;
+            ended.store(true, Ordering::Release);
+            Ok(())
         };
-        let ((), drawn) = tokio::try_join!(fed, receive(&mut worker.from, self.counters))?;
+        let drawn = receive(&mut worker.from, self.counters, &ended);
+        let ((), drawn) = tokio::try_join!(fed, drawn)?;
         drawn.ok_or_else(|| JobError::Failed("nothing of it can be decoded".to_owned()))
     }
 
@@ -126,10 +135,15 @@ impl Draw<'_> {
 }
 
 /// What was drawn.
-async fn receive(from: &mut From, counters: &Counters) -> Result<Option<Bytes>, JobError> {
+async fn receive(
+    from: &mut From,
+    counters: &Counters,
+    ended: &AtomicBool,
+) -> Result<Option<Bytes>, JobError> {
     let mut drawn = None;
     loop {
-        match from.answer(|| true).await? {
+        // While the store is read it has nothing to say, and it may have been idle before.
+        match from.answer(|| ended.load(Ordering::Acquire)).await? {
             FromEncoder::Packet { data, .. } => drawn = Some(data),
             FromEncoder::Done { decoded, broken } => {
                 counters.pictures.fetch_add(u64::from(decoded), Ordering::Relaxed);
@@ -153,7 +167,6 @@ struct Feed<'a> {
     draw: &'a Draw<'a>,
     to: &'a mut To,
     frames: Frames,
-    begun: bool,
 }
 
 impl Feed<'_> {
@@ -173,7 +186,12 @@ impl Feed<'_> {
             if !segment.is_some_and(|s| s.complete || (s.independent && index == 0)) {
                 return Ok(None);
             }
-            let Some(part) = self.draw.original.part(number, index).await else { return Ok(None) };
+            let original = self.draw.original;
+            let part = match original.part(number, index).await? {
+                Some(part) => part,
+                None if has_part(original, number, index) => return Err(JobError::NoOriginal),
+                None => return Ok(None),
+            };
             // Each by itself: what was read before may be of another place.
             let frames = Frames::new(self.draw.init.1).of(&part)?;
             let key = frames.into_iter().find(|f| f.sync);
@@ -184,11 +202,20 @@ impl Feed<'_> {
         Ok(None)
     }
 
-    /// What is shown at these times after the beginning of a segment, in it and those behind it. They rise.
-    async fn shown(&mut self, number: u64, times: VecDeque<u32>) -> Result<(), JobError> {
+    /// What is shown at these times after the beginning of a segment, in it and those behind it. They rise. Those that are left
+    /// out for which more would have to be decoded: all but the first.
+    async fn shown(
+        &mut self,
+        number: u64,
+        times: VecDeque<u32>,
+        pixels_max: u64,
+    ) -> Result<(), JobError> {
+        let pixels = u64::from(self.draw.config.width) * u64::from(self.draw.config.height);
+        let (mut decoded, mut any) = (0_u64, false);
         let from = decodable_from(self.draw.original, number);
         for before in from..number {
             for frame in self.segment(before).await?.unwrap_or_default() {
+                decoded += pixels;
                 self.send(&frame, frame.present, false, false).await?;
             }
         }
@@ -212,6 +239,11 @@ impl Feed<'_> {
                 if last.is_some_and(|last| index > last) {
                     return Ok(());
                 }
+                decoded += pixels;
+                if any && decoded > pixels_max {
+                    return Ok(());
+                }
+                any |= wanted.contains(&index);
                 self.send(frame, frame.present, wanted.contains(&index), false).await?;
             }
             if times.is_empty() {
@@ -228,7 +260,12 @@ impl Feed<'_> {
             if !self.segment_of(number).is_some_and(|segment| segment.complete) {
                 return Ok(None);
             }
-            let Some(part) = self.draw.original.part(number, index).await else { break };
+            let original = self.draw.original;
+            let part = match original.part(number, index).await? {
+                Some(part) => part,
+                None if has_part(original, number, index) => return Err(JobError::NoOriginal),
+                None => break,
+            };
             all.extend(self.frames.of(&part)?);
             if part.last {
                 break;
@@ -250,7 +287,7 @@ impl Feed<'_> {
         shown: bool,
         alone: bool,
     ) -> Result<(), JobError> {
-        if !std::mem::replace(&mut self.begun, true) {
+        if !self.draw.begun.swap(true, Ordering::Relaxed) {
             let reorder = if alone { 0 } else { frame.reorder() };
             let begin = begin_with(self.draw.config, reorder, vec![self.draw.output()])?;
             self.to.send(&begin).await?;

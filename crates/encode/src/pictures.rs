@@ -2,17 +2,18 @@
 //! way of those who watch.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio::time::Instant as Timestamp;
 
 use crate::allowance::Timed;
 use crate::job::{JobError, config_of};
 use crate::limits::{
-    PICTURE_BYTES_MIN, PICTURE_WAIT_MAX, PICTURES_AT_ONCE, PICTURES_CACHE_BYTES,
+    PICTURE_BYTES_MIN, PICTURE_LEFT_MAX, PICTURE_WAIT_MAX, PICTURES_CACHE_BYTES,
     PICTURES_WAITING_MAX, PIXELS_MAX, SIDE_MAX,
 };
 use crate::made::{Failed, Made};
@@ -58,10 +59,8 @@ impl Drop for Waited {
 }
 
 impl Pictures {
-    /// Where there are several workers, one is always left to those who watch.
-    pub(crate) fn new(workers: usize) -> Self {
-        let room = PICTURES_AT_ONCE.min(workers.saturating_sub(1)).max(1);
-        Self { room: Semaphore::new(room), state: Mutex::default() }
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { room: Semaphore::new(at_once), state: Mutex::default() }
     }
 
     /// The picture, and whether it is to be made now.
@@ -136,11 +135,19 @@ impl Renditions {
         if at.elapsed() >= PICTURE_WAIT_MAX {
             return made.0.finish(Err(Failed::Busy));
         }
-        let mut drawn = self.draw_once(original.as_ref(), &picture).await;
-        if let Err(Undrawn::Lost(error)) = &drawn {
+        let twice = async {
+            let drawn = self.draw_once(original.as_ref(), &picture).await;
+            let Err(Undrawn::Lost(error)) = &drawn else { return drawn };
             tracing::warn!(video = original.video(), %error, "an encoder was lost over a picture");
-            drawn = self.draw_once(original.as_ref(), &picture).await;
-        }
+            self.draw_once(original.as_ref(), &picture).await
+        };
+        let drawn = tokio::select! {
+            drawn = twice => drawn,
+            () = left(&made.0) => {
+                self.counters().dropped.fetch_add(1, Ordering::Relaxed);
+                Err(Undrawn::Failed(Failed::Busy))
+            }
+        };
         let outcome = match drawn {
             Ok(bytes) => {
                 self.counters().drawn.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +172,9 @@ impl Renditions {
         let no_original = Undrawn::Failed(Failed::NoOriginal);
         let found = picture.what.first().and_then(|n| Some((n, original.segment(n)?)));
         let Some((number, segment)) = found else { return Err(no_original) };
-        let Some(init) = original.init(segment.init).await else { return Err(no_original) };
+        let init = original.init(segment.init).await;
+        let init = init.map_err(|_| Undrawn::Failed(Failed::Store))?;
+        let Some(init) = init else { return Err(no_original) };
         let config = config_of(&init).filter(|c| {
             let pixels = u64::from(c.width) * u64::from(c.height);
             c.width.max(c.height) <= SIDE_MAX && pixels <= PIXELS_MAX
@@ -182,7 +191,8 @@ impl Renditions {
         let counters = self.counters();
         let init = (segment.init, &init);
         let timed = Timed::new(original, number, self.allowance());
-        let draw = Draw { original: &timed, picture, config: &config, init, counters };
+        let (config, begun) = (&config, AtomicBool::new(false));
+        let draw = Draw { original: &timed, picture, config, init, counters, begun };
         let drawn = tokio::select! {
             drawn = draw.run(&mut lease) => drawn,
             () = timed.overdue() => Err(WorkerError::Overdue.into()),
@@ -192,10 +202,13 @@ impl Renditions {
                 lease.done();
                 Ok(bytes)
             }
-            // Nothing was said to the process.
-            Err(JobError::NoOriginal) => {
-                lease.done();
-                Err(no_original)
+            Err(error @ (JobError::NoOriginal | JobError::Store(_))) => {
+                // Unless it is in the middle of it.
+                if !draw.begun.load(Ordering::Relaxed) {
+                    lease.done();
+                }
+                let store = matches!(error, JobError::Store(_));
+                Err(Undrawn::Failed(if store { Failed::Store } else { Failed::NoOriginal }))
             }
             Err(error) if error.spares_worker() => {
                 tracing::info!(video = original.video(), %error, "no picture");
@@ -214,6 +227,20 @@ impl Renditions {
         }
     }
 }
+
+/// Ends when nobody has waited for it for a while. Who was told to try again comes back sooner.
+async fn left(made: &Made) {
+    let mut last = Timestamp::now();
+    while last.elapsed() < PICTURE_LEFT_MAX {
+        tokio::time::sleep(LOOK).await;
+        if made.is_awaited() {
+            last = Timestamp::now();
+        }
+    }
+}
+
+/// How often it is looked whether anybody waits.
+const LOOK: Duration = Duration::from_millis(500);
 
 enum Undrawn {
     /// For good.
@@ -259,6 +286,17 @@ mod tests {
         (0..most as u64 + 5).for_each(|segment| keep(&pictures, segment, &Bytes::new()));
         pictures.trim();
         assert_eq!(pictures.state().made.len(), most);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_picture_that_nobody_waits_for_is_given_up() {
+        let (made, began) = (Made::new(), Timestamp::now());
+        let viewer = async {
+            let _ = tokio::time::timeout(Duration::from_secs(30), made.part(0)).await;
+        };
+        tokio::join!(left(&made), viewer);
+        let waited = began.elapsed().saturating_sub(Duration::from_secs(30));
+        assert!(waited.abs_diff(PICTURE_LEFT_MAX) <= 2 * LOOK, "{waited:?}");
     }
 
     #[test]

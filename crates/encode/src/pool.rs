@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::limits::WAITING_MAX;
+use crate::limits::{PICTURES_AT_ONCE, WAITING_MAX};
 use crate::program::Program;
 use crate::renditions::Settings;
 use crate::worker::{Counters, Worker, WorkerError};
@@ -24,6 +24,15 @@ pub(crate) enum Priority {
     Prefetch,
     /// A picture of it: nobody watches.
     Picture,
+}
+
+/// Which places pictures have. Strangers ask for them, and those who seek must not wait behind any number of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pictures {
+    /// So many more of their own.
+    Own(usize),
+    /// Those of the past, but for so many.
+    Shared(usize),
 }
 
 const PRIORITIES: usize = 4;
@@ -78,6 +87,8 @@ struct State {
     free: usize,
     /// How many more that are not live: those keep a core busy each, and live ones mostly wait for their encoder.
     free_past: usize,
+    /// What pictures may take.
+    pictures: Pictures,
     idle: Vec<Worker>,
     waiting: [VecDeque<oneshot::Sender<Place>>; PRIORITIES],
 }
@@ -86,11 +97,8 @@ impl Pool {
     pub(crate) fn new(program: Program, settings: &Settings, hardware: bool) -> Arc<Self> {
         let Settings { patience, silent_max, .. } = *settings;
         let hardware = AtomicBool::new(hardware);
-        let free = settings.workers.max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // Where there are several, one is always left to those who watch live.
-        let free_past = cores.min(free - 1).max(1);
-        let state = State { free, free_past, idle: Vec::new(), waiting: Default::default() };
+        let state = State::new(settings.workers, cores);
         let counters = Arc::default();
         Arc::new(Self { program, patience, silent_max, hardware, counters, state: state.into() })
     }
@@ -181,8 +189,7 @@ impl Pool {
     fn give_back(self: &Arc<Self>, priority: Priority) {
         let next = {
             let mut state = self.state();
-            state.free += 1;
-            state.free_past += usize::from(priority != Priority::Live);
+            state.give_back(priority);
             state.next()
         };
         if let Some((priority, next)) = next {
@@ -202,10 +209,20 @@ impl Pool {
         state.idle.clear();
     }
 
-    /// Whether a job that nobody waits for would be in nobody's way.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether so many jobs that nobody waits for would be in nobody's way.
+    pub(crate) fn is_idle(&self, jobs: usize) -> bool {
         let state = self.state();
-        state.has_place(Priority::Prefetch) && state.waiting.iter().all(VecDeque::is_empty)
+        let free = state.free.min(state.free_past);
+        free >= jobs && state.waiting.iter().all(VecDeque::is_empty)
+    }
+
+    /// How many pictures may be made at one time.
+    pub(crate) fn pictures_at_once(&self) -> usize {
+        let state = self.state();
+        match state.pictures {
+            Pictures::Own(free) => free,
+            Pictures::Shared(kept) => (state.free_past - kept).min(PICTURES_AT_ONCE),
+        }
     }
 
     /// Ends the processes that had nothing to do for `longest`. Answers when to look again.
@@ -221,13 +238,45 @@ impl Pool {
 }
 
 impl State {
+    fn new(workers: usize, cores: usize) -> Self {
+        let free = workers.max(1);
+        // Where there are several, one is always left to those who watch live.
+        let free_past = cores.min(free - 1).max(1);
+        // And one to those who seek.
+        let own = free.saturating_sub(1 + free_past);
+        let pictures = match own.min(cores.saturating_sub(1).max(1)).min(PICTURES_AT_ONCE) {
+            0 => Pictures::Shared(1.min(free_past - 1)),
+            own => Pictures::Own(own),
+        };
+        Self { free, free_past, pictures, idle: Vec::new(), waiting: Default::default() }
+    }
+
     fn has_place(&self, priority: Priority) -> bool {
-        self.free > 0 && (priority == Priority::Live || self.free_past > 0)
+        let free = match (priority, self.pictures) {
+            (Priority::Live, _) => true,
+            (Priority::Picture, Pictures::Own(free)) => free > 0,
+            (Priority::Picture, Pictures::Shared(kept)) => self.free_past > kept,
+            (Priority::Seeking | Priority::Prefetch, _) => self.free_past > 0,
+        };
+        self.free > 0 && free
     }
 
     fn take(&mut self, priority: Priority) {
         self.free -= 1;
-        self.free_past -= usize::from(priority != Priority::Live);
+        match (priority, &mut self.pictures) {
+            (Priority::Live, _) => {}
+            (Priority::Picture, Pictures::Own(free)) => *free -= 1,
+            _ => self.free_past -= 1,
+        }
+    }
+
+    fn give_back(&mut self, priority: Priority) {
+        self.free += 1;
+        match (priority, &mut self.pictures) {
+            (Priority::Live, _) => {}
+            (Priority::Picture, Pictures::Own(free)) => *free += 1,
+            _ => self.free_past += 1,
+        }
     }
 
     /// Whether somebody waits who comes before these.
@@ -350,7 +399,7 @@ mod tests {
         let order = [Priority::Live, Priority::Seeking, Priority::Prefetch, Priority::Picture];
         let expect = order.into_iter().flat_map(|p| [(p, 0), (p, 1)]);
         assert_eq!(*served.lock().unwrap(), expect.collect::<Vec<_>>());
-        assert!(pool.is_idle());
+        assert!(pool.is_idle(1));
     }
 
     #[tokio::test]
@@ -363,6 +412,36 @@ mod tests {
         assert!(!pool.place(Priority::Live).await.unwrap().has_waited());
         drop(seek);
         assert!(ahead.await.unwrap().has_waited());
+    }
+
+    /// However many ask for pictures, who seeks has a place at once, and who watches live another one.
+    #[test]
+    fn pictures_leave_a_place_to_those_who_seek() {
+        for (workers, cores, pictures) in [
+            (1, 1, 1),
+            (2, 2, 1),
+            (3, 2, 1),
+            (4, 1, 1),
+            (4, 2, 1),
+            (8, 2, 1),
+            (16, 4, 2),
+            (64, 16, 2),
+        ] {
+            let words = format!("{workers} workers, {cores} cores");
+            let mut state = State::new(workers, cores);
+            let mut taken = 0;
+            while state.has_place(Priority::Picture) {
+                state.take(Priority::Picture);
+                taken += 1;
+            }
+            assert_eq!(taken, pictures, "{words}");
+            if workers > 2 {
+                assert!(state.has_place(Priority::Seeking), "{words}");
+                state.take(Priority::Seeking);
+            }
+            // Of two places one is that of those who watch live.
+            assert_eq!(state.has_place(Priority::Live), workers > 1, "{words}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,9 +20,9 @@ use crate::cache::Cache;
 use crate::hardware::Hardware;
 use crate::inits::{Inits, Unknown};
 use crate::ladder::Level;
-use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX};
+use crate::limits::{DEMAND_MAX, FILLING, JOBS_MAX, LIVE_BEHIND};
 use crate::made::{Failed, Made};
-use crate::original::Original;
+use crate::original::{Original, Unreadable};
 use crate::pictures::{Asked, Pictures};
 use crate::pool::{Pool, Priority};
 use crate::program::{Program, lists_encoder};
@@ -164,10 +164,21 @@ impl Demand {
 /// Whether the segment that is under way, or comes next where none is, is this one or one of the next two: players of whole
 /// segments watch live from there.
 fn is_near_live(original: &Arc<dyn Original>, number: u64) -> bool {
-    (0..=2).map(|behind| number + behind).any(|near| match original.segment(near) {
+    is_live_within(original, number, number.saturating_add(2))
+}
+
+fn is_live_within(original: &Arc<dyn Original>, from: u64, to: u64) -> bool {
+    (from..=to).any(|near| match original.segment(near) {
         Some(segment) => !segment.complete,
         None => original.is_ahead(near),
     })
+}
+
+/// How a segment that somebody wants is made: whoever plays whole segments live is three of the longest behind, and may be late
+/// by one.
+pub(crate) fn priority_at(original: &Arc<dyn Original>, number: u64, past: Priority) -> Priority {
+    let live = is_live_within(original, number, number.saturating_add(LIVE_BEHIND));
+    if live { Priority::Live } else { past }
 }
 
 fn keep(times: &mut BTreeMap<u64, Timestamp>, number: u64, at: Timestamp) {
@@ -239,7 +250,7 @@ impl Renditions {
         let words = program.words.clone();
         let pool = Pool::new(program, &settings, hardware.is_some());
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
-        let pictures = Pictures::new(settings.workers);
+        let pictures = Pictures::new(pool.pictures_at_once());
         let disk = settings.disk.as_ref().and_then(|disk| {
             let opened = Cache::open(disk.folder.clone(), disk.bytes_max);
             let told = opened.inspect_err(|error| {
@@ -348,6 +359,10 @@ impl Renditions {
         let (video, track) = (original.video().to_owned(), original.track().to_owned());
         let live = original.segment(number).is_none_or(|s| !s.complete);
         let at_edge = live || is_near_live(original, number);
+        let priority = match live {
+            true => Priority::Live,
+            false => priority_at(original, number, Priority::Seeking),
+        };
         let mut state = self.state();
         let filling = state.is_filling(&(video.clone(), track.clone()), level, number);
         let demand = state.demand.entry((video.clone(), track.clone())).or_default();
@@ -378,7 +393,6 @@ impl Renditions {
             return Ok(made);
         }
         let levels = vec![(level.clone(), made.clone())];
-        let priority = if live { Priority::Live } else { Priority::Seeking };
         let asked = Arc::default();
         let begun = Begun { segment, original: original.clone(), priority, asked };
         self.begin(&mut state, begun, levels)?;
@@ -443,12 +457,13 @@ impl Renditions {
         let mut guard = Abandoned::new(&self, &begun.segment);
         // Live this waits until the segment begins. What is whole may have been made already.
         let whole = original.segment(number).is_some_and(|s| s.complete);
-        let mut first = None;
+        let mut first = Ok(None);
         if !whole {
             first = original.part(number, 0).await;
-            if first.is_none() {
+            if !matches!(first, Ok(Some(_))) {
                 guard.close(&[]);
-                return guard.finish(Err(Failed::NoOriginal));
+                let failed = first.map_or(Failed::Store, |_| Failed::NoOriginal);
+                return guard.finish(Err(failed));
             }
         }
         if !guard.take_up(begun.priority == Priority::Live) {
@@ -464,11 +479,19 @@ impl Renditions {
         }
         if !guard.levels.is_empty() {
             let outcome = match first {
-                Some(first) => self.attempts(&begun, first, &guard.levels).await,
-                None => Err(Failed::NoOriginal),
+                Ok(Some(first)) => self.attempts(&begun, first, &guard.levels).await,
+                Ok(None) => Err(Failed::NoOriginal),
+                Err(Unreadable) => Err(Failed::Store),
             };
             if let Err(error) = &outcome {
-                tracing::warn!(%video, number, %error, "a segment can't be encoded");
+                // What nobody has asked for is nobody's loss.
+                let nobody = !guard.levels.iter().any(|(_, made)| made.is_asked());
+                match error {
+                    Failed::Busy if nobody => {
+                        tracing::debug!(%video, number, "what was begun ahead is not made");
+                    }
+                    _ => tracing::warn!(%video, number, %error, "a segment can't be encoded"),
+                }
             }
             let made = guard.levels.clone();
             guard.finish(outcome);
@@ -586,7 +609,7 @@ impl<'a> Abandoned<'a> {
         for (level, made) in levels {
             made.finish(outcome);
             // Whoever asks now begins anew.
-            if outcome == Err(Failed::Busy) {
+            if outcome.is_err_and(Failed::is_passing) {
                 let key = (self.segment.clone(), level);
                 let mut state = self.renditions.state();
                 if state.made.get(&key).is_some_and(|entry| Arc::ptr_eq(&entry.made, &made)) {

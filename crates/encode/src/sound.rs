@@ -13,7 +13,7 @@ use media::mp4::{Event, Reader};
 use package::{Grid, RecutError, Regrid};
 
 use crate::coded::{Coded, Frames};
-use crate::job::JobError;
+use crate::job::{JobError, ends_before};
 use crate::ladder::Level;
 use crate::limits::{LOOK_BACK_SEGMENTS, SOUND_PRE_ROLL};
 use crate::made::Made;
@@ -195,10 +195,9 @@ impl SoundJob<'_> {
             if part.last {
                 break;
             }
-            part = match self.original.part(self.number, index).await {
+            part = match self.original.part(self.number, index).await? {
                 Some(part) => part,
-                // The broadcast ended in the middle of it.
-                None if self.original.segment(self.number).is_some_and(|s| s.complete) => break,
+                None if ends_before(self.original, self.number, index) => break,
                 None => return Err(JobError::NoOriginal),
             };
             frames = reader.of(&part)?;
@@ -256,7 +255,7 @@ impl SoundJob<'_> {
         let (mut reader, mut frames) = (Frames::new(self.init), Vec::new());
         for index in 0.. {
             // It may have left memory meanwhile: then it is begun without it.
-            let Some(part) = self.original.part(number, index).await else { break };
+            let Some(part) = self.original.part(number, index).await? else { break };
             frames.extend(reader.of(&part)?);
             if part.last {
                 break;

@@ -14,6 +14,20 @@ pub(crate) fn init() -> Result<(), ffmpeg::Error> {
     Ok(())
 }
 
+/// Until nobody can write to standard input any more, whatever is left to be read there.
+pub(crate) fn until_hung_up() {
+    // That it has ended is always told.
+    let mut input = libc::pollfd { fd: 0, events: 0, revents: 0 };
+    // SAFETY: the structure is alive.
+    while unsafe { libc::poll(&raw mut input, 1, -1) } <= 0 {}
+}
+
+/// Ends the process at once: who hangs may hold what others would wait for.
+pub(crate) fn end() {
+    // SAFETY: it takes a number.
+    unsafe { libc::_exit(1) }
+}
+
 /// One line: versions, and what of that which Airwave asks for is there.
 pub(crate) fn words() -> String {
     let version = ffmpeg::codec::version();

@@ -22,6 +22,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use encode::wire::{FromEncoder, Hello};
 
@@ -91,10 +92,26 @@ fn try_out_beyond_a_pipe(name: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// A process that hangs in a decoder never comes to read that its server is gone, which nobody else ends then.
+fn ends_with_its_server() {
+    let watch = || {
+        av::until_hung_up();
+        // One that is well ends by itself.
+        std::thread::sleep(ORPHANED_MAX);
+        av::end();
+    };
+    // Without it the process is as well as it was.
+    let _ = std::thread::Builder::new().stack_size(64 << 10).spawn(watch);
+}
+
+/// How long a process may go on when its server is gone.
+const ORPHANED_MAX: Duration = Duration::from_secs(2);
+
 fn work(hardware: bool) -> Result<(), Box<dyn std::error::Error>> {
     av::init()?;
     let words = av::words();
     sandbox::enter(hardware)?;
+    ends_with_its_server();
     let mut input = BufReader::with_capacity(64 << 10, std::io::stdin().lock());
     let output = job::Out::new(BufWriter::with_capacity(64 << 10, std::io::stdout()));
     output.send(&FromEncoder::Hello(Hello { words }))?;

@@ -75,6 +75,8 @@ pub(crate) struct Level {
     index: u8,
     width: u32,
     height: u32,
+    /// Its values go from 0 to 255, and it says so.
+    full: bool,
     encoder: encoder::Video,
     input: Input,
 }
@@ -116,17 +118,37 @@ impl Scaler {
     }
 }
 
+/// The format with the same samples that does not say their range.
+fn without_range(format: Pixel) -> Option<Pixel> {
+    Some(match format {
+        Pixel::YUVJ420P => Pixel::YUV420P,
+        Pixel::YUVJ422P => Pixel::YUV422P,
+        Pixel::YUVJ440P => Pixel::YUV440P,
+        Pixel::YUVJ444P => Pixel::YUV444P,
+        _ => return None,
+    })
+}
+
 impl Level {
     fn open(index: u8, h264: &H264, out: &Out) -> Result<Self, String> {
         let (encoder, input, parameters) = open_with_parameters(h264, &h264.encoder)?;
         let began = FromEncoder::Began { output: index, parameters: parameters.into() };
         out.send(&began).map_err(|e| e.to_string())?;
-        Ok(Self { index, width: h264.width, height: h264.height, encoder, input })
+        let full = h264.colour.is_some_and(|[.., full]| full == 1);
+        Ok(Self { index, width: h264.width, height: h264.height, full, encoder, input })
     }
 
     /// The picture in this level's size.
     fn scale(&self, picture: &frame::Video, scaler: &mut Scaler) -> Result<frame::Video, String> {
         let (format, width, height) = (Pixel::YUV420P, self.width, self.height);
+        // The scaler would make studio range of it.
+        let plain = without_range(picture.format()).filter(|_| self.full);
+        let plain = plain.and_then(|format| {
+            let mut plain = av::reference(picture)?;
+            plain.set_format(format);
+            Some(plain)
+        });
+        let picture = plain.as_ref().unwrap_or(picture);
         if (picture.format(), picture.width(), picture.height()) == (format, width, height) {
             return av::reference(picture).ok_or_else(|| "no memory for a picture".to_owned());
         }

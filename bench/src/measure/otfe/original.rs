@@ -111,6 +111,7 @@ impl Original for Film {
             epoch: 1,
             independent: true,
             complete: true,
+            parts: parts.len(),
             bytes: parts.iter().flat_map(|p| &p.pieces).map(|p| p.len() as u64).sum(),
             duration_ns: parts.iter().map(|p| u64::from(p.duration)).sum::<u64>() * 1_000_000_000
                 / u64::from(VIDEO_TIMESCALE),
@@ -118,11 +119,11 @@ impl Original for Film {
     }
 
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
-        Box::pin(async move { self.find(number)?.get(part).cloned() })
+        Box::pin(async move { Ok(self.find(number).and_then(|s| s.get(part)).cloned()) })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
-        Box::pin(async move { (id == INIT).then(|| self.init.clone()) })
+        Box::pin(async move { Ok((id == INIT).then(|| self.init.clone())) })
     }
 }
 

@@ -20,13 +20,14 @@ use package::{Index, Segment};
 use record::Recording;
 
 use crate::http::{SHARED_MOMENT, Site, cors, not_now, plain, text, too_busy};
-use crate::levels::{ORIGINAL, original_of, recorded_original};
+use crate::levels::{ORIGINAL, original_of, parked, recorded_original};
 use crate::library::{Found, Library};
-use crate::limits::{LEVEL_WAIT, POSTER_SEGMENTS, STORYBOARD_SIDE};
+use crate::limits::{POSTER_SEGMENTS, STORYBOARD_SIDE};
 use crate::media::IMMUTABLE;
 use crate::playlist::{bad_request, not_found};
 use crate::ranges::ranged;
-use crate::shelf::Shelf;
+use crate::shelf::{Counters, Shelf};
+use crate::waiting::Waiter;
 pub(crate) use query::Asked;
 use query::Sheet;
 
@@ -40,6 +41,7 @@ const TILE: Size =
 pub(crate) async fn file(
     State(site): State<Site>,
     Extension(pass): Extension<Pass>,
+    Extension(waiter): Extension<Waiter>,
     Path((_, file)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -67,7 +69,10 @@ pub(crate) async fn file(
         Asked::Sheet(sheet) => (subject.sheet(sheet), TILE, IMMUTABLE),
     };
     match what {
-        Ok(what) => draw(renditions, &subject, &Picture { size, what }, cache, &headers).await,
+        Ok(what) => {
+            let (picture, places) = (Picture { size, what }, (site.library.counters(), waiter));
+            Box::pin(draw(renditions, &subject, &picture, places, cache, &headers)).await
+        }
         Err(words) => not_found(words),
     }
 }
@@ -76,6 +81,7 @@ async fn draw(
     renditions: &Arc<Renditions>,
     subject: &Subject,
     picture: &Picture,
+    (counters, waiter): (&Arc<Counters>, Waiter),
     cache: &'static str,
     headers: &HeaderMap,
 ) -> Response {
@@ -83,11 +89,14 @@ async fn draw(
         Ok(made) => made,
         Err(_) => return too_busy(),
     };
-    let drawn = tokio::time::timeout(LEVEL_WAIT, made.part(0)).await;
-    let bytes = match drawn.unwrap_or(Err(Failed::Busy)) {
+    let drawn = match parked(counters, waiter, made.part(0)).await {
+        Ok(drawn) => drawn,
+        Err(busy) => return *busy,
+    };
+    let bytes = match drawn {
         Ok(Some(pieces)) => Bytes::from(pieces.concat()),
         Ok(None) | Err(Failed::NoOriginal) => return not_found("there is no picture there"),
-        Err(Failed::Busy) => return too_busy(),
+        Err(Failed::Busy | Failed::Store) => return too_busy(),
         // Whoever asks before then hears the same.
         Err(Failed::Encoder) => {
             let words = "this picture can't be drawn";
@@ -208,15 +217,15 @@ impl Subject {
     }
 
     fn sheet(&self, Sheet { every, from, to }: Sheet) -> Result<What, &'static str> {
-        let there = self.with_index(|index| {
-            let segment =
-                |n| index.rendition(ORIGINAL)?.segment(n).filter(|s| storyboard::has_key(s));
-            segment(from).is_some() && segment(to).is_some()
-        });
         let step = usize::try_from(every).unwrap_or(usize::MAX);
-        there
-            .then(|| What::Sheet((from..=to).step_by(step).collect()))
-            .ok_or("no longer, or not yet")
+        let keys = self.with_index(|index| {
+            let key = |from| storyboard::first_key(index, from, every);
+            let there = key(from).is_some() && key(to).is_some();
+            // Where there is none a tile is left black.
+            let tiles = (from..=to).step_by(step).map(|from| key(from).unwrap_or(from));
+            there.then(|| tiles.collect())
+        });
+        keys.map(What::Sheet).ok_or("no longer, or not yet")
     }
 
     async fn storyboard(&self) -> Response {
@@ -225,7 +234,8 @@ impl Subject {
         for pair in cues.chunk_by(|a, b| a.init == b.init) {
             let Some(init) = pair.first().map(|cue| cue.init) else { continue };
             if let Entry::Vacant(entry) = tiles.entry(init) {
-                let bytes = self.original.init(init).await;
+                // Without it there are no tiles: what says so must not be kept.
+                let Ok(bytes) = self.original.init(init).await else { return too_busy() };
                 let config = bytes.and_then(|bytes| encode::config_of(&bytes));
                 let tile = config.map(|config| TILE.tile(&config));
                 entry.insert(tile.map(|tile| (tile.width, tile.height)));

@@ -38,13 +38,14 @@ pub(crate) const TILES: u64 = SHEET_SIDE as u64 * SHEET_SIDE as u64;
 
 impl Sheet {
     /// Exactly as storyboards write it.
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut numbers = name.strip_prefix("sheet-")?.strip_suffix(".jpg")?.split('-');
         let mut next = || numbers.next()?.parse::<u64>().ok();
         let sheet = Self { every: next()?, from: next()?, to: next()? };
         let Self { every, from, to } = sheet;
         let tiles = to.checked_sub(from)?.checked_div(every)?;
-        (tiles < TILES && (to - from) % every == 0 && sheet.name() == name).then_some(sheet)
+        let fits = from % every == 0 && to % every == 0;
+        (tiles < TILES && fits && sheet.name() == name).then_some(sheet)
     }
 
     pub(crate) fn name(&self) -> String {

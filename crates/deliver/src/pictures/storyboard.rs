@@ -23,14 +23,15 @@ pub(crate) struct Cue {
     pub(crate) sheet: Sheet,
 }
 
-/// The pictures of what there is: every segment's, or every second, fourth... one's, so that there are not too many. Sheets
+/// The pictures of what there is: every segment's, or one of every two, four..., so that there are not too many. Sheets
 /// begin at numbers that don't depend on what else there is: those that are full stay as they are while a broadcast goes on.
 pub(crate) fn cues(index: &Index) -> Vec<Cue> {
     let Some(rendition) = index.rendition(ORIGINAL) else { return Vec::new() };
     let segments = &rendition.segments;
     let every = (segments.len() as u64).div_ceil(STORYBOARD_TILES_MAX).next_power_of_two();
-    let pictured: Vec<&Segment> =
-        segments.iter().filter(|s| s.number % every == 0 && has_key(s)).collect();
+    // The first of each that has one: groups of pictures may be two segments long.
+    let mut pictured: Vec<&Segment> = segments.iter().filter(|s| has_key(s)).collect();
+    pictured.dedup_by_key(|s| s.number / every);
     let end_ns = segments.iter().rev().find(|s| s.complete).map_or(0, Segment::end_ns);
     let same = |a: &&Segment, b: &&Segment| {
         let sheet = |s: &Segment| (s.number / (every * TILES), s.info.init);
@@ -39,7 +40,8 @@ pub(crate) fn cues(index: &Index) -> Vec<Cue> {
     let mut cues = Vec::with_capacity(pictured.len());
     for group in pictured.chunk_by(same) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        let sheet = Sheet { every, from: first.number, to: last.number };
+        let begin = |s: &Segment| s.number / every * every;
+        let sheet = Sheet { every, from: begin(first), to: begin(last) };
         cues.extend(group.iter().map(|s| Cue {
             segment: s.number,
             init: s.info.init,
@@ -54,6 +56,14 @@ pub(crate) fn cues(index: &Index) -> Vec<Cue> {
         cue.to_ns = next;
     }
     cues
+}
+
+/// The segment whose picture stands for those from this one on, as many as one stands for.
+pub(crate) fn first_key(index: &Index, from: u64, every: u64) -> Option<u64> {
+    let segments = &index.rendition(ORIGINAL)?.segments;
+    let at = segments.partition_point(|s| s.number < from);
+    let those = segments.iter().skip(at).take_while(|s| s.number - from < every);
+    those.into_iter().find(|s| has_key(s)).map(|s| s.number)
 }
 
 /// Whether there is a picture that can be decoded alone.
@@ -151,7 +161,8 @@ mod tests {
             }
             for cue in &all {
                 let Sheet { every, from, to } = cue.sheet;
-                assert!((to - from) / every < TILES && (from..=to).contains(&cue.segment));
+                assert!((to - from) / every < TILES);
+                assert!((from..to + every).contains(&cue.segment));
             }
         }
         let names = |count| -> Vec<String> {
@@ -165,5 +176,21 @@ mod tests {
         assert_eq!(names(60), ["sheet-1-7-24.jpg", "sheet-1-25-49.jpg", "sheet-1-50-65.jpg"]);
         assert_eq!(names(61), ["sheet-1-7-24.jpg", "sheet-1-25-49.jpg", "sheet-1-50-66.jpg"]);
         assert!(cues(&index(7, 9, |_| (true, true, 0))).is_empty(), "gaps have no pictures");
+    }
+
+    /// Groups of pictures of two segments: keys are on odd numbers, and there are as many pictures as of any other.
+    #[test]
+    fn groups_of_two_segments_have_a_storyboard() {
+        for (count, pictures) in [(200, 100), (401, 200), (900, 225)] {
+            let index = index(1, count, |n| (n % 2 == 1, false, 0));
+            let all = cues(&index);
+            assert_eq!(all.len(), pictures, "{count}");
+            for cue in &all {
+                let Sheet { every, from, .. } = cue.sheet;
+                let begin = from + (cue.segment - from) / every * every;
+                assert_eq!(first_key(&index, begin, every), Some(cue.segment), "{cue:?}");
+                assert_eq!(Sheet::parse(&cue.sheet.name()), Some(cue.sheet));
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ const SETTINGS: &str = include_str!("../../../../bench/peers/ffmpeg-level.args")
 
 /// The frames that the command makes of a segment for the last of these levels, each scaled from the one before, and its
 /// parameter sets.
-fn by_command(segment: &[u8], levels: &[Level]) -> (VideoConfig, Vec<Vec<u8>>) {
+fn by_command(segment: &[u8], levels: &[Level], full: bool) -> (VideoConfig, Vec<Vec<u8>>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("segment.mp4");
     std::fs::write(&path, segment).unwrap();
@@ -23,7 +23,9 @@ fn by_command(segment: &[u8], levels: &[Level]) -> (VideoConfig, Vec<Vec<u8>>) {
         Kind::Pictures { width, height, level_idc } => (width, height, level_idc),
         Kind::Sound(_) => panic!("no pictures"),
     };
-    let scale = |l: &Level| format!("scale={}:{}:flags=bicubic", kind(l).0, kind(l).1);
+    // The command makes studio range of full range unless it is told not to.
+    let range = if full { ":out_range=full" } else { "" };
+    let scale = |l: &Level| format!("scale={}:{}:flags=bicubic{range}", kind(l).0, kind(l).1);
     // Levels do not say that their pixels are square.
     let scales: Vec<String> = levels.iter().map(scale).chain(["setsar=0".to_owned()]).collect();
     let settings = SETTINGS
@@ -32,6 +34,9 @@ fn by_command(segment: &[u8], levels: &[Level]) -> (VideoConfig, Vec<Vec<u8>>) {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-threads", "1", "-filter_threads", "1", "-i"]).arg(&path);
     command.args(["-an", "-fps_mode", "passthrough", "-vf", &scales.join(",")]);
+    if full {
+        command.args(["-color_range", "pc"]);
+    }
     let made = dir.path().join("made.mp4");
     let output = command.args(settings.split_whitespace()).arg(&made).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -54,6 +59,7 @@ async fn a_level_is_bit_for_bit_what_the_command_makes() {
     let x264 = "-c:v libx264 -preset veryfast -bf 2 -g 15 -sc_threshold 0";
     let x265 = "-c:v libx265 -preset ultrafast -tag:v hvc1 \
                 -x265-params log-level=none:keyint=15:open-gop=0:bframes=2:scenecut=0";
+    let full = format!("{x264} -color_range pc -pix_fmt yuv420p");
     for (name, source, arguments) in [
         ("H.264", "testsrc2=size=320x180:rate=30:duration=2", x264),
         (
@@ -62,6 +68,7 @@ async fn a_level_is_bit_for_bit_what_the_command_makes() {
             x264,
         ),
         ("HEVC", "testsrc2=size=320x180:rate=30:duration=1", x265),
+        ("full range", "testsrc2=size=320x180:rate=30:duration=1,scale=out_range=full", &*full),
     ] {
         let studio = Studio::make(source, arguments);
         let levels = ladder.levels(&studio.config);
@@ -79,7 +86,7 @@ async fn a_level_is_bit_for_bit_what_the_command_makes() {
                 let bytes = made.whole().unwrap().concat();
                 let frames = samples(&[&init[..], &bytes].concat());
                 let ours: Vec<Vec<u8>> = frames.iter().map(|f| f.3.to_vec()).collect();
-                let (config, theirs) = by_command(&file, &levels[..count]);
+                let (config, theirs) = by_command(&file, &levels[..count], name == "full range");
                 let size = |frames: &[Vec<u8>]| frames.iter().map(Vec::len).collect::<Vec<_>>();
                 let name = format!("{name} {number} {}", level.name);
                 assert_eq!(size(&ours), size(&theirs), "{name}");

@@ -363,7 +363,7 @@ async fn a_size_that_hardware_does_not_have_is_made_by_software_and_no_failure()
     let levels = [level(&studio, "96p"), level(&studio, "160p")];
     let hardware = Hardware::new();
     let renditions = hardware.renditions(|settings| settings).await;
-    let init = studio.original().init(7).await.unwrap();
+    let init = studio.original().init(7).await.unwrap().unwrap();
     let inits = renditions.inits(&init, &levels).await.unwrap();
     for ((level, init), shared) in levels.iter().zip(&inits).zip([(PARTS, 0), (0, PARTS)]) {
         let made = renditions.segment(&studio.original(), FIRST, level).unwrap();

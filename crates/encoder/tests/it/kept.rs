@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use encode::{Disk, Failed, Ladder, Level, Program, Renditions, Settings};
+use encode::limits::LIVE_BEHIND;
+use encode::{Disk, Failed, Ladder, Level, Original, Program, Renditions, Settings, Unreadable};
 use tokio::task::JoinSet;
 
-use crate::studio::{ENCODER, FIRST, Studio, renditions, settings};
+use crate::studio::{ENCODER, FIRST, Failing, Studio, renditions, settings};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -bf 0 -g 10 -sc_threshold 0";
 
@@ -151,6 +152,32 @@ async fn what_was_made_is_on_the_disk_for_the_next_server_until_its_video_is_gon
     assert_eq!(small.disk_bytes(), 0);
 }
 
+/// The store fails for a moment, or memory has lost a part: that is not the end of the segment, and nothing is kept of it.
+#[tokio::test]
+async fn a_part_that_can_not_be_read_now_is_no_end_of_its_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("levels");
+    let arguments = "-c:v libx264 -preset ultrafast -bf 0 -g 20 -sc_threshold 0";
+    for how in [Some(Unreadable), None] {
+        let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=2", arguments);
+        let (level, part) = (level(&studio), (FIRST, 2));
+        assert_eq!(studio.parts(FIRST), 4);
+        let disk = Some(Disk { folder: folder.clone(), bytes_max: 10_000_000 });
+        let renditions = with(Settings { disk, ..settings(1) }).await;
+        let original: Arc<dyn Original> = Arc::new(Failing::new(studio.original(), part, how));
+        let made = renditions.segment(&original, FIRST, &level).unwrap();
+        let failed = if how.is_some() { Failed::Store } else { Failed::NoOriginal };
+        assert_eq!(made.part(99).await, Err(failed));
+        assert!(made.whole().is_none() && !folder.join(studio_uid(&studio)).exists());
+        if how.is_none() {
+            continue;
+        }
+        let again = renditions.segment(&original, FIRST, &level).unwrap();
+        assert_eq!(again.part(99).await, Ok(None));
+        assert!(again.part(3).await.unwrap().is_some(), "when it can be read, all of it is there");
+    }
+}
+
 fn studio_uid(studio: &Arc<Studio>) -> String {
     studio.original().video().to_owned()
 }
@@ -165,7 +192,7 @@ async fn what_levels_begin_with_is_asked_once_for_each_form_and_machine() {
         let rungs = ["144p", "96p"].map(|rung| rung.parse().unwrap());
         Ladder::new(rungs.to_vec()).levels(&studio.config)
     };
-    let init = async |studio: &Arc<Studio>| studio.original().init(7).await.unwrap();
+    let init = async |studio: &Arc<Studio>| studio.original().init(7).await.unwrap().unwrap();
     let mut answers = Vec::new();
     for server in ["the first", "the next"] {
         let renditions = with(Settings { disk: disk(), ..settings(2) }).await;
@@ -182,7 +209,8 @@ async fn what_levels_begin_with_is_asked_once_for_each_form_and_machine() {
         assert_eq!(started(), first, "{server} server");
         // Another broadcast in the same form, and one whose levels are the same.
         for studio in [&other, &larger] {
-            let (init, levels) = (studio.original().init(7).await.unwrap(), levels(studio));
+            let (init, levels) =
+                (studio.original().init(7).await.unwrap().unwrap(), levels(studio));
             assert_eq!(renditions.inits(&init, &levels).await.unwrap(), listed, "{server}");
         }
         assert_eq!(started(), first, "{server} server");
@@ -191,15 +219,25 @@ async fn what_levels_begin_with_is_asked_once_for_each_form_and_machine() {
     assert_eq!(answers[0], answers[1]);
 }
 
+/// Part by part, and by whole segments, three behind the one that is being made.
 #[tokio::test]
 async fn a_storm_of_seeks_does_not_keep_out_who_watches_live() {
-    let (past, live) = (studio(60), studio(1));
+    for behind in [0, 3] {
+        storm(behind).await;
+    }
+}
+
+async fn storm(behind: usize) {
+    let (past, live) = (studio(60), studio(5));
     let (renditions, level) = (renditions(2).await, level(&live));
-    live.there.send_replace((1, 1));
+    live.there.send_replace((1 + behind, 1));
     // The newest one of the past is sought first and does not go on: all others wait for the second place.
     let all = past.there.send_replace((60, 1));
     let mut seeks = JoinSet::new();
-    for number in past.numbers().rev() {
+    let newest = past.numbers().end - 1;
+    // Those right behind it are live, too.
+    let is_past = |number: &u64| *number == newest || number + LIVE_BEHIND < newest;
+    for number in past.numbers().rev().filter(is_past) {
         let (renditions, original, level) = (renditions.clone(), past.original(), level.clone());
         seeks.spawn(async move {
             let made = renditions.segment(&original, number, &level).unwrap();
@@ -213,10 +251,10 @@ async fn a_storm_of_seeks_does_not_keep_out_who_watches_live() {
     let made = renditions.segment(&live.original(), FIRST, &level).unwrap();
     assert!(made.part(0).await.unwrap().is_some());
     let before = std::iter::from_fn(|| seeks.try_join_next()).count();
-    assert!(before <= 2, "{before} seeks came first: more than were under way");
+    assert!(before <= 2, "{behind}: {before} seeks came first: more than were under way");
     past.there.send_replace(all);
     let seeks = seeks.join_all().await;
-    assert_eq!(seeks.len() + before, 60);
+    assert_eq!(seeks.len() + before, 60 - LIVE_BEHIND as usize);
     assert!(seeks.iter().all(|outcome| *outcome == Ok(None)), "and all seeks are served");
     assert_eq!(count(&renditions.counters().refused), 0);
 }

@@ -213,6 +213,34 @@ async fn hdr_keeps_its_tags_and_its_values_in_8_bits() {
     }
 }
 
+/// What OBS sends as "full": black stays 0 and white 255, in the level of its own size, scaled, and scaled again.
+#[tokio::test]
+async fn full_range_stays_as_it_is_said() {
+    let source = "color=black:size=320x180:rate=10:duration=1,drawbox=w=160:color=white:t=fill,\
+                  scale=out_range=full";
+    let ladder = Ladder::new(["120p", "96p"].map(|r| r.parse().unwrap()).to_vec());
+    let tags = "-color_range pc -colorspace bt709 -color_primaries bt709 -color_trc bt709";
+    for (format, count) in [("yuv420p", 2), ("yuv422p", 3), ("yuv444p", 3), ("yuv420p10le", 3)] {
+        let studio = Studio::make(source, &format!("{X264} {tags} -pix_fmt {format}"));
+        let levels = ladder.levels(&studio.config);
+        assert_eq!(levels.len(), count, "{format}");
+        let renditions = renditions(1).await;
+        // From one decode: each is made of the larger one.
+        let ask = |level| renditions.segment(&studio.original(), FIRST, level).unwrap();
+        let all: Vec<_> = levels.iter().map(ask).collect();
+        for (level, made) in levels.iter().zip(all) {
+            assert_eq!(made.part(99).await, Ok(None), "{format} {}", level.name);
+            let init = renditions.init(studio.original().as_ref(), 7, level).await.unwrap();
+            let file = [&init[..], &made.whole().unwrap().concat()].concat();
+            let (width, height) = level.size().unwrap();
+            let size = (width as usize, height as usize);
+            let luma = &planes(&file, "yuvj420p", size)[0][0];
+            let (white, black) = (luma[0], luma[luma.len() - 1]);
+            assert!(white >= 254 && black <= 1, "{format} {}: {black} {white}", level.name);
+        }
+    }
+}
+
 #[test]
 fn what_is_too_small_or_too_large_has_no_levels() {
     for (name, source, arguments) in [
@@ -242,10 +270,32 @@ async fn a_size_that_changes_begins_anew_with_the_next_segment() {
     let upright = ladder().levels(&second.config).remove(0);
     assert_eq!((upright.size(), &upright.name), (Some((96, 170)), &level.name));
     let studio = first.behind(&second);
-    // Under its name the level is there for the whole video; the player is told of the change, as for the original.
-    let file = whole("turned", &studio, &level).await;
-    let times: Vec<i64> = samples(&file).iter().map(|f| f.0).collect();
-    assert_eq!(times, studio.times);
+    // Under its name the level is there for the whole video; the player is told of the change, as for the original. Which of
+    // both lists have now changes nothing.
+    for listed in [&level, &upright] {
+        let file = whole("turned", &studio, listed).await;
+        let times: Vec<i64> = samples(&file).iter().map(|f| f.0).collect();
+        assert_eq!(times, studio.times);
+        let renditions = crate::studio::renditions(1).await;
+        for number in studio.numbers() {
+            let (original, id) = (studio.original(), studio.init_id(number));
+            let init = renditions.init(original.as_ref(), id, listed).await.unwrap();
+            let made = renditions.segment(&original, number, listed).unwrap();
+            assert_eq!(made.part(99).await, Ok(None), "{number}");
+            let file = [&init[..], &made.whole().unwrap().concat()].concat();
+            let expect = if number < FIRST + 2 { (170, 96) } else { (96, 170) };
+            let made = config(&file);
+            assert_eq!((made.width, made.height), expect, "{number}");
+            assert_eq!(decoded(&file), (5, String::new()), "{number}");
+        }
+        assert_ne!(
+            renditions.init_id(studio.init_id(FIRST), listed),
+            renditions.init_id(studio.init_id(FIRST + 2), listed)
+        );
+    }
+    let renditions = crate::studio::renditions(1).await;
+    let id = |level| renditions.init_id(studio.init_id(FIRST), level);
+    assert_eq!(id(&level), id(&upright), "lists that name it go on to find it");
 }
 
 /// Another size within a segment, as nothing but the stream says it.

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use encode::wire::{FromEncoder, Hello};
-use encode::{Failed, Fit, Ladder, Picture, Program, Renditions, Settings, Size, What};
+use encode::{
+    Failed, Fit, Ladder, Original, Picture, Program, Renditions, Settings, Size, Unreadable, What,
+};
 
 use crate::faults::{real_words, said, scripted};
-use crate::studio::{FIRST, Studio, renditions, settings};
+use crate::studio::{FIRST, Failing, Studio, renditions, settings};
 
 const X264: &str = "-c:v libx264 -preset ultrafast -g 10 -sc_threshold 0";
 
@@ -203,7 +205,7 @@ async fn colours_are_those_of_the_source() {
     }
 }
 
-/// As docs/levels.md says of levels and of pictures: both fields, and values that nobody has mapped.
+/// As docs/levels.md says of levels and of pictures: ask fields, and values that nobody has mapped.
 #[tokio::test]
 async fn interlaced_sources_are_combed_and_hdr_is_not_mapped() {
     let lines = "color=black:size=320x192:rate=5:duration=1,\
@@ -284,4 +286,69 @@ async fn what_is_not_there_or_no_picture_is_said() {
     let pictures = renditions.counters().pictures.load(Ordering::Relaxed);
     assert_eq!(draw(&renditions, &studio, size, What::Key(FIRST + 1)).await, Err(Failed::Encoder));
     assert_eq!(renditions.counters().pictures.load(Ordering::Relaxed), pictures);
+}
+
+/// A sheet with a hole would be kept for a year, and a picture of a time would be an earlier one.
+#[tokio::test]
+async fn what_can_not_be_read_now_is_no_picture_with_a_hole() {
+    let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=3", X264);
+    let renditions = renditions(1).await;
+    let (key, shown) = ((FIRST + 1, 0), (FIRST, 1));
+    let ask = |renditions: &Renditions, original: &Arc<dyn Original>, what: &What| {
+        let picture = Picture { size: Size::default(), what: what.clone() };
+        renditions.picture(original, &picture).unwrap()
+    };
+    for (what, part) in [
+        (What::Sheet((FIRST..FIRST + 3).collect()), key),
+        (What::Key(FIRST + 1), key),
+        (What::Shown { segment: FIRST, at_ms: 700 }, shown),
+        (What::Film { segment: FIRST, from_ms: 100, every_ms: 200, pictures: 5 }, shown),
+    ] {
+        for (how, failed) in [(Some(Unreadable), Failed::Store), (None, Failed::NoOriginal)] {
+            // Another video, of which nothing is kept.
+            let again = studio.with_frames(&studio.frames());
+            let original = Arc::new(Failing::new(again.original(), part, how));
+            let original: Arc<dyn Original> = original;
+            let drawn = ask(&renditions, &original, &what).part(0).await;
+            assert_eq!(drawn, Err(failed), "{what:?}");
+            if how.is_some() {
+                let drawn = ask(&renditions, &original, &what).part(0).await;
+                assert!(drawn.is_ok_and(|drawn| drawn.is_some()), "{what:?}");
+            }
+        }
+    }
+}
+
+/// 8K takes seconds a second: who asks for all of it gets its beginning.
+#[tokio::test]
+async fn a_film_of_large_pictures_is_shorter() {
+    let source = "color=gray:size=7680x4320:rate=10:duration=5";
+    let studio = Studio::make(source, "-c:v libx264 -preset ultrafast -g 50 -sc_threshold 0");
+    let size = Size { width: Some(64), height: None, fit: Fit::Clip };
+    let what = What::Film { segment: FIRST, from_ms: 0, every_ms: 500, pictures: 10 };
+    let renditions = renditions(1).await;
+    draw(&renditions, &studio, size, what).await.unwrap();
+    // As many as are decoded at most.
+    let most = encode::limits::FILM_DECODED_PIXELS_MAX / (7680 * 4320);
+    assert_eq!(renditions.counters().pictures.load(Ordering::Relaxed), most);
+}
+
+/// Nobody asked for long, and the store takes a moment: that is not the encoder's silence.
+#[tokio::test]
+async fn a_worker_that_was_idle_for_long_draws() {
+    let renditions = renditions(1).await;
+    let studio = Studio::make("testsrc2=size=320x180:rate=10:duration=3", X264);
+    draw(&renditions, &studio, Size::default(), What::Key(FIRST)).await.unwrap();
+    // Two minutes pass for all but the process.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(120)).await;
+    tokio::time::resume();
+    let nowhere = (FIRST + 99, 0);
+    let original: Arc<dyn Original> = Arc::new(Failing::new(studio.original(), nowhere, None));
+    let picture = Picture { size: Size::default(), what: What::Key(FIRST + 1) };
+    let made = renditions.picture(&original, &picture).unwrap();
+    assert!(made.part(0).await.is_ok_and(|drawn| drawn.is_some()));
+    let counters = renditions.counters();
+    let counted = [&counters.lost, &counters.started].map(|n| n.load(Ordering::Relaxed));
+    assert_eq!(counted, [0, 1], "one process does both");
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use encode::Ladder;
+use encode::wire::{Codec, H264, Output, PictureSource, Source, ToEncoder};
 
 use crate::faults::children;
 use crate::studio::{ENCODER, FIRST, Studio, renditions};
@@ -330,4 +331,42 @@ fn why_an_encoder_does_not_work_is_said_into_a_file_too() {
     let filed = tried(std::fs::File::create(&path).unwrap().into());
     assert_eq!(filed.status, piped.status);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), said);
+}
+
+/// The server is killed while its worker hangs: here it waits for somebody who reads what it says.
+#[test]
+fn a_worker_that_hangs_ends_with_its_server() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    let mut command = Command::new(ENCODER);
+    command.arg("work").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut worker = command.spawn().unwrap();
+    let (mut server, said) = (worker.stdin.take().unwrap(), worker.stdout.take().unwrap());
+    // SAFETY: it takes numbers.
+    let room = unsafe { libc::fcntl(said.as_raw_fd(), libc::F_SETPIPE_SZ, 4_096) };
+    assert_eq!(room, 4_096);
+    let level = H264 {
+        width: 96,
+        height: 96,
+        frame_rate: (30, 1),
+        crf_tenths: 230,
+        max_kbps: 100,
+        buffer_kbit: 100,
+        level: 10,
+        colour: None,
+        encoder: encode::SOFTWARE.to_owned(),
+        parameter_set: 0,
+    };
+    let (codec, record) = (Codec::H264, bytes::Bytes::new());
+    let source = PictureSource { codec, width: 96, height: 96, reorder: 0, record };
+    let outputs = vec![Output::H264(level); 16];
+    let begin = ToEncoder::Begin { source: Source::Pictures(source), outputs }.encode();
+    // Each of them is answered by 16 sets of parameters: more than there is room for.
+    for _ in 0..20 {
+        server.write_all(&begin).and_then(|()| server.write_all(&ToEncoder::End.encode())).unwrap();
+    }
+    drop(server);
+    let ended = worker.wait().unwrap();
+    assert!(!ended.success(), "{ended}: it was not done");
+    drop(said);
 }

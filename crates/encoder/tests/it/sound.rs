@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use encode::{Answer, Ladder, Level, Original, OriginalPart, OriginalSegment, Renditions};
+use encode::{
+    Answer, Failed, Ladder, Level, Original, OriginalPart, OriginalSegment, Renditions, Unreadable,
+};
 use media::codec::{AudioCodec, AudioConfig, Config};
 use package::{CutRules, Rules};
 
 use crate::faults::{Dice, rounds, spoil};
 use crate::joints::{Packaged, all_rows, package, samples};
-use crate::studio::{Coded, FIRST, renditions, track};
+use crate::studio::{Coded, FIRST, Failing, renditions, track};
 
 /// Segments of half a second, in five parts.
 fn rules() -> Rules {
@@ -62,13 +64,15 @@ impl Original for Tape {
     }
 
     fn segment(&self, number: u64) -> Option<OriginalSegment> {
-        let init = *self.init_of.get(usize::try_from(number.checked_sub(FIRST)?).ok()?)? as u64;
+        let index = usize::try_from(number.checked_sub(FIRST)?).ok()?;
+        let init = *self.init_of.get(index)? as u64;
         let (bytes, duration_ns) = (1_000, 500_000_000);
         Some(OriginalSegment {
             init,
             epoch: 1,
             independent: true,
             complete: true,
+            parts: self.segments.get(index)?.len(),
             bytes,
             duration_ns,
         })
@@ -76,11 +80,11 @@ impl Original for Tape {
 
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         let index = number.checked_sub(FIRST).map_or(usize::MAX, |n| n as usize);
-        Box::pin(async move { self.segments.get(index)?.get(part).cloned() })
+        Box::pin(async move { Ok(self.segments.get(index).and_then(|s| s.get(part)).cloned()) })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
-        Box::pin(async move { self.inits.get(id as usize).cloned() })
+        Box::pin(async move { Ok(self.inits.get(id as usize).cloned()) })
     }
 }
 
@@ -100,6 +104,22 @@ fn tape(config: &AudioConfig, frames: Vec<Coded>) -> Tape {
 
 fn level_of(config: &AudioConfig) -> Level {
     Ladder::parse(&["96p".to_owned()]).sound(config).unwrap()
+}
+
+/// Of the segment itself, and of what lies before it.
+#[tokio::test]
+async fn sound_that_can_not_be_read_now_is_no_shorter_for_it() {
+    let (config, frames) = sound("sine=frequency=440:duration=2", "-c:a aac -b:a 64k");
+    let level = level_of(&config);
+    let renditions = renditions(1).await;
+    for part in [(FIRST + 1, 2), (FIRST, 1)] {
+        let tape: Arc<dyn Original> = Arc::new(tape(&config, frames.clone()));
+        let original: Arc<dyn Original> = Arc::new(Failing::new(tape, part, Some(Unreadable)));
+        let made = renditions.segment(&original, FIRST + 1, &level).unwrap();
+        assert_eq!(made.part(99).await, Err(Failed::Store), "{part:?}");
+        let again = renditions.segment(&original, FIRST + 1, &level).unwrap();
+        assert_eq!(again.part(99).await, Ok(None), "{part:?}");
+    }
 }
 
 /// All segments of a level, each made by itself.

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use encode::{Answer, Original, OriginalPart, OriginalSegment, Program, Renditions, Settings};
+use encode::{
+    Answer, Original, OriginalPart, OriginalSegment, Program, Renditions, Settings, Unreadable,
+};
 use media::codec::vpx::CodecConfiguration;
 use media::codec::{Config, VIDEO_TIMESCALE, VideoConfig};
 use media::fmp4::{Sample, fragment_header, init_segment};
@@ -278,6 +280,7 @@ impl Original for Studio {
             epoch: 1,
             independent,
             complete: self.is_there(index, last),
+            parts: (0..=last).take_while(|part| self.is_there(index, *part)).count(),
             bytes: parts.iter().flat_map(|p| &p.pieces).map(|p| p.len() as u64).sum(),
             duration_ns: ticks * 1_000_000_000 / u64::from(media::codec::VIDEO_TIMESCALE),
         })
@@ -286,17 +289,65 @@ impl Original for Studio {
     fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
         let found = number.checked_sub(FIRST).and_then(|i| usize::try_from(i).ok());
         Box::pin(async move {
-            let segment = found?;
-            let found = self.segments.get(segment)?.get(part)?.clone();
+            let parts = found.and_then(|segment| self.segments.get(segment));
+            let found = found.zip(parts.and_then(|parts| parts.get(part)).cloned());
+            let Some((segment, found)) = found else { return Ok(None) };
             let mut there = self.there.subscribe();
-            there.wait_for(|_| self.is_there(segment, part)).await.ok()?;
-            Some(found)
+            let waited = there.wait_for(|_| self.is_there(segment, part)).await;
+            Ok(waited.is_ok().then_some(found))
         })
     }
 
     fn init(&self, id: u64) -> Answer<'_, Bytes> {
         let index = id.checked_sub(INIT).and_then(|index| usize::try_from(index).ok());
-        Box::pin(async move { self.inits.get(index?).cloned() })
+        Box::pin(async move { Ok(index.and_then(|index| self.inits.get(index)).cloned()) })
+    }
+}
+
+/// A video that is read in a moment, and of which one part can't be had the next time that it is asked for.
+pub(crate) struct Failing {
+    of: Arc<dyn Original>,
+    part: (u64, usize),
+    how: Option<Unreadable>,
+    left: AtomicBool,
+}
+
+impl Failing {
+    /// The store fails, or memory has lost it.
+    pub(crate) fn new(of: Arc<dyn Original>, part: (u64, usize), how: Option<Unreadable>) -> Self {
+        Self { of, part, how, left: true.into() }
+    }
+}
+
+impl Original for Failing {
+    fn video(&self) -> &str {
+        self.of.video()
+    }
+
+    fn track(&self) -> &str {
+        self.of.track()
+    }
+
+    fn is_kept(&self) -> bool {
+        self.of.is_kept()
+    }
+
+    fn segment(&self, number: u64) -> Option<OriginalSegment> {
+        self.of.segment(number)
+    }
+
+    fn part(&self, number: u64, part: usize) -> Answer<'_, OriginalPart> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if (number, part) == self.part && self.left.swap(false, Ordering::Relaxed) {
+                return self.how.map_or(Ok(None), Err);
+            }
+            self.of.part(number, part).await
+        })
+    }
+
+    fn init(&self, id: u64) -> Answer<'_, Bytes> {
+        self.of.init(id)
     }
 }
 

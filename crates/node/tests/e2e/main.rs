@@ -47,6 +47,7 @@ mod publish;
 mod recording;
 mod reload;
 mod rounds;
+mod shapes;
 mod share;
 mod startup;
 mod stored_clips;

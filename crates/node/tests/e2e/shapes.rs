@@ -1,0 +1,166 @@
+//! A phone that is turned in the middle of a broadcast, a ladder that changes behind it, a store that fails: what becomes of the levels of
+//! what was recorded.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use testkit::{Clip, ClipSpec, Follower, Response, Server, Url, request, wait_until};
+
+use crate::AIRWAVE;
+use crate::levels::{LADDER, with_levels};
+
+/// Segments of a second.
+const SEGMENTS: &str = "hls.segment_ms=1000";
+
+fn clip(name: &'static str, size: (u32, u32)) -> Clip {
+    Clip::make(&ClipSpec { size, group: 30, ..ClipSpec::plain(name, 30) })
+}
+
+fn get(url: &Url) -> Response {
+    request("GET", url, &[], b"")
+}
+
+/// The segments of a list, each with its initialisation segment.
+fn segments(list: &str) -> Vec<(String, String)> {
+    let (mut map, mut all) = (String::new(), Vec::new());
+    for line in list.lines() {
+        if let Some(named) = line.strip_prefix("#EXT-X-MAP:URI=\"") {
+            map = named.split('"').next().unwrap().to_owned();
+        } else if !line.starts_with('#') && line.ends_with(".m4s") {
+            all.push((map.clone(), line.to_owned()));
+        }
+    }
+    all
+}
+
+/// The epoch and the number in a segment's name.
+fn named(uri: &str) -> (u64, u64) {
+    let name = uri.rsplit('/').next().unwrap().strip_suffix(".m4s").unwrap();
+    let (epoch, number) = name.split_once('-').unwrap();
+    (epoch.parse().unwrap(), number.parse().unwrap())
+}
+
+fn size_of(file: &[u8]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mp4");
+    std::fs::write(&path, file).unwrap();
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0:s=x"]);
+    command.args(["-show_entries", "stream=width,height"]).arg(&path);
+    String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// Objects of a video in the store.
+fn objects(folder: &Path, video: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        let text = path.to_string_lossy().into_owned();
+        match path.is_dir() {
+            true if text.ends_with("/levels") => {}
+            true => found.extend(objects(&path, video)),
+            false if text.contains(video) => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn each_segment_has_its_level_in_its_own_shape() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_in(AIRWAVE, data.path(), &[LADDER, SEGMENTS]);
+    let input = server.input();
+    let mut wide = clip("wide", (320, 180)).publish(&input.rtmp, -1);
+    let video = server.wait_video(&input, &[]);
+    with_levels(&server, &video);
+    let list = |server: &Server, name: &str| server.url(&format!("/{video}/manifest/{name}.m3u8"));
+    let mut original = Follower::new(list(&server, "video.cmaf"));
+    while original.reload().segments.len() < 4 {}
+    let newest = *original.numbers().last().unwrap();
+    wide.kill();
+    // Who waits for what comes next, which is another encoder's by then.
+    let level = list(&server, "video.144p.cmaf");
+    let (begun, asked) = std::thread::scope(|scope| {
+        let ask = |number: u64| {
+            let uri = format!("../media/{video}/video.144p.cmaf/1-{number}.0.m4s");
+            let url = level.join(&uri);
+            (number, scope.spawn(move || get(&url).status))
+        };
+        let asked: Vec<_> = (newest + 1..newest + 4).map(ask).collect();
+        let upright = clip("upright", (180, 320)).publish(&input.rtmp, -1);
+        let asked: Vec<_> = asked.into_iter().map(|(n, ask)| (n, ask.join().unwrap())).collect();
+        (upright, asked)
+    });
+    let mut upright = begun;
+    let all = wait_until("segments of both", 60, || {
+        let all = segments(&get(&list(&server, "video.cmaf")).text());
+        (all.iter().filter(|(_, uri)| named(uri).0 == 2).count() > 2).then_some(all)
+    });
+    for (number, status) in asked {
+        let epoch = all.iter().map(|(_, uri)| named(uri)).find(|(_, n)| *n == number).unwrap().0;
+        assert!(status != 200 || epoch == 1, "{number} is of epoch {epoch}: {status}");
+    }
+    upright.terminate();
+    upright.wait(20);
+    server.wait_ready(&video);
+    let all = segments(&get(&level).text());
+    let mut sizes = Vec::new();
+    for (map, uri) in &all {
+        let parts = [map, uri].map(|uri| get(&level.join(uri)));
+        for part in &parts {
+            assert_eq!(part.status, 200, "{uri}: {}", part.text());
+        }
+        let size = size_of(&parts.map(|part| part.body).concat());
+        let expect = if named(uri).0 == 1 { "256x144" } else { "144x256" };
+        assert_eq!(size, expect, "{uri}");
+        sizes.push(size);
+    }
+    sizes.dedup();
+    assert_eq!(sizes, ["256x144", "144x256"]);
+    a_ladder_that_changes(&level, &all[0].1, server, data.path());
+    let server = Server::start_in(AIRWAVE, data.path(), &[LADDER, SEGMENTS]);
+    a_store_that_fails(&server, &video, &list(&server, "video.96p.cmaf"), data.path());
+}
+
+/// The same address, encoded in another way: who has what it was before hears so.
+fn a_ladder_that_changes(level: &Url, uri: &str, server: Server, data: &Path) {
+    let before = get(&level.join(uri));
+    let tag = before.headers["etag"].clone();
+    let again = request("GET", &level.join(uri), &[("if-none-match", &tag)], b"");
+    assert_eq!(again.status, 304);
+    let path = level.join(uri).path;
+    drop(server);
+    let server = Server::start_in(AIRWAVE, data, &["encode.ladder=[\"144p=60\"]", SEGMENTS]);
+    let other = wait_until("a level", 30, || {
+        let other = request("GET", &server.url(&path), &[("if-none-match", &tag)], b"");
+        assert_ne!(other.status, 304, "that is another one");
+        // While it is made it has none.
+        other.headers.contains_key("etag").then_some(other)
+    });
+    assert_ne!(other.headers["etag"], tag);
+    assert_ne!(other.body, before.body);
+}
+
+/// Objects are half as long for a moment.
+fn a_store_that_fails(server: &Server, video: &str, level: &Url, data: &Path) {
+    with_levels(server, video);
+    let uri = segments(&get(level).text())[0].1.clone();
+    let objects = objects(data, video);
+    assert!(!objects.is_empty());
+    let whole: Vec<Vec<u8>> = objects.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    for (path, whole) in objects.iter().zip(&whole) {
+        std::fs::write(path, &whole[..whole.len() / 2]).unwrap();
+    }
+    let original = get(&level.join(&uri.replace(".96p", "")));
+    let failed = get(&level.join(&uri));
+    assert_eq!((original.status, failed.status), (503, 503), "{}", failed.text());
+    for (path, whole) in objects.iter().zip(&whole) {
+        std::fs::write(path, whole).unwrap();
+    }
+    let made = get(&level.join(&uri));
+    assert_eq!(made.status, 200, "{}", made.text());
+    let frames = |body: &[u8]| body.windows(4).filter(|w| *w == b"trun").count();
+    let original = get(&level.join(&uri.replace(".96p", "")));
+    assert_eq!(frames(&made.body), frames(&original.body), "all parts of it");
+}
