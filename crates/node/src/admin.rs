@@ -183,6 +183,9 @@ fn text(admin: &Admin) -> String {
         admin.space.lost(),
     );
 
+    let help = "Lines of the log that could not be written: its disk was full, or nobody read it.";
+    out.counter("log_lines_lost", help, crate::logging::lost());
+
     let times = admin.backlog.commit_times();
     let name = "segment_commit_seconds";
     out.head(

@@ -30,6 +30,7 @@ mod level_faults;
 mod levels;
 mod lies;
 mod live;
+mod logs;
 mod moq;
 mod moq_deltas;
 mod moq_floods;

@@ -1,0 +1,43 @@
+//! The log: what becomes of a server whose log can't be written.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
+use testkit::{Clip, ClipSpec, Follower, Server};
+
+use crate::AIRWAVE;
+
+/// A server whose standard error is what this line of a shell makes of it records a broadcast.
+fn records_a_broadcast(exec: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("airwave");
+    std::fs::write(&program, format!("#!/bin/sh\n{}\n", exec.replace("AIRWAVE", AIRWAVE))).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let server = Server::start_in(program.to_str().unwrap(), &folder.path().join("data"), &[]);
+    let input = server.input();
+    let mut encoder = Clip::make(&ClipSpec::plain("short", 4)).publish(&input.rtmp, 1);
+    let video = server.wait_video(&input, &[]);
+    assert!(encoder.wait(30).success(), "{}", encoder.output());
+    server.wait_ready(&video);
+    let mut replay = Follower::new(server.url(&format!("/{video}/manifest/video.cmaf.m3u8")));
+    let list = replay.reload();
+    assert!(list.ended && list.segments.iter().all(|s| !s.gap), "{list:?}");
+    let durations = replay.versions[0].lines().filter_map(|line| line.strip_prefix("#EXTINF:"));
+    let seconds: f64 = durations.map(|d| d.trim_end_matches(',').parse::<f64>().unwrap()).sum();
+    assert!(seconds > 3.9, "{}", replay.versions[0]);
+    assert_eq!(server.metric("task_panics_total"), 0);
+    assert!(server.metric("log_lines_lost_total") > 0);
+}
+
+#[test]
+fn a_log_whose_disk_is_full_disturbs_nobody() {
+    records_a_broadcast(r#"exec AIRWAVE "$@" 2>/dev/full"#);
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_disturbs_nobody() {
+    // The only reader of the pipe goes before the program comes.
+    records_a_broadcast(
+        r#"mkfifo "$0.pipe"; exec 3<>"$0.pipe" 4>"$0.pipe" 3<&-; exec AIRWAVE "$@" 2>&4"#,
+    );
+}
