@@ -105,8 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let level = error.fault();
                 if level == Fault::Misuse {
                     tracing::error!(peer = %self.peer, %error, "rtmp: misuse of the core");
-                } else {
-                    tracing::info!(peer = %self.peer, %error, "rtmp: connection ended");
+                } else if let Some(line) = self.shared.lines.ended.line(now) {
+                    let left_out = line.left_out;
+                    tracing::info!(peer = %self.peer, %error, left_out, "rtmp: connection ended");
                 }
             }
         }
@@ -263,7 +264,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.server.command(now, Command::Accept { stream_id })
             }
             Err(refused) => {
-                tracing::info!(peer = %self.peer, reason = %refused, "rtmp: publish refused");
+                if let Some(line) = self.shared.lines.refused.line(now) {
+                    let left_out = line.left_out;
+                    tracing::info!(
+                        peer = %self.peer, reason = %refused, left_out, "rtmp: publish refused"
+                    );
+                }
                 self.shared.counters.refused_publishes.fetch_add(1, Ordering::Relaxed);
                 self.reject(now, stream_id, refused.to_string())
             }

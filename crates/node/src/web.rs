@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acme::challenges::ACME_TLS;
 use axum::Router;
@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use proxy::network::Networks;
+use proxy::seldom::Seldom;
 use proxy::share::Shares;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,6 +54,10 @@ pub(crate) struct Counters {
     pub(crate) proxy_lies: AtomicU64,
     /// Connections ended because an answer was not read.
     pub(crate) unread: AtomicU64,
+    /// What is logged of connections that could not be accepted.
+    accept_lines: Seldom,
+    /// What is logged of [`Counters::proxy_lies`].
+    lie_lines: Seldom,
 }
 
 /// What the HTTP listeners have in common.
@@ -162,7 +167,9 @@ pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "http: accept failed");
+                if let Some(line) = counters.accept_lines.line(Instant::now()) {
+                    tracing::warn!(%error, left_out = line.left_out, "http: accept failed");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -196,7 +203,10 @@ impl Serving {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
             Err(error) => {
                 counters.proxy_lies.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%peer, %error, "http: connection refused");
+                if let Some(line) = counters.lie_lines.line(Instant::now()) {
+                    let left_out = line.left_out;
+                    tracing::warn!(%peer, %error, left_out, "http: connection refused");
+                }
                 return;
             }
         };

@@ -1,11 +1,15 @@
-//! The log: what becomes of a server whose log can't be written.
+//! The log: what becomes of a server whose log can't be written, and how much of it strangers can
+//! write.
 
 use std::fs::Permissions;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
-use testkit::{Clip, ClipSpec, Follower, Server};
+use testkit::{Clip, ClipSpec, Follower, Server, wait_until};
 
 use crate::AIRWAVE;
+use crate::hostile::{closed, connect};
 
 /// A server whose standard error is what this line of a shell makes of it records a broadcast.
 fn records_a_broadcast(exec: &str) {
@@ -40,4 +44,22 @@ fn a_log_that_nobody_reads_any_more_disturbs_nobody() {
     records_a_broadcast(
         r#"mkfifo "$0.pipe"; exec 3<>"$0.pipe" 4>"$0.pipe" 3<&-; exec AIRWAVE "$@" 2>&4"#,
     );
+}
+
+#[test]
+fn strangers_write_a_few_lines_however_often_they_come() {
+    const STRANGERS: u64 = 200;
+    let mut server = Server::start(AIRWAVE, &[]);
+    for number in 0..STRANGERS {
+        let mut socket = connect(&server, "rtmp", 1 + (number % 100) as u8);
+        // RTMP 1.0 §5.2.2: no version that there is.
+        socket.write_all(b"nonsense").unwrap();
+        assert!(closed(&mut socket, Duration::from_secs(60)));
+    }
+    wait_until("all of them to be counted", 20, || {
+        (server.metric("rtmp_protocol_errors_total") == STRANGERS).then_some(())
+    });
+    let log = server.child().output();
+    let lines = log.lines().filter(|line| line.contains("rtmp: connection ended")).count();
+    assert!(lines > 0 && lines < STRANGERS as usize / 2, "{lines} lines:\n{log}");
 }
