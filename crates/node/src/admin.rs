@@ -83,6 +83,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
                 .map(|why| why.to_string())
                 .into_iter()
                 .chain(admin.space.in_vain().map(|why| why.to_string()))
+                .chain(admin.space.failing(Instant::now()).map(|why| why.to_string()))
                 .chain(certificate)
                 .chain(admin.encoding.complaint())
                 .collect();
