@@ -380,6 +380,12 @@ impl History {
     pub async fn tidy_clips(&self) -> Result<usize, HistoryError> {
         let left = self.state().left.clone();
         let (mut orphans, mut failed) = (0, None);
+    /// How many bytes each object of its segments has.
+    pub async fn sizes(&self, video: &VideoUid) -> Result<BTreeMap<Key, u64>, HistoryError> {
+        let recording = self.recording(video).await?;
+        Ok(recording.iter().flat_map(|recording| recording.sizes()).collect())
+    }
+
         for video in &left {
             match self.tidy(video).await {
                 Ok(found) => orphans += found,
