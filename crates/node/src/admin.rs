@@ -47,6 +47,8 @@ pub(crate) struct Admin {
     pub(crate) history: Arc<History>,
     pub(crate) encoding: Arc<Encoding>,
     pub(crate) chat: Arc<chat::Rooms>,
+    /// What was found wrong with the data directory at the start, in words.
+    pub(crate) media_lost: Option<String>,
 }
 
 /// The admin routes: the router is made of this list, and so is the authorisation table.
@@ -84,6 +86,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
                 .into_iter()
                 .chain(admin.space.in_vain().map(|why| why.to_string()))
                 .chain(admin.space.failing(Instant::now()).map(|why| why.to_string()))
+                .chain(admin.media_lost.clone())
                 .chain(certificate)
                 .chain(admin.encoding.complaint())
                 .collect();
@@ -186,6 +189,9 @@ fn text(admin: &Admin) -> String {
 
     let help = "Lines of the log that could not be written: its disk was full, or nobody read it.";
     out.counter("log_lines_lost", help, crate::logging::lost());
+
+    let help = "Reads of recordings whose object is not there any more.";
+    out.counter("recording_objects_missing", help, admin.history.missing());
 
     let times = admin.backlog.commit_times();
     let name = "segment_commit_seconds";

@@ -59,7 +59,11 @@ fn strangers_write_a_few_lines_however_often_they_come() {
     wait_until("all of them to be counted", 20, || {
         (server.metric("rtmp_protocol_errors_total") == STRANGERS).then_some(())
     });
-    let log = server.child().output();
+    // What it says is read a moment after it happens.
+    let log = wait_until("words about it", 20, || {
+        let log = server.child().output();
+        log.contains("rtmp: connection ended").then_some(log)
+    });
     let lines = log.lines().filter(|line| line.contains("rtmp: connection ended")).count();
     assert!(lines > 0 && lines < STRANGERS as usize / 2, "{lines} lines:\n{log}");
 }

@@ -31,6 +31,7 @@ mod levels;
 mod lies;
 mod live;
 mod logs;
+mod lost;
 mod moq;
 mod moq_deltas;
 mod moq_floods;
