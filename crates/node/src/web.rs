@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use acme::challenges::ACME_TLS;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Version, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -288,12 +288,20 @@ where
         let answers = answers.clone();
         // RFC 9112 §3.2: whoever stands in between may have believed the other one.
         let hosts = request.headers().get_all(header::HOST).iter().count();
+        let wrong = match hosts {
+            0 if version == Version::HTTP_11 => Some("no Host\n"),
+            0 | 1 => None,
+            _ => Some("more than one Host\n"),
+        };
         let way = arrival::introduce(&mut request, client, &proxies);
-        let answered = (hosts <= 1).then(|| routers.of(way).call(request));
+        let answered = match wrong {
+            Some(words) => Err(words),
+            None => Ok(routers.of(way).call(request)),
+        };
         async move {
             let response = match answered {
-                Some(answered) => answered.await?,
-                None => (StatusCode::BAD_REQUEST, "more than one Host\n").into_response(),
+                Ok(answered) => answered.await?,
+                Err(words) => (StatusCode::BAD_REQUEST, words).into_response(),
             };
             Ok::<_, Infallible>(answers.follow(late.told(response, version)))
         }
