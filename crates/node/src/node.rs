@@ -481,9 +481,10 @@ impl Node {
             let gone = async { left.clone().wait_for(|left| *left).await.is_ok() };
             let _ = tokio::time::timeout(STOP, gone).await;
         }
+        // First, so that who publishes leaves for this and not with a lost connection.
+        self.origin.shutdown();
         let _ = self.stop.send(true);
         let drained = async {
-            self.origin.shutdown();
             self.tasks.join().await;
             let mut services = self.services.lock().await;
             while services.join_next().await.is_some() {}

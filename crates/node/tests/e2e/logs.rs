@@ -4,9 +4,10 @@
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
-use testkit::{Clip, ClipSpec, Follower, Server, wait_until};
+use testkit::{Child, Clip, ClipSpec, Follower, Server, wait_until};
 
 use crate::AIRWAVE;
 use crate::hostile::{closed, connect};
@@ -66,4 +67,18 @@ fn strangers_write_a_few_lines_however_often_they_come() {
     });
     let lines = log.lines().filter(|line| line.contains("rtmp: connection ended")).count();
     assert!(lines > 0 && lines < STRANGERS as usize / 2, "{lines} lines:\n{log}");
+}
+
+#[test]
+fn what_is_watched_and_can_not_be_written_is_an_error() {
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let _encoder = Clip::make(&ClipSpec::plain("plain", 12)).publish(&input.rtmp, -1);
+    let video = server.wait_live(&input);
+    let page = format!("http://{}/{video}", server.addresses["http"].as_str().unwrap());
+    let mut watch = Command::new("sh");
+    watch.args(["-c", r#"exec "$0" watch "$1" >/dev/full"#, AIRWAVE, &page]);
+    let mut watch = Child::start(&mut watch);
+    assert_eq!(watch.wait(60).code(), Some(1), "{}", watch.output());
+    assert!(watch.output().contains("can't write what is watched"), "{}", watch.output());
 }
