@@ -5,6 +5,7 @@ use access::table::Row;
 use access::{Permission, Resource};
 use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
 use axum::handler::Handler;
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -15,7 +16,7 @@ use crate::audit::Change;
 use crate::auth::Caller;
 use crate::envelope::{ApiError, enveloped, no_such_route};
 use crate::inputs::check_account;
-use crate::limits::CAPTIONS_BODY_MAX;
+use crate::limits::{BODY_BYTES_MAX, CAPTIONS_BODY_MAX};
 use crate::{
     Api, audit, auth, captions, chat, clips, downloads, embed, inputs, links, list, moq, session,
     signing, tokens, videos,
@@ -149,6 +150,7 @@ pub(crate) fn router(api: &Api) -> Router<Api> {
     });
     let router = routes().into_iter().fold(nothing, |router, route| {
         let Route { method, path, rule, handler } = route;
+        let handler = handler.route_layer(from_fn_with_state(body_max(&path), bounded));
         let handler = match rule {
             Rule::Everybody => handler,
             _ => {
@@ -160,6 +162,21 @@ pub(crate) fn router(api: &Api) -> Router<Api> {
     });
     // Not `layer`: that one would guard the fallback of the router that this one is merged into.
     router.route_layer(from_fn_with_state(api.clone(), auth::admit)).route_layer(from_fn(enveloped))
+}
+
+/// How long the body of a request may be.
+fn body_max(path: &str) -> usize {
+    if path.ends_with("/captions/{language}") { CAPTIONS_BODY_MAX } else { BODY_BYTES_MAX }
+}
+
+/// A body that says it is too long is not waited for.
+async fn bounded(State(most): State<usize>, request: Request, next: Next) -> Response {
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > most as u64) {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    next.run(request).await
 }
 
 /// The rows of the authorisation table.

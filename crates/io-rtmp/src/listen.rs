@@ -5,10 +5,12 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use media::admission::Door;
 use proxy::header::{Header, Step};
 use proxy::network::Networks;
+use proxy::seldom::Seldom;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -48,7 +50,21 @@ pub(crate) struct Shared {
     pub(crate) door: Door,
     pub(crate) counters: Arc<Counters>,
     pub(crate) random: fn(&mut [u8; 32]),
+    pub(crate) lines: Lines,
     half_open: Mutex<HalfOpen>,
+}
+
+/// What strangers may log, kind by kind.
+#[derive(Default)]
+pub(crate) struct Lines {
+    /// Connections that broke the protocol.
+    pub(crate) ended: Seldom,
+    /// Publishes that were refused.
+    pub(crate) refused: Seldom,
+    /// Connections that could not be accepted.
+    accept: Seldom,
+    /// Load balancers that did not say whom a connection is for.
+    lies: Seldom,
 }
 
 #[derive(Default)]
@@ -86,7 +102,8 @@ pub(crate) fn shared(
     counters: Arc<Counters>,
     random: fn(&mut [u8; 32]),
 ) -> Arc<Shared> {
-    Arc::new(Shared { door, counters, random, half_open: Mutex::default() })
+    let lines = Lines::default();
+    Arc::new(Shared { door, counters, random, lines, half_open: Mutex::default() })
 }
 
 impl Shared {
@@ -160,7 +177,9 @@ pub async fn run(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: leave the queue alone for a moment.
-                tracing::warn!(%error, "rtmp: accept failed");
+                if let Some(line) = shared.lines.accept.line(Instant::now()) {
+                    tracing::warn!(%error, left_out = line.left_out, "rtmp: accept failed");
+                }
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 continue;
             }
@@ -202,7 +221,10 @@ async fn behind_balancer(
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
         Err(error) => {
             shared.counters.proxy_lies.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%peer, %error, "rtmp: connection refused");
+            if let Some(line) = shared.lines.lies.line(Instant::now()) {
+                let left_out = line.left_out;
+                tracing::warn!(%peer, %error, left_out, "rtmp: connection refused");
+            }
             return;
         }
     };

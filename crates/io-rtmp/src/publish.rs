@@ -70,7 +70,7 @@ impl Live {
                 Ok(())
             }
         };
-        taken.or_else(|fault| self.fault(fault))
+        taken.or_else(|fault| self.fault(media.kind, fault))
     }
 
     /// One message may hold several tracks; what is wrong with one does not keep the others out.
@@ -113,11 +113,16 @@ impl Live {
     }
 
     /// A codec that is not carried ends the publish at once; other faults are passed over, a while.
-    fn fault(&mut self, fault: Fault) -> Result<(), Unusable> {
+    fn fault(&mut self, kind: Kind, fault: Fault) -> Result<(), Unusable> {
         use media::codec::Error;
         match fault {
             // Parameter sets may still come; until then there is nothing to show.
-            Fault::Codec(Error::NoConfiguration { .. }) => return Ok(()),
+            Fault::Codec(Error::NoConfiguration { .. }) => {
+                if kind == Kind::Video {
+                    self.publication.unconfigured();
+                }
+                return Ok(());
+            }
             Fault::Codec(Error::Unsupported { .. }) | Fault::Body(flv::Error::Unsupported(_)) => {
                 return Err(Unusable::Codec(fault.to_string()));
             }

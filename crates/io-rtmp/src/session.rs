@@ -105,8 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let level = error.fault();
                 if level == Fault::Misuse {
                     tracing::error!(peer = %self.peer, %error, "rtmp: misuse of the core");
-                } else {
-                    tracing::info!(peer = %self.peer, %error, "rtmp: connection ended");
+                } else if let Some(line) = self.shared.lines.ended.line(now) {
+                    let left_out = line.left_out;
+                    tracing::info!(peer = %self.peer, %error, left_out, "rtmp: connection ended");
                 }
             }
         }
@@ -263,7 +264,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.server.command(now, Command::Accept { stream_id })
             }
             Err(refused) => {
-                tracing::info!(peer = %self.peer, reason = %refused, "rtmp: publish refused");
+                if let Some(line) = self.shared.lines.refused.line(now) {
+                    let left_out = line.left_out;
+                    tracing::info!(
+                        peer = %self.peer, reason = %refused, left_out, "rtmp: publish refused"
+                    );
+                }
                 self.shared.counters.refused_publishes.fetch_add(1, Ordering::Relaxed);
                 self.reject(now, stream_id, refused.to_string())
             }
@@ -294,10 +300,36 @@ enum Drained {
 /// The stream key: the stream's name, or the last segment of the application where encoders are given
 /// the whole URL as the server.
 fn key_of(publish: &Publish) -> String {
-    let name = publish.name.expose();
+    key_in(publish.name.expose(), publish.connect.app.expose()).to_owned()
+}
+
+/// As it is pasted: with blanks around it, or as the end of a path. No key has either in it.
+fn key_in<'a>(name: &'a str, app: &'a str) -> &'a str {
+    let around = |c: char| c == '/' || c.is_whitespace();
+    let name = name.trim_matches(around);
     if !name.is_empty() {
-        return name.to_owned();
+        return name.rsplit('/').next().unwrap_or(name);
     }
-    let app = publish.connect.app.expose();
-    app.rsplit_once('/').map_or_else(String::new, |(_, key)| key.to_owned())
+    app.trim_matches(around).rsplit_once('/').map_or("", |(_, key)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_in;
+
+    #[test]
+    fn a_key_is_taken_as_people_paste_it() {
+        for (name, app) in [
+            ("KEY", "live"),
+            (" KEY\r\n", "live"),
+            ("/KEY", "live"),
+            ("KEY/ ", "live"),
+            ("foo/KEY", "live"),
+            ("", "live/KEY"),
+            (" ", "live/KEY/ "),
+        ] {
+            assert_eq!(key_in(name, app), "KEY", "{name:?} of {app:?}");
+        }
+        assert_eq!((key_in("", "live"), key_in(" /", "live/")), ("", ""));
+    }
 }

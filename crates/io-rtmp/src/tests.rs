@@ -196,6 +196,33 @@ fn avc_header() -> Vec<u8> {
     [&b"\x90avc1"[..], &record.unwrap().to_avcc()].concat()
 }
 
+/// Nobody can see such a picture, and only its owner can do something about it.
+#[tokio::test(start_paused = true)]
+async fn pictures_before_any_parameter_sets_are_counted() {
+    let (origin, counted) = (Origin::new(Limits::default()), Arc::new(Mutex::new(None)));
+    let ((inner, _), noted) = (open_door(&origin), counted.clone());
+    let door: Door = Arc::new(move |asking| {
+        let (inner, noted) = (inner.clone(), noted.clone());
+        Box::pin(async move {
+            let Admitted { publication, .. } = inner(asking).await?;
+            let leave = move |publication: Publication, _| {
+                *noted.lock().unwrap() = Some(publication.counts());
+            };
+            Ok(Admitted { publication, leave: Box::new(leave) })
+        })
+    });
+    let mut encoder = Encoder::new(door, "key");
+    encoder.publish().await.unwrap();
+    for _ in 0..3 {
+        encoder.send(Kind::Video, b"\x91avc1\0\0\0\0\0\0\x03\x65\x88\x80".as_slice());
+    }
+    encoder.flush().await;
+    drop(encoder.socket);
+    encoder.session.await.unwrap();
+    let counts = counted.lock().unwrap().unwrap();
+    assert_eq!((counts.unconfigured, counts.frames, counts.unreadable), (3, 0, 0));
+}
+
 /// `onMetaData` comes before the tracks that it describes; what it says of them is a claim.
 #[tokio::test(start_paused = true)]
 async fn declared_bitrates_go_on_air_with_their_tracks_and_lies_do_not() {

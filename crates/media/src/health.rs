@@ -22,6 +22,12 @@ const KEY_FRAMES_GOOD_S: f64 = 2.2;
 /// Nothing comes: the connection stands, and the encoder is silent.
 const SILENT: Duration = Duration::from_secs(3);
 
+/// One track has stopped: encoders that leave out what does not change send more often than this.
+const STOPPED: Duration = Duration::from_secs(5);
+
+/// Pictures without parameter sets: some come before the first ones of an encoder in the middle of its work.
+const UNCONFIGURED_MAX: u64 = 60;
+
 /// Pictures whose times do not rise: a few are an encoder's hiccup.
 const TIMES_NOT_RISING_MAX: u64 = 60;
 
@@ -31,6 +37,11 @@ pub struct Health {
     began: Instant,
     /// When a frame came last.
     heard: Option<Instant>,
+    /// The same of pictures, and of sound, unless its track was taken away.
+    picture_at: Option<Instant>,
+    sound_at: Option<Instant>,
+    /// When a key frame came last.
+    key_frame_at: Option<Instant>,
     full: VecDeque<Bucket>,
     open: Bucket,
     counts: Counts,
@@ -65,14 +76,22 @@ pub struct Report {
     pub video: Option<Rate>,
     /// Sound, if any came.
     pub audio: Option<Rate>,
+    /// Seconds since a picture came, if one did and the track was not taken away.
+    pub video_silent_s: Option<u64>,
+    /// Seconds since sound came, likewise.
+    pub audio_silent_s: Option<u64>,
     /// Seconds between the last two key frames.
     pub key_frame_interval_s: Option<f64>,
+    /// Seconds since the last one.
+    pub key_frame_age_s: Option<u64>,
     /// Media time that arrived per time that passed: below 1 the connection is too slow.
     pub upload_ratio: Option<f64>,
     /// Frames that could not be used.
     pub dropped: u64,
     /// Of these, those that could not be read.
     pub unreadable: u64,
+    /// Pictures that came before anything that says how to decode them.
+    pub unconfigured: u64,
     /// Pictures that decoding can start with, so far.
     pub key_frames: u64,
     /// What was repaired.
@@ -96,7 +115,17 @@ impl Health {
         let (video, audio) = (Sum::default(), Sum::default());
         let open = Bucket { start: now, video, audio, reached_ns: 0 };
         let (counts, repairs) = (Counts::default(), Repairs::default());
-        Self { began: now, heard: None, full: VecDeque::new(), open, counts, repairs }
+        Self {
+            began: now,
+            heard: None,
+            picture_at: None,
+            sound_at: None,
+            key_frame_at: None,
+            full: VecDeque::new(),
+            open,
+            counts,
+            repairs,
+        }
     }
 
     /// A frame was taken.
@@ -105,10 +134,20 @@ impl Health {
             self.next(now);
         }
         self.heard = Some(now);
+        *self.newest(video) = Some(now);
         let sum = if video { &mut self.open.video } else { &mut self.open.audio };
         sum.frames += 1;
         sum.bytes += bytes as u64;
         self.open.reached_ns = self.open.reached_ns.max(decode_ns);
+    }
+
+    /// The encoder has taken a track of this kind away: nothing is missing.
+    pub(crate) fn rest(&mut self, video: bool) {
+        *self.newest(video) = None;
+    }
+
+    fn newest(&mut self, video: bool) -> &mut Option<Instant> {
+        if video { &mut self.picture_at } else { &mut self.sound_at }
     }
 
     fn next(&mut self, start: Instant) {
@@ -133,8 +172,11 @@ impl Health {
         seen
     }
 
-    /// What the publication counts.
+    /// What the publication counts, its newest frame included.
     pub(crate) fn note(&mut self, counts: Counts, repairs: Repairs) {
+        if counts.key_frames > self.counts.key_frames {
+            self.key_frame_at = self.heard;
+        }
         (self.counts, self.repairs) = (counts, repairs);
     }
 
@@ -156,16 +198,21 @@ impl Health {
         };
         let (video, audio) = (rate(|b| b.video), rate(|b| b.audio));
         let interval = self.counts.key_frame_interval_ms;
+        let since = |at: Instant| now.saturating_duration_since(at).as_secs();
         let mut report = Report {
             protocol: "",
             connected_s: now.saturating_duration_since(self.began).as_secs(),
-            silent_s: self.heard.map(|at| now.saturating_duration_since(at).as_secs()),
+            silent_s: self.heard.map(since),
             video,
             audio,
+            video_silent_s: self.picture_at.map(since),
+            audio_silent_s: self.sound_at.map(since),
+            key_frame_age_s: self.key_frame_at.map(since),
             key_frame_interval_s: (interval > 0).then(|| interval as f64 / 1000.0),
             upload_ratio: self.upload_ratio(),
             dropped: self.counts.dropped,
             unreadable: self.counts.unreadable,
+            unconfigured: self.counts.unconfigured,
             key_frames: self.counts.key_frames,
             repairs: self.repairs,
             advice: Vec::new(),
@@ -185,7 +232,19 @@ impl Health {
 
 fn advice(report: &Report) -> Vec<String> {
     let mut words = Vec::new();
+    let silent_s = report.silent_s.filter(|s| *s >= SILENT.as_secs());
+    let stopped = |s: Option<u64>| s.filter(|s| silent_s.is_none() && *s >= STOPPED.as_secs());
+    let no_picture_s = stopped(report.video_silent_s);
+    // The next one has not come: it is that long at least.
+    let overdue_s = report.key_frame_age_s.filter(|age| {
+        let interval = report.key_frame_interval_s.unwrap_or(0.0).max(KEY_FRAMES_MAX_S);
+        silent_s.is_none() && no_picture_s.is_none() && *age as f64 > interval
+    });
     match report.key_frame_interval_s {
+        _ if overdue_s.is_some() => words.push(format!(
+            "no key frame for {} s: set the key-frame interval to 2 s",
+            overdue_s.unwrap_or(0)
+        )),
         Some(s) if s > KEY_FRAMES_MAX_S => {
             words.push(format!("key frames every {s:.1} s: set the key-frame interval to 2 s"));
         }
@@ -194,12 +253,19 @@ fn advice(report: &Report) -> Vec<String> {
         )),
         _ => {}
     }
-    let silent_s = report.silent_s.filter(|s| *s >= SILENT.as_secs());
+    for (what, s) in [("picture", no_picture_s), ("sound", stopped(report.audio_silent_s))] {
+        if let Some(s) = s {
+            words.push(format!("no {what} for {s} s: check the encoder's sources"));
+        }
+    }
     if let Some(seconds) = silent_s {
         words.push(format!(
             "nothing has arrived for {seconds} s: check the encoder and its connection"
         ));
-    } else if let Some(ratio) = report.upload_ratio.filter(|r| *r < UPLOAD_RATIO_MIN) {
+    } else if let Some(ratio) = report.upload_ratio.filter(|r| *r < UPLOAD_RATIO_MIN)
+        // Of an encoder that has sent nothing at all this says nothing.
+        && report.silent_s.is_some()
+    {
         words.push(format!(
             "only {:.0} % of the media arrives in time: lower the bitrate, or use a better connection",
             ratio * 100.0
@@ -211,10 +277,18 @@ fn advice(report: &Report) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let without_sets = report.unconfigured > UNCONFIGURED_MAX && report.video_silent_s.is_none();
+    if without_sets {
+        words.push(
+            "pictures come without their parameter sets (SPS and PPS), so nobody can see them: restart the encoder, \
+             or let it repeat its headers with each key frame"
+                .to_owned(),
+        );
+    }
     if report.unreadable > 0 {
         words.push(format!(
-            "{} frames could not be read: check the encoder's codec settings, or use another encoder",
-            report.unreadable
+            "{} could not be read: check the encoder's codec settings, or use another encoder",
+            frames(report.unreadable)
         ));
     }
     if report.repairs.aligned_by_arrival > 0 {
@@ -234,6 +308,7 @@ fn advice(report: &Report) -> Vec<String> {
         && silent_s.is_none()
         && report.video.is_none()
         && report.audio.is_none()
+        && !without_sets
     {
         words.push("connected, but no media arrives: check the encoder's sources".to_owned());
     }
@@ -249,9 +324,13 @@ fn advice(report: &Report) -> Vec<String> {
         words.push(format!("sound ran away from the clock {n} and was put back"));
     }
     if report.dropped > 0 {
-        words.push(format!("{} frames could not be used", report.dropped));
+        words.push(format!("{} could not be used", frames(report.dropped)));
     }
     words
+}
+
+fn frames(n: u64) -> String {
+    if n == 1 { "1 frame".to_owned() } else { format!("{n} frames") }
 }
 
 fn times(n: u64) -> String {
@@ -317,7 +396,7 @@ mod tests {
         }
         // On again: only the seconds count in which nothing came.
         (750..1_250).for_each(|i| frame(&mut health, i));
-        health.note(counts, Repairs::default());
+        health.note(Counts { key_frames: 3, ..Counts::default() }, Repairs::default());
         let report = health.report(began + Duration::from_secs(50));
         assert!((report.video.unwrap().frames_per_second - 25.0).abs() < 0.5, "{report:?}");
         assert_eq!(report.advice, Vec::<String>::new());
@@ -342,6 +421,7 @@ mod tests {
         for (counts, repairs, words) in [
             (Counts::default(), repairs, "no key frame has come"),
             (Counts { unreadable: 3, ..counts }, repairs, "3 frames could not be read"),
+            (Counts { unreadable: 1, ..counts }, repairs, "1 frame could not be read"),
             (
                 counts,
                 Repairs { aligned_by_arrival: 1, ..repairs },
@@ -374,6 +454,75 @@ mod tests {
             let advice = health.report(began + Duration::from_secs(20)).advice;
             assert_eq!(advice.len(), 1, "{advice:?}");
             assert!(advice[0].starts_with(words), "{advice:?}");
+        }
+    }
+
+    /// What is advised after so many seconds of these tracks (the last second that each came in) with one key frame at the
+    /// second `key`.
+    fn stopped(seconds: u32, video_until: u32, audio_until: u32, key: Option<u32>) -> Vec<String> {
+        let began = start();
+        let (mut health, mut counts) = (Health::new(began), Counts::default());
+        for i in 0..seconds * 25 {
+            let at = Duration::from_millis(u64::from(i) * 40);
+            for (video, until) in [(true, video_until), (false, audio_until)] {
+                if i < until * 25 {
+                    counts.key_frames += u64::from(video && key == Some(i / 25) && i % 25 == 0);
+                    health.frame(video, 1_000, at.as_nanos() as i64, began + at);
+                    health.note(counts, Repairs::default());
+                }
+            }
+        }
+        health.report(began + Duration::from_secs(u64::from(seconds))).advice
+    }
+
+    #[test]
+    fn a_track_that_has_stopped_and_a_key_frame_that_does_not_come_are_told() {
+        let no_key = "no key frame for 24 s: set the key-frame interval to 2 s";
+        let no_sound = "no sound for 9 s: check the encoder's sources";
+        let no_picture = "no picture for 9 s: check the encoder's sources";
+        let check = |advice: Vec<String>, expect: &[&str]| assert_eq!(advice, expect);
+        check(stopped(24, 24, 24, Some(0)), &[no_key]);
+        check(stopped(24, 24, 24, Some(20)), &[]);
+        check(stopped(24, 24, 15, Some(20)), &[no_sound]);
+        check(stopped(24, 15, 24, Some(12)), &[no_picture]);
+        check(stopped(24, 24, 20, Some(20)), &[]);
+        // All of it: that is said once.
+        check(
+            stopped(24, 15, 15, Some(12)),
+            &["nothing has arrived for 9 s: check the encoder and its connection"],
+        );
+    }
+
+    #[test]
+    fn a_track_that_was_taken_away_is_not_missing() {
+        let began = start();
+        let mut health = Health::new(began);
+        health.frame(false, 100, 0, began);
+        health.rest(false);
+        let at = began + Duration::from_secs(9);
+        health.frame(true, 100, 9_000_000_000, at);
+        health.note(Counts { key_frames: 1, ..Counts::default() }, Repairs::default());
+        assert_eq!(health.report(at).advice, Vec::<String>::new());
+    }
+
+    #[test]
+    fn pictures_without_parameter_sets_are_told() {
+        let began = start();
+        for (sound, unconfigured, told) in
+            [(false, 60, false), (false, 61, true), (true, 300, true)]
+        {
+            let mut health = Health::new(began);
+            let counts = Counts { unconfigured, ..Counts::default() };
+            health.note(counts, Repairs::default());
+            for i in 0..300 {
+                let at = Duration::from_millis(i * 40);
+                if sound {
+                    health.frame(false, 100, at.as_nanos() as i64, began + at);
+                }
+            }
+            let advice = health.report(began + Duration::from_secs(12)).advice;
+            assert_eq!(advice.len(), 1, "{advice:?}");
+            assert_eq!(advice[0].starts_with("pictures come without"), told, "{advice:?}");
         }
     }
 }

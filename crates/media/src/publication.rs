@@ -83,6 +83,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Messages that could not be read as media.
     pub unreadable: u64,
+    /// Pictures that came before anything that says how to decode them.
+    pub unconfigured: u64,
     /// Pictures that decoding can start with.
     pub key_frames: u64,
     /// Groups that had to be cut without a key frame.
@@ -379,6 +381,14 @@ impl Publication {
             track.broken = true;
             track.producer.rest();
         }
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.rest(matches!(slot, Slot::Video(_)));
+    }
+
+    /// A picture came, and nothing before it has said how to decode it.
+    pub fn unconfigured(&mut self) {
+        self.counts.unconfigured += 1;
+        self.note();
     }
 
     /// Something came that could not be read as media.

@@ -47,6 +47,8 @@ pub(crate) struct Admin {
     pub(crate) history: Arc<History>,
     pub(crate) encoding: Arc<Encoding>,
     pub(crate) chat: Arc<chat::Rooms>,
+    /// What was found wrong with the data directory at the start, in words.
+    pub(crate) media_lost: Option<String>,
 }
 
 /// The admin routes: the router is made of this list, and so is the authorisation table.
@@ -83,6 +85,8 @@ async fn ready(State(admin): State<Admin>) -> Response {
                 .map(|why| why.to_string())
                 .into_iter()
                 .chain(admin.space.in_vain().map(|why| why.to_string()))
+                .chain(admin.space.failing(Instant::now()).map(|why| why.to_string()))
+                .chain(admin.media_lost.clone())
                 .chain(certificate)
                 .chain(admin.encoding.complaint())
                 .collect();
@@ -182,6 +186,12 @@ fn text(admin: &Admin) -> String {
         "Segments that are gaps in recordings: the disk was full, failed or too slow.",
         admin.space.lost(),
     );
+
+    let help = "Lines of the log that could not be written: its disk was full, or nobody read it.";
+    out.counter("log_lines_lost", help, crate::logging::lost());
+
+    let help = "Reads of recordings whose object is not there any more.";
+    out.counter("recording_objects_missing", help, admin.history.missing());
 
     let times = admin.backlog.commit_times();
     let name = "segment_commit_seconds";

@@ -41,13 +41,17 @@ struct Mark {
 }
 
 /// What was copied.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Copied {
     pub(crate) videos: u64,
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
     /// Objects that the index names and the store does not have: recordings with holes.
     pub(crate) missing: u64,
+    /// Objects that have another length than the index says, in words.
+    pub(crate) damaged: Vec<String>,
+    /// Restored: in all, it is not what the backup had when it was made.
+    pub(crate) differs: Option<String>,
     /// Backups: of which time, in milliseconds since 1970.
     pub(crate) made_ms: u64,
 }
@@ -137,7 +141,12 @@ pub(crate) async fn restore(
     drop(control);
     fs::rename(&copy, to.join(DATABASE)).context("can't name the database")?;
     File::open(to)?.sync_all().context("can't sync the folder")?;
-    Ok(Copied { missing: missing.len() as u64, made_ms: mark.made_ms, ..copied })
+    let differs = (copied.objects, copied.bytes) != (mark.objects, mark.bytes);
+    let differs = differs.then(|| {
+        let Mark { objects, bytes, .. } = mark;
+        format!("the backup had {objects} objects with {bytes} bytes when it was made")
+    });
+    Ok(Copied { missing: missing.len() as u64, made_ms: mark.made_ms, differs, ..copied })
 }
 
 fn read_mark(from: &Path) -> Result<Mark> {
@@ -228,6 +237,7 @@ async fn copy_objects(
     let mut kept = BTreeSet::new();
     for video in videos(history.control()).await? {
         let named = history.named(&video).await;
+        let sizes = history.sizes(&video).await;
         history.forget(&video);
         let named = match named {
             Err(HistoryError::Read(ReadError::NotFound)) => {
@@ -236,6 +246,7 @@ async fn copy_objects(
             }
             named => named.with_context(|| format!("can't read the index of video {video}"))?,
         };
+        let sizes = sizes.with_context(|| format!("can't read the index of video {video}"))?;
         copied.videos += 1;
         kept.insert(video.to_string());
         let folder = to.join("o").join(video.as_str());
@@ -245,6 +256,10 @@ async fn copy_objects(
                 Ok(bytes) => {
                     copied.objects += 1;
                     copied.bytes += bytes;
+                    if let Some(size) = sizes.get(&key).filter(|size| **size != bytes) {
+                        let key = key.as_str();
+                        copied.damaged.push(format!("{key} has {bytes} bytes instead of {size}"));
+                    }
                     progress(&copied);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -318,6 +333,10 @@ mod tests {
         store::Key::new(&object).unwrap()
     }
 
+    fn media(record: &control::SegmentRecord) -> Vec<u8> {
+        vec![7; usize::try_from(record.bytes).unwrap()]
+    }
+
     /// A data directory with two recordings of two segments.
     async fn data_directory(dir: &Path) -> Vec<VideoUid> {
         fs::create_dir_all(dir).unwrap();
@@ -334,7 +353,7 @@ mod tests {
             for number in claimed.first_segment..claimed.first_segment + 2 {
                 let record = segment(&owned, number);
                 let key = key_of(&owned.video, &record);
-                store.put(&key, vec![Bytes::from_static(b"media")]).await.unwrap();
+                store.put(&key, vec![Bytes::from(media(&record))]).await.unwrap();
                 control.commit(&owned, vec![record], 0).await.unwrap();
             }
             control.release(&owned, End::Goodbye, NOW).await.unwrap();
@@ -374,7 +393,8 @@ mod tests {
         .unwrap();
         assert_eq!((copied.videos, copied.objects, copied.missing), (1, 2, 0));
         for key in named(&to, &videos[0]).await {
-            assert_eq!(fs::read(to.join(MEDIA).join(key.as_str())).unwrap(), b"media");
+            let copy = fs::read(to.join(MEDIA).join(key.as_str())).unwrap();
+            assert!(!copy.is_empty() && copy.iter().all(|byte| *byte == 7));
         }
         assert_eq!(named(&to, &videos[1]).await, BTreeSet::new());
         assert!(!to.join(MEDIA).join("o").join(videos[1].as_str()).exists());
@@ -393,6 +413,30 @@ mod tests {
         let restored = restore(&to, &again, |_| {}).await.unwrap();
         assert_eq!((restored.objects, restored.missing), (3, 1));
         assert_eq!(named(&again, &videos[1]).await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_has_lost_bytes_is_named_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+        let videos = data_directory(&data).await;
+        let made = backup(&data, &to, |_| {}).await.unwrap();
+        assert_eq!((made.damaged.as_slice(), &made.differs), ([].as_slice(), &None));
+        let whole = restore(&to, &folder.path().join("whole"), |_| {}).await.unwrap();
+        assert_eq!((whole.damaged.as_slice(), &whole.differs), ([].as_slice(), &None));
+        let key = named(&to, &videos[0]).await.into_iter().next().unwrap();
+        let file = to.join(MEDIA).join(key.as_str());
+        let size = fs::metadata(&file).unwrap().len();
+        // A file of its own: the others are the same on the disk.
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, [7; 10]).unwrap();
+        let again = folder.path().join("again");
+        let restored = restore(&to, &again, |_| {}).await.unwrap();
+        let words = format!("{} has 10 bytes instead of {size}", key.as_str());
+        assert_eq!(restored.damaged, [words]);
+        let differs = restored.differs.unwrap();
+        assert!(differs.contains(&format!("{} bytes", made.bytes)), "{differs}");
+        assert_eq!(named(&again, &videos[1]).await.len(), 2, "the rest is kept");
     }
 
     #[tokio::test]

@@ -411,8 +411,12 @@ impl Ingest {
     fn leave(self: &Arc<Self>, publication: Publication, owned: &Owned, timeout: u32, left: Left) {
         let now = Instant::now();
         let (counts, repairs) = (publication.counts(), *publication.repairs());
+        let why = match publication.closed() {
+            Some(Close::Shutdown) => "the server stopped".to_owned(),
+            _ => left.to_string(),
+        };
         tracing::info!(
-            input = %owned.input, why = %left, frames = counts.frames, bytes = counts.bytes,
+            input = %owned.input, why, frames = counts.frames, bytes = counts.bytes,
             dropped = counts.dropped, %repairs, "encoder left"
         );
         let wait = match (left, timeout) {

@@ -1,6 +1,7 @@
 //! The log: on standard error, short for people or JSON for machines.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_subscriber::EnvFilter;
 
@@ -18,10 +19,38 @@ impl LogLevel {
     }
 }
 
+/// Lines that nobody could take.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of the log are lost since the start: its disk was full, or nobody read it.
+pub(crate) fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Standard error, to which a write never fails: a log that is lost ends neither a broadcast nor its
+/// recording.
+struct Lenient;
+
+impl Write for Lenient {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if stderr().write_all(line).is_err() {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = stderr().flush();
+        Ok(())
+    }
+}
+
 /// Begins logging. A second call (in tests) changes nothing.
 pub(crate) fn start(log: &Log) -> LogLevel {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_writer(stderr);
+    let builder = tracing_subscriber::fmt().with_writer(|| Lenient);
+    // It would say on standard error, too, that this can't be written, and panic where that fails.
+    let builder = builder.log_internal_errors(false);
     match log.format {
         LogFormat::Text => {
             let builder = builder.with_ansi(stderr().is_terminal()).with_target(false).compact();

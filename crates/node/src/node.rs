@@ -34,7 +34,7 @@ use crate::retention::retain;
 use crate::{admin, quic, tls, web};
 
 pub(crate) use self::data_dir::{API_TOKEN, DATABASE, MASTER_KEY, MEDIA, open_control};
-use self::data_dir::{api_token, lock};
+use self::data_dir::{api_token, lock, media_lost};
 use self::greeting::own_inputs;
 pub use self::listeners::Addresses;
 pub(crate) use self::listeners::elsewhere;
@@ -79,6 +79,7 @@ impl Node {
         let lock = lock(&dir)?;
         let control = Arc::new(open_control(&dir)?);
         let media = dir.join(MEDIA);
+        let media_lost = media_lost(&control, &media).await?;
         let store = Store::open(&media)
             .with_context(|| format!("can't open the recordings in {}", media.display()))?;
         let seed = control.derive_key(PLAYBACK_TOKENS);
@@ -286,6 +287,7 @@ impl Node {
                 history: history.clone(),
                 encoding: encoding.clone(),
                 chat: ingest.chat.clone(),
+                media_lost,
             });
             let stop = until_stop(stopped.clone());
             let routers = web::Routers::one(router);
@@ -479,9 +481,10 @@ impl Node {
             let gone = async { left.clone().wait_for(|left| *left).await.is_ok() };
             let _ = tokio::time::timeout(STOP, gone).await;
         }
+        // First, so that who publishes leaves for this and not with a lost connection.
+        self.origin.shutdown();
         let _ = self.stop.send(true);
         let drained = async {
-            self.origin.shutdown();
             self.tasks.join().await;
             let mut services = self.services.lock().await;
             while services.join_next().await.is_some() {}

@@ -78,11 +78,18 @@ pub(crate) fn acceptors(first: Arc<CertifiedKey>, challenges: Challenges) -> Res
 /// Loads the certificate of the configuration, or makes one for `host` and this machine. Certificate and key must both be
 /// there and belong together.
 pub(crate) fn load(tls: &Tls, dir: &Path, host: &str) -> Result<CertifiedKey> {
-    let (certificate, key) = match files_of(tls)? {
-        Some(files) => files,
-        None => self_signed(dir, host)?,
-    };
-    certified(&certificate, &key).with_context(|| named(tls))
+    if let Some((certificate, key)) = files_of(tls)? {
+        return certified(&certificate, &key).with_context(|| named(tls));
+    }
+    let (certificate, key) = self_signed(dir, host)?;
+    certified(&certificate, &key).with_context(|| {
+        let [certificate, key] = [CERTIFICATE, KEY].map(|name| dir.join(name));
+        format!(
+            "{} and {} can't be used: delete both, and the next start makes new ones",
+            certificate.display(),
+            key.display()
+        )
+    })
 }
 
 /// Which files were looked at.

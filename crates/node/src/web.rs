@@ -8,18 +8,19 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acme::challenges::ACME_TLS;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Version, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use proxy::network::Networks;
+use proxy::seldom::Seldom;
 use proxy::share::Shares;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,6 +54,10 @@ pub(crate) struct Counters {
     pub(crate) proxy_lies: AtomicU64,
     /// Connections ended because an answer was not read.
     pub(crate) unread: AtomicU64,
+    /// What is logged of connections that could not be accepted.
+    accept_lines: Seldom,
+    /// What is logged of [`Counters::proxy_lies`].
+    lie_lines: Seldom,
 }
 
 /// What the HTTP listeners have in common.
@@ -162,7 +167,9 @@ pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "http: accept failed");
+                if let Some(line) = counters.accept_lines.line(Instant::now()) {
+                    tracing::warn!(%error, left_out = line.left_out, "http: accept failed");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -196,7 +203,10 @@ impl Serving {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
             Err(error) => {
                 counters.proxy_lies.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%peer, %error, "http: connection refused");
+                if let Some(line) = counters.lie_lines.line(Instant::now()) {
+                    let left_out = line.left_out;
+                    tracing::warn!(%peer, %error, left_out, "http: connection refused");
+                }
                 return;
             }
         };
@@ -278,12 +288,20 @@ where
         let answers = answers.clone();
         // RFC 9112 §3.2: whoever stands in between may have believed the other one.
         let hosts = request.headers().get_all(header::HOST).iter().count();
+        let wrong = match hosts {
+            0 if version == Version::HTTP_11 => Some("no Host\n"),
+            0 | 1 => None,
+            _ => Some("more than one Host\n"),
+        };
         let way = arrival::introduce(&mut request, client, &proxies);
-        let answered = (hosts <= 1).then(|| routers.of(way).call(request));
+        let answered = match wrong {
+            Some(words) => Err(words),
+            None => Ok(routers.of(way).call(request)),
+        };
         async move {
             let response = match answered {
-                Some(answered) => answered.await?,
-                None => (StatusCode::BAD_REQUEST, "more than one Host\n").into_response(),
+                Ok(answered) => answered.await?,
+                Err(words) => (StatusCode::BAD_REQUEST, words).into_response(),
             };
             Ok::<_, Infallible>(answers.follow(late.told(response, version)))
         }

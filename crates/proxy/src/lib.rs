@@ -1,4 +1,5 @@
-//! Whom a proxy speaks for, and how many connections an address may have ([`share`]).
+//! Whom a proxy speaks for, how many connections an address may have ([`share`]), and how much
+//! strangers may log ([`seldom`]).
 //!
 //! Who comes through a load balancer has its address, unless that says whose connection it hands
 //! on: by the PROXY protocol in front of any TCP connection ([`header`]), or by `X-Forwarded-For` in a request
@@ -16,4 +17,5 @@ pub mod fuzzing;
 pub mod header;
 pub mod limits;
 pub mod network;
+pub mod seldom;
 pub mod share;

@@ -1,5 +1,7 @@
 //! The numbers that protect from proxies and from those who pretend to be one, each with its reason.
 
+use std::time::Duration;
+
 /// A line of version 1, its end included: the specification's own bound.
 pub const LINE_BYTES_MAX: usize = 107;
 
@@ -12,3 +14,9 @@ pub const HOPS_MAX: usize = 32;
 
 /// Networks in one list of the configuration.
 pub const NETWORKS_MAX: usize = 1_000;
+
+/// Lines of one kind that strangers may cause in [`LINES_SPAN`]: enough to see who comes and what is wrong.
+pub const LINES: u32 = 5;
+
+/// The span of these: a day of it is some thousand lines a kind.
+pub const LINES_SPAN: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -15,7 +16,9 @@ use store::{Key, NotAKey, ReadError, Store};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::captions;
-use crate::limits::{CLIPS_AT_ONCE, LIVE_INDEX_KEPT, PAGES, RECORDING_SEGMENTS, RECORDINGS};
+use crate::limits::{
+    CLIPS_AT_ONCE, LIVE_INDEX_KEPT, MISSING_TOLD, PAGES, RECORDING_SEGMENTS, RECORDINGS,
+};
 use crate::recording::{File, Recording, locate};
 
 /// Why something of the past can't be read.
@@ -59,6 +62,8 @@ pub struct History {
     state: Mutex<State>,
     clips: Semaphore,
     on_delete: Mutex<Vec<OnDelete>>,
+    /// Reads of objects that the index names and that are not there.
+    missing: AtomicU64,
 }
 
 /// Told of each video that is deleted.
@@ -94,6 +99,8 @@ struct State {
     making: BTreeSet<VideoUid>,
     /// Clips that are made, or not wanted any more, and whose orphans were not looked for.
     left: BTreeSet<VideoUid>,
+    /// Videos that have lost objects, as far as it was told.
+    missing: BTreeSet<VideoUid>,
     /// Counts uses, to know what was not used for longest.
     clock: u64,
 }
@@ -108,7 +115,8 @@ impl History {
     /// Reads what `control` and `store` have.
     pub fn new(control: Arc<Control>, store: Arc<Store>) -> Self {
         let (state, clips) = (Mutex::default(), Semaphore::new(CLIPS_AT_ONCE));
-        Self { control, store, state, clips, on_delete: Mutex::default() }
+        let (on_delete, missing) = (Mutex::default(), AtomicU64::new(0));
+        Self { control, store, state, clips, on_delete, missing }
     }
 
     /// Whoever keeps something of videos is told of each that is deleted, before its media goes. It must not block.
@@ -260,9 +268,34 @@ impl History {
         let Some((key, range)) = located else { return Ok(None) };
         match self.store.read_ranges(&key, &[range]).await {
             Ok(read) => Ok(read.into_iter().next()),
-            // Deleted a moment ago.
-            Err(ReadError::NotFound) => Ok(None),
+            Err(ReadError::NotFound) => {
+                self.not_there(video, &key).await;
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How often objects were to be read that the index names and that are not there.
+    pub fn missing(&self) -> u64 {
+        self.missing.load(Ordering::Relaxed)
+    }
+
+    /// An object is not there: its video was deleted a moment ago, or somebody has taken it away.
+    async fn not_there(&self, video: &VideoUid, key: &Key) {
+        if !matches!(self.control.video(video).await, Ok(Some(_))) {
+            return;
+        }
+        self.missing.fetch_add(1, Ordering::Relaxed);
+        let told = {
+            let missing = &mut self.state().missing;
+            missing.len() >= MISSING_TOLD || !missing.insert(video.clone())
+        };
+        if !told {
+            tracing::error!(
+                %video, object = key.as_str(),
+                "a recording has lost this object, and perhaps more: was it deleted, or is its disk not mounted?"
+            );
         }
     }
 
@@ -296,8 +329,10 @@ impl History {
         let ranges: Vec<Range<u64>> = located.iter().map(|(_, range)| range.clone()).collect();
         match self.store.read_ranges(key, &ranges).await {
             Ok(read) => Ok(Some(read)),
-            // Deleted a moment ago.
-            Err(ReadError::NotFound) => Ok(None),
+            Err(ReadError::NotFound) => {
+                self.not_there(video, key).await;
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -343,6 +378,12 @@ impl History {
             Some(recording) => self.named_by(&recording).await,
             None => Ok(BTreeSet::new()),
         }
+    }
+
+    /// How many bytes each object of its segments has.
+    pub async fn sizes(&self, video: &VideoUid) -> Result<BTreeMap<Key, u64>, HistoryError> {
+        let recording = self.recording(video).await?;
+        Ok(recording.iter().flat_map(|recording| recording.sizes()).collect())
     }
 
     async fn named_by(&self, recording: &Recording) -> Result<BTreeSet<Key>, HistoryError> {

@@ -46,5 +46,5 @@ pub use recorder::{Outcome, Recorder, Setup};
 pub use recording::{File, Recording};
 pub use retention::{Freed, Pass, Retention};
 pub use segment::is_recorded;
-pub use space::{InVain, Paused, Space};
+pub use space::{Failing, InVain, Paused, Space};
 pub use status::{Backlog, CommitTimes, Status};

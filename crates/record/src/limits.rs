@@ -87,3 +87,9 @@ pub const PAST_RECORDS: u64 = 128;
 /// Clips that are made at one time: each holds a segment of its source in memory, and reads and writes the disk that
 /// broadcasts are recorded on.
 pub const CLIPS_AT_ONCE: usize = 2;
+
+/// For so long after its last failure a store is said to fail: who records tries again every few seconds.
+pub const FAILING_KNOWN: Duration = Duration::from_secs(30);
+
+/// Recordings that are named in the log, once each, because they have lost objects.
+pub const MISSING_TOLD: usize = 1_000;

@@ -277,6 +277,7 @@ impl Recorder {
             control: self.control.clone(),
             owner: self.owner.clone(),
             status: self.status.clone(),
+            space: self.space.clone(),
             reserve_to: self.follower.newest().max(last + RESERVE_AHEAD),
             catalog: self.catalog.take(),
             records,
@@ -287,7 +288,11 @@ impl Recorder {
     fn committed(&mut self, committed: &Committed) {
         let now = Instant::now();
         let whole = self.ready.drain(..committed.records).filter_map(|(_, since)| since);
-        self.backlog.committed(whole.map(|since| now.saturating_duration_since(since)));
+        let waited: Vec<_> = whole.map(|since| now.saturating_duration_since(since)).collect();
+        if !waited.is_empty() {
+            self.space.works();
+        }
+        self.backlog.committed(waited.into_iter());
         self.unsealed += committed.records;
         if let Some(head) = committed.head {
             self.status.committed.store(head.last_number, Ordering::Release);
@@ -379,6 +384,7 @@ impl Put {
                 }
                 Err(error) => {
                     self.status.failures.fetch_add(1, Ordering::Relaxed);
+                    self.space.fail(&error, Instant::now());
                     tracing::warn!(
                         video = self.video,
                         segment = sealed.number,
@@ -424,6 +430,7 @@ struct Commit {
     control: Arc<Control>,
     owner: watch::Receiver<Owned>,
     status: Arc<Status>,
+    space: Arc<Space>,
     reserve_to: u64,
     catalog: Option<Bytes>,
     records: Vec<SegmentRecord>,
@@ -467,6 +474,7 @@ impl Commit {
                 }
                 Err(error @ (CommitError::Engine(_) | CommitError::Owner(_))) => {
                     self.status.failures.fetch_add(1, Ordering::Relaxed);
+                    self.space.fail(&error.to_string(), Instant::now());
                     let since = *failed_since.get_or_insert_with(Instant::now);
                     let closed = self.owner.has_changed().is_err();
                     if closed && since.elapsed() > PATIENCE {

@@ -131,6 +131,12 @@ impl Recording {
         self.records.iter().filter_map(|record| key(self.video.uid.as_str(), record))
     }
 
+    /// The same with their lengths.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = (Key, u64)> {
+        let sized = |record| Some((key(self.video.uid.as_str(), record)?, record.bytes));
+        self.records.iter().filter_map(sized)
+    }
+
     /// The newest record that has times, and how many gaps without any come after it.
     pub fn newest_timed(&self) -> Option<(&SegmentRecord, u64)> {
         let mut newest = self.records.iter().rev().zip(0..);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use store::Store;
 use tokio::sync::Notify;
 
-use crate::limits::{GAINED_LEAST, IN_VAIN_WAIT, IN_VAIN_WAIT_MAX};
+use crate::limits::{FAILING_KNOWN, GAINED_LEAST, IN_VAIN_WAIT, IN_VAIN_WAIT_MAX};
 use crate::retention::Freed;
 
 /// The room that all recorders of a node have. Retention works for the floor; recording pauses at half of
@@ -19,6 +19,7 @@ pub struct Space {
     input: Mutex<Option<u64>>,
     paused: Mutex<Option<Paused>>,
     in_vain: Mutex<Option<InVain>>,
+    failing: Mutex<Option<Failing>>,
     lost: AtomicU64,
     short: Notify,
 }
@@ -30,6 +31,31 @@ pub struct Paused {
     pub free: u64,
     /// Bytes that must be free.
     pub floor: u64,
+}
+
+/// What is to be recorded can't be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    since: Instant,
+    /// When it failed last.
+    last: Instant,
+    /// For how long it had failed then.
+    lasted: Duration,
+    error: String,
+}
+
+impl Failing {
+    /// Who records tries again every few seconds; afterwards nobody knows.
+    fn recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) < FAILING_KNOWN
+    }
+}
+
+impl std::fmt::Display for Failing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { lasted, error, .. } = self;
+        write!(f, "recording has failed for {} s: {error}", lasted.as_secs())
+    }
 }
 
 /// Deleting recordings gave no room.
@@ -122,6 +148,25 @@ impl Space {
         }
     }
 
+    /// Something could not be stored.
+    pub(crate) fn fail(&self, error: &str, now: Instant) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.as_ref().filter(|f| f.recent(now)).map_or(now, |f| f.since);
+        let lasted = now.saturating_duration_since(since);
+        *failing = Some(Failing { since, last: now, lasted, error: error.to_owned() });
+    }
+
+    /// Media is stored and in the index.
+    pub(crate) fn works(&self) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Why nothing can be stored, if that was so a moment ago.
+    pub fn failing(&self, now: Instant) -> Option<Failing> {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.clone().filter(|failing| failing.recent(now))
+    }
+
     /// Segments that were lost, of all broadcasts since the start.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
@@ -204,6 +249,23 @@ mod tests {
             assert_eq!(said.is_some(), words.is_some(), "{said:?}");
             assert!(words.is_none_or(|words| said.unwrap().contains(words)), "{words:?}");
         }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn what_fails_is_known_until_it_works_or_nobody_tries_any_more() {
+        let (space, began) = (Space::default(), Instant::now());
+        let at = |second| began + Duration::from_secs(second);
+        let words = |second| space.failing(at(second)).map(|failing| failing.to_string());
+        assert_eq!(words(0), None);
+        space.fail("no space left", at(0));
+        space.fail("no space left", at(7));
+        assert_eq!(words(8).unwrap(), "recording has failed for 7 s: no space left");
+        assert_eq!(words(37), None, "the broadcast is over");
+        space.fail("no space left", at(60));
+        assert_eq!(words(60).unwrap(), "recording has failed for 0 s: no space left");
+        space.works();
+        assert_eq!(words(60), None);
     }
 
     #[test]

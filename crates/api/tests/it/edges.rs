@@ -87,6 +87,23 @@ async fn every_answer_that_is_no_success_is_an_envelope() {
 }
 
 #[tokio::test]
+async fn a_body_that_says_it_is_too_long_is_not_waited_for() {
+    let desk = Desk::new().await;
+    let router = desk.router();
+    let (name, root) = bearer(ROOT);
+    for (path, length, status) in [
+        (INPUTS, "99999999999", 413),
+        (INPUTS, "65537", 413),
+        ("/client/v4/session", "65537", 413),
+        (INPUTS, "2", 200),
+    ] {
+        let headers = [(name, root.as_str()), ("content-length", length)];
+        let answer = ask(&router, "POST", path, &headers, "{}").await;
+        assert_eq!(answer.status, status, "{path} {length}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_long_list_is_read_to_its_end_by_cursor_and_by_page() {
     let desk = Desk::new().await;
     inputs(&desk, 25).await;

@@ -29,6 +29,9 @@ Examples:
 The data directory must be new or empty. Broadcasts that were on the air at the time of the backup
 have ended; the backup stays as it is.";
 
+/// Damaged objects that are named one by one.
+const NAMED_MAX: usize = 10;
+
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP)]
 pub(super) struct Backup {
@@ -93,8 +96,8 @@ fn shown(line: &mut Line) -> impl FnMut(&Copied) {
 }
 
 fn what(copied: &Copied) -> String {
-    let Copied { videos, objects, bytes, .. } = *copied;
-    format!("{videos} videos, {objects} objects, {}", size(bytes))
+    let Copied { videos, objects, bytes, .. } = copied;
+    format!("{videos} videos, {objects} objects, {}", size(*bytes))
 }
 
 fn finish(mut line: Line, done: Result<Copied>, words: &str) -> ExitCode {
@@ -107,10 +110,21 @@ fn finish(mut line: Line, done: Result<Copied>, words: &str) -> ExitCode {
     };
     let made = media::date::date_time(copied.made_ms);
     line.say(&format!("{} as of {made}\n{words}", what(&copied)));
-    match copied.missing {
-        0 => ExitCode::SUCCESS,
-        n => failed(&format!(
-            "{n} objects that the index names are not there: their recordings have holes, in the source too"
-        )),
+    let mut faults = Vec::new();
+    if copied.missing > 0 {
+        faults.push(format!(
+            "{} objects that the index names are not there: their recordings have holes, in the source too",
+            copied.missing
+        ));
+    }
+    let damaged = &copied.damaged;
+    faults.extend(damaged.iter().take(NAMED_MAX).cloned());
+    if damaged.len() > NAMED_MAX {
+        faults.push(format!("and {} more like that", damaged.len() - NAMED_MAX));
+    }
+    faults.extend(copied.differs);
+    match faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => failed(&format!("not all of it is whole: {}", faults.join("\n  "))),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use client::watch::{self, Address, Begin, HttpError, Options, Report, TrackReport, WatchError};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::publish::{Tls, UNTRUSTED, UNTRUSTED_QUIC, draft, is_untrusted};
 use super::terminal::{clock, size};
@@ -80,12 +81,14 @@ impl Watch {
             Err(error) => return failed(&format!("can't start: {error}")),
         };
         match runtime.block_on(self.watch(url)) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(error)) => failed(&format!("can't write what is watched: {error}")),
             Err(error) => failed(&words(&error)),
         }
     }
 
-    async fn watch(&self, url: Address) -> Result<(), WatchError> {
+    /// What could not be watched is the one error, what could not be written the other.
+    async fn watch(&self, url: Address) -> Result<std::io::Result<()>, WatchError> {
         let options = Options {
             url,
             trust: self.tls.trust(),
@@ -109,17 +112,24 @@ impl Watch {
         let mut stop = std::pin::pin!(stop);
         let mut watch = tokio::select! {
             begun = watch::Watch::begin(&options) => begun?,
-            () = &mut stop => return Ok(()),
+            () = &mut stop => return Ok(Ok(())),
         };
         let names: Vec<String> = watch.tracks().iter().map(|t| t.name.clone()).collect();
         let mut table = Table::new(&names);
+        let (mut unwritten, nobody_reads) = (None, Notify::new());
+        let stop = async {
+            tokio::select! { () = &mut stop => {}, () = nobody_reads.notified() => {} }
+        };
         let watched = watch
-            .run(stop, |report| {
+            .run(std::pin::pin!(stop), |report| {
                 let text = match self.json {
                     true => format!("{}\n", second(&names, report)),
                     false => table.row(report),
                 };
-                let _ = stdout().write_all(text.as_bytes());
+                if let Err(error) = stdout().write_all(text.as_bytes()) {
+                    unwritten = Some(error);
+                    nobody_reads.notify_one();
+                }
             })
             .await;
         let (report, files) = match (watched, watch.finish()) {
@@ -131,8 +141,10 @@ impl Watch {
             true => format!("{}\n", summary_json(&names, &report, &files)),
             false => summary(&names, &report, &files),
         };
-        let _ = stdout().write_all(text.as_bytes());
-        Ok(())
+        Ok(match unwritten {
+            Some(error) => Err(error),
+            None => stdout().write_all(text.as_bytes()),
+        })
     }
 }
 

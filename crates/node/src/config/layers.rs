@@ -255,6 +255,10 @@ impl Merge<'_> {
             errors.push(ConfigError { key: key.to_owned(), problem, from });
         };
         let known = self.values.get(section).and_then(Value::as_table).cloned();
+        if known.is_some() && value.as_table().is_none() {
+            let words = format!("a section, not a value: write --set {section}.KEY=VALUE");
+            return wrong(section, words);
+        }
         let (Some(known), Some(values)) = (known, value.as_table()) else {
             let sections: Vec<&str> = self.values.keys().map(String::as_str).collect();
             return wrong(section, format!("no such section; there are {}", sections.join(", ")));

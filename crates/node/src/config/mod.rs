@@ -69,6 +69,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// The data directory; made if it is not there.
+    #[serde(deserialize_with = "folder")]
     pub dir: PathBuf,
 }
 
@@ -173,6 +174,7 @@ pub struct Admin {
 #[serde(deny_unknown_fields)]
 pub struct Public {
     /// The host name in URLs; empty: the request's own.
+    #[serde(deserialize_with = "outside::public_host")]
     pub host: String,
 }
 
@@ -298,7 +300,8 @@ pub struct Retention {
 pub struct Limits {
     /// Cached media in MiB; 0: a quarter of the machine's memory.
     pub cache_mb: u32,
-    /// Broadcasts at one time.
+    /// Broadcasts at one time, 1 and more.
+    #[serde(deserialize_with = "at_least_one")]
     pub broadcasts: u32,
     /// HTTP connections of one address; 0: no bound.
     pub http_connections_per_address: u32,
@@ -453,6 +456,20 @@ fn within<'de, D: serde::Deserializer<'de>>(
     Err(serde::de::Error::custom(format!("{value} is out of range: {least} to {most} {unit}")))
 }
 
+fn at_least_one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let most = u64::from(u32::MAX);
+    within(deserializer, 1, most, "broadcasts").map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// An empty one would be where the program was started.
+fn folder<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Err(serde::de::Error::custom("name a folder: it is empty"));
+    }
+    Ok(text.into())
+}
+
 fn clip_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     within(deserializer, 1, 600, "s").map(Duration::from_secs)
 }
@@ -542,6 +559,10 @@ mod tests {
             set("log.level=inof"),
             set("tls.key=a.pem"),
             set("admin.listen=[::]:1935"),
+            set("limits.broadcasts=0"),
+            set("data.dir="),
+            set("public.host=http://live.example.org/x"),
+            set("rtmp=1"),
         ];
         let errors: Vec<String> =
             load(&layers).unwrap_err().iter().map(ToString::to_string).collect();
@@ -556,9 +577,13 @@ mod tests {
             "log.level: \"inof\" is no level",
             "tls.certificate: tls.key is set",
             "admin.listen: [::]:1935 is the address of rtmp.listen too",
+            "limits.broadcasts: 0 is out of range",
+            "data.dir: name a folder",
+            "public.host: \"http://live.example.org/x\" is no host",
+            "rtmp: a section, not a value: write --set rtmp.KEY=VALUE",
         ] {
             assert!(text.contains(key), "{key} in\n{text}");
         }
-        assert_eq!(errors.len(), 9, "{text}");
+        assert_eq!(errors.len(), 13, "{text}");
     }
 }

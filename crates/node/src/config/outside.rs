@@ -217,6 +217,19 @@ pub(super) fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
     )))
 }
 
+/// A name or an address, and nothing around it: it is put into URLs of all protocols.
+pub(super) fn public_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let host = text.to_ascii_lowercase();
+    if text.is_empty() || host_of(&format!("http://{host}")) == Some(&host) {
+        return Ok(text);
+    }
+    Err(de::Error::custom(format!(
+        "{text:?} is no host: write a name or an address like live.example.org, without a scheme, port or path \
+         (addresses of IPv6 in brackets)"
+    )))
+}
+
 /// The host of such a URL.
 pub(super) fn host_of(url: &str) -> Option<&str> {
     let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
@@ -275,6 +288,15 @@ mod tests {
         let both = config(&["tls.domain=[\"a.example\"]", "public.host=b.example"]).unwrap();
         assert_eq!(both.public_host(), Some("b.example"));
         assert_eq!(config(&[]).unwrap().public_host(), None);
+        for host in ["b.example", "B.Example", "192.0.2.1", "[2001:db8::1]", "localhost", ""] {
+            let read = config(&[&format!("public.host={host}")]).unwrap();
+            assert_eq!(read.public.host, host);
+        }
+        for wrong in ["http://b.example", "b.example/x", "b.example:80", "a b", "2001:db8::1", "a/"]
+        {
+            let error = config(&[&format!("public.host={wrong}")]).unwrap_err();
+            assert!(error.contains("is no host"), "{error}");
+        }
     }
 
     #[test]

@@ -95,12 +95,15 @@ impl Ingest {
             }
             ingest.library.close(&shelf, recorded == Some(true));
             ingest.tidy(&video).await;
+            let gaps = status.as_ref().map_or(0, |status| status.gaps());
             let recording = match recorded {
+                Some(true) if gaps > 0 => "with gaps",
                 Some(true) => "whole",
                 Some(false) => "not whole",
                 None => "none",
             };
-            tracing::info!(%input, %video, recording, "off the air");
+            let gaps = (gaps > 0).then_some(gaps);
+            tracing::info!(%input, %video, recording, gaps, "off the air");
         });
     }
 

@@ -1,7 +1,7 @@
 //! `airwave backup` and `airwave restore`: what was recorded is there again, complete.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use testkit::{Child, Clip, ClipSpec, Follower, Server, packets, wait_until};
@@ -30,6 +30,15 @@ fn hashes(server: &Server, id: &str, kind: char) -> Vec<String> {
     let map = follower.inits.keys().next().unwrap();
     std::fs::write(&file, follower.file(map)).unwrap();
     packets(&file, kind).into_iter().map(|p| p.hash).collect()
+}
+
+/// The media of a backup.
+fn objects(backup: &Path) -> Vec<PathBuf> {
+    let list = |folder: PathBuf| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    list(backup.join("media/o")).into_iter().flat_map(list).collect()
 }
 
 #[test]
@@ -70,6 +79,17 @@ fn a_backup_during_a_broadcast_is_restored_elsewhere_and_plays_completely() {
     let on_air = numbers(&server, &running);
     drop(server);
 
+    // A backup that has lost bytes says so.
+    let object = objects(&at("backup")).remove(0);
+    let whole = std::fs::read(&object).unwrap();
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, &whole[..10]).unwrap();
+    let (code, output) = run(&["restore", text(&at("backup")), "--data", text(&at("damaged"))]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains(&format!("has 10 bytes instead of {}", whole.len())), "{output}");
+    assert!(at("damaged/airwave.db").exists(), "the copy is kept");
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, &whole).unwrap();
     let (code, output) = run(&["restore", text(&at("backup")), "--data", text(&at("restored"))]);
     assert_eq!(code, 0, "{output}");
     assert!(output.contains("start with: airwave serve --data"), "{output}");

@@ -246,13 +246,17 @@ fn paths_and_heads_that_lie_get_a_plain_no() {
     let mut wrong = Vec::new();
     for (head, allowed) in REQUESTS {
         let head = head.replace("INPUT", beside.input()).replace("VIDEO", beside.video());
-        let request = format!("{head}\r\nconnection: close\r\n\r\n");
+        let host = if head.contains("host") { "" } else { "host: a\r\n" };
+        let request = format!("{head}\r\n{host}connection: close\r\n\r\n");
         let status = status_of(&server, request.as_bytes());
         if !allowed.contains(&status) {
             wrong.push((head, status));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    // RFC 9112 §3.2.
+    let status = status_of(&server, b"GET /time HTTP/1.1\r\nconnection: close\r\n\r\n");
+    assert_eq!(status, Some(400), "no Host");
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20));
     assert!([Some(414), Some(431), None].contains(&status_of(&server, long.as_bytes())));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100_000));

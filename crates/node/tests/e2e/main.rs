@@ -30,6 +30,8 @@ mod level_faults;
 mod levels;
 mod lies;
 mod live;
+mod logs;
+mod lost;
 mod moq;
 mod moq_deltas;
 mod moq_floods;

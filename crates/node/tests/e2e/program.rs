@@ -71,6 +71,7 @@ fn a_signal_ends_broadcasts_in_good_order_and_the_next_start_knows_everything() 
     assert!(!encoder.wait(20).success(), "the encoder was let go");
     let log = server.child().output();
     assert!(!log.contains(&input.key), "the stream key is in the log:\n{log}");
+    assert!(log.contains("the server stopped") && !log.contains("connection was lost"), "{log}");
     drop(server);
     let server = Server::start_in(AIRWAVE, &data, &[]);
     let again = server.api("GET", &format!("/stream/live_inputs/{}", input.uid), None).json();

@@ -265,7 +265,9 @@ fn encoders_come_through_a_balancer_too() {
         let lines = server.child().output();
         lines.lines().filter(|line| line.contains(words) && line.contains("refused")).count()
     };
-    assert_eq!(told(&mut server, "203.0.113.9"), 11);
+    assert_eq!(server.metric("rtmp_publishes_refused_total"), 11);
+    // A few of them are in the log.
+    assert!(told(&mut server, "203.0.113.9") > 0);
     gateway.lead_with(server.addresses["rtmp"].as_str().unwrap(), V1);
     let _encoder = clip.publish(&format!("rtmp://{}/live/{}", gateway.address(), input.key), -1);
     server.wait_live(&input);

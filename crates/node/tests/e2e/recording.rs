@@ -475,6 +475,8 @@ fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
     };
     let attempts = log.lines().filter(attempt).count();
     assert!((1..=6).contains(&attempts), "{attempts} attempts for segment {number}: {log}");
+    let ready = || server.admin("/readyz").text();
+    assert!(ready().contains("recording has failed for "), "{}", ready());
     std::fs::create_dir(&tmp).unwrap();
     // Until some are recorded again.
     let committed = || server.metric("segment_commit_seconds_count");
@@ -482,12 +484,16 @@ fn a_disk_that_fails_makes_gaps_and_leaves_the_live_picture_alone() {
     while committed() < at + 2 {
         live.reload();
     }
+    assert_eq!(ready(), "ready\n");
     encoder.terminate();
     while !live.reload().ended {}
     encoder.wait(20);
     // The live picture is whole.
     let seen = live.numbers();
     server.wait_ready(&uid);
+    wait_until("words that it is not whole", 20, || {
+        server.child().output().contains("recording=\"with gaps\"").then_some(())
+    });
     let recorded = everything(&server, &uid, "video.cmaf", "");
     // How many it cost depends on when each of them came to the disk; those of the end have come to it again.
     let gap = |s: &PlaylistSegment| s.gap;

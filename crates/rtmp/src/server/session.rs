@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::connect::{self, CapsEx, Connect};
-use super::{End, Event, Play, Publish, PublishKind, Refusal};
+use super::{End, Event, Play, Publish, PublishKind, Refusal, RefusalCode};
 use crate::amf0::Value;
 use crate::chunk::Bounds;
 use crate::connection::{Connection as Wire, Incoming};
@@ -208,6 +208,9 @@ impl Session {
 
     fn publish(&mut self, command: &Command, connection: &mut Connection) -> Result<(), PeerFault> {
         let stream_id = command.stream_id;
+        if self.refuse_beside(stream_id, RefusalCode::PublishDenied, connection) {
+            return Ok(());
+        }
         let stream = self.idle_stream(stream_id)?;
         let full_name = command.argument(0).as_str().unwrap_or_default();
         let (name, query) = connect::split_query(full_name)?;
@@ -229,12 +232,30 @@ impl Session {
 
     fn play(&mut self, command: &Command, connection: &mut Connection) -> Result<(), PeerFault> {
         let stream_id = command.stream_id;
+        if self.refuse_beside(stream_id, RefusalCode::PlayFailed, connection) {
+            return Ok(());
+        }
         let stream = self.idle_stream(stream_id)?;
         let (name, query) = connect::split_query(command.argument(0).as_str().unwrap_or_default())?;
         *stream = Stream::PlayOffered;
         let connect = self.connect.clone();
         connection.event(Event::Play(Play { stream_id, connect, name, query }));
         Ok(())
+    }
+
+    /// Whether the stream is on the air: then more is refused on it, and the broadcast goes on.
+    fn refuse_beside(
+        &self,
+        stream_id: u32,
+        code: RefusalCode,
+        connection: &mut Connection,
+    ) -> bool {
+        let on_air = matches!(self.streams.get(&stream_id), Some(Stream::Publishing(_)));
+        if on_air {
+            let status = status("error", code.as_str(), "This stream is already publishing.");
+            connection.command(stream_id, "onStatus", 0.0, &[Value::Null, status]);
+        }
+        on_air
     }
 
     fn idle_stream(&mut self, stream_id: u32) -> Result<&mut Stream, PeerFault> {
@@ -282,7 +303,7 @@ impl Session {
         }
     }
 
-    /// Whether there was something to refuse; then the connection is to be closed.
+    /// Whether the connection is to be closed: something was refused, and nothing else of it is on the air.
     pub(super) fn reject(
         &mut self,
         stream_id: u32,
@@ -295,7 +316,12 @@ impl Session {
         }
         let status = status("error", refusal.code.as_str(), &refusal.description);
         connection.command(stream_id, "onStatus", 0.0, &[Value::Null, status]);
-        true
+        let mut others = self.streams.iter().filter(|(id, _)| **id != stream_id);
+        let alone = !others.any(|(_, other)| matches!(other, Stream::Publishing(_)));
+        if !alone && let Some(stream) = self.streams.get_mut(&stream_id) {
+            stream.end(stream_id, End::Dismissed, connection);
+        }
+        alone
     }
 
     pub(super) fn ask_reconnect(

@@ -87,7 +87,7 @@ fn commands_out_of_order_are_the_peers_fault() {
     check(connected(), 0, "connect", PeerFault::ConnectedTwice);
     check(connected(), 0, "publish", PeerFault::NoSuchStream(0));
     check(connected(), 7, "play", PeerFault::NoSuchStream(7));
-    check(publishing_liar(3, true), 1, "publish", PeerFault::StreamInUse(1));
+    check(publishing_liar(3, false), 1, "publish", PeerFault::StreamInUse(1));
     let mut many = connected();
     for _ in 0..limits::MESSAGE_STREAMS_MAX {
         say(&mut many, 0, "createStream", 2.0, &[Value::Null]);
@@ -98,6 +98,45 @@ fn commands_out_of_order_are_the_peers_fault() {
     let long = Value::text("x".repeat(limits::NAME_BYTES_MAX + 1));
     say(&mut pair, 2, "publish", 0.0, &[Value::Null, long]);
     assert_eq!(pair.b.error, Some(ServerError::Peer(PeerFault::NameTooLong)));
+}
+
+#[test]
+fn what_is_refused_beside_a_broadcast_leaves_it_on_the_air() {
+    let denied = RefusalCode::PublishDenied.as_str();
+    let failed = RefusalCode::PlayFailed.as_str();
+    let name = [Value::Null, Value::text(KEY)];
+    let mut pair = publishing_liar(6, true);
+    // On its own stream.
+    say(&mut pair, 1, "publish", 9.0, &name);
+    say(&mut pair, 1, "play", 9.0, &name);
+    assert_eq!((pair.a.core.heard(denied), pair.a.core.heard(failed)), (1, 1));
+    assert!(pair.b.take_events().is_empty());
+    // And on another one, where the owner says so; also twice.
+    say(&mut pair, 0, "createStream", 2.0, &[Value::Null]);
+    for (round, (what, code)) in
+        [("publish", RefusalCode::PublishDenied), ("play", RefusalCode::PlayFailed)]
+            .iter()
+            .enumerate()
+    {
+        say(&mut pair, 2, what, 9.0, &name);
+        assert_eq!(pair.b.take_events().len(), 1, "{what}");
+        pair.command_b(Command::Reject { stream_id: 2, refusal: refusal(*code, "not now") });
+        pair.settle();
+        assert_eq!(pair.a.core.heard("not now"), round + 1);
+        let dismissed = ends(pair.b.take_events());
+        assert!(dismissed.iter().all(|end| *end == (2, End::Dismissed)), "{dismissed:?}");
+    }
+    pair.inject_b(message(6, 1, 9, vec![1; 10]));
+    pair.settle();
+    assert!(matches!(pair.b.take_events()[..], [Event::Media(_)]));
+    assert!(pair.b.error.is_none() && pair.b.closed.is_none());
+    // Its own dismissal ends the connection as ever.
+    pair.command_b(Command::Reject {
+        stream_id: 1,
+        refusal: refusal(RefusalCode::PublishDenied, "over"),
+    });
+    assert!(pair.b.closed.is_some());
+    assert_eq!(ends(pair.b.take_events()), [(1, End::Dismissed)]);
 }
 
 #[test]
