@@ -43,6 +43,10 @@ const SPEED_MIN = 0.25;
 const SPEED_MAX = 4;
 const SOUND_KEY = 'airwave.sound';
 
+function nothingToPlay(): DOMException {
+  return new DOMException('there is nothing that could be played', 'NotSupportedError');
+}
+
 export class AirwavePlayer extends HTMLElement {
   static readonly observedAttributes = ['src', 'bare', 'poster', 'captions'];
 
@@ -153,9 +157,9 @@ export class AirwavePlayer extends HTMLElement {
     else this.setAttribute('start', String(Math.max(0, positionS)));
   }
 
-  /** What recordings are played at; a live picture keeps its own pace. */
+  /** What recordings are played at; a live picture keeps its own pace, which is told as 1. */
   get playbackRate(): number {
-    return this.speed;
+    return this.engine?.live === true ? 1 : this.speed;
   }
 
   set playbackRate(rate: number) {
@@ -171,6 +175,8 @@ export class AirwavePlayer extends HTMLElement {
 
   play(): Promise<void> {
     this.wantsToPlay = true;
+    // HTML, "dom-media-play": a source that has failed is refused at once. One that is not live yet is waited for.
+    if (this.state.name === 'stopped') return Promise.reject(nothingToPlay());
     const begun = this.plays.add();
     if (this.engine === null) this.loadHeld();
     else this.video.play().then(() => this.plays.begun(), (error: unknown) => this.notPlaying(error));
@@ -246,7 +252,7 @@ export class AirwavePlayer extends HTMLElement {
     this.state = state;
     for (const effect of effects) this.perform(effect);
     if (before.name !== state.name) {
-      if (state.name === 'stopped') this.plays.refused(new DOMException('there is nothing that could be played', 'NotSupportedError'));
+      if (state.name === 'stopped') this.plays.refused(nothingToPlay());
       this.dispatchEvent(new CustomEvent('airwave-state', { detail: { state: state.name } }));
     }
     this.render();
