@@ -277,7 +277,16 @@ pub(crate) fn refused(refusal: Refusal) -> Response {
         Refusal::Nothing => StatusCode::NOT_FOUND,
         Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
-    plain(status, &refusal.to_string())
+    let mut response = plain(status, &refusal.to_string());
+    // RFC 9110 §11.6.1, RFC 6750 §3: who has sent no token is told of no error of it.
+    let challenge = match refusal {
+        Refusal::NeedsToken => "Bearer realm=\"airwave\"",
+        Refusal::Token(_) => "Bearer realm=\"airwave\", error=\"invalid_token\"",
+        _ => return response,
+    };
+    let challenge = HeaderValue::from_static(challenge);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
 }
 
 #[cfg(test)]

@@ -74,6 +74,7 @@ fn a_link_opens_what_is_locked_and_is_taken_back() {
         assert_eq!(refused.status, 401, "{id}: {}", refused.text());
         assert!(refused.text().contains("signed link"), "{}", refused.text());
         assert_eq!(refused.headers["access-control-allow-origin"], "*", "players read it");
+        assert_eq!(refused.headers["www-authenticate"], "Bearer realm=\"airwave\"");
         for page in ["watch", "lifecycle", "views"] {
             assert_eq!(server.get(&format!("/{id}/{page}")).status, 401, "{page}");
         }
@@ -410,6 +411,10 @@ fn wrong_tokens_of_every_kind_are_refused() {
     ] {
         let answer = server.get(&format!("/{token}/manifest/video.m3u8"));
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        // RFC 9110 §15.5.2.
+        let challenge = answer.headers.get("www-authenticate").map(String::as_str);
+        let expect = (status == 401).then_some("Bearer realm=\"airwave\", error=\"invalid_token\"");
+        assert_eq!(challenge, expect, "{name}");
     }
     let from_here = json!([
         { "type": "ip.src", "action": "allow", "ip": ["127.0.0.1", "::1"] },
