@@ -13,8 +13,9 @@ use std::time::Duration;
 use acme::challenges::ACME_TLS;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -276,16 +277,19 @@ where
         let (body, late) = Timely::new(body);
         let mut request = Request::from_parts(head, axum::body::Body::new(body));
         let answers = answers.clone();
-        // RFC 9112 §3.2: whoever stands in between may have believed the other one.
-        let hosts = request.headers().get_all(header::HOST).iter().count();
+        let wrong = wrong_host(version, request.headers());
         let way = arrival::introduce(&mut request, client, &proxies);
-        let answered = (hosts <= 1).then(|| routers.of(way).call(request));
+        let answered = match wrong {
+            None => Ok(routers.of(way).call(request)),
+            Some(words) => Err(words),
+        };
         async move {
             let response = match answered {
-                Some(answered) => answered.await?,
-                None => (StatusCode::BAD_REQUEST, "more than one Host\n").into_response(),
+                Ok(answered) => answered.await?,
+                Err(words) => (StatusCode::BAD_REQUEST, words).into_response(),
             };
-            Ok::<_, Infallible>(answers.follow(late.told(response, version)))
+            let response = without_a_body(late.told(response, version), version);
+            Ok::<_, Infallible>(answers.follow(response))
         }
     });
     let mut builder = Builder::new(streams);
@@ -303,6 +307,41 @@ where
         .keep_alive_timeout(HANDSHAKE);
     let stream = TokioIo::new(Patient::new(stream, HANDSHAKE));
     builder.serve_connection(stream, service).into_owned()
+}
+
+/// RFC 9112 §3.2: one Host, and an authority, so that nobody in between believes another one, and pages name what is one. In
+/// HTTP/2 it stands in the target, and before HTTP/1.1 it may be missing.
+fn wrong_host(version: Version, fields: &HeaderMap) -> Option<&'static str> {
+    let mut hosts = fields.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version == Version::HTTP_11 => Some("a request of HTTP/1.1 has a Host\n"),
+        (None, _) => None,
+        (Some(_), Some(_)) => Some("more than one Host\n"),
+        (Some(host), None) => (!is_host(host)).then_some("this Host is none\n"),
+    }
+}
+
+/// RFC 9110 §7.2: a name or address, with a port or without, and nobody's name before it.
+fn is_host(value: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(value.as_bytes()) else { return false };
+    let port = authority.as_str().strip_prefix(authority.host());
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    let port = port.is_some_and(|p| p.is_empty() || p.strip_prefix(':').is_some_and(digits));
+    port && !authority.host().is_empty()
+}
+
+/// RFC 9110 §8.6: what has no body says no length, not even to HEAD. RFC 9112 §9.6: where the rest of a body is not read, the
+/// connection ends, and says so.
+fn without_a_body(mut response: Response, version: Version) -> Response {
+    let (status, fields) = (response.status(), response.headers_mut());
+    if status == StatusCode::NO_CONTENT {
+        fields.remove(header::CONTENT_LENGTH);
+    }
+    // HTTP/2 has streams to end.
+    if status == StatusCode::PAYLOAD_TOO_LARGE && version < Version::HTTP_2 {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 #[cfg(test)]
