@@ -22,6 +22,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher};
 use proxy::network::Networks;
 use proxy::share::Shares;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,7 +33,7 @@ use tower_service::Service;
 use crate::arrival::{self, Way};
 use crate::bodies::Timely;
 use crate::config::Config;
-use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
+use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX, UNSENT_BYTES};
 use crate::patient::Patient;
 use crate::streams::Streams;
 use crate::unread::{Answers, Unread};
@@ -174,6 +175,8 @@ pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
         };
         counters.connections.fetch_add(1, Ordering::Relaxed);
         let _ = socket.set_nodelay(true);
+        // Best effort: what has gone into the system's buffer is out of our hands, whoever reads it, and when.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES);
         let (service, watcher) = (service.clone(), graceful.watcher());
         let open = OpenGuard::new(&counters);
         connections.spawn(async move {
