@@ -13,7 +13,7 @@ import { type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, 
 import { isForOthers, pressKey } from './keys';
 import { Path, type PathLost } from './path';
 import { Pictures } from './pictures';
-import { Plays } from './plays';
+import { nothingToPlay, Plays } from './plays';
 import styles from './player.css?inline';
 import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
 import { Quality } from './quality';
@@ -42,10 +42,6 @@ const SNAP_RESERVE_S = 0.2;
 const SPEED_MIN = 0.25;
 const SPEED_MAX = 4;
 const SOUND_KEY = 'airwave.sound';
-
-function nothingToPlay(): DOMException {
-  return new DOMException('there is nothing that could be played', 'NotSupportedError');
-}
 
 export class AirwavePlayer extends HTMLElement {
   static readonly observedAttributes = ['src', 'bare', 'poster', 'captions'];
@@ -175,7 +171,6 @@ export class AirwavePlayer extends HTMLElement {
 
   play(): Promise<void> {
     this.wantsToPlay = true;
-    // HTML, "dom-media-play": a source that has failed is refused at once. One that is not live yet is waited for.
     if (this.state.name === 'stopped') return Promise.reject(nothingToPlay());
     const begun = this.plays.add();
     if (this.engine === null) this.loadHeld();
