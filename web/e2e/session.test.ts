@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type Effect, type Input, initial, type Lifecycle, next, type State } from '../src/player/session';
+import { DIRECT } from '../src/player/source';
 
 const A = 'a'.repeat(32);
 const B = 'b'.repeat(32);
@@ -34,6 +35,9 @@ function word(effect: Effect): string {
       return effect.do;
   }
 }
+
+/** What a list's own address is taken for. */
+const list: Input = { kind: 'lifecycle', lifecycle: DIRECT };
 
 const scenarios: { name: string; inputs: Input[]; expect: string[] }[] = [
   {
@@ -102,6 +106,16 @@ const scenarios: { name: string; inputs: Input[]; expect: string[] }[] = [
     name: 'a manifest that answers 204 is asked for again while the lifecycle says live',
     inputs: [live(A), { kind: 'failure', failure: { kind: 'not-live' } }, live(A)],
     expect: ['live load:own:live ask:10000', 'live ask:0', 'live load:own:live:2000 ask:4000'],
+  },
+  ...[400, 404, 422].map((status): (typeof scenarios)[number] => ({
+    name: `a list by its own address that is refused with ${status} is not asked for again`,
+    inputs: [list, { kind: 'failure', failure: { kind: 'http', status } }],
+    expect: ['live load:own:live', 'stopped unload'],
+  })),
+  {
+    name: 'a list by its own address that is not there yet is asked for again',
+    inputs: [list, { kind: 'failure', failure: { kind: 'not-live' } }],
+    expect: ['live load:own:live', 'live ask:0'],
   },
   {
     name: 'a lost connection is retried with growing pauses and keeps the picture',

@@ -42,6 +42,11 @@ describe('words', () => {
       { name: 'stopped', failure: { kind: 'http', status: 404 }, videoUID: null },
       'There is no broadcast at this address',
     ],
+    [
+      'a clip of nothing',
+      { name: 'stopped', failure: { kind: 'http', status: 404, words: 'there is nothing at 9 s', list: true }, videoUID: null },
+      'There is nothing to play at this address',
+    ],
   ])('%s', (_name, state, title) => {
     expect(say(state, 2.4, true)?.title).toBe(title);
   });

@@ -89,8 +89,8 @@ impl Refusal {
     /// Whether what was shown is no token that a key here has signed, or is one that says nothing
     /// which can be read, also after its key was deleted: who shows many of them guesses.
     pub fn is_wrong_token(&self) -> bool {
-        use TokenError::{Claim, Malformed, Signature, UnknownKey};
-        matches!(self, Self::Token(Malformed | UnknownKey | Signature | Claim(_)))
+        use TokenError::{Claim, Critical, Malformed, Signature, UnknownKey};
+        matches!(self, Self::Token(Malformed | Critical | UnknownKey | Signature | Claim(_)))
     }
 }
 

@@ -55,8 +55,8 @@ fn rule(rule: &Value) -> Result<Rule, RuleError> {
     let of = match text("type") {
         Some("any") => Of::Any,
         Some("ip.src") => {
-            let networks =
-                entries("ip")?.into_iter().map(|text| text.parse().ok()).collect::<Option<_>>();
+            let network = |text: &str| text.parse::<Network>().ok()?.to_canonical();
+            let networks = entries("ip")?.into_iter().map(network).collect::<Option<_>>();
             let words =
                 "ip is a list of addresses and networks, such as 192.0.2.0/24 and 2001:db8::/32";
             Of::Networks(networks.ok_or_else(|| wrong(words))?)
@@ -161,6 +161,8 @@ mod tests {
     fn the_first_rule_that_fits_decides() {
         let office = r#"[{"type":"ip.src","action":"allow","ip":["192.0.2.0/24","2001:db8::/32"]},
             {"type":"any","action":"block"}]"#;
+        let mapped = r#"[{"type":"ip.src","action":"allow","ip":["::ffff:192.0.2.0/120"]},
+            {"type":"any","action":"block"}]"#;
         let one_out = r#"[{"type":"ip.src","action":"block","ip":["192.0.2.7"]}]"#;
         let four_only = r#"[{"type":"ip.src","action":"allow","ip":["0.0.0.0/0"]},{"type":"any","action":"block"}]"#;
         let country = r#"[{"type":"ip.geoip.country","action":"allow","country":["de"]},{"type":"any","action":"block"}]"#;
@@ -168,6 +170,9 @@ mod tests {
             (office, "192.0.2.9", true),
             (office, "::ffff:192.0.2.9", true),
             (office, "192.0.3.9", false),
+            (mapped, "192.0.2.9", true),
+            (mapped, "::ffff:192.0.2.9", true),
+            (mapped, "192.0.3.9", false),
             (office, "2001:db8:7::1", true),
             (office, "2001:db9::1", false),
             (one_out, "192.0.2.7", false),
@@ -195,6 +200,7 @@ mod tests {
             (r#"[{"type":"moon","action":"allow"}]"#, "type"),
             (r#"[{"type":"ip.src","action":"allow"}]"#, "ip is"),
             (r#"[{"type":"ip.src","action":"allow","ip":["192.0.2.0/33"]}]"#, "networks"),
+            (r#"[{"type":"ip.src","action":"allow","ip":["::ffff:192.0.2.0/95"]}]"#, "networks"),
             (r#"[{"type":"ip.src","action":"allow","ip":[7]}]"#, "texts"),
             (
                 r#"[{"type":"ip.geoip.country","action":"allow","country":["Germany"]}]"#,

@@ -1,6 +1,8 @@
 //! Tokens: JWTs, checked and made.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
@@ -14,6 +16,9 @@ pub enum TokenError {
     /// No JWT, too long, or signed in a way that is not taken (`none`, HS256...).
     #[error("this is no token: a JWT signed with RS256, ES256 or EdDSA is expected")]
     Malformed,
+    /// It must not be taken by who does not know an extension of JWS, and none is known here.
+    #[error("this token's header has crit: no extension of JWS is known here")]
+    Critical,
     /// There is no such signing key, or not any more.
     #[error("this token's signing key is not known here, or was deleted")]
     UnknownKey,
@@ -56,6 +61,9 @@ pub(crate) fn kid(token: &str) -> Result<String, TokenError> {
     }
     // Refuses algorithms that it does not know, `none` among them.
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+    if has_crit(token) {
+        return Err(TokenError::Critical);
+    }
     if let Some(kid) = header.kid {
         return Ok(kid);
     }
@@ -63,6 +71,14 @@ pub(crate) fn kid(token: &str) -> Result<String, TokenError> {
         .map_err(|_| TokenError::Malformed)?;
     let kid = claims.get("kid").and_then(Value::as_str).map(str::to_owned);
     kid.ok_or(TokenError::Claim("kid"))
+}
+
+/// RFC 7515 §4.1.11: what `crit` names and is not known makes all of it invalid, also an empty list or one of names that
+/// JWS has itself. The library's header leaves it out.
+fn has_crit(token: &str) -> bool {
+    let head = token.split('.').next().and_then(|head| URL_SAFE_NO_PAD.decode(head).ok());
+    let head = head.and_then(|json| serde_json::from_slice::<Map<String, Value>>(&json).ok());
+    head.is_none_or(|head| head.contains_key("crit"))
 }
 
 /// Checks a token's signature with its key, and reads what it grants.
@@ -128,4 +144,29 @@ pub(crate) fn sign_with(
     let mut header = Header::new(algorithm.jwa());
     header.kid = Some(kid.to_owned());
     jsonwebtoken::encode(&header, &grant.to_claims(kid), &encoding).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_be_understood_is_refused() {
+        let named =
+            |head: Value| kid(&format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(head.to_string())));
+        let head = |more: Value| {
+            let mut head = serde_json::json!({ "alg": "ES256", "kid": "k" });
+            head.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            head
+        };
+        assert_eq!(named(head(serde_json::json!({ "http://x.example/y": 1 }))), Ok("k".to_owned()));
+        for crit in [
+            serde_json::json!({ "crit": ["http://x.example/y"], "http://x.example/y": true }),
+            serde_json::json!({ "crit": ["b64"], "b64": true }),
+            serde_json::json!({ "crit": [] }),
+            serde_json::json!({ "crit": null }),
+        ] {
+            assert!(named(head(crit.clone())).is_err(), "{crit}");
+        }
+    }
 }

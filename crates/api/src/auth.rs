@@ -112,7 +112,8 @@ async fn caller(
     Ok(Caller { principal, address, session })
 }
 
-/// Whose token this is. Who tried too many wrong ones waits, whatever comes next.
+/// Whose token this is. Who tries too many wrong ones waits, and nobody else behind his address does: a good one is looked up,
+/// which costs a hash, however many wrong ones came before.
 pub(crate) async fn known(
     api: &Api,
     token: &str,
@@ -121,11 +122,9 @@ pub(crate) async fn known(
 ) -> Result<Principal, ApiError> {
     let (neighbourhood, asked_ms) = (neighbourhood(address), (api.rates.now_ms)());
     let wait = |wait_s| ApiError::too_many("too many wrong API tokens from this address", wait_s);
-    api.rates.wrong.look(&neighbourhood, asked_ms).map_err(wait)?;
     let found = api.tokens.authenticate(token, address, now_ms).await;
     if found == Err(Denied::Unknown) {
-        // The bucket was looked at: what it gives now is of no interest.
-        let _ = api.rates.wrong.take(neighbourhood, asked_ms);
+        api.rates.wrong.take(neighbourhood, asked_ms).map_err(wait)?;
         tracing::warn!(%address, "api: a wrong API token");
     }
     found.map_err(denied)
@@ -146,10 +145,15 @@ async fn of_session(
     let principal = api.tokens.holder(&holder, address, now_ms).await.map_err(denied)?;
     if !method.is_safe() {
         let given = headers.get(CSRF_TOKEN).and_then(|value| value.to_str().ok());
-        let matches = given.is_some_and(|given| csrf_matches(&cookie, given));
-        if !matches || !of_this_server(headers, api.public_url.as_deref()) {
+        if !given.is_some_and(|given| csrf_matches(&cookie, given)) {
             return Err(ApiError::forbidden(
                 "a page must send what GET /client/v4/session calls csrfToken as X-CSRF-Token",
+            ));
+        }
+        if !of_this_server(headers, api.public_url.as_deref()) {
+            return Err(ApiError::forbidden(
+                "this page is of another address than the server was asked by: behind a proxy, \
+                 http.public_url is what the page's address begins with",
             ));
         }
     }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use control::{Captions, Video};
-use media::webvtt::{WebVtt, is_language};
+use media::webvtt::{WebVtt, language};
 use record::CaptionsError;
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ pub(crate) async fn list(State(api): State<Api>, Path((_, uid)): Path<(String, S
 
 pub(crate) async fn get(State(api): State<Api>, Path((_, uid, tag)): Which) -> Answer {
     let video = find(&api, &uid).await?;
+    let tag = kept(&video, &tag)?;
     Ok(ok(&value(&tag, of(&video, &tag)?)))
 }
 
@@ -38,9 +39,7 @@ pub(crate) async fn put(
     body: Bytes,
 ) -> Answer {
     let video = find(&api, &uid).await?;
-    if !is_language(&tag) {
-        return Err(ApiError::malformed("the language must be a tag such as en or pt-BR"));
-    }
+    let tag = kept(&video, &tag)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let file = match multipart::boundary(kind) {
         Some(boundary) => multipart::part(&body, boundary, "file")
@@ -65,6 +64,7 @@ pub(crate) async fn put(
 
 pub(crate) async fn delete(State(api): State<Api>, Path((_, uid, tag)): Which) -> Answer {
     let video = find(&api, &uid).await?;
+    let tag = kept(&video, &tag)?;
     of(&video, &tag)?;
     api.history.delete_captions(&video, &tag, now_ms()).await.map_err(refused)?;
     Ok(ok(&json!("")))
@@ -73,6 +73,7 @@ pub(crate) async fn delete(State(api): State<Api>, Path((_, uid, tag)): Which) -
 /// The file as it is kept.
 pub(crate) async fn file(State(api): State<Api>, Path((_, uid, tag)): Which) -> Answer {
     let video = find(&api, &uid).await?;
+    let tag = kept(&video, &tag)?;
     of(&video, &tag)?;
     let text = api.history.captions(&video, &tag).await.map_err(|error| {
         tracing::error!(video = %video.uid, %error, "captions");
@@ -81,6 +82,15 @@ pub(crate) async fn file(State(api): State<Api>, Path((_, uid, tag)): Which) -> 
     let text = text.ok_or_else(|| ApiError::not_found("these captions are no longer there"))?;
     let response = Response::builder().header(header::CONTENT_TYPE, "text/vtt; charset=utf-8");
     Ok(response.body(Body::from(text)).unwrap_or_default())
+}
+
+/// The tag that captions in this language have: RFC 5646 §2.1.1, a language is the same in letters of any case.
+fn kept(video: &Video, tag: &str) -> Result<String, ApiError> {
+    let all = &video.settings.captions;
+    let same = || all.keys().find(|kept| kept.eq_ignore_ascii_case(tag)).cloned();
+    let there = all.contains_key(tag).then(|| tag.to_owned()).or_else(same);
+    let wrong = || ApiError::malformed("the language must be a tag such as en or pt-BR");
+    there.or_else(|| language(tag)).ok_or_else(wrong)
 }
 
 fn of<'a>(video: &'a Video, tag: &str) -> Result<&'a Captions, ApiError> {

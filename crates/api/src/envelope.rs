@@ -191,7 +191,13 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Puts what the framework answers to requests that it refuses (a method that a route has not, a path that is no text, a
 /// body that is too large or does not come) into an envelope too.
 pub(crate) async fn enveloped(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    // All of it is for who asked, and what was uploaded is no page: RFC 9111 §5.2.2.5.
+    for (name, value) in
+        [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")]
+    {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     let status = response.status();
     let json = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/json");
     let fault = status.is_client_error() || status.is_server_error();

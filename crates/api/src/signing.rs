@@ -121,11 +121,15 @@ pub(crate) fn grant(body: &Map<String, Value>, sub: String, now: u64) -> Result<
             rules::parse(list).map_err(|error| ApiError::field("accessRules", error.to_string()))?
         }
     };
+    let not_before_ms = time("nbf", body)?.unwrap_or(now - age(TOKEN_AGE_DEFAULT));
+    if not_before_ms >= expires_ms {
+        return Err(ApiError::field("nbf", "must be before exp: the token could never be used"));
+    }
     let downloadable = body.get("downloadable").map(|d| merge::boolean("downloadable", d, false));
     Ok(Grant {
         sub,
         expires_ms,
-        not_before_ms: Some(time("nbf", body)?.unwrap_or(now - age(TOKEN_AGE_DEFAULT))),
+        not_before_ms: Some(not_before_ms),
         downloadable: downloadable.transpose()?.unwrap_or(false),
         rules,
         link: None,
@@ -162,6 +166,9 @@ mod tests {
             (r#"{"exp":"soon"}"#, None),
             (r#"{"exp":1e300}"#, None),
             (r#"{"nbf":true}"#, None),
+            (r#"{"nbf":1700000059,"exp":1700000060}"#, Some(1_700_000_060_000)),
+            (r#"{"nbf":1700000060,"exp":1700000060}"#, None),
+            (r#"{"nbf":1700000900,"exp":1700000300}"#, None),
             (r#"{"downloadable":"yes"}"#, None),
             (r#"{"accessRules":[{}]}"#, None),
         ] {

@@ -48,9 +48,12 @@ pub(crate) async fn asked(
     let Found::Recording { recording, .. } = found else {
         return Some(not_found("captions are for recordings"));
     };
-    if !recording.video.settings.captions.contains_key(language) {
+    // RFC 5646 §2.1.1: a language is the same in letters of any case.
+    let all = &recording.video.settings.captions;
+    let same = || all.keys().find(|kept| kept.eq_ignore_ascii_case(language));
+    let Some(language) = all.get_key_value(language).map(|(kept, _)| kept).or_else(same) else {
         return Some(not_found("there are no captions in this language"));
-    }
+    };
     Some(match ending {
         "m3u8" => match render_captions(&recording.index, &format!("{PREFIX}{language}.vtt")) {
             Some(list) => text("application/vnd.apple.mpegurl", "max-age=1", list.into()),

@@ -1,6 +1,7 @@
 //! The gate in front of everything that belongs to an id: `access` says who passes.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,10 +11,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::guarded::guarded;
 use crate::http::{Site, no_content, plain};
+use crate::limits::LOOK_EVERY;
 use crate::waiting::{OfMany, Waiter};
 use crate::{pages, playlist, query};
 
@@ -71,11 +73,24 @@ pub(crate) async fn gate(
     let many = request.extensions().get::<OfMany>().is_some();
     request.extensions_mut().insert(Waiter((!many).then_some(peer.ip())));
     request.extensions_mut().insert(pass);
-    let began = Instant::now();
-    let mut response = next.run(request).await;
+    let mut answering = pin!(next.run(request));
+    let mut response = loop {
+        tokio::select! {
+            biased;
+            response = &mut answering => break response,
+            // What an edge waits for that checks each of those who get it is not only his who asked first.
+            () = sleep_until(looked + LOOK_EVERY), if !edge => {}
+        }
+        // Nothing may come for long: the link may have ended meanwhile, or been taken back.
+        looked = Instant::now();
+        match asked.ask(&site, page).await {
+            Ok(_) | Err(Refusal::Unavailable) => {}
+            Err(refusal) => return turned_away(refusal, page, site.quic()),
+        }
+    };
     // Where an edge checks each of those who get what it keeps, that is not only his who asked first.
     let shared = edge && !is_unkept(response.headers());
-    if !shared && began.elapsed() > AGAIN_AFTER {
+    if !shared && looked.elapsed() > AGAIN_AFTER {
         looked = Instant::now();
         if let Err(refusal) = asked.ask(&site, page).await {
             return turned_away(refusal, page, site.quic());
@@ -277,7 +292,16 @@ pub(crate) fn refused(refusal: Refusal) -> Response {
         Refusal::Nothing => StatusCode::NOT_FOUND,
         Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
-    plain(status, &refusal.to_string())
+    let mut response = plain(status, &refusal.to_string());
+    // RFC 9110 §11.6.1, RFC 6750 §3: who has sent no token is told of no error of it.
+    let challenge = match refusal {
+        Refusal::NeedsToken => "Bearer realm=\"airwave\"",
+        Refusal::Token(_) => "Bearer realm=\"airwave\", error=\"invalid_token\"",
+        _ => return response,
+    };
+    let challenge = HeaderValue::from_static(challenge);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::limits::{LOOK_EVERY, LOOKS_UNKNOWN_MAX};
+use crate::limits::{LOOK_EVERY, LOOKS_UNKNOWN_MAX, PIECE_BYTES};
 
 /// Whether who asked for it may still have it.
 type Look = BoxFuture<'static, Result<(), Refusal>>;
@@ -21,29 +21,52 @@ type Look = BoxFuture<'static, Result<(), Refusal>>;
 /// A body that asks before it goes on.
 struct Guarded<F> {
     body: Body,
+    /// Of a piece that was too long.
+    rest: Bytes,
     ask: F,
     looked: Instant,
     looking: Option<Look>,
+    /// Wakes it to look while nothing comes.
+    waiting: Option<Pin<Box<Sleep>>>,
     /// Looks that nobody could answer, one after the other.
     unknown: u32,
     refused: bool,
 }
 
-/// Asks again before a piece of this body whenever [`LOOK_EVERY`] has passed, and ends it with an error once the answer is
-/// no: its client must not take what it has for the whole. What can't be known for a moment ends nothing. Whatever is in
-/// memory already is left as it is. `looked`: when was asked last, before there was this body.
+/// Asks again before a piece of this body whenever [`LOOK_EVERY`] has passed, also while no piece comes, and ends it with an error once the answer is
+/// no: its client must not take what it has for the whole. What can't be known for a moment ends nothing. A long piece is cut into
+/// [some](PIECE_BYTES); what is whole and no longer than one is left as it is. `looked`: when was asked last, before there was this
+/// body.
 pub(crate) fn guarded<F>(body: Body, looked: Instant, ask: F) -> Body
 where
     F: Fn() -> Look + Send + Unpin + 'static,
 {
     // What is made as it is sent does not know its length: where that is promised, it stands in a field of the head.
-    if body.is_end_stream() || body.size_hint().exact().is_some() {
+    let whole = body.size_hint().exact().is_some_and(|bytes| bytes <= PIECE_BYTES as u64);
+    if body.is_end_stream() || whole {
         return body;
     }
-    Body::new(Guarded { body, ask, looked, looking: None, unknown: 0, refused: false })
+    let (rest, looking, waiting) = (Bytes::new(), None, None);
+    Body::new(Guarded { body, rest, ask, looked, looking, waiting, unknown: 0, refused: false })
 }
 
 impl<F: Fn() -> Look> Guarded<F> {
+    /// The next of what was too long.
+    fn piece(&mut self) -> Option<Frame<Bytes>> {
+        let len = self.rest.len().min(PIECE_BYTES);
+        Some(Frame::data(self.rest.split_to(len)))
+    }
+
+    /// Until it is time to look again.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let at = self.looked + LOOK_EVERY;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if waiting.deadline() != at {
+            waiting.as_mut().reset(at);
+        }
+        waiting.poll_unpin(cx)
+    }
+
     fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         if self.looking.is_none() && self.looked.elapsed() >= LOOK_EVERY {
             self.looking = Some((self.ask)());
@@ -72,23 +95,41 @@ impl<F: Fn() -> Look + Unpin> http_body::Body for Guarded<F> {
         if self.refused {
             return Poll::Ready(None);
         }
-        if let Err(refusal) = std::task::ready!(self.poll_look(cx)) {
-            self.refused = true;
-            // What it was made of is not held until the client has gone.
-            self.body = Body::empty();
-            let error = Error::new(ErrorKind::PermissionDenied, refusal.to_string());
-            return Poll::Ready(Some(Err(error.into())));
+        loop {
+            if let Err(refusal) = std::task::ready!(self.poll_look(cx)) {
+                self.refused = true;
+                // What it was made of is not held until the client has gone.
+                (self.body, self.rest) = (Body::empty(), Bytes::new());
+                let error = Error::new(ErrorKind::PermissionDenied, refusal.to_string());
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            if !self.rest.is_empty() {
+                return Poll::Ready(self.piece().map(Ok));
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.len() > PIECE_BYTES => self.rest = data,
+                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Err(other) => return Poll::Ready(Some(Ok(other))),
+                },
+                Poll::Ready(end) => return Poll::Ready(end.map(|frame| frame.map_err(Into::into))),
+                Poll::Pending => std::task::ready!(self.poll_wait(cx)),
+            }
         }
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.refused || self.body.is_end_stream()
+        self.refused || (self.rest.is_empty() && self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut with = SizeHint::new();
+        with.set_lower(hint.lower().saturating_add(rest));
+        if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(rest)) {
+            with.set_upper(upper);
+        }
+        with
     }
 }
 
@@ -156,6 +197,45 @@ mod tests {
                 assert!(asked <= 2 + usize::try_from(allowed_ms / 500).unwrap(), "{asked}");
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_of_which_nothing_comes_ends_as_soon() {
+        for allowed_ms in [10, 700, 5_000] {
+            let allowed = Duration::from_millis(allowed_ms);
+            let (ended, _, words) = read(pieces(Duration::from_secs(20)), allowed).await;
+            let late = ended.saturating_sub(allowed);
+            assert!(late <= Duration::from_secs(1), "{allowed:?}: {late:?}");
+            assert_eq!(words.as_deref(), Some("this opens with a signed link only"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_body_in_memory_ends_between_its_pieces() {
+        const LEN: usize = 10 * PIECE_BYTES + 1;
+        for (allowed_s, pieces) in [(2, 4), (60, 11)] {
+            let (began, bytes) = (Instant::now(), Bytes::from(vec![7; LEN]));
+            let body = guarded(Body::from(bytes), began, move || {
+                let late = began.elapsed() > Duration::from_secs(allowed_s);
+                async move { if late { Err(Refusal::NeedsToken) } else { Ok(()) } }.boxed()
+            });
+            assert_eq!(body.size_hint().exact(), Some(LEN as u64));
+            let (mut frames, mut got) = (body.into_data_stream(), Vec::new());
+            // A slow reader.
+            while let Some(Ok(frame)) = frames.next().await {
+                got.push(frame.len());
+                let left = LEN - got.iter().sum::<usize>();
+                assert_eq!(http_body::Body::size_hint(&frames).exact(), Some(left as u64));
+                sleep(Duration::from_millis(600)).await;
+            }
+            assert!(got.iter().all(|len| *len <= PIECE_BYTES), "{got:?}");
+            assert_eq!(got.len(), pieces, "{allowed_s} s");
+        }
+        // What is short is in the hands of the system at once.
+        let short = Body::from(vec![7; PIECE_BYTES]);
+        let body = guarded(short, Instant::now(), || async { Err(Refusal::NeedsToken) }.boxed());
+        sleep(LOOK_EVERY).await;
+        assert!(body.into_data_stream().next().await.unwrap().is_ok());
     }
 
     #[tokio::test(start_paused = true)]

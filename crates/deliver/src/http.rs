@@ -131,7 +131,29 @@ pub fn router(site: Site) -> Router {
         };
         router.route(path, handler)
     };
-    routes().into_iter().fold(Router::new(), add).with_state(site.clone())
+    let router = routes().into_iter().fold(Router::new(), add);
+    // Not `layer`: that one would stand before the routes that this router is merged with.
+    let router = router.route_layer(axum::middleware::map_response(in_our_words));
+    router.fallback(async || playlist::not_found("no such address")).with_state(site.clone())
+}
+
+/// What a library refuses has neither what caches and pages of other origins need, nor words of ours.
+async fn in_our_words(response: Response) -> Response {
+    let status = response.status();
+    let fault = status.is_client_error() || status.is_server_error();
+    if !fault || response.headers().contains_key(header::CACHE_CONTROL) {
+        return response;
+    }
+    let words = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "not by this method; Allow says by which",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is too large",
+        _ => status.canonical_reason().unwrap_or("refused"),
+    };
+    let mut answer = plain(status, words);
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        answer.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    answer
 }
 
 /// The rows of the authorisation table.

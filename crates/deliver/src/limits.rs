@@ -9,10 +9,14 @@ pub const PARKED_MAX: usize = 50_000;
 /// and three thousand viewers behind one gateway, of up to four requests each, still find theirs.
 pub const PARKED_PER_ADDRESS_MAX: usize = 12_500;
 
+/// A body in memory that is longer than this is handed out in pieces of it, between which it is asked whether its viewer may still
+/// have it: beyond that, what is left to send is in no hands but ours.
+pub const PIECE_BYTES: usize = 256 << 10;
+
 /// Renderings kept of one rendition: plain, low latency, everything, delta, of the newest version.
 pub const RENDERINGS_MAX: usize = 8;
 
-/// How long a body that is made as it is sent goes on before it is asked again whether its viewer may have it. Together with what
+/// How long a body that is made as it is sent goes on, or a request waits, before it is asked again whether its viewer may have it. Together with what
 /// is remembered of the answer (`POLICY_AGE` in `access`), a link that is taken back ends within a second.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 

@@ -194,6 +194,26 @@ fn time(ms: u64) -> String {
     format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}", ms % 1_000)
 }
 
+/// A language tag as it is written, which means the same in letters of any case: RFC 5646 §2.1.1. None if it is none.
+pub fn language(tag: &str) -> Option<String> {
+    if !is_language(tag) {
+        return None;
+    }
+    let mut singleton = false;
+    let written = |(n, part): (usize, &str)| {
+        let mut part = part.to_ascii_lowercase();
+        match part.len() {
+            1 => singleton = true,
+            2 if n > 0 && !singleton => part.make_ascii_uppercase(),
+            4 if n > 0 && !singleton => part[..1].make_ascii_uppercase(),
+            _ => {}
+        }
+        part
+    };
+    let parts: Vec<String> = tag.split('-').enumerate().map(written).collect();
+    Some(parts.join("-"))
+}
+
 /// A language tag (BCP 47) as far as it is checked: letters first, then parts of letters and digits.
 pub fn is_language(tag: &str) -> bool {
     let mut parts = tag.split('-');
@@ -213,6 +233,24 @@ mod tests {
         one\r\n00:01.000 --> 00:02.500 line:0 align:start\r\n<b>First</b> & last\r\n\r\n\
         NOTE 00:00 --> not a time\r\n\r\n\
         01:00:03.000 --> 01:00:04.000\r\nSecond\r\nline";
+
+    #[test]
+    fn a_language_is_written_in_one_way() {
+        for (tag, written) in [
+            ("EN", Some("en")),
+            ("pt-br", Some("pt-BR")),
+            ("ZH-hANT-tw", Some("zh-Hant-TW")),
+            ("en-CA-x-CA", Some("en-CA-x-ca")),
+            ("sl-ROZAJ-1994", Some("sl-rozaj-1994")),
+            ("de-419", Some("de-419")),
+            ("e", None),
+            ("en-", None),
+            ("\u{e9}\u{e9}", None),
+            ("en-\u{e9}\u{e9}", None),
+        ] {
+            assert_eq!(language(tag).as_deref(), written, "{tag}");
+        }
+    }
 
     #[test]
     fn a_file_is_read_and_counted_anew() {

@@ -17,6 +17,10 @@ pub(crate) const REQUEST_BODY: Duration = Duration::from_secs(20);
 /// An answer of which nothing is read for so long has no reader. It holds media in memory meanwhile.
 pub(crate) const STALLED: Duration = Duration::from_secs(30);
 
+/// What of an answer lies in the system's buffer unsent (`TCP_NOTSENT_LOWAT`), beyond what is on its way. A viewer that reads
+/// slowly gets little more than that after his link has ended, where the system takes megabytes.
+pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
+
 /// Streams of one HTTP/2 connection: a player holds a few parked reloads and downloads.
 pub(crate) const STREAMS_MAX: u32 = 128;
 

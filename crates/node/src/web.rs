@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use acme::challenges::ACME_TLS;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, Version, header};
-use axum::response::IntoResponse;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -22,6 +23,7 @@ use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown, Watcher
 use proxy::network::Networks;
 use proxy::seldom::Seldom;
 use proxy::share::Shares;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,7 +34,7 @@ use tower_service::Service;
 use crate::arrival::{self, Way};
 use crate::bodies::Timely;
 use crate::config::Config;
-use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX};
+use crate::limits::{CONNECTIONS_MAX, DRAIN, HANDSHAKE, HEAD_BYTES_MAX, STREAMS_MAX, UNSENT_BYTES};
 use crate::patient::Patient;
 use crate::streams::Streams;
 use crate::unread::{Answers, Unread};
@@ -180,6 +182,8 @@ pub(crate) async fn serve(front: Front, stop: impl Future<Output = ()>) {
         };
         counters.connections.fetch_add(1, Ordering::Relaxed);
         let _ = socket.set_nodelay(true);
+        // Best effort: what has gone into the system's buffer is out of our hands, whoever reads it, and when.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES);
         let (service, watcher) = (service.clone(), graceful.watcher());
         let open = OpenGuard::new(&counters);
         connections.spawn(async move {
@@ -286,24 +290,19 @@ where
         let (body, late) = Timely::new(body);
         let mut request = Request::from_parts(head, axum::body::Body::new(body));
         let answers = answers.clone();
-        // RFC 9112 §3.2: whoever stands in between may have believed the other one.
-        let hosts = request.headers().get_all(header::HOST).iter().count();
-        let wrong = match hosts {
-            0 if version == Version::HTTP_11 => Some("no Host\n"),
-            0 | 1 => None,
-            _ => Some("more than one Host\n"),
-        };
+        let wrong = wrong_host(version, request.headers());
         let way = arrival::introduce(&mut request, client, &proxies);
         let answered = match wrong {
-            Some(words) => Err(words),
             None => Ok(routers.of(way).call(request)),
+            Some(words) => Err(words),
         };
         async move {
             let response = match answered {
                 Ok(answered) => answered.await?,
                 Err(words) => (StatusCode::BAD_REQUEST, words).into_response(),
             };
-            Ok::<_, Infallible>(answers.follow(late.told(response, version)))
+            let response = without_a_body(late.told(response, version), version);
+            Ok::<_, Infallible>(answers.follow(response))
         }
     });
     let mut builder = Builder::new(streams);
@@ -321,6 +320,41 @@ where
         .keep_alive_timeout(HANDSHAKE);
     let stream = TokioIo::new(Patient::new(stream, HANDSHAKE));
     builder.serve_connection(stream, service).into_owned()
+}
+
+/// RFC 9112 §3.2: one Host, and an authority, so that nobody in between believes another one, and pages name what is one. In
+/// HTTP/2 it stands in the target, and before HTTP/1.1 it may be missing.
+fn wrong_host(version: Version, fields: &HeaderMap) -> Option<&'static str> {
+    let mut hosts = fields.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version == Version::HTTP_11 => Some("a request of HTTP/1.1 has a Host\n"),
+        (None, _) => None,
+        (Some(_), Some(_)) => Some("more than one Host\n"),
+        (Some(host), None) => (!is_host(host)).then_some("this Host is none\n"),
+    }
+}
+
+/// RFC 9110 §7.2: a name or address, with a port or without, and nobody's name before it.
+fn is_host(value: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(value.as_bytes()) else { return false };
+    let port = authority.as_str().strip_prefix(authority.host());
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    let port = port.is_some_and(|p| p.is_empty() || p.strip_prefix(':').is_some_and(digits));
+    port && !authority.host().is_empty()
+}
+
+/// RFC 9110 §8.6: what has no body says no length, not even to HEAD. RFC 9112 §9.6: where the rest of a body is not read, the
+/// connection ends, and says so.
+fn without_a_body(mut response: Response, version: Version) -> Response {
+    let (status, fields) = (response.status(), response.headers_mut());
+    if status == StatusCode::NO_CONTENT {
+        fields.remove(header::CONTENT_LENGTH);
+    }
+    // HTTP/2 has streams to end.
+    if status == StatusCode::PAYLOAD_TOO_LARGE && version < Version::HTTP_2 {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 #[cfg(test)]

@@ -444,13 +444,13 @@ impl Rendition {
         self.segments.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
-    /// The largest bits a second of those who load only [key pictures](Segment::key_part); none if there are none.
-    pub fn key_bitrate(&self) -> Option<u64> {
-        let rate = |s: &Segment| {
-            let (_, bytes) = s.key_part()?;
-            Some((f64::from(bytes) * 8.0 / s.seconds(s.duration()).max(0.001)) as u64)
-        };
-        self.segments.iter().filter(|s| s.complete).filter_map(rate).max()
+    /// The peak of bits a second, as of [`bitrate`](Self::bitrate), of those who load only
+    /// [key pictures](Segment::key_part); none if there are none.
+    pub fn key_bitrate(&self, target_duration: Option<u32>) -> Option<u64> {
+        let key = |s: &Segment| s.key_part().map(|(_, bytes)| u64::from(bytes));
+        let mut keys = self.segments.iter().filter(|s| s.complete).filter_map(key);
+        keys.next()?;
+        self.rates(target_duration, |s| key(s).unwrap_or(0)).map(|(peak, _)| peak)
     }
 
     /// Measured bits a second of complete segments: the peak, and the mean of all of them.
@@ -458,7 +458,15 @@ impl Rendition {
     /// RFC 8216bis §4.1: the peak is that of any segments in a row that last 0.5 to 1.5 target durations together, so
     /// that a short one at the end does not count alone.
     pub fn bitrate(&self, target_duration: Option<u32>) -> Option<(u64, u64)> {
-        let of = |s: &Segment| (s.bytes(), s.ns(s.duration()));
+        self.rates(target_duration, Segment::bytes)
+    }
+
+    fn rates(
+        &self,
+        target_duration: Option<u32>,
+        bytes: impl Fn(&Segment) -> u64,
+    ) -> Option<(u64, u64)> {
+        let of = |s: &Segment| (bytes(s), s.ns(s.duration()));
         let complete: Vec<(u64, u64)> =
             self.segments.iter().filter(|s| s.complete && !s.info.gap).map(of).collect();
         let target = u64::from(target_duration.unwrap_or(0)) * 1_000_000_000;

@@ -61,6 +61,16 @@ impl fmt::Display for Network {
 }
 
 impl Network {
+    /// The same where addresses are [canonical](IpAddr::to_canonical): of IPv4 that is written in IPv6 (RFC 4291 §2.5.5.2). None if
+    /// it begins there and holds more than all of IPv4.
+    pub fn to_canonical(self) -> Option<Self> {
+        let address = self.address.to_canonical();
+        if address.is_ipv4() == self.address.is_ipv4() {
+            return Some(self);
+        }
+        Some(Self { address, bits: self.bits.checked_sub(96)? })
+    }
+
     /// Whether an address belongs to it. IPv4 inside of IPv6 is IPv6 here: see `IpAddr::to_canonical`.
     pub fn has(self, address: IpAddr) -> bool {
         let bits = |address| -> u128 {

@@ -13,7 +13,7 @@ import { type Engine, type From, isAudioOnly, isMoq, type MoqPlace, prepareMoq, 
 import { isForOthers, pressKey } from './keys';
 import { Path, type PathLost } from './path';
 import { Pictures } from './pictures';
-import { Plays } from './plays';
+import { nothingToPlay, Plays } from './plays';
 import styles from './player.css?inline';
 import { bufferedS, captionsFor, captionTracks, showCaptions, toggleCaptions, toggleFullscreen, togglePip } from './presentation';
 import { Quality } from './quality';
@@ -153,9 +153,9 @@ export class AirwavePlayer extends HTMLElement {
     else this.setAttribute('start', String(Math.max(0, positionS)));
   }
 
-  /** What recordings are played at; a live picture keeps its own pace. */
+  /** What recordings are played at; a live picture keeps its own pace, which is told as 1. */
   get playbackRate(): number {
-    return this.speed;
+    return this.engine?.live === true ? 1 : this.speed;
   }
 
   set playbackRate(rate: number) {
@@ -171,6 +171,7 @@ export class AirwavePlayer extends HTMLElement {
 
   play(): Promise<void> {
     this.wantsToPlay = true;
+    if (this.state.name === 'stopped') return Promise.reject(nothingToPlay());
     const begun = this.plays.add();
     if (this.engine === null) this.loadHeld();
     else this.video.play().then(() => this.plays.begun(), (error: unknown) => this.notPlaying(error));
@@ -246,7 +247,7 @@ export class AirwavePlayer extends HTMLElement {
     this.state = state;
     for (const effect of effects) this.perform(effect);
     if (before.name !== state.name) {
-      if (state.name === 'stopped') this.plays.refused(new DOMException('there is nothing that could be played', 'NotSupportedError'));
+      if (state.name === 'stopped') this.plays.refused(nothingToPlay());
       this.dispatchEvent(new CustomEvent('airwave-state', { detail: { state: state.name } }));
     }
     this.render();

@@ -20,6 +20,7 @@ import {
 } from './engine';
 import { partByPart } from './hls-captions';
 import { placeOf } from './ladder';
+import { wordsOf } from './server';
 import type { Failure } from './session';
 
 /** A second fatal media error within this time is not repaired in place again. */
@@ -309,9 +310,15 @@ function failureOf(data: ErrorData, hls: Hls): Failure {
   const status = data.response?.code ?? 0;
   if (data.type === ErrorTypes.NETWORK_ERROR) {
     if (status === 204) return { kind: 'not-live' };
-    return status >= 400 ? { kind: 'http', status } : { kind: 'network' };
+    return status >= 400 ? { kind: 'http', status, words: wordsIn(data.networkDetails) } : { kind: 'network' };
   }
   return { kind: 'media', detail: data.details };
+}
+
+/** Why the server refuses a list; nothing of what is no text. */
+function wordsIn(details: unknown): string {
+  if (!(details instanceof XMLHttpRequest) || !['', 'text'].includes(details.responseType)) return '';
+  return wordsOf(details.getResponseHeader('content-type'), details.responseText);
 }
 
 function codecsIn(text: string): string {

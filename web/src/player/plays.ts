@@ -17,3 +17,8 @@ export class Plays {
     for (const { failed } of this.waiting.splice(0)) failed(error);
   }
 }
+
+/** Of a source that has failed, at once; one that is not live yet is waited for. */
+export function nothingToPlay(): DOMException {
+  return new DOMException('there is nothing that could be played', 'NotSupportedError');
+}

@@ -21,8 +21,13 @@ export async function fetchLifecycle(base: string, id: string): Promise<Lifecycl
 
 /** Why the server refuses, in its own words: one short line of text, or nothing. */
 async function words(response: Response): Promise<string> {
-  if (!(response.headers.get('content-type') ?? '').startsWith('text/plain')) return '';
-  const text = (await response.text().catch(() => '')).trim();
+  return wordsOf(response.headers.get('content-type'), await response.text().catch(() => ''));
+}
+
+/** The same of an answer that was read already. */
+export function wordsOf(type: string | null, body: string): string {
+  if (!(type ?? '').startsWith('text/plain')) return '';
+  const text = body.trim();
   return text.length > 200 || text.includes('\n') ? '' : text;
 }
 

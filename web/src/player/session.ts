@@ -27,8 +27,8 @@ export interface Lifecycle {
 
 export type Failure =
   | { kind: 'network' }
-  /** `words`: why, if the server said so. */
-  | { kind: 'http'; status: number; words?: string }
+  /** `words`: why, if the server said so. `list`: of a list that was named by its own address. */
+  | { kind: 'http'; status: number; words?: string; list?: boolean }
   /** The manifest is not there (204), or a playlist that was live is gone. */
   | { kind: 'not-live' }
   | { kind: 'codec'; codec: string }
@@ -231,10 +231,18 @@ function onFailure(state: State, failure: Failure): Step {
         return [{ name: 'stopped', failure, videoUID }, [{ do: 'unload' }]];
       }
       if (failure.status >= 500 || failure.status === 429) return lose(state, 0);
+      if (state.name === 'live' && isList(state)) {
+        return [{ name: 'stopped', failure: { ...failure, list: true }, videoUID }, [{ do: 'unload' }]];
+      }
       return onNothingThere(state);
     case 'not-live':
       return onNothingThere(state);
   }
+}
+
+/** Its own address was given, so there is nobody to ask when it will be there: what the server refuses, it refuses. */
+function isList(state: State & { name: 'live' }): boolean {
+  return !state.isInput && state.videoUID === null;
 }
 
 function onNothingThere(state: State & { name: 'live' | 'ending' | 'replay' }): Step {

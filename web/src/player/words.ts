@@ -84,6 +84,14 @@ function stopped(failure: Failure): Notice {
           [{ id: 'try-again', label: 'Try again' }],
         );
       }
+      if (failure.list === true) {
+        return card(
+          'error',
+          'There is nothing to play at this address',
+          sentence(failure.words ?? '') || 'Check the link for missing characters.',
+          [{ id: 'try-again', label: 'Try again' }],
+        );
+      }
       return card(
         'error',
         'There is no broadcast at this address',

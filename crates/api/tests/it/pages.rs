@@ -78,6 +78,14 @@ async fn pages_of_others_can_do_nothing_with_the_cookie() {
             // Whoever passes finds that there is no such input.
             let expect = if (method, status) == ("PUT", 200) { 404 } else { status };
             assert_eq!(answer.status, expect, "{method} {headers:?}: {}", answer.text);
+            // Whoever has the word reads what else is wrong.
+            let elsewhere = headers.contains(&token) && answer.status == 403;
+            assert_eq!(
+                answer.text.contains("public_url"),
+                elsewhere,
+                "{headers:?}: {}",
+                answer.text
+            );
         }
     }
     // Nor can they sign a visitor in as somebody else.

@@ -166,9 +166,11 @@ pub(crate) fn refused(failed: &Failed) -> Response {
     let status = match refused {
         Refused::Outside { .. } | Refused::NoTrack(_) => StatusCode::NOT_FOUND,
         Refused::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
-        Refused::Changes { .. } | Refused::NoKeyFrame | Refused::Gap | Refused::TooLong => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        Refused::Changes { .. }
+        | Refused::NoKeyFrame
+        | Refused::Empty
+        | Refused::Gap
+        | Refused::TooLong => StatusCode::UNPROCESSABLE_ENTITY,
     };
     plain(status, &refused.to_string())
 }

@@ -332,3 +332,33 @@ async fn a_head_has_sixteen_kilobytes_and_no_more() {
         assert_eq!((of, &fields[..status.len()]), (stream, status), "{bytes}: {fields:?}");
     }
 }
+
+#[test]
+fn a_request_has_one_host_that_is_one() {
+    const NONE: &[&str] = &[];
+    for (version, hosts, right) in [
+        (Version::HTTP_11, NONE, false),
+        (Version::HTTP_10, NONE, true),
+        (Version::HTTP_2, NONE, true),
+        (Version::HTTP_11, &["a", "a"], false),
+        (Version::HTTP_2, &["a", "b"], false),
+        (Version::HTTP_11, &["live.example.org:8443"], true),
+        (Version::HTTP_11, &["my_server:8080"], true),
+        (Version::HTTP_11, &["192.0.2.1:80"], true),
+        (Version::HTTP_11, &["[2001:db8::1]:80"], true),
+        (Version::HTTP_11, &["a:"], true),
+        (Version::HTTP_11, &[""], false),
+        (Version::HTTP_11, &[":80"], false),
+        (Version::HTTP_11, &["a\"><b>"], false),
+        (Version::HTTP_11, &["a@b"], false),
+        (Version::HTTP_11, &["a/b"], false),
+        (Version::HTTP_11, &["a:b"], false),
+        (Version::HTTP_11, &["a b"], false),
+        (Version::HTTP_10, &["a,b/"], false),
+    ] {
+        let hosts_of = |host: &&str| (header::HOST, HeaderValue::from_str(host).unwrap());
+        let mut fields = HeaderMap::new();
+        hosts.iter().map(hosts_of).for_each(|(name, value)| _ = fields.append(name, value));
+        assert_eq!(wrong_host(version, &fields).is_none(), right, "{version:?} {hosts:?}");
+    }
+}

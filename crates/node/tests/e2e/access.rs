@@ -74,6 +74,7 @@ fn a_link_opens_what_is_locked_and_is_taken_back() {
         assert_eq!(refused.status, 401, "{id}: {}", refused.text());
         assert!(refused.text().contains("signed link"), "{}", refused.text());
         assert_eq!(refused.headers["access-control-allow-origin"], "*", "players read it");
+        assert_eq!(refused.headers["www-authenticate"], "Bearer realm=\"airwave\"");
         for page in ["watch", "lifecycle", "views"] {
             assert_eq!(server.get(&format!("/{id}/{page}")).status, 401, "{page}");
         }
@@ -218,11 +219,11 @@ fn a_reload_that_waits_ends_with_its_link() {
         let reloads = (scope.spawn(|| get(&next)), scope.spawn(edge));
         wait_until("the reloads to wait", 60, || waits().then_some(()));
         assert_eq!(server.api("DELETE", &taken, None).status, 200);
-        let waiting = !reloads.0.is_finished() && !reloads.1.is_finished();
-        assert!(waiting, "they wait for three times five seconds");
-        // A part is a third of a second: it has waited for so long.
+        // Nothing has come: they would wait for three times five seconds.
+        let answer = reloads.0.join().unwrap();
+        assert!(!reloads.1.is_finished(), "a cache's goes on");
         let encoder = clip.publish(&input.rtmp, -1);
-        (reloads.0.join().unwrap(), reloads.1.join().unwrap(), encoder)
+        (answer, reloads.1.join().unwrap(), encoder)
     });
     // Where the encoder takes long to come back, it has waited in vain.
     assert_ne!(shared.status, 401, "{}", shared.text());
@@ -410,6 +411,10 @@ fn wrong_tokens_of_every_kind_are_refused() {
     ] {
         let answer = server.get(&format!("/{token}/manifest/video.m3u8"));
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        // RFC 9110 §15.5.2.
+        let challenge = answer.headers.get("www-authenticate").map(String::as_str);
+        let expect = (status == 401).then_some("Bearer realm=\"airwave\", error=\"invalid_token\"");
+        assert_eq!(challenge, expect, "{name}");
     }
     let from_here = json!([
         { "type": "ip.src", "action": "allow", "ip": ["127.0.0.1", "::1"] },

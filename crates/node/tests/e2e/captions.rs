@@ -63,6 +63,14 @@ fn captions_of_a_recording_reach_players() {
     let file = of("en/vtt");
     assert_eq!(file.headers["content-type"], "text/vtt; charset=utf-8");
     assert!(file.text().contains("00:04.000 --> 00:06.000\nFour to six\n"), "{}", file.text());
+    for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {
+        assert_eq!(file.headers.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    // RFC 5646 §2.1.1: in letters of any case it is the same language.
+    assert_eq!(put(&server, &uid, "EN", ENGLISH).json()["result"], english);
+    assert_eq!(of("En").json()["result"], english);
+    assert_eq!(listed(&server, &uid).as_array().unwrap().len(), 2);
+    assert_eq!(server.get(&format!("/{uid}/manifest/captions-PT-br.vtt")).status, 200);
 
     // HLS: a rendition beside the picture, one file on the clock of the media.
     let text = server.get(&format!("/{uid}/manifest/video.m3u8")).text();

@@ -224,6 +224,11 @@ const REQUESTS: &[(&str, &[Option<u16>])] = &[
     ),
     ("GET / HTTP/1.1\r\nhost: a\r\nhost", &[Some(400), None]),
     ("GET / HTTP/1.1\r\nhost: a\r\nhost: b", &[Some(400)]),
+    ("GET /time HTTP/1.1\r\nhost: a:80", &[Some(200)]),
+    ("GET /time HTTP/1.1\r\nno-host: a", &[Some(400)]),
+    ("GET /time HTTP/1.0\r\nno-host: a", &[Some(200)]),
+    ("GET /time HTTP/1.1\r\nhost:", &[Some(400)]),
+    ("GET /time HTTP/1.1\r\nhost: a\"><b>", &[Some(400)]),
 ];
 
 /// What a server answers to this head, its status alone.
@@ -246,8 +251,8 @@ fn paths_and_heads_that_lie_get_a_plain_no() {
     let mut wrong = Vec::new();
     for (head, allowed) in REQUESTS {
         let head = head.replace("INPUT", beside.input()).replace("VIDEO", beside.video());
-        let host = if head.contains("host") { "" } else { "host: a\r\n" };
-        let request = format!("{head}\r\n{host}connection: close\r\n\r\n");
+        let host = if head.contains("host") { "" } else { "\r\nhost: a" };
+        let request = format!("{head}{host}\r\nconnection: close\r\n\r\n");
         let status = status_of(&server, request.as_bytes());
         if !allowed.contains(&status) {
             wrong.push((head, status));
@@ -262,8 +267,45 @@ fn paths_and_heads_that_lie_get_a_plain_no() {
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100_000));
     assert!([Some(431), Some(400), None].contains(&status_of(&server, many.as_bytes())));
     bodies(&server);
+    words(&server, beside.input());
     beside.finish(&server);
     held.again(&server);
+}
+
+/// Whatever is refused, by whomever, is not kept, is read by pages of other origins, and says what is wrong.
+fn words(server: &Server, input: &str) {
+    let long = "a".repeat(70_000);
+    for (method, path, body, status) in [
+        ("GET", "nosuch", "", 404),
+        ("GET", "manifest/a/b.m3u8", "", 404),
+        ("HEAD", "thumbnails/a/b.jpg", "", 404),
+        ("DELETE", "manifest/video.m3u8", "", 405),
+        ("PUT", "chat", "", 405),
+        ("POST", "cmcd", &*long, 413),
+        ("POST", "chat", &*long, 413),
+    ] {
+        let url = server.url(&format!("/{input}/{path}"));
+        let answer = request(method, &url, &[], body.as_bytes());
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("access-control-allow-origin", "*"),
+        ] {
+            let field = answer.headers.get(name).map(String::as_str);
+            assert_eq!(field, Some(value), "{method} {path}: {name}");
+        }
+        let closed = answer.headers.get("connection").is_some_and(|how| how == "close");
+        assert!(closed || status != 413, "{method} {path}: {:?}", answer.headers);
+        assert_eq!(answer.headers.contains_key("allow"), status == 405, "{method} {path}");
+        assert!(answer.text().ends_with('\n') || method == "HEAD", "{}", answer.text());
+    }
+    // RFC 9110 §8.6.
+    for method in ["GET", "HEAD"] {
+        let answer = request(method, &server.url(&format!("/{input}/allowed")), &[], b"");
+        assert_eq!(answer.status, 204, "{method}");
+        assert!(!answer.headers.contains_key("content-length"), "{method}: {:?}", answer.headers);
+    }
 }
 
 /// Bodies of somebody who has the token: still nothing that hurts.

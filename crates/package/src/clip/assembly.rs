@@ -175,7 +175,8 @@ impl Assembly {
     /// The file, when all parts were read.
     pub fn finish(mut self) -> Result<Plan, Refused> {
         let (Some(main), Some(begin)) = (self.tracks.first(), self.shown.begin) else {
-            return Err(Refused::Gap);
+            // What was lost is no part.
+            return Err(Refused::Empty);
         };
         let timescale = main.track.timescale;
         // A frame is shown until the next one, also where that one is not in the range; but not over a hole.

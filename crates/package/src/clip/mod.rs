@@ -73,6 +73,9 @@ pub enum Refused {
     /// No picture can be decoded.
     #[error("there is no key frame in this range, nor shortly before it")]
     NoKeyFrame,
+    /// So short that no frame begins in it.
+    #[error("there is no picture and no sound within this range: ask for a longer one")]
+    Empty,
     /// There is no media in it.
     #[error("there is no media in this range: it was lost")]
     Gap,

@@ -292,6 +292,8 @@ fn what_was_lost_is_a_hole_in_the_picture_and_never_a_shift() {
     assert!((2_999..=3_001).contains(&video[30].0), "{:?}", video[30]);
     // A range within it has nothing.
     assert_eq!(world.plan(wanted(2.1, 3.9)), Err(Refused::Gap));
+    // Where nothing was lost, it may be too short for a frame.
+    assert_eq!(world.plan(wanted(1.005, 1.01)), Err(Refused::Empty));
     // One that begins in it begins behind it.
     let plan = world.plan(wanted(3.0, 5.0)).unwrap();
     assert_eq!((plan.from_ns, plan.duration_ns / 1_000_000), (4_000_000_000, 1_000));

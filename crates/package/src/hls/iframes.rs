@@ -17,7 +17,7 @@ pub fn render_iframes(
     everything: bool,
 ) -> Option<String> {
     let r = index.rendition(rendition)?;
-    r.key_bitrate()?;
+    r.key_bitrate(index.target_duration())?;
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
     let first = if everything { 0 } else { r.window_start(target) };
     let listed: Vec<&Segment> = r.segments.iter().skip(first).filter(|s| s.complete).collect();
@@ -128,9 +128,29 @@ m/video/3-13.key.m4s
         let window = render_iframes(&keys, "video", "m", false).unwrap();
         assert_eq!(window.matches(".key.m4s").count(), 6);
         assert!(window.contains("#EXT-X-MEDIA-SEQUENCE:16\n") && !window.contains("ENDLIST"));
-        assert_eq!(keys.rendition("video").unwrap().key_bitrate(), Some(1_200));
+        assert_eq!(keys.rendition("video").unwrap().key_bitrate(Some(2)), Some(1_200));
         assert_eq!(render_iframes(&index(&[[None, None]; 3]), "video", "m", true), None);
         assert_eq!(render_iframes(&keys, "audio", "m", true), None);
+    }
+
+    #[test]
+    fn a_last_segment_of_one_frame_makes_no_peak() {
+        let mut keys = index(&[[Some(300), None], [Some(300), None]]);
+        let part = Part {
+            duration: 3_000,
+            independent: true,
+            last: true,
+            target_ms: 1_000,
+            target_duration: Some(2),
+            key_bytes: Some(300),
+        };
+        let at = spine::Location { group: 12, object: 0 };
+        let properties = encode(&part, Some(&testing::segment(12)));
+        keys.apply("video", at, &properties, 1_000).unwrap();
+        keys.end();
+        // RFC 8216bis §4.1: 600 bytes in 2.033 s, not 300 in 0.033 s.
+        let rate = keys.rendition("video").unwrap().key_bitrate(Some(2));
+        assert_eq!(rate, Some(600 * 8 * 90_000 / 183_000));
     }
 
     #[test]

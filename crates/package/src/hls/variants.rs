@@ -129,7 +129,7 @@ pub fn variants(catalog: &Catalog, index: &Index, formats: &Formats<'_>) -> Vec<
             room_percent: if index.ended() { 0 } else { ROOM_LIVE },
             average: measured.map(|m| m.1),
             kind,
-            iframes: rendition.key_bitrate(),
+            iframes: rendition.key_bitrate(index.target_duration()),
         })
     });
     let mut variants: Vec<Variant> = tracks.collect();
