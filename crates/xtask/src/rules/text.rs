@@ -341,7 +341,7 @@ mod tests {
     fn routes_have_rows() {
         let text = "r.route(&path, handler);\nr.route(a, b);\n#[cfg(test)]\nfn c() { r.route(a, b); }\n// r.route(a)";
         assert_eq!(lines(routes, "crates/api/src/inputs.rs", text), [":1", ":2"]);
-        assert_eq!(lines(routes, "crates/deliver/src/http.rs", text), [":2"]);
+        assert_eq!(lines(routes, "crates/node/src/quic.rs", text), [":2"]);
         assert_eq!(lines(routes, "crates/api/tests/a.rs", text).len(), 0);
     }
 
