@@ -55,6 +55,9 @@ const OVER_NS: i64 = 400_000_000;
 /// one comes in time or nearly, if groups are no longer than the target duration.
 const EARLY_MIN_NS: i64 = OVER_NS;
 
+/// Segments that pass without a frame at most: the timeline lets no source be silent for longer with its times going on.
+const CUTS_PASSED: i64 = 32;
+
 /// Groups of pictures whose lengths are remembered: some twenty seconds of an encoder that makes key frames at scene cuts.
 const GROUPS_REMEMBERED: usize = 16;
 
@@ -158,6 +161,15 @@ impl Cutter {
             self.start = frame.decode_ns;
         }
         why
+    }
+
+    /// Nothing came from `from_ns` to `until_ns`: segments begin there as if it had, all of one length, as what is left out is
+    /// divided.
+    pub(crate) fn pass(&self, from_ns: i64, until_ns: i64) -> Vec<i64> {
+        let (segment, long) = (nanos(self.rules.segment), until_ns.saturating_sub(from_ns));
+        let count = (long - 1).max(0) / segment.max(OVER_NS) + 1;
+        let cuts = (0..count.min(CUTS_PASSED)).map(|i| from_ns.saturating_add(long / count * i));
+        cuts.collect()
     }
 
     /// Whether the segment would be longer than playlists may say if it reached to `end_ns`.

@@ -47,6 +47,17 @@ pub const CUT_WAIT: Duration = Duration::from_millis(1_500);
 /// segments that sound has cut without it: what a player's buffer bears, and few enough frames to hold.
 pub const LATE_MAX: Duration = Duration::from_secs(10);
 
+/// Sound that has not come when its picture is so much further, or as much more than it has been late, is silence from then
+/// on: less than what players hold in low latency, who would stand with the picture.
+pub const SOUND_WAIT: Duration = Duration::from_millis(500);
+
+/// How long it is remembered how late sound has been: over the hiccups of a bad uplink.
+pub const LATE_REMEMBERED: Duration = Duration::from_secs(30);
+
+/// The longest hole that is made silence at once: more than the timeline lets a source be silent with its times going on.
+/// While pictures come, silence goes on with them, however long.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// How long after its beginning (or the return of its encoder) a broadcast's first segments are open to sound or pictures
 /// that nothing is known of: encoders announce all tracks with their first messages, and a camera or an uplink that is
 /// slow needs seconds. What is announced later begins where the others are.

@@ -4,9 +4,10 @@
 //! decode time minus its own, and only with the next one it is known whether a segment ends.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::codec::Config;
+use silence::{Lateness, Reached, Silence};
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
 use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START, UNKNOWN_MAX};
@@ -56,6 +57,8 @@ pub struct Findings {
     pub cuts_not_waited_for: u64,
     /// Places where frames had left the cache before they were packaged.
     pub holes: u64,
+    /// Frames of silence in the place of sound that did not come.
+    pub silent_frames: u64,
 }
 
 /// Packages one broadcast. Deterministic: the same frames in the same order give the same parts.
@@ -86,6 +89,8 @@ pub struct Packager {
     away: bool,
     /// Segments have ended at key frames that came ahead of time.
     early: bool,
+    /// When the newest frame of any track came in.
+    arrived: Option<Instant>,
     findings: Findings,
 }
 
@@ -108,6 +113,12 @@ struct Track {
     held: Option<Frame>,
     /// Decode time of the newest frame, after which the next must lie.
     last_decode: Option<i64>,
+    /// The same with where it ends, of what goes on.
+    reached: Option<Reached>,
+    /// What it has where nothing comes.
+    silence: Option<Silence>,
+    /// How late its frames come, of sound.
+    late: Lateness,
     /// It made the cuts and stopped for so long that its segment was ended: its next frame begins one.
     stalled: bool,
     /// Its next frame begins a segment: it is the first one, or everything before was flushed.
@@ -139,6 +150,7 @@ impl Packager {
             flushing: false,
             away: false,
             early: false,
+            arrived: None,
             findings: Findings::default(),
         }
     }
@@ -155,6 +167,9 @@ impl Packager {
             waiting: VecDeque::new(),
             held: None,
             last_decode: None,
+            reached: None,
+            silence: None,
+            late: Lateness::default(),
             stalled: false,
             fresh: true,
         });
@@ -223,6 +238,7 @@ impl Packager {
         t.configured = true;
         // Sound of another rate counts otherwise.
         t.last_decode = None;
+        (t.reached, t.silence) = (None, Silence::of(config));
         tagged(track.0, out, |out| t.rendition.configure(config, out));
     }
 
@@ -264,13 +280,23 @@ impl Packager {
 
     /// Takes the next frame of a track, in decode order.
     pub fn push(&mut self, track: TrackId, frame: Frame, out: &mut Outputs) {
+        self.arrived = Some(frame.arrived);
+        self.note_late_sound(track.0, &frame);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         let backwards = t.last_decode.is_some_and(|last| frame.decode <= last);
         if !t.configured || backwards {
             self.findings.frames_dropped += 1;
             return;
         }
+        self.be_silent(track.0, frame.decode, out);
+        let reached = Reached::with(&frame);
+        self.take(track, frame, reached, out);
+    }
+
+    fn take(&mut self, track: TrackId, frame: Frame, reached: Reached, out: &mut Outputs) {
+        let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.last_decode = Some(frame.decode);
+        t.reached = Some(reached);
         let video = t.video;
         // Whose publisher is gone leads until the first picture of the next one.
         let led = |main: usize| self.tracks[main].video && (main == track.0 || !self.away);
@@ -296,6 +322,7 @@ impl Packager {
         if self.is_overtaken(track, &frame) {
             return self.follow_late(track, frame, out);
         }
+        self.pass_hole(track, &frame);
         let target = self.target_duration();
         let passed = self.unreached(track).next().is_some();
         frame.discontinuity = (frame.discontinuity && !self.joins(track)) || self.break_pending;
@@ -438,7 +465,7 @@ impl Packager {
             let duration = u32::try_from(next.decode - frame.decode).unwrap_or(frame.duration);
             // Inside a part a frame's place is the sum of the durations before it.
             let bridged = ticks_to_ns(i64::from(duration), t.rendition.timescale()) <= BRIDGED_NS;
-            hole = next.discontinuity && !bridged;
+            hole = !bridged && (next.discontinuity || !t.video);
             if !hole {
                 frame.duration = duration;
             }
@@ -556,6 +583,11 @@ impl Packager {
             self.emit_held(main, None, true, out);
             self.tracks[main].stalled = true;
         }
+        Some(self.cut_at(decode_ns))
+    }
+
+    /// A segment begins that is not of the main track.
+    fn cut_at(&mut self, present_ns: i64) -> SegmentStart {
         let discontinuity_sequence = self.discontinuities;
         let start = SegmentStart {
             number: self.next_number,
@@ -564,8 +596,30 @@ impl Packager {
             discontinuity_sequence,
         };
         self.next_number += 1;
-        self.cuts.push_back(Cut { start, present_ns: decode_ns });
-        Some(start)
+        self.cuts.push_back(Cut { start, present_ns });
+        start
+    }
+
+    /// The main track lacks so much before this frame that the segment would get too long, and the sound beside it has not cut
+    /// that without it, as it came no sooner: the time has its numbers all the same, which are gaps where nothing came.
+    fn pass_hole(&mut self, track: usize, frame: &Frame) {
+        let beside = self.tracks.iter().any(|t| !t.video && t.reached.is_some());
+        let Some(t) = self.tracks.get(track).filter(|t| t.video && beside) else { return };
+        let (Some(held), Some(cutter)) = (&t.held, &self.cutter) else { return };
+        let timescale = t.rendition.timescale();
+        let decode_ns = ticks_to_ns(frame.decode, timescale);
+        let goes_on = !frame.discontinuity && !self.break_pending;
+        // A part must fit behind it, before which no border is.
+        let long = cutter.too_long_with(decode_ns.saturating_add(t.rendition.part_ns()));
+        if !goes_on || t.stalled || !long {
+            return;
+        }
+        let ended_ns = ticks_to_ns(held.decode + i64::from(held.duration), timescale);
+        if decode_ns.saturating_sub(ended_ns) < LEAD_IN_NS {
+            return;
+        }
+        let cuts = cutter.pass(ended_ns, decode_ns);
+        cuts.into_iter().for_each(|at| _ = self.cut_at(at));
     }
 
     fn too_long_with(&self, ns: i64) -> bool {
@@ -609,12 +663,14 @@ impl Packager {
         let target = self.target_duration();
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.waiting.clear();
-        t.fresh = true;
+        (t.fresh, t.reached) = (true, None);
         tagged(track.0, out, |out| t.rendition.flush(true, target, out));
     }
 
     /// The publisher is gone (for now): everything that was taken goes out, segments end. Who comes has no part in them.
     pub fn flush(&mut self, out: &mut Outputs) {
+        // Who was silent is so to the end.
+        self.fill(out, |track| track.reached.filter(|reached| reached.silent).map(|_| 0));
         self.flush_before(None, out);
         for track in &mut self.tracks {
             track.from = track.from.max(self.next_number);
@@ -641,6 +697,7 @@ impl Packager {
             if let Some(t) = self.tracks.get_mut(track) {
                 if !t.fresh || changed.is_none_or(|changed| changed == track) {
                     t.waiting.clear();
+                    t.reached = None;
                 }
                 t.fresh = true;
                 tagged(track, out, |out| t.rendition.flush(true, target, out));
@@ -671,5 +728,6 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+mod silence;
 #[cfg(test)]
 mod tests;

@@ -266,6 +266,8 @@ impl Packaging {
                 break;
             }
         }
+        self.packager.all_taken(&mut self.out);
+        self.write(now)?;
         for source in &mut self.sources {
             source.pass_demand(cx);
         }

@@ -27,6 +27,8 @@ pub struct AudioSpecificConfig {
     sample_rate: u32,
     output_sample_rate: u32,
     channels: u8,
+    /// ISO 14496-3 table 1.19: which elements a frame has, in which order.
+    channel_configuration: u8,
     samples_per_frame: u32,
 }
 
@@ -53,6 +55,7 @@ impl AudioSpecificConfig {
             sample_rate,
             output_sample_rate: sample_rate,
             channels,
+            channel_configuration: channels,
             samples_per_frame: 1024,
         }
     }
@@ -118,6 +121,8 @@ impl AudioSpecificConfig {
             sample_rate,
             output_sample_rate,
             channels,
+            // Four bits.
+            channel_configuration: channel_configuration as u8,
             samples_per_frame: if short { 960 } else { 1024 },
         })
     }
@@ -135,6 +140,29 @@ impl AudioSpecificConfig {
     /// RFC 6381 §3.3: `mp4a.40.2`, with SBR `mp4a.40.5`, with PS `mp4a.40.29`.
     pub fn codec_string(&self) -> String {
         format!("mp4a.40.{}", self.signalled_type)
+    }
+
+    /// A frame in which nothing is heard: all its spectra are zero. Nothing where elements are in an order of their own, or
+    /// of more than six channels. With SBR it is a frame of the core, which decoders upsample.
+    pub fn silence(&self) -> Option<&'static [u8]> {
+        Some(match self.channel_configuration {
+            1 => &[0x00, 0xc8, 0x00, 0x80, 0x23, 0x80],
+            2 => &[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80],
+            3 => &[0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x8e],
+            4 => &[
+                0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x80, 0x2c,
+                0x80, 0x08, 0x02, 0x38,
+            ],
+            5 => &[
+                0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x82, 0x30,
+                0x04, 0x99, 0x00, 0x21, 0x90, 0x02, 0x38,
+            ],
+            6 => &[
+                0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x82, 0x30,
+                0x04, 0x99, 0x00, 0x21, 0x90, 0x02, 0x00, 0xb2, 0x00, 0x20, 0x08, 0xe0,
+            ],
+            _ => return None,
+        })
     }
 
     /// What a player must know.

@@ -283,6 +283,16 @@ impl AudioConfig {
             AudioCodec::Mp3(config) => config.codec_string(),
         }
     }
+
+    /// A frame of [`samples_per_frame`](Self::samples_per_frame) in which nothing is heard, of codecs that have one in a few
+    /// bytes: AAC and Opus.
+    pub fn silence(&self) -> Option<&'static [u8]> {
+        match &self.codec {
+            AudioCodec::Aac(asc) => asc.silence(),
+            AudioCodec::Opus(head) => head.silence(),
+            AudioCodec::Flac(_) | AudioCodec::Ac3(_) | AudioCodec::Mp3(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

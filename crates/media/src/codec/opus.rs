@@ -106,6 +106,12 @@ impl Head {
         out.into()
     }
 
+    /// A packet of 20 ms in which nothing is heard (RFC 6716 §4.3, the flag `silence`; one channel is heard on both). Nothing
+    /// where a packet is of several streams.
+    pub fn silence(&self) -> Option<&'static [u8]> {
+        (self.family == 0).then_some(&[0xf8, 0xff, 0xfe])
+    }
+
     /// What a player must know. Packets say themselves how long they are; 20 ms is what encoders make.
     pub fn config(&self) -> AudioConfig {
         AudioConfig {

@@ -51,6 +51,7 @@ mod reload;
 mod rounds;
 mod shapes;
 mod share;
+mod silence;
 mod startup;
 mod stored_clips;
 mod tokens;

@@ -46,6 +46,11 @@ impl Bench {
         self.drain();
     }
 
+    fn all_taken(&mut self) {
+        self.packager.all_taken(&mut self.out);
+        self.drain();
+    }
+
     fn flush(&mut self) {
         self.packager.flush(&mut self.out);
         self.drain();
@@ -118,17 +123,30 @@ impl Segment2 for crate::Segment {
     }
 }
 
+/// AAC of eight channels, of which no silence is known.
+fn unknown_silence() -> Config {
+    use media::codec::aac::AudioSpecificConfig;
+    Config::Audio(AudioSpecificConfig::parse(&[0x11, 0xb8]).unwrap().config())
+}
+
 #[test]
 fn sound_that_lacks_frames_inside_a_segment_stays_in_its_place() {
-    for (missing, bridged) in [(1, true), (5, true), (6, true), (7, false), (40, false)] {
+    let lacking = [(1, true), (5, true), (6, true), (7, false), (40, false)];
+    let codecs = [(audio_config(), true), (unknown_silence(), false)];
+    let announced = [false, true];
+    let cases = codecs.iter().flat_map(|codec| lacking.map(|missing| (codec, missing)));
+    for (((config, silent), (missing, bridged)), announced) in
+        cases.flat_map(|case| announced.map(|announced| (case, announced)))
+    {
         let mut bench = Bench::new(&[true, false]);
+        bench.packager.configure(TrackId(1), config, &mut bench.out);
         let lacks = 50..50 + missing;
         let mut placed = BTreeMap::new();
         for i in 0..150 {
             for sound in i * 1_600 / 1_024..(i + 1) * 1_600 / 1_024 {
                 if !lacks.contains(&sound) {
                     let mut frame = frame(sound * 1024, 1024, true);
-                    frame.discontinuity = sound == lacks.end;
+                    frame.discontinuity = announced && sound == lacks.end;
                     bench.packager.push(TrackId(1), frame, &mut bench.out);
                 }
             }
@@ -144,13 +162,120 @@ fn sound_that_lacks_frames_inside_a_segment_stays_in_its_place() {
         for (start, (duration, frames)) in placed {
             let hole = start - ends;
             let here = ends == lacks.start * 1024;
-            assert_eq!(hole, if here && !bridged { missing * 1024 } else { 0 }, "at {start}");
+            let left = here && !bridged && !silent;
+            assert_eq!(hole, if left { missing * 1024 } else { 0 }, "at {start}");
             let within = (start..start + duration).contains(&(lacks.start * 1024));
-            let lacking = if bridged && within { missing } else { 0 };
+            let lacking = if bridged && within && !silent { missing } else { 0 };
             assert_eq!(duration, (frames + lacking) * 1024, "at {start}");
             ends = start + duration;
         }
         assert!(ends > 200 * 1024, "the sound goes on: {ends}");
+        let found = bench.packager.findings().silent_frames;
+        assert_eq!(found, if *silent { missing as u64 } else { 0 }, "{missing}");
+    }
+}
+
+/// Sound stops at 4 s and comes back at 12 s, or not; pictures go on.
+#[test]
+fn sound_that_stops_is_silence_for_as_long_as_pictures_come() {
+    for back_ms in [12_000, i64::MAX] {
+        let mut bench = Bench::new(&[true, false]);
+        let mut sound = 0;
+        for i in 0..16 * 30 {
+            while sound * 1024 * 90_000 < i * 3_000 * 48_000 {
+                let ms = sound * 1024 / 48;
+                if ms < 4_000 || ms >= back_ms {
+                    bench.push(1, frame(sound * 1024, 1024, true));
+                }
+                sound += 1;
+            }
+            bench.push(0, frame(i * 3_000, 3_000, i % 60 == 0));
+            bench.all_taken();
+            let ends = |name| {
+                let r = bench.index.rendition(name)?;
+                let last = r.segments.back()?;
+                Some(last.seconds(last.info.start + last.duration()))
+            };
+            if let (Some(picture), Some(sound)) = (ends("video"), ends("audio")) {
+                // What is waited for, and a part and a frame on either side.
+                assert!(picture - sound < 0.5 + 0.42, "{picture} {sound}");
+            }
+        }
+        bench.flush();
+        let [video, audio] = ["video", "audio"].map(|name| bench.index.rendition(name).unwrap());
+        let mut end = 0;
+        for segment in &audio.segments {
+            assert!(!segment.info.gap && segment.whole(), "{segment:?}");
+            assert_eq!(segment.info.start, end, "{}", segment.number);
+            end += segment.duration();
+            let other = video.segment(segment.number).unwrap();
+            let [at, beside] = [segment, other].map(|s| s.seconds(s.info.start));
+            assert!((at - beside).abs() < 0.0214, "{}: {at} {beside}", segment.number);
+        }
+        assert!(end.abs_diff(16 * 48_000) < 4 * 1_024, "{end}");
+        let found = bench.packager.findings();
+        let silent = if back_ms == 12_000 { 8 } else { 12 } * 48_000 / 1_024;
+        assert!(found.silent_frames.abs_diff(silent) < 4, "{found:?}");
+        assert_eq!(Findings { silent_frames: 0, ..found }, Findings::default());
+    }
+}
+
+/// Sound that comes after all is heard as soon as it comes in time again, or as late as it now always is.
+#[test]
+fn sound_that_comes_late_is_silent_once() {
+    let mut bench = Bench::new(&[true, false]);
+    let mut sound = 0;
+    for i in 0..30 * 30 {
+        // Three seconds late, from the fourth on.
+        let late_ms = if i > 4 * 30 { 3_000 } else { 0 };
+        while sound * 1024 * 1000 < (i * 1000 / 30 - late_ms) * 48_000 {
+            bench.push(1, frame(sound * 1024, 1024, true));
+            sound += 1;
+        }
+        bench.push(0, frame(i * 3_000, 3_000, i % 60 == 0));
+        bench.all_taken();
+    }
+    let found = bench.packager.findings();
+    let (silent, dropped) = (found.silent_frames, found.frames_dropped);
+    assert!((100..150).contains(&silent) && silent.abs_diff(dropped) < 3, "{found:?}");
+}
+
+/// An encoder says nothing for four seconds and goes on with the times of then, with a picture or with sound first.
+#[test]
+fn a_hole_in_everything_has_its_numbers_in_everything() {
+    for picture_first in [true, false] {
+        let mut bench = Bench::new(&[true, false]);
+        bench.run(0, 5_000, 60, false);
+        let mut sound = 9_000 * 48 / 1_024;
+        if picture_first {
+            bench.push(0, frame(270 * 3_000, 3_000, true));
+            bench.all_taken();
+        }
+        for i in 271 - i64::from(!picture_first)..420 {
+            while sound * 1024 * 90_000 < i * 3_000 * 48_000 {
+                bench.push(1, frame(sound * 1024, 1024, true));
+                sound += 1;
+            }
+            bench.push(0, frame(i * 3_000, 3_000, i % 60 == 30));
+            bench.all_taken();
+        }
+        bench.flush();
+        let [video, audio] = ["video", "audio"].map(|name| bench.index.rendition(name).unwrap());
+        let gaps: Vec<u64> =
+            video.segments.iter().filter(|s| s.info.gap).map(|s| s.number).collect();
+        assert_eq!(gaps, [103, 104], "{picture_first}");
+        assert!(audio.segments.iter().all(|s| !s.info.gap), "{picture_first}");
+        for r in [video, audio] {
+            let seconds: Vec<f64> = r.segments.iter().map(|s| s.seconds(s.duration())).collect();
+            assert!(seconds.iter().all(|s| s.round() <= 2.0), "{picture_first} {seconds:?}");
+            let sum: f64 = seconds.iter().sum();
+            assert!((sum - 14.0).abs() < 0.05, "{picture_first}: {sum} {seconds:?}");
+            let target = f64::from(r.part_target_ms) / 1000.0;
+            for segment in r.segments.iter().filter(|s| !s.info.gap) {
+                let long = segment.parts.iter().map(|p| segment.seconds(p.duration.into()));
+                assert!(long.fold(0.0, f64::max) <= target, "{picture_first} {segment:?}");
+            }
+        }
     }
 }
 

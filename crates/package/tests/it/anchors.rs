@@ -170,7 +170,6 @@ fn late() -> Vec<Row> {
         by("sound 1.3 s late", AUDIO, |_| 1.3, PLAIN),
         by("sound 3 s late", AUDIO, |_| 3.0, PLAIN),
         by("picture stalls and comes in one burst", VIDEO, stall, cut_by_sound(9..=10)),
-        by("sound stalls and comes in one burst", AUDIO, stall, PLAIN),
     ]
 }
 
