@@ -5,6 +5,12 @@ use std::time::Duration;
 /// The largest body of a request that is not an upload.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 
+/// How long, and how much, is read of a body that says it is too long, before it is refused.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// See [`LINGER`].
+pub(crate) const LINGER_BYTES: usize = 16 << 20;
+
 /// The body of an upload of captions: the file (10 MiB) and the form around it.
 pub(crate) const CAPTIONS_BODY_MAX: usize = (10 << 20) + (16 << 10);
 

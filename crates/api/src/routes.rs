@@ -1,8 +1,12 @@
 //! Every route with who may use it. There is no route without a row: the router is made of this list, and so is the
 //! table in `docs/security.md`.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+
 use access::table::Row;
 use access::{Permission, Resource};
+use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::http::{StatusCode, header};
@@ -11,12 +15,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Router, routing};
 use control::VideoUid;
+use tokio::time::timeout;
 
 use crate::audit::Change;
 use crate::auth::Caller;
 use crate::envelope::{ApiError, enveloped, no_such_route};
 use crate::inputs::check_account;
-use crate::limits::{BODY_BYTES_MAX, CAPTIONS_BODY_MAX};
+use crate::limits::{BODY_BYTES_MAX, CAPTIONS_BODY_MAX, LINGER, LINGER_BYTES};
 use crate::{
     Api, audit, auth, captions, chat, clips, downloads, embed, inputs, links, list, moq, session,
     signing, tokens, videos,
@@ -169,14 +174,25 @@ fn body_max(path: &str) -> usize {
     if path.ends_with("/captions/{language}") { CAPTIONS_BODY_MAX } else { BODY_BYTES_MAX }
 }
 
-/// A body that says it is too long is not waited for.
+/// A body that says it is too long is not waited for. What is on its way is read nevertheless, a little of it: who is cut off while
+/// he sends may never see the answer (RFC 9112 §9.6).
 async fn bounded(State(most): State<usize>, request: Request, next: Next) -> Response {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > most as u64) {
+        let _ = timeout(LINGER, read_past(request.into_body())).await;
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
     next.run(request).await
+}
+
+async fn read_past(mut body: Body) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+        && read < LINGER_BYTES
+    {
+        read += frame.data_ref().map_or(0, bytes::Bytes::len);
+    }
 }
 
 /// The rows of the authorisation table.

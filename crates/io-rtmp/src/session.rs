@@ -105,6 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let level = error.fault();
                 if level == Fault::Misuse {
                     tracing::error!(peer = %self.peer, %error, "rtmp: misuse of the core");
+                } else if self.live.is_some() {
+                    // Who has a key is no stranger: his line is not left out for theirs.
+                    tracing::info!(peer = %self.peer, %error, "rtmp: connection ended");
                 } else if let Some(line) = self.shared.lines.ended.line(now) {
                     let left_out = line.left_out;
                     tracing::info!(peer = %self.peer, %error, left_out, "rtmp: connection ended");
