@@ -161,7 +161,9 @@ async function play(browser, pages) {
   const measured = first === null ? null : await page.evaluate(() => window.measure.result());
   const player = await page.evaluate(() => {
     const host = document.querySelector('airwave-player');
-    return host ? host.stats : window.player && { version: window.player.version, errors: window.player.errors };
+    if (host) return host.stats;
+    const { version, errors, log = [] } = window.player ?? {};
+    return window.player && { version, errors, log: errors.length > 0 ? log : [] };
   });
   const protocols = await page.evaluate(protocolsOfMedia);
   const own = player?.errors ?? [];
@@ -256,7 +258,7 @@ function report({ measured, samples, tones, errors, player, startupMs }) {
     pixels: measured?.pixels ?? [],
     tone: tone === null ? null : { frequencyHz: tone.frequencyHz, levelDb: tone.levelDb },
     ended: measured?.ended ?? false,
-    stats: options.player === 'airwave' ? player : { version: player?.version },
+    stats: options.player === 'airwave' ? player : player && { version: player.version, log: player.log },
     errors,
   };
 }

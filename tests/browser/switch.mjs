@@ -80,7 +80,9 @@ async function watch(browser, relay) {
     else relay.open = false;
     if (options.level) {
       const shown = ([since, height]) => window.shown.filter((frame) => frame.atMs > since && frame.mode === 'MoQ' && frame.height === height).length > 30;
-      await page.waitForFunction(shown, [shutAtMs, Number(options.level)], { timeout: PATIENCE_MS, polling: 20 });
+      await page.waitForFunction(shown, [shutAtMs, Number(options.level)], { timeout: PATIENCE_MS, polling: 20 }).catch(async (error) => {
+        throw new Error(`${error.message} Since it was narrow: ${JSON.stringify(await page.evaluate(turns, shutAtMs))}`);
+      });
       return { ...result, down: { ...(await page.evaluate(gap, shutAtMs)), afterMs: Date.now() - shutAtMs }, behindS: await page.evaluate(behind), errors };
     }
     await mode('Low latency', PATIENCE_MS);
@@ -113,6 +115,17 @@ function collect() {
     player.video.requestVideoFrameCallback(onFrame);
   };
   begin();
+}
+
+/** Runs in the page: which way, and in which size, frames came since then, and for how long. */
+function turns(sinceMs) {
+  const list = [];
+  for (const { atMs, mode, height } of window.shown) {
+    const last = list.at(-1);
+    if (last?.mode === mode && last.height === height) Object.assign(last, { toS: (atMs - sinceMs) / 1000, frames: last.frames + 1 });
+    else list.push({ mode, height, fromS: (atMs - sinceMs) / 1000, toS: (atMs - sinceMs) / 1000, frames: 1 });
+  }
+  return { turns: list, now: document.querySelector('airwave-player').stats };
 }
 
 /** Runs in the page: how far the newest picture lies behind its making. */

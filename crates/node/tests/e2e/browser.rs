@@ -50,10 +50,12 @@ fn check_player_with(player: &str, path: &str, settings: &[&str], more: &[&str])
     let input = server.input();
     let _encoder = clip().publish(&input.rtmp, 1);
     server.wait_live(&input);
-    if player == "native" {
-        // Chromium 156 fails on a live playlist that is shorter than its distance to the edge.
+    // Chromium 156 fails on a live playlist that is shorter than its distance to the edge. And hls.js 1.7.4 stands at 0 until its
+    // first media is appended whole: if its gap controller looks in between, it jumps into what is there, as long as that lies within
+    // two target durations of 0. All is shown, but it says so, and the soak wants nothing said.
+    if player == "native" || player == "hlsjs" && soak() {
         let list = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
-        wait_until("segments enough for Chromium's own HLS", 30, || {
+        wait_until("four segments", 30, || {
             (server.get(&list).text().matches("#EXTINF").count() >= 4).then_some(())
         });
     }
@@ -116,7 +118,7 @@ fn looks_and_sounds_right(played: &Played, player: &str) {
             sent * 100 >= u64::from(seconds()) * 30 * 95,
             "{sent} frames in {player}: {report}"
         );
-        assert_eq!(report["errors"], serde_json::json!([]), "{player}");
+        assert_eq!(report["errors"], serde_json::json!([]), "{player}: {}", report["stats"]);
     }
 }
 
