@@ -37,7 +37,7 @@ mod window;
 pub use gate::EDGE;
 pub use http::{Moq, Site, router, table};
 pub use levels::Levels;
-pub use library::{Found, Library};
+pub use library::{Found, Library, uid_of};
 pub use past_levels::{PastGroup, PastLevel, PastLevels, PastPart};
 pub use query::PARAMETERS;
 pub use shelf::{About, Counters, Past, Seat, Shelf};

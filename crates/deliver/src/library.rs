@@ -64,6 +64,12 @@ pub enum Found {
     Nothing,
 }
 
+/// The live input or video whose media the namespace `(default, uid)` and those below it are; none of any other, whoever may publish there.
+pub fn uid_of(path: &spine::Path) -> Option<&str> {
+    let [account, uid, ..] = path.fields() else { return None };
+    std::str::from_utf8(uid).ok().filter(|_| account == "default")
+}
+
 impl Library {
     /// A library without shelves; inputs and recordings are known to `history`. What is deleted there is gone from here.
     pub fn new(history: Arc<History>, counters: Arc<Counters>, levels: Arc<Levels>) -> Arc<Self> {

@@ -19,7 +19,7 @@ use spine::{
 };
 
 use crate::levels::{Levels, Offered, original_of};
-use crate::library::Library;
+use crate::library::{Library, uid_of};
 use crate::limits::{
     LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, LEVEL_WAIT, ORIGINAL_WAIT,
 };
@@ -97,8 +97,7 @@ enum Stop {
 impl LevelTrack {
     fn begin(library: &Arc<Library>, request: TrackRequest) -> Option<Self> {
         let broadcast = request.broadcast();
-        let [_, input] = broadcast.path().fields() else { return None };
-        let shelf = library.of_input(std::str::from_utf8(input).ok()?)?;
+        let shelf = library.of_input(uid_of(broadcast.path())?)?;
         let name = request.name().as_str()?.to_owned();
         let shown = shelf.levels(library.levels());
         let (offered, _) = shown.get(&name).filter(|_| shelf.shows(&broadcast))?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use control::VideoUid;
 use deliver::limits::LEVEL_AGAIN;
-use deliver::{Library, PastLevel, PastLevels};
+use deliver::{Library, PastLevel, PastLevels, uid_of};
 use encode::Failed;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -74,8 +74,7 @@ impl Past {
 
     /// The broadcast of this namespace, if it is a recording's.
     pub(crate) async fn find(&self, path: Path) -> Option<broadcast::Consumer> {
-        let [_, uid] = path.fields() else { return None };
-        let uid = std::str::from_utf8(uid).ok()?;
+        let uid = uid_of(&path).filter(|_| path.fields().len() == 2)?;
         let video = VideoUid::parse(uid).ok()?;
         // Until all of it is committed, one that is over is neither on the air nor a recording.
         self.library.finished(uid).await;
@@ -233,8 +232,7 @@ impl Past {
     }
 
     async fn answer(&self, request: FetchRequest) {
-        let [_, uid] = request.path().fields() else { return };
-        let Ok(uid) = std::str::from_utf8(uid) else { return };
+        let Some(uid) = uid_of(request.path()) else { return };
         let on_air = self.library.on_air_video(uid);
         let Ok(video) = VideoUid::parse(on_air.as_deref().unwrap_or(uid)) else { return };
         let Some(name) = request.name().as_str().map(str::to_owned) else { return };

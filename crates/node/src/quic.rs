@@ -11,6 +11,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use deliver::uid_of;
 use io_moq::limits::CONNECTIONS_MAX;
 use io_moq::listen::{Audience, Barred, Gate, Guests, Place, Why, protocols_of};
 use io_moq::transport::{Certificate, Endpoint, fingerprint};
@@ -57,9 +58,7 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
     Arc::new(move |watching| {
         let (access, attempts) = (access.clone(), attempts.clone());
         Box::pin(async move {
-            let uid = watching.path.fields().get(1).cloned().unwrap_or_default();
-            let uid = String::from_utf8(uid.to_vec());
-            let uid = uid.map_err(|_| Barred::unauthorized("no such input"))?;
+            let uid = uid_of(&watching.path).ok_or_else(|| barred(Refusal::Nothing))?;
             let visitor = Visitor {
                 address: watching.peer.ip().to_canonical(),
                 origin: watching.origin.as_deref(),
@@ -68,7 +67,7 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
             };
             // What the index does not know (any more) is nobody's, whatever is still on the air of it.
             let known = |pass: Pass| pass.known().map(drop);
-            let refusal = match access.enter(&uid, |_| None, visitor).await.and_then(known) {
+            let refusal = match access.enter(uid, |_| None, visitor).await.and_then(known) {
                 Ok(()) => return Ok(()),
                 Err(refusal @ Refusal::NeedsToken) => refusal,
                 Err(refusal) => return Err(barred(refusal)),
@@ -92,7 +91,7 @@ pub(crate) fn gate(access: Arc<Access>, attempts: Arc<Attempts>) -> Gate {
                     continue;
                 };
                 let refused =
-                    access.media(token, &uid, |_| None, visitor).await.and_then(known).err();
+                    access.media(token, uid, |_| None, visitor).await.and_then(known).err();
                 let is_wrong = refused.as_ref().is_some_and(Refusal::is_wrong_token);
                 match look {
                     Look::OfSession if !is_wrong => guesses.give_look_back(),
@@ -155,10 +154,7 @@ pub(crate) fn guests(chat: Arc<chat::Rooms>) -> Guests {
 
 /// Who watches over MoQ is counted with the others.
 pub(crate) fn audience(library: Arc<deliver::Library>) -> Audience {
-    Arc::new(move |path| {
-        let uid = path.fields().get(1).and_then(|uid| std::str::from_utf8(uid).ok());
-        Box::new(uid.and_then(|uid| library.seat(uid)))
-    })
+    Arc::new(move |path| Box::new(uid_of(path).and_then(|uid| library.seat(uid))))
 }
 
 /// What a page's host is to be compared with. Our pages come from another port than QUIC's: of one name is

@@ -433,6 +433,34 @@ fn a_token_opens_over_moq_what_is_locked_and_its_end_ends_the_view() {
     drop(encoders);
 }
 
+/// What anybody may relay has nothing to do with what is recorded here, also where it is named like that.
+#[test]
+fn a_recording_that_is_locked_is_not_to_be_had_by_an_open_namespace() {
+    let server = Server::start(AIRWAVE, &["moq.open_namespaces=[\"room\"]"]);
+    let locked = json!({ "recording": { "requireSignedURLs": true } });
+    let input = server.create_input(&locked);
+    let mut encoder = Clip::make(&ClipSpec::plain("short", 4)).publish_at(2.0, &input.rtmp, 1);
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    let video = wait_until("the broadcast to begin", 20, || {
+        let status = server.api("GET", &path, None).json()["result"]["status"].clone();
+        status["current"]["videoUID"].as_str().map(str::to_owned)
+    });
+    encoder.wait(60);
+    wait_until("the recording", 20, || {
+        let video = server.api("GET", &format!("/stream/{video}"), None).json();
+        (video["result"]["status"]["state"] == "ready").then_some(())
+    });
+    let answer = server.api("POST", &format!("/stream/{video}/token"), Some(&json!({})));
+    let token = answer.json()["result"]["token"].as_str().unwrap().to_owned();
+    let (code, output) = outcome(watch(&address(&server, &token, &video), &["--insecure"]));
+    assert_eq!(code, 0, "{output}");
+    for (account, words) in [("default", "signed link"), ("room", "nothing is on the air")] {
+        let url = format!("moqt://{}/#msf:{account}-{video}", quic(&server));
+        let (code, output) = outcome(watch(&url, &["--insecure"]));
+        assert!(code == 1 && output.contains(words), "{account}: {code} {output}");
+    }
+}
+
 /// Groups with their payloads; without one, what is said to be missing up to and with this group.
 pub(crate) type Groups = Vec<(u64, Option<Vec<u8>>)>;
 
