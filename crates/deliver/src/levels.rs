@@ -159,8 +159,11 @@ impl Levels {
             MediaDescription::Audio { .. } => None,
         };
         let mut inits = renditions.inits(&original.init.data, &levels).await;
-        for _ in 1..INITS_TRIED {
-            if inits.is_ok() {
+        let mut tried = 1;
+        while let Err(failed) = inits {
+            // A program that is gone is waited for.
+            tried += u32::from(failed != Failed::Program);
+            if tried > INITS_TRIED {
                 break;
             }
             tokio::time::sleep(LEVEL_AGAIN).await;
@@ -665,6 +668,7 @@ pub(crate) fn refused(failed: Failed) -> Response {
     match failed {
         Failed::NoOriginal => not_found("no longer, or not yet"),
         Failed::Busy | Failed::Store => not_now(&failed.to_string(), Duration::from_secs(1)),
+        Failed::Program => not_now(&failed.to_string(), encode::limits::PROGRAM_AGAIN),
         // Whoever asks before then hears the same.
         Failed::Encoder => not_now(&failed.to_string(), encode::limits::FAILED_KEPT),
     }
@@ -768,6 +772,7 @@ mod tests {
             ),
             (Failed::NoOriginal, 404, None, "no longer, or not yet\n"),
             (Failed::Store, 503, Some("1"), "its original can't be read now: try again\n"),
+            (Failed::Program, 503, Some("5"), "there is no encoder now: watch the original\n"),
         ] {
             let answer = refused(failed);
             let retry = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());
