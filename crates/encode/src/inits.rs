@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::ahead::put;
 use crate::cache::Name;
 use crate::hardware::{Coder, Hardware, clashes};
 use crate::job::{JobError, begin, config_of, init_of};
@@ -453,10 +454,7 @@ impl Renditions {
     async fn keep_on_disk(&self, form: &str, init: Bytes) {
         let Some(disk) = self.disk_of_forms().cloned() else { return };
         let name = self.name_of_form(form);
-        let put = spawn_blocking(move || disk.put(name, &[vec![init]])).await;
-        if let Ok(Err(error)) = put {
-            tracing::warn!(%error, "parameter sets are not kept on the disk");
-        }
+        put(disk, name, move || vec![vec![init]]).await;
     }
 
     fn name_of_form(&self, form: &str) -> Name {

@@ -164,13 +164,15 @@ impl Encoding {
         }
     }
 
-    /// Gives back of the disk when little more is free than must be: what is kept here can be made again.
+    /// Gives back of the disk when little more is free than must be, and takes no more than is: what is kept here can be
+    /// made again.
     pub(crate) async fn make_room(&self, least: Option<u64>, free: Option<u64>) {
-        let (Some(least), Some(free)) = (least, free) else { return };
-        let short = least.saturating_add(LEVELS_YIELD_BYTES).saturating_sub(free);
-        if let Some(renditions) = self.levels.renditions().cloned().filter(|_| short > 0) {
-            let _ = tokio::task::spawn_blocking(move || renditions.give_back(short)).await;
-        }
+        let Some(renditions) = self.levels.renditions().cloned() else { return };
+        let beside = least.zip(free).map_or(i64::MAX, |(least, free)| {
+            let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            bytes(free).saturating_sub(bytes(least.saturating_add(LEVELS_YIELD_BYTES)))
+        });
+        let _ = tokio::task::spawn_blocking(move || renditions.fit_disk(beside)).await;
     }
 }
 
