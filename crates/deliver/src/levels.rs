@@ -351,6 +351,16 @@ impl Shown {
         Some((offered, self.renditions.as_ref()?))
     }
 
+    /// The level that this folder is of.
+    pub(crate) fn in_folder(&self, folder: &str) -> Option<Folder<'_>> {
+        let (name, init) = match package::hls::level_of_folder(folder) {
+            Some((name, init)) => (name, Some(init)),
+            None => (folder.to_owned(), None),
+        };
+        let (offered, renditions) = self.get(&name)?;
+        Some(Folder { offered, renditions, init })
+    }
+
     /// The initialisation segment of a level of an MPD, from that of the original.
     pub(crate) fn init(&self, name: &str, original: u64) -> u64 {
         let level = self.get(name);
@@ -384,6 +394,24 @@ impl Shown {
                 package::hls::render_media_as(index, names, base, options)
             }
         }
+    }
+}
+
+/// Where files of a level lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Folder<'a> {
+    offered: &'a Offered,
+    renditions: &'a Arc<Renditions>,
+    /// What all of it begins with, where its name says so: as lists have it.
+    init: Option<u64>,
+}
+
+impl Folder<'_> {
+    /// How long what lies there and begins with this may be kept. Under another name there is tomorrow what is encoded in another
+    /// way then.
+    fn cache(&self, file: File, init: u64) -> &'static str {
+        let own = matches!(file, File::Init(_)) || self.init == Some(init);
+        if own { IMMUTABLE } else { "max-age=1" }
     }
 }
 
@@ -547,28 +575,30 @@ impl Original for Recorded {
 /// A file of a level.
 pub(crate) async fn file(
     source: &Source,
-    (offered, renditions): (&Offered, &Arc<Renditions>),
+    folder: Folder<'_>,
     (counters, waiter): (&Arc<Counters>, Waiter),
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
     let Some(file) = parse(name) else { return not_found("no such file") };
-    let answered = answer(source, (offered, renditions), (counters, waiter), file);
-    let (pieces, etag) = match answered.await {
-        Ok(Answered::Pieces(pieces, etag)) => (pieces, etag),
-        Ok(Answered::Begun(made)) => {
-            return as_it_is_made(made, (counters.clone(), waiter), kind(&offered.name));
+    let kind = kind(&folder.offered.name);
+    match answer(source, folder, (counters, waiter), file).await {
+        Ok(Answered::Pieces(pieces, init)) => {
+            let about = (kind, folder.cache(file, init));
+            sent_as(counters, pieces, about, &format!("{name}-{init:014x}"), headers)
         }
-        Err(response) => return *response,
-    };
-    sent_as(counters, pieces, &offered.name, &format!("{name}-{etag:014x}"), headers)
+        Ok(Answered::Begun(made, init)) => {
+            as_it_is_made(made, (counters.clone(), waiter), (kind, folder.cache(file, init)))
+        }
+        Err(response) => *response,
+    }
 }
 
 enum Answered {
-    /// All of it, and what of its ETag the name does not say: the same name may be encoded in another way later.
+    /// All of it, and the id of what it begins with, which says how it is encoded.
     Pieces(Vec<Bytes>, u64),
-    /// A segment that is being made.
-    Begun(Arc<Made>),
+    /// A segment that is being made, likewise.
+    Begun(Arc<Made>, u64),
 }
 
 /// The original's initialisation segment to which this one of the level belongs.
@@ -598,10 +628,11 @@ fn is_far(index: &Index, original: &str, number: u64, part: u64) -> bool {
 
 async fn answer(
     source: &Source,
-    (offered, renditions): (&Offered, &Arc<Renditions>),
+    folder: Folder<'_>,
     (counters, waiter): (&Arc<Counters>, Waiter),
     file: File,
 ) -> Result<Answered, Box<Response>> {
+    let Folder { offered, renditions, .. } = folder;
     let none = || Box::new(not_found("no longer, or not yet"));
     let refused = |failed| Box::new(refused(failed));
     let original = source.original(&offered.original);
@@ -633,12 +664,13 @@ async fn answer(
     // Another encoder may have begun the segment that was waited for.
     let pieces = pieces.filter(|_| epoch_of().is_none_or(|now| now == epoch)).ok_or_else(none)?;
     let init = original.segment(number).map_or(0, |segment| segment.init);
+    let init = renditions.init_id(init, &offered.level);
     match part.is_some() || made.whole().is_some() {
         true => {
             let pieces = made.whole().filter(|_| part.is_none()).unwrap_or(pieces);
-            Ok(Answered::Pieces(pieces, renditions.init_id(init, &offered.level)))
+            Ok(Answered::Pieces(pieces, init))
         }
-        false => Ok(Answered::Begun(made)),
+        false => Ok(Answered::Begun(made, init)),
     }
 }
 
@@ -678,7 +710,7 @@ pub(crate) fn refused(failed: Failed) -> Response {
 fn as_it_is_made(
     made: Arc<Made>,
     (counters, waiter): (Arc<Counters>, Waiter),
-    kind: &'static str,
+    (kind, cache): (&'static str, &'static str),
 ) -> Response {
     let parts = futures_util::stream::unfold(Some(0), move |part| {
         let (made, counters) = (made.clone(), counters.clone());
@@ -693,7 +725,7 @@ fn as_it_is_made(
         }
     });
     let response = cors()
-        .header(header::CACHE_CONTROL, IMMUTABLE)
+        .header(header::CACHE_CONTROL, cache)
         .header(header::CONTENT_TYPE, kind)
         .body(Body::from_stream(parts));
     built(response)
@@ -734,7 +766,7 @@ mod tests {
         let (source, counters) = (Source::OnAir(shelf.clone()), shelf.counters().clone());
         let waiter = Waiter(Some("192.0.2.1".parse().unwrap()));
         let ask = async |name: &str| {
-            let level = shown.get(NAME).unwrap();
+            let level = shown.in_folder(NAME).unwrap();
             let began = tokio::time::Instant::now();
             let places = (&counters, waiter);
             let answer = file(&source, level, places, name, &HeaderMap::new()).await;

@@ -50,6 +50,14 @@ fn size_of(file: &[u8]) -> String {
     String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
 }
 
+/// The same file of another track.
+fn file_in(track: &str, uri: &str) -> String {
+    let mut all: Vec<&str> = uri.split('/').collect();
+    let at = all.len() - 2;
+    all[at] = track;
+    all.join("/")
+}
+
 /// Objects of a video in the store.
 fn objects(folder: &Path, video: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -123,23 +131,37 @@ fn each_segment_has_its_level_in_its_own_shape() {
     a_store_that_fails(&server, &video, &list(&server, "video.96p.cmaf"), data.path());
 }
 
-/// The same address, encoded in another way: who has what it was before hears so.
+/// What is encoded in another way has another address. Who asks for what has none of its own hears that it is another one.
 fn a_ladder_that_changes(level: &Url, uri: &str, server: Server, data: &Path) {
+    const KEPT: &str = "public, max-age=31536000, immutable";
     let before = get(&level.join(uri));
-    let tag = before.headers["etag"].clone();
-    let again = request("GET", &level.join(uri), &[("if-none-match", &tag)], b"");
+    assert_eq!(before.headers["cache-control"], KEPT);
+    let whatever = file_in("video.144p.cmaf", uri);
+    let plain = get(&level.join(&whatever));
+    assert_eq!((&plain.body, &*plain.headers["cache-control"]), (&before.body, "max-age=1"));
+    let tag = plain.headers["etag"].clone();
+    let again = request("GET", &level.join(&whatever), &[("if-none-match", &tag)], b"");
     assert_eq!(again.status, 304);
-    let path = level.join(uri).path;
+    let (list, path, whatever) = (&level.path, level.join(uri).path, level.join(&whatever).path);
     drop(server);
     let server = Server::start_in(AIRWAVE, data, &["encode.ladder=[\"144p=60\"]", SEGMENTS]);
     let other = wait_until("a level", 30, || {
-        let other = request("GET", &server.url(&path), &[("if-none-match", &tag)], b"");
+        let other = request("GET", &server.url(&whatever), &[("if-none-match", &tag)], b"");
         assert_ne!(other.status, 304, "that is another one");
         // While it is made it has none.
         other.headers.contains_key("etag").then_some(other)
     });
     assert_ne!(other.headers["etag"], tag);
     assert_ne!(other.body, before.body);
+    // Who plays a list of before goes on.
+    let old = get(&server.url(&path));
+    assert_eq!((&old.body, &*old.headers["cache-control"]), (&other.body, "max-age=1"));
+    let level = server.url(list);
+    let all = segments(&get(&level).text());
+    let url = level.join(&all[0].1);
+    assert!(url.path != path && url.path.ends_with(path.rsplit('/').next().unwrap()));
+    let now = get(&url);
+    assert_eq!((&now.body, &*now.headers["cache-control"]), (&other.body, KEPT));
 }
 
 /// Objects are half as long for a moment.
@@ -152,7 +174,8 @@ fn a_store_that_fails(server: &Server, video: &str, level: &Url, data: &Path) {
     for (path, whole) in objects.iter().zip(&whole) {
         std::fs::write(path, &whole[..whole.len() / 2]).unwrap();
     }
-    let original = get(&level.join(&uri.replace(".96p", "")));
+    let own = level.join(&file_in("video.cmaf", &uri));
+    let original = get(&own);
     let failed = get(&level.join(&uri));
     assert_eq!((original.status, failed.status), (503, 503), "{}", failed.text());
     for (path, whole) in objects.iter().zip(&whole) {
@@ -161,6 +184,6 @@ fn a_store_that_fails(server: &Server, video: &str, level: &Url, data: &Path) {
     let made = get(&level.join(&uri));
     assert_eq!(made.status, 200, "{}", made.text());
     let frames = |body: &[u8]| body.windows(4).filter(|w| *w == b"trun").count();
-    let original = get(&level.join(&uri.replace(".96p", "")));
+    let original = get(&own);
     assert_eq!(frames(&made.body), frames(&original.body), "all parts of it");
 }
