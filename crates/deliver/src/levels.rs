@@ -1,6 +1,7 @@
 //! Levels of the ladder beside the originals, of pictures and of sound: their names, and their files, which are made when
 //! they are asked for.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -63,6 +64,9 @@ impl Offered {
     }
 }
 
+/// By rendition, the codecs (RFC 6381) of all that it has begun with.
+pub(crate) type Codecs = BTreeMap<String, Vec<String>>;
+
 /// What a node offers beside originals.
 pub struct Levels {
     ladder: Ladder,
@@ -98,7 +102,13 @@ impl Levels {
 
     /// The levels of what a catalog lists, by the ladder of its input, if that has one. An encoder that brings several
     /// pictures brings its own ladder; sound of any has its level.
-    pub(crate) fn of(&self, catalog: &Catalog, own: Option<&Ladder>) -> Vec<Offered> {
+    /// What was in another codec `before` has levels for those who can't play that one.
+    pub(crate) fn of(
+        &self,
+        catalog: &Catalog,
+        own: Option<&Ladder>,
+        before: &Codecs,
+    ) -> Vec<Offered> {
         if self.renditions.get().is_none() {
             return Vec::new();
         }
@@ -112,7 +122,8 @@ impl Levels {
             let beside: Option<Vec<Bytes>> =
                 if is_picture(&track) { beside.collect() } else { Some(Vec::new()) };
             let inits = catalog.init_of(track).zip(beside);
-            let levels = inits.map(|(init, beside)| self.of_init(&init, &beside, own));
+            let before = before.get(&track.name).map(Vec::as_slice).unwrap_or_default();
+            let levels = inits.map(|(init, beside)| self.of_init(&init, &beside, own, before));
             let offered = |level| Offered::new(&track.name, level);
             levels.unwrap_or_default().into_iter().map(offered).collect::<Vec<_>>()
         };
@@ -120,17 +131,23 @@ impl Levels {
     }
 
     /// Of a track that begins with this, with these pictures beside it.
-    fn of_init(&self, init: &Bytes, beside: &[Bytes], own: Option<&Ladder>) -> Vec<Level> {
+    fn of_init(
+        &self,
+        init: &Bytes,
+        beside: &[Bytes],
+        own: Option<&Ladder>,
+        before: &[String],
+    ) -> Vec<Level> {
         let ladder = own.unwrap_or(&self.ladder);
         let levels = match encode::config_of(init) {
             Some(first) => {
                 let beside = beside.iter().map(encode::config_of);
                 let all = std::iter::once(Some(first)).chain(beside).collect::<Option<Vec<_>>>();
-                all.map(|pictures| ladder.levels_of_first(&pictures)).unwrap_or_default()
+                all.map(|pictures| ladder.levels_of_first(&pictures, before)).unwrap_or_default()
             }
             None => {
-                let sound = encode::sound_of(init).and_then(|config| ladder.sound(&config));
-                sound.into_iter().collect()
+                let sound = encode::sound_of(init);
+                sound.map(|config| ladder.sounds(&config, before)).unwrap_or_default()
             }
         };
         let makes = |level: &Level| self.renditions.get().is_some_and(|all| all.makes(level));
@@ -151,7 +168,7 @@ impl Levels {
         }
         let renditions = self.made_by().await;
         let beside: Vec<Bytes> = beside.into_iter().map(|init| init.data).collect();
-        let levels = self.of_init(&original.init.data, &beside, own.as_ref());
+        let levels = self.of_init(&original.init.data, &beside, own.as_ref(), &[]);
         let id = u64::from_str_radix(&original.init.id, 16);
         let (Ok(id), false) = (id, levels.is_empty()) else { return Vec::new() };
         let rate = match original.media {
@@ -279,7 +296,7 @@ impl KeptBits {
 pub(crate) struct Shown {
     levels: Arc<Vec<Offered>>,
     /// Original and name of those that are listed.
-    listed: Vec<(String, String)>,
+    listed: Arc<[(String, String)]>,
     renditions: Option<Arc<Renditions>>,
 }
 
@@ -288,6 +305,12 @@ impl Shown {
         let listed = levels.iter().filter(|offered| offered.is_listed());
         let listed = listed.map(|o| (o.original.clone(), o.name.clone())).collect();
         Self { levels, listed, renditions: of.renditions.get().cloned() }
+    }
+
+    /// Whether both were read at one time.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.levels, &other.levels)
     }
 
     /// Whether there are none, or nobody makes them.
@@ -384,7 +407,7 @@ impl Shown {
         base: &str,
         options: package::hls::MediaOptions,
     ) -> Option<String> {
-        let levels = self.listed.as_slice();
+        let levels = &*self.listed;
         match self.get(name) {
             None => package::hls::render_media_as(index, Names::own(name, levels), base, options),
             Some((offered, renditions)) => {

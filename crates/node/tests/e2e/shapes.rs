@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Clip, ClipSpec, Follower, Response, Server, Url, request, wait_until};
+use testkit::{Child, Clip, ClipSpec, Follower, Response, Server, Url, request, skip, wait_until};
 
 use crate::AIRWAVE;
+use crate::codecs::FFMPEG;
 use crate::levels::{LADDER, with_levels};
 
 /// Segments of a second.
@@ -41,12 +42,15 @@ fn named(uri: &str) -> (u64, u64) {
 }
 
 fn size_of(file: &[u8]) -> String {
+    probed(file, "stream=width,height")
+}
+
+fn probed(file: &[u8], what: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.mp4");
     std::fs::write(&path, file).unwrap();
     let mut command = Command::new("ffprobe");
-    command.args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0:s=x"]);
-    command.args(["-show_entries", "stream=width,height"]).arg(&path);
+    command.args(["-v", "error", "-of", "csv=p=0:s=x", "-show_entries", what]).arg(&path);
     String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
 }
 
@@ -186,4 +190,58 @@ fn a_store_that_fails(server: &Server, video: &str, level: &Url, data: &Path) {
     let frames = |body: &[u8]| body.windows(4).filter(|w| *w == b"trun").count();
     let original = get(&own);
     assert_eq!(frames(&made.body), frames(&original.body), "all parts of it");
+}
+
+/// Who leaves with other codecs than he came with: those who can't play the first ones have levels of them.
+#[test]
+fn what_was_in_another_codec_before_has_a_level_that_all_can_play() {
+    if skip("codecs") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[LADDER, SEGMENTS]);
+    let input = server.input();
+    let publish = |codecs: &str| {
+        let mut command = Command::new(FFMPEG);
+        command.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi"]);
+        command.args(["-i", "testsrc2=s=320x180:r=30,format=yuv420p", "-f", "lavfi"]);
+        command.args(["-i", "sine=sample_rate=48000", "-preset", "ultrafast", "-g", "30"]);
+        command.args(codecs.split(' ')).args(["-ac", "2", "-f", "flv", &input.rtmp]);
+        Child::start(&mut command)
+    };
+    let newer = "-c:v libx265 -x265-params keyint=30:min-keyint=30:scenecut=0:log-level=0 \
+                 -c:a libopus";
+    let mut encoder = publish(newer);
+    let video = server.wait_video(&input, &[]);
+    let list = |name: &str| server.url(&format!("/{video}/manifest/{name}.m3u8?dvrEnabled=true"));
+    let mut original = Follower::new(list("video.cmaf"));
+    while original.reload().segments.len() < 3 {}
+    encoder.kill();
+    let mut encoder = publish("-c:v libx264 -c:a aac");
+    let both = |list: &str| {
+        let epochs: Vec<u64> = segments(list).iter().map(|(_, uri)| named(uri).0).collect();
+        epochs.contains(&1) && epochs.iter().filter(|epoch| **epoch == 2).count() > 1
+    };
+    let levels = ["video.h264.cmaf", "audio.aac.cmaf"];
+    // On the air, and when it is over.
+    wait_until("segments of both", 60, || both(&get(&list("video.cmaf")).text()).then_some(()));
+    for level in levels {
+        let text = get(&list(level)).text();
+        assert!(both(&text), "{level}: {text}");
+    }
+    encoder.terminate();
+    encoder.wait(20);
+    server.wait_ready(&video);
+    let all = get(&list("video")).text();
+    for (level, codec) in levels.into_iter().zip(["h264", "aac"]) {
+        assert!(all.contains(level), "{level}: {all}");
+        let list = list(level);
+        let text = get(&list).text();
+        assert!(both(&text), "{level}: {text}");
+        let (map, uri) = &segments(&text)[0];
+        assert_eq!(named(uri).0, 1);
+        let parts = [map, uri].map(|uri| get(&list.join(uri)));
+        assert_eq!(parts.each_ref().map(|part| part.status), [200, 200], "{level}");
+        let file = parts.map(|part| part.body).concat();
+        assert_eq!(probed(&file, "stream=codec_name"), codec);
+    }
 }
