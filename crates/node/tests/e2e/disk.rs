@@ -296,9 +296,10 @@ fn levels_on_a_full_disk_play_and_are_told_of_once() {
     let mut level = Follower::of_level(level);
     let kept = |server: &Server| server.metric("level_disk_bytes");
     let mut watch = |server: &mut Server, words: &str, segments: usize| {
-        while !server.child().output().contains(words) {
+        wait_until(words, 60, || {
             level.reload();
-        }
+            server.child().output().contains(words).then_some(())
+        });
         let wanted = level.segments.len() + segments;
         while level.segments.len() < wanted {
             level.reload();
