@@ -1,9 +1,9 @@
 /** Pictures above the seek bar: what a storyboard says, and which of it is shown where. */
-import { describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Engine } from '../src/player/engine';
 import { Pictures } from '../src/player/pictures';
 import type { Lifecycle } from '../src/player/session';
-import { parseStoryboard, tileAt } from '../src/player/storyboard';
+import { Storyboard, parseStoryboard, tileAt } from '../src/player/storyboard';
 
 const BASE = 'https://host/ID/thumbnails/storyboard.vtt';
 const TEXT = `WEBVTT
@@ -83,5 +83,71 @@ describe('a storyboard', () => {
 
   test('without pictures there is none', () => {
     expect(tileAt([], 1, 1)).toBeNull();
+  });
+});
+
+describe('what is refused', () => {
+  beforeEach(() => vi.useFakeTimers());
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+  const settled = () => vi.advanceTimersByTimeAsync(0);
+  const later = () => vi.advanceTimersByTimeAsync(8_001);
+
+  /** One whose answers are these, the last one for ever; null: none in time. */
+  const storyboard = (answers: (number | null)[], sheets: boolean[] = [true]) => {
+    const asked: string[] = [];
+    const next = <T>(all: T[]): T => (all.length > 1 ? all.shift()! : all[0]!);
+    vi.stubGlobal('fetch', (url: string) => {
+      asked.push(url.split('/').pop()!);
+      const status = next(answers);
+      return status === null ? Promise.reject(new Error('timeout')) : Promise.resolve(new Response(TEXT, { status }));
+    });
+    const load = (url: string) => {
+      asked.push(url.split('/').pop()!);
+      return next(sheets) ? Promise.resolve() : Promise.reject(new Error('503'));
+    };
+    const onNews = vi.fn();
+    const board = new Storyboard(BASE, onNews, load);
+    const look = async (grows = false) => {
+      const tile = board.at(0, 98, grows);
+      await settled();
+      return tile?.segment ?? null;
+    };
+    return { asked, onNews, look };
+  };
+
+  test.each([[503], [null]])('a storyboard that is answered with %s is asked for again after a while', async (refused) => {
+    const { asked, look } = storyboard([refused, 200]);
+    expect([await look(), await look()]).toEqual([null, null]);
+    expect(asked).toEqual(['storyboard.vtt']);
+    await later();
+    // It is there, then its sheet is.
+    expect([await look(), await look(), await look()]).toEqual([null, null, 98]);
+    await later();
+    expect(await look()).toBe(98);
+    expect(asked).toEqual(['storyboard.vtt', 'storyboard.vtt', 'sheet-1-98-99.jpg']);
+  });
+
+  test('a sheet that is refused is asked for again after a while, and shown when it is there', async () => {
+    const { asked, onNews, look } = storyboard([200], [false, true]);
+    expect([await look(), await look(), await look()]).toEqual([null, null, null]);
+    expect([asked.length, onNews.mock.calls.length]).toEqual([2, 1]);
+    await later();
+    expect([await look(), await look()]).toEqual([null, 98]);
+    expect([asked.length, onNews.mock.calls.length]).toEqual([3, 2]);
+    await later();
+    expect(await look()).toBe(98);
+    expect(asked.length).toBe(3);
+  });
+
+  test('one that grows is asked for again, and its sheets that are there are not', async () => {
+    const { asked, look } = storyboard([200]);
+    await look(true);
+    await look(true);
+    await later();
+    expect(await look(true)).toBe(98);
+    expect(asked).toEqual(['storyboard.vtt', 'sheet-1-98-99.jpg', 'storyboard.vtt']);
   });
 });

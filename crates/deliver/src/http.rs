@@ -433,7 +433,7 @@ async fn media_file(
                 shelf.heard(peer.ip(), &said, Instant::now());
             }
             let levels = shelf.levels(site.library.levels());
-            match levels.get(&track) {
+            match levels.in_folder(&track) {
                 Some(level) => {
                     let (source, places) =
                         (Source::OnAir(shelf.clone()), (shelf.counters(), waiter));
@@ -445,7 +445,7 @@ async fn media_file(
         Found::Recording { recording, by_input: false } => {
             let library = &site.library;
             let levels = playlist::levels_of(&recording, library.levels());
-            if let Some(level) = levels.get(&track) {
+            if let Some(level) = levels.in_folder(&track) {
                 let source = Source::Recording(library.history().clone(), recording.clone());
                 let places = (library.counters(), waiter);
                 return Box::pin(levels::file(&source, level, places, &file, &headers)).await;

@@ -1,6 +1,7 @@
 //! Levels of the ladder beside the originals, of pictures and of sound: their names, and their files, which are made when
 //! they are asked for.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -63,6 +64,9 @@ impl Offered {
     }
 }
 
+/// By rendition, the codecs (RFC 6381) of all that it has begun with.
+pub(crate) type Codecs = BTreeMap<String, Vec<String>>;
+
 /// What a node offers beside originals.
 pub struct Levels {
     ladder: Ladder,
@@ -98,7 +102,13 @@ impl Levels {
 
     /// The levels of what a catalog lists, by the ladder of its input, if that has one. An encoder that brings several
     /// pictures brings its own ladder; sound of any has its level.
-    pub(crate) fn of(&self, catalog: &Catalog, own: Option<&Ladder>) -> Vec<Offered> {
+    /// What was in another codec `before` has levels for those who can't play that one.
+    pub(crate) fn of(
+        &self,
+        catalog: &Catalog,
+        own: Option<&Ladder>,
+        before: &Codecs,
+    ) -> Vec<Offered> {
         if self.renditions.get().is_none() {
             return Vec::new();
         }
@@ -112,7 +122,8 @@ impl Levels {
             let beside: Option<Vec<Bytes>> =
                 if is_picture(&track) { beside.collect() } else { Some(Vec::new()) };
             let inits = catalog.init_of(track).zip(beside);
-            let levels = inits.map(|(init, beside)| self.of_init(&init, &beside, own));
+            let before = before.get(&track.name).map(Vec::as_slice).unwrap_or_default();
+            let levels = inits.map(|(init, beside)| self.of_init(&init, &beside, own, before));
             let offered = |level| Offered::new(&track.name, level);
             levels.unwrap_or_default().into_iter().map(offered).collect::<Vec<_>>()
         };
@@ -120,17 +131,23 @@ impl Levels {
     }
 
     /// Of a track that begins with this, with these pictures beside it.
-    fn of_init(&self, init: &Bytes, beside: &[Bytes], own: Option<&Ladder>) -> Vec<Level> {
+    fn of_init(
+        &self,
+        init: &Bytes,
+        beside: &[Bytes],
+        own: Option<&Ladder>,
+        before: &[String],
+    ) -> Vec<Level> {
         let ladder = own.unwrap_or(&self.ladder);
         let levels = match encode::config_of(init) {
             Some(first) => {
                 let beside = beside.iter().map(encode::config_of);
                 let all = std::iter::once(Some(first)).chain(beside).collect::<Option<Vec<_>>>();
-                all.map(|pictures| ladder.levels_of_first(&pictures)).unwrap_or_default()
+                all.map(|pictures| ladder.levels_of_first(&pictures, before)).unwrap_or_default()
             }
             None => {
-                let sound = encode::sound_of(init).and_then(|config| ladder.sound(&config));
-                sound.into_iter().collect()
+                let sound = encode::sound_of(init);
+                sound.map(|config| ladder.sounds(&config, before)).unwrap_or_default()
             }
         };
         let makes = |level: &Level| self.renditions.get().is_some_and(|all| all.makes(level));
@@ -151,7 +168,7 @@ impl Levels {
         }
         let renditions = self.made_by().await;
         let beside: Vec<Bytes> = beside.into_iter().map(|init| init.data).collect();
-        let levels = self.of_init(&original.init.data, &beside, own.as_ref());
+        let levels = self.of_init(&original.init.data, &beside, own.as_ref(), &[]);
         let id = u64::from_str_radix(&original.init.id, 16);
         let (Ok(id), false) = (id, levels.is_empty()) else { return Vec::new() };
         let rate = match original.media {
@@ -159,8 +176,11 @@ impl Levels {
             MediaDescription::Audio { .. } => None,
         };
         let mut inits = renditions.inits(&original.init.data, &levels).await;
-        for _ in 1..INITS_TRIED {
-            if inits.is_ok() {
+        let mut tried = 1;
+        while let Err(failed) = inits {
+            // A program that is gone is waited for.
+            tried += u32::from(failed != Failed::Program);
+            if tried > INITS_TRIED {
                 break;
             }
             tokio::time::sleep(LEVEL_AGAIN).await;
@@ -276,7 +296,7 @@ impl KeptBits {
 pub(crate) struct Shown {
     levels: Arc<Vec<Offered>>,
     /// Original and name of those that are listed.
-    listed: Vec<(String, String)>,
+    listed: Arc<[(String, String)]>,
     renditions: Option<Arc<Renditions>>,
 }
 
@@ -285,6 +305,12 @@ impl Shown {
         let listed = levels.iter().filter(|offered| offered.is_listed());
         let listed = listed.map(|o| (o.original.clone(), o.name.clone())).collect();
         Self { levels, listed, renditions: of.renditions.get().cloned() }
+    }
+
+    /// Whether both were read at one time.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.levels, &other.levels)
     }
 
     /// Whether there are none, or nobody makes them.
@@ -348,6 +374,16 @@ impl Shown {
         Some((offered, self.renditions.as_ref()?))
     }
 
+    /// The level that this folder is of.
+    pub(crate) fn in_folder(&self, folder: &str) -> Option<Folder<'_>> {
+        let (name, init) = match package::hls::level_of_folder(folder) {
+            Some((name, init)) => (name, Some(init)),
+            None => (folder.to_owned(), None),
+        };
+        let (offered, renditions) = self.get(&name)?;
+        Some(Folder { offered, renditions, init })
+    }
+
     /// The initialisation segment of a level of an MPD, from that of the original.
     pub(crate) fn init(&self, name: &str, original: u64) -> u64 {
         let level = self.get(name);
@@ -371,7 +407,7 @@ impl Shown {
         base: &str,
         options: package::hls::MediaOptions,
     ) -> Option<String> {
-        let levels = self.listed.as_slice();
+        let levels = &*self.listed;
         match self.get(name) {
             None => package::hls::render_media_as(index, Names::own(name, levels), base, options),
             Some((offered, renditions)) => {
@@ -381,6 +417,24 @@ impl Shown {
                 package::hls::render_media_as(index, names, base, options)
             }
         }
+    }
+}
+
+/// Where files of a level lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Folder<'a> {
+    offered: &'a Offered,
+    renditions: &'a Arc<Renditions>,
+    /// What all of it begins with, where its name says so: as lists have it.
+    init: Option<u64>,
+}
+
+impl Folder<'_> {
+    /// How long what lies there and begins with this may be kept. Under another name there is tomorrow what is encoded in another
+    /// way then.
+    fn cache(&self, file: File, init: u64) -> &'static str {
+        let own = matches!(file, File::Init(_)) || self.init == Some(init);
+        if own { IMMUTABLE } else { "max-age=1" }
     }
 }
 
@@ -544,28 +598,30 @@ impl Original for Recorded {
 /// A file of a level.
 pub(crate) async fn file(
     source: &Source,
-    (offered, renditions): (&Offered, &Arc<Renditions>),
+    folder: Folder<'_>,
     (counters, waiter): (&Arc<Counters>, Waiter),
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
     let Some(file) = parse(name) else { return not_found("no such file") };
-    let answered = answer(source, (offered, renditions), (counters, waiter), file);
-    let (pieces, etag) = match answered.await {
-        Ok(Answered::Pieces(pieces, etag)) => (pieces, etag),
-        Ok(Answered::Begun(made)) => {
-            return as_it_is_made(made, (counters.clone(), waiter), kind(&offered.name));
+    let kind = kind(&folder.offered.name);
+    match answer(source, folder, (counters, waiter), file).await {
+        Ok(Answered::Pieces(pieces, init)) => {
+            let about = (kind, folder.cache(file, init));
+            sent_as(counters, pieces, about, &format!("{name}-{init:014x}"), headers)
         }
-        Err(response) => return *response,
-    };
-    sent_as(counters, pieces, &offered.name, &format!("{name}-{etag:014x}"), headers)
+        Ok(Answered::Begun(made, init)) => {
+            as_it_is_made(made, (counters.clone(), waiter), (kind, folder.cache(file, init)))
+        }
+        Err(response) => *response,
+    }
 }
 
 enum Answered {
-    /// All of it, and what of its ETag the name does not say: the same name may be encoded in another way later.
+    /// All of it, and the id of what it begins with, which says how it is encoded.
     Pieces(Vec<Bytes>, u64),
-    /// A segment that is being made.
-    Begun(Arc<Made>),
+    /// A segment that is being made, likewise.
+    Begun(Arc<Made>, u64),
 }
 
 /// The original's initialisation segment to which this one of the level belongs.
@@ -595,10 +651,11 @@ fn is_far(index: &Index, original: &str, number: u64, part: u64) -> bool {
 
 async fn answer(
     source: &Source,
-    (offered, renditions): (&Offered, &Arc<Renditions>),
+    folder: Folder<'_>,
     (counters, waiter): (&Arc<Counters>, Waiter),
     file: File,
 ) -> Result<Answered, Box<Response>> {
+    let Folder { offered, renditions, .. } = folder;
     let none = || Box::new(not_found("no longer, or not yet"));
     let refused = |failed| Box::new(refused(failed));
     let original = source.original(&offered.original);
@@ -630,12 +687,13 @@ async fn answer(
     // Another encoder may have begun the segment that was waited for.
     let pieces = pieces.filter(|_| epoch_of().is_none_or(|now| now == epoch)).ok_or_else(none)?;
     let init = original.segment(number).map_or(0, |segment| segment.init);
+    let init = renditions.init_id(init, &offered.level);
     match part.is_some() || made.whole().is_some() {
         true => {
             let pieces = made.whole().filter(|_| part.is_none()).unwrap_or(pieces);
-            Ok(Answered::Pieces(pieces, renditions.init_id(init, &offered.level)))
+            Ok(Answered::Pieces(pieces, init))
         }
-        false => Ok(Answered::Begun(made)),
+        false => Ok(Answered::Begun(made, init)),
     }
 }
 
@@ -665,6 +723,7 @@ pub(crate) fn refused(failed: Failed) -> Response {
     match failed {
         Failed::NoOriginal => not_found("no longer, or not yet"),
         Failed::Busy | Failed::Store => not_now(&failed.to_string(), Duration::from_secs(1)),
+        Failed::Program => not_now(&failed.to_string(), encode::limits::PROGRAM_AGAIN),
         // Whoever asks before then hears the same.
         Failed::Encoder => not_now(&failed.to_string(), encode::limits::FAILED_KEPT),
     }
@@ -674,7 +733,7 @@ pub(crate) fn refused(failed: Failed) -> Response {
 fn as_it_is_made(
     made: Arc<Made>,
     (counters, waiter): (Arc<Counters>, Waiter),
-    kind: &'static str,
+    (kind, cache): (&'static str, &'static str),
 ) -> Response {
     let parts = futures_util::stream::unfold(Some(0), move |part| {
         let (made, counters) = (made.clone(), counters.clone());
@@ -689,7 +748,7 @@ fn as_it_is_made(
         }
     });
     let response = cors()
-        .header(header::CACHE_CONTROL, IMMUTABLE)
+        .header(header::CACHE_CONTROL, cache)
         .header(header::CONTENT_TYPE, kind)
         .body(Body::from_stream(parts));
     built(response)
@@ -730,7 +789,7 @@ mod tests {
         let (source, counters) = (Source::OnAir(shelf.clone()), shelf.counters().clone());
         let waiter = Waiter(Some("192.0.2.1".parse().unwrap()));
         let ask = async |name: &str| {
-            let level = shown.get(NAME).unwrap();
+            let level = shown.in_folder(NAME).unwrap();
             let began = tokio::time::Instant::now();
             let places = (&counters, waiter);
             let answer = file(&source, level, places, name, &HeaderMap::new()).await;
@@ -768,6 +827,7 @@ mod tests {
             ),
             (Failed::NoOriginal, 404, None, "no longer, or not yet\n"),
             (Failed::Store, 503, Some("1"), "its original can't be read now: try again\n"),
+            (Failed::Program, 503, Some("5"), "there is no encoder now: watch the original\n"),
         ] {
             let answer = refused(failed);
             let retry = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());

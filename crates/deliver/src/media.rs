@@ -215,18 +215,18 @@ fn sent(
     name: &str,
     headers: &HeaderMap,
 ) -> Response {
-    sent_as(counters, pieces, rendition, name, headers)
+    sent_as(counters, pieces, (kind(rendition), IMMUTABLE), name, headers)
 }
 
 pub(crate) fn sent_as(
     counters: &Counters,
     pieces: Vec<Bytes>,
-    rendition: &str,
+    about: (&'static str, &'static str),
     etag: &str,
     headers: &HeaderMap,
 ) -> Response {
     counters.media.fetch_add(1, Ordering::Relaxed);
-    let response = respond(pieces, kind(rendition), etag, headers);
+    let response = respond(pieces, about, etag, headers);
     if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
         counters.media_bytes.fetch_add(length, Ordering::Relaxed);
     }
@@ -386,10 +386,15 @@ pub(crate) fn kind(rendition: &str) -> &'static str {
 
 pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Media never changes under its name.
-fn respond(pieces: Vec<Bytes>, kind: &'static str, etag: &str, headers: &HeaderMap) -> Response {
+/// Of what type it is, and how long it may be kept: media never changes under its name.
+fn respond(
+    pieces: Vec<Bytes>,
+    (kind, cache): (&'static str, &'static str),
+    etag: &str,
+    headers: &HeaderMap,
+) -> Response {
     let pieces = Pieces::new(pieces);
-    let base = cors().header(header::CACHE_CONTROL, IMMUTABLE).header(header::CONTENT_TYPE, kind);
+    let base = cors().header(header::CACHE_CONTROL, cache).header(header::CONTENT_TYPE, kind);
     ranged(base, etag, pieces.len(), headers, |start, len| pieces.cut(start, len).into_body())
 }
 

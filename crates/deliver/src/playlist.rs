@@ -1,5 +1,6 @@
 //! Answering for playlists.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,17 +9,17 @@ use axum::response::Response;
 use bytes::Bytes;
 use encode::{Kind, Ladder, SOUND_LEVEL_CHANNELS};
 use media::catalog::Catalog;
-use package::Index;
 use package::hls::{
     Formats, Listed, MediaOptions, Variant, VariantKind, nearest, render_multivariant,
 };
 use package::limits::RELOAD_TARGET_DURATIONS;
 use package::reload::{Decision, Directives, decide};
+use package::{Index, Rendition};
 use record::Recording;
 
 use crate::body::Pieces;
 use crate::http::{SHARED_MOMENT, in_pieces, no_content, text};
-use crate::levels::{Levels, ListedLevel, Shown};
+use crate::levels::{Codecs, Levels, ListedLevel, Shown};
 use crate::query::Wishes;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Waiter, wait_for};
@@ -145,13 +146,37 @@ fn variant(listed: &ListedLevel, original: &Variant) -> Option<Variant> {
     })
 }
 
-/// The levels of a recording.
+/// The levels of a recording: its catalog is read for them once, whatever is asked for.
 pub(crate) fn levels_of(recording: &Recording, levels: &Levels) -> Shown {
-    let catalog = recording.catalog.as_deref().filter(|_| levels.renditions().is_some());
-    let catalog = catalog.and_then(|json| Catalog::parse(json).ok());
-    let own = recording.video.settings.ladder.as_deref().map(Ladder::parse);
-    let shown = catalog.map(|catalog| levels.of(&catalog, own.as_ref())).unwrap_or_default();
-    Shown::new(Arc::new(shown), levels)
+    let none = || Shown::new(Arc::default(), levels);
+    if levels.renditions().is_none() {
+        return none();
+    }
+    let kept = recording.derived(|| {
+        let catalog = recording.catalog.as_deref().and_then(|json| Catalog::parse(json).ok());
+        let own = recording.video.settings.ladder.as_deref().map(Ladder::parse);
+        let before = codecs(inits_of(&recording.index), |init| {
+            recording.contents.get(&init).map(|content| content.codec.clone())
+        });
+        let shown = catalog.map(|catalog| levels.of(&catalog, own.as_ref(), &before));
+        Shown::new(Arc::new(shown.unwrap_or_default()), levels)
+    });
+    kept.cloned().unwrap_or_else(none)
+}
+
+/// What the segments of each rendition begin with.
+pub(crate) fn inits_of(index: &Index) -> BTreeMap<String, BTreeSet<u64>> {
+    let inits = |r: &Rendition| r.segments.iter().map(|s| s.info.init).collect();
+    index.renditions().map(|(name, rendition)| (name.to_owned(), inits(rendition))).collect()
+}
+
+/// The codecs of all that, as far as they are known.
+pub(crate) fn codecs(
+    inits: BTreeMap<String, BTreeSet<u64>>,
+    codec: impl Fn(u64) -> Option<String>,
+) -> Codecs {
+    let codecs = |inits: BTreeSet<u64>| inits.into_iter().filter_map(&codec).collect();
+    inits.into_iter().map(|(name, inits)| (name, codecs(inits))).collect()
 }
 
 /// What there is of a recording; none if there is nothing.
@@ -303,12 +328,41 @@ pub(crate) fn not_found(words: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use control::{InputUid, Rev, Video, VideoSettings, VideoUid};
     use futures_util::FutureExt;
     use spine::{Limits, NodeId, Origin, Route, Takeover};
 
     use super::*;
     use crate::limits::PARKED_PER_ADDRESS_MAX;
     use crate::shelf::{About, Counters};
+
+    /// Each file of a recording is asked for by itself: its catalog and what that lists is not read for each.
+    #[test]
+    fn the_levels_of_a_recording_are_read_once() {
+        let video = Video {
+            uid: VideoUid::from_random([7; 16]),
+            input: InputUid::from_random([8; 15]),
+            created_ms: 0,
+            modified_ms: 0,
+            rev: Rev(1),
+            ended: None,
+            delete_ms: None,
+            segments: 0,
+            numbers: None,
+            duration_ms: 0,
+            bytes: 0,
+            clip: None,
+            settings: VideoSettings::default(),
+        };
+        let recording = Recording::new(video, None, Vec::new());
+        let levels = crate::tracks::tests::levels();
+        let [one, other] = [(), ()].map(|()| levels_of(&recording, &levels));
+        assert!(one.is_same(&other));
+        let nobody = Levels::new(Ladder::copy_only(), false);
+        let recording = Recording::new(recording.video.clone(), None, Vec::new());
+        assert!(levels_of(&recording, &nobody).is_empty());
+        assert!(!levels_of(&recording, &levels).is_same(&one), "of when somebody makes them");
+    }
 
     #[tokio::test]
     async fn whose_address_has_its_share_of_the_places_is_told_so_and_others_wait() {

@@ -14,6 +14,7 @@ use media::catalog::Catalog;
 use media::cmcd::Said;
 use media::playback::{self, Playback};
 use media::trace::Departures;
+use package::dash::Content;
 use package::hls::MediaOptions;
 use package::limits::LIVE_SEGMENTS;
 use package::{CATALOG, INIT, Index, Rendition, Version};
@@ -26,6 +27,7 @@ use spine::{
 use crate::dash::Mpds;
 use crate::levels::{KeptBits, Levels, Offered, Shown};
 use crate::limits::RENDERINGS_MAX;
+use crate::playlist::{codecs, inits_of};
 use crate::viewers::{self, Viewers};
 use crate::waiting::{Places, Rooms};
 
@@ -126,8 +128,8 @@ struct State {
     tracks: BTreeMap<String, track::Consumer>,
     renderings: BTreeMap<String, Vec<Rendering>>,
     mpds: Mpds,
-    /// Levels of the catalog at this location.
-    levels: Option<(Location, Arc<Vec<Offered>>)>,
+    /// Levels of the catalog at this location, and how many initialisation segments were known.
+    levels: Option<((Location, usize), Arc<Vec<Offered>>)>,
     original_bits: KeptBits,
     viewers: Viewers,
     ended_at: Option<Instant>,
@@ -189,7 +191,7 @@ impl Shelf {
         let mut state = self.state();
         state.index = index;
         state.original_bits = KeptBits::default();
-        state.levels = Some((catalog, Arc::new(levels)));
+        state.levels = Some(((catalog, 0), Arc::new(levels)));
     }
 
     /// What delivery counts.
@@ -264,10 +266,19 @@ impl Shelf {
         let (Some(at), Some(_)) = (at, of.renditions()) else {
             return Shown::new(Arc::default(), of);
         };
+        // Those of a server before this one are learned for lists.
+        let learned = self.with_mpds(|_, mpds| mpds.contents().len());
+        let at = (at, learned);
         let known = self.state().levels.clone().filter(|(known, _)| *known == at);
         let levels = known.map(|(_, levels)| levels).unwrap_or_else(|| {
             let own = self.about.ladder.as_ref();
-            let levels = self.catalog().map(|c| of.of(&c, own)).unwrap_or_default();
+            let before = codecs(self.with_index(inits_of), |init| {
+                let there = self.init(init).map(|pieces| Bytes::from(pieces.concat()));
+                let there = there.and_then(|init| Content::from_init(&init));
+                let learned = || self.with_mpds(|_, mpds| mpds.contents().get(&init).cloned());
+                there.or_else(learned).map(|content| content.codec)
+            });
+            let levels = self.catalog().map(|c| of.of(&c, own, &before)).unwrap_or_default();
             let levels = Arc::new(levels);
             self.state().levels = Some((at, levels.clone()));
             levels

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use crate::cache::Name;
+use crate::cache::{Cache, Name};
 use crate::inits::hash;
 use crate::ladder::Level;
 use crate::made::Made;
@@ -92,11 +93,7 @@ impl Renditions {
         let Some(disk) = self.disk().filter(|_| begun.original.is_kept()) else { return };
         for (level, made) in levels {
             let Some(name) = self.name_of(begun, &level).await else { continue };
-            let disk = disk.clone();
-            let put = spawn_blocking(move || disk.put(name, &made.parts())).await;
-            if let Ok(Err(error)) = put {
-                tracing::warn!(video = begun.segment.0, %error, "a made segment is not kept on the disk");
-            }
+            put(disk.clone(), name, move || made.parts()).await;
         }
     }
 
@@ -132,16 +129,37 @@ impl Renditions {
         }
     }
 
-    /// Gives back so many bytes of the disk, if there are so many. Blocks.
-    pub fn give_back(&self, bytes: u64) {
+    /// The disk has room for so many bytes beside what is kept, or lacks so many: those are given back, and no more is kept
+    /// until it is said otherwise. Blocks.
+    pub fn fit_disk(&self, beside: i64) {
         if let Some(disk) = self.disk() {
-            disk.give_back(bytes);
+            disk.fit(beside);
         }
     }
 
     /// Bytes of made segments on the disk.
     pub fn disk_bytes(&self) -> u64 {
         self.disk().map_or(0, |disk| disk.bytes())
+    }
+}
+
+/// Writes it. Where that fails again and again it is told once.
+pub(crate) async fn put(
+    disk: Arc<Cache>,
+    name: Name,
+    parts: impl FnOnce() -> Vec<Vec<Bytes>> + Send + 'static,
+) {
+    let written = spawn_blocking(move || {
+        let put = disk.put(name, &parts());
+        let news = disk.is_news(put.is_err());
+        news.then_some(put)
+    });
+    match written.await {
+        Ok(Some(Err(error))) => {
+            tracing::warn!(%error, "made segments of levels are not kept on the disk");
+        }
+        Ok(Some(Ok(()))) => tracing::info!("made segments of levels are kept on the disk again"),
+        _ => {}
     }
 }
 
@@ -154,8 +172,6 @@ fn is_live(original: &Arc<dyn Original>, number: u64) -> bool {
 pub(crate) mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::time::Duration;
-
-    use bytes::Bytes;
 
     use super::*;
     use crate::ladder::Kind;

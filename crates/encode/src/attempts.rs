@@ -96,7 +96,7 @@ impl Renditions {
             let (video, number, error) = (&begun.segment.0, begun.segment.2, &lost.error);
             if again.is_some() {
                 tracing::warn!(%video, number, %error, "an encoder was lost again");
-                return Err(Failed::Encoder);
+                return Err(self.lost_again());
             }
             tracing::warn!(%video, number, %error, "an encoder was lost");
             again = Some(Again::after(&lost, levels));
@@ -228,7 +228,12 @@ impl Renditions {
             self.counters().dropped.fetch_add(1, Ordering::Relaxed);
             return Err(Attempt::Failed(Failed::Busy));
         }
-        self.pool().lease_at(place).await.map_err(|Unstarted { error, place }| {
+        let leased = self.pool().lease_at(place).await;
+        self.follow_program();
+        leased.map_err(|Unstarted { error, place }| {
+            if matches!(error, WorkerError::Gone) {
+                return Attempt::Failed(Failed::Program);
+            }
             self.counters().lost.fetch_add(1, Ordering::Relaxed);
             Attempt::Lost(Lost { error: error.into(), hardware: false, place })
         })
@@ -361,7 +366,7 @@ mod tests {
             yield_now().await;
             let place = Some(held);
             let lost = renditions.attempts_at(&begun, first, &levels, place).await;
-            assert_eq!(lost, Err(Failed::Encoder));
+            assert_eq!(lost, Err(Failed::Program));
         };
         tokio::join!(waits, job).0
     }

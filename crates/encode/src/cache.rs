@@ -2,12 +2,13 @@
 //!
 //! A file is one segment of one level, in a folder of its video. It is written under another name and renamed, and says
 //! its own hash: one that a crash has cut short is not there. Files of another ladder's version are never asked for, and
-//! go as the oldest. Nothing here is the only copy of anything.
+//! go as the oldest. Nothing here is the only copy of anything, and where the disk has little room there is less of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -34,6 +35,8 @@ pub(crate) struct Name {
 pub(crate) struct Cache {
     folder: PathBuf,
     bytes_max: u64,
+    /// The last one was not written.
+    failing: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -45,6 +48,8 @@ struct State {
     /// Videos that are gone: what is still being made of them is not kept.
     gone: BTreeSet<String>,
     bytes: u64,
+    /// At most so many, by what the disk has room for.
+    room: u64,
     clock: u64,
 }
 
@@ -69,7 +74,9 @@ impl Cache {
     /// Takes up what is there. Blocks.
     pub(crate) fn open(folder: PathBuf, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let cache = Self { folder, bytes_max, state: Mutex::default() };
+        let state = State { room: bytes_max, ..State::default() };
+        let (failing, state) = (AtomicBool::default(), state.into());
+        let cache = Self { folder, bytes_max, failing, state };
         let mut found = Vec::new();
         for video in fs::read_dir(&cache.folder)?.flatten() {
             let uid = video.file_name().to_string_lossy().into_owned();
@@ -118,10 +125,11 @@ impl Cache {
     pub(crate) fn put(&self, name: Name, parts: &[Vec<Bytes>]) -> io::Result<()> {
         let file = written(parts);
         let bytes = file.len() as u64;
-        if bytes > self.bytes_max / 4 {
+        let room = self.state().room;
+        if bytes > room / 4 {
             return Ok(());
         }
-        self.shrink_to(self.bytes_max.saturating_sub(bytes.max(CACHE_FILE_BYTES_MIN)));
+        self.shrink_to(room.saturating_sub(bytes.max(CACHE_FILE_BYTES_MIN)));
         let path = self.path(&name);
         fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
         let half = path.with_extension("half");
@@ -162,10 +170,20 @@ impl Cache {
         }
     }
 
-    /// Gives back so many bytes, if it has them. Blocks.
-    pub(crate) fn give_back(&self, bytes: u64) {
-        let have = self.bytes();
-        self.shrink_to(have.saturating_sub(bytes));
+    /// The disk has so many bytes for it beside those that it has, or lacks so many: it gives those back, and no more than
+    /// that is kept until it hears otherwise. Blocks.
+    pub(crate) fn fit(&self, beside: i64) {
+        let room = {
+            let mut state = self.state();
+            state.room = state.bytes.saturating_add_signed(beside).min(self.bytes_max);
+            state.room
+        };
+        self.shrink_to(room);
+    }
+
+    /// Whether people are to be told how the last one was written: not of each that fails.
+    pub(crate) fn is_news(&self, failed: bool) -> bool {
+        self.failing.swap(failed, Ordering::Relaxed) != failed
     }
 
     /// Bytes that are kept.
@@ -346,13 +364,53 @@ mod tests {
             state.files.iter().map(|(name, file)| (file.used, name.clone())).collect();
         assert_eq!((&by_use, by_use.len()), (&state.by_use, state.files.len()));
         drop(state);
-        cache.give_back(50_000);
+        cache.fit(50_000 - cache.bytes() as i64);
         assert!(cache.bytes() <= 50_000);
-        cache.give_back(u64::MAX);
+        cache.fit(i64::MIN);
         assert_eq!(
             (cache.bytes(), fs::read_dir(dir.path().join("levels")).unwrap().count()),
             (0, 0)
         );
+    }
+
+    /// What is given back is not taken again by the next segments: they take the place of others.
+    #[test]
+    fn where_the_disk_has_little_room_no_more_is_kept_than_fits() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path().to_owned(), 100_000).unwrap();
+        let put = |numbers: std::ops::Range<u64>| {
+            numbers.for_each(|number| cache.put(name("a", number), &parts(1)).unwrap());
+            cache.bytes()
+        };
+        assert!(put(0..20) > 80_000);
+        for (beside, most) in [(-40_000, 60_000), (-15_000, 45_000), (0, 45_000), (5_000, 50_000)] {
+            cache.fit(beside);
+            let before = cache.bytes();
+            assert!(before <= most, "{beside}: {before}");
+            assert!(put(20..40) <= before.saturating_add_signed(beside.max(0)), "{beside}");
+        }
+        assert!(cache.get(&name("a", 39)).is_some(), "the newest stay");
+        cache.fit(-1_000_000_000);
+        assert_eq!(put(40..60), 0);
+        cache.fit(i64::MAX);
+        assert!(put(60..80) > 80_000, "there is room again");
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_told_once_and_once_when_it_is_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("levels");
+        let cache = Cache::open(folder.clone(), 100_000).unwrap();
+        let put = |number| {
+            let put = cache.put(name("a", number), &parts(1));
+            (put.is_err(), cache.is_news(put.is_err()))
+        };
+        assert_eq!(put(1), (false, false));
+        fs::remove_dir_all(&folder).unwrap();
+        fs::write(&folder, "in its place").unwrap();
+        assert_eq!([put(2), put(3), put(4)], [(true, true), (true, false), (true, false)]);
+        fs::remove_file(&folder).unwrap();
+        assert_eq!([put(5), put(6)], [(false, true), (false, false)]);
     }
 
     #[test]

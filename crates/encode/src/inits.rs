@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::ahead::put;
 use crate::cache::Name;
 use crate::hardware::{Coder, Hardware, clashes};
 use crate::job::{JobError, begin, config_of, init_of};
@@ -97,7 +98,7 @@ impl Drop for Waited {
 impl Renditions {
     /// The id of a level's initialisation segment; known before anything was encoded.
     pub fn init_id(&self, original: u64, level: &Level) -> u64 {
-        let words = self.words();
+        let words = &self.program().words;
         // Encoders of pictures make no sound.
         let hardware = self.hardware().filter(|_| level.as_sound().is_none());
         let encoder = hardware.map_or_else(|| SOFTWARE.to_owned(), Hardware::id);
@@ -114,6 +115,7 @@ impl Renditions {
         id: u64,
         level: &Level,
     ) -> Result<Bytes, Failed> {
+        self.follow_program();
         let own = self.init_id(id, level);
         if let Some(there) = self.state().inits.by_id.get(&own) {
             return Ok(there.clone());
@@ -142,6 +144,7 @@ impl Renditions {
         if let Some(known) = levels.iter().map(of_sound).collect() {
             return Ok(known);
         }
+        self.follow_program();
         let config = config_of(init).ok_or(Failed::Encoder)?;
         let mut answers = Vec::new();
         let levels: Vec<Level> = levels.iter().map(|level| level.of_shape(&config)).collect();
@@ -274,12 +277,16 @@ impl Renditions {
         let mut again = true;
         loop {
             match self.parameters(asked, self.software()).await {
+                Err(JobError::Worker(WorkerError::Gone)) => return Err(Failed::Program),
                 Err(JobError::Worker(error)) => {
                     self.counters().lost.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(%error, "an encoder was lost when it was asked for its parameter sets");
                     let error = JobError::Worker(error);
-                    if error.is_final() || !std::mem::take(&mut again) {
+                    if error.is_final() {
                         return Err(Failed::Encoder);
+                    }
+                    if !std::mem::take(&mut again) {
+                        return Err(self.lost_again());
                     }
                 }
                 Err(JobError::Busy) => return Err(Failed::Busy),
@@ -328,7 +335,7 @@ impl Renditions {
             Err(error) => {
                 tracing::warn!(encoder = coder.encoder, level = form.level.name, %error, "{SOFTWARE} makes this level");
                 // Whoever publishes chose its size: whether the hardware works is seen from a picture of ours.
-                if let Err(why) = self.pool().program().try_out_by_name(hardware.name()).await {
+                if let Err(why) = self.program().try_out_by_name(hardware.name()).await {
                     self.hardware_fails(&why);
                 }
                 return Ok(None);
@@ -447,14 +454,11 @@ impl Renditions {
     async fn keep_on_disk(&self, form: &str, init: Bytes) {
         let Some(disk) = self.disk_of_forms().cloned() else { return };
         let name = self.name_of_form(form);
-        let put = spawn_blocking(move || disk.put(name, &[vec![init]])).await;
-        if let Ok(Err(error)) = put {
-            tracing::warn!(%error, "parameter sets are not kept on the disk");
-        }
+        put(disk, name, move || vec![vec![init]]).await;
     }
 
     fn name_of_form(&self, form: &str) -> Name {
-        let level = hash(&format!("{} {} {form}", self.words(), ladder::VERSION));
+        let level = hash(&format!("{} {} {form}", self.program().words, ladder::VERSION));
         Name { video: FOLDER.to_owned(), level, epoch: 0, number: 0 }
     }
 }

@@ -73,6 +73,11 @@ impl Ladder {
     /// The levels of an original, the largest first. Never larger than it. What only new devices can play (HEVC, AV1,
     /// VP9, H.264 beyond 8 bits and 4:2:0) gets a level of its own size that all can.
     pub fn levels(&self, original: &VideoConfig) -> Vec<Level> {
+        self.levels_beside(original, !plays_everywhere(original))
+    }
+
+    /// The same; `own_size`: also one of its own size.
+    fn levels_beside(&self, original: &VideoConfig, own_size: bool) -> Vec<Level> {
         let (width, height) = (original.display_width(), original.height);
         let short = width.min(height);
         let pixels = u64::from(original.width) * u64::from(original.height);
@@ -81,7 +86,7 @@ impl Ladder {
             return Vec::new();
         }
         let mut levels: Vec<Level> = Vec::new();
-        if !plays_everywhere(original) {
+        if own_size {
             let own = self.rungs.iter().find(|r| r.height == short);
             let kbps = own.map_or_else(|| usual_kbps(short), |r| r.max_kbps);
             levels.push(level(OWN_SIZE.to_owned(), (width & !1, height & !1), kbps, original));
@@ -96,12 +101,16 @@ impl Ladder {
     }
 
     /// The levels of the first of these pictures, which an encoder sends of one and the same. Several are its own ladder:
-    /// then there is only the one that everything plays, where none of them is such.
-    pub fn levels_of_first(&self, pictures: &[VideoConfig]) -> Vec<Level> {
-        let mut levels = pictures.first().map(|first| self.levels(first)).unwrap_or_default();
+    /// then there is only the one that everything plays, where none of them is such. So is where the first was in one of these
+    /// codecs `before` that not everything plays: levels are those of all of it.
+    pub fn levels_of_first(&self, pictures: &[VideoConfig], before: &[String]) -> Vec<Level> {
+        let Some(first) = pictures.first() else { return Vec::new() };
+        let needed = !pictures.iter().any(plays_everywhere);
+        let now = plays_everywhere(first);
+        let was_needed = now && before.iter().any(|codec| !codec_plays_everywhere(codec));
+        let mut levels = self.levels_beside(first, !now || was_needed);
         if pictures.len() > 1 {
-            let needed = !pictures.iter().any(plays_everywhere);
-            levels.retain(|level| needed && level.name == OWN_SIZE);
+            levels.retain(|level| (needed || was_needed) && level.name == OWN_SIZE);
         }
         levels
     }
@@ -109,15 +118,31 @@ impl Ladder {
     /// The level of sound: AAC of what not everything plays, so that everything plays; Opus of AAC, for those who speak no
     /// other, as WebRTC does.
     pub fn sound(&self, original: &AudioConfig) -> Option<Level> {
+        let coding = match &original.codec {
+            AudioCodec::Aac(_) => SoundCoding::Opus,
+            _ => SoundCoding::Aac,
+        };
+        self.sound_in(original, coding)
+    }
+
+    /// The same; and AAC where it was `before` in one of these codecs that not everything plays.
+    pub fn sounds(&self, original: &AudioConfig, before: &[String]) -> Vec<Level> {
+        let was_needed = before.iter().any(|codec| !codec_plays_everywhere(codec));
+        let aac = was_needed.then(|| self.sound_in(original, SoundCoding::Aac)).flatten();
+        let own = self.sound(original).filter(|own| aac.as_ref() != Some(own));
+        own.into_iter().chain(aac).collect()
+    }
+
+    fn sound_in(&self, original: &AudioConfig, coding: SoundCoding) -> Option<Level> {
         let rate = original.output_sample_rate;
         let odd = !SOUND_RATES.contains(&rate) || !SOUND_RATES.contains(&original.sample_rate);
         let channels = original.channels;
         if self.is_copy_only() || odd || !(1..=SOUND_CHANNELS_MAX).contains(&channels) {
             return None;
         }
-        let (name, coding) = match &original.codec {
-            AudioCodec::Aac(_) => ("opus", SoundCoding::Opus),
-            _ => ("aac", SoundCoding::Aac),
+        let name = match coding {
+            SoundCoding::Opus => "opus",
+            SoundCoding::Aac => "aac",
         };
         let kind = Kind::Sound(Sound { coding });
         // It takes what it takes, whatever its original does.
@@ -177,6 +202,18 @@ fn plays_everywhere(original: &VideoConfig) -> bool {
         VideoCodec::H264(record) => {
             matches!(record.sps().first().and_then(|s| s.get(1)), Some(66 | 77 | 100))
         }
+        _ => false,
+    }
+}
+
+/// The same by RFC 6381, of sound too: AAC.
+fn codec_plays_everywhere(codec: &str) -> bool {
+    let (codec, profile) = codec.split_once('.').unwrap_or((codec, ""));
+    match codec {
+        "avc1" => ["42", "4d", "64"].iter().any(|profiles| {
+            profile.get(..2).is_some_and(|profile| profile.eq_ignore_ascii_case(profiles))
+        }),
+        "mp4a" => profile.starts_with("40"),
         _ => false,
     }
 }
@@ -410,10 +447,27 @@ pub(crate) mod tests {
             (vec![h264(1080), h264(720), h264(360)], ""),
             (vec![], ""),
         ] {
-            let levels = ladder.levels_of_first(&pictures);
+            let levels = ladder.levels_of_first(&pictures, &[]);
             let names: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
             assert_eq!(names.join(" "), expect, "{pictures:?}");
-            assert!(Ladder::copy_only().levels_of_first(&pictures).is_empty());
+            assert!(Ladder::copy_only().levels_of_first(&pictures, &[]).is_empty());
+        }
+        // What it was before counts as well.
+        for (pictures, before, expect) in [
+            (vec![h264(1080)], "avc1.64001f", "720p 360p"),
+            (vec![h264(1080)], "avc1.4D401f", "720p 360p"),
+            (vec![h264(1080)], "hvc1.1.6.L93.B0", "h264 720p 360p"),
+            (vec![h264(1080)], "avc1.6e001f", "h264 720p 360p"),
+            (vec![vp9(1080)], "vp09.00.10.08", "h264 720p 360p"),
+            (vec![h264(1080), h264(720)], "av01.0.04M.08", "h264"),
+            // That is what it still is.
+            (vec![vp9(1080), h264(720)], "vp09.00.10.08", ""),
+        ] {
+            let before = ["avc1.42001f".to_owned(), before.to_owned()];
+            let levels = ladder.levels_of_first(&pictures, &before);
+            let names: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
+            assert_eq!(names.join(" "), expect, "{before:?}");
+            assert!(Ladder::copy_only().levels_of_first(&pictures, &before).is_empty());
         }
     }
 
@@ -483,6 +537,20 @@ pub(crate) mod tests {
             let found = found.map(|l| format!("{} {} {}", l.name, l.max_kbps, l.codec_string()));
             assert_eq!(found.unwrap_or_default(), expect, "{original:?}");
             assert_eq!(Ladder::copy_only().sound(&original), None);
+        }
+        // What it was before counts as well.
+        for (original, before, expect) in [
+            (aac(&[0x12, 0x10]), &["mp4a.40.2"][..], "opus"),
+            (aac(&[0x12, 0x10]), &["Opus", "mp4a.40.2"], "opus aac"),
+            (aac(&[0x12, 0x10]), &["mp4a.6B"], "opus aac"),
+            (opus.clone(), &["mp4a.40.2", "Opus"], "aac"),
+            (of(384_000, 2), &["Opus"], ""),
+        ] {
+            let before: Vec<String> = before.iter().map(|codec| (*codec).to_owned()).collect();
+            let levels = ladder.sounds(&original, &before);
+            let names: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
+            assert_eq!(names.join(" "), expect, "{before:?}");
+            assert!(Ladder::copy_only().sounds(&original, &before).is_empty());
         }
     }
 }

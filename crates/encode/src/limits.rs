@@ -49,6 +49,15 @@ pub const PROCESS_NICE: i32 = 5;
 /// How long an encoder program may take to say what it is: at once, where the machine has nothing else to do.
 pub const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Starts of encoders that fail in a row before the program is looked for: a job and its second attempt.
+pub const STARTS_FAILED: u32 = 2;
+
+/// How long after it was not there the program is looked for again: one that is being replaced is back by then.
+pub const PROGRAM_AGAIN: Duration = Duration::from_secs(5);
+
+/// The same of one that is not there each time: twice as long each time, and never longer.
+pub const PROGRAM_AGAIN_MAX: Duration = Duration::from_secs(30);
+
 /// How long an encoder that is none of the processor's may take to show that it works: a driver takes its time at first.
 pub const TRY_DEADLINE: Duration = Duration::from_secs(15);
 

@@ -20,6 +20,9 @@ pub enum Failed {
     /// The original is there, and can't be read now.
     #[error("its original can't be read now: try again")]
     Store,
+    /// There is no encoder program now.
+    #[error("there is no encoder now: watch the original")]
+    Program,
     /// The original can't be decoded, or the encoder fails with it.
     #[error("this segment can't be encoded: watch the original")]
     Encoder,
@@ -27,14 +30,14 @@ pub enum Failed {
 
 impl Failed {
     /// Nothing is known of the segment: whoever asks next begins anew.
-    pub(crate) fn is_passing(self) -> bool {
-        matches!(self, Self::Busy | Self::Store)
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::Busy | Self::Store | Self::Program)
     }
 
     /// For how long whoever asks hears the same, and nothing is tried.
     pub(crate) fn kept(self) -> Duration {
         match self {
-            Self::Busy | Self::Store => Duration::ZERO,
+            Self::Busy | Self::Store | Self::Program => Duration::ZERO,
             Self::NoOriginal => NO_ORIGINAL_KEPT,
             Self::Encoder => FAILED_KEPT,
         }

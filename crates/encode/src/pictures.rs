@@ -157,7 +157,7 @@ impl Renditions {
             Err(Undrawn::Failed(failed)) => Err(failed),
             Err(Undrawn::Lost(error)) => {
                 tracing::warn!(video = original.video(), %error, "a picture can't be made");
-                Err(Failed::Encoder)
+                Err(self.lost_again())
             }
         };
         made.0.finish(outcome);
@@ -183,6 +183,9 @@ impl Renditions {
         let mut lease = match self.pool().lease(Priority::Picture).await {
             Ok(lease) => lease,
             Err(NoWorker::Busy) => return Err(Undrawn::Failed(Failed::Busy)),
+            Err(NoWorker::Worker(WorkerError::Gone)) => {
+                return Err(Undrawn::Failed(Failed::Program));
+            }
             Err(NoWorker::Worker(error)) => {
                 self.counters().lost.fetch_add(1, Ordering::Relaxed);
                 return Err(Undrawn::Lost(error.into()));

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::limits::{PICTURES_AT_ONCE, WAITING_MAX};
+use crate::presence::Presence;
 use crate::program::Program;
 use crate::renditions::Settings;
 use crate::worker::{Counters, Worker, WorkerError};
@@ -74,7 +75,7 @@ impl From<Unstarted> for NoWorker {
 
 /// All workers of a node.
 pub(crate) struct Pool {
-    program: Program,
+    presence: Presence,
     patience: Duration,
     silent_max: Duration,
     hardware: AtomicBool,
@@ -99,8 +100,8 @@ impl Pool {
         let hardware = AtomicBool::new(hardware);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let state = State::new(settings.workers, cores);
-        let counters = Arc::default();
-        Arc::new(Self { program, patience, silent_max, hardware, counters, state: state.into() })
+        let (presence, counters) = (Presence::new(program), Arc::default());
+        Arc::new(Self { presence, patience, silent_max, hardware, counters, state: state.into() })
     }
 
     /// A worker, in the order of priorities.
@@ -143,16 +144,10 @@ impl Pool {
         }
         let worker = match idle {
             Some(worker) => worker,
-            None => {
-                let (hardware, silent_max) =
-                    (self.hardware.load(Ordering::Relaxed), self.silent_max);
-                let started =
-                    Worker::start(&self.program, hardware, silent_max, &self.counters).await;
-                match started {
-                    Ok(worker) => worker,
-                    Err(error) => return Err(Unstarted { error, place }),
-                }
-            }
+            None => match self.start(self.hardware.load(Ordering::Relaxed)).await {
+                Ok(worker) => worker,
+                Err(error) => return Err(Unstarted { error, place }),
+            },
         };
         Ok(Lease { worker: Some(worker), place })
     }
@@ -198,8 +193,22 @@ impl Pool {
         }
     }
 
-    pub(crate) fn program(&self) -> &Program {
-        &self.program
+    /// A process of this program that has greeted.
+    pub(crate) async fn greeted(
+        &self,
+        program: &Arc<Program>,
+        hardware: bool,
+    ) -> Result<Worker, WorkerError> {
+        Worker::start(program, hardware, self.silent_max, &self.counters).await
+    }
+
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    /// What encodes from now on is the program that is there now.
+    pub(crate) fn replace_idle(&self) {
+        self.state().idle.clear();
     }
 
     /// Whether processes may open files from now on. Those of the other kind end when they have nothing to do.
@@ -345,9 +354,12 @@ impl Lease {
     /// The job is done: the process may do another one.
     pub(crate) fn done(mut self) {
         let pool = &self.place.pool;
+        let program = pool.presence.program();
         let mut state = pool.state();
         let may = pool.hardware.load(Ordering::Relaxed);
-        if let Some(mut worker) = self.worker.take().filter(|worker| worker.hardware == may) {
+        let goes_on =
+            |worker: &Worker| worker.hardware == may && Arc::ptr_eq(&worker.program, &program);
+        if let Some(mut worker) = self.worker.take().filter(goes_on) {
             worker.idle_since = Instant::now();
             state.idle.push(worker);
         }

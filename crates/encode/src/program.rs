@@ -9,6 +9,10 @@ use tokio::process::Command;
 use crate::limits::{TRY_DEADLINE, VERSION_DEADLINE, WORDS_BYTES_MAX};
 use crate::wire;
 
+/// What it means that there is no program.
+pub const WITHOUT_PROGRAM: &str =
+    "no levels of quality and no thumbnails: viewers get what the encoder sends";
+
 /// An encoder program that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {

@@ -25,7 +25,7 @@ use crate::made::{Failed, Made};
 use crate::original::{Original, Unreadable};
 use crate::pictures::{Asked, Pictures};
 use crate::pool::{Pool, Priority};
-use crate::program::{Program, lists_encoder};
+use crate::program::Program;
 use crate::rate::{LevelBits, OriginalBits, Rates};
 use crate::sound::Sound;
 use crate::wire::SoundCoding;
@@ -70,7 +70,6 @@ pub const SOFTWARE: &str = "libx264";
 pub struct Renditions {
     pool: Arc<Pool>,
     settings: Settings,
-    words: String,
     jobs: mpsc::Sender<Work>,
     queue: Mutex<Option<mpsc::Receiver<Work>>>,
     pictures: Pictures,
@@ -92,6 +91,8 @@ pub(crate) struct State {
     demand: BTreeMap<(String, String), BTreeMap<Level, Demand>>,
     pub(crate) inits: Inits,
     bytes: usize,
+    /// What has made all that.
+    program: Option<Arc<Program>>,
     pub(crate) clock: u64,
     pub(crate) rates: Rates,
 }
@@ -247,7 +248,6 @@ impl Renditions {
                 );
             }
         }
-        let words = program.words.clone();
         let pool = Pool::new(program, &settings, hardware.is_some());
         let (queue, state) = (Mutex::new(Some(queue)), Mutex::default());
         let pictures = Pictures::new(pool.pictures_at_once());
@@ -258,20 +258,34 @@ impl Renditions {
             });
             told.ok().map(Arc::new)
         });
-        Arc::new(Self { pool, settings, words, jobs, queue, pictures, disk, hardware, state })
+        Arc::new(Self { pool, settings, jobs, queue, pictures, disk, hardware, state })
     }
 
-    pub(crate) fn words(&self) -> &str {
-        &self.words
+    /// Which program makes levels now.
+    pub(crate) fn program(&self) -> Arc<Program> {
+        self.pool.presence().program()
+    }
+
+    /// Another version makes other bits: nothing of the one before goes out as the new one's.
+    pub(crate) fn follow_program(&self) {
+        let program = self.program();
+        let mut state = self.state();
+        let same = state.program.as_ref().is_none_or(|before| Arc::ptr_eq(before, &program));
+        state.program = Some(program);
+        if !same {
+            state.made.clear();
+            state.inits = Inits::default();
+        }
     }
 
     pub(crate) fn hardware(&self) -> Option<&Hardware> {
         self.hardware.as_ref()
     }
 
-    /// Why the encoder that is configured does not encode now, if so.
+    /// Why nothing can be encoded now, or not by the encoder that is configured, if so.
     pub fn complaint(&self) -> Option<String> {
-        self.hardware.as_ref()?.complaint()
+        let hardware = || self.hardware.as_ref()?.complaint();
+        self.pool.presence().complaint().or_else(hardware)
     }
 
     /// The encoder in hardware does not work: libx264 does it until it does again.
@@ -285,13 +299,18 @@ impl Renditions {
     /// Whether it works again. Nobody's segment is at stake: a process of its own encodes one picture.
     async fn try_hardware(self: Arc<Self>) {
         let Some(hardware) = &self.hardware else { return };
-        if hardware.tried(self.pool.program().try_out_by_name(hardware.name()).await) {
+        if hardware.tried(self.program().try_out_by_name(hardware.name()).await) {
             self.pool.use_hardware(true);
             // It may have failed again by now.
             if !hardware.works() {
                 self.pool.use_hardware(false);
             }
         }
+    }
+
+    /// Why a job fails whose second worker was lost, too.
+    pub(crate) fn lost_again(&self) -> Failed {
+        if self.pool.presence().is_off() { Failed::Program } else { Failed::Encoder }
     }
 
     pub(crate) fn allowance(&self) -> Allowance {
@@ -345,7 +364,7 @@ impl Renditions {
     /// Whether FFmpeg here has what makes a level.
     pub fn makes(&self, level: &Level) -> bool {
         // Pictures have an encoder to fall back to, and fail without any.
-        level.as_sound().is_none_or(|sound| lists_encoder(&self.words, sound.encoder()))
+        level.as_sound().is_none_or(|sound| self.program().has_encoder(sound.encoder()))
     }
 
     /// A segment of a level, which may still be being made. Who asks for it will want the next one too.
@@ -363,6 +382,7 @@ impl Renditions {
             true => Priority::Live,
             false => priority_at(original, number, Priority::Seeking),
         };
+        self.follow_program();
         let mut state = self.state();
         let filling = state.is_filling(&(video.clone(), track.clone()), level, number);
         let demand = state.demand.entry((video.clone(), track.clone())).or_default();
@@ -431,7 +451,12 @@ impl Renditions {
             if self.hardware.as_ref().is_some_and(Hardware::is_due) {
                 jobs.spawn(self.clone().try_hardware());
             }
-            let again = self.hardware.as_ref().and_then(Hardware::again_at);
+            if self.pool.presence().is_due() {
+                let renditions = self.clone();
+                jobs.spawn(async move { renditions.pool.look().await });
+            }
+            let hardware = self.hardware.as_ref().and_then(Hardware::again_at);
+            let again = [hardware, self.pool.presence().again_at()].into_iter().flatten().min();
             let next = again.map_or(next.into(), |again| again.min(next.into()));
             tokio::select! {
                 work = queue.recv() => match work {
@@ -457,6 +482,7 @@ impl Renditions {
         let mut guard = Abandoned::new(&self, &begun.segment);
         // Live this waits until the segment begins. What is whole may have been made already.
         let whole = original.segment(number).is_some_and(|s| s.complete);
+        let program = self.program();
         let mut first = Ok(None);
         if !whole {
             first = original.part(number, 0).await;
@@ -490,6 +516,8 @@ impl Renditions {
                     Failed::Busy if nobody => {
                         tracing::debug!(%video, number, "what was begun ahead is not made");
                     }
+                    // That is told once, when it is missed.
+                    Failed::Program => tracing::debug!(%video, number, "no encoder"),
                     _ => tracing::warn!(%video, number, %error, "a segment can't be encoded"),
                 }
             }
@@ -500,7 +528,10 @@ impl Renditions {
                 return;
             }
             self.measure(&begun, &made);
-            self.put_on_disk(&begun, made).await;
+            // It may have been replaced meanwhile, and names are by what it is now.
+            if Arc::ptr_eq(&program, &self.program()) {
+                self.put_on_disk(&begun, made).await;
+            }
         }
         self.trim();
         self.make_ahead(&begun.segment, &original, false);

@@ -21,6 +21,9 @@ pub(crate) enum WorkerError {
     /// It can't be started.
     #[error("the encoder can't be started: {0}")]
     Start(io::Error),
+    /// None could be started, and the program is looked for.
+    #[error("there is no encoder program")]
+    Gone,
     /// It ended, or its pipe did.
     #[error("the encoder has ended")]
     Ended,
@@ -76,6 +79,10 @@ pub(crate) struct Worker {
     pub(crate) idle_since: Instant,
     /// It may open files.
     pub(crate) hardware: bool,
+    /// What it said of itself.
+    pub(crate) greeting: String,
+    /// What it is a process of.
+    pub(crate) program: Arc<Program>,
     _running: Running,
     child: Child,
 }
@@ -91,7 +98,7 @@ impl Drop for Running {
 impl Worker {
     /// Starts a process and waits for its greeting.
     pub(crate) async fn start(
-        program: &Program,
+        program: &Arc<Program>,
         hardware: bool,
         silent_max: Duration,
         counters: &Arc<Counters>,
@@ -116,11 +123,16 @@ impl Worker {
         let pipe = BufReader::with_capacity(64 << 10, stdout);
         let from = From { pipe, words: Words::new(stderr), heard: heard.clone() };
         let to = To { pipe: stdin, heard };
+        let (idle_since, greeting, program) = (Instant::now(), String::new(), program.clone());
+        let _running = running;
         let mut worker =
-            Self { to, from, idle_since: Instant::now(), hardware, _running: running, child };
+            Self { to, from, idle_since, hardware, greeting, program, _running, child };
         match timeout(VERSION_DEADLINE, worker.from.read()).await {
             Err(_) => Err(WorkerError::Silent),
-            Ok(Ok(FromEncoder::Hello(_))) => Ok(worker),
+            Ok(Ok(FromEncoder::Hello(hello))) => {
+                worker.greeting = hello.words;
+                Ok(worker)
+            }
             Ok(Ok(_)) => Err(WireError::Unknown("the greeting").into()),
             Ok(Err(error)) => Err(error),
         }

@@ -1,11 +1,12 @@
 //! The encoder program beside the server: found at the start, supervised for as long as the node runs.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use control::{Control, VideoUid};
 use deliver::Levels;
-use encode::{Disk, Encoder, Ladder, Program, Renditions, SOFTWARE, Settings};
+use encode::limits::{PROGRAM_AGAIN, PROGRAM_AGAIN_MAX};
+use encode::{Disk, Encoder, Ladder, Program, Renditions, SOFTWARE, Settings, WITHOUT_PROGRAM};
 use record::History;
 
 use crate::config::{self, Config};
@@ -23,7 +24,7 @@ pub(crate) struct Encoding {
     levels: Arc<Levels>,
     control: Arc<Control>,
     /// Why something is not as the configuration asks for.
-    complaint: OnceLock<String>,
+    complaint: Mutex<Option<String>>,
 }
 
 impl Encoding {
@@ -34,7 +35,7 @@ impl Encoding {
             folder: config.data.dir.join(FOLDER),
             levels,
             control: history.control().clone(),
-            complaint: OnceLock::new(),
+            complaint: Mutex::default(),
         });
         let made = Arc::downgrade(&encoding);
         history.on_delete(move |video| {
@@ -90,28 +91,20 @@ impl Encoding {
 
     fn words(&self) -> Option<String> {
         let later = self.levels.renditions().and_then(|renditions| renditions.complaint());
-        self.complaint.get().cloned().or(later)
+        // What is lost while the server runs is worse.
+        later.or_else(|| self.known().clone())
     }
 
-    /// Looks for the program, and makes levels and pictures for as long as it is polled. Without it originals are all
-    /// there is, and the log says why.
+    fn known(&self) -> MutexGuard<'_, Option<String>> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for the program, and makes levels and pictures for as long as it is polled. Until it is there originals are
+    /// all there is, and the log says why.
     pub(crate) async fn serve(self: Arc<Self>) {
         let config = &self.config;
         self.tidy().await;
-        let program = match Program::ask(&path(&config.program)).await {
-            Ok(program) => program,
-            Err(error) => {
-                let words =
-                    "no levels of quality and no thumbnails: viewers get what the encoder sends";
-                let _ = self.complaint.set(format!("{words} ({error})"));
-                // An input may have a ladder of its own; where the node wants neither, nobody misses them.
-                match self.complaint() {
-                    None => tracing::debug!(%error, "{words}"),
-                    Some(_) => tracing::warn!(%error, "{words}"),
-                }
-                return std::future::pending().await;
-            }
-        };
+        let program = self.program().await;
         tracing::info!(program = %program.words, "levels of quality and pictures are made when they are asked for");
         let encoder = self.encoder(&program).await;
         let settings = settings(config, self.folder.clone(), encoder);
@@ -122,6 +115,29 @@ impl Encoding {
         };
         self.levels.ready(renditions.clone());
         renditions.run().await;
+    }
+
+    /// The program, as soon as there is one.
+    async fn program(&self) -> Program {
+        let path = path(&self.config.program);
+        let mut wait = PROGRAM_AGAIN;
+        loop {
+            let error = match Program::ask(&path).await {
+                Ok(program) => {
+                    self.known().take();
+                    return program;
+                }
+                Err(error) => error,
+            };
+            let before = self.known().replace(format!("{WITHOUT_PROGRAM} ({error})"));
+            // An input may have a ladder of its own; where the node wants neither, nobody misses them.
+            match before.is_none() && self.complaint().is_some() {
+                false => tracing::debug!(%error, "{WITHOUT_PROGRAM}"),
+                true => tracing::warn!(%error, "{WITHOUT_PROGRAM}"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(PROGRAM_AGAIN_MAX);
+        }
     }
 
     /// The encoder that is configured if it works here, else the processor. It is tried out once, at the start.
@@ -142,19 +158,21 @@ impl Encoding {
                     wanted.name()
                 );
                 tracing::warn!("{words}");
-                let _ = self.complaint.set(words);
+                *self.known() = Some(words);
                 Encoder::Software
             }
         }
     }
 
-    /// Gives back of the disk when little more is free than must be: what is kept here can be made again.
+    /// Gives back of the disk when little more is free than must be, and takes no more than is: what is kept here can be
+    /// made again.
     pub(crate) async fn make_room(&self, least: Option<u64>, free: Option<u64>) {
-        let (Some(least), Some(free)) = (least, free) else { return };
-        let short = least.saturating_add(LEVELS_YIELD_BYTES).saturating_sub(free);
-        if let Some(renditions) = self.levels.renditions().cloned().filter(|_| short > 0) {
-            let _ = tokio::task::spawn_blocking(move || renditions.give_back(short)).await;
-        }
+        let Some(renditions) = self.levels.renditions().cloned() else { return };
+        let beside = least.zip(free).map_or(i64::MAX, |(least, free)| {
+            let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            bytes(free).saturating_sub(bytes(least.saturating_add(LEVELS_YIELD_BYTES)))
+        });
+        let _ = tokio::task::spawn_blocking(move || renditions.fit_disk(beside)).await;
     }
 }
 

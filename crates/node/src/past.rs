@@ -374,8 +374,7 @@ impl Reading<'_> {
         loop {
             let mut any = false;
             let Some(failed) = self.parts(number, &mut any).await? else { return Ok(true) };
-            let passing = matches!(failed, Failed::Busy | Failed::Store);
-            if any || !passing || tried >= PAST_LEVEL_TRIED {
+            if any || !failed.is_passing() || tried >= PAST_LEVEL_TRIED {
                 if any || failed != Failed::NoOriginal {
                     tracing::warn!(video = %self.video, level = self.name, number, %failed, "a level has a hole");
                 }

@@ -349,7 +349,9 @@ fn write_template(
     let info = &first.info;
     let level = sources.levels.zip(shown.level);
     let init = level.map_or(info.init, |(levels, level)| (levels.init)(&level.name, info.init));
-    let folder = format!("{}/{}", escaped(sources.base), escaped(shown.name));
+    let own = || shown.name.to_owned();
+    let folder = level.map_or_else(own, |(_, level)| crate::hls::level_folder(&level.name, init));
+    let folder = format!("{}/{}", escaped(sources.base), escaped(&folder));
     let _ = write!(
         out,
         "        <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \

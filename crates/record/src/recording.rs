@@ -1,8 +1,9 @@
 //! A recording as it was read: its index, its catalog, and where its media is.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use control::{SegmentRecord, Video};
@@ -52,10 +53,12 @@ pub struct Recording {
     /// Which record's object has an initialisation segment, and where.
     inits: BTreeMap<u64, (usize, Range<u64>)>,
     rendered: Mutex<BTreeMap<(String, bool), Bytes>>,
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Recording {
-    pub(crate) fn new(video: Video, catalog: Option<Bytes>, records: Vec<SegmentRecord>) -> Self {
+    /// What was recorded of a video, in order; nothing is known of what its initialisation segments say.
+    pub fn new(video: Video, catalog: Option<Bytes>, records: Vec<SegmentRecord>) -> Self {
         let (mut index, mut inits) = (Index::new(), BTreeMap::new());
         for (i, record) in records.iter().enumerate() {
             if let Err(error) = index::add(&mut index, record) {
@@ -70,8 +73,13 @@ impl Recording {
         if !video.live() {
             index.end();
         }
-        let (contents, rendered) = (BTreeMap::new(), Mutex::default());
-        Self { video, index, catalog, contents, records, inits, rendered }
+        let (contents, rendered, derived) = (BTreeMap::new(), Mutex::default(), OnceLock::new());
+        Self { video, index, catalog, contents, records, inits, rendered, derived }
+    }
+
+    /// What whoever delivers it derives of all this, once: it never changes. Of one type, for one reader.
+    pub fn derived<T: Any + Send + Sync>(&self, derive: impl FnOnce() -> T) -> Option<&T> {
+        self.derived.get_or_init(|| Box::new(derive())).downcast_ref()
     }
 
     /// Where the initialisation segments are that [`contents`](Self::contents) shall know.

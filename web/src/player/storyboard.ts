@@ -11,7 +11,7 @@ export interface Tile {
   height: number;
 }
 
-/** One that grows is asked for again after this. */
+/** One that grows, or was refused, is asked for again after this, and so is a sheet. */
 const FRESH_MS = 8_000;
 const TIMEOUT_MS = 8_000;
 const CUE = /^(?:(\d+)\n)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?) --> .*\n(\S+)#xywh=(\d+),(\d+),(\d+),(\d+)/;
@@ -37,20 +37,71 @@ export function tileAt(tiles: Tile[], positionS: number, segment: number | null)
   return tiles.filter(begun).at(-1) ?? tiles[0] ?? null;
 }
 
+/** The sheets that tiles are on. One is shown when it is there: a background that was refused once is never asked for again. */
+class Sheets {
+  /** Which are there, and when the others were asked for. */
+  private readonly known = new Map<string, number | 'there'>();
+
+  constructor(
+    private readonly load: LoadPicture,
+    private readonly onNews: () => void,
+  ) {}
+
+  has(url: string): boolean {
+    const known = this.known.get(url);
+    if (known === 'there') return true;
+    if (known === undefined || performance.now() - known > FRESH_MS) void this.ask(url);
+    return false;
+  }
+
+  /** No others are asked for any more. */
+  keep(tiles: Tile[]): void {
+    const urls = new Set(tiles.map((tile) => tile.url));
+    for (const url of this.known.keys()) if (!urls.has(url)) this.known.delete(url);
+  }
+
+  private async ask(url: string): Promise<void> {
+    this.known.set(url, performance.now());
+    try {
+      await this.load(url);
+      this.known.set(url, 'there');
+      this.onNews();
+    } catch {
+      // The time alone is shown, and after a while somebody asks again.
+    }
+  }
+}
+
+/** Fails if there is no picture. */
+export type LoadPicture = (url: string) => Promise<void>;
+
+const loadPicture: LoadPicture = (url) => {
+  const image = new Image();
+  image.src = url;
+  return image.decode();
+};
+
 /** The storyboard of one source, loaded when somebody looks for a place in it. */
 export class Storyboard {
   private tiles: Tile[] = [];
   private askedAtMs = Number.NEGATIVE_INFINITY;
+  private loaded = false;
+  private readonly sheets: Sheets;
 
   constructor(
     private readonly url: string,
     private readonly onNews: () => void,
-  ) {}
+    load: LoadPicture = loadPicture,
+  ) {
+    this.sheets = new Sheets(load, onNews);
+  }
 
   at(positionS: number, segment: number | null, grows: boolean): Tile | null {
-    const ageMs = performance.now() - this.askedAtMs;
-    if (ageMs === Number.POSITIVE_INFINITY || (grows && ageMs > FRESH_MS)) void this.load();
-    return tileAt(this.tiles, positionS, segment);
+    // Of what does not grow it is asked for again, too, where it was not answered.
+    const isOld = grows || !this.loaded;
+    if (isOld && performance.now() - this.askedAtMs > FRESH_MS) void this.load();
+    const tile = tileAt(this.tiles, positionS, segment);
+    return tile !== null && this.sheets.has(tile.url) ? tile : null;
   }
 
   private async load(): Promise<void> {
@@ -59,6 +110,8 @@ export class Storyboard {
       const response = await fetch(this.url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
       if (!response.ok) return;
       this.tiles = parseStoryboard(await response.text(), response.url || this.url);
+      this.sheets.keep(this.tiles);
+      this.loaded = true;
       this.onNews();
     } catch {
       // The time alone is shown.

@@ -97,6 +97,9 @@ async fn draw(
         Ok(Some(pieces)) => Bytes::from(pieces.concat()),
         Ok(None) | Err(Failed::NoOriginal) => return not_found("there is no picture there"),
         Err(Failed::Busy | Failed::Store) => return too_busy(),
+        Err(Failed::Program) => {
+            return not_now("there is no encoder now", encode::limits::PROGRAM_AGAIN);
+        }
         // Whoever asks before then hears the same.
         Err(Failed::Encoder) => {
             let words = "this picture can't be drawn";

@@ -246,17 +246,18 @@ async fn an_encoder_that_dies_when_it_is_asked_what_levels_begin_with_is_asked_o
     assert!(renditions.init(studio.original().as_ref(), 7, level).await.is_ok());
     let counters = renditions.counters();
     assert_eq!(counters.lost.load(Ordering::Relaxed), 1, "the incident is counted");
-    // One that always dies is given up, for all who ask in the next while.
+    // One that always dies is given up, for all who ask before it is looked for again.
     let dies = scripted(dir.path(), &real_words().await, "exit 1").await;
     let renditions = Renditions::new(dies, settings(1));
     tokio::spawn(renditions.clone().run());
     for _ in 0..20 {
         let asked = renditions.init(studio.original().as_ref(), 7, level).await;
-        assert_eq!(asked, Err(Failed::Encoder));
+        assert_eq!(asked, Err(Failed::Program));
     }
     let counters = renditions.counters();
     assert_eq!(counters.lost.load(Ordering::Relaxed), 2);
-    assert_eq!(counters.started.load(Ordering::Relaxed), 2);
+    let complaint = renditions.complaint().unwrap();
+    assert!(complaint.contains("the encoder has ended"), "{complaint}");
 }
 
 #[tokio::test]
@@ -537,4 +538,33 @@ async fn an_encoder_that_does_not_work_here_is_said() {
     let level = &ladder().levels(&studio.config)[0];
     let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
     assert_eq!(made.part(99).await, Ok(None));
+}
+
+/// What is installed over a program that runs is asked what it is, before anything goes out under the old one's name.
+#[tokio::test]
+async fn a_program_that_is_replaced_is_asked_again_and_its_levels_are_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = real_words().await;
+    let before = words.replacen("libavcodec", "libavcodec of before,", 1);
+    let older = dir.path().join("older");
+    std::fs::create_dir(&older).unwrap();
+    let hello = FromEncoder::Hello(Hello { words: before.clone() });
+    let greeting = said(dir.path(), "greeting", &[hello]);
+    let work = format!("/bin/cat {greeting}; exec /bin/sleep 600");
+    let program = scripted(&older, &before, &work).await;
+    let path = program.path.clone();
+    let renditions = Renditions::new(program, settings(1));
+    tokio::spawn(renditions.clone().run());
+    let studio = Studio::make(SOURCE, X264);
+    let level = &ladder().levels(&studio.config)[0];
+    let id = renditions.init_id(7, level);
+    // Over it, as packages are: whatever begins from now on is the new one.
+    let newer = scripted(dir.path(), &words, "exec REAL work").await;
+    std::fs::rename(newer.path, path).unwrap();
+    let made = renditions.segment(&studio.original(), FIRST, level).unwrap();
+    assert!(made.part(0).await.unwrap().is_some());
+    assert_ne!(renditions.init_id(7, level), id, "what it begins with has another name");
+    let counters = renditions.counters();
+    assert_eq!(counters.started.load(Ordering::Relaxed), 1, "nobody notices");
+    assert_eq!(renditions.complaint(), None);
 }

@@ -277,3 +277,43 @@ fn a_disk_that_becomes_read_only_leaves_the_broadcast_and_what_was_recorded() {
     });
     assert!(first > shown, "{first} was shown before, up to {shown}: {list:?}");
 }
+
+/// A disk without room: levels play as without one, and it is told once, not of each segment. With room they are kept again.
+#[test]
+fn levels_on_a_full_disk_play_and_are_told_of_once() {
+    if !can_mount() {
+        return;
+    }
+    let disk = Mount::memory(DISK_MIB).unwrap();
+    let floor = "retention.min_free_gb=0";
+    let settings = [crate::levels::LADDER, "hls.segment_ms=1000", floor];
+    let mut server = Server::start_in(AIRWAVE, &disk.path().join("data"), &settings);
+    let input = server.input();
+    let _encoder = clip().publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    crate::levels::with_levels(&server, &input.uid);
+    let level = server.url(&format!("/{}/manifest/video.96p.cmaf.m3u8", input.uid));
+    let mut level = Follower::of_level(level);
+    let kept = |server: &Server| server.metric("level_disk_bytes");
+    let mut watch = |server: &mut Server, words: &str, segments: usize| {
+        wait_until(words, 60, || {
+            level.reload();
+            server.child().output().contains(words).then_some(())
+        });
+        let wanted = level.segments.len() + segments;
+        while level.segments.len() < wanted {
+            level.reload();
+        }
+    };
+    wait_until("a level on the disk", 30, || {
+        watch(&mut server, "", 1);
+        (kept(&server) > 0).then_some(())
+    });
+    // Somebody else fills it, to the last byte.
+    let filler = disk.path().join("filler");
+    let _ = std::fs::write(&filler, vec![1; (DISK_MIB as usize) << 20]);
+    watch(&mut server, "levels are not kept on the disk", 4);
+    std::fs::remove_file(&filler).unwrap();
+    watch(&mut server, "levels are kept on the disk again", 1);
+    assert_eq!(server.child().output().matches("levels are not kept on the disk").count(), 1);
+}

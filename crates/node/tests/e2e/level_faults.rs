@@ -188,3 +188,71 @@ fn hardware_that_is_not_there_is_said_by_its_name_and_software_does_it() {
         wait_until("the log", 10, || server.child().output().contains(complaint).then_some(()));
     }
 }
+
+/// A program that is not there yet, goes away, and comes back: all who look read so, and nobody needs to start the server anew.
+#[test]
+fn a_program_that_goes_away_is_missed_aloud_and_comes_back_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (there, away) = (folder.path().join("airwave-encode"), folder.path().join("away"));
+    std::fs::copy(Path::new(AIRWAVE).with_file_name("airwave-encode"), &away).unwrap();
+    let program = format!("encode.program={:?}", there.display().to_string());
+    let more = ["encode.pictures=true", "encode.linger_s=1", "encode.cache_gb=0"];
+    let settings = [LADDER, "hls.segment_ms=1000", &*program];
+    let mut server = Server::start(AIRWAVE, &[&settings[..], &more[..]].concat());
+    let input = server.input();
+    let _publisher = short_groups().publish(&input.rtmp, -1);
+    server.wait_live(&input);
+    let path = format!("/stream/live_inputs/{}", input.uid);
+    let why = format!("there is no {}", there.display());
+    let words = format!(
+        "no levels of quality and no thumbnails: viewers get what the encoder sends ({why})"
+    );
+    let complaint = |server: &Server| {
+        let input = server.api("GET", &path, None).json();
+        input["result"]["ladderComplaint"].as_str().map(str::to_owned)
+    };
+    let said = |server: &mut Server| server.child().output().matches(&*why).count();
+    wait_until("what is missing", 30, || {
+        (complaint(&server).as_ref() == Some(&words)).then_some(())
+    });
+    std::fs::rename(&away, &there).unwrap();
+    with_levels(&server, &input.uid);
+    assert_eq!((complaint(&server), said(&mut server)), (None, 1));
+    // Of the newest segment each time: nobody has made that one.
+    let level = list(&server, &input.uid, "video.96p.cmaf");
+    let newest = || {
+        let text = request("GET", &level, &[], b"").text();
+        let uri = text.lines().rfind(|line| line.ends_with(".m4s")).unwrap().to_owned();
+        answered(&level.join(&uri))
+    };
+    let until = |status: u16| {
+        wait_until("the level's answer", 60, || {
+            let answer = newest();
+            (answer.status == status).then_some(answer)
+        })
+    };
+    until(200);
+    for _ in 0..2 {
+        std::fs::rename(&there, &away).unwrap();
+        // Who is at work goes on to the end.
+        let idle = || (server.metric("encoder_processes") == 0).then_some(());
+        wait_until("no encoder to run", 30, idle);
+        let refused = until(503);
+        assert_eq!(refused.text(), "there is no encoder now: watch the original\n");
+        assert_eq!(refused.headers["retry-after"], "5");
+        let told = || (complaint(&server).as_ref() == Some(&words)).then_some(());
+        wait_until("the complaint", 30, told);
+        let ready = server.admin("/readyz");
+        assert_eq!((ready.status, ready.text()), (200, format!("ready, but {words}\n")));
+        let picture = server.get(&format!("/{}/thumbnails/thumbnail.jpg", input.uid));
+        assert_eq!((picture.status, picture.text().trim()), (503, "there is no encoder now"));
+        // Its levels stay listed: it is away for a moment, mostly.
+        with_levels(&server, &input.uid);
+        std::fs::rename(&away, &there).unwrap();
+        until(200);
+        assert_eq!((complaint(&server), server.admin("/readyz").text()), (None, "ready\n".into()));
+    }
+    // Once each time, however many segments were asked for.
+    assert_eq!(said(&mut server), 3);
+    assert_eq!(server.child().output().matches("is there again").count(), 2);
+}

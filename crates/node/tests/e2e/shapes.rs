@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use testkit::{Clip, ClipSpec, Follower, Response, Server, Url, request, wait_until};
+use testkit::{Child, Clip, ClipSpec, Follower, Response, Server, Url, request, skip, wait_until};
 
 use crate::AIRWAVE;
+use crate::codecs::FFMPEG;
 use crate::levels::{LADDER, with_levels};
 
 /// Segments of a second.
@@ -41,13 +42,24 @@ fn named(uri: &str) -> (u64, u64) {
 }
 
 fn size_of(file: &[u8]) -> String {
+    probed(file, "stream=width,height")
+}
+
+fn probed(file: &[u8], what: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.mp4");
     std::fs::write(&path, file).unwrap();
     let mut command = Command::new("ffprobe");
-    command.args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0:s=x"]);
-    command.args(["-show_entries", "stream=width,height"]).arg(&path);
+    command.args(["-v", "error", "-of", "csv=p=0:s=x", "-show_entries", what]).arg(&path);
     String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// The same file of another track.
+fn file_in(track: &str, uri: &str) -> String {
+    let mut all: Vec<&str> = uri.split('/').collect();
+    let at = all.len() - 2;
+    all[at] = track;
+    all.join("/")
 }
 
 /// Objects of a video in the store.
@@ -123,23 +135,37 @@ fn each_segment_has_its_level_in_its_own_shape() {
     a_store_that_fails(&server, &video, &list(&server, "video.96p.cmaf"), data.path());
 }
 
-/// The same address, encoded in another way: who has what it was before hears so.
+/// What is encoded in another way has another address. Who asks for what has none of its own hears that it is another one.
 fn a_ladder_that_changes(level: &Url, uri: &str, server: Server, data: &Path) {
+    const KEPT: &str = "public, max-age=31536000, immutable";
     let before = get(&level.join(uri));
-    let tag = before.headers["etag"].clone();
-    let again = request("GET", &level.join(uri), &[("if-none-match", &tag)], b"");
+    assert_eq!(before.headers["cache-control"], KEPT);
+    let whatever = file_in("video.144p.cmaf", uri);
+    let plain = get(&level.join(&whatever));
+    assert_eq!((&plain.body, &*plain.headers["cache-control"]), (&before.body, "max-age=1"));
+    let tag = plain.headers["etag"].clone();
+    let again = request("GET", &level.join(&whatever), &[("if-none-match", &tag)], b"");
     assert_eq!(again.status, 304);
-    let path = level.join(uri).path;
+    let (list, path, whatever) = (&level.path, level.join(uri).path, level.join(&whatever).path);
     drop(server);
     let server = Server::start_in(AIRWAVE, data, &["encode.ladder=[\"144p=60\"]", SEGMENTS]);
     let other = wait_until("a level", 30, || {
-        let other = request("GET", &server.url(&path), &[("if-none-match", &tag)], b"");
+        let other = request("GET", &server.url(&whatever), &[("if-none-match", &tag)], b"");
         assert_ne!(other.status, 304, "that is another one");
         // While it is made it has none.
         other.headers.contains_key("etag").then_some(other)
     });
     assert_ne!(other.headers["etag"], tag);
     assert_ne!(other.body, before.body);
+    // Who plays a list of before goes on.
+    let old = get(&server.url(&path));
+    assert_eq!((&old.body, &*old.headers["cache-control"]), (&other.body, "max-age=1"));
+    let level = server.url(list);
+    let all = segments(&get(&level).text());
+    let url = level.join(&all[0].1);
+    assert!(url.path != path && url.path.ends_with(path.rsplit('/').next().unwrap()));
+    let now = get(&url);
+    assert_eq!((&now.body, &*now.headers["cache-control"]), (&other.body, KEPT));
 }
 
 /// Objects are half as long for a moment.
@@ -152,7 +178,8 @@ fn a_store_that_fails(server: &Server, video: &str, level: &Url, data: &Path) {
     for (path, whole) in objects.iter().zip(&whole) {
         std::fs::write(path, &whole[..whole.len() / 2]).unwrap();
     }
-    let original = get(&level.join(&uri.replace(".96p", "")));
+    let own = level.join(&file_in("video.cmaf", &uri));
+    let original = get(&own);
     let failed = get(&level.join(&uri));
     assert_eq!((original.status, failed.status), (503, 503), "{}", failed.text());
     for (path, whole) in objects.iter().zip(&whole) {
@@ -161,6 +188,60 @@ fn a_store_that_fails(server: &Server, video: &str, level: &Url, data: &Path) {
     let made = get(&level.join(&uri));
     assert_eq!(made.status, 200, "{}", made.text());
     let frames = |body: &[u8]| body.windows(4).filter(|w| *w == b"trun").count();
-    let original = get(&level.join(&uri.replace(".96p", "")));
+    let original = get(&own);
     assert_eq!(frames(&made.body), frames(&original.body), "all parts of it");
+}
+
+/// Who leaves with other codecs than he came with: those who can't play the first ones have levels of them.
+#[test]
+fn what_was_in_another_codec_before_has_a_level_that_all_can_play() {
+    if skip("codecs") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[LADDER, SEGMENTS]);
+    let input = server.input();
+    let publish = |codecs: &str| {
+        let mut command = Command::new(FFMPEG);
+        command.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi"]);
+        command.args(["-i", "testsrc2=s=320x180:r=30,format=yuv420p", "-f", "lavfi"]);
+        command.args(["-i", "sine=sample_rate=48000", "-preset", "ultrafast", "-g", "30"]);
+        command.args(codecs.split(' ')).args(["-ac", "2", "-f", "flv", &input.rtmp]);
+        Child::start(&mut command)
+    };
+    let newer = "-c:v libx265 -x265-params keyint=30:min-keyint=30:scenecut=0:log-level=0 \
+                 -c:a libopus";
+    let mut encoder = publish(newer);
+    let video = server.wait_video(&input, &[]);
+    let list = |name: &str| server.url(&format!("/{video}/manifest/{name}.m3u8?dvrEnabled=true"));
+    let mut original = Follower::new(list("video.cmaf"));
+    while original.reload().segments.len() < 3 {}
+    encoder.kill();
+    let mut encoder = publish("-c:v libx264 -c:a aac");
+    let both = |list: &str| {
+        let epochs: Vec<u64> = segments(list).iter().map(|(_, uri)| named(uri).0).collect();
+        epochs.contains(&1) && epochs.iter().filter(|epoch| **epoch == 2).count() > 1
+    };
+    let levels = ["video.h264.cmaf", "audio.aac.cmaf"];
+    // On the air, and when it is over.
+    wait_until("segments of both", 60, || both(&get(&list("video.cmaf")).text()).then_some(()));
+    for level in levels {
+        let text = get(&list(level)).text();
+        assert!(both(&text), "{level}: {text}");
+    }
+    encoder.terminate();
+    encoder.wait(20);
+    server.wait_ready(&video);
+    let all = get(&list("video")).text();
+    for (level, codec) in levels.into_iter().zip(["h264", "aac"]) {
+        assert!(all.contains(level), "{level}: {all}");
+        let list = list(level);
+        let text = get(&list).text();
+        assert!(both(&text), "{level}: {text}");
+        let (map, uri) = &segments(&text)[0];
+        assert_eq!(named(uri).0, 1);
+        let parts = [map, uri].map(|uri| get(&list.join(uri)));
+        assert_eq!(parts.each_ref().map(|part| part.status), [200, 200], "{level}");
+        let file = parts.map(|part| part.body).concat();
+        assert_eq!(probed(&file, "stream=codec_name"), codec);
+    }
 }

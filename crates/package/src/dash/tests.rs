@@ -469,9 +469,11 @@ fn a_level_has_the_timeline_of_its_original() {
                     assert_eq!(times(&this), times(&original), "{what}: {codec}");
                     assert_eq!(values(&this, "bandwidth"), [level.bandwidth.to_string()]);
                     assert_eq!(values(&this, "height"), [["720", "360"][i]]);
-                    let file = format!("m/{}/init-{:014x}.mp4", level.name, 700 + i);
+                    let init = 700 + i;
+                    let folder = level.name.replace(".cmaf", &format!(".{init:014x}.cmaf"));
+                    let file = format!("m/{folder}/init-{init:014x}.mp4");
                     assert_eq!(values(&this, "initialization"), [file], "{what}");
-                    let media = values(&original, "media")[0].replace("video.cmaf", &level.name);
+                    let media = values(&original, "media")[0].replace("video.cmaf", &folder);
                     assert_eq!(values(&this, "media"), [media], "{what}");
                 }
             }
@@ -510,7 +512,8 @@ fn a_level_of_sound_is_a_set_of_its_own_with_a_timeline_of_its_own() {
     }
     assert_eq!(values(level, "audioSamplingRate"), ["48000"]);
     assert_eq!(values(level, "bandwidth"), ["153600"]);
-    assert_eq!(values(level, "initialization"), ["m/audio.aac/init-00000000000320.mp4"]);
+    let file = "m/audio.00000000000320.aac/init-00000000000320.mp4";
+    assert_eq!(values(level, "initialization"), [file]);
     assert_eq!(values(level, "presentationTimeOffset"), values(original, "presentationTimeOffset"));
     let lines = |set: &str| -> Vec<String> {
         set.lines().filter(|l| l.contains("<S ")).map(|l| l.trim().to_owned()).collect()

@@ -35,6 +35,22 @@ pub struct Names<'a> {
     pub init: &'a dyn Fn(u64) -> u64,
 }
 
+/// Where a level lies that begins with this: what is encoded in another way later has another address.
+pub fn level_folder(name: &str, init: u64) -> String {
+    let (name, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    format!("{name}.{init:014x}.{ending}")
+}
+
+/// The level that lies in this folder, and what it begins with; none if it is no such folder's name.
+pub fn level_of_folder(folder: &str) -> Option<(String, u64)> {
+    let (rest, ending) = folder.rsplit_once('.')?;
+    let (name, init) = rest.rsplit_once('.')?;
+    let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    let plain = init.len() == 14 && init.bytes().all(lower);
+    let init = u64::from_str_radix(init, 16).ok().filter(|_| plain)?;
+    Some((format!("{name}.{ending}"), init))
+}
+
 /// Which levels there are: the rendition that each is made of, and with it its progress, and its name.
 pub type Levels<'a> = &'a [(String, String)];
 
@@ -42,6 +58,14 @@ impl<'a> Names<'a> {
     /// A rendition of the index under its own name.
     pub fn own(rendition: &'a str, levels: Levels<'a>) -> Self {
         Self { original: rendition, name: rendition, grid: None, levels, init: &|init| init }
+    }
+
+    /// Where the files lie of a segment that begins with this of the original.
+    fn folder(&self, init: u64) -> String {
+        match self.name == self.original {
+            true => self.name.to_owned(),
+            false => level_folder(self.name, (self.init)(init)),
+        }
     }
 }
 
@@ -107,7 +131,7 @@ pub fn render_media_as(
     }
     if live {
         if low_latency {
-            preload_hint(&mut out, names.name, &segments, base);
+            preload_hint(&mut out, names, &segments, base);
             rendition_reports(&mut out, index, names);
         }
     } else {
@@ -196,7 +220,7 @@ pub(super) fn write_segment(
     tags: SegmentTags,
 ) {
     let info = &segment.info;
-    let folder = format!("{base}/{}", names.name);
+    let folder = format!("{base}/{}", names.folder(info.init));
     if info.discontinuity {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }
@@ -229,8 +253,9 @@ pub(super) fn write_segment(
 }
 
 /// §4.4.5.3: the part that comes next.
-fn preload_hint(out: &mut String, name: &str, segments: &[&Segment], base: &str) {
+fn preload_hint(out: &mut String, names: Names<'_>, segments: &[&Segment], base: &str) {
     let Some(newest) = segments.last() else { return };
+    let name = names.folder(newest.info.init);
     let (number, part) = match newest.complete {
         true => (newest.number + 1, 0),
         false => (newest.number, newest.parts.len() as u64),
@@ -327,7 +352,7 @@ mod tests {
             let media = text.lines().filter(|l| !l.contains("REPORT")).collect::<Vec<_>>();
             media.join("\n")
         };
-        let renamed = lines(&original).replace("/video/", "/video.360p/");
+        let renamed = lines(&original).replace("/video/", "/video.000000000000f7.360p/");
         assert_eq!(lines(&level), renamed.replace("init-00000000000007", "init-000000000000f7"));
         let reports = |text: &str| -> Vec<String> {
             let reports = text.lines().filter_map(|l| l.split_once("URI=\""));
@@ -344,6 +369,24 @@ mod tests {
         );
         let audio = text(Names::own("audio", &levels));
         assert_eq!(reports(&audio).len(), 3, "{audio}");
+    }
+
+    #[test]
+    fn the_folder_of_a_level_says_what_it_begins_with() {
+        let folder = level_folder("video.360p.cmaf", 0xf7);
+        assert_eq!(folder, "video.360p.000000000000f7.cmaf");
+        assert_eq!(level_of_folder(&folder), Some(("video.360p.cmaf".to_owned(), 0xf7)));
+        for none in [
+            "",
+            "video.360p.cmaf",
+            "video.360p.000000000000F7.cmaf",
+            "video.360p.+00000000000f7.cmaf",
+            "video.360p.f7.cmaf",
+            "000000000000f7.cmaf",
+            "video.360p.000000000000f7",
+        ] {
+            assert_eq!(level_of_folder(none), None, "{none}");
+        }
     }
 
     #[test]

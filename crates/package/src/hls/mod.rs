@@ -11,7 +11,9 @@ mod variants;
 pub use captions::{clock, render_captions};
 pub use iframes::render_iframes;
 pub(crate) use media::init_file;
-pub use media::{Levels, MediaOptions, Names, render_media, render_media_as};
+pub use media::{
+    Levels, MediaOptions, Names, level_folder, level_of_folder, render_media, render_media_as,
+};
 pub use multivariant::{ROOM_LIVE, Variant, VariantKind, nearest, render_multivariant};
 pub use parse::{
     MediaPlaylist, MediaRendition, Multivariant, ParseError, Playlist, PlaylistPart,
