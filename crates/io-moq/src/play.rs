@@ -1,9 +1,9 @@
 //! Subscriptions of a peer: a track of the spine, followed live, group by group onto streams.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -35,10 +35,13 @@ use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
 use crate::priority::{self, Count};
 use crate::timeouts::{Lifetimes, Timeouts};
-use crate::transport::{SendStream, WriteEnd};
+use crate::transport::SendStream;
 use crate::updates::Updates;
 use crate::wishes::Change;
 pub(crate) use crate::wishes::Wishes;
+use ends::{Cut, GivenUp};
+
+mod ends;
 
 /// A location as the wire has it.
 pub(crate) fn location(location: spine::Location) -> Location {
@@ -363,26 +366,6 @@ impl Serving {
     }
 }
 
-/// Who falls too far behind goes on with what is live: the groups between are given up as well, before anything of
-/// them is sent. One by one, each of them would be begun and then cut.
-#[derive(Default)]
-struct GivenUp(Mutex<Option<(u8, u64)>>);
-
-impl GivenUp {
-    fn state(&self) -> MutexGuard<'_, Option<(u8, u64)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is before this group, and no more urgent than this (the publisher's numbers: lower is more urgent).
-    fn before(&self, group: u64, priority: u8) {
-        *self.state() = Some((priority, group));
-    }
-
-    fn has(&self, group: u64, priority: u8) -> bool {
-        self.state().is_some_and(|(at, before)| group < before && priority >= at)
-    }
-}
-
 /// A subgroup that is sent.
 struct Streaming {
     link: Arc<Link>,
@@ -409,24 +392,6 @@ struct Streaming {
     counters: Arc<Counters>,
     /// When the end of the subgroup was first known.
     complete_since: Option<Instant>,
-}
-
-/// Why a stream ends before its subgroup does.
-enum Cut {
-    /// For this reason, which the peer is told.
-    Reset(ResetCode),
-    /// With the code that the publisher gave.
-    Source(spine::ResetCode),
-    /// The filter ends, and the subgroup goes on.
-    Behind,
-    /// The peer has had enough, or is gone.
-    Gone,
-}
-
-impl From<WriteEnd> for Cut {
-    fn from(_: WriteEnd) -> Self {
-        Self::Gone
-    }
 }
 
 /// Tells the session that a data stream which it has counted is over, or was none, when it is dropped.
@@ -481,11 +446,8 @@ impl Streaming {
                 stream.reset(reset_code(self.link.version, code));
             }
             Err(Cut::Behind) => {
-                // draft-21 §11.3.2: it was not all of it. A reset takes back what is still under way.
-                tokio::select! {
-                    _ = stream.stopped() => {}
-                    () = tokio::time::sleep(HEADER_ARRIVES) => {}
-                }
+                // draft-21 §11.3.2: it was not all of it.
+                self.carry(&mut stream).await;
                 stream.reset(self.link.version.reset_code(ResetCode::Cancelled));
             }
             Err(Cut::Gone) => {}
@@ -548,6 +510,26 @@ impl Streaming {
         self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
         self.flow.reset();
         stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
+    }
+
+    /// Until a peer has read what QUIC was given, which a reset would take back; on a path that does not carry it for a while.
+    async fn carry(&mut self, stream: &mut SendStream) {
+        let (until, count) = (clock::now() + DELIVERY_MAX, self.count.clone());
+        let (mut carried, mut arrived) = (pin!(stream.carried()), None);
+        loop {
+            let (until, moved) = (arrived.unwrap_or(until), count.moved());
+            self.prioritise(stream);
+            tokio::select! {
+                biased;
+                _ = stream.stopped() => return,
+                () = tokio::time::sleep_until(until.into()) => return,
+                () = &mut carried, if arrived.is_none() => {
+                    arrived = Some(clock::now() + HEADER_ARRIVES);
+                }
+                () = moved => {}
+                Ok(()) = self.changes.changed() => self.take_wishes(),
+            }
+        }
     }
 
     /// What the subscriber wishes now.
@@ -694,6 +676,11 @@ impl Streaming {
         chunks: &mut [Bytes],
         object: &ObjectReader,
     ) -> Result<(), Cut> {
+        if self.wishes.ends_within(self.reader.group())
+            && let Some(last) = chunks.iter_mut().rfind(|chunk| !chunk.is_empty())
+        {
+            *last = stream.hold(std::mem::take(last));
+        }
         loop {
             if self.timeouts.subgroup.is_some() && self.reader.is_complete() {
                 self.complete_since.get_or_insert_with(clock::now);
