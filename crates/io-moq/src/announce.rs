@@ -140,6 +140,7 @@ async fn apply(
         _ => tell.borrow().prefix.clone(),
     };
     let mut refusal = None;
+    let _look = fresh.then(|| viewer.look());
     if fresh {
         let mut below = here(&viewer.relay.origin, &below);
         below.truncate(GATE_NAMES);
@@ -247,6 +248,8 @@ async fn namespaces(
                             unsure.insert(path);
                         }
                     }
+                    // What is shown instead decides.
+                    Err(_) if told.contains(&path) && viewer.is_looked_at() => {}
                     Err(_) => {
                         unsure.remove(&path);
                         held.remove(&path);
