@@ -52,8 +52,10 @@ pub(crate) async fn serve(
         return answer(Answer::error(RequestCode::InvalidRange, words));
     }
     let properties = Properties::from_checked(track.info().properties.clone());
+    // draft-18 §10.13: what was lost, or taken away, may go on elsewhere, or later.
+    let is_whole = track.ended() == Some(Close::Ended) || track.is_final();
     answer(Answer::FetchOk(FetchOk {
-        end_of_track: (track.ended().is_some() || track.is_final()) && range.end == largest,
+        end_of_track: is_whole && range.end == largest,
         end: range.end,
         parameters: Parameters::default(),
         properties,

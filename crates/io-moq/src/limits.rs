@@ -248,6 +248,10 @@ pub const GATE_AGAIN: Duration = Duration::from_millis(400);
 /// one.
 pub const GATE_NAMES: usize = 64;
 
+/// The same of those that were open to everybody when they were told, whose owner may lock them: who has a few below his prefix hears
+/// of it as soon, and strangers who have all of a node cost it little.
+pub const GATE_NAMES_OPEN: usize = 8;
+
 /// Looks in a row that nobody could answer, because the database is busy: a view goes on for so long, as an answer over HTTP does.
 pub const GATE_UNKNOWN_MAX: u32 = 12;
 

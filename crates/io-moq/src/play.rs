@@ -700,7 +700,10 @@ impl Streaming {
                 // The newest group is worth waiting for, whatever its age.
                 Some(_) if newest => clock::now() + LAG_MAX / 10,
                 Some(_) => {
-                    self.give_up();
+                    // Who said how old they may be wants each until then.
+                    if self.timeouts.object.is_none() {
+                        self.give_up();
+                    }
                     return Err(Cut::Reset(ResetCode::TooFarBehind));
                 }
             };

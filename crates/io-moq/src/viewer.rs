@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::guesses::{Guesses, Shown};
-use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX, TOKENS_MAX};
+use crate::limits::{GATE_AGAIN, GATE_NAMES, GATE_UNKNOWN_MAX, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
@@ -217,7 +217,10 @@ impl Viewer {
         let (mut lost, mut left, mut tries) = (None, paths.to_vec(), 0);
         loop {
             let mut unsaid = Vec::new();
-            for path in left {
+            for (n, path) in left.into_iter().enumerate() {
+                if n > 0 && n % GATE_NAMES == 0 {
+                    tokio::time::sleep(GATE_AGAIN).await;
+                }
                 match self.says(&path, shown).await {
                     Said::No(refusal) if lost.is_none() => {
                         lost = self.may_watch(&path).await.is_ok().then_some(refusal);
@@ -390,6 +393,9 @@ async fn find(
             // draft-18 §2.5.1
             Err(why @ LookupError::NotUnderstood) => {
                 Some(Err(Answer::error(RequestCode::UnsupportedExtension, why.to_string())))
+            }
+            Err(why @ LookupError::TooMany) => {
+                Some(Err(Answer::error(RequestCode::ExcessiveLoad, why.to_string())))
             }
             Err(_) => None,
         }

@@ -16,7 +16,7 @@ use super::rig::{
     Client, Rig, Subscribed, namespace, next_object, register, soon, track, until, use_value,
     with_token,
 };
-use crate::limits::GATE_AGAIN;
+use crate::limits::{GATE_AGAIN, GATE_NAMES};
 use crate::link::Told;
 use crate::listen::{Counters, Why};
 use crate::take::Taken;
@@ -319,6 +319,34 @@ async fn d01_d19_a_bad_token_for_a_prefix_is_refused_also_where_nobody_can_say_o
         assert_eq!(code(&answer), None);
         let parameters = Parameters { tokens: vec![use_value(token)], ..Parameters::default() };
         client.command(Command::Update { id, parameters });
+        let answer = loop {
+            match soon("the answer to an update", told.recv()).await {
+                Some(Told::Event(Event::UpdateAnswered { answer, .. })) => break answer,
+                Some(_) => {}
+                None => panic!("{token}: no answer"),
+            }
+        };
+        assert_eq!(code(&answer), expect, "{token}");
+    }
+}
+
+/// However many are told of before the one that it opens.
+#[tokio::test(start_paused = true)]
+async fn d01_d19_a_token_for_a_prefix_is_good_if_it_opens_any_broadcast_below_it() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let open: Vec<String> = (0..GATE_NAMES).map(|n| format!("b {n}")).collect();
+    let mut broadcasts: Vec<_> = open.iter().map(|name| rig.broadcast(&["all", name])).collect();
+    broadcasts.push(rig.broadcast(&["all", "a", "secret"]));
+    broadcasts.push(rig.broadcast(&["all", "c", "late"]));
+    let client = rig.client_over(&network, Shape::default()).await;
+    let shows = |token| Parameters { tokens: vec![use_value(token)], ..Parameters::default() };
+    let (prefix, parameters) = (namespace(&["all"]), shows("TOKEN"));
+    let request = Request::SubscribeNamespace { prefix, tracks: false, parameters };
+    let (id, answer, mut told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    for (token, expect) in [("LATE", None), ("WRONG", Some(RequestCode::Unauthorized))] {
+        client.command(Command::Update { id, parameters: shows(token) });
         let answer = loop {
             match soon("the answer to an update", told.recv()).await {
                 Some(Told::Event(Event::UpdateAnswered { answer, .. })) => break answer,

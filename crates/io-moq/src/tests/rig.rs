@@ -452,8 +452,8 @@ fn config(connection: &Connection, path: &str, tokens: Vec<Token>) -> Config {
     }
 }
 
-/// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`, or `SLOW`; `OLD` was good once. Nobody can say who may
-/// watch `unsaid`.
+/// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`, or `SLOW`; `OLD` was good once. `late` needs `LATE`, and
+/// `locked` is open until then. Nobody can say who may watch `unsaid`.
 fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     let is = |name: &str| watching.path.fields().last().is_some_and(|field| field == name);
     if is("near") && watching.peer.ip() != std::net::IpAddr::from([127, 0, 0, 1]) {
@@ -462,13 +462,16 @@ fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     if is("unsaid") {
         return Err(Barred { why: Why::Unknown, words: "ask later".to_owned() });
     }
+    let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
+    if (is("locked") && gone.is_some()) || (is("late") && !has("LATE")) {
+        return Err(Barred::unauthorized("it is locked"));
+    }
     let secret = is("secret");
     let is_guess = |token: &moqt::Secret| token.expose().starts_with(b"GUESS");
     let (guesses, guessed) = (watching.tokens.iter().any(is_guess), watching.guesses.any());
     if secret && guesses && !guessed {
         watching.guesses.wrong("GUESS");
     }
-    let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
     if !secret || has("FRESH") || has("SLOW") || (has("TOKEN") && gone.is_none()) {
         return Ok(());
     }
