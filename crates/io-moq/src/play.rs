@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::trace::Departure;
-use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
+use moqt::data::{ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::session::Command;
 use moqt::{
     Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestCode, RequestId,
@@ -24,11 +24,11 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::clock;
-use crate::fetch::{self, Fill};
+use crate::fetch::{self, Fill, Subscriber};
 use crate::flow::{Flow, OpenFlow, Role};
 use crate::limits::{
-    DELIVERY_MAX, FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, HEADER_ARRIVES, LAG_MAX,
-    STREAMS_PER_SUBSCRIPTION,
+    DATAGRAMS_HELD_MAX, DELIVERY_MAX, FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, HEADER_ARRIVES,
+    LAG_MAX, STREAMS_PER_SUBSCRIPTION,
 };
 use crate::link::Link;
 use crate::listen::Counters;
@@ -42,6 +42,7 @@ pub(crate) use crate::wishes::Wishes;
 use ends::{Cut, GivenUp};
 
 mod ends;
+mod lone;
 
 /// A location as the wire has it.
 pub(crate) fn location(location: spine::Location) -> Location {
@@ -135,12 +136,16 @@ impl Serving {
         let mut streams: FuturesUnordered<Sending> = FuturesUnordered::new();
         let mut fills: FuturesUnordered<Sending> = FuturesUnordered::new();
         let fill = self.fill.take();
-        fills.extend(fill.and_then(|(fill, at)| self.past(self.id, (&fill, at), &count)));
+        let kept = (changes.clone(), count.clone());
+        fills.extend(fill.and_then(|(fill, at)| self.past(self.id, (&fill, at), &kept)));
+        // Datagrams that wait for their turn.
+        let mut lone: FuturesUnordered<Sending> = FuturesUnordered::new();
         let mut end = None;
         loop {
             if let Some(code) = end
                 && streams.is_empty()
                 && fills.is_empty()
+                && lone.is_empty()
             {
                 return Some(code);
             }
@@ -176,7 +181,10 @@ impl Serving {
                     let largest = self.track.largest().map(location);
                     match self.update(&update.parameters, largest) {
                         Change::Nothing => {}
-                        Change::Paused => streams.clear(),
+                        Change::Paused => {
+                            streams.clear();
+                            lone.clear();
+                        }
                         Change::Anew => {
                             streams.clear();
                             cursor = self.follow();
@@ -185,12 +193,13 @@ impl Serving {
                         Change::Further(from) => cursor = self.follow_from(from),
                     }
                     let fill = fill.zip(largest);
-                    let past = fill.and_then(|(fill, at)| self.past(update.id, (fill, at), &count));
+                    let past = fill.and_then(|(fill, at)| self.past(update.id, (fill, at), &kept));
                     fills.extend(past);
                     tell.send_replace(self.wishes.clone());
                 }
                 Some(()) = streams.next() => {}
                 Some(()) = fills.next() => {}
+                Some(()) = lone.next() => {}
                 event = poll_fn(|cx| match room {
                     true => cursor.poll(cx, clock::now()),
                     // draft-18 §5.1: also who is paused is told how it ends.
@@ -205,9 +214,12 @@ impl Serving {
                     }
                     Event::Datagram(object)
                         if !self.wishes.is_behind(location(object.location()))
-                            && self.wishes.selects(object.header()) =>
+                            && self.wishes.selects(object.header())
+                            && lone.len() < DATAGRAMS_HELD_MAX =>
                     {
-                        self.datagram(&object, flow, (began, lifetimes));
+                        count.see(object.location().group);
+                        let flow = flow.share();
+                        lone.push(self.datagram(object, (began, lifetimes), kept.clone(), flow));
                     }
                     Event::Datagram(_) => {}
                     Event::Skipped { .. } => {
@@ -242,7 +254,7 @@ impl Serving {
         &self,
         by: RequestId,
         (fill, largest): (&Parameters, Location),
-        count: &Arc<Count>,
+        (changes, count): &(watch::Receiver<Wishes>, Arc<Count>),
     ) -> Option<Sending> {
         let wishes = &self.wishes;
         let wanted = Fill {
@@ -250,7 +262,10 @@ impl Serving {
             range: fill.filter.unwrap_or(wishes.filter).past(largest),
             order: fill.group_order.unwrap_or(self.order),
             live_order: self.order,
-            priority: fill.subscriber_priority.unwrap_or(wishes.priority),
+            priority: match fill.subscriber_priority {
+                Some(priority) => Subscriber::Said(priority),
+                None => Subscriber::Wishes(changes.clone()),
+            },
             count: count.clone(),
             timeout_ms: fill.fill_timeout_ms,
             selection: match fill.range_filters.is_empty() {
@@ -281,52 +296,6 @@ impl Serving {
     fn end_group(&self) -> Option<u64> {
         let last = self.wishes.end.filter(|_| self.link.version.ends_with_filter());
         last.map(|end| end.group)
-    }
-
-    fn datagram(
-        &self,
-        object: &ObjectReader,
-        flow: &Flow,
-        (began, lifetimes): (Instant, Lifetimes),
-    ) {
-        let now = clock::now();
-        let timeouts = lifetimes.timeouts.or_less(&self.wishes);
-        if lifetimes.are_over_for(object.header(), now)
-            || timeouts.are_over_for(object.header().arrived.max(began), now)
-        {
-            return;
-        }
-        let (Some(alias), Some(chunks)) =
-            (self.link.with(|session| session.alias(self.id)), object.whole())
-        else {
-            return;
-        };
-        let header = object.header();
-        let body = match status_of(header.status) {
-            Status::Normal => Body::Payload(joined(chunks)),
-            other => Body::Status(other),
-        };
-        let datagram = Datagram {
-            alias,
-            group: object.location().group,
-            object: header.id,
-            priority: Some(header.priority).filter(|p| *p != self.track.info().priority),
-            end_of_group: object.ends_group() && header.status == spine::Status::Normal,
-            properties: Properties::from_checked(header.properties.clone()),
-            body,
-        };
-        let length = match &datagram.body {
-            Body::Payload(payload) => payload.len() as u64,
-            Body::Status(_) => 0,
-        };
-        // draft-18 §11.3: one that is too large for the path is dropped.
-        if let Ok(bytes) = datagram.encode(self.link.version)
-            && self.link.connection.send_datagram(bytes)
-        {
-            self.link.log.datagram("created", &datagram);
-            self.counters.sent(length);
-            flow.object(object.location(), header.arrived, length);
-        }
     }
 
     /// One subgroup on a stream of its own.
