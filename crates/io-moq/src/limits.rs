@@ -264,6 +264,9 @@ pub const GATE_NAMES_OPEN: usize = 8;
 /// Looks in a row that nobody could answer, because the database is busy: a view goes on for so long, as an answer over HTTP does.
 pub const GATE_UNKNOWN_MAX: u32 = 12;
 
+/// So long what was shown before is borne with, if it ends while an update is looked at that shows something else.
+pub const SHOWN_LOOK_MAX: Duration = Duration::from_secs(1);
+
 /// Tokens of one message that are looked at: who needs more than a few has none that is good.
 pub const TOKENS_MAX: usize = 8;
 

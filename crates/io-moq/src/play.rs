@@ -1,9 +1,11 @@
 //! Subscriptions of a peer: a track of the spine, followed live, group by group onto streams.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -138,8 +140,8 @@ impl Serving {
         let fill = self.fill.take();
         let kept = (changes.clone(), count.clone());
         fills.extend(fill.and_then(|(fill, at)| self.past(self.id, (&fill, at), &kept)));
-        // Datagrams that wait for their turn.
-        let mut lone: FuturesUnordered<Sending> = FuturesUnordered::new();
+        // Datagrams that wait for their turn, of which only the first one has work.
+        let mut lone: VecDeque<Sending> = VecDeque::new();
         let mut end = None;
         loop {
             if let Some(code) = end
@@ -199,7 +201,10 @@ impl Serving {
                 }
                 Some(()) = streams.next() => {}
                 Some(()) = fills.next() => {}
-                Some(()) = lone.next() => {}
+                () = poll_fn(|cx| match lone.front_mut() {
+                    Some(first) => first.as_mut().poll(cx),
+                    None => Poll::Pending,
+                }) => drop(lone.pop_front()),
                 event = poll_fn(|cx| match room {
                     true => cursor.poll(cx, clock::now()),
                     // draft-18 §5.1: also who is paused is told how it ends.
@@ -219,7 +224,7 @@ impl Serving {
                     {
                         count.see(object.location().group);
                         let flow = flow.share();
-                        lone.push(self.datagram(object, (began, lifetimes), kept.clone(), flow));
+                        lone.push_back(self.datagram(object, (began, lifetimes), kept.clone(), flow));
                     }
                     Event::Datagram(_) => {}
                     Event::Skipped { .. } => {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::guesses::{Guesses, Shown};
-use crate::limits::{GATE_AGAIN, GATE_NAMES, GATE_UNKNOWN_MAX, TOKENS_MAX};
+use crate::limits::{GATE_AGAIN, GATE_NAMES, GATE_UNKNOWN_MAX, SHOWN_LOOK_MAX, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
@@ -99,7 +99,7 @@ impl Drop for Look {
 /// Whether somebody may watch a broadcast by what he shows.
 enum Said {
     Yes,
-    No(Answer),
+    No(Barred),
     /// Nobody can say, for a moment.
     NotYet,
     /// It is gone, and says so itself.
@@ -198,7 +198,7 @@ impl Viewer {
             Ok(()) => Said::Yes,
             Err(barred) if barred.may_pass_later() => Said::NotYet,
             Err(barred) if barred.why == Why::Nothing => Said::Gone,
-            Err(barred) => Said::No(Answer::error(barred.code(), barred.words)),
+            Err(barred) => Said::No(barred),
         }
     }
 
@@ -206,7 +206,7 @@ impl Viewer {
     /// nobody can say, what he has goes on: it is looked at again and again.
     pub(crate) async fn refusal(&self, path: &Path, shown: &[Secret]) -> Option<Answer> {
         match self.says(path, shown).await {
-            Said::No(refusal) => Some(refusal),
+            Said::No(barred) => Some(Answer::error(barred.code(), barred.words)),
             Said::Yes | Said::NotYet | Said::Gone => None,
         }
     }
@@ -222,8 +222,8 @@ impl Viewer {
                     tokio::time::sleep(GATE_AGAIN).await;
                 }
                 match self.says(&path, shown).await {
-                    Said::No(refusal) if lost.is_none() => {
-                        lost = self.may_watch(&path).await.is_ok().then_some(refusal);
+                    Said::No(barred) if lost.is_none() => {
+                        lost = self.may_watch(&path).await.is_ok().then_some(barred);
                     }
                     Said::Yes if self.may_watch_by(&path, Vec::new()).await.is_err() => {
                         return None;
@@ -233,7 +233,7 @@ impl Viewer {
                 }
             }
             if lost.is_none() || unsaid.is_empty() || tries == GATE_UNKNOWN_MAX {
-                return lost;
+                return lost.map(|barred| Answer::error(barred.code(), barred.words));
             }
             (left, tries) = (unsaid, tries + 1);
             tokio::time::sleep(GATE_AGAIN).await;
@@ -301,9 +301,11 @@ impl Viewer {
             // That is said at the start, and stays.
             std::future::pending::<()>().await;
         }
-        let (mut unknown, mut looked) = (0, false);
+        let (mut unknown, mut looked, mut at_once) = (0, false, false);
         loop {
-            tokio::time::sleep(GATE_AGAIN).await;
+            if !std::mem::take(&mut at_once) {
+                tokio::time::sleep(GATE_AGAIN).await;
+            }
             if !watched() {
                 continue;
             }
@@ -313,8 +315,10 @@ impl Viewer {
                 Err(_) if !looked && self.is_looked_at() => {
                     let mut looks = self.looks.subscribe();
                     let over = looks.wait_for(|looks| *looks == 0);
-                    let _ = timeout(GATE_AGAIN * GATE_UNKNOWN_MAX, over).await;
-                    looked = true;
+                    let _ = timeout(SHOWN_LOOK_MAX, over).await;
+                    // Who asks for all of it hands on what was shown.
+                    tokio::task::yield_now().await;
+                    (looked, at_once) = (true, true);
                 }
                 // What was good once may have been forgotten here.
                 Err(barred) if barred.may_pass_later() && unknown < GATE_UNKNOWN_MAX => {

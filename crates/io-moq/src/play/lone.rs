@@ -7,7 +7,7 @@ use moqt::Properties;
 use moqt::data::{Body, Datagram, Status};
 use spine::ObjectReader;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::{Sending, Serving, Wishes, joined, status_of};
 use crate::clock;
@@ -27,6 +27,7 @@ impl Serving {
     ) -> Sending {
         let (link, id, order) = (self.link.clone(), self.id, self.order);
         let (track, counters) = (self.track.clone(), self.counters.clone());
+        let until = clock::now() + DATAGRAM_HELD;
         Box::pin(async move {
             let header = object.header();
             let urgency = || {
@@ -35,7 +36,7 @@ impl Serving {
                 priority::of_stream(priorities, order, (group, 0), id)
             };
             let turn = link.connection.datagrams_turn(urgency);
-            if timeout(DATAGRAM_HELD, turn).await.is_err() {
+            if timeout_at(until.into(), turn).await.is_err() {
                 return;
             }
             let now = clock::now();

@@ -271,7 +271,7 @@ async fn d01_d19_a_token_that_ends_while_another_one_is_looked_at_ends_nothing()
     let client = rig.client_over(&network, Shape::default()).await;
     let mut seen = shows_slow(&rig, &client).await;
     rig.revoked.store(true, Ordering::Relaxed);
-    tokio::time::sleep(GATE_AGAIN * 3).await;
+    tokio::time::sleep(GATE_AGAIN * 2).await;
     rig.says.send_replace(true);
     tokio::time::sleep(GATE_AGAIN * 3).await;
     group(&video, 0, &["still"]);
