@@ -344,8 +344,8 @@ struct Offers<'a> {
     terms: watch::Receiver<Terms>,
     /// What is offered, and whether the peer has accepted it.
     open: Mutex<BTreeMap<RequestId, bool>>,
-    /// It may not be watched any more, for this reason. That is not looked at while nothing of it is open, but before something
-    /// is offered.
+    /// It may not be watched any more, for this reason. That is not looked at while nothing of it
+    /// is open, but before something is offered.
     lost: watch::Sender<Option<Done>>,
 }
 

@@ -463,7 +463,8 @@ impl Out<'_> {
         }
     }
 
-    /// Until the peer has all of it: QUIC may still have some to send, behind what is more urgent by now.
+    /// Until the peer has all of it: QUIC may still have some to send, behind what is more urgent
+    /// by now.
     async fn arrive(&mut self) {
         self.stream.finish();
         loop {

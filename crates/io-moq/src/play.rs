@@ -486,7 +486,8 @@ impl Streaming {
         stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
     }
 
-    /// Until a peer has read what QUIC was given, which a reset would take back; on a path that does not carry it for a while.
+    /// Until a peer has read what QUIC was given, which a reset would take back; on a path that
+    /// does not carry it for a while.
     async fn carry(&mut self, stream: &mut SendStream) {
         let (until, count) = (clock::now() + DELIVERY_MAX, self.count.clone());
         let (mut carried, mut arrived) = (pin!(stream.carried()), None);

@@ -667,8 +667,9 @@ impl Connection {
         }
     }
 
-    /// Waits until a datagram as urgent as this may be sent: no stream that is more urgent waits for room, and QUIC has few of them to
-    /// send. What it has of streams already they pass all the same.
+    /// Waits until a datagram as urgent as this may be sent: no stream that is more urgent waits
+    /// for room, and QUIC has few of them to send. What it has of streams already they pass all the
+    /// same.
     pub(crate) async fn datagrams_turn(&self, urgency: impl Fn() -> i32) {
         self.room.datagrams_turn(urgency).await;
     }

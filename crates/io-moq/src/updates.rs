@@ -20,7 +20,8 @@ pub(crate) struct Update {
 /// The updates of a request that is about one broadcast.
 pub(crate) struct Updates {
     told: mpsc::UnboundedReceiver<Box<Update>>,
-    /// They have come while one was looked at: the session lets no more wait than MAX_REQUEST_UPDATES.
+    /// They have come while one was looked at: the session lets no more wait than
+    /// MAX_REQUEST_UPDATES.
     waiting: VecDeque<Box<Update>>,
     viewer: Viewer,
     path: Path,
@@ -39,8 +40,8 @@ impl Updates {
         Self { told, waiting: VecDeque::new(), viewer, path, looking: None }
     }
 
-    /// The next one, or its refusal; nothing when the request is over, also while one is looked at. Dropping the future
-    /// loses nothing.
+    /// The next one, or its refusal; nothing when the request is over, also while one is looked at.
+    /// Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<Result<Box<Update>, Answer>> {
         if self.looking.is_none() {
             let update = match self.waiting.pop_front() {

@@ -181,7 +181,8 @@ impl Viewer {
         }
     }
 
-    /// What an update shows is being looked at: what was shown before may end meanwhile, which ends nothing.
+    /// What an update shows is being looked at: what was shown before may end meanwhile, which ends
+    /// nothing.
     pub(crate) fn look(&self) -> Look {
         self.looks.send_modify(|looks| *looks += 1);
         Look(self.looks.clone())
@@ -211,8 +212,8 @@ impl Viewer {
         }
     }
 
-    /// The same of a request about all of these: he may watch none of them by it, and could watch one. Those of which nobody can say are
-    /// asked about for as long as a view would go on.
+    /// The same of a request about all of these: he may watch none of them by it, and could watch
+    /// one. Those of which nobody can say are asked about for as long as a view would go on.
     pub(crate) async fn refusal_of_all(&self, paths: &[Path], shown: &[Secret]) -> Option<Answer> {
         let (mut lost, mut left, mut tries) = (None, paths.to_vec(), 0);
         loop {

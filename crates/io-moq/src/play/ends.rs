@@ -24,8 +24,8 @@ impl From<WriteEnd> for Cut {
     }
 }
 
-/// Who falls too far behind goes on with what is live: the groups between are given up as well, before anything of
-/// them is sent. One by one, each of them would be begun and then cut.
+/// Who falls too far behind goes on with what is live: the groups between are given up as well,
+/// before anything of them is sent. One by one, each of them would be begun and then cut.
 #[derive(Default)]
 pub(super) struct GivenUp(Mutex<Option<(u8, u64)>>);
 
@@ -34,7 +34,8 @@ impl GivenUp {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is before this group, and no more urgent than this (the publisher's numbers: lower is more urgent).
+    /// What is before this group, and no more urgent than this (the publisher's numbers: lower is
+    /// more urgent).
     pub(super) fn before(&self, group: u64, priority: u8) {
         *self.state() = Some((priority, group));
     }

@@ -1,4 +1,5 @@
-//! Objects in datagrams. QUIC sends them before all streams, so they are kept from it for as long as something more urgent waits.
+//! Objects in datagrams. QUIC sends them before all streams, so they are kept from it for as long
+//! as something more urgent waits.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -452,8 +452,9 @@ fn config(connection: &Connection, path: &str, tokens: Vec<Token>) -> Config {
     }
 }
 
-/// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`, or `SLOW`; `OLD` was good once. `late` needs `LATE`, and
-/// `locked` is open until then. Nobody can say who may watch `unsaid`.
+/// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`, or `SLOW`; `OLD` was good
+/// once. `late` needs `LATE`, and `locked` is open until then. Nobody can say who may watch
+/// `unsaid`.
 fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     let is = |name: &str| watching.path.fields().last().is_some_and(|field| field == name);
     if is("near") && watching.peer.ip() != std::net::IpAddr::from([127, 0, 0, 1]) {

@@ -139,7 +139,8 @@ async fn draft21_s3_4_d14_the_past_is_as_urgent_as_its_subscription_is_now() {
     }
 }
 
-/// QUIC sends datagrams before all streams: those that are less urgent are kept from it while what is more urgent has to wait.
+/// QUIC sends datagrams before all streams: those that are less urgent are kept from it while what
+/// is more urgent has to wait.
 #[tokio::test(start_paused = true)]
 async fn d14_datagrams_that_are_less_urgent_do_not_starve_streams() {
     let network = Network::new(7);
