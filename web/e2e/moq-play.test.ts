@@ -131,6 +131,28 @@ describe('the way that media comes', () => {
     expect(path.mayTryMoq(62_000)).toBe(true);
   });
 
+  it('is gone anew at once where it is open, but not again and again', () => {
+    const path = new Path();
+    const there = { url: 'https://b.example/', certificate: null };
+    path.works(0);
+    for (let at = 1_000; at <= 3_000; at += 1_000) {
+      path.lost('open', there, at);
+      expect(path.mayTryMoq(at)).toBe(true);
+      path.works(at);
+    }
+    path.works(29_000);
+    path.lost('open', there, 30_000);
+    expect([path.mayTryMoq(30_000), path.movedTo]).toEqual([true, there]);
+    for (let at = 31_000; at <= 33_000; at += 1_000) path.lost('open', there, at);
+    expect([path.mayTryMoq(34_999), path.mayTryMoq(35_000), path.movedTo]).toEqual([false, true, there]);
+    path.lost('open', there, 35_000);
+    expect([path.mayTryMoq(38_999), path.mayTryMoq(39_000)]).toEqual([false, true]);
+    path.works(39_000);
+    path.works(59_000);
+    path.lost('open', there, 60_000);
+    expect(path.mayTryMoq(60_000)).toBe(true);
+  });
+
   it('is on the host of the page or of the server, at the id that the page has', () => {
     const moq = { port: 4443, namespace: ['default', 'in'], certificate: 'ab' };
     const id = { kind: 'id', server: '', id: 'token' } as const;

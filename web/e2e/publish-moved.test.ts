@@ -22,6 +22,8 @@ let before: (start: Start) => void | Promise<void> = () => {};
 /** What was opened, old ones first, and the microphones that were asked for beside a screen. */
 const opened: MediaStream[] = [];
 const beside: string[] = [];
+/** When the next ones of these open. */
+const besides: ((stream: MediaStream, sound: { stop: () => void }) => Promise<MediaStream>)[] = [];
 const streamOf = () => Object.assign(new MediaStream(), { getTracks: () => [], getVideoTracks: () => [] });
 
 vi.mock('../src/publish/encode', () => ({ supported: () => true }));
@@ -33,7 +35,10 @@ vi.mock('../src/publish/devices', () => ({
   },
   withMicrophone: (_screen: MediaStream, microphone: string) => {
     beside.push(microphone);
-    return Promise.resolve(streamOf());
+    const stream = streamOf();
+    const sound = { stop: vi.fn() };
+    Object.assign(stream, { getAudioTracks: () => [sound] });
+    return besides.length === 0 ? Promise.resolve(stream) : besides.shift()?.(stream, sound);
   },
   list: () => Promise.resolve(),
   Meter: class {
@@ -60,6 +65,7 @@ beforeEach(async () => {
   starts.length = 0;
   opened.length = 0;
   beside.length = 0;
+  besides.length = 0;
   before = () => {};
   vi.resetModules();
   vi.useFakeTimers();
@@ -183,6 +189,23 @@ it('asks for no screen anew when another microphone or camera is chosen beside i
   expect([opened.length, start?.publisher.replace.mock.calls.length]).toEqual([2, 0]);
   await change('microphones');
   expect([opened.length, beside.length, start?.publisher.replace.mock.calls.length]).toEqual([2, 1, 1]);
+});
+
+it('sends the microphone that was chosen last, whichever opens first', async () => {
+  document.getElementById('screen')?.click();
+  await goLive();
+  const [start] = starts;
+  const chosen: { open: () => void; stream: MediaStream; sound: { stop: () => void } }[] = [];
+  const late = (stream: MediaStream, sound: { stop: () => void }) =>
+    new Promise<MediaStream>((resolve) => chosen.push({ open: () => resolve(stream), stream, sound }));
+  besides.push(late, late, late);
+  for (let at = 0; at < 3; at++) await change('microphones');
+  for (const at of [0, 2, 1]) {
+    chosen[at]?.open();
+    await vi.advanceTimersByTimeAsync(0);
+  }
+  expect(start?.publisher.replace.mock.calls).toEqual([[chosen[0]?.stream], [chosen[2]?.stream]]);
+  expect(chosen[1]?.sound.stop).toHaveBeenCalled();
 });
 
 it('stays live without its sound, and says why', async () => {

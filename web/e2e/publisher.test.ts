@@ -10,6 +10,8 @@ let onAsked: (asked: Asked) => void = () => {};
 /** Whether the peer acknowledges anything. */
 let acknowledges = true;
 const encoders: { format?: (format: VideoFormat) => void; frame: (frame: Encoded) => void; fail?: (words: string) => void }[] = [];
+/** Key frames that the encoder was asked for. */
+let keysAsked = 0;
 /** What the page was told of its sound. */
 const said: string[] = [];
 
@@ -46,6 +48,9 @@ vi.mock('../src/publish/encode', () => {
       constructor(_track: unknown, format: (format: VideoFormat) => void, frame: (frame: Encoded) => void) {
         super();
         encoders.push({ format, frame });
+      }
+      askForKey() {
+        keysAsked++;
       }
     },
     AudioSource: class extends Source {
@@ -88,6 +93,18 @@ beforeEach(() => {
   said.length = 0;
   encoders.length = 0;
   acknowledges = true;
+  keysAsked = 0;
+});
+
+it('has its encoder make a key frame for who would begin with one', async () => {
+  await start('video', 'audio');
+  for (const [name, expected] of [['video', 1], ['audio', 1], ['catalog', 1]] as const) {
+    const asked: Asked = { track: { namespace: ['a'], name }, answer: () => Promise.resolve(), end: () => Promise.resolve(), onGroupWanted: () => {}, closed: new Promise(() => {}) };
+    onAsked(asked);
+    await settle();
+    asked.onGroupWanted();
+    expect(keysAsked, name).toBe(expected);
+  }
 });
 
 it('begins a group without waiting until the one before has arrived, and resets what is older than two', async () => {

@@ -15,10 +15,12 @@ use moqt::{
 };
 use spine::broadcast::{Consumer, Liveness};
 use spine::{Announce, Origin, Path, TrackName, Waiting};
-use tokio::sync::{Notify, SemaphorePermit, mpsc, watch};
+use tokio::sync::{SemaphorePermit, mpsc, watch};
 
 use crate::clock;
-use crate::limits::{ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX};
+use crate::limits::{
+    ANNOUNCED_MAX, GATE_AGAIN, GATE_NAMES, GATE_NAMES_OPEN, OFFER_ANSWER_MAX, OFFERED_TRACKS_MAX,
+};
 use crate::link::{Link, Told};
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Wishes, ask_for_group, location, order_of};
@@ -140,9 +142,9 @@ async fn apply(
         _ => tell.borrow().prefix.clone(),
     };
     let mut refusal = None;
+    let _look = fresh.then(|| viewer.look());
     if fresh {
-        let mut below = here(&viewer.relay.origin, &below);
-        below.truncate(GATE_NAMES);
+        let below = here(&viewer.relay.origin, &below);
         refusal = viewer.refusal_of_all(&below, &tokens).await;
     }
     if refusal.is_none() {
@@ -191,6 +193,8 @@ async fn namespaces(
     let mut unsure = BTreeSet::new();
     // Of those that were told, what he may watch by a token, which may end; and up to which of them it was looked whether he still may.
     let (mut held, mut looked) = (BTreeSet::new(), None::<Path>);
+    // The same of all of them: what everybody may watch may be locked.
+    let mut looked_at_all = None::<Path>;
     loop {
         let prefix = terms.borrow_and_update().prefix.clone();
         let gone = |path: &Path| {
@@ -211,7 +215,7 @@ async fn namespaces(
         let mut announcements = viewer.relay.origin.announcements(prefix);
         let mut look = clock::now() + GATE_AGAIN;
         loop {
-            let any = !held.is_empty() || !unsure.is_empty();
+            let any = !told.is_empty() || !unsure.is_empty();
             let (mut path, mut again) = (None, false);
             tokio::select! {
                 news = poll_fn(|cx| announcements.poll(cx)) => match news {
@@ -233,9 +237,16 @@ async fn namespaces(
             let mut paths: Vec<Path> = path.into_iter().collect();
             if again {
                 look = clock::now() + GATE_AGAIN;
-                let behind = looked.map_or(Bound::Unbounded, Bound::Excluded);
-                paths.extend(held.range((behind, Bound::Unbounded)).take(GATE_NAMES).cloned());
-                looked = paths.last().filter(|_| paths.len() == GATE_NAMES).cloned();
+                let next = |of: &BTreeSet<Path>, looked: &mut Option<Path>, many: usize| {
+                    let behind = looked.take().map_or(Bound::Unbounded, Bound::Excluded);
+                    let turn = of.range((behind, Bound::Unbounded)).take(many).cloned();
+                    let turn: Vec<Path> = turn.collect();
+                    *looked = turn.last().filter(|_| turn.len() == many).cloned();
+                    turn
+                };
+                paths.extend(next(&held, &mut looked, GATE_NAMES));
+                let of_all = next(&told, &mut looked_at_all, GATE_NAMES_OPEN);
+                paths.extend(of_all.into_iter().filter(|path| !held.contains(path)));
                 paths.extend(unsure.iter().take(GATE_NAMES).cloned());
             }
             for path in paths {
@@ -247,6 +258,8 @@ async fn namespaces(
                             unsure.insert(path);
                         }
                     }
+                    // What is shown instead decides.
+                    Err(_) if told.contains(&path) && viewer.is_looked_at() => {}
                     Err(_) => {
                         unsure.remove(&path);
                         held.remove(&path);
@@ -300,7 +313,7 @@ async fn tracks(
                         known.push(broadcast.clone());
                         let terms = terms.clone();
                         let (viewer, open) = (viewer.apart(), Mutex::default());
-                        let lost = Notify::new();
+                        let lost = watch::channel(None).0;
                         let offers = Offers { link, id, viewer, broadcast, terms, open, lost };
                         broadcasts.push(offers.run());
                     }
@@ -331,8 +344,9 @@ struct Offers<'a> {
     terms: watch::Receiver<Terms>,
     /// What is offered, and whether the peer has accepted it.
     open: Mutex<BTreeMap<RequestId, bool>>,
-    /// It may not be watched any more. That is not looked at while nothing of it is open, but before something is offered.
-    lost: Notify,
+    /// It may not be watched any more, for this reason. That is not looked at while nothing of it
+    /// is open, but before something is offered.
+    lost: watch::Sender<Option<Done>>,
 }
 
 impl Drop for Offers<'_> {
@@ -350,16 +364,18 @@ impl Offers<'_> {
         let path = broadcast.path();
         if self.may_watch().await {
             let _seat = self.viewer.seat(path);
-            let barred = tokio::select! {
+            let mut lost = self.lost.subscribe();
+            let done = tokio::select! {
                 () = self.offer_all() => None,
                 barred = self.viewer.shut_out_of(path.clone(), || !self.open().is_empty()) => {
-                    Some(barred)
+                    Some(barred.done())
                 }
-                () = self.lost.notified() => None,
+                // The sender is here.
+                Ok(lost) = lost.wait_for(Option::is_some) => lost.clone(),
                 () = self.renewed() => None,
             };
-            if let Some(barred) = barred {
-                self.end_all(&barred.done());
+            if let Some(done) = done {
+                self.end_all(&done);
             }
         }
         broadcast
@@ -512,8 +528,9 @@ impl Offers<'_> {
     ) {
         let link = self.link;
         let may = self.viewer.may_watch(self.broadcast.path()).await;
-        if may.is_err_and(|barred| !barred.may_pass_later()) {
-            return self.lost.notify_one();
+        if let Some(barred) = may.err().filter(|barred| !barred.may_pass_later()) {
+            self.lost.send_replace(Some(barred.done()));
+            return;
         }
         let Some(track) = self.broadcast.get(&name) else { return };
         let Some(full) = full(namespace, &name) else { return };

@@ -25,7 +25,7 @@ use crate::play::{Counted, flow_of, location, via_of};
 use crate::priority::{self, Count};
 use crate::timeouts::Lifetimes;
 use crate::transport::SendStream;
-use crate::wishes::selects;
+use crate::wishes::{Wishes, selects};
 
 /// Answers a FETCH, then sends what there is. `urgency` is the subscriber's priority, which it may change.
 pub(crate) async fn serve(
@@ -52,8 +52,10 @@ pub(crate) async fn serve(
         return answer(Answer::error(RequestCode::InvalidRange, words));
     }
     let properties = Properties::from_checked(track.info().properties.clone());
+    // draft-18 §10.13: what was lost, or taken away, may go on elsewhere, or later.
+    let is_whole = track.ended() == Some(Close::Ended) || track.is_final();
     answer(Answer::FetchOk(FetchOk {
-        end_of_track: (track.ended().is_some() || track.is_final()) && range.end == largest,
+        end_of_track: is_whole && range.end == largest,
         end: range.end,
         parameters: Parameters::default(),
         properties,
@@ -67,7 +69,7 @@ pub(crate) async fn serve(
     let order = parameters.group_order.unwrap_or(GroupOrder::Ascending);
     let joins = link.with(|session| session.joins(id));
     let number = |subscriber| priority::of_fetch((subscriber, publisher), (order, joins), id);
-    let urgency = Urgency { subscriber: urgency, number: &number };
+    let urgency = Urgency { subscriber: Subscriber::Fetch(urgency), number: &number };
     let timeout_ms = parameters.fill_timeout_ms;
     let selection = Arc::new(Selection::new(&parameters.range_filters));
     let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: false };
@@ -86,8 +88,7 @@ pub(crate) struct Fill {
     pub(crate) order: GroupOrder,
     /// That of the subscription.
     pub(crate) live_order: GroupOrder,
-    /// The subscriber's.
-    pub(crate) priority: u8,
+    pub(crate) priority: Subscriber,
     /// Of the groups of the subscription.
     pub(crate) count: Arc<Count>,
     pub(crate) timeout_ms: Option<u64>,
@@ -117,7 +118,7 @@ pub(crate) async fn fill(
         let group = fill.count.of(first);
         priority::of_fill((subscriber, publisher), (order, fill.live_order), group, id)
     };
-    let urgency = Urgency { subscriber: watch::channel(fill.priority).1, number: &number };
+    let urgency = Urgency { subscriber: fill.priority, number: &number };
     // The subscriber has no other word that it comes.
     let wanted = Wanted { id, range, order, urgency, timeout_ms, selection, at_once: true };
     send(link, track, wanted, counters, &mut counted.opened).await;
@@ -137,21 +138,39 @@ struct Wanted<'a> {
     at_once: bool,
 }
 
+/// How urgent a subscriber finds what is sent to him.
+pub(crate) enum Subscriber {
+    /// As a fill says itself.
+    Said(u8),
+    /// As its subscription, which may change (draft-21 §3.4).
+    Wishes(watch::Receiver<Wishes>),
+    /// As a FETCH, which may change as well.
+    Fetch(watch::Receiver<u8>),
+}
+
 /// How urgent a stream is.
 struct Urgency<'a> {
-    /// The subscriber's number, which may change.
-    subscriber: watch::Receiver<u8>,
+    subscriber: Subscriber,
     /// That of the stream, by it.
     number: &'a (dyn Fn(u8) -> i32 + Send + Sync),
 }
 
 impl Urgency<'_> {
     fn now(&mut self) -> i32 {
-        (self.number)(*self.subscriber.borrow_and_update())
+        (self.number)(match &mut self.subscriber {
+            Subscriber::Said(priority) => *priority,
+            Subscriber::Wishes(wishes) => wishes.borrow_and_update().priority,
+            Subscriber::Fetch(priority) => *priority.borrow_and_update(),
+        })
     }
 
     async fn changed(&mut self) {
-        if self.subscriber.changed().await.is_err() {
+        let changed = match &mut self.subscriber {
+            Subscriber::Said(_) => return std::future::pending().await,
+            Subscriber::Wishes(wishes) => wishes.changed().await,
+            Subscriber::Fetch(priority) => priority.changed().await,
+        };
+        if changed.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -214,22 +233,20 @@ async fn send(
         () = malformed(track) => ControlFlow::Break(moqt::ResetCode::MalformedTrack),
         sent = answer.all(cursor, &mut out) => sent,
     };
-    let Out { mut stream, begun, .. } = out;
     // Nothing is read for it any more.
     drop(place);
     match sent {
         ControlFlow::Continue(()) => {
-            stream.finish();
-            stream.stopped().await;
+            out.arrive().await;
             None
         }
         ControlFlow::Break(code) => {
             answer.flow.reset();
-            let Some(begun) = begun else { return Some(code) };
+            let Some(begun) = out.begun else { return Some(code) };
             // draft-21 §3.4.1: it is reset behind its header, which is all that says whose it is. A reset takes back what is still
             // under way.
             tokio::time::sleep_until((begun + HEADER_ARRIVES).into()).await;
-            stream.reset(link.version.reset_code(code));
+            out.stream.reset(link.version.reset_code(code));
             None
         }
     }
@@ -443,6 +460,18 @@ impl Out<'_> {
         if number != self.number {
             self.number = number;
             self.stream.set_priority(number);
+        }
+    }
+
+    /// Until the peer has all of it: QUIC may still have some to send, behind what is more urgent
+    /// by now.
+    async fn arrive(&mut self) {
+        self.stream.finish();
+        loop {
+            tokio::select! {
+                _ = self.stream.stopped() => return,
+                () = self.urgency.changed() => self.prioritise(),
+            }
         }
     }
 

@@ -95,8 +95,18 @@ pub const TURNS_ASKED: usize = 8;
 /// three. RFC 9002 §7.2 says 14,720; those who deliver video have begun with about three times that for years.
 pub const INITIAL_WINDOW: u64 = 40_000;
 
-/// Datagrams that wait, in bytes, in each direction.
+/// Datagrams that have come and wait, in bytes.
 pub const DATAGRAM_BUFFER: usize = 256 << 10;
+
+/// The same of those that QUIC has to send, where nothing overtakes them, and which it sends before
+/// all streams: a dozen packets.
+pub const DATAGRAM_SEND_BUFFER: usize = 16 << 10;
+
+/// Datagrams of one subscription that wait for more urgent streams: more of them are dropped.
+pub const DATAGRAMS_HELD_MAX: usize = 64;
+
+/// And for so long: who sends in datagrams would rather lose some than have them late.
+pub const DATAGRAM_HELD: Duration = Duration::from_millis(500);
 
 /// Packets after which a peer answers. One answer for two packets is a tenth of all work.
 pub const ACK_THRESHOLD: u32 = 20;
@@ -248,8 +258,17 @@ pub const GATE_AGAIN: Duration = Duration::from_millis(400);
 /// one.
 pub const GATE_NAMES: usize = 64;
 
+/// The same of those that were open to everybody when they were told, whose owner may lock them:
+/// who has a few below his prefix hears of it as soon, and strangers who have all of a node cost it
+/// little.
+pub const GATE_NAMES_OPEN: usize = 8;
+
 /// Looks in a row that nobody could answer, because the database is busy: a view goes on for so long, as an answer over HTTP does.
 pub const GATE_UNKNOWN_MAX: u32 = 12;
+
+/// So long what was shown before is borne with, if it ends while an update is looked at that shows
+/// something else.
+pub const SHOWN_LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Tokens of one message that are looked at: who needs more than a few has none that is good.
 pub const TOKENS_MAX: usize = 8;

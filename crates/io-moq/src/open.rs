@@ -387,7 +387,8 @@ impl Relaying {
         }
         let name = request.name().clone();
         if self.places.get(&at).is_some_and(Place::is_full) {
-            return;
+            // That it is not there nobody has said.
+            return request.decline(LookupError::TooMany);
         }
         let wanted = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
         let new_group = wanted.map(|(largest, _)| largest);

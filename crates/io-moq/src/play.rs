@@ -1,16 +1,18 @@
 //! Subscriptions of a peer: a track of the spine, followed live, group by group onto streams.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::trace::Departure;
-use moqt::data::{Body, Datagram, ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
+use moqt::data::{ObjectHead, Status, SubgroupHeader, SubgroupId, SubgroupWriter};
 use moqt::session::Command;
 use moqt::{
     Answer, Done, DoneCode, GroupOrder, Location, Parameters, Properties, RequestCode, RequestId,
@@ -24,21 +26,25 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use crate::clock;
-use crate::fetch::{self, Fill};
+use crate::fetch::{self, Fill, Subscriber};
 use crate::flow::{Flow, OpenFlow, Role};
 use crate::limits::{
-    DELIVERY_MAX, FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, HEADER_ARRIVES, LAG_MAX,
-    STREAMS_PER_SUBSCRIPTION,
+    DATAGRAMS_HELD_MAX, DELIVERY_MAX, FILLS_PER_SUBSCRIPTION, FILTER_RANGES_MAX, HEADER_ARRIVES,
+    LAG_MAX, STREAMS_PER_SUBSCRIPTION,
 };
 use crate::link::Link;
 use crate::listen::Counters;
 use crate::names::{done_code, reset_code};
 use crate::priority::{self, Count};
 use crate::timeouts::{Lifetimes, Timeouts};
-use crate::transport::{SendStream, WriteEnd};
+use crate::transport::SendStream;
 use crate::updates::Updates;
 use crate::wishes::Change;
 pub(crate) use crate::wishes::Wishes;
+use ends::{Cut, GivenUp};
+
+mod ends;
+mod lone;
 
 /// A location as the wire has it.
 pub(crate) fn location(location: spine::Location) -> Location {
@@ -132,12 +138,16 @@ impl Serving {
         let mut streams: FuturesUnordered<Sending> = FuturesUnordered::new();
         let mut fills: FuturesUnordered<Sending> = FuturesUnordered::new();
         let fill = self.fill.take();
-        fills.extend(fill.and_then(|(fill, at)| self.past(self.id, (&fill, at), &count)));
+        let kept = (changes.clone(), count.clone());
+        fills.extend(fill.and_then(|(fill, at)| self.past(self.id, (&fill, at), &kept)));
+        // Datagrams that wait for their turn, of which only the first one has work.
+        let mut lone: VecDeque<Sending> = VecDeque::new();
         let mut end = None;
         loop {
             if let Some(code) = end
                 && streams.is_empty()
                 && fills.is_empty()
+                && lone.is_empty()
             {
                 return Some(code);
             }
@@ -173,7 +183,10 @@ impl Serving {
                     let largest = self.track.largest().map(location);
                     match self.update(&update.parameters, largest) {
                         Change::Nothing => {}
-                        Change::Paused => streams.clear(),
+                        Change::Paused => {
+                            streams.clear();
+                            lone.clear();
+                        }
                         Change::Anew => {
                             streams.clear();
                             cursor = self.follow();
@@ -182,12 +195,16 @@ impl Serving {
                         Change::Further(from) => cursor = self.follow_from(from),
                     }
                     let fill = fill.zip(largest);
-                    let past = fill.and_then(|(fill, at)| self.past(update.id, (fill, at), &count));
+                    let past = fill.and_then(|(fill, at)| self.past(update.id, (fill, at), &kept));
                     fills.extend(past);
                     tell.send_replace(self.wishes.clone());
                 }
                 Some(()) = streams.next() => {}
                 Some(()) = fills.next() => {}
+                () = poll_fn(|cx| match lone.front_mut() {
+                    Some(first) => first.as_mut().poll(cx),
+                    None => Poll::Pending,
+                }) => drop(lone.pop_front()),
                 event = poll_fn(|cx| match room {
                     true => cursor.poll(cx, clock::now()),
                     // draft-18 §5.1: also who is paused is told how it ends.
@@ -202,9 +219,12 @@ impl Serving {
                     }
                     Event::Datagram(object)
                         if !self.wishes.is_behind(location(object.location()))
-                            && self.wishes.selects(object.header()) =>
+                            && self.wishes.selects(object.header())
+                            && lone.len() < DATAGRAMS_HELD_MAX =>
                     {
-                        self.datagram(&object, flow, (began, lifetimes));
+                        count.see(object.location().group);
+                        let flow = flow.share();
+                        lone.push_back(self.datagram(object, (began, lifetimes), kept.clone(), flow));
                     }
                     Event::Datagram(_) => {}
                     Event::Skipped { .. } => {
@@ -239,7 +259,7 @@ impl Serving {
         &self,
         by: RequestId,
         (fill, largest): (&Parameters, Location),
-        count: &Arc<Count>,
+        (changes, count): &(watch::Receiver<Wishes>, Arc<Count>),
     ) -> Option<Sending> {
         let wishes = &self.wishes;
         let wanted = Fill {
@@ -247,7 +267,10 @@ impl Serving {
             range: fill.filter.unwrap_or(wishes.filter).past(largest),
             order: fill.group_order.unwrap_or(self.order),
             live_order: self.order,
-            priority: fill.subscriber_priority.unwrap_or(wishes.priority),
+            priority: match fill.subscriber_priority {
+                Some(priority) => Subscriber::Said(priority),
+                None => Subscriber::Wishes(changes.clone()),
+            },
             count: count.clone(),
             timeout_ms: fill.fill_timeout_ms,
             selection: match fill.range_filters.is_empty() {
@@ -278,52 +301,6 @@ impl Serving {
     fn end_group(&self) -> Option<u64> {
         let last = self.wishes.end.filter(|_| self.link.version.ends_with_filter());
         last.map(|end| end.group)
-    }
-
-    fn datagram(
-        &self,
-        object: &ObjectReader,
-        flow: &Flow,
-        (began, lifetimes): (Instant, Lifetimes),
-    ) {
-        let now = clock::now();
-        let timeouts = lifetimes.timeouts.or_less(&self.wishes);
-        if lifetimes.are_over_for(object.header(), now)
-            || timeouts.are_over_for(object.header().arrived.max(began), now)
-        {
-            return;
-        }
-        let (Some(alias), Some(chunks)) =
-            (self.link.with(|session| session.alias(self.id)), object.whole())
-        else {
-            return;
-        };
-        let header = object.header();
-        let body = match status_of(header.status) {
-            Status::Normal => Body::Payload(joined(chunks)),
-            other => Body::Status(other),
-        };
-        let datagram = Datagram {
-            alias,
-            group: object.location().group,
-            object: header.id,
-            priority: Some(header.priority).filter(|p| *p != self.track.info().priority),
-            end_of_group: object.ends_group() && header.status == spine::Status::Normal,
-            properties: Properties::from_checked(header.properties.clone()),
-            body,
-        };
-        let length = match &datagram.body {
-            Body::Payload(payload) => payload.len() as u64,
-            Body::Status(_) => 0,
-        };
-        // draft-18 §11.3: one that is too large for the path is dropped.
-        if let Ok(bytes) = datagram.encode(self.link.version)
-            && self.link.connection.send_datagram(bytes)
-        {
-            self.link.log.datagram("created", &datagram);
-            self.counters.sent(length);
-            flow.object(object.location(), header.arrived, length);
-        }
     }
 
     /// One subgroup on a stream of its own.
@@ -363,26 +340,6 @@ impl Serving {
     }
 }
 
-/// Who falls too far behind goes on with what is live: the groups between are given up as well, before anything of
-/// them is sent. One by one, each of them would be begun and then cut.
-#[derive(Default)]
-struct GivenUp(Mutex<Option<(u8, u64)>>);
-
-impl GivenUp {
-    fn state(&self) -> MutexGuard<'_, Option<(u8, u64)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is before this group, and no more urgent than this (the publisher's numbers: lower is more urgent).
-    fn before(&self, group: u64, priority: u8) {
-        *self.state() = Some((priority, group));
-    }
-
-    fn has(&self, group: u64, priority: u8) -> bool {
-        self.state().is_some_and(|(at, before)| group < before && priority >= at)
-    }
-}
-
 /// A subgroup that is sent.
 struct Streaming {
     link: Arc<Link>,
@@ -409,24 +366,6 @@ struct Streaming {
     counters: Arc<Counters>,
     /// When the end of the subgroup was first known.
     complete_since: Option<Instant>,
-}
-
-/// Why a stream ends before its subgroup does.
-enum Cut {
-    /// For this reason, which the peer is told.
-    Reset(ResetCode),
-    /// With the code that the publisher gave.
-    Source(spine::ResetCode),
-    /// The filter ends, and the subgroup goes on.
-    Behind,
-    /// The peer has had enough, or is gone.
-    Gone,
-}
-
-impl From<WriteEnd> for Cut {
-    fn from(_: WriteEnd) -> Self {
-        Self::Gone
-    }
 }
 
 /// Tells the session that a data stream which it has counted is over, or was none, when it is dropped.
@@ -481,11 +420,8 @@ impl Streaming {
                 stream.reset(reset_code(self.link.version, code));
             }
             Err(Cut::Behind) => {
-                // draft-21 §11.3.2: it was not all of it. A reset takes back what is still under way.
-                tokio::select! {
-                    _ = stream.stopped() => {}
-                    () = tokio::time::sleep(HEADER_ARRIVES) => {}
-                }
+                // draft-21 §11.3.2: it was not all of it.
+                self.carry(&mut stream).await;
                 stream.reset(self.link.version.reset_code(ResetCode::Cancelled));
             }
             Err(Cut::Gone) => {}
@@ -548,6 +484,27 @@ impl Streaming {
         self.counters.groups_skipped.fetch_add(1, Ordering::Relaxed);
         self.flow.reset();
         stream.reset(self.link.version.reset_code(ResetCode::DeliveryTimeout));
+    }
+
+    /// Until a peer has read what QUIC was given, which a reset would take back; on a path that
+    /// does not carry it for a while.
+    async fn carry(&mut self, stream: &mut SendStream) {
+        let (until, count) = (clock::now() + DELIVERY_MAX, self.count.clone());
+        let (mut carried, mut arrived) = (pin!(stream.carried()), None);
+        loop {
+            let (until, moved) = (arrived.unwrap_or(until), count.moved());
+            self.prioritise(stream);
+            tokio::select! {
+                biased;
+                _ = stream.stopped() => return,
+                () = tokio::time::sleep_until(until.into()) => return,
+                () = &mut carried, if arrived.is_none() => {
+                    arrived = Some(clock::now() + HEADER_ARRIVES);
+                }
+                () = moved => {}
+                Ok(()) = self.changes.changed() => self.take_wishes(),
+            }
+        }
     }
 
     /// What the subscriber wishes now.
@@ -694,6 +651,11 @@ impl Streaming {
         chunks: &mut [Bytes],
         object: &ObjectReader,
     ) -> Result<(), Cut> {
+        if self.wishes.ends_within(self.reader.group())
+            && let Some(last) = chunks.iter_mut().rfind(|chunk| !chunk.is_empty())
+        {
+            *last = stream.hold(std::mem::take(last));
+        }
         loop {
             if self.timeouts.subgroup.is_some() && self.reader.is_complete() {
                 self.complete_since.get_or_insert_with(clock::now);
@@ -713,7 +675,10 @@ impl Streaming {
                 // The newest group is worth waiting for, whatever its age.
                 Some(_) if newest => clock::now() + LAG_MAX / 10,
                 Some(_) => {
-                    self.give_up();
+                    // Who said how old they may be wants each until then.
+                    if self.timeouts.object.is_none() {
+                        self.give_up();
+                    }
                     return Err(Cut::Reset(ResetCode::TooFarBehind));
                 }
             };

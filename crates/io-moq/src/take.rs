@@ -125,6 +125,11 @@ pub(crate) async fn take(
     let taken = loop {
         let fault = tokio::select! {
             next = poll_fn(|cx| wanted.poll(cx)) => match next {
+                // Of this publisher's; another one of the same track may say otherwise.
+                Wanted::Group(_) if !link.with(|session| session.has_dynamic_groups(id)) => {
+                    wanted.never();
+                    continue;
+                }
                 Wanted::Group(group) => {
                     let new_group = Some(group);
                     let parameters = Parameters { new_group, ..Parameters::default() };
@@ -253,6 +258,8 @@ struct Wants {
     track: track::Producer,
     waiting: Waiting,
     demand: Demand,
+    /// The publisher can be asked for new groups.
+    dynamic: bool,
     /// A new group that the publisher was asked for and has not begun yet (NEW_GROUP_REQUEST, draft-18 §10.2.13).
     outstanding: Option<u64>,
     /// What was there before, up to here, and was not asked for. Who begins at or before it wants it: a catalog, perhaps, that is
@@ -285,6 +292,7 @@ struct Wants {
 impl Wants {
     fn new(Target { track, relayed, before, updates }: Target) -> Self {
         Self {
+            dynamic: track.info().dynamic_groups,
             track,
             waiting: Waiting::new(),
             demand: Demand::default(),
@@ -312,6 +320,11 @@ impl Wants {
         }
         self.updates += 1;
         self.outstanding = Some(group);
+    }
+
+    /// It takes no such requests.
+    fn never(&mut self) {
+        self.dynamic = false;
     }
 
     fn wait(&mut self) {
@@ -442,8 +455,7 @@ impl Wants {
             self.before = None;
             return Some(Wanted::Before(before));
         }
-        let dynamic = self.track.info().dynamic_groups;
-        let may = dynamic && self.full.is_none();
+        let may = self.dynamic && self.full.is_none();
         let above = self.demand.new_group_above.filter(|_| may)?;
         let largest = self.track.consume().largest().map(|largest| largest.group);
         to_ask(above.saturating_add(1), largest, self.outstanding).map(Wanted::Group)
@@ -752,6 +764,26 @@ mod tests {
             (8, Some(7), Some(7), Some(8)),
         ] {
             assert_eq!(to_ask(wanted, largest, outstanding), expect, "{wanted} {largest:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn draft18_s10_2_13_who_takes_no_requests_for_groups_is_asked_once() {
+        let origin = spine::Origin::new(spine::Limits::default());
+        let (path, route) = (spine::Path::new(["open"]), spine::Route::local(spine::NodeId(0), 0));
+        let broadcast = origin.publish(&path.unwrap(), route, spine::Takeover::Refuse).unwrap();
+        let info = spine::TrackInfo { dynamic_groups: true, ..spine::TrackInfo::default() };
+        let track = broadcast.track(spine::TrackName::from_static("video"), info).unwrap();
+        let mut wanted = Wants::new(track.clone().into());
+        for above in [4, 5] {
+            track.consume().request_group(above);
+            let next = poll_fn(|cx| wanted.poll(cx));
+            let asked = tokio::time::timeout(UPDATE_AGAIN * 2, next).await;
+            match above {
+                4 => assert!(matches!(asked, Ok(Wanted::Group(5)))),
+                _ => assert!(asked.is_err(), "it was asked again"),
+            }
+            wanted.never();
         }
     }
 }

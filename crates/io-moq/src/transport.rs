@@ -402,7 +402,7 @@ fn transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW))
         .send_window(limits::SEND_WINDOW)
         .datagram_receive_buffer_size(Some(limits::DATAGRAM_BUFFER))
-        .datagram_send_buffer_size(limits::DATAGRAM_BUFFER)
+        .datagram_send_buffer_size(limits::DATAGRAM_SEND_BUFFER)
         .keep_alive_interval(Some(limits::KEEP_ALIVE))
         .max_idle_timeout(quinn::IdleTimeout::try_from(limits::IDLE).ok());
     let mut acks = quinn::AckFrequencyConfig::default();
@@ -665,6 +665,13 @@ impl Connection {
             Some(web) => web.read_datagram().await,
             None => self.quic.read_datagram().await.ok(),
         }
+    }
+
+    /// Waits until a datagram as urgent as this may be sent: no stream that is more urgent waits
+    /// for room, and QUIC has few of them to send. What it has of streams already they pass all the
+    /// same.
+    pub(crate) async fn datagrams_turn(&self, urgency: impl Fn() -> i32) {
+        self.room.datagrams_turn(urgency).await;
     }
 
     /// Sends a datagram, or drops it: it is too large for the path, or the connection is over.

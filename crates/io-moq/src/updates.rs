@@ -1,5 +1,6 @@
 //! REQUEST_UPDATEs of a peer (draft-18 §10.9), each taken up once it is known that what it shows is good.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 
 use moqt::{Answer, Parameters, RequestId, Secret};
@@ -19,6 +20,9 @@ pub(crate) struct Update {
 /// The updates of a request that is about one broadcast.
 pub(crate) struct Updates {
     told: mpsc::UnboundedReceiver<Box<Update>>,
+    /// They have come while one was looked at: the session lets no more wait than
+    /// MAX_REQUEST_UPDATES.
+    waiting: VecDeque<Box<Update>>,
     viewer: Viewer,
     path: Path,
     looking: Option<Looking>,
@@ -33,22 +37,34 @@ impl Updates {
         viewer: Viewer,
         path: Path,
     ) -> Self {
-        Self { told, viewer, path, looking: None }
+        Self { told, waiting: VecDeque::new(), viewer, path, looking: None }
     }
 
-    /// The next one, or its refusal; nothing when the request is over. Dropping the future loses nothing.
+    /// The next one, or its refusal; nothing when the request is over, also while one is looked at.
+    /// Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<Result<Box<Update>, Answer>> {
         if self.looking.is_none() {
-            let update = self.told.recv().await?;
+            let update = match self.waiting.pop_front() {
+                Some(update) => update,
+                None => self.told.recv().await?,
+            };
             if update.tokens.is_empty() {
                 return Some(Ok(update));
             }
             let (viewer, path) = (self.viewer.clone(), self.path.clone());
             self.looking = Some(Box::pin(take_up(viewer, path, update)));
         }
-        let looked = self.looking.as_mut()?.await;
-        self.looking = None;
-        Some(looked)
+        loop {
+            let looking = self.looking.as_mut()?;
+            tokio::select! {
+                biased;
+                told = self.told.recv() => self.waiting.push_back(told?),
+                looked = looking => {
+                    self.looking = None;
+                    return Some(looked);
+                }
+            }
+        }
     }
 }
 
@@ -58,6 +74,7 @@ async fn take_up(
     mut update: Box<Update>,
 ) -> Result<Box<Update>, Answer> {
     let tokens = std::mem::take(&mut update.tokens);
+    let _look = viewer.look();
     if let Some(refusal) = viewer.refusal(&path, &tokens).await {
         return Err(refusal);
     }

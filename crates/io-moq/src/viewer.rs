@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use moqt::{Answer, AuthToken, Done, DoneCode, RequestCode, Secret};
 use spine::{Announce, LookupError, Path, Waiting, track};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock;
 use crate::guesses::{Guesses, Shown};
-use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX, TOKENS_MAX};
+use crate::limits::{GATE_AGAIN, GATE_NAMES, GATE_UNKNOWN_MAX, SHOWN_LOOK_MAX, TOKENS_MAX};
 use crate::listen::{Barred, Seat, Watching, Why};
 use crate::names::{name_of, path_of};
 use crate::own::Own;
@@ -82,6 +83,27 @@ pub(crate) struct Viewer {
     pub(crate) own_tracks: Own,
     /// Of the request that this is a part of, if it is.
     whole: Option<Arc<Mutex<Vec<Secret>>>>,
+    /// How many updates are being looked at, of all of the request.
+    looks: Arc<watch::Sender<usize>>,
+}
+
+/// What an update shows is being looked at, until this is dropped.
+pub(crate) struct Look(Arc<watch::Sender<usize>>);
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.0.send_modify(|looks| *looks -= 1);
+    }
+}
+
+/// Whether somebody may watch a broadcast by what he shows.
+enum Said {
+    Yes,
+    No(Barred),
+    /// Nobody can say, for a moment.
+    NotYet,
+    /// It is gone, and says so itself.
+    Gone,
 }
 
 impl Barred {
@@ -134,6 +156,7 @@ impl Viewer {
             seats: seats.clone(),
             own_tracks: own_tracks.clone(),
             whole: None,
+            looks: Arc::default(),
         }
     }
 
@@ -158,30 +181,64 @@ impl Viewer {
         }
     }
 
+    /// What an update shows is being looked at: what was shown before may end meanwhile, which ends
+    /// nothing.
+    pub(crate) fn look(&self) -> Look {
+        self.looks.send_modify(|looks| *looks += 1);
+        Look(self.looks.clone())
+    }
+
+    /// Whether something is.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        *self.looks.borrow() > 0
+    }
+
+    async fn says(&self, path: &Path, shown: &[Secret]) -> Said {
+        let tokens: Vec<Secret> = shown.iter().chain(&self.session).cloned().collect();
+        match self.may_watch_by(path, tokens).await {
+            Ok(()) => Said::Yes,
+            Err(barred) if barred.may_pass_later() => Said::NotYet,
+            Err(barred) if barred.why == Why::Nothing => Said::Gone,
+            Err(barred) => Said::No(barred),
+        }
+    }
+
     /// The answer to an update of a request about this broadcast, if what it shows does not let him watch it (draft-18 §10.2.2). While
     /// nobody can say, what he has goes on: it is looked at again and again.
     pub(crate) async fn refusal(&self, path: &Path, shown: &[Secret]) -> Option<Answer> {
-        let tokens: Vec<Secret> = shown.iter().chain(&self.session).cloned().collect();
-        let barred = self.may_watch_by(path, tokens).await.err()?;
-        // One that is gone says so itself.
-        let is_said = !barred.may_pass_later() && barred.why != Why::Nothing;
-        is_said.then(|| Answer::error(barred.code(), barred.words))
+        match self.says(path, shown).await {
+            Said::No(barred) => Some(Answer::error(barred.code(), barred.words)),
+            Said::Yes | Said::NotYet | Said::Gone => None,
+        }
     }
 
-    /// The same of a request about all of these: he may watch none of them by it, and could watch one.
+    /// The same of a request about all of these: he may watch none of them by it, and could watch
+    /// one. Those of which nobody can say are asked about for as long as a view would go on.
     pub(crate) async fn refusal_of_all(&self, paths: &[Path], shown: &[Secret]) -> Option<Answer> {
-        let mut lost = None;
-        for path in paths {
-            match self.refusal(path, shown).await {
-                Some(refusal) if lost.is_none() => {
-                    lost = self.may_watch(path).await.is_ok().then_some(refusal);
+        let (mut lost, mut left, mut tries) = (None, paths.to_vec(), 0);
+        loop {
+            let mut unsaid = Vec::new();
+            for (n, path) in left.into_iter().enumerate() {
+                if n > 0 && n % GATE_NAMES == 0 {
+                    tokio::time::sleep(GATE_AGAIN).await;
                 }
-                Some(_) => {}
-                None if self.may_watch_by(path, Vec::new()).await.is_err() => return None,
-                None => {}
+                match self.says(&path, shown).await {
+                    Said::No(barred) if lost.is_none() => {
+                        lost = self.may_watch(&path).await.is_ok().then_some(barred);
+                    }
+                    Said::Yes if self.may_watch_by(&path, Vec::new()).await.is_err() => {
+                        return None;
+                    }
+                    Said::No(_) | Said::Yes | Said::Gone => {}
+                    Said::NotYet => unsaid.push(path),
+                }
             }
+            if lost.is_none() || unsaid.is_empty() || tries == GATE_UNKNOWN_MAX {
+                return lost.map(|barred| Answer::error(barred.code(), barred.words));
+            }
+            (left, tries) = (unsaid, tries + 1);
+            tokio::time::sleep(GATE_AGAIN).await;
         }
-        lost
     }
 
     /// Whether this broadcast may be watched; else why not.
@@ -245,14 +302,25 @@ impl Viewer {
             // That is said at the start, and stays.
             std::future::pending::<()>().await;
         }
-        let mut unknown = 0;
+        let (mut unknown, mut looked, mut at_once) = (0, false, false);
         loop {
-            tokio::time::sleep(GATE_AGAIN).await;
+            if !std::mem::take(&mut at_once) {
+                tokio::time::sleep(GATE_AGAIN).await;
+            }
             if !watched() {
                 continue;
             }
             match self.may_watch(&path).await {
-                Ok(()) => unknown = 0,
+                Ok(()) => (unknown, looked) = (0, false),
+                // What is shown instead decides, unless that takes too long.
+                Err(_) if !looked && self.is_looked_at() => {
+                    let mut looks = self.looks.subscribe();
+                    let over = looks.wait_for(|looks| *looks == 0);
+                    let _ = timeout(SHOWN_LOOK_MAX, over).await;
+                    // Who asks for all of it hands on what was shown.
+                    tokio::task::yield_now().await;
+                    (looked, at_once) = (true, true);
+                }
                 // What was good once may have been forgotten here.
                 Err(barred) if barred.may_pass_later() && unknown < GATE_UNKNOWN_MAX => {
                     unknown += 1;
@@ -330,6 +398,9 @@ async fn find(
             // draft-18 §2.5.1
             Err(why @ LookupError::NotUnderstood) => {
                 Some(Err(Answer::error(RequestCode::UnsupportedExtension, why.to_string())))
+            }
+            Err(why @ LookupError::TooMany) => {
+                Some(Err(Answer::error(RequestCode::ExcessiveLoad, why.to_string())))
             }
             Err(_) => None,
         }

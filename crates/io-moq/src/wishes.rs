@@ -123,10 +123,14 @@ impl Wishes {
 
     /// Whether the end of a group is not wanted, or may not be.
     pub(crate) fn is_cut(&self, group: u64) -> bool {
-        let before_its_end = |end: Location| end.object != moqt::Range::WHOLE_GROUP;
         // With a selection its last object may be left out.
-        !self.selection.is_empty()
-            || self.end.is_some_and(|end| end.group == group && before_its_end(end))
+        !self.selection.is_empty() || self.ends_within(group)
+    }
+
+    /// Whether the filter ends before this group does, or may.
+    pub(crate) fn ends_within(&self, group: u64) -> bool {
+        let before_its_end = |end: Location| end.object != moqt::Range::WHOLE_GROUP;
+        self.end.is_some_and(|end| end.group == group && before_its_end(end))
     }
 
     /// Whether an object passes the range filters.

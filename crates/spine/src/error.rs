@@ -119,4 +119,7 @@ pub enum LookupError {
     /// Who has it says something of it that is not understood here, and has to be.
     #[error("it needs something that is not understood here")]
     NotUnderstood,
+    /// Too many are being looked for already where it may be.
+    #[error("too many tracks are being looked for: ask again later")]
+    TooMany,
 }

@@ -58,6 +58,7 @@ export class RealTimeEngine implements Engine {
   readonly mode: Mode = 'Real time';
   live = true;
   private broadcast: Broadcast | null = null;
+  private address: Address | null = null;
   private delay = new Delay();
   private readonly generator = new MediaStreamTrackGenerator({ kind: 'video' });
   private readonly frames = this.generator.writable.getWriter();
@@ -115,6 +116,7 @@ export class RealTimeEngine implements Engine {
   }
 
   private async begin({ address, namespace }: MoqPlace): Promise<boolean> {
+    this.address = address;
     const events = {
       onCatalog: (catalog: Catalog) => void this.onCatalog(catalog),
       onEnd: () => this.onEnd(),
@@ -331,7 +333,7 @@ export class RealTimeEngine implements Engine {
   private giveUp(): void {
     if (this.destroyed) return;
     tried.add(this.video);
-    this.events.onPathLost('open');
+    this.events.onPathLost('open', this.address);
   }
 
   private onEnd(): void {

@@ -17,6 +17,9 @@ const QUIET_MODULES = 4;
 
 let picture: Picture = 'camera';
 let stream: MediaStream | null = null;
+/** Choices of what to send are numbered, as they may open in another order; and the one of them that `stream` is. */
+let choices = 0;
+let taken = 0;
 let publisher: Publisher | null = null;
 /** Where the server has sent us. */
 let movedTo: Address | null = null;
@@ -63,14 +66,17 @@ function refuse(reason: string): void {
 
 async function choose(kind: Picture): Promise<void> {
   const chosen: Chosen = { picture: kind, camera: element<HTMLSelectElement>('cameras').value, microphone: element<HTMLSelectElement>('microphones').value };
+  const choice = ++choices;
   let opened: MediaStream;
   try {
     opened = await open(chosen);
   } catch (error) {
     return say(words(error));
   }
+  if (choice < taken) return letGo(opened.getTracks());
   say('');
   picture = kind;
+  taken = choice;
   take(opened);
   for (const name of ['camera', 'screen'] as const) element(name).setAttribute('aria-pressed', String(name === kind));
   const [track] = opened.getVideoTracks();
@@ -85,6 +91,7 @@ async function choose(kind: Picture): Promise<void> {
 async function chooseMicrophone(): Promise<void> {
   const before = stream;
   if (before === null) return;
+  const choice = ++choices;
   let opened: MediaStream | null;
   try {
     opened = await withMicrophone(before, element<HTMLSelectElement>('microphones').value);
@@ -92,14 +99,20 @@ async function chooseMicrophone(): Promise<void> {
     return say(words(error));
   }
   if (opened === null) return;
-  if (stream === before) take(opened);
-  else for (const track of opened.getAudioTracks()) track.stop();
+  const isShown = stream?.getVideoTracks()[0] === before.getVideoTracks()[0];
+  if (choice < taken || !isShown) return letGo(opened.getAudioTracks());
+  taken = choice;
+  take(opened);
+}
+
+function letGo(tracks: MediaStreamTrack[]): void {
+  for (const track of tracks) track.stop();
 }
 
 /** Shown and sent from now on; what nobody needs any more is let go. */
 function take(opened: MediaStream): void {
   const kept = opened.getTracks();
-  for (const track of stream?.getTracks() ?? []) if (!kept.includes(track)) track.stop();
+  letGo((stream?.getTracks() ?? []).filter((track) => !kept.includes(track)));
   stream = opened;
   element<HTMLVideoElement>('preview').srcObject = opened;
   meter.watch(opened);

@@ -13,11 +13,12 @@ use testkit::Shape;
 
 use super::duties::{VIDEO, code, group, text};
 use super::rig::{
-    Rig, namespace, next_object, register, soon, track, until, use_value, with_token,
+    Client, Rig, Subscribed, namespace, next_object, register, soon, track, until, use_value,
+    with_token,
 };
-use crate::limits::GATE_AGAIN;
+use crate::limits::{GATE_AGAIN, GATE_NAMES};
 use crate::link::Told;
-use crate::listen::Counters;
+use crate::listen::{Counters, Why};
 use crate::take::Taken;
 use crate::transport::{Congestion, Network};
 
@@ -246,6 +247,114 @@ async fn d01_d19_an_update_that_shows_a_token_which_is_not_good_is_refused() {
             let wrong = rig.counters.wrong_tokens.load(Ordering::Relaxed);
             assert_eq!(wrong, guesses, "decision 104");
         }
+    }
+}
+
+/// Subscribes with `TOKEN` and shows `SLOW` then, which is being looked at.
+async fn shows_slow(rig: &Rig, client: &Client) -> Subscribed {
+    let seen = client.subscribe(secret(), with_token("TOKEN")).await;
+    assert_eq!(code(&seen.answer), None);
+    let looked = rig.looks.load(Ordering::Relaxed);
+    let slow = Parameters { tokens: vec![use_value("SLOW")], ..Parameters::default() };
+    client.command(Command::Update { id: seen.id, parameters: slow });
+    until("the look at it", || rig.looks.load(Ordering::Relaxed) > looked).await;
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn d01_d19_a_token_that_ends_while_another_one_is_looked_at_ends_nothing() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    *rig.why.lock().unwrap() = Why::Expired;
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client_over(&network, Shape::default()).await;
+    let mut seen = shows_slow(&rig, &client).await;
+    rig.revoked.store(true, Ordering::Relaxed);
+    tokio::time::sleep(GATE_AGAIN * 2).await;
+    rig.says.send_replace(true);
+    tokio::time::sleep(GATE_AGAIN * 3).await;
+    group(&video, 0, &["still"]);
+    assert_eq!(text(&seen.next().await), (0, 0, "still"));
+    // One about which nobody says anything keeps nothing open for ever.
+    rig.says.send_replace(false);
+    rig.revoked.store(false, Ordering::Relaxed);
+    let client = rig.client_over(&network, Shape::default()).await;
+    let seen = shows_slow(&rig, &client).await;
+    rig.revoked.store(true, Ordering::Relaxed);
+    let done = soon("its end", seen.taken).await.unwrap();
+    assert_eq!(done, Taken::Done(DoneCode::Expired));
+}
+
+#[tokio::test]
+async fn d01_who_leaves_while_what_he_shows_is_looked_at_is_sent_nothing_more() {
+    let rig = Rig::new();
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client("/").await;
+    let seen = shows_slow(&rig, &client).await;
+    client.command(Command::Cancel { id: seen.id, code: ResetCode::Cancelled });
+    let open = || rig.counters.subscriptions_open.load(Ordering::Relaxed);
+    until("the end of the subscription", || open() == 0).await;
+}
+
+/// A token is none the better for that nobody can say so of one broadcast.
+#[tokio::test(start_paused = true)]
+async fn d01_d19_a_bad_token_for_a_prefix_is_refused_also_where_nobody_can_say_of_one_broadcast() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let _both = ["secret", "unsaid"].map(|name| rig.broadcast(&["default", name]));
+    for (token, expect) in [("WRONG", Some(RequestCode::Unauthorized)), ("FRESH", None)] {
+        let client = rig.client_over(&network, Shape::default()).await;
+        let (id, answer, mut told) = client
+            .ask(Request::SubscribeNamespace {
+                prefix: namespace(&["default"]),
+                tracks: false,
+                parameters: Parameters {
+                    tokens: vec![use_value("TOKEN")],
+                    ..Parameters::default()
+                },
+            })
+            .await;
+        assert_eq!(code(&answer), None);
+        let parameters = Parameters { tokens: vec![use_value(token)], ..Parameters::default() };
+        client.command(Command::Update { id, parameters });
+        let answer = loop {
+            match soon("the answer to an update", told.recv()).await {
+                Some(Told::Event(Event::UpdateAnswered { answer, .. })) => break answer,
+                Some(_) => {}
+                None => panic!("{token}: no answer"),
+            }
+        };
+        assert_eq!(code(&answer), expect, "{token}");
+    }
+}
+
+/// However many are told of before the one that it opens.
+#[tokio::test(start_paused = true)]
+async fn d01_d19_a_token_for_a_prefix_is_good_if_it_opens_any_broadcast_below_it() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let open: Vec<String> = (0..GATE_NAMES).map(|n| format!("b {n}")).collect();
+    let mut broadcasts: Vec<_> = open.iter().map(|name| rig.broadcast(&["all", name])).collect();
+    broadcasts.push(rig.broadcast(&["all", "a", "secret"]));
+    broadcasts.push(rig.broadcast(&["all", "c", "late"]));
+    let client = rig.client_over(&network, Shape::default()).await;
+    let shows = |token| Parameters { tokens: vec![use_value(token)], ..Parameters::default() };
+    let (prefix, parameters) = (namespace(&["all"]), shows("TOKEN"));
+    let request = Request::SubscribeNamespace { prefix, tracks: false, parameters };
+    let (id, answer, mut told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    for (token, expect) in [("LATE", None), ("WRONG", Some(RequestCode::Unauthorized))] {
+        client.command(Command::Update { id, parameters: shows(token) });
+        let answer = loop {
+            match soon("the answer to an update", told.recv()).await {
+                Some(Told::Event(Event::UpdateAnswered { answer, .. })) => break answer,
+                Some(_) => {}
+                None => panic!("{token}: no answer"),
+            }
+        };
+        assert_eq!(code(&answer), expect, "{token}");
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::duties::{VIDEO, code, group};
 use super::live::ms;
 use super::rig::{Client, Rig, namespace, soon, track, use_value, with_token};
-use crate::limits::{GATE_AGAIN, GATE_UNKNOWN_MAX};
+use crate::limits::{GATE_AGAIN, GATE_NAMES_OPEN, GATE_UNKNOWN_MAX};
 use crate::link::Told;
 use crate::listen::Why;
 use crate::transport::{Congestion, Network};
@@ -149,6 +149,54 @@ async fn d01_d19_whatever_a_token_allowed_ends_within_a_second_of_it() {
             held.abort();
         }
     }
+}
+
+/// Found out with the next track that would be offered, too.
+#[tokio::test(start_paused = true)]
+async fn d01_d19_what_was_offered_ends_for_the_reason_that_nothing_more_is_offered() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    *rig.why.lock().unwrap() = Why::Expired;
+    let broadcast = rig.broadcast(&["default", "secret"]);
+    let _video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let mut begun = begin(&rig, &network, What::SubscribeTracks).await;
+    tokio::time::sleep(ms(100)).await;
+    rig.revoked.store(true, Ordering::Relaxed);
+    let from = Instant::now();
+    let audio = spine::TrackName::from_static("audio");
+    let _audio = broadcast.track(audio, TrackInfo::default()).unwrap();
+    assert_eq!(end(&mut begun.told).await, End::Done(DoneCode::Expired));
+    assert!(from.elapsed() < GATE_AGAIN, "by the look for the other track");
+}
+
+/// What everybody may watch, its owner may lock.
+#[tokio::test(start_paused = true)]
+async fn d01_namespaces_that_are_locked_later_are_withdrawn() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let names: Vec<String> = (0..2 * GATE_NAMES_OPEN + 1).map(|n| n.to_string()).collect();
+    let broadcast = |name| rig.broadcast(&["default", name, "locked"]);
+    let _locked: Vec<_> = names.iter().map(|name| broadcast(name)).collect();
+    let _open = rig.broadcast(&["default", "one"]);
+    let client = rig.client_over(&network, Shape::default()).await;
+    let prefix = namespace(&["default"]);
+    let parameters = Parameters::default();
+    let request = Request::SubscribeNamespace { prefix, tracks: false, parameters };
+    let (_, answer, mut told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    for _ in 0..=names.len() {
+        let news = soon("a namespace", told.recv()).await;
+        assert!(matches!(news, Some(Told::Event(Event::Namespace { .. }))));
+    }
+    rig.revoked.store(true, Ordering::Relaxed);
+    for _ in &names {
+        assert_eq!(end(&mut told).await, End::Gone);
+    }
+    // The other one stays, and costs no more than a look now and then.
+    let looks = rig.looks.load(Ordering::Relaxed);
+    tokio::time::sleep(GATE_AGAIN * 10).await;
+    assert!(told.try_recv().is_err());
+    assert!(rig.looks.load(Ordering::Relaxed) - looks <= 10);
 }
 
 #[tokio::test(start_paused = true)]

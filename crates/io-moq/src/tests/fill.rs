@@ -17,7 +17,7 @@ use super::live::ms;
 use super::relay::{give, send, tell_past};
 use super::rig::{Carrier, Client, Rig, next_object, soon, track, until};
 use crate::clock;
-use crate::limits::HEADER_ARRIVES;
+use crate::limits::{HEADER_ARRIVES, SEND_WINDOW_MIN};
 use crate::link::{DataStream, Told};
 use crate::transport::{Congestion, Network, Read};
 
@@ -313,4 +313,32 @@ async fn draft21_s11_3_2_a_subgroup_that_goes_on_behind_the_filter_is_reset() {
             assert!(came.ends_with(payloads[1].as_bytes()), "{version:?}: {came:?}");
         }
     }
+}
+
+/// Also over a path that takes seconds for it.
+#[tokio::test(start_paused = true)]
+async fn draft21_s11_3_2_what_is_wanted_of_it_arrives_however_slow_the_path_is() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    group(&track, 5, &["a"]);
+    let slow = Shape { rate: Some(100_000), delay: ms(25), ..Shape::default() };
+    let client = rig.client_by(&network, slow, Carrier::Quic(Version::Draft21)).await;
+    let within = Range { start: Location::new(6, 0), end: Location::new(6, 0) };
+    let (_, mut told) = subscribe(&client, fill(Filter::Within(within)));
+    assert_eq!(code(&super::rig::answered(&mut told).await), None);
+    // Four seconds of it, all of which QUIC takes at once.
+    let wanted = &*"d".repeat(SEND_WINDOW_MIN as usize - 1_000).leak();
+    group(&track, 6, &[wanted, "e"]);
+    let mut data = Client::fetched(&mut told).await;
+    let mut came = data.first.to_vec();
+    let end = loop {
+        match soon("the end of a stream", data.stream.read()).await {
+            Read::Chunk(chunk) => came.extend_from_slice(&chunk),
+            end => break end,
+        }
+    };
+    assert_eq!(end, Read::Reset(0x1));
+    assert!(came.ends_with(wanted.as_bytes()), "{} bytes of it came", came.len());
 }

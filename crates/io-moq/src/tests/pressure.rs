@@ -464,3 +464,33 @@ async fn d15_an_hour_of_timeout_keeps_nothing_for_who_reads_nothing() {
         assert_eq!(end_of(&mut data).await, expect);
     }
 }
+
+/// What was too old by then takes nothing along that is not.
+#[tokio::test(start_paused = true)]
+async fn d15_who_says_how_long_he_waits_loses_only_what_is_too_old() {
+    let network = Network::new(7);
+    let rig = Rig::over(&network, Congestion::Ours);
+    let broadcast = rig.broadcast(&["default", "one"]);
+    let track = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+    let client = rig.client_over(&network, Shape::default()).await;
+    let parameters = Parameters { object_delivery_timeout_ms: Some(3_600_000), ..next_object() };
+    let video = name(&["default", "one"], "video");
+    let request = Request::Subscribe { track: video, parameters };
+    let (_, answer, mut told) = client.ask(request).await;
+    assert_eq!(code(&answer), None);
+    // The second one is begun when the first one is too old, and is not.
+    for (id, wait) in [(0, DELIVERY_MAX * 2 / 3), (1, DELIVERY_MAX / 6), (2, DELIVERY_MAX / 3)] {
+        let group = track.group(id, clock::now()).unwrap();
+        let subgroup = group.subgroup(0, clock::now()).unwrap();
+        // Three times what a stream takes without being read.
+        let payload = track.budget().payload(vec![0; 4_000_000]);
+        subgroup.write(Header::new(0, clock::now()), vec![payload]).unwrap();
+        subgroup.fin();
+        group.end(Some(0), clock::now());
+        tokio::time::sleep(wait).await;
+    }
+    for expect in [Read::Reset(TOO_FAR_BEHIND), Read::Fin, Read::Fin] {
+        let mut data = Client::fetched(&mut told).await;
+        assert_eq!(end_of(&mut data).await, expect);
+    }
+}

@@ -224,6 +224,24 @@ async fn draft18_s10_13_the_end_of_a_track_is_told_when_all_of_it_is_there() {
     assert!(is_over().await);
 }
 
+/// What is lost may come back with more: that it is all there is nobody has said.
+#[tokio::test]
+async fn draft18_s10_13_a_track_whose_source_was_lost_is_not_said_to_be_complete() {
+    for (why, expect) in [(spine::Close::SourceLost, false), (spine::Close::Ended, true)] {
+        let rig = Rig::new();
+        let broadcast = rig.broadcast(&["default", "one"]);
+        let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
+        group(&video, 1, &["last"]);
+        video.end(why);
+        let client = rig.client("/").await;
+        let range = Range { start: Location::new(0, 0), end: Location::new(1, 0) };
+        let fetch = Fetch::Standalone { track: track(&["default", "one"], "video"), range };
+        let fetch = Request::Fetch { fetch, parameters: Parameters::default() };
+        let Answer::FetchOk(ok) = client.ask(fetch).await.1 else { panic!("{why:?}") };
+        assert_eq!((ok.end, ok.end_of_track), (Location::new(1, 0), expect), "{why:?}");
+    }
+}
+
 /// A group of three objects of a megabyte: more than a stream takes without being read.
 fn large(track: &spine::track::Producer, id: u64, first: &[(u64, u64)]) {
     let now = Instant::now();

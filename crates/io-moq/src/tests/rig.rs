@@ -80,6 +80,8 @@ pub(super) struct Rig {
     pub(super) elsewhere: Elsewhere,
     /// Who wants to publish has no answer while this is not set.
     pub(super) answers: watch::Sender<bool>,
+    /// Nobody says whether `SLOW` is good while this is not set.
+    pub(super) says: watch::Sender<bool>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -184,6 +186,7 @@ impl Rig {
         let counters = Arc::new(Counters { traffic, ..Counters::default() });
         let elsewhere = Elsewhere::default();
         let (answers, answered) = watch::channel(true);
+        let (says, said) = watch::channel(false);
         let service = Service {
             origin: origin.clone(),
             door: door(origin.clone(), answered),
@@ -192,7 +195,14 @@ impl Rig {
                 Arc::new(move |watching| {
                     looks.fetch_add(1, Ordering::Relaxed);
                     let gone = revoked.load(Ordering::Relaxed).then(|| *why.lock().unwrap());
-                    Box::pin(async move { gate(&watching, gone) })
+                    let mut said = said.clone();
+                    let is_slow = watching.tokens.iter().any(|t| t.expose() == b"SLOW".as_slice());
+                    Box::pin(async move {
+                        if is_slow {
+                            let _ = said.wait_for(|said| *said).await;
+                        }
+                        gate(&watching, gone)
+                    })
                 })
             },
             audience: {
@@ -235,6 +245,7 @@ impl Rig {
             watching,
             elsewhere,
             answers,
+            says,
             counters,
         }
     }
@@ -441,11 +452,20 @@ fn config(connection: &Connection, path: &str, tokens: Vec<Token>) -> Config {
     }
 }
 
-/// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`; `OLD` was good once.
+/// `secret` needs the token `TOKEN`, until it is revoked, or `FRESH`, or `SLOW`; `OLD` was good
+/// once. `late` needs `LATE`, and `locked` is open until then. Nobody can say who may watch
+/// `unsaid`.
 fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     let is = |name: &str| watching.path.fields().last().is_some_and(|field| field == name);
     if is("near") && watching.peer.ip() != std::net::IpAddr::from([127, 0, 0, 1]) {
         return Err(Barred::unauthorized("not from there"));
+    }
+    if is("unsaid") {
+        return Err(Barred { why: Why::Unknown, words: "ask later".to_owned() });
+    }
+    let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
+    if (is("locked") && gone.is_some()) || (is("late") && !has("LATE")) {
+        return Err(Barred::unauthorized("it is locked"));
     }
     let secret = is("secret");
     let is_guess = |token: &moqt::Secret| token.expose().starts_with(b"GUESS");
@@ -453,8 +473,7 @@ fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     if secret && guesses && !guessed {
         watching.guesses.wrong("GUESS");
     }
-    let has = |token: &str| watching.tokens.iter().any(|t| t.expose() == token.as_bytes());
-    if !secret || has("FRESH") || (has("TOKEN") && gone.is_none()) {
+    if !secret || has("FRESH") || has("SLOW") || (has("TOKEN") && gone.is_none()) {
         return Ok(());
     }
     if let Some(why) = gone.filter(|_| has("TOKEN")) {

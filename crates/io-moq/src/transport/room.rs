@@ -10,8 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::clock;
-use crate::limits::{SEND_WINDOW, SEND_WINDOW_LOOK, SEND_WINDOW_MIN, TURNS_ASKED};
+use crate::limits::{
+    DATAGRAM_SEND_BUFFER, SEND_WINDOW, SEND_WINDOW_LOOK, SEND_WINDOW_MIN, TURNS_ASKED,
+};
 
 /// What the streams of a connection share.
 pub(super) struct Room {
@@ -43,6 +47,23 @@ impl Room {
         window.1 = Some(now);
     }
 
+    /// A datagram's turn: what is more urgent has room.
+    pub(super) async fn datagrams_turn(&self, urgency: impl Fn() -> i32) {
+        loop {
+            let cleared = self.turns.cleared.notified();
+            self.look();
+            if !self.turns.is_waited_before(urgency()) {
+                if self.quic.datagram_send_buffer_space() >= DATAGRAM_SEND_BUFFER / 2 {
+                    return;
+                }
+                // QUIC says to nobody when it has sent some.
+                tokio::time::sleep(SEND_WINDOW_LOOK / 4).await;
+                continue;
+            }
+            cleared.await;
+        }
+    }
+
     /// Somebody of this priority has something to write.
     pub(super) fn turn(&self, priority: i32) -> Turn<'_> {
         self.turns.of(priority)
@@ -62,7 +83,11 @@ type Key = (Reverse<i32>, u64);
 
 /// Those who wait for room.
 #[derive(Default)]
-struct Turns(Mutex<State>);
+struct Turns {
+    state: Mutex<State>,
+    /// Somebody who waited does not any more.
+    cleared: Notify,
+}
 
 #[derive(Default)]
 struct State {
@@ -80,9 +105,15 @@ struct Waiting {
 
 impl Turns {
     fn of(&self, priority: i32) -> Turn<'_> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.next += 1;
         Turn { turns: self, key: (Reverse(priority), state.next), since: None }
+    }
+
+    /// Whether somebody more urgent than this waits.
+    fn is_waited_before(&self, priority: i32) -> bool {
+        let state = lock(&self.state);
+        state.waiting.range(..(Reverse(priority), 0)).next().is_some()
     }
 }
 
@@ -98,7 +129,7 @@ impl Turn<'_> {
     /// Whether to try now. Else the most urgent of those who wait try first: QUIC wakes all who wait when there is
     /// room, in no order, and the first one takes it.
     pub(super) fn is_now(&mut self, cx: &Context<'_>) -> bool {
-        let mut state = lock(&self.turns.0);
+        let mut state = lock(&self.turns.state);
         let since = self.since.unwrap_or(state.clock + 1);
         let more_urgent = state.waiting.range(..self.key).map(|(_, waiting)| waiting);
         // Those that come last would wake all others each time.
@@ -121,7 +152,7 @@ impl Turn<'_> {
 
     /// There was no room, in the connection or in the stream.
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
-        let mut state = lock(&self.turns.0);
+        let mut state = lock(&self.turns.state);
         state.clock += 1;
         let waiting = Waiting { waker: cx.waker().clone(), tried: state.clock };
         state.waiting.insert(self.key, waiting);
@@ -130,7 +161,10 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        lock(&self.turns.0).waiting.remove(&self.key);
+        let waited = lock(&self.turns.state).waiting.remove(&self.key);
+        if waited.is_some() {
+            self.turns.cleared.notify_waiters();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use quinn::VarInt;
+use tokio::sync::watch;
 use web_transport_proto::{error_from_http3, error_to_http3};
 
 use super::grants::Granted;
@@ -53,8 +54,22 @@ pub(crate) struct SendStream {
     room: Arc<Room>,
     priority: i32,
     open: bool,
+    /// Until the peer has all that was [held](Self::hold).
+    held: Option<watch::Sender<()>>,
     /// If the peer has opened it.
     _granted: Option<Arc<Granted>>,
+}
+
+/// What is written, for as long as QUIC keeps it: until it is acknowledged, with all before it.
+struct Held {
+    bytes: Bytes,
+    _held: watch::Receiver<()>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Why nothing more can be written.
@@ -71,7 +86,8 @@ const CANCELLED: u64 = 0x1;
 
 impl SendStream {
     pub(super) fn new(stream: quinn::SendStream, codes: Codes, room: &Arc<Room>) -> Self {
-        Self { stream, codes, room: room.clone(), priority: 0, open: true, _granted: None }
+        let (room, held, _granted) = (room.clone(), None, None);
+        Self { stream, codes, room, priority: 0, open: true, held, _granted }
     }
 
     /// It counts among those that the peer has opened, until it is dropped.
@@ -107,6 +123,22 @@ impl SendStream {
             quinn::WriteError::Stopped(code) => WriteEnd::Stopped(codes.read(code)),
             _ => WriteEnd::Lost,
         })
+    }
+
+    /// The same bytes, to be written: [`Self::carried`] says when the peer has them.
+    pub(crate) fn hold(&mut self, bytes: Bytes) -> Bytes {
+        let held = self.held.get_or_insert_with(|| watch::channel(()).0);
+        Bytes::from_owner(Held { bytes, _held: held.subscribe() })
+    }
+
+    /// Waits until the peer's QUIC has what was [held](Self::hold), and what was written before it.
+    pub(crate) fn carried(&self) -> impl Future<Output = ()> + Send + use<> {
+        let held = self.held.clone();
+        async move {
+            if let Some(held) = held {
+                held.closed().await;
+            }
+        }
     }
 
     /// Higher is sent first; strict between different numbers.

@@ -89,6 +89,13 @@ impl Session {
         self.requests.publishing(track).is_some()
     }
 
+    /// Whether a subscription of ours may ask for new groups (draft-18 §10.2.13), by what its
+    /// publisher has said of the track.
+    pub fn has_dynamic_groups(&self, id: RequestId) -> bool {
+        let kind = self.requests.get(id).map(|entry| &entry.kind);
+        matches!(kind, Some(Kind::Receiving(receiving)) if receiving.dynamic_groups)
+    }
+
     /// Whether a fetch that we serve joins a subscription.
     pub fn joins(&self, id: RequestId) -> bool {
         let kind = self.requests.get(id).map(|entry| &entry.kind);

@@ -160,6 +160,8 @@ fn draft18_s10_2_13_d17_new_groups_only_where_they_are_dynamic() {
         if !dynamic {
             pair.answer(Server, id, Answer::ok());
         }
+        assert_eq!(pair.server.session.has_dynamic_groups(id), dynamic);
+        assert!(!pair.client.session.has_dynamic_groups(id), "its own");
         let update = Command::Update { id, parameters: wants() };
         assert_eq!(pair.try_command(Server, update).is_ok(), dynamic);
         // In SUBSCRIBE it may stand without knowing.

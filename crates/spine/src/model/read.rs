@@ -649,6 +649,7 @@ impl Sim {
             (Some(Err(LookupError::TimedOut)), _) => "lookup: timed out",
             (Some(Err(LookupError::Closed(_))), _) => "lookup: closed",
             (Some(Err(LookupError::NotUnderstood)), _) => "lookup: not understood",
+            (Some(Err(LookupError::TooMany)), _) => "lookup: too many",
         });
         self.log(|| format!("lookup {i}: {real:?}"));
         if real.is_pending() {
