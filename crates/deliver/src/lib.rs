@@ -20,6 +20,7 @@ mod levels;
 mod library;
 pub mod limits;
 mod media;
+mod originals;
 mod pages;
 mod past_levels;
 mod pictures;

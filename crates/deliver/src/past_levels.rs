@@ -9,10 +9,9 @@ use media::catalog::{Catalog, CatalogTrack, InitData};
 use package::Index;
 use record::{History, Recording};
 
-use crate::levels::{
-    ListedLevel, Offered, Shown, original_bits, original_of, recorded_original, wait,
-};
+use crate::levels::{ListedLevel, Offered, Shown, original_bits, wait};
 use crate::library::Library;
+use crate::originals::{original_of, recorded_original};
 use crate::playlist::levels_of;
 use crate::shelf::Shelf;
 use crate::tracks::describe;

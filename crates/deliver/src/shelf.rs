@@ -122,14 +122,17 @@ impl Drop for Seat {
     }
 }
 
+/// Where the newest catalog is, and how many initialisation segments were learned.
+type LevelsOf = (Location, usize);
+
 #[derive(Default)]
 struct State {
     index: Index,
     tracks: BTreeMap<String, track::Consumer>,
     renderings: BTreeMap<String, Vec<Rendering>>,
     mpds: Mpds,
-    /// Levels of the catalog at this location, and how many initialisation segments were known.
-    levels: Option<((Location, usize), Arc<Vec<Offered>>)>,
+    /// Levels as they were when they were last looked at.
+    levels: Option<(LevelsOf, Arc<Vec<Offered>>)>,
     original_bits: KeptBits,
     viewers: Viewers,
     ended_at: Option<Instant>,

@@ -18,11 +18,12 @@ use spine::{
     group, track,
 };
 
-use crate::levels::{Levels, Offered, original_of};
+use crate::levels::{Levels, Offered};
 use crate::library::{Library, uid_of};
 use crate::limits::{
     LEVEL_AGAIN, LEVEL_FAILURES_MAX, LEVEL_LAG_SEGMENTS, LEVEL_WAIT, ORIGINAL_WAIT,
 };
+use crate::originals::original_of;
 use crate::shelf::Shelf;
 use crate::waiting::{Awaited, Waiter, wait_for};
 

@@ -20,10 +20,11 @@ use package::{Index, Segment};
 use record::Recording;
 
 use crate::http::{SHARED_MOMENT, Site, cors, not_now, plain, text, too_busy};
-use crate::levels::{ORIGINAL, original_of, parked, recorded_original};
+use crate::levels::{ORIGINAL, parked};
 use crate::library::{Found, Library};
 use crate::limits::{POSTER_SEGMENTS, STORYBOARD_SIDE};
 use crate::media::IMMUTABLE;
+use crate::originals::{original_of, recorded_original};
 use crate::playlist::{bad_request, not_found};
 use crate::ranges::ranged;
 use crate::shelf::{Counters, Shelf};
