@@ -14,13 +14,15 @@ use std::time::Duration;
 use media::catalog::Catalog;
 use package::Index;
 use package::dash::Content;
-use package::hls::{Formats, Listed, MediaOptions, render_media, render_multivariant, variants};
+use package::hls::{
+    Formats, Listed, MediaOptions, Reach, render_media, render_multivariant, variants,
+};
 use spine::Location;
 use studio::{AUDIO, Sent, Show, Studio, TRACKS, VIDEO, hevc};
 use testkit::{MediaPlaylist, check, check_codecs, check_multivariant, check_versions};
 
-const LIVE: MediaOptions = MediaOptions { low_latency: true, everything: false, skip: false };
-const DVR: MediaOptions = MediaOptions { everything: true, ..LIVE };
+const LIVE: MediaOptions = MediaOptions { low_latency: true, reach: Reach::Window, skip: false };
+const DVR: MediaOptions = MediaOptions { reach: Reach::Everything, ..LIVE };
 
 /// How long it is: more in a soak run.
 fn minutes() -> f64 {
