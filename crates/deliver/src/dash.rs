@@ -72,7 +72,7 @@ pub(crate) async fn mpd(
     let wishes = Wishes::parse(query);
     let options = MpdOptions {
         low_latency: wishes.low_latency(shelf.about().low_latency),
-        everything: wishes.everything,
+        everything: wishes.everything == Some(true),
         length_ns: None,
     };
     // As for HLS: the first segment takes a second or two.

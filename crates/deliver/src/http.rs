@@ -386,11 +386,14 @@ async fn manifest(
     }
     let (shelf, by_input): (Arc<Shelf>, bool) = match found {
         Found::Shelf { shelf, by_input } => (shelf, by_input),
-        Found::Recording { recording, .. } => {
+        Found::Recording { recording, by_input } => {
             site.library.counters().playlists.fetch_add(1, Ordering::Relaxed);
             return match mpd {
                 true => Box::pin(dash::recorded(&site.library, &recording, &query)).await,
-                false => playlist::recorded(&recording, site.library.levels(), name, &query),
+                false => {
+                    let levels = site.library.levels();
+                    playlist::recorded(&recording, levels, name, &query, by_input)
+                }
             };
         }
         Found::OffAir { .. } => match site.library.lately(&id).filter(|_| mpd || name != "video") {
@@ -402,8 +405,8 @@ async fn manifest(
         Found::Nothing => return playlist::not_found("no such video or live input"),
     };
     if name == "video" && !mpd {
-        return Box::pin(playlist::multivariant(&shelf, site.library.levels(), &query, waiter))
-            .await;
+        let levels = site.library.levels();
+        return Box::pin(playlist::multivariant(&shelf, levels, &query, by_input, waiter)).await;
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
     shelf.saw_viewer(peer.ip(), agent, Instant::now());

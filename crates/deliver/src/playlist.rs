@@ -30,6 +30,7 @@ pub(crate) async fn multivariant(
     shelf: &Arc<Shelf>,
     levels: &Levels,
     query: &str,
+    by_input: bool,
     waiter: Waiter,
 ) -> Response {
     // Until there are media playlists to point to: the first segment takes a second or two.
@@ -49,7 +50,7 @@ pub(crate) async fn multivariant(
             let shown = shelf.levels(levels);
             let levels = shown.listed(&shelf.about().video, || shelf.original_bits());
             Some(shelf.with_mpds(|index, mpds| {
-                let everything = wishes.everything || index.ended();
+                let everything = wishes.everything == Some(true) || index.ended();
                 let listed = Listed::of(index, everything);
                 variants(&catalog, index, &levels, &Formats::new(mpds.contents(), listed))
             }))
@@ -58,11 +59,15 @@ pub(crate) async fn multivariant(
     };
     match variants.filter(|variants| !variants.is_empty()) {
         // The bitrates in it are measured, so it changes slowly; what has ended may be deleted at any time.
-        Some(variants) => text(
-            "application/vnd.apple.mpegurl",
-            if shelf.with_index(Index::ended) { "max-age=1" } else { "max-age=2" },
-            render_multivariant(&for_bandwidth(variants, wishes), Some(&wishes.handed_on())).into(),
-        ),
+        Some(variants) => {
+            let ended = shelf.with_index(Index::ended);
+            let query = wishes.of_lists(by_input, ended).handed_on();
+            text(
+                "application/vnd.apple.mpegurl",
+                if ended { "max-age=1" } else { "max-age=2" },
+                render_multivariant(&for_bandwidth(variants, wishes), Some(&query)).into(),
+            )
+        }
         None => no_content(SHARED_MOMENT),
     }
 }
@@ -198,18 +203,18 @@ pub(crate) fn recorded(
     levels: &Levels,
     name: &str,
     query: &str,
+    by_input: bool,
 ) -> Response {
-    let directives = match Directives::parse(query) {
-        Ok(directives) => directives,
-        Err(error) => return bad_request(&error.to_string()),
-    };
+    if let Err(error) = Directives::parse(query) {
+        return bad_request(&error.to_string());
+    }
     let shown = levels_of(recording, levels);
+    let wishes = Wishes::parse(query);
     // It may be deleted at any time: nobody keeps its playlists.
     let cache = "max-age=1";
     let list = match name {
         "video" => {
-            let wishes = Wishes::parse(query);
-            let everything = recording.index.ended() || wishes.everything;
+            let everything = recording.index.ended() || wishes.everything == Some(true);
             let listed = Listed::of(&recording.index, everything);
             let variants = recorded_variants(recording, &shown.listed_of(recording), listed);
             let variants = variants.map(|all| {
@@ -217,7 +222,8 @@ pub(crate) fn recorded(
                 all.extend(captions::variants(recording));
                 all
             });
-            let query = wishes.handed_on();
+            let ended = recording.index.ended();
+            let query = wishes.of_lists(by_input, ended).handed_on();
             variants.map(|v| render_multivariant(&v, Some(&query)).into())
         }
         name => {
@@ -225,13 +231,11 @@ pub(crate) fn recorded(
             {
                 return not_found("no such track");
             }
-            // Who asks for a part has watched it live: its playlist ends where it was.
-            let replay = recording.index.ended() && directives.msn.is_none();
-            let everything = replay || Wishes::parse(query).everything;
+            let reach = wishes.reach(by_input);
             if shown.get(name).is_none() {
-                recording.playlist(name, everything)
+                recording.playlist(name, reach)
             } else {
-                let options = MediaOptions { low_latency: false, everything, skip: false };
+                let options = MediaOptions { low_latency: false, reach, skip: false };
                 let base = format!("../media/{}", recording.video.uid);
                 shown.render(&recording.index, name, &base, options).map(Bytes::from)
             }
@@ -285,11 +289,9 @@ pub(crate) async fn media(
         // come back.
         Ok(Some(_) | None) => {}
     }
-    let ended = shelf.with_index(package::Index::ended);
-    let replay = ended && !by_input && directives.msn.is_none();
     let options = MediaOptions {
         low_latency: wishes.low_latency(shelf.about().low_latency),
-        everything: wishes.everything || replay,
+        reach: wishes.reach(by_input),
         skip: directives.skip,
     };
     shelf.counters().playlists.fetch_add(1, Ordering::Relaxed);
@@ -333,8 +335,10 @@ mod tests {
     use spine::{Limits, NodeId, Origin, Route, Takeover};
 
     use super::*;
+    use crate::library::Found;
     use crate::limits::PARKED_PER_ADDRESS_MAX;
     use crate::shelf::{About, Counters};
+    use crate::window;
 
     /// Each file of a recording is asked for by itself: its catalog and what that lists is not read for each.
     #[test]
@@ -380,7 +384,7 @@ mod tests {
         // Nothing of this broadcast is there yet, so whoever may wait does.
         for (who, status) in [(waiter(1), Some(503)), (waiter(2), None), (Waiter(None), None)] {
             let list = media(&shelf, &levels, "video.cmaf", "", true, who).now_or_never();
-            let all = multivariant(&shelf, &levels, "", who).now_or_never();
+            let all = multivariant(&shelf, &levels, "", true, who).now_or_never();
             let mpd = dash::mpd(&shelf, &levels, "", who).now_or_never();
             for answer in [list, all, mpd] {
                 assert_eq!(answer.as_ref().map(|a| a.status().as_u16()), status, "{who:?}");
@@ -396,6 +400,88 @@ mod tests {
         }
         assert_eq!(counters.parked.refused_address.load(Ordering::Relaxed), 3);
         assert_eq!(counters.parked.taken(), PARKED_PER_ADDRESS_MAX as u64);
+    }
+
+    /// The sequence number of a list's first segment, and how many it lists.
+    async fn listed(answer: Response) -> (u64, usize) {
+        assert_eq!(answer.status(), 200);
+        let text = axum::body::to_bytes(answer.into_body(), 100_000).await.unwrap();
+        let text = String::from_utf8(text.into()).unwrap();
+        let sequence = text.lines().find_map(|l| l.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+        (sequence.unwrap().parse().unwrap(), text.matches("#EXTINF").count())
+    }
+
+    #[tokio::test]
+    async fn no_list_goes_back_when_a_broadcast_ends() {
+        let origin = Origin::new(Limits::default());
+        let path = spine::Path::new(["default", "input"]).unwrap();
+        let route = Route::local(NodeId(0), 1);
+        let producer = origin.publish(&path, route, Takeover::Refuse).unwrap();
+        let shelf = Shelf::new(About::of_tests(), producer.consume(), Arc::default(), None);
+        let levels = Levels::new(Ladder::copy_only(), false);
+        let mut live = Index::new();
+        let part = |duration| package::properties::Part {
+            duration,
+            independent: true,
+            last: true,
+            target_ms: 2_000,
+            target_duration: Some(2),
+            key_bytes: Some(1),
+        };
+        for n in 0..20 {
+            let segment = package::properties::Segment {
+                timescale: 90_000,
+                epoch: 1,
+                wall_clock_ms: n * 2_000,
+                start: n * 180_000,
+                discontinuity: false,
+                discontinuity_sequence: 0,
+                gap: false,
+                init: 7,
+            };
+            let at = spine::Location { group: 100 + n, object: 0 };
+            live.add("v", at, &part(180_000), Some(segment), 1).unwrap();
+        }
+        let mut ended = live.clone();
+        ended.end();
+        for (by_input, query, expect) in [
+            (true, "", (114, 6)),
+            (true, "dvrEnabled=true", (100, 20)),
+            (false, "", (100, 20)),
+            (false, "dvrEnabled=false", (114, 6)),
+            (false, "dvrEnabled=false&protocol=llhls", (114, 6)),
+            (false, "dvrEnabled=true&protocol=hls", (100, 20)),
+        ] {
+            for (index, asked) in [(&live, ""), (&live, "&_HLS_msn=119"), (&ended, "")] {
+                shelf.show(index.clone(), spine::Location { group: 0, object: 0 }, Vec::new());
+                let asked = format!("{query}{asked}");
+                let found = Found::Shelf { shelf: shelf.clone(), by_input };
+                let keys = window::asked(&found, "v.iframes", query, Duration::ZERO).unwrap();
+                assert_eq!(listed(keys).await, expect, "key pictures: {by_input} {asked}");
+                let waiter = Waiter(None);
+                let list = media(&shelf, &levels, "v", &asked, by_input, waiter).await;
+                assert_eq!(listed(list).await, expect, "{by_input} {asked}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_lists_of_a_video_that_is_over_are_whole_and_have_names_of_their_own() {
+        for (by_input, ended, query, expect) in [
+            (true, false, "", ""),
+            (true, true, "", ""),
+            (true, false, "dvrEnabled=false", ""),
+            (true, false, "dvrEnabled=true", "dvrEnabled=true"),
+            (false, false, "", "dvrEnabled=false"),
+            (false, false, "protocol=hls", "dvrEnabled=false&protocol=hls"),
+            (false, false, "dvrEnabled=true", "dvrEnabled=true"),
+            (false, true, "", ""),
+            (false, true, "dvrEnabled=true&protocol=hls", "protocol=hls"),
+            (false, true, "dvrEnabled=false", ""),
+        ] {
+            let named = Wishes::parse(query).of_lists(by_input, ended).handed_on();
+            assert_eq!(named, expect, "{by_input} {ended} {query}");
+        }
     }
 
     fn written(pieces: Pieces) -> String {

@@ -1,5 +1,7 @@
 //! The query of a playlist: what is read of it, and the one form in which playlists hand it on.
 
+use package::hls::Reach;
+
 use crate::share::percent_decoded;
 
 /// All that delivery reads of a query. A shared cache may leave everything else out of its keys, and should: players
@@ -47,8 +49,8 @@ pub(crate) fn unequivocal(query: &str) -> Result<(), String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Wishes {
     low_latency: Option<bool>,
-    /// Everything since the start, not the live window.
-    pub(crate) everything: bool,
+    /// Everything since the start, or the live window.
+    pub(crate) everything: Option<bool>,
     /// Bits a second that the client says it has: of the pictures only the one that is nearest to it.
     pub(crate) bandwidth: Option<u64>,
 }
@@ -60,7 +62,8 @@ impl Wishes {
             match pair {
                 "protocol=llhls" => wishes.low_latency = Some(true),
                 "protocol=hls" => wishes.low_latency = Some(false),
-                "dvrEnabled=true" => wishes.everything = true,
+                "dvrEnabled=true" => wishes.everything = Some(true),
+                "dvrEnabled=false" => wishes.everything = Some(false),
                 pair => {
                     let hint = pair.strip_prefix("clientBandwidthHint=").and_then(bits_of);
                     wishes.bandwidth = hint.or(wishes.bandwidth);
@@ -68,6 +71,27 @@ impl Wishes {
             }
         }
         wishes
+    }
+
+    /// How far back a media playlist goes. By a video's own address without more it is whole from its first segment on, as what
+    /// is over has to be and no list may go back (RFC 8216bis §6.2.2).
+    pub(crate) fn reach(self, by_input: bool) -> Reach {
+        match self.everything {
+            Some(true) => Reach::Live,
+            None if !by_input => Reach::Everything,
+            Some(false) | None => Reach::Window,
+        }
+    }
+
+    /// These as the lists have them that a multivariant playlist names. While a video is on the air it names other ones by its own
+    /// address than when it is over, so that those who watch keep theirs.
+    pub(crate) fn of_lists(self, by_input: bool, ended: bool) -> Self {
+        let everything = match (by_input, ended) {
+            (true, _) => self.everything.filter(|all| *all),
+            (false, true) => None,
+            (false, false) => Some(self.everything.unwrap_or(false)),
+        };
+        Self { everything, ..self }
     }
 
     /// With parts, unless something else is asked for.
@@ -80,7 +104,9 @@ impl Wishes {
     pub(crate) fn handed_on(self) -> String {
         let protocol =
             self.low_latency.map(|low| if low { "protocol=llhls" } else { "protocol=hls" });
-        let pairs = [self.everything.then_some("dvrEnabled=true"), protocol];
+        let everything =
+            self.everything.map(|all| if all { "dvrEnabled=true" } else { "dvrEnabled=false" });
+        let pairs = [everything, protocol];
         pairs.into_iter().flatten().collect::<Vec<_>>().join("&")
     }
 }
@@ -169,7 +195,8 @@ mod tests {
             ("dvrEnabled=true&protocol=llhls&dvrEnabled=true", "dvrEnabled=true&protocol=llhls"),
             ("protocol=llhls&protocol=hls", "protocol=hls"),
             ("viewer=42&CMCD=sid%3D%221%22&x=\"y\"", ""),
-            ("protocol=dash&dvrEnabled=false", ""),
+            ("protocol=dash&dvrEnabled=false", "dvrEnabled=false"),
+            ("protocol=dash&dvrEnabled=1", ""),
         ] {
             let wishes = Wishes::parse(query);
             assert_eq!(wishes.handed_on(), expect, "{query}");

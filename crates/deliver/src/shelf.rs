@@ -587,6 +587,7 @@ impl Followed {
 #[cfg(test)]
 mod tests {
     use encode::Ladder;
+    use package::hls::Reach;
     use package::properties;
     use spine::{Limits, NodeId, Origin, Path, Route, Takeover};
 
@@ -600,7 +601,11 @@ mod tests {
         let about = About::of_tests();
         let shelf = Shelf::new(about, producer.consume(), Arc::<Counters>::default(), None);
         let levels = shelf.levels(&Levels::new(Ladder::copy_only(), false));
-        let form = |low_latency, everything| MediaOptions { low_latency, everything, skip: false };
+        let form = |low_latency, everything| MediaOptions {
+            low_latency,
+            reach: Reach::of(everything),
+            skip: false,
+        };
         let forms = [form(true, false), form(false, false), form(true, true)];
         let rendered = || shelf.counters.renderings.load(Ordering::Relaxed);
         let mut texts = std::collections::BTreeSet::new();

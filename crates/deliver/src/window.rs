@@ -63,15 +63,16 @@ fn chosen(found: &Found, query: &str) -> Response {
 
 /// Key pictures only. A broadcast on the air has those of its window.
 fn iframes(found: &Found, track: &str, query: &str) -> Response {
-    let everything = Wishes::parse(query).everything;
+    let wishes = Wishes::parse(query);
     let text_of = match found {
-        Found::Shelf { shelf, .. } => {
+        Found::Shelf { shelf, by_input } => {
             let base = format!("../media/{}", shelf.about().video);
-            let render = |i: &Index| render_iframes(i, track, &base, everything || i.ended());
+            let reach = wishes.reach(*by_input);
+            let render = |i: &Index| render_iframes(i, track, &base, reach);
             shelf.with_index(render).map(Into::into)
         }
-        Found::Recording { recording, .. } => {
-            recording.iframes(track, everything || recording.index.ended())
+        Found::Recording { recording, by_input } => {
+            recording.iframes(track, wishes.reach(*by_input))
         }
         Found::OffAir { .. } => return no_content(SHARED_MOMENT),
         Found::Nothing => return not_found("no such video or live input"),

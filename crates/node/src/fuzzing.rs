@@ -9,7 +9,7 @@ use media::Publication;
 use media::flv::{self, TagKind};
 use media::timeline::SourceClock;
 use package::fuzzing::well_formed;
-use package::hls::{MediaOptions, render_media};
+use package::hls::{MediaOptions, Reach, render_media};
 use package::{Index, Packaging, Rules};
 use rtmp::{Kind, Media};
 use spine::broadcast::Consumer;
@@ -127,7 +127,7 @@ fn listed(broadcast: &Consumer) {
     for ended in [false, true] {
         for (name, _) in index.renditions() {
             for low_latency in [true, false] {
-                let options = MediaOptions { low_latency, everything: ended, skip: !ended };
+                let options = MediaOptions { low_latency, reach: Reach::of(ended), skip: !ended };
                 let list = render_media(&index, name, "../media/V", options);
                 list.into_iter().for_each(|list| well_formed(&list));
             }

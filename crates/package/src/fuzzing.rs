@@ -4,8 +4,8 @@ use spine::Location;
 
 use crate::clip::{Outline, Wanted};
 use crate::hls::{
-    MediaOptions, Playlist, Variant, VariantKind, render_captions, render_iframes, render_media,
-    render_multivariant, render_range,
+    MediaOptions, Playlist, Reach, Variant, VariantKind, render_captions, render_iframes,
+    render_media, render_multivariant, render_range,
 };
 use crate::reload::{Decision, Directives, decide};
 use crate::{Index, properties};
@@ -43,7 +43,7 @@ fn asked(index: &Index, directives: &str) {
     let decision = decide(index, "video.cmaf", &directives);
     assert_ne!(decide(index, "nobody", &directives), Decision::Ready);
     for low_latency in [true, false] {
-        let options = MediaOptions { low_latency, everything: false, skip: directives.skip };
+        let options = MediaOptions { low_latency, reach: Reach::Window, skip: directives.skip };
         let list = render_media(index, "video.cmaf", "../media/V", options);
         assert!(decision != Decision::Ready || list.is_some());
         list.into_iter().for_each(|list| well_formed(&list));
@@ -53,8 +53,8 @@ fn asked(index: &Index, directives: &str) {
 /// Everything else that is made of an index.
 fn files(index: &Index) {
     let lists = [
-        render_iframes(index, "video.cmaf", "m", true),
-        render_iframes(index, "video.cmaf", "m", false),
+        render_iframes(index, "video.cmaf", "m", Reach::Everything),
+        render_iframes(index, "video.cmaf", "m", Reach::Window),
         render_range(index, "video.cmaf", "m", 7..=9, 1_500_000_000),
         render_captions(index, "captions-en.vtt"),
     ];

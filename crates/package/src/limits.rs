@@ -51,6 +51,17 @@ pub const LATE_MAX: Duration = Duration::from_secs(10);
 /// on: less than what players hold in low latency, who would stand with the picture.
 pub const SOUND_WAIT: Duration = Duration::from_millis(500);
 
+/// A picture that has begun and has not come when its sound is so much further stands from then on, and sound waits as long to be
+/// cut: what players hold that stay three target durations behind the edge, but for the segment that they load.
+pub const PICTURE_WAIT: Duration = Duration::from_secs(4);
+
+/// Silence and pictures that stand, made at once at most. Times that jump in each packet would make hundreds of frames of a few
+/// bytes.
+pub const MADE_MAX: Duration = Duration::from_secs(120);
+
+/// How much of them comes with the time that passes: an encoder that sends faster than it plays has it, too.
+pub const MADE_SPEED: i64 = 4;
+
 /// How long it is remembered how late sound has been: over the hiccups of a bad uplink.
 pub const LATE_REMEMBERED: Duration = Duration::from_secs(30);
 

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use media::codec::Config;
-use silence::{Lateness, Reached, Silence};
+use silence::{Lateness, Made, Reached, Silence};
+use standing::Standing;
 
 use crate::cut::{CutRules, Cutter, MainFrame, Why};
-use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START, UNKNOWN_MAX};
+use crate::limits::{CUT_WAIT, LATE_MAX, LATE_START, PICTURE_WAIT, UNKNOWN_MAX};
 use crate::rendition::{Frame, Output, Rendition, SegmentStart, ticks_to_ns};
 
 /// How a broadcast is packaged.
@@ -59,6 +60,8 @@ pub struct Findings {
     pub holes: u64,
     /// Frames of silence in the place of sound that did not come.
     pub silent_frames: u64,
+    /// Key pictures shown again, each for a part at most, in the place of pictures that did not come.
+    pub pictures_shown_again: u64,
 }
 
 /// Packages one broadcast. Deterministic: the same frames in the same order give the same parts.
@@ -91,6 +94,10 @@ pub struct Packager {
     early: bool,
     /// When the newest frame of any track came in.
     arrived: Option<Instant>,
+    /// How much of sound has come since the main track's newest frame.
+    alone_ns: i64,
+    /// What may be made in the place of what does not come.
+    made: Made,
     findings: Findings,
 }
 
@@ -117,6 +124,8 @@ struct Track {
     reached: Option<Reached>,
     /// What it has where nothing comes.
     silence: Option<Silence>,
+    /// What it has there, of pictures.
+    standing: Standing,
     /// How late its frames come, of sound.
     late: Lateness,
     /// It made the cuts and stopped for so long that its segment was ended: its next frame begins one.
@@ -151,6 +160,8 @@ impl Packager {
             away: false,
             early: false,
             arrived: None,
+            alone_ns: 0,
+            made: Made::default(),
             findings: Findings::default(),
         }
     }
@@ -169,6 +180,7 @@ impl Packager {
             last_decode: None,
             reached: None,
             silence: None,
+            standing: Standing::default(),
             late: Lateness::default(),
             stalled: false,
             fresh: true,
@@ -238,7 +250,7 @@ impl Packager {
         t.configured = true;
         // Sound of another rate counts otherwise.
         t.last_decode = None;
-        (t.reached, t.silence) = (None, Silence::of(config));
+        (t.reached, t.silence, t.standing) = (None, Silence::of(config), Standing::default());
         tagged(track.0, out, |out| t.rendition.configure(config, out));
     }
 
@@ -282,11 +294,18 @@ impl Packager {
     pub fn push(&mut self, track: TrackId, frame: Frame, out: &mut Outputs) {
         self.arrived = Some(frame.arrived);
         self.note_late_sound(track.0, &frame);
+        self.note_lateness(track.0, &frame);
+        self.note_alone(track.0, &frame);
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         let backwards = t.last_decode.is_some_and(|last| frame.decode <= last);
-        if !t.configured || backwards {
+        // Behind a key picture that was shown again only another one can be decoded.
+        if !t.configured || backwards || (t.standing.on && !frame.sync) {
             self.findings.frames_dropped += 1;
             return;
+        }
+        if t.standing.on {
+            let at_ns = ticks_to_ns(frame.decode, t.rendition.timescale());
+            self.stood(Some(at_ns).filter(|_| !frame.discontinuity), out);
         }
         self.be_silent(track.0, frame.decode, out);
         let reached = Reached::with(&frame);
@@ -297,7 +316,11 @@ impl Packager {
         let Some(t) = self.tracks.get_mut(track.0) else { return };
         t.last_decode = Some(frame.decode);
         t.reached = Some(reached);
+        t.standing.on = false;
         let video = t.video;
+        if video {
+            t.standing.saw(&frame);
+        }
         // Whose publisher is gone leads until the first picture of the next one.
         let led = |main: usize| self.tracks[main].video && (main == track.0 || !self.away);
         if video && !self.main.is_some_and(led) {
@@ -318,7 +341,7 @@ impl Packager {
 
     fn push_main(&mut self, track: usize, mut frame: Frame, out: &mut Outputs) {
         self.away = false;
-        self.note_lateness(track, &frame);
+        let again = self.stands(track);
         if self.is_overtaken(track, &frame) {
             return self.follow_late(track, frame, out);
         }
@@ -338,11 +361,12 @@ impl Packager {
         }
         let Some(t) = self.tracks.get_mut(track) else { return };
         let part_ns = t.rendition.part_ns();
-        let part_border = t.held.is_some() && t.rendition.ends_part();
+        // One that is shown again is a part by itself, and says nothing of groups of pictures.
+        let part_border = again || t.held.is_some() && t.rendition.ends_part();
         let Some(cutter) = &mut self.cutter else { return };
         let breaks = frame.discontinuity && !first;
         let (sync, asked) = (frame.sync, frame.asked);
-        let beside = false;
+        let beside = again;
         let cut = cutter.frame(MainFrame {
             decode_ns,
             sync,
@@ -357,15 +381,16 @@ impl Packager {
         self.emit_held(track, Some(&frame), begins, out);
         if begins {
             match cut {
-                Some(Why::TooLong) => self.findings.segments_without_key_frame += 1,
+                Some(Why::TooLong) if !again => self.findings.segments_without_key_frame += 1,
                 Some(Why::Early) => self.early = true,
-                Some(Why::KeyFrame | Why::Break) | None => {}
+                Some(Why::KeyFrame | Why::Break | Why::TooLong) | None => {}
             }
             self.late_ns = [0, self.late_ns[0]];
             self.begin_segment(track, &frame);
         }
         if let Some(t) = self.tracks.get_mut(track) {
             t.held = Some(frame);
+            t.standing.held = again;
         }
     }
 
@@ -417,21 +442,19 @@ impl Packager {
             (t.fresh, t.stalled) = (false, false);
         }
         t.held = Some(frame);
+        t.standing.held = t.standing.on;
     }
 
     fn note_lateness(&mut self, track: usize, frame: &Frame) {
+        if self.main != Some(track) {
+            return;
+        }
         let ns = |t: &Track, frame: &Frame| ticks_to_ns(frame.decode, t.rendition.timescale());
         let Some(own) = self.tracks.get(track).map(|t| ns(t, frame)) else { return };
         let others = self.tracks.iter().enumerate().filter(|(i, _)| *i != track);
         let newest = others.filter_map(|(_, t)| Some(ns(t, t.waiting.back().or(t.held.as_ref())?)));
         let late = newest.max().map_or(0, |newest| newest.saturating_sub(own));
         self.late_ns[0] = self.late_ns[0].max(late);
-    }
-
-    /// How long the others wait for the main track: half a second longer than it was late.
-    fn wait_ns(&self) -> i64 {
-        let late = self.late_ns[0].max(self.late_ns[1]).saturating_add(500_000_000);
-        late.clamp(nanos(CUT_WAIT), nanos(LATE_MAX))
     }
 
     fn begin_segment(&mut self, track: usize, frame: &Frame) {
@@ -460,6 +483,7 @@ impl Packager {
         let target = self.target_duration();
         let Some(t) = self.tracks.get_mut(track) else { return };
         let Some(mut frame) = t.held.take() else { return };
+        let again = std::mem::take(&mut t.standing.held);
         let mut hole = false;
         if let Some(next) = next.filter(|n| !n.discontinuity || !ends) {
             let duration = u32::try_from(next.decode - frame.decode).unwrap_or(frame.duration);
@@ -474,7 +498,8 @@ impl Packager {
         let part = self.rules.part;
         tagged(track, out, |out| {
             t.rendition.push(frame, ends, part, target, out);
-            if hole {
+            // One that is shown again fills its part, unless what comes has it end sooner.
+            if hole || (again && t.rendition.is_full()) {
                 t.rendition.flush(false, target, out);
             }
         });
@@ -496,7 +521,7 @@ impl Packager {
 
     /// No video came, or came back, for as long as audio may wait: audio decides the cuts.
     fn choose_main(&mut self, out: &mut Outputs) -> bool {
-        let longest = self.wait_ns();
+        let longest = self.main_wait_ns(CUT_WAIT);
         let waited = |t: &Track| {
             let span = t.waiting.back().zip(t.waiting.front());
             let ticks = span.map_or(0, |(back, front)| back.decode - front.decode);
@@ -545,7 +570,9 @@ impl Packager {
             (Some(_), None) if self.flushing => None,
             (Some(_), None) => {
                 let newest = t.waiting.back().map_or(middle, |f| ticks_to_ns(f.decode, timescale));
-                if newest.saturating_sub(self.main_ns) < self.wait_ns() {
+                let picture = self.main.is_some_and(|main| self.tracks[main].video);
+                let least = if picture { PICTURE_WAIT } else { CUT_WAIT };
+                if newest.saturating_sub(self.main_ns) < self.main_wait_ns(least) {
                     return false;
                 }
                 self.findings.cuts_not_waited_for += 1;
@@ -670,6 +697,7 @@ impl Packager {
     /// The publisher is gone (for now): everything that was taken goes out, segments end. Who comes has no part in them.
     pub fn flush(&mut self, out: &mut Outputs) {
         // Who was silent is so to the end.
+        self.stood(None, out);
         self.fill(out, |track| track.reached.filter(|reached| reached.silent).map(|_| 0));
         self.flush_before(None, out);
         for track in &mut self.tracks {
@@ -689,7 +717,8 @@ impl Packager {
         self.release(out);
         self.flushing = false;
         self.main_ns = i64::MIN;
-        let gone = |main: usize| changed.is_none() || self.tracks[main].stalled;
+        let gone =
+            |main: usize| changed.is_none() || self.tracks[main].stalled || self.stands(main);
         self.away |= self.main.is_some_and(gone);
         let target = self.target_duration();
         for track in 0..self.tracks.len() {
@@ -699,7 +728,7 @@ impl Packager {
                     t.waiting.clear();
                     t.reached = None;
                 }
-                t.fresh = true;
+                (t.fresh, t.standing.on) = (true, false);
                 tagged(track, out, |out| t.rendition.flush(true, target, out));
             }
         }
@@ -729,5 +758,6 @@ fn nanos(duration: Duration) -> i64 {
 }
 
 mod silence;
+mod standing;
 #[cfg(test)]
 mod tests;

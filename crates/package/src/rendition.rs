@@ -202,6 +202,19 @@ impl Rendition {
         }
     }
 
+    /// What a part lasts behind those frames that it has and one more of this duration; a whole one, if that fills it.
+    pub(crate) fn left_after(&self, more: u32) -> Option<u32> {
+        let whole = self.part?.duration;
+        let so_far = self.frames.iter().fold(more, |sum, f| sum.saturating_add(f.duration));
+        Some(whole.checked_sub(so_far).filter(|left| *left > 0).unwrap_or(whole))
+    }
+
+    /// Whether the part that is being made lasts as long as any may.
+    pub(crate) fn is_full(&self) -> bool {
+        let so_far: u64 = self.frames.iter().map(|f| u64::from(f.duration)).sum();
+        self.part.is_some_and(|size| so_far >= u64::from(size.duration))
+    }
+
     /// Whether the part that is being made is full with one more frame.
     pub(crate) fn ends_part(&self) -> bool {
         self.part.is_some_and(|size| self.frames.len() + 1 >= size.frames)

@@ -10,7 +10,7 @@ use control::{SegmentRecord, Video};
 use package::Index;
 use package::clip::{Outline, Wanted};
 use package::dash::Content;
-use package::hls::{MediaOptions, render_media};
+use package::hls::{MediaOptions, Reach, render_media};
 use store::{Key, Kind, Object};
 
 use crate::index;
@@ -52,7 +52,7 @@ pub struct Recording {
     records: Vec<SegmentRecord>,
     /// Which record's object has an initialisation segment, and where.
     inits: BTreeMap<u64, (usize, Range<u64>)>,
-    rendered: Mutex<BTreeMap<(String, bool), Bytes>>,
+    rendered: Mutex<BTreeMap<(String, Reach), Bytes>>,
     derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -98,25 +98,24 @@ impl Recording {
         located.collect()
     }
 
-    /// A media playlist: everything, or the live window of a broadcast that is not over. Rendered once.
-    /// None if there is no such rendition, or nothing to list yet.
-    pub fn playlist(&self, rendition: &str, everything: bool) -> Option<Bytes> {
+    /// A media playlist, rendered once. None if there is no such rendition, or nothing to list yet.
+    pub fn playlist(&self, rendition: &str, reach: Reach) -> Option<Bytes> {
         let rendered = || self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (rendition.to_owned(), everything);
+        let key = (rendition.to_owned(), reach);
         if let Some(there) = rendered().get(&key) {
             return Some(there.clone());
         }
-        let options = MediaOptions { low_latency: false, everything, skip: false };
+        let options = MediaOptions { low_latency: false, reach, skip: false };
         let base = format!("../media/{}", self.video.uid);
         let text = Bytes::from(render_media(&self.index, rendition, &base, options)?);
         rendered().insert(key, text.clone());
         Some(text)
     }
 
-    /// The list of a rendition's key pictures, as [`playlist`](Self::playlist) has all of them.
-    pub fn iframes(&self, rendition: &str, everything: bool) -> Option<Bytes> {
+    /// The list of a rendition's key pictures, as [`playlist`](Self::playlist) has all pictures.
+    pub fn iframes(&self, rendition: &str, reach: Reach) -> Option<Bytes> {
         let base = format!("../media/{}", self.video.uid);
-        package::hls::render_iframes(&self.index, rendition, &base, everything).map(Bytes::from)
+        package::hls::render_iframes(&self.index, rendition, &base, reach).map(Bytes::from)
     }
 
     /// Whether all of it can be one file, with the picture or the sound alone; why not, if not.
@@ -258,7 +257,7 @@ mod tests {
     fn a_recording_of_days_is_listed_whole_up_to_a_week() {
         for (segments, first) in [(100_000, 1), (INDEX_SEGMENTS as u64 + 5, 6)] {
             let recording = recording(segments);
-            let text = recording.playlist("video.cmaf", true).unwrap();
+            let text = recording.playlist("video.cmaf", Reach::Everything).unwrap();
             let text = std::str::from_utf8(&text).unwrap();
             assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{first}\n")), "{segments}");
             let listed = text.matches("#EXTINF").count();

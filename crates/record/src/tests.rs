@@ -11,7 +11,7 @@ use control::{
     Claim, ClaimMode, Claimed, Control, DocumentError, End, Expect, InputSettings, InputUid,
     MasterKey, NodeId, Owned, Page, SegmentRecord, SessionId, VideoFilter, VideoUid,
 };
-use package::hls::{MediaOptions, render_media};
+use package::hls::{MediaOptions, Reach, render_media};
 use package::properties::{Part, Segment, encode};
 use package::{CATALOG, INIT, Index};
 use spine::broadcast::Producer;
@@ -240,7 +240,7 @@ impl Live {
 fn playlists(index: &Index) -> Vec<Option<String>> {
     let forms = [(true, false), (false, false), (true, true), (false, true)];
     let render = |name: &str, (low_latency, everything): (bool, bool)| {
-        let options = MediaOptions { low_latency, everything, skip: false };
+        let options = MediaOptions { low_latency, reach: Reach::of(everything), skip: false };
         render_media(index, name, "../media/V", options)
     };
     let names = ["video.cmaf", "audio.cmaf"];

@@ -549,6 +549,42 @@ fn the_page_that_was_watching_live_becomes_the_replay() {
     assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0);
 }
 
+/// By the address of the video itself, whose lists after the end are whole: those who watch without parts are not led back.
+fn watched_to_the_end_by(player: &str) {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &[]);
+    let input = server.input();
+    let encoder = clip().publish_at(2.0, &input.rtmp, 1);
+    let video = server.wait_live(&input);
+    let window = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
+    let begins = || {
+        let list = server.get(&window).text();
+        list.lines().find_map(|l| l.strip_prefix("#EXT-X-MEDIA-SEQUENCE:").map(str::to_owned))
+    };
+    let first = wait_until("a list", 30, begins);
+    wait_until("the window to move on", 60, || (begins()? != first).then_some(()));
+    let url = server.url(&format!("/{video}/manifest/video.m3u8?protocol=hls")).to_string();
+    let process = encoder.id().to_string();
+    let more = ["--counter", "--source-width", "640", "--frames", "60", "--end-by", &process];
+    let played = play(&url, player, 4, &more);
+    assert_eq!(played.size(), (640, 360), "{}", played.0);
+    assert_eq!(played.0["ended"], true, "{}", played.0);
+    assert_eq!(played.0["counter"]["backwards"], 0, "{}", played.0);
+    assert_eq!(played.0["errors"], serde_json::json!([]), "{}", played.0);
+}
+
+#[test]
+fn hls_js_in_chromium_plays_a_video_to_its_end() {
+    watched_to_the_end_by("hlsjs");
+}
+
+#[test]
+fn shaka_player_in_chromium_plays_a_video_to_its_end() {
+    watched_to_the_end_by("shaka");
+}
+
 /// How long the network is gone.
 const CUT_OFF: Duration = Duration::from_secs(20);
 

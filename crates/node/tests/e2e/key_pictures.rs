@@ -75,7 +75,8 @@ fn each_entry_is_a_picture_that_can_be_shown_alone() {
     others_are_not_there(&server, &path);
     let list = server.get(&format!("/{uid}/manifest/video.m3u8")).text();
     let line = list.lines().find(|l| l.starts_with("#EXT-X-I-FRAME-STREAM-INF:")).unwrap();
-    assert!(line.contains("RESOLUTION=320x180,URI=\"video.cmaf.iframes.m3u8\""), "{line}");
+    let uri = "RESOLUTION=320x180,URI=\"video.cmaf.iframes.m3u8?dvrEnabled=false\"";
+    assert!(line.contains(uri), "{line}");
     assert!(encoder.wait(30).success(), "{}", encoder.output());
     wait_until("the recording", 30, || {
         server.get(&path).text().contains("#EXT-X-PLAYLIST-TYPE:VOD").then_some(())

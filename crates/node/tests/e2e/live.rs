@@ -171,3 +171,60 @@ fn a_reload_waits_for_its_part_and_not_for_what_is_far_away() {
         assert_eq!(server.get(&format!("{folder}/{name}")).status, 404, "{name}");
     }
 }
+
+/// RFC 8216bis §6.2.2: whoever watches by whatever address sees no number fall, from the window to the recording.
+#[test]
+fn no_list_goes_back_over_the_end_of_a_broadcast() {
+    let server = Server::start(AIRWAVE, &["ingest.reconnect_s=0", "hls.segment_ms=1000"]);
+    let input = server.input();
+    let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("short-groups", 10) });
+    let mut encoder = clip.publish_at(2.0, &input.rtmp, -1);
+    let video = server.wait_live(&input);
+    // What lists of tracks name, and what else may be asked for.
+    let mut lists = Vec::new();
+    for id in [&input.uid, &video] {
+        for query in ["", "?protocol=hls", "?protocol=llhls", "?dvrEnabled=true"] {
+            let list = server.get(&format!("/{id}/manifest/video.m3u8{query}")).text();
+            let named = list.lines().map(|l| l.split("URI=\"").nth(1).unwrap_or(l));
+            let named = named.map(|uri| uri.split('"').next().unwrap());
+            let named = named.filter(|uri| !uri.starts_with('#') && uri.contains(".m3u8"));
+            lists.extend(named.map(|uri| format!("/{id}/manifest/{uri}")));
+        }
+        let query = ["", "?dvrEnabled=false", "?protocol=hls"];
+        lists.extend(query.map(|query| format!("/{id}/manifest/video.cmaf.m3u8{query}")));
+    }
+    lists.sort();
+    lists.dedup();
+    assert!(lists.len() > 20, "{lists:?}");
+    let read = |path: &String| {
+        let text = server.get(path).text();
+        let number = |tag| text.lines().find_map(|l| l.strip_prefix(tag)?.parse::<u64>().ok());
+        let sequence = number("#EXT-X-MEDIA-SEQUENCE:").unwrap_or_else(|| panic!("{path}: {text}"));
+        (sequence, text)
+    };
+    let window = format!("/{}/manifest/video.cmaf.m3u8", input.uid);
+    let first = read(&window).0;
+    wait_until("the window to move on", 60, || (read(&window).0 >= first + 4).then_some(()));
+    let live: Vec<_> = lists.iter().map(|path| read(path).0).collect();
+    encoder.terminate();
+    encoder.wait(20);
+    let check = || {
+        for (path, before) in lists.iter().zip(&live) {
+            if server.get(path).status == 204 {
+                // An input that is off the air shows no key pictures.
+                continue;
+            }
+            let (now, text) = read(path);
+            assert!(now >= *before, "{path}: {before}, then {now}: {text}");
+        }
+    };
+    check();
+    server.wait_ready(&video);
+    check();
+    // Who comes now has all of it.
+    let list = server.get(&format!("/{video}/manifest/video.m3u8")).text();
+    assert!(list.contains("\nvideo.cmaf.m3u8\n"), "{list}");
+    let (sequence, text) = read(&format!("/{video}/manifest/video.cmaf.m3u8"));
+    assert!(sequence <= first && text.contains("#EXT-X-PLAYLIST-TYPE:VOD"), "{first}: {text}");
+    assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
+}

@@ -1,4 +1,5 @@
-//! Sound that does not come, while pictures do: players show them, and a recording is as long in both.
+//! Sound that does not come while pictures do, and pictures that do not come while sound does: players go on, and a recording is as
+//! long in both.
 
 use std::process::Command;
 
@@ -6,15 +7,13 @@ use testkit::{Child, Clip, ClipSpec, MediaPlaylist, Server, check, play, skip};
 
 use crate::AIRWAVE;
 
-/// Publishes a clip whose sound is missing from 5 to 8 s and from 11 s on, in the milliseconds of FLV. The muxer must not
-/// wait for it.
-fn encode(url: &str) -> Child {
+/// Publishes a clip that lacks sound (`a`) or pictures (`v`) at these milliseconds of FLV. The muxer must not wait for them.
+fn encode(url: &str, kind: char, missing: &str) -> Child {
     let spec = ClipSpec { size: (640, 360), group: 30, ..ClipSpec::plain("silence", 120) };
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-re", "-i"]).arg(Clip::make(&spec).path());
     command.args(["-c", "copy", "-max_interleave_delta", "100000", "-flush_packets", "1"]);
-    let missing = r"noise=drop=between(pts\,5000\,8000)+gt(pts\,11000)";
-    command.args(["-bsf:a", missing, "-f", "flv", url]);
+    command.args([&format!("-bsf:{kind}"), &format!("noise=drop={missing}"), "-f", "flv", url]);
     Child::start(&mut command)
 }
 
@@ -26,7 +25,7 @@ fn pictures_go_on_without_their_sound_in_a_browser() {
     }
     let server = Server::start(AIRWAVE, &["quic.listen=off", "ingest.reconnect_s=0"]);
     let input = server.input();
-    let mut encoder = encode(&input.rtmp);
+    let mut encoder = encode(&input.rtmp, 'a', r"between(pts\,5000\,8000)+gt(pts\,11000)");
     let video = server.wait_live(&input);
     let list = |id: &str, track: &str| server.url(&format!("/{id}/manifest/{track}.m3u8"));
     let shown = |player: &str, url: &str, frames: &str| {
@@ -41,7 +40,11 @@ fn pictures_go_on_without_their_sound_in_a_browser() {
     encoder.terminate();
     encoder.wait(20);
     server.wait_ready(&video);
+    check_recording(&server, &video);
+}
 
+/// The lists keep all rules, and the recording is as long in sound as in pictures.
+fn check_recording(server: &Server, video: &str) {
     let lasts = ["video.cmaf", "audio.cmaf"].map(|track| {
         let text = server.get(&format!("/{video}/manifest/{track}.m3u8")).text();
         assert_eq!(check(&text), [], "{text}");
@@ -50,4 +53,40 @@ fn pictures_go_on_without_their_sound_in_a_browser() {
         segments.iter().filter_map(|s| Some(s.file.as_ref()?.0)).sum::<f64>()
     });
     assert!((lasts[0] - lasts[1]).abs() < 0.1, "{lasts:?}");
+}
+
+/// Pictures stop for eleven seconds, come back in the midst of a group for six, and stop for good.
+#[test]
+fn sound_goes_on_without_its_pictures_in_a_browser() {
+    if skip("browser") {
+        return;
+    }
+    let server = Server::start(AIRWAVE, &["quic.listen=off", "ingest.reconnect_s=0"]);
+    let input = server.input();
+    let missing = r"between(pts\,9000\,20500)+gt(pts\,26500)";
+    let mut encoder = encode(&input.rtmp, 'v', missing);
+    let video = server.wait_live(&input);
+    let shown = |player: &str, path: &str, more: &[&str]| {
+        let url = server.url(&format!("/{}/{path}", input.uid)).to_string();
+        let usual = ["--counter", "--source-width", "640", "--settle", "0"];
+        let played = play(&url, player, 1, &[&usual[..], more].concat());
+        assert_eq!(played.size(), (640, 360), "{}", played.0);
+        played
+    };
+    // More than came before they stopped and while they stood.
+    shown("hlsjs", "manifest/video.m3u8", &["--frames", "340"]);
+    // Who comes when the picture stands: three times a second it is shown again.
+    shown("airwave", "watch", &["--frames", "20"]);
+    shown("dashjs", "manifest/video.mpd", &["--frames", "20"]);
+    let process = encoder.id().to_string();
+    let to_the_end = ["--frames", "20", "--end-by", &process];
+    let heard = shown("shaka", "manifest/video.m3u8?protocol=hls", &to_the_end);
+    assert!(heard.0["tone"]["levelDb"].as_f64() > Some(-60.0), "{}", heard.0);
+    assert_eq!(heard.0["ended"], true, "{}", heard.0);
+    encoder.wait(20);
+    server.wait_ready(&video);
+    check_recording(&server, &video);
+    // The replay, to its end.
+    let url = server.url(&format!("/{video}/manifest/video.m3u8")).to_string();
+    play(&url, "hlsjs", 1, &["--frames", "340", "--settle", "0"]);
 }

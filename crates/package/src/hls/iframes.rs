@@ -6,27 +6,22 @@ use std::fmt::Write;
 
 use media::date::date_time;
 
-use super::media::{discontinuity_sequence, init_file, key_file, longest};
+use super::media::{Reach, discontinuity_sequence, init_file, key_file, longest};
 use crate::index::{Index, Segment};
 
-/// Renders the list of `rendition`'s key pictures: of everything, or of the live window. None if nothing is known of any.
-pub fn render_iframes(
-    index: &Index,
-    rendition: &str,
-    base: &str,
-    everything: bool,
-) -> Option<String> {
+/// Renders the list of `rendition`'s key pictures: so far back. None if nothing is known of any.
+pub fn render_iframes(index: &Index, rendition: &str, base: &str, reach: Reach) -> Option<String> {
     let r = index.rendition(rendition)?;
     r.key_bitrate(index.target_duration())?;
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
-    let first = if everything { 0 } else { r.window_start(target) };
+    let first = reach.first(r, target);
     let listed: Vec<&Segment> = r.segments.iter().skip(first).filter(|s| s.complete).collect();
     let sequence = listed.first()?.number;
     let mut out = String::with_capacity(256 + listed.len() * 160);
     let _ = write!(out, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{target}\n");
     let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{sequence}");
     discontinuity_sequence(&mut out, listed.first().copied());
-    if index.ended() && everything {
+    if index.ended() && reach != Reach::Window {
         out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");
     }
     out.push_str("#EXT-X-I-FRAMES-ONLY\n");
@@ -119,18 +114,24 @@ m/video/3-12.key.m4s
 m/video/3-13.key.m4s
 #EXT-X-ENDLIST
 ";
-        assert_eq!(render_iframes(&index, "video", "m", true).as_deref(), Some(expect));
+        assert_eq!(
+            render_iframes(&index, "video", "m", Reach::Everything).as_deref(),
+            Some(expect)
+        );
     }
 
     #[test]
     fn a_window_moves_on_and_what_is_not_known_is_not_listed() {
         let keys = index(&[[Some(300), None]; 12]);
-        let window = render_iframes(&keys, "video", "m", false).unwrap();
+        let window = render_iframes(&keys, "video", "m", Reach::Window).unwrap();
         assert_eq!(window.matches(".key.m4s").count(), 6);
         assert!(window.contains("#EXT-X-MEDIA-SEQUENCE:16\n") && !window.contains("ENDLIST"));
         assert_eq!(keys.rendition("video").unwrap().key_bitrate(Some(2)), Some(1_200));
-        assert_eq!(render_iframes(&index(&[[None, None]; 3]), "video", "m", true), None);
-        assert_eq!(render_iframes(&keys, "audio", "m", true), None);
+        assert_eq!(
+            render_iframes(&index(&[[None, None]; 3]), "video", "m", Reach::Everything),
+            None
+        );
+        assert_eq!(render_iframes(&keys, "audio", "m", Reach::Everything), None);
     }
 
     #[test]

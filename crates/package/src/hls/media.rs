@@ -6,18 +6,45 @@ use media::date::date_time;
 
 use crate::grid::Grid;
 use crate::index::{Index, Rendition, Segment};
-use crate::limits::{PARTS_TARGET_DURATIONS, SEGMENT_PARTS};
+use crate::limits::{LIVE_SEGMENTS, PARTS_TARGET_DURATIONS, SEGMENT_PARTS};
 
 /// Which form of a media playlist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaOptions {
     /// With parts, hints and blocking reload; without, a plain playlist for older players.
     pub low_latency: bool,
-    /// Everything since the start instead of the live window. Of what is over, too, the window alone is
-    /// for players that were watching live: MEDIA-SEQUENCE never goes back (§6.2.2).
-    pub everything: bool,
+    /// How far back it goes.
+    pub reach: Reach,
     /// A delta update (`_HLS_skip=YES`).
     pub skip: bool,
+}
+
+/// How far back a media playlist goes. One address has one of these, live and when all is over: MEDIA-SEQUENCE never goes
+/// back (§6.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// The live window.
+    Window,
+    /// As far as the list of a broadcast on the air can.
+    Live,
+    /// To the start.
+    Everything,
+}
+
+impl Reach {
+    /// Everything, or the live window.
+    pub fn of(everything: bool) -> Self {
+        if everything { Self::Everything } else { Self::Window }
+    }
+
+    /// How many of the oldest segments it leaves out, with this target duration.
+    pub(super) fn first(self, r: &Rendition, target: u32) -> usize {
+        match self {
+            Self::Window => r.window_start(target),
+            Self::Live => r.segments.len().saturating_sub(LIVE_SEGMENTS),
+            Self::Everything => 0,
+        }
+    }
 }
 
 /// A playlist for a level of the ladder: it has the segments and parts of its original, under names of its own.
@@ -91,7 +118,7 @@ pub fn render_media_as(
     let regridded = names.grid.map(|grid| grid.rendition(original));
     let r = regridded.as_ref().unwrap_or(original);
     let target = index.target_duration().or(index.ended().then(|| longest(r)))?;
-    let first = if options.everything { 0 } else { r.window_start(target) };
+    let first = options.reach.first(r, target);
     let segments: Vec<&Segment> = r.segments.iter().skip(first).collect();
     let live = !index.ended();
     let low_latency = options.low_latency && live;
@@ -111,7 +138,7 @@ pub fn render_media_as(
     if segments.iter().all(|s| s.independent()) && !segments.is_empty() {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
-    if !live && options.everything {
+    if !live && options.reach != Reach::Window {
         out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");
     }
     if skipped > 0 {
@@ -309,7 +336,8 @@ mod tests {
     use super::*;
     use crate::testing::{index_of, lasting, two_renditions};
 
-    const LIVE: MediaOptions = MediaOptions { low_latency: true, everything: false, skip: false };
+    const LIVE: MediaOptions =
+        MediaOptions { low_latency: true, reach: Reach::Window, skip: false };
 
     #[test]
     fn a_live_playlist_reads_like_this() {
@@ -440,7 +468,7 @@ mod tests {
         assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:114\n"), "{text}");
         assert_eq!(text.matches("#EXTINF").count(), 6);
         assert_eq!(text.matches("#EXT-X-PART:").count(), 6, "3 segments of 2 s with 2 parts");
-        let everything = MediaOptions { everything: true, ..LIVE };
+        let everything = MediaOptions { reach: Reach::Everything, ..LIVE };
         let text = render_media(&index, "video", "m", everything).unwrap();
         assert_eq!(text.matches("#EXTINF").count(), 20);
     }
@@ -479,7 +507,7 @@ mod tests {
     #[test]
     fn a_delta_update_and_what_was_known_make_the_full_playlist() {
         let index = index_of(100, &[2; 20], false);
-        let everything = MediaOptions { everything: true, ..LIVE };
+        let everything = MediaOptions { reach: Reach::Everything, ..LIVE };
         let full = render_media(&index, "video", "m", everything).unwrap();
         let delta =
             render_media(&index, "video", "m", MediaOptions { skip: true, ..everything }).unwrap();
@@ -523,7 +551,7 @@ mod tests {
         let index = index_of(100, &[2; 20], true);
         let live = render_media(&index, "video", "m", LIVE).unwrap();
         assert!(live.contains("#EXT-X-MEDIA-SEQUENCE:114\n"), "{live}");
-        let replay = MediaOptions { everything: true, ..LIVE };
+        let replay = MediaOptions { reach: Reach::Everything, ..LIVE };
         let replay = render_media(&index, "video", "m", replay).unwrap();
         assert!(replay.contains("#EXT-X-PLAYLIST-TYPE:VOD\n"), "{replay}");
         assert_eq!(replay.matches("#EXTINF").count(), 20);

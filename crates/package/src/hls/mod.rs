@@ -12,7 +12,8 @@ pub use captions::{clock, render_captions};
 pub use iframes::render_iframes;
 pub(crate) use media::init_file;
 pub use media::{
-    Levels, MediaOptions, Names, level_folder, level_of_folder, render_media, render_media_as,
+    Levels, MediaOptions, Names, Reach, level_folder, level_of_folder, render_media,
+    render_media_as,
 };
 pub use multivariant::{ROOM_LIVE, Variant, VariantKind, nearest, render_multivariant};
 pub use parse::{

@@ -308,12 +308,14 @@ pub fn attribute(list: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hls::{MediaOptions, Variant, VariantKind, render_media, render_multivariant};
+    use crate::hls::{
+        MediaOptions, Reach, Variant, VariantKind, render_media, render_multivariant,
+    };
     use crate::testing::{index_of, two_renditions};
 
     #[test]
     fn what_is_rendered_reads_back() {
-        let options = MediaOptions { low_latency: true, everything: false, skip: false };
+        let options = MediaOptions { low_latency: true, reach: Reach::Window, skip: false };
         let text = render_media(&two_renditions(), "video", "m", options).unwrap();
         let Ok(Playlist::Media(list)) = Playlist::parse(&text) else { panic!("{text}") };
         assert_eq!((list.target_duration, list.sequence, list.ended), (2, 10, false));
@@ -330,7 +332,7 @@ mod tests {
             &index_of(100, &[2; 20], true),
             "video",
             "m",
-            MediaOptions { everything: true, ..options },
+            MediaOptions { reach: Reach::Everything, ..options },
         );
         let list = MediaPlaylist::parse(&ended.unwrap()).unwrap();
         assert!(list.ended && list.segments.len() == 20 && list.part_target.is_none());

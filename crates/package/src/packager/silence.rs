@@ -6,12 +6,13 @@ use media::codec::Config;
 use spine::{Budget, Payload};
 
 use super::{Outputs, Packager, Track, TrackId, nanos};
-use crate::limits::{LATE_MAX, LATE_REMEMBERED, SILENCE_MAX, SOUND_WAIT};
+use crate::limits::{LATE_MAX, LATE_REMEMBERED, MADE_MAX, MADE_SPEED, SILENCE_MAX, SOUND_WAIT};
 use crate::rendition::{Frame, ticks_to_ns};
 
 impl Packager {
     /// All that has come was pushed. Sound that should have come by now does not: players have nothing to go on with.
     pub fn all_taken(&mut self, out: &mut Outputs) {
+        self.stand(out);
         self.fill(out, |track| Some(track.late.wait_ns()));
     }
 
@@ -34,6 +35,13 @@ impl Packager {
         let arrived = self.arrived;
         let next = |t: &Track| t.reached?.silence(t.silence.as_ref()?, until, arrived);
         while let Some(frame) = self.tracks.get(track).and_then(next) {
+            let lasts_ns = self
+                .tracks
+                .get(track)
+                .map_or(0, |t| ticks_to_ns(frame.duration.into(), t.rendition.timescale()));
+            if !self.made.take(lasts_ns, arrived) {
+                return;
+            }
             self.findings.silent_frames += 1;
             let before = self.tracks.get(track).and_then(|t| t.reached);
             let reached = Reached::with(&frame).silent_after(before);
@@ -93,6 +101,10 @@ impl Reached {
         }
     }
 
+    pub(super) fn end(&self) -> i64 {
+        self.end
+    }
+
     fn silent_after(self, before: Option<Self>) -> Self {
         // Sums of rounded milliseconds would drift.
         let wall = before.map_or(self.wall, |before| before.wall);
@@ -127,6 +139,34 @@ impl Reached {
     }
 }
 
+/// How much may be made in the place of what did not come. Times of media may jump with each packet; by the clock on the wall it is
+/// little more than passes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Made {
+    left_ns: i64,
+    since: Option<Instant>,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self { left_ns: nanos(MADE_MAX), since: None }
+    }
+}
+
+impl Made {
+    /// Whether so much may be made now.
+    pub(super) fn take(&mut self, ns: i64, now: Option<Instant>) -> bool {
+        let since = self.since.or(now);
+        let passed = now.zip(since).map_or(0, |(now, since)| nanos(now - since));
+        self.since = now.max(since);
+        let more = passed.saturating_mul(MADE_SPEED);
+        self.left_ns = self.left_ns.saturating_add(more).min(nanos(MADE_MAX));
+        let enough = self.left_ns >= ns;
+        self.left_ns -= if enough { ns } else { 0 };
+        enough
+    }
+}
+
 /// How late sound is behind its picture, in the times of the media.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lateness {
@@ -153,7 +193,7 @@ impl Lateness {
     }
 }
 
-fn ns_to_ticks(ns: i64, timescale: u32) -> i64 {
+pub(super) fn ns_to_ticks(ns: i64, timescale: u32) -> i64 {
     let ticks = i128::from(ns) * i128::from(timescale) / 1_000_000_000;
     i64::try_from(ticks).unwrap_or(i64::MIN)
 }

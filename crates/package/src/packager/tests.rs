@@ -334,6 +334,89 @@ fn a_camera_that_stops_leaves_gaps_and_the_sound_goes_on() {
     assert!(r.segments.back().unwrap().number + 2 >= bench.packager.next_number());
 }
 
+/// The picture stops at 5 s and comes back at 12 s in the midst of a group, or not; sound goes on.
+#[test]
+fn a_picture_that_stops_stands_for_as_long_as_sound_comes() {
+    for back in [360 + 20, i64::MAX] {
+        let mut bench = Bench::new(&[true, false]);
+        let (mut sound, mut stood) = (0, false);
+        for i in 0..16 * 30 {
+            while sound * 1024 * 90_000 < i * 3_000 * 48_000 {
+                bench.push(1, frame(sound * 1024, 1024, true));
+                sound += 1;
+            }
+            if !(150..back).contains(&i) {
+                bench.push(0, frame(i * 3_000, 3_000, i % 60 == 0));
+            }
+            bench.all_taken();
+            let ends = |name| {
+                let r = bench.index.rendition(name)?;
+                let last = r.segments.back()?;
+                Some(last.seconds(last.info.start + last.duration()))
+            };
+            stood |= bench.packager.findings().pictures_shown_again > 0;
+            if let (Some(picture), true) = (ends("video"), stood) {
+                let heard = sound as f64 * 1024.0 / 48_000.0;
+                assert!(heard - picture < 0.5 + 0.8, "{picture} {heard}");
+                assert!(ends("audio").unwrap() - picture < 0.4, "{picture}");
+            }
+        }
+        bench.flush();
+        let [video, audio] = ["video", "audio"].map(|name| bench.index.rendition(name).unwrap());
+        let (mut end, target) = (0, u64::from(video.part_target_ms) * 90);
+        for segment in &video.segments {
+            assert!(!segment.info.gap && segment.independent(), "{segment:?}");
+            assert!(segment.parts.iter().all(|p| u64::from(p.duration) <= target), "{segment:?}");
+            assert!(segment.duration() <= 180_000 + 36_000, "{segment:?}");
+            assert_eq!(segment.info.start, end, "{}", segment.number);
+            end += segment.duration();
+            let other = audio.segment(segment.number).unwrap();
+            let [at, beside] = [segment, other].map(|s| s.seconds(s.info.start));
+            assert!((at - beside).abs() < 0.0214, "{}: {at} {beside}", segment.number);
+        }
+        assert!(end.abs_diff(16 * 90_000) < 4_500, "{end}");
+        let found = bench.packager.findings();
+        // Behind what was shown again it begins with a key frame.
+        let (again, dropped) = if back < 480 { (27, 40) } else { (33, 0) };
+        assert!(found.pictures_shown_again.abs_diff(again) < 3, "{found:?}");
+        let rest =
+            Findings { pictures_shown_again: 0, frames_dropped: dropped, ..Findings::default() };
+        assert_eq!(Findings { pictures_shown_again: 0, ..found }, rest);
+    }
+}
+
+/// Where all was silent for seconds, sound that comes a moment before its picture does not let it stand.
+#[test]
+fn a_picture_behind_a_hole_in_everything_goes_on() {
+    let mut bench = Bench::new(&[true, false]);
+    bench.run(0, 5_000, 60, false);
+    bench.push(1, frame(14_000 * 48 / 1_024 * 1_024, 1_024, true));
+    bench.all_taken();
+    bench.push(0, frame(420 * 3_000, 3_000, false));
+    bench.all_taken();
+    let found = bench.packager.findings();
+    assert_eq!((found.pictures_shown_again, found.frames_dropped), (0, 0), "{found:?}");
+}
+
+/// Pictures whose times jump with each of them by just so much that it is no other time.
+#[test]
+fn how_much_is_made_is_bound_by_the_clock_on_the_wall() {
+    for (jump_ms, wall_ms, most_s) in [(5_000, 10, 130.0), (5_000, 5_000, 2_000.0)] {
+        let mut bench = Bench::new(&[true, false]);
+        bench.run(0, 4_000, 60, false);
+        let begins = frame(0, 1, true).arrived;
+        for i in 0..300 {
+            let arrived = begins + Duration::from_millis(wall_ms * i as u64);
+            let at = 4_000 + jump_ms * (i + 1);
+            bench.push(0, Frame { arrived, ..frame(at * 90, 3_000, true) });
+            bench.all_taken();
+        }
+        let made = bench.packager.findings().silent_frames as f64 * 1024.0 / 48_000.0;
+        assert!(made < most_s, "{made} s in {jump_ms} {wall_ms}");
+        assert!(made > 1_400.0 || wall_ms < 1_000, "{made} s: who plays as time passes has all");
+    }
+}
+
 #[test]
 fn no_key_frame_ever_gives_no_picture_but_sound() {
     let mut bench = Bench::new(&[true, false]);

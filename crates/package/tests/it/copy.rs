@@ -11,7 +11,7 @@ use media::codec::h264::DecoderConfiguration;
 use media::codec::{Config, VideoConfig};
 use media::timeline::{SourceClock, SourceFrame};
 use media::{Arrival, Publication, Slot};
-use package::hls::{MediaOptions, render_media};
+use package::hls::{MediaOptions, Reach, render_media};
 use package::{Index, Packaging, Rules};
 use spine::broadcast::Consumer;
 use spine::{
@@ -146,7 +146,7 @@ fn playlists(index: &Index) -> String {
         for (low_latency, everything, skip) in
             [(true, false, false), (false, true, false), (true, true, true)]
         {
-            let options = MediaOptions { low_latency, everything, skip };
+            let options = MediaOptions { low_latency, reach: Reach::of(everything), skip };
             text.push_str(&render_media(index, rendition, "../media/V", options).unwrap());
         }
     }
