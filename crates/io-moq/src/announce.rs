@@ -24,6 +24,7 @@ use crate::limits::{
 use crate::link::{Link, Told};
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Wishes, ask_for_group, location, order_of};
+use crate::uplink::route_on;
 use crate::updates::{Update, Updates};
 use crate::viewer::{Viewer, secrets};
 
@@ -269,9 +270,15 @@ async fn namespaces(
                     }
                     Ok(()) => {
                         unsure.remove(&path);
+                        let Some(route) = route_to(link, viewer, &path) else {
+                            if told.remove(&path) {
+                                gone(&path);
+                            }
+                            continue;
+                        };
                         // The same again: its publisher changed, which a reader does not see.
                         if told.insert(path.clone()) {
-                            link.command(Command::Namespace { id, namespace });
+                            link.command(Command::Namespace { id, namespace, route });
                             if viewer.watches_by_token(&path).await {
                                 held.insert(path);
                             }
@@ -286,6 +293,17 @@ async fn namespaces(
             }
         }
     }
+}
+
+/// How a namespace came here, for who is to be told of it. None: it is not to be told, as it came from there, or over so many nodes
+/// that it goes no further.
+fn route_to(link: &Link, viewer: &Viewer, path: &Path) -> Option<moqt::Route> {
+    let peer = link.with(|session| session.peer_node());
+    if peer.is_none() {
+        return Some(moqt::Route::default());
+    }
+    let relay = &viewer.relay;
+    route_on(&relay.origin.get(path)?.route(), relay.node, peer)
 }
 
 /// Offers all tracks below the prefix with PUBLISH, those that are here and those that come.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use media::admission::{Door, Refused};
 use moqt::session::{Command, Config, Event};
 use moqt::{
-    Answer, DoneCode, Filter, Location, Namespace, Parameters, Redirect, Request, RequestError,
+    Answer, DoneCode, Filter, Location, Node, Parameters, Redirect, Request, RequestError,
     ResetCode, Session, SessionCode, Version,
 };
 use spine::broadcast::Producer;
@@ -29,6 +29,7 @@ use crate::qlog::Log;
 use crate::session::{Connected, Relay};
 use crate::take::Taken;
 pub use fetch::{Fetched, Item};
+pub use moqt::Namespace;
 
 pub use crate::transport::{ConnectError, Ended, EndpointError, Trust};
 use crate::transport::{Connection, Endpoint};
@@ -232,6 +233,16 @@ impl Client {
         trust: Trust,
         origin: Origin,
     ) -> Result<Self, ClientError> {
+        Self::connect_as(server, trust, origin, None).await
+    }
+
+    /// The same as a node of a network, which wants to know soon that the server is gone.
+    pub(crate) async fn connect_as(
+        server: &Server,
+        trust: Trust,
+        origin: Origin,
+        node: Option<Node>,
+    ) -> Result<Self, ClientError> {
         let failed = |error| ClientError::Connect { server: server.authority(), error };
         let protocols = match server.draft {
             None => protocols(),
@@ -245,8 +256,15 @@ impl Client {
         let mut last = failed(ConnectError::TimedOut);
         for address in found.map_err(wrong)? {
             let endpoint = Endpoint::client(address)?;
-            match endpoint.connect(address, &server.host, trust.clone(), &protocols).await {
-                Ok(connection) => return Ok(Self::begin(connection, endpoint, server, origin)),
+            let (name, trust) = (&server.host, trust.clone());
+            let connected = match node {
+                None => endpoint.connect(address, name, trust, &protocols).await,
+                Some(_) => endpoint.connect_up(address, name, trust, &protocols).await,
+            };
+            match connected {
+                Ok(connection) => {
+                    return Ok(Self::begin(connection, endpoint, server, origin, node));
+                }
                 Err(error) => last = failed(error),
             }
         }
@@ -259,12 +277,14 @@ impl Client {
         endpoint: Endpoint,
         server: &Server,
         origin: Origin,
+        node: Option<Node>,
     ) -> Self {
         let version = connection.protocol().and_then(|alpn| Version::from_alpn(&alpn));
         let config = Config {
             path: server.path.clone(),
             authority: server.authority(),
             implementation: concat!("airwave/", env!("CARGO_PKG_VERSION")).to_owned(),
+            node,
             // invariant: TLS lets nothing pass that we did not offer.
             ..Config::new(version.unwrap_or(Version::Draft18))
         };
@@ -285,6 +305,7 @@ impl Client {
             open: Default::default(),
             elsewhere: Default::default(),
             logs: None,
+            node: None,
         };
         let serving = Connected::new(driver.link().clone(), Arc::new(relay), None);
         Self { driver, serving, endpoint }
@@ -359,7 +380,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// Asks over a connection. While [`Client::run`] is not polled, nothing is answered.
 #[derive(Clone)]
 pub struct Handle {
-    link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
 }
 
 impl Handle {

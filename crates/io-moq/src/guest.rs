@@ -68,6 +68,8 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path, place: Place) {
             }
             // Its track ends by itself.
             Some(Offer::Gone(id)) => drop(open.remove(&id)),
+            // Of an upstream, which is no viewer.
+            Some(Offer::Told) => {}
             None => return,
         }
     };

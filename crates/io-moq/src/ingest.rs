@@ -345,6 +345,8 @@ impl Ingest {
                         gone = Some(tokio::time::Instant::now() + GONE_LINGER);
                     }
                 }
+                // Of an upstream, which has no key.
+                Some(Offer::Told) => {}
                 None => break Left::Lost,
             }
         };

@@ -2,7 +2,7 @@
 //!
 //! [`listen`] serves peers: what is on the spine can be subscribed to and fetched ([`play`], [`fetch`],
 //! [`announce`]), and what they publish becomes a live input ([`ingest`]), in an open namespace a
-//! broadcast as it is ([`open`]), or, from a viewer, what somebody else reads ([`guest`]). [`client`] is the other end: it asks a server, and serves it what we publish
+//! broadcast as it is ([`open`]), as does what other relays tell of ([`uplink`]), or, from a viewer, what somebody else reads ([`guest`]). [`client`] is the other end: it asks a server, and serves it what we publish
 //! there. Nothing here spawns by itself but [`listen::run`], which owns the tasks of its connections and ends
 //! them with itself.
 
@@ -38,6 +38,7 @@ mod timeouts;
 pub mod traffic;
 pub mod transport;
 mod updates;
+pub mod uplink;
 mod upstream;
 mod viewer;
 mod wishes;

@@ -280,6 +280,32 @@ pub const LOOKS_OF_GUESSERS: usize = 1;
 /// Wrong tokens of a session that are known again: those of two messages.
 pub const WRONG_TOKENS_KEPT: usize = 2 * TOKENS_MAX;
 
+/// Namespaces of one upstream that are taken: half of the broadcasts that a node may have.
+pub const UPLINK_NAMESPACES_MAX: usize = 1_000;
+
+/// An upstream that is not heard of for so long is lost, and what it told of is gone: viewers have run dry by then.
+pub const UPLINK_IDLE: Duration = Duration::from_secs(10);
+
+/// Something is said to it so often.
+pub const UPLINK_KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// How long it takes at first until an upstream that was lost is connected to again; each time twice as long, with a quarter more
+/// or less by chance, so that not all who lost it come at once.
+pub const UPLINK_AGAIN: Duration = Duration::from_millis(500);
+
+/// At most.
+pub const UPLINK_AGAIN_MAX: Duration = Duration::from_secs(20);
+
+/// An upstream that was there for so long is connected to again at once.
+pub const UPLINK_STEADY: Duration = Duration::from_secs(60);
+
+/// What came over a node waits so long for each of them before it is taken: the shortest way has been told by then, and is the
+/// one that is taken.
+pub const UPLINK_HOP: Duration = Duration::from_millis(200);
+
+/// A namespace of an upstream that could not be taken is looked at again so often.
+pub const UPLINK_LOOK: Duration = Duration::from_secs(5);
+
 /// NEW_GROUP_REQUESTs that wait for a publisher to be asked: each is a subscriber that waits for its track.
 pub const WANTED_MAX: usize = 1_000;
 

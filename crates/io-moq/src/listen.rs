@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use media::admission::Door;
 use media::trace::Departures;
-pub use moqt::Secret;
 use moqt::Version;
 use moqt::limits::URI_BYTES_MAX;
 use moqt::session::Transport;
+pub use moqt::{Node, Secret};
 use proxy::network::Networks;
 use proxy::share::{Full, Share, Shares};
 use spine::Origin;
@@ -26,6 +26,7 @@ use crate::qlog::Logs;
 use crate::session::{self, Relay};
 use crate::traffic::Traffic;
 use crate::transport::{Connection, Endpoint, Incoming};
+use crate::uplink::{self, Uplink};
 
 /// The versions that are spoken, the most wanted first: tokens of ALPN and names of WebTransport's
 /// protocols.
@@ -239,6 +240,10 @@ pub struct Service {
     pub elsewhere: Elsewhere,
     /// Where sessions are written down.
     pub logs: Option<Logs>,
+    /// Which node of a network this is: a number by chance.
+    pub node: Option<Node>,
+    /// Other relays, that are pulled from.
+    pub uplinks: Vec<Uplink>,
     /// What is counted.
     pub counters: Arc<Counters>,
 }
@@ -313,7 +318,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
     let Service { origin, door, gate, audience, past, guests, open_namespaces, .. } = service;
     let counters = service.counters;
     let unproved_max = service.half_open_unproved.min(HALF_OPEN_MAX);
-    let (elsewhere, logs) = (service.elsewhere, service.logs);
+    let (elsewhere, logs, node) = (service.elsewhere, service.logs, service.node);
     let half_open = |most: usize| Shares::new(most, HALF_OPEN_PER_ADDRESS_MAX);
     let (unproved, proved) = (half_open(unproved_max), half_open(HALF_OPEN_MAX - unproved_max));
     let (connections, proxies) = (service.connections, service.proxies);
@@ -331,15 +336,26 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         open,
         elsewhere: elsewhere.clone(),
         logs,
+        node,
     };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
+    let mut uplinks = JoinSet::new();
+    for uplink in service.uplinks {
+        uplinks.spawn(uplink::run(uplink, relay.clone()));
+    }
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let incoming = tokio::select! {
             () = &mut stop => break,
             Some(ended) = connections.join_next() => {
+                if ended.is_err_and(|e: tokio::task::JoinError| e.is_panic()) {
+                    relay.counters.panics.fetch_add(1, Ordering::Relaxed);
+                }
+                continue;
+            }
+            Some(ended) = uplinks.join_next() => {
                 if ended.is_err_and(|e: tokio::task::JoinError| e.is_panic()) {
                     relay.counters.panics.fetch_add(1, Ordering::Relaxed);
                 }
@@ -383,6 +399,7 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         }
     };
     let _ = tokio::time::timeout(elsewhere.patience() + DRAIN_HERE, all).await;
+    uplinks.shutdown().await;
     endpoint.close();
     connections.shutdown().await;
     endpoint.wait_idle().await;

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use moqt::{Answer, Filter, RequestCode, RequestId};
 use spine::broadcast::{Consumer, Liveness, Producer};
 use spine::{
-    LookupError, NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover,
+    Close, LookupError, NodeId, Origin, Path, PublishError, Request, Responder, Route, Takeover,
     TrackInfo, TrackName, TrackRequest, Waiting,
 };
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use crate::play::at;
 use crate::publish::{Offer, Publisher, info_of};
 use crate::session::Relay;
 use crate::take::Taken;
+use crate::uplink::OneMore;
 use crate::upstream;
 
 /// How an upstream is asked compared with who has what is wanted at hand.
@@ -47,6 +48,8 @@ struct There {
     producer: Weak<Producer>,
     /// The namespace whose publishers may have it, while nobody has published it itself: it is untold.
     below: Option<Path>,
+    /// An upstream brings it, and nobody else writes it.
+    brought: bool,
 }
 
 /// Who waits for a track that is being asked for wants it to begin a new group; forgotten when the last of
@@ -151,11 +154,16 @@ impl OpenBroadcasts {
         if let Some(there) = open.get_mut(path)
             && let Some(producer) = there.producer.upgrade()
         {
-            if below.is_none() {
-                there.below = None;
-                origin.tell(&producer.consume());
+            match (&below, there.brought) {
+                // Who publishes it here has it to himself; from elsewhere it comes again when he is gone.
+                (None, true) => origin.end(path, Close::Replaced),
+                (None, false) => {
+                    there.below = None;
+                    origin.tell(&producer.consume());
+                    return Ok(producer);
+                }
+                (Some(_), _) => return Ok(producer),
             }
-            return Ok(producer);
         }
         if let Some(below) = &below {
             let untold = || open.values().filter_map(|there| there.below.as_ref());
@@ -170,11 +178,42 @@ impl OpenBroadcasts {
             Some(_) => origin.publish_untold(path, route)?,
         };
         let producer = Arc::new(producer);
-        let there = There { producer: Arc::downgrade(&producer), below };
+        let there = There { producer: Arc::downgrade(&producer), below, brought: false };
         open.insert(path.clone(), there);
         drop(open);
         self.joined.send_replace(());
         Ok(producer)
+    }
+
+    /// The broadcast of a namespace that an upstream has, unless somebody else has it already.
+    pub(crate) fn relayed(
+        &self,
+        origin: &Origin,
+        path: &Path,
+        route: Route,
+    ) -> Result<Arc<Producer>, PublishError> {
+        let mut open = lock(&self.broadcasts);
+        open.retain(|_, there| there.producer.strong_count() > 0);
+        if open.contains_key(path) {
+            return Err(PublishError::Busy);
+        }
+        let producer = Arc::new(origin.publish(path, route, Takeover::Refuse)?);
+        let there = There { producer: Arc::downgrade(&producer), below: None, brought: true };
+        open.insert(path.clone(), there);
+        drop(open);
+        self.joined.send_replace(());
+        Ok(producer)
+    }
+
+    /// Whether it is an upstream that brings what is there, or what is above it.
+    pub(crate) fn brings(&self, path: &Path) -> bool {
+        let (open, fields) = (lock(&self.broadcasts), path.fields());
+        (1..=fields.len()).filter_map(|n| Path::new(fields[..n].iter().cloned()).ok()).any(|path| {
+            let there = open.get(&path).filter(|there| there.brought);
+            there.and_then(|there| there.producer.upgrade()).is_some_and(|broadcast| {
+                !matches!(broadcast.consume().liveness(), Liveness::Ended(_))
+            })
+        })
     }
 
     /// What keeps a broadcast.
@@ -213,7 +252,7 @@ impl Place {
 }
 
 /// Relays what a peer publishes in an open namespace.
-pub(crate) async fn run(mut publisher: Publisher, path: Path) {
+pub(crate) async fn run(publisher: Publisher, path: Path) {
     let relay = publisher.relay.clone();
     let broadcast = match relay.open.join(&relay.origin, &path, None) {
         Ok(broadcast) => broadcast,
@@ -221,6 +260,12 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path) {
             return publisher.refuse(RequestCode::ExcessiveLoad, error.to_string()).await;
         }
     };
+    serve(publisher, path, broadcast).await;
+}
+
+/// Relays what a peer publishes into this broadcast.
+pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<Producer>) {
+    let relay = publisher.relay.clone();
     publisher.link.connection.receives();
     let mut joined = relay.open.joined.subscribe();
     let mut relaying = Relaying::new(&publisher, path.clone(), broadcast);
@@ -235,6 +280,8 @@ pub(crate) async fn run(mut publisher: Publisher, path: Path) {
                 Next::Asked(Request::Track(request)) => relaying.track(&publisher, request),
                 Next::Asked(Request::Fetch(request)) => relaying.fetch(&publisher, request),
                 Next::Asked(Request::Broadcast(_)) => {}
+                // Somebody publishes it here.
+                Next::Changed(_) if publisher.uplink.is_some() && relaying.has_ended() => return,
                 Next::Changed(at) => relaying.ask_for_all(&publisher, &at),
                 Next::Over(over) => relaying.over(over),
             },
@@ -254,8 +301,8 @@ struct Relaying {
     _broadcast: Arc<Producer>,
     places: BTreeMap<Path, Place>,
     responder: Option<Responder>,
-    /// PUBLISH_NAMESPACE
-    announced: Option<(RequestId, Announced)>,
+    /// PUBLISH_NAMESPACE, or what an upstream tells.
+    announced: Option<(Option<RequestId>, Announced)>,
     /// PUBLISH
     published: BTreeSet<RequestId>,
     begun: bool,
@@ -343,12 +390,9 @@ impl Relaying {
         match offer {
             Offer::Namespace(id) => {
                 publisher.answer(id, Answer::ok());
-                self.respond();
-                self.announced = Some((id, Announced::new(&self.relay, &self.path)));
-                // It is asked for what others are asked for already (draft-18 §9.5).
-                self.look();
-                self.places.values_mut().for_each(|place| place.seen = u64::MAX);
+                self.announce(Some(id));
             }
+            Offer::Told => self.announce(None),
             Offer::Track(offered) => {
                 let room = self.published.len() < PUBLISHED_TRACKS_MAX;
                 let name = TrackName::new(offered.name.clone());
@@ -374,9 +418,23 @@ impl Relaying {
             }
             Offer::Gone(id) => {
                 self.published.remove(&id);
-                self.announced.take_if(|(announced, _)| *announced == id);
+                self.announced.take_if(|(announced, _)| *announced == Some(id));
             }
         }
+    }
+
+    fn announce(&mut self, id: Option<RequestId>) {
+        self.respond();
+        self.announced = Some((id, Announced::new(&self.relay, &self.path)));
+        // It is asked for what others are asked for already (draft-18 §9.5).
+        self.look();
+        self.places.values_mut().for_each(|place| place.seen = u64::MAX);
+    }
+
+    /// Whether the broadcast of the namespace is over.
+    fn has_ended(&self) -> bool {
+        let own = self.places.get(&self.path);
+        own.is_none_or(|own| matches!(own.broadcast.liveness(), Liveness::Ended(_)))
     }
 
     /// Only who is asked brings: a track costs nothing until somebody wants it.
@@ -440,8 +498,10 @@ impl Relaying {
         // draft-18 §10.7: what is newly published; who wants the past fetches it.
         let how = (Filter::NextObject, new_group);
         let take = publisher.subscribe_in(namespace, bytes, how, make);
+        let one_more = publisher.uplink.as_ref().map(OneMore::subscription);
         let at = at.clone();
         self.taking.push(Box::pin(async move {
+            let _subscribed = one_more;
             let _: Taken = take.await;
             drop(kept);
             Over::Asked(at, name)

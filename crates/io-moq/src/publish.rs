@@ -20,6 +20,7 @@ use crate::own::Mark;
 use crate::play::at;
 use crate::session::Relay;
 use crate::take::{Taken, Target, saw, take};
+use crate::uplink::UplinkStatus;
 use crate::upstream::Asked;
 use crate::viewer::Viewer;
 use crate::{guest, ingest, open};
@@ -30,6 +31,8 @@ pub(crate) enum Offer {
     Namespace(RequestId),
     /// It publishes this one.
     Track(Box<Offered>),
+    /// A relay that we have asked tells that it has tracks in it.
+    Told,
     /// It withdrew an offer.
     Gone(RequestId),
 }
@@ -59,6 +62,8 @@ pub(crate) struct Publisher {
     pub(crate) goodbye: Arc<AtomicBool>,
     /// Its tracks are relayed: what it has written of them before is fetched for who wants that.
     pub(crate) relayed: bool,
+    /// It is an upstream.
+    pub(crate) uplink: Option<Arc<UplinkStatus>>,
 }
 
 impl Publisher {
@@ -108,7 +113,7 @@ impl Publisher {
                 self.link.disown(offered.id);
                 self.answer(offered.id, Answer::error(code, reason));
             }
-            Offer::Gone(_) => {}
+            Offer::Told | Offer::Gone(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use media::admission::Door;
 use moqt::session::{Command, Config, Event, Peer};
 use moqt::{
-    Answer, AuthToken, Fetch, Filter, Namespace, Parameters, Request, RequestCode, RequestId,
+    Answer, AuthToken, Fetch, Filter, Namespace, Node, Parameters, Request, RequestCode, RequestId,
     ResetCode, Secret, Session, SessionCode, Version,
 };
 use proxy::share::Share;
@@ -51,6 +51,8 @@ pub(crate) struct Relay {
     pub(crate) elsewhere: Elsewhere,
     /// Where sessions are written down.
     pub(crate) logs: Option<Logs>,
+    /// Which node of a network this is.
+    pub(crate) node: Option<Node>,
 }
 
 impl Relay {
@@ -60,10 +62,16 @@ impl Relay {
         let named = |open: &String| open == "*" || open.as_bytes() == first;
         first != ACCOUNT && self.open_namespaces.iter().any(named)
     }
+
+    /// Whether whoever comes may watch there: an open namespace, or what an upstream brings, which was
+    /// let in by what our own address there shows.
+    pub(crate) fn is_for_all(&self, path: &Path) -> bool {
+        self.is_open(path) || self.open.brings(path)
+    }
 }
 
 /// The account of a single-tenant installation: the first field of its inputs' namespaces.
-const ACCOUNT: &str = "default";
+pub(crate) const ACCOUNT: &str = "default";
 
 /// Runs one connection to its end.
 pub(crate) async fn run(
@@ -78,6 +86,7 @@ pub(crate) async fn run(
         transport: connection.transport(),
         implementation: concat!("airwave/", env!("CARGO_PKG_VERSION")).to_owned(),
         filter_ranges: FILTER_RANGES_MAX,
+        node: relay.node,
         ..Config::new(version)
     };
     let (session, traffic) = (Session::server(clock::now(), config), &relay.counters.traffic);
@@ -522,6 +531,7 @@ impl Connected {
                 offers,
                 goodbye: self.goodbye.clone(),
                 relayed: false,
+                uplink: None,
             };
             let publishing = Publishing { key, viewer: publisher.viewer.clone(), offers: sender };
             self.publishing.insert(namespace.clone(), publishing);

@@ -132,8 +132,8 @@ impl ConnectError {
             }
             quinn::ConnectionError::TransportError(wrong) => match alert(wrong.code) {
                 Some(NO_APPLICATION_PROTOCOL) => Self::Protocol,
-                // bad_certificate to certificate_unknown, and unknown_ca.
-                Some(42..=46 | 48) => Self::Untrusted(wrong.reason.clone()),
+                // bad_certificate to certificate_unknown, unknown_ca, and access_denied: another one than was told.
+                Some(42..=46 | 48 | 49) => Self::Untrusted(wrong.reason.clone()),
                 _ => Self::Connection(error),
             },
             _ => Self::Connection(error),
@@ -271,6 +271,25 @@ impl Endpoint {
     ) -> Result<Connection, ConnectError> {
         let config = client_config(trust, protocols)
             .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
+        let connecting = self.quic().connect_with(config, to, name)?;
+        Ok(Connection::raw(finish(connecting).await?))
+    }
+
+    /// The same to a relay that we pull from: that it is gone is to be known soon.
+    pub(crate) async fn connect_up(
+        &self,
+        to: SocketAddr,
+        name: &str,
+        trust: Trust,
+        protocols: &[&str],
+    ) -> Result<Connection, ConnectError> {
+        let mut config = client_config(trust, protocols)
+            .map_err(|_| ConnectError::Address(quinn::ConnectError::NoDefaultClientConfig))?;
+        let mut transport = transport();
+        transport
+            .keep_alive_interval(Some(limits::UPLINK_KEEP_ALIVE))
+            .max_idle_timeout(quinn::IdleTimeout::try_from(limits::UPLINK_IDLE).ok());
+        config.transport_config(Arc::new(transport));
         let connecting = self.quic().connect_with(config, to, name)?;
         Ok(Connection::raw(finish(connecting).await?))
     }

@@ -13,6 +13,7 @@ use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::{Properties, Value};
 use crate::request::{Fetch, JoiningStart, Request};
+use crate::route::Node;
 use crate::token::{AuthToken, Token};
 use crate::version::{Requests, Version};
 use crate::wire::Body;
@@ -318,6 +319,7 @@ impl Out<'_> {
             ("max_request_id", setup.max_request_id),
             ("max_filter_ranges", setup.filter_ranges),
             ("max_request_updates", setup.updates),
+            ("airwave_node", setup.node.map_or(0, Node::get)),
         ] {
             if value > 0 {
                 option(name, Field::Number(value));

@@ -29,6 +29,7 @@ use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::properties::Properties;
 use crate::request::{Answer, Done, Fetch, FetchOk, Request, RequestError, RequestId};
+use crate::route::Node;
 use crate::session::{
     Command, Config, DataHeader, DataId, Event, Input, Output, Session, StreamId,
 };
@@ -106,6 +107,11 @@ pub fn control(v: Version, data: &[u8]) {
         (_, Message::Namespace) => {
             let decode = |_, body| namespace::decode_suffix(body);
             round(v, body, false, decode, message, |it| namespace::encode_suffix(v, false, it));
+            // The same between nodes.
+            let body = Body::new(v.row().integers, Bytes::copy_from_slice(rest));
+            let decode = |_, body| namespace::decode_routed(body);
+            let encode = |(suffix, route): &_| namespace::encode_routed(v, suffix, route);
+            round(v, body, false, decode, message, encode);
         }
         (_, Message::PublishDone) => {
             let decode = |_, body| PublishDone::decode(v, body);
@@ -317,7 +323,9 @@ fn write_fetch(
 /// nothing follows `Close`, an error closes, a request is told once, and what is held is bounded.
 pub fn session(v: Version, now: Instant, data: &[u8]) {
     let Some((&owner, mut data)) = data.split_first() else { return };
-    let config = Config::new(v);
+    // One that is a node takes another NAMESPACE.
+    let node = Node::new(u64::from(owner & 4));
+    let config = Config { node, ..Config::new(v) };
     let session =
         if owner & 1 == 0 { Session::server(now, config) } else { Session::client(now, config) };
     let mut check = Check {
@@ -333,7 +341,7 @@ pub fn session(v: Version, now: Instant, data: &[u8]) {
     };
     check.drain();
     if owner & 2 != 0 {
-        check.input(Input::ControlOpened(setup(v, owner & 1 == 0)));
+        check.input(Input::ControlOpened(setup(v, owner & 1 == 0, node)));
     }
     if owner & 1 == 1 {
         check.ask();
@@ -348,8 +356,8 @@ pub fn session(v: Version, now: Instant, data: &[u8]) {
 }
 
 /// The peer's SETUP: as it stands in the draft, with leave for many requests.
-fn setup(v: Version, by_client: bool) -> Bytes {
-    let setup = Setup { max_request_id: 1_000, ..Setup::default() };
+fn setup(v: Version, by_client: bool, node: Option<Node>) -> Bytes {
+    let setup = Setup { max_request_id: 1_000, node, ..Setup::default() };
     // A few bytes are no message that is too long.
     setup.encode(v, by_client).unwrap_or_default()
 }

@@ -29,6 +29,7 @@ mod name;
 mod parameters;
 pub mod properties;
 mod request;
+mod route;
 mod secret;
 mod selection;
 pub mod session;
@@ -47,6 +48,7 @@ pub use properties::Properties;
 pub use request::{
     Answer, Done, Fetch, FetchOk, JoiningStart, Redirect, Request, RequestError, RequestId,
 };
+pub use route::{Node, Route};
 pub use secret::Secret;
 pub use selection::{Looked, Selection};
 pub use session::Session;

@@ -88,6 +88,10 @@ pub const TOKEN_CACHE_BYTES: u64 = 16 << 10;
 /// [`NAMESPACE_OVERHEAD_BYTES`]. A relay that has more is asked with a longer prefix.
 pub const NAMESPACES_BYTES_MAX: usize = 4 << 20;
 
+/// Nodes that a namespace may have come over. A tree with eight levels has more leaves than anybody has machines, and whatever
+/// goes in circles is at its end after so many.
+pub const ROUTE_NODES_MAX: usize = 8;
+
 /// What a namespace in a list takes besides its bytes.
 pub const NAMESPACE_OVERHEAD_BYTES: usize = 128;
 

@@ -23,6 +23,7 @@ use crate::properties::{Properties, Value, kind as property};
 use crate::request::{
     Done, Fetch, FetchOk, JoiningStart, Redirect, Request, RequestError, RequestId,
 };
+use crate::route::{Node, Route};
 use crate::secret::Secret;
 use crate::token::{AuthToken, Token};
 use crate::varint::Coding;
@@ -214,6 +215,37 @@ fn vectors_draft18_s10_16_to_s10_18_namespaces() {
     check("08 0005 01 0363616d", &suffix, decode, encode);
     let encode = |suffix: &Namespace| namespace::encode_suffix(V, true, suffix);
     check("0e 0005 01 0363616d", &suffix, decode, encode);
+}
+
+/// NAMESPACE with a route behind its suffix: our extension (docs/protocols/moq-relay.md).
+#[test]
+fn vectors_namespaces_between_nodes() {
+    let suffix = Namespace::new(["cam"]).unwrap();
+    let nodes = [5, 300].map(|id| Node::new(id).unwrap());
+    let told = (suffix, Route::new(nodes.to_vec()).unwrap());
+    let decode = |_, body| namespace::decode_routed(body);
+    let encode = |(suffix, route): &(Namespace, Route)| namespace::encode_routed(V, suffix, route);
+    check("08 0009 01 0363616d 02 05 812c", &told, decode, encode);
+    for wrong in [
+        "01 0363616d",
+        "01 0363616d 00",
+        "01 0363616d 01",
+        "01 0363616d 01 00",
+        "01 0363616d 01 ffffffffffffffffff",
+        "01 0363616d 02 05 05",
+        "01 0363616d 01 05 06",
+        "01 0363616d 09 01 02 03 04 05 06 07 08 09",
+        "01 0363616d ffffffffffffffffff 05",
+    ] {
+        let body = Body::new(Coding::Vi64, hex(wrong).into());
+        assert!(namespace::decode_routed(body).is_err(), "{wrong}");
+    }
+    let setup = Setup { node: Node::new(5), ..Setup::default() };
+    let decode = |_, body| Setup::decode(V, body);
+    check("af00 0006 f041697276 05", &setup, decode, |setup| setup.encode(V, true));
+    // What is no number of a node is somebody else's option.
+    let body = Body::new(Coding::Vi64, hex("f041697276 00").into());
+    assert_eq!(Setup::decode(V, body), Ok(Setup::default()));
 }
 
 #[test]

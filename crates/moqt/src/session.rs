@@ -34,6 +34,7 @@ use crate::code::{ResetCode, SessionCode};
 use crate::error::{SessionError, Violation};
 use crate::message::MessageReader;
 use crate::request::{Request, RequestId};
+use crate::route::Node;
 use crate::version::{SetupForm, Version};
 use data::Routes;
 use goaway::GoAways;
@@ -65,6 +66,8 @@ pub struct Session {
     peer_updates_max: u64,
     /// How many ranges the peer takes in the filters of a request.
     peer_filter_ranges: u64,
+    /// Which node the peer is, if we have said that we are one.
+    peer_node: Option<Node>,
     /// Tracks that the peer publishes may come with their past.
     fills_offered: bool,
     next_id: u64,
@@ -133,6 +136,7 @@ impl Session {
             allowance: Allowance::new(config.version.row().requests, role),
             peer_updates_max: 0,
             peer_filter_ranges: 0,
+            peer_node: None,
             fills_offered: false,
             next_id: ours,
             next_stream: 0,
@@ -172,6 +176,11 @@ impl Session {
     /// When time alone makes a difference next.
     pub fn timer(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Which node of a network of relays the peer is, as it says; none, if one of both is none. Then NAMESPACE has a route.
+    pub fn peer_node(&self) -> Option<Node> {
+        self.peer_node
     }
 
     /// Requests that are open, of both sides.

@@ -35,6 +35,7 @@ pub(crate) struct Admin {
     pub(crate) delivery: Arc<deliver::Counters>,
     pub(crate) encoders: Arc<io_rtmp::listen::Counters>,
     pub(crate) moq: Arc<io_moq::listen::Counters>,
+    pub(crate) upstreams: moq::Upstreams,
     pub(crate) web: Arc<web::Counters>,
     /// The one in use, if there is TLS.
     pub(crate) certificate: Option<Arc<Certificate>>,
@@ -334,6 +335,7 @@ fn text(admin: &Admin) -> String {
         out.counter(name, help, of(counter));
     }
     moq::metrics(&mut out, &admin.moq);
+    moq::upstream_metrics(&mut out, &admin.upstreams);
     playback(&mut out, &shelves, now);
     out.0
 }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use anyhow::Context;
 use api::MoqList;
 use io_moq::listen::{Counters, drafts};
 use io_moq::qlog::{self, Logs};
 use io_moq::traffic::{
     FlowReport, Over, Role, SessionReport, Sum, Totals, TrackReport, Traffic, WAIT_MS,
 };
+use io_moq::transport::Trust;
+use io_moq::uplink::{Uplink, UplinkStatus};
 use media::date::date_time;
 use serde_json::{Value, json};
 
@@ -26,6 +30,55 @@ pub(crate) fn logs(config: &config::Moq) -> std::io::Result<Option<Logs>> {
     let (logs, writer) = qlog::logs(config.qlog_dir.clone(), wanted);
     std::thread::Builder::new().name("moq-qlog".to_owned()).spawn(move || writer.run())?;
     Ok(Some(logs))
+}
+
+/// How upstreams stand, by the names that metrics have for them.
+pub(crate) type Upstreams = Vec<(String, Arc<UplinkStatus>)>;
+
+/// What is pulled from, as the configuration says.
+pub(crate) fn uplinks(config: &config::Moq) -> anyhow::Result<(Vec<Uplink>, Upstreams)> {
+    if config.upstreams.is_empty() {
+        return Ok(Default::default());
+    }
+    let verifier = config.upstream_trust.verifier().context("moq.upstream_trust")?;
+    let uplink = |upstream: &config::Upstream| Uplink {
+        server: upstream.0.clone(),
+        trust: Trust::Verified(verifier.clone()),
+        prefixes: config.upstream_namespaces.clone(),
+        status: Arc::default(),
+    };
+    let uplinks: Vec<Uplink> = config.upstreams.iter().map(uplink).collect();
+    let names = config::upstream_names(&config.upstreams).into_iter();
+    let statuses = names.zip(uplinks.iter().map(|uplink| uplink.status.clone())).collect();
+    Ok((uplinks, statuses))
+}
+
+/// A series for each upstream: they stand in the configuration.
+pub(crate) fn upstream_metrics(out: &mut Metrics, upstreams: &Upstreams) {
+    type Value = fn(&UplinkStatus) -> u64;
+    let families: [(&str, &str, &str, Value); 4] = [
+        ("moq_upstream_connected", "gauge", "Whether an upstream says what it has.", |s| {
+            u64::from(s.connected.load(Ordering::Relaxed))
+        }),
+        ("moq_upstream_connections_total", "counter", "How often that began.", |s| {
+            s.connections.load(Ordering::Relaxed)
+        }),
+        ("moq_upstream_namespaces", "gauge", "Namespaces that it tells of.", |s| {
+            s.namespaces.load(Ordering::Relaxed) as u64
+        }),
+        ("moq_upstream_subscriptions", "gauge", "Subscriptions of this node there.", |s| {
+            s.subscriptions.load(Ordering::Relaxed) as u64
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        if upstreams.is_empty() {
+            continue;
+        }
+        out.head(name, kind, help);
+        for (upstream, status) in upstreams {
+            out.sample(name, &format!("upstream=\"{upstream}\""), value(status));
+        }
+    }
 }
 
 /// Rows of the API.

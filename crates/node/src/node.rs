@@ -230,6 +230,7 @@ impl Node {
         let (leave, leaving) = watch::channel(false);
         let (elsewhere, mut moq_left) = (io_moq::listen::Elsewhere::default(), None);
         elsewhere.set(config.moq.goaway_uri.clone());
+        let (uplinks, upstreams) = crate::moq::uplinks(&config.moq)?;
         if let Some(quic) = quic {
             let renew = quic.renewal();
             let past = Past::new(library.clone());
@@ -251,6 +252,8 @@ impl Node {
                 half_open_unproved: io_moq::limits::HALF_OPEN_UNPROVED_MAX,
                 elsewhere: elsewhere.clone(),
                 logs: crate::moq::logs(&config.moq)?,
+                node: machine::node_number(),
+                uplinks,
                 counters: moq.clone(),
             };
             let listen = io_moq::listen::run(quic.endpoint, service, until_stop(leaving.clone()));
@@ -277,6 +280,7 @@ impl Node {
                 delivery: ingest.counters.clone(),
                 encoders: encoders.clone(),
                 moq: moq.clone(),
+                upstreams,
                 web: counters.clone(),
                 certificate: certificate.clone(),
                 domain: domain.as_ref().map(|domain| domain.status.clone()),

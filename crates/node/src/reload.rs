@@ -87,6 +87,9 @@ fn reach(key: &str) -> Option<Reach> {
         | "quic.listen"
         | "moq.open_namespaces"
         | "moq.drafts"
+        | "moq.upstreams"
+        | "moq.upstream_trust"
+        | "moq.upstream_namespaces"
         | "moq.qlog_dir"
         | "moq.qlog_peers"
         | "admin.listen" => Some(Reach::Restart),

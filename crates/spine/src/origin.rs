@@ -35,6 +35,11 @@ impl Route {
     pub const fn local(node: NodeId, epoch: u64) -> Self {
         Self { origin: node, hops: Vec::new(), epoch }
     }
+
+    /// Whether it is published at this node, which calls itself 0.
+    pub const fn is_local(&self) -> bool {
+        self.origin.0 == 0
+    }
 }
 
 /// What happens if somebody publishes the path already.

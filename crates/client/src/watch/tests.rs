@@ -70,6 +70,8 @@ impl Rig {
             half_open_unproved: HALF_OPEN_UNPROVED_MAX,
             elsewhere: Default::default(),
             logs: None,
+            node: None,
+            uplinks: Vec::new(),
             counters: counters.clone(),
         };
         let (stop, mut stopped) = watch::channel(());

@@ -57,7 +57,7 @@ async fn one_beginning_in_a_while_hurries_for_a_moment() {
     let (host, path) = ("localhost".to_owned(), "/".to_owned());
     let at = Server { host, port: to.port(), path, draft: None };
     let origin = Origin::new(spine::Limits::default());
-    let mut client = client::Client::begin(connection, endpoint, &at, origin);
+    let mut client = client::Client::begin(connection, endpoint, &at, origin, None);
     let remote = client.handle().remote(namespace(&["default", "one"])).unwrap();
     let run = tokio::spawn(async move { client.run().await });
     let range = Range { start: Location::new(1, 0), end: Location::new(1, 9) };

@@ -15,6 +15,7 @@ mod floods;
 mod guests;
 mod hurry;
 mod leaving;
+mod links;
 mod live;
 mod malformed;
 mod offers;

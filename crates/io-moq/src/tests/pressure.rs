@@ -227,7 +227,7 @@ impl Two {
         let (host, path) = (to.ip().to_string(), "/".to_owned());
         let server = Server { host, port: to.port(), path, draft: None };
         let mut client =
-            client::Client::begin(connection, endpoint, &server, relays[0].origin.clone());
+            client::Client::begin(connection, endpoint, &server, relays[0].origin.clone(), None);
         let handle = client.handle();
         let publishing = tokio::spawn(async move {
             let published = async {

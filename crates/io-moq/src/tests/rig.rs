@@ -11,8 +11,8 @@ use media::Publication;
 use media::admission::{Admitted, Door, Refused};
 use moqt::session::{Command, Config, Event};
 use moqt::{
-    Answer, AuthToken, Filter, Namespace, Parameters, Properties, Request, RequestId, Session,
-    Token, TrackName, Version,
+    Answer, AuthToken, Filter, Namespace, Node, Parameters, Properties, Request, RequestId,
+    Session, Token, TrackName, Version,
 };
 use proxy::network::Networks;
 use proxy::share::Shares;
@@ -106,6 +106,8 @@ pub(super) struct Set {
     pub(super) proxies: Networks,
     /// Bytes read ahead, of all sessions.
     pub(super) ahead: usize,
+    /// Which node it is.
+    pub(super) node: Option<Node>,
 }
 
 impl Default for Set {
@@ -117,6 +119,7 @@ impl Default for Set {
             connections: Shares::configured(CONNECTIONS_MAX, 0),
             proxies: Networks::default(),
             ahead: AHEAD_BYTES_ALL_MAX,
+            node: None,
         }
     }
 }
@@ -155,6 +158,13 @@ impl Rig {
         Self::serve(endpoint, hash, Set { limits, half_open_unproved, ..Set::default() })
     }
 
+    /// The same with this that is different, on the loopback.
+    pub(super) fn configured(set: Set) -> Self {
+        let (certificate, hash) = certificate(0);
+        let endpoint = Endpoint::server(([127, 0, 0, 1], 0).into(), certificate, &protocols());
+        Self::serve(endpoint.unwrap(), hash, set)
+    }
+
     /// The same in a network of virtual time.
     pub(super) fn over(network: &Network, congestion: Congestion) -> Self {
         Self::set(network, congestion, Set::default())
@@ -175,7 +185,7 @@ impl Rig {
     }
 
     fn serve(endpoint: Endpoint, hash: [u8; 32], set: Set) -> Self {
-        let Set { limits, half_open_unproved, logs, connections, proxies, ahead } = set;
+        let Set { limits, half_open_unproved, logs, connections, proxies, ahead, node } = set;
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
         let guests = Origin::new(spine::Limits::default());
@@ -226,6 +236,8 @@ impl Rig {
             half_open_unproved,
             elsewhere: elsewhere.clone(),
             logs,
+            node,
+            uplinks: Vec::new(),
             counters: counters.clone(),
         };
         let until = async move {
@@ -262,6 +274,17 @@ impl Rig {
         let trust = Trust::Fingerprint(self.hash);
         let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
         self.drive(endpoint, connection, path, tokens)
+    }
+
+    /// A client that says which node it is.
+    pub(super) async fn node(&self, id: Option<u64>) -> Client {
+        let to = self.endpoint.local_address().unwrap();
+        let endpoint = Endpoint::client(to).unwrap();
+        let trust = Trust::Fingerprint(self.hash);
+        let connection = endpoint.connect(to, "localhost", trust, &protocols()).await.unwrap();
+        let config =
+            Config { node: id.and_then(Node::new), ..config(&connection, "/", Vec::new()) };
+        self.drive_as(endpoint, connection, config)
     }
 
     /// A client that finds the listener at this address.

@@ -10,6 +10,7 @@ use crate::error::Violation;
 use crate::name::{Namespace, TrackName};
 use crate::parameters::{Parameters, Scope};
 use crate::request::Request;
+use crate::route::Route;
 use crate::version::Version;
 use crate::wire::{Body, Writer};
 
@@ -108,6 +109,25 @@ pub(crate) fn encode_suffix(
 ) -> Result<Bytes, TooLong> {
     let message = if done { Message::NamespaceDone } else { Message::Namespace };
     frame(version, message, |out| out.namespace(suffix))
+}
+
+/// NAMESPACE between nodes that both said who they are.
+pub(crate) fn decode_routed(mut body: Body) -> Result<(Namespace, Route), Violation> {
+    let suffix = body.namespace()?;
+    let route = Route::decode(&mut body)?;
+    body.end()?;
+    Ok((suffix, route))
+}
+
+pub(crate) fn encode_routed(
+    version: Version,
+    suffix: &Namespace,
+    route: &Route,
+) -> Result<Bytes, TooLong> {
+    frame(version, Message::Namespace, |out| {
+        out.namespace(suffix);
+        route.encode(out);
+    })
 }
 
 /// PUBLISH_BLOCKED: the track, with a suffix for its namespace.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::{Message, TooLong, frame};
 use crate::error::Violation;
 use crate::properties::{Pairs, PairsError, Value};
+use crate::route::Node;
 use crate::token::Token;
 use crate::version::{SetupForm, Version};
 use crate::wire::{Body, Writer};
@@ -19,6 +20,9 @@ mod option {
     pub(super) const MAX_FILTER_RANGES: u64 = 0x06;
     pub(super) const MOQT_IMPLEMENTATION: u64 = 0x07;
     pub(super) const MAX_REQUEST_UPDATES: u64 = 0x08;
+    /// Ours, and in no registry: who says it takes NAMESPACE with a route, and gives it so. Below
+    /// 2^53, which is as far as some read numbers; even, so its value is one; no grease.
+    pub(super) const NODE: u64 = 0x4169_7276;
 }
 
 /// What SETUP says.
@@ -35,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) filter_ranges: u64,
     /// How many updates of a request may be without an answer; 0: any number. Of drafts that have it.
     pub(crate) updates: u64,
+    /// Which node of a network of relays it is.
+    pub(crate) node: Option<Node>,
     /// The N of a reserved option (draft-18 §14); only written.
     pub(crate) grease: Option<u16>,
 }
@@ -72,7 +78,8 @@ impl Setup {
                     | option::MAX_REQUEST_ID
                     | option::MAX_AUTH_TOKEN_CACHE_SIZE
                     | option::AUTHORITY
-                    | option::MOQT_IMPLEMENTATION,
+                    | option::MOQT_IMPLEMENTATION
+                    | option::NODE,
                     _,
                 ) if again => return Err(TWICE),
                 (option::MAX_FILTER_RANGES | option::MAX_REQUEST_UPDATES, _) if again && limits => {
@@ -92,6 +99,8 @@ impl Setup {
                 (option::MAX_AUTH_TOKEN_CACHE_SIZE, Value::Number(bytes)) => {
                     setup.token_cache_bytes = bytes;
                 }
+                // What is none of ours is somebody else's option.
+                (option::NODE, Value::Number(id)) => setup.node = Node::new(id),
                 (option::MAX_REQUEST_ID, Value::Number(maximum)) if counted => {
                     setup.max_request_id = maximum;
                 }
@@ -123,6 +132,7 @@ impl Setup {
             self.token_cache_bytes > 0,
             self.authority.is_some(),
             !self.implementation.is_empty(),
+            self.node.is_some(),
         ];
         self.tokens.len() as u64 + others.into_iter().map(u64::from).sum::<u64>()
     }
@@ -154,6 +164,7 @@ impl Setup {
         if let Some(updates) = limit(self.updates) {
             writer.number(option::MAX_REQUEST_UPDATES, updates);
         }
+        // In ascending order: N of grease is at most 2^16, so it comes first.
         if let (Some(n), false) = (self.grease, counted) {
             // draft-18 §14
             let option = 0x7f * u64::from(n) + 0x9d;
@@ -162,6 +173,9 @@ impl Setup {
             } else {
                 writer.bytes(option, &n.to_be_bytes());
             }
+        }
+        if let Some(node) = self.node {
+            writer.number(option::NODE, node.get());
         }
     }
 }

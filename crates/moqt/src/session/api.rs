@@ -11,6 +11,7 @@ use crate::location::GroupOrder;
 use crate::name::{Namespace, TrackName};
 use crate::parameters::Parameters;
 use crate::request::{Answer, Done, Request, RequestId};
+use crate::route::{Node, Route};
 use crate::token::{AuthToken, Token};
 use crate::version::Version;
 
@@ -150,6 +151,8 @@ pub enum Command {
         id: RequestId,
         /// The whole namespace.
         namespace: Namespace,
+        /// How it came here, with this node as the last: told to [`Session::peer_node`], and to nobody else.
+        route: Route,
     },
     /// Tell that a namespace is gone.
     NamespaceDone {
@@ -319,6 +322,8 @@ pub enum Event {
         id: RequestId,
         /// The whole namespace.
         namespace: Namespace,
+        /// How it came there, if [`Session::peer_node`] says who that is.
+        route: Route,
     },
     /// It is gone.
     NamespaceDone {
@@ -416,6 +421,9 @@ pub struct Config {
     /// Types of mandatory track properties that our owner understands (draft-18 §2.5.1). Tracks with
     /// others are refused.
     pub mandatory_properties: Vec<u64>,
+    /// Which node of a network of relays this is; none: it is none. A server tells of it in answer only, where a draft lets
+    /// it know who asks.
+    pub node: Option<Node>,
     /// Any number: which reserved option stands in our SETUP (draft-18 §14).
     pub grease: u16,
     /// From the start to the peer's SETUP.
@@ -436,6 +444,7 @@ impl Config {
             filter_ranges: 0,
             request_updates: limits::UPDATES_MAX,
             mandatory_properties: Vec::new(),
+            node: None,
             grease: 0,
             setup_timeout: limits::SETUP_TIMEOUT,
         }

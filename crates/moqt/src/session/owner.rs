@@ -13,7 +13,7 @@ use crate::filter::Filter;
 use crate::location::Location;
 use crate::message::Message;
 use crate::message::first::{First, scope_of};
-use crate::message::namespace::{encode_blocked, encode_suffix};
+use crate::message::namespace::{encode_blocked, encode_routed, encode_suffix};
 use crate::message::publish::PublishDone;
 use crate::message::response::RequestOk;
 use crate::message::subscribe::SubscribeOk;
@@ -24,6 +24,7 @@ use crate::properties::Properties;
 use crate::request::{
     Answer, Done, Fetch, FetchOk, JoiningStart, Request, RequestError, RequestId,
 };
+use crate::route::Route;
 use crate::version::{Past, Requests};
 
 const TOO_LONG: &str = "a message of more than 65,535 bytes";
@@ -54,8 +55,10 @@ impl Session {
                 Ok(())
             }
             Command::Done { id, done } => self.done(id, done),
-            Command::Namespace { id, namespace } => self.tell_namespace(id, &namespace, false),
-            Command::NamespaceDone { id, namespace } => self.tell_namespace(id, &namespace, true),
+            Command::Namespace { id, namespace, route } => {
+                self.tell_namespace(id, &namespace, Some(&route))
+            }
+            Command::NamespaceDone { id, namespace } => self.tell_namespace(id, &namespace, None),
             Command::PublishBlocked { id, track } => self.tell_blocked(id, &track),
             Command::Notify { id, parameters } => self.notify(id, &parameters),
             Command::GoAway { request, uri, timeout } => {
@@ -463,7 +466,7 @@ impl Session {
         &mut self,
         id: RequestId,
         namespace: &Namespace,
-        done: bool,
+        here: Option<&Route>,
     ) -> Result<(), &'static str> {
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
         let (place, may) = (entry.place, !entry.is_ours() && entry.answered);
@@ -477,9 +480,16 @@ impl Session {
             return Ok(());
         };
         // draft-18 §10.18: no NAMESPACE_DONE before its NAMESPACE.
-        let news = if done { prefix.forget(namespace) } else { prefix.remember(namespace) };
+        let news = match here {
+            Some(_) => prefix.remember(namespace),
+            None => prefix.forget(namespace),
+        };
         if news {
-            let bytes = encode_suffix(self.config.version, done, &suffix);
+            let version = self.config.version;
+            let bytes = match here {
+                Some(route) if self.peer_node.is_some() => encode_routed(version, &suffix, route),
+                here => encode_suffix(version, here.is_none(), &suffix),
+            };
             self.send(id, place, bytes.map_err(|_| TOO_LONG)?);
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::Violation;
 use crate::filter::Filter;
 use crate::limits;
 use crate::message::Message;
-use crate::message::namespace::{decode_blocked, decode_suffix};
+use crate::message::namespace::{decode_blocked, decode_routed, decode_suffix};
 use crate::message::publish::PublishDone;
 use crate::message::response::RequestOk;
 use crate::message::subscribe::SubscribeOk;
@@ -19,6 +19,7 @@ use crate::name::{Namespace, TrackName};
 use crate::parameters::Scope;
 use crate::properties::Properties;
 use crate::request::{Answer, FetchOk, RequestError, RequestId};
+use crate::route::Route;
 use crate::version::{Past, Requests};
 use crate::wire::Body;
 
@@ -239,7 +240,11 @@ impl Session {
         message: Message,
         body: Body,
     ) -> Result<(), Violation> {
-        let suffix = decode_suffix(body)?;
+        let routed = self.peer_node.is_some() && message == Message::Namespace;
+        let (suffix, route) = match routed {
+            true => decode_routed(body)?,
+            false => (decode_suffix(body)?, Route::default()),
+        };
         let Some(entry) = self.requests.get_mut(id) else { return Ok(()) };
         let ours = entry.is_ours();
         let Kind::Prefix(prefix) = &mut entry.kind else { return Err(NO_NAMESPACES) };
@@ -259,7 +264,7 @@ impl Session {
                 self.cancel(id, ResetCode::ExcessiveLoad);
                 self.event(Event::Cancelled { id, code: ResetCode::ExcessiveLoad });
             } else {
-                self.event(Event::Namespace { id, namespace });
+                self.event(Event::Namespace { id, namespace, route });
             }
         }
         Ok(())

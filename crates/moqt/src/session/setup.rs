@@ -38,6 +38,10 @@ impl Session {
         let url = self.role == Role::Client && *transport == Transport::Quic;
         let text =
             |text: &str| (url && !text.is_empty()).then(|| Bytes::copy_from_slice(text.as_bytes()));
+        // Of a draft in which a server speaks second, who said nothing of it is told nothing of it.
+        let second =
+            self.role == Role::Server && self.config.version.row().setup == SetupForm::Counted;
+        let told = !second || self.peer_node.is_some();
         let setup = Setup {
             path: text(path),
             max_request_id: self.allowance.max_request_id(),
@@ -47,6 +51,7 @@ impl Session {
             implementation: Bytes::copy_from_slice(implementation.as_bytes()),
             filter_ranges: self.config.filter_ranges,
             updates: self.config.request_updates as u64,
+            node: self.config.node.filter(|_| told),
             grease: Some(self.config.grease),
         };
         match setup.encode(self.config.version, self.role == Role::Client) {
@@ -114,6 +119,7 @@ impl Session {
         self.phase = Phase::Open;
         self.peer_updates_max = setup.updates;
         self.peer_filter_ranges = setup.filter_ranges;
+        self.peer_node = setup.node.filter(|_| self.config.node.is_some());
         if by_client && self.config.version.row().setup == SetupForm::Counted {
             self.send_setup();
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use moqt::session::{Command, Config, Event, Input, Output, Session, StreamId};
 use moqt::{
     Answer, Done, DoneCode, Fetch, FetchOk, Filter, JoiningStart, Location, Parameters, Properties,
-    Range, Request, RequestCode, RequestId, ResetCode, SessionCode, SessionError, Version,
+    Range, Request, RequestCode, RequestId, ResetCode, Route, SessionCode, SessionError, Version,
 };
 use sansio::{Core, Poll};
 
@@ -239,13 +239,16 @@ fn draft16_s9_25_namespaces_tracks_and_both() {
     assert_eq!(refusals(&pair.take(Client)), [(id, RequestCode::PrefixOverlap)]);
     let id = RequestId(0);
     let told = namespace(&["a", "x"]);
-    pair.command(Server, Command::Namespace { id, namespace: told.clone() });
+    pair.command(
+        Server,
+        Command::Namespace { id, namespace: told.clone(), route: Route::default() },
+    );
     pair.command(Server, Command::NamespaceDone { id, namespace: told.clone() });
     // There is no PUBLISH_BLOCKED to say.
     pair.command(Server, Command::PublishBlocked { id: RequestId(2), track: track("x") });
     pair.settle();
     let expected = [
-        Event::Namespace { id, namespace: told.clone() },
+        Event::Namespace { id, namespace: told.clone(), route: Route::default() },
         Event::NamespaceDone { id, namespace: told },
     ];
     assert_eq!(pair.take(Client), expected);

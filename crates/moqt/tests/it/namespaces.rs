@@ -1,7 +1,8 @@
 //! Namespaces and tracks that are told.
 
-use moqt::session::{Command, Event};
-use moqt::{Answer, Parameters, Request, RequestCode, ResetCode, TrackName};
+use moqt::limits::ROUTE_NODES_MAX;
+use moqt::session::{Command, Config, Event};
+use moqt::{Answer, Node, Parameters, Request, RequestCode, ResetCode, Route, TrackName, Version};
 
 use crate::support::*;
 
@@ -20,16 +21,16 @@ fn draft18_s10_18_namespaces_come_and_go() {
         let id = pair.establish(Client, subscribe_namespace(&["acc"]));
         let (one, two) = (namespace(&["acc", "one"]), namespace(&["acc", "two", "x"]));
         for command in [
-            Command::Namespace { id, namespace: one.clone() },
-            Command::Namespace { id, namespace: two.clone() },
+            Command::Namespace { id, namespace: one.clone(), route: Route::default() },
+            Command::Namespace { id, namespace: two.clone(), route: Route::default() },
             // Nothing new, and nothing that was never there.
-            Command::Namespace { id, namespace: one.clone() },
+            Command::Namespace { id, namespace: one.clone(), route: Route::default() },
             Command::NamespaceDone { id, namespace: namespace(&["acc", "three"]) },
             // Not below the prefix.
-            Command::Namespace { id, namespace: namespace(&["other"]) },
+            Command::Namespace { id, namespace: namespace(&["other"]), route: Route::default() },
             Command::NamespaceDone { id, namespace: one.clone() },
             // The prefix itself: a suffix of no field.
-            Command::Namespace { id, namespace: namespace(&["acc"]) },
+            Command::Namespace { id, namespace: namespace(&["acc"]), route: Route::default() },
         ] {
             pair.command(Server, command);
         }
@@ -37,10 +38,10 @@ fn draft18_s10_18_namespaces_come_and_go() {
         assert_eq!(
             pair.take(Client),
             [
-                Event::Namespace { id, namespace: one.clone() },
-                Event::Namespace { id, namespace: two },
+                Event::Namespace { id, namespace: one.clone(), route: Route::default() },
+                Event::Namespace { id, namespace: two, route: Route::default() },
                 Event::NamespaceDone { id, namespace: one },
-                Event::Namespace { id, namespace: namespace(&["acc"]) },
+                Event::Namespace { id, namespace: namespace(&["acc"]), route: Route::default() },
             ]
         );
         pair.command(Client, Command::Cancel { id, code: ResetCode::Cancelled });
@@ -88,7 +89,10 @@ fn draft18_s10_9_2_a_prefix_moves() {
     let id = pair.establish(Client, subscribe_namespace(&["a"]));
     pair.establish(Client, subscribe_namespace(&["z"]));
     for fields in [&["a", "b", "1"], &["a", "c", "2"]] {
-        pair.command(Server, Command::Namespace { id, namespace: namespace(fields) });
+        pair.command(
+            Server,
+            Command::Namespace { id, namespace: namespace(fields), route: Route::default() },
+        );
     }
     pair.settle();
     pair.take(Client);
@@ -99,7 +103,10 @@ fn draft18_s10_9_2_a_prefix_moves() {
     assert!(matches!(pair.take(Server)[..], [Event::Update { .. }]));
     pair.command(Server, Command::AnswerUpdate { id, answer: Answer::ok() });
     // Later suffixes are relative to the new prefix.
-    pair.command(Server, Command::Namespace { id, namespace: namespace(&["a", "b", "3"]) });
+    pair.command(
+        Server,
+        Command::Namespace { id, namespace: namespace(&["a", "b", "3"]), route: Route::default() },
+    );
     pair.command(Server, Command::NamespaceDone { id, namespace: namespace(&["a", "b", "1"]) });
     // No longer below it.
     pair.command(Server, Command::NamespaceDone { id, namespace: namespace(&["a", "c", "2"]) });
@@ -109,7 +116,11 @@ fn draft18_s10_9_2_a_prefix_moves() {
         [
             Event::UpdateAnswered { id, answer: Answer::ok() },
             Event::NamespaceDone { id, namespace: namespace(&["a", "c", "2"]) },
-            Event::Namespace { id, namespace: namespace(&["a", "b", "3"]) },
+            Event::Namespace {
+                id,
+                namespace: namespace(&["a", "b", "3"]),
+                route: Route::default()
+            },
             Event::NamespaceDone { id, namespace: namespace(&["a", "b", "1"]) },
         ]
     );
@@ -178,5 +189,61 @@ fn draft18_s3_2_d20_reserved_namespaces() {
             let expected = (!told).then_some((id, RequestCode::DoesNotExist));
             assert_eq!(refusals(&pair.take(Client)).first().copied(), expected, "{request:?}");
         }
+    }
+}
+
+fn route(nodes: &[u64]) -> Route {
+    Route::new(nodes.iter().map(|id| Node::new(*id).unwrap()).collect()).unwrap()
+}
+
+/// Two ends, of which some are nodes.
+fn between(version: Version, client: Option<u64>, server: Option<u64>) -> Pair {
+    let config = |id: Option<u64>| Config { node: id.and_then(Node::new), ..Config::new(version) };
+    let mut pair = Pair::raw(1, config(client), config(server));
+    pair.settle();
+    for side in [Client, Server] {
+        let events = pair.take(side);
+        assert!(matches!(events[..], [Event::Ready(_)]), "{events:?}");
+    }
+    pair
+}
+
+#[test]
+fn a_route_is_told_between_nodes_and_to_nobody_else() {
+    for version in Version::ALL {
+        for (client, server, told) in [
+            (Some(7), Some(9), route(&[3, 9])),
+            (None, Some(9), Route::default()),
+            (Some(7), None, Route::default()),
+        ] {
+            let mut pair = between(*version, client, server);
+            let both = client.is_some() && server.is_some();
+            for (side, peer) in [(Client, server), (Server, client)] {
+                let peer = peer.filter(|_| both).and_then(Node::new);
+                assert_eq!(pair.end(side).session.peer_node(), peer, "{version:?}");
+            }
+            let id = pair.establish(Client, subscribe_namespace(&["acc"]));
+            let namespace = namespace(&["acc", "one"]);
+            let here =
+                Command::Namespace { id, namespace: namespace.clone(), route: route(&[3, 9]) };
+            pair.command(Server, here);
+            pair.command(Server, Command::NamespaceDone { id, namespace: namespace.clone() });
+            pair.settle();
+            let gone = Event::NamespaceDone { id, namespace: namespace.clone() };
+            let here = Event::Namespace { id, namespace, route: told };
+            assert_eq!(pair.take(Client), [here, gone], "{version:?}");
+        }
+    }
+}
+
+#[test]
+fn a_route_has_an_end_and_goes_over_no_node_twice() {
+    let nodes = |ids: &[u64]| Route::new(ids.iter().filter_map(|id| Node::new(*id)).collect());
+    let longest: Vec<u64> = (1..=ROUTE_NODES_MAX as u64).collect();
+    assert!(nodes(&longest).is_some());
+    assert_eq!(nodes(&[&longest[..], &[99]].concat()), None);
+    assert_eq!(nodes(&[1, 2, 1]), None);
+    for (id, is_one) in [(0, false), (1, true), ((1 << 53) - 1, true), (1 << 53, false)] {
+        assert_eq!(Node::new(id).is_some(), is_one, "{id}");
     }
 }

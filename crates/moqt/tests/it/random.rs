@@ -7,7 +7,7 @@ use std::time::Duration;
 use moqt::session::{Command, DataId, Event};
 use moqt::{
     Answer, Done, DoneCode, Fetch, FetchOk, JoiningStart, Location, Namespace, Parameters,
-    Properties, Range, Request, RequestCode, RequestId, ResetCode, TrackName, Version,
+    Properties, Range, Request, RequestCode, RequestId, ResetCode, Route, TrackName, Version,
 };
 use sansio::harness::Rng;
 
@@ -215,7 +215,7 @@ impl World {
             6 if matches!(it.request, Request::SubscribeNamespace { .. }) => {
                 let namespace = self.random_namespace();
                 let command = match self.rng.below(2) {
-                    0 => Command::Namespace { id, namespace },
+                    0 => Command::Namespace { id, namespace, route: Route::default() },
                     _ => Command::NamespaceDone { id, namespace },
                 };
                 if !it.ours && it.answered {

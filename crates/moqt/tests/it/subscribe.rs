@@ -5,7 +5,7 @@ use std::time::Duration;
 use moqt::session::{Command, Event, Input};
 use moqt::{
     Answer, Done, DoneCode, Location, Parameters, Properties, Request, RequestCode, ResetCode,
-    SessionError, Version, properties,
+    Route, SessionError, Version, properties,
 };
 
 use crate::support::*;
@@ -310,7 +310,10 @@ fn misuse_changes_nothing() {
         (Server, Command::AnswerUpdate { id, answer: Answer::ok() }),
         (Server, Command::Done { id, done: done(DoneCode::TrackEnded) }),
         (Client, Command::Done { id, done: done(DoneCode::TrackEnded) }),
-        (Server, Command::Namespace { id, namespace: namespace(&["acc"]) }),
+        (
+            Server,
+            Command::Namespace { id, namespace: namespace(&["acc"]), route: Route::default() },
+        ),
         (Server, Command::PublishBlocked { id, track: track("video") }),
     ] {
         let result = pair.try_command(side, command.clone());

@@ -179,7 +179,11 @@ impl Loaded {
             .into_iter()
             .map(|key| {
                 let value = self.value(&key).map(Value::to_string).unwrap_or_default();
-                let value = if is_secret(&key) && value != "\"\"" { MASKED.into() } else { value };
+                let value = if is_secret(&key) && !matches!(&*value, "\"\"" | "[]") {
+                    MASKED.into()
+                } else {
+                    value
+                };
                 let name = key.split_once('.').map_or(key.as_str(), |(_, name)| name).to_owned();
                 let line = format!("{name} = {value}");
                 (key, line)
@@ -205,7 +209,8 @@ const MASKED: &str = "\"********\"";
 /// Keys whose values nobody may read over a shoulder. `tls.key` is the name of a file.
 fn is_secret(key: &str) -> bool {
     let name = key.rsplit('.').next().unwrap_or(key);
-    ["token", "secret", "password", "passphrase", "master_key"].iter().any(|s| name.contains(s))
+    let words = ["token", "secret", "password", "passphrase", "master_key", "upstreams"];
+    words.iter().any(|s| name.contains(s))
 }
 
 /// Merges the layers over the defaults, the last one strongest, and checks the result.
@@ -296,6 +301,7 @@ mod tests {
             ("api.token", true),
             ("secrets.master_key", true),
             ("store.s3_secret", true),
+            ("moq.upstreams", true),
             ("tls.key", false),
             ("http.listen", false),
         ] {

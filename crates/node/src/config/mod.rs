@@ -6,6 +6,7 @@
 mod layers;
 mod named;
 mod outside;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use tracing_subscriber::EnvFilter;
 
 pub use layers::{ConfigError, Layer, Loaded, SAMPLE, keys, load};
 pub use outside::{Acme, Challenge, Listener, ProxyProtocol, Tls};
+pub use upstream::Upstream;
+pub(crate) use upstream::names as upstream_names;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -125,6 +128,15 @@ pub struct Moq {
     /// The server that peers are sent to when this one stops, as `HOST:PORT`; none: this one.
     #[serde(deserialize_with = "elsewhere")]
     pub goaway_uri: Option<String>,
+    /// Servers that are pulled from.
+    #[serde(deserialize_with = "upstream::servers")]
+    pub upstreams: Vec<upstream::Upstream>,
+    /// Whom to take for them.
+    #[serde(deserialize_with = "upstream::trust")]
+    pub upstream_trust: client::trust::Trust,
+    /// What is wanted of them, at least one: the root for all.
+    #[serde(deserialize_with = "upstream::prefixes")]
+    pub upstream_namespaces: Vec<io_moq::client::Namespace>,
     /// Where sessions are written down; empty: nowhere.
     pub qlog_dir: PathBuf,
     /// Whose; empty: everybody's.
@@ -422,6 +434,10 @@ fn conflicts(config: &Config) -> Vec<(&'static str, String, &'static str)> {
         _ => {}
     }
     outside::conflicts(config, &mut found);
+    if !config.moq.upstreams.is_empty() && config.quic.listen.0.is_none() {
+        let problem = "quic.listen is off: nobody could watch what comes from there".to_owned();
+        found.push(("moq.upstreams", problem, "moq.upstreams"));
+    }
     let mut listeners = vec![
         ("http.listen", config.http.listen),
         ("https.listen", config.https.listen),

@@ -23,6 +23,11 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Which node of a network of relays this is, for as long as it runs: nobody else has drawn the same.
+pub(super) fn node_number() -> Option<io_moq::listen::Node> {
+    io_moq::listen::Node::new(u64::from_le_bytes(random()) >> 11 | 1)
+}
+
 pub(crate) fn fill_random(bytes: &mut [u8; 32]) {
     fill_random_bytes(bytes);
 }

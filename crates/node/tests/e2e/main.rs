@@ -35,6 +35,7 @@ mod lost;
 mod moq;
 mod moq_deltas;
 mod moq_floods;
+mod moq_links;
 mod moq_past;
 mod moq_program;
 mod moq_redirect;

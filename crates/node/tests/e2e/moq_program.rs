@@ -9,7 +9,7 @@ use testkit::{Child, Clip, ClipSpec, Server, decode_errors, free_address, packet
 use crate::AIRWAVE;
 use crate::live::{check_same, follow_to_the_end, received};
 
-fn quic(server: &Server) -> String {
+pub(crate) fn quic(server: &Server) -> String {
     server.addresses["quic"].as_str().expect("the QUIC listener is on").to_owned()
 }
 

@@ -1,0 +1,461 @@
+//! A link to another relay (decision 112): we connect to it, and what it tells of is here as if its publisher had come. Nothing of
+//! it is pulled until somebody wants it ([`crate::open`]).
+//!
+//! A namespace has one upstream at a time. Over which nodes it came is known between nodes that both say who they are; what
+//! has come over this one, or is published here, is not taken.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use moqt::session::Event;
+use moqt::{
+    Answer, Namespace, Node, Parameters, Request, RequestCode, RequestError, RequestId, Secret,
+};
+use spine::{NodeId, Origin, Path};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::client::{Client, ClientError, Denial, Over, Server};
+use crate::limits::{
+    SUBSCRIBE_ANSWER_MAX, UPLINK_AGAIN, UPLINK_AGAIN_MAX, UPLINK_HOP, UPLINK_LOOK,
+    UPLINK_NAMESPACES_MAX, UPLINK_STEADY,
+};
+use crate::link::{Link, Told};
+use crate::listen::{Guesses, Watching, Why};
+use crate::names::path_of;
+use crate::own::Own;
+use crate::publish::{Offer, Publisher};
+use crate::session::{ACCOUNT, Relay};
+use crate::transport::{ConnectError, Trust};
+use crate::viewer::{Seats, Viewer};
+use crate::{clock, open};
+
+/// Another relay, that we pull from.
+pub struct Uplink {
+    /// Where, with what it wants to see.
+    pub server: Server,
+    /// Whom to take for it.
+    pub trust: Trust,
+    /// What is wanted of it.
+    pub prefixes: Vec<Namespace>,
+    /// How it stands.
+    pub status: Arc<UplinkStatus>,
+}
+
+/// How an upstream stands.
+#[derive(Debug, Default)]
+pub struct UplinkStatus {
+    /// Whether it tells us what it has.
+    pub connected: AtomicBool,
+    /// How often that began.
+    pub connections: AtomicU64,
+    /// Namespaces that it tells of.
+    pub namespaces: AtomicUsize,
+    /// Subscriptions of ours there.
+    pub subscriptions: AtomicUsize,
+}
+
+/// One more of something, until this is dropped.
+pub(crate) struct OneMore(Arc<UplinkStatus>, fn(&UplinkStatus) -> &AtomicUsize);
+
+impl OneMore {
+    fn new(status: &Arc<UplinkStatus>, of: fn(&UplinkStatus) -> &AtomicUsize) -> Self {
+        of(status).fetch_add(1, Ordering::Relaxed);
+        Self(status.clone(), of)
+    }
+
+    /// A subscription.
+    pub(crate) fn subscription(status: &Arc<UplinkStatus>) -> Self {
+        Self::new(status, |status| &status.subscriptions)
+    }
+}
+
+impl Drop for OneMore {
+    fn drop(&mut self) {
+        (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why an upstream does not tell us anything.
+enum Ended {
+    Failed(ClientError),
+    Refused(Denial),
+    Silent,
+    Over(Over),
+}
+
+impl Ended {
+    /// In words, and what helps.
+    fn words(&self) -> (String, &'static str) {
+        let unauthorized = |error: &RequestError| error.code == RequestCode::Unauthorized;
+        let advice = match self {
+            Self::Failed(ClientError::Name { .. }) => "is the name in moq.upstreams right?",
+            Self::Failed(ClientError::Connect { error: ConnectError::Untrusted(_), .. }) => {
+                "moq.upstream_trust says whose certificates are believed"
+            }
+            Self::Failed(ClientError::Connect { error: ConnectError::Protocol, .. }) => {
+                "it must speak a draft that this one speaks: moq.drafts, there"
+            }
+            Self::Failed(_) => "does it run, and does UDP get there?",
+            Self::Refused(Denial::Answered(error)) if unauthorized(error) => {
+                "is the token in moq.upstreams good, and not over?"
+            }
+            Self::Refused(_) => "moq.upstream_namespaces says what is asked for",
+            Self::Silent => "is it a relay of MoQ?",
+            Self::Over(_) => "it is tried again by itself",
+        };
+        let words = match self {
+            Self::Failed(error) => error.to_string(),
+            Self::Refused(denial) => denial.to_string(),
+            Self::Silent => "it does not say what it has".to_owned(),
+            Self::Over(over) => over.reason().to_owned(),
+        };
+        // Some of them are a stranger's.
+        (words.escape_debug().to_string(), advice)
+    }
+
+    /// Where it is to be tried next. A redirect (decision 103) under other names is not followed: what comes would have those.
+    fn next(&self, configured: &Server) -> Server {
+        let there = match self {
+            Self::Over(Over::GoAway { uri }) => Some(configured.moved(uri)),
+            Self::Refused(denial) => {
+                let redirect = denial.redirect().filter(|it| it.namespace.is_root());
+                redirect.and_then(|redirect| configured.redirected(&redirect.uri))
+            }
+            _ => None,
+        };
+        there.unwrap_or_else(|| configured.clone())
+    }
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// How long to wait before the next try.
+struct Again(Duration);
+
+impl Again {
+    fn next(&mut self, random: u64) -> Duration {
+        let wait = self.0;
+        self.0 = (wait * 2).min(UPLINK_AGAIN_MAX);
+        // Three quarters of it to five quarters.
+        wait * 3 / 4 + (wait / 2).mul_f64((random % 1_000) as f64 / 1_000.0)
+    }
+}
+
+/// Keeps the link, for as long as this is polled.
+pub(crate) async fn run(uplink: Uplink, relay: Arc<Relay>) {
+    let name = uplink.server.authority();
+    // Of what tells nothing of itself it is known that it is another one.
+    let stranger = NodeId(random() >> 11 | 1);
+    let (mut server, mut again) = (uplink.server.clone(), Again(UPLINK_AGAIN));
+    let mut said = None;
+    loop {
+        let began = clock::now();
+        let ended = once(&uplink, &server, &relay, stranger).await;
+        let was_there = uplink.status.connected.swap(false, Ordering::Relaxed);
+        if clock::now().duration_since(began) >= UPLINK_STEADY {
+            again = Again(UPLINK_AGAIN);
+        }
+        server = ended.next(&uplink.server);
+        let (words, advice) = ended.words();
+        // Each reason once, and not with each try.
+        if was_there || said.as_ref() != Some(&words) {
+            tracing::warn!(upstream = name, reason = words, advice, "moq: no upstream");
+        }
+        said = Some(words);
+        sleep(again.next(random())).await;
+    }
+}
+
+/// Connects, and takes what is told until that is over.
+async fn once(uplink: &Uplink, server: &Server, relay: &Arc<Relay>, stranger: NodeId) -> Ended {
+    // It may ask us for nothing.
+    let nothing = Origin::new(spine::Limits { broadcasts: 0, ..spine::Limits::default() });
+    let connected = Client::connect_as(server, uplink.trust.clone(), nothing, relay.node).await;
+    let mut client = match connected {
+        Ok(client) => client,
+        Err(error) => return Ended::Failed(error),
+    };
+    let link = client.handle().link;
+    let mut asked = Vec::new();
+    for prefix in &uplink.prefixes {
+        let parameters = Parameters::default();
+        let request =
+            Request::SubscribeNamespace { prefix: prefix.clone(), tracks: false, parameters };
+        match link.request(request) {
+            Ok(request) => asked.push(request),
+            Err(_) => return Ended::Refused(Denial::Misuse),
+        }
+    }
+    let here = BTreeMap::new();
+    let mut told = Heard { uplink, relay, link, stranger, here, full: false };
+    let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
+    let mut run = std::pin::pin!(client.run());
+    loop {
+        tokio::select! {
+            over = &mut run => return Ended::Over(over),
+            () = &mut answer, if !uplink.status.connected.load(Ordering::Relaxed) => {
+                return Ended::Silent;
+            }
+            news = poll_fn(|cx| next(&mut asked, cx)) => {
+                if let Err(denial) = told.news(news) {
+                    return Ended::Refused(denial);
+                }
+            }
+        }
+    }
+}
+
+/// What is said about one of these requests; nothing more, if it is over.
+fn next(
+    asked: &mut [(RequestId, mpsc::UnboundedReceiver<Told>)],
+    cx: &mut std::task::Context<'_>,
+) -> Poll<Option<Event>> {
+    for (_, told) in asked {
+        while let Poll::Ready(news) = told.poll_recv(cx) {
+            match news {
+                Some(Told::Event(event)) => return Poll::Ready(Some(event)),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+    Poll::Pending
+}
+
+/// What an upstream has told.
+struct Heard<'a> {
+    uplink: &'a Uplink,
+    relay: &'a Arc<Relay>,
+    link: Arc<Link>,
+    stranger: NodeId,
+    /// What it has; carried until this is dropped.
+    here: BTreeMap<Namespace, oneshot::Sender<()>>,
+    /// It has had more than are taken.
+    full: bool,
+}
+
+impl Heard<'_> {
+    fn news(&mut self, news: Option<Event>) -> Result<(), Denial> {
+        let status = &self.uplink.status;
+        match news {
+            Some(Event::Answered { answer: Answer::Error(error), .. }) => {
+                return Err(Denial::Answered(error));
+            }
+            Some(Event::Answered { .. }) => {
+                if !status.connected.swap(true, Ordering::Relaxed) {
+                    status.connections.fetch_add(1, Ordering::Relaxed);
+                    let upstream = self.uplink.server.authority();
+                    let routes = self.link.with(|session| session.peer_node()).is_some();
+                    let draft = self.link.version.draft();
+                    tracing::info!(upstream, draft, routes, "moq: upstream connected");
+                }
+            }
+            Some(Event::Namespace { namespace, route, .. }) => self.begin(namespace, &route),
+            Some(Event::NamespaceDone { namespace, .. }) => drop(self.here.remove(&namespace)),
+            Some(Event::Cancelled { .. }) | None => return Err(Denial::Over),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, namespace: Namespace, route: &moqt::Route) {
+        self.here.retain(|_, carried| !carried.is_closed());
+        if self.here.len() >= UPLINK_NAMESPACES_MAX {
+            if !std::mem::replace(&mut self.full, true) {
+                let upstream = self.uplink.server.authority();
+                let advice = "moq.upstream_namespaces can leave some out";
+                tracing::warn!(upstream, advice, "moq: an upstream has too many namespaces");
+            }
+            return;
+        }
+        let Some(route) = route_here(route, self.relay.node, self.stranger) else { return };
+        let Some(path) = path_of(&namespace).filter(|_| !namespace.is_reserved()) else { return };
+        // Not all of them at once: each input by itself.
+        let first = path.fields().first();
+        if first.is_none_or(|first| first == ACCOUNT && path.fields().len() < 2) {
+            return;
+        }
+        let (carried, over) = oneshot::channel::<()>();
+        let status = self.uplink.status.clone();
+        let carrier = Carrier {
+            relay: self.relay.clone(),
+            link: self.link.clone(),
+            namespace: namespace.clone(),
+            path,
+            route,
+            status,
+        };
+        self.here.insert(namespace, carried);
+        self.link.run(async move {
+            tokio::select! {
+                _ = over => {}
+                () = carrier.run() => {}
+            }
+        });
+    }
+}
+
+/// The route of what came so; none, if it has been here, and goes round.
+fn route_here(told: &moqt::Route, here: Option<Node>, stranger: NodeId) -> Option<spine::Route> {
+    if here.is_some_and(|here| told.nodes().contains(&here)) {
+        return None;
+    }
+    let mut nodes = told.nodes().iter().map(|node| NodeId(node.get()));
+    let origin = nodes.next().unwrap_or(stranger);
+    Some(spine::Route { origin, hops: nodes.collect(), epoch: 0 })
+}
+
+/// The route as it is told to another node: with this one. None, if it is as long as it may be, or leads over that node.
+pub(crate) fn route_on(
+    route: &spine::Route,
+    here: Option<Node>,
+    to: Option<Node>,
+) -> Option<moqt::Route> {
+    let came = (!route.is_local()).then(|| std::iter::once(&route.origin).chain(&route.hops));
+    let came = came.into_iter().flatten().filter_map(|node| Node::new(node.0));
+    let nodes: Vec<Node> = came.chain(here).collect();
+    match to {
+        // The drafts have no word for it.
+        None => Some(moqt::Route::default()),
+        Some(to) if nodes.contains(&to) => None,
+        Some(_) => moqt::Route::new(nodes),
+    }
+}
+
+/// Carries one namespace of an upstream.
+struct Carrier {
+    relay: Arc<Relay>,
+    link: Arc<Link>,
+    namespace: Namespace,
+    path: Path,
+    route: spine::Route,
+    status: Arc<UplinkStatus>,
+}
+
+impl Carrier {
+    /// Whenever nobody else does.
+    async fn run(self) {
+        let _told = OneMore::new(&self.status, |status| &status.namespaces);
+        let hops = u32::try_from(self.route.hops.len()).unwrap_or(u32::MAX);
+        if hops > 0 {
+            sleep(UPLINK_HOP.saturating_mul(hops)).await;
+        }
+        loop {
+            self.free().await;
+            if !self.is_nobodys().await {
+                sleep(UPLINK_LOOK).await;
+                continue;
+            }
+            let (open, origin) = (&self.relay.open, &self.relay.origin);
+            let Ok(broadcast) = open.relayed(origin, &self.path, self.route.clone()) else {
+                sleep(UPLINK_LOOK).await;
+                continue;
+            };
+            let (tell, offers) = mpsc::unbounded_channel();
+            let _ = tell.send(Offer::Told);
+            open::serve(self.publisher(offers), self.path.clone(), broadcast).await;
+        }
+    }
+
+    /// Until there is no broadcast of this name.
+    async fn free(&self) {
+        let origin = &self.relay.origin;
+        let mut announcements = origin.announcements(self.path.clone());
+        while origin.get(&self.path).is_some() {
+            // What nobody was told of, nobody is told the end of.
+            let _ = timeout(UPLINK_LOOK, poll_fn(|cx| announcements.poll(cx))).await;
+        }
+    }
+
+    /// Whether no live input and no recording of this node has the name.
+    async fn is_nobodys(&self) -> bool {
+        if self.relay.is_open(&self.path) {
+            return true;
+        }
+        let watching = Watching {
+            path: self.path.clone(),
+            tokens: Vec::new(),
+            peer: self.link.connection.peer(),
+            origin: None,
+            host: None,
+            guesses: Guesses::default(),
+        };
+        let answer = (self.relay.gate)(watching).await;
+        answer.is_err_and(|barred| barred.why == Why::Nothing)
+    }
+
+    fn publisher(&self, offers: mpsc::UnboundedReceiver<Offer>) -> Publisher {
+        let (relay, link) = (self.relay.clone(), self.link.clone());
+        let kept = (&Seats::default(), &Own::default());
+        Publisher {
+            viewer: Viewer::new(&relay, &link.connection, Vec::new(), &[], kept),
+            link,
+            relay,
+            namespace: self.namespace.clone(),
+            key: Secret::new(Vec::new()),
+            implementation: String::new(),
+            offers,
+            goodbye: Arc::default(),
+            relayed: true,
+            uplink: Some(self.status.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u64) -> Node {
+        Node::new(id).unwrap()
+    }
+
+    fn told(ids: &[u64]) -> moqt::Route {
+        moqt::Route::new(ids.iter().map(|id| node(*id)).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_has_been_here_does_not_come_again() {
+        let here = |ids: &[u64]| route_here(&told(ids), Some(node(5)), NodeId(77));
+        let route = here(&[1, 2, 3]).unwrap();
+        assert_eq!((route.origin, route.hops), (NodeId(1), vec![NodeId(2), NodeId(3)]));
+        assert_eq!(here(&[5]), None);
+        assert_eq!(here(&[1, 5]), None);
+        // Who tells nothing is somebody.
+        assert_eq!(here(&[]).unwrap().origin, NodeId(77));
+    }
+
+    #[test]
+    fn a_route_is_not_told_to_who_is_on_it_and_ends_somewhere() {
+        let local = spine::Route::local(NodeId(0), 7);
+        let on = |route: &spine::Route, to| route_on(route, Some(node(5)), to);
+        assert_eq!(on(&local, Some(node(9))), Some(told(&[5])));
+        assert_eq!(on(&local, None), Some(told(&[])));
+        let came = route_here(&told(&[1, 2]), Some(node(5)), NodeId(77)).unwrap();
+        assert_eq!(on(&came, Some(node(9))), Some(told(&[1, 2, 5])));
+        assert_eq!(on(&came, Some(node(1))), None);
+        assert_eq!(on(&came, Some(node(2))), None);
+        assert_eq!(on(&came, None), Some(told(&[])));
+        let longest = told(&[11, 12, 13, 14, 15, 16, 17, 18]);
+        let came = route_here(&longest, Some(node(5)), NodeId(77)).unwrap();
+        assert_eq!(on(&came, Some(node(9))), None, "it has come to its end");
+        assert_eq!(on(&came, None), Some(told(&[])), "who watches here has it");
+    }
+
+    #[test]
+    fn who_is_lost_is_asked_less_and_less_often() {
+        let mut again = Again(UPLINK_AGAIN);
+        let waits: Vec<Duration> = (0..10).map(|_| again.next(0)).collect();
+        assert!(waits.is_sorted() && waits[0] >= UPLINK_AGAIN / 2, "{waits:?}");
+        assert_eq!(waits[9], UPLINK_AGAIN_MAX * 3 / 4);
+        assert!(again.next(999) < UPLINK_AGAIN_MAX * 5 / 4);
+    }
+}
