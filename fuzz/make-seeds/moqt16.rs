@@ -22,6 +22,7 @@ const CONTROL: &[(&str, u8, &str)] = &[
     ("status-ok", 0x07, "01 0903412c07"),
     ("publish-ok", 0x1e, "02 0264 0e01"),
     ("namespace", 0x08, "01 0363616d"),
+    ("namespace-routed", 0x08, "01 0363616d 02 05 412c"),
     ("publish-done", 0x0b, "05 0c 0462796521"),
     ("cancel", 0x0c, "20 02 6e6f"),
     ("goaway", 0x10, "116d6f71743a2f2f622e6578616d706c652f"),
