@@ -24,8 +24,8 @@ use crate::limits::{
 use crate::link::{Link, Told};
 use crate::names::{namespace_of, path_of};
 use crate::play::{Serving, Wishes, ask_for_group, location, order_of};
-use crate::uplink::route_on;
 use crate::updates::{Update, Updates};
+use crate::uplink::route_on;
 use crate::viewer::{Viewer, secrets};
 
 /// To who asks for a prefix of too many namespaces.

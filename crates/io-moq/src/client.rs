@@ -515,7 +515,7 @@ impl Subscribed {
             Ok(Taken::Done(DoneCode::TrackEnded | DoneCode::SubscriptionEnded)) => return Ok(()),
             Ok(Taken::Done(DoneCode::GoingAway)) => return Err(Broken::GoingAway),
             Ok(Taken::Done(code)) => format!("the server ended the subscription: {code:?}"),
-            Ok(Taken::Cancelled | Taken::Moved) => {
+            Ok(Taken::Cancelled | Taken::Moved | Taken::Unread) => {
                 "the server broke the subscription off".to_owned()
             }
             Ok(Taken::Refused) => "what came can't be kept".to_owned(),
@@ -541,7 +541,7 @@ impl Remote {
         let (mut tell, over) = oneshot::channel();
         self.link.run(async move {
             tokio::select! {
-                taken = granted.take(producer, false) => {
+                taken = granted.take(producer, false, None) => {
                     let _ = tell.send(taken);
                 }
                 () = tell.closed() => {}

@@ -283,6 +283,30 @@ pub const WRONG_TOKENS_KEPT: usize = 2 * TOKENS_MAX;
 /// Namespaces of one upstream that are taken: half of the broadcasts that a node may have.
 pub const UPLINK_NAMESPACES_MAX: usize = 1_000;
 
+/// Namespaces of all upstreams together that are carried at once: the other half is for who publishes here. More of them wait for
+/// those that go.
+pub const UPLINKS_CARRIED_MAX: usize = 1_000;
+
+/// Namespaces that an upstream tells of or withdraws, at once: twice what a node of ours tells who connects ([`ANNOUNCED_MAX`]).
+pub const UPLINK_CHANGES_BURST: u32 = 8_000;
+
+/// And each second from then on: the inputs of a large node, all of them lost and back within some seconds. Beyond that the link ends.
+pub const UPLINK_CHANGES_PER_S: u32 = 200;
+
+/// SUBSCRIBEs to one upstream that have no answer yet; more of them wait for these. Names may be made up, and each costs a request
+/// there: so many are answered in a round trip, and leave three quarters of what it takes to tracks that there are.
+pub const UPLINK_ASKS_MAX: usize = 64;
+
+/// A track of an upstream that is paused there for so long is subscribed to no more, until somebody reads it again: each costs one of
+/// the requests that the upstream takes.
+pub const UPLINK_PAUSED_MAX: Duration = Duration::from_secs(60);
+
+/// Request streams that a peer may have open who says that it is a node: what all viewers of it want comes over one connection.
+pub const NODE_REQUEST_STREAMS: u32 = 1_024;
+
+/// Data streams that an upstream may have open to us.
+pub const UPLINK_DATA_STREAMS: u32 = 1_024;
+
 /// An upstream that is not heard of for so long is lost, and what it told of is gone: viewers have run dry by then.
 pub const UPLINK_IDLE: Duration = Duration::from_secs(10);
 

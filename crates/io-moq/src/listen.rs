@@ -16,11 +16,13 @@ pub use moqt::{Node, Secret};
 use proxy::network::Networks;
 use proxy::share::{Full, Share, Shares};
 use spine::Origin;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use crate::guesses::Guesses;
-use crate::limits::{DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX};
+use crate::limits::{
+    DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, UPLINKS_CARRIED_MAX,
+};
 use crate::open::OpenBroadcasts;
 use crate::qlog::Logs;
 use crate::session::{self, Relay};
@@ -341,8 +343,9 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
     let mut uplinks = JoinSet::new();
+    let carried = Arc::new(Semaphore::new(UPLINKS_CARRIED_MAX));
     for uplink in service.uplinks {
-        uplinks.spawn(uplink::run(uplink, relay.clone()));
+        uplinks.spawn(uplink::run(uplink, relay.clone(), carried.clone()));
     }
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);

@@ -19,10 +19,9 @@ use tokio::sync::watch;
 use crate::limits::{PUBLISHED_TRACKS_MAX, UNTOLD_MAX, UNTOLD_PER_NAMESPACE_MAX, WANTED_MAX};
 use crate::names::namespace_of;
 use crate::play::at;
-use crate::publish::{Offer, Publisher, info_of};
+use crate::publish::{Offer, Publisher, Unwanted, info_of};
 use crate::session::Relay;
 use crate::take::Taken;
-use crate::uplink::OneMore;
 use crate::upstream;
 
 /// How an upstream is asked compared with who has what is wanted at hand.
@@ -172,7 +171,8 @@ impl OpenBroadcasts {
                 return Err(PublishError::TooManyBroadcasts);
             }
         }
-        let route = Route::local(NodeId(0), 0);
+        let above = below.as_ref().and_then(|above| origin.get(above));
+        let route = above.map_or_else(|| Route::local(NodeId(0), 0), |above| above.route());
         let producer = match &below {
             None => origin.publish(path, route, Takeover::Refuse)?,
             Some(_) => origin.publish_untold(path, route)?,
@@ -214,6 +214,11 @@ impl OpenBroadcasts {
                 !matches!(broadcast.consume().liveness(), Liveness::Ended(_))
             })
         })
+    }
+
+    /// Whether it is only looked for, below another one.
+    fn is_untold(&self, path: &Path) -> bool {
+        lock(&self.broadcasts).get(path).is_some_and(|there| there.below.is_some())
     }
 
     /// What keeps a broadcast.
@@ -297,6 +302,7 @@ pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<P
 struct Relaying {
     relay: Arc<Relay>,
     path: Path,
+    upstream: bool,
     /// The broadcast of the namespace lasts as long as this.
     _broadcast: Arc<Producer>,
     places: BTreeMap<Path, Place>,
@@ -334,6 +340,7 @@ impl Relaying {
             relay: publisher.relay.clone(),
             places: BTreeMap::from([(path.clone(), own)]),
             path,
+            upstream: publisher.uplink.is_some(),
             _broadcast: broadcast,
             responder: None,
             announced: None,
@@ -376,8 +383,16 @@ impl Relaying {
         self.places.retain(|path, place| *path == self.path || !ended(place));
         for broadcast in self.relay.open.all(&self.path) {
             let path = broadcast.path().clone();
+            if !self.serves(&path) {
+                continue;
+            }
             self.places.entry(path).or_insert_with(|| Place::new(broadcast));
         }
+    }
+
+    /// An upstream is asked for what it brings, and what nobody here has: else two nodes that pull from each other go round.
+    fn serves(&self, at: &Path) -> bool {
+        !self.upstream || *at == self.path || self.relay.open.is_untold(at)
     }
 
     fn respond(&mut self) {
@@ -440,7 +455,7 @@ impl Relaying {
     /// Only who is asked brings: a track costs nothing until somebody wants it.
     fn track(&mut self, publisher: &Publisher, request: TrackRequest) {
         let at = request.broadcast().path().clone();
-        if self.announced.is_none() {
+        if self.announced.is_none() || !self.serves(&at) {
             return;
         }
         let name = request.name().clone();
@@ -450,6 +465,7 @@ impl Relaying {
         }
         let wanted = self.relay.open.wanted().get(&(at.clone(), name.clone())).copied();
         let new_group = wanted.map(|(largest, _)| largest);
+        let unwanted = self.upstream.then(|| -> Unwanted { Box::pin(request.unwanted()) });
         let make = move |info| match info {
             Ok(info) => request.accept(info).ok(),
             Err(code) => {
@@ -460,12 +476,13 @@ impl Relaying {
                 None
             }
         };
-        self.subscribe(publisher, &at, name, new_group, make);
+        self.subscribe(publisher, &at, (name, new_group, unwanted), make);
     }
 
     /// draft-18 §9.5: all publishers of a namespace are asked for what somebody subscribes to.
     fn ask_for_all(&mut self, publisher: &Publisher, at: &Path) {
-        let Some(place) = self.places.get(at).filter(|_| self.announced.is_some()) else { return };
+        let asks = self.announced.is_some() && self.serves(at);
+        let Some(place) = self.places.get(at).filter(|_| asks) else { return };
         let broadcast = place.broadcast.clone();
         for name in broadcast.tracks() {
             let Some(place) = self.places.get(at) else { return };
@@ -475,7 +492,7 @@ impl Relaying {
             }
             let (all, wanted) = (broadcast.clone(), name.clone());
             let make = move |info: Result<_, _>| all.derive(wanted, info.ok()?).ok();
-            self.subscribe(publisher, at, name, None, make);
+            self.subscribe(publisher, at, (name, None, None), make);
         }
     }
 
@@ -483,8 +500,7 @@ impl Relaying {
         &mut self,
         publisher: &Publisher,
         at: &Path,
-        name: TrackName,
-        new_group: Option<u64>,
+        (name, new_group, unwanted): (TrackName, Option<u64>, Option<Unwanted>),
         make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<spine::track::Producer>
         + Send
         + 'static,
@@ -497,11 +513,9 @@ impl Relaying {
         let bytes = Bytes::copy_from_slice(name.as_bytes());
         // draft-18 §10.7: what is newly published; who wants the past fetches it.
         let how = (Filter::NextObject, new_group);
-        let take = publisher.subscribe_in(namespace, bytes, how, make);
-        let one_more = publisher.uplink.as_ref().map(OneMore::subscription);
+        let take = publisher.subscribe_in(namespace, bytes, how, unwanted, make);
         let at = at.clone();
         self.taking.push(Box::pin(async move {
-            let _subscribed = one_more;
             let _: Taken = take.await;
             drop(kept);
             Over::Asked(at, name)
@@ -511,7 +525,7 @@ impl Relaying {
     fn fetch(&mut self, publisher: &Publisher, request: spine::FetchRequest) {
         let at = request.path().clone();
         let Some(namespace) = namespace_of(&at) else { return };
-        if self.announced.is_none() && at != self.path {
+        if (self.announced.is_none() && at != self.path) || !self.serves(&at) {
             return;
         }
         let fetch = upstream::fetch(publisher.link.clone(), namespace, request);

@@ -1,7 +1,10 @@
 //! What a peer publishes: media for a live input, or tracks of an open namespace.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use moqt::session::{Command, Event};
@@ -9,7 +12,7 @@ use moqt::{
     Answer, Filter, Location, Namespace, Parameters, Properties, Request, RequestCode, RequestId,
     Secret,
 };
-use spine::{PublishError, TrackInfo, track};
+use spine::{PublishError, TrackInfo, Waiting, track};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,10 +20,10 @@ use crate::limits::{RENDEZVOUS_MAX, SUBSCRIBE_ANSWER_MAX};
 use crate::link::{Link, Told};
 use crate::names::path_of;
 use crate::own::Mark;
-use crate::play::at;
+use crate::play::{at, location};
 use crate::session::Relay;
 use crate::take::{Taken, Target, saw, take};
-use crate::uplink::UplinkStatus;
+use crate::uplink::{OneMore, Pull};
 use crate::upstream::Asked;
 use crate::viewer::Viewer;
 use crate::{guest, ingest, open};
@@ -63,8 +66,11 @@ pub(crate) struct Publisher {
     /// Its tracks are relayed: what it has written of them before is fetched for who wants that.
     pub(crate) relayed: bool,
     /// It is an upstream.
-    pub(crate) uplink: Option<Arc<UplinkStatus>>,
+    pub(crate) uplink: Option<Pull>,
 }
+
+/// Ready when nobody wants any more what is asked for.
+pub(crate) type Unwanted = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Publisher {
     /// Serves the namespace for as long as the peer publishes in it.
@@ -149,7 +155,8 @@ impl Publisher {
             let _own = own;
             match (track, name) {
                 (Ok(track), Ok(name)) => {
-                    let target = Target { track, relayed, before: parameters.largest, updates };
+                    let (before, leaves) = (parameters.largest, false);
+                    let target = Target { track, relayed, before, updates, leaves };
                     take(link, (id, name), told, target, Some(viewer)).await
                 }
                 _ => {
@@ -171,27 +178,30 @@ impl Publisher {
         M: FnOnce(TrackInfo) -> Result<track::Producer, PublishError> + Send + 'static,
     {
         let make = move |info: Result<_, _>| make(info.ok()?).ok();
-        self.subscribe_in(self.namespace.clone(), name, (filter, new_group), make)
+        self.subscribe_in(self.namespace.clone(), name, (filter, new_group), None, make)
     }
 
-    /// The same of a namespace below its own; also who refuses it is told on, with his code.
+    /// The same of a namespace below its own, until it is `unwanted` or answered; also who refuses it is told on, with his code.
     pub(crate) fn subscribe_in<M>(
         &self,
         namespace: Namespace,
         name: Bytes,
-        (filter, new_group): (Filter, Option<u64>),
+        how: (Filter, Option<u64>),
+        unwanted: Option<Unwanted>,
         make: M,
     ) -> impl Future<Output = Taken> + Send + use<M>
     where
         M: FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send + 'static,
     {
-        let (link, relayed) = (self.link.clone(), self.relayed);
+        let kind = (self.relayed, self.uplink.clone());
+        let link = self.link.clone();
         let own = path_of(&namespace).zip(spine::TrackName::new(name.clone()).ok());
         let own = own.map(|(path, name)| (self.viewer.own_tracks.clone(), path, name));
         async move {
             // Only what it gives is its own: of a namespace that is several publishers', all are asked for everything.
             let mark = || own.as_ref().map(|(own, path, name)| own.mark(path, Some(name)));
-            subscribe((link, relayed), namespace, name, (filter, new_group), mark, make).await
+            let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
+            subscribe((link, kind), track, how, unwanted, mark, make).await
         }
     }
 
@@ -202,15 +212,24 @@ impl Publisher {
 }
 
 async fn subscribe(
-    (link, relayed): (Arc<Link>, bool),
-    namespace: Namespace,
-    name: Bytes,
-    (filter, new_group): (Filter, Option<u64>),
+    (link, (relayed, pull)): (Arc<Link>, (bool, Option<Pull>)),
+    track: moqt::TrackName,
+    how: (Filter, Option<u64>),
+    unwanted: Option<Unwanted>,
     mark: impl FnOnce() -> Option<Mark> + Send,
     make: impl FnOnce(Result<TrackInfo, RequestCode>) -> Option<track::Producer> + Send,
 ) -> Taken {
-    let Ok(track) = moqt::TrackName::new(namespace, name) else { return Taken::Refused };
-    let granted = match ask(&link, track, filter, new_group).await {
+    let unwanted = async {
+        match unwanted {
+            Some(unwanted) => unwanted.await,
+            None => std::future::pending().await,
+        }
+    };
+    let asked = tokio::select! {
+        asked = ask_over(&link, track, how, pull.as_ref()) => asked,
+        () = unwanted => Err(Denied::Over),
+    };
+    let granted = match asked {
         Ok(granted) => granted,
         Err(Denied::Answered(error)) => {
             let reason = error.reason.escape_debug();
@@ -225,7 +244,7 @@ async fn subscribe(
     // Said at once: whoever waits for the track begins behind it.
     let largest = granted.parameters.largest.map(at);
     match make(Ok(TrackInfo { largest, ..info_of(&granted.properties) })) {
-        Some(track) => granted.take(track, relayed).await,
+        Some(track) => granted.take(track, relayed, pull).await,
         None => Taken::Refused,
     }
 }
@@ -247,6 +266,7 @@ pub(crate) struct Granted {
     told: mpsc::UnboundedReceiver<Told>,
     parameters: Parameters,
     pub(crate) properties: Properties,
+    counted: Option<OneMore>,
 }
 
 impl Granted {
@@ -256,27 +276,67 @@ impl Granted {
     }
 
     /// Writes what comes into this track, to its end; if it is `relayed`, what there was before as well, for who wants that.
-    pub(crate) async fn take(mut self, track: track::Producer, relayed: bool) -> Taken {
+    /// While nobody reads it for long it is not asked for, if it is `pull`ed.
+    pub(crate) async fn take(
+        mut self,
+        mut track: track::Producer,
+        relayed: bool,
+        pull: Option<Pull>,
+    ) -> Taken {
+        let mut known = None;
         loop {
             saw(&track, &self.parameters);
-            let before = self.parameters.largest;
-            let Self { track: name, asked, told, .. } = self;
+            // What is here from earlier is not fetched.
+            let before = self.parameters.largest.filter(|largest| Some(*largest) > known);
+            let Self { track: name, asked, told, counted, .. } = self;
             let (link, id) = asked.request();
-            let target = Target { track: track.clone(), relayed, before, updates: 0 };
+            let leaves = pull.is_some();
+            let target = Target { track: track.clone(), relayed, before, updates: 0, leaves };
             let taken = take(link.clone(), (id, name.clone()), told, target, None).await;
-            if taken != Taken::Moved {
+            if !matches!(taken, Taken::Moved | Taken::Unread) {
                 return taken;
             }
+            // Who comes now waits until it is known where it goes on.
+            let _paused = (taken == Taken::Unread).then(|| track.pause());
             // The old one first: there is one subscription to a track. What is here already is dropped.
-            drop(asked);
+            drop((asked, counted));
+            if taken == Taken::Unread {
+                if !is_read(&mut track).await {
+                    return Taken::Refused;
+                }
+                known = track.consume().largest().map(location);
+                let again = (Filter::NextObject, None);
+                self = match ask_over(&link, name, again, pull.as_ref()).await {
+                    Ok(granted) => granted,
+                    Err(_) => return Taken::Cancelled,
+                };
+                continue;
+            }
             let largest = track.consume().largest().map_or(0, |largest| largest.group);
             let again = Filter::From(Location::new(largest, 0));
-            self = match ask(&link, name, again, None).await {
+            self = match ask_over(&link, name, (again, None), pull.as_ref()).await {
                 Ok(granted) => granted,
                 Err(_) => return Taken::Cancelled,
             };
         }
     }
+}
+
+/// Until somebody reads it again; not, if it is over.
+async fn is_read(track: &mut track::Producer) -> bool {
+    let mut waiting = Waiting::new();
+    poll_fn(|cx| {
+        loop {
+            match track.poll_demand(&mut waiting, cx) {
+                Poll::Ready(demand) if demand.forward => return Poll::Ready(true),
+                Poll::Ready(_) => {}
+                // Registered first, looked at second.
+                Poll::Pending if track.consume().ended().is_some() => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await
 }
 
 /// Subscribes to a track of the peer.
@@ -286,13 +346,28 @@ pub(crate) async fn ask(
     filter: Filter,
     new_group: Option<u64>,
 ) -> Result<Granted, Denied> {
+    ask_over(link, track, (filter, new_group), None).await
+}
+
+/// The same, maybe of an upstream: many ask it over one connection, so in turn, and it need not wait for a track.
+pub(crate) async fn ask_over(
+    link: &Arc<Link>,
+    track: moqt::TrackName,
+    (filter, new_group): (Filter, Option<u64>),
+    pull: Option<&Pull>,
+) -> Result<Granted, Denied> {
+    let _turn = match pull {
+        Some(pull) => pull.asks.acquire().await.ok(),
+        None => None,
+    };
+    let counted = pull.map(|pull| OneMore::subscription(&pull.status));
     let rendezvous = u64::try_from(RENDEZVOUS_MAX.as_millis()).unwrap_or(u64::MAX) / 3;
     let parameters = Parameters {
         filter: Some(filter),
         forward: Some(true),
         new_group,
         // Announced a moment before its tracks, usually.
-        rendezvous_timeout_ms: Some(rendezvous),
+        rendezvous_timeout_ms: pull.is_none().then_some(rendezvous),
         ..Parameters::default()
     };
     let request = Request::Subscribe { track: track.clone(), parameters };
@@ -304,7 +379,7 @@ pub(crate) async fn ask(
         match timeout_at(until, told.recv()).await.ok().flatten() {
             Some(Told::Event(Event::Answered { answer, .. })) => match answer {
                 Answer::Ok { properties, parameters } => {
-                    return Ok(Granted { track, asked, told, parameters, properties });
+                    return Ok(Granted { track, asked, told, parameters, properties, counted });
                 }
                 Answer::Error(error) => return Err(Denied::Answered(error)),
                 Answer::FetchOk(_) => return Err(Denied::Over),

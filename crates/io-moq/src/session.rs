@@ -13,7 +13,7 @@ use moqt::{
     ResetCode, Secret, Session, SessionCode, Version,
 };
 use proxy::share::Share;
-use spine::{Origin, Path, Waiting};
+use spine::{NodeId, Origin, Path, Waiting};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::announce::{Announcing, filters_stay};
@@ -61,6 +61,18 @@ impl Relay {
         let Some(first) = path.fields().first() else { return false };
         let named = |open: &String| open == "*" || open.as_bytes() == first;
         first != ACCOUNT && self.open_namespaces.iter().any(named)
+    }
+
+    /// Whether what is there, or may be had from above it, came over this node.
+    fn came_over(&self, path: &Path, node: Node) -> bool {
+        let fields = path.fields();
+        let above =
+            (1..=fields.len()).rev().filter_map(|n| Path::new(fields[..n].iter().cloned()).ok());
+        let nearest = above.filter_map(|above| self.origin.get(&above)).next();
+        nearest.is_some_and(|nearest| {
+            let (route, node) = (nearest.route(), NodeId(node.get()));
+            !route.is_local() && (route.origin == node || route.hops.contains(&node))
+        })
     }
 
     /// Whether whoever comes may watch there: an open namespace, or what an upstream brings, which was
@@ -292,6 +304,9 @@ impl Connected {
                 drop(half_open);
             });
         }
+        if self.link.with(|session| session.peer_node()).is_some() {
+            self.link.connection.is_node();
+        }
         let address = self.link.connection.address();
         let path = address.map_or(peer.path.as_str(), |address| address.path.as_str());
         self.credentials = Credentials::new(path, &peer.tokens);
@@ -319,6 +334,9 @@ impl Connected {
                         return self.answer(id, RequestCode::InvalidJoiningRequestId);
                     }
                 };
+                if self.brought(track.namespace()) {
+                    return self.answer(id, RequestCode::DoesNotExist);
+                }
                 let (link, viewer) = (self.link.clone(), self.viewer(tokens));
                 self.job(id, move |updates| async move {
                     let found = match viewer.find(&track, Duration::ZERO).await {
@@ -377,6 +395,13 @@ impl Connected {
         }
     }
 
+    /// Whether the peer is a node that this came over: it would ask us, and we it.
+    fn brought(&self, namespace: &Namespace) -> bool {
+        let peer = self.link.with(|session| session.peer_node());
+        let path = path_of(namespace);
+        peer.zip(path).is_some_and(|(peer, path)| self.relay.came_over(&path, peer))
+    }
+
     fn viewer(&self, own: Vec<Secret>) -> Viewer {
         let kept = (&self.seats, &self.own);
         Viewer::new(&self.relay, &self.link.connection, own, &self.credentials.tokens, kept)
@@ -430,6 +455,9 @@ impl Connected {
         parameters: Parameters,
         tokens: Vec<Secret>,
     ) {
+        if self.brought(name.namespace()) {
+            return self.answer(id, RequestCode::DoesNotExist);
+        }
         let (updates, mut receiver) = mpsc::unbounded_channel();
         self.requests.insert(id, Open::Subscription(updates));
         let (link, viewer) = (self.link.clone(), self.viewer(tokens));

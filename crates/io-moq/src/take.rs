@@ -23,7 +23,9 @@ use tokio::time::Sleep;
 
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
-use crate::limits::{BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER, FORWARD_LINGER, UPDATE_AGAIN};
+use crate::limits::{
+    BEFORE_AGAIN, BEFORE_TRIES_MAX, BEGUN_LINGER, FORWARD_LINGER, UPDATE_AGAIN, UPLINK_PAUSED_MAX,
+};
 use crate::link::{DataStream, Link, Told, rest_of_head};
 use crate::names::{path_of, reset, reset_of};
 use crate::play::{at, location};
@@ -40,6 +42,8 @@ pub(crate) enum Taken {
     Cancelled,
     /// The publisher wants to be asked again (GOAWAY of a request, draft-18 §10.4).
     Moved,
+    /// Nobody has read it for long: it is to be asked for again when somebody does.
+    Unread,
     /// The track is over here, or can't be kept.
     Refused,
     /// What came contradicts itself (draft-18 §2.4.2): the track is over, for all who read it.
@@ -98,12 +102,14 @@ pub(crate) struct Target {
     pub(crate) before: Option<Location>,
     /// Updates that it was sent already.
     pub(crate) updates: u64,
+    /// What nobody has read for long comes to its end.
+    pub(crate) leaves: bool,
 }
 
 impl From<track::Producer> for Target {
     /// All of it is wanted.
     fn from(track: track::Producer) -> Self {
-        Self { track, relayed: false, before: None, updates: 0 }
+        Self { track, relayed: false, before: None, updates: 0, leaves: false }
     }
 }
 
@@ -151,6 +157,7 @@ pub(crate) async fn take(
                     }));
                     continue;
                 }
+                Wanted::Leave => break Taken::Unread,
                 // Another publisher of it says so, or an answer about its past.
                 Wanted::Nothing => break Taken::Malformed,
             },
@@ -246,6 +253,8 @@ enum Wanted {
     Before(Location),
     /// Objects, or none for a while (draft-18 §9.5).
     Forward(bool),
+    /// It is paused, and nobody has read it for long.
+    Leave,
     /// The track is malformed: nothing more of it.
     Nothing,
 }
@@ -287,10 +296,13 @@ struct Wants {
     resuming: Option<(u64, Option<Location>)>,
     /// When it is told that nobody reads.
     linger: Option<Pin<Box<Sleep>>>,
+    /// It is left when it was paused for long, then.
+    leaves: bool,
+    unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wants {
-    fn new(Target { track, relayed, before, updates }: Target) -> Self {
+    fn new(Target { track, relayed, before, updates, leaves }: Target) -> Self {
         Self {
             dynamic: track.info().dynamic_groups,
             track,
@@ -310,6 +322,8 @@ impl Wants {
             full: None,
             resuming: None,
             linger: None,
+            leaves,
+            unread: None,
         }
     }
 
@@ -427,6 +441,12 @@ impl Wants {
     }
 
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Wanted> {
+        if self.leaves && !self.forward && !self.demand.forward {
+            let unread = || Box::pin(tokio::time::sleep(UPLINK_PAUSED_MAX));
+            ready!(self.unread.get_or_insert_with(unread).as_mut().poll(cx));
+            return Poll::Ready(Wanted::Leave);
+        }
+        self.unread = None;
         if !self.relayed || !self.forward || self.demand.forward {
             self.linger = None;
             return Poll::Pending;

@@ -610,6 +610,16 @@ impl Connection {
         self.quic.remote_address()
     }
 
+    /// It is a node that pulls from us.
+    pub(crate) fn is_node(&self) {
+        self.grants.node();
+    }
+
+    /// It is one that we pull from.
+    pub(crate) fn is_upstream(&self) {
+        self.grants.upstream();
+    }
+
     /// What has to be polled beside the streams for as long as the connection lasts. Once: a second call
     /// has nothing to do.
     pub(crate) fn pump(&self) -> impl Future<Output = ()> + Send + use<> {

@@ -10,20 +10,21 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moqt::session::Event;
 use moqt::{
     Answer, Namespace, Node, Parameters, Request, RequestCode, RequestError, RequestId, Secret,
 };
 use spine::{NodeId, Origin, Path};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, ClientError, Denial, Over, Server};
 use crate::limits::{
-    SUBSCRIBE_ANSWER_MAX, UPLINK_AGAIN, UPLINK_AGAIN_MAX, UPLINK_HOP, UPLINK_LOOK,
-    UPLINK_NAMESPACES_MAX, UPLINK_STEADY,
+    SUBSCRIBE_ANSWER_MAX, UPLINK_AGAIN, UPLINK_AGAIN_MAX, UPLINK_ASKS_MAX, UPLINK_CHANGES_BURST,
+    UPLINK_CHANGES_PER_S, UPLINK_HOP, UPLINK_LOOK, UPLINK_NAMESPACES_MAX, UPLINK_STEADY,
 };
 use crate::link::{Link, Told};
 use crate::listen::{Guesses, Watching, Why};
@@ -81,12 +82,32 @@ impl Drop for OneMore {
     }
 }
 
+/// What is pulled over one connection.
+#[derive(Clone)]
+pub(crate) struct Pull {
+    pub(crate) status: Arc<UplinkStatus>,
+    /// Places for SUBSCRIBEs that have no answer yet.
+    pub(crate) asks: Arc<Semaphore>,
+}
+
+/// It tells us what it has, until this is dropped.
+struct ConnectedGuard(Arc<UplinkStatus>);
+
+impl Drop for ConnectedGuard {
+    fn drop(&mut self) {
+        self.0.connected.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Why an upstream does not tell us anything.
 enum Ended {
     Failed(ClientError),
     Refused(Denial),
     Silent,
     Over(Over),
+    /// It tells of more changes than are taken.
+    Restless,
+    Panicked,
 }
 
 impl Ended {
@@ -107,13 +128,16 @@ impl Ended {
             }
             Self::Refused(_) => "moq.upstream_namespaces says what is asked for",
             Self::Silent => "is it a relay of MoQ?",
-            Self::Over(_) => "it is tried again by itself",
+            Self::Restless => "what does it tell of? moq.upstream_namespaces can leave some out",
+            Self::Over(_) | Self::Panicked => "it is tried again by itself",
         };
         let words = match self {
             Self::Failed(error) => error.to_string(),
             Self::Refused(denial) => denial.to_string(),
             Self::Silent => "it does not say what it has".to_owned(),
             Self::Over(over) => over.reason().to_owned(),
+            Self::Restless => "its namespaces come and go too fast".to_owned(),
+            Self::Panicked => "an error of this program (a panic, which the log has)".to_owned(),
         };
         // Some of them are a stranger's.
         (words.escape_debug().to_string(), advice)
@@ -150,16 +174,27 @@ impl Again {
 }
 
 /// Keeps the link, for as long as this is polled.
-pub(crate) async fn run(uplink: Uplink, relay: Arc<Relay>) {
-    let name = uplink.server.authority();
+pub(crate) async fn run(uplink: Uplink, relay: Arc<Relay>, places: Arc<Semaphore>) {
+    let (name, uplink) = (uplink.server.authority(), Arc::new(uplink));
     // Of what tells nothing of itself it is known that it is another one.
     let stranger = NodeId(random() >> 11 | 1);
     let (mut server, mut again) = (uplink.server.clone(), Again(UPLINK_AGAIN));
     let mut said = None;
     loop {
         let began = clock::now();
-        let ended = once(&uplink, &server, &relay, stranger).await;
-        let was_there = uplink.status.connected.swap(false, Ordering::Relaxed);
+        let before = uplink.status.connections.load(Ordering::Relaxed);
+        // A task of its own: what panics in it ends that connection alone.
+        let mut link = JoinSet::new();
+        let (places, there) = (places.clone(), server.clone());
+        link.spawn(once(uplink.clone(), there, relay.clone(), places, stranger));
+        let ended = match link.join_next().await {
+            Some(Ok(ended)) => ended,
+            _ => {
+                relay.counters.panics.fetch_add(1, Ordering::Relaxed);
+                Ended::Panicked
+            }
+        };
+        let was_there = uplink.status.connections.load(Ordering::Relaxed) != before;
         if clock::now().duration_since(began) >= UPLINK_STEADY {
             again = Again(UPLINK_AGAIN);
         }
@@ -170,20 +205,34 @@ pub(crate) async fn run(uplink: Uplink, relay: Arc<Relay>) {
             tracing::warn!(upstream = name, reason = words, advice, "moq: no upstream");
         }
         said = Some(words);
+        let steady = clock::now().duration_since(began) >= UPLINK_AGAIN;
+        if was_there && steady && matches!(ended, Ended::Over(Over::GoAway { .. })) {
+            // It said where it goes on: it is there by now, and viewers wait.
+            again = Again(UPLINK_AGAIN);
+            continue;
+        }
         sleep(again.next(random())).await;
     }
 }
 
 /// Connects, and takes what is told until that is over.
-async fn once(uplink: &Uplink, server: &Server, relay: &Arc<Relay>, stranger: NodeId) -> Ended {
+async fn once(
+    uplink: Arc<Uplink>,
+    server: Server,
+    relay: Arc<Relay>,
+    places: Arc<Semaphore>,
+    stranger: NodeId,
+) -> Ended {
+    let _connected = ConnectedGuard(uplink.status.clone());
     // It may ask us for nothing.
     let nothing = Origin::new(spine::Limits { broadcasts: 0, ..spine::Limits::default() });
-    let connected = Client::connect_as(server, uplink.trust.clone(), nothing, relay.node).await;
+    let connected = Client::connect_as(&server, uplink.trust.clone(), nothing, relay.node).await;
     let mut client = match connected {
         Ok(client) => client,
         Err(error) => return Ended::Failed(error),
     };
     let link = client.handle().link;
+    link.connection.is_upstream();
     let mut asked = Vec::new();
     for prefix in &uplink.prefixes {
         let parameters = Parameters::default();
@@ -195,20 +244,26 @@ async fn once(uplink: &Uplink, server: &Server, relay: &Arc<Relay>, stranger: No
         }
     }
     let here = BTreeMap::new();
-    let mut told = Heard { uplink, relay, link, stranger, here, full: false };
+    let pull = Pull { status: uplink.status.clone(), asks: Semaphore::new(UPLINK_ASKS_MAX).into() };
+    let (uplink, relay) = (&*uplink, &relay);
+    let pace = Pace::new(clock::now());
+    let mut told =
+        Heard { uplink, relay, link, stranger, pull, places, pace, here, full: Arc::default() };
     let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
     let mut run = std::pin::pin!(client.run());
     loop {
         tokio::select! {
-            over = &mut run => return Ended::Over(over),
+            // Nothing more is read while news wait: they are memory of ours.
+            biased;
+            news = poll_fn(|cx| next(&mut asked, cx)) => {
+                if let Err(ended) = told.news(news) {
+                    return ended;
+                }
+            }
             () = &mut answer, if !uplink.status.connected.load(Ordering::Relaxed) => {
                 return Ended::Silent;
             }
-            news = poll_fn(|cx| next(&mut asked, cx)) => {
-                if let Err(denial) = told.news(news) {
-                    return Ended::Refused(denial);
-                }
-            }
+            over = &mut run => return Ended::Over(over),
         }
     }
 }
@@ -230,24 +285,53 @@ fn next(
     Poll::Pending
 }
 
+/// How many changes are taken of an upstream.
+struct Pace {
+    left: f64,
+    at: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { left: f64::from(UPLINK_CHANGES_BURST), at: now }
+    }
+
+    /// One more. Whether that is not too many.
+    fn keeps(&mut self, now: Instant) -> bool {
+        let more = now.saturating_duration_since(self.at).as_secs_f64();
+        let left = self.left + more * f64::from(UPLINK_CHANGES_PER_S) - 1.0;
+        (self.left, self.at) = (left.min(f64::from(UPLINK_CHANGES_BURST)), now);
+        self.left >= 0.0
+    }
+}
+
 /// What an upstream has told.
 struct Heard<'a> {
     uplink: &'a Uplink,
     relay: &'a Arc<Relay>,
     link: Arc<Link>,
     stranger: NodeId,
+    pull: Pull,
+    /// Places among those that are carried, of all upstreams.
+    places: Arc<Semaphore>,
+    pace: Pace,
     /// What it has; carried until this is dropped.
     here: BTreeMap<Namespace, oneshot::Sender<()>>,
     /// It has had more than are taken.
-    full: bool,
+    full: Arc<AtomicBool>,
 }
 
 impl Heard<'_> {
-    fn news(&mut self, news: Option<Event>) -> Result<(), Denial> {
+    fn news(&mut self, news: Option<Event>) -> Result<(), Ended> {
         let status = &self.uplink.status;
         match news {
             Some(Event::Answered { answer: Answer::Error(error), .. }) => {
-                return Err(Denial::Answered(error));
+                return Err(Ended::Refused(Denial::Answered(error)));
+            }
+            Some(Event::Namespace { .. } | Event::NamespaceDone { .. })
+                if !self.pace.keeps(clock::now()) =>
+            {
+                return Err(Ended::Restless);
             }
             Some(Event::Answered { .. }) => {
                 if !status.connected.swap(true, Ordering::Relaxed) {
@@ -260,7 +344,9 @@ impl Heard<'_> {
             }
             Some(Event::Namespace { namespace, route, .. }) => self.begin(namespace, &route),
             Some(Event::NamespaceDone { namespace, .. }) => drop(self.here.remove(&namespace)),
-            Some(Event::Cancelled { .. }) | None => return Err(Denial::Over),
+            Some(Event::Cancelled { .. }) | None => {
+                return Err(Ended::Refused(Denial::Over));
+            }
             Some(_) => {}
         }
         Ok(())
@@ -269,12 +355,7 @@ impl Heard<'_> {
     fn begin(&mut self, namespace: Namespace, route: &moqt::Route) {
         self.here.retain(|_, carried| !carried.is_closed());
         if self.here.len() >= UPLINK_NAMESPACES_MAX {
-            if !std::mem::replace(&mut self.full, true) {
-                let upstream = self.uplink.server.authority();
-                let advice = "moq.upstream_namespaces can leave some out";
-                tracing::warn!(upstream, advice, "moq: an upstream has too many namespaces");
-            }
-            return;
+            return full(&self.full, &self.uplink.server.authority());
         }
         let Some(route) = route_here(route, self.relay.node, self.stranger) else { return };
         let Some(path) = path_of(&namespace).filter(|_| !namespace.is_reserved()) else { return };
@@ -284,14 +365,16 @@ impl Heard<'_> {
             return;
         }
         let (carried, over) = oneshot::channel::<()>();
-        let status = self.uplink.status.clone();
         let carrier = Carrier {
+            upstream: self.uplink.server.authority(),
+            full: self.full.clone(),
+            places: self.places.clone(),
             relay: self.relay.clone(),
             link: self.link.clone(),
             namespace: namespace.clone(),
             path,
             route,
-            status,
+            pull: self.pull.clone(),
         };
         self.here.insert(namespace, carried);
         self.link.run(async move {
@@ -300,6 +383,14 @@ impl Heard<'_> {
                 () = carrier.run() => {}
             }
         });
+    }
+}
+
+/// Says once for each connection that not all of it is carried.
+fn full(said: &AtomicBool, upstream: &str) {
+    if !said.swap(true, Ordering::Relaxed) {
+        let advice = "moq.upstream_namespaces can leave some out";
+        tracing::warn!(upstream, advice, "moq: upstreams have too many namespaces");
     }
 }
 
@@ -337,25 +428,31 @@ struct Carrier {
     namespace: Namespace,
     path: Path,
     route: spine::Route,
-    status: Arc<UplinkStatus>,
+    pull: Pull,
+    places: Arc<Semaphore>,
+    upstream: String,
+    full: Arc<AtomicBool>,
 }
 
 impl Carrier {
     /// Whenever nobody else does.
     async fn run(self) {
-        let _told = OneMore::new(&self.status, |status| &status.namespaces);
+        let _told = OneMore::new(&self.pull.status, |status| &status.namespaces);
         let hops = u32::try_from(self.route.hops.len()).unwrap_or(u32::MAX);
         if hops > 0 {
             sleep(UPLINK_HOP.saturating_mul(hops)).await;
         }
         loop {
             self.free().await;
+            let Some(place) = self.place().await else { return };
             if !self.is_nobodys().await {
+                drop(place);
                 sleep(UPLINK_LOOK).await;
                 continue;
             }
             let (open, origin) = (&self.relay.open, &self.relay.origin);
             let Ok(broadcast) = open.relayed(origin, &self.path, self.route.clone()) else {
+                drop(place);
                 sleep(UPLINK_LOOK).await;
                 continue;
             };
@@ -363,6 +460,15 @@ impl Carrier {
             let _ = tell.send(Offer::Told);
             open::serve(self.publisher(offers), self.path.clone(), broadcast).await;
         }
+    }
+
+    /// A place among those that are carried. None: it is over.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        full(&self.full, &self.upstream);
+        self.places.clone().acquire_owned().await.ok()
     }
 
     /// Until there is no broadcast of this name.
@@ -405,7 +511,7 @@ impl Carrier {
             offers,
             goodbye: Arc::default(),
             relayed: true,
-            uplink: Some(self.status.clone()),
+            uplink: Some(self.pull.clone()),
         }
     }
 }
@@ -448,6 +554,19 @@ mod tests {
         let came = route_here(&longest, Some(node(5)), NodeId(77)).unwrap();
         assert_eq!(on(&came, Some(node(9))), None, "it has come to its end");
         assert_eq!(on(&came, None), Some(told(&[])), "who watches here has it");
+    }
+
+    #[test]
+    fn changes_are_taken_so_fast_and_no_faster() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        let at_once = (0..20_000).take_while(|_| pace.keeps(now)).count();
+        assert_eq!(at_once, UPLINK_CHANGES_BURST as usize);
+        let mut pace = Pace::new(now);
+        let gap = Duration::from_secs(1) / UPLINK_CHANGES_PER_S;
+        assert!((0..100_000).all(|n| pace.keeps(now + gap * n)), "for ever at that pace");
+        let mut pace = Pace::new(now);
+        assert!(!(0..100_000).all(|n| pace.keeps(now + gap / 2 * n)), "not twice as fast");
     }
 
     #[test]

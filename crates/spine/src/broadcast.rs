@@ -14,7 +14,7 @@ use crate::error::{Close, LookupError, PublishError};
 use crate::limits::Limits;
 use crate::name::{Path, TrackName};
 use crate::origin::{Route, Takeover};
-use crate::responder::{Ask, Desk, Want};
+use crate::responder::{Ask, Desk, Waiter, Want};
 use crate::track::{self, DERIVED, Term, TrackInfo, Waiting};
 use crate::wake::{Ticket, Wakers, Woken, lock};
 
@@ -348,30 +348,31 @@ impl Consumer {
 
     /// A track: the one that is there, else one that a responder makes before `deadline`.
     pub fn track(&self, name: &TrackName, deadline: Instant) -> Pending<track::Consumer> {
-        let want = {
-            let mut state = lock(&self.shared.state);
-            if let Some(shared) = state.tracks.get(name) {
-                return Pending::ready(Ok(track::Consumer { shared: shared.clone() }));
-            }
-            if let Life::Ended(why) = state.life {
-                return Pending::ready(Err(LookupError::Closed(why)));
-            }
-            state.wanted.retain(|_, want| want.outcome().is_none());
-            if let Some(want) = state.wanted.get(name) {
-                want.extend(deadline);
-                want.clone()
-            } else {
-                let shared = Arc::downgrade(&self.shared);
-                let ask = Ask::Track(self.shared.path.clone(), shared, name.clone());
-                let want = Want::new(&self.shared.desk, ask, deadline);
-                state.wanted.insert(name.clone(), want.clone());
-                drop(state);
-                want.offer();
-                want
-            }
-        };
-        let (broadcast, name) = (self.clone(), name.clone());
-        Pending::waiting(want, Box::new(move || broadcast.get(&name)))
+        let (broadcast, of) = (self.clone(), name.clone());
+        let get = Box::new(move || broadcast.get(&of));
+        let mut state = lock(&self.shared.state);
+        if let Some(shared) = state.tracks.get(name) {
+            return Pending::ready(Ok(track::Consumer { shared: shared.clone() }));
+        }
+        if let Life::Ended(why) = state.life {
+            return Pending::ready(Err(LookupError::Closed(why)));
+        }
+        state.wanted.retain(|_, want| want.outcome().is_none());
+        if let Some(want) = state.wanted.get(name)
+            && let Some(waiter) = Waiter::join(want)
+        {
+            want.extend(deadline);
+            return Pending::waiting(waiter, get);
+        }
+        let shared = Arc::downgrade(&self.shared);
+        let ask = Ask::Track(self.shared.path.clone(), shared, name.clone());
+        let want = Want::new(&self.shared.desk, ask, deadline);
+        state.wanted.insert(name.clone(), want.clone());
+        drop(state);
+        // Before it is offered: nobody is asked for what nobody wants.
+        let waiter = Waiter::of(want.clone());
+        want.offer();
+        Pending::waiting(waiter, get)
     }
 
     /// Makes a track that is derived from the others (packaged, encoded), also of a broadcast that has
@@ -444,7 +445,7 @@ pub struct Pending<T> {
 
 enum PendingState<T> {
     Ready(Option<Result<T, LookupError>>),
-    Waiting(Arc<Want>, Get<T>),
+    Waiting(Waiter, Get<T>),
 }
 
 impl<T> Pending<T> {
@@ -452,8 +453,8 @@ impl<T> Pending<T> {
         Self { state: PendingState::Ready(Some(result)), ticket: Ticket::new() }
     }
 
-    pub(crate) fn waiting(want: Arc<Want>, get: Get<T>) -> Self {
-        Self { state: PendingState::Waiting(want, get), ticket: Ticket::new() }
+    pub(crate) fn waiting(waiter: Waiter, get: Get<T>) -> Self {
+        Self { state: PendingState::Waiting(waiter, get), ticket: Ticket::new() }
     }
 }
 
@@ -466,7 +467,7 @@ impl<T: Unpin> Future for Pending<T> {
             PendingState::Ready(result) => {
                 Poll::Ready(result.take().unwrap_or(Err(LookupError::NotFound)))
             }
-            PendingState::Waiting(want, get) => match want.poll(&mut this.ticket, cx) {
+            PendingState::Waiting(waiter, get) => match waiter.want().poll(&mut this.ticket, cx) {
                 Poll::Ready(outcome) => {
                     Poll::Ready(outcome.and_then(|()| get().ok_or(LookupError::NotFound)))
                 }

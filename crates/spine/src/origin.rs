@@ -12,7 +12,7 @@ use crate::budget::Budget;
 use crate::error::{Close, PublishError};
 use crate::limits::Limits;
 use crate::name::Path;
-use crate::responder::{Ask, Desk, Responder, Want};
+use crate::responder::{Ask, Desk, Responder, Waiter, Want};
 use crate::wake::{Ticket, Wakers, Woken, lock};
 
 /// A node of the network.
@@ -210,7 +210,7 @@ impl Origin {
             want.offer();
         }
         let (origin, path) = (self.clone(), path.clone());
-        Pending::waiting(want, Box::new(move || origin.get(&path)))
+        Pending::waiting(Waiter::of(want), Box::new(move || origin.get(&path)))
     }
 
     /// Ends a broadcast, whoever publishes it. Nothing happens if there is none.

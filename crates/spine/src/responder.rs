@@ -56,7 +56,45 @@ struct WantState {
     /// Why there is nothing, once all were asked.
     why: LookupError,
     deadline: Instant,
+    /// So many wait for it.
+    waiters: usize,
     wakers: Wakers,
+}
+
+/// One who waits for something, until this is dropped.
+pub(crate) struct Waiter(Arc<Want>);
+
+impl Waiter {
+    /// One more; none, if it is answered.
+    pub(crate) fn join(want: &Arc<Want>) -> Option<Self> {
+        let mut state = lock(&want.state);
+        if state.outcome.is_some() {
+            return None;
+        }
+        state.waiters += 1;
+        drop(state);
+        Some(Self(want.clone()))
+    }
+
+    /// One more, who may hear the answer that there is.
+    pub(crate) fn of(want: Arc<Want>) -> Self {
+        lock(&want.state).waiters += 1;
+        Self(want)
+    }
+
+    pub(crate) fn want(&self) -> &Want {
+        &self.0
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let _woken = {
+            let mut state = lock(&self.0.state);
+            state.waiters -= 1;
+            (state.waiters == 0).then(|| state.wakers.take())
+        };
+    }
 }
 
 impl Want {
@@ -66,6 +104,7 @@ impl Want {
             outcome: None,
             why: LookupError::NotFound,
             deadline,
+            waiters: 0,
             wakers: Wakers::default(),
         };
         Arc::new(Self { ask, desk: Arc::downgrade(desk), state: Mutex::new(state) })
@@ -110,6 +149,19 @@ impl Want {
         let mut state = lock(&self.state);
         if let Some(outcome) = state.outcome {
             return Poll::Ready(outcome);
+        }
+        state.wakers.register(ticket, cx);
+        Poll::Pending
+    }
+
+    /// Whether it is answered, or nobody waits for it any more: then it is over, and who comes now asks anew.
+    fn poll_unwanted(&self, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if state.outcome.is_none() && state.waiters == 0 {
+            state.outcome = Some(Err(LookupError::TimedOut));
+        }
+        if state.outcome.is_some() {
+            return Poll::Ready(());
         }
         state.wakers.register(ticket, cx);
         Poll::Pending
@@ -321,6 +373,12 @@ impl TrackRequest {
         let producer = self.broadcast().derive(self.name.clone(), info)?;
         self.offered.0.resolve(Ok(()));
         Ok(producer)
+    }
+
+    /// Ready when nobody waits for the track any more, or it is there.
+    pub fn unwanted(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (want, mut ticket) = (self.offered.0.clone(), Ticket::new());
+        std::future::poll_fn(move |cx| want.poll_unwanted(&mut ticket, cx))
     }
 
     /// Declines for this reason, which is what everybody who waits for the track hears if nobody else has it.

@@ -32,5 +32,6 @@ mod streams;
 mod traffic;
 mod turns;
 mod updates;
+mod uplinks;
 mod web;
 mod written;

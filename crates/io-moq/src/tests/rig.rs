@@ -35,6 +35,7 @@ use crate::transport::{
     Certificate, Congestion, ConnectError, Connection, Endpoint, Network, Returning, Trust,
     fingerprint,
 };
+use crate::uplink::Uplink;
 
 /// Long enough for a busy machine; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -108,6 +109,8 @@ pub(super) struct Set {
     pub(super) ahead: usize,
     /// Which node it is.
     pub(super) node: Option<Node>,
+    /// What it pulls from.
+    pub(super) uplinks: Vec<Uplink>,
 }
 
 impl Default for Set {
@@ -120,6 +123,7 @@ impl Default for Set {
             proxies: Networks::default(),
             ahead: AHEAD_BYTES_ALL_MAX,
             node: None,
+            uplinks: Vec::new(),
         }
     }
 }
@@ -185,7 +189,8 @@ impl Rig {
     }
 
     fn serve(endpoint: Endpoint, hash: [u8; 32], set: Set) -> Self {
-        let Set { limits, half_open_unproved, logs, connections, proxies, ahead, node } = set;
+        let Set { limits, half_open_unproved, logs, connections, proxies, ahead, .. } = set;
+        let (node, uplinks) = (set.node, set.uplinks);
         let origin = Origin::new(limits);
         let past = Origin::new(spine::Limits::default());
         let guests = Origin::new(spine::Limits::default());
@@ -237,7 +242,7 @@ impl Rig {
             elsewhere: elsewhere.clone(),
             logs,
             node,
-            uplinks: Vec::new(),
+            uplinks,
             counters: counters.clone(),
         };
         let until = async move {
@@ -407,23 +412,7 @@ impl Rig {
     }
 
     fn drive_as(&self, endpoint: Endpoint, connection: Connection, config: Config) -> Client {
-        let session = Session::client(clock::now(), config);
-        let mut driver = Driver::new(connection, session, Arc::default(), Log::off());
-        let link = driver.link().clone();
-        let (sender, events) = mpsc::unbounded_channel();
-        let task = tokio::spawn(async move {
-            // Nobody listening is no end of the connection.
-            loop {
-                match driver.next().await {
-                    Ok(event) => drop(sender.send(event)),
-                    // Seen where a test fails.
-                    Err(ended) => {
-                        break eprintln!("a client: {:?} {}", driver.closed_with(), ended.reason);
-                    }
-                }
-            }
-        });
-        Client { link, events, task, local: Origin::new(spine::Limits::default()), endpoint }
+        Client::drive(endpoint, connection, Session::client(clock::now(), config))
     }
 
     /// Asks everybody to leave, and stops.
@@ -490,6 +479,7 @@ fn gate(watching: &Watching, gone: Option<Why>) -> Result<(), Barred> {
     if (is("locked") && gone.is_some()) || (is("late") && !has("LATE")) {
         return Err(Barred::unauthorized("it is locked"));
     }
+    assert!(!is("panic"), "a fault of ours");
     let secret = is("secret");
     let is_guess = |token: &moqt::Secret| token.expose().starts_with(b"GUESS");
     let (guesses, guessed) = (watching.tokens.iter().any(is_guess), watching.guesses.any());
@@ -594,6 +584,26 @@ impl Subscribed {
 }
 
 impl Client {
+    /// Who is at our end of this session, a server's as well.
+    pub(super) fn drive(endpoint: Endpoint, connection: Connection, session: Session) -> Self {
+        let mut driver = Driver::new(connection, session, Arc::default(), Log::off());
+        let link = driver.link().clone();
+        let (sender, events) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            // Nobody listening is no end of the connection.
+            loop {
+                match driver.next().await {
+                    Ok(event) => drop(sender.send(event)),
+                    // Seen where a test fails.
+                    Err(ended) => {
+                        break eprintln!("a client: {:?} {}", driver.closed_with(), ended.reason);
+                    }
+                }
+            }
+        });
+        Client { link, events, task, local: Origin::new(spine::Limits::default()), endpoint }
+    }
+
     pub(super) async fn event(&mut self) -> Event {
         soon("an event", self.events.recv()).await.unwrap()
     }

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use quinn::VarInt;
 
-use crate::limits::{DATA_STREAMS, DATA_STREAMS_FIRST, REQUEST_STREAMS, REQUEST_STREAMS_FIRST};
+use crate::limits::{
+    DATA_STREAMS, DATA_STREAMS_FIRST, NODE_REQUEST_STREAMS, REQUEST_STREAMS, REQUEST_STREAMS_FIRST,
+    UPLINK_DATA_STREAMS,
+};
 
 /// What a peer may open on one connection.
 pub(super) struct Grants {
@@ -22,6 +25,16 @@ impl Grants {
         let requests = Grant::new(REQUEST_STREAMS_FIRST, REQUEST_STREAMS);
         let data = Grant::new(DATA_STREAMS_FIRST, DATA_STREAMS);
         Arc::new(Self { quic, requests, data })
+    }
+
+    /// It is a node that pulls from us: many viewers are behind it.
+    pub(super) fn node(&self) {
+        self.requests.most.store(NODE_REQUEST_STREAMS, Ordering::Relaxed);
+    }
+
+    /// We pull from it.
+    pub(super) fn upstream(&self) {
+        self.data.most.store(UPLINK_DATA_STREAMS, Ordering::Relaxed);
     }
 
     /// The peer has opened a stream in both directions.
@@ -57,12 +70,12 @@ impl Drop for Granted {
 struct Grant {
     open: AtomicU32,
     allowed: AtomicU32,
-    most: u32,
+    most: AtomicU32,
 }
 
 impl Grant {
     fn new(first: u32, most: u32) -> Self {
-        Self { open: AtomicU32::new(0), allowed: AtomicU32::new(first), most }
+        Self { open: AtomicU32::new(0), allowed: AtomicU32::new(first), most: most.into() }
     }
 
     /// One more is open. How many may be from now on, if that are more than before: who has half of them open gets
@@ -70,10 +83,11 @@ impl Grant {
     fn opened(&self) -> Option<u32> {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         let allowed = self.allowed.load(Ordering::Relaxed);
-        if open < allowed / 2 || allowed >= self.most {
+        let most = self.most.load(Ordering::Relaxed);
+        if open < allowed / 2 || allowed >= most {
             return None;
         }
-        let more = allowed.saturating_mul(2).min(self.most);
+        let more = allowed.saturating_mul(2).min(most);
         self.allowed.store(more, Ordering::Relaxed);
         Some(more)
     }
@@ -92,6 +106,9 @@ mod tests {
             let wanted = expect.iter().find(|(at, _)| *at == n).map(|(_, more)| *more);
             assert_eq!(raised, wanted, "stream {n}");
         }
+        // Who turns out to be a node may open more.
+        grant.most.store(40, Ordering::Relaxed);
+        assert_eq!(grant.opened(), Some(40));
         // Few at a time, however many: nothing is raised.
         let grant = Grant::new(8, 20);
         for _ in 0..1_000 {
