@@ -48,7 +48,7 @@ impl Layer {
         match text.parse::<Table>() {
             Ok(table) => Ok(Self { from, table }),
             Err(error) => {
-                let problem = error.to_string().trim_end().to_owned();
+                let problem = without_text(text, &error);
                 Err(ConfigError { key: String::new(), problem, from })
             }
         }
@@ -107,6 +107,16 @@ impl Layer {
         insert(&mut table, &path, value_of(value));
         Ok(Self { from, table })
     }
+}
+
+/// Where a file can't be read, and why: not with its line, which may hold a secret.
+fn without_text(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 fn value_of(text: &str) -> Value {
@@ -282,6 +292,11 @@ impl Merge<'_> {
             if let Err(error) = Config::deserialize(Value::Table(tried)) {
                 let text = error.to_string();
                 let problem = text.lines().next().unwrap_or("not understood");
+                // What the library says may have the value in it; those who read theirs themselves don't.
+                if is_secret(&path) && path != "moq.upstreams" {
+                    wrong(&path, "not understood; its value is a secret and not shown".to_owned());
+                    continue;
+                }
                 wrong(&path, in_words(problem));
                 continue;
             }
@@ -306,6 +321,45 @@ mod tests {
             ("http.listen", false),
         ] {
             assert_eq!(is_secret(key), secret, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_secret_is_said_without_it() {
+        let text = "[moq]\nopen_namespaces = []\nupstreams = [\"moqt://a/?jwt=SECRET\" 5]\n";
+        let error = Layer::text("a.toml", text).unwrap_err();
+        assert!(error.problem.starts_with("line 3, column 37: "), "{error}");
+        for value in [
+            r#"["moqt://a/?jwt=SECRET" 5]"#,
+            r#"["moqt://a/?jwt=SECRET"#,
+            r#"["moqt://a/\q?jwt=SECRET"]"#,
+            r#"["moqt://a/?jwt=SECRET"] SECRET"#,
+            "moqt://a/?jwt=SECRET",
+            "SECRET",
+            "[]\nSECRET",
+        ] {
+            let error = Layer::text("a.toml", &format!("[moq]\nupstreams = {value}")).unwrap_err();
+            assert!(error.problem.starts_with("line ") && error.from == "a.toml", "{error}");
+            assert!(!error.to_string().contains("SECRET"), "{error}");
+        }
+        for key in keys().iter().filter(|key| is_secret(key)) {
+            for value in ["[[\"SECRET\"]]", "{SECRET=1}", "\"SECRET\"", "123456789"] {
+                let layer = Layer::setting(&format!("{key}={value}")).unwrap();
+                let problems = load(&[layer]).err().unwrap_or_default();
+                let words = format!("{problems:?}");
+                assert!(!words.contains("SECRET") && !words.contains("123456789"), "{words}");
+            }
+        }
+        for (variable, value) in [
+            ("AIRWAVE__MOQ__UPSTREAMS", "moqt://a/?jwt=SECRET"),
+            ("AIRWAVE__MOQ__UPSTREAMS", "[\"moqt://a/?jwt=SECRET\""),
+            ("AIRWAVE__MOQ__UPSTREAMS__0", "moqt://a/?jwt=SECRET"),
+        ] {
+            let variables = [(variable.into(), value.into())].into_iter();
+            let layers = Layer::environment(variables).into_iter().map(Result::unwrap);
+            let problems = load(&layers.collect::<Vec<_>>()).unwrap_err();
+            let words = format!("{problems:?}");
+            assert!(words.contains("write a list") && !words.contains("SECRET"), "{words}");
         }
     }
 

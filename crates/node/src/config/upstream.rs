@@ -28,7 +28,14 @@ impl fmt::Debug for Upstream {
 
 /// Addresses; what is wrong with one is said without it, as it may hold a token.
 pub(super) fn servers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Upstream>, D::Error> {
-    let urls = Vec::<String>::deserialize(from)?;
+    // The library's words for what is no list of texts have it in them.
+    let wrong = || de::Error::custom(r#"write a list, ["moqt://HOST:4443/"]"#);
+    let toml::Value::Array(values) = toml::Value::deserialize(from)? else { return Err(wrong()) };
+    let text = |value: toml::Value| match value {
+        toml::Value::String(text) => Ok(text),
+        _ => Err(wrong()),
+    };
+    let urls: Vec<String> = values.into_iter().map(text).collect::<Result<_, _>>()?;
     if urls.len() > UPSTREAMS_MAX {
         return Err(de::Error::custom(format!("{UPSTREAMS_MAX} of them at most")));
     }
@@ -122,6 +129,11 @@ mod tests {
         for wrong in [
             r#"moq.upstreams=["https://a/SECRET"]"#,
             r#"moq.upstreams=["moqt:///SECRET"]"#,
+            "moq.upstreams=moqt://a/?jwt=SECRET",
+            r#"moq.upstreams="moqt://a/?jwt=SECRET""#,
+            r#"moq.upstreams=["moqt://a/?jwt=SECRET""#,
+            r#"moq.upstreams=[["moqt://a/?jwt=SECRET"]]"#,
+            r#"moq.upstreams={url="moqt://a/?jwt=SECRET"}"#,
             r#"moq.upstreams=["moqt://a/SECRET#msf:b"]"#,
             r#"moq.upstream_trust="sha256:00""#,
             r#"moq.upstream_namespaces=["a//b"]"#,
