@@ -283,6 +283,10 @@ pub const WRONG_TOKENS_KEPT: usize = 2 * TOKENS_MAX;
 /// Namespaces of one upstream that are taken: half of the broadcasts that a node may have.
 pub const UPLINK_NAMESPACES_MAX: usize = 1_000;
 
+/// Namespaces of one upstream beyond those, which wait until others of it go: with them as many as a node of ours tells
+/// ([`ANNOUNCED_MAX`]), and more.
+pub const UPLINK_BEYOND_MAX: usize = 4_000;
+
 /// Namespaces of all upstreams together that are carried at once: the other half is for who publishes here. More of them wait for
 /// those that go.
 pub const UPLINKS_CARRIED_MAX: usize = 1_000;
@@ -296,6 +300,10 @@ pub const UPLINK_CHANGES_PER_S: u32 = 200;
 /// SUBSCRIBEs to one upstream that have no answer yet; more of them wait for these. Names may be made up, and each costs a request
 /// there: so many are answered in a round trip, and leave three quarters of what it takes to tracks that there are.
 pub const UPLINK_ASKS_MAX: usize = 64;
+
+/// FETCHes to one upstream whose answers are not here yet; more of them wait for these. Ranges may be made up as well: so many leave
+/// what it takes to tracks, and it sends [`PAST_PER_CONNECTION`] of them at once.
+pub const UPLINK_FETCHES_MAX: usize = 64;
 
 /// A track of an upstream that is paused there for so long is subscribed to no more, until somebody reads it again: each costs one of
 /// the requests that the upstream takes.
@@ -320,8 +328,22 @@ pub const UPLINK_AGAIN: Duration = Duration::from_millis(500);
 /// At most.
 pub const UPLINK_AGAIN_MAX: Duration = Duration::from_secs(20);
 
-/// An upstream that was there for so long is connected to again at once.
+/// An upstream that was there for so long is tried as if it had not been lost before; and so seldom one is followed at once to
+/// where it goes on.
 pub const UPLINK_STEADY: Duration = Duration::from_secs(60);
+
+/// One that refuses us may say when it is to be asked again: in so long at most.
+pub const UPLINK_REFUSED_MAX: Duration = Duration::from_secs(300);
+
+/// Reasons for which an upstream is not there that are not said again while it stays away.
+pub const UPLINK_REASONS_KEPT: usize = 8;
+
+/// What another upstream, or somebody here, had is taken so long after it went: what has ended goes at all of them in a moment, and
+/// viewers are not told of it again.
+pub const UPLINK_SETTLE: Duration = Duration::from_millis(500);
+
+/// How long a stop waits until upstreams have heard the goodbye.
+pub const UPLINK_LEAVE: Duration = Duration::from_secs(2);
 
 /// What came over a node waits so long for each of them before it is taken: the shortest way has been told by then, and is the
 /// one that is taken.

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 pub use crate::guesses::Guesses;
 use crate::limits::{
-    DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, UPLINKS_CARRIED_MAX,
+    DRAIN, DRAIN_HERE, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS_MAX, UPLINK_LEAVE, UPLINKS_CARRIED_MAX,
 };
 use crate::open::OpenBroadcasts;
 use crate::qlog::Logs;
@@ -342,10 +342,11 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
     };
     let (drain, draining) = watch::channel(false);
     let relay = Arc::new(relay);
-    let mut uplinks = JoinSet::new();
+    let (mut uplinks, leave) = (JoinSet::new(), watch::Sender::new(false));
     let carried = Arc::new(Semaphore::new(UPLINKS_CARRIED_MAX));
     for uplink in service.uplinks {
-        uplinks.spawn(uplink::run(uplink, relay.clone(), carried.clone()));
+        let (relay, carried) = (relay.clone(), carried.clone());
+        uplinks.spawn(uplink::run(uplink, relay, carried, leave.subscribe()));
     }
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -402,6 +403,9 @@ pub async fn run(endpoint: Endpoint, service: Service, stop: impl Future<Output 
         }
     };
     let _ = tokio::time::timeout(elsewhere.patience() + DRAIN_HERE, all).await;
+    leave.send_replace(true);
+    let goodbye = async { while uplinks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(UPLINK_LEAVE, goodbye).await;
     uplinks.shutdown().await;
     endpoint.close();
     connections.shutdown().await;

@@ -271,6 +271,8 @@ pub(crate) async fn run(publisher: Publisher, path: Path) {
 /// Relays what a peer publishes into this broadcast.
 pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<Producer>) {
     let relay = publisher.relay.clone();
+    // Behind all that keeps the broadcast.
+    let _tells = TellsEnd(relay.clone());
     publisher.link.connection.receives();
     let mut joined = relay.open.joined.subscribe();
     let mut relaying = Relaying::new(&publisher, path.clone(), broadcast);
@@ -295,6 +297,15 @@ pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<P
         if relaying.is_over() {
             return;
         }
+    }
+}
+
+/// What ends before this is dropped is told to who listens at once.
+struct TellsEnd(Arc<Relay>);
+
+impl Drop for TellsEnd {
+    fn drop(&mut self) {
+        self.0.origin.forget_ended();
     }
 }
 
@@ -528,9 +539,17 @@ impl Relaying {
         if (self.announced.is_none() && at != self.path) || !self.serves(&at) {
             return;
         }
-        let fetch = upstream::fetch(publisher.link.clone(), namespace, request);
+        let turns = publisher.uplink.as_ref().map(|pull| pull.fetches.clone());
+        let link = publisher.link.clone();
         self.taking.push(Box::pin(async move {
-            fetch.await;
+            let _turn = match &turns {
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
+            // Nobody may have waited so long.
+            if request.is_wanted() {
+                upstream::fetch(link, namespace, request).await;
+            }
             Over::Fetched
         }));
     }

@@ -4,11 +4,11 @@
 //! A namespace has one upstream at a time. Over which nodes it came is known between nodes that both say who they are; what
 //! has come over this one, or is published here, is not taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,15 @@ use moqt::{
     Answer, Namespace, Node, Parameters, Request, RequestCode, RequestError, RequestId, Secret,
 };
 use spine::{NodeId, Origin, Path};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, ClientError, Denial, Over, Server};
 use crate::limits::{
-    SUBSCRIBE_ANSWER_MAX, UPLINK_AGAIN, UPLINK_AGAIN_MAX, UPLINK_ASKS_MAX, UPLINK_CHANGES_BURST,
-    UPLINK_CHANGES_PER_S, UPLINK_HOP, UPLINK_LOOK, UPLINK_NAMESPACES_MAX, UPLINK_STEADY,
+    SUBSCRIBE_ANSWER_MAX, UPLINK_AGAIN, UPLINK_AGAIN_MAX, UPLINK_ASKS_MAX, UPLINK_BEYOND_MAX,
+    UPLINK_CHANGES_BURST, UPLINK_CHANGES_PER_S, UPLINK_FETCHES_MAX, UPLINK_HOP, UPLINK_LOOK,
+    UPLINK_NAMESPACES_MAX, UPLINK_REASONS_KEPT, UPLINK_REFUSED_MAX, UPLINK_SETTLE, UPLINK_STEADY,
 };
 use crate::link::{Link, Told};
 use crate::listen::{Guesses, Watching, Why};
@@ -49,7 +50,7 @@ pub struct Uplink {
 }
 
 /// How an upstream stands.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct UplinkStatus {
     /// Whether it tells us what it has.
     pub connected: AtomicBool,
@@ -59,6 +60,20 @@ pub struct UplinkStatus {
     pub namespaces: AtomicUsize,
     /// Subscriptions of ours there.
     pub subscriptions: AtomicUsize,
+    /// Bytes of connections that are over, and the one that is there.
+    received: Mutex<(u64, Weak<Link>)>,
+}
+
+impl UplinkStatus {
+    fn received(&self) -> MutexGuard<'_, (u64, Weak<Link>)> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that have come from it, all of its datagrams.
+    pub fn received_bytes(&self) -> u64 {
+        let (before, link) = &*self.received();
+        before + link.upgrade().map_or(0, |link| link.connection.numbers().bytes_received)
+    }
 }
 
 /// One more of something, until this is dropped.
@@ -88,14 +103,33 @@ pub(crate) struct Pull {
     pub(crate) status: Arc<UplinkStatus>,
     /// Places for SUBSCRIBEs that have no answer yet.
     pub(crate) asks: Arc<Semaphore>,
+    /// And for FETCHes, until all of the answer is here.
+    pub(crate) fetches: Arc<Semaphore>,
 }
 
-/// It tells us what it has, until this is dropped.
-struct ConnectedGuard(Arc<UplinkStatus>);
+impl Pull {
+    pub(crate) fn new(status: Arc<UplinkStatus>) -> Self {
+        let places = |most| Arc::new(Semaphore::new(most));
+        Self { status, asks: places(UPLINK_ASKS_MAX), fetches: places(UPLINK_FETCHES_MAX) }
+    }
+}
+
+/// The connection is there, until this is dropped.
+struct ConnectedGuard(Arc<UplinkStatus>, Arc<Link>);
+
+impl ConnectedGuard {
+    fn new(status: &Arc<UplinkStatus>, link: &Arc<Link>) -> Self {
+        status.received().1 = Arc::downgrade(link);
+        Self(status.clone(), link.clone())
+    }
+}
 
 impl Drop for ConnectedGuard {
     fn drop(&mut self) {
         self.0.connected.store(false, Ordering::Relaxed);
+        let (before, link) = &mut *self.0.received();
+        *before += self.1.connection.numbers().bytes_received;
+        *link = Weak::new();
     }
 }
 
@@ -108,6 +142,8 @@ enum Ended {
     /// It tells of more changes than are taken.
     Restless,
     Panicked,
+    /// This node stops.
+    Left,
 }
 
 impl Ended {
@@ -129,7 +165,7 @@ impl Ended {
             Self::Refused(_) => "moq.upstream_namespaces says what is asked for",
             Self::Silent => "is it a relay of MoQ?",
             Self::Restless => "what does it tell of? moq.upstream_namespaces can leave some out",
-            Self::Over(_) | Self::Panicked => "it is tried again by itself",
+            Self::Over(_) | Self::Panicked | Self::Left => "it is tried again by itself",
         };
         let words = match self {
             Self::Failed(error) => error.to_string(),
@@ -138,6 +174,7 @@ impl Ended {
             Self::Over(over) => over.reason().to_owned(),
             Self::Restless => "its namespaces come and go too fast".to_owned(),
             Self::Panicked => "an error of this program (a panic, which the log has)".to_owned(),
+            Self::Left => "this node stops".to_owned(),
         };
         // Some of them are a stranger's.
         (words.escape_debug().to_string(), advice)
@@ -162,109 +199,188 @@ fn random() -> u64 {
 }
 
 /// How long to wait before the next try.
-struct Again(Duration);
+struct Again {
+    wait: Duration,
+    /// When it went on at once, as it was asked to.
+    moved: Option<Instant>,
+}
 
 impl Again {
+    fn new() -> Self {
+        Self { wait: UPLINK_AGAIN, moved: None }
+    }
+
+    /// After a link that has told what it has for so long, or never did.
+    fn after(
+        &mut self,
+        ended: &Ended,
+        stood: Option<Duration>,
+        now: Instant,
+        random: u64,
+    ) -> Duration {
+        if stood >= Some(UPLINK_STEADY) {
+            self.wait = UPLINK_AGAIN;
+        }
+        match ended {
+            // It said where it goes on: it is there by now, and viewers wait. Two that send us to and fro do not
+            // hurry us.
+            Ended::Over(Over::GoAway { .. })
+                if stood.is_some()
+                    && self.moved.is_none_or(|at| now.duration_since(at) >= UPLINK_STEADY) =>
+            {
+                self.moved = Some(now);
+                return Duration::ZERO;
+            }
+            // When it wants to be asked again.
+            Ended::Refused(Denial::Answered(error)) if error.redirect.is_none() => {
+                // Not at all, if it says nothing: what is wrong may be mended there all the same.
+                let least = error.retry_after.unwrap_or(UPLINK_AGAIN_MAX).min(UPLINK_REFUSED_MAX);
+                return self.next(random).max(least);
+            }
+            _ => {}
+        }
+        self.next(random)
+    }
+
     fn next(&mut self, random: u64) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(UPLINK_AGAIN_MAX);
+        let wait = self.wait;
+        self.wait = (wait * 2).min(UPLINK_AGAIN_MAX);
         // Three quarters of it to five quarters.
         wait * 3 / 4 + (wait / 2).mul_f64((random % 1_000) as f64 / 1_000.0)
     }
 }
 
-/// Keeps the link, for as long as this is polled.
-pub(crate) async fn run(uplink: Uplink, relay: Arc<Relay>, places: Arc<Semaphore>) {
-    let (name, uplink) = (uplink.server.authority(), Arc::new(uplink));
-    // Of what tells nothing of itself it is known that it is another one.
-    let stranger = NodeId(random() >> 11 | 1);
-    let (mut server, mut again) = (uplink.server.clone(), Again(UPLINK_AGAIN));
-    let mut said = None;
-    loop {
-        let began = clock::now();
-        let before = uplink.status.connections.load(Ordering::Relaxed);
-        // A task of its own: what panics in it ends that connection alone.
-        let mut link = JoinSet::new();
-        let (places, there) = (places.clone(), server.clone());
-        link.spawn(once(uplink.clone(), there, relay.clone(), places, stranger));
-        let ended = match link.join_next().await {
-            Some(Ok(ended)) => ended,
-            _ => {
-                relay.counters.panics.fetch_add(1, Ordering::Relaxed);
-                Ended::Panicked
-            }
-        };
-        let was_there = uplink.status.connections.load(Ordering::Relaxed) != before;
-        if clock::now().duration_since(began) >= UPLINK_STEADY {
-            again = Again(UPLINK_AGAIN);
+/// Reasons that were said since the link was there: each once, and not with each try.
+#[derive(Default)]
+struct Said(BTreeSet<String>);
+
+impl Said {
+    /// Whether it is to be said.
+    fn is_new(&mut self, words: &str, was_there: bool) -> bool {
+        if was_there || self.0.len() >= UPLINK_REASONS_KEPT {
+            self.0.clear();
         }
-        server = ended.next(&uplink.server);
-        let (words, advice) = ended.words();
-        // Each reason once, and not with each try.
-        if was_there || said.as_ref() != Some(&words) {
-            tracing::warn!(upstream = name, reason = words, advice, "moq: no upstream");
-        }
-        said = Some(words);
-        let steady = clock::now().duration_since(began) >= UPLINK_AGAIN;
-        if was_there && steady && matches!(ended, Ended::Over(Over::GoAway { .. })) {
-            // It said where it goes on: it is there by now, and viewers wait.
-            again = Again(UPLINK_AGAIN);
-            continue;
-        }
-        sleep(again.next(random())).await;
+        self.0.insert(words.to_owned())
     }
 }
 
-/// Connects, and takes what is told until that is over.
-async fn once(
-    uplink: Arc<Uplink>,
-    server: Server,
+/// Keeps the link until this node `leave`s.
+pub(crate) async fn run(
+    uplink: Uplink,
     relay: Arc<Relay>,
     places: Arc<Semaphore>,
-    stranger: NodeId,
-) -> Ended {
-    let _connected = ConnectedGuard(uplink.status.clone());
-    // It may ask us for nothing.
-    let nothing = Origin::new(spine::Limits { broadcasts: 0, ..spine::Limits::default() });
-    let connected = Client::connect_as(&server, uplink.trust.clone(), nothing, relay.node).await;
-    let mut client = match connected {
-        Ok(client) => client,
-        Err(error) => return Ended::Failed(error),
-    };
-    let link = client.handle().link;
-    link.connection.is_upstream();
-    let mut asked = Vec::new();
-    for prefix in &uplink.prefixes {
-        let parameters = Parameters::default();
-        let request =
-            Request::SubscribeNamespace { prefix: prefix.clone(), tracks: false, parameters };
-        match link.request(request) {
-            Ok(request) => asked.push(request),
-            Err(_) => return Ended::Refused(Denial::Misuse),
+    mut leave: watch::Receiver<bool>,
+) {
+    let (name, uplink) = (uplink.server.authority(), Arc::new(uplink));
+    // Of what tells nothing of itself it is known that it is another one.
+    let stranger = NodeId(random() >> 11 | 1);
+    let (mut server, mut again) = (uplink.server.clone(), Again::new());
+    let mut said = Said::default();
+    loop {
+        // A task of its own: what panics in it ends that connection alone.
+        let mut link = JoinSet::new();
+        let there = There { uplink: uplink.clone(), relay: relay.clone(), places: places.clone() };
+        link.spawn(there.once(server.clone(), stranger, leave.clone()));
+        let (ended, stood) = match link.join_next().await {
+            Some(Ok(ended)) => ended,
+            _ => {
+                relay.counters.panics.fetch_add(1, Ordering::Relaxed);
+                (Ended::Panicked, None)
+            }
+        };
+        if matches!(ended, Ended::Left) {
+            return;
+        }
+        server = ended.next(&uplink.server);
+        let (words, advice) = ended.words();
+        if said.is_new(&words, stood.is_some()) {
+            tracing::warn!(upstream = name, reason = words, advice, "moq: no upstream");
+        }
+        let wait = again.after(&ended, stood, clock::now(), random());
+        tokio::select! {
+            () = sleep(wait) => {}
+            _ = leave.wait_for(|leave| *leave) => return,
         }
     }
-    let here = BTreeMap::new();
-    let pull = Pull { status: uplink.status.clone(), asks: Semaphore::new(UPLINK_ASKS_MAX).into() };
-    let (uplink, relay) = (&*uplink, &relay);
-    let pace = Pace::new(clock::now());
-    let mut told =
-        Heard { uplink, relay, link, stranger, pull, places, pace, here, full: Arc::default() };
-    let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
-    let mut run = std::pin::pin!(client.run());
-    loop {
-        tokio::select! {
-            // Nothing more is read while news wait: they are memory of ours.
-            biased;
-            news = poll_fn(|cx| next(&mut asked, cx)) => {
-                if let Err(ended) = told.news(news) {
-                    return ended;
+}
+
+/// Where an upstream is, and what is done with what it tells.
+struct There {
+    uplink: Arc<Uplink>,
+    relay: Arc<Relay>,
+    places: Arc<Semaphore>,
+}
+
+impl There {
+    /// Connects, and takes what is told until that is over; for how long it told what it has, if it did.
+    async fn once(
+        self,
+        server: Server,
+        stranger: NodeId,
+        mut leave: watch::Receiver<bool>,
+    ) -> (Ended, Option<Duration>) {
+        let Self { uplink, relay, places } = &self;
+        // It may ask us for nothing.
+        let nothing = Origin::new(spine::Limits { broadcasts: 0, ..spine::Limits::default() });
+        let connecting = Client::connect_as(&server, uplink.trust.clone(), nothing, relay.node);
+        let connected = tokio::select! {
+            connected = connecting => connected,
+            _ = leave.wait_for(|leave| *leave) => return (Ended::Left, None),
+        };
+        let mut client = match connected {
+            Ok(client) => client,
+            Err(error) => return (Ended::Failed(error), None),
+        };
+        let link = client.handle().link;
+        let _connected = ConnectedGuard::new(&uplink.status, &link);
+        link.connection.is_upstream();
+        let mut asked = Vec::new();
+        for prefix in &uplink.prefixes {
+            let parameters = Parameters::default();
+            let request =
+                Request::SubscribeNamespace { prefix: prefix.clone(), tracks: false, parameters };
+            match link.request(request) {
+                Ok(request) => asked.push(request),
+                Err(_) => return (Ended::Refused(Denial::Misuse), None),
+            }
+        }
+        let mut told = Heard {
+            uplink,
+            relay,
+            link,
+            stranger,
+            pull: Pull::new(uplink.status.clone()),
+            places: places.clone(),
+            pace: Pace::new(clock::now()),
+            since: None,
+            here: BTreeMap::new(),
+            beyond: BTreeMap::new(),
+            full: Arc::default(),
+        };
+        let mut answer = std::pin::pin!(sleep(SUBSCRIBE_ANSWER_MAX));
+        let ended = {
+            let mut run = std::pin::pin!(client.run());
+            loop {
+                tokio::select! {
+                    // Nothing more is read while news wait: they are memory of ours.
+                    biased;
+                    news = poll_fn(|cx| next(&mut asked, cx)) => {
+                        if let Err(ended) = told.news(news) {
+                            break ended;
+                        }
+                    }
+                    () = &mut answer, if told.since.is_none() => break Ended::Silent,
+                    _ = leave.wait_for(|leave| *leave) => break Ended::Left,
+                    over = &mut run => break Ended::Over(over),
                 }
             }
-            () = &mut answer, if !uplink.status.connected.load(Ordering::Relaxed) => {
-                return Ended::Silent;
-            }
-            over = &mut run => return Ended::Over(over),
+        };
+        let stood = told.since.map(|since| clock::now().duration_since(since));
+        drop(told);
+        if matches!(ended, Ended::Left) {
+            client.leave().await;
         }
+        (ended, stood)
     }
 }
 
@@ -315,8 +431,12 @@ struct Heard<'a> {
     /// Places among those that are carried, of all upstreams.
     places: Arc<Semaphore>,
     pace: Pace,
+    /// When it began to tell.
+    since: Option<Instant>,
     /// What it has; carried until this is dropped.
     here: BTreeMap<Namespace, oneshot::Sender<()>>,
+    /// What it has besides, which waits for others to go.
+    beyond: BTreeMap<Namespace, spine::Route>,
     /// It has had more than are taken.
     full: Arc<AtomicBool>,
 }
@@ -334,6 +454,7 @@ impl Heard<'_> {
                 return Err(Ended::Restless);
             }
             Some(Event::Answered { .. }) => {
+                self.since.get_or_insert_with(clock::now);
                 if !status.connected.swap(true, Ordering::Relaxed) {
                     status.connections.fetch_add(1, Ordering::Relaxed);
                     let upstream = self.uplink.server.authority();
@@ -343,7 +464,7 @@ impl Heard<'_> {
                 }
             }
             Some(Event::Namespace { namespace, route, .. }) => self.begin(namespace, &route),
-            Some(Event::NamespaceDone { namespace, .. }) => drop(self.here.remove(&namespace)),
+            Some(Event::NamespaceDone { namespace, .. }) => self.end(&namespace),
             Some(Event::Cancelled { .. }) | None => {
                 return Err(Ended::Refused(Denial::Over));
             }
@@ -353,17 +474,31 @@ impl Heard<'_> {
     }
 
     fn begin(&mut self, namespace: Namespace, route: &moqt::Route) {
-        self.here.retain(|_, carried| !carried.is_closed());
-        if self.here.len() >= UPLINK_NAMESPACES_MAX {
-            return full(&self.full, &self.uplink.server.authority());
-        }
         let Some(route) = route_here(route, self.relay.node, self.stranger) else { return };
-        let Some(path) = path_of(&namespace).filter(|_| !namespace.is_reserved()) else { return };
-        // Not all of them at once: each input by itself.
-        let first = path.fields().first();
-        if first.is_none_or(|first| first == ACCOUNT && path.fields().len() < 2) {
+        if carried_as(&namespace).is_none() {
             return;
         }
+        if self.here.len() < UPLINK_NAMESPACES_MAX {
+            return self.carry(namespace, route);
+        }
+        full(&self.full, &self.uplink.server.authority());
+        if self.beyond.len() < UPLINK_BEYOND_MAX {
+            self.beyond.insert(namespace, route);
+        }
+    }
+
+    fn end(&mut self, namespace: &Namespace) {
+        self.beyond.remove(namespace);
+        self.here.remove(namespace);
+        while self.here.len() < UPLINK_NAMESPACES_MAX
+            && let Some((namespace, route)) = self.beyond.pop_first()
+        {
+            self.carry(namespace, route);
+        }
+    }
+
+    fn carry(&mut self, namespace: Namespace, route: spine::Route) {
+        let Some(path) = carried_as(&namespace) else { return };
         let (carried, over) = oneshot::channel::<()>();
         let carrier = Carrier {
             upstream: self.uplink.server.authority(),
@@ -384,6 +519,14 @@ impl Heard<'_> {
             }
         });
     }
+}
+
+/// What a namespace is here; none, if it is not taken.
+fn carried_as(namespace: &Namespace) -> Option<Path> {
+    let path = path_of(namespace).filter(|_| !namespace.is_reserved())?;
+    // Not all of them at once: each input by itself.
+    let first = path.fields().first()?;
+    (first != ACCOUNT || path.fields().len() > 1).then_some(path)
 }
 
 /// Says once for each connection that not all of it is carried.
@@ -443,7 +586,11 @@ impl Carrier {
             sleep(UPLINK_HOP.saturating_mul(hops)).await;
         }
         loop {
-            self.free().await;
+            if self.free().await {
+                // What is gone at one upstream goes at others in a moment: only what stays is taken.
+                sleep(UPLINK_SETTLE).await;
+                continue;
+            }
             let Some(place) = self.place().await else { return };
             if !self.is_nobodys().await {
                 drop(place);
@@ -471,14 +618,16 @@ impl Carrier {
         self.places.clone().acquire_owned().await.ok()
     }
 
-    /// Until there is no broadcast of this name.
-    async fn free(&self) {
-        let origin = &self.relay.origin;
+    /// Until there is no broadcast of this name; whether there was one.
+    async fn free(&self) -> bool {
+        let (origin, mut was) = (&self.relay.origin, false);
         let mut announcements = origin.announcements(self.path.clone());
         while origin.get(&self.path).is_some() {
+            was = true;
             // What nobody was told of, nobody is told the end of.
             let _ = timeout(UPLINK_LOOK, poll_fn(|cx| announcements.poll(cx))).await;
         }
+        was
     }
 
     /// Whether no live input and no recording of this node has the name.
@@ -571,10 +720,56 @@ mod tests {
 
     #[test]
     fn who_is_lost_is_asked_less_and_less_often() {
-        let mut again = Again(UPLINK_AGAIN);
-        let waits: Vec<Duration> = (0..10).map(|_| again.next(0)).collect();
+        let (mut again, now) = (Again::new(), Instant::now());
+        let lost = Ended::Silent;
+        let waits: Vec<Duration> = (0..10).map(|_| again.after(&lost, None, now, 0)).collect();
         assert!(waits.is_sorted() && waits[0] >= UPLINK_AGAIN / 2, "{waits:?}");
         assert_eq!(waits[9], UPLINK_AGAIN_MAX * 3 / 4);
-        assert!(again.next(999) < UPLINK_AGAIN_MAX * 5 / 4);
+        assert!(again.after(&lost, None, now, 999) < UPLINK_AGAIN_MAX * 5 / 4);
+        // One that comes for a moment is no better; one that stood for a while begins anew.
+        let moment = Some(UPLINK_STEADY / 2);
+        assert_eq!(again.after(&lost, moment, now, 0), UPLINK_AGAIN_MAX * 3 / 4);
+        assert_eq!(again.after(&lost, Some(UPLINK_STEADY), now, 0), UPLINK_AGAIN * 3 / 4);
+    }
+
+    #[test]
+    fn who_asks_to_leave_is_followed_at_once_and_not_to_and_fro() {
+        let (mut again, now) = (Again::new(), Instant::now());
+        let away = Ended::Over(Over::GoAway { uri: String::new() });
+        let moment = Some(Duration::from_millis(1));
+        assert_eq!(again.after(&away, moment, now, 0), Duration::ZERO);
+        let waits: Vec<Duration> = (0..9).map(|_| again.after(&away, moment, now, 0)).collect();
+        assert!(waits.is_sorted() && waits[0] == UPLINK_AGAIN * 3 / 4, "{waits:?}");
+        assert_eq!(waits[8], UPLINK_AGAIN_MAX * 3 / 4);
+        let later = now + UPLINK_STEADY;
+        assert_eq!(again.after(&away, Some(UPLINK_STEADY), later, 0), Duration::ZERO);
+        assert_eq!(again.after(&away, moment, later, 0), UPLINK_AGAIN * 3 / 4);
+        // Who never told anything has nothing to go on with.
+        assert!(Again::new().after(&away, None, now, 0) > Duration::ZERO);
+    }
+
+    #[test]
+    fn who_refuses_is_asked_again_when_he_wants_it() {
+        let refused = |retry_after| {
+            let error = RequestError::new(RequestCode::Unauthorized, "");
+            let error = RequestError { retry_after, ..error };
+            Again::new().after(&Ended::Refused(Denial::Answered(error)), None, Instant::now(), 0)
+        };
+        assert_eq!(refused(None), UPLINK_AGAIN_MAX);
+        assert_eq!(refused(Some(Duration::ZERO)), UPLINK_AGAIN * 3 / 4);
+        assert_eq!(refused(Some(Duration::from_secs(77))), Duration::from_secs(77));
+        assert_eq!(refused(Some(Duration::MAX)), UPLINK_REFUSED_MAX);
+    }
+
+    #[test]
+    fn each_reason_is_said_once_until_the_link_was_there() {
+        let mut said = Said::default();
+        let mut say = |words: &str, was_there| said.is_new(words, was_there);
+        assert!(say("timed out", false) && say("refused", false));
+        assert!(!say("timed out", false) && !say("refused", false));
+        assert!(say("timed out", true) && !say("timed out", false) && say("refused", false));
+        let many = (0..10_000).map(|n| n.to_string());
+        assert!(many.into_iter().all(|words| said.is_new(&words, false)));
+        assert!(said.0.len() <= UPLINK_REASONS_KEPT);
     }
 }

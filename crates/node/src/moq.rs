@@ -56,7 +56,7 @@ pub(crate) fn uplinks(config: &config::Moq) -> anyhow::Result<(Vec<Uplink>, Upst
 /// A series for each upstream: they stand in the configuration.
 pub(crate) fn upstream_metrics(out: &mut Metrics, upstreams: &Upstreams) {
     type Value = fn(&UplinkStatus) -> u64;
-    let families: [(&str, &str, &str, Value); 4] = [
+    let families: [(&str, &str, &str, Value); 5] = [
         ("moq_upstream_connected", "gauge", "Whether an upstream says what it has.", |s| {
             u64::from(s.connected.load(Ordering::Relaxed))
         }),
@@ -69,6 +69,12 @@ pub(crate) fn upstream_metrics(out: &mut Metrics, upstreams: &Upstreams) {
         ("moq_upstream_subscriptions", "gauge", "Subscriptions of this node there.", |s| {
             s.subscriptions.load(Ordering::Relaxed) as u64
         }),
+        (
+            "moq_upstream_received_bytes_total",
+            "counter",
+            "Bytes that came from it, of all QUIC datagrams.",
+            UplinkStatus::received_bytes,
+        ),
     ];
     for (name, kind, help, value) in families {
         if upstreams.is_empty() {

@@ -281,7 +281,8 @@ impl Origin {
         self.forget_ended();
     }
 
-    fn forget_ended(&self) {
+    /// Forgets what has ended, and tells who listens: at once, where [`expire`](Self::expire) does it in its time.
+    pub fn forget_ended(&self) {
         let (_gone, _told) = {
             let mut state = lock(&self.inner.state);
             let ended = |s: &broadcast::Shared| matches!(s.life(), Life::Ended(_));

@@ -417,6 +417,12 @@ impl FetchRequest {
         self.order
     }
 
+    /// Whether somebody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        // Readers keep it; the track only knows of it.
+        Arc::strong_count(&self.offered.0) > 1
+    }
+
     /// Begins the answer.
     pub fn accept(self) -> FetchProducer {
         self.offered.0.resolve(Ok(()));

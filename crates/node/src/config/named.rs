@@ -30,6 +30,11 @@ impl Loaded {
         {
             add("acme.authority", format!("{error:#}"));
         }
+        if !config.moq.upstreams.is_empty()
+            && let Err(error) = config.moq.upstream_trust.verifier()
+        {
+            add("moq.upstream_trust", format!("{error:#}"));
+        }
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
 }

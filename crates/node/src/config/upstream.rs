@@ -96,7 +96,7 @@ pub(crate) fn names(upstreams: &[Upstream]) -> Vec<String> {
         let authority = upstream.0.authority();
         let names = (1..).map(|n| match n {
             1 => authority.clone(),
-            n => format!("{authority} {n}"),
+            n => format!("{authority}#{n}"),
         });
         names.into_iter().find(|name| known.insert(name.clone())).unwrap_or_default()
     };
@@ -122,7 +122,7 @@ mod tests {
         let two = r#"moq.upstreams=["moqt://a/?jwt=SECRET", "moqt://a", "moqt://[::1]:7/SECRET"]"#;
         let config = moq(&[two]).unwrap();
         assert_eq!(config.upstreams[0].0.path, "/?jwt=SECRET");
-        assert_eq!(names(&config.upstreams), ["a:4443", "a:4443 2", "[::1]:7"]);
+        assert_eq!(names(&config.upstreams), ["a:4443", "a:4443#2", "[::1]:7"]);
         assert!(!format!("{config:?}").contains("SECRET"), "{config:?}");
         let loaded = load(&[Layer::setting(two).unwrap()]).unwrap();
         assert!(!loaded.print().contains("SECRET"), "{}", loaded.print());
@@ -142,6 +142,14 @@ mod tests {
             let error = moq(&[wrong]).unwrap_err();
             assert!(error.contains("moq.upstream") && !error.contains("SECRET"), "{error}");
         }
+        let files = |settings: &[&str]| {
+            let layers: Vec<Layer> = settings.iter().map(|s| Layer::setting(s).unwrap()).collect();
+            load(&layers).unwrap().with_its_files().map(drop)
+        };
+        let nowhere = "moq.upstream_trust=/nowhere/a.pem";
+        let error = format!("{:?}", files(&[two, nowhere]).unwrap_err());
+        assert!(error.contains("upstream_trust") && error.contains("/nowhere"), "{error}");
+        assert_eq!(files(&[nowhere]), Ok(()), "nobody asks for it");
         let off = moq(&[two, "quic.listen=off"]).unwrap_err();
         assert!(off.contains("quic.listen"), "{off}");
         let config = moq(&[

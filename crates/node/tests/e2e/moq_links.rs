@@ -76,8 +76,10 @@ fn what_is_published_at_one_node_is_watched_at_another_packet_by_packet() {
     wait_until("some of it to be over", 60, || {
         (origin.get(&list).text().matches("#EXTINF").count() >= 4).then_some(())
     });
-    // Who comes now fetches what was before he came.
-    let second = record(&edge, &input, &late, &["--from", "start"]);
+    // Who comes now fetches what was before he came; here nobody has watched any of it.
+    let other = edge_of(&[&origin]);
+    wait_says(&other, "namespaces", &there, 1);
+    let second = record(&other, &input, &late, &["--from", "start"]);
     assert!(encoder.wait(60).success(), "{}", encoder.output());
     check_whole(second, &late, &clip);
     check_whole(first, &early, &clip);
@@ -305,4 +307,75 @@ fn a_name_that_both_have_is_that_of_who_publishes_here() {
     here.signal("INT");
     here.wait(20);
     assert!(of(&clips[0], "after.mp4"), "it is the upstream's again");
+}
+
+/// Two origins have the same broadcast: the one that is lost is replaced by the other, and viewers have its end and go on.
+#[test]
+fn an_edge_goes_on_with_another_origin_when_one_is_lost() {
+    const OPEN: &str = "moq.open_namespaces=[\"room\"]";
+    let mut origins = [Server::start(AIRWAVE, &[OPEN]), Server::start(AIRWAVE, &[OPEN])];
+    let at = origins.each_ref().map(quic);
+    let clip = Clip::make(&ClipSpec { group: 30, ..ClipSpec::plain("twice", 90) });
+    let publish = |to: &String| {
+        let to = format!("moqt://{to}/#msf:room-one");
+        let mut command = std::process::Command::new(AIRWAVE);
+        Child::start(command.arg("publish").arg(clip.path()).args(["--to", &to, "--insecure"]))
+    };
+    let publishers = at.each_ref().map(publish);
+    for publisher in &publishers {
+        wait_until("it to be sent", 60, || publisher.output().contains("kbit/s").then_some(()));
+    }
+    let edge = edge_of(&[&origins[0], &origins[1]]);
+    at.iter().for_each(|at| wait_says(&edge, "namespaces", at, 1));
+    let room = format!("moqt://{}/#msf:room-one", quic(&edge));
+    let sees = |viewer: &Child| {
+        let sees = || viewer.output().contains("\"frames\":").then_some(());
+        wait_until("something to be watched", 60, sees);
+    };
+    let viewer = watch(&room, &["--insecure", "--wait", "--json"]);
+    sees(&viewer);
+    // The catalog, pictures and sound, of one of them.
+    let pulls = |n: usize| says(&edge, "subscriptions", &at[n]);
+    let used = usize::from(pulls(0) == 0);
+    assert_eq!((pulls(used), pulls(1 - used)), (3, 0));
+    origins[used].child().kill();
+    let (code, output) = outcome(viewer);
+    assert_eq!(code, 0, "its track has ended: {output}");
+    let viewer = watch(&room, &["--insecure", "--wait", "--json"]);
+    sees(&viewer);
+    assert_eq!((pulls(used), pulls(1 - used)), (0, 3));
+    assert_eq!(says(&edge, "connections_total", &at[1 - used]), 1);
+    assert!(says(&edge, "received_bytes_total", &at[1 - used]) > 0);
+    // Who is back is not changed to.
+    assert_eq!(says(&edge, "connected", &at[used]), 0);
+    viewer.signal("INT");
+    assert_eq!(outcome(viewer).0, 0);
+}
+
+/// One origin that stands in the list several times is one broadcast, and none when it has ended there.
+#[test]
+fn an_origin_that_is_named_several_times_is_there_once() {
+    let origin = Server::start(AIRWAVE, &["ingest.reconnect_s=0"]);
+    let there = quic(&origin);
+    let edge = edge_of(&[&origin, &origin, &origin]);
+    let names = [there.clone(), format!("{there}#2"), format!("{there}#3")];
+    names.iter().for_each(|name| wait_says(&edge, "connected", name, 1));
+    let input = origin.input();
+    let clip = Clip::make(&long());
+    let mut encoder = clip.publish(&input.rtmp, 1);
+    origin.wait_live(&input);
+    names.iter().for_each(|name| wait_says(&edge, "namespaces", name, 1));
+    // The only one that there is: it need not be named.
+    let viewer = watch(&url(quic(&edge)), &["--insecure", "--json"]);
+    let sees = || viewer.output().contains("\"frames\":").then_some(());
+    wait_until("something to be watched", 60, sees);
+    let pulls = || names.iter().map(|name| says(&edge, "subscriptions", name)).sum::<u64>();
+    assert_eq!(pulls(), 3, "once");
+    encoder.terminate();
+    encoder.wait(20);
+    assert_eq!(outcome(viewer).0, 0);
+    names.iter().for_each(|name| wait_says(&edge, "namespaces", name, 0));
+    assert_eq!(pulls(), 0);
+    let (code, output) = outcome(watch(&url(quic(&edge)), &["--insecure", "--json"]));
+    assert_ne!(code, 0, "there is nothing: {output}");
 }

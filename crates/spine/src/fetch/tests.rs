@@ -158,3 +158,25 @@ fn there_is_always_a_next_object() {
         assert!(track.next_group(now).is_err(), "there is no group behind it");
     }
 }
+
+#[test]
+fn a_responder_knows_whether_somebody_still_waits() {
+    let now = start();
+    let (origin, _broadcast, track) = video(Limits::default());
+    let mut past = origin.responder(Path::root(), 1);
+    track.saw(Location { group: 9, object: 0 });
+    let fetch = || {
+        let range = Location { group: 4, object: 0 }..=Location { group: 4, object: 9 };
+        let deadline = now + Duration::from_secs(1);
+        let mut fetch = track.consume().fetch(range, Order::Ascending, deadline);
+        assert!(fetch.poll(&cx(), now).is_pending());
+        fetch
+    };
+    let (one, two) = (fetch(), fetch());
+    let Request::Fetch(request) = ready(past.poll(&cx())) else { panic!() };
+    assert!(request.is_wanted());
+    drop(one);
+    assert!(request.is_wanted());
+    drop(two);
+    assert!(!request.is_wanted());
+}
