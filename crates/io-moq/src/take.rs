@@ -1,5 +1,7 @@
 //! Objects that a peer publishes go into a track of the spine, cut-through.
 
+mod fault;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +16,12 @@ use moqt::data::{
 };
 use moqt::properties::kind;
 use moqt::session::{Command, DataHeader, Event};
-use moqt::{
-    Answer, DataError, DoneCode, Location, Parameters, Properties, RequestId, ResetCode, Violation,
-};
+use moqt::{Answer, DoneCode, Location, Parameters, Properties, RequestId, ResetCode};
 use spine::{Close, Demand, Header, ObjectWriter, Waiting, WriteError, group, track};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
+
+use fault::Fault;
 
 use crate::clock;
 use crate::flow::{Flow, OpenFlow, Role};
@@ -48,43 +50,6 @@ pub(crate) enum Taken {
     Refused,
     /// What came contradicts itself (draft-18 §2.4.2): the track is over, for all who read it.
     Malformed,
-}
-
-/// Why a stream is not read on.
-enum Fault {
-    /// What came can't be read.
-    Data(DataError),
-    /// It can't be kept.
-    Write(WriteError),
-}
-
-impl Fault {
-    /// Whether the track can't be right (draft-18 §2.4.2), and why.
-    fn malformed(&self) -> Option<&'static str> {
-        match self {
-            Self::Data(DataError::MalformedTrack(why))
-            | Self::Write(WriteError::Malformed(why)) => Some(why),
-            _ => None,
-        }
-    }
-}
-
-impl From<DataError> for Fault {
-    fn from(error: DataError) -> Self {
-        Self::Data(error)
-    }
-}
-
-impl From<Violation> for Fault {
-    fn from(violation: Violation) -> Self {
-        Self::Data(violation.into())
-    }
-}
-
-impl From<WriteError> for Fault {
-    fn from(error: WriteError) -> Self {
-        Self::Write(error)
-    }
 }
 
 /// Counts what comes of this track of the peer's.
