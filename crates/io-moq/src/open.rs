@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
@@ -36,6 +37,8 @@ pub(crate) struct OpenBroadcasts {
     announced: Mutex<BTreeMap<Path, usize>>,
     /// The largest group that is wanted of a track, and by how many.
     wanted: Mutex<BTreeMap<(Path, TrackName), (u64, usize)>>,
+    /// Whether an upstream has ever brought one: who has none is not looked up with each look at the gate.
+    has_brought: AtomicBool,
     /// Changed with each broadcast that comes.
     joined: watch::Sender<()>,
     /// Changed with each namespace that is published.
@@ -199,6 +202,7 @@ impl OpenBroadcasts {
         }
         let producer = Arc::new(origin.publish(path, route, Takeover::Refuse)?);
         let there = There { producer: Arc::downgrade(&producer), below: None, brought: true };
+        self.has_brought.store(true, Ordering::Relaxed);
         open.insert(path.clone(), there);
         drop(open);
         self.joined.send_replace(());
@@ -207,6 +211,9 @@ impl OpenBroadcasts {
 
     /// Whether it is an upstream that brings what is there, or what is above it.
     pub(crate) fn brings(&self, path: &Path) -> bool {
+        if !self.has_brought.load(Ordering::Relaxed) {
+            return false;
+        }
         let (open, fields) = (lock(&self.broadcasts), path.fields());
         (1..=fields.len()).filter_map(|n| Path::new(fields[..n].iter().cloned()).ok()).any(|path| {
             let there = open.get(&path).filter(|there| there.brought);
