@@ -117,7 +117,7 @@ function collect() {
   begin();
 }
 
-/** Runs in the page: which way, and in which size, frames came since then, and for how long. */
+/** Runs in the page: which way, and in which size, frames came since then, and for how long; and how the player stands. */
 function turns(sinceMs) {
   const list = [];
   for (const { atMs, mode, height } of window.shown) {
@@ -125,7 +125,10 @@ function turns(sinceMs) {
     if (last?.mode === mode && last.height === height) Object.assign(last, { toS: (atMs - sinceMs) / 1000, frames: last.frames + 1 });
     else list.push({ mode, height, fromS: (atMs - sinceMs) / 1000, toS: (atMs - sinceMs) / 1000, frames: 1 });
   }
-  return { turns: list, now: document.querySelector('airwave-player').stats };
+  const { stats, video } = document.querySelector('airwave-player');
+  const { currentTime, readyState, seeking, paused, buffered } = video;
+  const ranges = Array.from({ length: buffered.length }, (_, at) => [buffered.start(at), buffered.end(at)]);
+  return { turns: list, now: stats, element: { currentTime, readyState, seeking, paused, ranges } };
 }
 
 /** Runs in the page: how far the newest picture lies behind its making. */

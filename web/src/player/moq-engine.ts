@@ -6,6 +6,7 @@ import { type Address, Session } from '../moq/session';
 import { type Came, Change } from './change';
 import { type AudioTrack, type Engine, type EngineEvents, type Level, levelOf, type Mode, type MoqPlace } from './engine';
 import { Descent } from './descent';
+import { Holes } from './holes';
 import { placeOf } from './ladder';
 import { type PartInfo, partInfo } from './part';
 import { type Begins, groupAt, Rewind, REWIND_S } from './rewind';
@@ -21,8 +22,6 @@ const AUDIO_PRIORITY = 32;
 /** What is kept of media beyond the longest part: network and decoder take this long at worst. */
 const RESERVE_S = 0.15;
 const LOOK_EVERY_MS = 100;
-/** Standing still so long in front of a hole, the player steps over it. */
-const HOLE_AFTER_MS = 250;
 /** Of so many groups it is known when they begin: more than can be gone back. */
 const BEGINS_MAX = 100;
 /** What is so near to the buffer is in it. */
@@ -91,7 +90,7 @@ export class MoqEngine implements Engine {
   private begun = false;
   private suspended = false;
   private address: Address | null = null;
-  private stuckSinceMs: number | null = null;
+  private readonly holes = new Holes();
   private begins: Begins[] = [];
   private readonly onSeeking = () => this.rewindTo(this.video.currentTime);
   private timer = 0;
@@ -289,28 +288,9 @@ export class MoqEngine implements Engine {
       playing.rewind = null;
       if (this.destroyed) return;
       for (const object of live) this.append(playing, object, object.id === 0);
-      this.afterRewind();
     };
     const fetch = (object: (object: MoqObject) => void) => broadcast.fetch(playing.track.name, from, to, object);
     playing.rewind = new Rewind(playing.current, fetch, past, done);
-  }
-
-  /** Nothing is to be had where the viewer has gone: what comes next is. */
-  private afterRewind(): void {
-    const { video } = this;
-    if ([...this.playing.values()].some(({ rewind }) => rewind !== null)) return;
-    const step = () => {
-      if (!this.holdsElement || !video.seeking) return;
-      for (let range = 0; range < video.buffered.length; range++) {
-        // It is there, and the element only has to come to it.
-        if (video.buffered.start(range) <= video.currentTime && video.currentTime < video.buffered.end(range)) return;
-        if (video.buffered.start(range) <= video.currentTime) continue;
-        video.currentTime = video.buffered.start(range) + 0.01;
-        return;
-      }
-    };
-    // When it is in the buffer.
-    window.setTimeout(step, HOLE_AFTER_MS);
   }
 
   private onCatalog(catalog: Catalog): void {
@@ -362,19 +342,12 @@ export class MoqEngine implements Engine {
     if (this.live) this.throughput.look(performance.now());
     if (this.descent.up(performance.now())) this.choose('video');
     this.offerPast();
-    if (video.paused || video.seeking || video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA) {
-      this.stuckSinceMs = null;
-      return;
-    }
-    const now = performance.now();
-    this.stuckSinceMs ??= now;
-    if (now - this.stuckSinceMs < HOLE_AFTER_MS) return;
-    for (let range = 0; range < video.buffered.length; range++) {
-      if (video.buffered.start(range) > video.currentTime) {
-        video.currentTime = video.buffered.start(range) + 0.01;
-        return;
-      }
-    }
+    const fetches = [...this.playing.values()].some(({ rewind }) => rewind !== null);
+    if (fetches || (video.paused && !video.seeking)) return this.holes.rests();
+    const { currentTime: atS, seeking, buffered } = video;
+    const ranges = Array.from({ length: buffered.length }, (_, range) => [buffered.start(range), buffered.end(range)] as const);
+    const toS = this.holes.look({ atS, ready: video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA, seeking, ranges }, performance.now());
+    if (toS !== null) video.currentTime = toS;
   }
 
   /** The bar reaches as far back as somebody can go. */
