@@ -45,7 +45,7 @@ STEPS=(
     "ffmpeg for $AIRWAVE_PLAY_SECONDS s|browser::stock_ffmpeg"
     "Our player in Chromium for $AIRWAVE_PLAY_SECONDS s|browser::our_player|browser::a_browser_that"
     "From the encoder to the screen over MoQ for $AIRWAVE_GLASS_SECONDS s, no rebuffer|browser::what_an_encoder_sees"
-    "$AIRWAVE_SWITCHES forced switches of level in Chromium|levels::forced"
+    "$AIRWAVE_SWITCHES forced switches of level in Chromium: LL-HLS and MoQ in our player, DASH in shaka-player and dash.js|switches::"
     "A level that fails, in Chromium|levels::who_chooses_a_level_that_fails"
     "Levels over MoQ|levels::levels_over_moq"
     "$AIRWAVE_PLAYERS players behind nginx|edge::the_origin_is_asked_once_for_everybody$"

@@ -1,11 +1,10 @@
 // Chooses a level of quality in the player's menu and goes back, and looks at the pictures above the seek bar; prints what it saw:
-//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--own 360p] [--ways MODE,...] [--other 96p --switches 20 | --fails] | --seek | --back SECONDS) [--phone] [--screenshots DIR]
+//   node pictures.mjs --url http://HOST/ID/watch (--level 144p [--own 360p] [--ways MODE,...] [--fails] | --seek | --back SECONDS) [--phone] [--screenshots DIR]
 // Usage and the meaning of every field: README.md.
 import { parseArgs } from 'node:util';
 import path from 'node:path';
 import { launch, Missing } from './lib/chromium.mjs';
-import { watchMachine } from './lib/machine.mjs';
-import { hearTone } from './lib/tone.mjs';
+import { menuIsThere, pick } from './lib/menu.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -13,8 +12,6 @@ const { values: options } = parseArgs({
     level: { type: 'string' },
     own: { type: 'string', default: '360p' },
     ways: { type: 'string', default: 'Low latency' },
-    other: { type: 'string' },
-    switches: { type: 'string', default: '0' },
     fails: { type: 'boolean', default: false },
     seek: { type: 'boolean', default: false },
     back: { type: 'string' },
@@ -37,19 +34,16 @@ async function main() {
   const browser = await launch();
   try {
     const size = options.phone ? { width: 390, height: 844 } : { width: 1280, height: 800 };
-    // What listens to the sound is no script of the page.
-    const bypassCSP = options.other !== undefined;
-    const context = await browser.newContext({ viewport: size, hasTouch: options.phone, isMobile: options.phone, bypassCSP });
+    const context = await browser.newContext({ viewport: size, hasTouch: options.phone, isMobile: options.phone });
     const page = await context.newPage();
     const errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
     // A browser without WebCodecs plays whole parts over MoQ, which can be gone back in.
     if (options.back) await page.addInitScript(() => delete window.VideoDecoder);
-    const requests = watchRequests(page);
     await page.goto(options.url, { waitUntil: 'domcontentloaded' });
     await page.waitForFunction(() => document.querySelector('airwave-player')?.video.videoHeight > 0, null, WAIT);
-    const seen = options.back ? await goBack(page) : options.seek ? await seek(page) : options.other ? await goBetween(page, requests) : options.fails ? await chooseWhatFails(page) : await choose(page);
+    const seen = options.back ? await goBack(page) : options.seek ? await seek(page) : options.fails ? await chooseWhatFails(page) : await choose(page);
     return { ...seen, errors };
   } finally {
     await browser.close();
@@ -74,64 +68,11 @@ async function heights(page, wanted, timeout = WAIT.timeout) {
 /** The same once it was picked: a click that a menu meets while it is drawn anew is lost, and made again. */
 async function pickAndSee(page, label) {
   for (let tries = 3; ; tries--) {
-    const offered = await pick(page, label);
+    const offered = await pick(page, label, () => shot(page, `menu-${label.replace(/\W/g, '')}`));
     const seen = await heights(page, Number.parseInt(label, 10), WAIT.timeout / 2).then(() => true, (error) => error);
     if (seen === true) return offered;
     if (tries === 0) throw seen;
   }
-}
-
-async function pick(page, label) {
-  await page.locator('airwave-player [data-part="settings"]').click();
-  const offered = await page.locator('airwave-player [data-part="menu"] button').allTextContents();
-  await shot(page, `menu-${label.replace(/\W/g, '')}`);
-  await page.locator('airwave-player [data-part="menu"] button', { hasText: label }).first().click();
-  if (await page.locator('airwave-player [data-part="menu"]').isVisible()) await page.keyboard.press('Escape');
-  return offered;
-}
-
-/** From one level to the other and back, so many times: which frames the screen missed around it, and where the tone broke off. */
-async function goBetween(page, requests) {
-  await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
-  await pick(page, options.other);
-  await heights(page, Number.parseInt(options.other, 10));
-  await page.evaluate(hearTone);
-  await page.waitForFunction(async () => (await window.heard()).steadyMs > 500, null, WAIT);
-  const machine = watchMachine();
-  await page.evaluate(collect);
-  await page.evaluate(() => window.hearAnew());
-  for (let round = 0; round < Number(options.switches); round++) {
-    const label = round % 2 ? options.other : options.level;
-    await pick(page, label);
-    await heights(page, Number.parseInt(label, 10));
-  }
-  const { heardMs, brokenMs } = await page.evaluate(() => window.heard());
-  const { frames, waiting, seeks, dropped, holes, gapS, notes } = await page.evaluate(() => window.collected());
-  const leastIdle = machine();
-  const steps = frames.slice(1).map((frame, at) => ({ s: frame.mediaTime - frames[at].mediaTime, shown: frame.presentedFrames - frames[at].presentedFrames, height: frame.height, turned: frame.height !== frames[at].height }));
-  const usual = steps.map(({ s, shown }) => s / shown).sort((a, b) => a - b)[Math.floor(steps.length / 2)];
-  const missing = (step) => Math.round(step.s / usual) - step.shown;
-  const turns = steps.filter(({ turned }) => turned);
-  return {
-    switches: turns.length,
-    frameS: usual,
-    // Of each switch: frames of the source between the last one of the old level and the first one of the new one.
-    missingAtSwitches: turns.map(missing),
-    missing: steps.map(missing).reduce((sum, n) => sum + Math.max(0, n), 0),
-    backwards: steps.filter(({ s }) => s <= 0).length,
-    frames: frames.length,
-    waiting,
-    seeks,
-    dropped,
-    holes,
-    gapS,
-    // For so long the tone was there, and where it was not: behind so much of it, for so long.
-    heardMs,
-    brokenMs,
-    notes,
-    requests: requests(Number(notes.find((note) => note.startsWith('waiting'))?.split(' ')[1])),
-    leastIdle,
-  };
 }
 
 /** Over MoQ, so many seconds further back than this page was there; then on to live. */
@@ -167,48 +108,6 @@ async function goBack(page) {
   return { past, mode };
 }
 
-/** All that is asked for; answers those around the first wait: when, how long it took and how it ended, and what for. */
-function watchRequests(page) {
-  const all = new Map();
-  page.on('request', (request) => all.set(request, { began: Date.now(), ended: 'never' }));
-  const ended = (how) => (request) => {
-    const entry = all.get(request);
-    if (entry !== undefined) entry.ended = `${Date.now() - entry.began} ${how} ${request.failure()?.errorText ?? ''}`;
-  };
-  page.on('requestfinished', ended('whole'));
-  page.on('requestfailed', ended('failed'));
-  return (waited) => [...all].filter(([, { began }]) => waited - 12_000 < began && began < waited + 7_000).map(([request, { began, ended }]) => `${began} ${ended} ${request.url().split('/').slice(4).join('/')}`);
-}
-
-/** Runs in the page: every frame that is shown from now on, and what should not happen meanwhile. */
-function collect() {
-  const { video } = document.querySelector('airwave-player');
-  const state = { frames: [], waiting: 0, seeks: 0, holes: 0, gapS: 0, notes: [] };
-  const dropped = () => video.getVideoPlaybackQuality().droppedVideoFrames;
-  const before = dropped();
-  // What was going on when something happened that should not: the first few times.
-  const note = (what) => {
-    const { currentTime, buffered, readyState, videoHeight } = video;
-    const ranges = Array.from({ length: buffered.length }, (_, at) => [buffered.start(at), buffered.end(at)].map((s) => s.toFixed(3)).join('-'));
-    if (state.notes.length < 40) state.notes.push([what, (performance.timeOrigin + performance.now()).toFixed(0), currentTime.toFixed(3), readyState, videoHeight, ranges.join(' ')].join(' '));
-  };
-  video.addEventListener('waiting', () => (state.waiting++, note('waiting')));
-  video.addEventListener('seeking', () => (state.seeks++, note('seeking')));
-  for (const what of ['playing', 'stalled', 'resize', 'ratechange']) video.addEventListener(what, () => note(what));
-  const onFrame = (_now, { mediaTime, presentedFrames, height }) => {
-    state.frames.push({ mediaTime, presentedFrames, height });
-    const { buffered, currentTime } = video;
-    // The last picture stays a moment longer than its time when the next one is appended just then: that is no hole.
-    const frameS = 1 / 30;
-    const inside = Array.from({ length: buffered.length }, (_, at) => at).some((at) => buffered.start(at) <= currentTime && currentTime <= buffered.end(at) + frameS);
-    if (!inside) (state.holes++, note('hole'));
-    for (let at = 1; at < buffered.length; at++) state.gapS = Math.max(state.gapS, buffered.start(at) - buffered.end(at - 1));
-    video.requestVideoFrameCallback(onFrame);
-  };
-  video.requestVideoFrameCallback(onFrame);
-  window.collected = () => ({ ...state, dropped: dropped() - before });
-}
-
 /** The level, the original, then what the player chooses by itself: on a machine that is slow, it may choose either. */
 async function choose(page) {
   const ways = options.ways.split(',');
@@ -218,7 +117,7 @@ async function choose(page) {
     await page.waitForFunction(taken, ways, WAIT);
     return page.evaluate(() => document.querySelector('airwave-player').stats.mode);
   };
-  await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
+  await menuIsThere(page);
   const began = await mode();
   const offered = await pickAndSee(page, options.level);
   await shot(page, 'level');
@@ -236,7 +135,7 @@ async function choose(page) {
 /** A level that is not to be had: the player goes back to what plays by itself. */
 async function chooseWhatFails(page) {
   const own = await page.evaluate(() => document.querySelector('airwave-player').video.videoHeight);
-  await page.locator('airwave-player [data-part="settings"]').waitFor({ state: 'visible', timeout: WAIT.timeout });
+  await menuIsThere(page);
   const refused = page.waitForResponse((response) => response.status() === 503, { timeout: WAIT.timeout });
   await pick(page, options.level);
   const { pathname } = new URL((await refused).url());

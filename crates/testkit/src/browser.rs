@@ -53,6 +53,13 @@ pub fn use_player(url: &str, more: &[&str]) -> Value {
     answer(&mut command, 240)
 }
 
+/// Goes from one level of quality to another and back, so many times, while a player goes on (tests/browser/between.mjs).
+pub fn go_between(url: &str, player: &str, switches: u32, more: &[&str]) -> Value {
+    let mut command = browser_script("between.mjs");
+    command.args(["--url", url, "--player", player, "--switches", &switches.to_string()]);
+    answer(command.args(more), 240)
+}
+
 /// Turns captions on in several players at once until each has drawn so many lines (tests/browser/captions.mjs): what each
 /// offers, and its lines.
 pub fn read_captions(url: &str, players: &str, lines: usize) -> Value {

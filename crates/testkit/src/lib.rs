@@ -33,8 +33,9 @@ mod wait;
 pub use audience::{Seen, watch};
 pub use authority::{Authority, listens, tool};
 pub use browser::{
-    Played, browser_script, change_devices, glass_to_glass, leaf_through, play, publish_from_page,
-    published, read_captions, use_player, watch_while_shut, watch_with_stock_moq,
+    Played, browser_script, change_devices, glass_to_glass, go_between, leaf_through, play,
+    publish_from_page, published, read_captions, use_player, watch_while_shut,
+    watch_with_stock_moq,
 };
 pub use child::Child;
 pub use clip::{Clip, ClipSpec};

@@ -60,12 +60,12 @@ export async function hearTone() {
     registerProcessor('tone', Tone);
   }
 
-  const player = document.querySelector('airwave-player');
+  const player = document.querySelector('airwave-player') ?? document.querySelector('video');
   player.muted = false;
   const context = new AudioContext({ sampleRate: 48000 });
   await context.audioWorklet.addModule(URL.createObjectURL(new Blob([`(${worklet})()`], { type: 'text/javascript' })));
   const node = new AudioWorkletNode(context, 'tone', { channelCount: 1, channelCountMode: 'explicit' });
-  context.createMediaElementSource(player.video).connect(node).connect(context.destination);
+  context.createMediaElementSource(player.video ?? player).connect(node).connect(context.destination);
   await context.resume();
   window.hearAnew = () => node.port.postMessage('anew');
   window.heard = () =>

@@ -55,6 +55,7 @@ mod share;
 mod silence;
 mod startup;
 mod stored_clips;
+mod switches;
 mod tokens;
 mod trace;
 mod watch;
