@@ -446,8 +446,8 @@ fn in_a_cache_that_is_full_nothing_is_lost_to_a_packager_less_than_a_group_late(
 #[test]
 fn dates_go_on_with_durations_wherever_segments_begin() {
     for (rate, group) in [(30.0, 0x1000), (25.0, 0x1000), (30_000.0 / 1001.0, 0x1000), (30.0, 48)] {
-        let rate = Some(rate);
-        let show = Show { rate, group, b_frames: true, seconds: 60.0, ..Show::default() };
+        let mut show = Show { group, b_frames: true, seconds: 60.0, ..Show::default() };
+        show.rate = Some(rate);
         let mut studio = Studio::new();
         studio.send(&show.frames(), |_| {});
         studio.end();
@@ -468,7 +468,7 @@ fn dates_go_on_with_durations_wherever_segments_begin() {
             audio.segments.len()
         );
         // The first picture is shown one frame after it is decoded.
-        let shown_ms = 1_000.0 / rate.unwrap();
+        let shown_ms = 1_000.0 / rate;
         let [seen, heard] = [(video, shown_ms), (audio, 0.0)].map(|(r, after_ms)| {
             let s = &r.segments[5].info;
             s.wall_clock_ms as f64 - after_ms - s.start as f64 * 1_000.0 / f64::from(s.timescale)
