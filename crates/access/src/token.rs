@@ -1,8 +1,10 @@
 //! Tokens: JWTs, checked and made.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control::VideoUid;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
@@ -144,6 +146,25 @@ pub(crate) fn sign_with(
     let mut header = Header::new(algorithm.jwa());
     header.kid = Some(kid.to_owned());
     jsonwebtoken::encode(&header, &grant.to_claims(kid), &encoding).ok()
+}
+
+/// What it is remembered by.
+pub(crate) fn hash_of(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    hash
+}
+
+/// A uid has no dot, a JWT has two.
+pub(crate) fn is_token(segment: &str) -> bool {
+    segment.contains('.')
+}
+
+/// A token and the video that is watched by it. RFC 7515 §7.1: a JWT has three parts, so this is none.
+pub(crate) fn with_video(segment: &str) -> Option<(&str, &str)> {
+    let (token, video) = segment.rsplit_once('.')?;
+    let three = token.bytes().filter(|byte| *byte == b'.').count() == 2;
+    (three && VideoUid::parse(video).is_ok()).then_some((token, video))
 }
 
 #[cfg(test)]
