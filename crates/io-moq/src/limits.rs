@@ -173,6 +173,10 @@ pub const PAST_PER_CONNECTION: usize = 24;
 /// The longest that a FETCH waits for who can bring what is not in memory; and for a peer that takes nothing of it.
 pub const FETCH_MAX: Duration = Duration::from_secs(30);
 
+/// An answer of a publisher to a FETCH that nobody reads on for so long is given up, and the rest asked for again by who does: it holds
+/// room of its connection, and a place of those that FETCHes have. Two of a player's reads.
+pub const FETCH_UNREAD_MAX: Duration = Duration::from_secs(1);
+
 /// A stream of the past is not reset before its header is so old: time for a peer to get it, also if it is lost once and sent again.
 pub const HEADER_ARRIVES: Duration = Duration::from_secs(1);
 
@@ -302,8 +306,12 @@ pub const UPLINK_CHANGES_PER_S: u32 = 200;
 pub const UPLINK_ASKS_MAX: usize = 64;
 
 /// FETCHes to one upstream whose answers are not here yet; more of them wait for these. Ranges may be made up as well: so many leave
-/// what it takes to tracks, and it sends [`PAST_PER_CONNECTION`] of them at once.
-pub const UPLINK_FETCHES_MAX: usize = 64;
+/// what it takes to tracks, and it sends no more of them at once.
+pub const UPLINK_FETCHES_MAX: usize = PAST_PER_CONNECTION;
+
+/// What all streams of a link may have in flight to us. FETCHes that nobody reads on hold [`STREAM_WINDOW`] each, for as long as
+/// [`FETCH_UNREAD_MAX`]: what is live has [`RECEIVE_WINDOW`] beside all of them, as it has from any other publisher. 38 MB.
+pub const UPLINK_RECEIVE_WINDOW: u32 = RECEIVE_WINDOW + UPLINK_FETCHES_MAX as u32 * STREAM_WINDOW;
 
 /// A track of an upstream that is paused there for so long is subscribed to no more, until somebody reads it again: each costs one of
 /// the requests that the upstream takes.

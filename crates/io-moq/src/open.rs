@@ -280,7 +280,10 @@ pub(crate) async fn serve(mut publisher: Publisher, path: Path, broadcast: Arc<P
     let relay = publisher.relay.clone();
     // Behind all that keeps the broadcast.
     let _tells = TellsEnd(relay.clone());
-    publisher.link.connection.receives();
+    // From an upstream it is more already.
+    if publisher.uplink.is_none() {
+        publisher.link.connection.receives();
+    }
     let mut joined = relay.open.joined.subscribe();
     let mut relaying = Relaying::new(&publisher, path.clone(), broadcast);
     loop {
