@@ -262,9 +262,8 @@ pub const GATE_AGAIN: Duration = Duration::from_millis(400);
 /// one.
 pub const GATE_NAMES: usize = 64;
 
-/// The same of those that were open to everybody when they were told, whose owner may lock them:
-/// who has a few below his prefix hears of it as soon, and strangers who have all of a node cost it
-/// little.
+/// The same of those that were open to everybody when they were told, whose owner may lock them, and of those that were locked and
+/// may be opened: who has a few below his prefix hears of it as soon, and strangers who have all of a node cost it little.
 pub const GATE_NAMES_OPEN: usize = 8;
 
 /// Looks in a row that nobody could answer, because the database is busy: a view goes on for so long, as an answer over HTTP does.
@@ -305,6 +304,10 @@ pub const UPLINK_CHANGES_PER_S: u32 = 200;
 /// there: so many are answered in a round trip, and leave three quarters of what it takes to tracks that there are.
 pub const UPLINK_ASKS_MAX: usize = 64;
 
+/// The same of one broadcast: names that are made up in one have those of others wait only where there are some such. All tracks of
+/// a broadcast with its levels.
+pub const UPLINK_ASKS_EACH: usize = 16;
+
 /// FETCHes to one upstream whose answers are not here yet; more of them wait for these. Ranges may be made up as well: so many leave
 /// what it takes to tracks, and it sends no more of them at once.
 pub const UPLINK_FETCHES_MAX: usize = PAST_PER_CONNECTION;
@@ -339,6 +342,9 @@ pub const UPLINK_AGAIN_MAX: Duration = Duration::from_secs(20);
 /// An upstream that was there for so long is tried as if it had not been lost before; and so seldom one is followed at once to
 /// where it goes on.
 pub const UPLINK_STEADY: Duration = Duration::from_secs(60);
+
+/// How often an upstream is asked whether it takes the token that its address has: one ends in the middle of the night.
+pub const UPLINK_TOKEN_LOOK: Duration = Duration::from_secs(30);
 
 /// One that refuses us may say when it is to be asked again: in so long at most.
 pub const UPLINK_REFUSED_MAX: Duration = Duration::from_secs(300);

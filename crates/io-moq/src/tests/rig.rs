@@ -310,6 +310,7 @@ impl Rig {
             server: Server { host, port, path: "/".to_owned(), draft: None },
             trust: Trust::Fingerprint(self.hash),
             prefixes: vec![Namespace::root()],
+            opens: None,
             status: Arc::default(),
         }
     }
