@@ -293,16 +293,6 @@ impl Rig {
         self.drive_as(endpoint, connection, config)
     }
 
-    /// A client over a connection as nodes have to their upstreams.
-    pub(super) async fn link(&self) -> Client {
-        let to = self.endpoint.local_address().unwrap();
-        let endpoint = Endpoint::client(to).unwrap();
-        let trust = Trust::Fingerprint(self.hash);
-        let connection = endpoint.connect_up(to, "localhost", trust, &protocols()).await.unwrap();
-        connection.is_upstream();
-        self.drive(endpoint, connection, "/", Vec::new())
-    }
-
     /// What another node needs to pull from this one.
     pub(super) fn uplink(&self) -> Uplink {
         let (host, port) = ("127.0.0.1".to_owned(), self.endpoint.local_address().unwrap().port());

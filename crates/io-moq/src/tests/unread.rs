@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::duties::{VIDEO, code, group, read_fetch, text};
 use super::rig::{Client, Rig, Set, Subscribed, next_object, track, until};
-use crate::limits::{FETCH_MAX, RECEIVE_WINDOW, STREAM_WINDOW, UPLINK_FETCHES_MAX};
+use crate::limits::{FETCH_MAX, UPLINK_FETCHES_MAX};
 use crate::link::Told;
 use crate::traffic::Role;
 
@@ -60,27 +60,6 @@ async fn goes_on_until(
     };
     let in_time = tokio::time::timeout(FETCH_MAX - Duration::from_secs(10), goes_on).await;
     in_time.expect("what is live stands still");
-}
-
-#[tokio::test]
-async fn fetches_that_nobody_reads_leave_room_on_a_link_for_what_is_live() {
-    let there = Rig::new();
-    let broadcast = there.broadcast(&["open", "room"]);
-    let video = broadcast.track(VIDEO, TrackInfo::default()).unwrap();
-    let chat = broadcast.track(CHAT, TrackInfo::default()).unwrap();
-    let more = u64::from(STREAM_WINDOW) * 2 / OBJECT_BYTES as u64;
-    let many = 16;
-    (0..many).for_each(|id| past(&video, id, more));
-    let link = there.link().await;
-    let mut seen = link.subscribe(track(&["open", "room"], "chat"), next_object()).await;
-    let mut unread = Vec::new();
-    for id in 0..many {
-        unread.push(fetch(&link, id).await);
-    }
-    // What nobody reads is more than other connections take, with what is read of streams before it is known whose they are.
-    let more = u64::from(RECEIVE_WINDOW + 3 * STREAM_WINDOW);
-    let came = || link.link.connection.numbers().bytes_received;
-    goes_on_until((&chat, &mut seen), || came() >= more).await;
 }
 
 #[tokio::test]
