@@ -215,7 +215,8 @@ async fn look_at_token(uplink: Arc<Uplink>, link: Arc<Link>, opens: Namespace) {
         let refused = &uplink.status.token_refused;
         match answer.await {
             Ok(Some(Answer::Error(error))) if is_about_token(error.code) => {
-                if !refused.swap(true, Ordering::Relaxed) {
+                let was = refused.swap(true, Ordering::Relaxed);
+                if !was {
                     let upstream = uplink.server.authority();
                     let (code, reason) = (error.code, error.reason.escape_debug());
                     let advice = "is the token in moq.upstreams good, and not over?";

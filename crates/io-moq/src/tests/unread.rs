@@ -91,7 +91,7 @@ async fn what_nobody_reads_of_the_past_gives_its_place_to_others_and_comes_when_
         let flows = there.counters.traffic.list().into_iter().flat_map(|session| session.flows);
         flows.filter(|flow| flow.role == Role::Fetch).count()
     };
-    let asked = || there.counters.fetches.load(Ordering::Relaxed) as u64;
+    let asked = || there.counters.fetches.load(Ordering::Relaxed);
     goes_on_until((&chat, &mut seen), || asked() >= many && open() == 0).await;
     // Who reads after all has all of it, in order.
     let came = read_fetch(&mut unread[0], GroupOrder::Ascending).await;
