@@ -38,4 +38,4 @@ pub use origins::frame_sources;
 pub use permission::{Permission, Resource};
 pub use rules::{Countries, Rule, RuleError, WrongDatabase};
 pub use session::Sessions;
-pub use token::TokenError;
+pub use token::{TokenError, subject};
